@@ -7,18 +7,21 @@ import { Poll } from '../scheduling';
 import { Signals } from '../signals';
 import { TiersService } from '../tiers';
 
-/** For moves whose signal was lost, and those by the command line. */
+/** A periodic check finds the tier changes whose signal was lost, and those made on the command line. */
 const RECHECK_MS = 30_000;
 
-/** A tier that was read just before its user was moved may come to be watched just after it. */
+/**
+ * A program may start to watch just after its user was moved, with a tier that was read just before the move. So the
+ * users moved within this time are checked as soon as a watch starts.
+ */
 const REMEMBER_MOVED_MS = 60_000;
 
-/** Of one connection. */
+/** The caller of one connection. */
 type Entrant = Pick<Principal, 'userId' | 'tokenId' | 'tokenExpiresAt'>;
 
 /**
- * Reports to what goes on inside containers that its user may not be there any more: the token has ended, or the user
- * was moved to a tier that lets nobody in.
+ * Notifies running work inside containers when its user loses access: the token has ended, or the user was moved to a
+ * tier without exec access.
  */
 @Injectable()
 export class ExecAccess implements OnApplicationBootstrap, OnModuleDestroy {
@@ -56,9 +59,9 @@ export class ExecAccess implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * For what a client has open: calls back once, with why its time is over.
+   * Watches the access of a client's open connection. Calls `onEnd` once, with the reason, when access ends.
    *
-   * @returns the way to stop watching
+   * @returns a function that stops watching
    */
   watch({ userId, tokenId, tokenExpiresAt: expiresAt }: Entrant, onEnd: (why: DomainError) => void): () => void {
     let tell: ((why: DomainError) => void) | null = onEnd;
@@ -76,7 +79,10 @@ export class ExecAccess implements OnApplicationBootstrap, OnModuleDestroy {
     };
   }
 
-  /** Does `work`, whose signal aborts, with `unauthorized` or `exec_not_allowed`, when the caller's time is over. */
+  /**
+   * Runs `work` with a signal that aborts when the caller loses access, with `unauthorized` or `exec_not_allowed` as
+   * reason.
+   */
   async during<T>(caller: Entrant, work: (end: AbortSignal) => Promise<T>): Promise<T> {
     const end = new AbortController();
     const unwatch = this.watch(caller, (why) => end.abort(why));
@@ -88,10 +94,10 @@ export class ExecAccess implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * For what outlives its client: calls back when its user's tier lets nobody in, and again at intervals as long as it
-   * is watched.
+   * Watches the access of a program that outlives its client. Calls `onLost` when the user's tier has no exec access,
+   * and again at every check (each 30 s) until watching stops.
    *
-   * @returns the way to stop watching
+   * @returns a function that stops watching
    */
   watchTier(userId: string, onLost: (tier: string) => void): () => void {
     const entered = this.entered.get(userId) ?? new Set();

@@ -1,46 +1,46 @@
 import { nodeOf, saysUnavailable } from '../docker';
 import type { Logger } from '../logging';
 
-/** How soon what failed is tried again: twice as late each time. */
+/** Delays before a failed attempt is repeated; each is twice the one before. */
 const BACK_OFF_MS = { first: 1_000, longest: 60_000 } as const;
 
-/** A program without a holder of its streams, which this process still has to end in its container. */
+/** A program whose streams no process holds, and which this process still has to kill in its container. */
 export interface LeftProgram {
   readonly dockerId: string;
   /**
-   * Ends it in its container, and its row if it has one.
+   * Kills the program in its container, and deletes its row if it has one.
    *
-   * @throws EngineError, or what the database throws
+   * @throws EngineError, or the database's error
    */
   end(): Promise<void>;
-  /** Its machine was given up: it counts as ended. @throws what the database throws */
+  /** Treats the program as ended, because its node was given up. @throws the database's error */
   giveUp(): Promise<void>;
 }
 
 interface Waiting extends LeftProgram {
   failures: number;
-  /** By the monotonic clock. */
+  /** In the time of `performance.now()`. */
   nextTry: number;
   isBeingEnded: boolean;
-  /** Whether its machine was known to be silent at the last try. */
+  /** Whether its node was known not to answer at the last attempt. */
   wasSilent: boolean;
 }
 
-/** What is asked of the machines. */
+/** What `LeftPrograms` has to know of Docker's nodes. */
 export interface Machines {
-  /** Whether this machine is believed to answer. */
+  /** Whether the node is believed to answer. Always true on a single machine (`null`). */
   answers(node: string | null): boolean;
-  /** Whether an administrator has given this machine up. */
+  /** Whether an administrator has given up the node. */
   isGivenUp(node: string): Promise<boolean>;
 }
 
 /**
- * Programs that are still to be ended, by their markers. What cannot be ended is tried again, ever more seldom, until
- * its machine is given up; a machine that is known to be silent is not asked at all.
+ * Programs that still have to be killed, by their markers. A failed attempt is repeated with growing delays, until the
+ * program's node is given up. A node that is known not to answer gets no calls.
  */
 export class LeftPrograms {
   private readonly waiting = new Map<string, Waiting>();
-  /** Machines and containers of which the log says that programs on them cannot be ended. */
+  /** Nodes and Docker containers for which the log says that their programs cannot be killed. */
   private readonly failing = new Set<string>();
 
   constructor(
@@ -57,7 +57,7 @@ export class LeftPrograms {
     return this.waiting.has(marker);
   }
 
-  /** Tries those that are due. Never throws. */
+  /** Tries the programs that are due, and those whose node answers again. Never throws. */
   async endDue(): Promise<void> {
     const now = performance.now();
     const due = [...this.waiting].filter(([, { dockerId, nextTry, isBeingEnded, wasSilent }]) => {
@@ -67,7 +67,7 @@ export class LeftPrograms {
     await Promise.all(due.map(([marker, program]) => this.tryOne(marker, program)));
   }
 
-  /** Tries one at once, due or not. @throws what its end throws */
+  /** Tries one program at once, due or not. @throws the errors of {@link LeftProgram.end} */
   async endNow(marker: string): Promise<void> {
     const program = this.waiting.get(marker);
     if (!program) return;
@@ -95,7 +95,7 @@ export class LeftPrograms {
     }
   }
 
-  /** Once, until one on the same machine, or in the same container, was ended. */
+  /** Logs the first failure only, until a program on the same node, or in the same container, was killed. */
   private noteFailure({ dockerId }: LeftProgram, error: unknown): void {
     const isMachines = error instanceof SilentMachine || saysUnavailable(error);
     const subject = isMachines ? subjectOf(dockerId) : dockerId;

@@ -1,28 +1,31 @@
-/** Small enough for a terminal at rest, large enough that a flood makes few of them. */
+/** Small enough for an idle terminal, large enough that a flood of output allocates few pages. */
 const PAGE_BYTES = 4 * 1024;
 
-/** A part of what was written. */
+/** A part of the output. */
 export interface RingPart {
-  /** How many bytes were written before it. */
+  /** The number of bytes written before this part. */
   readonly offset: number;
   readonly bytes: Buffer;
-  /** Whether what was asked for began before what is kept. */
+  /** Whether the requested offset is before the oldest byte that is kept. */
   readonly gap: boolean;
 }
 
-/** The end of an output, by the offsets of its bytes since its beginning. Takes memory for what it keeps, in pages. */
+/**
+ * Keeps the last bytes of an output, addressed by their offsets from its beginning. Allocates memory page by page, for
+ * the kept bytes only.
+ */
 export class OutputRing {
   private readonly pages: Buffer[] = [];
-  /** Kept no longer, and the next to be written: what is read is copied, so nobody else holds it. */
+  /** The page dropped last, which is written to next. Readers get copies, so no reader refers to this page. */
   private spare: Buffer | undefined;
-  /** Bytes of the last page. */
+  /** Used bytes of the last page. */
   private filled = PAGE_BYTES;
   private written = 0;
 
-  /** @param capacity bytes that are kept at least, once they were written */
+  /** @param capacity the last bytes that are kept at least, once that many were written */
   constructor(private readonly capacity: number) {}
 
-  /** How many bytes were ever written. */
+  /** The number of bytes ever written. */
   get end(): number {
     return this.written;
   }
@@ -50,7 +53,10 @@ export class OutputRing {
     }
   }
 
-  /** What was written from `after` on; the oldest that is kept if that is no more, nothing if it is ahead. */
+  /**
+   * Reads at most `limit` bytes from the offset `after` on. Starts at the oldest kept byte if `after` is older, and
+   * returns nothing if `after` is ahead of the output.
+   */
   read(after: number, limit: number): RingPart {
     const offset = Math.min(Math.max(after, this.start), this.written);
     const parts: Buffer[] = [];

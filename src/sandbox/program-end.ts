@@ -2,20 +2,24 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type ContainerProcess, EngineError, KILLED, saysNotRunning } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 
-/** Docker reports the end of a container after that of the programs in it. Of one that is being ended it is known. */
+/**
+ * Docker reports the end of a container after the ends of its programs. While Berth itself stops a container, the
+ * engine knows that beforehand.
+ */
 const CONTAINER_END_MS = 2_000;
 const LOOK_EVERY_MS = 100;
 
 /**
- * The exit code of a program whose output has ended.
+ * The exit code of a program whose output has ended. A code above {@link KILLED} is returned after a wait, since the
+ * container may have ended as well.
  *
- * @throws EngineError `container_not_running` if it was the end of the container that ended it; as
+ * @throws EngineError `container_not_running` if the program ended with its container; otherwise as
  *   {@link ContainerProcess.exit} does
  */
 export async function exitCodeOf(program: ContainerProcess): Promise<number> {
   const { exitCode } = await program.exit();
   if (exitCode <= KILLED) return exitCode;
-  // Throws once the container has ended, or was started again since.
+  // `exit` throws once the container has ended, or if it was started again since.
   const until = performance.now() + CONTAINER_END_MS;
   for (;;) {
     await program.exit();
@@ -25,10 +29,10 @@ export async function exitCodeOf(program: ContainerProcess): Promise<number> {
 }
 
 /**
- * An error of the engine as clients see it. Those that say that the container does not run are left as they are:
- * `ContainersService.inside` has its own words for them.
+ * Translates an engine error into the error that clients see. Errors about a container that does not run are returned
+ * unchanged: `ContainersService.inside` translates them.
  *
- * @param failed what failed; the engine's code goes beside it
+ * @param failed the error's kind; the engine's code goes beside it
  */
 export function failedAs(failed: ErrorCode, error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
@@ -36,7 +40,7 @@ export function failedAs(failed: ErrorCode, error: unknown): unknown {
   return new DomainError(failed, { code: error.code, cause: error });
 }
 
-/** The same of a program that was to be run, which may not be there. */
+/** Like {@link failedAs}, for the start of a program, which may not exist. */
 export function toDomainError(error: unknown): unknown {
   const isNotThere = error instanceof EngineError && error.code === 'command_not_started';
   return isNotThere ? new DomainError('command_not_started', { cause: error }) : failedAs('command_failed', error);

@@ -14,17 +14,22 @@ import { Clock, Stopwatch, Poll } from '../scheduling';
 import { LeftPrograms } from './left-programs';
 
 /**
- * `command`: ends with its request; `process`: is kept; `start`: the start command, kept too; `terminal`: a shell with
- * a terminal; `transfer`: reads or writes a file or an archive for a request.
+ * The kinds of programs:
+ *
+ * - `command` ends with its request.
+ * - `process` outlives the request that starts it.
+ * - `start` is the container's start command, and outlives requests as well.
+ * - `terminal` is a shell with a terminal.
+ * - `transfer` reads or writes a file or an archive for a request.
  */
 export type ProgramKind = 'command' | 'process' | 'start' | 'terminal' | 'transfer';
 
-/** A program in a container that one of Berth's processes holds: the only one that has its streams. */
+/** A program in a container, and the Berth process that holds it. Only that process has the program's streams. */
 @Entity('held_programs')
 @Index('held_programs_container', ['containerId', 'kind'])
 @Index('held_programs_holder', ['holder'])
 export class HeldProgramEntity {
-  /** Its marker in the container too. */
+  /** Also the program's marker in the container. */
   @PrimaryColumn({ type: 'varchar', length: 36 })
   id: string;
 
@@ -37,19 +42,19 @@ export class HeldProgramEntity {
   @Column({ name: 'user_id', type: 'varchar', length: 36 })
   userId: string;
 
-  /** Of the very container that it was started in; a recreated one has another. */
+  /** Docker's id of the container that the program was started in. A recreated container has another Docker id. */
   @Column({ name: 'docker_id', type: 'varchar', length: 128 })
   dockerId: string;
 
-  /** As whom it runs; null: the image's own user. */
+  /** The user that the program runs as; null for the image's own user. */
   @Column({ name: 'run_as', type: 'varchar', length: 255, nullable: true })
   runAs: string | null;
 
-  /** The name of the program, without arguments, which may hold secrets. */
+  /** The program without its arguments, which may contain secrets. */
   @Column({ type: 'varchar', length: 255 })
   program: string;
 
-  /** {@link ProcessPresence.holder} of the process that holds it. */
+  /** {@link ProcessPresence.holder} of the Berth process that holds the program. */
   @Column({ type: 'varchar', length: 36 })
   holder: string;
 
@@ -57,25 +62,28 @@ export class HeldProgramEntity {
   startedAt: Date;
 }
 
-/** What is to be started. */
+/** A program to start. */
 export interface NewProgram {
   readonly kind: ProgramKind;
   readonly command: readonly string[];
   readonly user?: string | undefined;
-  /** How many of its kind a container may have, and what is thrown where it has them. */
+  /** The maximum number of such programs in a container, and the error thrown when that is reached. */
   readonly limit: { readonly count: number; readonly error: ErrorCode };
 }
 
-/** What is emitted of a program that was lost; null: nothing. */
+/** Makes the event for a lost program; null emits none. */
 type LossEvent = (program: HeldProgramEntity) => Promise<EventDraft | null> | EventDraft | null;
 
 const CHECK_EVERY_MS = 1_000;
 const LEFT_AT_ONCE = 64;
 
-/** Between SIGTERM and SIGKILL of what was left behind. */
+/** Between SIGTERM and SIGKILL of a program that was left behind. */
 const GRACE_MS = 2_000;
 
-/** The container has ended, and the program with it; or nothing in it can end a program. */
+/**
+ * Errors after which there is nothing to kill: the container and its programs have ended, or the container has no
+ * shell that could kill a program.
+ */
 const NOTHING_TO_END: readonly EngineErrorCode[] = [
   'container_not_found',
   'container_not_running',
@@ -83,17 +91,17 @@ const NOTHING_TO_END: readonly EngineErrorCode[] = [
 ];
 
 /**
- * The ledger of the programs that are held. Written before a program starts, so that what a process leaves behind when
- * it dies is ended in its containers: by the next start on SQLite, by any other process on PostgreSQL.
+ * The registry of all held programs, in the database. A row is written before its program starts, so that the programs
+ * of a dead Berth process can be found and killed: on SQLite at the next start, on PostgreSQL by any other process.
  */
 @Injectable()
 export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly poll: Poll;
-  /** Since when processes show no presence. */
+  /** When each process was first seen without presence. */
   private readonly missing = new Map<string, Stopwatch>();
-  /** Programs of dead processes, and those whose streams are lost: they still have to be ended. */
+  /** Programs that still have to be killed: those of dead processes, and those that this process has given up. */
   private readonly left: LeftPrograms;
-  /** Programs that have ended and whose rows the database has not removed yet, by their ids: they take no place. */
+  /** Ended programs whose rows are not deleted yet, by id. They do not count towards limits. */
   private readonly ended = new Map<string, HeldProgramEntity>();
   private isClosed = false;
   private readonly lossEvents = new Map<ProgramKind, LossEvent>();
@@ -121,7 +129,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     });
   }
 
-  /** Docker is prepared by now. */
+  /** Docker has been prepared by the time of this hook. */
   onApplicationBootstrap(): void {
     this.poll.start();
   }
@@ -131,15 +139,19 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     this.poll.stop();
   }
 
-  /** What is emitted, with the end of its entry, for a program of this kind whose process died. */
+  /**
+   * Registers the event for lost programs of this kind: their process died, or their streams were lost. The event is
+   * emitted in the transaction that deletes the program's row.
+   */
   onLost(kind: ProgramKind, eventOf: LossEvent): void {
     this.lossEvents.set(kind, eventOf);
   }
 
   /**
-   * Enters a program that this process is about to start.
+   * Writes the row of a program that this process is about to start.
    *
-   * @returns the entry, whose id is to be its marker. @throws DomainError the limit's
+   * @returns the row, whose id is the program's marker
+   * @throws DomainError the limit's error
    */
   async enter(container: RunningContainer, { kind, command, user, limit }: NewProgram): Promise<HeldProgramEntity> {
     const entry: HeldProgramEntity = {
@@ -157,16 +169,17 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     const insert = (): Promise<boolean> =>
       this.rows.insert(entry, (parameter) => {
         if (!Number.isFinite(limit.count)) return '1 = 1';
-        // Not those in the container that this one replaced: they end with it.
+        // Programs in the Docker container that this one replaced do not count: they end with it.
         const alike = `container_id = ${parameter(containerId)} AND docker_id = ${parameter(dockerId)}`;
         const over = [...this.ended.values()].filter((each) => each.dockerId === dockerId && each.kind === kind);
-        // The rare case, so that the usual statement has one text.
+        // Added only in this rare case, so that the usual statement always has the same text.
         const others = over.length === 0 ? '' : ` AND id NOT IN (${over.map(({ id }) => parameter(id)).join(', ')})`;
         const count = `SELECT COUNT(*) FROM held_programs WHERE ${alike} AND kind = ${parameter(kind)}${others}`;
         return `(${count}) < ${parameter(limit.count)}`;
       });
     const insertInTurn = async (): Promise<boolean> => {
-      // Two at once must not both find the last place: on PostgreSQL a statement counts what there was when it began.
+      // Serialized, so that two inserts cannot both take the last place: on PostgreSQL, a statement does not count
+      // rows that were committed after it began.
       await this.events.lock(entry.userId);
       return insert();
     };
@@ -177,10 +190,11 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   }
 
   /**
-   * Ends the entry of a program that has ended, or was never started. From now on it takes no place, whether the
-   * database removes the row at once or not.
+   * Deletes the row of a program that has ended or was never started. From this call on the program does not count
+   * towards limits, even if the delete fails.
    *
-   * @param event emitted in the same transaction. @throws what the database throws; to be tried again
+   * @param event emitted in the same transaction
+   * @throws the database's error; the caller should retry
    */
   async leave(program: HeldProgramEntity, event: EventDraft | null = null): Promise<void> {
     const { id, userId } = program;
@@ -189,7 +203,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     if (event === null) await remove();
     else {
       await this.database.runInTx(async () => {
-        // Another process has taken this one for dead, and told of it.
+        // The row is gone: another process considered this one dead, took the program over, and emitted its loss.
         if ((await remove()) === 0) return;
         await this.events.append({ userId, drafts: [event] });
       });
@@ -198,8 +212,9 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   }
 
   /**
-   * The same without an event, in the background of what is being answered: again and again until the database takes it
-   * or this process closes; then the next process finds nothing to end. Never throws.
+   * Like {@link leave} without an event, but in the background. Starts in the next turn of the event loop, so that it
+   * does not delay a response. Retries until the database deletes the row or this process closes, and tries at least
+   * once. If the row remains, the next process takes it over and finds nothing to kill. Never throws.
    */
   async leaveSurely(program: HeldProgramEntity): Promise<void> {
     const { id, kind, containerId } = program;
@@ -220,14 +235,17 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     });
   }
 
-  /** Emits an event about a program that is held. */
+  /** Emits an event about a held program. */
   async emit({ userId }: Pick<HeldProgramEntity, 'userId'>, event: EventDraft): Promise<void> {
     await this.database.runInTx(async () => {
       await this.events.append({ userId, drafts: [event] });
     });
   }
 
-  /** Gives up a program of this process whose streams are lost: it is ended in its container, and its loss emitted. */
+  /**
+   * Gives up a program of this process whose streams are lost. The program is killed in its container, and its loss is
+   * emitted.
+   */
   abandon(program: HeldProgramEntity): void {
     const giveUp = async (): Promise<void> =>
       this.leave(program, (await this.lossEvents.get(program.kind)?.(program)) ?? null);
@@ -238,14 +256,18 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     this.left.add(program.id, { dockerId: program.dockerId, end, giveUp });
   }
 
-  /** Ends a program that was given up, at once. @throws EngineError, and what the database throws */
+  /**
+   * Kills an abandoned program immediately.
+   *
+   * @throws EngineError, and the database's error
+   */
   async endAbandoned({ id }: Pick<HeldProgramEntity, 'id'>): Promise<void> {
     await this.left.endNow(id);
   }
 
   /**
-   * Ends what is not entered here, as it would end with its connection by itself, once Docker answers again: one that
-   * is restarted, and leaves its containers running, closes nobody's input.
+   * Kills a program without a row as soon as Docker answers. Such a program normally ends when its connection closes
+   * its stdin. A Docker daemon that restarts and keeps its containers running closes no stdin.
    */
   endLater({ dockerId, marker }: { readonly dockerId: string; readonly marker: string }): void {
     const end = async (): Promise<void> => {
@@ -258,17 +280,17 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     this.left.add(marker, { dockerId, end, giveUp: () => Promise.resolve() });
   }
 
-  /** Whether it was given up and has not been ended yet. */
+  /** Whether the program was abandoned and has not been killed yet. */
   isAbandoned({ id }: Pick<HeldProgramEntity, 'id'>): boolean {
     return this.left.has(id);
   }
 
-  /** Whether this process holds it. */
+  /** Whether this process holds the program. */
   isOwn({ holder }: Pick<HeldProgramEntity, 'holder'>): boolean {
     return holder === this.presence.holder;
   }
 
-  /** Of one container, of all processes, oldest first. */
+  /** The programs of one container that any process holds, oldest first. */
   async listOf(containerId: string, ...kinds: readonly ProgramKind[]): Promise<HeldProgramEntity[]> {
     const entries = await this.database.manager.find(HeldProgramEntity, {
       where: { containerId, kind: In(kinds) },
@@ -277,13 +299,13 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     return entries.filter(({ id }) => !this.ended.has(id));
   }
 
-  /** @returns null too for one that has ended and whose row is still there */
+  /** @returns null also if the program has ended and only its row is left */
   async find(containerId: string, id: string): Promise<HeldProgramEntity | null> {
     const entry = await this.database.manager.findOneBy(HeldProgramEntity, { containerId, id });
     return this.ended.has(id) ? null : entry;
   }
 
-  /** Takes over what processes that are no more have left in containers, to end it. */
+  /** Takes over the programs that dead processes left in containers, to kill them. */
   private async takeOverLeft(): Promise<void> {
     const left = await this.listLeft();
     for (const holder of this.missing.keys()) {
@@ -297,7 +319,10 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     }
   }
 
-  /** @returns false if another process has done so, or its own lives after all and has left */
+  /**
+   * @returns false if another process took the program over, or if its own process is alive after all and has deleted
+   *   the row
+   */
   private async takeOver({ id, holder }: HeldProgramEntity): Promise<boolean> {
     const mine = { holder: this.presence.holder };
     return (await this.database.manager.update(HeldProgramEntity, { id, holder }, mine)).affected === 1;
@@ -314,16 +339,16 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   }
 }
 
-/** The processes of a program, as the engine finds them. */
+/** How the engine finds the processes of a program. */
 export function markedBy({ id, runAs }: HeldProgramEntity): { marker: string; user: string | undefined } {
   return { marker: id, user: runAs ?? undefined };
 }
 
 /**
- * Ends a program with all that it started: SIGTERM, then SIGKILL after `graceMs`.
+ * Kills a program and all that it started: SIGTERM, then SIGKILL after `graceMs`.
  *
- * @returns `ended` too where its container does not run, or has no shell to end it with
- * @throws EngineError if it may go on
+ * @returns `ended` also if its container does not run, or has no shell that could kill the program
+ * @throws EngineError if the program may still be running
  */
 export async function endInContainer(
   engine: ContainerEngine,

@@ -30,7 +30,7 @@ const COMMANDS = [Commands, CommandResponder, Processes, ProcessAnswers, StartCo
 const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 const STATS = [ContainerStatistics, StatsAnswers];
 
-/** What is done inside running containers. */
+/** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],

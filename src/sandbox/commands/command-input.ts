@@ -3,28 +3,32 @@ import { DomainError } from '../../errors';
 import { type BodyStream, createValidationPipe, parseJsonBody } from '../../http';
 import { STREAMED_TIMEOUT_MS, StreamCommandDto } from './dto';
 
-/** As of a body of JSON; beyond the limit of a command's own bytes, which may be escaped. */
+/** The limit of a JSON body. It exceeds the limit of the command's own bytes, which JSON may escape. */
 const MAX_LINE_BYTES = 64 * 1024;
 
-/** The command's own time ends it first: input may pause for as long as it runs. */
+/**
+ * Longer than any command's timeout, which therefore applies first: the input may pause for as long as the command
+ * runs.
+ */
 const IDLE_MS = STREAMED_TIMEOUT_MS.max + 60_000;
 
 const LINE_FEED = 0x0a;
 
-/** A command, and its input as it comes. */
+/** A command and its streamed input. */
 export interface StreamedCommand {
   readonly command: StreamCommandDto;
   readonly input: Readable;
 }
 
 /**
- * Reads a body that is a line of JSON, the command, and after it the command's input: any bytes, of any length.
+ * Reads a body whose first line is the command in JSON. All bytes after the line feed, of any length, are the
+ * command's input.
  *
- * @throws DomainError `invalid_parameters`, `body_too_large` for the line
+ * @throws DomainError `invalid_parameters`; `body_too_large` for the line
  */
 export async function readStreamedCommand(body: BodyStream): Promise<StreamedCommand> {
   const input = body.read(IDLE_MS);
-  // One that breaks off is gone: its end ends the command.
+  // A body that breaks off means that the client is gone, and the end of its connection ends the command.
   input.on('error', () => undefined);
   try {
     const line = await firstLine(input);
@@ -37,7 +41,9 @@ export async function readStreamedCommand(body: BodyStream): Promise<StreamedCom
   }
 }
 
-/** The stream goes on behind the line feed. A line may be all that there is. */
+/**
+ * Reads up to the line feed, or to the end of a body that is only one line. The stream continues after the line feed.
+ */
 async function firstLine(input: Readable): Promise<Buffer> {
   const parts: Buffer[] = [];
   let bytes = 0;

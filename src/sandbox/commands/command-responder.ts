@@ -18,11 +18,11 @@ import {
 import { type CommandEnd, type CommandRequest, Commands } from './commands';
 import { CollectedOutput, type OutputEncoding, OutputText } from './output-text';
 
-/** A request to run a command, and where its answer goes. */
+/** A request to run a command, with its reply. */
 interface Call {
   readonly caller: Principal;
   readonly id: string;
-  /** Aborted when the connection is gone. */
+  /** Aborted when the connection has closed. */
   readonly signal: AbortSignal;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
@@ -32,7 +32,7 @@ export interface CommandCall extends Call {
   readonly body: RunCommandDto;
 }
 
-/** Answers with a command's output and end: in one piece of JSON, or as they come where the client accepts that. */
+/** Answers with a command's output and end: as one JSON document, or as an event stream if the client accepts one. */
 @Injectable()
 export class CommandResponder {
   constructor(
@@ -42,8 +42,8 @@ export class CommandResponder {
   ) {}
 
   /**
-   * @throws DomainError as {@link Commands.run}, `unauthorized` if the token ends meanwhile, `exec_not_allowed` if the
-   *   tier comes to let nobody in
+   * @throws DomainError as {@link Commands.run}; `unauthorized` if the token ends meanwhile; `exec_not_allowed` if the
+   *   user loses exec access meanwhile
    */
   async answer(call: CommandCall): Promise<void> {
     const { body, request } = call;
@@ -53,11 +53,7 @@ export class CommandResponder {
     });
   }
 
-  /**
-   * Streams both ways: the command's input is what the body has behind its first line, which is the command.
-   *
-   * @throws DomainError as {@link answer}, `invalid_parameters`, `body_too_large`
-   */
+  /** Streams in both directions. The first line of the body is the command; the rest is the command's input. */
   async answerStream(call: Call, body: BodyStream): Promise<void> {
     let input: Readable | undefined;
     try {
@@ -82,10 +78,10 @@ export class CommandResponder {
     }
   }
 
-  /** Does `work` until the connection or the right to it ends. */
+  /** Runs `work` with a signal that aborts when the connection or the right to it ends. */
   private async during(call: Call, work: (over: AbortSignal) => Promise<void>): Promise<void> {
     const gone = new AbortController();
-    // It is in the audit alone: nobody is there to read it.
+    // This error only reaches the audit: the client that would read it is gone.
     const leave = (): void => gone.abort(new DomainError('request_timeout', { code: 'client_gone' }));
     if (call.signal.aborted) leave();
     else call.signal.addEventListener('abort', leave, { once: true });
@@ -128,12 +124,12 @@ export class CommandResponder {
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
       stream.sendAs({ type: 'result', payload: endView(end) });
-      // A client that reads slowly, but reads, gets it too.
+      // Waits for a client that reads slowly, so that the result reaches it too.
       await stream.drained();
       await stream.ended();
     } catch (error) {
       if (!reply.raw.headersSent) throw error;
-      // The status is out already.
+      // The status is sent already, so the error becomes an event.
       stream.sendAs({ type: 'failed', payload: errorAnswer(error, request.id).body });
       await stream.ended();
       throw error;
@@ -141,7 +137,7 @@ export class CommandResponder {
   }
 }
 
-/** A client that leaves out a field may say so by a null. */
+/** Null in an optional field means that it is absent. */
 function requestOf(body: RunCommandDto): CommandRequest {
   return {
     command: body.command,

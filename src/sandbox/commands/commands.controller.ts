@@ -16,7 +16,7 @@ import {
   StreamCommandDto,
 } from './dto';
 
-/** What may be wrong with a command, whichever way its input comes. */
+/** Errors of a command, whether its input is in the body or streamed. */
 const FAULTS = [
   'invalid_parameters',
   'guest_session_expired',
@@ -33,7 +33,7 @@ const MESSAGES = eventStream({
   failed: { $ref: getSchemaPath(CommandFailureView) },
 });
 
-/** Commands in containers that a request waits for. */
+/** Runs commands in containers; the request waits for the command's end. */
 @ApiTags('inside containers')
 @Controller('containers/:id/exec')
 export class CommandsController {
@@ -89,7 +89,7 @@ export class CommandsController {
       required: true,
       content: {
         'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
-        // Alone, the line is a command without an input.
+        // The line without a rest is a command without an input.
         'application/x-ndjson': { schema: { $ref: getSchemaPath(StreamCommandDto) } },
       },
     },

@@ -11,33 +11,33 @@ import { untilAborted, within } from '../../scheduling';
 import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
 import { exitCodeOf, toDomainError } from '../program-end';
 
-/** A command that a request waits for. */
+/** A command whose end a request waits for. */
 export interface CommandRequest {
   /** The program and its arguments; no shell reads them. */
   readonly command: readonly string[];
   readonly cwd?: string | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly user?: string | undefined;
-  /** Its input, which may be as it comes; the end of a file if absent. */
+  /** The command's input, whole or as a stream. Without one, the command reads the end of a file. */
   readonly stdin?: string | Readable | undefined;
-  /** From its start. */
+  /** Counted from the command's start. */
   readonly timeoutMs: number;
-  /** Of both outputs together. */
+  /** The limit of both outputs together. */
   readonly maxOutputBytes: number;
 }
 
-/** Who waits for a command. */
+/** The client that waits for a command. */
 export interface CommandClient {
-  /** Aborted when nobody waits any more: with what is thrown then. */
+  /** Aborted when the client disconnects; the reason is the error to throw. */
   readonly signal: AbortSignal;
   /** Awaited once the command has started, before any output. */
   readonly onStarted?: () => Promise<void> | void;
-  /** Awaited before more is read, so that a command waits for a slow reader. */
+  /** Awaited before more output is read, so that the command waits for a slow reader. */
   readonly onOutput: (output: ExecOutput) => Promise<void> | void;
 }
 
 export interface CommandEnd {
-  /** null after a timeout if it could not be ended. */
+  /** null after a timeout if the command could not be ended, or Docker does not tell the exit code. */
   readonly exitCode: number | null;
   /** Whether output was dropped. */
   readonly truncated: boolean;
@@ -50,27 +50,30 @@ const AT_ONCE = { count: 16, error: 'too_many_commands' } as const;
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 2_000;
 
-/** How long a shutdown waits for commands to be ended. */
+/** How long a shutdown waits for the end of all commands. */
 const SHUTDOWN_MS = 10_000;
 
-/** How long after Docker was asked for a command it is looked at whether it has started. */
+/** How long after the request to Docker `CommandTime` first checks whether the command has started. */
 const LOOK_AFTER_MS = 500;
 
-/** A command must start within its own time, unless that is too short for a busy machine, or very long. */
+/**
+ * How long a command may take to start: its own timeout, clamped to these limits, because a busy machine needs more
+ * than a very short timeout.
+ */
 const START_WITHIN_MS = { shortest: 5_000, longest: 40_000 } as const;
 
-/** How long the last output of a command that was ended may take. */
+/** How long to wait for the last output of an ended command. */
 const LAST_OUTPUT_MS = 2_000;
 
 /**
- * Commands in containers that a request waits for. They do not outlive it: a timeout, a client that goes, a token that
- * ends and the end of this process end them, with all that they started.
+ * Commands in containers whose end a request waits for. They do not outlive the request: a timeout, a client that
+ * disconnects, a token that ends, and the shutdown of this process end a command with all that it started.
  */
 @Injectable()
 export class Commands implements OnModuleDestroy {
   private readonly closing = new AbortController();
   private readonly running = new Set<Promise<unknown>>();
-  /** The ends of entries that are being written. */
+  /** The registry rows that are being deleted. */
   private readonly leaving = new Set<Promise<void>>();
 
   constructor(
@@ -81,12 +84,12 @@ export class Commands implements OnModuleDestroy {
   ) {}
 
   /**
-   * While Docker and the database are still there. What is not ended in time, as Docker does not answer, is left to the
-   * next process.
+   * Runs while Docker and the database are still available. Commands that cannot be ended in time, because Docker does
+   * not answer, are left to the next process.
    */
   async onModuleDestroy(): Promise<void> {
     this.closing.abort(new DomainError('shutting_down'));
-    // What runs adds to what is being left, so that is looked at when all has run.
+    // Running commands add to `leaving`, so `leaving` is read only after they have all settled.
     const ended = Promise.allSettled(this.running).then(() => Promise.allSettled(this.leaving));
     await within(ended, { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
@@ -94,7 +97,7 @@ export class Commands implements OnModuleDestroy {
   /**
    * Runs a command and waits for its end.
    *
-   * @throws DomainError `container_not_running`, also if it ends meanwhile; `command_not_started`,
+   * @throws DomainError `container_not_running`, also if the container stops meanwhile; `command_not_started`,
    *   `too_many_commands`, `command_failed`, `shutting_down`; the reason of the client's signal
    */
   async run(caller: Caller, id: string, request: CommandRequest, client: CommandClient): Promise<CommandEnd> {
@@ -133,7 +136,7 @@ export class Commands implements OnModuleDestroy {
     }
   }
 
-  /** The command has ended, so its answer does not wait for its entry's end. */
+  /** The command has ended, so the response does not wait for the deletion of its row. */
   private leave(entry: HeldProgramEntity): void {
     const leaving = this.programs.leaveSurely(entry).finally(() => this.leaving.delete(leaving));
     this.leaving.add(leaving);
@@ -179,9 +182,10 @@ export class Commands implements OnModuleDestroy {
   }
 
   /**
-   * Ends it with all that it started, and reads what it wrote until then.
+   * Kills the command with all that it started, and reads its output up to then.
    *
-   * @throws EngineError `docker_unavailable`: it may go on
+   * @throws EngineError `docker_unavailable`, `node_unavailable`, `container_not_responding`: the command may still be
+   *   running
    */
   private async end(
     dockerId: string,
@@ -189,7 +193,7 @@ export class Commands implements OnModuleDestroy {
     { program, reading }: { program: ContainerProcess; reading: Promise<void> },
   ): Promise<'ended' | 'still_running'> {
     try {
-      // What is about to start would not be found.
+      // Waits for the start, because a command that is about to start would not be found.
       const hasStarted = await program.hasStarted();
       const processes = { marker, user, signal: 'TERM', graceMs: GRACE_MS } as const;
       const outcome = hasStarted ? await this.engine.endProcesses(dockerId, processes) : 'ended';
@@ -205,7 +209,7 @@ export class Commands implements OnModuleDestroy {
     }
   }
 
-  /** @returns null after a timeout if Docker does not tell; it had a connection of its own up to then */
+  /** @returns null after a timeout if Docker does not answer */
   private async exitCodeOf(program: ContainerProcess, { timedOut }: { timedOut: boolean }): Promise<number | null> {
     if (!timedOut) return exitCodeOf(program);
     try {
@@ -218,8 +222,8 @@ export class Commands implements OnModuleDestroy {
 }
 
 /**
- * The time that a command has, from its start. A command that ends soon is not looked at for that: it is taken to have
- * started at once, or this long before Docker says that it has.
+ * The timeout of a command, counted from its start. The start is first checked after a short delay, so that a command
+ * that ends soon costs no check. The command then counts as started that delay before Docker's answer.
  */
 class CommandTime {
   private readonly ended = new AbortController();
@@ -233,14 +237,14 @@ class CommandTime {
         () => true,
         () => false,
       );
-      // Where Docker does not say so there is nothing to wait for: the end of the command finds out why.
+      // If Docker does not answer, the timeout is over at once: ending the command finds out why.
       const leftMs = isAnswered ? timeoutMs - lookAfterMs : 0;
       if (!this.isStopped) this.timer = setTimeout(() => this.ended.abort(), leftMs).unref();
     };
     this.timer = setTimeout(() => void look(), lookAfterMs).unref();
   }
 
-  /** Aborted once it is over. */
+  /** Aborted when the time is over. */
   get over(): AbortSignal {
     return this.ended.signal;
   }
@@ -251,22 +255,23 @@ class CommandTime {
   }
 }
 
-/** Passes an input on as fast as the command reads it. What it has not read when it ends is dropped. */
+/** Passes the input on as fast as the command reads it. Input that the command has not read when it ends is dropped. */
 function feed(input: Readable, stdin: Writable | null): void {
   if (!stdin || stdin.destroyed) {
     input.destroy();
     return;
   }
   stdin.once('close', () => input.destroy());
-  // The client is gone, whose signal ends the command: that is not the end of its input, which it may act upon.
+  // The client is gone, and its signal ends the command. stdin is not ended, because the command might act upon the
+  // end of a partial input.
   input.once('error', () => undefined);
   input.pipe(stdin);
 }
 
-/** A command's time is over, or nobody waits for it. */
+/** The command's time is over, or its client is gone. */
 class Over extends Error {}
 
-/** Reads an output to its end, whoever wants it. */
+/** Reads an output to its end, even after its client is gone. */
 class OutputReader {
   truncated = false;
 
@@ -275,7 +280,7 @@ class OutputReader {
     private left: number,
   ) {}
 
-  /** @param over aborted when nobody must be waited for any more; what is read then is dropped */
+  /** @param over aborted when the client is not to be waited for any more; output read after that is dropped */
   async read({ onStarted, onOutput }: CommandClient, over: AbortSignal): Promise<void> {
     const told = async (work: Promise<void> | void): Promise<void> => {
       if (work instanceof Promise)

@@ -15,23 +15,23 @@ import { ErrorResponse } from '../../errors';
 import { BodyExample, validatedBy, WITHOUT_NUL } from '../../http';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from './output-text';
 
-/** What a command line may be, together; Linux itself takes far more. */
+/** Limits of a command line; Linux itself accepts far more. */
 const MAX_ARGUMENTS = 1024;
 const MAX_COMMAND_BYTES = 64 * 1024;
 
-/** Absolute. */
+/** An absolute path. */
 const PATH = new RegExp(WITHOUT_NUL.replace('^', '^/'));
 const MAX_PATH = 4096;
 
-/** A name or an id, also with a group, as Docker takes them. */
+/** A name or an id, optionally with a group, as Docker accepts it. */
 const USER = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,63})?$/;
 
 export const COMMAND_TIMEOUT_MS = { usual: 60_000, max: 600_000 } as const;
-/** Of one whose input and output are streamed: as long as they take. */
+/** For a command with streamed input and output, which take as long as they take. */
 export const STREAMED_TIMEOUT_MS = { usual: 600_000, max: 86_400_000 } as const;
 export const COMMAND_OUTPUT_BYTES = { usual: 1024 * 1024, max: 1024 * 1024 } as const;
 
-/** Says what is wrong with a command; null: nothing. */
+/** @returns what is wrong with a command; null if nothing is */
 function faultOfCommand(value: unknown): string | null {
   if (!Array.isArray(value)) return 'must be an array: the program and its arguments';
   const parts: readonly unknown[] = value;

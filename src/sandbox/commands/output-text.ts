@@ -1,15 +1,15 @@
 import { StringDecoder } from 'node:string_decoder';
 import type { ExecOutput } from '../../docker';
 
-/** How bytes of an output are shown in JSON: as UTF-8 text, with U+FFFD for what is none, or as Base64. */
+/** How JSON shows the bytes of an output: as UTF-8 text, with U+FFFD for invalid bytes, or as Base64. */
 export const OUTPUT_ENCODINGS = ['utf-8', 'base64'] as const;
 export type OutputEncoding = (typeof OUTPUT_ENCODINGS)[number];
 
 type Stream = ExecOutput['stream'];
 
 /**
- * The outputs of one program as text, piece by piece: a character whose bytes come apart is in the piece that completes
- * it. Pieces of Base64 can each be decoded by themselves.
+ * Decodes the outputs of one program piece by piece. A character whose bytes are split is in the piece that completes
+ * it. Each piece of Base64 can be decoded by itself.
  */
 export class OutputText {
   private readonly decoders: Readonly<Record<Stream, StringDecoder>> | null;
@@ -19,18 +19,18 @@ export class OutputText {
       encoding === 'base64' ? null : { stdout: new StringDecoder('utf8'), stderr: new StringDecoder('utf8') };
   }
 
-  /** @returns what can be shown by now; it may be nothing */
+  /** @returns the text that is complete by now; may be empty */
   piece({ stream, data }: ExecOutput): string {
     return this.decoders ? this.decoders[stream].write(data) : data.toString('base64');
   }
 
-  /** @returns what was left of a character that never became whole */
+  /** @returns the remains of a character that was never completed */
   rest(stream: Stream): string {
     return this.decoders?.[stream].end() ?? '';
   }
 }
 
-/** The whole outputs of a program, for an answer in one piece. */
+/** The whole outputs of a program, for a single response. */
 export class CollectedOutput {
   private readonly data: Readonly<Record<Stream, Buffer[]>> = { stdout: [], stderr: [] };
 
@@ -38,7 +38,7 @@ export class CollectedOutput {
     this.data[stream].push(data);
   }
 
-  /** @param isCut whether more has followed: then the beginning of a character at its end is left out */
+  /** @param isCut whether more output has followed; an incomplete character at the end is then left out */
   text(stream: Stream, { encoding, isCut }: { encoding: OutputEncoding; isCut: boolean }): string {
     const bytes = Buffer.concat(this.data[stream]);
     if (encoding === 'base64') return bytes.toString('base64');

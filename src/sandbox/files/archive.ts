@@ -10,21 +10,22 @@ import { UNPACK } from './scripts';
 import { readTar, type TarEntry, type TarHeader } from './tar-reader';
 import { newToken, type Upload } from './upload';
 
-/** What an archive held. */
+/** What an archive contained. */
 export interface Unpacked {
   entries: number;
-  /** Of the files' contents. */
+  /** The bytes of the files' contents. */
   bytes: number;
 }
 
-/** Seconds since 1970: what the writer of archives can encode. */
+/** The latest time that the archive writer can encode, in seconds since 1970. */
 const LATEST = 2 ** 31 - 1;
 
-/** How many links one archive may have: what they are called is kept while it comes. */
+/** Maximum symbolic links of one archive: their names are kept in memory while it is read. */
 const MOST_LINKS = 10_000;
 
 /**
- * Unpacks a tar stream into a directory: aside at first, so that nothing of one that is refused or cut off is left.
+ * Unpacks a tar stream into a directory. The script unpacks it into a temporary directory first, so that an archive
+ * that is refused or cut off leaves nothing behind.
  *
  * @throws DomainError
  */
@@ -47,7 +48,11 @@ export async function unpack(
   }, end);
 }
 
-/** Tells of each piece as long as they are within the limit. @throws what `tooLarge` makes */
+/**
+ * Passes the content on, and calls `onBytes` with the size of each chunk.
+ *
+ * @throws the error of `tooLarge` beyond the limit
+ */
 async function* bounded(
   content: AsyncIterable<Buffer>,
   { limit, onBytes, tooLarge }: Pick<Upload, 'limit' | 'onBytes'> & { tooLarge: () => DomainError },
@@ -61,13 +66,17 @@ async function* bounded(
   }
 }
 
-/** The same archive, without what it must not have, and with a last file that says that it is whole. */
+/**
+ * Re-encodes the archive with cleaned headers. Appends a last file, named by the token, that marks it as complete.
+ *
+ * @throws DomainError if the archive is invalid or has a forbidden entry
+ */
 async function* checked(
   content: AsyncIterable<Buffer>,
   { token, unpacked }: { token: string; unpacked: Unpacked },
 ): AsyncGenerator<Buffer> {
   const clean = pack();
-  // Its reader gets the error too. Without a listener, it would end this process.
+  // A reader gets the error too. Without a listener, it would end this process.
   clean.on('error', () => undefined);
   const copying = copy(readTar(content), clean, unpacked).then(
     () => {
@@ -107,7 +116,7 @@ async function copyEntry(content: AsyncIterable<Buffer>, clean: Pack, header: He
   copied.catch(() => undefined);
   const target = clean.entry(header, (error) => settle(error)).on('error', (error: Error) => settle(error));
   for await (const data of content) {
-    // The second fails where the archive is given up meanwhile.
+    // `copied` rejects if the archive is destroyed meanwhile.
     if (!target.write(data)) await Promise.race([once(target, 'drain'), copied]);
   }
   target.end();
@@ -115,9 +124,10 @@ async function copyEntry(content: AsyncIterable<Buffer>, clean: Pack, header: He
 }
 
 /**
- * What may go on of an entry: its name below the directory, its mode, its time.
+ * Cleans an entry's header: keeps the name below the directory, the type, the size, the mode, the time, and a link's
+ * target.
  *
- * @param links the links that came before, which the name must not lead through
+ * @param links the symbolic links so far, which the name must not lead through
  * @returns null for the directory itself
  * @throws DomainError `invalid_parameters`
  */
@@ -135,7 +145,7 @@ export function cleanHeader(given: TarHeader, links: Set<string>): Headers | nul
       return { ...header, type, size: 0 };
     case 'file':
     case 'contiguous-file':
-      // What follows a link of the archive is no file of its own.
+      // A file replaces a link of the same name.
       links.delete(path);
       return { ...header, type: 'file', size: given.size };
     case 'link':
@@ -152,7 +162,7 @@ export function cleanHeader(given: TarHeader, links: Set<string>): Headers | nul
   }
 }
 
-/** @returns the path below the directory, without `.` and slashes that say nothing; empty for the directory */
+/** @returns the path below the directory, without `.` and redundant slashes; empty for the directory itself */
 function below(name: string): string {
   const parts = name.split('/');
   if (name.startsWith('/') || parts.includes('..') || name.includes('\0') || name === '') {
@@ -161,7 +171,11 @@ function below(name: string): string {
   return parts.filter((part) => part !== '' && part !== '.').join('/');
 }
 
-/** The file that a hard link is another name of is one of the archive. */
+/**
+ * The target of a hard link, which has to be below the directory, and not a symbolic link or behind one.
+ *
+ * @throws DomainError `invalid_parameters`
+ */
 function linkedName(given: TarHeader, links: ReadonlySet<string>): string {
   const target = below(textOf(given.linkname));
   for (let parent = target; parent !== '.' && parent !== ''; parent = posix.dirname(parent)) {
@@ -171,9 +185,9 @@ function linkedName(given: TarHeader, links: ReadonlySet<string>): string {
 }
 
 /**
- * A link may climb only at its beginning: behind the name of another link, `..` is not where it seems to be.
+ * A link's target may contain `..` only at its beginning: behind the name of another link, `..` leads elsewhere.
  *
- * @throws DomainError `invalid_parameters` if it leads out of the directory
+ * @throws DomainError `invalid_parameters` if the link leads out of the directory
  */
 function assertStays(path: string, linkname: string): void {
   const parts = linkname.split('/').filter((part) => part !== '' && part !== '.');
@@ -185,7 +199,7 @@ function assertStays(path: string, linkname: string): void {
   }
 }
 
-/** @param name one character for each byte */
+/** @param name Latin-1, one character for each byte */
 function textOf(name: string): string {
   const bytes = Buffer.from(name, 'latin1');
   if (!isUtf8(bytes)) throw refused(`must have names in UTF-8, and not "${shown(bytes.toString())}"`);
@@ -200,20 +214,20 @@ function refused(message: string): DomainError {
   return invalidParameters([{ field: 'body', message }]);
 }
 
-/** How tar ended, in three digits, behind the token. */
+/** The digits of tar's exit code, which follows the token. */
 const STATUS_DIGITS = 3;
 
-/** Bytes of an archive: more than a container's disk holds. A program that goes on and on is ended some time. */
+/** Maximum bytes of an archive: more than a container's disk holds. The limit ends a program that never stops. */
 export const MOST_PACKED = 2 ** 40;
 
-/** GNU tar's, where it has packed a file that was just written to: what came is well-formed. */
+/** Messages of GNU tar about files that changed while they were packed. The archive is well-formed all the same. */
 const CHANGED =
   /(file changed as we read it|socket ignored|File removed before we read it|file is the archive; not dumped)$/;
 
 /**
- * An archive as {@link PACK} makes it.
+ * Reads the archive that {@link PACK} prints.
  *
- * @throws DomainError in the middle, if it is not whole
+ * @throws DomainError in the middle of the stream if the archive is incomplete
  */
 export async function* packed(run: ScriptRun, token: string): AsyncGenerator<Buffer> {
   const mark = token.length + STATUS_DIGITS;

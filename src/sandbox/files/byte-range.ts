@@ -1,4 +1,4 @@
-/** Some of a file's bytes. */
+/** A range of a file's bytes. */
 export interface ByteRange {
   readonly offset: number;
   readonly length: number;
@@ -7,10 +7,10 @@ export interface ByteRange {
 const SPEC = /^bytes=(\d{0,15})-(\d{0,15})$/;
 
 /**
- * What a `Range` asks of a file (RFC 9110, 14): one range is served, of several or of other units nothing, which the
- * RFC allows.
+ * Parses a `Range` header (RFC 9110, 14). One range of bytes is served. Several ranges and other units are ignored,
+ * which the RFC allows.
  *
- * @returns `all` if it says nothing that is served, `unsatisfiable` for a 416
+ * @returns `all` if the header is absent or ignored; `unsatisfiable` for a 416
  */
 export function requestedRange(header: string | undefined, size: number): ByteRange | 'all' | 'unsatisfiable' {
   const [, first = '', last = ''] = SPEC.exec(header?.replaceAll(' ', '') ?? '') ?? [];

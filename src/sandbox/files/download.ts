@@ -10,22 +10,22 @@ import { IDLE_MS, type ScriptRun } from './script-run';
 import { READING } from './scripts';
 import { representationOf } from './validators';
 
-/** The most that is sent of a file whose size is not known before it is read, such as those of `/proc`. */
+/** Maximum bytes sent of a file whose size is unknown before it is read, such as those in `/proc`. */
 const MOST_UNKNOWN = 1024 * 1024;
 
 /**
- * The most bytes that an answer has: more than a container's disk holds. A size is what the image's `stat` says, and a
- * length that is promised is one that can be kept.
+ * Maximum bytes of a response: more than a container's disk holds. The size comes from the image's own `stat`, and a
+ * promised length has to be one that can be kept.
  */
 const MOST_SENT = 2 ** 40;
 
-/** The answer to a client, which may read slowly, stand still or go away. */
+/** A request and its response. The client may read slowly, stall or disconnect. */
 interface Client {
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
 }
 
-/** Sends a file, or what of it is asked for, as {@link READ_FILE} reads it. */
+/** Sends a file, or the requested part of it, as {@link READ_FILE} reads it. */
 export async function sendFile(run: ScriptRun, path: ContainerPath, { request, reply }: Client): Promise<void> {
   const line = await run.line();
   const description = describe(path, line);
@@ -76,12 +76,12 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
     return;
   }
   run.say(READING.bytes(bytes.offset, bytes.length));
-  // What has become shorter than nothing can still be answered.
+  // Nothing is sent yet, so a file that has become too short in the meantime still gets an error response.
   if (!(await run.hasMore())) throw new DomainError('tools_failed');
   await sendAsTaken(sendHead(), (onBytes) => run.bytes(bytes.length, onBytes));
 }
 
-/** What there is of a file that may be empty, or one that the kernel makes when it is read. */
+/** Reads a file that is empty, or that the kernel generates when it is read. */
 async function readUnsized(run: ScriptRun): Promise<Buffer> {
   const parts: Buffer[] = [];
   let left = MOST_UNKNOWN;
@@ -101,10 +101,11 @@ async function readUnsized(run: ScriptRun): Promise<Buffer> {
 }
 
 /**
- * Sends what a program says as the client takes it, and waits until the client has it.
+ * Sends a program's output as fast as the client takes it, and waits until all of it is sent.
  *
- * @param sendHead is called once there is something to send: until then, what fails can be answered
- * @throws if the client goes away, or takes nothing for too long, or the source fails: the answer is broken off then
+ * @param sendHead called once there is something to send: an earlier failure can still get an error response
+ * @throws if the client disconnects or takes nothing for too long, or if the source fails; the response is broken off
+ *   then
  */
 export async function sendStream(content: AsyncGenerator<Buffer>, sendHead: () => FastifyReply): Promise<void> {
   const first = await content.next();
@@ -121,7 +122,7 @@ export async function sendStream(content: AsyncGenerator<Buffer>, sendHead: () =
   });
 }
 
-/** @param bodyOf makes what is sent; it is given what to tell of each piece that is on its way */
+/** @param bodyOf makes the body; has to call `onBytes` with the size of each chunk */
 async function sendAsTaken(reply: FastifyReply, bodyOf: (onBytes: (bytes: number) => void) => Readable): Promise<void> {
   const note = notedBytes();
   const stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
@@ -136,7 +137,7 @@ async function sendAsTaken(reply: FastifyReply, bodyOf: (onBytes: (bytes: number
   }
 }
 
-/** Waits until the answer is out, or can't be. */
+/** Sends the body and waits until the response is sent. @throws DomainError if the connection closes before */
 async function send(reply: FastifyReply, body: Readable): Promise<void> {
   const { raw } = reply;
   const over = new Promise<void>((resolve, reject) => {
@@ -154,7 +155,7 @@ async function send(reply: FastifyReply, body: Readable): Promise<void> {
   await over;
 }
 
-/** The client has gone, or was let go: for the audit, as nobody reads it. */
+/** The client disconnected or was disconnected, so this error only reaches the audit. */
 function broken(): DomainError {
   return new DomainError('tools_failed', { code: 'broken_off' });
 }
@@ -163,7 +164,7 @@ function contentRange({ offset, length }: ByteRange, size: number): string {
   return `bytes ${String(offset)}-${String(offset + length - 1)}/${String(size)}`;
 }
 
-/** A name for a download (RFC 6266), for what the name's bytes may be. */
+/** The `Content-Disposition` of a download (RFC 6266), for a name of any bytes. */
 export function attachment(name: Buffer): string {
   const text = name.toString();
   const plain = text.replace(/[^\x20-\x7e]|["\\%]/g, '_');

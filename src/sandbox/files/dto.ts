@@ -3,7 +3,7 @@ import { Transform } from 'class-transformer';
 import { IsIn, IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
 import { integerFromQuery } from '../../http';
 
-/** Rexec's clients ask for a directory without a limit, and know of no pages. */
+/** Also the default, because Rexec's clients give no limit and know no pages. */
 export const LARGEST_PAGE = 1_000;
 
 const PATH = {
@@ -17,21 +17,24 @@ const PATH = {
 
 /** A name other than `.` and `..`. */
 const NAME = '(?:[^/.\\x00][^/\\x00]*|\\.[^/.\\x00][^/\\x00]*|\\.\\.[^/\\x00]+)';
-/** Of what is made or moved: not the root, and nothing that ends with `..`. See `ContainerPath.parseEntry`. */
+/**
+ * The path of an entry to be made or moved: not the root, and nothing that ends with `..`. See
+ * `ContainerPath.parseEntry`.
+ */
 const ENTRY_PATH = Object.assign({}, PATH, {
   minLength: 2,
   pattern: `^/(?:[^\\x00]*/)?${NAME}(?:/\\.?)*$`,
   description: `${PATH.description} It ends with a name.`,
 });
 
-/** The path itself is read as bytes: see `QueryPath`. */
+/** `path` is not validated here: `QueryPath` reads it as bytes. */
 export class PathQuery {
   @ApiProperty(PATH)
   @IsOptional()
   path?: unknown;
 }
 
-/** The same for what is to be written. */
+/** Like {@link PathQuery}, for a path to write to. */
 export class EntryQuery {
   @ApiProperty(ENTRY_PATH)
   @IsOptional()
@@ -65,7 +68,7 @@ export class DeleteFileQuery extends PathQuery {
   recursive?: 'true' | 'false';
 }
 
-/** A path is in the query or in the body. */
+/** The path is in the query or in the body. */
 export class MakeDirectoryQuery {
   @ApiPropertyOptional(ENTRY_PATH)
   @IsOptional()

@@ -22,38 +22,38 @@ import { TransferPlaces } from './transfer-places';
 import { conditionOf, type ConditionalRequest, decide } from './validators';
 import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
 
-/** Where a container's data are, which nobody can delete but with the container. */
+/** The data directory, which can be deleted only together with its container. */
 const DATA = '/home/user';
 
 const MB = 1024 * 1024;
 
-/** How long a directory may be listed, and how many bytes: a program that lies need not end. */
+/** Limits of listing a directory, in time and in bytes: a manipulated program may print without end. */
 const LIST_MS = 120_000;
 const MOST_LISTED = 64 * MB;
 
-/** Each process counts its own, and those of the others are bounded by theirs. */
+/** Unlimited here: each Berth process limits its own calls by {@link TransferPlaces}. */
 const TRANSFER = {
   kind: 'transfer',
   command: ['sh'],
   limit: { count: Infinity, error: 'too_many_transfers' },
 } as const;
 
-/** Where scripts run for a call. */
+/** Where a call's scripts run. */
 interface ScriptPlace {
   readonly host: ScriptHost;
   readonly container: RunningContainer;
   readonly dockerId: string;
-  /** Aborts when the caller may not be here any more, with why, or reads the answer no more. */
+  /** Aborts, with the reason, when the caller loses access or the client has gone. */
   readonly end: AbortSignal;
 }
 
-/** Whose container, and for whom the answer is. */
+/** The container of a call, and its caller. */
 export interface Call {
   readonly caller: Principal;
   readonly id: string;
-  /** Aborts when the client has gone, for a call that ends with it. */
+  /** Aborts when the client has gone; absent for a call that continues without it. */
   readonly gone?: AbortSignal;
-  /** Whose conditions are kept where the call changes a file. */
+  /** The request whose conditions are evaluated if the call changes a file. */
   readonly request?: ConditionalRequest;
 }
 
@@ -63,8 +63,8 @@ interface Client {
 }
 
 /**
- * Files in running containers, by the image's own programs and as its user: Docker's archives lose what they write into
- * a running gVisor container (Docker 26.1, gVisor 20240729).
+ * Files in running containers, read and written by the image's own programs as the image's user. Docker's archive API
+ * is not used: what it writes into a running gVisor container is lost (Docker 26.1, gVisor 20240729).
  *
  * All methods throw {@link DomainError}: `container_not_found`, `container_not_running`, `invalid_parameters`,
  * `path_not_found`, `path_denied`, `tools_missing`, `tools_failed`, `too_many_transfers`, `file_access_failed`.
@@ -118,7 +118,7 @@ export class FilesService {
     });
   }
 
-  /** The same of the file in a form, which goes by its own name into a path that is a directory. */
+  /** Like {@link upload}, for the file of a form. If the path is a directory, the file goes into it by its own name. */
   async uploadForm(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
@@ -147,7 +147,7 @@ export class FilesService {
     });
   }
 
-  /** One page of a directory, by the bytes of the names. @returns the cursor of the next page, or null */
+  /** One page of a directory, ordered by the bytes of the names. @returns the cursor of the next page, or null */
   async list(
     call: Call,
     given: Buffer | undefined,
@@ -176,13 +176,13 @@ export class FilesService {
     return { files, next: next && encodeNameCursor(next), path };
   }
 
-  /** Makes its parents too. @throws DomainError `path_exists`, `no_space` */
+  /** Makes a directory and its missing parents. @throws DomainError `path_exists`, `no_space` */
   async makeDirectory(call: Call, given: Buffer | string | undefined): Promise<FileDescription> {
     const path = ContainerPath.parseEntry(required(given), 'path');
     return this.described(call, path, { script: MAKE_DIRECTORY, args: [path.argument] });
   }
 
-  /** Replaces nothing. @throws DomainError `path_exists`, `path_protected`, `no_space` */
+  /** Moves an entry; never replaces another. @throws DomainError `path_exists`, `path_protected`, `no_space` */
   async move(call: Call, paths: { readonly from: string; readonly to: string }): Promise<FileDescription> {
     const from = ContainerPath.parseEntry(paths.from, 'from');
     const to = ContainerPath.parseEntry(paths.to, 'to');
@@ -262,7 +262,7 @@ export class FilesService {
     return this.inside(call, ({ host, dockerId, end }) => ScriptRun.words(host, dockerId, { ...request, end }));
   }
 
-  /** Lets the client read the answer, whatever is left of what it sends. */
+  /** Discards the rest of the body after `work`, so that a client that is still sending can read the response. */
   private async taking<T>(body: BodyStream, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
@@ -272,8 +272,9 @@ export class FilesService {
   }
 
   /**
-   * Does `work` by a script that lives by its connection, and is in the ledger: where this process and Docker die at
-   * once and the container goes on (`live-restore`), nothing closes its input, and the next start ends it.
+   * Runs `work` for a script with a row in the program registry. Such a script normally ends with its connection. If
+   * this process and Docker die at the same time while the container keeps running (`live-restore`), nothing closes
+   * the script's input, and the next start of Berth kills it.
    */
   private transfer<T>(call: Call, work: (place: ScriptPlace) => Promise<T>): Promise<T> {
     return this.inside(call, async (place) => {
@@ -292,7 +293,8 @@ export class FilesService {
       try {
         return await work({ ...place, host });
       } finally {
-        // No answer waits for it. Where Docker is silent, the ledger ends it.
+        // In the background, so that no response waits. If Docker does not answer, the registry kills the script
+        // later.
         void Promise.all(scripts).then(async () => {
           if (!left.isGivenUp) await this.programs.leave(entry).catch(endLater);
         });
@@ -333,7 +335,10 @@ function nameOf(name: Buffer | null): Buffer {
   return name;
 }
 
-/** Does `work`, which answers; breaks an answer off that has begun when the signal aborts. */
+/**
+ * Runs `work`, which sends the response. If the signal aborts after the response has begun, the response is broken
+ * off.
+ */
 async function breakingOff(reply: FastifyReply, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
   const breakOff = (): void => {
     if (reply.raw.headersSent) reply.raw.destroy();
@@ -346,10 +351,14 @@ async function breakingOff(reply: FastifyReply, signal: AbortSignal, work: () =>
   }
 }
 
-/** The same content, which fails with the signal's reason when that aborts, whether or not there is more to come. */
+/**
+ * Makes the content fail with the signal's reason when the signal aborts, even if no more data comes.
+ *
+ * @returns `content`
+ */
 function until(content: Readable, signal: AbortSignal): Readable {
   const stop = (): void => void content.destroy(reasonOf(signal));
-  // Whoever reads it is told as well; until somebody does, nobody listens.
+  // A reader gets the error too. This listener keeps it from being unhandled before there is one.
   content.on('error', () => undefined).once('close', () => signal.removeEventListener('abort', stop));
   signal.addEventListener('abort', stop, { once: true });
   if (signal.aborted) stop();

@@ -16,7 +16,10 @@ export interface FileDescription {
 const FORM = /^([a-zA-Z-]{10}) (\d{1,20}) (-?\d{1,12})/;
 const OWN = new RegExp(`^(?:${UPLOAD}|${UNPACKING})[0-9a-f-]{36}$`);
 
-/** @param words the mode as `ls` has it, the size, and the seconds since 1970. @returns null if they are none */
+/**
+ * @param words the mode as `ls` shows it, the size, and the seconds since 1970
+ * @returns null if the words do not have this format
+ */
 export function describe(path: ContainerPath, words: string): FileDescription | null {
   const [, mode, size, time] = FORM.exec(words) ?? [];
   if (mode === undefined) return null;
@@ -33,24 +36,24 @@ export function describe(path: ContainerPath, words: string): FileDescription | 
   return path.isText ? description : { ...description, path_encoded: path.inQuery };
 }
 
-/** Some dozens of characters, and a name of at most 255 bytes. */
+/** The longest entry in bytes: some dozens of characters, and a name of at most 255 bytes. */
 const LONGEST_ENTRY = 1_024;
 const ENTRY = /([a-zA-Z-]{10} \d+ -?\d+) \.\/([^/]+)\/\n/y;
 
-/** The entries of a directory, of which it keeps those of one page, in whatever order and number they come. */
+/** Reads the entries of a directory, in any order and number, and keeps those of one page. */
 export class Listing {
   private rest = '';
   private kept: { readonly name: string; readonly words: string }[] = [];
   private readonly after: string;
 
-  /** @param page.after the name that the page before ended with; names are ordered by their bytes */
+  /** @param page.after the last name of the previous page; names are ordered by their bytes */
   constructor(private readonly page: { readonly limit: number; readonly after: Buffer | null }) {
     this.after = page.after?.toString('latin1') ?? '';
   }
 
-  /** @returns false if this is no listing */
+  /** @returns false if the data is no listing */
   take(data: Buffer): boolean {
-    // One character for each byte: names may have any.
+    // Latin-1, one character for each byte, because a name may contain any bytes.
     this.rest += data.toString('latin1');
     let end = 0;
     ENTRY.lastIndex = 0;
@@ -64,12 +67,12 @@ export class Listing {
     return this.rest.length <= LONGEST_ENTRY;
   }
 
-  /** Whether all has been understood. */
+  /** Whether all data has been parsed. */
   get isWhole(): boolean {
     return this.rest === '';
   }
 
-  /** @returns the page, and the name that it ends with if there are more */
+  /** @returns the page, and its last name if more entries follow */
   result(directory: ContainerPath): { files: FileDescription[]; next: Buffer | null } {
     this.cut();
     const shown = this.kept.slice(0, this.page.limit);
@@ -80,19 +83,19 @@ export class Listing {
     return { files, next: last ? Buffer.from(last.name, 'latin1') : null };
   }
 
-  /** One more than the page has, so that the last page is known for the last. */
+  /** Keeps one more entry than the page has, to detect the last page. */
   private cut(): void {
     this.kept.sort((one, other) => (one.name < other.name ? -1 : 1));
     this.kept.length = Math.min(this.kept.length, this.page.limit + 1);
   }
 }
 
-/** The name that a page ended with, as the `cursor` of the next. */
+/** Encodes the last name of a page as the `cursor` of the next one. */
 export function encodeNameCursor(name: Buffer): string {
   return name.toString('base64url');
 }
 
-/** @throws DomainError `invalid_parameters` for what is none */
+/** @throws DomainError `invalid_parameters` if the cursor is invalid */
 export function decodeNameCursor(cursor: string): Buffer {
   const name = Buffer.from(cursor, 'base64url');
   if (name.length > 0 && name.length <= 255 && encodeNameCursor(name) === cursor) return name;

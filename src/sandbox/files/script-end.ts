@@ -5,13 +5,16 @@ import { type ContainerEngine, type ContainerProcess, EngineError, saysUnavailab
 const EXIT_CODE_MS = 1_000;
 /** How long Docker may take to report the exit of a killed script before it is killed again. */
 const KILLED_MS = 3_000;
-/** A shell that cannot be killed by the image's own programs will not be by more of them. */
+/**
+ * Maximum kill attempts. If the image's programs could not kill a script by then, more attempts would not do so
+ * either.
+ */
 const MOST_KILLS = 3;
 const LOOK_MS = { first: 5, soon: 250, last: 30_000 } as const;
-/** How long Docker may be silent until a script is no longer looked for: its node may never return. */
+/** How long Docker may be silent before a script is given up: its node may never return. */
 const SILENT_MS = 60 * 60_000;
 
-/** A script that should exit now. */
+/** A script that has to exit now. */
 export interface EndingScript {
   readonly engine: ContainerEngine;
   readonly dockerId: string;
@@ -19,15 +22,16 @@ export interface EndingScript {
   readonly process: ContainerProcess;
   /** Between SIGTERM and SIGKILL. */
   readonly graceMs: number;
-  /** Whether its output has ended, so that it has probably exited. */
+  /** Whether its output has ended, which means that it has probably exited. */
   readonly isOver: boolean;
-  /** Kills it later, as Docker does not answer now. */
+  /** Called when Docker does not answer, to kill the script later. */
   readonly killLater: () => void;
 }
 
 /**
- * Kills a script by its marker, unless it has exited, and resolves when Docker says that it runs no more. The programs
- * that kill are the image's: what they say of their success counts for nothing. Never rejects.
+ * Kills a script by its marker unless it has exited, and resolves when Docker reports that it does not run any more.
+ * The image's own programs do the killing, so their reports of success are not trusted. Gives up when Docker is silent
+ * for {@link SILENT_MS}. Never rejects.
  */
 export async function untilGone(script: EndingScript): Promise<void> {
   const { process, isOver } = script;
@@ -35,7 +39,7 @@ export async function untilGone(script: EndingScript): Promise<void> {
     process.close();
     return;
   }
-  // Its output is of no use any more, and unread it would keep Docker (26.1) from reporting the exits of others.
+  // The output is of no use any more. Unread, it would keep Docker (26.1) from reporting the exits of other programs.
   process.close();
   for (let kills = 0; kills < MOST_KILLS; kills += 1) {
     const outcome = await kill(script);
@@ -71,7 +75,7 @@ async function isGoneWithin(process: ContainerProcess, ms: number): Promise<bool
   }
 }
 
-/** Looks ever less often. Gives up where Docker stays silent. */
+/** Checks at growing intervals, and gives up if Docker stays silent. */
 async function isGoneAtLast(process: ContainerProcess): Promise<void> {
   let answeredAt = performance.now();
   for (let wait: number = LOOK_MS.soon; ; wait = Math.min(2 * wait, LOOK_MS.last)) {

@@ -13,7 +13,7 @@ const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
   127: 'tools_missing',
 };
 
-/** The words of the C library in the locale C, with which GNU's programs and busybox's end their complaints. */
+/** Error messages of the C library in the locale C, with which the messages of GNU's and busybox's programs end. */
 const BY_WORDS: readonly [RegExp, ErrorCode][] = [
   [/No space left on device|Disk quota exceeded/, 'no_space'],
   [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
@@ -25,7 +25,10 @@ const BY_WORDS: readonly [RegExp, ErrorCode][] = [
   [/resource busy/, 'path_protected'],
 ];
 
-/** What a script's end means to the caller. Its words stay here: they are the image's. */
+/**
+ * Translates the end of a script into the error that clients see. The messages are not passed on, because the image's
+ * own programs wrote them.
+ */
 export function failure(exitCode: number, words: string): DomainError {
   const byExit = BY_EXIT[exitCode];
   if (byExit !== undefined) return new DomainError(byExit);

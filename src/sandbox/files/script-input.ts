@@ -2,26 +2,30 @@ import { finished, type Readable, type Writable } from 'node:stream';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { DomainError } from '../../errors';
 
-/** How many bytes may wait to be taken: what is ready is on its way while more is being read. */
+/** Maximum bytes that wait to be written, so that writing goes on while more is read. */
 const MOST_AHEAD = 1024 * 1024;
 
-/** How a script is given its input. */
+/** How a script gets its input. */
 export interface Feeding {
-  /** Told of each piece before it is given; what it throws ends all. */
+  /** Called with the size of each chunk before it is written. An error that it throws ends the transfer. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
-  /** Whether each piece's memory may be given up once it is taken. */
+  /** Whether a chunk's memory may be freed once the chunk is written. */
   readonly isFreed: boolean;
-  /** How long the script may take nothing. */
+  /** How long the script may take no input. */
   readonly idleMs: number;
-  /** Calls back at the end of the script, or of its output: `null`, or what went wrong. @returns how to stop that */
+  /**
+   * Registers a listener for the end of the script or of its output, which gets `null` or the error.
+   *
+   * @returns a function that removes it
+   */
   readonly onEnd: (listener: (fault: Error | null) => void) => () => void;
 }
 
 /**
- * Gives a script some content as input, as fast as it takes it.
+ * Writes content to a script's input as fast as the script takes it.
  *
- * @returns how many bytes; null if the script has ended before it had all, whether or not there is more to come
- * @throws DomainError `tools_failed` if it neither takes it nor ends; what the content fails with
+ * @returns the number of bytes; null if the script ended before it took all of them, even if no more were to come
+ * @throws DomainError `tools_failed` if the script neither takes input nor ends; the content's own error
  */
 export async function feed(
   stdin: Writable,
@@ -51,7 +55,7 @@ export async function feed(
         content.pause();
         stalled ??= setTimeout(() => reject(new DomainError('tools_failed')), idleMs);
       };
-      // Before all is taken: more is read while what has waited is being written.
+      // Resumes before everything is written, so that reading and writing overlap.
       const taken = (): void => {
         if (stalled === undefined || stdin.writableLength >= MOST_AHEAD) return;
         clearTimeout(stalled);
@@ -77,7 +81,7 @@ export async function feed(
   }
 }
 
-/** A closed one: what is handed over to it is dropped. */
+/** A closed port: memory that is transferred to it is freed. */
 const nowhere = closedPort();
 
 function closedPort(): MessagePort {
@@ -87,15 +91,18 @@ function closedPort(): MessagePort {
 }
 
 /**
- * Frees a piece's memory at once. V8 (Node.js 20) counts memory outside its heap that waits to be collected as if it
- * were in it, so that some 32 MiB of it make V8 collect the whole heap, which takes longer than to pass them on.
+ * Frees a chunk's memory at once. V8 (Node.js 20) counts external memory that waits for collection as if it were in
+ * its heap: some 32 MiB of it trigger a collection of the whole heap, which takes longer than passing them on.
  */
 function free({ buffer, length }: Buffer): void {
-  // Small pieces share theirs.
+  // Small chunks share their memory with others.
   if (buffer.byteLength === length) nowhere.postMessage(null, [buffer as ArrayBuffer]);
 }
 
-/** Lets a stream write together what it is given in this turn of the event loop: each write is several system calls. */
+/**
+ * Lets a stream write all chunks of this turn of the event loop together, because each write costs several system
+ * calls.
+ */
 function gather(stream: Writable): void {
   if (stream.writableCorked > 0) return;
   stream.cork();

@@ -17,34 +17,34 @@ import { failure } from './script-failure';
 import { feed } from './script-input';
 import { BEGUN } from './scripts';
 
-/** How long neither side may take a byte, or a program say nothing that answers at once. */
+/** How long a transfer may stall on either side, and how long a script that should answer at once may print nothing. */
 export const IDLE_MS = 60_000;
-/** How long a program may work without a word: to remove, to move or to copy many files. */
+/** How long a program may work without output: to delete, move or copy many files. */
 export const WORK_MS = 15 * 60_000;
-/** What a script says besides the bytes of a file; more is not of our scripts. */
+/** Maximum output of a script in bytes, apart from file contents; our scripts never print more. */
 const MOST_WORDS = 8 * 1024;
-/** What a script's programs may complain in all, of which the last {@link MOST_WORDS} are kept. */
+/** Maximum stderr output of a script's programs in bytes. The last {@link MOST_WORDS} are kept. */
 const MOST_COMPLAINTS = 4 * 1024 * 1024;
-/** How much of its output may wait for its reader. */
+/** Maximum output that waits for its reader, in bytes. */
 const MOST_AHEAD = 256 * 1024;
-/** How long a shell may take to begin with a script: one that never does must not keep anybody waiting. */
+/** How long a shell may take to begin a script: one that never does must not hold up its caller. */
 const BEGIN_MS = 10_000;
-/** How long a script may take to exit once it has said its result, and what it may say meanwhile. */
+/** How long a script may take to exit after its result, and how many bytes it may print meanwhile. */
 const EXIT_MS = 2_000;
 const MOST_AFTER = 64 * 1024;
-/** Between SIGTERM and SIGKILL; of a script that has files of its own to remove. */
+/** Between SIGTERM and SIGKILL. `cleaning` is for scripts that have to delete files of their own. */
 const KILL_GRACE_MS = { plain: 2_000, cleaning: 5_000 } as const;
-/** How long an answer waits for a killed script, so that nothing of it is left where that takes as long as usual. */
+/** How long a response waits for a killed script: usually enough for the script to be gone by then. */
 const KILL_WAIT_MS = 2_000;
 
-/** Where scripts run. */
+/** What scripts need from the code that runs them. */
 export interface ScriptHost {
   readonly engine: ContainerEngine;
-  /** Of its one script, where that is in the ledger of what is held; otherwise it gets one of its own. */
+  /** The marker of its only script, if that script is in the program registry. Otherwise each script gets a new one. */
   readonly marker?: string;
-  /** Ends what was left as Docker does not answer, once it does. */
+  /** Kills a script, which could not be killed because Docker did not answer, once Docker answers again. */
   endLater(left: { readonly dockerId: string; readonly marker: string }): void;
-  /** Told of each script: `gone` resolves when it runs no more, and never rejects. */
+  /** Called for each script. `gone` resolves when the script does not run any more, and never rejects. */
   onStart?(gone: Promise<void>): void;
 }
 
@@ -53,36 +53,36 @@ export interface ScriptRequest {
   readonly script: string;
   readonly args: readonly string[];
   readonly stdin?: true;
-  /** How many bytes it may write to stdout, where that is more than some lines; Infinity: its reader counts them. */
+  /** Maximum bytes on stdout, if that is more than a few lines; Infinity if the reader counts them itself. */
   readonly most?: number;
-  /** Whether it removes files of its own when it is ended. */
+  /** Whether the script deletes files of its own when it is killed. */
   readonly isCleaning?: true;
 }
 
 /**
- * One of our scripts, run in a container by its own shell as its image's user. The shell and all other programs are the
- * image's, and may do anything: how much they write and how long they take is bounded here, on both of their outputs,
- * and they are killed where they go on beyond it, or when their result is there and they do not exit.
+ * One of our scripts, run in a container by the image's own shell as the image's user. The shell and all other
+ * programs belong to the image and may do anything. Their output, on stdout and stderr, and their time are limited
+ * here. They are killed if they exceed a limit, or do not exit after their result.
  */
 export class ScriptRun {
   private readonly flow: OutputFlow;
   private readonly graceMs: number;
-  /** Output that has not been read yet. */
+  /** Unread output. */
   private readonly said: Buffer[] = [];
   private words = '';
-  /** How many bytes it may yet write. */
+  /** How many more bytes the script may write. */
   private readonly left: Record<ExecOutput['stream'], number>;
-  /** Whether its output has come to its end. */
+  /** Whether the output has ended. */
   private isOver = false;
   private hasExited = false;
-  /** `ending`: its output is discarded. */
+  /** In the state `ending`, output is discarded. */
   private state: 'running' | 'flooded' | 'ending' = 'running';
-  /** Called when it says something, and at its end. */
+  /** Called at output, and at its end. */
   private readonly listeners = new Set<() => void>();
-  /** Takes its output in the place of `said`. */
+  /** Takes output instead of `said`. */
   private taker: ((data: Buffer) => void) | undefined;
   private resolveGone = (): void => undefined;
-  /** Resolves when it runs no more. */
+  /** Resolves when the script does not run any more. */
   private readonly gone = new Promise<void>((resolve) => (this.resolveGone = resolve));
 
   private constructor(
@@ -104,7 +104,11 @@ export class ScriptRun {
     host.onStart?.(this.gone);
   }
 
-  /** Waits until it has begun. @throws DomainError `tools_missing`, `tools_failed` if it does not begin; EngineError */
+  /**
+   * Starts a script and waits until it has begun.
+   *
+   * @throws DomainError `tools_missing`; `tools_failed` if the script does not begin; EngineError
+   */
   static async start(host: ScriptHost, dockerId: string, request: ScriptRequest): Promise<ScriptRun> {
     const { script, args, stdin } = request;
     const where = { dockerId, marker: host.marker ?? randomUUID() };
@@ -117,7 +121,7 @@ export class ScriptRun {
         ...(stdin && { stdin }),
       });
     } catch (error) {
-      // It may have started.
+      // The script may have started.
       if (saysUnavailable(error)) host.endLater(where);
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
       throw new DomainError('tools_missing', { cause: error });
@@ -132,13 +136,13 @@ export class ScriptRun {
       const late = (): Error => new DomainError('tools_failed');
       if ((await within(this.line(), { ms: BEGIN_MS, late })) !== BEGUN) throw late();
     } catch (error) {
-      // Not awaited: what kills programs is the same shell.
+      // Not awaited, because the same shell is needed to kill programs.
       this.end();
       throw error;
     }
   }
 
-  /** Runs a script that has no input. @returns all that it says. @throws DomainError */
+  /** Runs a script that needs no input. @returns its whole output. @throws DomainError */
   static async words(
     host: ScriptHost,
     dockerId: string,
@@ -148,7 +152,7 @@ export class ScriptRun {
     return run.guarded(() => run.rest(), request.end);
   }
 
-  /** Does `work`, and then lets the script exit. Kills it if `work` fails, or when the signal aborts. */
+  /** Runs `work`, and then lets the script exit. Kills the script if `work` fails or the signal aborts. */
   async guarded<T>(work: () => Promise<T>, end: AbortSignal): Promise<T> {
     try {
       const done = await untilAborted(work(), { signal: end, aborted: () => reasonOf(end) });
@@ -173,7 +177,7 @@ export class ScriptRun {
     }
   }
 
-  /** It writes more than any of our scripts. */
+  /** The script writes more than it may. */
   private flood(): void {
     this.flow.pause();
     if (this.state === 'running') this.state = 'flooded';
@@ -188,7 +192,7 @@ export class ScriptRun {
     return this.said.reduce((sum, { length }) => sum + length, 0);
   }
 
-  /** The next of its output; null at the end. @throws DomainError `tools_failed` if nothing comes, or too much */
+  /** The next output; null at the end. @throws DomainError `tools_failed` if there is none in time, or too much */
   async read(withinMs = IDLE_MS): Promise<Buffer | null> {
     await this.hasMore(withinMs);
     const data = this.said.shift() ?? null;
@@ -196,9 +200,13 @@ export class ScriptRun {
     return data;
   }
 
-  /** Waits until there is something to read, or its output has ended. @throws DomainError `tools_failed` as `read` */
+  /**
+   * Waits until there is output to read, or the output has ended.
+   *
+   * @throws DomainError `tools_failed` as {@link read}
+   */
   async hasMore(withinMs = IDLE_MS): Promise<boolean> {
-    // Of its output alone: one that goes on to complain says nothing.
+    // Only stdout counts: a script that keeps writing to stderr is silent.
     if (this.said.length === 0 && !this.isOver && this.state === 'running') await this.speaks(withinMs);
     if (this.state !== 'running') throw new DomainError('tools_failed');
     return this.said.length > 0;
@@ -216,10 +224,10 @@ export class ScriptRun {
   }
 
   /**
-   * The next line of its output.
+   * The next line of output.
    *
-   * @param withinMs for all of it
-   * @throws DomainError what the script ended with instead, `tools_failed`
+   * @param withinMs for the whole line
+   * @throws DomainError the error that the script ended with instead; `tools_failed`
    */
   async line(withinMs = IDLE_MS): Promise<string> {
     const until = performance.now() + withinMs;
@@ -238,7 +246,11 @@ export class ScriptRun {
     return line.subarray(0, end).toString();
   }
 
-  /** All that it goes on to say, once it has ended well. @throws DomainError what it ended with instead */
+  /**
+   * The rest of the output, once the script has exited successfully.
+   *
+   * @throws DomainError the error that the script ended with instead
+   */
   async rest(): Promise<string> {
     const until = performance.now() + WORK_MS;
     let said: Buffer = Buffer.alloc(0);
@@ -251,30 +263,40 @@ export class ScriptRun {
     return said.toString();
   }
 
-  /** After the end of its output. @throws DomainError what it ended with instead */
+  /**
+   * Waits for a successful exit; called after the end of the output.
+   *
+   * @throws DomainError the error that the script ended with
+   */
   async succeeded(): Promise<void> {
     const exitCode = await exitCodeOf(this.process);
     this.hasExited = true;
     if (exitCode !== 0) throw failure(exitCode, this.words);
   }
 
-  /** After its result, when it has nothing more to say: all that its programs complained of. @throws DomainError */
+  /**
+   * Ends the input after the result.
+   *
+   * @returns the messages on stderr
+   * @throws DomainError `tools_failed` if more output follows
+   */
   async complaints(): Promise<string> {
     this.endInput();
     if (await this.hasMore(EXIT_MS)) throw new DomainError('tools_failed');
     return this.words;
   }
 
-  /** Gives it a few words of input. */
+  /** Writes a short input. */
   say(words: string): void {
     const { stdin } = this.process;
     if (stdin?.writable === true) stdin.write(words);
   }
 
   /**
-   * Gives it some content as input: see {@link feed}.
+   * Writes content to the script's input: see {@link feed}.
    *
-   * @param isOwned whether nothing else uses the content's pieces: their memory is freed once they are taken
+   * @param isOwned whether nothing else uses the memory of the content's chunks, so that it may be freed once they are
+   *   written
    */
   async feed(
     content: Readable,
@@ -298,9 +320,10 @@ export class ScriptRun {
   }
 
   /**
-   * The next bytes of its output as they come; then it should exit. Fails with `tools_failed` if there are fewer.
+   * Streams the next `length` bytes of output; then the script should exit. The stream fails with `tools_failed` if
+   * there are fewer.
    *
-   * @param onBytes is told of each piece
+   * @param onBytes called with the size of each chunk
    */
   bytes(length: number, onBytes: (bytes: number) => void): Readable {
     let left = length;
@@ -324,12 +347,15 @@ export class ScriptRun {
     return body;
   }
 
-  /** The end of its input. */
+  /** Ends the script's input. */
   endInput(): void {
     this.process.stdin?.end();
   }
 
-  /** Closes stdin and lets the script exit in the background. It is killed if it does not, or writes much meanwhile. */
+  /**
+   * Closes stdin and lets the script exit in the background. A script that does not exit, or prints much meanwhile, is
+   * killed.
+   */
   release(): void {
     this.endInput();
     if (this.state === 'ending') return;
@@ -348,13 +374,13 @@ export class ScriptRun {
     this.flow.resume();
   }
 
-  /** Kills the script, and waits a moment for its end. Never throws. */
+  /** Kills the script and waits briefly for its end. Never throws. */
   async abandon(): Promise<void> {
-    // It was let go of already, and is killed if it does not exit.
+    // It was released already, and is killed if it does not exit.
     if (this.state === 'ending') return;
     const isOver = this.isOver;
     this.end();
-    // It may be its connection alone that has ended; that need not be known.
+    // Not awaited if the output has ended: the script has probably exited, unless only its connection broke.
     if (!isOver) await within(this.gone, { ms: KILL_WAIT_MS }).catch(() => undefined);
   }
 
@@ -392,8 +418,8 @@ export class ScriptRun {
   }
 }
 
-/** Why nobody may have the answer of a script any more. */
+/** The error for a call whose signal has aborted. */
 export function reasonOf({ reason }: AbortSignal): DomainError {
-  // For the audit: the client has gone.
+  // The client has gone, so this error only reaches the audit.
   return reason instanceof DomainError ? reason : new DomainError('tools_failed', { code: 'broken_off' });
 }

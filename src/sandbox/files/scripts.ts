@@ -1,4 +1,7 @@
-/** How a script ends where it knows why by itself; what else fails is known by its programs' words. */
+/**
+ * Exit codes of scripts for the failures that they detect themselves. Other failures are recognized by the messages of
+ * the programs.
+ */
 export const EXIT = {
   exists: 11,
   isDirectory: 12,
@@ -11,36 +14,39 @@ export const EXIT = {
   toolsMissing: 97,
 } as const;
 
-/** What files are written as until they are whole, beside where they belong. */
+/** Prefix of a temporary file, in the target's directory, that an upload is written to until it is complete. */
 export const UPLOAD = '.berth-upload-';
-/** What archives are unpacked into until they are whole, in the directory where they belong. */
+/** Prefix of a temporary directory, in the target directory, that an archive is unpacked into until it is complete. */
 export const UNPACKING = '.berth-unpacking-';
 
-/** What a description of a file is made of. */
+/**
+ * The format in which `stat` describes a file: type and permissions, size, and time of modification in seconds since
+ * 1970.
+ */
 const FORM = '%A %s %Y';
 
-/** What every script says first: a shell that does not is none. */
+/** The first line of every script; a shell that does not print it is no shell. */
 export const BEGUN = 'begun';
 
-/** What a script says that finds nothing at its path. */
+/** What a script prints if nothing is at its path. */
 export const NOTHING = 'nothing';
 
-/** How many bytes are read of a file at a time. */
+/** Block size for reading and writing files, in bytes. */
 const BLOCK = 64 * 1024;
 
-/** Of the end of a file whose length was not known before. */
+/** The parts of the trailer of a file whose length is not known in advance. */
 const TOKEN_BYTES = 32;
 const LENGTH_BYTES = 16;
 const END_BYTES = TOKEN_BYTES + LENGTH_BYTES;
 
-/** What follows a file of so many bytes, for {@link WRITE_FILE}. */
+/** The trailer that follows a file of `bytes` bytes, for {@link WRITE_FILE}. */
 export function endOfFile(token: string, bytes: number): string {
   return String(bytes).padStart(LENGTH_BYTES) + token;
 }
 
 /**
- * Of every script, for sh of any kind (dash, bash, busybox): the words of programs are in English, and paths are
- * decoded, as no argument of Docker's can hold what is not UTF-8.
+ * The beginning of every script, for any `sh` (dash, bash, busybox). Sets the locale, so that programs print English
+ * messages. Decodes paths, because Docker's arguments cannot hold bytes that are not UTF-8.
  */
 const PRELUDE = `
 echo ${BEGUN}
@@ -84,7 +90,10 @@ spare() {
 }
 `;
 
-/** Sweeps what writers left that were killed, once it cannot be a running one's. Argument: the directory. */
+/**
+ * Deletes the temporary files and directories of killed writers: files after 15 minutes without a change, directories
+ * after 24 hours, which no running writer reaches. Argument: the directory.
+ */
 const SWEEP = `
 sweep() {
   for left in "$1"/${UPLOAD}*; do
@@ -101,9 +110,10 @@ sweep() {
 `;
 
 /**
- * For scripts that change a file only where the server says so, of whom one at a time may do it. What is there must not
- * have changed from when they asked until they have the lock: a link to the process that has it, which is made at once
- * or not at all, and is void once that process has ended. Not every image has flock.
+ * For scripts that ask the server before they change a file, and of which only one at a time may do so. The file must
+ * not have changed between the question and the moment when the script has the lock. The lock is a symbolic link to
+ * `/proc/PID` of its holder: it is made atomically, and is void once the holder has ended. `flock` is missing in some
+ * images.
  */
 const CONDITION = `
 look() {
@@ -147,9 +157,9 @@ unlock() {
 `;
 
 /**
- * Argument: the path. Prints what the file is, reads which bytes are wanted ({@link READING}), prints those, and then
- * waits for the end of its input: Docker (26.1) reports the end of no other program while the output of an ended one is
- * not read.
+ * Argument: the path. Prints a description of the file, reads from its input which bytes are wanted ({@link READING}),
+ * prints them, and waits for the end of its input. Without that wait, Docker (26.1) would report the end of no other
+ * program until the output of this ended one has been read.
  */
 export const READ_FILE = `${PRELUDE}
 need dd head
@@ -182,19 +192,23 @@ IFS= read -r end
 exit 0
 `;
 
-/** What {@link READ_FILE} is asked for: a line. */
+/** The line that tells {@link READ_FILE} what to print. */
 export const READING = {
-  /** Of a file that has them. Not by `head`: that of busybox copies byte by byte. */
+  /** A range that the file has. Read without `head`, because busybox's copies byte by byte. */
   bytes: (offset: number, length: number): string =>
     `bytes ${String(offset)} ${String(Math.floor(length / BLOCK))} ${String(length % BLOCK)}\n`,
-  /** Of a file that the kernel makes, whose size is not known and which comes in pieces of any size. */
+  /**
+   * At most so many bytes of a file that the kernel generates, whose size is unknown and which comes in pieces of any
+   * size.
+   */
   most: (bytes: number): string => `most ${String(bytes)}\n`,
 };
 
 /**
- * Arguments: the path; a name for it if the path is a directory, or nothing; how many bytes it has, or nothing; a token
- * of 32 characters; an id; `conditional` where it asks first. Its input is the file. Where it is not known how long
- * that is, {@link endOfFile} follows: without it, the file is not whole. Prints what has become of it.
+ * Arguments: the path; the file's name in case the path is a directory, or nothing; its size in bytes, or nothing; a
+ * token of 32 characters; an id; `conditional` if it has to ask first. Its input is the file. If the size is not
+ * given, {@link endOfFile} has to follow, and without it the file is incomplete. Prints whether the file was created
+ * or replaced, and its description.
  */
 export const WRITE_FILE = `${PRELUDE}${SWEEP}${CONDITION}
 need chmod chown dd find mkdir mv readlink rm tail
@@ -251,7 +265,10 @@ trap - EXIT
 printf '%s %s %s %s %s\\n' "$became" "$place" "$3" "$4" "$5"
 `;
 
-/** Argument: the path. Prints the entries of the directory; a slash and a newline end each, as no name has a slash. */
+/**
+ * Argument: the path. Prints the entries of the directory. Each ends with a slash and a newline, because no name
+ * contains a slash.
+ */
 export const LIST = `${PRELUDE}
 need find
 decode "$1"; path=$decoded
@@ -263,7 +280,7 @@ find . ! -name . -prune -exec stat -c '${FORM} %n/' {} +
 exit 0
 `;
 
-/** Argument: the path. Prints what the directory is. */
+/** Argument: the path. Prints a description of the new directory. */
 export const MAKE_DIRECTORY = `${PRELUDE}
 need mkdir
 decode "$1"; path=$decoded
@@ -273,7 +290,7 @@ mkdir "$path" || exit 1
 stat -c '${FORM}' "$path"
 `;
 
-/** Arguments: from where, to where, and where the data are. Prints what has been moved. */
+/** Arguments: the source, the target, and the data directory. Prints a description of the moved file. */
 export const MOVE = `${PRELUDE}
 need mkdir mv
 decode "$1"; from=$decoded
@@ -294,7 +311,10 @@ occupied "$from" && exit ${String(EXIT.exists)}
 stat -c '${FORM}' "$to"
 `;
 
-/** Arguments: the path, whether with all that is in it, where the data are, and `conditional` where it asks first. */
+/**
+ * Arguments: the path; `recursive` to delete a directory with its contents; the data directory; `conditional` if it
+ * has to ask first.
+ */
 export const REMOVE = `${PRELUDE}${CONDITION}
 need rm rmdir
 decode "$1"; path=$decoded
@@ -314,8 +334,8 @@ esac
 `;
 
 /**
- * Arguments: the path, and a token. Prints a line, the archive, the token and how tar ended; then waits for the end of
- * its input, as {@link READ_FILE} does.
+ * Arguments: the path, and a token. Prints the line `ready`, the archive, the token, and tar's exit code in three
+ * digits. Then waits for the end of its input, as {@link READ_FILE} does.
  */
 export const PACK = `${PRELUDE}
 need tar
@@ -332,8 +352,9 @@ exit 0
 `;
 
 /**
- * Arguments: the path; a token, which is the name of the archive's last file: without it, the archive is not whole; an
- * id. Its input is the archive. Unpacks it aside, and then links what it held to where it belongs.
+ * Arguments: the path; a token, which is the name of the archive's last file, and without which the archive is
+ * incomplete; an id. Its input is the archive. Unpacks it into a temporary directory, and then links the contents to
+ * their places.
  */
 export const UNPACK = `${PRELUDE}${SWEEP}
 need chmod cp find mkdir rm tar

@@ -1,7 +1,7 @@
 import { invalidParameters } from '../../errors';
 
 const BLOCK = 512;
-/** Bytes of extended headers that one entry may have in all: its names, and what else a pax header says. */
+/** Maximum bytes of one entry's extended headers: its names, and all else in pax headers. */
 const MOST_EXTENDED = 64 * 1024;
 
 export type TarType =
@@ -14,26 +14,26 @@ export type TarType =
   | 'directory'
   | 'fifo';
 
-/** The header of an entry. A name has one character for each of its bytes. */
+/** The header of an entry. Names are Latin-1 strings: one character for each byte. */
 export interface TarHeader {
   readonly name: string;
   readonly linkname: string;
-  /** null: a type that only some programs know. */
+  /** null for a type that is not in the standard. */
   readonly type: TarType | null;
   readonly mode: number;
   /** Seconds since 1970. */
   readonly mtime: number;
-  /** Bytes of content that follow. */
+  /** Bytes of content that follow the header. */
   readonly size: number;
 }
 
 export interface TarEntry {
   readonly header: TarHeader;
-  /** `header.size` bytes. What is not read of them is skipped. */
+  /** `header.size` bytes. Unread bytes are skipped. */
   readonly content: AsyncGenerator<Buffer, void>;
 }
 
-/** The values of extended headers; absent ones are those of the header itself. */
+/** The values of extended headers. For absent ones, the value in the header itself counts. */
 interface Extended {
   path?: string | undefined;
   linkpath?: string | undefined;
@@ -53,7 +53,7 @@ const TYPES: Readonly<Record<string, TarType>> = {
   '7': 'contiguous-file',
 };
 
-/** Of these the size is none of any content (POSIX.1-2017, pax); as GNU tar reads them. */
+/** Types whose size says nothing about content (POSIX.1-2017, pax); GNU tar reads them so, too. */
 const WITHOUT_CONTENT: readonly (TarType | null)[] = [
   'link',
   'symlink',
@@ -64,10 +64,11 @@ const WITHOUT_CONTENT: readonly (TarType | null)[] = [
 ];
 
 /**
- * Reads a tar archive, as POSIX.1-2017 (ustar, pax) and GNU define it, in constant memory and in a time that grows with
- * its length alone, whatever is in it. An entry's content has to be read, or left, before the next entry is asked for.
+ * Reads a tar archive as defined by POSIX.1-2017 (ustar, pax) and GNU, in constant memory and in time linear in its
+ * length, for any content. A consumer reads the content of an entry, or leaves it, before it requests the next entry.
  *
- * @throws DomainError `invalid_parameters` for what is no such archive, is cut off, or has longer headers than 64 KiB
+ * @throws DomainError `invalid_parameters` if the source is not such an archive, is cut off, or has headers longer
+ *   than 64 KiB
  */
 export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<TarEntry, void> {
   const bytes = new ByteReader(source);
@@ -76,7 +77,7 @@ export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<Ta
   let extendedBytes = 0;
   try {
     for (let block = await bytes.take(BLOCK); block; block = await bytes.take(BLOCK)) {
-      // The end of an archive is two of them; another archive may follow.
+      // Two zero blocks end an archive. Another archive may follow, so zero blocks are skipped.
       if (isZero(block)) continue;
       assertChecksum(block);
       const flag = latin(block, 156, 1);
@@ -121,7 +122,7 @@ function headerOf(block: Buffer, extended: Extended): TarHeader {
   const short = untilZero(block.subarray(0, 100));
   const name = extended.path ?? (prefix === '' ? short : `${prefix}/${short}`);
   const given = TYPES[latin(block, 156, 1)] ?? null;
-  // Before there was a type for directories, a slash said so.
+  // Before there was a type for directories, a trailing slash marked them.
   const type = given === 'file' && name.endsWith('/') ? 'directory' : given;
   const size = extended.size === undefined ? numberIn(block, 124, 12) : decimal(extended.size);
   return {
@@ -134,7 +135,9 @@ function headerOf(block: Buffer, extended: Extended): TarHeader {
   };
 }
 
-/** Records of a pax header: `<length of the record> <key>=<value>\n`. An empty value takes a former one back. */
+/**
+ * Parses the records of a pax header: `<length of the record> <key>=<value>\n`. An empty value revokes an earlier one.
+ */
 function takeRecords(data: Buffer, extended: Extended): void {
   for (let at = 0; at < data.length;) {
     const space = data.indexOf(0x20, at);
@@ -163,7 +166,7 @@ function assertChecksum(block: Buffer): void {
   for (const [index, byte] of block.entries()) {
     const counted = index >= 148 && index < 156 ? 0x20 : byte;
     sum += counted;
-    // Some old programs add signed bytes.
+    // Some old programs compute the checksum from signed bytes.
     signed += counted > 127 ? counted - 256 : counted;
   }
   const given = numberIn(block, 148, 8);
@@ -171,9 +174,9 @@ function assertChecksum(block: Buffer): void {
 }
 
 /**
- * A number in a header: octal digits, or, with the first bit set, in base 256 (GNU; two's complement if negative).
+ * A number in a header: octal digits, or base 256 if the first bit is set (GNU; two's complement if negative).
  *
- * @param options.isSigned a negative number counts as 0
+ * @param options.isSigned returns 0 for a negative number instead of refusing it
  */
 function numberIn(block: Buffer, offset: number, length: number, { isSigned = false } = {}): number {
   const field = block.subarray(offset, offset + length);
@@ -218,7 +221,7 @@ function isZero(block: Buffer): boolean {
   return block.every((byte) => byte === 0);
 }
 
-/** The bytes of a source, in pieces as they are asked for. */
+/** Reads a source in pieces of the requested sizes. */
 class ByteReader {
   private readonly source: AsyncIterator<Buffer>;
   private held: Buffer = Buffer.alloc(0);
@@ -227,7 +230,7 @@ class ByteReader {
     this.source = source[Symbol.asyncIterator]();
   }
 
-  /** So many bytes, of which a copy is made only where they come in several pieces; null at the end of the source. */
+  /** @returns exactly so many bytes, copied only if they come in several pieces; null at the end of the source */
   async take(bytes: number): Promise<Buffer | null> {
     const parts: Buffer[] = [];
     for (let left = bytes; left > 0;) {
@@ -242,7 +245,7 @@ class ByteReader {
     return parts.length === 1 ? (parts[0] ?? null) : Buffer.concat(parts);
   }
 
-  /** The next bytes, at least one and at most `most`. */
+  /** @returns the next bytes, at least one and at most `most` */
   async some(most: number): Promise<Buffer> {
     if (this.held.length === 0 && !(await this.fill())) throw refused('must be whole');
     return this.next(most);

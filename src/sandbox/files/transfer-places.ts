@@ -2,24 +2,24 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { DomainError } from '../../errors';
 import { KeyedLimiter } from '../../scheduling';
 
-/** How many of these calls one container may have at a time, of one process. */
+/** Maximum concurrent calls in one container, for each Berth process. */
 const MOST_TRANSFERS = 16;
-/** How long a call waits for scripts whose calls have been answered. They usually exit within milliseconds. */
+/** How long a call waits for the scripts of completed calls, which usually exit within milliseconds. */
 const ENDING_MS = 2_000;
 
-/** A call's place among those of its container. */
+/** A call's slot among those of its container. */
 export interface TransferPlace {
-  /** The call is over; its place is free once its scripts are gone too. */
+  /** The call is over. Its slot becomes free when its scripts are gone. */
   leave(scripts: readonly Promise<void>[]): void;
 }
 
-/** Limits how many scripts run in one container: a script counts until it is gone, whether or not its call is over. */
+/** Limits the scripts that run in one container. A script counts until it is gone, even if its call is over. */
 export class TransferPlaces {
   private readonly places = new KeyedLimiter(MOST_TRANSFERS);
-  /** Resolve when a place becomes free whose call is over. */
+  /** For each container, promises that resolve when the slot of a completed call becomes free. */
   private readonly ending = new Map<string, Set<Promise<void>>>();
 
-  /** Waits a moment for a place of a call that is over. @throws DomainError `too_many_transfers` */
+  /** Takes a slot, after a short wait for completed calls if necessary. @throws DomainError `too_many_transfers` */
   async take(containerId: string): Promise<TransferPlace> {
     const until = performance.now() + ENDING_MS;
     for (;;) {

@@ -9,39 +9,42 @@ import { IDLE_MS, type ScriptHost, ScriptRun, WORK_MS } from './script-run';
 import { endOfFile, WRITE_FILE } from './scripts';
 import { conditionOf, type ConditionalRequest, decide } from './validators';
 
-/** A file to be written. */
+/** A file to write. */
 export interface Upload {
   readonly path: ContainerPath;
-  /** Its name if `path` is a directory; null: the path must be a file's. */
+  /** The file's name in case `path` is a directory; null if `path` must be the file's own. */
   readonly nameInDirectory: Buffer | null;
   readonly content: Readable;
-  /** Whether the content's pieces are nobody else's. */
+  /** Whether nothing else uses the memory of the content's chunks. */
   readonly isOwned: boolean;
-  /** Told of each piece that is on its way. */
+  /** Called with the size of each chunk before it is sent on. */
   readonly onBytes: (bytes: number) => void;
-  /** In bytes; undefined if it is not known before its end. */
+  /** In bytes; undefined if unknown before the end. */
   readonly length: number | undefined;
   /** In bytes. */
   readonly limit: number;
-  /** Its conditions are kept. */
+  /** The request whose conditions are evaluated. */
   readonly request: ConditionalRequest | undefined;
-  /** Aborts, with why, when the caller may no longer do this. */
+  /** Aborts, with the reason, when the caller may no longer write. */
   readonly end: AbortSignal;
 }
 
-/** What has become of it. */
+/** The result of an upload. */
 export interface Written {
   readonly became: 'created' | 'replaced';
   readonly file: FileDescription;
 }
 
-/** Says that what a script was given is whole: neither a client that hangs up nor our own death looks like it. */
+/**
+ * Makes a token that marks a script's input, or its output, as complete: a client that hangs up or the death of this
+ * process cannot produce it.
+ */
 export function newToken(): string {
   return randomBytes(16).toString('hex');
 }
 
 /**
- * Writes a file beside where it belongs and renames it once it is whole.
+ * Writes a temporary file in the target's directory, and renames it once it is complete.
  *
  * @throws DomainError
  */
@@ -75,7 +78,7 @@ export async function writeFile(host: ScriptHost, dockerId: string, upload: Uplo
   }, upload.end);
 }
 
-/** Tells of bytes as long as they are within the limit. @throws DomainError `file_too_large` */
+/** Passes each chunk's size on while the sum is within the limit. @throws DomainError `file_too_large` */
 function bounded({ onBytes, limit }: Upload): (bytes: number) => void {
   let sum = 0;
   return (bytes) => {
@@ -89,20 +92,20 @@ export function tooLarge(limit: number): DomainError {
   return new DomainError('file_too_large', { fields: { limit } });
 }
 
-/** What a form says beside its file. */
+/** Limits of a form. */
 const FORM_LIMITS = { files: 1, fields: 16, fieldSize: 64 * 1024, headerPairs: 32 };
 
 /** The file of a form. */
 export interface FormFile {
-  /** As the client named it, without folders; null if it did not. */
+  /** The client's name of the file, without directories; null if there is none. */
   readonly name: Buffer | null;
   readonly content: Readable;
-  /** Reads no more of the form. */
+  /** Stops reading the form. */
   close(): void;
 }
 
 /**
- * The file in the field `file` of a `multipart/form-data` body; what comes after it is not looked at.
+ * The file in the field `file` of a `multipart/form-data` body. Fields after it are ignored.
  *
  * @throws DomainError `invalid_parameters`, `unsupported_media_type`, `request_timeout`
  */

@@ -7,14 +7,15 @@ import { describe } from './listing';
 import type { ScriptRun } from './script-run';
 import { NOTHING } from './scripts';
 
-/** A request whose headers may have conditions. */
+/** A request whose headers may contain conditions. */
 export type ConditionalRequest = Pick<FastifyRequest, 'method' | 'headers'>;
 
 /**
- * What conditions are compared with: a tag that changes with the size and the time of the last change, to the
- * nanosecond where the file system has it.
+ * The validators that conditions are compared with. The ETag changes with the path, the size, and the time of
+ * modification, to the nanosecond if the file system has it.
  *
- * @param words the mode, the size, the seconds, and the time in full. @returns null if they are none
+ * @param words the mode, the size, the seconds, and the full time
+ * @returns null if the words do not have this format
  */
 export function representationOf(path: ContainerPath, words: string): Representation | null {
   const description = describe(path, words);
@@ -27,15 +28,18 @@ export function representationOf(path: ContainerPath, words: string): Representa
   return { etag, lastModified: new Date(description.mod_time) };
 }
 
-/** The last argument of a script that changes a file: whether it asks first, and is told by {@link decide}. */
+/**
+ * The last argument of a script that changes a file: `conditional` if the script has to ask first, and waits for
+ * {@link decide}.
+ */
 export function conditionOf(request: ConditionalRequest | undefined): '' | 'conditional' {
   return request && isConditional(request.headers) ? 'conditional' : '';
 }
 
 /**
- * Tells a script that has said what is at a path whether it may change it.
+ * Tells a script, which has described the file at its path, whether it may change that file.
  *
- * @throws DomainError `precondition_failed`
+ * @throws DomainError `precondition_failed`; `tools_failed` if the description is malformed
  */
 export function decide(
   run: ScriptRun,

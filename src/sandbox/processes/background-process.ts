@@ -5,27 +5,33 @@ import type { HeldProgramEntity } from '../program-registry';
 import { ProcessOutput } from './process-output';
 
 /**
- * Why a process is over: `exited`, by itself or by a signal; `ended`, by request, or as its user's tier lets nobody in
- * any more; `container_stopped`, with its
- * container; `lost`, as Docker was restarted.
+ * Why a process has ended:
+ *
+ * - `exited`: by itself or by a signal.
+ * - `ended`: by request, for lack of exec access, or because another start command replaced it.
+ * - `container_stopped`: with its container.
+ * - `lost`: the connection to its streams broke, as at a restart of Docker.
  */
 export const PROCESS_ENDS = ['exited', 'ended', 'container_stopped', 'lost'] as const;
 
 export interface ProcessEnd {
   readonly reason: (typeof PROCESS_ENDS)[number];
-  /** null if it is not known. */
+  /** null if the exit code is not known. */
   readonly exitCode: number | null;
   readonly at: Date;
 }
 
-/** What a process has not read of its input yet, in bytes, before more is refused. */
+/** Maximum input that waits for a process that does not read, in bytes; more is refused. */
 const UNREAD_INPUT_BYTES = 256 * 1024;
 
-/** A process that this one holds, or has held: with its streams. */
+/** A process in a container, with its streams, that this Berth process holds or has held. */
 export class BackgroundProcess {
   readonly output = new ProcessOutput();
   end: ProcessEnd | null = null;
-  /** Whether a client has asked for its end. */
+  /**
+   * Whether the process is being ended: by request, for lack of exec access, or because another start command replaces
+   * it.
+   */
   isEndWanted = false;
   private readonly waiting = new Set<() => void>();
   private readonly endListeners: (() => void)[] = [];
@@ -35,7 +41,7 @@ export class BackgroundProcess {
     readonly program: ContainerProcess,
   ) {}
 
-  /** Reads what it writes until it has ended; never waits for anybody. */
+  /** Reads the output to its end, without waiting for any client. */
   async readOutput(): Promise<void> {
     for await (const output of this.program.output) {
       this.output.write(output);
@@ -50,13 +56,16 @@ export class BackgroundProcess {
     for (const listener of this.endListeners) listener();
   }
 
-  /** Calls back when it has ended; at once if it has. */
+  /** Calls back when the process has ended, at once if it has already. */
   onEnd(listener: () => void): void {
     if (this.end !== null) listener();
     else this.endListeners.push(listener);
   }
 
-  /** Resolves when it has written more than `bytes`, or has ended, or `ms` are over. */
+  /**
+   * Resolves when the process has written more than `bytes` in all, has ended, or `ms` have passed; {@link wake}
+   * resolves it earlier.
+   */
   async changedSince(bytes: number, ms: number): Promise<void> {
     if (this.output.bytes > bytes || this.end !== null) return;
     let wake: () => void = () => undefined;
@@ -68,7 +77,7 @@ export class BackgroundProcess {
     this.waiting.delete(wake);
   }
 
-  /** Resolves when it has ended, or `ms` are over. */
+  /** Resolves when the process has ended, or `ms` have passed. */
   async ended(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
     while (this.end === null && performance.now() < deadline) {
@@ -76,7 +85,7 @@ export class BackgroundProcess {
     }
   }
 
-  /** Wakes all who wait, so that they look again. */
+  /** Wakes all waiting callers, so that they check again. */
   wake(): void {
     for (const wake of this.waiting) wake();
   }
@@ -92,12 +101,12 @@ export class BackgroundProcess {
   }
 }
 
-/** How long, and how many, processes that have ended can be read. */
+/** How long, and how many, ended processes can still be read. */
 const ENDED_FOR_MS = 5 * 60_000;
 const MOST_ENDED_OF_CONTAINER = 16;
 const MOST_ENDED = 64;
 
-/** The processes that this one holds, and those that it held until a while ago. */
+/** The processes that this Berth process holds, and those that ended lately. */
 export class KeptProcesses {
   private readonly byId = new Map<string, BackgroundProcess>();
 
@@ -122,7 +131,10 @@ export class KeptProcesses {
     this.byId.delete(entry.id);
   }
 
-  /** To be called when one has ended: forgets it after a while, and the oldest that have ended where they are many. */
+  /**
+   * Called when a process has ended. Forgets it after a while, and at once those that ended first if there are too
+   * many.
+   */
   noteEnd(kept: BackgroundProcess): void {
     setTimeout(() => this.forget(kept), ENDED_FOR_MS).unref();
     this.forgetAbove(MOST_ENDED_OF_CONTAINER, this.of(kept.entry.containerId));

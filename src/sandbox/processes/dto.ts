@@ -78,7 +78,7 @@ export class SendSignalDto {
   signal: SignalName;
 }
 
-/** A process that is kept in a container. */
+/** A process in a container, as the API shows it. */
 export class ProcessView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
@@ -181,7 +181,7 @@ export function keptView({ entry, end, output }: BackgroundProcess): ProcessView
   };
 }
 
-/** Of one that another process holds. */
+/** The view of a process that another Berth process holds. */
 export function foreignView(entry: HeldProgramEntity): ProcessView {
   return {
     ...entryView(entry),

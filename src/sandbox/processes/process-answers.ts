@@ -9,7 +9,7 @@ import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from '.
 import type { BackgroundProcess } from './background-process';
 import { Processes } from './processes';
 
-/** A follower's use of the container is noted at intervals. */
+/** A client that follows an output uses the container, which is noted at intervals. */
 const NOTE_EVERY_MS = 30_000;
 
 /** A request for a process's output. */
@@ -22,7 +22,10 @@ export interface OutputCall {
   readonly reply: FastifyReply;
 }
 
-/** Answers with a page of a process's output, or follows it. What it has written is kept, so nobody holds it up. */
+/**
+ * Answers with a page of a process's output, or follows it. The output is kept here, so a slow client does not hold up
+ * the process.
+ */
 @Injectable()
 export class ProcessAnswers {
   constructor(
@@ -89,7 +92,7 @@ export class ProcessAnswers {
   private async waitForMore(kept: BackgroundProcess, { caller, id }: OutputCall): Promise<void> {
     const { bytes } = kept.output;
     await kept.changedSince(bytes, NOTE_EVERY_MS);
-    // Its container may be deleted by now.
+    // The container may have been deleted.
     await this.containers.touch(caller, id).catch(() => undefined);
   }
 }

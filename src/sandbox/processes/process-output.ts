@@ -4,37 +4,37 @@ import { type OutputEncoding, OutputText } from '../commands/output-text';
 
 const KEPT_BYTES = 1024 * 1024;
 
-/** How often a kept output may change between stdout and stderr; what is before counts as no longer kept. */
+/** How many changes between stdout and stderr are kept at least; output before them counts as no longer kept. */
 const MOST_CHANGES = 8_192;
 
-/** Some bytes of one output, in a row. */
+/** Consecutive bytes of one output. */
 export interface OutputChunk {
   readonly stream: ExecOutput['stream'];
-  /** How many bytes of both outputs came before. */
+  /** The number of bytes of both outputs before this chunk. */
   readonly offset: number;
   readonly data: string;
 }
 
-/** A part of an output, and where the next one begins. */
+/** A page of the output, and where the next one begins. */
 export interface OutputPage {
   readonly chunks: readonly OutputChunk[];
   readonly next: number;
-  /** Whether what was asked for is in part no longer kept. */
+  /** Whether part of the requested output is no longer kept. */
   readonly gap: boolean;
 }
 
-/** Where a run of bytes of one output begins. */
+/** Where consecutive bytes of one output begin. */
 interface Change {
   readonly at: number;
   readonly stream: ExecOutput['stream'];
 }
 
-/** The end of what a process has written to both outputs, in order. */
+/** Keeps the last output of a process, of both streams in order. */
 export class ProcessOutput {
   private readonly ring = new OutputRing(KEPT_BYTES);
   private changes: Change[] = [];
 
-  /** How many bytes were ever written. */
+  /** The number of bytes ever written. */
   get bytes(): number {
     return this.ring.end;
   }
@@ -46,8 +46,8 @@ export class ProcessOutput {
   }
 
   /**
-   * What was written from `after` on, at most `limit` bytes. The beginning of a character at its end is left for the
-   * next page, unless the output is over.
+   * Reads at most `limit` bytes from `after` on. An incomplete UTF-8 character at the end is left for the next page,
+   * unless the output is over or the encoding is Base64.
    */
   page({
     after,
@@ -88,7 +88,7 @@ export class ProcessOutput {
   }
 }
 
-/** How many bytes at the end are the beginning of a character in UTF-8 that may still become whole. */
+/** The number of bytes at the end that begin a UTF-8 character which may still be completed. */
 function begunBytes(bytes: Buffer): number {
   for (let back = 1; back <= Math.min(3, bytes.length); back += 1) {
     const byte = bytes[bytes.length - back] ?? 0;

@@ -22,7 +22,7 @@ export interface ProcessStart {
   readonly terminal: boolean;
 }
 
-/** Held by this process, or, by its entry alone, by another one. */
+/** A process held by this Berth process, or, with its registry row only, by another one. */
 export type FoundProcess = { readonly kept: BackgroundProcess } | { readonly entry: HeldProgramEntity };
 
 const AT_ONCE = { count: 16, error: 'process_limit_reached' } as const;
@@ -30,17 +30,18 @@ const AT_ONCE = { count: 16, error: 'process_limit_reached' } as const;
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 5_000;
 
-/** How long the end of a process that was ended may take to be seen. */
+/** How long to wait until a killed process is seen to have ended. */
 const SEEN_WITHIN_MS = 2_000;
 
-/** A start command is one of them, started and watched by `StartCommands`. */
+/** Start commands are listed as processes too; `StartCommands` starts and watches them. */
 const KINDS: readonly ProgramKind[] = ['process', 'start'];
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
- * Processes in containers that outlive the requests that start them. The server process that starts one holds it: reads
- * its output, and tells of its end. What a process that dies leaves is ended by the next one, and told of as lost.
+ * Processes in containers that outlive the requests that start them. The Berth process that starts one holds it: it
+ * reads the output and reports the end. The processes of a dead Berth process are killed by the next one, and reported
+ * as lost.
  */
 @Injectable()
 export class Processes implements OnModuleDestroy {
@@ -62,7 +63,10 @@ export class Processes implements OnModuleDestroy {
     return this.closing;
   }
 
-  /** Their entries stay, for the next process to end them; who follows them is told to come back. */
+  /**
+   * The rows stay, so that the next Berth process kills the programs. Clients that follow an output are disconnected,
+   * and can come back.
+   */
   onModuleDestroy(): void {
     this.closing = true;
     for (const kept of this.processes.all()) {
@@ -94,7 +98,7 @@ export class Processes implements OnModuleDestroy {
         void this.watch(kept, reading);
         return kept;
       } catch (error) {
-        // Otherwise it may have started, so that its entry must not just go.
+        // Unless the process surely has not started, it has to be killed before its row is deleted.
         if (hasNotStarted(error)) void this.programs.leaveSurely(entry);
         else this.programs.abandon(entry);
         throw toDomainError(error);
@@ -102,19 +106,19 @@ export class Processes implements OnModuleDestroy {
     });
   }
 
-  /** Keeps one that has started, as long as its user may be inside; {@link finish} is to follow. */
+  /** Keeps a started process, and ends it if its user loses exec access. {@link finish} has to follow. */
   keep(kept: BackgroundProcess): void {
     this.processes.add(kept);
     this.endWithRight(kept);
   }
 
-  /** Notes its end, for those who read it. */
+  /** Notes the end of a process, and wakes the clients that follow its output. */
   finish(kept: BackgroundProcess, end: Omit<ProcessEnd, 'at'>): void {
     kept.finish({ ...end, at: this.clock.now() });
     this.processes.noteEnd(kept);
   }
 
-  /** Those that run, of all server processes, and those that ended here a while ago; the oldest first. */
+  /** The running processes of all Berth processes, and those that ended in this one lately; oldest first. */
   async list(caller: Caller, id: string): Promise<FoundProcess[]> {
     const { id: containerId } = await this.containers.enter(caller, id);
     const kept = this.processes.of(containerId);
@@ -137,14 +141,18 @@ export class Processes implements OnModuleDestroy {
     return { entry };
   }
 
-  /** For what needs its streams. @throws DomainError `process_not_found`, `held_elsewhere` */
+  /** Finds a process whose streams are needed. @throws DomainError `process_not_found`, `held_elsewhere` */
   async findHere(caller: Caller, id: string, processId: string): Promise<BackgroundProcess> {
     const found = await this.find(caller, id, processId);
     if (!('kept' in found)) throw new DomainError('held_elsewhere');
     return found.kept;
   }
 
-  /** Sends a signal to it and all that it started. @throws DomainError `process_not_found`, `process_ended` */
+  /**
+   * Sends a signal to a process and all that it started.
+   *
+   * @throws DomainError `process_not_found`, `process_ended`, `command_not_started`, `command_failed`
+   */
   async signal(caller: Caller, id: string, processId: string, signal: SignalName): Promise<void> {
     const found = await this.find(caller, id, processId);
     if ('kept' in found && found.kept.end !== null) throw new DomainError('process_ended');
@@ -159,9 +167,9 @@ export class Processes implements OnModuleDestroy {
   }
 
   /**
-   * Ends it with all that it started; forgets one that has ended.
+   * Ends a process with all that it started, or forgets one that has ended.
    *
-   * @throws DomainError `process_not_found`, `command_failed`
+   * @throws DomainError `process_not_found`, `command_not_started`, `command_failed`
    */
   async end(caller: Caller, id: string, processId: string): Promise<void> {
     const found = await this.find(caller, id, processId);
@@ -182,7 +190,7 @@ export class Processes implements OnModuleDestroy {
     await kept?.ended(SEEN_WITHIN_MS);
   }
 
-  /** Ends it where its user's tier comes to let nobody in; tried again as long as it goes on. */
+  /** Ends the process if its user's tier loses exec access, and retries while it runs. */
   private endWithRight(kept: BackgroundProcess): void {
     const { entry } = kept;
     const unwatch = this.rights.watchTier(entry.userId, () => {
@@ -215,7 +223,7 @@ export class Processes implements OnModuleDestroy {
     }
   }
 
-  /** Tries until the database takes it: an entry that stays takes a place. */
+  /** Deletes the row, and retries until the database does so: a row that stays counts towards the limit. */
   private async leave(entry: HeldProgramEntity, event: EventDraft): Promise<void> {
     const retrier = {
       isClosed: () => this.closing,
@@ -234,7 +242,7 @@ export function entryOf(found: FoundProcess): HeldProgramEntity {
   return 'kept' in found ? found.kept.entry : found.entry;
 }
 
-/** A process as events show it. */
+/** A process, as events show it. */
 export function factsOf({ id, containerId, program, kind }: HeldProgramEntity): ProcessFacts {
   const facts = { id, container_id: containerId, program };
   return kind === 'start' ? { ...facts, start: true } : facts;

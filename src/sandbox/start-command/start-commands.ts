@@ -12,26 +12,26 @@ import { afterEnd, type StartEnd } from './start-policy';
 import { type RunEnd, StartRun } from './start-run';
 
 const CHECK_EVERY_MS = 1_000;
-/** After an event that may begin a course: others come with it. */
+/** Delay of the check after an event that may begin a course: such events come several at a time. */
 const CHECK_SOON_MS = 50;
 const AT_ONCE = 64;
 
-/** It is being run already: in this container by this very Docker id, one alone may. */
+/** A Docker container has at most one start command running; the error says that there is one already. */
 const ONE = { count: 1, error: 'operation_in_progress' } as const;
 
-/** It was started, or taken away, by somebody else. */
+/** Another process has started the course, or the course is over. */
 class NotDueError extends Error {}
 
 /**
- * Runs start commands. Which of Berth's processes does is decided in the database: by the entry in the ledger, of which
- * there is one for a container at most, and by the course, which is due for the first alone who takes it.
+ * Runs start commands. The database decides which Berth process runs one: a container has at most one registry row of
+ * kind `start`, and only the first process to take a due course gets it.
  */
 @Injectable()
 export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly closing = new AbortController();
   private readonly poll: Poll;
   private readonly runs = new Map<string, StartRun>();
-  /** Courses that this process is about to take. */
+  /** The courses that this process is about to take. */
   private readonly taking = new Set<string>();
   private soon: NodeJS.Timeout | undefined;
 
@@ -51,7 +51,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     });
   }
 
-  /** Docker is prepared by now. */
+  /** Docker has been prepared by the time of this hook. */
   onApplicationBootstrap(): void {
     this.programs.onLost('start', (program) => this.lost(program));
     this.events.onCommitted((_userId, events) => {
@@ -60,7 +60,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     this.poll.start();
   }
 
-  /** What runs goes on until the next process takes it over: see `ProgramRegistry`. */
+  /** Running commands continue until the next process takes them over: see `ProgramRegistry`. */
   onModuleDestroy(): void {
     this.closing.abort();
     this.poll.stop();
@@ -71,12 +71,12 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     if (this.closing.signal.aborted) return;
     this.soon ??= setTimeout(() => {
       this.soon = undefined;
-      // The next regular one reports what it fails of.
+      // An error is ignored here: the next regular check reports it.
       void this.check().catch(() => undefined);
     }, CHECK_SOON_MS).unref();
   }
 
-  /** Ends what is not to run any more, and starts what is due. */
+  /** Ends the runs whose course is over, and starts the courses that are due. */
   private async check(): Promise<void> {
     const own = [...this.runs.values()];
     const present = await this.courses.runsOf(own.map(({ course }) => course.container.id));
@@ -101,7 +101,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** @returns null if it is not due any more, or what ran before is still held */
+  /** @returns null if the course is not due any more, or the previous run still has a row */
   private async take(course: StartCommandRun): Promise<HeldProgramEntity | null> {
     const { container, start } = course;
     try {
@@ -148,19 +148,24 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     });
   }
 
-  /** In one transaction: what dies before it leaves an entry, and is made up for as a run that was lost. */
+  /**
+   * Writes the end of a run and deletes its row in one transaction. If this process dies before, the row remains, and
+   * the run is settled as lost.
+   */
   private async settle(course: StartCommandRun, entry: HeldProgramEntity, { end, ranMs }: RunEnd): Promise<void> {
     const { restart } = course.start;
     const next = afterEnd(end, { restart, failures: course.failures, ranMs: ranMs ?? 0 });
     await this.write(entry, async () => {
       await this.courses.settle(course, next);
-      // What never ran because its container does not is no event.
+      // A command that never ran because its container does not run gets no event.
       const isTold = ranMs !== null || end.reason !== 'container_stopped';
       await this.programs.leave(entry, isTold ? endEvent(entry, end) : null);
     });
   }
 
-  /** Tells of a run that ended with its process; it is run again in a container that still runs. */
+  /**
+   * Settles a run that its process lost, and makes its event. If the container still runs, the command is run again.
+   */
   private async lost(entry: HeldProgramEntity): Promise<EventDraft> {
     await this.courses.settleLost(entry);
     return endEvent(entry, { reason: 'lost' });
@@ -171,8 +176,8 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * Writes about what this process holds, unless another one has taken it for dead; tried again until it succeeds or
-   * this process closes.
+   * Runs `work` in a transaction if this process still holds the program; otherwise another process considered this
+   * one dead and took it over. Retries until the transaction succeeds or this process closes.
    */
   private async write(entry: HeldProgramEntity, work: () => Promise<void>): Promise<void> {
     const { id, userId, containerId } = entry;

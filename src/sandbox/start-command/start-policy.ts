@@ -3,31 +3,35 @@ import type { StartCommand } from '../../containers';
 /** How a start command ended. */
 export type StartEnd =
   | { readonly reason: 'exited'; readonly exitCode: number }
-  /** By request, or because another one takes its place. */
+  /** By a client, for lack of access, or because another command replaced it. */
   | { readonly reason: 'ended'; readonly exitCode: number }
-  /** Its program is not there, or cannot be run. */
+  /** The program does not exist or is not executable. */
   | { readonly reason: 'command_not_started' }
-  /** Berth could not hold it any longer, and ended it. */
+  /** Its streams were lost, so Berth killed it. */
   | { readonly reason: 'lost' }
-  /** The container ended under it, or does not run. */
+  /** The container stopped, or did not run in the first place. */
   | { readonly reason: 'container_stopped' };
 
-/** Of how a command that fails again and again is run again. */
+/** Delays before a command that keeps failing is restarted. */
 const BACKOFF_MS = { first: 1_000, longest: 60_000 };
-/** A command that ran for so long was well: what it fails of is something new. */
+/** A command that ran this long was healthy: its failure is the first of a new series. */
 const WELL_AFTER_MS = 60_000;
-/** A program that is not there may come with what another one installs, but not for ever. */
+/** Another program may still install a missing one, so a start is retried, but not for ever. */
 const MOST_TRIES_NOT_STARTED = 5;
-/** Where the container turns out to run after all; otherwise its next start is another course. */
+/** Retry delay for the case that the container runs after all. Otherwise its next start begins another course. */
 const LOOK_AGAIN_MS = 2_000;
 
-/** What follows the end of a start command: when it is run again, null for not at all, and its failures in a row. */
+/**
+ * Decides what follows the end of a start command.
+ *
+ * @returns `dueInMs`: when to run the command again, null for not at all; `failures`: its consecutive failures
+ */
 export function afterEnd(
   end: StartEnd,
   { restart, failures, ranMs }: { restart: StartCommand['restart']; failures: number; ranMs: number },
 ): { dueInMs: number | null; failures: number } {
   if (end.reason === 'container_stopped') return { dueInMs: LOOK_AGAIN_MS, failures };
-  // Not its own doing, so that it is run again whatever its policy.
+  // The command itself did not fail, so it is restarted regardless of its policy.
   if (end.reason === 'lost') return { dueInMs: BACKOFF_MS.first, failures };
   if (end.reason === 'ended' || (end.reason === 'exited' && end.exitCode === 0)) return { dueInMs: null, failures: 0 };
   const inARow = ranMs >= WELL_AFTER_MS ? 1 : failures + 1;
@@ -37,14 +41,14 @@ export function afterEnd(
   return { dueInMs: Math.min(backoff, BACKOFF_MS.longest), failures: inARow };
 }
 
-/** How long to wait until it is looked again whether something is ready: less often the longer it takes. */
+/** Delay before the next readiness probe, which grows with the time since the start. */
 export function pauseBeforeProbeMs(sinceStartMs: number): number {
   return Math.min(2_000, Math.max(200, sinceStartMs / 10));
 }
 
 const LISTENING = '0A';
 
-/** Whether a port is listened on, by the text of `/proc/net/tcp` or `/proc/net/tcp6`, or both of them. */
+/** Whether a program listens on the port, according to the text of `/proc/net/tcp`, `/proc/net/tcp6`, or both. */
 export function isListening(table: string, port: number): boolean {
   const hex = port.toString(16).toUpperCase().padStart(4, '0');
   return table.split('\n').some((line) => {

@@ -4,27 +4,31 @@ import type { ContainerEngine } from '../../docker';
 import { untilAborted } from '../../scheduling';
 import { isListening, pauseBeforeProbeMs } from './start-policy';
 
-/** How long one look may take. */
+/** The longest time that one probe may take. */
 const LOOK_MS = 10_000;
-/** The tables of thousands of connections. */
+/** The most output of a probe that is kept: the tables of thousands of connections. */
 const MOST_READ_BYTES = 1024 * 1024;
 
-/** Both, as a server that listens on all addresses of IPv6 is in the second alone; one may be missing. */
+/**
+ * Both tables, because a server that listens on all IPv6 addresses is in the second one only. One of the files may be
+ * missing.
+ */
 const TABLES = ['cat', '/proc/net/tcp', '/proc/net/tcp6'];
 
-/** A start command that runs. */
+/** A running start command. */
 interface Started {
   readonly dockerId: string;
   readonly marker: string;
   readonly ready: NonNullable<StartCommand['ready']>;
-  /** Aborted when it has ended. */
+  /** Aborted when the command has ended. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Waits until what was started is ready.
+ * Waits until a start command is ready.
  *
- * @returns after how many milliseconds; `too_late` once its time is over, `ended` if it ended before
+ * @returns after how many milliseconds it was ready; `too_late` after `within_seconds`; `ended` if the command ended
+ *   before
  */
 export async function untilReady(engine: ContainerEngine, started: Started): Promise<number | 'too_late' | 'ended'> {
   const { ready, signal } = started;
@@ -41,10 +45,10 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
   }
 }
 
-/** @throws EngineError such as `command_not_started` */
+/** Probes once. @throws EngineError such as `command_not_started` */
 async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }: Started): Promise<boolean> {
   const command = 'port' in ready ? TABLES : ready.command;
-  // It begins with that of the start command, so that what ends that one ends the look as well.
+  // Begins with the start command's marker, so that killing the start command kills the probe as well.
   const own = `${marker}.ready`;
   const program = await engine.startProcess(dockerId, { command, marker: own });
   const within = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
@@ -58,7 +62,7 @@ async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }
   try {
     return await untilAborted(reading, { signal: within, aborted: () => new Error('it took too long') });
   } catch {
-    // It is ended below.
+    // The probe is killed below.
   }
   program.close();
   if (!signal.aborted) await engine.endProcesses(dockerId, { marker: own, signal: 'KILL', graceMs: 0 });

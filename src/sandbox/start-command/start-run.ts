@@ -9,30 +9,30 @@ import { exitCodeOf } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 
-/** Between SIGTERM and SIGKILL of a start command whose place another one takes. */
+/** Between SIGTERM and SIGKILL when a start command is ended. */
 const GRACE_MS = 10_000;
 
 const LONGEST_PAUSE_MS = 10_000;
 
-/** What a run reports as it goes on. Must not throw. */
+/** Receives the progress of a run. Its methods must not throw. */
 export interface RunListener {
   started(): Promise<void>;
   ready(outcome: { readonly afterMs: number } | 'too_late'): Promise<void>;
-  /** Its machine does not answer: whoever ends what is left in containers ends it, and tells of its loss. */
+  /** The container's node does not answer. The program registry kills the program later, and emits its loss. */
   handOver(): void;
 }
 
-/** The end of what has run. */
+/** The end of a command that was started. */
 type RanEnd = Exclude<StartEnd, { readonly reason: 'command_not_started' }>;
 
-/** The end of a run: how, and after how long. */
+/** How a run ended, and how long it took. */
 export interface RunEnd {
   readonly end: StartEnd;
-  /** From its start; null if it never started. */
+  /** Milliseconds from its start; null if it never started, or if that is not known. */
   readonly ranMs: number | null;
 }
 
-/** One run of a start command, from its start to its end, by the process that holds it. */
+/** One run of a start command from its start to its end, in the process that holds it. */
 export class StartRun {
   private readonly over = new AbortController();
   private kept: BackgroundProcess | undefined;
@@ -42,7 +42,7 @@ export class StartRun {
   private listener: RunListener | undefined;
 
   /**
-   * @param entry in the ledger, under which it runs
+   * @param entry the run's row in the program registry
    * @param closing aborted when this process closes
    */
   constructor(
@@ -52,19 +52,20 @@ export class StartRun {
     private readonly entry: HeldProgramEntity,
     private readonly closing: AbortSignal,
   ) {
-    // Each run may wait for it, and Node.js takes an eleventh listener for a leak.
+    // Every run may listen to this signal, and Node.js reports the eleventh listener as a leak.
     setMaxListeners(0, closing);
   }
 
   /**
-   * Runs it.
+   * Runs the command until its end.
    *
-   * @returns null if this process is closing, or it was handed over: what runs is left to whoever takes the entry over
+   * @returns null if this process is closing, because the next process then takes over the row and kills the program;
+   *   null also if the run was handed over
    */
   async toEnd(listener: RunListener): Promise<RunEnd | null> {
     this.listener = listener;
     const startedIn = await this.runsSince();
-    // Asked for its end before it began.
+    // The container does not run, or `end` was called before the command was started.
     if (startedIn === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
     let kept: BackgroundProcess;
     try {
@@ -78,7 +79,7 @@ export class StartRun {
     }
     const startedAt = performance.now();
     if (this.isClosing) kept.program.close();
-    // How it ended, and whether it did, says what follows.
+    // A failed read is ignored here: `endOf` finds out how the program ended, and whether it did.
     const reading = kept.readOutput().catch(() => undefined);
     this.processes.keep(kept);
     this.kept = kept;
@@ -94,20 +95,27 @@ export class StartRun {
     return this.unlessClosing({ end, ranMs: performance.now() - startedAt });
   }
 
-  /** Ends it, as another one, or none, is to run from now on. */
+  /** Ends the run, because another command, or none, has to run from now on. */
   end(): void {
     this.isEnding = true;
     this.endIfUnwanted();
   }
 
-  /** Ends what may have started, or go on, with nobody who has its streams. @returns null as {@link toEnd} does */
+  /**
+   * Kills a program that may be running without an attached stream.
+   *
+   * @returns null as {@link toEnd} does
+   */
   async lost(): Promise<RunEnd | null> {
     if (this.kept?.end === null) this.processes.finish(this.kept, { reason: 'lost', exitCode: null });
     await this.untilEnded();
     return this.unlessClosing({ end: { reason: 'lost' }, ranMs: null });
   }
 
-  /** Before it has begun there is nothing to end yet, and afterwards there is. */
+  /**
+   * Kills the program if `end` was called. Before the program has started this does nothing; {@link toEnd} calls it
+   * again after the start.
+   */
   private endIfUnwanted(): void {
     if (!this.isEnding || this.isBeingEnded || !this.kept) return;
     this.isBeingEnded = true;
@@ -147,22 +155,25 @@ export class StartRun {
   private async endOf(kept: BackgroundProcess, startedIn: string): Promise<RanEnd> {
     try {
       const exitCode = await exitCodeOf(kept.program);
-      // Also if it runs again by now.
+      // The container stopped and took the program with it, even if the container has been started again since.
       if (exitCode > KILLED && (await this.runsSince()) !== startedIn) return { reason: 'container_stopped' };
-      // By a client too.
+      // `isEndWanted` is also set when a client ends the process.
       return { reason: kept.isEndWanted ? 'ended' : 'exited', exitCode };
     } catch (error) {
       return { reason: saysNotRunning(error) ? 'container_stopped' : 'lost' };
     }
   }
 
-  /** Two must never run: nothing goes on before it has ended in its container, or this process closes. */
+  /**
+   * Kills the program until it has ended in its container, this process closes, or the run is handed over. The next
+   * run waits for this, because two runs must never overlap.
+   */
   private async untilEnded(): Promise<void> {
     for (let pause = 500; !this.isClosing; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
         if ((await endInContainer(this.engine, this.entry, GRACE_MS)) === 'ended') return;
       } catch (error) {
-        // Of a single machine tried again below, as of what does not end.
+        // Without nodes (`null`), an unavailable Docker is retried below, like a program that does not end.
         if (nodeOf(this.entry.dockerId) !== null && saysUnavailable(error)) {
           this.isHandedOver = true;
           this.listener?.handOver();
@@ -173,7 +184,7 @@ export class StartRun {
     }
   }
 
-  /** Docker's time of the container's start; null if it does not run. */
+  /** Docker's start time of the container; null if the container does not run, or if Docker fails to answer. */
   private async runsSince(): Promise<string | null> {
     try {
       const observed = await this.engine.inspectContainer(this.dockerId);

@@ -10,7 +10,7 @@ import { ExecAccess } from '../exec-access';
 import type { StatsEndView, StatsView } from './dto';
 import { ContainerStatistics } from './stats';
 
-/** A request for statistics, and where its answer goes. */
+/** A request for statistics, with its reply. */
 export interface StatsCall {
   readonly caller: Principal;
   readonly id: string;
@@ -18,7 +18,7 @@ export interface StatsCall {
   readonly reply: FastifyReply;
 }
 
-/** Answers with statistics once, or as they come where the client accepts that. */
+/** Answers with statistics once, or as an event stream if the client accepts one. */
 @Injectable()
 export class StatsAnswers implements OnModuleDestroy {
   private readonly ends = new Set<(end: StatsEndView) => void>();
@@ -45,7 +45,10 @@ export class StatsAnswers implements OnModuleDestroy {
     else await call.reply.status(200).send((await this.look(call)).stats);
   }
 
-  /** A look is use of the container; to go on reading is not, or a page that somebody left open would keep it. */
+  /**
+   * The first read counts as use of the container. The stream that follows does not, or a forgotten open page would
+   * keep the container from counting as idle.
+   */
   private look({ caller, id }: StatsCall): Promise<{ container: RunningContainer; stats: StatsView }> {
     return this.containers.inside(caller, id, async (container) => {
       try {
@@ -64,7 +67,7 @@ export class StatsAnswers implements OnModuleDestroy {
     if (this.closing) throw new DomainError('shutting_down');
     this.answers.open(stream, { request, reply });
     if (stream.isOver) return;
-    // Has no body, so no events.
+    // A response to HEAD has no body, so it has no events.
     if (request.method === 'HEAD') stream.end();
     else this.connect(stream, { caller, container });
   }
@@ -86,7 +89,7 @@ export class StatsAnswers implements OnModuleDestroy {
           end({ reason: 'container_stopped' });
         });
       },
-      // The next one may succeed.
+      // One failed read does not end the stream: the next read may succeed.
       onFault: () => undefined,
     });
     const unwatch = this.rights.watch(caller, ({ kind }) =>
@@ -99,7 +102,7 @@ export class StatsAnswers implements OnModuleDestroy {
     });
   }
 
-  /** Why the container that was read is not there any more, as far as its row knows by now. */
+  /** Why the container ended, according to its current row. */
   private async reasonOf(caller: Principal, { id, dockerId }: RunningContainer): Promise<StatsEndView> {
     try {
       const row = await this.containers.find(caller, id);

@@ -8,7 +8,7 @@ import { eventStream } from '../../http';
 import { StatsEndView, StatsView } from './dto';
 import { StatsAnswers } from './stats-answers';
 
-/** What containers use now. */
+/** The current resource usage of containers. */
 @ApiTags('inside containers')
 @Controller('containers/:id/stats')
 export class StatsController {

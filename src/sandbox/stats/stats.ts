@@ -5,28 +5,28 @@ import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';
 import type { StatsView } from './dto';
 
-/** Between two looks; what is younger answers whoever comes meanwhile. */
+/** Interval between two reads. Requests in between get the last result. */
 const EVERY_MS = 2_000;
 
-/** Between the first two looks: five periods of the CPU's limit. */
+/** Interval between the first two reads: five periods of the CPU limit. */
 const FIRST_MS = 500;
 
-/** How long the last look is kept for a client that asks again and again. */
+/** How long the last read is kept, for clients that ask again and again. */
 const KEPT_MS = 10_000;
 
 /** Docker's errors for a container that does not run. */
 const OVER: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running'];
 
-/** Who reads the statistics of one container. */
+/** A reader of one container's statistics. */
 export interface StatsListener {
   onStats(stats: StatsView): void;
-  /** Once: it does not run any more. */
+  /** Called once, when the container does not run any more. */
   onOver(error: EngineError): void;
-  /** A look failed; there will be another. */
+  /** A read failed. Another follows, unless this process is shutting down. */
   onFault(error: Error): void;
 }
 
-/** Statistics of containers: one look at a time at each, for however many read. */
+/** Statistics of containers. All readers of a container share one poll, which has one call to Docker at a time. */
 @Injectable()
 export class ContainerStatistics implements OnModuleDestroy {
   private readonly polls = new Map<string, StatsPoll>();
@@ -40,13 +40,17 @@ export class ContainerStatistics implements OnModuleDestroy {
     for (const poll of [...this.polls.values()]) poll.shutDown();
   }
 
-  /** At most two seconds old. @throws EngineError `container_not_found`, `container_not_running`, … */
+  /**
+   * Statistics that are at most two seconds old.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running`, …
+   */
   async current(dockerId: string): Promise<StatsView> {
     for (;;) {
       try {
         return await this.next(dockerId);
       } catch (error) {
-        // Nobody asked about the run that has ended.
+        // The caller asked for the current run of the container, not for the one that has ended.
         if (!(error instanceof StartedAgain)) throw error;
       }
     }
@@ -63,7 +67,7 @@ export class ContainerStatistics implements OnModuleDestroy {
     }
   }
 
-  /** @returns the way to stop reading */
+  /** @returns a function that stops reading */
   follow(dockerId: string, reader: StatsListener): () => void {
     const known = this.polls.get(dockerId);
     const poll =
@@ -78,7 +82,7 @@ export class ContainerStatistics implements OnModuleDestroy {
   }
 }
 
-/** The container has ended, and runs again: what was read of it is over. */
+/** The container was started again, so the statistics of its former run are over. */
 class StartedAgain extends EngineError {
   constructor() {
     super('container_not_running', 'stats: the container was started again');
@@ -87,13 +91,16 @@ class StartedAgain extends EngineError {
 
 interface StatsSource {
   look(): Promise<ContainerStats>;
-  /** The first failure in a row. */
+  /** Called at the first of several failures in a row. */
   onFault(error: unknown): void;
-  /** Nobody has read for {@link KEPT_MS}, or there is nothing to read any more. */
+  /**
+   * The poll has ended: it had no readers for {@link KEPT_MS}, the container does not run any more, or this process is
+   * shutting down.
+   */
   onUnused(): void;
 }
 
-/** Looks at one container while anybody reads. */
+/** Polls one container's statistics while there are readers. */
 class StatsPoll {
   private readonly readers = new Set<StatsListener>();
   private before: ContainerStats | null = null;
@@ -123,7 +130,7 @@ class StatsPoll {
     for (const reader of readers) reader.onFault(new DomainError('shutting_down'));
   }
 
-  /** Until the next look is due, or until the last one is of no use to anybody. */
+  /** Schedules the next read, or, without readers, the end of the poll. */
   private wait(): void {
     clearTimeout(this.timer);
     if (this.looking || this.stopped) return;
@@ -184,9 +191,9 @@ class StatsPoll {
 }
 
 /**
- * What is told of a container after two looks at it.
+ * Computes the statistics from two reads.
  *
- * @returns null if it was started anew in between: its counters began again
+ * @returns null if the container was started again in between, which resets its counters
  */
 export function statsBetween(
   before: ContainerStats,

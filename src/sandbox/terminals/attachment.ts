@@ -1,53 +1,53 @@
 import type { OutputRing } from '../output-ring';
 import type { OutputTurns } from './output-turns';
 
-/** Output that may be on its way to a client, in bytes: what is written beyond it waits in the container. */
+/** Maximum output on its way to a client, in bytes. Output beyond it waits in the container. */
 export const WINDOW_BYTES = 256 * 1024;
 
-/** Of a flood as much is sent at a time: each frame costs several system calls, here and at the client. */
+/** The size of a frame in a flood of output: each frame costs several system calls, here and at the client. */
 export const FRAME_BYTES = 32 * 1024;
-/** A key's echo, a prompt: what is no more than this, with what was sent in the last moments, is sent at once. */
+/** Output up to this size is sent at once, together with what was sent lately: a key's echo, a prompt. */
 const SMALL_BYTES = 4 * 1024;
-/** How fast what was sent counts no more: far faster than anybody types. */
+/** How fast sent bytes stop counting as sent lately: far faster than anyone types. */
 const FORGOTTEN_PER_MS = 64;
-/** What a frame counts beside its bytes. */
+/** The cost of a frame in addition to its bytes. */
 const FRAME_COST = 32;
-/** How long output waits for more, where it is not sent at once. */
+/** How long output that is not sent at once waits for more. */
 const COLLECT_MS = 4;
 
-/** Who types; all others watch. */
+/** One client writes; all others watch. */
 export type TerminalRole = 'writer' | 'watcher';
 
-/** How a terminal ended, or why a client is attached no longer. */
+/** How a terminal ended. */
 export interface TerminalExit {
-  /** The shell's; null where it did not end by itself, or nobody knows. */
+  /** The shell's exit code; null if the shell did not exit by itself, or if the code is not known. */
   readonly code: number | null;
   readonly reason:
     | 'exited'
-    /** By its user, through the API. */
+    /** By request through the API, or because its user lost exec access: `detail` is `exec_not_allowed` then. */
     | 'ended'
-    /** Nobody was attached for too long. */
+    /** No client was attached for too long. */
     | 'detached'
     | 'container_stopped'
     | 'container_deleted'
-    /** A resize or other variables: there is a new container with the old one's data. */
+    /** A resize or other variables replaced the container by a new one with the same data. */
     | 'container_recreated'
     /** The connection to Docker broke. */
     | 'lost'
     | 'server_stopped';
-  /** Why the container was stopped, where nobody asked for it: as `status_reason` of the container. */
+  /** Why the container was stopped without a request, as in its `status_reason`, or why the terminal was ended. */
   readonly detail?: string;
 }
 
-/** A client as its door knows it. Nothing here may throw. */
+/** A client's connection. Its methods must not throw. */
 export interface TerminalOutlet {
-  /** {@link Attachment.noteWritten} is to be called once the bytes have left this process. */
+  /** Sends output. {@link Attachment.noteWritten} has to be called once the bytes have left this process. */
   output(offset: number, bytes: Buffer): void;
-  /** Its role has changed. */
+  /** The client's role has changed. */
   role(role: TerminalRole): void;
-  /** The last that it is told. */
+  /** The terminal has ended. The last call. */
   exit(exit: TerminalExit): void;
-  /** It took too long over its output, and is attached no longer. */
+  /** The client took no output for too long and has been detached. */
   drop(): void;
 }
 
@@ -56,40 +56,40 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
-/** What an attachment tells its session. */
+/** Called by an attachment for its session. */
 interface AttachmentEvents {
-  /** It has sent output, or has more room for it. */
+  /** The attachment has sent output, or has more room for it. */
   onRoom(): void;
-  /** It had no room for too long. */
+  /** The attachment had no room for output for too long. */
   onStalled(): void;
 }
 
 interface AttachmentOptions extends AttachmentEvents {
-  /** From where in the output it is sent. */
+  /** The offset in the output at which sending begins. */
   readonly after: number;
   readonly size: TerminalSize;
   readonly stallMs: number;
-  /** How much a client that comes back may still acknowledge of what its earlier connection brought, in bytes. */
+  /** How many bytes a returning client may still acknowledge of those that its earlier connection sent. */
   readonly staleBytes: number;
 }
 
 /**
- * One client at one terminal: where in the output it is, how much of that it has acknowledged, and how much the kernel
- * has taken. An acknowledgement alone proves nothing: a client can acknowledge what it has never read. A little output
- * is sent at once, a flood in large frames.
+ * One client of one terminal: its place in the output, how much it has acknowledged, and how much the kernel has
+ * taken. An acknowledgement alone proves nothing, since a client can acknowledge bytes that it has never read. A
+ * little output is sent at once, a flood in large frames.
  */
 export class Attachment {
   role: TerminalRole = 'watcher';
-  /** As the client last gave it; counts while it writes. */
+  /** The size that the client gave last. It applies while the client is the writer. */
   size: TerminalSize;
 
   private position: number;
   private unacknowledged = 0;
-  /** Sent, and still in this process's memory: in a buffer of the transport. */
+  /** Bytes that were sent but are still in this process, in a buffer of the transport. */
   private unwritten = 0;
   private staleBytes: number;
   private sentAt = -Infinity;
-  /** {@link sentLately} as it was at `sentAt`. */
+  /** {@link sentLately} right after the frame that was sent at `sentAt`. */
   private recent = 0;
   private collecting: NodeJS.Timeout | undefined;
   private stall: NodeJS.Timeout | undefined;
@@ -107,23 +107,26 @@ export class Attachment {
     this.size = options.size;
   }
 
-  /** Whether its client knows of it. */
+  /** Whether the client has been told that it is attached. */
   get hasBegun(): boolean {
     return this.knowsOfIt;
   }
 
-  /** Whether it was sent all that there is. */
+  /** Whether the client was sent all output. */
   get isUpToDate(): boolean {
     return this.backlog <= 0;
   }
 
-  /** Whether more output would have to wait for it: it has a frame to send, or no room. */
+  /**
+   * Whether further output has to wait for this client: it has not begun, it has a whole frame to send, or it has no
+   * room.
+   */
   get isBehind(): boolean {
     if (this.isUpToDate) return false;
     return this.state !== 'begun' || this.backlog >= Math.min(FRAME_BYTES, this.room);
   }
 
-  /** From now on it is sent output: it knows that it is attached. */
+  /** Begins sending output: the client has been told that it is attached. */
   begin(): void {
     this.knowsOfIt = true;
     if (this.state === 'waiting') this.state = 'begun';
@@ -131,7 +134,7 @@ export class Attachment {
     this.options.onRoom();
   }
 
-  /** There is output, or room for it: sent now, or soon. */
+  /** Sends new output, now or soon. Called when there is output, or room for it. */
   flush(): void {
     if (!this.canSend || this.turns.has(this)) return;
     if (this.sentLately + this.backlog <= SMALL_BYTES) this.sendFrame();
@@ -139,12 +142,12 @@ export class Attachment {
     else this.collecting ??= setTimeout(() => this.sendCollected(), COLLECT_MS).unref();
   }
 
-  /** Sends what it has room for at once: there will be no more. */
+  /** Sends at once all that there is room for: the output has ended. */
   finish(): void {
     while (this.sendFrame() > 0);
   }
 
-  /** As much as it has room for, of what is still kept. @returns its bytes */
+  /** Sends one frame of the output that is still kept, as far as there is room. @returns its bytes */
   sendFrame(): number {
     if (!this.canSend) return 0;
     const { offset, bytes } = this.ring.read(this.position, Math.min(FRAME_BYTES, this.room));
@@ -161,8 +164,8 @@ export class Attachment {
   }
 
   /**
-   * @param bytes that the client has dealt with since it last said so, more than 0
-   * @returns false where it was not sent as many: the client is wrong, and nothing has changed
+   * @param bytes processed by the client since its last acknowledgement; more than 0
+   * @returns false if the client was not sent that many; nothing has changed then
    */
   acknowledge(bytes: number): boolean {
     if (this.state === 'closed') return true;
@@ -174,7 +177,7 @@ export class Attachment {
     return true;
   }
 
-  /** @param bytes of its output that have left this process */
+  /** @param bytes of the client's output that have left this process */
   noteWritten(bytes: number): void {
     this.unwritten -= bytes;
     this.noteProgress();
@@ -191,7 +194,7 @@ export class Attachment {
     return this.ring.end - this.position;
   }
 
-  /** The bytes of the last moments, and what their frames cost: fewer as time goes by. */
+  /** The bytes sent lately, including the cost of their frames; decreases with time. */
   private get sentLately(): number {
     return Math.max(0, this.recent - (performance.now() - this.sentAt) * FORGOTTEN_PER_MS);
   }

@@ -1,21 +1,24 @@
-/** What all together send in one turn of the event loop, in bytes, and at most a frame over: a few milliseconds. */
+/**
+ * The bytes that all senders together send in one turn of the event loop, exceeded by at most one frame: a few
+ * milliseconds of work.
+ */
 const TURN_BYTES = 256 * 1024;
 
-/** Somebody who has output to send. */
+/** A sender with output to send. */
 interface Sender {
-  /** Sends one frame. @returns its bytes; 0 where there is nothing to send now */
+  /** Sends one frame. @returns its bytes; 0 if there is nothing to send now */
   sendFrame(): number;
 }
 
 /**
- * Shares the event loop among those who send output: in each of its turns so many bytes, a frame at a time and one
- * after the other, so that neither requests nor other terminals wait for a flood.
+ * Shares the event loop among the senders of output. In each turn they send one frame after the other, up to a limit,
+ * so that neither requests nor other terminals wait for a flood.
  */
 export class OutputTurns {
   private readonly waiting = new Set<Sender>();
   private isPlanned = false;
 
-  /** It sends in the next turn, or a later one. More than once is as once. */
+  /** Lets the sender send one frame in the next turn, or a later one. Adding it again has no effect. */
   add(sender: Sender): void {
     this.waiting.add(sender);
     this.plan();
@@ -35,7 +38,7 @@ export class OutputTurns {
     setImmediate(() => this.turn());
   }
 
-  /** Who has more to send adds itself again, behind the others. */
+  /** A sender with more output adds itself again, behind the others. */
   private turn(): void {
     let left = TURN_BYTES;
     for (const sender of this.waiting) {

@@ -13,10 +13,10 @@ import type { TerminalSize } from './attachment';
 import type { AttachOptions, TerminalSession } from './terminal-session';
 import { Terminals } from './terminals';
 
-/** Input in one message, in bytes. */
+/** Maximum input in one message, in bytes. */
 export const MAX_INPUT_BYTES = 16 * 1024;
 
-/** Of one user, at this process: enough for every window of one person. */
+/** Maximum connections of one user to this process: enough for every window of one person. */
 const MAX_VISITS_PER_USER = 100;
 
 const LONGEST_SIDE = 1_000;
@@ -32,25 +32,25 @@ const asked = z.object({
   takeover: z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).optional(),
 });
 
-/** @returns null if it is no size of a terminal: `cols` and `rows`, 1 to 1,000 */
+/** @returns null unless the message has a terminal's size: `cols` and `rows`, 1 to 1,000 */
 export function sizeOf(message: unknown): TerminalSize | null {
   const { data } = size.safeParse(message);
   return data ? { columns: data.cols, rows: data.rows } : null;
 }
 
-/** A client that was let in, to one terminal. */
+/** A client that was admitted to one terminal. */
 export interface Visit {
   readonly session: TerminalSession;
-  /** Whether the session was started for it. */
+  /** Whether the session was started for this client. */
   readonly isNew: boolean;
   readonly attach: AttachOptions;
-  /** Calls back once, when the client's token ends. @returns the way to stop watching */
+  /** Calls `onEnd` once, when the client's token ends. @returns a function that stops watching */
   watchToken(onEnd: () => void): () => void;
-  /** To be called once, when the client has gone. */
+  /** Has to be called once, when the client has gone. */
   leave(): void;
 }
 
-/** Lets clients in to terminals, through whatever door they come. */
+/** Admits clients to terminals, for both endpoints: Socket.IO and plain WebSockets. */
 @Injectable()
 export class TerminalAdmission {
   private readonly visits = new KeyedLimiter(MAX_VISITS_PER_USER);
@@ -65,10 +65,10 @@ export class TerminalAdmission {
   ) {}
 
   /**
-   * Finds the terminal that a client asks for, or starts one. Written down before it is done.
+   * Finds the terminal that a client asks for, or starts one. The audit entry is written before.
    *
-   * @param options.asked `container`, and as they are wanted `session`, `cols`, `rows`, `after`, `takeover`
-   * @param options.isStrict refuses all other fields of it
+   * @param options.asked `container`, and optionally `session`, `cols`, `rows`, `after`, `takeover`
+   * @param options.isStrict refuses unknown fields in `asked`
    * @throws DomainError
    */
   async admit(

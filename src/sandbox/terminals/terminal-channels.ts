@@ -4,7 +4,7 @@ import { MAX_INPUT_BYTES } from './terminal-admission';
 import { CLOSE } from './terminal-websocket';
 import type { Fault } from './terminal.gateway';
 
-/** All of a union, or it is not compiled. */
+/** All members of a string union; a missing one does not compile. */
 const wordsOf = <T extends string>(words: Readonly<Record<T, true>>): { type: 'string'; enum: string[] } => ({
   type: 'string',
   enum: Object.keys(words),
@@ -39,7 +39,7 @@ const ATTACHED = {
   gap: { type: 'boolean', description: 'Whether output before it is lost.' },
   role: ROLE,
 } as const;
-/** Beside the token, and the container where it is not in the path. */
+/** The fields of a handshake beside the token, and beside the container if that is not in the path. */
 const ASKED = {
   session: SESSION,
   cols: Object.assign({ default: 80 }, SIDE),
@@ -59,7 +59,7 @@ const object = (
 const typed = (type: string, properties: object = {}): Readonly<Record<string, unknown>> =>
   object(Object.assign({ type: { type: 'string', enum: [type] } }, properties));
 
-/** What goes through the two doors to terminals, as the AsyncAPI document has it. */
+/** The messages of both terminal endpoints, for the AsyncAPI document. */
 export const TERMINAL_CHANNELS: readonly AsyncChannel[] = [
   {
     name: 'terminal',

@@ -4,27 +4,27 @@ import { OutputRing } from '../output-ring';
 import { Attachment, type TerminalExit, type TerminalOutlet, type TerminalSize, WINDOW_BYTES } from './attachment';
 import type { OutputTurns } from './output-turns';
 
-/** Of the output, what is replayed to who attaches. */
+/** How much of the last output is replayed to a client that attaches, in bytes. */
 export const RING_BYTES = 256 * 1024;
 
-/** While nobody writes, a flood is read at this pace: 1 MiB/s. */
+/** Without a writer, a flood of output is read at this pace: 1 MiB/s. */
 const UNWATCHED_BYTES = 256 * 1024;
 const UNWATCHED_PAUSE_MS = 250;
 
-/** How long input waits for a change of the terminal's size that was asked for before. */
+/** How long input waits for a resize of the terminal that was requested before. */
 const INPUT_HELD_MS = 1_000;
 
-/** Input that may wait for a shell that does not read. */
+/** Maximum input that waits for a shell that does not read, in bytes. */
 export const MAX_INPUT_WAITING = 1024 * 1024;
 
-/** Enough for one person's windows; each costs memory for its output. */
+/** Maximum clients of a session: enough for one person's windows. Each costs memory for its output. */
 export const MAX_CLIENTS = 16;
 
-/** What a test may shorten, in milliseconds. */
+/** Times in milliseconds, which tests shorten. */
 export interface TerminalTimes {
-  /** How long it goes on while nobody is attached. */
+  /** How long a session continues without a client. */
   readonly detachedMs?: number;
-  /** How long a client may take over its output without a sign of progress. */
+  /** How long a client may go without a sign of progress on its output. */
   readonly stallMs?: number;
 }
 
@@ -39,60 +39,64 @@ export interface TerminalFacts {
   readonly startedAt: Date;
 }
 
-/** How a shell ended: by an exit code, with its container, or, `lost`, as the connection to Docker broke. */
+/**
+ * How a shell ended: with an exit code; `container_stopped`, with its container; or `lost`, because the connection to
+ * Docker broke.
+ */
 export type ShellEnd = number | 'container_stopped' | 'lost';
 
-/** What a session needs of its surroundings. */
+/** What a session needs from its owner. */
 interface SessionDoing {
-  /** Shared by all that send. */
+  /** Shared by all clients of all sessions. */
   readonly turns: OutputTurns;
-  /** Ends the shell and all that it started. */
+  /** Kills the shell and all that it started. */
   hangUp(): Promise<void>;
-  /** The reason of an end that nobody here asked for. */
+  /** Finds the reason of an end that this session did not ask for. */
   explain(end: ShellEnd): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
-  /** Somebody types. */
+  /** Called at each input. */
   onUse(): void;
   onError(error: unknown): void;
 }
 
-/** Where a client comes in. */
+/** How a client attaches. */
 export interface AttachOptions {
-  /** The offset up to which it has the output. */
+  /** The offset up to which the client already has the output. */
   readonly after?: number | undefined;
   readonly size: TerminalSize;
-  /** Takes the place of who writes. */
+  /** Makes the client the writer in place of the present one. */
   readonly takeover?: boolean | undefined;
 }
 
-/** What a client is told first. */
+/** What a client is told first: its place in the output. */
 export interface Attached {
   readonly attachment: Attachment;
-  /** Of the first byte that it is sent. */
+  /** The offset of the first byte that the client gets. */
   readonly offset: number;
-  /** Whether what it has not seen begins before that. */
+  /** Whether output that the client has not seen before that offset is lost. */
   readonly gap: boolean;
 }
 
 /**
  * A shell with a terminal, and its clients: one writes, the others watch.
  *
- * Its output is read as fast as the writer takes it, so what is not taken waits in the container, and costs no memory
- * here. While nobody writes, it is read slowly: a program goes on, and its last output is kept. Who does not take it
- * for a while is detached, as a dead program that nobody reads would hold up its container.
+ * The output is read as fast as the writer takes it. Output that the writer does not take waits in the container, and
+ * costs no memory here. Without a writer, the output is read slowly: the program continues, and its last output is
+ * kept. A client that takes no output for a while is detached, because a dead client would hold up the container for
+ * ever.
  */
 export class TerminalSession {
-  /** Settles when the shell has ended and its clients know. */
+  /** Settles when the shell has ended and its clients have been told. */
   readonly ended: Promise<TerminalExit>;
 
   private readonly ring = new OutputRing(RING_BYTES);
   private readonly attachments = new Set<Attachment>();
-  /** Goes on with the run, where it waits. */
+  /** Wakes `run`, if it waits. */
   private wake = doNothing;
   private readonly times: Required<TerminalTimes>;
   private detached: NodeJS.Timeout | undefined;
   private ending: Omit<TerminalExit, 'code'> | null = null;
   private isOver = false;
-  /** To come, in order. */
+  /** Sizes that are still to be applied, in order. */
   private sizes: TerminalSize[] = [];
   private isResizing = false;
 
@@ -103,7 +107,7 @@ export class TerminalSession {
     { detachedMs = DETACHED_MS, stallMs = STALL_MS }: TerminalTimes = {},
   ) {
     this.times = { detachedMs, stallMs };
-    // Of input that a shell which has ended does not take.
+    // Writing to a shell that has ended fails; `run` handles that end.
     shell.stdin?.on('error', () => undefined);
     this.watchDetached();
     this.ended = this.run();
@@ -118,10 +122,10 @@ export class TerminalSession {
   }
 
   /**
-   * The first client, and who takes over, writes; the others watch.
+   * Attaches a client. The first one, and one that takes over, writes; the others watch.
    *
-   * @throws DomainError `too_many_connections`; `terminal_not_found` if it has just ended; `invalid_parameters` if
-   *   `after` is ahead of the output
+   * @throws DomainError `too_many_connections`; `terminal_not_found` if the session has just ended;
+   *   `invalid_parameters` if `after` is ahead of the output
    */
   attach(outlet: TerminalOutlet, { after = 0, size, takeover = false }: AttachOptions): Attached {
     if (this.isOver || this.ending !== null) throw new DomainError('terminal_not_found');
@@ -148,18 +152,18 @@ export class TerminalSession {
     return { attachment, offset, gap: after < offset };
   }
 
-  /** Begins the client's output; to be called once it knows that it is attached. */
+  /** Begins the client's output. Called after the client was told that it is attached. */
   begin(attachment: Attachment): void {
     const isReplay = this.ring.end > 0;
     attachment.begin();
     if (attachment.role !== 'writer') return;
     const { size } = attachment;
-    // A full-screen program draws anew only where the size has changed.
+    // A full-screen program redraws only when the size has changed, so the size is changed twice.
     if (isReplay) this.resizeTo({ columns: size.columns, rows: size.rows > 1 ? size.rows - 1 : 2 });
     this.resizeTo(size);
   }
 
-  /** It goes on without the client; nobody becomes the writer by that. */
+  /** Detaches a client. The session continues; if the client was the writer, no other client becomes the writer. */
   detach(attachment: Attachment): void {
     attachment.close();
     if (!this.attachments.delete(attachment)) return;
@@ -167,7 +171,7 @@ export class TerminalSession {
     if (this.attachments.size === 0) this.watchDetached();
   }
 
-  /** Makes the client the one who writes. */
+  /** Makes the client the writer. */
   takeOver(attachment: Attachment): void {
     if (attachment.role === 'writer' || !this.attachments.has(attachment)) return;
     this.makeWriter(attachment);
@@ -175,7 +179,7 @@ export class TerminalSession {
     this.resizeTo(attachment.size);
   }
 
-  /** @returns `full` where the shell does not read: the input is not taken */
+  /** @returns `full` if too much input waits for the shell: this input is dropped */
   input(attachment: Attachment, bytes: Buffer): 'taken' | 'not_writer' | 'full' {
     if (attachment.role !== 'writer') return 'not_writer';
     const { stdin } = this.shell;
@@ -186,20 +190,20 @@ export class TerminalSession {
     return 'taken';
   }
 
-  /** The terminal follows who writes. */
+  /** Notes a client's size. The terminal has the writer's size. */
   resize(attachment: Attachment, size: TerminalSize): void {
     attachment.size = size;
     if (attachment.role === 'writer') this.resizeTo(size);
   }
 
-  /** Ends the shell with all that it started. Settles when its clients know. Never throws. */
+  /** Ends the shell with all that it started. Settles when the clients know. Never throws. */
   async end(reason: TerminalExit['reason'], detail?: string): Promise<void> {
     if (this.isOver) return;
     if (this.ending === null) {
       this.ending = detail === undefined ? { reason } : { reason, detail };
       this.wake();
       await this.doing.hangUp().catch((error: unknown) => this.doing.onError(error));
-      // What could not be ended, or holds on to the terminal.
+      // Closes the connection to a shell that could not be killed, or to programs that keep the terminal open.
       this.shell.close();
     }
     await this.ended;
@@ -264,7 +268,7 @@ export class TerminalSession {
     const code = typeof end === 'number' ? end : null;
     try {
       const why = await this.doing.explain(end);
-      // Meanwhile it may have been ended here.
+      // Only a shell that exited by itself has an exit code of its own.
       return { code: why.reason === 'exited' ? code : null, ...why };
     } catch (error) {
       this.doing.onError(error);
@@ -272,13 +276,13 @@ export class TerminalSession {
     }
   }
 
-  /** @param isBehind the writer, whom the output waits for */
+  /** @returns whether the output has to wait for the writer */
   private isHeldUp(isBehind: (writer: Attachment) => boolean): boolean {
     const { writer } = this;
     return writer !== undefined && this.ending === null && isBehind(writer);
   }
 
-  /** Until something may be different, or for `atMostMs`. */
+  /** Waits until `wake` is called, or for `atMostMs`. */
   private change(atMostMs?: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = atMostMs === undefined ? undefined : setTimeout(() => this.wake(), atMostMs).unref();
@@ -290,7 +294,9 @@ export class TerminalSession {
     });
   }
 
-  /** One call at a time; of sizes that come meanwhile, the last two. */
+  /**
+   * Resizes the terminal, with one call to Docker at a time. Of the sizes that come meanwhile, the last two are kept.
+   */
   private resizeTo(size: TerminalSize): void {
     this.sizes = [...this.sizes.slice(-1), size];
     if (!this.isResizing) void this.applySizes();
@@ -306,7 +312,11 @@ export class TerminalSession {
     release();
   }
 
-  /** What is typed after a change of the size finds it changed, unless Docker takes long. @returns lets it go on */
+  /**
+   * Holds input back until a resize is applied, at most for {@link INPUT_HELD_MS}.
+   *
+   * @returns a function that releases the input
+   */
   private holdInput(): () => void {
     const { stdin } = this.shell;
     let isHeld = stdin !== null;
@@ -322,5 +332,5 @@ export class TerminalSession {
 }
 
 function doNothing(): void {
-  // Nobody waits.
+  // `run` is not waiting.
 }

@@ -14,17 +14,20 @@ import type { Attached } from './terminal-session';
 
 const PATH = /^\/ws\/terminal\/([^/]+)$/;
 
-/** Input in JSON may be six times as long as its bytes. */
+/** JSON escapes may make input six times as long as its bytes. */
 const LONGEST_FRAME = 6 * MAX_INPUT_BYTES + 1024;
 
-/** What may wait for a client that does not read, beside its output, which has its own window; in bytes. */
+/**
+ * Maximum bytes that wait for a client that does not read. Output counts as well, but its own window keeps it below
+ * this limit, even with JSON escapes.
+ */
 const MAX_WAITING = 2 * 1024 * 1024;
 
 const PING_EVERY_MS = 25_000;
-/** How long a client may take to say goodbye. */
+/** How long a client may take to close the connection. */
 const GOODBYE_MS = 1_000;
 
-/** The subprotocol for browsers, which can set no header: beside it they offer `bearer.` and the token. */
+/** The subprotocol for browsers, which cannot set headers. Beside it they offer `bearer.` followed by the token. */
 const PROTOCOL = 'berth.v1';
 const BEARER = 'bearer.';
 /** RFC 9110, 5.6.2. */
@@ -33,7 +36,7 @@ const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Why the server closes a connection: the close codes of RFC 6455 where one fits. */
 export const CLOSE = { over: 1000, restart: 1012, tokenEnded: 4001, tooSlow: 4002, ended: 4003 } as const;
 
-/** What the client is told of its input. */
+/** What the client is told about its input; null says nothing. */
 const REFUSED = {
   taken: null,
   not_writer: 'another client writes',
@@ -103,7 +106,7 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
       const connection = new Connection(visit);
       if (socket.destroyed) connection.leave();
       else this.server.handleUpgrade(request, socket, head, (client) => connection.open(client));
-      // Refused after all.
+      // `handleUpgrade` may still refuse the connection.
       socket.once('close', () => connection.leave());
     } catch (error) {
       visit.leave();
@@ -121,7 +124,7 @@ class Connection implements TerminalOutlet {
   private hasLeft = false;
   private pings: NodeJS.Timeout | undefined;
 
-  /** Attaches it. @throws DomainError */
+  /** Attaches the client. @throws DomainError as `TerminalSession.attach` */
   constructor(private readonly visit: Visit) {
     this.attached = visit.session.attach(this, visit.attach);
     this.unwatch = visit.watchToken(() => this.end(CLOSE.tokenEnded, 'the token has ended'));
@@ -132,7 +135,7 @@ class Connection implements TerminalOutlet {
     client.on('error', () => undefined);
     client.on('message', (data, isBinary) => this.take(data, isBinary));
     answerPings(client);
-    // A pong proves that the client reads only where it has what the ping had.
+    // A pong counts only with the payload of the last ping: it proves that the client has read up to that ping.
     let asked = 0;
     let answered = 0;
     client.on('pong', (data) => {
@@ -154,7 +157,7 @@ class Connection implements TerminalOutlet {
     session.begin(attachment);
   }
 
-  /** More than once is as once. */
+  /** Detaches the client. Further calls do nothing. */
   leave(): void {
     if (this.hasLeft) return;
     this.hasLeft = true;
@@ -164,14 +167,14 @@ class Connection implements TerminalOutlet {
     const { session } = this.visit;
     const { attachment } = this.attached;
     session.detach(attachment);
-    // The client was never told of it.
+    // The client was never told of its new session, so no client can come back to it.
     if (this.visit.isNew && !attachment.hasBegun && session.clients === 0) void session.end('detached');
   }
 
   output(_offset: number, bytes: Buffer): void {
     const { attachment } = this.attached;
     const data = this.decoder.write(bytes);
-    // The protocol has no acknowledgement: what the kernel has taken counts as acknowledged.
+    // The protocol has no acknowledgements, so what the kernel has taken counts as acknowledged.
     const taken = (): void => {
       attachment.acknowledge(bytes.length);
       attachment.noteWritten(bytes.length);
@@ -203,7 +206,7 @@ class Connection implements TerminalOutlet {
     if (complaint !== null) this.complain(complaint);
   }
 
-  /** @returns why it was not done; null if it was */
+  /** @returns why the message was refused; null if it was carried out */
   private carryOut(message: Message): string | null {
     const { session } = this.visit;
     const { attachment } = this.attached;
@@ -247,7 +250,7 @@ class Connection implements TerminalOutlet {
   }
 }
 
-/** A JSON object with a known `type` is a message; whatever else there is, is what somebody types. */
+/** A JSON object with a known `type` is a message. All else is typed input. */
 function messageOf(bytes: Buffer, isBinary: boolean): Message {
   const raw = { type: 'input', bytes } as const;
   // `{`
@@ -292,9 +295,9 @@ function targetOf({ url = '' }: IncomingMessage): { container: string; query: Re
 }
 
 /**
- * By the `Authorization` header, or by a subprotocol. Never from the URL, which ends up in logs.
+ * The token from the `Authorization` header or from a subprotocol. Never from the URL, which ends up in logs.
  *
- * @throws DomainError `invalid_parameters` for subprotocols that no handshake may offer
+ * @throws DomainError `invalid_parameters` for subprotocols that a handshake must not offer
  */
 function tokenOf({ headers }: IncomingMessage): string | null {
   const bearer = bearerToken(headers.authorization);

@@ -12,20 +12,23 @@ import type { Attached } from './terminal-session';
 interface TerminalSocketData {
   readonly visit: Visit;
   readonly attached: Attached;
-  /** Lets go of the terminal; more than once is as once. */
+  /** Detaches the client from the terminal. Further calls do nothing. */
   readonly leave: () => void;
 }
 
 type TerminalSocket = Socket<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, TerminalSocketData>;
 type TerminalServer = Namespace<DefaultEventsMap, DefaultEventsMap, DefaultEventsMap, TerminalSocketData>;
 
-/** Answers that may wait for a client that does not read, beside its output, which has its own window. */
+/**
+ * Maximum packets that wait for a client that does not read. Packets of output count as well; a window limits their
+ * bytes.
+ */
 const MAX_ANSWERS_WAITING = 200;
 
 /** How long a client may take to read why it is disconnected. */
 const GOODBYE_MS = 1_000;
 
-/** What a client sent was not done. */
+/** Why a client's message was refused. */
 export type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_ack' | 'invalid_parameters';
 
 const FAULTS: Readonly<Record<Fault, string>> = {
@@ -56,7 +59,7 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
     const { visit, attached, leave } = socket.data;
     const { session } = visit;
     const { attachment, offset, gap } = attached;
-    // Without a listener, Socket.IO prints what the client sent that it cannot decode.
+    // Without a listener, Socket.IO prints messages that it cannot decode.
     socket.on('error', () => undefined);
     socket.once('disconnect', leave);
     socket.on('input', (data: unknown, done: unknown) => {
@@ -79,7 +82,7 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
         answer(socket, null, 'invalid_ack');
         leave();
         socket.disconnect();
-        // Also where the client does not read what it was told.
+        // Closes the connection even if the client does not read the error.
         setTimeout(() => socket.conn.close(true), GOODBYE_MS).unref();
       }
     });
@@ -92,7 +95,7 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
     session.begin(attachment);
   }
 
-  /** Decides before the connection exists, and attaches it. @throws ConnectionRefused, DomainError */
+  /** Admits and attaches the client before it is connected. @throws ConnectionRefused, DomainError */
   private async admit(socket: TerminalSocket): Promise<void> {
     const auth: unknown = socket.handshake.auth;
     const visit = await this.entrance.admit(socket.request, { token: tokenOf(auth), asked: auth });
@@ -116,13 +119,13 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
       unwatch();
       visit.leave();
       session.detach(attached.attachment);
-      // The client was never told of it.
+      // The client was never told of its new session, so no client can come back to it.
       if (visit.isNew && !socket.connected && session.clients === 0 && !attached.attachment.hasBegun) {
         void session.end('detached');
       }
     };
     socket.data = { visit, attached, leave };
-    // A transport that ends before the socket is connected ends it without a `disconnect`.
+    // If the transport closes before the socket is connected, there is no `disconnect` event.
     socket.conn.once('close', leave);
     if (socket.conn.readyState !== 'open') leave();
   }
@@ -133,7 +136,7 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
     if (error instanceof DomainError && error.kind === 'terminal_failed') {
       return new ConnectionRefused(error.message, error.code);
     }
-    // Something here failed, so the client should try again, which it does by itself after a broken connection alone.
+    // A fault of the server: the client should try again, which it does by itself only after a broken connection.
     this.logger.error({ msg: 'a terminal could not be opened', err: error });
     socket.conn.close(true);
     return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
@@ -148,25 +151,29 @@ function outletOf(socket: TerminalSocket): TerminalOutlet {
       socket.emit('exit', exit);
       socket.disconnect();
     },
-    // As a broken connection, so that the client reconnects.
+    // Looks like a broken connection, so that the client reconnects.
     drop: () => socket.conn.close(true),
   };
 }
 
-/** Private in the types alone: there is no other way to see what the transport still holds. */
+/**
+ * The parts of Engine.IO's transport that its types keep private: there is no other way to see which bytes the
+ * transport still holds.
+ */
 interface Transport extends EventEmitter {
   readonly name: string;
-  /** Of the poll that is open. */
+  /** The response to the open poll. */
   readonly res?: ServerResponse | null;
 }
 
 /**
- * Calls back with how many bytes of output have left this process. Engine.IO takes the response to a poll for sent as
- * soon as it is made, so that a client which polls again and does not read would have it collect output without end.
+ * Calls back with the number of bytes of output that have left this process. Engine.IO considers the response to a
+ * poll sent as soon as it is made. A client that polls again without reading would make it collect output without
+ * limit.
  */
 function onOutputWritten(conn: TerminalSocket['conn'], written: (bytes: number) => void): void {
   conn.on('flush', (packets: readonly { readonly data?: unknown }[]) => {
-    // Only output is sent as bytes.
+    // Only output is sent as binary data.
     const bytes = packets.reduce((sum, { data }) => sum + (Buffer.isBuffer(data) ? data.length : 0), 0);
     if (bytes === 0) return;
     let isWritten = false;
@@ -180,9 +187,9 @@ function onOutputWritten(conn: TerminalSocket['conn'], written: (bytes: number) 
   });
 }
 
-/** By the client's callback if it gave one; what was not done is said in any case. */
+/** Answers through the client's callback if it gave one. Without one, only a refusal is sent. */
 function answer(socket: TerminalSocket, done: unknown, fault: Fault | null): void {
-  // Private in the types alone, and there is no other way to see what waits.
+  // Private in Engine.IO's types, but there is no other way to see what waits.
   const { writeBuffer } = socket.conn as unknown as { readonly writeBuffer: readonly unknown[] };
   if (writeBuffer.length > MAX_ANSWERS_WAITING) {
     socket.conn.close(true);

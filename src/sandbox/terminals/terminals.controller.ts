@@ -5,7 +5,7 @@ import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { Terminals } from './terminals';
 
-/** A terminal as its user sees it. */
+/** A terminal, as the API shows it. */
 class TerminalView {
   @ApiProperty({ format: 'uuid', description: 'What a client attaches to, as "session".' })
   readonly id: string;
@@ -21,13 +21,13 @@ class TerminalView {
   readonly clients: number | null;
 }
 
-/** What `GET /api/containers/:id/terminals` answers. */
+/** Answer of `GET /api/containers/:id/terminals`. */
 class TerminalListView {
   @ApiProperty({ type: [TerminalView], description: 'Oldest first.' })
   readonly terminals: readonly TerminalView[];
 }
 
-/** What `DELETE /api/containers/:id/terminals/:session` answers. */
+/** Answer of `DELETE /api/containers/:id/terminals/:session`. */
 class TerminalEndedView {
   @ApiProperty({ enum: ['terminal ended'] })
   readonly message: string;
@@ -35,7 +35,7 @@ class TerminalEndedView {
   readonly id: string;
 }
 
-/** The terminals of a container over HTTP; what happens in them goes over sockets. */
+/** Lists and ends the terminals of a container. Their input and output go over Socket.IO or WebSockets. */
 @ApiTags('inside containers')
 @Controller('containers/:id/terminals')
 export class TerminalsController {

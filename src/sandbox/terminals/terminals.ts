@@ -12,12 +12,12 @@ import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
 import { type ShellEnd, TerminalSession } from './terminal-session';
 
-/** How many terminals a container may have at a time. */
+/** Maximum open terminals of a container. */
 export const MAX_TERMINALS = 8;
 
 /**
- * A log-in shell, as a person expects in a terminal: bash if the image has it. Not every `sh` knows `-l` (dash before
- * 0.5.11). Without a locale, bash takes what is not ASCII for single bytes.
+ * A login shell, as people expect in a terminal: bash if the image has it. Some versions of `sh` do not know `-l`
+ * (dash before 0.5.11). Without a locale, bash treats the bytes of a non-ASCII character as separate characters.
  */
 const SHELL = `
 : "\${LANG:=C.UTF-8}"
@@ -32,30 +32,30 @@ const ENV = { TERM: 'xterm-256color' } as const;
 /** Between SIGHUP and SIGKILL. */
 const HANGUP_GRACE_MS = 2_000;
 
-/** Typing is a use of the container; it is noted now and then. */
+/** Typing counts as use of the container, which is noted at most this often. */
 const USE_NOTED_EVERY_MS = 15_000;
 
-/** How long a shell's end waits to be explained by its container's, and how often the row is read meanwhile. */
+/** How long the end of a shell waits for its container's row to explain it, and how often the row is read meanwhile. */
 const EXPLAINED_WITHIN_MS = 30_000;
 const EXPLAIN_EVERY_MS = 250;
-/** How soon the row says of a container that ended by itself, where Docker answers. */
+/** How soon the row shows that a container ended by itself, if Docker answers. */
 const SEEN_WITHIN_MS = 2_000;
 
-/** What a shell ends with that was hung up, killed, or told to end, as by a stop of its container. */
+/** Exit codes of a shell ended by SIGHUP, SIGKILL or SIGTERM, as by a stop of its container. */
 const BY_SIGNAL: readonly number[] = [129, 137, 143];
 
-/** How long a shutdown waits for its terminals. */
+/** How long a shutdown waits for the end of all terminals. */
 const SHUTDOWN_MS = 5_000;
 
-/** One terminal of a container, wherever it is held. */
+/** One terminal of a container, held by any process. */
 export interface ListedTerminal {
   readonly id: string;
   readonly startedAt: Date;
-  /** How many clients are attached; null where another process knows. */
+  /** The number of attached clients; null if another process holds the terminal. */
   readonly clients: number | null;
 }
 
-/** The terminals that this process holds, and where the others are. */
+/** The terminals that this process holds. Those of other processes are known by their rows in the program registry. */
 @Injectable()
 export class Terminals implements OnModuleDestroy {
   private readonly sessions = new Map<string, TerminalSession>();
@@ -69,16 +69,16 @@ export class Terminals implements OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Ends them all: nobody else could hold them. */
+  /** Ends all terminals of this process: no other process can take over their streams. */
   async onModuleDestroy(): Promise<void> {
     const ending = Promise.all([...this.sessions.values()].map((session) => session.end('server_stopped')));
     await within(ending, { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
 
   /**
-   * Starts a shell. It ends if nobody attaches to it.
+   * Starts a shell. The session ends if no client attaches to it.
    *
-   * @param id the container's, in any form
+   * @param id the container's id, in any form
    * @throws DomainError as {@link ContainersService.inside} does, `too_many_terminals`, `terminal_failed`
    */
   async open(caller: Caller, id: string): Promise<TerminalSession> {
@@ -86,23 +86,27 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /**
-   * For who comes back to a terminal, or to another's of the same user.
+   * Finds an open terminal, for a client that comes back or that joins another client of the same user.
    *
-   * @throws DomainError as {@link ContainersService.inside} does, `terminal_not_found`, `held_elsewhere` if another
-   *   process has it: nobody but that one can attach a client
+   * @throws DomainError as {@link ContainersService.inside} does; `terminal_not_found`; `held_elsewhere` if another
+   *   process holds the terminal, since only that process can attach a client
    */
   async find(caller: Caller, id: string, sessionId: string): Promise<TerminalSession> {
     return this.containers.inside(caller, id, async (container) => {
       const session = this.sessions.get(sessionId);
       if (session?.facts.containerId === container.id) return session;
       const entry = await this.entryOf(container.id, sessionId);
-      // It is just about to end.
+      // This process's terminal is just ending.
       if (this.held.isOwn(entry)) throw new DomainError('terminal_not_found');
       throw new DomainError('held_elsewhere');
     });
   }
 
-  /** Of all processes, oldest first. @throws DomainError as {@link ContainersService.inside} does */
+  /**
+   * Lists a container's terminals in all processes, oldest first.
+   *
+   * @throws DomainError as {@link ContainersService.inside} does
+   */
   async list(caller: Caller, id: string): Promise<ListedTerminal[]> {
     const entries = await this.containers.inside(caller, id, (container) => this.held.listOf(container.id, 'terminal'));
     return entries.map((entry) => ({
@@ -113,7 +117,7 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /**
-   * Ends a terminal with all that it started, wherever it is held.
+   * Ends a terminal with all that it started, even if another process holds it.
    *
    * @throws DomainError as {@link ContainersService.inside} does, `terminal_not_found`, `terminal_failed`
    */
@@ -122,7 +126,7 @@ export class Terminals implements OnModuleDestroy {
       const session = this.sessions.get(sessionId);
       if (session?.facts.containerId === container.id) return session.end('ended');
       const entry = await this.entryOf(container.id, sessionId);
-      // Of another process, its holder sees that it has ended.
+      // If another process holds the terminal, that process sees the shell end.
       const end = this.held.isAbandoned(entry) ? this.held.endAbandoned(entry) : this.hangUp(entry);
       return end.catch((error: unknown) => {
         throw failed(error);
@@ -144,7 +148,7 @@ export class Terminals implements OnModuleDestroy {
         marker: entry.id,
       });
     } catch (error) {
-      // Where Docker does not answer it may have started.
+      // If Docker did not answer, the shell may have started.
       if (mayGoOn(error)) this.held.abandon(entry);
       else void this.held.leaveSurely(entry);
       throw failed(error);
@@ -155,7 +159,7 @@ export class Terminals implements OnModuleDestroy {
     void session.ended.then(({ reason }) => {
       unwatch();
       this.sessions.delete(session.id);
-      // It goes on if the container does.
+      // After `lost` the shell may still be running.
       if (reason === 'lost') this.held.abandon(entry);
       else if (!this.held.isAbandoned(entry)) void this.held.leaveSurely(entry);
     });
@@ -188,8 +192,8 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /**
-   * Why a shell has ended: by itself, or with its container, whose row says so a moment later, when its operation is
-   * done, or Docker's own event was seen.
+   * Finds out whether a shell ended by itself or with its container. The container's row shows the latter a moment
+   * later: when the operation on the container is done, or when Docker's own event was seen.
    */
   private async explain(
     { containerId, userId, dockerId }: HeldProgramEntity,
@@ -209,7 +213,7 @@ export class Terminals implements OnModuleDestroy {
       }
       const waited = performance.now() - began;
       if ((row.operation === null && waited > SEEN_WITHIN_MS) || waited > EXPLAINED_WITHIN_MS) {
-        // Of a container that has stopped: it runs again by now.
+        // If `end` is `container_stopped` here, the container runs again by now.
         return { reason: typeof end === 'number' ? 'exited' : end };
       }
       await delay(EXPLAIN_EVERY_MS, undefined, { ref: false });
@@ -227,7 +231,10 @@ export class Terminals implements OnModuleDestroy {
   }
 }
 
-/** What a client may know. `ContainersService.inside` has its own words for a container that does not run. */
+/**
+ * Translates an error into the one that clients see. `ContainersService.inside` translates errors about a container
+ * that does not run.
+ */
 function failed(error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   const { code } = error;
