@@ -11,8 +11,8 @@ import { TERM_OVER } from '../leases/lease-term';
 import { RunPolicies } from './run-policy';
 
 /**
- * Finds containers whose limits may need action, and reads next to nothing of all others. The decision is made on the
- * rows themselves.
+ * Finds containers whose limits may require an action, and reads next to nothing of all other containers. `planExpiry`
+ * then decides on the rows themselves.
  */
 @Injectable()
 export class ExpiryQueries {
@@ -26,7 +26,10 @@ export class ExpiryQueries {
     private readonly config: Pick<Config, 'DELETION_WARNING' | 'EXPIRY_WARNING' | 'GUEST_CONTAINER_RETENTION'>,
   ) {}
 
-  /** Database ids, the ends of runs first; none that an operation leases, and none idle that this process uses. */
+  /**
+   * Database ids, those of expiring runs first. Excludes containers that an operation leases, and does not count those
+   * as idle that this process is using.
+   */
   async find(): Promise<string[]> {
     await this.usage.noteInProgress();
     const now = this.clock.now();
@@ -53,8 +56,8 @@ export class ExpiryQueries {
   }
 
   /**
-   * Those whose user has changed tier, as far as a query without arithmetic can decide; the rest is detected near their
-   * end.
+   * Running containers whose stored end does not match their user's tier or session, as far as a query without
+   * arithmetic can tell. Other wrong ends are detected when they are near.
    */
   private withStaleExpiry(): SelectQueryBuilder<ContainerEntity> {
     const bound = this.policies.boundTiers();
@@ -64,7 +67,7 @@ export class ExpiryQueries {
           .where('u.sessionExpiresAt IS NOT NULL AND (c.expiresAt IS NULL OR c.expiresAt <> u.sessionExpiresAt)')
           .orWhere('u.sessionExpiresAt IS NULL AND c.expiresAt IS NOT NULL AND NOT (u.tier IN (:...bound))')
           .orWhere('u.sessionExpiresAt IS NULL AND c.expiresAt IS NULL AND u.tier IN (:...bound)', {
-            // Matches no tier if no tier sets a limit: an empty list is invalid SQL.
+            // If no tier sets a limit, a name that matches no tier: an empty list is invalid SQL.
             bound: bound.length > 0 ? bound : [''],
           });
       }),
@@ -81,7 +84,7 @@ export class ExpiryQueries {
       .andWhere(`(${due} <= :now OR ${warned} IS NULL OR ${warned} < ${due} - ${warning})`);
   }
 
-  /** Those that run although their user is suspended, and all of a deleted user. */
+  /** Running containers of suspended users, and all containers of deleted users. */
   private ofSuspended(): SelectQueryBuilder<ContainerEntity> {
     return this.free("c.status <> 'creating' AND c.deletedAt IS NULL")
       .innerJoin(UserEntity, 'u', 'u.id = c.userId')
@@ -89,7 +92,7 @@ export class ExpiryQueries {
       .andWhere("(c.status = 'running' OR u.deletedAt IS NOT NULL)");
   }
 
-  /** Those that stayed stopped for too long, or whose guest's session has long been over. */
+  /** Containers that have been stopped for too long, or whose guest's session ended too long ago. */
   private abandoned(now: Date): SelectQueryBuilder<ContainerEntity> {
     const warned = this.seconds('c.deletion_warned_at');
     const isDue = (due: string, limit: string): string => {
@@ -109,19 +112,19 @@ export class ExpiryQueries {
       .andWhere(`(${ends.map((end) => `(${end})`).join(' OR ')})`, { now: now.getTime() / 1000 });
   }
 
-  /** SQL for a container's own limit within its tier's, in seconds; NULL where neither is set. */
+  /** SQL for the smaller of the container's own limit and its tier's, in seconds; NULL if neither is set. */
   private shorter(column: string, ofTier: (tier: Tier) => number | null): string {
     const cases = this.tiers.all().flatMap((tier) => {
       const seconds = ofTier(tier);
       if (seconds === null) return [];
       const limit = String(seconds);
-      // Names of tiers have no quotes: see the schema of TIERS_FILE.
+      // Tier names contain no quotes: see the schema of TIERS_FILE.
       return [`WHEN '${tier.name}' THEN ${this.choose('least', `COALESCE(${column}, ${limit})`, limit)}`];
     });
     return cases.length === 0 ? column : `(CASE u.tier ${cases.join(' ')} ELSE ${column} END)`;
   }
 
-  /** SQL for how long before an end its warning is due: see the policy. */
+  /** SQL for how long before an end its warning is due, in seconds; the same rule as in `run-policy.ts`. */
   private warningPeriod(warningMs: number, limit: string): string {
     return this.choose('least', String(warningMs / 1000), `${limit} / 2.0`);
   }
@@ -145,7 +148,11 @@ export class ExpiryQueries {
     return this.free("c.status = 'running' AND c.deletedAt IS NULL");
   }
 
-  /** The status is a literal: with a parameter, neither database would use the index of such containers. */
+  /**
+   * Containers without a valid lease.
+   *
+   * @param where has the status as a literal: with a parameter, neither database would use the partial index
+   */
   private free(where: string): SelectQueryBuilder<ContainerEntity> {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')

@@ -16,9 +16,9 @@ import { planExpiry, RunPolicies, type Run, type Warning } from './run-policy';
 const CONCURRENCY = 8;
 
 /**
- * Enforces the ends of sessions and runs, and the limits of what nobody uses: warns, stops, deletes, and corrects ends
- * that no longer match the user's tier. Every process does so; each write is conditional, so that what several detect
- * at once is done and emitted once.
+ * Enforces session, run and idle limits: warns, stops and deletes containers, and corrects stored end times that no
+ * longer match the user's tier. Every process does so. Each write is conditional, so an action that several processes
+ * detect at once is done and emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
@@ -56,10 +56,10 @@ export class ExpiryWatcher implements OnModuleDestroy {
   }
 
   /**
-   * Checks all due containers once. Ends are started but not awaited: a container may take its time to stop, and others
-   * must be warned meanwhile.
+   * Checks all due containers once. Stops and deletions are started but not awaited: a container may take long to stop,
+   * and the owners of others must be warned meanwhile.
    *
-   * @throws the database's error, and EngineError if there is something to end and Docker does not answer
+   * @throws the database's error; EngineError if a container is to be ended and Docker does not answer
    */
   async check(): Promise<void> {
     const ends: { readonly row: ContainerRow; readonly ending: Ending }[] = [];

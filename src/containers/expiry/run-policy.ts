@@ -6,7 +6,7 @@ import { Clock } from '../../scheduling';
 import { DEFAULT_POOL, DEFAULT_PROCESSES, type Tier, TiersService } from '../../tiers';
 import type { ContainerRow, DeletionReason, StopEnding, StopReason } from '../container.entity';
 
-/** What limits a user's containers, in the order of the columns. */
+/** The user's properties that limit their containers, in the order of `COLUMNS`. */
 type PolicyUser = Pick<UserEntity, 'tier' | 'sessionExpiresAt' | 'suspendedAt' | 'deletedAt'>;
 const COLUMNS = ['u.tier', 'u.session_expires_at', 'u.suspended_at', 'u.deleted_at'];
 
@@ -28,7 +28,7 @@ export class RunPolicies {
   /** The current limits of this user's containers. @throws the database's error */
   async policyOf(userId: string): Promise<RunPolicy> {
     const user = await this.userOf(userId);
-    // A tier that is no longer in the table sets no limit: that must not prevent stopping a container.
+    // A tier that is no longer in the table sets no limit. Throwing here would prevent stopping the user's containers.
     const tier = this.tiers.has(user.tier) ? this.tiers.limitsOf(user.tier) : null;
     return {
       now: this.clock.now(),
@@ -44,19 +44,19 @@ export class RunPolicies {
     };
   }
 
-  /** How many processes each of this user's containers gets when it is created. @throws the database's error */
+  /** The process limit that this user's containers get when they are created. @throws the database's error */
   async processesOf(userId: string): Promise<number> {
     const { tier } = await this.userOf(userId);
     return this.tiers.has(tier) ? this.tiers.limitsOf(tier).processes : DEFAULT_PROCESSES;
   }
 
-  /** Of several machines, those that this user's containers are placed on. @throws the database's error */
+  /** On a cluster, the pool of nodes that this user's containers are placed on. @throws the database's error */
   async poolOf(userId: string): Promise<string> {
     const { tier } = await this.userOf(userId);
     return this.tiers.has(tier) ? this.tiers.limitsOf(tier).pool : DEFAULT_POOL;
   }
 
-  /** The ends of the users' sessions, of those who have one. For at most a page of containers. */
+  /** When these users' sessions end, by user id; a user without a session is absent. Takes at most a page's users. */
   async sessionEndsOf(userIds: readonly string[]): Promise<ReadonlyMap<string, Date>> {
     const ends = new Map<string, Date>();
     if (userIds.length === 0) return ends;
@@ -70,8 +70,8 @@ export class RunPolicies {
   }
 
   /**
-   * How often a use of this container is recorded, in milliseconds: once a minute, or a third of the shortest idle
-   * limit if that is less.
+   * The minimum interval between two recorded uses of this container, in milliseconds: one minute, or a third of the
+   * shortest idle limit if that is less.
    */
   useNotedEveryMs({ autoStopSeconds }: Pick<ContainerRow, 'autoStopSeconds'>): number {
     const idleSeconds = [autoStopSeconds, ...this.tiers.all().map((tier) => tier.autoStopSeconds)];
@@ -81,7 +81,7 @@ export class RunPolicies {
     );
   }
 
-  /** The tiers that limit each run. */
+  /** The names of the tiers that limit the duration of each run. */
   boundTiers(): string[] {
     return this.tiers
       .all()
@@ -113,32 +113,35 @@ function inMs(seconds: number | null | undefined): number | null {
 /** The limits of one user's runs, as of `now`. */
 export interface RunPolicy {
   readonly now: Date;
-  /** An administrator deleted the user; also suspended then. */
+  /** An administrator deleted the user. A deleted user is suspended too. */
   readonly userDeleted: boolean;
   readonly suspended: boolean;
-  /** When the user's session ends, and every run with it; null: no session. */
+  /** When the user's session, and every run with it, ends; null: no session. */
   readonly sessionEnd: Date | null;
   /** The maximum duration of one run, in milliseconds; null: unlimited. */
   readonly runMs: number | null;
-  /** After how long without use a container is stopped, in milliseconds, if it does not ask for less; null: never. */
+  /** After how much idle time a container is stopped, in milliseconds, if its own limit is not less; null: never. */
   readonly idleMs: number | null;
-  /** The same of the deletion of a container that stays stopped. */
+  /**
+   * How long an unused container stays stopped before it is deleted, in milliseconds, if its own limit is not less;
+   * null: for ever.
+   */
   readonly deleteMs: number | null;
-  /** How long after their session the stopped containers of a guest are deleted; null: never. */
+  /** How long after the end of a guest's session the stopped containers are deleted, in milliseconds; null: never. */
   readonly guestDeleteMs: number | null;
-  /** How long before a stop its warning is emitted, in milliseconds; 0: never. */
+  /** How long before a stop its warning is emitted, in milliseconds; 0: no warning. */
   readonly stopWarningMs: number;
-  /** The same of a deletion. */
+  /** How long before a deletion its warning is emitted, in milliseconds; 0: no warning. */
   readonly deletionWarningMs: number;
 }
 
-/** A row's columns about its run. */
+/** A row's columns about its current run. */
 export type Run = Pick<ContainerRow, 'runSince' | 'expiresAt' | 'expiryWarnedAt'>;
 
-/** Nothing runs. */
+/** The columns of a container that does not run. */
 export const NO_RUN: Run = { runSince: null, expiresAt: null, expiryWarnedAt: null };
 
-/** When a run that counts from `since` must end; null: never. A session's end ends all runs, however recent. */
+/** When a run that counts from `since` must end; null: never. The end of a session ends even a run that just began. */
 export function runEnd({ sessionEnd, runMs }: Pick<RunPolicy, 'sessionEnd' | 'runMs'>, since: Date): Date | null {
   if (sessionEnd !== null) return sessionEnd;
   return runMs === null ? null : new Date(since.getTime() + runMs);
@@ -150,7 +153,7 @@ export function newRun(policy: RunPolicy): Run {
 }
 
 /**
- * The run of a container that was recreated because it was missing: the previous one, if that is not over yet.
+ * The run of a recreated container. If the container was missing, the previous run continues unless its time is over.
  * Otherwise a broken host could extend a run for ever, and clients would see its end move for no reason.
  */
 export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | keyof Run>, policy: RunPolicy): Run {
@@ -160,7 +163,7 @@ export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | k
   return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(policy);
 }
 
-/** An end that is near, to be told to the user. */
+/** A stop or deletion that is near, and of which the user has to be warned. */
 export interface Warning {
   readonly action: 'stop' | 'delete';
   readonly reason: StopReason | DeletionReason;
@@ -172,7 +175,7 @@ export interface Warning {
 export type ExpiryAction =
   | { readonly do: 'stop'; readonly ending: StopEnding }
   | { readonly do: 'delete'; readonly reason: DeletionReason }
-  /** The tier has changed: the row lacks an end that it should have, or has one that it should not. */
+  /** The row's end does not match the policy, such as after a change of tier: it is missing, superfluous or wrong. */
   | { readonly do: 'correct'; readonly run: Run }
   | ({ readonly do: 'warn' } & Warning);
 
@@ -189,7 +192,7 @@ type ExpiringRow = Pick<
 >;
 
 /**
- * Decides by the current policy, not by that of the run's start.
+ * Decides by the current policy, not by the policy at the start of the run.
  *
  * @returns null if there is nothing to do
  */
@@ -197,13 +200,13 @@ export function planExpiry(row: ExpiringRow, policy: RunPolicy): ExpiryAction | 
   if (row.status === 'creating') return null;
   if (policy.userDeleted) return { do: 'delete', reason: 'user_deleted' };
   if (row.status === 'running') return policy.suspended ? { do: 'stop', ending: 'suspend' } : planStop(row, policy);
-  // A suspended user would see no warning and could not use what is theirs.
+  // A suspended user would see no warning, and could not save the data.
   return policy.suspended ? null : planDeletion(row, policy);
 }
 
 function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
   const now = policy.now.getTime();
-  // A limit that newly applies to an unlimited run allows its whole duration from now: it could not be known before.
+  // If a limit newly applies to an unlimited run, its whole duration counts from now: it could not be known before.
   const since = row.expiresAt === null || row.runSince === null ? policy.now : row.runSince;
   const expiresAt = runEnd(policy, since);
   if (expiresAt?.getTime() !== row.expiresAt?.getTime()) {
@@ -223,11 +226,11 @@ function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
 }
 
 /**
- * A deletion waits for its warning, and that for its whole period: a limit may be new, or Berth may not have run when
- * the warning was due.
+ * Unless warnings are off, a deletion follows its warning by the whole warning period, even if the deletion is overdue:
+ * the limit may be new, or Berth may not have run when the warning was due.
  */
 function planDeletion(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
-  // Written by a version that did not note it.
+  // A version of Berth that did not record this time wrote the row.
   if (row.stoppedAt === null) return null;
   const now = policy.now.getTime();
   const ends: { reason: DeletionReason; at: number; afterMs: number }[] = [];
@@ -255,12 +258,12 @@ function warning({ at, ...end }: Pick<Warning, 'action' | 'reason'> & { at: Date
   return { do: 'warn', ...end, expiresAt: at, secondsLeft: Math.ceil((at.getTime() - now.getTime()) / 1000) };
 }
 
-/** At most half of the time that is limited: a use must not be followed by a warning at once. */
+/** The warning period, at most half of the limit: no warning may follow immediately after a use. */
 function warningPeriod(warningMs: number, afterMs: number): number {
   return Math.min(warningMs, afterMs / 2);
 }
 
-/** A container's own time within its tier's. */
+/** The smaller of the container's own limit and its tier's, in milliseconds; null if neither is set. */
 function shorter(ownSeconds: number | null, tierMs: number | null): number | null {
   if (ownSeconds === null) return tierMs;
   return Math.min(ownSeconds * 1000, tierMs ?? Infinity);

@@ -11,11 +11,12 @@ import { type Grant, LeaseStore } from './lease-store';
 import { OperationLease } from './operation-lease';
 
 /**
- * How often a waiter checks whether another process has released the lease; within this process it is notified at once.
+ * How often a waiter checks whether another process has released the lease. A release in this process is signalled at
+ * once; one in another process is too if Redis is configured.
  */
 const POLL_MS = 100;
 
-/** The row's columns about the operation that leases it. */
+/** The row's columns about the operation that leases the container. */
 export type OperationColumns = Pick<
   ContainerRow,
   'operation' | 'operationId' | 'operationHolder' | 'operationExpiresAt' | 'operationCancelled'
@@ -23,7 +24,7 @@ export type OperationColumns = Pick<
 
 /**
  * Grants leases on containers: one holder at a time, across processes. When a holder stops renewing its lease,
- * `LeaseWatch` ends it, and anyone may take over.
+ * `LeaseWatch` ends the lease, and any process may take over.
  */
 @Injectable()
 export class ContainerLeases {
@@ -40,9 +41,9 @@ export class ContainerLeases {
 
   /**
    * Waits at most `waitMs` for a running operation, then leases the container. A deletion asks a running creation to
-   * cancel. The lease's row is current as of its acquisition.
+   * cancel. The lease's row is current as of the acquisition.
    *
-   * @param row as just read; saves another read if the container is free
+   * @param row as just read; saves another read if the container is not leased
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
   async acquire(
@@ -62,7 +63,7 @@ export class ContainerLeases {
     }
   }
 
-  /** For a container that was inserted with its lease, by `newLease`: there can be no other holder. */
+  /** Takes up the lease that a container was inserted with (see {@link newLease}): there can be no other holder. */
   async adopt(row: ContainerRow, grant: Grant): Promise<OperationLease> {
     const turn = await this.queue.enter(row.id, 0);
     if (!turn) throw inProgress(row);
@@ -72,7 +73,7 @@ export class ContainerLeases {
   /**
    * Waits at most `OPERATION_WAIT_SECONDS` for a deletion that is in progress; takes no lease.
    *
-   * @returns the row if it is live after all, null if it is deleted
+   * @returns the row if the container is still live, null if it is deleted
    * @throws DomainError `operation_in_progress`
    */
   async afterDeletion(row: ContainerRow): Promise<ContainerRow | null> {
@@ -85,7 +86,7 @@ export class ContainerLeases {
     }
   }
 
-  /** A lease on a row that is about to be inserted. */
+  /** Creates a lease on a row that is about to be inserted. */
   newLease(containerId: string, operation: Operation): { columns: OperationColumns; grant: Grant } {
     const grant = this.store.newGrant('operation', containerId);
     return { columns: columnsOf(grant, operation), grant };
@@ -96,7 +97,7 @@ export class ContainerLeases {
     this.abandonListeners.push(listener);
   }
 
-  /** Asks a running creation to cancel; its holder does so at its next step. */
+  /** Asks a running creation to cancel; its holder stops at its next step. */
   private async cancelCreation(row: ContainerRow): Promise<void> {
     if (row.operation !== 'create') return;
     if (await this.repository.requestCancel(row.id)) {

@@ -1,7 +1,7 @@
 import type { HeldLease } from './lease-store';
 import { isTermOver } from './lease-term';
 
-/** A lease that its holder will not act on any more, and how that is known. */
+/** A lease that its holder no longer acts on, and the evidence for that. */
 export interface AbandonedLease {
   readonly lease: HeldLease;
   readonly why: 'not_renewed' | 'absent' | 'unheld';
@@ -14,8 +14,8 @@ interface Seen {
 }
 
 /**
- * The leases that one process has seen, from which it knows by its own monotonic clock which of them their holders have
- * lost. Timestamps written by other clocks are not compared: those clocks may have been set since.
+ * The leases that this process has seen. It measures by its own monotonic clock which of them are over. It never
+ * compares timestamps that other processes wrote, as their clocks may have been set since.
  *
  * ```
  *  holder    writes the lease ── may act for a term ──▶|
@@ -38,8 +38,8 @@ export class LeaseLedger {
   /**
    * Records all current leases.
    *
-   * @param now monotonic, in milliseconds, read after the leases were
-   * @returns those that are over; one whose row already says so only if its holder is absent too
+   * @param now monotonic, in milliseconds, read after the leases
+   * @returns the leases that are over; one whose term is already over in its row only if its holder is absent
    */
   note(leases: readonly HeldLease[], now: number): AbandonedLease[] {
     const { termMs, absentForMs, unheldForMs } = this.options;

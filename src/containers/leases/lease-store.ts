@@ -6,10 +6,10 @@ import { Database, isAbsentSql, readTime, RowWriter } from '../../database';
 import { ContainerEntity } from '../container.entity';
 import { LeaseTerms, type Stamp, TERM_OVER } from './lease-term';
 
-/** `operation`: of a live container, or the purge of a deleted one; `role`: to install a container's role. */
+/** `operation`: an operation on a live container, or the purge of a deleted one; `role`: the installation of a role. */
 export type LeaseKind = 'operation' | 'role';
 
-/** Where each kind of lease is in the container's row: as columns in SQL, and as properties of the row. */
+/** The location of each kind of lease in the container's row: as columns in SQL, and as properties of the entity. */
 const COLUMNS = {
   operation: {
     taken: 'operation IS NOT NULL',
@@ -37,44 +37,44 @@ const COLUMNS = {
   },
 } as const;
 
-/** @param over the place of the time until which its term is over. @returns an SQL condition */
+/** @param over the placeholder of `TERM_OVER` @returns an SQL condition: not leased, or the term is over */
 function isFree(kind: LeaseKind, over: string): string {
   const { taken, expiresAt } = COLUMNS[kind];
   return `(NOT (${taken}) OR ${expiresAt} <= ${over})`;
 }
 
-/** A lease as its holder acquires it. */
+/** A lease as its holder acquires or inserts it. */
 export interface Grant {
   readonly kind: LeaseKind;
   readonly containerId: string;
-  /** New for each lease; every write of its holder is conditional on it. */
+  /** Unique per lease. Every write of the holder is conditional on this id. */
   readonly leaseId: string;
   readonly stamp: Stamp;
 }
 
-/** A lease as another process reads it. */
+/** A lease as any process reads it from the database. */
 export interface HeldLease {
   readonly containerId: string;
   readonly kind: LeaseKind;
   readonly leaseId: string;
   readonly expiresAt: Date;
-  /** Whether its holder's process shows no presence. Never on SQLite, which has only one process. */
+  /** Whether the holder's process shows no presence. Always false on SQLite, which allows only one process. */
   readonly isAbsent: boolean;
   /**
-   * Whether it is this process's own and nothing here holds it: the answer to its acquisition was lost, or the write
-   * that was to end it.
+   * Whether the row names this process as the holder, but the process does not hold the lease: the answer to the
+   * acquisition was lost, or the write that should have ended the lease.
    */
   readonly isUnheld: boolean;
 }
 
-/** As returned by the drivers. */
+/** A row as the database drivers return it. */
 type Read = Pick<HeldLease, 'containerId' | 'kind' | 'leaseId'> & {
   readonly holder: string | null;
   readonly expiresAt: unknown;
   readonly isAbsent: boolean | number;
 };
 
-/** Writes all leases, of operations, purges and roles, and reads those of all processes. Each write is conditional. */
+/** Writes the leases of operations, purges and roles, and reads those of all processes. Each write is conditional. */
 @Injectable()
 export class LeaseStore {
   private readonly query: string;
@@ -97,27 +97,28 @@ export class LeaseStore {
     this.query = `${select('operation')} UNION ALL ${select('role')}`;
   }
 
-  /** A lease that is about to be acquired, or inserted with its row. */
+  /** Creates a lease that is about to be acquired, or inserted with its row. */
   newGrant(kind: LeaseKind, containerId: string): Grant {
     return { kind, containerId, leaseId: randomUUID(), stamp: this.terms.stamp() };
   }
 
-  /** To be called once the lease is acquired; until {@link noteEnded} it counts as held. */
+  /** To be called once the lease is acquired. The lease counts as held until {@link noteEnded}. */
   noteHeld({ leaseId }: Grant): void {
     this.held.add(leaseId);
   }
 
-  /** Nothing here acts on the lease any more, whatever the row says. */
+  /** To be called when this process no longer acts on the lease, even if the row still has the lease. */
   noteEnded({ leaseId }: Grant): void {
     this.held.delete(leaseId);
   }
 
   /**
-   * Acquires a lease that is free or whose term is over: one conditional write, so that only one of several processes
-   * succeeds.
+   * Leases a container that is not leased, or whose lease's term is over, by one conditional write: only one of several
+   * processes succeeds.
    *
-   * @param more.set what else is written with it
-   * @param more.where what else must hold, such as that the row is as it was read
+   * @param more.set further columns to write
+   * @param more.where a further SQL condition on the row
+   * @returns whether the lease was acquired
    */
   async acquire(
     grant: Grant,
@@ -136,7 +137,7 @@ export class LeaseStore {
     return result.affected === 1;
   }
 
-  /** {@link acquire} for an operation on a live container, if it is as it was read. */
+  /** {@link acquire} for an operation on a live container, if its revision is unchanged since it was read. */
   async acquireAsRead(
     grant: Grant,
     { operation, revision }: Pick<ContainerEntity, 'operation' | 'revision'>,
@@ -179,12 +180,12 @@ export class LeaseStore {
     return this.endIf(lease, null);
   }
 
-  /** The same for a lease whose process is absent, if it still is. */
+  /** {@link end}, but only if the holder's process is still absent. */
   async endAbsent(lease: HeldLease): Promise<boolean> {
     return this.endIf(lease, this.isAbsent(COLUMNS[lease.kind].holder));
   }
 
-  /** At the start: on SQLite this is the only process, so the holders of all leases are dead. */
+  /** To be called at startup. On SQLite this is the only process, so the holders of all leases are dead. */
   async endAllOfTheDead(): Promise<void> {
     if (!this.database.isSqlite) return;
     for (const { taken, expiring } of Object.values(COLUMNS)) {

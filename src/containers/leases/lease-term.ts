@@ -5,8 +5,8 @@ import { ProcessPresence } from '../../database';
 import { Stopwatch } from '../../scheduling';
 
 /**
- * The stored expiry of a lease whose term is over: anyone may take it over. Any other value only distinguishes one
- * renewal from the next, and is never compared with a clock.
+ * The stored expiry of a lease whose term is over: any process may take the lease over. Any other value only
+ * distinguishes one renewal from the next, and is never compared with a clock.
  */
 export const TERM_OVER = new Date(0);
 
@@ -17,16 +17,16 @@ export function isTermOver(expiresAt: Date | null): boolean {
 /** The pause before a database that does not answer is queried again. */
 const RETRY_MS = 250;
 
-/** What a lease is acquired or renewed with. Created before the write, so that it never promises too much. */
+/** What an acquisition or renewal writes. Created before the write, so that the holder's term never ends too late. */
 export interface Stamp {
   readonly holder: string;
   readonly expiresAt: Date;
   readonly at: Stopwatch;
-  /** The holder's presence session at that time. */
+  /** The number of the holder's presence session at that time. */
   readonly session: number;
 }
 
-/** Creates the terms of all leases: of operations, roles and purges. */
+/** Creates the terms of the leases of operations, roles and purges. */
 @Injectable()
 export class LeaseTerms {
   constructor(
@@ -43,7 +43,7 @@ export class LeaseTerms {
     return this.presence.holder;
   }
 
-  /** For a write that is about to be sent. */
+  /** Creates the stamp of a write that is about to be sent. */
   stamp(): Stamp {
     const expiresAt = new Date(Date.now() + this.termMs);
     return { holder: this.presence.holder, expiresAt, at: new Stopwatch(), session: this.presence.session };
@@ -56,9 +56,9 @@ export class LeaseTerms {
 }
 
 /**
- * Whether the holder of a lease may still act on it: its last write is younger than the term, and its process has shown
- * its presence without a gap since. Otherwise it has to write the lease again first, which fails if another has taken
- * it over.
+ * Knows whether the holder of a lease may still act on it: the last write of the lease is younger than the term, and
+ * the process has shown its presence without a gap since. Otherwise the holder has to write the lease again first,
+ * which fails if another process has taken the lease over.
  */
 export class LeaseTerm {
   constructor(
@@ -70,13 +70,13 @@ export class LeaseTerm {
     },
   ) {}
 
-  /** Whether it is certain that nobody has taken the lease over. */
+  /** Whether it is certain that no other process has taken the lease over. */
   get isSure(): boolean {
     const { terms, presence } = this.options;
     return this.written.at.age < terms.termMs && presence.isProven(this.written.session);
   }
 
-  /** Whether others consider the lease abandoned, if they have seen it at all. */
+  /** Whether other processes that have seen the lease may consider it abandoned. */
   get isOver(): boolean {
     return this.written.at.steadyAge >= this.options.terms.termMs;
   }
@@ -86,7 +86,7 @@ export class LeaseTerm {
     this.written = stamp;
   }
 
-  /** @returns false if another holder has the lease. @throws the database's error */
+  /** Writes the lease again. @returns false if another holder has the lease. @throws the database's error */
   async renew(): Promise<boolean> {
     const stamp = this.options.terms.stamp();
     if (!(await this.options.renew(stamp))) return false;
@@ -95,10 +95,10 @@ export class LeaseTerm {
   }
 
   /**
-   * Makes sure of the lease; waits for a database that does not answer, but not beyond the term or the end of the
-   * process.
+   * Makes sure that this process still has the lease. Retries while the database does not answer, but not beyond the
+   * term or the shutdown of the process.
    *
-   * @returns false if another holder has the lease, or may have it
+   * @returns false if another holder has, or may have, the lease
    */
   async confirm(): Promise<boolean> {
     while (!this.isSure) {
@@ -112,7 +112,7 @@ export class LeaseTerm {
     return true;
   }
 
-  /** The same, but always writes the lease. */
+  /** {@link confirm}, but always writes the lease. */
   async rewrite(): Promise<boolean> {
     return (await this.answered(() => this.renew())) && this.confirm();
   }
@@ -122,7 +122,8 @@ export class LeaseTerm {
       try {
         return await ask();
       } catch {
-        // An operation that a shutdown interrupted would query a closed database until its term is over.
+        // Without the second condition, an operation that a shutdown interrupted would query a closed database until
+        // its term is over.
         if (this.isOver || this.options.presence.hasEnded) return false;
         await delay(RETRY_MS);
       }

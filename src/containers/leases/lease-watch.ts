@@ -9,16 +9,16 @@ import { type AbandonedLease, LeaseLedger } from './lease-ledger';
 import { type HeldLease, LeaseStore } from './lease-store';
 import { isTermOver } from './lease-term';
 
-/** One query, which usually finds nothing. */
+/** Each check is one query, which usually finds no lease. */
 const CHECK_EVERY_MS = 500;
 
-/** Beyond the longest that the database's answer to an acquisition is awaited (see `postgres-sessions.ts`). */
+/** Longer than the wait for the database's answer to an acquisition (see `postgres-sessions.ts`). */
 const UNHELD_FOR_MS = 8_000;
 
 /**
- * Ends leases that their holders no longer renew, or whose processes have died, and those of this process that nothing
- * in it holds, as the database failed when they were acquired or released. Then resumes their work. Every process
- * does so; each write is conditional on the lease as it was read, so only one of them ends it.
+ * Ends leases that their holders no longer renew, or whose holder's process has died, then resumes their work. It also
+ * ends leases that name this process but are not held in it, because the database failed when they were acquired or
+ * released. Every process does so. Each write is conditional on the lease as it was read, so only one process ends it.
  */
 @Injectable()
 export class LeaseWatch implements OnModuleDestroy {
@@ -59,7 +59,7 @@ export class LeaseWatch implements OnModuleDestroy {
     }
   }
 
-  /** @returns whether the lease is over, and not ended by another process that resumes the work */
+  /** @returns whether to resume the work; false if the lease was renewed, or if another process has ended it */
   private async end({ lease, why }: AbandonedLease): Promise<boolean> {
     if (isTermOver(lease.expiresAt)) return true;
     const ended = why === 'absent' ? await this.store.endAbsent(lease) : await this.store.end(lease);

@@ -1,15 +1,16 @@
 import type { Grant, LeaseStore } from './lease-store';
 import type { LeaseTerm, Stamp } from './lease-term';
 
-/** The lease ended or was taken over: its holder may write no more. */
+/** The lease has ended or was taken over: its holder must not write any more. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
 /**
- * An exclusive right to work on one container, held by this process and renewed until it ends: to operate on it, to
- * install its role, or to purge its data. Every write of its holder is conditional on it in the database; before
- * anything else that must not be done twice, `assertHeld` makes sure that nobody has taken it over.
+ * An exclusive right to work on one container: to operate on it, to install its role, or to purge its data. This
+ * process holds the lease and renews it until it ends. Every write of the holder is conditional on the lease in the
+ * database. Before any other action that must not be done twice, `assertHeld` makes sure that no other process has
+ * taken the container over.
  */
 export class Lease {
   private readonly lost = new AbortController();
@@ -26,7 +27,7 @@ export class Lease {
     this.renewal = setInterval(() => void this.renew(), leases.terms.termMs / 3).unref();
   }
 
-  /** Aborted when the work must not continue; its reason says why. */
+  /** Aborted when the work must not continue; the reason is the error to throw. */
   get signal(): AbortSignal {
     return this.lost.signal;
   }
@@ -38,7 +39,7 @@ export class Lease {
     this.lost.signal.throwIfAborted();
   }
 
-  /** No further renewals; writes nothing. If the row still has the lease, `LeaseWatch` ends it there. */
+  /** Stops the renewals; writes nothing. If the row still has the lease, `LeaseWatch` ends it there. */
   end(): void {
     if (this.ended) return;
     this.ended = true;
@@ -47,14 +48,14 @@ export class Lease {
     this.onEnd();
   }
 
-  /** Verifies the lease in the database, whatever this process knows. @throws LeaseLostError */
+  /** Verifies the lease by a write to the database, even if it seems to be held. @throws LeaseLostError */
   protected async verify(): Promise<void> {
     this.lost.signal.throwIfAborted();
     if (!(await this.term.rewrite())) this.lose();
     this.lost.signal.throwIfAborted();
   }
 
-  /** The lease was renewed as part of another write. */
+  /** Records that the lease was renewed as part of another write. */
   protected wasWritten(stamp: Stamp): void {
     this.term.wasWritten(stamp);
   }
@@ -63,23 +64,23 @@ export class Lease {
     this.lost.abort(new LeaseLostError(why));
   }
 
-  /** Once, when the lease ends. */
+  /** Called once, when the lease ends. */
   protected onEnd(): void {
-    // For the users of a lease.
+    // Subclasses override this.
   }
 
-  /** After each renewal; may throw. */
+  /** Called after each renewal; may throw. */
   protected async onRenewed(): Promise<void> {
-    // For the users of a lease.
+    // Subclasses override this.
   }
 
   /**
-   * The database did not answer a renewal; the next one tries again. Until then `assertHeld` does not pass.
+   * Called when a renewal or {@link onRenewed} failed; the next renewal tries again.
    *
-   * @param isOver whether others consider the lease abandoned, if they have seen it at all
+   * @param _isOver whether other processes that have seen the lease may consider it abandoned
    */
   protected onUnanswered(_isOver: boolean): void {
-    // For the users of a lease.
+    // Subclasses override this.
   }
 
   private async renew(): Promise<void> {

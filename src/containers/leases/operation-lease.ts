@@ -23,11 +23,11 @@ interface OperationLeaseOptions {
   readonly capacity: Capacity;
   readonly signals: Signals;
   readonly onEnd: () => void;
-  /** The lease ended with recovery still pending. */
+  /** Called when the lease ends with a recovery still pending. */
   readonly onAbandoned: (containerId: string) => void;
 }
 
-/** An exclusive lease to operate on one container; it ends in `commit`, `abandon` or `end`. */
+/** An exclusive lease to operate on one container. It ends with `commit`, `abandon` or `end`. */
 export class OperationLease extends Lease {
   private current: ContainerRow;
   private abandonedOperation: Operation | null;
@@ -49,12 +49,12 @@ export class OperationLease extends Lease {
     return this.current;
   }
 
-  /** The operation that an earlier holder abandoned, and that must be recovered first; usually null. */
+  /** The operation that an earlier holder abandoned and that must be recovered first; usually null. */
   get interrupted(): Operation | null {
     return this.abandonedOperation;
   }
 
-  /** The abandoned operation has been recovered. */
+  /** To be called when the abandoned operation has been recovered. */
   markRecovered(): void {
     this.abandonedOperation = null;
   }
@@ -63,7 +63,7 @@ export class OperationLease extends Lease {
     return this.either;
   }
 
-  /** To be called before each step of an operation, not of its rollback. @throws LeaseLostError, CancelledError */
+  /** To be called before each step of an operation, but not of its rollback. @throws LeaseLostError, CancelledError */
   async assertNotCancelled(): Promise<void> {
     await this.assertHeld();
     this.cancelled.signal.throwIfAborted();
@@ -71,9 +71,10 @@ export class OperationLease extends Lease {
 
   /**
    * Verifies the lease in the database, and reads the row again. A failed write may have been committed: a connection
-   * can break between the commit and its acknowledgement, and then the lease is over and the row has changed.
+   * can break between the commit and its acknowledgement. Then the lease has ended, or the row has changed.
    *
-   * @throws LeaseLostError; the database's error if it did not answer before the term was over
+   * @throws LeaseLostError, also if the database does not answer before the term is over; the database's error if the
+   *   row cannot be read
    */
   async confirm(): Promise<void> {
     await this.verify();
@@ -81,10 +82,10 @@ export class OperationLease extends Lease {
   }
 
   /**
-   * Reserves room on the machine for a run within these limits, if the container does not have it yet. To be called
-   * before anything is done in Docker.
+   * Reserves room for a run within these limits, if the container has not reserved it yet: on its node, or on a new
+   * node of `pool` if it has none. To be called before anything is done in Docker.
    *
-   * @throws DomainError `no_capacity`: nothing is changed then; LeaseLostError
+   * @throws DomainError `no_capacity`, and nothing is changed then; LeaseLostError
    */
   async reserve(limits: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>, { pool }: { pool?: string } = {}): Promise<void> {
     const { row } = this;
@@ -95,9 +96,9 @@ export class OperationLease extends Lease {
   }
 
   /**
-   * Places the container on another of several machines, none of `except`; nothing is awaited of the present one.
+   * Places the container on another node of the pool, but on none of `except`. Makes no call to the current node.
    *
-   * @throws DomainError `no_capacity`: nothing is changed then; LeaseLostError
+   * @throws DomainError `no_capacity`, and nothing is changed then; LeaseLostError
    */
   async placeElsewhere(where: { pool: string; except: readonly string[] }): Promise<void> {
     const { row } = this;
@@ -106,13 +107,13 @@ export class OperationLease extends Lease {
   }
 
   /**
-   * Reserves room for the container on another machine as well, until nothing of it is left on one of the two. To be
-   * called before anything is done in Docker.
+   * Reserves room for the container on another node as well, until nothing of the container is left on one of the two.
+   * To be called before anything is done in Docker.
    *
-   * @param to.node its id; absent: the one of the pool that has the most room
-   * @returns the machine's id
-   * @throws DomainError `no_capacity`, `same_node`, `node_unavailable` if it may still have something on a third one:
-   *   nothing is changed then; LeaseLostError
+   * @param to.node the node's id; absent: the node of the pool with the most room
+   * @returns the node's id
+   * @throws DomainError `no_capacity`, `same_node`, `node_unavailable` if a third node may still have something of the
+   *   container, and nothing is changed then; LeaseLostError
    */
   async reserveElsewhere({ node, pool }: { node?: string; pool: string }): Promise<string> {
     const { row } = this;
@@ -151,7 +152,7 @@ export class OperationLease extends Lease {
   /**
    * Releases the lease without an outcome; the next holder must handle `as` first.
    *
-   * @param seen an observed change that the row follows anyway
+   * @param seen an observed change to write with the release
    * @throws LeaseLostError; the database's error, and then the lease expires by itself
    */
   async abandon(as: Operation, seen: Outcome = NOTHING): Promise<void> {

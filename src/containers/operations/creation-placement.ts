@@ -12,12 +12,12 @@ import type { PlanInput } from './plan';
 import { Recovery } from './recovery';
 
 /**
- * On so many nodes a creation is tried whose own settings may be at fault, such as an image that does not exist. Those
- * that do not answer, or whose disk is full, are not counted.
+ * Maximum number of nodes on which a creation is tried if its own settings may be at fault, such as an image that does
+ * not exist. Nodes that do not answer, or whose disk is full, are not counted.
  */
 const MOST_TRIED = 4;
 
-/** Failures that may be the node's. */
+/** Errors that the node may have caused. */
 const OF_THE_NODE: readonly EngineErrorCode[] = [
   'node_unavailable',
   'docker_error',
@@ -29,7 +29,7 @@ const OF_THE_NODE: readonly EngineErrorCode[] = [
   'start_refused',
 ];
 
-/** What of these may be the image's as well. */
+/** The errors above that the image may have caused as well. */
 const OF_THE_IMAGE: readonly EngineErrorCode[] = [
   'image_not_found',
   'image_not_built',
@@ -38,7 +38,7 @@ const OF_THE_IMAGE: readonly EngineErrorCode[] = [
   'start_refused',
 ];
 
-/** What a creation does if its node fails: see {@link PlacedCreation}. */
+/** Provides a {@link PlacedCreation} for each creation on a cluster. */
 @Injectable()
 export class CreationPlacement {
   constructor(
@@ -51,8 +51,8 @@ export class CreationPlacement {
   ) {}
 
   /**
-   * @param isNew whether nothing has been done yet for the row
-   * @returns null of what is on a single machine, or has data on its own
+   * @param isNew whether nothing has been done in Docker for the row yet
+   * @returns null on a single machine, for a container with data on its node, and for an operation that creates nothing
    */
   of(lease: OperationLease, { verb, isNew }: Pick<PlanInput, 'verb' | 'isNew'>): PlacedCreation | null {
     const { dockerId, nodeId, formerNodeId } = lease.row;
@@ -65,20 +65,21 @@ export class CreationPlacement {
 interface Failure {
   readonly node: string;
   readonly error: EngineError;
-  /** It can only be the node's: its disk is full. */
+  /** The node must be at fault: its disk is full. */
   readonly isCertain: boolean;
-  /** It is the user's own image that failed, which may answer as its user likes. */
+  /** An image outside the catalogue failed. Its user controls the image, and thus the error. */
   readonly isOwnImage: boolean;
 }
 
 /**
- * A creation, or a start that makes up for one, on several machines: where it fails because of its node, it goes on on
- * another one. The node is avoided from then on if the fault can only be its own, or if another one succeeds with the
- * same image: what a user asks for may fail anywhere. What is left on an abandoned node is removed by a sweep.
+ * A creation on a cluster, or a start of a container without data, which is a creation too. If it fails because of its
+ * node, it continues on another node. The failed node is avoided afterwards if it must be at fault, or if the creation
+ * succeeds on another node and no image of the user's own failed: a faulty request would fail on every node. A sweep
+ * removes the leftovers on the failed node.
  */
 export class PlacedCreation {
   private readonly failures: Failure[] = [];
-  /** Whether Docker may run something of it on the present node. */
+  /** Whether a container of this creation may be running on the current node. */
   private mayRun: boolean;
 
   constructor(
@@ -90,20 +91,21 @@ export class PlacedCreation {
   }
 
   /**
-   * Places it on another node if its own may be at fault, and nothing of it runs there any more.
+   * Places the creation on another node if the current one may be at fault and no container of the creation runs there
+   * any more.
    *
-   * @returns false if it has failed: nothing is changed then
+   * @returns false if the creation must fail; it stays placed on its node
    * @throws LeaseLostError, the database's error
    */
   async moveOn(error: unknown, { failedAt, wasStartAsked }: Facts): Promise<boolean> {
     this.mayRun ||= wasStartAsked === true;
     const { nodeId: node, image, userId } = this.lease.row;
     if (!(error instanceof EngineError) || node === null || !OF_THE_NODE.includes(error.code)) return false;
-    // It has run: the image does not stay up.
+    // The container started and then exited: the image is at fault.
     if (error.code === 'start_refused' && failedAt === 'confirm_running') return false;
     const isOwn = !this.parts.catalog.has(image);
     const isOwnImage = isOwn && (failedAt === 'ensure_image' || OF_THE_IMAGE.includes(error.code));
-    // Of a user's image Docker's words may be too.
+    // With a user's image, Docker's message may come from the image, except while the volume is created.
     const isCertain = saysDiskFull(error) && (!isOwn || failedAt === 'ensure_volume');
     this.failures.push({ node, error, isCertain, isOwnImage });
     if (isCertain) await this.parts.sick.note(node, 'no_space', error);
@@ -121,13 +123,13 @@ export class PlacedCreation {
     return true;
   }
 
-  /** Has those nodes avoided on which it failed. Never throws. */
+  /** To be called when the creation has succeeded: has the nodes avoided on which it failed before. Never throws. */
   async succeeded(): Promise<void> {
     const { nodeId } = this.lease.row;
     const { sick, engine, logger } = this.parts;
     try {
       for (const { node, error, isOwnImage } of this.failures) {
-        // One that does not answer takes nothing anyway, and may be well when it does.
+        // Nothing is placed on a node that does not answer, and the node may be healthy once it answers.
         const isSilent = error.code === 'node_unavailable' && !engine.answers(node);
         if (!isOwnImage && !isSilent) await sick.note(node, saysDiskFull(error) ? 'no_space' : error.code, error);
       }
@@ -137,7 +139,7 @@ export class PlacedCreation {
     }
   }
 
-  /** Why it failed in the end: what its user can do something about, rather than a fault of the last node. */
+  /** The error to report: preferably one that the user can act on, rather than a fault of the last node. */
   reason(last: unknown): unknown {
     if (!(last instanceof EngineError) || !OF_THE_NODE.includes(last.code)) return last;
     const reasons = this.failures.map(({ error }) => error);
@@ -149,7 +151,7 @@ export class PlacedCreation {
     return unclear.length < MOST_TRIED;
   }
 
-  /** Whether nothing runs on the present node. What does not answer cannot be asked. */
+  /** Whether no container of the creation runs on the current node. False if the node does not answer. */
   private async isLeft({ code }: EngineError): Promise<boolean> {
     if (!this.mayRun) return true;
     if (code === 'node_unavailable') return false;

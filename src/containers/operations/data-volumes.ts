@@ -35,7 +35,8 @@ const NOT_MOVED = 'the data cannot be moved; it stays in a volume without labels
 
 /**
  * The volumes that hold, or held, containers' data. Where a volume's size is fixed at creation, a resize takes a new
- * volume, and an abandoned one may remain; elsewhere a container keeps one volume for life, and Docker is not asked.
+ * volume, and an interrupted resize may leave one behind. Otherwise a container on a single machine keeps one volume
+ * for life, and Docker is not asked for volumes; on a cluster a move takes a new volume, so Docker is always asked.
  */
 @Injectable()
 export class DataVolumes {
@@ -50,17 +51,17 @@ export class DataVolumes {
   ) {}
 
   /**
-   * The volume that the data has to move to if the container gets these resources. Measures the data first; it may be
-   * in use.
+   * The volume that the data has to move to if the container gets these resources. Measures the data first, which may
+   * be in use meanwhile.
    *
    * @param row leased
-   * @returns the name of a volume that does not exist yet; null if the data stays, or there is none
-   * @throws DomainError `invalid_parameters` if it would not fit, EngineError
+   * @returns the name of a volume that does not exist yet; null if the data stays, or if there is no data
+   * @throws DomainError `invalid_parameters` if the data does not fit, EngineError
    */
   async destination(row: ContainerRow, wanted: Resources): Promise<string | null> {
     if (!this.move || row.operationId === null) return null;
     if (row.diskMb === wanted.diskMb) {
-      // This move was not requested: its failure must not fail the request.
+      // The request did not ask for this move, so its failure must not fail the request.
       return this.destinationOfUnlabelled(row).catch((error: unknown) => {
         this.logger.warn({ err: error, container_id: row.id, volume: row.volumeName }, NOT_MOVED);
         return null;
@@ -73,7 +74,8 @@ export class DataVolumes {
   }
 
   /**
-   * What a move to another machine takes with it.
+   * The target of a move to another node, and whether there is data to copy. Makes sure that both nodes have the copy
+   * image.
    *
    * @param row leased
    * @throws EngineError
@@ -86,9 +88,14 @@ export class DataVolumes {
     return { node, volume: movedVolumeName(row, row.operationId ?? ''), hasData };
   }
 
-  /** The container's volumes in Docker, found by label and by name, including the row's own. @throws EngineError */
+  /**
+   * The container's volumes in Docker, found by label and by name, including the row's own. Empty, without a call, if
+   * the container can have no other volume.
+   *
+   * @throws EngineError, `node_unavailable` if the row's node does not answer
+   */
   async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>): Promise<readonly ListedVolume[]> {
-    // Moved earlier, when this host still replaced volumes.
+    // True if the data was moved earlier, when this host still replaced volumes.
     const moved = row.volumeName !== containerName(row.id);
     if (!this.move && !moved && row.nodeId === null) return [];
     const { items, silent } = await this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
@@ -96,11 +103,11 @@ export class DataVolumes {
     return items;
   }
 
-  /** Removes all the container's data. @throws EngineError, also if a machine that may have a copy does not answer */
+  /** Removes all the container's data. @throws EngineError, also if a node that may have a copy does not answer */
   async removeAll(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId' | 'otherNodeId'>): Promise<void> {
     this.assertAnswers(row.otherNodeId);
     const others = await this.ofContainer(row);
-    // Or it was left out of the list.
+    // The node may have stopped answering since; then the list lacks its volumes.
     this.assertAnswers(row.otherNodeId);
     await this.engine.removeVolume(row.volumeName, row.nodeId);
     for (const { name, node } of others) if (name !== row.volumeName) await this.engine.removeVolume(name, node);
@@ -110,7 +117,11 @@ export class DataVolumes {
     if (node !== null && !this.engine.answers(node)) throw nodeUnavailable(node);
   }
 
-  /** All containers' volumes in Docker. @throws EngineError */
+  /**
+   * All containers' volumes in Docker. Empty, without a call, on a single machine that never replaces volumes.
+   *
+   * @throws EngineError
+   */
   async all(): Promise<Listed<ListedVolume>> {
     if (!this.move && this.engine.nodes() === null) return { items: [], silent: [] };
     const listed = await this.engine.listVolumes({ instance: this.instance.id });
@@ -119,7 +130,10 @@ export class DataVolumes {
     return listed;
   }
 
-  /** Unlabelled volumes whose data exceeds their size, as found by this process: their data is not moved. */
+  /**
+   * Names of the unlabelled volumes whose data this process found to exceed their container's size. Their data is not
+   * moved.
+   */
   get stuck(): ReadonlySet<string> {
     return this.overfull;
   }
@@ -129,7 +143,7 @@ export class DataVolumes {
    *
    * @param row leased
    * @returns null if the data stays
-   * @throws DomainError `invalid_parameters` if it would not fit, EngineError
+   * @throws DomainError `invalid_parameters` if the data does not fit, EngineError
    */
   async destinationOfUnlabelled(row: ContainerRow): Promise<string | null> {
     if (!this.move || row.operationId === null) return null;
@@ -146,7 +160,7 @@ export class DataVolumes {
     return movedVolumeName(row, row.operationId);
   }
 
-  /** @returns null if there is no data */
+  /** @returns bytes; null if there is no data */
   private async measure(row: ContainerRow): Promise<number | null> {
     await this.ensureCopyImage(row.nodeId);
     const image = this.config.VOLUME_COPY_IMAGE;
@@ -158,7 +172,7 @@ export class DataVolumes {
     return this.engine.capabilities.volumeResize === 'move';
   }
 
-  /** The image is the operator's: its absence must not be reported as if the user's were missing. */
+  /** The operator chooses this image: its absence must not be reported as if the user's image were missing. */
   private async ensureCopyImage(node: string | null): Promise<void> {
     try {
       await this.images.ensure(this.config.VOLUME_COPY_IMAGE, { node });

@@ -20,30 +20,30 @@ import { KnownEngine } from '../reconcile/known-engine';
 import type { Resources, Step, Target } from './plan';
 import { mayHideProgram, ProvenImages } from './proven-images';
 
-/** What the steps found out; input to the outcome. */
+/** Findings of the executed steps; input to the outcome. */
 export interface Facts {
   /** The Docker id of the new container. */
   replacementId?: string;
   generation?: number;
   /** The OCI runtime of the new container. */
   runtime?: string;
-  /** What the new container is created from. */
+  /** The image that the new container is created from. */
   image?: UsableImage;
   /** Whether the data volume existed before. */
   volumeExisted?: boolean;
-  /** How many processes the new container may have. */
+  /** The process limit of the new container. */
   processes?: number;
   /** The volume that the data was moved to. */
   volumeName?: string;
-  /** What failed first. */
+  /** The step that failed first. */
   failedAt?: SingleStep['do'];
-  /** Docker was asked to start the new container, whatever became of that. */
+  /** Docker was asked to start the new container; the call may have failed. */
   wasStartAsked?: true;
   /** Whether the container was already running when its start was requested. */
   wasRunning?: boolean;
   /** The new container, as last seen running. */
   observed?: ObservedContainer;
-  /** What limits its user's runs, as of its start. */
+  /** The limits of the user's runs, as read during the start. */
   policy?: RunPolicy;
   /** The container's state when its stop was requested. */
   stopFound?: 'running' | 'stopped' | 'missing';
@@ -69,10 +69,14 @@ type CreateStep = Extract<Step, { readonly do: 'create_container' }>;
 type CopyStep = Extract<Step, { readonly do: 'copy_volume' }>;
 type ConfirmStep = Extract<Step, { readonly do: 'confirm_running' }>;
 
-/** How long a container of an unproven image is watched, and how often it is inspected meanwhile. */
+/** How long a container of an unproven image is watched. */
 const WATCH_MS = 300;
-/** The same where `env` may hide the main process: it then ends after its start, on a busy machine not at once. */
+/**
+ * How long it is watched if a variable may hide the main process (see `mayHideProgram`): the container then exits after
+ * a successful start, with a delay on a busy machine.
+ */
 const WATCH_ENV_MS = 2_000;
+/** The pause between two inspections of a watched container. */
 const CONFIRM_EVERY_MS = 100;
 
 /** States in which a container may write. */
@@ -80,10 +84,10 @@ const AT_WORK: readonly EngineState[] = ['running', 'paused', 'restarting'];
 
 const NOT_AT_REST = 'the container was started while its data was copied';
 
-/** A started replacement is not running. */
+/** A started container is not running, or was started again by Docker's restart policy. */
 const NOT_UP = 'the container did not stay up';
 
-/** What containers are created as. Users' variables are decrypted here, and go to the engine alone. */
+/** Builds the specs that containers are created from. Users' variables are decrypted here, for the engine alone. */
 @Injectable()
 export class ContainerSpecs {
   constructor(
@@ -111,12 +115,12 @@ export class ContainerSpecs {
     };
   }
 
-  /** How many processes the tier allows. */
+  /** The process limit of the user's tier. */
   processesOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<number> {
     return this.policies.processesOf(userId);
   }
 
-  /** What limits its runs now. */
+  /** The current limits of the user's runs. */
   policyOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<RunPolicy> {
     return this.policies.policyOf(userId);
   }
@@ -141,8 +145,8 @@ export class StepExecutor {
   ) {}
 
   /**
-   * @returns what the steps found out.
-   * @throws EngineError of the first failed step, and whatever `assertWanted` throws
+   * @returns `facts`, with the steps' findings
+   * @throws EngineError of the first failed step; SecretsError; the errors of `assertWanted`
    */
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
     for (const step of steps) {
@@ -165,7 +169,7 @@ export class StepExecutor {
   }
 
   /**
-   * If one branch fails, the others stop before their next step and are awaited, so that nothing is still running in
+   * If one branch fails, the others stop before their next step, and are awaited: no call may still be running in
    * Docker when a rollback begins.
    */
   private async inParallel(branches: readonly (readonly Step[])[], execution: Execution, facts: Facts): Promise<void> {
@@ -181,7 +185,7 @@ export class StepExecutor {
     const run = (steps: readonly Step[]): Promise<unknown> =>
       this.execute(steps, branch, facts).catch((error: unknown) => failed.abort(error));
     await Promise.all(branches.map(run));
-    // Throws the error of the branch that failed first.
+    // The reason is the error of the branch that failed first.
     failed.signal.throwIfAborted();
   }
 
@@ -196,7 +200,7 @@ export class StepExecutor {
         const owner = this.instance.owner(row);
         const { isNew = false, node = row.nodeId } = step;
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node, isNew };
-        // The number of processes is needed next; read meanwhile it costs no time.
+        // The next step needs the process limit; reading it meanwhile costs no time.
         const [{ existed }, processes] = await Promise.all([
           this.engine.ensureVolume(volume),
           this.specs.processesOf(row),
@@ -206,7 +210,7 @@ export class StepExecutor {
         return;
       }
       case 'create_container':
-        // Docker creates a missing volume.
+        // Docker silently creates a missing volume, so this must be the Docker that the volume was in.
         if (!step.sawCurrent && facts.volumeExisted === undefined) await this.assertKnown(row);
         facts.replacementId = await this.create(step, execution, facts);
         facts.generation = step.generation;
@@ -244,7 +248,7 @@ export class StepExecutor {
     }
   }
 
-  /** A missing volume is lost only if this is the Docker that it was in. */
+  /** To be called before a volume may be created: in another Docker, a missing volume is not lost. */
   private async assertKnown(row: ContainerRow): Promise<void> {
     if (row.dockerId === null) this.known.assertUnchanged();
     else await this.known.assertSame();
@@ -263,7 +267,7 @@ export class StepExecutor {
     });
   }
 
-  /** A container that has never run takes the present version of its image, a later one the same again. */
+  /** A row's first container takes the newest version of its image; a later one takes its predecessor's version. */
   private ensureImage({ row, onPull, signal }: Execution, node = row.nodeId): Promise<UsableImage> {
     const options = { node, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
     return row.dockerId === null
@@ -276,16 +280,17 @@ export class StepExecutor {
       return await this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
-      // Removed since it was found, by an operator, or as unused by a process that read the rows before this one's.
+      // The image was removed since it was found: by an operator, or as unused by a process that read the rows before
+      // this row was inserted.
       facts.image = await this.ensureImage(execution, step.node);
       return this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
     }
   }
 
-  /** The outcome of a new run needs the policy next; read while Docker starts the container, it costs no time. */
+  /** Reads the policy, which the outcome of a new run needs, while Docker starts the container: that costs no time. */
   private async startKnowing(which: Target, row: ContainerRow, facts: Facts): Promise<boolean> {
     const policy = row.status === 'running' ? undefined : this.specs.policyOf(row);
-    // Docker's answer is waited for all the same.
+    // Keeps a failed read from being an unhandled rejection while Docker's answer is awaited.
     policy?.catch(() => undefined);
     const outcome = await this.start(which, row, facts);
     if (policy) facts.policy = await policy;
@@ -293,7 +298,7 @@ export class StepExecutor {
   }
 
   private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
-    // Copying the data may take minutes, in which somebody can disconnect the replacement from its network.
+    // Not new after a copy: the copy may take minutes, in which the replacement can be disconnected from its network.
     const isNew = which === 'replacement' && facts.volumeName === undefined;
     if (which === 'replacement' && this.engine.answers(row.nodeId)) facts.wasStartAsked = true;
     return this.engine.startContainer(target(which, row, facts), { isNew });
@@ -324,7 +329,7 @@ export class StepExecutor {
     for (;;) {
       const observed = await this.engine.inspectContainer(dockerId);
       run ??= observed?.startedAt ?? null;
-      // Another start time: Docker's restart policy was faster than this inspection.
+      // Another start time means that Docker's restart policy was faster than this inspection.
       if (observed?.state !== 'running' || observed.startedAt !== run) {
         if (observed) this.proven.forget(observed);
         throw new EngineError('start_refused', NOT_UP);

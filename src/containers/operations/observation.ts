@@ -5,20 +5,21 @@ import { newRun, NO_RUN, type RunPolicy } from '../expiry/run-policy';
 import type { Outcome } from './outcome';
 
 /**
- * What Docker's event stream reported about a container's last exit: more than an inspection shows once it runs again.
+ * What Docker's event stream reported about a container's last exit. An inspection no longer shows this once the
+ * container runs again.
  */
 export interface DeathHint {
   readonly exitCode: number | null;
   readonly oom: boolean;
 }
 
-/** The exit code of a process that SIGKILL has ended, by the kernel or by somebody. */
+/** The exit code of a process that was ended by SIGKILL, whether the kernel or another process sent it. */
 export const SIGKILLED = 137;
 
-/** What an inspection alone does not show. */
+/** Input to the comparison that an inspection does not provide. */
 export interface Circumstances {
   readonly death: DeathHint | null;
-  /** For a run that was started outside the API. */
+  /** The limits for a run that was started outside the API. */
   readonly policy: RunPolicy;
 }
 
@@ -50,10 +51,10 @@ function sameRunOrNext(
     const isKnown = observed.ipAddress === row.ipAddress && row.imageId !== null;
     return isKnown ? null : { patch: seen(row, observed), events: [] };
   }
-  // The first inspection after our own start: nothing else has happened.
+  // The first inspection after our own start; there is no other change.
   if (row.runStartedAt === null) return { patch: seen(row, observed), events: [] };
-  // Docker's restart policy was faster than this inspection: the previous run's processes are gone all the same, so
-  // both its end and the new start are emitted.
+  // Docker's restart policy was faster than this inspection. The previous run's processes are gone, so both its end and
+  // the new start are emitted.
   const end = stopped(row, { reason: death?.oom === true ? 'oom' : 'exited', exitCode: death?.exitCode ?? null });
   const start = started({ ...row, ...end.patch }, observed, policy);
   return { patch: start.patch, events: [...end.events, ...start.events] };
@@ -70,7 +71,10 @@ function started(row: ContainerRow, observed: ObservedContainer, policy: RunPoli
   return { patch, events: [{ type: 'container_started', data: containerFacts({ ...row, ...patch }) }] };
 }
 
-/** Under runc the kernel ends one process, and the container goes on unless that was its main process. */
+/**
+ * Worded for gVisor. Under runc the kernel ends one process, and the container keeps running unless that was its main
+ * process.
+ */
 const OUT_OF_MEMORY =
   'it needed more memory than its limit, which ended all its processes: under gVisor one process over the limit is enough';
 
@@ -80,7 +84,7 @@ function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number 
     statusReason: end.reason,
     ipAddress: null,
     runStartedAt: null,
-    // A start recreates a missing container, and its run continues.
+    // A start recreates a missing container and continues its run.
     ...(end.reason === 'missing' ? {} : NO_RUN),
   };
   const facts = containerFacts({ ...row, ...patch });
@@ -98,8 +102,8 @@ function endOf(
 ): { reason: StopReason; exitCode: number | null } {
   if (observed === null || isHalfGone(observed.state)) return { reason: 'missing', exitCode: null };
   const exitCode = death?.exitCode ?? observed.exitCode;
-  // Docker's own flag also stays set if only one process was killed and the container survived; only this is the
-  // kernel's kill.
+  // Docker's flag is also set if the kernel killed only one process and the container survived. It counts only together
+  // with the exit code of SIGKILL.
   const oom = death?.oom === true || (observed.oomKilled && exitCode === SIGKILLED);
   return { reason: oom ? 'oom' : 'exited', exitCode };
 }
@@ -108,7 +112,7 @@ function seen(row: ContainerRow, observed: ObservedContainer): ContainerPatch {
   return { runStartedAt: observed.startedAt, ipAddress: observed.ipAddress, ...imageOf(row, observed) };
 }
 
-/** A row of an earlier version does not know it yet. */
+/** Sets the image id if the row, written by an earlier version of Berth, has none. */
 function imageOf(row: ContainerRow, { imageId }: ObservedContainer): ContainerPatch {
   return row.imageId === null ? { imageId } : {};
 }

@@ -25,7 +25,7 @@ const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
   container_broken: 'dead',
 };
 
-/** Maximum plans made for one operation when Docker contradicts their assumptions. */
+/** Maximum plans made for one operation when Docker contradicts their assumptions; a new node starts a new count. */
 const MAX_PLANS = 3;
 
 /** What an operation does under its lease; it ends with a commit of its outcome. */
@@ -55,8 +55,8 @@ export class OperationRunner {
   ) {}
 
   /**
-   * Runs an operation from its lease to its outcome. A failure is rolled back before the caller hears of it, or left to
-   * the next lease holder if Docker refuses the rollback too.
+   * Runs an operation from its lease to its outcome. A failure is rolled back before this rejects, or left to the next
+   * lease holder if the rollback fails too.
    *
    * @param options.waitMs how long to wait for another operation; by default `OPERATION_WAIT_SECONDS`
    * @throws DomainError `operation_in_progress`, `container_not_found`, and the verb's own failure
@@ -69,14 +69,14 @@ export class OperationRunner {
   ): Promise<T> {
     this.assertAnswers(row);
     const isToStop = (verb === 'stop' || verb === 'delete') && row.status === 'running' && row.operation === null;
-    // Docker answers while the lease is written.
+    // Sends the inspection that the stop needs; Docker answers it while the lease is written.
     if (isToStop && row.dockerId !== null) await this.engine.expectStop(row.dockerId);
     return this.underLease(row, verb, (lease) => this.attempt(lease, verb, work), { waitMs });
   }
 
   /**
-   * Runs the creation of a row that was inserted with its lease. Nobody waits for it: a failure is logged, and is in
-   * the row and its event. Never throws.
+   * Runs the creation of a row that was inserted with its lease. It has no waiting caller: a failure is logged, and
+   * recorded in the row and its event. Never throws.
    */
   async runInserted(row: ContainerRow, grant: Grant, work: Work<unknown>): Promise<void> {
     try {
@@ -87,10 +87,10 @@ export class OperationRunner {
   }
 
   /**
-   * Runs an abandoned operation again, if the lease shows that nobody else has; otherwise the container is left as it
-   * is. Does not wait for another holder.
+   * Runs an abandoned operation again, if the acquired lease shows that it is still abandoned. Otherwise another
+   * process has recovered it, and the container is left unchanged. Does not wait for another holder.
    *
-   * @throws DomainError as {@link run} does; not of a creation that fails again
+   * @throws DomainError like {@link run}, except if a creation fails again
    */
   async resume(row: ContainerRow, verb: Verb, work: Work<unknown>): Promise<void> {
     this.assertAnswers(row);
@@ -102,17 +102,17 @@ export class OperationRunner {
     });
   }
 
-  /** Whether there are several machines. */
+  /** Whether this Berth runs on a cluster rather than on a single machine. */
   get isClustered(): boolean {
     return this.engine.nodes() !== null;
   }
 
-  /** Before anything is begun. @throws DomainError `node_unavailable` */
+  /** To be called before an operation begins. @throws DomainError `node_unavailable` */
   assertAnswers({ nodeId }: Pick<ContainerRow, 'nodeId'>): void {
     if (!this.engine.answers(nodeId)) throw new DomainError('node_unavailable');
   }
 
-  /** Waits for the lease and nothing more: `work` decides what becomes of it. */
+  /** Acquires the lease and runs `work`, which has to end the lease. Nothing is recovered or rolled back here. */
   async underLease<T>(
     row: ContainerRow,
     operation: Operation,
@@ -122,13 +122,13 @@ export class OperationRunner {
     return this.work.measured(operation, async () => work(await this.leases.acquire(row, operation, waitMs)));
   }
 
-  /** Recovers what an earlier holder abandoned, then does `work`; rolls back if either fails. @throws DomainError */
+  /** Recovers an abandoned operation first, then runs `work`; rolls back if either fails. @throws DomainError */
   async attempt<T>(lease: OperationLease, verb: Verb | Ending, work: Work<T>): Promise<T> {
     try {
       await this.recovery.recoverAbandoned(lease, verb);
       return await work(lease);
     } catch (error) {
-      // Nothing was begun in Docker, so there is nothing to roll back, and no creation that failed.
+      // Nothing was begun in Docker: there is nothing to roll back, and no creation to mark as failed.
       const isRefused = error instanceof DomainError && UNBEGUN.includes(error.kind);
       if (!isRefused) throw toDomainError(verb, await this.recovery.rollBack(lease, verb, error));
       await this.recovery.release(lease);
@@ -137,7 +137,7 @@ export class OperationRunner {
   }
 
   /**
-   * Writes a change that does not concern Docker. An interrupted operation does not prevent it: that is left unchanged
+   * Writes a change that does not concern Docker. An interrupted operation does not prevent the write: it stays pending
    * for the next holder.
    *
    * @throws DomainError `name_taken`, `update_failed`
@@ -156,11 +156,11 @@ export class OperationRunner {
   }
 
   /**
-   * Plans and executes; plans again if Docker contradicts the plan's assumptions. Of several machines another one is
-   * taken where a creation fails because of its own. Emits the progress of creations and of moves of data.
+   * Plans and executes; plans again if Docker contradicts the plan's assumptions. On a cluster, a creation that fails
+   * because of its node is placed on another one. Emits the progress of creations and of moves of data.
    *
-   * @returns the executed plan, what its steps found out, and the progress that is left to be written with the outcome
-   * @throws EngineError, and the reason why the lease's holder has to stop
+   * @returns the executed plan, the findings of its steps, and the progress that must be written with the outcome
+   * @throws EngineError; LeaseLostError, CancelledError if the holder must stop
    */
   async execute(
     lease: OperationLease,
@@ -187,7 +187,7 @@ export class OperationRunner {
           await placing?.succeeded();
           return { plan, facts, progress: await progress.take() };
         } catch (error) {
-          // This plan may have done something.
+          // The failed plan may have created something for the row.
           isNew = false;
           const contradicted = plans < MAX_PLANS && error instanceof EngineError ? error.code : null;
           if (await placing?.moveOn(error, facts)) {
@@ -195,9 +195,10 @@ export class OperationRunner {
             continue;
           }
           const seen = contradicted && input.verb === 'start' ? STATE_AFTER[contradicted] : undefined;
-          // An update may have stopped the container; the next plan must find it as it was.
+          // An update may have stopped the container; the next plan must find it running as before.
           const recoverAs = input.verb === 'update' ? 'undo' : 'reconcile';
-          // It began by removing all that could be in the way, and has room reserved until it ends.
+          // A move is not planned again: it began with a recovery that removed all obstacles, and another `recover`
+          // would give up the room that is reserved on the target node.
           if (input.verb === 'move') throw error;
           const isReplacementBroken =
             contradicted === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
@@ -211,7 +212,7 @@ export class OperationRunner {
     }
   }
 
-  /** Background cleanup after a committed operation. The sweep does it if this process does not. */
+  /** Background cleanup after a committed operation. If it fails or this process ends, the sweep does it. */
   cleanUp(plan: Plan, row: ContainerRow, facts: Facts): void {
     if (plan.cleanup.length === 0) return;
     const execution = { row, resources: row, sealedEnv: row.sealedEnv, assertWanted: () => Promise.resolve() };
@@ -222,7 +223,7 @@ export class OperationRunner {
       );
   }
 
-  /** The cleanup of a plan under its lease. @throws EngineError, LeaseLostError */
+  /** Runs the cleanup of a plan under the lease. @throws EngineError, LeaseLostError */
   async finish(
     lease: OperationLease,
     { plan, row, facts }: { plan: Plan; row: ContainerRow; facts: Facts },
@@ -235,7 +236,7 @@ export class OperationRunner {
     try {
       await this.work.measured('create', () => this.attempt(lease, 'create', work));
     } catch {
-      // It has been logged, rolled back and emitted by now.
+      // `attempt` has logged the failure, rolled it back and emitted the event.
       return;
     }
     const { id, dockerId } = lease.row;
@@ -289,14 +290,14 @@ function engineCode({
   return actionable.find((each) => each === code) ?? 'docker_error';
 }
 
-/** Refusals of what was not begun. */
+/** Errors thrown before anything was begun in Docker. */
 const UNBEGUN: readonly DomainError['kind'][] = ['no_capacity', 'node_unavailable', 'same_node'];
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found', 'node_unavailable'];
 
 /**
- * True if another process is doing, or has done, this background work, or its machine does not answer: no failure where
- * several detect the same.
+ * True if another process is doing, or has done, this background work, or if the container's node does not answer. Not
+ * a failure, as several processes detect the same work.
  */
 export function isBenignConflict(error: unknown): boolean {
   return error instanceof DomainError && PASSING.includes(error.kind);

@@ -34,7 +34,7 @@ interface Updated {
   readonly restarted: boolean;
 }
 
-/** The verbs: what each operation does under its lease. `OperationRunner` does what they have in common. */
+/** The verbs: what each operation does under its lease. `OperationRunner` has the part that all verbs share. */
 @Injectable()
 export class ContainerOperations {
   constructor(
@@ -71,8 +71,8 @@ export class ContainerOperations {
   }
 
   /**
-   * Deletes a container whatever Docker says: where it refuses or does not answer, the row is deleted all the same, and
-   * the sweep goes on with the removal.
+   * Deletes a container even if Docker refuses or does not answer: the row is deleted, and sweeps retry the removal of
+   * the Docker container.
    *
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
@@ -93,8 +93,8 @@ export class ContainerOperations {
   }
 
   /**
-   * Renames, resizes, replaces the variables, and sets when it ends unused. Only a resize and other variables need
-   * Docker, where everything is named by the database id.
+   * Changes the name, resources, network, variables, start command and idle limits. Only new resources, a new network
+   * or new variables need Docker; a new name does not, as everything in Docker is named by the database id.
    *
    * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
    * `operation_in_progress`, `container_not_found`
@@ -139,10 +139,11 @@ export class ContainerOperations {
   }
 
   /**
-   * Moves a container with its data to another machine. The answer comes when nothing is left on the one that it was
-   * on, or that does not answer any more.
+   * Moves a container with its data to another node. Resolves once nothing of the container is left on the old node. If
+   * that cleanup fails, for example because the old node no longer answers, the move still succeeds, and the cleanup is
+   * retried.
    *
-   * @param to.node its id; absent: the one that has the most room
+   * @param to.node the target's id; absent: the node with the most room
    * @throws DomainError `move_failed`, `same_node`, `no_capacity`, `node_unavailable`, `operation_in_progress`,
    * `container_not_found`
    */
@@ -151,14 +152,14 @@ export class ContainerOperations {
   }
 
   /**
-   * Stops or deletes a container without a request, if its user's policy still says so once it is leased: the tier may
-   * have changed, or the container been used. Does not wait for another operation.
+   * Stops or deletes a container without a request, if its user's policy still requires that once the container is
+   * leased: the tier may have changed, or the container may have been used. Does not wait for another operation.
    *
    * @throws DomainError `stop_failed`, `delete_failed`, `operation_in_progress`, `container_not_found`
    */
   async expire(row: ContainerRow, ending: Ending): Promise<void> {
     const work = async (lease: OperationLease): Promise<void> => {
-      // Uses are noted without the lease, so the leased row may lack the last one.
+      // `lastUsedAt` is written without the lease, so the leased row may lack the last use.
       const current = (await this.repository.findById(lease.row.id)) ?? lease.row;
       const action = planExpiry(current, await this.policies.policyOf(current.userId));
       if (action?.do === 'stop' && ending !== 'auto_delete') await this.runStop(lease, action.ending);
@@ -170,7 +171,7 @@ export class ContainerOperations {
 
   /**
    * Finishes or rolls back an operation whose lease expired. Does not wait for another process that is recovering it,
-   * and does nothing if one has: the user's later requests must stand.
+   * and does nothing if another process has recovered it: later requests of the user must stand.
    *
    * @throws DomainError `operation_in_progress`, `container_not_found`; DomainError, EngineError if it fails again
    */
@@ -206,7 +207,7 @@ export class ContainerOperations {
       const interrupted = lease.interrupted ?? 'reconcile';
       try {
         await this.recovery.recover(lease, interrupted);
-        // What took a creation over may have been interrupted itself, before it recovered.
+        // The operation that superseded a creation may have been interrupted before it marked the creation as failed.
         await lease.commit(supersededOutcome(lease.row));
       } catch (error) {
         await this.recovery.leaveForRetry(lease, interrupted);
@@ -216,7 +217,7 @@ export class ContainerOperations {
     await this.runner.underLease(row, 'reconcile', work, { waitMs: 0 });
   }
 
-  /** @param options.isNew whether nothing has been done yet for the row: no process died over it */
+  /** @param options.isNew whether this is the first attempt: nothing has been done in Docker for the row */
   private async runCreate(lease: OperationLease, { isNew }: { isNew: boolean }): Promise<ContainerRow> {
     const { facts, progress } = await this.runner.execute(lease, { verb: 'create', isNew });
     const policy = await this.policyOf(lease, facts);
@@ -232,12 +233,12 @@ export class ContainerOperations {
     return { row: await lease.commit(startedOutcome(before, facts, policy)), ...recreation(before, facts) };
   }
 
-  /** Where it may be placed anew, if its machine was lost. */
+  /** The pool for a new placement, if the row has no node any more. */
   private async poolOf({ nodeId, userId }: ContainerRow): Promise<{ pool?: string }> {
     return nodeId === null && this.runner.isClustered ? { pool: await this.policies.poolOf(userId) } : {};
   }
 
-  /** Read beside the start, if there was one; the run begins now. */
+  /** The policy that the executor read during the start, if any, otherwise the current one. The run begins now. */
   private async policyOf({ row }: OperationLease, { policy }: Facts): Promise<RunPolicy> {
     return policy ? { ...policy, now: this.clock.now() } : this.policies.policyOf(row.userId);
   }
@@ -246,7 +247,7 @@ export class ContainerOperations {
   private async runStop(lease: OperationLease, ending?: StopEnding): Promise<ContainerRow> {
     await this.removeUnknown(lease);
     const { facts } = await this.runner.execute(lease, { verb: 'stop' });
-    // It had stopped before our request: an inspection knows why.
+    // The container had stopped before our request; an inspection shows why.
     if (facts.stopFound !== 'running') await this.recovery.observe(lease);
     return lease.commit(stoppedOutcome(lease.row, ending));
   }
@@ -257,7 +258,7 @@ export class ContainerOperations {
     try {
       await this.runner.execute(lease, { verb: 'delete' });
     } catch (error) {
-      // A removal whose answer was lost still happened: a container that is gone can only be deleted.
+      // The removal may have happened although its answer was lost. A container that is gone can only be deleted.
       if (!(error instanceof EngineError) || !(await this.recovery.isGone(lease.row))) throw error;
     }
     const now = this.clock.now();
@@ -286,7 +287,7 @@ export class ContainerOperations {
   }
 
   private async runMove(lease: OperationLease, { node }: { node?: string }): Promise<Updated> {
-    // On every machine: what an earlier attempt left would be in the way.
+    // Cleans up every node: leftovers of an earlier attempt would be in the way.
     await this.recovery.recover(lease, 'reconcile');
     const pool = await this.policies.poolOf(lease.row.userId);
     const target = await lease.reserveElsewhere({ pool, ...(node !== undefined && { node }) });
@@ -300,22 +301,22 @@ export class ContainerOperations {
       await this.runner.finish(lease, { plan, row: before, facts });
       return { row: await lease.commit({ patch: { otherNodeId: null }, events: [] }), restarted };
     } catch (error) {
-      // It has moved; what it left is removed later.
+      // The container has moved; the leftovers on the old node are removed later.
       await this.recovery.leaveCleanup(lease, error);
       return { row: moved, restarted };
     }
   }
 
   /**
-   * Reconciles the row with Docker before an update. A creation that failed while Docker was unreachable may have left
-   * a container running on the volume.
+   * Reconciles the row with Docker before an update. For a row without a container this removes unknown containers: a
+   * creation that failed while Docker was unreachable may have left one running on the volume.
    */
   private async reconcileRow(lease: OperationLease): Promise<void> {
     if (lease.row.dockerId === null) await this.recovery.recover(lease, 'reconcile');
     else await this.recovery.observe(lease);
   }
 
-  /** The same before a stop or a deletion, which need not know the state of a container that the row knows. */
+  /** Reconciles a row in `error` before a stop or a deletion. These need no inspection of the row's own container. */
   private async removeUnknown(lease: OperationLease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }

@@ -21,7 +21,7 @@ export interface Outcome {
   readonly events: readonly EventDraft[];
 }
 
-/** The settings that an update requests; the name may be unchanged, and what is absent is. */
+/** The settings that an update requests. The name may be unchanged; an absent property leaves its setting unchanged. */
 export type Wanted = Resources & {
   readonly name: string;
   readonly env?: NewEnvironment;
@@ -30,10 +30,10 @@ export type Wanted = Resources & {
   readonly start?: StartCommand | null | undefined;
 };
 
-/** The same as a client asks for it: a network that is absent stays as the row has it under the lease. */
+/** {@link Wanted} as a client requests it: an absent network stays as it is in the row when the lease is acquired. */
 export type Asked = Omit<Wanted, 'network'> & { readonly network?: Wanted['network'] | undefined };
 
-/** Whether an update changes more than the last use, resources apart. */
+/** Whether an update changes the name, the idle limits or the start command. */
 export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
   const { autoStopSeconds, autoDeleteSeconds } = endsAfter(row, wanted);
   const isSame = autoStopSeconds === row.autoStopSeconds && autoDeleteSeconds === row.autoDeleteSeconds;
@@ -46,12 +46,12 @@ function endsAfter(row: ContainerRow, wanted: Wanted): Pick<ContainerRow, 'autoS
   return { autoStopSeconds, autoDeleteSeconds };
 }
 
-/** Of an operation that changed nothing. */
+/** The outcome of an operation that changed nothing. */
 export const NOTHING: Outcome = { patch: {}, events: [] };
 
 /**
- * Points the row at its new Docker container. Address and start time come with the first inspection, if there was none
- * yet.
+ * Points the row at its new Docker container. If the container was not inspected yet, the first inspection adds the
+ * address and the start time.
  */
 function recreated(facts: Facts): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
@@ -61,20 +61,20 @@ function recreated(facts: Facts): ContainerPatch {
 }
 
 /**
- * The version that the new container was created from. The reference may name another one since it was looked up: the
- * container's own inspection decides.
+ * The image version that the new container was created from. The container's inspection decides: since it was looked
+ * up, the reference may name another version.
  */
 function imageOf({ observed, image }: Facts): Pick<ContainerPatch, 'imageId' | 'imageDigest'> {
   const imageId = observed?.imageId ?? image?.version.id ?? null;
   return { imageId, imageDigest: image?.version.id === imageId ? image.version.digest : null };
 }
 
-/** Present only if the version that the container was created from was nowhere to be had. */
+/** Present only if the old container's image version was no longer available, so that the new container has another. */
 function imageChange({ image }: Facts): { image_changed?: true } {
   return image?.isChanged === true ? { image_changed: true } : {};
 }
 
-/** Of a creation or a start: running now, with an event unless it was running already. */
+/** The outcome of a creation or a start: running, with an event unless the container was running already. */
 export function startedOutcome(row: ContainerRow, facts: Facts, policy: RunPolicy): Outcome {
   const replacement = recreated(facts);
   const used: ContainerPatch = { lastUsedAt: policy.now };
@@ -109,7 +109,7 @@ export function recreation(
 }
 
 /**
- * Of a stop: of a running container, or of one in `error`, which has no container in Docker.
+ * The outcome of stopping a running container, or one in `error`, which has no container in Docker.
  *
  * @param ending the reason, if the stop was not requested
  */
@@ -134,9 +134,9 @@ const ENDED: Readonly<Record<StopEnding, StopReason>> = {
 };
 
 /**
- * @param options.purgeAt when the volume may go; null: never
- * @param options.reason if the deletion was not requested
- * @param options.isForced Docker still has the container
+ * @param options.purgeAt when the volume may be removed; null: never
+ * @param options.reason why, if the deletion was not requested
+ * @param options.isForced Docker may still have the container
  */
 export function deletedOutcome(
   row: ContainerRow,
@@ -156,7 +156,7 @@ export function deletedOutcome(
   };
 }
 
-/** Stopped, whatever its status before the deletion: only its data is left. */
+/** The outcome of a restoration. Always `stopped`, as only the container's data is left. */
 export function restoredOutcome(row: ContainerRow): Outcome {
   const patch: ContainerPatch = {
     deletedAt: null,
@@ -197,10 +197,10 @@ export function updatedOutcome(
   return { patch, events: [{ type: 'container_updated', data }] };
 }
 
-/** Of a move to another machine; the row keeps in mind the one that it leaves. */
+/** The outcome of a move to another node. The row keeps the old node as `otherNodeId` until the cleanup is done. */
 export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Destination, facts: Facts): Outcome {
   const isMade = facts.replacementId !== undefined;
-  // Or it may come back with the machine that it was given up with.
+  // Otherwise the data is on a node that was given up, and returns if that node does.
   const isDataHere = row.formerNodeId === null || row.formerNodeId === row.nodeId;
   const patch: ContainerPatch = {
     nodeId: node,
@@ -216,7 +216,7 @@ export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Desti
   return { patch, events: [{ type: 'container_moved', data }] };
 }
 
-/** Of new labels: no event if they are unchanged, in whatever order. */
+/** The outcome of replacing the labels. No event if they are unchanged; their order does not count. */
 export function relabelledOutcome(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Outcome {
   const used: ContainerPatch = { lastUsedAt: now };
   if (isDeepStrictEqual(row.labels, labels)) return { patch: used, events: [] };
@@ -225,12 +225,12 @@ export function relabelledOutcome(row: ContainerRow, labels: Readonly<Record<str
   return { patch, events: [{ type: 'container_updated', data }] };
 }
 
-/** Whether an update went through a restart: recreated, and running as before. */
+/** Whether an operation restarted a running container by replacing it. */
 export function wasRestarted(row: ContainerRow, facts: Facts): boolean {
   return row.status === 'running' && facts.replacementId !== undefined;
 }
 
-/** Of a failed creation: the row stays, gives the reason, and can be started (which retries) or deleted. */
+/** The outcome of a failed creation. The row stays, with the reason; a start retries the creation. */
 export function failedCreationOutcome(row: ContainerRow, reason: string): Outcome {
   const patch: ContainerPatch = { status: 'error', statusReason: reason };
   const data = {
@@ -241,7 +241,7 @@ export function failedCreationOutcome(row: ContainerRow, reason: string): Outcom
   return { patch, events: [{ type: 'container_error', data }] };
 }
 
-/** Of a creation that was superseded by another operation: it has failed. Changes no other row. */
+/** The outcome of a creation that was superseded by another operation: failed. Rows in other statuses do not change. */
 export function supersededOutcome(row: ContainerRow): Outcome {
   return row.status === 'creating' ? failedCreationOutcome(row, 'interrupted') : NOTHING;
 }

@@ -3,21 +3,21 @@ import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
 import type { ContainerRow, Verb } from '../container.entity';
 import type { NewEnvironment } from '../environments';
 
-/** `current` is the Docker container that the row knows, `replacement` the one that the plan creates. */
+/** `current` is the row's Docker container, `replacement` the one that the plan creates. */
 export type Target = 'current' | 'replacement';
 
 /**
- * How a start is confirmed. `one_look`: one inspection. `watch_unless_proven`: if its image has not been seen to run
- * here, the container must stay up for a moment, as a missing main process fails only after a successful start.
+ * How a start is confirmed. `one_look`: one inspection. `watch_unless_proven`: if this process has not seen the image
+ * run yet, the container must stay up for a moment, as a missing main process fails only after a successful start.
  */
 type Confirmation = 'one_look' | 'watch_unless_proven';
 
-/** One call to the engine, and why. `node`: on which machine, if not on that of the row. */
+/** One call to the engine, and why. `node`: the node of the call, if it is not the row's. */
 export type Step = { readonly because: string } & (
   | { readonly do: 'ensure_image'; readonly node?: string }
-  /** `isNew`: nobody can have created it before. */
+  /** `isNew`: the volume cannot exist yet. */
   | { readonly do: 'ensure_volume'; readonly volume: string; readonly isNew?: boolean; readonly node?: string }
-  /** `sawCurrent`: the row's present container was just seen in this Docker, so its volume is in it too. */
+  /** `sawCurrent`: the row's container was just seen in this Docker, so its volume is in this Docker too. */
   | {
       readonly do: 'create_container';
       readonly name: string;
@@ -30,13 +30,13 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
   | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
-  /** Copies the data, to another machine if `node` names one, and compares the copy; nothing may run on either. */
+  /** Copies the data, to `node` if set, and compares copy and source. No container may run on either volume. */
   | { readonly do: 'copy_volume'; readonly from: string; readonly to: string; readonly node?: string }
   | { readonly do: 'confirm_stopped'; readonly target: Target }
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string }
-  /** Independent branches, each in its order. Done when all are, also if one fails. */
+  /** Independent branches, the steps of each in order. Ends when all branches have ended, also if one fails. */
   | { readonly do: 'in_parallel'; readonly branches: readonly (readonly Step[])[] }
 );
 
@@ -63,22 +63,22 @@ export interface PlanInput {
   readonly verb: Verb;
   readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & Resources;
   readonly observed: ObservedState;
-  /** With `create` only: nothing has been done yet for this row, by no attempt. */
+  /** With `create` only: no attempt has done anything in Docker for this row yet. */
   readonly isNew?: boolean;
   /** With `update` only. */
   readonly wanted?: Resources & { readonly env?: NewEnvironment };
-  /** With `update` only: the volume that the data has to move to; null where it stays. */
+  /** With `update` only: the volume that the data has to move to; null: the data stays. */
   readonly moveTo?: string | null;
   /** With `move` only. */
   readonly move?: Destination;
 }
 
-/** Where a container is moved to. */
+/** The target of a move to another node. */
 export interface Destination {
   readonly node: string;
-  /** The volume there; none has this name yet. */
+  /** The name of the new volume there. */
   readonly volume: string;
-  /** Whether there is data to be copied. */
+  /** Whether there is data to copy. */
   readonly hasData: boolean;
 }
 
@@ -87,22 +87,22 @@ export function containerName(id: string): string {
   return `berth-${id}`;
 }
 
-/** The name of a row's second container: first of a replacement, later of the container that it replaced. */
+/** The name of a row's second container: at first the replacement has it, later the container that was replaced. */
 function generationName(id: string, generation: number): string {
   return `${containerName(id)}-g${String(generation)}`;
 }
 
 /**
- * The name of a volume that a row's data moves to: unique to each attempt, so that an abandoned one never interferes
- * with a later attempt's.
+ * The name of a volume that a row's data moves to. Unique per attempt, so that the volume of an abandoned attempt never
+ * interferes with a later one.
  *
- * @param attempt of the lease
+ * @param attempt the lease's id
  */
 export function movedVolumeName(row: Pick<ContainerRow, 'id' | 'generation'>, attempt: string): string {
   return `${containerName(row.id)}-v${String(row.generation + 1)}-${attempt.slice(0, 8)}`;
 }
 
-/** Decides; does nothing. Every combination of state, observed state and verb has an answer. */
+/** Plans an operation; makes no calls. Every combination of row, observed state and verb has a plan. */
 export function planOperation(input: PlanInput): Plan {
   const exists = input.row.dockerId !== null && input.observed !== 'missing' && !isHalfGone(input.observed);
   switch (input.verb) {
@@ -121,7 +121,7 @@ export function planOperation(input: PlanInput): Plan {
   }
 }
 
-/** Nothing is named anew: names are unique on each machine alone. */
+/** Renames no container: container names are unique per node. */
 function planMove({ row, move: destination }: PlanInput): Plan {
   if (!destination) return before([]);
   const { node, volume, hasData } = destination;
@@ -173,7 +173,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       name,
       generation,
       volume: moveTo ?? row.volumeName,
-      // An update compares the row with Docker first.
+      // An update inspects the container before it is planned.
       ...(exists && row.status === 'running' && { sawCurrent: true }),
       because: 'new limits or variables take a new container; created before the old one stops',
     },
@@ -202,7 +202,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   return { steps: [...prepare, ...swap], cleanup };
 }
 
-/** Before the outcome is committed: clients that receive it find the new container under the name. */
+/** Part of the steps, not of the cleanup: clients that receive the outcome must find the new container by its name. */
 function handOverName({ id, generation }: PlanInput['row']): Step[] {
   return [
     {
@@ -225,7 +225,7 @@ function newVolume(moveTo: string | null): Step[] {
   return [{ do: 'ensure_volume', volume: moveTo, because: "a volume's size is fixed at creation" }];
 }
 
-/** @param user the container that might write to the data */
+/** Copies the data if it has to move. @param user the container that might write to the data meanwhile */
 function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): Step[] {
   if (moveTo === null) return [];
   return [

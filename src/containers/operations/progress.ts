@@ -6,7 +6,7 @@ import type { OperationLease } from '../leases/operation-lease';
 import type { Execution } from './executor';
 import type { PlanInput, Step } from './plan';
 
-/** Each creation step's progress, from 0 to 100; a pull advances from its own start to the next step's. */
+/** The progress at each step of a creation, from 0 to 100. A pull advances within {@link PULL}. */
 const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progress: number }>> = {
   ensure_volume: { stage: 'volume', message: 'preparing the data volume', progress: 2 },
   ensure_image: { stage: 'image', message: 'preparing the image', progress: 5 },
@@ -15,7 +15,7 @@ const STAGES: Partial<Record<Step['do'], { stage: string; message: string; progr
 };
 const PULL = { from: 5, to: 60 };
 
-/** Each step's of a move to another machine; the pull and the copy advance to the next step's. */
+/** The progress at each step of a move to another node. The pull and the copy advance to the next step's value. */
 const MOVE_STEPS: Partial<Record<Step['do'], { message: string; progress: number }>> = {
   ensure_image: { message: 'preparing the image on another machine', progress: 0 },
   stop_container: { message: 'stopping the container', progress: 20 },
@@ -26,12 +26,12 @@ const MOVE_PULL = { from: 0, to: 20 };
 const MOVE_COPY = { from: 20, to: 95 };
 
 /**
- * For how long progress is collected before it is emitted, in milliseconds. Most steps take less, and a transaction for
- * each would compete with Docker for the processors.
+ * How long progress is collected before it is emitted. Most steps take less, and a transaction for each step would
+ * compete with Docker for the CPUs.
  */
 const COLLECT_MS = 100;
 
-/** Emits an operation's progress, in order and before its end. Failing to emit does not fail the operation. */
+/** Emits an operation's progress, in order and before its outcome. A failure to emit does not fail the operation. */
 export class ProgressReporter {
   private last: Promise<void> = Promise.resolve();
   private pending: EventDraft[] = [];
@@ -43,8 +43,8 @@ export class ProgressReporter {
   ) {}
 
   /**
-   * A creation reports its steps and the pull, an update the move to another volume, a move to another machine all of
-   * that, anything else nothing.
+   * A creation reports its steps and the pull; an update reports the copy to another volume; a move to another node
+   * reports steps, pull and copy. The other operations report nothing.
    */
   listenersOf(verb: PlanInput['verb']): Pick<Execution, 'onStep' | 'onPull' | 'onCopy'> {
     if (verb === 'create') return { onStep: this.onStep, onPull: this.onPull };
@@ -67,7 +67,7 @@ export class ProgressReporter {
     await this.last;
   }
 
-  /** @returns the progress that is not yet emitted, to be written with the outcome; what was is emitted before */
+  /** Waits for emissions in progress. @returns the progress that is not emitted yet, to be written with the outcome */
   async take(): Promise<readonly EventDraft[]> {
     clearTimeout(this.timer);
     await this.last;
@@ -95,7 +95,7 @@ export class ProgressReporter {
   private emitPending(): void {
     clearTimeout(this.timer);
     this.last = this.last.then(async () => {
-      // In one transaction all that was reported meanwhile, also while the database was slow.
+      // One transaction emits everything reported until now, including what arrived while the database was slow.
       const drafts = this.pending.splice(0);
       if (drafts.length > 0) await this.emit(drafts);
     });

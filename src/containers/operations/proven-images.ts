@@ -4,17 +4,18 @@ import { LruMap } from '../../scheduling';
 
 type Proof = Pick<ObservedContainer, 'imageId' | 'runtime'>;
 
-/** Far more than one machine has. */
+/** Maximum number of images; far more than one machine has. */
 const MOST = 1_000;
 
 /**
- * Variables that affect how the main process and its loader are found: any image may fail to run with one of them set.
+ * Variables that affect how the main process and its loader are found. Any image may fail to run with one of them set.
  */
 const DECISIVE = /^(PATH|LD_.*|GLIBC_TUNABLES)$/;
 
 /**
- * The images, each with its runtime, whose containers this process has seen stay up: they have all that a sandbox's
- * main process needs. Another process, or this one after a restart, watches an image's first container again.
+ * The images, each with its runtime, whose containers this process has seen stay up: these images have everything that
+ * a sandbox's main process needs. Kept in memory only: another process, or this one after a restart, watches an image's
+ * first container again.
  */
 @Injectable()
 export class ProvenImages {
@@ -28,13 +29,13 @@ export class ProvenImages {
     if (!mayHideProgram(env)) this.keys.set(keyOf(proof), true);
   }
 
-  /** One of its containers did not stay up. */
+  /** To be called if a container of the image did not stay up. */
   forget(proof: Proof): void {
     this.keys.delete(keyOf(proof));
   }
 }
 
-/** Whether these variables may keep an image that runs without them from running. */
+/** Whether these variables may prevent the start of an image that runs without them. */
 export function mayHideProgram(env: Readonly<Record<string, string>>): boolean {
   return Object.keys(env).some((name) => DECISIVE.test(name));
 }

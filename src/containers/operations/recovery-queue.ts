@@ -12,10 +12,10 @@ import { ContainerOperations } from './operations';
 /** Maximum concurrent operations of each kind, to spare the daemon. */
 const CONCURRENCY = 8;
 
-/** The delay before the first retry of a failed rollback; doubles with each further one. */
+/** The delay before the first retry of a failed rollback; doubles with each further retry. */
 const FIRST_PAUSE_MS = 500;
 
-/** How a resumed operation ended; `passed`: there was nothing left to do, or another holder does it. */
+/** How a resumed operation ended; `passed`: there was nothing left to do, or another holder is doing it. */
 export type RecoveryOutcome = 'ok' | 'passed' | 'failed';
 
 const OF_PURGE: Readonly<Record<string, RecoveryOutcome>> = { purged: 'ok', failed: 'failed' };
@@ -27,9 +27,9 @@ interface Retry {
 }
 
 /**
- * Finishes or rolls back abandoned operations, each once at a time: those that sweeps and the lease watch name, and,
- * with a backoff until the delay would reach the sweep interval, those whose rollback failed in this process. The row
- * records what has to be done, so nothing is lost with the queue.
+ * Finishes or rolls back abandoned operations, one attempt per container at a time. Sweeps and the lease watch name the
+ * containers. Rollbacks that failed in this process are retried with a backoff, until the delay would reach the sweep
+ * interval. The row records what has to be done, so nothing is lost if the process ends.
  */
 @Injectable()
 export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {

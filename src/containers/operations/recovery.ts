@@ -22,7 +22,7 @@ import { outcomeOfObservation } from './observation';
 import { failedCreationOutcome, NOTHING, type Outcome, stoppedOutcome } from './outcome';
 import { planRollback, RollbackStep } from './rollback-plan';
 
-/** A creation that was superseded by another operation. */
+/** The reason of a creation that was superseded by another operation. */
 const INTERRUPTED = 'interrupted';
 
 /**
@@ -41,14 +41,16 @@ export class Recovery {
   ) {}
 
   /**
-   * Removes Docker containers that the row does not know, restores its own, and updates the row to the observed state.
+   * Removes Docker containers that the row does not know, restores the row's own container, and updates the row to the
+   * observed state.
    *
-   * @param interrupted the interrupted operation; decides between rollback and completion
-   * @throws EngineError if Docker refuses; nothing is lost then, and a retry is safe
+   * @param interrupted the interrupted operation; decides whether the row's container is started again, and how a stop
+   * is reported
+   * @throws EngineError if Docker refuses; nothing is lost then, and a retry is safe; LeaseLostError
    */
   async recover(lease: OperationLease, interrupted: Operation): Promise<void> {
     const { row } = lease;
-    // On every machine: a move may have been interrupted.
+    // Lists every node: a move may have been interrupted.
     const { items, silent } = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
     if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
     const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
@@ -63,7 +65,7 @@ export class Recovery {
     if (isLookedAt) await lease.record({ patch: { otherNodeId: null }, events: [] });
   }
 
-  /** Updates the row to the observed state, under the lease. @throws EngineError */
+  /** Updates the row to the observed state, under the lease. @throws EngineError, LeaseLostError */
   async observe(lease: OperationLease, interrupted: Operation | null = null): Promise<void> {
     const followed = await this.compare(lease.row, interrupted);
     if (followed) await lease.record(followed);
@@ -73,7 +75,7 @@ export class Recovery {
    * Inspects the row's container.
    *
    * @param interrupted the interrupted operation; distinguishes a requested stop from an exit
-   * @returns the change that the row has to follow; null if it agrees
+   * @returns the change that the row has to follow; null if the row agrees with Docker
    * @throws EngineError
    */
   async compare(row: ContainerRow, interrupted: Operation | null): Promise<Outcome | null> {
@@ -81,7 +83,7 @@ export class Recovery {
     const observed = await this.engine.inspectContainer(row.dockerId);
     const policy = await this.policies.policyOf(row.userId);
     const followed = outcomeOfObservation(row, observed, { death: null, policy });
-    // Our own stop is not an exit, even if its end was observed by someone else.
+    // A stop that Berth began is not an exit, even if another process observes its end.
     if (followed?.patch.status === 'stopped' && observed !== null) {
       if (interrupted === 'stop' || isDeletion(interrupted)) return stoppedOutcome(row);
       if (isStopEnding(interrupted)) return stoppedOutcome(row, interrupted);
@@ -90,7 +92,7 @@ export class Recovery {
   }
 
   /**
-   * Whether Docker confirms that the row's container no longer exists.
+   * Whether Docker confirms that the row's container no longer exists, or is half removed.
    *
    * @throws EngineError if Docker does not answer
    */
@@ -108,8 +110,8 @@ export class Recovery {
    */
   async recoverAbandoned(lease: OperationLease, verb: Verb | Ending): Promise<void> {
     if (lease.interrupted === null) return;
-    // Only an update or a move needs the container running again. A stop or a delete must not depend on a start, and a
-    // start handles a container that can no longer be started.
+    // Only an update or a move needs the container running again. A stop or a deletion must not depend on a start. A
+    // start replaces a container that can no longer be started.
     const needless = !isRolledBack(verb) && isRolledBack(lease.interrupted);
     await this.recover(lease, needless ? 'reconcile' : lease.interrupted);
     if (verb !== 'create' && lease.row.status === 'creating') {
@@ -118,13 +120,13 @@ export class Recovery {
     lease.markRecovered();
   }
 
-  /** {@link recoverAbandoned}, or nothing where Docker refuses: for what goes on regardless. @throws LeaseLostError */
+  /** {@link recoverAbandoned} for an operation that continues even if the recovery fails. Never throws. */
   async recoverIfPossible(lease: OperationLease, verb: Verb | Ending): Promise<void> {
     try {
       await this.recoverAbandoned(lease, verb);
     } catch (error) {
       if (error instanceof EngineError) lease.markRecovered();
-      // Otherwise the next step meets the same fault, and deals with it.
+      // Another error, such as a lost lease, meets the caller again at its next step.
       else this.logger.warn({ err: error, container_id: lease.row.id }, 'could not recover an abandoned operation');
     }
   }
@@ -132,8 +134,8 @@ export class Recovery {
   /**
    * Rolls back a failed operation, or leaves the rollback to the next holder. Never throws.
    *
-   * @returns why it failed: its error, or the loss of the lease where only that came to light: Docker refuses what
-   *   another process has done or undone by now
+   * @returns the reason of the failure: `error`, or a `LeaseLostError` if `error` came from Docker and the lease turns
+   *   out to be lost: Docker may have refused only because another process has changed the container
    */
   async rollBack(lease: OperationLease, verb: Verb | Ending, error: unknown): Promise<unknown> {
     const { id } = lease.row;
@@ -142,18 +144,18 @@ export class Recovery {
       lease.end();
       return error;
     }
-    // An earlier abandoned operation comes first, if it was not even recovered yet.
+    // An earlier abandoned operation that was not recovered yet takes precedence.
     const interrupted = lease.interrupted ?? rollbackOf(verb);
     const unmade = verb === 'create' || (verb === 'start' && lease.row.status === 'error');
     try {
       // Before any rollback in Docker: a write that the database did not acknowledge may be committed.
       await lease.confirm();
       if (verb === 'create' && databaseFault(error) !== null) {
-        // The database answers again, and nothing else stood against it: it begins anew.
+        // The database answers again, and its error was the only obstacle: the next holder begins the creation anew.
         await lease.abandon('create');
         return error;
       }
-      // A creation is over even if Docker does not answer; the sweep removes what it may have left.
+      // A creation has failed even if Docker does not answer; the sweep removes its leftovers.
       await this.recover(lease, interrupted).catch((fault: unknown) => {
         if (!unmade) throw fault;
       });
@@ -171,9 +173,8 @@ export class Recovery {
   }
 
   /**
-   * Releases a lease whose rollback failed, for `RecoveryQueue` and the next holder. If the container is visible in
-   * Docker, the row follows its state in the same transaction, so that no client sees a stopped container as running.
-   * Never throws.
+   * Releases a lease whose rollback failed, for `RecoveryQueue` and the next holder. If Docker answers, the row follows
+   * the observed state in the same transaction, so that no client sees a stopped container as running. Never throws.
    *
    * @param pending the recovery still to be done
    */
@@ -190,17 +191,17 @@ export class Recovery {
    */
   async release(lease: OperationLease): Promise<void> {
     try {
-      // An unacknowledged write may be committed, and the lease over.
+      // An unacknowledged write may have been committed, and have ended the lease.
       await lease.confirm();
       if (lease.interrupted === null) await lease.commit(NOTHING);
       else await lease.abandon(lease.interrupted);
     } catch {
-      // It expires by itself.
+      // The lease expires by itself.
       lease.end();
     }
   }
 
-  /** Leaves to the next holder what an operation that has succeeded could not remove. Never throws. */
+  /** Leaves the failed cleanup of a successful operation to the next holder. Never throws. */
   async leaveCleanup(lease: OperationLease, error: unknown): Promise<void> {
     const { id } = lease.row;
     this.logger.warn({ err: error, container_id: id }, 'the cleanup failed; the sweep tries again');
@@ -218,9 +219,9 @@ export class Recovery {
         return this.engine.renameContainer(step.dockerId, step.name);
       }
       case 'remove_volume':
-        // In another Docker it may be the only copy of the data.
+        // In another Docker this volume may be the only copy of the data.
         if (this.known.changed) return;
-        // A leftover volume only takes space; a container must not depend on its removal.
+        // A leftover volume only takes space; a recovery must not fail because of it.
         return this.engine.removeVolume(step.volume, step.node).catch((error: unknown) => {
           this.logger.warn(
             { err: error, volume: step.volume },
@@ -231,7 +232,7 @@ export class Recovery {
   }
 }
 
-/** An ending stays one, so that a stop whose answer was lost is reported with its real reason. */
+/** A stop without a request keeps its reason, so that a stop whose answer was lost is reported with its real reason. */
 function rollbackOf(verb: Verb | Ending): Operation {
   if (isStopEnding(verb)) return verb;
   return isRolledBack(verb) || isDeletion(verb) ? 'undo' : 'reconcile';

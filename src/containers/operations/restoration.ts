@@ -11,13 +11,13 @@ import { DeletedContainers } from '../deleted-containers';
 import { ContainerLeases } from '../leases/container-leases';
 import { restoredOutcome } from './outcome';
 
-/** Seconds: that the sweep may take to remove it. */
+/** `Retry-After`, in seconds: the time that a sweep may take to remove the old container. */
 const REMOVAL_RETRY_AFTER = 60;
 
-/** How often a restore retries because the row changed. */
+/** Maximum attempts of a restore whose row changes meanwhile. */
 const MAX_ROUNDS = 10;
 
-/** Restores deleted containers while their data is kept. Makes no Docker call: the next start recreates them. */
+/** Restores deleted containers while their data is kept. Makes no Docker call: the next start recreates them there. */
 @Injectable()
 export class Restoration {
   constructor(
@@ -31,18 +31,18 @@ export class Restoration {
   /**
    * @returns the live row: restored, or unchanged if it was live already
    * @throws DomainError `container_not_found` (past its retention, too), `not_authorized`, `guest_session_expired`,
-   * `name_taken`, `container_limit_reached`, `operation_in_progress` while its deletion is running,
-   * `removal_pending` while Docker still has its container
+   * `name_taken`, `container_limit_reached`, `operation_in_progress` while its deletion is running, or if the row keeps
+   * changing, `removal_pending` while Docker still has its container
    */
   async restore(
     caller: Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>,
     reference: ContainerReference,
   ): Promise<ContainerRow> {
-    // Each further round reads the row that a concurrent writer left.
+    // Each further round reads the row as a concurrent writer left it.
     for (let rounds = 0; rounds < MAX_ROUNDS; rounds += 1) {
       const row = await this.find(caller, reference);
       if (row.deletedAt === null) return row;
-      // Its old container may still run on the volume.
+      // The old container may still run on the volume.
       if (row.removalPendingSince !== null)
         throw new DomainError('removal_pending', { retryAfter: REMOVAL_RETRY_AFTER });
       const limit = this.tiers.limitsOf(caller.tier).containers;
@@ -65,7 +65,7 @@ export class Restoration {
     assertOwner(caller, row);
     assertSession(caller, this.clock.now());
     if (row.deletedAt !== null) return row;
-    // It may be about to be deleted; this restore came later and is meant to undo that.
+    // The row is live, but a deletion may be running. This restore came later, and has to undo the deletion.
     return (await this.leases.afterDeletion(row)) ?? this.find(caller, reference);
   }
 }

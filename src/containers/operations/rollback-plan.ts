@@ -10,18 +10,21 @@ export type RollbackStep = { readonly because: string } & (
 );
 
 /**
- * Plans the rollback of an operation that failed or whose process died, at any step, from nothing but the row and what
- * Docker lists under the container's label. First it removes containers that the row does not know, so that two never
- * run on one volume; then it starts the row's own if it should run; then it removes volumes that the data was to move
- * to, or has moved from.
+ * Plans the rollback of an operation that failed or whose process died, at any step. The only inputs are the row, the
+ * interrupted operation, and what Docker reports for the container. The plan first removes containers that the row does
+ * not know, so that two never run on one volume. Then it starts the row's own container if that should run. Last it
+ * removes volumes that the data was to move to, or has moved from.
  */
 export function planRollback(input: {
   readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName' | 'nodeId' | 'formerNodeId'>;
   readonly interrupted: Operation | null;
   readonly listed: readonly ListedContainer[];
-  /** The row's own container by an inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
+  /**
+   * The row's own container, from an inspection: for a moment after a stop, Docker 26.1 still lists a container as
+   * running.
+   */
   readonly current: Pick<ObservedContainer, 'dockerId' | 'state' | 'name'> | null;
-  /** Of this container; none where volumes are never replaced. */
+  /** The container's volumes; empty on a single machine that never replaces volumes. */
   readonly volumes: readonly ListedVolume[];
 }): RollbackStep[] {
   const { row, volumes } = input;
@@ -42,8 +45,9 @@ export function planRollback(input: {
 }
 
 /**
- * Whether a volume is a row's own: on its machine, or, until it is made anew, on the one that it was given up with.
- * Of a row without either it may be anywhere.
+ * Whether a volume may hold a row's data. It must have the row's volume name and be on the row's node, or on its former
+ * node: the one that was given up with the data, until the container is recreated. If the row has neither node, the
+ * volume may be on any node.
  */
 export function mayHoldData(
   { volumeName, nodeId, formerNodeId }: Pick<ContainerRow, 'volumeName' | 'nodeId' | 'formerNodeId'>,

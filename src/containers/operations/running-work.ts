@@ -6,7 +6,7 @@ import { within } from '../../scheduling';
 import { OperationMetrics } from '../container-metrics';
 import type { Operation } from '../container.entity';
 
-/** Operations that are under way: counted and timed, and a shutdown waits for them. */
+/** The operations that this process is running. Counts and times them, and makes a shutdown wait for them. */
 @Injectable()
 export class RunningWork implements BeforeApplicationShutdown {
   private readonly running = new Set<Promise<unknown>>();
@@ -17,7 +17,7 @@ export class RunningWork implements BeforeApplicationShutdown {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Does `work` to its end before the process ends, within the grace period. */
+  /** Runs `work`; a shutdown waits for it, at most for `SHUTDOWN_GRACE_SECONDS`. */
   async track<T>(work: () => Promise<T>): Promise<T> {
     const promise = work();
     this.running.add(promise);
@@ -28,12 +28,12 @@ export class RunningWork implements BeforeApplicationShutdown {
     }
   }
 
-  /** The same, counted and timed as this operation. */
+  /** {@link track}, and counts and times `work` as this operation. */
   async measured<T>(operation: Operation, work: () => Promise<T>): Promise<T> {
     return this.track(() => this.metrics.measure(operation, work));
   }
 
-  /** Lets running operations finish; the next lease holder finishes what takes too long. */
+  /** Waits for running operations within the grace period. The next lease holder recovers those that take longer. */
   async beforeApplicationShutdown(): Promise<void> {
     if (this.running.size === 0) return;
     this.logger.info({ running: this.running.size }, 'waiting for running operations');
@@ -42,7 +42,7 @@ export class RunningWork implements BeforeApplicationShutdown {
     if (running > 0) this.logger.warn({ running }, 'operations were interrupted; the next start recovers them');
   }
 
-  /** Waits at most `ms` for running operations, including those that they start. */
+  /** Waits at most `ms` for running operations, including those that begin meanwhile. */
   private async drain(ms: number): Promise<void> {
     const deadline = performance.now() + ms;
     while (this.running.size > 0 && performance.now() < deadline) {

@@ -11,7 +11,7 @@ import { DataVolumes } from '../operations/data-volumes';
 import { KnownEngine } from './known-engine';
 import { ReconcilePlan, type Unwatched } from './reconcile-plan';
 
-/** Lists what this instance has in Docker, for a sweep to compare its rows with. */
+/** Lists this instance's containers and volumes in Docker; a sweep compares the rows with these lists. */
 @Injectable()
 export class Inventory {
   constructor(
@@ -42,7 +42,7 @@ export class Inventory {
     });
   }
 
-  /** Nodes that are in the cluster no more, and were not given up: what was there may come back. */
+  /** Known nodes that are not in the cluster now. Their containers and volumes may come back with them. */
   private async absent(): Promise<string[]> {
     const present = this.engine.nodes();
     if (present === null) return [];
@@ -52,12 +52,12 @@ export class Inventory {
 }
 
 /**
- * Volumes that carry our label and belong to no row. They may hold the data of a lost database: none is removed, but on
- * one of several machines what is left of a purged container, which had been on another one by then.
+ * Volumes that carry our label and belong to no row. They may hold the data of a lost database, so they are kept. The
+ * exception, on a cluster only, is a volume that is left of a purged container, whose data was on another node by then.
  */
 @Injectable()
 export class OrphanVolumes {
-  /** Those of the last sweep. */
+  /** The names of the volumes that the last sweep found. */
   private seen: ReadonlySet<string> = new Set();
 
   constructor(
@@ -68,7 +68,7 @@ export class OrphanVolumes {
   ) {}
 
   /**
-   * Logs each of them once as long as it is there, and removes what is left of purged containers.
+   * Logs each orphaned volume once while it exists, and removes the volumes of purged containers.
    *
    * @param volumes without a live row; those of deleted containers are kept until their purge
    */
@@ -89,9 +89,10 @@ export class OrphanVolumes {
   }
 
   /**
-   * Such as the empty volume of a creation whose node fell silent, and that was placed on another one.
+   * Removes the volumes of purged containers, such as the empty volume that a creation left on a node that stopped
+   * answering, when the creation was placed on another node.
    *
-   * @returns the ids of those containers
+   * @returns the ids of the purged containers
    */
   private async removePurged(volumes: readonly ListedVolume[]): Promise<ReadonlySet<string>> {
     const there = volumes.filter(({ node }) => node != null);

@@ -13,9 +13,9 @@ const ADVICE =
   'if the old data is lost or was moved here, accept this Docker: POST /api/admin/docker/accept';
 
 /**
- * The Docker that this Berth's containers and volumes are in, identified by its own id, which the database stores. What
- * is missing in another Docker is not gone: until an operator accepts it or the known one is back, nothing is purged,
- * and nothing that had existed is recreated.
+ * The Docker that this Berth's containers and volumes are in, identified by its own id, which the database stores. A
+ * container that is missing in another Docker is not lost. So until the known Docker is back, or an operator accepts
+ * the other one, nothing is purged, and no container or volume that existed before is recreated.
  */
 @Injectable()
 export class KnownEngine {
@@ -29,10 +29,11 @@ export class KnownEngine {
   ) {}
 
   /**
-   * Prepares Docker for this instance, and checks whether it is the known one; to be awaited before anything else.
+   * Prepares Docker for this instance, and checks whether it is the known one. To be awaited before any other use of
+   * Docker.
    *
    * @returns the instance's name
-   * @throws ConfigError, EngineError when sandboxes cannot run here as configured
+   * @throws ConfigError, EngineError if sandboxes cannot run here as configured
    */
   async prepare(): Promise<string> {
     const instance = await this.instance.load();
@@ -44,7 +45,7 @@ export class KnownEngine {
     return instance;
   }
 
-  /** Compares the ids; logs each change once. @returns whether it is the known one @throws EngineError */
+  /** Compares the ids; logs each change once. @returns whether this is the known Docker @throws EngineError */
   async check(): Promise<boolean> {
     const id = await this.engine.identify();
     const known = id === null ? null : await this.known(id);
@@ -61,7 +62,7 @@ export class KnownEngine {
     return state === 'same';
   }
 
-  /** As of the last check. */
+  /** Whether this is another Docker than the known one, as of the last check. */
   get changed(): boolean {
     return this.identity.state === 'changed';
   }
@@ -77,7 +78,7 @@ export class KnownEngine {
     this.assertUnchanged();
   }
 
-  /** Makes the present Docker the known one, whatever it contains. @throws EngineError */
+  /** Makes the current Docker the known one, without regard to its contents. @throws EngineError */
   async accept(): Promise<{ id: string | null; previous: string | null }> {
     const id = await this.engine.identify();
     if (id === null) return { id, previous: null };

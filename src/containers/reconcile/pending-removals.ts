@@ -8,8 +8,8 @@ import { Instance } from '../instance';
 import { KnownEngine } from './known-engine';
 
 /**
- * Removes from Docker what was deleted by force while Docker refused. Until that is done such a container can neither
- * be restored nor purged: two containers might run on one volume.
+ * Removes containers from Docker that were deleted by force while Docker refused or did not answer. Until a container
+ * is removed, it can neither be restored nor purged: two containers might run on one volume.
  */
 @Injectable()
 export class PendingRemovals {
@@ -31,9 +31,10 @@ export class PendingRemovals {
   }
 
   /**
-   * Tries all; nothing while Docker is not the known one, and nothing on nodes that do not answer. Failures are left to
-   * the next sweep.
+   * Tries to remove all of them, but none while Docker is not the known one, and none on nodes that do not answer. The
+   * next sweep retries failures.
    *
+   * @param silent the nodes that do not answer
    * @throws the database's error
    */
   async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<void> {
@@ -52,13 +53,13 @@ export class PendingRemovals {
     }
   }
 
-  /** Safe in several processes at once: what is gone already counts as removed. */
+  /** Safe in several processes at once: a container that is already gone counts as removed. */
   private async remove(containerId: string, node: string | null): Promise<void> {
     const { items } = await this.engine.listContainers({ instance: this.instance.id, containerId, node });
     for (const { dockerId } of items) {
       await this.engine.removeContainer(dockerId);
     }
-    // In another Docker its absence would prove nothing.
+    // The absence of the container from another Docker would prove nothing.
     await this.known.assertSame();
     await this.deleted.finishRemoval(containerId);
     this.logger.info({ container_id: containerId }, 'a container that was deleted by force is gone from Docker');

@@ -44,15 +44,16 @@ export class Purge {
     return retention === null ? null : new Date(deletedAt.getTime() + retention);
   }
 
-  /** Purges in the background if nothing is retained. The sweep does it if this process does not. */
+  /** Purges in the background if `VOLUME_RETENTION` is 0. If that fails or this process ends, the sweep does it. */
   afterDeletion({ id }: ContainerRow): void {
     if (this.config.VOLUME_RETENTION === 0) void this.purge(id);
   }
 
   /**
-   * Purges all that is due, until `signal` aborts; nothing while Docker is not the known one, and nothing on nodes that
-   * do not answer. Failures are left to a later sweep.
+   * Purges all containers that are due, until `signal` aborts, but none while Docker is not the known one, and none on
+   * nodes that do not answer. A later sweep retries failures.
    *
+   * @param silent the nodes that do not answer
    * @throws the database's error
    */
   async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<Purged> {
@@ -73,7 +74,7 @@ export class Purge {
   /**
    * Purges one container if its retention is over. Never throws.
    *
-   * @returns null if another process does it, or has done it
+   * @returns null if the purge is not due, if another process does it or has done it, or if Docker is not the known one
    */
   async purge(id: string): Promise<keyof Purged | null> {
     return this.work.track(async () => {
@@ -93,10 +94,10 @@ export class Purge {
     if (!row) return false;
     const lease = new Lease(grant, this.store);
     try {
-      // If the lease is lost meanwhile, another process may do the same: an already removed volume is success, and only
-      // one of them records it.
+      // If the lease is lost meanwhile, another process may remove the same volumes. That is safe: the removal of a
+      // missing volume succeeds, and only one process records the purge.
       await this.work.measured('purge', () => this.volumes.removeAll(row));
-      // If Docker was exchanged meanwhile, its missing volumes prove no removal.
+      // If Docker was exchanged meanwhile, the missing volumes prove no removal.
       await this.known.assertSame();
     } catch (error) {
       lease.end();

@@ -9,46 +9,44 @@ import { mayHoldData } from '../operations/rollback-plan';
 export type ReconcileAction =
   /** The row and Docker differ, or may differ: inspect. */
   | { readonly do: 'look'; readonly row: SweptRow }
-  /** Its container is not in the sandboxes' network. */
+  /** The row's container is not connected to the sandboxes' network. */
   | { readonly do: 'reconnect'; readonly row: SweptRow }
-  /** Its data is at rest, in a volume whose size Docker has lost. */
+  /** The container is stopped, and Docker has lost the size of its volume. */
   | { readonly do: 'move_data'; readonly row: SweptRow }
   /** An operation was abandoned. */
   | { readonly do: 'finish'; readonly row: SweptRow }
   /**
-   * Docker has containers or volumes under this row's label that it does not know, or its own has a replacement's name.
+   * Docker has containers or volumes under this row's label that the row does not know, the row's container has a
+   * replacement's name, or another node may still have something of it (`otherNodeId`).
    */
   | { readonly do: 'reconcile'; readonly row: SweptRow }
   /** A container of ours without a live row. */
   | { readonly do: 'remove_orphan'; readonly dockerId: string };
 
-/** Where events may have been missed; null in the set: the only machine. */
+/** Where Docker's events may have been missed: everywhere, nowhere, or on these nodes (null: the single machine). */
 export type Unwatched = boolean | ReadonlySet<string | null>;
 
 /**
- * The observed state that rows are compared with. The lists must be read before the rows: then a container without a
- * row is never one whose row was not read yet, nor a volume one that a row has just been given.
+ * The observed state that rows are compared with. The lists must be read before the rows. Otherwise a container that is
+ * created between the two reads would seem to have no row, and a row's new volume would seem to be a leftover.
  */
 interface ObservedDocker {
   readonly listed: readonly ListedContainer[];
-  /** None where volumes are never replaced. */
+  /** Empty on a single machine that never replaces volumes. */
   readonly volumes: readonly ListedVolume[];
-  /** Nodes that did not answer: what is on them is neither missed nor judged. */
+  /** Nodes that did not answer: rows on them get no action. */
   readonly silent?: ReadonlySet<string>;
-  /** Volumes whose data cannot be moved. */
+  /** Names of the volumes whose data cannot be moved. */
   readonly stuck?: ReadonlySet<string>;
   readonly now: Date;
   readonly orphanGraceMs: number;
-  /**
-   * Docker may have ended a run and started another while its events were not watched, which a list does not show:
-   * everywhere, nowhere, or on these nodes.
-   */
+  /** Where Docker may have ended a run and started another while its events were missed; a list does not show that. */
   readonly wasUnwatched: Unwatched;
 }
 
 /**
  * Compares all rows, a page at a time, with one list of Docker's containers and one of its volumes. Every live row must
- * be passed once; what remains in the lists afterwards is orphaned.
+ * be passed once. The containers and volumes that remain in the lists afterwards are orphaned.
  */
 export class ReconcilePlan {
   private constructor(
@@ -57,7 +55,7 @@ export class ReconcilePlan {
     private readonly volumes: Groups<ListedVolume>,
   ) {}
 
-  /** Groups what was listed by container, a piece at a time. */
+  /** Groups the lists by container, and lets other work run in between. */
   static async of(observed: ObservedDocker): Promise<ReconcilePlan> {
     return new ReconcilePlan(
       observed,
@@ -66,7 +64,7 @@ export class ReconcilePlan {
     );
   }
 
-  /** The nodes that were not compared, as they did not answer. */
+  /** The nodes that were not compared because they did not answer. */
   get silent(): ReadonlySet<string> {
     return this.observed.silent ?? new Set();
   }
@@ -76,7 +74,7 @@ export class ReconcilePlan {
     return rows.flatMap((row) => {
       const containers = take(this.containers, row.id);
       const volumes = take(this.volumes, row.id);
-      // Nothing is proven by what a node does not say, and nothing can be done there.
+      // The lists prove nothing about a node that did not answer, and no action is possible there.
       if (row.nodeId !== null && this.silent.has(row.nodeId)) return [];
       const action = this.forRow(row, containers, volumes);
       return action === null ? [] : [{ do: action, row }];
@@ -105,7 +103,7 @@ export class ReconcilePlan {
     const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
     const isOutgrown = (volume: ListedVolume): boolean => !mayHoldData(row, volume);
-    // Something may be there that is not listed yet, or nothing any more.
+    // The other node may have a container or volume that is not listed yet. If it has none, `otherNodeId` is cleared.
     const mayBeElsewhere = row.otherNodeId !== null && !this.silent.has(row.otherNodeId);
     if (containers.some(isStray) || isMisnamed || volumes.some(isOutgrown) || mayBeElsewhere) return 'reconcile';
     if (current && !current.connected && !isHalfGone(current.state)) return 'reconnect';
@@ -117,7 +115,7 @@ export class ReconcilePlan {
   private mayDiffer(row: SweptRow, current: ListedContainer | undefined): boolean {
     const runs = current?.state === 'running' || current?.state === 'paused';
     if (row.status === 'stopped') return runs;
-    // The process that started it may have died before the first inspection, which records the address.
+    // Without a start time, the process that started the container may have died before the first inspection.
     return row.status === 'running' && (!runs || row.runStartedAt === null || this.wasUnwatched(row));
   }
 
@@ -133,7 +131,7 @@ export class ReconcilePlan {
 
 type Groups<T> = Map<string, readonly T[]>;
 
-/** How many entries are grouped before others get their turn: a hundred thousand at once take some 50 ms. */
+/** Entries grouped before other work gets its turn: a hundred thousand at once would take some 50 ms. */
 const PIECE = 10_000;
 
 async function groupByContainer<T extends { readonly containerId: string | null }>(
@@ -142,7 +140,7 @@ async function groupByContainer<T extends { readonly containerId: string | null 
   const groups = new Map<string, T[]>();
   for (const [index, entry] of listed.entries()) {
     if (index > 0 && index % PIECE === 0) await nextTurn();
-    // Without a readable label its owner is unknown; it is left alone.
+    // Without a readable label the owner is unknown, and the entry is left alone.
     if (entry.containerId === null) continue;
     const group = groups.get(entry.containerId);
     if (group) group.push(entry);

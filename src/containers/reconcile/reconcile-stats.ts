@@ -54,13 +54,13 @@ export class ReconcileStats {
 
   constructor(private readonly metrics: SweepMetrics) {}
 
-  /** An action is begun. */
+  /** To be called when an action begins. */
   found(action: ReconcileAction['do']): void {
     this.metrics.found(action);
     if (action === 'finish') this.begun += 1;
   }
 
-  /** @param outcome `passed`: another process does it */
+  /** To be called when an action ends. @param outcome `passed`: another process does it, or nothing was left to do */
   done(action: ReconcileAction['do'], outcome: 'ok' | 'failed' | 'passed'): void {
     if (action === 'finish') this.ended += 1;
     if (outcome === 'passed') return;
@@ -72,7 +72,7 @@ export class ReconcileStats {
     this.counts.failed += failed;
   }
 
-  /** As of now. */
+  /** The counts so far. */
   report(): SweepReport {
     return { ...this.counts, under_way: this.begun - this.ended };
   }

@@ -19,9 +19,9 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly stopped = new AbortController();
   private readonly sweeping = new Mutex();
   private timer: NodeJS.Timeout | undefined;
-  /** Whether a sweep waits for its turn. */
+  /** Whether a sweep is waiting for the current one to end. */
   private isDue = false;
-  /** Where Docker's events were missed at some time since the last sweep: before the start, or without a stream. */
+  /** Where Docker's events may have been missed since the last sweep: before the start, or without a stream. */
   private unwatched: true | Set<string | null> = true;
 
   constructor(
@@ -34,7 +34,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Prepares Docker, then watches it. @throws ConfigError, EngineError when sandboxes cannot run here as configured */
+  /** Prepares Docker, then watches it. @throws ConfigError, EngineError if sandboxes cannot run here as configured */
   async onApplicationBootstrap(): Promise<void> {
     const instance = await this.known.prepare();
     await this.leases.endAllOfTheDead();
@@ -56,7 +56,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     for (const node of nodes) this.unwatched.add(node);
   }
 
-  /** Not if one waits for its turn already: that one sees all that there is until it begins. */
+  /** Sweeps after the current sweep. Does nothing if a sweep is already waiting: that one sees every change so far. */
   private async sweepSoon(): Promise<void> {
     if (this.isDue) return;
     this.isDue = true;
@@ -75,9 +75,9 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /**
-   * The same for a caller that waits, after a sweep that is already running.
+   * {@link sweep} for a caller that needs the report. Waits for a running sweep first.
    *
-   * @throws EngineError if Docker does not answer
+   * @throws EngineError if Docker does not answer; the database's error
    */
   async sweepNow(): Promise<SweepReport> {
     return this.sweeping.runExclusive(async () => {

@@ -14,25 +14,22 @@ import type { ReconcileAction } from './reconcile-plan';
 import type { ReconcileStats } from './reconcile-stats';
 import { ContainerWatcher } from './watcher';
 
-/**
- * The actions that are performed while Docker is not the known one: none that removes what may be somebody's data
- * there.
- */
+/** The actions that are performed even while Docker is not the known one: they remove no container or volume there. */
 const HARMLESS: ReadonlySet<ReconcileAction['do']> = new Set(['look', 'finish', 'reconnect']);
 
-/** Maximum concurrent repairs, to spare the daemon. Abandoned operations are not among them. */
+/** Maximum concurrent repairs, to spare the daemon. `RecoveryQueue` limits abandoned operations separately. */
 const CONCURRENCY = 8;
 
 type PlainAction = Exclude<ReconcileAction, { do: 'finish' }>;
 
-/** The sweep that asks for a repair. */
+/** The sweep that requests a repair. */
 interface RepairOptions {
   readonly stats: ReconcileStats;
   /** Aborted when the process ends: no further data is moved. */
   readonly signal: AbortSignal;
 }
 
-/** Performs the actions that a sweep has found; a failed one is left to the next sweep. */
+/** Performs the actions that a sweep has planned. The next sweep retries failures. */
 @Injectable()
 export class Repairs {
   private readonly moving = new Mutex();
@@ -48,15 +45,15 @@ export class Repairs {
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Never throws. Resolves when the repair is done, or has failed; at once if it resumes an abandoned operation. */
+  /** Never throws. Resolves when the repair has succeeded or failed; at once if it resumes an abandoned operation. */
   async perform(action: ReconcileAction, options: RepairOptions): Promise<void> {
     if (this.known.changed && !HARMLESS.has(action.do)) return;
-    // A creation may pull for minutes; neither this sweep nor the next has to wait for that.
+    // A creation may pull an image for minutes; neither this sweep nor the next should wait for that.
     if (action.do === 'finish') void this.resume(action.row, options.stats);
     else await this.semaphore.runExclusive(() => this.repair(action, options));
   }
 
-  /** A list shows no difference if a container was restarted; overdue inspections are made all the same. */
+  /** Makes the watcher's overdue inspections. The sweep's own lists would not show that a container was restarted. */
   async inspectOverdue(): Promise<void> {
     const inspecting = this.watcher
       .takeOverdue()
@@ -101,14 +98,14 @@ export class Repairs {
     }
   }
 
-  /** Safe during any operation: it removes nothing. */
+  /** Safe during any operation, as it removes nothing. */
   private async reconnect({ id, dockerId }: SweptRow): Promise<void> {
     try {
       if (dockerId !== null) await this.engine.reconnectContainer(dockerId);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'container_not_found') throw error;
     }
-    // It has an address again, or is gone.
+    // The container has a new address, or is gone.
     await this.watcher.inspect(id);
   }
 

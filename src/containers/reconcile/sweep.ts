@@ -11,13 +11,13 @@ import { Repairs } from './repairs';
 /** The circumstances of one sweep. */
 interface SweepOptions {
   readonly stats: ReconcileStats;
-  /** Ends it early. */
+  /** Ends the sweep early. */
   readonly signal: AbortSignal;
-  /** Where Docker's events were missed at some time since the last sweep. */
+  /** Where Docker's events may have been missed since the last sweep. */
   readonly wasUnwatched: Unwatched;
 }
 
-/** One comparison of all rows with all of Docker, and the repair of the differences. */
+/** Compares all rows with Docker once, and repairs the differences. */
 @Injectable()
 export class Sweep {
   constructor(
@@ -31,9 +31,9 @@ export class Sweep {
   ) {}
 
   /**
-   * Resolves when all is repaired, except that abandoned operations go on.
+   * Resolves when all repairs have ended, except for abandoned operations, which are resumed in the background.
    *
-   * @returns the nodes that did not answer, and were left as they are
+   * @returns the nodes that did not answer, and were left unchanged
    * @throws EngineError, the database's error
    */
   async run({ stats, signal, wasUnwatched }: SweepOptions): Promise<ReadonlySet<string>> {
@@ -51,7 +51,7 @@ export class Sweep {
     return plan.silent;
   }
 
-  /** A page of rows at a time: comparing ten thousand at once would block everything else for some 30 ms. */
+  /** Compares a page of rows at a time: ten thousand rows at once would block all other work for some 30 ms. */
   private async *actions(plan: ReconcilePlan): AsyncGenerator<ReconcileAction[]> {
     for await (const rows of this.repository.sweptRows()) yield plan.forRows(rows);
     yield plan.forOrphans();

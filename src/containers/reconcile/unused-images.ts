@@ -10,19 +10,20 @@ import { KnownEngine } from './known-engine';
 
 const INTERVAL_MS = 600_000;
 
-/** A full disk takes no image that was pulled, or needed, within this time: a creation may be about to use it. */
+/** A full disk removes no image that was pulled or needed within this time: a creation may be about to use it. */
 const FRESH_MS = INTERVAL_MS;
 
 /** Why an image was removed. */
 export type RemovalReason = 'age' | 'disk';
 
 /**
- * Removes the images that Berth pulled and no container needs any more: after `IMAGE_RETENTION`, and before that, the
- * longest unused first, while the disk is fuller than `IMAGE_DISK_WATERMARK`. An image is needed while a container that
- * was created from it exists or can be restored.
+ * Removes the images that Berth pulled and no container needs any more: after `IMAGE_RETENTION`, or earlier, the
+ * longest unused first, while the disk is fuller than `IMAGE_DISK_WATERMARK`. The watermark has no effect on a cluster,
+ * where the free disk space is unknown. An image is needed while a container that was created from it exists or can be
+ * restored.
  *
- * Every process does so; a removal that another has made is success. A creation whose image is removed between its look
- * and its use pulls it again: its row, which is written first, needs the image from then on.
+ * Every process does so; an image that another process has removed counts as success. A creation whose image is removed
+ * between its lookup and its use pulls the image again: the row is written first, and needs the image from then on.
  */
 @Injectable()
 export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
@@ -54,14 +55,14 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** @throws EngineError, the database's error */
   async sweep(): Promise<void> {
-    // Another Docker's images are not ours, and rows that need none of them prove nothing.
+    // Another Docker's images are not ours to remove, and our rows do not show which of them are needed.
     if (!(await this.known.check())) return;
     const nodes = this.engine.nodes();
     if (nodes === null) return this.sweepNode(null);
     for (const { id, isReachable } of nodes) if (isReachable) await this.sweepNode(id);
   }
 
-  /** @param node null: the only machine */
+  /** @param node null: the single machine */
   private async sweepNode(node: string | null): Promise<void> {
     const dockerId = (await this.engine.identify(node)) ?? '';
     await this.finishInterrupted(dockerId, node);
@@ -73,7 +74,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** What a process left that died during a pull, or right after it. */
+  /** Finishes the records of pulls whose process died during the pull or right after it; forgets them after a day. */
   private async finishInterrupted(dockerId: string, node: string | null): Promise<void> {
     for (const pull of await this.records.unfinished(dockerId)) {
       const present = await this.engine.findImage(pull.reference, node);
@@ -84,9 +85,9 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** Those that no row needs, the longest unused first; the others are noted as used. */
+  /** @returns the images that no row needs, the longest unused first. Marks the others as used. */
   private async unused(dockerId: string, node: string | null): Promise<ImageRecord[]> {
-    // Before the rows: what is pulled after this is not among them.
+    // Read before the rows: an image that is pulled later is not in the list, so it cannot be removed.
     const brought = await this.records.brought(dockerId);
     if (brought.length === 0) return [];
     const needed = await this.containers.neededImages();
@@ -105,7 +106,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       const outcome = await this.engine.removeImage({ reference, id: imageId, node });
       if (outcome === 'in_use') {
-        // Somebody else's container, or one whose row is not known to need it.
+        // A container that Berth does not manage uses the image, or one whose row does not name it.
         await this.records.markUsed([record]);
         return;
       }
@@ -134,8 +135,8 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
 }
 
 /**
- * A version is needed by the rows that were created from it. What a reference names now is also needed by those that
- * are being created from it.
+ * An image version is needed by the containers that were created from it. The version that a reference names now is
+ * also needed by the rows that are being created from that reference.
  */
 function needsImage(
   needed: NeededImages,

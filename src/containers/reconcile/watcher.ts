@@ -9,26 +9,26 @@ import { RunPolicies } from '../expiry/run-policy';
 import { type DeathHint, SIGKILLED, outcomeOfObservation } from '../operations/observation';
 
 /**
- * How long after an `oom`, or a `kill`, a `die` counts as its consequence. Docker also emits `oom` if the kernel killed
- * only one process and the container survived; under gVisor 20240729 the container's end comes 0.1 s later.
+ * How long after an `oom` or a `kill` a `die` counts as its consequence. Docker also emits `oom` if the kernel killed
+ * only one process and the container survived; under gVisor 20240729 the container's `die` follows 0.1 s later.
  */
 const CAUSE_TO_DIE_MS = 10_000;
 
 /**
- * How long after a `die` an `oom` may come, where nobody had Docker kill the container: on a busy machine Docker can
- * report them in the wrong order.
+ * How long after a `die` an `oom` may come if no `kill` came before: on a busy machine Docker can report them in the
+ * wrong order.
  */
 const OOM_AFTER_DIE_MS = 500;
 
 /**
- * What the event stream reported about exits, until an inspection has used it: an inspection no longer shows the cause
- * once the container runs again.
+ * What the event stream reported about exits, kept until an inspection has used it. An inspection alone no longer shows
+ * the cause once the container runs again.
  */
 export class DeathHints {
   private readonly deaths = new Map<string, DeathHint>();
   private readonly ooms = new Map<string, Date>();
   private readonly kills = new Map<string, Date>();
-  /** Of the deaths whose cause may still come. */
+  /** Exits whose `oom` event may still come; `over` resolves when that is decided. */
   private readonly undecided = new Map<string, { readonly over: Promise<void>; readonly end: () => void }>();
 
   take({ action, dockerId, exitCode, at }: EngineEvent): void {
@@ -45,18 +45,18 @@ export class DeathHints {
     if (isUndecided) this.waitForOom(dockerId);
   }
 
-  /** What is known of its last end, once that is decided. */
+  /** The hint about the container's last exit. Waits until its cause is decided. */
   async of(dockerId: string): Promise<DeathHint | null> {
     await this.undecided.get(dockerId)?.over;
     return this.deaths.get(dockerId) ?? null;
   }
 
-  /** An inspection has used it, or what is known by now; a later end is another one. */
+  /** To be called when an inspection has used this hint (default: the current one). The hint of a later exit stays. */
   used(dockerId: string, death: DeathHint | null = this.deaths.get(dockerId) ?? null): void {
     if (this.deaths.get(dockerId) === death) this.deaths.delete(dockerId);
   }
 
-  /** The container is gone for good. */
+  /** To be called when the container was destroyed. */
   forget(dockerId: string): void {
     this.deaths.delete(dockerId);
     this.ooms.delete(dockerId);
@@ -87,19 +87,19 @@ export class DeathHints {
   }
 }
 
-/** What Docker reported of a container, or that it was more than one thing. */
+/** The one event that Docker reported about a container, or that there were several. */
 type Reported = Pick<EngineEvent, 'dockerId' | 'action'> | 'several';
 
-/** An inspection that is going on, or is to begin. */
+/** A running inspection of one container. */
 interface Inspection {
   again: boolean;
-  /** What it is made for. */
+  /** Docker's report that led to the inspection; `several` once there is another one. */
   reported: Reported;
 }
 
 /**
- * Whether all that Docker reported during an operation is the operation's own outcome: its start, which it has looked
- * at, or its stop.
+ * Whether the only event that Docker reported during an operation is the operation's own outcome: its start, if the
+ * operation has recorded the start time, or its stop.
  */
 export function isOutcome(
   reported: Reported,
@@ -110,20 +110,20 @@ export function isOutcome(
   return reported.action === 'die' && status === 'stopped';
 }
 
-/** A row that changes during every inspection is being operated on; its release triggers the next one. */
+/** Maximum rounds. A row that changes during every round is being operated on; its release triggers an inspection. */
 const MAX_INSPECTIONS = 5;
 
 /**
- * Lets rows follow changes made outside Berth. A hint only triggers an inspection; the row is updated to the observed
- * state only if no operation leases the container and the row is as it was read.
+ * Updates rows after changes made outside Berth. An event only triggers an inspection. The row follows the observed
+ * state only if no operation leases the container, and if the row has not changed since it was read.
  */
 @Injectable()
 export class ContainerWatcher implements OnModuleDestroy {
   private readonly deaths = new DeathHints();
   private readonly inspecting = new Map<string, Inspection>();
-  /** Containers that an operation had leased when they were to be inspected, and what was reported of each since. */
+  /** Containers that were leased by an operation when an inspection was due, with Docker's report about each since. */
   private readonly deferred = new Map<string, Reported>();
-  /** Containers whose inspection failed, as Docker or the database did not answer. */
+  /** Containers whose inspection failed, such as when Docker or the database did not answer. */
   private readonly failed = new Set<string>();
   private readonly stopListening: () => void;
 
@@ -136,7 +136,7 @@ export class ContainerWatcher implements OnModuleDestroy {
   ) {
     this.stopListening = signals.on('container_released', ({ containerId }) => {
       const running = this.inspecting.get(containerId);
-      // It may have read the row before its release.
+      // The running inspection may have read the row before the release.
       if (running) running.again = true;
       else if (this.deferred.has(containerId)) void this.inspectFor(containerId, this.deferred.get(containerId));
     });
@@ -149,7 +149,7 @@ export class ContainerWatcher implements OnModuleDestroy {
   /**
    * Follows Docker's event stream until `signal` aborts.
    *
-   * @param onConnected called at each connection, with its node; events before it may have been missed
+   * @param onConnected called at each connection, with its node; earlier events may have been missed
    */
   async watch(
     instance: string,
@@ -161,7 +161,10 @@ export class ContainerWatcher implements OnModuleDestroy {
     }
   }
 
-  /** Handles one of Docker's events. Resolves when the row has followed. */
+  /**
+   * Handles one of Docker's events. Resolves when its inspection has ended, or at once if an inspection that is already
+   * running is repeated for it.
+   */
   async hint(event: EngineEvent): Promise<void> {
     this.deaths.take(event);
     if (event.action === 'oom' || event.action === 'kill') return;
@@ -204,13 +207,13 @@ export class ContainerWatcher implements OnModuleDestroy {
     }
   }
 
-  /** @returns false if the row changed meanwhile */
+  /** @returns false if the row changed meanwhile, so that the inspection has to be repeated */
   private async inspectOnce(containerId: string, inspection: Inspection): Promise<boolean> {
     const earlier = this.deferred.get(containerId);
     this.deferred.delete(containerId);
     const row = await this.repository.findById(containerId);
     if (!row) return true;
-    // For a creation too, which writes the container's id only with its outcome.
+    // Also defers during a creation, whose row gets the container's id only with the outcome.
     if (row.operation !== null) {
       this.deferred.set(containerId, earlier === undefined ? inspection.reported : 'several');
       return true;
