@@ -22,7 +22,7 @@ import { SignalsModule } from './signals';
 import { TiersModule } from './tiers';
 import { UsageModule } from './usage';
 
-/** All of Berth. */
+/** The root module: imports every module of Berth. */
 @Module({})
 export class AppModule {
   static forRoot(config: Config): DynamicModule {

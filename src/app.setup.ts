@@ -13,7 +13,10 @@ import { setUpHttpMetrics } from './metrics';
 import { setUpRateLimits } from './rate-limits';
 import { setUpTracing } from './tracing';
 
-/** Gives an application made of {@link AppModule} its HTTP and its sockets. Call it before `init()` or `listen()`. */
+/**
+ * Sets up HTTP, guards, the console and WebSockets of an application made of {@link AppModule}. Call it before
+ * `init()` or `listen()`.
+ */
 export function setUpApp(app: NestFastifyApplication): void {
   setUpHttp(app, CHANNELS, () => {
     setUpHttpMetrics(app);
@@ -24,7 +27,7 @@ export function setUpApp(app: NestFastifyApplication): void {
   app.useWebSocketAdapter(new BerthIoAdapter(app, app.get<Config>(CONFIG)));
 }
 
-/** An application that is ready to listen: connected, migrated, set up. */
+/** Creates an application that is ready to listen: the database is connected and migrated, HTTP is set up. */
 async function createApp(config: Config): Promise<NestFastifyApplication> {
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.forRoot(config), createHttpAdapter(config), {
     logger: new NestLogger(createLogger(config)),
@@ -35,7 +38,7 @@ async function createApp(config: Config): Promise<NestFastifyApplication> {
   return app;
 }
 
-/** A running server. If it cannot start, whatever it had opened is closed. */
+/** Starts the server. If listening fails, the application is closed before the error is thrown. */
 export async function startApp(config: Config): Promise<NestFastifyApplication> {
   const app = await createApp(config);
   try {

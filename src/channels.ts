@@ -3,5 +3,5 @@ import { EVENT_CHANNEL } from './events';
 import type { AsyncChannel } from './http';
 import { TERMINAL_CHANNELS } from './sandbox';
 
-/** All connections that are not answers of routes, for the AsyncAPI document. */
+/** All connections other than requests with a response, for the AsyncAPI document. */
 export const CHANNELS: readonly AsyncChannel[] = [EVENT_CHANNEL, ...TERMINAL_CHANNELS, AGENT_CHANNEL];

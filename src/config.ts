@@ -7,7 +7,11 @@ import { Clock } from './scheduling/clock';
 
 const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of a duration such as `500ms`, `30s`, `15m`, `50h`, `7d` or `0`; null if the text is not one. */
+/**
+ * Parses a duration such as `500ms`, `30s`, `15m`, `50h`, `7d` or `0`.
+ *
+ * @returns milliseconds; null if it is not one
+ */
 export function parseDuration(text: string): number | null {
   if (text === '0') return 0;
   const match = /^(\d{1,9})(ms|s|m|h|d)$/.exec(text);
@@ -15,10 +19,10 @@ export function parseDuration(text: string): number | null {
   return match && unit !== undefined ? Number(match[1]) * unit : null;
 }
 
-/** Names for several networks at once. */
+/** Names that each stand for several networks. */
 const NAMED: ReadonlyMap<string, readonly string[]> = new Map([
   ['loopback', ['127.0.0.0/8', '::1']],
-  // RFC 1918, RFC 6598 (between providers and their customers), RFC 4193.
+  // RFC 1918, RFC 6598 (carrier-grade NAT), RFC 4193 (IPv6).
   ['private', ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7']],
 ]);
 
@@ -29,18 +33,20 @@ interface Network {
 }
 
 /**
- * Addresses and networks as settings list them: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`, `loopback` and `private`.
+ * Addresses and networks in the form of the settings: `10.0.0.0/8`, `192.0.2.7`, `2001:db8::/32`, `loopback`,
+ * `private`.
  */
 export class Networks {
   private readonly list = new BlockList();
 
-  /** @throws Error for what is not {@link isNetwork} */
+  /** @throws Error if an entry does not satisfy {@link isNetwork} */
   constructor(networks: readonly string[]) {
     for (const { address, prefix, family } of networks.flatMap(parseAll)) this.list.addSubnet(address, prefix, family);
   }
 
   /**
-   * Whether one of them holds the address; false for what is none. IPv4 in IPv6's clothes (`::ffff:10.0.0.1`) is IPv4.
+   * Whether one of the networks contains the address; false if the text is not an address. An IPv4-mapped address
+   * (`::ffff:10.0.0.1`) is matched as IPv4.
    */
   includes(address: string): boolean {
     if (isIPv4(address)) return this.list.check(address, 'ipv4');
@@ -48,7 +54,7 @@ export class Networks {
   }
 }
 
-/** Whether {@link Networks} knows what the text means. */
+/** Whether the text is an address, a network or a name that {@link Networks} accepts. */
 export function isNetwork(text: string): boolean {
   return NAMED.has(text) || parse(text) !== null;
 }
@@ -60,10 +66,10 @@ export function isService(text: string): boolean {
 }
 
 /**
- * The IPv4 networks among them in canonical form, with the bits behind the prefix cleared: `10.1.2.3/8` is
- * `10.0.0.0/8`.
+ * The IPv4 networks of a list in canonical form, each once: bits behind the prefix are cleared (`10.1.2.3/8` is
+ * `10.0.0.0/8`). IPv6 networks are left out.
  *
- * @throws Error for what is not {@link isNetwork}
+ * @throws Error if an entry does not satisfy {@link isNetwork}
  */
 export function ipv4Networks(networks: readonly string[]): string[] {
   const found = networks.flatMap(parseAll).filter(({ family }) => family === 'ipv4');
@@ -90,13 +96,13 @@ function parse(text: string): Network | null {
   const longest = family === 'ipv4' ? 32 : 128;
   if (written === undefined) return { address, prefix: longest, family };
   const prefix = /^\d{1,3}$/.test(written) ? Number(written) : 0;
-  // A network of everyone would believe what anyone writes.
+  // Prefix 0 is refused: as a trusted proxy, a network of all addresses would make every client's headers believed.
   return prefix >= 1 && prefix <= longest ? { address, prefix, family } : null;
 }
 
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 
-/** How many times over something may be given away. */
+/** Overcommit factor: how many times the memory or CPUs of a machine may be promised to containers. */
 const overcommit = z.coerce.number().min(0.1).max(1000);
 
 const duration = z.string().transform((text, context) => {
@@ -115,7 +121,7 @@ const list = z.string().transform((text) =>
     .filter((item) => item !== ''),
 );
 
-/** A host in lower case, with its port where that is not the usual one; `*` is any. */
+/** The host of a registry in lower case, with an optional port; the port `*` matches any. */
 const REGISTRY = /^(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(?::(?:[0-9]{1,5}|\*))?$/;
 
 const hostNames = list.refine(
@@ -123,7 +129,7 @@ const hostNames = list.refine(
   'expected names without ports such as berth.example.com or *.example.com, separated by commas',
 );
 
-/** `guest=30m,free=12h`: a duration for each of some tiers. */
+/** Durations by tier, such as `guest=30m,free=12h`. Not every tier needs one. */
 const durationsByTier = z.string().transform((text, context): ReadonlyMap<string, number> => {
   const entries = text.split(',').map((item) => item.trim().split('='));
   const durations = new Map<string, number>();
@@ -143,7 +149,7 @@ const networks = list.refine(
   'expected addresses, networks such as 10.0.0.0/8, loopback or private, separated by commas',
 );
 
-/** Networks that subnets are taken from. */
+/** IPv4 networks that the subnets of sandbox networks are taken from. */
 const pools = list
   .refine(
     (items) => items.every((item) => /^[\d.]+\/\d+$/.test(item) && isNetwork(item)),
@@ -151,7 +157,7 @@ const pools = list
   )
   .transform(ipv4Networks);
 
-/** As many as the C library of most images asks. */
+/** The C libraries of most images (glibc, musl) query at most three name servers. */
 const MOST_NAME_SERVERS = 3;
 
 const nameServers = list.refine(
@@ -181,7 +187,7 @@ const databaseUrl = z
   .string()
   .regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/, 'expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE');
 
-/** 32 bytes: 64 hexadecimal digits, or base64 with either alphabet. @returns null if it is neither */
+/** Parses a key of 32 bytes: 64 hexadecimal digits, or base64 in either alphabet. @returns null if it is neither */
 export function parseSecretsKey(text: string): Buffer | null {
   if (/^[0-9a-f]{64}$/i.test(text)) return Buffer.from(text, 'hex');
   return /^[A-Za-z0-9+/_-]{43}=?$/.test(text) ? Buffer.from(text, 'base64') : null;
@@ -304,7 +310,7 @@ const consistentSchema = environmentSchema
     message: 'expected more than AGENT_HEARTBEAT_SECONDS, or agents would be offline between two signs of life',
   });
 
-/** Their containers are in one process's memory, and so is what only it can know. */
+/** Simulated containers are in the memory of one process, so ENGINE=simulated needs SQLite and excludes CLUSTER. */
 const simulatedSchema = consistentSchema
   .refine(({ ENGINE, DATABASE_URL }) => ENGINE !== 'simulated' || DATABASE_URL.startsWith('sqlite:'), {
     path: ['ENGINE'],
@@ -317,18 +323,21 @@ const simulatedSchema = consistentSchema
 
 type Environment = z.output<typeof environmentSchema>;
 
-/** The settings as the code uses them: times in milliseconds, the runtime decided. */
+/**
+ * The settings as the code uses them: durations in milliseconds (names with a unit, such as `_SECONDS`, keep it), and
+ * SANDBOX_RUNTIME with its default.
+ */
 export type Config = Readonly<Omit<Environment, 'SANDBOX_RUNTIME'> & { SANDBOX_RUNTIME: 'runsc' | 'runc' | 'auto' }>;
 
 /** Injection token of the validated {@link Config}. */
 export const CONFIG = Symbol('CONFIG');
 
-/** The settings are wrong; `message` names every fault, one a line, and what to do about it. */
+/** Invalid settings. `message` lists every fault, one per line, and what to do about it. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }
 
-/** A file of the operator's, and the setting that names it. */
+/** A configuration file of the operator, and the setting that names it. */
 interface ConfigFile {
   readonly setting: 'TIERS_FILE' | 'ROLES_FILE' | 'IMAGES_FILE';
   readonly file: string;
@@ -345,7 +354,9 @@ export function readJson({ setting, file }: ConfigFile): unknown {
 }
 
 /**
- * @param what is in the file, for the message
+ * Validates the contents of a configuration file.
+ *
+ * @param what names the contents in the message, such as `roles`
  * @throws ConfigError that lists every fault and names the file
  */
 export function validate<T>(
@@ -383,7 +394,7 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   return { ...parsed.data, SANDBOX_RUNTIME: runtime };
 }
 
-/** What is convenient on a developer's machine and must not slip into production by default. */
+/** Faults of settings that suit a developer's machine and must not reach production unnoticed. */
 function insecureInProduction(config: Config): string[] {
   const faults: string[] = [];
   if (config.ENGINE === 'simulated') {
@@ -404,18 +415,22 @@ function insecureInProduction(config: Config): string[] {
   return faults;
 }
 
-/** Reads `.env` beside the project if there is one (variables that are set already win), then validates. */
+/**
+ * Loads `.env` from the working directory if it exists (variables that are set already win), then validates.
+ *
+ * @throws ConfigError that lists every fault
+ */
 export function loadConfig(): Config {
   loadEnvFile();
   return parseConfig(process.env);
 }
 
-/** Loads `.env` into the environment, without overriding what is set. */
+/** Loads `.env` from the working directory into the environment, without overriding variables that are set. */
 export function loadEnvFile(): void {
   if (existsSync('.env')) process.loadEnvFile('.env');
 }
 
-/** Offers the validated settings by the token {@link CONFIG}, and the {@link Clock}. */
+/** Provides the validated settings by the token {@link CONFIG}, and the {@link Clock}. */
 @Module({})
 export class ConfigModule {
   static forRoot(config: Config): DynamicModule {

@@ -7,8 +7,8 @@ import { explainStartFault } from './start-fault';
 const EXIT = { failed: 1, misconfigured: 2 } as const;
 
 /**
- * Beyond the time that running operations get, in milliseconds: for sockets to close, answers to go out (7 s at most)
- * and the last queries to end (6.5 s at most).
+ * Time to close beyond SHUTDOWN_GRACE_SECONDS, in milliseconds: for sockets to close, responses to be sent (7 s at
+ * most) and the last queries to end (6.5 s at most).
  */
 const CLOSING_MARGIN = 15_000;
 
@@ -37,7 +37,7 @@ function readConfig(): Config {
 
 async function start(config: Config): Promise<NestFastifyApplication> {
   try {
-    // Only now: the entities read the environment when they are imported, so it must be known to be valid.
+    // Imported only now: entities read the environment when they are imported, so it must have been validated.
     const { startApp } = await import('./app.setup.js');
     return await startApp(config);
   } catch (error) {
@@ -51,7 +51,7 @@ function fail(message: string, code: number): never {
   process.exit(code);
 }
 
-/** The first signal ends what is running in good order, within bounds; the second ends the process. */
+/** The first signal shuts down gracefully, within a time limit; the second one exits at once. */
 function stopOnSignal({ app, config, logger }: { app: NestFastifyApplication; config: Config; logger: Logger }): void {
   let stopping = false;
   const stop = (signal: 'SIGTERM' | 'SIGINT'): void => {
@@ -79,7 +79,7 @@ function stopOnSignal({ app, config, logger }: { app: NestFastifyApplication; co
   };
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
-  // Started by a parent that is gone without a word: nobody would stop this process.
+  // The parent process that started this one is gone, and nothing else would stop it.
   process.on('disconnect', () => stop('SIGTERM'));
 }
 

@@ -1,22 +1,24 @@
 import ipaddr from 'ipaddr.js';
 import { isDeepStrictEqual } from 'node:util';
 
-/** The policies that need no list: `internet`, what the host forwards and the firewall allows; `none`, nothing. */
+/**
+ * Policies without a list. `internet`: everything that the host forwards and the firewall allows. `none`: no network.
+ */
 export const NETWORK_WORDS = ['internet', 'none'] as const;
 
-/** Only these, and the name servers: entries as {@link canonicalPolicy} writes them. */
+/** Only these ports and the name servers are reachable: entries that {@link parseAllowed} accepts. */
 export interface AllowList {
   readonly allow: readonly string[];
 }
 
-/** What a container reaches. */
+/** What a container can reach. */
 export type NetworkPolicy = (typeof NETWORK_WORDS)[number] | AllowList;
 
-/** An entry of an allow list: a port of all addresses of an IPv4 network. */
+/** An entry of an allow list: one port of all addresses of an IPv4 network. */
 export interface AllowedPort {
-  /** The first address. */
+  /** The network's first address. */
   readonly address: string;
-  /** How many bits of it are the network's. */
+  /** The length of the network's prefix, in bits. */
   readonly prefix: number;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
@@ -28,7 +30,7 @@ const OCTET = '(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])';
 const PREFIX = '(3[0-2]|[0-2]?[0-9])';
 const PORT = '(6553[0-5]|655[0-2][0-9]|65[0-4][0-9][0-9]|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})';
 const ENTRY = new RegExp(`^(${OCTET}(?:\\.${OCTET}){3})(?:/${PREFIX})?:${PORT}(?:/(tcp|udp))?$`);
-/** Of what is shown of a text that is no entry. */
+/** Maximum characters of an invalid entry that a message quotes. */
 const LONGEST_ENTRY = 64;
 
 const POLICY_RULE =
@@ -57,7 +59,7 @@ export const NETWORK_POLICY_SCHEMA = {
   ],
 };
 
-/** @returns what an entry such as `203.0.113.0/24:8000/udp` means; otherwise what is wrong with it */
+/** Parses an entry such as `203.0.113.0/24:8000/udp`. @returns a message about its fault if it is invalid */
 export function parseAllowed(text: string): AllowedPort | string {
   const shown = JSON.stringify(text.slice(0, LONGEST_ENTRY));
   const [, address = '', length = '32', port = '', protocol = 'tcp'] = ENTRY.exec(text) ?? [];
@@ -65,14 +67,14 @@ export function parseAllowed(text: string): AllowedPort | string {
     return `${shown} is not an IPv4 address or network with a port, such as 203.0.113.0/24:8000, and /tcp or /udp`;
   }
   const first = ipaddr.IPv4.networkAddressFromCIDR(`${address}/${length}`).toString();
-  // Not silently widened: somebody who writes 10.1.2.3/8 may well mean the one address.
+  // Not silently widened: a user who writes 10.1.2.3/8 may mean the single address.
   if (first !== ipaddr.IPv4.parse(address).toString()) {
     return `${shown} has bits behind its prefix: write ${first}/${String(Number(length))} for the network`;
   }
   return { address: first, prefix: Number(length), port: Number(port), protocol: protocol === 'udp' ? 'udp' : 'tcp' };
 }
 
-/** @returns what is wrong with a policy from outside; null if it is one */
+/** Checks a policy from outside. @returns a message about its fault; null if it is valid */
 export function faultOfPolicy(value: unknown): string | null {
   if (NETWORK_WORDS.some((word) => word === value)) return null;
   if (typeof value !== 'object' || value === null || Object.keys(value).join() !== 'allow') return POLICY_RULE;
@@ -86,23 +88,26 @@ export function faultOfPolicy(value: unknown): string | null {
   return null;
 }
 
-/** @returns the entries of a list, without repetitions and in a fixed order; what is none is left out */
+/** @returns the valid entries of a list, without duplicates and sorted */
 export function allowedPorts(list: readonly string[]): AllowedPort[] {
   const ports = list.map(parseAllowed).filter((each) => typeof each !== 'string');
   return [...new Map(ports.map((each) => [textOf(each), each])).values()].sort((a, b) => order(a, b));
 }
 
-/** The one form of a policy that means the same: entries sorted, each once, with prefix, and `/udp` where it is. */
+/**
+ * The canonical form of a policy: entries sorted and without duplicates, with prefix, and with `/udp` where it
+ * applies.
+ */
 export function canonicalPolicy(policy: NetworkPolicy): NetworkPolicy {
   return typeof policy === 'string' ? policy : { allow: allowedPorts(policy.allow).map(textOf) };
 }
 
-/** Of canonical policies. */
+/** Compares canonical policies. */
 export function isSamePolicy(a: NetworkPolicy, b: NetworkPolicy): boolean {
   return isDeepStrictEqual(a, b);
 }
 
-/** @returns why a policy reaches more than the bound; null if it does not */
+/** @returns a message if the policy allows more than the bound; null if it does not */
 export function excessOf(policy: NetworkPolicy, bound: NetworkPolicy): string | null {
   if (bound === 'internet' || policy === 'none') return null;
   if (bound === 'none') return 'must be none';

@@ -17,7 +17,7 @@ const DATABASE_REFUSALS: Readonly<Record<string, string>> = {
 };
 
 /**
- * What a person can do about a server that did not start; null where nothing is known, so that the whole error is worth
+ * Explains to an operator why the server did not start; null if the fault is unknown and the whole error is worth
  * reading.
  */
 export function explainStartFault(error: unknown, config: Config): string | null {
@@ -30,10 +30,10 @@ export function explainStartFault(error: unknown, config: Config): string | null
     return `Docker at ${config.DOCKER_HOST} cannot be used (${error.message}); start it, or set DOCKER_HOST`;
   }
   if (syscall === 'mkdir') return `the folder of the database ${config.DATABASE_URL} cannot be made (${String(code)})`;
-  // node-postgres (8.23) gives the end of its own patience no code.
+  // node-postgres (8.23) sets no code when it times out itself.
   const silent = /^(timeout expired|Connection terminated due to connection timeout)$/.test(error.message);
   const known = DATABASE_REFUSALS[silent ? 'ETIMEDOUT' : typeof code === 'string' ? code : ''];
-  // In the middle of the start.
+  // Or the database failed in the middle of the start.
   const reason = known ?? (databaseFault(error) && `${error.message}; see that it works, then start Berth again`);
   return reason === null ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;
 }
@@ -53,7 +53,7 @@ function explainListen(code: string, { HOST, PORT }: Config): string {
   }
 }
 
-/** A connection string that can be shown. */
+/** The connection string without user, password and parameters. */
 function withoutPassword(databaseUrl: string): string {
   return databaseUrl.replace(/^(postgres(?:ql)?:\/\/)[^@/]*@/, '$1').replace(/\?.*$/, '');
 }

@@ -12,16 +12,16 @@ const onPostgres = /^postgres(ql)?:/.test(process.env['DATABASE_URL'] ?? '');
  */
 export const TIMESTAMP = onPostgres ? 'timestamptz' : 'datetime';
 
-/** Makes of what a driver reads what an entity holds. */
+/** Converts a value as the driver reads it to the value of an entity's property. */
 type ReadColumn = (value: unknown) => unknown;
 
-/** @returns the time that SQLite keeps as text in UTC, or PostgreSQL's driver gives as it is */
+/** Reads a timestamp: text in UTC on SQLite, a Date from PostgreSQL's driver. @returns null for NULL */
 export function readTime(value: unknown): Date | null {
   if (typeof value === 'string') return new Date(`${value.replace(' ', 'T')}Z`);
   return (value ?? null) as Date | null;
 }
 
-/** The reading of a column of these entities in rows that do not come through TypeORM; null: as it is. */
+/** The conversion of a column in rows that were not read through TypeORM; null if the value needs none. */
 export function readerOf({ type }: Pick<ColumnMetadata, 'type'>): ReadColumn | null {
   if (type === 'timestamptz' || type === 'datetime') return readTime;
   if (type === 'simple-json') return (value) => JSON.parse(value as string) as unknown;

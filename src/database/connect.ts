@@ -1,7 +1,7 @@
 import { DataSource, DataSourceOptions } from 'typeorm';
 import { unbounded } from './postgres-sessions';
 
-/** Any number, the same in every process: "berth" on a telephone's keys. */
+/** Key of the advisory lock: an arbitrary number, the same in every process ("berth" on a telephone's keys). */
 const MIGRATION_LOCK = 23_784;
 
 /**
@@ -20,12 +20,12 @@ export async function connect(options: DataSourceOptions): Promise<DataSource> {
   }
 }
 
-/** On connections of its own. */
+/** Migrates under an advisory lock, on a connection pool of its own. */
 async function migrateAlone(options: DataSourceOptions): Promise<void> {
   const dataSource = await new DataSource(options).initialize();
   const holder = dataSource.createQueryRunner();
   try {
-    // The lock is the connection's, so the death of this process frees it.
+    // PostgreSQL releases the lock with the connection, so also when this process dies.
     await holder.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
     try {
       await dataSource.runMigrations();

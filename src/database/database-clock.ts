@@ -4,12 +4,12 @@ import { Clock, Stopwatch, Poll } from '../scheduling';
 
 const READ_EVERY_MS = 5_000;
 
-/** From which difference on the log says that this machine's clock is wrong. */
+/** Minimum difference from the database's clock at which the log warns. */
 const NOTED_DIFFERENCE_MS = 2_000;
 
 /**
- * Makes the {@link Clock} follow PostgreSQL's, which all processes share. SQLite belongs to one process, so there the
- * clock is that of its machine.
+ * Makes the {@link Clock} follow PostgreSQL's clock, which all processes share. SQLite belongs to one process, so
+ * there the machine's clock is used.
  */
 export class DatabaseClock implements OnApplicationShutdown {
   private readonly logger = new Logger(DatabaseClock.name);
@@ -17,7 +17,7 @@ export class DatabaseClock implements OnApplicationShutdown {
   private readonly poll = new Poll({
     everyMs: READ_EVERY_MS,
     work: () => this.read(),
-    // The clock runs on from the last time that was read.
+    // The clock continues from the last reading.
     onFault: (error) => this.logger.warn({ msg: "could not read the database's clock", err: error }),
   });
 
@@ -26,7 +26,7 @@ export class DatabaseClock implements OnApplicationShutdown {
     private readonly clock: Clock,
   ) {}
 
-  /** @throws what the database throws, where it does not answer */
+  /** Reads PostgreSQL's clock once, then regularly. @throws the driver's error if the first reading fails */
   static async establish(dataSource: DataSource, clock: Clock): Promise<DatabaseClock> {
     const databaseClock = new DatabaseClock(dataSource, clock);
     if (dataSource.options.type !== 'postgres') return databaseClock;
@@ -48,7 +48,7 @@ export class DatabaseClock implements OnApplicationShutdown {
     this.note(Date.now() - Number(row.now));
   }
 
-  /** Once for each time that it goes wrong. */
+  /** Warns once per period in which the machine's clock is wrong. */
   private note(differenceMs: number): void {
     const isWrong = Math.abs(differenceMs) > NOTED_DIFFERENCE_MS;
     if (isWrong && !this.hasNoted) {

@@ -8,13 +8,13 @@ import { DatabaseClock } from './database-clock';
 import { ProcessPresence } from './process-presence';
 import { SqliteLock } from './sqlite-lock';
 
-/** Connects, migrates, and offers the one {@link Database} to every module. */
+/** Connects, migrates, and provides the {@link Database} to every module. */
 @Global()
 @Module({})
 export class DatabaseModule {
   /**
-   * @param options with every entity and migration: those who own them import this module, so it cannot know them
-   *   itself
+   * @param options with all entities and migrations. The modules that own them import this module, so it cannot
+   *   import them.
    */
   static forRoot(options: DataSourceOptions): DynamicModule {
     return {

@@ -12,16 +12,16 @@ import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup 
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
 
-/** How long the outcome of a check of writes is the answer to whoever asks, in milliseconds. */
+/** How long the outcome of {@link Database.checkWrites} is reused, in milliseconds. */
 const CHECK_HOLDS_MS = 1_000;
 
-/** PostgreSQL's insufficient_privilege. */
+/** PostgreSQL's error code `insufficient_privilege`. */
 const MAY_NOT = '42501';
 
-/** A page of a list that is ordered by time, newest first, and by id among those of one time. */
+/** A page of a list that is ordered by time, newest first, then by id, descending. */
 export interface PageRange {
   readonly limit: number;
-  /** The last entry of the page before. */
+  /** The last entry of the previous page. */
   readonly after?: { readonly createdAt: Date; readonly id: string } | undefined;
 }
 
@@ -32,12 +32,15 @@ interface Transaction {
   open: boolean;
 }
 
-/** One for all databases of a process: on Node.js 20 each that was ever used makes every promise slower. */
+/**
+ * Shared by all databases of a process: on Node.js 20 every AsyncLocalStorage that was ever used slows down every
+ * promise.
+ */
 const current = new AsyncLocalStorage<Transaction>();
 
 /**
- * The one way to the database. `manager` is the transaction's own inside {@link runInTx} and the pool's outside, so
- * repositories need not pass managers about.
+ * The only access to the database. `manager` is the transaction's inside {@link runInTx} and the pool's outside, so
+ * repositories need not pass managers around.
  */
 @Injectable()
 export class Database implements OnApplicationShutdown {
@@ -63,12 +66,15 @@ export class Database implements OnApplicationShutdown {
     return this.transaction?.manager ?? this.dataSource.manager;
   }
 
-  /** A time as a query's parameter: TypeORM converts entities' own columns, not parameters, and SQLite has no dates. */
+  /**
+   * Converts a time to a query parameter. TypeORM converts the columns of entities but not parameters, and SQLite has
+   * no date type.
+   */
   timestamp(time: Date): Date | string {
     return this.isSqlite ? (DateUtils.mixedDateToUtcDatetimeString(time) as string) : time;
   }
 
-  /** One page of what the query finds, newest first. @param time the entity's property that says how new a row is */
+  /** Reads one page of the query's results, newest first. @param time the entity's property to order by */
   newestFirst<T extends ObjectLiteral>(
     query: SelectQueryBuilder<T>,
     time: keyof T & string,
@@ -85,9 +91,9 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * Prepares a query for one row by its key, for what most requests begin with: past TypeORM, and on PostgreSQL
-   * together with what other requests ask at the same moment. Inside a transaction it is an ordinary query of that
-   * transaction.
+   * Prepares a query for one row by its key, for the reads that most requests begin with. It bypasses TypeORM, and
+   * reads the keys of concurrent requests in one batch (see `lookup.ts`). Inside a transaction, and on a database in
+   * memory, it is an ordinary query of {@link manager}.
    */
   lookup(query: LookupQuery): Lookup {
     const single = lookupSql(query, `= ${this.dataSource.driver.createParameter('key', 0)}`);
@@ -106,10 +112,10 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * Commits a write that takes room on the disk and leaves nothing. What was found is the answer for a second, as
-   * anybody may ask.
+   * Checks that writes work, by one that needs disk space. The outcome is reused for a second, because the readiness
+   * route that calls this is public.
    *
-   * @throws what the driver throws where no write works
+   * @throws the driver's error if the write fails
    */
   async checkWrites(): Promise<void> {
     const now = performance.now();
@@ -120,8 +126,9 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * Runs several statements as one transaction. Await nothing but the database inside. Nested calls join the outer one.
-   * On SQLite it is the only writer from start to end; on PostgreSQL it is READ COMMITTED: lock what you decide on.
+   * Runs several statements as one transaction. Await nothing but the database inside. Nested calls join the outer
+   * one. On SQLite it is the only writer from start to end. On PostgreSQL it is READ COMMITTED: lock the rows that
+   * its decisions depend on.
    */
   async runInTx<T>(work: () => Promise<T>): Promise<T> {
     if (this.transaction) return work();
@@ -135,11 +142,11 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * {@link runInTx} for `work` that locks a row which many want: of those of this process one at a time takes a
-   * connection and waits for it, so that all others find the pool free.
+   * {@link runInTx} for `work` that locks a contended row. In this process one caller at a time takes a connection
+   * and waits for the row, so that the others leave the pool free.
    *
-   * @param lock what is locked first, the same wherever it is: the user's id for the user's row
-   * @throws DomainError `database_busy` if the turn does not come in the time that PostgreSQL would wait for the row
+   * @param lock identifies what `work` locks first, the same for all callers: the user's id for the user's row
+   * @throws DomainError `database_busy` if the turn does not come within PostgreSQL's `lock_timeout`
    */
   async runInTxLocking<T>(lock: string, work: () => Promise<T>): Promise<T> {
     if (this.transaction || this.gate) return this.runInTx(work);
@@ -147,8 +154,8 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * The same for work that is a single statement on PostgreSQL, which is a transaction by itself: of four round trips
-   * one is left.
+   * {@link runInTxLocking} for a single statement, which on PostgreSQL is a transaction by itself: one round trip
+   * instead of four.
    *
    * @throws DomainError `database_busy` as {@link runInTxLocking} does
    */
@@ -165,7 +172,9 @@ export class Database implements OnApplicationShutdown {
     this.transaction.afterCommit.push(callback);
   }
 
-  /** Does `work` in the context of the transaction that `transact` makes, then what is to follow its commit. */
+  /**
+   * Runs `work` in the context of the transaction that `transact` opens, then the callbacks of {@link afterCommit}.
+   */
   private async inContext<T>(
     work: () => Promise<T>,
     transact: (run: (manager: EntityManager) => Promise<T>) => Promise<T>,
@@ -179,7 +188,7 @@ export class Database implements OnApplicationShutdown {
         transaction.open = false;
       }
     });
-    // Outside the transaction's context: what listens may query the database itself.
+    // Outside the transaction's context, because callbacks may query the database.
     current.exit(() => afterCommit.forEach((callback) => callback()));
     return result;
   }
@@ -194,7 +203,7 @@ export class Database implements OnApplicationShutdown {
     }
   }
 
-  /** One page more of the write-ahead log, as every write begins with. */
+  /** Adds a page to the write-ahead log, as every write does. */
   private async checkSqlite(): Promise<void> {
     const sql = `INSERT INTO settings (key, value) VALUES ('write_check', ?)
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
@@ -202,8 +211,8 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * A row in a table that is there already may find room on a full disk. A temporary table takes new pages and is
-   * locked by nobody else, such as a backup.
+   * A row in an existing table may find room on a full disk. A temporary table needs new pages, and no other session,
+   * such as a backup, can lock it.
    */
   private async checkPostgres(): Promise<void> {
     try {
@@ -212,12 +221,13 @@ export class Database implements OnApplicationShutdown {
       );
     } catch (error) {
       if ((error as { code?: unknown }).code !== MAY_NOT) throw error;
-      // Without the right to make one at least this is refused where nothing can be written.
+      // Without the privilege to create temporary tables: this statement is at least refused where the database is
+      // read-only.
       await this.dataSource.query('DELETE FROM settings WHERE false');
     }
   }
 
-  /** The database of one connection, which no other can see. */
+  /** A database in memory belongs to one connection; no other connection sees it. */
   private get isInMemory(): boolean {
     return this.dataSource.options.database === ':memory:';
   }
@@ -229,12 +239,12 @@ export class Database implements OnApplicationShutdown {
 
   private get transaction(): Transaction | undefined {
     const transaction = current.getStore();
-    // Work that outlives its transaction is outside of it.
+    // Work that continues after its transaction's end is outside of the transaction.
     return transaction?.open && transaction.database === this ? transaction : undefined;
   }
 }
 
-/** PostgreSQL's and SQLite's words for "a unique index refused this row". */
+/** PostgreSQL's and SQLite's error codes of a violated unique index. */
 const CODES: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
 
 /** Whether a unique index refused the write. */

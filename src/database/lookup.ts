@@ -4,29 +4,32 @@ import DataLoader from 'dataloader';
 import type { Pool } from 'pg';
 import { untilFree } from './query-gate';
 
-/** A query for one row by a key, whose text never changes. */
+/** A query for one row by its key; its text is constant. */
 export interface LookupQuery {
   readonly columns: readonly string[];
-  /** With its joins. */
+  /** The table, with its joins. */
   readonly from: string;
   /** The column that the key is compared with. */
   readonly key: string;
-  /** What else must hold. */
+  /** A further condition. */
   readonly where?: string;
-  /** The first of several rows is the one. */
+  /** If several rows have the key, the first one is used. */
   readonly orderBy?: string;
 }
 
 /**
- * @returns the row's values in the order of the columns, as the driver reads them (making objects of them costs more
- *   than reading them), or null. Keys must be checked before: one that the database refuses fails others too
+ * Looks up the row of a key. Validate keys first: a key that the database refuses fails the other lookups of its
+ * batch.
+ *
+ * @returns the row's values in the order of the columns, as the driver reads them (objects of them would cost more
+ *   than reading them); null if there is no row
  */
 export type Lookup = (key: string) => Promise<readonly unknown[] | null>;
 
-/** How many keys one query asks for. */
+/** Maximum keys per query. */
 const BATCH = 200;
 
-/** The query for a single key. @param condition what the key's column is compared by, such as `= ?` */
+/** The text of a lookup. @param condition what the key's column is compared with, such as `= ?` */
 export function lookupSql({ columns, from, key, where, orderBy }: LookupQuery, condition: string): string {
   return [
     `SELECT ${columns.join(', ')} FROM ${from} WHERE ${key} ${condition}`,
@@ -36,9 +39,9 @@ export function lookupSql({ columns, from, key, where, orderBy }: LookupQuery, c
 }
 
 /**
- * Asks for all keys that requests of one turn of the event loop want at once, in the next; nothing is remembered from
- * one turn to another. Under load the requests of a turn are then answered together, which wakes clients once and not
- * each for itself.
+ * Reads all keys that were requested in one turn of the event loop in one batch, in the next turn. Nothing is cached
+ * between turns. Under load the requests of a turn are answered together, which wakes clients once instead of once
+ * per request.
  */
 function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] | null)[]>): Lookup {
   const options = { cache: false, maxBatchSize: BATCH, batchScheduleFn: (begin: () => void) => setImmediate(begin) };
@@ -47,18 +50,17 @@ function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] 
 }
 
 /**
- * Looks up on a connection of its own, which reads what was committed and waits for nobody: in WAL mode a writer does
- * not hold up readers. Prepared once; TypeORM's way through a query runner takes several times as long as SQLite
- * itself.
+ * Looks up on a read-only connection of its own. In WAL mode it reads committed data and a writer does not block it.
+ * The statement is prepared once; TypeORM's query runner takes several times as long as SQLite itself.
  */
 export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery): Lookup {
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();
   return together((keys) => untilFree(() => keys.map((key) => statement.get(key) ?? null)));
 }
 
-/** One prepared query for all keys, as most of what a query costs is per query, on both ends. */
+/** One prepared query for all keys of a batch, as most of a query's cost is per query, on both ends. */
 export function postgresLookup(pool: Pool, query: LookupQuery): Lookup {
-  // The key that a row answers comes last.
+  // The row's key comes last.
   const columns = [...query.columns, query.key];
   const text = lookupSql({ ...query, columns }, '= ANY($1)');
   const name = `lookup_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;

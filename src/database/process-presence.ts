@@ -7,41 +7,41 @@ import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { Stopwatch } from '../scheduling';
 
 /**
- * How long after a proof of its presence a process may act without a new one. Others must have missed it for longer:
- * see {@link ABSENT_FOR_MS}.
+ * How long a process may act on a proof of its presence. Shorter than the absence after which others take over:
+ * {@link ABSENT_FOR_MS}.
  */
 const PROVEN_FOR_MS = 2_000;
 
-/** How long others must have missed a process before they take over what it was at. */
+/** How long a process must have been absent before other processes take over its work. */
 export const ABSENT_FOR_MS = 3_000;
 
 const PROVE_EVERY_MS = 1_000;
 const RECONNECT_EVERY_MS = 250;
 
-/** How long a connection or an answer may take; then another connection is tried. */
+/** Maximum time for a connection attempt or an answer, after which a new connection is tried. */
 const ANSWER_WITHIN_MS = 2_500;
 
 const END_WITHIN_MS = 1_000;
 
 /**
- * Of this session, for PostgreSQL's side of the connection: 2 s after the last sign of life it is asked for, every
- * second, and after 4 s without an answer the session and its lock end. The other side's kernel answers, also for a
- * paused process. On a Unix socket, which cannot be cut off, they have no effect.
+ * TCP keepalives of PostgreSQL's end of this connection: the first probe comes after 2 s of silence, then one every
+ * second. After 4 s without an answer the session and its lock end. This machine's kernel answers, also for a paused
+ * process. On a Unix socket, which cannot be cut off, they have no effect.
  */
 const KEEPALIVES =
   'SET tcp_keepalives_idle = 2; SET tcp_keepalives_interval = 1; SET tcp_keepalives_count = 2; SET tcp_user_timeout = 4000';
 
-/** Of this connection in `pg_stat_activity`. */
+/** Name of this connection in `pg_stat_activity`. */
 const APPLICATION_NAME = 'berth presence';
 
 /**
- * Shows other processes that this one lives. On PostgreSQL by a shared advisory lock, which belongs to a connection
- * kept for nothing else: the death of the process ends the connection and so the lock, a pause ends neither. The
- * connection may also be lost while the process lives, so each one has a number, and what was agreed under one has to
- * be confirmed under the next. On SQLite, which has one process only, nobody asks.
+ * Shows other processes that this one is alive. On PostgreSQL it holds a shared advisory lock on a connection kept
+ * for nothing else: the death of the process ends the connection and so the lock, a pause ends neither. The
+ * connection may also be lost while the process lives. So connections are numbered, and what was agreed under one
+ * number has to be confirmed under the next. On SQLite, which one process uses, the presence always counts as proven.
  */
 export class ProcessPresence implements OnApplicationShutdown {
-  /** Names this process in what it holds; another one for each start. */
+  /** Identifies this process in the rows that it holds; new at each start. */
   readonly holder = randomUUID();
   private connection: Client | null = null;
   private backend: unknown = null;
@@ -53,7 +53,7 @@ export class ProcessPresence implements OnApplicationShutdown {
 
   private constructor(private readonly pool: Pool | null) {}
 
-  /** @throws what the database throws, where it does not answer */
+  /** Proves the presence once, then regularly. @throws the driver's error if the first proof fails */
   static async establish(dataSource: DataSource): Promise<ProcessPresence> {
     const isPostgres = dataSource.options.type === 'postgres';
     const presence = new ProcessPresence(isPostgres ? ((dataSource.driver as PostgresDriver).master as Pool) : null);
@@ -65,31 +65,35 @@ export class ProcessPresence implements OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     this.closed = true;
     clearTimeout(this.timer);
-    // A connection that has fallen silent does not end by itself, and the process must.
+    // `end()` of a dead connection never settles, and the process must end.
     await Promise.race([this.connection?.end().catch(() => undefined), delay(END_WITHIN_MS, null, { ref: false })]);
   }
 
-  /** Whether the process ends, so that the presence is not proven again and the database is about to be closed. */
+  /**
+   * Whether the process is shutting down: its presence is not proven again and the database is about to be closed.
+   */
   get hasEnded(): boolean {
     return this.closed;
   }
 
-  /**
-   * The number of the connection that shows the presence now, or did last. To be read before something is written under
-   * it.
-   */
+  /** The number of the current or last connection. Read it before writing a row that depends on it. */
   get session(): number {
     return this.lastSession;
   }
 
-  /** Whether this connection has shown the presence without a break until a moment ago. */
+  /**
+   * Whether this is the current connection and its last proof is younger than `PROVEN_FOR_MS`. Always true on SQLite.
+   */
   isProven(session: number): boolean {
     if (this.pool === null) return true;
     return session === this.lastSession && this.provenAt !== null && this.provenAt.age < PROVEN_FOR_MS;
   }
 
   /**
-   * Proves the presence now, by another connection if need be. @returns its number. @throws what the database throws
+   * Proves the presence now, on a new connection if necessary. Concurrent calls share one proof.
+   *
+   * @returns the connection's number
+   * @throws the driver's error
    */
   async prove(): Promise<number> {
     if (this.pool === null) return this.lastSession;
@@ -104,13 +108,13 @@ export class ProcessPresence implements OnApplicationShutdown {
     if (connection) {
       try {
         const { rows } = await connection.query<{ pid: unknown }>('SELECT pg_backend_pid() AS pid');
-        // Another backend: a pooler has put another session in the place of the one that has the lock.
+        // A different pid: a pooler has replaced the session that has the lock by another one.
         if (this.connection === connection && rows[0]?.pid === this.backend) {
           this.provenAt = at;
           return this.lastSession;
         }
       } catch {
-        // It is lost, whatever the reason.
+        // Any error means that the connection is lost.
       }
       this.drop(connection);
     }
@@ -120,7 +124,7 @@ export class ProcessPresence implements OnApplicationShutdown {
   private async reconnect(): Promise<number> {
     const connection = new Client({
       ...this.pool?.options,
-      // Not enumerable there.
+      // The password is not enumerable in the pool's options.
       password: this.pool?.options.password,
       application_name: APPLICATION_NAME,
       keepAlive: true,
@@ -131,10 +135,9 @@ export class ProcessPresence implements OnApplicationShutdown {
     try {
       await connection.connect();
       const at = new Stopwatch();
-      // PostgreSQL hears no end of a process whose machine or network is gone: its kernel then has to ask, and to give
-      // up.
+      // PostgreSQL does not see the end of a process whose machine or network is gone; only its kernel's probes tell.
       await connection.query(KEEPALIVES);
-      // Shared, as the session before this one may not have ended yet for PostgreSQL, and nobody else takes this lock.
+      // A shared lock: PostgreSQL may not have ended our previous session yet. No other code takes this lock.
       const lock = 'SELECT pg_advisory_lock_shared(hashtextextended($1, 0)), pg_backend_pid() AS pid';
       const { rows } = await connection.query<{ pid: unknown }>(lock, [this.holder]);
       if (this.closed) throw new Error('the process ends');
@@ -170,15 +173,15 @@ export class ProcessPresence implements OnApplicationShutdown {
 }
 
 /**
- * An SQL condition for PostgreSQL: that a process shows no presence.
+ * An SQL condition for PostgreSQL: true if a process shows no presence.
  *
- * @param holder the column with its name
+ * @param holder the column with its {@link ProcessPresence.holder}; where it is null, the condition is false
  */
 export function isAbsentSql(holder: string): string {
   return `(${holder} IS NOT NULL AND hashtextextended(${holder}, 0) NOT IN (${PRESENT}))`;
 }
 
-/** The keys of advisory locks with one key of 64 bits (`objsubid` 1), of which `pg_locks` has the halves. */
+/** The keys of granted advisory locks with one 64-bit key (`objsubid` 1); `pg_locks` has each key in two halves. */
 const PRESENT = [
   'SELECT (CAST(l.classid AS bigint) << 32) | CAST(l.objid AS bigint) FROM pg_locks l',
   "WHERE l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted",

@@ -10,16 +10,16 @@ export interface QueryGate {
   transaction<T>(work: () => Promise<T>): Promise<T>;
 }
 
-/** How long a lock that another program holds is waited for, in milliseconds. */
+/** Maximum wait for a lock that another program holds, in milliseconds. */
 const PATIENCE_MS = 5_000;
 const SHORTEST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 100;
 
 /**
- * Repeats what another program's lock keeps from being done. SQLite itself would wait within the call, in which the
- * whole process stands still. What fails with SQLITE_BUSY has done nothing.
+ * Repeats `work` while another program locks the database. SQLite itself would wait inside the call and block the
+ * whole process. A call that fails with SQLITE_BUSY has had no effect.
  *
- * @throws the driver's SQLITE_BUSY once the time is over
+ * @throws the driver's SQLITE_BUSY after `PATIENCE_MS`
  */
 export async function untilFree<T>(work: () => T | Promise<T>): Promise<T> {
   const deadline = performance.now() + PATIENCE_MS;
@@ -34,9 +34,9 @@ export async function untilFree<T>(work: () => T | Promise<T>): Promise<T> {
 }
 
 /**
- * Puts a gate before the single query runner that TypeORM has for better-sqlite3. Without it, queries of other requests
- * interleave with an open transaction: they are acknowledged, and vanish when it rolls back. Whoever waits for another
- * program's lock waits before the gate, so that reads go on.
+ * Puts a gate before the single query runner that TypeORM has for better-sqlite3. Without it, queries of other
+ * requests interleave with an open transaction: they are acknowledged, and vanish when it rolls back. A query that
+ * waits for another program's lock waits before the gate, so that reads go on.
  *
  * @param inTransaction whether the calling context holds the gate already
  */
@@ -50,7 +50,7 @@ export function gateQueries(dataSource: DataSource, inTransaction: () => boolean
     inTransaction() ? ungated(...call) : untilFree(() => mutex.runExclusive<unknown>(() => ungated(...call)));
   runner.query = gated as QueryRunner['query'];
 
-  /** IMMEDIATE: a deferred transaction that turns writer later fails with SQLITE_BUSY instead of waiting. */
+  /** IMMEDIATE: a deferred transaction that starts to write later fails with SQLITE_BUSY instead of waiting. */
   async function begin(): Promise<() => void> {
     const leave = await mutex.acquire();
     try {
@@ -70,7 +70,7 @@ export function gateQueries(dataSource: DataSource, inTransaction: () => boolean
         await ungated('COMMIT');
         return result;
       } catch (error) {
-        // A full disk, for one, has made SQLite roll back by itself.
+        // SQLite may have rolled back by itself, for example on a full disk.
         if (connection.inTransaction) await ungated('ROLLBACK');
         throw error;
       } finally {

@@ -3,27 +3,29 @@ import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import { Clock, Poll } from '../scheduling';
 import { Database } from './database';
 
-/** Rows are deleted at most this much later than their period says, in milliseconds. */
+/** Maximum delay of a deletion after the row's retention period, in milliseconds. */
 const LONGEST_INTERVAL_MS = 600_000;
 const SHORTEST_INTERVAL_MS = 1_000;
 
 /** Maximum rows per deletion: it occupies SQLite's only connection for some milliseconds. */
 const BATCH = 1_000;
 
-/** Rows of one table that are kept for a time. */
+/** A table whose rows are deleted after a retention period. */
 export interface Kept {
-  /** For the log, in the plural. */
+  /** The rows' name for the log, in the plural. */
   readonly name: string;
   readonly entity: EntityTarget<ObjectLiteral>;
   /**
-   * The column that says since when a row is only kept, such as when it was written; indexed where the table is large.
+   * The column with the start of the retention period, such as the time of creation; indexed if the table is large.
    */
   readonly since: string;
-  /** How long, in milliseconds. */
+  /** The retention period, in milliseconds. */
   readonly keptMs: number;
 }
 
-/** Deletes rows whose period is over, again and again, in every process: their batches do not block each other. */
+/**
+ * Deletes rows whose retention period is over, regularly and in every process: their batches do not block each other.
+ */
 export class Retention implements OnApplicationBootstrap, OnApplicationShutdown {
   private readonly logger = new Logger(Retention.name);
   private readonly poll: Poll;
@@ -52,12 +54,12 @@ export class Retention implements OnApplicationBootstrap, OnApplicationShutdown 
     this.poll.stop();
   }
 
-  /** When the newest of the rows was written whose period is over. */
+  /** The newest time at which a row's period may have started if it is over now. */
   newestDue(): Date {
     return new Date(this.clock.now().getTime() - this.kept.keptMs);
   }
 
-  /** Deletes all rows that were written up to that time, in batches. @returns how many */
+  /** Deletes, in batches, all rows whose period started at `upTo` or earlier. @returns the number of deleted rows */
   async prune(upTo: Date): Promise<number> {
     const { manager } = this.database;
     const { entity, since } = this.kept;

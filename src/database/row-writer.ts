@@ -2,13 +2,13 @@ import type { EntityTarget, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata';
 import type { Database } from './database';
 
-/** Adds a parameter to the statement, in the driver's own form. @returns its place */
+/** Adds a value to the statement's parameters. @returns its placeholder in the driver's syntax */
 export type Parameter = (value: unknown) => string;
 
 /**
- * Writes rows of an entity for what nearly every request does: by statements whose texts never change, with the values
- * that TypeORM would write. Its builders make each text anew, which takes several times as long as SQLite itself, and
- * on SQLite they write numbers into it, so that no such statement is found prepared.
+ * Writes rows of an entity for nearly every request, by statements with constant texts and the values that TypeORM
+ * would write. TypeORM's builders make each text anew, which takes several times as long as SQLite itself. On SQLite
+ * they also write numbers into the text, so that no prepared statement is found for it.
  */
 export class RowWriter<Entity extends ObjectLiteral> {
   private insertion: string | undefined;
@@ -19,27 +19,30 @@ export class RowWriter<Entity extends ObjectLiteral> {
     private readonly entity: EntityTarget<Entity>,
   ) {}
 
-  /** What an insertion of a row begins with, up to the columns. */
+  /** The start of an INSERT statement, up to and including the columns. */
   get insertInto(): string {
     const { tableName, columns } = this.metadata;
     this.insertion ??= `INSERT INTO ${tableName} (${columns.map(({ databaseName }) => databaseName).join(', ')})`;
     return this.insertion;
   }
 
-  /** @returns where it is in the order of the columns */
+  /** @returns the index of the property in the order of the columns */
   positionOf(name: keyof Entity & string): number {
     return this.metadata.columns.findIndex(({ propertyName }) => propertyName === name);
   }
 
-  /** @param row whole @returns its values in the order of the columns */
+  /** @param row with all columns @returns its values in the order of the columns */
   valuesOf(row: Entity): unknown[] {
     return this.metadata.columns.map((column) => this.valueOf(column, column.getEntityValue(row)));
   }
 
   /**
-   * @param row whole: the database's own defaults are not asked for
-   * @param where an SQL condition
-   * @returns whether it holds; if not, nothing is inserted. @throws what the driver throws
+   * Inserts a row if a condition holds.
+   *
+   * @param row with all columns: the database's own defaults are not applied
+   * @param where builds the SQL condition
+   * @returns false if the condition does not hold and nothing was inserted
+   * @throws the driver's error
    */
   async insert(row: Entity, where: (parameter: Parameter) => string = () => '1 = 1'): Promise<boolean> {
     const values = this.valuesOf(row);
@@ -50,8 +53,10 @@ export class RowWriter<Entity extends ObjectLiteral> {
   }
 
   /**
-   * @param set what is undefined is left as it is
-   * @param where an SQL condition @returns how many rows were changed. @throws what the driver throws
+   * @param set properties that are undefined stay as they are
+   * @param where builds the SQL condition
+   * @returns the number of changed rows
+   * @throws the driver's error
    */
   async update(set: Partial<Entity>, where: (parameter: Parameter) => string): Promise<number> {
     const names = Object.keys(set).filter((name) => set[name] !== undefined);
@@ -61,7 +66,7 @@ export class RowWriter<Entity extends ObjectLiteral> {
     return this.changed(`${this.updateOf(names, columns)} WHERE ${condition}`, values);
   }
 
-  /** @param where an SQL condition @returns how many rows were deleted. @throws what the driver throws */
+  /** @param where builds the SQL condition @returns the number of deleted rows @throws the driver's error */
   async delete(where: (parameter: Parameter) => string): Promise<number> {
     const values: unknown[] = [];
     const condition = where((value) => this.place(values.push(value) - 1));
@@ -70,7 +75,7 @@ export class RowWriter<Entity extends ObjectLiteral> {
 
   private async changed(sql: string, values: unknown[]): Promise<number> {
     const changed = await this.database.manager.query<unknown[]>(`${sql} RETURNING 1`, values);
-    // PostgreSQL's driver answers the rows and their number.
+    // TypeORM's PostgreSQL driver returns the rows and their count.
     return this.database.isSqlite ? changed.length : Number(changed[1]);
   }
 

@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 
-/** What a database knows of itself, such as the instance id that labels its Docker objects. */
+/** A fact that a database stores about itself, such as the instance id that labels its Docker objects. */
 @Entity('settings')
 export class SettingEntity {
   @PrimaryColumn({ type: 'varchar', length: 64 })

@@ -4,14 +4,14 @@ import { DataSource } from 'typeorm';
 import { ConfigError } from '../config';
 
 /**
- * Keeps a second server process away from an SQLite database: with one process alone, every operation found at start
- * was cut off by that process's death and can be taken over at once. The lock is the operating system's, so SIGKILL
- * frees it.
+ * Keeps a second server process away from an SQLite database. With a single process, every operation found at start
+ * was interrupted by the death of the previous process and can be taken over at once. The lock is the operating
+ * system's, so SIGKILL frees it.
  */
 export class SqliteLock implements OnApplicationShutdown {
   private constructor(private readonly connection: BetterSqlite3.Database | null) {}
 
-  /** @throws ConfigError with what to do, when another process holds the lock */
+  /** @throws ConfigError, with advice, if another process holds the lock */
   static acquire(dataSource: DataSource): SqliteLock {
     const { options } = dataSource;
     if (options.type !== 'better-sqlite3' || options.database === ':memory:') return new SqliteLock(null);

@@ -38,13 +38,13 @@ export class ImageView {
   readonly available: boolean | null;
 }
 
-/** What `GET /api/images` answers. */
+/** The response of `GET /api/images`. */
 export class ImageListView {
   @ApiProperty({ type: [ImageView] })
   readonly images: ImageView[];
 }
 
-/** What `POST /api/admin/images/:name/pull` answers. */
+/** The response of `POST /api/admin/images/:name/pull`. */
 export class ImagePullView {
   @ApiProperty({ enum: ['image pulled', 'image is up to date', 'image is being pulled'] })
   readonly message: string;
@@ -73,7 +73,7 @@ export class ImagePullView {
 /** Injection token of the catalogue's images. */
 export const CATALOG_IMAGES = Symbol('CATALOG_IMAGES');
 
-/** The images that containers can be made of. */
+/** The images that containers can be created from. */
 @Injectable()
 export class ImageCatalog {
   constructor(
@@ -83,7 +83,7 @@ export class ImageCatalog {
   ) {}
 
   /**
-   * Turns what a user asked for into the reference that Docker is given.
+   * Resolves what a user asked for to the reference for Docker.
    *
    * @param request.image a name or a reference of the catalogue, or `custom`
    * @param request.customImage with `custom` only: any reference by the OCI grammar
@@ -101,7 +101,7 @@ export class ImageCatalog {
     return chosen.reference;
   }
 
-  /** The catalogue, and which of it is here already; not knowing that (as Docker does not answer) is no error. */
+  /** The catalogue. Images whose presence is unknown, because Docker does not answer, have `available` null. */
   async list(): Promise<ImageView[]> {
     const present = await this.present();
     return this.images.map(({ name, reference, description, default: isDefault, pull }) => ({
@@ -121,12 +121,15 @@ export class ImageCatalog {
     return image;
   }
 
-  /** Whether a reference is one of the catalogue's: the operator's, not a user's own. */
+  /** Whether the operator's catalogue has this reference; it is a user's own image if not. */
   has(reference: string): boolean {
     return this.images.some((image) => image.reference === reference);
   }
 
-  /** Of an image that is not in the catalogue: `missing`, or `never` where it is built here. */
+  /**
+   * An image's pull policy. Outside the catalogue it is `missing`; for images that are built here it is always
+   * `never`.
+   */
   pullPolicyOf(reference: string): PullPolicy {
     if (isBuiltHere(reference)) return 'never';
     return this.images.find((image) => image.reference === reference)?.pull ?? 'missing';
@@ -168,19 +171,19 @@ function fault(field: string, message: string): Error {
 }
 
 /**
- * Whether users' own images may come from a registry. Docker asks it from the machine itself, with that one's way into
- * private networks, and what the answer was can be seen in the container's `status_reason`.
+ * Whether users' own images may come from a registry. Docker contacts the registry from the machine itself, which may
+ * reach private networks, and the user sees the answer in the container's `status_reason`.
  *
  * @param registry the host, with its port if one is written, in lower case
- * @param allowed what the operator lists. Empty: every registry with a public-looking name. A name may still lead to a
- *   private address, or the registry there lead Docker on to one; only a list is sure.
+ * @param allowed the operator's list. Empty: every registry with a public-looking name. Such a name may still resolve
+ *   to a private address, or its registry may redirect Docker to one; only a list is safe.
  */
 export function isAllowedRegistry(registry: string, allowed: readonly string[]): boolean {
   const host = registry.replace(/:[0-9]+$/, '');
   if (allowed.length > 0) return allowed.includes(registry) || allowed.includes(`${host}:*`);
   const labels = host.split('.');
   const last = labels.at(-1) ?? '';
-  // Names of one label are of the machine's own domain; what ends in a number is an address, however it is written.
+  // A name of one label is in the machine's own domain. A name that ends in a number is an address in some notation.
   const isAddress = isIP(host) !== 0 || host.startsWith('[') || /^(?:[0-9]+|0x[0-9a-f]*)$/.test(last);
   return labels.length > 1 && !isAddress && last !== 'localhost';
 }

@@ -5,27 +5,33 @@ import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
 
 /**
- * A version of an image in Docker, under the reference that Berth pulled it by. Images carry no labels of ours, so this
- * table alone knows which of them Berth brought and may remove.
+ * A version of an image in Docker, under the reference that Berth pulled it by. Images carry no labels of Berth, so
+ * only this table tells which images Berth pulled and may remove.
  */
 @Entity('images')
 export class ImageEntity {
-  /** The Docker that it is in, by its own id; empty if that has none. In another one it is not ours. */
+  /**
+   * The id of the Docker daemon that has the image; empty if the daemon has none. The row says nothing about other
+   * daemons.
+   */
   @PrimaryColumn({ name: 'docker_id', type: 'varchar', length: 64 })
   dockerId: string;
 
   @PrimaryColumn({ type: 'varchar', length: 350 })
   reference: string;
 
-  /** Docker's own id; empty: a pull that has begun. Written first, so that the death of a process loses no image. */
+  /**
+   * Docker's image id; empty for a pull in progress. That row is written before the pull, so that Berth still knows
+   * the image if the process dies.
+   */
   @PrimaryColumn({ name: 'image_id', type: 'varchar', length: 80 })
   imageId: string;
 
-  /** Whether it was not in Docker before. What a pull only confirmed is somebody else's. */
+  /** Whether the pull added the image to Docker. An image that the pull only confirmed does not belong to Berth. */
   @Column({ type: 'boolean' })
   brought: boolean;
 
-  /** Of a pull that has begun: the version before; null: none. */
+  /** For a pull in progress: the version before it; null if there was none. */
   @Column({ name: 'previous_id', type: 'varchar', length: 80, nullable: true })
   previousId: string | null;
 
@@ -33,7 +39,7 @@ export class ImageEntity {
   @Column({ name: 'checked_at', type: TIMESTAMP })
   checkedAt: Date;
 
-  /** When a container last needed it, to the interval of the removals. */
+  /** When a container last needed the image, to the precision of the interval of removals. */
   @Index('images_used_at')
   @Column({ name: 'used_at', type: TIMESTAMP })
   usedAt: Date;
@@ -43,10 +49,10 @@ export type ImageRecord = Readonly<ImageEntity>;
 
 const PULLING = '';
 
-/** Far below the parameter limits of SQLite and PostgreSQL. */
+/** Maximum rows per statement: far below the parameter limits of SQLite and PostgreSQL. */
 const BATCH = 100;
 
-/** What this Berth knows of the images in Docker; the sole writer of their rows. */
+/** The records of the images that Berth pulled; the sole writer of their rows. */
 @Injectable()
 export class ImageRecords {
   constructor(
@@ -54,14 +60,17 @@ export class ImageRecords {
     private readonly clock: Clock,
   ) {}
 
-  /** To be awaited before a pull. Of several pulls of one image at once, the first one's version before stands. */
+  /**
+   * Records the start of a pull; await it before the pull. Of concurrent pulls of an image, the first one's
+   * `previousId` stays.
+   */
   async begin({ dockerId, reference, previousId }: Pick<ImageRecord, 'dockerId' | 'reference' | 'previousId'>) {
     const now = this.clock.now();
     const record = { dockerId, reference, imageId: PULLING, brought: false, previousId, checkedAt: now, usedAt: now };
     await this.insertIfAbsent(record);
   }
 
-  /** After a pull, or after a look at what an interrupted one has done. */
+  /** Records the end of a pull, or what an interrupted pull turned out to have done. */
   async finish({ dockerId, reference, imageId, brought }: Omit<ImageRecord, 'previousId' | 'checkedAt' | 'usedAt'>) {
     const now = this.clock.now();
     await this.database.runInTx(async () => {
@@ -75,14 +84,14 @@ export class ImageRecords {
         checkedAt: now,
         usedAt: now,
       });
-      // A pull that began after another had brought it only confirms it, and takes nothing back.
+      // A pull that began after another one had added the image only confirms it, and must not reset `brought`.
       const known = { checkedAt: now, usedAt: now, ...(brought && { brought }) };
       await manager.update(ImageEntity, { dockerId, reference, imageId }, known);
       await manager.delete(ImageEntity, { dockerId, reference, imageId: PULLING });
     });
   }
 
-  /** When the registry was last asked for this image, with success; null: never. */
+  /** When the registry was last asked successfully for this image; null: never. */
   async checkedAt(reference: string): Promise<Date | null> {
     const newest = await this.database.manager
       .createQueryBuilder(ImageEntity, 'i')
@@ -93,12 +102,12 @@ export class ImageRecords {
     return newest?.checkedAt ?? null;
   }
 
-  /** The pulls that have not been finished; of other processes, too, and running ones. */
+  /** The pulls that have no end, running ones and those of other processes included. */
   async unfinished(dockerId: string): Promise<ImageRecord[]> {
     return this.database.manager.findBy(ImageEntity, { dockerId, imageId: PULLING });
   }
 
-  /** Those that Berth brought, the ones that were not needed for the longest time first. */
+  /** The images that Berth added to Docker, least recently used first. */
   async brought(dockerId: string): Promise<ImageRecord[]> {
     return this.database.manager.find(ImageEntity, {
       where: { dockerId, brought: true },

@@ -18,14 +18,14 @@ import { ImageRecords } from './image-records';
 
 /** The image that a container is to be created from. */
 export interface UsableImage {
-  /** What Docker is given. */
+  /** The image's id, for Docker. */
   readonly name: string;
   readonly version: EngineImage;
-  /** Whether it is another version than the container had, because that one is nowhere to be had any more. */
+  /** Whether this is another version than the container had, because that one is no longer available anywhere. */
   readonly isChanged: boolean;
 }
 
-/** The image of a container, and the version that it was created from; null where that is not known. */
+/** The image of a container, and the version that it was created from; null if that is unknown. */
 export interface PinnedImage {
   readonly image: string;
   readonly imageId: string | null;
@@ -36,7 +36,7 @@ type PullOptions = Pick<EnsureImageOptions, 'onProgress' | 'signal' | 'node'>;
 
 const DAY_MS = 24 * 3_600_000;
 
-/** After a failed daily look at a registry, for how long the present version is used without another. */
+/** How long the present version is used after a failed daily check, before the registry is asked again. */
 const RETRY_DAILY_AFTER_MS = 10 * 60_000;
 
 /** A pull that an administrator asked for. */
@@ -45,14 +45,14 @@ interface RequestedPull {
   readonly done: Promise<{ readonly image: EngineImage; readonly previous: EngineImage | null }>;
 }
 
-/** Makes images present, and notes which of them Berth pulled. */
+/** Makes images present, and records which of them Berth pulled. */
 @Injectable()
 export class ImageStore implements OnModuleDestroy {
-  /** How long a request for a pull waits for its end, in milliseconds; the pull goes on. */
+  /** How long a request waits for its pull, in milliseconds; the pull itself continues. */
   readonly patienceMs: number = 20_000;
   private readonly stopped = new AbortController();
   private readonly requested = new Map<string, RequestedPull>();
-  /** When a daily look failed, by reference; `performance.now()`. */
+  /** When a daily check failed, by reference; `performance.now()`. */
   private readonly failedLooks = new Map<string, number>();
 
   constructor(
@@ -68,22 +68,23 @@ export class ImageStore implements OnModuleDestroy {
   }
 
   /**
-   * The image of a container that has no version yet: pulled if it is missing, or if its pull policy says so.
+   * The image for a new container: pulled if it is missing, or if its pull policy says so.
    *
    * @throws EngineError `image_not_found`, `image_not_built`, `image_access_denied`, `image_unavailable`, `aborted`
    */
   async forCreation(reference: string, options: PullOptions = {}): Promise<UsableImage> {
     const version = await this.newest(reference, options);
-    // Not by its reference, which may name another one by now.
+    // By id, as the reference may name another version by now.
     return { name: version.id, version, isChanged: false };
   }
 
   /**
-   * The image of a container that is recreated: the very version that it was created from, whatever its reference names
-   * by now. Where Docker no longer has it, it is pulled again by its digest; where the registry does not have it
-   * either, what the reference names takes its place.
+   * The image for a container that is recreated: the exact version that it was created from, even if its reference
+   * names another by now. If Docker no longer has it, it is pulled again by its digest. If the registry does not have
+   * it either, the version that the reference names takes its place.
    *
-   * @throws EngineError as {@link forCreation}; `image_unavailable` also if it cannot be known what the registry has
+   * @throws EngineError as {@link forCreation}; `image_unavailable` also if the registry does not tell whether it has
+   *   the image
    */
   async forRecreation({ image, imageId, imageDigest }: PinnedImage, options: PullOptions = {}): Promise<UsableImage> {
     if (imageId === null) {
@@ -91,7 +92,7 @@ export class ImageStore implements OnModuleDestroy {
       return { name: version.id, version, isChanged: false };
     }
     const present = await this.engine.findImage(imageId, options.node);
-    // Its digest is that of the container's row: an id alone does not name a repository.
+    // The digest is that of the container's row: an id alone does not name a repository.
     if (present) return { name: imageId, version: { id: imageId, digest: imageDigest }, isChanged: false };
     const isPulled = this.catalog.pullPolicyOf(image) !== 'never';
     const exact = imageDigest === null || !isPulled ? null : versionReference(image, imageDigest);
@@ -107,9 +108,13 @@ export class ImageStore implements OnModuleDestroy {
     return { name: version.id, version, isChanged };
   }
 
-  /** The image, pulled if it is missing, unless it never is. @throws EngineError as {@link forCreation} */
+  /**
+   * The image, pulled if it is missing and its pull policy is not `never`.
+   *
+   * @throws EngineError as {@link forCreation}
+   */
   async ensure(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
-    // The engine itself pulls none that is built here.
+    // The engine itself never pulls an image that is built here.
     if (this.catalog.pullPolicyOf(reference) === 'never' && !isBuiltHere(reference)) {
       const present = await this.engine.findImage(reference, options.node);
       if (!present) throw imageNotBuilt(reference);
@@ -119,8 +124,8 @@ export class ImageStore implements OnModuleDestroy {
   }
 
   /**
-   * Asks the registry for an image of the catalogue. Answers within 20 s: a pull that takes longer goes on in this
-   * process, and another request joins it.
+   * Asks the registry for an image of the catalogue. Answers within `patienceMs`: a longer pull continues in this
+   * process, and further requests join it.
    *
    * @throws DomainError `image_not_found`, `image_never_pulled`, `pull_failed`
    */

@@ -8,7 +8,7 @@ import { ImageStore } from './image-store';
 import { ImagesController } from './images.controller';
 import { loadImages } from './load-images';
 
-/** The catalogue of images as data, what of it a request may use, and which images Berth pulled. */
+/** The catalogue of images, which of them a request may use, and which images Berth pulled. */
 @Module({
   imports: [AuthModule, DockerModule],
   controllers: [ImagesController],

@@ -3,17 +3,18 @@ import { readJson, validate } from '../config';
 import { isBuiltHere, parseImageReference } from '../docker';
 
 /**
- * When a creation asks the registry for an image: if it is missing; also for a newer version, if the last look was a
- * day ago, or each time; or never, as of those that are built on the machine.
+ * When a creation asks the registry for an image. `missing`: if the image is missing. `daily`: also for a newer
+ * version, if the last check was a day ago. `always`: each time. `never`: not at all, as for images that are built on
+ * the machine.
  */
 export const PULL_POLICIES = ['missing', 'daily', 'always', 'never'] as const;
 export type PullPolicy = (typeof PULL_POLICIES)[number];
 
 /** An image that users can choose by name. */
 export interface CatalogImage {
-  /** What a user writes. */
+  /** The name that a user writes. */
   readonly name: string;
-  /** What Docker is given. */
+  /** The reference for Docker. */
   readonly reference: string;
   /** For people, in a sentence. */
   readonly description: string;
@@ -22,7 +23,7 @@ export interface CatalogImage {
   readonly pull: PullPolicy;
 }
 
-/** The `image` that means: the one that `custom_image` names. */
+/** The value of `image` that refers to the image in `custom_image`. */
 export const CUSTOM = 'custom';
 
 /** The catalogue, unless the operator's `IMAGES_FILE` replaces it. */
@@ -91,7 +92,7 @@ const image = z.strictObject({
   pull: z.enum(PULL_POLICIES).default('missing'),
 });
 
-/** Those that are built here are never pulled, whether or not the file says so. */
+/** Images that are built here are never pulled, even if the file does not say so. */
 const catalogImage = image.transform((entry, context) => {
   if (!isBuiltHere(entry.reference)) return entry;
   if (entry.pull === 'daily' || entry.pull === 'always') {

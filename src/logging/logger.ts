@@ -12,8 +12,8 @@ interface LoggedError {
 }
 
 /**
- * Picks what helps. Not every property of an error: a database error carries the parameters of its query, which hold
- * what users wrote, and a Docker error carries the whole answer.
+ * Picks the useful properties of an error. Not all of them: a database error carries the parameters of its query,
+ * which hold users' data, and a Docker error carries the whole response.
  */
 function errorForLog(error: unknown, depth = 0): LoggedError {
   if (!(error instanceof Error)) return { type: typeof error, message: String(error) };
@@ -26,27 +26,27 @@ function errorForLog(error: unknown, depth = 0): LoggedError {
   };
 }
 
-/** What is known of a request, most of it for its log lines. Written to as more becomes known. */
+/** Facts about a request, most of them for its log lines. Added to as more becomes known. */
 export interface RequestContext {
   readonly requestId: string;
   userId?: string;
   /** The database id of the container that the request is about. */
   containerId?: string;
-  /** Whose thing the request is about, where that need not be the caller; not for the log. */
+  /** The owner of what the request is about, who need not be the caller; not for the log. */
   subjectUserId?: string;
-  /** What is done inside a container; for the audit alone. */
+  /** The work done inside a container; only for the audit. */
   done?: WorkInside;
 }
 
-/** What the audit has of what was done inside a container: never an argument, a path or a content. */
+/** The audit's record of work inside a container: never an argument, a path or contents. */
 export interface WorkInside {
   /** The name of the program that was started. */
   program?: string;
-  /** Of a file or an archive, sent or taken so far. */
+  /** Bytes of a file or an archive, sent or received so far. */
   bytes?: number;
 }
 
-/** The request that the running code works for; empty in work that no request waits for. */
+/** The request that the running code works for; empty in background work. */
 export const requestContext = new AsyncLocalStorage<RequestContext>();
 
 /** Injection token of the {@link Logger}. */
@@ -58,12 +58,12 @@ export type Logger = PinoLogger;
 const SECRET_FIELDS = ['authorization', 'token', 'access_token', 'password', 'secret', 'env', 'environment'];
 const TOKEN = /berth_[0-9a-f]{60,64}/g;
 /**
- * What JSON leaves as it is and a terminal or an editor obeys: the control characters behind ASCII (U+009B begins an
- * escape sequence), other ends of lines, and the turning of a line's direction.
+ * Characters that JSON does not escape but a terminal or an editor obeys: the control characters from DEL on (U+009B
+ * begins an escape sequence), Unicode line separators, and marks that change the direction of text.
  */
 const STEERING = /[\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** Lines of JSON, by default on stdout. */
+/** Creates a logger that writes lines of JSON, by default to stdout. */
 export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: DestinationStream): Logger {
   const options = {
     level: config.LOG_LEVEL,
@@ -73,15 +73,15 @@ export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: De
     serializers: { err: errorForLog },
     mixin: contextFields,
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[redacted]' },
-    // A token inside a sentence, a URL or a foreign error has no field of its own to be redacted by.
+    // A token inside a sentence, a URL or a library's error has no field of its own that could be redacted.
     hooks: { streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]').replace(STEERING, asEscape) },
   };
   return pino(options, destination ?? standardOutput());
 }
 
 /**
- * Written at once: what waits to be written when the process ends is tried for ever where nobody reads it any more
- * (sonic-boom 4.2.1, `flushSync`), and the process, which holds its port, would never end.
+ * Writes synchronously. When the process ends and nothing reads stdout any more, sonic-boom (4.2.1, `flushSync`)
+ * retries buffered lines for ever, so the process would never end and would keep its port.
  */
 function standardOutput(): DestinationStream {
   return pino.destination({ dest: 1, sync: true });

@@ -2,7 +2,7 @@ import { Global, Module } from '@nestjs/common';
 import { type Config, CONFIG } from '../config';
 import { createLogger, LOGGER } from './logger';
 
-/** The one logger, by its token {@link LOGGER}. */
+/** Provides the logger, by its token {@link LOGGER}. */
 @Global()
 @Module({
   providers: [{ provide: LOGGER, inject: [CONFIG], useFactory: (config: Config) => createLogger(config) }],

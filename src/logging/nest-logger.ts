@@ -1,11 +1,11 @@
 import { LoggerService } from '@nestjs/common';
 import { Logger } from './logger';
 
-/** Nest's own log lines, and those of its `Logger` class, written as all others are. */
+/** Writes Nest's own log lines, and those of its `Logger` class, to the application's logger. */
 export class NestLogger implements LoggerService {
   constructor(private readonly logger: Logger) {}
 
-  // What Nest logs at start (each module, each route) is for its debugging, not for operation.
+  // What Nest logs at start (each module, each route) helps to debug it, not to operate it.
   log(message: unknown, ...rest: unknown[]): void {
     const { context } = describe(rest);
     this.write(context !== undefined && NEST_CONTEXTS.has(context) ? 'debug' : 'info', message, rest);
@@ -53,7 +53,7 @@ const NEST_CONTEXTS: ReadonlySet<string> = new Set([
   'WebSocketsController',
 ]);
 
-/** Report what made the start fail, which reaches whoever started the application as an exception, too. */
+/** These contexts report why the start failed; the caller also gets that error as an exception. */
 const START_CONTEXTS: ReadonlySet<string> = new Set(['ExceptionHandler', 'TypeOrmModule', 'NestApplication']);
 
 /** Nest passes a stack or an error first where there is one, and the context last. */

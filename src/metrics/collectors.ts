@@ -7,10 +7,12 @@ import { EngineCalls, EngineIdentity, PROOF_CHECKS } from '../docker';
 import { EventLog, EventsGateway } from '../events';
 import { Metrics } from './metrics';
 
-/** From a ping to a stop that takes its time, in seconds. */
+/** In seconds, from a ping to a slow stop. */
 const CALL_BUCKETS = [0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-/** Times the calls to Docker, and reports whether it is still the known Docker. */
+/**
+ * Times the calls to Docker, and reports whether it is still the known Docker and the results of the sandbox proof.
+ */
 @Injectable()
 export class DockerMetrics {
   constructor(
@@ -52,7 +54,7 @@ export class DockerMetrics {
     });
   }
 
-  /** By node, but not by call as well: a hundred nodes would have tens of thousands of series. */
+  /** By node, but not also by call: a hundred nodes would have tens of thousands of series. */
   private timeByNode(registry: Registry, calls: EngineCalls): void {
     const duration = new Histogram({
       name: 'berth_node_docker_call_duration_seconds',
@@ -91,12 +93,12 @@ export class EventMetrics {
   }
 }
 
-/** A client can make up methods and paths; each label is memory for good. */
+/** Clients can invent methods and paths, and every label value takes memory until the process ends. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
 const OTHER_METHOD = 'OTHER';
 const UNMATCHED = 'unmatched';
 
-/** Counts and times what is answered over HTTP, by the route's pattern. */
+/** Counts and times HTTP responses, by the route's pattern. */
 @Injectable()
 export class HttpMetrics {
   private readonly requests: Counter<'method' | 'route' | 'status'>;

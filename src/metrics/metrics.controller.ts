@@ -5,7 +5,7 @@ import { Public } from '../auth';
 import { ApiFaults } from '../errors';
 import { Metrics } from './metrics';
 
-/** For a Prometheus that collects. */
+/** The route that Prometheus scrapes. */
 @Public()
 @ApiTags('health')
 @Controller('metrics')

@@ -5,7 +5,7 @@ import { DockerMetrics, EventMetrics, HttpMetrics } from './collectors';
 import { Metrics } from './metrics';
 import { MetricsController } from './metrics.controller';
 
-/** What is measured. Modules that know things of their own to measure inject {@link Metrics}. */
+/** Metrics in Prometheus' format. Other modules inject {@link Metrics} to add their own. */
 @Global()
 @Module({
   imports: [DockerModule, EventsModule],

@@ -1,7 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 
-/** Of the process itself, however many applications run in it: their collectors cannot be taken back. */
+/**
+ * The metrics of the process itself, registered once for all applications in it: prom-client cannot remove their
+ * collectors.
+ */
 let ofProcess: Registry | undefined;
 
 function processRegistry(): Registry {
@@ -12,7 +15,7 @@ function processRegistry(): Registry {
   return ofProcess;
 }
 
-/** What this application measures. Whoever measures something makes its instrument in {@link registry}. */
+/** The metrics of this application. Other modules register their instruments in {@link registry}. */
 @Injectable()
 export class Metrics {
   readonly registry = new Registry();
@@ -22,7 +25,7 @@ export class Metrics {
     return this.registry.contentType;
   }
 
-  /** Everything in the text format of Prometheus, the process's own metrics with it. */
+  /** All metrics in Prometheus' text format, including those of the process itself. */
   async text(): Promise<string> {
     return (await Promise.all([this.process.metrics(), this.registry.metrics()])).join('');
   }

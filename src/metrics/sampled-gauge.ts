@@ -13,20 +13,20 @@ interface SampledGaugeOptions {
   readonly name: string;
   readonly help: string;
   readonly labelNames?: readonly string[];
-  /** Asks for all of the values. */
+  /** Reads all values. */
   readonly sample: () => Promise<readonly Sample[]>;
   readonly logger: Logger;
 }
 
-/** However many collectors there are and however often they come, the database is asked no oftener. */
+/** How long values are kept, in milliseconds: the database is not queried more often, however often scrapes come. */
 const KEPT_MS = 5_000;
 
-/** A scrape must not wait for a database that does not answer. */
+/** Maximum wait for the values, in milliseconds: a scrape must not hang if the database does not answer. */
 const PATIENCE_MS = 2_000;
 
 /**
- * A gauge whose values are asked for when they are scraped. If they cannot be had they are left out, as an old value
- * would pass for the present one, and everything else is answered.
+ * A gauge whose values are read when they are scraped. Values that cannot be read are left out, as old ones would
+ * pass for present ones, and all other metrics are still answered.
  */
 export class SampledGauge {
   private readonly gauge: Gauge;
@@ -53,7 +53,7 @@ export class SampledGauge {
 
   private async sampleAgain(): Promise<void> {
     try {
-      // One that has not answered yet is not asked a second time.
+      // A read that has not answered yet is not started a second time.
       this.asking ??= this.options.sample().finally(() => (this.asking = null));
       const samples = await within(this.asking, { ms: PATIENCE_MS });
       this.clear();
@@ -66,7 +66,7 @@ export class SampledGauge {
 
   private clear(): void {
     this.gauge.reset();
-    // A gauge without labels is set to 0 by that, which is a value too.
+    // `reset()` sets a gauge without labels to 0, which is a value too.
     if (!this.options.labelNames?.length) this.gauge.remove();
   }
 }

@@ -1,20 +1,20 @@
-/** How packages are named where: by the package manager of Debian and Ubuntu, of Alpine, and of Fedora. */
+/** The supported package managers: of Debian and Ubuntu, of Alpine, and of Fedora. */
 export const PACKAGE_MANAGERS = ['apt', 'apk', 'dnf'] as const;
 type PackageManager = (typeof PACKAGE_MANAGERS)[number];
 
-/** What a container is for: the programs that are installed in it beside what its image has. */
+/** A container's purpose: programs that are installed in addition to those of its image. */
 export interface CatalogRole {
-  /** What clients write. */
+  /** The name that clients write. */
   readonly name: string;
   /** For people, in a sentence. */
   readonly description: string;
-  /** All empty: there is nothing to install. */
+  /** Package names for each package manager. All empty if there is nothing to install. */
   readonly packages: Readonly<Record<PackageManager, readonly string[]>>;
-  /** Programs by which it is known that the role is there. */
+  /** Programs whose presence shows that the role is installed. */
   readonly probe: readonly string[];
 }
 
-/** The role of a container that is as its image made it: always offered, and what no role means. */
+/** The role that adds nothing to the image: always offered, and the same as no role. */
 export const BAREBONE: CatalogRole = {
   name: 'barebone',
   description: 'Nothing beside what the image has',
@@ -24,13 +24,16 @@ export const BAREBONE: CatalogRole = {
 
 const STANDARD = 'standard';
 
-/** Other names of roles: of the first of these that a catalogue has. A role of that very name comes before. */
+/**
+ * Other names of roles: each stands for the first of its roles that the catalogue has. A role with exactly this name
+ * takes precedence.
+ */
 export const ROLE_ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
-  // What Rexec's command line sends where its user names none. It must work with an operator's catalogue, too.
+  // Rexec's command line sends this if its user names no role. It must work with an operator's catalogue, too.
   ['default', [STANDARD, BAREBONE.name]],
 ]);
 
-/** The catalogue beside `barebone`, unless the operator's `ROLES_FILE` replaces it. */
+/** The catalogue in addition to `barebone`, unless the operator's `ROLES_FILE` replaces it. */
 export const DEFAULT_ROLES: readonly CatalogRole[] = [
   {
     name: STANDARD,

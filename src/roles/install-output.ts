@@ -1,8 +1,8 @@
 import { StringDecoder } from 'node:string_decoder';
 
-/** How far an installation is. */
+/** The progress of an installation. */
 export interface InstallProgress {
-  /** 0 to 99, never falling; that it is done is not for the package manager to say. */
+  /** 0 to 99, never falling. The package manager does not decide that the installation is complete. */
   readonly percent: number;
   /** A sentence for people, without the package manager's own wording. */
   readonly message: string;
@@ -17,14 +17,14 @@ const INSTALL: Band = [45, 99, 'installing packages'];
 /** apk downloads and installs at once. */
 const BOTH: Band = [1, 99, 'installing packages'];
 
-/** Reads what the installation's script, and the package manager that it runs, say of their progress. */
+/** Reads the progress reports of the installation script and of the package manager that it runs. */
 export class InstallProgressReader {
   private family = '';
   private step = '';
   private inTransaction = false;
   private percent = 0;
 
-  /** @returns null for a line that is no word of progress, but output */
+  /** @returns null if the line is output, not progress */
   take(line: string): InstallProgress | null {
     const own = /^berth:(family|step):([a-z]+)$/.exec(line);
     if (own) {
@@ -44,7 +44,7 @@ export class InstallProgressReader {
     }
   }
 
-  /** `APT::Status-Fd`: `dlstatus` counts a download, `pmstatus` what dpkg does; each from 0 to 100. */
+  /** `APT::Status-Fd`: `dlstatus` has the progress of downloads, `pmstatus` that of dpkg; each from 0 to 100. */
   private takeApt(line: string): InstallProgress | null {
     const [, kind, percent] = /^(dlstatus|pmstatus):[^:]*(?::[a-z0-9-]+)?:([0-9.]+):/.exec(line) ?? [];
     if (kind === undefined) return null;
@@ -52,7 +52,7 @@ export class InstallProgressReader {
     return this.at(band, Number(percent) / 100);
   }
 
-  /** `--progress-fd` of apk-tools 2 and 3: what is done, and all there is to do. */
+  /** `--progress-fd` of apk-tools 2 and 3: the amount done, and the total. */
   private takeApk(line: string): InstallProgress | null {
     const [, done, total] = /^(\d+)\/(\d+)$/.exec(line) ?? [];
     return done === undefined ? null : this.at(BOTH, ratio(done, total));
@@ -83,18 +83,18 @@ function ratio(done: string | undefined, total: string | undefined): number {
   return Number(total) > 0 ? Number(done) / Number(total) : 0;
 }
 
-/** How much of the end is kept, in characters. */
+/** Maximum characters of the end of the output that are shown. */
 const KEPT = 2_048;
 
-/** What is hidden in the output must be found whole; this is as long as a variable of a container may be. */
+/** Maximum length of a secret: that of a container's variable. A secret must be kept whole to be found and hidden. */
 const LONGEST_SECRET = 4_096;
 
-/** So short a value is no secret, and would be found in every other word. */
+/** Minimum length of a secret: a shorter value is none, and would be found in every other word. */
 const SHORTEST_SECRET = 4;
 
 const HIDDEN = '***';
 
-/** Keeps the end of what a program says, to be shown to its user: as plain text, and without the values of secrets. */
+/** Keeps the end of a program's output to show it to the user: as plain text, and without the values of secrets. */
 export class OutputTail {
   private readonly secrets: readonly string[];
   private readonly decoder = new StringDecoder('utf8');
@@ -128,13 +128,16 @@ export class OutputTail {
     let text = plain(this.kept);
     for (const secret of this.secrets) text = text.replaceAll(secret, HIDDEN);
     text = text.replace(/(:\/\/)[^/\s@]+@/g, `$1${HIDDEN}@`);
-    // What was cut at its beginning may begin with the rest of a secret.
+    // Text that was cut at its beginning may begin with the rest of a secret.
     if (this.isCut) text = text.slice(LONGEST_SECRET);
     return text.slice(-KEPT).trim();
   }
 }
 
-/** Without what a terminal would obey, or what would show as something else than it is. */
+/**
+ * Removes escape sequences, control characters and invisible characters that would make text look like something
+ * else.
+ */
 function plain(text: string): string {
   return (
     text
@@ -146,10 +149,10 @@ function plain(text: string): string {
   );
 }
 
-/** A longer line is no word of progress; it goes to the output as it comes. */
+/** Maximum length of a progress line; a longer one is output, and goes there in pieces. */
 const LONGEST_LINE = 4_096;
 
-/** Takes in what an installation says: its progress, and the end of everything else for the case that it fails. */
+/** Reads the output of an installation: its progress, and the end of everything else in case it fails. */
 export class InstallOutput {
   private readonly reader = new InstallProgressReader();
   private readonly tail: OutputTail;
@@ -176,7 +179,7 @@ export class InstallOutput {
     this.line = '';
   }
 
-  /** The end of what people would read. */
+  /** The end of the output that is not progress. */
   toString(): string {
     return this.tail.toString();
   }

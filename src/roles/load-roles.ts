@@ -3,8 +3,8 @@ import { readJson, validate } from '../config';
 import { BAREBONE, type CatalogRole, DEFAULT_ROLES } from './catalog-role';
 
 /**
- * No option, since it begins with a letter or digit; nothing that a shell or a package manager reads as more than a
- * name: apt takes `name-` for a removal.
+ * A package name that no shell or package manager reads as more: it is no option, since it begins with a letter or
+ * digit, and does not end in `-`, as apt takes `name-` for a removal.
  */
 const PACKAGE = z
   .string()

@@ -3,7 +3,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { invalidParameters } from '../errors';
 import { BAREBONE, type CatalogRole, PACKAGE_MANAGERS, ROLE_ALIASES } from './catalog-role';
 
-/** What is installed for a role, by the package manager that the image has. */
+/** The packages of a role, by the image's package manager. */
 export class RolePackagesView {
   @ApiProperty({ type: [String], example: ['nodejs', 'npm'], description: 'On Debian and Ubuntu.' })
   readonly apt: readonly string[];
@@ -25,7 +25,7 @@ export class RoleView {
   readonly default: boolean;
 }
 
-/** What `GET /api/roles` answers. */
+/** The response of `GET /api/roles`. */
 export class RoleListView {
   @ApiProperty({ type: [RoleView] })
   readonly roles: readonly RoleView[];
@@ -40,7 +40,7 @@ export class RoleCatalog {
   constructor(@Inject(CATALOG_ROLES) private readonly roles: readonly CatalogRole[]) {}
 
   /**
-   * The role that a request names, by its own name or another; null where it names none.
+   * The role that a request names, by its own name or an alias; null if it names none.
    *
    * @throws DomainError `invalid_parameters` that names the field and the choices
    */
@@ -52,7 +52,7 @@ export class RoleCatalog {
     throw invalidParameters([{ field: 'role', message: `must be one of ${names.join(', ')}` }]);
   }
 
-  /** @returns undefined where the catalogue has none of this name (any more) */
+  /** @returns undefined if the catalogue has no role of this name (any more) */
   find(name: string): CatalogRole | undefined {
     return this.roles.find((role) => role.name === name);
   }

@@ -5,7 +5,7 @@ import { loadRoles } from './load-roles';
 import { CATALOG_ROLES, RoleCatalog } from './role-catalog';
 import { RolesController } from './roles.controller';
 
-/** The catalogue of roles as data, and how they are installed: what is run, and what it says. */
+/** The catalogue of roles, the scripts that install them, and the reading of their output. */
 @Module({
   imports: [AuthModule],
   controllers: [RolesController],

@@ -1,20 +1,20 @@
 import { type CatalogRole, PACKAGE_MANAGERS } from './catalog-role';
 
 /**
- * What runs in a container, under the `sh` of Debian (dash), Alpine (busybox) or Fedora (bash). Nothing is ever put
- * into the texts: packages and programs come as arguments, names as variables.
+ * Scripts that run in a container, under the `sh` of Debian (dash), Alpine (busybox) or Fedora (bash). No data is put
+ * into their texts: packages and programs are passed as arguments, the attempt's name as a variable.
  */
 
-/** The image's own programs come first: one that has another Node.js somewhere has the role already. */
+/** The image's own PATH comes first: an image that has Node.js in another place has the role already. */
 const COMMON = `
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 cd /
 `;
 
 /**
- * Finds an attempt's processes by the variable that they all inherit: unlike a number in a file it cannot belong to
- * another process by now, and unlike a process group it holds for what a package manager starts in a session of its
- * own.
+ * Finds the processes of other attempts by the environment variable that they all inherit. Unlike a pid in a file, it
+ * cannot belong to another process by now. Unlike a process group, it also covers processes that a package manager
+ * starts in a session of their own.
  */
 const END_OTHERS = `
 others() (
@@ -43,14 +43,14 @@ end_others() {
 `;
 
 /**
- * There while an installation is not finished, and so also after one that was cut off: then programs may be in their
- * place that do not work yet. It goes with the container's writable layer.
+ * A file that exists while an installation is unfinished, so also after an interrupted one: then programs may be
+ * present that do not work yet. It is removed with the container's writable layer.
  */
 const UNFINISHED = `
 unfinished=/var/lib/berth/unfinished-role
 `;
 
-/** Names the programs that are missing; succeeds where none is, and no installation was cut off. */
+/** Prints the missing programs. Succeeds if none is missing and no installation was interrupted. */
 const PROBE_SCRIPT = `${COMMON}${UNFINISHED}
 missing=0
 [ -e "$unfinished" ] && missing=1
@@ -62,17 +62,18 @@ done
 exit "$missing"
 `;
 
-/** Ends whatever attempts still run in the container. */
+/** Ends all attempts that still run in the container. */
 const END_SCRIPT = `${COMMON}${END_OTHERS}
 end_others
 `;
 
 /**
- * Installs. Its stdout is for machines: the family that was found, the step that begins, and the progress as the
- * package manager reports it; its stderr is for people. (dnf has no other channel, so all that it says is on stdout.)
+ * Installs packages. Its stdout is for machines: the package manager that was found, the step that begins, and the
+ * progress as the package manager reports it. Its stderr is for people. (dnf has no other channel, so all of its
+ * output is on stdout.)
  *
- * It can be run again at any time: after one that was killed at any point, and beside one whose Berth died and that
- * still runs, which it ends first.
+ * It can be run again at any time: after an attempt that was killed at any point, and beside one that still runs
+ * although its Berth died. The script ends such an attempt first.
  */
 const INSTALL_SCRIPT = `${COMMON}${END_OTHERS}${UNFINISHED}
 exec 3>&1 1>&2 </dev/null
@@ -151,10 +152,14 @@ export interface RoleCommand {
   readonly env: Readonly<Record<string, string>>;
 }
 
-/** Not the data volume, which is the container's own home; and words that the parsers know. */
+/** HOME is not the data volume, which is the container's own home. LC_ALL makes the output what the parsers know. */
 const ENVIRONMENT = { HOME: '/root', LC_ALL: 'C', TERM: 'dumb' };
 
-/** Succeeds where everything is there that the role is known by. @param attempt a name that no other attempt has */
+/**
+ * Succeeds if all programs of the role's `probe` are there and no installation was interrupted.
+ *
+ * @param attempt a name that no other attempt has
+ */
 export function probeCommand(role: CatalogRole, attempt: string): RoleCommand {
   return {
     command: ['sh', '-c', PROBE_SCRIPT, 'berth-role-probe', ...role.probe],

@@ -1,9 +1,9 @@
 import { setMaxListeners } from 'node:events';
 
 /**
- * Waits for `work`, but no longer than `ms`. What takes longer goes on unheard.
+ * Rejects if `work` takes longer than `ms`. `work` itself is not cancelled; its result is ignored.
  *
- * @param late makes the error that is thrown when the time is over
+ * @param late makes the error for that case
  */
 export async function within<T>(
   work: Promise<T>,
@@ -21,17 +21,17 @@ export async function within<T>(
 }
 
 /**
- * Waits for `work` until the signal is aborted, if there is one. What is not done by then goes on unheard. Any number
- * of calls may wait for one signal.
+ * Rejects if the signal is aborted before `work` is done. `work` itself is not cancelled; its result is ignored. Any
+ * number of calls may wait for one signal.
  *
- * @param aborted makes the error that is thrown at the abort
+ * @param aborted makes the error for that case
  */
 export async function untilAborted<T>(
   work: Promise<T>,
   { signal, aborted }: { signal: AbortSignal | undefined; aborted: () => Error },
 ): Promise<T> {
   if (!signal) return work;
-  // Node.js takes an eleventh listener for a leak. Each of these is removed below.
+  // Node.js warns of a leak at an eleventh listener. Each of these is removed below.
   setMaxListeners(0, signal);
   let onAbort: () => void = () => undefined;
   const abortion = new Promise<never>((_resolve, reject) => {

@@ -1,16 +1,16 @@
 /**
- * Runs so much work at once, and of each key so much. What is waiting is served by turns: one of each key, in the order
- * in which they came, so that a key with much work delays others by no more than its share.
+ * Limits concurrent work, in total and per key. Waiting work is served round-robin: one item per key, in the order in
+ * which the keys came. So a key with much work delays others by no more than its share.
  */
 export class FairLimiter {
   private readonly running = new Map<string, number>();
-  /** By key, the next key in turn first; no key without work. */
+  /** Waiting work by key, the next key in turn first. A key without waiting work has no entry. */
   private readonly waiting = new Map<string, (() => void)[]>();
   private total = 0;
 
   constructor(private readonly limits: { readonly atOnce: number; readonly perKey: number }) {}
 
-  /** Does the work once there is room for it. @throws what the work throws */
+  /** Runs the work once there is room for it. @throws what the work throws */
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
     await this.enter(key);
     try {
@@ -44,7 +44,7 @@ export class FairLimiter {
       const queue = key === null ? [] : (this.waiting.get(key) ?? []);
       const begin = queue.shift();
       if (key === null || !begin) return;
-      // Behind the others: their turn comes first.
+      // Moves the key behind the others, whose turn comes first.
       this.waiting.delete(key);
       if (queue.length > 0) this.waiting.set(key, queue);
       this.running.set(key, (this.running.get(key) ?? 0) + 1);
@@ -53,7 +53,7 @@ export class FairLimiter {
     }
   }
 
-  /** @returns null where each key that has work waiting has its share already */
+  /** @returns null if every key with waiting work is at its limit */
   private nextKey(perKey: number): string | null {
     for (const key of this.waiting.keys()) if ((this.running.get(key) ?? 0) < perKey) return key;
     return null;

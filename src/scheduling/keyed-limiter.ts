@@ -1,10 +1,10 @@
-/** Limits how many users of each key there may be at once. */
+/** Limits the concurrent users of each key. */
 export class KeyedLimiter {
   private readonly taken = new Map<string, number>();
 
   constructor(private readonly most: number) {}
 
-  /** @returns the way to give it back, to be called once; null if all are taken */
+  /** @returns a function that gives the place back, to be called once; null if all are taken */
   take(key: string): (() => void) | null {
     const taken = this.taken.get(key) ?? 0;
     if (taken >= this.most) return null;

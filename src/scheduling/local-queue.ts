@@ -2,14 +2,14 @@ import { E_TIMEOUT, Mutex, withTimeout } from 'async-mutex';
 
 /** A turn in the queue of one key. */
 export interface Turn {
-  /** Whether somebody was before us, so that what was read earlier may be old. */
+  /** Whether another caller was first, so that data read earlier may be stale. */
   readonly waited: boolean;
-  /** Lets the next one in; further calls do nothing. */
+  /** Ends the turn; further calls do nothing. */
   readonly leave: () => void;
 }
 
 /**
- * First come, first served, per key, within this process: so that ten requests do not poll the database for one row.
+ * A first-come, first-served queue per key, within this process: ten requests must not poll the database for one row.
  */
 export class LocalQueue {
   private readonly mutexes = new Map<string, { mutex: Mutex; users: number }>();

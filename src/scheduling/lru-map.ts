@@ -1,4 +1,4 @@
-/** A map that forgets: of more than `most` keys the least recently used one goes. */
+/** A map of at most `most` keys; evicts the least recently used one. */
 export class LruMap<T extends string | number | boolean | object> {
   private readonly values = new Map<string, T>();
 

@@ -1,4 +1,4 @@
-/** Repeats work with a pause between its end and its next start. Keeps no process alive. */
+/** Repeats work with a pause between its end and its next start. Does not keep the process alive. */
 export class Poll {
   private timer: NodeJS.Timeout | undefined;
   private stopped = false;

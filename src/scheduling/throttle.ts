@@ -11,7 +11,7 @@ export class Throttle {
     return true;
   }
 
-  /** Begins an interval, for a report that passes whatever the time. */
+  /** Begins an interval, for a report that passes regardless of the time. */
   restart(): void {
     this.passedAt = performance.now();
   }

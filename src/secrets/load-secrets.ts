@@ -7,10 +7,11 @@ import { KEY_BYTES, Secrets } from './secrets';
 type Settings = Pick<Config, 'DATABASE_URL' | 'SECRETS_KEY' | 'SECRETS_KEY_PREVIOUS'>;
 
 /**
- * The secrets of the settings. Without `SECRETS_KEY`, which production requires, the key is in a file that is made
- * once: beside an SQLite database, or in `.berth` where several processes of one folder share a PostgreSQL.
+ * Makes the {@link Secrets} from the settings. Without `SECRETS_KEY`, which production requires, the key is in a file
+ * that is created once: beside an SQLite database, or with PostgreSQL in `.berth`, for all processes of one working
+ * directory. An SQLite database in memory gets a random key.
  *
- * @throws ConfigError if the file cannot be made or read
+ * @throws ConfigError if the file cannot be created or read
  */
 export function loadSecrets({ DATABASE_URL, SECRETS_KEY, SECRETS_KEY_PREVIOUS }: Settings): Secrets {
   return new Secrets({ key: SECRETS_KEY ?? keyFor(DATABASE_URL), previous: SECRETS_KEY_PREVIOUS ?? null });
@@ -28,14 +29,14 @@ function keyFor(databaseUrl: string): Buffer {
   }
 }
 
-/** @returns null for a database that ends with its process */
+/** @returns the path of the key file; null for a database that ends with its process */
 export function keyFileOf(databaseUrl: string): string | null {
   if (!databaseUrl.startsWith('sqlite:')) return '.berth/secrets.key';
   const database = databaseUrl.slice('sqlite:'.length);
   return database === ':memory:' ? null : `${database}.key`;
 }
 
-/** Whole or not at all, and of several processes at once one's. */
+/** Creates the file atomically. If several processes do so at once, all use the key of the first. */
 function makeOnce(file: string): string {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   const draft = `${file}.${randomUUID()}`;

@@ -3,7 +3,7 @@ import { type Config, CONFIG } from '../config';
 import { loadSecrets } from './load-secrets';
 import { Secrets } from './secrets';
 
-/** Encryption of what the database must not hold in plain text. */
+/** Encryption of values that the database must not hold in plain text. */
 @Module({
   providers: [{ provide: Secrets, inject: [CONFIG], useFactory: (config: Config) => loadSecrets(config) }],
   exports: [Secrets],

@@ -1,22 +1,24 @@
 import { createCipheriv, createDecipheriv, createHmac, hkdfSync, randomBytes } from 'node:crypto';
 
-/** Bytes of a key, of AES-256. */
+/** Length of an AES-256 key, in bytes. */
 export const KEY_BYTES = 32;
 
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
-/** `v1:KEY_ID:` and base64url of IV, tag and ciphertext. Text of other forms was never sealed. */
+/**
+ * A sealed value: `v1:KEY_ID:`, then IV, tag and ciphertext in base64url. Text of any other form was never sealed.
+ */
 const SEALED = /^v1:([0-9a-f]{16}):([A-Za-z0-9_-]+)$/;
 
-/** Why a sealed value cannot be opened. `message` names no secret. */
+/** A sealed value cannot be opened. `message` contains no secret. */
 export class SecretsError extends Error {
   override readonly name = 'SecretsError';
 }
 
-/** What one key is used for, each with a key of its own derived from it. */
+/** The keys derived from one secret key, one for each purpose. */
 class KeyRing {
-  /** Tells keys apart, and nothing of the key. */
+  /** Identifies the key without revealing anything about it. */
   readonly id: string;
   readonly encryption: Buffer;
   readonly authentication: Buffer;
@@ -31,21 +33,21 @@ class KeyRing {
 }
 
 /**
- * Encrypts what the database must not hold in plain text: AES-256-GCM with a random IV each time. What a value is and
- * whose is authenticated with it, so that it cannot be moved to another row or column.
+ * Encrypts values that the database must not hold in plain text: AES-256-GCM with a random IV each time. The value's
+ * kind and owner are authenticated with it, so that it cannot be moved to another row or column.
  */
 export class Secrets {
   private readonly current: KeyRing;
   private readonly readable: ReadonlyMap<string, KeyRing>;
 
-  /** @param previous opens what is not yet sealed with `key`; null: there is none */
+  /** @param previous the former key, for values that are not yet sealed with `key`; null if there is none */
   constructor({ key, previous }: { key: Buffer; previous: Buffer | null }) {
     this.current = new KeyRing(key);
     const rings = previous === null ? [this.current] : [this.current, new KeyRing(previous)];
     this.readable = new Map(rings.map((ring) => [ring.id, ring]));
   }
 
-  /** What every value begins with that is sealed with the present key. */
+  /** The prefix of all values that are sealed with the current key. */
   get prefix(): string {
     return `v1:${this.current.id}:`;
   }
@@ -55,7 +57,7 @@ export class Secrets {
     return [...this.readable.keys()].map((id) => `v1:${id}:`);
   }
 
-  /** @param place what it is and whose, such as `containers.env:<id>` */
+  /** @param place the value's kind and owner, such as `containers.env:<id>` */
   seal(text: string, place: string): string {
     const iv = randomBytes(IV_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.current.encryption, iv);
@@ -64,7 +66,7 @@ export class Secrets {
     return this.prefix + Buffer.concat([iv, cipher.getAuthTag(), body]).toString('base64url');
   }
 
-  /** @throws SecretsError if it was sealed with an unknown key, for another place, or was changed since */
+  /** @throws SecretsError if the value was sealed with an unknown key or for another place, or was changed since */
   open(sealed: string, place: string): string {
     const [, id = '', encoded = ''] = SEALED.exec(sealed) ?? [];
     const ring = this.readable.get(id);
@@ -82,9 +84,9 @@ export class Secrets {
   }
 
   /**
-   * A digest of what may be guessed, such as a short password: useless without the key.
+   * Digests of a text that may be guessed, such as a short password: useless without the key.
    *
-   * @returns HMAC-SHA256 as 64 hex with the present key, then with the previous one
+   * @returns HMAC-SHA256 in 64 hexadecimal digits, with the current key, then with the previous one if there is one
    */
   digests(text: string): readonly [string, ...string[]] {
     const digest = (ring: KeyRing): string => createHmac('sha256', ring.authentication).update(text).digest('hex');

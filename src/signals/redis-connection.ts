@@ -3,11 +3,11 @@ import { Redis, type RedisOptions } from 'ioredis';
 
 const LONGEST_BACKOFF_MS = 5_000;
 
-/** What a test may shorten. */
+/** Times that tests shorten. */
 export interface RedisTimes {
   /** How long an answer may take, in milliseconds. */
   readonly answerMs?: number;
-  /** How often an idle connection is tried, in milliseconds. */
+  /** How often every connection is checked, in milliseconds. */
   readonly checkMs?: number;
 }
 
@@ -23,8 +23,9 @@ const OPTIONS: RedisOptions = {
 };
 
 /**
- * The connections to Redis: one to publish and ask on, one that is subscribed (a subscribed connection can do little
- * else). They reconnect for ever; while Redis is away every command fails at once instead of queueing.
+ * The connections to Redis: one for commands, one for subscriptions (a subscribed connection accepts few other
+ * commands), and those that {@link open} adds. They reconnect for ever. While Redis is unreachable, every command
+ * fails at once instead of queueing.
  */
 export class RedisConnection {
   private readonly logger = new Logger(RedisConnection.name);
@@ -37,8 +38,8 @@ export class RedisConnection {
   private closed = false;
 
   /**
-   * @param url `redis://…` or `rediss://…`; connecting goes on in the background, so that a missing Redis delays no
-   *   start
+   * @param url `redis://…` or `rediss://…`. It connects in the background, so that an unreachable Redis does not
+   *   delay the start.
    */
   constructor(
     private readonly url: string,
@@ -56,13 +57,13 @@ export class RedisConnection {
     await this.publisher.ping();
   }
 
-  /** Sends a message to whoever is subscribed now. Dropped without a word while Redis is away. */
+  /** Sends a message to the current subscribers. Silently dropped while Redis is unreachable. */
   publish(channel: string, message: string): void {
     // An outage is logged once, when the connection breaks or cannot be made.
     this.publisher.publish(channel, message).catch(() => undefined);
   }
 
-  /** Calls `onMessage` for every message of the channel, again after every reconnect. One channel a connection. */
+  /** Calls `onMessage` for every message of the channel, again after every reconnect. One channel per connection. */
   subscribe(channel: string, onMessage: (message: string) => void): void {
     const subscribe = () => {
       this.subscriber.subscribe(channel).catch((error: unknown) => {
@@ -76,7 +77,9 @@ export class RedisConnection {
     if (this.subscriber.status === 'ready') subscribe();
   }
 
-  /** One more connection, for commands that somebody waits for: each fails after `answerMs`. Closed with the others. */
+  /**
+   * Opens another connection, for commands that callers await: each fails after `answerMs`. Closed with the others.
+   */
   open({ answerMs }: { readonly answerMs: number }): Redis {
     const redis = new Redis(this.url, { ...OPTIONS, commandTimeout: answerMs });
     this.connections.push(redis);
@@ -84,7 +87,7 @@ export class RedisConnection {
       this.lost(error);
     });
     redis.on('ready', () => this.up());
-    // The reason comes as an 'error' too.
+    // The error also comes as an 'error' event.
     redis.connect().catch(() => undefined);
     return redis;
   }
@@ -97,7 +100,7 @@ export class RedisConnection {
     for (const redis of this.connections) redis.disconnect();
   }
 
-  /** A peer that vanished without a word sends nothing, and no error: such a connection is given up for a new one. */
+  /** Reconnects dead connections: a peer that vanished sends neither data nor an error. */
   private check(): void {
     for (const redis of this.connections) {
       if (redis.status !== 'ready' || this.checking.has(redis)) continue;
@@ -112,7 +115,7 @@ export class RedisConnection {
     }
   }
 
-  /** One warning an outage, not one a publish or a reconnect. */
+  /** Logs one warning per outage, not per publish or reconnect. */
   private lost(error: unknown): void {
     if (this.down || this.closed) return;
     this.down = true;

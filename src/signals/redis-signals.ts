@@ -28,10 +28,12 @@ interface SignalEnvelope<S extends SignalName = SignalName> {
   readonly payload: SignalMap[S];
 }
 
-/** Longer than any signal of ours; what is longer is not worth parsing. */
+/** Longer than any of Berth's signals; a longer message is not parsed. */
 const LONGEST_MESSAGE = 1024;
 
-/** @returns null for all that is not one of our signals: whoever shares the Redis server can publish anything */
+/**
+ * @returns null if the message is not one of Berth's signals: every client of the Redis server can publish anything
+ */
 export function parseSignal(message: string): SignalEnvelope | null {
   if (message.length > LONGEST_MESSAGE) return null;
   const { data } = envelope.safeParse(parseJson(message));

@@ -5,7 +5,7 @@ import { RedisConnection } from './redis-connection';
 import { RedisSignals } from './redis-signals';
 
 /**
- * Offers {@link Signals}, over Redis where `REDIS_URL` is set, and {@link RedisConnection}, which is null where it is
+ * Provides {@link Signals}, over Redis if `REDIS_URL` is set, and {@link RedisConnection}, which is null if it is
  * not.
  */
 @Global()

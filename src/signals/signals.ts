@@ -1,19 +1,21 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { EventEmitter } from 'node:events';
 
-/** Signals between the processes of one Berth. Hints only: whoever misses one finds the same in the database. */
+/**
+ * Signals between the processes of one Berth. Hints only: a process that misses one finds the same in the database.
+ */
 export interface SignalMap {
   /** Events of this user were committed, up to `seq`. */
   user_events: { readonly userId: string; readonly seq: number };
   /** A token was revoked. */
   token_revoked: { readonly tokenId: string };
-  /** A user was suspended or deleted: none of their tokens opens anything. */
+  /** A user was suspended or deleted: none of their tokens is accepted any more. */
   user_suspended: { readonly userId: string };
-  /** A user is on another tier now. */
+  /** A user was moved to another tier. */
   user_moved: { readonly userId: string };
   /** No operation holds this container any more. */
   container_released: { readonly containerId: string };
-  /** Connections of this agent that are older than `epoch` are over. */
+  /** Connections of this agent that are older than `epoch` are no longer valid. */
   agent_epoch: { readonly agentId: string; readonly epoch: number };
   /** The holder of this container's operation should give up. */
   operation_cancelled: { readonly containerId: string };
@@ -21,24 +23,24 @@ export interface SignalMap {
 
 export type SignalName = keyof SignalMap;
 
-/** Publishes and receives signals, in this process always, and in the others where Redis is configured. */
+/** Publishes and receives signals: always within this process, and with other processes if Redis is configured. */
 export abstract class Signals {
-  /** Delivered to this process's listeners before it returns; to others soon, or never. Does not throw. */
+  /** Delivers to this process's listeners before it returns, to other processes soon or never. Does not throw. */
   abstract publish<S extends SignalName>(name: S, payload: SignalMap[S]): void;
-  /** @returns the way to stop listening */
+  /** @returns a function that removes the listener */
   abstract on<S extends SignalName>(name: S, listener: (payload: SignalMap[S]) => void): () => void;
 }
 
-/** Signals within one process: all there is to do when one process serves alone. */
+/** Signals within one process: enough if only one process serves. */
 @Injectable()
 export class LocalSignals extends Signals {
   private readonly logger = new Logger(LocalSignals.name);
-  /** Its own type map cannot be used by generic code; {@link Signals} has the types. */
+  /** Untyped: EventEmitter's type map cannot be used by generic code. {@link Signals} has the types. */
   private readonly emitter = new EventEmitter();
 
   constructor() {
     super();
-    // Every socket, stream and wait listens: many listeners are no leak.
+    // Every socket, stream and wait adds a listener: many listeners are no leak.
     this.emitter.setMaxListeners(0);
   }
 
@@ -47,7 +49,7 @@ export class LocalSignals extends Signals {
   }
 
   override on<S extends SignalName>(name: S, listener: (payload: SignalMap[S]) => void): () => void {
-    // The publisher has done its work: a listener's fault reaches neither it nor the other listeners.
+    // A listener's error must reach neither the publisher, whose work is done, nor the other listeners.
     const guarded = (payload: SignalMap[S]): void => {
       try {
         listener(payload);

@@ -1,17 +1,17 @@
-/** The part that costs something, loaded only where traces are wanted. */
+/** The exporter: costly, so it is loaded only if traces are exported. */
 import { context, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { BasicTracerProvider, BatchSpanProcessor } from '@opentelemetry/sdk-trace-base';
 
-/** How long a collector may take for a batch, and the last one for the end of the process, in milliseconds. */
+/** Maximum time of a collector for a batch, in milliseconds; for the last batch, when the process ends, too. */
 const PATIENCE_MS = 3_000;
 
 /**
- * Sends all spans of this process to a collector, in batches. At most 2,048 wait; what comes beyond that is dropped.
+ * Sends all spans of this process to a collector, in batches. At most 2,048 wait; further ones are dropped.
  *
- * @returns ends it: sends what is left, as far as the collector takes it
+ * @returns a function that ends this: it sends the remaining spans, as far as the collector takes them
  */
 export function exportSpans(endpoint: string, instance: string): () => Promise<void> {
   const exporter = new OTLPTraceExporter({

@@ -6,12 +6,12 @@ import { type Config, CONFIG } from '../config';
 import { EngineCalls } from '../docker';
 import { beginRequest, noteCall } from './spans';
 
-/** What probes and collectors ask for every few seconds. */
+/** Routes that probes and collectors request every few seconds; they are not traced. */
 const FREQUENT = /^\/(health\/|metrics$)/;
 
 /**
- * Traces of requests, operations, their steps and calls to Docker, where `OTEL_EXPORTER_OTLP_ENDPOINT` says where to.
- * Call it before `init()` or `listen()`.
+ * Exports traces of requests, operations, their steps and calls to Docker to `OTEL_EXPORTER_OTLP_ENDPOINT`, if that
+ * is set. Call it before `init()` or `listen()`.
  */
 export async function setUpTracing(app: NestFastifyApplication): Promise<void> {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint } = app.get<Config>(CONFIG);

@@ -1,23 +1,23 @@
 import { createHash } from 'node:crypto';
 import { type AllowedPort, allowedPorts } from '../../network-policy';
 
-/** A sandbox in a restricted network, and what it may reach. */
+/** A sandbox in a restricted network, and its allow list. */
 export interface RestrictedSandbox {
-  /** It keeps this for its whole life, unlike its address; in lower case. */
+  /** In lower case. Unlike the IP address, it stays the same for the sandbox's whole life. */
   readonly macAddress: string;
   readonly allow: readonly string[];
 }
 
 /**
- * Where the chain of a restricted network ends, one for all networks of an instance: it sends each sandbox on to a
- * chain of its own, and drops what is nobody's. So a sandbox whose rules are not there yet reaches nothing but name
- * servers.
+ * The name of the chain at which the chain of every restricted network ends, one per instance: it sends the packets
+ * of each sandbox on to a chain of its own, and drops all others. So a sandbox whose rules are not there yet reaches
+ * only name servers.
  */
 export function listsChain(instance: string): string {
   return `${prefixOf(instance)}allow`;
 }
 
-/** At most 28 characters, as iptables wants it. */
+/** The name of a sandbox's chain; at most 28 characters, iptables' limit. */
 function chainOf({ macAddress }: RestrictedSandbox, instance: string): string {
   return `${prefixOf(instance)}${macAddress.replaceAll(':', '')}`;
 }
@@ -30,7 +30,7 @@ function prefixOf(instance: string): string {
 function rulesOf(sandbox: RestrictedSandbox, instance: string): { chain: string; dispatch: string; rules: string[] } {
   const chain = chainOf(sandbox, instance);
   const open = ({ address, prefix, port, protocol }: AllowedPort): string => {
-    // iptables prints no address for all of them.
+    // iptables prints no `-d` for all addresses.
     const target = prefix === 0 ? '' : `-d ${address}/${String(prefix)} `;
     return `-A ${chain} ${target}-p ${protocol} -m ${protocol} --dport ${String(port)} -j RETURN`;
   };
@@ -42,8 +42,8 @@ function rulesOf(sandbox: RestrictedSandbox, instance: string): { chain: string;
 }
 
 /**
- * Compares the existing rules of sandboxes with the wanted ones. What it adds is right whatever other processes add
- * meanwhile: a chain is a sandbox's alone, and the sandboxes of others stay.
+ * Compares the existing rules of sandboxes with the wanted ones. The change is right even if other processes add
+ * rules meanwhile: a chain belongs to one sandbox, and the entries of other sandboxes stay.
  *
  * @param current the table as `iptables -S` prints it
  * @returns a change in the format of `iptables-restore --noflush`, to be applied as a whole; empty if all is right
@@ -65,7 +65,7 @@ export function planLists(
   });
   const present = new Set(dispatches);
   const missing = wanted.map(({ dispatch }) => dispatch).filter((dispatch) => !present.has(dispatch));
-  // Refused, and planned again, if another process has just made it.
+  // iptables refuses `-N` if another process has just created the chain; the change is then planned again.
   if (!declared.has(lists)) return [`-N ${lists}`, ...chains, ...missing, drop];
   if (!isWhole)
     return [`:${lists} - [0:0]`, ...chains, ...new Set([...dispatches.filter(isDispatch), ...missing]), drop];
@@ -89,12 +89,12 @@ function parse(lines: readonly string[]): { declared: ReadonlySet<string>; rules
 
 const DISPATCH = /^-A \S+ -m mac --mac-source [0-9a-f:]{17} -g BERTH-\S+$/;
 
-/** Versions of iptables differ in how they print an address of a network card. */
+/** Versions of iptables differ in the case in which they print MAC addresses. */
 function inLowerCase(rule: string): string {
   return rule.replace(/(?<=--mac-source )\S+/, (address) => address.toLowerCase());
 }
 
-/** The chains of sandboxes of an instance that are not among the known ones. */
+/** The chains of an instance's sandboxes that belong to none of the given ones. */
 export function staleChains(
   current: readonly string[],
   { instance, sandboxes }: { instance: string; sandboxes: readonly RestrictedSandbox[] },
@@ -104,7 +104,7 @@ export function staleChains(
   return chains.filter((chain) => !known.has(chain));
 }
 
-/** @returns the change that removes these chains, and the ways into them */
+/** @returns the change that removes these chains, and the rules that lead into them */
 export function removalOf(current: readonly string[], chains: readonly string[]): string[] {
   const ways = current.filter((line) => chains.some((chain) => line.endsWith(` -g ${chain}`)));
   return [...ways.map((way) => way.replace('-A', '-D')), ...chains.flatMap((chain) => [`-F ${chain}`, `-X ${chain}`])];

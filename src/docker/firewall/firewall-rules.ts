@@ -9,27 +9,25 @@ const CHAIN_PREFIX = 'BERTH-';
 /** Link-local addresses: clouds serve the host's credentials there (169.254.169.254). */
 const LINK_LOCAL = '169.254.0.0/16';
 
-/** The network of an instance's sandboxes. */
+/** A network of an instance's sandboxes. */
 export interface SandboxBridge {
   readonly instance: string;
   readonly networkId: string;
-  /** The name of its interface on the host. */
+  /** The name of the network's interface on the host. */
   readonly bridge: string;
-  /** Whether each of its sandboxes reaches what its allow list names, and nothing else: see `allow-rules.ts`. */
+  /** Whether its sandboxes reach only the entries of their allow lists: see `allow-rules.ts`. */
   readonly isRestricted?: true;
-  /** Of a restricted network, in canonical form. */
+  /** The subnet of a restricted network, in canonical form. */
   readonly subnet?: string;
 }
 
-/** What sandboxes may and may not reach over IPv4, beside the fixed rules. */
+/** What sandboxes may and may not reach over IPv4, in addition to the fixed rules. */
 interface Reach {
   /** Networks in canonical form, such as `10.0.0.0/8`. */
   readonly blocked: readonly string[];
-  /** Exceptions, over TCP: addresses with ports. */
+  /** Exceptions from all other rules, over TCP: addresses with ports. */
   readonly allowed: readonly string[];
-  /**
-   * Addresses that sandboxes, and Docker on a sandbox's behalf from within its network namespace, may ask for names.
-   */
+  /** Name servers that sandboxes may query, and Docker on a sandbox's behalf from within its network namespace. */
   readonly nameServers: readonly string[];
 }
 
@@ -40,18 +38,21 @@ export interface FirewallRules {
   readonly rules: readonly string[];
 }
 
-/** @returns the name of the chain for a network; at most 28 characters, as iptables wants it */
+/** @returns the name of the chain for a network; at most 28 characters, iptables' limit */
 export function chainName(networkId: string): string {
   return `${CHAIN_PREFIX}${networkId.slice(0, 12)}`;
 }
 
-/** The tables that filter. Restricted networks have rules in both: whoever empties one leaves the other in force. */
+/**
+ * The tables that filter. Restricted networks have rules in both: if another program empties one, the other stays in
+ * force.
+ */
 export type FirewallTable = 'mangle' | 'raw';
 
 /**
- * Sandboxes reach what the host forwards, and nothing on the host itself. `! UNICAST` matches everything for the host:
- * each of its addresses (also one that Docker would translate into a container with a published port, as these rules
- * come before that), broadcast and multicast.
+ * Lets sandboxes reach what the host forwards, and nothing on the host itself. `! UNICAST` matches everything that is
+ * for the host: each of its addresses, broadcast and multicast. These rules precede Docker's address translation, so
+ * they also match an address of the host at which a container's port is published.
  */
 export function ipv4Rules(
   network: SandboxBridge,
@@ -78,16 +79,20 @@ export function ipv4Rules(
 }
 
 /**
- * What a restricted sandbox sends on connections that the host itself opened, such as an operator's health check. Not
- * on its own: an earlier holder of its address may have opened one to where it must not go. `raw` comes before
- * connections are known; what opens none there is left to `mangle`.
+ * Lets a restricted sandbox answer on connections that the host itself opened, such as an operator's health check.
+ * Connections that a sandbox opened do not pass as established: an earlier holder of its address may have opened one
+ * to a forbidden target. `raw` precedes connection tracking: there, TCP packets that open no connection pass and are
+ * left to `mangle`.
  */
 const ANSWERS: Readonly<Record<FirewallTable, string>> = {
   mangle: '-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j RETURN',
   raw: '-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN',
 };
 
-/** Sandboxes have no IPv6. Docker 26.0.0 gave it to containers on networks without (CVE-2024-32473). */
+/**
+ * Drops all IPv6, which sandboxes do not have. Docker 26.0.0 gave it to containers on networks without IPv6
+ * (CVE-2024-32473).
+ */
 export function ipv6Rules(network: SandboxBridge): FirewallRules {
   const chain = chainName(network.networkId);
   return { chain, jump: jumpOf(network), rules: [`-A ${chain} -j DROP`] };
@@ -99,12 +104,12 @@ function jumpOf({ networkId, bridge, instance }: SandboxBridge): string {
 
 const mark = (instance: string): string => `berth:${instance}`;
 
-/** iptables quotes a comment only where it has to. */
+/** iptables quotes a comment only if it has to. */
 const bare = (line: string): string => line.replaceAll('"', '');
 
 /** Changes in the format of `iptables-restore --noflush`, each to be applied as a whole. */
 interface FirewallChange {
-  /** To put the rules in force; empty if they are. Succeeds whatever other processes do meanwhile. */
+  /** Puts the rules in force; empty if they are. Succeeds regardless of what other processes change meanwhile. */
   readonly needed: string[];
   /** Removes duplicates, and rules for removed networks. Refused, without harm, if another process was faster. */
   readonly tidying: string[];
@@ -136,12 +141,13 @@ export function planFirewall(
   const isIn = own.some((jump) => bare(jump) === bare(wanted.jump));
   const wayIn = wanted.jump.replace(`-A ${HOOK}`, `-I ${HOOK} 1`);
   const staleChains = new Set(stale.map(targetOf));
-  // The first line creates or empties the chain, within the one change.
+  // The first line creates or empties the chain, within the same change.
   const rebuilt = [`:${wanted.chain} - [0:0]`, ...wanted.rules, ...(isIn ? [] : [wayIn])];
   return {
     needed: isIn && isSame(rules, wanted.rules) ? [] : rebuilt,
     tidying: [
-      // Removes all and adds one: if two processes find the same two, the second change is refused, and removes none.
+      // Removes all duplicates and adds one: if two processes find the same two, the second change is refused, and
+      // removes none.
       ...(own.length > 1 ? [...own.map(deletionOf), wayIn] : []),
       ...stale.map(deletionOf),
       ...Array.from(staleChains, (chain) => [`-F ${chain}`, `-X ${chain}`]).flat(),
@@ -150,8 +156,9 @@ export function planFirewall(
 }
 
 /**
- * Docker does not translate the addresses of a restricted network, so that nothing beyond this machine's own networks
- * answers its sandboxes while there are no rules, as at boot. This is the rule that Docker would make.
+ * Plans the address translation of a restricted network, by the rule that Docker would make. Docker's own is switched
+ * off for these networks, so that hosts beyond this machine's own networks cannot answer their sandboxes while there
+ * are no firewall rules, as at boot.
  *
  * @param current the table `nat` as `iptables -S` prints it
  * @returns a change in the format of `iptables-restore --noflush`; empty if all is right
@@ -184,7 +191,7 @@ function isSame(found: readonly string[], wanted: readonly string[]): boolean {
 }
 
 const RESOLV_CONF = '/etc/resolv.conf';
-/** The file of systemd-resolved, whose own address (127.0.0.53) no container can reach. */
+/** The name servers behind systemd-resolved, whose own address (127.0.0.53) no container can reach. */
 const BEHIND_RESOLVED = '/run/systemd/resolve/resolv.conf';
 
 /** @returns the addresses of the name servers in a `resolv.conf` */
@@ -193,8 +200,8 @@ export function nameServersIn(text: string): string[] {
 }
 
 /**
- * This host's IPv4 name servers that a container can reach, so none on loopback. Docker asks the same ones, if its
- * `daemon.json` names no others.
+ * This host's IPv4 name servers that a container can reach, so none on loopback. Docker queries the same ones unless
+ * its `daemon.json` names others.
  */
 export async function readNameServers(read = readText): Promise<string[]> {
   const configured = reachable(nameServersIn(await read(RESOLV_CONF)));
@@ -206,8 +213,8 @@ function reachable(addresses: readonly string[]): string[] {
 }
 
 /**
- * Empty if there is no such file. At once, as it is short and at hand: what the pool of threads reads comes up to 10 ms
- * later on a busy machine, which each creation would wait for.
+ * Reads a file; empty if it cannot be read. Synchronous, because the file is short and in the page cache: a read in
+ * the thread pool takes up to 10 ms longer on a busy machine, and each creation would wait for it.
  */
 function readText(file: string): Promise<string> {
   try {

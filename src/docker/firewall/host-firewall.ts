@@ -24,7 +24,7 @@ type FirewallSettings = Pick<
 
 /** The firewall's access to the host. */
 export interface HostNetwork {
-  /** Whose it is, for an operator. */
+  /** The machine's name, for an operator. */
   readonly machine: string;
   readonly ipv4: PacketFilter;
   readonly ipv6: PacketFilter;
@@ -48,15 +48,15 @@ const THIS_HOST: HostNetwork = {
 };
 
 /**
- * Of this process's own network namespace, unlike `/sys/class/net`, which belongs to the namespace of whoever mounted
- * it.
+ * The interfaces of this process's network namespace, unlike `/sys/class/net`, which shows the namespace that it was
+ * mounted in.
  */
 const INTERFACES = '/proc/net/dev';
 const IPV6_ADDRESSES = '/proc/net/if_inet6';
-/** Without it the kernel forwards traffic between containers on one bridge past all filters. */
+/** If this is not 1, the kernel forwards traffic between containers on one bridge past all filters. */
 const BRIDGE_FILTERING = '/proc/sys/net/bridge/bridge-nf-call-iptables';
 
-/** What {@link HostNetwork.read} is asked for. */
+/** All files that {@link HostNetwork.read} is called with. */
 export const FILES_READ: readonly string[] = [INTERFACES, IPV6_ADDRESSES, BRIDGE_FILTERING];
 
 const TRIES = 3;
@@ -79,11 +79,11 @@ export class HostFirewall {
   private found: EngineCapabilities['hostFirewall'] | null = null;
   /** Why the rules are not in force, as of the last check. */
   private fault: string | null = null;
-  /** Why allow lists cannot be enforced; null: they are. */
+  /** Why allow lists cannot be enforced; null if they are. */
   private listsFault: string | null = 'the host firewall is off';
-  /** Addresses that are blocked beside the setting's. */
+  /** Addresses that are blocked in addition to SANDBOX_BLOCKED_NETWORKS. */
   private others: readonly string[] = [];
-  /** Chains of sandboxes that the last complete list did not have. */
+  /** Chains of sandboxes that were missing from the last complete list. */
   private staleChains: ReadonlySet<string> = new Set();
 
   constructor(
@@ -92,21 +92,21 @@ export class HostFirewall {
   ) {}
 
   /**
-   * Blocks these beside the networks of the setting, in the place of those of before: other machines of a cluster. The
-   * next check puts it in force.
+   * Replaces the addresses that are blocked in addition to SANDBOX_BLOCKED_NETWORKS: the other machines of a cluster.
+   * The next check puts them in force.
    *
-   * @param addresses in any order: several processes that know of the same ones write the same rules
+   * @param addresses in any order: they are sorted, so that processes with the same addresses write the same rules
    */
   blockAlso(addresses: readonly string[]): void {
     this.others = [...new Set(addresses)].filter((address) => isIP(address) !== 0).sort();
   }
 
-  /** The state that {@link prepare} found, or the last check since. */
+  /** The state that {@link prepare} or the last check since has found. */
   get state(): EngineCapabilities['hostFirewall'] {
     return this.found ?? 'unsupported';
   }
 
-  /** Whether the allow lists of sandboxes were in force at the last check, or could be. */
+  /** Whether the allow lists of sandboxes were in force at the last check, or could be if there were any. */
   get lists(): EngineCapabilities['allowLists'] {
     return this.listsFault === null ? 'enforced' : 'unsupported';
   }
@@ -125,16 +125,18 @@ export class HostFirewall {
   }
 
   /**
-   * Restores missing rules; logs each change once, and never throws.
+   * Restores missing rules, and logs each change once. Does not throw if iptables fails.
    *
-   * @param restricted all that there are: the rules of others are removed, if they are there at the next time, too
+   * @param restricted all sandboxes with an allow list; the rules of others are removed if they are there next time,
+   *   too
+   * @throws EngineError `docker_unavailable` on another machine whose Docker does not answer
    */
   async maintain(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<void> {
     const before = this.found;
     const { lists } = this;
     const { machine } = this.host;
     const reason = await this.check(networks, restricted);
-    // Of the first time, which is a part of the preparation, that tells.
+    // The first check is part of the preparation, which reports the result itself.
     if (before === null) return;
     if (this.found === before) {
       if (this.lists === lists) return;
@@ -150,7 +152,7 @@ export class HostFirewall {
   }
 
   /**
-   * The same before a sandbox starts.
+   * {@link maintain}, before a sandbox starts.
    *
    * @throws EngineError `docker_error` if the rules are required and missing, for a restricted network always
    */
@@ -177,7 +179,7 @@ export class HostFirewall {
     return this.settings.SANDBOX_FIREWALL !== 'required' || this.state === 'enforced';
   }
 
-  /** @returns why the rules of one of them, restricted ones apart, cannot be installed; or null */
+  /** @returns why the rules of a network that is not restricted cannot be installed; null if they are in force */
   private async check(networks: readonly SandboxBridge[], restricted?: Restricted): Promise<string | null> {
     if (this.settings.SANDBOX_FIREWALL === 'off') {
       this.found = 'off';
@@ -207,14 +209,17 @@ export class HostFirewall {
     return reason;
   }
 
-  /** Also where there are no sandboxes: a restricted network leads to their chain. */
+  /** Also needed without sandboxes: a restricted network leads to the chain of their instance. */
   private async putLists(restricted: Restricted): Promise<void> {
     for (const filter of [this.host.ipv4, this.host.raw]) {
       await put(filter, (current) => planLists(current, restricted));
     }
   }
 
-  /** Not at once: another process may have admitted a sandbox since the list. */
+  /**
+   * Removes a chain only once two checks in a row did not know its sandbox: another process may have admitted the
+   * sandbox since the list was made.
+   */
   private async removeStrangers(restricted: Restricted): Promise<void> {
     const found = new Set<string>();
     for (const filter of [this.host.ipv4, this.host.raw]) {
@@ -236,7 +241,7 @@ export class HostFirewall {
     return reasonOf(() => this.putNetwork(network));
   }
 
-  /** @throws IptablesError with the reason why its rules cannot be in force */
+  /** @throws IptablesError with the reason why the network's rules cannot be in force */
   private async putNetwork(network: SandboxBridge): Promise<void> {
     const { instance } = network;
     const interfaces = interfacesIn((await this.host.read(INTERFACES)) ?? '');
@@ -253,7 +258,8 @@ export class HostFirewall {
     const reach = {
       blocked: [...new Set(ipv4Networks([...this.settings.SANDBOX_BLOCKED_NETWORKS, ...this.others]))],
       allowed: this.settings.SANDBOX_ALLOWED_SERVICES,
-      // Docker's own name server, which sandboxes without a shell use, asks the host's whatever the setting says.
+      // Docker's embedded name server, which sandboxes without a shell use, queries the host's regardless of
+      // SANDBOX_DNS.
       nameServers: [...new Set([...this.settings.SANDBOX_DNS, ...(await this.host.nameServers())])],
     };
     const hasIpv6 = (await this.host.read(IPV6_ADDRESSES)) !== null;
@@ -267,12 +273,12 @@ export class HostFirewall {
     await putRules(this.host.ipv4, ipv4Rules(network, reach));
     if (network.isRestricted) await putRules(this.host.raw, ipv4Rules(network, reach, 'raw'));
     if (hasIpv6) await putRules(this.host.ipv6, ipv6Rules(network));
-    // Last: without it nothing beyond answers.
+    // Last: without it, hosts beyond this machine cannot answer the sandboxes.
     if (network.isRestricted) await put(this.host.nat, (current) => planTranslation(current, { network, isInterface }));
   }
 }
 
-/** @returns the reason why iptables refuses; null if it does not */
+/** @returns the reason why iptables refuses; null if it does not. @throws all other errors */
 async function reasonOf(change: () => Promise<void>): Promise<string | null> {
   try {
     await change();
@@ -287,7 +293,12 @@ function notEnforced(reason: string): EngineError {
   return new EngineError('docker_error', `the host firewall does not enforce allow lists: ${reason}`);
 }
 
-/** @returns the table as it was found to be right; null if another process was at it to the last try */
+/**
+ * Applies a plan until it needs no change, in at most `TRIES` tries.
+ *
+ * @returns the table without need of a change; null if the last try still made one
+ * @throws IptablesError if the last try fails
+ */
 async function put(
   filter: PacketFilter,
   plan: (current: readonly string[]) => readonly string[],
@@ -305,7 +316,7 @@ async function put(
   return null;
 }
 
-/** Another process may be doing the same; the next check finds what remains. */
+/** Ignores a refusal: another process may be doing the same, and the next check finds what remains. */
 async function tidy(filter: PacketFilter, change: readonly string[]): Promise<void> {
   if (change.length === 0) return;
   try {
@@ -315,7 +326,7 @@ async function tidy(filter: PacketFilter, change: readonly string[]): Promise<vo
   }
 }
 
-/** @param text of `/proc/net/dev`: two lines of headings, then a line an interface */
+/** @param text of `/proc/net/dev`: two lines of headings, then one line per interface */
 function interfacesIn(text: string): ReadonlySet<string> {
   return new Set([...text.matchAll(/^\s*([^\s:|]+):/gm)].map(([, name = '']) => name));
 }

@@ -4,13 +4,13 @@ import type { FirewallTable } from './firewall-rules';
 /** How many seconds iptables waits for another process that changes rules. */
 const LOCK_WAIT_SECONDS = '5';
 const TIMEOUT_MS = 15_000;
-/** Far more than the rules of all sandboxes of a machine. */
+/** Maximum output: far more than the rules of all sandboxes of a machine. */
 const MOST_BYTES = 64 * 1024 * 1024;
 
 /** Debian installs these programs in folders that are not in every process's PATH. */
 const SEARCH_PATH = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`;
 
-/** Why rules can be neither read nor written, for an operator. */
+/** Rules can be neither read nor written. `message` says why, for an operator. */
 export class IptablesError extends Error {
   override readonly name = 'IptablesError';
 }
@@ -32,8 +32,8 @@ export type RunProgram = (program: string, args: readonly string[], input?: stri
 export class Iptables implements PacketFilter {
   /**
    * @param table `mangle` precedes Docker's and all other filtering, and address translation; `raw` precedes even the
-   * tracking of connections; `nat` translates addresses
-   * @param run where the host is another machine
+   *   tracking of connections; `nat` translates addresses
+   * @param run runs the programs, if the host is another machine
    */
   constructor(
     private readonly program: 'iptables' | 'ip6tables',
@@ -59,7 +59,7 @@ function runHere(program: string, args: readonly string[], input = ''): Promise<
       if (error) reject(new IptablesError(reasonOf({ program, error, stderr }), { cause: error }));
       else resolve(stdout);
     });
-    // It may exit without having read everything; its exit code gives the result.
+    // The program may exit without having read everything; its exit code gives the result.
     child.stdin?.on('error', () => undefined);
     child.stdin?.end(input);
   });
@@ -73,9 +73,9 @@ function reasonOf({ program, error, stderr }: { program: string; error: Error; s
   return refusalIn(program, stderr, error.message);
 }
 
-/** @param otherwise where it said nothing */
+/** @param otherwise the reason if the program wrote none */
 export function refusalIn(program: string, stderr: string, otherwise: string): string {
   const said = stderr.split('\n').find((line) => line.trim() !== '') ?? otherwise;
-  // Its message starts with its own name and version.
+  // iptables' message starts with its own name and version.
   return `${program} refuses: ${said.trim().replace(/^ip6?tables[^:]*: /, '')}`;
 }

@@ -16,20 +16,21 @@ import { IptablesError, refusalIn } from './iptables';
 const MEMORY = 128 * 1024 * 1024;
 const PIDS_LIMIT = 64;
 
-/** How long iptables may take there, with its wait for another process that changes rules. */
+/** Maximum duration of a program, including iptables' wait for another process that changes rules. */
 const TIMEOUT_MS = 15_000;
-/** Far more than the rules of all sandboxes of a machine. */
+/** Maximum output: far more than the rules of all sandboxes of a machine. */
 const MOST_BYTES = 64 * 1024 * 1024;
 const COMPLAINT_CHARS = 2_000;
 
-/** What is missing when the helper is not there, or does not run: it is made, or started, and asked once more. */
+/** Errors if the helper does not exist or does not run: it is created or started, and the program is run again. */
 const MISSING = new Set(['container_not_found', 'container_not_running']);
-/** How often; for some five seconds in all. */
+/** Maximum retries: about five seconds in all. */
 const MOST_MISSED = 10;
 
 /**
- * @param claimedLabels of the image: those that pass for Berth's
- * @returns the body of Docker's create call. It reaches the machine's network configuration, and nothing else.
+ * The body of Docker's create call. The helper reaches the machine's network configuration, and nothing else.
+ *
+ * @param claimedLabels the image's labels with Berth's prefix
  */
 export function helperOptions(image: string, claimedLabels: readonly string[]): ContainerCreateOptions {
   return {
@@ -39,7 +40,7 @@ export function helperOptions(image: string, claimedLabels: readonly string[]): 
     Cmd: [],
     Labels: containerLabels({ [LABELS.managed]: 'true', [LABELS.helper]: 'firewall' }, claimedLabels),
     Healthcheck: { Test: ['NONE'] },
-    // It has nothing to finish, and a daemon that ends should not wait for it.
+    // The helper has nothing to finish, and a daemon that shuts down should not wait for it.
     StopSignal: 'SIGKILL',
     HostConfig: {
       Runtime: 'runc',
@@ -61,29 +62,29 @@ export function helperOptions(image: string, claimedLabels: readonly string[]): 
 }
 
 /**
- * A container on a machine that is not this one, in which Berth runs programs on that machine's network. It stays; the
- * same is used by all processes, and made again whenever it is gone.
+ * A container on another machine, in which Berth runs programs in that machine's network namespace. It keeps running,
+ * all processes share it, and it is created again if it is gone.
  */
 export class NodeHelper {
   private readonly name: string;
 
   /**
    * @param image with `sh`, `cat`, `sleep` and the programs of iptables
-   * @param ensureImage pulls it unless the machine has it
+   * @param ensureImage pulls the image unless the machine has it
    */
   constructor(
     private readonly daemon: DockerDaemon,
     private readonly options: { readonly image: string; readonly ensureImage: (image: string) => Promise<unknown> },
   ) {
-    // One for each image, so that those of two versions of Berth do not replace each other's.
+    // One name per image, so that two versions of Berth do not replace each other's helper.
     this.name = `berth-firewall-${createHash('sha256').update(options.image).digest('hex').slice(0, 12)}`;
   }
 
   /**
-   * Runs a program there.
+   * Runs a program in the helper.
    *
-   * @returns what it writes
-   * @throws IptablesError if it fails, or the helper cannot be made; EngineError `docker_unavailable`
+   * @returns what it writes to stdout
+   * @throws IptablesError if it fails, or the helper cannot be created; EngineError `docker_unavailable`
    */
   async run(program: string, args: readonly string[], input = ''): Promise<string> {
     try {
@@ -93,7 +94,8 @@ export class NodeHelper {
         } catch (error) {
           if (!isMissing(error) || missed === MOST_MISSED) throw error;
         }
-        // One that another process makes has its name (409) before Docker finds it by that (404).
+        // While another process creates the helper, Docker knows the name (409) before it finds the container by it
+        // (404).
         await setTimeout(missed * 100);
         await this.makeSure();
       }
@@ -121,7 +123,7 @@ export class NodeHelper {
     }
   }
 
-  /** Several processes may do so at once. */
+  /** Starts the helper, after creating it if necessary. Several processes may do so at once. */
   private async makeSure(): Promise<void> {
     const { image, ensureImage } = this.options;
     if (!(await this.startIt())) {
@@ -131,7 +133,7 @@ export class NodeHelper {
     }
   }
 
-  /** @returns whether it is there */
+  /** @returns false if the helper does not exist */
   private async startIt(): Promise<boolean> {
     try {
       await this.daemon.call('start container', (signal, docker) => start(containerOf(docker, this.name), signal));
@@ -148,7 +150,7 @@ async function create(docker: Docker, name: string, image: string, signal: Abort
   try {
     await docker.createContainer(abortable(signal, { _query: { name }, _body: options }));
   } catch (error) {
-    // Another process was faster.
+    // Another process has created it.
     if (!hasStatus(error, 409)) throw error;
   }
 }
@@ -170,7 +172,7 @@ function isMissing(error: unknown): boolean {
   return error instanceof EngineError && MISSING.has(error.code);
 }
 
-/** A Docker that does not answer is not a firewall that refuses. */
+/** Keeps `docker_unavailable`: a Docker that does not answer is not a firewall that refuses. */
 function inFirewallsWords(error: unknown): unknown {
   if (!(error instanceof EngineError) || error.code === 'docker_unavailable') return error;
   return new IptablesError(`the firewall's helper does not run: ${error.message}`, { cause: error });

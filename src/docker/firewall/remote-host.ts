@@ -2,27 +2,27 @@ import { type HostNetwork, FILES_READ } from './host-firewall';
 import { readNameServers } from './firewall-rules';
 import { Iptables, type RunProgram } from './iptables';
 
-/** Between files, in what the helper says; none of them has such a line. */
+/** Precedes each file in the helper's output; no file has such a line. */
 const SEPARATOR = '---berth---';
 const RESOLV_CONF = '/etc/resolv.conf';
 const FILES = [...FILES_READ, RESOLV_CONF];
 
-/** How long what was read answers further questions: those of one check come one after the other. */
+/** How long the files are cached, in milliseconds: one check reads them one after the other. */
 const FRESH_MS = 1_000;
 
-/** Prints each file, if it is there, each after a line that says so. */
+/** Prints each readable file, after a line with its name. */
 const READ = `for file; do if [ -r "$file" ]; then echo '${SEPARATOR}'" $file"; cat "$file"; echo; fi; done`;
 
 /**
- * The network of another machine, by programs that run there.
+ * The network of another machine, by programs that run on it.
  *
  * @param machine its name, for an operator
  * @param run runs a program in that machine's network namespace
- * @param ofThisHost the name servers of this machine, which sandboxes ask where no setting names others
+ * @param ofThisHost the name servers of this machine, which sandboxes query unless a setting names others
  */
 export function remoteHost(machine: string, run: RunProgram, ofThisHost = readNameServers): HostNetwork {
   let read: { at: number; files: Promise<ReadonlyMap<string, string>> } | null = null;
-  // Each program that runs there takes a tenth of a second, so all files are read at once.
+  // Each program takes a tenth of a second there, so all files are read at once.
   const files = (): Promise<ReadonlyMap<string, string>> => {
     if (read === null || performance.now() - read.at > FRESH_MS) {
       const reading = run('sh', ['-c', READ, 'sh', ...FILES]).then(filesIn);

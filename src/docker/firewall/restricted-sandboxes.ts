@@ -9,8 +9,10 @@ import { isKnownState } from '../containers/inspect';
 const listing = z.array(z.object({ Labels: z.record(z.string(), z.string()).nullish() }));
 
 /**
- * Docker gives it the address of its network card that it is created with, also after a restart, where its IP address
- * may be another. Derived, so that no label of an image can pass for another sandbox's.
+ * Docker keeps the MAC address that a container is created with across restarts, where its IP address may change. The
+ * MAC address is derived, so that no label of an image can claim another sandbox's.
+ *
+ * @returns null if the sandbox is not restricted
  */
 export function restrictedSandbox({
   network,
@@ -23,12 +25,12 @@ export function restrictedSandbox({
   const digest = createHash('sha256')
     .update(JSON.stringify([containerId, generation, network.allow]))
     .digest('hex');
-  // Locally administered, and not in the range of Docker's own (02:42).
+  // Locally administered, and outside Docker's own range (02:42).
   const macAddress = `0a:${(digest.match(/../g) ?? []).slice(0, 5).join(':')}`;
   return { macAddress, allow: network.allow };
 }
 
-/** @returns the sandbox that a container of these labels is; null if it is not restricted */
+/** @returns the restricted sandbox that a container's labels describe; null if it is not restricted */
 export function restrictedIn(labels: Readonly<Record<string, string>> | null | undefined): RestrictedSandbox | null {
   if (labels?.[LABELS.network] !== 'allow') return null;
   const allow = (labels[LABELS.allow] ?? '').split(',');
@@ -40,7 +42,11 @@ export function restrictedIn(labels: Readonly<Record<string, string>> | null | u
   });
 }
 
-/** All of an instance, running or not. @throws EngineError `docker_unavailable` if Docker's answer is not a list */
+/**
+ * All restricted sandboxes of an instance, running or not.
+ *
+ * @throws EngineError `docker_unavailable` if Docker's answer is not a list
+ */
 export async function restrictedSandboxes(
   docker: Docker,
   { instance, signal }: { instance: string; signal: AbortSignal },

@@ -25,7 +25,9 @@ interface Layer {
   unpacked: number;
 }
 
-/** More than Docker can unpack; a registry may list any number, and each line of progress iterates over all. */
+/**
+ * More layers than Docker can unpack; a registry may list any number, and each line of progress iterates over all.
+ */
 const MAX_LAYERS = 256;
 
 /** Downloading is most of a pull; unpacking the rest. */
@@ -75,8 +77,8 @@ export class PullMeter {
     const known = layers.filter((layer) => layer.total !== null);
     const bytes = known.reduce((sum, layer) => sum + (layer.total ?? 0), 0);
     if (bytes === 0) return 0;
-    // Docker downloads three layers at a time and does not report the size of the rest: assumed to be like the known
-    // ones.
+    // Docker downloads three layers at a time and does not report the size of the others, which are assumed to be
+    // like the known ones.
     const expected = (bytes / known.length) * layers.length;
     const done = known.reduce(
       (sum, layer) => sum + layer.downloaded * DOWNLOAD_SHARE + layer.unpacked * (1 - DOWNLOAD_SHARE),
@@ -150,7 +152,7 @@ export class ImagePulls {
     const abort = new AbortController();
     const meter = new PullMeter();
     const done = this.run(reference, { waiters, abort, meter });
-    // Every waiter sees it fail; there may be none left.
+    // Every waiter gets the error too. This listener keeps it from being unhandled if there is none left.
     done.catch(() => undefined);
     const pull = { waiters, abort, meter, done };
     this.running.set(reference, pull);

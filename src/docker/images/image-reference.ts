@@ -18,13 +18,14 @@ const REFERENCE = new RegExp(
   `^(?<repository>(?:${DOMAIN}/)?${PATH})(?::(?<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@(?<digest>sha(?:256:[0-9a-f]{64}|512:[0-9a-f]{128})))?$`,
 );
 /**
- * What Docker 26 takes for an image id if it knows no such name: any number of leading digits, with or without the
+ * What Docker 26 takes for an image id if no image has that name: any number of leading digits, with or without the
  * algorithm.
  */
 const ID = /^(?:[0-9a-f]{1,64}|sha(?:256|384|512):.*)$/;
 
 /**
- * @returns null if it is no reference; a possible image id counts as none, as it could name any of the daemon's images
+ * @returns null if the text is not a reference. A possible image id is refused, as it could name any image of the
+ *   daemon
  */
 export function parseImageReference(text: string): ImageReference | null {
   if (text.length > MAX_IMAGE_REFERENCE_LENGTH || ID.test(text)) return null;
@@ -45,12 +46,12 @@ export function registryOf({ repository }: Pick<ImageReference, 'repository'>): 
   return host === 'index.docker.io' ? DOCKER_HUB : host;
 }
 
-/** The name of images that are built on the machine itself, by `npm run images` for example. */
+/** The repository prefix of images that are built on the machine itself, for example by `npm run images`. */
 const BUILT_HERE = 'berth/';
 
 /**
- * Whether an image is built on the machine, and never pulled. Anybody may have this name in a public registry, and what
- * is there would become everybody's sandbox.
+ * Whether an image is built on the machine and never pulled. Anyone may register this name in a public registry, and
+ * every user's sandbox would run that image.
  */
 export function isBuiltHere(reference: string): boolean {
   const parsed = parseImageReference(reference);
@@ -58,13 +59,17 @@ export function isBuiltHere(reference: string): boolean {
   return familiarRepository(parsed.repository.toLowerCase()).startsWith(BUILT_HERE);
 }
 
-/** The reference of one version of an image: its repository with the version's digest, without a tag. */
+/**
+ * The reference of one version of an image: its repository with the version's digest, without a tag.
+ *
+ * @returns null if `reference` is not valid
+ */
 export function versionReference(reference: string, digest: string): string | null {
   const parsed = parseImageReference(reference);
   return parsed && `${parsed.repository}@${digest}`;
 }
 
-/** A repository as Docker lists it, without the parts that it implies. */
+/** A repository as Docker lists it, without the implied `docker.io/` and `library/`. */
 export function familiarRepository(repository: string): string {
   return repository.replace(/^(?:index\.)?docker\.io\//, '').replace(/^library\//, '');
 }

@@ -17,19 +17,19 @@ import { againIfStale } from '../connection/stale-connections';
 import { openPull } from '../connection/streams';
 import { DATA_PATH } from '../containers/supervisor';
 
-/** Far more than one machine has. */
+/** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;
 
-/** What the creation itself will report. */
+/** The facts of a missing image, which the container's creation will report. */
 const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [], claimedLabels: [] };
 
 /** The images of a daemon. The methods of {@link ContainerEngine} are documented there. */
 export class Images {
   private readonly logger = new Logger(Images.name);
   private readonly pulls: ImagePulls;
-  /** By their ids, which name the same content for ever. */
+  /** By image id, which always names the same content. */
   private readonly known = new LruMap<ImageFacts>(MOST_IMAGES);
-  /** Whether images, by their ids, have a shell. */
+  /** Whether an image has a shell, by image id. */
   private readonly shells = new LruMap<boolean>(MOST_IMAGES);
 
   constructor(
@@ -79,7 +79,7 @@ export class Images {
     return this.known.get(name) ?? (await this.inspect(name)) ?? NO_IMAGE;
   }
 
-  /** @returns what {@link noteShell} has noted of the image of this id */
+  /** @returns what {@link noteShell} was told about the image; undefined if nothing */
   hasShell(id: string): boolean | undefined {
     return this.shells.get(id);
   }
@@ -96,16 +96,16 @@ export class Images {
   }
 }
 
-/** @param image what Docker's inspection of the image answers @returns its user as it has it; empty: root */
+/** @param image Docker's answer to its inspection @returns its user as written there; empty: root */
 function userOf(image: unknown): string {
   const { Config } = (image ?? {}) as { Config?: { User?: unknown } | null };
   return typeof Config?.User === 'string' ? Config.User : '';
 }
 
-/** What runc and Docker's init search where the image says nothing. */
+/** The search path of runc and Docker's init if the image sets none. */
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** @param image what Docker's inspection of the image answers @returns where its programs are searched */
+/** @param image Docker's answer to its inspection @returns its PATH, or the default */
 function searchPathOf(image: unknown): string {
   const { Config } = (image ?? {}) as { Config?: { Env?: unknown } | null };
   const variables: unknown[] = Array.isArray(Config?.Env) ? Config.Env : [];
@@ -114,9 +114,9 @@ function searchPathOf(image: unknown): string {
 }
 
 /**
- * The paths at which an image declares volumes (`VOLUME`), the data volume's own left out.
+ * The paths at which an image declares volumes (`VOLUME`), without the data volume's.
  *
- * @param image what Docker's inspection of the image answers
+ * @param image Docker's answer to its inspection
  */
 export function declaredVolumes(image: unknown): string[] {
   const { Config } = (image ?? {}) as { Config?: { Volumes?: Readonly<Record<string, unknown>> | null } | null };
@@ -125,8 +125,9 @@ export function declaredVolumes(image: unknown): string[] {
 }
 
 /**
- * Docker creates an anonymous volume for each of these, of unlimited size. With names derived from their paths they are
- * still anonymous, and removed with the container, but together they hold no more than the data volume does.
+ * Docker would create an anonymous volume of unlimited size for each of these paths. These mounts are anonymous
+ * volumes as well (without a source) and are removed with the container, but together they hold no more than the data
+ * volume does (each at least 1 MB).
  */
 export function limitedVolumes(paths: readonly string[], diskMb: number): MountSettings[] {
   const size = sizeOption(Math.max(1, Math.floor(diskMb / paths.length)));
@@ -138,35 +139,35 @@ export function limitedVolumes(paths: readonly string[], diskMb: number): MountS
   }));
 }
 
-/** @param image what Docker's inspection of the image answers @returns its labels that pass for Berth's */
+/** @param image Docker's answer to its inspection @returns its labels with Berth's prefix */
 function labelsOf(image: unknown): string[] {
   const { Config } = (image ?? {}) as { Config?: { Labels?: Readonly<Record<string, unknown>> | null } | null };
   return claimedLabels(Config?.Labels);
 }
 
 /**
- * An image's labels that pass for Berth's, for a container that is created once in a while.
+ * An image's labels with Berth's prefix, not cached: for containers that are created rarely.
  *
- * @returns none if there is no such image: what the creation itself will report
+ * @returns none if there is no such image, which the container's creation will report
  */
 export async function labelsOfImage(docker: Docker, name: string): Promise<readonly string[]> {
   const inspection: Promise<unknown> = docker.getImage(name).inspect();
   return (await unlessMissing(inspection.then(labelsOf))) ?? [];
 }
 
-/** What Docker's inspection of an image answers. */
+/** Docker's answer to the inspection of an image. */
 const inspectedImage = z.object({
   Id: z.string(),
   RepoTags: z.array(z.string()).nullish(),
   RepoDigests: z.array(z.string()).nullish(),
 });
 
-/** What decides how an image is run as a sandbox. */
+/** The properties of an image that decide how it is run as a sandbox. */
 export interface ImageFacts {
   readonly id: string;
   /** Empty: root. */
   readonly user: string;
-  /** Where its programs are searched: folders, with colons between them. */
+  /** The image's PATH: folders, with colons between them. */
   readonly path: string;
   readonly volumes: readonly string[];
   readonly claimedLabels: readonly string[];
@@ -177,10 +178,13 @@ interface PresentImage extends EngineImage, ImageFacts {
   readonly tags: readonly string[];
 }
 
-/** Characters: far more than an image needs, whose author may declare any number of volumes and labels. */
+/**
+ * Maximum characters of cached facts. Far more than an image needs, but its author may declare any number of volumes
+ * and labels.
+ */
 const MOST_FACTS = 2_000;
 
-/** @returns null if they are too long to be remembered of many images */
+/** @returns null if the facts are too long to be cached */
 function imageFacts({ id, user, path, volumes, claimedLabels: claimed }: PresentImage): ImageFacts | null {
   const length = [id, user, path, ...volumes, ...claimed].reduce((sum, text) => sum + text.length, 0);
   return length <= MOST_FACTS ? { id, user, path, volumes, claimedLabels: claimed } : null;
@@ -206,7 +210,9 @@ function findImage(docker: Docker, name: string): Promise<PresentImage | null> {
   return unlessMissing(found);
 }
 
-/** An image has a digest for each repository that it was pulled from or pushed to. */
+/**
+ * The digest for the repository of `name`. An image has one for each repository that it was pulled from or pushed to.
+ */
 function digestIn(digests: readonly string[], name: string): string | null {
   const reference = parseImageReference(name);
   if (reference === null) return null;
@@ -215,7 +221,7 @@ function digestIn(digests: readonly string[], name: string): string | null {
   return own?.[1] ?? null;
 }
 
-/** See `ContainerEngine.removeImage`. An image that a container uses is refused by Docker itself. */
+/** See `ContainerEngine.removeImage`. Docker itself refuses to remove an image that a container uses. */
 async function removeImage(
   docker: Docker,
   { reference, id }: { reference: string; id: string },
@@ -224,7 +230,7 @@ async function removeImage(
   const isNamed = (await findImage(docker, reference))?.id === id;
   const image = isNamed ? null : await findImage(docker, id);
   if (!isNamed && image === null) return 'gone';
-  // By its id Docker would remove the only name of an image, too.
+  // By id, Docker would also remove an image that has one name.
   if (image !== null && image.tags.length > 0) return 'kept';
   try {
     await docker.getImage(isNamed ? reference : id).remove(abortable(signal, {}));

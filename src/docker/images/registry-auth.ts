@@ -56,7 +56,7 @@ function parseRegistryAuths(json: string): ReadonlyMap<string, RegistryLogin> {
 
 const HOST_EXPECTED = `expected the host of a registry such as registry.example:5000, or ${HUB_KEY} for Docker Hub`;
 
-/** The parser's own message quotes the text that it could not parse. */
+/** The message of JSON.parse quotes the text, which may contain secrets. */
 function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -79,7 +79,7 @@ function loginOf(
   const serveraddress = host === DOCKER_HUB ? HUB_KEY : host;
   if (identitytoken) return { identitytoken, serveraddress };
   if (auth) {
-    // As Docker does, whatever other fields there are.
+    // As in Docker, `auth` precedes `username` and `password`.
     const decoded = BASE64.test(auth) ? Buffer.from(auth, 'base64').toString() : '';
     const colon = decoded.indexOf(':');
     if (colon < 1) return 'auth: expected USER:PASSWORD in base64';

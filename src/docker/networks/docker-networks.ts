@@ -10,12 +10,12 @@ import { assertSubnetsFree, freeSubnet, rangeOf, subnetsOf } from './subnets';
 
 /** A bridge's option: whether containers may talk to each other. */
 const INTER_CONTAINER_TRAFFIC = 'com.docker.network.bridge.enable_icc';
-/** A bridge's option: whether what leaves it has this machine's address. */
+/** A bridge's option: whether Docker gives what leaves it this machine's address. */
 const ADDRESS_TRANSLATION = 'com.docker.network.bridge.enable_ip_masquerade';
 /** A bridge's option: the name of its interface, if configured. */
 const BRIDGE_NAME = 'com.docker.network.bridge.name';
 
-/** How often another subnet is tried, if somebody takes the chosen one meanwhile. */
+/** Maximum attempts at a subnet, as another process may take the chosen one first. */
 const SUBNET_TRIES = 5;
 
 export type NetworkSettings = Pick<Config, 'DOCKER_HOST' | 'SANDBOX_NETWORK_SIZE' | 'SANDBOX_SUBNETS'>;
@@ -23,10 +23,10 @@ export type NetworkSettings = Pick<Config, 'DOCKER_HOST' | 'SANDBOX_NETWORK_SIZE
 /** `restricted`: for sandboxes that have an allow list. */
 export type NetworkKind = 'open' | 'restricted';
 
-/** No name of one kind, whatever the instance is called, is one of the other. */
+/** Chosen so that, for any instance's name, a network's name of one kind is never one of the other kind. */
 const PREFIXES: Readonly<Record<NetworkKind, string>> = { open: 'berth-', restricted: 'berth.allow-' };
 
-/** Which network of an instance. */
+/** Identifies a network of an instance: the number counts within the kind. */
 export interface Place {
   readonly kind: NetworkKind;
   readonly number: number;
@@ -38,7 +38,7 @@ function networkName(instance: string, { kind, number }: Place): string {
   return number === 1 ? base : `${base}-${String(number)}`;
 }
 
-/** @returns what the name of a network of this instance says; null if the name is not of such a form */
+/** @returns the kind and number in the name of a network of this instance; null if the name has another form */
 function placeIn(name: string, instance: string): Place | null {
   const kind = name.startsWith(PREFIXES.restricted) ? 'restricted' : 'open';
   const base = networkName(instance, { kind, number: 1 });
@@ -47,7 +47,7 @@ function placeIn(name: string, instance: string): Place | null {
   return number === undefined || number === '1' ? null : { kind, number: Number(number) };
 }
 
-/** Whether a container of this instance with a network of this name is in a sandbox network, of its kind. */
+/** @returns whether a name is that of a sandbox network of this instance, of the given kind or of any */
 export function isNetworkOf(instance: string, kind?: NetworkKind): (name: string) => boolean {
   return (name) => {
     const found = placeIn(name, instance)?.kind;
@@ -55,7 +55,7 @@ export function isNetworkOf(instance: string, kind?: NetworkKind): (name: string
   };
 }
 
-/** What a call to Docker needs. */
+/** What a call to Docker requires. */
 export interface Access {
   readonly docker: Docker;
   readonly signal: AbortSignal;
@@ -67,7 +67,7 @@ export interface InstanceNetwork extends Place {
   readonly bridge: SandboxBridge;
 }
 
-/** The networks of an instance in Docker: their names, their form, and how they are made and removed. */
+/** The networks of an instance in Docker: their names, their options, their creation and removal. */
 export class DockerNetworks {
   constructor(
     private readonly settings: NetworkSettings,
@@ -78,7 +78,7 @@ export class DockerNetworks {
     return networkName(this.instance, place);
   }
 
-  /** @returns what the name of a network of this instance says; null if the name is not of such a form */
+  /** @returns the kind and number in the name of a network of this instance; null if the name has another form */
   placeIn(name: string): Place | null {
     return placeIn(name, this.instance);
   }
@@ -88,14 +88,15 @@ export class DockerNetworks {
     if (this.settings.SANDBOX_SUBNETS.length > 0) assertSubnetsFree(this.settings, await list(access, {}));
   }
 
-  /** @returns those that exist now, in the order of their numbers; of duplicates the oldest */
+  /** @returns the networks that exist now, in the order of their numbers; of duplicates the oldest */
   async find(access: Access): Promise<readonly InstanceNetwork[]> {
     const { instance } = this;
     const found = new Map<string, InstanceNetwork>();
     const names = Object.values(PREFIXES).map((prefix) => `${prefix}${instance}`);
     for (const network of await list(access, { name: names })) {
       const place = placeIn(network.Name, instance);
-      // Another instance's name may end in a number.
+      // The name of another instance may end in a number, so that its first network looks like a further one of this
+      // instance.
       const isOwn = place?.number === 1 || network.Labels?.[LABELS.instance] === instance;
       if (place && isOwn && !found.has(network.Name)) found.set(network.Name, this.known(network, place));
     }
@@ -103,9 +104,10 @@ export class DockerNetworks {
   }
 
   /**
-   * Makes sure that a network is there, and is as it must be.
+   * Makes sure that a network exists and has the required options.
    *
-   * @throws EngineError `docker_error` if it is not isolated, or has IPv6; `no_capacity` if it cannot be made
+   * @throws EngineError `docker_error` if it is not isolated, has IPv6, or is restricted but was not made for allow
+   *   lists; `no_capacity` if it cannot be created
    */
   async ensure(access: Access, place: Place): Promise<InstanceNetwork> {
     const name = this.nameOf(place);
@@ -129,12 +131,12 @@ export class DockerNetworks {
     return this.known(network, place);
   }
 
-  /** @returns false if it is gone already, or in use (by a container that has its address there) */
+  /** @returns false if the network is already gone, or in use (by a container that has its address there) */
   async remove({ docker, signal }: Access, id: string): Promise<boolean> {
     return ignoringRefusal(docker.getNetwork(id).remove(abortable(signal, {})) as Promise<unknown>);
   }
 
-  /** Docker's own naming rule for an interface without a configured name. */
+  /** Without a configured name, the interface has the name that Docker derives from the network's id. */
   private known(network: NetworkInspectInfo, { kind, number }: Place): InstanceNetwork {
     const { Id, Name, Options } = network;
     const [subnet] = subnetsOf(network);
@@ -148,7 +150,7 @@ export class DockerNetworks {
     };
   }
 
-  /** Oldest first. The filter also matches parts of names. */
+  /** All networks with exactly this name, oldest first. Docker's filter also matches parts of names. */
   private async namesakes(access: Access, name: string): Promise<NetworkInspectInfo[]> {
     return (await list(access, { name: [name] })).filter((network) => network.Name === name);
   }
@@ -162,11 +164,11 @@ export class DockerNetworks {
           Name: name,
           Driver: 'bridge',
           CheckDuplicate: true,
-          // Explicit, as a daemon's configuration can make it the default.
+          // Explicit, because a daemon's configuration can make IPv6 the default.
           EnableIPv6: false,
           Options: {
             [INTER_CONTAINER_TRAFFIC]: 'false',
-            // Berth does, with the rules of the firewall.
+            // Berth translates addresses itself, with the rules of the firewall.
             ...(kind === 'restricted' && { [ADDRESS_TRANSLATION]: 'false' }),
           },
           Labels: { [LABELS.managed]: 'true', [LABELS.instance]: this.instance },
@@ -176,7 +178,7 @@ export class DockerNetworks {
         return;
       } catch (error) {
         const refusal = refusalOf(error);
-        // Another process was faster.
+        // Another process has created it.
         if (refusal?.status === 409 || (await this.namesakes(access, name)).length > 0) return;
         if (refusal !== null && NO_POOL_LEFT.test(refusal.message)) {
           throw new EngineError('no_capacity', `Docker has no addresses left for the network ${name}`, {
@@ -189,7 +191,7 @@ export class DockerNetworks {
     }
   }
 
-  /** @returns null if Docker is to choose */
+  /** @returns null if Docker is to choose. @throws EngineError `no_capacity` if there is no subnet left */
   private async subnet(access: Access): Promise<string | null> {
     const { SANDBOX_SUBNETS: pools, SANDBOX_NETWORK_SIZE: containers } = this.settings;
     if (pools.length === 0) return null;
@@ -201,10 +203,14 @@ export class DockerNetworks {
   }
 }
 
-/** Docker's words, from 20.10 to 28, for default address pools without a free network. */
+/** Docker's messages, from 20.10 to 28, if its default address pools have no free network. */
 const NO_POOL_LEFT = /non-overlapping IPv4 address pool|predefined address pools have been fully subnetted/i;
 
-/** Oldest first. */
+/**
+ * The networks that match, oldest first.
+ *
+ * @throws EngineError `docker_unavailable` if Docker's answer is not a list
+ */
 async function list({ docker, signal }: Access, filters: { name?: string[] }): Promise<NetworkInspectInfo[]> {
   const networks: unknown = await docker.listNetworks({ filters, abortSignal: signal });
   if (!Array.isArray(networks)) throw new EngineError('docker_unavailable', "Docker's list of networks cannot be read");

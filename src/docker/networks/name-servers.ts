@@ -5,15 +5,15 @@ import { abortable } from '../connection/client';
 import { readNameServers } from '../firewall/firewall-rules';
 import { NAME_SERVERS_FILE } from '../containers/supervisor';
 
-/** As many as the C library of most images asks. */
+/** The C libraries of most images (glibc, musl) query at most three name servers. */
 const MOST_SERVERS = 3;
 
-/** Containers whose name servers are remembered; a forgotten one costs a call at its next start. */
+/** Maximum containers whose name servers are remembered; a forgotten one costs a call at its next start. */
 const MOST_CONTAINERS = 10_000;
 
-/** Which name servers sandboxes ask, and how they hear of others. */
+/** Chooses the name servers of sandboxes, and updates those of stopped containers. */
 export class NameServers {
-  /** What the next run of a container will ask, as far as this process knows. */
+  /** The name servers of each container's next run, as far as this process knows. */
   private readonly given = new LruMap<string>(MOST_CONTAINERS);
 
   constructor(
@@ -21,20 +21,20 @@ export class NameServers {
     private readonly ofHost: () => Promise<string[]> = readNameServers,
   ) {}
 
-  /** @returns those of the setting, or else this host's at the moment; none if the host has none but on loopback */
+  /** @returns SANDBOX_DNS, or else this host's current name servers; none if the host has none but on loopback */
   async current(): Promise<string[]> {
     const { SANDBOX_DNS } = this.settings;
     return (SANDBOX_DNS.length > 0 ? SANDBOX_DNS : await this.ofHost()).slice(0, MOST_SERVERS);
   }
 
-  /** Remembers that the container was created with these. */
+  /** Remembers that the container was created with these name servers. */
   note(dockerId: string, servers: readonly string[]): void {
     this.given.set(dockerId, servers.join(' '));
   }
 
   /**
-   * Leaves the current name servers in a stopped container, for its main process to read, unless it has them. What
-   * Docker mounts over `/etc/resolv.conf` cannot be written before the start.
+   * Writes the current name servers into a stopped container for its main process to read, unless it has them. The
+   * file that Docker mounts over `/etc/resolv.conf` cannot be written before the start.
    *
    * @throws Docker's refusal
    */
@@ -48,7 +48,7 @@ export class NameServers {
 
 const TAR_BLOCK = 512;
 
-/** An archive for the container's root, with one file. */
+/** A tar archive for the container's root, with the file of name servers. */
 export function nameServersArchive(servers: readonly string[]): Buffer {
   const content = Buffer.from(servers.map((server) => `${server}\n`).join(''));
   const body = Buffer.alloc(Math.ceil(content.length / TAR_BLOCK) * TAR_BLOCK);
@@ -56,7 +56,7 @@ export function nameServersArchive(servers: readonly string[]): Buffer {
   return Buffer.concat([tarHeader(NAME_SERVERS_FILE, content.length), body, Buffer.alloc(2 * TAR_BLOCK)]);
 }
 
-/** Of a file of root's that all may read (POSIX.1-1988, `ustar`). */
+/** The header (POSIX.1-1988, `ustar`) of a file that root owns and all may read. */
 function tarHeader(name: string, size: number): Buffer {
   const header = Buffer.alloc(TAR_BLOCK);
   const octal = (value: number, { at, digits }: { at: number; digits: number }): void => {
@@ -71,7 +71,7 @@ function tarHeader(name: string, size: number): Buffer {
   header.write('0', 156);
   header.write('ustar\0', 257);
   header.write('00', 263);
-  // The checksum is that of a header with blanks in its place.
+  // The checksum is computed over the header with blanks in the checksum's place.
   header.fill(' ', 148, 156);
   const sum = header.reduce((total, byte) => total + byte, 0);
   octal(sum, { at: 148, digits: 6 });

@@ -20,26 +20,26 @@ import { restrictedIn } from '../firewall/restricted-sandboxes';
 interface Options {
   readonly settings: NetworkSettings;
   readonly instance: string;
-  /** To be done for a network before a container joins it. */
+  /** Called for a network before a container joins it. */
   readonly onNetwork: (network: SandboxBridge) => Promise<void>;
-  /** To be done for a container with an allow list before it starts, or joins a network. */
+  /** Called for a container with an allow list before it starts or joins a network. */
   readonly onRestricted: (sandbox: RestrictedSandbox) => Promise<void>;
 }
 
 /**
- * The networks of an instance's sandboxes: isolated bridges. A Linux bridge takes 1,023 ports (moby#44973), so a
- * further network is made before that, and one that is no longer needed is removed.
+ * The networks of an instance's sandboxes: isolated bridges. A Linux bridge takes 1,023 ports (moby#44973), so
+ * another network is created before that, and one that is no longer needed is removed.
  *
- * Which container is where is known from Docker's list, at each sweep, and from this process's own starts since. That
- * is an estimate where several processes start containers, so a network may get a few more than the bound; one that
- * really is full refuses a start, and the container moves to another. Everything here may be done by several processes
- * at once.
+ * The network of each container is known from Docker's list, at each sweep, and from this process's own starts since.
+ * That is an estimate if several processes start containers, so a network may get a few more than the bound. A
+ * network that really is full refuses a start, and the container moves to another. Several processes may call all of
+ * these methods at once.
  */
 export class SandboxNetworks {
   private readonly logger = new Logger(SandboxNetworks.name);
   private readonly choosing = new Mutex();
   private networks: readonly InstanceNetwork[] = [];
-  /** The network of each container that runs, or is about to. */
+  /** The network of each container that runs or is about to, by Docker id. */
   private readonly places = new Map<string, string>();
   /** Networks that refused a container since the last list. */
   private readonly full = new Set<string>();
@@ -51,11 +51,11 @@ export class SandboxNetworks {
   }
 
   /**
-   * Makes sure that there is an open network; a restricted one is made for the first container that needs it.
+   * Makes sure that there is an open network; a restricted one is created for the first container that needs it.
    *
-   * @returns all of them
-   * @throws ConfigError if the subnets are not free or too small; EngineError `docker_error` if a network of that name
-   *   lets its containers talk to each other, or has IPv6
+   * @returns all networks
+   * @throws ConfigError if the subnets are not free or too small; EngineError `docker_error` if a network of that
+   *   name lets its containers talk to each other, or has IPv6
    */
   async prepare(access: Access): Promise<readonly SandboxBridge[]> {
     await this.dockerNetworks.assertSubnetsFree(access);
@@ -63,13 +63,13 @@ export class SandboxNetworks {
     return this.bridges(access);
   }
 
-  /** All that exist now; possibly none. */
+  /** All networks that exist now; possibly none. */
   async bridges(access: Access): Promise<readonly SandboxBridge[]> {
     this.networks = await this.dockerNetworks.find(access);
     return this.networks.map(({ bridge }) => bridge);
   }
 
-  /** Learns from a complete list of the instance's containers where they are. */
+  /** Learns the network of each container from a complete list of the instance's containers. */
   note(listed: readonly PlacedContainer[]): void {
     this.full.clear();
     this.places.clear();
@@ -94,12 +94,12 @@ export class SandboxNetworks {
   }
 
   /**
-   * @returns the name of the first network that has room, made if there is none
-   * @throws EngineError `no_capacity` if none can be made
+   * @returns the name of the first network that has room, created if there is none
+   * @throws EngineError `no_capacity` if none can be created
    */
   async choose(access: Access, kind: NetworkKind): Promise<string> {
     return this.choosing.runExclusive(async () => {
-      // Another process may have made one, or ours may be gone.
+      // Another process may have created one, or ours may have been removed.
       if (this.withRoom(kind) === null) this.networks = await this.dockerNetworks.find(access);
       const found = this.withRoom(kind);
       if (found !== null) return found;
@@ -114,13 +114,13 @@ export class SandboxNetworks {
   }
 
   /**
-   * Connects a container to a network with room, if it is in none, or in one that is full and does not run. After
-   * `docker network disconnect`, Docker starts it without any network.
+   * Connects a container to a network with room if it is in none, or if it does not run and its network is full.
+   * After `docker network disconnect`, Docker would start it without any network.
    *
-   * One that is to start in a network that was removed is moved as well, before Docker refuses the start: Docker 28.5
-   * has created the sandbox by then, can neither use nor end it, and never starts the container again.
+   * A stopped container whose network was removed is moved as well, before Docker refuses the start: Docker 28.5 has
+   * created its network sandbox by then, can neither use nor end that, and never starts the container again.
    *
-   * @returns how it was, and whether it was in a network
+   * @returns the container's state before, and whether it was in an existing network or wants none
    * @throws Docker's refusal
    */
   async connect(
@@ -152,11 +152,11 @@ export class SandboxNetworks {
   }
 
   /**
-   * For a start that Docker refused. A stopped container remembers its network by id: if the network was removed
-   * (`docker network prune`) and recreated, it no longer starts (Docker 26.1: 404 "network … not found"). Moves it to a
-   * network that is there, and not the full one.
+   * Moves a container whose start Docker refused to a network that exists and is not the full one. A stopped
+   * container remembers its network by id: if the network was removed (`docker network prune`) and recreated, the
+   * container no longer starts (Docker 26.1: 404 "network … not found").
    *
-   * @param refusal Docker's; none if the network is known to be full
+   * @param refusal Docker's; absent if the network is known to be full or removed
    */
   async move(access: Access, dockerId: string, refusal?: unknown): Promise<void> {
     const { docker, signal } = access;
@@ -172,7 +172,10 @@ export class SandboxNetworks {
     await this.join(access, dockerId, restricted);
   }
 
-  /** Removes networks beyond the first of their kind that hold nothing, if the others have room to spare. */
+  /**
+   * Removes networks without containers, except the first of each kind, if one with a lower number has room to spare:
+   * a quarter of SANDBOX_NETWORK_SIZE.
+   */
   async removeUnused(access: Access): Promise<void> {
     await this.choosing.runExclusive(async () => {
       const inUse = new Set(this.places.values());
@@ -181,7 +184,7 @@ export class SandboxNetworks {
         const others = this.networks.filter((known) => known.kind === kind && known.number < number);
         const room = others.map((known) => this.options.settings.SANDBOX_NETWORK_SIZE - this.count(known.name));
         if (number === 1 || inUse.has(name) || !room.some((free) => free >= spare)) continue;
-        // Refused, without harm, if a container of another process has just been started there.
+        // Docker refuses, without harm, if another process has just started a container there.
         if (await this.dockerNetworks.remove(access, bridge.networkId))
           this.logger.log(`the unused network ${name} was removed`);
       }
@@ -191,10 +194,11 @@ export class SandboxNetworks {
 
   private async join(access: Access, dockerId: string, restricted: RestrictedSandbox | null): Promise<void> {
     const name = await this.choose(access, kindOf(restricted));
-    // Again, as another process or somebody else may have removed it.
+    // Again, because another process or an operator may have removed it.
     const { bridge } = await this.ensureNamed(access, name);
     await this.options.onNetwork(bridge);
-    // Docker before 25 ignores it; in a network of another name the container then reaches nothing.
+    // Docker before 25 ignores it. In a network of another name the container then has another MAC address, and
+    // reaches nothing.
     const EndpointConfig = restricted ? { MacAddress: restricted.macAddress } : {};
     try {
       await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: dockerId, EndpointConfig }));
@@ -214,7 +218,10 @@ export class SandboxNetworks {
     return !this.full.has(name) && this.count(name) < this.options.settings.SANDBOX_NETWORK_SIZE;
   }
 
-  /** Also before a container leaves it: Docker disconnects only from a network that is there, and goes by the name. */
+  /**
+   * Also needed before a container leaves a network: Docker finds the network by its name, and disconnects only from
+   * one that exists.
+   */
   private ensureNamed(access: Access, name: string): Promise<InstanceNetwork> {
     return this.ensure(access, this.dockerNetworks.placeIn(name) ?? { kind: 'open', number: 1 });
   }

@@ -4,16 +4,16 @@ import { networkInterfaces } from 'node:os';
 import { type Config, ConfigError } from '../../config';
 import { LABELS } from '../containers/create-options';
 
-/** An IPv4 network: its first address as a number, and how many there are. */
+/** An IPv4 network: its first address as a number, and its number of addresses. */
 export interface Range {
   readonly first: number;
   readonly size: number;
 }
 
-/** The network's own address, its broadcast address, and the gateway. */
+/** Addresses that no container gets: the network's own, its broadcast address, and the gateway. */
 const NOT_FOR_CONTAINERS = 3;
 
-/** @param cidr such as `10.0.0.0/8`. @throws Error for what is none */
+/** @param cidr such as `10.0.0.0/8`. @throws Error if it is not an IPv4 network */
 export function rangeOf(cidr: string): Range {
   const [, prefix] = ipaddr.IPv4.parseCIDR(cidr);
   const [a = 0, b = 0, c = 0, d = 0] = ipaddr.IPv4.networkAddressFromCIDR(cidr).octets;
@@ -29,14 +29,14 @@ export function overlap(a: Range, b: Range): boolean {
   return a.first < b.first + b.size && b.first < a.first + a.size;
 }
 
-/** @returns how many addresses a subnet for so many containers has, a power of two */
+/** @returns the number of addresses of a subnet for so many containers, a power of two */
 export function subnetSize(containers: number): number {
   return 2 ** Math.ceil(Math.log2(containers + NOT_FOR_CONTAINERS));
 }
 
 /**
- * @param pools networks to take subnets from, the first with one left
- * @param taken what a subnet must not overlap
+ * @param pools networks to take the subnet from, tried in this order
+ * @param taken ranges that the subnet must not overlap
  * @returns the first free subnet for so many containers; null if there is none left
  */
 export function freeSubnet(
@@ -54,11 +54,11 @@ export function freeSubnet(
 }
 
 /**
- * The subnets of the settings must be large enough, and overlap no network of this machine, nor of Docker's but those
- * of other Berths, which do no harm.
+ * Checks SANDBOX_SUBNETS: each must be large enough, and overlap neither a network of this machine nor one of
+ * Docker's. Networks of Berths do no harm: a new subnet avoids them.
  *
  * @param networks all of Docker's
- * @throws ConfigError
+ * @throws ConfigError that lists every fault
  */
 export function assertSubnetsFree(
   {
@@ -73,7 +73,7 @@ export function assertSubnetsFree(
   const others = networks
     .filter((network) => !isOurs(network))
     .flatMap((network) => subnetsOf(network).map((cidr) => ({ cidr, whose: `Docker's network ${network.Name}` })));
-  // Of this machine, which is Docker's only if it is reached by a socket.
+  // A Docker that is not reached by a Unix socket is taken to be on another machine, whose interfaces are unknown.
   const here = DOCKER_HOST.startsWith('unix:') ? hostNetworks(ours) : [];
   const needed = subnetSize(containers);
   const faults: string[] = [];
@@ -90,13 +90,13 @@ export function assertSubnetsFree(
   if (faults.length > 0) throw new ConfigError(`SANDBOX_SUBNETS:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
 }
 
-/** IPv4 only. */
+/** The IPv4 subnets of a network. */
 export function subnetsOf({ IPAM }: NetworkInspectInfo): string[] {
   const subnets = (IPAM?.Config ?? []).map(({ Subnet }) => Subnet);
   return subnets.filter((subnet): subnet is string => subnet !== undefined && !subnet.includes(':'));
 }
 
-/** The networks that this machine is in, but those of bridges of ours. */
+/** The IPv4 networks of this machine's interfaces, except those of Berth's bridges. */
 function hostNetworks(ours: readonly Range[]): { cidr: string; whose: string }[] {
   return Object.entries(networkInterfaces()).flatMap(([name, addresses = []]) =>
     addresses.flatMap(({ family, cidr }) => {

@@ -11,7 +11,7 @@ import { ignoringRefusal, refusalOf } from '../connection/errors';
 const PROBE_MB = 16;
 const PROBE_REPOSITORY = 'berth/quota-probe';
 
-/** Younger ones may belong to another process that is probing now. */
+/** Younger leftovers may belong to another process that is probing now. */
 const LEFTOVER_AGE_MS = 10 * 60_000;
 
 /** The end of an archive, without content: the smallest possible image. */
@@ -26,10 +26,11 @@ interface Refusal {
 const ON_XFS = "put Docker's data on XFS mounted with the option prjquota";
 
 /**
- * Drivers other than overlay2 may accept a size and ignore it, as containerd's image store does (seen with 28.5), which
- * a new Docker has by default from 29 on.
+ * Drivers other than overlay2 may accept a size and ignore it. containerd's image store, which a new Docker uses by
+ * default from version 29 on, does so (seen with 28.5).
  *
  * @param info Docker's `GET /info`, which names the file system under its data
+ * @returns null if the driver does not rule out quotas
  */
 function refusalOfDriver(info: unknown): Refusal | null {
   const { Driver, DriverStatus } = (info ?? {}) as { Driver?: string; DriverStatus?: [string, string][] | null };
@@ -114,7 +115,10 @@ async function tryQuotas(
   await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));
 }
 
-/** What killed probes left. Looked for as often as there may be some that are old enough. */
+/**
+ * Removes leftovers of killed probes, at most once per `LEFTOVER_AGE_MS`: a leftover is not removed before it is that
+ * old.
+ */
 export class LeftProbes {
   private lookedAt = -Infinity;
 
@@ -130,7 +134,7 @@ async function removeLeftovers(docker: Docker, instance: string, signal: AbortSi
   const filters = { label: [`${LABELS.probe}=${instance}`] };
   const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
   for (const { Id, Created, Labels } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
-    // A sandbox that an earlier Berth created has what labels its image has, too.
+    // A sandbox that an earlier version of Berth created also has the labels of its image, which may be a probe's.
     if (!isLeftover(Created * 1000) || isSandbox(Labels)) continue;
     await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
   }
@@ -138,14 +142,14 @@ async function removeLeftovers(docker: Docker, instance: string, signal: AbortSi
     if (!isLeftover(Date.parse(CreatedAt ?? ''))) continue;
     await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
   }
-  // Of Berth's own: anybody may give an image such a label.
+  // Only in Berth's own repository: any image may have such a label.
   const imageFilters = { ...filters, reference: [PROBE_REPOSITORY] };
   for (const { Id, Created } of await docker.listImages({ filters: imageFilters, abortSignal: signal })) {
     if (isLeftover(Created * 1000)) await ignoringRefusal(docker.getImage(Id).remove(abortable(signal, {})));
   }
 }
 
-/** @param labels Docker gives none, or null, where there are none */
+/** @param labels undefined or null if Docker reports none */
 function isSandbox(labels: Readonly<Record<string, string>> | null | undefined): boolean {
   return (labels?.[LABELS.instance] ?? '') !== '';
 }
@@ -156,6 +160,6 @@ async function listVolumes(
   signal: AbortSignal,
 ): Promise<{ Name: string; CreatedAt?: string }[]> {
   const answer: { Volumes?: unknown } = await docker.listVolumes({ filters, abortSignal: signal });
-  // Null, not empty, if there is none (Docker before 20.10).
+  // Docker before 20.10 answers null, not an empty list, if there is no volume.
   return Array.isArray(answer.Volumes) ? (answer.Volumes as { Name: string; CreatedAt?: string }[]) : [];
 }

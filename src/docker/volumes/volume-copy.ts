@@ -20,7 +20,7 @@ import {
 /** The minimum interval between reports, except for a new message. */
 const REPORT_MS = 250;
 
-/** Where the verification of the copy starts, between 0 and 100. */
+/** The percentage at which the verification of the copy starts. */
 const CHECK_FROM = 60;
 
 const REPORT = /^(total|copied|checked|bytes) (\d+)(?: (\d+))?$/;
@@ -114,17 +114,21 @@ export interface VolumeWork extends VolumeMeasurement {
   readonly signal: AbortSignal;
 }
 
-/** What two volumes are compared by. */
+/** Two volumes are compared by this. */
 export interface VolumeDigest {
-  /** Of all that is in it: the same for the same files. */
+  /** Of the volume's archive: the same for the same files. */
   readonly sha256: string;
   /** The disk space that the data uses. */
   readonly bytes: number;
-  /** Of all files, with their holes. */
+  /** The size of all files in bytes, with their holes. */
   readonly size: number;
 }
 
-/** Writes a volume as an archive, and ends `output` only when that is whole. @throws EngineError, Docker's refusal */
+/**
+ * Writes a volume as an archive, and ends `output` only when the archive is complete.
+ *
+ * @throws EngineError, Docker's refusal
+ */
 export async function sendVolume(
   clients: DockerClients,
   { name, image, owner, signal }: VolumeWork,
@@ -141,7 +145,7 @@ export async function sendVolume(
 }
 
 /**
- * Makes a volume what an archive says; what it held is removed.
+ * Replaces the contents of a volume by those of an archive.
  *
  * @throws EngineError `data_too_large`, `copy_failed`, `aborted`, or Docker's refusal
  */
@@ -160,7 +164,7 @@ export async function receiveVolume(
 }
 
 /**
- * @param options.like of which digest holes are to be compared in the same way
+ * @param options.like the digest of the source: holes are treated in the same way, so that the two are comparable
  * @param options.onReport with lines for {@link CopyMeter}
  * @throws EngineError `copy_failed`, `aborted`, or Docker's refusal
  */
@@ -188,7 +192,7 @@ export async function digestVolume(
   return digest;
 }
 
-/** One container's data is measured or copied once at a time. */
+/** One name per container: its data is measured or copied by one worker at a time. */
 function workerName({ containerId }: OwnerLabels): string {
   return `berth-${containerId}-move`;
 }

@@ -4,18 +4,18 @@ import { EngineError } from '../engine-error';
 import { CopyMeter, type VolumeDigest, type VolumeWork } from './volume-copy';
 import { RECORD_BYTES } from './volume-worker';
 
-/** An engine whose volumes can be copied to another machine's. Nothing may write to them meanwhile. */
+/** An engine whose volumes can be copied to another machine's. No container may write to them meanwhile. */
 export interface TransferringEngine extends ContainerEngine {
-  /** Writes a volume as an archive, and ends `output` only when that is whole. @throws EngineError */
+  /** Writes a volume as an archive, and ends `output` only when the archive is complete. @throws EngineError */
   sendVolume(volume: VolumeWork, output: Writable): Promise<void>;
   /**
-   * Makes a volume what an archive says; what it held is removed.
+   * Replaces the contents of a volume by those of an archive.
    *
    * @throws EngineError `data_too_large`, `copy_failed`, `aborted`; the volume is unusable then
    */
   receiveVolume(volume: VolumeWork, input: Readable): Promise<void>;
   /**
-   * @param options.like another one, to which it is compared
+   * @param options.like the digest of the volume to compare with
    * @param options.onReport with lines for `CopyMeter`
    * @throws EngineError
    */
@@ -26,8 +26,8 @@ export interface TransferringEngine extends ContainerEngine {
 }
 
 /**
- * Copies a volume from one machine to another through this process, which keeps nothing of it, and compares the copy
- * with the source before it returns: each side reads its own and tells the digest.
+ * Copies a volume from one machine to another. The data passes through this process, which stores none of it. The
+ * copy is compared with the source before this returns: each machine computes the digest of its own volume.
  *
  * @returns the disk space that the copy uses
  * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is unusable then
@@ -42,7 +42,7 @@ export async function transferVolume(
   const either = signal ? AbortSignal.any([signal, failed.signal]) : failed.signal;
   const origin = { name: from, image, owner, signal: either };
   const copy = { name: to, image, owner, signal: either };
-  // The source is read twice at once: the second time mostly from memory, and the network is slower than that.
+  // The source is read twice at once: the second read is mostly from memory, and the network is slower than that.
   const report = (line: string): void => {
     if (line.startsWith('total')) meter.take(line);
   };
@@ -60,7 +60,7 @@ export async function transferVolume(
   return { bytes: copied.bytes };
 }
 
-/** @param onCount told of all bytes that have passed so far */
+/** @param onCount called with the number of all bytes that have passed so far */
 function countingStream(onCount: (bytes: number) => void): Transform {
   let bytes = 0;
   return new Transform({
@@ -73,7 +73,10 @@ function countingStream(onCount: (bytes: number) => void): Transform {
   });
 }
 
-/** If one fails, the others are aborted and awaited, so that nothing still runs when a rollback begins. */
+/**
+ * If one of the promises rejects, the others are aborted and awaited, so that no work still runs when a rollback
+ * begins.
+ */
 async function allOrAbort<T extends readonly Promise<unknown>[]>(
   abort: AbortController,
   works: readonly [...T],

@@ -16,8 +16,8 @@ const MEMORY = 512 * 1024 * 1024;
 const PIDS_LIMIT = 64;
 
 /**
- * What reading and creating any user's files takes, with their owners, modes, attributes and types; everything else is
- * dropped.
+ * What a process needs to read and create any user's files with their owners, modes, attributes and types. All other
+ * capabilities are dropped.
  */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'SETFCAP', 'MKNOD'];
 
@@ -34,15 +34,16 @@ interface WorkerSpec {
   readonly script: string;
   readonly mounts: readonly WorkerMount[];
   readonly owner: OwnerLabels;
-  /** Whether it reads what it is given. */
+  /** Whether the script reads stdin. */
   readonly stdin?: true;
 }
 
 /**
- * The body of Docker's create call. It runs none of the user's programs, so not under gVisor, which is many times
- * slower with files and preserves neither all attributes nor all file types; it can reach nothing but the volumes.
+ * The body of Docker's create call. The worker runs none of the user's programs, so it does not run under gVisor,
+ * which is many times slower with files and preserves neither all attributes nor all file types. It can reach nothing
+ * but the volumes.
  *
- * @param claimedLabels of the image: those that pass for Berth's
+ * @param claimedLabels the image's labels with Berth's prefix
  */
 export function volumeWorkerOptions(
   { image, script, mounts, owner, stdin }: WorkerSpec,
@@ -88,12 +89,12 @@ function volumeMount({ volume, path, access }: WorkerMount, owner: OwnerLabels):
   };
 }
 
-/** How much of its programs' error output is kept for the log. */
+/** Maximum characters of the programs' error output that are kept for the log. */
 const COMPLAINT_CHARS = 2000;
 
 /**
- * A worker that neither reports, reads nor writes for longer is stuck. Flushing gigabytes to a slow disk produces no
- * reports either.
+ * A worker that neither reports, reads nor writes for longer than this is stuck. A flush of gigabytes to a slow disk
+ * produces no reports either.
  */
 const STALL_MS = 5 * 60_000;
 
@@ -102,9 +103,12 @@ interface WorkerRun {
   readonly name: string;
   /** Called for each line that the script reports. */
   readonly onReport?: (line: string) => void;
-  /** Takes what the script writes, in place of reports; left open, as only the exit code tells whether that is all. */
+  /**
+   * Takes the script's stdout, instead of reports. Left open: only the exit code tells whether the output is
+   * complete.
+   */
   readonly output?: Writable;
-  /** What the script reads, where it has a `stdin`. What it does not want is read to the end all the same. */
+  /** The script's stdin, if the spec has one. What the script leaves unread is read to the end all the same. */
   readonly input?: Readable;
   readonly signal?: AbortSignal | undefined;
   readonly stallMs?: number;
@@ -112,7 +116,7 @@ interface WorkerRun {
 
 export interface WorkerResult {
   readonly exitCode: number;
-  /** The end of its programs' error output; may contain file names. */
+  /** The end of the programs' error output; may contain file names. */
   readonly complaint: string;
 }
 
@@ -149,9 +153,9 @@ export async function runVolumeWorker(
     const answer: unknown = await bounded((signal) => container.wait(abortable(signal, {})));
     return { exitCode: exitCodeOf(answer), complaint };
   } finally {
-    // Docker (26.1) does not see the end of a container whose output nobody reads, and cannot remove it.
+    // Docker (26.1) does not notice the end of a container whose output is not read, and cannot remove it.
     stream?.destroy();
-    // If even this fails, it is a container that no row knows.
+    // If this fails too, the container remains as an orphan: it belongs to no row.
     await bounded((signal) => remove(container, signal)).catch(() => undefined);
   }
 }
@@ -211,7 +215,7 @@ async function listen(stream: Readable, run: WorkerRun): Promise<string> {
   }
 }
 
-/** Its exit code, not the end of the connection, tells what a worker made of what it was given. */
+/** Ignores errors of the connection: the worker's exit code gives the result. */
 function feed(input: Readable, stdin: Duplex, onProgress: () => void): void {
   stdin.on('error', () => undefined);
   stdin.once('close', () => input.resume());
@@ -248,9 +252,9 @@ export const SOURCE_PATH = '/from';
 export const TARGET_PATH = '/to';
 
 /**
- * File descriptor 3 is the report, lines written only by the scripts: file names, which may contain anything, are never
- * written to it, never expanded by the shell and never become an argument of a program. Programs' output goes to the
- * log.
+ * File descriptor 3 carries the reports, lines that only the scripts write. File names may contain anything: they are
+ * never written to it, never expanded by the shell and never passed as an argument to a program. Programs' output
+ * goes to the log.
  */
 const PRELUDE = `
 set -u
@@ -270,8 +274,8 @@ report bytes "$(used ${SOURCE_PATH})"
 `;
 
 /**
- * One stream of all that is in a folder, the same for the same data. Reports records as `$2`; `$3` is how it takes
- * holes.
+ * `archive FOLDER WORD HOLES` writes a folder as one stream, which is the same for the same data. Reports records as
+ * WORD; HOLES are tar's options for sparse files.
  */
 const ARCHIVE = `
 archive() {
@@ -284,7 +288,7 @@ archive() {
 as_holes='--sparse --sparse-version=0.0'
 `;
 
-/** Makes the target what the archive is that is read. */
+/** Replaces the target's contents by those of the archive on stdin. */
 const EXTRACT = `
 # Docker fills a new volume with what the image has at its path.
 empty() { find ${TARGET_PATH} -xdev -mindepth 1 -delete; }
@@ -302,17 +306,16 @@ fail_extraction() {
 write_out() { sync --file-system ${TARGET_PATH} || exit ${SCRIPT_EXIT.failed}; }
 `;
 
-/** As many digits as the size has of what is compared with holes as holes. */
+/** Data whose size has this many digits or more is compared with holes as holes. */
 const VAST_DIGITS = 12;
 
 /**
- * Empties the target, copies, flushes it to the disk, and compares one stream of either side. Reports `total N M` (the
- * disk space that the data uses, the bytes in its files), `copied N` and `checked N` (records of the streams), `bytes
- * N`.
+ * Empties the target, copies, flushes the copy to the disk, and compares the archives of both sides. Reports
+ * `total N M` (the disk space that the data uses, the bytes in its files), `copied N` and `checked N` (records of the
+ * archives), and `bytes N`.
  *
- * The compared streams contain every byte of every file, holes read as zeros: the position of holes may differ. But
- * anyone can create a sparse file of petabytes, so where the files hold 10¹¹ bytes and more, holes are compared as
- * holes.
+ * The compared archives contain every byte of every file, and holes as zeros: the position of holes may differ. But
+ * anyone can create a sparse file of petabytes, so if the files hold 10¹¹ bytes or more, holes are compared as holes.
  */
 export const COPY_SCRIPT = `${PRELUDE}${ARCHIVE}${EXTRACT}
 ended_well() { [ "$(cat "$@")" = "0
@@ -341,13 +344,13 @@ ended_well /tmp/source.ended /tmp/target.ended || exit ${SCRIPT_EXIT.failed}
 report bytes "$(used ${TARGET_PATH})"
 `;
 
-/** Writes the source to the standard output, which has no reports then. */
+/** Writes the source as an archive to stdout, in place of reports. */
 export const SEND_SCRIPT = `${PRELUDE}${ARCHIVE}
 exec 4>&3 3>/dev/null
 archive ${SOURCE_PATH} copied --sparse >&4 || exit ${SCRIPT_EXIT.failed}
 `;
 
-/** Makes the target what {@link SEND_SCRIPT} wrote, and flushes it to the disk. */
+/** Replaces the target's contents by the archive of {@link SEND_SCRIPT}, and flushes them to the disk. */
 export const RECEIVE_SCRIPT = `${PRELUDE}${EXTRACT}
 empty || exit ${SCRIPT_EXIT.failed}
 extract || fail_extraction
@@ -355,10 +358,10 @@ write_out
 `;
 
 /**
- * The digest of the stream that {@link COPY_SCRIPT} compares. Reports `total N M` and `checked N` as that does, `sum X`
- * and `bytes N`.
+ * The digest of the archive that {@link COPY_SCRIPT} compares. Reports `total N M` and `checked N` like that script,
+ * `sum X` and `bytes N`.
  *
- * @param likeBytes of files in the source, which decides how holes are compared; absent: this is the source
+ * @param likeBytes the size of the source's files, which decides how holes are compared; absent if this is the source
  */
 export function digestScript(likeBytes?: number): string {
   const size = likeBytes === undefined ? '$size' : String(likeBytes);

@@ -28,7 +28,7 @@ const inspection = z.object({
   Labels: z.record(z.string(), z.string()).nullish(),
 });
 
-// Null, not empty, if there is none (Docker before 20.10).
+// Docker before 20.10 answers null, not an empty list, if there is no volume.
 const volumes = z.object({ Volumes: z.array(inspection).nullish() });
 
 /** The name of a container's volume, or of one that its data was moved to. */
@@ -117,7 +117,7 @@ export class Volumes {
     return this.daemon.translateErrors('digest volume', () => digestVolume(clients, volume, { ...options, timeoutMs }));
   }
 
-  /** Docker would silently create a missing volume, and nothing would be copied. */
+  /** Docker would silently create a missing volume, and copy nothing. */
   private async assertThere(name: string): Promise<void> {
     if ((await this.inspect(name)) === null)
       throw new EngineError('docker_error', `copy volume: there is no volume ${name}`);
@@ -139,7 +139,8 @@ export class Volumes {
 }
 
 /**
- * By label, and unlabelled ones by name: see {@link isBare}. All that there are need one call, as names begin alike.
+ * Lists volumes by label, and unlabelled ones by name: see {@link isBare}. Without `containerId` one call is enough,
+ * as all names begin alike.
  *
  * @throws EngineError `docker_unavailable` if the answer is not a list of volumes
  */
@@ -182,8 +183,8 @@ function labelsOfVolume(answer: unknown): Readonly<Record<string, string>> {
 }
 
 /**
- * Whether a volume has none of Berth's labels. Docker (26.1) writes them, and the options, after creating the volume's
- * folder: if it dies in between, it has a volume without either from then on, and uses it for that name.
+ * Whether a volume has none of Berth's labels. Docker (26.1) writes labels and options after it has created the
+ * volume's folder. If Docker dies in between, the volume has neither from then on, and is used for that name.
  */
 function isBare(labels: Readonly<Record<string, string>> | null | undefined): boolean {
   return !Object.keys(labels ?? {}).some((label) => label.startsWith('berth.'));
@@ -198,10 +199,10 @@ const TAR_BLOCK = 512;
 
 /**
  * Removes a volume if no container uses it and it is empty, without even an empty file. Docker does not expose a
- * volume's contents, so a container that is never started mounts it for a moment; its archive starts with the volume's
- * root.
+ * volume's contents, so a container that is never started mounts it for a moment: the archive of the mount point
+ * starts with the volume's root.
  *
- * @returns whether it is gone
+ * @returns whether the volume is gone
  * @throws Docker's errors
  */
 async function removeIfUnused(
@@ -218,7 +219,7 @@ async function removeIfUnused(
   } catch (error) {
     const status = refusalOf(error)?.status;
     if (status === 404) return true;
-    // Somebody uses it now.
+    // A container uses it now.
     if (status === 409) return false;
     throw error;
   }
@@ -231,7 +232,7 @@ async function isEmpty(
 ): Promise<boolean> {
   const tag = randomUUID();
   const image = `${REPOSITORY}:${tag}`;
-  // If the process dies, this container is removed like any other that no row knows.
+  // If the process dies, this container is removed like any other orphan.
   const Labels = containerLabels(ownerLabels(owner));
   const changes = [`LABEL ${LABELS.managed}=true`];
   try {
@@ -252,7 +253,7 @@ async function isEmpty(
   }
 }
 
-/** The root's own header, followed only by the zeros of the end. */
+/** Whether the archive has only the root's own header, followed by the zeros of the end. */
 async function isRootAlone(archive: AsyncIterable<string | Buffer>): Promise<boolean> {
   const chunks: Buffer[] = [];
   let length = 0;
