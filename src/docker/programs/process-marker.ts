@@ -16,7 +16,7 @@ const MOST_ENVIRON = 131_072;
  * environments, another all parents: a call for each process would take seconds under gVisor with hundreds of
  * processes. If `grep` stops at a zero byte (busybox), zero bytes are first replaced by line breaks. If the programs
  * for that are missing, the shell's own `read` is used, byte by byte: that of dash, bash and busybox skips the zero
- * bytes between variables.
+ * bytes between variables. `command` passes by functions of these names that the image's shell may define.
  */
 const FIND = `
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -24,14 +24,14 @@ markers=$1
 shift
 
 marked() {
-  if printf 'a\\0b' | grep -qaF b 2>/dev/null; then
+  if printf 'a\\0b' | command grep -qaF b 2>/dev/null; then
     set --
     for marker in $markers; do set -- "$@" -e "$marker"; done
-    grep -laF "$@" /proc/[0-9]*/environ 2>/dev/null
-  elif [ "$(printf 'a\\0b' | head -v -c 3 2>/dev/null | tr '\\0' '\\n' | grep -F b)" = b ]; then
+    command grep -laF "$@" /proc/[0-9]*/environ 2>/dev/null
+  elif [ "$(printf 'a\\0b' | command head -v -c 3 2>/dev/null | command tr '\\0' '\\n' | command grep -F b)" = b ]; then
     set -- -e '==> /proc/'
     for marker in $markers; do set -- "$@" -e "$marker"; done
-    head -v -c ${MOST_ENVIRON} /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | grep -F "$@" |
+    command head -v -c ${MOST_ENVIRON} /proc/[0-9]*/environ 2>/dev/null | command tr '\\0' '\\n' | command grep -F "$@" |
       while IFS= read -r line; do
         case $line in
           '==> /proc/'*) file=\${line#==> } file=\${file% <==} ;;
@@ -59,8 +59,8 @@ find_parent() {
 
 # "child:parent" of all processes.
 find_parents() {
-  parents=$(cat /proc/[0-9]*/stat 2>/dev/null |
-    sed -n 's/^\\([0-9]*\\) (.*) [A-Za-z] \\([0-9]*\\) .*/\\1:\\2/p' 2>/dev/null)
+  parents=$(command cat /proc/[0-9]*/stat 2>/dev/null |
+    command sed -n 's/^\\([0-9]*\\) (.*) [A-Za-z] \\([0-9]*\\) .*/\\1:\\2/p' 2>/dev/null)
   [ -z "$parents" ] || return 0
   for dir in /proc/[0-9]*; do
     find_parent "\${dir#/proc/}"
