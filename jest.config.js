@@ -60,6 +60,7 @@ const AGAIN = [
   'docker-supervisor',
   'docker-volume-copy',
   'host-firewall',
+  'inside-hostile',
   'sandbox-networks',
   'sandbox-proof',
 ].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);

@@ -46,7 +46,8 @@ describe('the console', () => {
     expect(policy).toContain("frame-ancestors 'none'");
     expect(answer.headers.get('content-encoding')).toBe('br');
     expect(answer.headers.get('cache-control')).toBe('no-cache');
-    const same = await fetch(berth.url, { headers: { 'if-none-match': answer.headers.get('etag') ?? '' } });
+    const etag = answer.headers.get('etag') ?? '';
+    const same = await fetch(berth.url, { headers: { 'accept-encoding': 'br', 'if-none-match': etag } });
     expect(same.status).toBe(304);
     const script = /src="(\/assets\/[^"]+\.js)"/.exec(await answer.text())?.[1] ?? '';
     const asset = await fetch(`${berth.url}${script}`);
