@@ -1,39 +1,41 @@
-/** What Docker's event stream tells of a container of ours. */
+/** A container event of Berth's instance from Docker's event stream. */
 export interface LifeSign {
   readonly action: string;
   readonly dockerId: string;
-  /** Of several Dockers, the id of the node. */
+  /** The node's id if there are several Dockers. */
   readonly node: string | null;
-  /** Of the row, and so of the volume. */
+  /** The id of the row, and so of the volume. */
   readonly containerId: string;
-  /** No sandbox, but what reads a volume or writes a copy: several may do so while no sandbox runs. */
+  /** A helper that reads a volume or writes a copy, not a sandbox. Several helpers may run while no sandbox runs. */
   readonly isWorker: boolean;
 }
 
 type Running = Pick<LifeSign, 'node' | 'isWorker'>;
 
-/**
- * Two containers must never run on one volume at once. Told everything that starts and ends, it finds those that do.
- */
+/** Detects containers that run on one volume at once, which must never happen, from all start and die events. */
 export class Cohabitation {
-  /** By row, each container that runs. */
+  /** The running containers of each row, by Docker id. */
   private readonly running = new Map<string, Map<string, Running>>();
-  /** Rows with a container that an outsider started: what then runs beside it is not Berth's doing. */
+  /** Rows with a container that an outsider started: Berth is not to blame for a container that runs beside it. */
   private readonly meddledWith = new Set<string>();
   private readonly moved = new Set<string>();
 
-  /** What runs on a node now, after nobody looked for a while. */
+  /**
+   * Replaces the known containers of a node by those that run now, after a gap in the event stream.
+   *
+   * @returns complaints
+   */
   reset(node: string | null, running: readonly Omit<LifeSign, 'action' | 'node'>[]): string[] {
     for (const of of this.running.values()) for (const [id, one] of of) if (one.node === node) of.delete(id);
     return running.flatMap((one) => this.take({ ...one, node, action: 'start' }));
   }
 
-  /** An outsider is about to start a container of this row. */
+  /** Marks a row of which an outsider is about to start a container. */
   meddle(containerId: string): void {
     this.meddledWith.add(containerId);
   }
 
-  /** It is being moved: a copy that nobody sees may run on a node that fell silent meanwhile. */
+  /** Marks a row that is being moved: an unseen copy may still run on a node that fell silent meanwhile. */
   move(containerId: string): void {
     this.moved.add(containerId);
   }

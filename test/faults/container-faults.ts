@@ -18,7 +18,7 @@ const FAULTS: readonly ContainerFault[] = [
   'container_disconnect',
 ];
 
-/** What somebody does to containers behind Berth's back. */
+/** Changes to containers behind Berth's back. */
 export function containerFaults(parts: Parts): Actions<ContainerFault> {
   const actions = FAULTS.map((fault) => [fault, (): Promise<string> => behindBerthsBack(fault, parts)]);
   return Object.fromEntries(actions) as Actions<ContainerFault>;
@@ -31,12 +31,12 @@ async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<st
     const lists = dockers.map(async ({ docker }) =>
       (await docker.listContainers({ all: true, filters })).map((found) => ({ ...found, docker })),
     );
-    // A node may be away.
+    // A node may not answer.
     const listed = (await Promise.allSettled(lists)).flatMap((list) => (list.status === 'fulfilled' ? list.value : []));
     const isFitting = ({ State }: Docker.ContainerInfo): boolean =>
       fault === 'container_remove' || (State === 'running') === (fault !== 'container_start');
     const fitting = listed.filter(isFitting);
-    // One that nobody has stopped is stopped first.
+    // If every container runs, one is stopped first.
     const choice = fitting.length > 0 || fault !== 'container_start' ? fitting : listed;
     if (choice.length === 0) throw new Error('there is no such container');
     const { Id, Labels, docker } = random.pick(choice);
@@ -46,7 +46,7 @@ async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<st
     await meddle(fault, container, docker.getNetwork(`berth-${cluster.instance}`));
     return Id;
   } catch (error) {
-    // Whoever acts behind Berth's back meets the other faults as well.
+    // These actions can fail because of the other faults, too.
     throw new InVain(String(error));
   }
 }
@@ -69,7 +69,7 @@ async function meddle(fault: ContainerFault, container: Docker.Container, networ
       await network.disconnect({ Container: container.id, Force: true });
       return;
     case 'container_crash': {
-      // Its main process dies, and Docker's restart policy brings it back.
+      // The main process dies, and Docker's restart policy starts the container again.
       const { Pid } = (await container.inspect()).State;
       if (Pid > 0) process.kill(Pid, 'SIGKILL');
     }

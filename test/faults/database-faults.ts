@@ -9,15 +9,15 @@ import type { Member } from './faulty-cluster';
 type ServiceFault = 'postgres_restart' | 'postgres_kill' | 'redis_restart' | 'redis_kill';
 type PostgresFault = ServiceFault | 'database_silent' | 'row_locked';
 
-/** Within 15 s on an idle machine. */
+/** Takes up to 15 s on an idle machine. */
 const SERVES_WITHIN_MS = 30_000;
 const PROBE_MS = 10_000;
-/** How long a foreign session holds a row, at most: longer than Berth waits for it. */
+/** Maximum time that a foreign session holds a row locked: longer than Berth waits for a lock. */
 const LOCKED_MS = 20_000;
-/** How long another process holds SQLite's write lock, at most. */
+/** Maximum time that another process holds SQLite's write lock. */
 const SQLITE_LOCKED_MS = 17_000;
 
-/** What goes wrong with PostgreSQL and Redis, and with the ways to them. */
+/** Faults of PostgreSQL and Redis, and of the connections to them. */
 export function databaseFaults(parts: Parts): Actions<PostgresFault> {
   const { excuses, journal, turns } = parts;
   const restart =
@@ -47,11 +47,11 @@ export function databaseFaults(parts: Parts): Actions<PostgresFault> {
   };
 }
 
-/** What the process has sent to the database arrives nowhere, and nothing tells it so; a new connection would do. */
+/** Freezes the process's connections to the database without closing them. New connections work. */
 async function silence(member: Member, { excuses, users, journal }: Parts): Promise<string> {
   if (!member.up) throw new InVain(`${member.name} is down`);
   await excuses.during('database_down', { member: member.name }, () =>
-    // The transactions that it had begun hold their locks until PostgreSQL ends them.
+    // Transactions that the process had begun hold their locks until PostgreSQL ends them.
     excuses.during('database_busy', {}, async () => {
       const since = Date.now();
       member.leftConnections = true;
@@ -72,7 +72,7 @@ async function serves({ url }: Member, token: string): Promise<boolean> {
     const { status } = await httpCall(url, '/api/containers', { token, hangUpMs: PROBE_MS });
     if (status === 200) return true;
   } catch {
-    // Unanswered.
+    // No answer.
   }
   await delay(200);
   return false;
@@ -99,7 +99,7 @@ const LOCK_SQLITE = `
   process.stdin.resume().once('end', () => database.exec('ROLLBACK'));
 `;
 
-/** Another process holds the write lock of the file, as an operator's open transaction does. */
+/** Another process holds the file's write lock, as an operator's open transaction does. */
 export async function lockSqlite({ cluster, excuses, random }: Parts): Promise<string> {
   const ms = SQLITE_LOCKED_MS * random.next();
   const file = cluster.database.url.slice('sqlite:'.length);

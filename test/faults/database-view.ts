@@ -4,19 +4,19 @@ import { dataSourceOptions } from '../../ormconfig';
 import { eventually } from '../support/eventually';
 import type { ReservedTruth, RowTruth } from './truth';
 
-/** A lease on a row, whether its holder lives or not. */
+/** A lease on a row; its holder may be dead. */
 export interface HeldLease {
   readonly id: string;
   readonly operation: string;
   readonly operationId: string;
-  /** As the database writes it. */
+  /** In the database's format. */
   readonly expiresAt: string;
 }
 
-/** How long a database may be away that is started again. */
+/** Maximum time until a restarted database answers. */
 const BACK_WITHIN_MS = 20_000;
 
-/** What the database says, asked past the servers and the proxies. */
+/** Reads the database directly, without the servers and the proxies. */
 export class DatabaseView {
   constructor(private readonly url: string) {}
 
@@ -37,8 +37,8 @@ export class DatabaseView {
   }
 
   /**
-   * Deleted rows too: a purge is an operation. Not a purge that was postponed, because Docker was away or another one:
-   * it is nobody's, and a sweep makes it when that is over.
+   * Includes leases on deleted rows: a purge is an operation. Leaves out a purge that was postponed because Docker
+   * was away or replaced: no process holds it, and a sweep makes it later.
    */
   leases(): Promise<HeldLease[]> {
     return this.ask(
@@ -48,14 +48,12 @@ export class DatabaseView {
     );
   }
 
-  /** What processes hold in containers, dead ones included. */
+  /** All rows of `held_programs`, those of dead processes included. */
   programRegistry(): Promise<object[]> {
     return this.ask('SELECT * FROM held_programs');
   }
 
-  /**
-   * Whether somebody's transaction has stood still for so long, and waits for nothing but its owner. PostgreSQL only.
-   */
+  /** Whether a transaction has been idle for `ms`, waiting only for its client. PostgreSQL only. */
   async transactionStands(ms: number): Promise<boolean> {
     const standing = await this.ask(
       `SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction'
@@ -64,9 +62,9 @@ export class DatabaseView {
     return standing.length > 0;
   }
 
-  /** Holds the user's row locked in a transaction of somebody else's, until `over` resolves. PostgreSQL only. */
+  /** Holds the user's row locked in a foreign transaction until `over` resolves. PostgreSQL only. */
   async lockUser(username: string, over: () => Promise<unknown>): Promise<void> {
-    // Without the limits that Berth sets for its own connections.
+    // Without the timeouts that Berth sets for its own connections.
     const client = new Client({ connectionString: this.url });
     client.on('error', () => undefined);
     await client.connect();
@@ -79,14 +77,14 @@ export class DatabaseView {
     }
   }
 
-  /** Again while the database is away: it is killed and started again beside. */
+  /** Retries while the database is away: faults kill and restart it. */
   private ask<T>(statement: string): Promise<T[]> {
     return eventually(() => this.connected((database) => database.query<T[]>(statement)), {
       timeoutMs: BACK_WITHIN_MS,
     });
   }
 
-  /** A connection for each question: the server may have been away since the last one. */
+  /** Opens a connection for each query: the server may have been restarted since the last one. */
   private async connected<T>(use: (database: DataSource) => Promise<T>): Promise<T> {
     const database = new DataSource({ ...dataSourceOptions(this.url), entities: [], migrations: [] });
     await database.initialize();

@@ -5,18 +5,18 @@ import { FaultRun, INVARIANTS } from './fault-run';
 import type { Times } from './fault-schedule';
 import type { RunSetting } from './setting';
 
-/** Six minutes on two idle processors; a machine that has other work too must not fail for it. */
+/** A run takes six minutes on two idle processors. A machine with other work may take much longer. */
 const RUN_MS = 30 * 60_000;
 
 interface Run<F extends string> {
   readonly setting: RunSetting;
   readonly times: Times<F>;
   readonly actions: (parts: Parts) => Actions<NoInfer<F>>;
-  /** Those of a Swarm, in the place of one Docker. */
+  /** The nodes of a Swarm, instead of one Docker. */
   readonly nodes?: TestNodes | null;
 }
 
-/** The tests of one run: it is made once, and each tells of one promise. */
+/** Declares the tests of one run. The run is made once, and each test checks one promise. */
 export function describeRun<F extends string>(title: string, { setting, times, actions, nodes = null }: Run<F>): void {
   const due = chosen(times);
   const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));
@@ -31,7 +31,7 @@ export function describeRun<F extends string>(title: string, { setting, times, a
 
     it(`must have been ${String(setting.operations)} operations and every kind of fault`, () => {
       expect(journal.count('operation')).toBeGreaterThanOrEqual(setting.operations);
-      // In a short run other faults may keep one from being made until the end.
+      // In a short run, other faults may prevent one until the end.
       const tried = (fault: string): number => (setting.isLong ? 0 : journal.count('fault', `${fault} in vain`));
       for (const fault of Object.keys(due)) {
         expect([fault, journal.count('fault', fault) + tried(fault)]).not.toEqual([fault, 0]);
@@ -39,7 +39,7 @@ export function describeRun<F extends string>(title: string, { setting, times, a
       if (!nodes) expect(journal.count('strike')).toBeGreaterThan(0);
     });
 
-    // In a short run Docker may be away whenever a mark is to be written.
+    // In a short run, Docker may be away at every attempt to write a mark.
     if (setting.isLong) {
       it('must have written marks into volumes', () => {
         expect(journal.count('mark', 'written')).toBeGreaterThan(0);
@@ -60,7 +60,7 @@ export function describeRun<F extends string>(title: string, { setting, times, a
   });
 }
 
-/** `BERTH_TEST_FAULTS` leaves those that it names, to try something out. */
+/** `BERTH_TEST_FAULTS` selects single faults, for experiments. */
 function chosen<F extends string>(times: Times<F>): Times<F> {
   const names = process.env['BERTH_TEST_FAULTS']?.split(',');
   const kept = Object.entries<number>(times).filter(([fault]) => names?.includes(fault) ?? true);

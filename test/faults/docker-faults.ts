@@ -18,12 +18,12 @@ type DockerFault =
 
 /** Longer than `VOLUME_RETENTION` and a sweep, so that purges come due while their volumes are away. */
 const EMPTY_MS = 30_000;
-/** By when a row says what its container is, after a rollback that failed as well; two seconds on an idle machine. */
+/** Maximum time until a row matches its container, even after a failed rollback. Two seconds on an idle machine. */
 const FOLLOWS_WITHIN_MS = 6_000;
-/** Where the machine is so busy that fewer looks fit into the time, the servers have not had it either. */
+/** If the machine is too busy for this many looks in that time, the servers had too little time as well. */
 const LEAST_LOOKS = 20;
 
-/** What goes wrong with Docker and the ways to it. */
+/** Faults of Docker and of the connections to it. */
 export function dockerFaults(parts: Parts): Actions<DockerFault> {
   const { cluster, random, journal, turns } = parts;
   const restart =
@@ -70,7 +70,7 @@ function proxied({ name, docker }: Member): { name: string; docker: DockerProxy 
   return { name, docker };
 }
 
-/** It comes back without its data, as with a disk that was not mounted, and later with it. */
+/** Docker comes back without its data, as with a disk that was not mounted, and later with it. */
 function emptyDocker({ excuses, journal }: Parts): Promise<string> {
   return excuses.during('docker_emptied', {}, async () => {
     journal.say('docker: without its data');
@@ -82,7 +82,7 @@ function emptyDocker({ excuses, journal }: Parts): Promise<string> {
   });
 }
 
-/** A resize can start neither the new container nor the old one, and the row must say so all the same. */
+/** Neither the new nor the old container of a resize can start. The row must still become right. */
 async function refuseStarts(parts: Parts, begin: Begin): Promise<string> {
   const { cluster, random, turns } = parts;
   const member = cluster.pick(random);
@@ -105,7 +105,7 @@ async function refuseStarts(parts: Parts, begin: Begin): Promise<string> {
   });
 }
 
-/** @returns a container that runs, and its user's token. @throws InVain */
+/** @returns a running container, and its user's token. @throws InVain */
 async function someRunning({ database, users, random }: Parts): Promise<{ container: RowTruth; token: string }> {
   try {
     const running = (await database.rows()).filter(({ status, deleted_at }) => status === 'running' && !deleted_at);
@@ -132,7 +132,7 @@ async function rowFollows(dbId: string, { database, dockers, journal }: Parts): 
   }
 }
 
-/** @returns true, or what there is instead */
+/** @returns true, or a description of the difference */
 async function rowAgrees(
   dbId: string,
   { database, dockers }: Pick<Parts, 'database' | 'dockers'>,

@@ -5,7 +5,7 @@ import { Journal } from './journal';
 
 const AGAIN_MS = 200;
 
-/** Watches a Docker itself, past the proxies, for two containers that run on one volume. */
+/** Watches one Docker directly, without the proxies, for containers that run on one volume at once. */
 export class DockerWatch {
   private readonly stopped = new AbortController();
   private readonly ended: Promise<void>;
@@ -38,7 +38,8 @@ export class DockerWatch {
     const filters = { type: ['container'], event: ['start', 'die'], label };
     const stream = await docker.getEvents({ filters, abortSignal: this.stopped.signal } as object);
     this.complain(this.cohabitation.reset(node, await this.running(label)));
-    // The stream is older than the list, so it begins with what led to it: to be taken in, but no news.
+    // The stream was opened before the list was made, so it begins with events that the list already contains. They
+    // are processed without complaints.
     const listedAt = Date.now();
     let rest = '';
     for await (const chunk of stream) {
@@ -54,7 +55,7 @@ export class DockerWatch {
     }
   }
 
-  /** By inspection: for a moment after a stop, Docker 26.1 still lists it as running. */
+  /** Inspects each container: for a moment after a stop, Docker 26.1 still lists it as running. */
   private async running(label: string[]): Promise<({ dockerId: string } & Known)[]> {
     const { docker } = this.docker;
     const listed = await docker.listContainers({ filters: { label, status: ['running'] } });
@@ -79,8 +80,8 @@ interface DockerEvent {
 
 type Known = Pick<LifeSign, 'containerId' | 'isWorker'>;
 
-/** By the labels. */
+/** Reads the labels. */
 function known(labels: Labels): Known {
-  // What is not a sandbox has the label without a value.
+  // On a helper container the label exists without a value.
   return { containerId: labels['berth.container_id'] ?? '', isWorker: (labels['berth.generation'] ?? '') === '' };
 }

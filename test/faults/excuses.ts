@@ -1,10 +1,15 @@
 /**
- * Why an answer may come that would be wrong otherwise. `database_down`: it ends or does not answer. `database_busy`:
- * somebody holds locks in it for longer than a request waits. `docker_emptied`: neither images nor data are there.
- * `death_unseen`: connections of a process that died still stand in the database, as they had fallen silent, so that
- * its leases have to run out. `stood_still`: the process did nothing at all. `node_silent`: a node does not answer,
- * and `node_drained`: it takes nothing. `late`: a process got its turn seconds late on a machine that has other work,
- * so that what it had locked stayed locked, or was taken from it.
+ * Why an answer is allowed that would be wrong otherwise.
+ *
+ * - `database_down`: the database ends or does not answer.
+ * - `database_busy`: locks are held in it for longer than a request waits.
+ * - `docker_emptied`: Docker has neither images nor data.
+ * - `death_unseen`: silent connections of a dead process still stand in the database, so its leases have to expire.
+ * - `stood_still`: the process was paused.
+ * - `node_silent`: a node does not answer.
+ * - `node_drained`: a node takes nothing new.
+ * - `late`: a process was scheduled seconds late on a busy machine, so its locks were held too long, or taken from
+ *   it.
  */
 export type Excuse =
   | 'database_down'
@@ -16,15 +21,15 @@ export type Excuse =
   | 'node_drained'
   | 'late';
 
-/** Whom a fault concerns; everybody where nobody is named. */
+/** The user and the server process that a fault affects; absent: all of them. */
 export interface Concerned {
   readonly user?: string;
   readonly member?: string;
 }
 
-/** How long after a fault is over something may still be found as it was meanwhile, such as a connection of before. */
+/** How long the effects of a fault outlast it, such as an old connection. */
 const AFTERMATH_MS = 10_000;
-/** What becomes of a node each process finds for itself: it asks three managers in turn, each for five seconds. */
+/** Each process detects a node's state for itself: it asks three managers in turn, each for five seconds. */
 const AFTERMATH_OF_NODES_MS = 25_000;
 
 interface Period extends Concerned {
@@ -33,7 +38,7 @@ interface Period extends Concerned {
   to: number;
 }
 
-/** Which faults excuse what, from when to when. */
+/** Which faults excuse which answers, and when. */
 export class Excuses {
   private readonly periods: Period[] = [];
 
@@ -49,7 +54,7 @@ export class Excuses {
     }
   }
 
-  /** @returns what excuses the answer to a request of that user to that member, begun then and answered now */
+  /** @returns the excuses for an answer that `member` gives `user` now, to a request of the given `time` */
   since(time: number, { user, member }: Required<Concerned>): ReadonlySet<Excuse> {
     const matching = this.periods.filter(
       (period) =>

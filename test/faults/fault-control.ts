@@ -1,14 +1,14 @@
 import { askForAction } from '../support/faults/control-socket';
 
 /**
- * `restart` ends a service in good order, `kill` does not, and starts it again. `empty` starts Docker again without
- * anything that it had, `refill` with all that it had before.
+ * `restart` ends a service in good order, `kill` kills it; both start it again. `empty` starts Docker again without
+ * its data, `refill` with it.
  */
 export type Control = `/${'docker' | 'postgres' | 'redis'}/${'restart' | 'kill'}` | `/docker/${'empty' | 'refill'}`;
 
 /**
- * Asks whoever brought the services (`scripts/lib/fault-services.mjs`) to do this to one. Resolves when it is there
- * again.
+ * Asks the script that started the services (`scripts/lib/fault-services.mjs`) for an action on one of them. Resolves
+ * when the service answers again.
  */
 export async function controlService(path: Control): Promise<void> {
   const socketPath = process.env['TEST_FAULTS_CONTROL'];

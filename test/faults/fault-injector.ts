@@ -9,17 +9,17 @@ import { FaultyCluster } from './faulty-cluster';
 import { Journal } from './journal';
 import { User } from './user';
 
-/** How often and how long a fault is tried that other faults may keep from being made. */
+/** How often a fault is tried if other faults prevent it. */
 const TRIES = 90;
 const TRY_AGAIN_MS = 1_000;
 
-/** What faults are made of. */
+/** The objects that faults act on. */
 export interface Parts {
   readonly cluster: FaultyCluster;
   readonly dockers: readonly RealDocker[];
   readonly database: DatabaseView;
   readonly users: readonly User[];
-  /** The token of an administrator. */
+  /** An administrator's token. */
   readonly operator: string;
   readonly excuses: Excuses;
   readonly cohabitation: Cohabitation;
@@ -29,23 +29,25 @@ export interface Parts {
 }
 
 /**
- * To be called when a fault's turn has come: it may have waited for it beyond the end of the traffic, and is then made
- * only if none of its kind was. @throws InVain
+ * To be called when a fault's turn has come. If the traffic is over by then, the fault is made only if none of its
+ * kind was made.
+ *
+ * @throws InVain
  */
 export type Begin = () => void;
 
-/** Each resolves when the fault is over, with what it was made on. @throws InVain */
+/** Each resolves when the fault is over, with the name of its target. @throws InVain */
 export type Actions<F extends string> = Readonly<Record<F, (begin: Begin) => Promise<string>>>;
 
-/** The fault could not be made just now, as others met it. */
+/** The fault could not be made now, because of other faults. */
 export class InVain extends Error {
   override readonly name = 'InVain';
 }
 
-/** The subject of faults that leave locks of live processes in the database; to be taken before any other. */
+/** The subject of faults that leave locks of live processes in the database. To be taken before any other subject. */
 export const LOCKS_HELD = 'locks';
 
-/** What is being started again is not ended meanwhile: one fault after the other for each subject. */
+/** Runs faults on one subject one after the other, so that a service is not ended while it starts. */
 export class Turns {
   private readonly last = new Map<string, Promise<unknown>>();
 
@@ -63,7 +65,7 @@ export class Turns {
   }
 }
 
-/** Does what the schedule says, beside everything else that goes on. */
+/** Makes the scheduled faults, concurrently with the traffic. */
 export class FaultInjector<F extends string> {
   private readonly running = new Map<Promise<void>, string>();
   private readonly made = new Set<F>();
@@ -75,7 +77,7 @@ export class FaultInjector<F extends string> {
     private readonly journal: Journal,
   ) {}
 
-  /** To be told of each operation before it begins. */
+  /** To be called before each operation. */
   readonly onOperation = (operation: number): void => {
     while (this.schedule[0] && this.schedule[0].before <= operation) {
       const [{ fault }] = this.schedule.splice(0, 1) as [ScheduledFault<F>];
@@ -85,13 +87,13 @@ export class FaultInjector<F extends string> {
     }
   };
 
-  /** Resolves when everything that was ended is there again. The traffic is over. */
+  /** To be called after the traffic. Resolves when all faults are over. */
   async over(): Promise<void> {
     this.trafficIsOver = true;
     while (this.running.size > 0) await Promise.all(this.running.keys());
   }
 
-  /** What is not over. */
+  /** The faults that are not over. */
   left(): string[] {
     return [...this.running.values()];
   }

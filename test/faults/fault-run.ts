@@ -22,13 +22,13 @@ import { Traffic } from './traffic';
 import type { Truth } from './truth';
 import { User } from './user';
 
-/** By when the last faults have to be over: one of each kind may be left, some of which take a minute. */
+/** Maximum time for the remaining faults: one of each kind may be left, some of which take a minute. */
 const FAULTS_OVER_MS = 300_000;
-/** By when every process has to listen again after them. */
+/** Maximum time until every process listens again after the faults. */
 const CALM_MS = 120_000;
-/** By when everything has to have settled then. */
+/** Maximum time until the run has settled after that. */
 const SETTLE_MS = 180_000;
-/** How long one look may take: a second or two on an idle machine, as it asks for everything of each user. */
+/** Maximum time of one look. It reads everything of each user: a second or two on an idle machine. */
 const LOOK_MS = 180_000;
 
 export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invariants.MarksOf) => string[]>> = {
@@ -43,7 +43,7 @@ export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invaria
   'replaying the events must give the list': invariants.replayUnlikeList,
 };
 
-/** One user, who asks, and what follows their events. */
+/** A user who makes requests, with the client that follows their events. */
 interface Observed {
   readonly user: User;
   readonly follower: Follower;
@@ -51,23 +51,23 @@ interface Observed {
 }
 
 /**
- * Many users while everything that Berth stands on fails at times. The seed makes the same users want the same things,
- * and the same faults happen at the same operations; how they meet is the machine's.
+ * Many users make requests while every service that Berth depends on fails at times. The same seed gives the same
+ * requests, and the same faults at the same operations; how they coincide depends on the machine.
  */
 export class FaultRun {
   readonly journal: Journal;
-  /** How many of the creations of the last rush were accepted too few or too many. */
+  /** Users of the last rush for whom too few or too many creations were accepted. */
   readonly rushFaults: string[] = [];
   private readonly dockers: readonly RealDocker[];
   private readonly marks: Marks;
-  /** Who administers: of several nodes, hears what becomes of them, and asks for nothing else. */
+  /** The administrator. Its requests are those of node faults only; its follower hears of the nodes. */
   private operator!: Observed;
   private readonly users: Observed[] = [];
   private readonly cohabitation = new Cohabitation();
   private cluster!: FaultyCluster;
   private database!: DatabaseView;
   private watches: { close(): Promise<void> }[] = [];
-  /** Of the last look. */
+  /** The result of the last look. */
   private truth: Truth | null = null;
 
   constructor(
@@ -130,7 +130,7 @@ export class FaultRun {
   }
 
   async close(): Promise<void> {
-    // It did not even start.
+    // The run did not even start.
     if (this.watches.length === 0) return;
     for (const { follower } of this.everybody) await follower.close();
     for (const watch of this.watches) await watch.close();
@@ -140,13 +140,15 @@ export class FaultRun {
     await this.journal.close();
   }
 
-  /** @returns what contradicts one promise at the end of the run */
+  /** @returns the violations of one promise at the end of the run */
   contradictions(found: (truth: Truth, marksOf: invariants.MarksOf) => string[]): string[] {
     if (!this.truth) throw new Error('nothing could be looked at');
     return found(this.truth, (dbId) => this.marks.of(dbId));
   }
 
-  /** Each part of the run makes its own choices, so that one more of one does not change those of the others. */
+  /**
+   * Each part of the run has its own random numbers, so that one more choice of one part does not change the others.
+   */
   private randomFor(index: number): SeededRandom {
     return new SeededRandom((this.seed + index * 0x9e3779b1) >>> 0);
   }
@@ -176,16 +178,17 @@ export class FaultRun {
   }
 
   /**
-   * Waits until every invariant holds. What does not at the end of the time is said, with all that is there, and for
-   * the tests to tell.
+   * Waits until every invariant holds. After the time limit the violations and the remaining state are printed, and
+   * the tests fail.
    *
-   * @returns whether they do
+   * @returns whether every invariant holds
    */
   private async settle(): Promise<boolean> {
     const deadline = Date.now() + SETTLE_MS;
     for (;;) {
       const look = inTime(LOOK_MS, this.look(), { what: 'a look', left: () => this.whatIsThere() });
-      // What goes while it is looked at, a volume whose time is over above all, is gone at the next look.
+      // A look can fail on an object that is removed meanwhile, usually an expired volume. The next look does not see
+      // it.
       const found = await look.catch((error: unknown) => [String(error)]);
       if (found.length === 0) {
         this.journal.say('settled');
@@ -251,7 +254,8 @@ export class FaultRun {
 }
 
 /**
- * As a client that comes again when it is told to: all at once is much for the database of a machine with other work.
+ * Retries as a client that respects `Retry-After`: many creations at once can overload the database of a busy
+ * machine.
  */
 async function created(api: ApiClient): Promise<Answer> {
   for (;;) {

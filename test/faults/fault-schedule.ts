@@ -4,8 +4,8 @@ import { SeededRandom } from '../support/seeded-random';
 export type Times<F extends string> = Readonly<Record<F, number>>;
 
 /**
- * What is done to the services and to what they keep; what the proxies do to single calls comes on top. A restart of
- * Docker takes all containers with it, and its time.
+ * Faults of the services and their data. The proxies add faults of single calls. A restart of Docker ends all
+ * containers, and takes time.
  */
 export const CLUSTER_FAULTS = {
   process_kill: 20,
@@ -32,10 +32,10 @@ export const CLUSTER_FAULTS = {
   container_disconnect: 8,
 } as const;
 
-/** Of the run on SQLite. */
+/** The faults of the run on SQLite. */
 export const SQLITE_FAULTS = { process_kill: 20, database_locked: 30 } as const;
 
-/** Of the run on several nodes: what one Docker's run has, of each kind some, and what becomes of nodes. */
+/** The faults of the run on several nodes: some of each kind that applies to one Docker, and those of nodes. */
 export const NODES_FAULTS = {
   node_kill: 30,
   node_restart: 10,
@@ -59,11 +59,11 @@ export const NODES_FAULTS = {
 
 export interface ScheduledFault<F extends string> {
   readonly fault: F;
-  /** Before which operation, counted from 1. */
+  /** The fault comes before this operation, counted from 1. */
   readonly before: number;
 }
 
-/** When what goes wrong, in order. Each kind happens once at least, however short the run; none in its last tenth. */
+/** Schedules the faults, in order. Each kind is made at least once, however short the run; none in the last tenth. */
 export function scheduleFaults<F extends string>(
   times: Times<F>,
   random: SeededRandom,
@@ -75,7 +75,7 @@ export function scheduleFaults<F extends string>(
   return faults
     .flatMap(([fault, often]) => {
       const count = Math.max(1, Math.round((often * operations) / 2_000));
-      // Each in its own share of the run, so that seeds differ in the when and not in the whether.
+      // Each repetition falls into its own share of the run, so that seeds change the times and not the numbers.
       return Array.from({ length: count }, (_none, index) => ({
         fault,
         before: Math.max(1, Math.ceil(from + (span * (index + random.next())) / count)),

@@ -17,43 +17,43 @@ import { RunSetting, STRIKE_EVERY, TERMS, TIERS } from './setting';
 
 const TIERS_FILE = 'tiers.json';
 
-/** How soon whoever runs a server starts it again. */
+/** How often the start of a killed server is retried. */
 const REVIVE_EVERY_MS = 300;
 
-/** A server that cannot start, as something that it needs is away, says so in a line. */
+/** A server that cannot start because a service is away prints one line with this beginning. */
 const SAYS_WHY = /^Berth did not start: /m;
-/** How much of what it says is told in a complaint. */
+/** How much of the server's output a complaint quotes. */
 const SAID_CHARS = 1_000;
 
 const START = /^POST .*\/containers\/:id\/start$/;
 
 /**
- * One API process, always at the same address, with proxies of its own before Docker and PostgreSQL, and a clock of its
- * own.
+ * One API process, always at the same address, with its own proxies in front of Docker and PostgreSQL and its own
+ * clock.
  */
 export interface Member {
   readonly name: string;
   readonly url: string;
   readonly process: BerthProcess;
-  /** null where there are several Dockers: these are spoken to over TLS. */
+  /** Null if there are several Dockers, which are reached over TLS. */
   readonly docker: DockerProxy | null;
-  /** null on SQLite. */
+  /** Null on SQLite. */
   readonly database: TcpProxy | null;
   readonly clock: MovingClock;
-  /** Listening, as far as anybody knows. */
+  /** Whether it is believed to listen. */
   up: boolean;
   paused: boolean;
   /** How often it was paused. */
   pauses: number;
-  /** Connections of it to the database stand there that it does not know of any more. */
+  /** The database has connections of this process that the process no longer knows of. */
   leftConnections: boolean;
-  /** Docker refuses it every start of a container. */
+  /** Its proxy refuses every start of a container. */
   startsRefused: boolean;
   /** How often it was killed. */
   deaths: number;
 }
 
-/** API processes on one database, started again whenever they are killed; several share a Redis. */
+/** API processes on one database, restarted after each death. Several processes share a Redis. */
 export class FaultyCluster {
   private reviving = new Set<Promise<void>>();
   private closed = false;
@@ -66,7 +66,7 @@ export class FaultyCluster {
     private readonly journal: Journal,
   ) {}
 
-  /** @param nodes of a Swarm; null: on one Docker */
+  /** @param nodes of a Swarm; null for one Docker */
   static async open(
     { name, processes }: RunSetting,
     { journal, nodes }: { journal: Journal; nodes: TestNodes | null },
@@ -103,13 +103,13 @@ export class FaultyCluster {
     return stdout.trim();
   }
 
-  /** One that listens and is at work, if there is one. */
+  /** Picks a process that listens and is not paused, if there is one. */
   pick(random: SeededRandom): Member {
     const up = this.members.filter(({ up: listens, paused }) => listens && !paused);
     return random.pick(up.length > 0 ? up : this.members);
   }
 
-  /** SIGKILL; it is started again at once, and for as long as it takes. */
+  /** Sends SIGKILL. The process is restarted at once; the start is retried until it succeeds. */
   async kill(member: Member): Promise<void> {
     member.up = false;
     member.deaths += 1;
@@ -119,7 +119,7 @@ export class FaultyCluster {
     void reviving.finally(() => this.reviving.delete(reviving));
   }
 
-  /** Lets the proxies strike calls at random. */
+  /** Lets the proxies inject faults into random calls. */
   strike(random: SeededRandom): void {
     for (const member of this.members) {
       if (!member.docker) continue;
@@ -132,7 +132,7 @@ export class FaultyCluster {
     }
   }
 
-  /** From here on nothing is struck. Resolves when every process listens. */
+  /** Ends the random faults. Resolves when every process listens. */
   async calm(): Promise<void> {
     for (const { docker } of this.members) {
       if (!docker) continue;
@@ -152,7 +152,7 @@ export class FaultyCluster {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  /** It may not start while something that it needs is away: then once more. */
+  /** Starts the process; retries while a service that it needs is away. */
   private async revive(member: Member): Promise<void> {
     const log = this.journal.log(member.name);
     let output = '';

@@ -14,7 +14,7 @@ import { User } from './user';
 const MB = 1024 * 1024;
 const PAGE = 500;
 
-/** Looks everywhere: into the database, each Docker, the volumes themselves, and what each user is told. */
+/** Reads everything: the database, each Docker, the contents of the volumes, and the API's answers to each user. */
 export async function findTruth(
   { cluster, database, dockers }: { cluster: FaultyCluster; database: DatabaseView; dockers: readonly RealDocker[] },
   users: readonly { user: User; follower: Follower }[],
@@ -68,7 +68,7 @@ async function containersIn(
         name: Name.slice(1),
         running: State.Running,
         containerId: Config.Labels['berth.container_id'] ?? '',
-        // What is not a sandbox has the label without a value.
+        // On a helper container the label exists without a value.
         generation: Number.parseInt(Config.Labels['berth.generation'] ?? '', 10),
         memoryMb: (HostConfig.Memory ?? 0) / MB,
         cpuShares: (1000 * (HostConfig.CpuQuota ?? 0)) / (HostConfig.CpuPeriod ?? 1),
@@ -83,7 +83,7 @@ async function containersIn(
 }
 
 async function volumesIn({ docker, id: node }: RealDocker, filters: Filters): Promise<VolumeTruth[]> {
-  // By name: one that has lost its labels is a container's all the same.
+  // By name: a volume without its labels still belongs to a container.
   const { Volumes } = await docker.listVolumes({ filters: { name: ['berth-'] } });
   const [label] = filters['label'] ?? [];
   const isOwn = (labels: Readonly<Record<string, string>> | null): boolean =>

@@ -8,8 +8,8 @@ import { Journal } from './journal';
 const AGAIN_MS = 200;
 
 /**
- * One client that follows a user's events over Socket.IO from the first on, wherever it can connect, and comes back
- * where it was.
+ * A client that follows a user's events over Socket.IO from the first one on, on any process that accepts it. After a
+ * break it resumes where it was.
  */
 export class Follower {
   readonly events: BerthEvent[] = [];
@@ -44,7 +44,7 @@ export class Follower {
     }
   }
 
-  /** Resolves when it is over. */
+  /** Resolves when the connection has ended. */
   private async connection(): Promise<void> {
     const { url } = this.cluster.pick(this.random);
     const auth = { token: this.user.token, after: this.seq };

@@ -2,12 +2,12 @@ import type { ContainerFacts } from '../../src/events';
 import { replay } from '../support/clients/replay';
 import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
 
-/** By `db_id`: the marks that are known to be written, and those that may be. */
+/** The marks of a container (`db_id`): those known to be written, and those that may be. */
 export type MarksOf = (dbId: string) => { readonly written: ReadonlySet<string>; readonly tried: ReadonlySet<string> };
 
-/** Each finds what contradicts one promise, in words; nothing if it is kept. */
+/** Each function describes the violations of one promise; an empty list means that it holds. */
 
-/** Deleted rows too: a purge is an operation. */
+/** Includes deleted rows: a purge is an operation. */
 export function stuck({ rows }: Truth): string[] {
   return rows.flatMap((row) => [
     ...(row.operation === null ? [] : [`${about(row)} is held by ${row.operation}`]),
@@ -17,7 +17,7 @@ export function stuck({ rows }: Truth): string[] {
   ]);
 }
 
-/** Of every live row: the container that it names is what it says, and there is no other. */
+/** Every live row matches the container that it names, and has no other container. */
 export function rowsUnlikeDocker({ rows, containers }: Truth): string[] {
   return live(rows).flatMap((row) => {
     const own = containers.filter(({ containerId }) => containerId === row.id);
@@ -68,7 +68,7 @@ export function orphanContainers({ rows, containers }: Truth): string[] {
   return containers.filter(({ containerId }) => !known.has(containerId)).map(({ name }) => `${name} has no row`);
 }
 
-/** Volumes without a row that keeps data, there. */
+/** Volumes, on their node, without a row that keeps data there. */
 export function orphanVolumes({ rows, volumes }: Truth): string[] {
   const kept = rows.filter(({ purged_at }) => purged_at === null);
   return volumes
@@ -76,7 +76,7 @@ export function orphanVolumes({ rows, volumes }: Truth): string[] {
     .map(({ name, node }) => `the volume ${name} has no row${node === null ? '' : ` on ${node}`}`);
 }
 
-/** Every row that was ever in Docker and is not purged has its volume, with all that was written, and nobody else's. */
+/** Every row that ever had a container and is not purged has its volume, with all written marks and none of others. */
 export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
   return rows
     .filter(({ docker_id, purged_at }) => docker_id !== null && purged_at === null)
@@ -95,7 +95,7 @@ export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
     });
 }
 
-/** The list tells of every live row and of no other, and of no more than the tier allows. */
+/** The list has exactly the live rows, and no more than the tier allows. */
 export function wrongCounts({ rows, users }: Truth): string[] {
   return users.flatMap(({ id, name, limit, list }) => {
     const rowsOf = live(rows).filter(({ user_id }) => user_id === id).length;
@@ -105,7 +105,7 @@ export function wrongCounts({ rows, users }: Truth): string[] {
   });
 }
 
-/** What is reserved of each machine is what runs on it. */
+/** The reserved sum of each machine equals the sum of its containers. */
 export function wrongReserves({ rows, reserved }: Truth): string[] {
   const running = live(rows).filter(({ status }) => status === 'running');
   const nodes = new Set([...reserved.map(({ node }) => node), ...running.map(machineOf)]);
@@ -119,7 +119,7 @@ export function wrongReserves({ rows, reserved }: Truth): string[] {
   });
 }
 
-/** By the log and by the follower: 1…n, and the same events. */
+/** The log and the follower both have the events 1…n, and the same ones. */
 export function eventGaps({ users }: Truth): string[] {
   return users.flatMap(({ name, list, events, followed }) => {
     const seqs = events.map(({ seq }) => seq);
@@ -140,7 +140,7 @@ export function eventGaps({ users }: Truth): string[] {
   });
 }
 
-/** What a client believes that has followed all events is what the list says, fact by fact. */
+/** The state of a client that has followed all events equals the list, fact by fact. */
 export function replayUnlikeList({ users }: Truth): string[] {
   return users.flatMap(({ name, events, list }: UserTruth) => {
     const told = facts([...replay(events).values()]);

@@ -1,10 +1,10 @@
 import { createWriteStream, mkdirSync, rmSync, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
 
-/** Where each run's journal and its servers' logs are, until the next. */
+/** Folder of each run's journal and its servers' logs; they are kept until the next run. */
 const FOLDER = join('.berth', 'faults');
 
-/** What happened in a run: in a file, line by line, and in counts. */
+/** Record of a run: a file with one JSON line for each entry, and counts. */
 export class Journal {
   private readonly folder: string;
   private readonly file: WriteStream;
@@ -21,12 +21,12 @@ export class Journal {
     this.file = createWriteStream(join(this.folder, 'journal.log'));
   }
 
-  /** A file beside the journal. */
+  /** Opens a log file beside the journal. */
   log(name: string): WriteStream {
     return createWriteStream(join(this.folder, `${name}.log`), { flags: 'a' });
   }
 
-  /** Counts a thing of a kind, and writes it down with its details. */
+  /** Counts an entry of a kind, and writes it with its details. */
   note(kind: string, what: string, details: object = {}): void {
     const counts = this.counts.get(kind) ?? new Map<string, number>();
     this.counts.set(kind, counts.set(what, (counts.get(what) ?? 0) + 1));
@@ -34,7 +34,7 @@ export class Journal {
     this.file.write(`${JSON.stringify({ at, [kind]: what, ...details })}\n`);
   }
 
-  /** Something that must not be. */
+  /** Records a violation, which fails the run. */
   complain(complaint: string): void {
     this.complaints.push(complaint);
     this.note('complaint', complaint);
@@ -46,14 +46,14 @@ export class Journal {
     return [...(counts?.values() ?? [])].reduce((sum, count) => sum + count, 0);
   }
 
-  /** For a person who watches. */
+  /** Prints a line for a person who watches the run. */
   say(line: string): void {
     const seconds = ((Date.now() - this.since) / 1000).toFixed(0).padStart(4);
     process.stdout.write(`${seconds} s  ${line}\n`);
     this.note('said', line);
   }
 
-  /** Everything of a kind with its count, the most frequent first. */
+  /** All entries of a kind with their counts, the most frequent first. */
   summary(kind: string): string {
     const entries = [...(this.counts.get(kind) ?? [])].sort(([, a], [, b]) => b - a);
     return entries.map(([what, count]) => `${what} ${String(count)}`).join(', ');

@@ -5,14 +5,14 @@ import type { FaultyCluster, Member } from './faulty-cluster';
 import { Journal } from './journal';
 
 const EVERY_MS = 500;
-/** At once on an idle machine; on a busy one its loop gets its turn late. */
+/** An idle machine answers at once; on a busy one the event loop is scheduled late. */
 const ANSWERED_WITHIN_MS = 5_000;
-/** Longer than any look takes on a machine that has the time. */
+/** Longer than any probe takes on a machine that is not overloaded. */
 const LATE_MS = 2_000;
-/** What starts dead processes again asks more than once before it does. */
+/** A supervisor probes several times before it restarts a process. */
 const SILENT_TIMES = 3;
 
-/** Asks every process all the time whether it lives: whatever it waits for, it must say so. */
+/** Probes every process's liveness all the time. A process must answer, whatever it is waiting for. */
 export class LiveWatch {
   private closed = false;
   private readonly ended: Promise<unknown>;
@@ -53,14 +53,14 @@ export class LiveWatch {
   }
 }
 
-/** @returns what is wrong with it, in words; null if nothing is, or it is known why */
+/** @returns a description of the fault; null if there is none, or if the run itself caused it */
 async function look(member: Member): Promise<string | null> {
   const { deaths, pauses } = member;
   const fault = await fails(member.url);
   return !member.up || member.deaths > deaths || member.pauses > pauses ? null : fault;
 }
 
-/** @returns in words; null if all is well */
+/** @returns a description of the fault; null if there is none */
 async function fails(url: string): Promise<string | null> {
   try {
     const { status } = await httpCall(url, '/health/live', { hangUpMs: ANSWERED_WITHIN_MS });

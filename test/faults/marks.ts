@@ -1,15 +1,15 @@
 import { RealDocker } from '../support/docker/real-docker';
 import { Journal } from './journal';
 
-/** Docker under load, in a run that takes it away at times. */
+/** Docker is loaded, and away at times. */
 const ANSWER_MS = 20_000;
 
-/** What was written into containers' data volumes, each mark a file of its own, by way of Docker's exec. */
+/** Marks in containers' data volumes, each a file, written by Docker's exec. */
 export class Marks {
   private next = 1;
-  /** By `db_id`: the marks of which it is known that they were written. */
+  /** By `db_id`: the marks that are known to be written. */
   private readonly written = new Map<string, Set<string>>();
-  /** By `db_id`: the marks that may have been. */
+  /** By `db_id`: the marks that may be written. */
   private readonly tried = new Map<string, Set<string>>();
 
   constructor(
@@ -27,7 +27,7 @@ export class Marks {
     this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, file: mark, printed });
   }
 
-  /** On whichever of them the container is. */
+  /** Runs the script on the Docker that has the container. */
   private async exec(dockerId: string, script: string): Promise<string> {
     const command = ['sh', '-c', script];
     const tried = await Promise.allSettled(this.dockers.map((docker) => docker.exec(dockerId, command)));

@@ -9,7 +9,7 @@ import type { RowTruth } from './truth';
 
 type NodeFault = 'node_kill' | 'node_restart' | 'node_cut' | 'node_drain' | 'quorum_lost' | 'container_move';
 
-/** How nodes go, and come back. */
+/** A way to take nodes away and bring them back. */
 interface Way {
   readonly name: string;
   readonly away: (node: TestNode) => Promise<void>;
@@ -19,21 +19,21 @@ interface Way {
 const KILL: Way = { name: 'without power', away: (node) => node.kill(), back: (node) => node.start() };
 const CUT: Way = { name: 'cut off', away: (node) => node.cut(), back: (node) => node.heal() };
 
-/** By when whatever was under way on a node that fell silent is over, in Berth. */
+/** By then Berth's operations on a node that fell silent have ended. */
 const OVER_MS = 8_000;
-/** By when a node that is back is used again; a few seconds on an idle machine. */
+/** Maximum time until a node that is back is used again; a few seconds on an idle machine. */
 const USED_WITHIN_MS = 90_000;
-/** By when the managers decide, who may be away. */
+/** Maximum time for a decision of the managers, which may be away. */
 const DECIDED_WITHIN_MS = 120_000;
 const LOOK_AGAIN_MS = 500;
-/** What the answer to a move may be while everything fails; nothing, from a process that dies. */
+/** Allowed answers to a move while everything fails; empty if the process dies. */
 const MOVED =
   /^(200|404 container_not_found|409 operation_in_progress|50[03] (move_failed|claim_lost|start_refused|copy_failed|docker_error|docker_unavailable|node_unavailable|no_capacity|database_\w+)|)$/;
 
-/** What may write a row late. */
+/** Excuses for rows that are written late. */
 const LATE: readonly Excuse[] = ['database_down', 'database_busy', 'stood_still', 'late'];
 
-/** What becomes of nodes; each fault is over when Berth uses them again. */
+/** Faults of nodes. Each is over when Berth uses the nodes again. */
 export function nodeFaults(parts: Parts, nodes: TestNodes): Actions<NodeFault> {
   const { random, turns } = parts;
   const one =
@@ -60,7 +60,7 @@ export function nodeFaults(parts: Parts, nodes: TestNodes): Actions<NodeFault> {
     quorum_lost: (begin) => {
       const left = random.pick(nodes.nodes);
       const way = random.pick([KILL, CUT]);
-      // Always in the same order, so that none waits for another.
+      // Always in the same order, to avoid a deadlock.
       const [first, second] = nodes.nodes.filter((node) => node !== left);
       if (!first || !second) throw new Error('there are three nodes');
       return turns.take(first.name, () =>
@@ -88,7 +88,7 @@ async function takeAway(nodes: readonly TestNode[], { name, away, back }: Way, p
   });
 }
 
-/** While nobody knows what is on a node, its rows stay as they are. */
+/** While a node does not answer, its rows must stay as they are. */
 async function mustKeepRows(
   nodes: readonly TestNode[],
   ms: number,
@@ -115,14 +115,14 @@ async function mustKeepRows(
   }
 }
 
-/** Those that are not deleted. */
+/** The rows of these nodes that are not deleted. */
 async function rowsOn(nodes: readonly TestNode[], database: DatabaseView): Promise<RowTruth[]> {
   const isThere = ({ deleted_at, node_id }: RowTruth): boolean =>
     deleted_at === null && nodes.some(({ id }) => id === node_id);
   return (await database.rows()).filter(isThere);
 }
 
-/** Resolves when some process has had an answer of each since now, and would place something there. */
+/** Resolves when some process has reached each node since now, and would place containers there. */
 async function usedAgain(nodes: readonly TestNode[], { cluster, operator, random, journal }: Parts): Promise<void> {
   const since = Date.now();
   const isUsed = (listed: readonly ListedNode[], { name }: TestNode): boolean =>
@@ -148,7 +148,7 @@ interface ListedNode {
   readonly reachable_at: string | null;
 }
 
-/** To wherever there is the most room. */
+/** Moves a random container to the node with the most room. */
 async function move({ cluster, cohabitation, database, operator, random, journal }: Parts): Promise<string> {
   const rows = await database.rows().catch(() => []);
   const live = rows.filter(({ deleted_at, node_id }) => deleted_at === null && node_id !== null);
@@ -164,12 +164,12 @@ async function move({ cluster, cohabitation, database, operator, random, journal
   return id;
 }
 
-/** Nothing is placed or started there for some seconds; what is there stays, or is moved to others. */
+/** For some seconds nothing is placed or started on the node. Its containers stay, or are moved to other nodes. */
 async function drain(node: TestNode, parts: Parts): Promise<void> {
   const { excuses, random, journal, database, cohabitation } = parts;
   const isEmptied = random.chance(0.5);
   await excuses.during('node_drained', {}, async () => {
-    // Until it is drained more may come to it.
+    // Until the node is drained, further containers may come to it.
     if (isEmptied) for (const { id } of await database.rows()) cohabitation.move(id);
     if (!(await isDecided(node, isEmptied ? 'empty' : 'drain', parts))) throw new InVain('no manager decides');
     await delay(2_000 + 8_000 * random.next());
@@ -196,7 +196,7 @@ async function isDecided(
   return false;
 }
 
-/** What a process answers; one that dies meanwhile answers nothing. */
+/** Answer of a process; status 0 if the process dies meanwhile. */
 async function asked(
   api: ApiClient,
   method: string,
@@ -204,7 +204,7 @@ async function asked(
   body?: object,
 ): Promise<Pick<Answer, 'status' | 'body'>> {
   return api.call(method, path, body).catch((error: unknown) => {
-    // What `fetch` throws, in whatever realm. An answer that is not as documented is another error.
+    // What `fetch` throws, in any realm (hence by name). Any other error, such as an undocumented answer, is thrown.
     if ((error as { name?: unknown }).name === 'TypeError') return { status: 0, body: {} };
     throw error;
   });

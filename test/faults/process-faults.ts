@@ -5,28 +5,28 @@ import { type Actions, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { FaultyCluster, Member } from './faulty-cluster';
 import { TERMS } from './setting';
 
-/** What locks the row of a user, in a transaction mostly. */
+/** Statements that lock a user's row, usually in a transaction. */
 const LOCKS = /UPDATE "?users"? SET "?event_seq|FOR UPDATE(?! SKIP)/;
-/** How long is tried to catch a process in a transaction; it may do nothing at all. */
+/** How long to wait for the process to be in a transaction; it may do nothing at all. */
 const LOCKS_WITHIN_MS = 10_000;
-/** By when what it had sent is done, and what it had not is seen to be missing. */
+/** By then the statements that the process had sent are done, and the transaction is visibly idle. */
 const STANDS_AFTER_MS = 300;
-/** Beyond the term of a lease, some of them. */
+/** Some are longer than the term of a lease. */
 const PAUSES_MS = [3_000, 15_000, 40_000];
 
-/** Of the promised five seconds, on a machine that has other work; clearly less than the term of a lease. */
+/** Five seconds are promised; this allows for a busy machine, and is clearly less than the term of a lease. */
 const TAKEN_OVER_WITHIN_MS = 15_000;
 const LOOK_AGAIN_MS = 250;
-/** Where the machine is so busy that fewer looks fit into the time, the servers have not had it either. */
+/** If the machine is too busy for this many looks in that time, the servers had too little time as well. */
 const LEAST_LOOKS = 30;
-/** A clock is behind for so long, and then right again. */
+/** How long the clock is behind before it is right again. */
 const CLOCK_BACK_MS = 20_000;
 const HOUR_MS = 3_600_000;
 const TERM_MS = Number(TERMS.OPERATION_CLAIM_SECONDS) * 1_000;
-/** However often those who watch die as well. */
+/** Bound for runs in which the watching processes die as well. */
 const MOST_TERMS = 10;
 
-/** What happens to the server processes. */
+/** Faults of the server processes. */
 export function processFaults(parts: Parts): Actions<'process_kill' | 'process_pause' | 'process_clock_back'> {
   const { cluster, random, turns } = parts;
   return {
@@ -38,7 +38,7 @@ export function processFaults(parts: Parts): Actions<'process_kill' | 'process_p
         return turns.take(member.name, () => pauseProcess(member, parts));
       });
     },
-    // Nothing else may be what keeps leases from being taken over.
+    // No other fault may prevent takeovers meanwhile.
     process_clock_back: (begin) =>
       turns.take(LOCKS_HELD, () => {
         begin();
@@ -49,7 +49,7 @@ export function processFaults(parts: Parts): Actions<'process_kill' | 'process_p
 
 export async function processKill(parts: Parts): Promise<string> {
   const { cluster, random, turns } = parts;
-  // Not one that another fault is at: kills would queue up behind it, and then come all at once.
+  // Skips processes that another fault has taken: kills would queue up, and then come all at once.
   const free = cluster.members.filter(({ up, name }) => up && !turns.isTaken(name));
   if (free.length === 0) throw new InVain('every process is down or taken');
   const member = random.pick(free);
@@ -64,7 +64,7 @@ async function killProcess(member: Member, { cluster, excuses }: Parts): Promise
   await cluster.kill(member);
 }
 
-/** Resolves when a live process has seen the leases of before for a whole term: only then does it take them over. */
+/** Resolves when a live process has watched the old leases for a whole term: only then does it take them over. */
 async function watchedForATerm({ members }: Pick<FaultyCluster, 'members'>): Promise<void> {
   const since = new Map<string, number>();
   for (const deadline = Date.now() + MOST_TERMS * TERM_MS; Date.now() < deadline;) {
@@ -79,10 +79,10 @@ async function watchedForATerm({ members }: Pick<FaultyCluster, 'members'>): Pro
 }
 
 /**
- * What a dead process held is taken over by others long before its leases run out. Who holds a lease is not seen from
- * outside; but a live holder lets go of it or renews it within a third of its term.
+ * A dead process's leases must be taken over long before they expire. The holder of a lease is not visible from
+ * outside, but a live holder releases or renews its lease within a third of the term.
  *
- * @returns whether it could be looked at: somebody has to be there, and nothing in the way
+ * @returns whether this could be checked: another process must live, without a fault that excuses delays
  */
 async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journal }: Parts): Promise<boolean> {
   const since = Date.now();
@@ -108,8 +108,8 @@ async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journ
 }
 
 /**
- * Whether leases may have stayed for a reason: the database was away, a live process stood still, a dead one seems to
- * live, or what they are on does not answer.
+ * Whether leases may have stayed for a reason: the database was away or locked, a dead process's connections still
+ * stand, or a node does not answer.
  */
 export function isDisturbed(excuses: Excuses, since: number): boolean {
   const excused = excuses.since(since, { member: '', user: '' });
@@ -118,14 +118,14 @@ export function isDisturbed(excuses: Excuses, since: number): boolean {
   );
 }
 
-/** @returns the leases that nobody has ended, renewed or taken over in between */
+/** @returns the leases that were not ended, renewed or taken over in between */
 export function leftAlone(before: readonly HeldLease[], after: readonly HeldLease[]): HeldLease[] {
   return before.filter(({ operationId, expiresAt }) =>
     after.some((lease) => lease.operationId === operationId && lease.expiresAt === expiresAt),
   );
 }
 
-/** In the middle of a transaction, so that others wait for what it holds. */
+/** Pauses the process in the middle of a transaction, so that others wait for its locks. */
 async function pauseProcess(member: Member, { database, excuses, random, journal }: Parts): Promise<string> {
   const ms = random.pick(PAUSES_MS);
   if (!member.up) throw new InVain(`${member.name} is down`);
@@ -139,7 +139,7 @@ async function pauseProcess(member: Member, { database, excuses, random, journal
       resume(member);
     }
   };
-  // When it goes on, the answers that had come meanwhile are late for it.
+  // After the pause, answers that arrived meanwhile are too late for it.
   const { name } = member;
   return excuses.during('database_busy', {}, () =>
     excuses.during('database_down', { member: name }, () =>
@@ -148,7 +148,7 @@ async function pauseProcess(member: Member, { database, excuses, random, journal
   );
 }
 
-/** Pauses it, in a transaction if it can be caught in one. @returns whether it is */
+/** Pauses the process, in a transaction if possible. @returns whether it is in a transaction */
 async function caughtInTransaction(member: Member, database: DatabaseView): Promise<boolean> {
   const deadline = Date.now() + LOCKS_WITHIN_MS;
   for (;;) {
@@ -160,7 +160,7 @@ async function caughtInTransaction(member: Member, database: DatabaseView): Prom
   }
 }
 
-/** Pauses it as soon as it has asked for a lock, or at the deadline. */
+/** Pauses the process as soon as it has asked for a lock, or at the deadline. */
 async function pauseAtLock(member: Member, deadline: number): Promise<void> {
   const { database } = member;
   const asked = new AbortController();
@@ -188,7 +188,7 @@ function resume(member: Member): void {
   member.paused = false;
 }
 
-/** The machine's clock steps back, in the moment in which a process dies; leases of before lie far ahead then. */
+/** Sets the machine's clock back at the moment when a process dies. Existing leases then expire far in the future. */
 async function setClocksBack(parts: Parts): Promise<string> {
   const { cluster, random, turns, excuses } = parts;
   while (isDisturbed(excuses, Date.now())) await delay(500);

@@ -1,26 +1,26 @@
-/** How large the run on several processes is. `BERTH_TEST_OPERATIONS` makes one that only tries something out. */
+/** Size of the run on several processes. `BERTH_TEST_OPERATIONS` sets a smaller one, for experiments. */
 const OPERATIONS = Number(process.env['BERTH_TEST_OPERATIONS'] ?? 2_000);
 const THINK_MS = 500;
 
-/** How long nodes are away in the run on several. */
+/** How long nodes are away in the run on several nodes. */
 export const AWAY_MS = OPERATIONS >= 1_000 ? [1_000, 5_000, 15_000, 30_000] : [1_000, 5_000, 15_000];
 
-/** How one of the runs is made. */
+/** The parameters of a run. */
 export interface RunSetting {
   readonly name: 'cluster' | 'sqlite' | 'nodes';
   readonly processes: number;
   readonly users: number;
   readonly operations: number;
-  /** How long users think between requests, at most. */
+  /** Maximum pause of a user between requests. */
   readonly thinkMs: number;
-  /** Whether there is time enough for every kind of fault to be made, however faults meet. */
+  /** Whether the run is long enough to make every kind of fault, however faults coincide. */
   readonly isLong: boolean;
 }
 
 export const CLUSTER_RUN: RunSetting = {
   name: 'cluster',
   processes: 3,
-  // Whatever takes Docker away takes the containers of all of them, and brings them back.
+  // A fault that takes Docker away ends the containers of all users, which takes time to recover.
   users: OPERATIONS >= 300 ? 20 : 6,
   operations: OPERATIONS,
   thinkMs: THINK_MS,
@@ -28,8 +28,8 @@ export const CLUSTER_RUN: RunSetting = {
 };
 
 /**
- * What several processes and Docker's faults do is seen in the other; this one is about the file. In fewer too little
- * happens.
+ * The other run covers several processes and Docker's faults; this one is about the database file. Fewer operations
+ * would test too little.
  */
 export const SQLITE_RUN: RunSetting = {
   name: 'sqlite',
@@ -41,8 +41,8 @@ export const SQLITE_RUN: RunSetting = {
 };
 
 /**
- * This one is about what several Dockers add. It takes as long as nodes are away, so its users take their time: they
- * are to be there all the while.
+ * This run adds the faults of several Dockers. It lasts as long as nodes are away, so its users pause longer, to make
+ * requests all the while.
  */
 export const NODES_RUN: RunSetting = {
   name: 'nodes',
@@ -53,14 +53,12 @@ export const NODES_RUN: RunSetting = {
   isLong: false,
 };
 
-/** Which call of a process to Docker is struck: one in so many. */
+/** One in this many calls of a process to Docker gets a fault. */
 export const STRIKE_EVERY = 25;
-/** Which operation's client hangs up in the middle: one in so many. */
+/** One in this many operations has a client that hangs up in the middle. */
 export const HANG_UP_EVERY = 15;
 
-/**
- * Small, so that users come to their limits all the time, and two processors can carry the containers of all of them.
- */
+/** Small, so that users often reach their limits, and two processors can run the containers of all users. */
 const limits = { memory_mb: 512, cpu_shares: 1000, disk_mb: 2048, session: null, session_once: false, agents: 0 };
 export const TIERS = {
   minimum: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
@@ -79,8 +77,8 @@ export const SIZES = [
 ] as const;
 
 /**
- * Short terms, so that recovery happens during the run and not after it. That of a lease is the usual one: what a
- * process held that died is taken over long before its end.
+ * Short times, so that recovery happens during the run and not after it. A lease has its usual term: a dead process's
+ * leases are taken over long before they expire.
  */
 export const TERMS = {
   OPERATION_CLAIM_SECONDS: '30',

@@ -3,7 +3,7 @@ import { RealDocker } from '../support/docker/real-docker';
 import { DatabaseView } from './database-view';
 import { FaultyCluster } from './faulty-cluster';
 
-/** Of a row that is not settled: all that says what it waits for. */
+/** The fields of an unsettled row that show what it waits for. */
 const TOLD = [
   'id',
   'status',
@@ -20,7 +20,7 @@ const TOLD = [
   'purged_at',
 ] as const;
 
-/** @throws an error that tells what is left when the time is over */
+/** @throws an error that describes the remaining work when the time is over */
 export async function inTime<T>(
   ms: number,
   work: Promise<T>,
@@ -39,10 +39,10 @@ export async function inTime<T>(
   }
 }
 
-/** What is told of, and what there is of it. */
+/** A name, and how to list the entries under it. */
 type Told = readonly [string, () => Promise<string[]>];
 
-/** In words, what a run that does not settle leaves: rows and programs that are held, and all that Docker has. */
+/** Describes the state that an unsettled run leaves: held rows and programs, and all that Docker has. */
 export async function whatIsThere({
   cluster,
   database,
@@ -83,7 +83,7 @@ export async function whatIsThere({
   return [...servers, ...(await Promise.all(lines)).flat()];
 }
 
-/** Rows that are live, held or not purged. */
+/** Rows that are live, leased or not purged. */
 async function openRows(database: DatabaseView): Promise<string[]> {
   const rows = (await database.rows()).filter(({ operation, purged_at }) => operation !== null || purged_at === null);
   return rows.map((row) =>

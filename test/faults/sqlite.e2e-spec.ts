@@ -1,4 +1,4 @@
-// Before all else: the entities' types go by it.
+// Must be the first import: the entities' column types depend on it.
 import '../support/databases/database-sqlite';
 import { lockSqlite } from './database-faults';
 import { describeRun } from './describe-run';

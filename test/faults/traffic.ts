@@ -9,15 +9,15 @@ import { Marks } from './marks';
 import { HANG_UP_EVERY, type RunSetting } from './setting';
 import { Asked, User } from './user';
 
-/** How long they wait after a failure, twice as long after each further one. */
+/** Pause of a user after a failure; it doubles after each further one. */
 const DISCOURAGED_MS = 1_000;
 const MOST_DISCOURAGED_MS = 10_000;
-/** One write for so many requests. */
+/** One mark is written for so many requests. */
 const MARK_EVERY = 4;
 const HANG_UP_WITHIN_MS = 400;
-/** An operation on a slow Docker that is restarted meanwhile takes its time. */
+/** An operation is slow on a busy Docker that is restarted meanwhile. */
 const ANSWERED_WITHIN_MS = 120_000;
-/** Nobody holds up what only reads, whoever holds what in the database. */
+/** No lock in the database delays requests that only read. */
 const READ_WITHIN_MS = 25_000;
 const READS: readonly Verb[] = ['list', 'get', 'wait', 'events'];
 
@@ -30,7 +30,7 @@ interface Parts {
   readonly onOperation: (operation: number) => void;
 }
 
-/** All users at once, each one request after the other, until the run has as many as it should. */
+/** Runs all users at once, each with one request after the other, until the run has its number of operations. */
 export class Traffic {
   private begun = 0;
 
@@ -53,7 +53,7 @@ export class Traffic {
     }
   }
 
-  /** @returns whether there was an answer that is no failure of the server's */
+  /** @returns false if the request failed; true if the server did not fail, or the client hung up as planned */
   private async operate(user: User, random: SeededRandom): Promise<boolean> {
     const { cluster, excuses, journal } = this.parts;
     const asked = user.next();
@@ -84,7 +84,7 @@ export class Traffic {
   }
 }
 
-/** @returns the answer, or in a word why there is none */
+/** @returns the answer, or a word for the reason why there is none */
 async function request(
   { token }: User,
   { verb, method, path, body }: Asked,
@@ -99,7 +99,7 @@ async function request(
   }
 }
 
-/** Lists and events are long, and can be had again. */
+/** Leaves out lists and events: they are long, and can be read again. */
 function brief(body: Readonly<Record<string, unknown>>): object {
   const isLong = (name: string): boolean => name === 'containers' || name === 'events';
   return Object.fromEntries(Object.entries(body).filter(([name]) => !isLong(name)));

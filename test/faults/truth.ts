@@ -1,6 +1,6 @@
 import type { BerthEvent, ContainerFacts } from '../../src/events';
 
-/** A row of `containers`, deleted ones included, as far as it must agree with anything. */
+/** A row of `containers`, deleted ones included, with the fields that the invariants compare. */
 export interface RowTruth {
   readonly id: string;
   readonly user_id: string;
@@ -9,42 +9,42 @@ export interface RowTruth {
   readonly memory_mb: number;
   readonly cpu_shares: number;
   readonly docker_id: string | null;
-  /** Of several Dockers, the one that it is on. */
+  /** The node of the container if there are several Dockers. */
   readonly node_id: string | null;
-  /** The one that it is being moved to, or that may still have something of a move. */
+  /** The node to which the container is being moved, or which may have remains of a move. */
   readonly other_node_id: string | null;
   readonly generation: number;
   readonly volume_name: string;
   readonly ip_address: string | null;
-  /** As Docker writes it. */
+  /** In Docker's format. */
   readonly run_started_at: string | null;
   readonly operation: string | null;
   readonly deleted_at: Date | null;
   readonly purged_at: Date | null;
 }
 
-/** A container of this Berth's as Docker has it. */
+/** A container of this instance as Docker reports it. */
 export interface ContainerTruth {
-  /** As rows have it: of several Dockers, with the node. */
+  /** In the format of rows: with the node if there are several Dockers. */
   readonly id: string;
   readonly node: string | null;
   readonly name: string;
   readonly running: boolean;
-  /** Of its labels. */
+  /** From its labels. */
   readonly containerId: string;
   readonly generation: number;
   readonly memoryMb: number;
   readonly cpuShares: number;
   readonly runtime: string;
   readonly volume: string;
-  /** To the sandboxes' network. */
+  /** Whether it is connected to the sandboxes' network. */
   readonly connected: boolean;
-  /** null where it does not run. */
+  /** Null if it does not run. */
   readonly ip: string | null;
   readonly startedAt: string | null;
 }
 
-/** A volume of this Berth's, with the marks in it: the text of each by its file's name. */
+/** A volume of this instance, with its marks: file name → text. */
 export interface VolumeTruth {
   readonly name: string;
   readonly node: string | null;
@@ -52,20 +52,20 @@ export interface VolumeTruth {
   readonly marks: ReadonlyMap<string, string>;
 }
 
-/** What rows reserve together of a machine, as the database keeps the sum. */
+/** The reserved sum of a machine, as stored in the database. */
 export interface ReservedTruth {
   readonly node: string;
   readonly memory_mb: number;
   readonly cpu_shares: number;
 }
 
-/** What one user is told. */
+/** The API's answers to one user. */
 export interface UserTruth {
   readonly id: string;
   readonly name: string;
   /** How many containers the tier allows. */
   readonly limit: number;
-  /** Of `GET /api/containers`. */
+  /** The answer of `GET /api/containers`. */
   readonly list: {
     readonly containers: readonly ContainerFacts[];
     readonly count: number;
@@ -74,11 +74,11 @@ export interface UserTruth {
   };
   /** All pages of `GET /api/events`. */
   readonly events: readonly BerthEvent[];
-  /** What the follower on Socket.IO was sent. */
+  /** The events that the follower received over Socket.IO. */
   readonly followed: readonly BerthEvent[];
 }
 
-/** Everything that must agree, at one moment. */
+/** All the states that must agree, at one moment. */
 export interface Truth {
   readonly rows: readonly RowTruth[];
   readonly containers: readonly ContainerTruth[];

@@ -3,7 +3,7 @@ import { SeededRandom } from '../support/seeded-random';
 import { Verb } from './expected-answers';
 import { SIZES } from './setting';
 
-/** How often a user does what: of 100 requests 70 are to change something. */
+/** Relative frequency of each request: 70 of 100 change something. */
 const WEIGHTS: readonly (readonly [Verb, number])[] = [
   ['create', 11] as const,
   ['start', 16],
@@ -25,7 +25,7 @@ export interface Asked {
   readonly method: string;
   readonly path: string;
   readonly body?: object;
-  /** `db_id` of the container that it is about. */
+  /** `db_id` of the request's container. */
   readonly target?: string;
 }
 
@@ -37,7 +37,7 @@ interface Known {
   readonly status: string;
 }
 
-/** What one user knows, and what they want next. */
+/** The state that one user knows, and the choice of the next request. */
 export class User {
   private readonly live = new Map<string, Known>();
   private readonly deleted: string[] = [];
@@ -65,7 +65,7 @@ export class User {
     return this.about(verb, known);
   }
 
-  /** Takes in an answer of 200 or 202, or that something is not there. */
+  /** Updates the user's state after a 200, a 202 or a 404. */
   learn({ verb, target }: Asked, { status, body }: { status: number; body: Readonly<Record<string, unknown>> }): void {
     if (status === 404 && target !== undefined) this.live.delete(target);
     if (status >= 300) return;
@@ -89,7 +89,7 @@ export class User {
 
   private create(): Asked {
     const image = { image: 'custom', custom_image: testImage() };
-    // Sometimes a name that is taken.
+    // Sometimes picks a name that is taken.
     const name = this.random.chance(0.2) ? { name: this.someName() } : {};
     const body = { ...image, ...name, ...this.random.pick(SIZES) };
     return { verb: 'create', method: 'POST', path: '/api/containers', body };
@@ -100,7 +100,7 @@ export class User {
   }
 
   private about(verb: Verb, known: Known): Asked {
-    // Clients hold ids of every form.
+    // Clients use ids of every form.
     const id = this.random.pick([known.db_id, known.id, known.id.slice(0, known.id.length === 64 ? 12 : undefined)]);
     const path = `/api/containers/${id}`;
     const asked = { verb, path, target: known.db_id };
