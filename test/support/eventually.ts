@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Repeats an assertion until it holds: a test waits for a condition, never for a time. @returns what it returned */
+/** Repeats an assertion until it holds: a test waits for a condition, never for a time. @returns its result */
 export async function eventually<T>(
   assertion: () => T | Promise<T>,
   { timeoutMs = 30_000, what }: { timeoutMs?: number; what?: () => string } = {},
@@ -14,7 +14,7 @@ export async function eventually<T>(
         if (error instanceof Error && what) error.message += `\n${what()}`;
         throw error;
       }
-      // What is asked is often Docker or a database, and is not done sooner for being asked about.
+      // Most assertions query Docker or a database. Asking more often does not make them ready sooner.
       await delay(Math.min(Math.max((Date.now() - began) / 10, 20), 100));
     }
   }

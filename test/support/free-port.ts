@@ -2,17 +2,17 @@ import { randomInt } from 'node:crypto';
 import { createServer, type Server } from 'node:net';
 
 /**
- * Below those that Linux gives to outgoing connections, of which one may take a neighbour, or the port of a server
- * between its end and its next start, at any time.
+ * Below the range that Linux uses for outgoing connections: one of those could take a neighbouring port, or a
+ * server's port between its end and its next start.
  */
 const PORTS = { from: 10_000, to: 32_768 };
 
-/** A port on 127.0.0.1 that nothing uses now. */
+/** A free port on 127.0.0.1. */
 export function freePort(): Promise<number> {
   return portsInARow(1);
 }
 
-/** The first of that many ports in a row that nothing uses. */
+/** The first of `count` consecutive free ports. */
 export async function portsInARow(count: number): Promise<number> {
   for (;;) {
     const first = randomInt(PORTS.from, PORTS.to - count);

@@ -4,7 +4,7 @@ import { noteMessage } from './described';
 import { eventually } from '../eventually';
 import { SocketClient } from '../servers/socket-server';
 
-/** An agent as its owner made it. */
+/** An agent as returned by its creation. */
 export interface NewAgent {
   /** `agent:…` */
   readonly id: string;
@@ -23,9 +23,9 @@ export async function agentsOf(user: TestUser): Promise<AgentView[]> {
   return (await user.api.call('GET', '/api/agents')).body['agents'] as AgentView[];
 }
 
-/** A standard Socket.IO client in an agent's place. */
+/** A standard Socket.IO client that acts as an agent. */
 export class AgentClient extends SocketClient {
-  /** How often it was connected so far. */
+  /** How often it has connected so far. */
   connects = 0;
 
   constructor(url: string, agent: Pick<NewAgent, 'token'>, auth: Readonly<Record<string, unknown>> = {}) {

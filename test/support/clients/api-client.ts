@@ -1,6 +1,6 @@
 import { described } from './described';
 
-/** An answer of the API, its body as plain JSON. */
+/** A response of the API, its body as plain JSON. */
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
@@ -15,7 +15,7 @@ export interface NewContainer {
 
 export const SMALL = { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 } as const;
 
-/** A frontend's view of the API: HTTP and JSON, nothing of the server's code. */
+/** An API client as a frontend has it: HTTP and JSON, without the server's code. */
 export class ApiClient {
   constructor(
     readonly url: string,

@@ -2,11 +2,11 @@ import { type Browser, type BrowserContext, chromium, type Page } from 'playwrig
 import { readFileSync } from 'node:fs';
 import type { TestUser } from '../servers/berth';
 
-/** The console in Debian's Chromium, as a person has it before them. */
+/** The console in Debian's Chromium. */
 export class ConsoleBrowser {
-  /** What Chromium complained of: errors of scripts, and what the Content-Security-Policy forbade. */
+  /** Chromium's complaints: script errors and violations of the Content-Security-Policy. */
   readonly complaints: string[] = [];
-  /** What could not be loaded, with Chromium's reason. */
+  /** Requests that failed, with Chromium's reason. */
   private readonly failed: string[] = [];
 
   private constructor(
@@ -24,7 +24,7 @@ export class ConsoleBrowser {
     return new ConsoleBrowser(browser, url, isAlone);
   }
 
-  /** A browser of its own, with nothing kept. */
+  /** A new browser context without cookies or stored data. */
   async context(options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
     const context = await this.browser.newContext({ baseURL: this.url, ...options });
     context.setDefaultTimeout(20_000);
@@ -34,14 +34,14 @@ export class ConsoleBrowser {
     });
     context.on('weberror', (error) => this.complaints.push(String(error.error())));
     context.on('console', (message) => {
-      // An answer that is an error is told by Chromium too, whatever the page makes of it.
+      // Chromium also reports responses with an error status, even if the page handles them.
       if (message.type() === 'error' && !message.text().startsWith('Failed to load resource'))
         this.complaints.push(message.text());
     });
     return context;
   }
 
-  /** A page that somebody has signed in to by a link, as `npm start` prints it. */
+  /** A page that is signed in by a link, as `npm start` prints it. */
   async signedIn(user: TestUser, context?: BrowserContext): Promise<Page> {
     const page = await (context ?? (await this.context())).newPage();
     const { body } = await user.api.call('POST', '/api/auth/codes');
@@ -57,7 +57,7 @@ export class ConsoleBrowser {
     return page;
   }
 
-  /** What axe finds wrong with the page as it is: for people with a screen reader, a keyboard, or weak eyes. */
+  /** The violations that axe finds on the current page (screen reader, keyboard, contrast). */
   async faultsOf(page: Page): Promise<string[]> {
     await page.evaluate(readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8'));
     return page.evaluate(`axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations.map(
@@ -89,19 +89,20 @@ export const consolePages = (id: string): readonly (readonly [path: string, head
 ];
 
 /**
- * Keeps pages from what Chromium's own network does when a network interface comes or goes, as one does with each
- * container of the tests beside: it drops all that is on its way, and a page whose script was dropped stays empty.
+ * Protects pages from Chromium's reaction to network changes. Each container of concurrent tests adds or removes a
+ * network interface; Chromium then aborts all requests, and a page without its script stays empty.
  */
 export async function withstandNetworkChanges(context: BrowserContext): Promise<void> {
   context.on('page', (page) => {
     Object.assign(page, { goto: again(page.goto.bind(page)), reload: again(page.reload.bind(page)) });
   });
-  // Loaded by this process. The way in too: its code opens once, and is of no use to a page that has lost the answer.
+  // This process fetches scripts and styles for the page. It fetches the sign-in too: its code works only once, so a
+  // page that has lost the response could not sign in.
   await context.route(/\.(js|css)$|\/api\/auth\/sign-in$/, async (route) => {
     try {
       await route.fulfill({ response: await route.fetch() });
     } catch {
-      // The server is gone, or the page.
+      // The server or the page is gone.
       await route.abort().catch(() => undefined);
     }
   });

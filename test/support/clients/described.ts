@@ -2,14 +2,14 @@ import { type ErrorObject, Ajv2020, type ValidateFunction } from 'ajv/dist/2020.
 import addFormats from 'ajv-formats';
 import { readFileSync } from 'node:fs';
 
-/** An answer, as whichever client got it. */
+/** A response, from any of the tests' clients. */
 export interface SeenAnswer {
   readonly method: string;
   /** With or without the server's address and the query. */
   readonly url: string;
   readonly status: number;
   readonly header: (name: string) => string | null | undefined;
-  /** Its JSON; undefined where it has none, or where it is not looked at. */
+  /** The JSON body; undefined if there is none, or if it is not checked. */
   readonly body?: unknown;
 }
 
@@ -21,7 +21,7 @@ interface Described {
   readonly content?: Readonly<Record<string, { readonly schema: Schema }>>;
 }
 
-/** Of a stream. */
+/** The event schemas of a stream. */
 interface EventSchemas {
   readonly oneOf: readonly {
     readonly properties: { readonly event: { readonly enum: readonly string[] }; readonly data: Schema };
@@ -39,7 +39,7 @@ interface AsyncApi {
   >;
 }
 
-/** Headers that mean something to clients, so that an answer that has one has to say so. */
+/** Headers that clients rely on. A response that has one must be documented with it. */
 const MEANT = [
   'allow',
   'content-disposition',
@@ -55,24 +55,24 @@ const MEANT = [
   'www-authenticate',
 ];
 
-/** What HTTP itself refuses, before there is a route. */
+/** Statuses of requests that HTTP itself refuses, before a route is found. */
 const WITHOUT_ROUTE = [400, 404, 405, 408, 413, 417, 421, 426, 429, 431, 503];
 
-/** What is served and not described: the documentation itself, and sockets. */
+/** Served but not in the document: the documentation itself, and sockets. */
 const NOT_DESCRIBED = /^\/api\/(docs(\/|$)|(open|async)api\.json$|stub\/)/;
 
-/** `docs/openapi.json`, `docs/asyncapi.json`: by them answers and messages are judged; what was compiled is kept. */
+/** Checks responses and messages against `docs/openapi.json` and `docs/asyncapi.json`. Caches compiled schemas. */
 class Description {
   private readonly document = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as OpenApi;
   private readonly channels = (JSON.parse(readFileSync('docs/asyncapi.json', 'utf8')) as AsyncApi).channels;
   private readonly validators = new Map<string, ValidateFunction>();
   private readonly ajv = addFormats(new Ajv2020({ strict: false, discriminator: true, allErrors: true }));
-  /** Paths with fewer parameters first: `/api/tokens/validate` is no token. */
+  /** Paths with fewer parameters first, so that `/api/tokens/validate` does not match a token's path. */
   private readonly paths = Object.keys(this.document.paths)
     .map((path) => ({ path, pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`) }))
     .sort((a, b) => a.path.split('{').length - b.path.split('{').length);
 
-  /** @returns what the answer has that the document does not say, each with the route */
+  /** @returns what the document does not describe of the response, with the route */
   faultsOf({ method, url, status, header, body }: SeenAnswer): string[] {
     const path = pathOf(url);
     if (!/^\/(api|health|metrics)(\/|$)/.test(path) || NOT_DESCRIBED.test(path) || method === 'OPTIONS') return [];
@@ -87,7 +87,7 @@ class Description {
     return faults;
   }
 
-  /** The same of one event of a stream. */
+  /** The same for one event of a stream. */
   faultsOfEvent(stream: Pick<SeenAnswer, 'method' | 'url'>, event: { name: string; data: unknown }): string[] {
     const template = this.templateOf(pathOf(stream.url)) ?? '';
     const responses = this.document.paths[template]?.[stream.method.toLowerCase()]?.responses;
@@ -98,12 +98,16 @@ class Description {
     return schema ? this.ofJson(at, schema, event.data) : [`${at}: is not described`];
   }
 
-  /** The same of a message that the server sent over a connection. @param payload of several arguments, all of them */
+  /**
+   * The same for a message that the server sent over a connection.
+   *
+   * @param payload all arguments if there are several
+   */
   faultsOfMessage(channel: string, name: string, payload: unknown): string[] {
     const at = `${channel} message ${name}`;
     const schema = this.channels[channel]?.messages[name]?.payload;
     if (!schema) return [`${at}: is not described`];
-    // Bytes are none of JSON's values.
+    // Bytes are not a JSON value.
     return Array.isArray(schema['items']) ? [] : this.ofJson(at, schema, payload);
   }
 
@@ -144,7 +148,7 @@ class Description {
   }
 
   private ofJson(at: string, schema: Schema, value: unknown): string[] {
-    // Many routes have the same errors and headers.
+    // Many routes share errors and headers.
     const key = JSON.stringify(schema);
     const validate = this.validators.get(key) ?? this.compile(key, schema);
     if (validate(value)) return [];
@@ -157,7 +161,7 @@ class Description {
     return validate;
   }
 
-  /** With all references and parts put in place, and without any field that is not named. */
+  /** The schema with all references and parts inlined; unnamed fields are refused. */
   private closed(schema: Schema): Schema {
     const whole = this.whole(schema);
     const { properties, items, oneOf, anyOf, additionalProperties, discriminator } = whole;
@@ -177,7 +181,7 @@ class Description {
     });
   }
 
-  /** A schema with what it refers to and what it is made of merged into one. */
+  /** Merges a schema with its references and its `allOf`. */
   private whole(schema: Schema): Schema {
     const { $ref, allOf = [], ...own } = schema;
     const parts = [...(typeof $ref === 'string' ? [{ $ref }] : []), ...(allOf as Schema[])].map((part) =>
@@ -215,28 +219,28 @@ function pathOf(url: string): string {
   return url.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
 }
 
-/** Kept with the package, which a worker of jest loads once, unlike this module: compiling takes longer than a test. */
+/** Stored on the package, which a jest worker loads once, unlike this module: compiling takes longer than a test. */
 const kept = Ajv2020 as { berth?: Description };
 const description = (): Description => (kept.berth ??= new Description());
 
 const faults = new Set<string>();
 
-/** Has the present test fail if `docs/openapi.json` does not describe the answer. */
+/** Fails the current test if `docs/openapi.json` does not describe the response. */
 export function noteAnswer(answer: SeenAnswer): void {
   for (const fault of description().faultsOf(answer)) faults.add(fault);
 }
 
-/** The same for an event of a stream that was answered with. */
+/** The same for an event of a streamed response. */
 export function noteEvent(stream: Pick<SeenAnswer, 'method' | 'url'>, event: { name: string; data: unknown }): void {
   for (const fault of description().faultsOfEvent(stream, event)) faults.add(fault);
 }
 
-/** The same for a message of a connection, and `docs/asyncapi.json`. */
+/** The same for a message of a connection, checked against `docs/asyncapi.json`. */
 export function noteMessage(channel: string, name: string, payload: unknown): void {
   for (const fault of description().faultsOfMessage(channel, name, payload)) faults.add(fault);
 }
 
-/** The same for an answer of `fetch`, which can still be read. */
+/** The same for a response of `fetch`. Its body can still be read. */
 export async function described(method: string, response: Response): Promise<Response> {
   const isJson = response.headers.get('content-type')?.startsWith('application/json') ?? false;
   const text = isJson && method !== 'HEAD' ? await response.clone().text() : '';

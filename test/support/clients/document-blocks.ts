@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 
 /** A fenced block of a document. */
 export interface DocumentBlock {
-  /** What follows the fence, such as `sh`. */
+  /** The info string of the fence, such as `sh`. */
   readonly language: string;
   readonly text: string;
-  /** The heading that it stands under. */
+  /** The heading above the block. */
   readonly heading: string;
   /** The number of its first line. */
   readonly line: number;
-  /** What is shown right below it: for a block of commands, what they answer. */
+  /** The block directly below: for a block of commands, their output. */
   readonly below: DocumentBlock | null;
 }
 

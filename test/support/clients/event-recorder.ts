@@ -3,13 +3,13 @@ import type { BerthEvent } from '../../../src/events';
 import { noteMessage } from './described';
 import { eventually } from '../eventually';
 
-/** What one Socket.IO client was sent, in order. */
+/** Records the events that one Socket.IO client received, in order. */
 export class EventRecorder {
   readonly events: BerthEvent[] = [];
 
   constructor(readonly socket: Socket) {
     socket.onAny((type: string, event: BerthEvent) => {
-      // Each event must come under its own name.
+      // Each event must arrive under its own name.
       if (event.type !== type) throw new Error(`a ${event.type} came as ${type}`);
       noteMessage('events', type, event);
       this.events.push(event);
@@ -40,7 +40,7 @@ export class EventRecorder {
     return found;
   }
 
-  /** Types in order, progress left out: one line to compare. */
+  /** The types in order, without progress, for comparisons. */
   types(): string[] {
     return this.events.map(({ type }) => type).filter((type) => type !== 'container_progress');
   }

@@ -16,19 +16,19 @@ export interface StreamRequest {
   readonly after?: number | string | undefined;
   readonly lastEventId?: string | undefined;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Another stream than that of the user's events. */
+  /** The path of another stream than the user's events. */
   readonly path?: string;
-  /** Sent as JSON, by a POST. */
+  /** If present, the request is a POST with this JSON body. */
   readonly body?: object;
 }
 
-/** A client of event streams by the letter of the HTML standard, that can stop reading. */
+/** A client of event streams that follows the HTML standard, and can stop reading. */
 export class EventStreamClient {
   readonly told: StreamedEvent[] = [];
-  /** As the standard has it: also from blocks that hold nothing else. */
+  /** As in the standard, blocks with only an id set it too. */
   lastEventId = '';
   retry: number | null = null;
-  /** How it ended: with its last byte, or cut before. */
+  /** Whether the stream ended with its last byte, or was cut before. */
   ending: 'complete' | 'cut' | null = null;
   private text = '';
 
@@ -47,7 +47,7 @@ export class EventStreamClient {
     response.once('close', () => (this.ending ??= 'cut'));
   }
 
-  /** Resolves with the head of the answer, whatever its status. */
+  /** Resolves with the head of the response, with any status. */
   static async open(asked: StreamRequest): Promise<EventStreamClient> {
     const { url, token, after, lastEventId, headers, path = '/api/events/stream', body } = asked;
     const query = after === undefined ? '' : `?after=${String(after)}`;
@@ -91,7 +91,7 @@ export class EventStreamClient {
     return this.events.map(({ seq }) => seq);
   }
 
-  /** Waits for the id that a stream begins with. */
+  /** Waits for the id at the beginning of a stream. */
   async opened(): Promise<this> {
     expect(this.status).toBe(200);
     await eventually(() => expect(this.lastEventId).not.toBe(''));

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { request as httpRequest } from 'node:http';
 import { noteAnswer } from './described';
 
-/** What a test may choose of a request. */
+/** Options of a request. */
 export interface HttpCall {
   readonly method?: string;
   readonly token?: string | undefined;
@@ -10,11 +10,11 @@ export interface HttpCall {
   readonly body?: unknown;
   /** The client's own address: any of 127.0.0.0/8. */
   readonly from?: string;
-  /** After how many milliseconds the client breaks the connection, answered or not; then {@link HungUp} is thrown. */
+  /** Milliseconds after which the client breaks the connection, answered or not; then {@link HungUp} is thrown. */
   readonly hangUpMs?: number;
 }
 
-/** The client did not wait for the answer. */
+/** The client hung up before the response. */
 export class HungUp extends Error {
   override readonly name = 'HungUp';
 }
@@ -25,9 +25,7 @@ export interface HttpAnswer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
-/**
- * One request as bare as Node.js makes it: from an address of the test's choice, with the headers that it gives alone.
- */
+/** Makes one request with only Node.js's default headers and the given ones, from an address of the test's choice. */
 export function httpCall(url: string, path: string, call: HttpCall = {}): Promise<HttpAnswer> {
   const { method = 'GET', token, headers = {}, body, from, hangUpMs } = call;
   return new Promise((resolve, reject) => {
@@ -67,5 +65,5 @@ export function httpCall(url: string, path: string, call: HttpCall = {}): Promis
   });
 }
 
-/** A token such as nobody has. */
+/** A token that does not exist. */
 export const guessedToken = (): string => `berth_${randomBytes(32).toString('hex')}`;

@@ -5,7 +5,7 @@ import { EventStreamClient } from './event-stream-client';
 import { eventually } from '../eventually';
 import { PlainTerminal, TerminalClient } from './terminal-client';
 
-/** Of the file that is downloaded: far more than sockets hold on the way. */
+/** Size of the downloaded file: far more than the sockets' buffers hold. */
 const FILE_BYTES = 64 * 1024 * 1024;
 
 export const CLIENT_KINDS = [
@@ -20,23 +20,23 @@ export const CLIENT_KINDS = [
 ] as const;
 export type ClientKind = (typeof CLIENT_KINDS)[number];
 
-/** What a client was told at its end. */
+/** What a client received at its end. */
 export type Told = Readonly<Record<string, unknown>>;
 
-/** One client of each kind at work in one container. */
+/** One active client of each kind in one container. */
 export class InsideClients {
   private constructor(
-    /** The terminal's and the kept process's. */
+    /** The ids of the terminal and of the kept process. */
     readonly ids: { readonly terminal: string; readonly process: string },
-    /** Each settles when its client was told, or was cut off. */
+    /** Each settles when its client was told of its end, or was disconnected. */
     private readonly ends: Readonly<Record<ClientKind, Promise<Told>>>,
     private readonly readOn: () => void,
-    /** How many statistics came so far. */
+    /** How many statistics have arrived so far. */
     readonly looks: () => number,
     readonly close: () => void,
   ) {}
 
-  /** Resolves when all are at work. @param api with the scope `exec` */
+  /** Resolves when all clients are active. @param api with the scope `exec` */
   static async open(api: ApiClient, container: NewContainer): Promise<InsideClients> {
     const { url, token } = api;
     const inside = `/api/containers/${container.db_id}`;
@@ -92,7 +92,7 @@ export class InsideClients {
     );
   }
 
-  /** @returns what each was told; `late` where one was told nothing in time */
+  /** @returns what each client was told; `late` for one that was told nothing in time */
   async told(withinMs: number): Promise<Record<ClientKind, Told>> {
     this.readOn();
     const over = new AbortController();
@@ -129,7 +129,7 @@ function cutOff(): Told {
   return { by: 'cut' };
 }
 
-/** Sends a first part of a file, and then nothing. */
+/** Sends the first part of a file, and then nothing. */
 function openUpload({ url, token }: ApiClient, path: string): { end: Promise<Told>; close: () => void } {
   const request = httpRequest(`${url}${path}`, {
     agent: false,
@@ -151,7 +151,7 @@ function openUpload({ url, token }: ApiClient, path: string): { end: Promise<Tol
   return { end, close: () => void request.destroy() };
 }
 
-/** Has the head of the answer, and reads on when told so. */
+/** Reads only the head of the response; `readOn` reads the rest. */
 async function openDownload(
   { url, token }: ApiClient,
   path: string,

@@ -3,7 +3,7 @@ import { SMALL, testImage } from './api-client';
 import type { TestUser } from '../servers/berth';
 import { described } from './described';
 
-/** What a creation under a key was answered; the body as it came, because it is to be the same to the letter. */
+/** The response of a creation with a key. The body is kept as text, to compare it to the letter. */
 export interface KeyedAnswer {
   readonly status: number;
   readonly replayed: string | null;
@@ -13,7 +13,7 @@ export interface KeyedAnswer {
 
 export const newKey = (): string => randomUUID();
 
-/** Asks for a container under an `Idempotency-Key`. */
+/** Creates a container with an `Idempotency-Key`. */
 export async function createUnder(
   key: string,
   user: TestUser,

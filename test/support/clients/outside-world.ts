@@ -5,12 +5,12 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 const NAMESPACES = '/run/netns';
-/** Names of what a process with this number made here. */
+/** Namespaces of test processes, with the process id. */
 const NAMESPACE = /^berth-test-(\d+)$/;
 const LINK = /\bbt(\d+)@/g;
 const NAME = 'somewhere.example';
 
-/** Answers every TCP connection with its name, and every question for a name with an address of documentation. */
+/** Answers every TCP connection with its name, and every name query with a documentation address. */
 const SERVERS = `
   const answer = (port, text) => require('node:net').createServer((socket) => {
     socket.on('error', () => undefined);
@@ -36,7 +36,7 @@ function isOfNobodyElse(pid: string): boolean {
   return Number(pid) === process.pid || !existsSync(`/proc/${pid}`);
 }
 
-/** What processes left that were killed: their routes would answer in this one's place. */
+/** Removes what killed processes left: their routes would take precedence over ours. */
 async function removeRemains(): Promise<void> {
   const { stdout } = await run('ip', ['-o', 'link']);
   for (const [, pid = ''] of stdout.matchAll(LINK))
@@ -48,9 +48,9 @@ async function removeRemains(): Promise<void> {
 }
 
 /**
- * A network namespace that plays everybody beyond this machine: a server, a name server, and, as in a cloud, a metadata
- * service at the link-local address. The machine routes to it as to its own network; it answers no address beyond that
- * of the machine on the link between them.
+ * A network namespace that simulates the hosts outside this machine: a server, a name server, and, as in a cloud, a
+ * metadata service at a link-local address. The machine routes to it as to its own network. It replies only to the
+ * machine's address on the link between them.
  */
 export class OutsideWorld {
   private readonly namespace = `berth-test-${String(process.pid)}`;
@@ -58,30 +58,30 @@ export class OutsideWorld {
   private readonly third = process.pid % 250;
   private servers: ChildProcess | null = null;
 
-  /** The machine's own address on the way there. */
+  /** The machine's own address on the link. */
   get near(): string {
     return `198.18.${String(this.third)}.1`;
   }
 
-  /** TCP on ports 80 and 8000, names on 53. */
+  /** TCP on ports 80 and 8000, DNS on 53. */
   get far(): string {
     return `198.18.${String(this.third)}.2`;
   }
 
-  /** The same as {@link far}, at another address. */
+  /** The same services as {@link far}, at another address. */
   get further(): string {
     return `198.19.${String(this.third)}.2`;
   }
 
   /**
-   * TCP on port 80, at a link-local address, as the metadata services of clouds have one: not theirs (169.254.169.254),
-   * to which this machine may have a route of its own.
+   * TCP on port 80, at a link-local address like that of a cloud's metadata service. Not at the usual one
+   * (169.254.169.254), to which this machine may have a route of its own.
    */
   get metadata(): string {
     return `169.254.${String(this.third + 1)}.254`;
   }
 
-  /** What the name server knows. */
+  /** The name that the name server resolves. */
   get name(): { text: string; address: string } {
     return { text: NAME, address: '203.0.113.9' };
   }
@@ -108,7 +108,7 @@ export class OutsideWorld {
 
   async stop(): Promise<void> {
     this.servers?.kill('SIGKILL');
-    // Its routes go with it.
+    // The link's routes are deleted with it.
     await run('ip', ['link', 'delete', this.link]).catch(() => undefined);
     await run('ip', ['netns', 'delete', this.namespace]);
   }

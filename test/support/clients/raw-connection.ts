@@ -7,7 +7,7 @@ export interface RawAnswer {
   readonly body: string;
 }
 
-/** A bare connection: what is written, and the answers that come. */
+/** A bare connection: written bytes, and the responses. */
 export class RawConnection {
   private static readonly open = new Set<RawConnection>();
 
@@ -30,7 +30,7 @@ export class RawConnection {
     RawConnection.open.clear();
   }
 
-  /** From now on, nothing that comes is read. */
+  /** Stops reading from the connection for good. */
   stopReading(): this {
     this.socket.pause();
     return this;
@@ -41,7 +41,7 @@ export class RawConnection {
     return this;
   }
 
-  /** The next answer, framed by its length. */
+  /** The next response, framed by its length. */
   async next(): Promise<RawAnswer> {
     let end = -1;
     let head = '';
@@ -59,7 +59,7 @@ export class RawConnection {
   }
 }
 
-/** A request as it goes over the wire. @param line such as `GET /api/me` @param headers each with its line's end */
+/** The bytes of a request. @param line such as `GET /api/me` @param headers each with its line end */
 export function requestText(line: string, headers = '', body = ''): string {
   const length = `Content-Type: application/json\r\nContent-Length: ${String(Buffer.byteLength(body))}\r\n`;
   return `${line} HTTP/1.1\r\nHost: localhost\r\n${headers}${body === '' ? '' : length}\r\n${body}`;

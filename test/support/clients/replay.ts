@@ -1,6 +1,6 @@
 import type { BerthEvent, ContainerFacts } from '../../../src/events';
 
-/** What a client that has followed every event believes: each event's facts are the container's newest. By `db_id`. */
+/** The state of a client that has followed every event: each event's facts are the container's newest. By `db_id`. */
 export function replay(events: readonly BerthEvent[]): Map<string, ContainerFacts> {
   const known = new Map<string, ContainerFacts>();
   for (const { type, data } of events) {

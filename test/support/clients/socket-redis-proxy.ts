@@ -1,6 +1,6 @@
 import { TcpProxy } from '../faults/tcp-proxy';
 
-/** Redis as a process sees it, with a cable that a test can pull. */
+/** A proxy in front of Redis whose connection a test can cut. */
 export class RedisProxy extends TcpProxy {
   constructor(target: URL) {
     super({ host: target.hostname, port: Number(target.port || 6379) });

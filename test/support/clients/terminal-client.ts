@@ -13,7 +13,7 @@ export interface TerminalAuth {
   readonly takeover?: boolean;
 }
 
-/** A client of the namespace `/terminal`, which acknowledges what it gets, if it is not told otherwise. */
+/** A client of the namespace `/terminal`. It acknowledges output unless it is told otherwise. */
 export class TerminalClient {
   readonly socket: Socket;
   readonly roles: string[] = [];
@@ -23,7 +23,7 @@ export class TerminalClient {
   exit: { code: number | null; reason: string; detail?: string } | null = null;
   refusal: { message: string; data: Record<string, unknown> } | null = null;
   bytes = 0;
-  /** The offset behind the last byte. */
+  /** The offset after the last byte. */
   end = 0;
   acknowledges: boolean;
   private readonly decoder = new TextDecoder();
@@ -83,7 +83,7 @@ export class TerminalClient {
     this.socket.close();
   }
 
-  /** The same by the callback. */
+  /** Emits a message. @returns the server's acknowledgement */
   ask(name: string, ...message: unknown[]): Promise<unknown> {
     return this.socket.timeout(10_000).emitWithAck(name, ...message);
   }
@@ -94,7 +94,7 @@ export class PlainTerminal {
   readonly frames: Record<string, unknown>[] = [];
   readonly socket: WebSocket;
   closed: { code: number; reason: string } | null = null;
-  /** What the handshake was answered with instead. */
+  /** The HTTP response if the handshake was refused. */
   answer: { status: number; body: Record<string, unknown> } | null = null;
 
   constructor(url: string, options: ClientOptions, protocols: string[] = []) {
@@ -120,7 +120,7 @@ export class PlainTerminal {
     return this.frames.map(({ type, data }) => (type === 'output' ? String(data) : '')).join('');
   }
 
-  /** At once: one that does not read gets no goodbye. */
+  /** Disconnects at once: a client that does not read receives no close frame. */
   leave(): void {
     this.socket.terminate();
   }

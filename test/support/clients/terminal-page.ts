@@ -3,7 +3,7 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { blocksOf } from './document-blocks';
 
-/** What the page's scripts know that docs/inside.md leaves to them. */
+/** The variables that docs/inside.md leaves to the page. */
 interface Settings {
   /** The server's address. */
   readonly berth: string;
@@ -33,8 +33,8 @@ const FILES: Readonly<Record<string, [type: string, read: (settings: Settings) =
 };
 
 /**
- * A web page of an origin of its own with a terminal in it, whose script is the client of docs/inside.md as it is
- * written there, under a Content-Security-Policy that allows nothing beside what that page says.
+ * A web page of another origin with a terminal. Its script is the client of docs/inside.md, unchanged, under the
+ * Content-Security-Policy of that document.
  */
 export class TerminalPage {
   private settings: Settings | undefined;
@@ -52,7 +52,7 @@ export class TerminalPage {
     return page;
   }
 
-  /** To be said before anybody opens the page. */
+  /** To be called before the page is opened. */
   leadTo(settings: Settings): void {
     this.settings = settings;
   }
@@ -62,7 +62,7 @@ export class TerminalPage {
     await new Promise((resolve) => this.server.close(resolve));
   }
 
-  /** `?strict`: without the exception for styles that xterm.js needs. */
+  /** With `?strict`, the policy lacks the exception for styles that xterm.js needs. */
   private answer(): void {
     this.server.on('request', (request, response) => {
       const { pathname, search } = new URL(request.url ?? '', this.origin);
@@ -88,7 +88,7 @@ function fileOf(path: string): string {
   return readFileSync(`node_modules/${path}`, 'utf8');
 }
 
-/** The client is written for a page of Berth's own origin. */
+/** The documented client is written for a page of Berth's own origin. */
 function settingsScript({ berth, token, container }: Settings): string {
   return `
     const token = ${JSON.stringify(token)};

@@ -1,4 +1,4 @@
 process.env['TEST_DATABASE'] = 'postgres';
-// Beside an SQLite database a server makes its own; these are in no folder of a test's.
+// With SQLite a server creates its key beside the database file. PostgreSQL's databases have no such folder.
 process.env['SECRETS_KEY'] ??= '0'.repeat(64);
 process.env['DATABASE_URL'] = process.env['TEST_POSTGRES_URL'] ?? 'postgres://127.0.0.1:5432/postgres';

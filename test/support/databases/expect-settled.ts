@@ -5,14 +5,14 @@ import { EventRecorder } from '../clients/event-recorder';
 import { eventually } from '../eventually';
 import type { RealDocker } from '../docker/real-docker';
 
-/** However long the history is that the tests before have made. */
+/** Enough for the long history that earlier tests have made. */
 const REPLAYED_WITHIN_MS = 5_000;
 
 type Row = Readonly<Record<string, unknown>>;
 
 /**
- * The invariants that must hold after anything: the row, Docker and the user's events tell the same; nothing is left
- * over, nothing is lost, nothing is stuck.
+ * Checks the invariants that must always hold in the end: the row, Docker and the user's events agree, and nothing is
+ * left over, lost or stuck.
  *
  * @returns the container as the API shows it; null if it is deleted
  */
@@ -49,7 +49,7 @@ async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | n
   expect(await docker.volumeExists(`berth-${dbId}`)).toBe(true);
 }
 
-/** Replays the user's whole history: without gap, and its last word on the container is what the row says. */
+/** Replays the user's whole history: it has no gaps, and its last event of the container agrees with the row. */
 async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null): Promise<void> {
   const { body } = await api.call('GET', '/api/containers');
   const socket = io(api.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true });

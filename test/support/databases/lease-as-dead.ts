@@ -2,10 +2,7 @@ import type { ContainerRow, Operation } from '../../../src/containers/container.
 import { LeaseStore } from '../../../src/containers/leases/lease-store';
 import type { Berth } from '../servers/berth';
 
-/**
- * Leaves a container as an operation leaves it that was cut off in the midst of this; only a sweep takes it up by
- * itself.
- */
+/** Leaves a container as an operation leaves it whose process died. Only a sweep takes it over by itself. */
 export async function leaseAsDead({ app }: Berth, row: ContainerRow, operation: Operation): Promise<void> {
   const store = app.get(LeaseStore);
   const { stamp } = store.newGrant('operation', row.id);

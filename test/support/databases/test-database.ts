@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
 
-/** An empty database of the kind that this run of the tests is for (`TEST_DATABASE`). */
+/** An empty database of the kind of this test run (`TEST_DATABASE`). */
 export interface TestDatabase {
   readonly url: string;
   drop(): Promise<void>;
 }
 
-/** Makes a database that nobody else uses. */
+/** Creates a database for one test file. */
 export async function openTestDatabase(): Promise<TestDatabase> {
   return process.env['TEST_DATABASE'] === 'postgres' ? openPostgres() : openSqlite();
 }

@@ -1,4 +1,4 @@
-/** What a data volume may hold and a careless copy loses, as a program in Perl that makes it in `/d`. */
+/** A Perl program that makes files in `/d` which a careless copy would lose or change. */
 export const MAKE_DIFFICULT_FILES = String.raw`
 use strict; use warnings;
 chdir '/d' or die;
@@ -33,8 +33,8 @@ system('touch', '-h', '-d', '2001-02-03T04:05:06.123456789Z', 'plain', 'absolute
 `;
 
 /**
- * Prints all that is in `/d`, a line for each name: kind, mode, owners, links, size, time to the nanosecond, where it
- * links to, which names are one file, content, attributes. It shares nothing with the way in which volumes are copied.
+ * Prints everything in `/d`, a line for each name: kind, mode, owners, links, size, time to the nanosecond, link
+ * target, hard links, content, attributes. It shares no code with the copying of volumes.
  */
 export const DESCRIBE_FILES = String.raw`
 use strict; use warnings;

@@ -9,16 +9,17 @@ import { eventually } from '../eventually';
 import { freePort } from '../free-port';
 import { RealDocker } from './real-docker';
 
-/** Who may use the registry. With a colon and a space, as in no made-up one. */
+/** The registry's user. The password has a colon and a space, which generated ones lack. */
 export const REGISTRY_USER = { username: 'berth', password: 'correct:horse battery' } as const;
-/** The same, as bcrypt has it. */
+/** The same user, hashed by bcrypt. */
 const HTPASSWD = 'berth:$2b$05$WQ8xk3n0vCkqD1uFz5bX4eCKRwpZ4.S2e/o.YuOTQNGa88jauwKY.\n';
 
 const MOST_ATTEMPTS = 3;
 
 /**
- * The real registry of the Docker distribution, on loopback, where Docker needs no TLS, with a password. Docker reaches
- * it by a door that can be narrow, or gone; each door is another registry to Docker, as its port is another.
+ * The real registry of the Docker distribution, with a password, on loopback, where Docker needs no TLS. Docker
+ * reaches it through a {@link RegistryDoor}, which can be slow or closed. Each door has its own port, so Docker sees
+ * another registry.
  */
 export class DockerRegistry {
   private readonly docker = new RealDocker().docker;
@@ -58,7 +59,7 @@ export class DockerRegistry {
     await writeFile(join(this.folder, 'config.yml'), JSON.stringify(config));
   }
 
-  /** Starts the registry's process, with all that was pushed before. */
+  /** Starts the registry's process, with all images that were pushed before. */
   async run(): Promise<void> {
     const command = process.env['TEST_REGISTRY'] ?? 'docker-registry';
     const child = spawn(command, ['serve', join(this.folder, 'config.yml')], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -93,14 +94,14 @@ export class DockerRegistry {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** Another way in. */
+  /** Opens another door. */
   async door(): Promise<RegistryDoor> {
     const door = await RegistryDoor.open(this.port);
     this.doors.push(door);
     return door;
   }
 
-  /** Pushes the test image with a layer of its own, of that size, and removes it from Docker. */
+  /** Pushes the test image with an additional layer of the given size, and removes it from Docker. */
   async push(reference: string, megabytes: number): Promise<void> {
     const fill = ['dd', 'if=/dev/urandom', 'of=/filling', 'bs=1M', `count=${megabytes}`];
     const container = await this.docker.createContainer({
@@ -121,7 +122,7 @@ export class DockerRegistry {
     await image.remove();
   }
 
-  /** What the registry has answered so far, by its own access log: `GET /v2/… 200`. */
+  /** The registry's responses so far, from its access log: `GET /v2/… 200`. */
   get answered(): string[] {
     const lines = this.output.matchAll(/"([A-Z]+ \S+) HTTP\/1\.1" (\d{3}) /g);
     return [...lines].map(([, request, status]) => `${String(request)} ${String(status)}`);
@@ -132,13 +133,13 @@ export class DockerRegistry {
   }
 }
 
-/** A port of its own before the registry. */
+/** A proxy in front of the registry, on a port of its own. */
 export class RegistryDoor {
-  /** Bytes per second; as fast as can be if null. */
+  /** Bytes per second; unlimited if null. */
   speed: number | null = null;
-  /** While true, who comes is turned away. */
+  /** While true, connections are closed at once. */
   gone = false;
-  /** How many were turned away. */
+  /** How many connections were closed at once. */
   turnedAway = 0;
   private readonly connections = new Set<Socket>();
   private readonly server = createServer((client) => this.enter(client));
@@ -155,7 +156,7 @@ export class RegistryDoor {
     return `127.0.0.1:${(this.server.address() as AddressInfo).port}`;
   }
 
-  /** How many are within. */
+  /** How many connections are open. */
   get count(): number {
     return this.connections.size;
   }

@@ -10,12 +10,12 @@ import { isSimulated } from './which-engine';
 
 export const TEST_IMAGE = testImage();
 
-/** Docker of a node of a cluster, over TLS; without it, the tests' only Docker. */
+/** Docker of a cluster's node, over TLS; if absent, the tests' only Docker. */
 const NODE_HOST = process.env['TEST_NODE_HOST'];
 
 /**
- * A real engine (or a simulated one: `which-engine.ts`) of an instance of its own, and a second way to the same Docker,
- * for what happens behind its back.
+ * A real engine (or a simulated one: `which-engine.ts`) with an instance id of its own, and direct access to the same
+ * Docker, to make changes behind the engine's back.
  */
 export class EngineSandbox {
   readonly instance = `test-${randomUUID().slice(0, 8)}`;
@@ -23,7 +23,7 @@ export class EngineSandbox {
   private readonly engines: DockerEngine[] = [];
   private readonly simulated = isSimulated ? new SimulatedEngine({ folder: null, speed: Infinity }) : null;
 
-  /** @returns an engine, prepared unless it is told not to be */
+  /** @returns the simulated engine, or a new real one with these settings */
   engine(settings: Partial<DockerEngineSettings> = {}): ContainerEngine {
     return this.simulated ?? this.dockerEngine(settings);
   }
@@ -54,7 +54,7 @@ export class EngineSandbox {
     return smallestSpec({ instance: this.instance, ...changes });
   }
 
-  /** Makes the volume and the container, and starts it. @returns its Docker id */
+  /** Creates the volume and the container, and starts it. @returns its Docker id */
   async running(engine: ContainerEngine, spec: ContainerSpec): Promise<string> {
     await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
     const dockerId = await engine.createContainer(spec);
@@ -62,7 +62,7 @@ export class EngineSandbox {
     return dockerId;
   }
 
-  /** Runs a command in a container behind the engine's back, if it is a real one, and returns what it printed. */
+  /** Runs a command in a container, behind a real engine's back, and returns its output. */
   async exec(dockerId: string, command: readonly string[]): Promise<string> {
     if (!this.simulated) return this.real.exec(dockerId, command);
     const said: Buffer[] = [];
@@ -75,13 +75,13 @@ export class EngineSandbox {
     return Buffer.concat(said).toString();
   }
 
-  /** `docker pause`. */
+  /** Pauses the container as `docker pause` does. */
   async pause(dockerId: string): Promise<void> {
     if (this.simulated) this.simulated.daemon.pause(dockerId);
     else await this.real.docker.getContainer(dockerId).pause();
   }
 
-  /** Whether there is such a volume. */
+  /** Whether the volume exists. */
   async hasVolume(name: string): Promise<boolean> {
     return this.simulated ? this.simulated.daemon.volumes.has(name) : this.real.volumeExists(name);
   }

@@ -6,22 +6,19 @@ const FILTERS = [TABLES.mangle, TABLES.raw, new Iptables('ip6tables')];
 const MARK = (instance: string): string => `berth:${instance}`;
 
 /**
- * The rules of an instance's sandboxes on this machine, IPv4 and IPv6, without allow lists: those that lead into its
- * chains, and those within.
+ * The rules of an instance's sandboxes on this machine, IPv4 and IPv6, without allow lists: jumps into its chains,
+ * and the rules in them.
  */
 export async function firewallRulesOf(instance: string): Promise<string[]> {
   const all = await Promise.all(FILTERS.map(async (filter) => rulesIn(await filter.rules(), instance)));
   return all.flat();
 }
 
-/**
- * Takes away the rules of an instance, as whoever flushes a firewall does. The chains are only emptied if they are to
- * stay.
- */
+/** Removes the rules of an instance, as a flush of the firewall does. With `keepChains` the chains are only emptied. */
 export async function removeFirewallRules(instance: string, { keepChains = false } = {}): Promise<void> {
   await removeTranslation(instance);
   for (const filter of FILTERS) {
-    // Where there is no iptables there is no rule to take away.
+    // Without iptables there are no rules.
     const rules = rulesIn(await filter.rules().catch(() => []), instance);
     const jumps = rules.filter((rule) => rule.startsWith('-A PREROUTING '));
     const chains = [...new Set(jumps.map(chainOf)), ...(await listChainsOf(instance, filter))];
@@ -33,7 +30,7 @@ export async function removeFirewallRules(instance: string, { keepChains = false
   }
 }
 
-/** Takes away what gives the sandboxes of restricted networks this machine's address. */
+/** Removes the source NAT (`MASQUERADE`) of sandboxes on restricted networks. */
 async function removeTranslation(instance: string): Promise<void> {
   const filter = new Iptables('iptables', 'nat');
   const rules = (await filter.rules().catch(() => [])).filter((line) =>
@@ -49,7 +46,7 @@ export async function listRulesOf(instance: string, table: keyof typeof TABLES):
   return rules.filter((rule) => chains.some((chain) => rule.startsWith(`-A ${chain} `)));
 }
 
-/** Empties, as `iptables -F CHAIN` does, all chains of a table that an instance has; or those of allow lists alone. */
+/** Empties all chains of an instance in a table, or only those of allow lists, as `iptables -F CHAIN` does. */
 export async function emptyChains(
   instance: string,
   { table, onlyLists = false }: { table: keyof typeof TABLES; onlyLists?: boolean },

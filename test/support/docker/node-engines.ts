@@ -4,7 +4,7 @@ import { DockerEngine, type DockerEngineSettings } from '../../../src/docker/doc
 import { smallestSpec } from './smallest-spec';
 import { clientCertificate, type TestNode } from './test-nodes';
 
-/** Berth's engine on single nodes of a cluster, over TLS, as an instance of its own. */
+/** Berth's engine on single nodes of a cluster, over TLS, with an instance id of its own. */
 export class NodeEngines {
   readonly instance = `test-${randomUUID().slice(0, 8)}`;
   private readonly used = new Map<TestNode, DockerEngine>();
@@ -29,7 +29,7 @@ export class NodeEngines {
     return engine;
   }
 
-  /** Makes and starts the smallest sandbox. @returns its Docker id */
+  /** Creates and starts the smallest sandbox. @returns its Docker id */
   async running(engine: DockerEngine, changes: Partial<ContainerSpec> = {}): Promise<string> {
     const spec = smallestSpec({ instance: this.instance, ...changes });
     const { volumeName: name, diskMb, owner } = spec;

@@ -2,15 +2,15 @@ import { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { removeFirewallRules } from './firewall';
 
-/** Docker as somebody else on the same machine uses it: behind Berth's back. */
+/** Direct access to Docker, for changes behind Berth's back. */
 export class RealDocker {
-  /** @param id of the node in its Swarm; null: the only Docker that there is */
+  /** @param id of the node in its Swarm; null for the only Docker */
   constructor(
     readonly docker = connect(),
     readonly id: string | null = null,
   ) {}
 
-  /** Runs a command in a container and returns what it printed. */
+  /** Runs a command in a container and returns its output. */
   async exec(dockerId: string, command: readonly string[], { user }: { user?: string } = {}): Promise<string> {
     const User = user === undefined ? {} : { User: user };
     const exec = await this.docker
@@ -24,7 +24,7 @@ export class RealDocker {
     return Buffer.concat(chunks).toString();
   }
 
-  /** Leaves a mark in the data volume that must survive. */
+  /** Writes a mark into the data volume that must survive. */
   async writeData(dockerId: string, text: string): Promise<void> {
     await this.exec(dockerId, ['sh', '-c', `echo ${text} > /home/user/mark && sync`]);
   }
@@ -37,13 +37,13 @@ export class RealDocker {
     return this.docker.getContainer(dockerId).inspect();
   }
 
-  /** Every container under a label, as `name state`. */
+  /** Every container with a label. */
   async containers(label: string): Promise<{ id: string; name: string; state: string }[]> {
     const listed = await this.docker.listContainers({ all: true, filters: { label: [label] } });
     return listed.map(({ Id, Names, State }) => ({ id: Id, name: (Names[0] ?? '').slice(1), state: State }));
   }
 
-  /** The names of all volumes under a label. */
+  /** The names of all volumes with a label. */
   async volumes(label: string): Promise<string[]> {
     const { Volumes } = await this.docker.listVolumes({ filters: { label: [label] } });
     return Volumes.map(({ Name }) => Name);
@@ -64,7 +64,7 @@ export class RealDocker {
     return Volumes.some((volume) => volume.Name === name);
   }
 
-  /** An image with nothing in it, not even what a sandbox's main process needs. */
+  /** Creates an empty image, without even the files that a sandbox's main process needs. */
   async importEmptyImage(reference: string): Promise<void> {
     const [repo, tag] = reference.split(':');
     const emptyTar = Buffer.alloc(1024);
@@ -74,7 +74,11 @@ export class RealDocker {
     );
   }
 
-  /** The test image as a script leaves it. @param changes in the words of a Dockerfile, such as `USER 1000` */
+  /**
+   * Creates an image from the test image by a script.
+   *
+   * @param changes in the syntax of a Dockerfile, such as `USER 1000`
+   */
   async makeImage(reference: string, script: string, changes = ''): Promise<void> {
     const [repo, tag] = reference.split(':');
     const maker = await this.docker.createContainer({
@@ -91,19 +95,19 @@ export class RealDocker {
     }
   }
 
-  /** An image with a `/bin/sh` that says its own arguments for ever, whatever it is asked to do. */
+  /** Creates an image with a `/bin/sh` that prints its own arguments for ever. */
   async makeImageWithFloodingShell(reference: string): Promise<void> {
     await this.makeImage(reference, 'rm /bin/sh && printf "#!/bin/yes\\n" > /bin/sh && chmod 755 /bin/sh');
   }
 
-  /** Removes everything that carries an instance label of the tests, and the firewall rules for its network. */
+  /** Removes every object with an instance label of the tests, and the firewall rules of its network. */
   async removeInstance(instance: string): Promise<void> {
     await this.removeLabelled(instance);
     await removeFirewallRules(instance);
   }
 
   protected async removeLabelled(instance: string): Promise<void> {
-    // A probe's container, of a server that was killed, has a label of its own and is on the same network.
+    // The probe container of a killed server has a label of its own, and is on the same network.
     for (const label of ['berth.probe', 'berth.instance']) {
       const filters = { label: [`${label}=${instance}`] };
       for (const { Id } of await this.docker.listContainers({ all: true, filters })) {

@@ -8,24 +8,24 @@ import { eventually } from '../eventually';
 
 const START_MS = 120_000;
 
-/** What `daemon.json` says, such as `live-restore`. */
+/** The contents of `daemon.json`, such as `live-restore`. */
 type DaemonConfig = Readonly<Record<string, unknown>>;
 
 /**
- * A Docker daemon beside that of the tests, without rules of its own in the machine's firewall, which can be restarted,
- * killed and given another data-root while nobody notices but those who use it.
+ * A Docker daemon beside that of the tests, without rules in the machine's firewall. It can be restarted, killed and
+ * given another data-root without affecting the tests' own Docker.
  */
 export class SecondDocker {
   readonly docker: Docker;
   private daemon: ChildProcess | null = null;
-  /** What it runs on. */
+  /** Its current data-root. */
   private dataRoot = '';
 
   private constructor(private readonly folder: string) {
     this.docker = new Docker({ socketPath: join(folder, 's') });
   }
 
-  /** @param config in the place of the machine's own configuration; without it, there is no gVisor */
+  /** @param config in place of the machine's own configuration; gVisor must be configured in it */
   static async start(dataRoot: string, config: DaemonConfig = {}): Promise<SecondDocker> {
     const second = new SecondDocker(await mkdtemp(join(tmpdir(), 'berth-test-')));
     await second.startOn(dataRoot, config);
@@ -36,7 +36,7 @@ export class SecondDocker {
     return `unix://${join(this.folder, 's')}`;
   }
 
-  /** @param dataRoot the name of a folder, which may not be there yet. @param config that of before if absent */
+  /** @param dataRoot the name of a folder, which may not exist yet. @param config the previous one if absent */
   async startOn(dataRoot: string, config?: DaemonConfig): Promise<void> {
     const path = (name: string): string => join(this.folder, name);
     if (config) await writeFile(path('daemon.json'), JSON.stringify(config));
@@ -53,12 +53,12 @@ export class SecondDocker {
     await Promise.race([ended, eventually(() => this.docker.ping(), { timeoutMs: START_MS })]);
   }
 
-  /** Starts it again where it was. */
+  /** Starts the daemon again on the same data-root. */
   async startAgain(config?: DaemonConfig): Promise<void> {
     await this.startOn(this.dataRoot, config);
   }
 
-  /** @param signal SIGKILL leaves its containers running, as `live-restore` does, for the next start to find */
+  /** @param signal after SIGKILL the containers keep running, as with `live-restore`, and the next start finds them */
   async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     const { daemon } = this;
     this.daemon = null;
@@ -68,13 +68,13 @@ export class SecondDocker {
     await ended;
   }
 
-  /** Brings an image of the tests' Docker. */
+  /** Copies an image from the tests' Docker. */
   async take(image: string, from: Docker): Promise<void> {
     const loading = await this.docker.loadImage(await from.getImage(image).get());
     await new Promise((resolve, reject) => loading.resume().once('end', resolve).once('error', reject));
   }
 
-  /** Removes what is in each of the data-roots; networks through the daemon, as their bridges stay behind otherwise. */
+  /** Removes the contents of each data-root. Networks are removed by the daemon, because their bridges would stay. */
   async discard(dataRoots: readonly string[]): Promise<void> {
     if (!this.daemon) await this.startAgain();
     const isOther = (dataRoot: string): boolean => dataRoot !== this.dataRoot;
@@ -95,7 +95,7 @@ export class SecondDocker {
     await rm(this.folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
-  /** A daemon that was killed, or had `live-restore`, leaves its data-root mounted, which cannot be removed then. */
+  /** A daemon that was killed, or had `live-restore`, leaves its data-root mounted, so that it cannot be removed. */
   private async unmount(): Promise<void> {
     const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
     const below = mounts.filter((path) => path.startsWith(`${this.folder}/`)).reverse();

@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import type { ContainerSpec, OwnerLabels } from '../../../src/docker';
 import { testImage } from '../clients/api-client';
 
-/** Whose it is: an instance's, of a user and a row that nobody else has; or as it says. */
+/** The owner: an instance with random user and row ids, or the given labels. */
 type Whose = { readonly instance: string } | { readonly owner: OwnerLabels };
 
-/** The smallest container that Berth allows, with names that nobody else has, except for what is named. */
+/** The smallest container that Berth allows, with random names, except for the given fields. */
 export function smallestSpec(named: Partial<ContainerSpec> & Whose): ContainerSpec {
   const { instance, ...changes } = { instance: '', ...named };
   const containerId = randomUUID();

@@ -7,17 +7,17 @@ import { eventually } from '../eventually';
 import { RealDocker } from './real-docker';
 
 interface DescribedNode {
-  /** In the Swarm. */
+  /** Its id in the Swarm. */
   readonly id: string;
   readonly name: string;
   readonly address: string;
   /** Its Docker over TLS. */
   readonly host: string;
-  /** Its Docker on this machine. */
+  /** Its Docker's socket on this machine. */
   readonly socket: string;
 }
 
-/** What `scripts/lib/cluster/test-nodes.mjs` says of the nodes that it started. */
+/** The description of the nodes that `scripts/lib/cluster/test-nodes.mjs` has started. */
 interface Described {
   readonly nodes: readonly DescribedNode[];
   /** The machine's own address in the nodes' network. */
@@ -30,10 +30,10 @@ interface NodeChanges {
   readonly availability?: 'active' | 'drain' | 'pause';
 }
 
-/** Until a manager that was away hears of the others again. */
+/** Until a manager that was away knows the leader again. */
 const LEADER_MS = 90_000;
 
-/** One Docker node of the tests' Swarm, and a way to its Docker that no cut of the network reaches. */
+/** One Docker node of the tests' Swarm. The tests reach its Docker by a socket, even while its network is cut. */
 export class TestNode extends RealDocker {
   readonly name: string;
   readonly address: string;
@@ -50,22 +50,22 @@ export class TestNode extends RealDocker {
     this.host = host;
   }
 
-  /** As a machine without power, with all that runs there. */
+  /** Simulates a power cut: all programs of the node end. */
   kill(): Promise<void> {
     return this.ask('kill');
   }
 
-  /** As a machine that boots. */
+  /** Simulates the boot of the machine. */
   start(): Promise<void> {
     return this.ask('start');
   }
 
-  /** In good order, its containers with it. */
+  /** Restarts the node in good order, with its containers. */
   restart(): Promise<void> {
     return this.ask('restart');
   }
 
-  /** Pulls its cable: no connection ends, and none gets an answer. */
+  /** Cuts the network: connections stay open, and get no answer. */
   cut(): Promise<void> {
     return this.ask('cut');
   }
@@ -74,7 +74,7 @@ export class TestNode extends RealDocker {
     return this.ask('heal');
   }
 
-  /** Removes everything that carries an instance label; the rules of its firewall go with its next boot. */
+  /** Removes every object with an instance label. Its firewall rules disappear at the node's next boot. */
   override removeInstance(instance: string): Promise<void> {
     return this.removeLabelled(instance);
   }
@@ -84,7 +84,7 @@ export class TestNode extends RealDocker {
   }
 }
 
-/** The nodes that `node scripts/test.mjs nodes` brings: all of them managers of one Swarm. */
+/** The nodes that `node scripts/test.mjs nodes` starts. All are managers of one Swarm. */
 export class TestNodes {
   readonly nodes: readonly [TestNode, TestNode, TestNode];
   readonly gateway: string;
@@ -100,7 +100,7 @@ export class TestNodes {
     this.control = control;
   }
 
-  /** What a server needs to know to use them. */
+  /** The settings of a server that uses them. */
   get environment(): Record<string, string> {
     const names = ['CLUSTER', 'CLUSTER_MANAGERS', 'CLUSTER_CERT_PATH', 'NODE_FIREWALL_IMAGE'];
     return Object.fromEntries(names.map((name) => [name, process.env[name] ?? '']));
@@ -112,7 +112,7 @@ export class TestNodes {
     return found;
   }
 
-  /** Until the Swarm sees all of them, wherever a test left them. */
+  /** Repairs and starts all nodes, and waits until the Swarm sees them. */
   async allWell(): Promise<void> {
     for (const node of this.nodes) {
       await node.heal();
@@ -126,7 +126,10 @@ export class TestNodes {
     for (const node of this.nodes) await this.change(node, { availability: 'active' });
   }
 
-  /** A Docker (26.1) that lost its Swarm's leader need not find it again: it is restarted then, as by an operator. */
+  /**
+   * A Docker (26.1) that lost its Swarm's leader may not find it again. Then the nodes are restarted, as an operator
+   * would do.
+   */
   private async ready(): Promise<void> {
     try {
       await askForAction(this.control, '/all/ready');
@@ -137,7 +140,10 @@ export class TestNodes {
     }
   }
 
-  /** As `docker node update` on a manager does; again while that one, which may have been away, knows no leader. */
+  /**
+   * Does `docker node update` on another manager. Retries while that manager, which may have been away, knows no
+   * leader.
+   */
   async change(node: TestNode, changes: NodeChanges): Promise<void> {
     await eventually(() => this.changeOnce(node, changes), { timeoutMs: LEADER_MS });
   }
@@ -156,7 +162,7 @@ export class TestNodes {
   }
 }
 
-/** What Berth shows to the nodes. */
+/** Berth's client certificate for the nodes. */
 export function clientCertificate(): ClientCertificate {
   const read = (name: string): Buffer => readFileSync(join(process.env['CLUSTER_CERT_PATH'] ?? '', name));
   return { ca: read('ca.pem'), cert: read('cert.pem'), key: read('key.pem') };

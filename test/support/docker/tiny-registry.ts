@@ -1,22 +1,25 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** What a registry says instead of giving an image. */
+/** A registry's error response. */
 export interface Refusal {
   readonly status: number;
-  /** Of the distribution specification; a proxy before the registry gives none. */
+  /** Of the distribution specification; a proxy in front of the registry sends none. */
   readonly code?: string;
   readonly message?: string;
 }
 
-/** A registry on this machine that refuses everything as it is told: what a real one cannot be brought to say. */
+/**
+ * A registry on this machine that refuses every request with a given error, which a real registry cannot be made to
+ * send.
+ */
 export class TinyRegistry {
   refusal: Refusal = { status: 404 };
-  /** How often images were asked for. */
+  /** How often images were requested. */
   asked = 0;
   private readonly server = createServer((request, response) => {
     if (request.url === '/v2/') return response.end('{}');
-    // Docker asks by HEAD first, then by GET for the words.
+    // Docker asks by HEAD first, then by GET for the error message.
     if (request.method === 'HEAD') this.asked += 1;
     const { status, ...error } = this.refusal;
     response.writeHead(status, { 'content-type': error.code ? 'application/json' : 'text/html' });

@@ -6,7 +6,7 @@ import { RealDocker } from './real-docker';
 /** An image with GNU tar and Perl. */
 export const SANDBOX_IMAGE = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
 
-/** Volumes of real Docker, and what somebody does in them who is not Berth. */
+/** Volumes of real Docker, and changes to their contents behind Berth's back. */
 export class VolumeWorkbench {
   readonly real = new RealDocker();
   private readonly images: string[] = [];
@@ -20,7 +20,7 @@ export class VolumeWorkbench {
     return Name;
   }
 
-  /** Runs a program in Perl as root, with the volume at `/d`. @returns what it printed */
+  /** Runs a Perl program as root, with the volume at `/d`. @returns its output */
   async perl(volume: string, program: string): Promise<string> {
     const container = await this.real.docker.createContainer({
       Image: SANDBOX_IMAGE,
@@ -39,10 +39,7 @@ export class VolumeWorkbench {
     }
   }
 
-  /**
-   * An image like the sandbox's whose `tar` is followed by the program `/from/.after` of the source each time it
-   * extracts.
-   */
+  /** Creates a sandbox image whose `tar` runs the program `/from/.after` of the source after each extraction. */
   async imageWithTamperingTar(): Promise<string> {
     const wrapper = [
       '#!/bin/sh',

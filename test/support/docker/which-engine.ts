@@ -1,5 +1,5 @@
-/** A file of tests on real Docker runs on the simulated engine, too, where another sets `TEST_ENGINE` and loads it. */
+/** Tests on real Docker also run on the simulated engine if another file sets `TEST_ENGINE` and loads them. */
 export const isSimulated = process.env['TEST_ENGINE'] === 'simulated';
 
-/** For what is about Docker, gVisor or a real kernel alone. */
+/** For tests that need Docker, gVisor or a real kernel. */
 export const itOnDocker = isSimulated ? it.skip : it;

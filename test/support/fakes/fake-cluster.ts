@@ -50,7 +50,7 @@ export class FakeNode implements ClusterMember {
     return { ...this.facts, isReachable: this.isReachable };
   }
 
-  /** What runs there goes on. */
+  /** Makes the machine silent. Its containers keep running. */
   cut(): void {
     this.daemon.down = true;
     this.lost?.abort();
@@ -74,7 +74,7 @@ export class FakeNode implements ClusterMember {
   }
 }
 
-/** Several machines in memory. A second server on the same ones takes another engine of them. */
+/** Several machines in memory. A second server on the same machines uses another engine. */
 export class FakeCluster implements ClusterMembers {
   readonly store = 'swarm-fake';
   readonly nodes: readonly FakeNode[];
@@ -85,7 +85,7 @@ export class FakeCluster implements ClusterMembers {
     this.connect();
   }
 
-  /** The process has died that used them; the next one finds the machines as they are. */
+  /** Simulates the death of the process; the next one finds the machines unchanged. */
   reconnect(): void {
     this.listeners.clear();
     for (const node of this.nodes) node.engine = new FakeEngine(node.daemon);
@@ -120,7 +120,7 @@ export class FakeCluster implements ClusterMembers {
   }
 
   remember(): void {
-    // They are always there.
+    // The machines are always known.
   }
 
   setAvailability(id: string, availability: 'active' | 'drain'): Promise<void> {

@@ -24,10 +24,10 @@ import {
 } from '../../../packages/simulator/src/simulated-daemon';
 import { testImage } from '../clients/api-client';
 
-/** A container, which tests may read, and change behind Berth's back by the daemon's methods. */
+/** A container. Tests may read it; they change it behind Berth's back by the daemon's methods. */
 export type FakeContainer = SimulatedContainer;
 
-/** A volume whose content is a word, so that a test sees whether the data is there. */
+/** A volume whose content is a string, so that a test can check its data. */
 export class FakeVolume extends SimulatedVolume {
   content = '';
   /** The space that the content takes. */
@@ -42,49 +42,49 @@ export class FakeVolume extends SimulatedVolume {
   }
 }
 
-/** How containers of an image take a start. */
+/** The result of a start of an image's containers. */
 export type StartOutcome = 'runs' | 'refused' | 'crashes';
 
 /** A command that runs in a container. */
 export interface FakeCommand {
   readonly container: FakeContainer;
   readonly command: readonly string[];
-  /** The container's own that it is given, and what it is given beside them. */
+  /** The container's variables, without the excluded ones, and those of the request. */
   readonly env: Readonly<Record<string, string>>;
   write(stream: ExecOutput['stream'], text: string): void;
-  /** Aborted when the container ends under the command; what it then does is nobody's concern. */
+  /** Aborted when the container ends under the command. What the command does afterwards has no effect. */
   readonly killed: AbortSignal;
 }
 
-/** What of a request for a command is looked at here. */
+/** The fields of a command's request that this fake uses. */
 type CommandRequest = Pick<ExecRequest, 'command' | 'env' | 'without' | 'onOutput'>;
 
-/** A program that runs in a container, its streams in Berth's hands. */
+/** A program that runs in a container, with its streams connected to Berth. */
 export interface FakeProgram extends FakeCommand, RunningProgram {}
 
 interface RunningProgram {
   readonly request: ProcessRequest;
-  /** Empty where it was not asked for. */
+  /** Ended at once if the request has no stdin. */
   readonly stdin: Readable;
-  /** As last set; null before. */
+  /** The last size that was set; null before. */
   size: TerminalSize | null;
   readonly signals: SignalName[];
   kill(): void;
 }
 
 /**
- * The simulated Docker with what tests need: programs as a test has them, a registry, and what happens behind Berth's
- * back. It outlives the processes that use it: one of it can serve many `FakeEngine`s, as one daemon serves many.
+ * The simulated Docker with additions for tests: scripted programs, a registry, and changes behind Berth's back. It
+ * outlives the processes that use it: many `FakeEngine`s can share it, as processes share a daemon.
  */
 export class FakeDaemon extends SimulatedDaemon {
   override id = 'docker-1';
   declare readonly volumes: Map<string, FakeVolume>;
-  /** What a pull finds. */
+  /** The images that a pull finds. */
   readonly registry = new Set<string>();
-  /** The newest versions there, where it is not the first. */
+  /** The newest version of an image in the registry, if it is not the first. */
   readonly registryVersions = new Map<string, number>();
   readonly startOutcomes = new Map<string, StartOutcome>();
-  /** Promises that were broken, such as two containers that ran on one volume; a test expects it to be empty. */
+  /** Violated promises, such as two containers that ran on one volume. Tests expect it to be empty. */
   readonly violations: string[] = [];
   capabilities: EngineCapabilities = {
     runtime: 'runsc',
@@ -93,30 +93,33 @@ export class FakeDaemon extends SimulatedDaemon {
     hostFirewall: 'enforced',
     allowLists: 'enforced',
   };
-  /** As large as nobody's. */
+  /** Unknown sizes by default. */
   machine: Omit<MachineResources, 'diskMb'> & Partial<Pick<MachineResources, 'diskMb'>> = {
     memoryMb: null,
     cpuShares: null,
     freeMemoryMb: null,
     freeDiskMb: null,
   };
-  /** As if nobody listened on the socket. */
+  /** If true, the socket refuses connections. */
   down = false;
 
-  /** What commands do in containers; by default they succeed without a word. @returns the exit code */
+  /** The behaviour of commands in containers; by default they succeed without output. @returns the exit code */
   onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
 
-  /** What programs do: by default `cat` copies its input, `sleep` waits to be ended, the rest is {@link onExec}. */
+  /**
+   * The behaviour of programs: by default `cat` copies its input, `sleep` waits until it is killed, and the rest is
+   * {@link onExec}.
+   */
   onProgram: (program: FakeProgram) => Promise<number> | number = async (program) => {
     if (program.command[0] === 'sleep') return new Promise<number>(() => undefined);
     if (program.command[0] !== 'cat') return this.onExec(program);
     for await (const chunk of program.stdin) program.write('stdout', String(chunk));
     return 0;
   };
-  /** The programs that run, by their containers' Docker ids. */
+  /** The running programs, by their containers' Docker ids. */
   readonly programs = new Map<string, Set<RunningProgram>>();
 
-  /** What containers use: by default half of their CPU, whenever one looks, and all of their memory. */
+  /** The usage of containers: by default half of their CPU since the start, and all of their memory. */
   onStats: (container: FakeContainer) => ContainerStats = ({ spec, startedAt }) => {
     const at = new Date();
     const ranMs = at.getTime() - Date.parse(startedAt ?? at.toISOString());
@@ -141,7 +144,7 @@ export class FakeDaemon extends SimulatedDaemon {
     const outcome = this.startOutcomeOf(container);
     if (outcome === 'refused') throw new EngineError('start_refused', 'OCI runtime create failed');
     super.begin(container);
-    // Under an init, Docker says that a container started whose program is not even there.
+    // With an init, Docker reports that a container started even if its program does not exist.
     if (outcome === 'crashes') {
       container.state = 'restarting';
       container.exitCode = 127;
@@ -241,12 +244,12 @@ export class FakeDaemon extends SimulatedDaemon {
     return new FakeVolume(diskMb, owner);
   }
 
-  /** A volume as a crash of Docker leaves it that came before its labels and options were written. */
+  /** Leaves the volume as after a crash of Docker before its labels and options were written. */
   forgetLabels(name: string): void {
     Object.assign(this.volume(name), { labelled: false, diskMb: null });
   }
 
-  /** What somebody leaves in a volume. */
+  /** Sets the content of a volume. */
   write(volumeName: string, content: string, bytes = content.length): void {
     Object.assign(this.volume(volumeName), { content, taken: bytes });
   }
@@ -261,7 +264,7 @@ export class FakeDaemon extends SimulatedDaemon {
     return worker;
   }
 
-  /** The first half of work at one end of a copy to another machine: the container that does it is there. */
+  /** Begins the work at one end of a copy to another machine: creates the helper container. */
   beginWork({ name: volume, image, owner }: VolumeMeasurement, as: 'send' | 'move' | 'check'): FakeContainer {
     if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
     this.volume(volume);
@@ -276,7 +279,7 @@ export class FakeDaemon extends SimulatedDaemon {
     return worker;
   }
 
-  /** The second half. @returns what is in the volume */
+  /** Ends the work. @returns the volume */
   endWork(worker: FakeContainer): FakeVolume {
     if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
     return this.volume(worker.spec.volumeName);
@@ -290,7 +293,7 @@ export class FakeDaemon extends SimulatedDaemon {
     return from.bytes;
   }
 
-  /** An operator builds the image anew, and removes the former version. */
+  /** Simulates an operator who builds the image anew, and removes the former version. */
   rebuild(reference: string): void {
     this.imageVersions.set(reference, (this.imageVersions.get(reference) ?? 1) + 1);
   }
@@ -322,12 +325,12 @@ export class FakeDaemon extends SimulatedDaemon {
     return 'runs';
   }
 
-  /** `docker kill`, which the restart policy takes for a wish. */
+  /** Does `docker kill`, which the restart policy treats as intended: the container stays down. */
   kill(dockerId: string): void {
     this.exit(this.existing(dockerId, 'kill'), 137);
   }
 
-  /** The main process ends by itself; Docker starts it again, as the restart policy says. */
+  /** The main process ends by itself; Docker starts it again, by the restart policy. */
   crash(dockerId: string, exitCode = 1): void {
     const container = this.existing(dockerId, 'crash');
     this.exit(container, exitCode);
@@ -335,7 +338,7 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /**
-   * The kernel kills it for its memory; Docker starts it again, as the restart policy says, and has forgotten the
+   * The kernel kills the container for its memory. Docker starts it again, by the restart policy, and forgets the
    * reason (`oomKilled` is of the present run).
    */
   oom(dockerId: string): void {
@@ -344,7 +347,8 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /**
-   * The kernel kills one process in it for the container's memory; the container goes on, and Docker says `oom` alone.
+   * The kernel kills one process for the container's memory. The container keeps running, and Docker only emits
+   * `oom`.
    */
   oomOfProcess(dockerId: string): void {
     const container = this.existing(dockerId, 'oom');
@@ -352,19 +356,20 @@ export class FakeDaemon extends SimulatedDaemon {
     this.tell(container, 'oom');
   }
 
-  /** `docker network disconnect`. */
+  /** Does `docker network disconnect`. */
   disconnect(dockerId: string): void {
     this.existing(dockerId, 'disconnect').connected = false;
   }
 
-  /** `docker rm -f`. */
+  /** Does `docker rm -f`. */
   vanish(dockerId: string): void {
     this.remove(dockerId);
   }
 
   /**
-   * Docker is started on an empty data-root, which has an id of its own.
-   * @returns the way to start it on the old one again
+   * Starts Docker on an empty data-root, which has an id of its own.
+   *
+   * @returns a function that starts it on the old one again
    */
   empty(): () => void {
     const before = { id: this.id, containers: [...this.containers], volumes: [...this.volumes] };
@@ -397,11 +402,11 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 }
 
-/** As the port has it: a connection that is dropped is an end like any other. */
+/** As the port requires: a dropped connection ends the output without an error. */
 async function* untilClosed(output: AsyncIterable<ExecOutput>): AsyncGenerator<ExecOutput> {
   try {
     yield* output;
   } catch {
-    // It was closed here.
+    // This side closed it.
   }
 }

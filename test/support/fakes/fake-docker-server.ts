@@ -3,7 +3,7 @@ import type { EventRecorder } from '../clients/event-recorder';
 import { FakeDaemon } from './fake-daemon';
 import { FakeEngine } from './fake-engine';
 
-/** A server on a Docker in memory, and who asks it: what the tests of one subject share. */
+/** A server on a Docker in memory, with its users: shared by the tests of one subject. */
 export class FakeDockerServer {
   private constructor(
     readonly daemon: FakeDaemon,
@@ -11,7 +11,7 @@ export class FakeDockerServer {
     readonly berth: Berth,
   ) {}
 
-  /** Compares rows with Docker once, at its start: each test shows what a request does. */
+  /** Sweeps once, at its start, and not again within a test: each test shows the effect of a request. */
   static async start({ environment, ...options }: Omit<BerthOptions, 'engine'> = {}): Promise<FakeDockerServer> {
     const daemon = new FakeDaemon();
     const engine = new FakeEngine(daemon);

@@ -53,23 +53,23 @@ export const LOOKS: readonly EngineMethod[] = [
 
 /** Which call of a method, and whether before or after it took effect. */
 export interface FaultPoint {
-  /** 1 is the next call from now on. */
+  /** 1 is the next call. */
   readonly call?: number;
-  /** `after`: Docker did it, and the caller does not learn of it. */
+  /** `after`: Docker did the work, and the caller does not learn of it. */
   readonly when?: 'before' | 'after';
-  /** Only calls with such a first argument: background work makes calls of its own. */
+  /** Only calls with a matching first argument: background work makes calls of its own. */
   readonly on?: (argument: unknown) => boolean;
 }
 
 /** A call that waits. */
 export interface Hold {
-  /** Settles when the call has come to the point. */
+  /** Settles when the call has reached the point. */
   readonly reached: Promise<void>;
-  /** Lets it go on. */
+  /** Lets the call continue. */
   release(): void;
 }
 
-/** What a call throws at the point where its process was killed. */
+/** The error of a call at the point where its process was killed. */
 export class ProcessDeath extends Error {
   override readonly name = 'ProcessDeath';
 }
@@ -84,27 +84,30 @@ interface Fault {
 }
 
 /**
- * One process's way to a {@link FakeDaemon}, with faults at chosen calls. A second `FakeEngine` on the same daemon is a
- * second process, or the same one after its death.
+ * One process's access to a {@link FakeDaemon}, with faults at chosen calls. A second `FakeEngine` on the same daemon
+ * is a second process, or the same one after its death.
  */
 export class FakeEngine extends ContainerEngine implements TransferringEngine {
   /** Every call, in order, with its arguments. */
   readonly calls: { readonly method: EngineMethod; readonly arguments: readonly unknown[] }[] = [];
 
-  /** Commands that this process waits for now. */
+  /** The number of commands that this process waits for now. */
   execsRunning = 0;
 
   private faults: Fault[] = [];
   private readonly holds: Hold[] = [];
   private death: 'throw' | 'hang' | null = null;
-  /** Those of the same process on other machines, which die with it. */
+  /** The engines of the same process on other machines, which die with it. */
   others: readonly FakeEngine[] = [];
 
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
     super();
   }
 
-  /** Makes a call fail: `before` it took effect, or `after`, as a timeout does that nobody can tell from the first. */
+  /**
+   * Makes a call fail: `before` it took effect, or `after`. The caller cannot tell one from the other, as with a
+   * timeout.
+   */
   failOn(method: EngineMethod, point: FaultPoint & { times?: number; error?: Error } = {}): void {
     const error = point.error ?? new EngineError('docker_unavailable', `injected: ${method} did not answer`);
     this.inject(method, point, () => {
@@ -126,8 +129,8 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   }
 
   /**
-   * Kills the process at a call: neither it nor any later call of this engine returns (`hang`, as it is for a process
-   * that is no more), or all throw {@link ProcessDeath}.
+   * Kills the process at a call. With `hang` neither it nor any later call of this engine returns, as for a process
+   * that no longer exists; otherwise all throw {@link ProcessDeath}.
    *
    * @returns settles when it has died
    */
@@ -141,7 +144,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     return died.promise;
   }
 
-  /** Takes back the faults that did not strike, and lets the calls that wait go on. */
+  /** Removes the faults that have not struck, and lets waiting calls continue. */
   forget(): void {
     this.faults = [];
     for (const hold of this.holds.splice(0)) hold.release();
@@ -172,7 +175,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     return this.call('identify', [], () => this.daemon.id);
   }
 
-  /** Not a call to Docker: the kernel is asked. */
+  /** Not a call to Docker: it asks the kernel. */
   override resources(): Promise<MachineResources> {
     return Promise.resolve({ diskMb: null, ...this.daemon.machine });
   }
@@ -233,7 +236,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     };
     this.execsRunning += 1;
     try {
-      // The command begins with the call, and goes on when nobody waits for it any more.
+      // The command begins with the call, and continues when the caller stops waiting.
       const limited = { ...request, onOutput };
       const running = this.call('exec', [dockerId, request], () => ({ exit: this.daemon.exec(dockerId, limited) }));
       const exit = await Promise.race([ended.promise, running.then((command) => command.exit)]);
@@ -339,7 +342,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     });
   }
 
-  /** Two calls, so that a fault can strike in the middle, when the container that copies is there. */
+  /** Two calls, so that a fault can strike in the middle, when the helper container exists. */
   override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
     const worker = await this.call('copyVolume', [copy], () => this.daemon.beginCopy(copy));
     copy.onProgress?.({ percent: 0, message: 'copying the data' });
@@ -404,7 +407,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     await this.pass();
     this.calls.push({ method, arguments: args });
     const struck = this.due(method, args[0]);
-    // A real call takes its time; other work goes on meanwhile.
+    // A real call takes time, in which other work continues.
     await soon();
     for (const fault of struck) if (fault.when === 'before') await fault.strike();
     await this.pass();
@@ -414,7 +417,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     return result;
   }
 
-  /** The faults that this call meets. */
+  /** The faults that apply to this call. */
   private due(method: EngineMethod, argument: unknown): Fault[] {
     const due: Fault[] = [];
     for (const fault of this.faults.filter((candidate) => candidate.method === method && candidate.on(argument))) {

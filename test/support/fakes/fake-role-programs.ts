@@ -1,15 +1,16 @@
 import type { FakeCommand, FakeDaemon } from './fake-daemon';
 
-/** What an installation does once it runs; the default succeeds at once. @returns the exit code */
+/** The behaviour of an installation; the default succeeds at once. @returns the exit code */
 type FakeInstallation = (command: FakeCommand) => Promise<number> | number;
 
 /**
- * The programs that install roles, as a {@link FakeDaemon}'s containers have them: they remember, and end each other.
+ * The programs that install roles in a {@link FakeDaemon}'s containers. They remember installed roles, and a new
+ * installation ends a running one.
  */
 export class FakeRolePrograms {
-  /** Every installation that began, by the Docker id of its container. */
+  /** The Docker id of each begun installation's container, in order. */
   readonly begun: string[] = [];
-  /** The Docker ids of containers in which the role is. */
+  /** The Docker ids of containers that have the role. */
   readonly present = new Set<string>();
   installation: FakeInstallation = () => 0;
   private readonly running = new Map<string, Map<string, () => void>>();

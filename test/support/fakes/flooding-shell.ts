@@ -4,7 +4,7 @@ import type { ContainerProcess, ExecOutput } from '../../../src/docker';
 
 const CHUNK = Buffer.alloc(32 * 1024, 'a line of some length\r\n');
 
-/** In the place of a real one: prompts, and once it is typed to, writes as fast as it is read. */
+/** A fake shell that prints a prompt, and after the first input writes as fast as it is read. */
 export class FloodingShell implements ContainerProcess {
   readonly stdin = new PassThrough();
   readonly output: AsyncIterable<ExecOutput> = this.read();

@@ -1,7 +1,7 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The clock of server processes, which a test sets: those that have its `environment` go by it (clock-preload.js). */
+/** A clock of server processes that a test sets. It applies to processes with its `environment` (clock-preload.js). */
 export class MovingClock {
   constructor(private readonly file: string) {
     this.set(0);
@@ -12,9 +12,9 @@ export class MovingClock {
     return { NODE_OPTIONS: `--require=${preload}`, TEST_CLOCK_FILE: this.file };
   }
 
-  /** @param offsetMs against the machine's own clock, to a whole millisecond; below 0 it is behind */
+  /** @param offsetMs added to the machine's own clock, rounded to a millisecond; negative values set it back */
   set(offsetMs: number): void {
-    // Whole at any time. A clock has no parts of milliseconds, and packages rely on it.
+    // Replaced atomically, so that it is whole at any time. Rounded: packages rely on clocks without fractions.
     writeFileSync(`${this.file}.new`, String(Math.round(offsetMs)));
     renameSync(`${this.file}.new`, this.file);
   }

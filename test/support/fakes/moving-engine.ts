@@ -2,8 +2,8 @@ import type { EngineCapabilities } from '../../../src/docker';
 import { DockerEngine } from '../../../src/docker/docker-engine';
 
 /**
- * Real Docker that is taken for one that keeps disk quotas: data is moved, and Docker is not asked for what it cannot
- * do.
+ * Real Docker that pretends to enforce disk quotas: data is moved for a resize, but Docker is not given options that
+ * it does not support.
  */
 export class MovingEngine extends DockerEngine {
   override get capabilities(): EngineCapabilities {

@@ -3,14 +3,17 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Nothing that a page shows takes longer; what does not end is ended. */
+/** Longer than any documented command takes; a command that does not end is killed. */
 const LONGEST_MS = 60_000;
 
-/** `ID=91f60747-…   # the "db_id" of the answer`: what a reader copies from what they see. */
+/** `ID=91f60747-…   # the "db_id" of the answer`: a value that a reader copies from the output. */
 const COPIED = /^(\w+)=\S+ +# the "(\w+)" of the answer$/gm;
 const ASSIGNED = /^(\w+)=/gm;
 
-/** What bash begins each block with: what was left, and the last value that an answer has for a name. */
+/**
+ * Bash runs this before each block: it restores the variables, and defines how to read a name's last value in the
+ * output.
+ */
 const PRELUDE = `
 source ./.state
 answer() { grep -o "\\"$1\\":\\"[^\\"]*\\"" ./.output | tail -n 1 | cut -d '"' -f 4; }
@@ -21,8 +24,8 @@ set -euo pipefail
 `;
 
 /**
- * Debian has no `websocat`. In its place, `ws` does what it does with `-t -H HEADER URL`: it prints what comes, a
- * message a line. Where it would read the keyboard, this one types `exit` at the prompt.
+ * Debian has no `websocat`. This replacement uses `ws` and behaves like `-t -H HEADER URL`: it prints each message on
+ * a line. Instead of reading the keyboard, it types `exit` at the prompt.
  */
 const WEBSOCAT = `
 const { WebSocket } = require('ws');
@@ -42,12 +45,12 @@ export interface ShellAnswer {
   readonly stderr: string;
 }
 
-/** The bash of somebody who reads a document and runs its blocks one by one, in a folder of their own. */
+/** The bash of a reader who runs the blocks of a document one by one, in a folder of their own. */
 export class ReaderShell {
   private readonly folder = mkdtempSync(join(tmpdir(), 'berth-reader-'));
   private readonly names = new Set<string>();
 
-  /** @param given variables that the reader has set otherwise than the document says */
+  /** @param given variables that differ from the document's values */
   constructor(private readonly given: Readonly<Record<string, string>>) {
     for (const name of ['.state', '.output']) writeFileSync(this.path(name), '');
   }

@@ -1,6 +1,6 @@
 import { Clock } from '../../../src/scheduling/clock';
 
-/** A clock that runs on from the present and can be put forward. */
+/** A clock that runs from the present and can be advanced. */
 export class TestClock extends Clock {
   private aheadMs = 0;
 

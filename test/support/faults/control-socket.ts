@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 
-/** Has something done by whoever brought the tests their services. Resolves when it is done. */
+/** Asks the script that started the tests' services for an action. Resolves when it is done. */
 export async function askForAction(socketPath: string, path: string): Promise<void> {
   const [status, message] = await new Promise<[number | undefined, string]>((resolve, reject) => {
     const asking = request({ socketPath, path, method: 'POST', agent: false }, (response) => {

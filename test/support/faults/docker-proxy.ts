@@ -7,56 +7,59 @@ import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 
 /**
- * What goes wrong with one call. Without asking Docker: `refuse` answers 500, `lose` cuts the connection, `kill_before`
- * calls back and never answers. Docker is asked, and the answer `drop`ped with the connection, `truncate`d in its
- * middle, `corrupt`ed beyond reading, `delay`ed, withheld for ever (`hang`), or withheld with a call back
- * (`kill_after`).
+ * The fault of one call.
+ *
+ * Without asking Docker: `refuse` answers 500, `lose` cuts the connection, `kill_before` calls `onKill` and never
+ * answers.
+ *
+ * After asking Docker, its answer is lost with the connection (`drop`), cut in the middle (`truncate`), made
+ * unreadable (`corrupt`), sent late (`delay`), or never sent (`hang`; `kill_after` calls `onKill` too).
  */
 export type Fault = FaultOfAnswer | 'delay' | 'hang' | 'kill_before' | 'kill_after';
 type FaultOfAnswer = 'refuse' | 'lose' | 'drop' | 'truncate' | 'corrupt';
 
 interface Armed {
   readonly fault: Fault;
-  /** Which call from now on, counted from 1. */
+  /** The number of the call from now on, counted from 1. */
   readonly nth: number;
   /** Count only the calls that change something in Docker. */
   readonly writesOnly?: boolean;
-  /** Count only such calls. */
+  /** Count only calls that match. */
   readonly call?: RegExp;
   readonly onKill?: () => void;
 }
 
-/** A call that is struck. */
+/** A fault that is applied to a call. */
 export interface Strike {
   readonly fault: Fault;
-  /** Of a `delay`. */
+  /** The time of a `delay`. */
   readonly delayMs?: number;
-  /** Of a `delay`, in the place of a time. */
+  /** Ends a `delay`, instead of a time. */
   readonly until?: Promise<unknown>;
   readonly onKill?: () => void;
 }
 
-/** A man in the middle of Berth and Docker's socket. Event streams and pings pass uncounted. */
+/** A proxy between Berth and Docker's socket that injects faults. Event streams and pings pass uncounted. */
 export class DockerProxy {
   private readonly server: Server;
   private armed: Armed | null = null;
   private readonly eventStreams = new Set<ServerResponse>();
   /** The calls since the last `arm`, as `METHOD path-without-ids`. */
   calls: string[] = [];
-  /** The call that was struck; null if there were not as many. */
+  /** The call that had the armed fault; null if there were too few calls. */
   struck: string | null = null;
-  /** How many programs in containers are heard out now. */
+  /** The number of programs in containers whose streams are open. */
   programs = 0;
-  /** While true, nothing reaches Docker at all. */
+  /** While true, no call reaches Docker. */
   down = false;
-  /** Asked about every call that nothing else strikes; `path` is the call's own, with ids. */
+  /** Called for every call without an armed fault; `path` is the call's own, with ids. */
   onCall: (call: string, path: string) => Strike | null = () => null;
 
   private constructor(
     private readonly dockerSocket: string,
     readonly socket: string,
   ) {
-    // Docker closes no connection for being idle.
+    // Docker closes no idle connection.
     this.server = createServer({ keepAliveTimeout: 0 }, (incoming, answer) => this.handle(incoming, answer));
     this.server.on('upgrade', (incoming, client, head) => this.tunnel(incoming, client, head));
   }
@@ -79,12 +82,12 @@ export class DockerProxy {
     this.struck = null;
   }
 
-  /** Cuts everything that is open now. */
+  /** Cuts all open connections. */
   cut(): void {
     this.server.closeAllConnections();
   }
 
-  /** Makes every event stream that is open now say what cannot be read. */
+  /** Makes every open event stream send unreadable data. */
   corruptEvents(): void {
     for (const stream of this.eventStreams) stream.write('{"Type":"conta\u0000\n');
   }
@@ -132,7 +135,7 @@ export class DockerProxy {
     return this.armed;
   }
 
-  /** What a program in a container says, uncounted as well: it is HTTP no more, so it is passed on as it is. */
+  /** The streams of a program in a container. They are not HTTP, so they are passed on unchanged, uncounted too. */
   private tunnel({ method, url, rawHeaders }: IncomingMessage, client: Duplex, head: Buffer): void {
     const docker = connect(this.dockerSocket);
     docker.write(`${method ?? ''} ${url ?? ''} HTTP/1.1\r\n`);
@@ -163,7 +166,7 @@ export class DockerProxy {
       answer.writeHead(response.statusCode ?? 502, response.headers);
       answer.flushHeaders();
       response.pipe(answer);
-      // Docker died in the middle of it, so that must be seen.
+      // Docker died in the middle of the answer. Berth must see that.
       response.once('error', () => incoming.socket.destroy());
     });
     onward.once('error', () => incoming.socket.destroy());
@@ -171,7 +174,7 @@ export class DockerProxy {
     incoming.pipe(onward);
   }
 
-  /** Hands on an answer of Docker's as the strike has it. */
+  /** Passes on Docker's answer with the fault. */
   private spoil(spoilt: { struck: Strike; response: IncomingMessage; answer: ServerResponse; body: Buffer }): void {
     const { struck, response, answer, body } = spoilt;
     const head = (): ServerResponse => answer.writeHead(response.statusCode ?? 502, headersOf(response, body));
@@ -184,7 +187,7 @@ export class DockerProxy {
         else head().write(body.subarray(0, body.length / 2), () => answer.destroy());
         return;
       case 'corrupt':
-        // An answer without a body is corrupted in its head.
+        // An answer without a body gets a corrupt head.
         if (body.length === 0) answer.socket?.end('HTTQ/1.1 2\u0000\r\n\r\n');
         else head().end(body.map((byte) => byte ^ 0x15));
         return;
@@ -200,7 +203,7 @@ export class DockerProxy {
   }
 }
 
-/** Docker's own, for a body that comes in one piece. */
+/** Docker's headers, for a body that is sent in one piece. */
 function headersOf({ headers }: IncomingMessage, body: Buffer): OutgoingHttpHeaders {
   const length = { 'transfer-encoding': undefined, 'content-length': String(body.length) };
   const whole: OutgoingHttpHeaders = body.length === 0 ? headers : { ...headers, ...length };

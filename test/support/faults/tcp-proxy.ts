@@ -1,19 +1,21 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, Server, Socket } from 'node:net';
 
-/** A TCP proxy before a service, such as PostgreSQL or Redis: a cable that a test can pull. */
+/** A TCP proxy in front of a service, such as PostgreSQL or Redis, whose connections a test can cut or freeze. */
 export class TcpProxy {
-  /** What a client has opened, and the connection to the service that belongs to it. */
+  /** Each client's connection, with the connection to the service that belongs to it. */
   private readonly pairs = new Map<Socket, Socket>();
   private server: Server | undefined;
   private listening = 0;
   private carriesNothing = false;
-  /** Told what clients send, before the service is, or instead of it once connections are frozen. */
+  /**
+   * Called with each chunk that a client sends, before the service gets it, or instead of the service after `freeze`.
+   */
   onRequest: ((chunk: Buffer) => void) | null = null;
 
   constructor(private readonly target: { readonly host: string; readonly port: number }) {}
 
-  /** On 127.0.0.1; 0 before it is `up` for the first time. */
+  /** On 127.0.0.1; 0 before the first `up`. */
   get port(): number {
     return this.listening;
   }
@@ -22,7 +24,7 @@ export class TcpProxy {
     return this.pairs.size;
   }
 
-  /** The local ports from which the service sees the connections come. */
+  /** The local ports of the connections to the service. */
   get outgoingPorts(): number[] {
     return [...this.pairs.values()].flatMap(({ localPort }) => localPort ?? []);
   }
@@ -30,8 +32,8 @@ export class TcpProxy {
   /** Listens, on the same port as before if it has listened before. */
   async up(): Promise<void> {
     this.carriesNothing = false;
-    // A client that ends its side learns nothing from a cable that is pulled; the service's end is passed on by the
-    // pipe.
+    // Half-open, so that a frozen connection does not answer a client's end. Otherwise the pipe passes on the
+    // service's end.
     this.server = createServer({ allowHalfOpen: true }, (client) => {
       const service = connect(this.target.port, this.target.host);
       client.on('data', (chunk: Buffer) => this.onRequest?.(chunk));
@@ -51,8 +53,8 @@ export class TcpProxy {
   }
 
   /**
-   * Connections that stand now carry nothing any more, and do not end; and likewise those that come, until it is `up`
-   * again.
+   * Existing connections carry no more data, and do not end. With `newcomersToo`, neither do new ones, until the next
+   * `up`.
    */
   freeze({ newcomersToo = false } = {}): void {
     this.carriesNothing = newcomersToo;
@@ -63,7 +65,7 @@ export class TcpProxy {
     }
   }
 
-  /** Cuts every connection and takes no new ones. */
+  /** Cuts every connection and accepts no new ones. */
   async down(): Promise<void> {
     const closed = this.server && once(this.server, 'close');
     this.server?.close();

@@ -5,16 +5,16 @@ import type { RealDocker } from '../docker/real-docker';
 
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
-/** One verb in one situation, to be disturbed at each of its calls to Docker. */
+/** One verb in one situation. Tests disturb it at each of its calls to Docker. */
 export interface Scenario {
   readonly name: string;
-  /** Brings a container into the situation. @returns its database id; null if the verb makes it */
+  /** Brings a container into the situation. @returns its database id; null if the verb creates it */
   prepare(api: ApiClient, docker: RealDocker): Promise<string | null>;
   /** @returns the verb's answer */
   act(api: ApiClient, dbId: string | null): Promise<Answer>;
-  /** The same again, undisturbed, must work. @returns its answer; null where the verb turned out to be done */
+  /** Repeats the verb, undisturbed; it must work. @returns its answer; null if the verb turned out to be done */
   again(api: ApiClient, dbId: string): Promise<Answer | null>;
-  /** Whether a mark in the volume must be there at the end. */
+  /** Whether a mark in the volume must survive. */
   readonly keepsData: boolean;
 }
 
@@ -24,7 +24,7 @@ async function runningWithData(api: ApiClient, docker: RealDocker): Promise<stri
   return db_id;
 }
 
-/** Alternates, so that each update changes something. */
+/** Alternates the size, so that each update changes something. */
 async function otherSize(api: ApiClient, dbId: string): Promise<Answer> {
   const { body } = await api.get(dbId);
   const { memory_mb } = body['resources'] as { memory_mb: number };
@@ -100,7 +100,7 @@ export const SCENARIOS: readonly Scenario[] = [
   },
 ];
 
-/** After whatever happened: the verb works, undisturbed, the data is there, and the container can be deleted. */
+/** After any fault: the verb works, undisturbed, the data is there, and the container can be deleted. */
 export async function expectWorksAgain(
   scenario: Scenario,
   { api, docker, dbId }: { api: ApiClient; docker: RealDocker; dbId: string },
@@ -112,6 +112,6 @@ export async function expectWorksAgain(
     if (row?.['status'] !== 'running') await api.start(dbId);
     expect(await docker.readData(String((await api.get(dbId)).body['id']))).toBe('precious');
   }
-  // Where Docker has much to do, an answer can take longer than the tests wait for one.
+  // On a busy Docker an answer can take longer than the tests wait for one.
   if (row) await eventually(async () => expect([200, 404]).toContain((await api.delete(dbId)).status));
 }

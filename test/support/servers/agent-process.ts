@@ -2,7 +2,8 @@ import { ChildProcess, spawn } from 'node:child_process';
 import { eventually } from '../eventually';
 
 /**
- * The agent's program as a process. Needs the build; started without the script around it, which installs and builds.
+ * The agent's program as a process. Needs the build. Started directly, without the npm script, which installs and
+ * builds.
  */
 export class AgentProcess {
   private readonly child: ChildProcess;
@@ -23,7 +24,7 @@ export class AgentProcess {
     return Buffer.concat(this.chunks).toString();
   }
 
-  /** How often it has said that. */
+  /** How often it has printed the message. */
   said(message: string): number {
     return this.output.split('\n').filter((line) => line.includes(`"msg":"${message}"`)).length;
   }

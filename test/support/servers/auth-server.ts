@@ -23,7 +23,7 @@ import { SignalsModule } from '../../../src/signals';
 import { TiersModule } from '../../../src/tiers';
 import { openTestDatabase, TestDatabase } from '../databases/test-database';
 
-/** Looks like a token, and is nobody's. */
+/** A token in the right format that does not exist. */
 export const UNKNOWN_TOKEN = `berth_${'ab'.repeat(32)}`;
 
 @Controller('stub')
@@ -74,7 +74,7 @@ interface Answer {
   readonly body: Record<string, unknown>;
 }
 
-/** A server that has users, tokens and a route of each kind, and nothing else. */
+/** A server with only users, tokens and a route of each kind. */
 export class AuthServer {
   readonly tokens: TokenService;
   readonly users: UserService;
@@ -122,7 +122,7 @@ export class AuthServer {
     return { username, ...(await this.another(user.id, options)) };
   }
 
-  /** One more token of the same user. */
+  /** Another token of the same user. */
   async another(
     userId: string,
     { scopes = USUAL_SCOPES, expiresAt }: { scopes?: readonly Scope[]; expiresAt?: Date } = {},

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import { ApiClient } from '../clients/api-client';
 import { NO_LIMITS } from './no-limits';
 
-/** What a server has of its machine at a moment. */
+/** A server's resource usage at one moment. */
 export interface Vitals {
   /** Resident memory, in MiB. */
   readonly memoryMb: number;
@@ -26,7 +26,7 @@ export interface StartListeners {
 /** A server as a process of its own, so that it can be killed. Needs the build. */
 export class BerthProcess {
   private child: ChildProcess | null = null;
-  /** Was asked to end, which it may take its time for. */
+  /** A process that was asked to end, which may take its time. */
   private ending: ChildProcess | null = null;
   private readonly environment: NodeJS.ProcessEnv;
   url = '';
@@ -46,7 +46,11 @@ export class BerthProcess {
     };
   }
 
-  /** Starts it and waits until it listens. @param onDeath called if it ends later without having been asked to */
+  /**
+   * Starts the process and waits until it listens.
+   *
+   * @param onDeath called if it ends later without having been asked to
+   */
   async start({ onOutput, onDeath }: StartListeners = {}): Promise<void> {
     const child = spawn(process.execPath, ['dist/src/main.js'], {
       env: this.environment,
@@ -65,38 +69,41 @@ export class BerthProcess {
     });
   }
 
-  /** SIGKILL: no handler runs, nothing is cleaned up. Resolves when the process is gone. */
+  /** Sends SIGKILL: no handler runs, nothing is cleaned up. Resolves when the process is gone. */
   async kill(): Promise<void> {
     await this.end((child) => child.kill('SIGKILL'));
   }
 
-  /** SIGSTOP: it does nothing from now on, and its connections stand. */
+  /** Sends SIGSTOP: the process stands still, and its connections stay open. */
   pause(): void {
     this.child?.kill('SIGSTOP');
   }
 
-  /** SIGCONT. */
+  /** Sends SIGCONT. */
   resume(): void {
     this.child?.kill('SIGCONT');
   }
 
-  /** SIGTERM; resolves with the exit code. */
+  /** Sends SIGTERM; resolves with the exit code. */
   async stop(): Promise<number | null> {
     return this.end((child) => child.kill('SIGTERM'));
   }
 
-  /** Nobody reads what it prints from now on; of use only where somebody did. */
+  /** Stops reading the output, if it was read before. */
   stopReading(): void {
     this.child?.stdout?.destroy();
     this.child?.stderr?.destroy();
   }
 
-  /** As when the program that started it is killed: nothing but that tells it to end. Resolves with the exit code. */
+  /**
+   * Simulates the death of the program that started it: only the closed IPC channel tells it to end. Resolves with the
+   * exit code.
+   */
   async orphan(): Promise<number | null> {
     return this.end((child) => child.disconnect());
   }
 
-  /** The most memory that it has had so far, in MiB. */
+  /** Peak memory so far, in MiB. */
   async peakMemoryMb(): Promise<number> {
     const status = await readFile(`/proc/${String(this.child?.pid)}/status`, 'utf8');
     return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024;
@@ -109,7 +116,7 @@ export class BerthProcess {
       readFile(`${folder}/stat`, 'utf8'),
       readdir(`${folder}/fd`),
     ]);
-    // Behind the name, which may have spaces; user and system time are the 14th and 15th fields of all.
+    // After the name, which may have spaces. User and system time are fields 14 and 15 of the whole line.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return {
       memoryMb: Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) / 1024,
@@ -128,14 +135,18 @@ export class BerthProcess {
     return new ApiClient(this.url, token);
   }
 
-  /** What the command line prints. */
+  /** The output of `npm run token`. */
   async token(args: readonly string[]): Promise<string> {
     const run = promisify(execFile);
     const { stdout } = await run(process.execPath, ['dist/src/cli/token.js', ...args], { env: this.environment });
     return stdout.trim();
   }
 
-  /** Runs a whole life at the most talkative level. @returns all that it printed, and the token that was used */
+  /**
+   * Runs a server from start to end at the most verbose log level.
+   *
+   * @returns its whole output, and the token that was used
+   */
   async recorded(use: (api: ApiClient) => Promise<void>): Promise<{ output: string; token: string }> {
     const chunks: Buffer[] = [];
     this.environment['LOG_LEVEL'] = 'trace';
@@ -158,7 +169,7 @@ export class BerthProcess {
       by(child);
       await ended;
     }
-    // Not before: one that does not end can still be killed.
+    // Not before: a process that does not end can still be killed.
     if (this.child === child) this.child = null;
     return child.exitCode;
   }

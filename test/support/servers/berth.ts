@@ -15,16 +15,16 @@ import { EventRecorder } from '../clients/event-recorder';
 import { NO_LIMITS } from './no-limits';
 import { openTestDatabase, TestDatabase } from '../databases/test-database';
 
-/** What a test may set; the rest is as `npm start` would have it. */
+/** What a test may set; the rest is as with `npm start`. */
 export interface BerthOptions {
-  /** Shared by servers of one Berth; a database of its own if absent. */
+  /** Shared by servers of one Berth; a new database if absent. */
   readonly database?: TestDatabase;
   readonly environment?: Readonly<Record<string, string>>;
-  /** In the place of real Docker. */
+  /** Replaces real Docker. */
   readonly engine?: ContainerEngine;
-  /** In the place of the present. */
+  /** Replaces the system clock. */
   readonly clock?: Clock;
-  /** Modules beside Berth's own. */
+  /** Modules in addition to Berth's own. */
   readonly modules?: readonly Type[];
 }
 
@@ -77,12 +77,12 @@ export class Berth {
     return { id: user.id, token: text, api: new ApiClient(this.url, text) };
   }
 
-  /** The same user as a client of another server of the same Berth. */
+  /** The same user as a client of this server, one of the same Berth. */
   as(user: TestUser): TestUser {
     return { ...user, api: new ApiClient(this.url, user.token) };
   }
 
-  /** Records a user's events from `after` on (from now if absent) as a Socket.IO client gets them. */
+  /** Records a user's events after `after` (from now if absent) as a Socket.IO client receives them. */
   async record(user: TestUser, after?: number): Promise<EventRecorder> {
     const socket: Socket = io(this.url, {
       auth: { token: user.token, ...(after !== undefined && { after }) },

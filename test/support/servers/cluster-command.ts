@@ -7,32 +7,32 @@ import { eventually } from '../eventually';
 import { portsInARow } from '../free-port';
 import { RealDocker } from '../docker/real-docker';
 
-/** For what is running when a server is told to end: much longer than the end takes where somebody hurries it. */
+/** Grace for running work when a server is told to end: much longer than a hurried end takes. */
 const SHUTDOWN_GRACE_SECONDS = '120';
 
 const INSTANCE = `test-cluster-${String(process.pid)}`;
 
-/** One server as the command tells of it. */
+/** One server as the command prints it. */
 export interface ClusterServer {
   readonly url: string;
   readonly pid: number;
 }
 
-/** `npm run cluster`, or another of the commands that run servers, in a folder of its own. Needs the build. */
+/** `npm run cluster`, or another command that runs servers, in a folder of its own. Needs the build. */
 export class ClusterCommand {
-  /** All that it printed. */
+  /** All of its output. */
   output = '';
   private child: ChildProcess | null = null;
   private ended: Promise<number | null> = Promise.resolve(null);
 
   constructor(
-    /** Where its data and what it knows of its processes lie. */
+    /** The folder of its data and of its process records. */
     readonly folder: string,
     private readonly environment: Readonly<Record<string, string>> = {},
     private readonly script = 'scripts/cluster.mjs',
   ) {}
 
-  /** `npm run cluster` in a new folder, on free ports, as an instance of its own. */
+  /** Prepares `npm run cluster` in a new folder, on free ports, with an instance id of its own. */
   static async prepare(): Promise<ClusterCommand> {
     const settings = {
       PORT: String(await portsInARow(3)),
@@ -45,18 +45,18 @@ export class ClusterCommand {
     return new ClusterCommand(await mkdtemp(join(tmpdir(), 'berth-cluster-')), settings);
   }
 
-  /** Another one in the same folder, without settings. */
+  /** Another command in the same folder, without settings. */
   beside(): ClusterCommand {
     return new ClusterCommand(this.folder);
   }
 
-  /** Starts it and waits until it says how to go on. */
+  /** Starts the command and waits until it prints the next steps. */
   async start(args: readonly string[] = [], timeoutMs = 120_000): Promise<void> {
     void this.run(args);
     await this.untilSaid(/^ {2}Ctrl-C /m, timeoutMs);
   }
 
-  /** Starts it with one server, which is enough where servers are not what it is about. */
+  /** Starts the command with one server, for tests that need no more. */
   async startOne(): Promise<ApiClient> {
     await this.start(['--processes', '1']);
     const [api] = this.apis;
@@ -64,13 +64,13 @@ export class ClusterCommand {
     return api;
   }
 
-  /** Starts it. @returns its exit code */
+  /** Runs the command. @returns its exit code */
   run(args: readonly string[] = []): Promise<number | null> {
     const own = { DATABASE_URL: undefined, REDIS_URL: undefined, BERTH_FOLDER: this.folder };
     const child = spawn(process.execPath, [this.script, ...args], {
       env: { ...process.env, NODE_ENV: 'development', ...own, ...this.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
-      // A group of its own, as a terminal gives it.
+      // A process group of its own, as in a terminal.
       detached: true,
     });
     this.output = '';
@@ -85,13 +85,13 @@ export class ClusterCommand {
     await eventually(() => expect(this.output).toMatch(what), { timeoutMs });
   }
 
-  /** Those of the last start, in order. */
+  /** The servers of the last start, in order. */
   get servers(): ClusterServer[] {
     const lines = this.output.matchAll(/(http:\S+)\/api {2}\(server \d+, process (\d+)\)/g);
     return [...lines].map(([, url = '', pid]) => ({ url, pid: Number(pid) }));
   }
 
-  /** Each server, as the one user that the command made. */
+  /** A client of each server, with the one user that the command created. */
   get apis(): ApiClient[] {
     return this.servers.map(({ url }) => new ApiClient(url, this.token));
   }
@@ -100,7 +100,7 @@ export class ClusterCommand {
     return /berth_[0-9a-f]{64}/.exec(this.output)?.[0] ?? '';
   }
 
-  /** Ctrl-C: the terminal signals the whole foreground group. */
+  /** Presses Ctrl-C: the terminal signals the whole foreground group. */
   press(): void {
     if (this.child?.pid !== undefined && this.child.exitCode === null) process.kill(-this.child.pid, 'SIGINT');
   }
@@ -111,13 +111,13 @@ export class ClusterCommand {
     return this.ended;
   }
 
-  /** SIGKILL to the command alone: it cleans nothing up. */
+  /** Sends SIGKILL to the command only: it cleans nothing up. */
   async kill(): Promise<void> {
     this.child?.kill('SIGKILL');
     await this.ended;
   }
 
-  /** Ends it; it must have left no process. Leaves nothing in Docker and no data. */
+  /** Ends the command, which must have left no process. Leaves nothing in Docker and no data. */
   async remove(): Promise<void> {
     await this.interrupt();
     expect(await this.processes()).toEqual([]);
@@ -125,7 +125,7 @@ export class ClusterCommand {
     await rm(this.folder, { recursive: true });
   }
 
-  /** Every process that was started for this folder and is alive, by what it is. */
+  /** Every live process that was started for this folder, with its command line. */
   async processes(): Promise<string[]> {
     const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
     const found = await Promise.all(
@@ -139,7 +139,7 @@ export class ClusterCommand {
   }
 }
 
-/** Empty where the process is gone. */
+/** Empty if the process is gone. */
 function read(path: string): Promise<string> {
   return readFile(path, 'utf8').catch(() => '');
 }

@@ -14,17 +14,17 @@ import { openTestDatabase, TestDatabase } from '../databases/test-database';
 export class Cluster {
   readonly docker = new RealDocker();
   private readonly recorders: EventRecorder[] = [];
-  /** A connection of the tests' own. */
+  /** The tests' own database connection. */
   private outside: Promise<Client> | undefined;
 
   private constructor(
     readonly servers: readonly BerthProcess[],
     private readonly database: TestDatabase,
-    /** What every server of it is given. */
+    /** The settings that every server gets. */
     readonly environment: Readonly<Record<string, string>>,
   ) {}
 
-  /** @param subject what the tests of the file are about */
+  /** @param subject the subject of the test file */
   static async start(
     subject: string,
     { processes = 3, environment = {}, own = [], onOutput }: ClusterOptions = {},
@@ -54,7 +54,7 @@ export class Cluster {
     return this.servers.map(({ url }) => new ApiClient(url, token));
   }
 
-  /** Records what a server sends to a socket that is connected `after` that event (after the present if absent). */
+  /** Records the events that a server sends to a socket connected with `after` (from now if absent). */
   async record({ url, token }: ApiClient, after?: number): Promise<EventRecorder> {
     const auth = { token, ...(after !== undefined && { after }) };
     const recorder = new EventRecorder(io(url, { auth, transports: ['websocket'], forceNew: true }));
@@ -63,7 +63,7 @@ export class Cluster {
     return recorder;
   }
 
-  /** Asks or changes the database behind the servers' back: so time passes. @returns the rows */
+  /** Queries or changes the database behind the servers' back, for example to let time pass. @returns the rows */
   async sql(statement: string, values: readonly unknown[]): Promise<Record<string, unknown>[]> {
     this.outside ??= this.connect();
     return (await (await this.outside).query<Record<string, unknown>>(statement, [...values])).rows;
@@ -88,8 +88,8 @@ export class Cluster {
 interface ClusterOptions {
   readonly processes?: number;
   readonly environment?: Readonly<Record<string, string>>;
-  /** What each server is given beside that, in their order. */
+  /** Additional settings of each server, in order. */
   readonly own?: readonly Readonly<Record<string, string>>[];
-  /** Gets what they print. */
+  /** Called with their output. */
   readonly onOutput?: (chunk: Buffer) => void;
 }

@@ -4,15 +4,15 @@ import { Cluster } from './cluster';
 import { DockerProxy, Fault } from '../faults/docker-proxy';
 import { RealDocker } from '../docker/real-docker';
 
-/** Longer than any test waits: neither the end of a term nor a sweep may be what takes an operation up. */
+/** Longer than any test waits: neither an expired term nor a sweep may cause the takeover. */
 const NEVER_SECONDS = '600';
 
-/** After a death: until it is noticed, and what is left of the operation, on a slow machine with other work. */
+/** Time after a death until it is noticed and the operation finished, on a slow machine with other work. */
 export const TAKEN_UP_WITHIN_MS = 45_000;
 
 /**
- * Three server processes of one Berth, one of which is to die: it sees to ends of runs, which the survivors leave
- * alone. So what it began, and it alone, they take up, as its connection to the database has ended.
+ * Three server processes of one Berth, one of which will die. Only that one checks the ends of runs; the survivors do
+ * not. So the survivors take over exactly what it began, when its connection to the database has ended.
  */
 export class DoomedServer {
   private next: Promise<BerthProcess>;
@@ -26,7 +26,7 @@ export class DoomedServer {
     this.next = this.another();
   }
 
-  /** @param subject what the tests of the file are about */
+  /** @param subject the subject of the test file */
   static async start(subject: string, environment: Readonly<Record<string, string>> = {}): Promise<DoomedServer> {
     const proxy = await DockerProxy.open();
     const survivors = await Cluster.start(subject, {
@@ -43,7 +43,7 @@ export class DoomedServer {
     return new DoomedServer(survivors, survivors.docker, proxy);
   }
 
-  /** A new user, as a client of the process that will die and of one that will not. */
+  /** A new user, as a client of the doomed process and of a survivor. */
   async user(tier?: string): Promise<{ doomed: ApiClient; survivor: ApiClient }> {
     this.doomed ??= await this.next;
     const [survivor] = await this.survivors.user(tier);
@@ -59,14 +59,14 @@ export class DoomedServer {
     this.proxy.arm(null);
   }
 
-  /** SIGKILL, now; another one takes its place for the next test. */
+  /** Sends SIGKILL now. Another process replaces it for the next test. */
   async die(): Promise<void> {
     await this.doomed?.kill();
     this.doomed = null;
     this.next = this.another();
   }
 
-  /** Whether a program in a container is heard out by the process that will die. */
+  /** Whether the doomed process has a program's streams open. */
   get runsPrograms(): boolean {
     return this.proxy.programs > 0;
   }

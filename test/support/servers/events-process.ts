@@ -8,7 +8,7 @@ import { EventRetention } from '../../../src/events/log';
 import { Clock } from '../../../src/scheduling';
 import { Signals } from '../../../src/signals';
 
-/** The events of one server process: its own connections, log and feed. */
+/** The events module of one server process: its own connections, log and feed. */
 export class EventsProcess {
   private constructor(
     readonly dataSource: DataSource,
@@ -52,7 +52,7 @@ export class EventsProcess {
   }
 }
 
-/** Some event; `message` to recognise it by. */
+/** An event draft; `message` identifies it. */
 export function draft(message: string): EventDraft {
   return {
     type: 'container_progress',
@@ -73,7 +73,7 @@ export function draft(message: string): EventDraft {
   };
 }
 
-/** What one subscription was told, in order: the `seq` of events, and `resync N`. */
+/** What one subscription received, in order: the `seq` of events, and `resync N`. */
 export class Told {
   readonly all: (number | string)[] = [];
   readonly events: BerthEvent[] = [];

@@ -1,11 +1,11 @@
 import { Reconciler } from '../../../src/containers/reconcile/reconciler';
 import type { Berth } from './berth';
 
-/** Nobody compares rows with Docker by itself any more, until the function that it returns is called. */
+/** Disables sweeps until the returned function is called. */
 export async function holdSweeps({ app }: Berth): Promise<() => void> {
   const reconciler = app.get(Reconciler);
   const sweep = jest.spyOn(reconciler, 'sweep').mockResolvedValue();
-  // Behind one that goes on.
+  // Waits for a running sweep.
   await reconciler.sweepNow();
   return () => sweep.mockRestore();
 }

@@ -5,10 +5,10 @@ import { RealDocker } from '../docker/real-docker';
 /** More of everything than `SMALL`. */
 export const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
-/** Many acts on one container, each under gVisor, wait for each other. */
+/** Many operations on one container, each under gVisor, wait for each other. */
 export const LONG_WAIT = { OPERATION_WAIT_SECONDS: '60' } as const;
 
-/** A server on real Docker under gVisor, and who asks it: what every test of a management operation needs. */
+/** A server on real Docker under gVisor, with its users, for the tests of operations. */
 export class LifecycleServer {
   private constructor(
     readonly berth: Berth,
@@ -16,14 +16,14 @@ export class LifecycleServer {
     readonly instance: string,
   ) {}
 
-  /** @param subject what the tests of the file are about @param environment settings beside the usual ones */
+  /** @param subject the subject of the test file @param environment settings beside the usual ones */
   static async start(subject: string, environment: Readonly<Record<string, string>> = {}): Promise<LifecycleServer> {
     const instance = `test-${subject}-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
     const berth = await Berth.start({ environment: { INSTANCE_ID: instance, ...LONG_WAIT, ...environment } });
     return new LifecycleServer(berth, new RealDocker(), instance);
   }
 
-  /** A new user, and all that happens to them. */
+  /** A new user, with a recorder of their events. */
   async newcomer(): Promise<{ user: TestUser; events: EventRecorder }> {
     const user = await this.berth.user('enterprise');
     return { user, events: await this.berth.record(user) };

@@ -1,4 +1,7 @@
-/** Tests ask more often than any client, and run more at once than their machine has room for; some set their own. */
+/**
+ * Tests send more requests than any client, and run more containers at once than the machine has room for. Some tests
+ * set their own limits.
+ */
 export const NO_LIMITS = {
   RATE_LIMIT_PER_MINUTE: '0',
   RATE_LIMIT_PUBLIC_PER_MINUTE: '0',

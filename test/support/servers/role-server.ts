@@ -9,18 +9,18 @@ import { eventually } from '../eventually';
 import { RealDocker } from '../docker/real-docker';
 import { openTestDatabase, TestDatabase } from '../databases/test-database';
 
-/** From Debian's own mirrors, under gVisor. */
+/** Packages come from Debian's own mirrors, and are installed under gVisor. */
 export const INSTALLED_WITHIN_MS = 280_000;
 
 const RESOURCES = { memory_mb: 512, cpu_shares: 2000, disk_mb: 1024 };
 const none: string[] = [];
-/** Much less of Python than in the catalogue, for the time that it takes; the other cannot be installed. */
+/** A smaller Python than the catalogue's, to save time; the other role cannot be installed. */
 const ROLES = [
   { name: 'python', packages: { apt: ['python3-minimal'] }, probe: ['python3'] },
   { name: 'broken', packages: { apt: ['berth-no-such-package'], apk: none }, probe: ['berth-no-such-program'] },
 ];
 
-/** A server as a process that installs real packages, and all that its user is told. */
+/** A server process that installs real packages, with a recorder of its user's events. */
 export class RoleServer {
   readonly docker = new RealDocker();
   recorder!: EventRecorder;
@@ -68,7 +68,7 @@ export class RoleServer {
     await this.record();
   }
 
-  /** What was told of the role's installation, in order. */
+  /** The progress events of the role's installation, in order. */
   progressOf(id: string): number[] {
     return this.recorder.events.flatMap(({ data }) =>
       'stage' in data && data.stage === 'role' && data.id === id ? data.progress : [],
@@ -103,7 +103,7 @@ export class RoleServer {
     await rm(this.folder, { recursive: true });
   }
 
-  /** Records from the beginning of the history on. */
+  /** Records from the beginning of the history. */
   private async record(): Promise<void> {
     const auth = { token: this.token, after: 0 };
     this.recorder = new EventRecorder(io(this.berth.url, { auth, transports: ['websocket'], forceNew: true }));

@@ -22,7 +22,7 @@ export interface SocketUser {
   readonly tokenId: string;
 }
 
-/** A server that has events and nothing else, on real HTTP. */
+/** A server with only the events module, on real HTTP. */
 export class SocketServer {
   private constructor(
     readonly app: NestFastifyApplication,
@@ -61,7 +61,7 @@ export class SocketServer {
     return new SocketServer(app, await app.getUrl(), adapter);
   }
 
-  /** The Socket.IO server within. */
+  /** Its Socket.IO server. */
   get io(): Server {
     return this.adapter.server;
   }
@@ -87,7 +87,7 @@ export class SocketServer {
     return this.app.get(Database).runInTx(() => this.app.get(EventLog).append({ userId, drafts }));
   }
 
-  /** Makes a user's events up to that `seq` old, and prunes what is old. */
+  /** Backdates a user's events up to `upTo`, and prunes old events. */
   async forget(userId: string, upTo: number): Promise<void> {
     const { manager } = this.app.get(Database);
     const old = new Date(Date.now() - 3_600_000);
@@ -108,7 +108,7 @@ export class SocketServer {
 @Module({})
 class SocketServerModule {}
 
-/** The real adapter; a test may look at the server that it made. */
+/** The real adapter; exposes the Socket.IO server that it made. */
 class TestedAdapter extends BerthIoAdapter {
   server: Server;
 
@@ -117,7 +117,7 @@ class TestedAdapter extends BerthIoAdapter {
   }
 }
 
-/** A standard client, and all that happens to it. */
+/** A standard client that records what it receives. */
 export class SocketClient {
   readonly socket: Socket;
   readonly told: { name: string; payloads: unknown[] }[] = [];

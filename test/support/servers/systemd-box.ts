@@ -9,10 +9,10 @@ import { eventually } from '../eventually';
 
 const run = promisify(execFile);
 
-/** All but the network's: what runs in it uses this machine's Docker and is reached at this machine's ports. */
+/** All namespaces but the network's: its programs use this machine's Docker and ports. */
 const NAMESPACES = ['--mount', '--pid', '--fork', '--uts', '--ipc'];
 
-/** A systemd that runs units as it does on a machine, in namespaces of its own; nothing is left of it. */
+/** A systemd that runs units as on a real machine, in namespaces of its own. It leaves nothing behind. */
 export class SystemdBox {
   private constructor(
     private readonly folder: string,
@@ -20,7 +20,7 @@ export class SystemdBox {
     private readonly init: string,
   ) {}
 
-  /** Where there is a systemd, and the right to give it a root of its own. */
+  /** True if there is a systemd, and the permission to give it a root of its own. */
   static isPossible(): boolean {
     if (process.getuid?.() !== 0 || !existsSync('/lib/systemd/systemd')) return false;
     const folder = mkdtempSync(join(tmpdir(), 'berth-box-'));
@@ -37,7 +37,7 @@ export class SystemdBox {
     }
   }
 
-  /** @param setup a script that prepares its files, which are below $R; with `environment` */
+  /** @param setup a script that prepares its files, under $R; it gets `environment` */
   static async start(setup: string, environment: Record<string, string>): Promise<SystemdBox> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-box-'));
     const env = { ...process.env, ...environment, BOX: folder, CGROUP: basename(folder), SETUP: setup };
@@ -56,13 +56,13 @@ export class SystemdBox {
     return box;
   }
 
-  /** @returns what it writes. @throws where it fails */
+  /** @returns the command's output. @throws if it fails */
   async run(...command: readonly string[]): Promise<string> {
     const { stdout } = await run('nsenter', ['--target', this.init, '--all', '--root', '--wd=/', ...command]);
     return stdout.trim();
   }
 
-  /** As `systemctl show` has them. */
+  /** The properties in the format of `systemctl show`. */
   async show(unit: string, ...properties: readonly string[]): Promise<Record<string, string>> {
     const lines = await this.run('systemctl', 'show', '-p', properties.join(','), unit);
     return Object.fromEntries(
@@ -73,7 +73,7 @@ export class SystemdBox {
     );
   }
 
-  /** All that runs in it ends with its first process. */
+  /** All of its processes end with its first one. */
   async end(): Promise<void> {
     const ended = once(this.outer, 'exit');
     process.kill(Number(this.init), 'SIGKILL');

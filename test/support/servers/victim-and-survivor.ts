@@ -4,7 +4,7 @@ import { Cluster } from './cluster';
 import { DockerProxy } from '../faults/docker-proxy';
 import { TcpProxy } from '../faults/tcp-proxy';
 
-/** The call by which Docker is asked to stop a container. */
+/** The call by which Berth asks Docker to stop a container. */
 export const STOP = /^POST .*\/containers\/:id\/stop$/;
 
 /** Two processes of one Berth, one of which can be cut off from its database and its Docker. */
@@ -37,7 +37,8 @@ export class VictimAndSurvivor {
   }
 
   /**
-   * Has the victim ask Docker for this and get no answer before `release`; Docker has done it when `reached` resolves.
+   * Withholds Docker's answer to the victim's next such call until `release`. Docker has done the work when `reached`
+   * resolves.
    */
   hold(call: RegExp): { reached: Promise<void>; release: () => void } {
     let release = (): void => undefined;
@@ -54,8 +55,8 @@ export class VictimAndSurvivor {
   }
 
   /**
-   * Resolves when the victim has asked Docker for all of these; it gets no answer any more. A stop is made all the
-   * same, a removal is not.
+   * Resolves when the victim has made all of these calls, which get no answer. A stop is passed on to Docker, a
+   * removal is not.
    */
   async untilHeld(calls: readonly { call: RegExp; of: string }[]): Promise<void> {
     const left = [...calls];
@@ -70,7 +71,7 @@ export class VictimAndSurvivor {
     });
   }
 
-  /** What the victim has changed in Docker since the last `arm`. */
+  /** The victim's calls since the last `arm` that change something in Docker. */
   get writes(): string[] {
     return this.docker.calls.filter((call) => !/^(GET|HEAD) /.test(call));
   }
