@@ -7,6 +7,7 @@ const INTERNAL = { status: 500, code: 'internal_error' };
 const UNAVAILABLE = { status: 500, code: 'docker_unavailable' };
 const SILENT = { status: 503, code: 'node_unavailable', retryAfter: '5' };
 const FULL = { status: 503, code: 'no_capacity', retryAfter: '5' };
+const HUNG = { status: 503, code: 'container_not_responding' };
 const NO_IMAGE = { status: 500, code: 'image_not_found' };
 
 describe('what an answer may be', () => {
@@ -16,6 +17,8 @@ describe('what an answer may be', () => {
     ['create', UNAVAILABLE, [], false],
     ['start', { status: 200 }, [], true],
     ['start', UNAVAILABLE, [], true],
+    ['delete', HUNG, [], true],
+    ['get', HUNG, [], false],
     ['start', INTERNAL, [], false],
     ['start', INTERNAL, ['database_busy', 'docker_emptied'], false],
     ['start', INTERNAL, ['database_down'], true],

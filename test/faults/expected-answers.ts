@@ -42,8 +42,17 @@ const OPERATIONS: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delet
 /** Requests that write. */
 const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore'];
 
-/** Further answers of operations, caused by Docker's faults and by takeovers of a dead process's leases. */
-const UNDER_FAULTS = ['500 docker_unavailable', '500 docker_error', '500 start_refused', '500 claim_lost'];
+/**
+ * Further answers of operations, caused by Docker's faults and by takeovers of a dead process's leases. A container
+ * does not respond if a single call about it is not answered, while Docker answers others.
+ */
+const UNDER_FAULTS = [
+  '500 docker_unavailable',
+  '500 docker_error',
+  '500 start_refused',
+  '500 claim_lost',
+  '503 container_not_responding',
+];
 
 /** Further answers of operations on a Docker without its data, before and after Berth detects it. */
 const WITHOUT_DATA = ['500 image_not_found', '500 image_not_built', '500 image_unavailable', '500 docker_changed'];
