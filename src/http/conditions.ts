@@ -30,13 +30,13 @@ export function evaluate(
   const isRead = method === 'GET' || method === 'HEAD';
   const { 'if-match': ifMatch, 'if-none-match': ifNoneMatch } = headers;
   if (ifMatch !== undefined) {
-    if (!matches(ifMatch, current, { isWeak: false })) return 'failed';
+    if (!current || !matchesTag(ifMatch, current.etag, { isWeak: false })) return 'failed';
   } else {
     const since = parseHttpDate(headers['if-unmodified-since']);
     if (since && current?.lastModified && current.lastModified > since) return 'failed';
   }
   if (ifNoneMatch !== undefined) {
-    if (!matches(ifNoneMatch, current, { isWeak: true })) return 'proceed';
+    if (!current || !matchesTag(ifNoneMatch, current.etag, { isWeak: true })) return 'proceed';
     return isRead ? 'not_modified' : 'failed';
   }
   const since = isRead ? parseHttpDate(headers['if-modified-since']) : null;
@@ -63,12 +63,15 @@ export function isRangeWanted(
   return date.getTime() === lastModified.getTime() && now.getTime() - lastModified.getTime() >= 1_000;
 }
 
-/** Strong or weak comparison (RFC 9110, 8.8.3.2). The current tag is strong. */
-function matches(list: string, current: Representation | null, { isWeak }: { isWeak: boolean }): boolean {
-  if (!current) return false;
+/**
+ * Whether a list of entity tags, or `*`, names the current one: by strong or weak comparison (RFC 9110, 8.8.3.2).
+ *
+ * @param etag the current tag, a strong one; null if the representation has none
+ */
+export function matchesTag(list: string, etag: string | null, { isWeak }: { isWeak: boolean }): boolean {
   if (list.trim() === '*') return true;
   const tags = list.match(/(?:W\/)?"[^"]*"/g) ?? [];
-  return tags.some((tag) => (isWeak ? tag.replace(/^W\//, '') : tag) === current.etag);
+  return tags.some((tag) => (isWeak ? tag.replace(/^W\//, '') : tag) === etag);
 }
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
+import { matchesTag } from './conditions';
 
 /** Supported codings, the smallest result first. */
 const CODINGS = ['br', 'gzip'] as const;
@@ -71,12 +72,6 @@ export function varyByCoding(reply: FastifyReply): void {
   reply.header('vary', before === undefined ? 'accept-encoding' : `${String(before)}, accept-encoding`);
 }
 
-/** True if `If-None-Match` names the ETag, so that the client's copy is current (RFC 9110, 13.1.2). */
-function isKnown(condition: string | undefined, etag: string): boolean {
-  const named = condition?.split(',').map((each) => each.trim().replace(/^W\//, '')) ?? [];
-  return named.includes(etag) || named.includes('*');
-}
-
 function isText({ type }: StoredFile): boolean {
   return type.includes('charset=utf-8');
 }
@@ -94,7 +89,8 @@ export function sendStored(
   const coding = codingFor(request.headers['accept-encoding'], available);
   const etag = coding === null ? file.etag : file.etag.replace(/"$/, `-${coding}"`);
   varyByCoding(reply.headers(headers).header('etag', etag));
-  if (isKnown(request.headers['if-none-match'], etag)) return reply.status(304).send();
+  const known = request.headers['if-none-match'];
+  if (known !== undefined && matchesTag(known, etag, { isWeak: true })) return reply.status(304).send();
   if (coding !== null) reply.header('content-encoding', coding);
   const body = (coding === null ? undefined : file.bodies[coding]) ?? file.bodies.identity;
   // A string is sent in one write with the head. With a buffer, the next pipelined request of a client that does not

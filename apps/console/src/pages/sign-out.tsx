@@ -18,7 +18,7 @@ export async function signOut(): Promise<void> {
   else await end();
 }
 
-/** A server that does not answer keeps nobody from signing out. */
+/** The tokens among these that are still valid; none if the server does not answer, so that the sign-out goes on. */
 async function liveOf(made: readonly string[]): Promise<readonly TokenView[]> {
   const tokens = await berth.tokens.list().catch(() => []);
   const now = Date.now();

@@ -88,7 +88,7 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
   const [says, setSays] = useState<string | null>(null);
   const [isWatching, setWatching] = useState(false);
   const [isOver, setOver] = useState(false);
-  /** Said until somebody types. */
+  /** Shown until the user types. */
   const [note, setNote] = useState(session === null && ended !== null ? `${ended} ${IS_NEW}` : null);
   const [isAway, setAway] = useState(false);
   /** One more for each shell that is begun in this place. */
@@ -272,7 +272,7 @@ const ENDS: Readonly<Record<string, string>> = {
   lost: 'The terminal has ended: the server was restarted, or the connection to the container was lost.',
 };
 
-/** Ends that somebody wanted: no other shell takes its place by itself. */
+/** Reasons of an intended end: no new shell is started automatically. */
 const WANTED: ReadonlySet<string> = new Set(['exited', 'ended', 'container_deleted']);
 
 function endInWords({ reason, code, detail }: TerminalEnd): string {
