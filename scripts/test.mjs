@@ -143,9 +143,11 @@ async function environmentOf(name, start) {
   }
 }
 
-async function runTests({ name, ...options }) {
+/** A failed file runs again by itself: see test/README.md. A random run under faults does not. */
+async function runTests({ name, jestArgs, ...options }) {
   say(`→ ${name} …`);
-  const result = await runJest(options);
+  const again = jestArgs.length === 0 && !options.projects.includes('faults');
+  const result = await runJest({ ...options, again });
   if (isEnding()) return;
   say(`${result.failed ? '✗' : '✓'} ${name}: ${result.passed} passed, ${result.failed} failed`);
   if (result.slowest.length) say(`  slowest: ${result.slowest.join(', ')}`);
@@ -188,6 +190,7 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   if (isEnding()) return;
   await runTests({
     name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
+    jestArgs,
     projects: run.projects,
     env: { ...run.env, ...browser.env },
     // Jest takes what follows for more patterns.
@@ -204,6 +207,7 @@ async function runAlone({ jestArgs }) {
     if (isEnding()) return;
     await runTests({
       name: 'tests of one process',
+      jestArgs,
       ...run,
       env: { ...run.env, ...browser.env },
       // The file may be one of those that a browser is missing for.
@@ -224,6 +228,7 @@ async function runOnNewerDockers({ jestArgs }) {
     if (!env || isEnding()) continue;
     await runTests({
       name: `tests on ${name}`,
+      jestArgs,
       projects: suites.newer,
       env,
       args: [`--maxWorkers=${WORKERS}`, '--testPathPatterns', NEWER_TESTS, ...jestArgs],
@@ -248,6 +253,7 @@ async function runOnNodes({ env, jestArgs }) {
   if (!isOfOne) {
     await runTests({
       name: NODES_RUN,
+      jestArgs,
       projects: suites.nodes,
       env: { ...env, TEST_MORE: 'true' },
       args: ['--runInBand', ...jestArgs],
@@ -259,6 +265,7 @@ async function runOnNodes({ env, jestArgs }) {
   const tests = isOfOne ? jestArgs : ['--testPathPatterns', NODE_TESTS];
   await runTests({
     name: 'tests of the engine on a node',
+    jestArgs,
     projects: ['e2e'],
     env,
     args: [`--maxWorkers=${WORKERS}`, ...tests],
@@ -273,6 +280,7 @@ async function runFaults({ isMore, services, jestArgs }) {
   const args = ['--runInBand', ...runs];
   await runTests({
     name: 'tests under faults',
+    jestArgs,
     projects: suites.faults,
     env: { ...size, ...env },
     args,
@@ -354,6 +362,7 @@ async function main() {
   // The clean-up comes first, so that its lines are not the last.
   await runEnd();
   for (const reason of notRun) say(`! not run: ${reason}`);
+  for (const unsteady of tally.unsteady) say(`! passed only when it ran again by itself: ${unsteady}`);
   for (const failure of tally.details) say(`✗ ${failure}`);
   if (tally.failures.length) say(`✗ failed: ${tally.failures.join(', ')}`);
   say(tally.toString());

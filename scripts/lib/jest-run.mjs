@@ -5,6 +5,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { run } from './command.mjs';
 import { sendSignal } from './process-identity.mjs';
 import { projectRoot } from './project.mjs';
+import { isEnding } from './shutdown.mjs';
 import { say } from './steps.mjs';
 import { rememberGroup, temporaryFolder } from './test-remains.mjs';
 
@@ -81,13 +82,50 @@ export async function willRun(pattern, { projects, args, env }) {
   return listed.split('\n').some((file) => new RegExp(pattern).test(file));
 }
 
+/** More failed files than this are no race: they are not run again. */
+const MOST_UNSTEADY_FILES = 3;
+
+const failedFiles = ({ testResults }) => testResults.filter(({ status }) => status === 'failed');
+
+const passedTests = (files) =>
+  files.flatMap(({ assertionResults }) => assertionResults).filter(({ status }) => status === 'passed').length;
+
+/** The tests of a file build on each other: the first failure explains the rest. */
+function firstOfEach(details) {
+  const byFile = new Map();
+  for (const detail of details) {
+    const [file] = detail.split(': ', 1);
+    if (!byFile.has(file)) byFile.set(file, detail);
+  }
+  return [...byFile.values()];
+}
+
 /**
- * @param {{ projects: string[], args: string[], env: object, niceness?: number }} options
- *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root
- * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[] }>}
- *   details: of what failed
+ * @param {{ projects: string[], args: string[], env: object, niceness?: number, again?: boolean }} options
+ *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root; again: run
+ *   files that failed once more, by themselves
+ * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[],
+ *   unsteady: string[] }>} details: of what failed; unsteady: the first failure of each file that passed when it ran again
  */
-export async function runJest({ projects, args, env, niceness = 0 }) {
+export async function runJest({ again = false, ...options }) {
+  const first = await runOnce(options);
+  const files = first.report ? failedFiles(first.report) : [];
+  const isOver = first.failed === 0 || isEnding() || files.length === 0 || files.length > MOST_UNSTEADY_FILES;
+  if (!again || isOver) return { ...first, unsteady: [] };
+  say(`→ once more, by themselves: ${files.map(({ name }) => relative(projectRoot, name)).join(', ')} …`);
+  const args = ['--runInBand', '--runTestsByPath', ...files.map(({ name }) => name)];
+  const second = await runOnce({ ...options, args });
+  return {
+    passed: first.passed - passedTests(files) + second.passed,
+    failed: second.failed,
+    skipped: first.skipped,
+    slowest: first.slowest,
+    details: second.failed > 0 ? [...first.details, ...second.details] : [],
+    unsteady: second.failed > 0 ? [] : firstOfEach(first.details),
+  };
+}
+
+async function runOnce({ projects, args, env, niceness = 0 }) {
   const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
   rmSync(report, { force: true });
   const reported = ['--json', `--outputFile=${report}`];
@@ -109,7 +147,7 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
   );
   clearInterval(unending);
   const result = readReport(report);
-  if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [], details: [] };
+  if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [], details: [], report: undefined };
   // A file that does not even load has no tests to count, but fails.
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   const ran = result.numPassedTests + failed > 0;
@@ -119,5 +157,6 @@ export async function runJest({ projects, args, env, niceness = 0 }) {
     skipped: result.numPendingTests + result.numTodoTests,
     slowest: slowestOf(result),
     details: failuresOf(result),
+    report: result,
   };
 }

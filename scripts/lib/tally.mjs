@@ -1,3 +1,7 @@
+/** More files than this that passed only when they were run again are a failure. */
+const MOST_UNSTEADY = 3;
+const TOO_UNSTEADY = 'too many tests passed only when they ran again';
+
 /** Counts what passed, over checks and test runners, for the one line at the end. */
 export class Tally {
   passed = 0;
@@ -6,27 +10,32 @@ export class Tally {
   failures = [];
   /** What failed in these, in some lines each. */
   details = [];
+  /** The first failure of each file that passed when it ran again by itself. */
+  unsteady = [];
 
   /** @param {string} name @param {boolean} passed */
   check(name, passed) {
     this.add({ name, passed: passed ? 1 : 0, failed: passed ? 0 : 1 });
   }
 
-  add({ name, passed = 0, failed = 0, skipped = 0, details = [] }) {
+  add({ name, passed = 0, failed = 0, skipped = 0, details = [], unsteady = [] }) {
     this.passed += passed;
     this.failed += failed;
     this.skipped += skipped;
     if (failed) this.failures.push(name);
     this.details.push(...details);
+    this.unsteady.push(...unsteady);
+    if (this.unsteady.length > MOST_UNSTEADY && !this.failures.includes(TOO_UNSTEADY)) this.failures.push(TOO_UNSTEADY);
   }
 
   /** No test at all is a failure: nothing was proved. */
   get isGood() {
-    return this.failed === 0 && this.passed > 0;
+    return this.failures.length === 0 && this.passed > 0;
   }
 
   toString() {
     const skipped = this.skipped ? `, ${this.skipped} skipped` : '';
-    return `${this.passed} passed, ${this.failed} failed${skipped}`;
+    const unsteady = this.unsteady.length ? `, ${this.unsteady.length} only when run again` : '';
+    return `${this.passed} passed, ${this.failed} failed${unsteady}${skipped}`;
   }
 }
