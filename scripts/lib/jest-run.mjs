@@ -105,7 +105,8 @@ function firstOfEach(details) {
  *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root; again: run
  *   files that failed once more, by themselves
  * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[],
- *   unsteady: string[] }>} details: of what failed; unsteady: the first failure of each file that passed when it ran again
+ *   unsteady: string[] }>} details: of what failed; unsteady: the first failure of each file that passed when it ran
+ *   again
  */
 export async function runJest({ again = false, ...options }) {
   const first = await runOnce(options);
