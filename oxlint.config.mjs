@@ -73,6 +73,28 @@ const MODULES = {
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 
+/**
+ * The folders of large modules, lowest first. A folder imports only folders before it; the module's own files use all
+ * folders, and no folder imports them.
+ */
+const FOLDERS = {
+  containers: [
+    'model',
+    'dto',
+    'leases',
+    'policies',
+    'rows',
+    'capacity',
+    'nodes',
+    'operations',
+    'access',
+    'roles',
+    'expiry',
+    'reconcile',
+    'moves',
+  ],
+};
+
 /** How deep folders are nested below a module's own. */
 const DEPTHS = [0, 1, 2, 3];
 
@@ -81,7 +103,8 @@ function restrictedImports(module) {
   const others = Object.keys(MODULES).filter((name) => name !== module);
   const forbidden = others.filter((name) => !MODULES[module].includes(name));
   const message = 'enter a module by its index.ts';
-  return DEPTHS.map((depth) => {
+  const folders = FOLDERS[module] ?? [];
+  return DEPTHS.flatMap((depth) => {
     const source = `^${'\\.\\./'.repeat(depth + 1)}`;
     const patterns = [
       { regex: `${source}(${others.filter((name) => name !== 'database').join('|')})/`, message },
@@ -93,8 +116,16 @@ function restrictedImports(module) {
         message: `${module} must not know this module`,
       });
     }
-    const files = [`src/${module}/${'*/'.repeat(depth)}*.ts`];
-    return { files, rules: { 'no-restricted-imports': ['error', { patterns }] } };
+    const restrict = (files, all) => ({ files, rules: { 'no-restricted-imports': ['error', { patterns: all }] } });
+    if (depth !== 1) return [restrict([`src/${module}/${'*/'.repeat(depth)}*.ts`], patterns)];
+    return [
+      restrict([`src/${module}/*/*.ts`], patterns),
+      ...folders.map((folder, at) => {
+        const higher = [...folders.slice(at + 1).map((name) => `${name}/`), '[^/]+$'].join('|');
+        const above = { regex: `^\\.\\./(${higher})`, message: `${module}/${folder} is below this: see FOLDERS` };
+        return restrict([`src/${module}/${folder}/*.ts`], [...patterns, above]);
+      }),
+    ];
   });
 }
 

@@ -13,7 +13,7 @@ const BOUNDS = { memoryMb: 2 ** 30, cpuShares: 2 ** 30, short: [] };
 const require = createRequire(import.meta.url);
 const { dataSourceOptions } = require('../../dist/ormconfig.js');
 const { connect, Database } = require('../../dist/src/database/index.js');
-const { ReservedCapacity } = require('../../dist/src/containers/capacity/reserved-capacity.js');
+const { ReservedCapacity } = require('../../dist/src/containers/rows/reserved-capacity.js');
 const { DockerMachine } = require('../../dist/src/docker/connection/machine.js');
 
 const dataSource = await connect(dataSourceOptions(process.env.DATABASE_URL));

@@ -4,13 +4,13 @@ import { EventLog } from '../events';
 import { decodeCursor, encodeCursor } from '../http';
 import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
-import type { Caller } from './container-access';
-import type { ContainerRow } from './container.entity';
-import { ContainerRepository } from './container.repository';
-import { DeletedContainers } from './deleted-containers';
+import type { Caller } from './access/container-access';
+import type { ContainerRow } from './model/container.entity';
+import { ContainerRepository } from './rows/container.repository';
+import { DeletedContainers } from './rows/deleted-containers';
 import type { ListContainersDto } from './dto/requests';
 import { type ContainerListView, containerView, ContainerView, listedContainer, type ViewedAt } from './dto/responses';
-import { parseSelector } from './labels';
+import { parseSelector } from './model/labels';
 
 export type ListQuery = Readonly<ListContainersDto>;
 

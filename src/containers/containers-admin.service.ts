@@ -3,10 +3,10 @@ import { EngineError } from '../docker';
 import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
-import { noteSubject } from './container-access';
-import type { ContainerRow } from './container.entity';
-import { ContainerRepository } from './container.repository';
-import { DeletedContainers } from './deleted-containers';
+import { noteSubject } from './access/container-access';
+import type { ContainerRow } from './model/container.entity';
+import { ContainerRepository } from './rows/container.repository';
+import { DeletedContainers } from './rows/deleted-containers';
 import {
   anyContainer,
   type AnyContainerView,
@@ -16,9 +16,9 @@ import {
   type ListedStatus,
   stopped,
 } from './dto/responses';
-import { RunPolicies } from './expiry/run-policy';
+import { RunPolicies } from './policies/run-policy';
 import { ContainerOperations } from './operations/operations';
-import { KnownEngine } from './reconcile/known-engine';
+import { KnownEngine } from './nodes/known-engine';
 import type { SweepReport } from './reconcile/reconcile-stats';
 import { Reconciler } from './reconcile/reconciler';
 

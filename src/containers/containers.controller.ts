@@ -26,7 +26,7 @@ import {
   ContainerUpdatedView,
   ContainerView,
 } from './dto/responses';
-import { assertMayStart } from './start-command';
+import { assertMayStart } from './model/start-command';
 import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;

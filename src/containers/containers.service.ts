@@ -1,17 +1,17 @@
 import { Injectable } from '@nestjs/common';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { ExecRequest } from '../docker';
-import { type Caller, ContainerAccess } from './container-access';
-import { agentIdOf } from './container-id';
-import { ContainerUsage, type RunningContainer } from './container-usage';
+import { type Caller, ContainerAccess } from './access/container-access';
+import { agentIdOf } from './model/container-id';
+import { ContainerUsage, type RunningContainer } from './access/container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
-import type { ContainerRow } from './container.entity';
+import type { ContainerRow } from './model/container.entity';
 import { type CreateOptions, type CreateRequest, Creation } from './creation';
 import type { UpdateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import type { ContainerListView, ContainerView } from './dto/responses';
 import { ContainerOperations } from './operations/operations';
-import { Restoration } from './operations/restoration';
+import { Restoration } from './restoration';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 type Settings = Readonly<UpdateContainerDto>;

@@ -9,15 +9,15 @@ import { type CatalogRole, RoleCatalog } from '../roles';
 import { Clock } from '../scheduling';
 import { type Resources, type Tier, TiersService } from '../tiers';
 import { Capacity } from './capacity/capacity';
-import { assertSession, type Caller } from './container-access';
-import { containerFacts, type ContainerRow } from './container.entity';
-import { ContainerRepository } from './container.repository';
+import { assertSession, type Caller } from './access/container-access';
+import { containerFacts, type ContainerRow } from './model/container.entity';
+import { ContainerRepository } from './rows/container.repository';
 import type { CreateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
-import { environmentOf, Environments } from './environments';
-import { ContainerLeases } from './leases/container-leases';
+import { environmentOf, Environments } from './rows/environments';
+import { ContainerLeases } from './operations/container-leases';
 import { newContainer } from './new-container';
-import { NetworkPolicies } from './network-policies';
+import { NetworkPolicies } from './policies/network-policies';
 import { ContainerOperations } from './operations/operations';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */

@@ -1,8 +1,8 @@
 export { Capacity, CapacityView } from './capacity/capacity';
 export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
-export type { Caller } from './container-access';
-export type { RunningContainer } from './container-usage';
+export type { Caller } from './access/container-access';
+export type { RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
 export { DeleteContainerDto, EnvironmentProperty } from './dto/requests';
@@ -14,10 +14,10 @@ export {
   LISTED_STATUSES,
   type ListedStatus,
 } from './dto/responses';
-export { Moves } from './nodes/moves';
+export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
-export type { StartCommand } from './start-command';
-export { type StartCommandRun, StartCommandRuns } from './start-command-runs';
+export type { StartCommand } from './model/start-command';
+export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { StatusWait } from './status-wait';

@@ -2,11 +2,11 @@ import { randomInt } from 'node:crypto';
 import type { NetworkPolicy } from '../network-policy';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { RequestedEnds, Resources } from '../tiers';
-import type { ContainerRow } from './container.entity';
+import type { ContainerRow } from './model/container.entity';
 import type { CreateContainerDto } from './dto/requests';
-import type { OperationColumns } from './leases/container-leases';
+import type { OperationColumns } from './operations/container-leases';
 import { containerName } from './operations/plan';
-import { startCommandOf } from './start-command';
+import { startCommandOf } from './model/start-command';
 
 const QUALITIES = [
   'amber',

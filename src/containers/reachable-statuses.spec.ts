@@ -1,4 +1,4 @@
-import { CONTAINER_STATUSES, type ContainerStatus, type Operation } from './container.entity';
+import { CONTAINER_STATUSES, type ContainerStatus, type Operation } from './model/container.entity';
 import { reachableStatuses } from './status-wait';
 
 type Row = [status: ContainerStatus, reason: string | null, operation: Operation | null, ...ContainerStatus[]];

@@ -4,7 +4,7 @@ import { type Config, CONFIG } from '../config';
 import { ContainerEngine, EngineIdentity, PROOF_CHECKS, type ProofReport, proveSandbox } from '../docker';
 import { ImageCatalog } from '../images';
 import { LOGGER } from '../logging';
-import { Instance } from './instance';
+import { Instance } from './rows/instance';
 
 /**
  * The delay before an unsuccessful proof is repeated, so that a fault which an operator has corrected clears without

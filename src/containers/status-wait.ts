@@ -3,8 +3,8 @@ import { DomainError } from '../errors';
 import { type BerthEvent, containerIdOf, EventFeed } from '../events';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
-import type { Caller } from './container-access';
-import type { ContainerRow, ContainerStatus, Operation } from './container.entity';
+import type { Caller } from './access/container-access';
+import type { ContainerRow, ContainerStatus, Operation } from './model/container.entity';
 import { ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
 

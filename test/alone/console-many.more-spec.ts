@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { DataSource } from 'typeorm';
-import { ContainerEntity } from '../../src/containers/container.entity';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';

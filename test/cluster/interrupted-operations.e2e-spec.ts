@@ -1,5 +1,5 @@
-import { Operation } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { Operation } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ContainerOperations } from '../../src/containers/operations/operations';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Berth, TestUser } from '../support/servers/berth';

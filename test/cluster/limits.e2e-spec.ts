@@ -2,7 +2,7 @@ import { AuditRetention } from '../../src/audit/audit-log';
 import { TokenService } from '../../src/auth';
 import { TokenRetention } from '../../src/auth/token.service';
 import { ContainersService } from '../../src/containers';
-import { ContainerUsage } from '../../src/containers/container-usage';
+import { ContainerUsage } from '../../src/containers/access/container-usage';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Database, type Retention } from '../../src/database';
 import { EventLog } from '../../src/events';

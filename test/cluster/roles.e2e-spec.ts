@@ -1,4 +1,4 @@
-import { ContainerEntity } from '../../src/containers/container.entity';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { RoleInstaller } from '../../src/containers/roles/role-installer';
 import { Database } from '../../src/database';
 import { Berth, TestUser } from '../support/servers/berth';

@@ -1,5 +1,5 @@
 import { TokenService, UserService } from '../../src/auth';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Berth, TestUser } from '../support/servers/berth';

@@ -1,6 +1,6 @@
 import { Capacity } from '../../src/containers/capacity/capacity';
-import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Database } from '../../src/database';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';

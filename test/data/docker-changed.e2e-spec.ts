@@ -1,4 +1,4 @@
-import { ContainerEntity } from '../../src/containers/container.entity';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database, SettingEntity } from '../../src/database';
 import { testImage } from '../support/clients/api-client';

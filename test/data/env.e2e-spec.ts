@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { ContainerEntity } from '../../src/containers/container.entity';
-import { Environments } from '../../src/containers/environments';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
+import { Environments } from '../../src/containers/rows/environments';
 import { requestHash } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
 import { SMALL } from '../support/clients/api-client';

@@ -1,8 +1,8 @@
-import { ContainerEntity } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { PendingRemovals } from '../../src/containers/reconcile/pending-removals';
-import { Purge } from '../../src/containers/reconcile/purge';
+import { Purge } from '../../src/containers/operations/purge';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL } from '../support/clients/api-client';

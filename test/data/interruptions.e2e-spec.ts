@@ -1,6 +1,6 @@
 import { ContainersService } from '../../src/containers';
-import { ContainerEntity, containerFacts } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerEntity, containerFacts } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { LeaseLostError } from '../../src/containers/leases/lease';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { ContainerEntity, containerFacts, type ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerEntity, containerFacts, type ContainerRow } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { LeaseLostError } from '../../src/containers/leases/lease';
 import { TERM_OVER } from '../../src/containers/leases/lease-term';
 import { LeaseStore } from '../../src/containers/leases/lease-store';

@@ -1,7 +1,7 @@
 import { UserService } from '../../src/auth';
 import { ContainersService } from '../../src/containers';
-import { ContainerEntity, type ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerEntity, type ContainerRow } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ExpiryWatcher } from '../../src/containers/expiry/expiry-watcher';
 import { ContainerOperations } from '../../src/containers/operations/operations';
 import { Database } from '../../src/database';

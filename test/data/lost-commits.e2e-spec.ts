@@ -1,5 +1,5 @@
-import type { ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import type { ContainerRow } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';

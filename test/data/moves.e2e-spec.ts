@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
-import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
-import { ContainerEntity, type ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
+import { ContainerEntity, type ContainerRow } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';

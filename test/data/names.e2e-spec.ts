@@ -1,7 +1,7 @@
 import type * as newContainers from '../../src/containers/new-container';
-import type { Operation } from '../../src/containers/container.entity';
+import type { Operation } from '../../src/containers/model/container.entity';
 import { ContainersService } from '../../src/containers';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';

@@ -1,8 +1,8 @@
-import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
-import { ContainerEntity, type ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
-import { DeletedContainers } from '../../src/containers/deleted-containers';
-import { NodeEntity } from '../../src/containers/nodes/node.entity';
+import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
+import { ContainerEntity, type ContainerRow } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
+import { DeletedContainers } from '../../src/containers/rows/deleted-containers';
+import { NodeEntity } from '../../src/containers/model/node.entity';
 import { NodeRepository } from '../../src/containers/nodes/node.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';

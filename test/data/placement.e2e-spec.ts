@@ -1,5 +1,5 @@
-import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';

@@ -1,8 +1,8 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomInt } from 'node:crypto';
 import { ContainersService } from '../../src/containers';
-import { ContainerEntity } from '../../src/containers/container.entity';
-import { Purge, Purged } from '../../src/containers/reconcile/purge';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
+import { Purge, Purged } from '../../src/containers/operations/purge';
 import { Database } from '../../src/database';
 import { Clock } from '../../src/scheduling/clock';
 import { type Answer, type NewContainer } from '../support/clients/api-client';

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { Caller, ContainersService } from '../../src/containers';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { databaseFault, DomainError } from '../../src/errors';
 import { EventLog } from '../../src/events';
 import { testImage } from '../support/clients/api-client';

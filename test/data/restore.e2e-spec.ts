@@ -1,6 +1,6 @@
-import { ContainerRepository } from '../../src/containers/container.repository';
-import { DeletedContainers } from '../../src/containers/deleted-containers';
-import { Purge } from '../../src/containers/reconcile/purge';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
+import { DeletedContainers } from '../../src/containers/rows/deleted-containers';
+import { Purge } from '../../src/containers/operations/purge';
 import type { Answer } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/event-recorder';

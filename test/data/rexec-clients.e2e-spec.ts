@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { ContainerEntity } from '../../src/containers/container.entity';
-import { Environments } from '../../src/containers/environments';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
+import { Environments } from '../../src/containers/rows/environments';
 import { Database } from '../../src/database';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ContainersService } from '../../src/containers';
-import { ContainerEntity } from '../../src/containers/container.entity';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import type { BerthEvent } from '../../src/events';

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ReservedCapacity } from '../../src/containers/capacity/reserved-capacity';
+import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';

@@ -1,6 +1,6 @@
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { connect, Database } from '../../src/database';
 import { Clock } from '../../src/scheduling';

@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
-import type { ContainerRow } from '../../src/containers/container.entity';
-import { ContainerRepository } from '../../src/containers/container.repository';
+import type { ContainerRow } from '../../src/containers/model/container.entity';
+import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import type { SweepReport } from '../../src/containers/reconcile/reconcile-stats';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';

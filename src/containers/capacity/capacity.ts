@@ -7,7 +7,7 @@ import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
 import { DEFAULT_POOL } from '../../tiers';
 import { Metrics, type Sample, SampledGauge } from '../../metrics';
-import { SickNodes } from '../nodes/sick-nodes';
+import { SickNodes } from './sick-nodes';
 import {
   type CapacityBounds,
   NO_NODE,
@@ -15,7 +15,7 @@ import {
   type NodeBounds,
   ReservedCapacity,
   type Shortage,
-} from './reserved-capacity';
+} from '../rows/reserved-capacity';
 
 const BYTES_PER_MB = 1024 * 1024;
 

@@ -15,9 +15,9 @@ import {
 import { integerFromQuery, isObjectOf, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, RESOURCE_BOUNDS } from '../../tiers';
-import { CONTAINER_STATUSES, type ContainerStatus } from '../container.entity';
-import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../labels';
-import { type AskedStart, faultOfStart, START_COMMAND_SCHEMA } from '../start-command';
+import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
+import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../model/labels';
+import { type AskedStart, faultOfStart, START_COMMAND_SCHEMA } from '../model/start-command';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
 
 /** Permitted names of containers. */

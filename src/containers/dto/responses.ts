@@ -10,8 +10,8 @@ import {
   ROLE_STATUSES,
   type RoleStatus,
   type Started,
-} from '../container.entity';
-import { SHOWN_START_SCHEMA, type StartCommand } from '../start-command';
+} from '../model/container.entity';
+import { SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
 
 /** A container in the response of `GET /api/containers/:id`. */
 export class ContainerView extends ContainerFactsView {

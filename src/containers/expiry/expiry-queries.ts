@@ -5,10 +5,10 @@ import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { Clock } from '../../scheduling';
 import { type Tier, TiersService } from '../../tiers';
-import { ContainerUsage } from '../container-usage';
-import { ContainerEntity } from '../container.entity';
+import { ContainerUsage } from '../access/container-usage';
+import { ContainerEntity } from '../model/container.entity';
 import { TERM_OVER } from '../leases/lease-term';
-import { RunPolicies } from './run-policy';
+import { RunPolicies } from '../policies/run-policy';
 
 /**
  * Finds containers whose limits may require an action, and reads next to nothing of all other containers. `planExpiry`

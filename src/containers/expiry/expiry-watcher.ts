@@ -5,12 +5,12 @@ import { type Config, CONFIG } from '../../config';
 import { ContainerEngine } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
-import { containerFacts, type ContainerRow, type Ending } from '../container.entity';
-import { ContainerRepository } from '../container.repository';
+import { containerFacts, type ContainerRow, type Ending } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
 import { isBenignConflict } from '../operations/operation-runner';
 import { ContainerOperations } from '../operations/operations';
 import { ExpiryQueries } from './expiry-queries';
-import { planExpiry, RunPolicies, type Run, type Warning } from './run-policy';
+import { planExpiry, RunPolicies, type Run, type Warning } from '../policies/run-policy';
 
 /** Maximum concurrent stops and deletions, to spare the daemon. */
 const CONCURRENCY = 8;

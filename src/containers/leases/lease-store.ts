@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { UpdateQueryBuilder } from 'typeorm';
 import type { QueryDeepPartialEntity } from 'typeorm/query-builder/QueryPartialEntity';
 import { Database, isAbsentSql, readTime, RowWriter } from '../../database';
-import { ContainerEntity } from '../container.entity';
+import { ContainerEntity } from '../model/container.entity';
 import { LeaseTerms, type Stamp, TERM_OVER } from './lease-term';
 
 /** `operation`: an operation on a live container, or the purge of a deleted one; `role`: the installation of a role. */

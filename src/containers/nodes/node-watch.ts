@@ -4,12 +4,12 @@ import type { Logger } from 'pino';
 import { ContainerEngine, type EngineNode } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
-import type { ContainerRow } from '../container.entity';
-import { ContainerRepository } from '../container.repository';
-import { DeletedContainers } from '../deleted-containers';
-import { isSilent, type NodeRow } from './node.entity';
+import type { ContainerRow } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import { DeletedContainers } from '../rows/deleted-containers';
+import { isSilent, type NodeRow } from '../model/node.entity';
 import { NodeRepository } from './node.repository';
-import { SickNodes } from './sick-nodes';
+import { SickNodes } from '../capacity/sick-nodes';
 
 const EVERY_MS = 2_000;
 

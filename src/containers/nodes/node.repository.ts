@@ -5,10 +5,10 @@ import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
 import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
-import { ReservedCapacity, ReservedCapacityEntity } from '../capacity/reserved-capacity';
-import { ContainerEntity, type ContainerRow } from '../container.entity';
-import { NodeEntity, type NodeRow, silentBefore } from './node.entity';
-import { WELL } from './sick-nodes';
+import { ReservedCapacity, ReservedCapacityEntity } from '../rows/reserved-capacity';
+import { ContainerEntity, type ContainerRow } from '../model/container.entity';
+import { NodeEntity, type NodeRow, silentBefore } from '../model/node.entity';
+import { WELL } from '../capacity/sick-nodes';
 
 type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
 

@@ -3,11 +3,11 @@ import { ApiProperty } from '@nestjs/swagger';
 import { ContainerEngine, EngineError } from '../../docker';
 import { DomainError } from '../../errors';
 import { Clock } from '../../scheduling';
-import { ReservedCapacity } from '../capacity/reserved-capacity';
-import { isSilent, type NodeRow } from './node.entity';
+import { ReservedCapacity } from '../rows/reserved-capacity';
+import { isSilent, type NodeRow } from '../model/node.entity';
 import { NodeRepository } from './node.repository';
 import { NodeWatch } from './node-watch';
-import { isAvoided, SickNodes } from './sick-nodes';
+import { isAvoided, SickNodes } from '../capacity/sick-nodes';
 
 /** The maximum number of containers listed as not moved. */
 const MOST_NOT_MOVED = 100;

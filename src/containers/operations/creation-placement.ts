@@ -4,9 +4,9 @@ import { ContainerEngine, EngineError, type EngineErrorCode, saysDiskFull } from
 import { DomainError } from '../../errors';
 import { ImageCatalog } from '../../images';
 import { LOGGER } from '../../logging';
-import { RunPolicies } from '../expiry/run-policy';
-import type { OperationLease } from '../leases/operation-lease';
-import { SickNodes } from '../nodes/sick-nodes';
+import { RunPolicies } from '../policies/run-policy';
+import type { OperationLease } from './operation-lease';
+import { SickNodes } from '../capacity/sick-nodes';
 import type { Facts } from './executor';
 import type { PlanInput } from './plan';
 import { Recovery } from './recovery';

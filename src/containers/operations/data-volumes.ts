@@ -5,8 +5,8 @@ import { ContainerEngine, EngineError, Listed, ListedVolume, nodeUnavailable, sa
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
-import type { ContainerRow } from '../container.entity';
-import { Instance } from '../instance';
+import type { ContainerRow } from '../model/container.entity';
+import { Instance } from '../rows/instance';
 import { containerName, type Destination, movedVolumeName, Resources } from './plan';
 
 const MIB = 1024 * 1024;

@@ -12,11 +12,11 @@ import {
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
 import { inSpan } from '../../tracing/spans';
-import type { ContainerRow } from '../container.entity';
-import { RunPolicies, type RunPolicy } from '../expiry/run-policy';
-import { Environments, type Variables } from '../environments';
-import { Instance } from '../instance';
-import { KnownEngine } from '../reconcile/known-engine';
+import type { ContainerRow } from '../model/container.entity';
+import { RunPolicies, type RunPolicy } from '../policies/run-policy';
+import { Environments, type Variables } from '../rows/environments';
+import { Instance } from '../rows/instance';
+import { KnownEngine } from '../nodes/known-engine';
 import type { Resources, Step, Target } from './plan';
 import { mayHideProgram, ProvenImages } from './proven-images';
 

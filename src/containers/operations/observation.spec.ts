@@ -1,6 +1,6 @@
 import type { EngineState, ObservedContainer } from '../../docker';
-import type { ContainerRow, ContainerStatus } from '../container.entity';
-import type { RunPolicy } from '../expiry/run-policy';
+import type { ContainerRow, ContainerStatus } from '../model/container.entity';
+import type { RunPolicy } from '../policies/run-policy';
 import { DeathHint, outcomeOfObservation } from './observation';
 
 const FIRST_RUN = '2026-01-01T00:00:00.000000001Z';

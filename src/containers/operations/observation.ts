@@ -1,7 +1,7 @@
 import { isHalfGone, type ObservedContainer } from '../../docker';
-import { containerFacts, type ContainerRow, type StopReason } from '../container.entity';
-import type { ContainerPatch } from '../container.repository';
-import { newRun, NO_RUN, type RunPolicy } from '../expiry/run-policy';
+import { containerFacts, type ContainerRow, type StopReason } from '../model/container.entity';
+import type { ContainerPatch } from '../rows/container.repository';
+import { newRun, NO_RUN, type RunPolicy } from '../policies/run-policy';
 import type { Outcome } from './outcome';
 
 /**

@@ -4,12 +4,12 @@ import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
-import { noCapacity } from '../capacity/reserved-capacity';
-import type { ContainerRow, Ending, Operation, Verb } from '../container.entity';
+import { noCapacity } from '../rows/reserved-capacity';
+import type { ContainerRow, Ending, Operation, Verb } from '../model/container.entity';
 import { LeaseLostError } from '../leases/lease';
 import type { Grant } from '../leases/lease-store';
-import { ContainerLeases } from '../leases/container-leases';
-import { OperationLease } from '../leases/operation-lease';
+import { ContainerLeases } from './container-leases';
+import { OperationLease } from './operation-lease';
 import { CreationPlacement } from './creation-placement';
 import { type Facts, StepExecutor } from './executor';
 import type { Outcome } from './outcome';

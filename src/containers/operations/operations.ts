@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { EngineError } from '../../docker';
 import { Clock } from '../../scheduling';
-import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../container.entity';
-import { ContainerRepository } from '../container.repository';
-import { planExpiry, RunPolicies, type RunPolicy } from '../expiry/run-policy';
+import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import { planExpiry, RunPolicies, type RunPolicy } from '../policies/run-policy';
 import type { Grant } from '../leases/lease-store';
-import type { OperationLease } from '../leases/operation-lease';
-import { Purge } from '../reconcile/purge';
+import type { OperationLease } from './operation-lease';
+import { Purge } from './purge';
 import { DataVolumes } from './data-volumes';
 import type { Facts } from './executor';
 import { OperationRunner } from './operation-runner';

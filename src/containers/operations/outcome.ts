@@ -7,12 +7,12 @@ import {
   type DeletionReason,
   type StopEnding,
   type StopReason,
-} from '../container.entity';
-import type { ContainerPatch } from '../container.repository';
-import type { NewEnvironment } from '../environments';
-import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../expiry/run-policy';
+} from '../model/container.entity';
+import type { ContainerPatch } from '../rows/container.repository';
+import type { NewEnvironment } from '../rows/environments';
+import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../policies/run-policy';
 import type { Facts } from './executor';
-import type { StartCommand } from '../start-command';
+import type { StartCommand } from '../model/start-command';
 import type { Destination, Resources } from './plan';
 
 /** What a successful operation writes. */

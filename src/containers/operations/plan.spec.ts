@@ -1,4 +1,4 @@
-import type { ContainerStatus, Verb } from '../container.entity';
+import type { ContainerStatus, Verb } from '../model/container.entity';
 import { movedVolumeName, ObservedState, PlanInput, planOperation, Step } from './plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';

@@ -1,7 +1,7 @@
 import { type EngineState, isHalfGone } from '../../docker';
 import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
-import type { ContainerRow, Verb } from '../container.entity';
-import type { NewEnvironment } from '../environments';
+import type { ContainerRow, Verb } from '../model/container.entity';
+import type { NewEnvironment } from '../rows/environments';
 
 /** `current` is the row's Docker container, `replacement` the one that the plan creates. */
 export type Target = 'current' | 'replacement';

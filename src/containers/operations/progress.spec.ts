@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import type { EventDraft } from '../../events';
-import type { ContainerRow } from '../container.entity';
-import type { OperationLease } from '../leases/operation-lease';
+import type { ContainerRow } from '../model/container.entity';
+import type { OperationLease } from './operation-lease';
 import type { Step } from './plan';
 import { ProgressReporter } from './progress';
 

@@ -1,8 +1,8 @@
 import type { Logger } from 'pino';
 import type { CopyProgress, PullProgress } from '../../docker';
 import type { EventDraft } from '../../events';
-import { containerFacts } from '../container.entity';
-import type { OperationLease } from '../leases/operation-lease';
+import { containerFacts } from '../model/container.entity';
+import type { OperationLease } from './operation-lease';
 import type { Execution } from './executor';
 import type { PlanInput, Step } from './plan';
 

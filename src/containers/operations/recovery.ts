@@ -11,12 +11,12 @@ import {
   isStopEnding,
   type Operation,
   type Verb,
-} from '../container.entity';
+} from '../model/container.entity';
 import { LeaseLostError } from '../leases/lease';
-import { RunPolicies } from '../expiry/run-policy';
-import { Instance } from '../instance';
-import { CancelledError, OperationLease } from '../leases/operation-lease';
-import { KnownEngine } from '../reconcile/known-engine';
+import { RunPolicies } from '../policies/run-policy';
+import { Instance } from '../rows/instance';
+import { CancelledError, OperationLease } from './operation-lease';
+import { KnownEngine } from '../nodes/known-engine';
 import { DataVolumes } from './data-volumes';
 import { outcomeOfObservation } from './observation';
 import { failedCreationOutcome, NOTHING, type Outcome, stoppedOutcome } from './outcome';

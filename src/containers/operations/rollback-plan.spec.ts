@@ -1,5 +1,5 @@
 import type { EngineState, ListedContainer } from '../../docker';
-import type { Operation } from '../container.entity';
+import type { Operation } from '../model/container.entity';
 import { mayHoldData, planRollback, RollbackStep } from './rollback-plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';

@@ -1,5 +1,5 @@
 import type { ListedContainer, ListedVolume, ObservedContainer } from '../../docker';
-import { type ContainerRow, isRolledBack, type Operation } from '../container.entity';
+import { type ContainerRow, isRolledBack, type Operation } from '../model/container.entity';
 import { containerName } from './plan';
 
 /** One engine call, and why. */

@@ -3,8 +3,8 @@ import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
 import { within } from '../../scheduling';
-import { OperationMetrics } from '../container-metrics';
-import type { Operation } from '../container.entity';
+import { OperationMetrics } from './container-metrics';
+import type { Operation } from '../model/container.entity';
 
 /** The operations that this process is running. Counts and times them, and makes a shutdown wait for them. */
 @Injectable()

@@ -4,11 +4,11 @@ import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, type ListedVolume } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
-import { ContainerRepository } from '../container.repository';
-import { Instance } from '../instance';
+import { ContainerRepository } from '../rows/container.repository';
+import { Instance } from '../rows/instance';
 import { NodeRepository } from '../nodes/node.repository';
 import { DataVolumes } from '../operations/data-volumes';
-import { KnownEngine } from './known-engine';
+import { KnownEngine } from '../nodes/known-engine';
 import { ReconcilePlan, type Unwatched } from './reconcile-plan';
 
 /** Lists this instance's containers and volumes in Docker; a sweep compares the rows with these lists. */

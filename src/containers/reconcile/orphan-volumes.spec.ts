@@ -1,8 +1,8 @@
 import pino from 'pino';
 import type { ContainerEngine } from '../../docker';
-import type { ContainerRepository } from '../container.repository';
+import type { ContainerRepository } from '../rows/container.repository';
 import { OrphanVolumes } from './inventory';
-import type { KnownEngine } from './known-engine';
+import type { KnownEngine } from '../nodes/known-engine';
 
 /** @param deleted the container whose data is kept */
 function orphanVolumes(deleted: string): { orphans: OrphanVolumes; told: unknown[]; asked: string[][] } {

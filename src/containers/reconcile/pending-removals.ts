@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import { ContainerEngine } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Metrics, SampledGauge } from '../../metrics';
-import { DeletedContainers } from '../deleted-containers';
-import { Instance } from '../instance';
-import { KnownEngine } from './known-engine';
+import { DeletedContainers } from '../rows/deleted-containers';
+import { Instance } from '../rows/instance';
+import { KnownEngine } from '../nodes/known-engine';
 
 /**
  * Removes containers from Docker that were deleted by force while Docker refused or did not answer. Until a container

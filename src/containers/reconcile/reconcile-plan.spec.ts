@@ -1,6 +1,6 @@
 import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
-import type { ContainerStatus } from '../container.entity';
-import type { SweptRow } from '../container.queries';
+import type { ContainerStatus } from '../model/container.entity';
+import type { SweptRow } from '../rows/container.queries';
 import { TERM_OVER } from '../leases/lease-term';
 import { type ReconcileAction, ReconcilePlan } from './reconcile-plan';
 

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
-import type { SweptRow } from '../container.queries';
+import type { SweptRow } from '../rows/container.queries';
 import { isTermOver } from '../leases/lease-term';
 import { containerName } from '../operations/plan';
 import { mayHoldData } from '../operations/rollback-plan';

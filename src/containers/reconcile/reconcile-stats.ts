@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
-import type { SweepMetrics } from '../container-metrics';
-import type { Purged } from './purge';
+import type { SweepMetrics } from '../operations/container-metrics';
+import type { Purged } from '../operations/purge';
 import type { ReconcileAction } from './reconcile-plan';
 
 const count = (description: string): PropertyDecorator =>

@@ -1,9 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Capacity } from '../capacity/capacity';
-import { ContainerRepository } from '../container.repository';
+import { ContainerRepository } from '../rows/container.repository';
 import { Inventory, OrphanVolumes } from './inventory';
 import { PendingRemovals } from './pending-removals';
-import { Purge } from './purge';
+import { Purge } from '../operations/purge';
 import type { ReconcileAction, ReconcilePlan, Unwatched } from './reconcile-plan';
 import type { ReconcileStats } from './reconcile-stats';
 import { Repairs } from './repairs';

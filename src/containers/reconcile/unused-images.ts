@@ -3,10 +3,10 @@ import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, diskUsedAbove, EngineError, saysUnavailable } from '../../docker';
 import { type ImageRecord, ImageRecords } from '../../images';
 import { Clock, Poll } from '../../scheduling';
-import { ImageMetrics } from '../container-metrics';
-import type { NeededImages } from '../container.queries';
-import { ContainerRepository } from '../container.repository';
-import { KnownEngine } from './known-engine';
+import { ImageMetrics } from '../operations/container-metrics';
+import type { NeededImages } from '../rows/container.queries';
+import { ContainerRepository } from '../rows/container.repository';
+import { KnownEngine } from '../nodes/known-engine';
 
 const INTERVAL_MS = 600_000;
 

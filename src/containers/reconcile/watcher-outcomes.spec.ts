@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import type { ContainerEngine, EngineEvent } from '../../docker';
 import { LocalSignals } from '../../signals';
-import type { ContainerRow } from '../container.entity';
-import type { ContainerRepository } from '../container.repository';
-import type { RunPolicies } from '../expiry/run-policy';
+import type { ContainerRow } from '../model/container.entity';
+import type { ContainerRepository } from '../rows/container.repository';
+import type { RunPolicies } from '../policies/run-policy';
 import { ContainerWatcher, isOutcome } from './watcher';
 
 const reported = (action: EngineEvent['action'], dockerId = 'a') => ({ action, dockerId });

@@ -3,9 +3,9 @@ import type { Logger } from 'pino';
 import { ContainerEngine, EngineEvent } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Signals } from '../../signals';
-import type { ContainerRow } from '../container.entity';
-import { ContainerRepository } from '../container.repository';
-import { RunPolicies } from '../expiry/run-policy';
+import type { ContainerRow } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import { RunPolicies } from '../policies/run-policy';
 import { type DeathHint, SIGKILLED, outcomeOfObservation } from '../operations/observation';
 
 /**

@@ -16,9 +16,9 @@ import {
   type RoleCommand,
 } from '../../roles';
 import { Throttle } from '../../scheduling';
-import { ContainerUsage } from '../container-usage';
-import { containerFacts, type ContainerRow } from '../container.entity';
-import { Environments } from '../environments';
+import { ContainerUsage } from '../access/container-usage';
+import { containerFacts, type ContainerRow } from '../model/container.entity';
+import { Environments } from '../rows/environments';
 import type { RoleLease } from './role.repository';
 
 const STAGE = 'role';

@@ -4,7 +4,7 @@ import { type Config, CONFIG } from '../../config';
 import { type BerthEvent, containerIdOf, EventLog } from '../../events';
 import { LOGGER } from '../../logging';
 import { FairLimiter, Poll, LruMap } from '../../scheduling';
-import type { ContainerRow } from '../container.entity';
+import type { ContainerRow } from '../model/container.entity';
 import { LeaseLostError } from '../leases/lease';
 import { roleFailed, RoleInstallation, roleInstalled, type RoleOutcome } from './role-installation';
 import { type RoleLease, RoleRepository } from './role.repository';

@@ -3,7 +3,7 @@ import type { UpdateQueryBuilder } from 'typeorm';
 import { Database } from '../../database';
 import { EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
-import { ContainerEntity, type ContainerRow } from '../container.entity';
+import { ContainerEntity, type ContainerRow } from '../model/container.entity';
 import { Lease, LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
 import { type Grant, LeaseStore } from '../leases/lease-store';

@@ -1,4 +1,4 @@
-import type { ContainerRow, Operation } from '../../../src/containers/container.entity';
+import type { ContainerRow, Operation } from '../../../src/containers/model/container.entity';
 import { LeaseStore } from '../../../src/containers/leases/lease-store';
 import type { Berth } from '../servers/berth';
 

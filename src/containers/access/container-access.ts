@@ -1,0 +1,126 @@
+import { Injectable } from '@nestjs/common';
+import { AgentsService } from '../../agents';
+import { noteProgram } from '../../audit';
+import type { Principal } from '../../auth';
+import { DomainError } from '../../errors';
+import { requestContext } from '../../logging';
+import { Clock } from '../../scheduling';
+import { TiersService } from '../../tiers';
+import type { ContainerReference } from '../model/container-id';
+import type { ContainerRow } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import type { UpdateContainerDto } from '../dto/requests';
+import { environmentOf, Environments } from '../rows/environments';
+import { NetworkPolicies } from '../policies/network-policies';
+import type { Asked } from '../operations/outcome';
+import { startCommandOf } from '../model/start-command';
+
+/** The user on whose behalf an action runs. A {@link Principal} is one; internal modules may build their own. */
+export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
+
+/** Adds the container and its owner to the request's logging and audit context. */
+export function noteSubject(row: Pick<ContainerRow, 'id' | 'userId'>): void {
+  const context = requestContext.getStore();
+  if (context) Object.assign(context, { containerId: row.id, subjectUserId: row.userId });
+}
+
+/**
+ * Adds the container and its owner to the request's context.
+ *
+ * @throws DomainError `not_authorized` if the container belongs to another user
+ */
+export function assertOwner(caller: { readonly userId: string }, row: Pick<ContainerRow, 'id' | 'userId'>): void {
+  noteSubject(row);
+  if (row.userId !== caller.userId) throw new DomainError('not_authorized');
+}
+
+/** @throws DomainError `guest_session_expired` if the caller is a guest whose session is over */
+export function assertSession({ sessionExpiresAt }: { readonly sessionExpiresAt: Date | null }, now: Date): void {
+  if (sessionExpiresAt !== null && sessionExpiresAt <= now) throw new DomainError('guest_session_expired');
+}
+
+/** Finds a caller's containers, by any form of their ids, and checks what the caller may do with them. */
+@Injectable()
+export class ContainerAccess {
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly agents: AgentsService,
+    private readonly tiers: TiersService,
+    private readonly policies: NetworkPolicies,
+    private readonly environments: Environments,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Finds a container to read, stop or delete. A guest whose session is over may still do so.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`; for an agent's id `agent_not_found`,
+   *   `not_authorized` or `invalid_parameters`
+   */
+  async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
+    const reference = await this.repository.resolve(id, { userId: caller.userId });
+    if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
+    const row = reference && (await this.repository.find(reference));
+    if (!row) throw new DomainError('container_not_found');
+    assertOwner(caller, row);
+    return row;
+  }
+
+  /** Finds a container to start, change or use. @throws DomainError as {@link find} does, `guest_session_expired` */
+  async findInSession(caller: Caller, id: string): Promise<ContainerRow> {
+    const row = await this.find(caller, id);
+    assertSession(caller, this.clock.now());
+    return row;
+  }
+
+  /**
+   * Finds a container to run something inside it.
+   *
+   * @throws DomainError as {@link findInSession} does, `exec_not_allowed`
+   */
+  async findToEnter(caller: Caller, id: string): Promise<ContainerRow> {
+    const row = await this.findInSession(caller, id);
+    this.tiers.assertExec(caller.tier);
+    return row;
+  }
+
+  /**
+   * Finds a container to change its settings, and checks the new settings.
+   *
+   * @throws DomainError as {@link findInSession} does, `invalid_parameters` if the tier does not allow them or this
+   *   machine cannot enforce them, `exec_not_allowed` if the settings have a start command and the tier does not
+   *   allow exec
+   */
+  async findToUpdate(
+    caller: Caller,
+    id: string,
+    settings: Readonly<UpdateContainerDto>,
+  ): Promise<{ readonly row: ContainerRow; readonly wanted: Asked }> {
+    const row = await this.findInSession(caller, id);
+    this.tiers.assertWithin(caller.tier, settings, settings);
+    const network = settings.network && this.policies.resolve(caller.tier, settings.network);
+    const { name, memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = settings;
+    const variables = environmentOf(settings);
+    const env = variables && this.environments.replacement(row.id, variables);
+    const { auto_stop_seconds: autoStopSeconds, auto_delete_seconds: autoDeleteSeconds } = settings;
+    if (settings.start) {
+      this.tiers.assertExec(caller.tier);
+      noteProgram(settings.start.command);
+    }
+    const start = settings.start && startCommandOf(settings.start);
+    const wanted = { name, memoryMb, cpuShares, diskMb, network, autoStopSeconds, autoDeleteSeconds, start };
+    return { row, wanted: env ? { ...wanted, env } : wanted };
+  }
+
+  /**
+   * Resolves the id of a container to restore, deleted or not.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`; for an agent's id as {@link find}
+   */
+  async resolveDeleted(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerReference> {
+    const reference = await this.repository.resolve(id, { userId: caller.userId, deleted: true });
+    if (reference?.kind === 'agent') return this.agents.refuse(caller, reference.id);
+    if (!reference) throw new DomainError('container_not_found');
+    return reference;
+  }
+}

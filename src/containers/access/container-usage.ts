@@ -1,0 +1,133 @@
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine, type ExecRequest, saysNotRunning } from '../../docker';
+import { DomainError } from '../../errors';
+import { LOGGER } from '../../logging';
+import { Clock } from '../../scheduling';
+import { AUTO_END_SECONDS } from '../../tiers';
+import type { ContainerRow } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import { RunPolicies } from '../policies/run-policy';
+
+/** A running container, as code that works inside it sees it. */
+export interface RunningContainer {
+  readonly id: string;
+  readonly userId: string;
+  readonly dockerId: string;
+}
+
+/** The uses of one container that are in progress in this process. */
+interface InProgress {
+  readonly row: ContainerRow;
+  commands: number;
+  notedAt: Date;
+}
+
+/** A third of the shortest possible idle limit: if one write fails, the next is still in time. */
+const NOTE_EVERY_MS = (AUTO_END_SECONDS.min * 1000) / 3;
+
+/**
+ * Records the use of containers, which keeps them from counting as idle. A running command is a use until it ends:
+ * its use is written to the row repeatedly, where every process finds it.
+ */
+@Injectable()
+export class ContainerUsage implements OnModuleDestroy {
+  private readonly inProgress = new Map<string, InProgress>();
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    private readonly repository: ContainerRepository,
+    private readonly engine: ContainerEngine,
+    private readonly policies: RunPolicies,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  onModuleDestroy(): void {
+    clearInterval(this.timer);
+  }
+
+  /** Records a use: at most once a minute, and without an event. @param row as just read */
+  async note(row: ContainerRow): Promise<void> {
+    const now = this.clock.now();
+    const noted = new Date(now.getTime() - this.policies.useNotedEveryMs(row));
+    if (row.lastUsedAt <= noted) await this.repository.touch(row.id, { now, noted });
+  }
+
+  /** Records a use immediately. */
+  async touch(row: ContainerRow): Promise<void> {
+    const now = this.clock.now();
+    await this.repository.touch(row.id, { now, noted: now });
+  }
+
+  /**
+   * Runs a command and waits for its end. The container counts as used until then.
+   *
+   * @throws DomainError `container_not_running`, EngineError
+   */
+  async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
+    return this.inside(row, ({ dockerId }) => this.engine.exec(dockerId, request));
+  }
+
+  /**
+   * Runs `work` inside a container, which counts as used until `work` ends.
+   *
+   * @throws DomainError `container_not_running`, also if the engine reports it during `work`; any other error of
+   *   `work`
+   */
+  async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
+    const { id, userId, dockerId } = row;
+    if (row.status !== 'running' || dockerId === null) throw new DomainError('container_not_running');
+    try {
+      return await this.during(row, () => work({ id, userId, dockerId }));
+    } catch (error) {
+      if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
+      throw error;
+    }
+  }
+
+  /** Runs `work`; the container counts as used until `work` ends. */
+  async during<T>(row: ContainerRow, work: () => Promise<T>): Promise<T> {
+    const use = this.inProgress.get(row.id) ?? { row, commands: 0, notedAt: row.lastUsedAt };
+    use.commands += 1;
+    this.inProgress.set(row.id, use);
+    this.timer ??= setInterval(() => void this.noteInProgress(), this.intervalMs(row) / 2).unref();
+    await this.noteAgain(use);
+    try {
+      return await work();
+    } finally {
+      use.commands -= 1;
+      if (use.commands === 0) this.inProgress.delete(row.id);
+      if (this.inProgress.size === 0) {
+        clearInterval(this.timer);
+        this.timer = undefined;
+      }
+      // Never throws, so the command's own result or error is kept.
+      await this.noteAgain(use);
+    }
+  }
+
+  /** Records the containers that this process uses, unless their last record is recent. Never throws. */
+  async noteInProgress(): Promise<void> {
+    for (const use of this.inProgress.values()) await this.noteAgain(use);
+  }
+
+  private async noteAgain(use: InProgress): Promise<void> {
+    const now = this.clock.now();
+    if (now.getTime() - use.notedAt.getTime() < this.intervalMs(use.row)) return;
+    try {
+      await this.repository.touch(use.row.id, { now, noted: now });
+      use.notedAt = now;
+    } catch (error) {
+      this.logger.warn(
+        { err: error, container_id: use.row.id },
+        'a use could not be noted; tried again while it lasts',
+      );
+    }
+  }
+
+  /** Assumes the shortest possible limit, because a container's idle limit may be lowered while it is in use. */
+  private intervalMs(row: ContainerRow): number {
+    return Math.min(NOTE_EVERY_MS, this.policies.useNotedEveryMs(row));
+  }
+}

@@ -1,0 +1,77 @@
+import { Injectable } from '@nestjs/common';
+import { ContainerEngine } from '../../docker';
+import { DomainError } from '../../errors';
+import { noteSubject } from '../access/container-access';
+import { type ContainerRow } from '../model/container.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import { type ContainerMovedView, moved } from '../dto/responses';
+import { RunPolicies } from '../policies/run-policy';
+import { ContainerOperations } from '../operations/operations';
+import type { NodeRow } from '../model/node.entity';
+import { NodeRepository } from '../nodes/node.repository';
+
+/** Moves containers between nodes, for administrators. */
+@Injectable()
+export class Moves {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly repository: ContainerRepository,
+    private readonly nodes: NodeRepository,
+    private readonly policies: RunPolicies,
+    private readonly operations: ContainerOperations,
+  ) {}
+
+  /**
+   * @param name the target node's name or id; absent: the node with the most room
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_clustered`, `node_not_found`, `same_node`,
+   *   `wrong_pool`, and as {@link ContainerOperations.move}
+   */
+  async move(id: string, name?: string): Promise<ContainerMovedView> {
+    const row = await this.find(id);
+    if (this.engine.nodes() === null) throw new DomainError('not_clustered');
+    const target = name === undefined ? null : await this.target(row, name);
+    try {
+      const { row: after, restarted } = await this.operations.move(row, target === null ? {} : { node: target.id });
+      const names = await this.repository.nodeNames([after]);
+      return moved(after, { node: names.get(after.nodeId ?? '') ?? '', restarted });
+    } catch (error) {
+      if (target === null || !(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
+      throw refused('no_capacity', this.whyNot(target), error);
+    }
+  }
+
+  private async find(id: string): Promise<ContainerRow> {
+    const reference = await this.repository.resolve(id);
+    const row = reference && (await this.repository.find(reference));
+    if (!row) throw new DomainError('container_not_found');
+    noteSubject(row);
+    return row;
+  }
+
+  /** @throws DomainError `node_not_found`, `same_node`, `wrong_pool` */
+  private async target(row: ContainerRow, name: string): Promise<NodeRow> {
+    const node = await this.nodes.find(name);
+    if (node?.forgottenAt !== null) throw refused('node_not_found', 'is no machine of the cluster');
+    if (node.id === row.nodeId) throw refused('same_node', 'must be another than the one that it is on');
+    const pool = await this.policies.poolOf(row.userId);
+    if (node.pool !== pool) throw refused('wrong_pool', `must be in the pool "${pool}" of the user's tier`);
+    return node;
+  }
+
+  private whyNot({ id, availability }: NodeRow): string {
+    const node = this.engine.nodes()?.find((each) => each.id === id);
+    if (!node?.isReachable) return 'does not answer';
+    if (node.problem !== null) return 'cannot be used at the moment';
+    return node.availability === 'active' && availability === 'active' ? 'has no room for it' : 'is drained';
+  }
+}
+
+function refused(kind: DomainError['kind'], message: string, cause?: DomainError): DomainError {
+  const { fields, retryAfter } = cause?.options ?? {};
+  const details = [{ field: 'node', message }];
+  return new DomainError(kind, {
+    fields: { ...fields, details },
+    ...(retryAfter !== undefined && { retryAfter }),
+    cause,
+  });
+}

@@ -1,0 +1,244 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { SelectQueryBuilder } from 'typeorm';
+import { Database, type Lookup, type PageRange, readerOf, readTime } from '../../database';
+import { DomainError } from '../../errors';
+import { type ContainerReference, parseContainerReference } from '../model/container-id';
+import { ContainerEntity, type ContainerRow, ContainerStatus, DockerIdEntity } from '../model/container.entity';
+import { type LabelSelector, whereLabels } from '../model/labels';
+import { NodeEntity } from '../model/node.entity';
+
+type Kind = Exclude<ContainerReference['kind'], 'agent'>;
+
+/**
+ * Finds a live container by any of its ids with one indexed query. Most requests need this query, so its text is
+ * built once and the row is read without TypeORM's entities: building the query and hydrating an entity take longer
+ * than the database does.
+ */
+class ContainerLookup {
+  private readonly lookups: Readonly<Record<Kind, Lookup>>;
+  private readonly toRow: (values: readonly unknown[]) => ContainerRow;
+
+  constructor(database: Database) {
+    const { columns, tableName } = database.manager.dataSource.getMetadata(ContainerEntity);
+    const dockerIds = database.manager.dataSource.getMetadata(DockerIdEntity).tableName;
+    const live = { columns: columns.map(({ databaseName }) => `c.${databaseName}`), where: 'c.deleted_at IS NULL' };
+    const byDockerId = (column: string): Lookup =>
+      database.lookup({
+        ...live,
+        from: `${tableName} c INNER JOIN ${dockerIds} d ON d.container_id = c.id`,
+        key: `d.${column}`,
+        orderBy: 'c.created_at DESC',
+      });
+    this.lookups = {
+      database_id: database.lookup({ ...live, from: `${tableName} c`, key: 'c.id' }),
+      docker_id: byDockerId('docker_id'),
+      docker_short_id: byDockerId('short_id'),
+    };
+    const properties = columns.map((column) => ({ name: column.propertyName, read: readerOf(column) }));
+    this.toRow = (values) => {
+      // An object with all members from the start: adding them by name turns it into a dictionary, five times as
+      // slow.
+      const row = new ContainerEntity();
+      const members = row as unknown as Record<string, unknown>;
+      properties.forEach(({ name, read }, at) => (members[name] = read ? read(values[at]) : values[at]));
+      return row;
+    };
+  }
+
+  /** @returns null if the container does not exist or is deleted */
+  async find({ kind, id }: { readonly kind: Kind; readonly id: string }): Promise<ContainerRow | null> {
+    const values = await this.lookups[kind](id);
+    return values && this.toRow(values);
+  }
+}
+
+/** The columns that a sweep compares with Docker. */
+export type SweptRow = Pick<
+  ContainerRow,
+  | 'id'
+  | 'status'
+  | 'dockerId'
+  | 'nodeId'
+  | 'otherNodeId'
+  | 'formerNodeId'
+  | 'volumeName'
+  | 'runStartedAt'
+  | 'operation'
+  | 'operationExpiresAt'
+>;
+
+/** Rows per query: a few milliseconds of work. */
+const PAGE = 1000;
+
+/**
+ * Reads every live row, one page at a time, so that requests are served in between. A row that is live throughout the
+ * read is included.
+ */
+async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
+  for (let after = ''; ;) {
+    const page = await database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
+      .addSelect('c.docker_id', 'dockerId')
+      .addSelect('c.node_id', 'nodeId')
+      .addSelect('c.other_node_id', 'otherNodeId')
+      .addSelect('c.former_node_id', 'formerNodeId')
+      .addSelect('c.volume_name', 'volumeName')
+      .addSelect('c.run_started_at', 'runStartedAt')
+      .addSelect('c.operation_expires_at', 'operationExpiresAt')
+      .where('c.deletedAt IS NULL AND c.id > :after', { after })
+      .orderBy('c.id')
+      .limit(PAGE)
+      .getRawMany<SweptRow>();
+    yield page.map((row) => ({ ...row, operationExpiresAt: readTime(row.operationExpiresAt) }));
+    const last = page.at(-1);
+    if (!last || page.length < PAGE) return;
+    after = last.id;
+    await nextTurn();
+  }
+}
+
+/** The filter and the range of a page of containers. */
+export interface ListFilter extends PageRange {
+  /** All users if absent. */
+  readonly userId?: string;
+  readonly name?: string;
+  readonly labels?: readonly LabelSelector[];
+}
+
+/** Reads one page of the query's containers, newest first. */
+export function readPage(
+  query: SelectQueryBuilder<ContainerEntity>,
+  { userId, name, labels, ...page }: ListFilter,
+  database: Database,
+): Promise<ContainerRow[]> {
+  if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
+  if (name !== undefined) query.andWhere('c.name = :name', { name });
+  whereLabels(query, labels);
+  return database.newestFirst(query, 'createdAt', page);
+}
+
+/** The images of containers that are live, or deleted and not yet purged. */
+export interface NeededImages {
+  /** Image references of containers whose image version is not known yet: they have not been created in Docker. */
+  readonly references: ReadonlySet<string>;
+  /** Docker's ids of the image versions that the other containers were created from. */
+  readonly ids: ReadonlySet<string>;
+}
+
+/** Far below the parameter limits of SQLite and PostgreSQL. */
+const IDS_IN_QUERY = 500;
+
+/** Reads the rows of containers. */
+export class ContainerQueries {
+  private readonly lookup: ContainerLookup;
+
+  constructor(protected readonly database: Database) {
+    this.lookup = new ContainerLookup(database);
+  }
+
+  /** @returns null if the container does not exist or is deleted */
+  async find(reference: ContainerReference): Promise<ContainerRow | null> {
+    if (reference.kind === 'agent') return null;
+    return this.lookup.find(reference);
+  }
+
+  /**
+   * Resolves the id that a client sent to a complete reference. A prefix is completed, first among the containers of
+   * `userId`, if given; other users' containers with the same prefix do not make it ambiguous.
+   *
+   * @param scope.deleted also search containers that are deleted and not yet purged
+   * @returns null if the text identifies nothing
+   * @throws DomainError `ambiguous_id`
+   */
+  async resolve(text: string, scope: { userId?: string; deleted?: true } = {}): Promise<ContainerReference | null> {
+    const reference = parseContainerReference(text);
+    if (reference?.kind !== 'database_id_beginning') return reference;
+    const alike = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .select(['c.id', 'c.userId'])
+      .where('c.id BETWEEN :from AND :to', reference)
+      .andWhere(scope.deleted ? 'c.purgedAt IS NULL' : 'c.deletedAt IS NULL')
+      .getMany();
+    const own = scope.userId === undefined ? alike : alike.filter(({ userId }) => userId === scope.userId);
+    if (own.length > 1) throw new DomainError('ambiguous_id');
+    const id = (own[0] ?? alike[0])?.id;
+    return id === undefined ? null : { kind: 'database_id', id };
+  }
+
+  async findById(id: string): Promise<ContainerRow | null> {
+    return this.lookup.find({ kind: 'database_id', id });
+  }
+
+  /** One page of a user's containers (of all users if none is given), newest first, after `after`. */
+  list(filter: ListFilter & { readonly status?: ContainerStatus }): Promise<ContainerRow[]> {
+    const query = this.live();
+    if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
+    return readPage(query, filter, this.database);
+  }
+
+  /** The names of all nodes by their ids; empty if none of the rows is on a node. */
+  async nodeNames(rows: readonly ContainerRow[]): Promise<ReadonlyMap<string, string>> {
+    if (rows.every(({ nodeId }) => nodeId === null)) return new Map();
+    const nodes = await this.database.manager.find(NodeEntity, { select: { id: true, name: true } });
+    return new Map(nodes.map(({ id, name }) => [id, name]));
+  }
+
+  async countLive(userId: string): Promise<number> {
+    return this.liveOf(userId).getCount();
+  }
+
+  /** Reads every live row, one page at a time, for the comparison with Docker. */
+  sweptRows(): AsyncGenerator<SweptRow[]> {
+    return readSweptRows(this.database);
+  }
+
+  /** @returns those ids whose containers are live, or deleted and not yet purged */
+  idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.idsWhere('c.purgedAt IS NULL', ids);
+  }
+
+  /** @returns those ids whose containers were purged */
+  idsPurged(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.idsWhere('c.purgedAt IS NOT NULL', ids);
+  }
+
+  async neededImages(): Promise<NeededImages> {
+    const rows = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .withDeleted()
+      .select('c.image', 'reference')
+      .addSelect('c.image_id', 'id')
+      .distinct()
+      .where('c.purgedAt IS NULL')
+      .getRawMany<{ reference: string; id: string | null }>();
+    return {
+      references: new Set(rows.flatMap(({ reference, id }) => (id === null ? reference : []))),
+      ids: new Set(rows.flatMap(({ id }) => id ?? [])),
+    };
+  }
+
+  private async idsWhere(condition: string, ids: readonly string[]): Promise<ReadonlySet<string>> {
+    const known = new Set<string>();
+    for (let from = 0; from < ids.length; from += IDS_IN_QUERY) {
+      const rows = await this.database.manager
+        .createQueryBuilder(ContainerEntity, 'c')
+        .withDeleted()
+        .select('c.id', 'id')
+        .where(`c.id IN (:...ids) AND ${condition}`, { ids: ids.slice(from, from + IDS_IN_QUERY) })
+        .getRawMany<{ id: string }>();
+      for (const { id } of rows) known.add(id);
+    }
+    return known;
+  }
+
+  /** The containers that count towards the tier's limit. */
+  protected liveOf(userId: string): SelectQueryBuilder<ContainerEntity> {
+    return this.live().andWhere('c.userId = :userId', { userId });
+  }
+
+  protected live(): SelectQueryBuilder<ContainerEntity> {
+    return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
+  }
+}

@@ -1,0 +1,519 @@
+import { Injectable } from '@nestjs/common';
+import { UpdateQueryBuilder } from 'typeorm';
+import { AuditLog, type SystemAct } from '../../audit';
+import { Database, isUniqueViolation, type Parameter, RowWriter } from '../../database';
+import { plainId } from '../../docker';
+import { DomainError } from '../../errors';
+import { EventDraft, EventLog } from '../../events';
+import { Clock } from '../../scheduling';
+import { UsageLedger } from '../../usage';
+import {
+  atLeast,
+  type CapacityBounds,
+  NOTHING_RESERVED,
+  reservedBy,
+  ReservedCapacity,
+  type ReservedColumns,
+} from './reserved-capacity';
+import { ContainerQueries } from './container.queries';
+import {
+  ContainerEntity,
+  containerFacts,
+  type ContainerRow,
+  ContainerStatus,
+  DockerIdEntity,
+  Operation,
+  STATUS_TRANSITIONS,
+} from '../model/container.entity';
+import { NO_RUN } from '../policies/run-policy';
+import { LeaseLostError } from '../leases/lease';
+import { TERM_OVER } from '../leases/lease-term';
+import { roleAfterReplacement, roleTriedAgain } from '../policies/role-follows';
+import { SingleStatementWriter } from './single-statement-writer';
+import { startAfter, type StartColumns } from './start-command-runs';
+
+/** Audit actions of stops that Berth performs without a request, by the reason in the event. */
+const STOPS = {
+  session_expired: 'container.expire',
+  idle: 'container.stop_idle',
+  user_suspended: 'container.stop_suspended',
+} as const;
+const DELETION = 'container.auto_delete';
+
+const isActed = (reason: string | undefined): reason is keyof typeof STOPS =>
+  reason !== undefined && Object.hasOwn(STOPS, reason);
+
+/** The audit entries for those events that were Berth's own actions. */
+function systemActions(
+  { id, userId }: Pick<ContainerRow, 'id' | 'userId'>,
+  events: readonly EventDraft[],
+): SystemAct[] {
+  const subject = { subjectUserId: userId, containerId: id };
+  return events.flatMap((event): SystemAct[] => {
+    if (event.type === 'container_deleted' && event.data.reason !== undefined)
+      return [{ action: DELETION, ...subject }];
+    const reason = event.type === 'container_stopped' ? event.data.reason : undefined;
+    return isActed(reason) ? [{ action: STOPS[reason], ...subject }] : [];
+  });
+}
+
+/** The columns that a caller may change. The others belong to the lease, follow from the change, or never change. */
+export type ContainerPatch = Partial<
+  Omit<
+    ContainerEntity,
+    | 'id'
+    | 'userId'
+    | 'createdAt'
+    | 'revision'
+    | 'operation'
+    | 'operationId'
+    | 'operationHolder'
+    | 'operationExpiresAt'
+    | 'operationCancelled'
+    | 'stoppedAt'
+    | 'reservedMemoryMb'
+    | 'reservedCpuShares'
+    | 'meteredSince'
+    | keyof StartColumns
+  >
+>;
+
+/** A change of one container and its events: committed together or not at all. */
+export interface ContainerChange {
+  readonly row: ContainerRow;
+  readonly patch: ContainerPatch;
+  readonly events: readonly EventDraft[];
+}
+
+/** The status reason of a container whose node was given up. */
+const NODE_LOST = 'node_lost';
+const LOST = 'its machine is gone, and its data with it; a start makes it anew';
+
+/** The columns of a row that is not placed on a node. */
+const NOT_PLACED = { nodeId: null, otherNodeId: null, dockerId: null, unreachableSince: null } as const;
+
+/** The columns of a row that no operation leases. */
+export const FREE = {
+  operation: null,
+  operationId: null,
+  operationHolder: null,
+  operationExpiresAt: null,
+  operationCancelled: false,
+} as const;
+
+/**
+ * The main writer of live containers. Each write is conditional: on the lease, or without a lease on the revision
+ * that was read. Leases, role columns and start-command columns have writers of their own.
+ */
+@Injectable()
+export class ContainerRepository extends ContainerQueries {
+  private readonly singleStatements: SingleStatementWriter;
+  private readonly rows: RowWriter<ContainerEntity>;
+  private readonly dockerIds: RowWriter<DockerIdEntity>;
+
+  constructor(
+    database: Database,
+    private readonly eventLog: EventLog,
+    private readonly audit: AuditLog,
+    private readonly capacity: ReservedCapacity,
+    private readonly usage: UsageLedger,
+    private readonly clock: Clock,
+  ) {
+    super(database);
+    this.singleStatements = new SingleStatementWriter(database, eventLog);
+    this.rows = new RowWriter(database, ContainerEntity);
+    this.dockerIds = new RowWriter(database, DockerIdEntity);
+  }
+
+  /**
+   * Inserts a container that is already leased by its creation. In a cluster it is placed on the least full node.
+   *
+   * @returns the row as inserted
+   * @throws DomainError `container_limit_reached`, `name_taken`, `no_capacity`
+   */
+  async insert(
+    row: ContainerRow,
+    options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
+  ): Promise<ContainerRow> {
+    const inserted = await this.nameGuard(() => this.insertByStatement(row, options));
+    if (inserted) return inserted;
+    return this.database.runInTxLocking(row.userId, async () => {
+      // Appending locks the user's row, so the count below cannot change before the commit.
+      await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
+      const current = await this.countLive(row.userId);
+      if (current >= options.limit) {
+        throw new DomainError('container_limit_reached', {
+          fields: { current, limit: options.limit, tier: options.tier },
+        });
+      }
+      const { bounds } = options;
+      if (bounds.nodes) {
+        const placed = { ...row, nodeId: await this.capacity.place(row, bounds.nodes) };
+        await this.nameGuard(() => this.rows.insert(placed));
+        return placed;
+      }
+      await this.nameGuard(() => this.rows.insert(row));
+      await this.capacity.claim({ ...NOTHING_RESERVED, nodeId: null, otherNodeId: null }, row, bounds);
+      return row;
+    });
+  }
+
+  /**
+   * Releases the lease without an outcome, together with an observed change; the next holder must handle `as` first.
+   *
+   * @throws LeaseLostError
+   */
+  async abandonLease(change: ContainerChange, as: Operation): Promise<ContainerRow> {
+    const released = { operation: as, operationExpiresAt: TERM_OVER };
+    try {
+      return await this.write({ ...change, patch: { ...change.patch, ...released } }, { underLease: true });
+    } catch (error) {
+      if (!(error instanceof LeaseLostError)) throw error;
+      // The lease may still be ours: an earlier write of this operation was committed without acknowledgement, so the
+      // row differs from the one read.
+      const { id, operationId } = change.row;
+      const update = this.withLease({ id, operationId: operationId ?? '' });
+      const { affected } = await update.set({ ...released, revision: () => 'revision + 1' }).execute();
+      if (affected !== 1) throw error;
+      return { ...change.row, ...released };
+    }
+  }
+
+  /** Asks the holder of a running creation to cancel it. @returns whether a creation is running */
+  async requestCancel(id: string): Promise<boolean> {
+    const result = await this.update(id)
+      .set({ operationCancelled: true })
+      .andWhere('operation = :operation', { operation: 'create' })
+      .execute();
+    return result.affected === 1;
+  }
+
+  /**
+   * Records a use, unless one after `noted` is recorded. Neither changes the revision nor emits an event: concurrent
+   * readers, writers and lease holders need not notice.
+   */
+  async touch(id: string, { now, noted }: { now: Date; noted: Date }): Promise<void> {
+    await this.update(id)
+      .set({ lastUsedAt: now })
+      .andWhere('last_used_at <= :noted', { noted: this.database.timestamp(noted) })
+      .execute();
+  }
+
+  /**
+   * Records that the container's node does not answer, or answers again, and emits the event, unless the row says so
+   * already. The container and its operation do not change, so its lease and revision stay.
+   *
+   * @param since when the node was found silent; null: it answers
+   */
+  async noteReachability(row: ContainerRow, since: Date | null): Promise<void> {
+    const { userId } = row;
+    await this.database.runInTxLocking(userId, async () => {
+      const before = since === null ? 'unreachable_since IS NOT NULL' : 'unreachable_since IS NULL';
+      const update = this.update(row.id).set({ unreachableSince: since }).andWhere(before);
+      const { affected } = await update.andWhere('node_id = :node', { node: row.nodeId }).execute();
+      if (affected !== 1) return;
+      const type = since === null ? 'container_reachable' : 'container_unreachable';
+      const current = (await this.findById(row.id)) ?? row;
+      await this.eventLog.append({ userId, drafts: [{ type, data: containerFacts(current) }] });
+    });
+  }
+
+  /**
+   * Gives up a container whose node is gone for good, regardless of its lease: an operation on it cannot finish any
+   * more. A start creates the container again, without its data.
+   *
+   * @returns false if the row was written since it was read, by this or another process
+   */
+  async giveUp(row: ContainerRow): Promise<boolean> {
+    // The container may be given up again before it was created again: then its data is still on the former node.
+    const formerNodeId = row.dockerId === null ? (row.formerNodeId ?? row.nodeId) : row.nodeId;
+    const lost = { ...NOT_PLACED, formerNodeId, status: 'error', statusReason: NODE_LOST } as const;
+    const after: ContainerRow = { ...row, ...FREE, ...lost, ...NO_RUN };
+    const data = Object.assign({}, containerFacts(after), { reason: NODE_LOST, message: LOST });
+    const give = async (): Promise<void> => {
+      await this.eventLog.append({ userId: row.userId, drafts: [{ type: 'container_error', data }] });
+      const { meteredSince, used } = this.usage.settle(row, after);
+      const changed = { ...FREE, ...lost, ...NO_RUN, ...this.restOf(row, lost), ...NOTHING_RESERVED, meteredSince };
+      const times = { updatedAt: this.clock.now(), revision: row.revision + 1 };
+      const update = this.update(row.id)
+        .set({ ...changed, ...times })
+        .andWhere('revision = :read', { read: row.revision });
+      const result = await update.execute();
+      if (result.affected !== 1) throw leaseLost(row);
+      await this.usage.record(row.userId, used);
+      await this.capacity.follow(row, NOTHING_RESERVED);
+    };
+    return isAsRead(this.database.runInTxLocking(row.userId, give));
+  }
+
+  /** Emits the progress of an operation without changing the row. @throws LeaseLostError: then nothing is emitted */
+  async emit(row: ContainerRow, events: readonly EventDraft[]): Promise<void> {
+    const { userId } = row;
+    await this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.append({ userId, drafts: events });
+      const leased = this.live().andWhere('c.id = :id AND c.operationId = :operationId', row);
+      // The lock keeps other processes from taking the lease before the commit. SQLite has only one process.
+      if (!this.database.isSqlite) leased.setLock('pessimistic_read');
+      if ((await leased.getOne()) === null) {
+        throw new LeaseLostError(`container ${row.id} is leased by another operation`);
+      }
+    });
+  }
+
+  /**
+   * Reserves the capacity that a leased container needs to run within these limits, before any Docker call.
+   *
+   * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
+   */
+  async reserve(
+    row: ContainerRow,
+    { memoryMb, cpuShares }: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>,
+    bounds: CapacityBounds,
+  ): Promise<ContainerRow> {
+    const reserved = atLeast(row, { reservedMemoryMb: memoryMb, reservedCpuShares: cpuShares });
+    const changed: Partial<ContainerRow> = { ...reserved, revision: row.revision + 1 };
+    await this.database.runInTx(async () => {
+      // The container was given up with its node, and has no data: place it on another node.
+      const isUnplaced = row.nodeId === null && bounds.nodes !== undefined;
+      if (isUnplaced) Object.assign(changed, { nodeId: await this.capacity.place(reserved, bounds.nodes ?? []) });
+      const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
+      const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
+      if (result.affected !== 1) throw leaseLost(row);
+      if (!isUnplaced) await this.capacity.claim(row, reserved, bounds);
+    });
+    return { ...row, ...changed };
+  }
+
+  /**
+   * Moves a leased creation to another node, together with its reservation.
+   *
+   * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
+   */
+  async placeElsewhere(row: ContainerRow, { nodes = [] }: CapacityBounds): Promise<ContainerRow> {
+    return this.database.runInTx(async () => {
+      const placed = await this.place(row, nodes, (nodeId) => ({ nodeId }));
+      await this.capacity.follow(row, NOTHING_RESERVED);
+      return placed;
+    });
+  }
+
+  /**
+   * Reserves a leased container's capacity a second time, on the target node of a move.
+   *
+   * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
+   */
+  async reserveElsewhere(
+    row: ContainerRow,
+    { nodes = [] }: CapacityBounds,
+  ): Promise<ContainerRow & { otherNodeId: string }> {
+    return this.database.runInTx(() => this.place(row, nodes, (otherNodeId) => ({ otherNodeId })));
+  }
+
+  /**
+   * Gives a container back its data after the node that it was given up with has come back: the container becomes
+   * `stopped`. Skips a container that was created again meanwhile, or that an operation leases.
+   */
+  async giveBack(row: ContainerRow): Promise<void> {
+    const back = { nodeId: row.formerNodeId, status: 'stopped', statusReason: null } as const;
+    const after: ContainerRow = { ...row, ...back };
+    await isAsRead(
+      this.database.runInTxLocking(row.userId, async () => {
+        await this.eventLog.append({
+          userId: row.userId,
+          drafts: [{ type: 'container_stopped', data: containerFacts(after) }],
+        });
+        const { meteredSince, used } = this.usage.settle(row, after);
+        const changed = { ...back, ...this.restOf(row, back), meteredSince, revision: row.revision + 1 };
+        const result = await this.update(row.id)
+          .set({ ...changed, updatedAt: this.clock.now() })
+          .andWhere('docker_id IS NULL AND operation IS NULL AND revision = :read', { read: row.revision })
+          .execute();
+        if (result.affected !== 1) throw leaseLost(row);
+        await this.usage.record(row.userId, used);
+        await this.capacity.follow(row, { ...columnsOf(row), nodeId: row.formerNodeId });
+      }),
+    );
+  }
+
+  /**
+   * Clears `otherNodeId` of a container after that node was given up, regardless of its lease.
+   *
+   * @returns false if the row was written since it was read
+   */
+  async forgetOther(row: ContainerRow): Promise<boolean> {
+    const forget = async (): Promise<void> => {
+      const changed = { otherNodeId: null, revision: row.revision + 1 };
+      const update = this.update(row.id).set(changed).andWhere('revision = :read', { read: row.revision });
+      if ((await update.execute()).affected !== 1) throw leaseLost(row);
+      await this.capacity.follow(row, { ...columnsOf(row), otherNodeId: null });
+    };
+    return isAsRead(this.database.runInTx(forget));
+  }
+
+  /**
+   * An early check, before any Docker call; the unique index decides at the commit.
+   *
+   * @throws DomainError `name_taken`
+   */
+  async assertNameFree(wanted: { userId: string; name: string; except: string }): Promise<void> {
+    const taken = this.live().andWhere('c.userId = :userId AND c.name = :name AND c.id <> :except', wanted);
+    if ((await taken.getCount()) > 0) throw new DomainError('name_taken');
+  }
+
+  /** Whether the holder of the lease was asked to cancel. */
+  async isCancelled(id: string): Promise<boolean> {
+    return (await this.live().andWhere('c.id = :id AND c.operationCancelled = true', { id }).getCount()) > 0;
+  }
+
+  /** Writes an operation's outcome and ends its lease. @throws LeaseLostError, DomainError `name_taken` */
+  async commit(change: ContainerChange): Promise<ContainerRow> {
+    const patch = { ...change.patch, ...roleTriedAgain(change.row, change.patch), ...FREE };
+    return this.write({ ...change, patch }, { underLease: true });
+  }
+
+  /** Writes an operation's intermediate findings; the lease continues. @throws LeaseLostError */
+  async record(change: ContainerChange): Promise<ContainerRow> {
+    return this.write(change, { underLease: true });
+  }
+
+  /** Updates the row to its observed state, unless it was changed or leased since it was read. */
+  async follow(change: ContainerChange): Promise<ContainerRow | null> {
+    try {
+      return await this.write(change, { underLease: false });
+    } catch (error) {
+      if (error instanceof LeaseLostError) return null;
+      throw error;
+    }
+  }
+
+  /**
+   * Adds the reservation of a leased container to a node with enough room, and writes the node to the row.
+   *
+   * @param columnOf the column that the node is written to
+   */
+  private async place<Column extends Pick<ContainerRow, 'nodeId'> | Pick<ContainerRow, 'otherNodeId'>>(
+    row: ContainerRow,
+    nodes: NonNullable<CapacityBounds['nodes']>,
+    columnOf: (node: string) => Column,
+  ): Promise<ContainerRow & Column> {
+    const changed = { ...columnOf(await this.capacity.place(row, nodes)), revision: row.revision + 1 };
+    const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
+    const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
+    if (result.affected !== 1) throw leaseLost(row);
+    return { ...row, ...changed };
+  }
+
+  /**
+   * Inserts the row with a single statement of PostgreSQL.
+   *
+   * @returns null if nothing was written; the caller must then use a transaction, which finds the reason
+   */
+  private async insertByStatement(
+    row: ContainerRow,
+    { limit, event, bounds }: { limit: number; event: EventDraft; bounds: CapacityBounds },
+  ): Promise<ContainerRow | null> {
+    const claim = this.database.isSqlite ? null : this.capacity.claimSql(row, bounds);
+    return claim && this.singleStatements.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
+  }
+
+  private async write(
+    { row, patch, events }: { row: ContainerRow; patch: Partial<ContainerRow>; events: readonly EventDraft[] },
+    { underLease }: { underLease: boolean },
+  ): Promise<ContainerRow> {
+    assertTransition(row.status, patch.status ?? row.status);
+    const visible = events.length > 0 ? { updatedAt: this.clock.now() } : {};
+    const role = roleAfterReplacement(row, patch);
+    const start = startAfter(row, patch, this.clock.now());
+    const reserved = reservedBy({ ...row, ...patch });
+    // A new Docker container has new data: the data on the former node must not be given back any more.
+    const former = patch.dockerId != null && row.formerNodeId !== null ? { formerNodeId: null } : {};
+    const rest = this.restOf(row, patch);
+    const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
+    const changed: Partial<ContainerRow> = {
+      ...patch,
+      ...former,
+      ...role,
+      ...start,
+      ...rest,
+      ...visible,
+      ...reserved,
+      meteredSince,
+      revision: row.revision + 1,
+    };
+    const asRead = (parameter: Parameter): string => {
+      const isSame = `id = ${parameter(row.id)} AND deleted_at IS NULL AND revision = ${parameter(row.revision)}`;
+      return `${isSame} AND ${underLease ? `operation_id = ${parameter(row.operationId)}` : 'operation IS NULL'}`;
+    };
+    const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
+    const acts = systemActions(row, events);
+    const write = async (): Promise<void> => {
+      if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
+      for (const act of acts) await this.audit.recordSystem(act);
+      const written = await this.nameGuard(() => this.rows.update(changed, asRead));
+      if (written !== 1) throw leaseLost(row);
+      if (dockerId !== null) await this.dockerIds.insert(dockerIdRow(row.id, dockerId));
+      await this.usage.record(row.userId, used);
+      const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;
+      await this.capacity.follow(row, { ...reserved, nodeId, otherNodeId });
+    };
+    await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
+    return { ...row, ...changed };
+  }
+
+  /** The new `stoppedAt`, if the change begins or ends the time for which the container is stopped or in error. */
+  private restOf({ status }: ContainerRow, patch: ContainerPatch): Partial<ContainerRow> {
+    if (patch.status === undefined || patch.status === status) return {};
+    return { stoppedAt: patch.status === 'stopped' || patch.status === 'error' ? this.clock.now() : null };
+  }
+
+  private update(id: string): UpdateQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .where('id = :id AND deleted_at IS NULL', { id });
+  }
+
+  private withLease(lease: { id: string; operationId: string }): UpdateQueryBuilder<ContainerEntity> {
+    return this.update(lease.id).andWhere('operation_id = :operationId', { operationId: lease.operationId });
+  }
+
+  private async nameGuard<T>(write: () => Promise<T>): Promise<T> {
+    try {
+      return await write();
+    } catch (error) {
+      if (isUniqueViolation(error)) throw new DomainError('name_taken', { cause: error });
+      throw error;
+    }
+  }
+}
+
+function leaseLost({ id }: ContainerRow): LeaseLostError {
+  return new LeaseLostError(`container ${id} is no longer leased by this operation`);
+}
+
+/** @returns false if the row was written since it was read; the write is then rolled back */
+async function isAsRead(write: Promise<void>): Promise<boolean> {
+  try {
+    await write;
+    return true;
+  } catch (error) {
+    if (error instanceof LeaseLostError) return false;
+    throw error;
+  }
+}
+
+function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): ReservedColumns {
+  return { reservedMemoryMb, reservedCpuShares };
+}
+
+/** Clients see Docker ids without the node. */
+function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
+  const dockerId = plainId(qualified);
+  return { dockerId, shortId: dockerId.slice(0, 12), containerId };
+}
+
+function assertTransition(from: ContainerStatus, to: ContainerStatus): void {
+  if (from !== to && !STATUS_TRANSITIONS[from].includes(to)) {
+    throw new Error(`a container cannot go from ${from} to ${to}`);
+  }
+}

@@ -1,0 +1,48 @@
+import { randomUUID } from 'node:crypto';
+import { Inject, Injectable } from '@nestjs/common';
+import { type Config, CONFIG } from '../../config';
+import { Database, SettingEntity } from '../../database';
+import type { OwnerLabels } from '../../docker';
+import type { ContainerRow } from '../model/container.entity';
+
+const KEY = 'instance_id';
+
+/**
+ * Identifies the containers of this Berth in Docker by their instance label. Without `INSTANCE_ID` the name is
+ * generated once and stored in the database, so two Berths with separate databases never touch each other's
+ * containers.
+ */
+@Injectable()
+export class Instance {
+  private known: string | null = null;
+
+  constructor(
+    private readonly database: Database,
+    @Inject(CONFIG) private readonly config: Config,
+  ) {}
+
+  /** Loads or generates the name. Await it before anything else. */
+  async load(): Promise<string> {
+    this.known = this.config.INSTANCE_ID ?? (await this.stored());
+    return this.known;
+  }
+
+  get id(): string {
+    if (this.known === null) throw new Error('Instance.load() comes first');
+    return this.known;
+  }
+
+  /** The labels of everything that Berth creates in Docker for a container. */
+  owner(row: ContainerRow): OwnerLabels {
+    return { instance: this.id, containerId: row.id, userId: row.userId };
+  }
+
+  private async stored(): Promise<string> {
+    const { manager } = this.database;
+    const value = randomUUID().slice(0, 13);
+    // Two processes may start at once on a new database: the first insert wins, and both read its value.
+    await manager.createQueryBuilder().insert().into(SettingEntity).values({ key: KEY, value }).orIgnore().execute();
+    const setting = await manager.findOneByOrFail(SettingEntity, { key: KEY });
+    return setting.value;
+  }
+}

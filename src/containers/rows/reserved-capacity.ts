@@ -1,0 +1,434 @@
+import { Injectable } from '@nestjs/common';
+import { Column, Entity, PrimaryColumn } from 'typeorm';
+import { Database } from '../../database';
+import { DomainError } from '../../errors';
+import type { ContainerRow } from '../model/container.entity';
+
+/** The row of a single machine; in a cluster each node has a row. */
+const THIS_NODE = 'local';
+
+/**
+ * The capacity that the containers of one machine or node reserve together: the sum of the reserved columns in
+ * `containers`, changed in the transaction that changes those.
+ */
+@Entity('reserved_capacity')
+export class ReservedCapacityEntity {
+  @PrimaryColumn({ type: 'varchar', length: 64 })
+  node: string;
+
+  @Column({ name: 'memory_mb', type: 'integer' })
+  memoryMb: number;
+
+  /** Millicores. */
+  @Column({ name: 'cpu_shares', type: 'integer' })
+  cpuShares: number;
+
+  /**
+   * Whether containers may be placed or started on the node: a copy of `availability = 'active'` in `nodes`. Kept in
+   * this row because every placement locks it: after a drain commits, no process can place a container here, even one
+   * with a stale node list.
+   */
+  @Column({ name: 'is_open', type: 'boolean', default: true })
+  isOpen: boolean;
+}
+
+/** Memory in MiB and CPU in millicores. */
+export interface Reservation {
+  readonly memoryMb: number;
+  readonly cpuShares: number;
+}
+
+/** The reserved columns of a container. */
+export type ReservedColumns = Pick<ContainerRow, 'reservedMemoryMb' | 'reservedCpuShares'>;
+
+/** The reserved columns of a container, and its nodes. */
+type PlacedReserve = ReservedColumns & Pick<ContainerRow, 'nodeId' | 'otherNodeId'>;
+
+type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | 'deletedAt' | 'memoryMb' | 'cpuShares'>;
+
+export const NOTHING_RESERVED: ReservedColumns = { reservedMemoryMb: 0, reservedCpuShares: 0 };
+
+/**
+ * The capacity that a row reserves: its limits if it runs or is being created. During an operation the row keeps at
+ * least what it reserved before, because Docker may still run what the row no longer, or not yet, shows.
+ */
+export function reservedBy(row: Reserving): ReservedColumns {
+  const mayRun = row.deletedAt === null && (row.status === 'running' || row.status === 'creating');
+  const needed = mayRun ? { reservedMemoryMb: row.memoryMb, reservedCpuShares: row.cpuShares } : NOTHING_RESERVED;
+  return row.operation === null || row.deletedAt !== null ? needed : atLeast(row, needed);
+}
+
+/** The greater of the reserved and the needed amounts, for each resource. */
+export function atLeast(had: ReservedColumns, needed: ReservedColumns): ReservedColumns {
+  return {
+    reservedMemoryMb: Math.max(had.reservedMemoryMb, needed.reservedMemoryMb),
+    reservedCpuShares: Math.max(had.reservedCpuShares, needed.reservedCpuShares),
+  };
+}
+
+/** The capacity reserved on a node, and whether the node accepts new containers. */
+type NodeSum = Reservation & Pick<ReservedCapacityEntity, 'isOpen'>;
+
+/** A resource that is short. */
+export interface Shortage {
+  readonly resource: 'memory_mb' | 'cpu_shares' | 'free_memory_mb' | 'free_disk_mb' | 'networks' | 'nodes';
+  readonly needed: number;
+  readonly available: number;
+}
+
+/** Upper bounds of the reserved sum; null: unlimited. */
+export interface CapacityBounds {
+  readonly memoryMb: number | null;
+  readonly cpuShares: number | null;
+  /** Shortages that do not depend on the reserved sum. */
+  readonly short: readonly Shortage[];
+  /** In a cluster, the nodes that the container may be placed on; absent on a single machine. */
+  readonly nodes?: readonly NodeBounds[];
+  /** The container already runs on the node, so the node may be drained. */
+  readonly mayBeClosed?: boolean;
+}
+
+/** A claim as part of a larger SQL statement. */
+export interface Claim {
+  /** The CTEs that the claim needs. */
+  readonly before: readonly string[];
+  /** The text after `UPDATE`; more conditions can be appended to it. */
+  readonly update: string;
+  /** An SQL expression for the claimed node, for `RETURNING`; null on a single machine. */
+  readonly node: string;
+}
+
+/** A node that a container may be placed on, and its bounds. */
+export interface NodeBounds {
+  readonly id: string;
+  readonly memoryMb: number | null;
+  readonly cpuShares: number | null;
+}
+
+/** No node accepts the container. */
+export const NO_NODE: Shortage = { resource: 'nodes', needed: 1, available: 0 };
+
+/** Seconds: about as long as it takes until some container is stopped. */
+const RETRY_AFTER = 30;
+
+export function noCapacity(short: readonly Shortage[]): DomainError {
+  return new DomainError('no_capacity', { fields: { short }, retryAfter: RETRY_AFTER });
+}
+
+/**
+ * Keeps the sums of what containers reserve. A sum's row is locked from its change to the commit, so that the sum is
+ * exact whichever process reserves. Therefore a transaction locks it last, for no longer than the commit takes; only
+ * a placement still writes its own container's row afterwards.
+ */
+@Injectable()
+export class ReservedCapacity {
+  constructor(private readonly database: Database) {}
+
+  /**
+   * Adds a change of a container's reservation to the sums. Call it in the transaction that changes the row, after
+   * everything else.
+   */
+  async follow(
+    before: PlacedReserve,
+    after: ReservedColumns & Partial<Pick<ContainerRow, 'nodeId' | 'otherNodeId'>>,
+  ): Promise<void> {
+    const { nodeId = before.nodeId, otherNodeId = before.otherNodeId } = after;
+    const here = placesOf(before);
+    const there = placesOf({ nodeId, otherNodeId });
+    const changes = [...new Set([...here, ...there])]
+      .map((node) => ({
+        node,
+        was: here.includes(node) ? before : NOTHING_RESERVED,
+        is: there.includes(node) ? after : NOTHING_RESERVED,
+      }))
+      .filter(({ was, is }) => !isNone(difference(was, is)));
+    // Two transactions that change two sums each could deadlock; this lock serializes them.
+    if (changes.length > 1) await this.update('placement SET id = id');
+    for (const { node, was, is } of changes) await this.add(was, is, { node });
+  }
+
+  /**
+   * Like {@link follow}, if the added amount is within the bounds.
+   *
+   * @throws DomainError `no_capacity`; the transaction must be rolled back
+   */
+  async claim(before: PlacedReserve, after: ReservedColumns, bounds: CapacityBounds): Promise<void> {
+    if (bounds.short.length > 0) throw noCapacity(bounds.short);
+    const added = difference(before, after);
+    const { nodeId: node, otherNodeId } = before;
+    if (otherNodeId !== null) {
+      await this.update('placement SET id = id');
+      await this.add(before, after, { node: otherNodeId });
+    }
+    while (!(await this.add(before, after, { node, bounds }))) {
+      const { memoryMb, cpuShares, isOpen } = await this.sum(node);
+      const short = [
+        ...(isOpen || bounds.mayBeClosed ? [] : [NO_NODE]),
+        ...shortage('memory_mb', { needed: added.memoryMb, bound: bounds.memoryMb, reserved: memoryMb }),
+        ...shortage('cpu_shares', { needed: added.cpuShares, bound: bounds.cpuShares, reserved: cpuShares }),
+      ];
+      // Nothing is short if capacity was released since, or the node became active again: try again.
+      if (short.length > 0) throw noCapacity(short);
+    }
+  }
+
+  /**
+   * Claims what a new row reserves, as part of a larger PostgreSQL statement. If it updates nothing, call
+   * {@link claim}, which reports what is short, or in a cluster {@link place}, which also finds a node.
+   *
+   * @returns null if nothing needs to be reserved, or a shortage does not depend on the sum
+   */
+  claimSql(row: ReservedColumns, bounds: CapacityBounds): Claim | null {
+    const needed = difference(NOTHING_RESERVED, row);
+    if (bounds.short.length > 0 || isNone(needed)) return null;
+    if (bounds.nodes) return claimOfOne(needed, bounds.nodes);
+    const update = additionSql(needed, { node: null, bounds });
+    return update === null ? null : { before: [], update, node: 'NULL::varchar' };
+  }
+
+  /**
+   * Chooses the least full node, and claims the reservation there. Placements are serialized so that each sees
+   * earlier reservations. Starts and stops are not: if one takes the room first, the next node is tried.
+   *
+   * @returns the node's id
+   * @throws DomainError `no_capacity`; the transaction must be rolled back
+   */
+  async place(reserve: ReservedColumns, nodes: readonly NodeBounds[]): Promise<string> {
+    await this.update('placement SET id = id');
+    const needed = difference(NOTHING_RESERVED, reserve);
+    for (;;) {
+      const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, nodes));
+      if (chosen) return chosen.node;
+      const short = shortOfAll(nodes, { needed, sums: await this.sums() });
+      // Null if a concurrent start took the room and it was freed again, or a node became active again.
+      if (short !== null) throw noCapacity(short);
+    }
+  }
+
+  /** The sums of all nodes, by node id. */
+  async sums(): Promise<ReadonlyMap<string, NodeSum>> {
+    const rows = await this.database.manager.find(ReservedCapacityEntity);
+    return new Map(rows.map(({ node, ...sum }) => [node, sum]));
+  }
+
+  /** @param node null: the single machine */
+  async sum(node: string | null = null): Promise<NodeSum> {
+    return this.database.manager.findOneByOrFail(ReservedCapacityEntity, { node: node ?? THIS_NODE });
+  }
+
+  /**
+   * Copies whether a node is active from `nodes` to its sum. Call it last in the transaction that changes the
+   * availability. It waits for placements on that node that are in progress.
+   */
+  async followAvailability(node: string): Promise<void> {
+    assertPlain(node);
+    await this.update(`reserved_capacity SET is_open = (${IS_ACTIVE}) WHERE node = '${node}'`);
+  }
+
+  /**
+   * Corrects rows and sums that were changed by other means: by a process of a version that does not reserve, or by
+   * an operator's SQL.
+   *
+   * @returns whether anything was corrected
+   */
+  async recount(): Promise<boolean> {
+    return this.database.runInTx(async () => {
+      const corrected = [
+        await this.update(`containers SET reserved_memory_mb = memory_mb, reserved_cpu_shares = cpu_shares,
+          revision = revision + 1 WHERE status = 'running' AND deleted_at IS NULL AND operation IS NULL
+          AND (reserved_memory_mb <> memory_mb OR reserved_cpu_shares <> cpu_shares)`),
+        await this.update(`containers SET reserved_memory_mb = 0, reserved_cpu_shares = 0, revision = revision + 1
+          WHERE reserved_memory_mb > 0 AND operation IS NULL AND (status <> 'running' OR deleted_at IS NOT NULL)`),
+      ];
+      // Locks the sums before the rows are added up: a later change of a row adds to the result.
+      await this.update('placement SET id = id');
+      await this.update('reserved_capacity SET memory_mb = memory_mb');
+      const sums = `SELECT r.node AS node, COALESCE(SUM(c.reserved_memory_mb), 0) AS memory_mb,
+        COALESCE(SUM(c.reserved_cpu_shares), 0) AS cpu_shares FROM reserved_capacity r LEFT JOIN (${RESERVING}) c
+        ON c.node = r.node GROUP BY r.node`;
+      corrected.push(
+        await this.update(`reserved_capacity SET memory_mb = counted.memory_mb, cpu_shares = counted.cpu_shares
+          FROM (${sums}) AS counted WHERE reserved_capacity.node = counted.node
+          AND (reserved_capacity.memory_mb <> counted.memory_mb
+          OR reserved_capacity.cpu_shares <> counted.cpu_shares)`),
+        await this.update(`reserved_capacity SET is_open = (${IS_ACTIVE})
+          WHERE node IN (SELECT id FROM nodes) AND is_open <> (${IS_ACTIVE})`),
+      );
+      return corrected.some((rows) => rows > 0);
+    });
+  }
+
+  /** @returns false if the amount is not within the bounds */
+  private async add(
+    before: ReservedColumns,
+    after: ReservedColumns,
+    where: { readonly node: string | null; readonly bounds?: CapacityBounds },
+  ): Promise<boolean> {
+    const sql = additionSql(difference(before, after), where);
+    return sql === null || (await this.update(sql)) === 1;
+  }
+
+  /** @param sql the text after `UPDATE`, without parameters @returns the number of changed rows */
+  private async update(sql: string): Promise<number> {
+    return (await this.rowsOf(`UPDATE ${sql} RETURNING 1`)).length;
+  }
+
+  /** @param sql an update with `RETURNING`, without parameters */
+  private async rowsOf<T>(sql: string): Promise<readonly T[]> {
+    type Rows = readonly T[];
+    const answer = await this.database.manager.query<Rows | readonly [Rows, number]>(sql);
+    // For an update, TypeORM returns SQLite's rows directly, and PostgreSQL's together with their count.
+    return this.database.isSqlite ? (answer as Rows) : (answer as readonly [Rows, number])[0];
+  }
+}
+
+/** Whether the node of a sum is active. */
+const IS_ACTIVE = "SELECT n.availability = 'active' FROM nodes n WHERE n.id = reserved_capacity.node";
+
+/** The reservations of all containers, on each of their nodes. */
+const RESERVING = ["COALESCE(node_id, '" + THIS_NODE + "')", 'other_node_id']
+  .map(
+    (node) => `SELECT ${node} AS node, reserved_memory_mb, reserved_cpu_shares FROM containers
+    WHERE reserved_memory_mb > 0 AND ${node} IS NOT NULL`,
+  )
+  .join(' UNION ALL ');
+
+/** The nodes that a row's reservation counts on; null is the single machine. */
+function placesOf({ nodeId, otherNodeId }: Pick<ContainerRow, 'nodeId' | 'otherNodeId'>): readonly (string | null)[] {
+  return otherNodeId === null ? [nodeId] : [nodeId, otherNodeId];
+}
+
+function isNone({ memoryMb, cpuShares }: Reservation): boolean {
+  return memoryMb === 0 && cpuShares === 0;
+}
+
+/** The permitted form of node ids. */
+const PLAIN = /^[a-z0-9_-]{1,64}$/i;
+
+function assertPlain(id: string): void {
+  if (!PLAIN.test(id)) throw new Error('the id of a node is not one');
+}
+
+/** The text of an addition to a sum, without its condition. */
+function additionTo({ memoryMb, cpuShares }: Reservation): string {
+  return `reserved_capacity SET memory_mb = memory_mb + ${String(memoryMb)}, cpu_shares = cpu_shares + ${String(cpuShares)}`;
+}
+
+/**
+ * The text after `UPDATE` that adds to a sum. It contains only whole numbers and checked ids, so nothing needs
+ * escaping.
+ *
+ * @returns null if there is nothing to add
+ */
+function additionSql(
+  added: Reservation,
+  { node, bounds }: { readonly node: string | null; readonly bounds?: CapacityBounds },
+): string | null {
+  if (node !== null) assertPlain(node);
+  if (isNone(added)) return null;
+  const within = (column: string, more: number, bound: number | null | undefined): string =>
+    // An amount that does not grow is never short, even if more is reserved already than the bound allows.
+    bound == null || more <= 0 ? '' : ` AND ${column} + ${String(more)} <= ${String(bound)}`;
+  return (
+    `${additionTo(added)} WHERE node = '${node ?? THIS_NODE}'` +
+    ((bounds?.mayBeClosed ?? bounds === undefined) ? '' : ' AND is_open') +
+    within('memory_mb', added.memoryMb, bounds?.memoryMb) +
+    within('cpu_shares', added.cpuShares, bounds?.cpuShares)
+  );
+}
+
+/** More than any node has. */
+const UNBOUNDED = Number.MAX_SAFE_INTEGER;
+
+/** A CTE with the bounds of each candidate node. */
+function boundsCte(nodes: readonly NodeBounds[]): string {
+  const bounds = nodes.map((node) => {
+    assertPlain(node.id);
+    return `('${node.id}', ${String(node.memoryMb ?? UNBOUNDED)}, ${String(node.cpuShares ?? UNBOUNDED)})`;
+  });
+  return `b(node, memory_mb, cpu_shares) AS (VALUES ${bounds.join(', ')})`;
+}
+
+/** An amount of 0 always fits, even if more is reserved already than the bound allows. */
+function fits(column: string, more: number, bound: string): string {
+  return more === 0 ? '1 = 1' : `${column} + ${String(more)} <= ${bound}`;
+}
+
+/**
+ * Selects from {@link boundsCte} the least full node, measured by its scarcest resource, among those that are open
+ * and have room.
+ */
+function leastFullSql({ memoryMb, cpuShares }: Reservation): string {
+  const share = (column: string): string => `(r.${column} * 1.0 / (b.${column} + 1))`;
+  return `SELECT r.node FROM reserved_capacity r INNER JOIN b ON b.node = r.node WHERE r.is_open
+    AND ${fits('r.memory_mb', memoryMb, 'b.memory_mb')} AND ${fits('r.cpu_shares', cpuShares, 'b.cpu_shares')}
+    ORDER BY CASE WHEN ${share('memory_mb')} > ${share('cpu_shares')} THEN ${share('memory_mb')}
+      ELSE ${share('cpu_shares')} END, r.node LIMIT 1`;
+}
+
+/**
+ * Claims on the least full node among those whose sums are not locked at the moment, so concurrent placements choose
+ * different nodes and none waits. Which node is the least full is as of the statement's beginning; whether it is open
+ * and has room is checked again once its sum is locked.
+ */
+function claimOfOne(needed: Reservation, nodes: readonly NodeBounds[]): Claim {
+  return {
+    before: [boundsCte(nodes), `free AS (${leastFullSql(needed)} FOR NO KEY UPDATE OF r SKIP LOCKED)`],
+    update: `${additionTo(needed)} WHERE node = (SELECT node FROM free)`,
+    node: 'node',
+  };
+}
+
+/**
+ * Adds to the sum of the least full node, if the amount still fits there. Contains only whole numbers and checked
+ * ids, so nothing needs escaping.
+ */
+function placementSql(needed: Reservation, nodes: readonly NodeBounds[]): string {
+  const { memoryMb, cpuShares } = needed;
+  const boundOf = (column: string): string => `(SELECT b.${column} FROM b WHERE b.node = reserved_capacity.node)`;
+  return `WITH ${boundsCte(nodes)} UPDATE ${additionTo(needed)}
+    WHERE node = (${leastFullSql(needed)})
+    AND is_open AND ${fits('memory_mb', memoryMb, boundOf('memory_mb'))} AND ${fits('cpu_shares', cpuShares, boundOf('cpu_shares'))}
+    RETURNING node`;
+}
+
+/** The sum of a node that no process has recorded yet: nothing can be placed there. */
+const NOT_THERE: NodeSum = { memoryMb: 0, cpuShares: 0, isOpen: false };
+
+/** The shortages of the node with the most room. @returns null if the reservation fits on a node */
+function shortOfAll(
+  nodes: readonly NodeBounds[],
+  { needed, sums }: { needed: Reservation; sums: ReadonlyMap<string, NodeSum> },
+): readonly Shortage[] | null {
+  const shortages = nodes.flatMap((node) => {
+    const { memoryMb, cpuShares, isOpen } = sums.get(node.id) ?? NOT_THERE;
+    if (!isOpen) return [];
+    const short = [
+      ...shortage('memory_mb', { needed: needed.memoryMb, bound: node.memoryMb, reserved: memoryMb }),
+      ...shortage('cpu_shares', { needed: needed.cpuShares, bound: node.cpuShares, reserved: cpuShares }),
+    ];
+    return [short];
+  });
+  const [least] = shortages.sort((a, b) => a.length - b.length || availableOf(b) - availableOf(a));
+  if (least === undefined) return [NO_NODE];
+  return least.length === 0 ? null : least;
+}
+
+function availableOf(short: readonly Shortage[]): number {
+  return short[0]?.available ?? 0;
+}
+
+function difference(before: ReservedColumns, after: ReservedColumns): Reservation {
+  return {
+    memoryMb: after.reservedMemoryMb - before.reservedMemoryMb,
+    cpuShares: after.reservedCpuShares - before.reservedCpuShares,
+  };
+}
+
+function shortage(
+  resource: Shortage['resource'],
+  { needed, bound, reserved }: { needed: number; bound: number | null; reserved: number },
+): readonly Shortage[] {
+  if (bound === null || needed <= 0 || reserved + needed <= bound) return [];
+  return [{ resource, needed, available: Math.max(0, bound - reserved) }];
+}

@@ -1,0 +1,147 @@
+import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
+import type { SelectQueryBuilder, UpdateQueryBuilder } from 'typeorm';
+import { Database } from '../../database';
+import type { ContainerFacts } from '../../events';
+import { Clock } from '../../scheduling';
+import { TiersService } from '../../tiers';
+import { ContainerEntity, containerFacts, type ContainerRow } from '../model/container.entity';
+import type { StartCommand } from '../model/start-command';
+
+/** One course of a start command: from a start of the container, or a change of the command, to the next. */
+export interface StartCommandRun {
+  readonly container: { readonly id: string; readonly userId: string; readonly dockerId: string };
+  readonly start: StartCommand;
+  /** The id of the course. */
+  readonly run: string;
+  /** Consecutive failures of the command. */
+  readonly failures: number;
+}
+
+/** The columns about the course of a container's start command. */
+export type StartColumns = Pick<ContainerRow, 'startRun' | 'startDueAt' | 'startFailures' | 'startReady'>;
+
+/** The columns of a change that affect the start command. */
+type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt' | 'start' | 'runStartedAt'>>;
+
+const NO_START: StartColumns = { startRun: null, startDueAt: null, startFailures: 0, startReady: null };
+
+/**
+ * The start-command columns after a change of a container: each start of the container, by Berth or by Docker, and
+ * each new command begin another course. Applied to every write, so that no operation can forget it.
+ */
+export function startAfter(row: ContainerRow, change: Change, now: Date): Partial<StartColumns> {
+  const after = { ...row, ...change };
+  if (after.start === null || after.status !== 'running' || after.deletedAt !== null) {
+    return row.startRun === null ? {} : NO_START;
+  }
+  const isNext = row.runStartedAt !== null && after.runStartedAt !== null && row.runStartedAt !== after.runStartedAt;
+  const isNew = row.startRun === null || row.dockerId !== after.dockerId || !isDeepStrictEqual(row.start, after.start);
+  const starts = row.status !== 'running' || isNext || isNew;
+  return starts ? { startRun: randomUUID(), startDueAt: now, startFailures: 0, startReady: null } : {};
+}
+
+/** A start command may need its role's programs. A role that failed is not waited for. */
+const ROLE_IS_THERE = "(c.role_status IS NULL OR c.role_status IN ('installed', 'failed'))";
+
+/**
+ * The sole writer of the start-command columns, besides {@link startAfter} in each write of a container. Every write
+ * is conditional on the course, and none changes the row's revision, which belongs to the operations.
+ */
+@Injectable()
+export class StartCommandRuns {
+  constructor(
+    private readonly database: Database,
+    private readonly tiers: TiersService,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * The start commands that are due, the longest due first. Only in running containers without an operation, whose
+   * owner's tier allows exec.
+   */
+  async listDue(limit: number): Promise<StartCommandRun[]> {
+    const rows = await this.live()
+      .andWhere('c.start_due_at IS NOT NULL AND c.start_due_at <= :now', {
+        now: this.database.timestamp(this.clock.now()),
+      })
+      .andWhere(`c.status = 'running' AND c.operation IS NULL AND ${ROLE_IS_THERE}`)
+      .andWhere('EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.tier IN (:...tiers))', {
+        // The empty string is no tier's name. It keeps the list from being empty.
+        tiers: ['', ...this.tiers.all().flatMap(({ name, exec }) => (exec ? [name] : []))],
+      })
+      .orderBy('c.start_due_at')
+      .limit(limit)
+      .getMany();
+    return rows.flatMap((row) => courseOf(row) ?? []);
+  }
+
+  /** The current courses of those of these containers that have one. */
+  async runsOf(containerIds: readonly string[]): Promise<ReadonlySet<string>> {
+    if (containerIds.length === 0) return new Set();
+    const rows = await this.live()
+      .select('c.start_run', 'run')
+      .andWhere('c.id IN (:...ids) AND c.start_run IS NOT NULL', { ids: containerIds })
+      .getRawMany<{ run: string }>();
+    return new Set(rows.map(({ run }) => run));
+  }
+
+  /** Records that the command is being started. @returns false if it is not due any more */
+  async take({ run, container: { id } }: StartCommandRun): Promise<boolean> {
+    const update = this.update(id, run).andWhere('start_due_at IS NOT NULL');
+    return (await update.set({ startDueAt: null, startReady: null }).execute()).affected === 1;
+  }
+
+  /**
+   * Records that the command ended.
+   *
+   * @param next.dueInMs milliseconds until the command is started again; null: not in this course
+   */
+  async settle(
+    { run, container: { id } }: StartCommandRun,
+    next: { readonly dueInMs: number | null; readonly failures: number },
+  ): Promise<void> {
+    const startDueAt = next.dueInMs === null ? null : new Date(this.clock.now().getTime() + next.dueInMs);
+    await this.update(id, run).set({ startDueAt, startFailures: next.failures, startReady: null }).execute();
+  }
+
+  /** Makes the start command due again that a dead process had started in this Docker container. */
+  async settleLost({ containerId, dockerId }: { containerId: string; dockerId: string }): Promise<void> {
+    await this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .set({ startDueAt: this.clock.now(), startReady: null })
+      .where('id = :containerId AND deleted_at IS NULL AND docker_id = :dockerId', { containerId, dockerId })
+      .andWhere('start_run IS NOT NULL AND start_due_at IS NULL')
+      .execute();
+  }
+
+  /** @returns false if the course is over */
+  async noteReady({ run, container: { id } }: StartCommandRun, startReady: boolean): Promise<boolean> {
+    const update = this.update(id, run).andWhere('start_due_at IS NULL');
+    return (await update.set({ startReady, updatedAt: this.clock.now() }).execute()).affected === 1;
+  }
+
+  /** The container as events show it; null if it is deleted. */
+  async factsOf(containerId: string): Promise<Readonly<ContainerFacts> | null> {
+    const row = await this.live().andWhere('c.id = :containerId', { containerId }).getOne();
+    return row && containerFacts(row);
+  }
+
+  private live(): SelectQueryBuilder<ContainerEntity> {
+    return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
+  }
+
+  private update(id: string, run: string): UpdateQueryBuilder<ContainerEntity> {
+    return this.database.manager
+      .createQueryBuilder()
+      .update(ContainerEntity)
+      .where('id = :id AND deleted_at IS NULL AND start_run = :run', { id, run });
+  }
+}
+
+function courseOf({ id, userId, dockerId, start, startRun, startFailures }: ContainerRow): StartCommandRun | null {
+  if (dockerId === null || start === null || startRun === null) return null;
+  return { container: { id, userId, dockerId }, start, run: startRun, failures: startFailures };
+}
