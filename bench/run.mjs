@@ -1,7 +1,9 @@
 /**
  * `npm run bench`: how close Berth comes to what it stands on. Sets up what it needs like the tests do, and writes the
- * results to `bench/results/` and the table in `bench/README.md`. `npm run bench -- reads lifecycle` runs a part.
+ * results to `bench/results/` and the table in `bench/README.md`. `npm run bench -- reads lifecycle` runs a part;
+ * `--against REVISION` measures an earlier revision too, in turns, and prints both.
  */
+import { parseArgs } from 'node:util';
 import { build } from '../scripts/lib/build.mjs';
 import { readSettings } from '../scripts/lib/environment-file.mjs';
 import { runtimeName } from '../scripts/lib/gvisor.mjs';
@@ -12,6 +14,7 @@ import { startPostgres } from '../scripts/lib/test-databases.mjs';
 import { startTestDocker } from '../scripts/lib/test-docker.mjs';
 import { testImage } from '../scripts/lib/test-image.mjs';
 import { prepareTestRun } from '../scripts/lib/test-preparation.mjs';
+import { buildRevision, compare, comparison } from './lib/against.mjs';
 import { connect } from './lib/docker.mjs';
 import { MemoryDocker } from './lib/memory-docker-process.mjs';
 import { machine, write } from './lib/report.mjs';
@@ -90,16 +93,20 @@ async function measurePart(part, { database, env, docker, databaseUrl, newDataba
   }
 }
 
-async function measure({ parts, env, docker }) {
+/** @returns {Promise<object[]>} figures, or the rows of a comparison with the checkout at `against` */
+async function measure({ parts, env, docker, against }) {
   const figures = [];
   let postgres;
   for (const part of parts.map((name) => PARTS[name])) {
     for (const database of part.on) {
       if (database === 'PostgreSQL') postgres ??= await step('starting PostgreSQL', startPostgres);
-      const databaseUrl = database === 'PostgreSQL' ? await newDatabase(postgres) : undefined;
-      const made = await step(`${part.name}, ${database}`, (progress) =>
-        measurePart(part, { database, env, docker, databaseUrl, progress, newDatabase: () => newDatabase(postgres) }),
-      );
+      const once = async (progress) => {
+        const databaseUrl = database === 'PostgreSQL' ? await newDatabase(postgres) : undefined;
+        const settings = { database, env, docker, databaseUrl, newDatabase: () => newDatabase(postgres) };
+        return measurePart(part, { ...settings, progress });
+      };
+      const name = `${part.name}, ${database}`;
+      const made = against ? await compare(against, (side) => step(`${name}, ${side}`, once)) : await step(name, once);
       figures.push(...made);
     }
   }
@@ -117,24 +124,28 @@ async function newDatabase(server) {
   return Object.assign(new URL(server), { pathname: `/${name}` }).href;
 }
 
-async function bench(asked) {
+async function bench(asked, revision) {
   const unknown = asked.find((part) => !(part in PARTS));
   if (unknown)
     throw new Problem(`There is no part "${unknown}".`, [`Parts: ${Object.keys(PARTS).join(', ')}; none: all`]);
   await prepareTestRun();
   await step('building', build);
+  const other = revision && (await step(`building ${revision}`, (progress) => buildRevision(revision, progress)));
   const api = await startTestDocker(readSettings());
   const env = { ...process.env, DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName };
   const docker = connect(api.host);
   const wanted = asked.flatMap((part) => [part, PARTS[part].with ?? []].flat());
-  const figures = await measure({ parts: asked.length > 0 ? [...new Set(wanted)] : Object.keys(PARTS), env, docker });
+  const parts = asked.length > 0 ? [...new Set(wanted)] : Object.keys(PARTS);
+  const figures = await measure({ parts, env, docker, against: other?.root });
+  if (other) return say(comparison(figures, other.name));
   const { ServerVersion: version } = await docker.info();
   say(write({ figures, about: machine({ docker: version }), isWhole: asked.length === 0 }));
 }
 
 void runScript(async () => {
   try {
-    await bench(process.argv.slice(2));
+    const { positionals, values } = parseArgs({ allowPositionals: true, options: { against: { type: 'string' } } });
+    await bench(positionals, values.against);
     return 0;
   } catch (error) {
     printFailure(error);

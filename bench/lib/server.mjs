@@ -21,6 +21,14 @@ const SETTINGS = {
 /** What makes {@link Berth.report} work. */
 const SELF_REPORT = ['--expose-gc', '--import', join(projectRoot, 'bench', 'lib', 'self-report.mjs')];
 
+/** The checkout whose build is measured. */
+let checkout = projectRoot;
+
+/** From now on servers are those of another checkout, which is built. */
+export function measureCheckout(root) {
+  checkout = root;
+}
+
 /** Of every container that is measured. */
 export const LIMITS = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
 
@@ -42,7 +50,7 @@ export async function startBerth({ env, databaseUrl, selfReport = false }) {
   };
   const since = performance.now();
   const child = spawn(process.execPath, [...(selfReport ? SELF_REPORT : []), join('dist', 'src', 'main.js')], {
-    cwd: projectRoot,
+    cwd: checkout,
     env: settings,
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
@@ -70,7 +78,7 @@ export class Berth {
     const user = `bench-${Math.random().toString(36).slice(2, 10)}`;
     const args = [cli, '--user', user, '--tier', tier, ...(scopes ? ['--scopes', scopes] : [])];
     const output = await run(process.execPath, args, {
-      cwd: projectRoot,
+      cwd: checkout,
       env: this.settings,
     });
     return output.match(/berth_[0-9a-f]{64}/)[0];
