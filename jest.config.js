@@ -3,6 +3,8 @@ const shared = {
   testEnvironment: '<rootDir>/test/support/jest-environment.js',
   // What is built and what is tested are compiled alike: options in .swcrc.
   transform: { '^.+\\.ts$': '@swc/jest' },
+  // Checkouts of earlier revisions, which the benchmark compares with.
+  modulePathIgnorePatterns: ['<rootDir>/.berth/'],
   // Loaded on demand, under the name of what it is built to.
   moduleNameMapper: { '^(\\.\\./.*packages/simulator/.*)\\.js$': '$1' },
 };
