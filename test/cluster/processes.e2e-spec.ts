@@ -1,6 +1,6 @@
 import { Answer, ApiClient, SMALL } from '../support/clients/api-client';
 import { Cluster } from '../support/servers/cluster';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';

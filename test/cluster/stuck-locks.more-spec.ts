@@ -67,7 +67,7 @@ describe('a user’s row that does not become free', () => {
       expect((await makeToken(client(user, 1))).status).toBe(201);
       await eventually(async () => expect(await sessions(STANDING_STILL)).toBe(0));
     } finally {
-      paused?.resume();
+      paused.resume();
     }
     // What it had begun is undone, and it is told so; what it was told is done is there.
     const answers = await load.end();
@@ -83,12 +83,12 @@ describe('a user’s row that does not become free', () => {
   async function pauseWithinTransaction(): Promise<void> {
     const [server] = cluster.servers;
     await eventually(async () => {
-      server?.pause();
+      server.pause();
       try {
         await eventually(async () => expect(await sessions(STANDING_STILL)).toBe(1), { timeoutMs: 2_000 });
       } catch (error) {
         // It was between two transactions.
-        server?.resume();
+        server.resume();
         throw error;
       }
     });

@@ -34,7 +34,6 @@ describe('what the only process was at when it died', () => {
   it('must be taken over within seconds of its next start', async () => {
     const [server] = cluster.servers;
     const [api] = await cluster.user();
-    if (!server || !api) throw new Error('there is no server');
     const { db_id } = await api.running();
     let asked: Promise<unknown> = Promise.resolve();
     await new Promise<void>((resolve) => {
@@ -45,10 +44,10 @@ describe('what the only process was at when it died', () => {
     proxy.arm(null);
     await server.start();
     const [again] = cluster.clients(api.token);
-    await eventually(async () => expect((await again?.get(db_id))?.body).toMatchObject({ status: 'stopped' }), {
+    await eventually(async () => expect((await again.get(db_id)).body).toMatchObject({ status: 'stopped' }), {
       timeoutMs: TAKEN_OVER_WITHIN_MS,
     });
-    if (again) await expectSettled(again, cluster.docker, db_id);
+    await expectSettled(again, cluster.docker, db_id);
   });
 });
 

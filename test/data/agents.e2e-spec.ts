@@ -5,7 +5,7 @@ import { DomainError } from '../../src/errors';
 import { Database } from '../../src/database';
 import { AgentClient, agentsOf, NewAgent, newAgent } from '../support/clients/agent-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import type { EventRecorder } from '../support/clients/event-recorder';
+import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { range } from '../support/servers/events-process';

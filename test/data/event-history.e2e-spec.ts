@@ -1,6 +1,7 @@
 import { range } from '../support/servers/events-process';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
-import { SocketServer, SocketUser } from '../support/servers/socket-server';
+import { SocketServer } from '../support/servers/socket-server';
+import type { NewUser } from '../support/servers/berth';
 
 interface Page {
   readonly events: readonly { readonly seq: number }[];
@@ -10,7 +11,7 @@ interface Page {
 
 let testDatabase: TestDatabase;
 let server: SocketServer;
-let user: SocketUser;
+let user: NewUser;
 
 beforeAll(async () => {
   testDatabase = await openTestDatabase();

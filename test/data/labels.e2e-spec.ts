@@ -1,6 +1,6 @@
 import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import type { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeDockerServer } from '../support/fakes/fake-docker-server';

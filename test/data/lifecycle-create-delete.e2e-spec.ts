@@ -1,6 +1,6 @@
 import { SMALL } from '../support/clients/api-client';
 import { TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { LifecycleServer } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 

@@ -4,7 +4,7 @@ import { ContainerEngine } from '../../src/docker';
 import { type Answer, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { DockerProxy } from '../support/faults/docker-proxy';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { inMore, IS_MORE } from '../support/extent';
 import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';

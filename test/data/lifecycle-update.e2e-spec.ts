@@ -1,7 +1,7 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { type Answer, SMALL } from '../support/clients/api-client';
 import { TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';
 import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';

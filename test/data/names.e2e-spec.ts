@@ -5,7 +5,7 @@ import { ContainerRepository } from '../../src/containers/rows/container.reposit
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import type { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeDockerServer } from '../support/fakes/fake-docker-server';

@@ -14,7 +14,7 @@ import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
 import { SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
 import { FakeEngine } from '../support/fakes/fake-engine';

@@ -3,7 +3,7 @@ import { DeletedContainers } from '../../src/containers/rows/deleted-containers'
 import { Purge } from '../../src/containers/operations/purge';
 import type { Answer } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';

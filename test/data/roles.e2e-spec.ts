@@ -6,7 +6,7 @@ import { EngineError } from '../../src/docker';
 import type { BerthEvent } from '../../src/events';
 import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import type { EventRecorder } from '../support/clients/event-recorder';
+import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { type FakeCommand, FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';

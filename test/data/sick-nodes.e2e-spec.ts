@@ -7,7 +7,7 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';
 import { type Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
 import type { EngineMethod } from '../support/fakes/fake-engine';

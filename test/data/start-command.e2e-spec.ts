@@ -1,7 +1,7 @@
 import { ProgramRegistry } from '../../src/sandbox/program-registry';
 import { type Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import type { EventRecorder } from '../support/clients/event-recorder';
+import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon, FakeEngine } from '../support/fakes/fake-engine';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';

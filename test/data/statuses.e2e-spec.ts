@@ -1,7 +1,7 @@
 import { EventFeed } from '../../src/events';
 import { type Answer, ApiClient } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeDockerServer } from '../support/fakes/fake-docker-server';

@@ -1,7 +1,6 @@
-import { io } from 'socket.io-client';
 import type { ApiClient } from '../support/clients/api-client';
 import { ClusterCommand } from '../support/servers/cluster-command';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 
 jest.setTimeout(300_000);
 
@@ -25,9 +24,7 @@ describe('npm run cluster', () => {
     const [first, second, third] = apis();
     const ports = command.servers.map(({ url }) => Number(new URL(url).port));
     expect(ports).toEqual([ports[0], (ports[0] ?? 0) + 1, (ports[0] ?? 0) + 2]);
-    const socket = io(third.url, { auth: { token: third.token }, transports: ['websocket'], forceNew: true });
-    const events = new EventRecorder(socket);
-    await events.connected();
+    const events = await new EventRecorder(third.url, { token: third.token }).connected();
     const made = await first.running({ name: 'kept' });
     const kept = made.db_id;
     await events.next('container_started', { db_id: kept });

@@ -2,7 +2,7 @@ import { parseConfig } from '../../src/config';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { MovingEngine } from '../support/fakes/moving-engine';
 import { RealDocker } from '../support/docker/real-docker';

@@ -9,7 +9,9 @@ import { LOGGER, type Logger } from '../../src/logging';
 import { EventStreamClient, type StreamRequest } from '../support/clients/event-stream-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { SocketClient, SocketServer, SocketUser } from '../support/servers/socket-server';
+import { SocketClient } from '../support/clients/socket-client';
+import { SocketServer } from '../support/servers/socket-server';
+import type { NewUser } from '../support/servers/berth';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const ORIGIN = 'https://app.example.org';
@@ -17,7 +19,7 @@ const large = 'x'.repeat(20_000);
 
 let testDatabase: TestDatabase;
 let server: SocketServer;
-let user: SocketUser;
+let user: NewUser;
 let clients: EventStreamClient[] = [];
 
 beforeAll(async () => {

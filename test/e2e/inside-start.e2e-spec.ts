@@ -1,6 +1,6 @@
 import type { NewContainer } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
-import type { EventRecorder } from '../support/clients/event-recorder';
+import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/docker/real-docker';
 

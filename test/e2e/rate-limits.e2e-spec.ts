@@ -3,7 +3,7 @@ import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { guessedToken, type HttpAnswer, type HttpCall, httpCall } from '../support/clients/http-call';
-import { SocketClient } from '../support/servers/socket-server';
+import { SocketClient } from '../support/clients/socket-client';
 import { Draining } from '../../src/http';
 import { TokenService } from '../../src/auth';
 

@@ -7,7 +7,7 @@ import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { BerthProcess } from '../support/servers/berth-process';
 import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker/docker-registry';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/docker/real-docker';

@@ -1,10 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { io } from 'socket.io-client';
 import { ApiClient, SMALL } from '../support/clients/api-client';
 import { BerthProcess } from '../support/servers/berth-process';
-import { EventRecorder } from '../support/clients/event-recorder';
+import { EventRecorder } from '../support/clients/socket-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/docker/real-docker';
@@ -44,10 +43,7 @@ describe('the installation of a role', () => {
     });
     await berth.start();
     api = await berth.user();
-    events = new EventRecorder(
-      io(berth.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true }),
-    );
-    await events.connected();
+    events = await new EventRecorder(berth.url, { token: api.token, after: 0 }).connected();
   });
 
   afterAll(async () => {

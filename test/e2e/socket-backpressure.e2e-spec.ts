@@ -1,7 +1,8 @@
 import { MAX_WAITING } from '../../src/events/events.gateway';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
-import { SocketClient, SocketServer } from '../support/servers/socket-server';
+import { SocketClient } from '../support/clients/socket-client';
+import { SocketServer } from '../support/servers/socket-server';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 /** The client's own WebSocket, which can stop reading. */

@@ -8,7 +8,9 @@ import { TokenWatch } from '../../src/events/token-watch';
 import { draft, range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
-import { SocketClient, SocketServer, SocketUser } from '../support/servers/socket-server';
+import { SocketClient } from '../support/clients/socket-client';
+import { SocketServer } from '../support/servers/socket-server';
+import type { NewUser } from '../support/servers/berth';
 
 let testDatabase: TestDatabase;
 let server: SocketServer;
@@ -36,7 +38,7 @@ function open(...args: ConstructorParameters<typeof SocketClient>): SocketClient
   return client;
 }
 
-const connect = (user: SocketUser, auth: object = {}, transports?: string[]) =>
+const connect = (user: NewUser, auth: object = {}, transports?: string[]) =>
   open(server.url, { token: user.token, ...auth }, transports).connected();
 
 describe('a connection', () => {

@@ -1,7 +1,7 @@
 import { type Answer, ApiClient, type NewContainer } from '../support/clients/api-client';
 import { Cluster } from '../support/servers/cluster';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
-import type { EventRecorder } from '../support/clients/event-recorder';
+import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
@@ -121,17 +121,17 @@ describe('a container that is moved from node to node', () => {
     const moving = move(admin, target).catch(() => null);
     await untilCopied(22);
     const [doomed] = berth.servers;
-    await doomed?.kill();
+    await doomed.kill();
     expect(await moving).toBeNull();
     await expectOn(source, 'running');
     expect(await perl(source, CHECK_LARGE)).toBe('whole');
     expect((await move(otherAdmin, target)).body).toMatchObject({ node: target.name, restarted: true });
     await expectOn(target, 'running');
     expect(await perl(target, CHECK_LARGE)).toBe('whole');
-    await doomed?.start();
+    await doomed.start();
     // On another port.
-    api = new ApiClient(doomed?.url ?? '', api.token);
-    admin = new ApiClient(doomed?.url ?? '', admin.token);
+    api = new ApiClient(doomed.url, api.token);
+    admin = new ApiClient(doomed.url, admin.token);
   });
 
   it('must have moved if the node that it left falls silent, which is cleaned up when it is back', async () => {

@@ -5,7 +5,7 @@ import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { RawConnection, requestText } from '../support/clients/raw-connection';
-import { SocketClient } from '../support/servers/socket-server';
+import { SocketClient } from '../support/clients/socket-client';
 
 const H2C = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n';
 const WEBSOCKET =

@@ -2,7 +2,7 @@ import type { AgentView } from '../../../src/agents';
 import type { TestUser } from '../servers/berth';
 import { noteMessage } from './described';
 import { eventually } from '../eventually';
-import { SocketClient } from '../servers/socket-server';
+import { SocketClient } from './socket-client';
 
 /** An agent as returned by its creation. */
 export interface NewAgent {

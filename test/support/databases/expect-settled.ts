@@ -1,7 +1,6 @@
 import { containerIdOf } from '../../../src/events';
-import { io } from 'socket.io-client';
 import type { ApiClient } from '../clients/api-client';
-import { EventRecorder } from '../clients/event-recorder';
+import { EventRecorder } from '../clients/socket-client';
 import { eventually } from '../eventually';
 import type { RealDocker } from '../docker/real-docker';
 
@@ -52,8 +51,7 @@ async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | n
 /** Replays the user's whole history: it has no gaps, and its last event of the container agrees with the row. */
 async function expectEventsAgree(api: ApiClient, dbId: string, row: Row | null): Promise<void> {
   const { body } = await api.call('GET', '/api/containers');
-  const socket = io(api.url, { auth: { token: api.token, after: 0 }, transports: ['websocket'], forceNew: true });
-  const recorder = new EventRecorder(socket);
+  const recorder = new EventRecorder(api.url, { token: api.token, after: 0 });
   try {
     const told = Number(body['event_seq']);
     await eventually(() => expect(recorder.events.length).toBeGreaterThanOrEqual(told), {

@@ -1,5 +1,5 @@
 import { Berth, type BerthOptions, type TestUser } from '../servers/berth';
-import type { EventRecorder } from '../clients/event-recorder';
+import type { EventRecorder } from '../clients/socket-client';
 import { FakeDaemon } from './fake-daemon';
 import { FakeEngine } from './fake-engine';
 

@@ -1,11 +1,6 @@
 import { Body, Controller, Get, Module, Post } from '@nestjs/common';
-import { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Test } from '@nestjs/testing';
-import { randomUUID } from 'node:crypto';
-import { dataSourceOptions } from '../../../ormconfig';
-import { AccountsModule } from '../../../src/accounts';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import {
-  AuthModule,
   CurrentPrincipal,
   type Principal,
   Public,
@@ -15,13 +10,10 @@ import {
   USUAL_SCOPES,
   UserService,
 } from '../../../src/auth';
-import { Config, ConfigModule, parseConfig } from '../../../src/config';
-import { DatabaseModule } from '../../../src/database';
-import { createHttpAdapter, HttpModule, setUpHttp } from '../../../src/http';
-import { LoggingModule } from '../../../src/logging';
-import { SignalsModule } from '../../../src/signals';
-import { TiersModule } from '../../../src/tiers';
-import { openTestDatabase, TestDatabase } from '../databases/test-database';
+import { type Config, CONFIG } from '../../../src/config';
+import { httpCall, type HttpAnswer, type HttpCall } from '../clients/http-call';
+import { FakeEngine } from '../fakes/fake-engine';
+import { Berth } from './berth';
 
 /** A token in the right format that does not exist. */
 export const UNKNOWN_TOKEN = `berth_${'ab'.repeat(32)}`;
@@ -46,12 +38,6 @@ class StubController {
     return { body };
   }
 
-  @Get('admin')
-  @Scopes('admin')
-  admin(): object {
-    return {};
-  }
-
   @Get('forgotten')
   forgotten(): object {
     return {};
@@ -68,67 +54,39 @@ export interface Holder {
   readonly id: string;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, unknown>>;
-  readonly body: Record<string, unknown>;
-}
-
-/** A server with only users, tokens and a route of each kind. */
+/** A server with an additional route of each kind, and direct access to users and tokens. */
 export class AuthServer {
+  readonly app: NestFastifyApplication;
+  readonly config: Config;
   readonly tokens: TokenService;
   readonly users: UserService;
 
-  private constructor(
-    readonly app: NestFastifyApplication,
-    readonly config: Config,
-    private readonly database: TestDatabase,
-  ) {
-    this.tokens = app.get(TokenService);
-    this.users = app.get(UserService);
+  private constructor(private readonly berth: Berth) {
+    this.app = berth.app;
+    this.config = berth.app.get<Config>(CONFIG);
+    this.tokens = berth.app.get(TokenService);
+    this.users = berth.app.get(UserService);
   }
 
   static async start(): Promise<AuthServer> {
-    const database = await openTestDatabase();
-    const config = parseConfig({ NODE_ENV: 'test', DATABASE_URL: database.url, LOG_LEVEL: 'silent' });
-    const module = await Test.createTestingModule({
-      imports: [
-        ConfigModule.forRoot(config),
-        LoggingModule,
-        HttpModule,
-        SignalsModule,
-        DatabaseModule.forRoot(dataSourceOptions(database.url)),
-        TiersModule,
-        AuthModule,
-        AccountsModule,
-        StubModule,
-      ],
-    }).compile();
-    const app = module.createNestApplication<NestFastifyApplication>(createHttpAdapter(), { logger: false });
-    setUpHttp(app);
-    await app.init();
-    return new AuthServer(app, config, database);
+    return new AuthServer(await Berth.start({ engine: new FakeEngine(), modules: [StubModule] }));
   }
 
-  async stop(): Promise<void> {
-    await this.app.close();
-    await this.database.drop();
+  stop(): Promise<void> {
+    return this.berth.stop();
   }
 
   /** A new user with a token. */
   async holder(options: { scopes?: Scope[]; expiresAt?: Date; tier?: string } = {}): Promise<Holder> {
-    const username = `user-${randomUUID()}`;
-    const { user } = await this.users.ensure({ username, tier: options.tier ?? 'free' });
-    return { username, ...(await this.another(user.id, options)) };
+    const { id, username, token, tokenId } = await this.berth.user(options.tier ?? 'free', options.scopes, options);
+    return { userId: id, username, text: token, id: tokenId };
   }
 
   /** Another token of the same user. */
-  async another(
-    userId: string,
-    { scopes = USUAL_SCOPES, expiresAt }: { scopes?: readonly Scope[]; expiresAt?: Date } = {},
-  ): Promise<Omit<Holder, 'username'>> {
-    const issued = await this.tokens.issue({ userId, name: 'test', scopes, expiresAt: expiresAt ?? null });
-    return { userId, text: issued.text, id: issued.token.id };
+  async another(userId: string, options: { expiresAt?: Date } = {}): Promise<Omit<Holder, 'username'>> {
+    const wanted = { userId, name: 'test', scopes: USUAL_SCOPES, expiresAt: options.expiresAt ?? null };
+    const { text, token } = await this.tokens.issue(wanted);
+    return { userId, text, id: token.id };
   }
 
   async revokedToken(): Promise<string> {
@@ -137,26 +95,16 @@ export class AuthServer {
     return text;
   }
 
-  async call(
-    method: 'GET' | 'POST' | 'DELETE',
-    url: string,
-    options: { token?: string; body?: object; headers?: Record<string, string> } = {},
-  ): Promise<Answer> {
-    const response = await this.app.inject({
-      method,
-      url,
-      headers: { ...(options.token !== undefined && { authorization: `Bearer ${options.token}` }), ...options.headers },
-      ...(options.body && { payload: options.body }),
-    });
-    return { status: response.statusCode, headers: response.headers, body: response.json<Record<string, unknown>>() };
+  call(method: 'GET' | 'POST' | 'DELETE', path: string, options: HttpCall = {}): Promise<HttpAnswer> {
+    return httpCall(this.berth.url, path, { method, ...options });
   }
 }
 
-export function expectUnauthorized({ status, headers, body }: Answer): void {
+export function expectUnauthorized({ status, headers, body }: HttpAnswer): void {
   expect([status, body['error'], body['code']]).toEqual([401, 'unauthorized', 'unauthorized']);
   expect(headers['www-authenticate']).toMatch(/^Bearer realm="berth"(, error="invalid_token")?$/);
 }
 
-export function expectForbidden({ status, body }: Answer): void {
+export function expectForbidden({ status, body }: HttpAnswer): void {
   expect([status, body['error'], body['code']]).toEqual([403, 'insufficient permissions', 'insufficient_permissions']);
 }

@@ -2,7 +2,6 @@ import type { Type } from '@nestjs/common';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { randomUUID } from 'node:crypto';
-import { io, Socket } from 'socket.io-client';
 import { AppModule } from '../../../src/app.module';
 import { setUpApp, startApp } from '../../../src/app.setup';
 import { type Scope, TokenService, UserService, USUAL_SCOPES } from '../../../src/auth';
@@ -11,7 +10,7 @@ import { ContainerEngine } from '../../../src/docker';
 import { createHttpAdapter } from '../../../src/http';
 import { Clock } from '../../../src/scheduling/clock';
 import { ApiClient } from '../clients/api-client';
-import { EventRecorder } from '../clients/event-recorder';
+import { EventRecorder } from '../clients/socket-client';
 import { NO_LIMITS } from './no-limits';
 import { openTestDatabase, TestDatabase } from '../databases/test-database';
 
@@ -33,6 +32,12 @@ export interface TestUser {
   readonly id: string;
   readonly token: string;
   readonly api: ApiClient;
+}
+
+/** A user that the test created, with one token. */
+export interface NewUser extends TestUser {
+  readonly username: string;
+  readonly tokenId: string;
 }
 
 /** A whole server on a free port, with real sockets. */
@@ -68,13 +73,16 @@ export class Berth {
   }
 
   /** A new user. */
-  async user(tier = 'pro', scopes: readonly Scope[] = USUAL_SCOPES): Promise<TestUser> {
+  async user(
+    tier = 'pro',
+    scopes: readonly Scope[] = USUAL_SCOPES,
+    { expiresAt = null }: { expiresAt?: Date | null } = {},
+  ): Promise<NewUser> {
     const username = `user-${randomUUID().slice(0, 8)}`;
     const { user } = await this.app.get(UserService).ensure({ username, tier });
-    const { text } = await this.app
-      .get(TokenService)
-      .issue({ userId: user.id, name: 'test', scopes: [...scopes], expiresAt: null });
-    return { id: user.id, token: text, api: new ApiClient(this.url, text) };
+    const issued = { userId: user.id, name: 'test', scopes, expiresAt };
+    const { text, token } = await this.app.get(TokenService).issue(issued);
+    return { id: user.id, username, token: text, tokenId: token.id, api: new ApiClient(this.url, text) };
   }
 
   /** The same user as a client of this server, one of the same Berth. */
@@ -84,15 +92,9 @@ export class Berth {
 
   /** Records a user's events after `after` (from now if absent) as a Socket.IO client receives them. */
   async record(user: TestUser, after?: number): Promise<EventRecorder> {
-    const socket: Socket = io(this.url, {
-      auth: { token: user.token, ...(after !== undefined && { after }) },
-      transports: ['websocket'],
-      forceNew: true,
-    });
-    const recorder = new EventRecorder(socket);
+    const recorder = new EventRecorder(this.url, { token: user.token, after });
     this.recorders.push(recorder);
-    await recorder.connected();
-    return recorder;
+    return recorder.connected();
   }
 
   async stop(): Promise<void> {

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { Client } from 'pg';
-import { io } from 'socket.io-client';
 import { runTokenCommand } from '../../../src/cli/token-command';
 import { parseConfig } from '../../../src/config';
 import { ApiClient } from '../clients/api-client';
 import { BerthProcess } from './berth-process';
-import { EventRecorder } from '../clients/event-recorder';
+import { EventRecorder } from '../clients/socket-client';
 import { RealDocker } from '../docker/real-docker';
 import { testRedisUrl } from '../clients/socket-redis-proxy';
 import { openTestDatabase, TestDatabase } from '../databases/test-database';
@@ -18,7 +17,7 @@ export class Cluster {
   private outside: Promise<Client> | undefined;
 
   private constructor(
-    readonly servers: readonly BerthProcess[],
+    readonly servers: readonly [BerthProcess, ...BerthProcess[]],
     private readonly database: TestDatabase,
     /** The settings that every server gets. */
     readonly environment: Readonly<Record<string, string>>,
@@ -38,11 +37,11 @@ export class Cluster {
     };
     const servers = Array.from({ length: processes }, (_none, index) => new BerthProcess({ ...all, ...own[index] }));
     await Promise.all(servers.map((server) => server.start({ ...(onOutput && { onOutput }) })));
-    return new Cluster(servers, database, all);
+    return new Cluster(servers as [BerthProcess, ...BerthProcess[]], database, all);
   }
 
   /** @returns a new user, as a client of each server */
-  async user(tier = 'enterprise', more: readonly string[] = []): Promise<ApiClient[]> {
+  async user(tier = 'enterprise', more: readonly string[] = []): Promise<[ApiClient, ...ApiClient[]]> {
     const name = `user-${randomUUID().slice(0, 8)}`;
     const config = parseConfig({ DATABASE_URL: this.database.url });
     const { stdout } = await runTokenCommand(['--user', name, '--tier', tier, ...more], config);
@@ -50,17 +49,15 @@ export class Cluster {
   }
 
   /** Clients of each server with this token. */
-  clients(token: string): ApiClient[] {
-    return this.servers.map(({ url }) => new ApiClient(url, token));
+  clients(token: string): [ApiClient, ...ApiClient[]] {
+    return this.servers.map(({ url }) => new ApiClient(url, token)) as [ApiClient, ...ApiClient[]];
   }
 
   /** Records the events that a server sends to a socket connected with `after` (from now if absent). */
   async record({ url, token }: ApiClient, after?: number): Promise<EventRecorder> {
-    const auth = { token, ...(after !== undefined && { after }) };
-    const recorder = new EventRecorder(io(url, { auth, transports: ['websocket'], forceNew: true }));
+    const recorder = new EventRecorder(url, { token, after });
     this.recorders.push(recorder);
-    await recorder.connected();
-    return recorder;
+    return recorder.connected();
   }
 
   /** Queries or changes the database behind the servers' back, for example to let time pass. @returns the rows */

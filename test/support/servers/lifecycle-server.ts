@@ -1,5 +1,5 @@
 import { Berth, TestUser } from './berth';
-import { EventRecorder } from '../clients/event-recorder';
+import { EventRecorder } from '../clients/socket-client';
 import { RealDocker } from '../docker/real-docker';
 
 /** More of everything than `SMALL`. */

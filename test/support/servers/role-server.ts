@@ -1,13 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { io } from 'socket.io-client';
 import { ApiClient, NewContainer } from '../clients/api-client';
-import { BerthProcess } from './berth-process';
-import { EventRecorder } from '../clients/event-recorder';
+import type { EventRecorder } from '../clients/socket-client';
+import type { RealDocker } from '../docker/real-docker';
 import { eventually } from '../eventually';
-import { RealDocker } from '../docker/real-docker';
-import { openTestDatabase, TestDatabase } from '../databases/test-database';
+import { Cluster } from './cluster';
 
 /** Packages come from Debian's own mirrors, and are installed under gVisor. */
 export const INSTALLED_WITHIN_MS = 280_000;
@@ -22,37 +20,32 @@ const ROLES = [
 
 /** A server process that installs real packages, with a recorder of its user's events. */
 export class RoleServer {
-  readonly docker = new RealDocker();
-  recorder!: EventRecorder;
-
   private constructor(
-    readonly berth: BerthProcess,
+    private readonly cluster: Cluster,
     private readonly token: string,
-    private readonly instance: string,
-    private readonly database: TestDatabase,
+    /** Records from the beginning of the history. */
+    public recorder: EventRecorder,
     private readonly folder: string,
   ) {}
 
   static async start(): Promise<RoleServer> {
-    const instance = `test-roles-${String(process.pid)}`;
     const folder = await mkdtemp(join(tmpdir(), 'berth-roles-'));
-    await writeFile(join(folder, 'roles.json'), JSON.stringify({ roles: ROLES }));
-    const database = await openTestDatabase();
-    const berth = new BerthProcess({
-      DATABASE_URL: database.url,
-      INSTANCE_ID: instance,
-      ROLES_FILE: join(folder, 'roles.json'),
-      SWEEP_INTERVAL_SECONDS: '1',
+    const ROLES_FILE = join(folder, 'roles.json');
+    await writeFile(ROLES_FILE, JSON.stringify({ roles: ROLES }));
+    const cluster = await Cluster.start('roles', {
+      processes: 1,
+      environment: { ROLES_FILE, SWEEP_INTERVAL_SECONDS: '1' },
     });
-    await berth.start();
-    const token = await berth.token(['--user', 'installer', '--tier', 'enterprise']);
-    const server = new RoleServer(berth, token, instance, database, folder);
-    await server.record();
-    return server;
+    const [api] = await cluster.user();
+    return new RoleServer(cluster, api.token, await cluster.record(api, 0), folder);
+  }
+
+  get docker(): RealDocker {
+    return this.cluster.docker;
   }
 
   get api(): ApiClient {
-    return new ApiClient(this.berth.url, this.token);
+    return this.cluster.clients(this.token)[0];
   }
 
   create(role: string): Promise<NewContainer> {
@@ -62,10 +55,11 @@ export class RoleServer {
 
   /** Kills the process, and starts it again. */
   async restart(): Promise<void> {
-    await this.berth.kill();
+    const [server] = this.cluster.servers;
+    await server.kill();
     this.recorder.close();
-    await this.berth.start();
-    await this.record();
+    await server.start();
+    this.recorder = await this.cluster.record(this.api, 0);
   }
 
   /** The progress events of the role's installation, in order. */
@@ -96,17 +90,7 @@ export class RoleServer {
 
   /** Leaves nothing in Docker. */
   async stop(): Promise<void> {
-    this.recorder.close();
-    await this.berth.stop();
-    await this.docker.removeInstance(this.instance);
-    await this.database.drop();
+    await this.cluster.stop();
     await rm(this.folder, { recursive: true });
-  }
-
-  /** Records from the beginning of the history. */
-  private async record(): Promise<void> {
-    const auth = { token: this.token, after: 0 };
-    this.recorder = new EventRecorder(io(this.berth.url, { auth, transports: ['websocket'], forceNew: true }));
-    await this.recorder.connected();
   }
 }
