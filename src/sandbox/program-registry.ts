@@ -290,6 +290,15 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     return holder === this.presence.holder;
   }
 
+  /** Whether the process that holds the program is dead, as far as the database shows: no process has its streams. */
+  async isOrphaned({ id, holder }: Pick<HeldProgramEntity, 'id' | 'holder'>): Promise<boolean> {
+    if (this.isOwn({ holder })) return false;
+    // Only one process uses SQLite.
+    if (this.database.isSqlite) return true;
+    const query = this.database.manager.createQueryBuilder(HeldProgramEntity, 'program');
+    return query.where('program.id = :id', { id }).andWhere(isAbsentSql('program.holder')).getExists();
+  }
+
   /** The programs of one container that any process holds, oldest first. */
   async listOf(containerId: string, ...kinds: readonly ProgramKind[]): Promise<HeldProgramEntity[]> {
     const entries = await this.database.manager.find(HeldProgramEntity, {

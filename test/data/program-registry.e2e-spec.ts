@@ -4,6 +4,7 @@ import type { RunningContainer } from '../../src/containers';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { LOGGER } from '../../src/logging';
 import { ProgramRegistry } from '../../src/sandbox/program-registry';
+import { TerminalClient } from '../support/clients/terminal-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeCluster } from '../support/fakes/fake-cluster';
@@ -93,7 +94,7 @@ describe('the programs that a process holds in containers', () => {
   beforeAll(async () => {
     database = await openTestDatabase();
     berth = await Berth.start({ engine: new FakeEngine(daemon), database, environment });
-    user = await berth.user();
+    user = await berth.user('pro', ['read', 'write', 'exec']);
     const { id } = await user.api.running();
     const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
     container = await berth.app.get(ContainersService).inside(caller, id, (running) => Promise.resolve(running));
@@ -130,5 +131,20 @@ describe('the programs that a process holds in containers', () => {
     berth = await Berth.start({ engine: new FakeEngine(daemon), database, environment });
     await eventually(() => expect(markers()).toEqual(['bystander']));
     await eventually(async () => expect(await berth.app.get(ProgramRegistry).find(container.id, entry.id)).toBeNull());
+  });
+
+  it('must be gone for clients of a terminal as soon as its process is dead, and not held by another one', async () => {
+    const limit = { count: 8, error: 'too_many_terminals' } as const;
+    const entry = await berth.app.get(ProgramRegistry).enter(container, { kind: 'terminal', command: ['sh'], limit });
+    await berth.stop();
+    // The client comes back before the new process looks for the programs of dead ones.
+    const looking = jest.spyOn(ProgramRegistry.prototype, 'onApplicationBootstrap').mockReturnValue(undefined);
+    berth = await Berth.start({ engine: new FakeEngine(daemon), database, environment });
+    looking.mockRestore();
+    await eventually(async () => {
+      const client = new TerminalClient(berth.url, { token: user.token, container: container.id, session: entry.id });
+      await eventually(() => expect(client.refusal).not.toBeNull());
+      expect(client.refusal?.data).toMatchObject({ code: 'terminal_not_found' });
+    });
   });
 });

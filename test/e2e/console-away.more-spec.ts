@@ -1,5 +1,9 @@
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { CDPSession, Page } from 'playwright-core';
+import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
@@ -9,6 +13,8 @@ import { openTestDatabase, type TestDatabase } from '../support/databases/test-d
 
 jest.setTimeout(180_000);
 
+/** For a file of tiers: the usual ones, and one that lets nobody into containers. */
+const folder = mkdtempSync(join(tmpdir(), 'berth-tiers-'));
 let environment: Record<string, string>;
 let database: TestDatabase;
 let berth: Berth;
@@ -22,7 +28,10 @@ let keys: CDPSession;
 
 beforeAll(async () => {
   const PORT = String(await freePort());
-  environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'console-away', PORT };
+  const TIERS_FILE = join(folder, 'tiers.json');
+  const tiers = { ...DEFAULT_TIERS.tiers, closed: Object.assign({ exec: false }, DEFAULT_TIERS.tiers['pro']) };
+  writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers }));
+  environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'console-away', PORT, TIERS_FILE };
   database = await openTestDatabase();
   berth = await Berth.start({ environment, database });
   cable = new TcpProxy({ host: '127.0.0.1', port: Number(PORT) });
@@ -42,6 +51,7 @@ afterAll(async () => {
   await berth.stop();
   await rm(`${database.url.replace('sqlite:', '')}.simulated`, { recursive: true });
   await database.drop();
+  await rm(folder, { recursive: true });
 });
 
 const screen = (): Promise<string> => page.locator('.terminal-screen:visible .xterm-accessibility-tree').innerText();
@@ -178,6 +188,26 @@ describe('while the server is away', () => {
     await back();
     expect(await sh('cd /home/user; ls')).toBe('after\nline\n');
   });
+
+  it('must say why its terminal is refused afterwards, instead of a connection that is made again', async () => {
+    const admin = await berth.user('pro', ['admin']);
+    const move = async (tier: string): Promise<void> => {
+      expect((await admin.api.call('PATCH', `/api/admin/users/${user.id}`, { tier })).status).toBe(200);
+    };
+    await cable.down();
+    await interrupted();
+    await move('closed');
+    await cable.up();
+    await page.getByText('Your tier does not let anybody into its containers.').waitFor();
+    await move('pro');
+    await page.getByRole('button', { name: 'New shell' }).click();
+    await eventually(async () => {
+      await focus();
+      await page.keyboard.type('clear; echo $((6*7))');
+      await page.keyboard.press('Enter');
+      await eventually(async () => expect(await screen()).toContain('42'), { timeoutMs: 2_000 });
+    });
+  });
 });
 
 describe('a shell that ended', () => {
@@ -198,13 +228,12 @@ describe('a shell that ended', () => {
   });
 
   it('must be said to have ended where nothing told the page, and a new one takes its place', async () => {
-    await cable.down();
+    // The page is closed as well: left open, it could learn of the end, and open the new shell before it is loaded again.
+    await page.goto('about:blank');
     await berth.stop();
     berth = await Berth.start({ environment, database });
     user = berth.as(user);
-    await cable.up();
-    await page.getByText('Live', { exact: true }).waitFor();
-    await page.reload();
+    await page.goto(`/containers/${id}#terminal`);
     await page.getByText('This is a new shell.').waitFor();
     await says('# ');
   });

@@ -44,6 +44,12 @@ async function type(line: string): Promise<void> {
   await page.keyboard.press('Enter');
 }
 
+/** Waits for the prompt of a new shell. The screen of the shell before it, which showed `before`, may stay a moment. */
+async function saysAnew(before: string): Promise<void> {
+  await eventually(async () => expect(await screen()).not.toContain(before));
+  await says('~#');
+}
+
 async function openTab(name: string): Promise<void> {
   await page.getByRole('navigation', { name: 'once' }).getByRole('link', { name }).click();
 }
@@ -60,8 +66,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await type('echo "first-$((1+1))"');
     await says('first-2');
     await page.getByRole('button', { name: 'New terminal' }).click();
-    await eventually(async () => expect(await screen()).not.toContain('first-2'));
-    await says('~#');
+    await saysAnew('first-2');
     await type('echo "second-$((1+1))" | tee /home/user/noted.txt');
     await says('second-2');
     await page.reload();
@@ -81,7 +86,8 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await type('exit 7');
     await page.getByText('The shell has ended with code 7.').waitFor();
     await page.getByRole('button', { name: 'New shell' }).click();
-    await says('~#');
+    // The new shell has to be open: one that is left before that is ended, and not listed for other windows.
+    await saysAnew('exit 7');
     await page.getByRole('button', { name: 'Close terminal 2' }).click();
     await says('first-2');
   });
@@ -118,7 +124,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     }
     await left.waitFor({ state: 'detached' });
     await page.getByRole('button', { name: 'New shell' }).click();
-    await says('~#');
+    await saysAnew('exit 5');
   });
 
   it('must have files that are read, changed, sent, fetched, renamed and deleted', async () => {

@@ -96,8 +96,8 @@ export class Terminals implements OnModuleDestroy {
       const session = this.sessions.get(sessionId);
       if (session?.facts.containerId === container.id) return session;
       const entry = await this.entryOf(container.id, sessionId);
-      // This process's terminal is just ending.
-      if (this.held.isOwn(entry)) throw new DomainError('terminal_not_found');
+      // This process's terminal is just ending, or the process that held it is dead.
+      if (this.held.isOwn(entry) || (await this.held.isOrphaned(entry))) throw new DomainError('terminal_not_found');
       throw new DomainError('held_elsewhere');
     });
   }

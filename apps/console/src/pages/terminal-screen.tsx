@@ -9,7 +9,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { inWords, reasonInWords } from '../data/words';
 import { isDark } from '../ui/theme';
-import { passTextOn } from './terminal-text';
+import { sendText } from './terminal-text';
 
 const THEMES = {
   light: {
@@ -159,7 +159,10 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
           const words = endInWords(end);
           finish(words, WANTED.has(end.reason) ? undefined : words);
         },
-        () => undefined,
+        (error: unknown) => {
+          // Refused after a broken connection; `opened` reports a refusal of the first attempt.
+          if (!isLeft && own === present && own.role !== null) finish(inWords(error));
+        },
       );
     };
     const finish = (words: string, ended?: string): void => {
@@ -175,12 +178,11 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
         },
       );
     };
-    terminal.onData((text) => {
+    sendText(terminal, (text) => {
       // What begins with an escape may be the answer to a question of the shell's.
       if (!text.startsWith('\u001b')) setNote(null);
       type(text);
     });
-    passTextOn(terminal);
     terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => present.resize(cols, rows));
     attach(round === 0 ? session : null);
