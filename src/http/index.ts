@@ -4,7 +4,7 @@ export { addressKey, ClientAddress } from './client-address';
 export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, setUpHttp } from './http-setup';
 export { HttpModule } from './http.module';
 export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';
-export { integerFromQuery, type Page, readPage, decodeCursor, encodeCursor, PagedQuery } from './paging';
+export { ApiNextCursor, type Page, readPage, decodeCursor, encodeCursor, PagedQuery, QueryInteger } from './paging';
 export { Compressed } from './compressed';
 export { Location } from './location';
 export { headersOf, requestIdOf } from './protocol-errors';

@@ -1,4 +1,5 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import { invalidParameters } from '../errors';
@@ -51,8 +52,30 @@ export async function readPage<T>(
 }
 
 /** Converts plain decimal digits of a query string into a number; leaves other text for the validator to refuse. */
-export function integerFromQuery({ value }: TransformFnParams): unknown {
+function integerFromQuery({ value }: TransformFnParams): unknown {
   return typeof value === 'string' && /^[0-9]{1,16}$/.test(value) ? Number(value) : value;
+}
+
+/** An optional whole number in a query. */
+export function QueryInteger({
+  min,
+  max = Number.MAX_SAFE_INTEGER,
+  ...documented
+}: {
+  readonly min: number;
+  readonly max?: number;
+  readonly default?: number;
+  readonly description?: string;
+}): PropertyDecorator {
+  // From the last to the first: decorators above a property are evaluated in this order.
+  return applyDecorators(
+    Max(max),
+    Min(min),
+    IsInt(),
+    Transform(integerFromQuery),
+    IsOptional(),
+    ApiPropertyOptional({ type: 'integer', ...documented }),
+  );
 }
 
 /** Maximum page size. */
@@ -60,12 +83,7 @@ const LARGEST = 200;
 
 /** The query of a paged list; subclasses add filters. */
 export class PagedQuery {
-  @ApiPropertyOptional({ type: 'integer', default: 100 })
-  @IsOptional()
-  @Transform(integerFromQuery)
-  @IsInt()
-  @Min(1)
-  @Max(LARGEST)
+  @QueryInteger({ min: 1, max: LARGEST, default: DEFAULT_PAGE })
   limit?: number;
 
   @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
@@ -74,3 +92,12 @@ export class PagedQuery {
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
   cursor?: string;
 }
+
+/** The field of an answer with the cursor of the next page. */
+export const ApiNextCursor = (): PropertyDecorator =>
+  ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'What to write as "cursor" for the next page; null on the last.',
+  });

@@ -1,14 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { UserEntity } from '../../auth';
 import { AnyContainerView } from '../../containers';
-import type { Page } from '../../http';
-
-const NEXT_CURSOR = {
-  type: String,
-  nullable: true,
-  example: null,
-  description: 'What to write as "cursor" for the next page; null on the last.',
-} as const;
+import { ApiNextCursor, type Page } from '../../http';
 
 /** A user as operators see them. */
 export class AdminUserView {
@@ -42,7 +35,7 @@ export class AdminUserView {
 export class AdminUserListView {
   @ApiProperty({ type: [AdminUserView], description: 'Newest first.' })
   readonly users: readonly AdminUserView[];
-  @ApiProperty(NEXT_CURSOR)
+  @ApiNextCursor()
   readonly next_cursor: string | null;
 }
 
@@ -86,7 +79,7 @@ export class AdminTokenRevokedView {
 export class AdminContainerListView {
   @ApiProperty({ type: [AnyContainerView], description: 'Newest first.' })
   readonly containers: readonly AnyContainerView[];
-  @ApiProperty(NEXT_CURSOR)
+  @ApiNextCursor()
   readonly next_cursor: string | null;
 }
 

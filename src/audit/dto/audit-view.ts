@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { ApiNextCursor } from '../../http';
 import type { AuditEntryEntity } from '../audit-entry.entity';
 
 const OPTIONAL = { type: String, nullable: true } as const;
@@ -63,11 +64,7 @@ export class AuditEntryView {
 export class AuditListView {
   @ApiProperty({ type: [AuditEntryView], description: 'Newest first.' })
   readonly entries: readonly AuditEntryView[];
-  @ApiProperty({
-    ...OPTIONAL,
-    example: null,
-    description: 'What to write as "cursor" for the next page; null on the last.',
-  })
+  @ApiNextCursor()
   readonly next_cursor: string | null;
 }
 

@@ -1,18 +1,8 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
-import {
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  type ValidationArguments,
-} from 'class-validator';
-import { integerFromQuery, isObjectOf, validatedBy, WITHOUT_NUL } from '../../http';
+import { IsIn, IsInt, IsOptional, IsString, Matches, MaxLength, type ValidationArguments } from 'class-validator';
+import { isObjectOf, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
@@ -247,12 +237,7 @@ export class ListContainersDto {
   @IsLabelSelectors()
   label?: string | readonly string[];
 
-  @ApiPropertyOptional({ minimum: 1, maximum: 100, default: 100 })
-  @IsOptional()
-  @Transform(integerFromQuery)
-  @IsInt()
-  @Min(1)
-  @Max(100)
+  @QueryInteger({ min: 1, max: 100, default: 100 })
   limit?: number;
 
   @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
@@ -333,12 +318,7 @@ export class WaitContainerDto {
   @IsIn(CONTAINER_STATUSES)
   status: ContainerStatus;
 
-  @ApiPropertyOptional({ minimum: 0, maximum: 120, default: 30, description: 'seconds' })
-  @IsOptional()
-  @Transform(integerFromQuery)
-  @IsInt()
-  @Min(0)
-  @Max(120)
+  @QueryInteger({ min: 0, max: 120, default: 30, description: 'seconds' })
   timeout?: number;
 }
 

@@ -1,5 +1,6 @@
 import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath, OmitType, PickType } from '@nestjs/swagger';
 import { AgentView } from '../../agents';
+import { ApiNextCursor } from '../../http';
 import { AUTO_END_SECONDS, type Tier } from '../../tiers';
 import {
   CONTAINER_STATUSES,
@@ -222,12 +223,7 @@ export class ContainerListView {
     description: 'Watch from here: every later change is an event with a greater "seq".',
   })
   readonly event_seq: number;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'What to write as "cursor" for the next page; null on the last.',
-  })
+  @ApiNextCursor()
   readonly next_cursor: string | null;
 }
 

@@ -1,7 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, Max, MaxLength, Min } from 'class-validator';
-import { integerFromQuery } from '../../http';
+import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
+import { QueryInteger } from '../../http';
 
 /** Also the default, because Rexec's clients give no limit and know no pages. */
 export const LARGEST_PAGE = 1_000;
@@ -42,12 +41,7 @@ export class EntryQuery {
 }
 
 export class ListFilesQuery extends PathQuery {
-  @ApiPropertyOptional({ type: 'integer', default: LARGEST_PAGE })
-  @IsOptional()
-  @Transform(integerFromQuery)
-  @IsInt()
-  @Min(1)
-  @Max(LARGEST_PAGE)
+  @QueryInteger({ min: 1, max: LARGEST_PAGE, default: LARGEST_PAGE })
   limit?: number;
 
   @ApiPropertyOptional({ description: 'That of the header Link of the page before.' })

@@ -1,8 +1,7 @@
 import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
-import { Transform } from 'class-transformer';
-import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
+import { IsBoolean, IsIn, IsOptional, IsString } from 'class-validator';
 import { SIGNALS, type SignalName } from '../../docker';
-import { BodyExample, integerFromQuery } from '../../http';
+import { BodyExample, QueryInteger } from '../../http';
 import { type HeldProgramEntity } from '../program-registry';
 import { type BackgroundProcess, PROCESS_ENDS, type ProcessEnd } from './background-process';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from '../commands/output-text';
@@ -10,7 +9,7 @@ import { ProgramDto } from '../commands/dto';
 
 const ENCODING_RULE = `must be one of ${OUTPUT_ENCODINGS.join(', ')}`;
 
-export const OUTPUT_PAGE_BYTES = { min: 16, usual: 64 * 1024, max: 1024 * 1024 } as const;
+export const OUTPUT_PAGE_BYTES = { min: 16, default: 64 * 1024, max: 1024 * 1024 } as const;
 
 /** Body of `POST /api/containers/:id/processes`. */
 @BodyExample({ command: ['sh', '-c', 'while sleep 1; do date; done'] })
@@ -23,24 +22,10 @@ export class StartProcessDto extends ProgramDto {
 
 /** Query of `GET /api/containers/:id/processes/:pid/output`. */
 export class ReadOutputDto {
-  @ApiPropertyOptional({ type: 'integer', default: 0, description: 'bytes: a "next" of an earlier answer' })
-  @IsOptional()
-  @Transform(integerFromQuery)
-  @IsInt()
-  @Min(0)
-  @Max(Number.MAX_SAFE_INTEGER)
+  @QueryInteger({ min: 0, default: 0, description: 'bytes: a "next" of an earlier answer' })
   after?: number;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    default: OUTPUT_PAGE_BYTES.usual,
-    description: 'bytes',
-  })
-  @IsOptional()
-  @Transform(integerFromQuery)
-  @IsInt()
-  @Min(OUTPUT_PAGE_BYTES.min)
-  @Max(OUTPUT_PAGE_BYTES.max)
+  @QueryInteger({ ...OUTPUT_PAGE_BYTES, description: 'bytes' })
   limit?: number;
 
   @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8' })

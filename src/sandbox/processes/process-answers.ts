@@ -99,7 +99,7 @@ export class ProcessAnswers {
 
 type Reading = Required<Pick<ReadOutputDto, 'limit' | 'encoding'>>;
 
-function readingOf({ limit = OUTPUT_PAGE_BYTES.usual, encoding = 'utf-8' }: ReadOutputDto): Reading {
+function readingOf({ limit = OUTPUT_PAGE_BYTES.default, encoding = 'utf-8' }: ReadOutputDto): Reading {
   return { limit, encoding };
 }
 

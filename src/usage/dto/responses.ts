@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import type { Page } from '../../http';
+import { ApiNextCursor, type Page } from '../../http';
 import type { UserDay } from '../usage-reader';
 
 /** The use of all containers of a user on one day, added up. */
@@ -48,12 +48,7 @@ export class UserDailyUsageView extends DailyUsageView {
 export class UsageListView {
   @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without use are left out.' })
   readonly usage: readonly UserDailyUsageView[];
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'What to write as "cursor" for the next page; null on the last.',
-  })
+  @ApiNextCursor()
   readonly next_cursor: string | null;
 }
 
