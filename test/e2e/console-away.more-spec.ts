@@ -228,7 +228,7 @@ describe('a shell that ended', () => {
   });
 
   it('must be said to have ended where nothing told the page, and a new one takes its place', async () => {
-    // The page is closed as well: left open, it could learn of the end, and open the new shell before it is loaded again.
+    // The page is closed as well: an open page could learn of the end, and open the new shell before the reload.
     await page.goto('about:blank');
     await berth.stop();
     berth = await Berth.start({ environment, database });
