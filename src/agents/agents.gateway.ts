@@ -1,10 +1,10 @@
 import { Inject, Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
 import type { DefaultEventsMap, Namespace } from 'socket.io';
-import { Principal } from '../auth';
+import { Principal, TokenWatch } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { ErrorCode, ERRORS } from '../errors';
-import { ConnectionRefused, tokenOf, TokenWatch } from '../events';
+import { ConnectionRefused, tokenOf } from '../events';
 import { Draining } from '../http';
 import { SocketLimits } from '../rate-limits';
 import { Clock } from '../scheduling';

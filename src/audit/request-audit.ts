@@ -15,7 +15,7 @@ import type { Logger } from 'pino';
 import { from, lastValueFrom, Observable } from 'rxjs';
 import { ScopeRefusals } from '../auth';
 import { errorAnswer } from '../errors';
-import { acceptsEvents } from '../events';
+import { acceptsEvents } from '../http';
 import { LOGGER, requestContext, type RequestContext } from '../logging';
 import { LruMap } from '../scheduling';
 import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './audit-log';

@@ -6,6 +6,7 @@ import { BearerStrategy } from './bearer.strategy';
 import { SignInCodeRetention, SignInCodes } from './sign-in-codes';
 import { TokenRequests } from './token-requests';
 import { TokenRetention, TokenService } from './token.service';
+import { TokenWatch } from './token-watch';
 import { UserService } from './user.service';
 
 /** Authentication and scopes. Importing it closes every route of the application that has no access decorator. */
@@ -15,6 +16,7 @@ import { UserService } from './user.service';
     TokenService,
     TokenRequests,
     TokenRetention,
+    TokenWatch,
     SignInCodes,
     SignInCodeRetention,
     UserService,
@@ -23,6 +25,6 @@ import { UserService } from './user.service';
     AuthGuard,
     { provide: APP_GUARD, useExisting: AuthGuard },
   ],
-  exports: [TokenService, TokenRequests, SignInCodes, UserService, ScopeRefusals],
+  exports: [TokenService, TokenRequests, TokenWatch, SignInCodes, UserService, ScopeRefusals],
 })
 export class AuthModule {}

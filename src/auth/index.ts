@@ -8,5 +8,6 @@ export { type SignIn, SignInCodes } from './sign-in-codes';
 export { TokenEntity } from './token.entity';
 export { TokenRequests } from './token-requests';
 export { type IssuedToken, TokenService } from './token.service';
+export { TokenWatch } from './token-watch';
 export { UserEntity } from './user.entity';
 export { type UserChange, UserService, userFaults } from './user.service';

@@ -1,5 +1,5 @@
+import { type Retrier, retryUntilClosed } from '../scheduling';
 import { BerthEvent } from './map';
-import { Retrier, retryUntilClosed } from './persistently';
 
 /**
  * The options of one subscription. Callbacks are called synchronously; an error that one throws is logged and affects

@@ -3,12 +3,12 @@ import { ApiExtraModels, ApiHeader, ApiOkResponse, ApiOperation, ApiTags } from 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
-import { Compressed, eventStream } from '../http';
+import { Compressed, eventStream, parseLastEventId } from '../http';
 import { EventListView, NodeFactsView, ProcessFactsView } from './dto/responses';
 import { FollowEventsDto, ListEventsDto } from './dto/requests';
 import { EVENT_SCHEMAS, RESYNC_SCHEMA } from './event-schemas';
 import { EventHistory } from './feed';
-import { EventStreams, parseLastEventId } from './sse';
+import { EventStreams } from './sse';
 
 const DEFAULT_PAGE = 100;
 

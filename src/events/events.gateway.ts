@@ -2,12 +2,11 @@ import { Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
 import type { DefaultEventsMap, Server, Socket } from 'socket.io';
 import { z } from 'zod';
-import { holdsScope, Principal } from '../auth';
+import { holdsScope, Principal, TokenWatch } from '../auth';
 import { DomainError, ERRORS } from '../errors';
 import { SocketLimits } from '../rate-limits';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
-import { TokenWatch } from './token-watch';
 
 /** Refuses a connection; the client gets the message in its `connect_error`. */
 export class ConnectionRefused extends Error {

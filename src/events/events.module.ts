@@ -5,9 +5,7 @@ import { EventsController } from './events.controller';
 import { EventsGateway } from './events.gateway';
 import { EventFeed, EventHistory } from './feed';
 import { EventLog, EventRetention } from './log';
-import { AnswerStreams } from './event-stream';
 import { EventStreams } from './sse';
-import { TokenWatch } from './token-watch';
 
 /**
  * Events: the log of all changes, the feed that modules subscribe to, and the gateway, streams and pages for clients.
@@ -15,16 +13,7 @@ import { TokenWatch } from './token-watch';
 @Module({
   imports: [AuthModule, RateLimitsModule],
   controllers: [EventsController],
-  providers: [
-    EventLog,
-    EventFeed,
-    EventHistory,
-    AnswerStreams,
-    EventStreams,
-    EventRetention,
-    TokenWatch,
-    EventsGateway,
-  ],
-  exports: [AnswerStreams, EventLog, EventFeed, EventsGateway, TokenWatch],
+  providers: [EventLog, EventFeed, EventHistory, EventStreams, EventRetention, EventsGateway],
+  exports: [EventLog, EventFeed, EventsGateway],
 })
 export class EventsModule {}

@@ -13,7 +13,3 @@ export {
   type NodeFacts,
   type ProcessFacts,
 } from './map';
-export { retryUntilClosed } from './persistently';
-export { acceptsEvents, AnswerStreams, EventStream } from './event-stream';
-export { parseLastEventId } from './sse';
-export { TokenWatch } from './token-watch';

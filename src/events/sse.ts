@@ -1,11 +1,10 @@
 import { Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../auth';
-import { DomainError, invalidParameters } from '../errors';
-import { AnswerStreams, EventStream } from './event-stream';
+import { type Principal, TokenWatch } from '../auth';
+import { DomainError } from '../errors';
+import { AnswerStreams, EventStream } from '../http';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
-import { TokenWatch } from './token-watch';
 
 /** The caller, the position, and the request of an event stream. */
 interface Following {
@@ -66,8 +65,10 @@ export class EventStreams implements OnModuleDestroy {
     const subscribing = this.feed.subscribe({
       userId: caller.userId,
       after,
-      onEvent: (event) => stream.send(event),
-      onResyncRequired: (seq) => stream.sendResyncRequired(seq),
+      onEvent: (event) => stream.send({ type: event.type, id: event.seq, payload: event }),
+      // Events up to `seq` are no longer kept; the client continues after it.
+      onResyncRequired: (seq) =>
+        stream.send({ type: 'resync_required', id: seq, payload: { type: 'resync_required', event_seq: seq } }),
       ready: () => stream.ready(),
     });
     subscribing.catch((error: unknown) => {
@@ -87,16 +88,4 @@ export class EventStreams implements OnModuleDestroy {
       );
     });
   }
-}
-
-/**
- * Parses the last event id that a reconnecting client has seen.
- *
- * @param header the value of `Last-Event-ID`; an empty one, which some clients send at first, counts as absent
- * @throws DomainError `invalid_parameters` if no stream can have sent this id
- */
-export function parseLastEventId(header: string | undefined): number | undefined {
-  if (header === undefined || header === '') return undefined;
-  if (/^[0-9]{1,16}$/.test(header) && Number.isSafeInteger(Number(header))) return Number(header);
-  throw invalidParameters([{ field: 'last-event-id', message: 'must be the id of an event' }]);
 }

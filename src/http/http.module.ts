@@ -7,13 +7,15 @@ import { ClientAddress } from './client-address';
 import { Connections } from './connections';
 import { Draining } from './http-setup';
 import { RouteRegistry } from './route-registry';
+import { AnswerStreams } from './server-sent-events';
 import { Upgrades } from './upgrades';
 
-/** Providers shared by all of HTTP: the exception filter, the draining state, the routes. */
+/** Providers shared by all of HTTP: the exception filter, the draining state, the routes, event streams. */
 @Global()
 @Module({
   providers: [
     AllowedHosts,
+    AnswerStreams,
     Connections,
     Draining,
     RouteRegistry,
@@ -25,6 +27,6 @@ import { Upgrades } from './upgrades';
     },
     { provide: APP_FILTER, useClass: DomainErrorFilter },
   ],
-  exports: [AllowedHosts, ClientAddress, Draining, RouteRegistry, Upgrades],
+  exports: [AllowedHosts, AnswerStreams, ClientAddress, Draining, RouteRegistry, Upgrades],
 })
 export class HttpModule {}

@@ -1,7 +1,6 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { invalidToken, type Principal, UserService } from '../auth';
+import { invalidToken, type Principal, UserService, TokenWatch } from '../auth';
 import { DomainError } from '../errors';
-import { TokenWatch } from '../events';
 import { LOGGER, type Logger } from '../logging';
 import { Poll } from '../scheduling';
 import { Signals } from '../signals';

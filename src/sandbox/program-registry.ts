@@ -8,9 +8,9 @@ import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, RowWriter } from
 import { TIMESTAMP } from '../database/column-types';
 import { ContainerEngine, EngineError, type EngineErrorCode, mayGoOn } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
-import { type EventDraft, EventLog, retryUntilClosed } from '../events';
+import { type EventDraft, EventLog } from '../events';
 import { LOGGER } from '../logging';
-import { Clock, Stopwatch, Poll } from '../scheduling';
+import { Clock, Stopwatch, Poll, retryUntilClosed } from '../scheduling';
 import { LeftPrograms } from './left-programs';
 
 /**

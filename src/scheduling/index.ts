@@ -5,4 +5,5 @@ export { LocalQueue } from './local-queue';
 export { KeyedLimiter } from './keyed-limiter';
 export { Poll } from './poll';
 export { LruMap } from './lru-map';
+export { type Retrier, retryUntilClosed } from './retry';
 export { Throttle } from './throttle';

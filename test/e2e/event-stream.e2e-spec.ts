@@ -1,10 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { TokenService } from '../../src/auth';
 import { EventFeed } from '../../src/events';
-import { MAX_WAITING } from '../../src/events/events.gateway';
-import { EventStream } from '../../src/events/event-stream';
+import { EventStream, MAX_WAITING_WRITES } from '../../src/http/server-sent-events';
 import { EventStreams } from '../../src/events/sse';
-import { TokenWatch } from '../../src/events/token-watch';
+import { TokenWatch } from '../../src/auth/token-watch';
 import { LOGGER, type Logger } from '../../src/logging';
 import { EventStreamClient, type StreamRequest } from '../support/clients/event-stream-client';
 import { range } from '../support/servers/events-process';
@@ -234,13 +233,13 @@ describe('a client that does not read', () => {
     let committed = 0;
     while (openStreams().length === 2) {
       // Some MiB lie in the kernel's buffers before anything has to wait here.
-      expect(committed).toBeLessThan(4 * MAX_WAITING);
+      expect(committed).toBeLessThan(4 * MAX_WAITING_WRITES);
       await server.commit(user.id, ...range(1, 50).map(() => large));
       committed += 50;
       // SQLite answers without giving way to sockets.
       await turn();
     }
-    expect(outboxes.most()).toBe(MAX_WAITING);
+    expect(outboxes.most()).toBe(MAX_WAITING_WRITES);
     await eventually(() => expect(reads.seqs).toEqual(range(1, committed)));
     stuck.resume();
     await eventually(() => expect(stuck.ending).toBe('cut'));

@@ -4,7 +4,7 @@ import { DomainError } from '../../src/errors';
 import { Database } from '../../src/database';
 import { EventFeed } from '../../src/events';
 import { TokenEntity } from '../../src/auth/token.entity';
-import { TokenWatch } from '../../src/events/token-watch';
+import { TokenWatch } from '../../src/auth/token-watch';
 import { draft, range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';

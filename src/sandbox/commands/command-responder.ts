@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream } from '../../http';
 import type { BodyStream } from '../../http';
 import { ExecAccess } from '../exec-access';
 import { readStreamedCommand } from './command-input';
@@ -113,7 +113,7 @@ export class CommandResponder {
     const text = new OutputText(asked.encoding);
     const send = async (output: 'stdout' | 'stderr', data: string): Promise<void> => {
       if (data === '') return;
-      stream.sendAs({ type: 'output', payload: { stream: output, data } });
+      stream.send({ type: 'output', payload: { stream: output, data } });
       await stream.drained();
     };
     try {
@@ -123,14 +123,14 @@ export class CommandResponder {
         onOutput: (output) => send(output.stream, text.piece(output)),
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
-      stream.sendAs({ type: 'result', payload: endView(end) });
+      stream.send({ type: 'result', payload: endView(end) });
       // Waits for a client that reads slowly, so that the result reaches it too.
       await stream.drained();
       await stream.ended();
     } catch (error) {
       if (!reply.raw.headersSent) throw error;
       // The status is sent already, so the error becomes an event.
-      stream.sendAs({ type: 'failed', payload: errorAnswer(error, request.id).body });
+      stream.send({ type: 'failed', payload: errorAnswer(error, request.id).body });
       await stream.ended();
       throw error;
     }

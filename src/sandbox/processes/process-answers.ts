@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../http';
 import { ExecAccess } from '../exec-access';
 import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto';
 import type { BackgroundProcess } from './background-process';
@@ -72,10 +72,10 @@ export class ProcessAnswers {
     const reading = readingOf(query);
     for (let from = after; !stream.isOver && !this.processes.isClosing;) {
       const page = pageView(kept, { ...reading, after: from });
-      if (page.gap) stream.sendAs({ type: 'gap', payload: { offset: page.output[0]?.offset ?? page.next } });
+      if (page.gap) stream.send({ type: 'gap', payload: { offset: page.output[0]?.offset ?? page.next } });
       for (const [index, chunk] of page.output.entries()) {
         const id = page.output[index + 1]?.offset ?? page.next;
-        stream.sendAs({ type: 'output', id, payload: chunk });
+        stream.send({ type: 'output', id, payload: chunk });
         await stream.drained();
       }
       if (page.is_over) break;
@@ -85,7 +85,7 @@ export class ProcessAnswers {
     const { end } = kept;
     if (end) {
       const payload = { exit_code: end.exitCode, reason: end.reason, exited_at: end.at.toISOString() };
-      stream.sendAs({ type: 'exit', payload });
+      stream.send({ type: 'exit', payload });
     }
   }
 

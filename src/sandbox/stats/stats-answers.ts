@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService, type RunningContainer } from '../../containers';
 import { DomainError } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream } from '../../events';
+import { acceptsEvents, AnswerStreams, EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
 import { failedAs } from '../program-end';
 import { ExecAccess } from '../exec-access';
@@ -77,12 +77,12 @@ export class StatsAnswers implements OnModuleDestroy {
     { caller, container }: { caller: Principal; container: RunningContainer },
   ): void {
     const end = (why: StatsEndView): void => {
-      stream.sendAs({ type: 'end', payload: why });
+      stream.send({ type: 'end', payload: why });
       stream.end();
     };
     this.ends.add(end);
     const leave = this.statistics.follow(container.dockerId, {
-      onStats: (stats) => stream.sendAs({ type: 'stats', payload: stats }),
+      onStats: (stats) => stream.send({ type: 'stats', payload: stats }),
       onOver: () => {
         this.reasonOf(caller, container).then(end, (error: unknown) => {
           this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');

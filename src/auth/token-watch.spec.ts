@@ -1,6 +1,6 @@
-import { TokenService } from '../auth';
 import { Clock } from '../scheduling';
 import { LocalSignals } from '../signals';
+import { TokenService } from './token.service';
 import { TokenWatch } from './token-watch';
 
 const DAY = 24 * 3_600_000;

@@ -1,8 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import { MAX_WAITING } from './events.gateway';
-import type { BerthEvent } from './map';
-import { EventStream } from './event-stream';
+import { EventStream, MAX_WAITING_WRITES } from './server-sent-events';
 
 /** An HTTP response whose kernel takes what is written when the test says so. */
 class SlowResponse extends EventEmitter {
@@ -47,7 +45,10 @@ class SlowResponse extends EventEmitter {
   }
 }
 
-const event = (seq: number): BerthEvent => ({ type: 'container_progress', seq }) as BerthEvent;
+const event = (seq: number) => {
+  const type = 'container_progress';
+  return { type, id: seq, payload: { type, seq } };
+};
 
 describe('an event stream', () => {
   let response: SlowResponse;
@@ -94,11 +95,11 @@ describe('an event stream', () => {
   it('must be cut when too much waits, and send nothing any more', () => {
     stream.open({ headers: {}, after: 0 });
     response.takeAll();
-    for (let seq = 1; seq <= MAX_WAITING; seq += 1) stream.send(event(seq));
+    for (let seq = 1; seq <= MAX_WAITING_WRITES; seq += 1) stream.send(event(seq));
     expect(response.destroyed).toBe(false);
-    stream.send(event(MAX_WAITING + 1));
-    stream.send(event(MAX_WAITING + 2));
-    expect([response.destroyed, response.written.length]).toEqual([true, MAX_WAITING + 1]);
+    stream.send(event(MAX_WAITING_WRITES + 1));
+    stream.send(event(MAX_WAITING_WRITES + 2));
+    expect([response.destroyed, response.written.length]).toEqual([true, MAX_WAITING_WRITES + 1]);
   });
 
   it('must be ready for more once all is taken, or the connection is gone', async () => {

@@ -1,7 +1,7 @@
 import { Injectable, Logger, OnApplicationBootstrap, OnApplicationShutdown } from '@nestjs/common';
-import { invalidToken, type Principal, TokenService } from '../auth';
 import { Clock, Poll } from '../scheduling';
 import { Signals } from '../signals';
+import { TokenService } from './token.service';
 
 /** `setTimeout` fires at once for a longer delay. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
@@ -76,20 +76,6 @@ export class TokenWatch implements OnApplicationBootstrap, OnApplicationShutdown
       clearTimeout(watched.timer);
       this.tokens.delete(tokenId);
     };
-  }
-
-  /** Runs `work` with a signal that aborts with `unauthorized` when the caller's token becomes invalid. */
-  async during<T>(
-    { tokenId, tokenExpiresAt: expiresAt }: Pick<Principal, 'tokenId' | 'tokenExpiresAt'>,
-    work: (tokenEnd: AbortSignal) => Promise<T>,
-  ): Promise<T> {
-    const end = new AbortController();
-    const unwatch = this.watch({ tokenId, expiresAt, onEnd: () => end.abort(invalidToken()) });
-    try {
-      return await work(end.signal);
-    } finally {
-      unwatch();
-    }
   }
 
   /** Checks all watched tokens in the database. */

@@ -1,12 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { ServerResponse } from 'node:http';
-import { DomainError } from '../errors';
-import { accessLog } from '../http';
+import { DomainError, invalidParameters } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import { KeyedLimiter, within } from '../scheduling';
-import { MAX_SOCKETS_PER_USER, MAX_WAITING } from './events.gateway';
-import type { BerthEvent } from './map';
+import { accessLog } from './http-setup';
 
 /** Heartbeat interval, short enough that no proxy treats the stream as dead. */
 const HEARTBEAT_MS = 15_000;
@@ -19,6 +17,12 @@ const GOODBYE_MS = 1_000;
 
 /** Time in which {@link EventStream.drained} lets a client read the sent data before its connection is cut. */
 const READ_WITHIN_MS = 30_000;
+
+/** Maximum writes that may wait for a client that does not read. */
+export const MAX_WAITING_WRITES = 1_000;
+
+/** Maximum open streams of one user in this process. */
+const MAX_STREAMS_PER_USER = 50;
 
 /** The headers of every answer: the request's id, security headers, CORS. */
 type EventStreamHeaders = Readonly<Record<string, number | string | string[] | undefined>>;
@@ -63,14 +67,10 @@ export class EventStream {
     this.onClose(() => clearInterval(heartbeat));
   }
 
-  send(event: BerthEvent): void {
-    this.sendAs({ type: event.type, id: event.seq, payload: event });
-  }
-
-  /** Reports that events up to `eventSeq` are no longer kept; the client continues after it. */
-  sendResyncRequired(eventSeq: number): void {
-    const payload = { type: 'resync_required', event_seq: eventSeq };
-    this.sendAs({ type: payload.type, id: eventSeq, payload });
+  /** Sends an event. Senders of many events must await {@link ready} in between, or the connection is cut. */
+  send({ type, id, payload }: { type: string; id?: number; payload: object }): void {
+    if (this.waiting >= MAX_WAITING_WRITES) this.cut();
+    else this.write(`${idLine(id)}event: ${type}\ndata: ${JSON.stringify(payload)}\n\n`);
   }
 
   /** Resolves once the kernel has accepted all data, or the connection is gone. */
@@ -104,12 +104,6 @@ export class EventStream {
     this.response.destroy();
   }
 
-  /** Sends any other event. Senders of many events must await {@link ready} in between, or the connection is cut. */
-  sendAs({ type, id, payload }: { type: string; id?: number; payload: object }): void {
-    if (this.waiting >= MAX_WAITING) this.cut();
-    else this.write(`${idLine(id)}event: ${type}\ndata: ${JSON.stringify(payload)}\n\n`);
-  }
-
   private write(text: string): void {
     if (this.isOver || this.response.writableEnded) return;
     this.waiting += 1;
@@ -129,7 +123,7 @@ function idLine(id: number | undefined): string {
 export class AnswerStreams {
   private readonly logRequest: ReturnType<typeof accessLog>;
   /** Open streams of each user, of all kinds. */
-  private readonly places = new KeyedLimiter(MAX_SOCKETS_PER_USER);
+  private readonly places = new KeyedLimiter(MAX_STREAMS_PER_USER);
 
   constructor(@Inject(LOGGER) logger: Logger) {
     this.logRequest = accessLog(logger);
@@ -139,7 +133,7 @@ export class AnswerStreams {
    * Counts a stream for its user until it closes. Call it before anything asynchronous, or many concurrent requests
    * would all pass the limit.
    *
-   * @throws DomainError `too_many_connections` beyond {@link MAX_SOCKETS_PER_USER} in this process
+   * @throws DomainError `too_many_connections` beyond {@link MAX_STREAMS_PER_USER} in this process
    */
   enter(userId: string, stream: EventStream): void {
     if (stream.isOver) return;
@@ -169,4 +163,16 @@ export class AnswerStreams {
 export function acceptsEvents({ headers }: FastifyRequest): boolean {
   const types = (headers.accept ?? '').split(',').map((each) => each.split(';', 1)[0]?.trim().toLowerCase());
   return types.includes('text/event-stream');
+}
+
+/**
+ * Parses the last event id that a reconnecting client has seen.
+ *
+ * @param header the value of `Last-Event-ID`; an empty one, which some clients send at first, counts as absent
+ * @throws DomainError `invalid_parameters` if no stream can have sent this id
+ */
+export function parseLastEventId(header: string | undefined): number | undefined {
+  if (header === undefined || header === '') return undefined;
+  if (/^[0-9]{1,16}$/.test(header) && Number.isSafeInteger(Number(header))) return Number(header);
+  throw invalidParameters([{ field: 'last-event-id', message: 'must be the id of an event' }]);
 }

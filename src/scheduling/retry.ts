@@ -12,12 +12,12 @@ export interface Retrier {
 }
 
 /** Repeats `work` with exponential backoff until it succeeds. @returns null once the caller is closed */
-export async function retryUntilClosed<T>(asker: Retrier, work: () => Promise<T>): Promise<T | null> {
-  for (let attempt = 0; !asker.isClosed(); attempt += 1) {
+export async function retryUntilClosed<T>(retrier: Retrier, work: () => Promise<T>): Promise<T | null> {
+  for (let attempt = 0; !retrier.isClosed(); attempt += 1) {
     try {
       return await work();
     } catch (error) {
-      if (attempt === 0 && !asker.isClosed()) asker.failed(error);
+      if (attempt === 0 && !retrier.isClosed()) retrier.failed(error);
       const backoff = Math.min(SHORTEST_BACKOFF_MS * 2 ** Math.min(attempt, 10), LONGEST_BACKOFF_MS);
       await delay(backoff, undefined, { ref: false });
     }
