@@ -1,6 +1,5 @@
 import { z } from 'zod';
-import { ERRORS } from '../errors';
-import { ConnectionRefused } from '../events';
+import { DomainError } from '../errors';
 
 /** The name of an operating system or architecture, or a version: `linux`, `x86_64`, `macOS 15.1`. */
 export const MACHINE_WORD = /^[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9._+-])?$/;
@@ -16,10 +15,10 @@ export interface Hello {
   readonly version?: string;
 }
 
-/** Reads a handshake's `auth`, except its token. @throws ConnectionRefused if a field is invalid */
+/** Reads a handshake's `auth`, except its token. @throws DomainError `invalid_parameters` if a field is invalid */
 export function helloOf(auth: unknown): Hello {
   const { data } = handshake.safeParse(auth);
-  if (!data) throw new ConnectionRefused(ERRORS.invalid_parameters.message, 'invalid_parameters');
+  if (!data) throw new DomainError('invalid_parameters');
   const { os, arch, version } = data;
   return { ...(os && { os }), ...(arch && { arch }), ...(version && { version }) };
 }

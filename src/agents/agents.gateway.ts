@@ -3,8 +3,8 @@ import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/we
 import type { DefaultEventsMap, Namespace } from 'socket.io';
 import { Principal, TokenWatch } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { ErrorCode, ERRORS } from '../errors';
-import { ConnectionRefused, tokenOf } from '../events';
+import { DomainError } from '../errors';
+import { admitSockets, ConnectionRefused, tokenOf } from '../events';
 import { Draining } from '../http';
 import { SocketLimits } from '../rate-limits';
 import { Clock } from '../scheduling';
@@ -34,11 +34,9 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   ) {}
 
   afterInit(server: AgentServer): void {
-    server.use((socket, next) => {
-      this.admit(socket).then(
-        () => next(),
-        (error: unknown) => next(this.refusal(socket, error)),
-      );
+    admitSockets(server, {
+      admit: (socket) => this.admit(socket),
+      onFault: (error) => this.logger.error({ msg: 'an agent could not be let in', err: error }),
     });
   }
 
@@ -70,18 +68,18 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   /**
    * Authenticates the agent before it is connected, and records the connection, so that a connected agent is online.
    *
-   * @throws ConnectionRefused
+   * @throws DomainError
    */
   private async admit(socket: AgentSocket): Promise<void> {
     if (this.draining.begun) {
       socket.conn.close(true);
-      throw refused('shutting_down');
+      throw new ConnectionRefused(new DomainError('shutting_down'));
     }
     const auth: unknown = socket.handshake.auth;
     const { agentId, userId } = await this.agentBehind(socket);
     const hello = helloOf(auth);
     const agent = await this.repository.connect({ id: agentId, userId }, { hello, now: this.clock.now() });
-    if (!agent) throw refused('unauthorized');
+    if (!agent) throw new DomainError('unauthorized');
     const connection = new AgentConnection(socket, agent, {
       repository: this.repository,
       clock: this.clock,
@@ -91,13 +89,13 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
     this.followTransport(socket, connection);
   }
 
-  /** @throws ConnectionRefused */
+  /** @throws DomainError */
   private async agentBehind({ handshake, request }: AgentSocket): Promise<{ agentId: string; userId: string }> {
     const token = tokenOf(handshake.auth);
     const principal: Principal | null = token === null ? null : await this.limits.verify(request, token);
-    if (!principal) throw refused('unauthorized');
+    if (!principal) throw new DomainError('unauthorized');
     const { agentId, userId, scopes } = principal;
-    if (agentId === null || !scopes.includes('agent')) throw refused('insufficient_permissions');
+    if (agentId === null || !scopes.includes('agent')) throw new DomainError('insufficient_permissions');
     return { agentId, userId };
   }
 
@@ -115,17 +113,4 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
     socket.conn.once('close', leave);
     socket.once('disconnect', () => socket.conn.off('close', leave));
   }
-
-  private refusal(socket: AgentSocket, error: unknown): Error {
-    const refusal = ConnectionRefused.of(error);
-    if (refusal) return refusal;
-    // A server fault, so the agent should retry; its client does so by itself only after a broken connection.
-    this.logger.error({ msg: 'an agent could not be let in', err: error });
-    socket.conn.close(true);
-    return refused('internal_error');
-  }
-}
-
-function refused(code: ErrorCode): ConnectionRefused {
-  return new ConnectionRefused(ERRORS[code].message, code);
 }

@@ -3,54 +3,21 @@ import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/we
 import type { DefaultEventsMap, Server, Socket } from 'socket.io';
 import { z } from 'zod';
 import { holdsScope, Principal, TokenWatch } from '../auth';
-import { DomainError, ERRORS } from '../errors';
+import { DomainError } from '../errors';
 import { SocketLimits } from '../rate-limits';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
+import { admitSockets, tokenOf } from './socket-admission';
 
-/** Refuses a connection; the client gets the message in its `connect_error`. */
-export class ConnectionRefused extends Error {
-  override readonly name = 'ConnectionRefused';
-  /** Socket.IO sends this field to the client. */
-  readonly data: { readonly error: string; readonly code: string };
-
-  /** @param fields additional fields, as in a DomainError */
-  constructor(message: string, code: string, fields: Readonly<Record<string, unknown>> = {}) {
-    super(message);
-    this.data = { error: message, code, ...fields };
-  }
-
-  /**
-   * Converts an error into a refusal.
-   *
-   * @returns null for a server fault: the client should retry, and standard clients reconnect by themselves only
-   *   after a broken connection
-   */
-  static of(error: unknown): ConnectionRefused | null {
-    if (error instanceof ConnectionRefused) return error;
-    if (!(error instanceof DomainError) || error.isServerFault) return null;
-    return new ConnectionRefused(error.message, error.code, error.options.fields);
-  }
-}
-
-const withToken = z.object({ token: z.string() });
 const withAfter = z.object({ after: z.int().min(0).optional() });
 
 /**
- * @returns the token of a handshake's `auth`; null if there is none. It is never read from the URL, which ends up
- *   in logs
- */
-export function tokenOf(auth: unknown): string | null {
-  return withToken.safeParse(auth).data?.token ?? null;
-}
-
-/**
  * @returns the last `seq` that the client has seen, if given
- * @throws ConnectionRefused if it is not a whole number from 0 on
+ * @throws DomainError `invalid_parameters` if it is not a whole number from 0 on
  */
 export function afterOf(auth: unknown): number | undefined {
   const parsed = withAfter.safeParse(auth);
-  if (!parsed.success) throw new ConnectionRefused('invalid parameters', 'invalid_parameters');
+  if (!parsed.success) throw new DomainError('invalid_parameters');
   return parsed.data.after;
 }
 
@@ -134,12 +101,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   afterInit(server: ClientServer): void {
     this.server = server;
-    server.use((socket, next) => {
-      this.admit(socket).then(
-        () => next(),
-        (error: unknown) => next(this.refusal(socket, error)),
-      );
-    });
+    admitSockets(server, { admit: (socket) => this.admit(socket), onFault: (error) => this.noteFault(error) });
   }
 
   handleConnection(socket: ClientSocket): void {
@@ -154,7 +116,10 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
       onResyncRequired: (seq) => outbox.send('resync_required', { type: 'resync_required', event_seq: seq }),
       ready: () => outbox.ready(),
     });
-    subscribing.catch((error: unknown) => this.giveUp(socket, error));
+    subscribing.catch((error: unknown) => {
+      this.noteFault(error);
+      socket.conn.close(true);
+    });
     socket.once('disconnect', () => {
       unwatch();
       subscribing.then(
@@ -170,20 +135,18 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     });
   }
 
-  /** Authenticates a socket before it is connected. @throws ConnectionRefused */
+  /** Authenticates a socket before it is connected. @throws DomainError */
   private async admit(socket: ClientSocket): Promise<void> {
     const auth: unknown = socket.handshake.auth;
     const token = tokenOf(auth);
     const principal = token === null ? null : await this.limits.verify(socket.request, token);
-    if (!principal) throw new ConnectionRefused(ERRORS.unauthorized.message, 'unauthorized');
-    if (!holdsScope(principal, 'read')) {
-      throw new ConnectionRefused(ERRORS.insufficient_permissions.message, 'insufficient_permissions');
-    }
+    if (!principal) throw new DomainError('unauthorized');
+    if (!holdsScope(principal, 'read')) throw new DomainError('insufficient_permissions');
     // Read before the socket is connected: every event after the client learns that it is connected must reach it.
     const after = afterOf(auth) ?? (await this.log.lastSeq(principal.userId));
     const room = roomOf(principal.userId);
     if ((socket.nsp.adapter.rooms.get(room)?.size ?? 0) >= MAX_SOCKETS_PER_USER) {
-      throw new ConnectionRefused('too many connections', 'too_many_connections');
+      throw new DomainError('too_many_connections');
     }
     // Joins before the socket is connected, so that pending connections count too; Socket.IO leaves the room after a
     // refusal.
@@ -191,16 +154,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
     socket.data = { principal, after };
   }
 
-  private refusal(socket: ClientSocket, error: unknown): Error {
-    const refused = ConnectionRefused.of(error);
-    if (refused) return refused;
-    this.giveUp(socket, error);
-    return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
-  }
-
-  /** Breaks the connection after a server fault: standard clients reconnect by themselves only in this case. */
-  private giveUp(socket: ClientSocket, error: unknown): void {
+  private noteFault(error: unknown): void {
     this.logger.error({ msg: 'a socket could not be served', err: error });
-    socket.conn.close(true);
   }
 }

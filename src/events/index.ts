@@ -1,5 +1,6 @@
 export { EVENT_CHANNEL } from './event-channel';
-export { EventsGateway, ConnectionRefused, tokenOf } from './events.gateway';
+export { EventsGateway } from './events.gateway';
+export { admitSockets, ConnectionRefused, tokenOf } from './socket-admission';
 export { EventsModule } from './events.module';
 export { EventFeed, type Subscription } from './feed';
 export { BerthIoAdapter } from './io-adapter';

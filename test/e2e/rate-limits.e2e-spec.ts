@@ -119,7 +119,11 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     stream.abort();
     const refused = connect({ token: user.token, after: 0 });
     expect(await refused.refused()).toBe('rate limit exceeded');
-    expect(refused.refusals[0]?.data).toEqual({ error: 'rate limit exceeded', code: 'rate_limit_exceeded' });
+    expect(refused.refusals[0]?.data).toEqual({
+      error: 'rate limit exceeded',
+      code: 'rate_limit_exceeded',
+      retry_after: expect.any(Number) as number,
+    });
     expectRefused(await me(), 5);
     for (const { socket } of clients) socket.close();
   });
@@ -327,7 +331,11 @@ describe('RATE_LIMIT_REFUSALS_PER_MINUTE', () => {
       return client.refusals[0]?.data;
     };
     const unauthorized = { error: 'unauthorized', code: 'unauthorized' };
-    const limited = { error: 'rate limit exceeded', code: 'rate_limit_exceeded' };
+    const limited = {
+      error: 'rate limit exceeded',
+      code: 'rate_limit_exceeded',
+      retry_after: expect.any(Number) as number,
+    };
     await me();
     expect(await refusalOf(guessedToken())).toEqual(unauthorized);
     expect(await refusalOf(guessedToken(), '/agents')).toEqual(unauthorized);

@@ -4,7 +4,7 @@ import type { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { DefaultEventsMap, Namespace, Socket } from 'socket.io';
 import { DomainError, ERRORS } from '../../errors';
-import { ConnectionRefused, tokenOf } from '../../events';
+import { admitSockets, ConnectionRefused, tokenOf } from '../../events';
 import type { TerminalOutlet } from './attachment';
 import { MAX_INPUT_BYTES, sizeOf, TerminalAdmission, type Visit } from './terminal-admission';
 import type { Attached } from './terminal-session';
@@ -47,11 +47,9 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
   constructor(private readonly entrance: TerminalAdmission) {}
 
   afterInit(server: TerminalServer): void {
-    server.use((socket, next) => {
-      this.admit(socket).then(
-        () => next(),
-        (error: unknown) => next(this.refusal(socket, error)),
-      );
+    admitSockets(server, {
+      admit: (socket) => this.admit(socket),
+      onFault: (error) => this.logger.error({ msg: 'a terminal could not be opened', err: error }),
     });
   }
 
@@ -98,7 +96,12 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
   /** Admits and attaches the client before it is connected. @throws ConnectionRefused, DomainError */
   private async admit(socket: TerminalSocket): Promise<void> {
     const auth: unknown = socket.handshake.auth;
-    const visit = await this.entrance.admit(socket.request, { token: tokenOf(auth), asked: auth });
+    const visit = await this.entrance
+      .admit(socket.request, { token: tokenOf(auth), asked: auth })
+      .catch((error: unknown) => {
+        // The client gets this error's code; after other server faults, it reconnects.
+        throw error instanceof DomainError && error.kind === 'terminal_failed' ? new ConnectionRefused(error) : error;
+      });
     const { session } = visit;
     let attached: Attached;
     try {
@@ -128,18 +131,6 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
     // If the transport closes before the socket is connected, there is no `disconnect` event.
     socket.conn.once('close', leave);
     if (socket.conn.readyState !== 'open') leave();
-  }
-
-  private refusal(socket: TerminalSocket, error: unknown): Error {
-    const refused = ConnectionRefused.of(error);
-    if (refused) return refused;
-    if (error instanceof DomainError && error.kind === 'terminal_failed') {
-      return new ConnectionRefused(error.message, error.code);
-    }
-    // A fault of the server: the client should try again, which it does by itself only after a broken connection.
-    this.logger.error({ msg: 'a terminal could not be opened', err: error });
-    socket.conn.close(true);
-    return new ConnectionRefused(ERRORS.internal_error.message, 'internal_error');
   }
 }
 
