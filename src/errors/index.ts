@@ -11,4 +11,3 @@ export {
 export { DomainErrorFilter, answerOfStatus, errorAnswer, type ErrorAnswer } from './domain-error.filter';
 export { type ApiFault, ApiFaults, FAULT_EXAMPLES, FAULTS_EXTENSION, faultResponse } from './api-faults';
 export { ErrorResponse } from './error-response';
-export { errorCatalogue } from './error-catalogue';

@@ -1,5 +1,6 @@
-import { FAULT_DESCRIPTIONS } from './api-faults';
-import { type ErrorCode, ERRORS } from './domain-error';
+import { writeFileSync } from 'node:fs';
+import { FAULT_DESCRIPTIONS } from '../../src/errors/api-faults';
+import { type ErrorCode, ERRORS } from '../../src/errors/domain-error';
 import { type AnswerCode, GUIDANCE, type Retry } from './error-guidance';
 
 const WIDTH = 120;
@@ -89,3 +90,5 @@ function tableOf(rows: readonly (readonly string[])[]): string {
   const rule = widths.map((width) => '-'.repeat(width));
   return [line(rows[0] ?? []), line(rule), ...rows.slice(1).map(line)].join('\n');
 }
+
+if (require.main === module) writeFileSync(process.argv[2] ?? 'docs/errors.md', errorCatalogue());

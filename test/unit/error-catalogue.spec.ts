@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
-import { FAULT_DESCRIPTIONS } from './api-faults';
-import { ERRORS, FAILURE_REASONS } from './domain-error';
-import { errorCatalogue } from './error-catalogue';
-import { type AnswerCode, GUIDANCE } from './error-guidance';
+import { errorCatalogue } from '../../scripts/docs/error-catalogue';
+import { type AnswerCode, GUIDANCE } from '../../scripts/docs/error-guidance';
+import { FAULT_DESCRIPTIONS } from '../../src/errors/api-faults';
+import { ERRORS, FAILURE_REASONS } from '../../src/errors/domain-error';
 
 const codes = Object.keys(GUIDANCE) as AnswerCode[];
 
