@@ -68,9 +68,38 @@ const NOT_RUNNABLE =
 /** Messages of runc and gVisor about a container that is just ending. */
 const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
 
-/** @param words Docker's message in place of the output of a command that did not start */
-export function refusedWith(words: string): EngineError {
-  if (ENDING.test(words) && !NOT_RUNNABLE.test(words))
-    return new EngineError('container_not_running', `exec: ${words}`);
-  return new EngineError(NOT_RUNNABLE.test(words) ? 'command_not_started' : 'docker_error', `exec: ${words}`);
+/**
+ * The runtime's own words for a failure whose reason it does not know. gVisor (20240729) polls whether a command has
+ * written its PID, and then whether it has ended. A command that does both between the two looks like one that did not
+ * start, although it ran. So does one that takes more than ten seconds to start, and may start later.
+ */
+const NO_REASON = /did not terminate succ?essfully/i;
+/** containerd's words where the runtime has logged nothing about the container. */
+const NO_LOG = /unable to retrieve OCI runtime error/i;
+/** gVisor's words before the command's program and arguments. */
+const FAILED_PROGRAM = /executing command "([^"]*)/;
+
+/**
+ * @param words Docker's message in place of the output of a command that did not start
+ * @returns `container_not_responding` if the message does not say why, as the command may have run, or may still start
+ */
+export function refusedWith(words: string, command: readonly string[]): EngineError {
+  const message = `exec: ${words}`;
+  if (isAboutAnother(words, command) || NO_LOG.test(words)) {
+    return new EngineError('container_not_responding', message);
+  }
+  if (NOT_RUNNABLE.test(words)) return new EngineError('command_not_started', message);
+  if (ENDING.test(words)) return new EngineError('container_not_running', message);
+  return new EngineError(NO_REASON.test(words) ? 'container_not_responding' : 'docker_error', message);
+}
+
+/**
+ * Whether the message is about an earlier command of the container. containerd passes on the last error that gVisor has
+ * logged for the container, also if gVisor has logged none for this command.
+ */
+function isAboutAnother(words: string, [program = '']: readonly string[]): boolean {
+  const failed = FAILED_PROGRAM.exec(words)?.[1];
+  // gVisor quotes unusual characters, so that such names cannot be compared.
+  if (failed === undefined || !/^[\w./+-]+$/.test(program)) return false;
+  return failed !== program && !failed.startsWith(`${program} `);
 }

@@ -194,7 +194,9 @@ export class ExecSession implements ContainerProcess {
     }
     if (Pid > 0 && ExitCode > KILLED && (await this.container.ends())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
-    throw refusedWith(this.refusal.trim());
+    const refused = refusedWith(this.refusal.trim(), this.request.command);
+    if (refused.code === 'container_not_responding' && !(await this.container.runsOn())) throw containerEnded();
+    throw refused;
   }
 
   /** Whether the command has ended; waits a moment for its end. */
