@@ -176,7 +176,7 @@ describe('processes in a container on real Docker under gVisor', () => {
     const client = await follow(id);
     await eventually(async () => expect(await seen()).toMatch(/(?=[^]*7742)[^]*7743/));
     await berth.stop();
-    expect(client.ending).toBe('complete');
+    await eventually(() => expect(client.ending).toBe('complete'));
     berth = await Berth.start({ database, environment });
     user = berth.as(user);
     const events = await berth.record(user, 0);

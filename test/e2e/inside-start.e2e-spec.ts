@@ -43,13 +43,17 @@ describe('a server as the start command on real Docker under gVisor', () => {
   async function becomesReady(done: () => Promise<unknown>): Promise<void> {
     events.clear();
     await done();
+    await isReady();
+  }
+
+  async function isReady(): Promise<void> {
     await events.next('container_ready', { db_id: container.db_id });
     expect((await user.api.get(container.db_id)).body['ready']).toBe(true);
     expect(await servers()).toBe(1);
   }
 
   it('must become ready once its port is listened on, and run again after every start of the container', async () => {
-    await becomesReady(() => Promise.resolve());
+    await isReady();
     await becomesReady(() => docker.docker.getContainer(container.id).restart({ t: 0 }));
     await becomesReady(() => user.api.update(container.db_id, { name: container.name, ...RESIZED }));
   });

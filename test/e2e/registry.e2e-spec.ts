@@ -188,7 +188,7 @@ describe('images of a private registry', () => {
     await eventually(() => expect(door.count).toBe(0));
     door.speed = null;
     await expect(docker.getImage(image).inspect()).rejects.toMatchObject({ statusCode: 404 });
-    expect(events.types()).toContain('container_deleted');
+    await events.next('container_deleted', { db_id: id });
   });
 
   it('must be pulled again for a container whose image and Docker container were removed', async () => {
