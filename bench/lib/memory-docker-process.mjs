@@ -10,7 +10,17 @@ import { json } from 'node:stream/consumers';
 import { makeCertificates } from '../../scripts/lib/cluster/certificates.mjs';
 import { projectRoot } from '../../scripts/lib/project.mjs';
 
-export class MemoryDocker {
+/** A process with Dockers in memory, and its folder. */
+class MemoryProcess {
+  async stop() {
+    const ended = once(this.child, 'exit');
+    this.child.disconnect();
+    await ended;
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+export class MemoryDocker extends MemoryProcess {
   static async start() {
     const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
     const socketPath = join(folder, 'docker.sock');
@@ -35,17 +45,10 @@ export class MemoryDocker {
     const [answer] = await once(asked, 'response');
     return json(answer);
   }
-
-  async stop() {
-    const ended = once(this.child, 'exit');
-    this.child.disconnect();
-    await ended;
-    rmSync(this.folder, { recursive: true, force: true });
-  }
 }
 
 /** Many in one process, the nodes of a Swarm. */
-export class MemoryNodes {
+export class MemoryNodes extends MemoryProcess {
   static async start(count) {
     const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
     const keys = join(folder, 'keys');
@@ -71,12 +74,5 @@ export class MemoryNodes {
     asked.end(JSON.stringify(containers));
     const [answer] = await once(asked, 'response');
     return json(answer);
-  }
-
-  async stop() {
-    const ended = once(this.child, 'exit');
-    this.child.disconnect();
-    await ended;
-    rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -46,7 +46,7 @@ describe('two hundred terminals on one server', () => {
     );
     const before = await used();
     const plan = JSON.stringify({ url: berth.url, perContainer: PER_CONTAINER, users });
-    crowd = fork(require.resolve('../support/clients/terminal-crowd.js'), { env: { ...process.env, CROWD: plan } });
+    crowd = fork(require.resolve('./terminal-crowd.js'), { env: { ...process.env, CROWD: plan } });
     expect(await said(crowd)).toEqual({ attached: TERMINALS });
     const each = ((await used()) - before) / TERMINALS;
 

@@ -6,8 +6,7 @@ import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
-import { testRedisUrl } from '../support/clients/socket-redis-proxy';
-import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { openTestDatabase, TestDatabase, testRedisUrl } from '../support/databases/test-database';
 
 jest.setTimeout(180_000);
 

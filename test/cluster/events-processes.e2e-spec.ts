@@ -2,11 +2,10 @@ import { EventEmitter, once } from 'node:events';
 import { TokenService } from '../../src/auth';
 import { UNDISTURBED } from '../../src/events';
 import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
-import { testRedisUrl } from '../support/clients/socket-redis-proxy';
 import { SocketClient } from '../support/clients/socket-client';
 import { SocketServer } from '../support/servers/socket-server';
 import { eventually } from '../support/eventually';
-import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { openTestDatabase, TestDatabase, testRedisUrl } from '../support/databases/test-database';
 import { draft, EventsProcess, range, Told } from '../support/servers/events-process';
 
 /** What one process publishes, all processes on the same wire hear. */

@@ -1,5 +1,5 @@
 import { Answer, ApiClient, SMALL } from '../support/clients/api-client';
-import { DoomedServer, TAKEN_UP_WITHIN_MS } from '../support/servers/doomed-server';
+import { TAKEN_UP_WITHIN_MS, VictimAndSurvivor } from '../support/servers/victim-and-survivor';
 import { Fault } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';
@@ -70,45 +70,45 @@ const DEATHS: readonly Death[] = [
 ];
 
 describe('another process must finish or undo, and lose no data of, when one is killed in the midst of', () => {
-  let server: DoomedServer;
+  let server: VictimAndSurvivor;
 
   beforeAll(async () => {
-    server = await DoomedServer.start('killed-operations');
+    server = await VictimAndSurvivor.start('killed-operations', { survivors: 2 });
   });
 
   afterAll(() => server.stop());
 
   it.each(DEATHS)('$of', async ({ prepare, act, at, outcome, told }) => {
-    const { doomed, survivor } = await server.user();
+    const { victim, survivor } = await server.user();
     const { id, db_id } = await survivor.running();
-    await server.docker.writeData(id, 'precious');
+    await server.cluster.docker.writeData(id, 'precious');
     await prepare?.(survivor, db_id);
-    const events = await server.survivors.record(survivor, await lastSeq(survivor));
+    const events = await server.cluster.record(survivor, await lastSeq(survivor));
     const died = server.dieAt(at);
-    const asked = act(doomed, db_id).catch(() => null);
+    const asked = act(victim, db_id).catch(() => null);
     await died;
     expect(await asked).toBeNull();
     await expectOutcome(survivor, db_id, outcome);
-    await expectSettled(survivor, server.docker, db_id);
+    await expectSettled(survivor, server.cluster.docker, db_id);
     await eventually(() => expect(events.types()).toHaveLength(told.length), {
       what: () => JSON.stringify(events.events),
     });
     expect(events.events.map(({ type, data }) => ({ type, reason: null, ...data }))).toMatchObject(told);
     if (outcome === null) await survivor.call('POST', `/api/containers/${db_id}/restore`);
     const started = await survivor.start(db_id);
-    expect(await server.docker.readData(String(started.body['id']))).toBe('precious');
+    expect(await server.cluster.docker.readData(String(started.body['id']))).toBe('precious');
   });
 
   it('a creation', async () => {
-    const { doomed, survivor } = await server.user();
-    const events = await server.survivors.record(survivor);
+    const { victim, survivor } = await server.user();
+    const events = await server.cluster.record(survivor);
     const died = server.dieAt({ fault: 'kill_after', call: CREATION });
-    await doomed.create().catch(() => null);
+    await victim.create().catch(() => null);
     await died;
     const { body } = await survivor.call('GET', '/api/containers');
     const [{ db_id }] = body['containers'] as [{ db_id: string }];
     await expectOutcome(survivor, db_id, { status: 'running' });
-    await expectSettled(survivor, server.docker, db_id);
+    await expectSettled(survivor, server.cluster.docker, db_id);
     await events.next('container_started', { db_id });
     expect(events.types()).toEqual(['container_created', 'container_started']);
   });
@@ -116,15 +116,15 @@ describe('another process must finish or undo, and lose no data of, when one is 
   it('a stop at the end of a session', async () => {
     const { survivor } = await server.user('guest');
     const { db_id } = await survivor.running();
-    const events = await server.survivors.record(survivor, await lastSeq(survivor));
+    const events = await server.cluster.record(survivor, await lastSeq(survivor));
     const died = server.dieAt({ fault: 'kill_after', call: STOP });
-    await server.survivors.sql(
+    await server.cluster.sql(
       'UPDATE users SET session_expires_at = $1 WHERE id = (SELECT user_id FROM containers WHERE id = $2)',
       [new Date(Date.now() + 1_000), db_id],
     );
     await died;
     await expectOutcome(survivor, db_id, { status: 'stopped', status_reason: 'session_expired' });
-    await expectSettled(survivor, server.docker, db_id);
+    await expectSettled(survivor, server.cluster.docker, db_id);
     await events.next('container_stopped', { db_id, reason: 'session_expired' });
     expect(events.types().filter((type) => type !== 'container_expiring')).toEqual(['container_stopped']);
   });

@@ -2,8 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type NewContainer, SMALL, testImage } from '../support/clients/api-client';
-import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker/docker-registry';
-import { DoomedServer, TAKEN_UP_WITHIN_MS } from '../support/servers/doomed-server';
+import { DockerRegistry, REGISTRY_USER } from '../support/docker/docker-registry';
+import type { TcpProxy } from '../support/faults/tcp-proxy';
+import { TAKEN_UP_WITHIN_MS, VictimAndSurvivor } from '../support/servers/victim-and-survivor';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';
 import { RealDocker } from '../support/docker/real-docker';
@@ -26,9 +27,9 @@ describe('another process must take up, when one is killed in the midst of', () 
   const roleImage = `berth/test-role:${process.pid}`;
   let folder: string;
   let registry: DockerRegistry;
-  let door: RegistryDoor;
+  let door: TcpProxy;
   let pulled: string;
-  let server: DoomedServer;
+  let server: VictimAndSurvivor;
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'berth-killed-'));
@@ -39,12 +40,15 @@ describe('another process must take up, when one is killed in the midst of', () 
     await buildRoleImage();
     const login = Buffer.from(`${REGISTRY_USER.username}:${REGISTRY_USER.password}`).toString('base64');
     const roles = [{ name: 'tool', packages: { apk: ['tool'] }, probe: ['tool'] }];
-    server = await DoomedServer.start('killed-work', {
-      REGISTRY_AUTH_FILE: await file('auths.json', { auths: { [door.host]: { auth: login } } }),
-      CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*',
-      ROLES_FILE: await file('roles.json', { roles }),
-      VOLUME_COPY_IMAGE: SANDBOX_IMAGE,
-      NODE_OPTIONS: `--require=${join(process.cwd(), 'test/support/servers/moving-server.js')}`,
+    server = await VictimAndSurvivor.start('killed-work', {
+      survivors: 2,
+      environment: {
+        REGISTRY_AUTH_FILE: await file('auths.json', { auths: { [door.host]: { auth: login } } }),
+        CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*',
+        ROLES_FILE: await file('roles.json', { roles }),
+        VOLUME_COPY_IMAGE: SANDBOX_IMAGE,
+        NODE_OPTIONS: `--require=${join(process.cwd(), 'test/support/servers/moving-server.js')}`,
+      },
     });
   });
 
@@ -61,27 +65,27 @@ describe('another process must take up, when one is killed in the midst of', () 
   });
 
   it('a pull, and create the container', async () => {
-    const { doomed, survivor } = await server.user();
-    const events = await server.survivors.record(survivor);
+    const { victim, survivor } = await server.user();
+    const events = await server.cluster.record(survivor);
     door.speed = 1_000_000;
-    const { body } = await doomed.create({ custom_image: pulled });
+    const { body } = await victim.create({ custom_image: pulled });
     await events.next('container_progress', { message: 'downloading the image' });
     await server.die();
     door.speed = null;
     const { data } = await events.next('container_started', {}, TAKEN_UP_WITHIN_MS);
     expect(data).toMatchObject({ db_id: body['db_id'], status: 'running' });
-    await expectSettled(survivor, server.docker, String(body['db_id']));
+    await expectSettled(survivor, server.cluster.docker, String(body['db_id']));
     expect(events.types()).toEqual(['container_created', 'container_started']);
   });
 
   it('a move of data, give it up, and leave the container running on its data', async () => {
-    const { doomed, survivor } = await server.user();
+    const { victim, survivor } = await server.user();
     const { id, db_id, name } = await survivor.running();
-    await server.docker.exec(id, ['sh', '-c', 'head -c 100000000 /dev/urandom > /home/user/blob; sync']);
-    const sum = await server.docker.exec(id, ['md5sum', '/home/user/blob']);
+    await server.cluster.docker.exec(id, ['sh', '-c', 'head -c 100000000 /dev/urandom > /home/user/blob; sync']);
+    const sum = await server.cluster.docker.exec(id, ['md5sum', '/home/user/blob']);
     // The first worker that is started measures.
     const died = server.dieAt({ fault: 'kill_before', call: /\/containers\/:id\/start$/, nth: 2 });
-    const asked = doomed.update(db_id, { name, ...LARGER }).catch(() => null);
+    const asked = victim.update(db_id, { name, ...LARGER }).catch(() => null);
     await died;
     // A copy that takes longer than the lease lasts: started here, and slow, so that it can be held before it is
     // through.
@@ -89,31 +93,31 @@ describe('another process must take up, when one is killed in the midst of', () 
     await worker.update({ NanoCpus: 250_000_000 });
     await worker.start();
     await worker.pause();
-    expect(await server.docker.volumesOf(db_id)).toHaveLength(2);
+    expect(await server.cluster.docker.volumesOf(db_id)).toHaveLength(2);
     expect(await asked).toBeNull();
     await eventually(
       async () => {
-        expect(await server.docker.volumesOf(db_id)).toEqual([`berth-${db_id}`]);
+        expect(await server.cluster.docker.volumesOf(db_id)).toEqual([`berth-${db_id}`]);
         expect((await survivor.get(db_id)).body).toMatchObject({ id, status: 'running', resources: SMALL });
       },
       { timeoutMs: TAKEN_UP_WITHIN_MS },
     );
-    await expectSettled(survivor, server.docker, db_id);
+    await expectSettled(survivor, server.cluster.docker, db_id);
     const moved = await survivor.update(db_id, { name, ...LARGER });
     expect(moved).toMatchObject({ status: 200, body: { restarted: true, container: { resources: LARGER } } });
     const { id: movedId } = moved.body['container'] as { id: string };
-    expect(await server.docker.exec(movedId, ['md5sum', '/home/user/blob'])).toBe(sum);
+    expect(await server.cluster.docker.exec(movedId, ['md5sum', '/home/user/blob'])).toBe(sum);
   });
 
   it('the installation of a role, end what is left of it, and install it once', async () => {
-    const { doomed, survivor } = await server.user();
+    const { victim, survivor } = await server.user();
     const begin = async (): Promise<NewContainer> => {
-      const made = await doomed.running({ custom_image: roleImage, role: 'tool' });
+      const made = await victim.running({ custom_image: roleImage, role: 'tool' });
       await eventually(async () => expect(await attempts(made.id)).toHaveLength(1));
       return made;
     };
     const attempts = async (id: string): Promise<string[]> => {
-      const text = await server.docker.exec(id, ['sh', '-c', 'cat /home/user/attempts 2>/dev/null']);
+      const text = await server.cluster.docker.exec(id, ['sh', '-c', 'cat /home/user/attempts 2>/dev/null']);
       return text.split('\n').filter(Boolean);
     };
     let made = await begin();
@@ -127,12 +131,12 @@ describe('another process must take up, when one is killed in the midst of', () 
     await eventually(async () => expect(await attempts(id)).toHaveLength(2), { timeoutMs: TAKEN_UP_WITHIN_MS });
     const count = 'cat /proc/[0-9]*/cmdline | tr "\\0" "\\n" | grep -c "^/bin/apk$"';
     // For a moment, what it runs bears its name.
-    await eventually(async () => expect((await server.docker.exec(id, ['sh', '-c', count])).trim()).toBe('1'));
+    await eventually(async () => expect((await server.cluster.docker.exec(id, ['sh', '-c', count])).trim()).toBe('1'));
     expect((await survivor.get(db_id)).body).toMatchObject({ id, status: 'running', role_status: 'installing' });
-    await server.docker.exec(id, ['touch', '/home/user/go']);
+    await server.cluster.docker.exec(id, ['touch', '/home/user/go']);
     await eventually(async () => expect((await survivor.get(db_id)).body).toMatchObject({ role_status: 'installed' }));
     expect(new Set(await attempts(id)).size).toBe(2);
-    await expectSettled(survivor, server.docker, db_id);
+    await expectSettled(survivor, server.cluster.docker, db_id);
   });
 
   async function file(name: string, content: object): Promise<string> {

@@ -6,8 +6,8 @@ import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { guessedToken, type HttpAnswer, httpCall } from '../support/clients/http-call';
-import { RedisProxy, testRedisUrl } from '../support/clients/socket-redis-proxy';
-import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { TcpProxy } from '../support/faults/tcp-proxy';
+import { openTestDatabase, TestDatabase, testRedisUrl } from '../support/databases/test-database';
 
 const LIMIT = 9;
 /**
@@ -18,7 +18,7 @@ const ANSWER_MS = 3_000;
 
 describe('rate limits of two servers', () => {
   let database: TestDatabase;
-  let proxy: RedisProxy;
+  let proxy: TcpProxy;
   let servers: Berth[];
   let instance: string;
 
@@ -28,8 +28,7 @@ describe('rate limits of two servers', () => {
       return open.call(this, { answerMs: ANSWER_MS });
     });
     database = await openTestDatabase();
-    proxy = new RedisProxy(new URL(testRedisUrl()));
-    await proxy.up();
+    proxy = await TcpProxy.before(testRedisUrl());
     instance = `test-${randomUUID()}`;
     servers = [];
   });

@@ -22,11 +22,8 @@ describe('a PostgreSQL whose connections turn silent', () => {
 
   beforeAll(async () => {
     database = await openTestDatabase();
-    const url = new URL(database.url);
-    proxy = new TcpProxy({ host: url.hostname, port: Number(url.port) });
-    await proxy.up();
-    url.port = String(proxy.port);
-    server = new BerthProcess({ DATABASE_URL: url.href, SHUTDOWN_GRACE_SECONDS: '10', INSTANCE_ID: 'test-silence' });
+    proxy = await TcpProxy.before(database.url);
+    server = new BerthProcess({ DATABASE_URL: proxy.url, SHUTDOWN_GRACE_SECONDS: '10', INSTANCE_ID: 'test-silence' });
     await server.start();
     api = await server.user();
   });

@@ -5,15 +5,6 @@ import { STOP, VictimAndSurvivor } from '../support/servers/victim-and-survivor'
 
 jest.setTimeout(300_000);
 
-/** Neither the end of a term nor a sweep may be what takes an operation over; and what is deleted is purged at once. */
-const PATIENT = {
-  OPERATION_CLAIM_SECONDS: '600',
-  SWEEP_INTERVAL_SECONDS: '600',
-  ORPHAN_GRACE_SECONDS: '0',
-  STOP_GRACE_SECONDS: '1',
-  VOLUME_RETENTION: '0s',
-};
-
 /** 5 s is what is promised; the machine may be busy. */
 const TAKEN_OVER_WITHIN_MS = 10_000;
 
@@ -28,7 +19,7 @@ describe('what a process was at', () => {
   let pair: VictimAndSurvivor;
 
   beforeAll(async () => {
-    pair = await VictimAndSurvivor.start(PATIENT);
+    pair = await VictimAndSurvivor.start('takeover', { environment: { VOLUME_RETENTION: '0s' } });
   });
 
   afterAll(() => pair.stop());

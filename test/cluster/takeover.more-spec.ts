@@ -3,12 +3,9 @@ import { Cluster } from '../support/servers/cluster';
 import { DockerProxy } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';
-import { STOP, VictimAndSurvivor } from '../support/servers/victim-and-survivor';
+import { PATIENT, STOP, VictimAndSurvivor } from '../support/servers/victim-and-survivor';
 
 jest.setTimeout(300_000);
-
-/** Neither the end of a term nor a sweep may be what takes an operation over. */
-const PATIENT = { OPERATION_CLAIM_SECONDS: '600', SWEEP_INTERVAL_SECONDS: '600', STOP_GRACE_SECONDS: '1' };
 
 /** 5 s is what is promised; the machine may be busy. */
 const TAKEN_OVER_WITHIN_MS = 10_000;
@@ -56,10 +53,8 @@ describe('what a paused process was at', () => {
   let pair: VictimAndSurvivor;
 
   beforeAll(async () => {
-    pair = await VictimAndSurvivor.start({
-      ...PATIENT,
-      OPERATION_CLAIM_SECONDS: String(TERM_SECONDS),
-      OPERATION_WAIT_SECONDS: '60',
+    pair = await VictimAndSurvivor.start('takeover', {
+      environment: { OPERATION_CLAIM_SECONDS: String(TERM_SECONDS), OPERATION_WAIT_SECONDS: '60' },
     });
   });
 

@@ -9,7 +9,7 @@ import { ApiClient } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { freePort } from '../support/free-port';
 import { RealDocker } from '../support/docker/real-docker';
-import { SystemdBox } from '../support/servers/systemd-box';
+import { SystemdBox } from './systemd-box';
 
 jest.setTimeout(300_000);
 

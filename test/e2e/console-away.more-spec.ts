@@ -34,9 +34,8 @@ beforeAll(async () => {
   environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'console-away', PORT, TIERS_FILE };
   database = await openTestDatabase();
   berth = await Berth.start({ environment, database });
-  cable = new TcpProxy({ host: '127.0.0.1', port: Number(PORT) });
-  await cable.up();
-  browser = await ConsoleBrowser.launch(`http://127.0.0.1:${String(cable.port)}`);
+  cable = await TcpProxy.before(`http://127.0.0.1:${PORT}`);
+  browser = await ConsoleBrowser.launch(`http://${cable.host}`);
   user = await berth.user('pro');
   id = (await user.api.running({ name: 'once', image: 'sandbox', custom_image: null })).db_id;
   page = await browser.signedIn(user, await browser.context({ viewport: { width: 1100, height: 800 } }));

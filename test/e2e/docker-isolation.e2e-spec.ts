@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { inMore, RUNTIMES } from '../support/extent';
-import { writeThreadBomb } from '../support/docker/thread-bomb';
+import { writeThreadBomb } from './thread-bomb';
 
 jest.setTimeout(120_000);
 

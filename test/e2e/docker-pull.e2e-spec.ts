@@ -1,6 +1,6 @@
 import type { EngineErrorCode } from '../../src/docker';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
-import { type Refusal, TinyRegistry } from '../support/docker/tiny-registry';
+import { type Refusal, TinyRegistry } from './tiny-registry';
 
 describe('an image of the machine', () => {
   const sandbox = new EngineSandbox();

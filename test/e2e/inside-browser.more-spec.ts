@@ -4,7 +4,7 @@ import type { TestUser } from '../support/servers/berth';
 import { withstandNetworkChanges } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 import { LifecycleServer } from '../support/servers/lifecycle-server';
-import { TerminalPage } from '../support/clients/terminal-page';
+import { TerminalPage } from './terminal-page';
 
 jest.setTimeout(120_000);
 

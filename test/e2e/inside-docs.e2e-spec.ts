@@ -1,7 +1,7 @@
 import type { TestUser } from '../support/servers/berth';
 import { blocksOf } from '../support/clients/document-blocks';
 import { LifecycleServer } from '../support/servers/lifecycle-server';
-import { ReaderShell } from '../support/fakes/reader-shell';
+import { ReaderShell } from './reader-shell';
 
 jest.setTimeout(120_000);
 

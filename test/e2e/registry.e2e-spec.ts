@@ -6,7 +6,8 @@ import type { BerthEvent } from '../../src/events';
 import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { BerthProcess } from '../support/servers/berth-process';
-import { DockerRegistry, REGISTRY_USER, RegistryDoor } from '../support/docker/docker-registry';
+import { DockerRegistry, REGISTRY_USER } from '../support/docker/docker-registry';
+import type { TcpProxy } from '../support/faults/tcp-proxy';
 import { EventRecorder } from '../support/clients/socket-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
@@ -20,7 +21,7 @@ describe('images of a private registry', () => {
   const instance = `test-registry-${process.pid}`;
   let folder: string;
   let registry: DockerRegistry;
-  let door: RegistryDoor;
+  let door: TcpProxy;
   let image: string;
   let berth: Berth;
   let user: TestUser;
@@ -182,10 +183,10 @@ describe('images of a private registry', () => {
     door.speed = 200_000;
     const id = await create();
     await events.next('container_progress', { db_id: id, message: 'downloading the image' });
-    await eventually(() => expect(door.count).toBeGreaterThan(0));
+    await eventually(() => expect(door.connections).toBeGreaterThan(0));
     expect(await user.api.delete(id)).toMatchObject({ status: 200, body: { message: 'container deleted' } });
     // Docker itself has hung up.
-    await eventually(() => expect(door.count).toBe(0));
+    await eventually(() => expect(door.connections).toBe(0));
     door.speed = null;
     await expect(docker.getImage(image).inspect()).rejects.toMatchObject({ statusCode: 404 });
     await events.next('container_deleted', { db_id: id });

@@ -4,7 +4,8 @@ import { Redis } from 'ioredis';
 import { RedisConnection, Signals } from '../../src/signals';
 import { RedisSignals } from '../../src/signals/redis-signals';
 import { eventually } from '../support/eventually';
-import { RedisProxy, testRedisUrl } from '../support/clients/socket-redis-proxy';
+import { TcpProxy } from '../support/faults/tcp-proxy';
+import { testRedisUrl } from '../support/databases/test-database';
 
 /** One process's signals, and which of the test's own tokens they told of. */
 class Peer {
@@ -20,7 +21,7 @@ class Peer {
 }
 
 describe('signals over Redis', () => {
-  let proxy: RedisProxy;
+  let proxy: TcpProxy;
   let peers: Peer[];
   let warnings: jest.SpyInstance;
 
@@ -28,8 +29,7 @@ describe('signals over Redis', () => {
     peers = [];
     warnings = jest.spyOn(Logger.prototype, 'warn').mockImplementation();
     jest.spyOn(Logger.prototype, 'log').mockImplementation();
-    proxy = new RedisProxy(new URL(testRedisUrl()));
-    await proxy.up();
+    proxy = await TcpProxy.before(testRedisUrl());
   });
 
   afterEach(async () => {

@@ -1,26 +1,31 @@
 import type Docker from 'dockerode';
 import { type Actions, InVain, type Parts } from './fault-injector';
 
-type ContainerFault =
-  | 'container_kill'
-  | 'container_stop'
-  | 'container_remove'
-  | 'container_crash'
-  | 'container_start'
-  | 'container_disconnect';
+/** The change that each fault makes to a container. */
+const CHANGES = {
+  container_kill: ({ container }) => container.kill(),
+  container_stop: ({ container }) => container.stop({ t: 2 }),
+  container_remove: ({ container }) => container.remove({ force: true }),
+  container_start: ({ container }) => container.start(),
+  container_disconnect: ({ container, network }) => network.disconnect({ Container: container.id, Force: true }),
+  /** The main process dies, and Docker's restart policy starts the container again. */
+  container_crash: async ({ container }) => {
+    const { Pid } = (await container.inspect()).State;
+    if (Pid > 0) process.kill(Pid, 'SIGKILL');
+  },
+} satisfies Record<string, (target: Target) => Promise<unknown>>;
 
-const FAULTS: readonly ContainerFault[] = [
-  'container_kill',
-  'container_stop',
-  'container_remove',
-  'container_crash',
-  'container_start',
-  'container_disconnect',
-];
+interface Target {
+  readonly container: Docker.Container;
+  readonly network: Docker.Network;
+}
+
+type ContainerFault = keyof typeof CHANGES;
 
 /** Changes to containers behind Berth's back. */
 export function containerFaults(parts: Parts): Actions<ContainerFault> {
-  const actions = FAULTS.map((fault) => [fault, (): Promise<string> => behindBerthsBack(fault, parts)]);
+  const faults = Object.keys(CHANGES) as ContainerFault[];
+  const actions = faults.map((fault) => [fault, (): Promise<string> => behindBerthsBack(fault, parts)]);
   return Object.fromEntries(actions) as Actions<ContainerFault>;
 }
 
@@ -43,35 +48,10 @@ async function behindBerthsBack(fault: ContainerFault, parts: Parts): Promise<st
     if (fault === 'container_start') cohabitation.meddle(Labels['berth.container_id'] ?? '');
     const container = docker.getContainer(Id);
     if (choice !== fitting) await container.stop({ t: 2 });
-    await meddle(fault, container, docker.getNetwork(`berth-${cluster.instance}`));
+    await CHANGES[fault]({ container, network: docker.getNetwork(`berth-${cluster.instance}`) });
     return Id;
   } catch (error) {
     // These actions can fail because of the other faults, too.
     throw new InVain(String(error));
-  }
-}
-
-async function meddle(fault: ContainerFault, container: Docker.Container, network: Docker.Network): Promise<void> {
-  switch (fault) {
-    case 'container_kill':
-      await container.kill();
-      return;
-    case 'container_stop':
-      await container.stop({ t: 2 });
-      return;
-    case 'container_remove':
-      await container.remove({ force: true });
-      return;
-    case 'container_start':
-      await container.start();
-      return;
-    case 'container_disconnect':
-      await network.disconnect({ Container: container.id, Force: true });
-      return;
-    case 'container_crash': {
-      // The main process dies, and Docker's restart policy starts the container again.
-      const { Pid } = (await container.inspect()).State;
-      if (Pid > 0) process.kill(Pid, 'SIGKILL');
-    }
   }
 }

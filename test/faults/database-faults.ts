@@ -1,8 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { httpCall } from '../support/clients/http-call';
-import { controlService } from './fault-control';
+import { Program } from '../support/servers/program';
+import { ending } from './fault-control';
 import { type Actions, type Begin, InVain, LOCKS_HELD, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
 
@@ -19,29 +18,16 @@ const SQLITE_LOCKED_MS = 17_000;
 
 /** Faults of PostgreSQL and Redis, and of the connections to them. */
 export function databaseFaults(parts: Parts): Actions<PostgresFault> {
-  const { excuses, journal, turns } = parts;
-  const restart =
-    (service: 'postgres' | 'redis', how: 'restart' | 'kill') =>
-    (begin: Begin): Promise<string> =>
-      turns.take(service, async () => {
-        begin();
-        journal.say(`${service}: ${how}`);
-        const work = (): Promise<void> => controlService(`/${service}/${how}`);
-        await (service === 'postgres' ? excuses.during('database_down', {}, work) : work());
-        journal.say(`${service} is back`);
-        return service;
-      });
+  const { excuses, turns } = parts;
+  const around = (work: () => Promise<void>): Promise<void> => excuses.during('database_down', {}, work);
   return {
-    postgres_restart: restart('postgres', 'restart'),
-    postgres_kill: restart('postgres', 'kill'),
-    redis_restart: restart('redis', 'restart'),
-    redis_kill: restart('redis', 'kill'),
+    postgres_restart: ending('postgres', 'restart', { ...parts, around }),
+    postgres_kill: ending('postgres', 'kill', { ...parts, around }),
+    redis_restart: ending('redis', 'restart', parts),
+    redis_kill: ending('redis', 'kill', parts),
     database_silent: (begin) => {
       const member = parts.cluster.pick(parts.random);
-      return turns.take(LOCKS_HELD, () => {
-        begin();
-        return turns.take(member.name, () => silence(member, parts));
-      });
+      return turns.take([LOCKS_HELD, member.name], () => silence(member, parts), begin);
     },
     row_locked: (begin) => lockRow(parts, begin),
   };
@@ -81,14 +67,14 @@ async function serves({ url }: Member, token: string): Promise<boolean> {
 async function lockRow({ database, excuses, random, users, turns }: Parts, begin: Begin): Promise<string> {
   const { name } = random.pick(users);
   const ms = LOCKED_MS * random.next();
-  return turns.take('postgres', async () => {
-    begin();
-    const hold = (): Promise<void> => database.lockUser(name, () => delay(ms));
+  const hold = (): Promise<void> => database.lockUser(name, () => delay(ms));
+  const lock = async (): Promise<string> => {
     await excuses.during('database_busy', { user: name }, hold).catch((error: unknown) => {
       throw new InVain(String(error));
     });
     return name;
-  });
+  };
+  return turns.take('postgres', lock, begin);
 }
 
 const LOCK_SQLITE = `
@@ -103,21 +89,12 @@ const LOCK_SQLITE = `
 export async function lockSqlite({ cluster, excuses, random }: Parts): Promise<string> {
   const ms = SQLITE_LOCKED_MS * random.next();
   const file = cluster.database.url.slice('sqlite:'.length);
-  const holder = spawn(process.execPath, ['-e', LOCK_SQLITE, file], { stdio: ['pipe', 'pipe', 'inherit'] });
-  const ended = once(holder, 'exit');
+  const holder = new Program(process.execPath, ['-e', LOCK_SQLITE, file], { stdio: 'pipe' });
   await excuses.during('database_busy', {}, async () => {
-    await locked(holder);
+    await holder.started(holder.untilSaid('locked'));
     await delay(ms);
-    holder.stdin.end();
-    await ended;
+    holder.child.stdin?.end();
+    await holder.ended;
   });
   return `${String(Math.round(ms))} ms`;
-}
-
-async function locked(holder: ChildProcess): Promise<void> {
-  const [line] = (await Promise.race([
-    once(holder.stdout ?? holder, 'data'),
-    once(holder, 'exit').then(() => ['nothing']),
-  ])) as [unknown];
-  if (!String(line).startsWith('locked')) throw new Error('the lock could not be taken');
 }

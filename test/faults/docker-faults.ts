@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { ApiClient } from '../support/clients/api-client';
-import { controlService } from './fault-control';
+import { controlService, ending } from './fault-control';
 import type { DockerProxy } from '../support/faults/docker-proxy';
 import { type Actions, type Begin, InVain, type Parts } from './fault-injector';
 import type { Member } from './faulty-cluster';
@@ -25,25 +25,11 @@ const LEAST_LOOKS = 20;
 
 /** Faults of Docker and of the connections to it. */
 export function dockerFaults(parts: Parts): Actions<DockerFault> {
-  const { cluster, random, journal, turns } = parts;
-  const restart =
-    (how: 'restart' | 'kill') =>
-    (begin: Begin): Promise<string> =>
-      turns.take('docker', async () => {
-        begin();
-        journal.say(`docker: ${how}`);
-        await controlService(`/docker/${how}`);
-        journal.say('docker is back');
-        return 'docker';
-      });
+  const { cluster, random, turns } = parts;
   return {
-    docker_restart: restart('restart'),
-    docker_kill: restart('kill'),
-    docker_emptied: (begin) =>
-      turns.take('docker', () => {
-        begin();
-        return emptyDocker(parts);
-      }),
+    docker_restart: ending('docker', 'restart', parts),
+    docker_kill: ending('docker', 'kill', parts),
+    docker_emptied: (begin) => turns.take('docker', () => emptyDocker(parts), begin),
     docker_outage: async () => {
       const { name, docker } = proxied(random.pick(cluster.members));
       docker.down = true;
@@ -86,8 +72,7 @@ function emptyDocker({ excuses, journal }: Parts): Promise<string> {
 async function refuseStarts(parts: Parts, begin: Begin): Promise<string> {
   const { cluster, random, turns } = parts;
   const member = cluster.pick(random);
-  return turns.take(`starts of ${member.name}`, async () => {
-    begin();
+  const refuse = async (): Promise<string> => {
     const { container, token } = await someRunning(parts);
     const api = new ApiClient(member.url, token);
     member.startsRefused = true;
@@ -102,7 +87,8 @@ async function refuseStarts(parts: Parts, begin: Begin): Promise<string> {
     } finally {
       member.startsRefused = false;
     }
-  });
+  };
+  return turns.take(`starts of ${member.name}`, refuse, begin);
 }
 
 /** @returns a running container, and its user's token. @throws InVain */

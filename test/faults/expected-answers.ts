@@ -1,23 +1,7 @@
 import type { Excuse } from './excuses';
 
-/** The requests of a user. */
-export const VERBS = [
-  'create',
-  'start',
-  'stop',
-  'resize',
-  'rename',
-  'delete',
-  'restore',
-  'list',
-  'get',
-  'wait',
-  'events',
-] as const;
-export type Verb = (typeof VERBS)[number];
-
-/** The answers without any fault, as `status` or `status code`. */
-const EXPECTED: Readonly<Record<Verb, readonly string[]>> = {
+/** The requests of a user, with the answers without any fault as `status` or `status code`. */
+const EXPECTED = {
   create: ['202', '403 container_limit_reached', '409 name_taken'],
   start: ['200', '404 container_not_found', '409 operation_in_progress'],
   stop: ['200', '404 container_not_found', '409 operation_in_progress'],
@@ -35,7 +19,9 @@ const EXPECTED: Readonly<Record<Verb, readonly string[]>> = {
   get: ['200', '404 container_not_found'],
   wait: ['200', '408 status_not_reached', '409 status_unreachable', '404 container_not_found'],
   events: ['200'],
-};
+} satisfies Record<string, readonly string[]>;
+
+export type Verb = keyof typeof EXPECTED;
 
 /** Operations on a container for which the client waits. */
 const OPERATIONS: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delete'];

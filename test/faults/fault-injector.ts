@@ -51,9 +51,16 @@ export const LOCKS_HELD = 'locks';
 export class Turns {
   private readonly last = new Map<string, Promise<unknown>>();
 
-  async take<T>(subject: string, work: () => Promise<T>): Promise<T> {
+  /** Takes the subjects in this order; then calls `begin`, and does the work. */
+  async take<T>(subjects: string | readonly string[], work: () => Promise<T>, begin?: Begin): Promise<T> {
+    const [subject, ...others] = [subjects].flat();
+    if (subject === undefined) {
+      begin?.();
+      return work();
+    }
     const before = this.last.get(subject) ?? Promise.resolve();
-    const mine = before.then(work, work);
+    const next = (): Promise<T> => this.take(others, work, begin);
+    const mine = before.then(next, next);
     this.last.set(subject, mine);
     const isOver = (): unknown => this.last.get(subject) === mine && this.last.delete(subject);
     void mine.then(isOver, isOver);

@@ -233,21 +233,7 @@ export class FaultRun {
   }
 
   private report(): void {
-    for (const kind of [
-      'operation',
-      'fault',
-      'strike',
-      'mark',
-      'follower',
-      'process',
-      'takeover',
-      'pause',
-      'silence',
-      'node',
-      'decision',
-      'move',
-      'late',
-    ]) {
+    for (const kind of this.journal.kinds()) {
       this.journal.say(`${String(this.journal.count(kind))} × ${kind}: ${this.journal.summary(kind)}`);
     }
   }

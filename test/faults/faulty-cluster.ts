@@ -191,9 +191,9 @@ async function openMember(
 ): Promise<Member> {
   const port = String(await freePort());
   const clock = new MovingClock(join(folder, `${name}.clock`));
-  const { database, url } = await proxied(shared.DATABASE_URL);
+  const database = isSqlite(shared.DATABASE_URL) ? null : await TcpProxy.before(shared.DATABASE_URL);
   const dockerHost = docker ? { DOCKER_HOST: docker.dockerHost } : {};
-  const own = { PORT: port, ...dockerHost, DATABASE_URL: url, ...clock.environment };
+  const own = { PORT: port, ...dockerHost, DATABASE_URL: database?.url ?? shared.DATABASE_URL, ...clock.environment };
   return {
     name,
     url: `http://127.0.0.1:${port}`,
@@ -210,35 +210,11 @@ async function openMember(
   };
 }
 
-async function proxied(databaseUrl: string): Promise<{ database: TcpProxy | null; url: string }> {
-  if (isSqlite(databaseUrl)) return { database: null, url: databaseUrl };
-  const url = new URL(databaseUrl);
-  const database = new TcpProxy({ host: url.hostname, port: Number(url.port) });
-  await database.up();
-  url.host = `127.0.0.1:${String(database.port)}`;
-  return { database, url: url.href };
-}
-
 function isSqlite(databaseUrl: string): boolean {
   return databaseUrl.startsWith('sqlite:');
 }
 
 function strikeOf(random: SeededRandom): Strike {
-  const fault = random.pick<Strike['fault']>([
-    'refuse',
-    'lose',
-    'drop',
-    'drop',
-    'drop',
-    'truncate',
-    'truncate',
-    'corrupt',
-    'corrupt',
-    'corrupt',
-    'delay',
-    'delay',
-    'delay',
-    'delay',
-  ]);
+  const fault = random.weighted({ refuse: 1, lose: 1, drop: 3, truncate: 2, corrupt: 3, delay: 4 });
   return { fault, delayMs: Math.round(100 + 5_000 * random.next() ** 2) };
 }

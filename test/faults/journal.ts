@@ -46,6 +46,11 @@ export class Journal {
     return [...(counts?.values() ?? [])].reduce((sum, count) => sum + count, 0);
   }
 
+  /** The kinds that are counted, without the lines for a person and Docker's own events. */
+  kinds(): string[] {
+    return [...this.counts.keys()].filter((kind) => !['said', 'docker', 'complaint'].includes(kind));
+  }
+
   /** Prints a line for a person who watches the run. */
   say(line: string): void {
     const seconds = ((Date.now() - this.since) / 1000).toFixed(0).padStart(4);

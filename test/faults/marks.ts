@@ -1,5 +1,6 @@
 import { RealDocker } from '../support/docker/real-docker';
 import { Journal } from './journal';
+import { inTime } from './settling';
 
 /** Docker is loaded, and away at times. */
 const ANSWER_MS = 20_000;
@@ -21,7 +22,7 @@ export class Marks {
     const mark = `mark-${String(this.next++)}`;
     add(this.tried, dbId, mark);
     const script = `echo ${dbId} > /home/user/${mark} && sync && echo written`;
-    const printed = await within(ANSWER_MS, this.exec(dockerId, script)).catch(String);
+    const printed = await inTime(ANSWER_MS, this.exec(dockerId, script), { what: "Docker's exec" }).catch(String);
     const isWritten = /^written$/m.test(printed);
     if (isWritten) add(this.written, dbId, mark);
     this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, file: mark, printed });
@@ -42,16 +43,4 @@ export class Marks {
 
 function add(marks: Map<string, Set<string>>, dbId: string, mark: string): void {
   marks.set(dbId, (marks.get(dbId) ?? new Set()).add(mark));
-}
-
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error('Docker does not answer')), ms);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

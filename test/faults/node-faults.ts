@@ -40,11 +40,7 @@ export function nodeFaults(parts: Parts, nodes: TestNodes): Actions<NodeFault> {
     (work: (node: TestNode) => Promise<unknown>) =>
     (begin: Begin): Promise<string> => {
       const node = random.pick(nodes.nodes);
-      return turns.take(node.name, async () => {
-        begin();
-        await work(node);
-        return node.name;
-      });
+      return turns.take(node.name, () => work(node).then(() => node.name), begin);
     };
   return {
     node_kill: one((node) => takeAway([node], KILL, parts)),
@@ -63,13 +59,11 @@ export function nodeFaults(parts: Parts, nodes: TestNodes): Actions<NodeFault> {
       // Always in the same order, to avoid a deadlock.
       const [first, second] = nodes.nodes.filter((node) => node !== left);
       if (!first || !second) throw new Error('there are three nodes');
-      return turns.take(first.name, () =>
-        turns.take(second.name, async () => {
-          begin();
-          await takeAway([first, second], way, parts);
-          return `${first.name} and ${second.name}`;
-        }),
-      );
+      const take = async (): Promise<string> => {
+        await takeAway([first, second], way, parts);
+        return `${first.name} and ${second.name}`;
+      };
+      return turns.take([first.name, second.name], take, begin);
     },
   };
 }

@@ -33,17 +33,10 @@ export function processFaults(parts: Parts): Actions<'process_kill' | 'process_p
     process_kill: () => processKill(parts),
     process_pause: (begin) => {
       const member = cluster.pick(random);
-      return turns.take(LOCKS_HELD, () => {
-        begin();
-        return turns.take(member.name, () => pauseProcess(member, parts));
-      });
+      return turns.take([LOCKS_HELD, member.name], () => pauseProcess(member, parts), begin);
     },
     // No other fault may prevent takeovers meanwhile.
-    process_clock_back: (begin) =>
-      turns.take(LOCKS_HELD, () => {
-        begin();
-        return turns.take('postgres', () => setClocksBack(parts));
-      }),
+    process_clock_back: (begin) => turns.take([LOCKS_HELD, 'postgres'], () => setClocksBack(parts), begin),
   };
 }
 

@@ -24,7 +24,7 @@ const TOLD = [
 export async function inTime<T>(
   ms: number,
   work: Promise<T>,
-  { what, left }: { what: string; left: () => Promise<readonly string[]> | readonly string[] },
+  { what, left = () => [] }: { what: string; left?: () => Promise<readonly string[]> | readonly string[] },
 ): Promise<T> {
   const over = new AbortController();
   const late = delay(ms, undefined, { signal: over.signal }).then(async () => {
@@ -52,24 +52,17 @@ export async function whatIsThere({
   database: DatabaseView;
   dockers: readonly RealDocker[];
 }): Promise<string[]> {
-  const filters = { label: [`berth.instance=${cluster.instance}`] };
+  const label = `berth.instance=${cluster.instance}`;
   const told: Told[] = [
     ['row', () => openRows(database)],
     ['held program', async () => (await database.programRegistry()).map((program) => JSON.stringify(program))],
-    ...dockers.flatMap(({ docker, id }): Told[] => {
-      const where = id === null ? '' : ` on ${id}`;
+    ...dockers.flatMap((docker): Told[] => {
+      const where = docker.id === null ? '' : ` on ${docker.id}`;
+      const containers = async (): Promise<string[]> =>
+        (await docker.containers(label)).map(({ id, name, state }) => `${id.slice(0, 12)} ${name}: ${state}`);
       return [
-        [
-          `container${where}`,
-          async () =>
-            (await docker.listContainers({ all: true, filters })).map(
-              ({ Id, Names, Status }) => `${Id.slice(0, 12)} ${String(Names[0])}: ${Status}`,
-            ),
-        ],
-        [
-          `volume${where}`,
-          async () => (await docker.listVolumes({ filters: JSON.stringify(filters) })).Volumes.map(({ Name }) => Name),
-        ],
+        [`container${where}`, containers],
+        [`volume${where}`, () => docker.volumes(label)],
       ];
     }),
   ];

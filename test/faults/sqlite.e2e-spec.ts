@@ -12,10 +12,6 @@ describeRun('operations on SQLite under faults', {
   times: SQLITE_FAULTS,
   actions: (parts: Parts) => ({
     process_kill: () => processKill(parts),
-    database_locked: (begin) =>
-      parts.turns.take('database', () => {
-        begin();
-        return lockSqlite(parts);
-      }),
+    database_locked: (begin) => parts.turns.take('database', () => lockSqlite(parts), begin),
   }),
 });

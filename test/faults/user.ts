@@ -4,20 +4,19 @@ import { Verb } from './expected-answers';
 import { SIZES } from './setting';
 
 /** Relative frequency of each request: 70 of 100 change something. */
-const WEIGHTS: readonly (readonly [Verb, number])[] = [
-  ['create', 11] as const,
-  ['start', 16],
-  ['stop', 12],
-  ['resize', 13],
-  ['rename', 3],
-  ['delete', 10],
-  ['restore', 5] as const,
-  ['list', 10],
-  ['get', 7],
-  ['wait', 7],
-  ['events', 6],
-];
-const CHOICES = WEIGHTS.flatMap(([verb, weight]) => Array.from({ length: weight }, () => verb));
+const WEIGHTS: Readonly<Record<Verb, number>> = {
+  create: 11,
+  start: 16,
+  stop: 12,
+  resize: 13,
+  rename: 3,
+  delete: 10,
+  restore: 5,
+  list: 10,
+  get: 7,
+  wait: 7,
+  events: 6,
+};
 const WAIT_S = 2;
 
 export interface Asked {
@@ -56,7 +55,7 @@ export class User {
   }
 
   next(): Asked {
-    const verb = this.random.pick(CHOICES);
+    const verb = this.random.weighted(WEIGHTS);
     if (verb === 'list') return { verb, method: 'GET', path: '/api/containers' };
     if (verb === 'events') return { verb, method: 'GET', path: '/api/events?after=0&limit=500' };
     const known = this.live.size > 0 ? this.random.pick([...this.live.values()]) : null;

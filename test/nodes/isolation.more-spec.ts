@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:net';
 import type { DockerEngine } from '../../src/docker/docker-engine';
 import { eventually } from '../support/eventually';
-import { NodeEngines } from '../support/docker/node-engines';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
 jest.setTimeout(180_000);
@@ -12,7 +12,7 @@ const NAMES = ['node1', 'node2', 'node3'];
 
 describe('what sandboxes on the nodes of a cluster reach', () => {
   const cluster = new TestNodes();
-  const engines = new NodeEngines();
+  const engines = new EngineSandbox();
   const onNode = new Map<string, { node: TestNode; engine: DockerEngine; sandbox: string }>();
   const everybody = [...cluster.nodes.map(({ address }) => address), cluster.gateway];
   /** Of this machine, in the nodes' network, like Berth's own and a database's. */
@@ -129,7 +129,7 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
   it('must be what its allow list names alone, also on a node', async () => {
     const { node, engine } = of('node2');
     const open = `${cluster.gateway}:${String(portOf(allowed))}`;
-    const listed = await engines.running(engine, { network: { allow: [] } });
+    const listed = await engines.running(engine, engines.spec({ network: { allow: [] } }));
     onNode.set('listed', { node, engine, sandbox: listed });
     expect(await reached('listed', [open, `${cluster.nodes[0].address}:2376`])).toEqual([]);
   });

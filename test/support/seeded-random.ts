@@ -19,6 +19,12 @@ export class SeededRandom {
     return this.next() < probability;
   }
 
+  /** @param weights how often each is picked, relative to the others */
+  weighted<T extends string>(weights: Readonly<Record<T, number>>): T {
+    const entries = Object.entries<number>(weights) as [T, number][];
+    return this.pick(entries.flatMap(([item, weight]) => Array.from({ length: weight }, () => item)));
+  }
+
   pick<T>(items: readonly T[]): T {
     const item = items[Math.floor(this.next() * items.length)];
     if (item === undefined) throw new Error('nothing to pick from');

@@ -18,10 +18,9 @@ describe('berth sh', () => {
     database = await openTestDatabase();
     const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'cli-shell' };
     server = await Server.start({ database, environment });
-    cable = new TcpProxy({ host: '127.0.0.1', port: Number(new URL(server.url).port) });
-    await cable.up();
+    cable = await TcpProxy.before(server.url);
     user = await server.user('enterprise');
-    const url = `http://127.0.0.1:${String(cable.port)}`;
+    const url = `http://${cable.host}`;
     line = await CommandLine.build({ BERTH_URL: url, BERTH_TOKEN: user.token });
     await user.api.running({ image: 'sandbox', custom_image: null, name: 'dev' });
   });

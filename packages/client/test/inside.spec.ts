@@ -28,10 +28,9 @@ describe('inside a container, through a cable that is pulled', () => {
     database = await openTestDatabase();
     const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'client-inside' };
     server = await Server.start({ database, environment });
-    cable = new TcpProxy({ host: '127.0.0.1', port: Number(new URL(server.url).port) });
-    await cable.up();
+    cable = await TcpProxy.before(server.url);
     const { token } = await server.user('enterprise');
-    berth = new Berth({ url: `http://127.0.0.1:${String(cable.port)}`, token });
+    berth = new Berth({ url: `http://${cable.host}`, token });
     direct = new Berth({ url: server.url, token });
     id = (await berth.containers.create({ image: 'sandbox' })).db_id;
     await berth.containers.wait(id, 'running');

@@ -32,12 +32,11 @@ describe('a watch', () => {
       ORPHAN_GRACE_SECONDS: '0',
     });
     await server.start();
-    cable = new TcpProxy({ host: '127.0.0.1', port });
-    await cable.up();
+    cable = await TcpProxy.before(server.url);
     const token = await server.token(['--user', 'watcher', '--tier', 'enterprise']);
     // Whoever works goes on however often the server dies.
     direct = new Berth({ url: server.url, token, retries: 30 });
-    watch = new Berth({ url: `http://127.0.0.1:${String(cable.port)}`, token }).watch();
+    watch = new Berth({ url: `http://${cable.host}`, token }).watch();
   });
 
   afterAll(async () => {

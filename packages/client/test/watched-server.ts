@@ -38,14 +38,13 @@ export class WatchedServer {
     const [database, port] = [await openTestDatabase(), await freePort()];
     const daemon = new FakeDaemon();
     const server = await startServer({ database, daemon, port });
-    const cable = new TcpProxy({ host: '127.0.0.1', port });
-    await cable.up();
+    const cable = await TcpProxy.before(server.url);
     return new WatchedServer(server, database, daemon, cable, await server.user('enterprise'));
   }
 
   /** The user's client, at the end of the cable. */
   client(token = this.user.token): Berth {
-    return new Berth({ url: `http://127.0.0.1:${String(this.cable.port)}`, token });
+    return new Berth({ url: `http://${this.cable.host}`, token });
   }
 
   /** Another one of the same user, beside the cable. */

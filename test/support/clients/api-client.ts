@@ -5,6 +5,8 @@ export interface Answer {
   readonly status: number;
   readonly headers: Headers;
   readonly body: Readonly<Record<string, unknown>>;
+  /** The body as it was sent. */
+  readonly text: string;
 }
 
 export interface NewContainer {
@@ -22,19 +24,25 @@ export class ApiClient {
     readonly token: string,
   ) {}
 
-  async call(method: string, path: string, body?: unknown): Promise<Answer> {
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Answer> {
     const asked = fetch(`${this.url}${path}`, {
       method,
       headers: {
         authorization: `Bearer ${this.token}`,
         ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
       },
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const response = await described(method, await asked);
     const text = await response.text();
     const parsed = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
-    return { status: response.status, headers: response.headers, body: parsed };
+    return { status: response.status, headers: response.headers, body: parsed, text };
   }
 
   get(id: string): Promise<Answer> {
@@ -57,8 +65,9 @@ export class ApiClient {
     return this.call('PATCH', `/api/containers/${id}`, settings);
   }
 
-  create(body: Readonly<Record<string, unknown>> = {}): Promise<Answer> {
-    return this.call('POST', '/api/containers', { image: 'custom', custom_image: testImage(), ...SMALL, ...body });
+  create(body: Readonly<Record<string, unknown>> = {}, headers?: Readonly<Record<string, string>>): Promise<Answer> {
+    const whole = { image: 'custom', custom_image: testImage(), ...SMALL, ...body };
+    return this.call('POST', '/api/containers', whole, headers);
   }
 
   /** Creates a container and waits until it runs. */

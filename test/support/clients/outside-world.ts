@@ -1,7 +1,8 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { promisify } from 'node:util';
+import { Program } from '../servers/program';
 
 const run = promisify(execFile);
 const NAMESPACES = '/run/netns';
@@ -56,7 +57,7 @@ export class OutsideWorld {
   private readonly namespace = `berth-test-${String(process.pid)}`;
   private readonly link = `bt${String(process.pid)}`;
   private readonly third = process.pid % 250;
-  private servers: ChildProcess | null = null;
+  private servers: Program | null = null;
 
   /** The machine's own address on the link. */
   get near(): string {
@@ -103,27 +104,15 @@ export class OutsideWorld {
       await run('ip', ['-n', namespace, ...command.split(' ')]);
     await run('ip', ['route', 'add', `${this.further}/32`, 'via', this.far]);
     await run('ip', ['route', 'add', `${this.metadata}/32`, 'via', this.far]);
-    await this.serve();
+    const args = [`--net=/run/netns/${namespace}`, process.execPath, '-e', SERVERS];
+    this.servers = new Program('nsenter', args);
+    await this.servers.started(this.servers.untilSaid('listening', { times: 3 }));
   }
 
   async stop(): Promise<void> {
-    this.servers?.kill('SIGKILL');
+    await this.servers?.end('SIGKILL');
     // The link's routes are deleted with it.
     await run('ip', ['link', 'delete', this.link]).catch(() => undefined);
     await run('ip', ['netns', 'delete', this.namespace]);
-  }
-
-  private async serve(): Promise<void> {
-    const args = [`--net=/run/netns/${this.namespace}`, process.execPath, '-e', SERVERS];
-    const servers = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'inherit'] });
-    this.servers = servers;
-    let listening = 0;
-    await new Promise<void>((resolve, reject) => {
-      servers.once('exit', (code) => reject(new Error(`the outside world ended with ${String(code)}`)));
-      servers.stdout.on('data', (chunk: Buffer) => {
-        listening += chunk.toString().match(/listening/g)?.length ?? 0;
-        if (listening === 3) resolve();
-      });
-    });
   }
 }

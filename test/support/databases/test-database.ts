@@ -39,3 +39,9 @@ async function onServer(url: string, statement: string): Promise<void> {
     await client.end();
   }
 }
+
+export function testRedisUrl(): string {
+  const url = process.env['TEST_REDIS_URL'];
+  if (url === undefined) throw new Error('TEST_REDIS_URL is not set; `npm test` sets it');
+  return url;
+}

@@ -5,13 +5,20 @@ import { SimulatedEngine } from '../../../packages/simulator/src/simulated-engin
 import { testImage } from '../clients/api-client';
 import { RealDocker } from './real-docker';
 import { smallestSpec } from './smallest-spec';
-import { clientCertificate } from './test-nodes';
+import { clientCertificate, type TestNode } from './test-nodes';
 import { isSimulated } from './which-engine';
 
 export const TEST_IMAGE = testImage();
 
 /** Docker of a cluster's node, over TLS; if absent, the tests' only Docker. */
 const NODE_HOST = process.env['TEST_NODE_HOST'];
+
+/** Settings of an engine on one node of several. */
+const ON_NODES: Partial<DockerEngineSettings> = {
+  DOCKER_TIMEOUT_SECONDS: 30,
+  SANDBOX_FIREWALL: 'required',
+  DISK_QUOTA: 'off',
+};
 
 /**
  * A real engine (or a simulated one: `which-engine.ts`) with an instance id of its own, and direct access to the same
@@ -21,6 +28,7 @@ export class EngineSandbox {
   readonly instance = `test-${randomUUID().slice(0, 8)}`;
   readonly real = new RealDocker();
   private readonly engines: DockerEngine[] = [];
+  private readonly nodes = new Set<TestNode>();
   private readonly simulated = isSimulated ? new SimulatedEngine({ folder: null, speed: Infinity }) : null;
 
   /** @returns the simulated engine, or a new real one with these settings */
@@ -28,9 +36,15 @@ export class EngineSandbox {
     return this.simulated ?? this.dockerEngine(settings);
   }
 
-  dockerEngine(settings: Partial<DockerEngineSettings> = {}): DockerEngine {
+  /** @returns an engine on a node of a cluster */
+  on(node: TestNode, settings: Partial<DockerEngineSettings> = {}): DockerEngine {
+    this.nodes.add(node);
+    return this.dockerEngine({ ...ON_NODES, ...settings }, node.host);
+  }
+
+  dockerEngine(settings: Partial<DockerEngineSettings> = {}, nodeHost = NODE_HOST): DockerEngine {
     const all: DockerEngineSettings = {
-      DOCKER_HOST: NODE_HOST ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
+      DOCKER_HOST: nodeHost ?? process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock',
       DOCKER_TIMEOUT_SECONDS: 60,
       SANDBOX_RUNTIME: 'runsc',
       SANDBOX_FIREWALL: 'preferred',
@@ -43,7 +57,7 @@ export class EngineSandbox {
       NODE_FIREWALL_IMAGE: process.env['NODE_FIREWALL_IMAGE'],
       ...settings,
     };
-    const tls = NODE_HOST === undefined ? {} : { tls: clientCertificate() };
+    const tls = nodeHost === undefined ? {} : { tls: clientCertificate() };
     const engine = new DockerEngine(all, undefined, tls);
     this.engines.push(engine);
     return engine;
@@ -55,7 +69,7 @@ export class EngineSandbox {
   }
 
   /** Creates the volume and the container, and starts it. @returns its Docker id */
-  async running(engine: ContainerEngine, spec: ContainerSpec): Promise<string> {
+  async running(engine: ContainerEngine, spec: ContainerSpec = this.spec()): Promise<string> {
     await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
     const dockerId = await engine.createContainer(spec);
     await engine.startContainer(dockerId);
@@ -88,7 +102,7 @@ export class EngineSandbox {
 
   async cleanUp(): Promise<void> {
     if (this.simulated) return this.simulated.onApplicationShutdown();
-    await this.real.removeInstance(this.instance);
+    for (const docker of this.nodes.size > 0 ? this.nodes : [this.real]) await docker.removeInstance(this.instance);
     for (const engine of this.engines) engine.onApplicationShutdown();
   }
 }

@@ -1,10 +1,11 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { eventually } from '../eventually';
+import { Program } from '../servers/program';
 
 const START_MS = 120_000;
 
@@ -17,7 +18,7 @@ type DaemonConfig = Readonly<Record<string, unknown>>;
  */
 export class SecondDocker {
   readonly docker: Docker;
-  private daemon: ChildProcess | null = null;
+  private daemon: Program | null = null;
   /** Its current data-root. */
   private dataRoot = '';
 
@@ -42,15 +43,10 @@ export class SecondDocker {
     if (config) await writeFile(path('daemon.json'), JSON.stringify(config));
     const args = ['--host', this.host, '--data-root', path(dataRoot), '--exec-root', path(`${dataRoot}-exec`)];
     const apart = ['--bridge', 'none', '--iptables=false', '--ip6tables=false', '--config-file', path('daemon.json')];
-    const daemon = spawn('dockerd', [...args, ...apart, '--pidfile', path('pid')], { stdio: 'ignore' });
-    this.daemon = daemon;
+    // Without its output: containers that outlive it keep its streams open.
+    this.daemon = new Program('dockerd', [...args, ...apart, '--pidfile', path('pid')], { stdio: 'ignore' });
     this.dataRoot = dataRoot;
-    const ended = new Promise<never>((_resolve, reject) => {
-      daemon.once('error', reject);
-      daemon.once('exit', (code) => reject(new Error(`dockerd ended with ${String(code)}`)));
-    });
-    ended.catch(() => undefined);
-    await Promise.race([ended, eventually(() => this.docker.ping(), { timeoutMs: START_MS })]);
+    await this.daemon.started(eventually(() => this.docker.ping(), { timeoutMs: START_MS }));
   }
 
   /** Starts the daemon again on the same data-root. */
@@ -60,12 +56,8 @@ export class SecondDocker {
 
   /** @param signal after SIGKILL the containers keep running, as with `live-restore`, and the next start finds them */
   async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
-    const { daemon } = this;
+    await this.daemon?.end(signal);
     this.daemon = null;
-    if (daemon?.exitCode !== null || daemon.signalCode !== null) return;
-    const ended = new Promise((resolve) => daemon.once('exit', resolve));
-    daemon.kill(signal);
-    await ended;
   }
 
   /** Copies an image from the tests' Docker. */

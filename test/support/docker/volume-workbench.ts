@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type Docker from 'dockerode';
 import type { OwnerLabels } from '../../../src/docker';
 import { ownerLabels } from '../../../src/docker/containers/create-options';
 import { RealDocker } from './real-docker';
@@ -22,15 +23,8 @@ export class VolumeWorkbench {
 
   /** Runs a Perl program as root, with the volume at `/d`. @returns its output */
   async perl(volume: string, program: string): Promise<string> {
-    const container = await this.real.docker.createContainer({
-      Image: SANDBOX_IMAGE,
-      Entrypoint: ['sleep', 'infinity'],
-      Cmd: [],
-      Labels: ownerLabels(this.owner),
-      HostConfig: { Runtime: 'runc', NetworkMode: 'none', Binds: [`${volume}:/d:nocopy`], Init: true },
-    });
+    const container = await this.sandbox([`${volume}:/d:nocopy`]);
     try {
-      await container.start();
       const printed = await this.real.exec(container.id, ['perl', '-e', program]);
       if (/ at -e line \d+/.test(printed)) throw new Error(printed);
       return printed;
@@ -48,17 +42,10 @@ export class VolumeWorkbench {
       'case " $* " in *" --extract "*) perl /from/.after || exit 9 ;; esac',
       'exit $code',
     ].join('\n');
-    const container = await this.real.docker.createContainer({
-      Image: SANDBOX_IMAGE,
-      Entrypoint: ['sleep', 'infinity'],
-      Cmd: [],
-      Labels: ownerLabels(this.owner),
-      HostConfig: { Runtime: 'runc', NetworkMode: 'none', Init: true },
-    });
+    const container = await this.sandbox([]);
     const image = `berth/test-tampering:${randomUUID()}`;
     const [repo, tag] = image.split(':');
     try {
-      await container.start();
       const path = '/usr/local/bin/tar';
       await this.real.exec(container.id, ['sh', '-c', `printf '%s\n' "$1" > ${path}; chmod +x ${path}`, 'sh', wrapper]);
       await container.commit({ repo, tag });
@@ -67,6 +54,18 @@ export class VolumeWorkbench {
     }
     this.images.push(image);
     return image;
+  }
+
+  private async sandbox(Binds: readonly string[]): Promise<Docker.Container> {
+    const container = await this.real.docker.createContainer({
+      Image: SANDBOX_IMAGE,
+      Entrypoint: ['sleep', 'infinity'],
+      Cmd: [],
+      Labels: ownerLabels(this.owner),
+      HostConfig: { Runtime: 'runc', NetworkMode: 'none', Binds: [...Binds], Init: true },
+    });
+    await container.start();
+    return container;
   }
 
   async cleanUp(): Promise<void> {

@@ -19,10 +19,9 @@ export class FakeDockerServer {
     return new FakeDockerServer(daemon, engine, await Berth.start({ ...options, engine, environment: settings }));
   }
 
-  /** A new user, and all that happens to them. */
-  async newcomer(): Promise<{ user: TestUser; events: EventRecorder }> {
-    const user = await this.berth.user();
-    return { user, events: await this.berth.record(user) };
+  /** A new user, with a recorder of their events. */
+  newcomer(): Promise<{ user: TestUser; events: EventRecorder }> {
+    return this.berth.newcomer();
   }
 
   /** Fails where two containers ran on one volume. */

@@ -1,23 +1,49 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, Server, Socket } from 'node:net';
+import { Transform } from 'node:stream';
 
-/** A TCP proxy in front of a service, such as PostgreSQL or Redis, whose connections a test can cut or freeze. */
+/**
+ * A TCP proxy in front of a service, such as PostgreSQL, Redis or a registry, whose connections a test can cut, freeze
+ * or slow down.
+ */
 export class TcpProxy {
   /** Each client's connection, with the connection to the service that belongs to it. */
   private readonly pairs = new Map<Socket, Socket>();
+  private readonly target: URL;
   private server: Server | undefined;
-  private listening = 0;
+  private port = 0;
   private carriesNothing = false;
+  /** Of what the service sends, in bytes per second; unlimited if null. */
+  speed: number | null = null;
+  /** While true, new connections are closed at once. */
+  gone = false;
+  /** How many connections were closed at once. */
+  turnedAway = 0;
   /**
    * Called with each chunk that a client sends, before the service gets it, or instead of the service after `freeze`.
    */
   onRequest: ((chunk: Buffer) => void) | null = null;
 
-  constructor(private readonly target: { readonly host: string; readonly port: number }) {}
+  /** @param service its URL, with a port */
+  constructor(service: string) {
+    this.target = new URL(service);
+  }
 
-  /** On 127.0.0.1; 0 before the first `up`. */
-  get port(): number {
-    return this.listening;
+  /** A proxy that listens. */
+  static async before(service: string): Promise<TcpProxy> {
+    const proxy = new TcpProxy(service);
+    await proxy.up();
+    return proxy;
+  }
+
+  /** The address for clients; known after the first `up`. */
+  get host(): string {
+    return `127.0.0.1:${String(this.port)}`;
+  }
+
+  /** The service's URL, by way of the proxy. */
+  get url(): string {
+    return Object.assign(new URL(this.target), { host: this.host }).href;
   }
 
   get connections(): number {
@@ -34,22 +60,43 @@ export class TcpProxy {
     this.carriesNothing = false;
     // Half-open, so that a frozen connection does not answer a client's end. Otherwise the pipe passes on the
     // service's end.
-    this.server = createServer({ allowHalfOpen: true }, (client) => {
-      const service = connect(this.target.port, this.target.host);
-      client.on('data', (chunk: Buffer) => this.onRequest?.(chunk));
-      if (this.carriesNothing) client.resume();
-      else client.pipe(service).pipe(client);
-      for (const socket of [client, service]) socket.on('error', () => socket.destroy());
-      client.once('close', () => {
-        service.destroy();
-        this.pairs.delete(client);
-      });
-      service.once('close', () => client.destroy());
-      this.pairs.set(client, service);
-    });
-    this.server.listen(this.listening, '127.0.0.1');
+    this.server = createServer({ allowHalfOpen: true }, (client) => this.accept(client));
+    this.server.listen(this.port, '127.0.0.1');
     await once(this.server, 'listening');
-    this.listening = (this.server.address() as AddressInfo).port;
+    ({ port: this.port } = this.server.address() as AddressInfo);
+  }
+
+  private accept(client: Socket): void {
+    client.on('error', () => client.destroy());
+    if (this.gone) {
+      this.turnedAway += 1;
+      client.destroy();
+      return;
+    }
+    const service = connect(Number(this.target.port), this.target.hostname);
+    service.on('error', () => service.destroy());
+    client.on('data', (chunk: Buffer) => this.onRequest?.(chunk));
+    const pace = this.pace();
+    pace.pipe(client);
+    if (this.carriesNothing) client.resume();
+    else client.pipe(service).pipe(pace);
+    client.once('close', () => {
+      service.destroy();
+      this.pairs.delete(client);
+    });
+    // What the service sent before its end still goes to the client.
+    service.once('close', () => pace.end());
+    pace.once('end', () => client.destroySoon());
+    this.pairs.set(client, service);
+  }
+
+  private pace(): Transform {
+    return new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        if (this.speed === null) done(null, chunk);
+        else setTimeout(done, (1_000 * chunk.length) / this.speed, null, chunk);
+      },
+    });
   }
 
   /**

@@ -24,6 +24,12 @@ async function runningWithData(api: ApiClient, docker: RealDocker): Promise<stri
   return db_id;
 }
 
+async function stoppedWithData(api: ApiClient, docker: RealDocker): Promise<string> {
+  const dbId = await runningWithData(api, docker);
+  await api.stop(dbId);
+  return dbId;
+}
+
 /** Alternates the size, so that each update changes something. */
 async function otherSize(api: ApiClient, dbId: string): Promise<Answer> {
   const { body } = await api.get(dbId);
@@ -42,11 +48,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'start',
     keepsData: true,
-    async prepare(api, docker) {
-      const dbId = await runningWithData(api, docker);
-      await api.stop(dbId);
-      return dbId;
-    },
+    prepare: stoppedWithData,
     act: (api, dbId) => api.start(dbId ?? ''),
     again: (api, dbId) => api.start(dbId),
   },
@@ -80,11 +82,7 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'update of a stopped container',
     keepsData: true,
-    async prepare(api, docker) {
-      const dbId = await runningWithData(api, docker);
-      await api.stop(dbId);
-      return dbId;
-    },
+    prepare: stoppedWithData,
     act: (api, dbId) => otherSize(api, dbId ?? ''),
     again: otherSize,
   },

@@ -85,6 +85,12 @@ export class Berth {
     return { id: user.id, username, token: text, tokenId: token.id, api: new ApiClient(this.url, text) };
   }
 
+  /** A new user, with a recorder of their events. */
+  async newcomer(tier?: string): Promise<{ user: TestUser; events: EventRecorder }> {
+    const user = await this.user(tier);
+    return { user, events: await this.record(user) };
+  }
+
   /** The same user as a client of this server, one of the same Berth. */
   as(user: TestUser): TestUser {
     return { ...user, api: new ApiClient(this.url, user.token) };

@@ -1,11 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../clients/api-client';
-import { eventually } from '../eventually';
 import { portsInARow } from '../free-port';
 import { RealDocker } from '../docker/real-docker';
+import { Program } from './program';
 
 /** Grace for running work when a server is told to end: much longer than a hurried end takes. */
 const SHUTDOWN_GRACE_SECONDS = '120';
@@ -20,10 +19,7 @@ export interface ClusterServer {
 
 /** `npm run cluster`, or another command that runs servers, in a folder of its own. Needs the build. */
 export class ClusterCommand {
-  /** All of its output. */
-  output = '';
-  private child: ChildProcess | null = null;
-  private ended: Promise<number | null> = Promise.resolve(null);
+  private program: Program | null = null;
 
   constructor(
     /** The folder of its data and of its process records. */
@@ -50,6 +46,11 @@ export class ClusterCommand {
     return new ClusterCommand(this.folder);
   }
 
+  /** All output of the last run. */
+  get output(): string {
+    return this.program?.output ?? '';
+  }
+
   /** Starts the command and waits until it prints the next steps. */
   async start(args: readonly string[] = [], timeoutMs = 120_000): Promise<void> {
     void this.run(args);
@@ -67,22 +68,16 @@ export class ClusterCommand {
   /** Runs the command. @returns its exit code */
   run(args: readonly string[] = []): Promise<number | null> {
     const own = { DATABASE_URL: undefined, REDIS_URL: undefined, BERTH_FOLDER: this.folder };
-    const child = spawn(process.execPath, [this.script, ...args], {
+    this.program = new Program(process.execPath, [this.script, ...args], {
       env: { ...process.env, NODE_ENV: 'development', ...own, ...this.environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
       // A process group of its own, as in a terminal.
       detached: true,
     });
-    this.output = '';
-    for (const stream of [child.stdout, child.stderr])
-      stream.on('data', (chunk: Buffer) => (this.output += chunk.toString()));
-    this.child = child;
-    this.ended = new Promise((resolve) => child.once('close', resolve));
-    return this.ended;
+    return this.program.ended;
   }
 
   async untilSaid(what: RegExp, timeoutMs = 90_000): Promise<void> {
-    await eventually(() => expect(this.output).toMatch(what), { timeoutMs });
+    await this.program?.untilSaid(what, { timeoutMs });
   }
 
   /** The servers of the last start, in order. */
@@ -102,19 +97,19 @@ export class ClusterCommand {
 
   /** Presses Ctrl-C: the terminal signals the whole foreground group. */
   press(): void {
-    if (this.child?.pid !== undefined && this.child.exitCode === null) process.kill(-this.child.pid, 'SIGINT');
+    if (this.program?.child.pid !== undefined && this.program.child.exitCode === null)
+      process.kill(-this.program.child.pid, 'SIGINT');
   }
 
   /** Presses Ctrl-C once. @returns the exit code */
   async interrupt(): Promise<number | null> {
     this.press();
-    return this.ended;
+    return this.program?.ended ?? null;
   }
 
   /** Sends SIGKILL to the command only: it cleans nothing up. */
   async kill(): Promise<void> {
-    this.child?.kill('SIGKILL');
-    await this.ended;
+    await this.program?.end('SIGKILL');
   }
 
   /** Ends the command, which must have left no process. Leaves nothing in Docker and no data. */

@@ -6,8 +6,7 @@ import { ApiClient } from '../clients/api-client';
 import { BerthProcess } from './berth-process';
 import { EventRecorder } from '../clients/socket-client';
 import { RealDocker } from '../docker/real-docker';
-import { testRedisUrl } from '../clients/socket-redis-proxy';
-import { openTestDatabase, TestDatabase } from '../databases/test-database';
+import { openTestDatabase, TestDatabase, testRedisUrl } from '../databases/test-database';
 
 /** Real server processes of one Berth: the same PostgreSQL database, the same Redis, the same Docker. */
 export class Cluster {

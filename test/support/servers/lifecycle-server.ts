@@ -24,9 +24,8 @@ export class LifecycleServer {
   }
 
   /** A new user, with a recorder of their events. */
-  async newcomer(): Promise<{ user: TestUser; events: EventRecorder }> {
-    const user = await this.berth.user('enterprise');
-    return { user, events: await this.berth.record(user) };
+  newcomer(): Promise<{ user: TestUser; events: EventRecorder }> {
+    return this.berth.newcomer('enterprise');
   }
 
   /** Leaves nothing in Docker. */

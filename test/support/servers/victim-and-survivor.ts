@@ -1,38 +1,80 @@
 import { ApiClient } from '../clients/api-client';
+import { DockerProxy, type Fault } from '../faults/docker-proxy';
+import { TcpProxy } from '../faults/tcp-proxy';
 import { BerthProcess } from './berth-process';
 import { Cluster } from './cluster';
-import { DockerProxy } from '../faults/docker-proxy';
-import { TcpProxy } from '../faults/tcp-proxy';
 
 /** The call by which Berth asks Docker to stop a container. */
 export const STOP = /^POST .*\/containers\/:id\/stop$/;
 
-/** Two processes of one Berth, one of which can be cut off from its database and its Docker. */
+/** Time after a death until it is noticed and the operation finished, on a slow machine with other work. */
+export const TAKEN_UP_WITHIN_MS = 45_000;
+
+/** Times longer than any test: neither an expired term nor a sweep may cause a takeover. */
+export const PATIENT = {
+  OPERATION_CLAIM_SECONDS: '600',
+  SWEEP_INTERVAL_SECONDS: '600',
+  ORPHAN_GRACE_SECONDS: '0',
+  STOP_GRACE_SECONDS: '1',
+};
+
+interface PairOptions {
+  readonly environment?: Readonly<Record<string, string>>;
+  /** How many processes survive. */
+  readonly survivors?: number;
+}
+
+/**
+ * Processes of one Berth, one of which, the victim, can be killed at a call to Docker, and cut off from its database
+ * and its Docker. Only the victim checks the ends of runs, so the survivors take over exactly what it began.
+ */
 export class VictimAndSurvivor {
+  private ready = Promise.resolve();
+
   private constructor(
+    /** The survivors. */
     readonly cluster: Cluster,
     readonly victim: BerthProcess,
     readonly docker: DockerProxy,
     readonly database: TcpProxy,
   ) {}
 
-  static async start(environment: Readonly<Record<string, string>>): Promise<VictimAndSurvivor> {
+  /** @param subject the subject of the test file */
+  static async start(subject: string, { environment, survivors = 1 }: PairOptions = {}): Promise<VictimAndSurvivor> {
     const docker = await DockerProxy.open();
-    const cluster = await Cluster.start('takeover', { processes: 1, environment });
-    const url = new URL(cluster.environment['DATABASE_URL'] ?? '');
-    const database = new TcpProxy({ host: url.hostname, port: Number(url.port) });
-    await database.up();
-    url.host = `127.0.0.1:${String(database.port)}`;
-    const own = { DATABASE_URL: url.href, DOCKER_HOST: docker.dockerHost };
+    const settings = { ...PATIENT, LIMIT_CHECK_SECONDS: '3600', ...environment };
+    const cluster = await Cluster.start(subject, { processes: survivors, environment: settings });
+    const database = await TcpProxy.before(cluster.environment['DATABASE_URL'] ?? '');
+    const own = { DATABASE_URL: database.url, DOCKER_HOST: docker.dockerHost, LIMIT_CHECK_SECONDS: '1' };
     const victim = new BerthProcess({ ...cluster.environment, ...own });
     await victim.start();
     return new VictimAndSurvivor(cluster, victim, docker, database);
   }
 
-  /** The same new user as a client of both. */
-  async user(): Promise<{ victim: ApiClient; survivor: ApiClient }> {
-    const [survivor] = await this.cluster.user();
+  /** The same new user as a client of the victim and of a survivor. */
+  async user(tier?: string): Promise<{ victim: ApiClient; survivor: ApiClient }> {
+    await this.ready;
+    const [survivor] = await this.cluster.user(tier);
     return { survivor, victim: new ApiClient(this.victim.url, survivor.token) };
+  }
+
+  /** Arms the victim's death at a call that changes something in Docker. Resolves when it is dead. */
+  async dieAt(death: { fault: Fault; call: RegExp; nth?: number }): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.docker.arm({ nth: 1, writesOnly: true, ...death, onKill: () => void this.die().then(resolve) });
+    });
+    this.docker.arm(null);
+  }
+
+  /** Sends SIGKILL now. The victim is started again for the next test. */
+  async die(): Promise<void> {
+    await this.victim.kill();
+    this.ready = this.victim.start();
+  }
+
+  /** Whether the victim has a program's streams open. */
+  get runsPrograms(): boolean {
+    return this.docker.programs > 0;
   }
 
   /**
@@ -76,6 +118,7 @@ export class VictimAndSurvivor {
   }
 
   async stop(): Promise<void> {
+    await this.ready;
     this.victim.resume();
     await this.victim.kill();
     await this.cluster.stop();

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { blocksOf } from './document-blocks';
+import { blocksOf } from '../support/clients/document-blocks';
 
 /** The variables that docs/inside.md leaves to the page. */
 interface Settings {

@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import { eventually } from '../eventually';
+import { eventually } from '../support/eventually';
 
 const run = promisify(execFile);
 
