@@ -22,6 +22,11 @@ describe('a start that failed', () => {
       /postgres:\/\/db\.example:5432\/berth cannot be used: Connection terminated unexpectedly; see that it works/,
     ],
     ['the database starts, too', fault({ code: '57P03' }, 'the database system is starting up'), /starting up; see/],
+    [
+      'the database is of an earlier version',
+      fault({ name: 'MigrationError' }, 'run `npm run migration:adopt`'),
+      /^run `npm run migration:adopt`$/,
+    ],
     ['the settings are wrong', new ConfigError('TIERS_FILE: no'), /^TIERS_FILE: no$/],
     [
       'Docker is away',

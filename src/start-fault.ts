@@ -24,7 +24,7 @@ export function explainStartFault(error: unknown, config: Config): string | null
   if (!(error instanceof Error)) return null;
   const { code, syscall } = error as { code?: unknown; syscall?: unknown };
   if (syscall === 'listen' && typeof code === 'string') return explainListen(code, config);
-  if (error.name === 'ConfigError') return error.message;
+  if (error.name === 'ConfigError' || error.name === 'MigrationError') return error.message;
   if (error.name === 'EngineError') {
     if (code !== 'docker_unavailable') return error.message;
     return `Docker at ${config.DOCKER_HOST} cannot be used (${error.message}); start it, or set DOCKER_HOST`;

@@ -2,7 +2,7 @@ import { DataSource, DataSourceOptions } from 'typeorm';
 import { unbounded } from './postgres-sessions';
 
 /** Key of the advisory lock: an arbitrary number, the same in every process ("berth" on a telephone's keys). */
-const MIGRATION_LOCK = 23_784;
+export const MIGRATION_LOCK = 23_784;
 
 /**
  * Connects and brings the schema up to date. Several processes may do so at once on PostgreSQL: one migrates, the

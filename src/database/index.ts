@@ -1,9 +1,10 @@
 export { readerOf, readTime } from './column-types';
-export { connect } from './connect';
+export { connect, MIGRATION_LOCK } from './connect';
 export { DatabaseClock } from './database-clock';
 export { Database, isUniqueViolation, type PageRange } from './database';
 export { DatabaseModule } from './database.module';
 export type { Lookup } from './lookup';
+export { unbounded } from './postgres-sessions';
 export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence';
 export { Retention } from './retention';
 export { type Parameter, RowWriter } from './row-writer';

@@ -1,6 +1,5 @@
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import { type Scope, TokenEntity } from '../../src/auth';
 import { connect, Database, type Lookup, SettingEntity } from '../../src/database';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
@@ -32,6 +31,17 @@ describe('the schema', () => {
     await dataSource.destroy();
   });
 
+  it('must refuse a name that differs from another only by case', async () => {
+    const dataSource = await connect(dataSourceOptions(database.url));
+    const insert = (id: string, name: string) =>
+      dataSource.query(
+        `INSERT INTO users (id, username, tier, created_at) VALUES ('${id}', '${name}', 'free', '2026-01-01')`,
+      );
+    await insert('a', 'grace');
+    await expect(insert('b', 'GRACE')).rejects.toThrow(/unique/i);
+    await dataSource.destroy();
+  });
+
   it('must be taken down again by its migrations', async () => {
     const dataSource = await connect(dataSourceOptions(database.url));
     for (let left = dataSource.migrations.length; left > 0; left -= 1) await dataSource.undoLastMigration();
@@ -39,85 +49,6 @@ describe('the schema', () => {
     await dataSource.destroy();
   });
 });
-
-describe('tokens of a version without the scope exec', () => {
-  it('must gain it where they read and write, and not where they are weaker or of an administrator', async () => {
-    const test = await openTestDatabase();
-    const dataSource = await connect(dataSourceOptions(test.url));
-    await undoDownTo(dataSource, 'ExecScope1764300065000');
-    const scopes: Scope[][] = [
-      ['read', 'write'],
-      ['write', 'read'],
-      ['read'],
-      ['write'],
-      ['read', 'write', 'admin'],
-      ['agent'],
-    ];
-    const then = "'2026-01-01 00:00:00.000'";
-    for (const [at, held] of scopes.entries()) {
-      const values = [`'${String(at)}'`, "'u'", "'n'", `'h${String(at)}'`, "'berth_'", `'${JSON.stringify(held)}'`];
-      await dataSource.query(
-        `INSERT INTO tokens (id, user_id, name, hash, prefix, scopes, created_at) VALUES (${values.join(', ')}, ${then})`,
-      );
-    }
-    await dataSource.runMigrations();
-    const tokens = await dataSource.manager.find(TokenEntity, { order: { id: 'ASC' } });
-    expect(tokens.map((token) => token.scopes)).toEqual([
-      ['read', 'write', 'exec'],
-      ['read', 'write', 'exec'],
-      ...scopes.slice(2),
-    ]);
-    await dataSource.destroy();
-    await test.drop();
-  });
-});
-
-describe('names of a version in which they differed by case', () => {
-  it('must become one user each: a user before a guest, the older first, the others under another name', async () => {
-    const test = await openTestDatabase();
-    const dataSource = await connect(dataSourceOptions(test.url));
-    await undoDownTo(dataSource, 'NamesInAnyCase1764740000000');
-    const users = [
-      ['a', 'ADA', 'guest', '2026-01-01'],
-      ['b', 'ada', 'free', '2026-01-03'],
-      ['c', 'Ada', 'pro', '2026-01-02'],
-      ['d', 'grace', 'guest', '2026-01-01'],
-      ['e', 'IRIS', 'guest', '2026-01-02'],
-      ['f', 'iris', 'guest', '2026-01-01'],
-      ['g', 'X'.repeat(64), 'free', '2026-01-02'],
-      ['h', 'x'.repeat(64), 'free', '2026-01-01'],
-    ] as const;
-    for (const [id, username, tier, created] of users) {
-      const values = [id, username, tier, `${created} 00:00:00.000`].map((value) => `'${value}'`).join(', ');
-      await dataSource.query(`INSERT INTO users (id, username, tier, created_at) VALUES (${values})`);
-    }
-    await dataSource.runMigrations();
-    const names = await dataSource.query<{ username: string }[]>('SELECT username FROM users ORDER BY id');
-    expect(names.map(({ username }) => username)).toEqual([
-      'ADA~a',
-      'ada~b',
-      'Ada',
-      'grace',
-      'IRIS~e',
-      'iris',
-      `${'X'.repeat(27)}~g`,
-      'x'.repeat(64),
-    ]);
-    const again = dataSource.query(
-      `INSERT INTO users (id, username, tier, created_at) VALUES ('i', 'GRACE', 'free', '2026-01-01')`,
-    );
-    await expect(again).rejects.toThrow(/unique/i);
-    await dataSource.destroy();
-    await test.drop();
-  });
-});
-
-/** Undoes migrations until this one is undone. */
-async function undoDownTo(dataSource: DataSource, migration: string): Promise<void> {
-  const applied = async (): Promise<string[]> =>
-    (await dataSource.query<{ name: string }[]>('SELECT name FROM migrations')).map(({ name }) => name);
-  while ((await applied()).includes(migration)) await dataSource.undoLastMigration();
-}
 
 describe('a lookup by key', () => {
   let test: TestDatabase;

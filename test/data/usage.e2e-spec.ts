@@ -1,8 +1,6 @@
-import { DataSource } from 'typeorm';
-import { dataSourceOptions } from '../../ormconfig';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { connect, Database } from '../../src/database';
+import { Database } from '../../src/database';
 import { Clock } from '../../src/scheduling';
 import { DailyUsageEntity, UsageLedger, UsageRetention } from '../../src/usage/usage-ledger';
 import { SMALL, testImage } from '../support/clients/api-client';
@@ -348,43 +346,3 @@ describe('usage', () => {
     return new Date(clock.now().getTime() - days * DAY).toISOString().slice(0, 10);
   }
 });
-
-describe('containers of a version that metered nothing', () => {
-  it('must be metered from the migration on', async () => {
-    const database = await openTestDatabase();
-    const dataSource = await connect(dataSourceOptions(database.url));
-    while (await hasUsage(dataSource)) await dataSource.undoLastMigration();
-    const then = "'2026-01-01 00:00:00.000'";
-    const rows = [
-      ['running', 'NULL', 'NULL'],
-      ['stopped', 'NULL', 'NULL'],
-      ['stopped', then, 'NULL'],
-      ['stopped', then, then],
-      ['creating', 'NULL', 'NULL'],
-      ['error', 'NULL', 'NULL'],
-    ].map(([status = '', deletedAt = '', purgedAt = ''], at) => {
-      const values = [`'${String(at)}'`, "'u'", `'${String(at)}'`, "'i'", "''", 256, 500, 1024, `'${status}'`, "'v'"];
-      return `(${[...values, then, 'FALSE', then, then, deletedAt, purgedAt].join(', ')})`;
-    });
-    await dataSource.query(
-      `INSERT INTO containers (id, user_id, name, image, env, memory_mb, cpu_shares, disk_mb, status, volume_name,
-         last_used_at, operation_cancelled, created_at, updated_at, deleted_at, purged_at) VALUES ${rows.join(', ')}`,
-    );
-    await dataSource.runMigrations();
-    const metered = await dataSource.query<{ id: string }[]>(
-      'SELECT id FROM containers WHERE metered_since IS NOT NULL ORDER BY id',
-    );
-    expect(metered.map(({ id }) => id)).toEqual(['0', '1', '2']);
-    await dataSource.destroy();
-    await database.drop();
-  });
-});
-
-async function hasUsage(dataSource: DataSource): Promise<boolean> {
-  const runner = dataSource.createQueryRunner();
-  try {
-    return await runner.hasTable('daily_usage');
-  } finally {
-    await runner.release();
-  }
-}
