@@ -101,7 +101,7 @@ describe('files in a gVisor container', () => {
       expect(Object.fromEntries(read.headers)).toMatchObject({
         'content-length': String(content.length),
         'content-type': 'application/octet-stream',
-        'content-disposition': `attachment; filename="${String(index)}"`,
+        'content-disposition': `attachment; filename=${String(index)}`,
         'x-content-type-options': 'nosniff',
         'accept-ranges': 'bytes',
         etag: expect.stringMatching(/^"[\w-]+"$/),
@@ -440,7 +440,7 @@ describe('files in a gVisor container', () => {
     expect([down.status, down.headers.get('content-type'), down.headers.get('content-disposition')]).toEqual([
       200,
       'application/x-tar',
-      'attachment; filename="arc.tar"',
+      'attachment; filename=arc.tar',
     ]);
     const entries = await unpackedEntries(await bytesOf(down));
     expect(entries.get('./sub/run.sh')?.toString()).toBe('echo hi');

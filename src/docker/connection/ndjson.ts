@@ -1,32 +1,21 @@
-import { StringDecoder } from 'node:string_decoder';
-import type { Readable } from 'node:stream';
+import { pipeline, type Readable } from 'node:stream';
+import split from 'split2';
 
 /** In characters. Docker's own lines have a few hundred; image labels and registry messages can make them longer. */
 const MAX_LINE = 1024 * 1024;
 
-/**
- * Splits a stream of newline-delimited JSON into lines; a chunk may end anywhere, even inside a character. Drops
- * lines that are too long to buffer.
- */
+/** Splits a stream of newline-delimited JSON into lines. Drops lines that are too long to buffer. */
 export async function* ndjsonLines(
   stream: Readable,
   { maxLine = MAX_LINE }: { maxLine?: number } = {},
 ): AsyncGenerator<string> {
-  const decoder = new StringDecoder('utf8');
-  let rest = '';
-  let isTooLong = false;
-  for await (const chunk of stream) {
-    const [first = '', ...lines] = decoder.write(chunk as Buffer).split('\n');
-    if (!isTooLong) rest += first;
-    isTooLong ||= rest.length > maxLine;
-    if (isTooLong) rest = '';
-    if (lines.length === 0) continue;
-    const last = lines.pop() ?? '';
-    for (const line of isTooLong ? lines : [rest, ...lines]) {
-      if (line.length <= maxLine && line.trim() !== '') yield line.trim();
-    }
-    isTooLong = last.length > maxLine;
-    rest = isTooLong ? '' : last;
+  // A constant, as @types/split2 (4.2) lacks `skipOverflow`.
+  const options = { maxLength: maxLine, skipOverflow: true };
+  const splitter = split('\n', options);
+  // The loop below throws the stream's errors; leaving it early destroys the stream.
+  const lines = pipeline(stream, splitter, () => undefined);
+  for await (const line of lines as AsyncIterable<string>) {
+    // split2 (4.2) still passes on a long line that ends within its chunk, and the beginning of one without an end.
+    if (line.length <= maxLine && line.trim() !== '') yield line.trim();
   }
-  if (rest.trim() !== '') yield rest.trim();
 }

@@ -1,3 +1,4 @@
+import { create as contentDisposition } from 'content-disposition';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { notedBytes } from '../../audit';
@@ -166,11 +167,5 @@ function contentRange({ offset, length }: ByteRange, size: number): string {
 
 /** The `Content-Disposition` of a download (RFC 6266), for a name of any bytes. */
 export function attachment(name: Buffer): string {
-  const text = name.toString();
-  const plain = text.replace(/[^\x20-\x7e]|["\\%]/g, '_');
-  if (plain === text) return `attachment; filename="${text}"`;
-  const encoded = encodeURIComponent(text).replace(/['()*]/g, (char) => {
-    return `%${char.charCodeAt(0).toString(16).toUpperCase()}`;
-  });
-  return `attachment; filename="${plain}"; filename*=UTF-8''${encoded}`;
+  return contentDisposition(name.toString());
 }
