@@ -127,16 +127,6 @@ export class EventLog {
     return row?.seq ?? 0;
   }
 
-  /** `seq` of the user's oldest event that is still kept; null if none is. */
-  async oldestSeq(userId: string): Promise<number | null> {
-    const row = await this.database.manager
-      .createQueryBuilder(EventEntity, 'event')
-      .select('MIN(event.seq)', 'seq')
-      .where('event.userId = :userId', { userId })
-      .getRawOne<{ seq: number | null }>();
-    return row?.seq ?? null;
-  }
-
   /** Those of the given users (id → known `seq`) who have newer events. PostgreSQL only. */
   async seqsAhead(known: ReadonlyMap<string, number>): Promise<{ userId: string; seq: number }[]> {
     return this.database.manager.query(

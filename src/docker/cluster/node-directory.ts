@@ -84,11 +84,6 @@ export class NodeDirectory {
     return this.swarmId;
   }
 
-  /** Whether a manager answered the last time. */
-  get isAnswered(): boolean {
-    return !this.isSilent && this.known !== null;
-  }
-
   /** Sets what an earlier process knew, for the time until a manager answers this one. */
   remember(swarmId: string, nodes: readonly SwarmNode[]): void {
     this.swarmId ??= swarmId;
