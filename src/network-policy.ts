@@ -4,10 +4,10 @@ import { isDeepStrictEqual } from 'node:util';
 /**
  * Policies without a list. `internet`: everything that the host forwards and the firewall allows. `none`: no network.
  */
-export const NETWORK_WORDS = ['internet', 'none'] as const;
+const NETWORK_WORDS = ['internet', 'none'] as const;
 
 /** Only these ports and the name servers are reachable: entries that {@link parseAllowed} accepts. */
-export interface AllowList {
+interface AllowList {
   readonly allow: readonly string[];
 }
 

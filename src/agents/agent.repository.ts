@@ -10,7 +10,7 @@ import { AgentEntity, type AgentRow } from './agent.entity';
 import { AgentChange, connected, deleted, disconnected, EndReason } from './presence';
 
 /** An agent's id and its user's; changes of the agent are made under the lock of the user's row. */
-export type AgentKey = Pick<AgentRow, 'id' | 'userId'>;
+type AgentKey = Pick<AgentRow, 'id' | 'userId'>;
 
 /**
  * The only writer of agents. Connections are accepted and ended under the lock of the user's row, and every such

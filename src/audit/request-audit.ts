@@ -214,7 +214,7 @@ export function notedBytes(): (bytes: number) => void {
  * a tenth slower.
  */
 @Injectable()
-export class AuditedInterceptor implements NestInterceptor {
+class AuditedInterceptor implements NestInterceptor {
   constructor(private readonly audit: RequestAudit) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {

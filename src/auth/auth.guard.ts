@@ -10,7 +10,7 @@ import { PUBLIC, REQUIRED_SCOPES } from './decorators';
 import { holdsScope, Principal, RouteScope } from './principal';
 
 /** Called for a caller whose token lacks the route's scope, before the answer is sent. */
-export type RefusalListener = (context: ExecutionContext) => Promise<void>;
+type RefusalListener = (context: ExecutionContext) => Promise<void>;
 
 /** Notifies listeners when the guard rejects a call for missing scopes. */
 @Injectable()

@@ -1,7 +1,7 @@
 import { type Database, type Lookup, readTime } from '../database';
 import type { Principal, Scope } from './principal';
 
-export interface FoundToken {
+interface FoundToken {
   readonly principal: Principal;
   readonly revoked: boolean;
   readonly suspended: boolean;

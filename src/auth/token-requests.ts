@@ -11,7 +11,7 @@ import { UserEntity } from './user.entity';
 import { UserService } from './user.service';
 
 /** The properties of a token that a user requests. */
-export interface AskedToken {
+interface AskedToken {
   readonly name: string;
   readonly scopes: readonly RouteScope[] | undefined;
   /** Lifetime; null and undefined: as long as allowed. */

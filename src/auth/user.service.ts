@@ -10,7 +10,7 @@ import { GUEST_TIER, TiersService } from '../tiers';
 import { UserEntity } from './user.entity';
 
 /** The name and tier of a user. */
-export interface NamedUser {
+interface NamedUser {
   readonly username: string;
   /** A key of the tier table. */
   readonly tier: string;
@@ -39,7 +39,7 @@ export interface UserChange {
   readonly suspended?: boolean | undefined;
 }
 
-export interface EnsuredUser {
+interface EnsuredUser {
   readonly user: UserEntity;
   readonly created: boolean;
   /** The user's previous tier, if this call changed it. */

@@ -12,7 +12,7 @@ LOG_LEVEL sets the log level (default: info).
 It ends with 77 when the token is refused for good, with 78 when another program connects with the same token.
 `;
 
-export interface AgentArguments {
+interface AgentArguments {
   /** Scheme, host and port. */
   readonly url: string;
   readonly token: string;

@@ -31,7 +31,7 @@ export class ReconnectPause {
 /** Why the agent ends. */
 export type AgentEnd = 'told_to' | 'refused' | 'replaced';
 
-export interface AgentLinkOptions {
+interface AgentLinkOptions {
   /** Scheme, host and port of the Berth. */
   readonly url: string;
   readonly token: string;

@@ -8,7 +8,7 @@ import { AgentEnd, AgentLink } from './agent-link';
 const MEGABYTE = 2 ** 20;
 
 /** The current load and memory of this machine. */
-export function machineReport(): AgentStats {
+function machineReport(): AgentStats {
   const total = totalmem();
   return {
     load: loadavg().map((average) => Math.round(average * 100) / 100),

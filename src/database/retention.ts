@@ -11,7 +11,7 @@ const SHORTEST_INTERVAL_MS = 1_000;
 const BATCH = 1_000;
 
 /** A table whose rows are deleted after a retention period. */
-export interface Kept {
+interface Kept {
   /** The rows' name for the log, in the plural. */
   readonly name: string;
   readonly entity: EntityTarget<ObjectLiteral>;

@@ -1,7 +1,7 @@
 import type { ProofReport } from './containers/sandbox-proof';
 
 /** Whether the engine behind the port is the known one. */
-export type EngineIdentityState =
+type EngineIdentityState =
   /** Not checked yet. */
   | 'unknown'
   /** The engine that containers and volumes were created on. */

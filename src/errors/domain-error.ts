@@ -131,7 +131,7 @@ export const FAILURE_REASONS = [
 
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 
-export interface DomainErrorOptions {
+interface DomainErrorOptions {
   /**
    * Additional fields of the answer, beside `error` and `code`, such as `limit` or `operation`. Never secrets or
    * internals.

@@ -9,7 +9,7 @@ export interface Representation {
 }
 
 /** `not_modified`: 304; `failed`: 412. */
-export type Verdict = 'proceed' | 'not_modified' | 'failed';
+type Verdict = 'proceed' | 'not_modified' | 'failed';
 
 const CONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since', 'if-modified-since'] as const;
 

@@ -5,7 +5,7 @@ import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator'
 import { invalidParameters } from '../errors';
 
 /** The last entry of a page. Lists are ordered newest first, and by id among entries of one time. */
-export interface PageEnd {
+interface PageEnd {
   readonly createdAt: Date;
   readonly id: string;
 }

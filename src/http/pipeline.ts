@@ -43,7 +43,7 @@ export function beginInTurn(server: Server): void {
 }
 
 /** A connection that Node.js detached for an upgrade, and the bytes that arrived on it. */
-export interface Detached {
+interface Detached {
   readonly server: Server;
   readonly request: IncomingMessage;
   readonly socket: Socket;

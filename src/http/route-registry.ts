@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { FastifyInstance } from 'fastify';
 
-export interface RegisteredRoute {
+interface RegisteredRoute {
   readonly method: string;
   /** The pattern, such as `/api/tokens/:id`. */
   readonly url: string;

@@ -54,7 +54,7 @@ export class IdempotencyRetention extends Retention {
 }
 
 /** A request that is executed once, however often it is sent with its key. */
-export interface OnceOnly {
+interface OnceOnly {
   readonly key: string;
   /** The plain hash, which must not be stored: see {@link IdempotencyKeyEntity.requestHash}. */
   readonly requestHash: string;
@@ -63,7 +63,7 @@ export interface OnceOnly {
 }
 
 /** The result of a request. */
-export interface Made<T> {
+interface Made<T> {
   /** The answer to the first request, and to every later one. */
   readonly answer: T;
   /** The id of the created object, a UUID; or empty. */

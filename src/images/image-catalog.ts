@@ -14,7 +14,7 @@ import { DomainError, invalidParameters } from '../errors';
 import { type CatalogImage, CUSTOM, PULL_POLICIES, type PullPolicy } from './load-images';
 
 /** An image of the catalogue, as a client sees it. */
-export class ImageView {
+class ImageView {
   @ApiProperty({ example: 'ubuntu', description: 'What to write as "image" when creating a container.' })
   readonly name: string;
   @ApiProperty({ example: 'ubuntu:24.04' })

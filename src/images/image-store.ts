@@ -26,7 +26,7 @@ export interface UsableImage {
 }
 
 /** The image of a container, and the version that it was created from; null if that is unknown. */
-export interface PinnedImage {
+interface PinnedImage {
   readonly image: string;
   readonly imageId: string | null;
   readonly imageDigest: string | null;

@@ -4,7 +4,7 @@ import { invalidParameters } from '../errors';
 import { BAREBONE, type CatalogRole, PACKAGE_MANAGERS, ROLE_ALIASES } from './catalog-role';
 
 /** The packages of a role, by the image's package manager. */
-export class RolePackagesView {
+class RolePackagesView {
   @ApiProperty({ type: [String], example: ['nodejs', 'npm'], description: 'On Debian and Ubuntu.' })
   readonly apt: readonly string[];
   @ApiProperty({ type: [String], example: ['nodejs', 'npm'], description: 'On Alpine.' })
@@ -14,7 +14,7 @@ export class RolePackagesView {
 }
 
 /** A role of the catalogue, as a client sees it. */
-export class RoleView {
+class RoleView {
   @ApiProperty({ example: 'node', description: 'What to write as "role" when creating a container.' })
   readonly name: string;
   @ApiProperty({ example: 'Node.js with npm' })

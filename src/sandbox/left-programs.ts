@@ -5,7 +5,7 @@ import type { Logger } from '../logging';
 const BACK_OFF_MS = { first: 1_000, longest: 60_000 } as const;
 
 /** A program whose streams no process holds, and which this process still has to kill in its container. */
-export interface LeftProgram {
+interface LeftProgram {
   readonly dockerId: string;
   /**
    * Kills the program in its container, and deletes its row if it has one.
@@ -27,7 +27,7 @@ interface Waiting extends LeftProgram {
 }
 
 /** What `LeftPrograms` has to know of Docker's nodes. */
-export interface Machines {
+interface Machines {
   /** Whether the node is believed to answer. Always true on a single machine (`null`). */
   answers(node: string | null): boolean;
   /** Whether an administrator has given up the node. */

@@ -2,7 +2,7 @@
 const PAGE_BYTES = 4 * 1024;
 
 /** A part of the output. */
-export interface RingPart {
+interface RingPart {
   /** The number of bytes written before this part. */
   readonly offset: number;
   readonly bytes: Buffer;

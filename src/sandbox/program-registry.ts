@@ -63,7 +63,7 @@ export class HeldProgramEntity {
 }
 
 /** A program to start. */
-export interface NewProgram {
+interface NewProgram {
   readonly kind: ProgramKind;
   readonly command: readonly string[];
   readonly user?: string | undefined;

@@ -1,7 +1,7 @@
 import { E_TIMEOUT, Mutex, withTimeout } from 'async-mutex';
 
 /** A turn in the queue of one key. */
-export interface Turn {
+interface Turn {
   /** Whether another caller was first, so that data read earlier may be stale. */
   readonly waited: boolean;
   /** Ends the turn; further calls do nothing. */

@@ -30,7 +30,7 @@ function keyFor(databaseUrl: string): Buffer {
 }
 
 /** @returns the path of the key file; null for a database that ends with its process */
-export function keyFileOf(databaseUrl: string): string | null {
+function keyFileOf(databaseUrl: string): string | null {
   if (!databaseUrl.startsWith('sqlite:')) return '.berth/secrets.key';
   const database = databaseUrl.slice('sqlite:'.length);
   return database === ':memory:' ? null : `${database}.key`;

@@ -4,7 +4,7 @@ import { Redis, type RedisOptions } from 'ioredis';
 const LONGEST_BACKOFF_MS = 5_000;
 
 /** Times that tests shorten. */
-export interface RedisTimes {
+interface RedisTimes {
   /** How long an answer may take, in milliseconds. */
   readonly answerMs?: number;
   /** How often every connection is checked, in milliseconds. */

@@ -70,7 +70,7 @@ export interface Tier {
 export type TierTable = ReadonlyMap<string, Tier>;
 
 /** The table as an operator writes it in `TIERS_FILE`. */
-export interface TierFile {
+interface TierFile {
   readonly minimum: Resources;
   readonly tiers: Readonly<
     Record<

@@ -68,7 +68,7 @@ export class LimitsView {
   readonly exec: boolean;
 }
 
-export class TierView extends LimitsView {
+class TierView extends LimitsView {
   @ApiProperty({ example: 'free' })
   readonly name: string;
 }

@@ -11,14 +11,14 @@ export class MeUserView {
   readonly tier: string;
 }
 
-export class MeUsageView {
+class MeUsageView {
   @ApiProperty({ type: 'integer', minimum: 0, example: 2 })
   readonly containers: number;
   @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
   readonly agents: number;
 }
 
-export class MeSessionView {
+class MeSessionView {
   @ApiProperty({ format: 'date-time' })
   readonly expires_at: string;
 }
@@ -45,7 +45,7 @@ export class MeView {
 }
 
 /** The caller, in the shape that clients of Rexec expect. */
-export class ProfileUserView {
+class ProfileUserView {
   @ApiProperty({ example: 'ada' })
   readonly username: string;
   @ApiProperty({ type: String, nullable: true, example: null, description: 'Always null: Berth knows none.' })

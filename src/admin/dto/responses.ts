@@ -4,7 +4,7 @@ import { AnyContainerView } from '../../containers';
 import { ApiNextCursor, type Page } from '../../http';
 
 /** A user as operators see them. */
-export class AdminUserView {
+class AdminUserView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
   @ApiProperty({ example: 'ada' })

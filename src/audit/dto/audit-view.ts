@@ -6,7 +6,7 @@ const OPTIONAL = { type: String, nullable: true } as const;
 const NOT_YOURS = 'null where somebody else did it, but for an admin.';
 
 /** Details of an action inside a container. */
-export class WorkInsideView {
+class WorkInsideView {
   @ApiProperty({ ...OPTIONAL, example: 'npm', description: 'The program that was started, without its arguments.' })
   readonly program: string | null;
   @ApiProperty({
@@ -20,7 +20,7 @@ export class WorkInsideView {
 }
 
 /** One audited action. */
-export class AuditEntryView {
+class AuditEntryView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
   @ApiProperty({ format: 'date-time', description: 'When it began.' })

@@ -7,7 +7,7 @@ import { ContainerEntity } from '../model/container.entity';
 import { LeaseTerms, type Stamp, TERM_OVER } from './lease-term';
 
 /** `operation`: an operation on a live container, or the purge of a deleted one; `role`: the installation of a role. */
-export type LeaseKind = 'operation' | 'role';
+type LeaseKind = 'operation' | 'role';
 
 /** The location of each kind of lease in the container's row: as columns in SQL, and as properties of the entity. */
 const COLUMNS = {

@@ -8,7 +8,7 @@ export type ContainerReference =
 /**
  * A prefix of a database id. It identifies a container if no other container of the user has an id with this prefix.
  */
-export interface IdBeginning {
+interface IdBeginning {
   readonly kind: 'database_id_beginning';
   /** The smallest and the greatest id with this prefix. Ids compare alike in every collation of a database. */
   readonly from: string;

@@ -2,13 +2,13 @@ import { holdsScope, insufficientScope, type Principal } from '../../auth';
 import { WITHOUT_NUL } from '../../http';
 
 /** Whether a start command is restarted after it ends: never, or if its exit code is not 0. */
-export const RESTARTS = ['never', 'on-failure'] as const;
+const RESTARTS = ['never', 'on-failure'] as const;
 
 /**
  * When a start command counts as ready: once a program listens on a port, or once a command in the container exits
  * with 0.
  */
-export type ReadyCondition = { readonly within_seconds: number } & ReadyBy;
+type ReadyCondition = { readonly within_seconds: number } & ReadyBy;
 type ReadyBy = { readonly port: number } | { readonly command: readonly string[] };
 
 /** The command that runs in a container after each start. */

@@ -21,7 +21,7 @@ const NOTED_EVERY_MS = 3_000;
 const GIVEN_UP = Raw((column) => `${column} IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NOT NULL)`);
 
 /** The number of live containers by node id, running or not. */
-export type ContainersByNode = ReadonlyMap<string, number>;
+type ContainersByNode = ReadonlyMap<string, number>;
 
 /** The rows of nodes, and queries of the containers on them. Changes are emitted to administrators. */
 @Injectable()

@@ -27,7 +27,7 @@ class NotMovedView {
 }
 
 /** The progress of emptying a drained node. */
-export class EvacuationView {
+class EvacuationView {
   @ApiProperty({ format: 'date-time' })
   readonly since: string;
   @ApiProperty({ minimum: 0, example: 12, description: 'Containers that are still there.' })
@@ -42,7 +42,7 @@ export class EvacuationView {
 }
 
 /** Why and until when a node is avoided because creations failed there. */
-export class AvoidedNodeView {
+class AvoidedNodeView {
   @ApiProperty({ example: 'no_space', description: '`no_space`: its disk is full; otherwise the code of the error.' })
   readonly reason: string;
   @ApiProperty({ format: 'date-time', description: 'Twice as long each time that it fails again, an hour at most.' })

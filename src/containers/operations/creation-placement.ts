@@ -77,7 +77,7 @@ interface Failure {
  * succeeds on another node and no image of the user's own failed: a faulty request would fail on every node. A sweep
  * removes the leftovers on the failed node.
  */
-export class PlacedCreation {
+class PlacedCreation {
   private readonly failures: Failure[] = [];
   /** Whether a container of this creation may be running on the current node. */
   private mayRun: boolean;

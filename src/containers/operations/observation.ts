@@ -17,7 +17,7 @@ export interface DeathHint {
 export const SIGKILLED = 137;
 
 /** Input to the comparison that an inspection does not provide. */
-export interface Circumstances {
+interface Circumstances {
   readonly death: DeathHint | null;
   /** The limits for a run that was started outside the API. */
   readonly policy: RunPolicy;

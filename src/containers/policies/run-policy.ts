@@ -172,7 +172,7 @@ export interface Warning {
 }
 
 /** The action that the user's policy requires for a container. */
-export type ExpiryAction =
+type ExpiryAction =
   | { readonly do: 'stop'; readonly ending: StopEnding }
   | { readonly do: 'delete'; readonly reason: DeletionReason }
   /** The row's end does not match the policy, such as after a change of tier: it is missing, superfluous or wrong. */

@@ -16,7 +16,7 @@ const CONCURRENCY = 8;
 const FIRST_PAUSE_MS = 500;
 
 /** How a resumed operation ended; `passed`: there was nothing left to do, or another holder is doing it. */
-export type RecoveryOutcome = 'ok' | 'passed' | 'failed';
+type RecoveryOutcome = 'ok' | 'passed' | 'failed';
 
 const OF_PURGE: Readonly<Record<string, RecoveryOutcome>> = { purged: 'ok', failed: 'failed' };
 

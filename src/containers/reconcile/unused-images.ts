@@ -14,7 +14,7 @@ const INTERVAL_MS = 600_000;
 const FRESH_MS = INTERVAL_MS;
 
 /** Why an image was removed. */
-export type RemovalReason = 'age' | 'disk';
+type RemovalReason = 'age' | 'disk';
 
 /**
  * Removes the images that Berth pulled and no container needs any more: after `IMAGE_RETENTION`, or earlier, the

@@ -33,7 +33,7 @@ export class ReservedCapacityEntity {
 }
 
 /** Memory in MiB and CPU in millicores. */
-export interface Reservation {
+interface Reservation {
   readonly memoryMb: number;
   readonly cpuShares: number;
 }

@@ -9,7 +9,7 @@ import { DATA_PATH } from './supervisor';
 /** The properties that a sandbox is tested for. */
 export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'processes'] as const;
 
-export type ProofCheck = (typeof PROOF_CHECKS)[number];
+type ProofCheck = (typeof PROOF_CHECKS)[number];
 
 /** The result of testing one sandbox. */
 export interface ProofReport {

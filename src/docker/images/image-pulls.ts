@@ -94,7 +94,7 @@ const REPORT_MS = 250;
 /** Short pauses only: a longer outage is better reported than waited out. */
 const RETRY_AFTER_MS: readonly number[] = [500, 2_000];
 
-export interface PullOptions {
+interface PullOptions {
   readonly onProgress?: (progress: PullProgress) => void;
   readonly signal?: AbortSignal;
 }

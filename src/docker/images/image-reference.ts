@@ -1,5 +1,5 @@
 /** The parts of an image reference, as written. */
-export interface ImageReference {
+interface ImageReference {
   /** Registry and path, such as `ubuntu` or `registry.example/owner/image`. */
   readonly repository: string;
   readonly tag: string | null;

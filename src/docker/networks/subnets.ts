@@ -5,7 +5,7 @@ import { type Config, ConfigError } from '../../config';
 import { LABELS } from '../containers/create-options';
 
 /** An IPv4 network: its first address as a number, and its number of addresses. */
-export interface Range {
+interface Range {
   readonly first: number;
   readonly size: number;
 }

@@ -15,7 +15,7 @@ const IDLE_MS = STREAMED_TIMEOUT_MS.max + 60_000;
 const LINE_FEED = 0x0a;
 
 /** A command and its streamed input. */
-export interface StreamedCommand {
+interface StreamedCommand {
   readonly command: StreamCommandDto;
   readonly input: Readable;
 }

@@ -28,7 +28,7 @@ interface Call {
   readonly reply: FastifyReply;
 }
 
-export interface CommandCall extends Call {
+interface CommandCall extends Call {
   readonly body: RunCommandDto;
 }
 

@@ -27,7 +27,7 @@ export interface CommandRequest {
 }
 
 /** The client that waits for a command. */
-export interface CommandClient {
+interface CommandClient {
   /** Aborted when the client disconnects; the reason is the error to throw. */
   readonly signal: AbortSignal;
   /** Awaited once the command has started, before any output. */

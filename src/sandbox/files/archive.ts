@@ -11,7 +11,7 @@ import { readTar, type TarEntry, type TarHeader } from './tar-reader';
 import { newToken, type Upload } from './upload';
 
 /** What an archive contained. */
-export interface Unpacked {
+interface Unpacked {
   entries: number;
   /** The bytes of the files' contents. */
   bytes: number;

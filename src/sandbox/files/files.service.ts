@@ -48,7 +48,7 @@ interface ScriptPlace {
 }
 
 /** The container of a call, and its caller. */
-export interface Call {
+interface Call {
   readonly caller: Principal;
   readonly id: string;
   /** Aborts when the client has gone; absent for a call that continues without it. */

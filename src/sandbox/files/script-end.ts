@@ -15,7 +15,7 @@ const LOOK_MS = { first: 5, soon: 250, last: 30_000 } as const;
 const SILENT_MS = 60 * 60_000;
 
 /** A script that has to exit now. */
-export interface EndingScript {
+interface EndingScript {
   readonly engine: ContainerEngine;
   readonly dockerId: string;
   readonly marker: string;

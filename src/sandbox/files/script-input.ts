@@ -6,7 +6,7 @@ import { DomainError } from '../../errors';
 const MOST_AHEAD = 1024 * 1024;
 
 /** How a script gets its input. */
-export interface Feeding {
+interface Feeding {
   /** Called with the size of each chunk before it is written. An error that it throws ends the transfer. */
   readonly onBytes?: ((bytes: number) => void) | undefined;
   /** Whether a chunk's memory may be freed once the chunk is written. */

@@ -4,7 +4,7 @@ const BLOCK = 512;
 /** Maximum bytes of one entry's extended headers: its names, and all else in pax headers. */
 const MOST_EXTENDED = 64 * 1024;
 
-export type TarType =
+type TarType =
   | 'file'
   | 'contiguous-file'
   | 'link'

@@ -8,7 +8,7 @@ const MOST_TRANSFERS = 16;
 const ENDING_MS = 2_000;
 
 /** A call's slot among those of its container. */
-export interface TransferPlace {
+interface TransferPlace {
   /** The call is over. Its slot becomes free when its scripts are gone. */
   leave(scripts: readonly Promise<void>[]): void;
 }

@@ -96,7 +96,7 @@ export function tooLarge(limit: number): DomainError {
 const FORM_LIMITS = { files: 1, fields: 16, fieldSize: 64 * 1024, headerPairs: 32 };
 
 /** The file of a form. */
-export interface FormFile {
+interface FormFile {
   /** The client's name of the file, without directories; null if there is none. */
   readonly name: Buffer | null;
   readonly content: Readable;

@@ -13,7 +13,7 @@ import { Processes } from './processes';
 const NOTE_EVERY_MS = 30_000;
 
 /** A request for a process's output. */
-export interface OutputCall {
+interface OutputCall {
   readonly caller: Principal;
   readonly id: string;
   readonly processId: string;

@@ -16,7 +16,7 @@ export interface OutputChunk {
 }
 
 /** A page of the output, and where the next one begins. */
-export interface OutputPage {
+interface OutputPage {
   readonly chunks: readonly OutputChunk[];
   readonly next: number;
   /** Whether part of the requested output is no longer kept. */

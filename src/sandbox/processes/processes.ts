@@ -13,7 +13,7 @@ import { exitCodeOf, toDomainError } from '../program-end';
 import { ExecAccess } from '../exec-access';
 
 /** A process to start. */
-export interface ProcessStart {
+interface ProcessStart {
   /** The program and its arguments; no shell reads them. */
   readonly command: readonly string[];
   readonly cwd?: string | undefined;
@@ -238,7 +238,7 @@ function hasNotStarted(error: unknown): boolean {
   return saysNotRunning(error) || (error instanceof EngineError && error.code === 'command_not_started');
 }
 
-export function entryOf(found: FoundProcess): HeldProgramEntity {
+function entryOf(found: FoundProcess): HeldProgramEntity {
   return 'kept' in found ? found.kept.entry : found.entry;
 }
 

@@ -15,7 +15,7 @@ const GRACE_MS = 10_000;
 const LONGEST_PAUSE_MS = 10_000;
 
 /** Receives the progress of a run. Its methods must not throw. */
-export interface RunListener {
+interface RunListener {
   started(): Promise<void>;
   ready(outcome: { readonly afterMs: number } | 'too_late'): Promise<void>;
   /** The container's node does not answer. The program registry kills the program later, and emits its loss. */

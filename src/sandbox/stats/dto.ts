@@ -57,7 +57,7 @@ export class StatsView {
   readonly network: NetworkStatsView | null;
 }
 
-export const STATS_ENDS = [
+const STATS_ENDS = [
   'container_stopped',
   'container_recreated',
   'container_deleted',

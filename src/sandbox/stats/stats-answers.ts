@@ -11,7 +11,7 @@ import type { StatsEndView, StatsView } from './dto';
 import { ContainerStatistics } from './stats';
 
 /** A request for statistics, with its reply. */
-export interface StatsCall {
+interface StatsCall {
   readonly caller: Principal;
   readonly id: string;
   readonly request: FastifyRequest;

@@ -31,7 +31,7 @@ export interface TerminalTimes {
 const DETACHED_MS = 5 * 60_000;
 const STALL_MS = 30_000;
 
-export interface TerminalFacts {
+interface TerminalFacts {
   readonly id: string;
   readonly containerId: string;
   readonly userId: string;

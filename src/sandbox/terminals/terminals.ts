@@ -48,7 +48,7 @@ const BY_SIGNAL: readonly number[] = [129, 137, 143];
 const SHUTDOWN_MS = 5_000;
 
 /** One terminal of a container, held by any process. */
-export interface ListedTerminal {
+interface ListedTerminal {
   readonly id: string;
   readonly startedAt: Date;
   /** The number of attached clients; null if another process holds the terminal. */

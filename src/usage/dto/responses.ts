@@ -3,7 +3,7 @@ import { ApiNextCursor, type Page } from '../../http';
 import type { UserDay } from '../usage-reader';
 
 /** The use of all containers of a user on one day, added up. */
-export class DailyUsageView {
+class DailyUsageView {
   @ApiProperty({ format: 'date', example: '2026-11-26', description: 'The UTC day.' })
   readonly day: string;
   @ApiProperty({
@@ -39,7 +39,7 @@ export class UsageView {
 }
 
 /** The use of one user on one day. */
-export class UserDailyUsageView extends DailyUsageView {
+class UserDailyUsageView extends DailyUsageView {
   @ApiProperty({ format: 'uuid' })
   readonly user_id: string;
 }
