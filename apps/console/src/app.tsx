@@ -35,7 +35,7 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
 /** What is noted in a session leaves it the same. */
 const token = computed(() => session.value?.token ?? null);
 
-// Whoever is signed in is followed; what was known of somebody else is forgotten.
+// Follows the signed-in user's containers, and forgets the data of the previous user.
 effect(() => {
   if (token.value === null) {
     stop();
@@ -46,7 +46,7 @@ effect(() => {
   return () => leaving.abort();
 });
 
-/** Tries until it follows. One at a time: whoever begins ends what was followed before, and would be ended by it. */
+/** Retries until `follow` succeeds. Calls must not overlap: each one ends the previous watch. */
 async function begin(leaving: AbortSignal): Promise<void> {
   const RETRY_MS = 2000;
   const isLeft = (): boolean => leaving.aborted;

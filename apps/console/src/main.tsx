@@ -16,7 +16,7 @@ if (root) {
   root.replaceChildren();
   render(<App />, root);
   if (!session.value) await adoptFromOtherTab();
-  // Of a link that was opened before, by whoever is signed in already, nothing is asked.
+  // A user who is signed in already needs no code, so the code of an older link is not used.
   if (code !== null && !session.value) await signInWithCode(code);
   isEntering.value = false;
 }

@@ -18,9 +18,9 @@ const KEY = 'berth.session';
 const ASK_MS = 150;
 
 export const session = signal<Session | null>(read());
-/** Until it is known whether another tab, or the link that somebody came by, has a session. */
+/** True until it is known whether another tab or a sign-in link gives a session. */
 export const isEntering = signal(session.peek() === null);
-/** Said on the sign-in page: why somebody is there again. */
+/** Why the user was signed out; the sign-in page shows it. */
 export const signedOutBecause = signal<string | null>(null);
 
 type Message =
@@ -67,7 +67,7 @@ function add(mine: Session, made: string): void {
   keep({ ...mine, made: [...(mine.made ?? []), made] });
 }
 
-/** Ends the session in this tab. @param because said to whoever is then asked to sign in */
+/** Ends the session in this tab. @param because the reason, which the sign-in page shows */
 export function forget(because: string | null = null): void {
   sessionStorage.removeItem(KEY);
   signedOutBecause.value = because;

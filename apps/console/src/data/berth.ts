@@ -1,7 +1,7 @@
 import { Berth, BerthError, isBerthError } from '@berth/client';
 import { forget, session } from '../session';
 
-/** What is asked of the server is asked through this: whoever is signed in now. */
+/** The client for all calls of the signed-in user. */
 export const berth = new Berth({
   url: location.origin,
   token: () => session.value?.token ?? '',
@@ -19,7 +19,7 @@ export function endedByServer(): void {
   forget('Your session has ended: its token was revoked or has expired.');
 }
 
-/** Somebody who has no session yet. */
+/** A client for calls before a session exists. */
 export const asking = (token?: string): Berth =>
   new Berth({ url: location.origin, retries: 0, ...(token !== undefined && { token }) });
 

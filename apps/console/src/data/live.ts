@@ -55,7 +55,7 @@ const KEPT_EVENTS = 200;
 
 let watch: ContainerWatch | null = null;
 
-/** Begins to follow for whoever is signed in. @throws BerthError */
+/** Starts to follow the containers of the signed-in user. @throws BerthError */
 export async function follow(): Promise<void> {
   stop();
   const own = berth.watch();
@@ -90,7 +90,7 @@ export function stop(): void {
 /** Reads again what changes without an event. */
 export const refresh = (): Promise<void> => watch?.refresh() ?? Promise.resolve();
 
-/** The time, for what is counted from it; every ten seconds, while somebody looks. */
+/** The current time, for durations on the page. Updated every ten seconds while the page is visible. */
 export const now = signal(Date.now());
 setInterval(() => {
   if (document.visibilityState === 'visible') now.value = Date.now();

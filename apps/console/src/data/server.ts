@@ -6,7 +6,7 @@ import { me } from './live';
 /** How the server is, as `GET /health/ready` has it; where something is down it answers in the same form. */
 export const health = signal<ReadyView | null>(null);
 
-/** Whether containers are only made up: then nobody should take them for real, signed in or not. */
+/** Whether the server simulates containers. Every page says so, also before the sign-in. */
 export const isSimulated = computed(() => health.value?.runtime === 'simulated');
 
 /** Whether Docker holds containers to their disk size, on every node; null while that is not known. */

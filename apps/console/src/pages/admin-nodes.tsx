@@ -8,7 +8,7 @@ import { Menu, type MenuItem } from '../ui/menu';
 import { Ago, Empty, Listing, Meter, PageHead, Shown, Status, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
 
-/** Of what nobody is told, such as what others' containers use of a node: read again after as long. */
+/** How often the page is read again, for changes without an event, such as the usage of other users' containers. */
 const EVERY_MS = 30_000;
 
 /** With these events it is read again: what becomes of nodes, and of one's own containers on them. */

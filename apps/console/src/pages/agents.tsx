@@ -13,7 +13,7 @@ export function Agents(): JSX.Element {
   const loaded = useLoaded(() => berth.agents.list());
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState<AgentCreatedView | null>(null);
-  // Whoever comes or goes is told; what else is known of them is read.
+  // Events report which agents connect and disconnect; everything else about an agent is read again then.
   useEffect(() => void loaded.reload(), [online.value]);
   const remove = ({ id, name }: AgentView): void =>
     ask({

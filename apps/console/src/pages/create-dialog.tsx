@@ -38,7 +38,7 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
   // One for the dialog, and another one for what is asked otherwise after a refusal.
   const key = useRef(crypto.randomUUID());
 
-  // Whoever is faster than the catalogue gets its first choice all the same.
+  // A user who submits before the catalogue is loaded still gets its first image.
   const catalogue = useRef<Promise<string>>(Promise.resolve(''));
   useEffect(() => {
     const load = async (): Promise<string> => {

@@ -7,7 +7,7 @@ import { keep, signedOutBecause } from '../session';
 import { TextField } from '../ui/parts';
 import { Mark } from '../ui/icons';
 
-/** What came of the link that somebody came by. */
+/** Why the sign-in by a link failed; null if it did not. */
 const linkFault = signal<unknown>(null);
 
 interface SignedIn {

@@ -64,7 +64,7 @@ interface ScreenProps {
   readonly container: string;
   /** To come back to. */
   readonly session: string | null;
-  /** Writes from the beginning, whoever wrote before. */
+  /** Whether this client takes over the writing as soon as it is attached. */
   readonly isWriter: boolean;
   readonly isSeen: boolean;
   /** How the shell ended that was here before the page was loaded, in words. */

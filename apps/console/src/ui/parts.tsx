@@ -5,7 +5,7 @@ import { at, briefly } from '../data/format';
 import { inWords } from '../data/words';
 import { say, sayFault } from './toasts';
 
-/** A page's head, which has the focus when somebody comes to it: so a screen reader begins here. */
+/** A page's heading. It gets the focus when the page opens, so that a screen reader begins there. */
 export function PageHead({ title, children, aside }: PageHeadProps): JSX.Element {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
