@@ -1,3 +1,4 @@
+import type { TerminalSize } from '../../docker';
 import type { OutputRing } from '../output-ring';
 import type { OutputTurns } from './output-turns';
 
@@ -51,11 +52,6 @@ export interface TerminalOutlet {
   drop(): void;
 }
 
-export interface TerminalSize {
-  readonly columns: number;
-  readonly rows: number;
-}
-
 /** Called by an attachment for its session. */
 interface AttachmentEvents {
   /** The attachment has sent output, or has more room for it. */
@@ -93,7 +89,6 @@ export class Attachment {
   private recent = 0;
   private collecting: NodeJS.Timeout | undefined;
   private stall: NodeJS.Timeout | undefined;
-  private knowsOfIt = false;
   private state: 'waiting' | 'begun' | 'closed' = 'waiting';
 
   constructor(
@@ -105,11 +100,6 @@ export class Attachment {
     this.position = options.after;
     this.staleBytes = options.staleBytes;
     this.size = options.size;
-  }
-
-  /** Whether the client has been told that it is attached. */
-  get hasBegun(): boolean {
-    return this.knowsOfIt;
   }
 
   /** Whether the client was sent all output. */
@@ -128,7 +118,6 @@ export class Attachment {
 
   /** Begins sending output: the client has been told that it is attached. */
   begin(): void {
-    this.knowsOfIt = true;
     if (this.state === 'waiting') this.state = 'begun';
     this.flush();
     this.options.onRoom();

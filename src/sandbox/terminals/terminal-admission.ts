@@ -8,19 +8,11 @@ import { ClientAddress, Draining, requestIdOf } from '../../http';
 import { requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import { KeyedLimiter } from '../../scheduling';
-import type { TerminalSize } from './attachment';
-import type { AttachOptions, TerminalSession } from './terminal-session';
+import { side, type TerminalCodec, TerminalConnection, type Visit } from './terminal-connection';
 import { Terminals } from './terminals';
-
-/** Maximum input in one message, in bytes. */
-export const MAX_INPUT_BYTES = 16 * 1024;
 
 /** Maximum connections of one user to this process: enough for every window of one person. */
 const MAX_VISITS_PER_USER = 100;
-
-const LONGEST_SIDE = 1_000;
-const side = z.coerce.number().int().min(1).max(LONGEST_SIDE);
-const size = z.object({ cols: side, rows: side });
 
 const asked = z.object({
   container: z.string().min(1).max(512),
@@ -30,24 +22,6 @@ const asked = z.object({
   after: z.coerce.number().int().min(0).optional(),
   takeover: z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).optional(),
 });
-
-/** @returns null unless the message has a terminal's size: `cols` and `rows`, 1 to 1,000 */
-export function sizeOf(message: unknown): TerminalSize | null {
-  const { data } = size.safeParse(message);
-  return data ? { columns: data.cols, rows: data.rows } : null;
-}
-
-/** A client that was admitted to one terminal. */
-export interface Visit {
-  readonly session: TerminalSession;
-  /** Whether the session was started for this client. */
-  readonly isNew: boolean;
-  readonly attach: AttachOptions;
-  /** Calls `onEnd` once, when the client's token ends. @returns a function that stops watching */
-  watchToken(onEnd: () => void): () => void;
-  /** Has to be called once, when the client has gone. */
-  leave(): void;
-}
 
 /** Admits clients to terminals, for both endpoints: Socket.IO and plain WebSockets. */
 @Injectable()
@@ -64,28 +38,30 @@ export class TerminalAdmission {
   ) {}
 
   /**
-   * Finds the terminal that a client asks for, or starts one. The audit entry is written before.
+   * Finds the terminal that a client asks for, or starts one, and attaches the client. The audit entry is written
+   * before.
    *
+   * @param codec sends the client its messages
    * @param options.asked `container`, and optionally `session`, `cols`, `rows`, `after`, `takeover`
    * @param options.isStrict refuses unknown fields in `asked`
    * @throws DomainError
    */
   async admit(
     request: IncomingMessage,
+    codec: TerminalCodec,
     options: { token: string | null; asked: unknown; isStrict?: boolean },
-  ): Promise<Visit> {
+  ): Promise<TerminalConnection> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { token } = options;
     const principal = token === null ? null : await this.limits.verify(request, token);
     if (!principal) throw token === null ? new DomainError('unauthorized') : invalidToken();
     const leave = this.visits.take(principal.userId);
     if (!leave) throw new DomainError('too_many_connections');
-    try {
-      return { ...(await this.audited(request, principal, options)), leave };
-    } catch (error) {
+    const visit = await this.audited(request, principal, options).catch((error: unknown) => {
       leave();
       throw error;
-    }
+    });
+    return new TerminalConnection({ ...visit, leave }, codec);
   }
 
   private audited(

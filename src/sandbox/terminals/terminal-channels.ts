@@ -1,8 +1,7 @@
 import type { AsyncChannel } from '../../http';
 import type { TerminalExit, TerminalRole } from './attachment';
-import { MAX_INPUT_BYTES } from './terminal-admission';
+import { type Fault, MAX_INPUT_BYTES } from './terminal-connection';
 import { CLOSE } from './terminal-websocket';
-import type { Fault } from './terminal.gateway';
 
 /** All members of a string union; a missing one does not compile. */
 const wordsOf = <T extends string>(words: Readonly<Record<T, true>>): { type: 'string'; enum: string[] } => ({

@@ -377,6 +377,15 @@ describe('the end of a terminal', () => {
     expect([doing.hangUp.mock.calls.length, shell.closed, client.exited]).toEqual([1, true, null]);
   });
 
+  it('must be told as asked for, also while the reason of an earlier end is still sought', async () => {
+    const { client } = attach();
+    doing.explain.mockReturnValueOnce(new Promise(() => undefined));
+    shell.end(137);
+    await eventually(() => expect(doing.explain).toHaveBeenCalled());
+    await session.end('server_stopped');
+    expect(client.exited).toEqual({ code: null, reason: 'server_stopped' });
+  });
+
   it('must come by the API too where Docker does not answer', async () => {
     const { client } = attach();
     doing.hangUp.mockRejectedValueOnce(new EngineError('docker_unavailable', 'no answer'));

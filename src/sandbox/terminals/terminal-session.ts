@@ -1,7 +1,8 @@
-import { type ContainerProcess, saysNotRunning } from '../../docker';
+import { type ContainerProcess, saysNotRunning, type TerminalSize } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
+import { untilAborted } from '../../scheduling';
 import { OutputRing } from '../output-ring';
-import { Attachment, type TerminalExit, type TerminalOutlet, type TerminalSize, WINDOW_BYTES } from './attachment';
+import { Attachment, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import type { OutputTurns } from './output-turns';
 
 /** How much of the last output is replayed to a client that attaches, in bytes. */
@@ -95,6 +96,8 @@ export class TerminalSession {
   private readonly times: Required<TerminalTimes>;
   private detached: NodeJS.Timeout | undefined;
   private ending: Omit<TerminalExit, 'code'> | null = null;
+  /** Aborted when `ending` is set: no other reason is sought any more. */
+  private readonly endRequested = new AbortController();
   private isOver = false;
   /** Sizes that are still to be applied, in order. */
   private sizes: TerminalSize[] = [];
@@ -201,6 +204,7 @@ export class TerminalSession {
     if (this.isOver) return;
     if (this.ending === null) {
       this.ending = detail === undefined ? { reason } : { reason, detail };
+      this.endRequested.abort();
       this.wake();
       await this.doing.hangUp().catch((error: unknown) => this.doing.onError(error));
       // Closes the connection to a shell that could not be killed, or to programs that keep the terminal open.
@@ -266,11 +270,13 @@ export class TerminalSession {
     );
     if (this.ending !== null) return { code: null, ...this.ending };
     const code = typeof end === 'number' ? end : null;
+    const { signal } = this.endRequested;
     try {
-      const why = await this.doing.explain(end);
+      const why = await untilAborted(this.doing.explain(end), { signal, aborted: () => new Error('end requested') });
       // Only a shell that exited by itself has an exit code of its own.
       return { code: why.reason === 'exited' ? code : null, ...why };
     } catch (error) {
+      if (signal.aborted) return this.findExit();
       this.doing.onError(error);
       return { code, reason: typeof end === 'number' ? 'exited' : end };
     }

@@ -8,9 +8,16 @@ import { bearerToken } from '../../auth';
 import { answerPings, headFault, refuseUpgrade, Upgrades, type WebSocketEndpoint } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
-import type { TerminalExit, TerminalOutlet } from './attachment';
-import { MAX_INPUT_BYTES, sizeOf, TerminalAdmission, type Visit } from './terminal-admission';
-import type { Attached } from './terminal-session';
+import type { TerminalExit, TerminalRole } from './attachment';
+import { TerminalAdmission } from './terminal-admission';
+import {
+  type AttachedMessage,
+  type CloseReason,
+  FAULTS,
+  MAX_INPUT_BYTES,
+  type TerminalCodec,
+  type TerminalConnection,
+} from './terminal-connection';
 
 const PATH = /^\/ws\/terminal\/([^/]+)$/;
 
@@ -36,12 +43,7 @@ const HTTP_TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** Why the server closes a connection: the close codes of RFC 6455 where one fits. */
 export const CLOSE = { over: 1000, restart: 1012, tokenEnded: 4001, tooSlow: 4002, ended: 4003 } as const;
 
-/** What the client is told about its input; null says nothing. */
-const REFUSED = {
-  taken: null,
-  not_writer: 'another client writes',
-  full: 'the shell does not read its input',
-} as const;
+const INVALID_SIZE = 'cols and rows must be whole numbers from 1 to 1000';
 
 type Typed = { type: 'input'; bytes: Buffer } | { type: 'resize'; message: object };
 type Message = Typed | { type: 'ping' } | { type: 'unknown' };
@@ -64,7 +66,7 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
   });
 
   constructor(
-    private readonly entrance: TerminalAdmission,
+    private readonly admission: TerminalAdmission,
     private readonly upgrades: Upgrades,
     private readonly limits: SocketLimits,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -97,93 +99,52 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
     const fault = headFault(request);
     if (fault) throw fault;
     const { container, query } = targetOf(request);
-    const visit = await this.entrance.admit(request, {
+    const codec = new WebSocketCodec();
+    const connection = await this.admission.admit(request, codec, {
       token: tokenOf(request),
       asked: { ...query, container },
       isStrict: true,
     });
-    try {
-      const connection = new Connection(visit);
-      if (socket.destroyed) connection.leave();
-      else this.server.handleUpgrade(request, socket, head, (client) => connection.open(client));
-      // `handleUpgrade` may still refuse the connection.
-      socket.once('close', () => connection.leave());
-    } catch (error) {
-      visit.leave();
-      throw error;
-    }
+    // `handleUpgrade` may still refuse the connection.
+    socket.once('close', () => connection.leave());
+    if (socket.destroyed) connection.leave();
+    else this.server.handleUpgrade(request, socket, head, (client) => codec.begin(client, connection));
   }
 }
 
-/** One client's connection to one terminal. */
-class Connection implements TerminalOutlet {
-  private readonly attached: Attached;
+/** Messages are JSON in text frames. */
+class WebSocketCodec implements TerminalCodec {
   private readonly decoder = new StringDecoder('utf8');
-  private readonly unwatch: () => void;
-  private client: WebSocket | undefined;
-  private hasLeft = false;
-  private pings: NodeJS.Timeout | undefined;
+  private client: WebSocket;
+  private connection: TerminalConnection;
 
-  /** Attaches the client. @throws DomainError as `TerminalSession.attach` */
-  constructor(private readonly visit: Visit) {
-    this.attached = visit.session.attach(this, visit.attach);
-    this.unwatch = visit.watchToken(() => this.end(CLOSE.tokenEnded, 'the token has ended'));
-  }
-
-  open(client: WebSocket): void {
+  begin(client: WebSocket, connection: TerminalConnection): void {
     this.client = client;
+    this.connection = connection;
     client.on('error', () => undefined);
-    client.on('message', (data, isBinary) => this.take(data, isBinary));
+    client.on('message', (data, isBinary) => this.take(messageOf(bytesOf(data), isBinary)));
+    client.once('close', () => connection.leave());
     answerPings(client);
-    // A pong counts only with the payload of the last ping: it proves that the client has read up to that ping.
-    let asked = 0;
-    let answered = 0;
-    client.on('pong', (data) => {
-      if (data.toString() === String(asked)) answered = asked;
-    });
-    this.pings = setInterval(() => {
-      if (answered < asked) client.terminate();
-      asked += 1;
-      client.ping(String(asked));
-    }, PING_EVERY_MS).unref();
-    client.once('close', () => this.leave());
-    const { session } = this.visit;
-    const { attachment, offset, gap } = this.attached;
-    if (this.hasLeft) {
-      this.end(CLOSE.tokenEnded, 'the token has ended');
-      return;
-    }
-    this.send({ type: 'connected', session: session.id, offset, gap, role: attachment.role });
-    session.begin(attachment);
+    this.watchAlive();
+    connection.open();
   }
 
-  /** Detaches the client. Further calls do nothing. */
-  leave(): void {
-    if (this.hasLeft) return;
-    this.hasLeft = true;
-    clearInterval(this.pings);
-    this.unwatch();
-    this.visit.leave();
-    const { session } = this.visit;
-    const { attachment } = this.attached;
-    session.detach(attachment);
-    // The client was never told of its new session, so no client can come back to it.
-    if (this.visit.isNew && !attachment.hasBegun && session.clients === 0) void session.end('detached');
+  attached(message: AttachedMessage): void {
+    this.send({ type: 'connected', ...message });
   }
 
   output(_offset: number, bytes: Buffer): void {
-    const { attachment } = this.attached;
     const data = this.decoder.write(bytes);
     // The protocol has no acknowledgements, so what the kernel has taken counts as acknowledged.
     const taken = (): void => {
-      attachment.acknowledge(bytes.length);
-      attachment.noteWritten(bytes.length);
+      this.connection.acknowledge(bytes.length);
+      this.connection.noteWritten(bytes.length);
     };
     if (data === '') setImmediate(taken);
-    else this.client?.send(JSON.stringify({ type: 'output', data }), taken);
+    else this.client.send(JSON.stringify({ type: 'output', data }), taken);
   }
 
-  role(role: string): void {
+  role(role: TerminalRole): void {
     if (role === 'watcher') this.complain('another client has taken over; yours watches');
   }
 
@@ -194,40 +155,47 @@ class Connection implements TerminalOutlet {
     this.end(code, exit.code === null ? exit.reason : `${exit.reason} ${String(exit.code)}`);
   }
 
-  drop(): void {
-    this.client?.close(CLOSE.tooSlow, 'the output was not read');
-    this.client?.terminate();
-    this.leave();
+  close(reason: CloseReason): void {
+    if (reason === 'token_ended') {
+      this.end(CLOSE.tokenEnded, 'the token has ended');
+      return;
+    }
+    this.client.close(CLOSE.tooSlow, 'the output was not read');
+    this.client.terminate();
   }
 
-  private take(data: RawData, isBinary: boolean): void {
-    if (this.hasLeft) return;
-    const complaint = this.carryOut(messageOf(bytesOf(data), isBinary));
-    if (complaint !== null) this.complain(complaint);
-  }
-
-  /** @returns why the message was refused; null if it was carried out */
-  private carryOut(message: Message): string | null {
-    const { session } = this.visit;
-    const { attachment } = this.attached;
+  private take(message: Message): void {
     switch (message.type) {
       case 'ping':
         this.send({ type: 'pong' });
-        return null;
-      case 'resize': {
-        const size = sizeOf(message.message);
-        if (!size) return 'cols and rows must be whole numbers from 1 to 1000';
-        session.resize(attachment, size);
-        return null;
+        return;
+      case 'resize':
+        if (this.connection.resize(message.message) !== null) this.complain(INVALID_SIZE);
+        return;
+      case 'input': {
+        const fault = this.connection.input(message.bytes);
+        if (fault !== null) this.complain(FAULTS[fault]);
+        return;
       }
-      case 'input':
-        if (message.bytes.length > MAX_INPUT_BYTES) {
-          return `input is limited to ${String(MAX_INPUT_BYTES)} bytes a message`;
-        }
-        return REFUSED[session.input(attachment, message.bytes)];
       case 'unknown':
-        return 'data must be text';
+        this.complain('data must be text');
     }
+  }
+
+  /** Pings the client. A pong counts only with the last ping's payload, which proves that the client has read it. */
+  private watchAlive(): void {
+    const { client } = this;
+    let asked = 0;
+    let answered = 0;
+    client.on('pong', (data) => {
+      if (data.toString() === String(asked)) answered = asked;
+    });
+    const pings = setInterval(() => {
+      if (answered < asked) client.terminate();
+      asked += 1;
+      client.ping(String(asked));
+    }, PING_EVERY_MS).unref();
+    client.once('close', () => clearInterval(pings));
   }
 
   private complain(data: string): void {
@@ -236,15 +204,12 @@ class Connection implements TerminalOutlet {
 
   private send(frame: object): void {
     const { client } = this;
-    if (!client) return;
     if (client.bufferedAmount > MAX_WAITING) client.terminate();
     else client.send(JSON.stringify(frame), () => undefined);
   }
 
   private end(code: number, reason: string): void {
-    this.leave();
     const { client } = this;
-    if (!client) return;
     client.close(code, reason);
     setTimeout(() => client.terminate(), GOODBYE_MS).unref();
   }
