@@ -22,7 +22,7 @@ import { abortable, type ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
 import { LABELS } from './containers/create-options';
 import { exists, toEngineError } from './connection/errors';
-import { watchEvents } from './connection/event-stream';
+import { watchEvents } from './connection/docker-events';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';

@@ -54,6 +54,7 @@ export { EngineCalls } from './connection/daemon';
 export type { VolumeDigest, VolumeWork } from './volumes/volume-copy';
 export type { TransferringEngine } from './volumes/volume-transfer';
 export { DockerModule } from './docker.module';
+export { DATA_PATH } from './containers/supervisor';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';
 export {
   MAX_IMAGE_REFERENCE_LENGTH,

@@ -14,7 +14,7 @@ import { FilesService } from './files/files.service';
 import { ProgramRegistry } from './program-registry';
 import { ExecAccess } from './exec-access';
 import { ProcessAnswers } from './processes/process-answers';
-import { Processes } from './processes/processes';
+import { BackgroundProcesses } from './processes/background-processes';
 import { ProcessesController } from './processes/processes.controller';
 import { StartCommands } from './start-command/start-commands';
 import { ContainerStatistics } from './stats/stats';
@@ -26,7 +26,7 @@ import { TerminalGateway } from './terminals/terminal.gateway';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
-const COMMANDS = [Commands, CommandResponder, Processes, ProcessAnswers, StartCommands];
+const COMMANDS = [Commands, CommandResponder, BackgroundProcesses, ProcessAnswers, StartCommands];
 const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 const STATS = [ContainerStatistics, StatsAnswers];
 

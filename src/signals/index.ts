@@ -1,3 +1,3 @@
-export { LocalSignals, type SignalMap, type SignalName, Signals } from './signals';
+export { LocalSignals, type SignalMap, type SignalType, Signals } from './signals';
 export { RedisConnection } from './redis-connection';
 export { SignalsModule } from './signals.module';

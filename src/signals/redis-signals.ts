@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { LocalSignals, SignalMap, SignalName, Signals } from './signals';
+import { LocalSignals, SignalMap, SignalType, Signals } from './signals';
 import { RedisConnection } from './redis-connection';
 
 const id = z.string().min(1).max(64);
 
-const payloads: { readonly [S in SignalName]: z.ZodType<SignalMap[S]> } = {
+const payloads: { readonly [S in SignalType]: z.ZodType<SignalMap[S]> } = {
   user_events: z.object({ userId: id, seq: z.int().min(0) }),
   token_revoked: z.object({ tokenId: id }),
   user_suspended: z.object({ userId: id }),
@@ -17,12 +17,12 @@ const payloads: { readonly [S in SignalName]: z.ZodType<SignalMap[S]> } = {
 
 const envelope = z.object({
   origin: id,
-  name: z.custom<SignalName>((name) => typeof name === 'string' && Object.hasOwn(payloads, name)),
+  name: z.custom<SignalType>((name) => typeof name === 'string' && Object.hasOwn(payloads, name)),
   payload: z.unknown(),
 });
 
 /** A signal on its way between processes; `origin` names the process that published it. */
-interface SignalEnvelope<S extends SignalName = SignalName> {
+interface SignalEnvelope<S extends SignalType = SignalType> {
   readonly origin: string;
   readonly name: S;
   readonly payload: SignalMap[S];
@@ -65,13 +65,13 @@ export class RedisSignals extends Signals {
     });
   }
 
-  override publish<S extends SignalName>(name: S, payload: SignalMap[S]): void {
+  override publish<S extends SignalType>(name: S, payload: SignalMap[S]): void {
     this.local.publish(name, payload);
     const envelope: SignalEnvelope<S> = { origin: this.origin, name, payload };
     this.redis.publish(CHANNEL, JSON.stringify(envelope));
   }
 
-  override on<S extends SignalName>(name: S, listener: (payload: SignalMap[S]) => void): () => void {
+  override on<S extends SignalType>(name: S, listener: (payload: SignalMap[S]) => void): () => void {
     return this.local.on(name, listener);
   }
 

@@ -21,14 +21,14 @@ export interface SignalMap {
   operation_cancelled: { readonly containerId: string };
 }
 
-export type SignalName = keyof SignalMap;
+export type SignalType = keyof SignalMap;
 
 /** Publishes and receives signals: always within this process, and with other processes if Redis is configured. */
 export abstract class Signals {
   /** Delivers to this process's listeners before it returns, to other processes soon or never. Does not throw. */
-  abstract publish<S extends SignalName>(name: S, payload: SignalMap[S]): void;
+  abstract publish<S extends SignalType>(name: S, payload: SignalMap[S]): void;
   /** @returns a function that removes the listener */
-  abstract on<S extends SignalName>(name: S, listener: (payload: SignalMap[S]) => void): () => void;
+  abstract on<S extends SignalType>(name: S, listener: (payload: SignalMap[S]) => void): () => void;
 }
 
 /** Signals within one process: enough if only one process serves. */
@@ -44,11 +44,11 @@ export class LocalSignals extends Signals {
     this.emitter.setMaxListeners(0);
   }
 
-  override publish<S extends SignalName>(name: S, payload: SignalMap[S]): void {
+  override publish<S extends SignalType>(name: S, payload: SignalMap[S]): void {
     this.emitter.emit(name, payload);
   }
 
-  override on<S extends SignalName>(name: S, listener: (payload: SignalMap[S]) => void): () => void {
+  override on<S extends SignalType>(name: S, listener: (payload: SignalMap[S]) => void): () => void {
     // A listener's error must reach neither the publisher, whose work is done, nor the other listeners.
     const guarded = (payload: SignalMap[S]): void => {
       try {

@@ -1,7 +1,7 @@
 import { EventEmitter, once } from 'node:events';
 import { TokenService } from '../../src/auth';
 import { UNDISTURBED } from '../../src/events';
-import { LocalSignals, SignalMap, SignalName, Signals } from '../../src/signals';
+import { LocalSignals, SignalMap, SignalType, Signals } from '../../src/signals';
 import { SocketClient } from '../support/clients/socket-client';
 import { SocketServer } from '../support/servers/socket-server';
 import { eventually } from '../support/eventually';
@@ -15,7 +15,7 @@ class WireSignals extends LocalSignals {
     wire.push(this);
   }
 
-  override publish<S extends SignalName>(name: S, payload: SignalMap[S]): void {
+  override publish<S extends SignalType>(name: S, payload: SignalMap[S]): void {
     super.publish(name, payload);
     for (const other of this.wire) if (other !== this) LocalSignals.prototype.publish.call(other, name, payload);
   }

@@ -99,7 +99,7 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
 }
 
 /** The filter and the range of a page of containers. */
-export interface ListFilter extends PageRange {
+export interface ContainerFilter extends PageRange {
   /** All users if absent. */
   readonly userId?: string;
   readonly name?: string;
@@ -107,9 +107,9 @@ export interface ListFilter extends PageRange {
 }
 
 /** Reads one page of the query's containers, newest first. */
-export function readPage(
+export function readContainerPage(
   query: SelectQueryBuilder<ContainerEntity>,
-  { userId, name, labels, ...page }: ListFilter,
+  { userId, name, labels, ...page }: ContainerFilter,
   database: Database,
 ): Promise<ContainerRow[]> {
   if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
@@ -172,10 +172,10 @@ export class ContainerQueries {
   }
 
   /** One page of a user's containers (of all users if none is given), newest first, after `after`. */
-  list(filter: ListFilter & { readonly status?: ContainerStatus }): Promise<ContainerRow[]> {
+  list(filter: ContainerFilter & { readonly status?: ContainerStatus }): Promise<ContainerRow[]> {
     const query = this.live();
     if (filter.status !== undefined) query.andWhere('c.status = :status', { status: filter.status });
-    return readPage(query, filter, this.database);
+    return readContainerPage(query, filter, this.database);
   }
 
   /** The names of all nodes by their ids; empty if none of the rows is on a node. */

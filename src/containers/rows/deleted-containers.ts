@@ -8,7 +8,7 @@ import { Clock } from '../../scheduling';
 import { UsageLedger } from '../../usage';
 import type { ContainerReference } from '../model/container-id';
 import { ContainerEntity, type ContainerRow, DockerIdEntity } from '../model/container.entity';
-import { type ListFilter, readPage } from './container.queries';
+import { type ContainerFilter, readContainerPage } from './container.queries';
 import { type ContainerChange, ContainerRepository, FREE } from './container.repository';
 import { LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
@@ -53,8 +53,8 @@ export class DeletedContainers {
   /**
    * One page of the containers that a user (any user if none is given) can restore now, newest first, after `after`.
    */
-  listRestorable(filter: ListFilter): Promise<ContainerRow[]> {
-    return readPage(this.restorable(), filter, this.database);
+  listRestorable(filter: ContainerFilter): Promise<ContainerRow[]> {
+    return readContainerPage(this.restorable(), filter, this.database);
   }
 
   /**

@@ -5,7 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ExecOutput } from '../programs/container-process';
 import { EngineError } from '../engine-error';
 import { LABELS } from '../containers/create-options';
-import { WATCHED_ACTIONS } from './event-stream';
+import { WATCHED_ACTIONS } from './docker-events';
 import { parseImageReference } from '../images/image-reference';
 import type { RegistryLogin } from '../images/registry-auth';
 

@@ -1,4 +1,4 @@
-import { listedContainer, observedContainer } from './inspect';
+import { parseListedContainer, observedContainer } from './inspect';
 import { isNetworkOf } from '../networks/docker-networks';
 
 const inspection = (state: Record<string, unknown>, address = '') => ({
@@ -78,7 +78,7 @@ describe('an entry of a list', () => {
   });
 
   it('must read whose a container is and which generation', () => {
-    expect(listedContainer(entry({}), ofProd)).toEqual({
+    expect(parseListedContainer(entry({}), ofProd)).toEqual({
       dockerId: 'b'.repeat(64),
       name: 'berth-1',
       state: 'exited',
@@ -93,7 +93,7 @@ describe('an entry of a list', () => {
   it.each([[null], [{}], [{ 'berth.generation': 'many' }], [{ 'berth.generation': '-1' }]])(
     'must say null of labels that are not readable (%#)',
     (Labels) => {
-      expect(listedContainer(entry({ Labels }), ofProd)).toMatchObject({ containerId: null, generation: null });
+      expect(parseListedContainer(entry({ Labels }), ofProd)).toMatchObject({ containerId: null, generation: null });
     },
   );
 
@@ -107,15 +107,15 @@ describe('an entry of a list', () => {
     [{}, false],
     [null, true],
   ])('must read whether a container in the networks %j is in its own', (Networks, connected) => {
-    expect(listedContainer(entry({ NetworkSettings: { Networks } }), ofProd)).toMatchObject({ connected });
+    expect(parseListedContainer(entry({ NetworkSettings: { Networks } }), ofProd)).toMatchObject({ connected });
   });
 
   it('must survive a container that is half removed and has no name', () => {
-    const halfGone = listedContainer(entry({ Names: null, State: 'removing' }), ofProd);
+    const halfGone = parseListedContainer(entry({ Names: null, State: 'removing' }), ofProd);
     expect(halfGone).toMatchObject({ name: '', state: 'removing' });
   });
 
   it.each([[null], ['b'], [{ message: 'no' }], [{}]])('must be refused when it is none (%#)', (answer) => {
-    expect(thrownBy(() => listedContainer(answer, ofProd))).toMatchObject({ code: 'docker_unavailable' });
+    expect(thrownBy(() => parseListedContainer(answer, ofProd))).toMatchObject({ code: 'docker_unavailable' });
   });
 });

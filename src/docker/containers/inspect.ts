@@ -117,7 +117,7 @@ export function observedConnection(
  * @param isSandboxNetwork whether a network of this name is a sandbox network
  * @throws EngineError `docker_unavailable` if the answer is not such an entry
  */
-export function listedContainer(answer: unknown, isSandboxNetwork: (name: string) => boolean): PlacedContainer {
+export function parseListedContainer(answer: unknown, isSandboxNetwork: (name: string) => boolean): PlacedContainer {
   const entry = isKnownState(listing, answer);
   const networks = entry.NetworkSettings?.Networks;
   const network = networkIn(networks, isSandboxNetwork)?.[0] ?? null;

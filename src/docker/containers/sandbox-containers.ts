@@ -14,7 +14,7 @@ import type { DockerDaemon } from '../connection/daemon';
 import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
 import { type ImageFacts, type Images, limitedVolumes } from '../images/images';
 import { isNetworkOf } from '../networks/docker-networks';
-import { listedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
+import { parseListedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
 import type { NameServers } from '../networks/name-servers';
 import { restrictedSandbox } from '../firewall/restricted-sandboxes';
 import type { SandboxHost } from '../sandbox-host';
@@ -184,7 +184,7 @@ export class SandboxContainers {
       const listed: PlacedContainer[] = [];
       const answer = await openList(docker, { label, signal });
       const isNetwork = isNetworkOf(filter.instance);
-      for await (const entry of jsonElements(answer)) listed.push(listedContainer(entry, isNetwork));
+      for await (const entry of jsonElements(answer)) listed.push(parseListedContainer(entry, isNetwork));
       if (filter.containerId === undefined) this.parts.host.note(filter.instance, listed);
       return listed;
     });

@@ -26,7 +26,7 @@ export function hasEnded({ Running, ExitCode }: ExecState): boolean {
  * The body is separate (`_body`): dockerode would otherwise copy it, with the secrets in `Env`, to wherever else it
  * writes the options.
  */
-export function createOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
+export function execCreateOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
   const env = { ...request.env };
   if (request.marker !== undefined) env[MARKER] = request.marker;
   if (request.terminal === true) env[TERMINAL_MARKER] = '1';

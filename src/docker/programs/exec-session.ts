@@ -15,7 +15,7 @@ import {
 } from './container-process';
 import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
-import { createOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
+import { execCreateOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
 import { type ContainerEnd, ExecContainer } from './exec-container';
 import { OutputFrames } from '../connection/streams';
 
@@ -115,7 +115,7 @@ export class ExecSession implements ContainerProcess {
     const startBy = performance.now() + startWithinMs;
     const bounds = { ms: startWithinMs, answers };
     const exec = await inTime(
-      call((signal) => container.exec(createOptions(request, signal))),
+      call((signal) => container.exec(execCreateOptions(request, signal))),
       bounds,
     );
     const starting = call((signal) => startHijacked(exec, request, signal));

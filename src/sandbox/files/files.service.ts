@@ -5,7 +5,7 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine, DATA_PATH } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
@@ -21,9 +21,6 @@ import { LIST, MAKE_DIRECTORY, MOVE, PACK, READ_FILE, REMOVE } from './scripts';
 import { TransferPlaces } from './transfer-places';
 import { conditionOf, type ConditionalRequest, decide } from './validators';
 import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
-
-/** The data directory, which can be deleted only together with its container. */
-const DATA = '/home/user';
 
 const MB = 1024 * 1024;
 
@@ -189,7 +186,7 @@ export class FilesService {
     if (to.isWithin(from) && from.bytes.length < to.bytes.length) {
       throw invalidParameters([{ field: 'to', message: 'must not be in what is moved' }]);
     }
-    return this.described(call, to, { script: MOVE, args: [from.argument, to.argument, DATA] });
+    return this.described(call, to, { script: MOVE, args: [from.argument, to.argument, DATA_PATH] });
   }
 
   /** @throws DomainError `directory_not_empty` unless `recursive`, `path_protected` */
@@ -197,7 +194,7 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     if (!path.isEntry) throw new DomainError('path_protected');
     const { request } = call;
-    const args = [path.argument, recursive ? 'recursive' : '', DATA, conditionOf(request)];
+    const args = [path.argument, recursive ? 'recursive' : '', DATA_PATH, conditionOf(request)];
     if (!request || conditionOf(request) === '') {
       await this.words(call, { script: REMOVE, args });
       return;

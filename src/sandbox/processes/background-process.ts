@@ -2,7 +2,7 @@ import type { ContainerProcess } from '../../docker';
 import { DomainError } from '../../errors';
 import { within } from '../../scheduling';
 import type { HeldProgramEntity } from '../program-registry';
-import { ProcessOutput } from './process-output';
+import { RetainedOutput } from './retained-output';
 
 /**
  * Why a process has ended:
@@ -26,7 +26,7 @@ const UNREAD_INPUT_BYTES = 256 * 1024;
 
 /** A process in a container, with its streams, that this Berth process holds or has held. */
 export class BackgroundProcess {
-  readonly output = new ProcessOutput();
+  readonly output = new RetainedOutput();
   end: ProcessEnd | null = null;
   /**
    * Whether the process is being ended: by request, for lack of exec access, or because another start command replaces

@@ -7,7 +7,7 @@ import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../
 import { ExecAccess } from '../exec-access';
 import { OUTPUT_PAGE_BYTES, type ProcessOutputView, type ReadOutputDto } from './dto';
 import type { BackgroundProcess } from './background-process';
-import { Processes } from './processes';
+import { BackgroundProcesses } from './background-processes';
 
 /** A client that follows an output uses the container, which is noted at intervals. */
 const NOTE_EVERY_MS = 30_000;
@@ -29,13 +29,13 @@ interface OutputCall {
 @Injectable()
 export class ProcessAnswers {
   constructor(
-    private readonly processes: Processes,
+    private readonly processes: BackgroundProcesses,
     private readonly containers: ContainersService,
     private readonly streams: AnswerStreams,
     private readonly rights: ExecAccess,
   ) {}
 
-  /** @throws DomainError as {@link Processes.findHere}, `too_many_connections`, `shutting_down` */
+  /** @throws DomainError as {@link BackgroundProcesses.findHere}, `too_many_connections`, `shutting_down` */
   async output(call: OutputCall): Promise<void> {
     const { caller, id, processId, query, request, reply } = call;
     const after = parseLastEventId([request.headers['last-event-id']].flat()[0]) ?? query.after ?? 0;

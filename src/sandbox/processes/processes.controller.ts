@@ -31,7 +31,7 @@ import {
   WriteInputDto,
 } from './dto';
 import { ProcessAnswers } from './process-answers';
-import { type FoundProcess, Processes } from './processes';
+import { type FoundProcess, BackgroundProcesses } from './background-processes';
 
 /** Processes in containers that outlive the requests that start them. */
 @ApiTags('inside containers')
@@ -39,7 +39,7 @@ import { type FoundProcess, Processes } from './processes';
 @Scopes('exec')
 export class ProcessesController {
   constructor(
-    private readonly processes: Processes,
+    private readonly processes: BackgroundProcesses,
     private readonly answers: ProcessAnswers,
   ) {}
 

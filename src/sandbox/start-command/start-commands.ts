@@ -7,7 +7,7 @@ import { type ContainerFacts, type EventDraft, EventLog } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { Poll, retryUntilClosed } from '../../scheduling';
 import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
-import { factsOf, Processes } from '../processes/processes';
+import { processFacts, BackgroundProcesses } from '../processes/background-processes';
 import { afterEnd, type StartEnd } from './start-policy';
 import { type RunEnd, StartRun } from './start-run';
 
@@ -38,7 +38,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   constructor(
     private readonly courses: StartCommandRuns,
     private readonly programs: ProgramRegistry,
-    private readonly processes: Processes,
+    private readonly processes: BackgroundProcesses,
     private readonly engine: ContainerEngine,
     private readonly database: Database,
     private readonly events: EventLog,
@@ -137,7 +137,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async noteStarted(entry: HeldProgramEntity): Promise<void> {
-    await this.write(entry, () => this.emit(entry, { type: 'process_started', data: factsOf(entry) }));
+    await this.write(entry, () => this.emit(entry, { type: 'process_started', data: processFacts(entry) }));
   }
 
   private async noteReady(course: StartCommandRun, entry: HeldProgramEntity, outcome: Readiness): Promise<void> {
@@ -200,7 +200,7 @@ const UNWRITTEN = 'what becomes of a start command could not be written yet';
 type Readiness = { readonly afterMs: number } | 'too_late';
 
 function endEvent(entry: HeldProgramEntity, end: StartEnd): EventDraft {
-  const data = factsOf(entry);
+  const data = processFacts(entry);
   if (end.reason === 'lost') return { type: 'process_lost', data };
   const exit_code = 'exitCode' in end ? end.exitCode : null;
   return { type: 'process_exited', data: { ...data, exit_code, reason: end.reason } };

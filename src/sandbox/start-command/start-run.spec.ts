@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
 import { type ContainerEngine, EngineError } from '../../docker';
 import type { HeldProgramEntity } from '../program-registry';
-import type { Processes } from '../processes/processes';
+import type { BackgroundProcesses } from '../processes/background-processes';
 import { StartRun } from './start-run';
 
 it('any number of runs must wait for Docker to end them, and Node.js not take that for a leak', async () => {
@@ -15,7 +15,7 @@ it('any number of runs must wait for Docker to end them, and Node.js not take th
   const runs = Array.from({ length: 20 }, (_none, index) => {
     const entry = { id: String(index), dockerId: 'container' } as HeldProgramEntity;
     const engine = silent as unknown as ContainerEngine;
-    return new StartRun(engine, {} as Processes, {} as StartCommandRun, entry, closing.signal).lost();
+    return new StartRun(engine, {} as BackgroundProcesses, {} as StartCommandRun, entry, closing.signal).lost();
   });
   while (getEventListeners(closing.signal, 'abort').length < runs.length) await nextTurn();
   // Warnings are emitted in the next turn.

@@ -4,7 +4,7 @@ import type { StartCommandRun } from '../../containers';
 import { type ContainerEngine, EngineError, KILLED, nodeOf, saysNotRunning, saysUnavailable } from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../program-registry';
 import { BackgroundProcess } from '../processes/background-process';
-import type { Processes } from '../processes/processes';
+import type { BackgroundProcesses } from '../processes/background-processes';
 import { exitCodeOf } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
@@ -47,7 +47,7 @@ export class StartRun {
    */
   constructor(
     private readonly engine: ContainerEngine,
-    private readonly processes: Processes,
+    private readonly processes: BackgroundProcesses,
     readonly course: StartCommandRun,
     private readonly entry: HeldProgramEntity,
     private readonly closing: AbortSignal,

@@ -1,8 +1,8 @@
 import * as fc from 'fast-check';
-import { type OutputChunk, ProcessOutput } from './process-output';
+import { type OutputChunk, RetainedOutput } from './retained-output';
 
 /** Reads all in pages, as a client does that comes back for what follows. */
-function readAll(output: ProcessOutput, limit: number): OutputChunk[] {
+function readAll(output: RetainedOutput, limit: number): OutputChunk[] {
   const chunks: OutputChunk[] = [];
   for (let after = 0; ;) {
     const page = output.page({ after, limit, encoding: 'utf-8', isOver: true });
@@ -25,7 +25,7 @@ describe('the output of a kept process', () => {
     });
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 20 }), fc.integer({ min: 16, max: 64 }), (pieces, limit) => {
-        const output = new ProcessOutput();
+        const output = new RetainedOutput();
         const written = { stdout: '', stderr: '' };
         for (const { stream, text, bytesAtOnce } of pieces) {
           const bytes = Buffer.from(text);
@@ -41,7 +41,7 @@ describe('the output of a kept process', () => {
   });
 
   it('must leave the beginning of a character for the next page, and not for ever', () => {
-    const output = new ProcessOutput();
+    const output = new RetainedOutput();
     output.write({ stream: 'stdout', data: Buffer.from('aü').subarray(0, 2) });
     const asked = { after: 0, limit: 100, encoding: 'utf-8' } as const;
     expect(output.page({ ...asked, isOver: false })).toEqual({
@@ -56,7 +56,7 @@ describe('the output of a kept process', () => {
   });
 
   it('must be forgotten from its beginning where the streams take turns too often, and where it is too much', () => {
-    const turns = new ProcessOutput();
+    const turns = new RetainedOutput();
     for (let at = 0; at < 20_000; at += 1) {
       turns.write({ stream: at % 2 === 0 ? 'stdout' : 'stderr', data: Buffer.from('x') });
     }
@@ -64,7 +64,7 @@ describe('the output of a kept process', () => {
     expect([page.gap, page.next]).toEqual([true, 20_000]);
     expect(page.chunks.length).toBeGreaterThanOrEqual(8_192);
     expect(page.chunks[0]?.offset).toBe(20_000 - page.chunks.length);
-    const much = new ProcessOutput();
+    const much = new RetainedOutput();
     for (let mb = 0; mb < 3; mb += 1) much.write({ stream: 'stdout', data: Buffer.alloc(1024 * 1024, 'y') });
     expect(much.page({ after: 0, limit: 16, encoding: 'utf-8', isOver: false })).toMatchObject({ gap: true });
   });

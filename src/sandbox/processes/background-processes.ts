@@ -44,7 +44,7 @@ const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
  * as lost.
  */
 @Injectable()
-export class Processes implements OnModuleDestroy {
+export class BackgroundProcesses implements OnModuleDestroy {
   private readonly processes = new KeptProcesses();
   private closing = false;
 
@@ -56,7 +56,7 @@ export class Processes implements OnModuleDestroy {
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    programs.onLost('process', (entry) => ({ type: 'process_lost', data: factsOf(entry) }));
+    programs.onLost('process', (entry) => ({ type: 'process_lost', data: processFacts(entry) }));
   }
 
   get isClosing(): boolean {
@@ -93,7 +93,7 @@ export class Processes implements OnModuleDestroy {
         });
         const kept = new BackgroundProcess(entry, program);
         const reading = kept.readOutput();
-        await this.programs.emit(entry, { type: 'process_started', data: factsOf(entry) });
+        await this.programs.emit(entry, { type: 'process_started', data: processFacts(entry) });
         this.keep(kept);
         void this.watch(kept, reading);
         return kept;
@@ -209,7 +209,11 @@ export class Processes implements OnModuleDestroy {
     const { reason, exitCode } = await this.endOf(kept);
     this.finish(kept, { reason, exitCode });
     if (reason === 'lost') this.programs.abandon(entry);
-    else await this.leave(entry, { type: 'process_exited', data: { ...factsOf(entry), exit_code: exitCode, reason } });
+    else
+      await this.leave(entry, {
+        type: 'process_exited',
+        data: { ...processFacts(entry), exit_code: exitCode, reason },
+      });
   }
 
   private async endOf({ entry, program, isEndWanted }: BackgroundProcess): Promise<Omit<ProcessEnd, 'at'>> {
@@ -243,7 +247,7 @@ function entryOf(found: FoundProcess): HeldProgramEntity {
 }
 
 /** A process, as events show it. */
-export function factsOf({ id, containerId, program, kind }: HeldProgramEntity): ProcessFacts {
+export function processFacts({ id, containerId, program, kind }: HeldProgramEntity): ProcessFacts {
   const facts = { id, container_id: containerId, program };
   return kind === 'start' ? { ...facts, start: true } : facts;
 }

@@ -30,7 +30,7 @@ interface Change {
 }
 
 /** Keeps the last output of a process, of both streams in order. */
-export class ProcessOutput {
+export class RetainedOutput {
   private readonly ring = new OutputRing(KEPT_BYTES);
   private changes: Change[] = [];
 
