@@ -11,12 +11,13 @@ import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
 import { UsageModule } from '../usage';
 import { Capacity } from './capacity/capacity';
+import { Placement } from './capacity/placement';
 import { ReservedCapacity } from './rows/reserved-capacity';
 import { ContainerAccess } from './access/container-access';
-import { ContainerGauge, ImageMetrics, OperationMetrics, SweepMetrics } from './operations/container-metrics';
 import { ContainerUsage } from './access/container-usage';
 import { ContainerViews } from './container-views';
 import { ContainerRepository } from './rows/container.repository';
+import { ContainerGauge } from './rows/container-gauge';
 import { ContainersAdminService } from './containers-admin.service';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
@@ -53,6 +54,7 @@ import { NodesAdmin } from './nodes/nodes-admin';
 import { KnownEngine } from './nodes/known-engine';
 import { PendingRemovals } from './reconcile/pending-removals';
 import { Purge } from './operations/purge';
+import { SweepMetrics } from './reconcile/reconcile-stats';
 import { Reconciler } from './reconcile/reconciler';
 import { Repairs } from './reconcile/repairs';
 import { Sweep } from './reconcile/sweep';
@@ -99,8 +101,6 @@ import { StatusWait } from './status-wait';
     Environments,
     Instance,
     ContainerGauge,
-    ImageMetrics,
-    OperationMetrics,
     SweepMetrics,
     LeaseTerms,
     LeaseStore,
@@ -109,6 +109,7 @@ import { StatusWait } from './status-wait';
     RecoveryQueue,
     ContainerOperations,
     OperationRunner,
+    Placement,
     RunningWork,
     CreationPlacement,
     DataVolumes,

@@ -3,7 +3,6 @@ import { type Config, CONFIG } from '../../config';
 import { DomainError } from '../../errors';
 import { LocalQueue } from '../../scheduling';
 import { Signals } from '../../signals';
-import { Capacity } from '../capacity/capacity';
 import { type ContainerRow, isDeletion, type Operation } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { isTermOver } from '../leases/lease-term';
@@ -33,7 +32,6 @@ export class ContainerLeases {
 
   constructor(
     private readonly repository: ContainerRepository,
-    private readonly capacity: Capacity,
     private readonly signals: Signals,
     private readonly store: LeaseStore,
     @Inject(CONFIG) private readonly config: Pick<Config, 'OPERATION_WAIT_SECONDS'>,
@@ -137,7 +135,6 @@ export class ContainerLeases {
       interrupted,
       store: this.store,
       repository: this.repository,
-      capacity: this.capacity,
       signals: this.signals,
       onEnd: leave,
       onAbandoned: (containerId) => this.abandonListeners.forEach((listener) => listener(containerId)),

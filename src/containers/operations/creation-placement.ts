@@ -4,7 +4,7 @@ import { ContainerEngine, EngineError, type EngineErrorCode, saysDiskFull } from
 import { DomainError } from '../../errors';
 import { ImageCatalog } from '../../images';
 import { LOGGER } from '../../logging';
-import { RunPolicies } from '../policies/run-policy';
+import { Placement } from '../capacity/placement';
 import type { OperationLease } from './operation-lease';
 import { SickNodes } from '../capacity/sick-nodes';
 import type { Facts } from './executor';
@@ -44,7 +44,7 @@ export class CreationPlacement {
   constructor(
     readonly engine: ContainerEngine,
     readonly recovery: Recovery,
-    readonly policies: RunPolicies,
+    readonly placement: Placement,
     readonly catalog: ImageCatalog,
     readonly sick: SickNodes,
     @Inject(LOGGER) readonly logger: Logger,
@@ -99,7 +99,7 @@ class PlacedCreation {
    */
   async moveOn(error: unknown, { failedAt, wasStartAsked }: Facts): Promise<boolean> {
     this.mayRun ||= wasStartAsked === true;
-    const { nodeId: node, image, userId } = this.lease.row;
+    const { nodeId: node, image } = this.lease.row;
     if (!(error instanceof EngineError) || node === null || !OF_THE_NODE.includes(error.code)) return false;
     // The container started and then exited: the image is at fault.
     if (error.code === 'start_refused' && failedAt === 'confirm_running') return false;
@@ -112,7 +112,7 @@ class PlacedCreation {
     if (!this.isWorthAnother || !(await this.isLeft(error))) return false;
     try {
       const except = this.failures.map((failure) => failure.node);
-      await this.lease.placeElsewhere({ pool: await this.parts.policies.poolOf(userId), except });
+      await this.parts.placement.placeElsewhere(this.lease, except);
     } catch (refusal) {
       if (!(refusal instanceof DomainError) || refusal.kind !== 'no_capacity') throw refusal;
       return false;

@@ -1,8 +1,5 @@
 import type { EventDraft } from '../../events';
 import { Signals } from '../../signals';
-import { DomainError } from '../../errors';
-import { Capacity } from '../capacity/capacity';
-import type { CapacityBounds } from '../rows/reserved-capacity';
 import type { ContainerRow, Operation } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { NOTHING, type Outcome } from './outcome';
@@ -20,7 +17,6 @@ interface OperationLeaseOptions {
   readonly interrupted: Operation | null;
   readonly store: LeaseStore;
   readonly repository: ContainerRepository;
-  readonly capacity: Capacity;
   readonly signals: Signals;
   readonly onEnd: () => void;
   /** Called when the lease ends with a recovery still pending. */
@@ -78,57 +74,25 @@ export class OperationLease extends Lease {
    */
   async confirm(): Promise<void> {
     await this.verify();
-    this.current = (await this.options.repository.findById(this.current.id)) ?? this.current;
+    this.current = await this.currentRow();
   }
 
-  /**
-   * Reserves room for a run within these limits, if the container has not reserved it yet: on its node, or on a new
-   * node of `pool` if it has none. To be called before anything is done in Docker.
-   *
-   * @throws DomainError `no_capacity`, and nothing is changed then; LeaseLostError
-   */
-  async reserve(limits: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>, { pool }: { pool?: string } = {}): Promise<void> {
-    const { row } = this;
-    if (row.reservedMemoryMb >= limits.memoryMb && row.reservedCpuShares >= limits.cpuShares) return;
-    const { capacity, repository } = this.options;
-    const where = { node: row.nodeId, isRunning: row.status === 'running', ...(pool !== undefined && { pool }) };
-    this.current = await capacity.within((bounds) => repository.reserve(row, limits, bounds), where);
+  /** The row as it is in the database: `lastUsedAt` is written without the lease. */
+  async currentRow(): Promise<ContainerRow> {
+    return (await this.options.repository.findById(this.current.id)) ?? this.current;
   }
 
-  /**
-   * Places the container on another node of the pool, but on none of `except`. Makes no call to the current node.
-   *
-   * @throws DomainError `no_capacity`, and nothing is changed then; LeaseLostError
-   */
-  async placeElsewhere(where: { pool: string; except: readonly string[] }): Promise<void> {
-    const { row } = this;
-    const { capacity, repository } = this.options;
-    this.current = await capacity.within((bounds) => repository.placeElsewhere(row, bounds), where);
+  /** @throws DomainError `name_taken` if another container of the user has the name */
+  async assertNameFree(name: string): Promise<void> {
+    const { id, userId } = this.current;
+    await this.options.repository.assertNameFree({ userId, name, except: id });
   }
 
-  /**
-   * Reserves room for the container on another node as well, until nothing of the container is left on one of the two.
-   * To be called before anything is done in Docker.
-   *
-   * @param to.node the node's id; absent: the node of the pool with the most room
-   * @returns the node's id
-   * @throws DomainError `no_capacity`, `same_node`, `node_unavailable` if a third node may still have something of the
-   *   container, and nothing is changed then; LeaseLostError
-   */
-  async reserveElsewhere({ node, pool }: { node?: string; pool: string }): Promise<string> {
-    const { row } = this;
-    if (node === row.nodeId) throw new DomainError('same_node');
-    if (row.otherNodeId !== null) throw new DomainError('node_unavailable');
-    const { capacity, repository } = this.options;
-    const reserve = (bounds: CapacityBounds): Promise<ContainerRow & { otherNodeId: string }> =>
-      repository.reserveElsewhere(row, bounds);
-    const reserved = await capacity.within(reserve, {
-      node: node ?? null,
-      pool,
-      except: row.nodeId === null ? [] : [row.nodeId],
-    });
-    this.current = reserved;
-    return reserved.otherNodeId;
+  /** Has `work` write the row under this lease; the lease continues. @throws LeaseLostError, and as `work` */
+  async write<T extends ContainerRow>(work: (row: ContainerRow) => Promise<T>): Promise<T> {
+    const written = await work(this.current);
+    this.current = written;
+    return written;
   }
 
   /** Writes the outcome with its events and ends the lease. @throws LeaseLostError, DomainError `name_taken` */

@@ -5,14 +5,14 @@ import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../..
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import { noCapacity } from '../rows/reserved-capacity';
-import type { ContainerRow, Ending, Operation, Verb } from '../model/container.entity';
+import type { ContainerRow, Ending, Verb } from '../model/container.entity';
 import { LeaseLostError } from '../leases/lease';
 import type { Grant } from '../leases/lease-store';
 import { ContainerLeases } from './container-leases';
 import { OperationLease } from './operation-lease';
 import { CreationPlacement } from './creation-placement';
-import { type Facts, StepExecutor } from './executor';
-import type { Outcome } from './outcome';
+import { type Execution, type Facts, StepExecutor } from './executor';
+import { type Outcome, supersededOutcome } from './outcome';
 import { type ObservedState, type Plan, type PlanInput, planOperation } from './plan';
 import { ProgressReporter } from './progress';
 import { Recovery } from './recovery';
@@ -28,16 +28,61 @@ const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
 /** Maximum plans made for one operation when Docker contradicts their assumptions; a new node starts a new count. */
 const MAX_PLANS = 3;
 
-/** What an operation does under its lease; it ends with a commit of its outcome. */
-type Work<T> = (lease: OperationLease) => Promise<T>;
+/** What an operation is to do in Docker, and what its success writes. */
+export interface Course {
+  readonly plan: Omit<PlanInput, 'row' | 'observed'>;
+  /** Called if the plan failed in Docker: whether the operation has succeeded nevertheless. */
+  readonly hasSucceeded?: () => Promise<boolean>;
+  /** Called once the plan has been executed. */
+  readonly outcome: (facts: Facts) => Outcome | Promise<Outcome>;
+  /**
+   * If present, the plan's cleanup runs after the outcome is written and before the lease ends with this. If absent, the
+   * cleanup runs in the background, after the lease has ended with the outcome.
+   */
+  readonly afterCleanup?: Outcome;
+  /** Called with the row after the commit; must not throw. */
+  readonly onCommitted?: (row: ContainerRow) => void;
+}
+
+/** An operation as data. */
+export interface OperationDefinition {
+  readonly verb: Verb | Ending;
+  /** Called first: the outcome if the operation changes nothing in Docker, null if it does. */
+  readonly ofRowAlone?: (row: ContainerRow) => Outcome | null;
+  /** Called once no abandoned operation is left. @returns a course, or the outcome if there is nothing to do in Docker */
+  readonly prepare: (lease: OperationLease) => Promise<Course | { readonly write: Outcome }>;
+  /**
+   * The outcome if Docker refuses or does not answer. If present, the operation runs even if the node does not answer,
+   * or an abandoned operation cannot be recovered.
+   */
+  readonly ifRefused?: (row: ContainerRow) => Outcome;
+}
+
+/** What a successful operation has done. */
+export interface Done {
+  /** The row as committed. */
+  readonly row: ContainerRow;
+  /** The row before the outcome. */
+  readonly before: ContainerRow;
+  /** The findings of the executed steps; empty if there were none. */
+  readonly facts: Facts;
+}
+
+/** A plan that was executed, and the progress that must be written with the outcome. */
+interface Executed {
+  readonly plan: Plan;
+  readonly facts: Facts;
+  readonly progress: readonly EventDraft[];
+}
 
 /**
- * The course of every operation, one at a time per container:
+ * Runs every operation in the same way, one at a time per container:
  *
  * ```
- *  acquire the lease ─▶ recover what was abandoned ─▶ plan and execute ─▶ commit ─▶ clean up in the background
- *                                  │                         │              │
- *                                  └──────── failed ─────────┴──────────────┴─▶ roll back, or leave that to the next
+ *  acquire the lease ─▶ recover what was abandoned ─▶ prepare ─▶ plan and execute ─▶ commit ─▶ clean up
+ *                                  │                     │               │              │
+ *                                  └──────── failed ─────┴───────────────┴──────────────┴─▶ roll back, or leave that
+ *                                                                                           to the next lease holder
  * ```
  *
  * Operations are counted and timed, and a shutdown waits for them: a client that hangs up does not cancel its own.
@@ -61,26 +106,28 @@ export class OperationRunner {
    * @param options.waitMs how long to wait for another operation; by default `OPERATION_WAIT_SECONDS`
    * @throws DomainError `operation_in_progress`, `container_not_found`, and the verb's own failure
    */
-  async run<T>(
+  async run(
     row: ContainerRow,
-    verb: Verb | Ending,
-    work: Work<T>,
-    { waitMs }: { waitMs?: number } = {},
-  ): Promise<T> {
-    this.assertAnswers(row);
-    const isToStop = (verb === 'stop' || verb === 'delete') && row.status === 'running' && row.operation === null;
-    // Sends the inspection that the stop needs; Docker answers it while the lease is written.
-    if (isToStop && row.dockerId !== null) await this.engine.expectStop(row.dockerId);
-    return this.underLease(row, verb, (lease) => this.attempt(lease, verb, work), { waitMs });
+    operation: OperationDefinition,
+    { waitMs }: { waitMs?: number | undefined } = {},
+  ): Promise<Done> {
+    const { verb, ofRowAlone, ifRefused } = operation;
+    if (!ofRowAlone && !ifRefused) {
+      this.assertAnswers(row);
+      const isToStop = (verb === 'stop' || verb === 'delete') && row.status === 'running' && row.operation === null;
+      // Sends the inspection that the stop needs; Docker answers it while the lease is written.
+      if (isToStop && row.dockerId !== null) await this.engine.expectStop(row.dockerId);
+    }
+    return this.work.measured(verb, async () => this.perform(await this.leases.acquire(row, verb, waitMs), operation));
   }
 
   /**
    * Runs the creation of a row that was inserted with its lease. It has no waiting caller: a failure is logged, and
    * recorded in the row and its event. Never throws.
    */
-  async runInserted(row: ContainerRow, grant: Grant, work: Work<unknown>): Promise<void> {
+  async runInserted(row: ContainerRow, grant: Grant, operation: OperationDefinition): Promise<void> {
     try {
-      await this.work.track(async () => this.create(await this.leases.adopt(row, grant), work));
+      await this.work.track(async () => this.create(await this.leases.adopt(row, grant), operation));
     } catch (error) {
       this.logger.error({ err: error, container_id: row.id }, 'container creation failed unexpectedly');
     }
@@ -92,41 +139,65 @@ export class OperationRunner {
    *
    * @throws DomainError like {@link run}, except if a creation fails again
    */
-  async resume(row: ContainerRow, verb: Verb, work: Work<unknown>): Promise<void> {
+  async resume(row: ContainerRow, operation: OperationDefinition): Promise<void> {
+    const { verb } = operation;
     this.assertAnswers(row);
     await this.work.track(async () => {
       const lease = await this.leases.acquire(row, verb, 0);
       if (lease.interrupted !== verb) await this.recovery.release(lease);
-      else if (verb === 'create') await this.create(lease, work);
-      else await this.work.measured(verb, () => this.attempt(lease, verb, work));
+      else if (verb === 'create') await this.create(lease, operation);
+      else await this.work.measured(verb, () => this.perform(lease, operation));
     });
   }
 
-  /** Whether this Berth runs on a cluster rather than on a single machine. */
-  get isClustered(): boolean {
-    return this.engine.nodes() !== null;
+  /**
+   * Removes containers and volumes that the row does not know, and updates the row to the observed state. Does not wait
+   * for another operation.
+   *
+   * @throws EngineError, DomainError
+   */
+  async reconcile(row: ContainerRow): Promise<void> {
+    this.assertAnswers(row);
+    await this.work.measured('reconcile', async () => {
+      const lease = await this.leases.acquire(row, 'reconcile', 0);
+      const interrupted = lease.interrupted ?? 'reconcile';
+      try {
+        await this.recovery.recover(lease, interrupted);
+        // The operation that superseded a creation may have been interrupted before it marked the creation as failed.
+        await lease.commit(supersededOutcome(lease.row));
+      } catch (error) {
+        await this.recovery.leaveForRetry(lease, interrupted);
+        throw error;
+      }
+    });
   }
 
-  /** To be called before an operation begins. @throws DomainError `node_unavailable` */
-  assertAnswers({ nodeId }: Pick<ContainerRow, 'nodeId'>): void {
+  private async create(lease: OperationLease, operation: OperationDefinition): Promise<void> {
+    try {
+      await this.work.measured('create', () => this.perform(lease, operation));
+    } catch {
+      // `perform` has logged the failure, rolled it back and emitted the event.
+      return;
+    }
+    const { id, dockerId } = lease.row;
+    this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
+  }
+
+  /** @throws DomainError `node_unavailable` */
+  private assertAnswers({ nodeId }: Pick<ContainerRow, 'nodeId'>): void {
     if (!this.engine.answers(nodeId)) throw new DomainError('node_unavailable');
   }
 
-  /** Acquires the lease and runs `work`, which has to end the lease. Nothing is recovered or rolled back here. */
-  async underLease<T>(
-    row: ContainerRow,
-    operation: Operation,
-    work: Work<T>,
-    { waitMs }: { waitMs?: number | undefined } = {},
-  ): Promise<T> {
-    return this.work.measured(operation, async () => work(await this.leases.acquire(row, operation, waitMs)));
-  }
-
-  /** Recovers an abandoned operation first, then runs `work`; rolls back if either fails. @throws DomainError */
-  async attempt<T>(lease: OperationLease, verb: Verb | Ending, work: Work<T>): Promise<T> {
+  /** Ends the lease: with the outcome, or with the rollback if anything fails. @throws DomainError */
+  private async perform(lease: OperationLease, operation: OperationDefinition): Promise<Done> {
+    const { verb, ofRowAlone, ifRefused } = operation;
+    const alone = ofRowAlone?.(lease.row) ?? null;
+    if (alone !== null) return this.writeAlone(lease, alone);
+    if (ifRefused) await this.recovery.recoverIfPossible(lease, verb);
     try {
       await this.recovery.recoverAbandoned(lease, verb);
-      return await work(lease);
+      if (ofRowAlone) this.assertAnswers(lease.row);
+      return await this.carryOut(lease, operation);
     } catch (error) {
       // Nothing was begun in Docker: there is nothing to roll back, and no creation to mark as failed.
       const isRefused = error instanceof DomainError && UNBEGUN.includes(error.kind);
@@ -142,30 +213,69 @@ export class OperationRunner {
    *
    * @throws DomainError `name_taken`, `update_failed`
    */
-  async writeAlone(lease: OperationLease, outcome: Outcome): Promise<ContainerRow> {
-    const { interrupted } = lease;
+  private async writeAlone(lease: OperationLease, outcome: Outcome): Promise<Done> {
+    const { interrupted, row: before } = lease;
     try {
-      if (interrupted === null) return await lease.commit(outcome);
-      const after = await lease.record(outcome);
+      if (interrupted === null) return { row: await lease.commit(outcome), before, facts: {} };
+      const row = await lease.record(outcome);
       await lease.abandon(interrupted);
-      return after;
+      return { row, before, facts: {} };
     } catch (error) {
       await this.recovery.release(lease);
       throw toDomainError('update', error);
     }
   }
 
+  private async carryOut(lease: OperationLease, { prepare, ifRefused }: OperationDefinition): Promise<Done> {
+    try {
+      const prepared = await prepare(lease);
+      return await ('write' in prepared ? this.commit(lease, prepared.write) : this.follow(lease, prepared));
+    } catch (error) {
+      if (!ifRefused || !(error instanceof EngineError)) throw error;
+      return this.commit(lease, ifRefused(lease.row));
+    }
+  }
+
+  private async follow(lease: OperationLease, course: Course): Promise<Done> {
+    const { plan, facts, progress } = await this.execute(lease, course.plan).catch(async (error: unknown) => {
+      if (!(error instanceof EngineError) || (await course.hasSucceeded?.()) !== true) throw error;
+      return { plan: { steps: [], cleanup: [] }, facts: {}, progress: [] } satisfies Executed;
+    });
+    const { patch, events } = await course.outcome(facts);
+    const outcome = { patch, events: [...progress, ...events] };
+    const before = lease.row;
+    const work = { row: before, resources: before, sealedEnv: before.sealedEnv };
+    if (course.afterCleanup === undefined) {
+      const row = await lease.commit(outcome);
+      // In the background; if it fails or this process ends, the sweep does it.
+      this.cleanUp(plan, { ...work, assertWanted: () => Promise.resolve() }, facts);
+      course.onCommitted?.(row);
+      return { row, before, facts };
+    }
+    const recorded = await lease.record(outcome);
+    try {
+      await this.executor.execute(plan.cleanup, { ...work, assertWanted: () => lease.assertHeld() }, facts);
+      return { row: await lease.commit(course.afterCleanup), before, facts };
+    } catch (error) {
+      // The outcome stands; the next holder of the lease cleans up.
+      await this.recovery.leaveCleanup(lease, error);
+      return { row: recorded, before, facts };
+    }
+  }
+
+  private async commit(lease: OperationLease, outcome: Outcome): Promise<Done> {
+    const before = lease.row;
+    return { row: await lease.commit(outcome), before, facts: {} };
+  }
+
   /**
    * Plans and executes; plans again if Docker contradicts the plan's assumptions. On a cluster, a creation that fails
    * because of its node is placed on another one. Emits the progress of creations and of moves of data.
    *
-   * @returns the executed plan, the findings of its steps, and the progress that must be written with the outcome
+   * @returns also the findings of the steps
    * @throws EngineError; LeaseLostError, CancelledError if the holder must stop
    */
-  async execute(
-    lease: OperationLease,
-    input: Omit<PlanInput, 'row' | 'observed'>,
-  ): Promise<{ readonly plan: Plan; readonly facts: Facts; readonly progress: readonly EventDraft[] }> {
+  private async execute(lease: OperationLease, input: Course['plan']): Promise<Executed> {
     const progress = new ProgressReporter(lease, this.logger);
     const placing = this.placement.of(lease, input);
     let observed: ObservedState = 'unseen';
@@ -212,35 +322,13 @@ export class OperationRunner {
     }
   }
 
-  /** Background cleanup after a committed operation. If it fails or this process ends, the sweep does it. */
-  cleanUp(plan: Plan, row: ContainerRow, facts: Facts): void {
-    if (plan.cleanup.length === 0) return;
-    const execution = { row, resources: row, sealedEnv: row.sealedEnv, assertWanted: () => Promise.resolve() };
+  private cleanUp({ cleanup }: Plan, execution: Execution, facts: Facts): void {
+    if (cleanup.length === 0) return;
     void this.work
-      .track(() => this.executor.execute(plan.cleanup, execution, facts))
+      .track(() => this.executor.execute(cleanup, execution, facts))
       .catch((error: unknown) =>
-        this.logger.warn({ err: error, container_id: row.id }, 'the cleanup failed; the sweep tries again'),
+        this.logger.warn({ err: error, container_id: execution.row.id }, 'the cleanup failed; the sweep tries again'),
       );
-  }
-
-  /** Runs the cleanup of a plan under the lease. @throws EngineError, LeaseLostError */
-  async finish(
-    lease: OperationLease,
-    { plan, row, facts }: { plan: Plan; row: ContainerRow; facts: Facts },
-  ): Promise<void> {
-    const assertWanted = (): Promise<void> => lease.assertHeld();
-    await this.executor.execute(plan.cleanup, { row, resources: row, sealedEnv: row.sealedEnv, assertWanted }, facts);
-  }
-
-  private async create(lease: OperationLease, work: Work<unknown>): Promise<void> {
-    try {
-      await this.work.measured('create', () => this.attempt(lease, 'create', work));
-    } catch {
-      // `attempt` has logged the failure, rolled it back and emitted the event.
-      return;
-    }
-    const { id, dockerId } = lease.row;
-    this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
   }
 }
 

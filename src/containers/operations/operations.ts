@@ -1,31 +1,30 @@
 import { Injectable } from '@nestjs/common';
-import { EngineError } from '../../docker';
 import { Clock } from '../../scheduling';
-import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../model/container.entity';
-import { ContainerRepository } from '../rows/container.repository';
-import { planExpiry, RunPolicies, type RunPolicy } from '../policies/run-policy';
+import { Placement } from '../capacity/placement';
 import type { Grant } from '../leases/lease-store';
-import type { OperationLease } from './operation-lease';
-import { Purge } from './purge';
+import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../model/container.entity';
+import { planExpiry, RunPolicies } from '../policies/run-policy';
 import { DataVolumes } from './data-volumes';
 import type { Facts } from './executor';
-import { OperationRunner } from './operation-runner';
+import type { OperationLease } from './operation-lease';
+import { type Course, type Done, type OperationDefinition, OperationRunner } from './operation-runner';
 import {
   type Asked,
   changesSettings,
   deletedOutcome,
   movedOutcome,
   NOTHING,
+  type Outcome,
   recreation,
   relabelledOutcome,
   startedOutcome,
   stoppedOutcome,
-  supersededOutcome,
   updatedOutcome,
   type Wanted,
   wasRestarted,
 } from './outcome';
 import { sameResources } from './plan';
+import { Purge } from './purge';
 import { Recovery } from './recovery';
 
 /** What an update did. */
@@ -34,15 +33,15 @@ interface Updated {
   readonly restarted: boolean;
 }
 
-/** The verbs: what each operation does under its lease. `OperationRunner` has the part that all verbs share. */
+/** Defines each operation on containers; `OperationRunner` runs all of them in the same way. */
 @Injectable()
 export class ContainerOperations {
   constructor(
     private readonly runner: OperationRunner,
     private readonly recovery: Recovery,
-    private readonly repository: ContainerRepository,
     private readonly volumes: DataVolumes,
     private readonly policies: RunPolicies,
+    private readonly placement: Placement,
     private readonly purge: Purge,
     private readonly clock: Clock,
   ) {}
@@ -52,22 +51,23 @@ export class ContainerOperations {
    * progress is emitted, and a failure leaves the row in `error`, with an event. Never throws.
    */
   async create(row: ContainerRow, grant: Grant): Promise<void> {
-    await this.runner.runInserted(row, grant, (lease) => this.runCreate(lease, { isNew: true }));
+    await this.runner.runInserted(row, grant, this.creating({ isNew: true }));
   }
 
   /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
   async start(row: ContainerRow): Promise<Started> {
-    return this.runner.run(row, 'start', (lease) => this.runStart(lease));
+    const { row: after, before, facts } = await this.runner.run(row, this.starting());
+    return { row: after, ...recreation(before, facts) };
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found` */
   async stop(row: ContainerRow): Promise<ContainerRow> {
-    return this.runner.run(row, 'stop', (lease) => this.runStop(lease));
+    return (await this.runner.run(row, this.stopping())).row;
   }
 
   /** Cancels a running creation. @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */
   async delete(row: ContainerRow): Promise<ContainerRow> {
-    return this.runner.run(row, 'delete', (lease) => this.runDelete(lease));
+    return (await this.runner.run(row, this.deleting())).row;
   }
 
   /**
@@ -77,19 +77,8 @@ export class ContainerOperations {
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
   async forceDelete(row: ContainerRow): Promise<ContainerRow> {
-    return this.runner.underLease(row, 'delete', async (lease) => {
-      await this.recovery.recoverIfPossible(lease, 'delete');
-      return this.runner.attempt(lease, 'delete', async () => {
-        try {
-          return await this.runDelete(lease);
-        } catch (error) {
-          if (!(error instanceof EngineError)) throw error;
-          const now = this.clock.now();
-          const purgeAt = this.purge.dueAfter(now);
-          return lease.commit(deletedOutcome(lease.row, { now, purgeAt, isForced: true }));
-        }
-      });
-    });
+    const ifRefused = (refused: ContainerRow): Outcome => this.deleted(refused, { isForced: true });
+    return (await this.runner.run(row, { ...this.deleting(), ifRefused })).row;
   }
 
   /**
@@ -100,26 +89,30 @@ export class ContainerOperations {
    * `operation_in_progress`, `container_not_found`
    */
   async update(row: ContainerRow, asked: Asked): Promise<Updated> {
-    return this.runner.underLease(row, 'update', async (lease) => {
-      const wanted: Wanted = { ...asked, network: asked.network ?? lease.row.network };
-      const { env, ...rest } = wanted;
-      const isNewEnv = env?.differsFrom(lease.row) === true;
-      if (isNewEnv || !sameResources(lease.row, wanted)) {
-        return this.runner.attempt(lease, 'update', () => this.runResize(lease, isNewEnv ? wanted : rest));
-      }
-      const now = this.clock.now();
-      const outcome = changesSettings(lease.row, wanted)
-        ? updatedOutcome(lease.row, rest, { facts: {}, now })
-        : { patch: { lastUsedAt: now }, events: [] };
-      return { row: await this.runner.writeAlone(lease, outcome), restarted: false };
+    const done = await this.runner.run(row, {
+      verb: 'update',
+      ofRowAlone: (leased) => {
+        const wanted = wantedOf(leased, asked);
+        if (wanted.env || !sameResources(leased, wanted)) return null;
+        const now = this.clock.now();
+        if (!changesSettings(leased, wanted)) return { patch: { lastUsedAt: now }, events: [] };
+        return updatedOutcome(leased, wanted, { facts: {}, now });
+      },
+      prepare: async (lease) => {
+        await this.reconcileRow(lease);
+        const wanted = wantedOf(lease.row, asked);
+        await lease.assertNameFree(wanted.name);
+        if (lease.row.status === 'running') await this.placement.reserve(lease, wanted);
+        return this.replacement(lease, wanted, await this.volumes.destination(lease.row, wanted));
+      },
     });
+    return updated(done);
   }
 
   /** Replaces all labels; makes no Docker call. @throws DomainError `operation_in_progress`, `container_not_found` */
   async relabel(row: ContainerRow, labels: Readonly<Record<string, string>>): Promise<ContainerRow> {
-    return this.runner.underLease(row, 'update', async (lease) =>
-      this.runner.writeAlone(lease, relabelledOutcome(lease.row, labels, this.clock.now())),
-    );
+    const ofRowAlone = (leased: ContainerRow): Outcome => relabelledOutcome(leased, labels, this.clock.now());
+    return (await this.runner.run(row, { verb: 'update', ofRowAlone, prepare: nothingToDo })).row;
   }
 
   /**
@@ -129,13 +122,12 @@ export class ContainerOperations {
    * @throws DomainError `update_failed`, `operation_in_progress`, `container_not_found`
    */
   async moveData(row: ContainerRow): Promise<void> {
-    const work = async (lease: OperationLease): Promise<void> => {
+    const prepare: OperationDefinition['prepare'] = async (lease) => {
       await this.reconcileRow(lease);
       const moveTo = lease.row.status === 'stopped' ? await this.volumes.destinationOfUnlabelled(lease.row) : null;
-      if (moveTo === null) await lease.commit(NOTHING);
-      else await this.replace(lease, lease.row, moveTo);
+      return moveTo === null ? { write: NOTHING } : this.replacement(lease, lease.row, moveTo);
     };
-    await this.runner.run(row, 'update', work, { waitMs: 0 });
+    await this.runner.run(row, { verb: 'update', prepare }, { waitMs: 0 });
   }
 
   /**
@@ -147,8 +139,19 @@ export class ContainerOperations {
    * @throws DomainError `move_failed`, `same_node`, `no_capacity`, `node_unavailable`, `operation_in_progress`,
    * `container_not_found`
    */
-  async move(row: ContainerRow, to: { node?: string }, { waitMs }: { waitMs?: number } = {}): Promise<Updated> {
-    return this.runner.run(row, 'move', (lease) => this.runMove(lease, to), waitMs === undefined ? {} : { waitMs });
+  async move(row: ContainerRow, to: { node?: string }, options: { waitMs?: number } = {}): Promise<Updated> {
+    const prepare: OperationDefinition['prepare'] = async (lease) => {
+      // Cleans up every node: leftovers of an earlier attempt would be in the way.
+      await this.recovery.recover(lease, 'reconcile');
+      const target = await this.placement.reserveElsewhere(lease, to);
+      const move = await this.volumes.destinationOn(lease.row, target);
+      return {
+        plan: { verb: 'move', move },
+        outcome: (facts) => movedOutcome(lease.row, move, facts),
+        afterCleanup: { patch: { otherNodeId: null }, events: [] },
+      };
+    };
+    return updated(await this.runner.run(row, { verb: 'move', prepare }, options));
   }
 
   /**
@@ -158,15 +161,14 @@ export class ContainerOperations {
    * @throws DomainError `stop_failed`, `delete_failed`, `operation_in_progress`, `container_not_found`
    */
   async expire(row: ContainerRow, ending: Ending): Promise<void> {
-    const work = async (lease: OperationLease): Promise<void> => {
-      // `lastUsedAt` is written without the lease, so the leased row may lack the last use.
-      const current = (await this.repository.findById(lease.row.id)) ?? lease.row;
+    const prepare: OperationDefinition['prepare'] = async (lease) => {
+      const current = await lease.currentRow();
       const action = planExpiry(current, await this.policies.policyOf(current.userId));
-      if (action?.do === 'stop' && ending !== 'auto_delete') await this.runStop(lease, action.ending);
-      else if (action?.do === 'delete' && ending === 'auto_delete') await this.runDelete(lease, action.reason);
-      else await lease.commit({ patch: action?.do === 'correct' ? action.run : {}, events: [] });
+      if (action?.do === 'stop' && ending !== 'auto_delete') return this.stopping(action.ending).prepare(lease);
+      if (action?.do === 'delete' && ending === 'auto_delete') return this.deleting(action.reason).prepare(lease);
+      return { write: { patch: action?.do === 'correct' ? action.run : {}, events: [] } };
     };
-    await this.runner.run(row, ending, work, { waitMs: 0 });
+    await this.runner.run(row, { verb: ending, prepare }, { waitMs: 0 });
   }
 
   /**
@@ -178,13 +180,13 @@ export class ContainerOperations {
   async resumeAbandoned(row: ContainerRow): Promise<void> {
     switch (row.operation) {
       case 'create':
-        return this.runner.resume(row, 'create', (lease) => this.runCreate(lease, { isNew: false }));
+        return this.runner.resume(row, this.creating({ isNew: false }));
       case 'start':
-        return this.runner.resume(row, 'start', (lease) => this.runStart(lease));
+        return this.runner.resume(row, this.starting());
       case 'stop':
-        return this.runner.resume(row, 'stop', (lease) => this.runStop(lease));
+        return this.runner.resume(row, this.stopping());
       case 'delete':
-        return this.runner.resume(row, 'delete', (lease) => this.runDelete(lease));
+        return this.runner.resume(row, this.deleting());
       case 'expire':
       case 'idle':
       case 'suspend':
@@ -195,116 +197,83 @@ export class ContainerOperations {
     }
   }
 
-  /**
-   * Removes containers and volumes that the row does not know, and updates the row to the observed state. Does not wait
-   * for another operation.
-   *
-   * @throws EngineError, DomainError
-   */
+  /** As {@link OperationRunner.reconcile}. */
   async reconcile(row: ContainerRow): Promise<void> {
-    this.runner.assertAnswers(row);
-    const work = async (lease: OperationLease): Promise<void> => {
-      const interrupted = lease.interrupted ?? 'reconcile';
-      try {
-        await this.recovery.recover(lease, interrupted);
-        // The operation that superseded a creation may have been interrupted before it marked the creation as failed.
-        await lease.commit(supersededOutcome(lease.row));
-      } catch (error) {
-        await this.recovery.leaveForRetry(lease, interrupted);
-        throw error;
-      }
-    };
-    await this.runner.underLease(row, 'reconcile', work, { waitMs: 0 });
+    await this.runner.reconcile(row);
   }
 
   /** @param options.isNew whether this is the first attempt: nothing has been done in Docker for the row */
-  private async runCreate(lease: OperationLease, { isNew }: { isNew: boolean }): Promise<ContainerRow> {
-    const { facts, progress } = await this.runner.execute(lease, { verb: 'create', isNew });
-    const policy = await this.policyOf(lease, facts);
-    const { patch, events } = startedOutcome(lease.row, facts, policy);
-    return lease.commit({ patch, events: [...progress, ...events] });
+  private creating({ isNew }: { isNew: boolean }): OperationDefinition {
+    return {
+      verb: 'create',
+      prepare: (lease) =>
+        Promise.resolve({ plan: { verb: 'create', isNew }, outcome: (facts) => this.started(lease, facts) }),
+    };
   }
 
-  private async runStart(lease: OperationLease): Promise<Started> {
-    await lease.reserve(lease.row, await this.poolOf(lease.row));
-    const { facts } = await this.runner.execute(lease, { verb: 'start' });
-    const before = lease.row;
-    const policy = await this.policyOf(lease, facts);
-    return { row: await lease.commit(startedOutcome(before, facts, policy)), ...recreation(before, facts) };
-  }
-
-  /** The pool for a new placement, if the row has no node any more. */
-  private async poolOf({ nodeId, userId }: ContainerRow): Promise<{ pool?: string }> {
-    return nodeId === null && this.runner.isClustered ? { pool: await this.policies.poolOf(userId) } : {};
-  }
-
-  /** The policy that the executor read during the start, if any, otherwise the current one. The run begins now. */
-  private async policyOf({ row }: OperationLease, { policy }: Facts): Promise<RunPolicy> {
-    return policy ? { ...policy, now: this.clock.now() } : this.policies.policyOf(row.userId);
+  private starting(): OperationDefinition {
+    return {
+      verb: 'start',
+      prepare: async (lease) => {
+        await this.placement.reserve(lease, lease.row);
+        return { plan: { verb: 'start' }, outcome: (facts) => this.started(lease, facts) };
+      },
+    };
   }
 
   /** @param ending the reason, if the stop was not requested */
-  private async runStop(lease: OperationLease, ending?: StopEnding): Promise<ContainerRow> {
-    await this.removeUnknown(lease);
-    const { facts } = await this.runner.execute(lease, { verb: 'stop' });
-    // The container had stopped before our request; an inspection shows why.
-    if (facts.stopFound !== 'running') await this.recovery.observe(lease);
-    return lease.commit(stoppedOutcome(lease.row, ending));
+  private stopping(ending?: StopEnding): OperationDefinition {
+    return {
+      verb: ending ?? 'stop',
+      prepare: async (lease) => {
+        await this.removeUnknown(lease);
+        return {
+          plan: { verb: 'stop' },
+          outcome: async ({ stopFound }) => {
+            // The container had stopped before our request; an inspection shows why.
+            if (stopFound !== 'running') await this.recovery.observe(lease);
+            return stoppedOutcome(lease.row, ending);
+          },
+        };
+      },
+    };
   }
 
   /** @param reason if the deletion was not requested */
-  private async runDelete(lease: OperationLease, reason?: DeletionReason): Promise<ContainerRow> {
-    await this.removeUnknown(lease);
-    try {
-      await this.runner.execute(lease, { verb: 'delete' });
-    } catch (error) {
-      // The removal may have happened although its answer was lost. A container that is gone can only be deleted.
-      if (!(error instanceof EngineError) || !(await this.recovery.isGone(lease.row))) throw error;
-    }
+  private deleting(reason?: DeletionReason): OperationDefinition {
+    return {
+      verb: reason === undefined ? 'delete' : 'auto_delete',
+      prepare: async (lease) => {
+        await this.removeUnknown(lease);
+        return {
+          plan: { verb: 'delete' },
+          // The removal may have happened although its answer was lost. A container that is gone can only be deleted.
+          hasSucceeded: () => this.recovery.isGone(lease.row),
+          outcome: () => this.deleted(lease.row, { reason }),
+          onCommitted: (row) => this.purge.afterDeletion(row),
+        };
+      },
+    };
+  }
+
+  /** Replaces the Docker container by one with these settings. @param moveTo the volume that the data has to move to */
+  private replacement(lease: OperationLease, wanted: Wanted, moveTo: string | null): Course {
+    return {
+      plan: { verb: 'update', wanted, moveTo },
+      outcome: (facts) => updatedOutcome(lease.row, wanted, { facts, now: this.clock.now() }),
+    };
+  }
+
+  /** The run begins now, under the policy that the executor read during the start, if any. */
+  private async started({ row }: OperationLease, facts: Facts): Promise<Outcome> {
+    const policy = facts.policy ?? (await this.policies.policyOf(row.userId));
+    return startedOutcome(row, facts, { ...policy, now: this.clock.now() });
+  }
+
+  private deleted(row: ContainerRow, why: { reason?: DeletionReason | undefined; isForced?: boolean }): Outcome {
     const now = this.clock.now();
-    const purgeAt = reason === 'user_deleted' ? now : this.purge.dueAfter(now);
-    const after = await lease.commit(deletedOutcome(lease.row, { now, purgeAt, reason }));
-    this.purge.afterDeletion(after);
-    return after;
-  }
-
-  private async runResize(lease: OperationLease, wanted: Wanted): Promise<Updated> {
-    this.runner.assertAnswers(lease.row);
-    await this.reconcileRow(lease);
-    const before = lease.row;
-    await this.repository.assertNameFree({ userId: before.userId, name: wanted.name, except: before.id });
-    if (before.status === 'running') await lease.reserve(wanted);
-    return this.replace(lease, wanted, await this.volumes.destination(before, wanted));
-  }
-
-  private async replace(lease: OperationLease, wanted: Wanted, moveTo: string | null): Promise<Updated> {
-    const before = lease.row;
-    const { plan, facts, progress } = await this.runner.execute(lease, { verb: 'update', wanted, moveTo });
-    const { patch, events } = updatedOutcome(before, wanted, { facts, now: this.clock.now() });
-    const after = await lease.commit({ patch, events: [...progress, ...events] });
-    this.runner.cleanUp(plan, before, facts);
-    return { row: after, restarted: wasRestarted(before, facts) };
-  }
-
-  private async runMove(lease: OperationLease, { node }: { node?: string }): Promise<Updated> {
-    // Cleans up every node: leftovers of an earlier attempt would be in the way.
-    await this.recovery.recover(lease, 'reconcile');
-    const pool = await this.policies.poolOf(lease.row.userId);
-    const target = await lease.reserveElsewhere({ pool, ...(node !== undefined && { node }) });
-    const before = lease.row;
-    const move = await this.volumes.destinationOn(before, target);
-    const { plan, facts, progress } = await this.runner.execute(lease, { verb: 'move', move });
-    const { patch, events } = movedOutcome(before, move, facts);
-    const moved = await lease.record({ patch, events: [...progress, ...events] });
-    const restarted = wasRestarted(before, facts);
-    try {
-      await this.runner.finish(lease, { plan, row: before, facts });
-      return { row: await lease.commit({ patch: { otherNodeId: null }, events: [] }), restarted };
-    } catch (error) {
-      // The container has moved; the leftovers on the old node are removed later.
-      await this.recovery.leaveCleanup(lease, error);
-      return { row: moved, restarted };
-    }
+    const purgeAt = why.reason === 'user_deleted' ? now : this.purge.dueAfter(now);
+    return deletedOutcome(row, { now, purgeAt, ...why });
   }
 
   /**
@@ -320,4 +289,16 @@ export class ContainerOperations {
   private async removeUnknown(lease: OperationLease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }
+}
+
+const nothingToDo = (): Promise<{ write: Outcome }> => Promise.resolve({ write: NOTHING });
+
+/** What an update changes: an absent network stays as it is, and equal variables count as absent. */
+function wantedOf(row: ContainerRow, { env, ...asked }: Asked): Wanted {
+  const wanted = { ...asked, network: asked.network ?? row.network };
+  return env?.differsFrom(row) === true ? { ...wanted, env } : wanted;
+}
+
+function updated({ row, before, facts }: Done): Updated {
+  return { row, restarted: wasRestarted(before, facts) };
 }

@@ -1,5 +1,7 @@
+import { Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
-import type { SweepMetrics } from '../operations/container-metrics';
+import { Counter, Histogram } from 'prom-client';
+import { Metrics } from '../../metrics';
 import type { Purged } from '../operations/purge';
 import type { ReconcileAction } from './reconcile-plan';
 
@@ -36,6 +38,38 @@ const COUNTED_AS = {
   move_data: 'moved',
   remove_orphan: 'removed_orphans',
 } as const satisfies Record<ReconcileAction['do'], keyof SweepReport>;
+
+/** Measures the duration of sweeps, and counts the actions that they find. */
+@Injectable()
+export class SweepMetrics {
+  private readonly duration: Histogram;
+  private readonly actions: Counter<'action'>;
+
+  constructor({ registry }: Metrics) {
+    this.duration = new Histogram({
+      name: 'berth_sweep_duration_seconds',
+      help: 'Comparisons of all containers with Docker.',
+      buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+      registers: [registry],
+    });
+    this.actions = new Counter({
+      name: 'berth_sweep_actions_total',
+      help: 'What those comparisons found to do.',
+      labelNames: ['action'],
+      registers: [registry],
+    });
+  }
+
+  /** @returns a function to call at the end of the sweep */
+  begin(): () => void {
+    const end = this.duration.startTimer();
+    return () => void end();
+  }
+
+  found(action: string): void {
+    this.actions.inc({ action });
+  }
+}
 
 /** Counts a sweep's actions while it runs. */
 export class ReconcileStats {

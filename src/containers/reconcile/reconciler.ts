@@ -3,10 +3,9 @@ import { Mutex } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
-import { SweepMetrics } from '../operations/container-metrics';
 import { LeaseStore } from '../leases/lease-store';
 import { KnownEngine } from '../nodes/known-engine';
-import { ReconcileStats, SweepReport } from './reconcile-stats';
+import { ReconcileStats, SweepReport, SweepMetrics } from './reconcile-stats';
 import { Sweep } from './sweep';
 import { ContainerWatcher } from './watcher';
 

@@ -1,9 +1,10 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { Counter } from 'prom-client';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, diskUsedAbove, EngineError, saysUnavailable } from '../../docker';
 import { type ImageRecord, ImageRecords } from '../../images';
 import { Clock, Poll } from '../../scheduling';
-import { ImageMetrics } from '../operations/container-metrics';
+import { Metrics } from '../../metrics';
 import type { NeededImages } from '../rows/container.queries';
 import { ContainerRepository } from '../rows/container.repository';
 import { KnownEngine } from '../nodes/known-engine';
@@ -28,6 +29,7 @@ type RemovalReason = 'age' | 'disk';
 @Injectable()
 export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly logger = new Logger(UnusedImages.name);
+  private readonly removals: Counter<'reason'>;
   private readonly poll = new Poll({
     everyMs: INTERVAL_MS,
     work: () => this.sweep(),
@@ -40,10 +42,17 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly containers: ContainerRepository,
     private readonly known: KnownEngine,
     private readonly clock: Clock,
-    private readonly metrics: ImageMetrics,
+    { registry }: Metrics,
     @Inject(CONFIG)
     private readonly config: Pick<Config, 'IMAGE_RETENTION' | 'IMAGE_DISK_WATERMARK' | 'VOLUME_COPY_IMAGE'>,
-  ) {}
+  ) {
+    this.removals = new Counter({
+      name: 'berth_images_removed_total',
+      help: 'Unused images that this process has removed: for their age, or as the disk was too full.',
+      labelNames: ['reason'],
+      registers: [registry],
+    });
+  }
 
   onApplicationBootstrap(): void {
     this.poll.start();
@@ -112,7 +121,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
       }
       await this.records.forget(record);
       if (outcome !== 'removed') return;
-      this.metrics.removed(reason);
+      this.removals.inc({ reason });
       this.logger.log({ msg: 'removed an unused image', image: reference, image_id: imageId, reason });
     } catch (error) {
       if (!(error instanceof EngineError) || saysUnavailable(error)) throw error;
