@@ -66,7 +66,7 @@ export class CapacityView {
 }
 
 /** In a cluster, the nodes that a container is on or may be placed on. */
-interface PlacementConstraint {
+export interface PlacementConstraint {
   /** The node with the container's data; null: it has no data yet. */
   readonly node?: string | null;
   /** The node pool of the user's tier. */
