@@ -49,7 +49,7 @@ export interface OperationDefinition {
   readonly verb: Verb | Ending;
   /** Called first: the outcome if the operation changes nothing in Docker, null if it does. */
   readonly ofRowAlone?: (row: ContainerRow) => Outcome | null;
-  /** Called once no abandoned operation is left. @returns a course, or the outcome if there is nothing to do in Docker */
+  /** Called once no abandoned operation is left. @returns a course; or the outcome, if Docker has nothing to do */
   readonly prepare: (lease: OperationLease) => Promise<Course | { readonly write: Outcome }>;
   /**
    * The outcome if Docker refuses or does not answer. If present, the operation runs even if the node does not answer,
