@@ -36,7 +36,7 @@ export interface Course {
   /** Called once the plan has been executed. */
   readonly outcome: (facts: Facts) => Outcome | Promise<Outcome>;
   /**
-   * If present, the plan's cleanup runs after the outcome is written and before the lease ends with this. If absent, the
+   * If present, the plan's cleanup runs after the outcome is written, before the lease ends with this. If absent, the
    * cleanup runs in the background, after the lease has ended with the outcome.
    */
   readonly afterCleanup?: Outcome;
