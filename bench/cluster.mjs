@@ -1,6 +1,6 @@
 /**
  * The engine of a cluster over TLS against the engine of one Docker over its socket, both on the same node, in turns;
- * and lists of all nodes against that of the slowest one, and against bare requests that nobody parses.
+ * and lists of all nodes against that of the slowest one, and against bare requests whose answers are not parsed.
  */
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';

@@ -38,7 +38,7 @@ const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600', SAN
 
 /**
  * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with
- * gVisor; `alone`: starts its servers itself. Whoever asks for a part gets what belongs to it (`with`) too.
+ * gVisor; `alone`: starts its servers itself. A part brings the parts that belong to it (`with`) with it.
  */
 const PARTS = {
   lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },

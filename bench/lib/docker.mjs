@@ -10,7 +10,7 @@ export function connect(host) {
 /** By these the tests' clean-up finds containers and volumes. */
 const Labels = { 'berth.managed': 'true', 'berth.instance': `test-bench-docker-${process.pid}` };
 
-/** @param {Docker} docker @returns {Promise<string>} the name of a new volume like one of Berth's, but nobody's */
+/** @param {Docker} docker @returns {Promise<string>} the name of a new volume that no instance owns */
 export async function newVolume(docker) {
   const Name = `berth-bench-${randomUUID()}`;
   await docker.createVolume({ Name, Driver: 'local', Labels });
@@ -18,7 +18,7 @@ export async function newVolume(docker) {
 }
 
 /**
- * Makes containers like one of Berth's, but nobody's.
+ * Makes containers like one of Berth's, that no instance owns.
  *
  * @param {Docker} docker
  * @param {string} dockerId the one of Berth's

@@ -1,4 +1,4 @@
-/** Loaded into a measured server (`node --expose-gc --import`): says of itself what nobody can see from outside. */
+/** Loaded into a measured server (`node --expose-gc --import`): reports what cannot be seen from outside. */
 import { createRequire } from 'node:module';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 

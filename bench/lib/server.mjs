@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { run } from '../../scripts/lib/command.mjs';
 import { projectRoot } from '../../scripts/lib/project.mjs';
 
-/** What a benchmark leaves out: limits on requests, and log lines that somebody would have to read. */
+/** What a benchmark leaves out: limits on requests, and log lines. */
 const SETTINGS = {
   NODE_ENV: 'production',
   SECRETS_KEY: '0'.repeat(64),

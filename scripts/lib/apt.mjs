@@ -60,7 +60,7 @@ async function withoutServiceStarts(work) {
   }
 }
 
-/** Nor may they start at the next boot, because nobody asked for a server on the machine. */
+/** They must not start at the next boot either: the user did not ask for a server on the machine. */
 async function disableServices(services) {
   if (!existsSync('/run/systemd/system') || services.length === 0) return;
   await run('systemctl', ['disable', '--now', ...services]).catch(() => {});

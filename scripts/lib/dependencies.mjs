@@ -58,7 +58,7 @@ function npm(args, { onLine, onStart, env = {} }) {
 }
 
 function unpack(options) {
-  // Dev dependencies too, whatever NODE_ENV says: the build needs them.
+  // Dev dependencies too, for any NODE_ENV: the build needs them.
   return npm(['ci', '--include=dev', '--no-audit', '--no-fund', '--ignore-scripts'], options);
 }
 

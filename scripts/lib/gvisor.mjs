@@ -79,8 +79,8 @@ function argsIn(config) {
 }
 
 /**
- * Proves gVisor in the own daemon, finds the arguments it needs here, and unregisters it if nothing helps, so that
- * nobody takes it for usable.
+ * Proves gVisor in the own daemon, finds the arguments it needs here, and unregisters it if none works, so that
+ * no test uses it.
  * @param {import('./own-daemon.mjs').OwnDaemon} daemon
  * @returns {Promise<string | undefined>} why it does not work
  */

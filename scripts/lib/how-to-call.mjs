@@ -13,7 +13,7 @@ export async function tokenToTry({ settings, ...options }) {
 }
 
 /**
- * A link that signs in whoever opens it first. The code is in the fragment, which no browser sends and no log has.
+ * A link that signs in the first person who opens it. The code is in the fragment, which no browser sends or logs.
  * @returns {Promise<string | undefined>} nothing where the console was not built
  */
 export async function signInLink(url, token) {

@@ -20,8 +20,8 @@ function worksIn(pid, folders) {
 }
 
 /**
- * Ends the members of these groups that work in these folders: a group's number can be another's by now, and nobody
- * else's processes work there under it.
+ * Ends the members of these groups that work in these folders. A group's number may have been given to other processes
+ * since, but those work in other folders.
  * @param {number[]} groups @param {string[]} folders
  */
 export async function endGroups(groups, folders) {

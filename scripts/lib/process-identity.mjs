@@ -86,7 +86,7 @@ export async function endProcess(identity, { signal = 'SIGTERM', graceMs = 10_00
   sendSignal(identity.pid, signal);
   if (await endsWithin(identity, graceMs, hurry)) return true;
   sendSignal(identity.pid, 'SIGKILL');
-  // In the kernel it may hang for longer, on a dead disk; nobody here can help that.
+  // In the kernel, on a dead disk, it may hang for longer; a signal does not change that.
   await endsWithin(identity, KILL_MS);
   return false;
 }

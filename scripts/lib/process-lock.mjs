@@ -47,7 +47,7 @@ export function takeLock(path, { what }) {
   write();
   for (;;) {
     try {
-      // A hard link is made whole or not at all: nobody ever reads a lock that is half written.
+      // A hard link is made whole or not at all, so no process reads a half-written lock.
       linkSync(mine, path);
       break;
     } catch (error) {

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Process 1 of the virtual machine of the quota tests: file systems, network, then Docker on XFS with project quotas.
-# When Docker ends, whatever the reason, the machine is switched off.
+# When Docker ends, for any reason, the machine is switched off.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 say() { echo "berth-vm: $*"; }

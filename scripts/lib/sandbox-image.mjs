@@ -147,7 +147,7 @@ const canBuildFromPackages = () => findCommand('mmdebstrap') !== undefined || ca
 /**
  * @param {import('./docker-api.mjs').DockerApi} api
  * @param {{ name: string, of?: string, isFresh?: boolean }} image of: the image whose packages it gets, where that is
- *   not its own name; isFresh: with Debian's packages of now, whatever is kept of an earlier build
+ *   not its own name; isFresh: with Debian's current packages, without the cache of an earlier build
  * @throws Problem
  */
 export async function buildImage(api, { name, of = name, isFresh = false }) {
@@ -184,7 +184,7 @@ export async function buildFromPackages(api, { name, of = name, isFresh = false 
   });
 }
 
-/** The default image; one that is there is kept, whatever is in it. @throws Problem */
+/** The default image; an existing one is kept unread. @throws Problem */
 export async function ensureSandboxImage(api) {
   if (!(await api.hasImage(sandboxImage))) await buildImage(api, { name: sandboxImage });
 }

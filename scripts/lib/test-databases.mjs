@@ -67,12 +67,12 @@ export const databaseActions = ({ postgres, redis }) => ({
   '/redis/kill': () => redis.restart({ signal: 'SIGKILL' }),
 });
 
-/** @returns {Promise<string>} the URL of one that nobody restarts */
+/** @returns {Promise<string>} the URL of one that is never restarted */
 export async function startPostgres() {
   return (await startPostgresServer()).url;
 }
 
-/** @returns {Promise<string>} the URL of one that nobody restarts */
+/** @returns {Promise<string>} the URL of one that is never restarted */
 export async function startRedis() {
   return (await startRedisServer()).url;
 }

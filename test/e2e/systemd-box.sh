@@ -1,8 +1,9 @@
 #!/bin/bash
-# A systemd as the first process of namespaces of its own, all but the network's: on this machine's files, whose changes
-# are in memory and gone with it. Of this machine's services it runs none; what would change its kernel is masked.
+# A systemd as the first process of its own namespaces (all but the network's). It sees this machine's files; its
+# changes to them are in memory, and disappear with it. It runs no service of this machine, and units that would change the
+# kernel are masked.
 #   BOX       an empty folder
-#   CGROUP    the name of its cgroup, below that of whoever runs this
+#   CGROUP    the name of its cgroup, below that of the caller
 #   SETUP     a script that prepares it, with the system's root as $R
 set -e
 if [ "$1" != inside ]; then
@@ -35,7 +36,7 @@ for node in null:3 zero:5 full:7 random:8 urandom:9; do mknod -m 666 "$R/dev/${n
 units=$R/etc/systemd/system
 mkdir -p "$units"
 rm -rf "$units"/*.wants "$units"/*.requires
-# What is done to a machine when it boots, and this one has been long since.
+# Units that set up a machine at boot: this one is set up already.
 for unit in \
   systemd-{sysctl,modules-load,udevd,udev-trigger,udev-settle,hwdb-update,random-seed,boot-random-seed}.service \
   systemd-{timesyncd,binfmt,remount-fs,tmpfiles-setup-dev,tmpfiles-setup-dev-early,pstore,networkd}.service \

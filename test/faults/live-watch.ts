@@ -12,7 +12,7 @@ const LATE_MS = 2_000;
 /** A supervisor probes several times before it restarts a process. */
 const SILENT_TIMES = 3;
 
-/** Probes every process's liveness all the time. A process must answer, whatever it is waiting for. */
+/** Probes every process's liveness all the time. A process must answer while it waits for anything else. */
 export class LiveWatch {
   private closed = false;
   private readonly ended: Promise<unknown>;

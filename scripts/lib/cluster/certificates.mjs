@@ -1,6 +1,6 @@
 /**
  * The keys of a cluster: an authority of its own, a server's certificate for each node's Docker, and the client's,
- * which is Berth's. Whoever has the client's key is root on every node.
+ * which is Berth's. The client's key gives root on every node.
  */
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

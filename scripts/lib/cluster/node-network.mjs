@@ -100,7 +100,7 @@ export class NodeNetwork {
     await quietly(ip('netns', 'del', this.namespace(number)));
   }
 
-  /** Pulls the cable: nobody is told, packets are lost. */
+  /** Pulls the cable: packets are lost without an error. */
   async cut(number) {
     await ip('link', 'set', this.cable(number), 'down');
   }
@@ -136,7 +136,7 @@ export class NodeNetwork {
 
 /** @returns {Promise<string>} an address that ends in 0 @throws Problem */
 async function freeSubnet(earlier) {
-  // Whatever a way leads to is somebody's, the default one apart.
+  // The destination of every route, except the default one, is in use.
   const routes = JSON.parse((await run('ip', ['-j', '-4', 'route', 'show', 'table', 'all'])) || '[]');
   const taken = routes.map(({ dst }) => dst).filter((dst) => isIPv4(dst.split('/')[0]));
   const isFree = (subnet) => !taken.some((dst) => overlap(dst, subnet));

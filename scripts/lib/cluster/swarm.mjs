@@ -1,4 +1,4 @@
-/** Makes one Swarm of the nodes, whatever part of one there is. */
+/** Makes one Swarm of the nodes, from any part of one that exists. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Problem } from '../problem.mjs';
 
@@ -61,7 +61,7 @@ export function listNodes({ api }) {
  *   that it has
  */
 export async function changeNode(manager, name, { labels, availability }) {
-  // Refused if somebody else, such as Swarm itself, was faster.
+  // Refused if another change, such as one of Swarm itself, was faster.
   for (let triesLeft = 10; ; triesLeft -= 1) {
     const node = (await listNodes(manager)).find((one) => one.Description?.Hostname === name);
     if (!node) throw new Problem(`There is no node ${name}.`);

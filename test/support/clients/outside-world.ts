@@ -33,7 +33,8 @@ const SERVERS = `
   names.bind(53, () => console.log('listening'));
 `;
 
-function isOfNobodyElse(pid: string): boolean {
+/** True if the process is this one, or gone. */
+function isUnused(pid: string): boolean {
   return Number(pid) === process.pid || !existsSync(`/proc/${pid}`);
 }
 
@@ -41,10 +42,10 @@ function isOfNobodyElse(pid: string): boolean {
 async function removeRemains(): Promise<void> {
   const { stdout } = await run('ip', ['-o', 'link']);
   for (const [, pid = ''] of stdout.matchAll(LINK))
-    if (isOfNobodyElse(pid)) await run('ip', ['link', 'delete', `bt${pid}`]).catch(() => undefined);
+    if (isUnused(pid)) await run('ip', ['link', 'delete', `bt${pid}`]).catch(() => undefined);
   for (const namespace of existsSync(NAMESPACES) ? await readdir(NAMESPACES) : []) {
     const pid = NAMESPACE.exec(namespace)?.[1];
-    if (pid && isOfNobodyElse(pid)) await run('ip', ['netns', 'delete', namespace]).catch(() => undefined);
+    if (pid && isUnused(pid)) await run('ip', ['netns', 'delete', namespace]).catch(() => undefined);
   }
 }
 
