@@ -1,7 +1,8 @@
-import { type IncomingHttpHeaders, type IncomingMessage, request as httpRequest } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { BerthEvent } from '../../../src/events';
-import { noteAnswer, noteEvent } from './described';
 import { eventually } from '../eventually';
+import { noteEvent } from './described';
+import { noteHead, openCall } from './http-call';
 
 /** One block of the stream that has data. */
 export interface StreamedEvent {
@@ -49,29 +50,17 @@ export class EventStreamClient {
 
   /** Resolves with the head of the response, with any status. */
   static async open(asked: StreamRequest): Promise<EventStreamClient> {
-    const { url, token, after, lastEventId, headers, path = '/api/events/stream', body } = asked;
+    const { url, token, after, lastEventId, path = '/api/events/stream', body } = asked;
     const query = after === undefined ? '' : `?after=${String(after)}`;
     const method = body ? 'POST' : 'GET';
-    const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const request = httpRequest(`${url}${path}${query}`, {
-        agent: false,
-        method,
-        headers: {
-          authorization: `Bearer ${token}`,
-          accept: 'text/event-stream',
-          ...(body && { 'content-type': 'application/json' }),
-          ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
-          ...headers,
-        },
-      });
-      request
-        .once('response', resolve)
-        .once('error', reject)
-        .end(body && JSON.stringify(body));
-    });
+    const headers = {
+      accept: 'text/event-stream',
+      ...(lastEventId !== undefined && { 'last-event-id': lastEventId }),
+      ...asked.headers,
+    };
+    const response = await openCall(url, `${path}${query}`, { method, token, headers, body });
     const seen = { method, url: path };
-    const header = (name: string): string | undefined => response.headers[name]?.toString();
-    noteAnswer({ ...seen, status: response.statusCode ?? 0, header });
+    noteHead(response, seen);
     return new EventStreamClient(response, seen);
   }
 

@@ -1,8 +1,9 @@
-import { type IncomingMessage, request as httpRequest } from 'node:http';
+import { request as httpRequest } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Answer, ApiClient, NewContainer } from './api-client';
 import { EventStreamClient } from './event-stream-client';
 import { eventually } from '../eventually';
+import { openCall } from './http-call';
 import { PlainTerminal, TerminalClient } from './terminal-client';
 
 /** Size of the downloaded file: far more than the sockets' buffers hold. */
@@ -156,12 +157,7 @@ async function openDownload(
   { url, token }: ApiClient,
   path: string,
 ): Promise<{ end: Promise<Told>; readOn: () => void }> {
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    httpRequest(`${url}${path}`, { agent: false, headers: { authorization: `Bearer ${token}` } })
-      .once('response', resolve)
-      .once('error', reject)
-      .end();
-  });
+  const response = await openCall(url, path, { token });
   if (response.statusCode !== 200) throw new Error(`no download: ${String(response.statusCode)}`);
   const end = new Promise<Told>((resolve) => {
     response.once('close', () => resolve({ by: response.complete ? 'complete' : 'cut' }));
