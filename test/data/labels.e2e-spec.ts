@@ -3,13 +3,11 @@ import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import type { FakeDaemon } from '../support/fakes/fake-daemon';
-import { FakeDockerServer } from '../support/fakes/fake-docker-server';
-import type { FakeEngine } from '../support/fakes/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 
 const TOO_MANY = Object.fromEntries(Array.from({ length: 33 }, (_each, at) => [`key-${String(at)}`, '']));
 
 describe('the labels of a container', () => {
-  let server: FakeDockerServer;
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let berth: Berth;
@@ -17,14 +15,19 @@ describe('the labels of a container', () => {
   let events: EventRecorder;
 
   beforeAll(async () => {
-    server = await FakeDockerServer.start();
-    ({ daemon, engine, berth } = server);
+    engine = new FakeEngine();
+    ({ daemon } = engine);
+    // Each test shows the effect of a request, not of a sweep.
+    berth = await Berth.start({ engine, environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
   });
 
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
 
   beforeEach(async () => {
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await berth.newcomer());
   });
 
   const put = (id: string, labels: unknown): Promise<Answer> =>

@@ -1,26 +1,25 @@
 import { SMALL } from '../support/clients/api-client';
-import { TestUser } from '../support/servers/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(180_000);
 
 describe('the management operations on real Docker under gVisor', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let docker: RealDocker;
   let user: TestUser;
   let events: EventRecorder;
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('create');
+    server = await Berth.start({ subject: 'create' });
     ({ docker } = server);
   });
 
   afterAll(() => server.stop());
 
   beforeEach(async () => {
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await server.newcomer('enterprise'));
   });
 
   describe('create', () => {

@@ -1,33 +1,32 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerWatcher } from '../../src/containers/reconcile/watcher';
 import { ContainerEngine } from '../../src/docker';
-import { type Answer, type NewContainer, SMALL } from '../support/clients/api-client';
+import { type Answer, LARGER, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { DockerProxy } from '../support/faults/docker-proxy';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { inMore, IS_MORE } from '../support/extent';
-import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 
 // gVisor by ptrace takes minutes to fill a sandbox's memory.
 jest.setTimeout(600_000);
 
 describe('the management operations on real Docker under gVisor', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let docker: RealDocker;
   let user: TestUser;
   let events: EventRecorder;
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('outside');
+    server = await Berth.start({ subject: 'outside' });
     ({ docker } = server);
   });
 
   afterAll(() => server.stop());
 
   beforeEach(async () => {
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await server.newcomer('enterprise'));
   });
 
   it('a deletion by force must succeed where Docker refuses, and be undone only once Docker has removed it', async () => {
@@ -69,7 +68,7 @@ describe('the management operations on real Docker under gVisor', () => {
     let box: NewContainer;
 
     beforeAll(async () => {
-      owner = await server.berth.user('enterprise');
+      owner = await server.user('enterprise');
       box = await owner.api.running();
     });
 
@@ -77,7 +76,7 @@ describe('the management operations on real Docker under gVisor', () => {
     beforeEach(async () => {
       user = owner;
       await user.api.start(box.db_id);
-      events = await server.berth.record(user);
+      events = await server.record(user);
       box = { ...box, id: String((await user.api.get(box.db_id)).body['id']) };
     });
 
@@ -137,7 +136,7 @@ describe('the management operations on real Docker under gVisor', () => {
     let box: NewContainer;
 
     beforeAll(async () => {
-      owner = await server.berth.user('enterprise');
+      owner = await server.user('enterprise');
       box = await owner.api.running();
     });
 
@@ -149,9 +148,9 @@ describe('the management operations on real Docker under gVisor', () => {
       const { id } = box;
       await disconnect(id);
       await expectOffline(id);
-      expect(await server.berth.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 1, failed: 0 });
+      expect(await server.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 1, failed: 0 });
       await expectOnline(id);
-      expect(await server.berth.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 0, failed: 0 });
+      expect(await server.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 0, failed: 0 });
     });
 
     inMore('of a stopped one must be undone by the next start', async () => {
@@ -165,7 +164,7 @@ describe('the management operations on real Docker under gVisor', () => {
     inMore('must be undone by a start of a running one, and by whichever of two servers comes first', async () => {
       const { id, db_id } = box;
       await disconnect(id);
-      const [engine, observer] = [server.berth.app.get(ContainerEngine), server.berth.app.get(ContainerWatcher)];
+      const [engine, observer] = [server.app.get(ContainerEngine), server.app.get(ContainerWatcher)];
       /** As a sweep does it; whoever does not connect it may look before it has its address. */
       const reconnect = async (): Promise<void> => {
         await engine.reconnectContainer(id);

@@ -1,11 +1,10 @@
 import type { NewContainer } from '../support/clients/api-client';
-import { TestUser } from '../support/servers/berth';
+import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 
 describe('the management operations on real Docker under gVisor', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let docker: RealDocker;
   let user: TestUser;
   let events: EventRecorder;
@@ -13,9 +12,9 @@ describe('the management operations on real Docker under gVisor', () => {
   let box: NewContainer;
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('start');
+    server = await Berth.start({ subject: 'start' });
     ({ docker } = server);
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await server.newcomer('enterprise'));
     box = await user.api.running({ env: { KEY: 'value' } });
     await events.next('container_started');
   });

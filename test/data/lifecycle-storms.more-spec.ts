@@ -1,28 +1,27 @@
-import { SMALL } from '../support/clients/api-client';
-import { Berth, TestUser } from '../support/servers/berth';
+import { LARGER, SMALL } from '../support/clients/api-client';
+import { Berth, LONG_WAIT, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';
-import { LARGER, LifecycleServer, LONG_WAIT } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 
 jest.setTimeout(600_000);
 
 describe('the management operations on real Docker under gVisor, any order at once', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let docker: RealDocker;
   let user: TestUser;
   let servers: Berth[];
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('storms');
+    server = await Berth.start({ subject: 'storms' });
     ({ docker } = server);
     // On PostgreSQL two servers share the Berth; SQLite has one.
-    const shared = { database: server.berth.database, environment: { INSTANCE_ID: server.instance, ...LONG_WAIT } };
-    servers = process.env['TEST_DATABASE'] === 'postgres' ? [server.berth, await Berth.start(shared)] : [server.berth];
+    const shared = { database: server.database, environment: { INSTANCE_ID: server.instance, ...LONG_WAIT } };
+    servers = process.env['TEST_DATABASE'] === 'postgres' ? [server, await Berth.start(shared)] : [server];
   });
 
   beforeEach(async () => {
-    user = await server.berth.user('enterprise');
+    user = await server.user('enterprise');
   });
 
   afterAll(async () => {

@@ -1,26 +1,25 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { type Answer, SMALL } from '../support/clients/api-client';
-import { TestUser } from '../support/servers/berth';
+import { type Answer, LARGER, SMALL } from '../support/clients/api-client';
+import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { expectSettled } from '../support/databases/expect-settled';
-import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 
 /** What is a row with a name, and nothing in Docker. */
 const NEVER_RUNS = { custom_image: 'berth/there-is-no-such-image:1' } as const;
 
 describe('the management operations on real Docker under gVisor', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let docker: RealDocker;
   let user: TestUser;
   let events: EventRecorder;
   let dbId: string;
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('update');
+    server = await Berth.start({ subject: 'update' });
     ({ docker } = server);
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await server.newcomer('enterprise'));
     dbId = (await user.api.running({ name: 'before', env: { MODE: 'old', GONE: '1' } })).db_id;
     await events.next('container_started');
   });
@@ -121,7 +120,7 @@ describe('the management operations on real Docker under gVisor', () => {
       // Neither Docker's restart nor a stop and a start, nor a sweep, gives it one; a change of something else keeps
       // it.
       await docker.docker.getContainer(cutId).restart({ t: 0 });
-      await server.berth.app.get(Reconciler).sweepNow();
+      await server.app.get(Reconciler).sweepNow();
       await user.api.stop(cutId);
       await user.api.start(cutId);
       expect(await interfaces(cutId)).toEqual(['lo']);
@@ -168,7 +167,7 @@ describe('the management operations on real Docker under gVisor', () => {
       await expectOnly(id);
       const resources = otherThan(size);
       const hangUp = new AbortController();
-      const asked = fetch(`${server.berth.url}/api/containers/${id}`, {
+      const asked = fetch(`${server.url}/api/containers/${id}`, {
         method: 'PATCH',
         signal: hangUp.signal,
         headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/json' },

@@ -8,8 +8,7 @@ import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import type { FakeDaemon } from '../support/fakes/fake-daemon';
-import { FakeDockerServer } from '../support/fakes/fake-docker-server';
-import type { FakeEngine } from '../support/fakes/fake-engine';
+import { FakeEngine } from '../support/fakes/fake-engine';
 import { holdSweeps } from '../support/servers/hold-sweeps';
 
 const environment = { INSTANCE_ID: 'names', SWEEP_INTERVAL_SECONDS: '3600' };
@@ -22,7 +21,6 @@ jest.mock('../../src/containers/new-container', () => {
 
 /** What the database decides: whose a name is, and how many places in a tier are taken. */
 describe('names and places in a tier', () => {
-  let server: FakeDockerServer;
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let berth: Berth;
@@ -30,15 +28,20 @@ describe('names and places in a tier', () => {
   let events: EventRecorder;
 
   beforeAll(async () => {
-    server = await FakeDockerServer.start({ environment });
-    ({ daemon, engine, berth } = server);
+    engine = new FakeEngine();
+    ({ daemon } = engine);
+    // Each test shows the effect of a request, not of a sweep.
+    berth = await Berth.start({ engine, environment });
     await holdSweeps(berth);
   });
 
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
 
   beforeEach(async () => {
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await berth.newcomer());
   });
 
   afterEach(() => {

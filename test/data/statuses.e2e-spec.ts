@@ -4,12 +4,10 @@ import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
-import { FakeDockerServer } from '../support/fakes/fake-docker-server';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { holdSweeps } from '../support/servers/hold-sweeps';
 
 describe('what the status of a container promises', () => {
-  let server: FakeDockerServer;
   let daemon: FakeDaemon;
   let engine: FakeEngine;
   let berth: Berth;
@@ -17,16 +15,21 @@ describe('what the status of a container promises', () => {
   let events: EventRecorder;
 
   beforeAll(async () => {
-    server = await FakeDockerServer.start();
-    ({ daemon, engine, berth } = server);
+    engine = new FakeEngine();
+    ({ daemon } = engine);
+    // Each test shows the effect of a request, not of a sweep.
+    berth = await Berth.start({ engine, environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
     // Each test shows what a request does; the comparison with Docker would do it, too, a little later.
     await holdSweeps(berth);
   });
 
-  afterAll(() => server.stop());
+  afterAll(async () => {
+    await berth.stop();
+    expect(daemon.violations).toEqual([]);
+  });
 
   beforeEach(async () => {
-    ({ user, events } = await server.newcomer());
+    ({ user, events } = await berth.newcomer());
   });
 
   afterEach(() => engine.forget());

@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import type { NewContainer } from '../support/clients/api-client';
-import type { TestUser } from '../support/servers/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(120_000);
 
@@ -15,7 +14,7 @@ jest.setTimeout(120_000);
 const LONG = `${'a-long-name-'.repeat(12)}ü.txt`;
 
 const here = mkdtempSync(join(tmpdir(), 'berth-folder-'));
-let server: LifecycleServer;
+let server: Berth;
 let browser: ConsoleBrowser;
 let user: TestUser;
 let container: NewContainer;
@@ -29,11 +28,11 @@ beforeAll(async () => {
   writeFileSync(join(here, 'project', 'README.md'), 'read me\n');
   writeFileSync(join(here, 'project', 'src', LONG), 'long\n');
   writeFileSync(join(here, 'single.txt'), 'single\n');
-  server = await LifecycleServer.start('console-files');
+  server = await Berth.start({ subject: 'console-files' });
   endings.push(() => server.stop());
-  browser = await ConsoleBrowser.launch(server.berth.url);
+  browser = await ConsoleBrowser.launch(server.url);
   endings.push(() => browser.close());
-  user = await server.berth.user('pro');
+  user = await server.user('pro');
   container = await user.api.running({ name: 'once', custom_image: process.env['TEST_SANDBOX_IMAGE'] });
   page = await browser.signedIn(user, await browser.context({ viewport: { width: 1280, height: 900 } }));
   await page.goto(`/containers/${container.db_id}#files`);

@@ -1,14 +1,13 @@
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import type { NewContainer } from '../support/clients/api-client';
-import type { TestUser } from '../support/servers/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(120_000);
 
-let server: LifecycleServer;
+let server: Berth;
 let browser: ConsoleBrowser;
 let user: TestUser;
 let container: NewContainer;
@@ -17,11 +16,11 @@ let page: Page;
 const endings: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  server = await LifecycleServer.start('console-inside');
+  server = await Berth.start({ subject: 'console-inside' });
   endings.push(() => server.stop());
-  browser = await ConsoleBrowser.launch(server.berth.url);
+  browser = await ConsoleBrowser.launch(server.url);
   endings.push(() => browser.close());
-  user = await server.berth.user('pro');
+  user = await server.user('pro');
   container = await user.api.running({ name: 'once', custom_image: process.env['TEST_SANDBOX_IMAGE'] });
   page = await browser.signedIn(user);
   await page.getByRole('link', { name: 'once' }).click();

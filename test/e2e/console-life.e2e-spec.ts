@@ -1,23 +1,23 @@
+import { Berth } from '../support/servers/berth';
 import type { Page } from 'playwright-core';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(120_000);
 
-let server: LifecycleServer;
+let server: Berth;
 let browser: ConsoleBrowser;
 let page: Page;
 /** Of what was started. */
 const endings: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  server = await LifecycleServer.start('console-life');
+  server = await Berth.start({ subject: 'console-life' });
   endings.push(() => server.stop());
-  browser = await ConsoleBrowser.launch(server.berth.url);
+  browser = await ConsoleBrowser.launch(server.url);
   endings.push(() => browser.close());
   const context = await browser.context({ reducedMotion: 'reduce' });
-  page = await browser.signedIn(await server.berth.user('pro'), context);
+  page = await browser.signedIn(await server.user('pro'), context);
 });
 
 afterAll(async () => {

@@ -1,9 +1,8 @@
 import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core';
 import type { NewContainer } from '../support/clients/api-client';
-import type { TestUser } from '../support/servers/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { withstandNetworkChanges } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 import { TerminalPage } from './terminal-page';
 
 jest.setTimeout(120_000);
@@ -12,7 +11,7 @@ const WINDOW_BYTES = 256 * 1024;
 const FLOOD_BYTES = 20_000_000;
 
 let site: TerminalPage;
-let server: LifecycleServer;
+let server: Berth;
 let user: TestUser;
 let container: NewContainer;
 let browser: Browser;
@@ -28,11 +27,11 @@ beforeAll(async () => {
   if (!executablePath) throw new Error('TEST_BROWSER names no Chromium: `npm run test:more` brings one');
   site = await TerminalPage.serve();
   endings.push(() => site.close());
-  server = await LifecycleServer.start('browser', { CORS_ORIGINS: site.origin });
+  server = await Berth.start({ subject: 'browser', environment: { CORS_ORIGINS: site.origin } });
   endings.push(() => server.stop());
-  user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+  user = await server.user('enterprise', ['read', 'write', 'exec']);
   container = await user.api.running({ custom_image: process.env['TEST_SANDBOX_IMAGE'] });
-  site.leadTo({ berth: server.berth.url, token: user.token, container: container.db_id });
+  site.leadTo({ berth: server.url, token: user.token, container: container.db_id });
   // Chromium's own sandbox does not work for root, and the only page is ours.
   browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
   endings.push(() => browser.close());

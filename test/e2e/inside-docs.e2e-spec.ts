@@ -1,6 +1,5 @@
-import type { TestUser } from '../support/servers/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { blocksOf } from '../support/clients/document-blocks';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 import { ReaderShell } from './reader-shell';
 
 jest.setTimeout(120_000);
@@ -8,14 +7,14 @@ jest.setTimeout(120_000);
 /** Measured, or given by the machine: that it is there is all that a page can promise of it. */
 const VARYING = /^(duration_ms|percent_of_limit|throttled_percent|used_bytes|limit_bytes|rx_bytes|tx_bytes)$/;
 
-let server: LifecycleServer;
+let server: Berth;
 let user: TestUser;
 let shell: ReaderShell;
 
 beforeAll(async () => {
-  server = await LifecycleServer.start('docs');
-  user = await server.berth.user('free');
-  shell = new ReaderShell({ BERTH: server.berth.url, TOKEN: user.token });
+  server = await Berth.start({ subject: 'docs' });
+  user = await server.user('free');
+  shell = new ReaderShell({ BERTH: server.url, TOKEN: user.token });
 });
 
 afterAll(async () => {

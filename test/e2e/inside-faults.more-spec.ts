@@ -1,9 +1,8 @@
 import Database from 'better-sqlite3';
-import { ApiClient, type NewContainer } from '../support/clients/api-client';
+import { ApiClient, LARGER, type NewContainer } from '../support/clients/api-client';
 import { BerthProcess } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
 import { InsideClients } from '../support/clients/inside-clients';
-import { LARGER } from '../support/servers/lifecycle-server';
 import { RealDocker } from '../support/docker/real-docker';
 import { TerminalClient } from '../support/clients/terminal-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';

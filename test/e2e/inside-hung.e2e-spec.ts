@@ -1,20 +1,19 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { NewContainer } from '../support/clients/api-client';
-import type { TestUser } from '../support/servers/berth';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
+import { Berth, type TestUser } from '../support/servers/berth';
 
 jest.setTimeout(240_000);
 
 /** A sandbox whose processes on the host are stopped, as if gVisor hung. Docker answers all the while. */
 describe('a container that does not respond', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let user: TestUser;
   let container: NewContainer;
   let stopped: number[] = [];
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('hung');
-    user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+    server = await Berth.start({ subject: 'hung' });
+    user = await server.user('enterprise', ['read', 'write', 'exec']);
   });
   beforeEach(async () => {
     container = await user.api.running();

@@ -1,19 +1,18 @@
 import type { NewContainer } from '../support/clients/api-client';
-import type { TestUser } from '../support/servers/berth';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { LifecycleServer } from '../support/servers/lifecycle-server';
 
 jest.setTimeout(240_000);
 
 const MANY = 375;
 
 describe('hundreds of processes in a container', () => {
-  let server: LifecycleServer;
+  let server: Berth;
   let user: TestUser;
 
   beforeAll(async () => {
-    server = await LifecycleServer.start('many');
-    user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+    server = await Berth.start({ subject: 'many' });
+    user = await server.user('enterprise', ['read', 'write', 'exec']);
   });
   afterAll(() => server.stop());
 

@@ -1,22 +1,21 @@
 import { TokenService } from '../../src/auth';
 import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
-import type { NewContainer } from '../support/clients/api-client';
-import type { TestUser } from '../support/servers/berth';
+import { LARGER, NewContainer } from '../support/clients/api-client';
+import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { LARGER, LifecycleServer } from '../support/servers/lifecycle-server';
 import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
 
 jest.setTimeout(120_000);
 
-let server: LifecycleServer;
+let server: Berth;
 let user: TestUser;
 let container: NewContainer;
 let clients: (TerminalClient | PlainTerminal)[] = [];
 
 beforeAll(async () => {
-  server = await LifecycleServer.start('terminals');
-  user = await server.berth.user('enterprise', ['read', 'write', 'exec']);
+  server = await Berth.start({ subject: 'terminals' });
+  user = await server.user('enterprise', ['read', 'write', 'exec']);
   container = await user.api.running({ custom_image: process.env['TEST_SANDBOX_IMAGE'] });
 });
 
@@ -31,7 +30,7 @@ afterAll(() => server.stop());
 
 /** The sessions that the server holds. */
 function sessionsNow(): TerminalSession[] {
-  const { sessions } = server.berth.app.get<{ sessions: Map<string, TerminalSession> }>(Terminals);
+  const { sessions } = server.app.get<{ sessions: Map<string, TerminalSession> }>(Terminals);
   return [...sessions.values()];
 }
 
@@ -44,7 +43,7 @@ interface SentOutput {
 
 function connect(auth: object = {}, options: ConstructorParameters<typeof TerminalClient>[2] = {}): TerminalClient {
   const whole = { token: user.token, container: container.id, cols: 80, rows: 24, ...auth };
-  const client = new TerminalClient(server.berth.url, whole, options);
+  const client = new TerminalClient(server.url, whole, options);
   clients.push(client);
   return client;
 }
@@ -54,7 +53,7 @@ function plain(
   options: ConstructorParameters<typeof PlainTerminal>[1] = { headers: { authorization: `Bearer ${user.token}` } },
   protocols?: string[],
 ): PlainTerminal {
-  const client = new PlainTerminal(`${server.berth.url}/ws/terminal/${container.id}${query}`, options, protocols);
+  const client = new PlainTerminal(`${server.url}/ws/terminal/${container.id}${query}`, options, protocols);
   clients.push(client);
   return client;
 }
@@ -184,8 +183,8 @@ describe('a terminal over Socket.IO', () => {
   });
 
   it('must refuse what is wrong, by name, and have at most eight terminals a container', async () => {
-    const stranger = await server.berth.user('enterprise', ['read', 'write', 'exec']);
-    const weaker = await server.berth.user('enterprise', ['read', 'write', 'admin']);
+    const stranger = await server.user('enterprise', ['read', 'write', 'exec']);
+    const weaker = await server.user('enterprise', ['read', 'write', 'admin']);
     const wrong: [object, object][] = [
       [{ token: 'berth_x' }, { code: 'unauthorized' }],
       [{ token: weaker.token }, { code: 'insufficient_permissions' }],
@@ -213,7 +212,7 @@ describe('a terminal over Socket.IO', () => {
   });
 
   it('must detach a client whose token is revoked, and go on for the next', async () => {
-    const tokens = server.berth.app.get(TokenService);
+    const tokens = server.app.get(TokenService);
     const { text, token } = await tokens.issue({ userId: user.id, name: 'brief', scopes: ['exec'], expiresAt: null });
     const client = await connect({ token: text }).opened();
     await tokens.revoke({ userId: user.id, tokenId: token.id });
@@ -253,7 +252,7 @@ describe('a terminal over a plain WebSocket', () => {
   });
 
   it('must say why it closes, and take a client back from where it was', async () => {
-    const tokens = server.berth.app.get(TokenService);
+    const tokens = server.app.get(TokenService);
     const { text, token } = await tokens.issue({ userId: user.id, name: 'brief', scopes: ['exec'], expiresAt: null });
     const first = await plain('', { headers: { authorization: `Bearer ${text}` } }).opened();
     first.send('echo "first-$((1+1))"\n');

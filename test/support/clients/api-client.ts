@@ -16,6 +16,8 @@ export interface NewContainer {
 }
 
 export const SMALL = { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 } as const;
+/** More of everything. */
+export const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
 /** An API client as a frontend has it: HTTP and JSON, without the server's code. */
 export class ApiClient {

@@ -1,9 +1,7 @@
-import { Answer, ApiClient, SMALL } from '../clients/api-client';
+import { Answer, ApiClient, LARGER, SMALL } from '../clients/api-client';
 import { eventually } from '../eventually';
 import { expectSettled } from '../databases/expect-settled';
 import type { RealDocker } from '../docker/real-docker';
-
-const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
 /** One verb in one situation. Tests disturb it at each of its calls to Docker. */
 export interface Scenario {

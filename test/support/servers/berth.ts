@@ -5,14 +5,15 @@ import { randomUUID } from 'node:crypto';
 import { AppModule } from '../../../src/app.module';
 import { setUpApp, startApp } from '../../../src/app.setup';
 import { type Scope, TokenService, UserService, USUAL_SCOPES } from '../../../src/auth';
-import { type Config, parseConfig } from '../../../src/config';
+import { type Config, CONFIG, parseConfig } from '../../../src/config';
 import { ContainerEngine } from '../../../src/docker';
 import { createHttpAdapter } from '../../../src/http';
 import { Clock } from '../../../src/scheduling/clock';
 import { ApiClient } from '../clients/api-client';
 import { EventRecorder } from '../clients/socket-client';
-import { NO_LIMITS } from './no-limits';
 import { openTestDatabase, TestDatabase } from '../databases/test-database';
+import { RealDocker } from '../docker/real-docker';
+import { NO_LIMITS } from './no-limits';
 
 /** What a test may set; the rest is as with `npm start`. */
 export interface BerthOptions {
@@ -25,7 +26,12 @@ export interface BerthOptions {
   readonly clock?: Clock;
   /** Modules in addition to Berth's own. */
   readonly modules?: readonly Type[];
+  /** For a server on real Docker: the subject of the test file. When it stops, nothing is left in Docker. */
+  readonly subject?: string;
 }
+
+/** Many operations on one container, each under gVisor, wait for each other. */
+export const LONG_WAIT = { OPERATION_WAIT_SECONDS: '60' } as const;
 
 /** A user with a token, as a client of one server. */
 export interface TestUser {
@@ -42,17 +48,21 @@ export interface NewUser extends TestUser {
 
 /** A whole server on a free port, with real sockets. */
 export class Berth {
+  /** The tests' own access to Docker. */
+  readonly docker = new RealDocker();
   private readonly recorders: EventRecorder[] = [];
 
   private constructor(
     readonly app: NestFastifyApplication,
     readonly url: string,
     readonly database: TestDatabase,
-    private readonly ownsDatabase: boolean,
+    private readonly options: BerthOptions,
   ) {}
 
   static async start(options: BerthOptions = {}): Promise<Berth> {
     const database = options.database ?? (await openTestDatabase());
+    const { subject, environment } = options;
+    const own = subject === undefined ? {} : { INSTANCE_ID: instanceOf(subject), ...LONG_WAIT };
     const config = parseConfig({
       NODE_ENV: 'test',
       PORT: '0',
@@ -65,11 +75,17 @@ export class Berth {
       ORPHAN_GRACE_SECONDS: '0',
       SANDBOX_PROOF: 'off',
       ...NO_LIMITS,
-      ...options.environment,
+      ...own,
+      ...environment,
     });
     const app =
       (options.engine ?? options.clock ?? options.modules) ? await startWith(options, config) : await startApp(config);
-    return new Berth(app, await app.getUrl(), database, options.database === undefined);
+    return new Berth(app, await app.getUrl(), database, options);
+  }
+
+  /** Its id in the labels of Docker's objects. */
+  get instance(): string {
+    return this.app.get<Config>(CONFIG).INSTANCE_ID ?? '';
   }
 
   /** A new user. */
@@ -105,9 +121,15 @@ export class Berth {
 
   async stop(): Promise<void> {
     for (const recorder of this.recorders) recorder.close();
+    const { instance } = this;
     await this.app.close();
-    if (this.ownsDatabase) await this.database.drop();
+    if (this.options.subject !== undefined) await this.docker.removeInstance(instance);
+    if (this.options.database === undefined) await this.database.drop();
   }
+}
+
+function instanceOf(subject: string): string {
+  return `test-${subject}-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
 }
 
 async function startWith(
