@@ -10,4 +10,4 @@ export { TokenRequests } from './token-requests';
 export { type IssuedToken, TokenService } from './token.service';
 export { TokenWatch } from './token-watch';
 export { UserEntity } from './user.entity';
-export { type UserChange, UserService, userFaults } from './user.service';
+export { type UserChange, lockUser, UserService, userFaults } from './user.service';

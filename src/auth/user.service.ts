@@ -46,6 +46,17 @@ interface EnsuredUser {
   readonly previousTier: string | null;
 }
 
+/**
+ * Locks the user's row until the end of the current transaction, as appending an event does: counts and decisions
+ * about the user stay valid until the commit.
+ */
+export async function lockUser({ isSqlite, manager }: Database, userId: string): Promise<void> {
+  // On SQLite, a transaction is the only writer from its start.
+  if (isSqlite) return;
+  const user = manager.createQueryBuilder(UserEntity, 'user').select('user.id');
+  await user.where('user.id = :userId', { userId }).setLock('pessimistic_write').getOne();
+}
+
 /** The users who own tokens and containers. */
 @Injectable()
 export class UserService {
@@ -56,15 +67,9 @@ export class UserService {
     private readonly signals: Signals,
   ) {}
 
-  /**
-   * Locks the user's row until the end of the current transaction, as appending an event does: counts and decisions
-   * about the user stay valid until the commit.
-   */
-  async lock(userId: string): Promise<void> {
-    // On SQLite, a transaction is the only writer from its start.
-    if (this.database.isSqlite) return;
-    const user = this.database.manager.createQueryBuilder(UserEntity, 'user').select('user.id');
-    await user.where('user.id = :userId', { userId }).setLock('pessimistic_write').getOne();
+  /** See {@link lockUser}. */
+  lock(userId: string): Promise<void> {
+    return lockUser(this.database, userId);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
-import { UserEntity } from '../auth';
+import { lockUser, UserEntity } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { Database, Retention, RowWriter } from '../database';
 import { TIMESTAMP } from '../database/column-types';
@@ -92,18 +92,9 @@ export class EventLog {
     return changed;
   }
 
-  /**
-   * Locks the user's row until the end of the current transaction, as {@link append} does, for decisions that precede
-   * the event. Unneeded on SQLite, where transactions are serialized.
-   */
-  async lock(userId: string): Promise<void> {
-    if (this.database.isSqlite) return;
-    await this.database.manager
-      .createQueryBuilder(UserEntity, 'user')
-      .select('user.id')
-      .where('user.id = :userId', { userId })
-      .setLock('pessimistic_write')
-      .getOne();
+  /** Locks the user's row, as {@link append} does, for decisions that precede the event. */
+  lock(userId: string): Promise<void> {
+    return lockUser(this.database, userId);
   }
 
   /** Reads at most `limit` of a user's events with a `seq` greater than `after`, in `seq` order. */

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { type Config, CONFIG } from '../config';
 import { DomainError, errorAnswer } from '../errors';
 import { LOGGER, type Logger } from '../logging';
+import { KeyedLimiter } from '../scheduling';
 import { addressKey, ClientAddress } from './client-address';
 import { endWith, requestIdOf } from './protocol-errors';
 
@@ -38,15 +39,17 @@ interface Watched {
 @Injectable()
 export class Connections {
   private readonly open = new Map<Socket, Watched>();
-  private readonly ofAddress = new Map<string, number>();
+  private readonly places: KeyedLimiter;
   private readonly maxUnread: number = MAX_UNREAD;
   private timer: NodeJS.Timeout | undefined;
 
   constructor(
-    @Inject(CONFIG) private readonly config: Pick<Config, 'CONNECTION_LIMIT'>,
+    @Inject(CONFIG) { CONNECTION_LIMIT: limit }: Pick<Config, 'CONNECTION_LIMIT'>,
     private readonly clients: ClientAddress,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.places = new KeyedLimiter(limit === 0 ? Infinity : limit);
+  }
 
   /** Counts and watches the server's connections until it closes. */
   watch(server: Server): void {
@@ -67,18 +70,12 @@ export class Connections {
     const { remoteAddress } = socket;
     this.open.set(socket, { taken: null, at: 0 });
     // A proxy's connections belong to many clients; the proxy has to limit each client's.
-    const key = this.clients.trusts(remoteAddress) ? null : addressKey(remoteAddress);
-    const count = key === null ? 0 : (this.ofAddress.get(key) ?? 0) + 1;
-    if (key !== null) this.ofAddress.set(key, count);
+    const leave = this.clients.trusts(remoteAddress) ? () => undefined : this.places.take(addressKey(remoteAddress));
     socket.once('close', () => {
       this.open.delete(socket);
-      if (key === null) return;
-      const left = (this.ofAddress.get(key) ?? 1) - 1;
-      if (left > 0) this.ofAddress.set(key, left);
-      else this.ofAddress.delete(key);
+      leave?.();
     });
-    const { CONNECTION_LIMIT: limit } = this.config;
-    if (limit === 0 || count <= limit) return;
+    if (leave) return;
     const fault = new DomainError('too_many_connections', { retryAfter: 1 });
     endWith(socket, errorAnswer(fault, requestIdOf({})));
   }

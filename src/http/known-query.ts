@@ -1,8 +1,8 @@
-import { type CanActivate, type ExecutionContext, type Type } from '@nestjs/common';
-import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
+import { type CanActivate, type ExecutionContext } from '@nestjs/common';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import type { FastifyRequest } from 'fastify';
 import { type FieldFault, invalidParameters } from '../errors';
+import { parametersOf } from './route-handlers';
 
 /** Maximum faults reported. */
 const MOST = 50;
@@ -28,15 +28,10 @@ export class KnownQuery implements CanActivate {
     const handler = context.getHandler();
     const known = this.takers.get(handler);
     if (known !== undefined) return known;
-    const takes = hasQuery(context.getClass(), handler.name);
+    const takes = parametersOf(context.getClass(), handler.name, RouteParamtypes.QUERY).length > 0;
     this.takers.set(handler, takes);
     return takes;
   }
-}
-
-function hasQuery(controller: Type, method: string): boolean {
-  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as object;
-  return Object.keys(parameters).some((key) => key.startsWith(`${String(RouteParamtypes.QUERY)}:`));
 }
 
 /** @throws DomainError `invalid_parameters` that names each query parameter, if there is any */

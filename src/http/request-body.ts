@@ -1,12 +1,11 @@
-import { RequestMethod, type Type } from '@nestjs/common';
-import { METHOD_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
-import { MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { ModulesContainer } from '@nestjs/core';
 import { type NestFastifyApplication, RouteConfig } from '@nestjs/platform-fastify';
 import { type FastifyInstance, type FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingHttpHeaders } from 'node:http';
 import { DomainError, invalidParameters } from '../errors';
 import type { PreParsing } from './request-head';
+import { parametersOf, routeHandlers } from './route-handlers';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -29,24 +28,10 @@ export function refuseUntakenBodies(app: NestFastifyApplication, fastify: Fastif
 
 /** Marks the routes whose handlers have a `@Body()`. */
 function declareTakenBodies(modules: ModulesContainer): void {
-  const scanner = new MetadataScanner();
-  for (const { controllers } of modules.values()) {
-    for (const { metatype } of controllers.values()) {
-      const prototype = (metatype as Type).prototype as Record<string, object>;
-      for (const name of scanner.getAllMethodNames(prototype)) {
-        const handler = prototype[name];
-        const isRoute = handler && Reflect.getMetadata(METHOD_METADATA, handler) in RequestMethod;
-        if (isRoute && takesBody(metatype as Type, name)) {
-          RouteConfig({ takesBody: true })(prototype, name, { value: handler });
-        }
-      }
-    }
+  for (const { controller, name, handler } of routeHandlers(modules)) {
+    if (parametersOf(controller, name, RouteParamtypes.BODY).length === 0) continue;
+    RouteConfig({ takesBody: true })(controller.prototype as object, name, { value: handler });
   }
-}
-
-function takesBody(controller: Type, method: string): boolean {
-  const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as object;
-  return Object.keys(parameters).some((key) => key.startsWith(`${String(RouteParamtypes.BODY)}:`));
 }
 
 /** Refuses an unwanted body as such, rather than by its media type. An empty body needs no type. */

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { within } from '../../scheduling';
 import { EngineError } from '../engine-error';
-import { noticeStale, type RequestingAgent } from './stale-connections';
+import { noticeStale, onRequest } from './stale-connections';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */
 const CALL_SOCKETS = 64;
@@ -122,15 +122,12 @@ function agentFor(
 function takenSockets(agents: readonly HttpAgent[]): ReadonlySet<Socket> {
   const taken = new Set<Socket>();
   for (const agent of agents) {
-    const requesting = agent as RequestingAgent;
-    const addRequest = requesting.addRequest.bind(requesting);
-    requesting.addRequest = (request, options) => {
+    onRequest(agent, (request) => {
       request.once('upgrade', (_response: IncomingMessage, socket: Socket) => {
         taken.add(socket);
         socket.once('close', () => taken.delete(socket));
       });
-      addRequest(request, options);
-    };
+    });
   }
   return taken;
 }
@@ -159,22 +156,16 @@ function undescribed(docker: Docker): Docker {
  * listen.
  */
 function failOnCutAnswers(agent: HttpAgent): HttpAgent {
-  const requesting = agent as RequestingAgent;
-  const addRequest = requesting.addRequest.bind(requesting);
-  requesting.addRequest = (request, options) => {
+  return onRequest(agent, (request) => {
     request.once('response', (response: IncomingMessage) => {
       response.once('error', (error) => request.emit('error', error));
     });
-    addRequest(request, options);
-  };
-  return requesting;
+  });
 }
 
 /** Aborts a response that exceeds the size limit of its path. */
 function limitAnswers(agent: HttpAgent): HttpAgent {
-  const requesting = agent as RequestingAgent;
-  const addRequest = requesting.addRequest.bind(requesting);
-  requesting.addRequest = (request, options) => {
+  return onRequest(agent, (request) => {
     const limit = LISTS.test(request.path) ? MAX_LIST_BYTES : MAX_ANSWER_BYTES;
     request.once('response', (response: IncomingMessage) => {
       let bytes = 0;
@@ -187,9 +178,7 @@ function limitAnswers(agent: HttpAgent): HttpAgent {
         return false;
       };
     });
-    addRequest(request, options);
-  };
-  return requesting;
+  });
 }
 
 /**

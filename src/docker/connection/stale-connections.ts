@@ -23,8 +23,19 @@ const REPEATABLE: readonly RegExp[] = [
 ];
 
 /** `http.Agent` calls this for each request. Other agents rely on it, but the types do not declare it. */
-export interface RequestingAgent extends HttpAgent {
+interface RequestingAgent {
   addRequest(request: ClientRequest, options: ClientRequestArgs): void;
+}
+
+/** Calls `listener` with each request before it is sent. @returns the agent */
+export function onRequest<T extends HttpAgent>(agent: T, listener: (request: ClientRequest) => void): T {
+  const requesting = agent as unknown as RequestingAgent;
+  const addRequest = requesting.addRequest.bind(requesting);
+  requesting.addRequest = (request, options) => {
+    listener(request);
+    addRequest(request, options);
+  };
+  return agent;
 }
 
 const stale = new WeakSet<object>();
@@ -39,10 +50,7 @@ const stale = new WeakSet<object>();
 export function noticeStale<T extends HttpAgent>(agent: T): T {
   const idleSince = new WeakMap<Socket, number>();
   agent.on('free', (socket: Socket) => idleSince.set(socket, performance.now()));
-  const requesting: HttpAgent = agent;
-  const pool = requesting as RequestingAgent;
-  const addRequest = pool.addRequest.bind(pool);
-  pool.addRequest = (request, options) => {
+  return onRequest(agent, (request) => {
     let wasIdle = false;
     let isAnswered = false;
     request.once('response', () => (isAnswered = true));
@@ -55,9 +63,7 @@ export function noticeStale<T extends HttpAgent>(agent: T): T {
       for (const sockets of Object.values(agent.freeSockets)) sockets?.forEach((socket) => socket.destroy());
       if (isRepeatable(request)) stale.add(error);
     });
-    addRequest(request, options);
-  };
-  return agent;
+  });
 }
 
 function isRepeatable({ method, path }: ClientRequest): boolean {

@@ -1,10 +1,10 @@
-import { RequestMethod, type Type } from '@nestjs/common';
-import { METHOD_METADATA, ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
+import type { Type } from '@nestjs/common';
 import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
-import { MetadataScanner, ModulesContainer } from '@nestjs/core';
+import { ModulesContainer } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiProperty } from '@nestjs/swagger';
 import { getMetadataStorage } from 'class-validator';
+import { parametersOf, routeHandlers } from '../route-handlers';
 import { FIRST_LINE } from '../streamed-body';
 
 type Validation = ReturnType<ReturnType<typeof getMetadataStorage>['getTargetValidationMetadatas']>[number];
@@ -85,33 +85,19 @@ function validationsOf(type: Type): Record<string, Validation[]> {
   return getMetadataStorage().groupByPropertyName(all);
 }
 
-const KINDS: Readonly<Record<string, 'body' | 'query'>> = {
-  [RouteParamtypes.BODY]: 'body',
-  [RouteParamtypes.QUERY]: 'query',
-};
-
 /** The classes of every route's body and query. */
 function* inputsOf(modules: ModulesContainer): Generator<{ type: Type; kind: 'body' | 'query' }> {
-  for (const { controllers } of modules.values()) {
-    for (const { metatype } of controllers.values()) {
-      const controller = metatype as Type;
-      const prototype = controller.prototype as Record<string, object>;
-      for (const method of new MetadataScanner().getAllMethodNames(prototype)) {
-        const handler = prototype[method];
-        if (!handler || !(Reflect.getMetadata(METHOD_METADATA, handler) in RequestMethod)) continue;
-        const firstLine = Reflect.getMetadata(FIRST_LINE, handler) as Type | undefined;
-        if (firstLine) yield { type: firstLine, kind: 'body' };
-        const types = (Reflect.getMetadata('design:paramtypes', prototype, method) ?? []) as Type[];
-        const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, controller, method) ?? {}) as Record<
-          string,
-          { index: number }
-        >;
-        for (const [key, { index }] of Object.entries(parameters)) {
-          const kind = KINDS[key.split(':', 1)[0] ?? ''];
-          const type = types[index];
-          if (kind && type && type.prototype !== Object.prototype) yield { type, kind };
-        }
+  for (const { controller, name, handler } of routeHandlers(modules)) {
+    const firstLine = Reflect.getMetadata(FIRST_LINE, handler) as Type | undefined;
+    if (firstLine) yield { type: firstLine, kind: 'body' };
+    const types = (Reflect.getMetadata('design:paramtypes', controller.prototype as object, name) ?? []) as Type[];
+    for (const kind of ['body', 'query'] as const) {
+      for (const index of parametersOf(controller, name, PARAMETERS[kind])) {
+        const type = types[index];
+        if (type && type.prototype !== Object.prototype) yield { type, kind };
       }
     }
   }
 }
+
+const PARAMETERS = { body: RouteParamtypes.BODY, query: RouteParamtypes.QUERY };

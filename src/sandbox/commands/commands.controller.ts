@@ -3,9 +3,9 @@ import { ApiExtraModels, ApiOperation, ApiResponse, ApiTags, getSchemaPath } fro
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
-import { ApiContainerById } from '../../containers';
 import { type BodyStream, ConnectionEnd, eventStream, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
+import { ApiInside } from '../api-inside';
 import { CommandResponder } from './command-responder';
 import {
   CommandEndView,
@@ -17,15 +17,7 @@ import {
 } from './dto';
 
 /** Errors of a command, whether its input is in the body or streamed. */
-const FAULTS = [
-  'invalid_parameters',
-  'guest_session_expired',
-  'exec_not_allowed',
-  'container_not_running',
-  'command_not_started',
-  'too_many_commands',
-  'command_failed',
-] as const;
+const FAULTS = ['container_not_running', 'command_not_started', 'too_many_commands', 'command_failed'] as const;
 
 const MESSAGES = eventStream({
   output: { $ref: getSchemaPath(CommandOutputView) },
@@ -60,7 +52,7 @@ export class CommandsController {
       ...MESSAGES,
     },
   })
-  @ApiContainerById(...FAULTS)
+  @ApiInside(...FAULTS)
   run(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -96,7 +88,7 @@ export class CommandsController {
   })
   @ApiExtraModels(StreamCommandDto)
   @ApiResponse({ status: 200, description: 'The command has started.', content: MESSAGES })
-  @ApiContainerById(...FAULTS, 'body_too_large')
+  @ApiInside(...FAULTS, 'body_too_large')
   stream(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,

@@ -26,9 +26,9 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
-import { ApiContainerById } from '../../containers';
 import { BodyStream, ConnectionEnd, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
+import { ApiInside } from '../api-inside';
 import { QueryPath } from './container-path';
 import * as dto from './dto';
 import { FilesService } from './files.service';
@@ -45,9 +45,6 @@ const OF_FILES = {
   'Content-Disposition': text('The name of the file.', 'attachment; filename="notes.txt"'),
 };
 const COMMON = [
-  'invalid_parameters',
-  'guest_session_expired',
-  'exec_not_allowed',
   'container_not_running',
   'path_not_found',
   'path_denied',
@@ -104,7 +101,7 @@ export class FilesController {
     content: { 'application/octet-stream': BINARY },
   })
   @ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } })
-  @ApiContainerById(...COMMON, ...OF_DOWNLOADS)
+  @ApiInside(...COMMON, ...OF_DOWNLOADS)
   download(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -127,7 +124,7 @@ export class FilesController {
   @ApiBody(BINARY)
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
-  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
+  @ApiInside(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -156,7 +153,7 @@ export class FilesController {
   })
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
-  @ApiContainerById(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
+  @ApiInside(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
   async writeForm(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -175,7 +172,7 @@ export class FilesController {
   @Audited('container.file_delete')
   @ApiOperation({ summary: 'Delete a file or a directory' })
   @ApiNoContentResponse({ description: 'It is deleted.' })
-  @ApiContainerById(...COMMON, 'directory_not_empty', 'path_protected', 'precondition_failed')
+  @ApiInside(...COMMON, 'directory_not_empty', 'path_protected', 'precondition_failed')
   remove(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -193,7 +190,7 @@ export class FilesController {
     type: [dto.FileView],
     headers: { Link: { description: 'The address of the next page, with rel="next".', schema: { type: 'string' } } },
   })
-  @ApiContainerById(...COMMON)
+  @ApiInside(...COMMON)
   async list(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -219,7 +216,7 @@ export class FilesController {
   @ApiOperation({ summary: 'Make a directory, and its parents' })
   @ApiBody({ type: dto.MakeDirectoryDto, required: false })
   @ApiCreatedResponse({ type: dto.FileView })
-  @ApiContainerById(...WRITING)
+  @ApiInside(...WRITING)
   makeDirectory(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -235,7 +232,7 @@ export class FilesController {
   @Audited('container.file_move')
   @ApiOperation({ summary: 'Move or rename a file or a directory; replaces nothing' })
   @ApiOkResponse({ type: dto.FileView })
-  @ApiContainerById(...WRITING, 'path_protected', 'directory_not_empty')
+  @ApiInside(...WRITING, 'path_protected', 'directory_not_empty')
   move(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -255,7 +252,7 @@ export class FilesController {
     headers: { 'Content-Disposition': OF_FILES['Content-Disposition'] },
     content: { 'application/x-tar': BINARY },
   })
-  @ApiContainerById(...COMMON)
+  @ApiInside(...COMMON)
   downloadArchive(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -278,7 +275,7 @@ export class FilesController {
   @ApiConsumes('application/x-tar')
   @ApiBody(BINARY)
   @ApiOkResponse({ type: dto.ArchiveView })
-  @ApiContainerById(...WRITING, 'archive_too_large')
+  @ApiInside(...WRITING, 'archive_too_large')
   uploadArchive(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,

@@ -12,9 +12,9 @@ import {
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
-import { ApiContainerById } from '../../containers';
 import { eventStream, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
+import { ApiInside } from '../api-inside';
 import {
   foreignView,
   keptView,
@@ -49,15 +49,7 @@ export class ProcessesController {
   @Location<ProcessView>((made, { id = '' }) => `/api/containers/${encodeURIComponent(id)}/processes/${made.id}`)
   @ApiOperation({ summary: 'Start a process in a running container, and keep it' })
   @ApiCreatedResponse({ type: ProcessView })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'container_not_running',
-    'process_limit_reached',
-    'command_not_started',
-    'command_failed',
-  )
+  @ApiInside('container_not_running', 'process_limit_reached', 'command_not_started', 'command_failed')
   async start(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -73,7 +65,7 @@ export class ProcessesController {
     summary: "List a container's processes, also those that ended in the last minutes; the oldest first",
   })
   @ApiOkResponse({ type: ProcessListView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed')
+  @ApiInside()
   async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ProcessListView> {
     const processes = (await this.processes.list(caller, id)).map(viewOf);
     return { processes, count: processes.length };
@@ -83,7 +75,7 @@ export class ProcessesController {
   @AuditedLook('process.show')
   @ApiOperation({ summary: 'Get a process' })
   @ApiOkResponse({ type: ProcessView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'process_not_found')
+  @ApiInside('process_not_found')
   async get(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -118,14 +110,7 @@ export class ProcessesController {
       }),
     },
   })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'process_not_found',
-    'held_elsewhere',
-    'too_many_connections',
-  )
+  @ApiInside('process_not_found', 'held_elsewhere', 'too_many_connections')
   output(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -142,16 +127,7 @@ export class ProcessesController {
   @Audited('process.write')
   @ApiOperation({ summary: 'Write to the input of a process, or end it' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'process_not_found',
-    'held_elsewhere',
-    'process_ended',
-    'stdin_closed',
-    'stdin_full',
-  )
+  @ApiInside('process_not_found', 'held_elsewhere', 'process_ended', 'stdin_closed', 'stdin_full')
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -168,15 +144,7 @@ export class ProcessesController {
   @Audited('process.signal')
   @ApiOperation({ summary: 'Send a signal to a process and all that it started' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'process_not_found',
-    'process_ended',
-    'command_not_started',
-    'command_failed',
-  )
+  @ApiInside('process_not_found', 'process_ended', 'command_not_started', 'command_failed')
   async signal(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -191,14 +159,7 @@ export class ProcessesController {
   @Audited('process.end')
   @ApiOperation({ summary: 'End a process with all that it started, or forget one that has ended' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'process_not_found',
-    'command_not_started',
-    'command_failed',
-  )
+  @ApiInside('process_not_found', 'command_not_started', 'command_failed')
   async end(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
