@@ -6,6 +6,7 @@ import { Compressed } from '../http';
 import { ApiFaults } from '../errors';
 import { AdminUsers } from './admin-users.service';
 import {
+  AdminTokenRevokedView,
   AdminUserListView,
   TokensRevokedView,
   UserDeletedView,
@@ -73,5 +74,25 @@ export class AdminUsersController {
   @ApiFaults('user_not_found')
   async revokeTokens(@Param('id') id: string): Promise<TokensRevokedView> {
     return { message: 'tokens revoked', id, count: await this.users.revokeTokens(id) };
+  }
+}
+
+/** Operations on all users' tokens. */
+@ApiTags('admin')
+@Controller('admin/tokens')
+@Scopes('admin')
+export class AdminTokensController {
+  constructor(private readonly users: AdminUsers) {}
+
+  @Delete(':id')
+  @Audited('token.revoke')
+  @ApiOperation({
+    summary: "Revoke anybody's token",
+    description: 'It is refused at once, and its sockets are closed.',
+  })
+  @ApiOkResponse({ type: AdminTokenRevokedView })
+  @ApiFaults('token_not_found')
+  async revoke(@Param('id') id: string): Promise<AdminTokenRevokedView> {
+    return { message: 'token revoked', id, user_id: await this.users.revokeToken(id) };
   }
 }

@@ -7,9 +7,8 @@ import { UsageModule } from '../usage';
 import { AdminContainersController } from './admin-containers.controller';
 import { AdminImagesController } from './admin-images.controller';
 import { AdminNodesController } from './admin-nodes.controller';
-import { AdminTokensController } from './admin-tokens.controller';
 import { AdminUsageController } from './admin-usage.controller';
-import { AdminUsersController } from './admin-users.controller';
+import { AdminTokensController, AdminUsersController } from './admin-users.controller';
 import { AdminUsers } from './admin-users.service';
 
 /** The operators' API, for tokens with the scope `admin`. */

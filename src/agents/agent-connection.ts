@@ -7,7 +7,6 @@ import { AgentRepository } from './agent.repository';
 import { parseHeartbeat } from './agent-protocol';
 import { endReason } from './presence';
 
-/** The answer to an agent's heartbeat. */
 type HeartbeatAnswer = { readonly ok: true } | { readonly error: string; readonly code: string };
 
 export interface AgentSocketData {

@@ -2,10 +2,8 @@ import type { EventDraft } from '../events';
 import type { Hello } from './agent-protocol';
 import { type AgentEntity, agentFacts, type AgentRow } from './agent.entity';
 
-/** The reason for the end of a connection. */
 export type EndReason = 'closed' | 'silent' | 'stopped' | 'deleted';
 
-/** A change of an agent, and its event if it has one. */
 export interface AgentChange {
   readonly patch: Partial<Pick<AgentEntity, keyof Hello | 'online' | 'connectedAt' | 'seenAt' | 'deletedAt'>>;
   readonly event: EventDraft | null;

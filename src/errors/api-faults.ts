@@ -15,7 +15,6 @@ interface FaultDescription {
   readonly codes?: readonly (ErrorCode | FailureReason)[];
   /** The error's additional fields, each with an example. */
   readonly fields?: Readonly<Record<string, FieldExample>>;
-  /** Whether the answer has `Retry-After`. */
   readonly retryAfter?: true;
 }
 

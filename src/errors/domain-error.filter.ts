@@ -5,7 +5,6 @@ import { LOGGER, type Logger } from '../logging';
 import { databaseFault } from './database-fault';
 import { BEARER_CHALLENGE, DomainError, ErrorCode, ERRORS } from './domain-error';
 
-/** An error as an HTTP answer. */
 export interface ErrorAnswer {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;

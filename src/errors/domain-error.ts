@@ -141,7 +141,6 @@ interface DomainErrorOptions {
   readonly code?: ErrorCode | FailureReason;
   /** Seconds; sent as `Retry-After`. */
   readonly retryAfter?: number;
-  /** Headers of the answer. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Logged, never sent. */
   readonly cause?: unknown;
@@ -163,7 +162,6 @@ export class DomainError extends Error {
     return ERRORS[this.kind].status >= 500;
   }
 
-  /** The `code` of the answer. */
   get code(): ErrorCode | FailureReason {
     return this.options.code ?? this.kind;
   }

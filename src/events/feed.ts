@@ -7,7 +7,6 @@ import { isContiguous, SubscribeOptions, Subscriber, UserChannel } from './chann
 import type { EventListView } from './dto/responses';
 import { EventLog } from './log';
 
-/** A running subscription. */
 export interface Subscription {
   /** The `seq` after which delivery starts: `after`, or the user's newest event when the subscription began. */
   readonly startedAfter: number;

@@ -61,7 +61,6 @@ export function endWith(socket: Socket, answer: ErrorAnswer): void {
   socket.end(messageOf(answer), () => socket.destroy());
 }
 
-/** The headers of an error answer. */
 export function headersOf({ headers, body }: ErrorAnswer): Record<string, string> {
   return {
     'content-type': 'application/json; charset=utf-8',
@@ -72,7 +71,6 @@ export function headersOf({ headers, body }: ErrorAnswer): Record<string, string
   };
 }
 
-/** The complete HTTP message. */
 function messageOf(answer: ErrorAnswer): string {
   const { status, body } = answer;
   const headers = Object.assign({ date: new Date().toUTCString() }, headersOf(answer));

@@ -45,7 +45,6 @@ function compressed(coding: Coding, body: Buffer, quality: Readonly<Record<Codin
   });
 }
 
-/** Compresses one answer. */
 export function compressAnswer(coding: Coding, body: Buffer): Promise<Buffer> {
   return compressed(coding, body, QUICKLY);
 }

@@ -14,7 +14,6 @@ export type PullPolicy = (typeof PULL_POLICIES)[number];
 export interface CatalogImage {
   /** The name that a user writes. */
   readonly name: string;
-  /** The reference for Docker. */
   readonly reference: string;
   /** For people, in a sentence. */
   readonly description: string;

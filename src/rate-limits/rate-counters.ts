@@ -37,13 +37,11 @@ function limitsOf(settings: RateLimitSettings): ReadonlyMap<LimitName, Limit> {
   return new Map(LIMIT_NAMES.filter((name) => all[name].max > 0).map((name) => [name, all[name]]));
 }
 
-/** The state of a counter. */
 export interface Count {
   readonly limit: number;
   readonly remaining: number;
   /** When the counter resets, in seconds from now. */
   readonly resetSeconds: number;
-  /** True if this call exceeds the limit. */
   readonly exceeded: boolean;
 }
 
@@ -76,7 +74,6 @@ export class RateCounters {
     this.redis = this.limits.size > 0 && redis ? redis.open({ answerMs: REDIS_ANSWER_MS }) : null;
   }
 
-  /** True if any limit is enabled. */
   get active(): boolean {
     return this.limits.size > 0;
   }

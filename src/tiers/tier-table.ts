@@ -35,7 +35,6 @@ export interface RequestedEnds {
 /** The limits of a tier's users. */
 export interface Tier {
   readonly name: string;
-  /** The maximum number of containers. */
   readonly containers: number;
   readonly min: Resources;
   readonly max: Resources;
@@ -59,7 +58,6 @@ export interface Tier {
    * by the tier.
    */
   readonly autoDeleteSeconds: number | null;
-  /** The maximum number of agents. */
   readonly agents: number;
   /** Whether users may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;

@@ -22,7 +22,6 @@ export interface UsedAmounts {
   readonly diskMbMs: number;
 }
 
-/** The use on one day. */
 export interface DayUse extends UsedAmounts {
   /** The UTC midnight at the start of the day. */
   readonly day: Date;

@@ -1,3 +1,4 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } from 'class-validator';
 import { printable } from '../../http';
@@ -9,6 +10,17 @@ const NAME_RULE = '1 to 64 of A-Z, a-z, 0-9 and "-"';
 
 const TAG = /^[A-Za-z0-9][A-Za-z0-9._:/=-]{0,31}$/;
 const MOST_TAGS = 16;
+
+/** An optional name that the agent itself replaces when it connects. */
+function MachineWord(example: string): PropertyDecorator {
+  const description = `${MACHINE_WORD_RULE}; the agent itself says when it connects`;
+  return applyDecorators(
+    Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE }),
+    IsString(),
+    IsOptional(),
+    ApiPropertyOptional({ type: String, nullable: true, example, description }),
+  );
+}
 
 /** Body of `POST /api/agents`. */
 export class CreateAgentDto {
@@ -23,26 +35,10 @@ export class CreateAgentDto {
   @Matches(printable(500), { message: 'at most 500 printable characters' })
   description?: string | null;
 
-  @ApiPropertyOptional({
-    type: String,
-    nullable: true,
-    example: 'linux',
-    description: `${MACHINE_WORD_RULE}; the agent itself says when it connects`,
-  })
-  @IsOptional()
-  @IsString()
-  @Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE })
+  @MachineWord('linux')
   os?: string | null;
 
-  @ApiPropertyOptional({
-    type: String,
-    nullable: true,
-    example: 'x64',
-    description: `${MACHINE_WORD_RULE}; the agent itself says when it connects`,
-  })
-  @IsOptional()
-  @IsString()
-  @Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE })
+  @MachineWord('x64')
   arch?: string | null;
 
   @ApiPropertyOptional({ type: [String], nullable: true, example: ['gpu', 'site:home'], maxItems: MOST_TAGS })

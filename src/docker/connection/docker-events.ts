@@ -18,7 +18,6 @@ const dockerEvent = z.object({
   timeNano: z.number().optional(),
 });
 
-/** One line of Docker's event stream. */
 interface EventLine {
   /** The time of the event by the daemon's clock. */
   readonly second: number;

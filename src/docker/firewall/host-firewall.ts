@@ -22,7 +22,6 @@ type FirewallSettings = Pick<
   'SANDBOX_FIREWALL' | 'SANDBOX_BLOCKED_NETWORKS' | 'SANDBOX_ALLOWED_SERVICES' | 'SANDBOX_DNS'
 >;
 
-/** The firewall's access to the host. */
 export interface HostNetwork {
   /** The machine's name, for an operator. */
   readonly machine: string;

@@ -39,7 +39,6 @@ export class PullMeter {
   private percent = 0;
   private unpacking = false;
 
-  /** Takes in one line. */
   update({ id, status, progressDetail }: PullLine): void {
     if (id === undefined || status === undefined || status.startsWith('Pulling from')) return;
     const layer = this.layers.get(id) ?? { total: null, downloaded: 0, unpacked: 0 };
@@ -99,7 +98,6 @@ interface PullOptions {
   readonly signal?: AbortSignal;
 }
 
-/** How images are pulled. */
 interface PullSource {
   /** Starts a pull. @returns Docker's progress stream */
   readonly open: (reference: string, signal: AbortSignal) => Promise<Readable>;

@@ -173,7 +173,6 @@ export interface ImageFacts {
   readonly claimedLabels: readonly string[];
 }
 
-/** What Docker knows of an image that is present. */
 interface PresentImage extends EngineImage, ImageFacts {
   readonly tags: readonly string[];
 }

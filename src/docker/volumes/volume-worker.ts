@@ -21,7 +21,6 @@ const PIDS_LIMIT = 64;
  */
 const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'SETFCAP', 'MKNOD'];
 
-/** A volume as the worker sees it. */
 interface WorkerMount {
   readonly volume: string;
   readonly path: string;

@@ -19,7 +19,6 @@ import { OUTPUT_ENCODINGS, type OutputEncoding } from './output-text';
 const MAX_ARGUMENTS = 1024;
 const MAX_COMMAND_BYTES = 64 * 1024;
 
-/** An absolute path. */
 const PATH = new RegExp(WITHOUT_NUL.replace('^', '^/'));
 const MAX_PATH = 4096;
 
