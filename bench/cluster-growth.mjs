@@ -231,12 +231,12 @@ async function lists({ nodes, berth, total }) {
   const { parseConfig } = require('../dist/src/config.js');
   const engine = clusterEngine(parseConfig({ ...berth.settings, ...nodes.env }), new EngineCalls());
   const instance = berth.settings.INSTANCE_ID;
-  await engine.prepare(instance);
+  await engine.host.prepare(instance);
   try {
     const times = [];
     for (let run = 0; run < LISTS; run += 1) {
       const since = performance.now();
-      const { items, silent } = await engine.listContainers({ instance });
+      const { items, silent } = await engine.containers.list({ instance });
       times.push(performance.now() - since);
       if (silent.length > 0 || items.length < total) throw new Error(`${silent.length} nodes did not list`);
     }

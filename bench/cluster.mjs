@@ -44,10 +44,10 @@ export async function cluster({ progress }) {
   const near = new DockerEngine({ ...config, DOCKER_HOST: nodes[0].socket }, new EngineCalls());
   const far = clusterEngine(config, new EngineCalls());
   const instance = `test-bench-${process.pid}`;
-  await near.prepare(instance);
-  await far.prepare(instance);
-  await until(() => far.nodes().every(({ isReachable }) => isReachable));
-  const idOf = (name) => far.nodes().find((node) => node.name === name).id;
+  await near.host.prepare(instance);
+  await far.host.prepare(instance);
+  await until(() => far.nodes.list().every(({ isReachable }) => isReachable));
+  const idOf = (name) => far.nodes.list().find((node) => node.name === name).id;
 
   const sides = [
     { engine: near, place: {} },
@@ -62,20 +62,20 @@ export async function cluster({ progress }) {
       const { spec, make } = sandbox(engine, { instance, place });
       let id;
       await note('create', async () => (id = await make()));
-      await note('start', () => engine.startContainer(id));
+      await note('start', () => engine.containers.start(id));
       const command = { command: ['true'], timeoutMs: 20_000, maxOutputBytes: 1024 };
-      for (let exec = 0; exec < EXECS; exec += 1) await note('exec', () => engine.exec(id, command));
-      await note('stop', () => engine.stopContainer(id, GRACE_S));
-      await engine.removeContainer(id);
-      await engine.removeVolume(spec.volumeName, place.node);
+      for (let exec = 0; exec < EXECS; exec += 1) await note('exec', () => engine.programs.run(id, command));
+      await note('stop', () => engine.containers.stop(id, GRACE_S));
+      await engine.containers.remove(id);
+      await engine.volumes.remove(spec.volumeName, place.node);
       await sleep(REST_MS);
     }
   }
 
   for (const { name } of nodes) await sandbox(far, { instance, place: { node: idOf(name) } }).make();
   progress('lists');
-  const list = (node) => far.listContainers({ instance, ...(node && { node: idOf(node.name) }) });
-  const bare = bareLists({ nodes: far.nodes(), folder: config.CLUSTER_CERT_PATH, instance });
+  const list = (node) => far.containers.list({ instance, ...(node && { node: idOf(node.name) }) });
+  const bare = bareLists({ nodes: far.nodes.list(), folder: config.CLUSTER_CERT_PATH, instance });
   const lists = { ours: nodes.map(() => []), bare: nodes.map(() => []), oursTogether: [], bareTogether: [] };
   for (let run = 0; run < FIRST_LISTS + LISTS; run += 1) {
     const note = async (times, work) => {
@@ -96,7 +96,7 @@ export async function cluster({ progress }) {
   progress('a node is cut off');
   const last = nodes.at(-1);
   await askNode(env, last.name, 'cut');
-  await until(() => far.nodes().some(({ name, isReachable }) => name === last.name && !isReachable));
+  await until(() => far.nodes.list().some(({ name, isReachable }) => name === last.name && !isReachable));
   const silent = [];
   for (let run = 0; run < LISTS; run += 1) silent.push(await timed(() => list()));
   await askNode(env, last.name, 'heal');
@@ -175,8 +175,8 @@ function sandbox(engine, { instance, place }) {
     ...limits,
   };
   const make = async () => {
-    await engine.ensureVolume({ name, diskMb: limits.diskMb, owner, ...place });
-    return engine.createContainer({ ...spec, ...place });
+    await engine.volumes.ensure({ name, diskMb: limits.diskMb, owner, ...place });
+    return engine.containers.create({ ...spec, ...place });
   };
   return { spec, make };
 }

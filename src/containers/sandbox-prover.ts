@@ -73,7 +73,7 @@ export class SandboxProver implements OnModuleDestroy {
 
   /** In a cluster, a random usable node, so that several processes and repeated proofs try different nodes. */
   private anyNode(): string | null {
-    const usable = (this.engine.nodes() ?? []).filter(
+    const usable = (this.engine.nodes.list() ?? []).filter(
       ({ isReachable, availability, problem }) => isReachable && availability === 'active' && problem === null,
     );
     return usable[Math.floor(Math.random() * usable.length)]?.id ?? null;

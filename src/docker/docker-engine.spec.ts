@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
-import type { ContainerSpec } from './container-engine';
+import type { ContainerSpec } from './port/engine-containers';
 import { type EndedCall, EngineCalls } from './connection/daemon';
 import { DockerEngine } from './docker-engine';
 
@@ -124,8 +124,8 @@ describe('DockerEngine', () => {
   }
 
   it('must keep a user’s environment out of URLs, which proxies and daemons log', async () => {
-    await engine.prepare('prod');
-    await engine.createContainer(spec);
+    await engine.host.prepare('prod');
+    await engine.containers.create(spec);
     expect(daemon.urls).toContain('POST /containers/create?name=berth-1');
   });
 
@@ -134,31 +134,31 @@ describe('DockerEngine', () => {
     // Once more, as a container that is gone has no shell either.
     ['/usr/local/sbin/sleep', ['POST', 'HEAD', 'GET', 'HEAD', 'DELETE', 'POST', 'POST']],
   ])('must look once whether an image has a shell (its only program: %s)', async (file, expected) => {
-    await engine.prepare('prod');
+    await engine.host.prepare('prod');
     daemon.files = [file];
-    for (const _time of [1, 2]) await engine.createContainer(spec);
+    for (const _time of [1, 2]) await engine.containers.create(spec);
     const methods = daemon.urls.filter((url) => url.includes(' /containers/')).map((url) => url.split(' ')[0]);
     expect(methods).toEqual(expected);
   });
 
   it('must refuse an image that has nothing to idle in, without waiting for its end', async () => {
-    await engine.prepare('prod');
+    await engine.host.prepare('prod');
     daemon.files = [];
     for (const _time of [1, 2]) {
-      await expect(engine.createContainer(spec)).rejects.toMatchObject({ code: 'start_refused' });
+      await expect(engine.containers.create(spec)).rejects.toMatchObject({ code: 'start_refused' });
       expect(daemon.urls.at(-1)).toMatch(/^DELETE /);
     }
     // Where the user says where programs are, only a start can tell.
-    await engine.createContainer({ ...spec, env: { PATH: '/opt/bin' } });
+    await engine.containers.create({ ...spec, env: { PATH: '/opt/bin' } });
     expect(daemon.urls.at(-1)).toMatch(/^POST \/containers\/create/);
   });
 
   it('must ask nothing of an image that was just looked up, by its id, nor of a volume that is new', async () => {
-    await engine.prepare('prod');
-    const { id } = await engine.ensureImage('ubuntu:24.04');
+    await engine.host.prepare('prod');
+    const { id } = await engine.images.ensure('ubuntu:24.04');
     expect(daemon.urls.splice(0).at(-1)).toBe('GET /images/ubuntu:24.04/json');
-    await engine.ensureVolume({ name: spec.volumeName, diskMb: 1024, owner: spec.owner, isNew: true });
-    for (const _time of [1, 2]) await engine.createContainer({ ...spec, image: id });
+    await engine.volumes.ensure({ name: spec.volumeName, diskMb: 1024, owner: spec.owner, isNew: true });
+    for (const _time of [1, 2]) await engine.containers.create({ ...spec, image: id });
     expect(daemon.urls.map((url) => url.replace(/\?.*/, ''))).toEqual([
       'POST /volumes/create',
       'POST /containers/create',
@@ -169,18 +169,18 @@ describe('DockerEngine', () => {
   });
 
   it('must not ask for the user of a container for each command', async () => {
-    await engine.prepare('prod');
+    await engine.host.prepare('prod');
     daemon.user = '1000:1000';
     const request = { command: ['true'], timeoutMs: 1000, maxOutputBytes: 1 };
     daemon.urls.splice(0);
     // The stub runs no commands.
-    for (const _time of [1, 2]) await engine.exec('f'.repeat(64), request).catch(() => undefined);
+    for (const _time of [1, 2]) await engine.programs.run('f'.repeat(64), request).catch(() => undefined);
     expect(daemon.urls.filter((url) => url.startsWith('GET /containers/ffff'))).toHaveLength(1);
     expect(daemon.execUsers).toEqual(['1000:1000', '1000:1000']);
     // A container that is created here is known from then on.
-    const dockerId = await engine.createContainer({ ...spec, user: '7' });
+    const dockerId = await engine.containers.create({ ...spec, user: '7' });
     daemon.urls.splice(0);
-    await engine.exec(dockerId, request).catch(() => undefined);
+    await engine.programs.run(dockerId, request).catch(() => undefined);
     expect(daemon.urls.filter((url) => url.startsWith('GET /containers/'))).toEqual([]);
     expect(daemon.execUsers.at(-1)).toBe('7');
   });
@@ -190,8 +190,8 @@ describe('DockerEngine', () => {
 
     /** Makes a connection, lets it be idle for so long, and has the daemon close it: the process reads that later. */
     async function idleFor(ms: number): Promise<void> {
-      await engine.prepare('prod');
-      await Promise.all([1, 2, 3].map(() => engine.inspectContainer('f'.repeat(64))));
+      await engine.host.prepare('prod');
+      await Promise.all([1, 2, 3].map(() => engine.containers.inspect('f'.repeat(64))));
       // Agents keep a connection a turn after its answer.
       await new Promise((resolve) => setImmediate(resolve));
       const now = performance.now.bind(performance);
@@ -203,28 +203,28 @@ describe('DockerEngine', () => {
 
     it('must cost nothing, for a question or for what may be done twice', async () => {
       await idleFor(2_000);
-      await engine.ensureVolume(volume);
+      await engine.volumes.ensure(volume);
       expect(daemon.urls).toEqual([expect.stringMatching(/^POST \/volumes\/create/)]);
-      expect(await engine.inspectContainer('f'.repeat(64))).toMatchObject({ state: 'created' });
+      expect(await engine.containers.inspect('f'.repeat(64))).toMatchObject({ state: 'created' });
     });
   });
 
   it('must not let an id lead to another path', async () => {
-    await engine.prepare('prod');
-    await engine.removeContainer('../images/x?force=1');
+    await engine.host.prepare('prod');
+    await engine.containers.remove('../images/x?force=1');
     expect(daemon.urls.at(-1)).toMatch(/^DELETE \/containers\/\.\.%2Fimages%2Fx%3Fforce%3D1\?/);
   });
 
   it('must have removed a container only when its name is free, whoever removes it', async () => {
-    await engine.prepare('prod');
+    await engine.host.prepare('prod');
     daemon.goingFor = 2;
-    await engine.removeContainer('x');
+    await engine.containers.remove('x');
     expect(daemon.goingFor).toBe(-1);
   });
 
   it('must break off an answer that an image has made huge', async () => {
-    await engine.prepare('prod');
-    await expect(engine.inspectContainer('huge')).rejects.toMatchObject({
+    await engine.host.prepare('prod');
+    await expect(engine.containers.inspect('huge')).rejects.toMatchObject({
       code: 'docker_error',
       message: expect.stringContaining('is larger than') as string,
     });
@@ -233,13 +233,13 @@ describe('DockerEngine', () => {
   it('must not wait for ever for a removal that does not end', async () => {
     const hasty = engineThatWaits(1);
     daemon.goingFor = Infinity;
-    await expect(hasty.removeContainer('x')).rejects.toMatchObject({ code: 'docker_unavailable' });
+    await expect(hasty.containers.remove('x')).rejects.toMatchObject({ code: 'docker_unavailable' });
     hasty.onApplicationShutdown();
   });
 
   it('must refuse a network in which sandboxes could reach each other', async () => {
     daemon.networks = [{ Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: {} }];
-    await expect(engine.prepare('prod')).rejects.toMatchObject({
+    await expect(engine.host.prepare('prod')).rejects.toMatchObject({
       code: 'docker_error',
       message: expect.stringMatching(/berth-prod is not isolated/) as string,
     });
@@ -248,7 +248,7 @@ describe('DockerEngine', () => {
   it('must refuse a network with IPv6, which the rules for sandboxes close', async () => {
     const network = { Name: 'berth-prod', Id: 'n1', Created: '1', Driver: 'bridge', Options: isolation };
     daemon.networks = [{ ...network, EnableIPv6: true }];
-    await expect(engine.prepare('prod')).rejects.toMatchObject({
+    await expect(engine.host.prepare('prod')).rejects.toMatchObject({
       message: expect.stringMatching(/has IPv6/) as string,
     });
   });
@@ -262,17 +262,17 @@ describe('DockerEngine', () => {
       Options: isolation,
     });
     daemon.networks = [network('n2', '2'), { ...network('n0', '0'), Name: 'berth-prod-2' }, network('n1', '1')];
-    await engine.prepare('prod');
+    await engine.host.prepare('prod');
     expect(daemon.urls.filter((url) => url.startsWith('DELETE'))).toEqual(['DELETE /networks/n2']);
   });
 
   it('must report of each call what was asked for, what came of it and how long it took', async () => {
     const ended: EndedCall[] = [];
     calls.onEnded((call) => ended.push(call));
-    await engine.prepare('prod');
-    await engine.createContainer(spec);
+    await engine.host.prepare('prod');
+    await engine.containers.create(spec);
     await daemon.close();
-    await expect(engine.ping()).rejects.toMatchObject({ code: 'docker_unavailable' });
+    await expect(engine.host.ping()).rejects.toMatchObject({ code: 'docker_unavailable' });
     expect(ended.map(({ call, outcome }) => `${call}: ${outcome}`)).toEqual([
       'probe: ok',
       'network: ok',
@@ -286,13 +286,13 @@ describe('DockerEngine', () => {
   });
 
   it('must say so when it is used before it is prepared', async () => {
-    await expect(engine.createContainer(spec)).rejects.toMatchObject({ name: 'EngineError' });
+    await expect(engine.containers.create(spec)).rejects.toMatchObject({ name: 'EngineError' });
   });
 
   describe('a stop that is expected', () => {
     const dockerId = 'f'.repeat(64);
 
-    beforeEach(() => engine.prepare('prod'));
+    beforeEach(() => engine.host.prepare('prod'));
 
     const askedOfIt = (): string[] =>
       daemon.urls.flatMap((url) => new RegExp(`${dockerId}/(\\w+)`).exec(url)?.[1] ?? []);
@@ -302,23 +302,23 @@ describe('DockerEngine', () => {
       ['paused', ['json', 'unpause', 'stop']],
     ])('must go by what was seen when it was said, of one that is %s', async (status, asked) => {
       daemon.status = status;
-      await engine.expectStop(dockerId);
-      await engine.stopContainer(dockerId, 1);
+      await engine.containers.expectStop(dockerId);
+      await engine.containers.stop(dockerId, 1);
       expect(askedOfIt()).toEqual(asked);
     });
 
     it('must look again later, and for each further one', async () => {
       daemon.status = 'running';
-      await engine.expectStop(dockerId);
+      await engine.containers.expectStop(dockerId);
       const now = performance.now();
       const clock = jest.spyOn(performance, 'now').mockReturnValue(now + 1_000);
       daemon.status = 'paused';
-      await engine.stopContainer(dockerId, 1);
+      await engine.containers.stop(dockerId, 1);
       clock.mockRestore();
       expect(askedOfIt().filter((asked) => asked !== 'json')).toEqual(['unpause', 'stop']);
-      await engine.expectStop(dockerId);
-      await engine.stopContainer(dockerId, 1);
-      await engine.stopContainer(dockerId, 1);
+      await engine.containers.expectStop(dockerId);
+      await engine.containers.stop(dockerId, 1);
+      await engine.containers.stop(dockerId, 1);
       expect(askedOfIt().filter((asked) => asked === 'json')).toHaveLength(4);
     });
   });

@@ -1,21 +1,9 @@
-export {
-  ContainerEngine,
-  type ContainerSpec,
-  type CopyProgress,
-  diskUsedAbove,
-  type EngineCapabilities,
-  type EngineImage,
-  type EngineNode,
-  type EnsureImageOptions,
-  type Listed,
-  type ListedVolume,
-  type ListFilter,
-  type MachineResources,
-  type OwnerLabels,
-  type PullProgress,
-  type VolumeCopy,
-  type VolumeMeasurement,
-} from './container-engine';
+export { ContainerEngine } from './container-engine';
+export type { ContainerSpec, Listed, ListFilter, OwnerLabels } from './port/engine-containers';
+export { diskUsedAbove, type EngineCapabilities, type MachineResources } from './port/engine-host';
+export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
+export type { EngineNode } from './port/engine-nodes';
+export type { CopyProgress, ListedVolume, VolumeCopy, VolumeMeasurement } from './port/engine-volumes';
 export {
   type ContainerProcess,
   type ExecOutput,

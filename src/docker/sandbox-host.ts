@@ -1,8 +1,12 @@
 import { Logger } from '@nestjs/common';
 import type { Config } from '../config';
-import type { EngineCapabilities } from './container-engine';
+import type { EngineNetworks } from './port/engine-containers';
+import type { EngineCapabilities, EngineHost, MachineResources } from './port/engine-host';
 import { EngineError } from './engine-error';
+import { abortable } from './connection/client';
 import type { DockerDaemon } from './connection/daemon';
+import { exists } from './connection/errors';
+import { LABELS } from './containers/create-options';
 import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
 import { HostFirewall, type HostNetwork } from './firewall/host-firewall';
@@ -28,9 +32,9 @@ export type SandboxHostSettings = Pick<
 
 /**
  * The environment of sandboxes on their machine: the runtime, the disk limits, the networks, and the firewall between
- * these and the machine.
+ * these and the machine. The methods of {@link EngineHost} and {@link EngineNetworks} are documented there.
  */
-export class SandboxHost {
+export class SandboxHost implements EngineHost, EngineNetworks {
   private readonly logger = new Logger(SandboxHost.name);
   private readonly firewall: HostFirewall;
   private readonly probes = new LeftProbes();
@@ -50,8 +54,7 @@ export class SandboxHost {
     this.firewall = new HostFirewall(settings, network);
   }
 
-  /** See {@link ContainerEngine.prepare}. */
-  async prepare(instance: string): Promise<void> {
+  async prepare(instance: string): Promise<EngineCapabilities> {
     const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
     const info = await this.daemon.info();
     const runtimes = runtimesOf(info);
@@ -71,9 +74,9 @@ export class SandboxHost {
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
     const probed = { runtime, diskQuota, volumeResize };
     this.prepared = { instance, networks, probed, ownNetworkStack: hasOwnNetworkStack(runtimes) };
+    return this.capabilities;
   }
 
-  /** See {@link ContainerEngine.maintain}. */
   async maintain(): Promise<void> {
     const { instance, networks } = this.ready();
     await this.daemon.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
@@ -81,7 +84,12 @@ export class SandboxHost {
     await this.maintainFirewall();
   }
 
-  /** See {@link HostFirewall.blockAlso}; takes effect at once if the engine is prepared. */
+  /**
+   * Blocks sandboxes from these addresses too: the other machines of a cluster. They replace those of the last call,
+   * at once if the engine is prepared, otherwise with {@link prepare}.
+   *
+   * @throws EngineError `docker_unavailable`: the addresses are blocked with the next {@link maintain}
+   */
   async blockAlso(addresses: readonly string[]): Promise<void> {
     this.firewall.blockAlso(addresses);
     if (this.prepared !== null) await this.maintainFirewall();
@@ -89,6 +97,44 @@ export class SandboxHost {
 
   get capabilities(): EngineCapabilities {
     return { ...this.ready().probed, hostFirewall: this.firewall.state, allowLists: this.firewall.lists };
+  }
+
+  ping(): Promise<void> {
+    return this.daemon.ping();
+  }
+
+  identify(): Promise<string | null> {
+    return this.daemon.identify();
+  }
+
+  resources(): Promise<MachineResources> {
+    return this.daemon.machine.resources();
+  }
+
+  async reconnect(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+    const { connected } = await this.daemon.call('connect container', (signal, docker) =>
+      this.connect({ docker, signal }, dockerId),
+    );
+    return connected ? 'already_connected' : 'reconnected';
+  }
+
+  /**
+   * Returns the id of one of the instance's networks, which no other daemon's store has. The id identifies the daemon
+   * without `GET /info`, which a Swarm manager that has lost the others answers only after 20 s.
+   *
+   * @returns null if there is no network of the instance
+   */
+  async landmark(instance: string): Promise<string | null> {
+    const filters = { label: [`${LABELS.instance}=${instance}`] };
+    const networks = await this.daemon.call('network', (signal, docker) =>
+      docker.listNetworks(abortable(signal, { filters })),
+    );
+    return networks[0]?.Id ?? null;
+  }
+
+  /** Whether the daemon has the network that {@link landmark} returned. */
+  async hasLandmark(landmark: string): Promise<boolean> {
+    return this.daemon.call('network', (_signal, docker) => exists(docker.getNetwork(landmark).inspect()));
   }
 
   /** @throws EngineError `docker_error` before {@link prepare} */

@@ -35,13 +35,15 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
       {
         provide: ContainerEngine,
         useValue: {
-          ping: docker,
-          resources: () => Promise.resolve(disk ?? { diskMb: null, freeDiskMb: null }),
-          capabilities: {
-            runtime: 'runsc',
-            diskQuota: 'enforced',
-            hostFirewall: 'unsupported',
-            allowLists: 'unsupported',
+          host: {
+            ping: docker,
+            resources: () => Promise.resolve(disk ?? { diskMb: null, freeDiskMb: null }),
+            capabilities: {
+              runtime: 'runsc',
+              diskQuota: 'enforced',
+              hostFirewall: 'unsupported',
+              allowLists: 'unsupported',
+            },
           },
         },
       },

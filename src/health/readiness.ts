@@ -88,7 +88,7 @@ export class ReadinessCheck {
     const { redis } = this;
     const result = await this.check([
       this.indicator('database', () => this.database.checkWrites()),
-      this.indicator('docker', () => this.engine.ping()),
+      this.indicator('docker', () => this.engine.host.ping()),
       ...(redis ? [this.indicator('redis', () => redis.ping())] : []),
     ]);
     const details = Object.entries(result.details);
@@ -115,7 +115,7 @@ export class ReadinessCheck {
   }
 
   private async disk(): Promise<Readiness['disk']> {
-    const resources = await within(this.engine.resources(), { ms: PATIENCE }).catch(() => null);
+    const resources = await within(this.engine.host.resources(), { ms: PATIENCE }).catch(() => null);
     const { diskMb = null, freeDiskMb = null } = resources ?? {};
     return diskMb === null || freeDiskMb === null ? null : { total_mb: diskMb, free_mb: freeDiskMb };
   }
@@ -145,7 +145,7 @@ export class ReadinessCheck {
 
   private found(): Pick<Readiness, 'runtime' | 'disk_quota' | 'host_firewall' | 'allow_lists'> {
     try {
-      const { runtime, diskQuota, hostFirewall, allowLists } = this.engine.capabilities;
+      const { runtime, diskQuota, hostFirewall, allowLists } = this.engine.host.capabilities;
       return { runtime, disk_quota: diskQuota, host_firewall: hostFirewall, allow_lists: allowLists };
     } catch {
       return { runtime: null, disk_quota: null, host_firewall: null, allow_lists: null };

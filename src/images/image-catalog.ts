@@ -158,7 +158,7 @@ export class ImageCatalog {
 
   private async present(): Promise<ReadonlySet<string> | null> {
     try {
-      return await this.engine.presentImages(this.images.map(({ reference }) => reference));
+      return await this.engine.images.present(this.images.map(({ reference }) => reference));
     } catch (error) {
       if (error instanceof EngineError) return null;
       throw error;

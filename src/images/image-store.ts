@@ -91,7 +91,7 @@ export class ImageStore implements OnModuleDestroy {
       const version = await this.ensure(image, options);
       return { name: version.id, version, isChanged: false };
     }
-    const present = await this.engine.findImage(imageId, options.node);
+    const present = await this.engine.images.find(imageId, options.node);
     // The digest is that of the container's row: an id alone does not name a repository.
     if (present) return { name: imageId, version: { id: imageId, digest: imageDigest }, isChanged: false };
     const isPulled = this.catalog.pullPolicyOf(image) !== 'never';
@@ -116,7 +116,7 @@ export class ImageStore implements OnModuleDestroy {
   async ensure(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
     // The engine itself never pulls an image that is built here.
     if (this.catalog.pullPolicyOf(reference) === 'never' && !isBuiltHere(reference)) {
-      const present = await this.engine.findImage(reference, options.node);
+      const present = await this.engine.images.find(reference, options.node);
       if (!present) throw imageNotBuilt(reference);
       return present;
     }
@@ -175,7 +175,7 @@ export class ImageStore implements OnModuleDestroy {
       return await this.ensure(reference, { ...options, refresh });
     } catch (error) {
       if (!refresh || !(error instanceof EngineError) || error.code === 'aborted') throw error;
-      const present = await this.engine.findImage(reference, options.node);
+      const present = await this.engine.images.find(reference, options.node);
       if (!present) throw error;
       this.failedLooks.set(reference, performance.now());
       this.logger.warn({ err: error, image: reference }, 'no newer version could be pulled; the present one is used');
@@ -196,11 +196,11 @@ export class ImageStore implements OnModuleDestroy {
   ): Promise<{ image: EngineImage; previous: EngineImage | null }> {
     let pulled: { readonly dockerId: string; readonly previous: EngineImage | null } | undefined;
     const beforePull = async (previous: EngineImage | null): Promise<void> => {
-      const dockerId = (await this.engine.identify(options.node)) ?? '';
+      const dockerId = (await this.engine.host.identify(options.node)) ?? '';
       await this.records.begin({ dockerId, reference, previousId: previous?.id ?? null });
       pulled = { dockerId, previous };
     };
-    const image = await this.engine.ensureImage(reference, { ...options, beforePull });
+    const image = await this.engine.images.ensure(reference, { ...options, beforePull });
     if (!pulled) return { image, previous: image };
     const { dockerId, previous } = pulled;
     await this.records.finish({ dockerId, reference, imageId: image.id, brought: image.id !== previous?.id });

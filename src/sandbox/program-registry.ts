@@ -118,7 +118,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   ) {
     this.rows = new RowWriter(database, HeldProgramEntity);
     const machines = {
-      answers: (node: string | null) => engine.answers(node),
+      answers: (node: string | null) => engine.nodes.answers(node),
       isGivenUp: (node: string) => nodes.isGivenUp(node),
     };
     this.left = new LeftPrograms(machines, logger);
@@ -272,7 +272,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   endLater({ dockerId, marker }: { readonly dockerId: string; readonly marker: string }): void {
     const end = async (): Promise<void> => {
       try {
-        await this.engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
+        await this.engine.programs.end(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
       } catch (error) {
         if (mayGoOn(error)) throw error;
       }
@@ -365,7 +365,7 @@ export async function endInContainer(
   graceMs: number,
 ): Promise<'ended' | 'still_running'> {
   try {
-    return await engine.endProcesses(program.dockerId, { ...markedBy(program), signal: 'TERM', graceMs });
+    return await engine.programs.end(program.dockerId, { ...markedBy(program), signal: 'TERM', graceMs });
   } catch (error) {
     if (error instanceof EngineError && NOTHING_TO_END.includes(error.code)) return 'ended';
     throw error;

@@ -26,7 +26,7 @@ describe('two hundred terminals on one server', () => {
 
   beforeAll(async () => {
     const engine = new FakeEngine(new FakeDaemon());
-    jest.spyOn(engine, 'startProcess').mockImplementation(() => Promise.resolve(new FloodingShell()));
+    jest.spyOn(engine.programs, 'start').mockImplementation(() => Promise.resolve(new FloodingShell()));
     berth = await Berth.start({ engine });
   });
 

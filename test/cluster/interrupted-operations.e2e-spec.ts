@@ -46,9 +46,9 @@ describe('what two processes find at once', () => {
     await database.drop();
   });
 
-  it.each<[Operation, 'start' | 'stop', 'startContainer' | 'stopContainer']>([
-    ['start', 'stop', 'startContainer'],
-    ['stop', 'start', 'stopContainer'],
+  it.each<[Operation, 'start' | 'stop', 'containers.start' | 'containers.stop']>([
+    ['start', 'stop', 'containers.start'],
+    ['stop', 'start', 'containers.stop'],
   ])(
     'must not be run again: an interrupted %s that is finished, after which the user asks for a %s',
     async (left, asked, call) => {
@@ -81,7 +81,7 @@ describe('what two processes find at once', () => {
         generation: 9,
       }),
     );
-    const hold = engine.holdOn('removeContainer');
+    const hold = engine.holdOn('containers.remove');
     const find = repository(there).findById.bind(repository(there));
     const reading = new Promise<void>((resolve) => {
       // It has made its plan, and then the other one was faster.

@@ -69,7 +69,7 @@ describe('the end of runs with several processes', () => {
     if (!first || !second || !engines[0]) throw new Error('no server');
     user = await first.user('enterprise');
     const { db_id } = await user.api.running();
-    const hold = engines[0].holdOn('exec');
+    const hold = engines[0].holdOn('programs.run');
     const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
     const request = { command: ['true'], timeoutMs: HOUR, maxOutputBytes: 1024 };
     const running = first.app.get(ContainersService).exec(caller, db_id, request);
@@ -171,7 +171,7 @@ describe('the end of runs with several processes', () => {
   }
 
   function stopsAsked(): number {
-    return engines.reduce((sum, engine) => sum + engine.callsOf('stopContainer'), 0);
+    return engines.reduce((sum, engine) => sum + engine.callsOf('containers.stop'), 0);
   }
 
   async function told(type: string): Promise<object[]> {

@@ -218,7 +218,7 @@ describe('an operator', () => {
     const refused = await reconcile();
     daemon.down = false;
     expect([refused.status, refused.body]).toEqual([503, expect.objectContaining({ code: 'docker_unavailable' })]);
-    const hold = engine.holdOn('listContainers');
+    const hold = engine.holdOn('containers.list');
     const going = berth.app.get(Reconciler).sweepNow();
     await hold.reached;
     const asked = reconcile();

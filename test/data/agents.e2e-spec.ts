@@ -234,7 +234,7 @@ describe('agents', () => {
       client.socket.emit('heartbeat');
       client.socket.emit('heartbeat', null, null, null);
       client.socket.emit('agent_connected', { seq: 1 }, () => undefined);
-      client.socket.emit('__proto__', JSON.parse('{"__proto__":{"a":1}}'));
+      client.socket.emit('[object Object]', JSON.parse('{"__proto__":{"a":1}}'));
       for (const wrong of [
         1,
         'text',

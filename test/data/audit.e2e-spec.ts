@@ -122,7 +122,7 @@ describe('the audit', () => {
     await user.api.create({ memory_mb: 1 });
     await user.api.start(randomUUID());
     await user.api.start('..%2F..%2Fetc');
-    engine.failOn('stopContainer');
+    engine.failOn('containers.stop');
     await user.api.stop(id);
     await reader.api.stop(id);
     await stranger.api.delete(id);
@@ -176,7 +176,7 @@ describe('the audit', () => {
     await berth.stop();
     berth = await Berth.start({ database, engine: dying, clock, environment: ENVIRONMENT });
     user = berth.as(user);
-    const died = dying.dieOn('stopContainer');
+    const died = dying.dieOn('containers.stop');
     const hangUp = new AbortController();
     const asked = fetch(`${berth.url}/api/containers/${id}/stop`, {
       method: 'POST',
@@ -197,7 +197,7 @@ describe('the audit', () => {
 
   it('must let nothing be done that it cannot write down, and hide nothing that is done', async () => {
     const { id } = await user.api.running();
-    const stops = engine.callsOf('stopContainer');
+    const stops = engine.callsOf('containers.stop');
     await query('ALTER TABLE audit_entries RENAME TO hidden_entries');
     try {
       const refused = await user.api.stop(id);
@@ -207,9 +207,9 @@ describe('the audit', () => {
     } finally {
       await query('ALTER TABLE hidden_entries RENAME TO audit_entries');
     }
-    expect(engine.callsOf('stopContainer')).toBe(stops);
+    expect(engine.callsOf('containers.stop')).toBe(stops);
     expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
-    const hold = engine.holdOn('stopContainer', { when: 'after' });
+    const hold = engine.holdOn('containers.stop', { when: 'after' });
     const stopping = user.api.stop(id);
     await hold.reached;
     await query('ALTER TABLE audit_entries RENAME TO hidden_entries');

@@ -135,11 +135,11 @@ describe('the room on the machine', () => {
 
   it('must be reserved for the larger of both during a resize, and given back where that fails', async () => {
     const { db_id, name } = await user.api.running();
-    const hold = engine.holdOn('createContainer');
+    const hold = engine.holdOn('containers.create');
     const resized = user.api.update(db_id, { name, ...LARGER });
     await hold.reached;
     expect(await reserved()).toEqual({ memory_mb: 512, cpu_shares: 500 });
-    engine.failOn('startContainer');
+    engine.failOn('containers.start');
     hold.release();
     expect((await resized).status).toBe(500);
     expect(await reserved()).toEqual({ memory_mb: 256, cpu_shares: 500 });

@@ -69,11 +69,11 @@ describe('a Docker that has lost its data', () => {
     'must have no purge noted as done where it lost them %s a volume was to be removed',
     async (when) => {
       clock.forward(2 * DAY);
-      const hold = engine.holdOn('removeVolume', { when: 'before' });
+      const hold = engine.holdOn('volumes.remove', { when: 'before' });
       const sweeping = sweep();
       await hold.reached;
       const restore = daemon.empty();
-      if (when === 'after') engine.failOn('identify');
+      if (when === 'after') engine.failOn('host.identify');
       hold.release();
       expect(await sweeping).toMatchObject({ purged: 0, failed: 1 });
       expect(await purgedAt()).toBeNull();
@@ -144,7 +144,7 @@ describe('a Docker that has lost its data', () => {
   it('must not be distinguished from another where the daemon has no id', async () => {
     await berth.app.get(Reconciler).sweepNow();
     expect(await setting()).toBe('docker-1');
-    jest.spyOn(engine, 'identify').mockResolvedValue(null);
+    jest.spyOn(engine.host, 'identify').mockResolvedValue(null);
     daemon.empty();
     await sweep();
     expect(await ready()).toMatchObject({ status: 'ok', docker_identity: 'same' });

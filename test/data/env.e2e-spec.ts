@@ -117,7 +117,7 @@ describe('the env of a container', () => {
 
     it('must be taken back where the container does not run with it', async () => {
       const { id, db_id, name } = await user.api.running({ env: { A: '1' } });
-      engine.failOn('startContainer');
+      engine.failOn('containers.start');
       const failed = await user.api.update(db_id, { name, ...SMALL, env: { A: '2' } });
       expect(failed).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
       expect(environments().open(await rowOf(db_id))).toEqual({ A: '1' });

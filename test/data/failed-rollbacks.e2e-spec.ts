@@ -51,7 +51,7 @@ describe('an operation that fails and cannot be rolled back', () => {
   const resize = (): Promise<Answer> => user.api.update(dbId, { name: 'one', ...LARGER });
 
   it('must show at once that the container of a resize does not run, and start it as soon as that works', async () => {
-    engine.failOn('startContainer', EVERY_TIME);
+    engine.failOn('containers.start', EVERY_TIME);
     expect(await resize()).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
     expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'stopped', resources: SMALL });
     await events.next('container_stopped', { id: dockerId, reason: 'exited' });
@@ -61,8 +61,8 @@ describe('an operation that fails and cannot be rolled back', () => {
   });
 
   it('must show it of a deletion that stopped the container and could not remove it', async () => {
-    engine.failOn('removeContainer', EVERY_TIME);
-    engine.failOn('startContainer', EVERY_TIME);
+    engine.failOn('containers.remove', EVERY_TIME);
+    engine.failOn('containers.start', EVERY_TIME);
     expect((await user.api.delete(dbId)).status).toBe(500);
     expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'stopped' });
     engine.forget();
@@ -72,7 +72,7 @@ describe('an operation that fails and cannot be rolled back', () => {
 
   it.each(['refuses', 'does not answer'])('must be a deletion all the same by force where Docker %s', async (how) => {
     if (how === 'refuses')
-      for (const method of ['removeContainer', 'stopContainer'] as const) engine.failOn(method, EVERY_TIME);
+      for (const method of ['containers.remove', 'containers.stop'] as const) engine.failOn(method, EVERY_TIME);
     else daemon.down = true;
     // What was abandoned before must not prevent it.
     expect((await user.api.delete(dbId)).status).toBe(500);
@@ -97,13 +97,13 @@ describe('an operation that fails and cannot be rolled back', () => {
   });
 
   it('must follow soon after a start or a stop that took effect unseen', async () => {
-    engine.failOn('stopContainer', { when: 'after' });
-    engine.failOn('listContainers', { times: 2 });
+    engine.failOn('containers.stop', { when: 'after' });
+    engine.failOn('containers.list', { times: 2 });
     expect((await user.api.stop(dbId)).status).toBe(500);
     await events.next('container_stopped', { id: dockerId });
     await expectFree({ status: 'stopped' });
-    engine.failOn('startContainer', { when: 'after' });
-    engine.failOn('listContainers', { times: 2 });
+    engine.failOn('containers.start', { when: 'after' });
+    engine.failOn('containers.list', { times: 2 });
     expect((await user.api.start(dbId)).status).toBe(500);
     await events.next('container_started', { id: dockerId });
     await expectFree({ status: 'running' });
@@ -115,7 +115,7 @@ describe('an operation that fails and cannot be rolled back', () => {
     if (!row) throw new Error('there is no row');
     await leaseAsDead(berth, row, 'update');
     daemon.stop(dockerId);
-    engine.failOn('startContainer', EVERY_TIME);
+    engine.failOn('containers.start', EVERY_TIME);
     expect((await resize()).status).toBe(500);
     await events.next('container_stopped', { id: dockerId });
     engine.forget();
@@ -128,7 +128,7 @@ describe('an operation that fails and cannot be rolled back', () => {
     const store = berth.app.get(LeaseStore);
     const other = await user.api.running({ name: 'two' });
     const lost = new Error('Connection terminated unexpectedly');
-    engine.failOn('stopContainer');
+    engine.failOn('containers.stop');
     jest.spyOn(repository, 'commit').mockRejectedValueOnce(lost);
     jest.spyOn(repository, 'abandonLease').mockRejectedValueOnce(lost);
     expect((await user.api.stop(dbId)).status).toBe(500);
@@ -147,14 +147,14 @@ describe('an operation that fails and cannot be rolled back', () => {
   });
 
   it('must change nothing while Docker is away, and roll back as soon as it is there again', async () => {
-    const hold = engine.holdOn('stopContainer', { when: 'after' });
+    const hold = engine.holdOn('containers.stop', { when: 'after' });
     const resizing = resize();
     await hold.reached;
     daemon.down = true;
     hold.release();
     expect((await resizing).status).toBe(500);
-    const calls = engine.callsOf('listContainers');
-    await eventually(() => expect(engine.callsOf('listContainers')).toBeGreaterThan(calls));
+    const calls = engine.callsOf('containers.list');
+    await eventually(() => expect(engine.callsOf('containers.list')).toBeGreaterThan(calls));
     expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'running' });
     expect(events.types()).toEqual([]);
     daemon.down = false;
@@ -168,7 +168,7 @@ describe('an operation that fails and cannot be rolled back', () => {
     ['stop', () => user.api.stop(dbId), ['container_stopped']],
     ['delete', () => user.api.delete(dbId), ['container_stopped', 'container_deleted']],
   ])('must not stand in the way of a %s, which needs no start', async (_verb, act, told) => {
-    engine.failOn('startContainer', EVERY_TIME);
+    engine.failOn('containers.start', EVERY_TIME);
     expect((await resize()).status).toBe(500);
     expect(await act()).toMatchObject({ status: 200 });
     engine.forget();
@@ -180,10 +180,10 @@ describe('an operation that fails and cannot be rolled back', () => {
   });
 
   it('must not stand in the way of a start, which recreates a container that can never run again', async () => {
-    engine.failOn('startContainer', { ...EVERY_TIME, error: new EngineError('container_broken', 'injected') });
+    engine.failOn('containers.start', { ...EVERY_TIME, error: new EngineError('container_broken', 'injected') });
     expect((await resize()).status).toBe(500);
     engine.forget();
-    engine.failOn('startContainer', { error: new EngineError('container_broken', 'injected') });
+    engine.failOn('containers.start', { error: new EngineError('container_broken', 'injected') });
     const started = await user.api.start(dbId);
     expect(started).toMatchObject({ status: 200, body: { status: 'running' } });
     await events.next('container_started');

@@ -167,7 +167,7 @@ describe('images', () => {
     it('must be pulled again where it is removed under a creation that had found it', async () => {
       await running('missing');
       await removeAll();
-      const hold = engine.holdOn('createContainer');
+      const hold = engine.holdOn('containers.create');
       const { body } = await user.api.create({ image: 'missing', custom_image: undefined });
       await hold.reached;
       expect(daemon.images.delete(REFERENCES.missing)).toBe(true);
@@ -180,7 +180,7 @@ describe('images', () => {
       const dying = new FakeEngine(daemon);
       const doomed = process.env['TEST_DATABASE'] === 'postgres' ? await start(dying) : null;
       const way = doomed ? dying : engine;
-      const died = way.holdOn('ensureImage', { when: 'after' });
+      const died = way.holdOn('images.ensure', { when: 'after' });
       const { api } = doomed ? doomed.as(user) : user;
       const { body } = await api.create({ image: 'missing', custom_image: undefined });
       await died.reached;
@@ -214,7 +214,7 @@ describe('images', () => {
     it('must not come between the look at an image and the container that is created from it', async () => {
       await running('missing');
       const version = daemon.imageId(REFERENCES.missing);
-      const hold = engine.holdOn('createContainer');
+      const hold = engine.holdOn('containers.create');
       const { body } = await user.api.create({ image: 'missing', custom_image: undefined });
       await hold.reached;
       publish('missing', 2);
@@ -321,12 +321,12 @@ describe('images', () => {
 
     it('must not be pulled by an administrator either', async () => {
       daemon.images.add(REFERENCES.never);
-      const before = engine.callsOf('ensureImage');
+      const before = engine.callsOf('images.ensure');
       expect(await asAdmin('images/never/pull')).toMatchObject({
         status: 409,
         body: { error: 'image is never pulled', code: 'image_never_pulled' },
       });
-      expect(engine.callsOf('ensureImage')).toBe(before);
+      expect(engine.callsOf('images.ensure')).toBe(before);
     });
 
     it('must take the place of a former version that was built here and is gone', async () => {
@@ -371,12 +371,12 @@ describe('images', () => {
 
     it('must be answered while it goes on, and joined by who asks again', async () => {
       Object.assign(berth.app.get(ImageStore), { patienceMs: 1 });
-      const before = engine.callsOf('ensureImage');
-      const hold = engine.holdOn('ensureImage');
+      const before = engine.callsOf('images.ensure');
+      const hold = engine.holdOn('images.ensure');
       const pulling = { status: 200, body: { state: 'pulling', image_id: null, message: 'image is being pulled' } };
       expect(await asAdmin('images/missing/pull')).toMatchObject(pulling);
       expect(await asAdmin('images/missing/pull')).toMatchObject(pulling);
-      expect(engine.callsOf('ensureImage')).toBe(before + 1);
+      expect(engine.callsOf('images.ensure')).toBe(before + 1);
       Object.assign(berth.app.get(ImageStore), { patienceMs: 20_000 });
       hold.release();
       await eventually(() => expect(isHere('missing')).toBe(true));

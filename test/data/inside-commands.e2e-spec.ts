@@ -14,9 +14,9 @@ describe('a command in a container whose Docker does not answer', () => {
 
   afterAll(() => berth.stop());
 
-  it.each<[string, 'startProcess' | 'endProcesses', 'before' | 'after']>([
-    ['in answer to its start', 'startProcess', 'after'],
-    ['when its time is over', 'endProcesses', 'before'],
+  it.each<[string, 'programs.start' | 'programs.end', 'before' | 'after']>([
+    ['in answer to its start', 'programs.start', 'after'],
+    ['when its time is over', 'programs.end', 'before'],
   ])('must be ended once Docker is back: %s', async (_what, method, when) => {
     const { db_id, id } = await user.api.running();
     engine.failOn(method, { when });

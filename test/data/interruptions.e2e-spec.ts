@@ -55,7 +55,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   afterAll(() => berth.stop());
 
   it('must wait its time, and then answer which operation is in its way', async () => {
-    const hold = engine.holdOn('stopContainer');
+    const hold = engine.holdOn('containers.stop');
     const stopping = user.api.stop(dbId);
     await hold.reached;
     const refused = await user.api.start(dbId);
@@ -68,7 +68,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must act on the state that it finds after waiting', async () => {
-    const hold = engine.holdOn('stopContainer');
+    const hold = engine.holdOn('containers.stop');
     const stopping = user.api.stop(dbId);
     await hold.reached;
     const starting = user.api.start(dbId);
@@ -79,7 +79,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must not find a container that was deleted while it waited', async () => {
-    const hold = engine.holdOn('removeContainer');
+    const hold = engine.holdOn('containers.remove');
     const deleting = user.api.delete(dbId);
     await hold.reached;
     const starting = user.api.start(dbId);
@@ -89,7 +89,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must keep its lease for as long as it takes', async () => {
-    const hold = engine.holdOn('stopContainer');
+    const hold = engine.holdOn('containers.stop');
     const stopping = user.api.stop(dbId);
     await hold.reached;
     const expiry = async (): Promise<number> => (await row()).operationExpiresAt?.getTime() ?? 0;
@@ -101,7 +101,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must write nothing once its lease is lost', async () => {
-    const hold = engine.holdOn('stopContainer', { when: 'after' });
+    const hold = engine.holdOn('containers.stop', { when: 'after' });
     const stopping = user.api.stop(dbId);
     await hold.reached;
     const held = await row();
@@ -118,8 +118,8 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must answer that its lease is lost, though Docker refuses what another has undone first', async () => {
-    const hold = engine.holdOn('renameContainer');
-    engine.failOn('renameContainer', { error: new EngineError('container_not_found', 'no such container') });
+    const hold = engine.holdOn('containers.rename');
+    engine.failOn('containers.rename', { error: new EngineError('container_not_found', 'no such container') });
     const updating = user.api.update(dbId, { name: 'one', ...LARGER });
     await hold.reached;
     await takeFromHolder();
@@ -132,7 +132,7 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   it('must emit no progress once its lease is lost', async () => {
     const events = await berth.record(user);
-    const hold = engine.holdOn('ensureVolume');
+    const hold = engine.holdOn('volumes.ensure');
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     // The last that the creation tells before it waits; it is told in the background.
@@ -150,7 +150,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must not forget a creation that was cut off if the database fails while it is taken over', async () => {
-    const hold = engine.holdOn('ensureVolume');
+    const hold = engine.holdOn('volumes.ensure');
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     const repository = berth.app.get(ContainerRepository);
@@ -170,7 +170,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must end a creation that was cut off and taken over by an update that was cut off too', async () => {
-    const hold = engine.holdOn('ensureVolume');
+    const hold = engine.holdOn('volumes.ensure');
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     await takeFromHolder('update');
@@ -188,7 +188,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     async function endsAfterFirstLook(env: Readonly<Record<string, string>> = {}): Promise<string> {
       // A sweep may look at one that was there before.
       const earlier = new Set(daemon.containers.keys());
-      const hold = engine.holdOn('inspectContainer', {
+      const hold = engine.holdOn('containers.inspect', {
         when: 'after',
         on: (dockerId) => !earlier.has(String(dockerId)),
       });
@@ -231,8 +231,8 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must give up on a pull as soon as the volume cannot be had', async () => {
-    engine.failOn('ensureVolume');
-    const hold = engine.holdOn('ensureImage');
+    engine.failOn('volumes.ensure');
+    const hold = engine.holdOn('images.ensure');
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     const failed = { status: 'error', statusReason: 'docker_unavailable', operation: null };
@@ -241,7 +241,7 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   it('must cancel a creation that is deleted', async () => {
     daemon.registry.add('team/slow:1');
-    const hold = engine.holdOn('ensureImage');
+    const hold = engine.holdOn('images.ensure');
     const created = await user.api.create({ custom_image: 'team/slow:1' });
     await hold.reached;
     const deleted = await user.api.delete(String(created.body['db_id']));
@@ -259,7 +259,7 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   it('must recreate a container that can never be started again', async () => {
     const { id } = (await user.api.stop(dbId)).body;
-    engine.failOn('startContainer', { error: new EngineError('container_broken', 'already has a filestore file') });
+    engine.failOn('containers.start', { error: new EngineError('container_broken', 'already has a filestore file') });
     const started = await user.api.start(dbId);
     expect(started.body).toMatchObject({ recreated: true, old_id: id, volume_kept: true });
     expect(daemon.containers.size).toBe(1);
@@ -272,7 +272,7 @@ describe('an operation that meets another, or what it did not expect', () => {
       if (operation === 'a start') daemon.vanish(String(id));
       // The first start is that of the container which is gone.
       const call = operation === 'a start' ? 2 : 1;
-      engine.failOn('startContainer', {
+      engine.failOn('containers.start', {
         call,
         error: new EngineError('container_broken', 'could not delete stale task'),
       });
@@ -288,14 +288,14 @@ describe('an operation that meets another, or what it did not expect', () => {
   it('must look for the volume before a creation goes on that was cut off, or begins again', async () => {
     const looks = (): unknown[] =>
       engine.calls
-        .filter(({ method }) => method === 'ensureVolume')
+        .filter(({ method }) => method === 'volumes.ensure')
         .map(({ arguments: [volume] }) => !(volume as { isNew: boolean }).isNew);
     engine.calls.splice(0);
-    engine.failOn('startContainer', { error: new EngineError('container_broken', 'could not delete stale task') });
+    engine.failOn('containers.start', { error: new EngineError('container_broken', 'could not delete stale task') });
     await user.api.running({ name: 'two' });
     expect(looks()).toEqual([false, true]);
     engine.calls.splice(0);
-    const hold = engine.holdOn('ensureVolume', { when: 'after' });
+    const hold = engine.holdOn('volumes.ensure', { when: 'after' });
     dbId = String((await user.api.create()).body['db_id']);
     await hold.reached;
     await takeFromHolder();
@@ -340,7 +340,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const before = (await user.api.get(dbId)).body;
     daemon.startOutcomes.set(String(before['image']), 'crashes');
     const answering = user.api.update(dbId, { name: 'one', ...LARGER });
-    const hold = engine.holdOn('removeContainer', { when: 'after' });
+    const hold = engine.holdOn('containers.remove', { when: 'after' });
     await hold.reached;
     daemon.startOutcomes.clear();
     hold.release();
@@ -352,7 +352,7 @@ describe('an operation that meets another, or what it did not expect', () => {
   });
 
   it('must take a removal whose answer was lost for what it is', async () => {
-    engine.failOn('removeContainer', { when: 'after' });
+    engine.failOn('containers.remove', { when: 'after' });
     expect((await user.api.delete(dbId)).status).toBe(200);
     expect((await user.api.get(dbId)).status).toBe(404);
     expect(daemon.containers.size).toBe(0);
@@ -364,7 +364,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const sweepAgain = await holdSweeps(berth);
     await leaseAsDead(berth, await row(), 'update');
     daemon.stop(String(id));
-    engine.failOn('listContainers', { times: 2 });
+    engine.failOn('containers.list', { times: 2 });
     await user.api.stop(dbId);
     sweepAgain();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
@@ -422,7 +422,7 @@ describe('an operation that meets another, or what it did not expect', () => {
 
   it('must look again where Docker did not answer its look', async () => {
     const events = await berth.record(user);
-    engine.failOn('inspectContainer', { times: 3 });
+    engine.failOn('containers.inspect', { times: 3 });
     // Docker's own policy starts it again at once, so that a list shows no difference.
     daemon.crash(String((await user.api.get(dbId)).body['id']));
     expect((await events.next('container_stopped')).data).toMatchObject({ db_id: dbId, reason: 'exited' });
@@ -433,8 +433,8 @@ describe('an operation that meets another, or what it did not expect', () => {
     const before = await row();
     daemon.down = true;
     daemon.unwatched(() => undefined);
-    const listed = engine.callsOf('listContainers');
-    await eventually(() => expect(engine.callsOf('listContainers')).toBeGreaterThan(listed + 1));
+    const listed = engine.callsOf('containers.list');
+    await eventually(() => expect(engine.callsOf('containers.list')).toBeGreaterThan(listed + 1));
     expect(await row()).toEqual(before);
     daemon.down = false;
   });

@@ -167,7 +167,7 @@ describe('the management operations on real Docker under gVisor', () => {
       const [engine, observer] = [server.app.get(ContainerEngine), server.app.get(ContainerWatcher)];
       /** As a sweep does it; whoever does not connect it may look before it has its address. */
       const reconnect = async (): Promise<void> => {
-        await engine.reconnectContainer(id);
+        await engine.networks.reconnect(id);
         await observer.inspect(db_id);
       };
       await Promise.all([user.api.start(id), reconnect(), reconnect()]);

@@ -222,7 +222,7 @@ describe('the ends of sessions and runs', () => {
 
     it('must be emitted for what it was where the answer to the stop is lost', async () => {
       clock.forward(50 * HOUR);
-      engine.failOn('stopContainer', { when: 'after' });
+      engine.failOn('containers.stop', { when: 'after' });
       await look();
       await stopped(user, dbId);
       expect(await told('container_stopped')).toBe(1);
@@ -234,7 +234,7 @@ describe('the ends of sessions and runs', () => {
       await expect(look()).rejects.toThrow('ECONNREFUSED');
       daemon.down = false;
       expect(await row()).toMatchObject({ operation: null, status: 'running' });
-      const hold = engine.holdOn('createContainer');
+      const hold = engine.holdOn('containers.create');
       const updating = user.api.update(dbId, { name: 'one', ...LARGER });
       await hold.reached;
       await look();
@@ -253,7 +253,7 @@ describe('the ends of sessions and runs', () => {
       async (when) => {
         const events = await berth.record(user);
         clock.forward(50 * HOUR);
-        const died = engine.dieOn('stopContainer', { when });
+        const died = engine.dieOn('containers.stop', { when });
         await look();
         await died;
         expect(await row()).toMatchObject({ operation: 'expire' });
@@ -378,7 +378,7 @@ describe('the ends of sessions and runs', () => {
         clock.forward(3 * DAY);
         await look();
         clock.forward(DAY);
-        const died = engine.dieOn('removeContainer', { when });
+        const died = engine.dieOn('containers.remove', { when });
         await look();
         await died;
         await berth.stop();
@@ -481,7 +481,7 @@ describe('the ends of sessions and runs', () => {
     });
 
     it('must not be stopped while a command runs in it, nor be idle before its end', async () => {
-      const hold = engine.holdOn('exec');
+      const hold = engine.holdOn('programs.run');
       const service = berth.app.get(ContainersService);
       const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
       const running = service.exec(caller, dbId, { command: ['true'], timeoutMs: MINUTE, maxOutputBytes: 1024 });

@@ -96,7 +96,7 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
   }
 
   function removals(): unknown[] {
-    const calls = engine.calls.filter(({ method }) => method === 'removeContainer');
+    const calls = engine.calls.filter(({ method }) => method === 'containers.remove');
     return calls.map((call) => call.arguments[0]);
   }
 

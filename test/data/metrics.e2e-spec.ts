@@ -42,7 +42,7 @@ describe('GET /metrics', () => {
     const { db_id: id } = await user.api.running();
     await user.api.stop(id);
     await user.api.stop(id);
-    engine.failOn('startContainer');
+    engine.failOn('containers.start');
     expect((await user.api.start(id)).status).toBe(500);
     const second = await user.api.running();
     expect((await user.api.update(id, { ...SMALL, name: second.name })).status).toBe(409);

@@ -43,17 +43,17 @@ interface Point {
 /** How many processes die in a row, and at which calls. */
 const DEATHS = IS_MORE ? 10 : 4;
 const MORTAL: readonly EngineMethod[] = [
-  'ensureVolume',
-  'createContainer',
-  'stopContainer',
-  'sendVolume',
-  'receiveVolume',
-  'digestVolume',
-  'startContainer',
-  'removeContainer',
-  'removeVolume',
-  'listVolumes',
-  'inspectContainer',
+  'volumes.ensure',
+  'containers.create',
+  'containers.stop',
+  'volumes.send',
+  'volumes.receive',
+  'volumes.digest',
+  'containers.start',
+  'containers.remove',
+  'volumes.remove',
+  'volumes.list',
+  'containers.inspect',
 ];
 
 describe('a container that is moved to another machine', () => {
@@ -104,7 +104,7 @@ describe('a container that is moved to another machine', () => {
     const before = await row();
     const events = await berth.record(user);
     const target = await another();
-    const hold = target.engine.holdOn('startContainer');
+    const hold = target.engine.holdOn('containers.start');
     const answering = move({ node: target.name });
     await hold.reached;
     // It counts on both while it moves.
@@ -147,11 +147,11 @@ describe('a container that is moved to another machine', () => {
   });
 
   inMore('must take along what there is of one that could never be made', async () => {
-    const [made, unmade] = ['createContainer', 'ensureVolume'] as const;
+    const [made, unmade] = ['containers.create', 'volumes.ensure'] as const;
     for (const method of [made, unmade]) {
       for (const { engine } of cluster.nodes)
         engine.failOn(method, { error: new EngineError('docker_error', 'injected') });
-      const id = String((await user.api.create({ ...SMALL, name: method.toLowerCase() })).body['db_id']);
+      const id = String((await user.api.create({ ...SMALL, name: method.replace('.', '-') })).body['db_id']);
       await eventually(async () => expect((await user.api.get(id)).body).toMatchObject({ status: 'error' }));
       for (const { engine } of cluster.nodes) engine.forget();
       const { nodeId } = await row(id);
@@ -215,7 +215,7 @@ describe('a container that is moved to another machine', () => {
 
   it('must wait for what goes on, and have what comes meanwhile wait', async () => {
     const target = await another();
-    const hold = target.engine.holdOn('receiveVolume');
+    const hold = target.engine.holdOn('volumes.receive');
     const moving = move({ node: target.name });
     await hold.reached;
     const stopping = user.api.stop(dbId);
@@ -245,7 +245,7 @@ describe('a container that is moved to another machine', () => {
   it('must run where it was if the other machine falls silent, whose copy is removed when it is back', async () => {
     const { nodeId, dockerId } = await row();
     const target = await another();
-    const hold = target.engine.holdOn('receiveVolume', { call: 2 });
+    const hold = target.engine.holdOn('volumes.receive', { call: 2 });
     const answering = move({ node: target.name });
     await hold.reached;
     target.cut();
@@ -265,7 +265,7 @@ describe('a container that is moved to another machine', () => {
 
   inMore('must not be waited for on a machine that is given up while it moves there', async () => {
     const target = await another();
-    const hold = target.engine.holdOn('receiveVolume', { call: 2 });
+    const hold = target.engine.holdOn('volumes.receive', { call: 2 });
     const answering = move({ node: target.name });
     await hold.reached;
     target.cut();
@@ -286,7 +286,7 @@ describe('a container that is moved to another machine', () => {
     const before = await row();
     const source = cluster.named(String(before.nodeId));
     const target = await another();
-    const hold = source.engine.holdOn('sendVolume', { call: 2 });
+    const hold = source.engine.holdOn('volumes.send', { call: 2 });
     const answering = move({ node: target.name });
     await hold.reached;
     source.cut();
@@ -301,7 +301,7 @@ describe('a container that is moved to another machine', () => {
   it('must have moved if the machine that it left falls silent, and keep the data there for its purge alone', async () => {
     const source = cluster.named(String((await row()).nodeId));
     const target = await another();
-    const hold = source.engine.holdOn('removeContainer');
+    const hold = source.engine.holdOn('containers.remove');
     const answering = move({ node: target.name });
     await hold.reached;
     source.cut();
@@ -377,7 +377,7 @@ describe('a container that is moved to another machine', () => {
     const before = await row();
     const source = cluster.named(String(before.nodeId));
     const target = await another();
-    const hold = target.engine.holdOn('digestVolume', { when: 'after' });
+    const hold = target.engine.holdOn('volumes.digest', { when: 'after' });
     const answering = move({ node: target.name });
     await hold.reached;
     source.daemon.start(before.dockerId?.split('/')[1] ?? '');
@@ -389,7 +389,7 @@ describe('a container that is moved to another machine', () => {
   inMore('must be taken back where the copy differs', async () => {
     const { nodeId } = await row();
     const target = await another();
-    const hold = target.engine.holdOn('digestVolume');
+    const hold = target.engine.holdOn('volumes.digest');
     const answering = move({ node: target.name });
     await hold.reached;
     for (const name of target.daemon.volumes.keys()) target.daemon.write(name, 'precarious');
@@ -421,14 +421,14 @@ describe('a container that is moved to another machine', () => {
   inMore('must survive the death of the process at any call', async () => {
     const points = await pointsOf();
     const changes = points.filter(({ method }) => !LOOKS.includes(method));
-    const copying = ['source:sendVolume', 'target:receiveVolume', 'source:digestVolume', 'target:digestVolume'];
+    const copying = ['source:volumes.send', 'target:volumes.receive', 'source:volumes.digest', 'target:volumes.digest'];
     expect(changes.map(({ node, method }) => `${node}:${method}`).filter((name) => !copying.includes(name))).toEqual([
-      'source:stopContainer',
-      'source:removeContainer',
-      'source:removeVolume',
-      'target:ensureVolume',
-      'target:createContainer',
-      'target:startContainer',
+      'source:containers.stop',
+      'source:containers.remove',
+      'source:volumes.remove',
+      'target:volumes.ensure',
+      'target:containers.create',
+      'target:containers.start',
     ]);
     const deaths = changes.flatMap((point) => (['before', 'after'] as const).map((when) => ({ ...point, when })));
     for (const death of deaths) {

@@ -124,7 +124,7 @@ describe('names and places in a tier', () => {
     });
 
     it('must need none for a container in error, whose name then is the one that a start makes it with', async () => {
-      engine.failOn('startContainer');
+      engine.failOn('containers.start');
       const id = String((await user.api.create({ name: 'failed' })).body['db_id']);
       await events.next('container_error', { db_id: id });
       await withoutDocker(async () => {

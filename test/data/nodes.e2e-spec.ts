@@ -142,10 +142,10 @@ describe('containers on several machines', () => {
   describe('on a machine that is drained, by a process that has not heard of it', () => {
     /** What the managers say now is known to another process, which has written it. */
     const drainElsewhere = async (name: string): Promise<void> => {
-      const heard = engine.nodes();
+      const heard = engine.nodes.list();
       await cluster.setAvailability(name, 'drain');
       await anotherProcess().note(cluster.nodes.map((node) => node.view()));
-      jest.spyOn(engine, 'nodes').mockReturnValue(heard);
+      jest.spyOn(engine.nodes, 'list').mockReturnValue(heard);
     };
 
     afterEach(() => void jest.restoreAllMocks());
@@ -308,7 +308,7 @@ describe('containers on several machines', () => {
     it('must have their data again where a start has failed meanwhile, and leave nothing where that was', async () => {
       const { id, node } = await kept();
       await forget(node);
-      for (const other of cluster.nodes) other.engine.failOn('createContainer', { times: 9, error: BROKEN });
+      for (const other of cluster.nodes) other.engine.failOn('containers.create', { times: 9, error: BROKEN });
       expect((await user.api.start(id)).status).toBe(500);
       for (const other of cluster.nodes) other.engine.forget();
       await comeBack(node);
@@ -357,7 +357,7 @@ describe('containers on several machines', () => {
       const { id, node } = await kept();
       await forget(node);
       await comeBack(node);
-      node.engine.failOn('createContainer', { times: 9, error: BROKEN });
+      node.engine.failOn('containers.create', { times: 9, error: BROKEN });
       expect((await user.api.start(id)).status).toBe(500);
       expect(await nodeOf(id)).toBe(node);
       node.engine.forget();
@@ -463,7 +463,7 @@ describe('containers on several machines', () => {
     it('must be forgotten there where they have moved, and the administrator be told what is so', async () => {
       const id = await running();
       const node = await nodeOf(id);
-      const hold = node.engine.holdOn('removeContainer');
+      const hold = node.engine.holdOn('containers.remove');
       const moving = operator.api.call('POST', `/api/admin/containers/${id}/move`);
       await hold.reached;
       await silence(node);
@@ -511,7 +511,7 @@ describe('containers on several machines', () => {
 
     /** A creation is cut off at this call. @returns its id, and the machine that it was placed on first */
     const cutAt = async (
-      method: 'ensureVolume' | 'createContainer' | 'startContainer',
+      method: 'volumes.ensure' | 'containers.create' | 'containers.start',
       when: 'before' | 'after',
     ): Promise<{ id: string; first: FakeNode }> => {
       const holds = cluster.nodes.map((node) => ({ node, hold: node.engine.holdOn(method, { when }) }));
@@ -531,10 +531,10 @@ describe('containers on several machines', () => {
       });
 
     it.each([
-      ['ensureVolume', 'before'],
-      ['ensureVolume', 'after'],
-      ['createContainer', 'before'],
-      ['createContainer', 'after'],
+      ['volumes.ensure', 'before'],
+      ['volumes.ensure', 'after'],
+      ['containers.create', 'before'],
+      ['containers.create', 'after'],
     ] as const)('must be placed on another, from %s (%s its effect) on', async (method, when) => {
       const { id, first } = await cutAt(method, when);
       await events.next('container_started', { db_id: id });
@@ -552,7 +552,7 @@ describe('containers on several machines', () => {
     it('must be placed on the last one where two are gone, and nobody has noticed yet', async () => {
       for (const name of ['one', 'two'] as const) {
         const { engine } = cluster.named(name);
-        engine.failOn('ensureVolume', { times: 9 });
+        engine.failOn('volumes.ensure', { times: 9 });
       }
       const id = await running();
       expect((await nodeOf(id)).name).toBe('three');
@@ -560,7 +560,7 @@ describe('containers on several machines', () => {
     });
 
     it('must fail where they may run already, and give their room back', async () => {
-      const { id, first } = await cutAt('startContainer', 'after');
+      const { id, first } = await cutAt('containers.start', 'after');
       await events.next('container_error', { db_id: id, reason: 'node_unavailable' });
       expect((await nodes())[first.name]?.used.memory_mb).toBe(0);
       first.heal();
@@ -574,13 +574,13 @@ describe('containers on several machines', () => {
     it('must fail where no other machine has room', async () => {
       for (const { daemon } of cluster.nodes) expect(daemon.containers.size).toBe(0);
       for (const name of ['two', 'three'] as const) await operator.api.call('POST', `/api/admin/nodes/${name}/drain`);
-      const { id } = await cutAt('createContainer', 'before');
+      const { id } = await cutAt('containers.create', 'before');
       await events.next('container_error', { db_id: id, reason: 'node_unavailable' });
       expect((await nodes())['one']).toMatchObject({ containers: 1, used: { memory_mb: 0 } });
     });
 
     it('must leave no volume on a machine that is back after they were purged', async () => {
-      const { id, first } = await cutAt('createContainer', 'after');
+      const { id, first } = await cutAt('containers.create', 'after');
       await events.next('container_started', { db_id: id });
       const second = await nodeOf(id);
       expect((await user.api.delete(id)).status).toBe(200);
@@ -599,7 +599,7 @@ describe('containers on several machines', () => {
     const many = new FakeCluster(Array.from({ length: 20 }, (_none, at) => `node${String(at)}`));
     let [listing, most] = [0, 0];
     for (const { engine: each } of many.nodes) {
-      jest.spyOn(each, 'listContainers').mockImplementation(async () => {
+      jest.spyOn(each.containers, 'list').mockImplementation(async () => {
         most = Math.max(most, (listing += 1));
         await new Promise(setImmediate);
         listing -= 1;
@@ -607,13 +607,13 @@ describe('containers on several machines', () => {
       });
     }
     many.named('node7').cut();
-    const { silent } = await many.engine().listContainers({ instance: 'nodes' });
+    const { silent } = await many.engine().containers.list({ instance: 'nodes' });
     expect([silent, most]).toEqual([['node7'], 4]);
   });
 
   it('must not be compared once for each machine, where many answer at the same time', async () => {
     const many = new FakeCluster(Array.from({ length: 20 }, (_none, at) => `node${String(at)}`)).engine();
-    const lists = jest.spyOn(many, 'listContainers');
+    const lists = jest.spyOn(many.containers, 'list');
     const environment = { INSTANCE_ID: 'many', SWEEP_INTERVAL_SECONDS: '3600' };
     const server = await Berth.start({ engine: many, environment });
     try {
@@ -628,7 +628,7 @@ describe('containers on several machines', () => {
   it('must not be judged where a list is cut short, and be swept later', async () => {
     const id = await running();
     const node = await nodeOf(id);
-    node.engine.failOn('listContainers');
+    node.engine.failOn('containers.list');
     const [container] = [...node.daemon.containers.values()];
     if (container) node.daemon.remove(container.dockerId);
     await berth.app.get(Reconciler).sweep();

@@ -162,8 +162,8 @@ describe('the placement of many containers at once', () => {
     for (let made = 0; made < ROOM - 1; made += 1) expect((await created(user)).status).toBe(202);
     await settled();
     // Whichever node has room left takes the last one.
-    const holds = cluster.nodes.map(({ engine }) => engine.holdOn('createContainer', { when: 'before' }));
-    for (const { engine } of cluster.nodes) engine.failOn('startContainer', { error: FAILED });
+    const holds = cluster.nodes.map(({ engine }) => engine.holdOn('containers.create', { when: 'before' }));
+    for (const { engine } of cluster.nodes) engine.failOn('containers.start', { error: FAILED });
     expect((await created(user)).status).toBe(202);
     await Promise.race(holds.map(({ reached }) => reached));
     expect((await created(user)).body).toMatchObject({ code: 'no_capacity' });
@@ -181,7 +181,7 @@ describe('the placement of many containers at once', () => {
     const verb = (name: string, node: string): Promise<Answer> =>
       operator.api.call('POST', `/api/admin/nodes/${node}/${name}`);
     const [, behind] = engines;
-    if (behind) jest.spyOn(behind, 'nodes').mockReturnValue(behind.nodes());
+    if (behind) jest.spyOn(behind.nodes, 'list').mockReturnValue(behind.nodes.list());
     for (const name of NAMES) {
       const [drained] = await Promise.all([verb('drain', name), createMany()]);
       expect(drained).toMatchObject({ status: 200, body: { availability: 'drain' } });
@@ -218,7 +218,12 @@ describe('the placement of many containers at once', () => {
     const random = new SeededRandom(1);
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const { engine } of cluster.nodes) {
-        const method = random.pick(['ensureVolume', 'createContainer', 'startContainer', 'inspectContainer'] as const);
+        const method = random.pick([
+          'volumes.ensure',
+          'containers.create',
+          'containers.start',
+          'containers.inspect',
+        ] as const);
         const when = random.pick(['before', 'after'] as const);
         engine.failOn(method, { call: random.pick([1, 2]), when, error: FAILED });
       }

@@ -46,10 +46,10 @@ describe('the programs that a process has left on a machine', () => {
       said
         .flatMap(({ mock }) => mock.calls.map((call) => JSON.stringify(call)))
         .filter((line) => line.includes('left behind'));
-    const tries = (): number => node.engine.callsOf('endProcesses');
+    const tries = (): number => node.engine.callsOf('programs.end');
 
     // Its Docker fails, though the machine answers.
-    node.engine.failOn('endProcesses', { times: 1_000 });
+    node.engine.failOn('programs.end', { times: 1_000 });
     const left = await Promise.all([1, 2, 3].map(() => held.enter(container, SLEEP)));
     for (const entry of left) held.abandon(entry);
     const began = performance.now();
@@ -122,7 +122,7 @@ describe('the programs that a process holds in containers', () => {
     expect(held.isOwn(entry)).toBe(true);
     const engine = new FakeEngine(daemon);
     for (const marker of [entry.id, 'bystander']) {
-      await engine.startProcess(container.dockerId, { command: ['sleep'], marker });
+      await engine.programs.start(container.dockerId, { command: ['sleep'], marker });
     }
     const markers = (): unknown[] =>
       [...(daemon.programs.get(container.dockerId) ?? [])].map((one) => one.request.marker);

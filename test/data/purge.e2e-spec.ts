@@ -79,7 +79,7 @@ describe('the purge of a deleted container', () => {
       }),
     );
     expect(await sweep(berth)).toEqual({ purged: 0, failed: 1 });
-    engine.failOn('removeVolume');
+    engine.failOn('volumes.remove');
     daemon.remove(guest);
     expect(await sweep(berth)).toEqual({ purged: 0, failed: 1 });
     expect(daemon.volumes.has(`berth-${db_id}`)).toBe(true);
@@ -97,7 +97,7 @@ describe('the purge of a deleted container', () => {
     clock.forward(2 * DAY);
     const sweeps = await Promise.all([...servers, ...servers].map(sweep));
     expect(sweeps.reduce((sum, { purged }) => sum + purged, 0)).toBe(6);
-    expect(engines.reduce((sum, engine) => sum + engine.callsOf('removeVolume'), 0)).toBe(6);
+    expect(engines.reduce((sum, engine) => sum + engine.callsOf('volumes.remove'), 0)).toBe(6);
     expect(daemon.volumes.size).toBe(0);
     const { api: operator } = await first(servers).user('pro', ['admin']);
     const { body } = await operator.call('GET', '/api/audit?all=true&action=container.purge');
@@ -114,7 +114,7 @@ describe('the purge of a deleted container', () => {
       const { db_id } = await user.api.running();
       await user.api.delete(db_id);
       clock.is = 'after';
-      const died = engine.dieOn('removeVolume', { when });
+      const died = engine.dieOn('volumes.remove', { when });
       void sweep(dying);
       await died;
       // Even by a clock that is behind.
@@ -147,7 +147,7 @@ describe('the purge of a deleted container', () => {
     const outcomes = { restored: 0, purged: 0 };
     const race = async (made: readonly NewContainer[], turn: number): Promise<void> => {
       if (turn % 3 === 0)
-        engines[turn % engines.length]?.failOn('removeVolume', { when: turn % 2 ? 'before' : 'after' });
+        engines[turn % engines.length]?.failOn('volumes.remove', { when: turn % 2 ? 'before' : 'after' });
       // Whoever asks for the time is in the middle of something: so begin the purges, at all points of the restores.
       const purges: Promise<unknown>[] = [];
       // Not as a part of the transaction in which the time is asked for.

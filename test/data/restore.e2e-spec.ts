@@ -106,7 +106,7 @@ describe('restoring a deleted container', () => {
 
   it('must wait for the deletion that it is to undo', async () => {
     const { id, db_id } = await user.api.running();
-    const hold = engine.holdOn('removeContainer');
+    const hold = engine.holdOn('containers.remove');
     const deleting = user.api.delete(id);
     await hold.reached;
     let answered = false;
@@ -125,7 +125,7 @@ describe('restoring a deleted container', () => {
     const failed = String((await user.api.create({ custom_image: 'team/not-yet:1' })).body['db_id']);
     await events.next('container_error', { db_id: failed });
     daemon.registry.add('team/slow:2');
-    const hold = engine.holdOn('ensureImage');
+    const hold = engine.holdOn('images.ensure');
     const cancelled = String((await user.api.create({ custom_image: 'team/slow:2' })).body['db_id']);
     await hold.reached;
     for (const id of [failed, cancelled]) expect((await user.api.delete(id)).status).toBe(200);

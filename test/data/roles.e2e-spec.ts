@@ -95,7 +95,7 @@ describe('the role of a container', () => {
       const { db_id } = await user.api.running({ role });
       expect((await user.api.get(db_id)).body).toMatchObject({ role: role ?? null, role_status: null });
     }
-    expect(engine.callsOf('exec')).toBe(0);
+    expect(engine.callsOf('programs.run')).toBe(0);
   });
 
   it('must be installed in the background, with its progress, while the container is used', async () => {
@@ -135,7 +135,7 @@ describe('the role of a container', () => {
       .map(({ timestamp }) => Date.parse(timestamp));
     expect(Math.min(...times.slice(1).map((time, index) => time - (times[index] ?? 0)))).toBeGreaterThan(400);
     const [install] = engine.calls.filter(
-      ({ method, arguments: [, request] }) => method === 'exec' && isInstall(request),
+      ({ method, arguments: [, request] }) => method === 'programs.run' && isInstall(request),
     );
     expect(install?.arguments[1]).toMatchObject({ user: '0', timeoutMs: 20_000 });
   });
@@ -192,7 +192,9 @@ describe('the role of a container', () => {
         BERTH_ROLE_ATTEMPT: expect.any(String) as unknown,
       },
     ]);
-    const requests = engine.calls.filter(({ method }) => method === 'exec').map((call) => call.arguments[1] as object);
+    const requests = engine.calls
+      .filter(({ method }) => method === 'programs.run')
+      .map((call) => call.arguments[1] as object);
     for (const request of requests) {
       expect(request).toMatchObject({
         without: ['LD_PRELOAD', 'APT_CONFIG'],
@@ -206,7 +208,7 @@ describe('the role of a container', () => {
     daemon.onExec = ({ command }) => (command[3] === 'berth-role-probe' ? 0 : 1);
     const { db_id } = await user.api.running({ role: 'node' });
     await becomes(db_id, 'installed');
-    expect(engine.callsOf('exec')).toBe(1);
+    expect(engine.callsOf('programs.run')).toBe(1);
     await events.next('container_started', { db_id });
     expect(events.types()).toEqual(['container_created', 'container_started']);
   });
@@ -253,7 +255,7 @@ describe('the role of a container', () => {
     ['has a shell that floods', 'output_too_large', "the image's shell writes output without end", 'running'],
     ['has one that only its container ends', 'output_endless', 'the container was stopped', 'stopped'],
   ])('must fail without a word of Docker where the image %s', async (_what, code, message, status) => {
-    engine.failOn('exec', { error: new EngineError(code, 'OCI runtime exec failed: exec: "sh"') });
+    engine.failOn('programs.run', { error: new EngineError(code, 'OCI runtime exec failed: exec: "sh"') });
     const { db_id } = await user.api.running({ role: 'go' });
     const { data } = await events.next('container_error', { db_id });
     expect(data).toMatchObject({ reason: 'role_failed', message: expect.stringContaining(message) });
@@ -276,7 +278,7 @@ describe('the role of a container', () => {
 
   it('must be given up where its shell never answers, and what hangs be ended', async () => {
     const silent = { times: 3, error: new EngineError('timed_out', 'the command did not end') };
-    engine.failOn('exec', silent);
+    engine.failOn('programs.run', silent);
     const { db_id } = await user.api.running({ role: 'go' });
     const { data } = await events.next('container_error', { db_id });
     expect(data).toMatchObject({ message: "the image's shell does not answer", status: 'running' });
@@ -287,7 +289,7 @@ describe('the role of a container', () => {
     programs.installation = (command) => (first.calls.push(command), first.released(1));
     const { db_id, id } = await user.api.running({ role: 'node' });
     await eventually(() => expect(first.calls).toHaveLength(1));
-    const stopping = engine.holdOn('stopContainer', { when: 'after' });
+    const stopping = engine.holdOn('containers.stop', { when: 'after' });
     programs.installation = () => 0;
     const resized = user.api.update(db_id, { name: 'x', ...LARGER });
     await stopping.reached;
@@ -305,7 +307,7 @@ describe('the role of a container', () => {
     programs.installation = (command) => (first.calls.push(command), first.released(1));
     const { db_id } = await user.api.running({ role: 'node' });
     await eventually(() => expect(first.calls).toHaveLength(1));
-    const creating = engine.holdOn('createContainer');
+    const creating = engine.holdOn('containers.create');
     programs.installation = () => 0;
     const resized = user.api.update(db_id, { name: 'x', ...LARGER });
     await creating.reached;
@@ -351,7 +353,7 @@ describe('the role of a container', () => {
     await user.api.start(db_id);
     await becomes(db_id, 'installed');
     // A resize that is taken back leaves what was there.
-    engine.failOn('createContainer');
+    engine.failOn('containers.create');
     expect((await user.api.update(db_id, { name: 'x', ...LARGER })).status).toBe(500);
     expect((await user.api.get(db_id)).body).toMatchObject({ role_status: 'installed' });
     expect(programs.begun).toHaveLength(4);
@@ -442,7 +444,7 @@ describe('the role of a container', () => {
   });
 
   it('must be given up where the container ends under every attempt, and not for one that Docker did not answer', async () => {
-    engine.failOn('exec', { error: new EngineError('docker_unavailable', 'no answer') });
+    engine.failOn('programs.run', { error: new EngineError('docker_unavailable', 'no answer') });
     let attempts = 0;
     programs.installation = ({ container }) => {
       attempts += 1;

@@ -132,14 +132,14 @@ describe('a node on which creations fail', () => {
   };
 
   const tried = (): string[] =>
-    cluster.nodes.filter(({ engine }) => engine.callsOf('ensureImage') > 0).map(({ name }) => name);
+    cluster.nodes.filter(({ engine }) => engine.callsOf('images.ensure') > 0).map(({ name }) => name);
 
   describe.each<[EngineMethod, 'before' | 'after']>([
-    ['ensureVolume', 'before'],
-    ['createContainer', 'before'],
-    ['startContainer', 'before'],
-    ['startContainer', 'after'],
-    ['inspectContainer', 'before'],
+    ['volumes.ensure', 'before'],
+    ['containers.create', 'before'],
+    ['containers.start', 'before'],
+    ['containers.start', 'after'],
+    ['containers.inspect', 'before'],
   ])('at %s (%s its effect)', (method, when) => {
     it('must lose none of many creations to its full disk, and get no more of them', async () => {
       await only('one', 'two');
@@ -162,20 +162,20 @@ describe('a node on which creations fail', () => {
   });
 
   it.each<[string, EngineMethod, EngineError]>([
-    ['whose Docker refuses', 'createContainer', broken],
-    ['that lacks the image, and whose registry does not answer', 'ensureImage', NO_REGISTRY],
+    ['whose Docker refuses', 'containers.create', broken],
+    ['that lacks the image, and whose registry does not answer', 'images.ensure', NO_REGISTRY],
     [
       'that lacks the image, which no registry has',
-      'ensureImage',
+      'images.ensure',
       new EngineError('image_not_found', 'pull image: manifest unknown'),
     ],
     [
       'that may not pull the image',
-      'ensureImage',
+      'images.ensure',
       new EngineError('image_access_denied', 'pull image: no basic auth credentials'),
     ],
-    ['whose networks are full', 'startContainer', new EngineError('no_capacity', 'no network has room')],
-    ['whose runtime is broken', 'startContainer', new EngineError('start_refused', 'OCI runtime create failed')],
+    ['whose networks are full', 'containers.start', new EngineError('no_capacity', 'no network has room')],
+    ['whose runtime is broken', 'containers.start', new EngineError('start_refused', 'OCI runtime create failed')],
   ])('must be avoided once another one does what it did not: one %s', async (_what, method, error) => {
     await only('one', 'two');
     const { engine } = sick('one', method, error);
@@ -189,7 +189,7 @@ describe('a node on which creations fail', () => {
 
   it('must run nothing of a creation that goes on elsewhere', async () => {
     await only('one', 'two');
-    const { daemon } = sick('one', 'startContainer', broken, 'after');
+    const { daemon } = sick('one', 'containers.start', broken, 'after');
     const id = await running();
     expect(await nodeOf(id)).toBe('two');
     expect(daemon.containers.size).toBe(0);
@@ -197,8 +197,8 @@ describe('a node on which creations fail', () => {
 
   it('must keep a creation that it may run, as it does not remove it', async () => {
     await only('one', 'two');
-    const { daemon, engine } = sick('one', 'startContainer', broken, 'after');
-    engine.failOn('removeContainer', { error: broken, times: ALWAYS });
+    const { daemon, engine } = sick('one', 'containers.start', broken, 'after');
+    engine.failOn('containers.remove', { error: broken, times: ALWAYS });
     const id = await create();
     await events.next('container_error', { db_id: id, reason: 'docker_error' });
     expect(await nodeOf(id)).toBe('one');
@@ -219,9 +219,9 @@ describe('a node on which creations fail', () => {
     daemon.images.add(OWN_IMAGE);
     expect(await nodeOf(await running(OWN))).toBe('two');
     cluster.named('one').daemon.images.add(OWN_IMAGE);
-    sick('one', 'startContainer', new EngineError('start_refused', 'OCI runtime create failed'));
+    sick('one', 'containers.start', new EngineError('start_refused', 'OCI runtime create failed'));
     for (let made = 0; made < 2; made += 1) expect(await nodeOf(await running(OWN))).toBe('two');
-    sick('one', 'ensureImage', full('pull image'));
+    sick('one', 'images.ensure', full('pull image'));
     expect(await nodeOf(await running(OWN))).toBe('two');
     expect(await avoided()).toEqual({});
   });
@@ -245,8 +245,8 @@ describe('a node on which creations fail', () => {
 
   it('must tell the user what the image lacks, rather than what the last node lacked', async () => {
     await only('one', 'two');
-    sick('two', 'createContainer', broken);
-    sick('one', 'ensureImage', NO_REGISTRY);
+    sick('two', 'containers.create', broken);
+    sick('one', 'images.ensure', NO_REGISTRY);
     const id = await create();
     await events.next('container_error', { db_id: id, reason: 'image_unavailable' });
   });
@@ -254,7 +254,7 @@ describe('a node on which creations fail', () => {
   it('must take what no other node has room for, and be avoided no more once that succeeds', async () => {
     await only('one', 'two');
     cluster.named('two').facts = { ...cluster.named('two').facts, memoryMb: SMALL.memory_mb };
-    const { engine } = sick('one', 'createContainer', full('create container'));
+    const { engine } = sick('one', 'containers.create', full('create container'));
     expect(await nodeOf(await running())).toBe('two');
     const failed = await create();
     await events.next('container_error', { db_id: failed, reason: 'docker_error' });
@@ -267,7 +267,7 @@ describe('a node on which creations fail', () => {
 
   it('must be avoided for a while, and each time for longer, until it is activated', async () => {
     await only('one', 'two');
-    const { engine } = sick('one', 'createContainer', full('create container'));
+    const { engine } = sick('one', 'containers.create', full('create container'));
     const untilOf = async (): Promise<number> => {
       await running();
       return (Date.parse((await avoided())['one']?.until ?? '') - clock.now().getTime()) / MINUTE;
@@ -284,16 +284,16 @@ describe('a node on which creations fail', () => {
     expect(Object.keys(await avoided())).toEqual(['one']);
     engine.forget();
     expect((await verb('one', 'activate')).body).toMatchObject({ avoided: null });
-    const calls = engine.callsOf('createContainer');
+    const calls = engine.callsOf('containers.create');
     await running();
-    expect(engine.callsOf('createContainer')).toBe(calls + 1);
+    expect(engine.callsOf('containers.create')).toBe(calls + 1);
   });
 
   it('must be known to the next process, and to others', async () => {
     await only('one', 'two');
-    const { engine } = sick('one', 'createContainer', full('create container'));
+    const { engine } = sick('one', 'containers.create', full('create container'));
     await running();
-    const calls = engine.callsOf('createContainer');
+    const calls = engine.callsOf('containers.create');
     const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
     const first = berth;
     if (!isPostgres) {
@@ -306,7 +306,7 @@ describe('a node on which creations fail', () => {
     const again = cluster.named('one').engine;
     expect(Object.keys(await avoided())).toEqual(['one']);
     expect(await nodeOf(await running())).toBe('two');
-    expect(again.callsOf('createContainer')).toBe(isPostgres ? calls : 0);
+    expect(again.callsOf('containers.create')).toBe(isPostgres ? calls : 0);
     if (isPostgres) await first.stop();
   });
 
@@ -317,7 +317,7 @@ describe('a node on which creations fail', () => {
     const metrics = async (): Promise<string> => (await fetch(`${berth.url}/metrics`)).text();
     expect(await ready()).toMatchObject({ status: 'ok', notices: [] });
     expect(await metrics()).toContain('berth_node_avoided{node="one"} 0');
-    sick('one', 'createContainer', full('create container'));
+    sick('one', 'containers.create', full('create container'));
     await running();
     expect(await ready()).toMatchObject({
       status: 'degraded',
@@ -333,7 +333,7 @@ describe('a node on which creations fail', () => {
 
   it('must not get what is moved without a wish where', async () => {
     await only('one', 'two', 'three');
-    sick('one', 'createContainer', full('create container'));
+    sick('one', 'containers.create', full('create container'));
     const ids = await Promise.all([running(), running()]);
     expect((await Promise.all(ids.map(nodeOf))).sort()).toEqual(['three', 'two']);
     for (const id of ids) {
@@ -344,7 +344,7 @@ describe('a node on which creations fail', () => {
 
   it('must not keep a creation that failed there and is started again', async () => {
     await only('one');
-    const { daemon } = sick('one', 'createContainer', full('create container'));
+    const { daemon } = sick('one', 'containers.create', full('create container'));
     const id = await create();
     await events.next('container_error', { db_id: id, reason: 'docker_error' });
     await only('one', 'two');
@@ -356,12 +356,12 @@ describe('a node on which creations fail', () => {
   it('must not keep a creation that another process goes on with', async () => {
     await only('one', 'two');
     const { engine } = cluster.named('one');
-    const died = engine.dieOn('createContainer');
+    const died = engine.dieOn('containers.create');
     const id = await create();
     await died;
     await berth.stop();
     cluster.reconnect();
-    sick('one', 'createContainer', full('create container'));
+    sick('one', 'containers.create', full('create container'));
     await begin();
     [operator, user] = [berth.as(operator), berth.as(user)];
     await eventually(async () => expect((await user.api.get(id)).body).toMatchObject({ status: 'running' }));

@@ -147,8 +147,8 @@ describe('what the status of a container promises', () => {
     });
 
     it('must end as soon as that comes to be: the creation fails, the container is deleted', async () => {
-      const hold = engine.holdOn('startContainer');
-      engine.failOn('startContainer');
+      const hold = engine.holdOn('containers.start');
+      engine.failOn('containers.start');
       const id = String((await user.api.create()).body['db_id']);
       await hold.reached;
       const running = await underWay(id, 'running');
@@ -156,7 +156,7 @@ describe('what the status of a container promises', () => {
       expect(await running.answer).toMatchObject(unreachable('error'));
       await settled(id);
       const { db_id } = await user.api.running();
-      const removal = engine.holdOn('removeContainer');
+      const removal = engine.holdOn('containers.remove');
       const deleted = user.api.delete(db_id);
       await removal.reached;
       const stopped = await underWay(db_id, 'stopped');
@@ -173,8 +173,8 @@ describe('what the status of a container promises', () => {
         [true, unreachable('stopped')],
         [false, { status: 200, body: { status: 'running' } }],
       ] as const) {
-        const hold = engine.holdOn('startContainer');
-        if (fails) engine.failOn('startContainer');
+        const hold = engine.holdOn('containers.start');
+        if (fails) engine.failOn('containers.start');
         const starting = user.api.start(db_id);
         await hold.reached;
         const running = await underWay(db_id, 'running');
@@ -219,7 +219,7 @@ describe('what the status of a container promises', () => {
 
   /** A container whose creation failed and left nothing. */
   async function failed(): Promise<string> {
-    engine.failOn('startContainer');
+    engine.failOn('containers.start');
     const id = String((await user.api.create()).body['db_id']);
     await events.next('container_error', { db_id: id });
     await settled(id);
@@ -228,8 +228,8 @@ describe('what the status of a container promises', () => {
 
   /** The same, with Docker away at the moment of taking it back. */
   async function failedAndLeftRunning(): Promise<string> {
-    engine.failOn('inspectContainer');
-    engine.failOn('listContainers');
+    engine.failOn('containers.inspect');
+    engine.failOn('containers.list');
     const id = String((await user.api.create()).body['db_id']);
     await events.next('container_error', { db_id: id });
     await settled(id);

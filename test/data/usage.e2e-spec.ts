@@ -122,7 +122,7 @@ describe('usage', () => {
     expect(await usage()).toEqual(expected.usage);
     await user.api.update(db_id, { name, ...LARGER });
     expected.pass(25, { runs: [LARGER] });
-    engine.failOn('createContainer');
+    engine.failOn('containers.create');
     expect((await user.api.update(db_id, { name, ...SMALL })).status).toBe(500);
     expected.pass(1, { runs: [LARGER] });
     await user.api.delete(db_id);
@@ -143,7 +143,7 @@ describe('usage', () => {
   });
 
   it('must not count a creation, nor one that failed', async () => {
-    const hold = engine.holdOn('createContainer');
+    const hold = engine.holdOn('containers.create');
     const { body } = await user.api.create();
     await hold.reached;
     clock.forward(HOUR);

@@ -32,17 +32,17 @@ const ENVIRONMENT = {
 /** How many processes die in a row, and at which calls. */
 const DEATHS = IS_MORE ? 8 : 4;
 const MORTAL: readonly EngineMethod[] = [
-  'ensureVolume',
-  'createContainer',
-  'stopContainer',
-  'copyVolume',
-  'copyVolume',
-  'startContainer',
-  'removeContainer',
-  'renameContainer',
-  'removeVolume',
-  'listVolumes',
-  'inspectContainer',
+  'volumes.ensure',
+  'containers.create',
+  'containers.stop',
+  'volumes.copy',
+  'volumes.copy',
+  'containers.start',
+  'containers.remove',
+  'containers.rename',
+  'volumes.remove',
+  'volumes.list',
+  'containers.inspect',
 ];
 
 /** Calls that an update makes; in `call` the first is 1. */
@@ -118,7 +118,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
 
   it('must move the data of a container that has vanished from Docker', async () => {
     daemon.vanish((await row()).dockerId ?? '');
-    engine.failOn('copyVolume', { call: 2 });
+    engine.failOn('volumes.copy', { call: 2 });
     expect((await resize(LARGER)).status).toBe(500);
     // Nothing in Docker uses it now, so nothing but the row says that it is to be kept.
     await eventually(() => expect(volumesOf(dbId)).toEqual([`berth-${dbId}`]));
@@ -127,14 +127,14 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   });
 
   it('must exchange the volume of a container that could never be made, if there is one', async () => {
-    for (const method of ['createContainer', 'ensureVolume'] as const) {
+    for (const method of ['containers.create', 'volumes.ensure'] as const) {
       const error = new EngineError('docker_error', 'injected');
       engine.failOn(method, { error });
-      const id = String((await user.api.create({ name: method.toLowerCase() })).body['db_id']);
+      const id = String((await user.api.create({ name: method.replace('.', '-') })).body['db_id']);
       await eventually(async () => expect((await user.api.get(id)).body).toMatchObject({ status: 'error' }));
-      const made = method === 'createContainer';
+      const made = method === 'containers.create';
       if (made) daemon.write(`berth-${id}`, 'precious');
-      expect((await user.api.update(id, { name: method.toLowerCase(), ...LARGER })).status).toBe(200);
+      expect((await user.api.update(id, { name: method.replace('.', '-'), ...LARGER })).status).toBe(200);
       const { volumeName } = await row(id);
       expect(volumeName === `berth-${id}`).toBe(!made);
       await eventually(() => expect(volumesOf(id)).toEqual(made ? [volumeName] : []));
@@ -167,7 +167,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   it('must be taken back where the data has grown too large meanwhile', async () => {
     await resize(LARGER);
     const before = await row();
-    const hold = engine.holdOn('createContainer');
+    const hold = engine.holdOn('containers.create');
     const answering = resize(SMALL);
     await hold.reached;
     daemon.write(before.volumeName, 'precious', 1500 * MIB);
@@ -179,7 +179,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
 
   it('must be taken back where somebody starts the old container while its data is copied', async () => {
     const before = await row();
-    const hold = engine.holdOn('copyVolume', { call: 2, when: 'after' });
+    const hold = engine.holdOn('volumes.copy', { call: 2, when: 'after' });
     const answering = resize(LARGER);
     await hold.reached;
     daemon.start(before.dockerId ?? '');
@@ -191,7 +191,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
 
   it('must connect the new container where somebody disconnects it while the data is copied', async () => {
     const before = await row();
-    const hold = engine.holdOn('copyVolume');
+    const hold = engine.holdOn('volumes.copy');
     const answering = resize(LARGER);
     await hold.reached;
     const made = [...daemon.containers.keys()].filter((dockerId) => dockerId !== before.dockerId);
@@ -226,9 +226,9 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     expect((await resize({ ...SMALL, memory_mb: 512 })).status).toBe(200);
     await user.api.stop(dbId);
     await eventually(async () => expect(await sweep()).toMatchObject({ moved: 0, failed: 0 }));
-    const measured = engine.callsOf('measureVolume');
+    const measured = engine.callsOf('volumes.measure');
     await sweep();
-    expect(engine.callsOf('measureVolume')).toBe(measured);
+    expect(engine.callsOf('volumes.measure')).toBe(measured);
     expect(await row()).toMatchObject({ volumeName: `berth-${dbId}`, status: 'stopped', operation: null });
   });
 
@@ -250,22 +250,22 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   });
 
   it('must not move the data for other changes, nor ask Docker more where nothing is to be moved', async () => {
-    const asked = ['measureVolume', 'copyVolume', 'listVolumes'] as const;
+    const asked = ['volumes.measure', 'volumes.copy', 'volumes.list'] as const;
     const count = (): number => asked.reduce((sum, method) => sum + engine.callsOf(method), 0);
     daemon.capabilities = { ...daemon.capabilities, volumeResize: 'none' };
     const before = count();
     expect((await resize(LARGER)).status).toBe(200);
-    engine.failOn('startContainer');
+    engine.failOn('containers.start');
     expect((await resize(SMALL)).status).toBe(500);
     expect(count()).toBe(before);
     daemon.capabilities = { ...daemon.capabilities, volumeResize: 'move' };
     expect((await resize({ ...LARGER, memory_mb: 512 })).status).toBe(200);
-    expect(engine.callsOf('measureVolume')).toBe(0);
+    expect(engine.callsOf('volumes.measure')).toBe(0);
     expect((await row()).volumeName).toBe(`berth-${dbId}`);
   });
 
   it('must not say of the image that copies that the user has chosen it', async () => {
-    engine.failOn('ensureImage', { error: new EngineError('image_not_found', 'injected') });
+    engine.failOn('images.ensure', { error: new EngineError('image_not_found', 'injected') });
     expect(await resize(LARGER)).toMatchObject({ status: 500, body: { code: 'docker_error' } });
     await expectAgreement({ status: 'running', diskMb: 1024 });
   });
@@ -299,19 +299,19 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const points = await pointsOf(() => resize(LARGER));
     const changes = points.filter(({ method }) => !LOOKS.includes(method));
     expect(changes.map(({ method }) => method)).toEqual([
-      'ensureVolume',
-      'createContainer',
-      'stopContainer',
-      'renameContainer',
-      'renameContainer',
-      'copyVolume',
-      'copyVolume',
-      'startContainer',
-      'removeContainer',
-      'removeVolume',
+      'volumes.ensure',
+      'containers.create',
+      'containers.stop',
+      'containers.rename',
+      'containers.rename',
+      'volumes.copy',
+      'volumes.copy',
+      'containers.start',
+      'containers.remove',
+      'volumes.remove',
     ]);
     // Death after a call is death before the next one that changes something, but for the last one before the commit.
-    const lastLook = { method: 'inspectContainer', call: 3, when: 'after' } as const;
+    const lastLook = { method: 'containers.inspect', call: 3, when: 'after' } as const;
     const deaths = [...changes.map((point) => ({ ...point, when: 'before' as const })), lastLook];
     for (const death of deaths) {
       const before = await row();
@@ -360,7 +360,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   it('must purge all volumes that a deleted container had, and leave alone what no container knows', async () => {
     const owner = { instance: 'moves', containerId: 'nobody', userId: user.id };
     daemon.ensureVolume({ name: 'of-a-lost-database', diskMb: 1, owner });
-    engine.failOn('removeVolume', { times: 1000 });
+    engine.failOn('volumes.remove', { times: 1000 });
     expect((await resize(LARGER)).status).toBe(200);
     expect((await user.api.delete(dbId)).status).toBe(200);
     expect(volumesOf(dbId)).toHaveLength(2);

@@ -24,8 +24,8 @@ describe('what a sandbox with an allow list reaches', () => {
       SANDBOX_DNS: [outside.far],
       SANDBOX_ALLOWED_SERVICES: [`${outside.further}:8000`],
     });
-    await engine.prepare(sandbox.instance);
-    expect(engine.capabilities).toMatchObject({ hostFirewall: 'enforced', allowLists: 'enforced' });
+    await engine.host.prepare(sandbox.instance);
+    expect(engine.host.capabilities).toMatchObject({ hostFirewall: 'enforced', allowLists: 'enforced' });
     const allowed = (port: number): string[] => [`${outside.far}/32:${String(port)}`, `${outside.metadata}/32:80`];
     free = await sandbox.running(engine, sandbox.spec());
     first = await sandbox.running(engine, sandbox.spec({ network: { allow: allowed(8000) } }));
@@ -61,8 +61,8 @@ describe('what a sandbox with an allow list reaches', () => {
 
   it('must be the same after a restart with another address', async () => {
     const [before, other] = [await addressOf(first), await addressOf(second)];
-    for (const id of [first, second]) await engine.stopContainer(id, 0);
-    for (const id of [second, first]) await engine.startContainer(id);
+    for (const id of [first, second]) await engine.containers.stop(id, 0);
+    for (const id of [second, first]) await engine.containers.start(id);
     expect([await addressOf(first), await addressOf(second)]).toEqual([other, before]);
     await expectLists();
     // Docker's own restart.
@@ -76,7 +76,7 @@ describe('what a sandbox with an allow list reaches', () => {
     const before = await rules();
     await emptyChains(sandbox.instance, { table });
     await expectLists();
-    await engine.maintain();
+    await engine.host.maintain();
     // Those of sandboxes may come in another order.
     expect((await rules()).map((each) => each.toSorted())).toEqual(before.map((each) => each.toSorted()));
     await expectLists();
@@ -84,11 +84,11 @@ describe('what a sandbox with an allow list reaches', () => {
 
   inMore('must be nothing but names while its own rules are gone, and the same after the next start', async () => {
     for (const table of tables) await emptyChains(sandbox.instance, { table, onlyLists: true });
-    await engine.stopContainer(first, 0);
-    await engine.startContainer(first);
+    await engine.containers.stop(first, 0);
+    await engine.containers.start(first);
     await eventually(async () => expect(await reaches(first, 'far:8000')).toBe(true));
     expect([await reaches(first, 'far:80'), await reaches(second, 'far:80')]).toEqual([false, false]);
-    await engine.maintain();
+    await engine.host.maintain();
     await expectLists();
   });
 
@@ -99,37 +99,37 @@ describe('what a sandbox with an allow list reaches', () => {
       await eventually(async () => expect(await reaches(free, 'far:8000')).toBe(true));
       expect(await reaches(first, 'far:8000')).toBe(false);
       const restarted = sandbox.dockerEngine({ SANDBOX_DNS: [outside.far] });
-      await restarted.prepare(sandbox.instance);
+      await restarted.host.prepare(sandbox.instance);
       await expectLists();
-      await engine.maintain();
+      await engine.host.maintain();
     },
   );
 
   it('must be put in force by several processes at once, and taken away with the sandbox', async () => {
     const engines = [1, 2, 3].map(() => sandbox.dockerEngine());
-    await Promise.all(engines.map((each) => each.prepare(sandbox.instance)));
+    await Promise.all(engines.map((each) => each.host.prepare(sandbox.instance)));
     const rules = async (): Promise<number[]> =>
       Promise.all(tables.map(async (table) => (await listRulesOf(sandbox.instance, table)).length));
-    await engine.maintain();
+    await engine.host.maintain();
     const before = await rules();
     const network = { allow: ['192.0.2.0/24:443'] };
     const made = await Promise.all(engines.map((each) => sandbox.running(each, sandbox.spec({ network }))));
     // For each its way in, its port and its end.
     expect(await rules()).toEqual(before.map((count) => count + 9));
-    for (const id of made) await engine.removeContainer(id);
-    await engine.maintain();
-    await engine.maintain();
+    for (const id of made) await engine.containers.remove(id);
+    await engine.host.maintain();
+    await engine.host.maintain();
     expect(await rules()).toEqual(before);
   });
 
   it('must be refused where the host firewall is off', async () => {
     const off = sandbox.dockerEngine({ SANDBOX_FIREWALL: 'off' });
-    await off.prepare(sandbox.instance);
-    expect(off.capabilities.allowLists).toBe('unsupported');
+    await off.host.prepare(sandbox.instance);
+    expect(off.host.capabilities.allowLists).toBe('unsupported');
     const spec = sandbox.spec({ network: { allow: ['192.0.2.0/24:443'] } });
     await expect(sandbox.running(off, spec)).rejects.toMatchObject({ code: 'docker_error' });
-    await off.stopContainer(second, 0);
-    await expect(off.startContainer(second)).rejects.toMatchObject({ code: 'docker_error' });
+    await off.containers.stop(second, 0);
+    await expect(off.containers.start(second)).rejects.toMatchObject({ code: 'docker_error' });
   });
 
   /** Both sandboxes reach their own port, and not each other's. */
@@ -142,7 +142,7 @@ describe('what a sandbox with an allow list reaches', () => {
   }
 
   async function addressOf(dockerId: string): Promise<string | null | undefined> {
-    return (await engine.inspectContainer(dockerId))?.ipAddress;
+    return (await engine.containers.inspect(dockerId))?.ipAddress;
   }
 
   async function reaches(dockerId: string, place: `${'far' | 'further'}:${number}`): Promise<boolean> {

@@ -133,7 +133,7 @@ describe('the console', () => {
 
   it('must show a creation as it goes on, and whatever happens elsewhere, without being asked', async () => {
     const { user, page, context } = await somebody();
-    const hold = engine.holdOn('startContainer');
+    const hold = engine.holdOn('containers.start');
     await page.getByRole('button', { name: 'Create your first container' }).click();
     await page.getByLabel('Name').fill('first');
     await page.getByLabel('Image', { exact: true }).selectOption('Another one…');
@@ -236,7 +236,7 @@ describe('the console', () => {
     await page.getByRole('link', { name: 'Images' }).click();
     const debian = page.getByRole('row').filter({ hasText: 'debian:13-slim' });
     await debian.getByText('Not pulled').waitFor();
-    const hold = engine.holdOn('ensureImage');
+    const hold = engine.holdOn('images.ensure');
     await debian.getByRole('button', { name: 'Pull now: debian' }).click();
     await debian.getByText('Pulling').waitFor();
     hold.release();
@@ -298,7 +298,7 @@ describe('the console', () => {
     const { db_id } = await user.api.running({ name: 'unlucky' });
     await user.api.stop(db_id);
     await row(page, 'unlucky').getByText('Stopped').waitFor();
-    engine.failOn('startContainer', { times: 10 });
+    engine.failOn('containers.start', { times: 10 });
     await row(page, 'unlucky').getByRole('button', { name: 'Start unlucky' }).click();
     await page.getByRole('status').getByText('Docker does not answer on the server.').waitFor();
     engine.forget();

@@ -14,51 +14,51 @@ describe('a volume that Docker has without labels', () => {
   const engine = sandbox.engine();
   const { docker } = sandbox.real;
 
-  beforeAll(() => engine.prepare(sandbox.instance));
+  beforeAll(() => engine.host.prepare(sandbox.instance));
   afterAll(() => sandbox.cleanUp());
 
   it('must be recreated where it holds nothing, and leave nothing else behind', async () => {
     const { volume, spec } = await bare();
-    expect(await engine.ensureVolume(volume)).toEqual({ existed: false });
+    expect(await engine.volumes.ensure(volume)).toEqual({ existed: false });
     expect(await labelsOf(volume.name)).toMatchObject({ 'berth.container_id': spec.owner.containerId });
-    expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
-    expect((await engine.listContainers({ instance: sandbox.instance })).items).toEqual([]);
+    expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
+    expect((await engine.containers.list({ instance: sandbox.instance })).items).toEqual([]);
     expect(await docker.listImages({ filters: { reference: ['berth/empty'] } })).toEqual([]);
-    await engine.removeVolume(volume.name);
+    await engine.volumes.remove(volume.name);
   });
 
   it.each(['', 'precious'])('must be kept where it holds a file (%j), and be found by its name', async (content) => {
     const { volume, spec } = await bare();
     const { Mountpoint } = await docker.getVolume(volume.name).inspect();
     await writeFile(join(Mountpoint, '.kept'), content);
-    expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
+    expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
     const { containerId } = spec.owner;
     const listed = { name: volume.name, containerId, labelled: false };
-    expect(await engine.listVolumes({ instance: sandbox.instance, containerId })).toEqual({
+    expect(await engine.volumes.list({ instance: sandbox.instance, containerId })).toEqual({
       items: [listed],
       silent: [],
     });
-    expect((await engine.listVolumes({ instance: sandbox.instance })).items).toContainEqual(listed);
+    expect((await engine.volumes.list({ instance: sandbox.instance })).items).toContainEqual(listed);
     const dockerId = await sandbox.running(engine, spec);
     expect(await sandbox.real.exec(dockerId, ['ls', '-A', '/home/user'])).toBe('.kept\n');
-    await engine.removeContainer(dockerId);
-    await engine.removeVolume(volume.name);
+    await engine.containers.remove(dockerId);
+    await engine.volumes.remove(volume.name);
   });
 
   it('must be kept where a container has it', async () => {
     const { volume, spec } = await bare();
-    const dockerId = await engine.createContainer(spec);
-    expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
-    await engine.removeContainer(dockerId);
-    await engine.removeVolume(volume.name);
+    const dockerId = await engine.containers.create(spec);
+    expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
+    await engine.containers.remove(dockerId);
+    await engine.volumes.remove(volume.name);
   });
 
   it('must not be taken for one of the same name that belongs to another container', async () => {
     const { volume, spec } = await bare();
-    await engine.ensureVolume(volume);
+    await engine.volumes.ensure(volume);
     const owner = { ...spec.owner, containerId: sandbox.spec().owner.containerId };
-    await expect(engine.ensureVolume({ ...volume, owner })).rejects.toMatchObject({ code: 'docker_error' });
-    await engine.removeVolume(volume.name);
+    await expect(engine.volumes.ensure({ ...volume, owner })).rejects.toMatchObject({ code: 'docker_error' });
+    await engine.volumes.remove(volume.name);
   });
 
   async function bare(): Promise<{

@@ -10,16 +10,16 @@ describe('DockerEngine on a real Docker', () => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine();
 
-  beforeAll(() => engine.prepare(sandbox.instance));
+  beforeAll(() => engine.host.prepare(sandbox.instance));
   afterAll(() => sandbox.cleanUp());
 
   itOnDocker('must find gVisor and say whether disk quotas work', () => {
-    expect(engine.capabilities.runtime).toBe('runsc');
-    expect(['enforced', 'unsupported']).toContain(engine.capabilities.diskQuota);
+    expect(engine.host.capabilities.runtime).toBe('runsc');
+    expect(['enforced', 'unsupported']).toContain(engine.host.capabilities.diskQuota);
   });
 
   itOnDocker('must prepare any number of times, in several processes at once', async () => {
-    await Promise.all([1, 2, 3].map(() => sandbox.engine().prepare(sandbox.instance)));
+    await Promise.all([1, 2, 3].map(() => sandbox.engine().host.prepare(sandbox.instance)));
     const networks = await sandbox.real.docker.listNetworks({ filters: { name: [`berth-${sandbox.instance}`] } });
     expect(networks).toHaveLength(1);
     expect(networks[0]?.Options).toMatchObject({ 'com.docker.network.bridge.enable_icc': 'false' });
@@ -28,12 +28,12 @@ describe('DockerEngine on a real Docker', () => {
   it('must take a container through its whole life', async () => {
     const spec = sandbox.spec({ env: { GREETING: 'Grüße = "$HOME"' } });
     const volume = { name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner };
-    expect(await engine.ensureVolume(volume)).toEqual({ existed: false });
-    expect(await engine.ensureVolume(volume)).toEqual({ existed: true });
+    expect(await engine.volumes.ensure(volume)).toEqual({ existed: false });
+    expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
 
-    const dockerId = await engine.createContainer(spec);
+    const dockerId = await engine.containers.create(spec);
     expect(dockerId).toMatch(/^[0-9a-f]{64}$/);
-    expect(await engine.inspectContainer(dockerId)).toMatchObject({
+    expect(await engine.containers.inspect(dockerId)).toMatchObject({
       dockerId,
       name: spec.name,
       state: 'created',
@@ -43,9 +43,9 @@ describe('DockerEngine on a real Docker', () => {
       runtime: isSimulated ? 'simulated' : 'runsc',
     });
 
-    expect(await engine.startContainer(dockerId)).toBe('started');
-    expect(await engine.startContainer(dockerId)).toBe('already_running');
-    const running = await engine.inspectContainer(dockerId);
+    expect(await engine.containers.start(dockerId)).toBe('started');
+    expect(await engine.containers.start(dockerId)).toBe('already_running');
+    const running = await engine.containers.inspect(dockerId);
     expect(running).toMatchObject({ state: 'running', exitCode: null, oomKilled: false });
     expect(running?.ipAddress).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
     expect(await sandbox.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME; echo "$GREETING"'])).toBe(
@@ -53,20 +53,20 @@ describe('DockerEngine on a real Docker', () => {
     );
     await sandbox.exec(dockerId, ['sh', '-c', 'echo kept >/home/user/mark']);
 
-    expect(await engine.stopContainer(dockerId, 10)).toBe('stopped');
-    expect(await engine.stopContainer(dockerId, 10)).toBe('already_stopped');
+    expect(await engine.containers.stop(dockerId, 10)).toBe('stopped');
+    expect(await engine.containers.stop(dockerId, 10)).toBe('already_stopped');
     // By SIGTERM, not by the SIGKILL at the end of its grace.
-    expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'exited', exitCode: 0, ipAddress: null });
+    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'exited', exitCode: 0, ipAddress: null });
 
-    await engine.removeContainer(dockerId);
-    await engine.removeContainer(dockerId);
-    expect(await engine.inspectContainer(dockerId)).toBeNull();
+    await engine.containers.remove(dockerId);
+    await engine.containers.remove(dockerId);
+    expect(await engine.containers.inspect(dockerId)).toBeNull();
 
     const next = await sandbox.running(engine, { ...spec, generation: 2 });
     expect(await sandbox.exec(next, ['cat', '/home/user/mark'])).toBe('kept\n');
-    await engine.removeContainer(next);
-    await engine.removeVolume(spec.volumeName);
-    await engine.removeVolume(spec.volumeName);
+    await engine.containers.remove(next);
+    await engine.volumes.remove(spec.volumeName);
+    await engine.volumes.remove(spec.volumeName);
     expect(await sandbox.hasVolume(spec.volumeName)).toBe(false);
   });
 
@@ -74,7 +74,7 @@ describe('DockerEngine on a real Docker', () => {
     const spec = sandbox.spec({ generation: 7 });
     const other = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
     const dockerId = await sandbox.running(engine, spec);
-    await engine.createContainer({ ...other, volumeName: spec.volumeName });
+    await engine.containers.create({ ...other, volumeName: spec.volumeName });
     try {
       const { Config } = await sandbox.real.inspect(dockerId);
       expect(Config.Labels).toMatchObject({
@@ -90,12 +90,12 @@ describe('DockerEngine on a real Docker', () => {
         'berth.container_id': spec.owner.containerId,
       });
       const { containerId } = spec.owner;
-      const [listed, ...rest] = (await engine.listContainers({ instance: sandbox.instance, containerId })).items;
+      const [listed, ...rest] = (await engine.containers.list({ instance: sandbox.instance, containerId })).items;
       expect(rest).toEqual([]);
       expect(listed).toMatchObject({ dockerId, name: spec.name, state: 'running', containerId, generation: 7 });
       expect(Math.abs(Date.now() - (listed?.createdAt.getTime() ?? 0))).toBeLessThan(60_000);
     } finally {
-      await engine.removeContainer(dockerId);
+      await engine.containers.remove(dockerId);
       await sandbox.real.removeInstance(other.owner.instance);
     }
   });
@@ -128,7 +128,7 @@ describe('DockerEngine on a real Docker', () => {
         const found = await real.docker.listContainers({ all: true, filters: { label: [label] } });
         expect(found.map(({ Id }) => Id)).not.toContain(dockerId);
       }
-      await engine.measureVolume({ name: spec.volumeName, image, owner: spec.owner }).catch(() => undefined);
+      await engine.volumes.measure({ name: spec.volumeName, image, owner: spec.owner }).catch(() => undefined);
       const filters = { event: ['create'], label: [`berth.container_id=${spec.owner.containerId}`] };
       const until = Math.ceil(Date.now() / 1000) + 1;
       const events = await text(await real.docker.getEvents({ since: begun, until, filters }));
@@ -140,49 +140,49 @@ describe('DockerEngine on a real Docker', () => {
       expect(made[1]).toMatchObject({ ...none, 'berth.managed': 'true', 'berth.instance': instance });
     } finally {
       await real.removeInstance(instance);
-      await engine.prepare(instance);
+      await engine.host.prepare(instance);
       await real.docker.getImage(image).remove({ force: true });
     }
   });
 
   itOnDocker('must label a volume that was gone and that Docker makes by itself', async () => {
     const spec = sandbox.spec();
-    const dockerId = await engine.createContainer(spec);
+    const dockerId = await engine.containers.create(spec);
     const { Labels } = await sandbox.real.docker.getVolume(spec.volumeName).inspect();
     expect(Labels).toMatchObject({ 'berth.instance': sandbox.instance, 'berth.container_id': spec.owner.containerId });
-    await engine.removeContainer(dockerId);
+    await engine.containers.remove(dockerId);
   });
 
   it('must say what is gone, and succeed where gone is what was wanted', async () => {
     const gone = 'f'.repeat(64);
-    expect(await engine.inspectContainer(gone)).toBeNull();
-    await expect(engine.startContainer(gone)).rejects.toMatchObject({ code: 'container_not_found' });
-    await expect(engine.stopContainer(gone, 1)).rejects.toMatchObject({ code: 'container_not_found' });
-    await expect(engine.unpauseContainer(gone)).rejects.toMatchObject({ code: 'container_not_found' });
-    await engine.renameContainer(gone, 'berth-nobody');
-    await engine.removeContainer(gone);
-    await engine.removeVolume('berth-no-such-volume');
+    expect(await engine.containers.inspect(gone)).toBeNull();
+    await expect(engine.containers.start(gone)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.containers.stop(gone, 1)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.containers.unpause(gone)).rejects.toMatchObject({ code: 'container_not_found' });
+    await engine.containers.rename(gone, 'berth-nobody');
+    await engine.containers.remove(gone);
+    await engine.volumes.remove('berth-no-such-volume');
   });
 
   it('must say that a name is in use, and rename to what is free', async () => {
     const spec = sandbox.spec();
-    const [first, second] = [await engine.createContainer(spec), await engine.createContainer(sandbox.spec())];
-    await expect(engine.createContainer(spec)).rejects.toMatchObject({ code: 'name_in_use' });
-    await expect(engine.renameContainer(second, spec.name)).rejects.toMatchObject({ code: 'name_in_use' });
-    await engine.renameContainer(first, spec.name);
-    await engine.renameContainer(first, `${spec.name}-old`);
-    expect(await engine.inspectContainer(first)).toMatchObject({ name: `${spec.name}-old` });
-    await engine.renameContainer(second, spec.name);
-    await Promise.all([first, second].map((dockerId) => engine.removeContainer(dockerId)));
+    const [first, second] = [await engine.containers.create(spec), await engine.containers.create(sandbox.spec())];
+    await expect(engine.containers.create(spec)).rejects.toMatchObject({ code: 'name_in_use' });
+    await expect(engine.containers.rename(second, spec.name)).rejects.toMatchObject({ code: 'name_in_use' });
+    await engine.containers.rename(first, spec.name);
+    await engine.containers.rename(first, `${spec.name}-old`);
+    expect(await engine.containers.inspect(first)).toMatchObject({ name: `${spec.name}-old` });
+    await engine.containers.rename(second, spec.name);
+    await Promise.all([first, second].map((dockerId) => engine.containers.remove(dockerId)));
   });
 
   it('must distinguish images that are here from those that are not', async () => {
     const here = sandbox.spec().image;
-    expect(await engine.presentImages([here, 'berth/no-such-image:1'])).toEqual(new Set([here]));
-    await engine.ensureImage(here);
+    expect(await engine.images.present([here, 'berth/no-such-image:1'])).toEqual(new Set([here]));
+    await engine.images.ensure(here);
     const missing = sandbox.spec({ image: 'berth/no-such-image:1' });
-    await expect(engine.createContainer(missing)).rejects.toMatchObject({ code: 'image_not_found' });
-    await expect(engine.ensureImage('ubuntu:')).rejects.toMatchObject({ code: 'image_not_found' });
+    await expect(engine.containers.create(missing)).rejects.toMatchObject({ code: 'image_not_found' });
+    await expect(engine.images.ensure('ubuntu:')).rejects.toMatchObject({ code: 'image_not_found' });
   });
 
   itOnDocker('must not ask a registry for an image that is built here, whether it is here or not', async () => {
@@ -191,14 +191,14 @@ describe('DockerEngine on a real Docker', () => {
     try {
       proxy.arm(null);
       for (const missing of ['berth/no-such-image:1', 'docker.io/berth/no-such-image', 'Index.docker.io/berth/a:1']) {
-        await expect(proxied.ensureImage(missing)).rejects.toMatchObject({
+        await expect(proxied.images.ensure(missing)).rejects.toMatchObject({
           code: 'image_not_built',
           message: expect.stringContaining('npm run images') as unknown,
         });
       }
       const here = sandbox.spec().image;
       const beforePull = jest.fn();
-      expect(await proxied.ensureImage(here, { refresh: true, beforePull })).toEqual(await engine.findImage(here));
+      expect(await proxied.images.ensure(here, { refresh: true, beforePull })).toEqual(await engine.images.find(here));
       expect(beforePull).not.toHaveBeenCalled();
       expect(proxy.calls.filter((call) => call.startsWith('POST'))).toEqual([]);
     } finally {
@@ -210,16 +210,16 @@ describe('DockerEngine on a real Docker', () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
     const pause = (): Promise<void> => sandbox.pause(dockerId);
     await pause();
-    await expect(engine.startContainer(dockerId)).rejects.toMatchObject({ code: 'container_paused' });
-    await engine.unpauseContainer(dockerId);
-    await engine.unpauseContainer(dockerId);
-    expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'running' });
+    await expect(engine.containers.start(dockerId)).rejects.toMatchObject({ code: 'container_paused' });
+    await engine.containers.unpause(dockerId);
+    await engine.containers.unpause(dockerId);
+    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'running' });
     await pause();
-    expect(await engine.stopContainer(dockerId, 10)).toBe('stopped');
-    expect(await engine.startContainer(dockerId)).toBe('started');
+    expect(await engine.containers.stop(dockerId, 10)).toBe('stopped');
+    expect(await engine.containers.start(dockerId)).toBe('started');
     await pause();
-    await engine.removeContainer(dockerId);
-    expect(await engine.inspectContainer(dockerId)).toBeNull();
+    await engine.containers.remove(dockerId);
+    expect(await engine.containers.inspect(dockerId)).toBeNull();
   });
 
   itOnDocker(
@@ -227,16 +227,16 @@ describe('DockerEngine on a real Docker', () => {
     async () => {
       const proxy = await DockerProxy.open();
       const proxied = sandbox.engine({ DOCKER_HOST: proxy.dockerHost });
-      await proxied.prepare(sandbox.instance);
+      await proxied.host.prepare(sandbox.instance);
       const dockerId = await sandbox.running(engine, sandbox.spec());
-      await engine.stopContainer(dockerId, 1);
+      await engine.containers.stop(dockerId, 1);
       await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
       proxy.arm(null);
-      expect(await proxied.startContainer(dockerId)).toBe('started');
+      expect(await proxied.containers.start(dockerId)).toBe('started');
       // After one refused start, Docker 28 can never start it again.
       expect(proxy.calls.filter((call) => call.endsWith('/start'))).toHaveLength(1);
-      expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);
-      await engine.removeContainer(dockerId);
+      expect((await engine.containers.inspect(dockerId))?.ipAddress).toMatch(/^\d/);
+      await engine.containers.remove(dockerId);
       await proxy.close();
     },
   );
@@ -249,29 +249,29 @@ describe('DockerEngine on a real Docker', () => {
       // Docker 28: its replacement finds the network that was made for it.
       expect(error).toMatchObject({ code: 'container_broken' });
       const { containerId } = spec.owner;
-      const { items } = await engine.listContainers({ instance: sandbox.instance, containerId });
-      for (const { dockerId: broken } of items) await engine.removeContainer(broken);
+      const { items } = await engine.containers.list({ instance: sandbox.instance, containerId });
+      for (const { dockerId: broken } of items) await engine.containers.remove(broken);
       return start();
     });
-    expect((await engine.inspectContainer(dockerId))?.ipAddress).toMatch(/^\d/);
-    await engine.removeContainer(dockerId);
+    expect((await engine.containers.inspect(dockerId))?.ipAddress).toMatch(/^\d/);
+    await engine.containers.remove(dockerId);
   });
 
   it('must remove a container once when several ask for it', async () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
-    await Promise.all([1, 2, 3].map(() => engine.removeContainer(dockerId)));
-    await eventually(async () => expect(await engine.inspectContainer(dockerId)).toBeNull());
+    await Promise.all([1, 2, 3].map(() => engine.containers.remove(dockerId)));
+    await eventually(async () => expect(await engine.containers.inspect(dockerId)).toBeNull());
   });
 
   itOnDocker('must refuse what the runtime cannot do with a word that says so', async () => {
     const plain = sandbox.engine({ SANDBOX_RUNTIME: 'runc' });
-    expect(await plain.prepare(sandbox.instance)).toMatchObject({ runtime: 'runc' });
-    await expect(sandbox.engine({ DISK_QUOTA: 'off' }).prepare(sandbox.instance)).resolves.toMatchObject({
+    expect(await plain.host.prepare(sandbox.instance)).toMatchObject({ runtime: 'runc' });
+    await expect(sandbox.engine({ DISK_QUOTA: 'off' }).host.prepare(sandbox.instance)).resolves.toMatchObject({
       diskQuota: 'off',
     });
-    const required = sandbox.engine({ DISK_QUOTA: 'required' }).prepare(sandbox.instance);
+    const required = sandbox.engine({ DISK_QUOTA: 'required' }).host.prepare(sandbox.instance);
     const answer = await required.then(({ diskQuota }) => diskQuota, String);
     // Which of the two depends on the file system under Docker.
-    expect(answer).toMatch(engine.capabilities.diskQuota === 'enforced' ? /^enforced$/ : /ConfigError.*prjquota/);
+    expect(answer).toMatch(engine.host.capabilities.diskQuota === 'enforced' ? /^enforced$/ : /ConfigError.*prjquota/);
   });
 });

@@ -14,7 +14,7 @@ describe('commands in a gVisor container', () => {
   let dockerId: string;
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     dockerId = await sandbox.running(engine, sandbox.spec({ env: { GREETING: 'hello', SHADOWED: 'outer' } }));
   });
   afterAll(() => sandbox.cleanUp());
@@ -24,7 +24,7 @@ describe('commands in a gVisor container', () => {
     request: Partial<ExecRequest> = {},
   ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
     const outputs: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
-    const { exitCode } = await engine.exec(dockerId, {
+    const { exitCode } = await engine.programs.run(dockerId, {
       command,
       timeoutMs: TIMEOUT_MS,
       maxOutputBytes: MAX_OUTPUT_BYTES,
@@ -67,7 +67,7 @@ describe('commands in a gVisor container', () => {
     'must say of a command that it was not started, and nothing else, where the %s',
     async (_what, command, request) => {
       const said: string[] = [];
-      const attempt = engine.exec(dockerId, {
+      const attempt = engine.programs.run(dockerId, {
         command,
         timeoutMs: TIMEOUT_MS,
         maxOutputBytes: MAX_OUTPUT_BYTES,
@@ -83,7 +83,7 @@ describe('commands in a gVisor container', () => {
     const limited = { env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand(), maxOutputBytes: 64 * 1024 };
     let bytes = 0;
     const begun = performance.now();
-    const flood = engine.exec(dockerId, {
+    const flood = engine.programs.run(dockerId, {
       command: ['sh', '-c', 'setsid yes flood-a & yes flood-b'],
       timeoutMs: TIMEOUT_MS,
       ...limited,
@@ -129,7 +129,7 @@ describe('commands in a gVisor container', () => {
     await run(probeCommand(role, 'hostile').command);
     await run(installCommand(role, 'hostile').command, { user: '0' });
     expect((await sh('ls /tmp')).stdout).not.toContain('ran');
-    await engine.removeContainer(victim);
+    await engine.containers.remove(victim);
   });
 
   it('must not wait for what the command leaves behind, nor longer than it may, and then leave it running', async () => {
@@ -149,20 +149,20 @@ describe('commands in a gVisor container', () => {
 
   it('must say of a container that it is gone, stopped or paused, also when it ends under the command', async () => {
     const request = { command: ['sleep', '300'], timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES };
-    await expect(engine.exec('f'.repeat(64), request)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.programs.run('f'.repeat(64), request)).rejects.toMatchObject({ code: 'container_not_found' });
     const other = await sandbox.running(engine, sandbox.spec());
-    const cut = engine.exec(other, request).then(
+    const cut = engine.programs.run(other, request).then(
       ({ exitCode }) => (exitCode >= 128 ? 'killed' : exitCode),
       (error: unknown) => (error as { code: string }).code,
     );
     await eventually(async () => expect(await sandbox.exec(other, ['ps'])).toContain('sleep 300'));
-    await engine.stopContainer(other, 1);
+    await engine.containers.stop(other, 1);
     expect(['killed', 'container_not_running']).toContain(await cut);
-    await expect(engine.exec(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
-    await engine.startContainer(other);
+    await expect(engine.programs.run(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
+    await engine.containers.start(other);
     await sandbox.pause(other);
-    await expect(engine.exec(other, request)).rejects.toMatchObject({ code: 'container_paused' });
-    await engine.removeContainer(other);
+    await expect(engine.programs.run(other, request)).rejects.toMatchObject({ code: 'container_paused' });
+    await engine.containers.remove(other);
   });
 
   /** The package managers of other distributions, as far as their command lines go. */

@@ -21,7 +21,7 @@ describe('what a sandbox may do', () => {
   const shell = (script: string): Promise<string> => inside('sh', '-c', script);
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     dockerId = await sandbox.running(engine, sandbox.spec());
   });
   afterAll(() => sandbox.cleanUp());
@@ -94,20 +94,20 @@ describe('what a sandbox may do', () => {
 
   it('must take more processors than the machine has', async () => {
     const many = await sandbox.running(engine, sandbox.spec({ cpuShares: 64_000 }));
-    expect(await engine.inspectContainer(many)).toMatchObject({ state: 'running' });
-    await engine.removeContainer(many);
+    expect(await engine.containers.inspect(many)).toMatchObject({ state: 'running' });
+    await engine.containers.remove(many);
   });
 
   it('must not reach a sibling on the same network, which itself can be reached from the machine', async () => {
     const sibling = await sandbox.running(engine, sandbox.spec());
-    const address = (await engine.inspectContainer(sibling))?.ipAddress ?? '';
+    const address = (await engine.containers.inspect(sibling))?.ipAddress ?? '';
     const listening = sandbox.real.exec(sibling, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done']);
     listening.catch(() => undefined);
     // Itself first: the listener is up, and only the way to it is closed.
     const own = ['sh', '-c', `nc -w 5 ${address} 8000 </dev/null`];
     await eventually(async () => expect(await sandbox.real.exec(sibling, own)).toContain('hello'));
     expect(await shell(`nc -w 2 ${address} 8000 </dev/null 2>/dev/null || echo unreachable`)).toBe('unreachable\n');
-    await engine.removeContainer(sibling);
+    await engine.containers.remove(sibling);
   });
 });
 
@@ -124,7 +124,7 @@ describe.each(RUNTIMES)('a bomb in a sandbox under %s', (runtime) => {
   const expectIntact = (): Promise<void> =>
     eventually(
       async () => {
-        const run = await engine.inspectContainer(dockerId);
+        const run = await engine.containers.inspect(dockerId);
         expect([run?.state, run?.startedAt]).toEqual(['running', started]);
         expect(await asUser('for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait; echo intact')).toBe('intact\n');
       },
@@ -132,9 +132,9 @@ describe.each(RUNTIMES)('a bomb in a sandbox under %s', (runtime) => {
     );
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     dockerId = await sandbox.running(engine, sandbox.spec({ processes: PROCESSES }));
-    started = (await engine.inspectContainer(dockerId))?.startedAt;
+    started = (await engine.containers.inspect(dockerId))?.startedAt;
     await sandbox.real.exec(dockerId, ['sh', '-c', 'chmod 777 /home/user']);
   });
   afterAll(() => sandbox.cleanUp());
@@ -168,7 +168,7 @@ describe.each(RUNTIMES)('a bomb in a sandbox under %s', (runtime) => {
   // The last one here: under gVisor it goes on for ever, within its limit.
   inMore('of forks that fork must leave the sandbox running', async () => {
     await asUser('b() { b | b & }; b; sleep 1').catch(() => undefined);
-    expect(await engine.inspectContainer(dockerId)).toMatchObject({ state: 'running', startedAt: started });
+    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'running', startedAt: started });
     if (runtime === 'runsc') expect(await sandbox.real.exec(dockerId, ['echo', 'intact'])).toBe('intact\n');
   });
 });

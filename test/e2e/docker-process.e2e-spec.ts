@@ -11,13 +11,13 @@ describe('programs in a gVisor container', () => {
   let dockerId: string;
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     dockerId = await sandbox.running(engine, sandbox.spec());
   });
   afterAll(() => sandbox.cleanUp());
 
   const start = (command: readonly string[], request: Partial<ProcessRequest> = {}): Promise<ContainerProcess> =>
-    engine.startProcess(dockerId, { command, ...request });
+    engine.programs.start(dockerId, { command, ...request });
 
   /** Collects what a program says. */
   function listen(program: ContainerProcess): {
@@ -93,7 +93,7 @@ describe('programs in a gVisor container', () => {
   it('must wait while nobody reads what they write, and be ended all the same', async () => {
     const flood = await start(FLOOD, { marker: 'unread' });
     expect(await blocked(dockerId)).toBeLessThan(200);
-    const ending = engine.endProcesses(dockerId, { marker: 'unread', signal: 'TERM', graceMs: 2_000 });
+    const ending = engine.programs.end(dockerId, { marker: 'unread', signal: 'TERM', graceMs: 2_000 });
     flood.close();
     expect(await ending).toBe('ended');
     expect(await processes()).not.toContain('/tmp/written');
@@ -101,23 +101,25 @@ describe('programs in a gVisor container', () => {
 
   it('must not hold up a stop of their container, though nobody reads what they write', async () => {
     const other = await sandbox.running(engine, sandbox.spec());
-    const flood = await engine.startProcess(other, { command: FLOOD });
+    const flood = await engine.programs.start(other, { command: FLOOD });
     await blocked(other);
     const before = performance.now();
-    await engine.stopContainer(other, 2);
+    await engine.containers.stop(other, 2);
     // Docker waits for 10 s more until the output is read, and then leaves the container half stopped.
     expect(performance.now() - before).toBeLessThan(9_000);
-    expect((await engine.inspectContainer(other))?.state).toBe('exited');
+    expect((await engine.containers.inspect(other))?.state).toBe('exited');
     expect(await endOf(flood)).toBe('ended');
   });
 
   it('must be told from those that end by themselves where a stop ends them, however long others take', async () => {
     const other = await sandbox.running(engine, sandbox.spec());
-    const slow = await engine.startProcess(other, { command: ['sh', '-c', 'trap "sleep 3; exit 0" TERM; sleep 7601'] });
-    const quick = await engine.startProcess(other, { command: ['sleep', '7602'] });
+    const slow = await engine.programs.start(other, {
+      command: ['sh', '-c', 'trap "sleep 3; exit 0" TERM; sleep 7601'],
+    });
+    const quick = await engine.programs.start(other, { command: ['sleep', '7602'] });
     const wholes = [listen(slow), listen(quick)].map(({ whole }) => whole);
     await eventually(async () => expect(await sandbox.exec(other, ['ps'])).toMatch(/(?=[^]*7601)[^]*sleep 7602/));
-    const stopping = engine.stopContainer(other, 20);
+    const stopping = engine.containers.stop(other, 20);
     await Promise.all(wholes);
     await expect(quick.exit()).rejects.toMatchObject({ code: 'container_not_running' });
     await stopping;
@@ -127,8 +129,8 @@ describe('programs in a gVisor container', () => {
     'must end with their container that is killed from outside, though nobody reads what another has written',
     async () => {
       const other = await sandbox.running(engine, sandbox.spec());
-      const unread = await engine.startProcess(other, { command: ['head', '-c', '60000000', '/dev/zero'] });
-      const held = await engine.startProcess(other, { command: ['sh', '-c', 'echo begun; exec sleep 7601'] });
+      const unread = await engine.programs.start(other, { command: ['head', '-c', '60000000', '/dev/zero'] });
+      const held = await engine.programs.start(other, { command: ['sh', '-c', 'echo begun; exec sleep 7601'] });
       const { said, whole } = listen(held);
       await eventually(() => expect(said()).toBe('begun\n'));
       // Read to its first bytes, and no further.
@@ -138,7 +140,7 @@ describe('programs in a gVisor container', () => {
       await whole;
       await expect(held.exit()).rejects.toMatchObject({ code: 'container_not_running' });
       await killed;
-      expect((await engine.inspectContainer(other))?.state).toBe('exited');
+      expect((await engine.containers.inspect(other))?.state).toBe('exited');
     },
   );
 
@@ -148,37 +150,37 @@ describe('programs in a gVisor container', () => {
     const program = await start(['sh', '-c', family], { marker: 'one', user: '1000' });
     await eventually(async () => expect(await processes()).toMatch(/7402[^]*7403|7403[^]*7402/));
     const marked = { marker: 'one', user: '1000' };
-    expect(await engine.signalProcesses(dockerId, { ...marked, marker: 'nobody', signal: 'TERM' })).toBe('none');
-    expect(await engine.signalProcesses(dockerId, { ...marked, signal: 'CONT' })).toBe('sent');
-    expect(await engine.endProcesses(dockerId, { ...marked, signal: 'TERM', graceMs: 300 })).toBe('ended');
+    expect(await engine.programs.signal(dockerId, { ...marked, marker: 'nobody', signal: 'TERM' })).toBe('none');
+    expect(await engine.programs.signal(dockerId, { ...marked, signal: 'CONT' })).toBe('sent');
+    expect(await engine.programs.end(dockerId, { ...marked, signal: 'TERM', graceMs: 300 })).toBe('ended');
     expect(await processes()).not.toMatch(/sleep 740[234]/);
     expect((await program.exit()).exitCode).toBeGreaterThanOrEqual(128);
     // What root runs as somebody else.
     const switched = await start(['su', '-s', '/bin/sh', 'user', '-c', 'sleep 7405'], { marker: 'two' });
     await eventually(async () => expect(await processes()).toContain('sleep 7405'));
-    expect(await engine.endProcesses(dockerId, { marker: 'two', signal: 'TERM', graceMs: 2_000 })).toBe('ended');
+    expect(await engine.programs.end(dockerId, { marker: 'two', signal: 'TERM', graceMs: 2_000 })).toBe('ended');
     expect(await processes()).not.toContain('sleep 7405');
     switched.close();
     expect(await processes()).toContain('sleep 7401');
-    expect(await engine.endProcesses(dockerId, { marker: 'bystander', signal: 'TERM', graceMs: 9_000 })).toBe('ended');
+    expect(await engine.programs.end(dockerId, { marker: 'bystander', signal: 'TERM', graceMs: 9_000 })).toBe('ended');
     expect(await bystander.exit()).toEqual({ exitCode: 143 });
   });
 
   it('must end for their reader when their container does, and go on when nobody holds them any more', async () => {
     const other = await sandbox.running(engine, sandbox.spec());
-    const left = await engine.startProcess(other, { command: ['sh', '-c', 'while :; do echo on; sleep 0.1; done'] });
+    const left = await engine.programs.start(other, { command: ['sh', '-c', 'while :; do echo on; sleep 0.1; done'] });
     left.close();
     for await (const output of left.output) void output;
-    const held = await engine.startProcess(other, { command: ['sleep', '7501'], stdin: true });
+    const held = await engine.programs.start(other, { command: ['sleep', '7501'], stdin: true });
     const { whole } = listen(held);
     await eventually(async () => expect(await sandbox.exec(other, ['ps'])).toMatch(/while :[^]*sleep 7501/));
-    await engine.stopContainer(other, 1);
+    await engine.containers.stop(other, 1);
     await whole;
     expect(await endOf(held)).toBe('ended');
     const request = { command: ['true'] };
-    await expect(engine.startProcess(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
-    await engine.removeContainer(other);
-    await expect(engine.startProcess(other, request)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.programs.start(other, request)).rejects.toMatchObject({ code: 'container_not_running' });
+    await engine.containers.remove(other);
+    await expect(engine.programs.start(other, request)).rejects.toMatchObject({ code: 'container_not_found' });
   });
 });
 

@@ -12,7 +12,7 @@ describe('an image of the machine', () => {
     const hex = Id.replace('sha256:', '');
     for (const id of [Id, hex, hex.slice(0, 12), `sha256:${hex.slice(0, 12)}`]) {
       expect((await docker.getImage(id).inspect()).Id).toBe(Id);
-      await expect(sandbox.engine().ensureImage(id)).rejects.toMatchObject({ code: 'image_not_found' });
+      await expect(sandbox.engine().images.ensure(id)).rejects.toMatchObject({ code: 'image_not_found' });
     }
   });
 });
@@ -42,7 +42,7 @@ describe('an image that its registry refuses', () => {
   ])('must be understood, and asked for again only where that may help: %s', async (_what, refusal, code, times) => {
     registry.refusal = refusal;
     registry.asked = 0;
-    await expect(sandbox.engine().ensureImage(registry.reference)).rejects.toMatchObject({ code });
+    await expect(sandbox.engine().images.ensure(registry.reference)).rejects.toMatchObject({ code });
     expect(registry.asked).toBe(times);
   });
 });

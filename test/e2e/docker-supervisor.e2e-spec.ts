@@ -21,7 +21,7 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   const shell = (id: string, script: string, user = '0'): Promise<string> =>
     real.exec(id, ['sh', '-c', script], { user });
   const exitCode = async (id: string): Promise<number | null | undefined> =>
-    (await engine.inspectContainer(id))?.exitCode;
+    (await engine.containers.inspect(id))?.exitCode;
   /** Starts a program that goes on, and waits until it is there. */
   async function begin(script: string, user: string): Promise<void> {
     const mark = `ready-${user}-${String(Math.random()).slice(2)}`;
@@ -32,12 +32,12 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   async function run(id: string, ...command: string[]): Promise<string> {
     const output: Buffer[] = [];
     const limits = { timeoutMs: 30_000, maxOutputBytes: 10_000 };
-    await engine.exec(id, { command, ...limits, onOutput: ({ data }) => output.push(data) });
+    await engine.programs.run(id, { command, ...limits, onOutput: ({ data }) => output.push(data) });
     return Buffer.concat(output).toString();
   }
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     await Promise.all([
       real.makeImage(NUMERIC, 'rm -r /home/user', 'USER 1000:1000'),
       real.makeImage(NAMED, 'rm -r /home/user', 'USER user'),
@@ -51,7 +51,7 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     for (const image of [NUMERIC, NAMED, SHELLESS]) await real.docker.getImage(image).remove();
   });
   beforeEach(async () => {
-    await engine.startContainer(dockerId);
+    await engine.containers.start(dockerId);
   });
 
   // In an image with busybox and in one of Debian.
@@ -69,9 +69,9 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       const environments: string[] = [];
       for (const user of [undefined, '0', '1000']) {
         const request = { command: ['env'], user, ...limits };
-        await engine.exec(id, { ...request, onOutput: ({ data }) => environments.push(data.toString()) });
+        await engine.programs.run(id, { ...request, onOutput: ({ data }) => environments.push(data.toString()) });
         for (const [marker, terminal] of [[undefined], ['a-marker'], ['another', true as const]] as const) {
-          const { output } = await engine.startProcess(id, { command: ['env'], user, marker, terminal });
+          const { output } = await engine.programs.start(id, { command: ['env'], user, marker, terminal });
           const said: Buffer[] = [];
           for await (const { data } of output) said.push(data);
           environments.push(Buffer.concat(said).toString());
@@ -86,12 +86,12 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       const idle =
         'for each in /proc/[0-9]*; do tr "\\0" " " <$each/cmdline | grep -q ^sleep && cat $each/environ; done';
       expect(await run(id, 'sh', '-c', `${idle}; true`)).not.toMatch(/hang_up/);
-      await engine.removeContainer(id);
+      await engine.containers.remove(id);
     },
   );
 
   it('must end an idle sandbox at once', async () => {
-    expect(await engine.stopContainer(dockerId, GRACE)).toBe('stopped');
+    expect(await engine.containers.stop(dockerId, GRACE)).toBe('stopped');
     expect(await exitCode(dockerId)).toBe(0);
   });
 
@@ -100,46 +100,46 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       const farewell = `trap 'sleep 1; echo bye > /home/user/bye-${user}; exit' TERM`;
       await begin(`${farewell}; READY; while :; do sleep 0.1; done`, user);
     }
-    await engine.stopContainer(dockerId, GRACE);
+    await engine.containers.stop(dockerId, GRACE);
     expect(await exitCode(dockerId)).toBe(0);
-    await engine.startContainer(dockerId);
+    await engine.containers.start(dockerId);
     expect(await shell(dockerId, 'cat /home/user/bye-0 /home/user/bye-1000')).toBe('bye\nbye\n');
   });
 
   it('must end a program that was suspended', async () => {
     await begin('READY; kill -STOP $$; sleep 600', '1000');
-    await engine.stopContainer(dockerId, GRACE);
+    await engine.containers.stop(dockerId, GRACE);
     expect(await exitCode(dockerId)).toBe(0);
   });
 
   it('must end the shells of terminals, which ignore SIGTERM, and let what they run end in its own way', async () => {
     const farewell = `trap 'sleep 1; echo bye > /home/user/bye; exit' TERM; : > /tmp/in; while :; do sleep 0.1; done`;
     const start = () =>
-      engine.startProcess(dockerId, { command: ['sh', '-l'], terminal: true, stdin: true, user: '1000' });
+      engine.programs.start(dockerId, { command: ['sh', '-l'], terminal: true, stdin: true, user: '1000' });
     const [idle, busy] = [await start(), await start()];
     busy.stdin?.write(`setsid sh -c "${farewell}" &\n`);
     await eventually(async () => expect(await shell(dockerId, 'ls /tmp/in 2>&1')).toBe('/tmp/in\n'));
     const reading = [idle, busy].map(async ({ output }) => {
       for await (const each of output) void each;
     });
-    await engine.stopContainer(dockerId, GRACE);
+    await engine.containers.stop(dockerId, GRACE);
     expect(await exitCode(dockerId)).toBe(0);
     await Promise.all(reading);
-    await engine.startContainer(dockerId);
+    await engine.containers.start(dockerId);
     expect(await shell(dockerId, 'cat /home/user/bye')).toBe('bye\n');
   });
 
   it('must leave to SIGKILL what does not end', async () => {
     await begin("trap '' TERM; READY; while :; do sleep 1; done", '1000');
-    await engine.stopContainer(dockerId, 1);
+    await engine.containers.stop(dockerId, 1);
     expect(await exitCode(dockerId)).toBe(137);
   });
 
   it('must go on when somebody kills what it sleeps by', async () => {
-    const before = await engine.inspectContainer(dockerId);
+    const before = await engine.containers.inspect(dockerId);
     await shell(dockerId, 'killall -9 sleep');
     await eventually(async () => expect(await shell(dockerId, 'pidof sleep')).toMatch(/^\d+\n$/));
-    expect(await engine.inspectContainer(dockerId)).toEqual(before);
+    expect(await engine.containers.inspect(dockerId)).toEqual(before);
   });
 
   it.each([NUMERIC, NAMED])(
@@ -150,20 +150,20 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       expect(await run(id, 'sh', '-c', 'id -u; touch /home/user/mine && ls /home/user')).toBe('1000\nmine\n');
       // Of root's own: what package managers need.
       expect(await shell(id, 'id -u; touch /etc/roots && echo written')).toBe('0\nwritten\n');
-      await engine.removeContainer(id);
+      await engine.containers.remove(id);
     },
   );
 
   it('must give it to the user of the version that was looked up, whatever the reference names by then', async () => {
     const [repo = '', tag = ''] = MOVING.split(':');
     await real.docker.getImage(NUMERIC).tag({ repo, tag });
-    const { id: image } = await engine.ensureImage(MOVING);
+    const { id: image } = await engine.images.ensure(MOVING);
     await real.docker.getImage(SHELLESS).tag({ repo, tag });
     const id = await sandbox.running(engine, sandbox.spec({ image }));
     expect(await run(id, 'id', '-u')).toBe('1000\n');
     await eventually(async () => expect(await run(id, 'stat', '-c', '%u:%g', '/home/user')).toBe('1000:1000\n'));
-    expect(await engine.inspectContainer(id)).toMatchObject({ imageId: image });
-    await engine.removeContainer(id);
+    expect(await engine.containers.inspect(id)).toMatchObject({ imageId: image });
+    await engine.containers.remove(id);
     await real.docker.getImage(MOVING).remove();
   });
 
@@ -171,20 +171,20 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     const id = await sandbox.running(engine, sandbox.spec({ image: NUMERIC }));
     await eventually(async () => expect(await shell(id, 'stat -c %u /home/user')).toBe('1000\n'));
     await shell(id, 'chown 7:7 /home/user');
-    await engine.stopContainer(id, GRACE);
-    await engine.startContainer(id);
+    await engine.containers.stop(id, GRACE);
+    await engine.containers.start(id);
     expect(await shell(id, 'sleep 0.3; stat -c %u /home/user')).toBe('7\n');
-    await engine.removeContainer(id);
+    await engine.containers.remove(id);
   });
 
   it('must be a mere sleep where the image has no shell', async () => {
     for (const _time of ['first', 'known by now']) {
       const id = await sandbox.running(engine, sandbox.spec({ image: SHELLESS }));
       expect(await run(id, '/bin/ash', '-c', 'id -u; echo there')).toBe('0\nthere\n');
-      await engine.stopContainer(id, GRACE);
+      await engine.containers.stop(id, GRACE);
       expect(await exitCode(id)).toBe(143);
-      expect(await engine.startContainer(id)).toBe('started');
-      await engine.removeContainer(id);
+      expect(await engine.containers.start(id)).toBe('started');
+      await engine.containers.remove(id);
     }
   });
 
@@ -196,10 +196,10 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       HostConfig: { Runtime: runtime, Init: true, NetworkMode: `berth-${sandbox.instance}` },
     });
     for (const _time of [1, 2]) {
-      expect(await engine.startContainer(container.id)).toBe('started');
+      expect(await engine.containers.start(container.id)).toBe('started');
       expect(await run(container.id, 'id', '-u')).toBe('0\n');
-      expect(await engine.stopContainer(container.id, GRACE)).toBe('stopped');
+      expect(await engine.containers.stop(container.id, GRACE)).toBe('stopped');
     }
-    await engine.removeContainer(container.id);
+    await engine.containers.remove(container.id);
   });
 });

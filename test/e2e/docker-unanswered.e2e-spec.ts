@@ -69,11 +69,11 @@ describe('a Docker that does not answer', () => {
   });
 
   it.each([
-    ['ping', () => engine.ping()],
-    ['prepare', () => engine.prepare('test-broken')],
-    ['listContainers', () => engine.listContainers({ instance: 'test-broken' })],
-    ['ensureImage', () => engine.ensureImage('ubuntu:24.04')],
-    ['removeContainer', () => engine.removeContainer('f'.repeat(64))],
+    ['ping', () => engine.host.ping()],
+    ['prepare', () => engine.host.prepare('test-broken')],
+    ['listContainers', () => engine.containers.list({ instance: 'test-broken' })],
+    ['ensureImage', () => engine.images.ensure('ubuntu:24.04')],
+    ['removeContainer', () => engine.containers.remove('f'.repeat(64))],
   ])('must end %s when its time is over', async (_name, call) => {
     daemon.answer = () => undefined;
     await expectUnavailable(call());
@@ -81,14 +81,14 @@ describe('a Docker that does not answer', () => {
 
   it('must give its sockets back after calls that ran out of time', async () => {
     daemon.answer = () => undefined;
-    await Promise.all(Array.from({ length: 80 }, () => expectUnavailable(engine.removeContainer('f'.repeat(64)))));
+    await Promise.all(Array.from({ length: 80 }, () => expectUnavailable(engine.containers.remove('f'.repeat(64)))));
     daemon.answer = (socket) => socket.write(http('OK'));
-    await eventually(() => engine.ping());
+    await eventually(() => engine.host.ping());
   });
 
   it('must end a call whose connection is cut in the middle of the answer, at once', async () => {
     daemon.answer = (socket) => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n[{"Id":');
-    await expectUnavailable(patient.listContainers({ instance: 'test-broken' }));
+    await expectUnavailable(patient.containers.list({ instance: 'test-broken' }));
   });
 
   it.each([
@@ -98,11 +98,11 @@ describe('a Docker that does not answer', () => {
     ['JSON of another shape', (socket: Socket) => socket.end(http('{"unexpected":true}'))],
   ])('must say that Docker is unavailable when it answers %s', async (_name, answer) => {
     daemon.answer = answer;
-    await expectUnavailable(patient.listContainers({ instance: 'test-broken' }));
+    await expectUnavailable(patient.containers.list({ instance: 'test-broken' }));
   });
 
   it('must say that Docker is unavailable when nobody listens', async () => {
-    await expectUnavailable(engineThatWaits(600, 'unix:///nonexistent/docker.sock').ping());
+    await expectUnavailable(engineThatWaits(600, 'unix:///nonexistent/docker.sock').host.ping());
   });
 
   it('must never hang a pull whose stream falls silent', async () => {
@@ -111,6 +111,6 @@ describe('a Docker that does not answer', () => {
       socket.write(`HTTP/1.1 ${isPull ? '200 OK' : '404 Not Found'}\r\n`);
       socket.write(isPull ? 'Transfer-Encoding: chunked\r\n\r\n' : 'Content-Length: 2\r\n\r\n{}');
     };
-    await expectUnavailable(engine.ensureImage('ubuntu:24.04'));
+    await expectUnavailable(engine.images.ensure('ubuntu:24.04'));
   });
 });

@@ -3,8 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/docker';
 import { connectDocker, type DockerClients } from '../../src/docker/connection/client';
-import type { DockerEngine } from '../../src/docker/docker-engine';
-import { transferVolume } from '../../src/docker/volumes/volume-transfer';
+import { transferVolume, type TransferringVolumes } from '../../src/docker/volumes/volume-transfer';
 import { runVolumeWorker } from '../../src/docker/volumes/volume-worker';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
 import { eventually } from '../support/eventually';
@@ -31,7 +30,7 @@ describe('the copy of a volume on a real Docker', () => {
   let to: string;
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     from = await workbench.volume();
     await workbench.perl(from, MAKE_DIFFICULT_FILES);
   });
@@ -48,9 +47,9 @@ describe('the copy of a volume on a real Docker', () => {
     expect(source.split('\n').length).toBeGreaterThan(50);
     for (const trait of ['user.note=6100620a3dff', 'security.capability=', 'system.posix_acl_access=', '06755'])
       expect(source).toContain(trait.replace(/^0/, ''));
-    const measured = await engine.measureVolume({ name: from, image, owner });
+    const measured = await engine.volumes.measure({ name: from, image, owner });
     const progress: CopyProgress[] = [];
-    const copied = await engine.copyVolume({ from, to, image, owner, onProgress: (report) => progress.push(report) });
+    const copied = await engine.volumes.copy({ from, to, image, owner, onProgress: (report) => progress.push(report) });
     expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(source);
     // The source is as it was, and the holes are holes.
     expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(source);
@@ -68,14 +67,14 @@ describe('the copy of a volume on a real Docker', () => {
     await workbench.perl(to, `chdir '/d'; mkdir 'more'; open F, '>', "more/\\xff\\n"; chmod 0, 'more'; unlink 'plain'`);
     const small = await workbench.volume();
     await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
-    await engine.copyVolume({ from: small, to, image, owner });
+    await engine.volumes.copy({ from: small, to, image, owner });
     expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(small, DESCRIBE_FILES));
   });
 
   describe('to another machine', () => {
-    const docker = sandbox.dockerEngine();
+    const { volumes } = sandbox.dockerEngine();
     const pass = (copy: Partial<VolumeCopy>): Promise<{ bytes: number }> =>
-      transferVolume(docker, docker, { from, to, image, owner, ...copy });
+      transferVolume(volumes, volumes, { from, to, image, owner, ...copy });
 
     it('must keep whatever a file can be', async () => {
       await workbench.perl(to, `open F, '>', '/d/left over'; mkdir '/d/plain'`);
@@ -102,12 +101,12 @@ describe('the copy of a volume on a real Docker', () => {
     });
 
     inMore('must be found to differ where the copy is changed before it is compared', async () => {
-      const changing = Object.create(docker) as DockerEngine;
-      changing.receiveVolume = async (...args) => {
-        await docker.receiveVolume(...args);
+      const changing = Object.create(volumes) as TransferringVolumes;
+      changing.receive = async (...args) => {
+        await volumes.receive(...args);
         await workbench.perl(to, `system 'chmod u-w /d/plain'`);
       };
-      const copying = transferVolume(docker, changing, { from, to, image, owner });
+      const copying = transferVolume(volumes, changing, { from, to, image, owner });
       await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
     });
 
@@ -125,12 +124,12 @@ describe('the copy of a volume on a real Docker', () => {
       const onProgress = (): void => abort.abort();
       await expect(pass({ onProgress, signal: abort.signal })).rejects.toMatchObject({ code: 'aborted' });
       await expectNoWorker();
-      const broken = Object.create(docker) as DockerEngine;
-      broken.sendVolume = (_volume, output) => {
+      const broken = Object.create(volumes) as TransferringVolumes;
+      broken.send = (_volume, output) => {
         output.write(Buffer.alloc(100_000));
         return Promise.reject(new EngineError('docker_unavailable', 'injected'));
       };
-      const copying = transferVolume(broken, docker, { from, to, image, owner });
+      const copying = transferVolume(broken, volumes, { from, to, image, owner });
       await expect(copying).rejects.toMatchObject({ code: 'docker_unavailable' });
       await expectNoWorker();
     });
@@ -175,13 +174,13 @@ describe('the copy of a volume on a real Docker', () => {
 
     it.each([...FEW, ...(IS_MORE ? FURTHER : [])])('must be found to differ in %s', async (_what, program) => {
       await tamperWith(program);
-      const copying = engine.copyVolume({ from: source, to, image: tampering, owner });
+      const copying = engine.volumes.copy({ from: source, to, image: tampering, owner });
       await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
     });
 
     it('must be found to be the same if nothing does', async () => {
       await tamperWith('');
-      await engine.copyVolume({ from: source, to, image: tampering, owner });
+      await engine.volumes.copy({ from: source, to, image: tampering, owner });
       expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
     });
   });
@@ -189,14 +188,16 @@ describe('the copy of a volume on a real Docker', () => {
   it('must not read for ever what is one hole', async () => {
     const source = await workbench.volume();
     await workbench.perl(source, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**43`);
-    await engine.copyVolume({ from: source, to, image, owner });
+    await engine.volumes.copy({ from: source, to, image, owner });
     const look = `open F, '/d/vast'; read F, $begin, 5; print -s F, " $begin"`;
     expect(await workbench.perl(to, look)).toBe(`${String(2 ** 43)} begin`);
   });
 
   it('must say that the target is full', async () => {
     const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });
-    await expect(engine.copyVolume({ from, to: tiny, image, owner })).rejects.toMatchObject({ code: 'data_too_large' });
+    await expect(engine.volumes.copy({ from, to: tiny, image, owner })).rejects.toMatchObject({
+      code: 'data_too_large',
+    });
   });
 
   it('must end when it is aborted, and leave no container, whatever an earlier one left', async () => {
@@ -204,7 +205,7 @@ describe('the copy of a volume on a real Docker', () => {
     await sandbox.real.docker.createContainer({ name, Image: image, Labels: { 'berth.instance': sandbox.instance } });
     const abort = new AbortController();
     const onProgress = (): void => abort.abort();
-    const copying = engine.copyVolume({ from, to, image, owner, onProgress, signal: abort.signal });
+    const copying = engine.volumes.copy({ from, to, image, owner, onProgress, signal: abort.signal });
     await expect(copying).rejects.toMatchObject({ code: 'aborted' });
     expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
   });
@@ -248,25 +249,25 @@ describe('the copy of a volume on a real Docker', () => {
 
   it('must not make a volume that is not there', async () => {
     const missing = `berth-test-${randomUUID()}`;
-    expect(await engine.measureVolume({ name: missing, image, owner })).toBeNull();
+    expect(await engine.volumes.measure({ name: missing, image, owner })).toBeNull();
     for (const copy of [
       { from: missing, to },
       { from, to: missing },
     ]) {
-      await expect(engine.copyVolume({ ...copy, image, owner })).rejects.toMatchObject({ code: 'docker_error' });
+      await expect(engine.volumes.copy({ ...copy, image, owner })).rejects.toMatchObject({ code: 'docker_error' });
     }
     expect(await sandbox.real.volumeExists(missing)).toBe(false);
   });
 
   it('must find an image that lacks GNU tar before it is needed', async () => {
-    const measuring = engine.measureVolume({ name: from, image: TEST_IMAGE, owner });
+    const measuring = engine.volumes.measure({ name: from, image: TEST_IMAGE, owner });
     await expect(measuring).rejects.toMatchObject({ message: expect.stringMatching(/needs GNU tar/) });
   });
 
   it('must be listed as the volume of its container alone', async () => {
-    const { items: listed } = await engine.listVolumes({ instance: sandbox.instance, containerId: owner.containerId });
+    const { items: listed } = await engine.volumes.list({ instance: sandbox.instance, containerId: owner.containerId });
     expect(listed).toContainEqual({ name: to, containerId: owner.containerId, labelled: true });
-    expect(await engine.listVolumes({ instance: sandbox.instance, containerId: randomUUID() })).toEqual({
+    expect(await engine.volumes.list({ instance: sandbox.instance, containerId: randomUUID() })).toEqual({
       items: [],
       silent: [],
     });

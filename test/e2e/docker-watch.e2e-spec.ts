@@ -98,12 +98,12 @@ describe('watching a real Docker', () => {
   let watching: Watching;
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     await wire.open();
   });
   beforeEach(async () => {
     const proxied = sandbox.engine({ DOCKER_HOST: wire.dockerHost });
-    watching = new Watching((signal) => proxied.watch(sandbox.instance, signal));
+    watching = new Watching((signal) => proxied.containers.watch(sandbox.instance, signal));
     await eventually(() => expect(watching.messages[0]).toEqual({ kind: 'connected', node: null }));
   });
   afterEach(() => watching.stop());
@@ -119,7 +119,7 @@ describe('watching a real Docker', () => {
     const strangerId = await sandbox.running(engine, stranger);
     await sandbox.real.docker.getContainer(dockerId).kill();
     await sandbox.real.removeInstance(stranger.owner.instance);
-    await engine.removeContainer(dockerId);
+    await engine.containers.remove(dockerId);
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
     const [, kill, die] = watching.eventsOf(dockerId);
     expect(kill).toMatchObject({ action: 'kill', exitCode: null });
@@ -135,18 +135,18 @@ describe('watching a real Docker', () => {
       timeoutMs: 30_000,
     });
     expect(watching.eventsOf(dockerId)[2]).toMatchObject({ exitCode: 137 });
-    await engine.removeContainer(dockerId);
+    await engine.containers.remove(dockerId);
   });
 
   it('must miss nothing and repeat nothing when the connection is cut', async () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start']));
     wire.cut();
-    await engine.stopContainer(dockerId, 1);
-    await engine.startContainer(dockerId);
+    await engine.containers.stop(dockerId, 1);
+    await engine.containers.start(dockerId);
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'start']));
     expect(watching.connections).toBe(2);
-    await engine.removeContainer(dockerId);
+    await engine.containers.remove(dockerId);
   });
 
   it('must come back by itself when Docker was away', async () => {
@@ -154,7 +154,7 @@ describe('watching a real Docker', () => {
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start']));
     wire.down = true;
     wire.cut();
-    await engine.removeContainer(dockerId);
+    await engine.containers.remove(dockerId);
     wire.down = false;
     await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
     expect(watching.connections).toBe(2);

@@ -128,7 +128,7 @@ describe('what a sandbox may reach', () => {
       await expectAnswer(walled, { ...dockerApi, address: outside.near }, dockerApi.answer);
       expect(await ask(walled, { ...redis, address: outside.near })).toBe('');
       const before = await firewallRulesOf(walled.sandbox.instance);
-      await walled.engine.maintain();
+      await walled.engine.host.maintain();
       expect(await firewallRulesOf(walled.sandbox.instance)).toEqual(before);
     } finally {
       await walled.sandbox.cleanUp();
@@ -150,14 +150,14 @@ describe('what a sandbox may reach', () => {
         // Not Docker's own (127.0.0.11), which gVisor's network stack does not see.
         await eventually(async () => expect(await asked(named)).toBe(`nameserver ${outside.far}\n`));
         await found(named);
-        await named.engine.stopContainer(named.dockerId, 10);
-        await named.engine.startContainer(named.dockerId);
+        await named.engine.containers.stop(named.dockerId, 10);
+        await named.engine.containers.start(named.dockerId);
         await found(named);
 
         const changed = named.sandbox.dockerEngine({ ...settings, SANDBOX_DNS: ['192.0.2.1', outside.far] });
-        await changed.prepare(named.sandbox.instance);
-        await changed.stopContainer(named.dockerId, 10);
-        await changed.startContainer(named.dockerId);
+        await changed.host.prepare(named.sandbox.instance);
+        await changed.containers.stop(named.dockerId, 10);
+        await changed.containers.start(named.dockerId);
         const both = `nameserver 192.0.2.1\nnameserver ${outside.far}\n`;
         await eventually(async () => expect(await asked(named)).toBe(both));
         // Docker's own restart has them too.
@@ -170,7 +170,7 @@ describe('what a sandbox may reach', () => {
   });
 
   it('must not be the sandbox of another Berth on the same machine', async () => {
-    const address = (await open.engine.inspectContainer(open.dockerId))?.ipAddress ?? '';
+    const address = (await open.engine.containers.inspect(open.dockerId))?.ipAddress ?? '';
     open.sandbox.real
       .exec(open.dockerId, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'])
       .catch(() => undefined);
@@ -191,7 +191,7 @@ describe('what a sandbox may reach', () => {
     for (const keepChains of [true, false]) {
       await removeFirewallRules(sandbox.instance, { keepChains });
       await expectAnswer(guarded, target, dockerApi.answer);
-      await engine.maintain();
+      await engine.host.maintain();
       expect(await firewallRulesOf(sandbox.instance)).toEqual(before);
       expect(await ask(guarded, target)).toBe('');
     }
@@ -201,7 +201,7 @@ describe('what a sandbox may reach', () => {
   async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSettings> = {}): Promise<Side> {
     const sandbox = new EngineSandbox();
     const engine = sandbox.dockerEngine({ SANDBOX_FIREWALL: manner, ...settings });
-    const { hostFirewall } = await engine.prepare(sandbox.instance);
+    const { hostFirewall } = await engine.host.prepare(sandbox.instance);
     expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
     const dockerId = await sandbox.running(engine, sandbox.spec());
     const { NetworkSettings } = await sandbox.real.inspect(dockerId);
@@ -252,12 +252,12 @@ describe('the rules of the host firewall', () => {
 
   inMore('must be there once, however many processes put them there', async () => {
     const engines = Array.from({ length: 12 }, () => sandbox.dockerEngine(required));
-    await Promise.all(engines.map((engine) => engine.prepare(sandbox.instance)));
+    await Promise.all(engines.map((engine) => engine.host.prepare(sandbox.instance)));
     await removeFirewallRules(sandbox.instance, { keepChains: true });
-    await Promise.all(engines.map((engine) => engine.maintain()));
-    expect(engines.map(({ capabilities }) => capabilities.hostFirewall)).toEqual(engines.map(() => 'enforced'));
+    await Promise.all(engines.map((engine) => engine.host.maintain()));
+    expect(engines.map(({ host }) => host.capabilities.hostFirewall)).toEqual(engines.map(() => 'enforced'));
     const last = sandbox.dockerEngine(required);
-    await last.prepare(sandbox.instance);
+    await last.host.prepare(sandbox.instance);
     const rules = await firewallRulesOf(sandbox.instance);
     expect(rules.filter((rule) => rule.startsWith('-A PREROUTING '))).toHaveLength(2);
     expect(new Set(rules).size).toBe(rules.length - 1);
@@ -267,12 +267,12 @@ describe('the rules of the host firewall', () => {
     'must follow the network where that is recreated, before a sandbox is in it, and leave nothing of the former',
     async () => {
       const engine = sandbox.dockerEngine(required);
-      await engine.prepare(sandbox.instance);
+      await engine.host.prepare(sandbox.instance);
       const dockerId = await sandbox.running(engine, sandbox.spec());
-      await engine.stopContainer(dockerId, 0);
+      await engine.containers.stop(dockerId, 0);
       const before = await firewallRulesOf(sandbox.instance);
       await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
-      await engine.startContainer(dockerId);
+      await engine.containers.start(dockerId);
       const after = await firewallRulesOf(sandbox.instance);
       expect(after).toHaveLength(before.length);
       expect(after.filter((rule) => before.includes(rule))).toEqual([]);

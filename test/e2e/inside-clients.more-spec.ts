@@ -36,7 +36,7 @@ describe('a client of a terminal that does not play its part', () => {
 
   beforeAll(async () => {
     const engine = new FakeEngine(new FakeDaemon());
-    jest.spyOn(engine, 'startProcess').mockImplementation(() => Promise.resolve(new FloodingShell()));
+    jest.spyOn(engine.programs, 'start').mockImplementation(() => Promise.resolve(new FloodingShell()));
     berth = await Berth.start({ engine });
     berth.app.getHttpServer().on('connection', (socket: TcpSocket) => connections.push(socket));
     user = await berth.user('enterprise');

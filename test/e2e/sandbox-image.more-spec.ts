@@ -39,7 +39,7 @@ describe('the default image', () => {
   let dockerId: string;
 
   beforeAll(async () => {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
     const args = ['--input-type=module', '-e', BUILD, host, IMAGE];
     await promisify(execFile)(process.execPath, args, { cwd: join(__dirname, '..', '..') });

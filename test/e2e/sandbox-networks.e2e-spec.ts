@@ -39,7 +39,7 @@ describe('the networks of many sandboxes', () => {
 
     // One listens on its first network; neither its sibling there nor a sandbox of the second reaches it.
     const [target = '', sibling = '', other = ''] = ids;
-    const address = (await engine.inspectContainer(target))?.ipAddress ?? '';
+    const address = (await engine.containers.inspect(target))?.ipAddress ?? '';
     expect(address).toMatch(/^\d/);
     sandbox.real.exec(target, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done']).catch(() => undefined);
     const ask = (from: string, of: string): Promise<string> =>
@@ -48,18 +48,18 @@ describe('the networks of many sandboxes', () => {
     expect([await ask(sibling, address), await ask(other, address)]).toEqual(['', '']);
 
     // A stopped one does not hold its place: when it comes back, it goes where there is one.
-    await engine.stopContainer(target, 0);
+    await engine.containers.stop(target, 0);
     const fifth = await sandbox.running(engine, sandbox.spec());
     expect(await placesOf([fifth])).toEqual([name()]);
-    await engine.startContainer(target);
+    await engine.containers.start(target);
     expect(await placesOf([target])).toEqual([name(3)]);
-    expect((await engine.inspectContainer(target))?.ipAddress).toMatch(/^\d/);
+    expect((await engine.containers.inspect(target))?.ipAddress).toMatch(/^\d/);
 
-    for (const id of [...ids, fifth]) await engine.removeContainer(id);
-    await engine.listContainers({ instance: sandbox.instance });
-    await engine.maintain();
+    for (const id of [...ids, fifth]) await engine.containers.remove(id);
+    await engine.containers.list({ instance: sandbox.instance });
+    await engine.host.maintain();
     expect(await networks()).toEqual([name()]);
-    await engine.maintain();
+    await engine.host.maintain();
     expect(await firewallRulesOf(sandbox.instance)).toHaveLength(rules.length / 2);
   });
 
@@ -78,7 +78,7 @@ describe('the networks of many sandboxes', () => {
     const places = await placesOf(ids);
     expect(places.filter((place) => place === name())).toHaveLength(5);
     expect(places.filter((place) => place === name(2))).toHaveLength(2);
-    for (const id of ids) expect((await one.inspectContainer(id))?.ipAddress).toMatch(/^\d/);
+    for (const id of ids) expect((await one.containers.inspect(id))?.ipAddress).toMatch(/^\d/);
     // After a restart by Docker it is where it was.
     const moved = ids[places.indexOf(name(2))] ?? '';
     await sandbox.real.docker.getContainer(moved).restart({ t: 0 });
@@ -92,14 +92,14 @@ describe('the networks of many sandboxes', () => {
     const ids = await Promise.all(engines.map((engine) => sandbox.running(engine, sandbox.spec())));
     const [engine] = engines;
     if (!engine) throw new Error('there is no engine');
-    await engine.listContainers({ instance: sandbox.instance });
+    await engine.containers.list({ instance: sandbox.instance });
     const last = await sandbox.running(engine, sandbox.spec());
     const place = (await placesOf([last]))[0] ?? '';
     expect(place).not.toBe(name());
-    await engine.stopContainer(last, 0);
+    await engine.containers.stop(last, 0);
     await sandbox.real.docker.getNetwork(place).remove();
-    await engine.startContainer(last);
-    expect((await engine.inspectContainer(last))?.ipAddress).toMatch(/^\d/);
+    await engine.containers.start(last);
+    expect((await engine.containers.inspect(last))?.ipAddress).toMatch(/^\d/);
     for (const id of [...ids, last]) expect((await placesOf([id]))[0]).toMatch(new RegExp(`^${name()}(-\\d)?$`));
     expect(new Set(await networks()).size).toBe((await networks()).length);
   });
@@ -119,7 +119,7 @@ describe('the networks of many sandboxes', () => {
     });
     try {
       const collides = { ...TWO_EACH, SANDBOX_SUBNETS: ['10.213.96.0/20', '10.213.88.0/30'] };
-      const refused = await sandbox.dockerEngine(collides).prepare(sandbox.instance).catch(String);
+      const refused = await sandbox.dockerEngine(collides).host.prepare(sandbox.instance).catch(String);
       expect(refused).toContain(`10.213.96.0/20 overlaps 10.213.99.0/24 of Docker's network other-${sandbox.instance}`);
       expect(refused).toContain('10.213.88.0/30 is smaller than the /29 that SANDBOX_NETWORK_SIZE=2 needs');
     } finally {
@@ -132,7 +132,7 @@ describe('the networks of many sandboxes', () => {
   }
 
   async function prepared(engine: DockerEngine): Promise<DockerEngine> {
-    await engine.prepare(sandbox.instance);
+    await engine.host.prepare(sandbox.instance);
     return engine;
   }
 

@@ -29,7 +29,7 @@ describe('the proof of a sandbox at start', () => {
   it.each(RUNTIMES)('must find all well under %s, and leave nothing', async (runtime) => {
     const { instance } = sandbox;
     const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime, SANDBOX_DNS: [outside.far] });
-    await engine.prepare(instance);
+    await engine.host.prepare(instance);
     // A busy machine may answer a question for a name too late.
     await eventually(
       async () => {
@@ -44,7 +44,7 @@ describe('the proof of a sandbox at start', () => {
   it('must say of an image that cannot show anything that nothing was tried', async () => {
     const { instance } = sandbox;
     const [engine, image] = [sandbox.engine(), 'berth-test/nothing-to-show:1'];
-    await engine.prepare(instance);
+    await engine.host.prepare(instance);
     await sandbox.real.makeImage(image, 'rm /bin/sh');
     const report = await proveSandbox(engine, { instance, image, signal });
     expect(report).toMatchObject({ state: 'unproved', faults: {} });

@@ -119,7 +119,7 @@ describe('a connection', () => {
     const client = await connect(user);
     client.socket.emit('container_started', { seq: 1 });
     client.socket.emit('disconnect_me', 'x'.repeat(1_000), () => undefined);
-    client.socket.emit('__proto__', JSON.parse('{"__proto__":{"a":1}}'));
+    client.socket.emit('[object Object]', JSON.parse('{"__proto__":{"a":1}}'));
     await server.commit(user.id, 'still here');
     await eventually(() => expect(client.seqs).toEqual([1]));
     const broken = await connect(user);

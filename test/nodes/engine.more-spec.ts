@@ -25,19 +25,19 @@ describe('the engine of a cluster', () => {
   /** A running sandbox a node, by its name. */
   const sandboxes = new Map<string, string>();
 
-  const idOf = ({ name }: TestNode): string => engine.nodes().find((node) => node.name === name)?.id ?? '';
+  const idOf = ({ name }: TestNode): string => engine.nodes.list().find((node) => node.name === name)?.id ?? '';
   const on = ({ name }: TestNode): string => sandboxes.get(name) ?? '';
   const isReachable = ({ name }: TestNode): boolean =>
-    engine.nodes().find((node) => node.name === name)?.isReachable === true;
+    engine.nodes.list().find((node) => node.name === name)?.isReachable === true;
   const stateOf = async (node: TestNode): Promise<string | undefined> =>
-    (await engine.inspectContainer(on(node)))?.state;
+    (await engine.containers.inspect(on(node)))?.state;
 
   async function running(node: TestNode): Promise<string> {
     const wanted = smallestSpec({ instance, node: idOf(node) });
     const { volumeName: name, diskMb, owner } = wanted;
-    await engine.ensureVolume({ name, diskMb, owner, node: idOf(node) });
-    const dockerId = await engine.createContainer(wanted);
-    await engine.startContainer(dockerId);
+    await engine.volumes.ensure({ name, diskMb, owner, node: idOf(node) });
+    const dockerId = await engine.containers.create(wanted);
+    await engine.containers.start(dockerId);
     return dockerId;
   }
 
@@ -51,7 +51,7 @@ describe('the engine of a cluster', () => {
   /** Lists name who is silent, and have all of the others. */
   async function expectListed(silent: readonly TestNode[]): Promise<void> {
     const before = performance.now();
-    const listed = await engine.listContainers({ instance });
+    const listed = await engine.containers.list({ instance });
     expect(performance.now() - before).toBeLessThan(ANSWER_MS);
     expect([...listed.silent].sort()).toEqual(silent.map(idOf).sort());
     const answering = cluster.nodes.filter((node) => !silent.includes(node));
@@ -60,7 +60,7 @@ describe('the engine of a cluster', () => {
 
   async function untilAllAnswer(): Promise<void> {
     await cluster.allWell();
-    await eventually(() => expect(engine.nodes().filter((node) => node.isReachable)).toHaveLength(3), {
+    await eventually(() => expect(engine.nodes.list().filter((node) => node.isReachable)).toHaveLength(3), {
       timeoutMs: 90_000,
     });
   }
@@ -81,11 +81,11 @@ describe('the engine of a cluster', () => {
     );
     if (!made) throw new Error('the settings name no cluster');
     engine = made;
-    await engine.prepare(instance);
+    await engine.host.prepare(instance);
     await untilAllAnswer();
     for (const node of cluster.nodes) sandboxes.set(node.name, await running(node));
     watched = (async () => {
-      for await (const message of engine.watch(instance, watching.signal)) told.push(message);
+      for await (const message of engine.containers.watch(instance, watching.signal)) told.push(message);
     })();
   });
 
@@ -105,9 +105,13 @@ describe('the engine of a cluster', () => {
     };
     const alike = { pool: 'default', state: 'ready', availability: 'active', isManager: true, problem: null };
     const wanted = cluster.nodes.map(({ name, host }) => ({ name, address: host, ...alike, memoryMb: 2048 }));
-    const known = [...engine.nodes()].sort((a, b) => a.name.localeCompare(b.name));
+    const known = [...engine.nodes.list()].sort((a, b) => a.name.localeCompare(b.name));
     expect(known.map(facts)).toEqual(wanted);
-    expect(engine.capabilities).toMatchObject({ runtime: 'runsc', hostFirewall: 'enforced', allowLists: 'enforced' });
+    expect(engine.host.capabilities).toMatchObject({
+      runtime: 'runsc',
+      hostFirewall: 'enforced',
+      allowLists: 'enforced',
+    });
   });
 
   it('must run what it is asked on the node that the id names', async () => {
@@ -115,7 +119,7 @@ describe('the engine of a cluster', () => {
       let said = '';
       const request = { command: ['cat', '/proc/version'], timeoutMs: 20_000, maxOutputBytes: 4096 };
       const onOutput = ({ data }: { data: Buffer }): void => void (said += data.toString());
-      expect(await engine.exec(on(node), { ...request, onOutput })).toEqual({ exitCode: 0 });
+      expect(await engine.programs.run(on(node), { ...request, onOutput })).toEqual({ exitCode: 0 });
       expect(said).toMatch(/^Linux version/);
       expect(await node.containers(`berth.instance=${instance}`)).toMatchObject([{ state: 'running' }]);
     }
@@ -123,31 +127,31 @@ describe('the engine of a cluster', () => {
   });
 
   it('must answer at once for a node that was killed, go on with the others, and have all again', async () => {
-    const before = await engine.inspectContainer(on(third));
+    const before = await engine.containers.inspect(on(third));
     await third.kill();
     await eventually(() => expect(isReachable(third)).toBe(false), { timeoutMs: ANSWER_MS });
-    await expectUnavailable(() => engine.inspectContainer(on(third)));
-    await expectUnavailable(() => engine.stopContainer(on(third), 1));
-    await expectUnavailable(() => engine.createContainer(smallestSpec({ instance, node: idOf(third) })));
+    await expectUnavailable(() => engine.containers.inspect(on(third)));
+    await expectUnavailable(() => engine.containers.stop(on(third), 1));
+    await expectUnavailable(() => engine.containers.create(smallestSpec({ instance, node: idOf(third) })));
     await expectListed([third]);
-    expect(await engine.stopContainer(on(first), 1)).toBe('stopped');
-    expect(await engine.startContainer(on(first))).toBe('started');
+    expect(await engine.containers.stop(on(first), 1)).toBe('stopped');
+    expect(await engine.containers.start(on(first))).toBe('started');
     const seen = told.length;
     await third.start();
     await eventually(() => expect(isReachable(third)).toBe(true), { timeoutMs: 60_000 });
     // Whoever watches looks at all of the node then.
     await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(third) }));
     await eventually(async () => expect(await stateOf(third)).toBe('running'), { timeoutMs: 60_000 });
-    expect((await engine.inspectContainer(on(third)))?.dockerId).toBe(before?.dockerId);
+    expect((await engine.containers.inspect(on(third)))?.dockerId).toBe(before?.dockerId);
     await expectListed([]);
   });
 
   it('must end what is under way when a node is killed: a start, a stop, a command', async () => {
     const victim = await running(second);
     const request = { command: ['sleep', '300'], timeoutMs: 300_000, maxOutputBytes: 1024 };
-    const command = engine.exec(victim, request).then(() => 'ended', codeOf);
+    const command = engine.programs.run(victim, request).then(() => 'ended', codeOf);
     await eventually(async () => expect(await second.exec(victim.split('/')[1] ?? '', ['ps'])).toContain('sleep 300'));
-    const stop = engine.stopContainer(victim, 30).then(() => 'stopped', codeOf);
+    const stop = engine.containers.stop(victim, 30).then(() => 'stopped', codeOf);
     const before = performance.now();
     await second.kill();
     expect(['node_unavailable', 'container_not_running', 'docker_unavailable']).toContain(await command);
@@ -155,19 +159,19 @@ describe('the engine of a cluster', () => {
     expect(performance.now() - before).toBeLessThan(2 * ANSWER_MS);
     await second.start();
     await eventually(() => expect(isReachable(second)).toBe(true), { timeoutMs: 60_000 });
-    await engine.removeContainer(victim);
-    expect(await engine.inspectContainer(victim)).toBeNull();
+    await engine.containers.remove(victim);
+    expect(await engine.containers.inspect(victim)).toBeNull();
   });
 
   it('must answer within five seconds for a node that is cut off, for half a minute, and go on as it was', async () => {
     const before = await second.docker.getContainer(on(second).split('/')[1] ?? '').inspect();
     await second.cut();
     // Also what is asked before anybody knows.
-    await expectUnavailable(() => engine.inspectContainer(on(second)));
+    await expectUnavailable(() => engine.containers.inspect(on(second)));
     const until = performance.now() + 30_000;
     let rounds = 0;
     while (performance.now() < until) {
-      await expectUnavailable(() => engine.startContainer(on(second)));
+      await expectUnavailable(() => engine.containers.start(on(second)));
       await expectListed([second]);
       expect(await stateOf(first)).toBe('running');
       rounds += 1;
@@ -179,8 +183,8 @@ describe('the engine of a cluster', () => {
     await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(second) }));
     const after = await second.docker.getContainer(before.Id).inspect();
     expect(after.State.StartedAt).toBe(before.State.StartedAt);
-    expect(await engine.stopContainer(on(second), 1)).toBe('stopped');
-    expect(await engine.startContainer(on(second))).toBe('started');
+    expect(await engine.containers.stop(on(second), 1)).toBe('stopped');
+    expect(await engine.containers.start(on(second))).toBe('started');
     await eventually(() =>
       expect(
         told
@@ -193,16 +197,16 @@ describe('the engine of a cluster', () => {
 
   it('must go on without a quorum: on the node that is left, everything; of the nodes, what was known', async () => {
     const names = (): string[] =>
-      engine
-        .nodes()
+      engine.nodes
+        .list()
         .map(({ name }) => name)
         .sort();
     await Promise.all([second.kill(), third.kill()]);
     await eventually(() => expect([isReachable(second), isReachable(third)]).toEqual([false, false]));
-    expect(await engine.stopContainer(on(first), 1)).toBe('stopped');
-    expect(await engine.startContainer(on(first))).toBe('started');
+    expect(await engine.containers.stop(on(first), 1)).toBe('stopped');
+    expect(await engine.containers.start(on(first))).toBe('started');
     const another = await running(first);
-    await engine.removeContainer(another);
+    await engine.containers.remove(another);
     expect(names()).toEqual(['node1', 'node2', 'node3']);
     expect(isReachable(first)).toBe(true);
     await Promise.all([second.start(), third.start()]);
@@ -212,8 +216,9 @@ describe('the engine of a cluster', () => {
   });
 
   it('must drain and activate a node, and see that somebody else did', async () => {
-    const availability = (): string | undefined => engine.nodes().find(({ name }) => name === third.name)?.availability;
-    await engine.setAvailability(idOf(third), 'drain');
+    const availability = (): string | undefined =>
+      engine.nodes.list().find(({ name }) => name === third.name)?.availability;
+    await engine.nodes.setAvailability(idOf(third), 'drain');
     expect(availability()).toBe('drain');
     expect(await stateOf(third)).toBe('running');
     await cluster.change(third, { availability: 'active' });

@@ -50,8 +50,8 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
     for (const node of cluster.nodes) {
       const services = [`${cluster.gateway}:${String(portOf(allowed))}`];
       const engine = engines.on(node, { SANDBOX_ALLOWED_SERVICES: services });
-      await engine.blockAlso(everybody);
-      await engine.prepare(engines.instance);
+      await engine.host.blockAlso(everybody);
+      await engine.host.prepare(engines.instance);
       onNode.set(node.name, { node, engine, sandbox: await engines.running(engine) });
     }
   });
@@ -65,7 +65,7 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
 
   it.each(NAMES)('must be no port of any node, nor of the machine of Berth, from %s', async (name) => {
     const { engine } = of(name);
-    expect(engine.capabilities).toMatchObject({ hostFirewall: 'enforced', allowLists: 'enforced' });
+    expect(engine.host.capabilities).toMatchObject({ hostFirewall: 'enforced', allowLists: 'enforced' });
     const ofNodes = cluster.nodes.flatMap(({ address }) => PORTS_OF_NODES.map((port) => `${address}:${String(port)}`));
     const ofBerth = `${cluster.gateway}:${String(portOf(notAllowed))}`;
     const open = `${cluster.gateway}:${String(portOf(allowed))}`;
@@ -75,7 +75,7 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
 
   it('must not be a sandbox of another node', async () => {
     const { node, engine, sandbox } = of('node2');
-    const address = (await engine.inspectContainer(sandbox))?.ipAddress ?? '';
+    const address = (await engine.containers.inspect(sandbox))?.ipAddress ?? '';
     const word = 'the sandbox on node2';
     const listening = node.exec(sandbox, ['sh', '-c', `while true; do echo ${word} | nc -l -p 8000; done`]);
     listening.catch(() => undefined);
@@ -90,9 +90,9 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
     const { engine } = of('node1');
     const [, , third] = cluster.nodes;
     const door = `${third.address}:2376`;
-    await engine.blockAlso(everybody.filter((address) => address !== third.address));
+    await engine.host.blockAlso(everybody.filter((address) => address !== third.address));
     expect(await reached('node1', [door])).toEqual([door]);
-    await engine.blockAlso(everybody);
+    await engine.host.blockAlso(everybody);
     expect(await reached('node1', [door])).toEqual([]);
   });
 
@@ -103,21 +103,21 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
     await node.exec(helper?.id ?? '', ['iptables', '-t', 'mangle', '-F']);
     expect(await reached('node1', [door])).toEqual([door]);
     await node.docker.getContainer(helper?.id ?? '').remove({ force: true });
-    await engine.maintain();
-    expect(engine.capabilities.hostFirewall).toBe('enforced');
+    await engine.host.maintain();
+    expect(engine.host.capabilities.hostFirewall).toBe('enforced');
     expect(await reached('node1', [door])).toEqual([]);
   });
 
   it('must be as before on a node that was without power', async () => {
     const { node, engine, sandbox } = of('node3');
     await node.kill();
-    await expect(engine.maintain()).rejects.toMatchObject({ code: 'docker_unavailable' });
+    await expect(engine.host.maintain()).rejects.toMatchObject({ code: 'docker_unavailable' });
     await node.start();
-    await eventually(async () => expect((await engine.inspectContainer(sandbox))?.state).toBe('running'), {
+    await eventually(async () => expect((await engine.containers.inspect(sandbox))?.state).toBe('running'), {
       timeoutMs: 60_000,
     });
-    await engine.maintain();
-    expect(engine.capabilities.hostFirewall).toBe('enforced');
+    await engine.host.maintain();
+    expect(engine.host.capabilities.hostFirewall).toBe('enforced');
     expect(
       await reached(
         'node3',
@@ -137,7 +137,7 @@ describe('what sandboxes on the nodes of a cluster reach', () => {
   it('must be required, or no sandbox starts: a node whose helper cannot be made is refused', async () => {
     const [first] = cluster.nodes;
     const engine = engines.on(first, { NODE_FIREWALL_IMAGE: 'berth/nothing:1' });
-    await expect(engine.prepare(engines.instance)).rejects.toThrow(
+    await expect(engine.host.prepare(engines.instance)).rejects.toThrow(
       /the host firewall is required, and its rules are not there: the firewall's helper does not run: /,
     );
     engine.onApplicationShutdown();

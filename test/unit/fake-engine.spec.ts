@@ -23,9 +23,9 @@ function specOf(changes: Partial<ContainerSpec> = {}): ContainerSpec {
 }
 
 async function runningOn(engine: FakeEngine, spec: ContainerSpec): Promise<string> {
-  await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
-  const dockerId = await engine.createContainer(spec);
-  await engine.startContainer(dockerId);
+  await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
+  const dockerId = await engine.containers.create(spec);
+  await engine.containers.start(dockerId);
   return dockerId;
 }
 
@@ -35,30 +35,30 @@ describe('the fake engine', () => {
     const spec = specOf();
     await runningOn(engine, spec);
     expect(engine.daemon.violations).toEqual([]);
-    const second = await engine.createContainer({ ...spec, name: `${spec.name}-g2` });
-    await engine.startContainer(second);
+    const second = await engine.containers.create({ ...spec, name: `${spec.name}-g2` });
+    await engine.containers.start(second);
     expect(engine.daemon.violations).toHaveLength(1);
   });
 
   it('must fail the call that was chosen, before or after it took effect', async () => {
     const engine = new FakeEngine();
     const spec = specOf();
-    engine.failOn('createContainer', { call: 2 });
-    engine.failOn('createContainer', { call: 3, when: 'after' });
-    await engine.createContainer(spec);
-    await expect(engine.createContainer(specOf())).rejects.toMatchObject({ code: 'docker_unavailable' });
+    engine.failOn('containers.create', { call: 2 });
+    engine.failOn('containers.create', { call: 3, when: 'after' });
+    await engine.containers.create(spec);
+    await expect(engine.containers.create(specOf())).rejects.toMatchObject({ code: 'docker_unavailable' });
     expect(engine.daemon.containers.size).toBe(1);
-    await expect(engine.createContainer(specOf())).rejects.toMatchObject({ code: 'docker_unavailable' });
+    await expect(engine.containers.create(specOf())).rejects.toMatchObject({ code: 'docker_unavailable' });
     expect(engine.daemon.containers.size).toBe(2);
-    await engine.createContainer(specOf());
-    expect(engine.callsOf('createContainer')).toBe(4);
+    await engine.containers.create(specOf());
+    expect(engine.callsOf('containers.create')).toBe(4);
   });
 
   it('must hold a call until it is released', async () => {
     const engine = new FakeEngine();
-    const hold = engine.holdOn('createContainer', { when: 'after' });
+    const hold = engine.holdOn('containers.create', { when: 'after' });
     let isDone = false;
-    const creation = engine.createContainer(specOf()).then(() => (isDone = true));
+    const creation = engine.containers.create(specOf()).then(() => (isDone = true));
     await hold.reached;
     expect([engine.daemon.containers.size, isDone]).toEqual([1, false]);
     hold.release();
@@ -68,14 +68,14 @@ describe('the fake engine', () => {
   it('must let a dead process do nothing more, and the next one find what it left', async () => {
     const daemon = new FakeDaemon();
     const [first, next] = [new FakeEngine(daemon), new FakeEngine(daemon)];
-    const died = first.dieOn('createContainer', { when: 'after' });
-    void first.createContainer(specOf());
+    const died = first.dieOn('containers.create', { when: 'after' });
+    void first.containers.create(specOf());
     await died;
-    void first.createContainer(specOf());
-    expect((await next.listContainers({ instance: 'test' })).items).toHaveLength(1);
-    void next.dieOn('ping', { how: 'throw' });
-    await expect(next.ping()).rejects.toThrow(ProcessDeath);
-    await expect(next.ping()).rejects.toThrow(ProcessDeath);
+    void first.containers.create(specOf());
+    expect((await next.containers.list({ instance: 'test' })).items).toHaveLength(1);
+    void next.dieOn('host.ping', { how: 'throw' });
+    await expect(next.host.ping()).rejects.toThrow(ProcessDeath);
+    await expect(next.host.ping()).rejects.toThrow(ProcessDeath);
   });
 
   it('must notify watchers of what happens behind the back', async () => {
@@ -85,13 +85,13 @@ describe('the fake engine', () => {
     const watching = (async () => {
       const describeMessage = (message: WatchMessage): string =>
         message.kind === 'event' ? message.event.action : message.kind;
-      for await (const message of engine.watch('test', abort.signal)) seen.push(describeMessage(message));
+      for await (const message of engine.containers.watch('test', abort.signal)) seen.push(describeMessage(message));
     })();
     const dockerId = await runningOn(engine, specOf());
     engine.daemon.oom(dockerId);
     engine.daemon.unwatched(() => engine.daemon.kill(dockerId));
     engine.daemon.vanish(dockerId);
-    await engine.ping();
+    await engine.host.ping();
     abort.abort();
     await watching;
     expect(seen).toEqual(['connected', 'start', 'oom', 'die', 'start', 'connected', 'destroy']);

@@ -274,7 +274,7 @@ describe('the OpenAPI document', () => {
       async (api) => {
         const { id } = await api.running();
         await api.stop(id);
-        await engine.removeContainer(id);
+        await engine.containers.remove(id);
         const answer = await api.start(id);
         expect(answer.body).toMatchObject({ recreated: true, old_id: id, volume_kept: true });
         return answer;
@@ -287,7 +287,7 @@ describe('the OpenAPI document', () => {
       'POST /api/containers/{id}/stop',
       async (api) => {
         const { id } = await api.running();
-        engine.failOn('stopContainer');
+        engine.failOn('containers.stop');
         return api.stop(id);
       },
     ],

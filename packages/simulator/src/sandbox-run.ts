@@ -6,7 +6,7 @@ import {
   type MarkedProcesses,
   type ProcessRequest,
 } from '../../../src/docker/programs/container-process';
-import type { ContainerSpec } from '../../../src/docker/container-engine';
+import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
 import { EngineError } from '../../../src/docker/engine-error';
 import type { ContainerStats } from '../../../src/docker/containers/observed-container';
 import { MARKER } from '../../../src/docker/programs/process-marker';

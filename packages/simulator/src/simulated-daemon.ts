@@ -1,11 +1,7 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import type {
-  ContainerSpec,
-  EngineImage,
-  ListedVolume,
-  OwnerLabels,
-  VolumeCopy,
-} from '../../../src/docker/container-engine';
+import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
+import type { EngineImage } from '../../../src/docker/port/engine-images';
+import type { ListedVolume, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError } from '../../../src/docker/engine-error';
 import type {
   EngineEvent,

@@ -1,34 +1,17 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
-import {
-  ContainerEngine,
-  type ContainerSpec,
-  type EngineCapabilities,
-  type EngineImage,
-  type EnsureImageOptions,
-  type Listed,
-  type ListedVolume,
-  type ListFilter,
-  type MachineResources,
-  type OwnerLabels,
-  type VolumeCopy,
-  type VolumeMeasurement,
-} from '../../../src/docker/container-engine';
-import type {
-  ContainerProcess,
-  ExecRequest,
-  MarkedProcesses,
-  ProcessRequest,
-} from '../../../src/docker/programs/container-process';
+import { ContainerEngine } from '../../../src/docker/container-engine';
+import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
+import type { EngineCapabilities, EngineHost } from '../../../src/docker/port/engine-host';
+import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src/docker/port/engine-images';
+import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
+import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
+import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
+import type { ExecRequest } from '../../../src/docker/programs/container-process';
 import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
-import type {
-  ContainerStats,
-  ListedContainer,
-  ObservedContainer,
-  WatchMessage,
-} from '../../../src/docker/containers/observed-container';
+import type { WatchMessage } from '../../../src/docker/containers/observed-container';
 import { untilAborted } from '../../../src/scheduling';
 import { SandboxFiles, SandboxRun } from './sandbox-run';
 import { type SimulatedContainer, SimulatedDaemon } from './simulated-daemon';
@@ -40,6 +23,14 @@ const TAKES_MS = { create: 120, start: 250, stop: 80, remove: 100, volume: 30, c
 /** A pull's parts, each of so many milliseconds. */
 const PULL_STEPS = 12;
 const PULL_STEP_MS = 350;
+
+const CAPABILITIES: EngineCapabilities = {
+  runtime: 'simulated',
+  diskQuota: 'enforced',
+  volumeResize: 'move',
+  hostFirewall: 'off',
+  allowLists: 'enforced',
+};
 
 /** A machine as a small team has one. */
 const MACHINE = { memoryMb: 64 * 1024, cpuShares: 32_000, diskMb: 500 * 1024 } as const;
@@ -82,12 +73,95 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   private readonly state: SimulationState | null;
   private readonly pace: number;
 
-  override readonly capabilities: EngineCapabilities = {
-    runtime: 'simulated',
-    diskQuota: 'enforced',
-    volumeResize: 'move',
-    hostFirewall: 'off',
-    allowLists: 'enforced',
+  readonly nodes = SINGLE_MACHINE;
+
+  readonly host: EngineHost = {
+    capabilities: CAPABILITIES,
+    prepare: async () => {
+      await this.state?.load();
+      this.logger.warn('containers are only SIMULATED: no program of theirs runs, and nothing in them is real');
+      return CAPABILITIES;
+    },
+    maintain: () => Promise.resolve(),
+    ping: () => Promise.resolve(),
+    identify: () => Promise.resolve(this.daemon.id),
+    resources: () => {
+      const used = this.daemon.running().reduce((sum, { spec }) => sum + spec.memoryMb, 0);
+      const kept = [...this.daemon.volumes.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+      return Promise.resolve({
+        ...MACHINE,
+        // Of what containers may take, they take a third.
+        freeMemoryMb: Math.max(0, Math.round(MACHINE.memoryMb - 2048 - used / 3)),
+        freeDiskMb: Math.round(MACHINE.diskMb * 0.6 - kept / MB),
+      });
+    },
+  };
+
+  readonly containers: EngineContainers = {
+    create: async (spec) => {
+      await this.takes(TAKES_MS.create);
+      return this.daemon.create(spec);
+    },
+    start: async (dockerId, options) => {
+      await this.takes(TAKES_MS.start);
+      const { spec } = this.daemon.existing(dockerId, 'start');
+      if (faultOf(spec.image) === 'start_refused') throw new EngineError('start_refused', 'it has nothing to run');
+      return this.daemon.start(dockerId, options);
+    },
+    unpause: (dockerId) => attempt(() => this.daemon.unpause(dockerId)),
+    expectStop: () => Promise.resolve(),
+    stop: async (dockerId, graceSeconds) => {
+      await this.takes(TAKES_MS.stop);
+      this.daemon.existing(dockerId, 'stop');
+      await this.runs.get(dockerId)?.end(graceSeconds * 1000);
+      return this.daemon.stop(dockerId);
+    },
+    remove: async (dockerId) => {
+      await this.takes(TAKES_MS.remove);
+      this.daemon.remove(dockerId);
+      this.files.delete(dockerId);
+    },
+    rename: (dockerId, name) => attempt(() => this.daemon.rename(dockerId, name)),
+    inspect: (dockerId) => attempt(() => this.daemon.inspect(dockerId, CAPABILITIES.runtime)),
+    list: (filter) => attempt(() => ({ items: this.daemon.list(filter), silent: [] })),
+    stats: (dockerId) =>
+      attempt(() => this.run(dockerId, 'stats').stats(this.daemon.existing(dockerId, 'stats').startedAt ?? '')),
+    watch: (instance, signal) => this.watch(instance, signal),
+  };
+
+  readonly networks: EngineNetworks = {
+    reconnect: (dockerId) => attempt(() => this.daemon.reconnect(dockerId)),
+  };
+
+  readonly programs: EnginePrograms = {
+    run: (dockerId, request) => this.runProgram(dockerId, request),
+    start: (dockerId, request) => attempt(() => this.run(dockerId, 'exec').start(request)),
+    end: async (dockerId, programs) =>
+      (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
+    signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
+  };
+
+  readonly images: EngineImages = {
+    ensure: (reference, options) => this.ensureImage(reference, options),
+    find: (name) => attempt(() => this.daemon.findImage(name)),
+    remove: (image) => attempt(() => this.daemon.removeImage(image)),
+    present: (references) =>
+      attempt(() => new Set(references.filter((reference) => this.daemon.images.has(reference)))),
+  };
+
+  readonly volumes: EngineVolumes = {
+    ensure: async (volume) => {
+      await this.takes(TAKES_MS.volume);
+      return this.daemon.ensureVolume(volume);
+    },
+    remove: (name) => attempt(() => this.daemon.removeVolume(name)),
+    list: (filter) => attempt(() => ({ items: this.daemon.listVolumes(filter), silent: [] })),
+    measure: ({ name }) =>
+      attempt(() => {
+        const found = this.daemon.volumes.get(name);
+        return found ? { bytes: found.bytes } : null;
+      }),
+    copy: (copy) => this.copyVolume(copy),
   };
 
   constructor(
@@ -107,76 +181,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     await this.state?.close();
   }
 
-  override async prepare(): Promise<EngineCapabilities> {
-    await this.state?.load();
-    this.logger.warn('containers are only SIMULATED: no program of theirs runs, and nothing in them is real');
-    return this.capabilities;
-  }
-
-  override maintain(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  override ping(): Promise<void> {
-    return Promise.resolve();
-  }
-
-  override identify(): Promise<string | null> {
-    return Promise.resolve(this.daemon.id);
-  }
-
-  override resources(): Promise<MachineResources> {
-    const used = this.daemon.running().reduce((sum, { spec }) => sum + spec.memoryMb, 0);
-    const kept = [...this.daemon.volumes.values()].reduce((sum, { bytes }) => sum + bytes, 0);
-    return Promise.resolve({
-      ...MACHINE,
-      // Of what containers may take, they take a third.
-      freeMemoryMb: Math.max(0, Math.round(MACHINE.memoryMb - 2048 - used / 3)),
-      freeDiskMb: Math.round(MACHINE.diskMb * 0.6 - kept / MB),
-    });
-  }
-
-  override async createContainer(spec: ContainerSpec): Promise<string> {
-    await this.takes(TAKES_MS.create);
-    return this.daemon.create(spec);
-  }
-
-  override async startContainer(
-    dockerId: string,
-    options?: { isNew?: boolean },
-  ): Promise<'started' | 'already_running'> {
-    await this.takes(TAKES_MS.start);
-    const { spec } = this.daemon.existing(dockerId, 'start');
-    if (faultOf(spec.image) === 'start_refused') throw new EngineError('start_refused', 'it has nothing to run');
-    return this.daemon.start(dockerId, options);
-  }
-
-  override unpauseContainer(dockerId: string): Promise<void> {
-    return attempt(() => this.daemon.unpause(dockerId));
-  }
-
-  override async stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
-    await this.takes(TAKES_MS.stop);
-    this.daemon.existing(dockerId, 'stop');
-    await this.runs.get(dockerId)?.end(graceSeconds * 1000);
-    return this.daemon.stop(dockerId);
-  }
-
-  override async removeContainer(dockerId: string): Promise<void> {
-    await this.takes(TAKES_MS.remove);
-    this.daemon.remove(dockerId);
-    this.files.delete(dockerId);
-  }
-
-  override renameContainer(dockerId: string, name: string): Promise<void> {
-    return attempt(() => this.daemon.rename(dockerId, name));
-  }
-
-  override reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
-    return attempt(() => this.daemon.reconnect(dockerId));
-  }
-
-  override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+  private async runProgram(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     const program = this.run(dockerId, 'exec').start(request);
     const within = AbortSignal.timeout(request.timeoutMs);
     const over = request.signal ? AbortSignal.any([within, request.signal]) : within;
@@ -200,7 +205,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       const { end } = request;
       const code = error instanceof EngineError ? error.code : null;
       if (end && (code === 'timed_out' || code === 'output_too_large')) {
-        await this.exec(dockerId, { ...end, user: request.user, timeoutMs: END_MS, maxOutputBytes: MB }).catch(
+        await this.runProgram(dockerId, { ...end, user: request.user, timeoutMs: END_MS, maxOutputBytes: MB }).catch(
           () => null,
         );
       }
@@ -210,34 +215,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     return program.exit().catch(() => ({ exitCode: 137 }));
   }
 
-  override startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
-    return attempt(() => this.run(dockerId, 'exec').start(request));
-  }
-
-  override async endProcesses(
-    dockerId: string,
-    processes: MarkedProcesses & { graceMs: number },
-  ): Promise<'ended' | 'still_running'> {
-    return (await this.run(dockerId, 'exec').endMarked(processes)) ? 'ended' : 'still_running';
-  }
-
-  override signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'> {
-    return attempt(() => (this.run(dockerId, 'exec').signal(processes) > 0 ? 'sent' : 'none'));
-  }
-
-  override stats(dockerId: string): Promise<ContainerStats> {
-    return attempt(() => this.run(dockerId, 'stats').stats(this.daemon.existing(dockerId, 'stats').startedAt ?? ''));
-  }
-
-  override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
-    return attempt(() => this.daemon.inspect(dockerId, this.capabilities.runtime));
-  }
-
-  override listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {
-    return attempt(() => ({ items: this.daemon.list(filter), silent: [] }));
-  }
-
-  override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+  private async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
     const present = this.daemon.findImage(reference);
     if (present && (options.refresh !== true || isBuiltHere(reference))) return present;
     if (isBuiltHere(reference)) throw imageNotBuilt(reference);
@@ -282,43 +260,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     return running;
   }
 
-  override findImage(name: string): Promise<EngineImage | null> {
-    return attempt(() => this.daemon.findImage(name));
-  }
-
-  override removeImage(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
-    return attempt(() => this.daemon.removeImage(image));
-  }
-
-  override presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
-    return attempt(() => new Set(references.filter((reference) => this.daemon.images.has(reference))));
-  }
-
-  override async ensureVolume(volume: {
-    name: string;
-    diskMb: number;
-    owner: OwnerLabels;
-  }): Promise<{ existed: boolean }> {
-    await this.takes(TAKES_MS.volume);
-    return this.daemon.ensureVolume(volume);
-  }
-
-  override removeVolume(name: string): Promise<void> {
-    return attempt(() => this.daemon.removeVolume(name));
-  }
-
-  override listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>> {
-    return attempt(() => ({ items: this.daemon.listVolumes(filter), silent: [] }));
-  }
-
-  override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
-    return attempt(() => {
-      const found = this.daemon.volumes.get(volume.name);
-      return found ? { bytes: found.bytes } : null;
-    });
-  }
-
-  override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+  private async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
     const worker = this.daemon.beginCopy(copy);
     try {
       for (const percent of [0, 25, 50, 75]) {
@@ -334,7 +276,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     }
   }
 
-  override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+  private async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
     const queue = new MessageQueue<WatchMessage>();
     const detach = this.daemon.attach(instance, (message) => queue.put(message));
     try {

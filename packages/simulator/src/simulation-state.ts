@@ -1,7 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ContainerSpec, OwnerLabels } from '../../../src/docker/container-engine';
+import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
 import { DirectoryNode, FileNode, LinkNode, type Node, type Space } from './file-tree';
 import { type SimulatedContainer, type SimulatedDaemon, SimulatedVolume } from './simulated-daemon';
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ContainerSpec } from '../../../src/docker/container-engine';
+import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
 import { SimulatedEngine } from '../src/simulated-engine';
 
 describe('the shell of a simulated container', () => {
@@ -22,15 +22,15 @@ describe('the shell of a simulated container', () => {
       owner,
       generation: 1,
     };
-    await engine.prepare();
-    await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner });
-    dockerId = await engine.createContainer(spec);
-    await engine.startContainer(dockerId);
+    await engine.host.prepare('i');
+    await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner });
+    dockerId = await engine.containers.create(spec);
+    await engine.containers.start(dockerId);
   });
 
   async function sh(script: string, ...args: string[]): Promise<string> {
     let said = '';
-    const { exitCode } = await engine.exec(dockerId, {
+    const { exitCode } = await engine.programs.run(dockerId, {
       command: ['sh', '-c', script, 'sh', ...args],
       timeoutMs: 5_000,
       maxOutputBytes: 1024 * 1024,

@@ -66,7 +66,7 @@ export class ContainerUsage implements OnModuleDestroy {
    * @throws DomainError `container_not_running`, EngineError
    */
   async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.inside(row, ({ dockerId }) => this.engine.exec(dockerId, request));
+    return this.inside(row, ({ dockerId }) => this.engine.programs.run(dockerId, request));
   }
 
   /**

@@ -127,7 +127,7 @@ export class Capacity {
       help: "The disk of Docker's data: its size, and what is free; absent where that is not known.",
       labelNames: ['kind'],
       sample: async () => {
-        const { diskMb: total, freeDiskMb: free } = await engine.resources();
+        const { diskMb: total, freeDiskMb: free } = await engine.host.resources();
         return samples({ total, free }, BYTES_PER_MB);
       },
       logger,
@@ -142,8 +142,8 @@ export class Capacity {
    * @throws DomainError `no_capacity`; any other error of `reserve`
    */
   async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: PlacementConstraint = {}): Promise<T> {
-    if (this.engine.nodes() !== null) return this.withinNodes(reserve, where);
-    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
+    if (this.engine.nodes.list() !== null) return this.withinNodes(reserve, where);
+    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
     try {
       return await reserve({
@@ -165,7 +165,7 @@ export class Capacity {
     { node = null, pool = DEFAULT_POOL, isRunning = false, except = [] }: PlacementConstraint,
   ): Promise<T> {
     try {
-      const nodes = this.engine.nodes() ?? [];
+      const nodes = this.engine.nodes.list() ?? [];
       const taking = nodes.filter(
         (each) => each.availability === 'active' && each.isReachable && each.problem === null,
       );
@@ -203,7 +203,7 @@ export class Capacity {
   }
 
   async view(): Promise<CapacityView> {
-    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.resources();
+    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
     const sums = await this.reserved.sums();
     const reserved = { memoryMb: 0, cpuShares: 0 };

@@ -33,7 +33,7 @@ export class Placement {
   async reserve(lease: LeasedRow, limits: Pick<ContainerRow, 'memoryMb' | 'cpuShares'>): Promise<void> {
     const { nodeId, userId, status, reservedMemoryMb, reservedCpuShares } = lease.row;
     if (reservedMemoryMb >= limits.memoryMb && reservedCpuShares >= limits.cpuShares) return;
-    const isPlaced = nodeId !== null || this.engine.nodes() === null;
+    const isPlaced = nodeId !== null || this.engine.nodes.list() === null;
     const pool = isPlaced ? {} : { pool: await this.policies.poolOf(userId) };
     await this.within(lease, { node: nodeId, isRunning: status === 'running', ...pool }, (row, bounds) =>
       this.repository.reserve(row, limits, bounds),

@@ -76,7 +76,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
       else if (action?.do === 'warn') await this.warn(row, action, policy.now);
     }
     if (ends.length === 0) return;
-    await this.engine.ping();
+    await this.engine.host.ping();
     for (const { row, ending } of ends) void this.end(row, ending);
   }
 

@@ -30,7 +30,7 @@ it('what could not be moved must be tried again after half a minute, and then no
     },
   };
   const evacuation = new Evacuation(
-    { answers: () => true } as unknown as ContainerEngine,
+    { nodes: { answers: () => true } } as unknown as ContainerEngine,
     nodes as unknown as NodeRepository,
     repository as unknown as ContainerRepository,
     operations as unknown as ContainerOperations,

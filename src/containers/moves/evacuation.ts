@@ -48,7 +48,7 @@ export class Evacuation implements OnModuleDestroy {
 
   /** Call once Docker is prepared. */
   start(): void {
-    if (this.engine.nodes() !== null) this.poll.start();
+    if (this.engine.nodes.list() !== null) this.poll.start();
   }
 
   onModuleDestroy(): void {
@@ -75,7 +75,7 @@ export class Evacuation implements OnModuleDestroy {
     const waiting = (await this.nodes.idleOn(node)).filter((id) => !this.nextTry.has(id));
     const next = async (): Promise<void> => {
       for (let id = waiting.shift(); id !== undefined; id = waiting.shift()) {
-        if (this.stopped.signal.aborted || !this.engine.answers(node) || !(await this.isWanted(node))) return;
+        if (this.stopped.signal.aborted || !this.engine.nodes.answers(node) || !(await this.isWanted(node))) return;
         await this.move(id, node);
       }
     };

@@ -28,7 +28,7 @@ export class Moves {
    */
   async move(id: string, name?: string): Promise<ContainerMovedView> {
     const row = await this.find(id);
-    if (this.engine.nodes() === null) throw new DomainError('not_clustered');
+    if (this.engine.nodes.list() === null) throw new DomainError('not_clustered');
     const target = name === undefined ? null : await this.target(row, name);
     try {
       const { row: after, restarted } = await this.operations.move(row, target === null ? {} : { node: target.id });
@@ -59,7 +59,7 @@ export class Moves {
   }
 
   private whyNot({ id, availability }: NodeRow): string {
-    const node = this.engine.nodes()?.find((each) => each.id === id);
+    const node = this.engine.nodes.list()?.find((each) => each.id === id);
     if (!node?.isReachable) return 'does not answer';
     if (node.problem !== null) return 'cannot be used at the moment';
     return node.availability === 'active' && availability === 'active' ? 'has no room for it' : 'is drained';

@@ -38,7 +38,7 @@ export class KnownEngine {
   async prepare(): Promise<string> {
     const instance = await this.instance.load();
     await this.nodes.remember(await this.stored());
-    const capabilities = await this.engine.prepare(instance);
+    const capabilities = await this.engine.host.prepare(instance);
     await this.nodes.start();
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
     await this.check();
@@ -47,7 +47,7 @@ export class KnownEngine {
 
   /** Compares the ids; logs each change once. @returns whether this is the known Docker @throws EngineError */
   async check(): Promise<boolean> {
-    const id = await this.engine.identify();
+    const id = await this.engine.host.identify();
     const known = id === null ? null : await this.known(id);
     const state = id === known ? 'same' : 'changed';
     const before = this.identity.state;
@@ -80,7 +80,7 @@ export class KnownEngine {
 
   /** Makes the current Docker the known one, without regard to its contents. @throws EngineError */
   async accept(): Promise<{ id: string | null; previous: string | null }> {
-    const id = await this.engine.identify();
+    const id = await this.engine.host.identify();
     if (id === null) return { id, previous: null };
     const previous = await this.known(id);
     if (previous !== id) {

@@ -19,7 +19,7 @@ export class NodeMetrics {
     metrics: Metrics,
     @Inject(LOGGER) logger: Logger,
   ) {
-    if (engine.nodes() === null) return;
+    if (engine.nodes.list() === null) return;
     const gauge = (
       { name, help }: { name: string; help: string },
       value: (node: NodeView) => number | null,

@@ -49,11 +49,11 @@ export class NodeWatch implements OnModuleDestroy {
    * @param store the id of the Swarm; null: unknown
    */
   async remember(store: string | null): Promise<void> {
-    if (store === null || this.engine.nodes() === null) return;
+    if (store === null || this.engine.nodes.list() === null) return;
     const rows = await this.nodes.all();
     this.nodes.remember(rows);
     const known = rows.filter(({ forgottenAt }) => forgottenAt === null);
-    this.engine.remember(
+    this.engine.nodes.remember(
       store,
       known.map((node) => ({ ...node, isReachable: false })),
     );
@@ -61,7 +61,7 @@ export class NodeWatch implements OnModuleDestroy {
 
   /** Call once the engine is prepared. */
   async start(): Promise<void> {
-    if (this.engine.nodes() === null) return;
+    if (this.engine.nodes.list() === null) return;
     await this.look();
     this.poll.start();
   }
@@ -106,7 +106,7 @@ export class NodeWatch implements OnModuleDestroy {
   /** Serialized, so that a write never compares an older node list with the version that this process recorded last. */
   private note(): Promise<readonly EngineNode[] | null> {
     return this.noting.runExclusive(async () => {
-      const present = this.engine.nodes();
+      const present = this.engine.nodes.list();
       if (present !== null) await this.nodes.note(present);
       return present;
     });

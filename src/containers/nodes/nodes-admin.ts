@@ -154,7 +154,7 @@ export class NodesAdmin {
   ): Promise<NodeView> {
     const { id } = await this.find(name);
     try {
-      await this.engine.setAvailability(id, availability);
+      await this.engine.nodes.setAvailability(id, availability);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       if (error.code === 'docker_error') throw new DomainError('node_not_found', { cause: error });
@@ -174,7 +174,8 @@ export class NodesAdmin {
   async forget(name: string): Promise<NodeView> {
     const row = await this.find(name);
     if (row.forgottenAt === null) {
-      if (this.engine.answers(row.id) || !isSilent(row, this.clock.now())) throw new DomainError('node_reachable');
+      if (this.engine.nodes.answers(row.id) || !isSilent(row, this.clock.now()))
+        throw new DomainError('node_reachable');
       await this.nodes.forget(row);
     }
     // Any process completes what this call does not.

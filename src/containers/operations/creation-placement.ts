@@ -58,7 +58,7 @@ export class CreationPlacement {
     const { dockerId, nodeId, formerNodeId } = lease.row;
     const hasData = dockerId !== null || (formerNodeId !== null && formerNodeId === nodeId);
     const isCreation = verb === 'create' || (verb === 'start' && !hasData);
-    return isCreation && this.engine.nodes() !== null ? new PlacedCreation(this, lease, isNew === true) : null;
+    return isCreation && this.engine.nodes.list() !== null ? new PlacedCreation(this, lease, isNew === true) : null;
   }
 }
 
@@ -130,7 +130,7 @@ class PlacedCreation {
     try {
       for (const { node, error, isOwnImage } of this.failures) {
         // Nothing is placed on a node that does not answer, and the node may be healthy once it answers.
-        const isSilent = error.code === 'node_unavailable' && !engine.answers(node);
+        const isSilent = error.code === 'node_unavailable' && !engine.nodes.answers(node);
         if (!isOwnImage && !isSilent) await sick.note(node, saysDiskFull(error) ? 'no_space' : error.code, error);
       }
       if (nodeId !== null) await sick.noteWell(nodeId);

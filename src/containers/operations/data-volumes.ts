@@ -98,7 +98,7 @@ export class DataVolumes {
     // True if the data was moved earlier, when this host still replaced volumes.
     const moved = row.volumeName !== containerName(row.id);
     if (!this.move && !moved && row.nodeId === null) return [];
-    const { items, silent } = await this.engine.listVolumes({ instance: this.instance.id, containerId: row.id });
+    const { items, silent } = await this.engine.volumes.list({ instance: this.instance.id, containerId: row.id });
     if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
     return items;
   }
@@ -109,12 +109,12 @@ export class DataVolumes {
     const others = await this.ofContainer(row);
     // The node may have stopped answering since; then the list lacks its volumes.
     this.assertAnswers(row.otherNodeId);
-    await this.engine.removeVolume(row.volumeName, row.nodeId);
-    for (const { name, node } of others) if (name !== row.volumeName) await this.engine.removeVolume(name, node);
+    await this.engine.volumes.remove(row.volumeName, row.nodeId);
+    for (const { name, node } of others) if (name !== row.volumeName) await this.engine.volumes.remove(name, node);
   }
 
   private assertAnswers(node: string | null): void {
-    if (node !== null && !this.engine.answers(node)) throw nodeUnavailable(node);
+    if (node !== null && !this.engine.nodes.answers(node)) throw nodeUnavailable(node);
   }
 
   /**
@@ -123,8 +123,8 @@ export class DataVolumes {
    * @throws EngineError
    */
   async all(): Promise<Listed<ListedVolume>> {
-    if (!this.move && this.engine.nodes() === null) return { items: [], silent: [] };
-    const listed = await this.engine.listVolumes({ instance: this.instance.id });
+    if (!this.move && this.engine.nodes.list() === null) return { items: [], silent: [] };
+    const listed = await this.engine.volumes.list({ instance: this.instance.id });
     const names = new Set(listed.items.map(({ name }) => name));
     for (const name of this.overfull) if (!names.has(name)) this.overfull.delete(name);
     return listed;
@@ -165,11 +165,11 @@ export class DataVolumes {
     await this.ensureCopyImage(row.nodeId);
     const image = this.config.VOLUME_COPY_IMAGE;
     const volume = { name: row.volumeName, image, owner: this.instance.owner(row), node: row.nodeId };
-    return (await this.engine.measureVolume(volume))?.bytes ?? null;
+    return (await this.engine.volumes.measure(volume))?.bytes ?? null;
   }
 
   private get move(): boolean {
-    return this.engine.capabilities.volumeResize === 'move';
+    return this.engine.host.capabilities.volumeResize === 'move';
   }
 
   /** The operator chooses this image: its absence must not be reported as if the user's image were missing. */

@@ -202,7 +202,7 @@ export class StepExecutor {
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node, isNew };
         // The next step needs the process limit; reading it meanwhile costs no time.
         const [{ existed }, processes] = await Promise.all([
-          this.engine.ensureVolume(volume),
+          this.engine.volumes.ensure(volume),
           this.specs.processesOf(row),
         ]);
         facts.volumeExisted = existed;
@@ -214,13 +214,13 @@ export class StepExecutor {
         if (!step.sawCurrent && facts.volumeExisted === undefined) await this.assertKnown(row);
         facts.replacementId = await this.create(step, execution, facts);
         facts.generation = step.generation;
-        facts.runtime = this.engine.capabilities.runtime;
+        facts.runtime = this.engine.host.capabilities.runtime;
         return;
       case 'start_container':
         facts.wasRunning = await this.startKnowing(step.target, row, facts);
         return;
       case 'unpause_container':
-        await this.engine.unpauseContainer(target(step.target, row, facts));
+        await this.engine.containers.unpause(target(step.target, row, facts));
         facts.wasRunning = true;
         return;
       case 'stop_container':
@@ -237,13 +237,13 @@ export class StepExecutor {
         await this.confirmStopped(target(step.target, row, facts));
         return;
       case 'remove_container':
-        await this.engine.removeContainer(target(step.target, row, facts));
+        await this.engine.containers.remove(target(step.target, row, facts));
         return;
       case 'rename_container':
-        await this.engine.renameContainer(target(step.target, row, facts), step.name);
+        await this.engine.containers.rename(target(step.target, row, facts), step.name);
         return;
       case 'remove_volume':
-        await this.engine.removeVolume(step.volume, row.nodeId);
+        await this.engine.volumes.remove(step.volume, row.nodeId);
         return;
     }
   }
@@ -255,7 +255,7 @@ export class StepExecutor {
   }
 
   private async copy({ from, to, node }: CopyStep, { row, onCopy, signal }: Execution): Promise<void> {
-    await this.engine.copyVolume({
+    await this.engine.volumes.copy({
       from,
       to,
       image: this.config.VOLUME_COPY_IMAGE,
@@ -277,13 +277,13 @@ export class StepExecutor {
 
   private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
     try {
-      return await this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
+      return await this.engine.containers.create(await this.specs.of(step, execution, facts), execution);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
       // The image was removed since it was found: by an operator, or as unused by a process that read the rows before
       // this row was inserted.
       facts.image = await this.ensureImage(execution, step.node);
-      return this.engine.createContainer(await this.specs.of(step, execution, facts), execution);
+      return this.engine.containers.create(await this.specs.of(step, execution, facts), execution);
     }
   }
 
@@ -300,13 +300,13 @@ export class StepExecutor {
   private start(which: Target, row: ContainerRow, facts: Facts): Promise<'started' | 'already_running'> {
     // Not new after a copy: the copy may take minutes, in which the replacement can be disconnected from its network.
     const isNew = which === 'replacement' && facts.volumeName === undefined;
-    if (which === 'replacement' && this.engine.answers(row.nodeId)) facts.wasStartAsked = true;
-    return this.engine.startContainer(target(which, row, facts), { isNew });
+    if (which === 'replacement' && this.engine.nodes.answers(row.nodeId)) facts.wasStartAsked = true;
+    return this.engine.containers.start(target(which, row, facts), { isNew });
   }
 
   private async stop(dockerId: string): Promise<'running' | 'stopped' | 'missing'> {
     try {
-      const found = await this.engine.stopContainer(dockerId, this.config.STOP_GRACE_SECONDS);
+      const found = await this.engine.containers.stop(dockerId, this.config.STOP_GRACE_SECONDS);
       return found === 'stopped' ? 'running' : 'stopped';
     } catch (error) {
       if (error instanceof EngineError && error.code === 'container_not_found') return 'missing';
@@ -315,7 +315,7 @@ export class StepExecutor {
   }
 
   private async confirmStopped(dockerId: string): Promise<void> {
-    const observed = await this.engine.inspectContainer(dockerId);
+    const observed = await this.engine.containers.inspect(dockerId);
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
@@ -327,7 +327,7 @@ export class StepExecutor {
     const end = performance.now() + (mayHideProgram(env) ? WATCH_ENV_MS : WATCH_MS);
     let run: string | null = null;
     for (;;) {
-      const observed = await this.engine.inspectContainer(dockerId);
+      const observed = await this.engine.containers.inspect(dockerId);
       run ??= observed?.startedAt ?? null;
       // Another start time means that Docker's restart policy was faster than this inspection.
       if (observed?.state !== 'running' || observed.startedAt !== run) {

@@ -116,7 +116,7 @@ export class OperationRunner {
       this.assertAnswers(row);
       const isToStop = (verb === 'stop' || verb === 'delete') && row.status === 'running' && row.operation === null;
       // Sends the inspection that the stop needs; Docker answers it while the lease is written.
-      if (isToStop && row.dockerId !== null) await this.engine.expectStop(row.dockerId);
+      if (isToStop && row.dockerId !== null) await this.engine.containers.expectStop(row.dockerId);
     }
     return this.work.measured(verb, async () => this.perform(await this.leases.acquire(row, verb, waitMs), operation));
   }
@@ -185,7 +185,7 @@ export class OperationRunner {
 
   /** @throws DomainError `node_unavailable` */
   private assertAnswers({ nodeId }: Pick<ContainerRow, 'nodeId'>): void {
-    if (!this.engine.answers(nodeId)) throw new DomainError('node_unavailable');
+    if (!this.engine.nodes.answers(nodeId)) throw new DomainError('node_unavailable');
   }
 
   /** Ends the lease: with the outcome, or with the rollback if anything fails. @throws DomainError */

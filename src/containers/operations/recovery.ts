@@ -51,9 +51,9 @@ export class Recovery {
   async recover(lease: OperationLease, interrupted: Operation): Promise<void> {
     const { row } = lease;
     // Lists every node: a move may have been interrupted.
-    const { items, silent } = await this.engine.listContainers({ instance: this.instance.id, containerId: row.id });
+    const { items, silent } = await this.engine.containers.list({ instance: this.instance.id, containerId: row.id });
     if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
-    const current = row.dockerId === null ? null : await this.engine.inspectContainer(row.dockerId);
+    const current = row.dockerId === null ? null : await this.engine.containers.inspect(row.dockerId);
     const volumes = await this.volumes.ofContainer(row);
     for (const step of planRollback({ row, interrupted, listed: items, current, volumes })) {
       await lease.assertHeld();
@@ -61,7 +61,7 @@ export class Recovery {
     }
     await this.observe(lease, interrupted);
     const { otherNodeId } = lease.row;
-    const isLookedAt = otherNodeId !== null && !silent.includes(otherNodeId) && this.engine.answers(otherNodeId);
+    const isLookedAt = otherNodeId !== null && !silent.includes(otherNodeId) && this.engine.nodes.answers(otherNodeId);
     if (isLookedAt) await lease.record({ patch: { otherNodeId: null }, events: [] });
   }
 
@@ -80,7 +80,7 @@ export class Recovery {
    */
   async compare(row: ContainerRow, interrupted: Operation | null): Promise<Outcome | null> {
     if (row.dockerId === null) return null;
-    const observed = await this.engine.inspectContainer(row.dockerId);
+    const observed = await this.engine.containers.inspect(row.dockerId);
     const policy = await this.policies.policyOf(row.userId);
     const followed = outcomeOfObservation(row, observed, { death: null, policy });
     // A stop that Berth began is not an exit, even if another process observes its end.
@@ -98,7 +98,7 @@ export class Recovery {
    */
   async isGone(row: ContainerRow): Promise<boolean> {
     if (row.dockerId === null) return false;
-    const observed = await this.engine.inspectContainer(row.dockerId);
+    const observed = await this.engine.containers.inspect(row.dockerId);
     return observed === null || isHalfGone(observed.state);
   }
 
@@ -211,18 +211,18 @@ export class Recovery {
   private async perform(step: RollbackStep): Promise<void> {
     switch (step.do) {
       case 'remove_container':
-        return this.engine.removeContainer(step.dockerId);
+        return this.engine.containers.remove(step.dockerId);
       case 'start_container':
-        await this.engine.startContainer(step.dockerId);
+        await this.engine.containers.start(step.dockerId);
         return;
       case 'rename_container': {
-        return this.engine.renameContainer(step.dockerId, step.name);
+        return this.engine.containers.rename(step.dockerId, step.name);
       }
       case 'remove_volume':
         // In another Docker this volume may be the only copy of the data.
         if (this.known.changed) return;
         // A leftover volume only takes space; a recovery must not fail because of it.
-        return this.engine.removeVolume(step.volume, step.node).catch((error: unknown) => {
+        return this.engine.volumes.remove(step.volume, step.node).catch((error: unknown) => {
           this.logger.warn(
             { err: error, volume: step.volume },
             'an unused volume could not be removed; the sweep tries again',

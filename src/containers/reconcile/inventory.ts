@@ -26,9 +26,9 @@ export class Inventory {
 
   /** Also checks whether this is the known Docker, and repairs what Berth maintains in it. @throws EngineError */
   async take({ wasUnwatched }: { wasUnwatched: Unwatched }): Promise<ReconcilePlan> {
-    const containers = await this.engine.listContainers({ instance: this.instance.id });
+    const containers = await this.engine.containers.list({ instance: this.instance.id });
     await this.known.check();
-    await this.engine.maintain();
+    await this.engine.host.maintain();
     const volumes = await this.volumes.all();
     const orphanGraceMs = this.config.ORPHAN_GRACE_SECONDS * 1000;
     return ReconcilePlan.of({
@@ -44,7 +44,7 @@ export class Inventory {
 
   /** Known nodes that are not in the cluster now. Their containers and volumes may come back with them. */
   private async absent(): Promise<string[]> {
-    const present = this.engine.nodes();
+    const present = this.engine.nodes.list();
     if (present === null) return [];
     const rows = await this.nodes.all();
     return rows.flatMap(({ id }) => (present.some((node) => node.id === id) ? [] : [id]));
@@ -100,7 +100,7 @@ export class OrphanVolumes {
     const purged = await this.repository.idsPurged(containersOf(there));
     for (const { name, containerId, node } of there) {
       if (containerId === null || !purged.has(containerId)) continue;
-      await this.engine.removeVolume(name, node).catch((error: unknown) => {
+      await this.engine.volumes.remove(name, node).catch((error: unknown) => {
         this.logger.warn(
           { err: error, volume: name, node },
           'the volume of a purged container could not be removed; the next sweep tries again',

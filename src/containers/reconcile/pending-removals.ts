@@ -55,9 +55,9 @@ export class PendingRemovals {
 
   /** Safe in several processes at once: a container that is already gone counts as removed. */
   private async remove(containerId: string, node: string | null): Promise<void> {
-    const { items } = await this.engine.listContainers({ instance: this.instance.id, containerId, node });
+    const { items } = await this.engine.containers.list({ instance: this.instance.id, containerId, node });
     for (const { dockerId } of items) {
-      await this.engine.removeContainer(dockerId);
+      await this.engine.containers.remove(dockerId);
     }
     // The absence of the container from another Docker would prove nothing.
     await this.known.assertSame();

@@ -94,14 +94,14 @@ export class Repairs {
         return this.withRow(action.row, (row) => this.operations.reconcile(row));
       case 'remove_orphan':
         this.logger.info({ docker_id: action.dockerId }, 'removing a container without a row');
-        return this.engine.removeContainer(action.dockerId);
+        return this.engine.containers.remove(action.dockerId);
     }
   }
 
   /** Safe during any operation, as it removes nothing. */
   private async reconnect({ id, dockerId }: SweptRow): Promise<void> {
     try {
-      if (dockerId !== null) await this.engine.reconnectContainer(dockerId);
+      if (dockerId !== null) await this.engine.networks.reconnect(dockerId);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'container_not_found') throw error;
     }

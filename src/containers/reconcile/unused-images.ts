@@ -66,14 +66,14 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   async sweep(): Promise<void> {
     // Another Docker's images are not ours to remove, and our rows do not show which of them are needed.
     if (!(await this.known.check())) return;
-    const nodes = this.engine.nodes();
+    const nodes = this.engine.nodes.list();
     if (nodes === null) return this.sweepNode(null);
     for (const { id, isReachable } of nodes) if (isReachable) await this.sweepNode(id);
   }
 
   /** @param node null: the single machine */
   private async sweepNode(node: string | null): Promise<void> {
-    const dockerId = (await this.engine.identify(node)) ?? '';
+    const dockerId = (await this.engine.host.identify(node)) ?? '';
     await this.finishInterrupted(dockerId, node);
     const unused = await this.unused(dockerId, node);
     const retention = this.config.IMAGE_RETENTION;
@@ -86,7 +86,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   /** Finishes the records of pulls whose process died during the pull or right after it; forgets them after a day. */
   private async finishInterrupted(dockerId: string, node: string | null): Promise<void> {
     for (const pull of await this.records.unfinished(dockerId)) {
-      const present = await this.engine.findImage(pull.reference, node);
+      const present = await this.engine.images.find(pull.reference, node);
       if (present !== null && present.id !== pull.previousId) {
         const { reference } = pull;
         await this.records.finish({ dockerId, reference, imageId: present.id, brought: true });
@@ -103,7 +103,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
     const present = new Map<string, string | null>();
     for (const reference of new Set(brought.map((record) => record.reference))) {
       const isNamed = needed.references.has(reference) || reference === this.config.VOLUME_COPY_IMAGE;
-      if (isNamed) present.set(reference, (await this.engine.findImage(reference, node))?.id ?? null);
+      if (isNamed) present.set(reference, (await this.engine.images.find(reference, node))?.id ?? null);
     }
     const isNeeded = (record: ImageRecord): boolean => needsImage(needed, record, present);
     await this.records.markUsed(brought.filter(isNeeded));
@@ -113,7 +113,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   private async remove(record: ImageRecord, reason: RemovalReason, node: string | null): Promise<void> {
     const { reference, imageId } = record;
     try {
-      const outcome = await this.engine.removeImage({ reference, id: imageId, node });
+      const outcome = await this.engine.images.remove({ reference, id: imageId, node });
       if (outcome === 'in_use') {
         // A container that Berth does not manage uses the image, or one whose row does not name it.
         await this.records.markUsed([record]);
@@ -135,7 +135,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   private async isDiskFull(): Promise<boolean> {
-    return diskUsedAbove(await this.engine.resources(), this.config.IMAGE_DISK_WATERMARK) !== null;
+    return diskUsedAbove(await this.engine.host.resources(), this.config.IMAGE_DISK_WATERMARK) !== null;
   }
 
   private ageOf({ usedAt }: ImageRecord): number {

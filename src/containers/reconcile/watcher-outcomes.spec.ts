@@ -31,17 +31,17 @@ describe('what Docker reports during an operation', () => {
 
   it('must not be looked at where the row was read before the operation ended, and is its outcome', async () => {
     const signals = new LocalSignals();
-    const inspectContainer = jest.fn();
+    const inspect = jest.fn();
     const leased: Partial<ContainerRow> = { ...running, status: 'creating', operation: 'create' };
     const findById = jest.fn<Promise<Partial<ContainerRow>>, []>().mockResolvedValue({ ...running, operation: null });
     findById.mockImplementationOnce(() => {
       signals.publish('container_released', { containerId: 'c' });
       return Promise.resolve(leased);
     });
-    const engine = { inspectContainer } as unknown as ContainerEngine;
+    const engine = { containers: { inspect } } as unknown as ContainerEngine;
     const repository = { findById } as unknown as ContainerRepository;
     const watcher = new ContainerWatcher(engine, repository, {} as RunPolicies, signals, {} as Logger);
     await watcher.hint({ ...reported('start'), containerId: 'c', exitCode: null, at: new Date() });
-    expect([findById.mock.calls.length, inspectContainer.mock.calls.length]).toEqual([2, 0]);
+    expect([findById.mock.calls.length, inspect.mock.calls.length]).toEqual([2, 0]);
   });
 });

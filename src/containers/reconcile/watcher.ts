@@ -155,7 +155,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     instance: string,
     { signal, onConnected }: { signal: AbortSignal; onConnected: (node: string | null) => void },
   ): Promise<void> {
-    for await (const message of this.engine.watch(instance, signal)) {
+    for await (const message of this.engine.containers.watch(instance, signal)) {
       if (message.kind === 'connected') onConnected(message.node);
       else void this.hint(message.event);
     }
@@ -224,7 +224,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     }
     if (row.dockerId === null) return true;
     const death = await this.deaths.of(row.dockerId);
-    const observed = await this.engine.inspectContainer(row.dockerId);
+    const observed = await this.engine.containers.inspect(row.dockerId);
     const policy = await this.policies.policyOf(row.userId);
     const followed = outcomeOfObservation(row, observed, { death, policy });
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;

@@ -128,7 +128,7 @@ export class RoleInstallation {
 
   /** Stops a container in which a command writes without end. @throws EngineError */
   async endContainer(dockerId: string): Promise<void> {
-    await this.engine.stopContainer(dockerId, 0);
+    await this.engine.containers.stop(dockerId, 0);
   }
 
   private async tryOnce(role: CatalogRole, run: Run): Promise<RoleOutcome> {
@@ -252,7 +252,7 @@ class Run {
       signal,
       ...options,
     };
-    const { exitCode } = await this.engine.exec(this.dockerId, request);
+    const { exitCode } = await this.engine.programs.run(this.dockerId, request);
     return exitCode;
   }
 
@@ -260,7 +260,7 @@ class Run {
   async isStillTheSame(): Promise<boolean> {
     const { runStartedAt } = this.lease.row;
     try {
-      const observed = await this.engine.inspectContainer(this.dockerId);
+      const observed = await this.engine.containers.inspect(this.dockerId);
       if (observed?.state !== 'running') return false;
       return runStartedAt === null || observed.startedAt === runStartedAt;
     } catch (error) {

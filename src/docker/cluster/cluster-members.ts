@@ -1,4 +1,4 @@
-import type { EngineNode } from '../container-engine';
+import type { EngineNode } from '../port/engine-nodes';
 import type { TransferringEngine } from '../volumes/volume-transfer';
 
 /** One node of a cluster. */
@@ -31,9 +31,9 @@ export interface ClusterMembers {
    * @returns a function that unsubscribes
    */
   onReachable(listener: (member: ClusterMember) => void): () => void;
-  /** See {@link ContainerEngine.remember}. */
+  /** See {@link EngineNodes.remember}. */
   remember(store: string, nodes: readonly EngineNode[]): void;
-  /** See {@link ContainerEngine.setAvailability}. */
+  /** See {@link EngineNodes.setAvailability}. */
   setAvailability(id: string, availability: 'active' | 'drain'): Promise<void>;
   close(): Promise<void>;
 }

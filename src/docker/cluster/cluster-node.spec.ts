@@ -22,17 +22,23 @@ const SWARM = {
 
 /** Nothing is wrong with it, but for what a test says. */
 function engineOf(differs: Readonly<Record<string, unknown>> = {}): DockerEngine {
-  const well = {
-    look: () => Promise.resolve({ skewMs: 0 }),
+  const daemon = {
+    look: () => Promise.resolve(new Date()),
     swarmNodeId: () => Promise.resolve(SWARM.id),
+    close: () => undefined,
+  };
+  const host = {
     prepare: () => Promise.resolve(),
     landmark: () => Promise.resolve('network'),
     hasLandmark: () => Promise.resolve(true),
     maintain: () => Promise.resolve(),
-    disconnect: () => undefined,
+  };
+  const engine = {
+    daemon: { ...daemon, ...differs },
+    host: { ...host, ...differs },
     onApplicationShutdown: () => undefined,
   };
-  return Object.assign(well, differs) as unknown as DockerEngine;
+  return engine as unknown as DockerEngine;
 }
 
 describe('what is wrong with a node', () => {
@@ -79,7 +85,7 @@ describe('what is wrong with a node', () => {
     [-120_000, "its clock is -120 s off this machine's"],
     [20_000, null],
   ])('must be told of a clock that is %d ms ahead', async (skewMs, problem) => {
-    const view = await start(engineOf({ look: () => Promise.resolve({ skewMs }) }));
+    const view = await start(engineOf({ look: () => Promise.resolve(new Date(Date.now() + skewMs)) }));
     // What runs there can be reached all the same.
     expect(view).toMatchObject({ isReachable: true, problem });
   });

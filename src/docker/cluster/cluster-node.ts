@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ConfigError } from '../../config';
 import { untilAborted, within } from '../../scheduling';
-import type { EngineNode } from '../container-engine';
+import type { EngineNode } from '../port/engine-nodes';
 import type { DockerEngine } from '../docker-engine';
 import { EngineError, nodeUnavailable, saysUnavailable } from '../engine-error';
 import type { ClusterMember } from './cluster-members';
@@ -132,7 +132,7 @@ export class ClusterNode implements ClusterMember {
 
   private async ask(): Promise<void> {
     try {
-      await this.engine.look(TIMING.pingMs);
+      await this.engine.daemon.look(TIMING.pingMs);
     } catch (error) {
       this.lose(error);
     }
@@ -140,12 +140,13 @@ export class ClusterNode implements ClusterMember {
 
   private async connect(instance: string): Promise<void> {
     try {
-      const { skewMs } = await this.engine.look(TIMING.pingMs);
+      const clock = await this.engine.daemon.look(TIMING.pingMs);
+      const skewMs = clock.getTime() - Date.now();
       await this.assertSame();
       if (this.prepared) await this.maintainSoon();
-      else await this.engine.prepare(instance);
+      else await this.engine.host.prepare(instance);
       this.prepared = true;
-      this.landmark ??= await this.engine.landmark(instance);
+      this.landmark ??= await this.engine.host.landmark(instance);
       const isOff = Math.abs(skewMs) > MOST_SKEW_MS;
       this.noteFault(isOff ? `its clock is ${String(Math.round(skewMs / 1000))} s off this machine's` : null);
       this.lost = new AbortController();
@@ -154,7 +155,7 @@ export class ClusterNode implements ClusterMember {
     } catch (error) {
       this.noteFault(explain(error));
       // The next attempt would use connections that hang.
-      this.engine.disconnect();
+      this.engine.daemon.close();
     }
   }
 
@@ -164,9 +165,9 @@ export class ClusterNode implements ClusterMember {
    * @throws ConfigError, EngineError
    */
   private async assertSame(): Promise<void> {
-    if (this.landmark !== null && (await this.engine.hasLandmark(this.landmark))) return;
+    if (this.landmark !== null && (await this.engine.host.hasLandmark(this.landmark))) return;
     this.landmark = null;
-    const id = await this.engine.swarmNodeId();
+    const id = await this.engine.daemon.swarmNodeId();
     if (id !== this.id) throw new ConfigError(`the Docker at ${this.address} is ${id ?? 'in no Swarm'}, not this node`);
   }
 
@@ -175,7 +176,7 @@ export class ClusterNode implements ClusterMember {
    * in the background.
    */
   private async maintainSoon(): Promise<void> {
-    const maintaining = this.engine.maintain();
+    const maintaining = this.engine.host.maintain();
     maintaining.catch((error: unknown) =>
       this.logger.warn(`the node ${this.name} is not maintained: ${explain(error)}`),
     );
@@ -190,7 +191,7 @@ export class ClusterNode implements ClusterMember {
       this.logger.error(`the node ${this.name} does not answer any more: ${explain(error)}`);
     }
     lost.abort();
-    this.engine.disconnect();
+    this.engine.daemon.close();
   }
 
   /** Logs a fault once, until it changes. */

@@ -10,7 +10,7 @@ import {
   connectDocker,
   type DockerClients,
 } from '../connection/client';
-import type { EngineNode } from '../container-engine';
+import type { EngineNode } from '../port/engine-nodes';
 import { EngineError } from '../engine-error';
 
 /** Time limit of a manager's answer. A manager that has lost the others answers only after 20 s, with an error. */

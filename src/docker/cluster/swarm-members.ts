@@ -4,7 +4,7 @@ import { networkInterfaces } from 'node:os';
 import { ConfigError } from '../../config';
 import { Poll } from '../../scheduling';
 import type { ClientCertificate } from '../connection/client';
-import type { EngineNode } from '../container-engine';
+import type { EngineNode } from '../port/engine-nodes';
 import type { EngineCalls } from '../connection/daemon';
 import { DockerEngine, type DockerEngineSettings } from '../docker-engine';
 import { EngineError } from '../engine-error';
@@ -137,7 +137,7 @@ export class SwarmMembers implements ClusterMembers {
       this.all().map(async (node) => {
         // New nodes get the addresses before they are prepared.
         if (isSame && node.isPrepared) return;
-        const telling = node.engine.blockAlso(addresses);
+        const telling = node.engine.host.blockAlso(addresses);
         telling.catch((error: unknown) => {
           this.logger.warn({ msg: `the firewall of the node ${node.name} is behind`, err: error });
         });

@@ -88,6 +88,16 @@ export class DockerDaemon {
     return typeof id === 'string' && id !== '' ? id : null;
   }
 
+  /**
+   * @returns the daemon's node id in its Swarm; null if it is in none
+   * @throws EngineError
+   */
+  async swarmNodeId(): Promise<string | null> {
+    const { Swarm } = (await this.info()) as { Swarm?: { NodeID?: unknown } };
+    const id = Swarm?.NodeID;
+    return typeof id === 'string' && id !== '' ? id : null;
+  }
+
   /** @returns seconds of the daemon's clock, which may differ from this host's */
   async seconds(): Promise<number> {
     // Not by `GET /info`: a Swarm manager that has lost the other managers answers it after 20 s.

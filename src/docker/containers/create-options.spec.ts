@@ -1,4 +1,5 @@
-import type { ContainerSpec, EngineCapabilities } from '../container-engine';
+import type { ContainerSpec } from '../port/engine-containers';
+import type { EngineCapabilities } from '../port/engine-host';
 import { claimedLabels, createOptions, LABELS, type SandboxImage } from './create-options';
 import { restrictedIn, restrictedSandbox } from '../firewall/restricted-sandboxes';
 import { SUPERVISOR } from './supervisor';

@@ -1,5 +1,6 @@
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
-import type { ContainerSpec, EngineCapabilities, OwnerLabels } from '../container-engine';
+import type { ContainerSpec, OwnerLabels } from '../port/engine-containers';
+import type { EngineCapabilities } from '../port/engine-host';
 import type { RestrictedSandbox } from '../firewall/allow-rules';
 import { MARKER } from '../programs/process-marker';
 import { DATA_PATH, LAUNCHER, SUPERVISOR } from './supervisor';

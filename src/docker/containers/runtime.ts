@@ -1,5 +1,5 @@
 import { type Config, ConfigError } from '../../config';
-import type { EngineCapabilities } from '../container-engine';
+import type { EngineCapabilities } from '../port/engine-host';
 import { EngineError } from '../engine-error';
 
 /** The runtimes that the daemon knows, each with its arguments. */

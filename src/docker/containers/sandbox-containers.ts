@@ -3,10 +3,10 @@ import type Docker from 'dockerode';
 import { posix } from 'node:path';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
-import type { ContainerSpec } from '../container-engine';
+import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../port/engine-containers';
 import { EngineError, saysUnavailable } from '../engine-error';
 import { killSandbox } from './hung-sandbox';
-import type { ContainerStats, ListedContainer, ObservedContainer } from './observed-container';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
 import type { Processes } from '../programs/processes';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';
@@ -19,7 +19,8 @@ import type { NameServers } from '../networks/name-servers';
 import { restrictedSandbox } from '../firewall/restricted-sandboxes';
 import type { SandboxHost } from '../sandbox-host';
 import { lookAtStats } from './stats';
-import { jsonElements, openList } from '../connection/streams';
+import { watchEvents } from '../connection/docker-events';
+import { jsonElements, openEvents, openList } from '../connection/streams';
 import { SHELL } from './supervisor';
 
 /** How long a stop may use an inspection that was made in advance, in milliseconds. */
@@ -45,11 +46,8 @@ interface Parts {
   readonly nameServers: NameServers;
 }
 
-/**
- * Creates, starts, stops and finds the containers of sandboxes. The methods of {@link ContainerEngine} are documented
- * there.
- */
-export class SandboxContainers {
+/** The containers of sandboxes on one daemon. The methods of {@link EngineContainers} are documented there. */
+export class SandboxContainers implements EngineContainers {
   private readonly logger = new Logger(SandboxContainers.name);
   /** Inspections of containers that are about to be stopped, each with the time at which it began. */
   private readonly expected = new LruMap<{ at: number; seen: Promise<ObservedContainer | null> }>(MOST_EXPECTED);
@@ -103,14 +101,6 @@ export class SandboxContainers {
         }
       }
     });
-  }
-
-  async reconnect(dockerId: string): Promise<'reconnected' | 'already_connected'> {
-    const { daemon, host } = this.parts;
-    const { connected } = await daemon.call('connect container', (signal, docker) =>
-      host.connect({ docker, signal }, dockerId),
-    );
-    return connected ? 'already_connected' : 'reconnected';
   }
 
   async unpause(dockerId: string): Promise<void> {
@@ -177,7 +167,7 @@ export class SandboxContainers {
     });
   }
 
-  async list(filter: { instance: string; containerId?: string }): Promise<ListedContainer[]> {
+  async list(filter: ListFilter): Promise<Listed<ListedContainer>> {
     const label = [`${LABELS.instance}=${filter.instance}`];
     if (filter.containerId !== undefined) label.push(`${LABELS.containerId}=${filter.containerId}`);
     return this.parts.daemon.call('list containers', async (signal, docker) => {
@@ -186,12 +176,42 @@ export class SandboxContainers {
       const isNetwork = isNetworkOf(filter.instance);
       for await (const entry of jsonElements(answer)) listed.push(parseListedContainer(entry, isNetwork));
       if (filter.containerId === undefined) this.parts.host.note(filter.instance, listed);
-      return listed;
+      return { items: listed, silent: [] };
     });
   }
 
   async stats(dockerId: string): Promise<ContainerStats> {
     return this.parts.daemon.call('stats', (signal, docker) => lookAtStats(containerOf(docker, dockerId), signal));
+  }
+
+  async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+    const { processes } = this.parts;
+    for await (const message of this.events(instance, signal)) {
+      if (message.kind === 'event') {
+        const { action, dockerId } = message.event;
+        if (action === 'kill') processes.noteKill(dockerId);
+        if (action === 'die') processes.noteContainerEnd(dockerId);
+      }
+      yield message;
+    }
+  }
+
+  private events(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage> {
+    const { daemon } = this.parts;
+    return watchEvents(
+      {
+        now: () => daemon.seconds(),
+        open: (since) =>
+          daemon.call('watch events', (timeout) =>
+            openEvents(daemon.clients.streams, { instance, since, signal: AbortSignal.any([timeout, signal]) }),
+          ),
+        ping: () => daemon.ping(),
+        onDisconnect: (error) => {
+          this.logger.warn(`the stream of Docker's events broke: ${toEngineError(error, 'watch events').message}`);
+        },
+      },
+      signal,
+    );
   }
 
   private async createOnce(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerEngine, type ContainerSpec } from '../container-engine';
+import type { ContainerEngine } from '../container-engine';
+import type { ContainerSpec } from '../port/engine-containers';
 import { EngineError } from '../engine-error';
 import { nameServersIn } from '../firewall/firewall-rules';
 import { DATA_PATH } from './supervisor';
@@ -38,7 +39,7 @@ const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
  * Creates one sandbox like any other, on the sandboxes' network, tests the properties that users rely on, and removes
- * it. If this process dies, {@link ContainerEngine.maintain} removes the leftovers. Never throws.
+ * it. If this process dies, {@link EngineHost.maintain} removes the leftovers. Never throws.
  *
  * @param options.image must be present
  * @param options.node on a cluster, the node to test; null on a single machine
@@ -110,9 +111,9 @@ class Proof {
 
   async removeSandbox(): Promise<void> {
     // `maintain()` removes what cannot be removed now.
-    if (this.dockerId !== null) await this.engine.removeContainer(this.dockerId).catch(() => undefined);
+    if (this.dockerId !== null) await this.engine.containers.remove(this.dockerId).catch(() => undefined);
     const { volumeName, node = null } = this.spec;
-    await this.engine.removeVolume(volumeName, node).catch(() => undefined);
+    await this.engine.volumes.remove(volumeName, node).catch(() => undefined);
   }
 
   private report(): ProofReport {
@@ -123,9 +124,9 @@ class Proof {
 
   private async start(): Promise<void> {
     const { volumeName: name, diskMb, owner, node = null } = this.spec;
-    await this.engine.ensureVolume({ name, diskMb, owner, node });
-    this.dockerId = await this.engine.createContainer(this.spec);
-    await this.engine.startContainer(this.dockerId, { isNew: true });
+    await this.engine.volumes.ensure({ name, diskMb, owner, node });
+    this.dockerId = await this.engine.containers.create(this.spec);
+    await this.engine.containers.start(this.dockerId, { isNew: true });
   }
 
   /**
@@ -184,9 +185,9 @@ class Proof {
     running.catch(() => undefined);
     await this.until(`[ -e ${DATA_PATH}/ready ]`);
     await this.shell('echo kept >/berth-proof');
-    await this.engine.stopContainer(dockerId, GRACE_SECONDS);
+    await this.engine.containers.stop(dockerId, GRACE_SECONDS);
     await running.catch(() => undefined);
-    await this.engine.startContainer(dockerId);
+    await this.engine.containers.start(dockerId);
     const { output } = await this.shell(`cat ${DATA_PATH}/written ${DATA_PATH}/ended /berth-proof`);
     if (!output.includes('written')) this.faults.writes = `what is written to ${DATA_PATH} does not outlive a stop`;
     else if (!output.includes('kept')) {
@@ -204,10 +205,10 @@ class Proof {
   private async processes(): Promise<void> {
     const { dockerId } = this;
     if (dockerId === null) return;
-    const before = await this.engine.inspectContainer(dockerId);
+    const before = await this.engine.containers.inspect(dockerId);
     const many = `i=0; while [ $i -lt ${String(2 * PROCESSES)} ]; do sleep 5 & i=$((i+1)); done`;
     const { exitCode, output } = await this.shell(many, { user: USER });
-    const after = await this.engine.inspectContainer(dockerId);
+    const after = await this.engine.containers.inspect(dockerId);
     if (after?.state !== 'running' || after.startedAt !== before?.startedAt) {
       this.faults.processes =
         'too many processes end the whole sandbox: update gVisor, which does not hold its own limit';
@@ -229,7 +230,7 @@ class Proof {
     { user = '0' }: { user?: string } = {},
   ): Promise<{ exitCode: number; output: string }> {
     const output: Buffer[] = [];
-    const { exitCode } = await this.engine.exec(this.dockerId ?? '', {
+    const { exitCode } = await this.engine.programs.run(this.dockerId ?? '', {
       command: ['/bin/sh', '-c', script],
       user,
       timeoutMs: COMMAND_MS,

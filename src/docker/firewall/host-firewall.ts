@@ -3,7 +3,7 @@ import { Mutex } from 'async-mutex';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { type Config, ConfigError, ipv4Networks } from '../../config';
-import type { EngineCapabilities } from '../container-engine';
+import type { EngineCapabilities } from '../port/engine-host';
 import { EngineError } from '../engine-error';
 import { planLists, removalOf, type RestrictedSandbox, staleChains } from './allow-rules';
 import {

@@ -5,7 +5,7 @@ import { posix } from 'node:path';
 import { z } from 'zod';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
-import type { EngineImage, EnsureImageOptions } from '../container-engine';
+import type { EngineImage, EngineImages, EnsureImageOptions } from '../port/engine-images';
 import { EngineError, imageNotBuilt } from '../engine-error';
 import { claimedLabels, sizeOption } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
@@ -23,8 +23,8 @@ const MOST_IMAGES = 1_000;
 /** The facts of a missing image, which the container's creation will report. */
 const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [], claimedLabels: [] };
 
-/** The images of a daemon. The methods of {@link ContainerEngine} are documented there. */
-export class Images {
+/** The images of a daemon. The methods of {@link EngineImages} are documented there. */
+export class Images implements EngineImages {
   private readonly logger = new Logger(Images.name);
   private readonly pulls: ImagePulls;
   /** By image id, which always names the same content. */
@@ -220,7 +220,7 @@ function digestIn(digests: readonly string[], name: string): string | null {
   return own?.[1] ?? null;
 }
 
-/** See `ContainerEngine.removeImage`. Docker itself refuses to remove an image that a container uses. */
+/** See {@link EngineImages.remove}. Docker itself refuses to remove an image that a container uses. */
 async function removeImage(
   docker: Docker,
   { reference, id }: { reference: string; id: string },

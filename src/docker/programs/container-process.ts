@@ -60,7 +60,7 @@ export interface ProcessRequest {
    * A value such as a UUID that identifies the program and all its descendants. No other marker may equal it or begin
    * with it.
    *
-   * @see ContainerEngine.endProcesses
+   * @see EnginePrograms.end
    */
   readonly marker?: string | undefined;
   /**
@@ -132,7 +132,7 @@ export interface ContainerProcess {
    * not read has to wait, so slow reading costs no memory. The output ends with the program, the container or the
    * connection, and never throws because of that. Keep reading after the program has ended: until its output is read,
    * Docker (26.1) reports the end of no other command in the container. A stop or the end of the container, and
-   * {@link ContainerEngine.endProcesses}, close streams that are not read.
+   * {@link EnginePrograms.end}, close streams that are not read.
    */
   readonly output: ProcessOutput;
   /**

@@ -1,3 +1,4 @@
+import type { EnginePrograms } from '../port/engine-programs';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
 import { LruMap } from '../../scheduling';
 import { containerOf } from '../containers/container-verbs';
@@ -132,11 +133,8 @@ export class OpenSessions {
   }
 }
 
-/**
- * The programs in containers besides their main processes. The methods of {@link ContainerEngine} are documented
- * there.
- */
-export class Processes {
+/** The programs in a daemon's containers. The methods of {@link EnginePrograms} are documented there. */
+export class Processes implements EnginePrograms {
   /** The default user of commands in each container, from a label that never changes. */
   private readonly users = new LruMap<string>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
@@ -146,7 +144,7 @@ export class Processes {
 
   constructor(private readonly daemon: DockerDaemon) {}
 
-  async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+  async run(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     // Uses the client for streams: the call occupies its socket while the command runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
@@ -271,6 +269,6 @@ export class Processes {
   ): Promise<{ exitCode: number }> {
     const timeoutMs = graceMs + Math.min(this.daemon.timeoutMs, OWN_WITHIN_MS);
     const limits = { timeoutMs, startWithinMs: OWN_START_WITHIN_MS, maxOutputBytes: OWN_OUTPUT_BYTES };
-    return this.exec(dockerId, { command, user, ...limits });
+    return this.run(dockerId, { command, user, ...limits });
   }
 }

@@ -1,7 +1,8 @@
 import type { Readable, Writable } from 'node:stream';
 import { Throttle } from '../../scheduling';
 import type { DockerClients } from '../connection/client';
-import type { CopyProgress, OwnerLabels, VolumeCopy, VolumeMeasurement } from '../container-engine';
+import type { OwnerLabels } from '../port/engine-containers';
+import type { CopyProgress, VolumeCopy, VolumeMeasurement } from '../port/engine-volumes';
 import { EngineError, type EngineErrorCode } from '../engine-error';
 import {
   COPY_SCRIPT,

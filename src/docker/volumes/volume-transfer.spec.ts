@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { VolumeWork } from './volume-copy';
-import { transferVolume, type TransferringEngine } from './volume-transfer';
+import { transferVolume, type TransferringVolumes } from './volume-transfer';
 
 const copy = {
   from: 'berth-from',
@@ -10,7 +10,7 @@ const copy = {
 };
 
 /** A side whose work lasts until it is aborted, and then takes a moment to be removed. */
-function slowSide(): { engine: TransferringEngine; running: () => number } {
+function slowSide(): { volumes: TransferringVolumes; running: () => number } {
   let count = 0;
   const work = async ({ signal }: VolumeWork): Promise<never> => {
     count++;
@@ -19,18 +19,18 @@ function slowSide(): { engine: TransferringEngine; running: () => number } {
     count--;
     throw signal.reason;
   };
-  const engine = { sendVolume: work, receiveVolume: work, digestVolume: work } as unknown as TransferringEngine;
-  return { engine, running: () => count };
+  const volumes = { send: work, receive: work, digest: work } as unknown as TransferringVolumes;
+  return { volumes, running: () => count };
 }
 
 /** A side that cannot be reached. */
 const silent = (): Promise<never> => Promise.reject(new Error('unreachable'));
-const silentSide = { sendVolume: silent, receiveVolume: silent, digestVolume: silent } as unknown as TransferringEngine;
+const silentSide = { send: silent, receive: silent, digest: silent } as unknown as TransferringVolumes;
 
 describe('a copy of a volume to another machine', () => {
   it.each(['source', 'target'] as const)('must be over on both sides when the %s has failed', async (failing) => {
-    const { engine, running } = slowSide();
-    const sides = failing === 'source' ? ([silentSide, engine] as const) : ([engine, silentSide] as const);
+    const { volumes, running } = slowSide();
+    const sides = failing === 'source' ? ([silentSide, volumes] as const) : ([volumes, silentSide] as const);
     await expect(transferVolume(...sides, copy)).rejects.toThrow('unreachable');
     expect(running()).toBe(0);
   });

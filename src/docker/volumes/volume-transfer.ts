@@ -1,28 +1,31 @@
 import { type Readable, Transform, type Writable } from 'node:stream';
-import type { ContainerEngine, VolumeCopy } from '../container-engine';
+import type { ContainerEngine } from '../container-engine';
+import type { EngineVolumes, VolumeCopy } from '../port/engine-volumes';
 import { EngineError } from '../engine-error';
 import { CopyMeter, type VolumeDigest, type VolumeWork } from './volume-copy';
 import { RECORD_BYTES } from './volume-worker';
 
-/** An engine whose volumes can be copied to another machine's. No container may write to them meanwhile. */
-export interface TransferringEngine extends ContainerEngine {
+/** Volumes that can be copied to another machine's. No container may write to them meanwhile. */
+export interface TransferringVolumes extends EngineVolumes {
   /** Writes a volume as an archive, and ends `output` only when the archive is complete. @throws EngineError */
-  sendVolume(volume: VolumeWork, output: Writable): Promise<void>;
+  send(volume: VolumeWork, output: Writable): Promise<void>;
   /**
    * Replaces the contents of a volume by those of an archive.
    *
    * @throws EngineError `data_too_large`, `copy_failed`, `aborted`; the volume is unusable then
    */
-  receiveVolume(volume: VolumeWork, input: Readable): Promise<void>;
+  receive(volume: VolumeWork, input: Readable): Promise<void>;
   /**
    * @param options.like the digest of the volume to compare with
    * @param options.onReport with lines for `CopyMeter`
    * @throws EngineError
    */
-  digestVolume(
-    volume: VolumeWork,
-    options: { like?: VolumeDigest; onReport: (line: string) => void },
-  ): Promise<VolumeDigest>;
+  digest(volume: VolumeWork, options: { like?: VolumeDigest; onReport: (line: string) => void }): Promise<VolumeDigest>;
+}
+
+/** An engine of one node of a cluster. */
+export interface TransferringEngine extends ContainerEngine {
+  readonly volumes: TransferringVolumes;
 }
 
 /**
@@ -33,8 +36,8 @@ export interface TransferringEngine extends ContainerEngine {
  * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is unusable then
  */
 export async function transferVolume(
-  source: TransferringEngine,
-  target: TransferringEngine,
+  source: TransferringVolumes,
+  target: TransferringVolumes,
   { from, to, image, owner, onProgress, signal }: VolumeCopy,
 ): Promise<{ bytes: number }> {
   const meter = new CopyMeter(onProgress);
@@ -48,11 +51,11 @@ export async function transferVolume(
   };
   const archive = countingStream((bytes) => meter.take(`copied ${String(Math.floor(bytes / RECORD_BYTES))}`));
   const [original] = await allOrAbort(failed, [
-    source.digestVolume(origin, { onReport: report }),
-    source.sendVolume(origin, archive),
-    target.receiveVolume(copy, archive),
+    source.digest(origin, { onReport: report }),
+    source.send(origin, archive),
+    target.receive(copy, archive),
   ]).finally(() => archive.destroy());
-  const copied = await target.digestVolume(copy, { like: original, onReport: (line) => meter.take(line) });
+  const copied = await target.digest(copy, { like: original, onReport: (line) => meter.take(line) });
   if (copied.sha256 !== original.sha256) {
     throw new EngineError('copy_failed', `the copy of ${from} on another machine differs from its source`);
   }

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { abortable, boundedCall, type DockerClients } from '../connection/client';
-import type { OwnerLabels } from '../container-engine';
+import type { OwnerLabels } from '../port/engine-containers';
 import { EngineError } from '../engine-error';
 import { containerOf, remove, start } from '../containers/container-verbs';
 import { containerLabels, ownerLabels } from '../containers/create-options';

@@ -5,7 +5,8 @@ import { Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { abortable } from '../connection/client';
-import type { ListedVolume, OwnerLabels, VolumeCopy, VolumeMeasurement } from '../container-engine';
+import type { Listed, ListFilter, OwnerLabels } from '../port/engine-containers';
+import type { ListedVolume, VolumeCopy, VolumeMeasurement, WantedVolume } from '../port/engine-volumes';
 import { EngineError } from '../engine-error';
 import { remove } from '../containers/container-verbs';
 import { containerLabels, LABELS, ownerLabels, volumeOptions } from '../containers/create-options';
@@ -22,6 +23,7 @@ import {
   type VolumeDigest,
   type VolumeWork,
 } from './volume-copy';
+import type { TransferringVolumes } from './volume-transfer';
 
 const inspection = z.object({
   Name: z.string(),
@@ -34,8 +36,8 @@ const volumes = z.object({ Volumes: z.array(inspection).nullish() });
 /** The name of a container's volume, or of one that its data was moved to. */
 const NAME = /^berth-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:-v\d+-[0-9a-f]{8})?$/;
 
-/** The volumes of a daemon. The methods of {@link ContainerEngine} are documented there. */
-export class Volumes {
+/** The volumes of a daemon. The methods of {@link TransferringVolumes} are documented there. */
+export class Volumes implements TransferringVolumes {
   private readonly logger = new Logger(Volumes.name);
 
   constructor(
@@ -43,12 +45,7 @@ export class Volumes {
     private readonly host: SandboxHost,
   ) {}
 
-  async ensure(volume: {
-    name: string;
-    diskMb: number;
-    owner: OwnerLabels;
-    isNew?: boolean;
-  }): Promise<{ existed: boolean }> {
+  async ensure(volume: WantedVolume): Promise<{ existed: boolean }> {
     const { name, diskMb, owner, isNew = false } = volume;
     const existing = isNew ? null : await this.inspect(name);
     if (existing !== null && !isBare(existing.labels)) {
@@ -80,8 +77,8 @@ export class Volumes {
     });
   }
 
-  async list(filter: { instance: string; containerId?: string }): Promise<ListedVolume[]> {
-    return this.call((signal, docker) => listOwnVolumes(docker, filter, signal));
+  async list(filter: ListFilter): Promise<Listed<ListedVolume>> {
+    return { items: await this.call((signal, docker) => listOwnVolumes(docker, filter, signal)), silent: [] };
   }
 
   async measure(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {

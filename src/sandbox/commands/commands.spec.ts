@@ -37,13 +37,13 @@ class Program implements ContainerProcess {
 
 function setUp(): {
   program: Program;
-  endProcesses: jest.Mock;
+  end: jest.Mock;
   enter: jest.Mock;
   leave: jest.Mock;
   run: (timeoutMs?: number) => Promise<CommandEnd>;
 } {
   const program = new Program();
-  const endProcesses = jest.fn(() => {
+  const end = jest.fn(() => {
     program.end.resolve();
     return Promise.resolve('ended' as const);
   });
@@ -54,9 +54,8 @@ function setUp(): {
       work({ id, userId: 'user', dockerId: 'docker' }),
   } as unknown as ContainersService;
   const engine = {
-    startProcess: () => Promise.resolve(program),
-    endProcesses,
-    inspectContainer: () => Promise.resolve({ state: 'exited' }),
+    programs: { start: () => Promise.resolve(program), end },
+    containers: { inspect: () => Promise.resolve({ state: 'exited' }) },
   } as unknown as ContainerEngine;
   const commands = new Commands(
     containers,
@@ -71,7 +70,7 @@ function setUp(): {
       { command: ['true'], timeoutMs, maxOutputBytes: 1 },
       { signal: new AbortController().signal, onOutput: () => undefined },
     );
-  return { program, endProcesses, enter, leave, run };
+  return { program, end, enter, leave, run };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -87,15 +86,15 @@ describe('a command whose start is not waited for', () => {
   });
 
   it('must have its time from its start, and be ended only then', async () => {
-    const { program, endProcesses, run } = setUp();
+    const { program, end, run } = setUp();
     const running = run(10);
     while (program.looks === 0) await turn();
     const since = performance.now();
     while (performance.now() - since < 50) await turn();
-    expect(endProcesses).not.toHaveBeenCalled();
+    expect(end).not.toHaveBeenCalled();
     program.started.resolve(true);
     await expect(running).resolves.toMatchObject({ timedOut: true });
-    expect(endProcesses).toHaveBeenCalledTimes(1);
+    expect(end).toHaveBeenCalledTimes(1);
   });
 });
 

@@ -149,7 +149,7 @@ export class Commands implements OnModuleDestroy {
     client: CommandClient,
   ): Promise<CommandEnd> {
     const { command, cwd, env, user, stdin, timeoutMs } = request;
-    const program = await this.engine.startProcess(dockerId, {
+    const program = await this.engine.programs.start(dockerId, {
       command,
       marker,
       cwd,
@@ -196,7 +196,7 @@ export class Commands implements OnModuleDestroy {
       // Waits for the start, because a command that is about to start would not be found.
       const hasStarted = await program.hasStarted();
       const processes = { marker, user, signal: 'TERM', graceMs: GRACE_MS } as const;
-      const outcome = hasStarted ? await this.engine.endProcesses(dockerId, processes) : 'ended';
+      const outcome = hasStarted ? await this.engine.programs.end(dockerId, processes) : 'ended';
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {

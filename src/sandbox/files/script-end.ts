@@ -51,7 +51,7 @@ export async function untilGone(script: EndingScript): Promise<void> {
 
 async function kill({ engine, dockerId, marker, graceMs, killLater }: EndingScript): Promise<string> {
   try {
-    return await engine.endProcesses(dockerId, { marker, signal: 'TERM', graceMs });
+    return await engine.programs.end(dockerId, { marker, signal: 'TERM', graceMs });
   } catch (error) {
     if (saysUnavailable(error)) {
       killLater();

@@ -164,12 +164,12 @@ function aContainer({ isInputCopied = false } = {}): {
     ...(isInputCopied && { isInputCopied }),
   };
   const ended: string[] = [];
-  const engine: Pick<ContainerEngine, 'startProcess' | 'endProcesses'> = {
-    startProcess: () => Promise.resolve(program),
-    endProcesses: (_dockerId, { signal }) => {
+  const programs: Pick<ContainerEngine['programs'], 'start' | 'end'> = {
+    start: () => Promise.resolve(program),
+    end: (_dockerId, { signal }) => {
       ended.push(signal);
       return new Promise(() => undefined);
     },
   };
-  return { host: { engine: engine as ContainerEngine, endLater: () => undefined }, shell, stdin, ended };
+  return { host: { engine: { programs } as ContainerEngine, endLater: () => undefined }, shell, stdin, ended };
 }

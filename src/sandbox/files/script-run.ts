@@ -115,7 +115,7 @@ export class ScriptRun {
     const command = ['sh', '-c', script, 'berth', ...args];
     let process: ContainerProcess;
     try {
-      process = await host.engine.startProcess(dockerId, {
+      process = await host.engine.programs.start(dockerId, {
         command,
         marker: where.marker,
         ...(stdin && { stdin }),

@@ -82,7 +82,7 @@ export class BackgroundProcesses implements OnModuleDestroy {
     return this.containers.inside(caller, id, async (container) => {
       const entry = await this.programs.enter(container, { kind: 'process', command, user, limit: AT_ONCE });
       try {
-        const program = await this.engine.startProcess(container.dockerId, {
+        const program = await this.engine.programs.start(container.dockerId, {
           command,
           marker: entry.id,
           stdin: true,
@@ -157,8 +157,8 @@ export class BackgroundProcesses implements OnModuleDestroy {
     const found = await this.find(caller, id, processId);
     if ('kept' in found && found.kept.end !== null) throw new DomainError('process_ended');
     const entry = entryOf(found);
-    const sent = await this.engine
-      .signalProcesses(entry.dockerId, { ...markedBy(entry), signal })
+    const sent = await this.engine.programs
+      .signal(entry.dockerId, { ...markedBy(entry), signal })
       .catch((error: unknown) => {
         if (saysNotRunning(error)) return 'none' as const;
         throw toDomainError(error);
@@ -180,8 +180,8 @@ export class BackgroundProcesses implements OnModuleDestroy {
     }
     if (kept) kept.isEndWanted = true;
     const entry = entryOf(found);
-    const ended = await this.engine
-      .endProcesses(entry.dockerId, { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS })
+    const ended = await this.engine.programs
+      .end(entry.dockerId, { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS })
       .catch((error: unknown) => {
         if (saysNotRunning(error)) return 'ended' as const;
         throw toDomainError(error);

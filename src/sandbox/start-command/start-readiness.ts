@@ -50,7 +50,7 @@ async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }
   const command = 'port' in ready ? TABLES : ready.command;
   // Begins with the start command's marker, so that killing the start command kills the probe as well.
   const own = `${marker}.ready`;
-  const program = await engine.startProcess(dockerId, { command, marker: own });
+  const program = await engine.programs.start(dockerId, { command, marker: own });
   const within = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
   let text = '';
   const read = async (): Promise<boolean> => {
@@ -65,6 +65,6 @@ async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }
     // The probe is killed below.
   }
   program.close();
-  if (!signal.aborted) await engine.endProcesses(dockerId, { marker: own, signal: 'KILL', graceMs: 0 });
+  if (!signal.aborted) await engine.programs.end(dockerId, { marker: own, signal: 'KILL', graceMs: 0 });
   return false;
 }

@@ -11,10 +11,10 @@ it('any number of runs must wait for Docker to end them, and Node.js not take th
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
   const closing = new AbortController();
-  const silent = { endProcesses: () => Promise.reject(new EngineError('docker_unavailable', 'it is gone')) };
+  const silent = { end: () => Promise.reject(new EngineError('docker_unavailable', 'it is gone')) };
   const runs = Array.from({ length: 20 }, (_none, index) => {
     const entry = { id: String(index), dockerId: 'container' } as HeldProgramEntity;
-    const engine = silent as unknown as ContainerEngine;
+    const engine = { programs: silent } as unknown as ContainerEngine;
     return new StartRun(engine, {} as BackgroundProcesses, {} as StartCommandRun, entry, closing.signal).lost();
   });
   while (getEventListeners(closing.signal, 'abort').length < runs.length) await nextTurn();

@@ -72,7 +72,7 @@ export class StartRun {
       const { command } = this.course.start;
       kept = new BackgroundProcess(
         this.entry,
-        await this.engine.startProcess(this.dockerId, { command, marker: this.entry.id }),
+        await this.engine.programs.start(this.dockerId, { command, marker: this.entry.id }),
       );
     } catch (error) {
       return this.notStarted(error);
@@ -187,7 +187,7 @@ export class StartRun {
   /** Docker's start time of the container; null if the container does not run, or if Docker fails to answer. */
   private async runsSince(): Promise<string | null> {
     try {
-      const observed = await this.engine.inspectContainer(this.dockerId);
+      const observed = await this.engine.containers.inspect(this.dockerId);
       return observed?.state === 'running' ? (observed.startedAt ?? '') : null;
     } catch (error) {
       if (error instanceof EngineError) return null;

@@ -44,7 +44,8 @@ describe('looks at a container', () => {
     jest.useFakeTimers({ now: 0 });
     look.mockReset();
     look.mockImplementation(() => Promise.resolve(sampleAt(Date.now(), Date.now() / 4)));
-    statistics = new ContainerStatistics({ stats: look } as unknown as ContainerEngine, pino({ level: 'silent' }));
+    const engine = { containers: { stats: look } } as unknown as ContainerEngine;
+    statistics = new ContainerStatistics(engine, pino({ level: 'silent' }));
   });
 
   const reader = () => ({ onStats: jest.fn(), onOver: jest.fn(), onFault: jest.fn() }) satisfies StatsListener;

@@ -73,7 +73,7 @@ export class ContainerStatistics implements OnModuleDestroy {
     const poll =
       known ??
       new StatsPoll({
-        look: () => this.engine.stats(dockerId),
+        look: () => this.engine.containers.stats(dockerId),
         onFault: (error) => this.logger.warn({ err: error, docker_id: dockerId }, 'no statistics of a container'),
         onUnused: () => this.polls.delete(dockerId),
       });

@@ -140,7 +140,7 @@ export class Terminals implements OnModuleDestroy {
     const entry = await this.held.enter(container, { kind: 'terminal', command: COMMAND, limit });
     let shell: ContainerProcess;
     try {
-      shell = await this.engine.startProcess(container.dockerId, {
+      shell = await this.engine.programs.start(container.dockerId, {
         command: COMMAND,
         env: ENV,
         terminal: true,
@@ -188,7 +188,7 @@ export class Terminals implements OnModuleDestroy {
   }
 
   private async hangUp({ id, dockerId }: Pick<HeldProgramEntity, 'id' | 'dockerId'>): Promise<void> {
-    await this.engine.endProcesses(dockerId, { marker: id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
+    await this.engine.programs.end(dockerId, { marker: id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
   }
 
   /**

@@ -70,9 +70,9 @@ export class EngineSandbox {
 
   /** Creates the volume and the container, and starts it. @returns its Docker id */
   async running(engine: ContainerEngine, spec: ContainerSpec = this.spec()): Promise<string> {
-    await engine.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
-    const dockerId = await engine.createContainer(spec);
-    await engine.startContainer(dockerId);
+    await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
+    const dockerId = await engine.containers.create(spec);
+    await engine.containers.start(dockerId);
     return dockerId;
   }
 
@@ -80,7 +80,7 @@ export class EngineSandbox {
   async exec(dockerId: string, command: readonly string[]): Promise<string> {
     if (!this.simulated) return this.real.exec(dockerId, command);
     const said: Buffer[] = [];
-    await this.simulated.exec(dockerId, {
+    await this.simulated.programs.run(dockerId, {
       command,
       timeoutMs: 60_000,
       maxOutputBytes: 2 ** 20,

@@ -4,51 +4,53 @@ import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
 import {
   ContainerEngine,
-  type ContainerProcess,
-  type ContainerSpec,
-  type ContainerStats,
-  type EngineCapabilities,
   EngineError,
   type EngineImage,
   type EnsureImageOptions,
   type ExecRequest,
   imageNotBuilt,
   isBuiltHere,
-  type Listed,
-  type ListedContainer,
-  type ListedVolume,
-  type ListFilter,
-  type MachineResources,
-  type MarkedProcesses,
-  type ObservedContainer,
-  type OwnerLabels,
-  type ProcessRequest,
   type TransferringEngine,
   type VolumeCopy,
-  type VolumeDigest,
-  type VolumeMeasurement,
   type VolumeWork,
   type WatchMessage,
 } from '../../../src/docker';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
+import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
+import type { EngineHost } from '../../../src/docker/port/engine-host';
+import type { EngineImages } from '../../../src/docker/port/engine-images';
+import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
+import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
+import type { TransferringVolumes } from '../../../src/docker/volumes/volume-transfer';
 import { FakeDaemon } from './fake-daemon';
 
 export { FakeDaemon } from './fake-daemon';
 export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome } from './fake-daemon';
 
-/** The port's methods that faults can be put on. */
-export type EngineMethod = Exclude<keyof TransferringEngine, 'capabilities' | 'resources' | 'nodes' | 'watch'>;
+/** The parts of the port that make calls to Docker. */
+type Part = Exclude<keyof TransferringEngine, 'nodes'>;
+
+/** The port's methods that faults can be put on, such as `containers.create`. */
+export type EngineMethod = Exclude<
+  { [P in Part]: `${P}.${keyof TransferringEngine[P] & string}` }[Part],
+  'host.capabilities' | 'host.resources' | 'containers.expectStop' | 'containers.watch'
+>;
+
+/** What methods do in the fake daemon. */
+type Effects<T, M extends keyof T> = {
+  [K in M]: T[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : never;
+};
 
 /** Methods that change nothing. */
 export const LOOKS: readonly EngineMethod[] = [
-  'maintain',
-  'identify',
-  'inspectContainer',
-  'listContainers',
-  'listVolumes',
-  'ensureImage',
-  'findImage',
-  'measureVolume',
+  'host.maintain',
+  'host.identify',
+  'containers.inspect',
+  'containers.list',
+  'volumes.list',
+  'images.ensure',
+  'images.find',
+  'volumes.measure',
 ];
 
 /** Which call of a method, and whether before or after it took effect. */
@@ -88,6 +90,14 @@ interface Fault {
  * is a second process, or the same one after its death.
  */
 export class FakeEngine extends ContainerEngine implements TransferringEngine {
+  readonly host: EngineHost;
+  readonly nodes = SINGLE_MACHINE;
+  readonly containers: EngineContainers;
+  readonly networks: EngineNetworks;
+  readonly programs: EnginePrograms;
+  readonly images: EngineImages;
+  readonly volumes: TransferringVolumes;
+
   /** Every call, in order, with its arguments. */
   readonly calls: { readonly method: EngineMethod; readonly arguments: readonly unknown[] }[] = [];
 
@@ -102,6 +112,85 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
 
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
     super();
+    this.host = this.part(
+      'host',
+      {
+        prepare: () => daemon.capabilities,
+        maintain: () => undefined,
+        ping: () => undefined,
+        identify: () => daemon.id,
+      },
+      {
+        get capabilities() {
+          return daemon.capabilities;
+        },
+        // Not a call to Docker: it asks the kernel.
+        resources: () => Promise.resolve({ diskMb: null, ...daemon.machine }),
+      },
+    );
+    this.containers = this.part(
+      'containers',
+      {
+        create: (spec) => daemon.create(spec),
+        start: (dockerId, options) => daemon.start(dockerId, options),
+        unpause: (dockerId) => daemon.unpause(dockerId),
+        stop: (dockerId) => daemon.stop(dockerId),
+        remove: (dockerId) => daemon.remove(dockerId),
+        rename: (dockerId, name) => daemon.rename(dockerId, name),
+        inspect: (dockerId) => daemon.inspect(dockerId, daemon.capabilities.runtime),
+        list: (filter) => ({ items: daemon.list(filter), silent: [] }),
+        stats: (dockerId) => daemon.stats(dockerId),
+      },
+      {
+        expectStop: () => Promise.resolve(),
+        watch: (instance, signal) => this.watch(instance, signal),
+      },
+    );
+    this.networks = this.part('networks', { reconnect: (dockerId) => daemon.reconnect(dockerId) }, {});
+    this.programs = this.part(
+      'programs',
+      {
+        start: (dockerId, request) => daemon.startProcess(dockerId, request),
+        end: (dockerId, programs) => {
+          daemon.signal(dockerId, programs);
+          return 'ended';
+        },
+        signal: (dockerId, programs) => (daemon.signal(dockerId, programs) > 0 ? 'sent' : 'none'),
+      },
+      { run: (dockerId, request) => this.runProgram(dockerId, request) },
+    );
+    this.images = this.part(
+      'images',
+      {
+        find: (name) => daemon.findImage(name),
+        remove: (image) => daemon.removeImage(image),
+        present: (references) => new Set(references.filter((reference) => daemon.images.has(reference))),
+      },
+      { ensure: (reference, options) => this.ensureImage(reference, options) },
+    );
+    this.volumes = this.part(
+      'volumes',
+      {
+        ensure: (volume) => daemon.ensureVolume(volume),
+        remove: (name) => daemon.removeVolume(name),
+        list: (filter) => ({ items: daemon.listVolumes(filter), silent: [] }),
+        measure: ({ name }) => {
+          const found = daemon.volumes.get(name);
+          return found ? { bytes: found.bytes } : null;
+        },
+        digest: (volume, { onReport }) => {
+          const { content, taken } = daemon.endWork(daemon.beginWork(volume, 'check'));
+          onReport(`total ${String(taken)} ${String(taken)}`);
+          const sha256 = createHash('sha256').update(content).digest('hex');
+          return { sha256, bytes: taken, size: taken };
+        },
+      },
+      {
+        copy: (copy) => this.copyVolume(copy),
+        send: (volume, output) => this.sendVolume(volume, output),
+        receive: (volume, input) => this.receiveVolume(volume, input),
+      },
+    );
   }
 
   /**
@@ -155,66 +244,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     return this.calls.filter((call) => call.method === method).length;
   }
 
-  override get capabilities(): EngineCapabilities {
-    return this.daemon.capabilities;
-  }
-
-  override prepare(instance: string): Promise<EngineCapabilities> {
-    return this.call('prepare', [instance], () => this.daemon.capabilities);
-  }
-
-  override maintain(): Promise<void> {
-    return this.call('maintain', [], () => undefined);
-  }
-
-  override ping(): Promise<void> {
-    return this.call('ping', [], () => undefined);
-  }
-
-  override identify(): Promise<string | null> {
-    return this.call('identify', [], () => this.daemon.id);
-  }
-
-  /** Not a call to Docker: it asks the kernel. */
-  override resources(): Promise<MachineResources> {
-    return Promise.resolve({ diskMb: null, ...this.daemon.machine });
-  }
-
-  override createContainer(spec: ContainerSpec): Promise<string> {
-    return this.call('createContainer', [spec], () => this.daemon.create(spec));
-  }
-
-  override startContainer(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'> {
-    return this.call('startContainer', [dockerId, options], () => this.daemon.start(dockerId, options));
-  }
-
-  override unpauseContainer(dockerId: string): Promise<void> {
-    return this.call('unpauseContainer', [dockerId], () => {
-      this.daemon.unpause(dockerId);
-    });
-  }
-
-  override stopContainer(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
-    return this.call('stopContainer', [dockerId, graceSeconds], () => this.daemon.stop(dockerId));
-  }
-
-  override removeContainer(dockerId: string): Promise<void> {
-    return this.call('removeContainer', [dockerId], () => {
-      this.daemon.remove(dockerId);
-    });
-  }
-
-  override renameContainer(dockerId: string, name: string): Promise<void> {
-    return this.call('renameContainer', [dockerId, name], () => {
-      this.daemon.rename(dockerId, name);
-    });
-  }
-
-  override reconnectContainer(dockerId: string): Promise<'reconnected' | 'already_connected'> {
-    return this.call('reconnectContainer', [dockerId], () => this.daemon.reconnect(dockerId));
-  }
-
-  override async exec(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+  private async runProgram(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     const ended = deferred<never>();
     ended.promise.catch(() => undefined);
     const abort = (): void => ended.reject(new EngineError('aborted', 'nobody waits for the command any more'));
@@ -238,7 +268,9 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     try {
       // The command begins with the call, and continues when the caller stops waiting.
       const limited = { ...request, onOutput };
-      const running = this.call('exec', [dockerId, request], () => ({ exit: this.daemon.exec(dockerId, limited) }));
+      const running = this.call('programs.run', [dockerId, request], () => ({
+        exit: this.daemon.exec(dockerId, limited),
+      }));
       const exit = await Promise.race([ended.promise, running.then((command) => command.exit)]);
       await this.pass();
       return { exitCode: exit };
@@ -249,39 +281,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     }
   }
 
-  override startProcess(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
-    return this.call('startProcess', [dockerId, request], () => this.daemon.startProcess(dockerId, request));
-  }
-
-  override endProcesses(
-    dockerId: string,
-    processes: MarkedProcesses & { graceMs: number },
-  ): Promise<'ended' | 'still_running'> {
-    return this.call('endProcesses', [dockerId, processes], () => {
-      this.daemon.signal(dockerId, processes);
-      return 'ended' as const;
-    });
-  }
-
-  override signalProcesses(dockerId: string, processes: MarkedProcesses): Promise<'sent' | 'none'> {
-    return this.call('signalProcesses', [dockerId, processes], () =>
-      this.daemon.signal(dockerId, processes) > 0 ? 'sent' : 'none',
-    );
-  }
-
-  override stats(dockerId: string): Promise<ContainerStats> {
-    return this.call('stats', [dockerId], () => this.daemon.stats(dockerId));
-  }
-
-  override inspectContainer(dockerId: string): Promise<ObservedContainer | null> {
-    return this.call('inspectContainer', [dockerId], () => this.daemon.inspect(dockerId, this.capabilities.runtime));
-  }
-
-  override listContainers(filter: ListFilter): Promise<Listed<ListedContainer>> {
-    return this.call('listContainers', [filter], () => ({ items: this.daemon.list(filter), silent: [] }));
-  }
-
-  override async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+  private async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
     const aborted = deferred<never>();
     const abort = (): void => {
       aborted.reject(new EngineError('aborted', 'the pull was aborted'));
@@ -289,7 +289,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     if (options.signal?.aborted) abort();
     options.signal?.addEventListener('abort', abort, { once: true });
     aborted.promise.catch(() => undefined);
-    const pull = this.call('ensureImage', [reference, options], async () => {
+    const pull = this.call('images.ensure', [reference, options], async () => {
       const present = this.daemon.findImage(reference);
       if (present !== null && (options.refresh !== true || isBuiltHere(reference))) return present;
       if (isBuiltHere(reference)) throw imageNotBuilt(reference);
@@ -305,69 +305,32 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     return image;
   }
 
-  override findImage(name: string): Promise<EngineImage | null> {
-    return this.call('findImage', [name], () => this.daemon.findImage(name));
-  }
-
-  override removeImage(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
-    return this.call('removeImage', [image], () => this.daemon.removeImage(image));
-  }
-
-  override presentImages(references: readonly string[]): Promise<ReadonlySet<string>> {
-    return this.call(
-      'presentImages',
-      [references],
-      () => new Set(references.filter((reference) => this.daemon.images.has(reference))),
-    );
-  }
-
-  override ensureVolume(volume: { name: string; diskMb: number; owner: OwnerLabels }): Promise<{ existed: boolean }> {
-    return this.call('ensureVolume', [volume], () => this.daemon.ensureVolume(volume));
-  }
-
-  override removeVolume(name: string): Promise<void> {
-    return this.call('removeVolume', [name], () => {
-      this.daemon.removeVolume(name);
-    });
-  }
-
-  override listVolumes(filter: ListFilter): Promise<Listed<ListedVolume>> {
-    return this.call('listVolumes', [filter], () => ({ items: this.daemon.listVolumes(filter), silent: [] }));
-  }
-
-  override measureVolume(volume: VolumeMeasurement): Promise<{ bytes: number } | null> {
-    return this.call('measureVolume', [volume], () => {
-      const found = this.daemon.volumes.get(volume.name);
-      return found ? { bytes: found.bytes } : null;
-    });
-  }
-
   /** Two calls, so that a fault can strike in the middle, when the helper container exists. */
-  override async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
-    const worker = await this.call('copyVolume', [copy], () => this.daemon.beginCopy(copy));
+  private async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
+    const worker = await this.call('volumes.copy', [copy], () => this.daemon.beginCopy(copy));
     copy.onProgress?.({ percent: 0, message: 'copying the data' });
-    const copied = await this.call('copyVolume', [copy], () => this.daemon.finishCopy(copy, worker));
+    const copied = await this.call('volumes.copy', [copy], () => this.daemon.finishCopy(copy, worker));
     copy.onProgress?.({ percent: 100, message: 'the data is copied' });
     return copied;
   }
 
   /** Two calls, like a copy. */
-  async sendVolume(volume: VolumeWork, output: Writable): Promise<void> {
-    const worker = await this.call('sendVolume', [volume], () => this.daemon.beginWork(volume, 'send'));
-    const { content, taken } = await this.call('sendVolume', [volume], () => this.daemon.endWork(worker));
+  private async sendVolume(volume: VolumeWork, output: Writable): Promise<void> {
+    const worker = await this.call('volumes.send', [volume], () => this.daemon.beginWork(volume, 'send'));
+    const { content, taken } = await this.call('volumes.send', [volume], () => this.daemon.endWork(worker));
     output.end(JSON.stringify({ content, taken }));
   }
 
   /** Two calls, like a copy. */
-  async receiveVolume(volume: VolumeWork, input: Readable): Promise<void> {
-    const worker = await this.call('receiveVolume', [volume], () => {
+  private async receiveVolume(volume: VolumeWork, input: Readable): Promise<void> {
+    const worker = await this.call('volumes.receive', [volume], () => {
       this.daemon.write(volume.name, 'half of a copy');
       return this.daemon.beginWork(volume, 'move');
     });
     const archive = await text(addAbortSignal(volume.signal, input)).catch((cause: unknown) => {
       throw new EngineError('aborted', 'the work on a volume was aborted', { cause });
     });
-    await this.call('receiveVolume', [volume], () => {
+    await this.call('volumes.receive', [volume], () => {
       const target = this.daemon.endWork(worker);
       const { content, taken } = JSON.parse(archive) as { content: string; taken: number };
       if (taken > (target.diskMb ?? Infinity) * 2 ** 20)
@@ -376,16 +339,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     });
   }
 
-  digestVolume(volume: VolumeWork, { onReport }: { onReport: (line: string) => void }): Promise<VolumeDigest> {
-    return this.call('digestVolume', [volume], () => {
-      const { content, taken } = this.daemon.endWork(this.daemon.beginWork(volume, 'check'));
-      onReport(`total ${String(taken)} ${String(taken)}`);
-      const sha256 = createHash('sha256').update(content).digest('hex');
-      return { sha256, bytes: taken, size: taken };
-    });
-  }
-
-  override async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+  private async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
     const queue = new MessageQueue<WatchMessage>();
     const detach = this.daemon.attach(instance, (message) => queue.put(message));
     try {
@@ -393,6 +347,25 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     } finally {
       detach();
     }
+  }
+
+  /**
+   * Composes a part of the port.
+   *
+   * @param effects the methods that are calls to Docker; faults can be put on each of them
+   * @param others the methods that are no calls, or that make their calls themselves
+   */
+  private part<P extends Part, M extends keyof TransferringEngine[P] & string>(
+    part: P,
+    effects: Effects<TransferringEngine[P], M>,
+    others: Omit<TransferringEngine[P], M>,
+  ): TransferringEngine[P] {
+    const calls = Object.entries<(...args: never[]) => unknown>(effects).map(([name, effect]) => [
+      name,
+      (...args: never[]) => this.call(`${part}.${name}` as EngineMethod, args, () => effect(...args)),
+    ]);
+    const methods = Object.fromEntries(calls) as object;
+    return Object.defineProperties(methods, Object.getOwnPropertyDescriptors(others)) as TransferringEngine[P];
   }
 
   private inject(

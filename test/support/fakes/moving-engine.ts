@@ -1,4 +1,5 @@
 import type { EngineCapabilities } from '../../../src/docker';
+import type { EngineHost } from '../../../src/docker/port/engine-host';
 import { DockerEngine } from '../../../src/docker/docker-engine';
 
 /**
@@ -6,7 +7,21 @@ import { DockerEngine } from '../../../src/docker/docker-engine';
  * it does not support.
  */
 export class MovingEngine extends DockerEngine {
-  override get capabilities(): EngineCapabilities {
-    return { ...super.capabilities, volumeResize: 'move' };
+  constructor(...settings: ConstructorParameters<typeof DockerEngine>) {
+    super(...settings);
+    const { host } = this;
+    const moving = (): EngineCapabilities => ({ ...host.capabilities, volumeResize: 'move' });
+    // The parts of the engine keep the real host.
+    const value: EngineHost = {
+      get capabilities() {
+        return moving();
+      },
+      prepare: (instance) => host.prepare(instance).then(moving),
+      maintain: () => host.maintain(),
+      ping: () => host.ping(),
+      identify: () => host.identify(),
+      resources: () => host.resources(),
+    };
+    Object.defineProperty(this, 'host', { value });
   }
 }

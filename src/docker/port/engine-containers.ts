@@ -1,0 +1,115 @@
+import type { NetworkPolicy } from '../../network-policy';
+import type {
+  ContainerStats,
+  ListedContainer,
+  ObservedContainer,
+  WatchMessage,
+} from '../containers/observed-container';
+
+/** The owner of an object in the engine. */
+export interface OwnerLabels {
+  readonly instance: string;
+  readonly containerId: string;
+  readonly userId: string;
+  /** Set for a test object: it belongs to no user, and is removed after a while if it was left behind. */
+  readonly isProbe?: true;
+}
+
+/** The specification of a sandbox in Berth's terms; `create-options.ts` translates it into Docker's. */
+export interface ContainerSpec {
+  /** The name in the engine: unique, and never chosen by the user. */
+  readonly name: string;
+  readonly image: string;
+  /** Replaces the image's own user. */
+  readonly user?: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly memoryMb: number;
+  /** Millicores: 1000 is one CPU. */
+  readonly cpuShares: number;
+  readonly diskMb: number;
+  /** `none`: only the loopback interface. A list: what the firewall allows, besides DNS. */
+  readonly network: NetworkPolicy;
+  /** Maximum processes and threads; lower if the sandbox's memory could not hold as many. */
+  readonly processes: number;
+  readonly volumeName: string;
+  readonly owner: OwnerLabels;
+  readonly generation: number;
+  /** The node that the container is created on; null or absent on a single machine. */
+  readonly node?: string | null;
+}
+
+/** The result of a list, and which nodes are missing from it. */
+export interface Listed<T> {
+  readonly items: readonly T[];
+  /** Nodes that did not answer. An object of such a node may exist although the list does not contain it. */
+  readonly silent: readonly string[];
+}
+
+/** The filter of a list. */
+export interface ListFilter {
+  readonly instance: string;
+  readonly containerId?: string;
+  /** Lists only this node. */
+  readonly node?: string | null;
+}
+
+/** The containers of sandboxes. */
+export interface EngineContainers {
+  /**
+   * @param options.assertWanted throws if the caller must not go on; called before the container is created again in
+   *   another way because its image has no shell
+   * @returns the new container's id; the container is not started
+   * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile;
+   *   `start_refused` if the image has no program in which a sandbox can idle
+   */
+  create(spec: ContainerSpec, options?: { assertWanted?: () => Promise<void> }): Promise<string>;
+  /**
+   * Starts a container. First connects it to the sandboxes' network if it is not connected.
+   *
+   * @param options `isNew`: the caller has just created the container, so its network is not checked, which saves a
+   *   call
+   * @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused`
+   */
+  start(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
+  unpause(dockerId: string): Promise<void>;
+  /**
+   * Announces a stop, so that the engine can inspect the container in advance. If the stop does not follow soon, the
+   * inspection is wasted.
+   *
+   * @returns once the inspection is requested; never rejects
+   */
+  expectStop(dockerId: string): Promise<void>;
+  /**
+   * Sends SIGTERM, then SIGKILL after `graceSeconds`. The shells of terminals also get SIGHUP, as they ignore
+   * SIGTERM.
+   *
+   * @throws EngineError `container_not_found`; `container_not_responding` if its sandbox hangs and cannot be killed
+   */
+  stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;
+  /**
+   * Kills the container if it runs, and keeps its data volume. Already gone is success.
+   *
+   * @throws EngineError `container_not_responding` as {@link stop}
+   */
+  remove(dockerId: string): Promise<void>;
+  /** Success if the container is gone, or already has this name. @throws EngineError `name_in_use` */
+  rename(dockerId: string, name: string): Promise<void>;
+  /** @returns null if there is no such container */
+  inspect(dockerId: string): Promise<ObservedContainer | null>;
+  /** Lists the Docker containers of an instance, or of one of its containers, running or not. */
+  list(filter: ListFilter): Promise<Listed<ListedContainer>>;
+  /** @throws EngineError `container_not_found`, `container_not_running` */
+  stats(dockerId: string): Promise<ContainerStats>;
+  /** Yields hints until `signal` aborts; reconnects with backoff. */
+  watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage>;
+}
+
+/** The sandboxes' networks. */
+export interface EngineNetworks {
+  /**
+   * Connects a container, running or not, to the sandboxes' network if it has been disconnected.
+   *
+   * @throws EngineError `container_not_found`
+   */
+  reconnect(dockerId: string): Promise<'reconnected' | 'already_connected'>;
+}

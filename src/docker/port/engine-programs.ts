@@ -1,0 +1,33 @@
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../programs/container-process';
+
+/** The programs in containers, besides the containers' main processes. */
+export interface EnginePrograms {
+  /**
+   * Runs a command in a running container and waits for its end. After a timeout or too much output, the request's
+   * `end` ends the command. After an abort or a broken connection, or without `end`, the command may still run in the
+   * container.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running` (also if the container's end kills the
+   *   command), `container_paused`, `container_not_responding`, `command_not_started`, `timed_out`,
+   *   `output_too_large`, `output_endless`, `aborted`
+   */
+  run(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
+  /**
+   * Starts a program in a running container, and returns once it has started, or at once with `startUnawaited`.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`,
+   *   `container_not_responding`, `command_not_started`
+   */
+  start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess>;
+  /**
+   * Ends programs and all their descendants: sends the signal, then SIGKILL after `graceMs`. A program that removes
+   * the marker from its environment escapes, and so do all programs in an image without a shell.
+   *
+   * @returns `ended` if all have ended, or there were none
+   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`,
+   *   `container_not_responding`, `command_not_started` (the image has no shell), `timed_out`, `output_too_large`
+   */
+  end(dockerId: string, programs: MarkedProcesses & { graceMs: number }): Promise<'ended' | 'still_running'>;
+  /** Sends a signal to programs and all their descendants. @throws EngineError as {@link end} */
+  signal(dockerId: string, programs: MarkedProcesses): Promise<'sent' | 'none'>;
+}
