@@ -8,7 +8,7 @@ import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 
-jest.setTimeout(120_000);
+jest.setTimeout(240_000);
 
 /** More than a tar header has room for. */
 const LONG = `${'a-long-name-'.repeat(12)}ü.txt`;

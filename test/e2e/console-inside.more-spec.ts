@@ -5,7 +5,7 @@ import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 
-jest.setTimeout(120_000);
+jest.setTimeout(240_000);
 
 let server: Berth;
 let browser: ConsoleBrowser;
@@ -56,7 +56,7 @@ async function openTab(name: string): Promise<void> {
 describe('inside a container by clicks, on Docker under gVisor', () => {
   it('must show CPU and memory as they are used', async () => {
     await page.getByRole('region', { name: 'Memory of once' }).getByText('of 256 MB').waitFor({ timeout: 30_000 });
-    expect(await page.locator('.chart canvas').count()).toBe(2);
+    await eventually(async () => expect(await page.locator('.chart canvas').count()).toBe(2));
   });
 
   it('must have terminals that are typed in, several of them, and come back after a reload', async () => {
@@ -77,7 +77,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     // Out by the keyboard: Tab is the shell's.
     await page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
     await page.keyboard.press('Control+.');
-    expect(await page.evaluate('document.activeElement.textContent')).toBe('Terminal 2');
+    await eventually(async () => expect(await page.evaluate('document.activeElement.textContent')).toBe('Terminal 2'));
   });
 
   it('must tell how a shell ended, and begin another one', async () => {

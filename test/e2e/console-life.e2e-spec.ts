@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 
-jest.setTimeout(120_000);
+jest.setTimeout(240_000);
 
 let server: Berth;
 let browser: ConsoleBrowser;

@@ -4,7 +4,7 @@ import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
-jest.setTimeout(120_000);
+jest.setTimeout(240_000);
 
 let engine: FakeEngine;
 let berth: Berth;

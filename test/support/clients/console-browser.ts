@@ -27,7 +27,7 @@ export class ConsoleBrowser {
   /** A new browser context without cookies or stored data. */
   async context(options: Parameters<Browser['newContext']>[0] = {}): Promise<BrowserContext> {
     const context = await this.browser.newContext({ baseURL: this.url, ...options });
-    context.setDefaultTimeout(20_000);
+    context.setDefaultTimeout(30_000);
     if (!this.isAlone) await withstandNetworkChanges(context);
     context.on('requestfailed', (request) => {
       this.failed.push(`${request.url()}: ${request.failure()?.errorText ?? ''}`);
