@@ -37,7 +37,7 @@ export class ContainerViews {
    * One page of the caller's containers, newest first, and the event number to watch from. The first page includes
    * the online agents.
    */
-  async list(caller: Caller, query: ListQuery = {}): Promise<ContainerListView> {
+  async list(caller: Caller, query: ListQuery): Promise<ContainerListView> {
     const limit = query.limit ?? DEFAULT_PAGE;
     // Read before the rows: a change between the two is reported twice rather than never.
     const eventSeq = await this.eventLog.lastSeq(caller.userId);

@@ -63,7 +63,7 @@ const LOST_CONNECTION: readonly string[] = [
 ];
 
 /** Another transaction holds the lock. */
-export function databaseBusy(cause?: unknown): DomainError {
+export function databaseBusy(cause: unknown): DomainError {
   return new DomainError('database_busy', { retryAfter: RETRY_BUSY_SECONDS, cause });
 }
 

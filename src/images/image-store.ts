@@ -72,7 +72,7 @@ export class ImageStore implements OnModuleDestroy {
    *
    * @throws EngineError `image_not_found`, `image_not_built`, `image_access_denied`, `image_unavailable`, `aborted`
    */
-  async forCreation(reference: string, options: PullOptions = {}): Promise<UsableImage> {
+  async forCreation(reference: string, options: PullOptions): Promise<UsableImage> {
     const version = await this.newest(reference, options);
     // By id, as the reference may name another version by now.
     return { name: version.id, version, isChanged: false };
@@ -86,7 +86,7 @@ export class ImageStore implements OnModuleDestroy {
    * @throws EngineError as {@link forCreation}; `image_unavailable` also if the registry does not tell whether it has
    *   the image
    */
-  async forRecreation({ image, imageId, imageDigest }: PinnedImage, options: PullOptions = {}): Promise<UsableImage> {
+  async forRecreation({ image, imageId, imageDigest }: PinnedImage, options: PullOptions): Promise<UsableImage> {
     if (imageId === null) {
       const version = await this.ensure(image, options);
       return { name: version.id, version, isChanged: false };
@@ -113,7 +113,7 @@ export class ImageStore implements OnModuleDestroy {
    *
    * @throws EngineError as {@link forCreation}
    */
-  async ensure(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
+  async ensure(reference: string, options: EnsureImageOptions): Promise<EngineImage> {
     // The engine itself never pulls an image that is built here.
     if (this.catalog.pullPolicyOf(reference) === 'never' && !isBuiltHere(reference)) {
       const present = await this.engine.images.find(reference, options.node);

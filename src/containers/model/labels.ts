@@ -1,4 +1,3 @@
-import type { ValidationOptions } from 'class-validator';
 import type { SelectQueryBuilder } from 'typeorm';
 import { isObjectOf, validatedBy, WITHOUT_NUL } from '../../http';
 import type { ContainerEntity } from './container.entity';
@@ -27,13 +26,13 @@ export interface LabelSelector {
 }
 
 /** Validates a plain object of labels. */
-export function IsLabels(options: ValidationOptions = {}): PropertyDecorator {
-  return isObjectOf('isLabels', { validate: isLabels, rule: RULE, ...options });
+export function IsLabels(): PropertyDecorator {
+  return isObjectOf('isLabels', { validate: isLabels, rule: RULE });
 }
 
 /** Validates one selector or several, each parsed by {@link parseSelector}. */
-export function IsLabelSelectors(options: ValidationOptions = {}): PropertyDecorator {
-  return validatedBy('isLabelSelectors', areSelectors, { message: SELECTOR_RULE, ...options });
+export function IsLabelSelectors(): PropertyDecorator {
+  return validatedBy('isLabelSelectors', areSelectors, { message: SELECTOR_RULE });
 }
 
 /** Parses `key:value`, or `key` alone. A value may contain colons, and may be empty. */

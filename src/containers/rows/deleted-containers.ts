@@ -100,7 +100,7 @@ export class DeletedContainers {
    *
    * @param silent nodes that do not answer; containers on them are left out
    */
-  async listPurgeable(silent: ReadonlySet<string> = new Set()): Promise<string[]> {
+  async listPurgeable(silent: ReadonlySet<string>): Promise<string[]> {
     const query = this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()

@@ -12,17 +12,16 @@ const DOCKER_ID = /^[0-9a-f]{64}$/;
  * `runsc kill`, which asks the sandbox itself. If the sandbox hangs, Docker waits forever, and does not answer calls
  * about the container meanwhile. Docker notices the end of the killed processes.
  *
- * @param proc the machine's `/proc`
  * @returns `none` if no process was killed: none runs here, as with a Docker on another machine, or killing is not
  *   permitted
  */
-export async function killSandbox(dockerId: string, proc = '/proc'): Promise<'killed' | 'none'> {
+export async function killSandbox(dockerId: string): Promise<'killed' | 'none'> {
   if (!DOCKER_ID.test(dockerId)) return 'none';
-  const names = await readdir(proc).catch(() => []);
+  const names = await readdir('/proc').catch(() => []);
   let outcome: 'killed' | 'none' = 'none';
   for (const pid of names.filter((name) => /^\d+$/.test(name))) {
     // A process that has ended meanwhile does not count.
-    const line = await readFile(join(proc, pid, 'cmdline'), 'utf8').catch(() => '');
+    const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
     if (!isOfSandbox(line.split('\0'), dockerId)) continue;
     try {
       process.kill(Number(pid), 'SIGKILL');
