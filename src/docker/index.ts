@@ -9,13 +9,13 @@ export {
   type ExecOutput,
   type ExecRequest,
   flowOf,
-  KILLED,
   type MarkedProcesses,
   type OutputFlow,
   type ProcessRequest,
   type SignalName,
   SIGNALS,
   type TerminalSize,
+  wasKilled,
 } from './programs/container-process';
 export { nodeOf, plainId, qualifiedId } from './container-ids';
 export {

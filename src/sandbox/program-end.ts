@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ContainerProcess, EngineError, KILLED, saysNotRunning } from '../docker';
+import { type ContainerProcess, EngineError, saysNotRunning, wasKilled } from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 
 /**
@@ -9,23 +9,44 @@ import { DomainError, type ErrorCode } from '../errors';
 const CONTAINER_END_MS = 2_000;
 const LOOK_EVERY_MS = 100;
 
+/** How a program in a container ended. `cause` is the engine's error. */
+export type ProgramEnd =
+  | { readonly kind: 'exited'; readonly code: number }
+  /** With its container, which has stopped, and may have been started again since. */
+  | { readonly kind: 'container_ended'; readonly cause: unknown }
+  /** The connection to its streams broke, so the program may still be running. */
+  | { readonly kind: 'lost'; readonly cause: unknown };
+
 /**
- * The exit code of a program whose output has ended. A code above {@link KILLED} is returned after a wait, since the
- * container may have ended as well.
+ * Determines how a program ended whose output has ended. A program that a signal killed is known to have exited only
+ * after a wait, since its container may have ended as well.
+ */
+export async function endOf(program: Pick<ContainerProcess, 'exit'>): Promise<ProgramEnd> {
+  try {
+    const { exitCode: code } = await program.exit();
+    const until = performance.now() + CONTAINER_END_MS;
+    while (wasKilled(code)) {
+      // Throws once the container has ended, or if it was started again since.
+      await program.exit();
+      if (performance.now() >= until) break;
+      await delay(LOOK_EVERY_MS);
+    }
+    return { kind: 'exited', code };
+  } catch (cause) {
+    return { kind: saysNotRunning(cause) ? 'container_ended' : 'lost', cause };
+  }
+}
+
+/**
+ * The exit code by {@link endOf}.
  *
  * @throws EngineError `container_not_running` if the program ended with its container; otherwise as
  *   {@link ContainerProcess.exit} does
  */
 export async function exitCodeOf(program: ContainerProcess): Promise<number> {
-  const { exitCode } = await program.exit();
-  if (exitCode <= KILLED) return exitCode;
-  // `exit` throws once the container has ended, or if it was started again since.
-  const until = performance.now() + CONTAINER_END_MS;
-  for (;;) {
-    await program.exit();
-    if (performance.now() >= until) return exitCode;
-    await delay(LOOK_EVERY_MS);
-  }
+  const end = await endOf(program);
+  if (end.kind === 'exited') return end.code;
+  throw end.cause;
 }
 
 /**

@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import {
   type ContainerProcess,
-  KILLED,
   type MarkedProcesses,
   type ProcessRequest,
+  wasKilled,
 } from '../../../src/docker/programs/container-process';
 import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
 import { EngineError } from '../../../src/docker/engine-error';
@@ -113,7 +113,7 @@ export class SandboxRun {
       },
       exit: async () => {
         const exitCode = await process.ended;
-        if (this.isEnding && !this.isOver && exitCode > KILLED) await once(this.ended.signal, 'abort');
+        if (this.isEnding && !this.isOver && wasKilled(exitCode)) await once(this.ended.signal, 'abort');
         if (this.isOver) throw ended();
         return { exitCode };
       },

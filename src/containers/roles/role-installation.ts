@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, type ExecRequest } from '../../docker';
+import { ContainerEngine, EngineError, type ExecRequest, wasKilled } from '../../docker';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import {
@@ -95,9 +95,6 @@ const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
 /** The `PATH` of most images. */
 const USUAL_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** Exit codes from here on mean that a signal killed the program. */
-const KILLED_FROM = 128;
-
 const NO_SHELL = 'the image has no shell to install with';
 const ENDLESS = "the image's shell writes output without end";
 const SILENT = "the image's shell does not answer";
@@ -173,7 +170,7 @@ export class RoleInstallation {
   ): Promise<RoleOutcome> {
     if (exitCode === INSTALL_EXIT.noPackageManager) return failed('the image has no apt, apk or dnf to install with');
     if (exitCode === INSTALL_EXIT.noPackages) return failed("the role has no packages for the image's distribution");
-    if (exitCode >= KILLED_FROM) return { kind: 'cut', output };
+    if (wasKilled(exitCode)) return { kind: 'cut', output };
     if (exitCode !== 0) return failed('the packages could not be installed', output);
     const missing = await run.missing(role);
     if (missing.length === 0) return { kind: 'installed' };

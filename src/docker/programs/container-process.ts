@@ -1,10 +1,9 @@
 import type { Writable } from 'node:stream';
 
-/**
- * The exit code of a program that was killed by a signal is greater; so are those of all programs killed with their
- * container.
- */
-export const KILLED = 128;
+/** Whether a signal killed the program, which includes all programs that are killed with their container. */
+export function wasKilled(exitCode: number): boolean {
+  return exitCode > 128;
+}
 
 /** A command to run in a container. */
 export interface ExecRequest {

@@ -6,12 +6,12 @@ import { abortable } from '../connection/client';
 import {
   type ContainerProcess,
   type ExecOutput,
-  KILLED,
   type OutputFlow,
   type OutputTaker,
   type ProcessOutput,
   type ProcessRequest,
   type TerminalSize,
+  wasKilled,
 } from './container-process';
 import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
@@ -192,7 +192,7 @@ export class ExecSession implements ContainerProcess {
     if (Running || ExitCode === null) {
       throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
     }
-    if (Pid > 0 && ExitCode > KILLED && (await this.container.ends())) throw containerEnded();
+    if (Pid > 0 && wasKilled(ExitCode) && (await this.container.ends())) throw containerEnded();
     if (Pid > 0) return { exitCode: ExitCode };
     const refused = refusedWith(this.refusal.trim(), this.request.command);
     if (refused.code === 'container_not_responding' && !(await this.container.runsOn())) throw containerEnded();

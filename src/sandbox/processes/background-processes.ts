@@ -9,7 +9,7 @@ import { LOGGER } from '../../logging';
 import { Clock, retryUntilClosed } from '../../scheduling';
 import { endInContainer, HeldProgramEntity, ProgramRegistry, markedBy, type ProgramKind } from '../program-registry';
 import { BackgroundProcess, KeptProcesses, type ProcessEnd } from './background-process';
-import { exitCodeOf, toDomainError } from '../program-end';
+import { endOf, toDomainError } from '../program-end';
 import { ExecAccess } from '../exec-access';
 
 /** A process to start. */
@@ -217,14 +217,11 @@ export class BackgroundProcesses implements OnModuleDestroy {
   }
 
   private async endOf({ entry, program, isEndWanted }: BackgroundProcess): Promise<Omit<ProcessEnd, 'at'>> {
-    try {
-      const exitCode = await exitCodeOf(program);
-      return { reason: isEndWanted ? 'ended' : 'exited', exitCode };
-    } catch (error) {
-      if (saysNotRunning(error)) return { reason: 'container_stopped', exitCode: null };
-      this.logger.warn({ err: error, container_id: entry.containerId }, 'a process was lost with its connection');
-      return { reason: 'lost', exitCode: null };
-    }
+    const end = await endOf(program);
+    if (end.kind === 'exited') return { reason: isEndWanted ? 'ended' : 'exited', exitCode: end.code };
+    if (end.kind === 'container_ended') return { reason: 'container_stopped', exitCode: null };
+    this.logger.warn({ err: end.cause, container_id: entry.containerId }, 'a process was lost with its connection');
+    return { reason: 'lost', exitCode: null };
   }
 
   /** Deletes the row, and retries until the database does so: a row that stays counts towards the limit. */

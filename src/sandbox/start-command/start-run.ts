@@ -1,11 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
-import { type ContainerEngine, EngineError, KILLED, nodeOf, saysNotRunning, saysUnavailable } from '../../docker';
+import { type ContainerEngine, EngineError, nodeOf, saysNotRunning, saysUnavailable, wasKilled } from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../program-registry';
 import { BackgroundProcess } from '../processes/background-process';
 import type { BackgroundProcesses } from '../processes/background-processes';
-import { exitCodeOf } from '../program-end';
+import { endOf } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 
@@ -153,15 +153,14 @@ export class StartRun {
   }
 
   private async endOf(kept: BackgroundProcess, startedIn: string): Promise<RanEnd> {
-    try {
-      const exitCode = await exitCodeOf(kept.program);
-      // The container stopped and took the program with it, even if the container has been started again since.
-      if (exitCode > KILLED && (await this.runsSince()) !== startedIn) return { reason: 'container_stopped' };
-      // `isEndWanted` is also set when a client ends the process.
-      return { reason: kept.isEndWanted ? 'ended' : 'exited', exitCode };
-    } catch (error) {
-      return { reason: saysNotRunning(error) ? 'container_stopped' : 'lost' };
-    }
+    const end = await endOf(kept.program);
+    if (end.kind === 'lost') return { reason: 'lost' };
+    // The container stopped and took the program with it, even if the container has been started again since.
+    const isContainers =
+      end.kind === 'container_ended' || (wasKilled(end.code) && (await this.runsSince()) !== startedIn);
+    if (isContainers) return { reason: 'container_stopped' };
+    // `isEndWanted` is also set when a client ends the process.
+    return { reason: kept.isEndWanted ? 'ended' : 'exited', exitCode: end.code };
   }
 
   /**
