@@ -131,4 +131,14 @@ describe('answers over Socket.IO', () => {
     socket.emit('takeover', done);
     expect([done.mock.calls.length, conn.close.mock.calls.length]).toEqual([400, 1]);
   });
+
+  it('must leave nothing behind on a connection whose client leaves the terminal, as it may join again', () => {
+    const conn = Object.assign(new EventEmitter(), { close: jest.fn() });
+    const socket = Object.assign(new EventEmitter(), { conn, disconnect: jest.fn() });
+    const served = new SocketIoCodec(socket as unknown as ConstructorParameters<typeof SocketIoCodec>[0]);
+    served.take(new TerminalConnection(visit(), codec));
+    expect(conn.listenerCount('flush')).toBe(1);
+    socket.emit('disconnect');
+    expect(conn.listenerCount('flush')).toBe(0);
+  });
 });

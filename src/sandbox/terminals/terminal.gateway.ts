@@ -61,7 +61,9 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
       });
     socket.data = { codec, connection };
     // If the transport closes before the socket is connected, there is no `disconnect` event.
-    socket.conn.once('close', () => connection.leave());
+    const leave = (): void => connection.leave();
+    socket.conn.once('close', leave);
+    socket.once('disconnect', () => socket.conn.off('close', leave));
     if (socket.conn.readyState !== 'open') connection.leave();
   }
 }
@@ -77,7 +79,6 @@ export class SocketIoCodec implements TerminalCodec {
     const { socket } = this;
     // Without a listener, Socket.IO prints messages that it cannot decode.
     socket.on('error', () => undefined);
-    socket.once('disconnect', () => connection.leave());
     socket.on('input', (data: unknown, done: unknown) => {
       const isInput = typeof data === 'string' || Buffer.isBuffer(data);
       this.answer(done, isInput ? connection.input(Buffer.from(data)) : 'invalid_parameters');
@@ -92,9 +93,16 @@ export class SocketIoCodec implements TerminalCodec {
       connection.takeOver();
       this.answer(done, null);
     });
-    // A flush hands all that waits to the transport.
-    socket.conn.on('flush', () => (this.answersWaiting = 0));
-    onOutputWritten(socket.conn, (written) => connection.noteWritten(written));
+    const stopWatching = onFlush(socket.conn, {
+      // A flush hands all that waits to the transport.
+      flushed: () => (this.answersWaiting = 0),
+      outputWritten: (bytes) => connection.noteWritten(bytes),
+    });
+    socket.once('disconnect', () => {
+      // The client may join again on the same connection.
+      stopWatching();
+      connection.leave();
+    });
   }
 
   attached(message: AttachedMessage): void {
@@ -152,22 +160,30 @@ interface Transport extends EventEmitter {
 }
 
 /**
- * Calls back with the number of bytes of output that have left this process. Engine.IO considers the response to a
- * poll sent as soon as it is made. A client that polls again without reading would make it collect output without
- * limit.
+ * Calls back at each flush, and with the number of bytes of output once they have left this process. Engine.IO
+ * considers the response to a poll sent as soon as it is made. A client that polls again without reading would make it
+ * collect output without limit.
+ *
+ * @returns a function that stops it
  */
-function onOutputWritten(conn: TerminalSocket['conn'], written: (bytes: number) => void): void {
-  conn.on('flush', (packets: readonly { readonly data?: unknown }[]) => {
+function onFlush(
+  conn: TerminalSocket['conn'],
+  { flushed, outputWritten }: { flushed: () => void; outputWritten: (bytes: number) => void },
+): () => void {
+  const listen = (packets: readonly { readonly data?: unknown }[]): void => {
+    flushed();
     // Only output is sent as binary data.
     const bytes = packets.reduce((sum, { data }) => sum + (Buffer.isBuffer(data) ? data.length : 0), 0);
     if (bytes === 0) return;
     let isWritten = false;
     const note = (): void => {
-      if (!isWritten) written(bytes);
+      if (!isWritten) outputWritten(bytes);
       isWritten = true;
     };
     const transport = conn.transport as unknown as Transport;
     if (transport.name === 'polling') transport.res?.once('finish', note).once('close', note);
     else transport.once('drain', note);
-  });
+  };
+  conn.on('flush', listen);
+  return () => conn.off('flush', listen);
 }
