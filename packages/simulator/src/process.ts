@@ -1,11 +1,12 @@
+import { randomBytes } from 'node:crypto';
+import { posix } from 'node:path';
+import { setImmediate as soon, setTimeout as delay } from 'node:timers/promises';
 import type { SignalName } from '../../../src/docker/programs/container-process';
-import { Errno } from './errno';
-import type { Actor, FileSystem } from './file-system';
-import { Device, OpenFile, TreeFile, type Waiter, Waiters } from './streams';
+import { type ContainerFiles, Errno, errnoOf } from './files';
+import { Device, type OpenFile, RegularFile, type Waiter, Waiters } from './streams';
 import type { Terminal } from './terminal';
-import { Turns } from './turns';
 
-/** As `kill -l` numbers them; beside those of {@link SignalName}, PIPE. */
+/** As `kill -l` numbers them. */
 const NUMBERS: Readonly<Record<SignalName | 'PIPE', number>> = {
   HUP: 1,
   INT: 2,
@@ -24,12 +25,11 @@ export type Signal = keyof typeof NUMBERS;
 /** @param text a name, with or without `SIG`, or a number */
 export function signalOf(text: string): Signal | null {
   const name = text.toUpperCase().replace(/^SIG/, '');
-  if (name in NUMBERS) return name as Signal;
-  const found = Object.entries(NUMBERS).find(([, number]) => String(number) === text);
+  const found = Object.entries(NUMBERS).find(([each, number]) => each === name || String(number) === text);
   return (found?.[0] as Signal | undefined) ?? null;
 }
 
-/** A process was killed: nothing in it goes on. */
+/** Thrown in a process that was killed. */
 export class Killed extends Error {
   override readonly name = 'Killed';
 
@@ -38,118 +38,138 @@ export class Killed extends Error {
   }
 }
 
-/** How many processes a container may have, at most; fewer where its specification says so. */
+/** How many files a process may have open. */
 const MOST_FILES = 1024;
+/** How long simulated programs run before the server has a turn, in milliseconds. */
+const SLICE_MS = 4;
+/** A program that ran so long without waiting has to rest, as it shares the server's processor. */
+const SPIN_MS = 20;
+const REST_MS = 30;
 
-/** What a process begins with. */
+let sliceBegan = 0;
+
+/** A program. @returns the exit code */
+export type Program = (process: Process, args: readonly string[]) => Promise<number> | number;
+
+/** What a process begins with. Its files belong to it. */
 export interface ProcessStart {
   readonly argv: readonly string[];
   readonly env: ReadonlyMap<string, string>;
   readonly cwd: string;
   readonly uid: number;
-  readonly gid: number;
   readonly parent: number;
   /** Its own group if absent. */
   readonly group?: number | undefined;
-  readonly terminal?: Terminal | null | undefined;
+  readonly terminal: Terminal | null;
   readonly files: ReadonlyMap<number, OpenFile>;
-  /** @returns the exit code */
-  readonly main: (process: Process) => Promise<number>;
+  readonly main: Program;
 }
 
-interface TableOptions {
-  /** How many processes there may be. */
-  readonly most: number;
-  readonly hostname: string;
-  readonly memoryBytes: number;
-  readonly pace: number;
-}
-
-/** The processes of one container, from one start to its end. */
+/** The processes of one container, from a start to its end. */
 export class ProcessTable {
   private readonly running = new Map<number, Process>();
+  private readonly ports = new Set<number>();
   private nextPid = 2;
-  private readonly startedMs = Date.now();
   private spentMs = 0;
+  readonly startedMs = Date.now();
 
   constructor(
-    private readonly tree: () => FileSystem,
-    private readonly options: TableOptions,
-  ) {}
-
-  get files(): FileSystem {
-    return this.tree();
-  }
-
-  /** Of what is listened on, as `/proc/net/tcp` shows it. */
-  readonly ports = new Set<number>();
-
-  /** What simulated work takes, times this. */
-  get pace(): number {
-    return this.options.pace;
-  }
-
-  get memoryLimit(): number {
-    return this.options.memoryBytes;
+    readonly files: ContainerFiles,
+    readonly options: {
+      /** Maximum number of processes. */
+      readonly most: number;
+      readonly hostname: string;
+      readonly memoryBytes: number;
+      /** Factor of the time that simulated work takes. */
+      readonly pace: number;
+    },
+  ) {
+    files.writeFileSync('/proc/meminfo', `MemTotal: ${String(Math.round(options.memoryBytes / 1024))} kB\n`);
+    this.show(1, { argv: ['sleep', 'infinity'], env: new Map(), parent: 0, group: 1, uid: 0, terminal: null });
+    this.setPort(0, false);
   }
 
   /** Made up: something for each process. */
   get memoryBytes(): number {
-    return Math.min(this.memoryLimit, 2 ** 20 * (9 + 1.5 * this.running.size));
+    return Math.min(this.options.memoryBytes, 2 ** 20 * (9 + 1.5 * this.running.size));
   }
 
-  /** Of all that run and have run. */
+  /** Of all processes, running and ended. */
   get cpuMs(): number {
     return this.all.reduce((sum, { cpuMs }) => sum + cpuMs, this.spentMs);
-  }
-
-  get hostname(): string {
-    return this.options.hostname;
   }
 
   get all(): readonly Process[] {
     return [...this.running.values()];
   }
 
-  get uptimeMs(): number {
-    return Date.now() - this.startedMs;
-  }
-
   get(pid: number): Process | null {
     return this.running.get(pid) ?? null;
   }
 
-  /** Files given belong to the process. @throws Errno `EAGAIN` */
+  /** @throws Errno `EAGAIN` */
   start(start: ProcessStart): Process {
     if (this.running.size >= this.options.most) {
-      for (const file of start.files.values()) file.close();
+      for (const file of start.files.values()) void file.close();
       throw new Errno('EAGAIN');
     }
     const process = new Process(this, this.nextPid, start);
     this.nextPid += 1;
     this.running.set(process.pid, process);
+    this.show(process.pid, process);
     void process.ended.then(() => {
       this.spentMs += process.cpuMs;
       this.running.delete(process.pid);
+      void this.files.rm(`/proc/${String(process.pid)}`, { recursive: true, force: true });
     });
     process.run(start.main);
     return process;
+  }
+
+  /** Makes the files of a process in `/proc`. */
+  show(pid: number, process: Pick<Process, 'argv' | 'env' | 'parent' | 'group' | 'uid' | 'terminal'>): void {
+    const { argv, env, parent, group, uid, terminal } = process;
+    const name = posix.basename(argv[0] ?? '');
+    const ids = `${String(parent)} ${String(group)} ${String(group)} ${terminal ? '34816' : '0'} -1`;
+    const texts = {
+      cmdline: () => argv.map((each) => `${each}\0`).join(''),
+      comm: () => `${name}\n`,
+      environ: () => [...env].map(([key, value]) => `${key}=${value}\0`).join(''),
+      stat: () => `${String(pid)} (${name}) S ${ids}\n`,
+      status: () => `Name:\t${name}\nPid:\t${String(pid)}\nPPid:\t${String(parent)}\nUid:\t${String(uid)}\n`,
+    };
+    for (const [file, text] of Object.entries(texts)) this.files.writeFileLazy(`/proc/${String(pid)}/${file}`, text);
+  }
+
+  /** Opens or closes a port, which a readiness check sees. @returns false if it is open already */
+  setPort(port: number, isOpen: boolean): boolean {
+    if (isOpen && this.ports.has(port)) return false;
+    if (isOpen) this.ports.add(port);
+    else this.ports.delete(port);
+    const zero = '00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0';
+    const lines = [...this.ports].map((each, index) => {
+      const hex = each.toString(16).toUpperCase().padStart(4, '0');
+      return `   ${String(index)}: 00000000:${hex} ${zero}\n`;
+    });
+    const head = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
+    this.files.writeFileSync('/proc/net/tcp', head + lines.join(''));
+    this.files.writeFileSync('/proc/net/tcp6', head);
+    return true;
   }
 
   signalGroup(group: number, signal: Signal): void {
     for (const process of this.all) if (process.group === group) process.signal(signal);
   }
 
-  /** Ends all: each is sent TERM, those with a terminal HUP too, and KILL if they do not end in time. */
+  /** Ends all processes: TERM (and HUP, where they have a terminal), then KILL after the grace period. */
   async end(graceMs: number): Promise<void> {
     for (const process of this.all) {
       process.signal('TERM');
       if (process.terminal) process.signal('HUP');
       process.signal('CONT');
     }
-    const ended = Promise.all(this.all.map((process) => process.ended));
     const late = setTimeout(() => this.kill(), graceMs);
-    await ended;
+    await Promise.all(this.all.map(({ ended }) => ended));
     clearTimeout(late);
     this.kill();
   }
@@ -159,60 +179,53 @@ export class ProcessTable {
   }
 }
 
-/** A process: what a program runs as, with what it can be stopped by. */
-export class Process implements Actor, Waiter {
+/** A process. */
+export class Process implements Waiter {
   argv: readonly string[];
-  env: Map<string, string>;
+  env: ReadonlyMap<string, string>;
   readonly uid: number;
-  readonly gid: number;
   readonly parent: number;
   group: number;
   readonly terminal: Terminal | null;
   cwd: string;
-  umask = 0o022;
   readonly files: Map<number, OpenFile>;
   readonly startedMs = Date.now();
-  /** What a signal does instead of ending it. */
+  /** What a signal does instead of killing it. */
   readonly handlers = new Map<Signal, 'ignore' | (() => void)>();
   /** Settles with the exit code. */
   readonly ended: Promise<number>;
-  /** Of the time that it ran, in milliseconds. */
   cpuMs = 0;
+  /** Aborted when it is killed. */
+  readonly killed = new AbortController();
 
-  private readonly settle: (exitCode: number) => void;
+  private settle: (exitCode: number) => void = () => undefined;
   private killedWith: number | null = null;
   private hasEnded = false;
   private isStopped = false;
+  private spunMs = 0;
   private readonly blocked = new Set<() => void>();
-  private readonly changed = new Waiters();
-  private readonly turns = new Turns((ms) => (this.cpuMs += ms));
+  private readonly continued = new Waiters();
 
   constructor(
     readonly table: ProcessTable,
     readonly pid: number,
-    start: ProcessStart,
+    { argv, env, cwd, uid, parent, group = pid, terminal, files }: ProcessStart,
   ) {
-    this.argv = start.argv;
-    this.env = new Map(start.env);
-    this.cwd = start.cwd;
-    this.uid = start.uid;
-    this.gid = start.gid;
-    this.parent = start.parent;
-    this.group = start.group ?? pid;
-    this.terminal = start.terminal ?? null;
-    this.files = new Map(start.files);
-    let settle: (exitCode: number) => void = () => undefined;
-    this.ended = new Promise((resolve) => (settle = resolve));
-    this.settle = settle;
+    [this.argv, this.env, this.cwd] = [argv, env, cwd];
+    [this.uid, this.parent, this.group] = [uid, parent, group];
+    this.terminal = terminal;
+    this.files = new Map(files);
+    this.ended = new Promise((resolve) => (this.settle = resolve));
   }
 
-  /** It goes on as another program. */
-  rename(argv: readonly string[], env: ReadonlyMap<string, string>): void {
+  /** Continues as another program. */
+  become(argv: readonly string[], env: ReadonlyMap<string, string>): void {
     this.argv = argv;
-    this.env = new Map(env);
+    this.env = env;
+    this.table.show(this.pid, this);
   }
 
-  get fs(): FileSystem {
+  get fs(): ContainerFiles {
     return this.table.files;
   }
 
@@ -220,22 +233,22 @@ export class Process implements Actor, Waiter {
     return this.isStopped ? 'T' : this.blocked.size > 0 ? 'S' : 'R';
   }
 
-  /** Called once, by its table. */
-  run(main: (process: Process) => Promise<number>): void {
+  /** Called once, by the table. */
+  run(main: Program): void {
     const work = async (): Promise<number> => {
-      // Whoever starts it is told of it first.
+      // Afterwards, so that the starter has the process before it does anything.
       await Promise.resolve();
       this.check();
-      return main(this);
+      return main(this, this.argv.slice(1));
     };
-    const end = (exitCode: number): void => {
+    const end = async (exitCode: number): Promise<void> => {
       this.hasEnded = true;
-      for (const file of this.files.values()) file.close();
+      for (const file of this.files.values()) await file.close();
       this.files.clear();
       this.settle(this.killedWith ?? exitCode & 255);
     };
-    // What else a program fails of is its own affair, as a crash is.
-    work().then(end, (error: unknown) => end(error instanceof Killed ? error.exitCode : 1));
+    // Any other error is a crash of the program.
+    void work().then(end, (error: unknown) => end(error instanceof Killed ? error.exitCode : 1));
   }
 
   signal(signal: Signal): void {
@@ -244,13 +257,13 @@ export class Process implements Actor, Waiter {
       this.die(signal);
       return;
     }
-    if (signal === 'CONT' && this.isStopped) {
-      this.isStopped = false;
-      this.changed.wake();
-    }
     if (signal === 'STOP') {
       this.isStopped = true;
       return;
+    }
+    if (signal === 'CONT') {
+      this.isStopped = false;
+      this.continued.wake();
     }
     const handler = this.handlers.get(signal);
     if (handler === 'ignore') return;
@@ -263,6 +276,7 @@ export class Process implements Actor, Waiter {
     this.isStopped = false;
     for (const interrupt of this.blocked) interrupt();
     this.blocked.clear();
+    this.killed.abort();
   }
 
   /** @throws Killed */
@@ -272,7 +286,7 @@ export class Process implements Actor, Waiter {
 
   block(start: (done: () => void) => () => void): Promise<void> {
     this.check();
-    this.turns.rested();
+    this.spunMs = 0;
     return new Promise<void>((resolve, reject) => {
       const holder = { cancel: (): void => undefined };
       const interrupt = (): void => {
@@ -286,95 +300,115 @@ export class Process implements Actor, Waiter {
     });
   }
 
+  /** Waits for `work`, unless the process is killed before. @throws Killed */
+  async until<T>(work: Promise<T>): Promise<T> {
+    await this.block((done) => {
+      work.then(done, done);
+      return () => undefined;
+    });
+    return work;
+  }
+
   onBrokenPipe(): void {
     this.signal('PIPE');
     this.check();
   }
 
-  /** To be awaited where a program may go on for long: others run too, it waits while it is stopped, and may end. */
+  /**
+   * To be called often: gives others a turn, waits while the process is stopped, and throws once it is killed.
+   *
+   * @throws Killed
+   */
   async point(): Promise<void> {
     this.check();
-    while (this.isStopped) await this.changed.wait(this);
-    await this.turns.take();
+    while (this.isStopped) await this.continued.wait(this);
+    const ran = performance.now() - sliceBegan;
+    if (ran < SLICE_MS) return;
+    const counted = Math.min(ran, 2 * SLICE_MS);
+    this.cpuMs += counted;
+    this.spunMs += counted;
+    if (this.spunMs >= SPIN_MS) {
+      this.spunMs = 0;
+      await delay(REST_MS, undefined, { ref: false });
+    } else await soon();
+    sliceBegan = performance.now();
     this.check();
   }
 
   async sleep(ms: number): Promise<void> {
-    if (ms >= 2 ** 31) return this.block(() => () => undefined);
     await this.block((done) => {
-      const timer = setTimeout(done, ms).unref();
+      // A longer timer would fire at once.
+      const timer = ms < 2 ** 31 ? setTimeout(done, ms).unref() : undefined;
       return () => clearTimeout(timer);
     });
     await this.point();
   }
 
-  /** Waits for another to end. @param wake is called where the wait is to end before, with a way to end it */
-  async waitFor(child: Process, onWait?: (wake: () => void) => void): Promise<number | null> {
-    let exitCode: number | null = null;
-    await this.block((done) => {
-      void child.ended.then((each) => {
-        exitCode = each;
-        done();
-      });
-      onWait?.(done);
-      return () => undefined;
-    });
-    return exitCode;
-  }
-
+  /** @throws Errno */
   file(descriptor: number): OpenFile {
     const file = this.files.get(descriptor);
     if (!file) throw new Errno('EBADF');
     return file;
   }
 
-  /** @throws Errno `EMFILE` */
-  setFile(descriptor: number, file: OpenFile | null): void {
-    if (file && this.files.size >= MOST_FILES) throw new Errno('EMFILE');
+  /** @throws Errno `EAGAIN` */
+  async setFile(descriptor: number, file: OpenFile | null): Promise<void> {
+    if (file && this.files.size >= MOST_FILES) throw new Errno('EAGAIN');
     const former = this.files.get(descriptor);
     if (file) this.files.set(descriptor, file);
     else this.files.delete(descriptor);
-    former?.close();
+    await former?.close();
+  }
+
+  resolve(path: string): string {
+    return posix.resolve(this.cwd, path).replace(/^\/proc\/self(?=\/|$)/, `/proc/${String(this.pid)}`);
   }
 
   /** @throws Errno */
-  open(
-    path: string,
-    {
-      read = false,
-      append = false,
-      create = false,
-      truncate = false,
-    }: Partial<Record<'read' | 'append' | 'create' | 'truncate', boolean>> = {},
-  ): OpenFile {
-    const node = this.fs.open(this, path, { create, truncate, write: !read || create });
-    if (node.kind === 'made' && node.device) return this.device(path.split('/').at(-1) ?? '');
-    return new TreeFile(node, { append });
+  async open(path: string, mode: 'read' | 'write' | 'append' | 'update'): Promise<OpenFile> {
+    const whole = this.resolve(path);
+    const device = this.device(whole);
+    if (device) return device;
+    const { fs } = this;
+    if (!(await fs.exists(whole))) {
+      if (mode === 'read' || path === '') throw new Errno('ENOENT');
+      const parent = await errnoOf(fs.stat(posix.dirname(whole)));
+      if (!parent.isDirectory) throw new Errno('ENOTDIR');
+      await errnoOf(fs.writeFile(whole, ''));
+    }
+    const real = await errnoOf(fs.realpath(whole));
+    const { isDirectory, size } = await errnoOf(fs.stat(real));
+    if (isDirectory) throw new Errno('EISDIR');
+    if (mode === 'write' && size > 0) await errnoOf(fs.writeFile(real, ''));
+    return new RegularFile(fs, real, { append: mode === 'append', size: mode === 'write' ? 0 : size });
   }
 
-  private device(name: string): OpenFile {
-    switch (name) {
-      case 'zero':
+  private device(path: string): OpenFile | null {
+    const descriptor = /^\/(?:dev|proc\/\d+)\/fd\/(\d+)$/.exec(path)?.[1];
+    if (descriptor !== undefined) return this.file(Number(descriptor)).dup();
+    switch (path) {
+      case '/dev/null':
+        return new Device(null);
+      case '/dev/zero':
         return new Device((most) => Buffer.alloc(most));
-      case 'random':
-      case 'urandom':
-        return new Device((most) => Buffer.from(Array.from({ length: most }, () => Math.floor(Math.random() * 256))));
-      case 'tty':
+      case '/dev/random':
+      case '/dev/urandom':
+        return new Device(randomBytes);
+      case '/dev/tty':
         if (!this.terminal) throw new Errno('ENOENT');
         return this.terminal.open();
-      case 'stdin':
-      case 'stdout':
-      case 'stderr':
-        return this.file(['stdin', 'stdout', 'stderr'].indexOf(name)).dup();
+      case '/dev/stdin':
+      case '/dev/stdout':
+      case '/dev/stderr':
+        return this.file(['stdin', 'stdout', 'stderr'].indexOf(path.slice(5))).dup();
       default:
-        return new Device(null);
+        return null;
     }
   }
 
   async write(descriptor: number, text: string | Buffer): Promise<void> {
     await this.point();
-    const data = typeof text === 'string' ? Buffer.from(text, 'latin1') : text;
-    await this.file(descriptor).write(this, data);
+    await this.file(descriptor).write(this, typeof text === 'string' ? Buffer.from(text) : text);
   }
 
   async read(descriptor: number, most = 64 * 1024): Promise<Buffer | null> {

@@ -1,100 +1,85 @@
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
+import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
+import type { ContainerStats } from '../../../src/docker/containers/observed-container';
+import { DATA_PATH, TERMINAL_MARKER } from '../../../src/docker/containers/supervisor';
+import { EngineError } from '../../../src/docker/engine-error';
 import {
   type ContainerProcess,
   type MarkedProcesses,
   type ProcessRequest,
   wasKilled,
 } from '../../../src/docker/programs/container-process';
-import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
-import { EngineError } from '../../../src/docker/engine-error';
-import type { ContainerStats } from '../../../src/docker/containers/observed-container';
 import { MARKER } from '../../../src/docker/programs/process-marker';
-import { DATA_PATH, TERMINAL_MARKER } from '../../../src/docker/containers/supervisor';
-import { Errno } from './errno';
-import { FileSystem } from './file-system';
-import { DirectoryNode, type Space } from './file-tree';
-import { imageTree, processTree } from './image-tree';
-import { type Process, ProcessTable } from './process';
-import { findProgram } from './programs/registry';
-import { userId, USERS } from './programs/users';
+import { type ContainerFiles, Errno } from './files';
+import { findProgram } from './library';
+import { type Process, ProcessTable, type Signal } from './process';
+import { PROGRAM_NAMES } from './programs';
 import { type OpenFile, Output, OUTSIDE, Pipe } from './streams';
 import { Terminal } from './terminal';
+import { userId, USERS } from './users';
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Maximum processes of a container: all containers share the memory of this process. */
+const MOST_PROCESSES = 256;
 
-/** A text as bytes: one character for each. */
-const bytesOf = (text: string): string => Buffer.from(text).toString('latin1');
-
-/** The files of a container, which outlive a stop. */
-export class SandboxFiles {
-  private made: FileSystem | null = null;
-  /** The processes that run now. */
-  table: ProcessTable | null = null;
-
-  constructor(
-    private readonly spec: ContainerSpec,
-    private readonly where: { readonly space: Space; readonly volume: () => DirectoryNode },
-  ) {}
-
-  /** Made when it is first needed: most containers are only looked at. */
-  get tree(): FileSystem {
-    if (this.made) return this.made;
-    const root = imageTree(this.where.space, { volume: this.where.volume(), home: DATA_PATH });
-    root.set(
-      'proc',
-      processTree(() => this.table),
-    );
-    this.made = new FileSystem(root);
-    return this.made;
-  }
-
-  get user(): string {
-    return this.spec.user ?? '0';
-  }
-}
-
-/** One run of a container: what happens in it from a start to an end. */
+/** One run of a container, from a start to its end. */
 export class SandboxRun {
-  private readonly table: ProcessTable;
   private readonly startedMs = Date.now();
+  private table: ProcessTable | null = null;
+  private opening: Promise<ProcessTable> | null = null;
   private isEnding = false;
   private readonly ended = new AbortController();
 
   constructor(
     private readonly spec: ContainerSpec,
-    private readonly files: SandboxFiles,
-    { dockerId, pace }: { dockerId: string; pace: number },
-  ) {
-    this.table = new ProcessTable(() => files.tree, {
-      most: Math.min(spec.processes || 64, MOST_PROCESSES),
-      hostname: dockerId.slice(0, 12),
-      memoryBytes: spec.memoryMb * 2 ** 20,
-      pace,
-    });
-    files.table = this.table;
-  }
+    private readonly options: { dockerId: string; pace: number; files: () => ContainerFiles },
+  ) {}
 
-  /** Everything in it is told to end, and killed if it does not. To be followed by {@link over}. */
+  /** Terminates all processes, and kills them after the grace period. To be followed by {@link over}. */
   async end(graceMs: number): Promise<void> {
     this.isEnding = true;
-    await this.table.end(graceMs);
+    await this.table?.end(graceMs);
   }
 
   /** The container has ended. */
   over(): void {
     this.ended.abort();
-    this.table.kill();
-    if (this.files.table === this.table) this.files.table = null;
+    this.table?.kill();
   }
 
   private get isOver(): boolean {
     return this.ended.signal.aborted;
   }
 
+  /** Lays out the files at the first use: most containers are only looked at. */
+  private open(): Promise<ProcessTable> {
+    const open = async (): Promise<ProcessTable> => {
+      const { dockerId, pace } = this.options;
+      const files = this.options.files();
+      await files.begin(dockerId, PROGRAM_NAMES);
+      const { processes, memoryMb } = this.spec;
+      return (this.table = new ProcessTable(files, {
+        most: Math.min(processes || 64, MOST_PROCESSES),
+        hostname: dockerId.slice(0, 12),
+        memoryBytes: memoryMb * 2 ** 20,
+        pace,
+      }));
+    };
+    return (this.opening ??= open());
+  }
+
   /** @throws EngineError `command_not_started` */
-  start(request: ProcessRequest): ContainerProcess {
-    const { process, output, stdin, terminal } = this.prepare(request);
+  async start(request: ProcessRequest): Promise<ContainerProcess> {
+    const table = await this.open();
+    const output = new Output();
+    const terminal = request.terminal ? new Terminal(output, (to, signal) => table.signalGroup(to, signal)) : null;
+    const input = new Pipe();
+    const process = await this.launch(request, { table, terminal, output, input: input.source });
+    if (terminal) terminal.foreground = process.group;
+    const isTyped = request.stdin === true;
+    if (!isTyped && !terminal) await input.sink.close();
+    const stdin = isTyped ? stdinOf(terminal, input.sink) : null;
     let isGone = false;
     void process.ended.then(() => {
       isGone = true;
@@ -122,93 +107,58 @@ export class SandboxRun {
     };
   }
 
-  private prepare({
-    command,
-    env = {},
-    without = [],
-    user = this.files.user,
-    cwd = DATA_PATH,
-    marker,
-    ...request
-  }: ProcessRequest): {
-    process: Process;
-    output: Output;
-    stdin: Writable | null;
-    terminal: Terminal | null;
-  } {
+  private async launch(
+    { command, env = {}, without = [], user = this.spec.user ?? '0', cwd = DATA_PATH, marker }: ProcessRequest,
+    {
+      table,
+      terminal,
+      output,
+      input,
+    }: { table: ProcessTable; terminal: Terminal | null; output: Output; input: OpenFile },
+  ): Promise<Process> {
     const [name = '', group = name] = user.split(':');
-    const [uid, gid] = [userId(name), userId(group)];
-    if (uid === null || gid === null) throw notStarted(`no user ${user}`);
-    const argv = command.map(bytesOf);
+    const uid = userId(name);
+    if (uid === null || userId(group) === null) throw notStarted(`no user ${user}`);
+    const own = Object.entries(this.spec.env).filter(([key]) => !without.includes(key));
     const variables = new Map([
       ['PATH', PATH],
-      ['HOSTNAME', this.table.hostname],
+      ['HOSTNAME', table.options.hostname],
       ['HOME', USERS.find(({ id }) => id === uid && id !== 0)?.home ?? DATA_PATH],
+      ...own,
+      ...Object.entries(env),
+      ...(marker === undefined ? [] : [[MARKER, marker] as const]),
+      ...(terminal ? [[TERMINAL_MARKER, '1'] as const] : []),
     ]);
-    const own = Object.entries(this.spec.env).filter(([key]) => !without.includes(key));
-    for (const [key, value] of [...own, ...Object.entries(env)]) variables.set(bytesOf(key), bytesOf(value));
-    if (marker !== undefined) variables.set(MARKER, marker);
-    const output = new Output();
-    const isTerminal = request.terminal === true;
-    if (isTerminal) variables.set(TERMINAL_MARKER, '1');
-    const terminal = isTerminal ? new Terminal(output, (to, signal) => this.table.signalGroup(to, signal)) : null;
-    const input = new Pipe();
-    const files = terminal
-      ? new Map<number, OpenFile>([0, 1, 2].map((descriptor) => [descriptor, terminal.open()]))
-      : new Map<number, OpenFile>([
-          [0, input.source],
-          [1, output.sink('stdout')],
-          [2, output.sink('stderr')],
-        ]);
-    const actor = { uid, gid, cwd: bytesOf(cwd) };
+    const { files } = table;
+    const directory = await files.stat(cwd).catch(() => null);
+    if (directory?.isDirectory !== true) throw notStarted(`no working directory ${cwd}`);
+    const streams = terminal
+      ? [terminal.open(), terminal.open(), terminal.open()]
+      : [input, output.sink('stdout'), output.sink('stderr')];
     try {
-      this.files.tree.directory(actor, '.');
-    } catch (error) {
-      throw notStarted(`the working directory ${cwd}: ${error instanceof Error ? error.message : ''}`);
-    }
-    const process = this.launch(argv, { actor, variables, files, terminal });
-    if (terminal) terminal.foreground = process.group;
-    const isTyped = request.stdin === true;
-    if (!isTyped && !terminal) input.sink.close();
-    return { process, output, terminal, stdin: isTyped ? stdinOf(terminal, input.sink) : null };
-  }
-
-  private launch(
-    argv: readonly string[],
-    {
-      actor,
-      variables,
-      files,
-      terminal,
-    }: {
-      actor: { uid: number; gid: number; cwd: string };
-      variables: ReadonlyMap<string, string>;
-      files: ReadonlyMap<number, OpenFile>;
-      terminal: Terminal | null;
-    },
-  ): Process {
-    try {
-      // Looked for before it is started, as what it is started with fails then.
-      const looked = { fs: this.files.tree, ...actor };
-      const program = findProgram(looked, argv[0] ?? '', variables.get('PATH') ?? PATH);
-      return this.table.start({
-        argv,
+      const seeker = { fs: files, resolve: (path: string) => (path.startsWith('/') ? path : `${cwd}/${path}`) };
+      const main = await findProgram(seeker, command[0] ?? '', variables.get('PATH') ?? PATH);
+      // The container may have ended meanwhile.
+      if (this.isOver) throw ended();
+      return table.start({
+        argv: command,
         env: variables,
-        ...actor,
+        cwd,
+        uid,
         parent: 0,
         terminal,
-        files,
-        main: async (process) => program(process, argv.slice(1)),
+        files: new Map(streams.entries()),
+        main,
       });
     } catch (error) {
       if (!(error instanceof Errno)) throw error;
-      throw notStarted(`${argv[0] ?? ''}: ${error.message}`);
+      throw notStarted(`${command[0] ?? ''}: ${error.message}`);
     }
   }
 
-  /** Those that were started with a marker, and all that they started. */
+  /** The processes that were started with a marker, and all their descendants. */
   private marked(marker: string): Process[] {
-    const all = this.table.all;
+    const all = this.table?.all ?? [];
     const found = new Set(all.filter(({ env }) => env.get(MARKER)?.startsWith(marker) === true));
     for (let before = -1; before !== found.size;) {
       before = found.size;
@@ -218,7 +168,8 @@ export class SandboxRun {
     return [...found];
   }
 
-  signal({ marker, signal }: MarkedProcesses): number {
+  /** @returns the number of processes */
+  signal({ marker, signal }: { marker: string; signal: Signal }): number {
     const marked = this.marked(marker);
     for (const process of marked) process.signal(signal);
     return marked.length;
@@ -226,16 +177,17 @@ export class SandboxRun {
 
   /** @returns whether all have ended */
   async endMarked({ marker, signal, graceMs }: MarkedProcesses & { graceMs: number }): Promise<boolean> {
-    const rounds = [
+    for (const [each, withinMs] of [
       [signal, graceMs],
       ['KILL', 1_000],
-    ] as const;
-    for (const [each, withinMs] of rounds) {
+    ] as const) {
       const marked = this.marked(marker);
-      if (marked.length === 0) return true;
       for (const process of marked) process.signal(each);
-      if (each !== 'KILL') for (const process of marked) process.signal('CONT');
-      await endedWithin(marked, withinMs);
+      if (each !== 'KILL') this.signal({ marker, signal: 'CONT' });
+      let timer: NodeJS.Timeout | undefined;
+      const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, withinMs)));
+      await Promise.race([late, Promise.all(marked.map((process) => process.ended))]);
+      clearTimeout(timer);
     }
     return this.marked(marker).length === 0;
   }
@@ -244,52 +196,48 @@ export class SandboxRun {
     const at = new Date();
     const ranMs = at.getTime() - this.startedMs;
     const { cpuShares, memoryMb, network } = this.spec;
-    // A little for what is always there, in waves, so that a chart has something to show.
+    // A little for the idle container, in waves, so that a chart shows something.
     const idleMs = ranMs * 0.004 + 40 * (1 - Math.cos(ranMs / 20_000));
     return {
       at,
       startedAt,
       cpu: {
-        usedMs: Math.min(idleMs + this.table.cpuMs, (ranMs * cpuShares) / 1000),
+        usedMs: Math.min(idleMs + (this.table?.cpuMs ?? 0), (ranMs * cpuShares) / 1000),
         limitShares: cpuShares,
         periods: Math.floor(ranMs / 100),
         throttledPeriods: 0,
       },
-      memory: { usedBytes: this.table.memoryBytes, limitBytes: memoryMb * 2 ** 20 },
-      pids: this.table.all.length + 1,
+      memory: { usedBytes: this.table?.memoryBytes ?? 9 * 2 ** 20, limitBytes: memoryMb * 2 ** 20 },
+      pids: (this.table?.all.length ?? 0) + 1,
       network: network === 'none' ? null : { rxBytes: 0, txBytes: 0 },
     };
   }
 }
 
-/** In one process of Node.js, all containers' share the memory. */
-const MOST_PROCESSES = 256;
-
 function stdinOf(terminal: Terminal | null, sink: OpenFile): Writable {
-  const write = (data: Buffer): Promise<void> => (terminal ? terminal.type(OUTSIDE, data) : sink.write(OUTSIDE, data));
+  const end = (): void => {
+    if (terminal) terminal.hangUp();
+    else void sink.close();
+  };
   return new Writable({
-    write: (data: Buffer, _encoding, callback) => void write(data).then(() => callback(), callback),
+    write: (data: Buffer, _encoding, callback) => {
+      // A copy: the caller may use the memory again.
+      const written = terminal ? terminal.type(OUTSIDE, data) : sink.write(OUTSIDE, Buffer.from(data));
+      void written.then(() => callback(), callback);
+    },
     final: (callback) => {
-      if (terminal) terminal.hangUp();
-      else sink.close();
+      end();
       callback();
     },
     destroy: (error, callback) => {
-      if (!terminal) sink.close();
+      if (!terminal) end();
       callback(error);
     },
   });
 }
 
-async function endedWithin(processes: readonly Process[], ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
-  await Promise.race([late, Promise.all(processes.map(({ ended: each }) => each))]);
-  clearTimeout(timer);
-}
-
 function ended(): EngineError {
-  return new EngineError('container_not_running', 'the container ended under the command');
+  return new EngineError('container_not_running', 'the container ended while the command ran');
 }
 
 function notStarted(why: string): EngineError {

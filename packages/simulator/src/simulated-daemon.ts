@@ -10,7 +10,7 @@ import type {
   ObservedContainer,
   WatchMessage,
 } from '../../../src/docker/containers/observed-container';
-import { DirectoryNode, Space } from './file-tree';
+import type { ContainerFiles } from './files';
 
 /** A container as the daemon keeps it. */
 export interface SimulatedContainer {
@@ -29,44 +29,26 @@ export interface SimulatedContainer {
   connected: boolean;
 }
 
-/** What a volume of any size may take in this process's memory. */
-const MOST_VOLUME_BYTES = 64 * 2 ** 20;
-/** The same of all of them, and of what is written elsewhere in containers. */
-const MOST_BYTES = 256 * 2 ** 20;
-
-/** A data volume, whose files are in memory. */
+/** A data volume. */
 export class SimulatedVolume {
-  readonly root: DirectoryNode;
-  private readonly space: Space;
+  /** Made at the first use. */
+  files: ContainerFiles | null = null;
 
   constructor(
-    /** null: held to no size. */
+    /** null: not limited. */
     public diskMb: number | null,
     readonly owner: OwnerLabels,
-    within: Space | null = null,
-    /** Without labels its owner is known by its name alone. */
+    /** Without labels, only the volume's name tells its owner. */
     public labelled = true,
-  ) {
-    this.space = new Space(Math.min(MOST_VOLUME_BYTES, (diskMb ?? MOST_VOLUME_BYTES) * 2 ** 20), within);
-    this.root = new DirectoryNode({ mode: 0o755, uid: 0, gid: 0 }, this.space);
-  }
+  ) {}
 
   /** The space that its content takes. */
   get bytes(): number {
-    return this.space.used;
+    return this.files?.bytes ?? 0;
   }
 
   get isEmpty(): boolean {
-    return this.root.isEmpty;
-  }
-
-  set onChange(onChange: () => void) {
-    this.space.onChange = onChange;
-  }
-
-  /** Removes all that is in it. */
-  clear(): void {
-    for (const name of this.root.names()) this.root.drop(name);
+    return this.files?.isEmpty ?? true;
   }
 }
 
@@ -88,8 +70,6 @@ export class SimulatedDaemon {
   /** Ids of versions that no reference names any more. */
   readonly unnamedImages = new Set<string>();
   protected readonly imageVersions = new Map<string, number>();
-  /** What files take of this process's memory. */
-  readonly space = new Space(MOST_BYTES);
   private readonly watchers = new Set<Watcher>();
   private clock = Date.now();
   private created = 0;
@@ -100,8 +80,6 @@ export class SimulatedDaemon {
   onEnd: (container: SimulatedContainer) => void = () => undefined;
   /** Something was changed that is to be kept. */
   onChange: () => void = () => undefined;
-  /** So were the files of a volume. */
-  onVolumeChange: (volume: SimulatedVolume) => void = () => undefined;
 
   /** What runs, of one container of Berth's or of all. */
   running(containerId?: string): SimulatedContainer[] {
@@ -211,13 +189,12 @@ export class SimulatedDaemon {
 
   addVolume(name: string, diskMb: number | null, owner: OwnerLabels): SimulatedVolume {
     const volume = this.newVolume(diskMb, owner);
-    volume.onChange = () => this.onVolumeChange(volume);
     this.volumes.set(name, volume);
     return volume;
   }
 
   protected newVolume(diskMb: number | null, owner: OwnerLabels): SimulatedVolume {
-    return new SimulatedVolume(diskMb, owner, this.space);
+    return new SimulatedVolume(diskMb, owner);
   }
 
   listVolumes(filter: { instance: string; containerId?: string }): ListedVolume[] {
@@ -230,7 +207,6 @@ export class SimulatedDaemon {
   removeVolume(name: string): void {
     const user = [...this.containers.values()].find(({ mounts }) => mounts.includes(name));
     if (user) throw new EngineError('docker_error', `volume ${name} is in use by ${user.name}`);
-    this.volumes.get(name)?.clear();
     this.volumes.delete(name);
     this.onChange();
   }
@@ -245,7 +221,7 @@ export class SimulatedDaemon {
     const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
     const worker = this.add({ name, image, env: {}, ...limits, volumeName: to, owner, generation: 0 }, [from, to]);
     worker.state = 'running';
-    this.volume(to).clear();
+    this.volume(to).files = null;
     return worker;
   }
 
@@ -256,22 +232,7 @@ export class SimulatedDaemon {
   }
 
   /** @throws EngineError `data_too_large` */
-  protected copied(from: SimulatedVolume, to: SimulatedVolume): number {
-    const copy = (source: DirectoryNode, target: DirectoryNode): void => {
-      for (const name of source.names()) {
-        const node = source.get(name);
-        if (node?.kind === 'directory') {
-          const directory = new DirectoryNode(node, target.space);
-          target.set(name, directory);
-          copy(node, directory);
-        } else if (node) target.set(name, node.kind === 'file' ? node.copy(target.space) : node);
-      }
-    };
-    try {
-      copy(from.root, to.root);
-    } catch (error) {
-      throw new EngineError('data_too_large', 'the new volume is full', { cause: error });
-    }
+  protected copied(_from: SimulatedVolume, to: SimulatedVolume): number {
     this.onChange();
     return to.bytes;
   }
@@ -412,7 +373,7 @@ export class SimulatedDaemon {
     return container;
   }
 
-  protected volume(name: string): SimulatedVolume {
+  volume(name: string): SimulatedVolume {
     const volume = this.volumes.get(name);
     if (!volume) throw new EngineError('docker_error', `no such volume: ${name}`);
     return volume;

@@ -12,10 +12,11 @@ import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
 import type { WatchMessage } from '../../../src/docker/containers/observed-container';
+import { DATA_PATH } from '../../../src/docker/containers/supervisor';
 import { untilAborted } from '../../../src/scheduling';
-import { SandboxFiles, SandboxRun } from './sandbox-run';
-import { type SimulatedContainer, SimulatedDaemon } from './simulated-daemon';
-import { DirectoryNode } from './file-tree';
+import { ContainerFiles, errnoOf } from './files';
+import { SandboxRun } from './sandbox-run';
+import { type SimulatedContainer, SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
 import { SimulationState } from './simulation-state';
 
 /** What calls take, in milliseconds, at the usual pace. */
@@ -35,6 +36,10 @@ const CAPABILITIES: EngineCapabilities = {
 /** A machine as a small team has one. */
 const MACHINE = { memoryMb: 64 * 1024, cpuShares: 32_000, diskMb: 500 * 1024 } as const;
 const MB = 2 ** 20;
+
+/** Maximum size of the files of a volume and the container on it, and of all of them, in bytes. */
+const MOST_VOLUME_BYTES = 64 * MB;
+const MOST_BYTES = 256 * MB;
 
 /** What there is before anything is pulled. */
 const PRESENT = ['berth/sandbox:latest', 'berth/minimal:latest'] as const;
@@ -62,12 +67,11 @@ export interface SimulatedEngineSettings {
 }
 
 /**
- * An engine without containers: it has their states, their events, files in memory, and a shell with simulated programs
- * in place of what would run in them. For a machine without Docker, on which somebody works on what uses Berth.
+ * An engine without containers: their states and events, files in memory, and a shell with simulated programs. For
+ * developers of programs that use Berth, on machines without Docker.
  */
 export class SimulatedEngine extends ContainerEngine implements OnApplicationShutdown {
   private readonly logger = new Logger(SimulatedEngine.name);
-  private readonly files = new Map<string, SandboxFiles>();
   private readonly runs = new Map<string, SandboxRun>();
   private readonly pulls = new Map<string, Promise<void>>();
   private readonly state: SimulationState | null;
@@ -119,7 +123,6 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     remove: async (dockerId) => {
       await this.takes(TAKES_MS.remove);
       this.daemon.remove(dockerId);
-      this.files.delete(dockerId);
     },
     rename: (dockerId, name) => attempt(() => this.daemon.rename(dockerId, name)),
     inspect: (dockerId) => attempt(() => this.daemon.inspect(dockerId, CAPABILITIES.runtime)),
@@ -135,7 +138,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   readonly programs: EnginePrograms = {
     run: (dockerId, request) => this.runProgram(dockerId, request),
-    start: (dockerId, request) => attempt(() => this.run(dockerId, 'exec').start(request)),
+    start: async (dockerId, request) => this.run(dockerId, 'exec').start(request),
     end: async (dockerId, programs) =>
       (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
     signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
@@ -173,7 +176,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     for (const reference of PRESENT) daemon.images.add(reference);
     daemon.onRun = (container) => this.ran(container);
     daemon.onEnd = (container) => this.ended(container);
-    this.state = folder === null ? null : new SimulationState(folder, daemon);
+    this.state = folder === null ? null : new SimulationState(folder, daemon, (volume) => this.filesOf(volume));
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -182,13 +185,13 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   }
 
   private async runProgram(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    const program = this.run(dockerId, 'exec').start(request);
+    const program = await this.run(dockerId, 'exec').start(request);
     const within = AbortSignal.timeout(request.timeoutMs);
     const over = request.signal ? AbortSignal.any([within, request.signal]) : within;
     const aborted = (): EngineError =>
       within.aborted
         ? new EngineError('timed_out', 'the command did not end in time')
-        : new EngineError('aborted', 'nobody waits for the command any more');
+        : new EngineError('aborted', 'the caller aborted the command');
     let bytes = 0;
     const read = async (): Promise<void> => {
       for await (const output of program.output) {
@@ -268,6 +271,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
         await this.takes(TAKES_MS.copy / 4);
         if (copy.signal?.aborted === true) throw new EngineError('aborted', 'the copy was aborted');
       }
+      await this.copyFiles(this.daemon.volume(copy.from), this.daemon.volume(copy.to));
       const copied = this.daemon.finishCopy(copy, worker);
       copy.onProgress?.({ percent: 100, message: 'the data is copied' });
       return copied;
@@ -302,7 +306,8 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   private ran(container: SimulatedContainer): void {
     const { dockerId, spec } = container;
     this.runs.get(dockerId)?.over();
-    this.runs.set(dockerId, new SandboxRun(spec, this.filesOf(container), { dockerId, pace: this.pace }));
+    const files = (): ContainerFiles => this.filesOf(this.daemon.volume(spec.volumeName));
+    this.runs.set(dockerId, new SandboxRun(spec, { dockerId, pace: this.pace, files }));
   }
 
   private ended({ dockerId }: SimulatedContainer): void {
@@ -310,14 +315,22 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     this.runs.delete(dockerId);
   }
 
-  private filesOf({ dockerId, spec }: SimulatedContainer): SandboxFiles {
-    const known = this.files.get(dockerId);
-    if (known) return known;
-    const { space, volumes } = this.daemon;
-    const nothing = new DirectoryNode({ mode: 0o755, uid: 0, gid: 0 }, space);
-    const files = new SandboxFiles(spec, { space, volume: () => volumes.get(spec.volumeName)?.root ?? nothing });
-    this.files.set(dockerId, files);
-    return files;
+  /** The files of a volume, and of the container on it. */
+  filesOf(volume: SimulatedVolume): ContainerFiles {
+    const { daemon } = this;
+    return (volume.files ??= new ContainerFiles({
+      maxBytes: Math.min(MOST_VOLUME_BYTES, (volume.diskMb ?? Infinity) * MB),
+      mayGrow: () => [...daemon.volumes.values()].reduce((sum, { bytes }) => sum + bytes, 0) < MOST_BYTES,
+      onChange: () => daemon.onChange(),
+    }));
+  }
+
+  /** @throws EngineError `data_too_large` */
+  private async copyFiles(from: SimulatedVolume, to: SimulatedVolume): Promise<void> {
+    const saved = await this.filesOf(from).save(DATA_PATH);
+    await errnoOf(this.filesOf(to).restore(saved)).catch((error: unknown) => {
+      throw new EngineError('data_too_large', 'the new volume is full', { cause: error });
+    });
   }
 }
 

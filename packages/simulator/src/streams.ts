@@ -1,23 +1,20 @@
-import { Errno } from './errno';
-import type { DirectoryNode, FileNode, MadeNode } from './file-tree';
-import type { ExecOutput, TerminalSize } from '../../../src/docker/programs/container-process';
+import type { ExecOutput } from '../../../src/docker/programs/container-process';
+import { type ContainerFiles, Errno, errnoOf } from './files';
 
 /** What can wait: a process, which signals interrupt, or Berth itself. */
 export interface Waiter {
-  /** @param start is given what ends the wait, and returns what takes it back */
+  /** @param start gets the function that ends the wait, and returns one that cancels it */
   block(start: (done: () => void) => () => void): Promise<void>;
-  /** Others have a turn, too. */
-  point?(): Promise<void>;
-  /** It wrote where nobody reads. */
+  /** Called when it writes to a pipe without readers. */
   onBrokenPipe?(): void;
 }
 
-/** Berth, which nothing interrupts. */
+/** Berth, which no signal interrupts. */
 export const OUTSIDE: Waiter = {
   block: (start) => new Promise((resolve) => void start(resolve)),
 };
 
-/** Those who wait for a change. */
+/** Waiters for a change. */
 export class Waiters {
   private waiting = new Set<() => void>();
 
@@ -35,30 +32,19 @@ export class Waiters {
   }
 }
 
-/** What programs read and change of a terminal. */
-export interface TerminalSettings {
-  readonly size: TerminalSize;
-  /** Lines are edited and come as a whole; off, keys come as they are typed. */
-  canonical: boolean;
-  echo: boolean;
-}
-
-/** What a descriptor names; several may name the same. */
+/** What a file descriptor refers to; several may refer to the same. */
 export abstract class OpenFile {
   private references = 1;
-  readonly terminal: TerminalSettings | null = null;
-  /** What it is of, where it is of a file. */
-  readonly node: FileNode | MadeNode | DirectoryNode | null = null;
+  readonly isTerminal: boolean = false;
 
   dup(): this {
     this.references += 1;
     return this;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.references -= 1;
-    // One side may close it twice: at its end, and when it is dropped.
-    if (this.references === 0) this.onClosed();
+    if (this.references === 0) await this.onClosed();
   }
 
   /** At most `most` bytes; null at the end. @throws Errno */
@@ -71,54 +57,38 @@ export abstract class OpenFile {
     return Promise.reject(new Errno('EBADF'));
   }
 
-  protected onClosed(): void {
-    // Nothing is held.
+  protected onClosed(): Promise<void> | void {
+    // Most hold nothing.
   }
 }
 
-/** How much a pipe holds. */
+/** How many bytes a pipe holds before its writers wait. */
 const PIPE_BYTES = 64 * 1024;
 
-/** A pipe: what is written waits until it is read. */
+/** A pipe. */
 export class Pipe {
   private readonly chunks: Buffer[] = [];
   private bytes = 0;
   private readonly changed = new Waiters();
   private hasReaders = true;
   private hasWriters = true;
-
-  /** Where it is read. */
-  readonly source: OpenFile;
-  /** Where it is written to. */
-  readonly sink: OpenFile;
-
-  constructor() {
-    this.source = new PipeEnd(this, 'read');
-    this.sink = new PipeEnd(this, 'write');
-  }
+  readonly source: OpenFile = new PipeEnd(this, 'read');
+  readonly sink: OpenFile = new PipeEnd(this, 'write');
 
   async read(who: Waiter, most: number): Promise<Buffer | null> {
-    for (;;) {
-      const first = this.chunks[0];
-      if (first) {
-        const taken = first.subarray(0, most);
-        if (taken.length === first.length) this.chunks.shift();
-        else this.chunks[0] = first.subarray(most);
-        this.bytes -= taken.length;
-        this.changed.wake();
-        return taken;
-      }
+    while (this.chunks.length === 0) {
       if (!this.hasWriters) return null;
       await this.changed.wait(who);
     }
+    const taken = takeFrom(this.chunks, most);
+    this.bytes -= taken.length;
+    this.changed.wake();
+    return taken;
   }
 
   async write(who: Waiter, data: Buffer): Promise<void> {
     while (this.bytes >= PIPE_BYTES && this.hasReaders) await this.changed.wait(who);
-    if (!this.hasReaders) {
-      who.onBrokenPipe?.();
-      return;
-    }
+    if (!this.hasReaders) return who.onBrokenPipe?.();
     if (data.length === 0) return;
     this.chunks.push(data);
     this.bytes += data.length;
@@ -130,6 +100,14 @@ export class Pipe {
     else this.hasWriters = false;
     this.changed.wake();
   }
+}
+
+/** Takes at most `most` bytes from the first of some chunks, of which there is one. */
+export function takeFrom(chunks: Buffer[], most: number): Buffer {
+  const first = chunks[0] ?? Buffer.alloc(0);
+  if (first.length <= most) chunks.shift();
+  else chunks[0] = first.subarray(most);
+  return first.subarray(0, most);
 }
 
 class PipeEnd extends OpenFile {
@@ -153,39 +131,88 @@ class PipeEnd extends OpenFile {
   }
 }
 
-/** A file of the tree, with the place where it is read and written next. */
-export class TreeFile extends OpenFile {
-  offset = 0;
-  private readonly made: Buffer;
+/** Files are appended to at once up to this size; larger ones in pieces, because each append copies the whole file. */
+const SMALL_FILE = 256 * 1024;
+
+/** An open file, with the offset of the next read or write. */
+export class RegularFile extends OpenFile {
+  private offset = 0;
+  private unwritten: Buffer[] = [];
+  private unwrittenBytes = 0;
 
   constructor(
-    override readonly node: FileNode | MadeNode | DirectoryNode,
-    private readonly options: { readonly append?: boolean } = {},
+    private readonly files: ContainerFiles,
+    private readonly path: string,
+    private readonly options: { readonly append: boolean; size: number },
   ) {
     super();
-    this.made = node.kind === 'made' ? Buffer.from(node.make(), 'latin1') : Buffer.alloc(0);
   }
 
-  override read(_who: Waiter, most: number): Promise<Buffer | null> {
-    const { node } = this;
-    if (node.kind === 'directory') return Promise.reject(new Errno('EISDIR'));
-    const data =
-      node.kind === 'file' ? node.read(this.offset, most) : this.made.subarray(this.offset, this.offset + most);
+  override async read(_who: Waiter, most: number): Promise<Buffer | null> {
+    await this.flush();
+    const content = await errnoOf(this.files.readFileBuffer(this.path));
+    const data = Buffer.from(content.subarray(this.offset, this.offset + most));
     this.offset += data.length;
-    return Promise.resolve(data.length === 0 ? null : data);
+    return data.length === 0 ? null : data;
   }
 
-  override async write(who: Waiter, data: Buffer): Promise<void> {
-    const { node } = this;
-    if (node.kind !== 'file') return;
-    if (this.options.append === true) this.offset = node.size;
-    node.write(this.offset, data);
+  override async write(_who: Waiter, data: Buffer): Promise<void> {
+    const { options } = this;
+    if (options.append) this.offset = options.size;
+    if (this.offset === options.size) {
+      this.unwritten.push(data);
+      this.unwrittenBytes += data.length;
+    } else {
+      await this.flush();
+      const content = Buffer.from(await errnoOf(this.files.readFileBuffer(this.path)));
+      const whole = Buffer.alloc(Math.max(content.length, this.offset + data.length));
+      content.copy(whole);
+      data.copy(whole, this.offset);
+      await errnoOf(this.files.writeFile(this.path, whole));
+    }
     this.offset += data.length;
-    await who.point?.();
+    options.size = Math.max(options.size, this.offset);
+    if (options.size < SMALL_FILE || this.unwrittenBytes > options.size / 8) await this.flush();
+  }
+
+  skip(bytes: number): void {
+    this.offset += bytes;
+  }
+
+  protected override async onClosed(): Promise<void> {
+    await this.flush().catch(() => undefined);
+  }
+
+  private async flush(): Promise<void> {
+    if (this.unwrittenBytes === 0) return;
+    const data = Buffer.concat(this.unwritten);
+    this.unwritten = [];
+    this.unwrittenBytes = 0;
+    await errnoOf(this.files.appendFile(this.path, data));
   }
 }
 
-/** A device that gives bytes without end, or none, and takes all. */
+/** What a shell reads as a here-document, or what a command substitution writes to. */
+export class Text extends OpenFile {
+  constructor(private readonly chunks: Buffer[] = []) {
+    super();
+  }
+
+  override read(_who: Waiter, most: number): Promise<Buffer | null> {
+    return Promise.resolve(this.chunks.length === 0 ? null : takeFrom(this.chunks, most));
+  }
+
+  override write(_who: Waiter, data: Buffer): Promise<void> {
+    this.chunks.push(data);
+    return Promise.resolve();
+  }
+
+  override toString(): string {
+    return Buffer.concat(this.chunks).toString();
+  }
+}
+
+/** A device that gives bytes without end, or none, and discards what is written. */
 export class Device extends OpenFile {
   constructor(private readonly give: ((most: number) => Buffer) | null) {
     super();
@@ -200,7 +227,7 @@ export class Device extends OpenFile {
   }
 }
 
-/** What a program writes, on its way to Berth: both streams in order. What is not read makes the program wait. */
+/** The output of a program, on its way to Berth: both streams in order. Unread output makes the program wait. */
 export class Output implements AsyncIterable<ExecOutput> {
   private readonly queue: ExecOutput[] = [];
   private bytes = 0;
@@ -208,7 +235,6 @@ export class Output implements AsyncIterable<ExecOutput> {
   private isEnded = false;
   private isClosed = false;
 
-  /** Where a stream of it is written to. */
   sink(stream: ExecOutput['stream']): OpenFile {
     return new OutputSink(this, stream);
   }
@@ -226,13 +252,12 @@ export class Output implements AsyncIterable<ExecOutput> {
     this.changed.wake();
   }
 
-  /** Nothing more comes. */
   end(): void {
     this.isEnded = true;
     this.changed.wake();
   }
 
-  /** Nobody reads any more: what comes is lost. */
+  /** Discards what is unread and what follows. */
   close(): void {
     this.isClosed = true;
     this.queue.length = 0;

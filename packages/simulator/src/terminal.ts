@@ -1,25 +1,19 @@
 import type { SignalName, TerminalSize } from '../../../src/docker/programs/container-process';
-import { OpenFile, type Output, type TerminalSettings, type Waiter, Waiters } from './streams';
+import { OpenFile, type Output, takeFrom, type Waiter, Waiters } from './streams';
 
-const CTRL_C = 3;
-const CTRL_D = 4;
-const BACKSPACE = 8;
-const NEWLINE = 10;
-const RETURN = 13;
-const CTRL_U = 21;
-const CTRL_W = 23;
-const CTRL_BACKSLASH = 28;
+const KEY = { INTERRUPT: 3, END: 4, BACKSPACE: 8, TAB: 9, NEWLINE: 10, RETURN: 13, KILL: 21, WORD: 23, QUIT: 28 };
+const SPACE = 32;
 const DELETE = 127;
-const ESCAPE = 27;
 
 /** The longest line that the kernel keeps. */
 const MOST_LINE = 4096;
-/** How much may be typed ahead. */
+/** How much may be typed ahead, in bytes. */
 const MOST_TYPED = 64 * 1024;
 
-/** A terminal's line discipline: echo, editing of the line, the keys that are signals. */
-export class Terminal implements TerminalSettings {
+/** The line discipline of a terminal: echo, line editing, and the keys that send signals. */
+export class Terminal {
   size: TerminalSize = { columns: 80, rows: 24 };
+  /** Programs read whole lines, which can be edited; otherwise single keys. */
   canonical = true;
   echo = true;
   /** The process group that keys send signals to. */
@@ -36,7 +30,6 @@ export class Terminal implements TerminalSettings {
     private readonly signal: (group: number, signal: SignalName) => void,
   ) {}
 
-  /** A descriptor of it. */
   open(): OpenFile {
     return new TerminalFile(this);
   }
@@ -46,28 +39,20 @@ export class Terminal implements TerminalSettings {
     this.signal(this.foreground, 'WINCH');
   }
 
-  /** What was typed. @returns once there is room for more */
+  /** Takes typed bytes; resolves once there is room for more. */
   async type(who: Waiter, data: Buffer): Promise<void> {
     for (const byte of data) this.key(byte);
-    while (this.typed > MOST_TYPED && !this.isHungUp) await this.changed.wait(who);
+    const isFull = (): boolean => this.ready.reduce((sum, { length }) => sum + length, 0) > MOST_TYPED;
+    while (isFull() && !this.isHungUp) await this.changed.wait(who);
   }
 
-  /** Nobody types any more. */
   hangUp(): void {
     this.isHungUp = true;
     this.changed.wake();
   }
 
   async read(who: Waiter, most: number): Promise<Buffer | null> {
-    for (;;) {
-      const first = this.ready[0];
-      if (first) {
-        const taken = first.subarray(0, most);
-        if (taken.length === first.length) this.ready.shift();
-        else this.ready[0] = first.subarray(most);
-        this.changed.wake();
-        return taken;
-      }
+    while (this.ready.length === 0) {
       if (this.isHungUp) return null;
       if (this.isEnd) {
         this.isEnd = false;
@@ -75,6 +60,9 @@ export class Terminal implements TerminalSettings {
       }
       await this.changed.wait(who);
     }
+    const taken = takeFrom(this.ready, most);
+    this.changed.wake();
+    return taken;
   }
 
   async write(who: Waiter, data: Buffer): Promise<void> {
@@ -82,64 +70,58 @@ export class Terminal implements TerminalSettings {
     await this.output.write(who, { stream: 'stdout', data: Buffer.from(text, 'latin1') });
   }
 
-  private get typed(): number {
-    return this.ready.reduce((sum, { length }) => sum + length, 0);
-  }
-
   private key(byte: number): void {
-    if (!this.canonical) {
-      if (byte === CTRL_C) this.interrupt('INT', '^C');
-      else this.give(Buffer.from([byte]));
+    if (!this.canonical && byte !== KEY.INTERRUPT) {
+      this.give(Buffer.from([byte]));
       return;
     }
     switch (byte) {
-      case CTRL_C:
+      case KEY.INTERRUPT:
         this.interrupt('INT', '^C');
         return;
-      case CTRL_BACKSLASH:
+      case KEY.QUIT:
         this.interrupt('QUIT', '^\\');
         return;
-      case CTRL_D:
+      case KEY.END:
         if (this.line.length === 0) this.isEnd = true;
-        else this.flush();
-        this.changed.wake();
+        this.flush();
         return;
-      case CTRL_U:
+      case KEY.KILL:
         while (this.line.length > 0) this.erase();
         return;
-      case CTRL_W:
-        while (this.line.at(-1) === 32) this.erase();
-        while (this.line.length > 0 && this.line.at(-1) !== 32) this.erase();
+      case KEY.WORD:
+        while (this.line.at(-1) === SPACE) this.erase();
+        while (this.line.length > 0 && this.line.at(-1) !== SPACE) this.erase();
         return;
-      case BACKSPACE:
+      case KEY.BACKSPACE:
       case DELETE:
         this.erase();
         return;
-      case RETURN:
-      case NEWLINE:
-        this.line.push(NEWLINE);
-        if (this.echo) this.say('\r\n');
+      case KEY.RETURN:
+      case KEY.NEWLINE:
+        this.line.push(KEY.NEWLINE);
+        this.show('\r\n');
         this.flush();
         return;
       default:
         if (this.line.length >= MOST_LINE) return;
         this.line.push(byte);
-        if (this.echo)
-          this.say(byte === ESCAPE ? '^[' : byte < 32 && byte !== 9 ? `^${String.fromCharCode(byte + 64)}` : byte);
+        this.show(byte < SPACE && byte !== KEY.TAB ? `^${String.fromCharCode(byte + 64)}` : String.fromCharCode(byte));
     }
   }
 
-  /** Of a character of several bytes, all. */
+  /** Erases a character with all its bytes. */
   private erase(): void {
     if (this.line.length === 0) return;
     let byte = this.line.pop() ?? 0;
     while ((byte & 0xc0) === 0x80 && this.line.length > 0) byte = this.line.pop() ?? 0;
-    if (this.echo) this.say('\b \b');
+    this.show('\b \b');
   }
 
   private flush(): void {
-    this.give(Buffer.from(this.line));
+    if (this.line.length > 0) this.ready.push(Buffer.from(this.line));
     this.line = [];
+    this.changed.wake();
   }
 
   private give(data: Buffer): void {
@@ -150,18 +132,20 @@ export class Terminal implements TerminalSettings {
   private interrupt(signal: SignalName, shown: string): void {
     this.line = [];
     this.ready.length = 0;
-    if (this.echo) this.say(shown);
+    this.show(shown);
     this.signal(this.foreground, signal);
   }
 
-  private say(what: string | number): void {
-    const data = typeof what === 'number' ? Buffer.from([what]) : Buffer.from(what, 'latin1');
-    this.output.push({ stream: 'stdout', data });
+  /** @param text one character for each byte */
+  private show(text: string): void {
+    if (this.echo) this.output.push({ stream: 'stdout', data: Buffer.from(text, 'latin1') });
   }
 }
 
 class TerminalFile extends OpenFile {
-  constructor(override readonly terminal: Terminal) {
+  override readonly isTerminal = true;
+
+  constructor(private readonly terminal: Terminal) {
     super();
   }
 

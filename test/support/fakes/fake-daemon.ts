@@ -397,7 +397,7 @@ export class FakeDaemon extends SimulatedDaemon {
     super.exit(container, exitCode);
   }
 
-  protected override volume(name: string): FakeVolume {
+  override volume(name: string): FakeVolume {
     return super.volume(name) as FakeVolume;
   }
 }
