@@ -281,7 +281,7 @@ describe('authorization', () => {
     await users.change(owner.id, { tier: 'pro' });
   });
 
-  it('must not have harmed the container and the agent that staleChains tried to reach', async () => {
+  it('must not have harmed the container and the agent that strangers tried to reach', async () => {
     expect((await owner.api.get(agentId)).body).toMatchObject({ id: agentId, status: 'offline' });
     expect((await owner.api.get(container.db_id)).body).toMatchObject({ status: 'running', id: container.id });
   });

@@ -129,7 +129,7 @@ describe('a server that was attacked', () => {
       for (const { socket } of connections) socket.destroy();
     });
 
-    it('must have taken no bodies of staleChains', async () => {
+    it('must have taken no bodies of strangers', async () => {
       const head = 'Content-Length: 50000000\r\nContent-Type: application/json\r\n';
       const asked = ['POST /api/containers', `PUT ${path('files?path=/tmp/x')}`].flatMap((line) =>
         Array.from({ length: 10 }, () => new RawConnection(berth.url).write(requestText(line, head))),

@@ -152,7 +152,7 @@ describe('RATE_LIMIT_PER_MINUTE', () => {
     expect(upgrade).toMatchObject({ status: 429, body: { code: 'rate_limit_exceeded' } });
     expect((await call('/api/me')).status).toBe(429);
     expect((await handshake('', { from: ELSEWHERE })).status).toBe(200);
-    // Who is known by a token is not held up by staleChains at the same address, but for a new connection.
+    // A client with a token is not held up by strangers at the same address, except for a new connection.
     expect((await me({ from: ELSEWHERE })).status).toBe(200);
     expect((await me()).status).toBe(200);
   });

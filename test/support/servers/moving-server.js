@@ -4,10 +4,10 @@
  * process.
  */
 const { join } = require('node:path');
-const { DockerEngine } = require(join(process.cwd(), 'dist/src/docker/docker-engine.js'));
+const { SandboxHost } = require(join(process.cwd(), 'dist/src/docker/sandbox-host.js'));
 
-const { get } = Object.getOwnPropertyDescriptor(DockerEngine.prototype, 'capabilities');
-Object.defineProperty(DockerEngine.prototype, 'capabilities', {
+const { get } = Object.getOwnPropertyDescriptor(SandboxHost.prototype, 'capabilities');
+Object.defineProperty(SandboxHost.prototype, 'capabilities', {
   get() {
     return { ...get.call(this), volumeResize: 'move' };
   },
