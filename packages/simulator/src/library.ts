@@ -88,6 +88,9 @@ const OPTIONS: Readonly<Record<string, Readonly<Record<string, readonly string[]
 function adapted(program: string, arg: string): readonly string[] {
   const octal = (_all: string, code: string): string => String.fromCharCode(Number.parseInt(code, 8));
   if (program === 'tr') return [arg.replace(/\\([0-7]{1,3})/g, octal)];
+  // The library wants the value apart.
+  const [, option = '', value = ''] = /^(-[nPI])(.+)$/.exec(program === 'xargs' ? arg : '') ?? [];
+  if (value !== '') return [option, value];
   return OPTIONS[program]?.[arg] ?? [arg];
 }
 
