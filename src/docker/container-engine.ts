@@ -1,4 +1,5 @@
 import type { EngineContainers, EngineNetworks } from './port/engine-containers';
+import type { EngineFiles } from './port/engine-files';
 import type { EngineHost } from './port/engine-host';
 import type { EngineImages } from './port/engine-images';
 import type { EngineNodes } from './port/engine-nodes';
@@ -18,6 +19,7 @@ export abstract class ContainerEngine {
   abstract readonly containers: EngineContainers;
   abstract readonly networks: EngineNetworks;
   abstract readonly programs: EnginePrograms;
+  abstract readonly files: EngineFiles;
   abstract readonly images: EngineImages;
   abstract readonly volumes: EngineVolumes;
 }

@@ -4,6 +4,7 @@ import { ContainerEngine } from './container-engine';
 import { Processes } from './programs/processes';
 import type { ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
+import { ScriptedFiles } from './files/scripted-files';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';
@@ -26,6 +27,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   readonly containers: SandboxContainers;
   readonly networks: SandboxHost;
   readonly programs: Processes;
+  readonly files: ScriptedFiles;
   readonly images: Images;
   readonly volumes: Volumes;
 
@@ -49,6 +51,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.networks = host;
     this.images = images;
     this.programs = programs;
+    this.files = new ScriptedFiles(programs);
     this.volumes = new Volumes(daemon, host);
     this.containers = new SandboxContainers({ daemon, host, images, processes: programs, nameServers });
   }

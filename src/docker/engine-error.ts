@@ -46,7 +46,33 @@ export type EngineErrorCode =
   | 'data_too_large'
   /** The data could not be copied, or the copy differs from its source. */
   | 'copy_failed'
-  | 'aborted';
+  | 'aborted'
+  | FileErrorCode;
+
+/** Errors about files in a container. */
+const FILE_ERRORS = [
+  'path_not_found',
+  /** The image's user may not do this there. */
+  'path_denied',
+  'path_exists',
+  'path_is_directory',
+  'path_not_directory',
+  /** Neither a file nor a directory. */
+  'path_not_file',
+  /** The container cannot lose what is at the path. */
+  'path_protected',
+  'directory_not_empty',
+  /** A name in the path is too long for the file system. */
+  'invalid_parameters',
+  /** The file is not, or no longer, in the state in which it may be changed. */
+  'precondition_failed',
+  'no_space',
+  /** The image has no shell, or lacks a program that is needed. */
+  'tools_missing',
+  /** The image's programs do not behave as they should. */
+  'tools_failed',
+] as const;
+export type FileErrorCode = (typeof FILE_ERRORS)[number];
 
 /**
  * The only error that a `ContainerEngine` throws, besides the `ConfigError` of `prepare()`. `message` may contain the
@@ -79,6 +105,10 @@ export function nodeUnavailable(node: string, cause?: unknown): EngineError {
 /** Whether an error means that the container does not run, even if its row says otherwise. */
 export function saysNotRunning(error: unknown): boolean {
   return error instanceof EngineError && NOT_RUNNING.includes(error.code);
+}
+
+export function isFileError(error: unknown): error is EngineError & { readonly code: FileErrorCode } {
+  return error instanceof EngineError && (FILE_ERRORS as readonly string[]).includes(error.code);
 }
 
 /** Whether an error means that Docker did not answer: the call may have taken effect, or may still run. */

@@ -1,5 +1,14 @@
 export { ContainerEngine } from './container-engine';
 export type { ContainerSpec, Listed, ListFilter, OwnerLabels } from './port/engine-containers';
+export type {
+  ArchiveEntry,
+  ChangeDecision,
+  FileContent,
+  FileInfo,
+  FilesCall,
+  FileState,
+  OpenFile,
+} from './port/engine-files';
 export { diskUsedAbove, type EngineCapabilities, type MachineResources } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
 export type { EngineNode } from './port/engine-nodes';
@@ -17,10 +26,12 @@ export {
   type TerminalSize,
   wasKilled,
 } from './programs/container-process';
+export { endOf, exitCodeOf } from './programs/program-end';
 export { nodeOf, plainId, qualifiedId } from './container-ids';
 export {
   EngineError,
   imageNotBuilt,
+  isFileError,
   type EngineErrorCode,
   mayGoOn,
   nodeUnavailable,
@@ -42,7 +53,6 @@ export { EngineCalls } from './connection/daemon';
 export type { VolumeDigest, VolumeWork } from './volumes/volume-copy';
 export type { TransferringEngine } from './volumes/volume-transfer';
 export { DockerModule } from './docker.module';
-export { DATA_PATH } from './containers/supervisor';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';
 export {
   MAX_IMAGE_REFERENCE_LENGTH,

@@ -1,6 +1,7 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerEngine } from '../../../src/docker/container-engine';
+import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineCapabilities, EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src/docker/port/engine-images';
@@ -143,6 +144,8 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
     signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
   };
+
+  readonly files = new ScriptedFiles(this.programs);
 
   readonly images: EngineImages = {
     ensure: (reference, options) => this.ensureImage(reference, options),

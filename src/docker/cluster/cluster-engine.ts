@@ -4,6 +4,7 @@ import { ContainerEngine } from '../container-engine';
 import { nodeOf, plainId, qualifiedId } from '../container-ids';
 import type { WatchMessage } from '../containers/observed-container';
 import { EngineError } from '../engine-error';
+import { ScriptedFiles } from '../files/scripted-files';
 import type { EngineContainers } from '../port/engine-containers';
 import type { EngineCapabilities, EngineHost, MachineResources } from '../port/engine-host';
 import type { EngineImages } from '../port/engine-images';
@@ -23,6 +24,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   readonly containers: EngineContainers;
   readonly networks: ContainerEngine['networks'];
   readonly programs: ContainerEngine['programs'];
+  readonly files: ContainerEngine['files'];
   readonly images: EngineImages;
   readonly volumes: EngineVolumes;
 
@@ -34,6 +36,8 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     this.containers = clusterContainers(members, routes);
     this.networks = routes.byContainer('networks', ['reconnect']);
     this.programs = routes.byContainer('programs', ['run', 'start', 'end', 'signal']);
+    // The programs that access files go to the container's node like all others.
+    this.files = new ScriptedFiles(this.programs);
     this.images = clusterImages(routes);
     this.volumes = clusterVolumes(routes);
   }

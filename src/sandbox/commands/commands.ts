@@ -4,12 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type ContainerProcess, type ExecOutput, mayGoOn } from '../../docker';
+import { ContainerEngine, type ContainerProcess, type ExecOutput, exitCodeOf, mayGoOn } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
 import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
-import { exitCodeOf, toDomainError } from '../program-end';
+import { toDomainError } from '../program-errors';
 
 /** A command whose end a request waits for. */
 export interface CommandRequest {

@@ -1,17 +1,12 @@
-import { randomUUID } from 'node:crypto';
-import { posix } from 'node:path';
 import { isUtf8 } from 'node:buffer';
-import { once } from 'node:events';
-import { Readable } from 'node:stream';
-import { type Headers, type Pack, pack } from 'tar-stream';
+import { posix } from 'node:path';
+import type { Headers } from 'tar-stream';
+import type { ArchiveEntry } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
-import { type ScriptHost, ScriptRun } from './script-run';
-import { UNPACK } from './scripts';
-import { readTar, type TarEntry, type TarHeader } from './tar-reader';
-import { newToken, type Upload } from './upload';
+import { readTar, type TarHeader } from './tar-reader';
 
 /** What an archive contained. */
-interface Unpacked {
+export interface Unpacked {
   entries: number;
   /** The bytes of the files' contents. */
   bytes: number;
@@ -24,103 +19,47 @@ const LATEST = 2 ** 31 - 1;
 const MOST_LINKS = 10_000;
 
 /**
- * Unpacks a tar stream into a directory. The script unpacks it into a temporary directory first, so that an archive
- * that is refused or cut off leaves nothing behind.
+ * The entries of an archive with cleaned headers.
  *
- * @throws DomainError
+ * @param unpacked counts the entries as they pass
+ * @param onBytes called with the size of each chunk of the archive
+ * @throws DomainError if the archive is invalid or has a forbidden entry; `archive_too_large`
  */
-export async function unpack(
-  host: ScriptHost,
-  dockerId: string,
-  { path, content, onBytes, limit, end }: Pick<Upload, 'path' | 'content' | 'onBytes' | 'limit' | 'end'>,
-): Promise<Unpacked> {
-  const token = newToken();
-  const args = [path.argument, token, randomUUID()];
-  const run = await ScriptRun.start(host, dockerId, { script: UNPACK, args, stdin: true, isCleaning: true });
-  return run.guarded(async () => {
-    const unpacked: Unpacked = { entries: 0, bytes: 0 };
-    const tooLarge = () => new DomainError('archive_too_large', { fields: { limit } });
-    const source = bounded(content, { limit, onBytes, tooLarge });
-    await run.feed(Readable.from(checked(source, { token, unpacked }), { objectMode: false }));
-    run.endInput();
-    await run.rest();
-    return unpacked;
-  }, end);
+export async function* cleanEntries(
+  content: AsyncIterable<Buffer>,
+  { limit, onBytes, unpacked }: { limit: number; onBytes: (bytes: number) => void; unpacked: Unpacked },
+): AsyncGenerator<ArchiveEntry> {
+  const links = new Set<string>();
+  for await (const { header, content: data } of readTar(bounded(content, { limit, onBytes }))) {
+    const cleaned = cleanHeader(header, links);
+    if (!cleaned) continue;
+    unpacked.entries += 1;
+    unpacked.bytes += cleaned.size ?? 0;
+    yield { header: cleaned, content: data };
+  }
 }
 
-/**
- * Passes the content on, and calls `onBytes` with the size of each chunk.
- *
- * @throws the error of `tooLarge` beyond the limit
- */
+/** Passes the content on, and calls `onBytes` with the size of each chunk. @throws DomainError `archive_too_large` */
 async function* bounded(
   content: AsyncIterable<Buffer>,
-  { limit, onBytes, tooLarge }: Pick<Upload, 'limit' | 'onBytes'> & { tooLarge: () => DomainError },
+  { limit, onBytes }: { limit: number; onBytes: (bytes: number) => void },
 ): AsyncGenerator<Buffer> {
   let bytes = 0;
   for await (const data of content) {
     bytes += data.length;
-    if (bytes > limit) throw tooLarge();
+    if (bytes > limit) throw archiveTooLarge(limit);
     onBytes(data.length);
     yield data;
   }
 }
 
-/**
- * Re-encodes the archive with cleaned headers. Appends a last file, named by the token, that marks it as complete.
- *
- * @throws DomainError if the archive is invalid or has a forbidden entry
- */
-async function* checked(
-  content: AsyncIterable<Buffer>,
-  { token, unpacked }: { token: string; unpacked: Unpacked },
-): AsyncGenerator<Buffer> {
-  const clean = pack();
-  // A reader gets the error too. Without a listener, it would end this process.
-  clean.on('error', () => undefined);
-  const copying = copy(readTar(content), clean, unpacked).then(
-    () => {
-      clean.entry({ name: token, mode: 0o600 }, Buffer.alloc(0));
-      clean.finalize();
-    },
-    (error: unknown) => clean.destroy(faultOf(error)),
-  );
-  try {
-    for await (const data of clean) yield data;
-    await copying;
-  } catch (error) {
-    throw faultOf(error);
-  } finally {
-    clean.destroy();
-  }
+export function archiveTooLarge(limit: number): DomainError {
+  return new DomainError('archive_too_large', { fields: { limit } });
 }
 
-function faultOf(error: unknown): DomainError {
-  return error instanceof DomainError ? error : refused('must be a tar archive that is not compressed');
-}
-
-async function copy(entries: AsyncGenerator<TarEntry>, clean: Pack, unpacked: Unpacked): Promise<void> {
-  const links = new Set<string>();
-  for await (const { header, content } of entries) {
-    const cleaned = cleanHeader(header, links);
-    if (!cleaned) continue;
-    unpacked.entries += 1;
-    unpacked.bytes += cleaned.size ?? 0;
-    await copyEntry(content, clean, cleaned);
-  }
-}
-
-async function copyEntry(content: AsyncIterable<Buffer>, clean: Pack, header: Headers): Promise<void> {
-  let settle = (_error?: Error | null): void => undefined;
-  const copied = new Promise<void>((resolve, reject) => (settle = (error) => (error ? reject(error) : resolve())));
-  copied.catch(() => undefined);
-  const target = clean.entry(header, (error) => settle(error)).on('error', (error: Error) => settle(error));
-  for await (const data of content) {
-    // `copied` rejects if the archive is destroyed meanwhile.
-    if (!target.write(data)) await Promise.race([once(target, 'drain'), copied]);
-  }
-  target.end();
-  await copied;
+/** The error for an archive that cannot be read or encoded. */
+export function noArchive(): DomainError {
+  return refused('must be a tar archive that is not compressed');
 }
 
 /**
@@ -212,47 +151,4 @@ function shown(name: string): string {
 
 function refused(message: string): DomainError {
   return invalidParameters([{ field: 'body', message }]);
-}
-
-/** The digits of tar's exit code, which follows the token. */
-const STATUS_DIGITS = 3;
-
-/** Maximum bytes of an archive: more than a container's disk holds. The limit ends a program that never stops. */
-export const MOST_PACKED = 2 ** 40;
-
-/** Messages of GNU tar about files that changed while they were packed. The archive is well-formed all the same. */
-const CHANGED =
-  /(file changed as we read it|socket ignored|File removed before we read it|file is the archive; not dumped)$/;
-
-/**
- * Reads the archive that {@link PACK} prints.
- *
- * @throws DomainError in the middle of the stream if the archive is incomplete
- */
-export async function* packed(run: ScriptRun, token: string): AsyncGenerator<Buffer> {
-  const mark = token.length + STATUS_DIGITS;
-  let held: Buffer = Buffer.alloc(0);
-  for (;;) {
-    const data = await run.read();
-    if (!data) throw new DomainError('tools_failed');
-    held = Buffer.concat([held, data]);
-    if (held.length <= mark) continue;
-    const end = held.subarray(held.length - mark).toString('latin1');
-    const isEnd = end.startsWith(token);
-    const whole = held.subarray(0, held.length - mark);
-    if (!isEnd) {
-      yield whole;
-      held = held.subarray(whole.length);
-      continue;
-    }
-    const isPacked = Number(end.slice(token.length)) === 0 || isOnlyChanged(await run.complaints());
-    if (!isPacked) throw new DomainError('path_denied');
-    yield whole;
-    return;
-  }
-}
-
-function isOnlyChanged(words: string): boolean {
-  const lines = words.split('\n').filter((line) => line !== '');
-  return lines.length > 0 && lines.every((line) => CHANGED.test(line));
 }

@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process';
 import { DomainError } from '../../errors';
-import { ContainerPath, encodeArgument, pathInQuery } from './container-path';
+import { ContainerPath, pathInQuery } from './container-path';
 
 describe('a path in a container', () => {
   it.each([
@@ -47,12 +46,5 @@ describe('a path in a container', () => {
 
   it('must not be given twice', () => {
     expect(() => pathInQuery('/x?path=/a&path=/b', 'path')).toThrow();
-  });
-
-  it('must come out of a shell as it went in, whatever its bytes', () => {
-    const bytes = Buffer.from(Array.from({ length: 255 }, (_each, index) => index + 1));
-    const argument = encodeArgument(bytes);
-    expect(argument).toMatch(/^[\x21-\x7e]+$/);
-    expect(execFileSync('sh', ['-c', `printf '%b' "$1"`, 'sh', argument]).equals(bytes)).toBe(true);
   });
 });

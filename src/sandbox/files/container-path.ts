@@ -55,11 +55,6 @@ export class ContainerPath {
     return this.bytes.subarray(this.bytes.lastIndexOf(SLASH) + 1);
   }
 
-  /** Encoded for scripts, which decode it: Docker's arguments cannot hold bytes that are not UTF-8. */
-  get argument(): string {
-    return encodeArgument(this.bytes);
-  }
-
   /** For display: bytes that are not UTF-8 are replaced. */
   get text(): string {
     return this.bytes.toString();
@@ -84,13 +79,6 @@ export class ContainerPath {
     const [own, outer] = [this, other].map(({ bytes }) => `${bytes.toString('latin1')}/`.replace('//', '/'));
     return own?.startsWith(outer ?? '') ?? false;
   }
-}
-
-/** @returns text that `printf '%b'` in any shell turns back into the bytes */
-export function encodeArgument(bytes: Buffer): string {
-  return bytes.toString('latin1').replace(/[^\x21-\x5b\x5d-\x7e]/g, (char) => {
-    return `\\0${char.charCodeAt(0).toString(8).padStart(3, '0')}`;
-  });
 }
 
 function encodeQuery(bytes: Buffer): string {

@@ -2,13 +2,12 @@ import { create as contentDisposition } from 'content-disposition';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { notedBytes } from '../../audit';
+import type { OpenFile } from '../../docker';
 import { DomainError } from '../../errors';
 import { evaluate, isRangeWanted } from '../../http';
 import { type ByteRange, requestedRange } from './byte-range';
 import type { ContainerPath } from './container-path';
-import { describe } from './listing';
-import { IDLE_MS, type ScriptRun } from './script-run';
-import { READING } from './scripts';
+import { IDLE_MS } from './upload';
 import { representationOf } from './validators';
 
 /** Maximum bytes sent of a file whose size is unknown before it is read, such as those in `/proc`. */
@@ -26,18 +25,13 @@ interface Client {
   readonly reply: FastifyReply;
 }
 
-/** Sends a file, or the requested part of it, as {@link READ_FILE} reads it. */
-export async function sendFile(run: ScriptRun, path: ContainerPath, { request, reply }: Client): Promise<void> {
-  const line = await run.line();
-  const description = describe(path, line);
-  const current = representationOf(path, line);
-  if (!description || !current?.etag) throw new DomainError('tools_failed');
-  const { size } = description;
-  const validators = {
-    etag: current.etag,
-    'last-modified': new Date(description.mod_time).toUTCString(),
-    'accept-ranges': 'bytes',
-  };
+/** Sends a file, or the requested part of it. */
+export async function sendFile(file: OpenFile, path: ContainerPath, { request, reply }: Client): Promise<void> {
+  const current = representationOf(file.state);
+  const { etag, lastModified } = current;
+  if (etag === null) throw new DomainError('tools_failed');
+  const size = Math.min(file.state.size, Number.MAX_SAFE_INTEGER);
+  const validators = { etag, 'last-modified': lastModified.toUTCString(), 'accept-ranges': 'bytes' };
   const headers = {
     ...validators,
     'content-type': 'application/octet-stream',
@@ -45,16 +39,16 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
   };
   const verdict = evaluate(request, current);
   if (verdict === 'failed') {
-    run.release();
+    file.close();
     throw new DomainError('precondition_failed');
   }
   if (verdict === 'not_modified') {
-    run.release();
+    file.close();
     await reply.status(304).headers(validators).send();
     return;
   }
   if (size === 0) {
-    const content = await readUnsized(run);
+    const content = await file.beginning(MOST_UNKNOWN);
     if (request.method !== 'HEAD') notedBytes()(content.length);
     const body = Readable.from(request.method === 'HEAD' ? [] : [content]);
     await send(reply.headers({ ...headers, 'content-length': content.length }), body);
@@ -72,33 +66,13 @@ export async function sendFile(run: ScriptRun, path: ContainerPath, { request, r
       ? reply.headers(sized)
       : reply.status(206).headers({ ...sized, 'content-range': contentRange(bytes, size) });
   if (request.method === 'HEAD') {
-    run.release();
+    file.close();
     await send(sendHead(), Readable.from([]));
     return;
   }
-  run.say(READING.bytes(bytes.offset, bytes.length));
   // Nothing is sent yet, so a file that has become too short in the meantime still gets an error response.
-  if (!(await run.hasMore())) throw new DomainError('tools_failed');
-  await sendAsTaken(sendHead(), (onBytes) => run.bytes(bytes.length, onBytes));
-}
-
-/** Reads a file that is empty, or that the kernel generates when it is read. */
-async function readUnsized(run: ScriptRun): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  let left = MOST_UNKNOWN;
-  run.say(READING.most(MOST_UNKNOWN));
-  run.endInput();
-  const until = performance.now() + IDLE_MS;
-  while (left > 0) {
-    const part = await run.read(until - performance.now());
-    if (!part) {
-      await run.succeeded();
-      break;
-    }
-    parts.push(part.subarray(0, left));
-    left -= Math.min(left, part.length);
-  }
-  return Buffer.concat(parts);
+  const read = await file.range(bytes);
+  await sendAsTaken(sendHead(), read);
 }
 
 /**

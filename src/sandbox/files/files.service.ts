@@ -5,28 +5,22 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, DATA_PATH } from '../../docker';
+import { ContainerEngine, EngineError, type FileContent, type FilesCall, isFileError } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
 import { ProgramRegistry } from '../program-registry';
-import { failedAs } from '../program-end';
+import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
-import { MOST_PACKED, packed, unpack } from './archive';
+import { archiveTooLarge, cleanEntries, noArchive, type Unpacked } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
-import { IDLE_MS, reasonOf, type ScriptHost, type ScriptRequest, ScriptRun } from './script-run';
-import { LIST, MAKE_DIRECTORY, MOVE, PACK, READ_FILE, REMOVE } from './scripts';
 import { TransferPlaces } from './transfer-places';
-import { conditionOf, type ConditionalRequest, decide } from './validators';
-import { formFile, newToken, tooLarge, writeFile, type Written } from './upload';
+import { type ConditionalRequest, decisionOf } from './validators';
+import { bounded, formFile, IDLE_MS, tooLarge, type Written } from './upload';
 
 const MB = 1024 * 1024;
-
-/** Limits of listing a directory, in time and in bytes: a manipulated program may print without end. */
-const LIST_MS = 120_000;
-const MOST_LISTED = 64 * MB;
 
 /** Unlimited here: each Berth process limits its own calls by {@link TransferPlaces}. */
 const TRANSFER = {
@@ -35,13 +29,9 @@ const TRANSFER = {
   limit: { count: Infinity, error: 'too_many_transfers' },
 } as const;
 
-/** Where a call's scripts run. */
-interface ScriptPlace {
-  readonly host: ScriptHost;
+/** Where a call's programs run, in which container. `signal` aborts when the caller loses access or has gone. */
+interface FilesPlace extends FilesCall {
   readonly container: RunningContainer;
-  readonly dockerId: string;
-  /** Aborts, with the reason, when the caller loses access or the client has gone. */
-  readonly end: AbortSignal;
 }
 
 /** The container of a call, and its caller. */
@@ -60,8 +50,7 @@ interface Client {
 }
 
 /**
- * Files in running containers, read and written by the image's own programs as the image's user. Docker's archive API
- * is not used: what it writes into a running gVisor container is lost (Docker 26.1, gVisor 20240729).
+ * Files in running containers: who may access them, how many at once, how large, and under which conditions.
  *
  * All methods throw {@link DomainError}: `container_not_found`, `container_not_running`, `invalid_parameters`,
  * `path_not_found`, `path_denied`, `tools_missing`, `tools_failed`, `too_many_transfers`, `file_access_failed`.
@@ -81,15 +70,11 @@ export class FilesService {
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.transfer(call, async ({ host, dockerId, end }) => {
-      const run = await ScriptRun.start(host, dockerId, {
-        script: READ_FILE,
-        args: [path.argument],
-        stdin: true,
-        most: Infinity,
-      });
-      await run.guarded(() => breakingOff(client.reply, end, () => sendFile(run, path, client)), end);
-    });
+    await this.transfer(call, (place) =>
+      this.engine.files.read(place, path.bytes, (file) =>
+        breakingOff(client.reply, place.signal, () => sendFile(file, path, client)),
+      ),
+    );
   }
 
   /** @throws DomainError `file_too_large`, `no_space`, `path_is_directory`, `path_exists`, `request_timeout` */
@@ -99,19 +84,10 @@ export class FilesService {
       const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
       if ((body.length ?? 0) > limit) throw tooLarge(limit);
       const content = body.read(IDLE_MS);
-      return this.transfer(call, ({ host, dockerId, end }) =>
-        writeFile(host, dockerId, {
-          path,
-          nameInDirectory: null,
-          content: until(content, end),
-          isOwned: true,
-          onBytes: notedBytes(),
-          length: body.length,
-          limit,
-          request: call.request,
-          end,
-        }),
-      );
+      return this.transfer(call, (place) => {
+        const file = { content: until(content, place.signal), isOwned: true, length: body.length };
+        return this.write(place, call, { ...file, path, nameInDirectory: null });
+      });
     });
   }
 
@@ -119,23 +95,17 @@ export class FilesService {
   async uploadForm(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
-      const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
-      return this.transfer(call, async ({ host, dockerId, end }) => {
-        const form = await untilAborted(formFile(body), { signal: end, aborted: () => reasonOf(end) });
+      return this.transfer(call, async (place) => {
+        const { signal } = place;
+        const form = await untilAborted(formFile(body), { signal, aborted: () => reasonOf(signal) });
         try {
           const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
-          const target = ContainerPath.parseEntry(asked.bytes, 'path');
-          const nameInDirectory = path.isDirectory ? null : form.name;
-          return await writeFile(host, dockerId, {
-            path: target,
-            nameInDirectory,
-            content: until(form.content, end),
+          return await this.write(place, call, {
+            path: ContainerPath.parseEntry(asked.bytes, 'path'),
+            nameInDirectory: path.isDirectory ? null : form.name,
+            content: until(form.content, signal),
             isOwned: false,
-            onBytes: notedBytes(),
             length: undefined,
-            limit,
-            request: call.request,
-            end,
           });
         } finally {
           form.close();
@@ -152,23 +122,9 @@ export class FilesService {
   ): Promise<{ files: FileDescription[]; next: string | null; path: ContainerPath }> {
     const path = ContainerPath.parse(required(given), 'path');
     const listing = new Listing({ limit, after: cursor === undefined ? null : decodeNameCursor(cursor) });
-    await this.inside(call, async ({ host, dockerId, end }) => {
-      const run = await ScriptRun.start(host, dockerId, {
-        script: LIST,
-        args: [path.argument],
-        stdin: true,
-        most: MOST_LISTED,
-      });
-      await run.guarded(async () => {
-        const until = performance.now() + LIST_MS;
-        const next = (): Promise<Buffer | null> => run.read(Math.min(IDLE_MS, until - performance.now()));
-        for (let data = await next(); data; data = await next()) {
-          if (!listing.take(data) || performance.now() > until) throw new DomainError('tools_failed');
-        }
-        await run.succeeded();
-      }, end);
-    });
-    if (!listing.isWhole) throw new DomainError('tools_failed');
+    await this.inside(call, (place) =>
+      this.engine.files.list(place, path.bytes, (name, info) => listing.take(name, info)),
+    );
     const { files, next } = listing.result(path);
     return { files, next: next && encodeNameCursor(next), path };
   }
@@ -176,7 +132,7 @@ export class FilesService {
   /** Makes a directory and its missing parents. @throws DomainError `path_exists`, `no_space` */
   async makeDirectory(call: Call, given: Buffer | string | undefined): Promise<FileDescription> {
     const path = ContainerPath.parseEntry(required(given), 'path');
-    return this.described(call, path, { script: MAKE_DIRECTORY, args: [path.argument] });
+    return describe(path, await this.inside(call, (place) => this.engine.files.makeDirectory(place, path.bytes)));
   }
 
   /** Moves an entry; never replaces another. @throws DomainError `path_exists`, `path_protected`, `no_space` */
@@ -186,27 +142,16 @@ export class FilesService {
     if (to.isWithin(from) && from.bytes.length < to.bytes.length) {
       throw invalidParameters([{ field: 'to', message: 'must not be in what is moved' }]);
     }
-    return this.described(call, to, { script: MOVE, args: [from.argument, to.argument, DATA_PATH] });
+    const moved = { from: from.bytes, to: to.bytes };
+    return describe(to, await this.inside(call, (place) => this.engine.files.move(place, moved)));
   }
 
   /** @throws DomainError `directory_not_empty` unless `recursive`, `path_protected` */
   async remove(call: Call, given: Buffer | undefined, { recursive }: { recursive: boolean }): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
     if (!path.isEntry) throw new DomainError('path_protected');
-    const { request } = call;
-    const args = [path.argument, recursive ? 'recursive' : '', DATA_PATH, conditionOf(request)];
-    if (!request || conditionOf(request) === '') {
-      await this.words(call, { script: REMOVE, args });
-      return;
-    }
-    await this.inside(call, async ({ host, dockerId, end }) => {
-      const run = await ScriptRun.start(host, dockerId, { script: REMOVE, args, stdin: true });
-      await run.guarded(async () => {
-        decide(run, request, { path, words: await run.line() });
-        run.endInput();
-        await run.rest();
-      }, end);
-    });
+    const options = { recursive, decide: decisionOf(call.request) };
+    await this.inside(call, (place) => this.engine.files.remove(place, path.bytes, options));
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
@@ -214,21 +159,17 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.transfer(call, async ({ host, dockerId, end }) => {
-      const token = newToken();
-      const pack = { script: PACK, args: [path.argument, token], stdin: true, most: MOST_PACKED } as const;
-      const run = await ScriptRun.start(host, dockerId, pack);
-      await run.guarded(async () => {
-        if ((await run.line()) !== 'ready') throw new DomainError('tools_failed');
-        if (request.method !== 'HEAD') {
-          const send = () => sendStream(packed(run, token), () => reply.headers(headers));
-          await breakingOff(reply, end, send);
-        } else {
-          await run.abandon();
+    await this.transfer(call, (place) =>
+      this.engine.files.pack(place, path.bytes, async (archive) => {
+        if (request.method === 'HEAD') {
+          await archive.close();
           await reply.headers(headers).send();
+          return;
         }
-      }, end);
-    });
+        const send = () => sendStream(archive.read(), () => reply.headers(headers));
+        await breakingOff(reply, place.signal, send);
+      }),
+    );
   }
 
   /** Unpacks a tar stream into a directory. @throws DomainError `archive_too_large`, `no_space`, `path_exists` */
@@ -240,23 +181,35 @@ export class FilesService {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
       const limit = this.config.ARCHIVE_SIZE_LIMIT_MB * MB;
-      if ((body.length ?? 0) > limit) throw new DomainError('archive_too_large', { fields: { limit } });
+      if ((body.length ?? 0) > limit) throw archiveTooLarge(limit);
       const content = body.read(IDLE_MS);
-      const unpacked = await this.transfer(call, ({ host, dockerId, end }) =>
-        unpack(host, dockerId, { path, content: until(content, end), onBytes: notedBytes(), limit, end }),
-      );
+      const unpacked: Unpacked = { entries: 0, bytes: 0 };
+      await this.transfer(call, async (place) => {
+        const entries = cleanEntries(until(content, place.signal), { limit, onBytes: notedBytes(), unpacked });
+        try {
+          await this.engine.files.unpack(place, path.bytes, entries);
+        } catch (error) {
+          const isKnown = error instanceof DomainError || error instanceof EngineError || place.signal.aborted;
+          throw isKnown ? error : noArchive();
+        }
+      });
       return { path: path.text, ...unpacked };
     });
   }
 
-  private async described(call: Call, path: ContainerPath, request: ScriptRequest): Promise<FileDescription> {
-    const description = describe(path, await this.words(call, request));
-    if (!description) throw new DomainError('tools_failed');
-    return description;
-  }
-
-  private words(call: Call, request: ScriptRequest): Promise<string> {
-    return this.inside(call, ({ host, dockerId, end }) => ScriptRun.words(host, dockerId, { ...request, end }));
+  private async write(
+    place: FilesPlace,
+    { request }: Call,
+    {
+      path,
+      ...file
+    }: Pick<FileContent, 'nameInDirectory' | 'content' | 'isOwned' | 'length'> & { path: ContainerPath },
+  ): Promise<Written> {
+    const onBytes = bounded(this.config.FILE_SIZE_LIMIT_MB * MB, notedBytes());
+    const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request) };
+    const { became, at, info } = await this.engine.files.write(place, content);
+    const written = at === 'directory' && file.nameInDirectory ? path.below(file.nameInDirectory) : path;
+    return { became, file: describe(written, info) };
   }
 
   /** Discards the rest of the body after `work`, so that a client that is still sending can read the response. */
@@ -269,11 +222,11 @@ export class FilesService {
   }
 
   /**
-   * Runs `work` for a script with a row in the program registry. Such a script normally ends with its connection. If
+   * Runs `work` for a program with a row in the program registry. Such a program normally ends with its connection. If
    * this process and Docker die at the same time while the container keeps running (`live-restore`), nothing closes
-   * the script's input, and the next start of Berth kills it.
+   * the program's input, and the next start of Berth kills it.
    */
-  private transfer<T>(call: Call, work: (place: ScriptPlace) => Promise<T>): Promise<T> {
+  private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.inside(call, async (place) => {
       const entry = await this.programs.enter(place.container, TRANSFER);
       const left = { isGivenUp: false };
@@ -281,45 +234,58 @@ export class FilesService {
         left.isGivenUp = true;
         this.programs.abandon(entry);
       };
-      const scripts: Promise<void>[] = [];
+      const programs: Promise<void>[] = [];
       const onStart = (gone: Promise<void>): void => {
-        scripts.push(gone);
-        place.host.onStart?.(gone);
+        programs.push(gone);
+        place.onStart?.(gone);
       };
-      const host = { engine: this.engine, marker: entry.id, endLater, onStart };
       try {
-        return await work({ ...place, host });
+        return await work({ ...place, marker: entry.id, endLater, onStart });
       } finally {
-        // In the background, so that no response waits. If Docker does not answer, the registry kills the script
+        // In the background, so that no response waits. If Docker does not answer, the registry kills the program
         // later.
-        void Promise.all(scripts).then(async () => {
+        void Promise.all(programs).then(async () => {
           if (!left.isGivenUp) await this.programs.leave(entry).catch(endLater);
         });
       }
     });
   }
 
-  private inside<T>({ caller, id, gone }: Call, work: (place: ScriptPlace) => Promise<T>): Promise<T> {
+  private inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
       const place = await this.places.take(container.id);
-      const scripts: Promise<void>[] = [];
-      const host: ScriptHost = {
-        engine: this.engine,
-        endLater: (left) => this.programs.endLater(left),
-        onStart: (each) => scripts.push(each),
-      };
+      const programs: Promise<void>[] = [];
       const { dockerId } = container;
+      const endLater: FilesCall['endLater'] = (left) => this.programs.endLater(left);
+      const onStart = (each: Promise<void>): void => void programs.push(each);
       try {
-        return await this.rights.during(caller, (end) =>
-          work({ host, container, dockerId, end: gone ? AbortSignal.any([end, gone]) : end }),
-        );
+        return await this.rights.during(caller, async (end) => {
+          const signal = gone ? AbortSignal.any([end, gone]) : end;
+          try {
+            return await work({ container, dockerId, signal, endLater, onStart });
+          } catch (error) {
+            throw signal.aborted && error === signal.reason ? reasonOf(signal) : error;
+          }
+        });
       } catch (error) {
-        throw failedAs('file_access_failed', error);
+        throw toDomainError(error);
       } finally {
-        place.leave(scripts);
+        place.leave(programs);
       }
     });
   }
+}
+
+/** The error for a call whose signal has aborted. */
+function reasonOf({ reason }: AbortSignal): DomainError {
+  // The client has gone, so this error only reaches the audit.
+  return reason instanceof DomainError ? reason : new DomainError('tools_failed', { code: 'broken_off' });
+}
+
+function toDomainError(error: unknown): unknown {
+  if (!isFileError(error)) return failedAs('file_access_failed', error);
+  if (error.code !== 'invalid_parameters') return new DomainError(error.code, { cause: error });
+  return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
 }
 
 function required<T>(given: T | undefined): T {

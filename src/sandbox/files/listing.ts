@@ -1,6 +1,6 @@
+import type { FileInfo } from '../../docker';
 import { invalidParameters } from '../../errors';
 import type { ContainerPath } from './container-path';
-import { UNPACKING, UPLOAD } from './scripts';
 
 /** A file, a directory or anything else at a path. */
 export interface FileDescription {
@@ -13,37 +13,27 @@ export interface FileDescription {
   readonly path_encoded?: string;
 }
 
-const FORM = /^([a-zA-Z-]{10}) (\d{1,20}) (-?\d{1,12})/;
-const OWN = new RegExp(`^(?:${UPLOAD}|${UNPACKING})[0-9a-f-]{36}$`);
-
-/**
- * @param words the mode as `ls` shows it, the size, and the seconds since 1970
- * @returns null if the words do not have this format
- */
-export function describe(path: ContainerPath, words: string): FileDescription | null {
-  const [, mode, size, time] = FORM.exec(words) ?? [];
-  if (mode === undefined) return null;
-  const seconds = new Date(Number(time) * 1000);
+export function describe(path: ContainerPath, { mode, size, modifiedAt }: FileInfo): FileDescription {
   const description = {
     name: path.base.toString() || '/',
     path: path.text,
-    // A sparse file may seem larger than any number here.
-    size: Math.min(Number(size), Number.MAX_SAFE_INTEGER),
+    size: Math.min(size, Number.MAX_SAFE_INTEGER),
     mode,
-    mod_time: (Number.isNaN(seconds.getTime()) ? new Date(0) : seconds).toISOString(),
+    mod_time: timeOf(modifiedAt).toISOString(),
     is_dir: mode.startsWith('d'),
   };
   return path.isText ? description : { ...description, path_encoded: path.inQuery };
 }
 
-/** The longest entry in bytes: some dozens of characters, and a name of at most 255 bytes. */
-const LONGEST_ENTRY = 1_024;
-const ENTRY = /([a-zA-Z-]{10} \d+ -?\d+) \.\/([^/]+)\/\n/y;
+/** @param seconds since 1970; the epoch stands for a time that cannot be shown */
+export function timeOf(seconds: number): Date {
+  const time = new Date(seconds * 1000);
+  return Number.isNaN(time.getTime()) ? new Date(0) : time;
+}
 
-/** Reads the entries of a directory, in any order and number, and keeps those of one page. */
+/** Keeps the entries of one page of a directory; takes them in any order and number. */
 export class Listing {
-  private rest = '';
-  private kept: { readonly name: string; readonly words: string }[] = [];
+  private kept: { readonly name: string; readonly info: FileInfo }[] = [];
   private readonly after: string;
 
   /** @param page.after the last name of the previous page; names are ordered by their bytes */
@@ -51,25 +41,11 @@ export class Listing {
     this.after = page.after?.toString('latin1') ?? '';
   }
 
-  /** @returns false if the data is no listing */
-  take(data: Buffer): boolean {
-    // Latin-1, one character for each byte, because a name may contain any bytes.
-    this.rest += data.toString('latin1');
-    let end = 0;
-    ENTRY.lastIndex = 0;
-    for (let match = ENTRY.exec(this.rest); match; match = ENTRY.exec(this.rest)) {
-      end = ENTRY.lastIndex;
-      const [, words = '', name = ''] = match;
-      if (name > this.after && !OWN.test(name)) this.kept.push({ name, words });
-    }
+  /** @param name as Latin-1, one character for each byte */
+  take(name: string, info: FileInfo): void {
+    if (name <= this.after) return;
+    this.kept.push({ name, info });
     if (this.kept.length > 2 * this.page.limit + 1000) this.cut();
-    this.rest = this.rest.slice(end);
-    return this.rest.length <= LONGEST_ENTRY;
-  }
-
-  /** Whether all data has been parsed. */
-  get isWhole(): boolean {
-    return this.rest === '';
   }
 
   /** @returns the page, and its last name if more entries follow */
@@ -77,9 +53,7 @@ export class Listing {
     this.cut();
     const shown = this.kept.slice(0, this.page.limit);
     const last = this.kept.length > shown.length ? shown.at(-1) : undefined;
-    const files = shown.flatMap(({ name, words }) => {
-      return describe(directory.below(Buffer.from(name, 'latin1')), words) ?? [];
-    });
+    const files = shown.map(({ name, info }) => describe(directory.below(Buffer.from(name, 'latin1')), info));
     return { files, next: last ? Buffer.from(last.name, 'latin1') : null };
   }
 

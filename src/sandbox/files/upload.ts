@@ -1,33 +1,11 @@
 import { Busboy, type BusboyInstance } from '@fastify/busboy';
-import { randomBytes, randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
-import { ContainerPath, encodeArgument } from './container-path';
-import { describe, type FileDescription } from './listing';
-import { IDLE_MS, type ScriptHost, ScriptRun, WORK_MS } from './script-run';
-import { endOfFile, WRITE_FILE } from './scripts';
-import { conditionOf, type ConditionalRequest, decide } from './validators';
+import type { FileDescription } from './listing';
 
-/** A file to write. */
-export interface Upload {
-  readonly path: ContainerPath;
-  /** The file's name in case `path` is a directory; null if `path` must be the file's own. */
-  readonly nameInDirectory: Buffer | null;
-  readonly content: Readable;
-  /** Whether nothing else uses the memory of the content's chunks. */
-  readonly isOwned: boolean;
-  /** Called with the size of each chunk before it is sent on. */
-  readonly onBytes: (bytes: number) => void;
-  /** In bytes; undefined if unknown before the end. */
-  readonly length: number | undefined;
-  /** In bytes. */
-  readonly limit: number;
-  /** The request whose conditions are evaluated. */
-  readonly request: ConditionalRequest | undefined;
-  /** Aborts, with the reason, when the caller may no longer write. */
-  readonly end: AbortSignal;
-}
+/** How long a client may stall while it sends or receives content. */
+export const IDLE_MS = 60_000;
 
 /** The result of an upload. */
 export interface Written {
@@ -35,51 +13,8 @@ export interface Written {
   readonly file: FileDescription;
 }
 
-/**
- * Makes a token that marks a script's input, or its output, as complete: a client that hangs up or the death of this
- * process cannot produce it.
- */
-export function newToken(): string {
-  return randomBytes(16).toString('hex');
-}
-
-/**
- * Writes a temporary file in the target's directory, and renames it once it is complete.
- *
- * @throws DomainError
- */
-export async function writeFile(host: ScriptHost, dockerId: string, upload: Upload): Promise<Written> {
-  const { path, nameInDirectory, content, length } = upload;
-  const token = newToken();
-  const name = nameInDirectory ?? Buffer.alloc(0);
-  const args = [
-    path.argument,
-    encodeArgument(name),
-    String(length ?? ''),
-    token,
-    randomUUID(),
-    conditionOf(upload.request),
-  ];
-  const run = await ScriptRun.start(host, dockerId, { script: WRITE_FILE, args, stdin: true, isCleaning: true });
-  return run.guarded(async () => {
-    if (upload.request && conditionOf(upload.request) !== '') {
-      const [at, ...words] = (await run.line()).split(' ');
-      decide(run, upload.request, { path: at === 'directory' ? path.below(name) : path, words: words.join(' ') });
-    }
-    const bytes = await run.feed(content, { onBytes: bounded(upload), isOwned: upload.isOwned });
-    if (bytes !== null && length === undefined) run.say(endOfFile(token, bytes));
-    run.endInput();
-    // This line is the result; the script's exit is not awaited.
-    const [became, place, ...words] = (await run.line(WORK_MS)).split(' ');
-    const written = place === 'directory' ? path.below(name) : path;
-    const file = describe(written, words.join(' '));
-    if (!file || (became !== 'created' && became !== 'replaced')) throw new DomainError('tools_failed');
-    return { became, file };
-  }, upload.end);
-}
-
 /** Passes each chunk's size on while the sum is within the limit. @throws DomainError `file_too_large` */
-function bounded({ onBytes, limit }: Upload): (bytes: number) => void {
+export function bounded(limit: number, onBytes: (bytes: number) => void): (bytes: number) => void {
   let sum = 0;
   return (bytes) => {
     sum += bytes;

@@ -2,14 +2,14 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, EngineError, saysNotRunning, type SignalName } from '../../docker';
+import { ContainerEngine, endOf, EngineError, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
 import { type EventDraft, type ProcessFacts } from '../../events';
 import { LOGGER } from '../../logging';
 import { Clock, retryUntilClosed } from '../../scheduling';
 import { endInContainer, HeldProgramEntity, ProgramRegistry, markedBy, type ProgramKind } from '../program-registry';
 import { BackgroundProcess, KeptProcesses, type ProcessEnd } from './background-process';
-import { endOf, toDomainError } from '../program-end';
+import { toDomainError } from '../program-errors';
 import { ExecAccess } from '../exec-access';
 
 /** A process to start. */

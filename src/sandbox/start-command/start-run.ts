@@ -1,11 +1,18 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
-import { type ContainerEngine, EngineError, nodeOf, saysNotRunning, saysUnavailable, wasKilled } from '../../docker';
+import {
+  type ContainerEngine,
+  endOf,
+  EngineError,
+  nodeOf,
+  saysNotRunning,
+  saysUnavailable,
+  wasKilled,
+} from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../program-registry';
 import { BackgroundProcess } from '../processes/background-process';
 import type { BackgroundProcesses } from '../processes/background-processes';
-import { endOf } from '../program-end';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
 

@@ -5,7 +5,7 @@ import { ContainersService, type RunningContainer } from '../../containers';
 import { DomainError } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
-import { failedAs } from '../program-end';
+import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
 import type { StatsEndView, StatsView } from './dto';
 import { ContainerStatistics } from './stats';

@@ -16,6 +16,8 @@ import {
   type WatchMessage,
 } from '../../../src/docker';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
+import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
+import type { EngineFiles } from '../../../src/docker/port/engine-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImages } from '../../../src/docker/port/engine-images';
@@ -28,7 +30,7 @@ export { FakeDaemon } from './fake-daemon';
 export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The parts of the port that make calls to Docker. */
-type Part = Exclude<keyof TransferringEngine, 'nodes'>;
+type Part = Exclude<keyof TransferringEngine, 'nodes' | 'files'>;
 
 /** The port's methods that faults can be put on, such as `containers.create`. */
 export type EngineMethod = Exclude<
@@ -95,6 +97,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   readonly containers: EngineContainers;
   readonly networks: EngineNetworks;
   readonly programs: EnginePrograms;
+  readonly files: EngineFiles;
   readonly images: EngineImages;
   readonly volumes: TransferringVolumes;
 
@@ -159,6 +162,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
       },
       { run: (dockerId, request) => this.runProgram(dockerId, request) },
     );
+    this.files = new ScriptedFiles(this.programs);
     this.images = this.part(
       'images',
       {

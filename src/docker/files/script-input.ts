@@ -1,6 +1,6 @@
 import { finished, type Readable, type Writable } from 'node:stream';
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { DomainError } from '../../errors';
+import { EngineError } from '../engine-error';
 
 /** Maximum bytes that wait to be written, so that writing goes on while more is read. */
 const MOST_AHEAD = 1024 * 1024;
@@ -25,7 +25,7 @@ interface Feeding {
  * Writes content to a script's input as fast as the script takes it.
  *
  * @returns the number of bytes; null if the script ended before it took all of them, even if no more were to come
- * @throws DomainError `tools_failed` if the script neither takes input nor ends; the content's own error
+ * @throws EngineError `tools_failed` if the script neither takes input nor ends; the content's own error
  */
 export async function feed(
   stdin: Writable,
@@ -53,7 +53,7 @@ export async function feed(
         };
         if (stdin.write(data, written) || stdin.writableLength < MOST_AHEAD) return;
         content.pause();
-        stalled ??= setTimeout(() => reject(new DomainError('tools_failed')), idleMs);
+        stalled ??= setTimeout(() => reject(new EngineError('tools_failed', 'the script takes no input')), idleMs);
       };
       // Resumes before everything is written, so that reading and writing overlap.
       const taken = (): void => {

@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { type ContainerEngine, type ContainerProcess, EngineError, saysUnavailable } from '../../docker';
+import { type EngineError, saysUnavailable } from '../engine-error';
+import type { EnginePrograms } from '../port/engine-programs';
+import type { ContainerProcess } from '../programs/container-process';
 
 /** Exit codes arrive a moment after the end of the output. */
 const EXIT_CODE_MS = 1_000;
@@ -16,7 +18,7 @@ const SILENT_MS = 60 * 60_000;
 
 /** A script that has to exit now. */
 interface EndingScript {
-  readonly engine: ContainerEngine;
+  readonly programs: EnginePrograms;
   readonly dockerId: string;
   readonly marker: string;
   readonly process: ContainerProcess;
@@ -49,9 +51,9 @@ export async function untilGone(script: EndingScript): Promise<void> {
   await isGoneAtLast(process);
 }
 
-async function kill({ engine, dockerId, marker, graceMs, killLater }: EndingScript): Promise<string> {
+async function kill({ programs, dockerId, marker, graceMs, killLater }: EndingScript): Promise<string> {
   try {
-    return await engine.programs.end(dockerId, { marker, signal: 'TERM', graceMs });
+    return await programs.end(dockerId, { marker, signal: 'TERM', graceMs });
   } catch (error) {
     if (saysUnavailable(error)) {
       killLater();

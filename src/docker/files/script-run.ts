@@ -1,17 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
-import {
-  type ContainerEngine,
-  type ContainerProcess,
-  EngineError,
-  type ExecOutput,
-  flowOf,
-  type OutputFlow,
-  saysUnavailable,
-} from '../../docker';
-import { DomainError } from '../../errors';
 import { untilAborted, within } from '../../scheduling';
-import { exitCodeOf } from '../program-end';
+import { EngineError, saysUnavailable } from '../engine-error';
+import type { FilesCall } from '../port/engine-files';
+import type { EnginePrograms } from '../port/engine-programs';
+import { type ContainerProcess, type ExecOutput, flowOf, type OutputFlow } from '../programs/container-process';
+import { exitCodeOf } from '../programs/program-end';
 import { untilGone } from './script-end';
 import { failure } from './script-failure';
 import { feed } from './script-input';
@@ -36,17 +30,6 @@ const MOST_AFTER = 64 * 1024;
 const KILL_GRACE_MS = { plain: 2_000, cleaning: 5_000 } as const;
 /** How long a response waits for a killed script: usually enough for the script to be gone by then. */
 const KILL_WAIT_MS = 2_000;
-
-/** What scripts need from the code that runs them. */
-export interface ScriptHost {
-  readonly engine: ContainerEngine;
-  /** The marker of its only script, if that script is in the program registry. Otherwise each script gets a new one. */
-  readonly marker?: string;
-  /** Kills a script, which could not be killed because Docker did not answer, once Docker answers again. */
-  endLater(left: { readonly dockerId: string; readonly marker: string }): void;
-  /** Called for each script. `gone` resolves when the script does not run any more, and never rejects. */
-  onStart?(gone: Promise<void>): void;
-}
 
 /** A script and its arguments. */
 export interface ScriptRequest {
@@ -86,8 +69,9 @@ export class ScriptRun {
   private readonly gone = new Promise<void>((resolve) => (this.resolveGone = resolve));
 
   private constructor(
-    private readonly host: ScriptHost,
-    private readonly where: { readonly dockerId: string; readonly marker: string },
+    private readonly programs: EnginePrograms,
+    private readonly call: FilesCall,
+    private readonly marker: string,
     private readonly process: ContainerProcess,
     { most = MOST_WORDS, isCleaning }: ScriptRequest,
   ) {
@@ -101,39 +85,35 @@ export class ScriptRun {
       },
     });
     process.stdin?.on('error', () => undefined);
-    host.onStart?.(this.gone);
+    call.onStart?.(this.gone);
   }
 
   /**
    * Starts a script and waits until it has begun.
    *
-   * @throws DomainError `tools_missing`; `tools_failed` if the script does not begin; EngineError
+   * @throws EngineError `tools_missing`; `tools_failed` if the script does not begin; as {@link EnginePrograms.start}
    */
-  static async start(host: ScriptHost, dockerId: string, request: ScriptRequest): Promise<ScriptRun> {
+  static async start(programs: EnginePrograms, call: FilesCall, request: ScriptRequest): Promise<ScriptRun> {
     const { script, args, stdin } = request;
-    const where = { dockerId, marker: host.marker ?? randomUUID() };
+    const { dockerId, marker = randomUUID() } = call;
     const command = ['sh', '-c', script, 'berth', ...args];
     let process: ContainerProcess;
     try {
-      process = await host.engine.programs.start(dockerId, {
-        command,
-        marker: where.marker,
-        ...(stdin && { stdin }),
-      });
+      process = await programs.start(dockerId, { command, marker, ...(stdin && { stdin }) });
     } catch (error) {
       // The script may have started.
-      if (saysUnavailable(error)) host.endLater(where);
+      if (saysUnavailable(error)) call.endLater({ dockerId, marker });
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
-      throw new DomainError('tools_missing', { cause: error });
+      throw new EngineError('tools_missing', 'the image has no shell', { cause: error });
     }
-    const run = new ScriptRun(host, where, process, request);
+    const run = new ScriptRun(programs, call, marker, process, request);
     await run.begin();
     return run;
   }
 
   private async begin(): Promise<void> {
     try {
-      const late = (): Error => new DomainError('tools_failed');
+      const late = (): Error => badTools('the script does not begin');
       if ((await within(this.line(), { ms: BEGIN_MS, late })) !== BEGUN) throw late();
     } catch (error) {
       // Not awaited, because the same shell is needed to kill programs.
@@ -142,20 +122,17 @@ export class ScriptRun {
     }
   }
 
-  /** Runs a script that needs no input. @returns its whole output. @throws DomainError */
-  static async words(
-    host: ScriptHost,
-    dockerId: string,
-    request: ScriptRequest & { readonly end: AbortSignal },
-  ): Promise<string> {
-    const run = await ScriptRun.start(host, dockerId, request);
-    return run.guarded(() => run.rest(), request.end);
+  /** Runs a script that needs no input. @returns its whole output. @throws EngineError */
+  static async words(programs: EnginePrograms, call: FilesCall, request: ScriptRequest): Promise<string> {
+    const run = await ScriptRun.start(programs, call, request);
+    return run.guarded(() => run.rest());
   }
 
-  /** Runs `work`, and then lets the script exit. Kills the script if `work` fails or the signal aborts. */
-  async guarded<T>(work: () => Promise<T>, end: AbortSignal): Promise<T> {
+  /** Runs `work`, and then lets the script exit. Kills the script if `work` fails or the call's signal aborts. */
+  async guarded<T>(work: () => Promise<T>): Promise<T> {
+    const { signal } = this.call;
     try {
-      const done = await untilAborted(work(), { signal: end, aborted: () => reasonOf(end) });
+      const done = await untilAborted(work(), { signal, aborted: () => signal.reason as Error });
       this.release();
       return done;
     } catch (error) {
@@ -192,7 +169,7 @@ export class ScriptRun {
     return this.said.reduce((sum, { length }) => sum + length, 0);
   }
 
-  /** The next output; null at the end. @throws DomainError `tools_failed` if there is none in time, or too much */
+  /** The next output; null at the end. @throws EngineError `tools_failed` if there is none in time, or too much */
   async read(withinMs = IDLE_MS): Promise<Buffer | null> {
     await this.hasMore(withinMs);
     const data = this.said.shift() ?? null;
@@ -203,12 +180,12 @@ export class ScriptRun {
   /**
    * Waits until there is output to read, or the output has ended.
    *
-   * @throws DomainError `tools_failed` as {@link read}
+   * @throws EngineError `tools_failed` as {@link read}
    */
   async hasMore(withinMs = IDLE_MS): Promise<boolean> {
     // Only stdout counts: a script that keeps writing to stderr is silent.
     if (this.said.length === 0 && !this.isOver && this.state === 'running') await this.speaks(withinMs);
-    if (this.state !== 'running') throw new DomainError('tools_failed');
+    if (this.state !== 'running') throw badTools('the script printed too much');
     return this.said.length > 0;
   }
 
@@ -217,7 +194,7 @@ export class ScriptRun {
     const spoken = new Promise<void>((resolve) => (listener = resolve));
     this.listeners.add(listener);
     try {
-      await within(spoken, { ms: Math.max(ms, 0), late: () => new DomainError('tools_failed') });
+      await within(spoken, { ms: Math.max(ms, 0), late: () => badTools('the script prints nothing') });
     } finally {
       this.listeners.delete(listener);
     }
@@ -227,17 +204,17 @@ export class ScriptRun {
    * The next line of output.
    *
    * @param withinMs for the whole line
-   * @throws DomainError the error that the script ended with instead; `tools_failed`
+   * @throws EngineError the error that the script ended with instead; `tools_failed`
    */
   async line(withinMs = IDLE_MS): Promise<string> {
     const until = performance.now() + withinMs;
     let line: Buffer = Buffer.alloc(0);
     while (!line.includes(0x0a)) {
-      if (line.length > MOST_WORDS) throw new DomainError('tools_failed');
+      if (line.length > MOST_WORDS) throw badTools('the script prints no line');
       const more = await this.read(until - performance.now());
       if (more === null) {
         await this.succeeded();
-        throw new DomainError('tools_failed');
+        throw badTools('the script exited without a result');
       }
       line = Buffer.concat([line, more]);
     }
@@ -249,7 +226,7 @@ export class ScriptRun {
   /**
    * The rest of the output, once the script has exited successfully.
    *
-   * @throws DomainError the error that the script ended with instead
+   * @throws EngineError the error that the script ended with instead
    */
   async rest(): Promise<string> {
     const until = performance.now() + WORK_MS;
@@ -266,7 +243,7 @@ export class ScriptRun {
   /**
    * Waits for a successful exit; called after the end of the output.
    *
-   * @throws DomainError the error that the script ended with
+   * @throws EngineError the error that the script ended with
    */
   async succeeded(): Promise<void> {
     const exitCode = await exitCodeOf(this.process);
@@ -278,11 +255,11 @@ export class ScriptRun {
    * Ends the input after the result.
    *
    * @returns the messages on stderr
-   * @throws DomainError `tools_failed` if more output follows
+   * @throws EngineError `tools_failed` if more output follows
    */
   async complaints(): Promise<string> {
     this.endInput();
-    if (await this.hasMore(EXIT_MS)) throw new DomainError('tools_failed');
+    if (await this.hasMore(EXIT_MS)) throw badTools('the script prints more after its result');
     return this.words;
   }
 
@@ -309,7 +286,7 @@ export class ScriptRun {
     }
     const onEnd = (listener: (fault: Error | null) => void): (() => void) => {
       const spoken = (): void => {
-        if (this.state !== 'running') listener(new DomainError('tools_failed'));
+        if (this.state !== 'running') listener(badTools('the script printed too much'));
         else if (this.isOver) listener(null);
       };
       this.listeners.add(spoken);
@@ -329,7 +306,7 @@ export class ScriptRun {
     let left = length;
     const body = new Readable({ highWaterMark: MOST_AHEAD, read: () => this.flow.resume() });
     const ended = (): void => {
-      if ((this.isOver || this.state !== 'running') && left > 0) body.destroy(new DomainError('tools_failed'));
+      if ((this.isOver || this.state !== 'running') && left > 0) body.destroy(badTools('the file has become shorter'));
     };
     const take = (data: Buffer): void => {
       const part = data.length > left ? data.subarray(0, left) : data;
@@ -412,14 +389,14 @@ export class ScriptRun {
       this.resolveGone();
       return;
     }
-    const { host, where, process, graceMs, isOver } = this;
-    const killLater = (): void => host.endLater(where);
-    void untilGone({ engine: host.engine, ...where, process, graceMs, isOver, killLater }).then(this.resolveGone);
+    const { programs, call, marker, process, graceMs, isOver } = this;
+    const { dockerId } = call;
+    const killLater = (): void => call.endLater({ dockerId, marker });
+    void untilGone({ programs, dockerId, marker, process, graceMs, isOver, killLater }).then(this.resolveGone);
   }
 }
 
-/** The error for a call whose signal has aborted. */
-export function reasonOf({ reason }: AbortSignal): DomainError {
-  // The client has gone, so this error only reaches the audit.
-  return reason instanceof DomainError ? reason : new DomainError('tools_failed', { code: 'broken_off' });
+/** @param why for the log */
+export function badTools(why: string): EngineError {
+  return new EngineError('tools_failed', why);
 }

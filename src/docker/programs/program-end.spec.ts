@@ -1,4 +1,5 @@
-import { type ContainerProcess, EngineError } from '../docker';
+import { EngineError } from '../engine-error';
+import type { ContainerProcess } from './container-process';
 import { endOf, exitCodeOf } from './program-end';
 
 const stopped = new EngineError('container_not_running', 'gone');

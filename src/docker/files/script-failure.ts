@@ -1,7 +1,7 @@
-import { DomainError, type ErrorCode, invalidParameters } from '../../errors';
+import { EngineError, type FileErrorCode } from '../engine-error';
 import { EXIT } from './scripts';
 
-const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
+const BY_EXIT: Readonly<Record<number, FileErrorCode>> = {
   [EXIT.exists]: 'path_exists',
   [EXIT.isDirectory]: 'path_is_directory',
   [EXIT.notDirectory]: 'path_not_directory',
@@ -14,7 +14,8 @@ const BY_EXIT: Readonly<Record<number, ErrorCode>> = {
 };
 
 /** Error messages of the C library in the locale C, with which the messages of GNU's and busybox's programs end. */
-const BY_WORDS: readonly [RegExp, ErrorCode][] = [
+const BY_WORDS: readonly [RegExp, FileErrorCode][] = [
+  [/name too long/i, 'invalid_parameters'],
   [/No space left on device|Disk quota exceeded/, 'no_space'],
   [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
   [/No such file or directory|Too many levels of symbolic links/, 'path_not_found'],
@@ -26,14 +27,10 @@ const BY_WORDS: readonly [RegExp, ErrorCode][] = [
 ];
 
 /**
- * Translates the end of a script into the error that clients see. The messages are not passed on, because the image's
- * own programs wrote them.
+ * Translates the end of a script into an error. The messages are not part of it, because the image's own programs
+ * wrote them.
  */
-export function failure(exitCode: number, words: string): DomainError {
-  const byExit = BY_EXIT[exitCode];
-  if (byExit !== undefined) return new DomainError(byExit);
-  if (/name too long/i.test(words))
-    return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
-  const known = BY_WORDS.find(([pattern]) => pattern.test(words));
-  return new DomainError(known?.[1] ?? 'tools_failed');
+export function failure(exitCode: number, words: string): EngineError {
+  const code = BY_EXIT[exitCode] ?? BY_WORDS.find(([pattern]) => pattern.test(words))?.[1] ?? 'tools_failed';
+  return new EngineError(code, `the script exited with ${String(exitCode)}`);
 }

@@ -1,9 +1,12 @@
 import { PassThrough, Readable } from 'node:stream';
-import type { ContainerEngine, ContainerProcess } from '../../docker';
-import { type ScriptHost, ScriptRun } from './script-run';
+import type { FilesCall } from '../port/engine-files';
+import type { EnginePrograms } from '../port/engine-programs';
+import type { ContainerProcess } from '../programs/container-process';
+import { ScriptRun } from './script-run';
 import { REMOVE } from './scripts';
 
-const REQUEST = { script: REMOVE, args: ['/tmp/x', '', '/home/user'], end: new AbortController().signal };
+const REQUEST = { script: REMOVE, args: ['/tmp/x', '', '/home/user'] };
+const CALL: FilesCall = { dockerId: 'id', signal: new AbortController().signal, endLater: () => undefined };
 
 describe('a script in a container', () => {
   // Streams go by ticks.
@@ -11,24 +14,24 @@ describe('a script in a container', () => {
   afterEach(() => jest.useRealTimers());
 
   it('must be given up soon if the shell does not begin with it, though that cannot be ended either', async () => {
-    const { host, shell, ended } = aContainer();
-    const outcome = ScriptRun.words(host, 'id', REQUEST).catch((error: unknown) => error);
+    const { programs, shell, ended } = aContainer();
+    const outcome = ScriptRun.words(programs, CALL, REQUEST).catch((error: unknown) => error);
     await jest.advanceTimersByTimeAsync(10_000);
     expect(await outcome).toMatchObject({ code: 'tools_failed' });
     expect([shell.destroyed, ended]).toEqual([true, ['TERM']]);
   });
 
   it('must be given up at once if the shell says anything else first, without an end', async () => {
-    const { host, shell } = aContainer();
-    const outcome = ScriptRun.words(host, 'id', REQUEST).catch((error: unknown) => error);
+    const { programs, shell } = aContainer();
+    const outcome = ScriptRun.words(programs, CALL, REQUEST).catch((error: unknown) => error);
     shell.write({ stream: 'stdout', data: Buffer.from('y\ny\n') });
     expect(await outcome).toMatchObject({ code: 'tools_failed' });
     expect(shell.destroyed).toBe(true);
   });
 
   it('must be given up where it complains without end, and says nothing else', async () => {
-    const { host, shell, ended } = aContainer();
-    const outcome = ScriptRun.start(host, 'id', { ...REQUEST, stdin: true }).then((run) => run.line());
+    const { programs, shell, ended } = aContainer();
+    const outcome = ScriptRun.start(programs, CALL, { ...REQUEST, stdin: true }).then((run) => run.line());
     const failed = outcome.catch((error: unknown) => error);
     shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
     await new Promise(setImmediate);
@@ -41,8 +44,8 @@ describe('a script in a container', () => {
   });
 
   it('must be fed at its own pace, and with nothing more once it has ended', async () => {
-    const { host, shell, stdin } = aContainer();
-    const run = await begun(host, shell);
+    const { programs, shell, stdin } = aContainer();
+    const run = await begun(programs, shell);
     const content = endless();
     const fed = run.feed(content);
     await jest.advanceTimersByTimeAsync(30_000);
@@ -53,8 +56,8 @@ describe('a script in a container', () => {
   });
 
   it('must be fed more before it has taken all that it was given', async () => {
-    const { host, shell, stdin } = aContainer();
-    const run = await begun(host, shell);
+    const { programs, shell, stdin } = aContainer();
+    const run = await begun(programs, shell);
     const content = endless();
     const fed = run.feed(content);
     while (!content.isPaused()) await new Promise(setImmediate);
@@ -69,8 +72,8 @@ describe('a script in a container', () => {
     ['free what it was fed, if that is nobody else’s', true, [0, 64 * 1024, 3]],
     ['leave it in memory where its input passes the same memory on', false, [64 * 1024, 64 * 1024, 3]],
   ])('must %s', async (_what, isInputCopied, lengths) => {
-    const { host, shell, stdin } = aContainer({ isInputCopied });
-    const run = await begun(host, shell);
+    const { programs, shell, stdin } = aContainer({ isInputCopied });
+    const run = await begun(programs, shell);
     const [owned, shared, small] = [Buffer.alloc(64 * 1024, 1), Buffer.alloc(64 * 1024, 2), Buffer.from('abc')];
     stdin.resume();
     await run.feed(Readable.from([owned, small], { objectMode: false }), { isOwned: true });
@@ -80,16 +83,16 @@ describe('a script in a container', () => {
   });
 
   it('must not be waited for once it has taken nothing for a minute', async () => {
-    const { host, shell } = aContainer();
-    const run = await begun(host, shell);
+    const { programs, shell } = aContainer();
+    const run = await begun(programs, shell);
     const failed = run.feed(endless()).catch((error: unknown) => error);
     await jest.advanceTimersByTimeAsync(60_000);
     expect(await failed).toMatchObject({ code: 'tools_failed' });
   });
 
   it('must be fed no more where its content fails, or is refused', async () => {
-    const { host, shell, stdin } = aContainer();
-    const run = await begun(host, shell);
+    const { programs, shell, stdin } = aContainer();
+    const run = await begun(programs, shell);
     const broken = new PassThrough();
     const failed = run.feed(broken).catch((error: unknown) => error);
     broken.write('abc');
@@ -104,8 +107,8 @@ describe('a script in a container', () => {
   });
 
   it('must fail where it says less than it is read for, and be let go of where it says more', async () => {
-    const { host, shell } = aContainer();
-    const run = await begun(host, shell);
+    const { programs, shell } = aContainer();
+    const run = await begun(programs, shell);
     let told = 0;
     const whole = run.bytes(5, (bytes) => (told += bytes)).toArray();
     shell.write({ stream: 'stdout', data: Buffer.from('123') });
@@ -113,14 +116,14 @@ describe('a script in a container', () => {
     expect(Buffer.concat(await whole).toString()).toBe('12345');
     expect(told).toBe(5);
     const another = aContainer();
-    const short = (await begun(another.host, another.shell)).bytes(5, () => undefined).toArray();
+    const short = (await begun(another.programs, another.shell)).bytes(5, () => undefined).toArray();
     another.shell.end({ stream: 'stdout', data: Buffer.from('123') });
     await expect(short).rejects.toMatchObject({ code: 'tools_failed' });
   });
 
   it('may work for minutes once it has begun', async () => {
-    const { host, shell } = aContainer();
-    const outcome = ScriptRun.words(host, 'id', REQUEST);
+    const { programs, shell } = aContainer();
+    const outcome = ScriptRun.words(programs, CALL, REQUEST);
     shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
     await new Promise(setImmediate);
     await jest.advanceTimersByTimeAsync(10 * 60_000);
@@ -129,8 +132,8 @@ describe('a script in a container', () => {
   });
 });
 
-async function begun(host: ScriptHost, shell: PassThrough): Promise<ScriptRun> {
-  const starting = ScriptRun.start(host, 'id', { ...REQUEST, stdin: true, most: Infinity });
+async function begun(programs: EnginePrograms, shell: PassThrough): Promise<ScriptRun> {
+  const starting = ScriptRun.start(programs, CALL, { ...REQUEST, stdin: true, most: Infinity });
   shell.write({ stream: 'stdout', data: Buffer.from('begun\n') });
   return starting;
 }
@@ -146,7 +149,7 @@ function endless(): Readable {
 
 /** One whose shell writes what a test writes; what is to end it never does. */
 function aContainer({ isInputCopied = false } = {}): {
-  host: ScriptHost;
+  programs: EnginePrograms;
   shell: PassThrough;
   stdin: PassThrough;
   ended: string[];
@@ -164,12 +167,12 @@ function aContainer({ isInputCopied = false } = {}): {
     ...(isInputCopied && { isInputCopied }),
   };
   const ended: string[] = [];
-  const programs: Pick<ContainerEngine['programs'], 'start' | 'end'> = {
+  const programs: Pick<EnginePrograms, 'start' | 'end'> = {
     start: () => Promise.resolve(program),
     end: (_dockerId, { signal }) => {
       ended.push(signal);
       return new Promise(() => undefined);
     },
   };
-  return { host: { engine: { programs } as ContainerEngine, endLater: () => undefined }, shell, stdin, ended };
+  return { programs: programs as EnginePrograms, shell, stdin, ended };
 }
