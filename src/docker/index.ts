@@ -25,7 +25,7 @@ export {
   SIGNALS,
   type TerminalSize,
   wasKilled,
-} from './programs/container-process';
+} from './port/container-process';
 export { endOf, exitCodeOf } from './programs/program-end';
 export { nodeOf, plainId, qualifiedId } from './container-ids';
 export {
@@ -48,7 +48,7 @@ export {
   type ListedContainer,
   type ObservedContainer,
   type WatchMessage,
-} from './containers/observed-container';
+} from './port/observed-container';
 export { EngineCalls } from './connection/daemon';
 export type { VolumeDigest, VolumeWork } from './volumes/volume-copy';
 export type { TransferringEngine } from './volumes/volume-transfer';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Writable } from 'node:stream';
 import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
-import type { ContainerStats } from '../../../src/docker/containers/observed-container';
+import type { ContainerStats } from '../../../src/docker/port/observed-container';
 import { DATA_PATH, TERMINAL_MARKER } from '../../../src/docker/containers/supervisor';
 import { EngineError } from '../../../src/docker/engine-error';
 import {
@@ -9,7 +9,7 @@ import {
   type MarkedProcesses,
   type ProcessRequest,
   wasKilled,
-} from '../../../src/docker/programs/container-process';
+} from '../../../src/docker/port/container-process';
 import { MARKER } from '../../../src/docker/programs/process-marker';
 import { type ContainerFiles, Errno } from './files';
 import { findProgram } from './library';

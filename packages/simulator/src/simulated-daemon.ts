@@ -9,7 +9,7 @@ import type {
   ListedContainer,
   ObservedContainer,
   WatchMessage,
-} from '../../../src/docker/containers/observed-container';
+} from '../../../src/docker/port/observed-container';
 import type { ContainerFiles } from './files';
 
 /** A container as the daemon keeps it. */

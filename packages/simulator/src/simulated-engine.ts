@@ -8,11 +8,11 @@ import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
-import type { ExecRequest } from '../../../src/docker/programs/container-process';
+import type { ExecRequest } from '../../../src/docker/port/container-process';
 import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
-import type { WatchMessage } from '../../../src/docker/containers/observed-container';
+import type { WatchMessage } from '../../../src/docker/port/observed-container';
 import { DATA_PATH } from '../../../src/docker/containers/supervisor';
 import { untilAborted } from '../../../src/scheduling';
 import { ContainerFiles, errnoOf } from './files';

@@ -1,4 +1,4 @@
-import type { ExecOutput } from '../../../src/docker/programs/container-process';
+import type { ExecOutput } from '../../../src/docker/port/container-process';
 import { type ContainerFiles, Errno, errnoOf } from './files';
 
 /** What can wait: a process, which signals interrupt, or Berth itself. */

@@ -2,7 +2,7 @@ import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { MessageQueue } from '../connection/message-queue';
 import { ContainerEngine } from '../container-engine';
 import { nodeOf, plainId, qualifiedId } from '../container-ids';
-import type { WatchMessage } from '../containers/observed-container';
+import type { WatchMessage } from '../port/observed-container';
 import { EngineError } from '../engine-error';
 import { ScriptedFiles } from '../files/scripted-files';
 import type { EngineContainers } from '../port/engine-containers';

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import type { WatchMessage } from '../containers/observed-container';
+import type { WatchMessage } from '../port/observed-container';
 import { type EventSource, watchEvents } from './docker-events';
 
 const TIMING = { pingMs: 5, minBackoffMs: 1, maxBackoffMs: 2 };

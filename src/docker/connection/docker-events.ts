@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import type { EngineEvent, WatchMessage } from '../containers/observed-container';
+import type { EngineEvent, WatchMessage } from '../port/observed-container';
 import { LABELS } from '../containers/create-options';
 import { ndjsonLines } from './ndjson';
 

@@ -2,7 +2,7 @@ import { JSONParser } from '@streamparser/json';
 import type Docker from 'dockerode';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ExecOutput } from '../programs/container-process';
+import type { ExecOutput } from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { LABELS } from '../containers/create-options';
 import { WATCHED_ACTIONS } from './docker-events';

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { EngineError } from '../engine-error';
-import type { EngineState, ListedContainer, ObservedContainer } from './observed-container';
+import type { EngineState, ListedContainer, ObservedContainer } from '../port/observed-container';
 import { LABELS } from './create-options';
 import { SHELL } from './supervisor';
 

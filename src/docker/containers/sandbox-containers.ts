@@ -6,7 +6,7 @@ import { abortable } from '../connection/client';
 import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../port/engine-containers';
 import { EngineError, saysUnavailable } from '../engine-error';
 import { killSandbox } from './hung-sandbox';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../port/observed-container';
 import type { Processes } from '../programs/processes';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';

@@ -2,7 +2,7 @@ import type Docker from 'dockerode';
 import { z } from 'zod';
 import { abortable } from '../connection/client';
 import { EngineError } from '../engine-error';
-import type { ContainerStats } from './observed-container';
+import type { ContainerStats } from '../port/observed-container';
 
 /** The fields of an inspection that statistics need. */
 interface Facts {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type EngineError, saysUnavailable } from '../engine-error';
 import type { EnginePrograms } from '../port/engine-programs';
-import type { ContainerProcess } from '../programs/container-process';
+import type { ContainerProcess } from '../port/container-process';
 
 /** Exit codes arrive a moment after the end of the output. */
 const EXIT_CODE_MS = 1_000;

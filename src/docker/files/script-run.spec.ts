@@ -1,7 +1,7 @@
 import { PassThrough, Readable } from 'node:stream';
 import type { FilesCall } from '../port/engine-files';
 import type { EnginePrograms } from '../port/engine-programs';
-import type { ContainerProcess } from '../programs/container-process';
+import type { ContainerProcess } from '../port/container-process';
 import { ScriptRun } from './script-run';
 import { REMOVE } from './scripts';
 

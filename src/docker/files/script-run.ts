@@ -4,7 +4,7 @@ import { untilAborted, within } from '../../scheduling';
 import { EngineError, saysUnavailable } from '../engine-error';
 import type { FilesCall } from '../port/engine-files';
 import type { EnginePrograms } from '../port/engine-programs';
-import { type ContainerProcess, type ExecOutput, flowOf, type OutputFlow } from '../programs/container-process';
+import { type ContainerProcess, type ExecOutput, flowOf, type OutputFlow } from '../port/container-process';
 import { exitCodeOf } from '../programs/program-end';
 import { untilGone } from './script-end';
 import { failure } from './script-failure';

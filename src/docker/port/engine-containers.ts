@@ -1,10 +1,5 @@
 import type { NetworkPolicy } from '../../network-policy';
-import type {
-  ContainerStats,
-  ListedContainer,
-  ObservedContainer,
-  WatchMessage,
-} from '../containers/observed-container';
+import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
 
 /** The owner of an object in the engine. */
 export interface OwnerLabels {

@@ -1,4 +1,4 @@
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../programs/container-process';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
 
 /** The programs in containers, besides the containers' main processes. */
 export interface EnginePrograms {

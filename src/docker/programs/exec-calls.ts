@@ -2,7 +2,7 @@
 import type Docker from 'dockerode';
 import { Duplex, Readable } from 'node:stream';
 import { abortable } from '../connection/client';
-import type { ProcessRequest } from './container-process';
+import type { ProcessRequest } from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { MARKER } from './process-marker';
 import { TERMINAL_MARKER } from '../containers/supervisor';

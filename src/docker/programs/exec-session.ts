@@ -12,7 +12,7 @@ import {
   type ProcessRequest,
   type TerminalSize,
   wasKilled,
-} from './container-process';
+} from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
 import { execCreateOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';

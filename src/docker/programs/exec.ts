@@ -1,6 +1,6 @@
 import type Docker from 'dockerode';
 import { untilAborted } from '../../scheduling';
-import type { ExecRequest } from './container-process';
+import type { ExecRequest } from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { type ExecOptions, ExecSession } from './exec-session';
 

@@ -1,4 +1,4 @@
-import type { SignalName } from './container-process';
+import type { SignalName } from '../port/container-process';
 
 /**
  * A variable in the environment of a program that Berth started; all its descendants inherit it. A process's pid,

@@ -1,5 +1,5 @@
 import type { EnginePrograms } from '../port/engine-programs';
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
+import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../port/container-process';
 import { LruMap } from '../../scheduling';
 import { containerOf } from '../containers/container-verbs';
 import { LABELS } from '../containers/create-options';

@@ -1,5 +1,5 @@
 import { EngineError } from '../engine-error';
-import type { ContainerProcess } from './container-process';
+import type { ContainerProcess } from '../port/container-process';
 import { endOf, exitCodeOf } from './program-end';
 
 const stopped = new EngineError('container_not_running', 'gone');

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { saysNotRunning } from '../engine-error';
-import { type ContainerProcess, wasKilled } from './container-process';
+import { type ContainerProcess, wasKilled } from '../port/container-process';
 
 /**
  * Docker reports the end of a container after the ends of its programs. While Berth itself stops a container, the
