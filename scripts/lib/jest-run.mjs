@@ -111,17 +111,19 @@ function firstOfEach(details) {
 export async function runJest({ again = false, ...options }) {
   const first = await runOnce(options);
   const files = first.report ? failedFiles(first.report) : [];
-  const isOver = first.failed === 0 || isEnding() || files.length === 0 || files.length > MOST_UNSTEADY_FILES;
+  // A file of two projects is listed twice.
+  const paths = [...new Set(files.map(({ name }) => name))];
+  const isOver = first.failed === 0 || isEnding() || paths.length === 0 || paths.length > MOST_UNSTEADY_FILES;
   if (!again || isOver) return { ...first, unsteady: [] };
-  say(`→ once more, by themselves: ${files.map(({ name }) => relative(projectRoot, name)).join(', ')} …`);
-  const args = ['--runInBand', '--runTestsByPath', ...files.map(({ name }) => name)];
+  say(`→ once more, by themselves: ${paths.map((path) => relative(projectRoot, path)).join(', ')} …`);
+  const args = ['--runInBand', '--runTestsByPath', ...paths];
   const second = await runOnce({ ...options, args });
   return {
     passed: first.passed - passedTests(files) + second.passed,
     failed: second.failed,
     skipped: first.skipped,
     slowest: first.slowest,
-    details: second.failed > 0 ? [...first.details, ...second.details] : [],
+    details: second.details,
     unsteady: second.failed > 0 ? [] : firstOfEach(first.details),
   };
 }

@@ -276,14 +276,15 @@ export class StepExecutor {
   }
 
   private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
+    const { assertWanted } = execution;
     try {
-      return await this.engine.containers.create(await this.specs.of(step, execution, facts), execution);
+      return await this.engine.containers.create(await this.specs.of(step, execution, facts), { assertWanted });
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
       // The image was removed since it was found: by an operator, or as unused by a process that read the rows before
       // this row was inserted.
       facts.image = await this.ensureImage(execution, step.node);
-      return this.engine.containers.create(await this.specs.of(step, execution, facts), execution);
+      return this.engine.containers.create(await this.specs.of(step, execution, facts), { assertWanted });
     }
   }
 
