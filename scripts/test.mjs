@@ -200,7 +200,8 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
 
 /** What is measured of one server's process, on engines that only remember: each file by itself. */
 async function runAlone({ jestArgs }) {
-  const all = readdirSync(join(projectRoot, 'test', 'alone')).map((file) => [`test/alone/${file}`]);
+  const tests = readdirSync(join(projectRoot, 'test', 'alone')).filter((file) => file.endsWith('.more-spec.ts'));
+  const all = tests.map((file) => [`test/alone/${file}`]);
   for (const args of jestArgs.length > 0 ? [jestArgs] : all) {
     const run = { projects: suites.alone, env: { ...cleanEnvironment(), TEST_MORE: 'true' }, args };
     const browser = await browserFor({ ...run, isSure: false });
