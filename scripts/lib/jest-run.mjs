@@ -7,6 +7,7 @@ import { sendSignal } from './process-identity.mjs';
 import { projectRoot } from './project.mjs';
 import { isEnding } from './shutdown.mjs';
 import { say } from './steps.mjs';
+import { MOST_UNSTEADY } from './tally.mjs';
 import { rememberGroup, temporaryFolder } from './test-remains.mjs';
 
 const jest = join('node_modules', 'jest', 'bin', 'jest.js');
@@ -82,9 +83,6 @@ export async function willRun(pattern, { projects, args, env }) {
   return listed.split('\n').some((file) => new RegExp(pattern).test(file));
 }
 
-/** More failed files than this are no race: they are not run again. */
-const MOST_UNSTEADY_FILES = 3;
-
 const failedFiles = ({ testResults }) => testResults.filter(({ status }) => status === 'failed');
 
 const passedTests = (files) =>
@@ -113,7 +111,7 @@ export async function runJest({ again = false, ...options }) {
   const files = first.report ? failedFiles(first.report) : [];
   // A file of two projects is listed twice.
   const paths = [...new Set(files.map(({ name }) => name))];
-  const isOver = first.failed === 0 || isEnding() || paths.length === 0 || paths.length > MOST_UNSTEADY_FILES;
+  const isOver = first.failed === 0 || isEnding() || paths.length === 0 || paths.length > MOST_UNSTEADY;
   if (!again || isOver) return { ...first, unsteady: [] };
   say(`→ once more, by themselves: ${paths.map((path) => relative(projectRoot, path)).join(', ')} …`);
   const args = ['--runInBand', '--runTestsByPath', ...paths];

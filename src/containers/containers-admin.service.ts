@@ -3,8 +3,7 @@ import { EngineError } from '../docker';
 import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
-import { noteSubject } from './access/container-access';
-import type { ContainerRow } from './model/container.entity';
+import { findForOperator } from './access/container-access';
 import { ContainerRepository } from './rows/container.repository';
 import { DeletedContainers } from './rows/deleted-containers';
 import {
@@ -66,7 +65,7 @@ export class ContainersAdminService {
 
   /** @throws DomainError `container_not_found`, `ambiguous_id`, `stop_failed`, `operation_in_progress` */
   async stop(id: string): Promise<ContainerStoppedView> {
-    return stopped(await this.operations.stop(await this.find(id)));
+    return stopped(await this.operations.stop(await findForOperator(this.repository, id)));
   }
 
   /**
@@ -74,7 +73,7 @@ export class ContainersAdminService {
    * @throws DomainError `container_not_found`, `ambiguous_id`, `delete_failed`, `operation_in_progress`
    */
   async delete(id: string, { force }: { force: boolean }): Promise<ContainerDeletedView> {
-    const row = await this.find(id);
+    const row = await findForOperator(this.repository, id);
     return deleted(await (force ? this.operations.forceDelete(row) : this.operations.delete(row)));
   }
 
@@ -103,13 +102,5 @@ export class ContainersAdminService {
       if (!(error instanceof EngineError)) throw error;
       throw new DomainError('not_ready', { code: error.code, cause: error });
     }
-  }
-
-  private async find(id: string): Promise<ContainerRow> {
-    const reference = await this.repository.resolve(id);
-    const row = reference && (await this.repository.find(reference));
-    if (!row) throw new DomainError('container_not_found');
-    noteSubject(row);
-    return row;
   }
 }

@@ -34,6 +34,20 @@ export function assertOwner(caller: { readonly userId: string }, row: Pick<Conta
   if (row.userId !== caller.userId) throw new DomainError('not_authorized');
 }
 
+/**
+ * Finds any user's container, for an operator, and adds it and its owner to the request's context.
+ *
+ * @param id any form of the container's ids
+ * @throws DomainError `container_not_found`, `ambiguous_id`
+ */
+export async function findForOperator(repository: ContainerRepository, id: string): Promise<ContainerRow> {
+  const reference = await repository.resolve(id);
+  const row = reference && (await repository.find(reference));
+  if (!row) throw new DomainError('container_not_found');
+  noteSubject(row);
+  return row;
+}
+
 /** @throws DomainError `guest_session_expired` if the caller is a guest whose session is over */
 export function assertSession({ sessionExpiresAt }: { readonly sessionExpiresAt: Date | null }, now: Date): void {
   if (sessionExpiresAt !== null && sessionExpiresAt <= now) throw new DomainError('guest_session_expired');

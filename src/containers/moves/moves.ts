@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { ContainerEngine } from '../../docker';
 import { DomainError } from '../../errors';
-import { noteSubject } from '../access/container-access';
+import { findForOperator } from '../access/container-access';
 import { type ContainerRow } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { type ContainerMovedView, moved } from '../dto/responses';
@@ -27,7 +27,7 @@ export class Moves {
    *   `wrong_pool`, and as {@link ContainerOperations.move}
    */
   async move(id: string, name?: string): Promise<ContainerMovedView> {
-    const row = await this.find(id);
+    const row = await findForOperator(this.repository, id);
     if (this.engine.nodes.list() === null) throw new DomainError('not_clustered');
     const target = name === undefined ? null : await this.target(row, name);
     try {
@@ -38,14 +38,6 @@ export class Moves {
       if (target === null || !(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
       throw refused('no_capacity', this.whyNot(target), error);
     }
-  }
-
-  private async find(id: string): Promise<ContainerRow> {
-    const reference = await this.repository.resolve(id);
-    const row = reference && (await this.repository.find(reference));
-    if (!row) throw new DomainError('container_not_found');
-    noteSubject(row);
-    return row;
   }
 
   /** @throws DomainError `node_not_found`, `same_node`, `wrong_pool` */

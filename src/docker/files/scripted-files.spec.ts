@@ -39,7 +39,7 @@ describe('what is read of a directory', () => {
 });
 
 describe('a path for a script', () => {
-  it('must come out of a shell as it went in, whatever its bytes', () => {
+  it('must be decoded by a shell to the bytes that were encoded', () => {
     const bytes = Buffer.from(Array.from({ length: 255 }, (_each, index) => index + 1));
     const argument = encodeArgument(bytes);
     expect(argument).toMatch(/^[\x21-\x7e]+$/);

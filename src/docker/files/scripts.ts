@@ -265,17 +265,21 @@ trap - EXIT
 printf '%s %s %s %s %s\\n' "$became" "$place" "$3" "$4" "$5"
 `;
 
+/** Enters the directory that `$1` names, which must be readable. @param purpose begins the message if it is not */
+const enterDirectory = (purpose: string): string =>
+  `decode "$1"; path=$decoded
+info=$(stat -L -c %A "$path") || exit 1
+case $info in d*) ;; *) exit ${String(EXIT.notDirectory)} ;; esac
+cd "$path" || exit 1
+[ -r . ] || { echo '${purpose}: Permission denied' >&2; exit 1; }`;
+
 /**
  * Argument: the path. Prints the entries of the directory. Each ends with a slash and a newline, because no name
  * contains a slash.
  */
 export const LIST = `${PRELUDE}
 need find
-decode "$1"; path=$decoded
-info=$(stat -L -c %A "$path") || exit 1
-case $info in d*) ;; *) exit ${String(EXIT.notDirectory)} ;; esac
-cd "$path" || exit 1
-[ -r . ] || { echo 'list: Permission denied' >&2; exit 1; }
+${enterDirectory('list')}
 find . ! -name . -prune -exec stat -c '${FORM} %n/' {} +
 exit 0
 `;
@@ -339,11 +343,7 @@ esac
  */
 export const PACK = `${PRELUDE}
 need tar
-decode "$1"; path=$decoded
-info=$(stat -L -c %A "$path") || exit 1
-case $info in d*) ;; *) exit ${String(EXIT.notDirectory)} ;; esac
-cd "$path" || exit 1
-[ -r . ] || { echo 'archive: Permission denied' >&2; exit 1; }
+${enterDirectory('archive')}
 echo ready
 tar -cf - .
 printf '%s%03d' "$2" $?

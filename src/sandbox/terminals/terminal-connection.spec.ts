@@ -116,7 +116,7 @@ describe('the connection of a client to a terminal', () => {
 });
 
 describe('answers over Socket.IO', () => {
-  it('must be bounded for a client that does not read, whatever output waits beside them', () => {
+  it('must be bounded for a client that does not read; output that waits beside them does not count', () => {
     const conn = Object.assign(new EventEmitter(), { writeBuffer: Array(500).fill({}), close: jest.fn() });
     const socket = Object.assign(new EventEmitter(), { conn, disconnect: jest.fn() });
     const served = new SocketIoCodec(socket as unknown as ConstructorParameters<typeof SocketIoCodec>[0]);
