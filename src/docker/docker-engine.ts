@@ -1,7 +1,7 @@
 import type { OnApplicationShutdown } from '@nestjs/common';
 import type { Config } from '../config';
 import { ContainerEngine } from './container-engine';
-import { Processes } from './programs/processes';
+import { DockerPrograms } from './programs/docker-programs';
 import type { ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
 import { ScriptedFiles } from './files/scripted-files';
@@ -26,7 +26,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   readonly nodes = SINGLE_MACHINE;
   readonly containers: SandboxContainers;
   readonly networks: SandboxHost;
-  readonly programs: Processes;
+  readonly programs: DockerPrograms;
   readonly files: ScriptedFiles;
   readonly images: Images;
   readonly volumes: Volumes;
@@ -44,7 +44,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const daemon = new DockerDaemon(settings, calls, machine);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
     const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
-    const programs = new Processes(daemon);
+    const programs = new DockerPrograms(daemon);
     const nameServers = new NameServers(settings);
     this.daemon = daemon;
     this.host = host;
@@ -53,7 +53,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.programs = programs;
     this.files = new ScriptedFiles(programs);
     this.volumes = new Volumes(daemon, host);
-    this.containers = new SandboxContainers({ daemon, host, images, processes: programs, nameServers });
+    this.containers = new SandboxContainers({ daemon, host, images, programs, nameServers });
   }
 
   /** Closes the connections to the daemon, after everything that may still need them. */

@@ -2,44 +2,13 @@ import { type CatalogRole, PACKAGE_MANAGERS } from './catalog-role';
 
 /**
  * Scripts that run in a container, under the `sh` of Debian (dash), Alpine (busybox) or Fedora (bash). No data is put
- * into their texts: packages and programs are passed as arguments, the attempt's name as a variable.
+ * into their texts: packages and programs are passed as arguments.
  */
 
 /** The image's own PATH comes first: an image that has Node.js in another place has the role already. */
 const COMMON = `
 PATH="$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 cd /
-`;
-
-/**
- * Finds the processes of other attempts by the environment variable that they all inherit. Unlike a pid in a file, it
- * cannot belong to another process by now. Unlike a process group, it also covers processes that a package manager
- * starts in a session of their own.
- */
-const END_OTHERS = `
-others() (
-  set +f
-  cd /proc
-  for pid in [0-9]*; do
-    mark=$( { tr '\\0' '\\n' <"$pid/environ" | grep '^BERTH_ROLE_ATTEMPT='; } 2>/dev/null)
-    case $mark in
-      '' | "BERTH_ROLE_ATTEMPT=$BERTH_ROLE_ATTEMPT") ;;
-      *) echo "$pid" ;;
-    esac
-  done
-)
-
-end_others() {
-  for signal in TERM KILL KILL; do
-    pids=$(others)
-    [ -n "$pids" ] || return 0
-    kill -s "$signal" $pids 2>/dev/null
-    for turn in 1 2 3 4 5; do
-      [ -n "$(others)" ] || return 0
-      sleep 1
-    done
-  done
-}
 `;
 
 /**
@@ -62,20 +31,14 @@ done
 exit "$missing"
 `;
 
-/** Ends all attempts that still run in the container. */
-const END_SCRIPT = `${COMMON}${END_OTHERS}
-end_others
-`;
-
 /**
  * Installs packages. Its stdout is for machines: the package manager that was found, the step that begins, and the
  * progress as the package manager reports it. Its stderr is for people. (dnf has no other channel, so all of its
  * output is on stdout.)
  *
- * It can be run again at any time: after an attempt that was killed at any point, and beside one that still runs
- * although its Berth died. The script ends such an attempt first.
+ * It can be run again after an attempt that was killed at any point.
  */
-const INSTALL_SCRIPT = `${COMMON}${END_OTHERS}${UNFINISHED}
+const INSTALL_SCRIPT = `${COMMON}${UNFINISHED}
 exec 3>&1 1>&2 </dev/null
 set -f
 umask 022
@@ -123,7 +86,6 @@ install_with_dnf() {
   twice "$program" -y --setopt=install_weak_deps=0 install "$@" >&3
 }
 
-end_others
 { mkdir -p "\${unfinished%/*}" && : >"$unfinished"; } || exit 1
 if has apt-get; then
   [ -n "$apt" ] || exit 65
@@ -155,28 +117,19 @@ export interface RoleCommand {
 /** HOME is not the data volume, which is the container's own home. LC_ALL makes the output what the parsers know. */
 const ENVIRONMENT = { HOME: '/root', LC_ALL: 'C', TERM: 'dumb' };
 
-/**
- * Succeeds if all programs of the role's `probe` are there and no installation was interrupted.
- *
- * @param attempt a name that no other attempt has
- */
-export function probeCommand(role: CatalogRole, attempt: string): RoleCommand {
+/** Succeeds if all programs of the role's `probe` are there and no installation was interrupted. */
+export function probeCommand(role: CatalogRole): RoleCommand {
   return {
     command: ['sh', '-c', PROBE_SCRIPT, 'berth-role-probe', ...role.probe],
-    env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: attempt },
+    env: ENVIRONMENT,
   };
 }
 
-/** @param attempt a name that no other attempt has */
-export function installCommand(role: CatalogRole, attempt: string): RoleCommand {
+/** Installs the role's packages. Two installations must not run at once. */
+export function installCommand(role: CatalogRole): RoleCommand {
   const packages = PACKAGE_MANAGERS.flatMap((manager) => [`--${manager}`, ...role.packages[manager]]);
   return {
     command: ['sh', '-c', INSTALL_SCRIPT, 'berth-role-install', ...packages],
-    env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: attempt },
+    env: ENVIRONMENT,
   };
-}
-
-/** Ends all attempts that run in the container. */
-export function endCommand(): RoleCommand {
-  return { command: ['sh', '-c', END_SCRIPT, 'berth-role-end'], env: { ...ENVIRONMENT, BERTH_ROLE_ATTEMPT: '' } };
 }

@@ -16,7 +16,7 @@ const LARGER = { ...SMALL, disk_mb: 2048 } as const;
 
 /** A package manager that says which attempt it is, and is not done before it is let. */
 const APK = `#!/bin/sh
-echo "$BERTH_ROLE_ATTEMPT" >>/home/user/attempts
+echo "$BERTH_SESSION" >>/home/user/attempts
 until [ -e /home/user/go ]; do sleep 1; done
 printf '#!/bin/sh\\n' >/bin/tool && chmod 755 /bin/tool
 `;

@@ -1,5 +1,5 @@
 import type { ExecRequest } from '../../src/docker';
-import { endCommand, installCommand, probeCommand, type RoleCommand } from '../../src/roles';
+import { installCommand, probeCommand, type RoleCommand } from '../../src/roles';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 
@@ -80,7 +80,7 @@ describe('commands in a gVisor container', () => {
   );
 
   it('must end a command that says too much or takes too long, with all that it started, and go on living', async () => {
-    const limited = { env: { BERTH_ROLE_ATTEMPT: 'flood' }, end: endCommand(), maxOutputBytes: 64 * 1024 };
+    const limited = { maxOutputBytes: 64 * 1024 };
     let bytes = 0;
     const begun = performance.now();
     const flood = engine.programs.run(dockerId, {
@@ -126,22 +126,20 @@ describe('commands in a gVisor container', () => {
     // As arguments, and as what a role's packages would be if its file were not checked.
     expect((await run(['printf', '%s\\0', ...hostile])).stdout.split('\0').slice(0, -1)).toEqual(hostile);
     const role = { name: 'x', description: '', packages: { apt: hostile, apk: hostile, dnf: hostile }, probe: hostile };
-    await run(probeCommand(role, 'hostile').command);
-    await run(installCommand(role, 'hostile').command, { user: '0' });
+    await run(probeCommand(role).command);
+    await run(installCommand(role).command, { user: '0' });
     expect((await sh('ls /tmp')).stdout).not.toContain('ran');
     await engine.containers.remove(victim);
   });
 
-  it('must not wait for what the command leaves behind, nor longer than it may, and then leave it running', async () => {
+  it('must not wait for what the command leaves behind, nor once its caller has gone, and then leave it running', async () => {
     expect((await sh('sleep 300 & echo left')).stdout).toBe('left\n');
     const mark = '/tmp/went-on';
-    // Long enough for the command to begin on a slow machine.
-    const left = sh(`until [ -e /tmp/go ]; do sleep 0.2; done; touch ${mark}`, { timeoutMs: 5_000 });
-    await expect(left).rejects.toMatchObject({ code: 'timed_out' });
     const abort = new AbortController();
-    const aborted = sh('sleep 300', { signal: abort.signal });
-    abort.abort();
-    await expect(aborted).rejects.toMatchObject({ code: 'aborted' });
+    const script = `echo begun; until [ -e /tmp/go ]; do sleep 0.2; done; touch ${mark}`;
+    const request = { command: ['sh', '-c', script], timeoutMs: TIMEOUT_MS, maxOutputBytes: MAX_OUTPUT_BYTES };
+    const left = engine.programs.run(dockerId, { ...request, signal: abort.signal, onOutput: () => abort.abort() });
+    await expect(left).rejects.toMatchObject({ code: 'aborted' });
     await expect(sh('true', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
     await sh('touch /tmp/go');
     await eventually(async () => expect((await sh(`test -e ${mark}`)).exitCode).toBe(0));
@@ -180,54 +178,56 @@ describe('commands in a gVisor container', () => {
       prepare('sh', '-c', 'printf "%s\\n" "#!/bin/sh" "$2" > /bin/$1 && chmod 755 /bin/$1', 'sh', name, script);
 
     it('must say that the image has no package manager, or the role no packages for it', async () => {
-      expect(await say(probeCommand(role, 'probe'))).toMatchObject({ exitCode: 1, stdout: 'tool\n' });
-      expect(await say(installCommand(role, 'a'))).toMatchObject({ exitCode: 64, stdout: '' });
+      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 1, stdout: 'tool\n' });
+      expect(await say(installCommand(role))).toMatchObject({ exitCode: 64, stdout: '' });
       await program('apt-get', 'exit 9');
-      expect(await say(installCommand(role, 'b'))).toMatchObject({ exitCode: 65, stdout: '' });
+      expect(await say(installCommand(role))).toMatchObject({ exitCode: 65, stdout: '' });
       await prepare('rm', '-f', '/bin/apt-get');
     });
 
     it('must ask apk for the packages, and look again only once it is done', async () => {
       const tool = 'echo "1/2" >&3; echo "apk $*"; printf "#!/bin/sh\\n" > /bin/tool; chmod 755 /bin/tool';
       await program('apk', `${tool}; exit 5`);
-      const failed = await say(installCommand(role, 'c'));
+      const failed = await say(installCommand(role));
       expect(failed).toMatchObject({ exitCode: 1, stdout: 'berth:family:apk\nberth:step:install\n1/2\n1/2\n' });
       expect(failed.stderr).toContain('apk add --wait 300 --progress-fd 3 --no-progress --no-cache one two+three\n');
       // The program is there, but it came from an installation that was not finished.
-      expect(await say(probeCommand(role, 'probe'))).toMatchObject({ exitCode: 1, stdout: '' });
+      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 1, stdout: '' });
       await program('apk', tool);
-      expect(await say(installCommand(role, 'd'))).toMatchObject({ exitCode: 0 });
-      expect(await say(probeCommand(role, 'probe'))).toMatchObject({ exitCode: 0, stdout: '' });
+      expect(await say(installCommand(role))).toMatchObject({ exitCode: 0 });
+      expect(await say(probeCommand(role))).toMatchObject({ exitCode: 0, stdout: '' });
       await prepare('rm', '-f', '/bin/apk', '/bin/tool');
     });
 
     it('must ask dnf, and microdnf where that is all there is', async () => {
       for (const name of ['dnf', 'microdnf']) {
         await program(name, 'echo "$0 $*"');
-        const answer = await say(installCommand(role, name));
+        const answer = await say(installCommand(role));
         expect(answer.stdout).toContain(`/bin/${name} -y --setopt=install_weak_deps=0 install four\n`);
         expect(answer).toMatchObject({ exitCode: 0, stderr: '' });
         await prepare('rm', '-f', `/bin/${name}`);
       }
     });
 
-    it('must first end an earlier installation with all that it started, whatever its process group', async () => {
+    it('must let all earlier attempts be ended at once, with all that they started in any process group, and no other program', async () => {
       await program('apk', 'setsid sleep 7001 & trap "" TERM; sleep 7002; sleep 7003');
-      const earlier = say(installCommand(role, 'earlier'));
+      const attempt = (marker: string) => run(installCommand(role).command, { user: '0', marker });
+      const earlier = [attempt('role.earlier'), attempt('role.another')].map((each) =>
+        each.then(({ exitCode }) => exitCode),
+      );
+      const other = run(['sleep', '7004'], { user: '0', marker: 'of-no-role' });
       await eventually(async () => {
         const { stdout } = await prepare('ps');
-        for (const started of ['sleep 7001', 'sleep 7002']) expect(stdout).toContain(started);
+        for (const started of ['sleep 7001', 'sleep 7002', 'sleep 7004']) expect(stdout).toContain(started);
       });
-      await program('apk', 'true');
-      expect(await say(installCommand(role, 'later'))).toMatchObject({ exitCode: 0 });
-      expect((await earlier).exitCode).toBeGreaterThanOrEqual(128);
-      expect((await prepare('ps')).stdout).not.toMatch(/sleep 700/);
-      await program('apk', 'sleep 7004');
-      const last = say(installCommand(role, 'last'));
-      await eventually(async () => expect((await prepare('ps')).stdout).toContain('sleep 7004'));
-      expect(await say(endCommand())).toMatchObject({ exitCode: 0 });
-      expect((await last).exitCode).toBeGreaterThanOrEqual(128);
-      expect((await prepare('ps')).stdout).not.toContain('sleep 7004');
+      const marked = { user: '0', signal: 'TERM', graceMs: 1_000 } as const;
+      expect(await engine.programs.end(dockerId, { ...marked, marker: 'role.' })).toBe('ended');
+      for (const exitCode of await Promise.all(earlier)) expect(exitCode).toBeGreaterThanOrEqual(128);
+      const { stdout } = await prepare('ps');
+      expect(stdout).not.toMatch(/sleep 700[1-3]/);
+      expect(stdout).toContain('sleep 7004');
+      expect(await engine.programs.end(dockerId, { ...marked, marker: 'of-no-role' })).toBe('ended');
+      expect((await other).exitCode).toBeGreaterThanOrEqual(128);
     });
   });
 });

@@ -166,6 +166,15 @@ describe('programs in a gVisor container', () => {
     expect(await bystander.exit()).toEqual({ exitCode: 143 });
   });
 
+  it('must be ended also where the variables of their container lead to no shell', async () => {
+    const other = await sandbox.running(engine, sandbox.spec({ env: { PATH: '/home/user' } }));
+    const program = await engine.programs.start(other, { command: ['/bin/sleep', '7406'], marker: 'pathless' });
+    const marked = { marker: 'pathless', signal: 'TERM', graceMs: 9_000 } as const;
+    expect(await engine.programs.end(other, marked)).toBe('ended');
+    expect(await program.exit()).toEqual({ exitCode: 143 });
+    await engine.containers.remove(other);
+  });
+
   it('must end for their reader when their container does, and go on when nobody holds them any more', async () => {
     const other = await sandbox.running(engine, sandbox.spec());
     const left = await engine.programs.start(other, { command: ['sh', '-c', 'while :; do echo on; sleep 0.1; done'] });

@@ -8,8 +8,8 @@ import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
-import type { ExecRequest } from '../../../src/docker/port/container-process';
 import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
+import { runProgram } from '../../../src/docker/programs/run-program';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
 import type { WatchMessage } from '../../../src/docker/port/observed-container';
@@ -138,7 +138,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   };
 
   readonly programs: EnginePrograms = {
-    run: (dockerId, request) => this.runProgram(dockerId, request),
+    run: (dockerId, request) => runProgram(this.programs, dockerId, request),
     start: async (dockerId, request) => this.run(dockerId, 'exec').start(request),
     end: async (dockerId, programs) =>
       (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
@@ -185,40 +185,6 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   async onApplicationShutdown(): Promise<void> {
     for (const run of this.runs.values()) run.over();
     await this.state?.close();
-  }
-
-  private async runProgram(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    const program = await this.run(dockerId, 'exec').start(request);
-    const within = AbortSignal.timeout(request.timeoutMs);
-    const over = request.signal ? AbortSignal.any([within, request.signal]) : within;
-    const aborted = (): EngineError =>
-      within.aborted
-        ? new EngineError('timed_out', 'the command did not end in time')
-        : new EngineError('aborted', 'the caller aborted the command');
-    let bytes = 0;
-    const read = async (): Promise<void> => {
-      for await (const output of program.output) {
-        if (over.aborted) return;
-        bytes += output.data.length;
-        if (bytes > request.maxOutputBytes) throw new EngineError('output_too_large', 'the command said too much');
-        request.onOutput?.(output);
-      }
-    };
-    try {
-      await untilAborted(read(), { signal: over, aborted });
-    } catch (error) {
-      program.close();
-      const { end } = request;
-      const code = error instanceof EngineError ? error.code : null;
-      if (end && (code === 'timed_out' || code === 'output_too_large')) {
-        await this.runProgram(dockerId, { ...end, user: request.user, timeoutMs: END_MS, maxOutputBytes: MB }).catch(
-          () => null,
-        );
-      }
-      throw error;
-    }
-    // The container's end is an exit code as well.
-    return program.exit().catch(() => ({ exitCode: 137 }));
   }
 
   private async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
@@ -336,9 +302,6 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     });
   }
 }
-
-/** For the command that ends another one. */
-const END_MS = 10_000;
 
 async function attempt<T>(work: () => T): Promise<T> {
   await Promise.resolve();

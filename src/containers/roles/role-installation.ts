@@ -6,7 +6,6 @@ import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import {
   type CatalogRole,
-  endCommand,
   INSTALL_EXIT,
   installCommand,
   InstallOutput,
@@ -22,6 +21,11 @@ import { Environments } from '../rows/environments';
 import type { RoleLease } from './role.repository';
 
 const STAGE = 'role';
+
+/** The markers of all attempts begin with this, so that one call ends them all. */
+const ROLE_MARKER = 'role.';
+/** Between SIGTERM and SIGKILL of an earlier attempt. */
+const GRACE_MS = 5_000;
 
 function roleProgress(row: ContainerRow, { percent, message }: InstallProgress): EventDraft {
   return { type: 'container_progress', data: { ...containerFacts(row), stage: STAGE, message, progress: percent } };
@@ -131,6 +135,7 @@ export class RoleInstallation {
   private async tryOnce(role: CatalogRole, run: Run): Promise<RoleOutcome> {
     try {
       if ((await run.missing(role)).length === 0) return { kind: 'installed' };
+      await run.endEarlier();
     } catch (error) {
       if (error instanceof EngineError) return outcomeOfProbe(error);
       throw error;
@@ -150,7 +155,7 @@ export class RoleInstallation {
     progress.report({ percent: 0, message: 'preparing the installation' });
     const output = new InstallOutput(Object.values(run.variables), progress.report);
     try {
-      const exitCode = await run.exec(installCommand(role, lease.attempt), {
+      const exitCode = await run.exec(installCommand(role), {
         timeoutMs: this.config.ROLE_INSTALL_TIMEOUT,
         maxOutputBytes: INSTALL_OUTPUT_BYTES,
         onOutput: (part) => output.take(part),
@@ -198,7 +203,7 @@ export class RoleInstallation {
   }
 }
 
-/** The outcome of a failed probe; nothing has been installed. */
+/** The outcome if nothing has been installed: the probe failed, or an earlier attempt could not be ended. */
 function outcomeOfProbe(error: EngineError): RoleOutcome {
   switch (error.code) {
     case 'command_not_started':
@@ -245,12 +250,23 @@ class Run {
     const request: ExecRequest = {
       ...this.withoutUsers({ command, env }),
       user: '0',
-      end: this.withoutUsers(endCommand()),
+      marker: `${ROLE_MARKER}${this.lease.attempt}`,
       signal,
       ...options,
     };
     const { exitCode } = await this.engine.programs.run(this.dockerId, request);
     return exitCode;
+  }
+
+  /**
+   * Ends earlier attempts that still run in the container, because their process died or lost its lease.
+   *
+   * @throws EngineError, LeaseLostError
+   */
+  async endEarlier(): Promise<void> {
+    await this.lease.assertHeld();
+    const earlier = { marker: ROLE_MARKER, user: '0', signal: 'TERM', graceMs: GRACE_MS } as const;
+    await this.engine.programs.end(this.dockerId, earlier);
   }
 
   /** Whether the leased container is running, and has not been restarted since the row was read. */
@@ -269,7 +285,7 @@ class Run {
   /** The role's programs that are missing; a placeholder if that cannot be determined. */
   async missing(role: CatalogRole): Promise<string[]> {
     const found: Buffer[] = [];
-    const exitCode = await this.exec(probeCommand(role, this.lease.attempt), {
+    const exitCode = await this.exec(probeCommand(role), {
       timeoutMs: SHORT_MS,
       maxOutputBytes: PROBE_OUTPUT_BYTES,
       onOutput: ({ stream, data }) => {

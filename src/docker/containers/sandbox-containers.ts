@@ -7,7 +7,7 @@ import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../por
 import { EngineError, saysUnavailable } from '../engine-error';
 import { killSandbox } from './hung-sandbox';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../port/observed-container';
-import type { Processes } from '../programs/processes';
+import type { DockerPrograms } from '../programs/docker-programs';
 import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from '../connection/daemon';
@@ -42,7 +42,7 @@ interface Parts {
   readonly daemon: DockerDaemon;
   readonly host: SandboxHost;
   readonly images: Images;
-  readonly processes: Processes;
+  readonly programs: DockerPrograms;
   readonly nameServers: NameServers;
 }
 
@@ -119,7 +119,7 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
-    const { daemon, host, processes } = this.parts;
+    const { daemon, host, programs } = this.parts;
     const expected = this.expected.get(dockerId);
     this.expected.delete(dockerId);
     const isFresh = expected !== undefined && performance.now() - expected.at <= SEEN_HOLDS_MS;
@@ -132,7 +132,7 @@ export class SandboxContainers implements EngineContainers {
     // Uses the client for streams: the call occupies its socket for the whole grace period.
     const container = containerOf(daemon.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + Math.min(daemon.timeoutMs, STOP_WITHIN_MS);
-    const outcome = await processes.whileEnding(dockerId, () =>
+    const outcome = await programs.whileEnding(dockerId, () =>
       this.unlessHung(dockerId, () =>
         daemon.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
       ),
@@ -142,13 +142,13 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async remove(dockerId: string): Promise<void> {
-    const { daemon, host, processes } = this.parts;
-    await processes.whileEnding(dockerId, () =>
+    const { daemon, host, programs } = this.parts;
+    await programs.whileEnding(dockerId, () =>
       this.unlessHung(dockerId, () =>
         daemon.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
       ),
     );
-    processes.forget(dockerId);
+    programs.forget(dockerId);
     host.left(dockerId);
   }
 
@@ -185,12 +185,12 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
-    const { processes } = this.parts;
+    const { programs } = this.parts;
     for await (const message of this.events(instance, signal)) {
       if (message.kind === 'event') {
         const { action, dockerId } = message.event;
-        if (action === 'kill') processes.noteKill(dockerId);
-        if (action === 'die') processes.noteContainerEnd(dockerId);
+        if (action === 'kill') programs.noteKill(dockerId);
+        if (action === 'die') programs.noteContainerEnd(dockerId);
       }
       yield message;
     }
@@ -215,7 +215,7 @@ export class SandboxContainers implements EngineContainers {
   }
 
   private async createOnce(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {
-    const { daemon, host, processes } = this.parts;
+    const { daemon, host, programs } = this.parts;
     const { capabilities } = host;
     const restricted = restrictedSandbox(spec);
     const kind = restricted ? 'restricted' : 'open';
@@ -241,7 +241,7 @@ export class SandboxContainers implements EngineContainers {
       throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
     if (network !== NO_NETWORK) host.joined(id, network);
     this.parts.nameServers.note(id, nameServers);
-    processes.noteUser(id, body.Labels?.[LABELS.user]);
+    programs.noteUser(id, body.Labels?.[LABELS.user]);
     return id;
   }
 

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type EngineError, saysUnavailable } from '../engine-error';
 import type { EnginePrograms } from '../port/engine-programs';
 import type { ContainerProcess } from '../port/container-process';
+import { isGoneWithin } from '../programs/program-end';
 
 /** Exit codes arrive a moment after the end of the output. */
 const EXIT_CODE_MS = 1_000;
@@ -12,7 +13,7 @@ const KILLED_MS = 3_000;
  * either.
  */
 const MOST_KILLS = 3;
-const LOOK_MS = { first: 5, soon: 250, last: 30_000 } as const;
+const LOOK_MS = { first: 250, longest: 30_000 } as const;
 /** How long Docker may be silent before a script is given up: its node may never return. */
 const SILENT_MS = 60 * 60_000;
 
@@ -64,23 +65,10 @@ async function kill({ programs, dockerId, marker, graceMs, killLater }: EndingSc
   }
 }
 
-async function isGoneWithin(process: ContainerProcess, ms: number): Promise<boolean> {
-  const until = performance.now() + ms;
-  for (let wait: number = LOOK_MS.first; ; wait = Math.min(2 * wait, LOOK_MS.soon)) {
-    try {
-      if (await process.isGone()) return true;
-    } catch {
-      return false;
-    }
-    if (performance.now() + wait > until) return false;
-    await delay(wait, undefined, { ref: false });
-  }
-}
-
 /** Checks at growing intervals, and gives up if Docker stays silent. */
 async function isGoneAtLast(process: ContainerProcess): Promise<void> {
   let answeredAt = performance.now();
-  for (let wait: number = LOOK_MS.soon; ; wait = Math.min(2 * wait, LOOK_MS.last)) {
+  for (let wait: number = LOOK_MS.first; ; wait = Math.min(2 * wait, LOOK_MS.longest)) {
     await delay(wait, undefined, { ref: false });
     try {
       if (await process.isGone()) return;

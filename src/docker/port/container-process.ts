@@ -5,32 +5,6 @@ export function wasKilled(exitCode: number): boolean {
   return exitCode > 128;
 }
 
-/** A command to run in a container. */
-export interface ExecRequest {
-  /** The program and its arguments; no shell interprets them. */
-  readonly command: readonly string[];
-  /** Added to the container's own variables, and takes precedence over them. */
-  readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Names of the container's variables that the command does not get. */
-  readonly without?: readonly string[] | undefined;
-  /** Name or id; by default the image's user. */
-  readonly user?: string | undefined;
-  /** Time limit, from now to the end of the command. */
-  readonly timeoutMs: number;
-  /** Time limit for the start, within `timeoutMs`; if it is exceeded, the container does not respond. */
-  readonly startWithinMs?: number | undefined;
-  /** Limit of stdout and stderr together; a command that writes more is killed. */
-  readonly maxOutputBytes: number;
-  /**
-   * The command that kills this one in the container after a timeout or too much output, run as the same user,
-   * because the engine cannot kill it. A variable in the command's environment identifies its processes.
-   */
-  readonly end?: (Pick<ExecRequest, 'env' | 'without'> & { readonly command: readonly string[] }) | undefined;
-  readonly signal?: AbortSignal;
-  /** Called with bytes as they arrive; must not throw. */
-  readonly onOutput?: (output: ExecOutput) => void;
-}
-
 export interface ExecOutput {
   readonly stream: 'stdout' | 'stderr';
   readonly data: Buffer;
@@ -69,6 +43,17 @@ export interface ProcessRequest {
   readonly startUnawaited?: true | undefined;
   /** Time limit for the start; if it is exceeded, the container does not respond. The default suits a busy machine. */
   readonly startWithinMs?: number | undefined;
+}
+
+/** A command to run to its end. */
+export interface ExecRequest extends Omit<ProcessRequest, 'terminal' | 'stdin' | 'startUnawaited'> {
+  /** Time limit, from now to the end of the command. */
+  readonly timeoutMs: number;
+  /** Limit of stdout and stderr together; a command that writes more is killed. */
+  readonly maxOutputBytes: number;
+  readonly signal?: AbortSignal;
+  /** Called with bytes as they arrive; must not throw. */
+  readonly onOutput?: (output: ExecOutput) => void;
 }
 
 export interface TerminalSize {

@@ -3,9 +3,9 @@ import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } f
 /** The programs in containers, besides the containers' main processes. */
 export interface EnginePrograms {
   /**
-   * Runs a command in a running container and waits for its end. After a timeout or too much output, the request's
-   * `end` ends the command. After an abort or a broken connection, or without `end`, the command may still run in the
-   * container.
+   * Runs a command in a running container and waits for its end. After a timeout or too much output, the command is
+   * ended by its marker; one is chosen if the request has none. After an abort or a broken connection, the command may
+   * still run in the container.
    *
    * @throws EngineError `container_not_found`, `container_not_running` (also if the container's end kills the
    *   command), `container_paused`, `container_not_responding`, `command_not_started`, `timed_out`,

@@ -199,17 +199,6 @@ export class ExecSession implements ContainerProcess {
     throw refused;
   }
 
-  /** Whether the command has ended; waits a moment for its end. */
-  async hasEnded(): Promise<boolean> {
-    try {
-      return hasEnded(await this.stateOnce(hasEnded));
-    } catch (error) {
-      // The command ended with its container.
-      if (error instanceof EngineError && error.code === 'container_not_running') return true;
-      throw error;
-    }
-  }
-
   async isGone(): Promise<boolean> {
     if (this.container.isOver) return true;
     const state = await this.call(async (signal) => {

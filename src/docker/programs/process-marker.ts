@@ -119,19 +119,19 @@ exit "$sent"
 `;
 
 /**
- * @returns a command that sends `signal` to all processes with any of the markers, SIGKILL after `graceMs`, and waits
- *   for their end
+ * @returns arguments for a shell that sends `signal` to all processes with any of the markers, SIGKILL after `graceMs`,
+ *   and waits for their end
  */
 export function endMarked(
   markers: readonly string[],
   { signal, graceMs }: { signal: SignalName; graceMs: number },
 ): string[] {
-  return ['sh', '-c', END, 'berth', variables(markers), signal, String(Math.ceil(graceMs / 100))];
+  return ['-c', END, 'berth', variables(markers), signal, String(Math.ceil(graceMs / 100))];
 }
 
-/** @returns a command that sends a signal to all processes with the marker */
+/** @returns arguments for a shell that sends a signal to all processes with the marker */
 export function signalMarked(marker: string, signal: SignalName): string[] {
-  return ['sh', '-c', SIGNAL, 'berth', variables([marker]), signal];
+  return ['-c', SIGNAL, 'berth', variables([marker]), signal];
 }
 
 function variables(markers: readonly string[]): string {

@@ -8,6 +8,8 @@ import { type ContainerProcess, wasKilled } from '../port/container-process';
  */
 const CONTAINER_END_MS = 2_000;
 const LOOK_EVERY_MS = 100;
+/** Intervals between checks whether a killed program has ended; each is twice the one before. */
+const GONE_LOOK_MS = { first: 5, longest: 250 } as const;
 
 /** How a program in a container ended. `cause` is the engine's error. */
 export type ProgramEnd =
@@ -47,4 +49,18 @@ export async function exitCodeOf(program: ContainerProcess): Promise<number> {
   const end = await endOf(program);
   if (end.kind === 'exited') return end.code;
   throw end.cause;
+}
+
+/** Whether Docker reports within `ms` that a program has ended. False also if Docker does not answer. */
+export async function isGoneWithin(program: Pick<ContainerProcess, 'isGone'>, ms: number): Promise<boolean> {
+  const until = performance.now() + ms;
+  for (let wait: number = GONE_LOOK_MS.first; ; wait = Math.min(2 * wait, GONE_LOOK_MS.longest)) {
+    try {
+      if (await program.isGone()) return true;
+    } catch {
+      return false;
+    }
+    if (performance.now() + wait > until) return false;
+    await delay(wait, undefined, { ref: false });
+  }
 }

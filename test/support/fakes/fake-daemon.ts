@@ -156,11 +156,6 @@ export class FakeDaemon extends SimulatedDaemon {
     this.violations.push(`${name} was created before its volume ${volumeName}`);
   }
 
-  /** Begins a command. @returns its exit code, once it ends: 137 if the container ended under it */
-  exec(dockerId: string, request: CommandRequest): Promise<number> {
-    return this.beginCommand(dockerId, request, this.onExec);
-  }
-
   private beginCommand(
     dockerId: string,
     { command, env: given = {}, without = [], onOutput }: CommandRequest,
@@ -226,7 +221,7 @@ export class FakeDaemon extends SimulatedDaemon {
   /** Sends a signal to the programs with a marker; TERM, HUP, INT, QUIT and KILL end them. @returns how many */
   signal(dockerId: string, { marker, signal }: MarkedProcesses): number {
     this.existing(dockerId, 'exec');
-    const marked = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.marker === marker);
+    const marked = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.marker?.startsWith(marker));
     for (const program of marked) {
       program.signals.push(signal);
       if (['TERM', 'HUP', 'INT', 'QUIT', 'KILL'].includes(signal)) program.kill();

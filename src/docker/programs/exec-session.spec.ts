@@ -1,17 +1,14 @@
 import type Docker from 'dockerode';
 import { PassThrough } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
-import { runExec } from './exec';
 import type { ExecCall } from './exec-calls';
 import { ExecSession } from './exec-session';
-import { OpenSessions } from './processes';
+import { OpenSessions } from './docker-programs';
 
 interface State {
   readonly Running: boolean;
   readonly StartedAt: string;
 }
-
-const REQUEST = { command: ['sleep', '300'], timeoutMs: 60_000, maxOutputBytes: 1_000 };
 
 /** A container whose command never ends by its stream, as under Docker 20.10 with gVisor of 2022. */
 function containerThatIs(states: readonly State[]): Docker.Container {
@@ -27,8 +24,11 @@ function containerThatIs(states: readonly State[]): Docker.Container {
   return container as unknown as Docker.Container;
 }
 
-const run = (states: readonly State[]): Promise<unknown> =>
-  runExec(containerThatIs(states), REQUEST, { call, lookAfterMs: 1 });
+async function run(states: readonly State[]): Promise<unknown> {
+  const session = await ExecSession.open(containerThatIs(states), { command: ['sleep'] }, { call, lookAfterMs: 1 });
+  for await (const output of session.output) void output;
+  return session.exit();
+}
 
 const running = { Running: true, StartedAt: '2026-01-01T00:00:00Z' };
 const call: ExecCall = (work) => work(AbortSignal.timeout(60_000));

@@ -4,11 +4,11 @@ import { LruMap } from '../../scheduling';
 import { containerOf } from '../containers/container-verbs';
 import { LABELS } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
-import { saysNotRunning } from '../engine-error';
-import { runExec } from './exec';
+import { EngineError, saysNotRunning } from '../engine-error';
 import type { ExecCall } from './exec-calls';
 import { type ExecOptions, ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
+import { runProgram } from './run-program';
 
 /** Output limit of Berth's own commands, which write nothing unless the image's programs are not the usual ones. */
 const OWN_OUTPUT_BYTES = 64 * 1024;
@@ -33,7 +33,7 @@ const UNREAD_TRY_EVERY_MS = 2_000;
 const ENDS_WITHIN_MS = 60_000;
 
 /** A command that no image can run: enough to learn whether a container can be entered. */
-const NO_COMMAND = { command: ['/'], user: '0' };
+const NO_COMMAND = { command: ['/'], user: '0', startWithinMs: OWN_WITHIN_MS };
 
 /** The open sessions, by the Docker id of their container. */
 export class OpenSessions {
@@ -134,7 +134,7 @@ export class OpenSessions {
 }
 
 /** The programs in a daemon's containers. The methods of {@link EnginePrograms} are documented there. */
-export class Processes implements EnginePrograms {
+export class DockerPrograms implements EnginePrograms {
   /** The default user of commands in each container, from a label that never changes. */
   private readonly users = new LruMap<string>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
@@ -145,13 +145,11 @@ export class Processes implements EnginePrograms {
   constructor(private readonly daemon: DockerDaemon) {}
 
   async run(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    // Uses the client for streams: the call occupies its socket while the command runs.
-    const container = containerOf(this.daemon.clients.streams, dockerId);
-    const user = request.user ?? (await this.imageUserOf(dockerId));
-    return runExec(container, { ...request, user }, this.optionsFor(dockerId));
+    return runProgram(this, dockerId, request);
   }
 
   async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+    // Uses the client for streams: the call occupies its socket while the program runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
     const user = request.user ?? (await this.imageUserOf(dockerId));
     const session = await ExecSession.open(container, { ...request, user }, this.optionsFor(dockerId));
@@ -176,16 +174,16 @@ export class Processes implements EnginePrograms {
   ): Promise<'ended' | 'still_running'> {
     const alike = [dockerId, user ?? '', signal, String(graceMs)].join(' ');
     return this.endings.add(alike, marker, async (markers) => {
-      const command = endMarked(markers, { signal, graceMs });
+      const args = endMarked(markers, { signal, graceMs });
       const { exitCode } = await this.sessions.givingUpUnread({ dockerId, markers: new Set(markers) }, () =>
-        this.execOwn(dockerId, { command, user, graceMs }),
+        this.runScript(dockerId, { args, user, graceMs }),
       );
       return exitCode === 0 ? 'ended' : 'still_running';
     });
   }
 
   async signal(dockerId: string, { marker, user, signal }: MarkedProcesses): Promise<'sent' | 'none'> {
-    const { exitCode } = await this.execOwn(dockerId, { command: signalMarked(marker, signal), user, graceMs: 0 });
+    const { exitCode } = await this.runScript(dockerId, { args: signalMarked(marker, signal), user, graceMs: 0 });
     return exitCode === 0 ? 'sent' : 'none';
   }
 
@@ -234,9 +232,9 @@ export class Processes implements EnginePrograms {
   private canEnter(dockerId: string): Promise<boolean> {
     return this.entries.add(dockerId, null, async () => {
       const container = containerOf(this.daemon.clients.streams, dockerId);
-      const request = { ...NO_COMMAND, timeoutMs: OWN_WITHIN_MS, maxOutputBytes: OWN_OUTPUT_BYTES };
       try {
-        await runExec(container, request, { call: this.call });
+        const session = await ExecSession.open(container, NO_COMMAND, { call: this.call });
+        await session.started().finally(() => session.close());
       } catch (error) {
         if (!saysNotRunning(error)) return true;
         this.sessions.giveUpUnread(dockerId);
@@ -262,13 +260,23 @@ export class Processes implements EnginePrograms {
     return user;
   }
 
-  /** Runs a short command of Berth's own. */
-  private execOwn(
+  /**
+   * Runs a short script of Berth's own, by the image's shell. It is not ended if it takes too long: only another one
+   * could do so.
+   */
+  private async runScript(
     dockerId: string,
-    { command, user, graceMs }: { command: readonly string[]; user: string | undefined; graceMs: number },
+    { args, user, graceMs }: { args: readonly string[]; user: string | undefined; graceMs: number },
   ): Promise<{ exitCode: number }> {
     const timeoutMs = graceMs + Math.min(this.daemon.timeoutMs, OWN_WITHIN_MS);
     const limits = { timeoutMs, startWithinMs: OWN_START_WITHIN_MS, maxOutputBytes: OWN_OUTPUT_BYTES };
-    return this.run(dockerId, { command, user, ...limits });
+    const programs = { start: this.start.bind(this) };
+    const run = (shell: string): Promise<{ exitCode: number }> =>
+      runProgram(programs, dockerId, { command: [shell, ...args], user, ...limits });
+    return run('sh').catch((error: unknown) => {
+      // The user's `PATH` may lead to no shell.
+      if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
+      return run('/bin/sh');
+    });
   }
 }
