@@ -89,7 +89,7 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     const same = await everywhere(named, (api) => api.create({ name: 'same' }));
     expect(codes(same)).toEqual([202, ...range(1, same.length - 1).map(() => 'name_taken')]);
     const small = await cluster.user('guest');
-    const many = await everywhere(small, (api) => api.create());
+    const many = await onceAllWait(small, () => everywhere(small, (api) => api.create()));
     expect(codes(many)).toEqual([202, ...range(1, many.length - 1).map(() => 'container_limit_reached')]);
   });
 
@@ -110,6 +110,29 @@ describe('three server processes with PostgreSQL, Redis and one Docker', () => {
     expect(await orphan.inspect().catch(() => null)).toBeNull();
     expect((await at(apis, 1).get(id)).body).toMatchObject({ status: 'running' });
   });
+
+  /**
+   * Locks the user's row until a statement of each process waits for it. Each of these statements then sees the
+   * database as it was before the others wrote.
+   */
+  async function onceAllWait<T>(apis: readonly ApiClient[], ask: () => Promise<T>): Promise<T> {
+    const { body } = await at(apis, 0).call('GET', '/api/me');
+    await cluster.sql('BEGIN', []);
+    try {
+      await cluster.sql('SELECT FROM users WHERE id = $1 FOR UPDATE', [(body['user'] as { id: string }).id]);
+      const asked = ask();
+      const waiting = "pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+      await eventually(async () => {
+        // Within a transaction, PostgreSQL shows the sessions as they were at the first look.
+        await cluster.sql('SELECT pg_stat_clear_snapshot()', []);
+        expect(await cluster.sql(`SELECT FROM ${waiting}`, [])).toHaveLength(apis.length);
+      });
+      await cluster.sql('COMMIT', []);
+      return await asked;
+    } finally {
+      await cluster.sql('ROLLBACK', []);
+    }
+  }
 });
 
 /** Round and round. */

@@ -108,8 +108,7 @@ describe('the lease of a container', () => {
     function acquire({ revision }: ContainerRow, leaseId: string): Promise<boolean> {
       const store = berth.app.get(LeaseStore);
       const grant = { ...store.newGrant('operation', dbId), leaseId };
-      const set = { operation: 'stop', revision: revision + 1 } as const;
-      return store.acquire(grant, { set, where: 'revision = :revision', parameters: { revision } });
+      return store.acquireAsRead(grant, { operation: 'stop', revision });
     }
 
     function renew(leaseId: string): Promise<boolean> {
