@@ -5,12 +5,13 @@ import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
 describe('the places in a container', () => {
+  const engine = new FakeEngine();
   let berth: Berth;
   let user: TestUser;
   let container: NewContainer;
 
   beforeAll(async () => {
-    berth = await Berth.start({ engine: new FakeEngine() });
+    berth = await Berth.start({ engine });
     user = await berth.user('pro', ['read', 'write', 'exec']);
     container = await user.api.running();
   });
@@ -49,5 +50,18 @@ describe('the places in a container', () => {
       expect(processes.map(({ reason }) => reason)).toEqual(Array.from({ length: 16 }, () => 'container_stopped'));
     });
     await user.api.start(container.db_id);
+  });
+
+  it('must be free again after transfers that a defect of the server ends, each with a 500', async () => {
+    const unpack = jest.spyOn(engine.files, 'unpack').mockRejectedValue(new TypeError('a defect'));
+    for (let transfer = 0; transfer <= 16; transfer += 1) {
+      const answer = await fetch(`${berth.url}/api/containers/${container.db_id}/archive?path=/home/user`, {
+        method: 'PUT',
+        headers: { authorization: `Bearer ${user.token}`, 'content-type': 'application/x-tar' },
+        body: Buffer.alloc(1024),
+      });
+      expect([answer.status, await answer.json()]).toMatchObject([500, { code: 'internal_error' }]);
+    }
+    unpack.mockRestore();
   });
 });

@@ -57,11 +57,6 @@ export function archiveTooLarge(limit: number): DomainError {
   return new DomainError('archive_too_large', { fields: { limit } });
 }
 
-/** The error for an archive that cannot be read or encoded. */
-export function noArchive(): DomainError {
-  return refused('must be a tar archive that is not compressed');
-}
-
 /**
  * Cleans an entry's header: keeps the name below the directory, the type, the size, the mode, the time, and a link's
  * target.

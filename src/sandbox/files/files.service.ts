@@ -5,14 +5,14 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, EngineError, type FileContent, type FilesCall, isFileError } from '../../docker';
+import { ContainerEngine, type FileContent, type FilesCall, isFileError } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
 import { ProgramRegistry } from '../program-registry';
 import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
-import { archiveTooLarge, cleanEntries, noArchive, type Unpacked } from './archive';
+import { archiveTooLarge, cleanEntries, type Unpacked } from './archive';
 import { ContainerPath } from './container-path';
 import { attachment, sendFile, sendStream } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
@@ -186,12 +186,7 @@ export class FilesService {
       const unpacked: Unpacked = { entries: 0, bytes: 0 };
       await this.transfer(call, async (place) => {
         const entries = cleanEntries(until(content, place.signal), { limit, onBytes: notedBytes(), unpacked });
-        try {
-          await this.engine.files.unpack(place, path.bytes, entries);
-        } catch (error) {
-          const isKnown = error instanceof DomainError || error instanceof EngineError || place.signal.aborted;
-          throw isKnown ? error : noArchive();
-        }
+        await this.engine.files.unpack(place, path.bytes, entries);
       });
       return { path: path.text, ...unpacked };
     });
