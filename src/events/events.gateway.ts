@@ -68,7 +68,7 @@ class SocketOutbox {
  * Enough for all browser tabs and scripts of one person. Without a limit, one token could take all of a server's
  * memory.
  */
-export const MAX_SOCKETS_PER_USER = 50;
+const MAX_SOCKETS_PER_USER = 50;
 
 interface SocketData {
   principal: Principal;

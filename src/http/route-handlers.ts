@@ -4,7 +4,7 @@ import type { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum
 import { MetadataScanner, type ModulesContainer } from '@nestjs/core';
 
 /** A controller's method that handles a route. */
-export interface RouteHandler {
+interface RouteHandler {
   readonly controller: Type;
   readonly name: string;
   readonly handler: (...args: readonly unknown[]) => unknown;

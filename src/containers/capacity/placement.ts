@@ -8,7 +8,7 @@ import type { CapacityBounds } from '../rows/reserved-capacity';
 import { Capacity, type PlacementConstraint } from './capacity';
 
 /** The row of a container under the lease of its operation. */
-export interface LeasedRow {
+interface LeasedRow {
   readonly row: ContainerRow;
   /** Replaces {@link row} by the row that `work` has written. */
   write<T extends ContainerRow>(work: (row: ContainerRow) => Promise<T>): Promise<T>;

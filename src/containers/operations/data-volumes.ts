@@ -7,7 +7,7 @@ import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../model/container.entity';
 import { Instance } from '../rows/instance';
-import { containerName, type Destination, movedVolumeName, Resources } from './plan';
+import { type ContainerLimits, containerName, type Destination, movedVolumeName } from './plan';
 
 const MIB = 1024 * 1024;
 
@@ -58,7 +58,7 @@ export class DataVolumes {
    * @returns the name of a volume that does not exist yet; null if the data stays, or if there is no data
    * @throws DomainError `invalid_parameters` if the data does not fit, EngineError
    */
-  async destination(row: ContainerRow, wanted: Resources): Promise<string | null> {
+  async destination(row: ContainerRow, wanted: ContainerLimits): Promise<string | null> {
     if (!this.move || row.operationId === null) return null;
     if (row.diskMb === wanted.diskMb) {
       // The request did not ask for this move, so its failure must not fail the request.

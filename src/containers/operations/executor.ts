@@ -17,7 +17,7 @@ import { RunPolicies, type RunPolicy } from '../policies/run-policy';
 import { Environments, type Variables } from '../rows/environments';
 import { Instance } from '../rows/instance';
 import { KnownEngine } from '../nodes/known-engine';
-import type { Resources, Step, Target } from './plan';
+import type { ContainerLimits, Step, Target } from './plan';
 import { mayHideProgram, ProvenImages } from './proven-images';
 
 /** Findings of the executed steps; input to the outcome. */
@@ -52,7 +52,7 @@ export interface Facts {
 export interface Execution {
   readonly row: ContainerRow;
   /** The container's resources: the row's, unless an update changes them. */
-  readonly resources: Resources;
+  readonly resources: ContainerLimits;
   /** Its environment variables: the row's, unless an update changes them. */
   readonly sealedEnv: string;
   /** Called before each step; throws if the operation must not continue. */

@@ -122,6 +122,18 @@ export class OperationRunner {
   }
 
   /**
+   * Writes a change that never concerns Docker, under a lease.
+   *
+   * @throws DomainError `operation_in_progress`, `container_not_found`, `update_failed`
+   */
+  async writeRow(row: ContainerRow, change: (leased: ContainerRow) => Outcome): Promise<ContainerRow> {
+    return this.work.measured('update', async () => {
+      const lease = await this.leases.acquire(row, 'update');
+      return (await this.writeAlone(lease, change(lease.row))).row;
+    });
+  }
+
+  /**
    * Runs the creation of a row that was inserted with its lease. It has no waiting caller: a failure is logged, and
    * recorded in the row and its event. Never throws.
    */

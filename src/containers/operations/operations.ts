@@ -23,7 +23,7 @@ import {
   type Wanted,
   wasRestarted,
 } from './outcome';
-import { sameResources } from './plan';
+import { sameLimits } from './plan';
 import { Purge } from './purge';
 import { Recovery } from './recovery';
 
@@ -93,7 +93,7 @@ export class ContainerOperations {
       verb: 'update',
       ofRowAlone: (leased) => {
         const wanted = wantedOf(leased, asked);
-        if (wanted.env || !sameResources(leased, wanted)) return null;
+        if (wanted.env || !sameLimits(leased, wanted)) return null;
         const now = this.clock.now();
         if (!changesSettings(leased, wanted)) return { patch: { lastUsedAt: now }, events: [] };
         return updatedOutcome(leased, wanted, { facts: {}, now });
@@ -111,8 +111,7 @@ export class ContainerOperations {
 
   /** Replaces all labels; makes no Docker call. @throws DomainError `operation_in_progress`, `container_not_found` */
   async relabel(row: ContainerRow, labels: Readonly<Record<string, string>>): Promise<ContainerRow> {
-    const ofRowAlone = (leased: ContainerRow): Outcome => relabelledOutcome(leased, labels, this.clock.now());
-    return (await this.runner.run(row, { verb: 'update', ofRowAlone, prepare: nothingToDo })).row;
+    return this.runner.writeRow(row, (leased) => relabelledOutcome(leased, labels, this.clock.now()));
   }
 
   /**
@@ -290,8 +289,6 @@ export class ContainerOperations {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }
 }
-
-const nothingToDo = (): Promise<{ write: Outcome }> => Promise.resolve({ write: NOTHING });
 
 /** What an update changes: an absent network stays as it is, and equal variables count as absent. */
 function wantedOf(row: ContainerRow, { env, ...asked }: Asked): Wanted {

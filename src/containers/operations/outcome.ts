@@ -13,7 +13,7 @@ import type { NewEnvironment } from '../rows/environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../policies/run-policy';
 import type { Facts } from './executor';
 import type { StartCommand } from '../model/start-command';
-import type { Destination, Resources } from './plan';
+import type { ContainerLimits, Destination } from './plan';
 
 /** What a successful operation writes. */
 export interface Outcome {
@@ -22,7 +22,7 @@ export interface Outcome {
 }
 
 /** The settings that an update requests. The name may be unchanged; an absent property leaves its setting unchanged. */
-export type Wanted = Resources & {
+export type Wanted = ContainerLimits & {
   readonly name: string;
   readonly env?: NewEnvironment;
   readonly autoStopSeconds?: number | null | undefined;

@@ -52,7 +52,7 @@ export interface Plan {
 export type ObservedState = EngineState | 'missing' | 'unseen';
 
 /** The limits and the network that an update requests. */
-export interface Resources {
+export interface ContainerLimits {
   readonly memoryMb: number;
   readonly cpuShares: number;
   readonly diskMb: number;
@@ -61,12 +61,12 @@ export interface Resources {
 
 export interface PlanInput {
   readonly verb: Verb;
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & Resources;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & ContainerLimits;
   readonly observed: ObservedState;
   /** With `create` only: no attempt has done anything in Docker for this row yet. */
   readonly isNew?: boolean;
   /** With `update` only. */
-  readonly wanted?: Resources & { readonly env?: NewEnvironment };
+  readonly wanted?: ContainerLimits & { readonly env?: NewEnvironment };
   /** With `update` only: the volume that the data has to move to; null: the data stays. */
   readonly moveTo?: string | null;
   /** With `move` only. */
@@ -158,7 +158,7 @@ function planMove({ row, move: destination }: PlanInput): Plan {
 
 function planUpdate(input: PlanInput, exists: boolean): Plan {
   const { row, wanted, moveTo = null } = input;
-  if (!wanted || (moveTo === null && sameResources(row, wanted) && !wanted.env)) return before([]);
+  if (!wanted || (moveTo === null && sameLimits(row, wanted) && !wanted.env)) return before([]);
   const outgrown: Step[] =
     moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' }];
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
@@ -234,7 +234,7 @@ function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): S
   ];
 }
 
-export function sameResources(a: Resources, b: Resources): boolean {
+export function sameLimits(a: ContainerLimits, b: ContainerLimits): boolean {
   const isSameSize = a.memoryMb === b.memoryMb && a.cpuShares === b.cpuShares && a.diskMb === b.diskMb;
   return isSameSize && isSamePolicy(a.network, b.network);
 }

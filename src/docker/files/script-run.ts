@@ -32,7 +32,7 @@ const KILL_GRACE_MS = { plain: 2_000, cleaning: 5_000 } as const;
 const KILL_WAIT_MS = 2_000;
 
 /** A script and its arguments. */
-export interface ScriptRequest {
+interface ScriptRequest {
   readonly script: string;
   readonly args: readonly string[];
   readonly stdin?: true;

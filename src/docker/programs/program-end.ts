@@ -12,7 +12,7 @@ const LOOK_EVERY_MS = 100;
 const GONE_LOOK_MS = { first: 5, longest: 250 } as const;
 
 /** How a program in a container ended. `cause` is the engine's error. */
-export type ProgramEnd =
+type ProgramEnd =
   | { readonly kind: 'exited'; readonly code: number }
   /** With its container, which has stopped, and may have been started again since. */
   | { readonly kind: 'container_ended'; readonly cause: unknown }

@@ -27,7 +27,7 @@ export interface TarHeader {
   readonly size: number;
 }
 
-export interface TarEntry {
+interface TarEntry {
   readonly header: TarHeader;
   /** `header.size` bytes. Unread bytes are skipped. */
   readonly content: AsyncGenerator<Buffer, void>;
