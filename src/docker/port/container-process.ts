@@ -1,8 +1,11 @@
 import type { Writable } from 'node:stream';
 
-/** Whether a signal killed the program, which includes all programs that are killed with their container. */
+/** Exit codes of programs that SIGHUP, SIGKILL or SIGTERM ended: the signals that come with a container's end. */
+const KILLED: readonly number[] = [129, 137, 143];
+
+/** Whether a program was killed as by the end of its container. Other signals, as of Ctrl-C, leave no such doubt. */
 export function wasKilled(exitCode: number): boolean {
-  return exitCode > 128;
+  return KILLED.includes(exitCode);
 }
 
 export interface ExecOutput {
@@ -43,6 +46,11 @@ export interface ProcessRequest {
   readonly startUnawaited?: true | undefined;
   /** Time limit for the start; if it is exceeded, the container does not respond. The default suits a busy machine. */
   readonly startWithinMs?: number | undefined;
+  /**
+   * The container's start time as last observed. If the container was started again since, the program has ended with
+   * it. By default this time is read a moment after the program's start.
+   */
+  readonly runningSince?: string | undefined;
 }
 
 /** A command to run to its end. */

@@ -31,17 +31,17 @@ const ENTER_EVERY_MS = 1_000;
 /** The container of a command: whether it has ended under the command, even if it was started again since. */
 export class ExecContainer {
   private isKnownOver = false;
-  /** The container's start time as Docker writes it; null before the first inspection. */
-  private startedAt: string | null = null;
   /** When the next attempt to enter the container is allowed. */
   private nextEntry = 0;
   /** Aborted to end the wait for the next inspection. */
   private lookNow = new AbortController();
 
+  /** @param startedAt the container's start time as Docker writes it; null if it is not known yet */
   constructor(
     private readonly container: Docker.Container,
     private readonly call: ExecCall,
     private readonly end: ContainerEnd = NOTHING_KNOWN,
+    private startedAt: string | null = null,
   ) {}
 
   /** Whether the container is known to have ended, without asking Docker. */

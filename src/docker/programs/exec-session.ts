@@ -124,7 +124,7 @@ export class ExecSession implements ContainerProcess {
       throw error;
     });
     const times = { startBy, refusedWithinMs };
-    const observed = new ExecContainer(container, call, end);
+    const observed = new ExecContainer(container, call, end, request.runningSince);
     const session = new ExecSession(observed, exec, stream, request, call, times, answers);
     void session.container.untilEnded(session.closed.signal, lookAfterMs).then(() => session.close());
     return session;

@@ -18,6 +18,7 @@ describe('the end of a program', () => {
   it.each([
     ['its exit code', [7], { kind: 'exited', code: 7 }],
     ['an exit code that no signal has', [128, stopped], { kind: 'exited', code: 128 }],
+    ['a signal that comes with no end of a container', [130, stopped], { kind: 'exited', code: 130 }],
     ['a signal, if its container runs on', [137], { kind: 'exited', code: 137 }],
     ['the end of its container', [stopped], { kind: 'container_ended', cause: stopped }],
     ['a signal, and then the end of its container', [143, 143, stopped], { kind: 'container_ended', cause: stopped }],

@@ -1,15 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
-import {
-  type ContainerEngine,
-  endOf,
-  EngineError,
-  nodeOf,
-  saysNotRunning,
-  saysUnavailable,
-  wasKilled,
-} from '../../docker';
+import { type ContainerEngine, endOf, EngineError, nodeOf, saysNotRunning, saysUnavailable } from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../program-registry';
 import { BackgroundProcess } from '../processes/background-process';
 import type { BackgroundProcesses } from '../processes/background-processes';
@@ -71,15 +63,15 @@ export class StartRun {
    */
   async toEnd(listener: RunListener): Promise<RunEnd | null> {
     this.listener = listener;
-    const startedIn = await this.runsSince();
+    const runningSince = await this.runsSince();
     // The container does not run, or `end` was called before the command was started.
-    if (startedIn === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
+    if (runningSince === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
     let kept: BackgroundProcess;
     try {
       const { command } = this.course.start;
       kept = new BackgroundProcess(
         this.entry,
-        await this.engine.programs.start(this.dockerId, { command, marker: this.entry.id }),
+        await this.engine.programs.start(this.dockerId, { command, marker: this.entry.id, runningSince }),
       );
     } catch (error) {
       return this.notStarted(error);
@@ -96,7 +88,7 @@ export class StartRun {
     this.over.abort();
     await watching;
     if (this.isClosing) return null;
-    const end = await this.endOf(kept, startedIn);
+    const end = await this.endOf(kept);
     this.processes.finish(kept, { reason: end.reason, exitCode: 'exitCode' in end ? end.exitCode : null });
     if (end.reason === 'lost') await this.untilEnded();
     return this.unlessClosing({ end, ranMs: performance.now() - startedAt });
@@ -159,13 +151,10 @@ export class StartRun {
     return this.lost();
   }
 
-  private async endOf(kept: BackgroundProcess, startedIn: string): Promise<RanEnd> {
+  private async endOf(kept: BackgroundProcess): Promise<RanEnd> {
     const end = await endOf(kept.program);
     if (end.kind === 'lost') return { reason: 'lost' };
-    // The container stopped and took the program with it, even if the container has been started again since.
-    const isContainers =
-      end.kind === 'container_ended' || (wasKilled(end.code) && (await this.runsSince()) !== startedIn);
-    if (isContainers) return { reason: 'container_stopped' };
+    if (end.kind === 'container_ended') return { reason: 'container_stopped' };
     // `isEndWanted` is also set when a client ends the process.
     return { reason: kept.isEndWanted ? 'ended' : 'exited', exitCode: end.code };
   }
@@ -191,10 +180,10 @@ export class StartRun {
   }
 
   /** Docker's start time of the container; null if the container does not run, or if Docker fails to answer. */
-  private async runsSince(): Promise<string | null> {
+  private async runsSince(): Promise<string | undefined | null> {
     try {
       const observed = await this.engine.containers.inspect(this.dockerId);
-      return observed?.state === 'running' ? (observed.startedAt ?? '') : null;
+      return observed?.state === 'running' ? (observed.startedAt ?? undefined) : null;
     } catch (error) {
       if (error instanceof EngineError) return null;
       throw error;

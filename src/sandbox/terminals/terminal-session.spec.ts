@@ -4,14 +4,7 @@ import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { type Attachment, FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import { OutputTurns } from './output-turns';
-import {
-  MAX_CLIENTS,
-  MAX_INPUT_WAITING,
-  RING_BYTES,
-  type ShellEnd,
-  TerminalSession,
-  type TerminalTimes,
-} from './terminal-session';
+import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, type TerminalTimes } from './terminal-session';
 
 const SIZE = { columns: 80, rows: 24 };
 
@@ -117,7 +110,7 @@ class Client implements TerminalOutlet {
 const doing = {
   turns: new OutputTurns(),
   hangUp: jest.fn(() => Promise.resolve()),
-  explain: jest.fn((end: ShellEnd) => Promise.resolve({ reason: typeof end === 'number' ? ('exited' as const) : end })),
+  explain: jest.fn((seen: 'exited' | 'container_stopped' | 'lost') => Promise.resolve({ reason: seen })),
   onUse: jest.fn(),
   onError: jest.fn(),
 };
@@ -367,6 +360,17 @@ describe('the end of a terminal', () => {
     await eventually(() => expect(client.exited).toEqual({ code: null, reason: 'container_stopped' }));
   });
 
+  it.each([130, 148, 255])(
+    'must be told at once where the shell exits with %i, as no container has ended',
+    async (code) => {
+      const { client } = attach();
+      shell.exit = jest.fn(() => Promise.resolve({ exitCode: code }));
+      shell.end();
+      await eventually(() => expect(client.exited).toEqual({ code, reason: 'exited' }));
+      expect([doing.explain, shell.exit].map((each) => jest.mocked(each).mock.calls.length)).toEqual([0, 1]);
+    },
+  );
+
   it('must come to one that nobody is attached to, and not while somebody is', async () => {
     open({ detachedMs: 20 });
     const { client, attachment } = attach();
@@ -380,7 +384,7 @@ describe('the end of a terminal', () => {
   it('must be told as asked for, also while the reason of an earlier end is still sought', async () => {
     const { client } = attach();
     doing.explain.mockReturnValueOnce(new Promise(() => undefined));
-    shell.end(137);
+    shell.end(new EngineError('container_not_running', 'gone'));
     await eventually(() => expect(doing.explain).toHaveBeenCalled());
     await session.end('server_stopped');
     expect(client.exited).toEqual({ code: null, reason: 'server_stopped' });

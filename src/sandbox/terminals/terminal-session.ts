@@ -1,4 +1,4 @@
-import { type ContainerProcess, saysNotRunning, type TerminalSize } from '../../docker';
+import { type ContainerProcess, endOf, type TerminalSize, wasKilled } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { untilAborted } from '../../scheduling';
 import { OutputRing } from '../output-ring';
@@ -40,20 +40,14 @@ interface TerminalFacts {
   readonly startedAt: Date;
 }
 
-/**
- * How a shell ended: with an exit code; `container_stopped`, with its container; or `lost`, because the connection to
- * Docker broke.
- */
-export type ShellEnd = number | 'container_stopped' | 'lost';
-
 /** What a session needs from its owner. */
 interface SessionDoing {
   /** Shared by all clients of all sessions. */
   readonly turns: OutputTurns;
   /** Kills the shell and all that it started. */
   hangUp(): Promise<void>;
-  /** Finds the reason of an end that this session did not ask for. */
-  explain(end: ShellEnd): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
+  /** Finds the reason of an end that this session did not ask for, and that Docker reports as `seen`. */
+  explain(seen: 'exited' | 'container_stopped' | 'lost'): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
   /** Called at each input. */
   onUse(): void;
   onError(error: unknown): void;
@@ -264,21 +258,30 @@ export class TerminalSession {
   }
 
   private async findExit(): Promise<TerminalExit> {
-    const end = await this.shell.exit().then(
-      ({ exitCode }): ShellEnd => exitCode,
-      (error: unknown): ShellEnd => (saysNotRunning(error) ? 'container_stopped' : 'lost'),
-    );
     if (this.ending !== null) return { code: null, ...this.ending };
-    const code = typeof end === 'number' ? end : null;
     const { signal } = this.endRequested;
     try {
-      const why = await untilAborted(this.doing.explain(end), { signal, aborted: () => new Error('end requested') });
+      return await untilAborted(this.ownExit(), { signal, aborted: () => new Error('end requested') });
+    } catch {
+      return this.findExit();
+    }
+  }
+
+  /** How the shell has ended without a request of this session. Never rejects. */
+  private async ownExit(): Promise<TerminalExit> {
+    const end = await endOf(this.shell);
+    const exit =
+      end.kind === 'exited'
+        ? { code: end.code, reason: end.kind }
+        : { code: null, reason: end.kind === 'lost' ? end.kind : ('container_stopped' as const) };
+    if (end.kind === 'exited' && !wasKilled(end.code)) return exit;
+    try {
+      const why = await this.doing.explain(exit.reason);
       // Only a shell that exited by itself has an exit code of its own.
-      return { code: why.reason === 'exited' ? code : null, ...why };
+      return { code: why.reason === 'exited' ? exit.code : null, ...why };
     } catch (error) {
-      if (signal.aborted) return this.findExit();
       this.doing.onError(error);
-      return { code, reason: typeof end === 'number' ? 'exited' : end };
+      return exit;
     }
   }
 

@@ -105,7 +105,7 @@ export class TerminalWebSockets implements WebSocketEndpoint, OnModuleInit {
       asked: { ...query, container },
       isStrict: true,
     });
-    // `handleUpgrade` may still refuse the connection.
+    // Also if `handleUpgrade` refuses the connection.
     socket.once('close', () => connection.leave());
     if (socket.destroyed) connection.leave();
     else this.server.handleUpgrade(request, socket, head, (client) => codec.begin(client, connection));
@@ -123,7 +123,6 @@ class WebSocketCodec implements TerminalCodec {
     this.connection = connection;
     client.on('error', () => undefined);
     client.on('message', (data, isBinary) => this.take(messageOf(bytesOf(data), isBinary)));
-    client.once('close', () => connection.leave());
     answerPings(client);
     this.watchAlive();
     connection.open();

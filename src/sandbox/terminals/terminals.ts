@@ -10,7 +10,7 @@ import { ProgramRegistry, type HeldProgramEntity } from '../program-registry';
 import { ExecAccess } from '../exec-access';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
-import { type ShellEnd, TerminalSession } from './terminal-session';
+import { TerminalSession } from './terminal-session';
 
 /** Maximum open terminals of a container. */
 export const MAX_TERMINALS = 8;
@@ -40,9 +40,6 @@ const EXPLAINED_WITHIN_MS = 30_000;
 const EXPLAIN_EVERY_MS = 250;
 /** How soon the row shows that a container ended by itself, if Docker answers. */
 const SEEN_WITHIN_MS = 2_000;
-
-/** Exit codes of a shell ended by SIGHUP, SIGKILL or SIGTERM, as by a stop of its container. */
-const BY_SIGNAL: readonly number[] = [129, 137, 143];
 
 /** How long a shutdown waits for the end of all terminals. */
 const SHUTDOWN_MS = 5_000;
@@ -176,7 +173,7 @@ export class Terminals implements OnModuleDestroy {
           if (mayGoOn(error)) this.held.abandon(entry);
           throw error;
         }),
-      explain: (end) => this.explain(entry, end),
+      explain: (seen) => this.explain(entry, seen),
       onUse: () => {
         const now = performance.now();
         if (now - noted < USE_NOTED_EVERY_MS) return;
@@ -192,14 +189,13 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /**
-   * Finds out whether a shell ended by itself or with its container. The container's row shows the latter a moment
-   * later: when the operation on the container is done, or when Docker's own event was seen.
+   * Finds the reason of a shell's end in its container's row. The row shows the end of the container a moment later:
+   * when the operation on the container is done, or when Docker's own event was seen.
    */
   private async explain(
     { containerId, userId, dockerId }: HeldProgramEntity,
-    end: ShellEnd,
+    seen: 'exited' | 'container_stopped' | 'lost',
   ): Promise<Pick<TerminalExit, 'reason' | 'detail'>> {
-    if (typeof end === 'number' && !BY_SIGNAL.includes(end)) return { reason: 'exited' };
     const began = performance.now();
     for (;;) {
       const row = await this.containers.find({ userId }, containerId).catch((error: unknown) => {
@@ -212,10 +208,10 @@ export class Terminals implements OnModuleDestroy {
         return { reason: 'container_stopped', ...(row.statusReason !== null && { detail: row.statusReason }) };
       }
       const waited = performance.now() - began;
-      if ((row.operation === null && waited > SEEN_WITHIN_MS) || waited > EXPLAINED_WITHIN_MS) {
-        // If `end` is `container_stopped` here, the container runs again by now.
-        return { reason: typeof end === 'number' ? 'exited' : end };
-      }
+      // The engine reports `exited` only once the container would have been seen to end.
+      const isSeen = seen === 'exited' || waited > SEEN_WITHIN_MS;
+      // If the reason is `container_stopped` here, the container runs again by now.
+      if ((row.operation === null && isSeen) || waited > EXPLAINED_WITHIN_MS) return { reason: seen };
       await delay(EXPLAIN_EVERY_MS, undefined, { ref: false });
     }
   }
