@@ -1,5 +1,5 @@
 export { ContainerEngine } from './container-engine';
-export type { ContainerSpec, Listed, ListFilter, OwnerLabels } from './port/engine-containers';
+export type { ContainerSpec, Listed, OwnerLabels } from './port/engine-containers';
 export type {
   ArchiveEntry,
   ChangeDecision,
@@ -9,17 +9,15 @@ export type {
   FileState,
   OpenFile,
 } from './port/engine-files';
-export { diskUsedAbove, type EngineCapabilities, type MachineResources } from './port/engine-host';
+export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
 export type { EngineNode } from './port/engine-nodes';
-export type { CopyProgress, ListedVolume, VolumeCopy, VolumeMeasurement } from './port/engine-volumes';
+export type { CopyProgress, ListedVolume, VolumeCopy } from './port/engine-volumes';
 export {
   type ContainerProcess,
   type ExecOutput,
   type ExecRequest,
-  flowOf,
   type MarkedProcesses,
-  type OutputFlow,
   type ProcessRequest,
   type SignalName,
   SIGNALS,
@@ -27,7 +25,7 @@ export {
   wasKilled,
 } from './port/container-process';
 export { endOf, exitCodeOf } from './programs/program-end';
-export { nodeOf, plainId, qualifiedId } from './container-ids';
+export { nodeOf, plainId } from './container-ids';
 export {
   EngineError,
   imageNotBuilt,
@@ -50,8 +48,6 @@ export {
   type WatchMessage,
 } from './port/observed-container';
 export { EngineCalls } from './connection/daemon';
-export type { VolumeDigest, VolumeWork } from './volumes/volume-copy';
-export type { TransferringEngine } from './volumes/volume-transfer';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';
 export {

@@ -11,6 +11,5 @@ export {
   type BerthEvent,
   type ContainerFacts,
   type EventDraft,
-  type NodeFacts,
   type ProcessFacts,
 } from './map';

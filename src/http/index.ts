@@ -1,7 +1,7 @@
 export { acceptsAnyHost, AllowedHosts } from './allowed-hosts';
 export { evaluate, isConditional, isRangeWanted, type Representation } from './conditions';
 export { addressKey, ClientAddress } from './client-address';
-export { accessLog, ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, setUpHttp } from './http-setup';
+export { ConnectionEnd, Draining, createHttpAdapter, prefixRoutes, setUpHttp } from './http-setup';
 export { HttpModule } from './http.module';
 export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';
 export { ApiNextCursor, type Page, readPage, decodeCursor, encodeCursor, PagedQuery, QueryInteger } from './paging';

@@ -4,7 +4,7 @@ import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
-import { MovingEngine } from '../support/fakes/moving-engine';
+import { MovingEngine } from './moving-engine';
 import { RealDocker } from '../support/docker/real-docker';
 import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/docker/volume-workbench';
 

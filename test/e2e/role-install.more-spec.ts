@@ -1,5 +1,5 @@
 import { eventually } from '../support/eventually';
-import { INSTALLED_WITHIN_MS, RoleServer } from '../support/servers/role-server';
+import { INSTALLED_WITHIN_MS, RoleServer } from './role-server';
 
 jest.setTimeout(600_000);
 

@@ -1,26 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { ContainerSpec, WatchMessage } from '../../src/docker';
-import { testImage } from '../support/clients/api-client';
+import { smallestSpec } from '../support/docker/smallest-spec';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine, ProcessDeath } from '../support/fakes/fake-engine';
 
-function specOf(changes: Partial<ContainerSpec> = {}): ContainerSpec {
-  const id = randomUUID();
-  return {
-    name: `berth-${id}`,
-    image: testImage(),
-    env: {},
-    memoryMb: 256,
-    cpuShares: 250,
-    diskMb: 1024,
-    network: 'internet',
-    processes: 1024,
-    volumeName: `berth-${id}`,
-    owner: { instance: 'test', containerId: id, userId: 'u' },
-    generation: 1,
-    ...changes,
-  };
-}
+const specOf = (): ContainerSpec => smallestSpec({ instance: 'test' });
 
 async function runningOn(engine: FakeEngine, spec: ContainerSpec): Promise<string> {
   await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });

@@ -1,5 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
+import type { EngineCapabilities } from '../../../src/docker/port/engine-host';
 import type { EngineImage } from '../../../src/docker/port/engine-images';
 import type { ListedVolume, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError } from '../../../src/docker/engine-error';
@@ -52,6 +53,17 @@ export class SimulatedVolume {
   }
 }
 
+export const CAPABILITIES: EngineCapabilities = {
+  runtime: 'simulated',
+  diskQuota: 'enforced',
+  volumeResize: 'move',
+  hostFirewall: 'off',
+  allowLists: 'enforced',
+};
+
+/** The images that exist before any is pulled. */
+const PRESENT = ['berth/sandbox:latest', 'berth/minimal:latest'];
+
 interface Watcher {
   readonly instance: string;
   readonly send: (message: WatchMessage) => void;
@@ -64,9 +76,10 @@ interface Watcher {
 export class SimulatedDaemon {
   /** Of its data: a daemon on other data has another. */
   id: string = randomUUID();
+  capabilities = CAPABILITIES;
   readonly containers = new Map<string, SimulatedContainer>();
   readonly volumes: Map<string, SimulatedVolume> = new Map<string, SimulatedVolume>();
-  readonly images = new Set<string>();
+  readonly images = new Set(PRESENT);
   /** Ids of versions that no reference names any more. */
   readonly unnamedImages = new Set<string>();
   protected readonly imageVersions = new Map<string, number>();
@@ -152,12 +165,13 @@ export class SimulatedDaemon {
     return 'reconnected';
   }
 
-  inspect(dockerId: string, runtime: string): ObservedContainer | null {
+  inspect(dockerId: string): ObservedContainer | null {
     const container = this.containers.get(dockerId);
     if (!container) return null;
     const { name, state, startedAt, exitCode, oomKilled, imageId, spec } = container;
     const isReached = isUp(state) && container.connected && spec.network !== 'none';
     const ipAddress = isReached ? container.ipAddress : null;
+    const { runtime } = this.capabilities;
     return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
   }
 
@@ -213,15 +227,27 @@ export class SimulatedDaemon {
 
   /** The first half of a copy: the container that copies is there, and the target is of no use. */
   beginCopy({ from, to, image, owner }: VolumeCopy): SimulatedContainer {
-    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
     this.volume(from);
-    const name = `berth-${owner.containerId}-move`;
+    const worker = this.beginHelper({ image, owner, purpose: 'move', mounts: [to, from] });
+    this.volume(to).files = null;
+    return worker;
+  }
+
+  /** Creates and starts a helper container for work on its first mount. It replaces a leftover with the same name. */
+  protected beginHelper(helper: {
+    readonly image: string;
+    readonly owner: OwnerLabels;
+    readonly purpose: string;
+    readonly mounts: readonly [string, ...string[]];
+  }): SimulatedContainer {
+    const { image, owner, purpose, mounts } = helper;
+    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
+    const name = `berth-${owner.containerId}-${purpose}`;
     const leftover = [...this.containers.values()].find((container) => container.name === name);
     if (leftover) this.remove(leftover.dockerId);
     const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
-    const worker = this.add({ name, image, env: {}, ...limits, volumeName: to, owner, generation: 0 }, [from, to]);
+    const worker = this.add({ name, image, env: {}, ...limits, volumeName: mounts[0], owner, generation: 0 }, mounts);
     worker.state = 'running';
-    this.volume(to).files = null;
     return worker;
   }
 

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerEngine } from '../../../src/docker/container-engine';
 import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
-import type { EngineCapabilities, EngineHost } from '../../../src/docker/port/engine-host';
+import type { EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src/docker/port/engine-images';
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
@@ -17,7 +17,7 @@ import { DATA_PATH } from '../../../src/docker/containers/supervisor';
 import { untilAborted } from '../../../src/scheduling';
 import { ContainerFiles, errnoOf } from './files';
 import { SandboxRun } from './sandbox-run';
-import { type SimulatedContainer, SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
+import { CAPABILITIES, type SimulatedContainer, SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
 import { SimulationState } from './simulation-state';
 
 /** What calls take, in milliseconds, at the usual pace. */
@@ -26,14 +26,6 @@ const TAKES_MS = { create: 120, start: 250, stop: 80, remove: 100, volume: 30, c
 const PULL_STEPS = 12;
 const PULL_STEP_MS = 350;
 
-const CAPABILITIES: EngineCapabilities = {
-  runtime: 'simulated',
-  diskQuota: 'enforced',
-  volumeResize: 'move',
-  hostFirewall: 'off',
-  allowLists: 'enforced',
-};
-
 /** A machine as a small team has one. */
 const MACHINE = { memoryMb: 64 * 1024, cpuShares: 32_000, diskMb: 500 * 1024 } as const;
 const MB = 2 ** 20;
@@ -41,9 +33,6 @@ const MB = 2 ** 20;
 /** Maximum size of the files of a volume and the container on it, and of all of them, in bytes. */
 const MOST_VOLUME_BYTES = 64 * MB;
 const MOST_BYTES = 256 * MB;
-
-/** What there is before anything is pulled. */
-const PRESENT = ['berth/sandbox:latest', 'berth/minimal:latest'] as const;
 
 /** Images that are made up for their faults, by the last part of their repository's name. */
 const FAULTY: Readonly<
@@ -126,7 +115,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       this.daemon.remove(dockerId);
     },
     rename: (dockerId, name) => attempt(() => this.daemon.rename(dockerId, name)),
-    inspect: (dockerId) => attempt(() => this.daemon.inspect(dockerId, CAPABILITIES.runtime)),
+    inspect: (dockerId) => attempt(() => this.daemon.inspect(dockerId)),
     list: (filter) => attempt(() => ({ items: this.daemon.list(filter), silent: [] })),
     stats: (dockerId) =>
       attempt(() => this.run(dockerId, 'stats').stats(this.daemon.existing(dockerId, 'stats').startedAt ?? '')),
@@ -176,7 +165,6 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   ) {
     super();
     this.pace = 1 / speed;
-    for (const reference of PRESENT) daemon.images.add(reference);
     daemon.onRun = (container) => this.ran(container);
     daemon.onEnd = (container) => this.ended(container);
     this.state = folder === null ? null : new SimulationState(folder, daemon, (volume) => this.filesOf(volume));
@@ -207,7 +195,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     const pull = { isOver: false };
     const over = running.finally(() => (pull.isOver = true));
     over.catch(() => undefined);
-    for (let step = 0; step < PULL_STEPS && !pull.isOver; step += 1) {
+    for (let step = 0; step < (this.pace > 0 ? PULL_STEPS : 1) && !pull.isOver; step += 1) {
       const percent = Math.round((100 * step) / PULL_STEPS);
       const message = step === 0 ? 'looking for the image' : `downloading, ${String(percent)} %`;
       onProgress?.({ percent, message });
@@ -261,7 +249,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   /** A call takes its time. */
   private async takes(ms: number): Promise<void> {
-    await delay(ms * this.pace);
+    if (this.pace > 0) await delay(ms * this.pace);
   }
 
   /** @throws EngineError */

@@ -6,16 +6,15 @@ import {
   type EngineCapabilities,
   EngineError,
   type ExecOutput,
-  type ExecRequest,
-  type MachineResources,
   type MarkedProcesses,
   type OwnerLabels,
   type ProcessRequest,
   type SignalName,
   type TerminalSize,
   type VolumeCopy,
-  type VolumeMeasurement,
 } from '../../../src/docker';
+import type { MachineResources } from '../../../src/docker/port/engine-host';
+import type { VolumeMeasurement } from '../../../src/docker/port/engine-volumes';
 import {
   isUp,
   type SimulatedContainer,
@@ -56,13 +55,8 @@ export interface FakeCommand {
   readonly killed: AbortSignal;
 }
 
-/** The fields of a command's request that this fake uses. */
-type CommandRequest = Pick<ExecRequest, 'command' | 'env' | 'without' | 'onOutput'>;
-
 /** A program that runs in a container, with its streams connected to Berth. */
-export interface FakeProgram extends FakeCommand, RunningProgram {}
-
-interface RunningProgram {
+export interface FakeProgram extends FakeCommand {
   readonly request: ProcessRequest;
   /** Ended at once if the request has no stdin. */
   readonly stdin: Readable;
@@ -70,6 +64,7 @@ interface RunningProgram {
   size: TerminalSize | null;
   readonly signals: SignalName[];
   kill(): void;
+  onContainerEnd(): void;
 }
 
 /**
@@ -86,7 +81,7 @@ export class FakeDaemon extends SimulatedDaemon {
   readonly startOutcomes = new Map<string, StartOutcome>();
   /** Violated promises, such as two containers that ran on one volume. Tests expect it to be empty. */
   readonly violations: string[] = [];
-  capabilities: EngineCapabilities = {
+  override capabilities: EngineCapabilities = {
     runtime: 'runsc',
     diskQuota: 'unsupported',
     volumeResize: 'none',
@@ -117,7 +112,7 @@ export class FakeDaemon extends SimulatedDaemon {
     return 0;
   };
   /** The running programs, by their containers' Docker ids. */
-  readonly programs = new Map<string, Set<RunningProgram>>();
+  readonly programs = new Map<string, Set<FakeProgram>>();
 
   /** The usage of containers: by default half of their CPU since the start, and all of their memory. */
   onStats: (container: FakeContainer) => ContainerStats = ({ spec, startedAt }) => {
@@ -133,10 +128,9 @@ export class FakeDaemon extends SimulatedDaemon {
     };
   };
 
-  private readonly commands = new Map<string, Set<() => void>>();
-
   constructor() {
     super();
+    this.images.clear();
     this.images.add(testImage());
   }
 
@@ -156,50 +150,39 @@ export class FakeDaemon extends SimulatedDaemon {
     this.violations.push(`${name} was created before its volume ${volumeName}`);
   }
 
-  private beginCommand(
-    dockerId: string,
-    { command, env: given = {}, without = [], onOutput }: CommandRequest,
-    run: (command: FakeCommand) => Promise<number> | number,
-  ): Promise<number> {
-    const container = this.runningOne(dockerId, 'exec');
-    const abort = new AbortController();
-    const commands = this.commands.get(dockerId) ?? new Set();
-    this.commands.set(dockerId, commands);
-    const killed = new Promise<number>((resolve) => abort.signal.addEventListener('abort', () => resolve(137)));
-    const kill = (): void => abort.abort();
-    commands.add(kill);
-    const own = Object.entries(container.spec.env).filter(([name]) => !without.includes(name));
-    const env = { ...Object.fromEntries(own), ...given };
-    const write: FakeCommand['write'] = (stream, text) => onOutput?.({ stream, data: Buffer.from(text) });
-    const done = (async () => run({ container, command, env, write, killed: abort.signal }))();
-    return Promise.race([killed, done]).finally(() => commands.delete(kill));
-  }
-
-  /** Begins a program. */
+  /** Starts a program. */
   startProcess(dockerId: string, request: ProcessRequest): ContainerProcess {
+    const container = this.runningOne(dockerId, 'exec');
+    const { command, env: given = {}, without = [] } = request;
+    const own = Object.entries(container.spec.env).filter(([name]) => !without.includes(name));
     const output = new PassThrough({ objectMode: true });
     const stdin = new PassThrough();
     if (request.stdin !== true) stdin.end();
-    const killed = new AbortController();
+    const [containerEnd, kill] = [new AbortController(), new AbortController()];
+    const either = AbortSignal.any([containerEnd.signal, kill.signal]);
+    const program: FakeProgram = {
+      container,
+      command,
+      env: { ...Object.fromEntries(own), ...given },
+      write: (stream, text) => void output.write({ stream, data: Buffer.from(text) }),
+      killed: containerEnd.signal,
+      request,
+      stdin,
+      size: null,
+      signals: [],
+      kill: () => kill.abort(),
+      onContainerEnd: () => containerEnd.abort(),
+    };
     const running = this.programs.get(dockerId) ?? new Set();
-    this.programs.set(dockerId, running);
-    const program: RunningProgram = { request, stdin, size: null, signals: [], kill: () => killed.abort() };
-    let containerEnded = false;
+    this.programs.set(dockerId, running.add(program));
     let isGone = false;
-    const exited = this.beginCommand(
-      dockerId,
-      { ...request, onOutput: (each) => void output.write(each) },
-      (command) => {
-        running.add(program);
-        command.killed.addEventListener('abort', () => (containerEnded = true));
-        const byKill = new Promise<number>((resolve) => killed.signal.addEventListener('abort', () => resolve(137)));
-        return Promise.race([byKill, this.onProgram(Object.assign(program, command))]);
-      },
-    ).finally(() => {
+    const byKill = new Promise<number>((resolve) => either.addEventListener('abort', () => resolve(137)));
+    const exited = Promise.race([byKill, (async () => this.onProgram(program))()]).finally(() => {
       running.delete(program);
       isGone = true;
       output.end();
     });
+    exited.catch(() => undefined);
     return {
       output: untilClosed(output),
       stdin: request.stdin === true ? stdin : null,
@@ -210,8 +193,8 @@ export class FakeDaemon extends SimulatedDaemon {
       hasStarted: () => Promise.resolve(true),
       exit: async () => {
         const exitCode = await exited;
-        if (containerEnded) throw new EngineError('container_not_running', 'the container ended under the command');
-        return { exitCode };
+        if (!containerEnd.signal.aborted) return { exitCode };
+        throw new EngineError('container_not_running', 'the container ended under the command');
       },
       isGone: () => Promise.resolve(isGone),
       close: () => void output.destroy(),
@@ -261,16 +244,10 @@ export class FakeDaemon extends SimulatedDaemon {
 
   /** Begins the work at one end of a copy to another machine: creates the helper container. */
   beginWork({ name: volume, image, owner }: VolumeMeasurement, as: 'send' | 'move' | 'check'): FakeContainer {
-    if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
     this.volume(volume);
-    const name = `berth-${owner.containerId}-${as}`;
-    const leftover = [...this.containers.values()].find((container) => container.name === name);
-    if (leftover) this.remove(leftover.dockerId);
+    const worker = this.beginHelper({ image, owner, purpose: as, mounts: [volume] });
     const rival = this.running().find(({ spec }) => spec.generation > 0 && spec.volumeName === volume);
     if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
-    const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
-    const worker = this.add({ name, image, env: {}, ...limits, volumeName: volume, owner, generation: 0 }, [volume]);
-    worker.state = 'running';
     return worker;
   }
 
@@ -388,7 +365,7 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   override exit(container: FakeContainer, exitCode: number): void {
-    for (const kill of this.commands.get(container.dockerId) ?? []) kill();
+    for (const program of this.programs.get(container.dockerId) ?? []) program.onContainerEnd();
     super.exit(container, exitCode);
   }
 

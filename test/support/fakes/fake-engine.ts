@@ -2,20 +2,7 @@ import { createHash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
-import {
-  ContainerEngine,
-  EngineError,
-  type EngineImage,
-  type EnsureImageOptions,
-  type ExecRequest,
-  imageNotBuilt,
-  isBuiltHere,
-  type TransferringEngine,
-  type VolumeCopy,
-  type VolumeWork,
-  type WatchMessage,
-} from '../../../src/docker';
-import { MessageQueue } from '../../../src/docker/connection/message-queue';
+import { ContainerEngine, EngineError, type ExecRequest, type VolumeCopy } from '../../../src/docker';
 import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
 import type { EngineFiles } from '../../../src/docker/port/engine-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
@@ -24,7 +11,10 @@ import type { EngineImages } from '../../../src/docker/port/engine-images';
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import { runProgram } from '../../../src/docker/programs/run-program';
-import type { TransferringVolumes } from '../../../src/docker/volumes/volume-transfer';
+import type { VolumeWork } from '../../../src/docker/volumes/volume-copy';
+import type { TransferringEngine, TransferringVolumes } from '../../../src/docker/volumes/volume-transfer';
+import { SimulatedEngine } from '../../../packages/simulator/src/simulated-engine';
+import { untilAborted } from '../../../src/scheduling';
 import { FakeDaemon } from './fake-daemon';
 
 export { FakeDaemon } from './fake-daemon';
@@ -39,9 +29,9 @@ export type EngineMethod = Exclude<
   'host.capabilities' | 'host.resources' | 'containers.expectStop' | 'containers.watch'
 >;
 
-/** What methods do in the fake daemon. */
-type Effects<T, M extends keyof T> = {
-  [K in M]: T[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R : never;
+/** Methods of a part of the port, which may also return their results at once. */
+type Calls<T> = {
+  [K in keyof T]?: T[K] extends (...args: infer A) => Promise<infer R> ? (...args: A) => R | Promise<R> : T[K];
 };
 
 /** Methods that change nothing. */
@@ -116,14 +106,11 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
 
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
     super();
+    const simulated = new SimulatedEngine({ folder: null, speed: Infinity }, daemon);
+    const { host, containers, images, networks, programs, volumes } = simulated;
     this.host = this.part(
       'host',
-      {
-        prepare: () => daemon.capabilities,
-        maintain: () => undefined,
-        ping: () => undefined,
-        identify: () => daemon.id,
-      },
+      { ...host, prepare: () => Promise.resolve(daemon.capabilities) },
       {
         get capabilities() {
           return daemon.capabilities;
@@ -132,62 +119,42 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         resources: () => Promise.resolve({ diskMb: null, ...daemon.machine }),
       },
     );
+    const { expectStop, watch } = containers;
     this.containers = this.part(
       'containers',
-      {
-        create: (spec) => daemon.create(spec),
-        start: (dockerId, options) => daemon.start(dockerId, options),
-        unpause: (dockerId) => daemon.unpause(dockerId),
-        stop: (dockerId) => daemon.stop(dockerId),
-        remove: (dockerId) => daemon.remove(dockerId),
-        rename: (dockerId, name) => daemon.rename(dockerId, name),
-        inspect: (dockerId) => daemon.inspect(dockerId, daemon.capabilities.runtime),
-        list: (filter) => ({ items: daemon.list(filter), silent: [] }),
-        stats: (dockerId) => daemon.stats(dockerId),
-      },
-      {
-        expectStop: () => Promise.resolve(),
-        watch: (instance, signal) => this.watch(instance, signal),
-      },
+      { ...containers, stats: (dockerId) => daemon.stats(dockerId) },
+      { expectStop, watch },
     );
-    this.networks = this.part('networks', { reconnect: (dockerId) => daemon.reconnect(dockerId) }, {});
+    this.networks = this.part('networks', networks, {});
     this.programs = this.part(
       'programs',
       {
+        ...programs,
         start: (dockerId, request) => daemon.startProcess(dockerId, request),
-        end: (dockerId, programs) => {
-          daemon.signal(dockerId, programs);
+        end: (dockerId, marked) => {
+          daemon.signal(dockerId, marked);
           return 'ended';
         },
-        signal: (dockerId, programs) => (daemon.signal(dockerId, programs) > 0 ? 'sent' : 'none'),
+        signal: (dockerId, marked) => (daemon.signal(dockerId, marked) > 0 ? 'sent' : 'none'),
       },
       { run: (dockerId, request) => this.runProgram(dockerId, request) },
     );
     this.files = new ScriptedFiles(this.programs);
-    this.images = this.part(
-      'images',
-      {
-        find: (name) => daemon.findImage(name),
-        remove: (image) => daemon.removeImage(image),
-        present: (references) => new Set(references.filter((reference) => daemon.images.has(reference))),
+    this.images = this.part('images', images, {
+      ensure: (reference, options = {}) => {
+        const pull = this.call('images.ensure', [reference, options], () => images.ensure(reference, options));
+        const aborted = (): EngineError => new EngineError('aborted', 'the pull was aborted');
+        return untilAborted(pull, { signal: options.signal, aborted });
       },
-      { ensure: (reference, options) => this.ensureImage(reference, options) },
-    );
+    });
     this.volumes = this.part(
       'volumes',
       {
-        ensure: (volume) => daemon.ensureVolume(volume),
-        remove: (name) => daemon.removeVolume(name),
-        list: (filter) => ({ items: daemon.listVolumes(filter), silent: [] }),
-        measure: ({ name }) => {
-          const found = daemon.volumes.get(name);
-          return found ? { bytes: found.bytes } : null;
-        },
+        ...volumes,
         digest: (volume, { onReport }) => {
           const { content, taken } = daemon.endWork(daemon.beginWork(volume, 'check'));
           onReport(`total ${String(taken)} ${String(taken)}`);
-          const sha256 = createHash('sha256').update(content).digest('hex');
-          return { sha256, bytes: taken, size: taken };
+          return { sha256: createHash('sha256').update(content).digest('hex'), bytes: taken, size: taken };
         },
       },
       {
@@ -273,30 +240,6 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     }
   }
 
-  private async ensureImage(reference: string, options: EnsureImageOptions = {}): Promise<EngineImage> {
-    const aborted = deferred<never>();
-    const abort = (): void => {
-      aborted.reject(new EngineError('aborted', 'the pull was aborted'));
-    };
-    if (options.signal?.aborted) abort();
-    options.signal?.addEventListener('abort', abort, { once: true });
-    aborted.promise.catch(() => undefined);
-    const pull = this.call('images.ensure', [reference, options], async () => {
-      const present = this.daemon.findImage(reference);
-      if (present !== null && (options.refresh !== true || isBuiltHere(reference))) return present;
-      if (isBuiltHere(reference)) throw imageNotBuilt(reference);
-      await options.beforePull?.(present);
-      options.onProgress?.({ percent: 0, message: 'looking for the image' });
-      this.daemon.pull(reference);
-      options.onProgress?.({ percent: 100, message: 'the image is here' });
-      return this.daemon.findImage(reference);
-    });
-    pull.catch(() => undefined);
-    const image = await Promise.race([aborted.promise, pull]);
-    if (image === null) throw new Error('a pulled image is there');
-    return image;
-  }
-
   /** Two calls, so that a fault can strike in the middle, when the helper container exists. */
   private async copyVolume(copy: VolumeCopy): Promise<{ bytes: number }> {
     const worker = await this.call('volumes.copy', [copy], () => this.daemon.beginCopy(copy));
@@ -331,33 +274,24 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     });
   }
 
-  private async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
-    const queue = new MessageQueue<WatchMessage>();
-    const detach = this.daemon.attach(instance, (message) => queue.put(message));
-    try {
-      yield* queue.read(signal);
-    } finally {
-      detach();
-    }
-  }
-
   /**
    * Composes a part of the port.
    *
-   * @param effects the methods that are calls to Docker; faults can be put on each of them
+   * @param calls the methods that are calls to Docker; faults can be put on each of them
    * @param others the methods that are no calls, or that make their calls themselves
    */
-  private part<P extends Part, M extends keyof TransferringEngine[P] & string>(
+  private part<P extends Part>(
     part: P,
-    effects: Effects<TransferringEngine[P], M>,
-    others: Omit<TransferringEngine[P], M>,
+    calls: Calls<TransferringEngine[P]>,
+    others: Partial<TransferringEngine[P]>,
   ): TransferringEngine[P] {
-    const calls = Object.entries<(...args: never[]) => unknown>(effects).map(([name, effect]) => [
+    const methods = Object.entries<unknown>(calls).map(([name, method]) => [
       name,
-      (...args: never[]) => this.call(`${part}.${name}` as EngineMethod, args, () => effect(...args)),
+      (...args: unknown[]) =>
+        this.call(`${part}.${name}` as EngineMethod, args, () => (method as (...given: unknown[]) => unknown)(...args)),
     ]);
-    const methods = Object.fromEntries(calls) as object;
-    return Object.defineProperties(methods, Object.getOwnPropertyDescriptors(others)) as TransferringEngine[P];
+    const composed = Object.fromEntries(methods) as object;
+    return Object.defineProperties(composed, Object.getOwnPropertyDescriptors(others)) as TransferringEngine[P];
   }
 
   private inject(

@@ -1,11 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ApiClient, NewContainer } from '../clients/api-client';
-import type { EventRecorder } from '../clients/socket-client';
-import type { RealDocker } from '../docker/real-docker';
-import { eventually } from '../eventually';
-import { Cluster } from './cluster';
+import { ApiClient, NewContainer } from '../support/clients/api-client';
+import type { EventRecorder } from '../support/clients/socket-client';
+import type { RealDocker } from '../support/docker/real-docker';
+import { eventually } from '../support/eventually';
+import { Cluster } from '../support/servers/cluster';
 
 /** Packages come from Debian's own mirrors, and are installed under gVisor. */
 export const INSTALLED_WITHIN_MS = 280_000;

@@ -1,6 +1,6 @@
-import type { EngineCapabilities } from '../../../src/docker';
-import type { EngineHost } from '../../../src/docker/port/engine-host';
-import { DockerEngine } from '../../../src/docker/docker-engine';
+import type { EngineCapabilities } from '../../src/docker';
+import type { EngineHost } from '../../src/docker/port/engine-host';
+import { DockerEngine } from '../../src/docker/docker-engine';
 
 /**
  * Real Docker that pretends to enforce disk quotas: data is moved for a resize, but Docker is not given options that
