@@ -6,7 +6,14 @@ import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import { NodesAdmin, type RunningContainer } from '../containers';
 import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, RowWriter } from '../database';
 import { TIMESTAMP } from '../database/column-types';
-import { ContainerEngine, EngineError, type EngineErrorCode, mayGoOn } from '../docker';
+import {
+  ContainerEngine,
+  type ContainerProcess,
+  EngineError,
+  type EngineErrorCode,
+  mayGoOn,
+  type ProcessRequest,
+} from '../docker';
 import { DomainError, type ErrorCode } from '../errors';
 import { type EventDraft, EventLog } from '../events';
 import { LOGGER } from '../logging';
@@ -103,6 +110,8 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   private readonly left: LeftPrograms;
   /** Ended programs whose rows are not deleted yet, by id. They do not count towards limits. */
   private readonly ended = new Map<string, HeldProgramEntity>();
+  /** The rows that are being deleted in the background. */
+  private readonly leaving = new Set<Promise<void>>();
   private isClosed = false;
   private readonly lossEvents = new Map<ProgramKind, LossEvent>();
   private readonly rows: RowWriter<HeldProgramEntity>;
@@ -145,6 +154,47 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
    */
   onLost(kind: ProgramKind, eventOf: LossEvent): void {
     this.lossEvents.set(kind, eventOf);
+  }
+
+  /**
+   * Writes a program's row and starts the program. {@link release} has to follow at its end.
+   *
+   * @throws DomainError the limit's error; EngineError as `EnginePrograms.start`, after which the program is released
+   */
+  async start(
+    container: RunningContainer,
+    { kind, limit, ...request }: NewProgram & Omit<ProcessRequest, 'marker'>,
+  ): Promise<{ readonly entry: HeldProgramEntity; readonly program: ContainerProcess }> {
+    const { command, user } = request;
+    const entry = await this.enter(container, { kind, command, user, limit });
+    try {
+      const program = await this.engine.programs.start(container.dockerId, { ...request, marker: entry.id });
+      return { entry, program };
+    } catch (error) {
+      this.release(entry, { error });
+      throw error;
+    }
+  }
+
+  /**
+   * Gives up a program after its end or a failure: abandons it if it may still be running after `error`; otherwise
+   * deletes its row in the background. Does nothing for a program that was abandoned already.
+   *
+   * @param outcome.event emitted in the transaction that deletes the row
+   */
+  release(program: HeldProgramEntity, { error, event }: { error?: unknown; event?: EventDraft } = {}): void {
+    if (this.isAbandoned(program)) return;
+    if (mayGoOn(error)) {
+      this.abandon(program);
+      return;
+    }
+    const leaving = this.leaveSurely(program, event).finally(() => this.leaving.delete(leaving));
+    this.leaving.add(leaving);
+  }
+
+  /** Waits until the rows of all released programs are deleted, or cannot be because this process closes. */
+  async released(): Promise<void> {
+    await Promise.all(this.leaving);
   }
 
   /**
@@ -212,11 +262,11 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   }
 
   /**
-   * Like {@link leave} without an event, but in the background. Starts in the next turn of the event loop, so that it
-   * does not delay a response. Retries until the database deletes the row or this process closes, and tries at least
-   * once. If the row remains, the next process takes it over and finds nothing to kill. Never throws.
+   * Like {@link leave}, but in the background. Starts in the next turn of the event loop, so that it does not delay a
+   * response. Retries until the database deletes the row or this process closes, and tries at least once. If the row
+   * remains, the next process takes it over and finds nothing to kill. Never throws.
    */
-  async leaveSurely(program: HeldProgramEntity): Promise<void> {
+  private async leaveSurely(program: HeldProgramEntity, event?: EventDraft): Promise<void> {
     const { id, kind, containerId } = program;
     this.ended.set(id, program);
     await answered();
@@ -231,7 +281,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     };
     await retryUntilClosed(retrier, () => {
       attempts += 1;
-      return this.leave(program);
+      return this.leave(program, event);
     });
   }
 

@@ -38,8 +38,8 @@ class Program implements ContainerProcess {
 function setUp(): {
   program: Program;
   end: jest.Mock;
-  enter: jest.Mock;
-  leave: jest.Mock;
+  start: jest.Mock;
+  release: jest.Mock;
   run: (timeoutMs?: number) => Promise<CommandEnd>;
 } {
   const program = new Program();
@@ -47,22 +47,17 @@ function setUp(): {
     program.end.resolve();
     return Promise.resolve('ended' as const);
   });
-  const enter = jest.fn(() => Promise.resolve({ id: 'entry' }));
-  const leave = jest.fn(() => Promise.resolve());
+  const start = jest.fn(() => Promise.resolve({ entry: { id: 'entry', runAs: null, dockerId: 'docker' }, program }));
+  const release = jest.fn();
   const containers = {
     inside: (_caller: unknown, id: string, work: (container: object) => unknown) =>
       work({ id, userId: 'user', dockerId: 'docker' }),
   } as unknown as ContainersService;
   const engine = {
-    programs: { start: () => Promise.resolve(program), end },
+    programs: { end },
     containers: { inspect: () => Promise.resolve({ state: 'exited' }) },
   } as unknown as ContainerEngine;
-  const commands = new Commands(
-    containers,
-    engine,
-    { enter, leaveSurely: leave } as unknown as ProgramRegistry,
-    {} as never,
-  );
+  const commands = new Commands(containers, engine, { start, release } as unknown as ProgramRegistry, {} as never);
   const run = (timeoutMs = 60_000): Promise<CommandEnd> =>
     commands.run(
       CALLER,
@@ -70,7 +65,7 @@ function setUp(): {
       { command: ['true'], timeoutMs, maxOutputBytes: 1 },
       { signal: new AbortController().signal, onOutput: () => undefined },
     );
-  return { program, end, enter, leave, run };
+  return { program, end, start, release, run };
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
@@ -100,14 +95,12 @@ describe('a command whose start is not waited for', () => {
 
 describe('a command that has ended', () => {
   it('must be answered before the end of its entry is written, and take no place', async () => {
-    const { program, enter, leave, run } = setUp();
-    // The ledger counts it no more from the moment that it is told, however long the database takes.
-    leave.mockReturnValueOnce(new Later<void>().promise);
+    const { program, start, release, run } = setUp();
     program.end.resolve();
     program.exit = () => Promise.resolve({ exitCode: 0 });
     await expect(run()).resolves.toMatchObject({ exitCode: 0 });
-    expect(leave).toHaveBeenCalledWith({ id: 'entry' });
-    enter.mockRejectedValueOnce(new DomainError('too_many_commands', { fields: { limit: 16 } }));
+    expect(release).toHaveBeenCalledWith(expect.objectContaining({ id: 'entry' }));
+    start.mockRejectedValueOnce(new DomainError('too_many_commands', { fields: { limit: 16 } }));
     await expect(run()).rejects.toMatchObject({ kind: 'too_many_commands' });
   });
 });

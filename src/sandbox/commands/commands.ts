@@ -8,7 +8,7 @@ import { ContainerEngine, type ContainerProcess, type ExecOutput, exitCodeOf, ma
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
-import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
+import { type HeldProgramEntity, markedBy, ProgramRegistry } from '../program-registry';
 import { toDomainError } from '../program-errors';
 
 /** A command whose end a request waits for. */
@@ -73,8 +73,6 @@ const LAST_OUTPUT_MS = 2_000;
 export class Commands implements OnModuleDestroy {
   private readonly closing = new AbortController();
   private readonly running = new Set<Promise<unknown>>();
-  /** The registry rows that are being deleted. */
-  private readonly leaving = new Set<Promise<void>>();
 
   constructor(
     private readonly containers: ContainersService,
@@ -89,8 +87,7 @@ export class Commands implements OnModuleDestroy {
    */
   async onModuleDestroy(): Promise<void> {
     this.closing.abort(new DomainError('shutting_down'));
-    // Running commands add to `leaving`, so `leaving` is read only after they have all settled.
-    const ended = Promise.allSettled(this.running).then(() => Promise.allSettled(this.leaving));
+    const ended = Promise.allSettled(this.running).then(() => this.programs.released());
     await within(ended, { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
 
@@ -122,36 +119,11 @@ export class Commands implements OnModuleDestroy {
   ): Promise<CommandEnd> {
     const signal = AbortSignal.any([client.signal, this.closing.signal]);
     signal.throwIfAborted();
-    const { command, user } = request;
-    const entry = await this.programs.enter(container, { kind: 'command', command, user, limit: AT_ONCE });
-    let goesOn = false;
-    try {
-      return await this.runEntered(container.dockerId, entry.id, request, { ...client, signal });
-    } catch (error) {
-      goesOn = mayGoOn(error);
-      throw error;
-    } finally {
-      if (goesOn) this.programs.abandon(entry);
-      else this.leave(entry);
-    }
-  }
-
-  /** The command has ended, so the response does not wait for the deletion of its row. */
-  private leave(entry: HeldProgramEntity): void {
-    const leaving = this.programs.leaveSurely(entry).finally(() => this.leaving.delete(leaving));
-    this.leaving.add(leaving);
-  }
-
-  private async runEntered(
-    dockerId: string,
-    marker: string,
-    request: CommandRequest,
-    client: CommandClient,
-  ): Promise<CommandEnd> {
     const { command, cwd, env, user, stdin, timeoutMs } = request;
-    const program = await this.engine.programs.start(dockerId, {
+    const { entry, program } = await this.programs.start(container, {
+      kind: 'command',
+      limit: AT_ONCE,
       command,
-      marker,
       cwd,
       env,
       user,
@@ -159,10 +131,26 @@ export class Commands implements OnModuleDestroy {
       startUnawaited: client.onStarted ? undefined : true,
       startWithinMs: Math.min(Math.max(timeoutMs, START_WITHIN_MS.shortest), START_WITHIN_MS.longest),
     });
+    try {
+      const end = await this.runStarted(entry, program, request, { ...client, signal });
+      this.programs.release(entry);
+      return end;
+    } catch (error) {
+      this.programs.release(entry, { error });
+      throw error;
+    }
+  }
+
+  private async runStarted(
+    entry: HeldProgramEntity,
+    program: ContainerProcess,
+    { stdin, timeoutMs, maxOutputBytes }: CommandRequest,
+    client: CommandClient,
+  ): Promise<CommandEnd> {
     const startedAt = performance.now();
     const time = new CommandTime(program, timeoutMs);
     const over = AbortSignal.any([client.signal, time.over]);
-    const reader = new OutputReader(program, request.maxOutputBytes);
+    const reader = new OutputReader(program, maxOutputBytes);
     const reading = reader.read(client, over);
     let isOver = false;
     try {
@@ -170,7 +158,7 @@ export class Commands implements OnModuleDestroy {
       else program.stdin?.end(stdin);
       await untilAborted(reading, { signal: over, aborted: () => new Over() });
     } catch (error) {
-      isOver = (await this.end(dockerId, { marker, user }, { program, reading })) === 'ended';
+      isOver = (await this.end(entry, program, reading)) === 'ended';
       client.signal.throwIfAborted();
       if (!(error instanceof Over)) throw error;
     } finally {
@@ -188,15 +176,15 @@ export class Commands implements OnModuleDestroy {
    *   running
    */
   private async end(
-    dockerId: string,
-    { marker, user }: { marker: string; user: string | undefined },
-    { program, reading }: { program: ContainerProcess; reading: Promise<void> },
+    entry: HeldProgramEntity,
+    program: ContainerProcess,
+    reading: Promise<void>,
   ): Promise<'ended' | 'still_running'> {
     try {
       // Waits for the start, because a command that is about to start would not be found.
       const hasStarted = await program.hasStarted();
-      const processes = { marker, user, signal: 'TERM', graceMs: GRACE_MS } as const;
-      const outcome = hasStarted ? await this.engine.programs.end(dockerId, processes) : 'ended';
+      const processes = { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS } as const;
+      const outcome = hasStarted ? await this.engine.programs.end(entry.dockerId, processes) : 'ended';
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {

@@ -224,11 +224,7 @@ export class FilesService {
   private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.inside(call, async (place) => {
       const entry = await this.programs.enter(place.container, TRANSFER);
-      const left = { isGivenUp: false };
-      const endLater = (): void => {
-        left.isGivenUp = true;
-        this.programs.abandon(entry);
-      };
+      const endLater = (): void => this.programs.abandon(entry);
       const programs: Promise<void>[] = [];
       const onStart = (gone: Promise<void>): void => {
         programs.push(gone);
@@ -237,11 +233,8 @@ export class FilesService {
       try {
         return await work({ ...place, marker: entry.id, endLater, onStart });
       } finally {
-        // In the background, so that no response waits. If Docker does not answer, the registry kills the program
-        // later.
-        void Promise.all(programs).then(async () => {
-          if (!left.isGivenUp) await this.programs.leave(entry).catch(endLater);
-        });
+        // In the background, so that no response waits.
+        void Promise.all(programs).then(() => this.programs.release(entry));
       }
     });
   }

@@ -2,11 +2,11 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, endOf, EngineError, saysNotRunning, type SignalName } from '../../docker';
+import { ContainerEngine, endOf, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
-import { type EventDraft, type ProcessFacts } from '../../events';
+import type { ProcessFacts } from '../../events';
 import { LOGGER } from '../../logging';
-import { Clock, retryUntilClosed } from '../../scheduling';
+import { Clock } from '../../scheduling';
 import { endInContainer, HeldProgramEntity, ProgramRegistry, markedBy, type ProgramKind } from '../program-registry';
 import { BackgroundProcess, KeptProcesses, type ProcessEnd } from './background-process';
 import { toDomainError } from '../program-errors';
@@ -80,29 +80,31 @@ export class BackgroundProcesses implements OnModuleDestroy {
     const { command, cwd, env, user, terminal } = request;
     noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
-      const entry = await this.programs.enter(container, { kind: 'process', command, user, limit: AT_ONCE });
-      try {
-        const program = await this.engine.programs.start(container.dockerId, {
+      const { entry, program } = await this.programs
+        .start(container, {
+          kind: 'process',
+          limit: AT_ONCE,
           command,
-          marker: entry.id,
           stdin: true,
           cwd,
           env,
           user,
           terminal: terminal || undefined,
+        })
+        .catch((error: unknown) => {
+          throw toDomainError(error);
         });
-        const kept = new BackgroundProcess(entry, program);
-        const reading = kept.readOutput();
+      const kept = new BackgroundProcess(entry, program);
+      const reading = kept.readOutput();
+      try {
         await this.programs.emit(entry, { type: 'process_started', data: processFacts(entry) });
-        this.keep(kept);
-        void this.watch(kept, reading);
-        return kept;
       } catch (error) {
-        // Unless the process surely has not started, it has to be killed before its row is deleted.
-        if (hasNotStarted(error)) void this.programs.leaveSurely(entry);
-        else this.programs.abandon(entry);
-        throw toDomainError(error);
+        this.programs.abandon(entry);
+        throw error;
       }
+      this.keep(kept);
+      void this.watch(kept, reading);
+      return kept;
     });
   }
 
@@ -208,12 +210,9 @@ export class BackgroundProcesses implements OnModuleDestroy {
     const { entry } = kept;
     const { reason, exitCode } = await this.endOf(kept);
     this.finish(kept, { reason, exitCode });
+    const event = { type: 'process_exited', data: { ...processFacts(entry), exit_code: exitCode, reason } } as const;
     if (reason === 'lost') this.programs.abandon(entry);
-    else
-      await this.leave(entry, {
-        type: 'process_exited',
-        data: { ...processFacts(entry), exit_code: exitCode, reason },
-      });
+    else this.programs.release(entry, { event });
   }
 
   private async endOf({ entry, program, isEndWanted }: BackgroundProcess): Promise<Omit<ProcessEnd, 'at'>> {
@@ -223,20 +222,6 @@ export class BackgroundProcesses implements OnModuleDestroy {
     this.logger.warn({ err: end.cause, container_id: entry.containerId }, 'a process was lost with its connection');
     return { reason: 'lost', exitCode: null };
   }
-
-  /** Deletes the row, and retries until the database does so: a row that stays counts towards the limit. */
-  private async leave(entry: HeldProgramEntity, event: EventDraft): Promise<void> {
-    const retrier = {
-      isClosed: () => this.closing,
-      failed: (error: unknown) =>
-        this.logger.warn({ err: error }, 'the end of a process could not be written; tried again'),
-    };
-    await retryUntilClosed(retrier, () => this.programs.leave(entry, event));
-  }
-}
-
-function hasNotStarted(error: unknown): boolean {
-  return saysNotRunning(error) || (error instanceof EngineError && error.code === 'command_not_started');
 }
 
 function entryOf(found: FoundProcess): HeldProgramEntity {

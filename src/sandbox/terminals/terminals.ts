@@ -134,22 +134,11 @@ export class Terminals implements OnModuleDestroy {
   private async start(container: RunningContainer): Promise<TerminalSession> {
     noteProgram(COMMAND);
     const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
-    const entry = await this.held.enter(container, { kind: 'terminal', command: COMMAND, limit });
-    let shell: ContainerProcess;
-    try {
-      shell = await this.engine.programs.start(container.dockerId, {
-        command: COMMAND,
-        env: ENV,
-        terminal: true,
-        stdin: true,
-        marker: entry.id,
+    const { entry, program: shell } = await this.held
+      .start(container, { kind: 'terminal', limit, command: COMMAND, env: ENV, terminal: true, stdin: true })
+      .catch((error: unknown) => {
+        throw failed(error);
       });
-    } catch (error) {
-      // If Docker did not answer, the shell may have started.
-      if (mayGoOn(error)) this.held.abandon(entry);
-      else void this.held.leaveSurely(entry);
-      throw failed(error);
-    }
     const session = this.sessionOf(entry, shell);
     this.sessions.set(session.id, session);
     const unwatch = this.rights.watchTier(entry.userId, () => void session.end('ended', 'exec_not_allowed'));
@@ -158,7 +147,7 @@ export class Terminals implements OnModuleDestroy {
       this.sessions.delete(session.id);
       // After `lost` the shell may still be running.
       if (reason === 'lost') this.held.abandon(entry);
-      else if (!this.held.isAbandoned(entry)) void this.held.leaveSurely(entry);
+      else this.held.release(entry);
     });
     return session;
   }
