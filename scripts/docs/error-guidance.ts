@@ -106,7 +106,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'no',
     advice: 'Send `Content-Type: application/json`, or what the route names, and nothing compressed.',
   },
-  precondition_failed: { retry: 'no', advice: 'Read the file again, and decide by what it is now.' },
+  precondition_failed: { retry: 'no', advice: 'Read the file or the settings again, and decide by what they are now.' },
   range_not_satisfiable: { retry: 'no', advice: 'Ask again from the size that `Content-Range` has.' },
   expectation_failed: { retry: 'no', advice: 'Leave the header out.' },
   misdirected_request: {

@@ -4,14 +4,15 @@ import { AgentDeletedView, AgentStoppedView, AgentView } from '../agents';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiFaults } from '../errors';
-import { Compressed, ConnectionEnd, Location } from '../http';
+import { Compressed, ConnectionEnd, Location, PatchPipe, Tagged, type TaggedRequest, TakesMergePatch } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
 import { ContainersService } from './containers.service';
-import { ApiContainerById, ApiOkEither } from './dto/openapi';
+import { ApiContainerById, ApiIfMatch, ApiOkEither, TAG_HEADERS } from './dto/openapi';
 import {
   CreateContainerDto,
   DeleteContainerDto,
   ListContainersDto,
+  PatchContainerDto,
   ReplaceLabelsDto,
   UpdateContainerDto,
   WaitContainerDto,
@@ -30,6 +31,8 @@ import { assertMayStart } from './model/start-command';
 import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;
+
+const SETTINGS = { whole: UpdateContainerDto, patch: PatchContainerDto };
 
 /** The container lifecycle over HTTP. */
 @ApiTags('containers')
@@ -80,10 +83,14 @@ export class ContainersController {
   @Get(':id')
   @Scopes('read')
   @ApiOperation({ summary: 'Get a container or an agent' })
-  @ApiOkEither(ContainerView, AgentView)
+  @ApiOkEither(ContainerView, AgentView, TAG_HEADERS)
   @ApiContainerById()
-  get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView | AgentView> {
-    return this.containers.get(caller, id);
+  get(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Tagged() tag: TaggedRequest,
+  ): Promise<ContainerView | AgentView> {
+    return this.containers.get(caller, id, { tag });
   }
 
   @Get(':id/wait')
@@ -184,36 +191,55 @@ export class ContainersController {
   @Scopes('write')
   @Audited('container.label')
   @ApiOperation({ summary: 'Replace all labels of a container; it goes on as it is' })
-  @ApiOkResponse({ type: ContainerView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'operation_in_progress', 'update_failed')
+  @ApiIfMatch()
+  @ApiOkResponse({ type: ContainerView, headers: TAG_HEADERS })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'operation_in_progress',
+    'precondition_failed',
+    'update_failed',
+  )
   replaceLabels(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Body() body: ReplaceLabelsDto,
+    @Tagged() tag: TaggedRequest,
   ): Promise<ContainerView> {
-    return this.containers.replaceLabels(caller, id, body.labels);
+    return this.containers.replaceLabels(caller, id, body.labels, { tag });
   }
 
   @Patch([':id', ':id/settings'])
   @Scopes('write')
   @Audited('container.update')
-  @ApiOperation({ summary: 'Rename or resize a container, or set when it ends unused; its data is kept' })
-  @ApiOkResponse({ type: ContainerUpdatedView })
+  @TakesMergePatch(SETTINGS)
+  @ApiIfMatch()
+  @ApiOperation({
+    summary: 'Rename or resize a container, or set when it ends unused; its data is kept',
+    description:
+      'As `application/json`, the name and all resources are required, and `env` replaces all variables. As ' +
+      '`application/merge-patch+json` (RFC 7396), one field is enough: absent fields stay, null removes an optional one, ' +
+      'and `env`, `labels` and `start` are merged by key. Either is idempotent: sent again, it changes nothing more.',
+  })
+  @ApiOkResponse({ type: ContainerUpdatedView, headers: TAG_HEADERS })
   @ApiContainerById(
     'invalid_parameters',
     'guest_session_expired',
     'exec_not_allowed',
     'name_taken',
     'operation_in_progress',
+    'precondition_failed',
     'update_failed',
     'no_capacity',
   )
   update(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
-    @Body() body: UpdateContainerDto,
+    @Body(new PatchPipe(SETTINGS)) body: UpdateContainerDto | PatchContainerDto,
+    @Tagged() tag: TaggedRequest,
   ): Promise<ContainerUpdatedView> {
     assertMayStart(caller, body);
-    return this.containers.update(caller, id, body);
+    if (body instanceof PatchContainerDto) return this.containers.patch(caller, id, body, { tag });
+    return this.containers.update(caller, id, body, { tag });
   }
 }

@@ -1,20 +1,28 @@
 import { Injectable } from '@nestjs/common';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { ExecRequest } from '../docker';
+import type { TaggedRequest } from '../http';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { agentIdOf } from './model/container-id';
 import { ContainerUsage, type RunningContainer } from './access/container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
 import type { ContainerRow } from './model/container.entity';
+import { settingsTag } from './model/settings-tag';
 import { type CreateOptions, type CreateRequest, Creation } from './creation';
-import type { UpdateContainerDto } from './dto/requests';
+import type { PatchContainerDto, UpdateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import type { ContainerListView, ContainerView } from './dto/responses';
 import { ContainerOperations } from './operations/operations';
+import type { Change } from './operations/outcome';
 import { Restoration } from './restoration';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 type Settings = Readonly<UpdateContainerDto>;
+
+/** Conditions on the settings' entity tag, and its receiver; by default none. */
+interface TagOptions {
+  readonly tag?: TaggedRequest;
+}
 
 /**
  * The REST API's operations on a user's containers, also for other modules. Ids may have any form that the API
@@ -55,10 +63,13 @@ export class ContainersService {
     return this.views.list(caller, query);
   }
 
-  async get(caller: Caller, id: string): Promise<ContainerView | AgentView> {
+  /** @param options.tag gets the settings' tag; its conditions are ignored */
+  async get(caller: Caller, id: string, { tag }: TagOptions = {}): Promise<ContainerView | AgentView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.get(caller, agentId);
-    return this.views.of(caller, await this.access.find(caller, id));
+    const row = await this.access.find(caller, id);
+    tag?.answerWith(settingsTag(row));
+    return this.views.of(caller, row);
   }
 
   /**
@@ -112,17 +123,49 @@ export class ContainersService {
    * or environment recreates the container, which keeps its data.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
-   *   `guest_session_expired`, `no_capacity`, `exec_not_allowed`
+   *   `guest_session_expired`, `no_capacity`, `exec_not_allowed`, `precondition_failed`
    */
-  async update(caller: Caller, id: string, settings: Settings): Promise<answer.ContainerUpdatedView> {
-    const { row, wanted } = await this.access.findToUpdate(caller, id, settings);
-    return answer.updated(await this.operations.update(row, wanted));
+  async update(
+    caller: Caller,
+    id: string,
+    settings: Settings,
+    options: TagOptions = {},
+  ): Promise<answer.ContainerUpdatedView> {
+    const { row, change } = await this.access.findToUpdate(caller, id, settings);
+    return answer.updated(await this.change(row, change, options));
   }
 
-  /** Replaces all labels. Makes no Docker call. @throws DomainError `operation_in_progress`, `guest_session_expired` */
-  async replaceLabels(caller: Caller, id: string, labels: Readonly<Record<string, string>>): Promise<ContainerView> {
+  /**
+   * Changes some of the settings, and the labels: absent ones stay, null removes an optional one, and `env`, `labels`
+   * and `start` are merged by key (RFC 7396). The patch is merged with the settings under the container's lease, so
+   * that concurrent patches of different settings all hold.
+   *
+   * @throws DomainError as {@link update} does
+   */
+  async patch(
+    caller: Caller,
+    id: string,
+    patch: Readonly<PatchContainerDto>,
+    options: TagOptions = {},
+  ): Promise<answer.ContainerUpdatedView> {
+    const { row, change } = await this.access.findToPatch(caller, id, patch);
+    return answer.updated(await this.change(row, change, options));
+  }
+
+  /**
+   * Replaces all labels. Makes no Docker call.
+   *
+   * @throws DomainError `operation_in_progress`, `guest_session_expired`, `precondition_failed`
+   */
+  async replaceLabels(
+    caller: Caller,
+    id: string,
+    labels: Readonly<Record<string, string>>,
+    options: TagOptions = {},
+  ): Promise<ContainerView> {
     const row = await this.access.findInSession(caller, id);
-    return this.views.of(caller, await this.operations.relabel(row, labels));
+    const relabelled = await this.change(row, (leased) => ({ ...leased, labels }), options);
+    return this.views.of(caller, relabelled.row);
   }
 
   /**
@@ -179,5 +222,15 @@ export class ContainersService {
    */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
     return this.access.find(caller, id);
+  }
+
+  /** Changes settings if the request's conditions hold under the lease. */
+  private async change(row: ContainerRow, change: Change, { tag }: TagOptions) {
+    const updated = await this.operations.update(row, (leased) => {
+      tag?.assertConditions(settingsTag(leased));
+      return change(leased);
+    });
+    tag?.answerWith(settingsTag(updated.row));
+    return updated;
   }
 }

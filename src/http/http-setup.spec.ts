@@ -1,4 +1,4 @@
-import { Body, Controller, Get, Module, Param, Post } from '@nestjs/common';
+import { Body, Controller, Get, Module, Param, Patch, Post } from '@nestjs/common';
 import { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
 import { Type } from 'class-transformer';
@@ -42,6 +42,11 @@ class ThingsController {
   @Post('bare')
   bare(@Body() body: unknown): { body: unknown } {
     return { body: body ?? 'none' };
+  }
+
+  @Patch('bare')
+  change(@Body() body: unknown): unknown {
+    return body;
   }
 
   @Get('broken')
@@ -369,10 +374,15 @@ describe('pages of other sites', () => {
       expect(allowed.headers).toMatchObject({ 'access-control-allow-origin': 'https://app.example' });
       expect(allowed.headers['x-request-id']).toMatch(UUID);
       expect(allowed.headers['access-control-allow-headers']).toContain('idempotency-key');
+      const ofPatch = await call('OPTIONS', '/api/things/bare', preflight);
+      expect([allowed.headers['accept-patch'], ofPatch.headers['accept-patch']]).toEqual([
+        undefined,
+        'application/json',
+      ]);
       const own = await call('GET', '/api/things/1', { headers: { origin: 'https://app.example' } });
       expect(own.headers['access-control-expose-headers']).toBe(
-        'x-request-id, content-disposition, content-range, etag, link, location, idempotency-replayed, retry-after, ' +
-          'www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
+        'accept-patch, x-request-id, content-disposition, content-range, etag, link, location, idempotency-replayed, ' +
+          'retry-after, www-authenticate, ratelimit-limit, ratelimit-remaining, ratelimit-reset',
       );
       const foreign = await call('GET', '/api/things/1', { headers: { origin: 'https://evil.example' } });
       expect(foreign.headers['access-control-allow-origin']).toBeUndefined();

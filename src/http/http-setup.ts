@@ -20,7 +20,8 @@ import { type AsyncChannel, setUpDocuments } from './openapi';
 import { beginInTurn } from './pipeline';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
 import { boundRefusedBodies, continueOnceRead } from './refused-body';
-import { jsonBodyParser, refuseUntakenBodies } from './request-body';
+import { jsonBodyParser, mergePatchParser, refuseUntakenBodies } from './request-body';
+import { MERGE_PATCH } from './merge-patch';
 import { type OnRequest, passExpectations, pathOf, refuseUnroutable } from './request-head';
 import { RouteRegistry } from './route-registry';
 import { passStreamedBodies } from './streamed-body';
@@ -72,6 +73,7 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'authorization',
       'content-type',
       'idempotency-key',
+      'if-match',
       'if-none-match',
       'if-range',
       'last-event-id',
@@ -79,6 +81,7 @@ function enableCors(app: NestFastifyApplication, origins: readonly string[]): vo
       'x-request-id',
     ],
     exposedHeaders: [
+      'accept-patch',
       'x-request-id',
       'content-disposition',
       'content-range',
@@ -186,10 +189,12 @@ declare module 'fastify' {
  * Runs first for each request: sets its id and the security headers, and refuses it while the server is draining or
  * if it is meant for another host.
  */
-function onRequest(draining: Draining, hosts: AllowedHosts): OnRequest {
+function onRequest(draining: Draining, hosts: AllowedHosts, routes: RouteRegistry): OnRequest {
   return (request, reply, done) => {
     reply.headers({ 'x-request-id': request.id, ...securityHeaders(request.routeOptions.url) });
     request.logContext = { requestId: request.id };
+    // Also for preflights, which CORS answers before any other hook (RFC 5789, 3.1).
+    if (request.method === 'OPTIONS') reply.headers(routes.describe(pathOf(request.raw)) ?? {});
     // A draining process is alive; its readiness probe reports that it is not ready.
     if (draining.begun && !request.url.startsWith('/health/')) {
       const { status, headers, body } = errorAnswer(new DomainError('shutting_down'), request.id);
@@ -227,7 +232,7 @@ export function setUpHttp(
   app.get(RouteRegistry).watch(fastify);
   compressAnswers(fastify);
   // The adapter's own hooks run before CORS, so that answers to preflights have the headers too.
-  adapter.setOnRequestHook(onRequest(app.get(Draining), app.get(AllowedHosts)));
+  adapter.setOnRequestHook(onRequest(app.get(Draining), app.get(AllowedHosts), app.get(RouteRegistry)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
   const connections = app.get(Connections);
   connections.watch(fastify.server);
@@ -246,6 +251,7 @@ export function setUpHttp(
   fastify.removeContentTypeParser('text/plain');
   fastify.removeContentTypeParser('application/json');
   adapter.useBodyParser('application/json', false, { bodyLimit: BODY_LIMIT }, jsonBodyParser);
+  adapter.useBodyParser(MERGE_PATCH, false, { bodyLimit: BODY_LIMIT }, mergePatchParser);
   prefixRoutes(app);
   app.useGlobalGuards(new KnownQuery());
   app.useGlobalPipes(createValidationPipe());

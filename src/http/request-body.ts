@@ -4,6 +4,7 @@ import { type NestFastifyApplication, RouteConfig } from '@nestjs/platform-fasti
 import { type FastifyInstance, type FastifyReply, FastifyRequest } from 'fastify';
 import type { IncomingHttpHeaders } from 'node:http';
 import { DomainError, invalidParameters } from '../errors';
+import { ACCEPT_JSON, ACCEPT_PATCHES, isAccepted, MERGE_FORMS, MergePatch } from './merge-patch';
 import type { PreParsing } from './request-head';
 import { parametersOf, routeHandlers } from './route-handlers';
 
@@ -11,6 +12,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** Whether the route's handler has a `@Body()`. */
     takesBody?: boolean;
+    /** The media types of a `@Body()`, as in `Accept-Patch`. */
+    accepts?: string;
   }
 }
 
@@ -30,14 +33,15 @@ export function refuseUntakenBodies(app: NestFastifyApplication, fastify: Fastif
 function declareTakenBodies(modules: ModulesContainer): void {
   for (const { controller, name, handler } of routeHandlers(modules)) {
     if (parametersOf(controller, name, RouteParamtypes.BODY).length === 0) continue;
-    RouteConfig({ takesBody: true })(controller.prototype as object, name, { value: handler });
+    const accepts = Reflect.hasMetadata(MERGE_FORMS, handler) ? ACCEPT_PATCHES : ACCEPT_JSON;
+    RouteConfig({ takesBody: true, accepts })(controller.prototype as object, name, { value: handler });
   }
 }
 
 /** Refuses an unwanted body as such, rather than by its media type. An empty body needs no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
-  const { streamsBody, takesBody } = request.routeOptions.config;
+  const { streamsBody, takesBody, accepts } = request.routeOptions.config;
   const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
   if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers)) {
     // RFC 9110, 12.5.3: names the accepted coding.
@@ -50,7 +54,11 @@ const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   }
   // Accepts clients that always send a type, such as curl with `-d ''`.
   if (isEmpty) delete headers['content-type'];
-  else if (!takesBody && (!isJson(headers['content-type']) || isEncoded(headers))) {
+  else if (accepts !== undefined && !isAccepted(accepts, headers['content-type'])) {
+    const ofPatch = request.method === 'PATCH' ? { headers: { 'accept-patch': accepts } } : {};
+    done(new DomainError('unsupported_media_type', ofPatch));
+    return;
+  } else if (!takesBody && (!isJson(headers['content-type']) || isEncoded(headers))) {
     done(untaken());
     return;
   }
@@ -102,6 +110,17 @@ export function jsonBodyParser(
   } catch (error) {
     done(error as Error);
   }
+}
+
+/** Parses bodies of the type `application/merge-patch+json`. */
+export function mergePatchParser(
+  _request: FastifyRequest,
+  body: Buffer,
+  done: (error: Error | null, body?: unknown) => void,
+): void {
+  jsonBodyParser(_request, body, (error, parsed) => {
+    done(error, parsed === undefined ? undefined : new MergePatch(parsed as object));
+  });
 }
 
 /**

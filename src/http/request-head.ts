@@ -54,9 +54,8 @@ export function refuseUnroutable(routes: RouteRegistry): OnRequest {
 }
 
 function unroutable(routes: RouteRegistry, request: IncomingMessage): DomainError {
-  const methods = routes.methodsAt(pathOf(request));
-  if (methods.length === 0) return new DomainError('route_not_found');
-  return new DomainError('method_not_allowed', { headers: { allow: methods.join(', ') } });
+  const headers = routes.describe(pathOf(request));
+  return headers ? new DomainError('method_not_allowed', { headers }) : new DomainError('route_not_found');
 }
 
 /**

@@ -80,13 +80,16 @@ export class TiersService {
     if (!this.limitsOf(name).exec) throw new DomainError('exec_not_allowed', { fields: { tier: name } });
   }
 
-  /** @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits */
-  assertWithin(name: string, resources: Readonly<Resources>, ends: RequestedEnds = {}): void {
+  /**
+   * @param resources absent ones are not checked
+   * @throws DomainError `invalid_parameters` with an entry for each field that is outside the tier's limits
+   */
+  assertWithin(name: string, resources: RequestedResources, ends: RequestedEnds = {}): void {
     const tier = this.limitsOf(name);
     const { min, max } = tier;
     const faults = RESOURCE_FIELDS.flatMap((field): FieldFault[] => {
       const value = resources[field];
-      if (Number.isInteger(value) && value >= min[field] && value <= max[field]) return [];
+      if (value === undefined || (Number.isInteger(value) && value >= min[field] && value <= max[field])) return [];
       const message = `must be a whole number from ${String(min[field])} to ${String(max[field])} on the tier "${name}"`;
       return [{ field, message, min: min[field], max: max[field], tier: name }];
     });

@@ -32,15 +32,17 @@ describe('the examples of bodies', () => {
   });
 
   /** Every body in JSON, with its examples: those of the place, and those of its schema. */
-  function bodies(): { route: string; examples: object[] }[] {
+  function bodies(): { route: string; type: string; examples: object[] }[] {
     return Object.entries(document.paths).flatMap(([path, item]) =>
       METHODS.flatMap((method) => {
         const body = item[method]?.requestBody;
-        const json = body && 'content' in body ? body.content['application/json'] : undefined;
-        if (!json) return [];
-        const name = (json.schema as { $ref?: string }).$ref?.replace('#/components/schemas/', '') ?? '';
-        const { examples = [] } = (document.components?.schemas?.[name] ?? {}) as { examples?: object[] };
-        return [{ route: `${method.toUpperCase()} ${path}`, examples: [json.example as object, ...examples] }];
+        const content = Object.entries(body && 'content' in body ? body.content : {});
+        return content.flatMap(([type, json]) => {
+          if (!/^application\/(?:merge-patch\+)?json$/.test(type)) return [];
+          const name = (json.schema as { $ref?: string }).$ref?.replace('#/components/schemas/', '') ?? '';
+          const { examples = [] } = (document.components?.schemas?.[name] ?? {}) as { examples?: object[] };
+          return [{ route: `${method.toUpperCase()} ${path}`, type, examples: [json.example as object, ...examples] }];
+        });
       }),
     );
   }
@@ -56,7 +58,7 @@ describe('the examples of bodies', () => {
     const idFor = (route: string): string => (route.includes('/users/') ? others.id : container.db_id);
     const all = bodies();
     const found: (readonly [route: string, location: string, status: number])[] = [];
-    for (const { route, examples } of all) {
+    for (const { route, type, examples } of all) {
       for (const example of examples) {
         if (route.endsWith('/files/move')) {
           const { from, to } = example as { from: string; to: string };
@@ -69,7 +71,7 @@ describe('the examples of bodies', () => {
           .replace('{id}', idFor(route))
           .replace('{pid}', path.includes('{pid}') ? await started() : '')
           .replace('{name}', 'default');
-        const answer = await user.api.call(method, target, example);
+        const answer = await user.api.call(method, target, example, { 'content-type': type });
         if (answer.status === 201 || answer.status === 202) {
           const location = String(answer.headers.get('location'));
           found.push([route, location, (await user.api.call('GET', location)).status]);

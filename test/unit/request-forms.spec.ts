@@ -212,6 +212,50 @@ describe('a method that a path has not', () => {
   });
 });
 
+describe('the media types of a PATCH', () => {
+  const MERGE = 'application/merge-patch+json';
+  const BOTH = `application/json, ${MERGE}`;
+  const one = '/api/containers/none';
+
+  it('must be named by Accept-Patch wherever its path is described, and nowhere else (RFC 5789, 3.1)', async () => {
+    const told = async (method: string, path: string, headers = {}): Promise<unknown> => {
+      const answer = await call(method, path, { headers });
+      return [answer.status, answer.headers['accept-patch']];
+    };
+    expect(await told('OPTIONS', one)).toEqual([405, BOTH]);
+    expect(await told('PUT', `${one}/settings`)).toEqual([405, BOTH]);
+    expect(await told('POST', '/api/admin/users/none')).toEqual([405, 'application/json']);
+    expect(await told('PATCH', '/api/me')).toEqual([405, undefined]);
+    const { db_id } = await admin.api.running();
+    expect(await told('GET', `/api/containers/${db_id}`)).toEqual([200, BOTH]);
+  });
+
+  it.each([
+    ['PATCH', one, 'text/plain', BOTH],
+    ['PATCH', one, 'application/json-patch+json', BOTH],
+    ['PATCH', `${one}/settings`, '', BOTH],
+    ['PATCH', '/api/admin/users/none', MERGE, 'application/json'],
+    ['POST', '/api/containers', MERGE, undefined],
+    ['PUT', `${one}/labels`, MERGE, undefined],
+  ])('must be the only ones that it takes: %s %s with "%s"', async (method, path, type, accepted) => {
+    const answer = await call(method, path, { body: '{"name":"x"}', headers: { 'content-type': type } });
+    expectError(answer, 415, 'unsupported_media_type');
+    expect(answer.headers['accept-patch']).toBe(accepted);
+  });
+
+  it('must be taken with parameters, and in any case', async () => {
+    const { db_id } = await admin.api.running();
+    for (const type of [`${MERGE}; charset=utf-8`, 'Application/Merge-Patch+JSON']) {
+      const options = { body: '{"memory_mb":300}', headers: { 'content-type': type } };
+      expect((await call('PATCH', `/api/containers/${db_id}`, options)).status).toBe(200);
+    }
+    const none = await call('PATCH', `/api/containers/${db_id}`, { body: '', headers: { 'content-type': MERGE } });
+    expectError(none, 400, 'invalid_parameters');
+    const nul = await call('PATCH', one, { body: '{"name":"\\u0000"}', headers: { 'content-type': MERGE } });
+    expectError(nul, 400, 'invalid_parameters');
+  });
+});
+
 describe('a path', () => {
   it.each([
     '/api/docs/../../package.json',
@@ -430,21 +474,21 @@ describe('a field of the wrong type', () => {
   type Schema = NonNullable<NonNullable<OpenAPIObject['components']>['schemas']>[string];
 
   /** Every field of every body that the document describes. */
-  function fields(): [route: string, field: string, schema: Exclude<Schema, { $ref: string }>][] {
+  function fields(): { route: string; type: string; field: string; described: Exclude<Schema, { $ref: string }> }[] {
     return Object.entries(document.paths).flatMap(([path, item]) =>
       (['post', 'put', 'patch'] as const).flatMap((method) => {
         const body = item[method]?.requestBody;
-        const named = body && 'content' in body && body.content['application/json']?.schema;
-        if (!named || !('$ref' in named)) return [];
-        const schema = document.components?.schemas?.[named.$ref.replace('#/components/schemas/', '')];
-        const properties = schema && 'properties' in schema ? (schema.properties ?? {}) : {};
-        return Object.entries(properties).map(
-          ([field, described]): [string, string, Exclude<Schema, { $ref: string }>] => [
-            `${method.toUpperCase()} ${path}`,
+        return Object.entries(body && 'content' in body ? body.content : {}).flatMap(([type, { schema: named }]) => {
+          if (!/^application\/(?:merge-patch\+)?json$/.test(type) || !named || !('$ref' in named)) return [];
+          const schema = document.components?.schemas?.[named.$ref.replace('#/components/schemas/', '')];
+          const properties = schema && 'properties' in schema ? (schema.properties ?? {}) : {};
+          return Object.entries(properties).map(([field, described]) => ({
+            route: `${method.toUpperCase()} ${path}`,
+            type,
             field,
-            described as Exclude<Schema, { $ref: string }>,
-          ],
-        );
+            described: described as Exclude<Schema, { $ref: string }>,
+          }));
+        });
       }),
     );
   }
@@ -458,14 +502,15 @@ describe('a field of the wrong type', () => {
 
   it('must be refused for its type before anything else, in every body', async () => {
     const misleading: unknown[] = [];
-    for (const [route, field, described] of fields()) {
+    for (const { route, type: contentType, field, described } of fields()) {
       const { type = 'policy', items } = withoutNull(described);
       const [method = '', path = ''] = route.replace(/\{\w+\}/g, '00000000-0000-4000-8000-000000000000').split(' ');
       const [words, ...values] = WRONG[[type].flat()[0] as keyof typeof WRONG];
       const cases: [RegExp, unknown][] = values.map((value) => [words, value]);
       if (items && 'type' in items && items.type === 'string' && !items.enum) cases.push([/must be a string/, [5]]);
       for (const [expected, value] of cases) {
-        const { status, body } = await call(method, path, { body: JSON.stringify({ [field]: value }) });
+        const headers = { 'content-type': contentType };
+        const { status, body } = await call(method, path, { body: JSON.stringify({ [field]: value }), headers });
         const details = body['details'] as { field: string; message: string }[];
         const told = details.filter((each) => each.field === field);
         const isTold = told.length === 1 && expected.test(told[0]?.message ?? '');

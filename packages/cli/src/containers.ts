@@ -47,8 +47,11 @@ function withSettings(command: Command): Command {
     .option('-l, --label <key=value>', 'a label; several times', pair);
 }
 
-/** The settings without labels, which an update sends in a request of their own. */
-function settingsOf(options: Settings): Partial<api.UpdateContainerDto> {
+/** Settings that a creation and an update take alike. */
+type Shared = Partial<Omit<api.UpdateContainerDto, 'environment' | 'start'>> & { labels?: Record<string, string> };
+
+/** The given settings alone. */
+function settingsOf(options: Settings): Shared {
   const settings = {
     name: options.name,
     memory_mb: options.memory,
@@ -58,6 +61,7 @@ function settingsOf(options: Settings): Partial<api.UpdateContainerDto> {
     auto_stop_seconds: lifetimeOf(options.autoStop),
     auto_delete_seconds: lifetimeOf(options.autoDelete),
     env: options.env,
+    labels: options.label,
   };
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
@@ -95,6 +99,8 @@ export function addContainerCommands(program: Command): void {
       create(await openSession(command), image ?? 'sandbox', options),
     );
   withSettings(program.command('update <container>').description('changes what is given, and leaves the rest'))
+    .option('--unset-env <NAME>', 'removes an environment variable; several times', several)
+    .option('--unset-label <key>', 'removes a label; several times', several)
     .option('-y, --yes', 'without being asked where files are lost')
     .action(async (name: string, options: UpdateOptions, command: Command) =>
       update(await openSession(command), name, options),
@@ -235,7 +241,6 @@ async function create(session: Session, image: string, options: CreateOptions): 
     ...(known.some(({ name }) => name === image) ? { image } : { image: 'custom', custom_image: image }),
     ...settingsOf(options),
   };
-  if (options.label) body.labels = options.label;
   if (options.role !== undefined) body.role = options.role;
   if (options.start !== undefined) body.start = { command: ['sh', '-c', options.start] };
   const created = await berth.containers.create(body, { signal });
@@ -277,30 +282,46 @@ async function runningWithProgress(
 }
 
 interface UpdateOptions extends Settings {
+  readonly unsetEnv?: readonly string[];
+  readonly unsetLabel?: readonly string[];
   readonly yes?: boolean;
 }
 
-/** True if Berth will recreate the container, which keeps only `/home/user`. */
-function isRecreating(changes: Partial<api.UpdateContainerDto>, { resources }: api.ContainerView): boolean {
-  const isOther = (name: keyof typeof resources): boolean =>
-    changes[name] !== undefined && changes[name] !== resources[name];
-  return changes.env !== undefined || isOther('memory_mb') || isOther('cpu_shares') || isOther('disk_mb');
+/** The changes of an update. Variables and labels are merged with those of the container. */
+function changesOf(options: UpdateOptions): api.PatchContainerDto {
+  const { env, unsetEnv, label, unsetLabel } = options;
+  const changes: api.PatchContainerDto = settingsOf(options);
+  if (env ?? unsetEnv) changes.env = { ...env, ...without(unsetEnv) };
+  if (label ?? unsetLabel) changes.labels = { ...label, ...without(unsetLabel) };
+  return changes;
+}
+
+function without(keys: readonly string[] = []): Record<string, null> {
+  return Object.fromEntries(keys.map((key) => [key, null]));
+}
+
+/** Settings of which Berth recreates the container if they change. */
+const RECREATING = ['memory_mb', 'cpu_shares', 'disk_mb', 'network', 'env'] as const;
+
+/** True if Berth will recreate the container, which keeps only `/home/user`. Variables are not shown, so may change. */
+async function isRecreating({ berth, signal }: Session, id: string, changes: api.PatchContainerDto): Promise<boolean> {
+  const given = RECREATING.filter((name) => changes[name] !== undefined);
+  if (given.length === 0) return false;
+  const { resources, network } = await berth.containers.get(id, { signal });
+  const current = { ...resources, network, env: null };
+  return given.some((name) => JSON.stringify(changes[name]) !== JSON.stringify(current[name]));
 }
 
 async function update(session: Session, name: string, options: UpdateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   const id = await findId(session, name);
-  const settings = settingsOf(options);
-  if (!options.yes && isRecreating(settings, await berth.containers.get(id, { signal }))) {
+  const changes = changesOf(options);
+  if (!options.yes && (await isRecreating(session, id, changes))) {
     await confirm(`update ${name}? It is recreated: its programs end, and files outside /home/user are lost.`);
   }
-  if (Object.keys(settings).length > 0) {
-    const { message, restarted } = await berth.containers.update(id, settings, { signal });
+  if (Object.keys(changes).length > 0) {
+    const { message, restarted } = await berth.containers.update(id, changes, { signal });
     if (!isJson) note(`${options.name ?? name}: ${message}${restarted ? ', restarted' : ''}`);
-  }
-  if (options.label) {
-    await berth.containers.setLabels(id, options.label, { signal });
-    if (!isJson) note(`${options.name ?? name}: labels replaced`);
   }
   if (isJson) sayJson(await berth.containers.get(id, { signal }));
 }

@@ -25,15 +25,19 @@ describe('berth', () => {
   let server: ScriptedServer;
   /** The bodies that were sent, in order. */
   let sent: string[];
+  /** Their media types. */
+  let types: (string | undefined)[];
 
   beforeAll(async () => (line = await CommandLine.build()));
   beforeEach(async () => {
     sent = [];
+    types = [];
     const taking: Handler = (request, response) => {
       let body = '';
       request.on('data', (chunk: Buffer) => (body += chunk.toString()));
       request.once('end', () => {
         sent.push(body);
+        types.push(request.headers['content-type']);
         response.end(JSON.stringify({ message: 'settings updated', restarted: true, container: DEV }));
       });
     };
@@ -117,6 +121,22 @@ describe('berth', () => {
     // Nothing is lost by these.
     expect(await berth('update', 'dev', '--memory', '512m', '--auto-stop', '1h')).toMatchObject({ code: 0 });
     expect(sent).toHaveLength(2);
+  });
+
+  it('must send what an update changes in one request, without a look before it', async () => {
+    server.on(`GET /api/containers/${ID}`, refusal(500, 'internal_error', 'not to be asked'));
+    const changes = ['--name', 'new', '-e', 'A=b', '--unset-env', 'C', '--unset-env', 'D', '-l', 'a=1'];
+    expect(await berth('update', 'dev', '--yes', ...changes, '--unset-label', 'b')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'new: settings updated, restarted\n',
+    });
+    expect(await berth('update', 'dev', '--unset-label', 'team')).toMatchObject({ code: 0 });
+    expect(sent.map((body) => JSON.parse(body) as unknown)).toEqual([
+      { name: 'new', env: { A: 'b', C: null, D: null }, labels: { a: '1', b: null } },
+      { labels: { team: null } },
+    ]);
+    expect(types).toEqual(['application/merge-patch+json', 'application/merge-patch+json']);
   });
 
   it('must copy a file to standard output and from standard input', async () => {

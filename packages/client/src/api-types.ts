@@ -1007,6 +1007,53 @@ export type ReplaceLabelsDto = {
     };
 };
 
+export type PatchContainerDto = {
+    /**
+     * 1 to 64 of A-Z, a-z, 0-9 and "-"
+     */
+    name?: string;
+    /**
+     * within the tier's bounds: GET /api/tiers
+     */
+    memory_mb?: number;
+    /**
+     * millicores: 1000 is one CPU
+     */
+    cpu_shares?: number;
+    /**
+     * within the tier's bounds, too
+     */
+    disk_mb?: number;
+    /**
+     * seconds without use after which it is stopped, within the tier's; null: the tier's
+     */
+    auto_stop_seconds?: number | null;
+    /**
+     * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's
+     */
+    auto_delete_seconds?: number | null;
+    /**
+     * variables to set, and null for those to remove; null: removes all. 64 at most remain
+     */
+    env?: {
+        [key: string]: string | null;
+    } | null;
+    /**
+     * labels to set, and null for those to remove; null: removes all. 32 at most remain
+     */
+    labels?: {
+        [key: string]: string | null;
+    } | null;
+    /**
+     * what it reaches; null: the tier's. A change recreates the container, as a resize does
+     */
+    network?: NetworkPolicy | null;
+    /**
+     * what changes of what is run after each of its starts; null: nothing is run. Another command ends what runs, and is run in its place; takes the scope exec
+     */
+    start?: StartCommandPatch | null;
+};
+
 export type UpdateContainerDto = {
     /**
      * 1 to 64 of A-Z, a-z, 0-9 and "-"
@@ -2647,6 +2694,31 @@ export type StartCommand = {
          */
         within_seconds: number;
     }) | null;
+};
+
+export type StartCommandPatch = {
+    /**
+     * The program and its arguments, at most 16 KiB together; no shell reads them.
+     */
+    command?: Array<string>;
+    /**
+     * "on-failure" if absent
+     */
+    restart?: 'never' | 'on-failure' | null;
+    ready?: {
+        /**
+         * Something listens on it.
+         */
+        port?: number | null;
+        /**
+         * It exits with 0 within 10 s. Either this or a port.
+         */
+        command?: Array<string> | null;
+        /**
+         * From each start of the command, until it counts as not ready. 60 if absent.
+         */
+        within_seconds?: number | null;
+    } | null;
 };
 
 export type StartCommandRequest = {

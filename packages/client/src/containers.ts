@@ -1,6 +1,6 @@
 import type * as api from './api-types.ts';
 import { isBerthError } from './errors.ts';
-import { type CallOptions, type Http, path, type Query } from './http.ts';
+import { type CallOptions, type Http, path, type Query, reading } from './http.ts';
 import { Pages } from './pages.ts';
 
 type AgentId = `agent:${string}`;
@@ -98,16 +98,61 @@ export class Containers {
   }
 
   /**
-   * Changes the given settings only. The API requires the name and all resources; if one is missing, the container is
-   * read first, and a concurrent change between the read and the update is lost.
+   * Reads a container with the entity tag of its settings, for `ifMatch` of {@link update}.
+   *
+   * @returns also the tag: it changes with the settings, and with nothing else
    */
-  async update(
+  async getTagged(
     id: string,
-    changes: Partial<api.UpdateContainerDto>,
     { signal }: CallOptions = {},
+  ): Promise<{ readonly container: api.ContainerView; readonly etag: string }> {
+    const response = await this.http.request('GET', path`/api/containers/${id}`, { signal });
+    const container = await reading(response, signal, () => response.json() as Promise<api.ContainerView>);
+    return { container, etag: response.headers.get('etag') ?? '' };
+  }
+
+  /**
+   * Changes the given settings, and labels, in one request: absent ones stay, null removes an optional one, and `env`,
+   * `labels` and `start` are merged by key, where null removes a key. Concurrent changes of other settings hold, too.
+   *
+   * @param options ifMatch: the tag of {@link getTagged}; the change is made only if the settings are still those. Such
+   *   a request is not retried if the connection breaks, since its own change would fail the retry
+   * @throws BerthError `precondition_failed` if the settings have changed since
+   */
+  update(
+    id: string,
+    changes: api.PatchContainerDto,
+    { ifMatch, signal }: CallOptions & { readonly ifMatch?: string } = {},
   ): Promise<api.ContainerUpdatedView> {
-    const json = isWhole(changes) ? changes : { ...settingsOf(await this.get(id, { signal })), ...changes };
-    return await this.http.json('PATCH', path`/api/containers/${id}`, { json, isRepeatable: true, signal });
+    return this.patch(id, changes, { contentType: 'application/merge-patch+json', ifMatch, signal });
+  }
+
+  /**
+   * Replaces the name, all resources and, if given, all variables and the whole start command. Other absent settings
+   * stay.
+   *
+   * @param options as for {@link update}
+   */
+  replaceSettings(
+    id: string,
+    settings: api.UpdateContainerDto,
+    { ifMatch, signal }: CallOptions & { readonly ifMatch?: string } = {},
+  ): Promise<api.ContainerUpdatedView> {
+    return this.patch(id, settings, { contentType: 'application/json', ifMatch, signal });
+  }
+
+  private patch(
+    id: string,
+    json: object,
+    {
+      contentType,
+      ifMatch,
+      signal,
+    }: CallOptions & { readonly contentType: string; readonly ifMatch?: string | undefined },
+  ): Promise<api.ContainerUpdatedView> {
+    const headers = { 'content-type': contentType, ...(ifMatch !== undefined && { 'if-match': ifMatch }) };
+    const isRepeatable = ifMatch === undefined;
+    return this.http.json('PATCH', path`/api/containers/${id}`, { json, headers, isRepeatable, signal });
   }
 
   /** Replaces all labels. */
@@ -138,15 +183,6 @@ export class Containers {
   restore(id: string, { signal }: CallOptions = {}): Promise<api.ContainerRestoredView> {
     return this.http.json('POST', path`/api/containers/${id}/restore`, { signal });
   }
-}
-
-function isWhole(changes: Partial<api.UpdateContainerDto>): changes is api.UpdateContainerDto {
-  const { name, memory_mb: memory, cpu_shares: cpu, disk_mb: disk } = changes;
-  return [name, memory, cpu, disk].every((each) => each !== undefined);
-}
-
-function settingsOf({ name, resources }: api.ContainerView): api.UpdateContainerDto {
-  return { name, ...resources };
 }
 
 /** `crypto.randomUUID` is missing in pages without HTTPS. */

@@ -24,7 +24,7 @@ export type Query = Readonly<Record<string, string | number | boolean | readonly
 
 export interface RequestOptions extends CallOptions {
   readonly query?: Query;
-  /** Sent as JSON. */
+  /** Sent as JSON; `headers` may name a type of JSON. */
   readonly json?: unknown;
   /** Sent unchanged. A stream can be sent only once, so such a request is never retried. */
   readonly body?: NonNullable<RequestInit['body']>;
@@ -82,7 +82,7 @@ export class Http {
     const token = await this.token();
     const headers: Record<string, string> = { ...options.headers };
     if (token !== undefined) headers['authorization'] = `Bearer ${token}`;
-    if (json !== undefined) headers['content-type'] = 'application/json';
+    if (json !== undefined) headers['content-type'] ??= 'application/json';
     const init: RequestInit & { duplex?: 'half' } = { method, headers, body: body ?? null, signal: signal ?? null };
     if (json !== undefined) init.body = JSON.stringify(json);
     // Node.js and Chromium require the declaration that the answer comes after the stream.

@@ -48,9 +48,27 @@ describe('a request', () => {
     expect(asked[0]?.headers.get('authorization')).toBe('Bearer secret');
   });
 
+  it('must patch a container without reading it, on the condition of a tag that was read', async () => {
+    const tagged = { status: 200, body: { name: 'dev' }, headers: { etag: '"t"' } };
+    const { berth, asked } = scripted(tagged, ok, refused(412, 'precondition_failed'), ok);
+    expect(await berth.containers.getTagged('a')).toEqual({ container: { name: 'dev' }, etag: '"t"' });
+    await berth.containers.update('a', { env: { A: null } }, { ifMatch: '"t"' });
+    const lost = berth.containers.update('a', { name: 'n' }, { ifMatch: '"t"' });
+    await expect(lost).rejects.toMatchObject({ code: 'precondition_failed' });
+    await berth.containers.replaceSettings('a', { name: 'n', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 });
+    const told = asked.map(({ method, headers }) => [method, headers.get('content-type'), headers.get('if-match')]);
+    expect(told).toEqual([
+      ['GET', null, null],
+      ['PATCH', 'application/merge-patch+json', '"t"'],
+      ['PATCH', 'application/merge-patch+json', '"t"'],
+      ['PATCH', 'application/json', null],
+    ]);
+  });
+
   it.each<[string, Scripted, (berth: Berth) => Promise<unknown>]>([
     ['reading, after a broken connection', 'broken', (berth) => berth.containers.get('a')],
     ['a start, which does no harm twice', refused(503, 'shutting_down', soon), (berth) => berth.containers.start('a')],
+    ['a patch without a condition', 'broken', (berth) => berth.containers.update('a', { name: 'n' })],
     ['a creation, by its key', 'broken', (berth) => berth.containers.create({ image: 'sandbox' })],
     ['a command that was not begun', refused(429, 'rate_limit_exceeded', soon), (berth) => berth.exec('a', ['ls'])],
     ['a deletion that was not begun', refused(503, 'database_busy', soon), (berth) => berth.containers.delete('a')],
@@ -65,6 +83,7 @@ describe('a request', () => {
   it.each<[string, Scripted, (berth: Berth) => Promise<unknown>]>([
     ['a command that may have run', 'broken', (berth) => berth.exec('a', ['ls'])],
     ['a deletion that may have been done', 'broken', (berth) => berth.containers.delete('a')],
+    ['a patch on a condition', 'broken', (berth) => berth.containers.update('a', { name: 'n' }, { ifMatch: '"t"' })],
     ['a token that may be there', refused(503, 'shutting_down'), (berth) => berth.tokens.create({ name: 'a' })],
     ['what is refused for good', refused(409, 'name_taken'), (berth) => berth.containers.create({ image: 'sandbox' })],
     ['what is to wait for long', refused(429, 'rate_limit_exceeded', { 'retry-after': '900' }), (b) => b.account.me()],

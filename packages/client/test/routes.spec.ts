@@ -54,8 +54,13 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['PUT /api/containers/{id}/labels {"labels":{"a":"b"}}', (berth) => berth.containers.setLabels('ID', { a: 'b' })],
   [
     'PATCH /api/containers/{id} {"name":"n","memory_mb":256,"cpu_shares":500,"disk_mb":1024}',
-    (berth) => berth.containers.update('ID', { name: 'n', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 }),
+    (berth) => berth.containers.replaceSettings('ID', { name: 'n', memory_mb: 256, cpu_shares: 500, disk_mb: 1024 }),
   ],
+  [
+    'PATCH /api/containers/{id} {"name":"n","env":{"A":null}}',
+    (berth) => berth.containers.update('ID', { name: 'n', env: { A: null } }),
+  ],
+  ['GET /api/containers/{id}', (berth) => berth.containers.getTagged('ID')],
   ['DELETE /api/containers/{id}?force=true', (berth) => berth.containers.delete('ID', { force: true })],
   ['POST /api/containers/{id}/restore', (berth) => berth.containers.restore('ID')],
   ['POST /api/containers/{id}/exec {"command":["ls"],"cwd":"/"}', (berth) => berth.exec('ID', ['ls'], { cwd: '/' })],

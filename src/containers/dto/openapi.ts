@@ -1,5 +1,5 @@
 import { applyDecorators, type Type } from '@nestjs/common';
-import { ApiExtraModels, ApiOkResponse, ApiParam, getSchemaPath } from '@nestjs/swagger';
+import { ApiExtraModels, ApiHeader, ApiOkResponse, ApiParam, getSchemaPath } from '@nestjs/swagger';
 import { type ApiFault, ApiFaults } from '../../errors';
 
 const DOCKER_ID = '4f1d2c3b'.repeat(8);
@@ -32,8 +32,36 @@ export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorato
   );
 }
 
+/** Headers of answers about one container. */
+export const TAG_HEADERS = {
+  ETag: {
+    description:
+      'Of a container: the entity tag of its settings, for `If-Match` of a PATCH. It says nothing of the status and the ' +
+      'times in the answer, so `If-None-Match` has no effect on a GET.',
+    schema: { type: 'string' as const },
+    example: '"pVq4XwT1f0b9yEo2sKd3Zg"',
+  },
+  'Accept-Patch': {
+    description: 'Of a container: the media types of its PATCH.',
+    schema: { type: 'string' as const },
+    example: 'application/json, application/merge-patch+json',
+  },
+};
+
+/** Documents `If-Match`. */
+export const ApiIfMatch = (): MethodDecorator =>
+  ApiHeader({
+    name: 'If-Match',
+    required: false,
+    description:
+      'The `ETag` of an earlier answer: the change is made only if the settings are still those, else 412. Of several ' +
+      'changes with the same tag, exactly one is made.',
+    schema: { type: 'string' },
+    example: '"pVq4XwT1f0b9yEo2sKd3Zg"',
+  });
+
 /** Documents the response of a route that accepts ids of containers and of agents. */
-export function ApiOkEither(container: Type, agent: Type): MethodDecorator {
+export function ApiOkEither(container: Type, agent: Type, headers: Partial<typeof TAG_HEADERS> = {}): MethodDecorator {
   const oneOf = [container, agent].map((view) => ({ $ref: getSchemaPath(view) }));
-  return applyDecorators(ApiExtraModels(container, agent), ApiOkResponse({ schema: { oneOf } }));
+  return applyDecorators(ApiExtraModels(container, agent), ApiOkResponse({ schema: { oneOf }, headers }));
 }

@@ -1,13 +1,36 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, Matches, MaxLength, type ValidationArguments } from 'class-validator';
+import {
+  IsIn,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  Matches,
+  MaxLength,
+  ValidateIf,
+  type ValidationArguments,
+} from 'class-validator';
 import { isObjectOf, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
-import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../model/labels';
-import { type AskedStart, faultOfStart, START_COMMAND_SCHEMA } from '../model/start-command';
+import {
+  IsLabels,
+  IsLabelSelectors,
+  IsLabelsPatch,
+  LABELS_PATCH_SCHEMA,
+  LABELS_SCHEMA,
+  MAX_LABELS,
+} from '../model/labels';
+import {
+  type AskedStart,
+  faultOfStart,
+  START_COMMAND_SCHEMA,
+  START_PATCH_SCHEMA,
+  type StartPatch,
+} from '../model/start-command';
 import { LISTED_STATUSES, type ListedStatus } from './responses';
 
 /** Permitted names of containers. */
@@ -56,6 +79,31 @@ function isEnvironment(value: object): boolean {
 function isValue(text: unknown): boolean {
   return typeof text === 'string' && text.length <= MAX_VALUE_LENGTH && !text.includes('\0');
 }
+
+/** @returns what is wrong with a plain object of environment variables; null if it is valid */
+export function faultOfEnvironment(value: object): string | null {
+  return isEnvironment(value) ? null : RULE;
+}
+
+/** Validates a change of environment variables: null removes one. */
+function IsEnvironmentPatch(): PropertyDecorator {
+  const validate = (value: object): boolean =>
+    Object.entries(value).every(([name, text]) => NAME.test(name) && (text === null || isValue(text)));
+  return isObjectOf('isEnvironmentPatch', { validate, rule: `${RULE}, or null to remove one` });
+}
+
+/** An optional property with an idle limit. */
+function IdleLimitProperty(example: number, description: string): PropertyDecorator {
+  const bounds = { minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max };
+  return applyDecorators(
+    ApiPropertyOptional({ type: 'integer', nullable: true, ...bounds, example, description }),
+    IsOptional(),
+    IsInt(),
+  );
+}
+
+/** An optional property of a patch that null cannot remove. */
+const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
 
 /** An optional property with a network policy. */
 function NetworkProperty(description: string): PropertyDecorator {
@@ -177,29 +225,16 @@ export class CreateContainerDto {
   @IsInt()
   disk_mb?: number;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    nullable: true,
-    minimum: AUTO_END_SECONDS.min,
-    maximum: AUTO_END_SECONDS.max,
-    example: 3600,
-    description: "seconds without use after which it is stopped, within the tier's; the tier's if absent or null",
-  })
-  @IsOptional()
-  @IsInt()
+  @IdleLimitProperty(
+    3600,
+    "seconds without use after which it is stopped, within the tier's; the tier's if absent or null",
+  )
   auto_stop_seconds?: number | null;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    nullable: true,
-    minimum: AUTO_END_SECONDS.min,
-    maximum: AUTO_END_SECONDS.max,
-    example: 604_800,
-    description:
-      "seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null",
-  })
-  @IsOptional()
-  @IsInt()
+  @IdleLimitProperty(
+    604_800,
+    "seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null",
+  )
   auto_delete_seconds?: number | null;
 
   @NetworkProperty("what it reaches: `none` is nothing, a list nothing else; the tier's if absent")
@@ -267,30 +302,16 @@ export class UpdateContainerDto {
   @IsInt()
   disk_mb: number;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    nullable: true,
-    minimum: AUTO_END_SECONDS.min,
-    maximum: AUTO_END_SECONDS.max,
-    example: 3600,
-    description:
-      "seconds without use after which it is stopped, within the tier's; null: the tier's; unchanged if absent",
-  })
-  @IsOptional()
-  @IsInt()
+  @IdleLimitProperty(
+    3600,
+    "seconds without use after which it is stopped, within the tier's; null: the tier's; unchanged if absent",
+  )
   auto_stop_seconds?: number | null;
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    nullable: true,
-    minimum: AUTO_END_SECONDS.min,
-    maximum: AUTO_END_SECONDS.max,
-    example: 604_800,
-    description:
-      "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent",
-  })
-  @IsOptional()
-  @IsInt()
+  @IdleLimitProperty(
+    604_800,
+    "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent",
+  )
   auto_delete_seconds?: number | null;
 
   @EnvironmentProperty({
@@ -310,6 +331,78 @@ export class UpdateContainerDto {
       'run in its place; takes the scope exec',
   )
   start?: AskedStart | null;
+}
+
+/** A merge patch for `PATCH /api/containers/:id`: absent fields stay as they are. */
+@Keywords({ examples: [{ memory_mb: 512, env: { EDITOR: 'vi', PAGER: null } }], minProperties: 1 })
+export class PatchContainerDto {
+  @ApiPropertyOptional({ example: 'production-api', description: CONTAINER_NAME_RULE })
+  @Given()
+  @IsString()
+  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  name?: string;
+
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4096, description: "within the tier's bounds: GET /api/tiers" })
+  @Given()
+  @IsInt()
+  memory_mb?: number;
+
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4000, description: 'millicores: 1000 is one CPU' })
+  @Given()
+  @IsInt()
+  cpu_shares?: number;
+
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 20480, description: "within the tier's bounds, too" })
+  @Given()
+  @IsInt()
+  disk_mb?: number;
+
+  @IdleLimitProperty(3600, "seconds without use after which it is stopped, within the tier's; null: the tier's")
+  auto_stop_seconds?: number | null;
+
+  @IdleLimitProperty(
+    604_800,
+    "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's",
+  )
+  auto_delete_seconds?: number | null;
+
+  @ApiPropertyOptional({
+    type: 'object',
+    nullable: true,
+    propertyNames: { pattern: NAME.source },
+    additionalProperties: { ...VALUE, nullable: true },
+    example: { EDITOR: 'vi', PAGER: null },
+    description: `variables to set, and null for those to remove; null: removes all. ${String(MAX_VARIABLES)} at most remain`,
+  } as object)
+  @IsOptional()
+  @AsSent()
+  @IsEnvironmentPatch()
+  env?: Readonly<Record<string, string | null>> | null;
+
+  @ApiPropertyOptional({
+    ...LABELS_PATCH_SCHEMA,
+    example: { team: 'core', 'app/tier': null },
+    description: `labels to set, and null for those to remove; null: removes all. ${String(MAX_LABELS)} at most remain`,
+  })
+  @IsOptional()
+  @AsSent()
+  @IsLabelsPatch()
+  labels?: Readonly<Record<string, string | null>> | null;
+
+  @NetworkProperty("what it reaches; null: the tier's. A change recreates the container, as a resize does")
+  network?: NetworkPolicy | null;
+
+  @ApiProperty({
+    ...START_PATCH_SCHEMA,
+    selfRequired: false,
+    description:
+      'what changes of what is run after each of its starts; null: nothing is run. Another command ends what runs, and ' +
+      'is run in its place; takes the scope exec',
+  })
+  @IsOptional()
+  @AsSent()
+  @IsObject()
+  start?: StartPatch | null;
 }
 
 /** Query of `GET /api/containers/:id/wait`. */

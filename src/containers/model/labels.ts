@@ -19,6 +19,14 @@ export const LABELS_SCHEMA = {
   additionalProperties: { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: WITHOUT_NUL },
 };
 
+/** The JSON Schema of a change of labels. */
+export const LABELS_PATCH_SCHEMA = {
+  type: 'object' as const,
+  nullable: true,
+  propertyNames: LABELS_SCHEMA.propertyNames,
+  additionalProperties: { ...LABELS_SCHEMA.additionalProperties, nullable: true },
+};
+
 /** Selects by label: the key must be present, with this value if one is given. */
 export interface LabelSelector {
   readonly key: string;
@@ -28,6 +36,18 @@ export interface LabelSelector {
 /** Validates a plain object of labels. */
 export function IsLabels(): PropertyDecorator {
   return isObjectOf('isLabels', { validate: isLabels, rule: RULE });
+}
+
+/** Validates a change of labels: null removes one. */
+export function IsLabelsPatch(): PropertyDecorator {
+  const validate = (value: object): boolean =>
+    Object.entries(value).every(([key, text]) => KEY.test(key) && (text === null || isValue(text)));
+  return isObjectOf('isLabelsPatch', { validate, rule: `${RULE}, or null to remove one` });
+}
+
+/** @returns what is wrong with a plain object of labels; null if it is valid */
+export function faultOfLabels(value: object): string | null {
+  return isLabels(value) ? null : RULE;
 }
 
 /** Validates one selector or several, each parsed by {@link parseSelector}. */

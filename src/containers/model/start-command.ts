@@ -68,6 +68,28 @@ export const START_COMMAND_SCHEMA = {
   },
 };
 
+/** The OpenAPI schema of a change of a {@link StartCommand}: what it omits stays, and null takes the default. */
+export const START_PATCH_SCHEMA = {
+  title: 'StartCommandPatch',
+  type: 'object' as const,
+  nullable: true,
+  additionalProperties: false,
+  properties: {
+    command: START_COMMAND_SCHEMA.properties.command,
+    restart: { ...START_COMMAND_SCHEMA.properties.restart, nullable: true },
+    ready: {
+      type: 'object' as const,
+      nullable: true,
+      additionalProperties: false,
+      properties: {
+        port: { ...READY.properties.port, nullable: true },
+        command: { ...READY.properties.command, nullable: true },
+        within_seconds: { ...READY.properties.within_seconds, nullable: true },
+      },
+    },
+  },
+};
+
 /** The OpenAPI schema of a {@link StartCommand} in answers, with all fields that a request may omit. */
 export const SHOWN_START_SCHEMA = {
   ...START_COMMAND_SCHEMA,
@@ -137,12 +159,15 @@ export interface AskedStart {
   } | null;
 }
 
+/** A start command as a merge patch changes it; validated once it is merged. */
+export type StartPatch = { readonly [Key in keyof AskedStart]?: unknown };
+
 /**
  * A request that sets a start command runs code in the container, so it needs the scope `exec`.
  *
  * @throws DomainError `insufficient_permissions`
  */
-export function assertMayStart(caller: Pick<Principal, 'scopes'>, { start }: { start?: AskedStart | null }): void {
+export function assertMayStart(caller: Pick<Principal, 'scopes'>, { start }: { start?: object | null }): void {
   if (start !== undefined && !holdsScope(caller, 'exec')) throw insufficientScope('exec');
 }
 

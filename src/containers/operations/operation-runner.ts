@@ -47,7 +47,7 @@ export interface Course {
 /** An operation as data. */
 export interface OperationDefinition {
   readonly verb: Verb | Ending;
-  /** Called first: the outcome if the operation changes nothing in Docker, null if it does. */
+  /** Called first: the outcome if the operation changes nothing in Docker, null if it does. May refuse by an error. */
   readonly ofRowAlone?: (row: ContainerRow) => Outcome | null;
   /** Called once no abandoned operation is left. @returns a course; or the outcome, if Docker has nothing to do */
   readonly prepare: (lease: OperationLease) => Promise<Course | { readonly write: Outcome }>;
@@ -122,18 +122,6 @@ export class OperationRunner {
   }
 
   /**
-   * Writes a change that never concerns Docker, under a lease.
-   *
-   * @throws DomainError `operation_in_progress`, `container_not_found`, `update_failed`
-   */
-  async writeRow(row: ContainerRow, change: (leased: ContainerRow) => Outcome): Promise<ContainerRow> {
-    return this.work.measured('update', async () => {
-      const lease = await this.leases.acquire(row, 'update');
-      return (await this.writeAlone(lease, change(lease.row))).row;
-    });
-  }
-
-  /**
    * Runs the creation of a row that was inserted with its lease. It has no waiting caller: a failure is logged, and
    * recorded in the row and its event. Never throws.
    */
@@ -203,7 +191,7 @@ export class OperationRunner {
   /** Ends the lease: with the outcome, or with the rollback if anything fails. @throws DomainError */
   private async perform(lease: OperationLease, operation: OperationDefinition): Promise<Done> {
     const { verb, ofRowAlone, ifRefused } = operation;
-    const alone = ofRowAlone?.(lease.row) ?? null;
+    const alone = await this.orRelease(lease, () => ofRowAlone?.(lease.row) ?? null);
     if (alone !== null) return this.writeAlone(lease, alone);
     if (ifRefused) await this.recovery.recoverIfPossible(lease, verb);
     try {
@@ -216,6 +204,16 @@ export class OperationRunner {
       if (!isRefused) throw toDomainError(verb, await this.recovery.rollBack(lease, verb, error));
       await this.recovery.release(lease);
       throw toDomainError(verb, error);
+    }
+  }
+
+  /** Releases the lease if `work` throws: nothing was begun. */
+  private async orRelease<T>(lease: OperationLease, work: () => T): Promise<T> {
+    try {
+      return work();
+    } catch (error) {
+      await this.recovery.release(lease);
+      throw error;
     }
   }
 

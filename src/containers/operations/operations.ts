@@ -9,14 +9,13 @@ import type { Facts } from './executor';
 import type { OperationLease } from './operation-lease';
 import { type Course, type Done, type OperationDefinition, OperationRunner } from './operation-runner';
 import {
-  type Asked,
+  type Change,
   changesSettings,
   deletedOutcome,
   movedOutcome,
   NOTHING,
   type Outcome,
   recreation,
-  relabelledOutcome,
   startedOutcome,
   stoppedOutcome,
   updatedOutcome,
@@ -82,17 +81,18 @@ export class ContainerOperations {
   }
 
   /**
-   * Changes the name, resources, network, variables, start command and idle limits. Only new resources, a new network
-   * or new variables need Docker; a new name does not, as everything in Docker is named by the database id.
+   * Changes the name, resources, network, variables, labels, start command and idle limits. Only new resources, a new
+   * network or new variables need Docker; a new name does not, as everything in Docker is named by the database id.
    *
+   * @param change called with the row under the lease, so that no other change comes between the two
    * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
-   * `operation_in_progress`, `container_not_found`
+   * `operation_in_progress`, `container_not_found`; as `change` does
    */
-  async update(row: ContainerRow, asked: Asked): Promise<Updated> {
+  async update(row: ContainerRow, change: Change): Promise<Updated> {
     const done = await this.runner.run(row, {
       verb: 'update',
       ofRowAlone: (leased) => {
-        const wanted = wantedOf(leased, asked);
+        const wanted = change(leased);
         if (wanted.env || !sameLimits(leased, wanted)) return null;
         const now = this.clock.now();
         if (!changesSettings(leased, wanted)) return { patch: { lastUsedAt: now }, events: [] };
@@ -100,18 +100,13 @@ export class ContainerOperations {
       },
       prepare: async (lease) => {
         await this.reconcileRow(lease);
-        const wanted = wantedOf(lease.row, asked);
+        const wanted = change(lease.row);
         await lease.assertNameFree(wanted.name);
         if (lease.row.status === 'running') await this.placement.reserve(lease, wanted);
         return this.replacement(lease, wanted, await this.volumes.destination(lease.row, wanted));
       },
     });
     return updated(done);
-  }
-
-  /** Replaces all labels; makes no Docker call. @throws DomainError `operation_in_progress`, `container_not_found` */
-  async relabel(row: ContainerRow, labels: Readonly<Record<string, string>>): Promise<ContainerRow> {
-    return this.runner.writeRow(row, (leased) => relabelledOutcome(leased, labels, this.clock.now()));
   }
 
   /**
@@ -288,12 +283,6 @@ export class ContainerOperations {
   private async removeUnknown(lease: OperationLease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }
-}
-
-/** What an update changes: an absent network stays as it is, and equal variables count as absent. */
-function wantedOf(row: ContainerRow, { env, ...asked }: Asked): Wanted {
-  const wanted = { ...asked, network: asked.network ?? row.network };
-  return env?.differsFrom(row) === true ? { ...wanted, env } : wanted;
 }
 
 function updated({ row, before, facts }: Done): Updated {

@@ -28,17 +28,23 @@ export type Wanted = ContainerLimits & {
   readonly autoStopSeconds?: number | null | undefined;
   readonly autoDeleteSeconds?: number | null | undefined;
   readonly start?: StartCommand | null | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 };
 
-/** {@link Wanted} as a client requests it: an absent network stays as it is in the row when the lease is acquired. */
-export type Asked = Omit<Wanted, 'network'> & { readonly network?: Wanted['network'] | undefined };
+/**
+ * What a client's request wants of a container, given the row under the lease: what the request leaves out stays.
+ *
+ * @throws DomainError if the request does not apply to the row
+ */
+export type Change = (row: ContainerRow) => Wanted;
 
-/** Whether an update changes the name, the idle limits or the start command. */
+/** Whether an update changes the name, the labels, the idle limits or the start command. */
 export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
   const { autoStopSeconds, autoDeleteSeconds } = endsAfter(row, wanted);
   const isSame = autoStopSeconds === row.autoStopSeconds && autoDeleteSeconds === row.autoDeleteSeconds;
   const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
-  return row.name !== wanted.name || !isSame || !isSameStart;
+  const isSameLabels = wanted.labels === undefined || isDeepStrictEqual(row.labels, wanted.labels);
+  return row.name !== wanted.name || !isSame || !isSameStart || !isSameLabels;
 }
 
 function endsAfter(row: ContainerRow, wanted: Wanted): Pick<ContainerRow, 'autoStopSeconds' | 'autoDeleteSeconds'> {
@@ -185,6 +191,7 @@ export function updatedOutcome(
     ...endsAfter(row, wanted),
     lastUsedAt: now,
     ...(wanted.start !== undefined && { start: wanted.start }),
+    ...(wanted.labels !== undefined && { labels: wanted.labels }),
     ...(env && { sealedEnv: env.sealed }),
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),
@@ -214,15 +221,6 @@ export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Desti
   const replaced = isMade && row.dockerId !== null ? { old_id: plainId(row.dockerId), ...imageChange(facts) } : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_moved', data }] };
-}
-
-/** The outcome of replacing the labels. No event if they are unchanged; their order does not count. */
-export function relabelledOutcome(row: ContainerRow, labels: Readonly<Record<string, string>>, now: Date): Outcome {
-  const used: ContainerPatch = { lastUsedAt: now };
-  if (isDeepStrictEqual(row.labels, labels)) return { patch: used, events: [] };
-  const patch: ContainerPatch = { ...used, labels };
-  const data = { ...containerFacts({ ...row, ...patch }), restarted: false };
-  return { patch, events: [{ type: 'container_updated', data }] };
 }
 
 /** Whether an operation restarted a running container by replacing it. */

@@ -1,6 +1,7 @@
 import type { OpenAPIObject } from '@nestjs/swagger';
 import { STATUS_CODES } from 'node:http';
 import { type ApiFault, ERRORS, FAULT_EXAMPLES, FAULTS_EXTENSION, faultResponse } from '../../errors';
+import { ACCEPT_JSON, MERGE_EXTENSION, MERGE_PATCH } from '../merge-patch';
 import { exampleOf } from './json-schema';
 import { type Operation, operationsOf, type Schema } from './schemas';
 
@@ -101,6 +102,7 @@ export function documentAnswers(document: OpenAPIObject, isLimited: (path: strin
     responses: Object.fromEntries(shared) as Record<string, ResponseObject>,
   });
   for (const { path, operation } of operationsOf(document)) {
+    documentMergePatch(operation);
     const limited = isLimited(path);
     documentFaults(operation, { path, isLimited: limited });
     for (const [status, response] of Object.entries(operation.responses)) {
@@ -110,6 +112,14 @@ export function documentAnswers(document: OpenAPIObject, isLimited: (path: strin
       withHeaders(response, Object.assign(made, limited ? ON_LIMITED : {}));
     }
   }
+}
+
+/** Adds the media type of merge patches to the body of a route that takes them. */
+function documentMergePatch(operation: Operation & { [MERGE_EXTENSION]?: string }): void {
+  const { requestBody, [MERGE_EXTENSION]: name } = operation;
+  Reflect.deleteProperty(operation, MERGE_EXTENSION);
+  if (name === undefined || !requestBody || !('content' in requestBody)) return;
+  requestBody.content[MERGE_PATCH] = { schema: { $ref: `#/components/schemas/${name}` } };
 }
 
 function documentFaults(operation: Operation, { path, isLimited }: { path: string; isLimited: boolean }): void {
@@ -155,8 +165,10 @@ export function documentExamples(document: OpenAPIObject): void {
   const schemas = document.components?.schemas ?? {};
   for (const { operation } of operationsOf(document)) {
     const { requestBody } = operation;
-    const body = requestBody && 'content' in requestBody ? requestBody.content['application/json'] : undefined;
-    if (body?.schema) body.example ??= exampleOf(body.schema as Schema, schemas);
+    const content = requestBody && 'content' in requestBody ? requestBody.content : {};
+    for (const body of [content[ACCEPT_JSON], content[MERGE_PATCH]]) {
+      if (body?.schema) body.example ??= exampleOf(body.schema as Schema, schemas);
+    }
     for (const [status, response] of Object.entries(operation.responses)) {
       if (!status.startsWith('2') || !response || !('content' in response)) continue;
       const json = response.content['application/json'];

@@ -4,6 +4,7 @@ import { ModulesContainer } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiProperty } from '@nestjs/swagger';
 import { getMetadataStorage } from 'class-validator';
+import { MERGE_FORMS } from '../merge-patch';
 import { parametersOf, routeHandlers } from '../route-handlers';
 import { FIRST_LINE } from '../streamed-body';
 
@@ -90,6 +91,7 @@ function* inputsOf(modules: ModulesContainer): Generator<{ type: Type; kind: 'bo
   for (const { controller, name, handler } of routeHandlers(modules)) {
     const firstLine = Reflect.getMetadata(FIRST_LINE, handler) as Type | undefined;
     if (firstLine) yield { type: firstLine, kind: 'body' };
+    for (const type of (Reflect.getMetadata(MERGE_FORMS, handler) ?? []) as Type[]) yield { type, kind: 'body' };
     const types = (Reflect.getMetadata('design:paramtypes', controller.prototype as object, name) ?? []) as Type[];
     for (const kind of ['body', 'query'] as const) {
       for (const index of parametersOf(controller, name, PARAMETERS[kind])) {

@@ -19,6 +19,8 @@ export const SMALL = { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 } as const
 /** More of everything. */
 export const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 
+const MERGE_PATCH = 'application/merge-patch+json';
+
 /** An API client as a frontend has it: HTTP and JSON, without the server's code. */
 export class ApiClient {
   constructor(
@@ -65,6 +67,11 @@ export class ApiClient {
 
   update(id: string, settings: Readonly<Record<string, unknown>>): Promise<Answer> {
     return this.call('PATCH', `/api/containers/${id}`, settings);
+  }
+
+  /** A merge patch. */
+  patch(id: string, changes: unknown, headers: Readonly<Record<string, string>> = {}): Promise<Answer> {
+    return this.call('PATCH', `/api/containers/${id}`, changes, { 'content-type': MERGE_PATCH, ...headers });
   }
 
   create(body: Readonly<Record<string, unknown>> = {}, headers?: Readonly<Record<string, string>>): Promise<Answer> {

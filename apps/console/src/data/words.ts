@@ -74,7 +74,7 @@ const WORDS: Readonly<Record<string, Words>> = {
   tools_failed: 'A program of the image’s failed at this.',
   command_not_started: 'The program cannot be started.',
   too_many_terminals: ({ limit }) => `${text(limit)} terminals are open in this container, which is the most.`,
-  precondition_failed: 'The file was changed meanwhile.',
+  precondition_failed: 'It was changed meanwhile.',
   too_many_transfers: 'Too many files are on their way. Try again in a moment.',
   too_many_connections: 'You have too many connections open. Close a tab.',
   rate_limit_exceeded: 'Too many requests. Wait a little.',

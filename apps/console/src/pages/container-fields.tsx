@@ -229,6 +229,19 @@ export function readPairs(text: string): Record<string, string> {
   );
 }
 
+/** Changes of variables: `KEY=value` sets one, `KEY` alone removes it. */
+export function readVariableChanges(text: string): Record<string, string | null> {
+  const changes: Record<string, string | null> = readPairs(text);
+  for (const key of linesOf(text)) if (!key.includes('=')) changes[key] = null;
+  return changes;
+}
+
+/** The merge patch that turns the first labels into the others. */
+export function labelChanges(before: string, after: string): Record<string, string | null> {
+  const removed = Object.keys(readPairs(before)).map((key): [string, null] => [key, null]);
+  return { ...Object.fromEntries(removed), ...readPairs(after) };
+}
+
 const writeLabels = (labels: Readonly<Record<string, string>>): string =>
   Object.entries(labels)
     .map(([key, value]) => (value === '' ? key : `${key}=${value}`))

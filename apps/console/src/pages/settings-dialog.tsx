@@ -1,3 +1,4 @@
+import type { PatchContainerDto } from '@berth/client';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
@@ -7,14 +8,15 @@ import { LinesField, TextField } from '../ui/parts';
 import {
   type Draft,
   draftOf,
+  labelChanges,
   LabelsField,
   LifetimeFields,
   NetworkField,
   readNetwork,
-  readPairs,
   readResources,
   readSeconds,
   readStart,
+  readVariableChanges,
   ResourceFields,
   StartFields,
 } from './container-fields';
@@ -36,7 +38,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const [fault, setFault] = useState<unknown>(null);
   const set = (change: Partial<Draft>): void => setDraft((now) => ({ ...now, ...change }));
   const resources = readResources(draft);
-  const variables = readPairs(env);
+  const variables = readVariableChanges(env);
   const hasVariables = Object.keys(variables).length > 0;
   const recreates =
     hasVariables || !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
@@ -44,23 +46,25 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const submit = async (): Promise<void> => {
     const { db_id } = container;
     const start = readStart(draft);
+    const changes: PatchContainerDto = {
+      ...(name.trim() !== container.name && { name: name.trim() }),
+      ...(!same(resources, container.resources) && resources),
+      ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
+        auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
+      }),
+      ...(draft.auto_delete_hours !== before.auto_delete_hours && {
+        auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
+      }),
+      ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
+      // Objects are merged: without the nulls, a condition that the fields do not show would stay.
+      ...(!same(start, readStart(before)) && {
+        start: start && { ...start, ready: start.ready ? { ...start.ready, command: null } : null },
+      }),
+      ...(draft.labels !== before.labels && { labels: labelChanges(before.labels, draft.labels) }),
+      ...(hasVariables && { env: variables }),
+    };
     try {
-      await berth.containers.update(db_id, {
-        name: name.trim(),
-        ...resources,
-        ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
-          auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
-        }),
-        ...(draft.auto_delete_hours !== before.auto_delete_hours && {
-          auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
-        }),
-        ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
-        ...(!same(start, readStart(before)) && { start }),
-        ...(hasVariables && { env: variables }),
-      });
-      if (draft.labels !== before.labels) {
-        await berth.containers.setLabels(db_id, readPairs(draft.labels));
-      }
+      if (Object.keys(changes).length > 0) await berth.containers.update(db_id, changes);
     } catch (error) {
       setFault(error);
       throw error;
@@ -93,7 +97,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
           <NetworkField {...fields} />
           <LinesField
             label="New environment variables"
-            hint="Instead of all that it has, one a line: KEY=value. Empty: they stay."
+            hint="One a line: KEY=value sets one, KEY alone removes it. The others stay."
             fault={faultOf(fault, 'env')}
             rows={2}
             autoComplete="off"
