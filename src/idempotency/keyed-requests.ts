@@ -82,7 +82,7 @@ class WithoutIdempotencyKey implements CanActivate {
   }
 }
 
-/** For a route that creates something and does not support `Idempotency-Key`: a request with the header gets a 400. */
+/** For a route that is not idempotent and does not support `Idempotency-Key`: a request with the header gets a 400. */
 export const RefusesIdempotencyKey = (): MethodDecorator => UseGuards(WithoutIdempotencyKey);
 
 /** Executes requests whose answers hold secrets, such as tokens, once under their keys. */

@@ -17,7 +17,8 @@ export interface Merged {
  * Applies the members of a patch that are objects to a container's settings (RFC 7396). The patch alone is valid, but
  * the result may not be: it can have too many variables, or a start command without its program.
  *
- * @param current the settings; `env` is called only if the patch has variables, since it decrypts them
+ * @param current the settings; `env` decrypts the variables, and is called only if they are merged: null works without
+ *   their key
  * @returns the changed members; absent ones are not in the patch
  * @throws DomainError `invalid_parameters`
  */
@@ -26,7 +27,7 @@ export function mergedSettings(
   patch: Readonly<PatchContainerDto>,
 ): Partial<Merged> {
   const merged: { -readonly [Key in keyof Merged]?: Merged[Key] } = {};
-  if (patch.env !== undefined) merged.env = (mergePatch(current.env(), patch.env) ?? {}) as Pairs;
+  if (patch.env !== undefined) merged.env = patch.env === null ? {} : (mergePatch(current.env(), patch.env) as Pairs);
   if (patch.labels !== undefined) merged.labels = (mergePatch(current.labels, patch.labels) ?? {}) as Pairs;
   const start = patch.start === undefined ? null : (mergePatch(current.start, patch.start) as AskedStart | null);
   const faults = {

@@ -119,7 +119,10 @@ export class FilesController {
   @StreamsBody()
   @Audited('container.file_write')
   @Location(placeOf)
-  @ApiOperation({ summary: 'Write a file, and its parent directories; the body is its content, whatever its type' })
+  @ApiOperation({
+    summary: 'Write a file, and its parent directories; the body is its content, whatever its type',
+    description: 'Idempotent: sent again, it writes the same file. So it needs no Idempotency-Key, and ignores one.',
+  })
   @ApiConsumes('application/octet-stream')
   @ApiBody(BINARY)
   @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
@@ -229,8 +232,14 @@ export class FilesController {
 
   @Post('files/move')
   @HttpCode(200)
+  @RefusesIdempotencyKey()
   @Audited('container.file_move')
-  @ApiOperation({ summary: 'Move or rename a file or a directory; replaces nothing' })
+  @ApiOperation({
+    summary: 'Move or rename a file or a directory; replaces nothing',
+    description:
+      'Not idempotent: sent again, it finds nothing to move (404 or 409). An Idempotency-Key is refused, since a key and a ' +
+      'move in a container cannot be recorded as one.',
+  })
   @ApiOkResponse({ type: dto.FileView })
   @ApiInside(...WRITING, 'path_protected', 'directory_not_empty')
   move(
@@ -270,7 +279,9 @@ export class FilesController {
   @Audited('container.archive_write')
   @ApiOperation({
     summary: 'Unpack a tar stream into a directory, which is made',
-    description: 'Files, directories and links that stay in the directory; with anything else, nothing is written.',
+    description:
+      'Files, directories and links that stay in the directory; with anything else, nothing is written. Idempotent: sent ' +
+      'again, it writes the same files. So it needs no Idempotency-Key, and ignores one.',
   })
   @ApiConsumes('application/x-tar')
   @ApiBody(BINARY)

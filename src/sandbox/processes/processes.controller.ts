@@ -124,6 +124,7 @@ export class ProcessesController {
 
   @Post(':pid/stdin')
   @HttpCode(200)
+  @RefusesIdempotencyKey()
   @Audited('process.write')
   @ApiOperation({ summary: 'Write to the input of a process, or end it' })
   @ApiOkResponse({ type: ProcessMessageView })
@@ -141,6 +142,7 @@ export class ProcessesController {
 
   @Post(':pid/signal')
   @HttpCode(200)
+  @RefusesIdempotencyKey()
   @Audited('process.signal')
   @ApiOperation({ summary: 'Send a signal to a process and all that it started' })
   @ApiOkResponse({ type: ProcessMessageView })
