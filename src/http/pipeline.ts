@@ -80,7 +80,9 @@ export function putBack({ server, socket, rest }: Detached, head: Buffer): void 
     if (socket.destroyed || socket.writableEnded) return;
     socket.off('error', onError);
     // Node.js adds these listeners again, and does not clear the keep-alive timeout that it set before.
-    socket.removeAllListeners('resume').removeAllListeners('pause').setTimeout(0);
+    socket.removeAllListeners('resume');
+    socket.removeAllListeners('pause');
+    socket.setTimeout(0);
     // Node.js documents that code that injects a connection emits this event.
     server.emit('connection', socket);
   };

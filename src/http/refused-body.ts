@@ -44,8 +44,10 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
   request.on('data', ({ length }: Buffer) => {
     discarded += length;
     if (discarded < MAX_DISCARDED) return;
-    // Any read of the request would resume the connection.
+    // Any read of the request would resume the connection. So would a `resume` event that is still to come (it is
+    // emitted one tick after the call), and after it `pause()` would do nothing.
     request._read = () => undefined;
+    socket.removeAllListeners('resume');
     socket.pause();
   });
   // Resumes a paused request. Node.js would otherwise discard the whole unread body.

@@ -1,3 +1,5 @@
+import BetterSqlite3 from 'better-sqlite3';
+import { Client } from 'pg';
 import { Capacity } from '../../src/containers/capacity/capacity';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
@@ -188,12 +190,24 @@ describe('the room on the machine', () => {
     expect((await user.api.stop(db_id)).status).toBe(200);
   });
 
-  it('must be counted again where rows were changed behind the back', async () => {
-    const { db_id } = await user.api.running();
-    await berth.app.get(Database).manager.query(`UPDATE containers SET reserved_memory_mb = 7 WHERE id = '${db_id}'`);
-    await berth.app.get(Database).manager.query('UPDATE reserved_capacity SET cpu_shares = 9999');
+  it.each([
+    ['a container that runs', "UPDATE containers SET reserved_memory_mb = 7 WHERE status = 'running'"],
+    ['a container that does not', "UPDATE containers SET reserved_memory_mb = 7 WHERE status = 'stopped'"],
+    ['the sum', 'UPDATE reserved_capacity SET cpu_shares = 9999'],
+  ])('must be counted again where somebody changed by hand what is reserved by %s', async (_what, change) => {
+    await user.api.stop((await user.api.running()).db_id);
+    await user.api.running();
+    await berth.app.get(Database).manager.query(change);
     await operator.api.call('POST', '/api/admin/reconcile');
     expect(await reserved()).toEqual({ memory_mb: 256, cpu_shares: 500 });
+    expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
+  });
+
+  it('must be counted without a lock where nothing is wrong', async () => {
+    await user.api.running();
+    const release = await lockSums(berth.database.url);
+    expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
+    await release();
   });
 
   it('must be shown to operators, and in the metrics', async () => {
@@ -236,3 +250,18 @@ describe('the room on the machine', () => {
     for (const { db_id } of body['containers'] as { db_id: string }[]) await api.delete(db_id);
   }
 });
+
+/** Locks all sums, as a placement under way does. @returns a function that ends the lock */
+async function lockSums(url: string): Promise<() => Promise<void>> {
+  const lock = 'UPDATE reserved_capacity SET memory_mb = memory_mb';
+  if (url.startsWith('sqlite:')) {
+    const database = new BetterSqlite3(url.slice('sqlite:'.length));
+    database.exec('BEGIN IMMEDIATE').exec(lock);
+    return () => Promise.resolve(void database.exec('ROLLBACK').close());
+  }
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  await client.query('BEGIN');
+  await client.query(lock);
+  return () => client.end();
+}

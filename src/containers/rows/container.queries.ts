@@ -76,6 +76,7 @@ const PAGE = 1000;
  */
 async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
   for (let after = ''; ;) {
+    await nextTurn();
     const page = await database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
@@ -94,7 +95,6 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
     const last = page.at(-1);
     if (!last || page.length < PAGE) return;
     after = last.id;
-    await nextTurn();
   }
 }
 

@@ -67,3 +67,20 @@ describe.each([
     await expect(readAll()).rejects.toMatchObject({ code: 'docker_unavailable' });
   });
 });
+
+it('must be parsed chunk by chunk, with turns for other work, from when it is too long to be parsed at once', async () => {
+  const chunks = Array.from({ length: 20 }, (_each, index) =>
+    Buffer.from(`${index === 0 ? '[' : ','}"${'x'.repeat(99)}"`),
+  );
+  const stream = Readable.from([...chunks, Buffer.from(']')]);
+  let turns = 0;
+  const turn = (): void => {
+    turns += 1;
+    timer = setImmediate(turn);
+  };
+  let timer = setImmediate(turn);
+  const seenIn = new Set<number>();
+  for await (const _element of jsonElements(stream, { atOnce: 100 * (chunks.length - 1) })) seenIn.add(turns);
+  clearImmediate(timer);
+  expect(seenIn.size).toBe(chunks.length);
+});
