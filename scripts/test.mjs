@@ -2,9 +2,10 @@
  * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and
  * a short run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data
  * tests that no database can break alone, under runc what holds under every runtime, the life of a container on a newer
- * Docker, what several machines promise on three Docker nodes, thousands of operations under faults.
+ * Docker, what several machines promise on three Docker nodes, what depends on Node.js on its other versions,
+ * thousands of operations under faults.
  *
- * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|faults [jest arguments…]` runs one part.
+ * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|nodejs|faults [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
  * lines before it say what did not run and why; with `CI=true` that is a failure.
  */
@@ -20,6 +21,7 @@ import { cleanEnvironment, readSettings } from './lib/environment-file.mjs';
 import { runtimeName } from './lib/gvisor.mjs';
 import { startFaultServices } from './lib/fault-services.mjs';
 import { runJest, willRun } from './lib/jest-run.mjs';
+import { ensureOtherNode, NODE_VERSIONS } from './lib/other-node.mjs';
 import { printFailure, Problem } from './lib/problem.mjs';
 import { projectRoot } from './lib/project.mjs';
 import { ensureQuickImages, sandboxImage } from './lib/sandbox-image.mjs';
@@ -45,13 +47,14 @@ const suites = {
   alone: ['alone'],
   newer: ['sqlite', 'e2e'],
   nodes: ['nodes'],
+  nodejs: ['unit', 'sqlite', 'alone'],
   faults: ['faults'],
 };
 
 /** Parts whose services are their own. */
-const APART = ['alone', 'newer', 'nodes', 'faults'];
+const APART = ['alone', 'newer', 'nodes', 'nodejs', 'faults'];
 /** What `npm test` leaves to `npm run test:more`. */
-const MORE_ALONE = ['alone', 'newer', 'nodes'];
+const MORE_ALONE = ['alone', 'newer', 'nodes', 'nodejs'];
 
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
@@ -61,6 +64,11 @@ const NEWER_TESTS =
 
 /** What an engine promises of one Docker, on a node of several, over TLS: each takes minutes. */
 const NODE_TESTS = 'test/e2e/docker-(engine|exec|process)';
+
+/** What stands on internals of Node.js and on its addon, and the life of a server. */
+const NODEJS_TESTS =
+  '(test/unit/(upgrades|before-the-body|connections|request-forms|sqlite-write-lock)|src/http/.*)\\.spec|' +
+  'test/data/(database|migrations)\\.|test/alone/server-life';
 
 /** What of the runs under faults is part of `npm test`: what a single process does on SQLite is left to the rest. */
 const SHORT_RUNS = ['test/faults/cluster'];
@@ -237,6 +245,24 @@ async function runOnNewerDockers({ jestArgs }) {
   }
 }
 
+/** One after the other, so that the processors are those of one run. */
+async function runOnOtherNodes({ jestArgs }) {
+  for (const version of NODE_VERSIONS) {
+    const other = await environmentOf(`tests on Node.js ${version}`, () =>
+      step(`Node.js ${version} from npm`, (progress) => ensureOtherNode(version, progress)),
+    );
+    if (!other || isEnding()) continue;
+    await runTests({
+      name: `tests on Node.js ${other.name}`,
+      jestArgs,
+      projects: suites.nodejs,
+      node: other.node,
+      env: { ...cleanEnvironment(), ...other.env },
+      args: [`--maxWorkers=${WORKERS}`, '--testPathPatterns', NODEJS_TESTS, ...jestArgs],
+    });
+  }
+}
+
 const NODES_RUN = 'tests on several nodes';
 
 async function startNodes() {
@@ -345,11 +371,14 @@ async function runParts(args) {
   // The nodes have networks of their own, and their tests mostly wait.
   const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
   const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
+  const nodejsRun = Promise.allSettled([newerRun]).then(() =>
+    has('nodejs') ? runOnOtherNodes({ jestArgs }) : undefined,
+  );
   // A long run under faults wants the processors for itself: a short one, and the nodes, mostly wait.
-  const faultsRun = (isMore ? Promise.allSettled([newerRun]) : Promise.resolve()).then(() =>
+  const faultsRun = (isMore ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
-  await allOver([suitesRun, aloneRun, newerRun, nodesRun, faultsRun, startChecks(), faulty]);
+  await allOver([suitesRun, aloneRun, newerRun, nodesRun, nodejsRun, faultsRun, startChecks(), faulty]);
 }
 
 async function main() {

@@ -99,8 +99,8 @@ function firstOfEach(details) {
 }
 
 /**
- * @param {{ projects: string[], args: string[], env: object, niceness?: number, again?: boolean }} options
- *   projects: of jest.config.js; niceness: below 0, of those whose promises are about time, it needs root; again: run
+ * @param {{ projects: string[], args: string[], env: object, node?: string, niceness?: number, again?: boolean }}
+ *   options projects: of jest.config.js; node: the Node.js that runs them; niceness: below 0, of those whose promises are about time, it needs root; again: run
  *   files that failed once more, by themselves
  * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[],
  *   unsteady: string[] }>} details: of what failed; unsteady: the first failure of each file that passed when it ran
@@ -126,14 +126,14 @@ export async function runJest({ again = false, ...options }) {
   };
 }
 
-async function runOnce({ projects, args, env, niceness = 0 }) {
+async function runOnce({ projects, args, env, node = process.execPath, niceness = 0 }) {
   const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
   rmSync(report, { force: true });
   const reported = ['--json', `--outputFile=${report}`];
   const options = ['--ci', '--selectProjects', ...projects, ...reported, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
   let unending;
-  const succeeded = await run(process.execPath, [jest, ...options], {
+  const succeeded = await run(node, [jest, ...options], {
     cwd: projectRoot,
     env: { ...env, ...color },
     show: true,

@@ -7,7 +7,9 @@ interface HttpSocket extends Socket {
   readonly _httpMessage?: ServerResponse | null;
   /** While true, reading a request's body does not resume the connection. */
   _paused?: boolean;
-  readonly parser?: { onIncoming: (request: IncomingMessage, keepAlive: boolean) => number } | null;
+  readonly parser?: {
+    onIncoming: (request: IncomingMessage & { upgrade?: boolean }, keepAlive: boolean) => number;
+  } | null;
 }
 
 /** Return value of a parser's `onIncoming`: the message ends with its head, and the rest is passed on unparsed. */
@@ -34,7 +36,11 @@ export function beginInTurn(server: Server): void {
     if (!parser) return;
     const begin = parser.onIncoming;
     parser.onIncoming = (request, keepAlive) => {
-      if (!socket._httpMessage) return begin(request, keepAlive);
+      if (!socket._httpMessage) {
+        const verdict = begin(request, keepAlive);
+        // Node.js 26 would parse the body first, and pass on a stream that cannot be given back to the server.
+        return request.upgrade ? UPGRADE : verdict;
+      }
       early.add(request);
       Object.assign(request, { upgrade: true });
       return UPGRADE;

@@ -1,0 +1,9 @@
+/** Loaded first into tests on another Node.js: see other-node.mjs. */
+const { dlopen } = process;
+process.dlopen = (module, file, ...rest) =>
+  dlopen.call(
+    process,
+    module,
+    file.endsWith('better_sqlite3.node') ? process.env.BERTH_TEST_SQLITE_ADDON : file,
+    ...rest,
+  );
