@@ -49,14 +49,23 @@ export class AuthGuard extends PassportGuard() {
     super({ defaultStrategy: strategy.registeredAs, session: false });
   }
 
-  /** @throws DomainError `unauthorized`, `insufficient_permissions`, and what `onAuthenticated` throws */
-  override async canActivate(context: ExecutionContext): Promise<boolean> {
+  /**
+   * Answers without a promise if the request was admitted before, as it is when Nest runs the guard: one promise less
+   * for each request.
+   *
+   * @throws DomainError `unauthorized`, `insufficient_permissions`, and what `onAuthenticated` throws
+   */
+  override canActivate(context: ExecutionContext): true | Promise<true> {
     // Sockets are authenticated before they are connected, so their messages need no guard.
     if (context.getType() !== 'http') return true;
     const { isPublic, required } = this.accessOf(context);
     if (isPublic) return true;
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     if (request.admittedTo === context.getHandler()) return true;
+    return this.admit(context, request, required);
+  }
+
+  private async admit(context: ExecutionContext, request: FastifyRequest, required: Access['required']): Promise<true> {
     await super.canActivate(context);
     const { principal, onAuthenticated } = request;
     if (principal && onAuthenticated) await onAuthenticated(principal);

@@ -39,7 +39,9 @@ export function guardBeforeBodies(app: NestFastifyApplication): void {
         return;
       }
       const context = new ExecutionContextHost([request, reply], guarded.controller, guarded.handler);
-      guard.canActivate(context).then(() => done(), done);
+      const admission = guard.canActivate(context);
+      if (admission === true) done();
+      else admission.then(() => done(), done);
     });
 }
 

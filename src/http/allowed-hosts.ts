@@ -41,7 +41,7 @@ export class AllowedHosts {
     // `headFault` refuses repeated `Host` fields.
     if (this.acceptsAny || timesIn(request.rawHeaders, 'host') > 1) return null;
     const { url = '', headers } = request;
-    const target = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1];
+    const target = url.startsWith('/') ? undefined : /^[a-z][a-z0-9+.-]*:\/\/([^/?#]*)/i.exec(url)?.[1];
     const isAllowed = this.allows(headers.host) && this.allows(target);
     return isAllowed || pathOf(request).startsWith(PROBES) ? null : new DomainError('misdirected_request');
   }
