@@ -8,7 +8,7 @@ import { build } from '../scripts/lib/build.mjs';
 import { readSettings } from '../scripts/lib/environment-file.mjs';
 import { runtimeName } from '../scripts/lib/gvisor.mjs';
 import { printFailure, Problem } from '../scripts/lib/problem.mjs';
-import { runEnd, runScript } from '../scripts/lib/shutdown.mjs';
+import { isEnding, runEnd, runScript } from '../scripts/lib/shutdown.mjs';
 import { say, step } from '../scripts/lib/steps.mjs';
 import { startPostgres } from '../scripts/lib/test-databases.mjs';
 import { startTestDocker } from '../scripts/lib/test-docker.mjs';
@@ -93,7 +93,10 @@ async function measurePart(part, { database, env, docker, databaseUrl, newDataba
   }
 }
 
-/** @returns {Promise<object[]>} figures, or the rows of a comparison with the checkout at `against` */
+/**
+ * @returns {Promise<object[]>} figures, or the rows of a comparison with the checkout at `against`. A comparison leaves
+ *   out what fails, such as a part that an earlier revision cannot run, and says so.
+ */
 async function measure({ parts, env, docker, against }) {
   const figures = [];
   let postgres;
@@ -106,8 +109,16 @@ async function measure({ parts, env, docker, against }) {
         return measurePart(part, { ...settings, progress });
       };
       const name = `${part.name}, ${database}`;
-      const made = against ? await compare(against, (side) => step(`${name}, ${side}`, once)) : await step(name, once);
-      figures.push(...made);
+      if (!against) {
+        figures.push(...(await step(name, once)));
+        continue;
+      }
+      try {
+        figures.push(...(await compare(against, (side) => step(`${name}, ${side}`, once))));
+      } catch (error) {
+        if (isEnding()) throw error;
+        say(`! left out: ${name}: ${error.message}`);
+      }
     }
   }
   return figures;

@@ -47,18 +47,21 @@ export async function buildRevision(revision, onLine) {
 export async function compare(root, measure) {
   const rows = new Map();
   const sides = { now: projectRoot, then: root };
-  for (let round = 1; round <= ROUNDS; round += 1) {
-    const order = round % 2 === 1 ? ['then', 'now'] : ['now', 'then'];
-    for (const side of order) {
-      measureCheckout(sides[side]);
-      for (const figure of await measure(`${side === 'now' ? 'this' : 'that'} revision, round ${round}/${ROUNDS}`)) {
-        const { name, unit, smaller } = figure;
-        if (!rows.has(name)) rows.set(name, { name, unit, smaller, now: [], then: [] });
-        rows.get(name)[side].push(figure.measured);
+  try {
+    for (let round = 1; round <= ROUNDS; round += 1) {
+      const order = round % 2 === 1 ? ['then', 'now'] : ['now', 'then'];
+      for (const side of order) {
+        measureCheckout(sides[side]);
+        for (const figure of await measure(`${side === 'now' ? 'this' : 'that'} revision, round ${round}/${ROUNDS}`)) {
+          const { name, unit, smaller } = figure;
+          if (!rows.has(name)) rows.set(name, { name, unit, smaller, now: [], then: [] });
+          rows.get(name)[side].push(figure.measured);
+        }
       }
     }
+  } finally {
+    measureCheckout(projectRoot);
   }
-  measureCheckout(projectRoot);
   return [...rows.values()];
 }
 
