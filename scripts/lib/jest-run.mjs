@@ -99,9 +99,9 @@ function firstOfEach(details) {
 }
 
 /**
- * @param {{ projects: string[], args: string[], env: object, node?: string, niceness?: number, again?: boolean }} options
- *   projects: of jest.config.js; node: the Node.js that runs them; niceness: below 0, of those whose promises are about
- *   time, it needs root; again: run files that failed once more, by themselves
+ * @param {{ projects: string[], args: string[], env: object, node?: string, niceness?: number,
+ *   again?: boolean }} options projects: of jest.config.js; node: the Node.js that runs them; niceness: below 0, of
+ *   those whose promises are about time, it needs root; again: run files that failed once more, by themselves
  * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[],
  *   unsteady: string[] }>} details: of what failed; unsteady: the first failure of each file that passed when it ran
  *   again
