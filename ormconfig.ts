@@ -17,6 +17,7 @@ import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/log';
 import { ImageEntity } from './src/images/image-records';
 import { InitialSchema1764800000000 } from './src/migrations/1764800000000-initial-schema';
+import { PausedContainers1764810000000 } from './src/migrations/1764810000000-paused-containers';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -45,7 +46,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       DailyUsageEntity,
       HeldProgramEntity,
     ],
-    migrations: [InitialSchema1764800000000],
+    migrations: [InitialSchema1764800000000, PausedContainers1764810000000],
     synchronize: false,
   };
   if (!databaseUrl.startsWith('sqlite:')) {

@@ -13,6 +13,7 @@ import { median, paired, slope, timed } from './lib/statistics.mjs';
 
 const COMMANDS = 100;
 const KEYS = 100;
+const PAUSES = 40;
 const TRANSFERS = 15;
 const FLOODS = 3;
 const FILE_MIB = 32;
@@ -30,6 +31,7 @@ const MIB = 2 ** 20;
 export function inside(context) {
   return withBothSides(context, async (sides) => [
     await commands(sides),
+    await pauses(sides),
     await echoes(sides),
     await floods(sides),
     await resting({ ...sides, image: context.image }),
@@ -65,6 +67,40 @@ async function commands({ berth, token, id, container, progress }) {
     await pair(run, times, [ourTrue, theirTrue]);
   }
   return figure({ name: 'a command (true)', ...paired(times), unit: 'ms', bar: 1.15 });
+}
+
+/** To the first byte that a command writes: of a paused container, which it resumes, and of a running one, in turns. */
+async function pauses({ berth, token, id, progress }) {
+  const asks = { authorization: `Bearer ${token}`, accept: 'text/event-stream', 'content-type': 'application/json' };
+  const body = JSON.stringify({ command: ['echo', 'x'] });
+  const firstByte = async () => {
+    const began = performance.now();
+    const answer = await fetch(`${berth.url}/api/containers/${id}/exec`, { method: 'POST', headers: asks, body });
+    let said = '';
+    let ms = null;
+    for await (const part of answer.body) {
+      said += Buffer.from(part).toString();
+      if (said.includes('event: output')) ms ??= performance.now() - began;
+    }
+    if (ms === null) throw new Error(`the command wrote nothing: ${answer.status} ${said}`);
+    return ms;
+  };
+  const times = { running: [], paused: [], pause: [] };
+  for (let run = 1; run <= PAUSES; run += 1) {
+    if (run % 10 === 0) progress(`pauses ${run}/${PAUSES}`);
+    times.running.push(await firstByte());
+    times.pause.push(await timed(() => berth.call(token, 'POST', `/api/containers/${id}/pause`)));
+    times.paused.push(await firstByte());
+  }
+  const [running, paused, pause] = [times.running, times.paused, times.pause].map(median);
+  progress(`first byte: ${running.toFixed(1)} ms, paused ${paused.toFixed(1)} ms; a pause ${pause.toFixed(1)} ms`);
+  return figure({
+    name: 'first byte of a command in a paused container / 1.2 × running + 60 ms',
+    measured: paused,
+    limit: 1.2 * running + 60,
+    unit: 'ms',
+    bar: 1,
+  });
 }
 
 async function files({ berth, token, id, container, progress }) {

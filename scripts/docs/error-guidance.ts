@@ -140,6 +140,8 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   too_many_commands: { retry: 'later', advice: 'Run the next one when one has ended.' },
   start_failed: { retry: 'repeatable', advice: OPERATOR },
   stop_failed: { retry: 'repeatable', advice: OPERATOR },
+  pause_failed: { retry: 'repeatable', advice: OPERATOR },
+  resume_failed: { retry: 'repeatable', advice: OPERATOR },
   delete_failed: { retry: 'repeatable', advice: `\`force=true\` deletes what Docker cannot remove. ${OPERATOR}` },
   update_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
   move_failed: { retry: 'repeatable', advice: `The container is where it was. ${OPERATOR}` },
@@ -193,9 +195,9 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   docker_error: { retry: 'no', when: 'Docker refused', advice: OPERATOR },
   container_paused: {
-    retry: 'no',
-    when: 'somebody has paused the container in Docker',
-    advice: 'Tell the operator, who can unpause it.',
+    retry: 'repeatable',
+    when: 'the container was paused just before it could be used; nothing was started',
+    advice: 'The next request resumes it.',
   },
   container_broken: {
     retry: 'no',

@@ -21,7 +21,9 @@ import {
   ContainerCreatedView,
   ContainerDeletedView,
   ContainerListView,
+  ContainerPausedView,
   ContainerRestoredView,
+  ContainerResumedView,
   ContainerStartedView,
   ContainerStoppedView,
   ContainerUpdatedView,
@@ -142,6 +144,46 @@ export class ContainersController {
     @Param('id') id: string,
   ): Promise<ContainerStoppedView | AgentStoppedView> {
     return this.containers.stop(caller, id);
+  }
+
+  @Post(':id/pause')
+  @HttpCode(200)
+  @Scopes('write')
+  @Audited('container.pause')
+  @ApiOperation({
+    summary: 'Suspend all processes of a running container',
+    description:
+      'They keep their memory, which stays reserved; the CPU is free. Whatever uses the container next resumes it: a ' +
+      'start, a stop, a deletion, a resize, a command, a terminal, a file.',
+  })
+  @ApiOkResponse({ type: ContainerPausedView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'operation_in_progress',
+    'pause_failed',
+  )
+  pause(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerPausedView> {
+    return this.containers.pause(caller, id);
+  }
+
+  @Post(':id/resume')
+  @HttpCode(200)
+  @Scopes('write')
+  @Audited('container.resume')
+  @ApiOperation({ summary: 'Let the processes of a paused container go on' })
+  @ApiOkResponse({ type: ContainerResumedView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'operation_in_progress',
+    'resume_failed',
+    'no_capacity',
+  )
+  resume(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerResumedView> {
+    return this.containers.resume(caller, id);
   }
 
   @Post(':id/touch')

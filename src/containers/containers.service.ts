@@ -89,6 +89,25 @@ export class ContainersService {
   }
 
   /**
+   * Suspends all processes of a running container, which keeps its memory. A paused container stays as it is.
+   *
+   * @throws DomainError `container_not_running`, `pause_failed`, `operation_in_progress`, `guest_session_expired`
+   */
+  async pause(caller: Caller, id: string): Promise<answer.ContainerPausedView> {
+    return answer.paused(await this.operations.pause(await this.access.findInSession(caller, id)));
+  }
+
+  /**
+   * Lets the processes of a paused container go on. A running container stays as it is.
+   *
+   * @throws DomainError `container_not_running`, `no_capacity`, `resume_failed`, `operation_in_progress`,
+   *   `guest_session_expired`
+   */
+  async resume(caller: Caller, id: string): Promise<answer.ContainerResumedView> {
+    return answer.resumed(await this.operations.resume(await this.access.findInSession(caller, id)));
+  }
+
+  /**
    * A soft deletion: the name and the place in the tier's limit are free at once, the volume is kept until
    * `purge_at`.
    *
@@ -176,7 +195,16 @@ export class ContainersService {
     await this.usage.note(await this.access.find(caller, id));
   }
 
-  /** Records a use that a client requests: immediately. @throws DomainError `guest_session_expired` */
+  /** Like {@link touch}; resumes the container if it is paused. @throws DomainError as {@link resumed} */
+  async touchResumed(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
+    await this.usage.note(await this.awake(await this.access.find(caller, id)));
+  }
+
+  /**
+   * Records a use that a client requests: immediately. A paused container stays paused.
+   *
+   * @throws DomainError `guest_session_expired`
+   */
   async touchNow(caller: Caller, id: string): Promise<ContainerView> {
     const row = await this.access.findInSession(caller, id);
     await this.usage.touch(row);
@@ -184,27 +212,44 @@ export class ContainersService {
   }
 
   /**
-   * Runs a command in a running container and waits for its end; the container counts as used until then. For
-   * internal modules such as terminals and file managers: the request is the engine's own, so output is passed to
-   * `onOutput`, and `timeoutMs` bounds the wait. Operations on the container do not wait for the command: a stop ends
-   * it, usually with exit code 137.
+   * Runs a command in a running container, or in a paused one, which is resumed first, and waits for its end; the
+   * container counts as used until then. For internal modules such as terminals and file managers: the request is the
+   * engine's own, so output is passed to `onOutput`, and `timeoutMs` bounds the wait. Operations on the container do
+   * not wait for the command: a stop ends it, usually with exit code 137.
    *
-   * @throws DomainError `container_not_running`, `guest_session_expired`, `exec_not_allowed`; EngineError
+   * @throws DomainError as {@link resumed}, `container_not_running`, `exec_not_allowed`; EngineError
    *   `command_not_started`, `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see
    *   the engine's port), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.usage.exec(await this.access.findToEnter(caller, id), request);
+    return this.usage.exec(await this.awake(await this.access.findToEnter(caller, id)), request);
   }
 
   /**
-   * Runs `work` inside a running container, which counts as used until `work` ends.
+   * Runs `work` inside a running container, which counts as used until `work` ends. A paused container is resumed
+   * first.
    *
-   * @throws DomainError `container_not_running`, also if the engine reports it during `work`,
-   *   `guest_session_expired`, `exec_not_allowed`; any other error of `work`
+   * @param options.mayBePaused leaves a paused container paused: `work` runs nothing in it
+   * @throws DomainError as {@link resumed}; `container_not_running`, also if the engine reports it during `work`;
+   *   `exec_not_allowed`; any other error of `work`
    */
-  async inside<T>(caller: Caller, id: string, work: (container: RunningContainer) => Promise<T>): Promise<T> {
-    return this.usage.inside(await this.access.findToEnter(caller, id), work);
+  async inside<T>(
+    caller: Caller,
+    id: string,
+    work: (container: RunningContainer) => Promise<T>,
+    { mayBePaused = false }: { mayBePaused?: boolean } = {},
+  ): Promise<T> {
+    const row = await this.access.findToEnter(caller, id);
+    return this.usage.inside(mayBePaused ? row : await this.awake(row), work);
+  }
+
+  /**
+   * Resumes a container that the caller is about to use, if it is paused.
+   *
+   * @throws DomainError `no_capacity`, `resume_failed`, `operation_in_progress`, `guest_session_expired`
+   */
+  async resumed(caller: Caller, id: string): Promise<void> {
+    await this.awake(await this.access.findInSession(caller, id));
   }
 
   /** Finds a container, running or not, for past or present work inside it. Records a use. */
@@ -212,6 +257,10 @@ export class ContainersService {
     const row = await this.access.findToEnter(caller, id);
     await this.usage.note(row);
     return row;
+  }
+
+  private async awake(row: ContainerRow): Promise<ContainerRow> {
+    return row.status === 'paused' ? this.operations.resume(row) : row;
   }
 
   /**

@@ -16,6 +16,7 @@ export {
 } from './dto/responses';
 export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
+export { isUp } from './model/container.entity';
 export type { StartCommand } from './model/start-command';
 export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';
 export { SandboxProver } from './sandbox-prover';

@@ -8,17 +8,18 @@ import type { ContainerRow, ContainerStatus, Operation } from './model/container
 import { ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
 
-/** Transitions without a request: a creation ends, or a run ends. */
+/** Transitions without a request: a creation ends, a run ends, or a container is paused because it is idle. */
 const BY_ITSELF: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
-  running: ['stopped'],
+  running: ['paused', 'stopped'],
+  paused: ['stopped'],
   stopped: [],
   error: [],
 };
 
 /**
  * The statuses that an operation may lead to, including its rollback. An operation that inspects Docker may find the
- * container running or stopped.
+ * container running, paused or stopped.
  */
 const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   create: ['running', 'error'],
@@ -27,6 +28,9 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   expire: ['stopped'],
   idle: ['stopped'],
   suspend: ['stopped'],
+  pause: ['paused'],
+  resume: ['running'],
+  idle_pause: ['paused'],
   auto_delete: ['stopped'],
   delete: ['stopped'],
   update: ['running', 'stopped'],

@@ -102,6 +102,11 @@ export function nodeUnavailable(node: string, cause?: unknown): EngineError {
   return new EngineError('node_unavailable', `the node ${node} does not answer${why}`, { cause });
 }
 
+/** Whether an error means that the container is paused: nothing was started, and what runs in it goes on later. */
+export function saysPaused(error: unknown): boolean {
+  return error instanceof EngineError && error.code === 'container_paused';
+}
+
 /** Whether an error means that the container does not run, even if its row says otherwise. */
 export function saysNotRunning(error: unknown): boolean {
   return error instanceof EngineError && NOT_RUNNING.includes(error.code);
@@ -128,4 +133,4 @@ export function mayGoOn(error: unknown): boolean {
 
 const UNAVAILABLE: readonly EngineErrorCode[] = ['docker_unavailable', 'node_unavailable'];
 
-const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running', 'container_paused'];
+const NOT_RUNNING: readonly EngineErrorCode[] = ['container_not_found', 'container_not_running'];

@@ -35,6 +35,7 @@ export {
   nodeUnavailable,
   saysDiskFull,
   saysNotRunning,
+  saysPaused,
   saysUnavailable,
 } from './engine-error';
 export { EngineIdentity } from './engine-identity';

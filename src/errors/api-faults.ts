@@ -98,7 +98,10 @@ const FAULTS = {
     retryAfter: true,
   },
   exec_not_allowed: { when: 'tier lets nobody into its containers', fields: { tier: 'guest' } },
-  container_not_running: { when: 'it is stopped, or ended meanwhile' },
+  container_not_running: {
+    when: 'it is stopped, or ended meanwhile; container_paused if it was paused just before it could be used',
+    codes: ['container_not_running', 'container_paused'],
+  },
   command_not_started: {
     when: 'its program, working directory or user does not exist in the container, or cannot be used',
   },
@@ -154,6 +157,8 @@ const FAULTS = {
   },
   start_failed: failed('start_failed'),
   stop_failed: failed('stop_failed'),
+  pause_failed: failed('pause_failed'),
+  resume_failed: failed('resume_failed'),
   delete_failed: failed('delete_failed'),
   update_failed: failed('update_failed'),
   move_failed: failed('move_failed'),

@@ -78,6 +78,8 @@ export const ERRORS = {
   too_many_commands: { status: 429, message: 'too many commands at once' },
   start_failed: { status: 500, message: 'failed to start container' },
   stop_failed: { status: 500, message: 'failed to stop container' },
+  pause_failed: { status: 500, message: 'failed to pause container' },
+  resume_failed: { status: 500, message: 'failed to resume container' },
   delete_failed: { status: 500, message: 'failed to delete container' },
   update_failed: { status: 500, message: 'failed to update settings' },
   move_failed: { status: 500, message: 'failed to move container' },
@@ -165,6 +167,11 @@ export class DomainError extends Error {
   get code(): ErrorCode | FailureReason {
     return this.options.code ?? this.kind;
   }
+}
+
+/** The container was resumed for a request, and paused again before the request could use it. */
+export function pausedMeanwhile(cause: unknown): DomainError {
+  return new DomainError('container_not_running', { code: 'container_paused', cause });
 }
 
 /** The challenge of every 401 (RFC 6750, 3); parameters are added if a token was given. */

@@ -4,6 +4,7 @@ export {
   DomainError,
   ERRORS,
   invalidParameters,
+  pausedMeanwhile,
   type ErrorCode,
   type FailureReason,
   type FieldFault,

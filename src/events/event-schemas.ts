@@ -65,6 +65,14 @@ const IMAGE_CHANGED = {
   optional: { type: 'boolean', enum: [true], description: 'The version of its image was lost, and another one taken.' },
 };
 
+const RESUMED = {
+  optional: {
+    type: 'boolean',
+    enum: [true],
+    description: 'It was paused, and resumed so that its processes could end.',
+  },
+};
+
 const EVENTS: { readonly [T in EventType]: Described<T> } = {
   container_created: { about: CONTAINER, when: 'A creation was accepted.', adds: {} },
   container_started: {
@@ -88,8 +96,15 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
         optional: { type: 'integer', example: 1, description: 'Of its main process, where that is known.' },
       },
       message: { optional: word('it needed more memory than its limit', 'A sentence for people, with oom.') },
+      resumed: RESUMED,
     },
   },
+  container_paused: {
+    about: CONTAINER,
+    when: 'Its processes are suspended, and keep their memory.',
+    adds: { reason: { optional: word('idle', 'Only if the pause was not requested: idle.') } },
+  },
+  container_resumed: { about: CONTAINER, when: 'Its processes go on.', adds: {} },
   container_deleted: {
     about: DELETED_CONTAINER,
     when: 'It is deleted, and its data kept for a while.',
@@ -101,15 +116,16 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
         description: 'Until when the data is kept at least; null: for good.',
       },
       reason: { optional: word('auto_delete', 'Where nobody asked: auto_delete, session_expired, user_deleted.') },
+      resumed: RESUMED,
     },
   },
   container_restored: { about: CONTAINER, when: 'It was brought back, as stopped.', adds: {} },
   container_expiring: {
     about: CONTAINER,
-    when: 'It will be stopped or deleted by itself.',
+    when: 'It will be stopped, paused or deleted by itself.',
     adds: {
-      action: { type: 'string', enum: ['stop', 'delete'], example: 'stop' },
-      reason: word('idle', 'The reason that the stop or deletion will have.'),
+      action: { type: 'string', enum: ['stop', 'pause', 'delete'], example: 'stop' },
+      reason: word('idle', 'The reason that the stop, pause or deletion will have.'),
       expires_at: { type: 'string', format: 'date-time' },
       seconds_left: integer(600, 'Until then.'),
     },

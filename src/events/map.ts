@@ -56,17 +56,24 @@ export interface EventMap {
     volume_kept?: boolean;
     image_changed?: true;
   };
-  /** `reason` (`exited`, `oom`, `missing`, …) only for a stop that was not requested; `message` with `oom`. */
-  container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string };
+  /**
+   * `reason` (`exited`, `oom`, `missing`, …) only for a stop that was not requested; `message` with `oom`; `resumed`
+   * only if it was paused, and resumed so that its processes could end.
+   */
+  container_stopped: ContainerFacts & { reason?: string; exit_code?: number; message?: string; resumed?: true };
+  /** Its processes are suspended. `reason` (`idle`) only for a pause that was not requested. */
+  container_paused: ContainerFacts & { reason?: string };
+  /** Its processes go on. */
+  container_resumed: ContainerFacts;
   /**
    * `reason` only if the deletion was not requested for the container: `auto_delete`, `session_expired` or
-   * `user_deleted`.
+   * `user_deleted`; `resumed` as for a stop.
    */
-  container_deleted: ContainerFacts & { purge_at: string | null; reason?: string };
+  container_deleted: ContainerFacts & { purge_at: string | null; reason?: string; resumed?: true };
   container_restored: ContainerFacts;
-  /** The container will be stopped or deleted (`action`) at `expires_at`, in `seconds_left`, for `reason`. */
+  /** The container will be stopped, paused or deleted (`action`) at `expires_at`, in `seconds_left`, for `reason`. */
   container_expiring: ContainerFacts & {
-    action: 'stop' | 'delete';
+    action: 'stop' | 'pause' | 'delete';
     reason: string;
     expires_at: string;
     seconds_left: number;

@@ -1,5 +1,5 @@
-import { EngineError, saysNotRunning } from '../docker';
-import { DomainError, type ErrorCode } from '../errors';
+import { EngineError, saysNotRunning, saysPaused } from '../docker';
+import { DomainError, type ErrorCode, pausedMeanwhile } from '../errors';
 
 /**
  * Translates an engine error into the error that clients see. Errors about a container that does not run are returned
@@ -9,6 +9,7 @@ import { DomainError, type ErrorCode } from '../errors';
  */
 export function failedAs(failed: ErrorCode, error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
+  if (saysPaused(error)) return pausedMeanwhile(error);
   if (error.code === 'container_not_responding') return new DomainError(error.code, { cause: error });
   return new DomainError(failed, { code: error.code, cause: error });
 }

@@ -50,6 +50,7 @@ describe('the default tiers', () => {
         sessionSeconds: session,
         sessionOnce: once,
         autoStopSeconds: null,
+        idleAction: 'stop',
         autoDeleteSeconds: null,
         agents,
         exec: true,
@@ -122,6 +123,7 @@ describe("an operator's tiers", () => {
     ['a list that allows no port', file({ network: { allow: ['10.0.0.0/8'] } }), 'tiers.small.network'],
     ['too few processes for a shell', file({ processes: 31 }), 'tiers.small.processes'],
     ['an idle time under a minute', file({ auto_stop_seconds: 59 }), 'tiers.small.auto_stop_seconds'],
+    ['an unknown idle action', file({ idle_action: 'sleep' }), 'tiers.small.idle_action'],
     ['no minimum', { tiers: { small: tier } }, 'minimum'],
     ['no object', [], 'file'],
   ])('must be refused for %s', (_fault, json, named) => {

@@ -7,6 +7,7 @@ import {
   DEFAULT_PROCESSES,
   DEFAULT_RESOURCES,
   DEFAULT_TIERS,
+  IDLE_ACTIONS,
   RESOURCE_BOUNDS,
   RESOURCE_FIELDS,
   type Resources,
@@ -55,6 +56,7 @@ const schema = z
           session_once: z.boolean(),
           auto_stop_seconds: autoEnd,
           auto_delete_seconds: autoEnd,
+          idle_action: z.enum(IDLE_ACTIONS).default('stop'),
           agents: count,
           exec: z.boolean().default(true),
           pool: z
@@ -120,6 +122,7 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         sessionOnce: tier.session_once,
         autoStopSeconds: tier.auto_stop_seconds,
         autoDeleteSeconds: tier.auto_delete_seconds,
+        idleAction: tier.idle_action,
         agents: tier.agents,
         exec: tier.exec,
         pool: tier.pool,

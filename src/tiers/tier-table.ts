@@ -26,9 +26,22 @@ export type RequestedResources = { readonly [F in keyof Resources]?: number | un
 /** The bounds of `auto_stop_seconds` and `auto_delete_seconds`, for tiers and for containers. */
 export const AUTO_END_SECONDS = { min: 60, max: 10 * 366 * 24 * 3600 } as const;
 
-/** The seconds after which an unused container is stopped, and deleted; absent or null: the tier's limits. */
+/**
+ * What happens to an idle container, from the least that it keeps to the most: `pause_then_stop` stops a paused
+ * container once it has been paused for as long as it was idle before.
+ */
+export const IDLE_ACTIONS = ['stop', 'pause_then_stop', 'pause'] as const;
+export type IdleAction = (typeof IDLE_ACTIONS)[number];
+
+/** Whether an action keeps a container's memory for longer than another one does. */
+export function keepsMore(action: IdleAction, than: IdleAction): boolean {
+  return IDLE_ACTIONS.indexOf(action) > IDLE_ACTIONS.indexOf(than);
+}
+
+/** What happens to an unused container, and after how many seconds; absent or null: as the tier says. */
 export interface RequestedEnds {
   readonly auto_stop_seconds?: number | null | undefined;
+  readonly idle_action?: IdleAction | null | undefined;
   readonly auto_delete_seconds?: number | null | undefined;
 }
 
@@ -51,8 +64,12 @@ export interface Tier {
    * own.
    */
   readonly sessionOnce: boolean;
-  /** Seconds without use after which a container is stopped, unless it requests fewer; null: never by the tier. */
+  /** Seconds without use after which a container is idle, unless it requests fewer; null: never by the tier. */
   readonly autoStopSeconds: number | null;
+  /**
+   * What happens to idle containers that request nothing else; the most that they may request with `autoStopSeconds`.
+   */
+  readonly idleAction: IdleAction;
   /**
    * Seconds after its stop or last use at which a stopped container is deleted, unless it requests fewer; null: never
    * by the tier.
@@ -85,6 +102,8 @@ interface TierFile {
         /** Default: null, also for the next. */
         readonly auto_stop_seconds?: number | null;
         readonly auto_delete_seconds?: number | null;
+        /** Default: `stop`. */
+        readonly idle_action?: IdleAction;
         readonly agents: number;
         /** Default: true. */
         readonly exec?: boolean;

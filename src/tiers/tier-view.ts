@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../network-policy';
-import { Resources, type Tier } from './tier-table';
+import { IDLE_ACTIONS, type IdleAction, Resources, type Tier } from './tier-table';
 
 /** The limits of a tier. */
 export class LimitsView {
@@ -45,10 +45,18 @@ export class LimitsView {
     nullable: true,
     minimum: 0,
     example: null,
-    description:
-      'Seconds without use after which a container is stopped, if it does not ask for fewer; null: no limit.',
+    description: 'Seconds without use after which a container is idle, if it does not ask for fewer; null: no limit.',
   })
   readonly auto_stop_seconds: number | null;
+  @ApiProperty({
+    enum: IDLE_ACTIONS,
+    enumName: 'IdleAction',
+    example: 'stop',
+    description:
+      'What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ' +
+      'ask for this or for what comes before it in the order of the enum.',
+  })
+  readonly idle_action: IdleAction;
   @ApiProperty({
     type: Number,
     nullable: true,
@@ -90,6 +98,7 @@ export function viewLimits(tier: Tier): LimitsView {
     session_seconds: tier.sessionSeconds,
     session_once: tier.sessionOnce,
     auto_stop_seconds: tier.autoStopSeconds,
+    idle_action: tier.idleAction,
     auto_delete_seconds: tier.autoDeleteSeconds,
     agents: tier.agents,
     exec: tier.exec,

@@ -4,6 +4,8 @@ import { DomainError, FieldFault, invalidParameters } from '../errors';
 import { canonicalPolicy, excessOf, type NetworkPolicy } from '../network-policy';
 import {
   AUTO_END_SECONDS,
+  IDLE_ACTIONS,
+  keepsMore,
   type RequestedEnds,
   RequestedResources,
   RESOURCE_FIELDS,
@@ -100,6 +102,11 @@ export class TiersService {
       if (value === null || (Number.isInteger(value) && value >= bounds.min && value <= bounds.max)) continue;
       const range = `from ${String(bounds.min)} to ${String(bounds.max)}`;
       faults.push({ field, message: `must be a whole number ${range} on the tier "${name}"`, ...bounds, tier: name });
+    }
+    const { idle_action: action = null } = ends;
+    if (action !== null && tier.autoStopSeconds !== null && keepsMore(action, tier.idleAction)) {
+      const allowed = IDLE_ACTIONS.filter((each) => !keepsMore(each, tier.idleAction)).join(' or ');
+      faults.push({ field: 'idle_action', message: `must be ${allowed} on the tier "${name}"`, tier: name });
     }
     if (faults.length > 0) throw invalidParameters(faults);
   }

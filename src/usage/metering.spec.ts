@@ -15,11 +15,13 @@ const running: MeteredRow = {
   meteredSince: SINCE,
 };
 const stopped: MeteredRow = { ...running, status: 'stopped' };
+const paused: MeteredRow = { ...running, status: 'paused' };
 const deleted: MeteredRow = { ...stopped, deletedAt: SINCE };
 const creating: MeteredRow = { ...running, status: 'creating', meteredSince: null };
 
 const hour = {
   ofRun: { runningMs: HOUR, memoryMbMs: 256 * HOUR, cpuSharesMs: 500 * HOUR, diskMbMs: 1024 * HOUR },
+  ofPause: { runningMs: 0, memoryMbMs: 256 * HOUR, cpuSharesMs: 0, diskMbMs: 1024 * HOUR },
   ofDisk: { runningMs: 0, memoryMbMs: 0, cpuSharesMs: 0, diskMbMs: 1024 * HOUR },
 };
 
@@ -27,6 +29,10 @@ describe('what a change of a container settles', () => {
   it.each<[string, MeteredRow, Partial<MeteredRow>, keyof typeof hour | null, Date | null]>([
     ['a stop', running, { status: 'stopped' }, 'ofRun', NOW],
     ['a start', stopped, { status: 'running' }, 'ofDisk', NOW],
+    ['a pause', running, { status: 'paused' }, 'ofRun', NOW],
+    ['the end of a pause', paused, { status: 'running' }, 'ofPause', NOW],
+    ['a stop of what is paused', paused, { status: 'stopped' }, 'ofPause', NOW],
+    ['a deletion of what is paused', paused, { deletedAt: NOW }, 'ofPause', NOW],
     ['more memory', running, { memoryMb: 512 }, 'ofRun', NOW],
     ['more CPU', running, { cpuShares: 501 }, 'ofRun', NOW],
     ['another disk', stopped, { diskMb: 2048 }, 'ofDisk', NOW],

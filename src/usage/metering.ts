@@ -3,7 +3,7 @@ export const DAY_MS = 24 * 3_600_000;
 
 /** The columns of a container's row that determine its use. */
 export interface MeteredRow {
-  readonly status: 'creating' | 'running' | 'stopped' | 'error';
+  readonly status: 'creating' | 'running' | 'paused' | 'stopped' | 'error';
   readonly deletedAt: Date | null;
   readonly purgedAt: Date | null;
   readonly memoryMb: number;
@@ -48,18 +48,19 @@ const NOTHING: Rates = { running: 0, memoryMb: 0, cpuShares: 0, diskMb: 0 };
  * in `error` because its creation failed or its node was lost, has no data.
  */
 function isMetered({ status, purgedAt }: MeteredRow): boolean {
-  return purgedAt === null && (status === 'running' || status === 'stopped');
+  return purgedAt === null && ['running', 'paused', 'stopped'].includes(status);
 }
 
 /**
- * A container uses memory and CPU while it runs, and its disk while its data is kept. `UsageReader` has the same rule
- * as SQL.
+ * A container uses memory and CPU while it runs, its memory while it is paused, and its disk while its data is kept.
+ * `UsageReader` has the same rule as SQL.
  */
 function ratesOf(row: MeteredRow): Rates {
   if (!isMetered(row)) return NOTHING;
   const { memoryMb, cpuShares, diskMb } = row;
-  const runs = row.status === 'running' && row.deletedAt === null;
-  return runs ? { running: 1, memoryMb, cpuShares, diskMb } : { ...NOTHING, diskMb };
+  if (row.deletedAt !== null) return { ...NOTHING, diskMb };
+  if (row.status === 'paused') return { ...NOTHING, memoryMb, diskMb };
+  return row.status === 'running' ? { running: 1, memoryMb, cpuShares, diskMb } : { ...NOTHING, diskMb };
 }
 
 function isSame(one: Rates, other: Rates): boolean {

@@ -104,10 +104,11 @@ export class UsageReader {
       FROM daily_usage WHERE day >= :first AND day <= :last ${ofUser}`;
     const [until, since] = [this.least('starts + :dayMs', ':now'), this.most('starts', 'since')];
     const live = `
-      SELECT user_id, starts, runs * ms, runs * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms FROM (
+      SELECT user_id, starts, runs * ms, holds * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms FROM (
         SELECT c.*, starts, ${until} - ${since} AS ms FROM days CROSS JOIN (
           SELECT user_id, memory_mb, cpu_shares, disk_mb, ${this.milliseconds('metered_since')} AS since,
-            CASE WHEN status = 'running' AND deleted_at IS NULL THEN 1 ELSE 0 END AS runs
+            CASE WHEN status = 'running' AND deleted_at IS NULL THEN 1 ELSE 0 END AS runs,
+            CASE WHEN status IN ('running', 'paused') AND deleted_at IS NULL THEN 1 ELSE 0 END AS holds
           FROM containers WHERE metered_since < :end ${ofUser}
         ) AS c
       ) AS unsettled WHERE ms > 0`;

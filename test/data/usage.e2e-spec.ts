@@ -50,8 +50,11 @@ class Expected {
 
   constructor(private readonly clock: StandingClock) {}
 
-  /** Lets so many hours pass, in which these run, and the data of these is kept. */
-  pass(hours: number, { runs = [], kept = [] }: { runs?: readonly Limits[]; kept?: readonly Limits[] }): void {
+  /** Lets so many hours pass, in which these run, these are paused, and the data of these is kept. */
+  pass(
+    hours: number,
+    { runs = [], paused = [], kept = [] }: Partial<Record<'runs' | 'paused' | 'kept', readonly Limits[]>>,
+  ): void {
     for (let hour = 0; hour < hours; hour += 1) {
       const name = this.clock.now().toISOString().slice(0, 10);
       const day = this.days.get(name) ?? { running: 0, memory: 0, cpu: 0, disk: 0 };
@@ -61,7 +64,8 @@ class Expected {
         day['memory'] = (day['memory'] ?? 0) + memory_mb * 3600;
         day['cpu'] = (day['cpu'] ?? 0) + cpu_shares * 3600;
       }
-      for (const { disk_mb } of [...runs, ...kept]) day['disk'] = (day['disk'] ?? 0) + disk_mb * 3600;
+      for (const { memory_mb } of paused) day['memory'] = (day['memory'] ?? 0) + memory_mb * 3600;
+      for (const { disk_mb } of [...runs, ...paused, ...kept]) day['disk'] = (day['disk'] ?? 0) + disk_mb * 3600;
       this.clock.forward(HOUR);
     }
   }
@@ -161,6 +165,19 @@ describe('usage', () => {
     expect(await usage()).toEqual(expected.usage);
     await user.api.start(failed);
     expected.pass(2, { runs: [SMALL], kept: [SMALL] });
+    expect(await usage()).toEqual(expected.usage);
+  });
+
+  it('must be memory and disk, but no CPU, while it is paused', async () => {
+    const { db_id } = await user.api.running();
+    expected.pass(1, { runs: [SMALL] });
+    for (const verb of ['pause', 'resume', 'pause'] as const) {
+      await user.api.call('POST', `/api/containers/${db_id}/${verb}`);
+      expected.pass(2, verb === 'pause' ? { paused: [SMALL] } : { runs: [SMALL] });
+      expect(await usage()).toEqual(expected.usage);
+    }
+    await user.api.stop(db_id);
+    expected.pass(1, { kept: [SMALL] });
     expect(await usage()).toEqual(expected.usage);
   });
 

@@ -158,6 +158,7 @@ describe('DockerEngine on a real Docker', () => {
     expect(await engine.containers.inspect(gone)).toBeNull();
     await expect(engine.containers.start(gone)).rejects.toMatchObject({ code: 'container_not_found' });
     await expect(engine.containers.stop(gone, 1)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.containers.pause(gone)).rejects.toMatchObject({ code: 'container_not_found' });
     await expect(engine.containers.unpause(gone)).rejects.toMatchObject({ code: 'container_not_found' });
     await engine.containers.rename(gone, 'berth-nobody');
     await engine.containers.remove(gone);
@@ -206,18 +207,22 @@ describe('DockerEngine on a real Docker', () => {
     }
   });
 
-  it('must stop, start and remove a container that was paused', async () => {
+  it('must pause a container, however often, and stop, start and remove one that is paused', async () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
-    const pause = (): Promise<void> => sandbox.pause(dockerId);
+    const pause = (): Promise<void> => engine.containers.pause(dockerId);
     await pause();
+    await pause();
+    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'paused', exitCode: null });
+    expect(await engine.containers.stats(dockerId)).toMatchObject({ memory: { usedBytes: expect.any(Number) } });
     await expect(engine.containers.start(dockerId)).rejects.toMatchObject({ code: 'container_paused' });
     await engine.containers.unpause(dockerId);
     await engine.containers.unpause(dockerId);
     expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'running' });
     await pause();
     expect(await engine.containers.stop(dockerId, 10)).toBe('stopped');
+    await expect(pause()).rejects.toMatchObject({ code: 'container_not_running' });
     expect(await engine.containers.start(dockerId)).toBe('started');
-    await pause();
+    await sandbox.pause(dockerId);
     await engine.containers.remove(dockerId);
     expect(await engine.containers.inspect(dockerId)).toBeNull();
   });

@@ -144,6 +144,26 @@ describe('programs in a gVisor container', () => {
     },
   );
 
+  itOnDocker('must go on after a pause of their container, also where what they have written is unread', async () => {
+    const other = await sandbox.running(engine, sandbox.spec());
+    const size = 3_000_000;
+    const unread = await engine.programs.start(other, { command: ['head', '-c', String(size), '/dev/zero'] });
+    const output = unread.output[Symbol.asyncIterator]();
+    let read = (await output.next()).value?.data.length ?? 0;
+    await engine.containers.pause(other);
+    // As of any container with unread output, it is tried whether it can be entered. A pause is not its end.
+    const tried = jest.spyOn(engine.programs as unknown as { canEnter(id: string): Promise<boolean> }, 'canEnter');
+    await eventually(() => expect(tried.mock.calls.map(([id]) => id)).toContain(other), { timeoutMs: 30_000 });
+    expect(await Promise.all(tried.mock.results.map(({ value }) => value as Promise<boolean>))).not.toContain(false);
+    tried.mockRestore();
+    const marked = { marker: 'none', signal: 'TERM', graceMs: 500 } as const;
+    await expect(engine.programs.end(other, marked)).rejects.toMatchObject({ code: 'container_paused' });
+    await engine.containers.unpause(other);
+    for (let next = await output.next(); next.done !== true; next = await output.next()) read += next.value.data.length;
+    expect([read, (await unread.exit()).exitCode]).toEqual([size, 0]);
+    await engine.containers.remove(other);
+  });
+
   it('must be ended with all that they started, whoever runs it, and nobody else', async () => {
     const bystander = await start(['sleep', '7401'], { marker: 'bystander' });
     const family = 'setsid sleep 7402 & trap "" TERM; sleep 7403 & exec sleep 7404';

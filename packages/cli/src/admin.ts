@@ -24,7 +24,7 @@ export function addAdminCommands(program: Command): void {
     .command('containers')
     .description("lists everybody's containers")
     .option('--user <id>', "this user's")
-    .option('-s, --status <status>', 'creating, running, stopped, error or deleted')
+    .option('-s, --status <status>', 'creating, running, paused, stopped, error or deleted')
     .action(async (options: { user?: string; status?: api.ListedStatus }, command: Command) =>
       containers(await openSession(command), options),
     );

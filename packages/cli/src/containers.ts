@@ -1,5 +1,5 @@
 import type * as api from '@berth/client';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { exitCodeOf, linesOf } from './exit.ts';
 import { age, duration, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
@@ -29,6 +29,7 @@ interface Settings {
   readonly network?: api.NetworkPolicy;
   readonly autoStop?: number | 'tier';
   readonly autoDelete?: number | 'tier';
+  readonly idleAction?: api.IdleAction | 'tier';
   readonly env?: Pairs;
   readonly label?: Pairs;
 }
@@ -41,7 +42,15 @@ function withSettings(command: Command): Command {
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'disk: 1024, 10g', mebibytes)
     .option('--network <policy>', 'internet, none, or a list: 203.0.113.0/24:443,198.51.100.7:53/udp', network)
-    .option('--auto-stop <time>', 'stopped after so long without use: 30m, 8h, "tier"', seconds)
+    .option('--auto-stop <time>', 'idle after so long without use: 30m, 8h, "tier"', seconds)
+    .addOption(
+      new Option('--idle-action <action>', 'what happens to it when it is idle').choices([
+        'stop',
+        'pause',
+        'pause_then_stop',
+        'tier',
+      ]),
+    )
     .option('--auto-delete <time>', 'deleted after so long of being stopped: 7d, "tier"', seconds)
     .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
     .option('-l, --label <key=value>', 'a label; several times', pair);
@@ -59,6 +68,7 @@ function settingsOf(options: Settings): Shared {
     disk_mb: options.disk,
     network: options.network,
     auto_stop_seconds: lifetimeOf(options.autoStop),
+    idle_action: lifetimeOf(options.idleAction),
     auto_delete_seconds: lifetimeOf(options.autoDelete),
     env: options.env,
     labels: options.label,
@@ -66,7 +76,7 @@ function settingsOf(options: Settings): Shared {
   return Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
 }
 
-function lifetimeOf(written: number | 'tier' | undefined): number | null | undefined {
+function lifetimeOf<T>(written: T | 'tier' | undefined): T | null | undefined {
   return written === 'tier' ? null : written;
 }
 
@@ -75,7 +85,7 @@ export function addContainerCommands(program: Command): void {
     .command('ls')
     .description('lists containers, and agents that are online')
     .option('-l, --label <key[=value]>', 'with this label; several times', several)
-    .option('-s, --status <status>', 'creating, running, stopped, error or deleted')
+    .option('-s, --status <status>', 'creating, running, paused, stopped, error or deleted')
     .option('--network <kind>', 'internet, none, or allow: with a list of what is allowed', networkKind)
     .option(
       '--ends-within <time>',
@@ -112,6 +122,14 @@ export function addContainerCommands(program: Command): void {
   addVerb(program, 'stop <container...>', {
     description: 'stops containers, and disconnects agents',
     act: async (session, name) => session.berth.containers.stop(await findId(session, name), session),
+  });
+  addVerb(program, 'pause <container...>', {
+    description: 'suspends all that runs in containers, which keep their memory',
+    act: async (session, name) => session.berth.containers.pause(await findId(session, name), session),
+  });
+  addVerb(program, 'resume <container...>', {
+    description: 'lets paused containers go on',
+    act: async (session, name) => session.berth.containers.resume(await findId(session, name), session),
   });
   addVerb(program, 'rm <container...>', {
     description: 'deletes containers; restore brings them back for a while',

@@ -133,6 +133,11 @@ export type Resources = {
     disk_mb: number;
 };
 
+/**
+ * What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ask for this or for what comes before it in the order of the enum.
+ */
+export type IdleAction = 'stop' | 'pause_then_stop' | 'pause';
+
 export type LimitsView = {
     containers: number;
     min: Resources;
@@ -158,9 +163,13 @@ export type LimitsView = {
      */
     session_once: boolean;
     /**
-     * Seconds without use after which a container is stopped, if it does not ask for fewer; null: no limit.
+     * Seconds without use after which a container is idle, if it does not ask for fewer; null: no limit.
      */
     auto_stop_seconds: number | null;
+    /**
+     * What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ask for this or for what comes before it in the order of the enum.
+     */
+    idle_action: IdleAction;
     /**
      * Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.
      */
@@ -260,9 +269,13 @@ export type TierView = {
      */
     session_once: boolean;
     /**
-     * Seconds without use after which a container is stopped, if it does not ask for fewer; null: no limit.
+     * Seconds without use after which a container is idle, if it does not ask for fewer; null: no limit.
      */
     auto_stop_seconds: number | null;
+    /**
+     * What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ask for this or for what comes before it in the order of the enum.
+     */
+    idle_action: IdleAction;
     /**
      * Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.
      */
@@ -616,9 +629,13 @@ export type CreateContainerDto = {
      */
     disk_mb?: number | null;
     /**
-     * seconds without use after which it is stopped, within the tier's; the tier's if absent or null
+     * seconds without use after which it is idle, within the tier's; the tier's if absent or null
      */
     auto_stop_seconds?: number | null;
+    /**
+     * what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been paused for as long again; within the tier's; the tier's if absent or null
+     */
+    idle_action?: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
      * seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null
      */
@@ -633,7 +650,7 @@ export type CreateContainerDto = {
     start?: StartCommandRequest | null;
 };
 
-export type ContainerStatus = 'creating' | 'running' | 'stopped' | 'error';
+export type ContainerStatus = 'creating' | 'running' | 'paused' | 'stopped' | 'error';
 
 export type ContainerCreatedView = {
     /**
@@ -683,7 +700,7 @@ export type ContainerCreatedView = {
     session_limit_seconds?: number;
 };
 
-export type ListedStatus = 'creating' | 'running' | 'stopped' | 'error' | 'deleted';
+export type ListedStatus = 'creating' | 'running' | 'paused' | 'stopped' | 'error' | 'deleted';
 
 export type ListedContainerView = {
     /**
@@ -732,9 +749,13 @@ export type ListedContainerView = {
      */
     expires_at: string | null;
     /**
-     * Seconds without use after which it is stopped; null: the tier's, and the tier's where that is less.
+     * Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.
      */
     auto_stop_seconds: number | null;
+    /**
+     * What happens to it when it is idle; null: as the tier says.
+     */
+    idle_action: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
@@ -856,9 +877,13 @@ export type ContainerView = {
      */
     expires_at: string | null;
     /**
-     * Seconds without use after which it is stopped; null: the tier's, and the tier's where that is less.
+     * Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.
      */
     auto_stop_seconds: number | null;
+    /**
+     * What happens to it when it is idle; null: as the tier says.
+     */
+    idle_action: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
@@ -894,6 +919,10 @@ export type ContainerStartedView = {
     status: ContainerStatus;
     message: 'container started' | 'container recreated and started';
     /**
+     * Present only if it was paused, and resumed first.
+     */
+    resumed?: true;
+    /**
      * Present only if the container was missing from Docker and was recreated, like the next two fields.
      */
     recreated?: true;
@@ -919,6 +948,10 @@ export type ContainerStoppedView = {
     name: string;
     status: ContainerStatus;
     message: 'container stopped';
+    /**
+     * Present only if it was paused, and resumed first.
+     */
+    resumed?: true;
 };
 
 export type AgentStoppedView = {
@@ -926,6 +959,26 @@ export type AgentStoppedView = {
     name: string;
     status: 'offline';
     message: 'agent disconnected' | 'agent was already offline';
+};
+
+export type ContainerPausedView = {
+    /**
+     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     */
+    id: string;
+    name: string;
+    status: ContainerStatus;
+    message: 'container paused';
+};
+
+export type ContainerResumedView = {
+    /**
+     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     */
+    id: string;
+    name: string;
+    status: ContainerStatus;
+    message: 'container resumed';
 };
 
 export type DeletedContainerFactsView = {
@@ -968,6 +1021,10 @@ export type ContainerDeletedView = {
     db_id: string;
     name: string;
     message: 'container deleted';
+    /**
+     * Present only if it was paused, and resumed first.
+     */
+    resumed?: true;
     /**
      * Until when the data volume is kept at least; null: for good.
      */
@@ -1025,9 +1082,13 @@ export type PatchContainerDto = {
      */
     disk_mb?: number;
     /**
-     * seconds without use after which it is stopped, within the tier's; null: the tier's
+     * seconds without use after which it is idle, within the tier's; null: the tier's
      */
     auto_stop_seconds?: number | null;
+    /**
+     * what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been paused for as long again; within the tier's; null: the tier's
+     */
+    idle_action?: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
      * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's
      */
@@ -1072,9 +1133,13 @@ export type UpdateContainerDto = {
      */
     disk_mb: number;
     /**
-     * seconds without use after which it is stopped, within the tier's; null: the tier's; unchanged if absent
+     * seconds without use after which it is idle, within the tier's; null: the tier's; unchanged if absent
      */
     auto_stop_seconds?: number | null;
+    /**
+     * what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been paused for as long again; within the tier's; null: the tier's; unchanged if absent
+     */
+    idle_action?: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
      * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent
      */
@@ -1161,7 +1226,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1659,9 +1724,13 @@ export type AnyContainerView = {
      */
     expires_at: string | null;
     /**
-     * Seconds without use after which it is stopped; null: the tier's, and the tier's where that is less.
+     * Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.
      */
     auto_stop_seconds: number | null;
+    /**
+     * What happens to it when it is idle; null: as the tier says.
+     */
+    idle_action: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
@@ -2208,6 +2277,10 @@ export type ContainerDeletedEvent = {
          * Where nobody asked: auto_delete, session_expired, user_deleted.
          */
         reason?: string;
+        /**
+         * It was paused, and resumed so that its processes could end.
+         */
+        resumed?: true;
     };
 };
 
@@ -2239,7 +2312,7 @@ export type ContainerErrorEvent = {
 
 export type ContainerExpiringEvent = {
     /**
-     * It will be stopped or deleted by itself.
+     * It will be stopped, paused or deleted by itself.
      */
     type: 'container_expiring';
     /**
@@ -2248,9 +2321,9 @@ export type ContainerExpiringEvent = {
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
-        action: 'stop' | 'delete';
+        action: 'stop' | 'pause' | 'delete';
         /**
-         * The reason that the stop or deletion will have.
+         * The reason that the stop, pause or deletion will have.
          */
         reason: string;
         expires_at: string;
@@ -2306,6 +2379,24 @@ export type ContainerNotReadyEvent = {
          * That time.
          */
         within_seconds: number;
+    };
+};
+
+export type ContainerPausedEvent = {
+    /**
+     * Its processes are suspended, and keep their memory.
+     */
+    type: 'container_paused';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: ContainerFactsView & {
+        /**
+         * Only if the pause was not requested: idle.
+         */
+        reason?: string;
     };
 };
 
@@ -2383,6 +2474,19 @@ export type ContainerRestoredEvent = {
     data: ContainerFactsView;
 };
 
+export type ContainerResumedEvent = {
+    /**
+     * Its processes go on.
+     */
+    type: 'container_resumed';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: ContainerFactsView;
+};
+
 export type ContainerStartedEvent = {
     /**
      * It runs, whoever started it.
@@ -2436,6 +2540,10 @@ export type ContainerStoppedEvent = {
          * A sentence for people, with oom.
          */
         message?: string;
+        /**
+         * It was paused, and resumed so that its processes could end.
+         */
+        resumed?: true;
     };
 };
 
@@ -2485,6 +2593,10 @@ export type Event = ({
 } & ContainerStartedEvent) | ({
     type: 'container_stopped';
 } & ContainerStoppedEvent) | ({
+    type: 'container_paused';
+} & ContainerPausedEvent) | ({
+    type: 'container_resumed';
+} & ContainerResumedEvent) | ({
     type: 'container_deleted';
 } & ContainerDeletedEvent) | ({
     type: 'container_restored';

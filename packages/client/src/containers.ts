@@ -92,7 +92,16 @@ export class Containers {
     return this.http.json('POST', path`/api/containers/${id}/stop`, { isRepeatable: true, signal });
   }
 
-  /** Marks the container as in use. */
+  /** Suspends all processes of a running container, which keep their memory. Its next use resumes it. */
+  pause(id: string, { signal }: CallOptions = {}): Promise<api.ContainerPausedView> {
+    return this.http.json('POST', path`/api/containers/${id}/pause`, { isRepeatable: true, signal });
+  }
+
+  resume(id: string, { signal }: CallOptions = {}): Promise<api.ContainerResumedView> {
+    return this.http.json('POST', path`/api/containers/${id}/resume`, { isRepeatable: true, signal });
+  }
+
+  /** Marks the container as in use. A paused one stays paused. */
   touch(id: string, { signal }: CallOptions = {}): Promise<api.ContainerView> {
     return this.http.json('POST', path`/api/containers/${id}/touch`, { isRepeatable: true, signal });
   }

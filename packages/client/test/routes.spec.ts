@@ -50,6 +50,8 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['GET /api/containers/{id}/wait?status=stopped&timeout=60', (berth) => berth.containers.wait('ID', 'stopped')],
   ['POST /api/containers/{id}/start', (berth) => berth.containers.start('ID')],
   ['POST /api/containers/{id}/stop', (berth) => berth.containers.stop('ID')],
+  ['POST /api/containers/{id}/pause', (berth) => berth.containers.pause('ID')],
+  ['POST /api/containers/{id}/resume', (berth) => berth.containers.resume('ID')],
   ['POST /api/containers/{id}/touch', (berth) => berth.containers.touch('ID')],
   ['PUT /api/containers/{id}/labels {"labels":{"a":"b"}}', (berth) => berth.containers.setLabels('ID', { a: 'b' })],
   [

@@ -124,6 +124,8 @@ export class SimulatedDaemon {
 
   pause(dockerId: string): void {
     const container = this.existing(dockerId, 'pause');
+    if (container.state === 'paused') return;
+    if (container.state !== 'running') throw new EngineError('container_not_running', `${container.name} does not run`);
     container.state = 'paused';
     this.tell(container, 'pause');
   }

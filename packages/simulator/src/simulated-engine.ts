@@ -102,6 +102,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       if (faultOf(spec.image) === 'start_refused') throw new EngineError('start_refused', 'it has nothing to run');
       return this.daemon.start(dockerId, options);
     },
+    pause: (dockerId) => attempt(() => this.daemon.pause(dockerId)),
     unpause: (dockerId) => attempt(() => this.daemon.unpause(dockerId)),
     expectStop: () => Promise.resolve(),
     stop: async (dockerId, graceSeconds) => {

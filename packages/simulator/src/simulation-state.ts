@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
 import { DATA_PATH } from '../../../src/docker/containers/supervisor';
 import type { ContainerFiles, SavedFile } from './files';
-import type { SimulatedContainer, SimulatedDaemon, SimulatedVolume } from './simulated-daemon';
+import { isUp, type SimulatedContainer, type SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
 
 /** How long changes are collected before they are written, in milliseconds. */
 const SAVED_AFTER_MS = 500;
@@ -78,7 +78,7 @@ export class SimulationState {
     for (const each of saved.containers) {
       const container = { ...each, createdAt: new Date(each.createdAt) };
       daemon.containers.set(container.dockerId, container);
-      if (container.state === 'running') daemon.begin(container);
+      if (isUp(container.state)) daemon.begin(container);
     }
   }
 

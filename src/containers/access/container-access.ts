@@ -185,6 +185,7 @@ export class ContainerAccess {
       diskMb: settings.disk_mb ?? row.diskMb,
       network: more.network ?? row.network,
       autoStopSeconds: settings.auto_stop_seconds,
+      idleAction: settings.idle_action,
       autoDeleteSeconds: settings.auto_delete_seconds,
       start: more.start,
       labels: more.labels,

@@ -1,11 +1,11 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, type ExecRequest, saysNotRunning } from '../../docker';
-import { DomainError } from '../../errors';
+import { ContainerEngine, type ExecRequest, saysNotRunning, saysPaused } from '../../docker';
+import { DomainError, pausedMeanwhile } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { AUTO_END_SECONDS } from '../../tiers';
-import type { ContainerRow } from '../model/container.entity';
+import { type ContainerRow, isUp } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { RunPolicies } from '../policies/run-policy';
 
@@ -70,17 +70,19 @@ export class ContainerUsage implements OnModuleDestroy {
   }
 
   /**
-   * Runs `work` inside a container, which counts as used until `work` ends.
+   * Runs `work` inside a container, which counts as used until `work` ends. A paused container is the caller's to
+   * resume before, if `work` runs anything.
    *
-   * @throws DomainError `container_not_running`, also if the engine reports it during `work`; any other error of
-   *   `work`
+   * @throws DomainError `container_not_running`, also if the engine reports it during `work`, with the code
+   *   `container_paused` if it was paused meanwhile; any other error of `work`
    */
   async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
     const { id, userId, dockerId } = row;
-    if (row.status !== 'running' || dockerId === null) throw new DomainError('container_not_running');
+    if (!isUp(row.status) || dockerId === null) throw new DomainError('container_not_running');
     try {
       return await this.during(row, () => work({ id, userId, dockerId }));
     } catch (error) {
+      if (saysPaused(error)) throw pausedMeanwhile(error);
       if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
       throw error;
     }

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { ContainerEngine } from '../../docker';
 import { DomainError } from '../../errors';
-import type { ContainerRow } from '../model/container.entity';
+import { type ContainerRow, isUp } from '../model/container.entity';
 import { RunPolicies } from '../policies/run-policy';
 import { ContainerRepository } from '../rows/container.repository';
 import type { CapacityBounds } from '../rows/reserved-capacity';
@@ -35,8 +35,9 @@ export class Placement {
     if (reservedMemoryMb >= limits.memoryMb && reservedCpuShares >= limits.cpuShares) return;
     const isPlaced = nodeId !== null || this.engine.nodes.list() === null;
     const pool = isPlaced ? {} : { pool: await this.policies.poolOf(userId) };
-    await this.within(lease, { node: nodeId, isRunning: status === 'running', ...pool }, (row, bounds) =>
-      this.repository.reserve(row, limits, bounds),
+    await this.within(lease, { node: nodeId, isRunning: isUp(status), ...pool }, (row, bounds) =>
+      // A paused container has its memory already.
+      this.repository.reserve(row, limits, status === 'paused' ? { ...bounds, short: [] } : bounds),
     );
   }
 

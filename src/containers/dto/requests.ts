@@ -14,7 +14,7 @@ import {
 } from 'class-validator';
 import { isObjectOf, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
-import { AUTO_END_SECONDS, RESOURCE_BOUNDS } from '../../tiers';
+import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
 import {
   IsLabels,
@@ -113,6 +113,18 @@ function NetworkProperty(description: string): PropertyDecorator {
     IsOptional(),
     AsSent(),
     validatedBy('isNetworkPolicy', (value) => faultOfPolicy(value) === null, { message }),
+  );
+}
+
+/** An optional property with the action for an idle container. */
+function IdleActionProperty(absent: string): PropertyDecorator {
+  const description =
+    'what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been ' +
+    `paused for as long again; within the tier's; ${absent}`;
+  return applyDecorators(
+    ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], nullable: true, example: 'pause', description }),
+    IsOptional(),
+    IsIn(IDLE_ACTIONS),
   );
 }
 
@@ -227,9 +239,12 @@ export class CreateContainerDto {
 
   @IdleLimitProperty(
     3600,
-    "seconds without use after which it is stopped, within the tier's; the tier's if absent or null",
+    "seconds without use after which it is idle, within the tier's; the tier's if absent or null",
   )
   auto_stop_seconds?: number | null;
+
+  @IdleActionProperty("the tier's if absent or null")
+  idle_action?: IdleAction | null;
 
   @IdleLimitProperty(
     604_800,
@@ -304,9 +319,12 @@ export class UpdateContainerDto {
 
   @IdleLimitProperty(
     3600,
-    "seconds without use after which it is stopped, within the tier's; null: the tier's; unchanged if absent",
+    "seconds without use after which it is idle, within the tier's; null: the tier's; unchanged if absent",
   )
   auto_stop_seconds?: number | null;
+
+  @IdleActionProperty("null: the tier's; unchanged if absent")
+  idle_action?: IdleAction | null;
 
   @IdleLimitProperty(
     604_800,
@@ -357,8 +375,11 @@ export class PatchContainerDto {
   @IsInt()
   disk_mb?: number;
 
-  @IdleLimitProperty(3600, "seconds without use after which it is stopped, within the tier's; null: the tier's")
+  @IdleLimitProperty(3600, "seconds without use after which it is idle, within the tier's; null: the tier's")
   auto_stop_seconds?: number | null;
+
+  @IdleActionProperty("null: the tier's")
+  idle_action?: IdleAction | null;
 
   @IdleLimitProperty(
     604_800,

@@ -1,13 +1,14 @@
 import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath, OmitType, PickType } from '@nestjs/swagger';
 import { AgentView } from '../../agents';
 import { ApiNextCursor } from '../../http';
-import { AUTO_END_SECONDS, type Tier } from '../../tiers';
+import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, type Tier } from '../../tiers';
 import {
   CONTAINER_STATUSES,
   containerFacts,
   ContainerFactsView,
   type ContainerRow,
   DeletedContainerFactsView,
+  isUp,
   ROLE_STATUSES,
   type RoleStatus,
   type Started,
@@ -59,9 +60,17 @@ export class ContainerView extends ContainerFactsView {
     minimum: AUTO_END_SECONDS.min,
     maximum: AUTO_END_SECONDS.max,
     example: null,
-    description: "Seconds without use after which it is stopped; null: the tier's, and the tier's where that is less.",
+    description: "Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.",
   })
   readonly auto_stop_seconds: number | null;
+  @ApiProperty({
+    type: String,
+    enum: [...IDLE_ACTIONS],
+    nullable: true,
+    example: null,
+    description: 'What happens to it when it is idle; null: as the tier says.',
+  })
+  readonly idle_action: IdleAction | null;
   @ApiProperty({
     type: 'integer',
     nullable: true,
@@ -115,7 +124,7 @@ export interface ViewedAt {
 
 export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt): ContainerView {
   // A row keeps the end of a run whose container went missing, because the next start continues that run.
-  const end = row.status === 'running' && row.deletedAt === null ? row.expiresAt : sessionEnd;
+  const end = isUp(row.status) && row.deletedAt === null ? row.expiresAt : sessionEnd;
   // Not spread into a literal: each member after a spread costs V8 a microsecond, and a list has many containers.
   const view = Object.assign(containerFacts(row), {
     user_id: row.userId,
@@ -127,6 +136,7 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
     idle_seconds: Math.max(0, Math.floor((now.getTime() - row.lastUsedAt.getTime()) / 1000)),
     expires_at: end?.toISOString() ?? null,
     auto_stop_seconds: row.autoStopSeconds,
+    idle_action: row.idleAction,
     auto_delete_seconds: row.autoDeleteSeconds,
     ip_address: row.ipAddress,
     runtime: row.runtime,
@@ -257,9 +267,25 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly session_limit_seconds?: number;
 }
 
+const RESUMED = { type: Boolean, enum: [true], description: 'Present only if it was paused, and resumed first.' };
+
 /** The response of `POST /api/containers/:id/stop`. */
 export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
   @ApiProperty({ enum: ['container stopped'] })
+  readonly message: string;
+  @ApiPropertyOptional(RESUMED)
+  readonly resumed?: true;
+}
+
+/** The response of `POST /api/containers/:id/pause`. */
+export class ContainerPausedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
+  @ApiProperty({ enum: ['container paused'] })
+  readonly message: string;
+}
+
+/** The response of `POST /api/containers/:id/resume`. */
+export class ContainerResumedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
+  @ApiProperty({ enum: ['container resumed'] })
   readonly message: string;
 }
 
@@ -267,6 +293,8 @@ export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'n
 export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
   @ApiProperty({ enum: ['container started', 'container recreated and started'] })
   readonly message: string;
+  @ApiPropertyOptional(RESUMED)
+  readonly resumed?: true;
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],
@@ -290,6 +318,8 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
 export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name']) {
   @ApiProperty({ enum: ['container deleted'] })
   readonly message: string;
+  @ApiPropertyOptional(RESUMED)
+  readonly resumed?: true;
   @ApiProperty({
     type: String,
     format: 'date-time',
@@ -363,16 +393,26 @@ export function started({ row, ...recreation }: Started): ContainerStartedView {
   return { message, id, name, status, ...recreation };
 }
 
-export function stopped(row: ContainerRow): ContainerStoppedView {
+export function stopped({ row, resumed }: { row: ContainerRow; resumed: boolean }): ContainerStoppedView {
   const { id, name, status } = containerFacts(row);
-  return { message: 'container stopped', id, name, status };
+  return { message: 'container stopped', id, name, status, ...(resumed && { resumed }) };
 }
 
-export function deleted(row: ContainerRow): ContainerDeletedView {
+export function paused(row: ContainerRow): ContainerPausedView {
+  const { id, name, status } = containerFacts(row);
+  return { message: 'container paused', id, name, status };
+}
+
+export function resumed(row: ContainerRow): ContainerResumedView {
+  const { id, name, status } = containerFacts(row);
+  return { message: 'container resumed', id, name, status };
+}
+
+export function deleted({ row, resumed }: { row: ContainerRow; resumed: boolean }): ContainerDeletedView {
   const { id, db_id, name } = containerFacts(row);
   const purge_at = row.purgeAt?.toISOString() ?? null;
   const pending = row.removalPendingSince === null ? {} : { removal_pending: true as const };
-  return { message: 'container deleted', id, db_id, name, purge_at, ...pending };
+  return { message: 'container deleted', id, db_id, name, purge_at, ...pending, ...(resumed && { resumed }) };
 }
 
 export function restored(row: ContainerRow): ContainerRestoredView {

@@ -10,6 +10,10 @@ import { ContainerEntity } from '../model/container.entity';
 import { TERM_OVER } from '../leases/lease-term';
 import { RunPolicies } from '../policies/run-policy';
 
+/** The statuses of containers that have processes. */
+const UP = ['running', 'paused'] as const;
+type Up = (typeof UP)[number];
+
 /**
  * Finds containers whose limits may require an action, and reads next to nothing of all other containers. `planExpiry`
  * then decides on the rows themselves.
@@ -34,9 +38,8 @@ export class ExpiryQueries {
     await this.usage.noteInProgress();
     const now = this.clock.now();
     const queries = [
-      this.expiringSoon(now),
-      this.withStaleExpiry(),
-      this.idle(now),
+      // One query for each status: with both in one, neither database would use its partial index.
+      ...UP.flatMap((status) => [this.expiringSoon(status, now), this.withStaleExpiry(status), this.idle(status, now)]),
       this.abandoned(now),
       this.ofSuspended(),
     ];
@@ -47,21 +50,21 @@ export class ExpiryQueries {
     return [...found];
   }
 
-  private expiringSoon(now: Date): SelectQueryBuilder<ContainerEntity> {
+  private expiringSoon(status: Up, now: Date): SelectQueryBuilder<ContainerEntity> {
     const horizon = new Date(now.getTime() + this.config.EXPIRY_WARNING);
-    return this.running()
+    return this.up(status)
       .andWhere('c.expiresAt IS NOT NULL AND c.expiresAt <= :horizon', { horizon: this.database.timestamp(horizon) })
       .andWhere('(c.expiresAt <= :now OR c.expiryWarnedAt IS NULL)', { now: this.database.timestamp(now) })
       .orderBy('c.expiresAt');
   }
 
   /**
-   * Running containers whose stored end does not match their user's tier or session, as far as a query without
-   * arithmetic can tell. Other wrong ends are detected when they are near.
+   * Running or paused containers whose stored end does not match their user's tier or session, as far as a query
+   * without arithmetic can tell. Other wrong ends are detected when they are near.
    */
-  private withStaleExpiry(): SelectQueryBuilder<ContainerEntity> {
+  private withStaleExpiry(status: Up): SelectQueryBuilder<ContainerEntity> {
     const bound = this.policies.boundTiers();
-    return this.withUsers().andWhere(
+    return this.withUsers(status).andWhere(
       new Brackets((wrong) => {
         wrong
           .where('u.sessionExpiresAt IS NOT NULL AND (c.expiresAt IS NULL OR c.expiresAt <> u.sessionExpiresAt)')
@@ -74,22 +77,39 @@ export class ExpiryQueries {
     );
   }
 
-  private idle(now: Date): SelectQueryBuilder<ContainerEntity> {
+  /** Unused running containers, and paused ones that are stopped later. */
+  private idle(status: Up, now: Date): SelectQueryBuilder<ContainerEntity> {
     const limit = this.shorter('c.auto_stop_seconds', ({ autoStopSeconds }) => autoStopSeconds);
-    const due = `${this.seconds('c.last_used_at')} + ${limit}`;
+    const usedAt = this.seconds('c.last_used_at');
+    const since = status === 'running' ? usedAt : this.choose('most', this.seconds('c.paused_at'), usedAt);
+    const due = `${since} + ${limit}`;
     const warning = this.warningPeriod(this.config.EXPIRY_WARNING, limit);
     const warned = this.seconds('c.idle_warned_at');
-    return this.withUsers()
+    return this.withUsers(status)
+      .andWhere(status === 'running' ? '1 = 1' : this.stopsLater())
       .andWhere(`${due} - ${warning} <= :now`, { now: now.getTime() / 1000 })
       .andWhere(`(${due} <= :now OR ${warned} IS NULL OR ${warned} < ${due} - ${warning})`);
   }
 
-  /** Running containers of suspended users, and all containers of deleted users. */
+  /** SQL for whether a container's action is `pause_then_stop`; the same rule as `idleActionOf` in `run-policy.ts`. */
+  private stopsLater(): string {
+    const cases = this.tiers.all().map(({ name, autoStopSeconds, idleAction }) => {
+      const isOwn = autoStopSeconds === null || idleAction !== 'stop';
+      const own = isOwn ? "c.idle_action = 'pause_then_stop'" : '1 = 0';
+      if (idleAction !== 'pause_then_stop') return `WHEN '${name}' THEN ${own}`;
+      const replaced =
+        autoStopSeconds === null ? 'c.idle_action IS NULL' : "COALESCE(c.idle_action, 'pause') = 'pause'";
+      return `WHEN '${name}' THEN (${own} OR ${replaced})`;
+    });
+    return `(CASE u.tier ${cases.join(' ')} ELSE c.idle_action = 'pause_then_stop' END)`;
+  }
+
+  /** Running or paused containers of suspended users, and all containers of deleted users. */
   private ofSuspended(): SelectQueryBuilder<ContainerEntity> {
     return this.free("c.status <> 'creating' AND c.deletedAt IS NULL")
       .innerJoin(UserEntity, 'u', 'u.id = c.userId')
       .andWhere('u.suspendedAt IS NOT NULL')
-      .andWhere("(c.status = 'running' OR u.deletedAt IS NOT NULL)");
+      .andWhere("(c.status IN ('running', 'paused') OR u.deletedAt IS NOT NULL)");
   }
 
   /** Containers that have been stopped for too long, or whose guest's session ended too long ago. */
@@ -140,12 +160,12 @@ export class ExpiryQueries {
     return this.database.isSqlite ? `unixepoch(${column}, 'subsec')` : `EXTRACT(EPOCH FROM ${column})`;
   }
 
-  private withUsers(): SelectQueryBuilder<ContainerEntity> {
-    return this.running().innerJoin(UserEntity, 'u', 'u.id = c.userId');
+  private withUsers(status: Up): SelectQueryBuilder<ContainerEntity> {
+    return this.up(status).innerJoin(UserEntity, 'u', 'u.id = c.userId');
   }
 
-  private running(): SelectQueryBuilder<ContainerEntity> {
-    return this.free("c.status = 'running' AND c.deletedAt IS NULL");
+  private up(status: Up): SelectQueryBuilder<ContainerEntity> {
+    return this.free(`c.status = '${status}' AND c.deletedAt IS NULL`);
   }
 
   /**

@@ -16,9 +16,9 @@ import { planExpiry, RunPolicies, type Run, type Warning } from '../policies/run
 const CONCURRENCY = 8;
 
 /**
- * Enforces session, run and idle limits: warns, stops and deletes containers, and corrects stored end times that no
- * longer match the user's tier. Every process does so. Each write is conditional, so an action that several processes
- * detect at once is done and emitted once.
+ * Enforces session, run and idle limits: warns, stops, pauses and deletes containers, and corrects stored end times
+ * that no longer match the user's tier. Every process does so. Each write is conditional, so an action that several
+ * processes detect at once is done and emitted once.
  */
 @Injectable()
 export class ExpiryWatcher implements OnModuleDestroy {
@@ -71,6 +71,7 @@ export class ExpiryWatcher implements OnModuleDestroy {
       const policy = await this.policies.policyOf(row.userId);
       const action = planExpiry(row, policy);
       if (action?.do === 'stop') ends.push({ row, ending: action.ending });
+      else if (action?.do === 'pause') ends.push({ row, ending: 'idle_pause' });
       else if (action?.do === 'delete') ends.push({ row, ending: 'auto_delete' });
       else if (action?.do === 'correct') await this.correct(row, action.run);
       else if (action?.do === 'warn') await this.warn(row, action, policy.now);

@@ -4,13 +4,14 @@ import { TIMESTAMP } from '../../database/column-types';
 import type { ContainerFacts } from '../../events';
 import { plainId } from '../../docker';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
-import { Resources } from '../../tiers';
+import { type IdleAction, Resources } from '../../tiers';
 import type { StartCommand } from './start-command';
 
 /** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
+@Index('containers_paused', ['pausedAt'], { where: "status = 'paused' AND deleted_at IS NULL" })
 @Index('containers_stopped', ['stoppedAt'], { where: 'stopped_at IS NOT NULL AND deleted_at IS NULL' })
 @Index('containers_pending_removal', ['removalPendingSince'], { where: 'removal_pending_since IS NOT NULL' })
 @Index('containers_metered', ['userId', 'meteredSince'], { where: 'metered_since IS NOT NULL' })
@@ -94,6 +95,7 @@ export class ContainerEntity {
   @Column({ name: 'reserved_memory_mb', type: 'integer', default: 0 })
   reservedMemoryMb: number;
 
+  /** As the memory, but 0 while the container is paused. */
   @Column({ name: 'reserved_cpu_shares', type: 'integer', default: 0 })
   reservedCpuShares: number;
 
@@ -181,17 +183,25 @@ export class ContainerEntity {
   @Column({ name: 'last_used_at', type: TIMESTAMP })
   lastUsedAt: Date;
 
-  /** Seconds without use after which the container is stopped; null: the tier's limit. */
+  /** Seconds without use after which the container is stopped or paused; null: the tier's limit. */
   @Column({ name: 'auto_stop_seconds', type: 'integer', nullable: true })
   autoStopSeconds: number | null;
+
+  /** What happens to the container when it is idle; null: as its tier says. */
+  @Column({ name: 'idle_action', type: 'varchar', length: 16, nullable: true })
+  idleAction: IdleAction | null;
 
   /** Seconds after the stop, or a later use, at which the container is deleted; null: the tier's limit. */
   @Column({ name: 'auto_delete_seconds', type: 'integer', nullable: true })
   autoDeleteSeconds: number | null;
 
-  /** When the last warning about an idle stop was emitted. */
+  /** When the last warning about an idle stop or pause was emitted. */
   @Column({ name: 'idle_warned_at', type: TIMESTAMP, nullable: true })
   idleWarnedAt: Date | null;
+
+  /** When the container became `paused`; null: it is not. */
+  @Column({ name: 'paused_at', type: TIMESTAMP, nullable: true })
+  pausedAt: Date | null;
 
   /** When the container became `stopped` or `error`; null: it is neither. */
   @Column({ name: 'stopped_at', type: TIMESTAMP, nullable: true })
@@ -279,9 +289,10 @@ export class ContainerEntity {
 /** A container's row as plain data: read, decided on and passed around, never modified. */
 export type ContainerRow = Readonly<ContainerEntity>;
 
-/** The result of a start; the optional fields only if the container was recreated. */
+/** The result of a start; `resumed` only if the container was paused, the other fields only if it was recreated. */
 export interface Started {
   readonly row: ContainerRow;
+  readonly resumed?: true;
   readonly recreated?: true;
   readonly old_id?: string;
   readonly volume_kept?: boolean;
@@ -315,24 +326,34 @@ export class DockerIdEntity {
  *     │ create failed      │ start (tries the creation again) │
  *     └──────▶ error ──────┴────────────── stop ──────────────┘
  *
+ *  running ── pause ──▶ paused ── resume ──▶ running      (its processes are suspended, its memory stays taken)
+ *                       paused ── stop, exit, oom, gone ──▶ stopped
+ *
  *  every state ── delete ──▶ deleted
  *  every state ── its node is given up ──▶ error
  * ```
  */
-export const CONTAINER_STATUSES = ['creating', 'running', 'stopped', 'error'] as const;
+export const CONTAINER_STATUSES = ['creating', 'running', 'paused', 'stopped', 'error'] as const;
 export type ContainerStatus = (typeof CONTAINER_STATUSES)[number];
 
 /** The permitted transitions; the repository refuses all others. */
 export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly ContainerStatus[]>> = {
   creating: ['running', 'error'],
   // To `error`: the node, and the data on it, is lost for good.
-  running: ['stopped', 'error'],
-  stopped: ['running', 'error'],
+  running: ['paused', 'stopped', 'error'],
+  paused: ['running', 'stopped', 'error'],
+  // To `paused`: started and paused outside Berth before an inspection.
+  stopped: ['running', 'paused', 'error'],
   error: ['running', 'stopped'],
 };
 
+/** Whether the container has processes. */
+export function isUp(status: ContainerStatus): boolean {
+  return status === 'running' || status === 'paused';
+}
+
 /** The operations that clients can request; `move`, to another node, is an administrator's. */
-export type Verb = 'create' | 'start' | 'stop' | 'delete' | 'update' | 'move';
+export type Verb = 'create' | 'start' | 'stop' | 'pause' | 'resume' | 'delete' | 'update' | 'move';
 
 /**
  * Operations, of which one at a time can lease a container. Besides the verbs there are the recoveries of a failed
@@ -353,8 +374,11 @@ export function isRolledBack(operation: Operation | null): boolean {
 /** Stops without a request: the session or run is over, the container is idle, or its user is suspended. */
 export type StopEnding = 'expire' | 'idle' | 'suspend';
 
-/** Operations without a request: a stop, or the deletion of an unused container or of a deleted user's container. */
-export type Ending = StopEnding | 'auto_delete';
+/**
+ * Operations without a request: a stop, the pause of an idle container, or the deletion of an unused container or of a
+ * deleted user's container.
+ */
+export type Ending = StopEnding | 'idle_pause' | 'auto_delete';
 
 export function isStopEnding(operation: Operation | null): operation is StopEnding {
   return operation === 'expire' || operation === 'idle' || operation === 'suspend';

@@ -40,6 +40,7 @@ function settingsOf(row: ContainerRow): readonly unknown[] {
     row.sealedEnv,
     labels,
     row.autoStopSeconds,
+    row.idleAction,
     row.autoDeleteSeconds,
     row.start,
   ];

@@ -219,6 +219,9 @@ export class StepExecutor {
       case 'start_container':
         facts.wasRunning = await this.startKnowing(step.target, row, facts);
         return;
+      case 'pause_container':
+        await this.engine.containers.pause(target(step.target, row, facts));
+        return;
       case 'unpause_container':
         await this.engine.containers.unpause(target(step.target, row, facts));
         facts.wasRunning = true;

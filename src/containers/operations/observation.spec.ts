@@ -13,6 +13,7 @@ const TERMS: RunPolicy = {
   sessionEnd: null,
   runMs: 50 * 3_600_000,
   idleMs: null,
+  idleAction: 'stop',
   deleteMs: null,
   guestDeleteMs: null,
   stopWarningMs: 0,
@@ -52,8 +53,10 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     runStartedAt,
     expiresAt: null,
     autoStopSeconds: null,
+    idleAction: null,
     autoDeleteSeconds: null,
     idleWarnedAt: null,
+    pausedAt: null,
     stoppedAt: null,
     deletionWarnedAt: null,
     start: null,
@@ -112,7 +115,7 @@ function describeEvent({ type, data }: { type: string; data: object }): string {
 describe('a running row', () => {
   it.each<[string, ObservedContainer | null, DeathHint | null, unknown]>([
     ['runs on', observed('running'), null, null],
-    ['is paused', observed('paused'), null, null],
+    ['is paused', observed('paused'), null, ['paused', 'container_paused']],
     ['exited', observed('exited', { exitCode: 3 }), null, ['stopped', 'container_stopped exited 3']],
     [
       'was killed for memory',
@@ -147,9 +150,40 @@ describe('a running row', () => {
   });
 });
 
+describe('a paused row', () => {
+  it.each<[string, ObservedContainer | null, unknown]>([
+    ['is paused', observed('paused'), null],
+    ['goes on', observed('running'), ['running', 'container_resumed']],
+    ['ended', observed('exited', { exitCode: 137 }), ['stopped', 'container_stopped exited 137']],
+    ['is gone', null, ['stopped', 'container_stopped missing']],
+    [
+      'was started again',
+      observed('running', { startedAt: NEXT_RUN }),
+      ['running', 'container_stopped exited', 'container_started'],
+    ],
+    [
+      'was started and paused again',
+      observed('paused', { startedAt: NEXT_RUN }),
+      ['paused', 'container_stopped exited', 'container_started', 'container_paused'],
+    ],
+  ])('must follow a container that %s', (_what, seen, expected) => {
+    expect(follow(row('paused'), seen)).toEqual(expected);
+  });
+
+  it('must keep its run, and count as used once it goes on', () => {
+    const patchOf = (from: ContainerRow, seen: ObservedContainer): unknown =>
+      outcomeOfObservation(from, seen, { death: null, policy: TERMS })?.patch;
+    expect(patchOf(row('running'), observed('paused'))).toEqual({ status: 'paused', statusReason: null });
+    const resumed = { status: 'running', statusReason: null, lastUsedAt: NOW };
+    expect(patchOf(row('paused'), observed('running'))).toEqual(resumed);
+  });
+});
+
 describe('a stopped row', () => {
   it('must follow a container that somebody started', () => {
     expect(follow(row('stopped', null), observed('running'))).toEqual(['running', 'container_started']);
+    const events = ['container_started', 'container_paused'];
+    expect(follow(row('stopped', null), observed('paused'))).toEqual(['paused', ...events]);
   });
 
   it.each<EngineState>(['exited', 'created', 'dead', 'removing', 'restarting'])(

@@ -1,8 +1,8 @@
 import { isHalfGone, type ObservedContainer } from '../../docker';
-import { containerFacts, type ContainerRow, type StopReason } from '../model/container.entity';
+import { containerFacts, type ContainerRow, isUp, type StopReason } from '../model/container.entity';
 import type { ContainerPatch } from '../rows/container.repository';
 import { newRun, NO_RUN, type RunPolicy } from '../policies/run-policy';
-import type { Outcome } from './outcome';
+import { type Outcome, pausedOutcome, resumedOutcome } from './outcome';
 
 /**
  * What Docker's event stream reported about a container's last exit. An inspection no longer shows this once the
@@ -25,16 +25,20 @@ interface Circumstances {
 
 /**
  * Compares a row with its observed state (null: no such container). A missing container counts as stopped: a start
- * recreates it. A row in `creating` or `error` has no container to follow.
+ * recreates it. A container that was paused or resumed outside Berth changes the row likewise. A row in `creating` or
+ * `error` has no container to follow.
  */
 export function outcomeOfObservation(
   row: ContainerRow,
   observed: ObservedContainer | null,
   { death, policy }: Circumstances,
 ): Outcome | null {
-  if (row.status !== 'running' && row.status !== 'stopped') return null;
+  if (!isUp(row.status) && row.status !== 'stopped') return null;
   if (observed?.state === 'running' || observed?.state === 'paused') {
-    return row.status === 'running' ? sameRunOrNext(row, observed, { death, policy }) : started(row, observed, policy);
+    const followed = isUp(row.status)
+      ? sameRunOrNext(row, observed, { death, policy })
+      : started(row, observed, policy);
+    return pausedAs(observed.state, { row, followed, policy });
   }
   if (row.status === 'stopped') {
     return observed && row.imageId === null ? { patch: imageOf(row, observed), events: [] } : null;
@@ -58,6 +62,17 @@ function sameRunOrNext(
   const end = stopped(row, { reason: death?.oom === true ? 'oom' : 'exited', exitCode: death?.exitCode ?? null });
   const start = started({ ...row, ...end.patch }, observed, policy);
   return { patch: start.patch, events: [...end.events, ...start.events] };
+}
+
+/** Adds the pause or the resumption to the change that the row follows anyway. */
+function pausedAs(
+  state: 'running' | 'paused',
+  { row, followed, policy }: { row: ContainerRow; followed: Outcome | null; policy: RunPolicy },
+): Outcome | null {
+  const after = { ...row, ...followed?.patch };
+  if (after.status === state) return followed;
+  const change = state === 'paused' ? pausedOutcome(after) : resumedOutcome(after, policy.now);
+  return { patch: { ...followed?.patch, ...change.patch }, events: [...(followed?.events ?? []), ...change.events] };
 }
 
 function started(row: ContainerRow, observed: ObservedContainer, policy: RunPolicy): Outcome {

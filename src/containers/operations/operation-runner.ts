@@ -1,11 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, type EngineErrorCode } from '../../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode, saysNotRunning } from '../../docker';
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import { noCapacity } from '../rows/reserved-capacity';
-import type { ContainerRow, Ending, Verb } from '../model/container.entity';
+import { type ContainerRow, type Ending, isUp, type Verb } from '../model/container.entity';
 import { LeaseLostError } from '../leases/lease';
 import type { Grant } from '../leases/lease-store';
 import { ContainerLeases } from './container-leases';
@@ -114,7 +114,7 @@ export class OperationRunner {
     const { verb, ofRowAlone, ifRefused } = operation;
     if (!ofRowAlone && !ifRefused) {
       this.assertAnswers(row);
-      const isToStop = (verb === 'stop' || verb === 'delete') && row.status === 'running' && row.operation === null;
+      const isToStop = (verb === 'stop' || verb === 'delete') && isUp(row.status) && row.operation === null;
       // Sends the inspection that the stop needs; Docker answers it while the lease is written.
       if (isToStop && row.dockerId !== null) await this.engine.containers.expectStop(row.dockerId);
     }
@@ -346,12 +346,15 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   create: 'create_failed',
   start: 'start_failed',
   stop: 'stop_failed',
+  pause: 'pause_failed',
+  resume: 'resume_failed',
   delete: 'delete_failed',
   update: 'update_failed',
   move: 'move_failed',
   expire: 'stop_failed',
   idle: 'stop_failed',
   suspend: 'stop_failed',
+  idle_pause: 'pause_failed',
   auto_delete: 'delete_failed',
 };
 
@@ -363,6 +366,8 @@ function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
   if (error instanceof EngineError && error.code === 'no_capacity') {
     return noCapacity([{ resource: 'networks', needed: 1, available: 0 }]);
   }
+  const isOfPause = FAILED[verb] === 'pause_failed' || verb === 'resume';
+  if (isOfPause && saysNotRunning(error)) return new DomainError('container_not_running', { cause: error });
   const code =
     error instanceof EngineError ? engineCode(error) : error instanceof LeaseLostError ? 'claim_lost' : FAILED[verb];
   return new DomainError(FAILED[verb], { code, cause: error });
@@ -389,7 +394,12 @@ function engineCode({
 }
 
 /** Errors thrown before anything was begun in Docker. */
-const UNBEGUN: readonly DomainError['kind'][] = ['no_capacity', 'node_unavailable', 'same_node'];
+const UNBEGUN: readonly DomainError['kind'][] = [
+  'no_capacity',
+  'node_unavailable',
+  'same_node',
+  'container_not_running',
+];
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found', 'node_unavailable'];
 

@@ -2,7 +2,16 @@ import { Injectable } from '@nestjs/common';
 import { Clock } from '../../scheduling';
 import { Placement } from '../capacity/placement';
 import type { Grant } from '../leases/lease-store';
-import type { ContainerRow, DeletionReason, Ending, Started, StopEnding } from '../model/container.entity';
+import {
+  type ContainerRow,
+  type DeletionReason,
+  type Ending,
+  isStopEnding,
+  isUp,
+  type Started,
+  type StopEnding,
+} from '../model/container.entity';
+import { DomainError } from '../../errors';
 import { planExpiry, RunPolicies } from '../policies/run-policy';
 import { DataVolumes } from './data-volumes';
 import type { Facts } from './executor';
@@ -15,7 +24,9 @@ import {
   movedOutcome,
   NOTHING,
   type Outcome,
+  pausedOutcome,
   recreation,
+  resumedOutcome,
   startedOutcome,
   stoppedOutcome,
   updatedOutcome,
@@ -25,6 +36,12 @@ import {
 import { sameLimits } from './plan';
 import { Purge } from './purge';
 import { Recovery } from './recovery';
+
+/** The row of a container that was stopped or deleted, and whether it was paused before. */
+export interface Ended {
+  readonly row: ContainerRow;
+  readonly resumed: boolean;
+}
 
 /** What an update did. */
 interface Updated {
@@ -56,17 +73,37 @@ export class ContainerOperations {
   /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
   async start(row: ContainerRow): Promise<Started> {
     const { row: after, before, facts } = await this.runner.run(row, this.starting());
-    return { row: after, ...recreation(before, facts) };
+    const isResumed = before.status === 'paused' && facts.replacementId === undefined;
+    return { row: after, ...(isResumed && { resumed: true }), ...recreation(before, facts) };
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found` */
-  async stop(row: ContainerRow): Promise<ContainerRow> {
-    return (await this.runner.run(row, this.stopping())).row;
+  async stop(row: ContainerRow): Promise<Ended> {
+    return ended(await this.runner.run(row, this.stopping()));
+  }
+
+  /**
+   * Suspends the processes of a running container. Its memory stays taken; its CPU is free.
+   *
+   * @throws DomainError `container_not_running`, `pause_failed`, `operation_in_progress`, `container_not_found`
+   */
+  async pause(row: ContainerRow): Promise<ContainerRow> {
+    return (await this.runner.run(row, this.pausing())).row;
+  }
+
+  /**
+   * Lets the processes of a paused container go on.
+   *
+   * @throws DomainError `no_capacity` if its CPU is taken, `container_not_running`, `resume_failed`,
+   *   `operation_in_progress`, `container_not_found`
+   */
+  async resume(row: ContainerRow): Promise<ContainerRow> {
+    return (await this.runner.run(row, this.resuming())).row;
   }
 
   /** Cancels a running creation. @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */
-  async delete(row: ContainerRow): Promise<ContainerRow> {
-    return (await this.runner.run(row, this.deleting())).row;
+  async delete(row: ContainerRow): Promise<Ended> {
+    return ended(await this.runner.run(row, this.deleting()));
   }
 
   /**
@@ -75,9 +112,9 @@ export class ContainerOperations {
    *
    * @throws DomainError `operation_in_progress`, `container_not_found`
    */
-  async forceDelete(row: ContainerRow): Promise<ContainerRow> {
+  async forceDelete(row: ContainerRow): Promise<Ended> {
     const ifRefused = (refused: ContainerRow): Outcome => this.deleted(refused, { isForced: true });
-    return (await this.runner.run(row, { ...this.deleting(), ifRefused })).row;
+    return ended(await this.runner.run(row, { ...this.deleting(), ifRefused }));
   }
 
   /**
@@ -102,7 +139,8 @@ export class ContainerOperations {
         await this.reconcileRow(lease);
         const wanted = change(lease.row);
         await lease.assertNameFree(wanted.name);
-        if (lease.row.status === 'running') await this.placement.reserve(lease, wanted);
+        if (isUp(lease.row.status)) await this.placement.reserve(lease, wanted);
+        await this.recovery.unpause(lease, this.clock.now());
         return this.replacement(lease, wanted, await this.volumes.destination(lease.row, wanted));
       },
     });
@@ -137,6 +175,7 @@ export class ContainerOperations {
     const prepare: OperationDefinition['prepare'] = async (lease) => {
       // Cleans up every node: leftovers of an earlier attempt would be in the way.
       await this.recovery.recover(lease, 'reconcile');
+      await this.recovery.unpause(lease, this.clock.now());
       const target = await this.placement.reserveElsewhere(lease, to);
       const move = await this.volumes.destinationOn(lease.row, target);
       return {
@@ -149,16 +188,17 @@ export class ContainerOperations {
   }
 
   /**
-   * Stops or deletes a container without a request, if its user's policy still requires that once the container is
-   * leased: the tier may have changed, or the container may have been used. Does not wait for another operation.
+   * Stops, pauses or deletes a container without a request, if its user's policy still requires that once the container
+   * is leased: the tier may have changed, or the container may have been used. Does not wait for another operation.
    *
-   * @throws DomainError `stop_failed`, `delete_failed`, `operation_in_progress`, `container_not_found`
+   * @throws DomainError `stop_failed`, `pause_failed`, `delete_failed`, `operation_in_progress`, `container_not_found`
    */
   async expire(row: ContainerRow, ending: Ending): Promise<void> {
     const prepare: OperationDefinition['prepare'] = async (lease) => {
       const current = await lease.currentRow();
       const action = planExpiry(current, await this.policies.policyOf(current.userId));
-      if (action?.do === 'stop' && ending !== 'auto_delete') return this.stopping(action.ending).prepare(lease);
+      if (action?.do === 'stop' && isStopEnding(ending)) return this.stopping(action.ending).prepare(lease);
+      if (action?.do === 'pause' && ending === 'idle_pause') return this.pausing('idle').prepare(lease);
       if (action?.do === 'delete' && ending === 'auto_delete') return this.deleting(action.reason).prepare(lease);
       return { write: { patch: action?.do === 'correct' ? action.run : {}, events: [] } };
     };
@@ -166,8 +206,9 @@ export class ContainerOperations {
   }
 
   /**
-   * Finishes or rolls back an operation whose lease expired. Does not wait for another process that is recovering it,
-   * and does nothing if another process has recovered it: later requests of the user must stand.
+   * Finishes or rolls back an operation whose lease expired. After a pause or a resumption the row follows Docker: it
+   * is not repeated, since a client may have used the container since. Does not wait for another process that is
+   * recovering it, and does nothing if another process has recovered it: later requests of the user must stand.
    *
    * @throws DomainError `operation_in_progress`, `container_not_found`; DomainError, EngineError if it fails again
    */
@@ -209,6 +250,8 @@ export class ContainerOperations {
     return {
       verb: 'start',
       prepare: async (lease) => {
+        // Docker accepts an unpause of a container that has ended.
+        if (lease.row.status === 'paused') await this.recovery.observe(lease);
         await this.placement.reserve(lease, lease.row);
         return { plan: { verb: 'start' }, outcome: (facts) => this.started(lease, facts) };
       },
@@ -229,6 +272,30 @@ export class ContainerOperations {
             return stoppedOutcome(lease.row, ending);
           },
         };
+      },
+    };
+  }
+
+  /** @param reason if the pause was not requested */
+  private pausing(reason: 'idle' | null = null): OperationDefinition {
+    return {
+      verb: reason === null ? 'pause' : 'idle_pause',
+      prepare: async (lease) => {
+        await this.observeUp(lease);
+        if (lease.row.status === 'paused') return { write: NOTHING };
+        return { plan: { verb: 'pause' }, outcome: () => pausedOutcome(lease.row, reason) };
+      },
+    };
+  }
+
+  private resuming(): OperationDefinition {
+    return {
+      verb: 'resume',
+      prepare: async (lease) => {
+        await this.observeUp(lease);
+        if (lease.row.status === 'running') return { write: { patch: { lastUsedAt: this.clock.now() }, events: [] } };
+        await this.placement.reserve(lease, lease.row);
+        return { plan: { verb: 'resume' }, outcome: () => resumedOutcome(lease.row, this.clock.now()) };
       },
     };
   }
@@ -279,10 +346,20 @@ export class ContainerOperations {
     else await this.recovery.observe(lease);
   }
 
+  /** Updates the row to the observed state. @throws DomainError `container_not_running` if it is not up then */
+  private async observeUp(lease: OperationLease): Promise<void> {
+    await this.recovery.observe(lease);
+    if (!isUp(lease.row.status)) throw new DomainError('container_not_running');
+  }
+
   /** Reconciles a row in `error` before a stop or a deletion. These need no inspection of the row's own container. */
   private async removeUnknown(lease: OperationLease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
   }
+}
+
+function ended({ row, before }: Done): Ended {
+  return { row, resumed: before.status === 'paused' };
 }
 
 function updated({ row, before, facts }: Done): Updated {

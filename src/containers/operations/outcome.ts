@@ -5,6 +5,7 @@ import {
   containerFacts,
   type ContainerRow,
   type DeletionReason,
+  isUp,
   type StopEnding,
   type StopReason,
 } from '../model/container.entity';
@@ -12,6 +13,7 @@ import type { ContainerPatch } from '../rows/container.repository';
 import type { NewEnvironment } from '../rows/environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../policies/run-policy';
 import type { Facts } from './executor';
+import type { IdleAction } from '../../tiers';
 import type { StartCommand } from '../model/start-command';
 import type { ContainerLimits, Destination } from './plan';
 
@@ -26,6 +28,7 @@ export type Wanted = ContainerLimits & {
   readonly name: string;
   readonly env?: NewEnvironment;
   readonly autoStopSeconds?: number | null | undefined;
+  readonly idleAction?: IdleAction | null | undefined;
   readonly autoDeleteSeconds?: number | null | undefined;
   readonly start?: StartCommand | null | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
@@ -40,16 +43,19 @@ export type Change = (row: ContainerRow) => Wanted;
 
 /** Whether an update changes the name, the labels, the idle limits or the start command. */
 export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
-  const { autoStopSeconds, autoDeleteSeconds } = endsAfter(row, wanted);
-  const isSame = autoStopSeconds === row.autoStopSeconds && autoDeleteSeconds === row.autoDeleteSeconds;
+  const isSame = isDeepStrictEqual(endsAfter(row, wanted), endsAfter(row, {}));
   const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
   const isSameLabels = wanted.labels === undefined || isDeepStrictEqual(row.labels, wanted.labels);
   return row.name !== wanted.name || !isSame || !isSameStart || !isSameLabels;
 }
 
-function endsAfter(row: ContainerRow, wanted: Wanted): Pick<ContainerRow, 'autoStopSeconds' | 'autoDeleteSeconds'> {
+/** The columns about what happens to an unused container. */
+type Ends = Pick<ContainerRow, 'autoStopSeconds' | 'idleAction' | 'autoDeleteSeconds'>;
+
+function endsAfter(row: ContainerRow, wanted: { readonly [F in keyof Ends]?: Ends[F] | undefined }): Ends {
   const { autoStopSeconds = row.autoStopSeconds, autoDeleteSeconds = row.autoDeleteSeconds } = wanted;
-  return { autoStopSeconds, autoDeleteSeconds };
+  const { idleAction = row.idleAction } = wanted;
+  return { autoStopSeconds, idleAction, autoDeleteSeconds };
 }
 
 /** The outcome of an operation that changed nothing. */
@@ -87,6 +93,7 @@ export function startedOutcome(row: ContainerRow, facts: Facts, policy: RunPolic
   if (row.status === 'running' && replacement.dockerId === undefined && facts.wasRunning === true) {
     return { patch: used, events: [] };
   }
+  if (row.status === 'paused' && replacement.dockerId === undefined) return resumedOutcome(row, policy.now);
   const run = replacement.dockerId === undefined ? newRun(policy) : resumedRun(row, policy);
   const patch: ContainerPatch = {
     status: 'running',
@@ -114,13 +121,31 @@ export function recreation(
   };
 }
 
+/** The outcome of a pause. The run goes on, with its end. @param reason if the pause was not requested */
+export function pausedOutcome(row: ContainerRow, reason: 'idle' | null = null): Outcome {
+  const patch: ContainerPatch = { status: 'paused', statusReason: reason };
+  const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }) };
+  return { patch, events: [{ type: 'container_paused', data }] };
+}
+
+/** The outcome of resuming a paused container, which counts as a use: otherwise it could be idle at once. */
+export function resumedOutcome(row: ContainerRow, now: Date): Outcome {
+  const patch: ContainerPatch = { status: 'running', statusReason: null, lastUsedAt: now };
+  return { patch, events: [{ type: 'container_resumed', data: containerFacts({ ...row, ...patch }) }] };
+}
+
+/** Present only if the container was paused, and was resumed so that its processes could end. */
+function resumption({ status }: ContainerRow): { resumed?: true } {
+  return status === 'paused' ? { resumed: true } : {};
+}
+
 /**
- * The outcome of stopping a running container, or one in `error`, which has no container in Docker.
+ * The outcome of stopping a running or paused container, or one in `error`, which has no container in Docker.
  *
  * @param ending the reason, if the stop was not requested
  */
 export function stoppedOutcome(row: ContainerRow, ending: StopEnding | null = null): Outcome {
-  if (row.status !== 'running' && row.status !== 'error') return NOTHING;
+  if (!isUp(row.status) && row.status !== 'error') return NOTHING;
   const reason = ending && ENDED[ending];
   const patch: ContainerPatch = {
     status: 'stopped',
@@ -129,7 +154,7 @@ export function stoppedOutcome(row: ContainerRow, ending: StopEnding | null = nu
     runStartedAt: null,
     ...NO_RUN,
   };
-  const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }) };
+  const data = { ...containerFacts({ ...row, ...patch }), ...(reason && { reason }), ...resumption(row) };
   return { patch, events: [{ type: 'container_stopped', data }] };
 }
 
@@ -150,7 +175,7 @@ export function deletedOutcome(
 ): Outcome {
   const purge_at = options.purgeAt?.toISOString() ?? null;
   const { reason } = options;
-  const data = { ...containerFacts(row), status: 'deleted', purge_at, ...(reason && { reason }) };
+  const data = { ...containerFacts(row), status: 'deleted', purge_at, ...(reason && { reason }), ...resumption(row) };
   return {
     patch: {
       deletedAt: options.now,

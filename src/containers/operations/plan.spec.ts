@@ -1,4 +1,4 @@
-import type { ContainerStatus, Verb } from '../model/container.entity';
+import { CONTAINER_STATUSES, type ContainerStatus, isUp, type Verb } from '../model/container.entity';
 import { movedVolumeName, ObservedState, PlanInput, planOperation, Step } from './plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';
@@ -61,6 +61,11 @@ describe('the plan of a start', () => {
     for (const status of ['running', 'stopped'] as const) {
       expect(print({ verb: 'start', status, observed: observed })).toBe(expected[observed]);
     }
+  });
+
+  it('must go on with one whose row says that it is paused', () => {
+    expect(print({ verb: 'start', status: 'paused', observed: 'unseen' })).toBe('unpause A');
+    expect(print({ verb: 'start', status: 'paused', observed: 'missing' })).toBe(recreate);
   });
 
   it('must make a container for a row that never had one, whatever was seen', () => {
@@ -235,9 +240,8 @@ describe('the plan of a creation', () => {
 
 describe('every plan', () => {
   const verbs: Verb[] = ['create', 'start', 'stop', 'delete', 'update'];
-  const statuses: ContainerStatus[] = ['creating', 'running', 'stopped', 'error'];
   const all = verbs.flatMap((verb) =>
-    statuses.flatMap((status) =>
+    CONTAINER_STATUSES.flatMap((status) =>
       OBSERVED_STATES.flatMap((observed) =>
         [null, 'a'.repeat(64)].flatMap((dockerId) => {
           const row = { id: ID, status, dockerId, generation: 3, volumeName: 'V', ...SMALL };
@@ -271,7 +275,7 @@ describe('every plan', () => {
       const create = calls(plan.steps).find((step) => step.do === 'create_container');
       if (!create) continue;
       const isThere = dockerId !== null && !['missing', 'dead', 'removing'].includes(observed);
-      expect(create.sawCurrent ?? false).toBe(verb === 'update' && status === 'running' && isThere);
+      expect(create.sawCurrent ?? false).toBe(verb === 'update' && isUp(status) && isThere);
     }
   });
 

@@ -1,6 +1,6 @@
 import { type EngineState, isHalfGone } from '../../docker';
 import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
-import type { ContainerRow, Verb } from '../model/container.entity';
+import { type ContainerRow, isUp, type Verb } from '../model/container.entity';
 import type { NewEnvironment } from '../rows/environments';
 
 /** `current` is the row's Docker container, `replacement` the one that the plan creates. */
@@ -27,7 +27,7 @@ export type Step = { readonly because: string } & (
       readonly node?: string;
     }
   | { readonly do: 'start_container'; readonly target: Target }
-  | { readonly do: 'unpause_container'; readonly target: Target }
+  | { readonly do: 'pause_container' | 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
   | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
   /** Copies the data, to `node` if set, and compares copy and source. No container may run on either volume. */
@@ -112,6 +112,10 @@ export function planOperation(input: PlanInput): Plan {
       return before(exists ? [resume(input)] : [...removeRemains(input), ...recreate(input), ...ifFirstRun(input)]);
     case 'stop':
       return before(exists ? [stop('asked to stop')] : []);
+    case 'pause':
+      return before([{ do: 'pause_container', target: 'current', because: 'asked to pause' }]);
+    case 'resume':
+      return before([{ do: 'unpause_container', target: 'current', because: 'asked to go on' }]);
     case 'delete':
       return before(exists ? takeDown(input) : removeRemains(input));
     case 'update':
@@ -126,7 +130,7 @@ function planMove({ row, move: destination }: PlanInput): Plan {
   if (!destination) return before([]);
   const { node, volume, hasData } = destination;
   const hasContainer = row.dockerId !== null;
-  const runs = hasContainer && row.status === 'running';
+  const runs = hasContainer && isUp(row.status);
   const steps: Step[] = [];
   const cleanup: Step[] = [];
   if (hasContainer) {
@@ -174,14 +178,14 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       generation,
       volume: moveTo ?? row.volumeName,
       // An update inspects the container before it is planned.
-      ...(exists && row.status === 'running' && { sawCurrent: true }),
+      ...(exists && isUp(row.status) && { sawCurrent: true }),
       because: 'new limits or variables take a new container; created before the old one stops',
     },
   ];
   if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], cleanup: outgrown };
   const remove: Step = { do: 'remove_container', target: 'current', because: 'replaced' };
   const cleanup = [remove, ...outgrown];
-  if (row.status !== 'running') {
+  if (!isUp(row.status)) {
     return { steps: [...prepare, ...move(input, 'current'), ...handOverName(row)], cleanup };
   }
   const swap: Step[] = [
@@ -286,14 +290,14 @@ function recreate({ row, isNew }: PlanInput): Step[] {
   ];
 }
 
-function resume({ observed }: PlanInput): Step {
-  return observed === 'paused'
+function resume({ observed, row }: PlanInput): Step {
+  return observed === 'paused' || (observed === 'unseen' && row.status === 'paused')
     ? { do: 'unpause_container', target: 'current', because: 'a paused container cannot be started' }
     : { do: 'start_container', target: 'current', because: 'asked to run' };
 }
 
 function takeDown({ row, observed }: PlanInput): Step[] {
-  const idle = observed === 'exited' || observed === 'created' || (observed === 'unseen' && row.status !== 'running');
+  const idle = observed === 'exited' || observed === 'created' || (observed === 'unseen' && !isUp(row.status));
   const remove: Step = { do: 'remove_container', target: 'current', because: 'deleted' };
   return idle ? [remove] : [stop('processes get their SIGTERM before the end'), remove];
 }

@@ -19,7 +19,7 @@ import { CancelledError, OperationLease } from './operation-lease';
 import { KnownEngine } from '../nodes/known-engine';
 import { DataVolumes } from './data-volumes';
 import { outcomeOfObservation } from './observation';
-import { failedCreationOutcome, NOTHING, type Outcome, stoppedOutcome } from './outcome';
+import { failedCreationOutcome, NOTHING, type Outcome, resumedOutcome, stoppedOutcome } from './outcome';
 import { planRollback, RollbackStep } from './rollback-plan';
 
 /** The reason of a creation that was superseded by another operation. */
@@ -69,6 +69,20 @@ export class Recovery {
   async observe(lease: OperationLease, interrupted: Operation | null = null): Promise<void> {
     const followed = await this.compare(lease.row, interrupted);
     if (followed) await lease.record(followed);
+  }
+
+  /**
+   * Resumes a paused container before an operation that replaces it, and emits that: from here on the operation finds
+   * it running, also if it fails.
+   *
+   * @throws EngineError, LeaseLostError
+   */
+  async unpause(lease: OperationLease, now: Date): Promise<void> {
+    const { status, dockerId } = lease.row;
+    if (status !== 'paused' || dockerId === null) return;
+    await lease.assertHeld();
+    await this.engine.containers.unpause(dockerId);
+    await lease.record(resumedOutcome(lease.row, now));
   }
 
   /**

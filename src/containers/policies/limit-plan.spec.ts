@@ -1,4 +1,5 @@
-import { planExpiry, type RunPolicy } from './run-policy';
+import type { IdleAction } from '../../tiers';
+import { idleActionOf, planExpiry, type RunPolicy } from './run-policy';
 
 const MINUTE = 60_000;
 const at = (minutes: number): Date => new Date(minutes * MINUTE);
@@ -10,6 +11,7 @@ const FREE: RunPolicy = {
   sessionEnd: null,
   runMs: 120 * MINUTE,
   idleMs: null,
+  idleAction: 'stop',
   deleteMs: null,
   guestDeleteMs: null,
   stopWarningMs: 10 * MINUTE,
@@ -27,8 +29,10 @@ const ROW = {
   expiresAt: at(160),
   expiryWarnedAt: null,
   autoStopSeconds: null,
+  idleAction: null,
   idleWarnedAt: null,
   autoDeleteSeconds: null,
+  pausedAt: null,
   stoppedAt: null,
   deletionWarnedAt: null,
 } as const;
@@ -109,6 +113,48 @@ describe('what the limits ask of a container that runs', () => {
     ['a row from before runs were counted', { ...UNLIMITED, runSince: null }, FREE, correct(100, 220)],
   ])('must first be another end where the tier changed: %s', (_what, row, policy, expected) => {
     expect(planExpiry(row, policy)).toEqual(expected);
+  });
+});
+
+describe('what the limits ask of a container that is paused, or is to be', () => {
+  /** Unused since minute 90; paused at minute 95. */
+  const PAUSED = { ...UNLIMITED, status: 'paused', pausedAt: at(95), autoStopSeconds: 600 } as const;
+  const stopping = { idleAction: 'pause_then_stop' } as const;
+
+  it.each<[string, Parameters<typeof planExpiry>[0], RunPolicy, unknown]>([
+    ['a pause where it says so', { ...UNLIMITED, autoStopSeconds: 600, idleAction: 'pause' }, PRO, { do: 'pause' }],
+    ['a pause where a stop follows', { ...UNLIMITED, autoStopSeconds: 600, ...stopping }, PRO, { do: 'pause' }],
+    ['a pause where its tier says so', UNLIMITED, { ...IDLE, idleAction: 'pause' }, { do: 'pause' }],
+    ["a stop where its tier's limit is one", { ...UNLIMITED, idleAction: 'pause' }, IDLE, stop('idle')],
+    [
+      'a warning of the pause',
+      { ...UNLIMITED, autoStopSeconds: 720, idleAction: 'pause' },
+      PRO,
+      { ...(warn(102, 120, 'idle') as object), action: 'pause' },
+    ],
+    ['nothing more where it was paused by request', PAUSED, { ...PRO, now: at(999) }, null],
+    ['nothing more where it is only to be paused', { ...PAUSED, idleAction: 'pause' }, { ...PRO, now: at(999) }, null],
+    ['nothing before as long again', { ...PAUSED, ...stopping }, { ...PRO, now: at(104), stopWarningMs: 0 }, null],
+    ['a stop after as long again', { ...PAUSED, ...stopping }, { ...PRO, now: at(105) }, stop('idle')],
+    ['a warning before that stop', { ...PAUSED, ...stopping }, PRO, warn(105, 300, 'idle')],
+    ['a later stop where it was used since', { ...PAUSED, ...stopping, lastUsedAt: at(99) }, PRO, null],
+    ['a stop at the end of its run', { ...PAUSED, expiresAt: at(160) }, { ...FREE, now: at(160) }, stop('expire')],
+    ['a warning of that end', { ...PAUSED, expiresAt: at(160) }, { ...FREE, now: at(150) }, warn(160, 600)],
+    ['a stop where its user is suspended', PAUSED, { ...PRO, suspended: true }, stop('suspend')],
+  ])('must be %s', (_what, row, policy, expected) => {
+    expect(planExpiry(row, policy)).toEqual(expected);
+  });
+
+  it.each<[own: IdleAction | null, ofTier: IdleAction, isLimited: boolean, IdleAction]>([
+    [null, 'pause', false, 'pause'],
+    [null, 'pause_then_stop', true, 'pause_then_stop'],
+    ['pause', 'stop', false, 'pause'],
+    ['pause', 'stop', true, 'stop'],
+    ['pause', 'pause_then_stop', true, 'pause_then_stop'],
+    ['pause_then_stop', 'pause', true, 'pause_then_stop'],
+    ['stop', 'pause', true, 'stop'],
+  ])('%s on a tier with %s (with a limit: %s) must be %s', (own, idleAction, isLimited, expected) => {
+    expect(idleActionOf(own, { idleMs: isLimited ? 1 : null, idleAction })).toBe(expected);
   });
 });
 

@@ -11,6 +11,7 @@ const PRO: RunPolicy = {
   sessionEnd: null,
   runMs: null,
   idleMs: null,
+  idleAction: 'stop',
   deleteMs: null,
   guestDeleteMs: null,
   stopWarningMs: 0,

@@ -3,8 +3,14 @@ import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { Database, type Lookup, readTime } from '../../database';
 import { Clock } from '../../scheduling';
-import { DEFAULT_POOL, DEFAULT_PROCESSES, type Tier, TiersService } from '../../tiers';
-import type { ContainerRow, DeletionReason, StopEnding, StopReason } from '../model/container.entity';
+import { DEFAULT_POOL, DEFAULT_PROCESSES, type IdleAction, keepsMore, type Tier, TiersService } from '../../tiers';
+import {
+  type ContainerRow,
+  type DeletionReason,
+  isUp,
+  type StopEnding,
+  type StopReason,
+} from '../model/container.entity';
 
 /** The user's properties that limit their containers, in the order of `COLUMNS`. */
 type PolicyUser = Pick<UserEntity, 'tier' | 'sessionExpiresAt' | 'suspendedAt' | 'deletedAt'>;
@@ -37,6 +43,7 @@ export class RunPolicies {
       sessionEnd: user.sessionExpiresAt,
       runMs: tier && runMsOf(tier),
       idleMs: inMs(tier?.autoStopSeconds),
+      idleAction: tier?.idleAction ?? 'stop',
       deleteMs: inMs(tier?.autoDeleteSeconds),
       guestDeleteMs: this.config.GUEST_CONTAINER_RETENTION,
       stopWarningMs: this.config.EXPIRY_WARNING,
@@ -120,8 +127,13 @@ export interface RunPolicy {
   readonly sessionEnd: Date | null;
   /** The maximum duration of one run, in milliseconds; null: unlimited. */
   readonly runMs: number | null;
-  /** After how much idle time a container is stopped, in milliseconds, if its own limit is not less; null: never. */
+  /**
+   * After how much idle time a container is stopped or paused, in milliseconds, if its own limit is not less; null:
+   * never.
+   */
   readonly idleMs: number | null;
+  /** What happens to an idle container that has no action of its own; with `idleMs` also the most it may keep. */
+  readonly idleAction: IdleAction;
   /**
    * How long an unused container stays stopped before it is deleted, in milliseconds, if its own limit is not less;
    * null: for ever.
@@ -158,14 +170,14 @@ export function newRun(policy: RunPolicy): Run {
  */
 export function resumedRun(row: Pick<ContainerRow, 'status' | 'statusReason' | keyof Run>, policy: RunPolicy): Run {
   const { runSince, expiresAt, expiryWarnedAt } = row;
-  const vanished = row.status === 'running' || (row.status === 'stopped' && row.statusReason === 'missing');
+  const vanished = isUp(row.status) || (row.status === 'stopped' && row.statusReason === 'missing');
   const over = expiresAt !== null && expiresAt <= policy.now;
   return vanished && runSince !== null && !over ? { runSince, expiresAt, expiryWarnedAt } : newRun(policy);
 }
 
-/** A stop or deletion that is near, and of which the user has to be warned. */
+/** A stop, pause or deletion that is near, and of which the user has to be warned. */
 export interface Warning {
-  readonly action: 'stop' | 'delete';
+  readonly action: 'stop' | 'pause' | 'delete';
   readonly reason: StopReason | DeletionReason;
   readonly expiresAt: Date;
   readonly secondsLeft: number;
@@ -174,6 +186,7 @@ export interface Warning {
 /** The action that the user's policy requires for a container. */
 type ExpiryAction =
   | { readonly do: 'stop'; readonly ending: StopEnding }
+  | { readonly do: 'pause' }
   | { readonly do: 'delete'; readonly reason: DeletionReason }
   /** The row's end does not match the policy, such as after a change of tier: it is missing, superfluous or wrong. */
   | { readonly do: 'correct'; readonly run: Run }
@@ -184,7 +197,9 @@ type ExpiringRow = Pick<
   | 'status'
   | 'lastUsedAt'
   | 'autoStopSeconds'
+  | 'idleAction'
   | 'idleWarnedAt'
+  | 'pausedAt'
   | 'autoDeleteSeconds'
   | 'stoppedAt'
   | 'deletionWarnedAt'
@@ -199,7 +214,7 @@ type ExpiringRow = Pick<
 export function planExpiry(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
   if (row.status === 'creating') return null;
   if (policy.userDeleted) return { do: 'delete', reason: 'user_deleted' };
-  if (row.status === 'running') return policy.suspended ? { do: 'stop', ending: 'suspend' } : planStop(row, policy);
+  if (isUp(row.status)) return policy.suspended ? { do: 'stop', ending: 'suspend' } : planStop(row, policy);
   // A suspended user would see no warning, and could not save the data.
   return policy.suspended ? null : planDeletion(row, policy);
 }
@@ -213,16 +228,48 @@ function planStop(row: ExpiringRow, policy: RunPolicy): ExpiryAction | null {
     return { do: 'correct', run: { runSince: since, expiresAt, expiryWarnedAt: null } };
   }
   if (expiresAt !== null && expiresAt.getTime() <= now) return { do: 'stop', ending: 'expire' };
-  const idleMs = shorter(row.autoStopSeconds, policy.idleMs);
-  const idleAt = idleMs === null ? Infinity : row.lastUsedAt.getTime() + idleMs;
-  if (idleAt <= now) return { do: 'stop', ending: 'idle' };
+  const idle = idleEnd(row, policy);
+  if (idle !== null && idle.at <= now)
+    return idle.action === 'pause' ? { do: 'pause' } : { do: 'stop', ending: 'idle' };
   const isNear = expiresAt !== null && now >= expiresAt.getTime() - policy.stopWarningMs;
   if (isNear && row.expiryWarnedAt === null && policy.stopWarningMs > 0) {
     return warning({ action: 'stop', reason: 'session_expired', at: expiresAt }, policy);
   }
-  const idleWarningAt = idleAt - warningPeriod(policy.stopWarningMs, idleMs ?? 0);
+  if (idle === null) return null;
+  const idleWarningAt = idle.at - warningPeriod(policy.stopWarningMs, idle.afterMs);
   if (now < idleWarningAt || (row.idleWarnedAt?.getTime() ?? 0) >= idleWarningAt) return null;
-  return warning({ action: 'stop', reason: 'idle', at: new Date(idleAt) }, policy);
+  return warning({ action: idle.action, reason: 'idle', at: new Date(idle.at) }, policy);
+}
+
+/**
+ * When a container is stopped or paused as idle: a running one after its idle time without use; a paused one, only with
+ * `pause_then_stop`, after the same time since its pause or a later use. null: never.
+ */
+function idleEnd(
+  row: ExpiringRow,
+  policy: RunPolicy,
+): { readonly action: 'stop' | 'pause'; readonly at: number; readonly afterMs: number } | null {
+  const afterMs = shorter(row.autoStopSeconds, policy.idleMs);
+  if (afterMs === null) return null;
+  const action = idleActionOf(row.idleAction, policy);
+  const usedAt = row.lastUsedAt.getTime();
+  if (row.status === 'running') {
+    return { action: action === 'stop' ? 'stop' : 'pause', at: usedAt + afterMs, afterMs };
+  }
+  if (action !== 'pause_then_stop') return null;
+  return { action: 'stop', at: Math.max(row.pausedAt?.getTime() ?? 0, usedAt) + afterMs, afterMs };
+}
+
+/**
+ * The container's own action. Where the tier limits the idle time, an action that keeps more than the tier's does not
+ * count.
+ */
+export function idleActionOf(
+  own: IdleAction | null,
+  { idleMs, idleAction }: Pick<RunPolicy, 'idleMs' | 'idleAction'>,
+): IdleAction {
+  if (own === null || (idleMs !== null && keepsMore(own, idleAction))) return idleAction;
+  return own;
 }
 
 /**

@@ -54,7 +54,11 @@ async function sweep(rows: SweptRow[], found: ListedContainer[], volumes: Listed
 describe('a sweep', () => {
   it.each<[ContainerStatus, EngineState, string[]]>([
     ['running', 'running', []],
-    ['running', 'paused', []],
+    ['running', 'paused', ['look a']],
+    ['paused', 'paused', []],
+    ['paused', 'running', ['look a']],
+    ['paused', 'exited', ['look a']],
+    ['stopped', 'paused', ['look a']],
     ['running', 'exited', ['look a']],
     ['running', 'restarting', ['look a']],
     ['running', 'dead', ['look a']],

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
+import { isUp } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
 import { isTermOver } from '../leases/lease-term';
 import { containerName } from '../operations/plan';
@@ -115,8 +116,9 @@ export class ReconcilePlan {
   private mayDiffer(row: SweptRow, current: ListedContainer | undefined): boolean {
     const runs = current?.state === 'running' || current?.state === 'paused';
     if (row.status === 'stopped') return runs;
+    const isAsSeen = runs && current.state === row.status;
     // Without a start time, the process that started the container may have died before the first inspection.
-    return row.status === 'running' && (!runs || row.runStartedAt === null || this.wasUnwatched(row));
+    return isUp(row.status) && (!isAsSeen || row.runStartedAt === null || this.wasUnwatched(row));
   }
 
   private wasUnwatched({ nodeId }: SweptRow): boolean {

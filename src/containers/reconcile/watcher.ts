@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { ContainerEngine, EngineEvent } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Signals } from '../../signals';
-import type { ContainerRow } from '../model/container.entity';
+import { type ContainerRow, isUp } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { RunPolicies } from '../policies/run-policy';
 import { type DeathHint, SIGKILLED, outcomeOfObservation } from '../operations/observation';
@@ -99,14 +99,16 @@ interface Inspection {
 
 /**
  * Whether the only event that Docker reported during an operation is the operation's own outcome: its start, if the
- * operation has recorded the start time, or its stop.
+ * operation has recorded the start time, its stop, pause or resumption.
  */
 export function isOutcome(
   reported: Reported,
   { dockerId, status, runStartedAt }: Pick<ContainerRow, 'dockerId' | 'status' | 'runStartedAt'>,
 ): boolean {
   if (reported === 'several' || reported.dockerId !== dockerId) return false;
-  if (reported.action === 'start') return status === 'running' && runStartedAt !== null;
+  if (reported.action === 'start') return isUp(status) && runStartedAt !== null;
+  if (reported.action === 'pause') return status === 'paused';
+  if (reported.action === 'unpause') return status === 'running';
   return reported.action === 'die' && status === 'stopped';
 }
 

@@ -28,6 +28,9 @@ const LONGEST_RETRY_MS = 60_000;
 const MAX_CUTS = 3;
 const CUT = 'the installation was cut off again and again; the container may have too little memory for it';
 
+/** Events after which a role may have to be installed. */
+const BEGIN: readonly BerthEvent['type'][] = ['container_started', 'container_resumed', 'container_updated'];
+
 /** Maximum containers whose failed attempts are counted. Entries of deleted containers are not removed otherwise. */
 const MOST_TRIES = 1_000;
 
@@ -96,9 +99,9 @@ export class RoleInstaller implements OnModuleDestroy {
 
   private onEvents(events: readonly BerthEvent[]): void {
     for (const event of events) {
-      if (event.type !== 'container_started' && event.type !== 'container_updated') continue;
+      if (!BEGIN.includes(event.type)) continue;
       const id = containerIdOf(event);
-      if (id !== null && event.data.role !== null) this.wake(id);
+      if (id !== null && 'role' in event.data && event.data.role !== null) this.wake(id);
     }
   }
 

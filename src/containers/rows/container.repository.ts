@@ -38,6 +38,7 @@ const STOPS = {
   idle: 'container.stop_idle',
   user_suspended: 'container.stop_suspended',
 } as const;
+const PAUSE = 'container.pause_idle';
 const DELETION = 'container.auto_delete';
 
 const isActed = (reason: string | undefined): reason is keyof typeof STOPS =>
@@ -52,6 +53,7 @@ function systemActions(
   return events.flatMap((event): SystemAct[] => {
     if (event.type === 'container_deleted' && event.data.reason !== undefined)
       return [{ action: DELETION, ...subject }];
+    if (event.type === 'container_paused' && event.data.reason !== undefined) return [{ action: PAUSE, ...subject }];
     const reason = event.type === 'container_stopped' ? event.data.reason : undefined;
     return isActed(reason) ? [{ action: STOPS[reason], ...subject }] : [];
   });
@@ -71,6 +73,7 @@ export type ContainerPatch = Partial<
     | 'operationExpiresAt'
     | 'operationCancelled'
     | 'stoppedAt'
+    | 'pausedAt'
     | 'reservedMemoryMb'
     | 'reservedCpuShares'
     | 'meteredSince'
@@ -460,10 +463,14 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
-  /** The new `stoppedAt`, if the change begins or ends the time for which the container is stopped or in error. */
+  /** When the container became stopped or paused, if the change begins or ends such a time. */
   private restOf({ status }: ContainerRow, patch: ContainerPatch): Partial<ContainerRow> {
     if (patch.status === undefined || patch.status === status) return {};
-    return { stoppedAt: patch.status === 'stopped' || patch.status === 'error' ? this.clock.now() : null };
+    const now = this.clock.now();
+    return {
+      stoppedAt: patch.status === 'stopped' || patch.status === 'error' ? now : null,
+      pausedAt: patch.status === 'paused' ? now : null,
+    };
   }
 
   private update(id: string): UpdateQueryBuilder<ContainerEntity> {

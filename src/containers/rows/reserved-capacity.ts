@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { Database } from '../../database';
 import { DomainError } from '../../errors';
-import type { ContainerRow } from '../model/container.entity';
+import { type ContainerRow, isUp } from '../model/container.entity';
 
 /** The row of a single machine; in a cluster each node has a row. */
 const THIS_NODE = 'local';
@@ -49,12 +49,14 @@ type Reserving = ReservedColumns & Pick<ContainerRow, 'status' | 'operation' | '
 export const NOTHING_RESERVED: ReservedColumns = { reservedMemoryMb: 0, reservedCpuShares: 0 };
 
 /**
- * The capacity that a row reserves: its limits if it runs or is being created. During an operation the row keeps at
- * least what it reserved before, because Docker may still run what the row no longer, or not yet, shows.
+ * The capacity that a row reserves: its limits if it runs or is being created, its memory alone while it is paused.
+ * During an operation the row keeps at least what it reserved before, because Docker may still run what the row no
+ * longer, or not yet, shows.
  */
 export function reservedBy(row: Reserving): ReservedColumns {
-  const mayRun = row.deletedAt === null && (row.status === 'running' || row.status === 'creating');
-  const needed = mayRun ? { reservedMemoryMb: row.memoryMb, reservedCpuShares: row.cpuShares } : NOTHING_RESERVED;
+  const mayRun = row.deletedAt === null && (isUp(row.status) || row.status === 'creating');
+  const cpuShares = row.status === 'paused' ? 0 : row.cpuShares;
+  const needed = mayRun ? { reservedMemoryMb: row.memoryMb, reservedCpuShares: cpuShares } : NOTHING_RESERVED;
   return row.operation === null || row.deletedAt !== null ? needed : atLeast(row, needed);
 }
 
@@ -236,7 +238,7 @@ export class ReservedCapacity {
     if (wrong.length === 0) return false;
     return this.database.runInTx(async () => {
       const corrected = [
-        await this.update(`containers SET reserved_memory_mb = memory_mb, reserved_cpu_shares = cpu_shares,
+        await this.update(`containers SET reserved_memory_mb = memory_mb, reserved_cpu_shares = ${NEEDED_CPU},
           revision = revision + 1 WHERE ${RESERVES_OTHER}`),
         await this.update(`containers SET reserved_memory_mb = 0, reserved_cpu_shares = 0, revision = revision + 1
           WHERE ${RESERVES_FOR_NOTHING}`),
@@ -279,13 +281,16 @@ export class ReservedCapacity {
   }
 }
 
+/** What a running or paused container reserves: the same as {@link reservedBy}. */
+const NEEDED_CPU = "CASE WHEN status = 'paused' THEN 0 ELSE cpu_shares END";
+
 /** A container runs and reserves something other than its limits. */
-const RESERVES_OTHER = `status = 'running' AND deleted_at IS NULL AND operation IS NULL
-  AND (reserved_memory_mb <> memory_mb OR reserved_cpu_shares <> cpu_shares)`;
+const RESERVES_OTHER = `status IN ('running', 'paused') AND deleted_at IS NULL AND operation IS NULL
+  AND (reserved_memory_mb <> memory_mb OR reserved_cpu_shares <> ${NEEDED_CPU})`;
 
 /** A container reserves something although it does not run. */
 const RESERVES_FOR_NOTHING = `reserved_memory_mb > 0 AND operation IS NULL
-  AND (status <> 'running' OR deleted_at IS NOT NULL)`;
+  AND (status NOT IN ('running', 'paused') OR deleted_at IS NOT NULL)`;
 
 /** Whether the node of a sum is active. */
 const IS_ACTIVE = "SELECT n.availability = 'active' FROM nodes n WHERE n.id = reserved_capacity.node";
@@ -298,6 +303,7 @@ const COUNTED = `placed AS (
     SELECT node_id, other_node_id, SUM(reserved_memory_mb) AS memory_mb, SUM(reserved_cpu_shares) AS cpu_shares,
       MAX(CASE WHEN (${RESERVES_OTHER}) OR (${RESERVES_FOR_NOTHING}) THEN 1 ELSE 0 END) AS has_wrong_rows
     FROM containers WHERE reserved_memory_mb > 0 OR (status = 'running' AND deleted_at IS NULL)
+      OR (status = 'paused' AND deleted_at IS NULL)
     GROUP BY node_id, other_node_id
   ), by_node AS (
     SELECT COALESCE(node_id, '${THIS_NODE}') AS node, memory_mb, cpu_shares FROM placed

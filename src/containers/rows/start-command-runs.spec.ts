@@ -48,6 +48,8 @@ describe('what a change of a container means for its start command', () => {
     ['the first look at our own start', row({ runStartedAt: null }), { runStartedAt: 't1' }],
     ['the same command', row({}), { start: { ...start } }],
     ['another command while it is stopped', stopped, { start: { ...start, restart: 'never' } }],
+    ['a pause', row({}), { status: 'paused' }],
+    ['the end of a pause', row({ status: 'paused' }), { status: 'running' }],
     ['a container without one', row({ start: null, startRun: null }), { status: 'stopped' }],
   ])('must be nothing: %s', (_what, before, change) => {
     expect(startAfter(before, change, NOW)).toEqual({});

@@ -6,7 +6,7 @@ import { Database } from '../../database';
 import type { ContainerFacts } from '../../events';
 import { Clock } from '../../scheduling';
 import { TiersService } from '../../tiers';
-import { ContainerEntity, containerFacts, type ContainerRow } from '../model/container.entity';
+import { ContainerEntity, containerFacts, type ContainerRow, isUp } from '../model/container.entity';
 import type { StartCommand } from '../model/start-command';
 
 /** One course of a start command: from a start of the container, or a change of the command, to the next. */
@@ -29,16 +29,17 @@ const NO_START: StartColumns = { startRun: null, startDueAt: null, startFailures
 
 /**
  * The start-command columns after a change of a container: each start of the container, by Berth or by Docker, and
- * each new command begin another course. Applied to every write, so that no operation can forget it.
+ * each new command begin another course. A pause interrupts none. Applied to every write, so that no operation can
+ * forget it.
  */
 export function startAfter(row: ContainerRow, change: Change, now: Date): Partial<StartColumns> {
   const after = { ...row, ...change };
-  if (after.start === null || after.status !== 'running' || after.deletedAt !== null) {
+  if (after.start === null || !isUp(after.status) || after.deletedAt !== null) {
     return row.startRun === null ? {} : NO_START;
   }
   const isNext = row.runStartedAt !== null && after.runStartedAt !== null && row.runStartedAt !== after.runStartedAt;
   const isNew = row.startRun === null || row.dockerId !== after.dockerId || !isDeepStrictEqual(row.start, after.start);
-  const starts = row.status !== 'running' || isNext || isNew;
+  const starts = !isUp(row.status) || isNext || isNew;
   return starts ? { startRun: randomUUID(), startDueAt: now, startFailures: 0, startReady: null } : {};
 }
 

@@ -147,7 +147,7 @@ class ClusterHost implements EngineHost {
 
 function clusterContainers(members: ClusterMembers, routes: ClusterRoutes): EngineContainers {
   return {
-    ...routes.byContainer('containers', ['start', 'unpause', 'stop', 'rename', 'stats']),
+    ...routes.byContainer('containers', ['start', 'pause', 'unpause', 'stop', 'rename', 'stats']),
     async create(spec, options) {
       const node = routes.member(spec.node);
       return qualifiedId(node.id, await node.call((engine) => engine.containers.create(spec, options)));

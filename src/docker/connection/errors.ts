@@ -4,6 +4,7 @@ import { EngineError, type EngineErrorCode } from '../engine-error';
 export type DockerCall =
   | 'create container'
   | 'start container'
+  | 'pause container'
   | 'unpause container'
   | 'stop container'
   | 'remove container'
@@ -88,6 +89,10 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
     if (status === 409 && /marked for removal|dead/i.test(message)) return 'container_broken';
     if (LAYER_LOST.test(message) || REMAINS_IN_RUNTIME.test(message)) return 'container_broken';
     return RUNTIME_REFUSED.test(message) ? 'start_refused' : null;
+  },
+  'pause container': ({ status, message }) => {
+    if (status === 404) return 'container_not_found';
+    return /is not running|is restarting/i.test(message) ? 'container_not_running' : null;
   },
   'unpause container': missingContainer,
   'stop container': missingContainer,
@@ -247,6 +252,10 @@ export function isNetworkFull(error: unknown): boolean {
 export function isConnected(error: unknown): boolean {
   const refusal = refusalOf(error);
   return refusal?.status === 403 && /already exists in network/i.test(refusal.message);
+}
+
+export function isAlreadyPaused(error: unknown): boolean {
+  return /is already paused/i.test(refusalOf(error)?.message ?? '');
 }
 
 /** Docker 26.1 returns 500 for a container that is not paused. */

@@ -19,7 +19,7 @@ const REPEATABLE: readonly RegExp[] = [
   /^(GET|HEAD|DELETE) /,
   /^POST \/(volumes|images)\/create\b/,
   /^POST \/containers\/create\?name=/,
-  /^POST \/containers\/[^/]+\/(start|stop|rename|unpause|exec)\b/,
+  /^POST \/containers\/[^/]+\/(start|stop|rename|pause|unpause|exec)\b/,
 ];
 
 /** `http.Agent` calls this for each request. Other agents rely on it, but the types do not declare it. */

@@ -1,7 +1,15 @@
 import type Docker from 'dockerode';
 import { setTimeout as delay } from 'node:timers/promises';
 import { abortable } from '../connection/client';
-import { exists, hasStatus, ignoringGone, isGoneOrGoing, isNotPaused, refusalOf } from '../connection/errors';
+import {
+  exists,
+  hasStatus,
+  ignoringGone,
+  isGoneOrGoing,
+  isAlreadyPaused,
+  isNotPaused,
+  refusalOf,
+} from '../connection/errors';
 
 const GOING_POLL_MS = 100;
 
@@ -20,6 +28,15 @@ export async function start(container: Docker.Container, signal: AbortSignal): P
   } catch (error) {
     if (hasStatus(error, 304)) return 'already_running';
     throw error;
+  }
+}
+
+/** Success if the container is paused already. */
+export async function pause(container: Docker.Container, signal: AbortSignal): Promise<void> {
+  try {
+    await container.pause(abortable(signal, {}));
+  } catch (error) {
+    if (!isAlreadyPaused(error)) throw error;
   }
 }
 

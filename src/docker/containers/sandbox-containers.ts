@@ -8,7 +8,7 @@ import { EngineError, saysUnavailable } from '../engine-error';
 import { killSandbox } from './hung-sandbox';
 import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../port/observed-container';
 import type { DockerPrograms } from '../programs/docker-programs';
-import { containerOf, remove, rename, start, stop, unpause } from './container-verbs';
+import { containerOf, pause, remove, rename, start, stop, unpause } from './container-verbs';
 import { createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
@@ -101,6 +101,10 @@ export class SandboxContainers implements EngineContainers {
         }
       }
     });
+  }
+
+  async pause(dockerId: string): Promise<void> {
+    await this.parts.daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
   }
 
   async unpause(dockerId: string): Promise<void> {

@@ -66,6 +66,13 @@ export interface EngineContainers {
    * @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused`
    */
   start(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
+  /**
+   * Suspends all processes. The memory stays taken, streams of programs stay open. Success if it is paused already.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running`
+   */
+  pause(dockerId: string): Promise<void>;
+  /** Success if the container is not paused. @throws EngineError `container_not_found` */
   unpause(dockerId: string): Promise<void>;
   /**
    * Announces a stop, so that the engine can inspect the container in advance. If the stop does not follow soon, the

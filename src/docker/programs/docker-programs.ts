@@ -226,8 +226,8 @@ export class DockerPrograms implements EnginePrograms {
 
   /**
    * Whether the container can be entered, tested with a command that cannot be run; concurrent callers share one
-   * test. Only Docker's word that the container is missing, stopped or paused counts as no. Then this also closes
-   * unread sessions.
+   * test. Only Docker's word that the container is missing or stopped counts as no. Then this also closes unread
+   * sessions. A paused container has not ended: its programs go on later.
    */
   private canEnter(dockerId: string): Promise<boolean> {
     return this.entries.add(dockerId, null, async () => {

@@ -5,7 +5,7 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { type BodyStream, ConnectionEnd, eventStream, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside } from '../api-inside';
+import { ApiInside, RESUMING } from '../api-inside';
 import { CommandResponder } from './command-responder';
 import {
   CommandEndView,
@@ -17,7 +17,13 @@ import {
 } from './dto';
 
 /** Errors of a command, whether its input is in the body or streamed. */
-const FAULTS = ['container_not_running', 'command_not_started', 'too_many_commands', 'command_failed'] as const;
+const FAULTS = [
+  ...RESUMING,
+  'container_not_running',
+  'command_not_started',
+  'too_many_commands',
+  'command_failed',
+] as const;
 
 const MESSAGES = eventStream({
   output: { $ref: getSchemaPath(CommandOutputView) },

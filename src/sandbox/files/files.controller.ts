@@ -28,7 +28,7 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { BodyStream, ConnectionEnd, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside } from '../api-inside';
+import { ApiInside, RESUMING } from '../api-inside';
 import { QueryPath } from './container-path';
 import * as dto from './dto';
 import { FilesService } from './files.service';
@@ -45,6 +45,7 @@ const OF_FILES = {
   'Content-Disposition': text('The name of the file.', 'attachment; filename="notes.txt"'),
 };
 const COMMON = [
+  ...RESUMING,
   'container_not_running',
   'path_not_found',
   'path_denied',

@@ -143,9 +143,18 @@ export class BackgroundProcesses implements OnModuleDestroy {
     return { entry };
   }
 
-  /** Finds a process whose streams are needed. @throws DomainError `process_not_found`, `held_elsewhere` */
-  async findHere(caller: Caller, id: string, processId: string): Promise<BackgroundProcess> {
-    const found = await this.find(caller, id, processId);
+  /**
+   * Finds a process whose streams are needed.
+   *
+   * @throws DomainError `process_not_found`, `held_elsewhere`; as {@link ContainersService.resumed} if `toUse`
+   */
+  async findHere(
+    caller: Caller,
+    id: string,
+    processId: string,
+    { toUse = false }: { toUse?: boolean } = {},
+  ): Promise<BackgroundProcess> {
+    const found = await (toUse ? this.findToUse(caller, id, processId) : this.find(caller, id, processId));
     if (!('kept' in found)) throw new DomainError('held_elsewhere');
     return found.kept;
   }
@@ -153,10 +162,11 @@ export class BackgroundProcesses implements OnModuleDestroy {
   /**
    * Sends a signal to a process and all that it started.
    *
-   * @throws DomainError `process_not_found`, `process_ended`, `command_not_started`, `command_failed`
+   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `process_ended`,
+   *   `command_not_started`, `command_failed`
    */
   async signal(caller: Caller, id: string, processId: string, signal: SignalName): Promise<void> {
-    const found = await this.find(caller, id, processId);
+    const found = await this.findToUse(caller, id, processId);
     if ('kept' in found && found.kept.end !== null) throw new DomainError('process_ended');
     const entry = entryOf(found);
     const sent = await this.engine.programs
@@ -171,10 +181,11 @@ export class BackgroundProcesses implements OnModuleDestroy {
   /**
    * Ends a process with all that it started, or forgets one that has ended.
    *
-   * @throws DomainError `process_not_found`, `command_not_started`, `command_failed`
+   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `command_not_started`,
+   *   `command_failed`
    */
   async end(caller: Caller, id: string, processId: string): Promise<void> {
-    const found = await this.find(caller, id, processId);
+    const found = await this.findToUse(caller, id, processId);
     const kept = 'kept' in found ? found.kept : null;
     if (kept && kept.end !== null) {
       this.processes.forget(kept);
@@ -190,6 +201,13 @@ export class BackgroundProcesses implements OnModuleDestroy {
       });
     if (ended !== 'ended') throw new DomainError('command_failed', { code: 'process_not_ended' });
     await kept?.ended(SEEN_WITHIN_MS);
+  }
+
+  /** Finds a process to act upon. If it has not ended, its container is resumed first. */
+  private async findToUse(caller: Caller, id: string, processId: string): Promise<FoundProcess> {
+    const found = await this.find(caller, id, processId);
+    if (!('kept' in found) || found.kept.end === null) await this.containers.resumed(caller, id);
+    return found;
   }
 
   /** Ends the process if its user's tier loses exec access, and retries while it runs. */

@@ -14,7 +14,7 @@ import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { eventStream, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside } from '../api-inside';
+import { ApiInside, RESUMING } from '../api-inside';
 import {
   foreignView,
   keptView,
@@ -49,7 +49,7 @@ export class ProcessesController {
   @Location<ProcessView>((made, { id = '' }) => `/api/containers/${encodeURIComponent(id)}/processes/${made.id}`)
   @ApiOperation({ summary: 'Start a process in a running container, and keep it' })
   @ApiCreatedResponse({ type: ProcessView })
-  @ApiInside('container_not_running', 'process_limit_reached', 'command_not_started', 'command_failed')
+  @ApiInside(...RESUMING, 'container_not_running', 'process_limit_reached', 'command_not_started', 'command_failed')
   async start(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -128,14 +128,14 @@ export class ProcessesController {
   @Audited('process.write')
   @ApiOperation({ summary: 'Write to the input of a process, or end it' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiInside('process_not_found', 'held_elsewhere', 'process_ended', 'stdin_closed', 'stdin_full')
+  @ApiInside(...RESUMING, 'process_not_found', 'held_elsewhere', 'process_ended', 'stdin_closed', 'stdin_full')
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Param('pid') processId: string,
     @Body() { data, encoding, close }: WriteInputDto,
   ): Promise<ProcessMessageView> {
-    const kept = await this.processes.findHere(caller, id, processId);
+    const kept = await this.processes.findHere(caller, id, processId, { toUse: true });
     kept.write(Buffer.from(data ?? '', encoding ?? 'utf-8'), { close: close ?? false });
     return { message: 'input written', id: processId };
   }
@@ -146,7 +146,7 @@ export class ProcessesController {
   @Audited('process.signal')
   @ApiOperation({ summary: 'Send a signal to a process and all that it started' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiInside('process_not_found', 'process_ended', 'command_not_started', 'command_failed')
+  @ApiInside(...RESUMING, 'process_not_found', 'process_ended', 'command_not_started', 'command_failed')
   async signal(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -161,7 +161,7 @@ export class ProcessesController {
   @Audited('process.end')
   @ApiOperation({ summary: 'End a process with all that it started, or forget one that has ended' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiInside('process_not_found', 'command_not_started', 'command_failed')
+  @ApiInside(...RESUMING, 'process_not_found', 'command_not_started', 'command_failed')
   async end(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,

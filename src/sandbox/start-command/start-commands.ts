@@ -11,6 +11,9 @@ import { processFacts, BackgroundProcesses } from '../processes/background-proce
 import { afterEnd, type StartEnd } from './start-policy';
 import { type RunEnd, StartRun } from './start-run';
 
+/** Events after which a start command may be due. */
+const BEGIN: readonly EventDraft['type'][] = ['container_started', 'container_resumed', 'container_updated'];
+
 const CHECK_EVERY_MS = 1_000;
 /** Delay of the check after an event that may begin a course: such events come several at a time. */
 const CHECK_SOON_MS = 50;
@@ -55,7 +58,7 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   onApplicationBootstrap(): void {
     this.programs.onLost('start', (program) => this.lost(program));
     this.events.onCommitted((_userId, events) => {
-      if (events.some(({ type }) => type === 'container_started' || type === 'container_updated')) this.checkSoon();
+      if (events.some(({ type }) => BEGIN.includes(type))) this.checkSoon();
     });
     this.poll.start();
   }

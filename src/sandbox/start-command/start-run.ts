@@ -1,7 +1,15 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
-import { type ContainerEngine, endOf, EngineError, nodeOf, saysNotRunning, saysUnavailable } from '../../docker';
+import {
+  type ContainerEngine,
+  endOf,
+  EngineError,
+  nodeOf,
+  saysNotRunning,
+  saysPaused,
+  saysUnavailable,
+} from '../../docker';
 import { endInContainer, type HeldProgramEntity } from '../program-registry';
 import { BackgroundProcess } from '../processes/background-process';
 import type { BackgroundProcesses } from '../processes/background-processes';
@@ -144,7 +152,8 @@ export class StartRun {
   }
 
   private async notStarted(error: unknown): Promise<RunEnd | null> {
-    if (saysNotRunning(error)) return { end: { reason: 'container_stopped' }, ranMs: null };
+    // Nothing was started in a paused container either. The command is due again once the container runs.
+    if (saysNotRunning(error) || saysPaused(error)) return { end: { reason: 'container_stopped' }, ranMs: null };
     if (error instanceof EngineError && error.code === 'command_not_started') {
       return { end: { reason: 'command_not_started' }, ranMs: null };
     }
@@ -183,7 +192,8 @@ export class StartRun {
   private async runsSince(): Promise<string | undefined | null> {
     try {
       const observed = await this.engine.containers.inspect(this.dockerId);
-      return observed?.state === 'running' ? (observed.startedAt ?? undefined) : null;
+      const isUp = observed?.state === 'running' || observed?.state === 'paused';
+      return isUp ? (observed.startedAt ?? undefined) : null;
     } catch (error) {
       if (error instanceof EngineError) return null;
       throw error;

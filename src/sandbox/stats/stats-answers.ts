@@ -47,16 +47,17 @@ export class StatsAnswers implements OnModuleDestroy {
 
   /**
    * The first read counts as use of the container. The stream that follows does not, or a forgotten open page would
-   * keep the container from counting as idle.
+   * keep the container from counting as idle. A paused container stays paused.
    */
   private look({ caller, id }: StatsCall): Promise<{ container: RunningContainer; stats: StatsView }> {
-    return this.containers.inside(caller, id, async (container) => {
+    const read = async (container: RunningContainer): Promise<{ container: RunningContainer; stats: StatsView }> => {
       try {
         return { container, stats: await this.statistics.current(container.dockerId) };
       } catch (error) {
         throw failedAs('stats_failed', error);
       }
-    });
+    };
+    return this.containers.inside(caller, id, read, { mayBePaused: true });
   }
 
   private async stream(call: StatsCall): Promise<void> {

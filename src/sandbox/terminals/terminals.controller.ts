@@ -3,6 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@ne
 import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
+import { RESUMING } from '../api-inside';
 import { Terminals } from './terminals';
 
 /** A terminal, as the API shows it. */
@@ -65,6 +66,7 @@ export class TerminalsController {
   @ApiContainerById(
     'guest_session_expired',
     'exec_not_allowed',
+    ...RESUMING,
     'container_not_running',
     'terminal_not_found',
     'terminal_failed',

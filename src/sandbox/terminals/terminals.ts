@@ -1,9 +1,9 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { noteProgram } from '../../audit';
-import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, mayGoOn } from '../../docker';
-import { DomainError } from '../../errors';
+import { type Caller, ContainersService, isUp, type RunningContainer } from '../../containers';
+import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, saysPaused, mayGoOn } from '../../docker';
+import { DomainError, pausedMeanwhile } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
 import { ProgramRegistry, type HeldProgramEntity } from '../program-registry';
@@ -32,8 +32,8 @@ const ENV = { TERM: 'xterm-256color' } as const;
 /** Between SIGHUP and SIGKILL. */
 const HANGUP_GRACE_MS = 2_000;
 
-/** Typing counts as use of the container, which is noted at most this often. */
-const USE_NOTED_EVERY_MS = 15_000;
+/** Typing counts as use of the container, and resumes a paused one. It is looked at at most this often. */
+const USE_NOTED_EVERY_MS = 1_000;
 
 /** How long the end of a shell waits for its container's row to explain it, and how often the row is read meanwhile. */
 const EXPLAINED_WITHIN_MS = 30_000;
@@ -105,7 +105,9 @@ export class Terminals implements OnModuleDestroy {
    * @throws DomainError as {@link ContainersService.inside} does
    */
   async list(caller: Caller, id: string): Promise<ListedTerminal[]> {
-    const entries = await this.containers.inside(caller, id, (container) => this.held.listOf(container.id, 'terminal'));
+    const list = ({ id: containerId }: RunningContainer): Promise<HeldProgramEntity[]> =>
+      this.held.listOf(containerId, 'terminal');
+    const entries = await this.containers.inside(caller, id, list, { mayBePaused: true });
     return entries.map((entry) => ({
       id: entry.id,
       startedAt: entry.startedAt,
@@ -167,7 +169,7 @@ export class Terminals implements OnModuleDestroy {
         const now = performance.now();
         if (now - noted < USE_NOTED_EVERY_MS) return;
         noted = now;
-        this.containers.touch({ userId }, containerId).catch((error: unknown) => this.note(entry, error));
+        this.containers.touchResumed({ userId }, containerId).catch((error: unknown) => this.note(entry, error));
       },
       onError: (error) => this.note(entry, error),
     });
@@ -193,7 +195,7 @@ export class Terminals implements OnModuleDestroy {
       });
       if (row === null) return { reason: 'container_deleted' };
       if (row.dockerId !== dockerId) return { reason: 'container_recreated' };
-      if (row.status !== 'running') {
+      if (!isUp(row.status)) {
         return { reason: 'container_stopped', ...(row.statusReason !== null && { detail: row.statusReason }) };
       }
       const waited = performance.now() - began;
@@ -222,6 +224,7 @@ export class Terminals implements OnModuleDestroy {
  */
 function failed(error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
+  if (saysPaused(error)) return pausedMeanwhile(error);
   const { code } = error;
   if (code === 'container_not_responding') return new DomainError(code, { cause: error });
   const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';

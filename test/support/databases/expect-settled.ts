@@ -40,11 +40,12 @@ async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | n
     expect(listed).toEqual([]);
     return;
   }
-  expect(['running', 'stopped']).toContain(row['status']);
+  expect(['running', 'paused', 'stopped']).toContain(row['status']);
   const missing = row['status'] === 'stopped' && row['status_reason'] === 'missing';
   const expected = missing ? [] : [{ id: row['id'], name: `berth-${dbId}` }];
   expect(listed.map(({ id, name }) => ({ id, name }))).toEqual(expected);
-  if (!missing) expect(listed[0]?.state === 'running').toBe(row['status'] === 'running');
+  const state = listed[0]?.state;
+  if (!missing) expect(state === 'running' || state === 'paused' ? state : 'stopped').toBe(row['status']);
   expect(await docker.volumeExists(`berth-${dbId}`)).toBe(true);
 }
 

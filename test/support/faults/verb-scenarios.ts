@@ -28,6 +28,15 @@ async function stoppedWithData(api: ApiClient, docker: RealDocker): Promise<stri
   return dbId;
 }
 
+async function pausedWithData(api: ApiClient, docker: RealDocker): Promise<string> {
+  const dbId = await runningWithData(api, docker);
+  await pause(api, dbId);
+  return dbId;
+}
+
+const pause = (api: ApiClient, dbId: string | null): Promise<Answer> =>
+  api.call('POST', `/api/containers/${dbId ?? ''}/pause`);
+
 /** Alternates the size, so that each update changes something. */
 async function otherSize(api: ApiClient, dbId: string): Promise<Answer> {
   const { body } = await api.get(dbId);
@@ -69,6 +78,34 @@ export const SCENARIOS: readonly Scenario[] = [
     prepare: runningWithData,
     act: (api, dbId) => api.stop(dbId ?? ''),
     again: (api, dbId) => api.stop(dbId),
+  },
+  {
+    name: 'pause',
+    keepsData: true,
+    prepare: runningWithData,
+    act: pause,
+    again: pause,
+  },
+  {
+    name: 'resume',
+    keepsData: true,
+    prepare: pausedWithData,
+    act: (api, dbId) => api.call('POST', `/api/containers/${dbId ?? ''}/resume`),
+    again: (api, dbId) => api.call('POST', `/api/containers/${dbId}/resume`),
+  },
+  {
+    name: 'stop of a paused container',
+    keepsData: true,
+    prepare: pausedWithData,
+    act: (api, dbId) => api.stop(dbId ?? ''),
+    again: (api, dbId) => api.stop(dbId),
+  },
+  {
+    name: 'update of a paused container',
+    keepsData: true,
+    prepare: pausedWithData,
+    act: (api, dbId) => otherSize(api, dbId ?? ''),
+    again: otherSize,
   },
   {
     name: 'update of a running container',

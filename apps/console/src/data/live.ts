@@ -1,4 +1,11 @@
-import { type BerthEvent, type ContainerWatch, isBerthError, type MeView, type WatchedContainer } from '@berth/client';
+import {
+  type BerthEvent,
+  type ContainerWatch,
+  type IdleAction,
+  isBerthError,
+  type MeView,
+  type WatchedContainer,
+} from '@berth/client';
 import { batch, computed, signal } from '@preact/signals';
 import { berth, endedByServer } from './berth';
 
@@ -32,16 +39,18 @@ export const usage = computed(() => {
 
 /** What ends by itself, in seconds; null: never. Where the tier sets less than the container has, that counts. */
 export interface Lifetime {
-  /** Without use, until it is stopped. */
-  readonly stop: number | null;
+  /** Without use, until it is stopped or paused. */
+  readonly idle: number | null;
+  readonly idleAction: IdleAction;
   /** Stopped, until it is deleted. */
   readonly deletion: number | null;
 }
 
-export function lifetimeOf({ auto_stop_seconds, auto_delete_seconds }: Container): Lifetime {
+export function lifetimeOf({ auto_stop_seconds, idle_action, auto_delete_seconds }: Container): Lifetime {
   const limits = me.value?.limits;
   return {
-    stop: shorter(auto_stop_seconds, limits?.auto_stop_seconds),
+    idleAction: idle_action ?? limits?.idle_action ?? 'stop',
+    idle: shorter(auto_stop_seconds, limits?.auto_stop_seconds),
     deletion: shorter(auto_delete_seconds, limits?.auto_delete_seconds),
   };
 }

@@ -18,12 +18,17 @@ export async function remove({ db_id, name, status }: Container): Promise<void> 
   const undo = async (): Promise<void> => {
     try {
       await berth.containers.restore(db_id);
-      if (status === 'running') await berth.containers.start(db_id);
+      if (status === 'running' || status === 'paused') await berth.containers.start(db_id);
     } catch (error) {
       sayFault(error);
     }
   };
   say(`“${name}” was deleted.`, { name: 'Undo', run: () => void undo() });
+}
+
+/** Suspends what runs in it. */
+export async function pause({ db_id }: Container): Promise<void> {
+  await berth.containers.pause(db_id).catch(sayFault);
 }
 
 /** Asks first: the container's programs end. */

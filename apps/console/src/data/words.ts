@@ -124,6 +124,7 @@ const FIELDS: Readonly<Record<string, string>> = {
   env: 'Environment',
   start: 'Start command',
   auto_stop_seconds: 'Idle stop',
+  idle_action: 'When unused',
   auto_delete_seconds: 'Deletion when unused',
   expires_in: 'Expiry',
   scopes: 'Scopes',

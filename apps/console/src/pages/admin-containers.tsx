@@ -16,6 +16,7 @@ import { say, sayFault } from '../ui/toasts';
 const FILTERS: readonly (readonly [ListedStatus | '', string])[] = [
   ['', 'All'],
   ['running', 'Running'],
+  ['paused', 'Paused'],
   ['stopped', 'Stopped'],
   ['error', 'Error'],
   ['deleted', 'Deleted'],
@@ -146,7 +147,7 @@ function Row({ container, onChange }: { readonly container: AnyContainerView; re
             <Menu
               label={`More for ${name}`}
               items={[
-                ...(status === 'running' ? [{ name: 'Stop', run: stop }] : []),
+                ...(status === 'running' || status === 'paused' ? [{ name: 'Stop', run: stop }] : []),
                 ...(hasNodes.value ? [{ name: 'Move to another node', run: move }] : []),
                 { name: 'Delete', isDangerous: true, run: remove },
               ]}

@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { megabytes, cpus } from '../data/format';
-import type { LimitsView, NetworkPolicy, Resources, StartCommandRequest } from '@berth/client';
+import type { IdleAction, LimitsView, NetworkPolicy, Resources, StartCommandRequest } from '@berth/client';
 import { faultOf } from '../data/berth';
 import type { Container } from '../data/live';
 import { isDiskEnforced } from '../data/server';
@@ -16,6 +16,8 @@ export interface Draft {
   allow: string;
   labels: string;
   auto_stop_minutes: string;
+  /** Empty: as the tier says. */
+  idle_action: IdleAction | '';
   auto_delete_hours: string;
   command: string;
   restart: 'on-failure' | 'never';
@@ -33,6 +35,7 @@ export function draftOf(container: Container | undefined, limits: LimitsView | u
     allow: typeof network === 'string' ? '' : network.allow.join('\n'),
     labels: writeLabels(container?.labels ?? {}),
     auto_stop_minutes: perhaps(container?.auto_stop_seconds, 60),
+    idle_action: container?.idle_action ?? '',
     auto_delete_hours: perhaps(container?.auto_delete_seconds, 3600),
     command: container?.start ? writeCommand(container.start.command) : '',
     restart: container?.start?.restart ?? 'on-failure',
@@ -134,13 +137,30 @@ export function LifetimeFields({ draft, set, fault, limits }: FieldsProps): JSX.
   return (
     <div class="fields">
       <TextField
-        label="Stop when unused, minutes"
+        label="Idle when unused, minutes"
         hint={most(limits?.auto_stop_seconds, 60, 'minutes')}
         fault={faultOf(fault, 'auto_stop_seconds')}
         input={{ type: 'number', inputMode: 'decimal', min: '1' }}
         value={draft.auto_stop_minutes}
         onValue={(text) => set({ auto_stop_minutes: text })}
       />
+      <Field label="When idle" fault={faultOf(fault, 'idle_action')}>
+        {(of) => (
+          <select
+            {...of}
+            class="input"
+            value={draft.idle_action}
+            onChange={(event) => set({ idle_action: event.currentTarget.value as Draft['idle_action'] })}
+          >
+            <option value="">As the tier says</option>
+            {idleActionsOf(limits).map(([action, words]) => (
+              <option key={action} value={action}>
+                {words}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
       <TextField
         label="Delete when stopped, hours"
         hint={most(limits?.auto_delete_seconds, 3600, 'hours')}
@@ -151,6 +171,18 @@ export function LifetimeFields({ draft, set, fault, limits }: FieldsProps): JSX.
       />
     </div>
   );
+}
+
+/** In the order of what they keep: with a limit of the tier's, none that keeps more than the tier's own. */
+const IDLE_ACTIONS: readonly (readonly [IdleAction, string])[] = [
+  ['stop', 'Stop'],
+  ['pause_then_stop', 'Pause, and stop later'],
+  ['pause', 'Pause'],
+];
+
+function idleActionsOf(limits: LimitsView | undefined): typeof IDLE_ACTIONS {
+  if (limits?.auto_stop_seconds == null) return IDLE_ACTIONS;
+  return IDLE_ACTIONS.slice(0, IDLE_ACTIONS.findIndex(([action]) => action === limits.idle_action) + 1);
 }
 
 export function StartFields({ draft, set, fault }: FieldsProps): JSX.Element {

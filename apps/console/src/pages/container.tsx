@@ -119,10 +119,12 @@ function Inside({ container, children }: { readonly container: Container; readon
   const { status, name } = container;
   const why = whyNotInside();
   if (why === null && status === 'running') return <>{children}</>;
+  const isPaused = status === 'paused';
   return (
     <div class="panel">
-      <Empty title={why ?? `“${name}” does not run`}>
-        {why === null && <p>Terminals, files and processes are there while it does.</p>}
+      <Empty title={why ?? `“${name}” ${isPaused ? 'is paused' : 'does not run'}`}>
+        {why === null && !isPaused && <p>Terminals, files and processes are there while it does.</p>}
+        {why === null && isPaused && <p>Terminals, files and processes go on as they were.</p>}
         {why === null && <PowerButton container={container} />}
       </Empty>
     </div>
@@ -136,10 +138,28 @@ function whyNotInside(): string | null {
 
 function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {
   if (container.status === 'creating') return null;
-  return container.status === 'running' ? (
+  const stop = (
     <button type="button" class="button" onClick={() => askToStop(container)}>
       Stop
     </button>
+  );
+  if (container.status === 'running') {
+    return (
+      <>
+        <WorkButton class="button" run={() => berth.containers.pause(container.db_id)}>
+          Pause
+        </WorkButton>
+        {stop}
+      </>
+    );
+  }
+  return container.status === 'paused' ? (
+    <>
+      <WorkButton class="button primary" run={() => berth.containers.resume(container.db_id)}>
+        Resume
+      </WorkButton>
+      {stop}
+    </>
   ) : (
     <WorkButton class="button primary" run={() => berth.containers.start(container.db_id)}>
       Start
@@ -166,10 +186,12 @@ function Overview({ container }: { readonly container: Container }): JSX.Element
   );
 }
 
+const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Is paused, and stopped later,', pause: 'Is paused' } as const;
+
 function Facts({ container }: { readonly container: Container }): JSX.Element {
   const { resources, network, labels, start: command } = container;
   const items = Object.entries(labels);
-  const { stop, deletion } = lifetimeOf(container);
+  const { idle, idleAction, deletion } = lifetimeOf(container);
   return (
     <section class="panel" aria-labelledby="facts">
       <div class="panel-head">
@@ -217,7 +239,7 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
         )}
         <dt>When unused</dt>
         <dd>
-          {stop === null ? 'Runs on' : `Stops after ${duration(stop)}`}
+          {idle === null ? 'Runs on' : `${WHEN_IDLE[idleAction]} after ${duration(idle)}`}
           {deletion !== null && `, deleted ${duration(deletion)} after its stop`}
         </dd>
         {command && (

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { briefly, shortImage } from '../data/format';
 import { type Container, containers, fault, lifetimeOf, listed, me, now, usage } from '../data/live';
 import { berth } from '../data/berth';
-import { remove } from '../data/verbs';
+import { pause, remove } from '../data/verbs';
 import { inWords, reasonInWords } from '../data/words';
 import { Link, navigate } from '../router';
 import { PlusIcon } from '../ui/icons';
@@ -28,14 +28,14 @@ const networkOf = ({ network }: Container): string => `network:${typeof network 
 
 /** What a filter finds of what ends by itself. */
 function endsOf(container: Container): string[] {
-  const { stop, deletion } = lifetimeOf(container);
-  const ends = { 'auto-stop': stop, 'auto-delete': deletion, expires: container.expires_at };
+  const { idle, deletion } = lifetimeOf(container);
+  const ends = { 'auto-stop': idle, 'auto-delete': deletion, expires: container.expires_at };
   return Object.entries(ends).flatMap(([name, end]) => (end == null ? [] : [name]));
 }
 
 /**
- * `team:core` and `team` mean a label, `network:none` a network, `auto-stop`, `auto-delete` and `expires` that something
- * ends by itself; other words the name, the id, the image or a label's text.
+ * `team:core` and `team` mean a label, `network:none` a network, `auto-stop`, `auto-delete` and `expires` that
+ * something ends by itself; other words the name, the id, the image or a label's text.
  */
 const searched = computed(() => {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -98,6 +98,7 @@ function Usage(): JSX.Element | null {
 const FILTERS: readonly (readonly [Filter, string])[] = [
   ['all', 'All'],
   ['running', 'Running'],
+  ['paused', 'Paused'],
   ['stopped', 'Stopped'],
   ['creating', 'Creating'],
   ['error', 'Error'],
@@ -263,19 +264,21 @@ export function StatusCell({ container }: { readonly container: Container }): JS
 /** For how long it has not been used, and when it ends by itself. */
 export function Use({ container }: { readonly container: Container }): JSX.Element {
   const { status, last_used_at, expires_at } = container;
-  const { stop } = lifetimeOf(container);
+  const { idle: idleAfter, idleAction } = lifetimeOf(container);
   // The rest of a container that has just come is read a moment later.
   if (last_used_at === undefined) return <span>{idleInWords(status, 0)}</span>;
   const idle = Math.max(0, (now.value - Date.parse(last_used_at)) / 1000);
-  const ends: number[] = [];
-  if (expires_at) ends.push((Date.parse(expires_at) - now.value) / 1000);
-  if (status === 'running' && stop !== null) ends.push(stop - idle);
-  const end = Math.min(...ends);
+  const runEnd = expires_at ? (Date.parse(expires_at) - now.value) / 1000 : Infinity;
+  const idleEnd = idleAfter === null ? Infinity : idleAfter - idle;
+  const end = Math.min(runEnd, idleEnd);
+  const isPaused = idleEnd < runEnd && idleAction !== 'stop';
   return (
     <div class="two">
       <span>{idleInWords(status, idle)}</span>
       {status === 'running' && Number.isFinite(end) && (
-        <span class={`small ${end < 600 ? 'status warn' : ''}`}>stops in {briefly(Math.max(end, 1))}</span>
+        <span class={`small ${end < 600 ? 'status warn' : ''}`}>
+          {isPaused ? 'is paused' : 'stops'} in {briefly(Math.max(end, 1))}
+        </span>
       )}
     </div>
   );
@@ -291,9 +294,15 @@ function Actions({ container }: { readonly container: Container }): JSX.Element 
   const { db_id, name, status } = container;
   const go = (tab: string): void => navigate(`/containers/${db_id}#${tab}`);
   const isRunning = status === 'running';
+  const isPaused = status === 'paused';
   return (
     <div class="actions">
-      {isRunning ? (
+      {isPaused && (
+        <WorkButton class="button slim" aria-label={`Resume ${name}`} run={() => berth.containers.resume(db_id)}>
+          Resume
+        </WorkButton>
+      )}
+      {isRunning || isPaused ? (
         <WorkButton class="button slim" aria-label={`Stop ${name}`} run={() => berth.containers.stop(db_id)}>
           Stop
         </WorkButton>
@@ -311,6 +320,7 @@ function Actions({ container }: { readonly container: Container }): JSX.Element 
             ? [
                 { name: 'Terminal', run: () => go('terminal') },
                 { name: 'Files', run: () => go('files') },
+                { name: 'Pause', run: () => void pause(container) },
               ]
             : []),
           { name: 'Settings', run: () => (beingSet.value = container) },

@@ -68,6 +68,7 @@ export function CreateDialog({ onClose }: { readonly onClose: () => void }): JSX
       ...(Object.keys(variables).length > 0 && { env: variables }),
       ...(limits && draft.network !== limits.network && { network: readNetwork(draft) }),
       ...(stop !== null && { auto_stop_seconds: stop }),
+      ...(draft.idle_action !== '' && { idle_action: draft.idle_action }),
       ...(end !== null && { auto_delete_seconds: end }),
       ...(start && { start }),
     };

@@ -11,6 +11,8 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   container_progress: ['Progress', 'creating'],
   container_started: ['Started', 'running'],
   container_stopped: ['Stopped', 'stopped'],
+  container_paused: ['Paused', 'paused'],
+  container_resumed: ['Resumed', 'running'],
   container_updated: ['Changed', 'ok'],
   container_moved: ['Moved', 'ok'],
   container_unreachable: ['Machine silent', 'warn'],
@@ -37,6 +39,9 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
 const textOf = (value: unknown): string =>
   typeof value === 'string' || typeof value === 'number' ? String(value) : '';
 
+/** What is near, by an event's `action`. */
+const ENDS: Readonly<Record<string, string>> = { delete: 'deleted', pause: 'paused' };
+
 /** What there is to say beside what happened. */
 function detailOf({ type, data: facts }: BerthEvent): string {
   const data = facts as unknown as Readonly<Record<string, unknown>>;
@@ -47,7 +52,8 @@ function detailOf({ type, data: facts }: BerthEvent): string {
     return `${textOf(data['program'])}${code === '' ? '' : `, exit code ${code}`}`;
   }
   if (type === 'container_expiring') {
-    return `${data['action'] === 'delete' ? 'deleted' : 'stopped'} at ${at(textOf(data['expires_at']))}`;
+    const action = ENDS[textOf(data['action'])] ?? 'stopped';
+    return `${action} at ${at(textOf(data['expires_at']))}`;
   }
   const reason = reasonInWords(textOf(data['reason']));
   const message = textOf(data['message']);

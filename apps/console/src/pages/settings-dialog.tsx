@@ -52,6 +52,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
       ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
         auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
       }),
+      ...(draft.idle_action !== before.idle_action && { idle_action: draft.idle_action || null }),
       ...(draft.auto_delete_hours !== before.auto_delete_hours && {
         auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
       }),

@@ -57,7 +57,7 @@ function Limits(): JSX.Element | null {
         <span class="small muted">
           {limits.auto_stop_seconds === null
             ? 'Containers are not stopped for being unused'
-            : `Unused containers stop after ${duration(limits.auto_stop_seconds)}`}
+            : `Unused containers ${limits.idle_action === 'stop' ? 'stop' : 'are paused'} after ${duration(limits.auto_stop_seconds)}`}
         </span>
       </div>
     </div>
