@@ -56,6 +56,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/containers/:id/wait': { scope: 'read', id: 'container' },
   'POST /api/containers/:id/start': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/stop': { scope: 'write', id: 'container' },
+  'POST /api/containers/:id/pause': { scope: 'write', id: 'container' },
+  'POST /api/containers/:id/resume': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/touch': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/restore': { scope: 'write', id: 'container' },
   'DELETE /api/containers/:id': { scope: 'write', id: 'container' },

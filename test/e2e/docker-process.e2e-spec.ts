@@ -149,7 +149,8 @@ describe('programs in a gVisor container', () => {
     const size = 3_000_000;
     const unread = await engine.programs.start(other, { command: ['head', '-c', String(size), '/dev/zero'] });
     const output = unread.output[Symbol.asyncIterator]();
-    let read = (await output.next()).value?.data.length ?? 0;
+    const first = await output.next();
+    let read = first.done === true ? 0 : first.value.data.length;
     await engine.containers.pause(other);
     // As of any container with unread output, it is tried whether it can be entered. A pause is not its end.
     const tried = jest.spyOn(engine.programs as unknown as { canEnter(id: string): Promise<boolean> }, 'canEnter');
