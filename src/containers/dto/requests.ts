@@ -124,7 +124,8 @@ function IdleActionProperty(absent: string): PropertyDecorator {
   return applyDecorators(
     ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], nullable: true, example: 'pause', description }),
     IsOptional(),
-    IsIn(IDLE_ACTIONS),
+    IsString(),
+    IsIn(IDLE_ACTIONS, { message: `must be one of ${IDLE_ACTIONS.join(', ')}` }),
   );
 }
 
