@@ -262,6 +262,8 @@ export const environmentSchema = z.object({
   NODE_FIREWALL_IMAGE: z.string().min(1).optional(),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
   SANDBOX_PROOF: z.enum(['on', 'off']).default('on'),
+  EXEC_AHEAD: z.enum(['on', 'off']).default('on'),
+  EXEC_AHEAD_MEMORY_MB: integer(0, 1_000_000).default(512),
   SANDBOX_DNS: nameServers.default([]),
   SANDBOX_ALLOWED_SERVICES: services.default([]),
   SANDBOX_NETWORK_SIZE: integer(1, 1000).default(900),

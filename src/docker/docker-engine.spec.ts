@@ -116,7 +116,13 @@ describe('DockerEngine', () => {
   function engineThatWaits(seconds: number): DockerEngine {
     const settings = { DOCKER_HOST: `unix://${daemon.path}`, DOCKER_TIMEOUT_SECONDS: seconds } as const;
     const firewall = { SANDBOX_FIREWALL: 'off' as const, SANDBOX_BLOCKED_NETWORKS: [], SANDBOX_ALLOWED_SERVICES: [] };
-    const networks = { SANDBOX_NETWORK_SIZE: 900, SANDBOX_SUBNETS: [], SANDBOX_DNS: [] };
+    const networks = {
+      SANDBOX_NETWORK_SIZE: 900,
+      SANDBOX_SUBNETS: [],
+      SANDBOX_DNS: [],
+      EXEC_AHEAD: 'off' as const,
+      EXEC_AHEAD_MEMORY_MB: 0,
+    };
     return new DockerEngine(
       { ...settings, ...firewall, ...networks, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' },
       calls,

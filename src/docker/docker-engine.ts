@@ -5,6 +5,7 @@ import { DockerPrograms } from './programs/docker-programs';
 import type { ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
 import { ScriptedFiles } from './files/scripted-files';
+import { FREQUENT } from './files/scripts';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';
@@ -17,7 +18,10 @@ import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
 import { Volumes } from './volumes/volumes';
 
 export type DockerEngineSettings = SandboxHostSettings &
-  Pick<Config, 'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE'>;
+  Pick<
+    Config,
+    'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE' | 'EXEC_AHEAD' | 'EXEC_AHEAD_MEMORY_MB'
+  >;
 
 /** Runs sandboxes on one Docker daemon: creates the parts of the port for it. */
 export class DockerEngine extends ContainerEngine implements OnApplicationShutdown {
@@ -44,7 +48,10 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const daemon = new DockerDaemon(settings, calls, machine);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
     const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
-    const programs = new DockerPrograms(daemon);
+    const programs = new DockerPrograms(daemon, {
+      memoryMb: settings.EXEC_AHEAD === 'on' ? settings.EXEC_AHEAD_MEMORY_MB : 0,
+      texts: FREQUENT,
+    });
     const nameServers = new NameServers(settings);
     this.daemon = daemon;
     this.host = host;
@@ -58,6 +65,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   /** Closes the connections to the daemon, after everything that may still need them. */
   onApplicationShutdown(): void {
+    this.programs.close();
     this.daemon.close();
   }
 }

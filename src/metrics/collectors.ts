@@ -29,6 +29,7 @@ export class DockerMetrics {
       registers: [registry],
     });
     if (CLUSTER !== undefined) this.timeByNode(registry, calls);
+    this.countSessions(registry, calls);
     new Gauge({
       name: 'berth_docker_changed',
       help: '1 while Docker is not the one that the containers and volumes are in; purges are held then.',
@@ -51,6 +52,30 @@ export class DockerMetrics {
     });
     calls.onEnded(({ call, outcome, seconds }) => {
       duration.observe({ call: call.replaceAll(' ', '_'), outcome }, seconds);
+    });
+  }
+
+  /** The exec sessions that are opened ahead of their programs. */
+  private countSessions(registry: Registry, { sessions }: EngineCalls): void {
+    new Gauge({
+      name: 'berth_exec_sessions',
+      help: 'Exec sessions of this process that wait for their program.',
+      registers: [registry],
+      collect() {
+        this.set(sessions.open);
+      },
+    });
+    new Counter({
+      name: 'berth_exec_sessions_total',
+      help: 'Programs that were started in a session opened ahead (taken), or were not, by the reason.',
+      labelNames: ['outcome'] as const,
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const [outcome, count] of Object.entries({ taken: sessions.taken, ...sessions.missed })) {
+          this.inc({ outcome }, count);
+        }
+      },
     });
   }
 

@@ -1,5 +1,4 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { randomUUID } from 'node:crypto';
 import { setImmediate as answered } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
@@ -73,7 +72,9 @@ export class HeldProgramEntity {
 interface NewProgram {
   readonly kind: ProgramKind;
   readonly command: readonly string[];
+  readonly env?: Readonly<Record<string, string>> | undefined;
   readonly user?: string | undefined;
+  readonly terminal?: true | undefined;
   /** The maximum number of such programs in a container, and the error thrown when that is reached. */
   readonly limit: { readonly count: number; readonly error: ErrorCode };
 }
@@ -165,8 +166,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     container: RunningContainer,
     { kind, limit, ...request }: NewProgram & Omit<ProcessRequest, 'marker'>,
   ): Promise<{ readonly entry: HeldProgramEntity; readonly program: ContainerProcess }> {
-    const { command, user } = request;
-    const entry = await this.enter(container, { kind, command, user, limit });
+    const entry = await this.enter(container, { ...request, kind, limit });
     try {
       const program = await this.engine.programs.start(container.dockerId, { ...request, marker: entry.id });
       return { entry, program };
@@ -203,9 +203,10 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
    * @returns the row, whose id is the program's marker
    * @throws DomainError the limit's error
    */
-  async enter(container: RunningContainer, { kind, command, user, limit }: NewProgram): Promise<HeldProgramEntity> {
+  async enter(container: RunningContainer, program: NewProgram): Promise<HeldProgramEntity> {
+    const { kind, command, user, limit } = program;
     const entry: HeldProgramEntity = {
-      id: randomUUID(),
+      id: await this.engine.programs.reserve(container.dockerId, program),
       kind,
       containerId: container.id,
       userId: container.userId,

@@ -11,6 +11,7 @@ import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
+import { PreparedContainers } from './prepared-containers';
 import { ProgramRegistry } from './program-registry';
 import { ExecAccess } from './exec-access';
 import { ProcessAnswers } from './processes/process-answers';
@@ -34,6 +35,6 @@ const STATS = [ContainerStatistics, StatsAnswers];
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
-  providers: [ProgramRegistry, ExecAccess, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
+  providers: [ProgramRegistry, PreparedContainers, ExecAccess, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
 })
 export class SandboxModule {}

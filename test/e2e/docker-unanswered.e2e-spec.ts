@@ -44,6 +44,8 @@ function engineThatWaits(seconds: number, host: string): DockerEngine {
     SANDBOX_NETWORK_SIZE: 900,
     SANDBOX_SUBNETS: [],
     SANDBOX_DNS: [],
+    EXEC_AHEAD: 'off',
+    EXEC_AHEAD_MEMORY_MB: 0,
   });
 }
 

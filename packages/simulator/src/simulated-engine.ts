@@ -1,4 +1,5 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerEngine } from '../../../src/docker/container-engine';
 import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
@@ -130,6 +131,8 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   readonly programs: EnginePrograms = {
     run: (dockerId, request) => runProgram(this.programs, dockerId, request),
     start: async (dockerId, request) => this.run(dockerId, 'exec').start(request),
+    reserve: () => Promise.resolve(randomUUID()),
+    prepare: () => Promise.resolve(),
     end: async (dockerId, programs) =>
       (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
     signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),

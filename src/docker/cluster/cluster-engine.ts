@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { MessageQueue } from '../connection/message-queue';
 import { ContainerEngine } from '../container-engine';
@@ -35,7 +36,12 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     this.host = new ClusterHost(members, routes);
     this.containers = clusterContainers(members, routes);
     this.networks = routes.byContainer('networks', ['reconnect']);
-    this.programs = routes.byContainer('programs', ['run', 'start', 'end', 'signal']);
+    const programs = routes.byContainer('programs', ['run', 'start', 'end', 'signal', 'reserve', 'prepare']);
+    this.programs = {
+      ...programs,
+      // On a node that does not answer, the start of the program will say so.
+      reserve: (dockerId, program) => programs.reserve(dockerId, program).catch(() => randomUUID()),
+    };
     // The programs that access files go to the container's node like all others.
     this.files = new ScriptedFiles(this.programs);
     this.images = clusterImages(routes);

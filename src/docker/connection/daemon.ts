@@ -18,7 +18,7 @@ export class DockerDaemon {
 
   constructor(
     settings: Pick<Config, 'DOCKER_HOST' | 'DOCKER_TIMEOUT_SECONDS'>,
-    private readonly calls: EngineCalls,
+    readonly calls: EngineCalls,
     { tls, node }: { tls?: ClientCertificate | undefined; node?: string | undefined } = {},
   ) {
     this.of = node === undefined ? {} : { node };
@@ -134,8 +134,20 @@ export interface EndedCall {
   readonly node?: string;
 }
 
+/** Counts sessions that are opened ahead of their programs, on all nodes. */
+export interface SessionCounts {
+  /** Those that are being opened or wait for their program. */
+  open: number;
+  /** Programs that were started in one, */
+  taken: number;
+  /** and programs that were not, by reason. */
+  readonly missed: Record<string, number>;
+}
+
 /** Notifies listeners of every engine call, so that the engine does not depend on the metrics. */
 export class EngineCalls {
+  /** Of the sessions that are opened ahead of their programs. */
+  readonly sessions: SessionCounts = { open: 0, taken: 0, missed: {} };
   private readonly listeners: ((ended: EndedCall) => void)[] = [];
 
   /** Calls `listener` at the end of each call. It must not throw. */

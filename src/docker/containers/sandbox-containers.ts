@@ -104,6 +104,7 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async pause(dockerId: string): Promise<void> {
+    this.parts.programs.discardSessions(dockerId);
     await this.parts.daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
   }
 

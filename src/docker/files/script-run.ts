@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { untilAborted, within } from '../../scheduling';
 import { EngineError, saysUnavailable } from '../engine-error';
@@ -95,7 +94,8 @@ export class ScriptRun {
    */
   static async start(programs: EnginePrograms, call: FilesCall, request: ScriptRequest): Promise<ScriptRun> {
     const { script, args, stdin } = request;
-    const { dockerId, marker = randomUUID() } = call;
+    const { dockerId } = call;
+    const marker = call.marker ?? (await programs.reserve(dockerId, { command: ['sh'] }));
     const command = ['sh', '-c', script, 'berth', ...args];
     let process: ContainerProcess;
     try {

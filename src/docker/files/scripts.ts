@@ -371,3 +371,6 @@ rm "./$2" 2>/dev/null || exit ${String(EXIT.incomplete)}
 find . ! -name . -prune -exec sh -c 'into=$1; shift; cp -alf "$@" "$into"' cp "\${path%/}/" {} + || exit 1
 printf 'unpacked\\n'
 `;
+
+/** The scripts of short calls, which sessions that are opened ahead have in advance. */
+export const FREQUENT: readonly string[] = [READ_FILE, WRITE_FILE, LIST, MAKE_DIRECTORY, MOVE, REMOVE];

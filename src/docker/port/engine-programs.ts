@@ -20,6 +20,14 @@ export interface EnginePrograms {
    */
   start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess>;
   /**
+   * Chooses the marker of a program that is about to be started. If the engine has opened a session in the container
+   * in advance, in which such a program starts sooner, the marker is that session's, and the session is reserved for
+   * the program for some seconds. The program may still be started otherwise, or not at all.
+   */
+  reserve(dockerId: string, program: Pick<ProcessRequest, 'command' | 'env' | 'user' | 'terminal'>): Promise<string>;
+  /** Lets the engine prepare for programs in a container that has just started, in the background. Never throws. */
+  prepare(dockerId: string): Promise<void>;
+  /**
    * Ends programs and all their descendants: sends the signal, then SIGKILL after `graceMs`. A program that removes
    * the marker from its environment escapes, and so do all programs in an image without a shell.
    *

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { EnginePrograms } from '../port/engine-programs';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../port/container-process';
 import { LruMap } from '../../scheduling';
@@ -5,6 +6,7 @@ import { containerOf } from '../containers/container-verbs';
 import { LABELS } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { EngineError, saysNotRunning } from '../engine-error';
+import { type AheadProgram, SessionPool } from './ahead/session-pool';
 import type { ExecCall } from './exec-calls';
 import { type ExecOptions, ExecSession } from './exec-session';
 import { Batches, endMarked, signalMarked } from './process-marker';
@@ -141,18 +143,42 @@ export class DockerPrograms implements EnginePrograms {
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   private readonly entries = new Batches<null, boolean>();
   private readonly call: ExecCall = (run) => this.daemon.call('exec', run);
+  private readonly ahead: SessionPool;
 
-  constructor(private readonly daemon: DockerDaemon) {}
+  /** @param ahead as {@link SessionPool}; by default no sessions are opened ahead */
+  constructor(
+    private readonly daemon: DockerDaemon,
+    ahead: { readonly memoryMb: number; readonly texts: readonly string[] } = { memoryMb: 0, texts: [] },
+  ) {
+    const calls = {
+      open: (dockerId: string, request: ProcessRequest) => this.open(dockerId, request, { isUnwatched: true }),
+      kill: (dockerId: string, marker: string, user: string | undefined) => this.kill(dockerId, marker, user),
+      variables: (dockerId: string) => this.variablesOf(dockerId),
+    };
+    this.ahead = new SessionPool(ahead, calls, daemon.calls.sessions);
+  }
+
+  prepare(dockerId: string): Promise<void> {
+    this.ahead.prepare(dockerId);
+    return Promise.resolve();
+  }
+
+  reserve(dockerId: string, program: AheadProgram): Promise<string> {
+    return Promise.resolve(this.ahead.reserve(dockerId, program) ?? randomUUID());
+  }
 
   async run(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     return runProgram(this, dockerId, request);
   }
 
   async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
-    // Uses the client for streams: the call occupies its socket while the program runs.
-    const container = containerOf(this.daemon.clients.streams, dockerId);
-    const user = request.user ?? (await this.imageUserOf(dockerId));
-    const session = await ExecSession.open(container, { ...request, user }, this.optionsFor(dockerId));
+    const ahead = await this.ahead.start(dockerId, request);
+    if (ahead) {
+      if (ahead.exec) this.sessions.add(dockerId, ahead.exec);
+      if (request.startUnawaited !== true) await ahead.started();
+      return ahead;
+    }
+    const session = await this.open(dockerId, request);
     this.sessions.add(dockerId, session);
     if (request.startUnawaited === true) return session;
     try {
@@ -189,6 +215,7 @@ export class DockerPrograms implements EnginePrograms {
 
   /** Runs `work`, which ends the container, and closes unread sessions meanwhile: see {@link OpenSessions}. */
   async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+    this.ahead.discard(dockerId);
     const outcome = await this.sessions.whileEnding(dockerId, work);
     this.noteContainerEnd(dockerId);
     return outcome;
@@ -196,6 +223,7 @@ export class DockerPrograms implements EnginePrograms {
 
   /** To be called when a container has ended: the reader of a program may not learn it from the stream. */
   noteContainerEnd(dockerId: string): void {
+    this.ahead.discard(dockerId);
     this.sessions.noteContainerEnd(dockerId);
   }
 
@@ -212,6 +240,44 @@ export class DockerPrograms implements EnginePrograms {
   /** To be called when a container is gone. */
   forget(dockerId: string): void {
     this.users.delete(dockerId);
+    this.ahead.discard(dockerId);
+  }
+
+  /** Closes the sessions that are opened ahead in a container. */
+  discardSessions(dockerId: string): void {
+    this.ahead.discard(dockerId);
+  }
+
+  /** Closes all sessions that are opened ahead. */
+  close(): void {
+    this.ahead.close();
+  }
+
+  /** Opens the connection of a new exec, as the request's user. */
+  private async open(
+    dockerId: string,
+    request: ProcessRequest,
+    options: Pick<ExecOptions, 'isUnwatched'> = {},
+  ): Promise<ExecSession> {
+    // Uses the client for streams: the call occupies its socket while the command runs.
+    const container = containerOf(this.daemon.clients.streams, dockerId);
+    const user = request.user ?? (await this.imageUserOf(dockerId));
+    return ExecSession.open(container, { ...request, user }, { ...this.optionsFor(dockerId), ...options });
+  }
+
+  /** @throws EngineError if they may still be running */
+  private async kill(dockerId: string, marker: string, user: string | undefined): Promise<void> {
+    const outcome = await this.end(dockerId, { marker, user, signal: 'KILL', graceMs: 0 });
+    if (outcome === 'ended') return;
+    throw new EngineError('container_not_responding', 'a session could not be ended');
+  }
+
+  /** The names of the container's variables. */
+  private variablesOf(dockerId: string): Promise<string[]> {
+    return this.daemon.call('inspect container', async (signal, docker) => {
+      const { Config } = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      return Config.Env.map((text) => text.split('=', 1)[0] ?? '');
+    });
   }
 
   private optionsFor(dockerId: string): ExecOptions {

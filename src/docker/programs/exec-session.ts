@@ -26,6 +26,8 @@ export interface ExecOptions {
   /** Whether Docker itself answers; asked if a command does not start. By default it does. */
   readonly answers?: () => Promise<boolean>;
   readonly lookAfterMs?: number;
+  /** Leaves the container unobserved until {@link ExecSession.watch} is called. */
+  readonly isUnwatched?: true;
   readonly startWithinMs?: number;
   readonly refusedWithinMs?: number;
 }
@@ -107,7 +109,7 @@ export class ExecSession implements ContainerProcess {
    *   `container_not_running`, `container_paused`, `container_not_responding`, and what `call` throws
    */
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
-    const { call, lookAfterMs, end } = options;
+    const { call, end } = options;
     // Docker's runtimes treat an empty program name differently.
     if (request.command[0] === '') throw new EngineError('command_not_started', 'the program has no name');
     const { refusedWithinMs = REFUSED_WITHIN_MS, answers = () => Promise.resolve(true) } = options;
@@ -126,8 +128,13 @@ export class ExecSession implements ContainerProcess {
     const times = { startBy, refusedWithinMs };
     const observed = new ExecContainer(container, call, end, request.runningSince);
     const session = new ExecSession(observed, exec, stream, request, call, times, answers);
-    void session.container.untilEnded(session.closed.signal, lookAfterMs).then(() => session.close());
+    if (options.isUnwatched !== true) session.watch(options.lookAfterMs);
     return session;
+  }
+
+  /** Closes the connection once the container has ended, even if Docker does not. */
+  watch(lookAfterMs?: number): void {
+    void this.container.untilEnded(this.closed.signal, lookAfterMs).then(() => this.close());
   }
 
   get marker(): string | undefined {
@@ -141,6 +148,11 @@ export class ExecSession implements ContainerProcess {
 
   get isClosed(): boolean {
     return this.stream.closed;
+  }
+
+  /** Whether Docker itself has ended the output, as it does after the command's end. */
+  get isWhole(): boolean {
+    return this.stream.readableEnded;
   }
 
   /** Whether the reader has not read on for `UNREAD_AFTER_MS`. */

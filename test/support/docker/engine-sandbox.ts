@@ -54,6 +54,8 @@ export class EngineSandbox {
       SANDBOX_SUBNETS: [],
       SANDBOX_DNS: [],
       DISK_QUOTA: 'preferred',
+      EXEC_AHEAD: 'off',
+      EXEC_AHEAD_MEMORY_MB: 512,
       NODE_FIREWALL_IMAGE: process.env['NODE_FIREWALL_IMAGE'],
       ...settings,
     };

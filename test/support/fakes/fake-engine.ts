@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
@@ -137,7 +137,11 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         },
         signal: (dockerId, marked) => (daemon.signal(dockerId, marked) > 0 ? 'sent' : 'none'),
       },
-      { run: (dockerId, request) => this.runProgram(dockerId, request) },
+      {
+        run: (dockerId, request) => this.runProgram(dockerId, request),
+        reserve: () => Promise.resolve(randomUUID()),
+        prepare: () => Promise.resolve(),
+      },
     );
     this.files = new ScriptedFiles(this.programs);
     this.images = this.part('images', images, {

@@ -1,0 +1,104 @@
+import { spawnSync } from 'node:child_process';
+import { lineOf, passThroughShell, sessionCommand, type SessionTerms, signalsOf, suits } from './session-line';
+
+const NONE: SessionTerms = { env: {}, texts: [] };
+
+describe('the line that makes a session become a program', () => {
+  it.each<[string, Parameters<typeof lineOf>[1], string]>([
+    ['plain words as they are', { command: ['ls', '-la', '/tmp'] }, "r n '' ls -la /tmp"],
+    ['others in quotes', { command: ['echo', "it's $x", ''] }, "r n '' echo 'it'\\''s $x' ''"],
+    ['a newline as an argument of the session', { command: ['echo', 'a\nb'] }, `r n '' echo 'a'"$1"'b'`],
+    ['the directory and the input', { command: ['cat'], cwd: '/usr', stdin: true }, 'r i /usr cat'],
+    ['variables that the session lacks', { command: ['env'], env: { A: 'b c' } }, "export A='b c';r n '' env"],
+  ])('must have %s', (_what, request, line) => {
+    expect(lineOf(NONE, request)).toEqual({ line: `${line}\n` });
+  });
+
+  it('must name arguments that the session knows by their numbers', () => {
+    const texts = Array.from({ length: 9 }, (_nothing, index) => `script ${String(index)}`);
+    const terms = { env: { A: '1' }, texts };
+    const command = ['sh', '-c', 'script 0', 'script 8'];
+    expect(lineOf(terms, { command, env: { A: '1' } })).toEqual({ line: `r n '' sh -c "$2" "\${10}"\n` });
+  });
+
+  it.each<[string, SessionTerms, Parameters<typeof lineOf>[1], string]>([
+    ['is too long', NONE, { command: ['echo', 'x'.repeat(250)] }, 'length'],
+    [
+      'has another value of a variable',
+      { env: { A: '1' }, texts: [] },
+      { command: ['x'], env: { A: '2' } },
+      'variables',
+    ],
+    ['lacks a variable', { env: { A: '1' }, texts: [] }, { command: ['x'] }, 'variables'],
+    ['has a variable that is no shell name', NONE, { command: ['x'], env: { 'a.b': '1' } }, 'variables'],
+    ["has one of the shell's own variables", NONE, { command: ['x'], env: { PWD: '/x' } }, 'variables'],
+    ['has a relative path', NONE, { command: ['./x'] }, 'form'],
+    ['has a directory that a shell resolves otherwise', NONE, { command: ['x'], cwd: '/a/../b' }, 'form'],
+    ['has no name', NONE, { command: [''] }, 'form'],
+    [
+      'would send a control character to a terminal',
+      NONE,
+      { command: ['x', '\x03'], terminal: true, stdin: true },
+      'form',
+    ],
+  ])('must not exist for a program that %s', (_what, terms, request, unsuitable) => {
+    expect(lineOf(terms, request)).toEqual({ unsuitable });
+  });
+
+  it('must not consist of variables for the most part', () => {
+    expect(suits(NONE, { A: 'x'.repeat(100) })).toBe(true);
+    expect(suits(NONE, { A: 'x'.repeat(200) })).toBe(false);
+    expect(passThroughShell(['PATH', 'HOME', 'LANG'])).toBe(true);
+    expect(passThroughShell(['berth_line'])).toBe(false);
+  });
+});
+
+describe('the script of a session, in the shell of this machine', () => {
+  const TOKEN = 'berth-token';
+  const { ready, begun, declined } = signalsOf(TOKEN);
+
+  function run(request: Parameters<typeof lineOf>[1], stdin = ''): ReturnType<typeof spawnSync> {
+    const terms = { env: { PATH: '/usr/bin:/bin' }, texts: ['a text that is known'] };
+    const asked = { ...request, env: { ...terms.env, ...request.env } };
+    const { command, env } = sessionCommand(TOKEN, terms);
+    const input = `${String(lineOf(terms, asked).line)}${stdin}`;
+    return spawnSync(command[0] ?? '', command.slice(1), { env, input, encoding: 'utf8' });
+  }
+
+  it('must become the program, with its arguments, variables and input', () => {
+    const command = [
+      'sh',
+      '-c',
+      'printf "%s|" "$@"; cat; env; exit 3',
+      'name',
+      `a'b`,
+      'c\nd',
+      '',
+      'a text that is known',
+    ];
+    const { stdout, stderr, status } = run({ command, stdin: true, env: { ADDED: 'x y' } }, 'line\nrest');
+    expect(String(stdout)).toContain(`a'b|c\nd||a text that is known|line\nrest`);
+    expect(String(stdout)).toContain('ADDED=x y\n');
+    expect(String(stdout)).not.toMatch(/BERTH_AHEAD|berth_/);
+    expect([String(stderr), status]).toEqual([`${ready}\n${begun}\n`, 3]);
+  });
+
+  it.each<[string, Parameters<typeof lineOf>[1]]>([
+    ['a missing program', { command: ['no-such-program'] }],
+    ['a command of the shell', { command: ['eval', 'exit 5'] }],
+    ['a directory', { command: ['/usr'] }],
+    ['a missing directory', { command: ['true'], cwd: '/nowhere' }],
+  ])('must decline %s', (_what, request) => {
+    const { stdout, stderr, status } = run(request);
+    expect([String(stdout), String(stderr), status]).toEqual(['', `${ready}\n${declined}\n`, 0]);
+  });
+
+  it('must end with its input', () => {
+    const { command, env } = sessionCommand(TOKEN, NONE);
+    const { stderr, status } = spawnSync(command[0] ?? '', command.slice(1), {
+      env: { ...process.env, ...env },
+      input: '',
+    });
+    expect([String(stderr), status]).toEqual([`${ready}\n`, 0]);
+  });
+});

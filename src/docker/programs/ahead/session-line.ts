@@ -1,0 +1,176 @@
+/**
+ * The protocol of a session that is opened ahead of its program: the shell script that waits for one line, and the
+ * line that makes it become the program.
+ */
+import type { ProcessRequest } from '../../port/container-process';
+
+/** Maximum bytes of a line: shells read it byte by byte, which takes 0.11 ms each under gVisor. */
+const MOST_LINE = 250;
+
+/** The variable with the script; the command line of the session stays short, as `ps` shows it. */
+const SCRIPT = 'BERTH_AHEAD';
+
+/** Arguments of at least this length are worth passing in advance. */
+const LONG_ARGUMENT = 40;
+const MOST_LONG_ARGUMENT = 4_096;
+
+/** What a session was opened with. */
+export interface SessionTerms {
+  readonly env: Readonly<Record<string, string>>;
+  /** Arguments that are known in advance, such as scripts, to which a line refers by their number. */
+  readonly texts: readonly string[];
+}
+
+/** A program that may be started by a line. */
+export type AheadRequest = Pick<ProcessRequest, 'command' | 'cwd' | 'env' | 'terminal' | 'stdin'>;
+
+/**
+ * Variables that a shell sets, needs or reads itself, and those of the script: a program must get them from Docker.
+ */
+const SHELLS_OWN =
+  /^(_|PWD|OLDPWD|SHLVL|IFS|PPID|LINENO|OPT(IND|ARG|ERR)|ENV|E?UID|GROUPS|RANDOM|SECONDS|SHELLOPTS|POSIXLY_CORRECT|(BASH|berth|BERTH_AHEAD|KSH|ZSH).*)$/;
+
+/** Whether all variables reach a program through a shell unchanged: some shells drop other names. */
+export function passThroughShell(names: Iterable<string>): boolean {
+  for (const name of names) if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || SHELLS_OWN.test(name)) return false;
+  return true;
+}
+
+/** @returns the variables that a line has to add; null if the session has others, or with other values */
+function addedVariables(
+  opened: Readonly<Record<string, string>>,
+  wanted: Readonly<Record<string, string>>,
+): [name: string, value: string][] | null {
+  for (const [name, value] of Object.entries(opened)) if (wanted[name] !== value) return null;
+  return Object.entries(wanted).filter(([name]) => !Object.hasOwn(opened, name));
+}
+
+/** @returns the variables for later sessions: those that both have, with the same value */
+export function commonVariables(
+  one: Readonly<Record<string, string>>,
+  other: Readonly<Record<string, string>>,
+): Record<string, string> {
+  return Object.fromEntries(Object.entries(one).filter(([name, value]) => other[name] === value));
+}
+
+/** Long arguments of a command, for sessions that are likely to run it again. */
+export function longArguments(command: readonly string[]): string[] {
+  return command.filter(({ length }) => length >= LONG_ARGUMENT && length <= MOST_LONG_ARGUMENT).slice(0, 1);
+}
+
+/** Why a program cannot take a session. */
+export type Unsuitable = 'variables' | 'length' | 'form';
+
+/** Whether the session's variables are those of the program, or a line can add the missing ones. */
+export function suits(terms: SessionTerms, env: Readonly<Record<string, string>>): boolean {
+  const added = addedVariables(terms.env, env);
+  if (!added || !passThroughShell(added.map(([name]) => name))) return false;
+  return Buffer.byteLength(exported(added)) <= MOST_LINE / 2;
+}
+
+/** The line that makes the session become the program, or why there is none. */
+export type Line =
+  | { readonly line: string; readonly unsuitable?: undefined }
+  | { readonly line?: undefined; readonly unsuitable: Unsuitable };
+
+export function lineOf(terms: SessionTerms, { command, cwd, env = {}, terminal, stdin }: AheadRequest): Line {
+  const added = addedVariables(terms.env, env);
+  if (!added || !passThroughShell(added.map(([name]) => name))) return { unsuitable: 'variables' };
+  const [program = ''] = command;
+  // Docker resolves these before it starts a program; a shell would differ.
+  if (program === '' || (program.includes('/') && !program.startsWith('/'))) return { unsuitable: 'form' };
+  if (cwd !== undefined && !isPlainPath(cwd)) return { unsuitable: 'form' };
+  // A terminal without an input is rare, and would have to be emulated.
+  if (terminal === true && stdin !== true) return { unsuitable: 'form' };
+  const words = command.map((argument) => {
+    const known = terms.texts.indexOf(argument);
+    return known < 0 ? quote(argument) : `"$${known + 2 > 9 ? `{${String(known + 2)}}` : String(known + 2)}"`;
+  });
+  const line = `${exported(added)}r ${stdin === true ? 'i' : 'n'} ${quote(cwd ?? '')} ${words.join(' ')}\n`;
+  // A terminal interprets control characters, and cuts long lines.
+  if (terminal === true && /[^\P{Cc}\n]/u.test(line)) return { unsuitable: 'form' };
+  return Buffer.byteLength(line) > MOST_LINE ? { unsuitable: 'length' } : { line };
+}
+
+function isPlainPath(path: string): boolean {
+  return path.startsWith('/') && !/(^|\/)\.{1,2}(\/|$)/.test(path);
+}
+
+function exported(variables: readonly (readonly [name: string, value: string])[]): string {
+  if (variables.length === 0) return '';
+  return `export ${variables.map(([name, value]) => `${name}=${quote(value)}`).join(' ')};`;
+}
+
+/** Quotes a word of a line, which contains no newline: `"$1"` is one. */
+function quote(word: string): string {
+  if (/^[A-Za-z0-9_/.,:@%+-]+$/.test(word)) return word;
+  return `'${word.replaceAll("'", `'\\''`).replaceAll('\n', `'"$1"'`)}'`;
+}
+
+/**
+ * What a session writes to stderr (a terminal: to its output), each followed by a line break: once it waits for its
+ * line; right before it becomes the program; or instead, if only Docker can start the program, or report why it does
+ * not start. A shell that fails to execute the program begins its message with {@link failed}.
+ */
+export function signalsOf(token: string): { ready: string; begun: string; declined: string; failed: string } {
+  return { ready: `${token} ready`, begun: token, declined: `${token} no`, failed: `${token}:` };
+}
+
+/**
+ * The script of a session; plain `sh`, for dash, busybox and bash. Its `$0` is the session's token. It finds the
+ * program itself: `command -v` also finds the shell's own commands, which `exec` does not run. A busybox that prefers
+ * its own applets to files declines programs that are other files. `exec` gets the program's name as it was given, so
+ * that the program sees the same name as if Docker had started it. `PWD`, `OLDPWD` and `SHLVL` are the shell's; Docker
+ * sets none.
+ */
+function script(texts: readonly string[]): string {
+  const names = texts.map((_text, index) => `${SCRIPT}_${String(index)}`);
+  return `
+berth_path=$PATH
+PATH=/
+command -v ls >/dev/null && berth_own=1 || berth_own=
+PATH=$berth_path
+no() { echo "$0 no" >&2; exit 0; }
+has() { [ -f "$1" ] && [ -x "$1" ]; }
+search() {
+  berth_path=$PATH:
+  while [ -n "$berth_path" ]; do
+    berth_file=\${berth_path%%:*}/$1
+    berth_path=\${berth_path#*:}
+    case $berth_file in /*) ;; *) no ;; esac
+    has "$berth_file" || continue
+    [ -z "$berth_own" ] || [ "$berth_file" -ef /proc/$$/exe ] || no
+    return
+  done
+  no
+}
+r() {
+  berth_in=$1
+  [ -z "$2" ] || cd -P -- "$2" 2>/dev/null || no
+  shift 2
+  case $1 in */*) has "$1" || no ;; *) search "$1" ;; esac
+  unset PWD OLDPWD SHLVL
+  echo "$0" >&2
+  [ "$berth_in" = i ] || exec "$@" </dev/null
+  exec "$@"
+}
+set -- '
+' ${names.map((name) => `"$${name}"`).join(' ')}
+unset ${[SCRIPT, ...names].join(' ')}
+echo "$0 ready" >&2
+IFS= read -r berth_line || exit 0
+eval "$berth_line"
+`;
+}
+
+/** The command and the variables by which a session is opened. */
+export function sessionCommand(
+  token: string,
+  { env, texts }: SessionTerms,
+): { command: string[]; env: Record<string, string> } {
+  const known = texts.map((text, index) => [`${SCRIPT}_${String(index)}`, text] as const);
+  return {
+    command: ['sh', '-c', `eval "$${SCRIPT}"`, token],
+    env: { ...env, ...Object.fromEntries(known), [SCRIPT]: script(texts) },
+  };
+}

@@ -1,0 +1,349 @@
+import { randomUUID } from 'node:crypto';
+import type { ProcessRequest } from '../../port/container-process';
+import type { SessionCounts } from '../../connection/daemon';
+import type { ExecSession } from '../exec-session';
+import { AheadSession } from './ahead-session';
+import {
+  commonVariables,
+  lineOf,
+  longArguments,
+  passThroughShell,
+  type SessionTerms,
+  suits,
+  type Unsuitable,
+} from './session-line';
+
+/** How long after its last program a container keeps its sessions. */
+const KEEP_MS = 10 * 60_000;
+const EXPIRE_EVERY_MS = 30_000;
+/** Pause after a session could not be opened, for example because the image has no shell. */
+const RETRY_AFTER_MS = 10_000;
+/** A reserved session that is not taken within this time is closed. */
+const RESERVED_MS = 10_000;
+/**
+ * When the next session is opened: soon after the program's end, so that the response comes first; and at the latest
+ * some time after its start.
+ */
+const OPEN_AFTER_MS = { end: 5, start: 100 } as const;
+/** Sessions that are being opened at once on a machine. */
+const OPENING_AT_ONCE = 4;
+/** For how long a user whose session was not ready in time has two. */
+const BUSY_MS = 60_000;
+
+/** The host's available memory that an idle session takes under gVisor (20240729). */
+const SESSION_MB = 4.1;
+
+/** Kinds of sessions in a container: a client may name any number of users. */
+const MOST_SHELVES = 4;
+
+/** What a session depends on, of the program that it is wanted for. */
+export type AheadProgram = Pick<ProcessRequest, 'command' | 'env' | 'user' | 'terminal'>;
+
+/** Why a program did not get a session: there was none, or it did not suit, or its shell declined. */
+type MissReason = Unsuitable | 'none' | 'declined';
+
+/** The calls to Docker. */
+interface PoolCalls {
+  open(dockerId: string, request: ProcessRequest): Promise<ExecSession>;
+  /** Kills programs by their marker. @throws EngineError if they may still be running */
+  kill(dockerId: string, marker: string, user: string | undefined): Promise<void>;
+  /** The names of the variables that a program in the container gets without any of its own. */
+  variables(dockerId: string): Promise<readonly string[]>;
+}
+
+/** The sessions of one user of a container, with or without a terminal. */
+interface Shelf {
+  readonly dockerId: string;
+  readonly user: string | undefined;
+  readonly terminal: boolean;
+  /** What the next session is opened with. */
+  terms: SessionTerms;
+  /** Those that are being opened or wait for their program, oldest first. */
+  readonly sessions: Set<AheadSession>;
+  /** Markers of shells that may still wait in the container, although their connections broke. */
+  readonly left: Set<string>;
+  retryAt: number;
+  busyUntil: number;
+  isFilling: boolean;
+}
+
+interface Container {
+  readonly shelves: Map<string, Shelf>;
+  usedAt: number;
+  /** Whether the container's own variables reach a program through a shell; null before the first session. */
+  fits: boolean | null;
+}
+
+/**
+ * Sessions that are opened ahead of programs, in the containers of one machine. A container in use has one or two for
+ * each user that programs run as. A session belongs to one container, one user and one set of variables from its
+ * opening on, and is for one program.
+ */
+export class SessionPool {
+  /** By Docker id; the least recently used first. */
+  private readonly containers = new Map<string, Container>();
+  private readonly reserved = new Map<string, { readonly session: AheadSession; readonly timer: NodeJS.Timeout }>();
+  private readonly most: number;
+  /** Sessions that are being opened or wait for their program, including the reserved ones. */
+  private readonly idle = new Set<AheadSession>();
+  private opening = 0;
+  private expiry: NodeJS.Timeout | undefined;
+  private isClosed = false;
+
+  /**
+   * @param settings memoryMb: what all sessions may take together; 0: there are none; texts: long arguments that
+   *   programs without a terminal are often started with
+   */
+  constructor(
+    private readonly settings: { readonly memoryMb: number; readonly texts: readonly string[] },
+    private readonly calls: PoolCalls,
+    private readonly counts: SessionCounts,
+  ) {
+    this.most = Math.floor(settings.memoryMb / SESSION_MB);
+  }
+
+  /** Opens the first session of a container that has just started, as a program is likely to follow. */
+  prepare(dockerId: string): void {
+    if (this.most === 0 || this.isClosed) return;
+    this.discard(dockerId);
+    this.fillAfter(this.use(dockerId, { command: [] }), 0);
+  }
+
+  /**
+   * Reserves a session for a program that is about to be started, and has the next one opened.
+   *
+   * @returns the session's marker, which the program must be started with; null if there is no session
+   */
+  reserve(dockerId: string, program: AheadProgram): string | null {
+    // A terminal of a session that busybox opened did not translate line breaks.
+    if (this.most === 0 || this.isClosed || program.terminal === true) return null;
+    const shelf = this.use(dockerId, program);
+    if (shelf.terminal) shelf.terms = { ...shelf.terms, texts: longArguments(program.command) };
+    const session = this.suitable(shelf, program);
+    this.fillAfter(shelf, OPEN_AFTER_MS.start);
+    if (!session) return null;
+    if (!session.isReady) shelf.busyUntil = performance.now() + BUSY_MS;
+    shelf.sessions.delete(session);
+    const { marker } = session.spec;
+    const timer = setTimeout(() => {
+      this.reserved.delete(marker);
+      session.close();
+    }, RESERVED_MS).unref();
+    this.reserved.set(marker, { session, timer });
+    return marker;
+  }
+
+  /**
+   * Starts a program in the session that was reserved for it.
+   *
+   * @returns null if the program has none, or could not start in it: it certainly did not run there
+   * @throws EngineError as {@link AheadSession.begin}
+   */
+  async start(dockerId: string, request: ProcessRequest): Promise<AheadSession | null> {
+    const found = this.reserved.get(request.marker ?? '');
+    if (!found) return null;
+    const { session, timer } = found;
+    clearTimeout(timer);
+    this.reserved.delete(session.spec.marker);
+    const { line, unsuitable } = lineOf(session.spec.terms, request);
+    if (line === undefined) {
+      session.close();
+      this.miss(unsuitable);
+      return null;
+    }
+    this.forget(session);
+    const beginning = await session.begin(line, { hasInput: request.stdin === true });
+    if (beginning === 'not_run') {
+      this.miss('declined');
+      return null;
+    }
+    this.counts.taken += 1;
+    const shelf = this.containers.get(dockerId)?.shelves.get(keyOf(request));
+    if (shelf) void session.whenGone().then(() => this.fillAfter(shelf, OPEN_AFTER_MS.end));
+    return session;
+  }
+
+  /** Closes a container's sessions, as it ends, is paused, or is gone. */
+  discard(dockerId: string): void {
+    const container = this.containers.get(dockerId);
+    this.containers.delete(dockerId);
+    for (const { sessions } of container?.shelves.values() ?? []) for (const session of sessions) session.close();
+    for (const { session } of this.reserved.values()) if (session.spec.dockerId === dockerId) session.close();
+  }
+
+  /** Closes all sessions, and opens no others. */
+  close(): void {
+    this.isClosed = true;
+    clearInterval(this.expiry);
+    for (const dockerId of [...this.containers.keys()]) this.discard(dockerId);
+  }
+
+  private use(dockerId: string, program: AheadProgram): Shelf {
+    const container = this.containers.get(dockerId) ?? { shelves: new Map<string, Shelf>(), usedAt: 0, fits: null };
+    container.usedAt = performance.now();
+    // Map keeps the order of insertion.
+    this.containers.delete(dockerId);
+    this.containers.set(dockerId, container);
+    this.expiry ??= setInterval(() => this.expire(), EXPIRE_EVERY_MS).unref();
+    const { user } = program;
+    const terminal = program.terminal === true;
+    const key = keyOf(program);
+    const shelf = container.shelves.get(key) ?? {
+      dockerId,
+      user,
+      terminal,
+      terms: { env: program.env ?? {}, texts: terminal ? [] : this.settings.texts },
+      sessions: new Set(),
+      left: new Set(),
+      retryAt: 0,
+      busyUntil: 0,
+      isFilling: false,
+    };
+    container.shelves.delete(key);
+    container.shelves.set(key, shelf);
+    const [oldest] = container.shelves.values();
+    if (container.shelves.size > MOST_SHELVES && oldest) {
+      container.shelves.delete(keyOf(oldest));
+      for (const session of oldest.sessions) this.drop(oldest, session);
+    }
+    return shelf;
+  }
+
+  /**
+   * Finds a session for the program. Sessions with other variables are closed, as the container's variables have
+   * probably changed; the next one is opened with the variables that both have.
+   */
+  private suitable(shelf: Shelf, program: AheadProgram): AheadSession | null {
+    const { env = {} } = program;
+    if (!suits(shelf.terms, env)) {
+      const common = { ...shelf.terms, env: commonVariables(shelf.terms.env, env) };
+      shelf.terms = suits(common, env) ? common : { ...shelf.terms, env };
+    }
+    const sessions = [...shelf.sessions];
+    const found = sessions.filter((session) => suits(session.spec.terms, env));
+    for (const session of sessions) if (!found.includes(session)) this.drop(shelf, session);
+    const session = found.find(({ isReady }) => isReady) ?? found[0];
+    const unsuitable = session ? lineOf(session.spec.terms, { ...program, stdin: true }).unsuitable : undefined;
+    if (session && unsuitable === undefined) return session;
+    this.miss(unsuitable ?? (sessions.length > 0 ? 'variables' : 'none'));
+    return null;
+  }
+
+  private fillAfter(shelf: Shelf, ms: number): void {
+    setTimeout(() => void this.fill(shelf).catch(() => undefined), ms).unref();
+  }
+
+  /** Opens the sessions that a shelf lacks, one after the other. */
+  private async fill(shelf: Shelf): Promise<void> {
+    if (shelf.isFilling) return;
+    shelf.isFilling = true;
+    try {
+      while (this.lacks(shelf)) {
+        if (this.opening >= OPENING_AT_ONCE) {
+          this.fillAfter(shelf, OPEN_AFTER_MS.start);
+          return;
+        }
+        if (!(await this.openOne(shelf))) return;
+      }
+    } finally {
+      shelf.isFilling = false;
+    }
+  }
+
+  private lacks(shelf: Shelf): boolean {
+    const now = performance.now();
+    const container = this.containers.get(shelf.dockerId);
+    if (this.isClosed || now < shelf.retryAt || container?.fits === false) return false;
+    if (container?.shelves.get(keyOf(shelf)) !== shelf) return false;
+    const wanted = !shelf.terminal && now < shelf.busyUntil ? 2 : 1;
+    return shelf.sessions.size < wanted;
+  }
+
+  /** @returns false if no other is to be opened now */
+  private async openOne(shelf: Shelf): Promise<boolean> {
+    const { dockerId, user, terminal, terms, left } = shelf;
+    this.opening += 1;
+    try {
+      const container = this.containers.get(dockerId);
+      if (container) {
+        container.fits ??= passThroughShell(await this.calls.variables(dockerId));
+        if (!container.fits) return false;
+      }
+      for (const marker of left) {
+        await this.calls.kill(dockerId, marker, user);
+        left.delete(marker);
+      }
+      if (!passThroughShell(Object.keys(terms.env)) || !this.makeRoom(shelf)) return false;
+      const session = new AheadSession(
+        { dockerId, user, terminal, terms, marker: randomUUID() },
+        {
+          open: (request) => this.calls.open(dockerId, request),
+          kill: (marker) => this.calls.kill(dockerId, marker, user),
+        },
+      );
+      this.add(shelf, session);
+      if (await session.whenReady()) return true;
+      // Unless it was closed here.
+      if (shelf.sessions.has(session)) shelf.retryAt = performance.now() + RETRY_AFTER_MS;
+      return false;
+    } catch {
+      shelf.retryAt = performance.now() + RETRY_AFTER_MS;
+      return false;
+    } finally {
+      this.opening -= 1;
+    }
+  }
+
+  private add(shelf: Shelf, session: AheadSession): void {
+    shelf.sessions.add(session);
+    this.idle.add(session);
+    this.counts.open += 1;
+    void session.whenGone().then(async () => {
+      this.forget(session);
+      // False if it was taken, or closed here.
+      if (!shelf.sessions.delete(session)) return;
+      if (!(await session.hasEnded())) shelf.left.add(session.spec.marker);
+    });
+  }
+
+  private miss(reason: MissReason): void {
+    this.counts.missed[reason] = (this.counts.missed[reason] ?? 0) + 1;
+  }
+
+  /** The session does not wait for a program any more. */
+  private forget(session: AheadSession): void {
+    if (this.idle.delete(session)) this.counts.open -= 1;
+  }
+
+  private drop(shelf: Shelf, session: AheadSession): void {
+    shelf.sessions.delete(session);
+    session.close();
+  }
+
+  /** Closes a session of the least recently used container, if there are too many. @returns false if there is none */
+  private makeRoom({ dockerId: own }: Shelf): boolean {
+    if (this.idle.size < this.most) return true;
+    for (const [dockerId, { shelves }] of this.containers) {
+      if (dockerId === own) return false;
+      const full = [...shelves.values()].find(({ sessions }) => sessions.size > 0);
+      const [session] = full?.sessions ?? [];
+      if (!full || !session) continue;
+      this.drop(full, session);
+      this.forget(session);
+      return true;
+    }
+    return false;
+  }
+
+  private expire(): void {
+    const now = performance.now();
+    for (const [dockerId, { usedAt }] of this.containers) if (now - usedAt > KEEP_MS) this.discard(dockerId);
+    if (this.containers.size > 0) return;
+    clearInterval(this.expiry);
+    this.expiry = undefined;
+  }
+}
+
+function keyOf({ user, terminal }: Pick<AheadProgram, 'user'> & { readonly terminal?: boolean | undefined }): string {
+  return `${terminal === true ? 'terminal' : 'pipes'} ${user ?? ''}`;
+}
