@@ -167,7 +167,6 @@ function sandbox(engine, { instance, place }) {
   const spec = {
     name,
     image: testImage,
-    env: {},
     network: 'internet',
     volumeName: name,
     owner,

@@ -138,8 +138,9 @@ export class ContainersService {
   }
 
   /**
-   * Changes the name, resources, network, environment variables, start command and idle limits. Another size, network
-   * or environment recreates the container, which keeps its data.
+   * Changes the name, resources, network, environment variables, start command and idle limits. Another size or
+   * network recreates the container, which keeps its data. Other variables are those of the programs that are started
+   * from then on.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
    *   `guest_session_expired`, `no_capacity`, `exec_not_allowed`, `precondition_failed`
@@ -214,8 +215,8 @@ export class ContainersService {
   /**
    * Runs a command in a running container, or in a paused one, which is resumed first, and waits for its end; the
    * container counts as used until then. For internal modules such as terminals and file managers: the request is the
-   * engine's own, so output is passed to `onOutput`, and `timeoutMs` bounds the wait. Operations on the container do
-   * not wait for the command: a stop ends it, usually with exit code 137.
+   * engine's own, so output is passed to `onOutput`, and `timeoutMs` bounds the wait. The command gets the container's
+   * variables too. Operations on the container do not wait for the command: a stop ends it, usually with exit code 137.
    *
    * @throws DomainError as {@link resumed}, `container_not_running`, `exec_not_allowed`; EngineError
    *   `command_not_started`, `timed_out`, `output_too_large` and `aborted` (what may continue in the container: see

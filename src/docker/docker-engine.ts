@@ -48,7 +48,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const daemon = new DockerDaemon(settings, calls, machine);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
     const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
-    const programs = new DockerPrograms(daemon, {
+    const programs = new DockerPrograms(daemon, images, {
       memoryMb: settings.EXEC_AHEAD === 'on' ? settings.EXEC_AHEAD_MEMORY_MB : 0,
       texts: FREQUENT,
     });

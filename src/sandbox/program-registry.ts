@@ -158,7 +158,8 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   }
 
   /**
-   * Writes a program's row and starts the program. {@link release} has to follow at its end.
+   * Writes a program's row and starts the program, with the container's variables. {@link release} has to follow at
+   * its end.
    *
    * @throws DomainError the limit's error; EngineError as `EnginePrograms.start`, after which the program is released
    */
@@ -166,9 +167,10 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
     container: RunningContainer,
     { kind, limit, ...request }: NewProgram & Omit<ProcessRequest, 'marker'>,
   ): Promise<{ readonly entry: HeldProgramEntity; readonly program: ContainerProcess }> {
-    const entry = await this.enter(container, { ...request, kind, limit });
+    const env = container.environment(request.env);
+    const entry = await this.enter(container, { ...request, env, kind, limit });
     try {
-      const program = await this.engine.programs.start(container.dockerId, { ...request, marker: entry.id });
+      const program = await this.engine.programs.start(container.dockerId, { ...request, env, marker: entry.id });
       return { entry, program };
     } catch (error) {
       this.release(entry, { error });

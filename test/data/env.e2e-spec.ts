@@ -1,9 +1,11 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { ContainersService } from '../../src/containers';
 import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Environments } from '../../src/containers/rows/environments';
 import { requestHash } from '../../src/idempotency/idempotency-keys';
 import { Database } from '../../src/database';
+import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
@@ -51,7 +53,23 @@ describe('the env of a container', () => {
   const environments = (): Environments => berth.app.get(Environments);
   const rowOf = (id: string): Promise<ContainerEntity> =>
     berth.app.get(Database).manager.findOneByOrFail(ContainerEntity, { id });
-  const envIn = (dockerId: string): unknown => engine.daemon.containers.get(dockerId)?.spec.env;
+  /** The environment of a command that is run now. */
+  async function envIn(id: string, env: Record<string, string> = {}): Promise<unknown> {
+    const command = [`env-${randomUUID()}`];
+    const programs = recordPrograms();
+    expect(await user.api.call('POST', `/api/containers/${id}/exec`, { command, env })).toMatchObject({ status: 200 });
+    return programs.get(command[0] ?? '');
+  }
+
+  /** @returns the environments of all programs from now on, by the programs' names */
+  function recordPrograms(): Map<string, Readonly<Record<string, string>>> {
+    const seen = new Map<string, Readonly<Record<string, string>>>();
+    engine.daemon.onProgram = ({ command, env }) => {
+      seen.set(command[0] ?? '', env);
+      return command[0] === 'serve' ? new Promise(() => undefined) : 0;
+    };
+    return seen;
+  }
 
   async function write(id: string, sealedEnv: string): Promise<void> {
     await berth.app.get(Database).manager.update(ContainerEntity, { id }, { sealedEnv });
@@ -67,25 +85,52 @@ describe('the env of a container', () => {
   }
 
   describe('that a settings update replaces', () => {
-    it('must be in a new container, with the data, and in no answer or event', async () => {
+    it('must be what the next program gets, in the same container, and in no answer or event', async () => {
       const events = await berth.record(user);
       const { id, db_id, name } = await user.api.running({ env: { A: '1', B: '2' } });
-      engine.daemon.write(`berth-${db_id}`, 'precious');
+      expect(await envIn(db_id)).toEqual({ A: '1', B: '2' });
+      const before = engine.callsOf('containers.create');
       const { status, body } = await user.api.update(db_id, { name, ...SMALL, env: { A: SECRET } });
-      expect([status, body['restarted']]).toEqual([200, true]);
-      const replaced = (body['container'] as { id: string }).id;
-      expect(replaced).not.toBe(id);
-      expect(envIn(replaced)).toEqual({ A: SECRET });
-      expect(engine.daemon.volumes.get(`berth-${db_id}`)?.content).toBe('precious');
-      expect(engine.daemon.running(db_id)).toHaveLength(1);
-      const event = await events.next('container_updated', { db_id, restarted: true, old_id: id });
+      expect([status, body]).toMatchObject([200, { restarted: false, container: { id } }]);
+      expect(engine.callsOf('containers.create')).toBe(before);
+      expect(await envIn(db_id)).toEqual({ A: SECRET });
+      const event = await events.next('container_updated', { db_id, id, restarted: false });
       expect(JSON.stringify([body, event, events.events])).not.toContain(SECRET);
-      // A later recreation has it too, also by another name of the field.
-      engine.daemon.vanish(replaced);
-      const started = await user.api.start(db_id);
-      expect(envIn(String(started.body['id']))).toEqual({ A: SECRET });
-      const other = await user.api.update(db_id, { name, ...SMALL, environment: {} });
-      expect(envIn((other.body['container'] as { id: string }).id)).toEqual({});
+      // So does a container that is recreated, and another name of the field changes them too.
+      engine.daemon.vanish(id);
+      await user.api.start(db_id);
+      expect(await envIn(db_id)).toEqual({ A: SECRET });
+      await user.api.update(db_id, { name, ...SMALL, environment: {} });
+      expect(await envIn(db_id)).toEqual({});
+    });
+
+    it("must be the container's, and before them the program's own", async () => {
+      const { db_id } = await user.api.running({ env: { A: 'container', B: 'container', TERM: 'container' } });
+      expect(await envIn(db_id, { B: 'own' })).toEqual({ A: 'container', B: 'own', TERM: 'container' });
+      const programs = recordPrograms();
+      await user.api.call('POST', `/api/containers/${db_id}/processes`, { command: ['process'], env: { B: 'own' } });
+      expect(programs.get('process')).toEqual({ A: 'container', B: 'own', TERM: 'container' });
+      const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
+      const terminal = await berth.app.get(Terminals).open(caller, db_id);
+      await terminal.end('ended');
+      expect(programs.get('/bin/sh')).toEqual({ A: 'container', B: 'container', TERM: 'xterm-256color' });
+      const request = { command: ['module'], env: { B: 'own' }, timeoutMs: 60_000, maxOutputBytes: 1 };
+      await berth.app.get(ContainersService).exec(caller, db_id, request);
+      expect(programs.get('module')).toEqual({ A: 'container', B: 'own', TERM: 'container' });
+    });
+
+    it('must be the ones of a start command, and of its readiness command, at its next run', async () => {
+      const programs = recordPrograms();
+      const start = { command: ['serve'], ready: { command: ['check'] } };
+      const { db_id, id, name } = await user.api.running({ env: { A: '1' }, start });
+      const ran = (env: unknown): Promise<void> =>
+        eventually(() => expect([programs.get('serve'), programs.get('check')]).toEqual([env, env]));
+      await ran({ A: '1' });
+      await user.api.update(db_id, { name, ...SMALL, env: { A: '2' } });
+      const { processes } = (await user.api.call('GET', `/api/containers/${db_id}/processes`)).body;
+      expect(processes).toMatchObject([{ program: 'serve', status: 'running' }]);
+      for (const each of engine.daemon.programs.get(id) ?? []) each.kill();
+      await ran({ A: '2' });
     });
 
     it('must be taken together with a resize, and with a stopped container, which stays stopped', async () => {
@@ -94,7 +139,8 @@ describe('the env of a container', () => {
       const wanted = { name: 'together', ...SMALL, memory_mb: 512, env: { A: '2' } };
       const { body } = await user.api.update(db_id, wanted);
       expect(body).toMatchObject({ restarted: false, container: { status: 'stopped', resources: { memory_mb: 512 } } });
-      expect(envIn((body['container'] as { id: string }).id)).toEqual({ A: '2' });
+      await user.api.start(db_id);
+      expect(await envIn(db_id)).toEqual({ A: '2' });
     });
 
     it('must leave all as it is where it is the same, in whatever order, or absent', async () => {
@@ -113,15 +159,6 @@ describe('the env of a container', () => {
         const refused = await user.api.update(db_id, { name, ...SMALL, ...body });
         expect(refused).toMatchObject({ status: 400, body: { details: [{ field: 'environment' }] } });
       }
-    });
-
-    it('must be taken back where the container does not run with it', async () => {
-      const { id, db_id, name } = await user.api.running({ env: { A: '1' } });
-      engine.failOn('containers.start');
-      const failed = await user.api.update(db_id, { name, ...SMALL, env: { A: '2' } });
-      expect(failed).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
-      expect(environments().open(await rowOf(db_id))).toEqual({ A: '1' });
-      expect(engine.daemon.running(db_id).map(({ dockerId }) => dockerId)).toEqual([id]);
     });
   });
 
@@ -159,10 +196,13 @@ describe('the env of a container', () => {
       const other = await user.api.running({ env: { A: '2' } });
       const { db_id, name } = await user.api.running({ env: { A: '1' } });
       await write(db_id, (await rowOf(other.db_id)).sealedEnv);
-      const refused = await user.api.update(db_id, { name, ...SMALL, memory_mb: 512 });
-      expect(refused).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
-      expect(engine.daemon.running(db_id)).toHaveLength(1);
-      await write(db_id, environments().seal(db_id, {}));
+      const before = engine.callsOf('programs.start');
+      const refused = await user.api.call('POST', `/api/containers/${db_id}/exec`, { command: ['true'] });
+      expect(refused.status).toBe(500);
+      expect(engine.callsOf('programs.start')).toBe(before);
+      // Others take their place.
+      expect(await user.api.update(db_id, { name, ...SMALL, env: { A: '3' } })).toMatchObject({ status: 200 });
+      expect(await envIn(db_id)).toEqual({ A: '3' });
     });
 
     it('must be encrypted at the start where an earlier version left it plain, deleted rows included', async () => {
@@ -180,8 +220,7 @@ describe('the env of a container', () => {
         }
       }
       expect(environments().open(await rowOf(live.db_id))).toEqual({ LEFT: SECRET });
-      const { body } = await user.api.update(live.db_id, { name: live.name, ...SMALL, memory_mb: 512 });
-      expect(envIn((body['container'] as { id: string }).id)).toEqual({ LEFT: SECRET });
+      expect(await envIn(live.db_id)).toEqual({ LEFT: SECRET });
     });
 
     it('must be encrypted with a new key in time, and be refused to a wrong one with words that say what to do', async () => {

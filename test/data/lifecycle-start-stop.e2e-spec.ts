@@ -15,7 +15,7 @@ describe('the management operations on real Docker under gVisor', () => {
     server = await Berth.start({ subject: 'start' });
     ({ docker } = server);
     ({ user, events } = await server.newcomer('enterprise'));
-    box = await user.api.running({ env: { KEY: 'value' } });
+    box = await user.api.running();
     await events.next('container_started');
   });
 
@@ -81,7 +81,6 @@ describe('the management operations on real Docker under gVisor', () => {
       const newId = String(started.body['id']);
       expect(newId).not.toBe(id);
       expect(await docker.readData(newId)).toBe('survivor');
-      expect(await docker.exec(newId, ['sh', '-c', 'echo $KEY'])).toBe('value\n');
       for (const form of [id, id.slice(0, 12), newId, newId.slice(0, 12), db_id]) {
         expect((await user.api.get(form)).body).toMatchObject({ id: newId, db_id, status: 'running' });
       }

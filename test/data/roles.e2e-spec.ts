@@ -188,17 +188,13 @@ describe('the role of a container', () => {
         HOME: '/root',
         LC_ALL: 'C',
         TERM: 'dumb',
-        PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       },
     ]);
     const requests = engine.calls
       .filter(({ method }) => method === 'programs.run')
       .map((call) => call.arguments[1] as object);
     for (const request of requests) {
-      expect(request).toMatchObject({
-        without: ['LD_PRELOAD', 'APT_CONFIG'],
-        marker: expect.stringMatching(/^role\../) as unknown,
-      });
+      expect(request).toMatchObject({ marker: expect.stringMatching(/^role\../) as unknown });
     }
     await user.api.call('POST', `/api/containers/${db_id}/exec`, { command: ['true'] });
   });

@@ -370,12 +370,18 @@ describe('the console of other servers', () => {
     await page.getByRole('menuitem', { name: 'Settings' }).click();
     await page.getByText('Network, variables').click();
     await page.getByLabel('New environment variables').fill('A=1\nB=two words');
-    await page.getByText('The container is made anew with these').waitFor();
+    const { id } = (await owner.api.get(db_id)).body;
     await page.getByRole('button', { name: 'Save' }).click();
-    await eventually(async () => {
-      const { id } = (await owner.api.get(db_id)).body;
-      expect(fake.daemon.containers.get(String(id))?.spec.env).toEqual({ A: '1', B: 'two words' });
+    const environment = new Promise((resolve) => {
+      fake.daemon.onExec = ({ env }) => {
+        resolve(env);
+        return 0;
+      };
     });
+    await page.getByRole('dialog').waitFor({ state: 'hidden' });
+    await owner.api.call('POST', `/api/containers/${db_id}/exec`, { command: ['env'] });
+    expect(await environment).toMatchObject({ A: '1', B: 'two words' });
+    expect((await owner.api.get(db_id)).body['id']).toBe(id);
   });
 
   it('must have a container of a cluster moved, and nodes drained, activated, and given up once they are silent', async () => {

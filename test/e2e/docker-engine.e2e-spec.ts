@@ -26,7 +26,7 @@ describe('DockerEngine on a real Docker', () => {
   });
 
   it('must take a container through its whole life', async () => {
-    const spec = sandbox.spec({ env: { GREETING: 'Grüße = "$HOME"' } });
+    const spec = sandbox.spec();
     const volume = { name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner };
     expect(await engine.volumes.ensure(volume)).toEqual({ existed: false });
     expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
@@ -48,9 +48,7 @@ describe('DockerEngine on a real Docker', () => {
     const running = await engine.containers.inspect(dockerId);
     expect(running).toMatchObject({ state: 'running', exitCode: null, oomKilled: false });
     expect(running?.ipAddress).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
-    expect(await sandbox.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME; echo "$GREETING"'])).toBe(
-      '/home/user\n/home/user\nGrüße = "$HOME"\n',
-    );
+    expect(await sandbox.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME'])).toBe('/home/user\n/home/user\n');
     await sandbox.exec(dockerId, ['sh', '-c', 'echo kept >/home/user/mark']);
 
     expect(await engine.containers.stop(dockerId, 10)).toBe('stopped');

@@ -187,13 +187,16 @@ describe('programs in a gVisor container', () => {
     expect(await bystander.exit()).toEqual({ exitCode: 143 });
   });
 
-  it('must be ended also where the variables of their container lead to no shell', async () => {
-    const other = await sandbox.running(engine, sandbox.spec({ env: { PATH: '/home/user' } }));
+  itOnDocker('must be ended also where the variables of their image lead to no shell', async () => {
+    const image = 'berth-test/pathless:1';
+    await sandbox.real.makeImage(image, 'true', 'ENV PATH=/home/user');
+    const other = await sandbox.running(engine, sandbox.spec({ image }));
     const program = await engine.programs.start(other, { command: ['/bin/sleep', '7406'], marker: 'pathless' });
     const marked = { marker: 'pathless', signal: 'TERM', graceMs: 9_000 } as const;
     expect(await engine.programs.end(other, marked)).toBe('ended');
     expect(await program.exit()).toEqual({ exitCode: 143 });
     await engine.containers.remove(other);
+    await sandbox.real.docker.getImage(image).remove();
   });
 
   it('must end for their reader when their container does, and go on when nobody holds them any more', async () => {

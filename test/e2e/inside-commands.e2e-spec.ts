@@ -1,5 +1,5 @@
 import { TokenService } from '../../src/auth';
-import type { Answer, NewContainer } from '../support/clients/api-client';
+import { type Answer, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventStreamClient } from '../support/clients/event-stream-client';
 import { eventually } from '../support/eventually';
@@ -32,7 +32,8 @@ describe('commands in a container on real Docker under gVisor', () => {
 
   const run = (command: readonly string[], more: object = {}, { db_id } = container): Promise<Answer> =>
     user.api.call('POST', `/api/containers/${db_id}/exec`, { command, ...more });
-  const sh = (script: string, more: object = {}): Promise<Answer> => run(['sh', '-c', script], more);
+  const sh = (script: string, more: object = {}, of = container): Promise<Answer> =>
+    run(['sh', '-c', script], more, of);
   const stream = (body: object, { db_id } = container): Promise<EventStreamClient> =>
     EventStreamClient.open({ url: berth.url, token: user.token, path: `/api/containers/${db_id}/exec`, body });
   const processes = (): Promise<string> => docker.exec(container.id, ['ps']);
@@ -59,6 +60,34 @@ describe('commands in a container on real Docker under gVisor', () => {
     expect((await run(['cat'], { stdin: null, user: null })).body).toMatchObject({ exit_code: 0, stdout: '' });
     expect((await run(['echo', '$OWN; false'])).body).toMatchObject({ exit_code: 0, stdout: '$OWN; false\n' });
     expect((await user.api.get(container.db_id)).body['idle_seconds']).toBeLessThanOrEqual(60);
+  });
+
+  it('must have the present variables, and leave their container and its other programs as they are', async () => {
+    const { db_id, id, name } = await user.api.running({ env: { MODE: 'old', GONE: '1' } });
+    const call = (method: string, path: string, body?: object) =>
+      user.api.call(method, `/api/containers/${db_id}/${path}`, body);
+    const script = 'echo "${MODE-unset}/${GONE-unset}"';
+    const waiting = `while [ ! -e /tmp/go ]; do sleep 0.1; done; ${script}`;
+    const { body: process } = await call('POST', 'processes', { command: ['sh', '-c', waiting] });
+    const { State } = await docker.inspect(id);
+    const updated = await user.api.update(db_id, { name, ...SMALL, env: { MODE: 'new' } });
+    expect(updated).toMatchObject({ status: 200, body: { restarted: false, container: { id } } });
+    expect((await sh(`${script}; : >/tmp/go`, {}, { ...container, db_id })).body['stdout']).toBe('new/unset\n');
+    await eventually(async () => {
+      const output = await call('GET', `processes/${String(process['id'])}/output`);
+      expect(JSON.stringify(output.body)).toContain('old/1');
+    });
+    const after = await docker.inspect(id);
+    expect([after.State.Pid, after.State.StartedAt]).toEqual([State.Pid, State.StartedAt]);
+    expect(JSON.stringify(after)).not.toMatch(/MODE|GONE/);
+    // As an operator.
+    expect(await docker.exec(id, ['sh', '-c', script])).toBe('unset/unset\n');
+    // What hides every program from the user does not hide it from Berth.
+    await user.api.update(db_id, { name, ...SMALL, env: { PATH: '/nowhere', MODE: 'new' } });
+    expect((await sh('true', {}, { ...container, db_id })).status).toBe(422);
+    expect((await call('GET', 'files/list?path=/tmp')).body).toMatchObject([{ name: 'go' }]);
+    const { body: sleeping } = await call('POST', 'processes', { command: ['/bin/sleep', '600'] });
+    expect((await call('DELETE', `processes/${String(sleeping['id'])}`)).status).toBe(200);
   });
 
   it('must show bytes that are no text as U+FFFD, or all as Base64', async () => {

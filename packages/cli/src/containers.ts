@@ -319,14 +319,14 @@ function without(keys: readonly string[] = []): Record<string, null> {
 }
 
 /** Settings of which Berth recreates the container if they change. */
-const RECREATING = ['memory_mb', 'cpu_shares', 'disk_mb', 'network', 'env'] as const;
+const RECREATING = ['memory_mb', 'cpu_shares', 'disk_mb', 'network'] as const;
 
-/** True if Berth will recreate the container, which keeps only `/home/user`. Variables are not shown, so may change. */
+/** True if Berth will recreate the container, which keeps only `/home/user`. */
 async function isRecreating({ berth, signal }: Session, id: string, changes: api.PatchContainerDto): Promise<boolean> {
   const given = RECREATING.filter((name) => changes[name] !== undefined);
   if (given.length === 0) return false;
   const { resources, network } = await berth.containers.get(id, { signal });
-  const current = { ...resources, network, env: null };
+  const current = { ...resources, network };
   return given.some((name) => JSON.stringify(changes[name]) !== JSON.stringify(current[name]));
 }
 

@@ -102,7 +102,6 @@ describe('berth', () => {
       ['--memory', '1g'],
       ['--cpus', '1'],
       ['--disk', '2g'],
-      ['--env', 'A=b'],
     ]) {
       expect({ change, ...(await berth('update', 'dev', ...change)) }).toEqual({
         change,
@@ -120,7 +119,8 @@ describe('berth', () => {
     });
     // Nothing is lost by these.
     expect(await berth('update', 'dev', '--memory', '512m', '--auto-stop', '1h')).toMatchObject({ code: 0 });
-    expect(sent).toHaveLength(2);
+    expect(await berth('update', 'dev', '--env', 'A=b')).toMatchObject({ code: 0 });
+    expect(sent).toHaveLength(3);
   });
 
   it('must send what an update changes in one request, without a look before it', async () => {

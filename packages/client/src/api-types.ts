@@ -601,6 +601,9 @@ export type CreateContainerDto = {
      * a name of GET /api/roles; nothing is installed if absent
      */
     role?: string | null;
+    /**
+     * of each command, process, terminal and start command in it; they take precedence over the image's
+     */
     env?: {
         [key: string]: string;
     } | null;
@@ -1145,7 +1148,7 @@ export type UpdateContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
-     * all that the container has from now on; unchanged if absent. Another set recreates the container
+     * all that the container has from now on; unchanged if absent. Programs that are started later get them; running ones keep theirs
      */
     env?: {
         [key: string]: string;

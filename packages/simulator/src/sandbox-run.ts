@@ -108,7 +108,7 @@ export class SandboxRun {
   }
 
   private async launch(
-    { command, env = {}, without = [], user = this.spec.user ?? '0', cwd = DATA_PATH, marker }: ProcessRequest,
+    { command, env = {}, user = this.spec.user ?? '0', cwd = DATA_PATH, marker }: ProcessRequest,
     {
       table,
       terminal,
@@ -119,12 +119,10 @@ export class SandboxRun {
     const [name = '', group = name] = user.split(':');
     const uid = userId(name);
     if (uid === null || userId(group) === null) throw notStarted(`no user ${user}`);
-    const own = Object.entries(this.spec.env).filter(([key]) => !without.includes(key));
     const variables = new Map([
       ['PATH', PATH],
       ['HOSTNAME', table.options.hostname],
       ['HOME', USERS.find(({ id }) => id === uid && id !== 0)?.home ?? DATA_PATH],
-      ...own,
       ...Object.entries(env),
       ...(marker === undefined ? [] : [[MARKER, marker] as const]),
       ...(terminal ? [[TERMINAL_MARKER, '1'] as const] : []),

@@ -248,7 +248,7 @@ export class SimulatedDaemon {
     const leftover = [...this.containers.values()].find((container) => container.name === name);
     if (leftover) this.remove(leftover.dockerId);
     const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
-    const worker = this.add({ name, image, env: {}, ...limits, volumeName: mounts[0], owner, generation: 0 }, mounts);
+    const worker = this.add({ name, image, ...limits, volumeName: mounts[0], owner, generation: 0 }, mounts);
     worker.state = 'running';
     return worker;
   }

@@ -12,7 +12,6 @@ describe('the shell of a simulated container', () => {
     const spec: ContainerSpec = {
       name: `berth-${containerId}`,
       image: 'berth/sandbox:latest',
-      env: {},
       memoryMb: 256,
       cpuShares: 500,
       diskMb: 1,

@@ -7,6 +7,7 @@ import { Clock } from '../../scheduling';
 import { AUTO_END_SECONDS } from '../../tiers';
 import { type ContainerRow, isUp } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
+import { Environments, type Variables } from '../rows/environments';
 import { RunPolicies } from '../policies/run-policy';
 
 /** A running container, as code that works inside it sees it. */
@@ -14,6 +15,8 @@ export interface RunningContainer {
   readonly id: string;
   readonly userId: string;
   readonly dockerId: string;
+  /** @see Environments.ofProgram */
+  readonly environment: (own?: Variables) => Variables;
 }
 
 /** The uses of one container that are in progress in this process. */
@@ -39,6 +42,7 @@ export class ContainerUsage implements OnModuleDestroy {
     private readonly repository: ContainerRepository,
     private readonly engine: ContainerEngine,
     private readonly policies: RunPolicies,
+    private readonly environments: Environments,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -66,7 +70,9 @@ export class ContainerUsage implements OnModuleDestroy {
    * @throws DomainError `container_not_running`, EngineError
    */
   async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.inside(row, ({ dockerId }) => this.engine.programs.run(dockerId, request));
+    return this.inside(row, ({ dockerId, environment }) =>
+      this.engine.programs.run(dockerId, { ...request, env: environment(request.env) }),
+    );
   }
 
   /**
@@ -80,7 +86,8 @@ export class ContainerUsage implements OnModuleDestroy {
     const { id, userId, dockerId } = row;
     if (!isUp(row.status) || dockerId === null) throw new DomainError('container_not_running');
     try {
-      return await this.during(row, () => work({ id, userId, dockerId }));
+      const environment = (own?: Variables): Variables => this.environments.ofProgram(row, own);
+      return await this.during(row, () => work({ id, userId, dockerId, environment }));
     } catch (error) {
       if (saysPaused(error)) throw pausedMeanwhile(error);
       if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });

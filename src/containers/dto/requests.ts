@@ -195,7 +195,10 @@ export class CreateContainerDto {
   @MaxLength(64)
   role?: string;
 
-  @EnvironmentProperty({ example: { EDITOR: 'vi' } })
+  @EnvironmentProperty({
+    example: { EDITOR: 'vi' },
+    description: "of each command, process, terminal and start command in it; they take precedence over the image's",
+  })
   env?: Record<string, string>;
 
   @EnvironmentProperty(ALIAS)
@@ -335,7 +338,9 @@ export class UpdateContainerDto {
 
   @EnvironmentProperty({
     example: { EDITOR: 'vi' },
-    description: 'all that the container has from now on; unchanged if absent. Another set recreates the container',
+    description:
+      'all that the container has from now on; unchanged if absent. Programs that are started later get them; ' +
+      'running ones keep theirs',
   })
   env?: Record<string, string>;
 

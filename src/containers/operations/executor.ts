@@ -14,11 +14,10 @@ import { ImageStore, type UsableImage } from '../../images';
 import { inSpan } from '../../tracing/spans';
 import type { ContainerRow } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';
-import { Environments, type Variables } from '../rows/environments';
 import { Instance } from '../rows/instance';
 import { KnownEngine } from '../nodes/known-engine';
 import type { ContainerLimits, Step, Target } from './plan';
-import { mayHideProgram, ProvenImages } from './proven-images';
+import { ProvenImages } from './proven-images';
 
 /** Findings of the executed steps; input to the outcome. */
 export interface Facts {
@@ -53,8 +52,6 @@ export interface Execution {
   readonly row: ContainerRow;
   /** The container's resources: the row's, unless an update changes them. */
   readonly resources: ContainerLimits;
-  /** Its environment variables: the row's, unless an update changes them. */
-  readonly sealedEnv: string;
   /** Called before each step; throws if the operation must not continue. */
   readonly assertWanted: () => Promise<void>;
   readonly signal?: AbortSignal;
@@ -71,11 +68,6 @@ type ConfirmStep = Extract<Step, { readonly do: 'confirm_running' }>;
 
 /** How long a container of an unproven image is watched. */
 const WATCH_MS = 300;
-/**
- * How long it is watched if a variable may hide the main process (see `mayHideProgram`): the container then exits after
- * a successful start, with a delay on a busy machine.
- */
-const WATCH_ENV_MS = 2_000;
 /** The pause between two inspections of a watched container. */
 const CONFIRM_EVERY_MS = 100;
 
@@ -87,23 +79,19 @@ const NOT_AT_REST = 'the container was started while its data was copied';
 /** A started container is not running, or was started again by Docker's restart policy. */
 const NOT_UP = 'the container did not stay up';
 
-/** Builds the specs that containers are created from. Users' variables are decrypted here, for the engine alone. */
+/** Builds the specs that containers are created from. */
 @Injectable()
 export class ContainerSpecs {
   constructor(
     private readonly instance: Instance,
-    private readonly environments: Environments,
     private readonly policies: RunPolicies,
   ) {}
 
-  /** @throws SecretsError if the variables cannot be decrypted */
-  async of(step: CreateStep, execution: Execution, { image, processes }: Facts): Promise<ContainerSpec> {
-    const { row, resources } = execution;
+  async of(step: CreateStep, { row, resources }: Execution, { image, processes }: Facts): Promise<ContainerSpec> {
     return {
       name: step.name,
       generation: step.generation,
       image: image?.name ?? row.image,
-      env: this.variablesOf(execution),
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
@@ -124,11 +112,6 @@ export class ContainerSpecs {
   policyOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<RunPolicy> {
     return this.policies.policyOf(userId);
   }
-
-  /** @throws SecretsError */
-  variablesOf({ row: { id }, sealedEnv }: Execution): Variables {
-    return this.environments.open({ id, sealedEnv });
-  }
 }
 
 /** Executes a plan's steps, one engine call each, in order; makes no decisions. */
@@ -146,7 +129,7 @@ export class StepExecutor {
 
   /**
    * @returns `facts`, with the steps' findings
-   * @throws EngineError of the first failed step; SecretsError; the errors of `assertWanted`
+   * @throws EngineError of the first failed step; the errors of `assertWanted`
    */
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
     for (const step of steps) {
@@ -230,7 +213,7 @@ export class StepExecutor {
         facts.stopFound = await this.stop(target(step.target, row, facts));
         return;
       case 'confirm_running':
-        await this.confirmRunning(target(step.target, row, facts), { step, execution, facts });
+        await this.confirmRunning(target(step.target, row, facts), { step, facts });
         return;
       case 'copy_volume':
         await this.copy(step, execution);
@@ -323,12 +306,8 @@ export class StepExecutor {
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
-  private async confirmRunning(
-    dockerId: string,
-    { step, execution, facts }: { step: ConfirmStep; execution: Execution; facts: Facts },
-  ): Promise<void> {
-    const env = this.specs.variablesOf(execution);
-    const end = performance.now() + (mayHideProgram(env) ? WATCH_ENV_MS : WATCH_MS);
+  private async confirmRunning(dockerId: string, { step, facts }: { step: ConfirmStep; facts: Facts }): Promise<void> {
+    const end = performance.now() + WATCH_MS;
     let run: string | null = null;
     for (;;) {
       const observed = await this.engine.containers.inspect(dockerId);
@@ -338,9 +317,9 @@ export class StepExecutor {
         if (observed) this.proven.forget(observed);
         throw new EngineError('start_refused', NOT_UP);
       }
-      const isProven = step.by === 'one_look' || this.proven.covers(observed, env);
+      const isProven = step.by === 'one_look' || this.proven.covers(observed);
       if (isProven || performance.now() >= end) {
-        if (!isProven) this.proven.add(observed, env);
+        if (!isProven) this.proven.add(observed);
         facts.observed = observed;
         return;
       }

@@ -254,7 +254,7 @@ export class OperationRunner {
     const { patch, events } = await course.outcome(facts);
     const outcome = { patch, events: [...progress, ...events] };
     const before = lease.row;
-    const work = { row: before, resources: before, sealedEnv: before.sealedEnv };
+    const work = { row: before, resources: before };
     if (course.afterCleanup === undefined) {
       const row = await lease.commit(outcome);
       // In the background; if it fails or this process ends, the sweep does it.
@@ -296,7 +296,6 @@ export class OperationRunner {
         const execution = {
           row: lease.row,
           resources: input.wanted ?? lease.row,
-          sealedEnv: input.wanted?.env?.sealed ?? lease.row.sealedEnv,
           assertWanted: () => lease.assertNotCancelled(),
           signal: lease.signal,
           ...progress.listenersOf(input.verb),

@@ -118,8 +118,9 @@ export class ContainerOperations {
   }
 
   /**
-   * Changes the name, resources, network, variables, labels, start command and idle limits. Only new resources, a new
-   * network or new variables need Docker; a new name does not, as everything in Docker is named by the database id.
+   * Changes the name, resources, network, variables, labels, start command and idle limits. Only new resources or a new
+   * network need Docker. A new name does not, as everything in Docker is named by the database id. New variables do
+   * not, as each program gets them when it is started.
    *
    * @param change called with the row under the lease, so that no other change comes between the two
    * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
@@ -130,7 +131,7 @@ export class ContainerOperations {
       verb: 'update',
       ofRowAlone: (leased) => {
         const wanted = change(leased);
-        if (wanted.env || !sameLimits(leased, wanted)) return null;
+        if (!sameLimits(leased, wanted)) return null;
         const now = this.clock.now();
         if (!changesSettings(leased, wanted)) return { patch: { lastUsedAt: now }, events: [] };
         return updatedOutcome(leased, wanted, { facts: {}, now });

@@ -41,12 +41,12 @@ export type Wanted = ContainerLimits & {
  */
 export type Change = (row: ContainerRow) => Wanted;
 
-/** Whether an update changes the name, the labels, the idle limits or the start command. */
+/** Whether an update changes the name, the variables, the labels, the idle limits or the start command. */
 export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
   const isSame = isDeepStrictEqual(endsAfter(row, wanted), endsAfter(row, {}));
   const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
   const isSameLabels = wanted.labels === undefined || isDeepStrictEqual(row.labels, wanted.labels);
-  return row.name !== wanted.name || !isSame || !isSameStart || !isSameLabels;
+  return row.name !== wanted.name || wanted.env !== undefined || !isSame || !isSameStart || !isSameLabels;
 }
 
 /** The columns about what happens to an unused container. */

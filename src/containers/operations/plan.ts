@@ -1,7 +1,6 @@
 import { type EngineState, isHalfGone } from '../../docker';
 import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
 import { type ContainerRow, isUp, type Verb } from '../model/container.entity';
-import type { NewEnvironment } from '../rows/environments';
 
 /** `current` is the row's Docker container, `replacement` the one that the plan creates. */
 export type Target = 'current' | 'replacement';
@@ -66,7 +65,7 @@ export interface PlanInput {
   /** With `create` only: no attempt has done anything in Docker for this row yet. */
   readonly isNew?: boolean;
   /** With `update` only. */
-  readonly wanted?: ContainerLimits & { readonly env?: NewEnvironment };
+  readonly wanted?: ContainerLimits;
   /** With `update` only: the volume that the data has to move to; null: the data stays. */
   readonly moveTo?: string | null;
   /** With `move` only. */
@@ -162,7 +161,7 @@ function planMove({ row, move: destination }: PlanInput): Plan {
 
 function planUpdate(input: PlanInput, exists: boolean): Plan {
   const { row, wanted, moveTo = null } = input;
-  if (!wanted || (moveTo === null && sameLimits(row, wanted) && !wanted.env)) return before([]);
+  if (!wanted || (moveTo === null && sameLimits(row, wanted))) return before([]);
   const outgrown: Step[] =
     moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' }];
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
@@ -179,7 +178,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       volume: moveTo ?? row.volumeName,
       // An update inspects the container before it is planned.
       ...(exists && isUp(row.status) && { sawCurrent: true }),
-      because: 'new limits or variables take a new container; created before the old one stops',
+      because: 'new limits take a new container; created before the old one stops',
     },
   ];
   if (!exists) return { steps: [...prepare, ...move(input, 'nothing')], cleanup: outgrown };
@@ -199,7 +198,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
     {
       do: 'confirm_running',
       target: 'replacement',
-      by: wanted.env ? 'watch_unless_proven' : 'one_look',
+      by: 'one_look',
       because: 'the old one is removed only once the new one runs',
     },
   ];

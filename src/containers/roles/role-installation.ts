@@ -96,9 +96,6 @@ const PROBE_OUTPUT_BYTES = 64 * 1024;
 /** Only the end of the output is kept; the rest costs only the time to read it. Package managers write far less. */
 const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
 
-/** The `PATH` of most images. */
-const USUAL_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-
 const NO_SHELL = 'the image has no shell to install with';
 const ENDLESS = "the image's shell writes output without end";
 const SILENT = "the image's shell does not answer";
@@ -248,7 +245,8 @@ class Run {
     await this.lease.assertHeld();
     const signal = AbortSignal.any([this.lease.signal, this.options.stopped]);
     const request: ExecRequest = {
-      ...this.withoutUsers({ command, env }),
+      command,
+      env,
       user: '0',
       marker: `${ROLE_MARKER}${this.lease.attempt}`,
       signal,
@@ -296,13 +294,6 @@ class Run {
     const names = Buffer.concat(found).toString().split('\n');
     const known = role.probe.filter((program) => names.includes(program));
     return known.length > 0 ? known : ['working installation'];
-  }
-
-  private withoutUsers({ command, env }: RoleCommand): RoleCommand & Pick<ExecRequest, 'without'> {
-    const names = Object.keys(this.variables);
-    // Docker finds the shell through `PATH`, and the user's value has replaced the image's.
-    const all = names.includes('PATH') ? { PATH: USUAL_PATH, ...env } : env;
-    return { command, env: all, without: names.filter((name) => !(name in all)) };
   }
 
   private get dockerId(): string {

@@ -36,8 +36,8 @@ const HINT =
 
 /**
  * The environment variables of containers, which hold users' secrets. They are encrypted in the database, and
- * decrypted only to create a container, to compare new variables with them, to install a role (its output is searched
- * for them), or to encrypt them with a new key. Rows are passed around with the encrypted text.
+ * decrypted only to start a program, to compare new variables with them, to install a role (its output is searched for
+ * them), or to encrypt them with a new key. Rows are passed around with the encrypted text.
  */
 @Injectable()
 export class Environments implements OnModuleInit, OnApplicationBootstrap, OnModuleDestroy {
@@ -94,6 +94,16 @@ export class Environments implements OnModuleInit, OnApplicationBootstrap, OnMod
     // During an upgrade, processes of an earlier version may still insert unencrypted rows.
     const text = sealedEnv.startsWith(PLAIN) ? sealedEnv : this.secrets.open(sealedEnv, placeOf(id));
     return JSON.parse(text) as Variables;
+  }
+
+  /**
+   * The variables of a program that a user, or a start command, runs in a container. They are added to the image's.
+   *
+   * @param own the program's own variables, which take precedence over the container's
+   * @throws SecretsError as {@link open} does
+   */
+  ofProgram(row: Sealed, own: Variables = {}): Variables {
+    return { ...this.open(row), ...own };
   }
 
   replacement(containerId: string, variables: Variables): NewEnvironment {

@@ -6,12 +6,19 @@ import { Database } from '../../database';
 import type { ContainerFacts } from '../../events';
 import { Clock } from '../../scheduling';
 import { TiersService } from '../../tiers';
+import { Environments, type Variables } from './environments';
 import { ContainerEntity, containerFacts, type ContainerRow, isUp } from '../model/container.entity';
 import type { StartCommand } from '../model/start-command';
 
 /** One course of a start command: from a start of the container, or a change of the command, to the next. */
 export interface StartCommandRun {
-  readonly container: { readonly id: string; readonly userId: string; readonly dockerId: string };
+  readonly container: {
+    readonly id: string;
+    readonly userId: string;
+    readonly dockerId: string;
+    /** @see Environments.ofProgram */
+    readonly environment: (own?: Variables) => Variables;
+  };
   readonly start: StartCommand;
   /** The id of the course. */
   readonly run: string;
@@ -55,6 +62,7 @@ export class StartCommandRuns {
   constructor(
     private readonly database: Database,
     private readonly tiers: TiersService,
+    private readonly environments: Environments,
     private readonly clock: Clock,
   ) {}
 
@@ -75,7 +83,7 @@ export class StartCommandRuns {
       .orderBy('c.start_due_at')
       .limit(limit)
       .getMany();
-    return rows.flatMap((row) => courseOf(row) ?? []);
+    return rows.flatMap((row) => this.courseOf(row) ?? []);
   }
 
   /** The current courses of those of these containers that have one. */
@@ -130,6 +138,13 @@ export class StartCommandRuns {
     return row && containerFacts(row);
   }
 
+  private courseOf(row: ContainerRow): StartCommandRun | null {
+    const { id, userId, dockerId, start, startRun, startFailures } = row;
+    if (dockerId === null || start === null || startRun === null) return null;
+    const environment = (own?: Variables): Variables => this.environments.ofProgram(row, own);
+    return { container: { id, userId, dockerId, environment }, start, run: startRun, failures: startFailures };
+  }
+
   private live(): SelectQueryBuilder<ContainerEntity> {
     return this.database.manager.createQueryBuilder(ContainerEntity, 'c').where('c.deletedAt IS NULL');
   }
@@ -140,9 +155,4 @@ export class StartCommandRuns {
       .update(ContainerEntity)
       .where('id = :id AND deleted_at IS NULL AND start_run = :run', { id, run });
   }
-}
-
-function courseOf({ id, userId, dockerId, start, startRun, startFailures }: ContainerRow): StartCommandRun | null {
-  if (dockerId === null || start === null || startRun === null) return null;
-  return { container: { id, userId, dockerId }, start, run: startRun, failures: startFailures };
 }

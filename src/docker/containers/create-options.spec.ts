@@ -1,13 +1,12 @@
 import type { ContainerSpec } from '../port/engine-containers';
 import type { EngineCapabilities } from '../port/engine-host';
-import { claimedLabels, createOptions, LABELS, type SandboxImage } from './create-options';
+import { claimedLabels, createOptions, LABELS, type SandboxImage, withoutCreated } from './create-options';
 import { restrictedIn, restrictedSandbox } from '../firewall/restricted-sandboxes';
 import { SUPERVISOR } from './supervisor';
 
 const spec: ContainerSpec = {
   name: 'berth-1b4e28ba',
   image: 'ubuntu:24.04',
-  env: { EDITOR: 'vi', EMPTY: '' },
   memoryMb: 512,
   cpuShares: 1500,
   diskMb: 2048,
@@ -45,7 +44,7 @@ describe('what Docker is asked for', () => {
       Cmd: ['', '192.0.2.53', '192.0.2.54'],
       User: '0:0',
       WorkingDir: '/home/user',
-      Env: ['HOME=/home/user', 'EDITOR=vi', 'EMPTY=', `BERTH_SESSION=${SUPERVISOR}`],
+      Env: ['HOME=/home/user', `BERTH_SESSION=${SUPERVISOR}`],
       Labels: {
         'berth.managed': 'true',
         'berth.instance': 'prod',
@@ -156,15 +155,6 @@ describe('what Docker is asked for', () => {
     expect((options().HostConfig as Record<string, unknown>)[field]).toEqual(value);
   });
 
-  it('must mount no socket of Docker’s (5.32), whatever a user writes', () => {
-    const env = { DOCKER_HOST: 'unix:///var/run/docker.sock', LD_PRELOAD: '/x.so', A: '$(reboot)\n; x' };
-    const body = options({ env });
-    expect(body.HostConfig).toEqual(options().HostConfig);
-    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-    expect(body.Env).toEqual(['HOME=/home/user', ...variables, `BERTH_SESSION=${SUPERVISOR}`]);
-    expect({ ...body, Env: [] }).toEqual({ ...options(), Env: [] });
-  });
-
   it('must leave seccomp and AppArmor as Docker has them', () => {
     expect(options().HostConfig?.SecurityOpt).toEqual(['no-new-privileges']);
   });
@@ -195,7 +185,7 @@ describe('what Docker is asked for', () => {
   it('must only sleep, as its own user, where the image has no shell', () => {
     const body = options({}, {}, { user: 'app', hasShell: false });
     expect([body.Entrypoint, body.Cmd, body.User]).toEqual([['sleep', 'infinity'], [], undefined]);
-    expect(body.Env).toEqual(['HOME=/home/user', 'EDITOR=vi', 'EMPTY=']);
+    expect(body.Env).toEqual(['HOME=/home/user']);
   });
 
   it('must mount the data volume and nothing of the host', () => {
@@ -210,18 +200,6 @@ describe('what Docker is asked for', () => {
   it('must limit a data volume that Docker has to recreate, where the kernel can hold the limit', () => {
     const [mount] = options({}, { diskQuota: 'enforced' }).HostConfig?.Mounts ?? [];
     expect(mount?.VolumeOptions?.DriverConfig).toEqual({ Name: 'local', Options: { size: '2048M' } });
-  });
-
-  it('must let a user choose another home', () => {
-    expect(options({ env: { HOME: '/root' } }).Env?.[0]).toBe('HOME=/root');
-  });
-
-  it('must not let a user choose another main process', () => {
-    expect(options({ env: { BERTH_SESSION: 'reboot', A: 'b' } }).Env).toEqual([
-      'HOME=/home/user',
-      `BERTH_SESSION=${SUPERVISOR}`,
-      'A=b',
-    ]);
   });
 
   it.each([
@@ -262,5 +240,23 @@ describe('what Docker is asked for', () => {
 
   it('must give shared memory a half of the memory', () => {
     expect(options({ memoryMb: 4096 }).HostConfig?.ShmSize).toBe(2 * 1024 ** 3);
+  });
+});
+
+describe("users' variables in a create call of an earlier version", () => {
+  const PATH = '/usr/bin:/bin';
+  const IMAGE = { env: [`PATH=${PATH}`, 'LANG=C.UTF-8', 'HOME=/root'], path: PATH };
+
+  it.each<[string, string[], Record<string, string | null>]>([
+    ['as Berth creates it', ['HOME=/home/user', `BERTH_SESSION=${SUPERVISOR}`, `PATH=${PATH}`, 'LANG=C.UTF-8'], {}],
+    ['with variables of its own', ['HOME=/home/user', 'A=1', 'B=x=y', 'EMPTY='], { A: null, B: null, EMPTY: null }],
+    ["with others than the image's", ['PATH=/x', 'LANG=de', 'HOME=/x'], { PATH, LANG: 'C.UTF-8', HOME: '/home/user' }],
+    ["with the image's own", ['LANG=C.UTF-8'], {}],
+  ])('must be undone in a container %s', (_what, container, undone) => {
+    expect(withoutCreated(container, IMAGE)).toEqual(undone);
+  });
+
+  it('must leave the usual search path to a container whose image has none', () => {
+    expect(withoutCreated(['PATH=/x'], { env: [], path: '/bin' })).toEqual({ PATH: '/bin' });
   });
 });

@@ -106,7 +106,7 @@ export function createOptions(
   return {
     name: spec.name,
     Image: spec.image,
-    ...mainProcess(image, { env: { HOME: DATA_PATH, ...spec.env }, nameServers }),
+    ...mainProcess(image, nameServers),
     WorkingDir: DATA_PATH,
     Labels: containerLabels(
       {
@@ -142,20 +142,38 @@ function networkCard(
  */
 function mainProcess(
   { user, hasShell }: SandboxImage,
-  { env, nameServers }: { env: Readonly<Record<string, string>>; nameServers: readonly string[] },
+  nameServers: readonly string[],
 ): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd' | 'Env' | 'User'> {
-  if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [], Env: variables(env) };
+  const home = `HOME=${DATA_PATH}`;
+  if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [], Env: [home] };
   return {
     Entrypoint: [...LAUNCHER],
     Cmd: [user, ...nameServers],
-    // Last: a variable of this name from a user must not become the main process.
-    Env: variables({ ...env, [MARKER]: SUPERVISOR }),
+    Env: [home, `${MARKER}=${SUPERVISOR}`],
     User: '0:0',
   };
 }
 
-function variables(env: Readonly<Record<string, string>>): string[] {
-  return Object.entries(env).map(([name, value]) => `${name}=${value}`);
+/**
+ * Undoes users' variables in the create call, where versions before 0.3.0 put them, for a program in that container.
+ *
+ * @param container the variables of the container, which Docker has merged with those of its image
+ * @returns the variables that differ, with the image's value; null if the program is to have no such variable
+ */
+export function withoutCreated(
+  container: readonly string[],
+  { env, path }: { readonly env: readonly string[]; readonly path: string },
+): Record<string, string | null> {
+  const usual = new Map([...variablesIn(env), ['PATH', path], ['HOME', DATA_PATH]]);
+  const differing = variablesIn(container).filter(([name, value]) => name !== MARKER && usual.get(name) !== value);
+  return Object.fromEntries(differing.map(([name]) => [name, usual.get(name) ?? null]));
+}
+
+function variablesIn(list: readonly string[]): [name: string, value: string][] {
+  return list.map((text) => {
+    const [name = ''] = text.split('=', 1);
+    return [name, text.slice(name.length + 1)];
+  });
 }
 
 /** dockerode's types predate API 1.41. */

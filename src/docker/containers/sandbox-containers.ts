@@ -70,7 +70,7 @@ export class SandboxContainers implements EngineContainers {
       return dockerId;
     }
     await assertWanted?.();
-    if (spec.env['PATH'] === undefined && !(await this.hasSleep(dockerId, image.path))) {
+    if (!(await this.hasSleep(dockerId, image.path))) {
       await this.remove(dockerId);
       throw new EngineError('start_refused', `the image ${spec.image} has neither ${SHELL} nor sleep`);
     }

@@ -77,7 +77,6 @@ class Proof {
       name: `berth-proof-${id}`,
       image: options.image,
       user: USER,
-      env: {},
       memoryMb: MEMORY_MB,
       cpuShares: 1000,
       diskMb: 64,

@@ -21,7 +21,7 @@ import { DATA_PATH } from '../containers/supervisor';
 const MOST_IMAGES = 1_000;
 
 /** The facts of a missing image, which the container's creation will report. */
-const NO_IMAGE: ImageFacts = { id: '', user: '', path: '', volumes: [], claimedLabels: [] };
+const NO_IMAGE: ImageFacts = { id: '', user: '', env: [], path: '', volumes: [], claimedLabels: [] };
 
 /** The images of a daemon. The methods of {@link EngineImages} are documented there. */
 export class Images implements EngineImages {
@@ -105,12 +105,11 @@ function userOf(image: unknown): string {
 /** The search path of runc and Docker's init if the image sets none. */
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
-/** @param image Docker's answer to its inspection @returns its PATH, or the default */
-function searchPathOf(image: unknown): string {
+/** @param image Docker's answer to its inspection @returns its variables, each `NAME=value` */
+function variablesOf(image: unknown): string[] {
   const { Config } = (image ?? {}) as { Config?: { Env?: unknown } | null };
   const variables: unknown[] = Array.isArray(Config?.Env) ? Config.Env : [];
-  const path = variables.find((text): text is string => typeof text === 'string' && text.startsWith('PATH='));
-  return path?.slice('PATH='.length) ?? DEFAULT_PATH;
+  return variables.filter((text) => typeof text === 'string');
 }
 
 /**
@@ -167,7 +166,9 @@ export interface ImageFacts {
   readonly id: string;
   /** Empty: root. */
   readonly user: string;
-  /** The image's PATH: folders, with colons between them. */
+  /** The image's variables, each `NAME=value`. */
+  readonly env: readonly string[];
+  /** The image's PATH, or the default: folders, with colons between them. */
   readonly path: string;
   readonly volumes: readonly string[];
   readonly claimedLabels: readonly string[];
@@ -178,15 +179,15 @@ interface PresentImage extends EngineImage, ImageFacts {
 }
 
 /**
- * Maximum characters of cached facts. Far more than an image needs, but its author may declare any number of volumes
- * and labels.
+ * Maximum characters of cached facts. Far more than an image needs, but its author may declare any number of variables,
+ * volumes and labels.
  */
 const MOST_FACTS = 2_000;
 
 /** @returns null if the facts are too long to be cached */
-function imageFacts({ id, user, path, volumes, claimedLabels: claimed }: PresentImage): ImageFacts | null {
-  const length = [id, user, path, ...volumes, ...claimed].reduce((sum, text) => sum + text.length, 0);
-  return length <= MOST_FACTS ? { id, user, path, volumes, claimedLabels: claimed } : null;
+function imageFacts({ id, user, env, path, volumes, claimedLabels: claimed }: PresentImage): ImageFacts | null {
+  const length = [id, user, ...env, path, ...volumes, ...claimed].reduce((sum, text) => sum + text.length, 0);
+  return length <= MOST_FACTS ? { id, user, env, path, volumes, claimedLabels: claimed } : null;
 }
 
 /** @param name a reference or an id @returns null if there is no such image */
@@ -196,12 +197,14 @@ function findImage(docker: Docker, name: string): Promise<PresentImage | null> {
     const image = inspectedImage.safeParse(answer);
     if (!image.success) throw new EngineError('docker_unavailable', "Docker's answer cannot be read");
     const { Id: id, RepoTags: tags, RepoDigests: digests } = image.data;
+    const env = variablesOf(answer);
     return {
       id,
       digest: digestIn(digests ?? [], name),
       tags: tags ?? [],
       user: userOf(answer),
-      path: searchPathOf(answer),
+      env,
+      path: env.find((text) => text.startsWith('PATH='))?.slice('PATH='.length) ?? DEFAULT_PATH,
       volumes: declaredVolumes(answer),
       claimedLabels: labelsOf(answer),
     };

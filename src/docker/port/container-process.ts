@@ -17,10 +17,8 @@ export interface ExecOutput {
 export interface ProcessRequest {
   /** The program and its arguments; no shell interprets them. */
   readonly command: readonly string[];
-  /** Added to the container's own variables, and takes precedence over them. */
+  /** Added to the image's variables, and takes precedence over them. */
   readonly env?: Readonly<Record<string, string>> | undefined;
-  /** Names of the container's variables that the program does not get. */
-  readonly without?: readonly string[] | undefined;
   /** Name or id; by default the image's user. */
   readonly user?: string | undefined;
   /** The working directory, absolute; by default the home directory. */

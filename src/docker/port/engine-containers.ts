@@ -10,14 +10,16 @@ export interface OwnerLabels {
   readonly isProbe?: true;
 }
 
-/** The specification of a sandbox in Berth's terms; `create-options.ts` translates it into Docker's. */
+/**
+ * The specification of a sandbox in Berth's terms; `create-options.ts` translates it into Docker's. It has no variables
+ * of users: each program gets them when it is started.
+ */
 export interface ContainerSpec {
   /** The name in the engine: unique, and never chosen by the user. */
   readonly name: string;
   readonly image: string;
   /** Replaces the image's own user. */
   readonly user?: string;
-  readonly env: Readonly<Record<string, string>>;
   readonly memoryMb: number;
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;

@@ -3,9 +3,10 @@ import type { EnginePrograms } from '../port/engine-programs';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../port/container-process';
 import { LruMap } from '../../scheduling';
 import { containerOf } from '../containers/container-verbs';
-import { LABELS } from '../containers/create-options';
+import { LABELS, withoutCreated } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { EngineError, saysNotRunning } from '../engine-error';
+import type { Images } from '../images/images';
 import { type AheadProgram, SessionPool } from './ahead/session-pool';
 import type { ExecCall } from './exec-calls';
 import { type ExecOptions, ExecSession } from './exec-session';
@@ -21,10 +22,10 @@ const OWN_START_WITHIN_MS = 10_000;
 /** How long Docker may take to answer a ping if a command does not start. */
 const PING_MS = 2_000;
 
-/** Containers whose facts are remembered; a forgotten user costs a call at the next command. */
+/** Containers whose facts are remembered; forgotten ones cost a call at the next command. */
 const MOST_CONTAINERS = 10_000;
-/** Maximum characters of a user and group; an image's author may write any number. */
-const MOST_USER = 256;
+/** Maximum characters of facts that are remembered: an image's author may write any number. */
+const MOST_FACTS = 10_000;
 
 const GIVE_UP_EVERY_MS = 250;
 
@@ -33,6 +34,17 @@ const UNREAD_TRY_EVERY_MS = 2_000;
 
 /** How long a container may take to end after a signal that this process did not send: the grace period is unknown. */
 const ENDS_WITHIN_MS = 60_000;
+
+/** What commands in a container need to know of its create call. */
+interface Entered {
+  /**
+   * The default user, from the container's label: the main process runs as root, so Docker does not know the user.
+   * undefined if there is no such label: then Docker's default is right.
+   */
+  readonly user: string | undefined;
+  /** Undoes users' variables in the create call of an earlier version; absent if there are none. */
+  readonly created?: Readonly<Record<string, string | null>>;
+}
 
 /** A command that no image can run: enough to learn whether a container can be entered. */
 const NO_COMMAND = { command: ['/'], user: '0', startWithinMs: OWN_WITHIN_MS };
@@ -137,8 +149,8 @@ export class OpenSessions {
 
 /** The programs in a daemon's containers. The methods of {@link EnginePrograms} are documented there. */
 export class DockerPrograms implements EnginePrograms {
-  /** The default user of commands in each container, from a label that never changes. */
-  private readonly users = new LruMap<string>(MOST_CONTAINERS);
+  /** By Docker id; never changes. */
+  private readonly entered = new LruMap<Entered>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   private readonly entries = new Batches<null, boolean>();
@@ -148,6 +160,7 @@ export class DockerPrograms implements EnginePrograms {
   /** @param ahead as {@link SessionPool}; by default no sessions are opened ahead */
   constructor(
     private readonly daemon: DockerDaemon,
+    private readonly images: Pick<Images, 'facts'>,
     ahead: { readonly memoryMb: number; readonly texts: readonly string[] } = { memoryMb: 0, texts: [] },
   ) {
     const calls = {
@@ -234,12 +247,12 @@ export class DockerPrograms implements EnginePrograms {
 
   /** Remembers the default user of commands in a container, from its label. */
   noteUser(dockerId: string, user: string | undefined): void {
-    if (user !== undefined && user.length <= MOST_USER) this.users.set(dockerId, user);
+    this.noteEntered(dockerId, { user });
   }
 
   /** To be called when a container is gone. */
   forget(dockerId: string): void {
-    this.users.delete(dockerId);
+    this.entered.delete(dockerId);
     this.ahead.discard(dockerId);
   }
 
@@ -259,10 +272,11 @@ export class DockerPrograms implements EnginePrograms {
     request: ProcessRequest,
     options: Pick<ExecOptions, 'isUnwatched'> = {},
   ): Promise<ExecSession> {
-    // Uses the client for streams: the call occupies its socket while the command runs.
+    // Uses the client for streams: the call occupies its socket while the program runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
-    const user = request.user ?? (await this.imageUserOf(dockerId));
-    return ExecSession.open(container, { ...request, user }, { ...this.optionsFor(dockerId), ...options });
+    const { user, ...created } = await this.enteredOf(dockerId);
+    const all = { ...this.optionsFor(dockerId), ...created, ...options };
+    return ExecSession.open(container, { ...request, user: request.user ?? user }, all);
   }
 
   /** @throws EngineError if they may still be running */
@@ -310,20 +324,24 @@ export class DockerPrograms implements EnginePrograms {
     });
   }
 
-  /**
-   * The default user of commands. The main process runs as root, so Docker does not know the user.
-   *
-   * @returns undefined if the container has no such label: then Docker's default is right
-   */
-  private async imageUserOf(dockerId: string): Promise<string | undefined> {
-    const known = this.users.get(dockerId);
-    if (known !== undefined) return known;
-    const user = await this.daemon.call('inspect container', async (signal, docker) => {
-      const answer = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
-      return answer.Config.Labels[LABELS.user];
-    });
-    this.noteUser(dockerId, user);
-    return user;
+  /** Asks Docker if this process has neither created the container nor run a command in it. */
+  private async enteredOf(dockerId: string): Promise<Entered> {
+    const known = this.entered.get(dockerId);
+    if (known) return known;
+    const { Config, Image } = await this.daemon.call('inspect container', (signal, docker) =>
+      containerOf(docker, dockerId).inspect({ abortSignal: signal }),
+    );
+    const image = await this.images.facts(Image);
+    // Without its image, the variables of the two cannot be told apart.
+    const created = image.id === '' ? {} : withoutCreated(Config.Env, image);
+    const isCreated = Object.keys(created).length > 0;
+    const entered = { user: Config.Labels[LABELS.user], ...(isCreated && { created }) };
+    this.noteEntered(dockerId, entered);
+    return entered;
+  }
+
+  private noteEntered(dockerId: string, entered: Entered): void {
+    if (JSON.stringify(entered).length <= MOST_FACTS) this.entered.set(dockerId, entered);
   }
 
   /**
@@ -340,7 +358,7 @@ export class DockerPrograms implements EnginePrograms {
     const run = (shell: string): Promise<{ exitCode: number }> =>
       runProgram(programs, dockerId, { command: [shell, ...args], user, ...limits });
     return run('sh').catch((error: unknown) => {
-      // The user's `PATH` may lead to no shell.
+      // The image's `PATH` may lead to no shell.
       if (!(error instanceof EngineError) || error.code !== 'command_not_started') throw error;
       return run('/bin/sh');
     });

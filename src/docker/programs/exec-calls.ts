@@ -26,15 +26,16 @@ export function hasEnded({ Running, ExitCode }: ExecState): boolean {
  * The body is separate (`_body`): dockerode would otherwise copy it, with the secrets in `Env`, to wherever else it
  * writes the options.
  */
-export function execCreateOptions(request: ProcessRequest, signal: AbortSignal): Docker.ExecCreateOptions {
-  const env = { ...request.env };
+export function execCreateOptions(
+  request: ProcessRequest,
+  { signal, created = {} }: { signal: AbortSignal; created?: Readonly<Record<string, string | null>> | undefined },
+): Docker.ExecCreateOptions {
+  // The container's own `MARKER` holds the script of its main process.
+  const env: Record<string, string | null> = { ...created, ...request.env, [MARKER]: null };
   if (request.marker !== undefined) env[MARKER] = request.marker;
   if (request.terminal === true) env[TERMINAL_MARKER] = '1';
-  const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-  // A name without a value removes the container's variable. The container's own `MARKER` holds the script of its
-  // main process.
-  const removed = [MARKER, ...(request.without ?? [])].filter((name) => env[name] === undefined);
-  variables.push(...new Set(removed));
+  // A name without a value removes the container's variable.
+  const variables = Object.entries(env).map(([name, value]) => (value === null ? name : `${name}=${value}`));
   const body = {
     Cmd: request.command,
     AttachStdin: request.stdin === true,

@@ -23,6 +23,8 @@ import { OutputFrames } from '../connection/streams';
 export interface ExecOptions {
   readonly call: ExecCall;
   readonly end?: ContainerEnd;
+  /** Changes to the variables of the container's create call, made before the request's: see `withoutCreated`. */
+  readonly created?: Readonly<Record<string, string | null>>;
   /** Whether Docker itself answers; asked if a command does not start. By default it does. */
   readonly answers?: () => Promise<boolean>;
   readonly lookAfterMs?: number;
@@ -109,7 +111,7 @@ export class ExecSession implements ContainerProcess {
    *   `container_not_running`, `container_paused`, `container_not_responding`, and what `call` throws
    */
   static async open(container: Docker.Container, request: ProcessRequest, options: ExecOptions): Promise<ExecSession> {
-    const { call, end } = options;
+    const { call, end, created } = options;
     // Docker's runtimes treat an empty program name differently.
     if (request.command[0] === '') throw new EngineError('command_not_started', 'the program has no name');
     const { refusedWithinMs = REFUSED_WITHIN_MS, answers = () => Promise.resolve(true) } = options;
@@ -117,7 +119,7 @@ export class ExecSession implements ContainerProcess {
     const startBy = performance.now() + startWithinMs;
     const bounds = { ms: startWithinMs, answers };
     const exec = await inTime(
-      call((signal) => container.exec(execCreateOptions(request, signal))),
+      call((signal) => container.exec(execCreateOptions(request, { signal, created }))),
       bounds,
     );
     const starting = call((signal) => startHijacked(exec, request, signal));

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommand } from '../../containers';
-import type { ContainerEngine } from '../../docker';
+import type { ContainerEngine, ProcessRequest } from '../../docker';
 import { untilAborted } from '../../scheduling';
 import { isListening, pauseBeforeProbeMs } from './start-policy';
 
@@ -20,6 +20,8 @@ interface Started {
   readonly dockerId: string;
   readonly marker: string;
   readonly ready: NonNullable<StartCommand['ready']>;
+  /** The start command's variables, which a command of the condition gets too. */
+  readonly env: ProcessRequest['env'];
   /** Aborted when the command has ended. */
   readonly signal: AbortSignal;
 }
@@ -46,11 +48,11 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
 }
 
 /** Probes once. @throws EngineError such as `command_not_started` */
-async function look(engine: ContainerEngine, { dockerId, marker, ready, signal }: Started): Promise<boolean> {
-  const command = 'port' in ready ? TABLES : ready.command;
+async function look(engine: ContainerEngine, { dockerId, marker, ready, env, signal }: Started): Promise<boolean> {
+  const probe = 'port' in ready ? { command: TABLES } : { command: ready.command, env };
   // Begins with the start command's marker, so that killing the start command kills the probe as well.
   const own = `${marker}.ready`;
-  const program = await engine.programs.start(dockerId, { command, marker: own });
+  const program = await engine.programs.start(dockerId, { ...probe, marker: own });
   const within = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
   let text = '';
   const read = async (): Promise<boolean> => {

@@ -6,6 +6,7 @@ import {
   endOf,
   EngineError,
   nodeOf,
+  type ProcessRequest,
   saysNotRunning,
   saysPaused,
   saysUnavailable,
@@ -75,11 +76,12 @@ export class StartRun {
     // The container does not run, or `end` was called before the command was started.
     if (runningSince === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
     let kept: BackgroundProcess;
+    const env = this.course.container.environment();
     try {
       const { command } = this.course.start;
       kept = new BackgroundProcess(
         this.entry,
-        await this.engine.programs.start(this.dockerId, { command, marker: this.entry.id, runningSince }),
+        await this.engine.programs.start(this.dockerId, { command, env, marker: this.entry.id, runningSince }),
       );
     } catch (error) {
       return this.notStarted(error);
@@ -91,7 +93,7 @@ export class StartRun {
     this.processes.keep(kept);
     this.kept = kept;
     this.endIfUnwanted();
-    const watching = this.watch(listener);
+    const watching = this.watch(listener, env);
     await reading;
     this.over.abort();
     await watching;
@@ -142,12 +144,18 @@ export class StartRun {
     return this.course.container.dockerId;
   }
 
-  private async watch(listener: RunListener): Promise<void> {
+  private async watch(listener: RunListener, env: ProcessRequest['env']): Promise<void> {
     await listener.started();
     const { ready } = this.course.start;
     if (ready === null || this.over.signal.aborted) return;
     const { signal } = this.over;
-    const outcome = await untilReady(this.engine, { dockerId: this.dockerId, marker: this.entry.id, ready, signal });
+    const outcome = await untilReady(this.engine, {
+      dockerId: this.dockerId,
+      marker: this.entry.id,
+      ready,
+      env,
+      signal,
+    });
     if (outcome !== 'ended') await listener.ready(outcome === 'too_late' ? outcome : { afterMs: outcome });
   }
 

@@ -12,7 +12,6 @@ export function smallestSpec(named: Partial<ContainerSpec> & Whose): ContainerSp
   return {
     name: `berth-${containerId}`,
     image: testImage(),
-    env: {},
     memoryMb: 256,
     cpuShares: 500,
     diskMb: 1024,

@@ -48,7 +48,7 @@ export type StartOutcome = 'runs' | 'refused' | 'crashes';
 export interface FakeCommand {
   readonly container: FakeContainer;
   readonly command: readonly string[];
-  /** The container's variables, without the excluded ones, and those of the request. */
+  /** The variables of the request. */
   readonly env: Readonly<Record<string, string>>;
   write(stream: ExecOutput['stream'], text: string): void;
   /** Aborted when the container ends under the command. What the command does afterwards has no effect. */
@@ -153,8 +153,7 @@ export class FakeDaemon extends SimulatedDaemon {
   /** Starts a program. */
   startProcess(dockerId: string, request: ProcessRequest): ContainerProcess {
     const container = this.runningOne(dockerId, 'exec');
-    const { command, env: given = {}, without = [] } = request;
-    const own = Object.entries(container.spec.env).filter(([name]) => !without.includes(name));
+    const { command, env = {} } = request;
     const output = new PassThrough({ objectMode: true });
     const stdin = new PassThrough();
     if (request.stdin !== true) stdin.end();
@@ -163,7 +162,7 @@ export class FakeDaemon extends SimulatedDaemon {
     const program: FakeProgram = {
       container,
       command,
-      env: { ...Object.fromEntries(own), ...given },
+      env,
       write: (stream, text) => void output.write({ stream, data: Buffer.from(text) }),
       killed: containerEnd.signal,
       request,

@@ -40,8 +40,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const resources = readResources(draft);
   const variables = readVariableChanges(env);
   const hasVariables = Object.keys(variables).length > 0;
-  const recreates =
-    hasVariables || !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
+  const recreates = !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
 
   const submit = async (): Promise<void> => {
     const { db_id } = container;
@@ -98,7 +97,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
           <NetworkField {...fields} />
           <LinesField
             label="New environment variables"
-            hint="One a line: KEY=value sets one, KEY alone removes it. The others stay."
+            hint="One a line: KEY=value sets one, KEY alone removes it. Others stay, and running programs keep theirs."
             fault={faultOf(fault, 'env')}
             rows={2}
             autoComplete="off"
