@@ -167,6 +167,7 @@ export class DockerPrograms implements EnginePrograms {
       open: (dockerId: string, request: ProcessRequest) => this.open(dockerId, request, { isUnwatched: true }),
       kill: (dockerId: string, marker: string, user: string | undefined) => this.kill(dockerId, marker, user),
       variables: (dockerId: string) => this.variablesOf(dockerId),
+      isEnding: (dockerId: string) => this.sessions.isEnding(dockerId),
     };
     this.ahead = new SessionPool(ahead, calls, daemon.calls.sessions);
   }
@@ -243,6 +244,7 @@ export class DockerPrograms implements EnginePrograms {
   /** To be called when a container was sent a signal that ends it. */
   noteKill(dockerId: string): void {
     this.sessions.noteKill(dockerId);
+    this.ahead.discard(dockerId);
   }
 
   /** Remembers the default user of commands in a container, from its label. */

@@ -49,6 +49,8 @@ interface PoolCalls {
   kill(dockerId: string, marker: string, user: string | undefined): Promise<void>;
   /** The names of the variables that a program in the container gets without any of its own. */
   variables(dockerId: string): Promise<readonly string[]>;
+  /** Whether the container is being ended: a session that is opened then would miss SIGTERM, and delay the end. */
+  isEnding(dockerId: string): boolean;
 }
 
 /** The sessions of one user of a container, with or without a terminal. */
@@ -254,6 +256,7 @@ export class SessionPool {
     const now = performance.now();
     const container = this.containers.get(shelf.dockerId);
     if (this.isClosed || now < shelf.retryAt || container?.fits === false) return false;
+    if (this.calls.isEnding(shelf.dockerId)) return false;
     if (container?.shelves.get(keyOf(shelf)) !== shelf) return false;
     const wanted = !shelf.terminal && now < shelf.busyUntil ? 2 : 1;
     return shelf.sessions.size < wanted;
