@@ -167,7 +167,8 @@ function aContainer({ isInputCopied = false } = {}): {
     ...(isInputCopied && { isInputCopied }),
   };
   const ended: string[] = [];
-  const programs: Pick<EnginePrograms, 'start' | 'end'> = {
+  const programs: Pick<EnginePrograms, 'reserve' | 'start' | 'end'> = {
+    reserve: () => Promise.resolve('a-marker'),
     start: () => Promise.resolve(program),
     end: (_dockerId, { signal }) => {
       ended.push(signal);
