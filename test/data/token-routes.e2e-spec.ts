@@ -218,6 +218,7 @@ describe('GET /api/me', () => {
         auto_delete_seconds: null,
         agents: 0,
         exec: true,
+        idle_action: 'stop',
       },
       usage: { containers: 0, agents: 0 },
       scopes: ['read'],

@@ -156,11 +156,17 @@ describe('programs in sessions that are opened ahead', () => {
 
   it('must not hold up a stop that nothing else holds up, and not outlive it', async () => {
     const dockerId = await sandbox.running(engine);
+    // As a server does: one that is opened during a stop behind the engine's back would delay it.
+    const watching = new AbortController();
+    const told: string[] = [];
+    const watched = (async () => {
+      for await (const { kind } of engine.containers.watch(sandbox.instance, watching.signal)) told.push(kind);
+    })();
+    await eventually(() => expect(told).toContain('connected'));
     await reserved(dockerId, { command: ['true'] });
-    // The reserved one and the next: one that is opened during a stop behind the engine's back would delay the stop.
-    await eventually(async () => expect(await idle(dockerId)).toBe(2));
+    // The reserved one and the next.
+    await eventually(async () => expect(await idle(dockerId)).toBeGreaterThan(1));
     const { open } = sessions;
-    // Behind the engine's back: it closes them itself otherwise.
     const before = performance.now();
     await sandbox.real.docker.getContainer(dockerId).stop({ t: 10 });
     expect(performance.now() - before).toBeLessThan(5_000);
@@ -170,6 +176,8 @@ describe('programs in sessions that are opened ahead', () => {
     expect((await outcomeOf(startAhead(dockerId, { command: ['echo', 'again'] }))).stdout).toBe('again\n');
     await engine.containers.stop(dockerId, 10);
     await engine.containers.remove(dockerId);
+    watching.abort();
+    await watched;
   });
 
   it('must end with the process that opened them', async () => {

@@ -120,7 +120,10 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     inspect: (dockerId) => attempt(() => this.daemon.inspect(dockerId)),
     list: (filter) => attempt(() => ({ items: this.daemon.list(filter), silent: [] })),
     stats: (dockerId) =>
-      attempt(() => this.run(dockerId, 'stats').stats(this.daemon.existing(dockerId, 'stats').startedAt ?? '')),
+      attempt(() => {
+        const container = this.daemon.existing(dockerId, 'stats');
+        return this.runOf(container).stats(container.startedAt ?? '');
+      }),
     watch: (instance, signal) => this.watch(instance, signal),
   };
 
@@ -258,8 +261,12 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   /** @throws EngineError */
   private run(dockerId: string, verb: string): SandboxRun {
-    const container = this.daemon.runningOne(dockerId, verb);
-    const run = this.runs.get(dockerId);
+    return this.runOf(this.daemon.runningOne(dockerId, verb));
+  }
+
+  /** Also of a paused container. @throws EngineError `container_not_running` */
+  private runOf(container: SimulatedContainer): SandboxRun {
+    const run = this.runs.get(container.dockerId);
     if (!run) throw new EngineError('container_not_running', `${container.name} does not run`);
     return run;
   }
