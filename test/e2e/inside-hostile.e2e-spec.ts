@@ -70,10 +70,14 @@ describe('a container whose programs, or an archive, mean harm', () => {
     await sh(`mkdir -p $(dirname ${path}); cat ${how}${path} <<'END'\n${text}\nEND\nchmod 755 ${path}`);
   }
   const running = (program: string): Promise<number> => runningIn(container, program);
-  /** How many processes of a container have this in their command line. */
+  /**
+   * How many processes of a container have this in their command line, besides idle sessions: theirs has the functions
+   * of the shell in its place.
+   */
   async function runningIn({ id }: NewContainer, program: string): Promise<number> {
-    const seen = await root(id, 'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " <$f; echo; done 2>/dev/null');
-    return seen.split('\n').filter((line) => line.includes(program) && !line.includes('for f in')).length;
+    const seen = await root(id, 'for f in /proc/[0-9]*/cmdline; do tr "\\0\\n" "  " <$f; echo; done 2>/dev/null');
+    const others = /for f in|eval "\$BERTH_AHEAD"/;
+    return seen.split('\n').filter((line) => line.includes(program) && !others.test(line)).length;
   }
   const isGone = (program: string): Promise<void> =>
     eventually(async () => expect(await running(program)).toBe(0), { timeoutMs: 60_000 });

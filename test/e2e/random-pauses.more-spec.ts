@@ -61,13 +61,13 @@ describe('pauses and resumptions at random under gVisor, among stops, resizes, c
     const made = await Promise.all(Array.from({ length: CONTAINERS }, () => api().running()));
     for (const { id, db_id } of made) await docker.writeData(id, db_id);
     let left = OPERATIONS;
-    const done: Record<string, number> = {};
+    // Each once, however few operations there are.
+    const first = Object.keys(WEIGHTS) as (keyof typeof WEIGHTS)[];
     // One user's requests for each container, so that most meet an idle container; kills come at any time.
     const work = async ({ db_id, name }: { db_id: string; name: string }): Promise<void> => {
       while (left > 0) {
         left -= 1;
-        const what = random.weighted(WEIGHTS);
-        done[what] = (done[what] ?? 0) + 1;
+        const what = first.pop() ?? random.weighted(WEIGHTS);
         if (what === 'killed') await killServer();
         else if (what === 'behind') await disturb(db_id);
         else await expectAnswer(what, await request(what, { db_id, name }));
@@ -81,8 +81,6 @@ describe('pauses and resumptions at random under gVisor, among stops, resizes, c
       const row = await expectSettled(api(), docker, db_id);
       expect(await docker.readData(String(row?.['id']))).toBe(db_id);
     }
-    // Each was made, and most of what was asked for are pauses and resumptions.
-    expect(Object.keys(done).toSorted()).toEqual(Object.keys(WEIGHTS).toSorted());
   });
 
   const api = (): ApiClient => new ApiClient(berth.url, token);
