@@ -56,6 +56,10 @@ const CASES: readonly [
   ['a program whose interpreter is missing', { command: ['/tmp/no-interpreter'] }],
   ['another user', { command: ['sh', '-c', 'id -u; echo $HOME'], user: '1000' }],
   ['variables', { command: ['sh', '-c', 'echo "$A|$B"'], env: { A: `a'b "$c`, B: 'x\ny' } }],
+  [
+    'a marker of its own',
+    { command: ['sh', '-c', '[ "$BERTH_SESSION" = mine ] || echo "$A"'], env: { BERTH_SESSION: 'mine', A: 'x' } },
+  ],
   ['a path of its own', { command: ['mine'], env: { PATH: '/tmp/bin:/bin:/usr/bin' } }],
   ['a long argument', { command: ['printf', '%s', 'x'.repeat(20_000)] }],
   [

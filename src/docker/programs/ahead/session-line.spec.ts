@@ -45,6 +45,12 @@ describe('the line that makes a session become a program', () => {
     expect(lineOf(terms, request)).toEqual({ unsuitable });
   });
 
+  it('must leave the marker to the session, as the program is found and ended by it', () => {
+    const request = { command: ['x'], env: { BERTH_SESSION: 'mine', A: '1' } };
+    expect(lineOf(NONE, request)).toEqual({ line: "export A=1;r n '' x\n" });
+    expect(lineOf({ env: { BERTH_SESSION: 'yours' }, texts: [] }, request)).toEqual({ line: "export A=1;r n '' x\n" });
+  });
+
   it('must not consist of variables for the most part', () => {
     expect(suits(NONE, { A: 'x'.repeat(100) })).toBe(true);
     expect(suits(NONE, { A: 'x'.repeat(200) })).toBe(false);

@@ -3,6 +3,7 @@
  * line that makes it become the program.
  */
 import type { ProcessRequest } from '../../port/container-process';
+import { MARKER } from '../process-marker';
 
 /** Maximum bytes of a line: shells read it byte by byte, which takes 0.11 ms each under gVisor. */
 const MOST_LINE = 250;
@@ -36,13 +37,16 @@ export function passThroughShell(names: Iterable<string>): boolean {
   return true;
 }
 
-/** @returns the variables that a line has to add; null if the session has others, or with other values */
+/**
+ * @returns the variables that a line has to add; null if the session has others, or with other values. The marker is
+ *   always the session's: no request can set it, as with an exec of its own
+ */
 function addedVariables(
   opened: Readonly<Record<string, string>>,
   wanted: Readonly<Record<string, string>>,
 ): [name: string, value: string][] | null {
-  for (const [name, value] of Object.entries(opened)) if (wanted[name] !== value) return null;
-  return Object.entries(wanted).filter(([name]) => !Object.hasOwn(opened, name));
+  for (const [name, value] of Object.entries(opened)) if (name !== MARKER && wanted[name] !== value) return null;
+  return Object.entries(wanted).filter(([name]) => name !== MARKER && !Object.hasOwn(opened, name));
 }
 
 /** @returns the variables for later sessions: those that both have, with the same value */
