@@ -153,8 +153,8 @@ export class ContainersController {
   @ApiOperation({
     summary: 'Suspend all processes of a running container',
     description:
-      'They keep their memory, which stays reserved; the CPU is free. Whatever uses the container next resumes it: a ' +
-      'start, a stop, a deletion, a resize, a command, a terminal, a file.',
+      'They keep their memory, which stays reserved; the CPU is free. A start, a stop, a deletion, a resize, a command, ' +
+      'a terminal or a file resumes the container.',
   })
   @ApiOkResponse({ type: ContainerPausedView })
   @ApiContainerById(

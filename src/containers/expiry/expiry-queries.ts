@@ -4,15 +4,11 @@ import { UserEntity } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { Database } from '../../database';
 import { Clock } from '../../scheduling';
-import { type Tier, TiersService } from '../../tiers';
+import { IDLE_ACTIONS, type Tier, TiersService } from '../../tiers';
 import { ContainerUsage } from '../access/container-usage';
-import { ContainerEntity } from '../model/container.entity';
+import { ContainerEntity, UP_STATUSES, type UpStatus } from '../model/container.entity';
 import { TERM_OVER } from '../leases/lease-term';
-import { RunPolicies } from '../policies/run-policy';
-
-/** The statuses of containers that have processes. */
-const UP = ['running', 'paused'] as const;
-type Up = (typeof UP)[number];
+import { idleActionOf, RunPolicies, type RunPolicy } from '../policies/run-policy';
 
 /**
  * Finds containers whose limits may require an action, and reads next to nothing of all other containers. `planExpiry`
@@ -39,7 +35,11 @@ export class ExpiryQueries {
     const now = this.clock.now();
     const queries = [
       // One query for each status: with both in one, neither database would use its partial index.
-      ...UP.flatMap((status) => [this.expiringSoon(status, now), this.withStaleExpiry(status), this.idle(status, now)]),
+      ...UP_STATUSES.flatMap((status) => [
+        this.expiringSoon(status, now),
+        this.withStaleExpiry(status),
+        this.idle(status, now),
+      ]),
       this.abandoned(now),
       this.ofSuspended(),
     ];
@@ -50,7 +50,7 @@ export class ExpiryQueries {
     return [...found];
   }
 
-  private expiringSoon(status: Up, now: Date): SelectQueryBuilder<ContainerEntity> {
+  private expiringSoon(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {
     const horizon = new Date(now.getTime() + this.config.EXPIRY_WARNING);
     return this.up(status)
       .andWhere('c.expiresAt IS NOT NULL AND c.expiresAt <= :horizon', { horizon: this.database.timestamp(horizon) })
@@ -62,7 +62,7 @@ export class ExpiryQueries {
    * Running or paused containers whose stored end does not match their user's tier or session, as far as a query
    * without arithmetic can tell. Other wrong ends are detected when they are near.
    */
-  private withStaleExpiry(status: Up): SelectQueryBuilder<ContainerEntity> {
+  private withStaleExpiry(status: UpStatus): SelectQueryBuilder<ContainerEntity> {
     const bound = this.policies.boundTiers();
     return this.withUsers(status).andWhere(
       new Brackets((wrong) => {
@@ -78,7 +78,7 @@ export class ExpiryQueries {
   }
 
   /** Unused running containers, and paused ones that are stopped later. */
-  private idle(status: Up, now: Date): SelectQueryBuilder<ContainerEntity> {
+  private idle(status: UpStatus, now: Date): SelectQueryBuilder<ContainerEntity> {
     const limit = this.shorter('c.auto_stop_seconds', ({ autoStopSeconds }) => autoStopSeconds);
     const usedAt = this.seconds('c.last_used_at');
     const since = status === 'running' ? usedAt : this.choose('most', this.seconds('c.paused_at'), usedAt);
@@ -91,17 +91,17 @@ export class ExpiryQueries {
       .andWhere(`(${due} <= :now OR ${warned} IS NULL OR ${warned} < ${due} - ${warning})`);
   }
 
-  /** SQL for whether a container's action is `pause_then_stop`; the same rule as `idleActionOf` in `run-policy.ts`. */
+  /** SQL for whether a container's action is `pause_then_stop`, by the containers' own actions that lead to it. */
   private stopsLater(): string {
-    const cases = this.tiers.all().map(({ name, autoStopSeconds, idleAction }) => {
-      const isOwn = autoStopSeconds === null || idleAction !== 'stop';
-      const own = isOwn ? "c.idle_action = 'pause_then_stop'" : '1 = 0';
-      if (idleAction !== 'pause_then_stop') return `WHEN '${name}' THEN ${own}`;
-      const replaced =
-        autoStopSeconds === null ? 'c.idle_action IS NULL' : "COALESCE(c.idle_action, 'pause') = 'pause'";
-      return `WHEN '${name}' THEN (${own} OR ${replaced})`;
-    });
-    return `(CASE u.tier ${cases.join(' ')} ELSE c.idle_action = 'pause_then_stop' END)`;
+    const leads = (policy: Pick<RunPolicy, 'idleMs' | 'idleAction'>): string => {
+      const own = [null, ...IDLE_ACTIONS].filter((action) => idleActionOf(action, policy) === 'pause_then_stop');
+      if (own.length === 0) return '1 = 0';
+      return `COALESCE(c.idle_action, '') IN (${own.map((action) => `'${action ?? ''}'`).join(', ')})`;
+    };
+    const cases = this.tiers
+      .all()
+      .map(({ name, autoStopSeconds: idleMs, idleAction }) => `WHEN '${name}' THEN ${leads({ idleMs, idleAction })}`);
+    return `(CASE u.tier ${cases.join(' ')} ELSE ${leads({ idleMs: null, idleAction: 'stop' })} END)`;
   }
 
   /** Running or paused containers of suspended users, and all containers of deleted users. */
@@ -160,11 +160,11 @@ export class ExpiryQueries {
     return this.database.isSqlite ? `unixepoch(${column}, 'subsec')` : `EXTRACT(EPOCH FROM ${column})`;
   }
 
-  private withUsers(status: Up): SelectQueryBuilder<ContainerEntity> {
+  private withUsers(status: UpStatus): SelectQueryBuilder<ContainerEntity> {
     return this.up(status).innerJoin(UserEntity, 'u', 'u.id = c.userId');
   }
 
-  private up(status: Up): SelectQueryBuilder<ContainerEntity> {
+  private up(status: UpStatus): SelectQueryBuilder<ContainerEntity> {
     return this.free(`c.status = '${status}' AND c.deletedAt IS NULL`);
   }
 

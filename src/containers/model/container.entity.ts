@@ -347,9 +347,13 @@ export const STATUS_TRANSITIONS: Readonly<Record<ContainerStatus, readonly Conta
   error: ['running', 'stopped'],
 };
 
+/** The statuses of containers that have processes. */
+export const UP_STATUSES = ['running', 'paused'] as const satisfies readonly ContainerStatus[];
+export type UpStatus = (typeof UP_STATUSES)[number];
+
 /** Whether the container has processes. */
 export function isUp(status: ContainerStatus): boolean {
-  return status === 'running' || status === 'paused';
+  return UP_STATUSES.some((up) => up === status);
 }
 
 /** The operations that clients can request; `move`, to another node, is an administrator's. */

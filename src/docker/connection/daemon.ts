@@ -138,9 +138,9 @@ export interface EndedCall {
 export interface SessionCounts {
   /** Those that are being opened or wait for their program. */
   open: number;
-  /** Programs that were started in one, */
+  /** Programs that were started in a session. */
   taken: number;
-  /** and programs that were not, by reason. */
+  /** Programs that were started without a session, by reason. */
   readonly missed: Record<string, number>;
 }
 

@@ -121,7 +121,7 @@ export class FilesController {
   @Audited('container.file_write')
   @Location(placeOf)
   @ApiOperation({
-    summary: 'Write a file, and its parent directories; the body is its content, whatever its type',
+    summary: 'Write a file, and its parent directories; the body of any media type is its content',
     description: 'Idempotent: sent again, it writes the same file. So it needs no Idempotency-Key, and ignores one.',
   })
   @ApiConsumes('application/octet-stream')
