@@ -83,7 +83,11 @@ const postgres = {
   testPathIgnorePatterns: isMore ? [] : ANY_DATABASE,
 };
 
+/** Where `scripts/lib/jest-run.mjs` reads the results of a run that it began. */
+const report = process.env.TEST_REPORT;
+
 module.exports = {
+  reporters: ['default', ...(report ? [['<rootDir>/test/support/jest-report.js', { output: report }]] : [])],
   // A whole test's, where its file sets none: far more than any needs, as the machine may be slow and busy with others.
   testTimeout: 60_000,
   testSequencer: '<rootDir>/test/support/longest-first.js',

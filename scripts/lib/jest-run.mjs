@@ -1,4 +1,4 @@
-/** Runs jest: its own output is shown as it comes, its numbers are read from its JSON report. */
+/** Runs jest: its own output is shown as it comes, its numbers come from the report of test/support/jest-report.js. */
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
@@ -129,13 +129,12 @@ export async function runJest({ again = false, ...options }) {
 async function runOnce({ projects, args, env, node = process.execPath, niceness = 0 }) {
   const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
   rmSync(report, { force: true });
-  const reported = ['--json', `--outputFile=${report}`];
-  const options = ['--ci', '--selectProjects', ...projects, ...reported, ...args];
+  const options = ['--ci', '--selectProjects', ...projects, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
   let unending;
   const succeeded = await run(node, [jest, ...options], {
     cwd: projectRoot,
-    env: { ...env, ...color },
+    env: { ...env, ...color, TEST_REPORT: report },
     show: true,
     niceness,
     onStart: (pid) => {

@@ -1,8 +1,9 @@
 import type { ContainerCreateOptions } from 'dockerode';
 import { randomUUID } from 'node:crypto';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Transform } from 'node:stream';
 import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/docker';
 import { connectDocker, type DockerClients } from '../../src/docker/connection/client';
+import { copyVolume } from '../../src/docker/volumes/volume-copy';
 import { transferVolume, type TransferringVolumes } from '../../src/docker/volumes/volume-transfer';
 import { runVolumeWorker } from '../../src/docker/volumes/volume-worker';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
@@ -16,6 +17,12 @@ jest.setTimeout(120_000);
 /** A call of `setxattr`, whose arguments may not be literals. */
 const setNote = (path: string, value: string): string =>
   `my ($p, $n, $v) = ('${path}', 'user.note', '${value}'); syscall(qx(uname -m) =~ /aarch64/ ? 6 : 189, $p, $n, $v, 5, 0) == 0 or die "$!"`;
+
+/** Passes all of a container's output but the reports `bytes N`, with which scripts end. */
+const withoutReports = (): Transform =>
+  new Transform({
+    transform: (chunk: Buffer, _encoding, done) => done(null, chunk.includes('bytes ') ? undefined : chunk),
+  });
 
 const connectToDocker = (): DockerClients =>
   connectDocker(process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock', { timeoutMs: 10_000 });
@@ -183,6 +190,35 @@ describe('the copy of a volume on a real Docker', () => {
       await engine.volumes.copy({ from: source, to, image: tampering, owner });
       expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
     });
+  });
+
+  it('must know the size of a copy whose last report Docker dropped', async () => {
+    const clients = connectToDocker();
+    const streams = Object.create(clients.streams) as typeof clients.streams;
+    let dropped = 0;
+    streams.createContainer = async (options: ContainerCreateOptions) => {
+      const container = await clients.streams.createContainer(options);
+      const attach = container.attach.bind(container);
+      container.attach = (async (...args: Parameters<typeof attach>) => {
+        const whole = await attach(...args);
+        if (dropped === 2) return whole;
+        dropped += 1;
+        return whole.pipe(withoutReports());
+      }) as typeof attach;
+      return container;
+    };
+    const small = await workbench.volume();
+    await workbench.perl(small, `open F, '>', '/d/only'; print F 'x' x 100000`);
+    const progress: CopyProgress[] = [];
+    const onProgress = (report: CopyProgress): number => progress.push(report);
+    try {
+      const copy = { from: small, to, image, owner, onProgress };
+      const { bytes } = await copyVolume({ ...clients, streams }, copy, 10_000);
+      expect(bytes).toBeGreaterThan(100_000);
+      expect([dropped, progress.at(-1)?.percent]).toEqual([2, 100]);
+    } finally {
+      clients.close();
+    }
   });
 
   it('must not read for ever what is one hole', async () => {

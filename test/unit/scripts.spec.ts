@@ -1,4 +1,7 @@
 import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
 /** Runs statements beside the ES modules of `scripts/lib`, which jest cannot load. @returns what they print */
@@ -34,4 +37,26 @@ it.each([
     tally.add({ name: 'tests', passed: 9, unsteady: Array(${count}).fill('a.spec.ts: a promise') });
     console.log(tally.isGood, tally.toString());`;
   expect(await run(script)).toBe(result);
+});
+
+it('must report a test that throws a circular value, which a JSON report of jest cannot contain', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'berth-test-'));
+  try {
+    await writeFile(
+      join(folder, 'circular.spec.js'),
+      `it('must fail', () => { const error = new Error('injected'); error.itself = error; throw error; });`,
+    );
+    const script = `
+      import { readFileSync } from 'node:fs';
+      import { run } from './scripts/lib/command.mjs';
+      const reporter = ['default', ['${resolve('test/support/jest-report.js')}', { output: '${folder}/report.json' }]];
+      const config = JSON.stringify({ rootDir: '${folder}', reporters: reporter });
+      await run(process.execPath, ['node_modules/jest/bin/jest.js', '--ci', '--config', config]).catch(() => {});
+      const { numFailedTests, testResults: [{ status, assertionResults: [test] }] } =
+        JSON.parse(readFileSync('${folder}/report.json', 'utf8'));
+      console.log(numFailedTests, status, test.fullName, /injected/.test(test.failureMessages));`;
+    expect(await run(script)).toBe('1 failed must fail true');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

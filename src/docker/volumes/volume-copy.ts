@@ -83,12 +83,26 @@ export async function measureVolume(
 ): Promise<{ bytes: number }> {
   const meter = new CopyMeter();
   const mounts = [{ volume: name, path: SOURCE_PATH, access: 'read' } as const];
-  const result = await runVolumeWorker(
-    clients,
-    { image, script: MEASURE_SCRIPT, mounts, owner },
-    { name: workerName(owner), onReport: (line) => meter.take(line), timeoutMs },
-  );
+  const measure = (): Promise<WorkerResult> =>
+    runVolumeWorker(
+      clients,
+      { image, script: MEASURE_SCRIPT, mounts, owner },
+      { name: workerName(owner), onReport: (line) => meter.take(line), timeoutMs },
+    );
+  const result = await runTwiceIfUnreported(measure, () => meter.bytes !== null);
   return { bytes: outcome(result, meter, image) };
+}
+
+/**
+ * Docker (26.1) may drop the end of a container's output on a busy machine. The last report of a script that succeeded
+ * is then missing, and the script, which only reads, runs once more.
+ */
+async function runTwiceIfUnreported(
+  run: () => Promise<WorkerResult>,
+  isReported: () => boolean,
+): Promise<WorkerResult> {
+  const result = await run();
+  return result.exitCode === 0 && !isReported() ? run() : result;
 }
 
 /** Both volumes must exist. @throws EngineError `data_too_large`, `copy_failed`, `aborted`, or Docker's refusal */
@@ -107,6 +121,12 @@ export async function copyVolume(
     { image, script: COPY_SCRIPT, mounts, owner },
     { name: workerName(owner), onReport: (line) => meter.take(line), signal, timeoutMs },
   );
+  assertDone(result, image);
+  // See runTwiceIfUnreported: the copy is complete, only its size is unknown.
+  if (meter.bytes === null) {
+    const { bytes } = await measureVolume(clients, { name: to, image, owner }, timeoutMs);
+    meter.take(`bytes ${String(bytes)}`);
+  }
   return { bytes: outcome(result, meter, image) };
 }
 
@@ -183,12 +203,13 @@ export async function digestVolume(
     if (word !== 'bytes') options.onReport(line);
   };
   const mounts = [{ volume: name, path: SOURCE_PATH, access: 'read' } as const];
-  const result = await runVolumeWorker(
-    clients,
-    { image, script: digestScript(like?.size), mounts, owner },
-    { name: `berth-${owner.containerId}-check`, onReport, signal, timeoutMs },
-  );
-  assertDone(result, image);
+  const compute = (): Promise<WorkerResult> =>
+    runVolumeWorker(
+      clients,
+      { image, script: digestScript(like?.size), mounts, owner },
+      { name: `berth-${owner.containerId}-check`, onReport, signal, timeoutMs },
+    );
+  assertDone(await runTwiceIfUnreported(compute, () => digest.sha256 !== ''), image);
   if (!/^[0-9a-f]{64}$/.test(digest.sha256)) throw new EngineError('copy_failed', 'a volume has no digest');
   return digest;
 }
