@@ -30,6 +30,9 @@ const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['SQLITE_FULL', 'storage_full'],
 ]);
 
+/** The kinds of {@link databaseFault}. */
+const KINDS: ReadonlySet<ErrorCode> = new Set(BY_CODE.values());
+
 /** pg-pool (3.14) has no code for this error: no connection became free in time, before any statement was sent. */
 const NO_CONNECTION = 'timeout exceeded when trying to connect';
 
@@ -68,11 +71,13 @@ export function databaseBusy(cause: unknown): DomainError {
 }
 
 /**
- * @returns the caller's error for a database error; null for other errors. `database_unavailable` means that the
- *   database did not answer and the work may have been committed; with the others it was rolled back
+ * @returns the caller's error for a database error, or `error` itself if it is one; null for other errors.
+ *   `database_unavailable` means that the database did not answer and the work may have been committed; with the others
+ *   it was rolled back
  */
 export function databaseFault(error: unknown): DomainError | null {
   if (!(error instanceof Error)) return null;
+  if (error instanceof DomainError) return KINDS.has(error.kind) ? error : null;
   const kind = kindOf(error);
   if (kind === undefined) return null;
   if (kind === 'database_busy') return databaseBusy(error);

@@ -4,6 +4,7 @@ import { ContainerRepository } from '../../src/containers/rows/container.reposit
 import { LeaseLostError } from '../../src/containers/leases/lease';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import { DomainError } from '../../src/errors';
 import { EventLog } from '../../src/events';
 import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
@@ -167,6 +168,15 @@ describe('an operation that meets another, or what it did not expect', () => {
     record.mockRestore();
     sweepAgain();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, statusReason: 'interrupted' }));
+  });
+
+  it('must begin a creation anew whose turn to be written did not come', async () => {
+    const busy = new DomainError('database_busy');
+    const commit = jest.spyOn(berth.app.get(ContainerRepository), 'commit').mockRejectedValueOnce(busy);
+    dbId = (await user.api.running()).db_id;
+    expect(commit).toHaveBeenCalled();
+    commit.mockRestore();
+    expect(await row()).toMatchObject({ operation: null, status: 'running', statusReason: null });
   });
 
   it('must end a creation that was cut off and taken over by an update that was cut off too', async () => {
