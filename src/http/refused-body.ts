@@ -52,13 +52,22 @@ function refuse(request: IncomingMessage, response: ServerResponse): void {
   });
   // Resumes a paused request. Node.js would otherwise discard the whole unread body.
   request.resume();
-  // Node.js calls this once the answer is sent. Closing at once would make a client that still sends lose the answer.
+  closeAfterBody(request, NOTICE_MS);
+}
+
+/**
+ * Has a connection that is to be closed with its response wait for the end of the request's body, up to `ms`. Closing
+ * at once would reset the connection of a client that still sends, which would lose the answer.
+ */
+export function closeAfterBody(request: IncomingMessage, ms: number): void {
+  const { socket } = request;
+  // Node.js calls this once the answer is sent.
   socket.destroySoon = () => {
     socket.end();
     const destroy = (): void => void socket.destroy();
     if (request.complete) socket.once('finish', destroy);
     else request.once('end', destroy);
-    const timer = setTimeout(destroy, NOTICE_MS).unref();
+    const timer = setTimeout(destroy, ms).unref();
     socket.once('close', () => clearTimeout(timer));
   };
 }

@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { DomainError } from '../errors';
+import { closeAfterBody } from './refused-body';
 import type { PreParsing } from './request-head';
 
 declare module 'fastify' {
@@ -20,6 +21,9 @@ declare module 'fastify' {
 
 /** Internal media type that selects the streaming parser; clients cannot use it. */
 const STREAMED = 'application/vnd.berth.streamed-body';
+
+/** Time for a client that is still sending to read the end of the answer. */
+const LINGER_MS = 10_000;
 
 /** Connections exempt from the request timeout, because their body has an idle timeout. */
 const watched = new WeakSet<Socket>();
@@ -59,6 +63,9 @@ export function isWatched(socket: Socket): boolean {
 
 /** The body of a route with {@link StreamsBody}. */
 export class BodyStream {
+  private reader: WatchedBody | undefined;
+  private isDropped = false;
+
   constructor(private readonly request: FastifyRequest) {}
 
   /** The client's `content-type`. */
@@ -79,15 +86,32 @@ export class BodyStream {
    * @param idleMs maximum time without any bytes
    */
   read(idleMs: number): Readable {
-    return new WatchedBody(this.request.raw, idleMs);
+    this.reader = new WatchedBody(this.request.raw, idleMs);
+    return this.reader;
   }
 
-  /** Stops reading. `boundRefusedBodies` handles the rest once the answer is sent. */
+  /** Stops reading, unless the rest is {@link drop}ped. `boundRefusedBodies` handles it once the answer is sent. */
   discard(): void {
+    this.reader?.destroy();
     const body: IncomingMessage = this.request.raw;
-    if (body.complete || body.destroyed) return;
+    if (body.complete || body.destroyed || this.isDropped) return;
     body.on('error', () => undefined);
     body.pause();
+  }
+
+  /**
+   * Reads the rest and drops it, for an answer that ends before the body does: closing a connection with unread data
+   * resets it, and the client would lose the end of the answer. The connection ends with the body, with the client, or
+   * {@link LINGER_MS} after the answer.
+   */
+  drop(): void {
+    this.reader?.destroy();
+    const body: IncomingMessage = this.request.raw;
+    if (body.complete || body.destroyed) return;
+    this.isDropped = true;
+    watched.add(body.socket);
+    body.on('error', () => undefined).resume();
+    closeAfterBody(body, LINGER_MS);
   }
 }
 

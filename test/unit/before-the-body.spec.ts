@@ -96,6 +96,23 @@ describe('what is not allowed must be refused before its body is read', () => {
   });
 });
 
+it('a command that ends before its input must tell its end to a client that still sends and reads late', async () => {
+  const { db_id: id } = await user.api.running();
+  accepted.length = 0;
+  const asked = new RawConnection(berth.url).stopReading();
+  const headers = `Content-Type: application/octet-stream\r\nContent-Length: ${String(LARGE)}\r\n`;
+  asked.write(head(`POST /api/containers/${id}/exec/stream`, { token: user.token, headers }), '{"command":["true"]}\n');
+  // On a connection that was reset, this fails, and the client loses what it has not read yet.
+  const failed = await new Promise((resolve) => asked.socket.write(Buffer.alloc(LARGE / 2), resolve));
+  expect(failed).toBeNull();
+  await eventually(() => expect(accepted[0]?.writableFinished).toBe(true));
+  asked.socket.resume();
+  expect((await asked.next()).status).toBe(200);
+  await eventually(() => expect(asked.rest).toMatch(/^event: result\ndata: {"exit_code":0/m));
+  asked.socket.destroy();
+  await eventually(() => expect(accepted[0]?.destroyed).toBe(true));
+});
+
 describe('100 Continue', () => {
   const expecting = (headers: string): string => `${headers}Expect: 100-continue\r\n`;
 

@@ -1,5 +1,4 @@
 import { Injectable } from '@nestjs/common';
-import type { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
@@ -32,6 +31,14 @@ interface CommandCall extends Call {
   readonly body: RunCommandDto;
 }
 
+/** What an event stream is to show. */
+interface Streamed {
+  readonly request: CommandRequest;
+  readonly encoding: OutputEncoding;
+  /** The rest is dropped once the command has ended. */
+  readonly body?: BodyStream;
+}
+
 /** Answers with a command's output and end: as one JSON document, or as an event stream if the client accepts one. */
 @Injectable()
 export class CommandResponder {
@@ -55,25 +62,22 @@ export class CommandResponder {
 
   /** Streams in both directions. The first line of the body is the command; the rest is the command's input. */
   async answerStream(call: Call, body: BodyStream): Promise<void> {
-    let input: Readable | undefined;
     try {
       await this.during(call, async (over) => {
         const streamed = await readStreamedCommand(body);
-        ({ input } = streamed);
         const { command, cwd, env, user, timeout_ms: timeoutMs } = streamed.command;
         const request: CommandRequest = {
           command,
           cwd: cwd ?? undefined,
           env: env ?? undefined,
           user: user ?? undefined,
-          stdin: input,
+          stdin: streamed.input,
           timeoutMs: timeoutMs ?? STREAMED_TIMEOUT_MS.usual,
           maxOutputBytes: Infinity,
         };
-        await this.stream(call, { request, encoding: 'base64' }, over);
+        await this.stream(call, { request, encoding: 'base64', body }, over);
       });
     } finally {
-      input?.destroy();
       body.discard();
     }
   }
@@ -104,11 +108,7 @@ export class CommandResponder {
     await reply.status(200).send(answer);
   }
 
-  private async stream(
-    { caller, id, request, reply }: Call,
-    asked: { readonly request: CommandRequest; readonly encoding: OutputEncoding },
-    signal: AbortSignal,
-  ): Promise<void> {
+  private async stream({ caller, id, request, reply }: Call, asked: Streamed, signal: AbortSignal): Promise<void> {
     const stream = new EventStream(reply.raw);
     const text = new OutputText(asked.encoding);
     const send = async (output: 'stdout' | 'stderr', data: string): Promise<void> => {
@@ -124,6 +124,7 @@ export class CommandResponder {
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
       stream.send({ type: 'result', payload: endView(end) });
+      asked.body?.drop();
       // Waits for a client that reads slowly, so that the result reaches it too.
       await stream.drained();
       await stream.ended();
@@ -131,6 +132,7 @@ export class CommandResponder {
       if (!reply.raw.headersSent) throw error;
       // The status is sent already, so the error becomes an event.
       stream.send({ type: 'failed', payload: errorAnswer(error, request.id).body });
+      asked.body?.drop();
       await stream.ended();
       throw error;
     }

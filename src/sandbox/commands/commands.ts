@@ -243,13 +243,9 @@ class CommandTime {
   }
 }
 
-/** Passes the input on as fast as the command reads it. Input that the command has not read when it ends is dropped. */
+/** Passes the input on as fast as the command reads it. The caller drops what the command has not read. */
 function feed(input: Readable, stdin: Writable | null): void {
-  if (!stdin || stdin.destroyed) {
-    input.destroy();
-    return;
-  }
-  stdin.once('close', () => input.destroy());
+  if (!stdin || stdin.destroyed) return;
   // The client is gone, and its signal ends the command. stdin is not ended, because the command might act upon the
   // end of a partial input.
   input.once('error', () => undefined);

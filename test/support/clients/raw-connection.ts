@@ -30,7 +30,12 @@ export class RawConnection {
     RawConnection.open.clear();
   }
 
-  /** Stops reading from the connection for good. */
+  /** What has come behind the responses of {@link next}. */
+  get rest(): string {
+    return this.received.toString();
+  }
+
+  /** Stops reading from the connection, until its socket resumes. */
   stopReading(): this {
     this.socket.pause();
     return this;
