@@ -71,7 +71,7 @@ describe('the placement of many containers at once', () => {
       INSTANCE_ID: INSTANCE,
       MEMORY_OVERCOMMIT: '1',
       CPU_OVERCOMMIT: '1',
-      OPERATION_CLAIM_SECONDS: '5',
+      OPERATION_CLAIM_SECONDS: '10',
       SWEEP_INTERVAL_SECONDS: '1',
     };
     engines = Array.from({ length: SERVERS }, () => cluster.engine());
@@ -97,23 +97,25 @@ describe('the placement of many containers at once', () => {
   const database = (): Database => first().app.get(Database);
 
   /** Of each creation, by users and servers in turn. */
-  const createMany = (): Promise<Answer[]> =>
+  const createMany = (create: (user: TestUser) => Promise<Answer>): Promise<Answer[]> =>
     Promise.all(
       Array.from({ length: AT_ONCE }, (_none, index) => {
         const user = users[index % users.length];
         const server = servers[Math.floor(index / users.length) % servers.length];
         if (!user || !server) throw new Error('nobody asks');
-        return server.as(user).api.create();
+        return create(server.as(user));
       }),
     );
 
   /** Asks again as long as the database has no time, which a busy machine's may not have. */
-  const created = async ({ api }: TestUser): Promise<Answer> => {
+  const answered = async (ask: () => Promise<Answer>): Promise<Answer> => {
     for (;;) {
-      const answer = await api.create();
+      const answer = await ask();
       if (!PASSING.includes(String(answer.body['code']))) return answer;
     }
   };
+
+  const created = ({ api }: TestUser): Promise<Answer> => answered(() => api.create());
 
   const listed = async (): Promise<{ db_id: string; status: string }[]> => {
     const lists = await Promise.all(users.map(({ api }) => api.call('GET', '/api/containers')));
@@ -179,14 +181,14 @@ describe('the placement of many containers at once', () => {
   it('must end on a node with its drain, also by a server that has not heard of it', async () => {
     const operator = await first().user('pro', ['admin', 'read', 'write']);
     const verb = (name: string, node: string): Promise<Answer> =>
-      operator.api.call('POST', `/api/admin/nodes/${node}/${name}`);
+      answered(() => operator.api.call('POST', `/api/admin/nodes/${node}/${name}`));
     const [, behind] = engines;
     if (behind) jest.spyOn(behind.nodes, 'list').mockReturnValue(behind.nodes.list());
     for (const name of NAMES) {
-      const [drained] = await Promise.all([verb('drain', name), createMany()]);
+      const [drained] = await Promise.all([verb('drain', name), createMany(created)]);
       expect(drained).toMatchObject({ status: 200, body: { availability: 'drain' } });
       const placed = (await settled()).length;
-      const later = await createMany();
+      const later = await createMany(created);
       const refused = later.filter(({ status }) => status !== 202);
       expect(refused.length).toBeGreaterThanOrEqual(AT_ONCE - (ROOM - 2));
       expect(refused.map(({ body }) => body['code'])).toEqual(Array(refused.length).fill('no_capacity'));
@@ -233,7 +235,7 @@ describe('the placement of many containers at once', () => {
         await commit(change);
         throw new Error('Connection terminated unexpectedly');
       });
-      const asking = createMany();
+      const asking = createMany(({ api }) => api.create());
       if (IS_POSTGRES && round % 2 === 1) await breakSome();
       const answers = await asking;
       const accepted = answers.filter(({ status }) => status === 202);

@@ -23,9 +23,6 @@ describe('the installation of a role', () => {
     await server.restart();
     expect(await server.installed(db_id)).toBe(id);
     await eventually(() => expect(server.progressOf(id).at(-1)).toBe(100));
-    const told = server.progressOf(id);
-    expect(new Set(told).size).toBeGreaterThan(5);
-    expect(told.filter((percent) => percent > 0 && percent < 100).length).toBeGreaterThan(4);
     await server.expectPython(id);
   });
 });

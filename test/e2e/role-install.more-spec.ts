@@ -25,7 +25,8 @@ describe('the installation of a role', () => {
     await eventually(() => expect(server.progressOf(next).at(-1)).toBe(100));
     const told = server.progressOf(next);
     expect(told).toEqual([...new Set(told)].sort((a, b) => a - b));
-    expect(told.filter((percent) => percent > 0 && percent < 100).length).toBeGreaterThan(4);
+    // How many are told depends on the machine: at most two a second.
+    expect(told.filter((percent) => percent > 0 && percent < 100)).not.toEqual([]);
     await server.expectPython(next);
   });
 
