@@ -143,7 +143,7 @@ describe('an operator', () => {
       const refused = await user.api.call('GET', '/api/me');
       expect([refused.status, refused.body['code']]).toEqual([403, 'user_suspended']);
       await eventually(() => expect(sockets.socket.connected).toBe(false));
-      await expect(berth.record(user)).rejects.toThrow('user is suspended');
+      expect(await berth.refusal(user)).toBe('user is suspended');
       await check();
       await eventually(async () => expect(await statuses(user)).toEqual(['stopped']));
       expect(daemon.running(db_id)).toEqual([]);

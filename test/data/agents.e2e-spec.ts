@@ -217,7 +217,7 @@ describe('agents', () => {
       ] as const) {
         expect((await api.call(method, path)).body).toMatchObject({ code: 'insufficient_permissions' });
       }
-      await expect(berth.record({ ...user, token: agent.token })).rejects.toThrow('insufficient permissions');
+      expect(await berth.refusal(agent)).toBe('insufficient permissions');
     });
 
     it.each([new Error('no database'), new DomainError('database_busy')])(

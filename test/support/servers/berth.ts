@@ -119,6 +119,13 @@ export class Berth {
     return recorder.connected();
   }
 
+  /** @returns why a token's socket is refused */
+  async refusal({ token }: { readonly token: string }): Promise<string | undefined> {
+    const recorder = new EventRecorder(this.url, { token });
+    this.recorders.push(recorder);
+    return recorder.refused();
+  }
+
   async stop(): Promise<void> {
     for (const recorder of this.recorders) recorder.close();
     const { instance } = this;
