@@ -12,12 +12,14 @@ import { ReservedCapacityEntity } from './src/containers/rows/reserved-capacity'
 import { ContainerEntity, DockerIdEntity } from './src/containers/model/container.entity';
 import { IdempotencyKeyEntity } from './src/idempotency/idempotency-keys';
 import { NodeEntity, PlacementEntity } from './src/containers/model/node.entity';
+import { WarmSlotEntity } from './src/containers/model/warm-slot.entity';
 import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/log';
 import { ImageEntity } from './src/images/image-records';
 import { InitialSchema1764800000000 } from './src/migrations/1764800000000-initial-schema';
 import { PausedContainers1764810000000 } from './src/migrations/1764810000000-paused-containers';
+import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slots';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -45,8 +47,9 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       ImageEntity,
       DailyUsageEntity,
       HeldProgramEntity,
+      WarmSlotEntity,
     ],
-    migrations: [InitialSchema1764800000000, PausedContainers1764810000000],
+    migrations: [InitialSchema1764800000000, PausedContainers1764810000000, WarmSlots1764900000000],
     synchronize: false,
   };
   if (!databaseUrl.startsWith('sqlite:')) {

@@ -87,6 +87,7 @@ const FOLDERS = {
     'capacity',
     'nodes',
     'operations',
+    'warm',
     'access',
     'roles',
     'expiry',

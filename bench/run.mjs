@@ -32,13 +32,15 @@ import { outsideEvents } from './outside-events.mjs';
 import { reads } from './reads.mjs';
 import { serverStart } from './server-start.mjs';
 import { sweep } from './sweep.mjs';
+import { warm } from './warm.mjs';
 
 /** Nothing but what is asked for: what goes on by itself is measured on its own. */
 const QUIET = { SWEEP_INTERVAL_SECONDS: '3600', LIMIT_CHECK_SECONDS: '3600', SANDBOX_FIREWALL: 'off' };
 
 /**
  * On SQLite, and where it could differ on PostgreSQL too. On a Docker that only remembers, or `real`: on Docker with
- * gVisor; `alone`: starts its servers itself. A part brings the parts that belong to it (`with`) with it.
+ * gVisor; `own`: there too, on servers that it starts itself; `alone`: elsewhere, likewise. A part brings the parts
+ * that belong to it (`with`) with it.
  */
 const PARTS = {
   lifecycle: { name: 'the verbs', on: ['SQLite'], real: true, measure: lifecycle },
@@ -50,6 +52,7 @@ const PARTS = {
     runtime: 'runc',
     measure: creation,
   },
+  warm: { name: 'warm creations', on: ['SQLite', 'PostgreSQL'], own: true, measure: warm },
   events: { name: 'events from outside', on: ['SQLite'], real: true, measure: outsideEvents },
   inside: { name: 'inside containers', on: ['SQLite'], real: true, selfReport: true, measure: inside },
   transfers: { name: 'files of containers', on: ['SQLite'], real: true, measure: transfers },
@@ -77,6 +80,7 @@ async function withBerth(options, work) {
 async function measurePart(part, { database, env, docker, databaseUrl, newDatabase, progress }) {
   const { runtime = runtimeName } = part;
   const context = { docker, image: testImage, database, runtime, progress };
+  if (part.own) return part.measure({ ...context, env: { ...env, SANDBOX_RUNTIME: runtime }, databaseUrl });
   if (part.alone) return part.measure({ env, quiet: QUIET, newDatabase, progress });
   if (part.real) {
     const options = { env: { ...env, SANDBOX_RUNTIME: runtime }, databaseUrl, selfReport: part.selfReport };

@@ -264,6 +264,8 @@ export const environmentSchema = z.object({
   SANDBOX_PROOF: z.enum(['on', 'off']).default('on'),
   EXEC_AHEAD: z.enum(['on', 'off']).default('on'),
   EXEC_AHEAD_MEMORY_MB: integer(0, 1_000_000).default(512),
+  WARM_POOL: z.string().min(1).default('auto'),
+  WARM_POOL_MEMORY_MB: integer(0, 10_000_000).optional(),
   SANDBOX_DNS: nameServers.default([]),
   SANDBOX_ALLOWED_SERVICES: services.default([]),
   SANDBOX_NETWORK_SIZE: integer(1, 1000).default(900),
@@ -341,7 +343,7 @@ export class ConfigError extends Error {
 
 /** A configuration file of the operator, and the setting that names it. */
 interface ConfigFile {
-  readonly setting: 'TIERS_FILE' | 'ROLES_FILE' | 'IMAGES_FILE';
+  readonly setting: 'TIERS_FILE' | 'ROLES_FILE' | 'IMAGES_FILE' | 'WARM_POOL';
   readonly file: string;
 }
 

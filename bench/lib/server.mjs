@@ -13,6 +13,7 @@ const SETTINGS = {
   SECRETS_KEY: '0'.repeat(64),
   PORT: '0',
   LOG_LEVEL: 'warn',
+  WARM_POOL: 'off',
   RATE_LIMIT_PER_MINUTE: '0',
   RATE_LIMIT_CREATES_PER_MINUTE: '0',
   RATE_LIMIT_GUESTS_PER_HOUR: '0',
@@ -36,17 +37,18 @@ export const LIMITS = { memory_mb: 256, cpu_shares: 1000, disk_mb: 1024 };
 const WARM_UP = 500;
 
 /**
- * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string, selfReport?: boolean }} options an SQLite file of its own
- *   without `databaseUrl`
+ * @param {{ env: NodeJS.ProcessEnv, databaseUrl?: string, selfReport?: boolean, own?: object }} options an SQLite
+ *   file of its own without `databaseUrl`; own: settings
  * @returns {Promise<Berth>} once it is ready
  */
-export async function startBerth({ env, databaseUrl, selfReport = false }) {
+export async function startBerth({ env, databaseUrl, selfReport = false, own = {} }) {
   const folder = mkdtempSync(join(tmpdir(), 'berth-bench-'));
   const settings = {
     ...env,
     ...SETTINGS,
     INSTANCE_ID: `test-bench-${process.pid}`,
     DATABASE_URL: databaseUrl ?? `sqlite:${join(folder, 'berth.sqlite')}`,
+    ...own,
   };
   const since = performance.now();
   const child = spawn(process.execPath, [...(selfReport ? SELF_REPORT : []), join('dist', 'src', 'main.js')], {

@@ -8,6 +8,7 @@ import { AdminContainersController } from './admin-containers.controller';
 import { AdminImagesController } from './admin-images.controller';
 import { AdminNodesController } from './admin-nodes.controller';
 import { AdminUsageController } from './admin-usage.controller';
+import { AdminWarmController } from './admin-warm.controller';
 import { AdminTokensController, AdminUsersController } from './admin-users.controller';
 import { AdminUsers } from './admin-users.service';
 
@@ -21,6 +22,7 @@ import { AdminUsers } from './admin-users.service';
     AdminImagesController,
     AdminNodesController,
     AdminUsageController,
+    AdminWarmController,
   ],
   providers: [AdminUsers],
 })

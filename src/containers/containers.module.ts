@@ -21,7 +21,17 @@ import { ContainerGauge } from './rows/container-gauge';
 import { ContainersAdminService } from './containers-admin.service';
 import { ContainersController } from './containers.controller';
 import { ContainersService } from './containers.service';
-import { Creation, Specifications } from './creation';
+import { Creation } from './creation';
+import { Insertion } from './insertion';
+import { Specifications } from './specification';
+import { WarmCreation } from './warm-creation';
+import { SlotMaker } from './warm/slot-maker';
+import { SlotWatch } from './warm/slot-watch';
+import { WarmFiller } from './warm/warm-filler';
+import { WarmPool } from './warm/warm-pool';
+import { WarmRoom } from './warm/warm-room';
+import { WarmWants } from './warm/warm-wants';
+import { WarmSlots } from './rows/warm-slots';
 import { DeletedContainers } from './rows/deleted-containers';
 import { Environments } from './rows/environments';
 import { ExpiryQueries } from './expiry/expiry-queries';
@@ -96,6 +106,15 @@ import { StatusWait } from './status-wait';
     NetworkPolicies,
     Specifications,
     Creation,
+    Insertion,
+    WarmCreation,
+    WarmSlots,
+    WarmWants,
+    WarmRoom,
+    SlotMaker,
+    SlotWatch,
+    WarmFiller,
+    WarmPool,
     ContainerRepository,
     DeletedContainers,
     Environments,
@@ -143,7 +162,16 @@ import { StatusWait } from './status-wait';
     Moves,
     Evacuation,
   ],
-  exports: [NodesAdmin, Moves, ContainersService, ContainersAdminService, StatusWait, Capacity, StartCommandRuns],
+  exports: [
+    WarmPool,
+    NodesAdmin,
+    Moves,
+    ContainersService,
+    ContainersAdminService,
+    StatusWait,
+    Capacity,
+    StartCommandRuns,
+  ],
 })
 export class ContainersModule implements OnApplicationBootstrap {
   constructor(
@@ -151,13 +179,17 @@ export class ContainersModule implements OnApplicationBootstrap {
     private readonly roleInstaller: RoleInstaller,
     private readonly leaseWatch: LeaseWatch,
     private readonly evacuation: Evacuation,
+    private readonly warmFiller: WarmFiller,
+    private readonly capacity: Capacity,
   ) {}
 
   /** Runs after the hooks of all the module's providers, when Docker is prepared. */
   async onApplicationBootstrap(): Promise<void> {
+    await this.warmFiller.start();
     await this.limitsWatch.start();
     await this.roleInstaller.start();
     this.leaseWatch.start();
     this.evacuation.start();
+    this.capacity.relieveWith(() => this.warmFiller.relieve());
   }
 }

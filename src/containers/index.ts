@@ -21,4 +21,5 @@ export type { StartCommand } from './model/start-command';
 export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
+export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
 export { StatusWait } from './status-wait';

@@ -47,6 +47,7 @@ export {
   type ListedContainer,
   type ObservedContainer,
   type WatchMessage,
+  type WatchSubject,
 } from './port/observed-container';
 export { EngineCalls } from './connection/daemon';
 export { DockerModule } from './docker.module';

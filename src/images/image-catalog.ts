@@ -92,8 +92,7 @@ export class ImageCatalog {
   resolve({ image, customImage }: { image: string; customImage?: string | undefined }): string {
     if (image === CUSTOM) return this.resolveCustom(customImage);
     if (customImage !== undefined) throw fault('custom_image', `is allowed with image "${CUSTOM}" alone`);
-    const chosen =
-      this.images.find(({ name }) => name === image) ?? this.images.find(({ reference }) => reference === image);
+    const chosen = this.find(image);
     if (!chosen) {
       const names = [...this.images.map(({ name }) => name), ...(this.allowsCustom ? [CUSTOM] : [])];
       throw fault('image', `must be one of ${names.join(', ')}`);
@@ -112,6 +111,18 @@ export class ImageCatalog {
       pull,
       available: present?.has(reference) ?? null,
     }));
+  }
+
+  /** The image that a client offers first. */
+  get default(): CatalogImage {
+    const image = this.images.find((each) => each.default) ?? this.images[0];
+    if (!image) throw new Error('there is an image in the catalogue');
+    return image;
+  }
+
+  /** @param text a name or a reference of the catalogue */
+  find(text: string): CatalogImage | undefined {
+    return this.images.find(({ name }) => name === text) ?? this.images.find(({ reference }) => reference === text);
   }
 
   /** @throws DomainError `image_not_found` if the catalogue has no image of this name */

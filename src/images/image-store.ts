@@ -79,6 +79,18 @@ export class ImageStore implements OnModuleDestroy {
   }
 
   /**
+   * The version that {@link forCreation} would return without asking a registry.
+   *
+   * @returns null if it would ask, or the image is missing
+   * @throws EngineError
+   */
+  async present(reference: string, node: string | null): Promise<EngineImage | null> {
+    const policy = this.catalog.pullPolicyOf(reference);
+    const asks = policy === 'always' || (policy === 'daily' && (await this.isDailyLookDue(reference)));
+    return asks ? null : this.engine.images.find(reference, node);
+  }
+
+  /**
    * The image for a container that is recreated: the exact version that it was created from, even if its reference
    * names another by now. If Docker no longer has it, it is pulled again by its digest. If the registry does not have
    * it either, the version that the reference names takes its place.

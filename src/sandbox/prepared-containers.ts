@@ -24,7 +24,9 @@ export class PreparedContainers implements OnApplicationBootstrap {
 
   private async prepare(userId: string, dockerIds: readonly string[]): Promise<void> {
     const tier = (await this.users.tiersOf([userId])).get(userId);
-    if (tier === undefined || !this.tiers.allowsExec(tier)) return;
-    for (const dockerId of dockerIds) await this.engine.programs.prepare(dockerId);
+    const { programs } = this.engine;
+    const isAllowed = tier !== undefined && this.tiers.allowsExec(tier);
+    // A container that was started before a user asked for one may be prepared already.
+    for (const dockerId of dockerIds) await (isAllowed ? programs.prepare(dockerId) : programs.unprepare(dockerId));
   }
 }

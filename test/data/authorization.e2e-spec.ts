@@ -107,6 +107,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/admin/containers': { scope: 'admin' },
   'GET /api/admin/capacity': { scope: 'admin' },
   'GET /api/admin/usage': { scope: 'admin' },
+  'GET /api/admin/warm': { scope: 'admin' },
+  'DELETE /api/admin/warm': { scope: 'admin' },
   'POST /api/admin/containers/:id/stop': { scope: 'admin', id: 'container' },
   'POST /api/admin/containers/:id/move': { scope: 'admin', id: 'container' },
   'DELETE /api/admin/containers/:id': { scope: 'admin', id: 'container' },

@@ -35,6 +35,7 @@ describe('a server with nothing but dist and the production dependencies', () =>
       DOCKER_HOST: process.env['DOCKER_HOST'],
       SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'],
       SANDBOX_PROOF: 'off',
+      WARM_POOL: 'off',
       INSTANCE_ID: INSTANCE,
       SECRETS_KEY: Buffer.alloc(32, 7).toString('base64'),
     };
@@ -127,6 +128,7 @@ async function startBox({ installed, url }: { installed: string; url: string }):
     `INSTANCE_ID=${INSTANCE}`,
     `SANDBOX_RUNTIME=${process.env['SANDBOX_RUNTIME'] ?? 'runsc'}`,
     'SANDBOX_PROOF=off',
+    'WARM_POOL=off',
     'DOCKER_HOST=unix:///run/docker.sock',
   ];
   const setup = `

@@ -1,9 +1,10 @@
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Clock } from '../../src/scheduling/clock';
-import { readdirSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BrowserContext, Page } from 'playwright-core';
-import { testImage } from '../support/clients/api-client';
+import { SMALL, testImage } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser, consolePages } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
@@ -431,6 +432,28 @@ describe('the console of other servers', () => {
     await choose('node3', 'Give up for good');
     await page.getByRole('dialog').getByRole('button', { name: 'Give up' }).click();
     await node('node3').getByText('Given up').waitFor();
+  });
+
+  it('must show warm slots with the creations that took one, and remove them', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-warm-'));
+    const file = join(folder, 'slots.json');
+    writeFileSync(file, JSON.stringify({ slots: [{ image: testImage(), tier: 'enterprise', ...SMALL, count: 2 }] }));
+    const slots = new FakeEngine();
+    const page = await open({ engine: slots, environment: { WARM_POOL: file } });
+    await eventually(() => expect(slots.daemon.running()).toHaveLength(2));
+    const taken = await owner.api.running();
+    await page.getByRole('link', { name: 'Machine' }).click();
+    const table = page.getByRole('region', { name: 'Warm slots' });
+    await table.getByRole('row').filter({ hasText: testImage() }).getByText('256 MB').waitFor();
+    await table.getByText('Creations that took one: 1; that did not: 0.').waitFor();
+    const before = slots.daemon.running().map(({ dockerId }) => dockerId);
+    await table.getByRole('button', { name: 'Empty' }).click();
+    await eventually(() => {
+      const now = slots.daemon.running().map(({ dockerId }) => dockerId);
+      expect(now.filter((id) => before.includes(id))).toEqual([taken.id]);
+    });
+    expect(await window.faultsOf(page)).toEqual([]);
+    rmSync(folder, { recursive: true });
   });
 
   it('must say on every page, before the sign-in too, that containers are only simulated', async () => {

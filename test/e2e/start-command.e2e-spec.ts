@@ -1,7 +1,9 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ClusterCommand } from '../support/servers/cluster-command';
+import { ApiClient } from '../support/clients/api-client';
+import { RealDocker } from '../support/docker/real-docker';
+import { ClusterCommand, INSTANCE } from '../support/servers/cluster-command';
 import { eventually } from '../support/eventually';
 import { freePort } from '../support/free-port';
 
@@ -35,6 +37,20 @@ describe('npm start', () => {
     await eventually(async () => expect((await fetch(`${url}/health/ready`)).status).toBe(200));
     expect(await command.interrupt()).toBe(0);
     expect(await command.processes()).toEqual([]);
+  });
+
+  it('must have a container ready before anybody asks, and give it to the first creation that names only an image', async () => {
+    await prepare({ INSTANCE_ID: INSTANCE });
+    await command.start();
+    const url = /http:\S+(?=\/api$)/m.exec(command.output)?.[0] ?? '';
+    await eventually(async () => {
+      const metrics = await (await fetch(`${url}/metrics`)).text();
+      expect(metrics).toMatch(/^berth_warm_slots\{state="ready",key="[^"]+"\} 1$/m);
+    });
+    const [slot] = await new RealDocker().containers(`berth.instance=${INSTANCE}`);
+    const api = new ApiClient(url, command.token);
+    const { body } = await api.call('POST', '/api/containers', { image: 'sandbox' });
+    expect(body).toMatchObject({ status: 'running', id: slot?.id });
   });
 
   it('must not say that it started a server which could not start', async () => {

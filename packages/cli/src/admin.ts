@@ -11,6 +11,14 @@ export function addAdminCommands(program: Command): void {
     .command('capacity')
     .description('shows what the machine has, what containers reserve of it, and what is free')
     .action(async (_: unknown, command: Command) => capacity(await openSession(command)));
+  admin
+    .command('warm')
+    .description('shows the containers that are started in advance, and how many creations took one')
+    .option('--empty', 'removes those that no creation has taken; new ones are made as usual')
+    .action(async ({ empty }: { empty?: boolean }, command: Command) => {
+      const session = await openSession(command);
+      await (empty ? emptyWarm(session) : warm(session));
+    });
   addNodes(admin.command('nodes').description('the machines of a cluster'));
   admin
     .command('users')
@@ -88,6 +96,37 @@ async function capacity({ berth, isJson, signal }: Session): Promise<void> {
       ['disk', null, null, null, size(freeDisk.free), size(freeDisk.reserve)],
     ],
   );
+}
+
+async function warm({ berth, isJson, signal }: Session): Promise<void> {
+  const pool = await berth.admin.warm({ signal });
+  if (isJson) {
+    sayJson(pool);
+    return;
+  }
+  const rows = pool.slots.map((slot): Row => [
+    slot.key,
+    slot.image,
+    size(slot.memory_mb),
+    cpus(slot.cpu_shares),
+    size(slot.disk_mb),
+    slot.wanted,
+    slot.ready,
+    slot.making,
+    slot.releasing,
+  ]);
+  sayTable(['KEY', 'IMAGE', 'MEMORY', 'CPUS', 'DISK', 'WANTED', 'READY', 'MAKING', 'RELEASING'], rows);
+  const misses = pool.misses.map(({ reason, count }) => `${reason} ${String(count)}`).join(', ');
+  note(
+    `${pool.mode}; taken by ${String(pool.hits)} ${pool.hits === 1 ? 'creation' : 'creations'}${misses === '' ? '' : `; not taken: ${misses}`}`,
+  );
+  if (pool.waiting_for !== null) note(`fewer than wanted: ${pool.waiting_for}`);
+}
+
+async function emptyWarm({ berth, isJson, signal }: Session): Promise<void> {
+  const emptied = await berth.admin.emptyWarm({ signal });
+  if (isJson) sayJson(emptied);
+  else note(`${String(emptied.count)} removed`);
 }
 
 interface NodeVerb {

@@ -1,7 +1,11 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
 import { Clock } from '../../../src/scheduling/clock.ts';
-import { testImage } from '../../../test/support/clients/api-client.ts';
+import { SMALL, testImage } from '../../../test/support/clients/api-client.ts';
 import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
+import { eventually } from '../../../test/support/eventually.ts';
+import { FakeEngine } from '../../../test/support/fakes/fake-engine.ts';
 import { FakeCluster } from '../../../test/support/fakes/fake-cluster.ts';
 import { CommandLine, type PersonsTerminal } from './command-line.ts';
 
@@ -71,6 +75,32 @@ describe('berth admin', () => {
     });
   });
 
+  it('must show warm slots with the creations that took one, and remove them', async () => {
+    const file = join(line.folder, 'slots.json');
+    writeFileSync(file, JSON.stringify({ slots: [{ image: testImage(), tier: 'pro', ...SMALL, count: 1 }] }));
+    const pool = await Server.start({ engine: new FakeEngine(), environment: { WARM_POOL: file } });
+    try {
+      const someone = await pool.user('pro', ['admin', 'read', 'write']);
+      const environment = { BERTH_URL: pool.url, BERTH_TOKEN: someone.token };
+      const warm = (...options: readonly string[]) => line.berthWith({ environment }, 'admin', 'warm', ...options);
+      await eventually(async () => expect((await warm()).stdout).toMatch(/ 1 +1 +0 +0\n$/));
+      expect((await someone.api.create()).body).toMatchObject({ status: 'running' });
+      expect((await someone.api.create({ disk_mb: 2048 })).status).toBe(202);
+      const shown = await warm();
+      expect(shown.stdout).toMatch(
+        /^KEY +IMAGE +MEMORY +CPUS +DISK +WANTED +READY +MAKING +RELEASING\n[\da-f-]+ +\S+ +256m +0?\.5 +/,
+      );
+      expect(shown.stderr).toMatch(/^file; taken by 1 creation; not taken: none_ready 1\n/);
+      expect(JSON.parse((await warm('--json')).stdout)).toMatchObject({ mode: 'file', hits: 1 });
+      expect(await warm('--empty')).toMatchObject({
+        code: 0,
+        stderr: expect.stringMatching(/^\d removed\n$/) as string,
+      });
+    } finally {
+      await pool.stop();
+    }
+  });
+
   it('must drain a machine and take that back only where somebody says so', async () => {
     expect(await line.berth('admin', 'nodes', 'drain', 'one')).toMatchObject({
       code: 2,
@@ -138,7 +168,9 @@ describe('berth admin', () => {
     const environment = { BERTH_TOKEN: user.token };
     expect(await line.berthWith({ environment }, 'admin', 'nodes')).toMatchObject({ code: 3 });
     const complete = async (...words: readonly string[]) => (await line.berth('__complete', ...words)).stdout;
-    expect(await complete('admin', '')).toBe('capacity\nnodes\nusers\ncontainers\nmove\nusage\naudit\nreconcile\n');
+    expect(await complete('admin', '')).toBe(
+      'capacity\nwarm\nnodes\nusers\ncontainers\nmove\nusage\naudit\nreconcile\n',
+    );
     expect(await complete('admin', 'nodes', 'drain', 'o')).toBe('one\n');
     expect(await complete('admin', 'nodes', 'forget', '--y')).toBe('--yes\n');
   });

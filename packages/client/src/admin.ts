@@ -84,6 +84,16 @@ export class Admin {
     return this.http.json('POST', '/api/admin/reconcile', { isRepeatable: true, signal });
   }
 
+  /** The containers that are started before a user asks for one. */
+  warm({ signal }: CallOptions = {}): Promise<api.WarmPoolView> {
+    return this.http.json('GET', '/api/admin/warm', { signal });
+  }
+
+  /** Removes all warm slots that no creation has taken; new ones are made as usual. */
+  emptyWarm({ signal }: CallOptions = {}): Promise<api.WarmPoolEmptiedView> {
+    return this.http.json('DELETE', '/api/admin/warm', { signal });
+  }
+
   pullImage(name: string, { signal }: CallOptions = {}): Promise<api.ImagePullView> {
     return this.http.json('POST', path`/api/admin/images/${name}/pull`, { isRepeatable: true, signal });
   }

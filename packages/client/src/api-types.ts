@@ -685,10 +685,13 @@ export type ContainerCreatedView = {
     user_id: string;
     created_at: string;
     /**
-     * The creation goes on in the background.
+     * The creation goes on in the background, unless the container runs already.
      */
     async: true;
-    message: 'container is being created';
+    /**
+     * "container created": it was started in advance, and runs.
+     */
+    message: 'container is being created' | 'container created';
     /**
      * As it was asked for, with all that was left out.
      */
@@ -2088,6 +2091,64 @@ export type UsageListView = {
      * What to write as "cursor" for the next page; null on the last.
      */
     next_cursor: string | null;
+};
+
+export type WarmKindView = {
+    /**
+     * null: there is no slot yet.
+     */
+    key: string | null;
+    image: string;
+    memory_mb: number;
+    cpu_shares: number;
+    disk_mb: number;
+    network: NetworkPolicy;
+    processes: number;
+    /**
+     * How many there are to be.
+     */
+    wanted: number;
+    making: number;
+    ready: number;
+    releasing: number;
+};
+
+export type WarmMissView = {
+    reason: 'none_ready' | 'other_key' | 'image' | 'taken' | 'not_running';
+    count: number;
+};
+
+export type WarmPoolView = {
+    mode: 'auto' | 'off' | 'file';
+    /**
+     * Why there are fewer slots than wanted, as this process knows; null: there are not.
+     */
+    waiting_for: 'creations' | 'free_memory_mb' | 'free_disk_mb' | 'capacity' | 'nodes' | 'other_process' | 'docker_changed' | 'image_missing' | 'memory_limit' | 'failed' | null;
+    /**
+     * MiB: the memory limits of all slots together.
+     */
+    memory_mb: number;
+    /**
+     * MiB: how much that may be.
+     */
+    memory_limit_mb: number;
+    slots: Array<WarmKindView>;
+    /**
+     * Creations that took a slot in this process since its start.
+     */
+    hits: number;
+    /**
+     * Creations that did not, by reason, likewise.
+     */
+    misses: Array<WarmMissView>;
+};
+
+export type WarmPoolEmptiedView = {
+    message: 'warm pool emptied';
+    /**
+     * How many slots were removed.
+     */
+    count: number;
 };
 
 export type LiveView = {

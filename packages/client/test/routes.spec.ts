@@ -116,6 +116,8 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['POST /api/admin/containers/{id}/move {"node":"two"}', (berth) => berth.admin.moveContainer('ID', { node: 'two' })],
   ['DELETE /api/admin/containers/{id}', (berth) => berth.admin.deleteContainer('ID')],
   ['GET /api/admin/capacity', (berth) => berth.admin.capacity()],
+  ['GET /api/admin/warm', (berth) => berth.admin.warm()],
+  ['DELETE /api/admin/warm', (berth) => berth.admin.emptyWarm()],
   ['POST /api/admin/reconcile', (berth) => berth.admin.reconcile()],
   ['POST /api/admin/docker/accept', (berth) => berth.admin.acceptDocker()],
   ['POST /api/admin/images/{name}/pull', (berth) => berth.admin.pullImage('NAME')],

@@ -10,6 +10,7 @@ import type {
   ListedContainer,
   ObservedContainer,
   WatchMessage,
+  WatchSubject,
 } from '../../../src/docker/port/observed-container';
 import type { ContainerFiles } from './files';
 
@@ -66,6 +67,7 @@ const PRESENT = ['berth/sandbox:latest', 'berth/minimal:latest'];
 
 interface Watcher {
   readonly instance: string;
+  readonly subject: WatchSubject;
   readonly send: (message: WatchMessage) => void;
 }
 
@@ -175,6 +177,14 @@ export class SimulatedDaemon {
     const ipAddress = isReached ? container.ipAddress : null;
     const { runtime } = this.capabilities;
     return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
+  }
+
+  createKey(spec: ContainerSpec): string | null {
+    const image = this.findImage(spec.image);
+    const { memoryMb, cpuShares, diskMb, network, processes } = spec;
+    if (!image) return null;
+    const parts = JSON.stringify([image.id, memoryMb, cpuShares, diskMb, network, processes]);
+    return createHash('sha256').update(parts).digest('hex');
   }
 
   list(filter: { instance: string; containerId?: string }): ListedContainer[] {
@@ -309,8 +319,8 @@ export class SimulatedDaemon {
   }
 
   /** Opens a watcher; it is sent `connected` first. @returns the way to close it */
-  attach(instance: string, send: (message: WatchMessage) => void): () => void {
-    const watcher = { instance, send };
+  attach(instance: string, subject: WatchSubject, send: (message: WatchMessage) => void): () => void {
+    const watcher = { instance, subject, send };
     this.watchers.add(watcher);
     send({ kind: 'connected', node: null });
     return () => {
@@ -361,7 +371,10 @@ export class SimulatedDaemon {
     this.onChange();
     const { containerId, instance } = container.spec.owner;
     const event = { dockerId: container.dockerId, containerId, action, exitCode, at: new Date(this.tick()) };
-    for (const watcher of this.watchers) if (watcher.instance === instance) watcher.send({ kind: 'event', event });
+    const subject: WatchSubject = action === 'exec_start' ? 'warm_programs' : 'lives';
+    for (const watcher of this.watchers) {
+      if (watcher.instance === instance && watcher.subject === subject) watcher.send({ kind: 'event', event });
+    }
   }
 
   /** @throws EngineError `container_not_found` */

@@ -13,7 +13,7 @@ import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
 import { runProgram } from '../../../src/docker/programs/run-program';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
-import type { WatchMessage } from '../../../src/docker/port/observed-container';
+import type { WatchMessage, WatchSubject } from '../../../src/docker/port/observed-container';
 import { DATA_PATH } from '../../../src/docker/containers/supervisor';
 import { untilAborted } from '../../../src/scheduling';
 import { ContainerFiles, errnoOf } from './files';
@@ -97,6 +97,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       await this.takes(TAKES_MS.create);
       return this.daemon.create(spec);
     },
+    createKey: (spec) => attempt(() => this.daemon.createKey(spec)),
     start: async (dockerId, options) => {
       await this.takes(TAKES_MS.start);
       const { spec } = this.daemon.existing(dockerId, 'start');
@@ -124,7 +125,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
         const container = this.daemon.existing(dockerId, 'stats');
         return this.runOf(container).stats(container.startedAt ?? '');
       }),
-    watch: (instance, signal) => this.watch(instance, signal),
+    watch: (instance, signal, subject = 'lives') => this.watch(instance, { signal, subject }),
   };
 
   readonly networks: EngineNetworks = {
@@ -136,6 +137,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     start: async (dockerId, request) => this.run(dockerId, 'exec').start(request),
     reserve: () => Promise.resolve(randomUUID()),
     prepare: () => Promise.resolve(),
+    unprepare: () => Promise.resolve(),
     end: async (dockerId, programs) =>
       (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
     signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
@@ -244,9 +246,12 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     }
   }
 
-  private async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+  private async *watch(
+    instance: string,
+    { signal, subject }: { signal: AbortSignal; subject: WatchSubject },
+  ): AsyncGenerator<WatchMessage, void> {
     const queue = new MessageQueue<WatchMessage>();
-    const detach = this.daemon.attach(instance, (message) => queue.put(message));
+    const detach = this.daemon.attach(instance, subject, (message) => queue.put(message));
     try {
       yield* queue.read(signal);
     } finally {

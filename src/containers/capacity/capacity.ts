@@ -86,6 +86,7 @@ type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'M
 @Injectable()
 export class Capacity {
   private readonly refusals: Counter<'resource'>;
+  private relief: () => Promise<boolean> = () => Promise.resolve(false);
 
   constructor(
     private readonly engine: ContainerEngine,
@@ -143,21 +144,38 @@ export class Capacity {
    */
   async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: PlacementConstraint = {}): Promise<T> {
     if (this.engine.nodes.list() !== null) return this.withinNodes(reserve, where);
+    try {
+      return await this.withinMachine(reserve);
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
+      const { short } = error.options.fields as { short: readonly Shortage[] };
+      if (!short.every(({ resource }) => resource.startsWith('free_')) || !(await this.relief())) {
+        this.noteRefusal(error);
+        throw error;
+      }
+    }
+    return this.within(reserve, where);
+  }
+
+  /**
+   * @param relief called if the machine has too little free memory or disk, before a user is refused: frees some.
+   *   Resolves with false if it cannot. Never throws
+   */
+  relieveWith(relief: () => Promise<boolean>): void {
+    this.relief = relief;
+  }
+
+  private async withinMachine<T>(reserve: (bounds: CapacityBounds) => Promise<T>): Promise<T> {
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
-    try {
-      return await reserve({
-        memoryMb: times(memoryMb, MEMORY_OVERCOMMIT),
-        cpuShares: times(cpuShares, CPU_OVERCOMMIT),
-        short: [
-          ...tooLittle('free_memory_mb', freeMemoryMb, MEMORY_RESERVE_MB),
-          ...tooLittle('free_disk_mb', freeDiskMb, DISK_RESERVE_MB),
-        ],
-      });
-    } catch (error) {
-      if (error instanceof DomainError && error.kind === 'no_capacity') this.noteRefusal(error);
-      throw error;
-    }
+    return reserve({
+      memoryMb: times(memoryMb, MEMORY_OVERCOMMIT),
+      cpuShares: times(cpuShares, CPU_OVERCOMMIT),
+      short: [
+        ...tooLittle('free_memory_mb', freeMemoryMb, MEMORY_RESERVE_MB),
+        ...tooLittle('free_disk_mb', freeDiskMb, DISK_RESERVE_MB),
+      ],
+    });
   }
 
   private async withinNodes<T>(

@@ -243,9 +243,17 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly user_id: string;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
-  @ApiProperty({ type: Boolean, enum: [true], description: 'The creation goes on in the background.' })
+  @ApiProperty({
+    type: Boolean,
+    enum: [true],
+    description: 'The creation goes on in the background, unless the container runs already.',
+  })
   readonly async: true;
-  @ApiProperty({ enum: ['container is being created'] })
+  @ApiProperty({
+    enum: ['container is being created', 'container created'],
+    example: 'container is being created',
+    description: '"container created": it was started in advance, and runs.',
+  })
   readonly message: string;
   @ApiProperty({
     ...SHOWN_START_SCHEMA,
@@ -377,7 +385,7 @@ export function created(
     status,
     created_at: row.createdAt.toISOString(),
     async: true,
-    message: 'container is being created',
+    message: status === 'creating' ? 'container is being created' : 'container created',
     resources,
     network,
     labels,

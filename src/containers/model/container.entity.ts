@@ -10,6 +10,7 @@ import type { StartCommand } from './start-command';
 /** The state of a container: its settings, its last observed state, and the operation that leases it. */
 @Entity('containers')
 @Index('containers_expires_at', ['expiresAt'], { where: 'expires_at IS NOT NULL' })
+@Index('containers_created_at', ['createdAt'])
 @Index('containers_running', ['lastUsedAt'], { where: "status = 'running' AND deleted_at IS NULL" })
 @Index('containers_paused', ['pausedAt'], { where: "status = 'paused' AND deleted_at IS NULL" })
 @Index('containers_stopped', ['stoppedAt'], { where: 'stopped_at IS NOT NULL AND deleted_at IS NULL' })

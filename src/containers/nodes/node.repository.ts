@@ -4,6 +4,7 @@ import { TokenService } from '../../auth';
 import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
 import { type EventDraft, EventLog } from '../../events';
+import { WarmSlotEntity } from '../model/warm-slot.entity';
 import { Clock } from '../../scheduling';
 import { ReservedCapacity, ReservedCapacityEntity } from '../rows/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../model/container.entity';
@@ -96,6 +97,8 @@ export class NodeRepository {
     const update = (): NodeUpdate =>
       this.update(row.id).set({ forgottenAt, silentSince: null }).andWhere('forgotten_at IS NULL');
     await this.changed(update, 'node_forgotten', row);
+    // Nothing of them is left to be removed. Should the node come back, they have no row.
+    await this.database.manager.delete(WarmSlotEntity, { nodeId: row.id });
   }
 
   /**

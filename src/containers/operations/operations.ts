@@ -77,6 +77,15 @@ export class ContainerOperations {
     return { row: after, ...(isResumed && { resumed: true }), ...recreation(before, facts) };
   }
 
+  /**
+   * Creates a container anew that was given a warm slot which does not run.
+   *
+   * @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found`
+   */
+  async replaceSlot(row: ContainerRow): Promise<ContainerRow> {
+    return (await this.runner.run(row, this.starting({ isReplaced: true }))).row;
+  }
+
   /** @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found` */
   async stop(row: ContainerRow): Promise<Ended> {
     return ended(await this.runner.run(row, this.stopping()));
@@ -247,14 +256,15 @@ export class ContainerOperations {
     };
   }
 
-  private starting(): OperationDefinition {
+  /** @param isReplaced whether the present Docker container is removed first */
+  private starting({ isReplaced = false } = {}): OperationDefinition {
     return {
       verb: 'start',
       prepare: async (lease) => {
         // Docker accepts an unpause of a container that has ended.
         if (lease.row.status === 'paused') await this.recovery.observe(lease);
         await this.placement.reserve(lease, lease.row);
-        return { plan: { verb: 'start' }, outcome: (facts) => this.started(lease, facts) };
+        return { plan: { verb: 'start', isReplaced }, outcome: (facts) => this.started(lease, facts) };
       },
     };
   }

@@ -64,6 +64,8 @@ export interface PlanInput {
   readonly observed: ObservedState;
   /** With `create` only: no attempt has done anything in Docker for this row yet. */
   readonly isNew?: boolean;
+  /** With `start` only: the present container is not to be used. */
+  readonly isReplaced?: boolean;
   /** With `update` only. */
   readonly wanted?: ContainerLimits;
   /** With `update` only: the volume that the data has to move to; null: the data stays. */
@@ -108,6 +110,10 @@ export function planOperation(input: PlanInput): Plan {
     case 'create':
       return before([...removeRemains(input), ...recreate(input), firstRun]);
     case 'start':
+      if (exists && input.isReplaced === true) {
+        const because = 'a warm slot that does not run may have had other use';
+        return before([{ do: 'remove_container', target: 'current', because }, ...recreate(input)]);
+      }
       return before(exists ? [resume(input)] : [...removeRemains(input), ...recreate(input), ...ifFirstRun(input)]);
     case 'stop':
       return before(exists ? [stop('asked to stop')] : []);

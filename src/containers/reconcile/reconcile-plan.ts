@@ -82,6 +82,14 @@ export class ReconcilePlan {
     });
   }
 
+  /** Leaves these out of the comparison: they have no row of a container, and are not orphans. */
+  leaveOut(ids: readonly string[]): void {
+    for (const id of ids) {
+      take(this.containers, id);
+      take(this.volumes, id);
+    }
+  }
+
   /** The actions for containers that match no row. */
   forOrphans(): ReconcileAction[] {
     const orphans = [...this.containers.values()].flat().filter((orphan) => this.isOldEnough(orphan));

@@ -6,6 +6,7 @@ import { type ContainerReference, parseContainerReference } from '../model/conta
 import { ContainerEntity, type ContainerRow, ContainerStatus, DockerIdEntity } from '../model/container.entity';
 import { type LabelSelector, whereLabels } from '../model/labels';
 import { NodeEntity } from '../model/node.entity';
+import { WarmSlotEntity } from '../model/warm-slot.entity';
 
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
 
@@ -118,7 +119,7 @@ export function readContainerPage(
   return database.newestFirst(query, 'createdAt', page);
 }
 
-/** The images of containers that are live, or deleted and not yet purged. */
+/** The images of warm slots, and of containers that are live, or deleted and not yet purged. */
 export interface NeededImages {
   /** Image references of containers whose image version is not known yet: they have not been created in Docker. */
   readonly references: ReadonlySet<string>;
@@ -185,6 +186,12 @@ export class ContainerQueries {
     return new Map(nodes.map(({ id, name }) => [id, name]));
   }
 
+  /** Whether a creation, a start or an update holds a container, in any process. */
+  async isUserWaiting(): Promise<boolean> {
+    const waiting = this.live().andWhere("c.operation IN ('create', 'start', 'update')");
+    return waiting.getExists();
+  }
+
   async countLive(userId: string): Promise<number> {
     return this.liveOf(userId).getCount();
   }
@@ -194,9 +201,23 @@ export class ContainerQueries {
     return readSweptRows(this.database);
   }
 
+  /**
+   * The ids of all warm slots. To be read before {@link sweptRows}, so that a slot that is taken meanwhile is in one of
+   * the two.
+   */
+  async slotIds(): Promise<string[]> {
+    const slots = await this.database.manager.find(WarmSlotEntity, { select: { id: true } });
+    return slots.map(({ id }) => id);
+  }
+
   /** @returns those ids whose containers are live, or deleted and not yet purged */
   idsWithData(ids: readonly string[]): Promise<ReadonlySet<string>> {
     return this.idsWhere('c.purgedAt IS NULL', ids);
+  }
+
+  /** @returns those ids whose containers have a row, deleted or not */
+  idsWithRow(ids: readonly string[]): Promise<ReadonlySet<string>> {
+    return this.idsWhere('c.id IS NOT NULL', ids);
   }
 
   /** @returns those ids whose containers were purged */
@@ -213,9 +234,10 @@ export class ContainerQueries {
       .distinct()
       .where('c.purgedAt IS NULL')
       .getRawMany<{ reference: string; id: string | null }>();
+    const slots = await this.database.manager.find(WarmSlotEntity, { select: { id: true, imageId: true } });
     return {
       references: new Set(rows.flatMap(({ reference, id }) => (id === null ? reference : []))),
-      ids: new Set(rows.flatMap(({ id }) => id ?? [])),
+      ids: new Set([...rows.flatMap(({ id }) => id ?? []), ...slots.map(({ imageId }) => imageId)]),
     };
   }
 

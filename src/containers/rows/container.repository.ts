@@ -25,12 +25,14 @@ import {
   Operation,
   STATUS_TRANSITIONS,
 } from '../model/container.entity';
+import type { WarmSlot } from '../model/warm-slot.entity';
 import { NO_RUN } from '../policies/run-policy';
 import { LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from '../policies/role-follows';
 import { SingleStatementWriter } from './single-statement-writer';
 import { startAfter, type StartColumns } from './start-command-runs';
+import { NoSlotError, WarmSlots } from './warm-slots';
 
 /** Audit actions of stops that Berth performs without a request, by the reason in the event. */
 const STOPS = {
@@ -120,6 +122,7 @@ export class ContainerRepository extends ContainerQueries {
     private readonly audit: AuditLog,
     private readonly capacity: ReservedCapacity,
     private readonly usage: UsageLedger,
+    private readonly slots: WarmSlots,
     private readonly clock: Clock,
   ) {
     super(database);
@@ -157,6 +160,40 @@ export class ContainerRepository extends ContainerQueries {
       }
       await this.nameGuard(() => this.rows.insert(row));
       await this.capacity.claim({ ...NOTHING_RESERVED, nodeId: null, otherNodeId: null }, row, bounds);
+      return row;
+    });
+  }
+
+  /**
+   * Inserts a container that runs already: in a warm slot, which is taken in the same transaction. A rollback returns
+   * the slot. From the commit on it is a container like any other, without a lease.
+   *
+   * @param options.keys of the slots that suit
+   * @param rowOf the row of the container in that slot
+   * @returns the row as inserted
+   * @throws NoSlotError, and the creation can go on without a slot: none is ready, or the tier or the machine has no
+   *   room, which the caller must find out; DomainError `name_taken`
+   */
+  async insertWarm(
+    rowOf: (slot: WarmSlot) => ContainerRow,
+    { userId, keys, limit, bounds }: { userId: string; keys: readonly string[]; limit: number; bounds: CapacityBounds },
+  ): Promise<ContainerRow> {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      if ((await this.countLive(userId)) >= limit) throw new NoSlotError('the tier allows no more containers');
+      const taken = rowOf(await this.slots.take(keys));
+      const before: ContainerRow = { ...taken, status: 'creating' };
+      const { meteredSince } = this.usage.settle(before, taken);
+      const row = { ...taken, ...startAfter(before, taken, this.clock.now()), meteredSince };
+      await this.nameGuard(() => this.rows.insert(row));
+      if (row.dockerId !== null) await this.dockerIds.insert(dockerIdRow(row.id, row.dockerId));
+      const data = containerFacts(row);
+      const drafts: EventDraft[] = [
+        { type: 'container_created', data },
+        { type: 'container_started', data },
+      ];
+      await this.eventLog.append({ userId, drafts });
+      await this.claimAsPlaced(row, bounds);
       return row;
     });
   }
@@ -417,6 +454,19 @@ export class ContainerRepository extends ContainerQueries {
   ): Promise<ContainerRow | null> {
     const claim = this.database.isSqlite ? null : this.capacity.claimSql(row, bounds);
     return claim && this.singleStatements.insert(row, { count: this.liveOf(row.userId), limit, claim, event });
+  }
+
+  /** Reserves what a new row needs on the node that it is on already. @throws NoSlotError if there is no room */
+  private async claimAsPlaced(row: ContainerRow, bounds: CapacityBounds): Promise<void> {
+    const node = bounds.nodes?.find(({ id }) => id === row.nodeId);
+    if (bounds.nodes && !node) throw new NoSlotError('the node of the slot takes no containers');
+    try {
+      const before = { ...NOTHING_RESERVED, nodeId: row.nodeId, otherNodeId: null };
+      await this.capacity.claim(before, row, { ...bounds, ...node });
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
+      throw new NoSlotError('there is no room', { cause: error });
+    }
   }
 
   private async write(

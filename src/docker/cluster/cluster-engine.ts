@@ -3,7 +3,7 @@ import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { MessageQueue } from '../connection/message-queue';
 import { ContainerEngine } from '../container-engine';
 import { nodeOf, plainId, qualifiedId } from '../container-ids';
-import type { WatchMessage } from '../port/observed-container';
+import type { WatchMessage, WatchSubject } from '../port/observed-container';
 import { EngineError } from '../engine-error';
 import { ScriptedFiles } from '../files/scripted-files';
 import type { EngineContainers } from '../port/engine-containers';
@@ -36,7 +36,15 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     this.host = new ClusterHost(members, routes);
     this.containers = clusterContainers(members, routes);
     this.networks = routes.byContainer('networks', ['reconnect']);
-    const programs = routes.byContainer('programs', ['run', 'start', 'end', 'signal', 'reserve', 'prepare']);
+    const programs = routes.byContainer('programs', [
+      'run',
+      'start',
+      'end',
+      'signal',
+      'reserve',
+      'prepare',
+      'unprepare',
+    ]);
     this.programs = {
       ...programs,
       // On a node that does not answer, the start of the program will say so.
@@ -158,6 +166,7 @@ function clusterContainers(members: ClusterMembers, routes: ClusterRoutes): Engi
       const node = routes.member(spec.node);
       return qualifiedId(node.id, await node.call((engine) => engine.containers.create(spec, options)));
     },
+    createKey: (spec) => routes.on(spec.node ?? null, (engine) => engine.containers.createKey(spec)),
     async expectStop(dockerId) {
       const node = nodeOf(dockerId);
       const member = node === null ? undefined : members.find(node);
@@ -178,7 +187,7 @@ function clusterContainers(members: ClusterMembers, routes: ClusterRoutes): Engi
         list: (engine) => engine.containers.list(filter),
         own: (item, node) => ({ ...item, dockerId: qualifiedId(node, item.dockerId) }),
       }),
-    watch: (instance, signal) => watchNodes(members, { instance, signal }),
+    watch: (instance, signal, subject = 'lives') => watchNodes(members, { instance, signal, subject }),
   };
 }
 
@@ -232,11 +241,12 @@ function clusterVolumes(routes: ClusterRoutes): EngineVolumes {
 /** Watches each node while it is reachable, and again once it answers again. */
 async function* watchNodes(
   members: ClusterMembers,
-  { instance, signal }: { instance: string; signal: AbortSignal },
+  { instance, signal, subject }: { instance: string; signal: AbortSignal; subject: WatchSubject },
 ): AsyncGenerator<WatchMessage, void> {
   const queue = new MessageQueue<WatchMessage>();
   const follow = async (node: ClusterMember): Promise<void> => {
-    for await (const message of node.engine.containers.watch(instance, AbortSignal.any([signal, node.signal]))) {
+    const either = AbortSignal.any([signal, node.signal]);
+    for await (const message of node.engine.containers.watch(instance, either, subject)) {
       if (message.kind === 'connected') queue.put({ kind: 'connected', node: node.id });
       else {
         const dockerId = qualifiedId(node.id, message.event.dockerId);

@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream';
 import type { WatchMessage } from '../port/observed-container';
+import { sessionCommand } from '../programs/ahead/session-line';
 import { type EventSource, watchEvents } from './docker-events';
 
 const TIMING = { pingMs: 5, minBackoffMs: 1, maxBackoffMs: 2 };
@@ -94,6 +95,13 @@ describe('watching events', () => {
     await next();
     source.stream.write(line('exec_create: sh', 1001) + line('oom', 1001));
     expect(await next()).toBe('oom@1001000');
+  });
+
+  it('must report a program that was started, and no session that Berth opens ahead', async () => {
+    await next();
+    const session = sessionCommand('token', { env: {}, texts: [] }).command.join(' ');
+    source.stream.write(line(`exec_start: ${session}`, 1001) + line('exec_start: sh -c true', 1002));
+    expect(await next()).toBe('exec_start@1002000');
   });
 
   it('must begin again where it was cut off, and give nothing twice', async () => {

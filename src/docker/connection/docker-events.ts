@@ -1,12 +1,22 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import type { EngineEvent, WatchMessage } from '../port/observed-container';
+import type { EngineEvent, WatchMessage, WatchSubject } from '../port/observed-container';
 import { LABELS } from '../containers/create-options';
+import { isSessionCommand } from '../programs/ahead/session-line';
 import { ndjsonLines } from './ndjson';
 
-/** The watched actions; the daemon filters by them. */
-export const WATCHED_ACTIONS = ['start', 'kill', 'oom', 'die', 'destroy', 'pause', 'unpause'] as const;
+/** The watched actions. */
+const LIVES = ['start', 'kill', 'oom', 'die', 'destroy', 'pause', 'unpause'] as const;
+
+/** The filters that the daemon applies. */
+export const WATCHED: Readonly<Record<WatchSubject, { event: readonly string[]; label: readonly string[] }>> = {
+  lives: { event: LIVES, label: [] },
+  warm_programs: { event: ['exec_start'], label: [`${LABELS.warm}=true`] },
+};
+
+/** Docker writes the program into the action, as in `exec_start: sh -c true`. */
+const PROGRAM_STARTS = 'exec_start: ';
 
 /** SIGKILL and SIGTERM as Docker writes them: the signals that end a sandbox's main process. */
 const ENDING_SIGNALS: ReadonlySet<string> = new Set(['9', '15']);
@@ -25,10 +35,14 @@ interface EventLine {
   readonly event: EngineEvent | null;
 }
 
+function isProgram(action: string): boolean {
+  return action.startsWith(PROGRAM_STARTS) && !isSessionCommand(action.slice(PROGRAM_STARTS.length));
+}
+
 /** @throws Error if the line is not an event, which means that the stream is corrupted */
 function parseEventLine(line: string): EventLine {
   const { Action, Actor, time, timeNano } = dockerEvent.parse(JSON.parse(line));
-  const action = WATCHED_ACTIONS.find((watched) => watched === Action);
+  const action = isProgram(Action) ? 'exec_start' : LIVES.find((watched) => watched === Action);
   const containerId = Actor.Attributes?.[LABELS.containerId];
   const isOtherSignal = action === 'kill' && !ENDING_SIGNALS.has(Actor.Attributes?.['signal'] ?? '');
   if (action === undefined || containerId === undefined || containerId === '' || isOtherSignal)

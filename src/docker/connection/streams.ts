@@ -5,18 +5,20 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ExecOutput } from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { LABELS } from '../containers/create-options';
-import { WATCHED_ACTIONS } from './docker-events';
+import type { WatchSubject } from '../port/observed-container';
+import { WATCHED } from './docker-events';
 import { parseImageReference } from '../images/image-reference';
 import type { RegistryLogin } from '../images/registry-auth';
 
 /** @param since seconds of the daemon's clock */
 export async function openEvents(
   docker: Docker,
-  { instance, since, signal }: { instance: string; since: number; signal: AbortSignal },
+  { instance, subject, since, signal }: { instance: string; subject: WatchSubject; since: number; signal: AbortSignal },
 ): Promise<Readable> {
+  const { event, label } = WATCHED[subject];
   const stream = await docker.getEvents({
     since,
-    filters: { type: ['container'], label: [`${LABELS.instance}=${instance}`], event: [...WATCHED_ACTIONS] },
+    filters: { type: ['container'], label: [`${LABELS.instance}=${instance}`, ...label], event: [...event] },
     abortSignal: signal,
   });
   return readable(stream);

@@ -1,6 +1,6 @@
 import type { ContainerSpec } from '../port/engine-containers';
 import type { EngineCapabilities } from '../port/engine-host';
-import { claimedLabels, createOptions, LABELS, type SandboxImage, withoutCreated } from './create-options';
+import { claimedLabels, createKey, createOptions, LABELS, type SandboxImage, withoutCreated } from './create-options';
 import { restrictedIn, restrictedSandbox } from '../firewall/restricted-sandboxes';
 import { SUPERVISOR } from './supervisor';
 
@@ -56,6 +56,7 @@ describe('what Docker is asked for', () => {
         'berth.allow': '',
         'berth.probe': '',
         'berth.helper': '',
+        'berth.warm': '',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
@@ -258,5 +259,50 @@ describe("users' variables in a create call of an earlier version", () => {
 
   it('must leave the usual search path to a container whose image has none', () => {
     expect(withoutCreated(['PATH=/x'], { env: [], path: '/bin' })).toEqual({ PATH: '/bin' });
+  });
+});
+
+describe('the key of a create call', () => {
+  const image = { id: 'sha256:1', user: '', hasShell: true };
+  const surroundings = {
+    capabilities: { ...capabilities, diskQuota: 'enforced' } as const,
+    network: 'internet',
+    nameServers: NAME_SERVERS,
+  };
+  const key = createKey(spec, image, surroundings);
+
+  /** Another value of each field, and whether a sandbox with it is another one. A new field needs a line here. */
+  const FIELDS: Readonly<Record<keyof ContainerSpec, { readonly other: unknown; readonly isOther: boolean }>> = {
+    name: { other: 'berth-other', isOther: false },
+    volumeName: { other: 'berth-other', isOther: false },
+    owner: { other: { instance: 'prod', containerId: 'c2', userId: '', isWarm: true }, isOther: false },
+    generation: { other: 1, isOther: false },
+    // The node is compared beside the key.
+    node: { other: 'node-2', isOther: false },
+    // Its id is compared: a name may mean another version by now.
+    image: { other: 'debian', isOther: false },
+    user: { other: '1000', isOther: true },
+    memoryMb: { other: 513, isOther: true },
+    cpuShares: { other: 1501, isOther: true },
+    diskMb: { other: 2049, isOther: true },
+    network: { other: { allow: ['192.0.2.1:443'] }, isOther: true },
+    processes: { other: 100, isOther: true },
+  };
+
+  it.each(Object.entries(FIELDS))('must be another if %s makes another sandbox, and only then', (field, of) => {
+    expect(createKey({ ...spec, [field]: of.other }, image, surroundings) !== key).toBe(of.isOther);
+  });
+
+  it('must hold the version of the image and all that the host gives', () => {
+    const others = [
+      createKey(spec, { ...image, id: 'sha256:2' }, surroundings),
+      createKey(spec, { ...image, user: 'node' }, surroundings),
+      createKey(spec, { ...image, claimedLabels: ['berth.other'] }, surroundings),
+      createKey(spec, image, { ...surroundings, nameServers: ['192.0.2.55'] }),
+      createKey(spec, image, { ...surroundings, network: 'none' }),
+      createKey(spec, image, { ...surroundings, capabilities: { ...capabilities, diskQuota: 'off' } }),
+      createKey(spec, image, { ...surroundings, capabilities: { ...surroundings.capabilities, runtime: 'runc' } }),
+    ];
+    expect(new Set([key, ...others]).size).toBe(others.length + 1);
   });
 });

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import type { ContainerSpec, OwnerLabels } from '../port/engine-containers';
 import type { EngineCapabilities } from '../port/engine-host';
@@ -18,6 +19,8 @@ export const LABELS = {
   allow: 'berth.allow',
   /** The user that commands run as by default, as the main process normally runs as root. */
   user: 'berth.user',
+  /** `true` on containers that were started before a user asked for one, and so have no {@link LABELS.userId}. */
+  warm: 'berth.warm',
   /**
    * On objects that are created only as a probe, instead of `berth.instance`, so that they never count as sandboxes.
    */
@@ -111,6 +114,7 @@ export function createOptions(
     Labels: containerLabels(
       {
         ...ownerLabels(spec.owner),
+        [LABELS.warm]: spec.owner.isWarm ? 'true' : '',
         [LABELS.generation]: String(spec.generation),
         [LABELS.user]: image.user === '' ? '0' : image.user,
         [LABELS.network]: typeof spec.network === 'string' ? spec.network : 'allow',
@@ -124,6 +128,27 @@ export function createOptions(
     HostConfig: hostConfig(spec, { capabilities, network }),
     ...(restricted && networkCard(network, restricted)),
   };
+}
+
+/** The fields of a spec that name one sandbox and do not change what it may do. */
+const IDENTITY = { name: '', volumeName: '', node: null, generation: 1 } as const;
+
+/**
+ * A digest of everything in the create call that distinguishes sandboxes, except their names: two specs with the same
+ * key get interchangeable sandboxes. It is made from the call itself, so that no option can be left out.
+ *
+ * @param image.id decides whether the image has a shell and which volumes it declares
+ * @param surroundings.network the kind of network: which of several has room makes no difference
+ */
+export function createKey(
+  spec: ContainerSpec,
+  image: SandboxImage & { readonly id: string },
+  surroundings: Omit<Surroundings, 'restricted'>,
+): string {
+  const owner = { instance: spec.owner.instance, containerId: '', userId: '' };
+  const asUser = { ...image, user: spec.user ?? image.user };
+  const body = createOptions({ ...spec, ...IDENTITY, image: image.id, owner }, asUser, surroundings);
+  return createHash('sha256').update(JSON.stringify(body)).digest('hex');
 }
 
 /** Docker before 25 reads the container's MAC address, later versions that of the endpoint. */

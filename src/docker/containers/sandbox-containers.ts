@@ -6,10 +6,16 @@ import { abortable } from '../connection/client';
 import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../port/engine-containers';
 import { EngineError, saysUnavailable } from '../engine-error';
 import { killSandbox } from './hung-sandbox';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from '../port/observed-container';
+import type {
+  ContainerStats,
+  ListedContainer,
+  ObservedContainer,
+  WatchMessage,
+  WatchSubject,
+} from '../port/observed-container';
 import type { DockerPrograms } from '../programs/docker-programs';
 import { containerOf, pause, remove, rename, start, stop, unpause } from './container-verbs';
-import { createOptions, LABELS } from './create-options';
+import { createKey, createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
 import { type ImageFacts, type Images, limitedVolumes } from '../images/images';
@@ -78,6 +84,15 @@ export class SandboxContainers implements EngineContainers {
     this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
     await this.remove(dockerId);
     return this.createOnce(spec, { ...image, hasShell: false });
+  }
+
+  async createKey(spec: ContainerSpec): Promise<string | null> {
+    const { images, host, nameServers } = this.parts;
+    const image = await images.facts(spec.image);
+    if (image.id === '') return null;
+    const network = typeof spec.network === 'string' ? spec.network : 'restricted';
+    const surroundings = { capabilities: host.capabilities, network, nameServers: await nameServers.current() };
+    return createKey(spec, { ...image, hasShell: true }, surroundings);
   }
 
   async start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): Promise<'started' | 'already_running'> {
@@ -189,9 +204,13 @@ export class SandboxContainers implements EngineContainers {
     return this.parts.daemon.call('stats', (signal, docker) => lookAtStats(containerOf(docker, dockerId), signal));
   }
 
-  async *watch(instance: string, signal: AbortSignal): AsyncGenerator<WatchMessage, void> {
+  async *watch(
+    instance: string,
+    signal: AbortSignal,
+    subject: WatchSubject = 'lives',
+  ): AsyncGenerator<WatchMessage, void> {
     const { programs } = this.parts;
-    for await (const message of this.events(instance, signal)) {
+    for await (const message of this.events(instance, { subject, signal })) {
       if (message.kind === 'event') {
         const { action, dockerId } = message.event;
         if (action === 'kill') programs.noteKill(dockerId);
@@ -201,14 +220,22 @@ export class SandboxContainers implements EngineContainers {
     }
   }
 
-  private events(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage> {
+  private events(
+    instance: string,
+    { subject, signal }: { subject: WatchSubject; signal: AbortSignal },
+  ): AsyncIterable<WatchMessage> {
     const { daemon } = this.parts;
     return watchEvents(
       {
         now: () => daemon.seconds(),
         open: (since) =>
           daemon.call('watch events', (timeout) =>
-            openEvents(daemon.clients.streams, { instance, since, signal: AbortSignal.any([timeout, signal]) }),
+            openEvents(daemon.clients.streams, {
+              instance,
+              subject,
+              since,
+              signal: AbortSignal.any([timeout, signal]),
+            }),
           ),
         ping: () => daemon.ping(),
         onDisconnect: (error) => {

@@ -1,11 +1,20 @@
 import type { NetworkPolicy } from '../../network-policy';
-import type { ContainerStats, ListedContainer, ObservedContainer, WatchMessage } from './observed-container';
+import type {
+  ContainerStats,
+  ListedContainer,
+  ObservedContainer,
+  WatchMessage,
+  WatchSubject,
+} from './observed-container';
 
 /** The owner of an object in the engine. */
 export interface OwnerLabels {
   readonly instance: string;
   readonly containerId: string;
+  /** Empty for a warm container, which has no user yet. */
   readonly userId: string;
+  /** Set for a container that is started before a user asks for one. */
+  readonly isWarm?: true;
   /** Set for a test object: it belongs to no user, and is removed after a while if it was left behind. */
   readonly isProbe?: true;
 }
@@ -61,6 +70,12 @@ export interface EngineContainers {
    */
   create(spec: ContainerSpec, options?: { assertWanted?: () => Promise<void> }): Promise<string>;
   /**
+   * A key of what {@link create} would make: containers with equal keys on one node differ by their names alone.
+   *
+   * @returns null if the image is not present
+   */
+  createKey(spec: ContainerSpec): Promise<string | null>;
+  /**
    * Starts a container. First connects it to the sandboxes' network if it is not connected.
    *
    * @param options `isNew`: the caller has just created the container, so its network is not checked, which saves a
@@ -104,8 +119,8 @@ export interface EngineContainers {
   list(filter: ListFilter): Promise<Listed<ListedContainer>>;
   /** @throws EngineError `container_not_found`, `container_not_running` */
   stats(dockerId: string): Promise<ContainerStats>;
-  /** Yields hints until `signal` aborts; reconnects with backoff. */
-  watch(instance: string, signal: AbortSignal): AsyncIterable<WatchMessage>;
+  /** Yields hints until `signal` aborts; reconnects with backoff. By default about the lives of all containers. */
+  watch(instance: string, signal: AbortSignal, subject?: WatchSubject): AsyncIterable<WatchMessage>;
 }
 
 /** The sandboxes' networks. */

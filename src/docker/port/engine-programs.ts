@@ -25,8 +25,19 @@ export interface EnginePrograms {
    * the program for some seconds. The program may still be started otherwise, or not at all.
    */
   reserve(dockerId: string, program: Pick<ProcessRequest, 'command' | 'env' | 'user' | 'terminal'>): Promise<string>;
-  /** Lets the engine prepare for programs in a container that has just started, in the background. Never throws. */
-  prepare(dockerId: string): Promise<void>;
+  /**
+   * Lets the engine prepare for programs in a container that has just started, in the background.
+   *
+   * @param options.isWarm no user has the container yet: what is prepared, if there is room, stays until a later call
+   * @throws EngineError `node_unavailable`
+   */
+  prepare(dockerId: string, options?: { isWarm?: boolean }): Promise<void>;
+  /**
+   * Undoes a preparation of a container that no user had yet, unless it has been used since.
+   *
+   * @throws EngineError as {@link prepare}
+   */
+  unprepare(dockerId: string): Promise<void>;
   /**
    * Ends programs and all their descendants: sends the signal, then SIGKILL after `graceMs`. A program that removes
    * the marker from its environment escapes, and so do all programs in an image without a shell.

@@ -42,12 +42,18 @@ export interface ObservedContainer {
 export interface EngineEvent {
   readonly dockerId: string;
   readonly containerId: string;
-  /** `kill`: Docker was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too. */
-  readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause';
+  /**
+   * `kill`: Docker was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too.
+   * `exec_start`: a program is started in it, other than a session that is opened ahead; see {@link WatchSubject}.
+   */
+  readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause' | 'exec_start';
   /** With `die` only. */
   readonly exitCode: number | null;
   readonly at: Date;
 }
+
+/** The lives of all containers, or the programs in those that were started before a user asked for one. */
+export type WatchSubject = 'lives' | 'warm_programs';
 
 /**
  * `connected` comes first and after each reconnection, on a cluster for each node: earlier events may have been

@@ -172,8 +172,14 @@ export class DockerPrograms implements EnginePrograms {
     this.ahead = new SessionPool(ahead, calls, daemon.calls.sessions);
   }
 
-  prepare(dockerId: string): Promise<void> {
-    this.ahead.prepare(dockerId);
+  prepare(dockerId: string, { isWarm = false }: { isWarm?: boolean } = {}): Promise<void> {
+    if (isWarm) this.ahead.keep(dockerId);
+    else this.ahead.prepare(dockerId);
+    return Promise.resolve();
+  }
+
+  unprepare(dockerId: string): Promise<void> {
+    this.ahead.unkeep(dockerId);
     return Promise.resolve();
   }
 

@@ -317,6 +317,11 @@ export class FakeDaemon extends SimulatedDaemon {
     this.crash(dockerId, 137);
   }
 
+  /** An operator runs a program in a container, which ends at once. */
+  enter(dockerId: string): void {
+    this.tell(this.runningOne(dockerId, 'exec'), 'exec_start');
+  }
+
   /**
    * The kernel kills one process for the container's memory. The container keeps running, and Docker only emits
    * `oom`.

@@ -141,6 +141,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         run: (dockerId, request) => this.runProgram(dockerId, request),
         reserve: () => Promise.resolve(randomUUID()),
         prepare: () => Promise.resolve(),
+        unprepare: () => Promise.resolve(),
       },
     );
     this.files = new ScriptedFiles(this.programs);

@@ -41,6 +41,7 @@ export class BerthProcess {
       LOG_LEVEL: process.env['TEST_LOG_LEVEL'] ?? 'fatal',
       SANDBOX_RUNTIME: runtime,
       SANDBOX_PROOF: 'off',
+      WARM_POOL: 'off',
       ...NO_LIMITS,
       ...environment,
     };

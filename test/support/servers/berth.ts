@@ -74,6 +74,7 @@ export class Berth {
       INSTANCE_ID: `test-${randomUUID()}`,
       ORPHAN_GRACE_SECONDS: '0',
       SANDBOX_PROOF: 'off',
+      WARM_POOL: 'off',
       ...NO_LIMITS,
       ...own,
       ...environment,

@@ -9,7 +9,8 @@ import { Program } from './program';
 /** Grace for running work when a server is told to end: much longer than a hurried end takes. */
 const SHUTDOWN_GRACE_SECONDS = '120';
 
-const INSTANCE = `test-cluster-${String(process.pid)}`;
+/** The instance id of the commands, whose objects in Docker are removed in the end. */
+export const INSTANCE = `test-cluster-${String(process.pid)}`;
 
 /** One server as the command prints it. */
 export interface ClusterServer {
@@ -36,6 +37,7 @@ export class ClusterCommand {
       SHUTDOWN_GRACE_SECONDS,
       LOG_LEVEL: 'info',
       SANDBOX_PROOF: 'off',
+      WARM_POOL: 'off',
       CUSTOM_IMAGE_REGISTRIES: 'docker.io,127.0.0.1:*',
     };
     return new ClusterCommand(await mkdtemp(join(tmpdir(), 'berth-cluster-')), settings);

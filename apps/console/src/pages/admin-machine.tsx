@@ -32,6 +32,7 @@ export function Machine(): JSX.Element {
           </div>
         )}
       </Shown>
+      <WarmSlots />
       <UsedToday />
       <Checks />
     </>
@@ -90,6 +91,47 @@ function Report({ of }: { readonly of: SweepReport }): JSX.Element {
     <p class={`notice spaced ${of.failed > 0 ? 'bad' : ''}`} role="status">
       Compared with Docker: {found.map(([name, words]) => `${String(of[name])} ${words}`).join(', ')}.
     </p>
+  );
+}
+
+/** Containers that are started in advance; nothing where there are none to be. */
+function WarmSlots(): JSX.Element {
+  const pool = useLoaded(() => berth.admin.warm());
+  const empty = async (): Promise<void> => {
+    await berth.admin.emptyWarm();
+    await pool.reload();
+  };
+  return (
+    <Shown of={pool}>
+      {({ mode, slots, hits, misses, waiting_for: why }) =>
+        mode !== 'off' && (
+          <section class="panel spaced" aria-labelledby="warm">
+            <div class="panel-head">
+              <h2 id="warm">Warm slots</h2>
+              <WorkButton run={empty}>Empty</WorkButton>
+            </div>
+            <Table columns={['Image', 'Memory', 'CPU', 'Wanted', 'Ready', 'Being made']}>
+              {slots.map((slot) => (
+                <tr key={`${slot.key ?? ''} ${slot.image} ${String(slot.memory_mb)}`}>
+                  <td>
+                    <strong>{slot.image}</strong>
+                  </td>
+                  <td class="muted nowrap">{megabytes(slot.memory_mb)}</td>
+                  <td class="muted nowrap">{cpus(slot.cpu_shares)}</td>
+                  <td class="muted nowrap">{slot.wanted}</td>
+                  <td class="muted nowrap">{slot.ready}</td>
+                  <td class="muted nowrap">{slot.making}</td>
+                </tr>
+              ))}
+            </Table>
+            <p class="small muted panel-body">
+              Creations that took one: {hits}; that did not: {misses.reduce((sum, { count }) => sum + count, 0)}.
+              {why !== null && ` Fewer than wanted: ${why.replaceAll('_', ' ')}.`}
+            </p>
+          </section>
+        )
+      }
+    </Shown>
   );
 }
 

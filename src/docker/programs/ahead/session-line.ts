@@ -11,6 +11,13 @@ const MOST_LINE = 250;
 /** The variable with the script; the command line of the session stays short, as `ps` shows it. */
 const SCRIPT = 'BERTH_AHEAD';
 
+const COMMAND = ['sh', '-c', `eval "$${SCRIPT}"`] as const;
+
+/** Whether a program, its words joined by spaces as in Docker's events, is a session. */
+export function isSessionCommand(words: string): boolean {
+  return words.startsWith(`${COMMAND.join(' ')} `);
+}
+
 /** Arguments of at least this length are worth passing in advance. */
 const LONG_ARGUMENT = 40;
 const MOST_LONG_ARGUMENT = 4_096;
@@ -174,7 +181,7 @@ export function sessionCommand(
 ): { command: string[]; env: Record<string, string> } {
   const known = texts.map((text, index) => [`${SCRIPT}_${String(index)}`, text] as const);
   return {
-    command: ['sh', '-c', `eval "$${SCRIPT}"`, token],
+    command: [...COMMAND, token],
     env: { ...env, ...Object.fromEntries(known), [SCRIPT]: script(texts) },
   };
 }

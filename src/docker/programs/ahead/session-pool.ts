@@ -72,6 +72,8 @@ interface Shelf {
 interface Container {
   readonly shelves: Map<string, Shelf>;
   usedAt: number;
+  /** When {@link SessionPool.keep} opened a session: it stays although nobody uses it. Null once a user has it. */
+  keptAt: number | null;
   /** Whether the container's own variables reach a program through a shell; null before the first session. */
   fits: boolean | null;
 }
@@ -104,11 +106,38 @@ export class SessionPool {
     this.most = Math.floor(settings.memoryMb / SESSION_MB);
   }
 
-  /** Opens the first session of a container that has just started, as a program is likely to follow. */
+  /**
+   * Opens the first session of a container that has just started, as a program is likely to follow. One that
+   * {@link keep} opened remains.
+   */
   prepare(dockerId: string): void {
     if (this.most === 0 || this.isClosed) return;
-    this.discard(dockerId);
+    const container = this.containers.get(dockerId);
+    if (container && container.keptAt !== null) container.keptAt = null;
+    else this.discard(dockerId);
     this.fillAfter(this.use(dockerId, { command: [] }), 0);
+  }
+
+  /**
+   * Opens a session in a container that no user has yet, unless it has one or there is no room. It stays until
+   * {@link prepare} is called for a user, or another container needs its room.
+   */
+  keep(dockerId: string): void {
+    const shelves = [...(this.containers.get(dockerId)?.shelves.values() ?? [])];
+    const hasOne = shelves.some(({ sessions, isFilling }) => sessions.size > 0 || isFilling);
+    if (hasOne || this.isClosed || this.idle.size >= this.most) return;
+    const shelf = this.use(dockerId, { command: [] });
+    const container = this.containers.get(dockerId);
+    if (container) container.keptAt = container.usedAt;
+    this.fillAfter(shelf, 0);
+  }
+
+  /** Closes what {@link keep} opened, unless a program has used it since. */
+  unkeep(dockerId: string): void {
+    const container = this.containers.get(dockerId);
+    if (!container || container.keptAt === null) return;
+    if (container.keptAt === container.usedAt) this.discard(dockerId);
+    else container.keptAt = null;
   }
 
   /**
@@ -181,7 +210,12 @@ export class SessionPool {
   }
 
   private use(dockerId: string, program: AheadProgram): Shelf {
-    const container = this.containers.get(dockerId) ?? { shelves: new Map<string, Shelf>(), usedAt: 0, fits: null };
+    const container = this.containers.get(dockerId) ?? {
+      shelves: new Map<string, Shelf>(),
+      usedAt: 0,
+      keptAt: null,
+      fits: null,
+    };
     container.usedAt = performance.now();
     // Map keeps the order of insertion.
     this.containers.delete(dockerId);
@@ -340,7 +374,9 @@ export class SessionPool {
 
   private expire(): void {
     const now = performance.now();
-    for (const [dockerId, { usedAt }] of this.containers) if (now - usedAt > KEEP_MS) this.discard(dockerId);
+    for (const [dockerId, { usedAt, keptAt }] of this.containers) {
+      if (keptAt === null && now - usedAt > KEEP_MS) this.discard(dockerId);
+    }
     if (this.containers.size > 0) return;
     clearInterval(this.expiry);
     this.expiry = undefined;

@@ -1,0 +1,169 @@
+import { Injectable } from '@nestjs/common';
+import type { SelectQueryBuilder } from 'typeorm';
+import { Database, isAbsentSql, ProcessPresence, RowWriter } from '../../database';
+import { type WarmSlot, WarmSlotEntity } from '../model/warm-slot.entity';
+
+/** The setting that names the process that fills the pool. */
+const FILLER = 'warm_filler';
+
+/** No slot can be taken. The creation goes on without one. */
+export class NoSlotError extends Error {
+  override readonly name = 'NoSlotError';
+}
+
+/** A slot, and whether the process that makes or releases it is no longer there. */
+export interface HeldSlot {
+  readonly slot: WarmSlot;
+  readonly isAbandoned: boolean;
+}
+
+/**
+ * Writes the rows of warm slots. Every change of a slot's state is conditional on the state before, so that a slot is
+ * taken or released, and either once.
+ */
+@Injectable()
+export class WarmSlots {
+  private readonly rows: RowWriter<WarmSlotEntity>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly presence: ProcessPresence,
+  ) {
+    this.rows = new RowWriter(database, WarmSlotEntity);
+  }
+
+  /** Names this process in the slots that it makes or releases. */
+  get holder(): string {
+    return this.presence.holder;
+  }
+
+  /**
+   * Makes this process the one that fills the pool, if it is already, or if that process is no longer there.
+   *
+   * @returns whether it is
+   */
+  async lead(): Promise<boolean> {
+    if (this.database.isSqlite || (await this.isLeader(''))) return true;
+    const taken = await this.database.manager.query<unknown[]>(
+      `INSERT INTO settings (key, value) VALUES ('${FILLER}', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value
+       WHERE ${isAbsentSql('settings.value')} RETURNING 1`,
+      [this.presence.holder],
+    );
+    return taken.length === 1;
+  }
+
+  /**
+   * Inserts a slot that is about to be made. The lock on the setting keeps another process from counting the slots
+   * meanwhile, so that two processes never overfill.
+   *
+   * @returns false if another process fills the pool by now
+   */
+  async insert(
+    slot: Omit<WarmSlot, 'holder' | 'state' | 'dockerId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
+  ): Promise<boolean> {
+    const row: WarmSlot = {
+      ...slot,
+      state: 'making',
+      holder: this.presence.holder,
+      dockerId: null,
+      runtime: null,
+      runStartedAt: null,
+      ipAddress: null,
+    };
+    return this.database.runInTx(async () => {
+      const leads = this.database.isSqlite || (await this.isLeader('FOR UPDATE'));
+      return leads && this.rows.insert(row);
+    });
+  }
+
+  /** @returns false if the slot was released meanwhile: this process was taken for dead */
+  async markReady(
+    id: string,
+    seen: Pick<WarmSlot, 'dockerId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
+  ): Promise<boolean> {
+    const { holder } = this.presence;
+    const where = (parameter: (value: unknown) => string): string =>
+      `id = ${parameter(id)} AND state = 'making' AND holder = ${parameter(holder)}`;
+    return (await this.rows.update({ ...seen, state: 'ready' }, where)) === 1;
+  }
+
+  /** Keeps a slot from being taken, before it is removed from Docker. @returns false if a creation has taken it */
+  async markReleasing(id: string): Promise<boolean> {
+    const { holder } = this.presence;
+    return (await this.rows.update({ state: 'releasing', holder }, (parameter) => `id = ${parameter(id)}`)) === 1;
+  }
+
+  /** Releases the slots of processes that are no longer there. */
+  async releaseOfTheDead(): Promise<void> {
+    await this.rows.update({ state: 'releasing' }, (parameter) => this.isOfTheDead(parameter));
+  }
+
+  /**
+   * Deletes the rows of slots of processes that are no longer there, except of those that were being released. Their
+   * containers are orphans then, and their volumes stay.
+   */
+  async forgetOfTheDead(): Promise<void> {
+    await this.rows.delete((parameter) => `state <> 'releasing' AND ${this.isOfTheDead(parameter)}`);
+  }
+
+  /** To be called once nothing of the slot is left in Docker. */
+  async delete(id: string): Promise<void> {
+    await this.rows.delete((parameter) => `id = ${parameter(id)} AND state <> 'ready'`);
+  }
+
+  /**
+   * Takes the oldest ready slot with one of these keys, in the transaction of the creation: a rollback returns it.
+   * Slots that another transaction is taking are passed over.
+   *
+   * @throws NoSlotError
+   */
+  async take(keys: readonly string[]): Promise<WarmSlot> {
+    const query = this.query().where("s.state = 'ready' AND s.key IN (:...keys)", { keys });
+    query.orderBy('s.madeAt').limit(1);
+    if (!this.database.isSqlite) query.setLock('pessimistic_write').setOnLocked('skip_locked');
+    const slot = await query.getOne();
+    if (slot === null) throw new NoSlotError('no slot is ready');
+    await this.rows.delete((parameter) => `id = ${parameter(slot.id)}`);
+    return slot;
+  }
+
+  /** The nodes (null: the single machine) and keys of the slots that are ready for such a container. */
+  async readyFor(
+    wanted: Pick<WarmSlot, 'image' | 'memoryMb' | 'cpuShares' | 'diskMb'>,
+  ): Promise<{ node: string | null; key: string }[]> {
+    return this.query()
+      .select('s.node_id', 'node')
+      .addSelect('s.key', 'key')
+      .distinct()
+      .where("s.state = 'ready' AND s.image = :image", wanted)
+      .andWhere('s.memoryMb = :memoryMb AND s.cpuShares = :cpuShares AND s.diskMb = :diskMb', wanted)
+      .getRawMany<{ node: string | null; key: string }>();
+  }
+
+  /** All slots, the oldest first. */
+  async all(): Promise<HeldSlot[]> {
+    const query = this.query().orderBy('s.madeAt').addOrderBy('s.id');
+    if (this.database.isSqlite) {
+      const slots = await query.getMany();
+      return slots.map((slot) => ({ slot, isAbandoned: slot.holder !== this.presence.holder }));
+    }
+    const { entities, raw } = await query
+      .addSelect(isAbsentSql('s.holder'), 'absent')
+      .getRawAndEntities<{ absent: boolean }>();
+    return entities.map((slot, at) => ({ slot, isAbandoned: raw[at]?.absent === true }));
+  }
+
+  private isOfTheDead(parameter: (value: unknown) => string): string {
+    return this.database.isSqlite ? `holder <> ${parameter(this.presence.holder)}` : isAbsentSql('holder');
+  }
+
+  private async isLeader(lock: '' | 'FOR UPDATE'): Promise<boolean> {
+    const sql = `SELECT value FROM settings WHERE key = '${FILLER}' ${lock}`;
+    const [setting] = await this.database.manager.query<{ value: string }[]>(sql);
+    return setting?.value === this.presence.holder;
+  }
+
+  private query(): SelectQueryBuilder<WarmSlotEntity> {
+    return this.database.manager.createQueryBuilder(WarmSlotEntity, 's');
+  }
+}

@@ -1,0 +1,196 @@
+import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ContainerEngine, type ContainerSpec, type EngineImage, EngineError } from '../../docker';
+import { ImageStore } from '../../images';
+import { Clock } from '../../scheduling';
+import type { WarmSlot } from '../model/warm-slot.entity';
+import { KnownEngine } from '../nodes/known-engine';
+import { containerName } from '../operations/plan';
+import { Instance } from '../rows/instance';
+import { WarmSlots } from '../rows/warm-slots';
+import { SlotWatch } from './slot-watch';
+import type { WarmSettings } from './warm-wants';
+
+const OLDEST_MS = 24 * 3_600_000;
+
+/** Makes slots in Docker, looks at them, and removes them. Each step can be undone from the slot's row alone. */
+@Injectable()
+export class SlotMaker {
+  /** How long a new slot must stay up, in milliseconds: a missing main process fails only after a successful start. */
+  readonly watchMs: number = 300;
+  /** The slots that this process is making or removing. */
+  private readonly working = new Set<string>();
+  /** Docker ids of the slots in which this process keeps sessions. */
+  private prepared: ReadonlySet<string> = new Set();
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly images: ImageStore,
+    private readonly instance: Instance,
+    private readonly known: KnownEngine,
+    private readonly slots: WarmSlots,
+    private readonly watch: SlotWatch,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Whether this process is making or removing the slot. */
+  isWorkingOn(id: string): boolean {
+    return this.working.has(id);
+  }
+
+  /**
+   * The key of the slots that suit these settings on a node (null: the single machine).
+   *
+   * @param image the version of the image
+   * @returns null if the image is not there
+   * @throws EngineError
+   */
+  async keyFor(settings: WarmSettings, image: EngineImage, node: string | null): Promise<string | null> {
+    const key = await this.engine.containers.createKey(this.specOf(settings, { id: '', image, node }));
+    return key === null || node === null ? key : `${node}/${key}`;
+  }
+
+  /**
+   * The version of the image that a creation with these settings would use now, without asking a registry.
+   *
+   * @returns null if there is none
+   * @throws EngineError
+   */
+  presentImage({ image }: WarmSettings, node: string | null): Promise<EngineImage | null> {
+    return this.images.present(image, node);
+  }
+
+  /**
+   * Makes one slot. If anything fails, what was made is removed; if that fails too, the row is left for the filler.
+   *
+   * @param options.pulls whether a missing image is pulled
+   * @returns `image_missing` if it is not to be pulled, `passed` if another process fills the pool by now
+   * @throws EngineError
+   */
+  async make(
+    settings: WarmSettings,
+    { node, pulls, signal }: { node: string | null; pulls: boolean; signal: AbortSignal },
+  ): Promise<'made' | 'image_missing' | 'passed'> {
+    const image = pulls
+      ? (await this.images.forCreation(settings.image, { node, signal })).version
+      : await this.images.present(settings.image, node);
+    const key = image && (await this.keyFor(settings, image, node));
+    if (image === null || key === null) return 'image_missing';
+    await this.known.assertSame();
+    const id = randomUUID();
+    this.working.add(id);
+    try {
+      const { memoryMb, cpuShares, diskMb, network, processes } = settings;
+      const limits = { memoryMb, cpuShares, diskMb, network, processes };
+      const of = { image: settings.image, imageId: image.id, imageDigest: image.digest, nodeId: node };
+      if (!(await this.slots.insert({ id, key, ...of, ...limits, madeAt: this.clock.now() }))) return 'passed';
+      try {
+        await this.start(this.specOf(settings, { id, image, node }));
+      } catch (error) {
+        await this.slots.markReleasing(id);
+        await this.removeRemains({ id, nodeId: node }).catch(() => undefined);
+        throw error;
+      }
+      return 'made';
+    } finally {
+      this.working.delete(id);
+    }
+  }
+
+  /** Whether the slot still runs as it was made. @throws EngineError */
+  async isSound({ dockerId, runStartedAt }: Pick<WarmSlot, 'dockerId' | 'runStartedAt'>): Promise<boolean> {
+    const observed = dockerId === null ? null : await this.engine.containers.inspect(dockerId);
+    return observed?.state === 'running' && observed.startedAt === runStartedAt;
+  }
+
+  /** Whether the slot is to be replaced because of its age. */
+  isOld({ madeAt }: Pick<WarmSlot, 'madeAt'>): boolean {
+    return this.clock.now().getTime() - madeAt.getTime() >= OLDEST_MS;
+  }
+
+  /** Whether a program has run in the slot that it was not made with, as far as Docker has reported. */
+  mayBeUsed({ dockerId }: Pick<WarmSlot, 'dockerId'>): boolean {
+    return dockerId !== null && this.watch.mayBeUsed(dockerId);
+  }
+
+  /**
+   * Keeps an exec session open in each ready slot, so that the first command of its user need not wait for one. Closes
+   * those of slots that another process gave to creations, which opens its own. Only for the process that fills the
+   * pool: a slot has one session. Never throws: without a session a command only takes longer.
+   */
+  async keepSessions(slots: readonly WarmSlot[]): Promise<void> {
+    const ready = new Set(slots.flatMap(({ state, dockerId }) => (state === 'ready' ? (dockerId ?? []) : [])));
+    const { programs } = this.engine;
+    const gone = [...this.prepared].filter((dockerId) => !ready.has(dockerId));
+    this.prepared = ready;
+    await Promise.allSettled(gone.map((dockerId) => programs.unprepare(dockerId)));
+    await Promise.allSettled([...ready].map((dockerId) => programs.prepare(dockerId, { isWarm: true })));
+  }
+
+  /**
+   * Removes a slot, unless a creation has taken it.
+   *
+   * @returns whether it was removed
+   * @throws EngineError; then the row is left for the filler
+   */
+  async release(slot: Pick<WarmSlot, 'id' | 'nodeId'>): Promise<boolean> {
+    if (!(await this.slots.markReleasing(slot.id))) return false;
+    await this.removeRemains(slot);
+    return true;
+  }
+
+  /** Removes what is in Docker of a slot that cannot be taken, then its row. @throws EngineError */
+  async removeRemains({ id, nodeId }: Pick<WarmSlot, 'id' | 'nodeId'>): Promise<void> {
+    this.working.add(id);
+    try {
+      const filter = { instance: this.instance.id, containerId: id, node: nodeId };
+      const { items } = await this.engine.containers.list(filter);
+      for (const { dockerId } of items) await this.engine.containers.remove(dockerId);
+      // In another Docker its absence proves nothing.
+      await this.known.assertSame();
+      await this.engine.volumes.remove(containerName(id), nodeId);
+      await this.slots.delete(id);
+    } finally {
+      this.working.delete(id);
+    }
+  }
+
+  private async start(spec: ContainerSpec): Promise<void> {
+    const { volumeName: name, diskMb, owner, node = null } = spec;
+    const { containerId: id } = owner;
+    await this.engine.volumes.ensure({ name, diskMb, owner, node, isNew: true });
+    const dockerId = await this.engine.containers.create(spec);
+    await this.engine.containers.start(dockerId, { isNew: true });
+    const first = await this.engine.containers.inspect(dockerId);
+    await delay(this.watchMs);
+    const runStartedAt = first?.startedAt ?? null;
+    if (!first || !(await this.isSound({ dockerId, runStartedAt }))) {
+      throw new EngineError('start_refused', 'the container did not stay up');
+    }
+    const { runtime, ipAddress } = first;
+    // The row is gone, or another process removes what is in Docker: this process was taken for dead.
+    if (!(await this.slots.markReady(id, { dockerId, runtime, runStartedAt, ipAddress }))) {
+      throw new EngineError('aborted', 'the slot was given up meanwhile');
+    }
+  }
+
+  private specOf(
+    { memoryMb, cpuShares, diskMb, network, processes }: WarmSettings,
+    { id, image, node }: { id: string; image: EngineImage; node: string | null },
+  ): ContainerSpec {
+    return {
+      name: containerName(id),
+      image: image.id,
+      memoryMb,
+      cpuShares,
+      diskMb,
+      network,
+      processes,
+      volumeName: containerName(id),
+      owner: { instance: this.instance.id, containerId: id, userId: '', isWarm: true },
+      generation: 1,
+      node,
+    };
+  }
+}
