@@ -75,8 +75,8 @@ const SHORT_RUNS = ['test/faults/cluster'];
 /** Operations of it; without this, the number in test/faults/setting.ts. */
 const SHORT_RUN = { BERTH_TEST_OPERATIONS: '100' };
 
-/** Most tests wait for Docker, so more of them run at once than there are processors. */
-const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 2);
+/** Most tests wait for Docker: with twice as many at once, 2 processors were less than half busy. */
+const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
 
 const tally = new Tally();
 /** What could not run on this machine, and why. */
@@ -245,13 +245,23 @@ async function runOnNewerDockers({ jestArgs }) {
   }
 }
 
-/** One after the other, so that the processors are those of one run. */
-async function runOnOtherNodes({ jestArgs }) {
+/** One after the other: each compiles an addon. @returns {Promise<object[]>} those that could be installed */
+async function prepareOtherNodes() {
+  const found = [];
   for (const version of NODE_VERSIONS) {
+    if (isEnding()) break;
     const other = await environmentOf(`tests on Node.js ${version}`, () =>
       step(`Node.js ${version} from npm`, (progress) => ensureOtherNode(version, progress)),
     );
-    if (!other || isEnding()) continue;
+    if (other) found.push(other);
+  }
+  return found;
+}
+
+/** One after the other, so that the processors are those of one run. */
+async function runOnOtherNodes(others, { jestArgs }) {
+  for (const other of others) {
+    if (isEnding()) return;
     await runTests({
       name: `tests on Node.js ${other.name}`,
       jestArgs,
@@ -366,19 +376,20 @@ async function runParts(args) {
   await allOver([services, prepareBuild({ part, isMore, onPackages: startChecks })]);
   if (isEnding()) return;
   const suitesRun = runSuites(parts, { isMore, services, jestArgs });
-  const aloneRun = suitesRun.then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
+  // Compiles while tests wait, and before anything is measured.
+  const otherNodes = has('nodejs') ? prepareOtherNodes() : Promise.resolve([]);
+  otherNodes.catch(() => {});
+  const aloneRun = Promise.all([suitesRun, otherNodes]).then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
   const nodes = aloneRun.then(() => (has('nodes') ? environmentOf(NODES_RUN, startNodes) : undefined));
   // The nodes have networks of their own, and their tests mostly wait.
   const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
   const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
-  const nodejsRun = Promise.allSettled([newerRun]).then(() =>
-    has('nodejs') ? runOnOtherNodes({ jestArgs }) : undefined,
-  );
+  const nodejsRun = Promise.allSettled([newerRun]).then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
   // A long run under faults wants the processors for itself: a short one, and the nodes, mostly wait.
   const faultsRun = (isMore ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
-  await allOver([suitesRun, aloneRun, newerRun, nodesRun, nodejsRun, faultsRun, startChecks(), faulty]);
+  await allOver([suitesRun, aloneRun, newerRun, nodesRun, otherNodes, nodejsRun, faultsRun, startChecks(), faulty]);
 }
 
 async function main() {

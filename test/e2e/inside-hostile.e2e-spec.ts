@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { pack } from 'tar-stream';
 import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
-import { IS_MORE } from '../support/extent';
+import { inMore, IS_MORE } from '../support/extent';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/docker/real-docker';
 
@@ -213,6 +213,10 @@ describe('a container whose programs, or an archive, mean harm', () => {
     }
     const part = await call('GET', 'files?path=/etc/passwd', { headers: { range: 'bytes=0-3' } });
     expect([part.status, await part.text()]).toEqual([206, 'root']);
+  });
+
+  // The end of a file that is shorter is found out by its silence, which takes a minute.
+  inMore('must be cut off where they print less than they say', async () => {
     await replace('stat', 'echo "-rw-r--r-- 1000000 1 x"');
     const cut = await call('GET', 'files?path=/etc/passwd');
     expect(cut.headers.get('content-length')).toBe('1000000');
