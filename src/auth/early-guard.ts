@@ -33,7 +33,7 @@ export function guardBeforeBodies(app: NestFastifyApplication): void {
     .getHttpAdapter()
     .getInstance()
     .addHook('onRequest', (request, reply, done) => {
-      const { guarded } = request.routeOptions.config;
+      const guarded = request.route?.guarded;
       if (!guarded) {
         done();
         return;

@@ -41,7 +41,7 @@ function declareTakenBodies(modules: ModulesContainer): void {
 /** Refuses an unwanted body as such, rather than by its media type. An empty body needs no type. */
 const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
-  const { streamsBody, takesBody, accepts } = request.routeOptions.config;
+  const { streamsBody, takesBody, accepts } = request.route ?? {};
   const isEmpty = headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
   if (!isEmpty && (streamsBody || takesBody) && isEncoded(headers)) {
     // RFC 9110, 12.5.3: names the accepted coding.
@@ -67,13 +67,13 @@ const refuseForeignBody: PreParsing = (request, _reply, payload, done) => {
 
 function refuseBody(request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void): void {
   const { body } = request;
-  if (request.routeOptions.config.streamsBody) {
+  if (request.route?.streamsBody) {
     done();
     return;
   }
   // Some clients always send JSON, and so send `{}`. The parser accepts only objects.
   const isEmpty = body === undefined || body === null || Object.keys(body).length === 0;
-  if (isEmpty || request.routeOptions.config.takesBody) done();
+  if (isEmpty || request.route?.takesBody) done();
   else done(untaken());
 }
 

@@ -63,10 +63,8 @@ function unroutable(routes: RouteRegistry, request: IncomingMessage): DomainErro
  * file handler would answer 403.
  */
 function leadsElsewhere(request: FastifyRequest): boolean {
-  const path = pathOf(request.raw);
-  // A cheap test first: most paths are plain, and each access to `routeOptions` makes Fastify create an object.
-  if (!/\/\.|\/\/|[\\%]/.test(path) || !request.routeOptions.url?.endsWith('*')) return false;
-  const segments = decodeURIComponent(path).slice(1).split('/');
+  if (!request.route?.url?.endsWith('*')) return false;
+  const segments = decodeURIComponent(pathOf(request.raw)).slice(1).split('/');
   return segments.some((segment) => /^\.{0,2}$|[\\\0]/.test(segment));
 }
 

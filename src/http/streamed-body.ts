@@ -47,7 +47,7 @@ export function passStreamedBodies(fastify: FastifyInstance): void {
 
 const nameStreamed: PreParsing = (request, _reply, payload, done) => {
   const { headers } = request.raw;
-  if (request.routeOptions.config.streamsBody) {
+  if (request.route?.streamsBody) {
     request.streamedType = headers['content-type'];
     headers['content-type'] = STREAMED;
   } else if (headers['content-type']?.startsWith(STREAMED)) {

@@ -37,7 +37,7 @@ export const Keyed = createParamDecorator((_data: unknown, context: ExecutionCon
   const reply = context.switchToHttp().getResponse<FastifyReply>();
   return {
     key: keyOf(request),
-    route: `${request.method} ${request.routeOptions.url ?? ''}`,
+    route: `${request.method} ${request.route?.url ?? ''}`,
     body: request.body ?? {},
     onReplayed: () => void reply.header(REPLAYED, 'true'),
   };

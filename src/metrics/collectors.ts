@@ -147,7 +147,7 @@ export class HttpMetrics {
 
   answered(request: FastifyRequest, reply: FastifyReply): void {
     const method = METHODS.has(request.method) ? request.method : OTHER_METHOD;
-    const route = request.is404 ? UNMATCHED : (request.routeOptions.url ?? UNMATCHED);
+    const route = request.is404 ? UNMATCHED : (request.route?.url ?? UNMATCHED);
     this.requests.inc({ method, route, status: reply.statusCode });
     this.duration.observe({ method, route }, reply.elapsedTime / 1000);
   }

@@ -53,7 +53,7 @@ export class RequestLimits {
 
   /** Counts the request before its body is read. @throws DomainError `rate_limit_exceeded` */
   async admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { url: route } = request.routeOptions;
+    const route = request.route?.url;
     if (route?.startsWith(PROBES)) return;
     if (isPublic(request)) {
       const count = await this.counters.hit('public', addressKey(request.ip));
@@ -114,8 +114,8 @@ export class RequestLimits {
 }
 
 /** A preflight is sent by the browser rather than the page, and requests nothing. */
-function isPublic({ method, routeOptions: { url, config } }: FastifyRequest): boolean {
-  return method === 'OPTIONS' || config.isPublicFile === true || (url !== undefined && PUBLIC.test(url));
+function isPublic({ method, route }: FastifyRequest): boolean {
+  return method === 'OPTIONS' || route?.isPublicFile === true || (route?.url !== undefined && PUBLIC.test(route.url));
 }
 
 function limitsOnUser(asked: string, userId: string): readonly (readonly [LimitName, string])[] {

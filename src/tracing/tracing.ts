@@ -22,7 +22,7 @@ export async function setUpTracing(app: NestFastifyApplication): Promise<void> {
   const fastify = app.getHttpAdapter().getInstance();
   const spans = new WeakMap<FastifyRequest, Span>();
   fastify.addHook('onRequest', (request, _reply, done) => {
-    const { url: route = 'unmatched' } = request.routeOptions;
+    const route = request.route?.url ?? 'unmatched';
     if (FREQUENT.test(route)) done();
     else
       spans.set(
@@ -32,7 +32,7 @@ export async function setUpTracing(app: NestFastifyApplication): Promise<void> {
   });
   fastify.addHook('onResponse', (request, reply, done) => {
     const span = spans.get(request);
-    span?.updateName(`${request.method} ${request.routeOptions.url ?? 'unmatched'}`);
+    span?.updateName(`${request.method} ${request.route?.url ?? 'unmatched'}`);
     span?.setAttributes({ 'http.response.status_code': reply.statusCode });
     if (reply.statusCode >= 500) span?.setStatus({ code: SpanStatusCode.ERROR });
     span?.end();
