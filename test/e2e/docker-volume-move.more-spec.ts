@@ -1,10 +1,10 @@
-import { parseConfig } from '../../src/config';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import type { EngineCapabilities } from '../../src/docker';
+import { SandboxHost } from '../../src/docker/sandbox-host';
 import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
-import { MovingEngine } from './moving-engine';
 import { RealDocker } from '../support/docker/real-docker';
 import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/docker/volume-workbench';
 
@@ -31,14 +31,19 @@ describe('a changed disk_mb on a real Docker where data is moved', () => {
 
   beforeAll(async () => {
     const environment = { INSTANCE_ID: instance, VOLUME_COPY_IMAGE: SANDBOX_IMAGE };
-    const { DOCKER_HOST, SANDBOX_RUNTIME = 'runsc' } = process.env;
-    berth = await Berth.start({ engine: new MovingEngine(parseConfig({ DOCKER_HOST, SANDBOX_RUNTIME })), environment });
+    // As test/support/servers/moving-server.js does in a process.
+    const getter = Object.getOwnPropertyDescriptor(SandboxHost.prototype, 'capabilities')?.get;
+    jest.spyOn(SandboxHost.prototype, 'capabilities', 'get').mockImplementation(function (this: SandboxHost) {
+      return { ...(getter?.call(this) as EngineCapabilities), volumeResize: 'move' };
+    });
+    berth = await Berth.start({ environment });
     user = await berth.user('enterprise');
     events = await berth.record(user);
   });
   afterAll(async () => {
     await berth.stop();
     await docker.removeInstance(instance);
+    jest.restoreAllMocks();
   });
 
   it('must keep all of it, running and stopped, on one volume, with its progress', async () => {

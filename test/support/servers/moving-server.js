@@ -1,7 +1,6 @@
 /**
  * Loaded into a server process before all else (`NODE_OPTIONS=--require`): real Docker is taken for one that keeps disk
- * quotas, so data is moved, and Docker is not asked for what it cannot do. test/e2e/moving-engine.ts does the same
- * within a test's own process.
+ * quotas, so data is moved, and Docker is not asked for what it cannot do.
  */
 const { join } = require('node:path');
 const { SandboxHost } = require(join(process.cwd(), 'dist/src/docker/sandbox-host.js'));
