@@ -16,6 +16,7 @@ import type { ContainerListView, ContainerView } from './dto/responses';
 import { ContainerOperations } from './operations/operations';
 import type { Change } from './operations/outcome';
 import { Restoration } from './restoration';
+import type { Variables } from './rows/environments';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 type Settings = Readonly<UpdateContainerDto>;
@@ -273,6 +274,11 @@ export class ContainersService {
    */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
     return this.access.find(caller, id);
+  }
+
+  /** The variables of the container's programs. @throws SecretsError */
+  environmentOf(row: ContainerRow): Variables {
+    return this.usage.environmentOf(row);
   }
 
   /** Changes settings if the request's conditions hold under the lease. */

@@ -2,6 +2,7 @@ import type { OnApplicationShutdown } from '@nestjs/common';
 import type { Config } from '../config';
 import { ContainerEngine } from './container-engine';
 import { DockerPrograms } from './programs/docker-programs';
+import { LOGIN_SCRIPT } from './programs/login-shell';
 import type { ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
 import { ScriptedFiles } from './files/scripted-files';
@@ -50,7 +51,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
     const programs = new DockerPrograms(daemon, images, {
       memoryMb: settings.EXEC_AHEAD === 'on' ? settings.EXEC_AHEAD_MEMORY_MB : 0,
-      texts: FREQUENT,
+      scripts: { pipes: FREQUENT, terminal: [LOGIN_SCRIPT] },
     });
     const nameServers = new NameServers(settings);
     this.daemon = daemon;

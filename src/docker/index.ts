@@ -25,6 +25,7 @@ export {
   wasKilled,
 } from './port/container-process';
 export { endOf, exitCodeOf } from './programs/program-end';
+export { LOGIN_SHELL } from './programs/login-shell';
 export { nodeOf, plainId } from './container-ids';
 export {
   EngineError,

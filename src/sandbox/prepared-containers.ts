@@ -1,5 +1,6 @@
 import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
 import { UserService } from '../auth';
+import { ContainersService } from '../containers';
 import { ContainerEngine } from '../docker';
 import { EventLog } from '../events';
 import { TiersService } from '../tiers';
@@ -10,23 +11,29 @@ export class PreparedContainers implements OnApplicationBootstrap {
   constructor(
     private readonly events: EventLog,
     private readonly engine: ContainerEngine,
+    private readonly containers: ContainersService,
     private readonly users: UserService,
     private readonly tiers: TiersService,
   ) {}
 
   onApplicationBootstrap(): void {
     this.events.onCommitted((userId, events) => {
-      const started = events.flatMap((event) => (event.type === 'container_started' ? [event.data.id] : []));
+      const started = events.flatMap((event) => (event.type === 'container_started' ? [event.data.db_id] : []));
       // Without this, the first program only takes as long as Docker takes.
       if (started.length > 0) void this.prepare(userId, started).catch(() => undefined);
     });
   }
 
-  private async prepare(userId: string, dockerIds: readonly string[]): Promise<void> {
+  private async prepare(userId: string, ids: readonly string[]): Promise<void> {
     const tier = (await this.users.tiersOf([userId])).get(userId);
     const { programs } = this.engine;
     const isAllowed = tier !== undefined && this.tiers.allowsExec(tier);
-    // A container that was started before a user asked for one may be prepared already.
-    for (const dockerId of dockerIds) await (isAllowed ? programs.prepare(dockerId) : programs.unprepare(dockerId));
+    for (const id of ids) {
+      const row = await this.containers.find({ userId }, id);
+      if (row.dockerId === null) continue;
+      // A container that was started before a user asked for one may be prepared already.
+      if (isAllowed) await programs.prepare(row.dockerId, { env: this.containers.environmentOf(row) });
+      else await programs.unprepare(row.dockerId);
+    }
   }
 }

@@ -105,6 +105,15 @@ describe('containers on several machines', () => {
     await berth.app.get(NodeWatch).look();
   };
 
+  it('must be prepared for programs when they have started, on their machine and with their variables', async () => {
+    const spies = cluster.nodes.map(({ engine: { programs } }) => jest.spyOn(programs, 'prepare'));
+    const id = await running({ env: { A: '1' } });
+    const at = cluster.nodes.indexOf(await nodeOf(id));
+    const { id: dockerId } = (await user.api.get(id)).body;
+    await eventually(() => expect(spies[at]).toHaveBeenCalledWith(dockerId, { env: { A: '1' } }));
+    expect(spies.flatMap(({ mock }) => mock.calls)).toHaveLength(1);
+  });
+
   it('must never be more on a machine than it has, however many are created at once', async () => {
     const others = await Promise.all(Array.from({ length: 3 }, () => berth.user('enterprise')));
     const answers = await Promise.all(

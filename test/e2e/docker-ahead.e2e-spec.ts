@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { DockerEngine } from '../../src/docker/docker-engine';
 import type { ContainerProcess, ProcessRequest } from '../../src/docker';
+import { LIST, MAKE_DIRECTORY, REMOVE } from '../../src/docker/files/scripts';
+import { sessionCommand } from '../../src/docker/programs/ahead/session-line';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 
@@ -65,6 +67,14 @@ const CASES: readonly [
   [
     'its variables',
     { command: ['sh', '-c', 'tr "\\0" "\\n" </proc/self/environ | sed "s/^BERTH_SESSION=.*/marked/" | sort'] },
+  ],
+  ["a script of Berth's own", { command: ['sh', '-c', LIST, 'berth', '/etc'] }],
+  ["a script of Berth's own that fails", { command: ['sh', '-c', MAKE_DIRECTORY, 'berth', '/etc'] }],
+  ["a script of Berth's own whose programs fail", { command: ['sh', '-c', LIST, 'berth', '/nowhere'] }],
+  [
+    "a script of Berth's own with an input",
+    { command: ['sh', '-c', REMOVE, 'berth', '/tmp/bin', '', '/home/user', 'conditional'], stdin: true },
+    Buffer.from('berth=1\n'),
   ],
   ['its limits and descriptors', { command: ['sh', '-c', 'ulimit -n; umask; ls /proc/self/fd | wc -l'] }],
 ];
@@ -132,9 +142,33 @@ describe('programs in sessions that are opened ahead', () => {
     });
   });
 
+  const TERMINAL = { terminal: true, stdin: true } as const;
+
+  it.each(['busybox', SANDBOX_IMAGE])('must have the same terminal: %s', async (image) => {
+    const dockerId = containers.get(image) ?? '';
+    const request = { command: ['sh', '-c', 'stty -a; echo ready; read line; echo "<$line>"; exit 3'], ...TERMINAL };
+    const { taken } = sessions;
+    const talk = async (program: ContainerProcess): Promise<unknown> => {
+      let text = '';
+      let isAsked = false;
+      for await (const { data } of program.output) {
+        text += data.toString();
+        if (isAsked || !text.includes('ready\r\n')) continue;
+        isAsked = true;
+        program.stdin?.write('ü\r');
+      }
+      return { text, exit: await program.exit() };
+    };
+    const byDocker = await talk(await plain.programs.start(dockerId, { ...request, marker: randomUUID() }));
+    expect(await talk(await startAhead(dockerId, request))).toEqual(byDocker);
+    expect(sessions.taken).toBe(taken + 1);
+  });
+
   const idle = async (dockerId: string): Promise<number> =>
-    (await sandbox.exec(dockerId, ['ps', '-o', 'args'])).split('\n').filter((line) => line.includes('BERTH_AHEAD'))
-      .length;
+    (await sandbox.exec(dockerId, ['ps', '-o', 'args']))
+      .split('\n')
+      // The script that clears a container has the name of the variable among its arguments.
+      .filter((line) => line.includes('eval "$BERTH_AHEAD"')).length;
 
   it('must start in less than half of the time of an exec of their own', async () => {
     const dockerId = containers.get('busybox') ?? '';
@@ -192,6 +226,34 @@ describe('programs in sessions that are opened ahead', () => {
     // Closes the connections, as the kernel does where a process is killed.
     other.onApplicationShutdown();
     await eventually(async () => expect(await idle(dockerId)).toBe(0));
+    await engine.containers.remove(dockerId);
+  });
+
+  it('must not be left with a terminal, by a process that ends or died, and end no program', async () => {
+    const dockerId = await sandbox.running(engine);
+    const other = sandbox.engine({ EXEC_AHEAD: 'on' }) as DockerEngine;
+    const sleeper = { command: ['sleep', '4711'], ...TERMINAL };
+    await other.programs.reserve(dockerId, sleeper);
+    await eventually(async () => expect(await idle(dockerId)).toBe(1));
+    const marker = await other.programs.reserve(dockerId, sleeper);
+    await other.programs.start(dockerId, { ...sleeper, marker });
+    expect(other.daemon.calls.sessions).toMatchObject({ taken: 1, missed: { none: 1 } });
+    await eventually(async () => expect(await idle(dockerId)).toBe(1));
+    other.onApplicationShutdown();
+    await eventually(async () => expect(await idle(dockerId)).toBe(0));
+    // As of a process that was killed.
+    const left = await plain.programs.start(dockerId, {
+      ...sessionCommand('berth-left', { env: {}, texts: [] }, true),
+      ...TERMINAL,
+    });
+    await eventually(async () => expect(await idle(dockerId)).toBe(1));
+    left.close();
+    await engine.programs.reserve(dockerId, sleeper);
+    await eventually(async () =>
+      expect(await sandbox.exec(dockerId, ['ps', '-o', 'args'])).not.toContain('berth-left'),
+    );
+    await eventually(async () => expect(await idle(dockerId)).toBe(1));
+    expect(await sandbox.exec(dockerId, ['ps', '-o', 'args'])).toContain('sleep 4711');
     await engine.containers.remove(dockerId);
   });
 

@@ -87,7 +87,9 @@ describe('those who work in containers, when Docker is restarted', () => {
     const { statistics } = await clients.told(liveRestore ? 0 : TOLD_WITHIN_MS);
     expect(statistics).toMatchObject(liveRestore ? { late: true } : { name: 'end', reason: 'container_stopped' });
     await eventually(() => expect(programs(database)).toBe(0));
-    await eventually(async () => expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export/));
+    await eventually(async () =>
+      expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export|dd bs=/),
+    );
     // Nothing of an upload that was cut off; the file that was downloaded is there if the container is.
     expect(await sh('ls -A /tmp')).toBe(liveRestore ? 'large\n' : '');
     expect(await endsOf(clients.ids.process)).toEqual(['process_lost']);
@@ -105,8 +107,45 @@ describe('those who work in containers, when Docker is restarted', () => {
     user = new ApiClient(berth.url, user.token);
     await works();
     await eventually(() => expect(programs(database)).toBe(0));
-    expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export/);
+    expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export|dd bs=/);
     expect(await sh('ls -A /tmp')).toBe('large\n');
+  });
+
+  it('must have run each of a thousand commands at most once, and lost none, where Docker is killed among them', async () => {
+    await second.stop();
+    await second.startAgain({ ...gvisor, 'live-restore': true });
+    await works();
+    const said = new Map<number, unknown>();
+    let back = Promise.resolve();
+    let next = 0;
+    const ask = async (): Promise<void> => {
+      while (next < 1_000) {
+        const id = next++;
+        if (id === 400)
+          back = second
+            .stop('SIGKILL')
+            .then(() => second.startAgain())
+            .then(works);
+        const { stdout, code } = await run(['sh', '-c', `echo ${String(id)} >>/tmp/ran; echo ${String(id)}`]);
+        said.set(id, stdout ?? code);
+        if (stdout === undefined) await back;
+      }
+    };
+    await Promise.all(Array.from({ length: 16 }, ask));
+    const ran = String(await sh('cat /tmp/ran; rm /tmp/ran'))
+      .trim()
+      .split('\n')
+      .map(Number);
+    expect(new Set(ran).size).toBe(ran.length);
+    const whole = [...said].flatMap(([id, words]) => (words === `${String(id)}\n` ? [id] : []));
+    expect(ran).toEqual(expect.arrayContaining(whole));
+    // Those that were running when Docker was killed, or asked for before the others knew.
+    expect(said.size - whole.length).toBeLessThanOrEqual(32);
+    await eventually(() => expect(programs(database)).toBe(0));
+    const idle = String(await sh('ps -o args'))
+      .split('\n')
+      .filter((line) => line.includes('BERTH_AHEAD'));
+    expect(idle.length).toBeLessThanOrEqual(3);
   });
 
   /** Of the events about a process, those that tell of its end. */

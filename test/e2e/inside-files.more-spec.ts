@@ -129,13 +129,12 @@ describe('large and slow files of a gVisor container', () => {
     const answer = await answerOf(reading);
     const broken = new Promise((resolve) => answer.once('close', resolve));
     answer.once('data', () => answer.pause());
-    await eventually(async () => expect(await sh('ps')).toContain('berth /home/user/zeros'));
+    const opened = (): Promise<string> => sh('ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c /home/user/zeros');
+    await eventually(async () => expect(await opened()).not.toBe('0\n'));
     const before = performance.now();
     expect((await api.call('GET', `/api/containers/${container.db_id}/files/list?path=/`)).status).toBe(200);
     expect(performance.now() - before).toBeLessThan(5_000);
-    await eventually(async () => expect(await sh('ps')).not.toContain('berth /home/user/zeros'), {
-      timeoutMs: 100_000,
-    });
+    await eventually(async () => expect(await opened()).toBe('0\n'), { timeoutMs: 100_000 });
     answer.resume();
     await broken;
     expect(answer.complete).toBe(false);

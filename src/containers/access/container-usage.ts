@@ -58,6 +58,11 @@ export class ContainerUsage implements OnModuleDestroy {
     if (row.lastUsedAt <= noted) await this.repository.touch(row.id, { now, noted });
   }
 
+  /** The variables of the container's programs. @throws SecretsError */
+  environmentOf(row: ContainerRow, own?: Variables): Variables {
+    return this.environments.ofProgram(row, own);
+  }
+
   /** Records a use immediately. */
   async touch(row: ContainerRow): Promise<void> {
     const now = this.clock.now();
@@ -86,7 +91,7 @@ export class ContainerUsage implements OnModuleDestroy {
     const { id, userId, dockerId } = row;
     if (!isUp(row.status) || dockerId === null) throw new DomainError('container_not_running');
     try {
-      const environment = (own?: Variables): Variables => this.environments.ofProgram(row, own);
+      const environment = (own?: Variables): Variables => this.environmentOf(row, own);
       return await this.during(row, () => work({ id, userId, dockerId, environment }));
     } catch (error) {
       if (saysPaused(error)) throw pausedMeanwhile(error);

@@ -103,6 +103,7 @@ export class SandboxContainers implements EngineContainers {
       // Before the start: gVisor's own network stack sees only the interfaces that exist at that time.
       if (!isNew) {
         const { running, supervised } = await host.connect({ docker, signal }, dockerId);
+        if (!running) this.parts.programs.discardSessions(dockerId);
         if (!running && supervised) await this.bringNameServers(container, signal);
       }
       for (let moves = 0; ; moves += 1) {

@@ -4,6 +4,7 @@ import { EngineError, saysUnavailable } from '../engine-error';
 import type { FilesCall } from '../port/engine-files';
 import type { EnginePrograms } from '../port/engine-programs';
 import { type ContainerProcess, type ExecOutput, flowOf, type OutputFlow } from '../port/container-process';
+import { SCRIPTS_NAME } from '../programs/ahead/session-line';
 import { exitCodeOf } from '../programs/program-end';
 import { untilGone } from './script-end';
 import { failure } from './script-failure';
@@ -96,7 +97,7 @@ export class ScriptRun {
     const { script, args, stdin } = request;
     const { dockerId } = call;
     const marker = call.marker ?? (await programs.reserve(dockerId, { command: ['sh'] }));
-    const command = ['sh', '-c', script, 'berth', ...args];
+    const command = ['sh', '-c', script, SCRIPTS_NAME, ...args];
     let process: ContainerProcess;
     try {
       process = await programs.start(dockerId, { command, marker, ...(stdin && { stdin }) });

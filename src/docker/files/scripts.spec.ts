@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { REMOVE, WRITE_FILE } from './scripts';
+import { READ_FILE, READING, REMOVE, SMALL, WRITE_FILE } from './scripts';
 
 /** With this machine's own shell, in the place of an image's. */
 describe('a script that asks before it changes a file', () => {
@@ -64,8 +65,31 @@ describe('a script that asks before it changes a file', () => {
   });
 
   function write(text: string): ReturnType<typeof script> {
-    return script(WRITE_FILE, [path, '', String(text.length), '', `id-${text}`, 'conditional'], text);
+    return script(WRITE_FILE, [path, String(text.length), 'conditional'], text);
   }
+});
+
+describe('a script that reads a file', () => {
+  it.each([
+    ['a small file at once', 'small', '', 'small'],
+    ['as much of a large one as asked', 'x'.repeat(SMALL + 1), READING.bytes(1, 2), 'xx'],
+    ['as much of a file without a size as asked', '', READING.most(5), ''],
+  ])('must print %s', async (_what, content, asked, printed) => {
+    const folder = await mkdtemp(join(tmpdir(), 'berth-scripts-'));
+    try {
+      await writeFile(join(folder, 'file'), content);
+      const { stdout, status } = spawnSync('sh', ['-c', READ_FILE, 'berth', join(folder, 'file')], { input: asked });
+      const [begun, state, ...rest] = stdout.toString().split('\n');
+      expect([begun, state?.split(' ')[1], rest.join('\n'), status]).toEqual([
+        'begun',
+        String(content.length),
+        printed,
+        0,
+      ]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
 });
 
 interface Asking {
@@ -76,7 +100,10 @@ interface Asking {
 }
 
 function script(text: string, args: readonly string[], input = ''): Asking {
-  const child = spawn('sh', ['-c', text, 'berth', ...args], { stdio: ['pipe', 'pipe', 'ignore'] });
+  const child = spawn('sh', ['-c', text, 'berth', ...args], {
+    env: { ...process.env, BERTH_SESSION: randomUUID() },
+    stdio: ['pipe', 'pipe', 'ignore'],
+  });
   const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
   let said = '';
   const asked = new Promise<string>((resolve) => {

@@ -1,3 +1,5 @@
+import { MARKER } from '../programs/process-marker';
+
 /**
  * Exit codes of scripts for the failures that they detect themselves. Other failures are recognized by the messages of
  * the programs.
@@ -157,9 +159,15 @@ unlock() {
 `;
 
 /**
- * Argument: the path. Prints a description of the file, reads from its input which bytes are wanted ({@link READING}),
- * prints them, and waits for the end of its input. Without that wait, Docker (26.1) would report the end of no other
- * program until the output of this ended one has been read.
+ * The largest small file in bytes: {@link READ_FILE} prints it without being asked. Less than a script may print while
+ * its output waits, or after its caller has lost interest.
+ */
+export const SMALL = 16 * 1024;
+
+/**
+ * Argument: the path. Prints a description of the file, and then the file if it is {@link SMALL} and not empty. If not,
+ * reads from its input which bytes are wanted ({@link READING}), prints them, and waits for the end of its input.
+ * Otherwise Docker (26.1) would report the end of no other program until the output of this ended one has been read.
  */
 export const READ_FILE = `${PRELUDE}
 need dd head
@@ -179,6 +187,9 @@ case $info in
   *) exit ${String(EXIT.notFile)} ;;
 esac
 printf '%s\\n' "$info"
+size=\${info#* }
+size=\${size%% *}
+if [ "$size" -gt 0 ] && [ "$size" -le ${String(SMALL)} ]; then exec dd bs="$size" count=1 <&3 2>/dev/null; fi
 IFS=' ' read -r how offset blocks rest || exit 0
 case $how in
   bytes)
@@ -205,17 +216,18 @@ export const READING = {
 };
 
 /**
- * Arguments: the path; the file's name in case the path is a directory, or nothing; its size in bytes, or nothing; a
- * token of 32 characters; an id; `conditional` if it has to ask first. Its input is the file. If the size is not
- * given, {@link endOfFile} has to follow, and without it the file is incomplete. Prints whether the file was created
- * or replaced, and its description.
+ * Arguments, of which the last ones may be missing: the path; its size in bytes, or nothing; `conditional` if it has to
+ * ask first, or nothing; the file's name in case the path is a directory, or nothing; a token of 32 characters if the
+ * size is not given. Its input is the file. If the size is not given, {@link endOfFile} has to follow, and without it
+ * the file is incomplete. Prints whether the file was created or replaced, and its description. Its marker names the
+ * temporary file.
  */
 export const WRITE_FILE = `${PRELUDE}${SWEEP}${CONDITION}
-need chmod chown dd find mkdir mv readlink rm tail
+need chmod chown dd find head mkdir mv readlink rm tail
 decode "$1"; path=$decoded
 place=file
-if [ -n "$2" ] && [ -d "$path" ]; then
-  decode "$2"; path=\${path%/}/$decoded
+if [ -n "$4" ] && [ -d "$path" ]; then
+  decode "$4"; path=\${path%/}/$decoded
   place=directory
 fi
 if [ -L "$path" ]; then
@@ -224,19 +236,24 @@ if [ -L "$path" ]; then
 fi
 [ ! -d "$path" ] || exit ${String(EXIT.isDirectory)}
 [ ! -e "$path" ] || [ -f "$path" ] || exit ${String(EXIT.notFile)}
-condition=$6
+condition=$3
 [ -z "$condition" ] || ask "$path" "$place "
 make_parent "$path"
 sweep "\${parent%/}"
-part=\${parent%/}/${UPLOAD}$5
+part=\${parent%/}/${UPLOAD}$${MARKER}
 trap 'rm -f "$part"; unlock' EXIT
 trap 'exit 143' HUP INT TERM
-# What came at once is written at once: busybox's cat copies four kilobytes at a time.
-dd bs=${String(BLOCK)} >"$part" || exit 1
-size=$3
+if [ "\${2:-${String(SMALL + 1)}}" -le ${String(SMALL)} ]; then
+  # Does not wait for the end of the input, which takes Docker several milliseconds to pass on.
+  head -c "$2" >"$part" || exit 1
+else
+  # What came at once is written at once: busybox's cat copies four kilobytes at a time, and its head single bytes.
+  dd bs=${String(BLOCK)} >"$part" || exit 1
+fi
+size=$2
 if [ -z "$size" ]; then
   end=$(tail -c ${String(END_BYTES)} "$part") || exit 1
-  size=\${end%"$4"}
+  size=\${end%"$5"}
   [ "$size" != "$end" ] || exit ${String(EXIT.incomplete)}
   size=$((size))
   dd bs=1 seek="$size" count=0 of="$part" </dev/null 2>/dev/null || exit 1
@@ -353,15 +370,15 @@ exit 0
 
 /**
  * Arguments: the path; a token, which is the name of the archive's last file, and without which the archive is
- * incomplete; an id. Its input is the archive. Unpacks it into a temporary directory, and then links the contents to
- * their places.
+ * incomplete. Its input is the archive. Unpacks it into a temporary directory, which its marker names, and then links
+ * the contents to their places.
  */
 export const UNPACK = `${PRELUDE}${SWEEP}
 need chmod cp find mkdir rm tar
 decode "$1"; path=$decoded
 mkdir -p "$path" || exit 1
 sweep "\${path%/}"
-aside=\${path%/}/${UNPACKING}$3
+aside=\${path%/}/${UNPACKING}$${MARKER}
 mkdir -m 700 "$aside" || exit 1
 trap 'cd /; chmod -R u+rwX "$aside" 2>/dev/null; rm -rf "$aside"' EXIT
 trap 'exit 143' HUP INT TERM

@@ -28,10 +28,11 @@ export interface EnginePrograms {
   /**
    * Lets the engine prepare for programs in a container that has just started, in the background.
    *
+   * @param options.env the variables that programs will probably be started with
    * @param options.isWarm no user has the container yet: what is prepared, if there is room, stays until a later call
    * @throws EngineError `node_unavailable`
    */
-  prepare(dockerId: string, options?: { isWarm?: boolean }): Promise<void>;
+  prepare(dockerId: string, options?: { env?: ProcessRequest['env']; isWarm?: boolean }): Promise<void>;
   /**
    * Undoes a preparation of a container that no user had yet, unless it has been used since.
    *

@@ -7,10 +7,11 @@ import { LABELS, withoutCreated } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { EngineError, saysNotRunning } from '../engine-error';
 import type { Images } from '../images/images';
-import { type AheadProgram, SessionPool } from './ahead/session-pool';
+import { passThroughShell, WAITING_TERMINAL } from './ahead/session-line';
+import { type AheadProgram, SessionPool, type SessionSettings } from './ahead/session-pool';
 import type { ExecCall } from './exec-calls';
 import { type ExecOptions, ExecSession } from './exec-session';
-import { Batches, endMarked, signalMarked } from './process-marker';
+import { Batches, endMarked, signalHolders, signalMarked } from './process-marker';
 import { runProgram } from './run-program';
 
 /** Output limit of Berth's own commands, which write nothing unless the image's programs are not the usual ones. */
@@ -151,6 +152,8 @@ export class OpenSessions {
 export class DockerPrograms implements EnginePrograms {
   /** By Docker id; never changes. */
   private readonly entered = new LruMap<Entered>(MOST_CONTAINERS);
+  /** By Docker id: {@link passesVariables}; never changes. */
+  private readonly passing = new LruMap<boolean>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   private readonly entries = new Batches<null, boolean>();
@@ -161,20 +164,26 @@ export class DockerPrograms implements EnginePrograms {
   constructor(
     private readonly daemon: DockerDaemon,
     private readonly images: Pick<Images, 'facts'>,
-    ahead: { readonly memoryMb: number; readonly texts: readonly string[] } = { memoryMb: 0, texts: [] },
+    ahead: SessionSettings = { memoryMb: 0, scripts: { pipes: [], terminal: [] } },
   ) {
     const calls = {
       open: (dockerId: string, request: ProcessRequest) => this.open(dockerId, request, { isUnwatched: true }),
       kill: (dockerId: string, marker: string, user: string | undefined) => this.kill(dockerId, marker, user),
-      variables: (dockerId: string) => this.variablesOf(dockerId),
+      endTerminals: async (dockerId: string, user: string | undefined) => {
+        await this.runScript(dockerId, { args: signalHolders(WAITING_TERMINAL, 'URG'), user, graceMs: 0 });
+      },
+      passesVariables: (dockerId: string) => this.passesVariables(dockerId),
       isEnding: (dockerId: string) => this.sessions.isEnding(dockerId),
     };
     this.ahead = new SessionPool(ahead, calls, daemon.calls.sessions);
   }
 
-  prepare(dockerId: string, { isWarm = false }: { isWarm?: boolean } = {}): Promise<void> {
+  prepare(
+    dockerId: string,
+    { env, isWarm = false }: { env?: ProcessRequest['env']; isWarm?: boolean } = {},
+  ): Promise<void> {
     if (isWarm) this.ahead.keep(dockerId);
-    else this.ahead.prepare(dockerId);
+    else this.ahead.prepare(dockerId, env);
     return Promise.resolve();
   }
 
@@ -192,7 +201,7 @@ export class DockerPrograms implements EnginePrograms {
   }
 
   async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
-    const ahead = await this.ahead.start(dockerId, request);
+    const ahead = await this.ahead.start(request);
     if (ahead) {
       if (ahead.exec) this.sessions.add(dockerId, ahead.exec);
       if (request.startUnawaited !== true) await ahead.started();
@@ -261,6 +270,7 @@ export class DockerPrograms implements EnginePrograms {
   /** To be called when a container is gone. */
   forget(dockerId: string): void {
     this.entered.delete(dockerId);
+    this.passing.delete(dockerId);
     this.ahead.discard(dockerId);
   }
 
@@ -294,12 +304,16 @@ export class DockerPrograms implements EnginePrograms {
     throw new EngineError('container_not_responding', 'a session could not be ended');
   }
 
-  /** The names of the container's variables. */
-  private variablesOf(dockerId: string): Promise<string[]> {
-    return this.daemon.call('inspect container', async (signal, docker) => {
-      const { Config } = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
-      return Config.Env.map((text) => text.split('=', 1)[0] ?? '');
-    });
+  /** Whether the container's own variables pass through a shell unchanged; asks Docker once for each container. */
+  private async passesVariables(dockerId: string): Promise<boolean> {
+    const known = this.passing.get(dockerId);
+    if (known !== undefined) return known;
+    const { Config } = await this.daemon.call('inspect container', (signal, docker) =>
+      containerOf(docker, dockerId).inspect({ abortSignal: signal }),
+    );
+    const passes = passThroughShell(Config.Env.map((text) => text.split('=', 1)[0] ?? ''));
+    this.passing.set(dockerId, passes);
+    return passes;
   }
 
   private optionsFor(dockerId: string): ExecOptions {

@@ -134,6 +134,11 @@ export function signalMarked(marker: string, signal: SignalName): string[] {
   return ['-c', SIGNAL, 'berth', variables([marker]), signal];
 }
 
+/** @returns arguments for a shell that sends a signal to all processes that have the variable, and their descendants */
+export function signalHolders(variable: string, signal: string): string[] {
+  return ['-c', SIGNAL, 'berth', `${variable}=`, signal];
+}
+
 function variables(markers: readonly string[]): string {
   return markers.map((marker) => `${MARKER}=${marker}`).join('\n');
 }

@@ -109,7 +109,8 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     const { container, start } = course;
     try {
       return await this.database.runInTxLocking(container.userId, async () => {
-        const entry = await this.programs.enter(container, { kind: 'start', command: start.command, limit: ONE });
+        const env = container.environment();
+        const entry = await this.programs.enter(container, { kind: 'start', command: start.command, env, limit: ONE });
         if (!(await this.courses.take(course))) throw new NotDueError();
         return entry;
       });

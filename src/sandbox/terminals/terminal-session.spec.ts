@@ -292,6 +292,30 @@ describe('the output of a terminal', () => {
 });
 
 describe('who writes', () => {
+  /** Waits until the shell's first prompt is over. */
+  async function prompted(): Promise<void> {
+    shell.say('$ ');
+    await eventually(() => expect(shell.stdin.writableCorked).toBe(0));
+  }
+
+  it('must be heard once the shell has said something, and then nothing for a moment', async () => {
+    const { attachment } = attach();
+    await settled();
+    expect(session.input(attachment, Buffer.from('\u0003'))).toBe('taken');
+    await settled();
+    shell.say('a banner\n');
+    await settled();
+    expect(shell.stdin.read()).toBeNull();
+    await prompted();
+    expect(String(shell.stdin.read())).toBe('\u0003');
+  });
+
+  it('must be heard after a moment where the shell says nothing', async () => {
+    const { attachment } = attach();
+    session.input(attachment, Buffer.from('ls'));
+    await eventually(() => expect(String(shell.stdin.read())).toBe('ls'));
+  });
+
   it('must be the first, until somebody takes over, who may be anybody', async () => {
     const one = attach();
     const two = attach();
@@ -299,6 +323,7 @@ describe('who writes', () => {
     expect(session.input(two.attachment, Buffer.from('no'))).toBe('not_writer');
     session.resize(two.attachment, { columns: 10, rows: 10 });
     const three = attach({ takeover: true });
+    await prompted();
     expect([one.client.roles, three.attachment.role]).toEqual([['watcher'], 'writer']);
     expect(session.input(one.attachment, Buffer.from('no'))).toBe('not_writer');
     session.takeOver(two.attachment);
@@ -311,7 +336,7 @@ describe('who writes', () => {
 
   it('must find the size as it was set before it typed', async () => {
     const { attachment } = attach();
-    await settled();
+    await prompted();
     let resized = (): void => undefined;
     shell.resize = () => new Promise<void>((resolve) => (resized = resolve));
     session.resize(attachment, { columns: 10, rows: 10 });

@@ -12,8 +12,13 @@ export const RING_BYTES = 256 * 1024;
 const UNWATCHED_BYTES = 256 * 1024;
 const UNWATCHED_PAUSE_MS = 250;
 
-/** How long input waits for a resize of the terminal that was requested before. */
+/**
+ * How long input waits for a new shell's first prompt, or for a resize of the terminal that was requested before.
+ * Before its prompt, a shell does not handle signals, and Ctrl-C would kill it.
+ */
 const INPUT_HELD_MS = 1_000;
+/** How long a new shell pauses after its prompt. Busybox writes a banner before. */
+const PROMPT_QUIET_MS = 100;
 
 /** Maximum input that waits for a shell that does not read, in bytes. */
 export const MAX_INPUT_WAITING = 1024 * 1024;
@@ -107,7 +112,7 @@ export class TerminalSession {
     // Writing to a shell that has ended fails; `run` handles that end.
     shell.stdin?.on('error', () => undefined);
     this.watchDetached();
-    this.ended = this.run();
+    this.ended = this.run(this.holdInput().releaseOnceQuiet);
   }
 
   get id(): string {
@@ -228,9 +233,11 @@ export class TerminalSession {
     this.detached = setTimeout(() => void this.end('detached'), this.times.detachedMs).unref();
   }
 
-  private async run(): Promise<TerminalExit> {
+  /** @param onOutput called at each output */
+  private async run(onOutput: () => void): Promise<TerminalExit> {
     let unwatched = 0;
     for await (const { data } of this.shell.output) {
+      onOutput();
       this.ring.write(data);
       for (const attachment of this.attachments) attachment.flush();
       while (this.isHeldUp((writer) => writer.isBehind)) await this.change();
@@ -313,7 +320,7 @@ export class TerminalSession {
 
   private async applySizes(): Promise<void> {
     this.isResizing = true;
-    const release = this.holdInput();
+    const { release } = this.holdInput();
     for (let size = this.sizes.shift(); size && !this.isOver; size = this.sizes.shift()) {
       await this.shell.resize(size).catch((error: unknown) => this.doing.onError(error));
     }
@@ -322,21 +329,27 @@ export class TerminalSession {
   }
 
   /**
-   * Holds input back until a resize is applied, at most for {@link INPUT_HELD_MS}.
+   * Holds input back, at most for {@link INPUT_HELD_MS}.
    *
-   * @returns a function that releases the input
+   * @returns functions that release the input: at once; or, called at each output, once there is none for
+   *   {@link PROMPT_QUIET_MS}. Further calls do nothing
    */
-  private holdInput(): () => void {
+  private holdInput(): { release: () => void; releaseOnceQuiet: () => void } {
     const { stdin } = this.shell;
     let isHeld = stdin !== null;
+    let quiet: NodeJS.Timeout | undefined;
     stdin?.cork();
     const release = (): void => {
       clearTimeout(timer);
+      clearTimeout(quiet);
       if (isHeld) stdin?.uncork();
       isHeld = false;
     };
     const timer = setTimeout(release, INPUT_HELD_MS).unref();
-    return release;
+    const releaseOnceQuiet = (): void => {
+      if (isHeld) quiet = quiet?.refresh() ?? setTimeout(release, PROMPT_QUIET_MS).unref();
+    };
+    return { release, releaseOnceQuiet };
   }
 }
 

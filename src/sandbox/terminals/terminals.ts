@@ -2,7 +2,15 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, isUp, type RunningContainer } from '../../containers';
-import { ContainerEngine, EngineError, type ContainerProcess, saysNotRunning, saysPaused, mayGoOn } from '../../docker';
+import {
+  ContainerEngine,
+  type ContainerProcess,
+  EngineError,
+  LOGIN_SHELL,
+  mayGoOn,
+  saysNotRunning,
+  saysPaused,
+} from '../../docker';
 import { DomainError, pausedMeanwhile } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { within } from '../../scheduling';
@@ -15,18 +23,6 @@ import { TerminalSession } from './terminal-session';
 /** Maximum open terminals of a container. */
 export const MAX_TERMINALS = 8;
 
-/**
- * A login shell, as people expect in a terminal: bash if the image has it. Some versions of `sh` do not know `-l`
- * (dash before 0.5.11). Without a locale, bash treats the bytes of a non-ASCII character as separate characters.
- */
-const SHELL = `
-: "\${LANG:=C.UTF-8}"
-export LANG
-[ ! -x /bin/bash ] || exec /bin/bash -l
-! /bin/sh -l -c : 2>/dev/null || exec /bin/sh -l
-exec /bin/sh
-`;
-const COMMAND = ['/bin/sh', '-c', SHELL] as const;
 const ENV = { TERM: 'xterm-256color' } as const;
 
 /** Between SIGHUP and SIGKILL. */
@@ -134,10 +130,10 @@ export class Terminals implements OnModuleDestroy {
   }
 
   private async start(container: RunningContainer): Promise<TerminalSession> {
-    noteProgram(COMMAND);
+    noteProgram(LOGIN_SHELL);
     const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
     const { entry, program: shell } = await this.held
-      .start(container, { kind: 'terminal', limit, command: COMMAND, env: ENV, terminal: true, stdin: true })
+      .start(container, { kind: 'terminal', limit, command: LOGIN_SHELL, env: ENV, terminal: true, stdin: true })
       .catch((error: unknown) => {
         throw failed(error);
       });

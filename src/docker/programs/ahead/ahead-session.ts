@@ -17,11 +17,13 @@ import { sessionCommand, type SessionTerms, signalsOf } from './session-line';
 /** How long a session may take to open; one that takes longer is closed. */
 const OPEN_WITHIN_MS = 10_000;
 /** How long a program waits for its session to open. */
-const READY_WITHIN_MS = 2_000;
-/** How long a session may take to become the program. */
-const BEGIN_WITHIN_MS = 2_000;
+const READY_WITHIN_MS = 4_000;
+/** How long a session may take to become the program: on an overloaded machine, gVisor takes seconds. */
+const BEGIN_WITHIN_MS = 4_000;
 /** How long it may take to kill a session that does not; after that, its container does not respond. */
 const KILL_WITHIN_MS = 6_000;
+/** How long the connection of a terminal stays open for the shell to end. */
+const END_WITHIN_MS = 1_000;
 /** How soon a shell reports that it could not execute a program. */
 const EXECUTED_WITHIN_MS = 20;
 /** Exit codes of a shell that could not execute a program. */
@@ -123,11 +125,15 @@ export class AheadSession implements ContainerProcess {
   /**
    * Makes the session become a program.
    *
+   * @param isEvaluated whether the session's shell itself runs the program, one of Berth's own scripts
    * @returns `not_run` if the program certainly has not run, nor will: another exec may run it
    * @throws EngineError `container_not_running`; `container_not_responding` and `docker_unavailable`, after which the
    *   program may be running
    */
-  async begin(line: string, { hasInput }: { hasInput: boolean }): Promise<Beginning> {
+  async begin(
+    line: string,
+    { hasInput, isEvaluated = false }: { hasInput: boolean; isEvaluated?: boolean | undefined },
+  ): Promise<Beginning> {
     const isReady = await within(this.ready.promise, { ms: READY_WITHIN_MS }).catch(() => false);
     const exec = this.opened;
     const stdin = exec?.stdin;
@@ -136,6 +142,8 @@ export class AheadSession implements ContainerProcess {
       return 'not_run';
     }
     this.hasInput = hasInput;
+    // The shell's own messages are then the script's.
+    if (isEvaluated) this.executed = true;
     this.state = 'beginning';
     if (hasInput) stdin.write(line);
     else stdin.end(line);
@@ -156,7 +164,7 @@ export class AheadSession implements ContainerProcess {
    * @throws EngineError as {@link exit}, if the program could not be executed
    */
   async started(): Promise<void> {
-    await within(this.first.promise, { ms: EXECUTED_WITHIN_MS }).catch(() => undefined);
+    if (this.executed === null) await within(this.first.promise, { ms: EXECUTED_WITHIN_MS }).catch(() => undefined);
     if (this.executed === false) await this.exit();
   }
 
@@ -206,20 +214,22 @@ export class AheadSession implements ContainerProcess {
   /** Closes the connection. A shell that waits for its line reads the end of its input, and ends. */
   close(): void {
     this.isClosed = true;
-    this.opened?.close();
-    if (!this.opened) this.end();
+    const { opened, state } = this;
+    if (!opened) this.end();
+    else if (this.spec.terminal && (state === 'opening' || state === 'waiting')) endTerminal(opened);
+    else opened.close();
   }
 
   private async open(): Promise<ExecSession> {
     const { terms, user, terminal, marker } = this.spec;
-    const command = sessionCommand(this.token, terms);
+    const command = sessionCommand(this.token, terms, terminal);
     const exec = await this.calls.open({ ...command, user, marker, stdin: true, terminal: terminal || undefined });
     this.opened = exec;
     exec.onClosed(() => this.end());
     // The program may end without having read its input.
     exec.stdin?.on('error', () => undefined);
     this.flow = exec.output.flowTo?.({ take: (output) => this.take(output), over: () => this.finish() }) ?? null;
-    if (this.isClosed) exec.close();
+    if (this.isClosed) this.close();
     const timer = setTimeout(() => {
       if (this.state === 'opening') this.close();
     }, OPEN_WITHIN_MS).unref();
@@ -339,6 +349,12 @@ export class AheadSession implements ContainerProcess {
       await more.promise;
     }
   }
+}
+
+/** Of a terminal, the end of the connection is not the end of the input; Ctrl-D at the beginning of a line is. */
+function endTerminal(exec: ExecSession): void {
+  exec.stdin?.end('\x04');
+  setTimeout(() => exec.close(), END_WITHIN_MS).unref();
 }
 
 /** A promise that is resolved from outside, once. */

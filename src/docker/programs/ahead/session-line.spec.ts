@@ -21,6 +21,24 @@ describe('the line that makes a session become a program', () => {
     expect(lineOf(terms, { command, env: { A: '1' } })).toEqual({ line: `r n '' sh -c "$2" "\${10}"\n` });
   });
 
+  it("must have the session's shell evaluate one of Berth's own scripts, and no command of a user", () => {
+    const terms = { env: {}, texts: ['script 0', 'script 1'] };
+    const command = ['sh', '-c', 'script 1', 'berth', '/a b', ''];
+    const evaluated = (line: string): unknown => ({ line: `${line}\n`, isEvaluated: true });
+    expect(lineOf(terms, { command })).toEqual(evaluated("berth=$3;exec </dev/null;set -- '/a b' ''"));
+    expect(lineOf(terms, { command, stdin: true })).toEqual(evaluated("berth=$3;set -- '/a b' ''"));
+    const login = { command: ['/bin/sh', '-c', 'script 0', 'berth'], terminal: true, stdin: true } as const;
+    expect(lineOf(terms, login)).toEqual(evaluated('berth=$2;set --'));
+    const others: Parameters<typeof lineOf>[1][] = [
+      { command: ['sh', '-c', 'script 2', 'berth'] },
+      { command: ['sh', '-c', 'script 1', 'other'] },
+      { command, cwd: '/' },
+      { command: ['bash', ...command.slice(1)] },
+      { command, env: { A: '1' } },
+    ];
+    for (const request of others) expect(lineOf(terms, request).isEvaluated).toBeUndefined();
+  });
+
   it.each<[string, SessionTerms, Parameters<typeof lineOf>[1], string]>([
     ['is too long', NONE, { command: ['echo', 'x'.repeat(250)] }, 'length'],
     [
@@ -87,6 +105,28 @@ describe('the script of a session, in the shell of this machine', () => {
     expect(String(stdout)).toContain('ADDED=x y\n');
     expect(String(stdout)).not.toMatch(/BERTH_AHEAD|berth_/);
     expect([String(stderr), status]).toEqual([`${ready}\n${begun}\n`, 3]);
+  });
+
+  it("must evaluate one of Berth's own scripts as a shell of its own would, but for its name", () => {
+    const text = `set | grep '^berth_'; type no has search r s; printf '%s|' "$#" "$@"; IFS= read -r line; echo "<$line>"
+      cat; set -- $line; trap 'echo end' EXIT; cd /nowhere; echo "$1$(env | cut -d= -f1 | sort | tr '\n' ' ')"; exit 7`;
+    const env = { PATH: '/usr/bin:/bin' };
+    const args = ['sh', '-c', text, 'berth', `it's`, '', 'a\nb', '$x'];
+    const [plain = '', ...rest] = args;
+    const own = spawnSync(plain, rest, { env, input: ' one  two\nthree', encoding: 'utf8' });
+    const terms = { env, texts: ['another', text] };
+    const { line, isEvaluated } = lineOf(terms, { command: args, env, stdin: true });
+    expect(isEvaluated).toBe(true);
+    const { command, env: opened } = sessionCommand(TOKEN, terms);
+    const session = spawnSync(command[0] ?? '', command.slice(1), {
+      env: opened,
+      input: `${String(line)} one  two\nthree`,
+      encoding: 'utf8',
+    });
+    const [readyLine, begunLine, ...said] = session.stderr.split('\n');
+    expect([readyLine, begunLine]).toEqual([ready, begun]);
+    const unnamed = (words: string): string => words.replace(/^(sh|berth[\w-]*): (line )?\d+: /gm, '');
+    expect([session.stdout, unnamed(said.join('\n')), session.status]).toEqual([own.stdout, unnamed(own.stderr), 7]);
   });
 
   it.each<[string, Parameters<typeof lineOf>[1]]>([

@@ -11,6 +11,12 @@ const MOST_LINE = 250;
 /** The variable with the script; the command line of the session stays short, as `ps` shows it. */
 const SCRIPT = 'BERTH_AHEAD';
 
+/** A variable of the sessions that wait with a terminal, which do not end with their connection. */
+export const WAITING_TERMINAL = `${SCRIPT}_TTY`;
+
+/** The `$0` of Berth's own scripts. */
+export const SCRIPTS_NAME = 'berth';
+
 const COMMAND = ['sh', '-c', `eval "$${SCRIPT}"`] as const;
 
 /** Whether a program, its words joined by spaces as in Docker's events, is a session. */
@@ -18,14 +24,10 @@ export function isSessionCommand(words: string): boolean {
   return words.startsWith(`${COMMAND.join(' ')} `);
 }
 
-/** Arguments of at least this length are worth passing in advance. */
-const LONG_ARGUMENT = 40;
-const MOST_LONG_ARGUMENT = 4_096;
-
 /** What a session was opened with. */
 export interface SessionTerms {
   readonly env: Readonly<Record<string, string>>;
-  /** Arguments that are known in advance, such as scripts, to which a line refers by their number. */
+  /** Berth's own scripts that the session knows; a line refers to them by their number. */
   readonly texts: readonly string[];
 }
 
@@ -64,11 +66,6 @@ export function commonVariables(
   return Object.fromEntries(Object.entries(one).filter(([name, value]) => other[name] === value));
 }
 
-/** Long arguments of a command, for sessions that are likely to run it again. */
-export function longArguments(command: readonly string[]): string[] {
-  return command.filter(({ length }) => length >= LONG_ARGUMENT && length <= MOST_LONG_ARGUMENT).slice(0, 1);
-}
-
 /** Why a program cannot take a session. */
 export type Unsuitable = 'variables' | 'length' | 'form';
 
@@ -79,10 +76,13 @@ export function suits(terms: SessionTerms, env: Readonly<Record<string, string>>
   return Buffer.byteLength(exported(added)) <= MOST_LINE / 2;
 }
 
-/** The line that makes the session become the program, or why there is none. */
+/**
+ * The line that makes the session become the program, or why there is none. `isEvaluated`: the session's shell runs
+ * the script itself, instead of executing another shell for it.
+ */
 export type Line =
-  | { readonly line: string; readonly unsuitable?: undefined }
-  | { readonly line?: undefined; readonly unsuitable: Unsuitable };
+  | { readonly line: string; readonly isEvaluated?: true; readonly unsuitable?: undefined }
+  | { readonly line?: undefined; readonly isEvaluated?: undefined; readonly unsuitable: Unsuitable };
 
 export function lineOf(terms: SessionTerms, { command, cwd, env = {}, terminal, stdin }: AheadRequest): Line {
   const added = addedVariables(terms.env, env);
@@ -95,12 +95,28 @@ export function lineOf(terms: SessionTerms, { command, cwd, env = {}, terminal, 
   if (terminal === true && stdin !== true) return { unsuitable: 'form' };
   const words = command.map((argument) => {
     const known = terms.texts.indexOf(argument);
-    return known < 0 ? quote(argument) : `"$${known + 2 > 9 ? `{${String(known + 2)}}` : String(known + 2)}"`;
+    return known < 0 ? quote(argument) : `"${parameter(known)}"`;
   });
+  if (cwd === undefined && added.length === 0 && isOwnScript(terms, command)) {
+    const input = stdin === true ? '' : 'exec </dev/null;';
+    const set = ['set', '--', ...words.slice(4)].join(' ');
+    const line = `berth=${parameter(terms.texts.indexOf(command[2] ?? ''))};${input}${set}\n`;
+    return Buffer.byteLength(line) > MOST_LINE ? { unsuitable: 'length' } : { line, isEvaluated: true };
+  }
   const line = `${exported(added)}r ${stdin === true ? 'i' : 'n'} ${quote(cwd ?? '')} ${words.join(' ')}\n`;
   // A terminal interprets control characters, and cuts long lines.
   if (terminal === true && /[^\P{Cc}\n]/u.test(line)) return { unsuitable: 'form' };
   return Buffer.byteLength(line) > MOST_LINE ? { unsuitable: 'length' } : { line };
+}
+
+/** Whether the command is one of Berth's own scripts, which the session knows and a shell of its own would run. */
+function isOwnScript({ texts }: SessionTerms, [shell = '', option, script = '', name]: readonly string[]): boolean {
+  return ['sh', '/bin/sh'].includes(shell) && option === '-c' && name === SCRIPTS_NAME && texts.includes(script);
+}
+
+/** The session's parameter with a text; the first one is a newline. */
+function parameter(text: number): string {
+  return text + 2 > 9 ? `\${${String(text + 2)}}` : `$${String(text + 2)}`;
 }
 
 function isPlainPath(path: string): boolean {
@@ -131,12 +147,14 @@ export function signalsOf(token: string): { ready: string; begun: string; declin
  * The script of a session; plain `sh`, for dash, busybox and bash. Its `$0` is the session's token. It finds the
  * program itself: `command -v` also finds the shell's own commands, which `exec` does not run. A busybox that prefers
  * its own applets to files declines programs that are other files. `exec` gets the program's name as it was given, so
- * that the program sees the same name as if Docker had started it. `PWD`, `OLDPWD` and `SHLVL` are the shell's; Docker
- * sets none.
+ * that the program sees the same name as if Docker had started it. After a line for one of Berth's own scripts, it
+ * evaluates the text in `$berth`, which saves the start of another shell. `PWD`, `OLDPWD` and `SHLVL` are the shell's;
+ * Docker sets none. SIGURG ends the session while it waits, and by default does nothing to a program.
  */
 function script(texts: readonly string[]): string {
   const names = texts.map((_text, index) => `${SCRIPT}_${String(index)}`);
   return `
+trap 'exit 0' URG
 berth_path=$PATH
 PATH=/
 command -v ls >/dev/null && berth_own=1 || berth_own=
@@ -161,16 +179,22 @@ r() {
   shift 2
   case $1 in */*) has "$1" || no ;; *) search "$1" ;; esac
   unset PWD OLDPWD SHLVL
+  trap - URG
   echo "$0" >&2
   [ "$berth_in" = i ] || exec "$@" </dev/null
   exec "$@"
 }
 set -- '
 ' ${names.map((name) => `"$${name}"`).join(' ')}
-unset ${[SCRIPT, ...names].join(' ')}
+unset ${[SCRIPT, WAITING_TERMINAL, ...names].join(' ')}
 echo "$0 ready" >&2
 IFS= read -r berth_line || exit 0
 eval "$berth_line"
+unset -f no has search r
+unset berth_path berth_own berth_line
+trap - URG
+echo "$0" >&2
+eval "$berth"
 `;
 }
 
@@ -178,10 +202,16 @@ eval "$berth_line"
 export function sessionCommand(
   token: string,
   { env, texts }: SessionTerms,
+  terminal = false,
 ): { command: string[]; env: Record<string, string> } {
   const known = texts.map((text, index) => [`${SCRIPT}_${String(index)}`, text] as const);
   return {
     command: [...COMMAND, token],
-    env: { ...env, ...Object.fromEntries(known), [SCRIPT]: script(texts) },
+    env: {
+      ...env,
+      ...Object.fromEntries(known),
+      ...(terminal && { [WAITING_TERMINAL]: '1' }),
+      [SCRIPT]: script(texts),
+    },
   };
 }

@@ -3,15 +3,7 @@ import type { ProcessRequest } from '../../port/container-process';
 import type { SessionCounts } from '../../connection/daemon';
 import type { ExecSession } from '../exec-session';
 import { AheadSession } from './ahead-session';
-import {
-  commonVariables,
-  lineOf,
-  longArguments,
-  passThroughShell,
-  type SessionTerms,
-  suits,
-  type Unsuitable,
-} from './session-line';
+import { commonVariables, lineOf, passThroughShell, type SessionTerms, suits, type Unsuitable } from './session-line';
 
 /** How long after its last program a container keeps its sessions. */
 const KEEP_MS = 10 * 60_000;
@@ -36,7 +28,15 @@ const SESSION_MB = 4.1;
 /** Kinds of sessions in a container: a client may name any number of users. */
 const MOST_SHELVES = 4;
 
-/** What a session depends on, of the program that it is wanted for. */
+export interface SessionSettings {
+  readonly memoryMb: number;
+  readonly scripts: Readonly<Record<'pipes' | 'terminal', readonly string[]>>;
+}
+
+/**
+ * What a session depends on, of the program that it is wanted for. `env` is absent for Berth's own programs, which do
+ * not get the container's variables.
+ */
 export type AheadProgram = Pick<ProcessRequest, 'command' | 'env' | 'user' | 'terminal'>;
 
 /** Why a program did not get a session: there was none, or it did not suit, or its shell declined. */
@@ -47,14 +47,17 @@ interface PoolCalls {
   open(dockerId: string, request: ProcessRequest): Promise<ExecSession>;
   /** Kills programs by their marker. @throws EngineError if they may still be running */
   kill(dockerId: string, marker: string, user: string | undefined): Promise<void>;
-  /** The names of the variables that a program in the container gets without any of its own. */
-  variables(dockerId: string): Promise<readonly string[]>;
+  /** Ends the user's sessions that wait with a terminal, also those of other processes. */
+  endTerminals(dockerId: string, user: string | undefined): Promise<void>;
+  /** Whether the variables that every program in the container gets pass through a shell unchanged. */
+  passesVariables(dockerId: string): Promise<boolean>;
   /** Whether the container is being ended: a session that is opened then would miss SIGTERM, and delay the end. */
   isEnding(dockerId: string): boolean;
 }
 
-/** The sessions of one user of a container, with or without a terminal. */
+/** The sessions of one user of a container, with or without a terminal; those for Berth's own programs may be apart. */
 interface Shelf {
+  readonly key: string;
   readonly dockerId: string;
   readonly user: string | undefined;
   readonly terminal: boolean;
@@ -64,6 +67,8 @@ interface Shelf {
   readonly sessions: Set<AheadSession>;
   /** Markers of shells that may still wait in the container, although their connections broke. */
   readonly left: Set<string>;
+  /** Whether sessions with a terminal of a process that died may wait in the container. */
+  isUncleared: boolean;
   retryAt: number;
   busyUntil: number;
   isFilling: boolean;
@@ -74,8 +79,12 @@ interface Container {
   usedAt: number;
   /** When {@link SessionPool.keep} opened a session: it stays although nobody uses it. Null once a user has it. */
   keptAt: number | null;
-  /** Whether the container's own variables reach a program through a shell; null before the first session. */
-  fits: boolean | null;
+}
+
+interface Reserved {
+  readonly session: AheadSession;
+  readonly shelf: Shelf;
+  readonly timer: NodeJS.Timeout;
 }
 
 /**
@@ -86,7 +95,7 @@ interface Container {
 export class SessionPool {
   /** By Docker id; the least recently used first. */
   private readonly containers = new Map<string, Container>();
-  private readonly reserved = new Map<string, { readonly session: AheadSession; readonly timer: NodeJS.Timeout }>();
+  private readonly reserved = new Map<string, Reserved>();
   private readonly most: number;
   /** Sessions that are being opened or wait for their program, including the reserved ones. */
   private readonly idle = new Set<AheadSession>();
@@ -95,11 +104,11 @@ export class SessionPool {
   private isClosed = false;
 
   /**
-   * @param settings memoryMb: what all sessions may take together; 0: there are none; texts: long arguments that
-   *   programs without a terminal are often started with
+   * @param settings memoryMb: what all sessions may take together; 0: there are none; scripts: those of Berth's own
+   *   that are often run without and with a terminal
    */
   constructor(
-    private readonly settings: { readonly memoryMb: number; readonly texts: readonly string[] },
+    private readonly settings: SessionSettings,
     private readonly calls: PoolCalls,
     private readonly counts: SessionCounts,
   ) {
@@ -108,14 +117,18 @@ export class SessionPool {
 
   /**
    * Opens the first session of a container that has just started, as a program is likely to follow. One that
-   * {@link keep} opened remains.
+   * {@link keep} opened remains if it suits.
+   *
+   * @param env the variables that programs will probably have
    */
-  prepare(dockerId: string): void {
+  prepare(dockerId: string, env: Readonly<Record<string, string>> = {}): void {
     if (this.most === 0 || this.isClosed) return;
     const container = this.containers.get(dockerId);
-    if (container && container.keptAt !== null) container.keptAt = null;
-    else this.discard(dockerId);
-    this.fillAfter(this.use(dockerId, { command: [] }), 0);
+    if (container) container.keptAt = null;
+    const shelf = this.use(dockerId, { command: [], env });
+    shelf.terms = { ...shelf.terms, env };
+    for (const session of shelf.sessions) if (!suits(session.spec.terms, env)) this.drop(shelf, session);
+    this.fillAfter(shelf, 0);
   }
 
   /**
@@ -146,10 +159,8 @@ export class SessionPool {
    * @returns the session's marker, which the program must be started with; null if there is no session
    */
   reserve(dockerId: string, program: AheadProgram): string | null {
-    // A terminal of a session that busybox opened did not translate line breaks.
-    if (this.most === 0 || this.isClosed || program.terminal === true) return null;
+    if (this.most === 0 || this.isClosed) return null;
     const shelf = this.use(dockerId, program);
-    if (shelf.terminal) shelf.terms = { ...shelf.terms, texts: longArguments(program.command) };
     const session = this.suitable(shelf, program);
     this.fillAfter(shelf, OPEN_AFTER_MS.start);
     if (!session) return null;
@@ -160,7 +171,7 @@ export class SessionPool {
       this.reserved.delete(marker);
       session.close();
     }, RESERVED_MS).unref();
-    this.reserved.set(marker, { session, timer });
+    this.reserved.set(marker, { session, shelf, timer });
     return marker;
   }
 
@@ -170,27 +181,26 @@ export class SessionPool {
    * @returns null if the program has none, or could not start in it: it certainly did not run there
    * @throws EngineError as {@link AheadSession.begin}
    */
-  async start(dockerId: string, request: ProcessRequest): Promise<AheadSession | null> {
+  async start(request: ProcessRequest): Promise<AheadSession | null> {
     const found = this.reserved.get(request.marker ?? '');
     if (!found) return null;
-    const { session, timer } = found;
+    const { session, shelf, timer } = found;
     clearTimeout(timer);
     this.reserved.delete(session.spec.marker);
-    const { line, unsuitable } = lineOf(session.spec.terms, request);
+    const { line, isEvaluated, unsuitable } = lineOf(session.spec.terms, request);
     if (line === undefined) {
       session.close();
       this.miss(unsuitable);
       return null;
     }
     this.forget(session);
-    const beginning = await session.begin(line, { hasInput: request.stdin === true });
+    const beginning = await session.begin(line, { hasInput: request.stdin === true, isEvaluated });
     if (beginning === 'not_run') {
       this.miss('declined');
       return null;
     }
     this.counts.taken += 1;
-    const shelf = this.containers.get(dockerId)?.shelves.get(keyOf(request));
-    if (shelf) void session.whenGone().then(() => this.fillAfter(shelf, OPEN_AFTER_MS.end));
+    void session.whenGone().then(() => this.fillAfter(shelf, OPEN_AFTER_MS.end));
     return session;
   }
 
@@ -210,12 +220,7 @@ export class SessionPool {
   }
 
   private use(dockerId: string, program: AheadProgram): Shelf {
-    const container = this.containers.get(dockerId) ?? {
-      shelves: new Map<string, Shelf>(),
-      usedAt: 0,
-      keptAt: null,
-      fits: null,
-    };
+    const container = this.containers.get(dockerId) ?? { shelves: new Map<string, Shelf>(), usedAt: 0, keptAt: null };
     container.usedAt = performance.now();
     // Map keeps the order of insertion.
     this.containers.delete(dockerId);
@@ -223,14 +228,16 @@ export class SessionPool {
     this.expiry ??= setInterval(() => this.expire(), EXPIRE_EVERY_MS).unref();
     const { user } = program;
     const terminal = program.terminal === true;
-    const key = keyOf(program);
+    const key = keyOf(program, container.shelves);
     const shelf = container.shelves.get(key) ?? {
+      key,
       dockerId,
       user,
       terminal,
-      terms: { env: program.env ?? {}, texts: terminal ? [] : this.settings.texts },
+      terms: { env: program.env ?? {}, texts: this.settings.scripts[terminal ? 'terminal' : 'pipes'] },
       sessions: new Set(),
       left: new Set(),
+      isUncleared: terminal,
       retryAt: 0,
       busyUntil: 0,
       isFilling: false,
@@ -239,7 +246,7 @@ export class SessionPool {
     container.shelves.set(key, shelf);
     const [oldest] = container.shelves.values();
     if (container.shelves.size > MOST_SHELVES && oldest) {
-      container.shelves.delete(keyOf(oldest));
+      container.shelves.delete(oldest.key);
       for (const session of oldest.sessions) this.drop(oldest, session);
     }
     return shelf;
@@ -288,29 +295,29 @@ export class SessionPool {
 
   private lacks(shelf: Shelf): boolean {
     const now = performance.now();
-    const container = this.containers.get(shelf.dockerId);
-    if (this.isClosed || now < shelf.retryAt || container?.fits === false) return false;
+    if (this.isClosed || now < shelf.retryAt) return false;
     if (this.calls.isEnding(shelf.dockerId)) return false;
-    if (container?.shelves.get(keyOf(shelf)) !== shelf) return false;
+    if (this.containers.get(shelf.dockerId)?.shelves.get(shelf.key) !== shelf) return false;
     const wanted = !shelf.terminal && now < shelf.busyUntil ? 2 : 1;
     return shelf.sessions.size < wanted;
   }
 
   /** @returns false if no other is to be opened now */
   private async openOne(shelf: Shelf): Promise<boolean> {
-    const { dockerId, user, terminal, terms, left } = shelf;
+    const { dockerId, user, terminal, left } = shelf;
     this.opening += 1;
     try {
-      const container = this.containers.get(dockerId);
-      if (container) {
-        container.fits ??= passThroughShell(await this.calls.variables(dockerId));
-        if (!container.fits) return false;
-      }
+      if (!(await this.calls.passesVariables(dockerId))) return false;
       for (const marker of left) {
         await this.calls.kill(dockerId, marker, user);
         left.delete(marker);
       }
-      if (!passThroughShell(Object.keys(terms.env)) || !this.makeRoom(shelf)) return false;
+      if (shelf.isUncleared) await this.calls.endTerminals(dockerId, user);
+      shelf.isUncleared = false;
+      const { terms } = shelf;
+      if (!passThroughShell(Object.keys(terms.env))) return false;
+      // The container may have ended meanwhile, or the server.
+      if (!this.lacks(shelf) || !this.makeRoom(shelf)) return false;
       const session = new AheadSession(
         { dockerId, user, terminal, terms, marker: randomUUID() },
         {
@@ -383,6 +390,12 @@ export class SessionPool {
   }
 }
 
-function keyOf({ user, terminal }: Pick<AheadProgram, 'user'> & { readonly terminal?: boolean | undefined }): string {
-  return `${terminal === true ? 'terminal' : 'pipes'} ${user ?? ''}`;
+/**
+ * Berth's own programs share the sessions of a user's programs as long as those have no variables. Otherwise each would
+ * close the sessions of the other.
+ */
+function keyOf({ user, terminal, env }: AheadProgram, shelves: ReadonlyMap<string, Shelf>): string {
+  const key = `${terminal === true ? 'terminal' : 'pipes'} ${user ?? ''}`;
+  const others = shelves.get(key)?.terms.env ?? {};
+  return env === undefined && Object.keys(others).length > 0 ? `own ${key}` : key;
 }
