@@ -153,11 +153,15 @@ describe('commands in a container on real Docker under gVisor', () => {
   });
 
   it('must send what it writes as it comes, whole characters in order, and its end last', async () => {
-    const script = "printf 'a\\303'; read line; printf '\\274' ; echo no >&2; printf '\\377'; exit 3";
-    const client = await stream({ command: ['sh', '-c', `(sleep 0.3; echo) | (${script})`] });
+    const goOn = '/tmp/go-on';
+    const rest = "printf '\\274'; echo no >&2; printf '\\377'; exit 3";
+    const script = `printf 'a\\303'; until [ -e ${goOn} ]; do sleep 0.1; done; ${rest}`;
+    const client = await stream({ command: ['sh', '-c', script] });
     expect([client.status, client.headers['content-type']]).toEqual([200, 'text/event-stream']);
+    const first = { name: 'output', data: { stream: 'stdout', data: 'a' } };
+    await eventually(() => expect(client.told[0]).toMatchObject(first));
+    expect((await run(['touch', goOn])).status).toBe(200);
     await eventually(() => expect(client.ending).toBe('complete'));
-    expect(client.told[0]).toMatchObject({ name: 'output', data: { stream: 'stdout', data: 'a' } });
     const text = (of: string): string =>
       client.told
         .map(({ data }) => data as { stream?: string; data: string })
