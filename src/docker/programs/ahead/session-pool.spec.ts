@@ -34,6 +34,47 @@ describe('the sessions that are opened ahead', () => {
     expect(shells).toHaveLength(2);
   });
 
+  it("must wait in a container without a user for as long as that takes, and be the first program's", async () => {
+    const { pool, waiting } = aMachine();
+    pool.keep('a');
+    pool.keep('a');
+    expect(await waiting()).toEqual(['a']);
+    expect(await waiting(3_600_000)).toEqual(['a']);
+    // It is not closed and opened again when a user gets the container.
+    pool.prepare('a');
+    expect(pool.reserve('a', { ...PROGRAM, env: { A: '1' } })).not.toBeNull();
+    pool.unkeep('a');
+    expect(await waiting(110)).toEqual(['a', 'a']);
+    expect(await waiting(3_600_000)).toEqual([]);
+  });
+
+  it('must be closed in a container that a user of another process got, unless it was used since', async () => {
+    const { pool, waiting } = aMachine();
+    pool.keep('a');
+    pool.keep('b');
+    expect(await waiting()).toEqual(['a', 'b']);
+    expect(pool.reserve('b', PROGRAM)).not.toBeNull();
+    pool.unkeep('a');
+    pool.unkeep('b');
+    expect(await waiting(110)).toEqual(['b', 'b']);
+    pool.unkeep('b');
+    expect(await waiting()).toEqual(['b', 'b']);
+  });
+
+  it('must not take the room of others in a container without a user, and give up its own', async () => {
+    const { pool, waiting } = aMachine({ memoryMb: 5 });
+    pool.prepare('a');
+    expect(await waiting()).toEqual(['a']);
+    pool.keep('b');
+    expect(await waiting(110)).toEqual(['a']);
+    pool.discard('a');
+    expect(await waiting()).toEqual([]);
+    pool.keep('b');
+    expect(await waiting()).toEqual(['b']);
+    pool.prepare('a');
+    expect(await waiting(110)).toEqual(['a']);
+  });
+
   it('must be opened during a long program too', async () => {
     const { pool, waiting } = aMachine();
     pool.prepare('a');
