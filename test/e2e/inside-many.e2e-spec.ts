@@ -14,7 +14,8 @@ describe('hundreds of processes in a container', () => {
     server = await Berth.start({ subject: 'many' });
     user = await server.user('enterprise', ['read', 'write', 'exec']);
   });
-  afterAll(() => server.stop());
+  // Docker may take a second for each process to remove a container: see docs/operations.md, "gVisor".
+  afterAll(() => server.stop(), 600_000);
 
   // Of an image with busybox, whose grep sees nothing behind a zero, and of Debian.
   it.each([undefined, process.env['TEST_SANDBOX_IMAGE']])(
