@@ -192,7 +192,8 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   const run = {
     projects: possible.flatMap((part) => suites[part]),
     env: { ...(env ?? cleanEnvironment()), ...more },
-    args: [`--maxWorkers=${WORKERS}`, ...jestArgs],
+    // Long tests measure how fast an attacked server answers others.
+    args: [`--maxWorkers=${isMore ? WORKERS - 1 : WORKERS}`, ...jestArgs],
   };
   const browser = await browserFor({ ...run, isSure: hasBrowserTests({ parts: possible, jestArgs }) });
   if (isEnding()) return;

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { pack } from 'tar-stream';
+import { SMALL } from '../../src/docker/files/scripts';
 import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { inMore, IS_MORE } from '../support/extent';
@@ -17,6 +18,11 @@ const SHELL_WITH_FUNCTIONS = `#!/bin/ash
 script=$2; shift 2
 exec ash -c "$(cat /usr/local/hostile/functions 2>/dev/null)
 $script" "$@"`;
+
+/** Those that were opened ahead have the shell, and the functions, of before. */
+const END_SESSIONS = `for f in /proc/[0-9]*; do
+  case $(tr '\\0' ' ' <$f/cmdline) in *"BERTH_AHEA"'D'*) kill -9 \${f#/proc/} ;; esac
+done 2>/dev/null; true`;
 
 /** In `npm test`, GNU's programs represent both. */
 const IMAGES = IS_MORE ? ['busybox', 'GNU'] : ['GNU'];
@@ -62,6 +68,7 @@ describe('a container whose programs, or an archive, mean harm', () => {
       await write('/usr/local/hostile/functions', `${program}() {\n${script}\n}`, '>>');
       await write('/usr/local/hostile/sh', SHELL_WITH_FUNCTIONS);
       await sh('cp /usr/local/hostile/sh /usr/local/hostile/new && mv /usr/local/hostile/new /bin/sh');
+      await sh(END_SESSIONS);
     } else {
       await write(`/usr/local/sbin/${program}`, `#!/bin/sh\n${script}`);
     }
@@ -165,15 +172,18 @@ describe('a container whose programs, or an archive, mean harm', () => {
 
   it.each(IMAGES)('must be ended, and counted, while it goes on after its result, with %s', async (name) => {
     container = containers[name] ?? container;
-    await sh('printf 0123456789 >/tmp/ten; chmod 666 /tmp/ten');
-    await replace('dd', 'printf 0123456789; while :; do echo; sleep 1; echo trickle-dd >/dev/null; done');
+    // Berth has small files read by `exec dd`, which no function of a shell replaces.
+    const digits = name === 'busybox' ? 2 * SMALL : 10;
+    const zeros = `printf %0${String(digits)}d 0`;
+    await sh(`${zeros} >/tmp/ten; chmod 666 /tmp/ten`);
+    await replace('dd', `${zeros}; while :; do echo; sleep 1; echo trickle-dd >/dev/null; done`);
     let most = 0;
     let [sent, refused] = [0, 0];
     for (let round = 0; round < 2; round += 1) {
       const answers = await Promise.all(Array.from({ length: 20 }, () => call('GET', 'files?path=/tmp/ten')));
       most = Math.max(most, await readers('/tmp/ten'));
       for (const answer of answers) {
-        if (answer.status === 200) sent += (await answer.text()) === '0123456789' ? 1 : 0;
+        if (answer.status === 200) sent += (await answer.text()) === '0'.repeat(digits) ? 1 : 0;
         else refused += (await answer.text()).includes('too_many_transfers') ? 1 : 0;
       }
     }
@@ -182,7 +192,8 @@ describe('a container whose programs, or an archive, mean harm', () => {
     expect(most).toBeLessThanOrEqual(16);
     await eventually(async () => expect(await readers('/tmp/ten')).toBe(0), { timeoutMs: 60_000 });
     await replace('dd', 'exec yes flood-dd');
-    expect(await (await call('GET', 'files?path=/tmp/ten')).text()).toBe('flood-dd\nf');
+    const flood = 'flood-dd\n'.repeat(digits).slice(0, digits);
+    expect(await (await call('GET', 'files?path=/tmp/ten')).text()).toBe(flood);
     await isGone('flood-dd');
     await sh('rm -f /usr/local/sbin/dd /usr/local/hostile/functions');
     await replace('mv', 'PATH=/usr/bin:/bin command mv "$@"; (sleep 1; exec yes flood-mv) &');
