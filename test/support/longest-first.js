@@ -6,6 +6,17 @@ const { default: Sequencer } = require('@jest/test-sequencer');
  * prints.
  */
 const SECONDS = {
+  'warm-crash.more-spec.ts': 250,
+  'watch.more-spec.ts': 200,
+  'inside-docker-restart.more-spec.ts': 170,
+  'package.more-spec.ts': 150,
+  'inside-files.more-spec.ts': 130,
+  'attacks.more-spec.ts': 105,
+  'killed-operations.more-spec.ts': 100,
+  'role-faults.more-spec.ts': 100,
+  'inside-faults.more-spec.ts': 80,
+  'stuck-locks.more-spec.ts': 75,
+  'console.more-spec.ts': 75,
   'registry.e2e-spec.ts': 65,
   'takeover.e2e-spec.ts': 60,
   'host-firewall.e2e-spec.ts': 50,
@@ -16,8 +27,6 @@ const SECONDS = {
   'docker-ahead.e2e-spec.ts': 42,
   'processes.e2e-spec.ts': 40,
   'server-process.e2e-spec.ts': 38,
-  'role-faults.more-spec.ts': 35,
-  'stuck-locks.more-spec.ts': 35,
   'inside-streamed-commands.e2e-spec.ts': 34,
   'docker-exec.e2e-spec.ts': 33,
   'rate-limits.e2e-spec.ts': 31,
