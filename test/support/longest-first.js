@@ -6,14 +6,17 @@ const { default: Sequencer } = require('@jest/test-sequencer');
  * prints.
  */
 const SECONDS = {
+  'docker-faults.more-spec.ts': 500,
   'warm-crash.more-spec.ts': 250,
   'watch.more-spec.ts': 200,
   'inside-docker-restart.more-spec.ts': 170,
+  'crash.more-spec.ts': 160,
   'package.more-spec.ts': 150,
   'inside-files.more-spec.ts': 130,
   'attacks.more-spec.ts': 105,
   'killed-operations.more-spec.ts': 100,
   'role-faults.more-spec.ts': 100,
+  'cluster-nodes.more-spec.ts': 90,
   'inside-faults.more-spec.ts': 80,
   'stuck-locks.more-spec.ts': 75,
   'console.more-spec.ts': 75,
