@@ -10,7 +10,7 @@ import { newContainer } from './new-container';
 import { ContainerLeases } from './operations/container-leases';
 import { ContainerOperations } from './operations/operations';
 import { type CreateRequest, Specifications } from './specification';
-import { WarmCreation } from './warm-creation';
+import { type AcceptedCreation, WarmCreation } from './warm-creation';
 
 /** Options that make a creation safe to retry. */
 export interface CreateOptions {
@@ -41,8 +41,8 @@ export class Creation {
    */
   async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
-    const id = randomUUID();
-    const { limits, ...settings } = this.specifications.resolve({ id, tier: caller.tier }, request);
+    const settings = this.specifications.resolve(caller.tier, request);
+    const { limits } = settings;
     const { idempotencyKey: key, onReplayed } = options;
     const accepted = {
       userId: caller.userId,
@@ -53,25 +53,29 @@ export class Creation {
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
     };
     const isNamed = (request.name ?? null) !== null;
-    const inSlot = await this.warm.create({ caller, request, settings: { ...settings, limits }, accepted, isNamed });
-    if (inSlot && 'replayed' in inSlot) onReplayed?.();
-    if (inSlot) return 'replayed' in inSlot ? inSlot.replayed : inSlot.answer;
+    const asked = { caller, request, settings, accepted, isNamed };
+    const inserted = (await this.warm.create(asked)) ?? (await this.insert(asked));
+    if (!('replayed' in inserted)) return inserted.answer;
+    onReplayed?.();
+    return inserted.replayed;
+  }
+
+  /** Inserts the row, and starts the operation. */
+  private async insert(asked: AcceptedCreation): Promise<Inserted> {
+    const { caller, request, settings, accepted, isNamed } = asked;
+    const id = randomUUID();
     const { columns, grant } = this.leases.newLease(id, 'create');
+    const sealed = this.specifications.seal(id, settings);
     const now = this.clock.now();
-    const row = newContainer({ id, userId: caller.userId, request, ...settings, lease: columns, now });
-    let inserted: Inserted;
+    const row = newContainer({ id, userId: caller.userId, request, ...sealed, lease: columns, now });
     try {
-      inserted = await this.insertion.insert(row, accepted);
+      const inserted = await this.insertion.insert(row, accepted);
+      if (!('replayed' in inserted)) void this.operations.create(inserted.row, grant);
+      return inserted;
     } catch (error) {
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
       // The taken name was generated; try another.
-      return this.create(caller, request, options);
+      return this.insert(asked);
     }
-    if ('replayed' in inserted) {
-      onReplayed?.();
-      return inserted.replayed;
-    }
-    void this.operations.create(inserted.row, grant);
-    return inserted.answer;
   }
 }

@@ -6,7 +6,7 @@ import { type CatalogRole, RoleCatalog } from '../roles';
 import { type Resources, type Tier, TiersService } from '../tiers';
 import type { CreateContainerDto } from './dto/requests';
 import { NetworkPolicies } from './policies/network-policies';
-import { environmentOf, Environments } from './rows/environments';
+import { environmentOf, Environments, type Variables } from './rows/environments';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 export type CreateRequest = Readonly<CreateContainerDto>;
@@ -19,10 +19,14 @@ export interface Specification {
   readonly role: CatalogRole | null;
   readonly resources: Resources;
   readonly network: NetworkPolicy;
-  /** The environment variables, encrypted. */
-  readonly sealedEnv: string;
+  readonly environment: Variables;
   /** The tier's limits. */
   readonly limits: Tier;
+}
+
+/** A {@link Specification} with its variables encrypted for one container. */
+interface SealedSpecification extends Omit<Specification, 'environment'> {
+  readonly sealedEnv: string;
 }
 
 /** Resolves requests for containers with the catalogues of images, roles and tiers. */
@@ -37,12 +41,11 @@ export class Specifications {
   ) {}
 
   /**
-   * @param options.id the container's id, which its encrypted variables are bound to
    * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier
    *   allows, or a network that cannot be enforced here; `exec_not_allowed`: a start command that the tier does not
    *   allow
    */
-  resolve({ id, tier }: { id: string; tier: string }, request: CreateRequest): Specification {
+  resolve(tier: string, request: CreateRequest): Specification {
     const image = this.images.resolve({ image: request.image, customImage: request.custom_image ?? undefined });
     const role = this.roles.resolve(request.role);
     const resources = this.tiers.resolve(tier, request);
@@ -52,7 +55,12 @@ export class Specifications {
       noteProgram(request.start.command);
     }
     const network = this.policies.resolve(tier, request.network);
-    const sealedEnv = this.environments.seal(id, environmentOf(request) ?? {});
-    return { image, role, resources, network, sealedEnv, limits: this.tiers.limitsOf(tier) };
+    const environment = environmentOf(request) ?? {};
+    return { image, role, resources, network, environment, limits: this.tiers.limitsOf(tier) };
+  }
+
+  /** @returns the settings for the row of a container: its encrypted variables are bound to its id */
+  seal(id: string, { environment, ...settings }: Specification): SealedSpecification {
+    return { ...settings, sealedEnv: this.environments.seal(id, environment) };
   }
 }

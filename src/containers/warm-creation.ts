@@ -17,10 +17,11 @@ import { WarmPool } from './warm/warm-pool';
 /** How long Docker may take to show that a slot runs, in milliseconds. It normally takes three. */
 const LOOK_MS = 2_000;
 
-interface WarmRequest {
+/** A request for a container that was checked and resolved. */
+export interface AcceptedCreation {
   readonly caller: Caller;
   readonly request: CreateRequest;
-  readonly settings: Omit<Specification, 'sealedEnv'>;
+  readonly settings: Specification;
   readonly accepted: Parameters<Insertion['insert']>[1];
   /** Whether the user gave the name. */
   readonly isNamed: boolean;
@@ -46,7 +47,7 @@ export class WarmCreation {
    * @returns null if there is no slot for it; then nothing is changed
    * @throws DomainError `name_taken`, `idempotency_key_reused`
    */
-  async create(asked: WarmRequest): Promise<Inserted | null> {
+  async create(asked: AcceptedCreation): Promise<Inserted | null> {
     if (this.pool.isOff) return null;
     const began = performance.now();
     const inserted = await this.take(asked);
@@ -57,7 +58,7 @@ export class WarmCreation {
   }
 
   /** Docker's faults are left to the creation without a slot, which reports them in the row. */
-  private async take({ caller, request, settings, accepted, isNamed }: WarmRequest): Promise<Inserted | null> {
+  private async take({ caller, request, settings, accepted, isNamed }: AcceptedCreation): Promise<Inserted | null> {
     const { image, resources, network, limits } = settings;
     try {
       const slotKeys = await this.pool.keysFor({
@@ -75,11 +76,10 @@ export class WarmCreation {
         (slot) => {
           const { id, dockerId, nodeId, imageId, imageDigest, runtime, ipAddress, runStartedAt } = slot;
           if (this.pool.mayBeUsed(slot)) throw new NoSlotError('another program ran in the slot');
-          // Again, as the variables are encrypted for the container's id.
-          const resolved = this.specifications.resolve({ id, tier: caller.tier }, request);
+          const sealed = this.specifications.seal(id, settings);
           const now = this.clock.now();
           return {
-            ...newContainer({ id, userId: caller.userId, request, ...resolved, lease: FREE, now }),
+            ...newContainer({ id, userId: caller.userId, request, ...sealed, lease: FREE, now }),
             ...newRun(policy),
             status: 'running',
             generation: 1,

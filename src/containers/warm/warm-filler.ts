@@ -10,7 +10,7 @@ import { KnownEngine } from '../nodes/known-engine';
 import { type HeldSlot, WarmSlots } from '../rows/warm-slots';
 import { SlotMaker } from './slot-maker';
 import { SlotWatch } from './slot-watch';
-import { type WarmObstacle, WarmRoom } from './warm-room';
+import { WARM_OBSTACLES, WarmRoom } from './warm-room';
 import { type WarmWant, WarmWants, withinMemory } from './warm-wants';
 
 const EVERY_MS = 1_000;
@@ -26,7 +26,15 @@ const LONGEST_PAUSE_MS = 300_000;
 const MOST_FAILURES = 1_000;
 
 /** Why the pool does not fill up. */
-export type WarmPause = WarmObstacle | 'other_process' | 'docker_changed' | 'image_missing' | 'memory_limit' | 'failed';
+export const WARM_PAUSES = [
+  ...WARM_OBSTACLES,
+  'other_process',
+  'docker_changed',
+  'image_missing',
+  'memory_limit',
+  'failed',
+] as const;
+export type WarmPause = (typeof WARM_PAUSES)[number];
 
 /** Whether a slot was made for such settings; the node is not compared. */
 export function isSlotOf({ settings }: Pick<WarmWant, 'settings'>, slot: WarmSlot): boolean {

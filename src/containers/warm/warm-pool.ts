@@ -10,7 +10,7 @@ import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy'
 import { WARM_STATES, type WarmSlot, type WarmState } from '../model/warm-slot.entity';
 import { WarmSlots } from '../rows/warm-slots';
 import { SlotMaker } from './slot-maker';
-import { isSlotOf, WarmFiller, type WarmPause } from './warm-filler';
+import { isSlotOf, WARM_PAUSES, WarmFiller, type WarmPause } from './warm-filler';
 import { WarmRoom } from './warm-room';
 import { type WarmSettings, type WarmWant, WarmWants } from './warm-wants';
 
@@ -21,19 +21,6 @@ import { type WarmSettings, type WarmWant, WarmWants } from './warm-wants';
  */
 export const MISSES = ['none_ready', 'other_key', 'image', 'taken', 'not_running'] as const;
 export type Miss = (typeof MISSES)[number];
-
-const PAUSES: readonly WarmPause[] = [
-  'creations',
-  'free_memory_mb',
-  'free_disk_mb',
-  'capacity',
-  'nodes',
-  'other_process',
-  'docker_changed',
-  'image_missing',
-  'memory_limit',
-  'failed',
-];
 
 /** Slots of one kind. */
 class WarmKindView {
@@ -74,7 +61,7 @@ export class WarmPoolView {
   readonly mode: 'auto' | 'off' | 'file';
   @ApiProperty({
     type: String,
-    enum: PAUSES,
+    enum: WARM_PAUSES,
     nullable: true,
     example: null,
     description: 'Why there are fewer slots than wanted, as this process knows; null: there are not.',

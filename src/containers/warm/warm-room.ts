@@ -9,17 +9,13 @@ import type { WarmSettings, WarmWant } from './warm-wants';
 /** The memory that the pool may use on a machine whose size is not known, in MiB. */
 const OF_UNKNOWN_MB = 2_048;
 
-/** What the pool waits for. */
-export type WarmObstacle =
-  /** Users' creations, starts or updates run: they have Docker to themselves. */
-  | 'creations'
-  /** The machine has too little free memory. */
-  | 'free_memory_mb'
-  | 'free_disk_mb'
-  /** Containers and slots together would reserve more than the machine may promise. */
-  | 'capacity'
-  /** No node of the pool takes containers. */
-  | 'nodes';
+/**
+ * What the pool waits for. `creations`: users' creations, starts or updates run, which have Docker to themselves;
+ * `capacity`: containers and slots together would reserve more than the machine may promise; `nodes`: no node of the
+ * pool takes containers. With the others, the machine has too little of them.
+ */
+export const WARM_OBSTACLES = ['creations', 'free_memory_mb', 'free_disk_mb', 'capacity', 'nodes'] as const;
+export type WarmObstacle = (typeof WARM_OBSTACLES)[number];
 
 type Settings = Pick<
   Config,

@@ -90,7 +90,9 @@ export async function measureVolume(
       { name: workerName(owner), onReport: (line) => meter.take(line), timeoutMs },
     );
   const result = await runTwiceIfUnreported(measure, () => meter.bytes !== null);
-  return { bytes: outcome(result, meter, image) };
+  assertDone(result, image);
+  if (meter.bytes === null) assertDone({ ...result, exitCode: SCRIPT_EXIT.failed }, image);
+  return { bytes: meter.bytes ?? 0 };
 }
 
 /**
@@ -122,12 +124,11 @@ export async function copyVolume(
     { name: workerName(owner), onReport: (line) => meter.take(line), signal, timeoutMs },
   );
   assertDone(result, image);
+  if (meter.bytes !== null) return { bytes: meter.bytes };
   // See runTwiceIfUnreported: the copy is complete, only its size is unknown.
-  if (meter.bytes === null) {
-    const { bytes } = await measureVolume(clients, { name: to, image, owner }, timeoutMs);
-    meter.take(`bytes ${String(bytes)}`);
-  }
-  return { bytes: outcome(result, meter, image) };
+  const measured = await measureVolume(clients, { name: to, image, owner }, timeoutMs);
+  meter.take(`bytes ${String(measured.bytes)}`);
+  return measured;
 }
 
 /** Work on a volume at one end of a copy to another machine. */
@@ -217,12 +218,6 @@ export async function digestVolume(
 /** One name per container: its data is measured or copied by one worker at a time. */
 function workerName({ containerId }: OwnerLabels): string {
   return `berth-${containerId}-move`;
-}
-
-function outcome(result: WorkerResult, { bytes }: CopyMeter, image: string): number {
-  if (bytes === null) assertDone({ ...result, exitCode: result.exitCode || SCRIPT_EXIT.failed }, image);
-  assertDone(result, image);
-  return bytes ?? 0;
 }
 
 function assertDone({ exitCode, complaint }: WorkerResult, image: string): void {

@@ -77,7 +77,7 @@ interface Shelf {
 interface Container {
   readonly shelves: Map<string, Shelf>;
   usedAt: number;
-  /** When {@link SessionPool.keep} opened a session: it stays although nobody uses it. Null once a user has it. */
+  /** When {@link SessionPool.keep} opened a session, which stays without being used; null once a user has it. */
   keptAt: number | null;
 }
 
