@@ -13,6 +13,7 @@ import { ContainerEntity, DockerIdEntity } from './src/containers/model/containe
 import { IdempotencyKeyEntity } from './src/idempotency/idempotency-keys';
 import { NodeEntity, PlacementEntity } from './src/containers/model/node.entity';
 import { WarmSlotEntity } from './src/containers/model/warm-slot.entity';
+import { SnapshotEntity } from './src/containers/model/snapshot.entity';
 import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/log';
@@ -20,6 +21,7 @@ import { ImageEntity } from './src/images/image-records';
 import { InitialSchema1764800000000 } from './src/migrations/1764800000000-initial-schema';
 import { PausedContainers1764810000000 } from './src/migrations/1764810000000-paused-containers';
 import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slots';
+import { Snapshots1764910000000 } from './src/migrations/1764910000000-snapshots';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -48,8 +50,14 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       DailyUsageEntity,
       HeldProgramEntity,
       WarmSlotEntity,
+      SnapshotEntity,
     ],
-    migrations: [InitialSchema1764800000000, PausedContainers1764810000000, WarmSlots1764900000000],
+    migrations: [
+      InitialSchema1764800000000,
+      PausedContainers1764810000000,
+      WarmSlots1764900000000,
+      Snapshots1764910000000,
+    ],
     synchronize: false,
   };
   if (!databaseUrl.startsWith('sqlite:')) {

@@ -89,6 +89,7 @@ const FOLDERS = {
     'operations',
     'warm',
     'access',
+    'snapshots',
     'roles',
     'expiry',
     'reconcile',

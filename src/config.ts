@@ -239,6 +239,7 @@ export const environmentSchema = z.object({
   ORPHAN_GRACE_SECONDS: integer(0, 86400).default(60),
   DOCKER_TIMEOUT_SECONDS: integer(1, 600).default(60),
   VOLUME_RETENTION: z.union([z.literal('forever').transform(() => null), duration]).default(7 * 24 * 3_600_000),
+  SNAPSHOT_RETENTION: z.union([z.literal('forever').transform(() => null), duration]).default(30 * 24 * 3_600_000),
   EVENT_RETENTION: duration.default(7 * 24 * 3_600_000),
   AUDIT_RETENTION: duration.default(90 * 24 * 3_600_000),
   CONSOLE: z.enum(['on', 'off']).default('on'),

@@ -11,6 +11,9 @@ import { query, startThrowawayDocker } from './throwaway-docker.mjs';
 /** On a Docker that others use too: longer than any test run, so that a run of another folder keeps its containers. */
 const ABANDONED_AFTER_S = 30 * 60;
 
+/** For the tests of copies by reflink, which make a file system that has them. */
+export const reflinkPackages = { packages: { xfsprogs: 'mkfs.xfs' } };
+
 /** For the tests of the host firewall, which make a network beyond the machine. */
 export const firewallPackages = { packages: { iproute2: 'ip', iptables: 'iptables' } };
 

@@ -4,7 +4,7 @@ import { postgresPackages } from './postgres-server.mjs';
 import { redisPackages } from './redis-server.mjs';
 import { isEnding } from './shutdown.mjs';
 import { browserPackages } from './test-browser.mjs';
-import { firewallPackages } from './test-docker.mjs';
+import { firewallPackages, reflinkPackages } from './test-docker.mjs';
 import { registryPackages } from './test-registry.mjs';
 
 /**
@@ -13,7 +13,7 @@ import { registryPackages } from './test-registry.mjs';
  */
 export async function installTestPackages({ hasBrowser }) {
   if (!canInstallPackages()) return;
-  const all = [postgresPackages, redisPackages, firewallPackages, registryPackages];
+  const all = [postgresPackages, redisPackages, firewallPackages, reflinkPackages, registryPackages];
   if (hasBrowser) all.push(browserPackages);
   try {
     await ensurePackages(Object.assign({}, ...all.map(({ packages }) => packages)), {

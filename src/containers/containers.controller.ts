@@ -62,6 +62,9 @@ export class ContainersController {
     'name_taken',
     'idempotency_key_reused',
     'no_capacity',
+    'not_authorized',
+    'snapshot_not_found',
+    'snapshot_not_ready',
   )
   create(
     @CurrentPrincipal() caller: Principal,

@@ -73,6 +73,17 @@ import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
+import { CopyCreation } from './copies';
+import { Forks } from './forks';
+import { SnapshotCreation } from './snapshot-creation';
+import { SnapshotRestoration } from './snapshot-restoration';
+import { SnapshotWait } from './snapshot-wait';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+import { SnapshotMaking } from './snapshots/snapshot-making';
+import { SnapshotRemoval } from './snapshots/snapshot-removal';
+import { SnapshotRepository } from './rows/snapshot.repository';
+import { SnapshotsController } from './snapshots.controller';
+import { SnapshotsService } from './snapshots.service';
 import { SandboxProver } from './sandbox-prover';
 import { StartCommandRuns } from './rows/start-command-runs';
 import { StatusWait } from './status-wait';
@@ -92,7 +103,7 @@ import { StatusWait } from './status-wait';
     TiersModule,
     UsageModule,
   ],
-  controllers: [ContainersController],
+  controllers: [ContainersController, SnapshotsController],
   providers: [
     ContainersService,
     ContainersAdminService,
@@ -154,6 +165,16 @@ import { StatusWait } from './status-wait';
     RoleInstallation,
     RoleInstaller,
     SandboxProver,
+    SnapshotRepository,
+    SnapshotCreation,
+    CopyCreation,
+    Forks,
+    SnapshotRestoration,
+    SnapshotWait,
+    SnapshotAccess,
+    SnapshotMaking,
+    SnapshotRemoval,
+    SnapshotsService,
     NodeRepository,
     NodeWatch,
     SickNodes,
@@ -166,6 +187,7 @@ import { StatusWait } from './status-wait';
     WarmPool,
     NodesAdmin,
     Moves,
+    SnapshotsService,
     ContainersService,
     ContainersAdminService,
     StatusWait,

@@ -9,7 +9,8 @@ import { type Inserted, Insertion } from './insertion';
 import { newContainer } from './new-container';
 import { ContainerLeases } from './operations/container-leases';
 import { ContainerOperations } from './operations/operations';
-import { type CreateRequest, Specifications } from './specification';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+import { type CreateRequest, type Origin, Specifications } from './specification';
 import { type AcceptedCreation, WarmCreation } from './warm-creation';
 
 /** Options that make a creation safe to retry. */
@@ -29,6 +30,7 @@ export class Creation {
     private readonly insertion: Insertion,
     private readonly leases: ContainerLeases,
     private readonly operations: ContainerOperations,
+    private readonly snapshots: SnapshotAccess,
     private readonly clock: Clock,
   ) {}
 
@@ -37,11 +39,13 @@ export class Creation {
    * background, and events report the progress.
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
-   *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
+   *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`, `snapshot_not_found`, `not_authorized`,
+   *   `snapshot_not_ready`
    */
   async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
-    const settings = this.specifications.resolve(caller.tier, request);
+    const origin = request.snapshot == null ? null : await this.snapshots.findReady(caller, request.snapshot);
+    const settings = this.specifications.resolve({ tier: caller.tier, origin }, request);
     const { limits } = settings;
     const { idempotencyKey: key, onReplayed } = options;
     const accepted = {
@@ -49,25 +53,28 @@ export class Creation {
       tier: caller.tier,
       limit: limits.containers,
       pool: limits.pool,
+      node: origin?.nodeId ?? null,
       once: key === undefined ? null : { key, requestHash: requestHash(request) },
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
     };
     const isNamed = (request.name ?? null) !== null;
     const asked = { caller, request, settings, accepted, isNamed };
-    const inserted = (await this.warm.create(asked)) ?? (await this.insert(asked));
+    const inSlot = origin === null ? await this.warm.create(asked) : null;
+    const inserted = inSlot ?? (await this.insert(asked, origin));
     if (!('replayed' in inserted)) return inserted.answer;
     onReplayed?.();
     return inserted.replayed;
   }
 
   /** Inserts the row, and starts the operation. */
-  private async insert(asked: AcceptedCreation): Promise<Inserted> {
+  private async insert(asked: AcceptedCreation, origin: Origin | null): Promise<Inserted> {
     const { caller, request, settings, accepted, isNamed } = asked;
     const id = randomUUID();
     const { columns, grant } = this.leases.newLease(id, 'create');
     const sealed = this.specifications.seal(id, settings);
     const now = this.clock.now();
-    const row = newContainer({ id, userId: caller.userId, request, ...sealed, lease: columns, now });
+    const { userId } = caller;
+    const row = newContainer({ id, userId, request, ...sealed, ...seedOf(origin), lease: columns, now });
     try {
       const inserted = await this.insertion.insert(row, accepted);
       if (!('replayed' in inserted)) void this.operations.create(inserted.row, grant);
@@ -75,7 +82,11 @@ export class Creation {
     } catch (error) {
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
       // The taken name was generated; try another.
-      return this.insert(asked);
+      return this.insert(asked, origin);
     }
   }
+}
+
+function seedOf(origin: Origin | null): { seedSnapshotId?: string; keptLayerMb?: number } {
+  return origin === null ? {} : { seedSnapshotId: origin.id, keptLayerMb: origin.keptLayerMb };
 }

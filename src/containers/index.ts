@@ -22,4 +22,6 @@ export { type StartCommandRun, StartCommandRuns } from './rows/start-command-run
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
+export { Forks } from './forks';
+export { SnapshotsService } from './snapshots.service';
 export { StatusWait } from './status-wait';

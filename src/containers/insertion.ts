@@ -15,6 +15,8 @@ interface Accepted {
   readonly limit: number;
   /** On a cluster, the tier's pool of nodes. */
   readonly pool: string;
+  /** On a cluster, the only node that it can be placed on; null or absent: any of the pool. */
+  readonly node?: string | null;
   /** With an idempotency key: creates nothing if the key was used. */
   readonly once: { readonly key: string; readonly requestHash: string } | null;
   readonly answerOf: (row: ContainerRow) => ContainerCreatedView;
@@ -66,7 +68,7 @@ export class Insertion {
   }
 
   private within(
-    { userId, pool, once, answerOf }: Accepted,
+    { userId, pool, node = null, once, answerOf }: Accepted,
     insert: (bounds: CapacityBounds, keep: Keep) => Promise<ContainerRow>,
   ): Promise<Inserted> {
     return this.capacity.within(
@@ -82,7 +84,7 @@ export class Insertion {
         });
         return isReplayed || !inserted ? { replayed: answer } : { row: inserted, answer };
       },
-      { pool },
+      { node, pool },
     );
   }
 }

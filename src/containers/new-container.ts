@@ -47,6 +47,10 @@ interface NewContainer {
   readonly lease: OperationColumns;
   /** The environment variables, encrypted. */
   readonly sealedEnv: string;
+  /** The snapshot that it is made from; null: its image alone. */
+  readonly seedSnapshotId?: string | null;
+  /** The size of that snapshot's layers, in MiB. */
+  readonly keptLayerMb?: number;
   readonly now: Date;
 }
 
@@ -63,6 +67,8 @@ export function newContainer({
   network,
   lease,
   sealedEnv,
+  seedSnapshotId = null,
+  keptLayerMb = 0,
   now,
 }: NewContainer): ContainerRow {
   return {
@@ -95,6 +101,8 @@ export function newContainer({
     notMovedBecause: null,
     unreachableSince: null,
     generation: 0,
+    seedSnapshotId,
+    keptLayerMb,
     volumeName: containerName(id),
     runtime: null,
     ipAddress: null,

@@ -4,6 +4,7 @@ import { type BerthEvent, containerIdOf, EventFeed } from '../events';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import type { Caller } from './access/container-access';
+import { WaitsByUser, Wake } from './access/waits';
 import type { ContainerRow, ContainerStatus, Operation } from './model/container.entity';
 import { ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
@@ -35,6 +36,7 @@ const OUTCOMES: Readonly<Record<Operation, readonly ContainerStatus[]>> = {
   delete: ['stopped'],
   update: ['running', 'stopped'],
   move: ['running', 'stopped'],
+  snapshot: ['running', 'paused', 'stopped'],
   undo: ['running', 'stopped'],
   restart: ['running', 'stopped'],
   reconcile: ['running', 'stopped'],
@@ -62,12 +64,6 @@ export function reachableStatuses(
   for (const status of reached) BY_ITSELF[status].forEach((next) => reached.add(next));
   return reached;
 }
-
-/**
- * Maximum concurrent waits of one user in one process, as for sockets and streams: each holds a connection and a
- * subscription, and reads the row at every event of its container.
- */
-const MOST_WAITS_PER_USER = 50;
 
 interface WaitOptions {
   readonly status: ContainerStatus;
@@ -163,52 +159,4 @@ export class StatusWait implements OnModuleDestroy {
 
 function unreachable(status: ContainerStatus | 'deleted'): DomainError {
   return new DomainError('status_unreachable', { fields: { status } });
-}
-
-/** A wake-up call that is not lost if it comes before the sleep. */
-class Wake {
-  private called = false;
-  private resolve: (() => void) | undefined;
-
-  now(): void {
-    this.called = true;
-    this.resolve?.();
-  }
-
-  async within(ms: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined;
-    if (!this.called) {
-      await new Promise<void>((resolve) => {
-        this.resolve = resolve;
-        timer = setTimeout(resolve, ms);
-      });
-    }
-    clearTimeout(timer);
-    this.called = false;
-  }
-}
-
-/** The current waits, and their deadlines. */
-class WaitsByUser {
-  private readonly deadlines = new Map<string, Set<{ readonly at: number }>>();
-
-  /**
-   * Counts one more wait, synchronously: of many simultaneous requests, only the permitted number enters.
-   *
-   * @returns a function that ends the wait
-   * @throws DomainError `too_many_connections`, to be retried when the user's first wait is over
-   */
-  enter(userId: string, at: number): () => void {
-    const deadlines = this.deadlines.get(userId) ?? new Set();
-    if (deadlines.size >= MOST_WAITS_PER_USER) {
-      const first = Math.min(...Array.from(deadlines, (each) => each.at));
-      throw new DomainError('too_many_connections', { retryAfter: (first - Date.now()) / 1000 });
-    }
-    const own = { at };
-    this.deadlines.set(userId, deadlines.add(own));
-    return () => {
-      deadlines.delete(own);
-      if (deadlines.size === 0) this.deadlines.delete(userId);
-    };
-  }
 }

@@ -2,6 +2,7 @@ import type { EngineContainers, EngineNetworks } from './port/engine-containers'
 import type { EngineFiles } from './port/engine-files';
 import type { EngineHost } from './port/engine-host';
 import type { EngineImages } from './port/engine-images';
+import type { EngineLayers } from './port/engine-layers';
 import type { EngineNodes } from './port/engine-nodes';
 import type { EnginePrograms } from './port/engine-programs';
 import type { EngineVolumes } from './port/engine-volumes';
@@ -21,5 +22,6 @@ export abstract class ContainerEngine {
   abstract readonly programs: EnginePrograms;
   abstract readonly files: EngineFiles;
   abstract readonly images: EngineImages;
+  abstract readonly layers: EngineLayers;
   abstract readonly volumes: EngineVolumes;
 }

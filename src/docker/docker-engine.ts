@@ -10,6 +10,7 @@ import { FREQUENT } from './files/scripts';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';
+import { Layers } from './layers/layers';
 import { NameServers } from './networks/name-servers';
 import { NodeHelper } from './firewall/node-helper';
 import { SINGLE_MACHINE } from './port/engine-nodes';
@@ -34,6 +35,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   readonly programs: DockerPrograms;
   readonly files: ScriptedFiles;
   readonly images: Images;
+  readonly layers: Layers;
   readonly volumes: Volumes;
 
   /**
@@ -60,6 +62,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.images = images;
     this.programs = programs;
     this.files = new ScriptedFiles(programs);
+    this.layers = new Layers(daemon, host);
     this.volumes = new Volumes(daemon, host);
     this.containers = new SandboxContainers({ daemon, host, images, programs, nameServers });
   }

@@ -11,6 +11,7 @@ export type {
 } from './port/engine-files';
 export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
+export type { LayerImage, ListedLayer, WrittenLayer } from './port/engine-layers';
 export type { EngineNode } from './port/engine-nodes';
 export type { CopyProgress, ListedVolume, VolumeCopy } from './port/engine-volumes';
 export {
@@ -58,5 +59,9 @@ export {
   parseImageReference,
   registryOf,
   isBuiltHere,
+  isLayerImage,
+  isSnapshotImage,
+  layerImage,
+  snapshotImage,
   versionReference,
 } from './images/image-reference';

@@ -67,6 +67,15 @@ const FAULTS = {
     fields: { current: 100, limit: 100 },
   },
   container_limit_reached: { when: 'the user has as many containers as the tier allows', fields: TIER_LIMIT },
+  snapshot_limit_reached: {
+    when: "the user's snapshots are as many, or with this one as large together, as the tier allows",
+    fields: { ...TIER_LIMIT, current_mb: 51_300, limit_mb: 51_200 },
+  },
+  snapshot_not_found: { when: 'there is none of this id, or it is deleted' },
+  snapshot_not_ready: {
+    when: 'it is being made, or could not be made; status says which',
+    fields: { status: 'making' },
+  },
   agent_limit_reached: { when: 'the user has as many agents as the tier allows', fields: TIER_LIMIT },
   token_limit_reached: {
     when: 'the user has as many live tokens as the server allows',
@@ -162,6 +171,7 @@ const FAULTS = {
   delete_failed: failed('delete_failed'),
   update_failed: failed('update_failed'),
   move_failed: failed('move_failed'),
+  snapshot_failed: failed('snapshot_failed'),
   pull_failed: { when: 'code says why', codes: [...DOCKER, ...IMAGE, 'aborted'] },
   node_unavailable: {
     when: 'one of several machines, and the container is on it; what was begun may have been done; Retry-After when to try again',

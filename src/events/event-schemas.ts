@@ -1,4 +1,4 @@
-import type { AgentFacts, BerthEvent, ContainerFacts, EventMap, NodeFacts, ProcessFacts } from './map';
+import type { AgentFacts, BerthEvent, ContainerFacts, EventMap, NodeFacts, ProcessFacts, SnapshotFacts } from './map';
 
 /** A JSON Schema. */
 type Schema = Readonly<Record<string, unknown>>;
@@ -14,7 +14,9 @@ type OwnFields<T extends EventType> = Exclude<
       ? keyof AgentFacts
       : EventMap[T] extends NodeFacts
         ? keyof NodeFacts
-        : keyof ProcessFacts
+        : EventMap[T] extends SnapshotFacts
+          ? keyof SnapshotFacts
+          : keyof ProcessFacts
 >;
 
 /** A field that may be absent. */
@@ -30,7 +32,9 @@ interface Described<T extends EventType> {
       ? typeof AGENT
       : EventMap[T] extends NodeFacts
         ? typeof NODE
-        : typeof PROCESS;
+        : EventMap[T] extends SnapshotFacts
+          ? typeof SNAPSHOT
+          : typeof PROCESS;
   readonly when: string;
   readonly adds: {
     readonly [F in OwnFields<T>]-?: undefined extends EventMap[T][F]
@@ -44,6 +48,7 @@ const CONTAINER = { $ref: '#/components/schemas/ContainerFactsView' };
 const DELETED_CONTAINER = { $ref: '#/components/schemas/DeletedContainerFactsView' };
 const AGENT = { $ref: '#/components/schemas/AgentFactsView' };
 const NODE = { $ref: '#/components/schemas/NodeFactsView' };
+const SNAPSHOT = { $ref: '#/components/schemas/SnapshotFactsView' };
 const PROCESS = { $ref: '#/components/schemas/ProcessFactsView' };
 
 const word = (example: string, description: string): Schema => ({ type: 'string', example, description });
@@ -136,6 +141,12 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     adds: {
       restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
       old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it was recreated.') },
+      root_kept: {
+        optional: {
+          type: 'boolean',
+          description: 'Where it was recreated: whether the files outside its home are kept.',
+        },
+      },
       image_changed: IMAGE_CHANGED,
     },
   },
@@ -192,6 +203,29 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     when: 'What was started with it did not become ready in its time.',
     adds: { process_id: PROCESS_ID, within_seconds: seconds(60, 'That time.') },
   },
+  snapshot_created: { about: SNAPSHOT, when: 'It is being made.', adds: {} },
+  snapshot_progress: {
+    about: SNAPSHOT,
+    when: 'The making of it goes on.',
+    adds: {
+      message: word('copying the data', 'A sentence for people.'),
+      percent: { type: 'number', minimum: 0, maximum: 100, example: 40, description: 'Of the whole.' },
+    },
+  },
+  snapshot_ready: {
+    about: SNAPSHOT,
+    when: 'Containers can be created from it.',
+    adds: { downtime_ms: integer(350, 'How long its container was suspended; 0 if it did not run.') },
+  },
+  snapshot_failed: {
+    about: SNAPSHOT,
+    when: 'It could not be made; its container is as it was.',
+    adds: {
+      reason: word('copy_failed', 'A machine word.'),
+      message: word('the data could not be copied', 'A sentence for people.'),
+    },
+  },
+  snapshot_deleted: { about: SNAPSHOT, when: 'It was deleted.', adds: {} },
   node_drained: {
     about: NODE,
     when: 'To administrators: nothing is placed or started on it any more; what runs goes on.',

@@ -12,4 +12,5 @@ export {
   type ContainerFacts,
   type EventDraft,
   type ProcessFacts,
+  type SnapshotFacts,
 } from './map';

@@ -38,6 +38,19 @@ export interface ProcessFacts {
   readonly start?: true;
 }
 
+/** A snapshot in events and answers. */
+export interface SnapshotFacts {
+  readonly id: string;
+  /** The database id of its container; not `db_id`, as for {@link ProcessFacts}. */
+  readonly container_id: string;
+  readonly name: string;
+  readonly status: string;
+  /** Whether it contains the files outside the data volume. */
+  readonly root: boolean;
+  readonly bytes: number;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
 /** A node of several machines. */
 export interface NodeFacts {
   /** Swarm's node id. */
@@ -78,7 +91,13 @@ export interface EventMap {
     expires_at: string;
     seconds_left: number;
   };
-  container_updated: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
+  /** `root_kept` only if it was recreated: whether the files outside its home are still there. */
+  container_updated: ContainerFacts & {
+    restarted: boolean;
+    old_id?: string;
+    root_kept?: boolean;
+    image_changed?: true;
+  };
   /** Moved to another node by an operator. */
   container_moved: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
   /** `progress` is 0 to 100 percent of the whole operation. */
@@ -101,6 +120,14 @@ export interface EventMap {
   container_ready: ContainerFacts & { process_id: string; seconds: number };
   /** The start command did not become ready in time; it is not checked again before its next start. */
   container_not_ready: ContainerFacts & { process_id: string; within_seconds: number };
+  snapshot_created: SnapshotFacts;
+  /** `percent` is 0 to 100, of the whole. */
+  snapshot_progress: SnapshotFacts & { message: string; percent: number };
+  /** The container was suspended for `downtime_ms`. */
+  snapshot_ready: SnapshotFacts & { downtime_ms: number };
+  /** `reason` is a code, `message` a sentence for people. Its container is as it was. */
+  snapshot_failed: SnapshotFacts & { reason: string; message: string };
+  snapshot_deleted: SnapshotFacts;
   /** Events of nodes go to administrators only. A drained node gets no containers, and none are started there. */
   node_drained: NodeFacts;
   /** The node accepts containers and starts again. */

@@ -54,7 +54,7 @@ export class IdempotencyRetention extends Retention {
 }
 
 /** A request that is executed once, however often it is sent with its key. */
-interface OnceOnly {
+export interface OnceOnly {
   readonly key: string;
   /** The plain hash, which must not be stored: see {@link IdempotencyKeyEntity.requestHash}. */
   readonly requestHash: string;
@@ -108,6 +108,15 @@ export class IdempotencyKeys {
       if (!answer) throw new Error('nothing was kept under the key');
       return { answer, isReplayed: false };
     });
+  }
+
+  /**
+   * The answer of an earlier request under the key, for a request that has much to do before {@link once}.
+   *
+   * @throws DomainError `idempotency_key_reused`
+   */
+  async earlier<T extends object>(userId: string, request: OnceOnly): Promise<T | null> {
+    return (await this.answerOf(userId, request)) as T | null;
   }
 
   private async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<object | null> {

@@ -6,6 +6,7 @@ import {
   ContainerEngine,
   EngineError,
   isBuiltHere,
+  isLayerImage,
   MAX_IMAGE_REFERENCE_LENGTH,
   parseImageReference,
   registryOf,
@@ -159,6 +160,9 @@ export class ImageCatalog {
     const parsed = parseImageReference(reference);
     if (parsed === null) {
       throw fault('custom_image', 'must be an image reference such as registry.example/owner/image:1.2, and no id');
+    }
+    if (isLayerImage(reference)) {
+      throw fault('custom_image', 'must not be a snapshot\'s: name the snapshot as "snapshot"');
     }
     const registry = registryOf(parsed);
     if (!isAllowedRegistry(registry, this.config.CUSTOM_IMAGE_REGISTRIES)) {

@@ -121,6 +121,20 @@ export class ImageStore implements OnModuleDestroy {
   }
 
   /**
+   * The image for a container that is made from a snapshot: that of its writable layer, or else the version that the
+   * snapshot's container had.
+   *
+   * @throws EngineError `image_not_built` if the layer is gone; as {@link forRecreation}
+   */
+  async forCopy(pinned: PinnedImage & { layerId: string | null }, options: PullOptions): Promise<UsableImage> {
+    const { layerId } = pinned;
+    if (layerId === null) return this.forRecreation(pinned, options);
+    const present = await this.engine.images.find(layerId, options.node);
+    if (present === null) throw imageNotBuilt(layerId);
+    return { name: layerId, version: { id: layerId, digest: null }, isChanged: false };
+  }
+
+  /**
    * The image, pulled if it is missing and its pull policy is not `never`.
    *
    * @throws EngineError as {@link forCreation}

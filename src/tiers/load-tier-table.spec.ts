@@ -53,6 +53,8 @@ describe('the default tiers', () => {
         idleAction: 'stop',
         autoDeleteSeconds: null,
         agents,
+        snapshots: name === 'guest' ? 0 : containers,
+        snapshotMb: name === 'guest' ? 0 : containers * disk_mb,
         exec: true,
         pool: 'default',
       });

@@ -58,6 +58,8 @@ const schema = z
           auto_delete_seconds: autoEnd,
           idle_action: z.enum(IDLE_ACTIONS).default('stop'),
           agents: count,
+          snapshots: count.optional(),
+          snapshot_mb: z.number().int().min(0).max(RESOURCE_BOUNDS.maximum).optional(),
           exec: z.boolean().default(true),
           pool: z
             .string()
@@ -124,11 +126,22 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         autoDeleteSeconds: tier.auto_delete_seconds,
         idleAction: tier.idle_action,
         agents: tier.agents,
+        ...snapshotLimits(name, tier),
         exec: tier.exec,
         pool: tier.pool,
       },
     ]),
   );
+}
+
+/** By default a user may keep as much in snapshots as in containers, and a guest nothing. */
+function snapshotLimits(
+  name: string,
+  tier: { containers: number; disk_mb: number; snapshots?: number | undefined; snapshot_mb?: number | undefined },
+): Pick<Tier, 'snapshots' | 'snapshotMb'> {
+  const { snapshots = name === GUEST_TIER ? 0 : tier.containers } = tier;
+  const { snapshot_mb: snapshotMb = Math.min(snapshots * tier.disk_mb, RESOURCE_BOUNDS.maximum) } = tier;
+  return { snapshots, snapshotMb };
 }
 
 /** The tier of users without an account. */

@@ -76,6 +76,9 @@ export interface Tier {
    */
   readonly autoDeleteSeconds: number | null;
   readonly agents: number;
+  /** The maximum number of snapshots, and their size together in MiB. */
+  readonly snapshots: number;
+  readonly snapshotMb: number;
   /** Whether users may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;
   /** In a cluster, the pool of nodes that the tier's containers are placed on. */
@@ -105,6 +108,9 @@ interface TierFile {
         /** Default: `stop`. */
         readonly idle_action?: IdleAction;
         readonly agents: number;
+        /** Default: none for guests; for others the number of containers, and the disk space of so many. */
+        readonly snapshots?: number;
+        readonly snapshot_mb?: number;
         /** Default: true. */
         readonly exec?: boolean;
         /** Default: {@link DEFAULT_POOL}. */

@@ -67,6 +67,10 @@ export class LimitsView {
   readonly auto_delete_seconds: number | null;
   @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly agents: number;
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
+  readonly snapshots: number;
+  @ApiProperty({ type: 'integer', minimum: 0, example: 51_200, description: 'MiB of all snapshots together.' })
+  readonly snapshot_mb: number;
   @ApiProperty({
     example: true,
     description:
@@ -101,6 +105,8 @@ export function viewLimits(tier: Tier): LimitsView {
     idle_action: tier.idleAction,
     auto_delete_seconds: tier.autoDeleteSeconds,
     agents: tier.agents,
+    snapshots: tier.snapshots,
+    snapshot_mb: tier.snapshotMb,
     exec: tier.exec,
   };
 }

@@ -10,6 +10,7 @@ import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficul
 import { eventually } from '../support/eventually';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { inMore, IS_MORE } from '../support/extent';
+import { ReflinkDisk } from '../support/docker/reflink-disk';
 import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/docker/volume-workbench';
 
 jest.setTimeout(120_000);
@@ -76,6 +77,45 @@ describe('the copy of a volume on a real Docker', () => {
     await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
     await engine.volumes.copy({ from: small, to, image, owner });
     expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(small, DESCRIBE_FILES));
+  });
+
+  describe('on a file system with reflinks', () => {
+    const disk = new ReflinkDisk();
+    const options = [disk.volumeOptions(), disk.volumeOptions()];
+    let [source, target] = ['', ''];
+
+    beforeAll(async () => {
+      source = await workbench.volume(options[0]);
+      target = await workbench.volume(options[1]);
+      await workbench.perl(source, MAKE_DIFFICULT_FILES);
+      await workbench.perl(source, `open F, '>', '/d/big'; print F 'x' x 100_000_000`);
+    });
+    // After the volumes, which are mounted from it.
+    afterAll(async () => {
+      for (const name of [source, target]) await engine.volumes.remove(name);
+      disk.remove();
+    });
+
+    it('must share the blocks of its source, and keep whatever a file can be', async () => {
+      const before = disk.used;
+      const copied = await engine.volumes.copy({ from: source, to: target, image, owner });
+      expect(copied.isReflink).toBe(true);
+      expect(copied.bytes).toBeGreaterThan(100_000_000);
+      expect(disk.used - before).toBeLessThan(10_000_000);
+      expect(await workbench.perl(target, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
+      // Both sides go on by themselves.
+      await workbench.perl(target, `open F, '+<', '/d/big'; print F 'y'`);
+      expect(await workbench.perl(source, `open F, '<', '/d/big'; print getc F`)).toBe('x');
+    });
+
+    it('must copy byte by byte from another file system', async () => {
+      const small = await workbench.volume();
+      await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
+      const fresh = await workbench.volume(disk.volumeOptions());
+      expect(await engine.volumes.copy({ from: small, to: fresh, image, owner })).toMatchObject({ isReflink: false });
+      expect(await workbench.perl(fresh, `opendir D, '/d'; print grep { !/^\\./ } readdir(D)`)).toBe('only');
+      await engine.volumes.remove(fresh);
+    });
   });
 
   describe('to another machine', () => {

@@ -9,6 +9,7 @@ const METHODS = ['post', 'put', 'patch', 'delete'] as const;
 const REFUSED: Readonly<Record<string, readonly [status: number, code: string]>> = {
   'POST /api/auth/sign-in': [403, 'sign_in_code_refused'],
   'POST /api/admin/containers/{id}/move': [409, 'not_clustered'],
+  'POST /api/containers/{id}/restore-snapshot': [404, 'snapshot_not_found'],
   'POST /api/admin/nodes/{name}/drain': [404, 'node_not_found'],
 };
 
@@ -55,7 +56,13 @@ describe('the examples of bodies', () => {
       return String(answer.body['id']);
     };
     const others = await berth.user('free');
-    const idFor = (route: string): string => (route.includes('/users/') ? others.id : container.db_id);
+    const made = await user.api.call('POST', `/api/containers/${container.db_id}/snapshots`, {});
+    const snapshot = String(made.body['id']);
+    await user.api.call('GET', `/api/snapshots/${snapshot}/wait`);
+    const idFor = (route: string): string => {
+      if (route.includes('/users/')) return others.id;
+      return route.includes('/snapshots/{id}') ? snapshot : container.db_id;
+    };
     const all = bodies();
     const found: (readonly [route: string, location: string, status: number])[] = [];
     for (const { route, type, examples } of all) {

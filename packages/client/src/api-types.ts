@@ -175,6 +175,11 @@ export type LimitsView = {
      */
     auto_delete_seconds: number | null;
     agents: number;
+    snapshots: number;
+    /**
+     * MiB of all snapshots together.
+     */
+    snapshot_mb: number;
     /**
      * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
      */
@@ -281,6 +286,11 @@ export type TierView = {
      */
     auto_delete_seconds: number | null;
     agents: number;
+    snapshots: number;
+    /**
+     * MiB of all snapshots together.
+     */
+    snapshot_mb: number;
     /**
      * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
      */
@@ -584,11 +594,15 @@ export type UsageView = {
     usage: Array<DailyUsageView>;
 };
 
-export type CreateContainerDto = {
+export type CreateContainerDto = unknown & {
     /**
-     * a name of GET /api/images, or "custom" with custom_image
+     * a name of GET /api/images, or "custom" with custom_image; required without snapshot
      */
-    image: string;
+    image?: string;
+    /**
+     * a snapshot, in place of an image: the container begins with its files
+     */
+    snapshot?: string | null;
     /**
      * an image reference; with image custom alone
      */
@@ -1207,7 +1221,218 @@ export type ContainerUpdatedView = {
      * Whether a running container was recreated, which restarts its programs.
      */
     restarted: boolean;
+    /**
+     * Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.
+     */
+    root_kept?: boolean;
     container: ContainerFactsView;
+};
+
+/**
+ * deleting: only in the event of its deletion.
+ */
+export type SnapshotStatus = 'making' | 'ready' | 'failed' | 'deleting';
+
+export type SnapshotFactsView = {
+    id: string;
+    /**
+     * The database id of the container that it was made of.
+     */
+    container_id: string;
+    name: string;
+    /**
+     * deleting: only in the event of its deletion.
+     */
+    status: SnapshotStatus;
+    /**
+     * Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ready, and where the machine cannot keep that.
+     */
+    root: boolean;
+    /**
+     * What it counts with.
+     */
+    bytes: number;
+    labels: {
+        [key: string]: string;
+    };
+};
+
+export type CreateSnapshotDto = {
+    /**
+     * 1 to 64 of A-Z, a-z, 0-9 and "-"; made up if absent
+     */
+    name?: string | null;
+    description?: string | null;
+    /**
+     * as those of containers
+     */
+    labels?: {
+        [key: string]: string;
+    } | null;
+};
+
+export type SnapshotView = {
+    id: string;
+    /**
+     * The database id of the container that it was made of.
+     */
+    container_id: string;
+    name: string;
+    /**
+     * deleting: only in the event of its deletion.
+     */
+    status: SnapshotStatus;
+    /**
+     * Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ready, and where the machine cannot keep that.
+     */
+    root: boolean;
+    /**
+     * What it counts with.
+     */
+    bytes: number;
+    labels: {
+        [key: string]: string;
+    };
+    description: string | null;
+    /**
+     * A machine word: why it failed; null otherwise.
+     */
+    status_reason: string | null;
+    /**
+     * The image of its container.
+     */
+    image: string;
+    role: string | null;
+    /**
+     * MiB: the disk size of its container when it was made.
+     */
+    disk_mb: number;
+    /**
+     * How long its container was suspended; null before that is known.
+     */
+    downtime_ms: number | null;
+    created_at: string;
+    updated_at: string;
+};
+
+export type ForkedContainersView = {
+    containers: Array<ContainerCreatedView>;
+};
+
+export type ForkContainerDto = {
+    /**
+     * 1 to 64 of A-Z, a-z, 0-9 and "-"; made up if absent. With count, -1, -2 and so on are added
+     */
+    name?: string | null;
+    /**
+     * how many copies; then the answer has them as "containers"
+     */
+    count?: number | null;
+};
+
+export type RestoreSnapshotDto = {
+    /**
+     * one of the container
+     */
+    snapshot: string;
+    /**
+     * whether the present state is kept as a snapshot, which counts towards the limits; true if absent
+     */
+    keep?: boolean | null;
+};
+
+export type SnapshotRestoredView = {
+    /**
+     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     */
+    id: string;
+    /**
+     * The database id, which never changes.
+     */
+    db_id: string;
+    name: string;
+    status: ContainerStatus;
+    /**
+     * The image reference that Docker was given.
+     */
+    image: string;
+    role: string | null;
+    /**
+     * The user's own; Docker does not get them.
+     */
+    labels: {
+        [key: string]: string;
+    };
+    resources: Resources;
+    /**
+     * What it reaches.
+     */
+    network: NetworkPolicy;
+    message: 'snapshot restored';
+    /**
+     * Whether it ran and was recreated.
+     */
+    restarted: boolean;
+    /**
+     * The snapshot that it was returned to.
+     */
+    snapshot: string;
+    /**
+     * The snapshot of the state before; null if that was not to be kept.
+     */
+    kept: string | null;
+};
+
+export type SnapshotUsageView = {
+    /**
+     * Those that are ready or being made.
+     */
+    snapshots: number;
+    /**
+     * How many the user's tier allows.
+     */
+    limit: number;
+    bytes: number;
+    limit_bytes: number;
+};
+
+export type SnapshotListView = {
+    /**
+     * Newest first.
+     */
+    snapshots: Array<SnapshotView>;
+    /**
+     * How many there are in this answer.
+     */
+    count: number;
+    usage: SnapshotUsageView;
+    /**
+     * What to write as "cursor" for the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type UpdateSnapshotDto = {
+    /**
+     * 1 to 64 of A-Z, a-z, 0-9 and "-"
+     */
+    name?: string;
+    /**
+     * null: none
+     */
+    description?: string | null;
+    /**
+     * all that the snapshot has from now on
+     */
+    labels?: {
+        [key: string]: string;
+    };
+};
+
+export type SnapshotDeletedView = {
+    message: 'snapshot deleted';
+    id: string;
+    name: string;
 };
 
 export type CommandEndView = {
@@ -1232,7 +1457,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'snapshot_not_ready' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -2644,6 +2869,10 @@ export type ContainerUpdatedEvent = {
          */
         old_id?: string;
         /**
+         * Where it was recreated: whether the files outside its home are kept.
+         */
+        root_kept?: boolean;
+        /**
          * The version of its image was lost, and another one taken.
          */
         image_changed?: true;
@@ -2689,6 +2918,16 @@ export type Event = ({
 } & ContainerReadyEvent) | ({
     type: 'container_not_ready';
 } & ContainerNotReadyEvent) | ({
+    type: 'snapshot_created';
+} & SnapshotCreatedEvent) | ({
+    type: 'snapshot_progress';
+} & SnapshotProgressEvent) | ({
+    type: 'snapshot_ready';
+} & SnapshotReadyEvent) | ({
+    type: 'snapshot_failed';
+} & SnapshotFailedEvent) | ({
+    type: 'snapshot_deleted';
+} & SnapshotDeletedEvent) | ({
     type: 'node_drained';
 } & NodeDrainedEvent) | ({
     type: 'node_activated';
@@ -2845,6 +3084,94 @@ export type ResyncRequired = {
      * Where events go on; list again.
      */
     event_seq: number;
+};
+
+export type SnapshotCreatedEvent = {
+    /**
+     * It is being made.
+     */
+    type: 'snapshot_created';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: SnapshotFactsView;
+};
+
+export type SnapshotDeletedEvent = {
+    /**
+     * It was deleted.
+     */
+    type: 'snapshot_deleted';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: SnapshotFactsView;
+};
+
+export type SnapshotFailedEvent = {
+    /**
+     * It could not be made; its container is as it was.
+     */
+    type: 'snapshot_failed';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: SnapshotFactsView & {
+        /**
+         * A machine word.
+         */
+        reason: string;
+        /**
+         * A sentence for people.
+         */
+        message: string;
+    };
+};
+
+export type SnapshotProgressEvent = {
+    /**
+     * The making of it goes on.
+     */
+    type: 'snapshot_progress';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: SnapshotFactsView & {
+        /**
+         * A sentence for people.
+         */
+        message: string;
+        /**
+         * Of the whole.
+         */
+        percent: number;
+    };
+};
+
+export type SnapshotReadyEvent = {
+    /**
+     * Containers can be created from it.
+     */
+    type: 'snapshot_ready';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: SnapshotFactsView & {
+        /**
+         * How long its container was suspended; 0 if it did not run.
+         */
+        downtime_ms: number;
+    };
 };
 
 export type StartCommand = {

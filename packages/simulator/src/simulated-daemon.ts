@@ -2,6 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
 import type { EngineCapabilities } from '../../../src/docker/port/engine-host';
 import type { EngineImage } from '../../../src/docker/port/engine-images';
+import type { LayerImage, ListedLayer } from '../../../src/docker/port/engine-layers';
 import type { ListedVolume, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError } from '../../../src/docker/engine-error';
 import type {
@@ -22,6 +23,8 @@ export interface SimulatedContainer {
   readonly createdAt: Date;
   readonly ipAddress: string;
   readonly mounts: readonly string[];
+  /** What was written outside the volumes, if {@link SimulatedDaemon.keepsLayers}; empty: nothing. */
+  layer: string;
   name: string;
   state: EngineState;
   startedAt: string | null;
@@ -84,6 +87,10 @@ export class SimulatedDaemon {
   readonly images = new Set(PRESENT);
   /** Ids of versions that no reference names any more. */
   readonly unnamedImages = new Set<string>();
+  /** Whether the files outside the volumes can be committed. */
+  keepsLayers = false;
+  /** The content of images that are made of writable layers, with that of the layers below, by reference. */
+  readonly layers = new Map<string, { readonly layer: string; readonly at: Date; readonly instance: string }>();
   protected readonly imageVersions = new Map<string, number>();
   private readonly watchers = new Set<Watcher>();
   private clock = Date.now();
@@ -227,7 +234,12 @@ export class SimulatedDaemon {
     return [...this.volumes]
       .filter(([, { owner }]) => owner.instance === filter.instance)
       .filter(([, { owner }]) => filter.containerId === undefined || owner.containerId === filter.containerId)
-      .map(([name, { owner, labelled }]) => ({ name, containerId: owner.containerId, labelled }));
+      .map(([name, { owner, labelled }]) => ({
+        name,
+        containerId: owner.isSnapshot ? null : owner.containerId,
+        labelled,
+        ...(owner.isSnapshot && { snapshotId: owner.containerId }),
+      }));
   }
 
   removeVolume(name: string): void {
@@ -281,6 +293,22 @@ export class SimulatedDaemon {
     this.onChange();
   }
 
+  /** Makes an image of a container's layer. @throws EngineError `container_not_found`, `container_not_running` */
+  commit(dockerId: string, reference: string): LayerImage {
+    const { state, name, layer, spec } = this.existing(dockerId, 'commit');
+    if (state === 'running') throw new EngineError('container_not_running', `${name} is neither paused nor stopped`);
+    this.layers.set(reference, { layer, at: new Date(this.tick()), instance: spec.owner.instance });
+    this.images.add(reference);
+    this.onChange();
+    return { imageId: this.imageId(reference), bytes: layer.length };
+  }
+
+  listLayers(instance: string): ListedLayer[] {
+    return [...this.layers]
+      .filter(([reference, made]) => this.images.has(reference) && made.instance === instance)
+      .map(([reference, { at: createdAt }]) => ({ reference, imageId: this.imageId(reference), createdAt }));
+  }
+
   /** By a reference or an id. */
   findImage(name: string): EngineImage | null {
     if (name.startsWith('sha256:')) {
@@ -308,6 +336,7 @@ export class SimulatedDaemon {
     if ([...this.containers.values()].some(({ imageId }) => imageId === id)) return 'in_use';
     if (this.images.has(reference) && this.imageId(reference) === id) {
       this.images.delete(reference);
+      this.layers.delete(reference);
       this.onChange();
       return 'removed';
     }
@@ -402,6 +431,7 @@ export class SimulatedDaemon {
       createdAt: new Date(this.tick()),
       ipAddress: `172.30.${String((this.created >> 8) & 255)}.${String(this.created & 255)}`,
       mounts,
+      layer: this.layerOf(spec.image),
       name: spec.name,
       state: 'created',
       startedAt: null,
@@ -412,6 +442,16 @@ export class SimulatedDaemon {
     this.containers.set(dockerId, container);
     this.onChange();
     return container;
+  }
+
+  /** What was written to the layers of an image. @param image a reference or an id */
+  layerOf(image: string): string {
+    const [, found] = [...this.layers].find(([name]) => name === image || this.imageId(name) === image) ?? [];
+    return found?.layer ?? '';
+  }
+
+  isLayer(image: string): boolean {
+    return [...this.layers.keys()].some((name) => name === image || this.imageId(name) === image);
   }
 
   volume(name: string): SimulatedVolume {

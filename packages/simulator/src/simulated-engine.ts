@@ -6,6 +6,7 @@ import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src/docker/port/engine-images';
+import type { EngineLayers } from '../../../src/docker/port/engine-layers';
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
@@ -151,6 +152,20 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     remove: (image) => attempt(() => this.daemon.removeImage(image)),
     present: (references) =>
       attempt(() => new Set(references.filter((reference) => this.daemon.images.has(reference)))),
+  };
+
+  readonly layers: EngineLayers = {
+    persist: () => Promise.resolve(this.daemon.keepsLayers),
+    measure: (dockerId) =>
+      attempt(() => {
+        const { layer, spec } = this.daemon.existing(dockerId, 'measure');
+        const isOnLayer = this.daemon.isLayer(spec.image);
+        const isWritten = layer !== this.daemon.layerOf(spec.image);
+        return this.daemon.keepsLayers ? { bytes: layer.length, isWritten, isOnLayer } : null;
+      }),
+    commit: ({ dockerId, reference }) => attempt(() => this.daemon.commit(dockerId, reference)),
+    flatten: () => Promise.resolve(null),
+    list: ({ instance }) => attempt(() => ({ items: this.daemon.listLayers(instance), silent: [] })),
   };
 
   readonly volumes: EngineVolumes = {

@@ -220,6 +220,22 @@ export class Capacity {
     return { id, memoryMb: times(memoryMb, MEMORY_OVERCOMMIT), cpuShares: times(cpuShares, CPU_OVERCOMMIT) };
   }
 
+  /**
+   * Refuses what would take space on a disk that has too little. The disks of a cluster's nodes are not known.
+   *
+   * @param bytes how much
+   * @throws DomainError `no_capacity`
+   */
+  async assertDisk(bytes: number): Promise<void> {
+    const { freeDiskMb } = await this.engine.host.resources();
+    const needed = this.settings.DISK_RESERVE_MB + Math.ceil(bytes / BYTES_PER_MB);
+    const short = tooLittle('free_disk_mb', freeDiskMb, needed);
+    if (short.length === 0) return;
+    const error = noCapacity(short);
+    this.noteRefusal(error);
+    throw error;
+  }
+
   async view(): Promise<CapacityView> {
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;

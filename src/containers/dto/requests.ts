@@ -12,7 +12,7 @@ import {
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
-import { isObjectOf, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
+import { isObjectOf, IsUuidText, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
@@ -34,8 +34,8 @@ import {
 import { LISTED_STATUSES, type ListedStatus } from './responses';
 
 /** Permitted names of containers. */
-const CONTAINER_NAME = /^[A-Za-z0-9-]{1,64}$/;
-const CONTAINER_NAME_RULE = '1 to 64 of A-Z, a-z, 0-9 and "-"';
+export const CONTAINER_NAME = /^[A-Za-z0-9-]{1,64}$/;
+export const CONTAINER_NAME_RULE = '1 to 64 of A-Z, a-z, 0-9 and "-"';
 
 const MAX_VARIABLES = 64;
 const MAX_VALUE_LENGTH = 4096;
@@ -46,7 +46,7 @@ const RULE =
   `values strings of at most ${String(MAX_VALUE_LENGTH)} characters without NUL`;
 
 /** Keeps the object as it was sent; class-transformer would lose keys such as `toString`. */
-function AsSent(): PropertyDecorator {
+export function AsSent(): PropertyDecorator {
   return Transform(({ obj, key }: TransformFnParams) => (obj as Record<string, unknown>)[key]);
 }
 
@@ -151,6 +151,11 @@ const IMAGE_WITHOUT_CUSTOM = {
   required: ['image', 'custom_image'],
 };
 
+const IMAGE_AND_SNAPSHOT = {
+  properties: { image: { type: 'string' }, snapshot: { type: 'string' } },
+  required: ['image', 'snapshot'],
+};
+
 /** Example bodies that every tier accepts. The creation has no name, so it can be sent repeatedly. */
 const CREATION = { image: 'sandbox', memory_mb: 512, cpu_shares: 500, disk_mb: 2048, labels: { team: 'core' } };
 const SETTINGS = { name: 'dev-environment', memory_mb: 512, cpu_shares: 500, disk_mb: 2048, auto_stop_seconds: 3600 };
@@ -161,17 +166,29 @@ const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
 /** Body of `POST /api/containers`. */
 @Keywords({
   examples: [CREATION],
-  not: { anyOf: [TWO_ENVIRONMENTS, CUSTOM_WITHOUT_IMAGE, IMAGE_WITHOUT_CUSTOM] },
+  not: { anyOf: [TWO_ENVIRONMENTS, CUSTOM_WITHOUT_IMAGE, IMAGE_WITHOUT_CUSTOM, IMAGE_AND_SNAPSHOT] },
+  anyOf: [{ required: ['image'] }, { required: ['snapshot'] }],
 })
 export class CreateContainerDto {
-  @ApiProperty({
+  @ApiPropertyOptional({
     minLength: 1,
     example: 'sandbox',
-    description: 'a name of GET /api/images, or "custom" with custom_image',
+    description: 'a name of GET /api/images, or "custom" with custom_image; required without snapshot',
   })
+  @ValidateIf(({ snapshot, image }: CreateContainerDto) => snapshot === undefined || image !== undefined)
   @IsString()
   @MaxLength(255)
-  image: string;
+  image?: string;
+
+  @ApiPropertyOptional({
+    format: 'uuid',
+    example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
+    description: 'a snapshot, in place of an image: the container begins with its files',
+  })
+  @IsOptional()
+  @IsString()
+  @IsUuidText()
+  snapshot?: string;
 
   @ApiPropertyOptional({
     minLength: 1,

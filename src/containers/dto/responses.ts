@@ -355,6 +355,11 @@ export class ContainerUpdatedView {
   readonly message: string;
   @ApiProperty({ description: 'Whether a running container was recreated, which restarts its programs.' })
   readonly restarted: boolean;
+  @ApiPropertyOptional({
+    description:
+      'Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.',
+  })
+  readonly root_kept?: boolean;
   @ApiProperty({ type: ContainerFactsView })
   readonly container: ContainerFactsView;
 }
@@ -428,8 +433,17 @@ export function restored(row: ContainerRow): ContainerRestoredView {
   return { message: 'container restored', id, db_id, name, status };
 }
 
-export function updated({ row, restarted }: { row: ContainerRow; restarted: boolean }): ContainerUpdatedView {
-  return { message: 'settings updated', restarted, container: containerFacts(row) };
+export function updated({
+  row,
+  restarted,
+  rootKept,
+}: {
+  row: ContainerRow;
+  restarted: boolean;
+  rootKept?: boolean;
+}): ContainerUpdatedView {
+  const root = rootKept === undefined ? {} : { root_kept: rootKept };
+  return { message: 'settings updated', restarted, ...root, container: containerFacts(row) };
 }
 
 export function moved(

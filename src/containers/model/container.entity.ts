@@ -22,6 +22,7 @@ import type { StartCommand } from './start-command';
 @Index('containers_node', ['nodeId'], { where: 'node_id IS NOT NULL' })
 @Index('containers_other_node', ['otherNodeId'], { where: 'other_node_id IS NOT NULL' })
 @Index('containers_former_node', ['formerNodeId'], { where: 'former_node_id IS NOT NULL' })
+@Index('containers_seed_snapshot', ['seedSnapshotId'], { where: 'seed_snapshot_id IS NOT NULL' })
 @Index('containers_reserving', ['id'], { where: 'reserved_memory_mb > 0' })
 @Index('containers_live_name', ['userId', 'name'], { unique: true, where: 'deleted_at IS NULL' })
 export class ContainerEntity {
@@ -151,6 +152,14 @@ export class ContainerEntity {
   /** The number of Docker containers created for this container so far; also their label `berth.generation`. */
   @Column({ type: 'integer', default: 0 })
   generation: number;
+
+  /** The snapshot that its first Docker container is to be created from; null: none, or that container was created. */
+  @Column({ name: 'seed_snapshot_id', type: 'varchar', length: 36, nullable: true })
+  seedSnapshotId: string | null;
+
+  /** The size, in MiB, of the layers below its own that were written in containers; they count against `diskMb`. */
+  @Column({ name: 'kept_layer_mb', type: 'integer', default: 0 })
+  keptLayerMb: number;
 
   @Column({ name: 'volume_name', type: 'varchar', length: 128 })
   volumeName: string;
@@ -358,7 +367,7 @@ export function isUp(status: ContainerStatus): boolean {
 }
 
 /** The operations that clients can request; `move`, to another node, is an administrator's. */
-export type Verb = 'create' | 'start' | 'stop' | 'pause' | 'resume' | 'delete' | 'update' | 'move';
+export type Verb = 'create' | 'start' | 'stop' | 'pause' | 'resume' | 'delete' | 'update' | 'move' | 'snapshot';
 
 /**
  * Operations, of which one at a time can lease a container. Besides the verbs there are the recoveries of a failed
@@ -373,8 +382,10 @@ export type Operation = Verb | 'undo' | 'restart' | 'reconcile' | Ending | 'purg
  * state that Docker shows.
  */
 export function isRolledBack(operation: Operation | null): boolean {
-  return operation === 'update' || operation === 'move' || operation === 'undo' || operation === 'restart';
+  return operation !== null && ROLLED_BACK.includes(operation);
 }
+
+const ROLLED_BACK: readonly Operation[] = ['update', 'move', 'snapshot', 'undo', 'restart'];
 
 /** Stops without a request: the session or run is over, the container is idle, or its user is suspended. */
 export type StopEnding = 'expire' | 'idle' | 'suspend';

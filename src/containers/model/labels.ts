@@ -1,6 +1,5 @@
-import type { SelectQueryBuilder } from 'typeorm';
+import type { ObjectLiteral, SelectQueryBuilder } from 'typeorm';
 import { isObjectOf, validatedBy, WITHOUT_NUL } from '../../http';
-import type { ContainerEntity } from './container.entity';
 
 export const MAX_LABELS = 32;
 const MAX_VALUE_LENGTH = 255;
@@ -90,16 +89,13 @@ function isValue(text: unknown): boolean {
 }
 
 /**
- * Restricts a query to the rows of `c` that match all selectors. The condition reads the labels of every remaining
+ * Restricts a query to the rows that match all selectors. The condition reads the labels of every remaining
  * row, so the query must be limited to one user.
  */
-export function whereLabels(
-  query: SelectQueryBuilder<ContainerEntity>,
-  selectors: readonly LabelSelector[] = [],
-): void {
+export function whereLabels(query: SelectQueryBuilder<ObjectLiteral>, selectors: readonly LabelSelector[] = []): void {
   const position = query.dataSource.options.type === 'postgres' ? 'strpos' : 'instr';
   for (const [at, selector] of selectors.entries()) {
     const parameter = `label${String(at)}`;
-    query.andWhere(`${position}(c.labels, :${parameter}) > 0`, { [parameter]: jsonFragment(selector) });
+    query.andWhere(`${position}(${query.alias}.labels, :${parameter}) > 0`, { [parameter]: jsonFragment(selector) });
   }
 }

@@ -1,15 +1,36 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, Listed, ListedVolume, nodeUnavailable, saysUnavailable } from '../../docker';
+import {
+  ContainerEngine,
+  EngineError,
+  isHalfGone,
+  layerImage,
+  Listed,
+  ListedVolume,
+  nodeUnavailable,
+  saysUnavailable,
+  type WrittenLayer,
+} from '../../docker';
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../model/container.entity';
 import { Instance } from '../rows/instance';
-import { type ContainerLimits, containerName, type Destination, movedVolumeName } from './plan';
+import { SnapshotRepository } from '../rows/snapshot.repository';
+import { isMade, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
+import type { OperationLease } from './operation-lease';
+import {
+  type ContainerLimits,
+  containerName,
+  type Destination,
+  type LayerToKeep,
+  movedVolumeName,
+  type Seed,
+} from './plan';
 
-const MIB = 1024 * 1024;
+export const MIB = 1024 * 1024;
 
 /**
  * A volume needs more room than its data: for file-system metadata (a copy can be slightly larger than its source), and
@@ -31,6 +52,17 @@ export function assertDataFits(bytes: number, diskMb: number): void {
   throw invalidParameters([{ field: 'disk_mb', message, min }]);
 }
 
+/** The files of a container that a snapshot can contain. */
+export interface KeepableFiles {
+  /** The size of the data; null: there is no volume. */
+  readonly dataBytes: number | null;
+  /** null: the writable layer cannot be kept, or there is no container. */
+  readonly layer: WrittenLayer | null;
+}
+
+/** How often a snapshot that is being made is looked at. */
+const LOOKS_PER_SECOND = 20;
+
 const NOT_MOVED = 'the data cannot be moved; it stays in a volume without labels and size';
 
 /**
@@ -46,6 +78,7 @@ export class DataVolumes {
     private readonly engine: ContainerEngine,
     private readonly images: ImageStore,
     private readonly instance: Instance,
+    private readonly snapshots: SnapshotRepository,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -92,12 +125,16 @@ export class DataVolumes {
    * The container's volumes in Docker, found by label and by name, including the row's own. Empty, without a call, if
    * the container can have no other volume.
    *
+   * @param options.mayBeRestored the return to a snapshot, which takes another volume, may have been interrupted
    * @throws EngineError, `node_unavailable` if the row's node does not answer
    */
-  async ofContainer(row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>): Promise<readonly ListedVolume[]> {
+  async ofContainer(
+    row: Pick<ContainerRow, 'id' | 'volumeName' | 'nodeId'>,
+    { mayBeRestored = false }: { mayBeRestored?: boolean } = {},
+  ): Promise<readonly ListedVolume[]> {
     // True if the data was moved earlier, when this host still replaced volumes.
     const moved = row.volumeName !== containerName(row.id);
-    if (!this.move && !moved && row.nodeId === null) return [];
+    if (!this.move && !moved && !mayBeRestored && row.nodeId === null) return [];
     const { items, silent } = await this.engine.volumes.list({ instance: this.instance.id, containerId: row.id });
     if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
     return items;
@@ -160,7 +197,86 @@ export class DataVolumes {
     return movedVolumeName(row, row.operationId);
   }
 
-  /** @returns bytes; null if there is no data */
+  /**
+   * The snapshot that the leased container is to be made from. Waits for one that is still being made, as for a fork.
+   *
+   * @returns null if the container is made from its image, or was made before
+   * @throws EngineError `copy_failed` if the snapshot could not be made; LeaseLostError, CancelledError
+   */
+  async seedOf(lease: OperationLease): Promise<Seed | null> {
+    const { seedSnapshotId: id } = lease.row;
+    if (id === null) return null;
+    for (let looks = 1; ; looks += 1) {
+      await lease.assertNotCancelled();
+      const snapshot = await this.snapshots.findSeed(id);
+      if (snapshot !== null && isMade(snapshot)) return this.seedFrom(snapshot, lease.row.nodeId);
+      if (snapshot?.status !== 'making') throw new EngineError('copy_failed', `there is no snapshot ${id} any more`);
+      // The process that makes it may have died.
+      if (looks % LOOKS_PER_SECOND === 0) await this.snapshots.failAbandoned();
+      await delay(1000 / LOOKS_PER_SECOND);
+    }
+  }
+
+  /**
+   * What a container that returns to a snapshot is made from, and the name of its new volume.
+   *
+   * @param row leased
+   * @throws DomainError `invalid_parameters` if the data does not fit, EngineError
+   */
+  async restored(row: ContainerRow, snapshot: SnapshotRow): Promise<{ seed: Seed; volume: string }> {
+    assertDataFits(Math.max(snapshot.dataBytes, snapshot.keptLayerMb * MIB), row.diskMb);
+    return { seed: await this.seedFrom(snapshot, row.nodeId), volume: movedVolumeName(row, row.operationId ?? '') };
+  }
+
+  private async seedFrom(snapshot: SnapshotRow, node: string | null): Promise<Seed> {
+    const { layerId, image, imageId, imageDigest, dataBytes } = snapshot;
+    if (dataBytes > 0) await this.ensureCopyImage(node);
+    const volume = dataBytes > 0 ? snapshotVolume(snapshot) : null;
+    return { layerId, image: { image, imageId, imageDigest }, volume };
+  }
+
+  /**
+   * Whether a container that is replaced can keep its writable layer, and how. Kept layers count against its disk.
+   *
+   * @param row leased
+   * @throws DomainError `invalid_parameters` if they do not fit, EngineError
+   */
+  async layerToKeep(row: ContainerRow, { diskMb }: ContainerLimits): Promise<LayerToKeep> {
+    const layer = await this.layerOf(row);
+    if (layer === null) return { isKept: false, reference: null };
+    const addedMb = layer.isWritten ? Math.ceil(layer.bytes / MIB) : 0;
+    assertDataFits((row.keptLayerMb + addedMb) * MIB, diskMb);
+    return { isKept: true, reference: layer.isWritten ? layerImage(row.id, row.generation) : null };
+  }
+
+  private async layerOf(row: ContainerRow): Promise<WrittenLayer | null> {
+    const observed = row.dockerId === null ? null : await this.engine.containers.inspect(row.dockerId);
+    if (observed === null || isHalfGone(observed.state)) return null;
+    const isKept = await this.engine.layers.persist({ name: observed.imageId, node: row.nodeId });
+    return isKept ? this.engine.layers.measure(observed.dockerId) : null;
+  }
+
+  /**
+   * What of a container's files can be kept. A layer that is not known to be on the host's file system cannot.
+   *
+   * @param options.isMeasured false: the size of the data does not matter, and counts as 1 byte; saves a worker's run
+   */
+  async keepable(row: ContainerRow, { isMeasured }: { isMeasured: boolean }): Promise<KeepableFiles> {
+    const dataBytes = isMeasured ? await this.measure(row) : await this.unmeasured(row);
+    return { dataBytes, layer: await this.layerOf(row) };
+  }
+
+  private async unmeasured(row: ContainerRow): Promise<number | null> {
+    await this.ensureCopyImage(row.nodeId);
+    const { items } = await this.engine.volumes.list({
+      instance: this.instance.id,
+      containerId: row.id,
+      node: row.nodeId,
+    });
+    return items.some(({ name }) => name === row.volumeName) ? 1 : null;
+  }
+
+  /** @returns the disk space that the data takes, in bytes; null if there is no volume */
   private async measure(row: ContainerRow): Promise<number | null> {
     await this.ensureCopyImage(row.nodeId);
     const image = this.config.VOLUME_COPY_IMAGE;

@@ -7,16 +7,17 @@ import {
   CopyProgress,
   EngineError,
   EngineState,
+  type LayerImage,
   ObservedContainer,
   PullProgress,
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
 import { inSpan } from '../../tracing/spans';
-import type { ContainerRow } from '../model/container.entity';
+import { type ContainerRow, isUp } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';
 import { Instance } from '../rows/instance';
 import { KnownEngine } from '../nodes/known-engine';
-import type { ContainerLimits, Step, Target } from './plan';
+import type { ContainerLimits, Seed, Step, Target } from './plan';
 import { ProvenImages } from './proven-images';
 
 /** Findings of the executed steps; input to the outcome. */
@@ -34,6 +35,18 @@ export interface Facts {
   processes?: number;
   /** The volume that the data was moved to. */
   volumeName?: string;
+  /** The size of the data that was copied, in bytes. */
+  copiedBytes?: number;
+  /** The image that was made of the container's writable layer. */
+  layer?: LayerImage;
+  /** Whether the new container has what was in the old one's writable layer. */
+  rootKept?: boolean;
+  /** The size of that layer alone, in bytes. */
+  committedBytes?: number;
+  /** When Docker was asked to suspend the container; `performance.now()`. */
+  suspendedAt?: number;
+  /** How long the container was suspended. */
+  suspendedMs?: number;
   /** The step that failed first. */
   failedAt?: SingleStep['do'];
   /** Docker was asked to start the new container; the call may have failed. */
@@ -52,6 +65,8 @@ export interface Execution {
   readonly row: ContainerRow;
   /** The container's resources: the row's, unless an update changes them. */
   readonly resources: ContainerLimits;
+  /** What the row's first container is made from; null: its image alone. */
+  readonly seed: Seed | null;
   /** Called before each step; throws if the operation must not continue. */
   readonly assertWanted: () => Promise<void>;
   readonly signal?: AbortSignal;
@@ -76,6 +91,8 @@ const AT_WORK: readonly EngineState[] = ['running', 'paused', 'restarting'];
 
 const NOT_AT_REST = 'the container was started while its data was copied';
 
+const NOT_SUSPENDED = 'the container was not suspended while its snapshot was made';
+
 /** A started container is not running, or was started again by Docker's restart policy. */
 const NOT_UP = 'the container did not stay up';
 
@@ -87,7 +104,8 @@ export class ContainerSpecs {
     private readonly policies: RunPolicies,
   ) {}
 
-  async of(step: CreateStep, { row, resources }: Execution, { image, processes }: Facts): Promise<ContainerSpec> {
+  async of(step: CreateStep, { row, resources }: Execution, facts: Facts): Promise<ContainerSpec> {
+    const { image, processes } = facts;
     return {
       name: step.name,
       generation: step.generation,
@@ -95,6 +113,7 @@ export class ContainerSpecs {
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
+      keptLayerMb: keptLayerMb(row, facts),
       network: resources.network,
       processes: processes ?? (await this.processesOf(row)),
       volumeName: step.volume,
@@ -180,7 +199,7 @@ export class StepExecutor {
         return;
       case 'ensure_volume': {
         await this.assertKnown(row);
-        const owner = this.instance.owner(row);
+        const owner = this.instance.owner(row, step.owner);
         const { isNew = false, node = row.nodeId } = step;
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node, isNew };
         // The next step needs the process limit; reading it meanwhile costs no time.
@@ -203,11 +222,13 @@ export class StepExecutor {
         facts.wasRunning = await this.startKnowing(step.target, row, facts);
         return;
       case 'pause_container':
+        facts.suspendedAt = performance.now();
         await this.engine.containers.pause(target(step.target, row, facts));
         return;
       case 'unpause_container':
         await this.engine.containers.unpause(target(step.target, row, facts));
         facts.wasRunning = true;
+        if (facts.suspendedAt !== undefined) facts.suspendedMs = Math.round(performance.now() - facts.suspendedAt);
         return;
       case 'stop_container':
         facts.stopFound = await this.stop(target(step.target, row, facts));
@@ -216,8 +237,25 @@ export class StepExecutor {
         await this.confirmRunning(target(step.target, row, facts), { step, facts });
         return;
       case 'copy_volume':
-        await this.copy(step, execution);
+        facts.copiedBytes = await this.copy(step, execution);
         facts.volumeName = step.to;
+        return;
+      case 'commit_layer': {
+        const { reference } = step;
+        const dockerId = target('current', row, facts);
+        const layer = await this.engine.layers.commit({ dockerId, reference, ...signalOf(execution) });
+        this.noteLayer(layer, row, facts);
+        facts.committedBytes = layer.bytes;
+        return;
+      }
+      case 'flatten_layer': {
+        const { reference } = step;
+        const flat = await this.engine.layers.flatten({ reference, node: row.nodeId, ...signalOf(execution) });
+        if (flat !== null) this.noteLayer(flat, row, facts);
+        return;
+      }
+      case 'confirm_paused':
+        await this.confirmPaused(target(step.target, row, facts));
         return;
       case 'confirm_stopped':
         await this.confirmStopped(target(step.target, row, facts));
@@ -234,14 +272,23 @@ export class StepExecutor {
     }
   }
 
+  /** A container that is created afterwards is created from the layer, which needs no other proof if it runs. */
+  private noteLayer(layer: LayerImage, { status }: ContainerRow, facts: Facts): void {
+    const { imageId } = layer;
+    facts.layer = layer;
+    facts.image = { name: imageId, version: { id: imageId, digest: null }, isChanged: false };
+    if (isUp(status)) this.proven.add({ imageId, runtime: this.engine.host.capabilities.runtime });
+  }
+
   /** To be called before a volume may be created: in another Docker, a missing volume is not lost. */
   private async assertKnown(row: ContainerRow): Promise<void> {
     if (row.dockerId === null) this.known.assertUnchanged();
     else await this.known.assertSame();
   }
 
-  private async copy({ from, to, node }: CopyStep, { row, onCopy, signal }: Execution): Promise<void> {
-    await this.engine.volumes.copy({
+  /** @returns the size of the data in bytes */
+  private async copy({ from, to, node }: CopyStep, { row, onCopy, signal }: Execution): Promise<number> {
+    const { bytes } = await this.engine.volumes.copy({
       from,
       to,
       image: this.config.VOLUME_COPY_IMAGE,
@@ -251,11 +298,13 @@ export class StepExecutor {
       ...(onCopy && { onProgress: onCopy }),
       ...(signal && { signal }),
     });
+    return bytes;
   }
 
   /** A row's first container takes the newest version of its image; a later one takes its predecessor's version. */
-  private ensureImage({ row, onPull, signal }: Execution, node = row.nodeId): Promise<UsableImage> {
+  private ensureImage({ row, seed, onPull, signal }: Execution, node = row.nodeId): Promise<UsableImage> {
     const options = { node, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
+    if (seed !== null) return this.images.forCopy({ ...seed.image, layerId: seed.layerId }, options);
     return row.dockerId === null
       ? this.images.forCreation(row.image, options)
       : this.images.forRecreation(row, options);
@@ -301,6 +350,11 @@ export class StepExecutor {
     }
   }
 
+  private async confirmPaused(dockerId: string): Promise<void> {
+    const observed = await this.engine.containers.inspect(dockerId);
+    if (observed?.state !== 'paused') throw new EngineError('container_not_running', NOT_SUSPENDED);
+  }
+
   private async confirmStopped(dockerId: string): Promise<void> {
     const observed = await this.engine.containers.inspect(dockerId);
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
@@ -332,4 +386,13 @@ function target(which: Target, row: ContainerRow, facts: Facts): string {
   const dockerId = which === 'current' ? row.dockerId : facts.replacementId;
   if (dockerId == null) throw new Error(`a plan names the ${which} container before there is one`);
   return dockerId;
+}
+
+function signalOf({ signal }: Execution): { signal?: AbortSignal } {
+  return signal ? { signal } : {};
+}
+
+/** The size, in MiB, of the layers below that of the new container that were written in containers. */
+export function keptLayerMb(row: Pick<ContainerRow, 'keptLayerMb'>, { committedBytes = 0 }: Facts): number {
+  return row.keptLayerMb + Math.ceil(committedBytes / (1024 * 1024));
 }

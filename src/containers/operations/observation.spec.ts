@@ -47,6 +47,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     unreachableSince: null,
     dockerId: 'a',
     generation: 1,
+    seedSnapshotId: null,
+    keptLayerMb: 0,
     volumeName: 'v',
     runtime: 'runsc',
     ipAddress: '10.0.0.2',

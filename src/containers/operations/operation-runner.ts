@@ -33,6 +33,8 @@ export interface Course {
   readonly plan: Omit<PlanInput, 'row' | 'observed'>;
   /** Called if the plan failed in Docker: whether the operation has succeeded nevertheless. */
   readonly hasSucceeded?: () => Promise<boolean>;
+  /** Told of the progress, in place of the emission of `container_progress`. */
+  readonly listeners?: Pick<Execution, 'onStep' | 'onCopy'>;
   /** Called once the plan has been executed. */
   readonly outcome: (facts: Facts) => Outcome | Promise<Outcome>;
   /**
@@ -247,14 +249,14 @@ export class OperationRunner {
   }
 
   private async follow(lease: OperationLease, course: Course): Promise<Done> {
-    const { plan, facts, progress } = await this.execute(lease, course.plan).catch(async (error: unknown) => {
+    const { plan, facts, progress } = await this.execute(lease, course).catch(async (error: unknown) => {
       if (!(error instanceof EngineError) || (await course.hasSucceeded?.()) !== true) throw error;
       return { plan: { steps: [], cleanup: [] }, facts: {}, progress: [] } satisfies Executed;
     });
-    const { patch, events } = await course.outcome(facts);
-    const outcome = { patch, events: [...progress, ...events] };
+    const written = await course.outcome(facts);
+    const outcome = { ...written, events: [...progress, ...written.events] };
     const before = lease.row;
-    const work = { row: before, resources: before };
+    const work = { row: before, resources: before, seed: null };
     if (course.afterCleanup === undefined) {
       const row = await lease.commit(outcome);
       // In the background; if it fails or this process ends, the sweep does it.
@@ -285,7 +287,10 @@ export class OperationRunner {
    * @returns also the findings of the steps
    * @throws EngineError; LeaseLostError, CancelledError if the holder must stop
    */
-  private async execute(lease: OperationLease, input: Course['plan']): Promise<Executed> {
+  private async execute(
+    lease: OperationLease,
+    { plan: input, listeners }: Pick<Course, 'plan' | 'listeners'>,
+  ): Promise<Executed> {
     const progress = new ProgressReporter(lease, this.logger);
     const placing = this.placement.of(lease, input);
     let observed: ObservedState = 'unseen';
@@ -296,11 +301,12 @@ export class OperationRunner {
         const execution = {
           row: lease.row,
           resources: input.wanted ?? lease.row,
+          seed: input.seed ?? null,
           assertWanted: () => lease.assertNotCancelled(),
           signal: lease.signal,
-          ...progress.listenersOf(input.verb),
+          ...(listeners ?? progress.listenersOf(input.verb)),
         };
-        const facts: Facts = {};
+        const facts: Facts = input.layer ? { rootKept: input.layer.isKept } : {};
         try {
           await this.executor.execute(plan.steps, execution, facts);
           await placing?.succeeded();
@@ -350,6 +356,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
   delete: 'delete_failed',
   update: 'update_failed',
   move: 'move_failed',
+  snapshot: 'snapshot_failed',
   expire: 'stop_failed',
   idle: 'stop_failed',
   suspend: 'stop_failed',
@@ -398,6 +405,7 @@ const UNBEGUN: readonly DomainError['kind'][] = [
   'node_unavailable',
   'same_node',
   'container_not_running',
+  'snapshot_limit_reached',
 ];
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found', 'node_unavailable'];

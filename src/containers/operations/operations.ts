@@ -12,6 +12,7 @@ import {
   type StopEnding,
 } from '../model/container.entity';
 import { DomainError } from '../../errors';
+import type { SnapshotRow } from '../model/snapshot.entity';
 import { planExpiry, RunPolicies } from '../policies/run-policy';
 import { DataVolumes } from './data-volumes';
 import type { Facts } from './executor';
@@ -26,6 +27,7 @@ import {
   type Outcome,
   pausedOutcome,
   recreation,
+  restoredSnapshotOutcome,
   resumedOutcome,
   startedOutcome,
   stoppedOutcome,
@@ -33,7 +35,7 @@ import {
   type Wanted,
   wasRestarted,
 } from './outcome';
-import { sameLimits } from './plan';
+import { type PlannedSnapshot, sameLimits } from './plan';
 import { Purge } from './purge';
 import { Recovery } from './recovery';
 
@@ -47,6 +49,15 @@ export interface Ended {
 interface Updated {
   readonly row: ContainerRow;
   readonly restarted: boolean;
+  /** Only if the container was replaced: whether the files outside its data volume are kept. */
+  readonly rootKept?: boolean;
+}
+
+/** A snapshot that is about to be made. */
+export interface SnapshotCourse extends Pick<Course, 'listeners'> {
+  readonly plan: PlannedSnapshot;
+  /** Called in the transaction that ends the lease. */
+  readonly finish: (facts: Facts) => Promise<void>;
 }
 
 /** Defines each operation on containers; `OperationRunner` runs all of them in the same way. */
@@ -198,6 +209,55 @@ export class ContainerOperations {
   }
 
   /**
+   * Returns a container to the files of a snapshot, in a new Docker container and on a new volume. Until those run, the
+   * old ones stay.
+   *
+   * @throws DomainError `invalid_parameters` if the snapshot does not fit, `update_failed`, `operation_in_progress`,
+   *   `container_not_found`, `no_capacity`
+   */
+  async restoreSnapshot(row: ContainerRow, snapshot: SnapshotRow): Promise<Updated> {
+    const prepare: OperationDefinition['prepare'] = async (lease) => {
+      await this.reconcileRow(lease);
+      if (isUp(lease.row.status)) await this.placement.reserve(lease, lease.row);
+      await this.recovery.unpause(lease, this.clock.now());
+      const { seed, volume } = await this.volumes.restored(lease.row, snapshot);
+      const wanted = lease.row;
+      return {
+        plan: { verb: 'update', wanted, moveTo: volume, seed },
+        outcome: (facts) =>
+          restoredSnapshotOutcome(lease.row, snapshot, {
+            facts: { ...facts, volumeName: volume },
+            now: this.clock.now(),
+          }),
+      };
+    };
+    return updated(await this.runner.run(row, { verb: 'update', prepare }));
+  }
+
+  /**
+   * Makes a snapshot of a container, which is suspended meanwhile if it runs. A failure leaves it as it was.
+   *
+   * @param begin called with the row under the lease, once it agrees with Docker; null: nothing is to be made
+   * @throws DomainError `container_not_running` if the creation of the container is under way or has failed,
+   *   `snapshot_failed`, `operation_in_progress`, `container_not_found`; as `begin` does
+   */
+  async snapshot(row: ContainerRow, begin: (leased: ContainerRow) => Promise<SnapshotCourse | null>): Promise<void> {
+    const prepare: OperationDefinition['prepare'] = async (lease) => {
+      await this.recovery.observe(lease);
+      if (!isUp(lease.row.status) && lease.row.status !== 'stopped') throw new DomainError('container_not_running');
+      const course = await begin(lease.row);
+      if (course === null) return { write: NOTHING };
+      const { plan: snapshot, listeners = {}, finish } = course;
+      return {
+        plan: { verb: 'snapshot', snapshot },
+        listeners,
+        outcome: (facts) => ({ ...NOTHING, also: () => finish(facts) }),
+      };
+    };
+    await this.runner.run(row, { verb: 'snapshot', prepare });
+  }
+
+  /**
    * Stops, pauses or deletes a container without a request, if its user's policy still requires that once the container
    * is leased: the tier may have changed, or the container may have been used. Does not wait for another operation.
    *
@@ -251,8 +311,10 @@ export class ContainerOperations {
   private creating({ isNew }: { isNew: boolean }): OperationDefinition {
     return {
       verb: 'create',
-      prepare: (lease) =>
-        Promise.resolve({ plan: { verb: 'create', isNew }, outcome: (facts) => this.started(lease, facts) }),
+      prepare: async (lease) => {
+        const seed = await this.volumes.seedOf(lease);
+        return { plan: { verb: 'create', isNew, seed }, outcome: (facts) => this.started(lease, facts) };
+      },
     };
   }
 
@@ -264,7 +326,8 @@ export class ContainerOperations {
         // Docker accepts an unpause of a container that has ended.
         if (lease.row.status === 'paused') await this.recovery.observe(lease);
         await this.placement.reserve(lease, lease.row);
-        return { plan: { verb: 'start', isReplaced }, outcome: (facts) => this.started(lease, facts) };
+        const seed = await this.volumes.seedOf(lease);
+        return { plan: { verb: 'start', isReplaced, seed }, outcome: (facts) => this.started(lease, facts) };
       },
     };
   }
@@ -329,9 +392,11 @@ export class ContainerOperations {
   }
 
   /** Replaces the Docker container by one with these settings. @param moveTo the volume that the data has to move to */
-  private replacement(lease: OperationLease, wanted: Wanted, moveTo: string | null): Course {
+  private async replacement(lease: OperationLease, wanted: Wanted, moveTo: string | null): Promise<Course> {
+    const isReplaced = lease.row.dockerId !== null && (moveTo !== null || !sameLimits(lease.row, wanted));
+    const layer = isReplaced ? await this.volumes.layerToKeep(lease.row, wanted) : null;
     return {
-      plan: { verb: 'update', wanted, moveTo },
+      plan: { verb: 'update', wanted, moveTo, layer },
       outcome: (facts) => updatedOutcome(lease.row, wanted, { facts, now: this.clock.now() }),
     };
   }
@@ -374,5 +439,10 @@ function ended({ row, before }: Done): Ended {
 }
 
 function updated({ row, before, facts }: Done): Updated {
-  return { row, restarted: wasRestarted(before, facts) };
+  const { replacementId, rootKept } = facts;
+  return {
+    row,
+    restarted: wasRestarted(before, facts),
+    ...(replacementId !== undefined && before.dockerId !== null && { rootKept: rootKept === true }),
+  };
 }

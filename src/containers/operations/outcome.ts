@@ -12,7 +12,8 @@ import {
 import type { ContainerPatch } from '../rows/container.repository';
 import type { NewEnvironment } from '../rows/environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../policies/run-policy';
-import type { Facts } from './executor';
+import { type Facts, keptLayerMb } from './executor';
+import type { SnapshotRow } from '../model/snapshot.entity';
 import type { IdleAction } from '../../tiers';
 import type { StartCommand } from '../model/start-command';
 import type { ContainerLimits, Destination } from './plan';
@@ -21,6 +22,8 @@ import type { ContainerLimits, Destination } from './plan';
 export interface Outcome {
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
+  /** Writes of other rows in the same transaction, which locks the user's row. */
+  readonly also?: () => Promise<void>;
 }
 
 /** The settings that an update requests. The name may be unchanged; an absent property leaves its setting unchanged. */
@@ -69,7 +72,7 @@ function recreated(facts: Facts): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
   const { replacementId: dockerId, generation, runtime = null } = facts;
   const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
-  return { dockerId, generation, runtime, ipAddress, runStartedAt, ...imageOf(facts) };
+  return { dockerId, generation, runtime, ipAddress, runStartedAt, seedSnapshotId: null, ...imageOf(facts) };
 }
 
 /**
@@ -220,13 +223,24 @@ export function updatedOutcome(
     ...(env && { sealedEnv: env.sealed }),
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),
+    ...(facts.committedBytes !== undefined && { keptLayerMb: keptLayerMb(row, facts) }),
   };
   const replaced =
     facts.replacementId !== undefined && row.dockerId !== null
-      ? { old_id: plainId(row.dockerId), ...imageChange(facts) }
+      ? { old_id: plainId(row.dockerId), root_kept: facts.rootKept === true, ...imageChange(facts) }
       : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_updated', data }] };
+}
+
+/** The outcome of a return to a snapshot: an update that changes no setting. */
+export function restoredSnapshotOutcome(
+  row: ContainerRow,
+  { keptLayerMb: layerMb }: Pick<SnapshotRow, 'keptLayerMb'>,
+  { facts, now }: { facts: Facts; now: Date },
+): Outcome {
+  const { patch, events } = updatedOutcome(row, row, { facts, now });
+  return { patch: { ...patch, keptLayerMb: layerMb }, events };
 }
 
 /** The outcome of a move to another node. The row keeps the old node as `otherNodeId` until the cleanup is done. */
@@ -275,6 +289,8 @@ const CREATION_FAULTS: Readonly<Record<string, string>> = {
   image_access_denied: 'the registry refused access to the image; the credentials for it are missing or wrong',
   image_unavailable: 'the image could not be pulled; its registry does not answer',
   start_refused: 'the image cannot be run as a sandbox',
+  copy_failed: 'the snapshot, or the copy of its data, could not be made',
+  data_too_large: "the snapshot's data does not fit",
   docker_unavailable: 'Docker cannot be reached',
   node_unavailable: 'the machine cannot be reached',
   docker_changed: 'Docker is not the one that the containers are in; an operator has to see to it',

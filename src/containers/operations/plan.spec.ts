@@ -98,6 +98,99 @@ describe('the plan of a move to another machine', () => {
   });
 });
 
+describe('the plan of a snapshot', () => {
+  const snapshot = (
+    status: ContainerStatus,
+    {
+      layer = 'L',
+      hasData = true,
+      dockerId = 'a'.repeat(64),
+    }: { layer?: string | null; hasData?: boolean; dockerId?: string | null } = {},
+  ): string => {
+    const planned = { owner: { id: 's', isSnapshot: true }, layer, volume: 'S', hasData };
+    return print({ verb: 'snapshot', status, dockerId, observed: 'unseen', snapshot: planned });
+  };
+
+  it('must suspend what runs while it is read, and prove that before and after', () => {
+    const read = 'confirm_paused A, (commit_layer & copy V S), confirm_paused A';
+    expect(snapshot('running')).toBe(`volume S, pause A, ${read}, unpause A, flatten_layer`);
+    expect(snapshot('paused')).toBe(`volume S, ${read}, flatten_layer`);
+  });
+
+  it('must prove that what is stopped stays so', () => {
+    expect(snapshot('stopped')).toBe(
+      'volume S, confirm_stopped A, (commit_layer & copy V S), confirm_stopped A, flatten_layer',
+    );
+  });
+
+  it('must take what there is, and no more', () => {
+    expect(snapshot('stopped', { layer: null, dockerId: null })).toBe('volume S, copy V S');
+    expect(snapshot('stopped', { layer: null, hasData: false, dockerId: null })).toBe('');
+    expect(snapshot('running', { hasData: false })).toBe(
+      'pause A, confirm_paused A, commit_layer, confirm_paused A, unpause A, flatten_layer',
+    );
+  });
+});
+
+describe('the plan of a creation from a snapshot', () => {
+  const seed = { layerId: 'sha256:l', image: { image: 'i', imageId: null, imageDigest: null }, volume: 'S' };
+
+  it('must copy the data before the container is created', () => {
+    const made = '(volume, copy S V & image), create, start B, confirm_running B';
+    expect(print({ verb: 'create', status: 'creating', dockerId: null, observed: 'unseen', seed })).toBe(made);
+  });
+
+  it('must not look for data that the snapshot has not', () => {
+    const without = { ...seed, volume: null };
+    expect(print({ verb: 'create', status: 'creating', dockerId: null, observed: 'unseen', seed: without })).toBe(
+      `${recreate}, confirm_running B`,
+    );
+  });
+
+  it('must copy the data of one that a container returns to while the container still runs', () => {
+    const update = {
+      verb: 'update',
+      status: 'running',
+      observed: 'running',
+      wanted: SMALL,
+      moveTo: 'W',
+      seed,
+    } as const;
+    expect(print(update)).toBe(
+      `image, volume W, copy S W, create W, ${swapBegins}, start B, confirm_running B | remove A, remove_volume V`,
+    );
+  });
+});
+
+describe('the plan of a resize that keeps the writable layer', () => {
+  const layer = { isKept: true, reference: 'L' };
+  const update = { verb: 'update', wanted: LARGE, layer } as const;
+
+  it('must read the layer when nothing writes to it, and remove nothing before the new one runs', () => {
+    expect(print({ ...update, status: 'running', observed: 'running' })).toBe(
+      'stop A, commit_layer, flatten_layer, create, rename A, rename B, start B, confirm_running B | remove A',
+    );
+    expect(print({ ...update, status: 'stopped', observed: 'exited' })).toBe(
+      'commit_layer, flatten_layer, create, rename A, rename B | remove A',
+    );
+  });
+
+  it('must move the data too', () => {
+    expect(print({ ...update, status: 'running', observed: 'running', moveTo: 'W' })).toBe(
+      'volume W, stop A, commit_layer, flatten_layer, create W, rename A, rename B, copy V W, confirm_stopped A, ' +
+        'start B, confirm_running B | remove A, remove_volume V',
+    );
+  });
+
+  it('must be that of any resize if there is nothing to keep, or no container', () => {
+    const usual = print({ verb: 'update', wanted: LARGE, status: 'running', observed: 'running' });
+    const nothing = { isKept: true, reference: null };
+    expect(print({ ...update, layer: nothing, status: 'running', observed: 'running' })).toBe(usual);
+    const gone = print({ verb: 'update', wanted: LARGE, status: 'stopped', observed: 'missing' });
+    expect(print({ ...update, status: 'stopped', observed: 'missing' })).toBe(gone);
+  });
+});
+
 describe('the plan of a stop', () => {
   const gone: ObservedState[] = ['missing', 'dead', 'removing'];
 

@@ -15,7 +15,14 @@ type Confirmation = 'one_look' | 'watch_unless_proven';
 export type Step = { readonly because: string } & (
   | { readonly do: 'ensure_image'; readonly node?: string }
   /** `isNew`: the volume cannot exist yet. */
-  | { readonly do: 'ensure_volume'; readonly volume: string; readonly isNew?: boolean; readonly node?: string }
+  | {
+      readonly do: 'ensure_volume';
+      readonly volume: string;
+      readonly isNew?: boolean;
+      readonly node?: string;
+      /** The owner of the volume, if that is not the container. */
+      readonly owner?: VolumeOwner;
+    }
   /** `sawCurrent`: the row's container was just seen in this Docker, so its volume is in this Docker too. */
   | {
       readonly do: 'create_container';
@@ -31,7 +38,11 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
   /** Copies the data, to `node` if set, and compares copy and source. No container may run on either volume. */
   | { readonly do: 'copy_volume'; readonly from: string; readonly to: string; readonly node?: string }
-  | { readonly do: 'confirm_stopped'; readonly target: Target }
+  /** Makes an image of the writable layer, which nothing may write to. */
+  | { readonly do: 'commit_layer'; readonly reference: string }
+  /** Keeps the image below Docker's limit of layers. */
+  | { readonly do: 'flatten_layer'; readonly reference: string }
+  | { readonly do: 'confirm_stopped' | 'confirm_paused'; readonly target: Target }
   | { readonly do: 'remove_container'; readonly target: Target }
   | { readonly do: 'rename_container'; readonly target: Target; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string }
@@ -68,10 +79,54 @@ export interface PlanInput {
   readonly isReplaced?: boolean;
   /** With `update` only. */
   readonly wanted?: ContainerLimits;
+  /** With `update` only, if the container is replaced. */
+  readonly layer?: LayerToKeep | null;
   /** With `update` only: the volume that the data has to move to; null: the data stays. */
   readonly moveTo?: string | null;
   /** With `move` only. */
   readonly move?: Destination;
+  /** With `snapshot` only. */
+  readonly snapshot?: PlannedSnapshot;
+  /**
+   * What the container is made from: with `create`, with `start` before the first container, and with an `update` that
+   * restores a snapshot.
+   */
+  readonly seed?: Seed | null;
+}
+
+/** What happens to the writable layer of a container that is replaced. */
+export interface LayerToKeep {
+  /** False if its files are lost with it. */
+  readonly isKept: boolean;
+  /** The image to make of it; null: there is nothing to keep. */
+  readonly reference: string | null;
+}
+
+/** A snapshot, or another container of the same user. */
+export interface VolumeOwner {
+  readonly id: string;
+  readonly isSnapshot: boolean;
+}
+
+/** A snapshot to make. */
+export interface PlannedSnapshot {
+  /** The owner of `volume`: the snapshot, or the only container that is made from it. */
+  readonly owner: VolumeOwner;
+  /** The image for the writable layer; null: it cannot be kept. */
+  readonly layer: string | null;
+  /** The volume for the data. */
+  readonly volume: string;
+  /** Whether there is data to copy. */
+  readonly hasData: boolean;
+}
+
+/** The snapshot that a container is made from. */
+export interface Seed {
+  /** Docker's id of the image of the writable layer; null: the image that the snapshot's container had. */
+  readonly layerId: string | null;
+  readonly image: Pick<ContainerRow, 'image' | 'imageId' | 'imageDigest'>;
+  /** The volume to copy; null: there was no data. */
+  readonly volume: string | null;
 }
 
 /** The target of a move to another node. */
@@ -127,7 +182,40 @@ export function planOperation(input: PlanInput): Plan {
       return planUpdate(input, exists);
     case 'move':
       return planMove(input);
+    case 'snapshot':
+      return before(planSnapshot(input));
   }
+}
+
+/**
+ * The container is suspended while its layer and its data are read. Whatever takes time and does not need that comes
+ * before or after.
+ */
+function planSnapshot({ row, snapshot }: PlanInput): Step[] {
+  if (!snapshot) return [];
+  const { owner, layer, volume, hasData } = snapshot;
+  const runs = row.status === 'running';
+  const atRest = row.dockerId === null ? [] : [isUp(row.status) ? confirmPaused : confirmStopped];
+  const steps: Step[] = [];
+  if (hasData) {
+    steps.push({ do: 'ensure_volume', volume, owner, isNew: true, because: 'the data is copied into it' });
+  }
+  if (runs) steps.push({ do: 'pause_container', target: 'current', because: 'nothing may write meanwhile' });
+  steps.push(...atRest);
+  const commit: Step[] = layer === null ? [] : [{ do: 'commit_layer', reference: layer, because: 'it is at rest' }];
+  const copy: Step[] = hasData
+    ? [{ do: 'copy_volume', from: row.volumeName, to: volume, because: 'the data is at rest' }]
+    : [];
+  if (layer === null || !hasData) steps.push(...commit, ...copy);
+  else {
+    steps.push({ do: 'in_parallel', branches: [commit, copy], because: 'the container is suspended for less long' });
+  }
+  steps.push(...atRest);
+  if (runs) steps.push({ do: 'unpause_container', target: 'current', because: 'it was running before' });
+  if (layer !== null) {
+    steps.push({ do: 'flatten_layer', reference: layer, because: 'the number of layers is limited' });
+  }
+  return steps;
 }
 
 /** Renames no container: container names are unique per node. */
@@ -173,10 +261,13 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
   const generation = row.generation + 1;
   const name = exists ? generationName(row.id, generation) : containerName(row.id);
+  const reference = input.layer?.reference ?? null;
+  if (exists && reference !== null) return planKeepingUpdate(input, { reference, outgrown });
   const prepare: Step[] = [
     ...removeRemains(input),
     { do: 'ensure_image', because: 'the image may have been removed since' },
     ...(moveTo === null && !exists ? [ensureVolume(row)] : newVolume(moveTo)),
+    ...restoredData(input),
     {
       do: 'create_container',
       name,
@@ -200,15 +291,40 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       because: 'the old one can be renamed while it stops',
     },
     ...move(input, 'current'),
-    { do: 'start_container', target: 'replacement', because: 'it was running before' },
-    {
-      do: 'confirm_running',
-      target: 'replacement',
-      by: 'one_look',
-      because: 'the old one is removed only once the new one runs',
-    },
+    ...startReplacement,
   ];
   return { steps: [...prepare, ...swap], cleanup };
+}
+
+/**
+ * The layer can be read only once nothing writes to it, so the old container stops before the new one is created. It
+ * stays until the new one runs, and is started again if anything fails.
+ */
+function planKeepingUpdate(
+  input: PlanInput,
+  { reference, outgrown }: { reference: string; outgrown: readonly Step[] },
+): Plan {
+  const { row, moveTo = null } = input;
+  const generation = row.generation + 1;
+  const runs = isUp(row.status);
+  const steps: Step[] = [
+    ...newVolume(moveTo),
+    ...(runs ? [stop('nothing may write to the layer that is kept')] : []),
+    { do: 'commit_layer', reference, because: 'the new container begins with it' },
+    { do: 'flatten_layer', reference, because: 'the number of layers is limited' },
+    {
+      do: 'create_container',
+      name: generationName(row.id, generation),
+      generation,
+      volume: moveTo ?? row.volumeName,
+      ...(runs && { sawCurrent: true }),
+      because: 'new limits take a new container',
+    },
+    ...handOverName(row),
+    ...move(input, 'current'),
+  ];
+  if (runs) steps.push(...startReplacement);
+  return { steps, cleanup: [{ do: 'remove_container', target: 'current', because: 'replaced' }, ...outgrown] };
 }
 
 /** Part of the steps, not of the cleanup: clients that receive the outcome must find the new container by its name. */
@@ -234,9 +350,15 @@ function newVolume(moveTo: string | null): Step[] {
   return [{ do: 'ensure_volume', volume: moveTo, because: "a volume's size is fixed at creation" }];
 }
 
+/** The data of a snapshot is at rest, so it is copied before the container stops. */
+function restoredData({ moveTo = null, seed }: PlanInput): Step[] {
+  if (moveTo === null || seed?.volume == null) return [];
+  return [{ do: 'copy_volume', from: seed.volume, to: moveTo, because: 'the container returns to this data' }];
+}
+
 /** Copies the data if it has to move. @param user the container that might write to the data meanwhile */
-function move({ row, moveTo = null }: PlanInput, user: 'current' | 'nothing'): Step[] {
-  if (moveTo === null) return [];
+function move({ row, moveTo = null, seed }: PlanInput, user: 'current' | 'nothing'): Step[] {
+  if (moveTo === null || seed) return [];
   return [
     { do: 'copy_volume', from: row.volumeName, to: moveTo, because: 'the data is at rest' },
     ...(user === 'nothing' ? [] : [confirmStopped]),
@@ -259,6 +381,20 @@ const confirmStopped: Step = {
   target: 'current',
   because: 'somebody may have started it, and it writes to the old volume',
 };
+const startReplacement: readonly Step[] = [
+  { do: 'start_container', target: 'replacement', because: 'it was running before' },
+  {
+    do: 'confirm_running',
+    target: 'replacement',
+    by: 'one_look',
+    because: 'the old one is removed only once the new one runs',
+  },
+];
+const confirmPaused: Step = {
+  do: 'confirm_paused',
+  target: 'current',
+  because: 'Docker reads a running container as readily, and somebody may have resumed it',
+};
 const firstRun: Step = {
   do: 'confirm_running',
   target: 'replacement',
@@ -276,12 +412,16 @@ function removeRemains({ row, observed }: PlanInput): Step[] {
     : [];
 }
 
-function recreate({ row, isNew }: PlanInput): Step[] {
+function recreate({ row, isNew, seed }: PlanInput): Step[] {
   const generation = row.generation + 1;
+  const volume = [ensureVolume(row, isNew)];
+  if (seed?.volume != null) {
+    volume.push({ do: 'copy_volume', from: seed.volume, to: row.volumeName, because: 'it begins with this data' });
+  }
   return [
     {
       do: 'in_parallel',
-      branches: [[ensureVolume(row, isNew)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
+      branches: [volume, [{ do: 'ensure_image', because: 'a container needs its image' }]],
       because: 'independent of each other',
     },
     {

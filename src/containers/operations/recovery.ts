@@ -54,7 +54,7 @@ export class Recovery {
     const { items, silent } = await this.engine.containers.list({ instance: this.instance.id, containerId: row.id });
     if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
     const current = row.dockerId === null ? null : await this.engine.containers.inspect(row.dockerId);
-    const volumes = await this.volumes.ofContainer(row);
+    const volumes = await this.volumes.ofContainer(row, { mayBeRestored: isRolledBack(interrupted) });
     for (const step of planRollback({ row, interrupted, listed: items, current, volumes })) {
       await lease.assertHeld();
       await this.perform(step);
@@ -193,7 +193,10 @@ export class Recovery {
    * @param pending the recovery still to be done
    */
   async leaveForRetry(lease: OperationLease, pending: Operation): Promise<void> {
-    const followed = await this.compare(lease.row, pending).catch(() => null);
+    const compared = await this.compare(lease.row, pending).catch(() => null);
+    // A container that the failed operation suspended is resumed by the retry.
+    const isSuspended = isRolledBack(pending) && compared?.patch.status === 'paused';
+    const followed = isSuspended ? null : compared;
     const mustRunAgain =
       isRolledBack(pending) && lease.row.status === 'running' && followed?.patch.status === 'stopped';
     await lease.abandon(mustRunAgain ? 'restart' : pending, followed ?? NOTHING).catch(() => undefined);
@@ -229,6 +232,8 @@ export class Recovery {
       case 'start_container':
         await this.engine.containers.start(step.dockerId);
         return;
+      case 'unpause_container':
+        return this.engine.containers.unpause(step.dockerId);
       case 'rename_container': {
         return this.engine.containers.rename(step.dockerId, step.name);
       }

@@ -169,6 +169,21 @@ describe('the rollback of a move to another machine that ended after', () => {
   });
 });
 
+describe('the rollback of a snapshot', () => {
+  it('must resume what it suspended, and nothing else', () => {
+    for (const interrupted of ['snapshot', 'undo'] as const) {
+      expect(recover('running', interrupted, [listed('A', 'paused')])).toBe('unpause A');
+      expect(recover('running', interrupted, [listed('A', 'paused'), listed('W', 'running', `${NAME}-move`)])).toBe(
+        'remove W, unpause A',
+      );
+      expect(recover('running', interrupted, [listed('A', 'running')])).toBe('');
+      expect(recover('stopped', interrupted, [listed('A', 'exited')])).toBe('');
+    }
+    // The row says that a pause was asked for, or the row follows Docker.
+    expect(recover('running', 'reconcile', [listed('A', 'paused')])).toBe('');
+  });
+});
+
 describe('the rollback', () => {
   it('must remove what a creation left, whatever its state', () => {
     expect(recover('creating', 'create', [listed('B', 'running')], { dockerId: null })).toBe('remove B');

@@ -4,7 +4,7 @@ import { containerName } from './plan';
 
 /** One engine call, and why. */
 export type RollbackStep = { readonly because: string } & (
-  | { readonly do: 'remove_container' | 'start_container'; readonly dockerId: string }
+  | { readonly do: 'remove_container' | 'start_container' | 'unpause_container'; readonly dockerId: string }
   | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string; readonly node?: string | null }
 );
@@ -71,6 +71,9 @@ function ofContainers({
   const ran = row.status === 'running' || (row.status === 'stopped' && interrupted === 'restart');
   if (down && ran && isRolledBack(interrupted)) {
     steps.push({ do: 'start_container', dockerId: current.dockerId, because: 'it ran before the operation' });
+  }
+  if (current.state === 'paused' && row.status === 'running' && isRolledBack(interrupted)) {
+    steps.push({ do: 'unpause_container', dockerId: current.dockerId, because: 'the operation suspended it' });
   }
   const name = containerName(row.id);
   if (current.name !== name) {

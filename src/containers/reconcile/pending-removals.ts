@@ -5,6 +5,7 @@ import { LOGGER } from '../../logging';
 import { Metrics, SampledGauge } from '../../metrics';
 import { DeletedContainers } from '../rows/deleted-containers';
 import { Instance } from '../rows/instance';
+import { SnapshotRemoval } from '../snapshots/snapshot-removal';
 import { KnownEngine } from '../nodes/known-engine';
 
 /**
@@ -18,6 +19,7 @@ export class PendingRemovals {
     private readonly engine: ContainerEngine,
     private readonly instance: Instance,
     private readonly known: KnownEngine,
+    private readonly snapshots: SnapshotRemoval,
     metrics: Metrics,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -31,8 +33,8 @@ export class PendingRemovals {
   }
 
   /**
-   * Tries to remove all of them, but none while Docker is not the known one, and none on nodes that do not answer. The
-   * next sweep retries failures.
+   * Tries to remove all of them, and what is left of snapshots, but none while Docker is not the known one, and none
+   * on nodes that do not answer. The next sweep retries failures.
    *
    * @param silent the nodes that do not answer
    * @throws the database's error
@@ -51,6 +53,7 @@ export class PendingRemovals {
         );
       }
     }
+    await this.snapshots.sweep(signal, silent);
   }
 
   /** Safe in several processes at once: a container that is already gone counts as removed. */

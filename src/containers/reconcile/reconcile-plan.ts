@@ -98,7 +98,9 @@ export class ReconcilePlan {
 
   /** Volumes that match no row, or whose label cannot be read. */
   orphanVolumes(): ListedVolume[] {
-    const unlabelled = this.observed.volumes.filter(({ containerId }) => containerId === null);
+    const unlabelled = this.observed.volumes.filter(
+      ({ containerId, snapshotId = null }) => containerId === null && snapshotId === null,
+    );
     return [...this.volumes.values(), unlabelled].flat();
   }
 

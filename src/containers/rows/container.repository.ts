@@ -26,6 +26,7 @@ import {
   STATUS_TRANSITIONS,
 } from '../model/container.entity';
 import type { WarmSlot } from '../model/warm-slot.entity';
+import { SnapshotEntity } from '../model/snapshot.entity';
 import { NO_RUN } from '../policies/run-policy';
 import { LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
@@ -88,6 +89,8 @@ export interface ContainerChange {
   readonly row: ContainerRow;
   readonly patch: ContainerPatch;
   readonly events: readonly EventDraft[];
+  /** Writes that belong to the same transaction, under the lock of the user's row. */
+  readonly also?: (() => Promise<void>) | undefined;
 }
 
 /** The status reason of a container whose node was given up. */
@@ -135,17 +138,20 @@ export class ContainerRepository extends ContainerQueries {
    * Inserts a container that is already leased by its creation. In a cluster it is placed on the least full node.
    *
    * @returns the row as inserted
-   * @throws DomainError `container_limit_reached`, `name_taken`, `no_capacity`
+   * @throws DomainError `container_limit_reached`, `name_taken`, `no_capacity`; `snapshot_not_found` if the snapshot
+   *   that it is to be made from was deleted meanwhile
    */
   async insert(
     row: ContainerRow,
     options: { limit: number; tier: string; event: EventDraft; bounds: CapacityBounds },
   ): Promise<ContainerRow> {
-    const inserted = await this.nameGuard(() => this.insertByStatement(row, options));
+    const isAlone = row.seedSnapshotId === null;
+    const inserted = isAlone ? await this.nameGuard(() => this.insertByStatement(row, options)) : null;
     if (inserted) return inserted;
     return this.database.runInTxLocking(row.userId, async () => {
       // Appending locks the user's row, so the count below cannot change before the commit.
       await this.eventLog.append({ userId: row.userId, drafts: [options.event] });
+      if (row.seedSnapshotId !== null) await this.assertKept(row.seedSnapshotId);
       const current = await this.countLive(row.userId);
       if (current >= options.limit) {
         throw new DomainError('container_limit_reached', {
@@ -470,7 +476,7 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   private async write(
-    { row, patch, events }: { row: ContainerRow; patch: Partial<ContainerRow>; events: readonly EventDraft[] },
+    { row, patch, events, also }: Omit<ContainerChange, 'patch'> & { patch: Partial<ContainerRow> },
     { underLease }: { underLease: boolean },
   ): Promise<ContainerRow> {
     assertTransition(row.status, patch.status ?? row.status);
@@ -508,9 +514,16 @@ export class ContainerRepository extends ContainerQueries {
       await this.usage.record(row.userId, used);
       const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;
       await this.capacity.follow(row, { ...reserved, nodeId, otherNodeId });
+      await also?.();
     };
-    await (events.length > 0 ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
+    await (events.length > 0 || also ? this.database.runInTxLocking(row.userId, write) : this.database.runInTx(write));
     return { ...row, ...changed };
+  }
+
+  /** Under the lock of the user's row, which its deletion takes too. @throws DomainError `snapshot_not_found` */
+  private async assertKept(id: string): Promise<void> {
+    const kept = this.database.manager.createQueryBuilder(SnapshotEntity, 's').where('s.id = :id', { id });
+    if ((await kept.andWhere("s.status <> 'deleting'").getCount()) === 0) throw new DomainError('snapshot_not_found');
   }
 
   /** When the container became stopped or paused, if the change begins or ends such a time. */

@@ -32,9 +32,17 @@ export class Instance {
     return this.known;
   }
 
-  /** The labels of everything that Berth creates in Docker for a container. */
-  owner(row: ContainerRow): OwnerLabels {
-    return { instance: this.id, containerId: row.id, userId: row.userId };
+  /**
+   * The labels of everything that Berth creates in Docker for a container.
+   *
+   * @param other a snapshot or another container of the same user, for which it is created instead
+   */
+  owner(
+    row: Pick<ContainerRow, 'id' | 'userId'>,
+    other: { readonly id: string; readonly isSnapshot: boolean } = { id: row.id, isSnapshot: false },
+  ): OwnerLabels {
+    const owner = { instance: this.id, containerId: other.id, userId: row.userId };
+    return other.isSnapshot ? { ...owner, isSnapshot: true } : owner;
   }
 
   private async stored(): Promise<string> {

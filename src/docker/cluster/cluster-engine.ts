@@ -9,6 +9,7 @@ import { ScriptedFiles } from '../files/scripted-files';
 import type { EngineContainers } from '../port/engine-containers';
 import type { EngineCapabilities, EngineHost, MachineResources } from '../port/engine-host';
 import type { EngineImages } from '../port/engine-images';
+import type { EngineLayers } from '../port/engine-layers';
 import type { EngineNode, EngineNodes } from '../port/engine-nodes';
 import type { EngineVolumes } from '../port/engine-volumes';
 import { transferVolume } from '../volumes/volume-transfer';
@@ -27,6 +28,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   readonly programs: ContainerEngine['programs'];
   readonly files: ContainerEngine['files'];
   readonly images: EngineImages;
+  readonly layers: EngineLayers;
   readonly volumes: EngineVolumes;
 
   constructor(private readonly members: ClusterMembers) {
@@ -53,6 +55,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     // The programs that access files go to the container's node like all others.
     this.files = new ScriptedFiles(this.programs);
     this.images = clusterImages(routes);
+    this.layers = clusterLayers(routes);
     this.volumes = clusterVolumes(routes);
   }
 
@@ -210,6 +213,19 @@ function clusterImages(routes: ClusterRoutes): EngineImages {
       );
       return new Set(references.filter((reference) => present.every((there) => there.has(reference))));
     },
+  };
+}
+
+function clusterLayers(routes: ClusterRoutes): EngineLayers {
+  return {
+    ...routes.byContainer('layers', ['measure']),
+    ...routes.byNode('layers', ['persist', 'flatten']),
+    commit: (commit) => routes.at(commit.dockerId, (engine, dockerId) => engine.layers.commit({ ...commit, dockerId })),
+    list: (filter) =>
+      routes.list(filter.node, {
+        list: (engine) => engine.layers.list(filter),
+        own: (item, node) => ({ ...item, node }),
+      }),
   };
 }
 

@@ -19,7 +19,7 @@ const KEEP_ALIVE_MS = 15_000;
  */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
 const MAX_LIST_BYTES = 256 * 1024 * 1024;
-const LISTS = /\/(containers\/json|volumes|networks)(\?|$)/;
+const LISTS = /\/(containers\/json|containers\/[^/]+\/changes|images\/json|volumes|networks)(\?|$)/;
 
 /** Two clients of one daemon, so that long-lasting calls never occupy the sockets that short calls need. */
 export interface DockerClients {

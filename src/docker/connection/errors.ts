@@ -17,6 +17,11 @@ export type DockerCall =
   | 'inspect image'
   | 'pull image'
   | 'remove image'
+  | 'list images'
+  | 'probe layer'
+  | 'inspect layer'
+  | 'commit container'
+  | 'flatten image'
   | 'volume'
   | 'measure volume'
   | 'copy volume'
@@ -98,6 +103,9 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   'stop container': missingContainer,
   'inspect container': missingContainer,
   stats: missingContainer,
+  'inspect layer': missingContainer,
+  'commit container': missingContainer,
+  'flatten image': ({ status }) => (status === 404 ? 'image_not_found' : null),
   'connect container': ({ status, message }) =>
     status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
   exec: ({ status, message }) => {

@@ -32,22 +32,25 @@ export async function openList(
   docker: Docker,
   { label, signal }: { label: readonly string[]; signal: AbortSignal },
 ): Promise<Readable> {
+  return openAnswer(docker, { path: '/containers/json?', options: { all: true, filters: { label } }, signal });
+}
+
+/** Opens Docker's list of the files that a container has changed, of which there may be a million. */
+export async function openChanges(docker: Docker, dockerId: string, signal: AbortSignal): Promise<Readable> {
+  return openAnswer(docker, { path: `/containers/${encodeURIComponent(dockerId)}/changes`, signal });
+}
+
+async function openAnswer(
+  docker: Docker,
+  { signal, ...request }: { path: string; options?: object; signal: AbortSignal },
+): Promise<Readable> {
   const stream = await new Promise<NodeJS.ReadableStream>((resolve, reject) => {
     const modem = docker.modem as Modem;
-    modem.dial(
-      {
-        path: '/containers/json?',
-        method: 'GET',
-        options: { all: true, filters: { label } },
-        isStream: true,
-        abortSignal: signal,
-        statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' },
-      },
-      (error, answer) => {
-        if (error) reject(error);
-        else resolve(answer);
-      },
-    );
+    const statusCodes = { 200: true, 400: 'bad parameter', 404: 'no such object', 500: 'server error' };
+    modem.dial({ ...request, method: 'GET', isStream: true, abortSignal: signal, statusCodes }, (error, answer) => {
+      if (error) reject(error);
+      else resolve(answer);
+    });
   });
   return readable(stream);
 }

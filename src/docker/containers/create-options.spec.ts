@@ -57,6 +57,8 @@ describe('what Docker is asked for', () => {
         'berth.probe': '',
         'berth.helper': '',
         'berth.warm': '',
+        'berth.snapshot': '',
+        'berth.layer': '',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
@@ -285,6 +287,7 @@ describe('the key of a create call', () => {
     memoryMb: { other: 513, isOther: true },
     cpuShares: { other: 1501, isOther: true },
     diskMb: { other: 2049, isOther: true },
+    keptLayerMb: { other: 1, isOther: true },
     network: { other: { allow: ['192.0.2.1:443'] }, isOther: true },
     processes: { other: 100, isOther: true },
   };

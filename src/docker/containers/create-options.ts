@@ -30,6 +30,10 @@ export const LABELS = {
    * `berth.instance`.
    */
   helper: 'berth.helper',
+  /** On the volumes of snapshots: the snapshot's id, instead of a container's. */
+  snapshot: 'berth.snapshot',
+  /** On images of writable layers: the instance, in place of `berth.instance`, which only containers may have. */
+  layer: 'berth.layer',
 } as const;
 
 /** The prefix of all of Berth's labels. */
@@ -63,7 +67,7 @@ export function ownerLabels(owner: OwnerLabels): Record<string, string> {
   return {
     [LABELS.managed]: 'true',
     [owner.isProbe ? LABELS.probe : LABELS.instance]: owner.instance,
-    [LABELS.containerId]: owner.containerId,
+    [owner.isSnapshot ? LABELS.snapshot : LABELS.containerId]: owner.containerId,
     [LABELS.userId]: owner.userId,
   };
 }
@@ -231,7 +235,9 @@ function hostConfig(
     Mounts: [volumeMount(spec, capabilities)],
     RestartPolicy: { Name: 'unless-stopped' },
     LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
-    ...(capabilities.diskQuota === 'enforced' ? { StorageOpt: { size: sizeOption(spec.diskMb) } } : {}),
+    ...(capabilities.diskQuota === 'enforced'
+      ? { StorageOpt: { size: sizeOption(spec.diskMb - (spec.keptLayerMb ?? 0)) } }
+      : {}),
   };
 }
 

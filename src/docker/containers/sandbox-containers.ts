@@ -273,7 +273,13 @@ export class SandboxContainers implements EngineContainers {
     if (typeof id !== 'string')
       throw new EngineError('docker_unavailable', "Docker's answer to a creation cannot be read");
     if (network !== NO_NETWORK) host.joined(id, network);
-    this.parts.nameServers.note(id, nameServers);
+    const isOnLayer = image.claimedLabels.includes(LABELS.layer);
+    if (!isOnLayer) this.parts.nameServers.note(id, nameServers);
+    else {
+      await daemon.call('create container', (signal, docker) =>
+        this.parts.nameServers.replace(containerOf(docker, id), nameServers, signal),
+      );
+    }
     programs.noteUser(id, body.Labels?.[LABELS.user]);
     return id;
   }

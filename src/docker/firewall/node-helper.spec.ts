@@ -9,6 +9,8 @@ it('what writes the firewall of another machine must be this and nothing else', 
     Labels: {
       'berth.managed': 'true',
       'berth.helper': 'firewall',
+      'berth.snapshot': '',
+      'berth.layer': '',
       'berth.instance': '',
       'berth.container_id': '',
       'berth.user_id': '',

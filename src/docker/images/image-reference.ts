@@ -59,6 +59,31 @@ export function isBuiltHere(reference: string): boolean {
   return familiarRepository(parsed.repository.toLowerCase()).startsWith(BUILT_HERE);
 }
 
+/** The repository of images that are made of writable layers: of snapshots, and of containers that were resized. */
+const LAYERS = 'berth/layer';
+
+/** The name of the image of a snapshot's writable layer. */
+export function snapshotImage(snapshotId: string): string {
+  return `${LAYERS}:${snapshotId}`;
+}
+
+/** Whether this is the name of a snapshot's image. */
+export function isSnapshotImage(reference: string): boolean {
+  return reference.startsWith(`${LAYERS}:`) && !/-g\d+$/.test(reference);
+}
+
+/** The name of the image of the layer that a container had before this generation. */
+export function layerImage(containerId: string, generation: number): string {
+  return `${LAYERS}:${containerId}-g${String(generation)}`;
+}
+
+/** Whether an image is made of a writable layer: it may hold any user's files, so no user may name it. */
+export function isLayerImage(reference: string): boolean {
+  const parsed = parseImageReference(reference);
+  if (parsed === null || registryOf(parsed) !== DOCKER_HUB) return false;
+  return familiarRepository(parsed.repository.toLowerCase()) === LAYERS;
+}
+
 /**
  * The reference of one version of an image: its repository with the version's digest, without a tag.
  *

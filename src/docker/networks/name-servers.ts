@@ -41,6 +41,16 @@ export class NameServers {
   async bring(container: Docker.Container, signal: AbortSignal): Promise<void> {
     const servers = await this.current();
     if (servers.length === 0 || this.given.get(container.id) === servers.join(' ')) return;
+    await this.replace(container, servers, signal);
+  }
+
+  /**
+   * Writes these name servers into a stopped container, also if there are none: the layer that became the image of a
+   * new container may hold those of another machine.
+   *
+   * @throws Docker's refusal
+   */
+  async replace(container: Docker.Container, servers: readonly string[], signal: AbortSignal): Promise<void> {
     await container.putArchive(nameServersArchive(servers), abortable(signal, { path: '/' }));
     this.note(container.id, servers);
   }

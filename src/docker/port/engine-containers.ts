@@ -10,11 +10,14 @@ import type {
 /** The owner of an object in the engine. */
 export interface OwnerLabels {
   readonly instance: string;
+  /** The id of the container, or with `isSnapshot` that of the snapshot. */
   readonly containerId: string;
   /** Empty for a warm container, which has no user yet. */
   readonly userId: string;
   /** Set for a container that is started before a user asks for one. */
   readonly isWarm?: true;
+  /** Set for an object of a snapshot, which belongs to no container. */
+  readonly isSnapshot?: true;
   /** Set for a test object: it belongs to no user, and is removed after a while if it was left behind. */
   readonly isProbe?: true;
 }
@@ -33,6 +36,8 @@ export interface ContainerSpec {
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;
   readonly diskMb: number;
+  /** The part of `diskMb` that kept writable layers take in the image; the container's own layer gets the rest. */
+  readonly keptLayerMb?: number;
   /** `none`: only the loopback interface. A list: what the firewall allows, besides DNS. */
   readonly network: NetworkPolicy;
   /** Maximum processes and threads; lower if the sandbox's memory could not hold as many. */

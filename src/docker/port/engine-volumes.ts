@@ -15,6 +15,8 @@ export interface ListedVolume {
   readonly name: string;
   /** From the labels, or from the name if there are none; null if they are not readable, or no longer. */
   readonly containerId: string | null;
+  /** The snapshot that the volume belongs to instead of a container; null or absent if there is none. */
+  readonly snapshotId?: string | null;
   /** False if the volume is known only by its name: Docker has lost its labels and options, including the size. */
   readonly labelled: boolean;
   /** The node of the volume; null or absent on a single machine. */
@@ -77,10 +79,11 @@ export interface EngineVolumes {
    */
   measure(volume: VolumeMeasurement): Promise<{ bytes: number } | null>;
   /**
-   * Copies a volume with all file attributes, and compares the copy with its source before returning.
+   * Copies a volume with all file attributes, and compares the copy with its source before returning. On a file system
+   * with reflinks (XFS, btrfs) the copy shares the blocks of its source until one of them is written.
    *
-   * @returns the disk space that the copy uses
+   * @returns the disk space that the copy's data takes, also if it is shared, and then `isReflink`
    * @throws EngineError `data_too_large` if the target is full, `copy_failed`, `aborted`; the target is then unusable
    */
-  copy(copy: VolumeCopy): Promise<{ bytes: number }>;
+  copy(copy: VolumeCopy): Promise<{ bytes: number; isReflink?: boolean }>;
 }

@@ -24,12 +24,14 @@ const REPORT_MS = 250;
 /** The percentage at which the verification of the copy starts. */
 const CHECK_FROM = 60;
 
-const REPORT = /^(total|copied|checked|bytes) (\d+)(?: (\d+))?$/;
+const REPORT = /^(total|copied|checked|cloned|bytes) (\d+)(?: (\d+))?$/;
 
 /** Parses the scripts' reports into the progress of a copy. */
 export class CopyMeter {
   /** The disk space that the data uses; null until the script is done. */
   bytes: number | null = null;
+  /** Whether the copy shares the blocks of its source. */
+  isReflink = false;
   private used = 0;
   private size = 0;
   private last: CopyProgress = { percent: -1, message: '' };
@@ -52,6 +54,9 @@ export class CopyMeter {
         break;
       case 'checked':
         this.report('checking the copy', CHECK_FROM + (99 - CHECK_FROM) * share(first * RECORD_BYTES, this.size));
+        break;
+      case 'cloned':
+        this.isReflink = true;
         break;
       case 'bytes':
         this.bytes = first;
@@ -112,7 +117,7 @@ export async function copyVolume(
   clients: DockerClients,
   { from, to, image, owner, onProgress, signal }: VolumeCopy,
   timeoutMs: number,
-): Promise<{ bytes: number }> {
+): Promise<{ bytes: number; isReflink: boolean }> {
   const meter = new CopyMeter(onProgress);
   const mounts = [
     { volume: from, path: SOURCE_PATH, access: 'read' },
@@ -124,11 +129,12 @@ export async function copyVolume(
     { name: workerName(owner), onReport: (line) => meter.take(line), signal, timeoutMs },
   );
   assertDone(result, image);
-  if (meter.bytes !== null) return { bytes: meter.bytes };
   // See runTwiceIfUnreported: the copy is complete, only its size is unknown.
-  const measured = await measureVolume(clients, { name: to, image, owner }, timeoutMs);
-  meter.take(`bytes ${String(measured.bytes)}`);
-  return measured;
+  if (meter.bytes === null) {
+    const { bytes } = await measureVolume(clients, { name: to, image, owner }, timeoutMs);
+    meter.take(`bytes ${String(bytes)}`);
+  }
+  return { bytes: meter.bytes ?? 0, isReflink: meter.isReflink };
 }
 
 /** Work on a volume at one end of a copy to another machine. */

@@ -17,6 +17,8 @@ const withoutValue = {
   'berth.probe': '',
   'berth.warm': '',
   'berth.helper': '',
+  'berth.snapshot': '',
+  'berth.layer': '',
   'berth.later': '',
 };
 

@@ -309,14 +309,34 @@ write_out() { sync --file-system ${TARGET_PATH} || exit ${SCRIPT_EXIT.failed}; }
 const VAST_DIGITS = 12;
 
 /**
+ * `clone` copies by reflink, which takes no time and no space, where both volumes are on one file system that has it:
+ * XFS and btrfs. Fails otherwise, and then leaves anything in the target. The contents are the same blocks, so only
+ * everything else is compared. `cp` reports a lost attribute only of those that it is told to keep by name.
+ */
+const CLONE = `
+facts() {
+  ( cd "$1" && find . -xdev -type s -prune -o -type d -printf 'd %m %U %G %T@ %P\\0' \
+    -o -printf '%y %m %U %G %T@ %s %n %l %P\\0' | sort --zero-terminated | sha256sum )
+}
+clone() {
+  [ "$(stat --file-system --format=%i ${SOURCE_PATH})" = "$(stat --file-system --format=%i ${TARGET_PATH})" ] || return 1
+  probe=$(mktemp ${TARGET_PATH}/probe.XXXXXX) && echo probe >"$probe" &&
+    cp --reflink=always "$probe" "$probe.clone" || return 1
+  rm "$probe" "$probe.clone" &&
+    cp --recursive --no-dereference --preserve=mode,ownership,timestamps,links,xattr --reflink=always \
+      ${SOURCE_PATH}/. ${TARGET_PATH}/ && [ "$(facts ${SOURCE_PATH})" = "$(facts ${TARGET_PATH})" ]
+}
+`;
+
+/**
  * Empties the target, copies, flushes the copy to the disk, and compares the archives of both sides. Reports
  * `total N M` (the disk space that the data uses, the bytes in its files), `copied N` and `checked N` (records of the
- * archives), and `bytes N`.
+ * archives), and `bytes N`. Where a reflink does it, reports `cloned 1` instead of what is copied and checked.
  *
  * The compared archives contain every byte of every file, and holes as zeros: the position of holes may differ. But
  * anyone can create a sparse file of petabytes, so if the files hold 10¹¹ bytes or more, holes are compared as holes.
  */
-export const COPY_SCRIPT = `${PRELUDE}${ARCHIVE}${EXTRACT}
+export const COPY_SCRIPT = `${PRELUDE}${ARCHIVE}${EXTRACT}${CLONE}
 ended_well() { [ "$(cat "$@")" = "0
 0" ]; }
 
@@ -325,6 +345,13 @@ holes=
 [ "\${#size}" -lt ${VAST_DIGITS} ] || holes=$as_holes
 report total "$(used ${SOURCE_PATH})" "$size"
 
+empty || exit ${SCRIPT_EXIT.failed}
+if clone; then
+  write_out
+  report cloned 1
+  report bytes "$(used ${TARGET_PATH})"
+  exit 0
+fi
 empty || exit ${SCRIPT_EXIT.failed}
 { archive ${SOURCE_PATH} copied --sparse; echo $? >/tmp/created; } | {
   extract

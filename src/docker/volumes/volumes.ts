@@ -49,9 +49,9 @@ export class Volumes implements TransferringVolumes {
     const { name, diskMb, owner, isNew = false } = volume;
     const existing = isNew ? null : await this.inspect(name);
     if (existing !== null && !isBare(existing.labels)) {
-      const containerId = existing.labels[LABELS.containerId];
-      if (containerId === owner.containerId) return { existed: true };
-      throw new EngineError('docker_error', `volume: ${name} belongs to the container ${String(containerId)}`);
+      const found = existing.labels[owner.isSnapshot ? LABELS.snapshot : LABELS.containerId];
+      if (found === owner.containerId) return { existed: true };
+      throw new EngineError('docker_error', `volume: ${name} belongs to ${String(found)}`);
     }
     if (existing !== null && !(await this.call((signal, docker) => removeIfUnused(docker, volume, signal)))) {
       this.logger.warn(`volume ${name} has no labels and no size of Berth's; it holds data and is used as it is`);
@@ -87,7 +87,7 @@ export class Volumes implements TransferringVolumes {
     return this.daemon.translateErrors('measure volume', () => measureVolume(clients, volume, timeoutMs));
   }
 
-  async copy(copy: VolumeCopy): Promise<{ bytes: number }> {
+  async copy(copy: VolumeCopy): Promise<{ bytes: number; isReflink: boolean }> {
     for (const name of [copy.from, copy.to]) await this.assertThere(name);
     const { clients, timeoutMs } = this.daemon;
     return this.daemon.translateErrors('copy volume', () => copyVolume(clients, copy, timeoutMs));
@@ -157,11 +157,11 @@ async function listOwnVolumes(
     .filter(({ Labels }) => isBare(Labels))
     .map(({ Name }) => ({ name: Name, containerId: NAME.exec(Name)?.[1] ?? null, labelled: false }))
     .filter((volume) => volume.containerId !== null);
-  const labelled = own.map(({ Name, Labels }) => ({
-    name: Name,
-    containerId: Labels?.[LABELS.containerId] ?? null,
-    labelled: true,
-  }));
+  const labelled = own.map(({ Name, Labels }) => {
+    const snapshotId = Labels?.[LABELS.snapshot];
+    const containerId = Labels?.[LABELS.containerId] ?? null;
+    return { name: Name, containerId, labelled: true, ...(snapshotId !== undefined && { snapshotId }) };
+  });
   return [...labelled, ...unlabelled];
 }
 

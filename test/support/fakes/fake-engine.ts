@@ -8,6 +8,7 @@ import type { EngineFiles } from '../../../src/docker/port/engine-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImages } from '../../../src/docker/port/engine-images';
+import type { EngineLayers } from '../../../src/docker/port/engine-layers';
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import { runProgram } from '../../../src/docker/programs/run-program';
@@ -41,6 +42,8 @@ export const LOOKS: readonly EngineMethod[] = [
   'containers.inspect',
   'containers.list',
   'volumes.list',
+  'layers.measure',
+  'layers.list',
   'images.ensure',
   'images.find',
   'volumes.measure',
@@ -90,6 +93,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   readonly programs: EnginePrograms;
   readonly files: EngineFiles;
   readonly images: EngineImages;
+  readonly layers: EngineLayers;
   readonly volumes: TransferringVolumes;
 
   /** Every call, in order, with its arguments. */
@@ -107,7 +111,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
     super();
     const simulated = new SimulatedEngine({ folder: null, speed: Infinity }, daemon);
-    const { host, containers, images, networks, programs, volumes } = simulated;
+    const { host, containers, images, layers, networks, programs, volumes } = simulated;
     this.host = this.part(
       'host',
       { ...host, prepare: () => Promise.resolve(daemon.capabilities) },
@@ -152,6 +156,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         return untilAborted(pull, { signal: options.signal, aborted });
       },
     });
+    this.layers = this.part('layers', layers, {});
     this.volumes = this.part(
       'volumes',
       {

@@ -1,0 +1,278 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { SelectQueryBuilder } from 'typeorm';
+import { type Config, CONFIG } from '../../config';
+import { Database, type PageRange, type Parameter, RowWriter } from '../../database';
+import { DomainError } from '../../errors';
+import { type EventDraft, EventLog } from '../../events';
+import { Clock } from '../../scheduling';
+import { type LabelSelector, whereLabels } from '../model/labels';
+import {
+  bytesOf,
+  SnapshotEntity,
+  snapshotFacts,
+  type SnapshotRow,
+  type SnapshotStatus,
+} from '../model/snapshot.entity';
+
+const MIB = 1024 * 1024;
+
+/** The limits of a tier. */
+export interface SnapshotLimits {
+  readonly name: string;
+  readonly snapshots: number;
+  readonly snapshotMb: number;
+}
+
+/** What a user has. */
+interface SnapshotUsage {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+/** What the making of a snapshot has brought. */
+export type MadeSnapshot = Pick<
+  SnapshotRow,
+  'root' | 'layerId' | 'layerBytes' | 'keptLayerMb' | 'dataBytes' | 'downtimeMs'
+>;
+
+export interface SnapshotFilter extends PageRange {
+  /** All users if absent. */
+  readonly userId?: string;
+  readonly containerId?: string;
+  readonly labels?: readonly LabelSelector[];
+}
+
+/** The process that makes a snapshot has the lease of its container under this id. */
+const IS_BEING_MADE = `EXISTS (SELECT 1 FROM containers c WHERE c.id = s.container_id
+  AND c.operation = 'snapshot' AND c.operation_id = s.operation_id)`;
+
+/** A container is being created from the snapshot, for the first time or again. */
+const IS_NEEDED = `EXISTS (SELECT 1 FROM containers c WHERE c.seed_snapshot_id = s.id AND c.deleted_at IS NULL
+  AND (c.status = 'creating' OR c.operation = 'start'))`;
+
+/** Statuses that count towards the limits. */
+const COUNTED: readonly SnapshotStatus[] = ['making', 'ready'];
+
+/** The only writer of snapshots. Each change is conditional on the status that it follows, so that it happens once. */
+@Injectable()
+export class SnapshotRepository {
+  private readonly rows: RowWriter<SnapshotEntity>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly eventLog: EventLog,
+    private readonly clock: Clock,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'SNAPSHOT_RETENTION'>,
+  ) {
+    this.rows = new RowWriter(database, SnapshotEntity);
+  }
+
+  /**
+   * Inserts a snapshot that is about to be made. The limits hold whatever requests come at once; a transient snapshot
+   * has none.
+   *
+   * @param more further writes of the same transaction
+   * @throws DomainError `snapshot_limit_reached`
+   */
+  async insert(row: SnapshotRow, limits: SnapshotLimits, more?: () => Promise<void>): Promise<void> {
+    const { userId } = row;
+    await this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      if (!row.isTransient) assertWithin(limits, plus(await this.usageOf(userId), row));
+      await this.append(row, { type: 'snapshot_created', data: snapshotFacts(row) });
+      await this.rows.insert(row);
+      await more?.();
+    });
+  }
+
+  /**
+   * Makes a snapshot ready, or `failed` if it has become larger than the tier allows. Call it in the transaction that
+   * ends the container's lease. A snapshot that was deleted meanwhile stays so.
+   */
+  async finish(row: SnapshotRow, made: MadeSnapshot, limits: SnapshotLimits): Promise<void> {
+    const { userId } = row;
+    const ready: SnapshotRow = { ...row, ...made, status: 'ready', updatedAt: this.clock.now() };
+    const others = await this.usageOf(userId, row.id);
+    if (!row.isTransient && plus(others, ready).bytes > limits.snapshotMb * MIB) {
+      await this.writeFailure(row, 'snapshot_limit_reached');
+      return;
+    }
+    const { status, updatedAt } = ready;
+    if ((await this.change(row, { ...made, status, updatedAt }, ['making'])) === null) return;
+    const data = { ...snapshotFacts(ready), downtime_ms: made.downtimeMs ?? 0 };
+    await this.append(row, { type: 'snapshot_ready', data });
+  }
+
+  /** Marks a snapshot as failed, unless it is ready or was deleted. */
+  async fail(row: SnapshotRow, reason: string): Promise<void> {
+    await this.database.runInTxLocking(row.userId, async () => {
+      await this.eventLog.lock(row.userId);
+      await this.writeFailure(row, reason);
+    });
+  }
+
+  /** Marks the snapshots as failed that no process makes any more. */
+  async failAbandoned(): Promise<void> {
+    const abandoned = await this.query().where(`s.status = 'making' AND NOT ${IS_BEING_MADE}`).getMany();
+    for (const row of abandoned) {
+      await this.database.runInTxLocking(row.userId, async () => {
+        await this.eventLog.lock(row.userId);
+        const still = this.query().where(`s.id = :id AND NOT ${IS_BEING_MADE}`, { id: row.id });
+        if ((await still.getCount()) > 0) await this.writeFailure(row, 'interrupted');
+      });
+    }
+  }
+
+  /** Emits the progress of a snapshot that is being made. */
+  async emitProgress(row: SnapshotRow, progress: { message: string; percent: number }): Promise<void> {
+    if (row.isTransient) return;
+    await this.database.runInTxLocking(row.userId, async () => {
+      await this.append(row, { type: 'snapshot_progress', data: { ...snapshotFacts(row), ...progress } });
+    });
+  }
+
+  /** Changes what a user says about a snapshot. @returns null if it was deleted meanwhile */
+  async describe(
+    row: SnapshotRow,
+    words: Partial<Pick<SnapshotEntity, 'name' | 'description' | 'labels'>>,
+  ): Promise<SnapshotRow | null> {
+    return this.change(row, { ...words, updatedAt: this.clock.now() }, ['making', 'ready', 'failed']);
+  }
+
+  /**
+   * Deletes a snapshot for its user. What Docker has of it is removed once no process makes it and no container is
+   * being created from it.
+   *
+   * @returns false if it was deleted meanwhile
+   */
+  async delete(row: SnapshotRow): Promise<boolean> {
+    return this.database.runInTxLocking(row.userId, async () => {
+      await this.eventLog.lock(row.userId);
+      const set = { status: 'deleting' as const, isClean: false, updatedAt: this.clock.now() };
+      const deleted = await this.change(row, set, ['making', 'ready', 'failed']);
+      if (deleted === null) return false;
+      await this.append(row, { type: 'snapshot_deleted', data: snapshotFacts(deleted) });
+      return true;
+    });
+  }
+
+  /** @returns null if there is none, or it was deleted */
+  async find(id: string): Promise<SnapshotRow | null> {
+    return this.query().where("s.id = :id AND s.status <> 'deleting'", { id }).getOne();
+  }
+
+  /** Also finds a deleted snapshot, of which Docker still has everything while a container is to be created from it. */
+  async findSeed(id: string): Promise<SnapshotRow | null> {
+    return this.query().where('s.id = :id', { id }).getOne();
+  }
+
+  /** One page of snapshots, newest first; none that are transient or deleted. */
+  list({ userId, containerId, labels, ...page }: SnapshotFilter): Promise<SnapshotRow[]> {
+    const query = this.query().where("s.is_transient = false AND s.status <> 'deleting'");
+    if (userId !== undefined) query.andWhere('s.userId = :userId', { userId });
+    if (containerId !== undefined) query.andWhere('s.containerId = :containerId', { containerId });
+    whereLabels(query, labels);
+    return this.database.newestFirst(query, 'createdAt', page);
+  }
+
+  /** What a user's snapshots count with. For decisions, lock the user's row first. */
+  async usageOf(userId: string, except = ''): Promise<SnapshotUsage> {
+    const sums = await this.query()
+      .select('COUNT(*)', 'count')
+      .addSelect('COALESCE(SUM(s.data_bytes + s.layer_bytes), 0)', 'bytes')
+      .where('s.userId = :userId AND s.is_transient = false AND s.id <> :except', { userId, except })
+      .andWhere('s.status IN (:...counted)', { counted: COUNTED })
+      .getRawOne<{ count: unknown; bytes: unknown }>();
+    return { count: Number(sums?.count ?? 0), bytes: Number(sums?.bytes ?? 0) };
+  }
+
+  /**
+   * Deletes the snapshots that are over: of deleted users, of containers that were deleted `SNAPSHOT_RETENTION` ago,
+   * and of forks whose copies are made.
+   */
+  async deleteDue(): Promise<void> {
+    const retention = this.config.SNAPSHOT_RETENTION;
+    const expired = retention === null ? null : new Date(this.clock.now().getTime() - retention);
+    const ofDeletedUser = `s.user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL)`;
+    const isUsed = `s.is_transient = true AND s.status <> 'making' AND NOT ${IS_NEEDED}`;
+    const isExpired = 'EXISTS (SELECT 1 FROM containers c WHERE c.id = s.container_id AND c.deleted_at <= :expired)';
+    const conditions = [ofDeletedUser, isUsed, ...(expired ? [isExpired] : [])];
+    const query = this.query()
+      .where("s.status <> 'deleting'")
+      .andWhere(`(${conditions.join(' OR ')})`);
+    if (expired) query.setParameter('expired', this.database.timestamp(expired));
+    for (const row of await query.getMany()) await this.delete(row);
+  }
+
+  /** Snapshots of which Docker may have something that nobody needs. @param silent nodes that do not answer */
+  async listUnclean(silent: ReadonlySet<string>): Promise<SnapshotRow[]> {
+    const query = this.query().where(`s.is_clean = false AND NOT ${IS_BEING_MADE} AND NOT ${IS_NEEDED}`);
+    if (silent.size > 0) {
+      query.andWhere('(s.node_id IS NULL OR s.node_id NOT IN (:...silent))', { silent: [...silent] });
+    }
+    return query.getMany();
+  }
+
+  /** Records that Docker has nothing of a snapshot any more; forgets a deleted one. */
+  async markClean({ id }: SnapshotRow): Promise<void> {
+    const isOne = (parameter: Parameter): string => `id = ${parameter(id)} AND is_clean = false`;
+    await this.database.runInTx(async () => {
+      await this.rows.delete((parameter) => `${isOne(parameter)} AND status = 'deleting'`);
+      await this.rows.update({ isClean: true }, isOne);
+    });
+  }
+
+  private async writeFailure(row: SnapshotRow, reason: string): Promise<void> {
+    const set = { status: 'failed' as const, statusReason: reason, isClean: false, updatedAt: this.clock.now() };
+    const failed = await this.change(row, set, ['making']);
+    if (failed === null) return;
+    const message = FAULTS[reason] ?? 'the snapshot could not be made';
+    await this.append(row, { type: 'snapshot_failed', data: { ...snapshotFacts(failed), reason, message } });
+  }
+
+  /** @returns null if the status is none of `from` any more */
+  private async change(
+    row: SnapshotRow,
+    set: Partial<SnapshotEntity>,
+    from: readonly SnapshotStatus[],
+  ): Promise<SnapshotRow | null> {
+    const changed = await this.rows.update(set, (parameter) => {
+      // In the order of the text: SQLite's parameters have no numbers.
+      const isOne = `id = ${parameter(row.id)}`;
+      return `${isOne} AND status IN (${from.map((status) => parameter(status)).join(', ')})`;
+    });
+    return changed === 1 ? { ...row, ...set } : null;
+  }
+
+  /** Users are told nothing of transient snapshots. */
+  private async append({ userId, isTransient }: SnapshotRow, draft: EventDraft): Promise<void> {
+    if (!isTransient) await this.eventLog.append({ userId, drafts: [draft] });
+  }
+
+  private query(): SelectQueryBuilder<SnapshotEntity> {
+    return this.database.manager.createQueryBuilder(SnapshotEntity, 's');
+  }
+}
+
+function plus({ count, bytes }: SnapshotUsage, row: SnapshotRow): SnapshotUsage {
+  return { count: count + 1, bytes: bytes + bytesOf(row) };
+}
+
+function assertWithin({ name: tier, snapshots, snapshotMb }: SnapshotLimits, { count, bytes }: SnapshotUsage): void {
+  if (count <= snapshots && bytes <= snapshotMb * MIB) return;
+  const sizes = { current_mb: Math.ceil(bytes / MIB), limit_mb: snapshotMb };
+  throw new DomainError('snapshot_limit_reached', {
+    fields: { current: count - 1, limit: snapshots, ...sizes, tier },
+  });
+}
+
+const FAULTS: Readonly<Record<string, string>> = {
+  interrupted: 'the making of it was cut off',
+  snapshot_limit_reached: 'it has become larger than the tier allows',
+  data_too_large: 'there was no room for the copy of the data',
+  copy_failed: 'the data could not be copied',
+  docker_unavailable: 'Docker cannot be reached',
+  node_unavailable: 'the machine cannot be reached',
+  docker_error: 'Docker refused',
+  container_not_running: 'the container ended or was resumed while it was made',
+};

@@ -1,0 +1,69 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '../errors';
+import { IdempotencyKeys, type OnceOnly, requestHash } from '../idempotency';
+import { TiersService } from '../tiers';
+import { type Caller, ContainerAccess } from './access/container-access';
+import { Capacity } from './capacity/capacity';
+import type { CreateOptions } from './creation';
+import { type CreateSnapshotDto, snapshotView, type SnapshotView } from './dto/snapshots';
+import type { SnapshotRow } from './model/snapshot.entity';
+import { SnapshotMaking } from './snapshots/snapshot-making';
+
+/** Accepts requests for snapshots. */
+@Injectable()
+export class SnapshotCreation {
+  constructor(
+    private readonly containers: ContainerAccess,
+    private readonly making: SnapshotMaking,
+    private readonly capacity: Capacity,
+    private readonly tiers: TiersService,
+    private readonly keys: IdempotencyKeys,
+  ) {}
+
+  /**
+   * Accepts a snapshot of a container. It is made in the background, and events report how it ends.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
+   *   `snapshot_limit_reached`, `container_not_running` if the container's creation is under way or has failed,
+   *   `operation_in_progress`, `no_capacity`, `idempotency_key_reused`, `snapshot_failed`
+   */
+  async create(
+    caller: Caller,
+    id: string,
+    request: Readonly<CreateSnapshotDto>,
+    { idempotencyKey: key, onReplayed }: CreateOptions = {},
+  ): Promise<SnapshotView> {
+    const container = await this.containers.findInSession(caller, id);
+    const hash = requestHash({ route: 'snapshots', container: container.id, ...request });
+    const once: OnceOnly | null = key === undefined ? null : { key, requestHash: hash, isSecret: false };
+    let answer = once && (await this.keys.earlier<SnapshotView>(caller.userId, once));
+    if (answer === null) {
+      await this.capacity.assertDisk(0);
+      const wanted = {
+        name: request.name ?? null,
+        description: request.description ?? null,
+        labels: request.labels ?? {},
+        isTransient: false,
+        limits: this.tiers.limitsOf(caller.tier),
+      };
+      const around = async (row: SnapshotRow, insert: () => Promise<void>): Promise<boolean> => {
+        answer = snapshotView(row);
+        if (once === null) {
+          await insert();
+          return true;
+        }
+        const made = answer;
+        const result = await this.keys.once<SnapshotView>(caller.userId, once, async (keep) => {
+          await keep({ answer: made, id: row.id });
+          await insert();
+        });
+        answer = result.answer;
+        if (result.isReplayed) onReplayed?.();
+        return !result.isReplayed;
+      };
+      await this.making.begin(container, { ...wanted, around });
+    } else onReplayed?.();
+    if (answer === null) throw new DomainError('snapshot_failed');
+    return answer;
+  }
+}

@@ -1,0 +1,64 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, invalidParameters } from '../errors';
+import { type Caller, ContainerAccess } from './access/container-access';
+import type { RestoreSnapshotDto, SnapshotRestoredView } from './dto/snapshots';
+import { containerFacts, type ContainerRow } from './model/container.entity';
+import { ContainerOperations } from './operations/operations';
+import { SnapshotCreation } from './snapshot-creation';
+import { SnapshotWait } from './snapshot-wait';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+
+/** The state before is being copied for so long at most; the request fails then, and changes nothing. */
+const KEEP_WITHIN_MS = 30 * 60_000;
+
+/** Returns containers to their snapshots. */
+@Injectable()
+export class SnapshotRestoration {
+  constructor(
+    private readonly containers: ContainerAccess,
+    private readonly access: SnapshotAccess,
+    private readonly creation: SnapshotCreation,
+    private readonly waiting: SnapshotWait,
+    private readonly operations: ContainerOperations,
+  ) {}
+
+  /**
+   * Returns a container to one of its snapshots. Unless the request says otherwise, the state before is kept as a
+   * snapshot first.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
+   *   `snapshot_not_found`, `snapshot_not_ready`, `invalid_parameters` if the snapshot is another container's or does
+   *   not fit, `update_failed`, `operation_in_progress`, `no_capacity`; as {@link SnapshotCreation.create}
+   */
+  async restore(
+    caller: Caller,
+    id: string,
+    { snapshot: snapshotId, keep = true }: Readonly<RestoreSnapshotDto>,
+  ): Promise<SnapshotRestoredView> {
+    const row = await this.containers.findInSession(caller, id);
+    const snapshot = await this.access.findReady(caller, snapshotId);
+    if (snapshot.containerId !== row.id) {
+      throw invalidParameters([{ field: 'snapshot', message: "must be one of this container's" }]);
+    }
+    const kept = keep ? await this.keep(caller, row) : null;
+    const { row: after, restarted } = await this.operations.restoreSnapshot(row, snapshot);
+    return Object.assign({}, containerFacts(after), {
+      message: 'snapshot restored',
+      restarted,
+      snapshot: snapshot.id,
+      kept,
+    });
+  }
+
+  private async keep(caller: Caller, row: ContainerRow): Promise<string> {
+    const { id } = await this.creation.create(caller, row.id, {});
+    try {
+      await this.waiting.untilReady(caller, id, { timeoutMs: KEEP_WITHIN_MS });
+    } catch (error) {
+      throw error instanceof DomainError && error.kind === 'status_unreachable'
+        ? new DomainError('snapshot_failed', { cause: error })
+        : error;
+    }
+    return id;
+  }
+}

@@ -1,0 +1,222 @@
+import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import {
+  ApiAcceptedResponse,
+  ApiExtraModels,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+  ApiTags,
+  getSchemaPath,
+} from '@nestjs/swagger';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiFaults } from '../errors';
+import { Compressed, ConnectionEnd, Location } from '../http';
+import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
+import { ApiContainerById } from './dto/openapi';
+import {
+  CreateSnapshotDto,
+  ForkContainerDto,
+  ForkedContainersView,
+  ListSnapshotsDto,
+  RestoreSnapshotDto,
+  SnapshotDeletedView,
+  SnapshotListView,
+  SnapshotRestoredView,
+  SnapshotView,
+  UpdateSnapshotDto,
+  WaitSnapshotDto,
+} from './dto/snapshots';
+import { ContainerCreatedView } from './dto/responses';
+import { Forks } from './forks';
+import { SnapshotFactsView } from './model/snapshot.entity';
+import { SnapshotRestoration } from './snapshot-restoration';
+import { SnapshotsService } from './snapshots.service';
+
+const DEFAULT_WAIT_SECONDS = 30;
+
+const ApiSnapshotId = (): MethodDecorator => ApiParam({ name: 'id', schema: { type: 'string', format: 'uuid' } });
+
+/** Snapshots of containers over HTTP. */
+@ApiTags('snapshots')
+@ApiExtraModels(SnapshotFactsView)
+@Controller()
+export class SnapshotsController {
+  constructor(
+    private readonly snapshots: SnapshotsService,
+    private readonly forks: Forks,
+    private readonly restoration: SnapshotRestoration,
+  ) {}
+
+  @Post('containers/:id/snapshots')
+  @HttpCode(202)
+  @Scopes('write')
+  @Audited('snapshot.create')
+  @Location<SnapshotView>(({ id }) => `/api/snapshots/${id}`)
+  @ApiOperation({
+    summary: 'Make a snapshot of a container in the background',
+    description:
+      'It contains the files of the data volume and, where the machine can keep them, those outside of it (`root`); no ' +
+      'memory and no processes. A running container is suspended meanwhile. A failure leaves it as it was.',
+  })
+  @ApiIdempotencyKey()
+  @ApiAcceptedResponse({ type: SnapshotView, headers: REPLAYED_HEADER })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'operation_in_progress',
+    'snapshot_limit_reached',
+    'idempotency_key_reused',
+    'snapshot_failed',
+    'no_capacity',
+  )
+  create(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: CreateSnapshotDto,
+    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
+  ): Promise<SnapshotView> {
+    return this.snapshots.create(caller, id, body, { idempotencyKey, onReplayed });
+  }
+
+  @Post('containers/:id/fork')
+  @HttpCode(202)
+  @Scopes('write')
+  @Audited('container.fork')
+  @Location<ContainerCreatedView | ForkedContainersView>((made, { id = '' }) =>
+    'containers' in made ? `/api/containers/${id}` : `/api/containers/${made.db_id}`,
+  )
+  @ApiOperation({
+    summary: 'Make copies of a container in the background',
+    description:
+      'Each begins with the files, the settings and the variables of the container; no memory and no processes. A ' +
+      'running container is suspended meanwhile. The copies share nothing with it, nor with each other.',
+  })
+  @ApiIdempotencyKey()
+  @ApiExtraModels(ContainerCreatedView, ForkedContainersView)
+  @ApiAcceptedResponse({
+    schema: { oneOf: [ContainerCreatedView, ForkedContainersView].map((view) => ({ $ref: getSchemaPath(view) })) },
+    headers: REPLAYED_HEADER,
+  })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'container_limit_reached',
+    'name_taken',
+    'operation_in_progress',
+    'idempotency_key_reused',
+    'snapshot_failed',
+    'no_capacity',
+  )
+  fork(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: ForkContainerDto,
+    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
+  ): Promise<ContainerCreatedView | ForkedContainersView> {
+    return this.forks.fork(caller, id, body, { idempotencyKey, onReplayed });
+  }
+
+  @Post('containers/:id/restore-snapshot')
+  @HttpCode(200)
+  @Scopes('write')
+  @Audited('container.restore_snapshot')
+  @ApiOperation({
+    summary: 'Return a container to one of its snapshots',
+    description:
+      'Id, name and settings stay. It is recreated from the files of the snapshot, and runs again if it ran before; if ' +
+      'that fails, it goes on as it was.',
+  })
+  @ApiOkResponse({ type: SnapshotRestoredView })
+  @ApiContainerById(
+    'invalid_parameters',
+    'guest_session_expired',
+    'container_not_running',
+    'operation_in_progress',
+    'snapshot_limit_reached',
+    'snapshot_not_found',
+    'snapshot_not_ready',
+    'snapshot_failed',
+    'update_failed',
+    'no_capacity',
+  )
+  restore(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: RestoreSnapshotDto,
+  ): Promise<SnapshotRestoredView> {
+    return this.restoration.restore(caller, id, body);
+  }
+
+  @Get('snapshots')
+  @Scopes('read')
+  @Compressed()
+  @ApiOperation({ summary: "List the user's snapshots" })
+  @ApiOkResponse({ type: SnapshotListView })
+  @ApiFaults('invalid_parameters', 'insufficient_permissions')
+  list(@CurrentPrincipal() caller: Principal, @Query() query: ListSnapshotsDto): Promise<SnapshotListView> {
+    return this.snapshots.list(caller, query);
+  }
+
+  @Get('snapshots/:id')
+  @Scopes('read')
+  @ApiSnapshotId()
+  @ApiOperation({ summary: 'Get a snapshot' })
+  @ApiOkResponse({ type: SnapshotView })
+  @ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<SnapshotView> {
+    return this.snapshots.get(caller, id);
+  }
+
+  @Get('snapshots/:id/wait')
+  @Scopes('read')
+  @ApiSnapshotId()
+  @ApiOperation({ summary: 'Wait until a snapshot is ready' })
+  @ApiOkResponse({ type: SnapshotView })
+  @ApiFaults(
+    'invalid_parameters',
+    'insufficient_permissions',
+    'not_authorized',
+    'snapshot_not_found',
+    'status_not_reached',
+    'status_unreachable',
+    'rate_limit_exceeded',
+    'too_many_connections',
+  )
+  wait(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() { timeout = DEFAULT_WAIT_SECONDS }: WaitSnapshotDto,
+    @ConnectionEnd() signal: AbortSignal,
+  ): Promise<SnapshotView> {
+    return this.snapshots.wait(caller, id, { timeoutMs: timeout * 1000, signal });
+  }
+
+  @Patch('snapshots/:id')
+  @Scopes('write')
+  @Audited('snapshot.update')
+  @ApiSnapshotId()
+  @ApiOperation({ summary: 'Change the name, the description or the labels of a snapshot' })
+  @ApiOkResponse({ type: SnapshotView })
+  @ApiFaults('invalid_parameters', 'insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  update(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Body() body: UpdateSnapshotDto,
+  ): Promise<SnapshotView> {
+    return this.snapshots.update(caller, id, body);
+  }
+
+  @Delete('snapshots/:id')
+  @Scopes('write')
+  @Audited('snapshot.delete')
+  @ApiSnapshotId()
+  @ApiOperation({ summary: 'Delete a snapshot; containers that were created from it go on' })
+  @ApiOkResponse({ type: SnapshotDeletedView })
+  @ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  delete(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<SnapshotDeletedView> {
+    return this.snapshots.delete(caller, id);
+  }
+}

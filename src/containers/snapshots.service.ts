@@ -1,0 +1,109 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError } from '../errors';
+import { readPage } from '../http';
+import { TiersService } from '../tiers';
+import type { Caller } from './access/container-access';
+import type { CreateOptions } from './creation';
+import {
+  type CreateSnapshotDto,
+  type ListSnapshotsDto,
+  type SnapshotDeletedView,
+  type SnapshotListView,
+  snapshotView,
+  type SnapshotView,
+  type UpdateSnapshotDto,
+} from './dto/snapshots';
+import { parseSelector } from './model/labels';
+import { SnapshotCreation } from './snapshot-creation';
+import { SnapshotWait } from './snapshot-wait';
+import { SnapshotRepository } from './rows/snapshot.repository';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+import { SnapshotRemoval } from './snapshots/snapshot-removal';
+
+const MIB = 1024 * 1024;
+
+/** The REST API's operations on a user's snapshots, also for other modules. All methods throw {@link DomainError}. */
+@Injectable()
+export class SnapshotsService {
+  constructor(
+    private readonly access: SnapshotAccess,
+    private readonly creation: SnapshotCreation,
+    private readonly waiting: SnapshotWait,
+    private readonly removal: SnapshotRemoval,
+    private readonly snapshots: SnapshotRepository,
+    private readonly tiers: TiersService,
+  ) {}
+
+  /** See {@link SnapshotCreation.create}. */
+  create(
+    caller: Caller,
+    id: string,
+    request: Readonly<CreateSnapshotDto>,
+    options?: CreateOptions,
+  ): Promise<SnapshotView> {
+    return this.creation.create(caller, id, request, options);
+  }
+
+  /** See {@link SnapshotWait.untilReady}. */
+  wait(caller: Caller, id: string, options: { timeoutMs: number; signal?: AbortSignal }): Promise<SnapshotView> {
+    return this.waiting.untilReady(caller, id, options);
+  }
+
+  /** One page of the caller's snapshots, newest first. */
+  async list(caller: Caller, query: Readonly<ListSnapshotsDto>): Promise<SnapshotListView> {
+    const { container, label, ...range } = query;
+    const filter = {
+      userId: caller.userId,
+      ...(container !== undefined && { containerId: container }),
+      ...(label !== undefined && { labels: [label].flat().map(parseSelector) }),
+    };
+    const page = await readPage(
+      range,
+      (read) => this.snapshots.list({ ...filter, ...read }),
+      (row) => row,
+    );
+    const { count, bytes } = await this.snapshots.usageOf(caller.userId);
+    const { snapshots: limit, snapshotMb } = this.tiers.limitsOf(caller.tier);
+    return {
+      snapshots: page.items.map(snapshotView),
+      count: page.items.length,
+      usage: { snapshots: count, limit, bytes, limit_bytes: snapshotMb * MIB },
+      next_cursor: page.next_cursor,
+    };
+  }
+
+  /** @throws DomainError `snapshot_not_found`, `not_authorized` */
+  async get(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotView> {
+    return snapshotView(await this.access.find(caller, id));
+  }
+
+  /** Changes name, description or labels; absent ones stay. @throws DomainError as {@link get} */
+  async update(
+    caller: Pick<Caller, 'userId'>,
+    id: string,
+    { name, description, labels }: Readonly<UpdateSnapshotDto>,
+  ): Promise<SnapshotView> {
+    const row = await this.access.find(caller, id);
+    const words = {
+      ...(name !== undefined && { name }),
+      ...(description !== undefined && { description }),
+      ...(labels !== undefined && { labels }),
+    };
+    const described = await this.snapshots.describe(row, words);
+    if (described === null) throw new DomainError('snapshot_not_found');
+    return snapshotView(described);
+  }
+
+  /**
+   * Deletes a snapshot. What Docker has of it is removed in the background, once no container is being created from it
+   * and it is not being made any more. Containers that were created from it go on.
+   *
+   * @throws DomainError as {@link get}
+   */
+  async delete(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotDeletedView> {
+    const row = await this.access.find(caller, id);
+    if (!(await this.snapshots.delete(row))) throw new DomainError('snapshot_not_found');
+    void this.removal.clean(row.id);
+    return { message: 'snapshot deleted', id: row.id, name: row.name };
+  }
+}

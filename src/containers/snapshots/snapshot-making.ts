@@ -1,0 +1,159 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import { DomainError } from '../../errors';
+import { LOGGER } from '../../logging';
+import { Clock, Throttle } from '../../scheduling';
+import type { ContainerRow } from '../model/container.entity';
+import { layerReference, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
+import { DataVolumes, MIB } from '../operations/data-volumes';
+import type { Facts } from '../operations/executor';
+import { ContainerOperations, type SnapshotCourse } from '../operations/operations';
+import { RunningWork } from '../operations/running-work';
+import { type SnapshotLimits, SnapshotRepository } from '../rows/snapshot.repository';
+import { SnapshotRemoval } from './snapshot-removal';
+
+/** The share of a snapshot's progress that the copy of the data takes; the rest is the layer. */
+const COPY = { from: 20, to: 95 };
+const PROGRESS_MS = 500;
+
+/** Inserts a snapshot. @param more further writes of the same transaction */
+type Insert = (more?: () => Promise<void>) => Promise<void>;
+
+/** What a snapshot is to be called and used for. */
+export interface WantedSnapshot {
+  readonly name: string | null;
+  readonly description: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  /** It is made for a fork, and removed once the copies are made. */
+  readonly isTransient: boolean;
+  /** The only container that is to be made from it: the data is copied into its volume at once. */
+  readonly onlyCopy?: Pick<ContainerRow, 'id' | 'volumeName'>;
+  /** The limits of the user's tier. */
+  readonly limits: SnapshotLimits;
+  /**
+   * Called in place of the insertion, which it runs, in a transaction of its own.
+   *
+   * @returns false if nothing is to be made, because an earlier request has done so
+   */
+  readonly around: (snapshot: SnapshotRow, insert: Insert) => Promise<boolean>;
+}
+
+/** Makes snapshots, each as an operation on its container. */
+@Injectable()
+export class SnapshotMaking {
+  constructor(
+    private readonly operations: ContainerOperations,
+    private readonly snapshots: SnapshotRepository,
+    private readonly removal: SnapshotRemoval,
+    private readonly volumes: DataVolumes,
+    private readonly work: RunningWork,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Accepts a snapshot: waits for the container's lease, measures, and inserts the row. The snapshot is made in the
+   * background, and events report how it ends.
+   *
+   * @returns once the snapshot is inserted, or nothing is to be made
+   * @throws DomainError `snapshot_limit_reached`, `container_not_running`, `operation_in_progress`,
+   *   `container_not_found`, `snapshot_failed`
+   */
+  async begin(container: ContainerRow, wanted: WantedSnapshot): Promise<void> {
+    return new Promise((accept, refuse) => {
+      let inserted: SnapshotRow | null = null;
+      const making = this.operations.snapshot(container, async (leased) => {
+        const row = await this.rowOf(leased, wanted);
+        const insert: Insert = (more) => this.snapshots.insert(row, wanted.limits, more);
+        const isNew = await wanted.around(row, insert);
+        if (isNew) inserted = row;
+        accept();
+        return isNew ? this.courseOf(row, wanted) : null;
+      });
+      void this.work.track(() =>
+        making.catch(async (error: unknown) => {
+          refuse(error);
+          if (inserted !== null) await this.fail(inserted, error);
+        }),
+      );
+    });
+  }
+
+  private async rowOf(container: ContainerRow, wanted: WantedSnapshot): Promise<SnapshotRow> {
+    const { dataBytes, layer } = await this.volumes.keepable(container, { isMeasured: !wanted.isTransient });
+    const now = this.clock.now();
+    const id = randomUUID();
+    return {
+      id,
+      userId: container.userId,
+      containerId: container.id,
+      nodeId: container.nodeId,
+      name: wanted.name ?? `${container.name.slice(0, 55)}-${id.slice(0, 8)}`,
+      description: wanted.description,
+      labels: { ...wanted.labels },
+      status: 'making',
+      statusReason: null,
+      isTransient: wanted.isTransient,
+      operationId: container.operationId ?? '',
+      image: container.image,
+      imageId: container.imageId,
+      imageDigest: container.imageDigest,
+      root: layer !== null,
+      layerId: null,
+      role: container.role,
+      diskMb: container.diskMb,
+      dataBytes: dataBytes ?? 0,
+      // At least 1 marks that there is a layer to keep: that of the container, or one below.
+      layerBytes: layer?.isWritten === true || layer?.isOnLayer === true ? Math.max(1, layer.bytes) : 0,
+      keptLayerMb: container.keptLayerMb,
+      downtimeMs: null,
+      createdAt: now,
+      updatedAt: now,
+      isClean: true,
+    };
+  }
+
+  private courseOf(row: SnapshotRow, { limits, onlyCopy }: WantedSnapshot): SnapshotCourse {
+    const own = { owner: { id: row.id, isSnapshot: true }, volume: snapshotVolume(row) };
+    return {
+      plan: {
+        ...(onlyCopy ? { owner: { id: onlyCopy.id, isSnapshot: false }, volume: onlyCopy.volumeName } : own),
+        layer: row.layerBytes > 0 ? layerReference(row) : null,
+        hasData: row.dataBytes > 0,
+      },
+      listeners: this.reporterOf(row),
+      finish: ({ layer, committedBytes = 0, copiedBytes = 0, suspendedMs = 0 }: Facts) => {
+        const { imageId: layerId = null, bytes: layerBytes = 0 } = layer ?? {};
+        const dataBytes = onlyCopy ? 0 : copiedBytes;
+        const keptLayerMb = row.keptLayerMb + Math.ceil(committedBytes / MIB);
+        const made = { root: row.root, layerId, layerBytes, keptLayerMb, dataBytes, downtimeMs: suspendedMs };
+        return this.snapshots.finish(row, made, limits);
+      },
+    };
+  }
+
+  /** Users see the copy go on; a failure to tell them does not fail the snapshot. */
+  private reporterOf(row: SnapshotRow): NonNullable<SnapshotCourse['listeners']> {
+    const throttle = new Throttle(PROGRESS_MS);
+    return {
+      onCopy: ({ percent, message }) => {
+        if (!throttle.passes()) return;
+        const whole = Math.round(COPY.from + ((COPY.to - COPY.from) * percent) / 100);
+        void this.snapshots.emitProgress(row, { message, percent: whole }).catch((error: unknown) => {
+          this.logger.warn({ err: error, snapshot_id: row.id }, 'progress could not be emitted');
+        });
+      },
+    };
+  }
+
+  private async fail(row: SnapshotRow, error: unknown): Promise<void> {
+    const reason = error instanceof DomainError ? error.code : 'internal_error';
+    try {
+      await this.snapshots.fail(row, reason);
+      await this.removal.clean(row.id);
+    } catch (fault) {
+      this.logger.warn({ err: fault, snapshot_id: row.id }, 'a failed snapshot could not be recorded yet');
+    }
+  }
+}

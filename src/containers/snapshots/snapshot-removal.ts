@@ -1,0 +1,112 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Logger } from 'pino';
+import { ContainerEngine, isSnapshotImage, type ListedLayer } from '../../docker';
+import { LOGGER } from '../../logging';
+import { layerReference, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
+import { KnownEngine } from '../nodes/known-engine';
+import { Clock } from '../../scheduling';
+import { Instance } from '../rows/instance';
+import { ContainerRepository } from '../rows/container.repository';
+import { SnapshotRepository } from '../rows/snapshot.repository';
+
+/** The container of a younger layer may not be created yet. */
+const YOUNG_MS = 10 * 60_000;
+
+/**
+ * Removes what Docker has of failed and deleted snapshots, once no process makes them and no container is being created
+ * from them. The row stays until nothing is left, so that any process can go on with it.
+ */
+@Injectable()
+export class SnapshotRemoval {
+  constructor(
+    private readonly engine: ContainerEngine,
+    private readonly snapshots: SnapshotRepository,
+    private readonly containers: ContainerRepository,
+    private readonly known: KnownEngine,
+    private readonly instance: Instance,
+    private readonly clock: Clock,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * Deletes the snapshots that are over, marks those as failed that no process makes any more, and removes what is left
+   * of both. To be called by each sweep.
+   *
+   * @param silent the nodes that do not answer
+   * @throws the database's error
+   */
+  async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<void> {
+    await this.snapshots.failAbandoned();
+    await this.snapshots.deleteDue();
+    for (const row of await this.snapshots.listUnclean(silent)) {
+      if (signal.aborted) return;
+      await this.remove(row);
+    }
+    if (!signal.aborted) await this.removeLayers(silent);
+  }
+
+  /** {@link sweep} for one snapshot, in the background of a request. Never throws. */
+  async clean(id: string): Promise<void> {
+    try {
+      const row = (await this.snapshots.listUnclean(new Set())).find((each) => each.id === id);
+      if (row) await this.remove(row);
+    } catch (error) {
+      this.logger.warn({ err: error, snapshot_id: id }, 'a snapshot could not be removed; the sweep tries again');
+    }
+  }
+
+  /** Deletes the snapshot of a fork whose copies are made. Never throws; the sweep does it otherwise. */
+  async discard(id: string): Promise<void> {
+    try {
+      await this.snapshots.deleteDue();
+    } catch (error) {
+      this.logger.warn({ err: error, snapshot_id: id }, 'the snapshot of a fork is left; the sweep removes it');
+    }
+    await this.clean(id);
+  }
+
+  /**
+   * Removes the images of layers that were kept by a resize, and that no container needs any more; also those that lost
+   * their names. Those of snapshots go with their rows.
+   */
+  private async removeLayers(silent: ReadonlySet<string>): Promise<void> {
+    const { items } = await this.engine.layers.list({ instance: this.instance.id });
+    if (items.length === 0 || !(await this.known.check())) return;
+    const { ids } = await this.containers.neededImages();
+    const isYoung = ({ createdAt }: ListedLayer): boolean =>
+      this.clock.now().getTime() - createdAt.getTime() < YOUNG_MS;
+    for (const layer of items) {
+      const { reference, imageId, node = null } = layer;
+      const isNeeded = ids.has(imageId) || isSnapshotImage(reference) || isYoung(layer);
+      if (isNeeded || (node !== null && silent.has(node))) continue;
+      await this.engine.images.remove({ reference, id: imageId, node }).catch((error: unknown) => {
+        this.logger.warn({ err: error, image: reference }, 'a layer could not be removed; the sweep tries again');
+      });
+    }
+  }
+
+  private async remove(row: SnapshotRow): Promise<void> {
+    const { id, nodeId } = row;
+    try {
+      // Under another Docker, a missing volume proves nothing.
+      if (!(await this.known.check())) return;
+      await this.engine.volumes.remove(snapshotVolume(row), nodeId);
+      if (!(await this.removeLayer(row))) return;
+      await this.known.assertSame();
+      await this.snapshots.markClean(row);
+      this.logger.info({ snapshot_id: id }, 'removed what was left of a snapshot');
+    } catch (error) {
+      this.logger.warn({ err: error, snapshot_id: id }, 'a snapshot could not be removed; the sweep tries again');
+    }
+  }
+
+  /** @returns false if a container was made from the layer: it needs the image whenever it is recreated */
+  private async removeLayer(row: SnapshotRow): Promise<boolean> {
+    const reference = layerReference(row);
+    const image = await this.engine.images.find(reference, row.nodeId);
+    if (image === null) return true;
+    if ((await this.containers.neededImages()).ids.has(image.id)) return false;
+    const outcome = await this.engine.images.remove({ reference, id: image.id, node: row.nodeId });
+    return outcome !== 'in_use';
+  }
+}

@@ -1,0 +1,187 @@
+import { randomUUID } from 'node:crypto';
+import { snapshotImage } from '../../src/docker';
+import { RealDocker } from '../support/docker/real-docker';
+import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
+
+jest.setTimeout(180_000);
+
+/** Docker's own limit is 125. */
+const DEEP = 101;
+
+describe('writable layers on a real Docker', () => {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.dockerEngine();
+  const { docker } = sandbox.real;
+  const references: string[] = [];
+
+  const newReference = (): string => {
+    const reference = snapshotImage(randomUUID());
+    references.push(reference);
+    return reference;
+  };
+  const shell = (dockerId: string, script: string): Promise<string> => sandbox.exec(dockerId, ['sh', '-c', script]);
+  /** Runs a container of an image. @returns its Docker id */
+  const copyOf = (image: string): Promise<string> => sandbox.running(engine, sandbox.spec({ image }));
+
+  beforeAll(() => engine.host.prepare(sandbox.instance));
+  afterAll(async () => {
+    await sandbox.cleanUp();
+    for (const reference of references)
+      await docker
+        .getImage(reference)
+        .remove()
+        .catch(() => undefined);
+  });
+
+  it("must prove that this machine's gVisor leaves them on the host's file system, and leave nothing", async () => {
+    expect(await engine.layers.persist({ name: TEST_IMAGE })).toBe(true);
+    const probes = await docker.listContainers({ all: true, filters: { label: [`berth.probe=${sandbox.instance}`] } });
+    expect(probes).toEqual([]);
+  });
+
+  it('must tell whether anything was written outside the volume', async () => {
+    const dockerId = await copyOf(TEST_IMAGE);
+    await shell(dockerId, 'echo data >/home/user/data');
+    expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: false });
+    await shell(dockerId, 'head -c 1000000 /dev/zero | tr "\\0" x >/etc/more');
+    const written = await engine.layers.measure(dockerId);
+    expect(written?.isWritten).toBe(true);
+    expect(written?.bytes).toBeGreaterThanOrEqual(1_000_000);
+    // A stop writes the name servers of the next start.
+    await engine.containers.stop(dockerId, 10);
+    expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: true });
+  });
+
+  it('must commit a paused container completely, and run copies of it like any sandbox', async () => {
+    const dockerId = await copyOf(TEST_IMAGE);
+    const sum = await shell(dockerId, 'head -c 20000000 /dev/urandom >/opt && rm /etc/group && sha256sum /opt');
+    const reference = newReference();
+    await expect(engine.layers.commit({ dockerId, reference })).rejects.toMatchObject({
+      code: 'container_not_running',
+    });
+    await engine.containers.pause(dockerId);
+    const layer = await engine.layers.commit({ dockerId, reference });
+    await engine.containers.unpause(dockerId);
+    expect(layer.bytes).toBeGreaterThanOrEqual(20_000_000);
+    expect(layer.bytes).toBeLessThan(21_000_000);
+    expect(await engine.images.find(reference)).toMatchObject({ id: layer.imageId });
+
+    const { Config } = await docker.getImage(reference).inspect();
+    const base = await docker.getImage(TEST_IMAGE).inspect();
+    expect(Config.Env).toEqual(expect.arrayContaining(['PATH=/bin', 'HOME=', 'BERTH_SESSION=']));
+    expect(Config).toMatchObject({ User: '0', Cmd: base.Config.Cmd, WorkingDir: '/' });
+    const labels = Object.entries(Config.Labels as Record<string, string>).filter(([, value]) => value !== '');
+    expect(labels).toEqual([['berth.layer', sandbox.instance]]);
+
+    const copy = await copyOf(reference);
+    expect(await shell(copy, 'sha256sum /opt; [ -e /etc/group ] || echo none')).toBe(`${sum}none\n`);
+    await shell(copy, 'echo changed >/opt');
+    expect(await shell(dockerId, 'sha256sum /opt')).toBe(sum);
+    expect(await sandbox.real.containers(`berth.instance=${sandbox.instance}`)).toContainEqual(
+      expect.objectContaining({ id: copy, state: 'running' }),
+    );
+    expect(await engine.layers.list({ instance: sandbox.instance })).toEqual({
+      items: [expect.objectContaining({ reference, imageId: layer.imageId })],
+      silent: [],
+    });
+    expect(await engine.layers.list({ instance: 'another' })).toEqual({ items: [], silent: [] });
+  });
+
+  it("must run commands of a copy as the image's own user, and ask the name servers of now", async () => {
+    const image = `berth/test-user:${randomUUID()}`;
+    references.push(image);
+    await sandbox.real.makeImage(image, 'true', 'USER 1000');
+    const first = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.1'] });
+    await first.host.prepare(sandbox.instance);
+    const dockerId = await sandbox.running(first, sandbox.spec({ image }));
+    // Another name server is brought to a stopped container in a file of its layer.
+    const second = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.2'] });
+    await second.host.prepare(sandbox.instance);
+    await second.containers.stop(dockerId, 10);
+    await second.containers.start(dockerId);
+    await second.containers.stop(dockerId, 10);
+    const reference = newReference();
+    await second.layers.commit({ dockerId, reference });
+    const third = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.3'] });
+    await third.host.prepare(sandbox.instance);
+    const copy = await sandbox.running(third, sandbox.spec({ image: reference }));
+    const said: Buffer[] = [];
+    await third.programs.run(copy, {
+      command: ['sh', '-c', 'id -u; cat /etc/resolv.conf; touch /home/user/mine && echo written'],
+      timeoutMs: 30_000,
+      maxOutputBytes: 10_000,
+      onOutput: ({ data }) => void said.push(data),
+    });
+    expect(Buffer.concat(said).toString()).toBe('1000\nnameserver 192.0.2.3\nwritten\n');
+  });
+
+  it("must flatten an image before Docker's limit of layers, and keep its files and configuration", async () => {
+    const reference = newReference();
+    await deepImage(sandbox.real, reference);
+    const before = await docker.getImage(reference).inspect();
+    expect(before.RootFS.Layers).toHaveLength(DEEP);
+    const flat = await engine.layers.flatten({ reference });
+    const after = await docker.getImage(reference).inspect();
+    expect(after.Id).toBe(flat?.imageId);
+    expect(after.RootFS.Layers).toHaveLength(1);
+    for (const key of ['Env', 'User', 'WorkingDir', 'Cmd'] as const)
+      expect(after.Config[key]).toEqual(before.Config[key]);
+    expect(after.Config.Labels).toMatchObject({ 'berth.layer': sandbox.instance, 'berth.probe': '' });
+    const copy = await copyOf(reference);
+    expect(await shell(copy, 'cat /n')).toBe(`${String(DEEP - 1)}\n`);
+    expect(await engine.layers.flatten({ reference })).toBeNull();
+    // Nothing is left of the deep image.
+    const left = await docker.listImages({
+      filters: { label: [`berth.layer=${sandbox.instance}`], dangling: ['true'] },
+    });
+    expect(left).toEqual([]);
+  });
+
+  it('must name what is missing', async () => {
+    const missing = 'f'.repeat(64);
+    await expect(engine.layers.measure(missing)).rejects.toMatchObject({ code: 'container_not_found' });
+    await expect(engine.layers.commit({ dockerId: missing, reference: newReference() })).rejects.toMatchObject({
+      code: 'container_not_found',
+    });
+    await expect(engine.layers.flatten({ reference: newReference() })).rejects.toMatchObject({
+      code: 'image_not_found',
+    });
+  });
+
+  /** Makes an image of many layers from containers that never run. */
+  async function deepImage({ docker: real }: RealDocker, reference: string): Promise<void> {
+    const [repo, tag] = reference.split(':');
+    let image = TEST_IMAGE;
+    for (let layers = 2; layers <= DEEP; layers += 1) {
+      const container = await real.createContainer({ Image: image, Cmd: ['sh'], Labels: {} });
+      await container.putArchive(fileArchive('n', `${String(layers - 1)}\n`), { path: '/' });
+      const isLast = layers === DEEP;
+      const label = `LABEL berth.layer=${isLast ? sandbox.instance : ''}`;
+      image = isLast ? reference : `berth/test-deep:${randomUUID()}`;
+      if (!isLast) references.push(image);
+      const [to, as] = isLast ? [repo, tag] : image.split(':');
+      await container.commit({ repo: to, tag: as, changes: [label] as never });
+      await container.remove();
+    }
+  }
+});
+
+/** A tar archive of one file that root owns. */
+function fileArchive(name: string, content: string): Buffer {
+  const header = Buffer.alloc(512);
+  header.write(name, 0);
+  header.write('0000644\0', 100);
+  header.write('0000000\0', 108);
+  header.write('0000000\0', 116);
+  header.write(`${content.length.toString(8).padStart(11, '0')}\0`, 124);
+  header.write('00000000000\0', 136);
+  header.write('0', 156);
+  header.write('ustar\0', 257);
+  header.write('00', 263);
+  header.fill(' ', 148, 156);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  const body = Buffer.alloc(512);
+  body.write(content);
+  return Buffer.concat([header, body, Buffer.alloc(1024)]);
+}
