@@ -1,9 +1,9 @@
 import type * as api from '@berth/client';
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { exitCodeOf, linesOf } from './exit.ts';
 import { age, duration, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
-import { findDeletedId, findId, openSession, type Session } from './session.ts';
+import { findDeletedId, findId, findSnapshotId, openSession, type Session } from './session.ts';
 import {
   cpuShares,
   kindOf,
@@ -102,11 +102,12 @@ export function addContainerCommands(program: Command): void {
       show(session, await session.berth.containers.get(await findId(session, name)));
     });
   withSettings(program.command('create [image]').description('makes a container and waits until it runs'))
+    .option('--snapshot <snapshot>', 'the files of a snapshot, in place of an image')
     .option('--role <role>', 'software that is installed in it')
     .option('--start <command>', 'is run by a shell after each start')
     .option('--no-wait', 'does not wait until it runs')
     .action(async (image: string | undefined, options: CreateOptions, command: Command) =>
-      create(await openSession(command), image ?? 'sandbox', options),
+      create(await openSession(command), image, options),
     );
   withSettings(program.command('update <container>').description('changes what is given, and leaves the rest'))
     .option('--unset-env <NAME>', 'removes an environment variable; several times', several)
@@ -249,16 +250,20 @@ function show({ isJson }: Session, container: api.ContainerView): void {
 interface CreateOptions extends Settings {
   readonly role?: string;
   readonly start?: string;
+  readonly snapshot?: string;
   readonly wait: boolean;
 }
 
-async function create(session: Session, image: string, options: CreateOptions): Promise<void> {
+async function create(session: Session, image: string | undefined, options: CreateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
-  const known = await berth.account.images({ signal });
-  const body: api.CreateContainerDto = {
-    ...(known.some(({ name }) => name === image) ? { image } : { image: 'custom', custom_image: image }),
-    ...settingsOf(options),
-  };
+  if (options.snapshot !== undefined && image !== undefined) {
+    throw new InvalidArgumentError('a snapshot takes the place of an image');
+  }
+  const origin =
+    options.snapshot === undefined
+      ? await imageOf(session, image ?? 'sandbox')
+      : { snapshot: await findSnapshotId(session, options.snapshot) };
+  const body: api.CreateContainerDto = { ...origin, ...settingsOf(options) };
   if (options.role !== undefined) body.role = options.role;
   if (options.start !== undefined) body.start = { command: ['sh', '-c', options.start] };
   const created = await berth.containers.create(body, { signal });
@@ -275,10 +280,15 @@ async function create(session: Session, image: string, options: CreateOptions): 
   }
 }
 
+async function imageOf({ berth, signal }: Session, image: string): Promise<api.CreateContainerDto> {
+  const known = await berth.account.images({ signal });
+  return known.some(({ name }) => name === image) ? { image } : { image: 'custom', custom_image: image };
+}
+
 /** Time limit for a creation, including the pull of its image. */
 const CREATION_MS = 30 * 60_000;
 
-async function runningWithProgress(
+export async function runningWithProgress(
   { berth, signal }: Session,
   { db_id: id, name }: api.ContainerCreatedView,
 ): Promise<api.ContainerView> {

@@ -8,6 +8,7 @@ import { addWatchCommand } from './follow.ts';
 import { addInsideCommands } from './inside.ts';
 import { note } from './output.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
+import { addSnapshotCommands } from './snapshots.ts';
 
 /** The version of packages/cli/package.json, set by the build. */
 declare const VERSION: string;
@@ -30,6 +31,7 @@ function createProgram(): Command {
       throw error;
     });
   addContainerCommands(program);
+  addSnapshotCommands(program);
   addInsideCommands(program);
   addWatchCommand(program);
   addAccountCommands(program);

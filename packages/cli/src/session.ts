@@ -56,6 +56,15 @@ export async function findDeletedId({ berth, signal }: Session, nameOrId: string
   return nameOrId;
 }
 
+/** @returns the id of the newest snapshot with this name; or `nameOrId` if there is none */
+export async function findSnapshotId({ berth, signal }: Session, nameOrId: string): Promise<string> {
+  for await (const each of berth.snapshots.list({ signal })) {
+    const isId = nameOrId.length >= 8 && each.id.startsWith(nameOrId);
+    if (each.name === nameOrId || isId) return each.id;
+  }
+  return nameOrId;
+}
+
 /** @returns null if there is no such container */
 export async function findContainer(session: Session, nameOrId: string): Promise<ContainerView | null> {
   try {

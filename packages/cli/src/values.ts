@@ -3,6 +3,12 @@ import { InvalidArgumentError } from 'commander';
 
 /** Parsers of option values. They throw InvalidArgumentError, which commander prints. */
 
+/** @returns a whole number of 1 or more */
+export function whole(text: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('a whole number is wanted.');
+  return Number(text);
+}
+
 /** @returns MiB, from `512`, `512m` or `2g` */
 export function mebibytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)([mg]?)i?b?$/i.exec(text);

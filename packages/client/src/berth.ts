@@ -7,6 +7,7 @@ import { Events, Stats } from './events.ts';
 import { Files } from './files.ts';
 import { type BerthOptions, Http } from './http.ts';
 import { Processes } from './processes.ts';
+import { Snapshots } from './snapshots.ts';
 import { Terminal, type TerminalOptions, Terminals } from './terminal.ts';
 import { ContainerWatch } from './watch.ts';
 
@@ -18,6 +19,7 @@ export class Berth {
   readonly processes: Processes;
   readonly files: Files;
   readonly terminals: Terminals;
+  readonly snapshots: Snapshots;
   readonly stats: Stats;
   readonly events: Events;
   readonly account: Account;
@@ -34,6 +36,7 @@ export class Berth {
     this.processes = new Processes(this.http);
     this.files = new Files(this.http);
     this.terminals = new Terminals(this.http);
+    this.snapshots = new Snapshots(this.http);
     this.stats = new Stats(this.http);
     this.events = new Events(this.http);
     this.account = new Account(this.http);

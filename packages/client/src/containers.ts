@@ -194,8 +194,8 @@ export class Containers {
   }
 }
 
-/** `crypto.randomUUID` is missing in pages without HTTPS. */
-function newKey(): string {
+/** A new idempotency key. `crypto.randomUUID` is missing in pages without HTTPS. */
+export function newKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

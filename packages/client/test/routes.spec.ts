@@ -65,6 +65,17 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['GET /api/containers/{id}', (berth) => berth.containers.getTagged('ID')],
   ['DELETE /api/containers/{id}?force=true', (berth) => berth.containers.delete('ID', { force: true })],
   ['POST /api/containers/{id}/restore', (berth) => berth.containers.restore('ID')],
+  ['POST /api/containers/{id}/snapshots {"name":"s"}', (berth) => berth.snapshots.create('ID', { name: 's' })],
+  ['POST /api/containers/{id}/fork {"count":2}', (berth) => berth.snapshots.fork('ID', { count: 2 })],
+  [
+    'POST /api/containers/{id}/restore-snapshot {"snapshot":"S"}',
+    (berth) => berth.snapshots.restore('ID', { snapshot: 'S' }),
+  ],
+  ['GET /api/snapshots?container=C&label=a', (berth) => berth.snapshots.list({ container: 'C', labels: ['a'] }).all()],
+  ['GET /api/snapshots/{id}', (berth) => berth.snapshots.get('ID')],
+  ['GET /api/snapshots/{id}/wait?timeout=60', (berth) => berth.snapshots.wait('ID')],
+  ['PATCH /api/snapshots/{id} {"name":"s"}', (berth) => berth.snapshots.update('ID', { name: 's' })],
+  ['DELETE /api/snapshots/{id}', (berth) => berth.snapshots.delete('ID')],
   ['POST /api/containers/{id}/exec {"command":["ls"],"cwd":"/"}', (berth) => berth.exec('ID', ['ls'], { cwd: '/' })],
   ['POST /api/containers/{id}/exec {"command":["ls"]}', (berth) => berth.commands.follow('ID', ['ls']).next()],
   [

@@ -7,7 +7,7 @@ import { AsSent, CONTAINER_NAME, CONTAINER_NAME_RULE } from './requests';
 import { ContainerFactsView } from '../model/container.entity';
 import { ContainerCreatedView } from './responses';
 
-const MAX_DESCRIPTION = 1000;
+const MAX_DESCRIPTION = 500;
 const MAX_COPIES = 10;
 
 const DESCRIPTION_RULE = `at most ${String(MAX_DESCRIPTION)} printable characters`;

@@ -73,7 +73,7 @@ export class SnapshotMaking {
       });
       void this.work.track(() =>
         making.catch(async (error: unknown) => {
-          refuse(error);
+          refuse(error instanceof Error ? error : new Error(String(error)));
           if (inserted !== null) await this.fail(inserted, error);
         }),
       );
