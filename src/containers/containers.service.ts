@@ -200,7 +200,7 @@ export class ContainersService {
 
   /** Like {@link touch}; resumes the container if it is paused. @throws DomainError as {@link resumed} */
   async touchResumed(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
-    await this.usage.note(await this.awake(await this.access.find(caller, id)));
+    await this.usage.note(await this.operations.awake(await this.access.find(caller, id)));
   }
 
   /**
@@ -225,7 +225,7 @@ export class ContainersService {
    *   the engine's port), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.usage.exec(await this.awake(await this.access.findToEnter(caller, id)), request);
+    return this.usage.exec(await this.operations.awake(await this.access.findToEnter(caller, id)), request);
   }
 
   /**
@@ -243,7 +243,7 @@ export class ContainersService {
     { mayBePaused = false }: { mayBePaused?: boolean } = {},
   ): Promise<T> {
     const row = await this.access.findToEnter(caller, id);
-    return this.usage.inside(mayBePaused ? row : await this.awake(row), work);
+    return this.usage.inside(mayBePaused ? row : await this.operations.awake(row), work);
   }
 
   /**
@@ -252,7 +252,7 @@ export class ContainersService {
    * @throws DomainError `no_capacity`, `resume_failed`, `operation_in_progress`, `guest_session_expired`
    */
   async resumed(caller: Caller, id: string): Promise<void> {
-    await this.awake(await this.access.findInSession(caller, id));
+    await this.operations.awake(await this.access.findInSession(caller, id));
   }
 
   /** Finds a container, running or not, for past or present work inside it. Records a use. */
@@ -260,10 +260,6 @@ export class ContainersService {
     const row = await this.access.findToEnter(caller, id);
     await this.usage.note(row);
     return row;
-  }
-
-  private async awake(row: ContainerRow): Promise<ContainerRow> {
-    return row.status === 'paused' ? this.operations.resume(row) : row;
   }
 
   /**

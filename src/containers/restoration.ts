@@ -5,7 +5,7 @@ import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
 import { assertOwner, assertSession } from './access/container-access';
 import type { ContainerReference } from './model/container-id';
-import type { ContainerRow } from './model/container.entity';
+import { type ContainerRow, isDeletion } from './model/container.entity';
 import { ContainerRepository } from './rows/container.repository';
 import { DeletedContainers } from './rows/deleted-containers';
 import { ContainerLeases } from './operations/container-leases';
@@ -66,6 +66,6 @@ export class Restoration {
     assertSession(caller, this.clock.now());
     if (row.deletedAt !== null) return row;
     // The row is live, but a deletion may be running. This restore came later, and has to undo the deletion.
-    return (await this.leases.afterDeletion(row)) ?? this.find(caller, reference);
+    return (await this.leases.after(row, isDeletion)) ?? this.find(caller, reference);
   }
 }

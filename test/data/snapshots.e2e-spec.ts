@@ -141,6 +141,17 @@ describe('snapshots', () => {
       ]);
     });
 
+    it('must let a command wait that comes meanwhile', async () => {
+      const hold = engine.holdOn('volumes.copy', { call: 2 });
+      const made = await take();
+      await hold.reached;
+      const command = user.api.call('POST', `/api/containers/${id}/exec`, { command: ['true'] });
+      expect(containerOf(id).state).toBe('paused');
+      hold.release();
+      expect(await command).toMatchObject({ status: 200, body: { exit_code: 0 } });
+      await wait(made.body['id']);
+    });
+
     it.each(['stopped', 'paused'] as const)('must leave a %s container as it is', async (status) => {
       await (status === 'stopped' ? user.api.stop(id) : user.api.call('POST', `/api/containers/${id}/pause`));
       const snapshot = await taken();

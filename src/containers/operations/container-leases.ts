@@ -3,7 +3,7 @@ import { type Config, CONFIG } from '../../config';
 import { DomainError } from '../../errors';
 import { LocalQueue } from '../../scheduling';
 import { Signals } from '../../signals';
-import { type ContainerRow, isDeletion, type Operation } from '../model/container.entity';
+import type { ContainerRow, Operation } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { isTermOver } from '../leases/lease-term';
 import { type Grant, LeaseStore } from '../leases/lease-store';
@@ -69,15 +69,16 @@ export class ContainerLeases {
   }
 
   /**
-   * Waits at most `OPERATION_WAIT_SECONDS` for a deletion that is in progress; takes no lease.
+   * Waits at most `OPERATION_WAIT_SECONDS` for operations that are in progress; takes no lease.
    *
+   * @param isAwaited whether to wait for the end of this operation
    * @returns the row if the container is still live, null if it is deleted
    * @throws DomainError `operation_in_progress`
    */
-  async afterDeletion(row: ContainerRow): Promise<ContainerRow | null> {
+  async after(row: ContainerRow, isAwaited: (operation: Operation | null) => boolean): Promise<ContainerRow | null> {
     const deadline = performance.now() + this.config.OPERATION_WAIT_SECONDS * 1000;
     for (let current: ContainerRow | null = row; ; current = await this.repository.findById(row.id)) {
-      if (!current || !isDeletion(current.operation)) return current;
+      if (!current || !isAwaited(current.operation)) return current;
       const left = deadline - performance.now();
       if (left <= 0) throw inProgress(current);
       await this.releasedOrTimeout(row.id, Math.min(POLL_MS, left));

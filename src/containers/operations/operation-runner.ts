@@ -124,6 +124,17 @@ export class OperationRunner {
   }
 
   /**
+   * Waits for a snapshot of the container, which suspends it.
+   *
+   * @returns the row after that; as given if the container was deleted
+   * @throws DomainError `operation_in_progress` after `OPERATION_WAIT_SECONDS`
+   */
+  async afterSnapshot(row: ContainerRow): Promise<ContainerRow> {
+    if (row.operation !== 'snapshot') return row;
+    return (await this.leases.after(row, (operation) => operation === 'snapshot')) ?? row;
+  }
+
+  /**
    * Runs the creation of a row that was inserted with its lease. It has no waiting caller: a failure is logged, and
    * recorded in the row and its event. Never throws.
    */

@@ -121,6 +121,16 @@ export class ContainerOperations {
     return (await this.runner.run(row, this.resuming())).row;
   }
 
+  /**
+   * Makes a container ready for programs: resumes it if it is paused, and waits for a snapshot that suspends it.
+   *
+   * @throws DomainError as {@link resume}
+   */
+  async awake(row: ContainerRow): Promise<ContainerRow> {
+    const settled = await this.runner.afterSnapshot(row);
+    return settled.status === 'paused' ? this.resume(settled) : settled;
+  }
+
   /** Cancels a running creation. @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */
   async delete(row: ContainerRow): Promise<Ended> {
     return ended(await this.runner.run(row, this.deleting()));
