@@ -4,6 +4,7 @@ import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
 import { ImagesModule } from '../images';
 import { UsageModule } from '../usage';
+import { AdminSnapshotsController } from './admin-snapshots.controller';
 import { AdminContainersController } from './admin-containers.controller';
 import { AdminImagesController } from './admin-images.controller';
 import { AdminNodesController } from './admin-nodes.controller';
@@ -19,6 +20,7 @@ import { AdminUsers } from './admin-users.service';
     AdminUsersController,
     AdminTokensController,
     AdminContainersController,
+    AdminSnapshotsController,
     AdminImagesController,
     AdminNodesController,
     AdminUsageController,

@@ -23,5 +23,6 @@ export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
 export { Forks } from './forks';
+export { AnySnapshotView, SnapshotDeletedView } from './dto/snapshots';
 export { SnapshotsService } from './snapshots.service';
 export { StatusWait } from './status-wait';

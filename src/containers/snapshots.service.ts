@@ -1,10 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../errors';
-import { readPage } from '../http';
+import { type Page, type PagedQuery, readPage } from '../http';
 import { TiersService } from '../tiers';
 import type { Caller } from './access/container-access';
 import type { CreateOptions } from './creation';
 import {
+  anySnapshotView,
+  type AnySnapshotView,
   type CreateSnapshotDto,
   type ListSnapshotsDto,
   type SnapshotDeletedView,
@@ -14,6 +16,7 @@ import {
   type UpdateSnapshotDto,
 } from './dto/snapshots';
 import { parseSelector } from './model/labels';
+import type { SnapshotRow } from './model/snapshot.entity';
 import { SnapshotCreation } from './snapshot-creation';
 import { SnapshotWait } from './snapshot-wait';
 import { SnapshotRepository } from './rows/snapshot.repository';
@@ -101,7 +104,26 @@ export class SnapshotsService {
    * @throws DomainError as {@link get}
    */
   async delete(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotDeletedView> {
-    const row = await this.access.find(caller, id);
+    return this.remove(await this.access.find(caller, id));
+  }
+
+  /** One page of all users' snapshots, or of one user's, for operators. */
+  async listAll({ user_id: userId, ...range }: PagedQuery & { user_id?: string }): Promise<Page<AnySnapshotView>> {
+    const filter = userId === undefined ? {} : { userId };
+    const page = await readPage(
+      range,
+      (read) => this.snapshots.list({ ...filter, ...read }),
+      (row) => row,
+    );
+    return { ...page, items: page.items.map(anySnapshotView) };
+  }
+
+  /** Deletes any user's snapshot, for operators. @throws DomainError `snapshot_not_found` */
+  async deleteAny(id: string): Promise<SnapshotDeletedView> {
+    return this.remove(await this.access.findForOperator(id));
+  }
+
+  private async remove(row: SnapshotRow): Promise<SnapshotDeletedView> {
     if (!(await this.snapshots.delete(row))) throw new DomainError('snapshot_not_found');
     void this.removal.clean(row.id);
     return { message: 'snapshot deleted', id: row.id, name: row.name };

@@ -120,8 +120,15 @@ function isPublic({ method, route }: FastifyRequest): boolean {
 
 function limitsOnUser(asked: string, userId: string): readonly (readonly [LimitName, string])[] {
   const requests = ['requests', userId] as const;
-  return asked === 'POST /api/containers' ? [requests, ['creates', userId]] : [requests];
+  return CREATIONS.includes(asked) ? [requests, ['creates', userId]] : [requests];
 }
+
+/** Routes that make something of Docker's. */
+const CREATIONS: readonly string[] = [
+  'POST /api/containers',
+  'POST /api/containers/:id/fork',
+  'POST /api/containers/:id/snapshots',
+];
 
 function setHeaders(reply: FastifyReply, { limit, remaining, resetSeconds }: Count): void {
   reply.headers({ 'ratelimit-limit': limit, 'ratelimit-remaining': remaining, 'ratelimit-reset': resetSeconds });

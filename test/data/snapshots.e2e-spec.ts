@@ -227,6 +227,17 @@ describe('snapshots', () => {
       expect((await stranger.api.call('GET', '/api/snapshots')).body).toMatchObject({ count: 0 });
     });
 
+    it("must be everybody's for administrators, who delete any", async () => {
+      const snapshot = await taken();
+      const admin = await berth.user('pro', ['read', 'write', 'admin']);
+      const listed = await admin.api.call('GET', `/api/admin/snapshots?user_id=${user.id}`);
+      expect(listed.body).toMatchObject({ snapshots: [{ id: snapshot, user_id: user.id }], next_cursor: null });
+      expect(await user.api.call('GET', '/api/admin/snapshots')).toMatchObject({ status: 403 });
+      expect(await admin.api.call('DELETE', `/api/admin/snapshots/${snapshot}`)).toMatchObject({ status: 200 });
+      expect(await get(snapshot)).toMatchObject({ status: 404 });
+      await eventually(() => expect(told('snapshot_deleted')).toHaveLength(1));
+    });
+
     it('must follow changes of name, description and labels', async () => {
       const snapshot = await taken({ description: 'before' });
       const changed = { name: 'renamed', description: null, labels: { a: 'b' } };

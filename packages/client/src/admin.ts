@@ -45,6 +45,18 @@ export class Admin {
     return pagesOf(this.http, '/api/admin/containers', { query, signal }, items);
   }
 
+  snapshots({ signal, ...query }: CallOptions & { readonly user_id?: string; readonly limit?: number } = {}): Pages<
+    api.AnySnapshotView,
+    api.AdminSnapshotListView
+  > {
+    const items = (answer: api.AdminSnapshotListView): api.AnySnapshotView[] => answer.snapshots;
+    return pagesOf(this.http, '/api/admin/snapshots', { query, signal }, items);
+  }
+
+  deleteSnapshot(id: string, { signal }: CallOptions = {}): Promise<api.SnapshotDeletedView> {
+    return this.http.json('DELETE', path`/api/admin/snapshots/${id}`, { signal });
+  }
+
   stopContainer(id: string, { signal }: CallOptions = {}): Promise<api.ContainerStoppedView> {
     return this.http.json('POST', path`/api/admin/containers/${id}/stop`, { isRepeatable: true, signal });
   }

@@ -2135,6 +2135,62 @@ export type AcceptedDockerView = {
     previous_docker_id: string | null;
 };
 
+export type AnySnapshotView = {
+    id: string;
+    /**
+     * The database id of the container that it was made of.
+     */
+    container_id: string;
+    name: string;
+    /**
+     * deleting: only in the event of its deletion.
+     */
+    status: SnapshotStatus;
+    /**
+     * Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ready, and where the machine cannot keep that.
+     */
+    root: boolean;
+    /**
+     * What it counts with.
+     */
+    bytes: number;
+    labels: {
+        [key: string]: string;
+    };
+    description: string | null;
+    /**
+     * A machine word: why it failed; null otherwise.
+     */
+    status_reason: string | null;
+    /**
+     * The image of its container.
+     */
+    image: string;
+    role: string | null;
+    /**
+     * MiB: the disk size of its container when it was made.
+     */
+    disk_mb: number;
+    /**
+     * How long its container was suspended; null before that is known.
+     */
+    downtime_ms: number | null;
+    created_at: string;
+    updated_at: string;
+    user_id: string;
+};
+
+export type AdminSnapshotListView = {
+    /**
+     * Newest first.
+     */
+    snapshots: Array<AnySnapshotView>;
+    /**
+     * What to write as "cursor" for the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
 export type ImagePullView = {
     message: 'image pulled' | 'image is up to date' | 'image is being pulled';
     name: string;

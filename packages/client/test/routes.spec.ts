@@ -117,6 +117,8 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['DELETE /api/containers/{id}/terminals/{session}', (berth) => berth.terminals.end('ID', 'SESSION')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
+  ['GET /api/admin/snapshots?user_id=U', (berth) => berth.admin.snapshots({ user_id: 'U' }).page()],
+  ['DELETE /api/admin/snapshots/{id}', (berth) => berth.admin.deleteSnapshot('ID')],
   ['GET /api/admin/users?tier=free', (berth) => berth.admin.users({ tier: 'free' }).page()],
   ['PATCH /api/admin/users/{id} {"tier":"pro"}', (berth) => berth.admin.updateUser('ID', { tier: 'pro' })],
   ['DELETE /api/admin/users/{id}', (berth) => berth.admin.deleteUser('ID')],

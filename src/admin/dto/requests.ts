@@ -20,6 +20,14 @@ export class ListAnyContainersDto extends PagedQuery {
   status?: ListedStatus;
 }
 
+/** Query of `GET /api/admin/snapshots`. */
+export class ListAnySnapshotsDto extends PagedQuery {
+  @ApiPropertyOptional({ format: 'uuid', description: "one user's alone" })
+  @IsOptional()
+  @IsUuidText()
+  user_id?: string;
+}
+
 /** Body of `POST /api/admin/containers/:id/move`. */
 export class MoveContainerDto {
   @ApiPropertyOptional({ example: 'node-2', description: 'its name or id; by default the one that has the most room' })

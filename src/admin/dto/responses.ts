@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import type { UserEntity } from '../../auth';
-import { AnyContainerView } from '../../containers';
+import { AnyContainerView, AnySnapshotView } from '../../containers';
 import { ApiNextCursor, type Page } from '../../http';
 
 /** A user as operators see them. */
@@ -29,6 +29,14 @@ class AdminUserView {
     description: 'Since when; null: not suspended.',
   })
   readonly suspended_at: string | null;
+}
+
+/** The answer of `GET /api/admin/snapshots`. */
+export class AdminSnapshotListView {
+  @ApiProperty({ type: [AnySnapshotView], description: 'Newest first.' })
+  readonly snapshots: readonly AnySnapshotView[];
+  @ApiNextCursor()
+  readonly next_cursor: string | null;
 }
 
 /** The answer of `GET /api/admin/users`. */

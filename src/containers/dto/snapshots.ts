@@ -179,6 +179,16 @@ export function snapshotView(row: SnapshotRow): SnapshotView {
   });
 }
 
+/** A snapshot as administrators see it. */
+export class AnySnapshotView extends SnapshotView {
+  @ApiProperty({ format: 'uuid' })
+  readonly user_id: string;
+}
+
+export function anySnapshotView(row: SnapshotRow): AnySnapshotView {
+  return Object.assign(snapshotView(row), { user_id: row.userId });
+}
+
 class SnapshotUsageView {
   @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Those that are ready or being made.' })
   readonly snapshots: number;

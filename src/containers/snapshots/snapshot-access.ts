@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../errors';
-import { assertOwner, type Caller } from '../access/container-access';
+import { assertOwner, type Caller, noteSubject } from '../access/container-access';
 import type { SnapshotRow } from '../model/snapshot.entity';
 import { SnapshotRepository } from '../rows/snapshot.repository';
 
@@ -11,9 +11,16 @@ export class SnapshotAccess {
 
   /** @throws DomainError `snapshot_not_found`, `not_authorized` */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotRow> {
+    const row = await this.findForOperator(id);
+    assertOwner(caller, { id: row.containerId, userId: row.userId });
+    return row;
+  }
+
+  /** Finds any user's snapshot. @throws DomainError `snapshot_not_found` */
+  async findForOperator(id: string): Promise<SnapshotRow> {
     const row = await this.snapshots.find(id.toLowerCase());
     if (row === null || row.isTransient) throw new DomainError('snapshot_not_found');
-    assertOwner(caller, { id: row.containerId, userId: row.userId });
+    noteSubject({ id: row.containerId, userId: row.userId });
     return row;
   }
 
