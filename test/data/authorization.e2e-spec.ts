@@ -8,12 +8,12 @@ import { RouteRegistry } from '../../src/http';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { Berth, TestUser } from '../support/servers/berth';
 import { newAgent } from '../support/clients/agent-client';
-import { NewContainer, SMALL } from '../support/clients/api-client';
+import { NewContainer, SMALL, testImage } from '../support/clients/api-client';
 import { described } from '../support/clients/described';
 import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
-type Kind = 'container' | 'token' | 'user';
+type Kind = 'container' | 'snapshot' | 'token' | 'user';
 
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
 interface RouteRule {
@@ -60,6 +60,18 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'POST /api/containers/:id/resume': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/touch': { scope: 'write', id: 'container' },
   'POST /api/containers/:id/restore': { scope: 'write', id: 'container' },
+  'POST /api/containers/:id/snapshots': { scope: 'write', id: 'container', body: {} },
+  'POST /api/containers/:id/fork': { scope: 'write', id: 'container', body: {} },
+  'POST /api/containers/:id/restore-snapshot': {
+    scope: 'write',
+    id: 'container',
+    body: { snapshot: '5a0d4bb2-6f0e-4d3b-9a55-0d5fb2a8a0a1' },
+  },
+  'GET /api/snapshots': { scope: 'read' },
+  'GET /api/snapshots/:id': { scope: 'read', id: 'snapshot' },
+  'GET /api/snapshots/:id/wait': { scope: 'read', id: 'snapshot' },
+  'PATCH /api/snapshots/:id': { scope: 'write', id: 'snapshot', body: { name: 'renamed' } },
+  'DELETE /api/snapshots/:id': { scope: 'write', id: 'snapshot' },
   'DELETE /api/containers/:id': { scope: 'write', id: 'container' },
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
@@ -105,6 +117,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'DELETE /api/admin/users/:id': { scope: 'admin', id: 'user' },
   'POST /api/admin/users/:id/revoke-tokens': { scope: 'admin', id: 'user' },
   'GET /api/admin/containers': { scope: 'admin' },
+  'GET /api/admin/snapshots': { scope: 'admin' },
+  'DELETE /api/admin/snapshots/:id': { scope: 'admin', id: 'snapshot' },
   'GET /api/admin/capacity': { scope: 'admin' },
   'GET /api/admin/usage': { scope: 'admin' },
   'GET /api/admin/warm': { scope: 'admin' },
@@ -143,17 +157,26 @@ describe('authorization', () => {
   let container: NewContainer;
   let agentId: string;
   let tokenId: string;
+  let snapshotId: string;
 
   beforeAll(async () => {
     const tiers = { ...DEFAULT_TIERS.tiers, closed: Object.assign({ exec: false }, DEFAULT_TIERS.tiers['pro']) };
     const TIERS_FILE = join(folder, 'tiers.json');
     writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers }));
-    berth = await Berth.start({ engine: new FakeEngine(), environment: { TIERS_FILE } });
+    berth = await Berth.start({
+      engine: new FakeEngine(),
+      environment: { TIERS_FILE, VOLUME_COPY_IMAGE: testImage() },
+    });
     owner = await berth.user();
     stranger = await berth.user();
     container = await owner.api.running();
     agentId = (await newAgent(owner)).id;
     tokenId = String((await owner.api.call('POST', '/api/tokens', { name: 'spare' })).body['id']);
+    const snapshot = await owner.api.call('POST', `/api/containers/${container.db_id}/snapshots`, {});
+    expect(snapshot).toMatchObject({ status: 202 });
+    snapshotId = String(snapshot.body['id']);
+    const ready = await owner.api.call('GET', `/api/snapshots/${snapshotId}/wait`);
+    expect(ready).toMatchObject({ status: 200 });
   });
 
   afterAll(async () => {
@@ -225,11 +248,11 @@ describe('authorization', () => {
         container.id.slice(0, 12),
         agentId,
       ];
-      const forms = id === 'container' ? ofContainer : [tokenId];
+      const forms = id === 'container' ? ofContainer : [id === 'snapshot' ? snapshotId : tokenId];
       for (const form of forms) {
         const answer = await call(withQuery(route), bearer(stranger.token), form, body);
-        const expected = id === 'container' ? { error: 'not authorized' } : { error: 'token not found' };
-        expect(answer.status).toBe(id === 'container' ? 403 : 404);
+        const expected = id === 'token' ? { error: 'token not found' } : { error: 'not authorized' };
+        expect(answer.status).toBe(id === 'token' ? 404 : 403);
         expect(await answer.json()).toMatchObject(expected);
       }
     });
@@ -297,7 +320,7 @@ describe('authorization', () => {
   });
 
   function idOf(kind: Kind): string {
-    return { container: container.db_id, token: tokenId, user: owner.id }[kind];
+    return { container: container.db_id, snapshot: snapshotId, token: tokenId, user: owner.id }[kind];
   }
 
   async function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
@@ -335,6 +358,7 @@ describe('authorization', () => {
 
 /** The wait needs a status to get past its validation, and files need a path. */
 function withQuery(route: string): string {
+  if (route.endsWith('snapshots/:id/wait')) return route;
   if (route.endsWith('/wait')) return `${route}?status=running&timeout=0`;
   return /\/(files|list|archive)$/.test(route) ? `${route}?path=/tmp/x` : route;
 }

@@ -250,7 +250,8 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   });
 
   it('must not move the data for other changes, nor ask Docker more where nothing is to be moved', async () => {
-    const asked = ['volumes.measure', 'volumes.copy', 'volumes.list'] as const;
+    // A failed update lists the volumes: it may have been a return to a snapshot.
+    const asked = ['volumes.measure', 'volumes.copy'] as const;
     const count = (): number => asked.reduce((sum, method) => sum + engine.callsOf(method), 0);
     daemon.capabilities = { ...daemon.capabilities, volumeResize: 'none' };
     const before = count();
@@ -299,6 +300,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const points = await pointsOf(() => resize(LARGER));
     const changes = points.filter(({ method }) => !LOOKS.includes(method));
     expect(changes.map(({ method }) => method)).toEqual([
+      'layers.persist',
       'volumes.ensure',
       'containers.create',
       'containers.stop',
@@ -311,7 +313,8 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
       'volumes.remove',
     ]);
     // Death after a call is death before the next one that changes something, but for the last one before the commit.
-    const lastLook = { method: 'containers.inspect', call: 3, when: 'after' } as const;
+    const call = Math.max(...points.filter(({ method }) => method === 'containers.inspect').map((point) => point.call));
+    const lastLook = { method: 'containers.inspect', call, when: 'after' } as const;
     const deaths = [...changes.map((point) => ({ ...point, when: 'before' as const })), lastLook];
     for (const death of deaths) {
       const before = await row();
