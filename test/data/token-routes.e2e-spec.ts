@@ -213,6 +213,8 @@ describe('GET /api/me', () => {
         processes: 1024,
         network: 'internet',
         session_seconds: 180_000,
+        snapshot_mb: 0,
+        snapshots: 0,
         session_once: true,
         auto_stop_seconds: null,
         auto_delete_seconds: null,
