@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { ExecRequest } from '../docker';
+import { isPausedMeanwhile } from '../errors';
 import type { TaggedRequest } from '../http';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { agentIdOf } from './model/container-id';
@@ -225,12 +226,12 @@ export class ContainersService {
    *   the engine's port), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.usage.exec(await this.operations.awake(await this.access.findToEnter(caller, id)), request);
+    return this.whileAwake(caller, id, (row) => this.usage.exec(row, request));
   }
 
   /**
    * Runs `work` inside a running container, which counts as used until `work` ends. A paused container is resumed
-   * first.
+   * first. If a snapshot suspends the container just before `work` can begin, `work` is called again after that.
    *
    * @param options.mayBePaused leaves a paused container paused: `work` runs nothing in it
    * @throws DomainError as {@link resumed}; `container_not_running`, also if the engine reports it during `work`;
@@ -242,8 +243,8 @@ export class ContainersService {
     work: (container: RunningContainer) => Promise<T>,
     { mayBePaused = false }: { mayBePaused?: boolean } = {},
   ): Promise<T> {
-    const row = await this.access.findToEnter(caller, id);
-    return this.usage.inside(mayBePaused ? row : await this.operations.awake(row), work);
+    if (mayBePaused) return this.usage.inside(await this.access.findToEnter(caller, id), work);
+    return this.whileAwake(caller, id, (row) => this.usage.inside(row, work));
   }
 
   /**
@@ -275,6 +276,19 @@ export class ContainersService {
   /** The variables of the container's programs. @throws SecretsError */
   environmentOf(row: ContainerRow): Variables {
     return this.usage.environmentOf(row);
+  }
+
+  /** A snapshot may suspend the container between the read of its row and the first call to Docker. */
+  private async whileAwake<T>(caller: Caller, id: string, work: (row: ContainerRow) => Promise<T>): Promise<T> {
+    try {
+      return await work(await this.operations.awake(await this.access.findToEnter(caller, id)));
+    } catch (error) {
+      if (!isPausedMeanwhile(error)) throw error;
+      const row = await this.access.findToEnter(caller, id);
+      const isOver = row.operation === null && row.status === 'running';
+      if (!isOver && row.operation !== 'snapshot') throw error;
+      return work(await this.operations.awake(row));
+    }
   }
 
   /** Changes settings if the request's conditions hold under the lease. */

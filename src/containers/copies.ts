@@ -75,7 +75,10 @@ export class CopyCreation {
       rows: prepared.map(({ row }) => row),
       views: prepared.map((each) => answer.created(each.row, { session: caller, tier: limits })),
       within: (snapshot, insert) =>
-        this.capacity.within((bounds) => insert(() => insertAll(snapshot, bounds)), { node: snapshot.nodeId, pool: limits.pool }),
+        this.capacity.within((bounds) => insert(() => insertAll(snapshot, bounds)), {
+          node: snapshot.nodeId,
+          pool: limits.pool,
+        }),
       begin: async () => {
         await Promise.all(prepared.map(({ row, grant }) => this.operations.create(row, grant)));
       },

@@ -178,6 +178,11 @@ export function pausedMeanwhile(cause: unknown): DomainError {
   return new DomainError('container_not_running', { code: 'container_paused', cause });
 }
 
+/** Whether this is the error of {@link pausedMeanwhile}. */
+export function isPausedMeanwhile(error: unknown): boolean {
+  return error instanceof DomainError && error.code === 'container_paused';
+}
+
 /** The challenge of every 401 (RFC 6750, 3); parameters are added if a token was given. */
 export const BEARER_CHALLENGE = 'Bearer realm="berth"';
 

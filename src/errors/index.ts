@@ -4,6 +4,7 @@ export {
   DomainError,
   ERRORS,
   invalidParameters,
+  isPausedMeanwhile,
   pausedMeanwhile,
   type ErrorCode,
   type FailureReason,

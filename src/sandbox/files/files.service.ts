@@ -95,21 +95,20 @@ export class FilesService {
   async uploadForm(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
+      // The work may be called again; a body can be read once.
+      let read: ReturnType<typeof formFile> | undefined;
       return this.transfer(call, async (place) => {
         const { signal } = place;
-        const form = await untilAborted(formFile(body), { signal, aborted: () => reasonOf(signal) });
-        try {
-          const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
-          return await this.write(place, call, {
-            path: ContainerPath.parseEntry(asked.bytes, 'path'),
-            nameInDirectory: path.isDirectory ? null : form.name,
-            content: until(form.content, signal),
-            isOwned: false,
-            length: undefined,
-          });
-        } finally {
-          form.close();
-        }
+        read ??= formFile(body);
+        const form = await untilAborted(read, { signal, aborted: () => reasonOf(signal) });
+        const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
+        return this.write(place, call, {
+          path: ContainerPath.parseEntry(asked.bytes, 'path'),
+          nameInDirectory: path.isDirectory ? null : form.name,
+          content: until(form.content, signal),
+          isOwned: false,
+          length: undefined,
+        });
       });
     });
   }

@@ -35,12 +35,11 @@ interface FormFile {
   /** The client's name of the file, without directories; null if there is none. */
   readonly name: Buffer | null;
   readonly content: Readable;
-  /** Stops reading the form. */
-  close(): void;
 }
 
 /**
- * The file in the field `file` of a `multipart/form-data` body. Fields after it are ignored.
+ * The file in the field `file` of a `multipart/form-data` body, which is read until it is discarded. Fields after it
+ * are ignored.
  *
  * @throws DomainError `invalid_parameters`, `unsupported_media_type`, `request_timeout`
  */
@@ -49,7 +48,6 @@ export function formFile(body: BodyStream): Promise<FormFile> {
   if (!/^multipart\/form-data;/i.test(type)) throw new DomainError('unsupported_media_type');
   const form = parserOf(type);
   const source = body.read(IDLE_MS);
-  const close = (): void => void source.destroy();
   return new Promise<FormFile>((resolve, reject) => {
     let content: Readable | undefined;
     const fail = (error: unknown): void => {
@@ -62,11 +60,11 @@ export function formFile(body: BodyStream): Promise<FormFile> {
       file.on('error', (error) => file.destroy(error));
       if (field !== 'file') {
         fail(refused('must be in the field "file"'));
-        close();
+        source.destroy();
         return;
       }
       const name = filename.replace(/^.*[/\\]/s, '');
-      resolve({ name: isName(name) ? Buffer.from(name) : null, content: file, close });
+      resolve({ name: isName(name) ? Buffer.from(name) : null, content: file });
     });
     form.on('error', fail).on('finish', () => fail(refused('is missing')));
     source.on('error', fail).pipe(form);
