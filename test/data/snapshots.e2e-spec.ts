@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import { SnapshotEntity } from '../../src/containers/model/snapshot.entity';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import type { EventRecorder } from '../support/clients/socket-client';
@@ -147,6 +149,20 @@ describe('snapshots', () => {
       await hold.reached;
       const command = user.api.call('POST', `/api/containers/${id}/exec`, { command: ['true'] });
       expect(containerOf(id).state).toBe('paused');
+      hold.release();
+      expect(await command).toMatchObject({ status: 200, body: { exit_code: 0 } });
+      await wait(made.body['id']);
+    });
+
+    it('must let a command wait that came just before', async () => {
+      const begun = engine.holdOn('programs.start');
+      engine.failOn('programs.start', { error: new EngineError('container_paused', 'the container is paused') });
+      const command = user.api.call('POST', `/api/containers/${id}/exec`, { command: ['true'] });
+      await begun.reached;
+      const hold = engine.holdOn('volumes.copy', { call: 2 });
+      const made = await take();
+      await hold.reached;
+      begun.release();
       hold.release();
       expect(await command).toMatchObject({ status: 200, body: { exit_code: 0 } });
       await wait(made.body['id']);
@@ -542,6 +558,27 @@ describe('snapshots', () => {
       expect([containerOf(id).layer, content()]).toEqual(['nginx', 'precious']);
     });
 
+    it.each(['before', 'after'] as const)(
+      'must leave nothing of the old container if its process dies %s the removal of the volume',
+      async (when) => {
+        const snapshot = await taken();
+        change();
+        const died = engine.dieOn('volumes.remove', { when, how: 'throw' });
+        void restore({ snapshot, keep: false });
+        await died;
+        await berth.stop();
+        await begin();
+        user = berth.as(user);
+        await eventually(async () => {
+          await sweep();
+          expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+          expect([...daemon.volumes].filter(([name]) => name.includes(id))).toHaveLength(1);
+        });
+        expect([containerOf(id).layer, content()]).toEqual(['nginx', 'precious']);
+        events = await berth.record(user);
+      },
+    );
+
     it.each([
       ['volumes.ensure', 1],
       ['volumes.copy', 1],
@@ -591,7 +628,7 @@ describe('snapshots', () => {
       await resize({ memory_mb: 256 });
       expect(containerOf(id).layer).toBe('more');
       // Of each layer that no container needs any more, nothing is left.
-      clock.forward(DAY / 24);
+      clock.forward(DAY / 12);
       await sweep();
       expect(layers()).toHaveLength(1);
       await user.api.delete(id);
@@ -654,7 +691,7 @@ describe('snapshots', () => {
             await unchanged();
           });
         }
-        clock.forward(DAY / 24);
+        clock.forward(DAY / 12);
         await sweep();
         expect(layers()).toEqual([]);
         events = await berth.record(user);
@@ -719,6 +756,46 @@ describe('snapshots', () => {
       const helpers = [...daemon.containers.values()].filter(({ spec }) => spec.generation === 0);
       expect(helpers).toEqual([]);
       events = await berth.record(user);
+    });
+  });
+
+  describe('the image of one that a commit made too late', () => {
+    /** Docker ends a commit after Berth has given it up. @returns the snapshot's id */
+    const late = async (): Promise<string> => {
+      engine.failOn('layers.commit', { error: new EngineError('docker_unavailable', 'no answer in 30 minutes') });
+      const snapshot = String((await take()).body['id']);
+      await eventually(async () => expect((await get(snapshot)).body['status']).toBe('failed'));
+      await eventually(() => expect(leftOf(snapshot)).toEqual([]));
+      const image = `berth/layer:${snapshot}`;
+      daemon.layers.set(image, { layer: 'nginx', at: clock.now(), instance: ENVIRONMENT.INSTANCE_ID });
+      daemon.images.add(image);
+      return snapshot;
+    };
+
+    it('must be removed, and no other', async () => {
+      const [ready, failed] = [await taken(), await late()];
+      await sweep();
+      expect(leftOf(failed)).toHaveLength(1);
+      clock.forward(DAY / 12);
+      await sweep();
+      expect(leftOf(failed)).toEqual([]);
+      expect(leftOf(ready)).toHaveLength(2);
+      const deleted = await late();
+      await remove(deleted);
+      await eventually(() => expect(leftOf(deleted)).toEqual([]));
+    });
+
+    it('must stay while Docker has snapshots that the database does not know', async () => {
+      const [lost, failed] = [await taken(), await late()];
+      const { manager } = berth.app.get(Database);
+      const row = await manager.findOneByOrFail(SnapshotEntity, { id: lost });
+      await manager.delete(SnapshotEntity, { id: lost });
+      clock.forward(DAY / 12);
+      await sweep();
+      expect([leftOf(lost).length, leftOf(failed).length]).toEqual([2, 1]);
+      await manager.insert(SnapshotEntity, row);
+      await sweep();
+      expect([leftOf(lost).length, leftOf(failed).length]).toEqual([2, 0]);
     });
   });
 

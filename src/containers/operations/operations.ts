@@ -239,6 +239,8 @@ export class ContainerOperations {
             facts: { ...facts, volumeName: volume },
             now: this.clock.now(),
           }),
+        // Under the lease: a sweep does not look for volumes on a machine that keeps them at a resize.
+        afterCleanup: NOTHING,
       };
     };
     return updated(await this.runner.run(row, { verb: 'update', prepare }));

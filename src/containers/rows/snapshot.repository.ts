@@ -213,6 +213,12 @@ export class SnapshotRepository {
     return query.getMany();
   }
 
+  /** The ids of all snapshots, except the failed ones of which Docker has nothing any more. */
+  async idsWithFiles(): Promise<ReadonlySet<string>> {
+    const query = this.query().select('s.id', 'id').where("NOT (s.status = 'failed' AND s.is_clean = true)");
+    return new Set((await query.getRawMany<{ id: string }>()).map(({ id }) => id));
+  }
+
   /** Records that Docker has nothing of a snapshot any more; forgets a deleted one. */
   async markClean({ id }: SnapshotRow): Promise<void> {
     const isOne = (parameter: Parameter): string => `id = ${parameter(id)} AND is_clean = false`;

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, isSnapshotImage, type ListedLayer } from '../../docker';
+import { ContainerEngine, isLayerImage, isSnapshotImage, type ListedLayer, snapshotImage } from '../../docker';
 import { LOGGER } from '../../logging';
 import { layerReference, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
 import { KnownEngine } from '../nodes/known-engine';
@@ -9,8 +9,8 @@ import { Instance } from '../rows/instance';
 import { ContainerRepository } from '../rows/container.repository';
 import { SnapshotRepository } from '../rows/snapshot.repository';
 
-/** The container of a younger layer may not be created yet. */
-const YOUNG_MS = 10 * 60_000;
+/** Longer than a commit and a flattening may take: what they make may be in use only after that. */
+const YOUNG_MS = 61 * 60_000;
 
 /**
  * Removes what Docker has of failed and deleted snapshots, once no process makes them and no container is being created
@@ -66,23 +66,40 @@ export class SnapshotRemoval {
   }
 
   /**
-   * Removes the images of layers that were kept by a resize, and that no container needs any more; also those that lost
-   * their names. Those of snapshots go with their rows.
+   * Removes the images of layers that no container and no snapshot needs: those that were kept by a resize, those that
+   * lost their names, and what a commit made that ended after its snapshot had failed.
    */
   private async removeLayers(silent: ReadonlySet<string>): Promise<void> {
     const { items } = await this.engine.layers.list({ instance: this.instance.id });
-    if (items.length === 0 || !(await this.known.check())) return;
-    const { ids } = await this.containers.neededImages();
     const isYoung = ({ createdAt }: ListedLayer): boolean =>
       this.clock.now().getTime() - createdAt.getTime() < YOUNG_MS;
-    for (const layer of items) {
-      const { reference, imageId, node = null } = layer;
-      const isNeeded = ids.has(imageId) || isSnapshotImage(reference) || isYoung(layer);
+    // Not the names that an operator has given to such images.
+    const isOwn = ({ reference, imageId }: ListedLayer): boolean => reference === imageId || isLayerImage(reference);
+    const old = items.filter((layer) => isOwn(layer) && !isYoung(layer));
+    if (old.length === 0 || !(await this.known.check())) return;
+    // Read after the list: a snapshot has its row before its image.
+    const { ids } = await this.containers.neededImages();
+    const ofSnapshots = await this.ofSnapshots(old);
+    for (const { reference, imageId, node = null } of old) {
+      const isNeeded = ids.has(imageId) || ofSnapshots.has(reference);
       if (isNeeded || (node !== null && silent.has(node))) continue;
       await this.engine.images.remove({ reference, id: imageId, node }).catch((error: unknown) => {
         this.logger.warn({ err: error, image: reference }, 'a layer could not be removed; the sweep tries again');
       });
     }
+  }
+
+  /**
+   * The images that rows of snapshots name. All of the instance's, if Docker has a snapshot's volume without a row: as
+   * rows outlive their volumes, the database was lost or is an older one.
+   */
+  private async ofSnapshots(layers: readonly ListedLayer[]): Promise<ReadonlySet<string>> {
+    const references = layers.map(({ reference }) => reference).filter(isSnapshotImage);
+    if (references.length === 0) return new Set();
+    const { items: volumes } = await this.engine.volumes.list({ instance: this.instance.id });
+    const rows = await this.snapshots.idsWithFiles();
+    const isCurrent = volumes.every(({ snapshotId = null }) => snapshotId === null || rows.has(snapshotId));
+    return new Set(isCurrent ? [...rows].map(snapshotImage) : references);
   }
 
   private async remove(row: SnapshotRow): Promise<void> {
