@@ -4,7 +4,8 @@ import { Berth } from '../support/servers/berth';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { OutsideWorld } from '../support/clients/outside-world';
-import { RUNTIMES } from '../support/extent';
+import { inMore, RUNTIMES } from '../support/extent';
+import { SecondDocker } from '../support/docker/second-docker';
 
 jest.setTimeout(180_000);
 
@@ -39,6 +40,32 @@ describe('the proof of a sandbox at start', () => {
       { timeoutMs: 90_000 },
     );
     await expectNothingLeft(instance);
+    // Proved: no container is run for it any more, and so no image is needed.
+    expect(await engine.layers.persist({ name: 'berth-test/none:1' })).toBe(true);
+  });
+
+  inMore('must say what to do where gVisor keeps the files outside the home in a file of its own', async () => {
+    const { Runtimes } = (await docker.info()) as { Runtimes: { runsc: { path: string; runtimeArgs?: string[] } } };
+    const { path, runtimeArgs = [] } = Runtimes.runsc;
+    const own = { path, runtimeArgs: runtimeArgs.filter((argument) => !argument.startsWith('--overlay2')) };
+    const second = await SecondDocker.start('data', { runtimes: { runsc: own } });
+    try {
+      await second.take(TEST_IMAGE, docker);
+      const engine = sandbox.engine({
+        DOCKER_HOST: second.host,
+        SANDBOX_RUNTIME: 'runsc',
+        SANDBOX_FIREWALL: 'off',
+        DISK_QUOTA: 'off',
+        SANDBOX_DNS: [outside.far],
+      });
+      const { instance } = sandbox;
+      await engine.host.prepare(instance);
+      const { faults } = await proveSandbox(engine, { instance, image: TEST_IMAGE, signal });
+      expect(faults.layer).toMatch(/snapshots and resizes lose.*--overlay2=none/);
+      expect(await engine.layers.persist({ name: TEST_IMAGE })).toBe(false);
+    } finally {
+      await second.discard(['data']);
+    }
   });
 
   it('must say of an image that cannot show anything that nothing was tried', async () => {

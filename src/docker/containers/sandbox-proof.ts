@@ -4,11 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerEngine } from '../container-engine';
 import type { ContainerSpec } from '../port/engine-containers';
 import { EngineError } from '../engine-error';
+import { PROOF_FILE } from '../port/engine-layers';
 import { nameServersIn } from '../firewall/firewall-rules';
 import { DATA_PATH } from './supervisor';
 
 /** The properties that a sandbox is tested for. */
-export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'processes'] as const;
+export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'layer', 'processes'] as const;
 
 type ProofCheck = (typeof PROOF_CHECKS)[number];
 
@@ -32,6 +33,8 @@ const USER = '1000';
 const MEMORY_MB = 128;
 const PROCESSES = 32;
 const GRACE_SECONDS = 10;
+
+const KEEP_LAYERS = "add --overlay2=none to the runtimeArgs of runsc in Docker's daemon.json and restart Docker";
 
 const COMMAND_MS = 30_000;
 const ASKING_MS = 3_000;
@@ -175,7 +178,10 @@ class Proof {
     this.faults.memory = "the kernel does not hold sandboxes to their memory: enable cgroups' memory controller";
   }
 
-  /** Checks that a stop sends SIGTERM to processes, and that files inside and outside the volume survive a restart. */
+  /**
+   * Checks that a stop sends SIGTERM to processes, that files inside and outside the volume survive a restart, and that
+   * those outside can be kept.
+   */
   private async end(): Promise<void> {
     const { dockerId } = this;
     if (dockerId === null) return;
@@ -183,19 +189,25 @@ class Proof {
     const running = this.shell(`${trap}; while :; do sleep 0.2 || sleep 1; done`, { user: USER });
     running.catch(() => undefined);
     await this.until(`[ -e ${DATA_PATH}/ready ]`);
-    await this.shell('echo kept >/berth-proof');
+    await this.shell(`echo kept >${PROOF_FILE}`);
     await this.engine.containers.stop(dockerId, GRACE_SECONDS);
     await running.catch(() => undefined);
+    await this.layer(dockerId);
     await this.engine.containers.start(dockerId);
-    const { output } = await this.shell(`cat ${DATA_PATH}/written ${DATA_PATH}/ended /berth-proof`);
+    const { output } = await this.shell(`cat ${DATA_PATH}/written ${DATA_PATH}/ended ${PROOF_FILE}`);
     if (!output.includes('written')) this.faults.writes = `what is written to ${DATA_PATH} does not outlive a stop`;
     else if (!output.includes('kept')) {
-      this.faults.writes =
-        `what is written outside ${DATA_PATH} is lost at a stop: add --overlay2=none to the runtimeArgs of runsc in ` +
-        "Docker's daemon.json and restart Docker";
+      this.faults.writes = `what is written outside ${DATA_PATH} is lost at a stop: ${KEEP_LAYERS}`;
     }
     if (!output.includes('ended'))
       this.faults.end = 'processes are killed at a stop without their SIGTERM: look at the log of Docker';
+  }
+
+  /** Checks that snapshots and resizes can keep what is written outside the volume. */
+  private async layer(dockerId: string): Promise<void> {
+    const { image: name, node = null } = this.spec;
+    if (await this.engine.layers.persist({ name, node, written: dockerId })) return;
+    this.faults.layer = `snapshots and resizes lose what is written outside ${DATA_PATH}: ${KEEP_LAYERS}`;
   }
 
   /**

@@ -8,6 +8,7 @@ import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { ignoringRefusal, unlessMissing } from '../connection/errors';
 import { jsonElements, openChanges } from '../connection/streams';
+import { plainId } from '../container-ids';
 import { containerOf, remove, start } from '../containers/container-verbs';
 import { claimedLabels, containerLabels, LABELS } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
@@ -15,7 +16,14 @@ import { MARKER } from '../programs/process-marker';
 import { SHELL } from '../containers/supervisor';
 import { EngineError } from '../engine-error';
 import type { Listed } from '../port/engine-containers';
-import type { EngineLayers, LayerCommit, LayerImage, ListedLayer, WrittenLayer } from '../port/engine-layers';
+import {
+  type EngineLayers,
+  type LayerCommit,
+  type LayerImage,
+  type ListedLayer,
+  PROOF_FILE,
+  type WrittenLayer,
+} from '../port/engine-layers';
 import type { SandboxHost } from '../sandbox-host';
 import { type LayerChanges, readChanges } from './layer-changes';
 
@@ -27,7 +35,6 @@ const COMMIT_MS = 30 * 60_000;
 
 /** How long the container of the proof may take to write its file. */
 const PROOF_MS = 10_000;
-const PROOF_FILE = '/berth-proof';
 const PROOF_MEMORY = 64 * 1024 * 1024;
 
 const config = z.object({
@@ -67,9 +74,10 @@ export class Layers implements EngineLayers {
     private readonly host: SandboxHost,
   ) {}
 
-  async persist({ name }: { name: string }): Promise<boolean> {
+  async persist({ name, written }: { name: string; written?: string }): Promise<boolean> {
     if (this.proved) return true;
-    this.proving ??= this.prove(name).finally(() => (this.proving = null));
+    const prove = (): Promise<boolean> => (written === undefined ? this.prove(name) : this.proveBy(plainId(written)));
+    this.proving ??= prove().finally(() => (this.proving = null));
     this.proved = await this.proving;
     return this.proved;
   }
@@ -167,11 +175,20 @@ export class Layers implements EngineLayers {
       );
       try {
         await start(probe, signal);
-        return await hasWritten(probe, signal);
+        const end = performance.now() + PROOF_MS;
+        while (!(await hasWritten(probe))) {
+          if (performance.now() >= end) return false;
+          await delay(100, undefined, { signal });
+        }
+        return true;
       } finally {
         await remove(probe, signal);
       }
     });
+  }
+
+  private async proveBy(dockerId: string): Promise<boolean> {
+    return this.daemon.call('probe layer', (_signal, docker) => hasWritten(containerOf(docker, dockerId)));
   }
 
   private async changesOf(dockerId: string): Promise<LayerChanges> {
@@ -274,13 +291,7 @@ function assertImported(said: string): void {
   throw new EngineError('docker_error', `flatten image: ${said.slice(0, 500)}`);
 }
 
-async function hasWritten(probe: Docker.Container, signal: AbortSignal): Promise<boolean> {
-  const end = performance.now() + PROOF_MS;
-  do {
-    const changes: unknown = await probe.changes();
-    const paths = isKnownState(z.array(z.object({ Path: z.string() })), changes);
-    if (paths.some(({ Path }) => Path === PROOF_FILE)) return true;
-    await delay(100, undefined, { signal });
-  } while (performance.now() < end);
-  return false;
+async function hasWritten(probe: Docker.Container): Promise<boolean> {
+  const changes: unknown = await probe.changes();
+  return isKnownState(z.array(z.object({ Path: z.string() })), changes).some(({ Path }) => Path === PROOF_FILE);
 }

@@ -34,6 +34,9 @@ export interface ListedLayer {
   readonly node?: string | null;
 }
 
+/** The file that proves where writes outside the volumes go. */
+export const PROOF_FILE = '/berth-proof';
+
 /** The writable layers of sandboxes, as images. They hold files only, without the files of volumes. */
 export interface EngineLayers {
   /**
@@ -42,8 +45,9 @@ export interface EngineLayers {
    * and machine; a failure is tried again at the next call.
    *
    * @param image.name a reference or an id; the image must be present and have a shell
+   * @param image.written a sandbox that has written `PROOF_FILE`, and takes the place of that container
    */
-  persist(image: { name: string; node?: string | null }): Promise<boolean>;
+  persist(image: { name: string; node?: string | null; written?: string }): Promise<boolean>;
   /**
    * @returns null if the container's files are not on the host's file system, so that a commit would miss them
    * @throws EngineError `container_not_found`
