@@ -4,6 +4,9 @@ import type { Logger } from '../logging';
 /** Delays before a failed attempt is repeated; each is twice the one before. */
 const BACK_OFF_MS = { first: 1_000, longest: 60_000 } as const;
 
+/** The shortest time between attempts that are made because somebody waits for the program's place. */
+const ASKED_EVERY_MS = 1_000;
+
 /** A program whose streams no process holds, and which this process still has to kill in its container. */
 interface LeftProgram {
   readonly dockerId: string;
@@ -19,7 +22,8 @@ interface LeftProgram {
 
 interface Waiting extends LeftProgram {
   failures: number;
-  /** In the time of `performance.now()`. */
+  /** In the time of `performance.now()`, like the next one. */
+  lastTry: number;
   nextTry: number;
   isBeingEnded: boolean;
   /** Whether its node was known not to answer at the last attempt. */
@@ -50,7 +54,9 @@ export class LeftPrograms {
 
   add(marker: string, program: LeftProgram): void {
     if (this.waiting.has(marker)) return;
-    this.waiting.set(marker, { ...program, failures: 0, nextTry: -Infinity, isBeingEnded: false, wasSilent: false });
+    const never = -Infinity;
+    const state = { failures: 0, lastTry: never, nextTry: never, isBeingEnded: false, wasSilent: false };
+    this.waiting.set(marker, { ...program, ...state });
   }
 
   has(marker: string): boolean {
@@ -67,6 +73,21 @@ export class LeftPrograms {
     await Promise.all(due.map(([marker, program]) => this.tryOne(marker, program)));
   }
 
+  /**
+   * Tries those of one Docker container at once, because a place of theirs is needed, unless that was tried within the
+   * last second. Never throws.
+   *
+   * @returns whether any was tried
+   */
+  async endOf(dockerId: string): Promise<boolean> {
+    const before = performance.now() - ASKED_EVERY_MS;
+    const tried = [...this.waiting].filter(
+      ([, program]) => program.dockerId === dockerId && !program.isBeingEnded && program.lastTry <= before,
+    );
+    await Promise.all(tried.map(([marker, program]) => this.tryOne(marker, program)));
+    return tried.length > 0;
+  }
+
   /** Tries one program at once, due or not. @throws the errors of {@link LeftProgram.end} */
   async endNow(marker: string): Promise<void> {
     const program = this.waiting.get(marker);
@@ -78,6 +99,7 @@ export class LeftPrograms {
   private async tryOne(marker: string, program: Waiting): Promise<void> {
     const node = nodeOf(program.dockerId);
     program.isBeingEnded = true;
+    program.lastTry = performance.now();
     try {
       program.wasSilent = !this.machines.answers(node);
       if (!program.wasSilent) await program.end();

@@ -200,7 +200,8 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   }
 
   /**
-   * Writes the row of a program that this process is about to start.
+   * Writes the row of a program that this process is about to start. Where the limit is reached, programs of this
+   * process that may have ended since Docker was last asked free their places first.
    *
    * @returns the row, whose id is the program's marker
    * @throws DomainError the limit's error
@@ -237,7 +238,8 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
       return insert();
     };
     const isAlone = this.database.isSqlite || !Number.isFinite(limit.count);
-    const isEntered = isAlone ? await insert() : await this.database.runInTx(insertInTurn);
+    const tryToEnter = (): Promise<boolean> => (isAlone ? insert() : this.database.runInTx(insertInTurn));
+    const isEntered = (await tryToEnter()) || ((await this.left.endOf(dockerId)) && (await tryToEnter()));
     if (!isEntered) throw new DomainError(limit.error, { fields: { limit: limit.count } });
     return entry;
   }

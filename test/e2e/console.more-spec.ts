@@ -446,6 +446,11 @@ describe('the console of other servers', () => {
     const table = page.getByRole('region', { name: 'Warm slots' });
     await table.getByRole('row').filter({ hasText: testImage() }).getByText('256 MB').waitFor();
     await table.getByText('Creations that took one: 1; that did not: 0.').waitFor();
+    // One that is still being made is not removed.
+    await eventually(async () => {
+      const { body } = await owner.api.call('GET', '/api/admin/warm');
+      expect(body['slots']).toMatchObject([{ ready: 2, making: 0 }]);
+    });
     const before = slots.daemon.running().map(({ dockerId }) => dockerId);
     await table.getByRole('button', { name: 'Empty' }).click();
     await eventually(() => {
