@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import BetterSqlite3 from 'better-sqlite3';
 import DataLoader from 'dataloader';
 import type { Pool } from 'pg';
+import { LruMap } from '../scheduling';
 import { untilFree } from './query-gate';
 
 /** A query for one row by its key; its text is constant. */
@@ -29,6 +30,10 @@ export type Lookup = (key: string) => Promise<readonly unknown[] | null>;
 /** Maximum keys per query. */
 const BATCH = 200;
 
+/** Rows that SQLite's lookups keep, and the longest of them, in characters: together a few megabytes. */
+const KEPT_ROWS = 1_000;
+const LONGEST_KEPT = 4_096;
+
 /** The text of a lookup. @param condition what the key's column is compared with, such as `= ?` */
 export function lookupSql({ columns, from, key, where, orderBy }: LookupQuery, condition: string): string {
   return [
@@ -39,9 +44,8 @@ export function lookupSql({ columns, from, key, where, orderBy }: LookupQuery, c
 }
 
 /**
- * Reads all keys that were requested in one turn of the event loop in one batch, in the next turn. Nothing is cached
- * between turns. Under load the requests of a turn are answered together, which wakes clients once instead of once
- * per request.
+ * Reads all keys that were requested in one turn of the event loop in one batch, in the next turn. Under load the
+ * requests of a turn are answered together, which wakes clients once instead of once per request.
  */
 function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] | null)[]>): Lookup {
   const options = { cache: false, maxBatchSize: BATCH, batchScheduleFn: (begin: () => void) => setImmediate(begin) };
@@ -51,11 +55,34 @@ function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] 
 
 /**
  * Looks up on a read-only connection of its own. In WAL mode it reads committed data and a writer does not block it.
- * The statement is prepared once; TypeORM's query runner takes several times as long as SQLite itself.
+ * The statement is prepared once; TypeORM's query runner takes several times as long as SQLite itself. Rows are kept
+ * until any other connection, also of another process, commits: SQLite counts the commits (`data_version`).
  */
 export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery): Lookup {
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();
-  return together((keys) => untilFree(() => keys.map((key) => statement.get(key) ?? null)));
+  const commits = reader.prepare<[], number>('PRAGMA data_version').pluck();
+  let kept = new LruMap<readonly unknown[]>(KEPT_ROWS);
+  let keptAt: number | undefined;
+  const find = (key: string): readonly unknown[] | null => {
+    const known = kept.get(key);
+    if (known) return known;
+    const row = statement.get(key) ?? null;
+    if (row && lengthOf(row) <= LONGEST_KEPT) kept.set(key, row);
+    return row;
+  };
+  return together((keys) =>
+    untilFree(() => {
+      // Read before the rows: a row may be newer than the count, never older.
+      const at = commits.get();
+      if (at !== keptAt) kept = new LruMap(KEPT_ROWS);
+      keptAt = at;
+      return keys.map(find);
+    }),
+  );
+}
+
+function lengthOf(row: readonly unknown[]): number {
+  return row.reduce<number>((sum, value) => sum + (typeof value === 'string' ? value.length : 8), 0);
 }
 
 /** One prepared query for all keys of a batch, as most of a query's cost is per query, on both ends. */

@@ -84,11 +84,20 @@ describe('a lookup by key', () => {
     expect(found.map((values) => values?.[1] ?? null)).toEqual(keys.map((key) => (key.length === 1 ? key : null)));
   });
 
-  it('must see what was committed just before, and remember nothing', async () => {
-    for (const value of ['third', 'fourth']) {
-      await write('a', value);
-      expect((await valueOf('a'))?.[0]).toBe(value);
+  it('must see what was committed just before, also through another connection', async () => {
+    const other = await connect(dataSourceOptions(test.url));
+    const settings = [database.manager, other.manager, database.manager];
+    for (const [nth, manager] of settings.entries()) {
+      await manager.upsert(SettingEntity, { key: 'a', value: String(nth) }, ['key']);
+      expect((await valueOf('a'))?.[0]).toBe(String(nth));
+      expect((await valueOf('a'))?.[0]).toBe(String(nth));
+      expect(await valueOf(`new-${String(nth)}`)).toBeNull();
+      await manager.insert(SettingEntity, { key: `new-${String(nth)}`, value: 'new' });
+      expect((await valueOf(`new-${String(nth)}`))?.[0]).toBe('new');
+      await manager.delete(SettingEntity, { key: `new-${String(nth)}` });
+      expect(await valueOf(`new-${String(nth)}`)).toBeNull();
     }
+    await other.destroy();
   });
 
   it('must see its own transaction from inside, and nobody else’s from outside', async () => {
