@@ -17,8 +17,11 @@ const RESERVED_MS = 10_000;
  * some time after its start.
  */
 const OPEN_AFTER_MS = { end: 5, start: 100 } as const;
-/** Sessions that are being opened at once on a machine. */
-const OPENING_AT_ONCE = 4;
+/**
+ * Sessions that are being opened at once on a machine: for programs, and for containers that none was started in yet.
+ * The latter would slow down the creations that are still under way.
+ */
+const OPENING_AT_ONCE = { programs: 4, prepared: 1 } as const;
 /** For how long a user whose session was not ready in time has two. */
 const BUSY_MS = 60_000;
 
@@ -128,7 +131,7 @@ export class SessionPool {
     const shelf = this.use(dockerId, { command: [], env });
     shelf.terms = { ...shelf.terms, env };
     for (const session of shelf.sessions) if (!suits(session.spec.terms, env)) this.drop(shelf, session);
-    this.fillAfter(shelf, 0);
+    this.fillAfter(shelf, 0, OPENING_AT_ONCE.prepared);
   }
 
   /**
@@ -142,7 +145,7 @@ export class SessionPool {
     const shelf = this.use(dockerId, { command: [] });
     const container = this.containers.get(dockerId);
     if (container) container.keptAt = container.usedAt;
-    this.fillAfter(shelf, 0);
+    this.fillAfter(shelf, 0, OPENING_AT_ONCE.prepared);
   }
 
   /** Closes what {@link keep} opened, unless a program has used it since. */
@@ -272,18 +275,18 @@ export class SessionPool {
     return null;
   }
 
-  private fillAfter(shelf: Shelf, ms: number): void {
-    setTimeout(() => void this.fill(shelf).catch(() => undefined), ms).unref();
+  private fillAfter(shelf: Shelf, ms: number, atOnce: number = OPENING_AT_ONCE.programs): void {
+    setTimeout(() => void this.fill(shelf, atOnce).catch(() => undefined), ms).unref();
   }
 
-  /** Opens the sessions that a shelf lacks, one after the other. */
-  private async fill(shelf: Shelf): Promise<void> {
+  /** Opens the sessions that a shelf lacks, one after the other, while fewer than `atOnce` are being opened. */
+  private async fill(shelf: Shelf, atOnce: number): Promise<void> {
     if (shelf.isFilling) return;
     shelf.isFilling = true;
     try {
       while (this.lacks(shelf)) {
-        if (this.opening >= OPENING_AT_ONCE) {
-          this.fillAfter(shelf, OPEN_AFTER_MS.start);
+        if (this.opening >= atOnce) {
+          this.fillAfter(shelf, OPEN_AFTER_MS.start, atOnce);
           return;
         }
         if (!(await this.openOne(shelf))) return;
