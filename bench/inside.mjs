@@ -9,6 +9,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { io } from 'socket.io-client';
 import { likenessesOf } from './lib/docker.mjs';
+import { whileAwake } from './lib/awake.mjs';
 import { figure } from './lib/report.mjs';
 import { median, paired, quantile, slope, timed } from './lib/statistics.mjs';
 
@@ -38,7 +39,7 @@ const MIB = 2 ** 20;
 export function inside(context) {
   return withBothSides(context, async (sides) => [
     ...(await commands(sides)),
-    ...(await smallFiles(sides)),
+    ...(await whileAwake(() => smallFiles(sides))),
     await prompts(sides),
     await pauses(sides),
     await echoes(sides),
