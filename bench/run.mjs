@@ -31,6 +31,7 @@ import { liveEvents } from './live-events.mjs';
 import { outsideEvents } from './outside-events.mjs';
 import { reads } from './reads.mjs';
 import { serverStart } from './server-start.mjs';
+import { snapshots } from './snapshots.mjs';
 import { sweep } from './sweep.mjs';
 import { warm } from './warm.mjs';
 
@@ -64,6 +65,7 @@ const PARTS = {
   endurance: { name: 'endurance', on: ['SQLite'], selfReport: true, measure: endurance },
   cluster: { name: 'several machines', on: ['PostgreSQL'], alone: true, with: 'clusterGrowth', measure: cluster },
   clusterGrowth: { name: 'many machines', on: ['PostgreSQL'], alone: true, measure: clusterGrowth },
+  snapshots: { name: 'snapshots and forks', on: ['SQLite'], own: true, measure: snapshots },
   start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
 };
 

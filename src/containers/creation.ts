@@ -54,6 +54,7 @@ export class Creation {
       limit: limits.containers,
       pool: limits.pool,
       node: origin?.nodeId ?? null,
+      bytes: origin?.dataBytes ?? 0,
       once: key === undefined ? null : { key, requestHash: requestHash(request) },
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
     };

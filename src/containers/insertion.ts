@@ -17,6 +17,8 @@ interface Accepted {
   readonly pool: string;
   /** On a cluster, the only node that it can be placed on; null or absent: any of the pool. */
   readonly node?: string | null;
+  /** What is copied into its volume. */
+  readonly bytes?: number;
   /** With an idempotency key: creates nothing if the key was used. */
   readonly once: { readonly key: string; readonly requestHash: string } | null;
   readonly answerOf: (row: ContainerRow) => ContainerCreatedView;
@@ -68,7 +70,7 @@ export class Insertion {
   }
 
   private within(
-    { userId, pool, node = null, once, answerOf }: Accepted,
+    { userId, pool, node = null, bytes = 0, once, answerOf }: Accepted,
     insert: (bounds: CapacityBounds, keep: Keep) => Promise<ContainerRow>,
   ): Promise<Inserted> {
     return this.capacity.within(
@@ -84,7 +86,7 @@ export class Insertion {
         });
         return isReplayed || !inserted ? { replayed: answer } : { row: inserted, answer };
       },
-      { node, pool },
+      { node, pool, bytes },
     );
   }
 }

@@ -6,7 +6,7 @@ import { type Caller, ContainerAccess } from './access/container-access';
 import { Capacity } from './capacity/capacity';
 import type { CreateOptions } from './creation';
 import { type CreateSnapshotDto, snapshotView, type SnapshotView } from './dto/snapshots';
-import type { SnapshotRow } from './model/snapshot.entity';
+import { bytesOf, type SnapshotRow } from './model/snapshot.entity';
 import { SnapshotMaking } from './snapshots/snapshot-making';
 
 /** Accepts requests for snapshots. */
@@ -38,7 +38,6 @@ export class SnapshotCreation {
     const once: OnceOnly | null = key === undefined ? null : { key, requestHash: hash, isSecret: false };
     let answer = once && (await this.keys.earlier<SnapshotView>(caller.userId, once));
     if (answer === null) {
-      await this.capacity.assertDisk(0);
       const wanted = {
         name: request.name ?? null,
         description: request.description ?? null,
@@ -47,6 +46,7 @@ export class SnapshotCreation {
         limits: this.tiers.limitsOf(caller.tier),
       };
       const around = async (row: SnapshotRow, insert: () => Promise<void>): Promise<boolean> => {
+        await this.capacity.assertDisk(bytesOf(row));
         answer = snapshotView(row);
         if (once === null) {
           await insert();

@@ -14,11 +14,13 @@ export class Snapshots1764910000000 implements MigrationInterface {
       new TableColumn(optional(text(SEED, 36))),
       new TableColumn({ name: KEPT, type: 'integer', default: 0 }),
     ]);
+    await queryRunner.addColumn('daily_usage', new TableColumn({ name: USED, type: 'bigint', default: 0 }));
     const where = `${SEED} IS NOT NULL`;
     await queryRunner.createIndex('containers', new TableIndex({ name: SEED_INDEX, columnNames: [SEED], where }));
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await queryRunner.dropColumn('daily_usage', USED);
     await queryRunner.dropIndex('containers', SEED_INDEX);
     await queryRunner.dropColumns('containers', [SEED, KEPT]);
     await queryRunner.dropTable(SNAPSHOTS);
@@ -27,6 +29,7 @@ export class Snapshots1764910000000 implements MigrationInterface {
 
 const SEED = 'seed_snapshot_id';
 const KEPT = 'kept_layer_mb';
+const USED = 'snapshot_mb_ms';
 const SEED_INDEX = 'containers_seed_snapshot';
 
 const SNAPSHOTS = new Table({
@@ -57,6 +60,7 @@ const SNAPSHOTS = new Table({
     { name: 'created_at', type: TIMESTAMP },
     { name: 'updated_at', type: TIMESTAMP },
     { name: 'is_clean', type: 'boolean' },
+    optional({ name: 'metered_since', type: TIMESTAMP }),
   ],
   indices: [
     { name: 'snapshots_user', columnNames: ['user_id', 'created_at'] },

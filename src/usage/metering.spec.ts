@@ -1,4 +1,4 @@
-import { type MeteredRow, settle } from './metering';
+import { type MeteredRow, type MeteredSnapshot, settle, settleSnapshot } from './metering';
 
 const SINCE = new Date('2026-11-26T22:00:00.000Z');
 const NOW = new Date('2026-11-26T23:00:00.000Z');
@@ -19,10 +19,11 @@ const paused: MeteredRow = { ...running, status: 'paused' };
 const deleted: MeteredRow = { ...stopped, deletedAt: SINCE };
 const creating: MeteredRow = { ...running, status: 'creating', meteredSince: null };
 
+const none = { runningMs: 0, memoryMbMs: 0, cpuSharesMs: 0, diskMbMs: 0, snapshotMbMs: 0 };
 const hour = {
-  ofRun: { runningMs: HOUR, memoryMbMs: 256 * HOUR, cpuSharesMs: 500 * HOUR, diskMbMs: 1024 * HOUR },
-  ofPause: { runningMs: 0, memoryMbMs: 256 * HOUR, cpuSharesMs: 0, diskMbMs: 1024 * HOUR },
-  ofDisk: { runningMs: 0, memoryMbMs: 0, cpuSharesMs: 0, diskMbMs: 1024 * HOUR },
+  ofRun: { ...none, runningMs: HOUR, memoryMbMs: 256 * HOUR, cpuSharesMs: 500 * HOUR, diskMbMs: 1024 * HOUR },
+  ofPause: { ...none, memoryMbMs: 256 * HOUR, diskMbMs: 1024 * HOUR },
+  ofDisk: { ...none, diskMbMs: 1024 * HOUR },
 };
 
 describe('what a change of a container settles', () => {
@@ -70,5 +71,29 @@ describe('what a change of a container settles', () => {
   it('must never go back behind what is settled, where the clock does', () => {
     const behind = new Date(SINCE.getTime() - HOUR);
     expect(settle(running, stopped, behind)).toEqual({ meteredSince: SINCE, used: [] });
+  });
+});
+
+describe('what a change of a snapshot settles', () => {
+  const ready: MeteredSnapshot = {
+    status: 'ready',
+    isTransient: false,
+    dataBytes: 2 ** 20,
+    layerBytes: 1,
+    meteredSince: SINCE,
+  };
+  const making: MeteredSnapshot = { ...ready, status: 'making', dataBytes: 1, meteredSince: null };
+
+  it.each<[string, MeteredSnapshot, Partial<MeteredSnapshot>, number | null, Date | null]>([
+    ['its becoming ready', making, { status: 'ready', dataBytes: 2 ** 20 }, null, NOW],
+    ['its becoming ready for a fork', { ...making, isTransient: true }, { status: 'ready' }, null, null],
+    ['its failure', making, { status: 'failed' }, null, null],
+    ['its deletion', ready, { status: 'deleting' }, 2 * HOUR, null],
+    ['its loss', ready, { status: 'failed' }, 2 * HOUR, null],
+    ['a deletion before it is ready', making, { status: 'deleting' }, null, null],
+    ['a new name', ready, {}, null, SINCE],
+  ])('must be right for %s', (_change, row, patch, used, meteredSince) => {
+    const expected = used === null ? [] : [{ ...none, day: day('2026-11-26'), snapshotMbMs: used }];
+    expect(settleSnapshot(row, { ...row, ...patch }, NOW)).toEqual({ meteredSince, used: expected });
   });
 });

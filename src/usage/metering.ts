@@ -1,6 +1,8 @@
 /** The milliseconds of a UTC day; Unix time has no leap seconds. */
 export const DAY_MS = 24 * 3_600_000;
 
+export const BYTES_PER_MB = 1024 * 1024;
+
 /** The columns of a container's row that determine its use. */
 export interface MeteredRow {
   readonly status: 'creating' | 'running' | 'paused' | 'stopped' | 'error';
@@ -14,12 +16,23 @@ export interface MeteredRow {
   readonly meteredSince: Date | null;
 }
 
+/** The columns of a snapshot's row that determine its use. */
+export interface MeteredSnapshot {
+  readonly status: 'making' | 'ready' | 'failed' | 'deleting';
+  readonly isTransient: boolean;
+  readonly dataBytes: number;
+  readonly layerBytes: number;
+  /** As in {@link MeteredRow}. */
+  readonly meteredSince: Date | null;
+}
+
 /** Use as amounts × milliseconds: whole numbers, so sums are exact. */
 export interface UsedAmounts {
   readonly runningMs: number;
   readonly memoryMbMs: number;
   readonly cpuSharesMs: number;
   readonly diskMbMs: number;
+  readonly snapshotMbMs: number;
 }
 
 export interface DayUse extends UsedAmounts {
@@ -33,15 +46,16 @@ export interface Settlement {
   readonly used: readonly DayUse[];
 }
 
-/** What a container uses per unit of time. */
+/** What a container or a snapshot uses per unit of time. */
 interface Rates {
   readonly running: 0 | 1;
   readonly memoryMb: number;
   readonly cpuShares: number;
   readonly diskMb: number;
+  readonly snapshotMb: number;
 }
 
-const NOTHING: Rates = { running: 0, memoryMb: 0, cpuShares: 0, diskMb: 0 };
+const NOTHING: Rates = { running: 0, memoryMb: 0, cpuShares: 0, diskMb: 0, snapshotMb: 0 };
 
 /**
  * Whether a container is metered: from its first run or stop until its purge. A container that is being created, or
@@ -60,7 +74,18 @@ function ratesOf(row: MeteredRow): Rates {
   const { memoryMb, cpuShares, diskMb } = row;
   if (row.deletedAt !== null) return { ...NOTHING, diskMb };
   if (row.status === 'paused') return { ...NOTHING, memoryMb, diskMb };
-  return row.status === 'running' ? { running: 1, memoryMb, cpuShares, diskMb } : { ...NOTHING, diskMb };
+  return row.status === 'running' ? { ...NOTHING, running: 1, memoryMb, cpuShares, diskMb } : { ...NOTHING, diskMb };
+}
+
+/** Like the limits of a tier: from `ready` until the deletion, and none that exists only for a fork. */
+function isSnapshotMetered({ status, isTransient }: MeteredSnapshot): boolean {
+  return status === 'ready' && !isTransient;
+}
+
+/** A snapshot uses its size in whole MiB. `UsageReader` has the same rule as SQL. */
+function snapshotRatesOf(row: MeteredSnapshot): Rates {
+  const snapshotMb = Math.ceil((row.dataBytes + row.layerBytes) / BYTES_PER_MB);
+  return isSnapshotMetered(row) ? { ...NOTHING, snapshotMb } : NOTHING;
 }
 
 function isSame(one: Rates, other: Rates): boolean {
@@ -72,15 +97,27 @@ function isSame(one: Rates, other: Rates): boolean {
  * up to now is settled at the old rates, and metering continues from now. So each moment is settled once, or not yet.
  */
 export function settle(row: MeteredRow, next: MeteredRow, now: Date): Settlement {
-  const { meteredSince } = row;
-  if ((meteredSince !== null) === isMetered(next) && isSame(ratesOf(row), ratesOf(next))) {
-    return { meteredSince, used: [] };
-  }
+  const change = { before: ratesOf(row), after: ratesOf(next), isMetered: isMetered(next) };
+  return settleRates(row.meteredSince, change, now);
+}
+
+/** {@link settle} for a snapshot. */
+export function settleSnapshot(row: MeteredSnapshot, next: MeteredSnapshot, now: Date): Settlement {
+  const change = { before: snapshotRatesOf(row), after: snapshotRatesOf(next), isMetered: isSnapshotMetered(next) };
+  return settleRates(row.meteredSince, change, now);
+}
+
+function settleRates(
+  meteredSince: Date | null,
+  { before, after, isMetered }: { before: Rates; after: Rates; isMetered: boolean },
+  now: Date,
+): Settlement {
+  if ((meteredSince !== null) === isMetered && isSame(before, after)) return { meteredSince, used: [] };
   // The clock of the process that settled last may be ahead of this one's: no moment must count twice.
   const until = meteredSince !== null && meteredSince > now ? meteredSince : now;
   return {
-    meteredSince: isMetered(next) ? until : null,
-    used: meteredSince === null ? [] : usedBetween(ratesOf(row), meteredSince, until),
+    meteredSince: isMetered ? until : null,
+    used: meteredSince === null ? [] : usedBetween(before, meteredSince, until),
   };
 }
 
@@ -98,6 +135,7 @@ function usedBetween(rates: Rates, from: Date, until: Date): DayUse[] {
       memoryMbMs: ms * rates.memoryMb,
       cpuSharesMs: ms * rates.cpuShares,
       diskMbMs: ms * rates.diskMb,
+      snapshotMbMs: ms * rates.snapshotMb,
     });
     start = end;
   }

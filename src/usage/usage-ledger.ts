@@ -3,13 +3,21 @@ import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { Database, Retention } from '../database';
 import { TIMESTAMP } from '../database/column-types';
 import { Clock } from '../scheduling';
-import { DAY_MS, type DayUse, type MeteredRow, settle, type Settlement } from './metering';
+import {
+  DAY_MS,
+  type DayUse,
+  type MeteredRow,
+  type MeteredSnapshot,
+  settle,
+  settleSnapshot,
+  type Settlement,
+} from './metering';
 
 /** How many days of usage are kept. */
 export const KEPT_DAYS = 400;
 
 /**
- * The settled use of a user's containers on one day. The use of each container since its `metered_since` is added
+ * The settled use of a user's containers and snapshots on one day. The use of each since its `metered_since` is added
  * when the day is read. The columns are whole numbers of up to 64 bits, which drivers return as text or numbers.
  */
 @Entity('daily_usage')
@@ -35,13 +43,17 @@ export class DailyUsageEntity {
 
   @Column({ name: 'disk_mb_ms', type: 'bigint' })
   diskMbMs: string | number;
+
+  @Column({ name: 'snapshot_mb_ms', type: 'bigint', default: 0 })
+  snapshotMbMs: string | number;
 }
 
 /** Days per statement: far below the parameter limits of SQLite and PostgreSQL. */
 const BATCH = 200;
 
 /**
- * The sole writer of `daily_usage`. Code that changes what a container uses settles its use in the same transaction.
+ * The sole writer of `daily_usage`. Code that changes what a container or a snapshot uses settles its use in the
+ * same transaction.
  */
 @Injectable()
 export class UsageLedger implements OnApplicationBootstrap {
@@ -72,9 +84,14 @@ export class UsageLedger implements OnApplicationBootstrap {
     return settle(row, next, this.clock.now());
   }
 
+  /** {@link settle} for a snapshot. */
+  settleSnapshot(row: MeteredSnapshot, next: MeteredSnapshot): Settlement {
+    return settleSnapshot(row, next, this.clock.now());
+  }
+
   /**
-   * Adds use to a user's days. Call it in the transaction that changes the container's row, after that change: all
-   * writers then lock the container's row first, and cannot deadlock.
+   * Adds use to a user's days. Call it in the transaction that changes the row, after that change: all writers then lock
+   * that row first, and cannot deadlock.
    */
   async record(userId: string, used: readonly DayUse[]): Promise<void> {
     for (const batch of batchesOf(used)) await this.add(userId, batch);
@@ -97,12 +114,12 @@ function batchesOf(used: readonly DayUse[]): (readonly DayUse[])[] {
   return Array.from({ length: Math.ceil(kept.length / BATCH) }, (_, at) => kept.slice(at * BATCH, (at + 1) * BATCH));
 }
 
-const AMOUNTS = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms'];
+const AMOUNTS = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms', 'snapshot_mb_ms'];
 
 function valuesSql(userId: string, used: readonly DayUse[], parameter: (value: string | Date) => string): string {
-  const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs }) => {
+  const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs }) => {
     const key = [parameter(userId), parameter(day)];
-    return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs].join(', ')})`;
+    return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs].join(', ')})`;
   });
   return `VALUES ${rows.join(', ')}`;
 }

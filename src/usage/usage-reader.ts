@@ -4,10 +4,10 @@ import { invalidParameters } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
 import type { ListUsageDto, UsageRangeDto } from './dto/requests';
-import { DAY_MS, midnight, type UsedAmounts } from './metering';
+import { BYTES_PER_MB, DAY_MS, midnight, type UsedAmounts } from './metering';
 import { KEPT_DAYS } from './usage-ledger';
 
-/** The use of a user's containers on one day. */
+/** The use of a user's containers and snapshots on one day. */
 export interface UserDay extends UsedAmounts {
   readonly userId: string;
   /** The UTC midnight at the start of the day. */
@@ -28,7 +28,7 @@ const USUAL = 31;
 /** A row as the drivers return it: PostgreSQL's sums are text. */
 type Read = Readonly<Record<'userId' | 'day' | keyof UsedAmounts, unknown>>;
 
-/** Reads usage: the settled use, and the use of each container since it was last settled. */
+/** Reads usage: the settled use, and the use of each container and snapshot since it was last settled. */
 @Injectable()
 export class UsageReader {
   constructor(
@@ -83,7 +83,8 @@ export class UsageReader {
   private async earliest(): Promise<number> {
     const [row] = await this.database.manager.query<{ since: unknown }[]>(
       `SELECT MIN(since) AS since FROM
-         (SELECT MIN(day) AS since FROM daily_usage UNION ALL SELECT MIN(metered_since) FROM containers) AS known`,
+         (SELECT MIN(day) AS since FROM daily_usage UNION ALL SELECT MIN(metered_since) FROM containers
+          UNION ALL SELECT MIN(metered_since) FROM snapshots) AS known`,
     );
     const since = readTime(row?.since);
     return since === null ? Infinity : midnight(since.getTime());
@@ -100,17 +101,24 @@ export class UsageReader {
     if (first > last) return [];
     const ofUser = userId === undefined ? '' : 'AND user_id = :userId';
     const settled = `
-      SELECT user_id, ${this.milliseconds('day')} AS starts, running_ms, memory_mb_ms, cpu_shares_ms, disk_mb_ms
+      SELECT user_id, ${this.milliseconds('day')} AS starts, running_ms, memory_mb_ms, cpu_shares_ms, disk_mb_ms,
+        snapshot_mb_ms
       FROM daily_usage WHERE day >= :first AND day <= :last ${ofUser}`;
     const [until, since] = [this.least('starts + :dayMs', ':now'), this.most('starts', 'since')];
     const live = `
-      SELECT user_id, starts, runs * ms, holds * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms FROM (
-        SELECT c.*, starts, ${until} - ${since} AS ms FROM days CROSS JOIN (
-          SELECT user_id, memory_mb, cpu_shares, disk_mb, ${this.milliseconds('metered_since')} AS since,
+      SELECT user_id, starts, runs * ms, holds * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms, snapshot_mb * ms
+      FROM (
+        SELECT metered.*, starts, ${until} - ${since} AS ms FROM days CROSS JOIN (
+          SELECT user_id, memory_mb, cpu_shares, disk_mb, 0 AS snapshot_mb,
+            ${this.milliseconds('metered_since')} AS since,
             CASE WHEN status = 'running' AND deleted_at IS NULL THEN 1 ELSE 0 END AS runs,
             CASE WHEN status IN ('running', 'paused') AND deleted_at IS NULL THEN 1 ELSE 0 END AS holds
           FROM containers WHERE metered_since < :end ${ofUser}
-        ) AS c
+          UNION ALL
+          SELECT user_id, 0, 0, 0, (data_bytes + layer_bytes + ${String(BYTES_PER_MB - 1)}) / ${String(BYTES_PER_MB)},
+            ${this.milliseconds('metered_since')}, 0, 0
+          FROM snapshots WHERE metered_since < :end ${ofUser}
+        ) AS metered
       ) AS unsettled WHERE ms > 0`;
     const query = this.database.manager
       .createQueryBuilder()
@@ -120,6 +128,7 @@ export class UsageReader {
       .addSelect('SUM(memory_mb_ms)', 'memoryMbMs')
       .addSelect('SUM(cpu_shares_ms)', 'cpuSharesMs')
       .addSelect('SUM(disk_mb_ms)', 'diskMbMs')
+      .addSelect('SUM(snapshot_mb_ms)', 'snapshotMbMs')
       .from(`(WITH days (starts) AS (${daysOf(first, last)}) ${settled} UNION ALL ${live})`, 'used')
       .setParameters({
         userId,
@@ -171,5 +180,6 @@ function viewRow({ userId, day, ...amounts }: Read): UserDay {
     memoryMbMs: Number(amounts.memoryMbMs),
     cpuSharesMs: Number(amounts.cpuSharesMs),
     diskMbMs: Number(amounts.diskMbMs),
+    snapshotMbMs: Number(amounts.snapshotMbMs),
   };
 }

@@ -5,7 +5,7 @@ import { UsageRangeDto } from './dto/requests';
 import { UsageView, viewUsage } from './dto/responses';
 import { UsageReader } from './usage-reader';
 
-/** The use of the caller's containers. */
+/** The use of the caller's containers and snapshots. */
 @ApiTags('me')
 @Controller('usage')
 export class UsageController {
@@ -13,7 +13,7 @@ export class UsageController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'What your containers used, by day' })
+  @ApiOperation({ summary: 'What your containers and snapshots used, by day' })
   @ApiOkResponse({ type: UsageView })
   async list(@CurrentPrincipal() caller: Principal, @Query() range: UsageRangeDto): Promise<UsageView> {
     return viewUsage(await this.reader.ofUser(caller.userId, range));

@@ -5,7 +5,7 @@ import { UsageReader } from './usage-reader';
 import { UsageController } from './usage.controller';
 
 /**
- * The resources that users' containers used, by day. Every writer of containers settles their use in
+ * The resources that users' containers and snapshots used, by day. Every writer of these settles their use in
  * {@link UsageLedger}.
  */
 @Module({

@@ -32,6 +32,7 @@ describe('the room on the machine', () => {
       CPU_OVERCOMMIT: '2',
       MEMORY_RESERVE_MB: '256',
       DISK_RESERVE_MB: '1024',
+      VOLUME_COPY_IMAGE: testImage(),
       SWEEP_INTERVAL_SECONDS: '3600',
     };
     berth = await Berth.start({ engine, environment });
@@ -188,6 +189,25 @@ describe('the room on the machine', () => {
       expect({ status, body }).toMatchObject({ status: 503, body: { code: 'no_capacity', short: [short] } });
     }
     expect((await user.api.stop(db_id)).status).toBe(200);
+  });
+
+  it('must be refused to a snapshot, and to a container from one, that the disk has no room for', async () => {
+    const { db_id } = await user.api.running();
+    daemon.write(`berth-${db_id}`, 'precious', 100 * 2 ** 20);
+    const made = await user.api.call('POST', `/api/containers/${db_id}/snapshots`, {});
+    const snapshot = String(made.body['id']);
+    await user.api.call('GET', `/api/snapshots/${snapshot}/wait?timeout=20`);
+    daemon.machine = { ...FOUR, freeDiskMb: 1123 };
+    const short = [{ resource: 'free_disk_mb', needed: 1124, available: 1123 }];
+    for (const refused of [
+      await user.api.call('POST', `/api/containers/${db_id}/snapshots`, {}),
+      await user.api.call('POST', '/api/containers', { ...SMALL, snapshot }),
+    ]) {
+      expect(refused).toMatchObject({ status: 503, body: { code: 'no_capacity', short } });
+    }
+    expect((await user.api.call('GET', '/api/snapshots')).body).toMatchObject({ count: 1 });
+    daemon.machine = { ...FOUR, freeDiskMb: 1124 };
+    expect(await user.api.call('POST', '/api/containers', { ...SMALL, snapshot })).toMatchObject({ status: 202 });
   });
 
   it.each([

@@ -13,12 +13,14 @@ import { openTestDatabase, TestDatabase } from '../support/databases/test-databa
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
+const MIB = 2 ** 20;
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
 const SERVERS = process.env['TEST_DATABASE'] === 'postgres' ? 2 : 1;
 
 const ENVIRONMENT = {
   INSTANCE_ID: 'usage',
   VOLUME_RETENTION: '30d',
+  VOLUME_COPY_IMAGE: testImage(),
   SWEEP_INTERVAL_SECONDS: '3600',
   LIMIT_CHECK_SECONDS: '3600',
 };
@@ -50,14 +52,23 @@ class Expected {
 
   constructor(private readonly clock: StandingClock) {}
 
-  /** Lets so many hours pass, in which these run, these are paused, and the data of these is kept. */
+  /**
+   * Lets so many hours pass, in which these run, these are paused, and the data of these is kept.
+   *
+   * @param snapshots sizes in MiB
+   */
   pass(
     hours: number,
-    { runs = [], paused = [], kept = [] }: Partial<Record<'runs' | 'paused' | 'kept', readonly Limits[]>>,
+    {
+      runs = [],
+      paused = [],
+      kept = [],
+      snapshots = [],
+    }: Partial<Record<'runs' | 'paused' | 'kept', readonly Limits[]>> & { snapshots?: readonly number[] },
   ): void {
     for (let hour = 0; hour < hours; hour += 1) {
       const name = this.clock.now().toISOString().slice(0, 10);
-      const day = this.days.get(name) ?? { running: 0, memory: 0, cpu: 0, disk: 0 };
+      const day = this.days.get(name) ?? { running: 0, memory: 0, cpu: 0, disk: 0, snapshots: 0 };
       this.days.set(name, day);
       for (const { memory_mb, cpu_shares } of runs) {
         day['running'] = (day['running'] ?? 0) + 3600;
@@ -66,18 +77,20 @@ class Expected {
       }
       for (const { memory_mb } of paused) day['memory'] = (day['memory'] ?? 0) + memory_mb * 3600;
       for (const { disk_mb } of [...runs, ...paused, ...kept]) day['disk'] = (day['disk'] ?? 0) + disk_mb * 3600;
+      for (const mb of snapshots) day['snapshots'] = (day['snapshots'] ?? 0) + mb * 3600;
       this.clock.forward(HOUR);
     }
   }
 
   get usage(): Entry[] {
-    const used = [...this.days].filter(([, { disk }]) => disk !== 0);
-    return used.reverse().map(([day, { running, memory, cpu, disk }]) => ({
+    const used = [...this.days].filter(([, { disk, snapshots }]) => disk !== 0 || snapshots !== 0);
+    return used.reverse().map(([day, { running, memory, cpu, disk, snapshots }]) => ({
       day,
       running_seconds: running,
       memory_mb_seconds: memory,
       cpu_share_seconds: cpu,
       disk_mb_seconds: disk,
+      snapshot_mb_seconds: snapshots,
     }));
   }
 }
@@ -211,6 +224,64 @@ describe('usage', () => {
       expect(await repository.findById(db_id)).toMatchObject({ status: 'stopped', operation: null }),
     );
     expected.pass(1, { kept: [SMALL] });
+    expect(await usage()).toEqual(expected.usage);
+  });
+
+  it('must be the sizes of snapshots from ready until their deletion, also after that of their container', async () => {
+    const { db_id } = await user.api.running();
+    daemon.write(`berth-${db_id}`, 'precious', 3 * MIB + 1);
+    const hold = engine.holdOn('volumes.copy', { call: 2 });
+    const made = await user.api.call('POST', `/api/containers/${db_id}/snapshots`, {});
+    await hold.reached;
+    expected.pass(1, { runs: [SMALL] });
+    expect(await usage()).toEqual(expected.usage);
+    hold.release();
+    const snapshot = `/api/snapshots/${String(made.body['id'])}`;
+    expect(await user.api.call('GET', `${snapshot}/wait?timeout=20`)).toMatchObject({ status: 200 });
+    const lasting = await taken(db_id);
+    expected.pass(3, { runs: [SMALL], snapshots: [4, 4] });
+    await user.api.call('PATCH', snapshot, { name: 'renamed' });
+    expected.pass(1, { runs: [SMALL], snapshots: [4, 4] });
+    expect(await usage()).toEqual(expected.usage);
+    await user.api.stop(db_id);
+    expect(await user.api.call('DELETE', snapshot)).toMatchObject({ status: 200 });
+    expected.pass(25, { kept: [SMALL], snapshots: [4] });
+    expect(await usage()).toEqual(expected.usage);
+    await user.api.delete(db_id);
+    expected.pass(30 * 24, { kept: [SMALL], snapshots: [4] });
+    await berth.app.get(Reconciler).sweepNow();
+    expect(await user.api.call('GET', `/api/snapshots/${lasting}`)).toMatchObject({ status: 404 });
+    clock.forward(5 * DAY);
+    expect(await usage(`?from=${dayBefore(60)}`)).toEqual(expected.usage);
+  });
+
+  it('must not count the snapshot of a fork', async () => {
+    const { db_id } = await user.api.running();
+    daemon.write(`berth-${db_id}`, 'precious', 3 * MIB);
+    const hold = engine.holdOn('containers.create');
+    const forked = await user.api.call('POST', `/api/containers/${db_id}/fork`, { count: 2 });
+    await hold.reached;
+    expected.pass(1, { runs: [SMALL] });
+    expect(await usage()).toEqual(expected.usage);
+    hold.release();
+    const forks = forked.body['containers'] as { db_id: string }[];
+    for (const fork of forks) await reached(fork.db_id, 'running');
+    expected.pass(1, { runs: [SMALL, SMALL, SMALL] });
+    expect(await usage()).toEqual(expected.usage);
+  });
+
+  it('must be counted once where two processes delete a snapshot at once, or one dies in it', async () => {
+    const { db_id } = await user.api.running();
+    daemon.write(`berth-${db_id}`, 'precious', 3 * MIB);
+    const snapshots = [await taken(db_id), await taken(db_id)];
+    expected.pass(2, { runs: [SMALL], snapshots: [3, 3] });
+    const clients = servers.map((server) => server.as(user).api);
+    const deletions = snapshots.flatMap((snapshot) =>
+      [...clients, ...clients].map((api) => api.call('DELETE', `/api/snapshots/${snapshot}`)),
+    );
+    const statuses = (await Promise.all(deletions)).map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(2);
+    expected.pass(1, { runs: [SMALL] });
     expect(await usage()).toEqual(expected.usage);
   });
 
@@ -352,6 +423,14 @@ describe('usage', () => {
     const { status, body } = await user.api.call('GET', `/api/usage${range}`);
     expect([status, body]).toEqual([200, { usage: expect.anything() }]);
     return body['usage'] as Entry[];
+  }
+
+  /** Makes a snapshot and waits for it. @returns its id */
+  async function taken(of: string): Promise<string> {
+    const { body } = await user.api.call('POST', `/api/containers/${of}/snapshots`, {});
+    const id = String(body['id']);
+    expect(await user.api.call('GET', `/api/snapshots/${id}/wait?timeout=20`)).toMatchObject({ status: 200 });
+    return id;
   }
 
   async function reached(id: string, status: string): Promise<void> {

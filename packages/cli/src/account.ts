@@ -179,6 +179,7 @@ async function usage({ berth, isJson, signal }: Session, { from, to }: { from?: 
     hours(each.memory_mb_seconds / 1_024),
     hours(each.cpu_share_seconds / 1_000),
     hours(each.disk_mb_seconds / 1_024),
+    hours(each.snapshot_mb_seconds / 1_024),
   ]);
-  sayTable(['DAY', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS'], rows);
+  sayTable(['DAY', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS', 'SNAPSHOT-GIB-HOURS'], rows);
 }

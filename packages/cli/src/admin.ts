@@ -278,8 +278,9 @@ async function usage(
     hours(each.memory_mb_seconds / 1_024),
     hours(each.cpu_share_seconds / 1_000),
     hours(each.disk_mb_seconds / 1_024),
+    hours(each.snapshot_mb_seconds / 1_024),
   ]);
-  sayTable(['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS'], rows);
+  sayTable(['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS', 'SNAPSHOT-GIB-HOURS'], rows);
 }
 
 /** Maximum page size of the audit. */

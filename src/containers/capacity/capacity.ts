@@ -75,6 +75,8 @@ export interface PlacementConstraint {
   readonly isRunning?: boolean;
   /** Nodes to leave out. */
   readonly except?: readonly string[];
+  /** What is copied into the container's volume; on a single machine there must be room for it. */
+  readonly bytes?: number;
 }
 
 type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'MEMORY_RESERVE_MB' | 'DISK_RESERVE_MB'>;
@@ -145,7 +147,7 @@ export class Capacity {
   async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: PlacementConstraint = {}): Promise<T> {
     if (this.engine.nodes.list() !== null) return this.withinNodes(reserve, where);
     try {
-      return await this.withinMachine(reserve);
+      return await this.withinMachine(reserve, where);
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
       const { short } = error.options.fields as { short: readonly Shortage[] };
@@ -165,7 +167,10 @@ export class Capacity {
     this.relief = relief;
   }
 
-  private async withinMachine<T>(reserve: (bounds: CapacityBounds) => Promise<T>): Promise<T> {
+  private async withinMachine<T>(
+    reserve: (bounds: CapacityBounds) => Promise<T>,
+    { bytes = 0 }: PlacementConstraint,
+  ): Promise<T> {
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
     return reserve({
@@ -173,7 +178,7 @@ export class Capacity {
       cpuShares: times(cpuShares, CPU_OVERCOMMIT),
       short: [
         ...tooLittle('free_memory_mb', freeMemoryMb, MEMORY_RESERVE_MB),
-        ...tooLittle('free_disk_mb', freeDiskMb, DISK_RESERVE_MB),
+        ...tooLittle('free_disk_mb', freeDiskMb, DISK_RESERVE_MB + Math.ceil(bytes / BYTES_PER_MB)),
       ],
     });
   }
@@ -221,7 +226,8 @@ export class Capacity {
   }
 
   /**
-   * Refuses what would take space on a disk that has too little. The disks of a cluster's nodes are not known.
+   * Refuses what would take space on a disk that has too little. The disks of a cluster's nodes are not known. A copy
+   * by reflink takes no space at first, but as much as any other once its source is written to.
    *
    * @param bytes how much
    * @throws DomainError `no_capacity`

@@ -113,6 +113,10 @@ export class SnapshotEntity {
   /** False while Docker may have something of a snapshot that is failed or deleted. */
   @Column({ name: 'is_clean', type: 'boolean' })
   isClean: boolean;
+
+  /** The time up to which its use is in `daily_usage`; null: it is not metered. */
+  @Column({ name: 'metered_since', type: TIMESTAMP, nullable: true })
+  meteredSince: Date | null;
 }
 
 /** A snapshot's row as plain data: read, decided on and passed around, never modified. */

@@ -5,6 +5,7 @@ import { Database, type PageRange, type Parameter, RowWriter } from '../../datab
 import { DomainError } from '../../errors';
 import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
+import { UsageLedger } from '../../usage';
 import { type LabelSelector, whereLabels } from '../model/labels';
 import {
   bytesOf,
@@ -61,6 +62,7 @@ export class SnapshotRepository {
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
+    private readonly usage: UsageLedger,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'SNAPSHOT_RETENTION'>,
   ) {
@@ -98,7 +100,7 @@ export class SnapshotRepository {
       return;
     }
     const { status, updatedAt } = ready;
-    if ((await this.change(row, { ...made, status, updatedAt }, ['making'])) === null) return;
+    if ((await this.follow(row, { ...made, status, updatedAt }, ['making'])) === null) return;
     const data = { ...snapshotFacts(ready), downtime_ms: made.downtimeMs ?? 0 };
     await this.append(row, { type: 'snapshot_ready', data });
   }
@@ -149,7 +151,7 @@ export class SnapshotRepository {
     return this.database.runInTxLocking(row.userId, async () => {
       await this.eventLog.lock(row.userId);
       const set = { status: 'deleting' as const, isClean: false, updatedAt: this.clock.now() };
-      const deleted = await this.change(row, set, ['making', 'ready', 'failed']);
+      const deleted = await this.follow(row, set, ['making', 'ready', 'failed']);
       if (deleted === null) return false;
       await this.append(row, { type: 'snapshot_deleted', data: snapshotFacts(deleted) });
       return true;
@@ -230,10 +232,29 @@ export class SnapshotRepository {
 
   private async writeFailure(row: SnapshotRow, reason: string): Promise<void> {
     const set = { status: 'failed' as const, statusReason: reason, isClean: false, updatedAt: this.clock.now() };
-    const failed = await this.change(row, set, ['making']);
+    const failed = await this.follow(row, set, ['making']);
     if (failed === null) return;
     const message = FAULTS[reason] ?? 'the snapshot could not be made';
     await this.append(row, { type: 'snapshot_failed', data: { ...snapshotFacts(failed), reason, message } });
+  }
+
+  /**
+   * Changes the status, and settles the use until then. To be called under the lock of the user's row: the row that
+   * was read before it may be older.
+   *
+   * @returns null if the status is none of `from` any more
+   */
+  private async follow(
+    { id, userId }: SnapshotRow,
+    set: Partial<SnapshotEntity> & Pick<SnapshotEntity, 'status'>,
+    from: readonly SnapshotStatus[],
+  ): Promise<SnapshotRow | null> {
+    const current = await this.findSeed(id);
+    if (current === null) return null;
+    const { meteredSince, used } = this.usage.settleSnapshot(current, { ...current, ...set });
+    const changed = await this.change(current, { ...set, meteredSince }, from);
+    if (changed !== null) await this.usage.record(userId, used);
+    return changed;
   }
 
   /** @returns null if the status is none of `from` any more */

@@ -111,6 +111,7 @@ export class SnapshotMaking {
       createdAt: now,
       updatedAt: now,
       isClean: true,
+      meteredSince: null,
     };
   }
 

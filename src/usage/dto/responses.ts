@@ -2,7 +2,7 @@ import { ApiProperty } from '@nestjs/swagger';
 import { ApiNextCursor, type Page } from '../../http';
 import type { UserDay } from '../usage-reader';
 
-/** The use of all containers of a user on one day, added up. */
+/** The use of all containers and snapshots of a user on one day, added up. */
 class DailyUsageView {
   @ApiProperty({ format: 'date', example: '2026-11-26', description: 'The UTC day.' })
   readonly day: string;
@@ -30,6 +30,12 @@ class DailyUsageView {
     description: 'Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.',
   })
   readonly disk_mb_seconds: number;
+  @ApiProperty({
+    minimum: 0,
+    example: 8_640_000,
+    description: "The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.",
+  })
+  readonly snapshot_mb_seconds: number;
 }
 
 /** The response of `GET /api/usage`. */
@@ -60,12 +66,13 @@ export function viewUsageList({ items, next_cursor }: Page<UserDay>): UsageListV
   return { usage: items.map((entry) => Object.assign({ user_id: entry.userId }, viewDay(entry))), next_cursor };
 }
 
-function viewDay({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs }: UserDay): DailyUsageView {
+function viewDay({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs }: UserDay): DailyUsageView {
   return {
     day: day.toISOString().slice(0, 10),
     running_seconds: runningMs / 1000,
     memory_mb_seconds: memoryMbMs / 1000,
     cpu_share_seconds: cpuSharesMs / 1000,
     disk_mb_seconds: diskMbMs / 1000,
+    snapshot_mb_seconds: snapshotMbMs / 1000,
   };
 }

@@ -12,6 +12,7 @@ export const USED_COLUMNS = [
   { end: 'Memory, GB × hours' },
   { end: 'CPU, hours' },
   { end: 'Disk, GB × hours' },
+  { end: 'Snapshots, GB × hours' },
 ] as const;
 
 /** What was used, as cells of a table. */
@@ -26,6 +27,9 @@ export function UsedAmounts({ of }: { readonly of: Omit<DailyUsageView, 'day' | 
       </td>
       <td class="end" data-name="disk">
         {amount(of.disk_mb_seconds / 1024 / HOUR)}
+      </td>
+      <td class="end" data-name="snapshots">
+        {amount(of.snapshot_mb_seconds / 1024 / HOUR)}
       </td>
     </>
   );
