@@ -45,6 +45,7 @@ const SNAPSHOTS = new Table({
     text('status', 16),
     optional(text('status_reason', 64)),
     { name: 'is_transient', type: 'boolean' },
+    optional(text('only_copy_id', 36)),
     text('operation_id', 36),
     text('image', 255),
     optional(text('image_id', 80)),

@@ -90,8 +90,8 @@ export class UsageLedger implements OnApplicationBootstrap {
   }
 
   /**
-   * Adds use to a user's days. Call it in the transaction that changes the row, after that change: all writers then lock
-   * that row first, and cannot deadlock.
+   * Adds use to a user's days. Call it in the transaction that changes the row, after that change: all writers then
+   * lock that row first, and cannot deadlock.
    */
   async record(userId: string, used: readonly DayUse[]): Promise<void> {
     for (const batch of batchesOf(used)) await this.add(userId, batch);

@@ -443,6 +443,66 @@ describe('snapshots', () => {
       await expectNoSnapshot();
     });
 
+    it.each([1, 2])('must start %i of them while the data is copied, and say so only after that', async (count) => {
+      const hold = engine.holdOn('volumes.copy', { call: 2 });
+      const copies = (await fork({ count })).body['containers'] as { db_id: string }[];
+      await hold.reached;
+      await eventually(() => {
+        for (const { db_id } of copies) expect(containerOf(db_id)).toMatchObject({ state: 'running' });
+      });
+      for (const { db_id } of copies) {
+        expect((await user.api.get(db_id)).body).toMatchObject({ status: 'creating' });
+        expect(containerOf(db_id)).toMatchObject({ layer: 'nginx', spec: { isSeeded: true } });
+      }
+      hold.release();
+      for (const { db_id } of copies) {
+        expect(await runs(db_id)).toMatchObject({ status: 200 });
+        expect(daemon.volumes.get(`berth-${db_id}`)?.content).toBe('precious');
+      }
+      await expectNoSnapshot();
+    });
+
+    it.each([1, 2])('must leave no container of %i that started if the copy of the data fails', async (count) => {
+      engine.failOn('volumes.copy', { call: 2, when: 'after', error: new EngineError('copy_failed', 'it differs') });
+      const hold = engine.holdOn('volumes.copy', { call: 2 });
+      const copies = (await fork({ count })).body['containers'] as { db_id: string }[];
+      await hold.reached;
+      await eventually(() => {
+        for (const { db_id } of copies) expect(daemon.running(db_id)).toHaveLength(1);
+      });
+      hold.release();
+      for (const { db_id } of copies) {
+        await eventually(async () => expect((await user.api.get(db_id)).body).toMatchObject({ status: 'error' }));
+        expect(daemon.running(db_id)).toEqual([]);
+      }
+      expect((await user.api.get(id)).body).toMatchObject({ status: 'running' });
+      await expectNoSnapshot();
+    });
+
+    it('must count the layer against the disk of the copy, as that of the first counts', async () => {
+      containerOf(id).layer = 'x'.repeat(3 * MIB);
+      const copy = String((await fork({})).body['db_id']);
+      await runs(copy);
+      expect(containerOf(copy).spec.keptLayerMb).toBe(3);
+      containerOf(copy).layer = 'x'.repeat(5 * MIB);
+      const second = String((await user.api.call('POST', `/api/containers/${copy}/fork`, {})).body['db_id']);
+      await runs(second);
+      expect(containerOf(second).spec.keptLayerMb).toBe(8);
+      const { manager } = berth.app.get(Database);
+      await manager.query(`UPDATE containers SET kept_layer_mb = 1010 WHERE id = '${second}'`);
+      const full = String((await user.api.call('POST', `/api/containers/${second}/fork`, {})).body['db_id']);
+      await eventually(async () =>
+        expect((await user.api.get(full)).body).toMatchObject({ status: 'error', status_reason: 'data_too_large' }),
+      );
+    });
+
+    it('must have an empty home where that of the first is empty', async () => {
+      daemon.write(`berth-${id}`, '');
+      const copy = String((await fork({})).body['db_id']);
+      expect(await runs(copy)).toMatchObject({ status: 200 });
+      expect(containerOf(copy).spec.isSeeded).toBe(true);
+    });
+
     it('must make ten that share nothing', async () => {
       const forked = await fork({ name: 'many', count: 10 });
       const copies = forked.body['containers'] as { db_id: string; name: string }[];

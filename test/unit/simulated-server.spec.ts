@@ -52,8 +52,13 @@ describe('a server on the simulated engine', () => {
     await database.drop();
   });
 
-  const sh = async (script: string): Promise<unknown> =>
-    (await user.api.call('POST', `/api/containers/${id}/exec`, { command: ['sh', '-c', script] })).body['stdout'];
+  const sh = async (script: string, of = id): Promise<unknown> =>
+    (await user.api.call('POST', `/api/containers/${of}/exec`, { command: ['sh', '-c', script] })).body['stdout'];
+  const runs = async (of: unknown): Promise<string> => {
+    const answer = await user.api.call('GET', `/api/containers/${String(of)}/wait?status=running&timeout=20`);
+    expect(answer.status).toBe(200);
+    return String(of);
+  };
   const files = (method: string, path: string, body?: string, conditions = {}): Promise<Response> =>
     fetch(`${berth.url}/api/containers/${id}/files?path=${path}`, {
       method,
@@ -123,11 +128,35 @@ describe('a server on the simulated engine', () => {
     });
   });
 
+  it('must keep what is outside the home in resizes, snapshots and forks', async () => {
+    await sh('echo tool >/opt/tool; ln -s tool /opt/link; rm /etc/os-release; chmod 700 /srv');
+    const shown = 'cat /opt/link; [ -e /etc/os-release ] || echo gone; stat -c %a /srv; cat a.txt; command -v node';
+    const before = await sh(shown);
+    expect(before).toMatch(/^tool\ngone\n700\ngrüße.+node\n$/);
+    const { body: made } = await user.api.call('POST', `/api/containers/${id}/snapshots`, {});
+    const { body: ready } = await user.api.call('GET', `/api/snapshots/${String(made['id'])}/wait?timeout=20`);
+    expect(ready).toMatchObject({ status: 'ready', root: true });
+    await sh('echo other >/opt/tool');
+    expect(await user.api.patch(id, { memory_mb: 256 })).toMatchObject({ status: 200, body: { root_kept: true } });
+    expect(await sh('cat /opt/tool')).toBe('other\n');
+    const fork = await runs((await user.api.call('POST', `/api/containers/${id}/fork`, {})).body['db_id']);
+    expect(await sh('cat /opt/tool', fork)).toBe('other\n');
+    await sh('rm -r /opt', fork);
+    expect(await sh('cat /opt/tool')).toBe('other\n');
+    const creation = await user.api.call('POST', '/api/containers', { snapshot: made['id'] });
+    const copy = await runs(creation.body['db_id']);
+    expect(await sh(shown, copy)).toBe(before);
+    for (const each of [fork, copy]) await user.api.delete(each);
+    const back = { snapshot: made['id'], keep: false };
+    expect(await user.api.call('POST', `/api/containers/${id}/restore-snapshot`, back)).toMatchObject({ status: 200 });
+    expect(await sh(shown)).toBe(before);
+  });
+
   it('must have its containers and their data again after a restart', async () => {
     await berth.stop();
     berth = await Berth.start({ environment, database });
     user = berth.as(user);
     expect((await user.api.get(id)).body).toMatchObject({ status: 'running', runtime: 'simulated' });
-    expect(await sh('cat a.txt')).toBe('grüße');
+    expect(await sh('cat a.txt; cat /opt/tool; command -v node')).toMatch(/^grüßetool\n.+node\n$/);
   });
 });

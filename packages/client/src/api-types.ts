@@ -585,6 +585,10 @@ export type DailyUsageView = {
      * Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.
      */
     disk_mb_seconds: number;
+    /**
+     * The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.
+     */
+    snapshot_mb_seconds: number;
 };
 
 export type UsageView = {
@@ -2360,6 +2364,10 @@ export type UserDailyUsageView = {
      * Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.
      */
     disk_mb_seconds: number;
+    /**
+     * The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.
+     */
+    snapshot_mb_seconds: number;
     user_id: string;
 };
 

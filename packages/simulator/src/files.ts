@@ -88,14 +88,23 @@ export interface SavedFile {
   readonly link?: string;
 }
 
+/** What a container has changed outside its data volume, of the files that its image begins with. */
+interface Layer {
+  readonly removed: readonly string[];
+  readonly saved: readonly SavedFile[];
+}
+
 /**
  * The files of a container, those of its data volume among them. They belong to no user, and every user may change
- * them. They are kept with the volume: the next container on it finds `/home/user`, and everything else as new.
+ * them. They are kept with the volume: the next container on it finds `/home/user`, and everything else as in its
+ * image.
  */
 export class ContainerFiles extends InMemoryFs {
   isUnsaved = false;
   /** The container that the files outside of the data volume are of. */
   private container: string | null = null;
+  /** Those of every image, as {@link outside} returns them. */
+  private base: ReadonlyMap<string, string> = new Map();
 
   constructor(options: {
     readonly maxBytes: number;
@@ -144,8 +153,12 @@ export class ContainerFiles extends InMemoryFs {
     return !this.getAllPaths().some((path) => path.startsWith(`${DATA_PATH}/`));
   }
 
-  /** Lays out the image of a container that runs on these files for the first time. */
-  async begin(container: string, programs: readonly string[]): Promise<void> {
+  /**
+   * Lays out the image of a container that runs on these files for the first time.
+   *
+   * @param image.layer what {@link layerOf} returned for the container that the image was made of; empty: nothing
+   */
+  async begin(container: string, { programs, layer }: { programs: readonly string[]; layer: string }): Promise<void> {
     await this.rm('/proc', { recursive: true, force: true });
     for (const [path, text] of Object.entries(PROC)) this.writeFileSync(path, text);
     if (this.container === container) return;
@@ -159,6 +172,25 @@ export class ContainerFiles extends InMemoryFs {
     for (const name of programs) this.writeFileSync(`/usr/bin/${name}`, SIMULATED, undefined, { mode: 0o755 });
     for (const name of ['bin', 'sbin', 'lib']) await this.symlink(`usr/${name}`, `/${name}`);
     for (const path of ['/tmp', '/var/tmp']) await this.chmod(path, 0o1777);
+    this.base = facts(await this.outside());
+    const { removed, saved } = (layer === '' ? { removed: [], saved: [] } : JSON.parse(layer)) as Layer;
+    for (const path of removed) await this.rm(path, { recursive: true, force: true });
+    await this.restore(saved);
+  }
+
+  /** @returns what a container has changed outside the data volume, as text; null if it has not run on these files */
+  async layerOf(container: string): Promise<string | null> {
+    if (this.container !== container) return null;
+    const files = await this.outside();
+    const now = facts(files);
+    const saved = files.filter(({ path }) => now.get(path) !== this.base.get(path));
+    const removed = [...this.base.keys()].filter((path) => !now.has(path));
+    return saved.length + removed.length === 0 ? '' : JSON.stringify({ removed, saved } satisfies Layer);
+  }
+
+  private async outside(): Promise<SavedFile[]> {
+    const all = await this.save('');
+    return all.filter(({ path }) => !isKept(path) && !/^\/(proc|home\/user)\//.test(path));
   }
 
   /** Everything below a directory, each after its parent. */
@@ -184,6 +216,11 @@ export class ContainerFiles extends InMemoryFs {
       await this.utimes(path, new Date(modifiedMs), new Date(modifiedMs));
     }
   }
+}
+
+/** Everything but the times, by path. */
+function facts(files: readonly SavedFile[]): Map<string, string> {
+  return new Map(files.map(({ path, mode, data = null, link = null }) => [path, JSON.stringify([mode, data, link])]));
 }
 
 /** Whether a path is `/proc`, the data volume or one of its parents. */

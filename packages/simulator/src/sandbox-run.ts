@@ -33,7 +33,7 @@ export class SandboxRun {
 
   constructor(
     private readonly spec: ContainerSpec,
-    private readonly options: { dockerId: string; pace: number; files: () => ContainerFiles },
+    private readonly options: { dockerId: string; layer: string; pace: number; files: () => ContainerFiles },
   ) {}
 
   /** Terminates all processes, and kills them after the grace period. To be followed by {@link over}. */
@@ -55,9 +55,9 @@ export class SandboxRun {
   /** Lays out the files at the first use: most containers are only looked at. */
   private open(): Promise<ProcessTable> {
     const open = async (): Promise<ProcessTable> => {
-      const { dockerId, pace } = this.options;
+      const { dockerId, layer, pace } = this.options;
       const files = this.options.files();
-      await files.begin(dockerId, PROGRAM_NAMES);
+      await files.begin(dockerId, { programs: PROGRAM_NAMES, layer });
       const { processes, memoryMb } = this.spec;
       return (this.table = new ProcessTable(files, {
         most: Math.min(processes || 64, MOST_PROCESSES),

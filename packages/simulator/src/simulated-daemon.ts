@@ -34,6 +34,13 @@ export interface SimulatedContainer {
   connected: boolean;
 }
 
+/** The content of an image that is made of a writable layer, with that of the layers below. */
+export interface SimulatedLayer {
+  readonly layer: string;
+  readonly at: Date;
+  readonly instance: string;
+}
+
 /** A data volume. */
 export class SimulatedVolume {
   /** Made at the first use. */
@@ -88,9 +95,9 @@ export class SimulatedDaemon {
   /** Ids of versions that no reference names any more. */
   readonly unnamedImages = new Set<string>();
   /** Whether the files outside the volumes can be committed. */
-  keepsLayers = false;
-  /** The content of images that are made of writable layers, with that of the layers below, by reference. */
-  readonly layers = new Map<string, { readonly layer: string; readonly at: Date; readonly instance: string }>();
+  keepsLayers = true;
+  /** By the image's reference. */
+  readonly layers = new Map<string, SimulatedLayer>();
   protected readonly imageVersions = new Map<string, number>();
   private readonly watchers = new Set<Watcher>();
   private clock = Date.now();
@@ -442,6 +449,12 @@ export class SimulatedDaemon {
     this.containers.set(dockerId, container);
     this.onChange();
     return container;
+  }
+
+  /** Brings `layer` up to date with the files of a container that has run. */
+  async bringLayer(container: SimulatedContainer): Promise<void> {
+    const files = this.volumes.get(container.spec.volumeName)?.files;
+    container.layer = (await files?.layerOf(container.dockerId)) ?? container.layer;
   }
 
   /** What was written to the layers of an image. @param image a reference or an id */

@@ -156,14 +156,18 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   readonly layers: EngineLayers = {
     persist: () => Promise.resolve(this.daemon.keepsLayers),
-    measure: (dockerId) =>
-      attempt(() => {
-        const { layer, spec } = this.daemon.existing(dockerId, 'measure');
-        const isOnLayer = this.daemon.isLayer(spec.image);
-        const isWritten = layer !== this.daemon.layerOf(spec.image);
-        return this.daemon.keepsLayers ? { bytes: layer.length, isWritten, isOnLayer } : null;
-      }),
-    commit: ({ dockerId, reference }) => attempt(() => this.daemon.commit(dockerId, reference)),
+    measure: async (dockerId) => {
+      const container = this.daemon.existing(dockerId, 'measure');
+      await this.daemon.bringLayer(container);
+      const { layer, spec } = container;
+      const isOnLayer = this.daemon.isLayer(spec.image);
+      const isWritten = layer !== this.daemon.layerOf(spec.image);
+      return this.daemon.keepsLayers ? { bytes: layer.length, isWritten, isOnLayer } : null;
+    },
+    commit: async ({ dockerId, reference }) => {
+      await this.daemon.bringLayer(this.daemon.existing(dockerId, 'commit'));
+      return this.daemon.commit(dockerId, reference);
+    },
     flatten: () => Promise.resolve(null),
     list: ({ instance }) => attempt(() => ({ items: this.daemon.listLayers(instance), silent: [] })),
   };
@@ -292,10 +296,10 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   }
 
   private ran(container: SimulatedContainer): void {
-    const { dockerId, spec } = container;
+    const { dockerId, spec, layer } = container;
     this.runs.get(dockerId)?.over();
     const files = (): ContainerFiles => this.filesOf(this.daemon.volume(spec.volumeName));
-    this.runs.set(dockerId, new SandboxRun(spec, { dockerId, pace: this.pace, files }));
+    this.runs.set(dockerId, new SandboxRun(spec, { dockerId, layer, pace: this.pace, files }));
   }
 
   private ended({ dockerId }: SimulatedContainer): void {

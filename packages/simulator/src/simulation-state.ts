@@ -4,7 +4,13 @@ import { join } from 'node:path';
 import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
 import { DATA_PATH } from '../../../src/docker/containers/supervisor';
 import type { ContainerFiles, SavedFile } from './files';
-import { isUp, type SimulatedContainer, type SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
+import {
+  isUp,
+  type SimulatedContainer,
+  type SimulatedDaemon,
+  type SimulatedLayer,
+  type SimulatedVolume,
+} from './simulated-daemon';
 
 /** How long changes are collected before they are written, in milliseconds. */
 const SAVED_AFTER_MS = 500;
@@ -17,6 +23,8 @@ interface SavedDaemon {
     readonly spec: ContainerSpec;
   })[];
   readonly volumes: readonly { readonly name: string; readonly diskMb: number | null; readonly owner: OwnerLabels }[];
+  /** Absent before version 0.4.0. */
+  readonly layers?: readonly (Omit<SimulatedLayer, 'at'> & { readonly reference: string; readonly at: string })[];
 }
 
 /**
@@ -70,6 +78,9 @@ export class SimulationState {
     const { daemon } = this;
     daemon.id = saved.id;
     for (const image of saved.images) daemon.images.add(image);
+    for (const { reference, layer, at, instance } of saved.layers ?? []) {
+      daemon.layers.set(reference, { layer, at: new Date(at), instance });
+    }
     for (const { name, diskMb, owner } of saved.volumes) {
       const volume = daemon.addVolume(name, diskMb, owner);
       const text = await readFile(this.volumeFile(name), 'utf8').catch(() => null);
@@ -104,11 +115,19 @@ export class SimulationState {
     if (!this.isLoaded || !this.isChanged) return;
     this.isChanged = false;
     const { daemon } = this;
+    for (const container of daemon.containers.values()) {
+      if (daemon.volumes.get(container.spec.volumeName)?.files?.isUnsaved === true) await daemon.bringLayer(container);
+    }
     const saved: SavedDaemon = {
       id: daemon.id,
       images: [...daemon.images],
       containers: [...daemon.containers.values()].map((each) => ({ ...each, createdAt: each.createdAt.toISOString() })),
       volumes: [...daemon.volumes].map(([name, { diskMb, owner }]) => ({ name, diskMb, owner })),
+      layers: [...daemon.layers].map(([reference, { at, ...layer }]) => ({
+        reference,
+        at: at.toISOString(),
+        ...layer,
+      })),
     };
     for (const [name, volume] of daemon.volumes) {
       const { files } = volume;

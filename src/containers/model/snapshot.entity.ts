@@ -60,6 +60,10 @@ export class SnapshotEntity {
   @Column({ name: 'is_transient', type: 'boolean' })
   isTransient: boolean;
 
+  /** The only container that is made from it: the data is in that container's volume, and nowhere else. */
+  @Column({ name: 'only_copy_id', type: 'varchar', length: 36, nullable: true })
+  onlyCopyId: string | null;
+
   /** The lease on the container under which it is made. Without that lease, nothing makes it any more. */
   @Column({ name: 'operation_id', type: 'varchar', length: 36 })
   operationId: string;
@@ -88,7 +92,7 @@ export class SnapshotEntity {
   @Column({ name: 'disk_mb', type: 'integer' })
   diskMb: number;
 
-  /** The size of the data; until the snapshot is ready, as measured before. */
+  /** The size of the data; until the snapshot is ready, as measured before. At least 1, unless there is no volume. */
   @Column({ name: 'data_bytes', ...BYTES })
   dataBytes: number;
 
@@ -135,6 +139,11 @@ export function layerReference({ id }: Pick<SnapshotRow, 'id'>): string {
 /** Whether containers can be created from a snapshot; also if it was deleted since, as long as one is needed. */
 export function isMade({ status, downtimeMs }: Pick<SnapshotRow, 'status' | 'downtimeMs'>): boolean {
   return status === 'ready' || (status === 'deleting' && downtimeMs !== null);
+}
+
+/** Whether the image is known that containers can be created from; the data may still be copied. */
+export function hasImage(row: Pick<SnapshotRow, 'status' | 'downtimeMs' | 'layerBytes' | 'layerId'>): boolean {
+  return isMade(row) || (row.status === 'making' && (row.layerBytes === 0 || row.layerId !== null));
 }
 
 /** The space that a snapshot counts with. */

@@ -19,7 +19,7 @@ import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../model/container.entity';
 import { Instance } from '../rows/instance';
 import { SnapshotRepository } from '../rows/snapshot.repository';
-import { isMade, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
+import { hasImage, isMade, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
 import type { OperationLease } from './operation-lease';
 import {
   type ContainerLimits,
@@ -61,7 +61,7 @@ export interface KeepableFiles {
 }
 
 /** How often a snapshot that is being made is looked at. */
-const LOOKS_PER_SECOND = 20;
+const LOOKS_PER_SECOND = 40;
 
 const NOT_MOVED = 'the data cannot be moved; it stays in a volume without labels and size';
 
@@ -198,18 +198,38 @@ export class DataVolumes {
   }
 
   /**
-   * The snapshot that the leased container is to be made from. Waits for one that is still being made, as for a fork.
+   * The snapshot that the leased container is to be made from. Of one that is still being made, as for a fork, waits
+   * for the image: a container can be created from it before the data is copied.
    *
    * @returns null if the container is made from its image, or was made before
    * @throws EngineError `copy_failed` if the snapshot could not be made; LeaseLostError, CancelledError
    */
   async seedOf(lease: OperationLease): Promise<Seed | null> {
-    const { seedSnapshotId: id } = lease.row;
+    const { seedSnapshotId: id, nodeId } = lease.row;
     if (id === null) return null;
+    const snapshot = await this.awaited(id, { isEnough: hasImage, assertWanted: () => lease.assertNotCancelled() });
+    const { keptLayerMb } = snapshot;
+    if (leastDiskMb(keptLayerMb * MIB) > lease.row.diskMb) {
+      throw new EngineError('data_too_large', 'the kept layers leave no room on the disk');
+    }
+    // The row of a copy was inserted before the layer was committed.
+    if (keptLayerMb !== lease.row.keptLayerMb) await lease.record({ patch: { keptLayerMb }, events: [] });
+    const seed = await this.seedFrom(snapshot, nodeId);
+    if (isMade(snapshot)) return seed;
+    return {
+      ...seed,
+      untilMade: async (assertWanted) => void (await this.awaited(id, { isEnough: isMade, assertWanted })),
+    };
+  }
+
+  private async awaited(
+    id: string,
+    { isEnough, assertWanted }: { isEnough: (snapshot: SnapshotRow) => boolean; assertWanted: () => Promise<void> },
+  ): Promise<SnapshotRow> {
     for (let looks = 1; ; looks += 1) {
-      await lease.assertNotCancelled();
+      await assertWanted();
       const snapshot = await this.snapshots.findSeed(id);
-      if (snapshot !== null && isMade(snapshot)) return this.seedFrom(snapshot, lease.row.nodeId);
+      if (snapshot !== null && isEnough(snapshot)) return snapshot;
       if (snapshot?.status !== 'making') throw new EngineError('copy_failed', `there is no snapshot ${id} any more`);
       // The process that makes it may have died.
       if (looks % LOOKS_PER_SECOND === 0) await this.snapshots.failAbandoned();
@@ -229,10 +249,11 @@ export class DataVolumes {
   }
 
   private async seedFrom(snapshot: SnapshotRow, node: string | null): Promise<Seed> {
-    const { layerId, image, imageId, imageDigest, dataBytes } = snapshot;
-    if (dataBytes > 0) await this.ensureCopyImage(node);
-    const volume = dataBytes > 0 ? snapshotVolume(snapshot) : null;
-    return { layerId, image: { image, imageId, imageDigest }, volume };
+    const { layerId, image, imageId, imageDigest } = snapshot;
+    const hasData = snapshot.dataBytes > 0;
+    const volume = hasData && snapshot.onlyCopyId === null ? snapshotVolume(snapshot) : null;
+    if (volume !== null) await this.ensureCopyImage(node);
+    return { layerId, image: { image, imageId, imageDigest }, hasData, volume, untilMade: null };
   }
 
   /**
@@ -262,8 +283,11 @@ export class DataVolumes {
    * @param options.isMeasured false: the size of the data does not matter, and counts as 1 byte; saves a worker's run
    */
   async keepable(row: ContainerRow, { isMeasured }: { isMeasured: boolean }): Promise<KeepableFiles> {
-    const dataBytes = isMeasured ? await this.measure(row) : await this.unmeasured(row);
-    return { dataBytes, layer: await this.layerOf(row) };
+    const [dataBytes, layer] = await Promise.all([
+      isMeasured ? this.measure(row) : this.unmeasured(row),
+      this.layerOf(row),
+    ]);
+    return { dataBytes, layer };
   }
 
   private async unmeasured(row: ContainerRow): Promise<number | null> {

@@ -73,6 +73,8 @@ export interface Execution {
   readonly onStep?: (step: Step) => void;
   readonly onPull?: (progress: PullProgress) => void;
   readonly onCopy?: (progress: CopyProgress) => void;
+  /** Called once the image of the writable layer exists. */
+  readonly onLayer?: (layer: LayerImage) => void;
 }
 
 /** One engine call. */
@@ -117,6 +119,7 @@ export class ContainerSpecs {
       network: resources.network,
       processes: processes ?? (await this.processesOf(row)),
       volumeName: step.volume,
+      ...(step.isSeeded && { isSeeded: true }),
       owner: this.instance.owner(row),
       node: step.node ?? row.nodeId,
     };
@@ -240,12 +243,16 @@ export class StepExecutor {
         facts.copiedBytes = await this.copy(step, execution);
         facts.volumeName = step.to;
         return;
+      case 'await_seed':
+        await execution.seed?.untilMade?.(execution.assertWanted);
+        return;
       case 'commit_layer': {
         const { reference } = step;
         const dockerId = target('current', row, facts);
         const layer = await this.engine.layers.commit({ dockerId, reference, ...signalOf(execution) });
         this.noteLayer(layer, row, facts);
         facts.committedBytes = layer.bytes;
+        execution.onLayer?.(layer);
         return;
       }
       case 'flatten_layer': {

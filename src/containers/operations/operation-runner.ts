@@ -34,7 +34,7 @@ export interface Course {
   /** Called if the plan failed in Docker: whether the operation has succeeded nevertheless. */
   readonly hasSucceeded?: () => Promise<boolean>;
   /** Told of the progress, in place of the emission of `container_progress`. */
-  readonly listeners?: Pick<Execution, 'onStep' | 'onCopy'>;
+  readonly listeners?: Pick<Execution, 'onStep' | 'onCopy' | 'onLayer'>;
   /** Called once the plan has been executed. */
   readonly outcome: (facts: Facts) => Outcome | Promise<Outcome>;
   /**

@@ -32,7 +32,8 @@ function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; docker
 }
 
 function word(step: Step): string {
-  const plain = step.do.replace('_container', '').replace('ensure_', '');
+  const kind = 'isSeeded' in step && step.isSeeded ? 'seeded ' : '';
+  const plain = kind + step.do.replace('_container', '').replace('ensure_', '');
   const what = 'node' in step ? `${step.node}:${plain}` : plain;
   // The row's own volume is V; only another one is worth a word.
   if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
@@ -133,18 +134,34 @@ describe('the plan of a snapshot', () => {
 });
 
 describe('the plan of a creation from a snapshot', () => {
-  const seed = { layerId: 'sha256:l', image: { image: 'i', imageId: null, imageDigest: null }, volume: 'S' };
+  const seed = {
+    layerId: 'sha256:l',
+    image: { image: 'i', imageId: null, imageDigest: null },
+    hasData: true,
+    volume: 'S',
+    untilMade: null,
+  };
+  const creation = { verb: 'create', status: 'creating', dockerId: null, observed: 'unseen' } as const;
 
-  it('must copy the data before the container is created', () => {
-    const made = '(volume, copy S V & image), create, start B, confirm_running B';
-    expect(print({ verb: 'create', status: 'creating', dockerId: null, observed: 'unseen', seed })).toBe(made);
+  it('must copy the data while the container starts, before it counts as running', () => {
+    expect(print({ ...creation, seed })).toBe(
+      '(volume & image), seeded create, (start B & copy S V), confirm_running B',
+    );
+  });
+
+  it('must wait for a snapshot that is still being made while the container starts', () => {
+    const making = { ...seed, untilMade: () => Promise.resolve() };
+    expect(print({ ...creation, seed: making })).toBe(
+      '(volume & image), seeded create, (start B & await_seed, copy S V), confirm_running B',
+    );
+    expect(print({ ...creation, seed: { ...making, volume: null } })).toBe(
+      '(volume & image), seeded create, (start B & await_seed), confirm_running B',
+    );
   });
 
   it('must not look for data that the snapshot has not', () => {
-    const without = { ...seed, volume: null };
-    expect(print({ verb: 'create', status: 'creating', dockerId: null, observed: 'unseen', seed: without })).toBe(
-      `${recreate}, confirm_running B`,
-    );
+    const without = { ...seed, hasData: false, volume: null };
+    expect(print({ ...creation, seed: without })).toBe(`${recreate}, confirm_running B`);
   });
 
   it('must copy the data of one that a container returns to while the container still runs', () => {
@@ -157,7 +174,7 @@ describe('the plan of a creation from a snapshot', () => {
       seed,
     } as const;
     expect(print(update)).toBe(
-      `image, volume W, copy S W, create W, ${swapBegins}, start B, confirm_running B | remove A, remove_volume V`,
+      `image, volume W, copy S W, seeded create W, ${swapBegins}, start B, confirm_running B | remove A, remove_volume V`,
     );
   });
 });

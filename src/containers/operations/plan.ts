@@ -30,6 +30,8 @@ export type Step = { readonly because: string } & (
       readonly generation: number;
       readonly volume: string;
       readonly sawCurrent?: boolean;
+      /** The data of a snapshot is copied into the volume, also after the container has started. */
+      readonly isSeeded?: boolean;
       readonly node?: string;
     }
   | { readonly do: 'start_container'; readonly target: Target }
@@ -38,6 +40,8 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
   /** Copies the data, to `node` if set, and compares copy and source. No container may run on either volume. */
   | { readonly do: 'copy_volume'; readonly from: string; readonly to: string; readonly node?: string }
+  /** Waits until the snapshot that the container is made from has all its files. */
+  | { readonly do: 'await_seed' }
   /** Makes an image of the writable layer, which nothing may write to. */
   | { readonly do: 'commit_layer'; readonly reference: string }
   /** Keeps the image below Docker's limit of layers. */
@@ -120,13 +124,16 @@ export interface PlannedSnapshot {
   readonly hasData: boolean;
 }
 
-/** The snapshot that a container is made from. */
+/** The snapshot that a container is made from; its image is known, while its data may still be copied. */
 export interface Seed {
   /** Docker's id of the image of the writable layer; null: the image that the snapshot's container had. */
   readonly layerId: string | null;
   readonly image: Pick<ContainerRow, 'image' | 'imageId' | 'imageDigest'>;
-  /** The volume to copy; null: there was no data. */
+  readonly hasData: boolean;
+  /** The volume to copy; null: there is no data, or the making of the snapshot copies it where it belongs. */
   readonly volume: string | null;
+  /** Resolves once the snapshot is made; null: it is. Rejects if it failed, or as `assertWanted` does. */
+  readonly untilMade: ((assertWanted: () => Promise<void>) => Promise<void>) | null;
 }
 
 /** The target of a move to another node. */
@@ -273,6 +280,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
       name,
       generation,
       volume: moveTo ?? row.volumeName,
+      ...(input.seed?.hasData && { isSeeded: true }),
       // An update inspects the container before it is planned.
       ...(exists && isUp(row.status) && { sawCurrent: true }),
       because: 'new limits take a new container; created before the old one stops',
@@ -414,14 +422,16 @@ function removeRemains({ row, observed }: PlanInput): Step[] {
 
 function recreate({ row, isNew, seed }: PlanInput): Step[] {
   const generation = row.generation + 1;
-  const volume = [ensureVolume(row, isNew)];
+  const data: Step[] = [];
+  if (seed?.untilMade) data.push({ do: 'await_seed', because: 'the snapshot is still being made' });
   if (seed?.volume != null) {
-    volume.push({ do: 'copy_volume', from: seed.volume, to: row.volumeName, because: 'it begins with this data' });
+    data.push({ do: 'copy_volume', from: seed.volume, to: row.volumeName, because: 'it begins with this data' });
   }
+  const start: Step = { do: 'start_container', target: 'replacement', because: 'asked to run' };
   return [
     {
       do: 'in_parallel',
-      branches: [volume, [{ do: 'ensure_image', because: 'a container needs its image' }]],
+      branches: [[ensureVolume(row, isNew)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
       because: 'independent of each other',
     },
     {
@@ -429,9 +439,16 @@ function recreate({ row, isNew, seed }: PlanInput): Step[] {
       name: containerName(row.id),
       generation,
       volume: row.volumeName,
+      ...(seed?.hasData && { isSeeded: true }),
       because: 'there is none in Docker',
     },
-    { do: 'start_container', target: 'replacement', because: 'asked to run' },
+    data.length === 0
+      ? start
+      : {
+          do: 'in_parallel',
+          branches: [[start], data],
+          because: 'nothing uses the data before the outcome is written',
+        },
   ];
 }
 

@@ -105,6 +105,11 @@ export class SnapshotRepository {
     await this.append(row, { type: 'snapshot_ready', data });
   }
 
+  /** Records the image of the layer of a snapshot that is still being made. */
+  async noteLayer(row: SnapshotRow, layer: Pick<SnapshotRow, 'layerId' | 'keptLayerMb'>): Promise<void> {
+    await this.change(row, layer, ['making']);
+  }
+
   /** Marks a snapshot as failed, unless it is ready or was deleted. */
   async fail(row: SnapshotRow, reason: string): Promise<void> {
     await this.database.runInTxLocking(row.userId, async () => {

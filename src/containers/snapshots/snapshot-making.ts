@@ -95,6 +95,7 @@ export class SnapshotMaking {
       status: 'making',
       statusReason: null,
       isTransient: wanted.isTransient,
+      onlyCopyId: wanted.onlyCopy?.id ?? null,
       operationId: container.operationId ?? '',
       image: container.image,
       imageId: container.imageId,
@@ -103,7 +104,7 @@ export class SnapshotMaking {
       layerId: null,
       role: container.role,
       diskMb: container.diskMb,
-      dataBytes: dataBytes ?? 0,
+      dataBytes: dataBytes === null ? 0 : Math.max(1, dataBytes),
       // At least 1 marks that there is a layer to keep: that of the container, or one below.
       layerBytes: layer?.isWritten === true || layer?.isOnLayer === true ? Math.max(1, layer.bytes) : 0,
       keptLayerMb: container.keptLayerMb,
@@ -126,8 +127,8 @@ export class SnapshotMaking {
       listeners: this.reporterOf(row),
       finish: ({ layer, committedBytes = 0, copiedBytes = 0, suspendedMs = 0 }: Facts) => {
         const { imageId: layerId = null, bytes: layerBytes = 0 } = layer ?? {};
-        const dataBytes = onlyCopy ? 0 : copiedBytes;
-        const keptLayerMb = row.keptLayerMb + Math.ceil(committedBytes / MIB);
+        const dataBytes = row.dataBytes === 0 ? 0 : Math.max(1, copiedBytes);
+        const keptLayerMb = keptWith(row, committedBytes);
         const made = { root: row.root, layerId, layerBytes, keptLayerMb, dataBytes, downtimeMs: suspendedMs };
         return this.snapshots.finish(row, made, limits);
       },
@@ -145,6 +146,13 @@ export class SnapshotMaking {
           this.logger.warn({ err: error, snapshot_id: row.id }, 'progress could not be emitted');
         });
       },
+      onLayer: ({ imageId: layerId, bytes, isDeep = false }) => {
+        // The copies of a fork are created from it while the data is still copied.
+        if (!row.isTransient || isDeep) return;
+        void this.snapshots.noteLayer(row, { layerId, keptLayerMb: keptWith(row, bytes) }).catch((error: unknown) => {
+          this.logger.warn({ err: error, snapshot_id: row.id }, 'the image of a fork could not be recorded yet');
+        });
+      },
     };
   }
 
@@ -157,4 +165,9 @@ export class SnapshotMaking {
       this.logger.warn({ err: fault, snapshot_id: row.id }, 'a failed snapshot could not be recorded yet');
     }
   }
+}
+
+/** The size, in MiB, of all layers of a snapshot that were written in containers. */
+function keptWith({ keptLayerMb }: SnapshotRow, committedBytes: number): number {
+  return keptLayerMb + Math.ceil(committedBytes / MIB);
 }

@@ -106,6 +106,14 @@ describe('what Docker is asked for', () => {
     });
   });
 
+  it('must leave the volume and its owner to the data that is copied into it', () => {
+    const image = { user: '1000', hasShell: true };
+    const seeded = options({ isSeeded: true }, {}, image);
+    expect(seeded.Cmd).toEqual(['', ...NAME_SERVERS]);
+    expect(seeded.HostConfig?.Mounts).toMatchObject([{ VolumeOptions: { NoCopy: true } }]);
+    expect(seeded.Labels).toMatchObject({ 'berth.user': '1000' });
+  });
+
   it('must have each label of Berth, without a value where it does not apply, and those that the image claims', () => {
     const image = { user: '', hasShell: true, claimedLabels: ['berth.probe', 'berth.instance', 'berth.later'] };
     const none = Object.fromEntries(Object.values(LABELS).map((label) => [label, '']));
@@ -288,6 +296,7 @@ describe('the key of a create call', () => {
     cpuShares: { other: 1501, isOther: true },
     diskMb: { other: 2049, isOther: true },
     keptLayerMb: { other: 1, isOther: true },
+    isSeeded: { other: true, isOther: true },
     network: { other: { allow: ['192.0.2.1:443'] }, isOther: true },
     processes: { other: 100, isOther: true },
   };

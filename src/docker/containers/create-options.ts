@@ -113,7 +113,8 @@ export function createOptions(
   return {
     name: spec.name,
     Image: spec.image,
-    ...mainProcess(image, nameServers),
+    // An empty user: the home keeps the owner that the copied data gives it.
+    ...mainProcess(image, { user: spec.isSeeded ? '' : image.user, nameServers }),
     WorkingDir: DATA_PATH,
     Labels: containerLabels(
       {
@@ -170,8 +171,8 @@ function networkCard(
  * ends.
  */
 function mainProcess(
-  { user, hasShell }: SandboxImage,
-  nameServers: readonly string[],
+  { hasShell }: SandboxImage,
+  { user, nameServers }: { user: string; nameServers: readonly string[] },
 ): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd' | 'Env' | 'User'> {
   const home = `HOME=${DATA_PATH}`;
   if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [], Env: [home] };
@@ -286,14 +287,15 @@ function ulimit(Name: string, value: number): { Name: string; Soft: number; Hard
  * Labels and size take effect only if the volume is gone: Docker then creates it again, and its owner must be
  * identifiable.
  */
-function volumeMount({ volumeName, owner, diskMb }: ContainerSpec, capabilities: EngineCapabilities): MountSettings {
+function volumeMount(spec: ContainerSpec, capabilities: EngineCapabilities): MountSettings {
+  const { volumeName, owner, diskMb, isSeeded = false } = spec;
   const DriverConfig = { Name: 'local', Options: volumeOptions(diskMb, capabilities) };
   return {
     Type: 'volume',
     Source: volumeName,
     Target: DATA_PATH,
     // Docker's default: the image's files at this path are copied into a new volume.
-    VolumeOptions: { NoCopy: false, Labels: ownerLabels(owner), DriverConfig },
+    VolumeOptions: { NoCopy: isSeeded, Labels: ownerLabels(owner), DriverConfig },
   };
 }
 

@@ -110,7 +110,7 @@ export class Layers implements EngineLayers {
   async flatten({ reference, signal: abortion }: Omit<LayerCommit, 'dockerId'>): Promise<LayerImage | null> {
     const deep = await this.findImage(reference);
     if (deep === null) throw new EngineError('image_not_found', `flatten image: no such image ${reference}`);
-    if ((deep.RootFS.Layers?.length ?? 0) < MOST_LAYERS) return null;
+    if (!isDeep(deep)) return null;
     const [repo = '', tag = ''] = reference.split(':');
     const flat = `${repo}:${tag}-flat`;
     const { instance } = this.host;
@@ -215,7 +215,7 @@ export class Layers implements EngineLayers {
   private async sizeOf(reference: string, below: Image | null): Promise<LayerImage> {
     const made = await this.findImage(reference);
     if (made === null) throw new EngineError('docker_error', `commit container: Docker made no image ${reference}`);
-    return { imageId: made.Id, bytes: Math.max(0, made.Size - (below?.Size ?? 0)) };
+    return { imageId: made.Id, bytes: Math.max(0, made.Size - (below?.Size ?? 0)), isDeep: isDeep(made) };
   }
 
   /** Docker reads and writes as much as there is, so only a generous limit applies, and the caller's signal. */
@@ -252,6 +252,10 @@ export function imageConfig(own: Configuration, base: Configuration, instance: s
     ...(base.Entrypoint?.length && { Entrypoint: base.Entrypoint }),
     ...(base.Cmd?.length && { Cmd: base.Cmd }),
   };
+}
+
+function isDeep({ RootFS }: Image): boolean {
+  return (RootFS.Layers?.length ?? 0) >= MOST_LAYERS;
 }
 
 function nameOf(variable: string): string {

@@ -43,6 +43,11 @@ export interface ContainerSpec {
   /** Maximum processes and threads; lower if the sandbox's memory could not hold as many. */
   readonly processes: number;
   readonly volumeName: string;
+  /**
+   * The data of another container is copied into the volume, also while the container runs: nothing else is put there,
+   * and the owner of the home is that of the data.
+   */
+  readonly isSeeded?: true;
   readonly owner: OwnerLabels;
   readonly generation: number;
   /** The node that the container is created on; null or absent on a single machine. */

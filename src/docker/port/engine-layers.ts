@@ -23,6 +23,8 @@ export interface LayerImage {
   readonly imageId: string;
   /** The disk space of the layer alone; the layers below it are shared. */
   readonly bytes: number;
+  /** Whether {@link EngineLayers.flatten} would replace it. */
+  readonly isDeep?: boolean;
 }
 
 /** A {@link LayerImage} as listed. */

@@ -237,7 +237,11 @@ export class FakeDaemon extends SimulatedDaemon {
     for (const volume of [copy.from, copy.to]) {
       // A suspended container does not write, and helpers may read one volume at once.
       const rival = this.running().find(
-        (each) => each.state === 'running' && each.spec.generation > 0 && each.mounts.includes(volume),
+        (each) =>
+          each.state === 'running' &&
+          each.spec.generation > 0 &&
+          each.mounts.includes(volume) &&
+          !(volume === copy.to && awaitsData(each)),
       );
       if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
     }
@@ -367,7 +371,9 @@ export class FakeDaemon extends SimulatedDaemon {
 
   protected override run(container: FakeContainer): void {
     const { volumeName } = container.spec;
-    const rival = this.running().find(({ spec }) => spec.volumeName === volumeName);
+    const rival = this.running().find(
+      ({ spec }) => spec.volumeName === volumeName && !(spec.generation === 0 && awaitsData(container)),
+    );
     if (rival) this.violations.push(`${container.name} was started on ${volumeName} while ${rival.name} ran on it`);
     super.run(container);
   }
@@ -380,6 +386,11 @@ export class FakeDaemon extends SimulatedDaemon {
   override volume(name: string): FakeVolume {
     return super.volume(name) as FakeVolume;
   }
+}
+
+/** Whether a container may run while its data is copied into its volume. */
+function awaitsData({ spec }: FakeContainer): boolean {
+  return spec.isSeeded === true && spec.generation === 1;
 }
 
 /** As the port requires: a dropped connection ends the output without an error. */
