@@ -11,6 +11,7 @@ import { readConsole } from './console-files';
 const PAGES = [
   '/',
   '/containers/:id',
+  '/snapshots',
   '/deleted',
   '/events',
   '/usage',
@@ -18,6 +19,7 @@ const PAGES = [
   '/agents',
   '/admin/users',
   '/admin/containers',
+  '/admin/snapshots',
   '/admin/images',
   '/admin/machine',
   '/admin/nodes',

@@ -19,7 +19,7 @@ let user: TestUser;
 let page: Page;
 
 beforeAll(async () => {
-  berth = await Berth.start({ engine: new FakeEngine() });
+  berth = await Berth.start({ engine: new FakeEngine(), environment: { VOLUME_COPY_IMAGE: testImage() } });
   browser = await ConsoleBrowser.launch(berth.url);
   user = await berth.user('pro', ['read', 'write', 'exec', 'admin']);
   page = await browser.signedIn(user, await browser.context({ reducedMotion: 'reduce' }));
@@ -59,7 +59,15 @@ const OVERFLOWING = `[
 
 it('every page must fit every width, with all that can be done in it', async () => {
   const { db_id } = await user.api.running({ name: 'seen', labels: { team: 'the-core-team', stage: 'development' } });
-  await user.api.running({ name: LONG, role: 'standard' });
+  const { db_id: other } = await user.api.running({ name: LONG, role: 'standard' });
+  const description = 'Node.js 24, the project and its dependencies, as on Monday before the upgrade';
+  for (const each of [db_id, other]) {
+    await user.api.call('POST', `/api/containers/${each}/snapshots`, {
+      name: LONG,
+      description,
+      labels: { team: 'core' },
+    });
+  }
   await user.api.delete((await user.api.running({ name: `${LONG}-2`.slice(0, 60), custom_image: testImage() })).db_id);
   await user.api.call('POST', '/api/tokens', { name: LONG, scopes: ['read', 'write', 'exec'], expires_in: 30 });
   for (const [path, heading] of consolePages(db_id)) {

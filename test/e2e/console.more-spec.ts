@@ -19,7 +19,7 @@ let browser: ConsoleBrowser;
 
 beforeAll(async () => {
   engine = new FakeEngine();
-  berth = await Berth.start({ engine });
+  berth = await Berth.start({ engine, environment: { VOLUME_COPY_IMAGE: testImage() } });
   browser = await ConsoleBrowser.launch(berth.url);
 });
 
@@ -137,7 +137,7 @@ describe('the console', () => {
     const hold = engine.holdOn('containers.start');
     await page.getByRole('button', { name: 'Create your first container' }).click();
     await page.getByLabel('Name').fill('first');
-    await page.getByLabel('Image', { exact: true }).selectOption('Another one…');
+    await page.getByLabel('Start from').selectOption('Another image…');
     await page.getByLabel('Image reference').fill(testImage());
     await page.getByRole('button', { name: 'Create', exact: true }).click();
     await row(page, 'first').getByText('Creating', { exact: true }).waitFor();
@@ -190,6 +190,7 @@ describe('the console', () => {
     const user = await berth.user('pro', ['read', 'write', 'exec', 'admin']);
     const { db_id } = await user.api.running({ name: 'seen', labels: { team: 'core' } });
     await user.api.delete((await user.api.running({ name: 'gone' })).db_id);
+    await user.api.call('POST', `/api/containers/${db_id}/snapshots`, { labels: { team: 'core' } });
     const context = await browser.context({ colorScheme, reducedMotion: 'reduce' });
     const page = await browser.signedIn(user, context);
     const look = async (where: string): Promise<void> =>
@@ -262,7 +263,7 @@ describe('the console', () => {
       await page.getByRole('region', { name: region }).waitFor();
     }
     const pages = page.getByRole('navigation', { name: 'Pages' });
-    for (const name of ['Deleted', 'Events', 'Usage', 'Tokens', 'Agents', 'Events', 'Deleted', 'Tokens']) {
+    for (const name of ['Snapshots', 'Deleted', 'Events', 'Usage', 'Tokens', 'Agents', 'Events', 'Deleted', 'Tokens']) {
       await pages.getByRole('link', { name }).click();
       await page.getByRole('heading', { name, exact: true }).waitFor();
     }
@@ -313,7 +314,7 @@ describe('the console', () => {
     await network.send('Network.emulateNetworkConditions', slow);
     await page.reload();
     await page.getByRole('button', { name: 'Create your first container' }).click();
-    await page.getByLabel('Image', { exact: true }).selectOption('Another one…');
+    await page.getByLabel('Start from').selectOption('Another image…');
     await page.getByLabel('Image reference').fill(testImage());
     const create = page.getByRole('button', { name: 'Create', exact: true });
     await create.click();

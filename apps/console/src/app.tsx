@@ -5,6 +5,7 @@ import { inWords } from './data/words';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
 import { signOut, SignOutQuestion } from './pages/sign-out';
+import { SnapshotDialogs } from './pages/snapshot-dialogs';
 import { path } from './router';
 import { isEntering, session } from './session';
 import { Prompts, Questions } from './ui/dialog';
@@ -19,12 +20,14 @@ type Page = ComponentType<{ readonly id: string }>;
 const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/$/, Containers],
   [/^\/containers\/([^/]+)$/, later(async () => (await import('./pages/container')).ContainerPage)],
+  [/^\/snapshots$/, later(async () => (await import('./pages/snapshots')).Snapshots)],
   [/^\/deleted$/, later(async () => (await import('./pages/deleted')).Deleted)],
   [/^\/events$/, later(async () => (await import('./pages/events')).Events)],
   [/^\/tokens$/, later(async () => (await import('./pages/tokens')).Tokens)],
   [/^\/agents$/, later(async () => (await import('./pages/agents')).Agents)],
   [/^\/admin\/users$/, later(async () => (await import('./pages/admin-users')).AdminUsers)],
   [/^\/admin\/containers$/, later(async () => (await import('./pages/admin-containers')).AdminContainers)],
+  [/^\/admin\/snapshots$/, later(async () => (await import('./pages/admin-snapshots')).AdminSnapshots)],
   [/^\/admin\/machine$/, later(async () => (await import('./pages/admin-machine')).Machine)],
   [/^\/admin\/images$/, later(async () => (await import('./pages/admin-images')).Images)],
   [/^\/admin\/nodes$/, later(async () => (await import('./pages/admin-nodes')).Nodes)],
@@ -77,6 +80,7 @@ export function App(): JSX.Element {
       <Shell onSignOut={signOut}>{me.value ? <CurrentPage /> : <Waiting />}</Shell>
       <Questions />
       <Prompts />
+      <SnapshotDialogs />
       <SignOutQuestion />
       <Toasts />
     </>

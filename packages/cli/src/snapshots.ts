@@ -35,13 +35,13 @@ export function addSnapshotCommands(program: Command): void {
   snapshot
     .command('ls')
     .description('lists snapshots')
-    .option('--container <container>', 'of this container alone')
+    .option('--container <container>', 'only those of this container')
     .action(async (options: { readonly container?: string }, command: Command) =>
       list(await openSession(command), options),
     );
   snapshot
     .command('rm <snapshot...>')
-    .description('deletes snapshots; containers that were made from them go on')
+    .description('deletes snapshots; containers that were created from them stay')
     .action(async (names: readonly string[], _: unknown, command: Command) => {
       const session = await openSession(command);
       for (const name of names) {
@@ -52,8 +52,8 @@ export function addSnapshotCommands(program: Command): void {
     });
   snapshot
     .command('restore <container> <snapshot>')
-    .description('returns a container to one of its snapshots; the state before is kept as a snapshot')
-    .option('--no-keep', 'does not keep the state before')
+    .description('returns a container to one of its snapshots; its present state is kept as a snapshot')
+    .option('--no-keep', 'deletes the present state')
     .action(async (name: string, of: string, options: { readonly keep: boolean }, command: Command) => {
       const session = await openSession(command);
       const body = { snapshot: await findSnapshotId(session, of), keep: options.keep };
@@ -64,7 +64,7 @@ export function addSnapshotCommands(program: Command): void {
   program
     .command('fork <container>')
     .description('makes copies of a container, and waits until they run')
-    .option('--name <name>', 'the name of the copy; of several, with a number')
+    .option('--name <name>', 'the name of the copy; several copies get -1, -2 and so on')
     .option('--count <number>', 'how many copies', whole)
     .option('--no-wait', 'does not wait until they run')
     .action(async (name: string, options: ForkOptions, command: Command) =>

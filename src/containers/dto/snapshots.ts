@@ -9,6 +9,7 @@ import { ContainerCreatedView } from './responses';
 
 const MAX_DESCRIPTION = 500;
 const MAX_COPIES = 10;
+const COPIES_RULE = `must be a whole number from 1 to ${String(MAX_COPIES)}`;
 
 const DESCRIPTION_RULE = `at most ${String(MAX_DESCRIPTION)} printable characters`;
 const DESCRIPTION = {
@@ -107,9 +108,9 @@ export class ForkContainerDto {
     description: 'how many copies; then the answer has them as "containers"',
   })
   @IsOptional()
-  @IsInt()
-  @Min(1)
-  @Max(MAX_COPIES)
+  @IsInt({ message: COPIES_RULE })
+  @Min(1, { message: COPIES_RULE })
+  @Max(MAX_COPIES, { message: COPIES_RULE })
   count?: number;
 }
 

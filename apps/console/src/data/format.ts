@@ -22,6 +22,9 @@ export function duration(seconds: number): string {
   return parts.join(' ');
 }
 
+/** `350 ms`, or from a second on as {@link duration}. */
+export const milliseconds = (ms: number): string => (ms < 1000 ? `${String(ms)} ms` : duration(ms / 1000));
+
 /** `4 min`: one unit, for where it is read at a glance. */
 export function briefly(seconds: number): string {
   const rest = Math.max(0, Math.round(seconds));

@@ -27,6 +27,11 @@ const WORDS: Readonly<Record<string, Words>> = {
   exec_not_allowed: 'Your tier does not let anybody into its containers.',
   container_limit_reached: ({ limit, tier }) =>
     `Your tier “${text(tier)}” allows ${text(limit)} containers. Delete one to make room.`,
+  snapshot_limit_reached: ({ limit, limit_mb, tier }) =>
+    `Your tier “${text(tier)}” allows ${text(limit)} snapshots, of ${text(limit_mb)} MB together. Delete one first.`,
+  snapshot_not_found: 'This snapshot does not exist any more.',
+  snapshot_not_ready: 'This snapshot is not ready. Wait until it is.',
+  snapshot_failed: 'The snapshot could not be made. The container is as it was.',
   agent_limit_reached: ({ limit, tier }) => `Your tier “${text(tier)}” allows ${text(limit)} agents.`,
   token_limit_reached: ({ limit }) => `You have ${text(limit)} live tokens, which is the most. Revoke one first.`,
   process_limit_reached: 'As many processes run in this container as may.',
@@ -104,10 +109,15 @@ export function inWords(error: unknown): string {
   if (words !== undefined)
     return typeof words === 'string' ? words : words(error.fields as Readonly<Record<string, unknown>>);
   if (error.code === 'invalid_parameters' && error.details.length > 0) {
-    return error.details.map(({ field, message }) => `${FIELDS[field] ?? field} ${message}.`).join(' ');
+    return error.details
+      .map(({ field, message }) => `${FIELDS[field] ?? field}${isPredicate(message) ? '' : ':'} ${message}.`)
+      .join(' ');
   }
   return `${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`;
 }
+
+/** Whether a message continues a sentence that begins with the field: "must be …"; others are rules alone. */
+const isPredicate = (message: string): boolean => /^(must|is|has|does|may) /.test(message);
 
 /** The names of fields, as forms have them. */
 const FIELDS: Readonly<Record<string, string>> = {
@@ -127,6 +137,9 @@ const FIELDS: Readonly<Record<string, string>> = {
   idle_action: 'When unused',
   auto_delete_seconds: 'Deletion when unused',
   expires_in: 'Expiry',
+  description: 'Description',
+  count: 'Copies',
+  snapshot: 'Snapshot',
   scopes: 'Scopes',
 };
 
@@ -149,6 +162,11 @@ const REASONS: Readonly<Record<string, string>> = {
   start_refused: 'the image cannot be run',
   docker_unavailable: 'Docker does not answer',
   docker_error: 'Docker refused',
+  interrupted: 'interrupted',
+  snapshot_limit_reached: 'larger than the tier allows',
+  data_too_large: 'no room for the copy of the data',
+  copy_failed: 'the data could not be copied',
+  container_not_running: 'the container ended meanwhile',
   closed: 'it disconnected',
   silent: 'it fell silent',
 };
@@ -156,4 +174,9 @@ const REASONS: Readonly<Record<string, string>> = {
 export function reasonInWords(reason: string | null | undefined): string | null {
   if (!reason) return null;
   return REASONS[reason] ?? reason.replaceAll('_', ' ');
+}
+
+/** What a snapshot contains, by its `root`. */
+export function contentsInWords({ root }: { readonly root: boolean }): string {
+  return root ? 'Data and installed software' : 'Data only';
 }

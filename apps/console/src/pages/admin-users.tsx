@@ -173,6 +173,7 @@ function Row({ user, tiers, onChange }: RowProps): JSX.Element {
             label={`More for ${username}`}
             items={[
               { name: 'Containers', run: () => navigate(`/admin/containers?user=${id}`) },
+              { name: 'Snapshots', run: () => navigate(`/admin/snapshots?user=${id}`) },
               { name: 'Revoke all tokens', run: revoke },
               ...(id === me.value?.user.id
                 ? []

@@ -17,10 +17,12 @@ import { StatusCell, Use } from './containers';
 import { EventList } from './event-list';
 import { joined, readPast } from './events';
 import { SettingsDialog } from './settings-dialog';
+import { copyItems } from './snapshot-dialogs';
 
 const Terminals = later(async () => (await import('./terminals')).Terminals);
 const Processes = later(async () => (await import('./processes')).Processes);
 const Files = later(async () => (await import('./files')).Files);
+const ContainerSnapshots = later(async () => (await import('./container-snapshots')).ContainerSnapshots);
 const StatsCharts = later(async () => (await import('./stats')).StatsCharts);
 
 const TABS = [
@@ -28,6 +30,7 @@ const TABS = [
   ['terminal', 'Terminal'],
   ['files', 'Files'],
   ['processes', 'Processes'],
+  ['snapshots', 'Snapshots'],
   ['events', 'Events'],
 ] as const;
 
@@ -81,7 +84,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
           </button>
           <Menu
             label={`More for ${container.name}`}
-            items={[{ name: 'Delete', isDangerous: true, run: () => void remove(container) }]}
+            items={[...copyItems(container), { name: 'Delete', isDangerous: true, run: () => void remove(container) }]}
           />
         </div>
       </PageHead>
@@ -108,6 +111,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
           <Processes container={container} open={rest[0]} />
         </Inside>
       )}
+      {tab === 'snapshots' && <ContainerSnapshots container={container} />}
       {tab === 'events' && <ContainerEvents id={container.db_id} />}
       {isSetting && <SettingsDialog container={container} onClose={() => setSetting(false)} />}
     </>

@@ -14,6 +14,7 @@ import { Empty, Meter, PageHead, Status, Table, WorkButton } from '../ui/parts';
 import { ResourceAmounts } from '../ui/resources';
 import { CreateDialog } from './create-dialog';
 import { SettingsDialog } from './settings-dialog';
+import { copyItems } from './snapshot-dialogs';
 
 type ContainerStatus = Container['status'];
 type Filter = 'all' | ContainerStatus;
@@ -324,6 +325,7 @@ function Actions({ container }: { readonly container: Container }): JSX.Element 
               ]
             : []),
           { name: 'Settings', run: () => (beingSet.value = container) },
+          ...copyItems(container),
           { name: 'Delete', isDangerous: true, run: () => void remove(container) },
         ]}
       />

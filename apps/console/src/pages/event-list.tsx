@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { at, timeOfDay } from '../data/format';
+import { at, milliseconds, timeOfDay } from '../data/format';
 import type { BerthEvent } from '@berth/client';
 import { containerById } from '../data/live';
 import { reasonInWords } from '../data/words';
@@ -26,6 +26,11 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   process_started: ['Process started', 'running'],
   process_exited: ['Process ended', 'stopped'],
   process_lost: ['Process lost', 'error'],
+  snapshot_created: ['Snapshot begun', 'creating'],
+  snapshot_progress: ['Snapshot progress', 'creating'],
+  snapshot_ready: ['Snapshot ready', 'ok'],
+  snapshot_failed: ['Snapshot failed', 'error'],
+  snapshot_deleted: ['Snapshot deleted', 'deleted'],
   node_drained: ['Node drained', 'warn'],
   node_activated: ['Node activated', 'running'],
   node_unreachable: ['Node silent', 'error'],
@@ -47,6 +52,7 @@ function detailOf({ type, data: facts }: BerthEvent): string {
   const data = facts as unknown as Readonly<Record<string, unknown>>;
   const percent = textOf(data['progress']);
   if (type === 'container_progress') return `${textOf(data['message'])}${percent === '' ? '' : ` (${percent} %)`}`;
+  if (type.startsWith('snapshot_')) return snapshotDetailOf(data);
   if (type.startsWith('process_')) {
     const code = textOf(data['exit_code']);
     return `${textOf(data['program'])}${code === '' ? '' : `, exit code ${code}`}`;
@@ -57,8 +63,26 @@ function detailOf({ type, data: facts }: BerthEvent): string {
   }
   const reason = reasonInWords(textOf(data['reason']));
   const message = textOf(data['message']);
-  const parts = [reason, message === '' ? null : message, data['recreated'] === true ? 'recreated' : null];
+  const kept = ROOT_KEPT[String(data['root_kept'])] ?? null;
+  const parts = [reason, message === '' ? null : message, data['recreated'] === true ? 'recreated' : null, kept];
   return parts.filter((part) => part !== null).join(', ');
+}
+
+/** What a recreation kept, by an event's `root_kept`. */
+const ROOT_KEPT: Readonly<Record<string, string>> = {
+  true: 'installed software kept',
+  false: 'only /home/user kept',
+};
+
+function snapshotDetailOf(data: Readonly<Record<string, unknown>>): string {
+  const { percent, downtime_ms: downtime } = data;
+  const parts = [
+    `“${textOf(data['name'])}”`,
+    reasonInWords(textOf(data['reason'])) ?? textOf(data['message']),
+    ...(typeof percent === 'number' ? [`${String(percent)} %`] : []),
+    ...(typeof downtime === 'number' && downtime > 0 ? [`suspended ${milliseconds(downtime)}`] : []),
+  ];
+  return parts.filter((part) => part !== '').join(', ');
 }
 
 /** Events, the newest first. @param isOfOne all are of one container, which need not be named */
@@ -75,8 +99,9 @@ export function EventList({
         const [words, look] = KINDS[event.type] ?? [event.type.replaceAll('_', ' '), 'ok'];
         const data = event.data as unknown as Readonly<Record<string, unknown>>;
         const id = textOf(data['db_id'] ?? data['container_id']);
-        // Of processes the container's name is not told.
-        const name = textOf(data['name'] ?? containerById(id)?.name);
+        // Events of processes lack the container's name; those of snapshots have their own.
+        const own = 'db_id' in data || !('container_id' in data) ? data['name'] : undefined;
+        const name = textOf(own ?? containerById(id)?.name);
         return (
           <li key={event.seq} class="event">
             <time class="muted" dateTime={event.timestamp} title={at(event.timestamp)}>

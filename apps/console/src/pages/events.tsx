@@ -40,9 +40,7 @@ export function Events(): JSX.Element {
       </PageHead>
       <Shown of={past}>
         {(before) => {
-          const shown = joined(events.value, before).filter(
-            ({ type }) => withProgress || type !== 'container_progress',
-          );
+          const shown = joined(events.value, before).filter(({ type }) => withProgress || !type.endsWith('_progress'));
           return shown.length === 0 ? (
             <div class="panel">
               <Empty title="Nothing has happened yet">

@@ -5,6 +5,7 @@ import { berth, faultOf } from '../data/berth';
 import { type Container, me } from '../data/live';
 import { Dialog } from '../ui/dialog';
 import { LinesField, TextField } from '../ui/parts';
+import { say } from '../ui/toasts';
 import {
   type Draft,
   draftOf,
@@ -28,6 +29,9 @@ interface SettingsProps {
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
 
+const ROOT_KEPT = 'The software that was installed outside /home/user is still there.';
+const ROOT_LOST = 'Only /home/user was kept: software that was installed elsewhere is gone.';
+
 /** Changes a container, within the tier's limits. What is as it was is not sent, so it costs no restart. */
 export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Element {
   const limits = me.value?.limits;
@@ -40,6 +44,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const resources = readResources(draft);
   const variables = readVariableChanges(env);
   const hasVariables = Object.keys(variables).length > 0;
+  const isUp = container.status === 'running' || container.status === 'paused';
   const recreates = !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
 
   const submit = async (): Promise<void> => {
@@ -64,7 +69,9 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
       ...(hasVariables && { env: variables }),
     };
     try {
-      if (Object.keys(changes).length > 0) await berth.containers.update(db_id, changes);
+      if (Object.keys(changes).length === 0) return;
+      const { root_kept } = await berth.containers.update(db_id, changes);
+      if (root_kept !== undefined) say(`“${name.trim()}” was recreated. ${root_kept ? ROOT_KEPT : ROOT_LOST}`);
     } catch (error) {
       setFault(error);
       throw error;
@@ -82,10 +89,11 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
         onValue={setName}
       />
       <ResourceFields {...fields} />
-      {recreates && container.status === 'running' && (
+      {recreates && (
         <p class="notice warn">
           <span>
-            The container is made anew with these, and restarted. <code>/home/user</code> stays; other files do not.
+            The container is recreated{isUp && ', and restarted: its programs end'}. <code>/home/user</code> stays, and
+            so does software that was installed elsewhere, if this server can keep it: you will be told.
           </span>
         </p>
       )}

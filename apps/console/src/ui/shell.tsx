@@ -30,6 +30,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
               <NavLink to="/" also="/containers/" count={usage.value?.containers}>
                 Containers
               </NavLink>
+              <NavLink to="/snapshots">Snapshots</NavLink>
               <NavLink to="/deleted">Deleted</NavLink>
               <NavLink to="/events">Events</NavLink>
               <NavLink to="/usage">Usage</NavLink>
@@ -43,6 +44,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
                 <h2>Administration</h2>
                 <NavLink to="/admin/users">Users</NavLink>
                 <NavLink to="/admin/containers">All containers</NavLink>
+                <NavLink to="/admin/snapshots">All snapshots</NavLink>
                 <NavLink to="/admin/images">Images</NavLink>
                 <NavLink to="/admin/machine">Machine</NavLink>
                 {hasNodes.value && <NavLink to="/admin/nodes">Nodes</NavLink>}

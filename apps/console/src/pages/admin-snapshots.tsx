@@ -1,0 +1,94 @@
+import type { AnySnapshotView } from '@berth/client';
+import type { JSX } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
+import { berth } from '../data/berth';
+import { shortImage } from '../data/format';
+import { nameOf, readUserNames } from '../data/server';
+import { address, navigate } from '../router';
+import { ask } from '../ui/dialog';
+import { Paged } from '../ui/paged';
+import { Ago, Empty, PageHead, Table } from '../ui/parts';
+import { Contents, SnapshotName, SnapshotSize, SnapshotStatus } from './snapshot-list';
+
+/** All users' snapshots, for administrators, who can delete them. */
+export function AdminSnapshots(): JSX.Element {
+  const user = address.value.query.get('user') ?? '';
+  const [round, setRound] = useState(0);
+  const onChange = (): void => setRound((before) => before + 1);
+  useEffect(() => void readUserNames(), [round]);
+  return (
+    <>
+      <PageHead title="All snapshots">
+        <button type="button" class="button" onClick={onChange}>
+          Read again
+        </button>
+      </PageHead>
+      {user !== '' && (
+        <div class="toolbar">
+          <button type="button" class="button slim" onClick={() => navigate('/admin/snapshots')}>
+            Of one user: show all users’
+          </button>
+        </div>
+      )}
+      <Paged
+        list={() => berth.admin.snapshots({ limit: 50, ...(user !== '' && { user_id: user }) })}
+        of={`${user} ${String(round)}`}
+        empty={<Empty title="There are none" />}
+      >
+        {(snapshots) => (
+          <Table
+            caption="Snapshots, the newest first"
+            columns={['Name', 'Status', 'User', 'Image', 'Contents', { end: 'Size' }, 'Taken']}
+            hasActions
+          >
+            {snapshots.map((snapshot) => (
+              <Row key={snapshot.id} snapshot={snapshot} onChange={onChange} />
+            ))}
+          </Table>
+        )}
+      </Paged>
+    </>
+  );
+}
+
+function Row({ snapshot, onChange }: { readonly snapshot: AnySnapshotView; readonly onChange: () => void }) {
+  const { id, name, user_id, image, created_at } = snapshot;
+  const remove = (): void =>
+    ask({
+      title: `Delete snapshot “${name}”?`,
+      text: `It belongs to ${nameOf(user_id)}, and cannot be brought back. Containers that were created from it stay.`,
+      action: 'Delete',
+      run: async () => {
+        await berth.admin.deleteSnapshot(id);
+        onChange();
+      },
+    });
+  return (
+    <tr data-id={id}>
+      <td>
+        <SnapshotName of={snapshot} />
+      </td>
+      <td>
+        <SnapshotStatus of={snapshot} />
+      </td>
+      <td class="muted" data-name="user">
+        {nameOf(user_id)}
+      </td>
+      <td class="muted wrap-anywhere">{shortImage(image)}</td>
+      <td class="muted">
+        <Contents of={snapshot} />
+      </td>
+      <SnapshotSize of={snapshot} />
+      <td class="muted nowrap" data-name="taken">
+        <Ago time={created_at} />
+      </td>
+      <td class="actions-cell">
+        <div class="actions">
+          <button type="button" class="button slim danger" aria-label={`Delete ${name}`} onClick={remove}>
+            Delete
+          </button>
+        </div>
+      </td>
+    </tr>
+  );
+}
