@@ -18,6 +18,7 @@ import { sessionOptions, unbounded } from './src/database/postgres-sessions';
 import { SettingEntity } from './src/database/setting.entity';
 import { EventEntity } from './src/events/log';
 import { ImageEntity } from './src/images/image-records';
+import { TemplateEntity } from './src/images/template.entity';
 import { InitialSchema1764800000000 } from './src/migrations/1764800000000-initial-schema';
 import { PausedContainers1764810000000 } from './src/migrations/1764810000000-paused-containers';
 import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slots';
@@ -51,6 +52,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       HeldProgramEntity,
       WarmSlotEntity,
       SnapshotEntity,
+      TemplateEntity,
     ],
     migrations: [
       InitialSchema1764800000000,

@@ -50,6 +50,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     advice: 'List again. `GET /api/containers?status=deleted` has what can be restored.',
   },
   snapshot_not_found: { retry: 'no', advice: 'List again.' },
+  template_not_found: { retry: 'no', advice: 'List again.' },
   agent_not_found: { retry: 'no', advice: 'List again.' },
   token_not_found: { retry: 'no', advice: 'List again.' },
   user_not_found: { retry: 'no', advice: 'List again.' },
@@ -73,6 +74,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   status_not_reached: { retry: 'later', advice: 'Wait again, or follow the events.' },
   status_unreachable: { retry: 'no', advice: 'Look at `status` and at `status_reason`; start it, or give up.' },
   name_taken: { retry: 'no', advice: 'Ask for another name, or leave it out: one is made up.' },
+  image_name_taken: { retry: 'no', advice: 'Ask for another name.' },
   agent_name_taken: { retry: 'no', advice: 'Ask for another name.' },
   username_taken: { retry: 'no', advice: 'Ask for another name.' },
   idempotency_key_reused: { retry: 'no', advice: 'Use a new key for a new request.' },
@@ -149,6 +151,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   update_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
   move_failed: { retry: 'repeatable', advice: `The container is where it was. ${OPERATOR}` },
   snapshot_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
+  template_failed: { retry: 'repeatable', advice: `The template is as it was. ${OPERATOR}` },
   create_failed: {
     retry: 'no',
     when: 'of no answer: a creation is answered before it can fail, and then it is `container_error`',

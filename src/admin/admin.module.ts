@@ -8,6 +8,7 @@ import { AdminSnapshotsController } from './admin-snapshots.controller';
 import { AdminContainersController } from './admin-containers.controller';
 import { AdminImagesController } from './admin-images.controller';
 import { AdminNodesController } from './admin-nodes.controller';
+import { AdminTemplatesController } from './admin-templates.controller';
 import { AdminUsageController } from './admin-usage.controller';
 import { AdminWarmController } from './admin-warm.controller';
 import { AdminTokensController, AdminUsersController } from './admin-users.controller';
@@ -21,6 +22,7 @@ import { AdminUsers } from './admin-users.service';
     AdminTokensController,
     AdminContainersController,
     AdminSnapshotsController,
+    AdminTemplatesController,
     AdminImagesController,
     AdminNodesController,
     AdminUsageController,

@@ -80,6 +80,9 @@ import { SnapshotRestoration } from './snapshot-restoration';
 import { SnapshotWait } from './snapshot-wait';
 import { SnapshotAccess } from './snapshots/snapshot-access';
 import { SnapshotMaking } from './snapshots/snapshot-making';
+import { TemplateFiles } from './snapshots/template-files';
+import { TemplatesService } from './templates.service';
+import { OriginLookup } from './origins';
 import { SnapshotRemoval } from './snapshots/snapshot-removal';
 import { SnapshotRepository } from './rows/snapshot.repository';
 import { SnapshotsController } from './snapshots.controller';
@@ -175,6 +178,9 @@ import { StatusWait } from './status-wait';
     SnapshotMaking,
     SnapshotRemoval,
     SnapshotsService,
+    TemplateFiles,
+    TemplatesService,
+    OriginLookup,
     NodeRepository,
     NodeWatch,
     SickNodes,
@@ -188,6 +194,7 @@ import { StatusWait } from './status-wait';
     NodesAdmin,
     Moves,
     SnapshotsService,
+    TemplatesService,
     ContainersService,
     ContainersAdminService,
     StatusWait,

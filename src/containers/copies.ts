@@ -60,7 +60,7 @@ export class CopyCreation {
         ...endsOf(source),
       };
       const row = newContainer({ id, userId: caller.userId, request, ...sealed, lease, now });
-      return { row: { ...row, start: source.start }, grant };
+      return { row, grant };
     });
     const insertAll = async (snapshot: SnapshotRow, bounds: CapacityBounds): Promise<void> => {
       for (const each of prepared) {

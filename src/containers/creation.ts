@@ -9,8 +9,8 @@ import { type Inserted, Insertion } from './insertion';
 import { newContainer } from './new-container';
 import { ContainerLeases } from './operations/container-leases';
 import { ContainerOperations } from './operations/operations';
-import { SnapshotAccess } from './snapshots/snapshot-access';
-import { type CreateRequest, type Origin, Specifications } from './specification';
+import { OriginLookup, type Origins } from './origins';
+import { type CreateRequest, Specifications } from './specification';
 import { type AcceptedCreation, WarmCreation } from './warm-creation';
 
 /** Options that make a creation safe to retry. */
@@ -21,6 +21,9 @@ export interface CreateOptions {
   readonly onReplayed?: () => void;
 }
 
+/** How often a creation begins anew because its template was replaced meanwhile. */
+const MOST_ATTEMPTS = 5;
+
 /** Accepts new containers: takes a warm slot, or inserts the row under its first lease and starts the operation. */
 @Injectable()
 export class Creation {
@@ -30,7 +33,7 @@ export class Creation {
     private readonly insertion: Insertion,
     private readonly leases: ContainerLeases,
     private readonly operations: ContainerOperations,
-    private readonly snapshots: SnapshotAccess,
+    private readonly origins: OriginLookup,
     private readonly clock: Clock,
   ) {}
 
@@ -44,8 +47,22 @@ export class Creation {
    */
   async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
-    const origin = request.snapshot == null ? null : await this.snapshots.findReady(caller, request.snapshot);
-    const settings = this.specifications.resolve({ tier: caller.tier, origin }, request);
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.createFrom(await this.origins.of(caller, request), { caller, request, options });
+      } catch (error) {
+        const isMissing = error instanceof DomainError && error.kind === 'snapshot_not_found';
+        if (!isMissing || request.snapshot != null || attempt === MOST_ATTEMPTS) throw error;
+      }
+    }
+  }
+
+  private async createFrom(
+    origins: Origins,
+    { caller, request, options }: { caller: Caller; request: CreateRequest; options: CreateOptions },
+  ): Promise<answer.ContainerCreatedView> {
+    const { origin } = origins;
+    const settings = this.specifications.resolve({ tier: caller.tier, ...origins }, request);
     const { limits } = settings;
     const { idempotencyKey: key, onReplayed } = options;
     const accepted = {
@@ -59,23 +76,24 @@ export class Creation {
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
     };
     const isNamed = (request.name ?? null) !== null;
-    const asked = { caller, request, settings, accepted, isNamed };
-    const inSlot = origin === null ? await this.warm.create(asked) : null;
-    const inserted = inSlot ?? (await this.insert(asked, origin));
+    const keptLayerMb = origin?.keptLayerMb ?? 0;
+    const asked = { caller, request, settings, keptLayerMb, accepted, isNamed };
+    const inSlot = await this.warm.create(asked);
+    const inserted = inSlot ?? (await this.insert(asked, origin?.id ?? null));
     if (!('replayed' in inserted)) return inserted.answer;
     onReplayed?.();
     return inserted.replayed;
   }
 
   /** Inserts the row, and starts the operation. */
-  private async insert(asked: AcceptedCreation, origin: Origin | null): Promise<Inserted> {
-    const { caller, request, settings, accepted, isNamed } = asked;
+  private async insert(asked: AcceptedCreation, seedSnapshotId: string | null): Promise<Inserted> {
+    const { caller, request, settings, keptLayerMb, accepted, isNamed } = asked;
     const id = randomUUID();
     const { columns, grant } = this.leases.newLease(id, 'create');
     const sealed = this.specifications.seal(id, settings);
     const now = this.clock.now();
     const { userId } = caller;
-    const row = newContainer({ id, userId, request, ...sealed, ...seedOf(origin), lease: columns, now });
+    const row = newContainer({ id, userId, request, ...sealed, seedSnapshotId, keptLayerMb, lease: columns, now });
     try {
       const inserted = await this.insertion.insert(row, accepted);
       if (!('replayed' in inserted)) void this.operations.create(inserted.row, grant);
@@ -83,11 +101,7 @@ export class Creation {
     } catch (error) {
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;
       // The taken name was generated; try another.
-      return this.insert(asked, origin);
+      return this.insert(asked, seedSnapshotId);
     }
   }
-}
-
-function seedOf(origin: Origin | null): { seedSnapshotId?: string; keptLayerMb?: number } {
-  return origin === null ? {} : { seedSnapshotId: origin.id, keptLayerMb: origin.keptLayerMb };
 }

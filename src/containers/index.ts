@@ -17,12 +17,14 @@ export {
 export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export { isUp } from './model/container.entity';
-export type { StartCommand } from './model/start-command';
+export { assertMayStart, type StartCommand } from './model/start-command';
 export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
 export { Forks } from './forks';
+export { PutTemplateDto, TemplateDeletedView, TemplateListView, TemplatePutView, TemplateView } from './dto/templates';
+export { TemplatesService } from './templates.service';
 export { AnySnapshotView, SnapshotDeletedView } from './dto/snapshots';
 export { SnapshotsService } from './snapshots.service';
 export { StatusWait } from './status-wait';

@@ -3,10 +3,11 @@ import type { NetworkPolicy } from '../network-policy';
 import { type CatalogRole, needsInstallation } from '../roles';
 import type { RequestedEnds, Resources } from '../tiers';
 import type { ContainerRow } from './model/container.entity';
+import type { TemplateRow } from '../images';
 import type { CreateContainerDto } from './dto/requests';
 import type { OperationColumns } from './operations/container-leases';
 import { containerName } from './operations/plan';
-import { startCommandOf } from './model/start-command';
+import type { StartCommand } from './model/start-command';
 
 const QUALITIES = [
   'amber',
@@ -37,13 +38,17 @@ function pick(words: readonly string[]): string {
 interface NewContainer {
   readonly id: string;
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'start' | keyof RequestedEnds>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | keyof RequestedEnds>;
   /** The image reference as given to Docker. */
   readonly image: string;
+  /** null: it is created from none. */
+  readonly template: Pick<TemplateRow, 'name' | 'version'> | null;
   /** null: nothing is installed besides the image. */
   readonly role: CatalogRole | null;
   readonly resources: Readonly<Resources>;
   readonly network: NetworkPolicy;
+  /** What runs after each start; null: nothing. */
+  readonly start: StartCommand | null;
   readonly lease: OperationColumns;
   /** The environment variables, encrypted. */
   readonly sealedEnv: string;
@@ -62,9 +67,11 @@ export function newContainer({
   userId,
   request,
   image,
+  template,
   role,
   resources,
   network,
+  start,
   lease,
   sealedEnv,
   seedSnapshotId = null,
@@ -103,6 +110,8 @@ export function newContainer({
     generation: 0,
     seedSnapshotId,
     keptLayerMb,
+    templateName: template?.name ?? null,
+    templateVersion: template?.version ?? null,
     volumeName: containerName(id),
     runtime: null,
     ipAddress: null,
@@ -118,7 +127,7 @@ export function newContainer({
     pausedAt: null,
     stoppedAt: null,
     deletionWarnedAt: null,
-    start: request.start == null ? null : startCommandOf(request.start),
+    start,
     startRun: null,
     startDueAt: null,
     startFailures: 0,

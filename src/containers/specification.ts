@@ -1,13 +1,15 @@
 import { Injectable } from '@nestjs/common';
 import { noteProgram } from '../audit';
 import { invalidParameters } from '../errors';
-import { ImageCatalog } from '../images';
+import { ImageCatalog, templateImage, type TemplateRow } from '../images';
 import type { NetworkPolicy } from '../network-policy';
 import { type CatalogRole, RoleCatalog } from '../roles';
 import { type Resources, type Tier, TiersService } from '../tiers';
 import type { CreateContainerDto } from './dto/requests';
+import type { PutTemplateDto } from './dto/templates';
 import type { ContainerRow } from './model/container.entity';
 import type { SnapshotRow } from './model/snapshot.entity';
+import { type StartCommand, startCommandOf } from './model/start-command';
 import { assertDataFits, leastDiskMb, MIB } from './operations/data-volumes';
 import { NetworkPolicies } from './policies/network-policies';
 import { environmentOf, Environments, type Variables } from './rows/environments';
@@ -19,11 +21,17 @@ export type CreateRequest = Readonly<CreateContainerDto>;
 export interface Specification {
   /** The image reference as given to Docker. */
   readonly image: string;
+  /** The reference of the image that warm slots for it have; null: it cannot take one. */
+  readonly slotImage: string | null;
+  /** null: it is created from none. */
+  readonly template: Pick<TemplateRow, 'name' | 'version'> | null;
   /** null: nothing is installed besides the image. */
   readonly role: CatalogRole | null;
   readonly resources: Resources;
   readonly network: NetworkPolicy;
   readonly environment: Variables;
+  /** What runs after each start; null: nothing. */
+  readonly start: StartCommand | null;
   /** The tier's limits. */
   readonly limits: Tier;
 }
@@ -35,6 +43,12 @@ interface SealedSpecification extends Omit<Specification, 'environment'> {
 
 /** The snapshot that a container is to be made from. */
 export type Origin = Pick<SnapshotRow, 'id' | 'nodeId' | 'image' | 'role' | 'dataBytes' | 'keptLayerMb'>;
+
+/** What a container is to be made from, besides an image. */
+interface Basis {
+  readonly origin: Origin | null;
+  readonly template: TemplateRow | null;
+}
 
 /** Resolves requests for containers with the catalogues of images, roles and tiers. */
 @Injectable()
@@ -48,25 +62,65 @@ export class Specifications {
   ) {}
 
   /**
-   * @param options.origin a snapshot in place of an image
+   * What a request gives takes precedence over its template, and that over the tier.
+   *
+   * @param options.origin a snapshot in place of an image, or the files of the template
    * @throws DomainError `invalid_parameters`: no such image or role, variables given twice, more than the tier
    *   allows, or a network that cannot be enforced here; `exec_not_allowed`: a start command that the tier does not
    *   allow
    */
-  resolve({ tier, origin }: { tier: string; origin: Origin | null }, request: CreateRequest): Specification {
-    const image = this.imageOf(request, origin);
-    const role = this.roles.resolve(request.role ?? origin?.role ?? undefined);
+  resolve({ tier, origin, template }: Basis & { tier: string }, request: CreateRequest): Specification {
+    const image = template ? template.image : this.imageOf(request, origin);
+    const role = this.roles.resolve(request.role ?? template?.role ?? origin?.role ?? undefined);
     const limits = this.tiers.limitsOf(tier);
-    const disk = request.disk_mb ?? (origin ? diskFor(origin, limits.default.disk_mb) : undefined);
-    const resources = this.tiers.resolve(tier, { ...request, disk_mb: disk });
+    const resources = this.sizesOf(request, { origin, template, limits });
     this.tiers.assertWithin(tier, resources, request);
     if (origin) assertDataFits(spaceOf(origin), resources.disk_mb);
     if (request.start) {
       this.tiers.assertExec(tier);
       noteProgram(request.start.command);
     }
-    const network = this.policies.resolve(tier, request.network);
-    return { image, role, resources, network, environment: environmentOf(request) ?? {}, limits };
+    const network = this.policies.resolve(tier, request.network ?? template?.network ?? undefined);
+    return {
+      image,
+      slotImage: slotImageOf(image, { origin, template }),
+      template,
+      role,
+      resources,
+      network,
+      environment: environmentOf(request) ?? {},
+      start: startOf(request, template),
+      limits,
+    };
+  }
+
+  /**
+   * Checks the settings of a template.
+   *
+   * @param origin the snapshot that it is made from; null: an image
+   * @throws DomainError `invalid_parameters`: no such role or tier, sizes that the files do not fit into; or none of
+   *   the permitted tiers allows the sizes and the network
+   */
+  assertTemplate(template: Readonly<PutTemplateDto>, origin: Origin | null): void {
+    this.roles.resolve(template.role);
+    const names = this.tiers.all().map(({ name }) => name);
+    const permitted = template.tiers ?? names;
+    if (!permitted.every((tier) => names.includes(tier))) {
+      throw invalidParameters([{ field: 'tiers', message: `each must be one of ${names.join(', ')}` }]);
+    }
+    const { memory_mb: memory, cpu_shares: cpu, disk_mb: disk, network } = template;
+    const sizes = { memory_mb: memory ?? undefined, cpu_shares: cpu ?? undefined, disk_mb: disk ?? undefined };
+    if (origin && disk != null) assertDataFits(spaceOf(origin), disk);
+    const refusals = permitted.map((tier) => {
+      try {
+        this.tiers.assertWithin(tier, sizes);
+        this.policies.resolve(tier, network ?? undefined);
+        return null;
+      } catch (error) {
+        return error;
+      }
+    });
+    if (!refusals.includes(null)) throw refusals.at(-1);
   }
 
   /**
@@ -80,10 +134,13 @@ export class Specifications {
     this.tiers.assertWithin(tier, resources, endsOf(source));
     return {
       image: source.image,
+      slotImage: null,
+      template: null,
       role: this.roles.resolve(source.role ?? undefined),
       resources,
       network: this.policies.resolve(tier, source.network),
       environment: this.environments.open(source),
+      start: source.start,
       limits: this.tiers.limitsOf(tier),
     };
   }
@@ -91,6 +148,17 @@ export class Specifications {
   /** @returns the settings for the row of a container: its encrypted variables are bound to its id */
   seal(id: string, { environment, ...settings }: Specification): SealedSpecification {
     return { ...settings, sealedEnv: this.environments.seal(id, environment) };
+  }
+
+  /** A size of a template is a default, so the tier's maximum bounds it. */
+  private sizesOf(request: CreateRequest, { origin, template, limits }: Basis & { limits: Tier }): Resources {
+    const given = {
+      memory_mb: request.memory_mb ?? atMost(template?.memoryMb, limits.max.memory_mb),
+      cpu_shares: request.cpu_shares ?? atMost(template?.cpuShares, limits.max.cpu_shares),
+      disk_mb: request.disk_mb ?? atMost(template?.diskMb, limits.max.disk_mb),
+    };
+    const disk = given.disk_mb ?? (origin ? diskFor(origin, limits.default.disk_mb) : undefined);
+    return this.tiers.resolve(limits.name, { ...given, disk_mb: disk });
   }
 
   private imageOf({ image, custom_image: customImage }: CreateRequest, origin: Origin | null): string {
@@ -109,6 +177,22 @@ function spaceOf({ dataBytes, keptLayerMb }: Origin): number {
 /** The disk of a creation that does not say how much: at least what the snapshot needs. */
 function diskFor(origin: Origin, standard: number): number {
   return Math.max(standard, leastDiskMb(spaceOf(origin)));
+}
+
+function atMost(size: number | null | undefined, most: number): number | undefined {
+  return size == null ? undefined : Math.min(size, most);
+}
+
+/** A slot has no data yet, and a snapshot is for too few containers to have slots. */
+function slotImageOf(image: string, { origin, template }: Basis): string | null {
+  if (template) return template.hasData ? null : templateImage(template);
+  return origin ? null : image;
+}
+
+/** The command of a template is its administrator's, so it takes no scope and no right of the tier. */
+function startOf({ start }: CreateRequest, template: TemplateRow | null): StartCommand | null {
+  if (start === undefined) return (template?.start ?? null) as StartCommand | null;
+  return start === null ? null : startCommandOf(start);
 }
 
 /** What happens to an unused container, as requested for it. */

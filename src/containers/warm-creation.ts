@@ -22,6 +22,8 @@ export interface AcceptedCreation {
   readonly caller: Caller;
   readonly request: CreateRequest;
   readonly settings: Specification;
+  /** The size, in MiB, of the layers of its image that were written in containers. */
+  readonly keptLayerMb: number;
   readonly accepted: Parameters<Insertion['insert']>[1];
   /** Whether the user gave the name. */
   readonly isNamed: boolean;
@@ -48,9 +50,10 @@ export class WarmCreation {
    * @throws DomainError `name_taken`, `idempotency_key_reused`
    */
   async create(asked: AcceptedCreation): Promise<Inserted | null> {
-    if (this.pool.isOff) return null;
+    const { slotImage: image } = asked.settings;
+    if (this.pool.isOff || image === null) return null;
     const began = performance.now();
-    const inserted = await this.take(asked);
+    const inserted = await this.take({ ...asked, image });
     if (inserted === null || 'replayed' in inserted) return inserted;
     const row = await this.confirmed(inserted.row);
     if (row === inserted.row) this.pool.noteHit(performance.now() - began);
@@ -58,14 +61,16 @@ export class WarmCreation {
   }
 
   /** Docker's faults are left to the creation without a slot, which reports them in the row. */
-  private async take({ caller, request, settings, accepted, isNamed }: AcceptedCreation): Promise<Inserted | null> {
-    const { image, resources, network, limits } = settings;
+  private async take(asked: AcceptedCreation & { readonly image: string }): Promise<Inserted | null> {
+    const { caller, request, settings, keptLayerMb, accepted, isNamed, image } = asked;
+    const { resources, network, limits } = settings;
     try {
       const slotKeys = await this.pool.keysFor({
         image,
         memoryMb: resources.memory_mb,
         cpuShares: resources.cpu_shares,
         diskMb: resources.disk_mb,
+        keptLayerMb,
         network,
         processes: limits.processes,
         pool: limits.pool,
@@ -79,7 +84,7 @@ export class WarmCreation {
           const sealed = this.specifications.seal(id, settings);
           const now = this.clock.now();
           return {
-            ...newContainer({ id, userId: caller.userId, request, ...sealed, lease: FREE, now }),
+            ...newContainer({ id, userId: caller.userId, request, ...sealed, keptLayerMb, lease: FREE, now }),
             ...newRun(policy),
             status: 'running',
             generation: 1,

@@ -55,6 +55,7 @@ export { EngineCalls } from './connection/daemon';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';
 export {
+  familiarRepository,
   MAX_IMAGE_REFERENCE_LENGTH,
   parseImageReference,
   registryOf,

@@ -76,6 +76,7 @@ const FAULTS = {
     when: 'it is being made, or could not be made; status says which',
     fields: { status: 'making' },
   },
+  template_not_found: { when: 'there is none of this name' },
   agent_limit_reached: { when: 'the user has as many agents as the tier allows', fields: TIER_LIMIT },
   token_limit_reached: {
     when: 'the user has as many live tokens as the server allows',
@@ -91,6 +92,7 @@ const FAULTS = {
   same_node: { when: 'it is there already' },
   wrong_pool: { when: "the container's tier names another one" },
   image_not_found: { when: 'the catalogue has none of this name' },
+  image_name_taken: { when: 'the catalogue has one, or it is "custom"' },
   image_never_pulled: { when: 'its pull policy is never: it is built on the machine' },
   status_not_reached: { when: 'the time is over; status is the present one', fields: { status: 'creating' } },
   status_unreachable: {
@@ -172,6 +174,7 @@ const FAULTS = {
   update_failed: failed('update_failed'),
   move_failed: failed('move_failed'),
   snapshot_failed: failed('snapshot_failed'),
+  template_failed: failed('template_failed'),
   pull_failed: { when: 'code says why', codes: [...DOCKER, ...IMAGE, 'aborted'] },
   node_unavailable: {
     when: 'one of several machines, and the container is on it; what was begun may have been done; Retry-After when to try again',

@@ -93,6 +93,7 @@ describe('the list', () => {
         default: true,
         pull: 'never',
         available: false,
+        template: null,
       },
       {
         name: 'ubuntu',
@@ -101,6 +102,7 @@ describe('the list', () => {
         default: false,
         pull: 'daily',
         available: true,
+        template: null,
       },
     ]);
   });

@@ -14,8 +14,26 @@ import {
 import { DomainError, invalidParameters } from '../errors';
 import { type CatalogImage, CUSTOM, PULL_POLICIES, type PullPolicy } from './load-images';
 
-/** An image of the catalogue, as a client sees it. */
-class ImageView {
+const OPTIONAL_SIZE = { type: 'integer', nullable: true, minimum: 1 } as const;
+
+/** What an image is in addition if it is a template. */
+class ImageTemplateView {
+  @ApiProperty({ example: '2026-11' })
+  readonly version: string;
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'MiB of a creation that gives none; null: as usual.' })
+  readonly memory_mb: number | null;
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Millicores, likewise.' })
+  readonly cpu_shares: number | null;
+  @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'MiB, likewise.' })
+  readonly disk_mb: number | null;
+  @ApiProperty({ type: String, nullable: true, example: 'node', description: 'Likewise; null: none.' })
+  readonly role: string | null;
+  @ApiProperty({ example: false, description: 'Whether its containers begin with files in `/home/user`.' })
+  readonly data: boolean;
+}
+
+/** An image that a container can be made of, as a client sees it. */
+export class ImageView {
   @ApiProperty({ example: 'ubuntu', description: 'What to write as "image" when creating a container.' })
   readonly name: string;
   @ApiProperty({ example: 'ubuntu:24.04' })
@@ -37,6 +55,13 @@ class ImageView {
     description: 'Whether it is here already, so that no creation waits for it; null: not known at the moment.',
   })
   readonly available: boolean | null;
+  @ApiProperty({
+    type: ImageTemplateView,
+    nullable: true,
+    example: null,
+    description: 'null: an image of the catalogue.',
+  })
+  readonly template: ImageTemplateView | null;
 }
 
 /** The response of `GET /api/images`. */
@@ -103,7 +128,7 @@ export class ImageCatalog {
 
   /** The catalogue. Images whose presence is unknown, because Docker does not answer, have `available` null. */
   async list(): Promise<ImageView[]> {
-    const present = await this.present();
+    const present = await this.presentOf(this.images.map(({ reference }) => reference));
     return this.images.map(({ name, reference, description, default: isDefault, pull }) => ({
       name,
       reference,
@@ -111,6 +136,7 @@ export class ImageCatalog {
       default: isDefault,
       pull,
       available: present?.has(reference) ?? null,
+      template: null,
     }));
   }
 
@@ -171,9 +197,10 @@ export class ImageCatalog {
     return reference;
   }
 
-  private async present(): Promise<ReadonlySet<string> | null> {
+  /** Which references Docker has; null: it does not answer. */
+  async presentOf(references: readonly string[]): Promise<ReadonlySet<string> | null> {
     try {
-      return await this.engine.images.present(this.images.map(({ reference }) => reference));
+      return await this.engine.images.present(references);
     } catch (error) {
       if (error instanceof EngineError) return null;
       throw error;

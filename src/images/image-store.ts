@@ -1,4 +1,4 @@
-import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import {
   ContainerEngine,
@@ -15,6 +15,8 @@ import { LOGGER, type Logger } from '../logging';
 import { Clock } from '../scheduling';
 import { ImageCatalog, type ImagePullView } from './image-catalog';
 import { ImageRecords } from './image-records';
+import type { PullPolicy } from './load-images';
+import { TemplateRepository } from './template.repository';
 
 /** The image that a container is to be created from. */
 export interface UsableImage {
@@ -47,7 +49,7 @@ interface RequestedPull {
 
 /** Makes images present, and records which of them Berth pulled. */
 @Injectable()
-export class ImageStore implements OnModuleDestroy {
+export class ImageStore implements OnApplicationBootstrap, OnModuleDestroy {
   /** How long a request waits for its pull, in milliseconds; the pull itself continues. */
   readonly patienceMs: number = 20_000;
   private readonly stopped = new AbortController();
@@ -59,9 +61,17 @@ export class ImageStore implements OnModuleDestroy {
     private readonly engine: ContainerEngine,
     private readonly catalog: ImageCatalog,
     private readonly records: ImageRecords,
+    private readonly templates: TemplateRepository,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
+
+  async onApplicationBootstrap(): Promise<void> {
+    for (const { name } of await this.templates.list()) {
+      if (this.catalog.find(name) === undefined) continue;
+      this.logger.warn({ template: name }, 'an image of the catalogue has the name of a template, and hides it');
+    }
+  }
 
   onModuleDestroy(): void {
     this.stopped.abort();
@@ -106,7 +116,7 @@ export class ImageStore implements OnModuleDestroy {
     const present = await this.engine.images.find(imageId, options.node);
     // The digest is that of the container's row: an id alone does not name a repository.
     if (present) return { name: imageId, version: { id: imageId, digest: imageDigest }, isChanged: false };
-    const isPulled = this.catalog.pullPolicyOf(image) !== 'never';
+    const isPulled = (await this.policyOf(image)) !== 'never';
     const exact = imageDigest === null || !isPulled ? null : versionReference(image, imageDigest);
     const again = exact === null ? null : await this.ifInRegistry(() => this.ensure(exact, options));
     const version = again ?? (await this.ensure(image, options));
@@ -141,7 +151,7 @@ export class ImageStore implements OnModuleDestroy {
    */
   async ensure(reference: string, options: EnsureImageOptions): Promise<EngineImage> {
     // The engine itself never pulls an image that is built here.
-    if (this.catalog.pullPolicyOf(reference) === 'never' && !isBuiltHere(reference)) {
+    if (!isBuiltHere(reference) && (await this.policyOf(reference)) === 'never') {
       const present = await this.engine.images.find(reference, options.node);
       if (!present) throw imageNotBuilt(reference);
       return present;
@@ -174,6 +184,13 @@ export class ImageStore implements OnModuleDestroy {
     } finally {
       timer.abort();
     }
+  }
+
+  /** The image of a template is never pulled: another one may have its name in a registry. */
+  private async policyOf(reference: string): Promise<PullPolicy> {
+    const policy = this.catalog.pullPolicyOf(reference);
+    if (policy === 'never' || this.catalog.has(reference)) return policy;
+    return (await this.templates.ownsImage(reference)) ? 'never' : policy;
   }
 
   private request(reference: string): RequestedPull {

@@ -1,18 +1,48 @@
 import { Controller, Get } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
-import { Scopes } from '../auth';
-import { ImageCatalog, ImageListView } from './image-catalog';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ImageCatalog, ImageListView, type ImageView } from './image-catalog';
+import { TemplateRepository } from './template.repository';
 
 @ApiTags('images')
 @Controller('images')
 export class ImagesController {
-  constructor(private readonly catalog: ImageCatalog) {}
+  constructor(
+    private readonly catalog: ImageCatalog,
+    private readonly templates: TemplateRepository,
+  ) {}
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'List the images that a container can be made of' })
+  @ApiOperation({
+    summary: 'List the images that a container can be made of',
+    description: "Those of the catalogue, and after them the templates that the user's tier may use.",
+  })
   @ApiOkResponse({ type: ImageListView })
-  async list(): Promise<ImageListView> {
-    return { images: await this.catalog.list() };
+  async list(@CurrentPrincipal() { tier }: Principal): Promise<ImageListView> {
+    return { images: [...(await this.catalog.list()), ...(await this.templatesOf(tier))] };
+  }
+
+  private async templatesOf(tier: string): Promise<ImageView[]> {
+    const templates = (await this.templates.list(tier)).filter(({ name }) => this.catalog.find(name) === undefined);
+    if (templates.length === 0) return [];
+    const present = await this.catalog.presentOf(templates.map(({ image }) => image));
+    return templates.map((template) => ({
+      name: template.name,
+      reference: template.image,
+      description: template.description ?? '',
+      default: false,
+      pull: 'never',
+      // Berth keeps the files of a snapshot for as long as there is the template.
+      available: template.filesId !== null || (present?.has(template.image) ?? null),
+      template: {
+        version: template.version,
+        memory_mb: template.memoryMb,
+        cpu_shares: template.cpuShares,
+        disk_mb: template.diskMb,
+        role: template.role,
+        data: template.hasData,
+      },
+    }));
   }
 }

@@ -7,8 +7,9 @@ import { ImageRecords } from './image-records';
 import { ImageStore } from './image-store';
 import { ImagesController } from './images.controller';
 import { loadImages } from './load-images';
+import { TemplateRepository } from './template.repository';
 
-/** The catalogue of images, which of them a request may use, and which images Berth pulled. */
+/** The catalogue of images, the templates, which of them a request may use, and which images Berth pulled. */
 @Module({
   imports: [AuthModule, DockerModule],
   controllers: [ImagesController],
@@ -17,7 +18,8 @@ import { loadImages } from './load-images';
     ImageCatalog,
     ImageRecords,
     ImageStore,
+    TemplateRepository,
   ],
-  exports: [ImageCatalog, ImageRecords, ImageStore],
+  exports: [ImageCatalog, ImageRecords, ImageStore, TemplateRepository],
 })
 export class ImagesModule {}

@@ -115,6 +115,26 @@ describe('writable layers on a real Docker', () => {
     expect(Buffer.concat(said).toString()).toBe('1000\nnameserver 192.0.2.3\nwritten\n');
   });
 
+  it('must have further names, each of which can be removed while a container needs the image', async () => {
+    const dockerId = await copyOf(TEST_IMAGE);
+    await shell(dockerId, 'echo more >/etc/more');
+    await engine.containers.pause(dockerId);
+    const [first, second] = [newReference(), newReference()];
+    const { imageId: id } = await engine.layers.commit({ dockerId, reference: first });
+    await engine.containers.unpause(dockerId);
+    await engine.images.tag({ id, reference: second });
+    const copy = await copyOf(second);
+    expect(await shell(copy, 'cat /etc/more')).toBe('more\n');
+    expect(await engine.images.remove({ reference: first, id })).toBe('removed');
+    expect(await engine.images.find(first)).toBeNull();
+    expect(await engine.images.find(second)).toMatchObject({ id });
+    expect(await engine.images.remove({ reference: second, id })).toBe('in_use');
+    const missing = `sha256:${'0'.repeat(64)}`;
+    await expect(engine.images.tag({ id: missing, reference: first })).rejects.toMatchObject({
+      code: 'image_not_found',
+    });
+  });
+
   it("must flatten an image before Docker's limit of layers, and keep its files and configuration", async () => {
     const reference = newReference();
     await deepImage(sandbox.real, reference);

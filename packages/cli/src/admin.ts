@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { age, duration, note, type Row, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
+import { addTemplateCommands } from './templates.ts';
 
 /** `berth admin`, for tokens with the scope `admin`. */
 export function addAdminCommands(program: Command): void {
@@ -19,6 +20,7 @@ export function addAdminCommands(program: Command): void {
       const session = await openSession(command);
       await (empty ? emptyWarm(session) : warm(session));
     });
+  addTemplateCommands(admin.command('templates').description('what creations name like images'));
   addNodes(admin.command('nodes').description('the machines of a cluster'));
   admin
     .command('users')

@@ -57,6 +57,30 @@ export class Admin {
     return this.http.json('DELETE', path`/api/admin/snapshots/${id}`, { signal });
   }
 
+  /** The templates by name. */
+  async templates({ signal }: CallOptions = {}): Promise<api.TemplateView[]> {
+    return (await this.http.json<api.TemplateListView>('GET', '/api/admin/templates', { signal })).templates;
+  }
+
+  template(name: string, { signal }: CallOptions = {}): Promise<api.TemplateView> {
+    return this.http.json('GET', path`/api/admin/templates/${name}`, { signal });
+  }
+
+  /**
+   * Creates or replaces a template: creations name it as their image. Resolves once the files of a snapshot are copied.
+   * Containers that were created from the template before keep what they have.
+   *
+   * @throws BerthError `invalid_parameters`, `image_name_taken`, `snapshot_not_found`, `snapshot_not_ready`,
+   *   `template_failed`
+   */
+  putTemplate(name: string, template: api.PutTemplateDto, { signal }: CallOptions = {}): Promise<api.TemplatePutView> {
+    return this.http.json('PUT', path`/api/admin/templates/${name}`, { json: template, signal });
+  }
+
+  deleteTemplate(name: string, { signal }: CallOptions = {}): Promise<api.TemplateDeletedView> {
+    return this.http.json('DELETE', path`/api/admin/templates/${name}`, { signal });
+  }
+
   stopContainer(id: string, { signal }: CallOptions = {}): Promise<api.ContainerStoppedView> {
     return this.http.json('POST', path`/api/admin/containers/${id}/stop`, { isRepeatable: true, signal });
   }

@@ -370,6 +370,30 @@ export type AuditListView = {
     next_cursor: string | null;
 };
 
+export type ImageTemplateView = {
+    version: string;
+    /**
+     * MiB of a creation that gives none; null: as usual.
+     */
+    memory_mb: number | null;
+    /**
+     * Millicores, likewise.
+     */
+    cpu_shares: number | null;
+    /**
+     * MiB, likewise.
+     */
+    disk_mb: number | null;
+    /**
+     * Likewise; null: none.
+     */
+    role: string | null;
+    /**
+     * Whether its containers begin with files in `/home/user`.
+     */
+    data: boolean;
+};
+
 export type ImageView = {
     /**
      * What to write as "image" when creating a container.
@@ -389,6 +413,10 @@ export type ImageView = {
      * Whether it is here already, so that no creation waits for it; null: not known at the moment.
      */
     available: boolean | null;
+    /**
+     * null: an image of the catalogue.
+     */
+    template: ImageTemplateView | null;
 };
 
 export type ImageListView = {
@@ -673,6 +701,14 @@ export type CreateContainerDto = unknown & {
 
 export type ContainerStatus = 'creating' | 'running' | 'paused' | 'stopped' | 'error';
 
+export type UsedTemplateView = {
+    name: string;
+    /**
+     * The version that it had then.
+     */
+    version: string;
+};
+
 export type ContainerCreatedView = {
     /**
      * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
@@ -714,6 +750,10 @@ export type ContainerCreatedView = {
      * As it was asked for, with all that was left out.
      */
     start: StartCommand | null;
+    /**
+     * The template that it was created from; null: none.
+     */
+    template: UsedTemplateView | null;
     /**
      * Of guests alone: when their session ends, and with it the run.
      */
@@ -800,6 +840,10 @@ export type ListedContainerView = {
      * Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does not run, and once its time is over.
      */
     ready: boolean | null;
+    /**
+     * The template that it was created from; null: none.
+     */
+    template: UsedTemplateView | null;
     /**
      * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
      */
@@ -928,6 +972,10 @@ export type ContainerView = {
      * Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does not run, and once its time is over.
      */
     ready: boolean | null;
+    /**
+     * The template that it was created from; null: none.
+     */
+    template: UsedTemplateView | null;
     /**
      * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
      */
@@ -1461,7 +1509,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'snapshot_not_ready' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'snapshot_not_ready' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1983,6 +2031,10 @@ export type AnyContainerView = {
      */
     ready: boolean | null;
     /**
+     * The template that it was created from; null: none.
+     */
+    template: UsedTemplateView | null;
+    /**
      * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
      */
     node_state?: 'reachable' | 'unreachable';
@@ -2193,6 +2245,113 @@ export type AdminSnapshotListView = {
      * What to write as "cursor" for the next page; null on the last.
      */
     next_cursor: string | null;
+};
+
+export type TemplateView = {
+    name: string;
+    version: string;
+    description: string | null;
+    /**
+     * The image's reference; of a snapshot, that of its container.
+     */
+    image: string;
+    /**
+     * The snapshot that it was made from, which may be deleted since; null: the image alone.
+     */
+    snapshot: string | null;
+    /**
+     * Whether its containers begin with the snapshot's data.
+     */
+    data: boolean;
+    /**
+     * MiB of a creation that gives none; null: as usual.
+     */
+    memory_mb: number | null;
+    /**
+     * Millicores, likewise.
+     */
+    cpu_shares: number | null;
+    /**
+     * MiB, likewise.
+     */
+    disk_mb: number | null;
+    start: StartCommand | null;
+    role: string | null;
+    /**
+     * null: the tier's.
+     */
+    network: NetworkPolicy | null;
+    /**
+     * null: all.
+     */
+    tiers: Array<string> | null;
+    created_at: string;
+    updated_at: string;
+};
+
+export type TemplateListView = {
+    /**
+     * By name.
+     */
+    templates: Array<TemplateView>;
+};
+
+export type PutTemplateDto = unknown & {
+    /**
+     * an image that the machine has, or a name of the catalogue; it is never pulled. Or else a snapshot
+     */
+    image?: string;
+    /**
+     * one of the own snapshots, whose files are copied; or that of the present template, even if deleted
+     */
+    snapshot?: string;
+    /**
+     * 1 to 64 printable characters
+     */
+    version: string;
+    description?: string | null;
+    /**
+     * MiB of a creation that gives none, or the tier's maximum if that is less; as usual if absent
+     */
+    memory_mb?: number | null;
+    /**
+     * millicores, likewise
+     */
+    cpu_shares?: number | null;
+    /**
+     * MiB, likewise
+     */
+    disk_mb?: number | null;
+    /**
+     * what containers run after each start if their creation does not say; takes the scope exec
+     */
+    start?: StartCommandRequest | null;
+    /**
+     * a name of GET /api/roles, if a creation gives none; if absent, the snapshot's
+     */
+    role?: string | null;
+    /**
+     * what containers reach if their creation does not say; the tier's if absent
+     */
+    network?: NetworkPolicy | null;
+    /**
+     * names of the tiers that may use it; all if absent
+     */
+    tiers?: Array<string> | null;
+    /**
+     * with snapshot alone: whether containers begin with the snapshot's data; they take no warm slot then; false if absent
+     */
+    data?: boolean;
+};
+
+export type TemplatePutView = {
+    message: 'template created' | 'template replaced';
+    template: TemplateView;
+};
+
+export type TemplateDeletedView = {
+    message: 'template deleted';
+    name: string;
 };
 
 export type ImagePullView = {

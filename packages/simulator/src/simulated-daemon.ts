@@ -94,6 +94,8 @@ export class SimulatedDaemon {
   readonly images = new Set(PRESENT);
   /** Ids of versions that no reference names any more. */
   readonly unnamedImages = new Set<string>();
+  /** The ids of images that were given further names, by these names. */
+  readonly tags = new Map<string, string>();
   /** Whether the files outside the volumes can be committed. */
   keepsLayers = true;
   /** By the image's reference. */
@@ -310,6 +312,16 @@ export class SimulatedDaemon {
     return { imageId: this.imageId(reference), bytes: layer.length };
   }
 
+  /** @throws EngineError `image_not_found` */
+  tagImage({ id, reference }: { id: string; reference: string }): void {
+    if (this.findImage(id) === null) throw new EngineError('image_not_found', `no such image: ${id}`);
+    const [, layer] = [...this.layers].find(([name]) => this.imageId(name) === id) ?? [];
+    if (layer) this.layers.set(reference, layer);
+    this.tags.set(reference, id);
+    this.images.add(reference);
+    this.onChange();
+  }
+
   listLayers(instance: string): ListedLayer[] {
     return [...this.layers]
       .filter(([reference, made]) => this.images.has(reference) && made.instance === instance)
@@ -332,6 +344,7 @@ export class SimulatedDaemon {
     const [, digest] = reference.split('@');
     return (
       digest ??
+      this.tags.get(reference) ??
       `sha256:${createHash('sha256')
         .update(`${reference} ${String(version)}`)
         .digest('hex')}`
@@ -340,10 +353,14 @@ export class SimulatedDaemon {
 
   removeImage({ reference, id }: { reference: string; id: string }): 'removed' | 'in_use' | 'kept' | 'gone' {
     if (!this.findImage(id)) return 'gone';
-    if ([...this.containers.values()].some(({ imageId }) => imageId === id)) return 'in_use';
-    if (this.images.has(reference) && this.imageId(reference) === id) {
+    const names = [...this.images].filter((name) => this.imageId(name) === id);
+    const isUsed = [...this.containers.values()].some(({ imageId }) => imageId === id);
+    // Docker takes one of several names away from an image in use, too.
+    if (isUsed && !(names.length > 1 && names.includes(reference))) return 'in_use';
+    if (names.includes(reference)) {
       this.images.delete(reference);
       this.layers.delete(reference);
+      this.tags.delete(reference);
       this.onChange();
       return 'removed';
     }

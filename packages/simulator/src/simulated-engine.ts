@@ -149,6 +149,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   readonly images: EngineImages = {
     ensure: (reference, options) => this.ensureImage(reference, options),
     find: (name) => attempt(() => this.daemon.findImage(name)),
+    tag: (image) => attempt(() => this.daemon.tagImage(image)),
     remove: (image) => attempt(() => this.daemon.removeImage(image)),
     present: (references) =>
       attempt(() => new Set(references.filter((reference) => this.daemon.images.has(reference)))),

@@ -18,6 +18,8 @@ const SAVED_AFTER_MS = 500;
 interface SavedDaemon {
   readonly id: string;
   readonly images: readonly string[];
+  /** Absent in what earlier versions saved. */
+  readonly tags?: readonly (readonly [reference: string, imageId: string])[];
   readonly containers: readonly (Omit<SimulatedContainer, 'createdAt'> & {
     readonly createdAt: string;
     readonly spec: ContainerSpec;
@@ -81,6 +83,7 @@ export class SimulationState {
     for (const { reference, layer, at, instance } of saved.layers ?? []) {
       daemon.layers.set(reference, { layer, at: new Date(at), instance });
     }
+    for (const [reference, id] of saved.tags ?? []) daemon.tags.set(reference, id);
     for (const { name, diskMb, owner } of saved.volumes) {
       const volume = daemon.addVolume(name, diskMb, owner);
       const text = await readFile(this.volumeFile(name), 'utf8').catch(() => null);
@@ -121,6 +124,7 @@ export class SimulationState {
     const saved: SavedDaemon = {
       id: daemon.id,
       images: [...daemon.images],
+      tags: [...daemon.tags],
       containers: [...daemon.containers.values()].map((each) => ({ ...each, createdAt: each.createdAt.toISOString() })),
       volumes: [...daemon.volumes].map(([name, { diskMb, owner }]) => ({ name, diskMb, owner })),
       layers: [...daemon.layers].map(([reference, { at, ...layer }]) => ({

@@ -106,7 +106,7 @@ function IdleLimitProperty(example: number, description: string): PropertyDecora
 const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
 
 /** An optional property with a network policy. */
-function NetworkProperty(description: string): PropertyDecorator {
+export function NetworkProperty(description: string): PropertyDecorator {
   const message = ({ value }: ValidationArguments): string => faultOfPolicy(value) ?? '';
   return applyDecorators(
     ApiPropertyOptional({ ...NETWORK_POLICY_SCHEMA, description }),
@@ -130,7 +130,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
 }
 
 /** An optional property with a start command. */
-function StartProperty(description: string): PropertyDecorator {
+export function StartProperty(description: string): PropertyDecorator {
   const message = ({ value }: ValidationArguments): string => faultOfStart(value) ?? '';
   return applyDecorators(
     ApiProperty({ ...START_COMMAND_SCHEMA, selfRequired: false, description }),

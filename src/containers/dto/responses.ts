@@ -15,6 +15,25 @@ import {
 } from '../model/container.entity';
 import { SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
 
+/** The template that a container was created from. */
+class UsedTemplateView {
+  @ApiProperty({ example: 'node-tools' })
+  readonly name: string;
+  @ApiProperty({ example: '2026-11', description: 'The version that it had then.' })
+  readonly version: string;
+}
+
+const USED_TEMPLATE = {
+  type: UsedTemplateView,
+  nullable: true,
+  example: null,
+  description: 'The template that it was created from; null: none.',
+};
+
+function usedTemplate({ templateName: name, templateVersion }: ContainerRow): UsedTemplateView | null {
+  return name === null ? null : { name, version: templateVersion ?? '' };
+}
+
 /** A container in the response of `GET /api/containers/:id`. */
 export class ContainerView extends ContainerFactsView {
   @ApiProperty({ format: 'uuid' })
@@ -105,6 +124,8 @@ export class ContainerView extends ContainerFactsView {
       'not run, and once its time is over.',
   })
   readonly ready: boolean | null;
+  @ApiProperty(USED_TEMPLATE)
+  readonly template: UsedTemplateView | null;
   @ApiPropertyOptional({
     enum: ['reachable', 'unreachable'],
     example: 'reachable',
@@ -142,6 +163,7 @@ export function containerView(row: ContainerRow, { now, sessionEnd }: ViewedAt):
     runtime: row.runtime,
     start: row.start,
     ready: row.start?.ready == null ? null : row.startReady === true,
+    template: usedTemplate(row),
   });
   if (row.nodeId === null) return view;
   return Object.assign(view, { node_state: nodeStateOf(row) });
@@ -262,6 +284,8 @@ export class ContainerCreatedView extends ContainerFactsView {
     description: 'As it was asked for, with all that was left out.',
   })
   readonly start: StartCommand | null;
+  @ApiProperty(USED_TEMPLATE)
+  readonly template: UsedTemplateView | null;
   @ApiPropertyOptional({
     format: 'date-time',
     description: 'Of guests alone: when their session ends, and with it the run.',
@@ -395,6 +419,7 @@ export function created(
     network,
     labels,
     start: row.start,
+    template: usedTemplate(row),
     ...(session.sessionExpiresAt && { expires_at: session.sessionExpiresAt.toISOString() }),
     ...(tier.sessionSeconds !== null && { session_limit_seconds: tier.sessionSeconds }),
   };

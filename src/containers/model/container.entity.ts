@@ -161,6 +161,13 @@ export class ContainerEntity {
   @Column({ name: 'kept_layer_mb', type: 'integer', default: 0 })
   keptLayerMb: number;
 
+  /** The template that it was created from, with the version that it had then; null: none. */
+  @Column({ name: 'template_name', type: 'varchar', length: 64, nullable: true })
+  templateName: string | null;
+
+  @Column({ name: 'template_version', type: 'varchar', length: 64, nullable: true })
+  templateVersion: string | null;
+
   @Column({ name: 'volume_name', type: 'varchar', length: 128 })
   volumeName: string;
 

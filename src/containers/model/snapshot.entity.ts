@@ -56,7 +56,10 @@ export class SnapshotEntity {
   @Column({ name: 'status_reason', type: 'varchar', length: 64, nullable: true })
   statusReason: string | null;
 
-  /** It exists only for a fork: not listed, not counted, and removed once the copies are made. */
+  /**
+   * It is not its user's: not listed, not counted, without events. It exists for a fork, and is removed once the copies
+   * are made; or it has the files of a template.
+   */
   @Column({ name: 'is_transient', type: 'boolean' })
   isTransient: boolean;
 
@@ -64,7 +67,14 @@ export class SnapshotEntity {
   @Column({ name: 'only_copy_id', type: 'varchar', length: 36, nullable: true })
   onlyCopyId: string | null;
 
-  /** The lease on the container under which it is made. Without that lease, nothing makes it any more. */
+  /** Of the files of a template: the snapshot that they are a copy of; null: of everything else. */
+  @Column({ name: 'copied_from_id', type: 'varchar', length: 36, nullable: true })
+  copiedFromId: string | null;
+
+  /**
+   * The lease on the container under which it is made; of a template's files, the process that makes them. Without that
+   * lease or process, nothing makes it any more.
+   */
   @Column({ name: 'operation_id', type: 'varchar', length: 36 })
   operationId: string;
 

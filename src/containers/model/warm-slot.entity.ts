@@ -51,6 +51,10 @@ export class WarmSlotEntity {
   @Column({ name: 'disk_mb', type: 'integer' })
   diskMb: number;
 
+  /** The size, in MiB, of the layers of its image that were written in containers; they count against `diskMb`. */
+  @Column({ name: 'kept_layer_mb', type: 'integer', default: 0 })
+  keptLayerMb: number;
+
   @Column({ type: 'simple-json' })
   network: NetworkPolicy;
 

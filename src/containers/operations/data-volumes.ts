@@ -248,6 +248,25 @@ export class DataVolumes {
     return { seed: await this.seedFrom(snapshot, row.nodeId), volume: movedVolumeName(row, row.operationId ?? '') };
   }
 
+  /**
+   * Copies the volume of a snapshot for the files of a template.
+   *
+   * @returns the size of the data in bytes; 0 if there is none
+   * @throws EngineError
+   */
+  async copySnapshot(from: SnapshotRow, to: SnapshotRow): Promise<number> {
+    if (from.dataBytes === 0) return 0;
+    const { nodeId: node, diskMb } = from;
+    await this.ensureCopyImage(node);
+    const volume = snapshotVolume(to);
+    const isOf = this.instance.owner(to, { id: to.id, isSnapshot: true });
+    await this.engine.volumes.ensure({ name: volume, diskMb, owner: isOf, node, isNew: true });
+    const image = this.config.VOLUME_COPY_IMAGE;
+    // A worker that is left over is found, and removed, like a container without a row.
+    const owner = this.instance.owner(to);
+    return (await this.engine.volumes.copy({ from: snapshotVolume(from), to: volume, image, owner, node })).bytes;
+  }
+
   private async seedFrom(snapshot: SnapshotRow, node: string | null): Promise<Seed> {
     const { layerId, image, imageId, imageDigest } = snapshot;
     const hasData = snapshot.dataBytes > 0;

@@ -49,6 +49,8 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     generation: 1,
     seedSnapshotId: null,
     keptLayerMb: 0,
+    templateName: null,
+    templateVersion: null,
     volumeName: 'v',
     runtime: 'runsc',
     ipAddress: '10.0.0.2',

@@ -391,7 +391,7 @@ function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
 }
 
 /** Docker's error code, if a client can act on it. */
-function engineCode({
+export function engineCode({
   code,
 }: EngineError): FailureReason | 'image_not_found' | 'node_unavailable' | 'container_not_responding' {
   const actionable = [

@@ -54,7 +54,7 @@ export class Sweep {
   /** Compares a page of rows at a time: ten thousand rows at once would block all other work for some 30 ms. */
   private async *actions(plan: ReconcilePlan): AsyncGenerator<ReconcileAction[]> {
     // After Docker's lists and before the rows: a slot may be made or taken at any time.
-    plan.leaveOut(await this.repository.slotIds());
+    plan.leaveOut([...(await this.repository.slotIds()), ...(await this.repository.copyIds())]);
     for await (const rows of this.repository.sweptRows()) yield plan.forRows(rows);
     yield plan.forOrphans();
   }

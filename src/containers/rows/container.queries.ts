@@ -1,11 +1,13 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { SelectQueryBuilder } from 'typeorm';
+import { IsNull, Not, type SelectQueryBuilder } from 'typeorm';
 import { Database, type Lookup, type PageRange, readerOf, readTime } from '../../database';
 import { DomainError } from '../../errors';
+import { TemplateEntity } from '../../images';
 import { type ContainerReference, parseContainerReference } from '../model/container-id';
 import { ContainerEntity, type ContainerRow, ContainerStatus, DockerIdEntity } from '../model/container.entity';
 import { type LabelSelector, whereLabels } from '../model/labels';
 import { NodeEntity } from '../model/node.entity';
+import { SnapshotEntity } from '../model/snapshot.entity';
 import { WarmSlotEntity } from '../model/warm-slot.entity';
 
 type Kind = Exclude<ContainerReference['kind'], 'agent'>;
@@ -119,9 +121,12 @@ export function readContainerPage(
   return database.newestFirst(query, 'createdAt', page);
 }
 
-/** The images of warm slots, and of containers that are live, or deleted and not yet purged. */
+/** The images of templates, of warm slots, and of containers that are live, or deleted and not yet purged. */
 export interface NeededImages {
-  /** Image references of containers whose image version is not known yet: they have not been created in Docker. */
+  /**
+   * Image references of containers whose image version is not known yet, because they have not been created in Docker;
+   * and of templates.
+   */
   readonly references: ReadonlySet<string>;
   /** Docker's ids of the image versions that the other containers were created from. */
   readonly ids: ReadonlySet<string>;
@@ -201,6 +206,13 @@ export class ContainerQueries {
     return readSweptRows(this.database);
   }
 
+  /** The ids of the files that are being copied for templates, by which their workers in Docker are labelled. */
+  async copyIds(): Promise<string[]> {
+    const where = { copiedFromId: Not(IsNull()), status: 'making' as const };
+    const copies = await this.database.manager.find(SnapshotEntity, { select: { id: true }, where });
+    return copies.map(({ id }) => id);
+  }
+
   /**
    * The ids of all warm slots. To be read before {@link sweptRows}, so that a slot that is taken meanwhile is in one of
    * the two.
@@ -235,8 +247,10 @@ export class ContainerQueries {
       .where('c.purgedAt IS NULL')
       .getRawMany<{ reference: string; id: string | null }>();
     const slots = await this.database.manager.find(WarmSlotEntity, { select: { id: true, imageId: true } });
+    const templates = await this.database.manager.find(TemplateEntity, { where: { filesId: IsNull() } });
+    const unseen = rows.flatMap(({ reference, id }) => (id === null ? reference : []));
     return {
-      references: new Set(rows.flatMap(({ reference, id }) => (id === null ? reference : []))),
+      references: new Set([...unseen, ...templates.map(({ image }) => image)]),
       ids: new Set([...rows.flatMap(({ id }) => id ?? []), ...slots.map(({ imageId }) => imageId)]),
     };
   }

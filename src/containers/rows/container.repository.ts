@@ -521,9 +521,11 @@ export class ContainerRepository extends ContainerQueries {
   }
 
   /** Under the lock of the user's row, which its deletion takes too. @throws DomainError `snapshot_not_found` */
+  /** Locks it, as the files of a template are deleted without the lock of this user. */
   private async assertKept(id: string): Promise<void> {
     const kept = this.database.manager.createQueryBuilder(SnapshotEntity, 's').where('s.id = :id', { id });
-    if ((await kept.andWhere("s.status <> 'deleting'").getCount()) === 0) throw new DomainError('snapshot_not_found');
+    const row = await (this.database.isSqlite ? kept : kept.setLock('pessimistic_read')).getOne();
+    if (row === null || row.status === 'deleting') throw new DomainError('snapshot_not_found');
   }
 
   /** When the container became stopped or paused, if the change begins or ends such a time. */

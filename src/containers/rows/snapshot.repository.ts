@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
 import { type Config, CONFIG } from '../../config';
-import { Database, type PageRange, type Parameter, RowWriter } from '../../database';
+import { Database, isAbsentSql, type PageRange, type Parameter, ProcessPresence, RowWriter } from '../../database';
 import { DomainError } from '../../errors';
 import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
@@ -44,12 +44,13 @@ export interface SnapshotFilter extends PageRange {
 }
 
 /** The process that makes a snapshot has the lease of its container under this id. */
-const IS_BEING_MADE = `EXISTS (SELECT 1 FROM containers c WHERE c.id = s.container_id
+const IS_UNDER_LEASE = `EXISTS (SELECT 1 FROM containers c WHERE c.id = s.container_id
   AND c.operation = 'snapshot' AND c.operation_id = s.operation_id)`;
 
-/** A container is being created from the snapshot, for the first time or again. */
-const IS_NEEDED = `EXISTS (SELECT 1 FROM containers c WHERE c.seed_snapshot_id = s.id AND c.deleted_at IS NULL
-  AND (c.status = 'creating' OR c.operation = 'start'))`;
+/** A container is being created from the snapshot, for the first time or again; or a template copies its files. */
+const IS_NEEDED = `(EXISTS (SELECT 1 FROM containers c WHERE c.seed_snapshot_id = s.id AND c.deleted_at IS NULL
+  AND (c.status = 'creating' OR c.operation = 'start'))
+  OR EXISTS (SELECT 1 FROM snapshots f WHERE f.copied_from_id = s.id AND f.status = 'making'))`;
 
 /** Statuses that count towards the limits. */
 const COUNTED: readonly SnapshotStatus[] = ['making', 'ready'];
@@ -58,11 +59,14 @@ const COUNTED: readonly SnapshotStatus[] = ['making', 'ready'];
 @Injectable()
 export class SnapshotRepository {
   private readonly rows: RowWriter<SnapshotEntity>;
+  /** The ids of the files of templates that this process makes. */
+  private readonly inWork = new Set<string>();
 
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
     private readonly usage: UsageLedger,
+    private readonly presence: ProcessPresence,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'SNAPSHOT_RETENTION'>,
   ) {
@@ -110,6 +114,44 @@ export class SnapshotRepository {
     await this.change(row, layer, ['making']);
   }
 
+  /**
+   * Inserts the files of a template, which this process is about to copy from a snapshot. Until {@link endWork}, that
+   * snapshot is kept.
+   *
+   * @returns the row as inserted
+   * @throws DomainError `snapshot_not_found` if the snapshot was deleted meanwhile
+   */
+  async insertFiles(row: SnapshotRow): Promise<SnapshotRow> {
+    const inserted = { ...row, operationId: this.presence.holder };
+    this.inWork.add(row.id);
+    await this.database.runInTxLocking(row.userId, async () => {
+      await this.eventLog.lock(row.userId);
+      if ((await this.locked(row.copiedFromId ?? ''))?.status !== 'ready') throw new DomainError('snapshot_not_found');
+      await this.rows.insert(inserted);
+    });
+    return inserted;
+  }
+
+  /** Call it once the files of a template are made, or cannot be made. */
+  endWork({ id }: SnapshotRow): void {
+    this.inWork.delete(id);
+  }
+
+  /**
+   * Makes the files of a template ready. Call it in the transaction that writes the template.
+   *
+   * @returns false if another process has taken this one for dead, and removes them
+   */
+  async finishFiles(row: SnapshotRow, made: MadeSnapshot): Promise<boolean> {
+    return (await this.change(row, { ...made, status: 'ready', updatedAt: this.clock.now() }, ['making'])) !== null;
+  }
+
+  /** Deletes the files of a template. Call it in the transaction that writes the template. */
+  async deleteFiles(id: string): Promise<void> {
+    const set = { status: 'deleting' as const, isClean: false, updatedAt: this.clock.now() };
+    await this.rows.update(set, (parameter) => `id = ${parameter(id)} AND status <> 'deleting'`);
+  }
+
   /** Marks a snapshot as failed, unless it is ready or was deleted. */
   async fail(row: SnapshotRow, reason: string): Promise<void> {
     await this.database.runInTxLocking(row.userId, async () => {
@@ -120,11 +162,11 @@ export class SnapshotRepository {
 
   /** Marks the snapshots as failed that no process makes any more. */
   async failAbandoned(): Promise<void> {
-    const abandoned = await this.query().where(`s.status = 'making' AND NOT ${IS_BEING_MADE}`).getMany();
+    const abandoned = await this.query().where(`s.status = 'making' AND NOT ${this.isBeingMade}`).getMany();
     for (const row of abandoned) {
       await this.database.runInTxLocking(row.userId, async () => {
         await this.eventLog.lock(row.userId);
-        const still = this.query().where(`s.id = :id AND NOT ${IS_BEING_MADE}`, { id: row.id });
+        const still = this.query().where(`s.id = :id AND NOT ${this.isBeingMade}`, { id: row.id });
         if ((await still.getCount()) > 0) await this.writeFailure(row, 'interrupted');
       });
     }
@@ -195,7 +237,7 @@ export class SnapshotRepository {
 
   /**
    * Deletes the snapshots that are over: of deleted users, of containers that were deleted `SNAPSHOT_RETENTION` ago,
-   * and of forks whose copies are made.
+   * of forks whose copies are made, and the files of templates that could not be made.
    */
   async deleteDue(): Promise<void> {
     const retention = this.config.SNAPSHOT_RETENTION;
@@ -203,17 +245,18 @@ export class SnapshotRepository {
     const ofDeletedUser = `s.user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL)`;
     const isUsed = `s.is_transient = true AND s.status <> 'making' AND NOT ${IS_NEEDED}`;
     const isExpired = 'EXISTS (SELECT 1 FROM containers c WHERE c.id = s.container_id AND c.deleted_at <= :expired)';
-    const conditions = [ofDeletedUser, isUsed, ...(expired ? [isExpired] : [])];
+    const conditions = [ofDeletedUser, isUsed, ...(expired ? [isExpired] : [])].join(' OR ');
+    const isUnused = `s.status = 'failed' AND NOT EXISTS (SELECT 1 FROM templates t WHERE t.files_id = s.id)`;
     const query = this.query()
       .where("s.status <> 'deleting'")
-      .andWhere(`(${conditions.join(' OR ')})`);
+      .andWhere(`CASE WHEN s.copied_from_id IS NULL THEN (${conditions}) ELSE (${isUnused}) END`);
     if (expired) query.setParameter('expired', this.database.timestamp(expired));
     for (const row of await query.getMany()) await this.delete(row);
   }
 
   /** Snapshots of which Docker may have something that nobody needs. @param silent nodes that do not answer */
   async listUnclean(silent: ReadonlySet<string>): Promise<SnapshotRow[]> {
-    const query = this.query().where(`s.is_clean = false AND NOT ${IS_BEING_MADE} AND NOT ${IS_NEEDED}`);
+    const query = this.query().where(`s.is_clean = false AND NOT ${this.isBeingMade} AND NOT ${IS_NEEDED}`);
     if (silent.size > 0) {
       query.andWhere('(s.node_id IS NULL OR s.node_id NOT IN (:...silent))', { silent: [...silent] });
     }
@@ -233,6 +276,20 @@ export class SnapshotRepository {
       await this.rows.delete((parameter) => `${isOne(parameter)} AND status = 'deleting'`);
       await this.rows.update({ isClean: true }, isOne);
     });
+  }
+
+  /** A condition: a snapshot that is made under a lease, or the files of a template that a living process makes. */
+  private get isBeingMade(): string {
+    const own = ['', ...this.inWork].map((id) => `'${id}'`).join(', ');
+    const isOfOthers = `s.operation_id <> '${this.presence.holder}' AND NOT ${isAbsentSql('s.operation_id')}`;
+    const isAtWork = this.database.isSqlite ? `s.id IN (${own})` : `(s.id IN (${own}) OR ${isOfOthers})`;
+    return `(${IS_UNDER_LEASE} OR (s.copied_from_id IS NOT NULL AND s.status = 'making' AND ${isAtWork}))`;
+  }
+
+  /** The row, which cannot change until the end of the transaction. @returns null if there is none */
+  private locked(id: string): Promise<SnapshotRow | null> {
+    const query = this.query().where('s.id = :id', { id });
+    return (this.database.isSqlite ? query : query.setLock('pessimistic_read')).getOne();
   }
 
   private async writeFailure(row: SnapshotRow, reason: string): Promise<void> {

@@ -96,6 +96,7 @@ export class SnapshotMaking {
       statusReason: null,
       isTransient: wanted.isTransient,
       onlyCopyId: wanted.onlyCopy?.id ?? null,
+      copiedFromId: null,
       operationId: container.operationId ?? '',
       image: container.image,
       imageId: container.imageId,

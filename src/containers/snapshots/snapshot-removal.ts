@@ -55,12 +55,15 @@ export class SnapshotRemoval {
     }
   }
 
-  /** Deletes the snapshot of a fork whose copies are made. Never throws; the sweep does it otherwise. */
+  /**
+   * Deletes the snapshot of a fork whose copies are made, or files of a template that could not be made. Never throws;
+   * the sweep does it otherwise.
+   */
   async discard(id: string): Promise<void> {
     try {
       await this.snapshots.deleteDue();
     } catch (error) {
-      this.logger.warn({ err: error, snapshot_id: id }, 'the snapshot of a fork is left; the sweep removes it');
+      this.logger.warn({ err: error, snapshot_id: id }, 'a snapshot that nothing needs is left; the sweep removes it');
     }
     await this.clean(id);
   }
@@ -117,12 +120,15 @@ export class SnapshotRemoval {
     }
   }
 
-  /** @returns false if a container was made from the layer: it needs the image whenever it is recreated */
+  /**
+   * @returns false if a container was made from the layer: it needs the image whenever it is recreated. Without a layer
+   *   it is the image of the snapshot's container, which is found again by its own name
+   */
   private async removeLayer(row: SnapshotRow): Promise<boolean> {
     const reference = layerReference(row);
     const image = await this.engine.images.find(reference, row.nodeId);
     if (image === null) return true;
-    if ((await this.containers.neededImages()).ids.has(image.id)) return false;
+    if (image.id !== row.imageId && (await this.containers.neededImages()).ids.has(image.id)) return false;
     const outcome = await this.engine.images.remove({ reference, id: image.id, node: row.nodeId });
     return outcome !== 'in_use';
   }

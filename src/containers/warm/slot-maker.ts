@@ -81,8 +81,8 @@ export class SlotMaker {
     const id = randomUUID();
     this.working.add(id);
     try {
-      const { memoryMb, cpuShares, diskMb, network, processes } = settings;
-      const limits = { memoryMb, cpuShares, diskMb, network, processes };
+      const { memoryMb, cpuShares, diskMb, keptLayerMb, network, processes } = settings;
+      const limits = { memoryMb, cpuShares, diskMb, keptLayerMb, network, processes };
       const of = { image: settings.image, imageId: image.id, imageDigest: image.digest, nodeId: node };
       if (!(await this.slots.insert({ id, key, ...of, ...limits, madeAt: this.clock.now() }))) return 'passed';
       try {
@@ -176,7 +176,7 @@ export class SlotMaker {
   }
 
   private specOf(
-    { memoryMb, cpuShares, diskMb, network, processes }: WarmSettings,
+    { memoryMb, cpuShares, diskMb, keptLayerMb, network, processes }: WarmSettings,
     { id, image, node }: { id: string; image: EngineImage; node: string | null },
   ): ContainerSpec {
     return {
@@ -185,6 +185,7 @@ export class SlotMaker {
       memoryMb,
       cpuShares,
       diskMb,
+      keptLayerMb,
       network,
       processes,
       volumeName: containerName(id),

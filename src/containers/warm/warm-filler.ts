@@ -38,9 +38,9 @@ export type WarmPause = (typeof WARM_PAUSES)[number];
 
 /** Whether a slot was made for such settings; the node is not compared. */
 export function isSlotOf({ settings }: Pick<WarmWant, 'settings'>, slot: WarmSlot): boolean {
-  const { image, memoryMb, cpuShares, diskMb, network, processes } = slot;
+  const { image, memoryMb, cpuShares, diskMb, keptLayerMb, network, processes } = slot;
   const { pool: _pool, ...wanted } = settings;
-  return isDeepStrictEqual({ image, memoryMb, cpuShares, diskMb, network, processes }, wanted);
+  return isDeepStrictEqual({ image, memoryMb, cpuShares, diskMb, keptLayerMb, network, processes }, wanted);
 }
 
 /**

@@ -245,7 +245,7 @@ function kindsOf(slots: readonly WarmSlot[], wants: readonly WarmWant[]): WarmKi
 }
 
 function viewOf(
-  { image, memoryMb, cpuShares, diskMb, network, processes }: Omit<WarmSettings, 'pool'>,
+  { image, memoryMb, cpuShares, diskMb, network, processes }: Omit<WarmSettings, 'pool' | 'keptLayerMb'>,
   slots: readonly WarmSlot[],
   wanted: number,
 ): WarmKindView {

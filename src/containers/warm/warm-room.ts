@@ -52,7 +52,7 @@ export class WarmRoom {
     if (all === null) return [null];
     return all
       .filter((node) => node.availability === 'active' && node.isReachable && node.problem === null)
-      .filter((node) => node.pool === pool && (nodes === null || nodes.includes(node.name)))
+      .filter((node) => node.pool === pool && (nodes === null || nodes.includes(node.name) || nodes.includes(node.id)))
       .map(({ id }) => id);
   }
 

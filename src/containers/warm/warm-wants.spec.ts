@@ -5,6 +5,7 @@ const USUAL: WarmSettings = {
   memoryMb: 1024,
   cpuShares: 1000,
   diskMb: 10_240,
+  keptLayerMb: 0,
   network: 'internet',
   processes: 1024,
   pool: 'default',

@@ -3,11 +3,13 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { type Config, CONFIG, ConfigError, readJson, validate } from '../../config';
 import { Database, readTime } from '../../database';
-import { ImageCatalog } from '../../images';
+import { DomainError } from '../../errors';
+import { ImageCatalog, templateImage, TemplateRepository, type TemplateRow } from '../../images';
 import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../../network-policy';
 import { Clock } from '../../scheduling';
 import { type Tier, TiersService } from '../../tiers';
 import { ContainerEntity } from '../model/container.entity';
+import { leastDiskMb, MIB } from '../operations/data-volumes';
 
 /** What a creation asks of its container, as far as it is settled before the container is created. */
 export interface WarmSettings {
@@ -17,6 +19,8 @@ export interface WarmSettings {
   /** Millicores: 1000 is one CPU. */
   readonly cpuShares: number;
   readonly diskMb: number;
+  /** The size, in MiB, of the layers of the image that were written in containers. */
+  readonly keptLayerMb: number;
   readonly network: NetworkPolicy;
   readonly processes: number;
   /** On a cluster, the pool of nodes. */
@@ -27,7 +31,7 @@ export interface WarmSettings {
 export interface WarmWant {
   readonly settings: WarmSettings;
   readonly count: number;
-  /** On a cluster, the names of the nodes; null: all of the pool. */
+  /** On a cluster, the names or ids of the nodes; null: all of the pool. */
   readonly nodes: readonly string[] | null;
   /** One slot of these settings is allowed however little memory the pool may use. */
   readonly isDefault: boolean;
@@ -37,6 +41,16 @@ export interface WarmWant {
 interface Creation {
   readonly settings: WarmSettings;
   readonly at: Date;
+  /** The node with the files of its template; null or absent: any. */
+  readonly node?: string | null;
+}
+
+/** A {@link Creation} as read. */
+interface CreatedRow extends Pick<WarmSettings, 'image' | 'memoryMb' | 'cpuShares' | 'diskMb'> {
+  readonly network: string;
+  readonly tier: string;
+  readonly template: string | null;
+  readonly at: unknown;
 }
 
 const HOUR_MS = 3_600_000;
@@ -65,19 +79,26 @@ export function wantsByDemand(
   creations: readonly Creation[],
   { usual, now }: { usual: WarmSettings; now: Date },
 ): WarmWant[] {
-  const demands = new Map([[keyOf(usual), { settings: usual, demand: 0, isDefault: true }]]);
-  for (const { settings, at } of creations) {
+  const usually = { settings: usual, demand: 0, nodes: null as readonly string[] | null, isDefault: true };
+  const demands = new Map([[keyOf(usual), usually]]);
+  for (const { settings, at, node = null } of creations) {
     const weight = 0.5 ** (Math.max(0, now.getTime() - at.getTime()) / HALVED_AFTER_MS);
     const same = demands.get(keyOf(settings));
     if (same) same.demand += weight;
-    else demands.set(keyOf(settings), { settings, demand: weight, isDefault: false });
+    else
+      demands.set(keyOf(settings), {
+        settings,
+        demand: weight,
+        nodes: node === null ? null : [node],
+        isDefault: false,
+      });
   }
   return [...demands.values()]
     .sort((one, other) => other.demand - one.demand)
-    .map(({ settings, demand, isDefault }) => ({
+    .map(({ settings, demand, nodes, isDefault }) => ({
       settings,
       count: Math.max(isDefault ? 1 : 0, countFor(demand)),
-      nodes: null,
+      nodes,
       isDefault,
     }))
     .filter(({ count }) => count > 0);
@@ -131,14 +152,18 @@ const schema = z.strictObject({
     .max(1000),
 });
 
+/** An entry of the operator's file. */
+type ListedSlots = z.infer<typeof schema>['slots'][number];
+
 /** Decides which slots are to be ready: by demand, or by the operator's file. */
 @Injectable()
 export class WarmWants {
-  private readonly listed: readonly WarmWant[] | null;
+  private readonly listed: readonly ListedSlots[] | null;
 
   constructor(
     private readonly database: Database,
     private readonly catalog: ImageCatalog,
+    private readonly templates: TemplateRepository,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
     @Inject(CONFIG) private readonly config: Pick<Config, 'ENGINE' | 'WARM_POOL'>,
@@ -160,9 +185,12 @@ export class WarmWants {
   /** @throws the database's error */
   async current(): Promise<readonly WarmWant[]> {
     if (this.isOff) return [];
+    const templates = new Map((await this.templates.list()).map((template) => [template.name, template]));
+    if (this.listed) return this.listed.flatMap((slots) => this.wantOf(slots, templates.get(slots.image)) ?? []);
     const usual = this.usual();
     const now = this.clock.now();
-    return this.listed ?? wantsByDemand(await this.creationsSince(new Date(now.getTime() - HOUR_MS)), { usual, now });
+    const since = new Date(now.getTime() - HOUR_MS);
+    return wantsByDemand(await this.creationsSince(since, templates), { usual, now });
   }
 
   /** The settings of a creation that asks for nothing but an image, on most tiers. */
@@ -180,13 +208,14 @@ export class WarmWants {
       memoryMb: tier.default.memory_mb,
       cpuShares: tier.default.cpu_shares,
       diskMb: tier.default.disk_mb,
+      keptLayerMb: 0,
       network: tier.network,
       processes: tier.processes,
       pool: tier.pool,
     };
   }
 
-  private async creationsSince(since: Date): Promise<Creation[]> {
+  private async creationsSince(since: Date, templates: ReadonlyMap<string, TemplateRow>): Promise<Creation[]> {
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()
@@ -195,38 +224,75 @@ export class WarmWants {
       .addSelect('c.memory_mb', 'memoryMb')
       .addSelect('c.cpu_shares', 'cpuShares')
       .addSelect('c.disk_mb', 'diskMb')
+      .addSelect('c.template_name', 'template')
       .addSelect('c.created_at', 'at')
       .where('c.createdAt > :since', { since: this.database.timestamp(since) })
       .orderBy('c.createdAt', 'DESC')
       .limit(MOST_CREATIONS)
-      .getRawMany<{ image: string; network: string; tier: string; at: unknown } & Omit<WarmSettings, 'network'>>();
-    return rows.flatMap(({ image, network: policy, tier, at, memoryMb, cpuShares, diskMb }) => {
-      if (!this.tiers.has(tier)) return [];
-      const { processes, pool } = this.tiers.limitsOf(tier);
-      const settings = { image, memoryMb, cpuShares, diskMb, network: JSON.parse(policy) as NetworkPolicy };
-      return [{ settings: { ...settings, processes, pool }, at: readTime(at) ?? since }];
-    });
+      .getRawMany<CreatedRow>();
+    return rows.flatMap(
+      ({ image: created, network: policy, tier, template: name, at, memoryMb, cpuShares, diskMb }) => {
+        const template = name === null ? null : templates.get(name);
+        // The next creation will be from the present version of the template.
+        if (!this.tiers.has(tier) || template === undefined || template?.hasData === true) return [];
+        const { processes, pool } = this.tiers.limitsOf(tier);
+        const image = template ? templateImage(template) : created;
+        const network = JSON.parse(policy) as NetworkPolicy;
+        const keptLayerMb = template?.keptLayerMb ?? 0;
+        const settings = { image, memoryMb, cpuShares, diskMb, keptLayerMb, network, processes, pool };
+        return [{ settings, at: readTime(at) ?? since, node: template?.nodeId ?? null }];
+      },
+    );
   }
 
   /** @throws ConfigError */
-  private read(file: string): WarmWant[] {
+  private read(file: string): ListedSlots[] {
     const from = { setting: 'WARM_POOL', file } as const;
     const { slots } = validate(schema, readJson(from), { ...from, what: 'slots' });
-    return slots.map((slot, at) => {
+    for (const [at, slot] of slots.entries()) {
       try {
-        const tier = this.tiers.limitsOf(slot.tier);
-        const resources = this.tiers.resolve(slot.tier, slot);
-        this.tiers.assertWithin(slot.tier, resources);
-        const image = this.catalog.find(slot.image)?.reference ?? slot.image;
-        const { memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = resources;
-        const settings = { ...this.settingsOf({ image, tier }), memoryMb, cpuShares, diskMb };
-        const policy = this.tiers.networkOf(slot.tier, slot.network);
-        const nodes = slot.nodes ?? null;
-        return { settings: { ...settings, network: policy }, count: slot.count, nodes, isDefault: false };
+        this.listedWant(slot);
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
         throw new ConfigError(`WARM_POOL: the slots in ${file} are not valid:\n  slots.${String(at)}: ${reason}`);
       }
-    });
+    }
+    return slots;
+  }
+
+  /** @returns null if no creation from this template can take a slot: it has data, or the tier refuses its network */
+  private wantOf(slots: ListedSlots, template: TemplateRow | undefined): WarmWant | null {
+    if (template === undefined) return this.listedWant(slots);
+    if (template.hasData) return null;
+    const { default: usual, max } = this.tiers.limitsOf(slots.tier);
+    const { memoryMb, cpuShares, diskMb, keptLayerMb, nodeId } = template;
+    const leastDisk = Math.max(usual.disk_mb, keptLayerMb > 0 ? leastDiskMb(keptLayerMb * MIB) : 0);
+    const sizes = {
+      memory_mb: slots.memory_mb ?? Math.min(memoryMb ?? usual.memory_mb, max.memory_mb),
+      cpu_shares: slots.cpu_shares ?? Math.min(cpuShares ?? usual.cpu_shares, max.cpu_shares),
+      disk_mb: slots.disk_mb ?? (diskMb === null ? leastDisk : Math.min(diskMb, max.disk_mb)),
+    };
+    const network = slots.network ?? template.network ?? undefined;
+    try {
+      const want = this.listedWant({ ...slots, ...sizes, network });
+      const settings = { ...want.settings, image: templateImage(template), keptLayerMb };
+      return { ...want, settings, nodes: nodeId === null ? want.nodes : [nodeId] };
+    } catch (error) {
+      if (error instanceof DomainError) return null;
+      throw error;
+    }
+  }
+
+  /** @throws Error, DomainError if the tier does not exist or does not allow that */
+  private listedWant(slots: ListedSlots): WarmWant {
+    const tier = this.tiers.limitsOf(slots.tier);
+    const resources = this.tiers.resolve(slots.tier, slots);
+    this.tiers.assertWithin(slots.tier, resources);
+    const image = this.catalog.find(slots.image)?.reference ?? slots.image;
+    const { memory_mb: memoryMb, cpu_shares: cpuShares, disk_mb: diskMb } = resources;
+    const settings = { ...this.settingsOf({ image, tier }), memoryMb, cpuShares, diskMb };
+    const policy = this.tiers.networkOf(slots.tier, slots.network);
+    const nodes = slots.nodes ?? null;
+    return { settings: { ...settings, network: policy }, count: slots.count, nodes, isDefault: false };
   }
 }

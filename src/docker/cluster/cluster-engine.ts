@@ -196,7 +196,7 @@ function clusterContainers(members: ClusterMembers, routes: ClusterRoutes): Engi
 
 function clusterImages(routes: ClusterRoutes): EngineImages {
   return {
-    ...routes.byNode('images', ['remove']),
+    ...routes.byNode('images', ['remove', 'tag']),
     async ensure(reference, options = {}) {
       if (options.node != null) return routes.on(options.node, (engine) => engine.images.ensure(reference, options));
       const [first] = await routes.onAll((engine) => engine.images.ensure(reference, options));

@@ -17,6 +17,7 @@ export type DockerCall =
   | 'inspect image'
   | 'pull image'
   | 'remove image'
+  | 'tag image'
   | 'list images'
   | 'probe layer'
   | 'inspect layer'
@@ -83,6 +84,8 @@ const CONTAINERD_UNAVAILABLE = /context (deadline exceeded|canceled)|containerd\
 const missingContainer = ({ status }: DockerRefusal): EngineErrorCode | null =>
   status === 404 ? 'container_not_found' : null;
 
+const missingImage = ({ status }: DockerRefusal): EngineErrorCode | null => (status === 404 ? 'image_not_found' : null);
+
 const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErrorCode | null>> = {
   'create container': ({ status, message }) => {
     if (status === 404 && /no such image/i.test(message)) return 'image_not_found';
@@ -105,7 +108,8 @@ const MEANINGS: Partial<Record<DockerCall, (refusal: DockerRefusal) => EngineErr
   stats: missingContainer,
   'inspect layer': missingContainer,
   'commit container': missingContainer,
-  'flatten image': ({ status }) => (status === 404 ? 'image_not_found' : null),
+  'flatten image': missingImage,
+  'tag image': missingImage,
   'connect container': ({ status, message }) =>
     status === 404 && /no such container/i.test(message) ? 'container_not_found' : null,
   exec: ({ status, message }) => {

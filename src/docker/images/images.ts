@@ -65,6 +65,11 @@ export class Images implements EngineImages {
     return found && { id: found.id, digest: found.digest };
   }
 
+  async tag({ id, reference }: { id: string; reference: string }): Promise<void> {
+    const [repo = '', tag = ''] = reference.split(':');
+    await this.daemon.call('tag image', (signal, docker) => docker.getImage(id).tag(abortable(signal, { repo, tag })));
+  }
+
   async remove(image: { reference: string; id: string }): Promise<'removed' | 'in_use' | 'kept' | 'gone'> {
     return this.daemon.call('remove image', (signal, docker) => removeImage(docker, image, signal));
   }

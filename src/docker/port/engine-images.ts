@@ -44,6 +44,12 @@ export interface EngineImages {
    */
   find(name: string, node?: string | null): Promise<EngineImage | null>;
   /**
+   * Gives an image one more name. An image that has the name loses it.
+   *
+   * @throws EngineError `image_not_found`
+   */
+  tag(image: { id: string; reference: string; node?: string | null }): Promise<void>;
+  /**
    * Removes the reference from the image, and removes the image if it has no other name.
    *
    * @returns `in_use` if a container, running or not, or another image needs it; `kept` if the reference no longer

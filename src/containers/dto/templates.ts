@@ -1,0 +1,217 @@
+import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
+import {
+  ArrayMaxSize,
+  ArrayNotEmpty,
+  ArrayUnique,
+  IsArray,
+  IsBoolean,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  MaxLength,
+  ValidateIf,
+} from 'class-validator';
+import { IsUuidText, printable, printableName } from '../../http';
+import type { TemplateRow } from '../../images';
+import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
+import { RESOURCE_BOUNDS } from '../../tiers';
+import { type AskedStart, SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
+import { NetworkProperty, StartProperty } from './requests';
+
+const MAX_DESCRIPTION = 500;
+const MAX_VERSION = 64;
+const MAX_TIERS = 32;
+
+/** The names of templates are those of the catalogue's images. */
+export const TEMPLATE_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+export const TEMPLATE_NAME_RULE = '1 to 64 of a-z, 0-9, ".", "_" and "-", the first of a-z and 0-9';
+
+/** An optional field that null cannot stand for. */
+const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
+
+/** Schemas of combinations that `TemplateSources` refuses. */
+const DATA_OF_IMAGE = {
+  properties: { image: { type: 'string' }, data: { const: true } },
+  required: ['image', 'data'],
+};
+
+/** Body of `PUT /api/admin/templates/:name`. */
+@ApiSchema({
+  examples: [{ image: 'sandbox', version: '2026-11', memory_mb: 512 }],
+  oneOf: [{ required: ['image'] }, { required: ['snapshot'] }],
+  not: DATA_OF_IMAGE,
+} as object)
+export class PutTemplateDto {
+  @ApiPropertyOptional({
+    minLength: 1,
+    example: 'my-tools:1',
+    description: 'an image that the machine has, or a name of the catalogue; it is never pulled. Or else a snapshot',
+  })
+  @Given()
+  @IsString()
+  @MaxLength(255)
+  image?: string;
+
+  @ApiPropertyOptional({
+    format: 'uuid',
+    description: 'one of the own snapshots, whose files are copied; or that of the present template, even if deleted',
+  })
+  @Given()
+  @IsString()
+  @IsUuidText()
+  snapshot?: string;
+
+  @ApiProperty({ example: '2026-11', description: `1 to ${String(MAX_VERSION)} printable characters` })
+  @IsString()
+  @Matches(printableName(MAX_VERSION), { message: `1 to ${String(MAX_VERSION)} printable characters` })
+  version: string;
+
+  @ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, nullable: true, example: 'Node.js and the tools' })
+  @IsOptional()
+  @IsString()
+  @Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` })
+  description?: string | null;
+
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 2048,
+    description: "MiB of a creation that gives none, or the tier's maximum if that is less; as usual if absent",
+  })
+  @IsOptional()
+  @IsInt()
+  memory_mb?: number | null;
+
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 1000, description: 'millicores, likewise' })
+  @IsOptional()
+  @IsInt()
+  cpu_shares?: number | null;
+
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 10_240, description: 'MiB, likewise' })
+  @IsOptional()
+  @IsInt()
+  disk_mb?: number | null;
+
+  @StartProperty('what containers run after each start if their creation does not say; takes the scope exec')
+  start?: AskedStart | null;
+
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    example: 'node',
+    description: "a name of GET /api/roles, if a creation gives none; if absent, the snapshot's",
+  })
+  @IsOptional()
+  @IsString()
+  @MaxLength(64)
+  role?: string | null;
+
+  @NetworkProperty("what containers reach if their creation does not say; the tier's if absent")
+  network?: NetworkPolicy | null;
+
+  @ApiPropertyOptional({
+    type: [String],
+    nullable: true,
+    example: ['pro', 'enterprise'],
+    description: 'names of the tiers that may use it; all if absent',
+  })
+  @IsOptional()
+  @IsArray({ message: 'must be an array' })
+  @IsString({ each: true, message: 'each must be a string' })
+  @ArrayNotEmpty({ message: 'must name a tier' })
+  @ArrayMaxSize(MAX_TIERS, { message: `at most ${String(MAX_TIERS)} tiers` })
+  @ArrayUnique({ message: 'must not name a tier twice' })
+  tiers?: string[] | null;
+
+  @ApiPropertyOptional({
+    default: false,
+    description: "with snapshot alone: whether containers begin with the snapshot's data; they take no warm slot then",
+  })
+  @Given()
+  @IsBoolean()
+  data?: boolean;
+}
+
+const OPTIONAL_SIZE = { type: 'integer', nullable: true, minimum: 1 } as const;
+
+/** A template as administrators see it. */
+export class TemplateView {
+  @ApiProperty({ example: 'node-tools' })
+  readonly name: string;
+  @ApiProperty({ example: '2026-11' })
+  readonly version: string;
+  @ApiProperty({ type: String, nullable: true, example: 'Node.js and the tools' })
+  readonly description: string | null;
+  @ApiProperty({ example: 'my-tools:1', description: "The image's reference; of a snapshot, that of its container." })
+  readonly image: string;
+  @ApiProperty({
+    type: String,
+    format: 'uuid',
+    nullable: true,
+    example: null,
+    description: 'The snapshot that it was made from, which may be deleted since; null: the image alone.',
+  })
+  readonly snapshot: string | null;
+  @ApiProperty({ example: false, description: "Whether its containers begin with the snapshot's data." })
+  readonly data: boolean;
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'MiB of a creation that gives none; null: as usual.' })
+  readonly memory_mb: number | null;
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Millicores, likewise.' })
+  readonly cpu_shares: number | null;
+  @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'MiB, likewise.' })
+  readonly disk_mb: number | null;
+  @ApiProperty({ ...SHOWN_START_SCHEMA, selfRequired: true, example: null })
+  readonly start: StartCommand | null;
+  @ApiProperty({ type: String, nullable: true, example: 'node' })
+  readonly role: string | null;
+  @ApiProperty({ ...NETWORK_POLICY_SCHEMA, nullable: true, description: "null: the tier's." })
+  readonly network: NetworkPolicy | null;
+  @ApiProperty({ type: [String], nullable: true, example: ['pro'], description: 'null: all.' })
+  readonly tiers: readonly string[] | null;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly updated_at: string;
+}
+
+export function templateView(row: TemplateRow): TemplateView {
+  return {
+    name: row.name,
+    version: row.version,
+    description: row.description,
+    image: row.image,
+    snapshot: row.snapshotId,
+    data: row.hasData,
+    memory_mb: row.memoryMb,
+    cpu_shares: row.cpuShares,
+    disk_mb: row.diskMb,
+    start: row.start as StartCommand | null,
+    role: row.role,
+    network: row.network,
+    tiers: row.tiers,
+    created_at: row.createdAt.toISOString(),
+    updated_at: row.updatedAt.toISOString(),
+  };
+}
+
+/** The answer of `PUT /api/admin/templates/:name`. */
+export class TemplatePutView {
+  @ApiProperty({ enum: ['template created', 'template replaced'] })
+  readonly message: 'template created' | 'template replaced';
+  @ApiProperty({ type: TemplateView })
+  readonly template: TemplateView;
+}
+
+/** The answer of `GET /api/admin/templates`. */
+export class TemplateListView {
+  @ApiProperty({ type: [TemplateView], description: 'By name.' })
+  readonly templates: readonly TemplateView[];
+}
+
+/** The answer of `DELETE /api/admin/templates/:name`. */
+export class TemplateDeletedView {
+  @ApiProperty({ enum: ['template deleted'] })
+  readonly message: string;
+  @ApiProperty({ example: 'node-tools' })
+  readonly name: string;
+}

@@ -1,0 +1,58 @@
+import { Injectable } from '@nestjs/common';
+import { DomainError, invalidParameters } from '../errors';
+import { CUSTOM, ImageCatalog, permits, TemplateRepository, type TemplateRow } from '../images';
+import type { Caller } from './access/container-access';
+import type { CreateContainerDto } from './dto/requests';
+import type { SnapshotRow } from './model/snapshot.entity';
+import { SnapshotRepository } from './rows/snapshot.repository';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+
+/** What a container is to be made from, unless an image of the catalogue or of the user is all. */
+export interface Origins {
+  /** The snapshot, or the template's files. */
+  readonly origin: SnapshotRow | null;
+  readonly template: TemplateRow | null;
+}
+
+const NONE: Origins = { origin: null, template: null };
+
+/** Finds the snapshots and templates that creations name. */
+@Injectable()
+export class OriginLookup {
+  constructor(
+    private readonly catalog: ImageCatalog,
+    private readonly templates: TemplateRepository,
+    private readonly snapshots: SnapshotRepository,
+    private readonly access: SnapshotAccess,
+  ) {}
+
+  /**
+   * An image of the catalogue takes precedence over a template of its name. A template that the tier does not permit is
+   * as unknown as one that does not exist.
+   *
+   * @throws DomainError `invalid_parameters` if the user's own image is a template's; `snapshot_not_found`,
+   *   `not_authorized`, `snapshot_not_ready`
+   */
+  async of(caller: Caller, request: Readonly<CreateContainerDto>): Promise<Origins> {
+    const { image, custom_image: custom, snapshot } = request;
+    if (snapshot != null) return { origin: await this.access.findReady(caller, snapshot), template: null };
+    if (custom != null) {
+      if (!this.catalog.has(custom) && (await this.templates.ownsImage(custom))) {
+        throw invalidParameters([{ field: 'custom_image', message: "must not be a template's: name the template" }]);
+      }
+      return NONE;
+    }
+    if (image === undefined || image === CUSTOM || this.catalog.find(image) !== undefined) return NONE;
+    const template = await this.templates.find(image);
+    if (template === null || !permits(template, caller.tier)) return NONE;
+    return { template, origin: template.filesId === null ? null : await this.filesOf(template.filesId) };
+  }
+
+  private async filesOf(id: string): Promise<SnapshotRow> {
+    const files = await this.snapshots.find(id);
+    // The template was replaced meanwhile.
+    if (files === null) throw new DomainError('snapshot_not_found');
+    if (files.status !== 'ready') throw new DomainError('snapshot_not_ready', { fields: { status: files.status } });
+    return files;
+  }
+}
