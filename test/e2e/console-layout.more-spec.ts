@@ -82,6 +82,22 @@ it('every page must fit every width, with all that can be done in it', async () 
   }
 });
 
+it('the current page and tab must be seen in their rows of links', async () => {
+  const { db_id } = await user.api.running({ name: 'tabs' });
+  await page.setViewportSize(PHONE);
+  for (const [path, row] of [
+    [`/containers/${db_id}#events`, 'tabs'],
+    ['/admin/audit', 'Pages'],
+  ] as const) {
+    await page.goto(path);
+    const link = page.getByRole('navigation', { name: row, exact: true }).locator('[aria-current]');
+    await eventually(async () => {
+      const { x, width } = (await link.boundingBox()) ?? { x: -1, width: 0 };
+      expect([path, x >= 0, x + width <= PHONE.width]).toEqual([path, true, true]);
+    });
+  }
+});
+
 it('must have been without a complaint of the browser', () => {
   expect(browser.complaints).toEqual([]);
 });

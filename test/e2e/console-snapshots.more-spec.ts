@@ -63,6 +63,8 @@ async function look(): Promise<unknown[]> {
   const found: unknown[] = [];
   for (const colorScheme of ['dark', 'light'] as const) {
     await page.emulateMedia({ colorScheme });
+    // The new colours are computed in the next frame.
+    await page.evaluate('new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))');
     found.push(...(await browser.faultsOf(page)));
   }
   const before = page.viewportSize() ?? { width: 1280, height: 720 };

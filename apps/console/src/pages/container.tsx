@@ -10,7 +10,7 @@ import { inWords } from '../data/words';
 import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
 import { Menu } from '../ui/menu';
-import { Ago, Empty, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
+import { Ago, Empty, PageHead, Shown, useCurrentShown, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize, NOT_ENFORCED } from '../ui/resources';
 import { writeCommand } from './container-fields';
 import { StatusCell, Use } from './containers';
@@ -88,13 +88,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
           />
         </div>
       </PageHead>
-      <nav class="tabs" aria-label={container.name}>
-        {TABS.map(([name, words]) => (
-          <a key={name} href={`#${name}`} aria-current={tab === name ? 'page' : undefined}>
-            {words}
-          </a>
-        ))}
-      </nav>
+      <Tabs label={container.name} current={tab} />
       {tab === 'overview' && <Overview container={container} />}
       {tab === 'terminal' && (
         <Inside container={container}>
@@ -115,6 +109,18 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
       {tab === 'events' && <ContainerEvents id={container.db_id} />}
       {isSetting && <SettingsDialog container={container} onClose={() => setSetting(false)} />}
     </>
+  );
+}
+
+function Tabs({ label, current }: { readonly label: string; readonly current: string }): JSX.Element {
+  return (
+    <nav class="tabs" aria-label={label} ref={useCurrentShown(current)}>
+      {TABS.map(([name, words]) => (
+        <a key={name} href={`#${name}`} aria-current={current === name ? 'page' : undefined}>
+          {words}
+        </a>
+      ))}
+    </nav>
   );
 }
 

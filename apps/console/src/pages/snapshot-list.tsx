@@ -43,8 +43,8 @@ const CONTENTS_HINTS = {
 } as const;
 
 /** What a snapshot contains; nothing is known before it is ready. */
-export function Contents({ of }: { readonly of: SnapshotView }): JSX.Element {
-  return of.status === 'ready' ? <span title={CONTENTS_HINTS[`${of.root}`]}>{contentsInWords(of)}</span> : <>—</>;
+export function Contents({ of }: { readonly of: SnapshotView }): JSX.Element | null {
+  return of.status === 'ready' ? <span title={CONTENTS_HINTS[`${of.root}`]}>{contentsInWords(of)}</span> : null;
 }
 
 /** The status of a snapshot, and the progress of one that is being made. */

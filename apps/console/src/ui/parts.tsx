@@ -1,4 +1,4 @@
-import type { ComponentChildren, InputHTMLAttributes, JSX } from 'preact';
+import type { ComponentChildren, InputHTMLAttributes, JSX, RefObject } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { now } from '../data/live';
 import { at, briefly } from '../data/format';
@@ -29,6 +29,19 @@ interface PageHeadProps {
   readonly title: string;
   readonly aside?: ComponentChildren;
   readonly children?: ComponentChildren;
+}
+
+/** Scrolls a row of links so that the current one is seen. @param current changes whenever another link may be current */
+export function useCurrentShown(current: string): RefObject<HTMLElement | null> {
+  const row = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const link = row.current?.querySelector('[aria-current]');
+    if (!row.current || !link) return;
+    const [box, { left, right }] = [row.current.getBoundingClientRect(), link.getBoundingClientRect()];
+    if (left < box.left) row.current.scrollLeft -= box.left - left;
+    else if (right > box.right) row.current.scrollLeft += right - box.right;
+  }, [current]);
+  return row;
 }
 
 /** A status as a shape, a colour and a word. */

@@ -3,6 +3,7 @@ import { agents, connection, me, usage } from '../data/live';
 import { at } from '../data/format';
 import { Link, path } from '../router';
 import { ThemeIcon, Mark } from './icons';
+import { useCurrentShown } from './parts';
 import { setTheme, theme, type Theme } from './theme';
 import { hasNodes, isAdmin, isSimulated, notices } from '../data/server';
 
@@ -14,6 +15,7 @@ interface ShellProps {
 /** What is around every page: where one can go, who one is, whether what is seen is live. */
 export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
   const user = me.value;
+  const pages = useCurrentShown(`${path.value} ${String(isAdmin.value)}`);
   return (
     <>
       <button type="button" class="button skip" onClick={() => document.getElementById('main')?.focus()}>
@@ -25,7 +27,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
             <Mark />
             <span>Berth</span>
           </Link>
-          <nav class="navs" aria-label="Pages">
+          <nav class="navs" aria-label="Pages" ref={pages}>
             <div class="nav">
               <NavLink to="/" also="/containers/" count={usage.value?.containers}>
                 Containers
