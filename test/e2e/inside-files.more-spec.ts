@@ -17,6 +17,9 @@ const FLAT_MB = 96;
 /** Longer than any request may take whose route does not watch its body, and the server's look at that. */
 const BEYOND_DEADLINE_MS = 75_000;
 
+/** Shorter than the silence after which the server gives up any download. */
+const SILENCE_MS = 30_000;
+
 describe('large and slow files of a gVisor container', () => {
   const real = new RealDocker();
   const instance = `test-large-files-${String(process.pid)}`;
@@ -64,6 +67,20 @@ describe('large and slow files of a gVisor container', () => {
   async function write(target: ClientRequest, chunk: Buffer): Promise<void> {
     if (!target.write(chunk)) await once(target, 'drain');
   }
+
+  it('must be cut off as soon as they become shorter', async () => {
+    await sh('truncate -s 512M /home/user/shrinks');
+    const download = await answerOf(open('GET', 'files?path=/home/user/shrinks').end());
+    expect([download.statusCode, download.headers['content-length']]).toEqual([200, String(512 * MB)]);
+    // Nothing reads yet, so the program in the container waits.
+    await sh(': > /home/user/shrinks');
+    const closed = new Promise((resolve) => download.resume().once('close', resolve));
+    await Promise.race([
+      closed,
+      delay(SILENCE_MS, undefined, { ref: false }).then(() => Promise.reject(new Error('it is not cut off'))),
+    ]);
+    expect(download.complete).toBe(false);
+  });
 
   it('must come and go with flat memory, as files and in archives', async () => {
     const before = await berth.peakMemoryMb();

@@ -196,6 +196,9 @@ case $how in
     [ "$offset" = 0 ] || dd bs=1 skip="$offset" count=0 <&3 2>/dev/null || exit 1
     [ "$blocks" = 0 ] || dd bs=${String(BLOCK)} count="$blocks" <&3 2>/dev/null || exit 1
     [ "$rest" = 0 ] || dd bs="$rest" count=1 <&3 2>/dev/null || exit 1
+    # Without this, the server would wait a minute for the rest of a file that has become shorter.
+    now=$(stat -L -c %s /proc/self/fd/3 2>/dev/null) || now=$size
+    [ "$now" -ge $((offset + blocks * ${String(BLOCK)} + rest)) ] || exit ${String(EXIT.changed)}
     ;;
   most) head -c "$offset" <&3 || exit 1 ;;
 esac
