@@ -20,6 +20,7 @@ const PAGES = [
   '/admin/users',
   '/admin/containers',
   '/admin/snapshots',
+  '/admin/templates',
   '/admin/images',
   '/admin/machine',
   '/admin/nodes',

@@ -49,6 +49,22 @@ it.each([PHONE, DESK])('a message must appear at the bottom right, and not over 
   await page.locator('.toast').waitFor({ state: 'detached' });
 });
 
+it('the current page and tab must be seen in their rows of links', async () => {
+  const { db_id } = await user.api.running({ name: 'tabs' });
+  await page.setViewportSize(PHONE);
+  for (const [path, row] of [
+    [`/containers/${db_id}#events`, 'tabs'],
+    ['/admin/audit', 'Pages'],
+  ] as const) {
+    await page.goto(path);
+    const link = page.getByRole('navigation', { name: row, exact: true }).locator('[aria-current]');
+    await eventually(async () => {
+      const { x, width } = (await link.boundingBox()) ?? { x: -1, width: 0 };
+      expect([path, x >= 0, x + width <= PHONE.width]).toEqual([path, true, true]);
+    });
+  }
+});
+
 /** What reaches beyond the window, or a table beyond the panel that it is in. */
 const OVERFLOWING = `[
   ...(document.documentElement.scrollWidth > innerWidth ? ['the page, ' + document.documentElement.scrollWidth] : []),
@@ -70,6 +86,17 @@ it('every page must fit every width, with all that can be done in it', async () 
   }
   await user.api.delete((await user.api.running({ name: `${LONG}-2`.slice(0, 60), custom_image: testImage() })).db_id);
   await user.api.call('POST', '/api/tokens', { name: LONG, scopes: ['read', 'write', 'exec'], expires_in: 30 });
+  await user.api.call('PUT', '/api/admin/templates/a-rather-long-name-of-a-template', {
+    image: testImage(),
+    version: '2026-11-29-before-the-upgrade',
+    description,
+    memory_mb: 512,
+    cpu_shares: 500,
+    disk_mb: 2048,
+    network: 'none',
+    start: { command: ['/usr/local/bin/serve'] },
+    tiers: ['free', 'pro', 'enterprise'],
+  });
   for (const [path, heading] of consolePages(db_id)) {
     await page.goto(path);
     await page.getByRole('heading', { name: heading, exact: true }).waitFor();
@@ -79,22 +106,6 @@ it('every page must fit every width, with all that can be done in it', async () 
       // Charts are drawn again in the frame after.
       await eventually(async () => expect([path, width, await page.evaluate(OVERFLOWING)]).toEqual([path, width, []]));
     }
-  }
-});
-
-it('the current page and tab must be seen in their rows of links', async () => {
-  const { db_id } = await user.api.running({ name: 'tabs' });
-  await page.setViewportSize(PHONE);
-  for (const [path, row] of [
-    [`/containers/${db_id}#events`, 'tabs'],
-    ['/admin/audit', 'Pages'],
-  ] as const) {
-    await page.goto(path);
-    const link = page.getByRole('navigation', { name: row, exact: true }).locator('[aria-current]');
-    await eventually(async () => {
-      const { x, width } = (await link.boundingBox()) ?? { x: -1, width: 0 };
-      expect([path, x >= 0, x + width <= PHONE.width]).toEqual([path, true, true]);
-    });
   }
 });
 

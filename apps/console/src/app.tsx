@@ -28,6 +28,7 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/admin\/users$/, later(async () => (await import('./pages/admin-users')).AdminUsers)],
   [/^\/admin\/containers$/, later(async () => (await import('./pages/admin-containers')).AdminContainers)],
   [/^\/admin\/snapshots$/, later(async () => (await import('./pages/admin-snapshots')).AdminSnapshots)],
+  [/^\/admin\/templates$/, later(async () => (await import('./pages/admin-templates')).AdminTemplates)],
   [/^\/admin\/machine$/, later(async () => (await import('./pages/admin-machine')).Machine)],
   [/^\/admin\/images$/, later(async () => (await import('./pages/admin-images')).Images)],
   [/^\/admin\/nodes$/, later(async () => (await import('./pages/admin-nodes')).Nodes)],

@@ -82,6 +82,7 @@ export const consolePages = (id: string): readonly (readonly [path: string, head
   ['/admin/users', 'Users'],
   ['/admin/containers', 'All containers'],
   ['/admin/snapshots', 'All snapshots'],
+  ['/admin/templates', 'Templates'],
   ['/admin/images', 'Images'],
   ['/admin/machine', 'Machine'],
   ['/admin/nodes', 'Nodes'],

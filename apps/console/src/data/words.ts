@@ -32,6 +32,9 @@ const WORDS: Readonly<Record<string, Words>> = {
   snapshot_not_found: 'This snapshot does not exist any more.',
   snapshot_not_ready: 'This snapshot is not ready. Wait until it is.',
   snapshot_failed: 'The snapshot could not be made. The container is as it was.',
+  template_not_found: 'This template does not exist any more.',
+  template_failed: 'The template could not be made. Nothing was changed.',
+  image_name_taken: 'The catalogue has an image of this name. Choose another name.',
   agent_limit_reached: ({ limit, tier }) => `Your tier “${text(tier)}” allows ${text(limit)} agents.`,
   token_limit_reached: ({ limit }) => `You have ${text(limit)} live tokens, which is the most. Revoke one first.`,
   process_limit_reached: 'As many processes run in this container as may.',
@@ -140,6 +143,9 @@ const FIELDS: Readonly<Record<string, string>> = {
   description: 'Description',
   count: 'Copies',
   snapshot: 'Snapshot',
+  version: 'Version',
+  tiers: 'Tiers',
+  data: 'Data',
   scopes: 'Scopes',
 };
 

@@ -7,7 +7,7 @@ import { say } from '../ui/toasts';
 
 /** The catalogue's images, for administrators: which are here, and newer versions of them. */
 export function Images(): JSX.Element {
-  const loaded = useLoaded(() => berth.account.images());
+  const loaded = useLoaded(async () => (await berth.account.images()).filter(({ template }) => template === null));
   return (
     <>
       <PageHead title="Images" aside={<span class="muted">What containers can be made of</span>} />

@@ -1,6 +1,13 @@
 import type { JSX } from 'preact';
 import { megabytes, cpus } from '../data/format';
-import type { IdleAction, LimitsView, NetworkPolicy, Resources, StartCommandRequest } from '@berth/client';
+import type {
+  IdleAction,
+  LimitsView,
+  NetworkPolicy,
+  Resources,
+  StartCommand,
+  StartCommandRequest,
+} from '@berth/client';
 import { faultOf } from '../data/berth';
 import type { Container } from '../data/live';
 import { isDiskEnforced } from '../data/server';
@@ -12,7 +19,8 @@ export interface Draft {
   memory_mb: string;
   cpu_shares: string;
   disk_mb: string;
-  network: 'internet' | 'none' | 'allow';
+  /** Empty: as the template or the tier says. */
+  network: 'internet' | 'none' | 'allow' | '';
   allow: string;
   labels: string;
   auto_stop_minutes: string;
@@ -26,20 +34,32 @@ export interface Draft {
 
 export function draftOf(container: Container | undefined, limits: LimitsView | undefined): Draft {
   const resources = container?.resources ?? limits?.default;
-  const network = container?.network ?? limits?.network ?? 'internet';
   return {
     memory_mb: String(resources?.memory_mb ?? 1024),
     cpu_shares: String(resources?.cpu_shares ?? 1000),
     disk_mb: String(resources?.disk_mb ?? 10_240),
-    network: typeof network === 'string' ? network : 'allow',
-    allow: typeof network === 'string' ? '' : network.allow.join('\n'),
+    ...networkDraft(container?.network ?? limits?.network ?? 'internet'),
     labels: writeLabels(container?.labels ?? {}),
     auto_stop_minutes: perhaps(container?.auto_stop_seconds, 60),
     idle_action: container?.idle_action ?? '',
     auto_delete_hours: perhaps(container?.auto_delete_seconds, 3600),
-    command: container?.start ? writeCommand(container.start.command) : '',
-    restart: container?.start?.restart ?? 'on-failure',
-    ready_port: String(container?.start?.ready?.port ?? ''),
+    ...startDraft(container?.start),
+  };
+}
+
+/** The fields of a network policy. @param network null: as the tier says */
+export function networkDraft(network: NetworkPolicy | null): Pick<Draft, 'network' | 'allow'> {
+  return network === null || typeof network === 'string'
+    ? { network: network ?? '', allow: '' }
+    : { network: 'allow', allow: network.allow.join('\n') };
+}
+
+/** The fields of a start command. */
+export function startDraft(start: StartCommand | null | undefined): Pick<Draft, 'command' | 'restart' | 'ready_port'> {
+  return {
+    command: start ? writeCommand(start.command) : '',
+    restart: start?.restart ?? 'on-failure',
+    ready_port: String(start?.ready?.port ?? ''),
   };
 }
 
@@ -51,6 +71,8 @@ interface FieldsProps {
   readonly set: (change: Partial<Draft>) => void;
   readonly fault: unknown;
   readonly limits: LimitsView | undefined;
+  /** What an empty field means, where it may be empty: "As in the template". */
+  readonly unset?: string | undefined;
 }
 
 const RESOURCES: readonly (readonly [keyof Resources, string, (value: number) => string, string])[] = [
@@ -63,7 +85,7 @@ const RESOURCES: readonly (readonly [keyof Resources, string, (value: number) =>
 const caveatOf = (name: keyof Resources): string =>
   name === 'disk_mb' && isDiskEnforced.value === false ? '; not enforced by this server' : '';
 
-export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.Element {
+export function ResourceFields({ draft, set, fault, limits, unset }: FieldsProps): JSX.Element {
   return (
     <div class="fields">
       {RESOURCES.map(([name, label, show, step]) => (
@@ -72,7 +94,14 @@ export function ResourceFields({ draft, set, fault, limits }: FieldsProps): JSX.
           label={label}
           hint={limits && `${show(limits.min[name])} to ${show(limits.max[name])}${caveatOf(name)}`}
           fault={faultOf(fault, name)}
-          input={{ type: 'number', inputMode: 'numeric', step, min: limits?.min[name], max: limits?.max[name] }}
+          input={{
+            type: 'number',
+            inputMode: 'numeric',
+            step,
+            min: limits?.min[name],
+            max: limits?.max[name],
+            placeholder: unset,
+          }}
           value={draft[name]}
           onValue={(text) => set({ [name]: text })}
         />
@@ -94,7 +123,7 @@ export function LabelsField({ draft, set, fault }: FieldsProps): JSX.Element {
   );
 }
 
-export function NetworkField({ draft, set, fault, limits }: FieldsProps): JSX.Element {
+export function NetworkField({ draft, set, fault, limits, unset }: FieldsProps): JSX.Element {
   const widest = limits?.network;
   return (
     <>
@@ -106,6 +135,7 @@ export function NetworkField({ draft, set, fault, limits }: FieldsProps): JSX.El
             value={draft.network}
             onChange={(event) => set({ network: event.currentTarget.value as Draft['network'] })}
           >
+            {unset !== undefined && <option value="">{unset}</option>}
             {(widest === undefined || widest === 'internet') && <option value="internet">Internet</option>}
             {widest !== 'none' && <option value="allow">Only what is listed</option>}
             <option value="none">None</option>
@@ -126,6 +156,7 @@ export function NetworkField({ draft, set, fault, limits }: FieldsProps): JSX.El
 }
 
 const NETWORK_HINTS = {
+  '': undefined,
   internet: 'What this server lets containers reach.',
   allow: 'These addresses, and name servers.',
   none: 'Nothing at all; no role can be installed.',
@@ -185,12 +216,15 @@ function idleActionsOf(limits: LimitsView | undefined): typeof IDLE_ACTIONS {
   return IDLE_ACTIONS.slice(0, IDLE_ACTIONS.findIndex(([action]) => action === limits.idle_action) + 1);
 }
 
-export function StartFields({ draft, set, fault }: FieldsProps): JSX.Element {
+export function StartFields({ draft, set, fault, unset }: FieldsProps): JSX.Element {
   return (
     <>
       <TextField
         label="Start command"
-        hint="Run after every start of the container. Quotes keep words together; no shell reads it."
+        hint={
+          'Run after every start of the container. Quotes keep words together; no shell reads it.' +
+          (unset === undefined ? '' : ` Empty: ${unset.charAt(0).toLowerCase()}${unset.slice(1)}.`)
+        }
         fault={faultOf(fault, 'start')}
         isMono
         input={{ spellcheck: false, placeholder: 'python3 -m http.server 8080' }}
@@ -231,7 +265,15 @@ export const readResources = (draft: Draft): Resources => ({
   disk_mb: Number(draft.disk_mb),
 });
 
-export function readNetwork({ network, allow }: Draft): NetworkPolicy {
+/** The sizes that are not left empty. */
+export function readGivenResources(draft: Draft): Partial<Resources> {
+  const given = RESOURCES.filter(([name]) => draft[name].trim() !== '');
+  return Object.fromEntries(given.map(([name]) => [name, Number(draft[name])]));
+}
+
+/** @returns null if it is left to the template or the tier */
+export function readNetwork({ network, allow }: Draft): NetworkPolicy | null {
+  if (network === '') return null;
   return network === 'allow' ? { allow: linesOf(allow) } : network;
 }
 

@@ -210,6 +210,14 @@ function Facts({ container }: { readonly container: Container }): JSX.Element {
       <dl class="facts panel-body">
         <dt>Image</dt>
         <dd class="mono">{container.image}</dd>
+        {container.template && (
+          <>
+            <dt>Template</dt>
+            <dd>
+              {container.template.name} <span class="muted">version {container.template.version}</span>
+            </dd>
+          </>
+        )}
         {container.role !== null && (
           <>
             <dt>Role</dt>

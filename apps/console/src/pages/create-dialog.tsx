@@ -1,6 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { CreateContainerDto, ImageView, RoleView, SnapshotView } from '@berth/client';
+import type { CreateContainerDto, ImageView, LimitsView, RoleView, SnapshotView } from '@berth/client';
 import { berth, faultOf } from '../data/berth';
 import { bytes } from '../data/format';
 import { containerById, me } from '../data/live';
@@ -16,7 +16,7 @@ import {
   NetworkField,
   readNetwork,
   readPairs,
-  readResources,
+  readGivenResources,
   readSeconds,
   readStart,
   ResourceFields,
@@ -44,13 +44,13 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
   const limits = me.value?.limits;
   const [draft, setDraft] = useState<Draft>(() => ({
     ...draftOf(undefined, limits),
-    ...(from && { disk_mb: String(from.disk_mb) }),
+    ...standardsOf({ snapshot: from }, limits),
   }));
   const set = (change: Partial<Draft>): void => setDraft((before) => ({ ...before, ...change }));
   const [name, setName] = useState('');
   const [image, setImage] = useState(from ? SNAPSHOT + from.id : '');
   const [customImage, setCustomImage] = useState('');
-  /** Empty: that of the snapshot. */
+  /** Empty: that of the snapshot or the template. */
   const [role, setRole] = useState(from ? '' : 'barebone');
   const [env, setEnv] = useState('');
   const [fault, setFault] = useState<unknown>(null);
@@ -59,7 +59,12 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
     roles: [],
     snapshots: from ? [from] : [],
   });
-  const snapshot = snapshots.find(({ id }) => image === SNAPSHOT + id);
+  const originOf = (value: string): Origin => ({
+    snapshot: snapshots.find(({ id }) => value === SNAPSHOT + id),
+    template: images.find(({ name: each }) => value === each)?.template,
+  });
+  const { snapshot, template } = originOf(image);
+  const hasOrigin = snapshot !== undefined || template != null;
   // One for the dialog, and another one for what is asked otherwise after a refusal.
   const key = useRef(crypto.randomUUID());
 
@@ -84,9 +89,11 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
 
   const select = (next: string): void => {
     setImage(next);
-    const chosen = snapshots.find(({ id }) => next === SNAPSHOT + id);
-    if (chosen) set({ disk_mb: String(chosen.disk_mb) });
-    if ((role === '') !== (chosen !== undefined)) setRole(chosen ? '' : 'barebone');
+    const origin = originOf(next);
+    const willHaveOrigin = origin.snapshot !== undefined || origin.template != null;
+    if (!hasOrigin && !willHaveOrigin) return;
+    set(standardsOf(origin, limits));
+    setRole(willHaveOrigin ? '' : 'barebone');
   };
 
   const submit = async (): Promise<void> => {
@@ -99,11 +106,11 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
       ...(snapshot ? { snapshot: snapshot.id } : { image: image === '' ? await catalogue.current : image }),
       ...(image === 'custom' && { custom_image: customImage.trim() }),
       ...(name.trim() !== '' && { name: name.trim() }),
-      ...(role !== (snapshot ? '' : 'barebone') && { role }),
-      ...readResources(draft),
+      ...(role !== (hasOrigin ? '' : 'barebone') && { role }),
+      ...readGivenResources(draft),
       ...(Object.keys(labels).length > 0 && { labels }),
       ...(Object.keys(variables).length > 0 && { env: variables }),
-      ...(limits && draft.network !== limits.network && { network: readNetwork(draft) }),
+      ...(draft.network !== (template ? '' : limits?.network) && { network: readNetwork(draft) }),
       ...(stop !== null && { auto_stop_seconds: stop }),
       ...(draft.idle_action !== '' && { idle_action: draft.idle_action }),
       ...(end !== null && { auto_delete_seconds: end }),
@@ -119,7 +126,7 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
     }
   };
 
-  const fields = { draft, set, fault, limits };
+  const fields = { draft, set, fault, limits, unset: template ? 'As in the template' : undefined };
   return (
     <Dialog title="New container" action="Create" onClose={onClose} onSubmit={submit}>
       <div class="fields">
@@ -133,19 +140,18 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
         />
         <Field
           label="Start from"
-          hint={snapshot ? hintOf(snapshot) : images.find((each) => each.name === image)?.description}
+          hint={snapshot ? hintOf(snapshot) : imageHintOf(images.find((each) => each.name === image))}
           fault={faultOf(fault, 'image') ?? faultOf(fault, 'snapshot')}
         >
           {(of) => (
             <select {...of} class="input" value={image} onChange={(event) => select(event.currentTarget.value)}>
               <optgroup label="Images">
-                {images.map((each) => (
-                  <option key={each.name} value={each.name}>
-                    {each.name}
-                  </option>
-                ))}
+                {options(images.filter((each) => each.template === null))}
                 <option value="custom">Another image…</option>
               </optgroup>
+              {images.some((each) => each.template !== null) && (
+                <optgroup label="Templates">{options(images.filter((each) => each.template !== null))}</optgroup>
+              )}
               {snapshots.length > 0 && (
                 <optgroup label="Snapshots">
                   {snapshots.map(({ id, name: of }) => (
@@ -174,7 +180,7 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
       <Field
         label="Role"
         hint={
-          roles.find((each) => each.name === (role === '' ? snapshot?.role : role))?.description ??
+          roles.find((each) => each.name === (role === '' ? (snapshot ?? template)?.role : role))?.description ??
           'Software that is installed once it runs.'
         }
         fault={faultOf(fault, 'role')}
@@ -182,6 +188,7 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
         {(of) => (
           <select {...of} class="input" value={role} onChange={(event) => setRole(event.currentTarget.value)}>
             {snapshot && <option value="">As in the snapshot: {snapshot.role ?? 'barebone'}</option>}
+            {template && <option value="">As in the template: {template.role ?? 'barebone'}</option>}
             {roles.some((each) => each.name === 'barebone') || <option value="barebone">barebone</option>}
             {roles.map((each) => (
               <option key={each.name} value={each.name}>
@@ -211,6 +218,43 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
       </details>
     </Dialog>
   );
+}
+
+/** What a creation begins with, besides an image of the catalogue. */
+interface Origin {
+  readonly snapshot?: SnapshotView | undefined;
+  readonly template?: ImageView['template'] | undefined;
+}
+
+/** The sizes and the network that a form of a creation begins with. Empty ones are left to the server. */
+function standardsOf(
+  { snapshot, template }: Origin,
+  limits: LimitsView | undefined,
+): Pick<Draft, 'memory_mb' | 'cpu_shares' | 'disk_mb' | 'network'> {
+  const { memory_mb, cpu_shares, disk_mb, network } = draftOf(undefined, limits);
+  const usual = { memory_mb, cpu_shares, disk_mb, network };
+  if (snapshot) return { ...usual, disk_mb: String(snapshot.disk_mb) };
+  if (!template) return usual;
+  const size = (name: 'memory_mb' | 'cpu_shares' | 'disk_mb'): string => {
+    const given = template[name];
+    return given === null ? '' : String(Math.min(given, limits?.max[name] ?? given));
+  };
+  return { memory_mb: size('memory_mb'), cpu_shares: size('cpu_shares'), disk_mb: size('disk_mb'), network: '' };
+}
+
+const options = (images: readonly ImageView[]): JSX.Element[] =>
+  images.map(({ name }) => (
+    <option key={name} value={name}>
+      {name}
+    </option>
+  ));
+
+/** The description of an image; of a template, with its version. */
+function imageHintOf(image: ImageView | undefined): string | undefined {
+  if (!image?.template) return image?.description;
+  const { version, data } = image.template;
+  const parts = [image.description, `version ${version}`, data ? 'with data in /home/user' : ''];
+  return parts.filter((part) => part !== '').join(', ');
 }
 
 /** What a container from a snapshot begins with. */

@@ -45,7 +45,9 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const variables = readVariableChanges(env);
   const hasVariables = Object.keys(variables).length > 0;
   const isUp = container.status === 'running' || container.status === 'paused';
-  const recreates = !same(resources, container.resources) || !same(readNetwork(draft), readNetwork(before));
+  const network = readNetwork(draft);
+  const hasNetwork = network !== null && !same(network, readNetwork(before));
+  const recreates = !same(resources, container.resources) || hasNetwork;
 
   const submit = async (): Promise<void> => {
     const { db_id } = container;
@@ -60,7 +62,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
       ...(draft.auto_delete_hours !== before.auto_delete_hours && {
         auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
       }),
-      ...(!same(readNetwork(draft), readNetwork(before)) && { network: readNetwork(draft) }),
+      ...(hasNetwork && { network }),
       // Objects are merged: without the nulls, a condition that the fields do not show would stay.
       ...(!same(start, readStart(before)) && {
         start: start && { ...start, ready: start.ready ? { ...start.ready, command: null } : null },

@@ -4,8 +4,9 @@ import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { bytes, milliseconds } from '../data/format';
 import { connection, containerById, events } from '../data/live';
+import { isAdmin } from '../data/server';
 import { contentsInWords, reasonInWords } from '../data/words';
-import { Link } from '../router';
+import { Link, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
 import { Ago, Listing, type Loaded, Meter, Status, useLoaded } from '../ui/parts';
@@ -204,6 +205,9 @@ function Actions({ snapshot, isOfOne, onCreate, onChange }: ActionsProps): JSX.E
         label={`More for snapshot ${name}`}
         items={[
           ...(isReady && second ? [second] : []),
+          ...(isReady && isAdmin.value
+            ? [{ name: 'Make a template', run: () => navigate(`/admin/templates?snapshot=${id}`) }]
+            : []),
           { name: 'Edit', run: () => editSnapshot(snapshot, onChange) },
           { name: 'Delete', isDangerous: true, run: remove },
         ]}

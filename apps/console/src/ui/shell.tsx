@@ -48,6 +48,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
                 <NavLink to="/admin/containers">All containers</NavLink>
                 <NavLink to="/admin/snapshots">All snapshots</NavLink>
                 <NavLink to="/admin/images">Images</NavLink>
+                <NavLink to="/admin/templates">Templates</NavLink>
                 <NavLink to="/admin/machine">Machine</NavLink>
                 {hasNodes.value && <NavLink to="/admin/nodes">Nodes</NavLink>}
                 <NavLink to="/admin/audit">Audit</NavLink>
