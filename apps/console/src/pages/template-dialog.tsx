@@ -109,7 +109,7 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
         {!replaced && (
           <TextField
             label="Name"
-            hint="What creations name as their image: a-z, 0-9, “.”, “_”, “-”"
+            hint="a-z, 0-9, “.”, “_” and “-”. Creations name it as their image."
             fault={faultOf(fault, 'name')}
             input={{ maxLength: 64, autoComplete: 'off' }}
             value={name}
