@@ -65,6 +65,7 @@ export class ContainersController {
     'not_authorized',
     'snapshot_not_found',
     'snapshot_not_ready',
+    'node_unavailable',
   )
   create(
     @CurrentPrincipal() caller: Principal,

@@ -15,6 +15,7 @@ import { endsOf, Specifications } from './specification';
 
 /** Copies of a container that are about to be inserted. */
 export interface Copies {
+  /** As inserted, once they are: with their nodes. */
   readonly rows: readonly ContainerRow[];
   readonly views: readonly answer.ContainerCreatedView[];
   /**
@@ -72,11 +73,13 @@ export class CopyCreation {
       }
     };
     return {
-      rows: prepared.map(({ row }) => row),
+      get rows() {
+        return prepared.map(({ row }) => row);
+      },
       views: prepared.map((each) => answer.created(each.row, { session: caller, tier: limits })),
       within: (snapshot, insert) =>
         this.capacity.within((bounds) => insert(() => insertAll(snapshot, bounds)), {
-          node: snapshot.nodeId,
+          preferred: snapshot.nodeId,
           pool: limits.pool,
         }),
       begin: async () => {

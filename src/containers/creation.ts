@@ -43,7 +43,7 @@ export class Creation {
    *
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
    *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`, `snapshot_not_found`, `not_authorized`,
-   *   `snapshot_not_ready`
+   *   `snapshot_not_ready`, `node_unavailable`
    */
   async create(caller: Caller, request: CreateRequest, options: CreateOptions): Promise<answer.ContainerCreatedView> {
     assertSession(caller, this.clock.now());
@@ -70,7 +70,7 @@ export class Creation {
       tier: caller.tier,
       limit: limits.containers,
       pool: limits.pool,
-      node: origin?.nodeId ?? null,
+      preferred: origin?.nodeId ?? null,
       bytes: origin?.dataBytes ?? 0,
       once: key === undefined ? null : { key, requestHash: requestHash(request) },
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),

@@ -87,7 +87,10 @@ export class Forks {
       description: null,
       labels: {},
       isTransient: true,
-      ...(copies.rows.length === 1 && { onlyCopy: row }),
+      onlyCopy: ({ nodeId }) => {
+        const [copy, ...more] = copies.rows;
+        return more.length === 0 && copy?.nodeId === nodeId ? copy : null;
+      },
       limits: this.tiers.limitsOf(caller.tier),
       around,
     });

@@ -15,8 +15,8 @@ interface Accepted {
   readonly limit: number;
   /** On a cluster, the tier's pool of nodes. */
   readonly pool: string;
-  /** On a cluster, the only node that it can be placed on; null or absent: any of the pool. */
-  readonly node?: string | null;
+  /** On a cluster, the node that is taken while it has room; null or absent: the one with the most room. */
+  readonly preferred?: string | null;
   /** What is copied into its volume. */
   readonly bytes?: number;
   /** With an idempotency key: creates nothing if the key was used. */
@@ -70,7 +70,7 @@ export class Insertion {
   }
 
   private within(
-    { userId, pool, node = null, bytes = 0, once, answerOf }: Accepted,
+    { userId, pool, preferred = null, bytes = 0, once, answerOf }: Accepted,
     insert: (bounds: CapacityBounds, keep: Keep) => Promise<ContainerRow>,
   ): Promise<Inserted> {
     return this.capacity.within(
@@ -86,7 +86,7 @@ export class Insertion {
         });
         return isReplayed || !inserted ? { replayed: answer } : { row: inserted, answer };
       },
-      { node, pool, bytes },
+      { preferred, pool, bytes },
     );
   }
 }

@@ -31,7 +31,7 @@ export class OriginLookup {
    * as unknown as one that does not exist.
    *
    * @throws DomainError `invalid_parameters` if the user's own image is a template's; `snapshot_not_found`,
-   *   `not_authorized`, `snapshot_not_ready`
+   *   `not_authorized`, `snapshot_not_ready`, `node_unavailable`
    */
   async of(caller: Caller, request: Readonly<CreateContainerDto>): Promise<Origins> {
     const { image, custom_image: custom, snapshot } = request;
@@ -52,7 +52,7 @@ export class OriginLookup {
     const files = await this.snapshots.find(id);
     // The template was replaced meanwhile.
     if (files === null) throw new DomainError('snapshot_not_found');
-    if (files.status !== 'ready') throw new DomainError('snapshot_not_ready', { fields: { status: files.status } });
+    this.access.assertUsable(files);
     return files;
   }
 }

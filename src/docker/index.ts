@@ -62,6 +62,7 @@ export {
   isBuiltHere,
   isLayerImage,
   isSnapshotImage,
+  containerOfLayer,
   layerImage,
   snapshotImage,
   versionReference,

@@ -73,8 +73,8 @@ const FAULTS = {
   },
   snapshot_not_found: { when: 'there is none of this id, or it is deleted' },
   snapshot_not_ready: {
-    when: 'it is being made, or could not be made; status says which',
-    fields: { status: 'making' },
+    when: 'it is being made, could not be made, or is lost with its machine (reason node_lost); status says which',
+    fields: { status: 'failed', reason: 'node_lost' },
   },
   template_not_found: { when: 'there is none of this name' },
   agent_limit_reached: { when: 'the user has as many agents as the tier allows', fields: TIER_LIMIT },
@@ -177,7 +177,7 @@ const FAULTS = {
   template_failed: failed('template_failed'),
   pull_failed: { when: 'code says why', codes: [...DOCKER, ...IMAGE, 'aborted'] },
   node_unavailable: {
-    when: 'one of several machines, and the container is on it; what was begun may have been done; Retry-After when to try again',
+    when: 'one of several machines, and the container, or its snapshot, is on it; what was begun may have been done; Retry-After when to try again',
     retryAfter: true,
   },
   container_not_responding: { when: 'Docker answers, and its sandbox does not; what was begun may have been done' },

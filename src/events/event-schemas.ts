@@ -70,6 +70,13 @@ const IMAGE_CHANGED = {
   optional: { type: 'boolean', enum: [true], description: 'The version of its image was lost, and another one taken.' },
 };
 
+const ROOT_KEPT = {
+  optional: {
+    type: 'boolean',
+    description: 'Where it was recreated: whether the files outside its home are kept.',
+  },
+};
+
 const RESUMED = {
   optional: {
     type: 'boolean',
@@ -141,12 +148,7 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     adds: {
       restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
       old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it was recreated.') },
-      root_kept: {
-        optional: {
-          type: 'boolean',
-          description: 'Where it was recreated: whether the files outside its home are kept.',
-        },
-      },
+      root_kept: ROOT_KEPT,
       image_changed: IMAGE_CHANGED,
     },
   },
@@ -156,6 +158,7 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     adds: {
       restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
       old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it had one.') },
+      root_kept: ROOT_KEPT,
       image_changed: IMAGE_CHANGED,
     },
   },

@@ -98,8 +98,13 @@ export interface EventMap {
     root_kept?: boolean;
     image_changed?: true;
   };
-  /** Moved to another node by an operator. */
-  container_moved: ContainerFacts & { restarted: boolean; old_id?: string; image_changed?: true };
+  /** Moved to another node by an operator; `root_kept` as for an update. */
+  container_moved: ContainerFacts & {
+    restarted: boolean;
+    old_id?: string;
+    root_kept?: boolean;
+    image_changed?: true;
+  };
   /** `progress` is 0 to 100 percent of the whole operation. */
   container_progress: ContainerFacts & { stage: string; message: string; progress: number };
   /** `reason` is a code, `message` a sentence for people, `output` the end of a failed program's output. */

@@ -54,7 +54,13 @@ const MORTAL: readonly EngineMethod[] = [
   'volumes.remove',
   'volumes.list',
   'containers.inspect',
+  'layers.commit',
+  'layers.send',
+  'layers.receive',
 ];
+
+/** What is outside the home of a container that is moved. */
+const OUTSIDE = ['nothing', 'what was just written', 'what it was created with'] as const;
 
 describe('a container that is moved to another machine', () => {
   const seed = Number(process.env['BERTH_TEST_SEED'] ?? randomInt(2 ** 31));
@@ -65,6 +71,9 @@ describe('a container that is moved to another machine', () => {
   let operator: TestUser;
   let user: TestUser;
   let dbId: string;
+  /** What it has outside its home. */
+  let layer: string;
+  let written = 0;
 
   beforeAll(async () => {
     clock = new TestClock();
@@ -80,6 +89,7 @@ describe('a container that is moved to another machine', () => {
     ({ db_id: dbId } = await user.api.running(SMALL));
     const { volumeName, nodeId } = await row();
     cluster.named(nodeId ?? '').daemon.write(volumeName, 'precious', 100 * MIB);
+    layer = '';
   });
 
   afterEach(async () => {
@@ -93,6 +103,7 @@ describe('a container that is moved to another machine', () => {
     expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
     clock.forward(8 * 24 * 3_600_000);
     await eventually(() => expect(cluster.nodes.map(({ daemon }) => daemon.volumes.size)).toEqual([0, 0, 0]));
+    await eventually(() => expect(cluster.nodes.map(({ daemon }) => daemon.layers.size)).toEqual([0, 0, 0]));
   });
 
   afterAll(async () => {
@@ -398,61 +409,145 @@ describe('a container that is moved to another machine', () => {
     await expectAt(cluster.named(String(nodeId)), 'running');
   });
 
-  it('must be on one machine, on its data, whichever call fails, before or after it took effect', async () => {
-    const points = await pointsOf();
-    expect(points.length).toBeGreaterThan(15);
-    for (const point of points) {
-      for (const when of ['before', 'after'] as const) {
-        const [from, to] = await placed(point);
-        cluster.named(point.node === 'source' ? from : to).engine.failOn(point.method, { call: point.call, when });
-        const answer = await move({ node: to });
-        try {
-          const isMoved = answer.status === 200;
-          if (!isMoved) expect([500, 503]).toContain(answer.status);
-          for (const { engine } of cluster.nodes) engine.forget();
-          await expectAt(cluster.named(isMoved ? to : from), 'running');
-        } catch (error) {
-          throw at(error, `${when} ${describe_(point)}`);
+  it('must have what was written outside its home, and say so', async () => {
+    await write();
+    const events = await berth.record(user);
+    const target = await another();
+    const { keptLayerMb } = await row();
+    expect((await move({ node: target.name })).body).toMatchObject({ restarted: true, root_kept: true });
+    await expectAt(target, 'running');
+    expect(await events.next('container_moved', { db_id: dbId })).toMatchObject({ data: { root_kept: true } });
+    expect((await row()).keptLayerMb).toBeGreaterThan(keptLayerMb);
+    // Only this machine has the image that it is on now, and no registry: it goes along.
+    expect((await move({ node: (await another()).name })).body).toMatchObject({ root_kept: true });
+    await user.api.stop(dbId);
+    await write();
+    const last = await another();
+    expect((await move({ node: last.name })).body).toMatchObject({ root_kept: true, restarted: false });
+    await expectAt(last, 'stopped');
+    clock.forward(3_600_000);
+    await berth.app.get(Reconciler).sweep();
+    expect(cluster.nodes.map(({ name, daemon }) => [name, daemon.layers.size])).toEqual(
+      cluster.nodes.map(({ name }) => [name, name === last.name ? 1 : 0]),
+    );
+  });
+
+  it('must say that nothing is kept outside its home where its machine does not keep it', async () => {
+    await write();
+    for (const { daemon } of cluster.nodes) daemon.keepsLayers = false;
+    const target = await another();
+    expect((await move({ node: target.name })).body).toMatchObject({ root_kept: false });
+    for (const { daemon } of cluster.nodes) daemon.keepsLayers = true;
+    layer = '';
+    await expectAt(target, 'running');
+  });
+
+  it('must be taken back where the copy of its image differs', async () => {
+    await write();
+    const { nodeId } = await row();
+    const target = await another();
+    const hold = target.engine.holdOn('layers.receive', { when: 'after' });
+    const answering = move({ node: target.name });
+    await hold.reached;
+    for (const name of target.daemon.layers.keys()) target.daemon.tags.set(name, 'sha256:other');
+    hold.release();
+    expect(await answering).toMatchObject({ status: 500, body: { code: 'copy_failed' } });
+    await expectAt(cluster.named(String(nodeId)), 'running');
+  });
+
+  it('must be moved though its layers fill its disk', async () => {
+    await write();
+    const target = await another();
+    const { manager } = berth.app.get(Database);
+    await manager.update(ContainerEntity, { id: dbId }, { keptLayerMb: SMALL.disk_mb });
+    expect((await move({ node: target.name })).body).toMatchObject({ root_kept: true });
+    await expectAt(target, 'running');
+  });
+
+  it.each(OUTSIDE)(
+    'must be on one machine, with its data and %s outside its home, whichever call fails',
+    async (outside) => {
+      const points = await pointsOf(outside);
+      expect(points.length).toBeGreaterThan(15);
+      for (const point of points) {
+        for (const when of ['before', 'after'] as const) {
+          const [from, to] = await placed(outside);
+          cluster.named(point.node === 'source' ? from : to).engine.failOn(point.method, { call: point.call, when });
+          const answer = await move({ node: to });
+          try {
+            const isMoved = answer.status === 200;
+            if (!isMoved) expect([500, 503]).toContain(answer.status);
+            for (const { engine } of cluster.nodes) engine.forget();
+            await expectAt(cluster.named(isMoved ? to : from), 'running');
+          } catch (error) {
+            throw at(error, `${when} ${describe_(point)}`);
+          }
         }
+      }
+    },
+  );
+
+  it('must survive the death of the process while its layer is copied', async () => {
+    for (const method of ['layers.commit', 'images.tag', 'layers.send', 'images.remove'] as const) {
+      for (const when of ['before', 'after'] as const) {
+        const [from, to] = await placed('what was just written');
+        const died = cluster.named(from).engine.dieOn(method, { when, how: 'throw' });
+        await move({ node: to });
+        await died;
+        await rebirth();
+        await expectAt(cluster.named(from), 'running');
       }
     }
   });
 
-  inMore('must survive the death of the process at any call', async () => {
-    const points = await pointsOf();
-    const changes = points.filter(({ method }) => !LOOKS.includes(method));
-    const copying = ['source:volumes.send', 'target:volumes.receive', 'source:volumes.digest', 'target:volumes.digest'];
-    expect(changes.map(({ node, method }) => `${node}:${method}`).filter((name) => !copying.includes(name))).toEqual([
-      'source:containers.stop',
-      'source:containers.remove',
-      'source:volumes.remove',
-      'target:volumes.ensure',
-      'target:containers.create',
-      'target:containers.start',
-    ]);
-    const deaths = changes.flatMap((point) => (['before', 'after'] as const).map((when) => ({ ...point, when })));
-    for (const death of deaths) {
-      const [from, to] = await placed(death);
-      const died = cluster
-        .named(death.node === 'source' ? from : to)
-        .engine.dieOn(death.method, { call: death.call, when: death.when, how: 'throw' });
-      await move({ node: to });
-      await died;
-      await rebirth();
-      try {
-        const { nodeId } = await settled();
-        expect([from, to]).toContain(nodeId);
-        await expectAt(cluster.named(String(nodeId)), 'running');
-      } catch (error) {
-        throw at(error, `${death.when} ${describe_(death)}`);
+  for (const outside of OUTSIDE)
+    inMore(`must survive the death of the process at any call, with ${outside} outside its home`, async () => {
+      const points = await pointsOf(outside);
+      const changes = points.filter(({ method }) => !LOOKS.includes(method));
+      const copying = [
+        'volumes.send',
+        'volumes.receive',
+        'volumes.digest',
+        'images.tag',
+        'layers.send',
+        'layers.receive',
+      ];
+      const others = changes.filter(({ method }) => !copying.includes(method));
+      expect(others.map(({ node, method }) => `${node}:${method}`)).toEqual([
+        'source:layers.persist',
+        ...(outside === OUTSIDE[1] ? ['source:containers.stop', 'source:layers.commit', 'source:layers.flatten'] : []),
+        ...(outside === OUTSIDE[0] ? [] : ['source:images.remove']),
+        ...(outside === OUTSIDE[1] ? [] : ['source:containers.stop']),
+        'source:containers.remove',
+        'source:volumes.remove',
+        'target:volumes.ensure',
+        'target:containers.create',
+        'target:containers.start',
+      ]);
+      const deaths = changes.flatMap((point) => (['before', 'after'] as const).map((when) => ({ ...point, when })));
+      for (const death of deaths) {
+        const [from, to] = await placed(outside);
+        const died = cluster
+          .named(death.node === 'source' ? from : to)
+          .engine.dieOn(death.method, { call: death.call, when: death.when, how: 'throw' });
+        await move({ node: to });
+        await died;
+        await rebirth();
+        try {
+          const { nodeId } = await settled();
+          expect([from, to]).toContain(nodeId);
+          await expectAt(cluster.named(String(nodeId)), 'running');
+        } catch (error) {
+          throw at(error, `${death.when} ${describe_(death)}`);
+        }
       }
-    }
-  });
+    });
 
   inMore(
     `must survive deaths one after another, of those that come to help too (BERTH_TEST_SEED=${String(seed)})`,
     async () => {
       const random = new SeededRandom(seed);
+      await write();
       for (let round = 0; round < DEATHS; round += 1) {
         void cluster.named(random.pick(NAMES)).engine.dieOn(random.pick(MORTAL), {
           call: random.pick([1, 1, 2]),
@@ -505,9 +600,26 @@ describe('a container that is moved to another machine', () => {
   }
 
   /** It runs, and nothing is under way. @returns where it is, and where it may be moved to */
-  async function placed(_point: Point): Promise<[string, string]> {
-    const { nodeId } = await settled();
+  async function placed(outside: (typeof OUTSIDE)[number]): Promise<[string, string]> {
+    await settled();
+    if (outside !== 'nothing') await write();
+    if (outside === 'what it was created with') {
+      const { memoryMb } = await row();
+      expect((await user.api.patch(dbId, { memory_mb: 768 - memoryMb })).status).toBe(200);
+      await settled();
+    }
+    const { nodeId } = await row();
     return [String(nodeId), (await another()).name];
+  }
+
+  /** Its programs write outside its home. */
+  async function write(): Promise<void> {
+    written += 1;
+    layer = `installed ${String(written)}`;
+    const [node = '', dockerId = ''] = String((await row()).dockerId).split('/');
+    const container = cluster.named(node).daemon.containers.get(dockerId);
+    if (!container) throw new Error('there is no container');
+    container.layer = layer;
   }
 
   async function row(id = dbId): Promise<ContainerRow> {
@@ -535,9 +647,9 @@ describe('a container that is moved to another machine', () => {
   }
 
   /** The calls that a move makes, as those of the machine that it leaves and of the other one. */
-  async function pointsOf(): Promise<Point[]> {
+  async function pointsOf(outside: (typeof OUTSIDE)[number]): Promise<Point[]> {
     const sweepAgain = await holdSweeps(berth);
-    const [source, target] = [cluster.named(String((await row()).nodeId)), await another()];
+    const [source, target] = (await placed(outside)).map((name) => cluster.named(name)) as [FakeNode, FakeNode];
     const sides = { source, target };
     const seen = { source: source.engine.calls.length, target: target.engine.calls.length };
     expect((await move({ node: target.name })).status).toBe(200);
@@ -560,9 +672,15 @@ describe('a container that is moved to another machine', () => {
       const containers = cluster.nodes.flatMap(({ name, daemon }) =>
         [...daemon.containers.values()]
           .filter(({ spec }) => spec.owner.containerId === dbId)
-          .map((container) => ({ id: `${name}/${container.dockerId}`, name: container.name, state: container.state })),
+          .map((container) => ({
+            id: `${name}/${container.dockerId}`,
+            name: container.name,
+            state: container.state,
+            layer: container.layer,
+          })),
       );
-      expect(containers).toEqual([{ id: found.dockerId, name: `berth-${dbId}`, state: expect.anything() as string }]);
+      const state = expect.anything() as string;
+      expect(containers).toEqual([{ id: found.dockerId, name: `berth-${dbId}`, state, layer }]);
       expect(containers[0]?.state === 'running').toBe(status === 'running');
       expect(volumesOf(dbId)).toEqual([`${node.name}:${found.volumeName}`]);
       expect(node.daemon.volumes.get(found.volumeName)?.content).toBe('precious');

@@ -715,6 +715,19 @@ describe('snapshots', () => {
       expect((await resize({ memory_mb: 256 })).body).toMatchObject({ root_kept: false });
     });
 
+    it('must fail if its layer is removed before its use, and not go on without it', async () => {
+      const hold = engine.holdOn('layers.flatten', { when: 'after' });
+      const answering = resize();
+      await hold.reached;
+      for (const name of layers()) {
+        daemon.images.delete(name);
+        daemon.layers.delete(name);
+      }
+      hold.release();
+      expect(await answering).toMatchObject({ status: 500, body: { code: 'image_not_found' } });
+      expect(containerOf(id)).toMatchObject({ state: 'running', layer: 'nginx' });
+    });
+
     it('must count what is kept against the disk', async () => {
       containerOf(id).layer = 'x'.repeat(3 * MIB);
       expect(await resize({ memory_mb: 512 })).toMatchObject({ status: 200 });

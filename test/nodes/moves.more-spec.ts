@@ -1,4 +1,4 @@
-import { type Answer, ApiClient, type NewContainer } from '../support/clients/api-client';
+import { type Answer, ApiClient, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Cluster } from '../support/servers/cluster';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
 import type { EventRecorder } from '../support/clients/socket-client';
@@ -14,6 +14,10 @@ const BACK_MS = 120_000;
 /** Takes some seconds from node to node. */
 const MAKE_LARGE = `system q{head -c 400000000 /dev/urandom >/d/large; sha256sum /d/large >/d/sum; sync};`;
 const CHECK_LARGE = `print system('cd /; sha256sum --status -c /d/sum') == 0 ? 'whole' : 'broken'`;
+
+const WRITE_OUTSIDE = 'echo tool >/etc/outside; rm /etc/group';
+const READ_OUTSIDE = 'cat /etc/outside; [ -e /etc/group ] || echo gone';
+const OUTSIDE = 'tool\ngone\n';
 
 describe('a container that is moved from node to node', () => {
   const nodes = new TestNodes();
@@ -86,6 +90,60 @@ describe('a container that is moved from node to node', () => {
     await expectOn(source, 'stopped');
     expect((await other.start(made.db_id)).body).not.toHaveProperty('recreated');
     expect(await perl(source, DESCRIBE_FILES)).toBe(before);
+  });
+
+  it('must have what was written outside its home, again and again, and leave no image behind', async () => {
+    await source.exec(made.id, ['sh', '-c', WRITE_OUTSIDE]);
+    for (const node of [target, ...nodes.nodes.filter((each) => each !== source && each !== target)]) {
+      const { status, body } = await move(admin, node);
+      expect([status, body]).toMatchObject([200, { node: node.name, restarted: true, root_kept: true }]);
+      expect(await node.exec(String(body['id']), ['sh', '-c', READ_OUTSIDE])).toBe(OUTSIDE);
+      await expectOn(node, 'running');
+      expect(await layersOn(source, made.db_id)).toEqual([]);
+    }
+  });
+
+  it('must be created from a snapshot of a node that takes nothing, and return to one from another', async () => {
+    await source.exec(made.id, ['sh', '-c', `${WRITE_OUTSIDE}; echo data >/home/user/data`]);
+    const { body: taken } = await other.call('POST', `/api/containers/${made.db_id}/snapshots`, {});
+    const snapshot = String(taken['id']);
+    expect((await other.call('GET', `/api/snapshots/${snapshot}/wait?timeout=60`)).body).toMatchObject({ root: true });
+    const drain = await admin.call('POST', `/api/admin/nodes/${source.name}/drain`);
+    expect(drain.status).toBe(200);
+    const { body: copy } = await api.call('POST', '/api/containers', { snapshot, ...SMALL });
+    const copyId = String(copy['db_id']);
+    const waited = await api.call('GET', `/api/containers/${copyId}/wait?status=running&timeout=120`);
+    expect(waited.status).toBe(200);
+    const at = await nodeOf(copyId);
+    expect(at).not.toBe(source);
+    const read = ['sh', '-c', `${READ_OUTSIDE}; cat /home/user/data`];
+    expect(await at.exec(String(waited.body['id']), read)).toBe(`${OUTSIDE}data\n`);
+    expect(await layersOn(at, copyId)).toEqual([`berth/layer:${copyId}-g0`]);
+    expect(await layersOn(source, snapshot)).toEqual([`berth/layer:${snapshot}`]);
+
+    const moved = await move(admin, target);
+    await target.exec(String(moved.body['id']), ['sh', '-c', 'rm /etc/outside /home/user/data']);
+    const path = `/api/containers/${made.db_id}/restore-snapshot`;
+    const restored = await other.call('POST', path, { snapshot, keep: false });
+    expect(restored).toMatchObject({ status: 200, body: { status: 'running' } });
+    expect(await target.exec(String(restored.body['id']), read)).toBe(`${OUTSIDE}data\n`);
+    await expectOn(target, 'running');
+    expect((await api.delete(copyId)).status).toBe(200);
+    expect((await other.call('DELETE', `/api/snapshots/${snapshot}`)).status).toBe(200);
+    expect((await admin.call('POST', `/api/admin/nodes/${source.name}/activate`)).status).toBe(200);
+  });
+
+  it('must run where it was, whole, if the other node is killed while its layer is copied', async () => {
+    await source.exec(made.id, ['sh', '-c', `${WRITE_OUTSIDE}; head -c 300000000 /dev/urandom >/etc/large; sync`]);
+    const moving = move(admin, target);
+    // The image has its name once it is committed, and until it is copied.
+    await eventually(async () => expect(await layersOn(source, made.db_id)).toHaveLength(1), { timeoutMs: 60_000 });
+    await target.kill();
+    expect((await moving).body['code']).toBe('node_unavailable');
+    await eventually(async () => expect((await other.get(made.db_id)).body['status']).toBe('running'));
+    expect(await source.exec(made.id, ['sh', '-c', READ_OUTSIDE])).toBe(OUTSIDE);
+    await target.start();
+    await expectOn(source, 'running');
   });
 
   it('must run where it was, whole, if the other node is killed while its data is copied', async () => {
@@ -179,9 +237,16 @@ describe('a container that is moved from node to node', () => {
   }
 
   /** Where it is, by what Docker there says. */
-  async function nodeOf(): Promise<TestNode> {
-    for (const node of nodes.nodes) if ((await node.containers(ofRow())).length > 0) return node;
+  async function nodeOf(dbId?: string): Promise<TestNode> {
+    for (const node of nodes.nodes) if ((await node.containers(ofRow(dbId))).length > 0) return node;
     throw new Error('it is on no node');
+  }
+
+  /** The names of the images there that are made of writable layers, and named after this container or snapshot. */
+  async function layersOn({ docker }: TestNode, of: string): Promise<string[]> {
+    const filters = { label: [`berth.layer=${berth.environment['INSTANCE_ID'] ?? ''}`] };
+    const names = (await docker.listImages({ filters })).flatMap(({ RepoTags }) => RepoTags ?? []);
+    return names.filter((name) => name.includes(of));
   }
 
   /** Until the progress of its move is as far. */

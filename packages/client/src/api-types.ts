@@ -2139,6 +2139,10 @@ export type ContainerMovedView = {
      * Whether it ran and was recreated, which restarts its programs.
      */
     restarted: boolean;
+    /**
+     * Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.
+     */
+    root_kept?: boolean;
 };
 
 export type SweepReport = {
@@ -2423,6 +2427,10 @@ export type EvacuationView = {
      * Deleted ones with data there, which is not moved.
      */
     deleted: number;
+    /**
+     * Snapshots there, which are not moved.
+     */
+    snapshots: number;
 };
 
 export type NodeView = {
@@ -2865,6 +2873,10 @@ export type ContainerMovedEvent = {
          * The Docker id until now, where it had one.
          */
         old_id?: string;
+        /**
+         * Where it was recreated: whether the files outside its home are kept.
+         */
+        root_kept?: boolean;
         /**
          * The version of its image was lost, and another one taken.
          */

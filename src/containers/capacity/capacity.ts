@@ -69,6 +69,8 @@ export class CapacityView {
 export interface PlacementConstraint {
   /** The node with the container's data; null: it has no data yet. */
   readonly node?: string | null;
+  /** The node that is taken while it has room: it has the files of a container without data; null: none. */
+  readonly preferred?: string | null;
   /** The node pool of the user's tier. */
   readonly pool?: string;
   /** The container already runs on the node, so even a drained or unreachable node is allowed. */
@@ -185,7 +187,7 @@ export class Capacity {
 
   private async withinNodes<T>(
     reserve: (bounds: CapacityBounds) => Promise<T>,
-    { node = null, pool = DEFAULT_POOL, isRunning = false, except = [] }: PlacementConstraint,
+    { node = null, preferred = null, pool = DEFAULT_POOL, isRunning = false, except = [] }: PlacementConstraint,
   ): Promise<T> {
     try {
       const nodes = this.engine.nodes.list() ?? [];
@@ -194,16 +196,17 @@ export class Capacity {
       );
       // Swarm takes up to 45 s to see that a machine is back; a container with data on the node need not wait for
       // that.
+      const isUp = ({ id, state }: EngineNode): boolean => state !== 'down' || id === preferred;
       const candidates =
         node === null
-          ? taking.filter((each) => each.state !== 'down' && each.pool === pool && !except.includes(each.id))
+          ? taking.filter((each) => isUp(each) && each.pool === pool && !except.includes(each.id))
           : (isRunning ? nodes : taking).filter(({ id }) => id === node);
       const bounds = candidates.map((each) => this.boundsOf(each));
       const onAny = async (of: readonly NodeBounds[]): Promise<T> => {
         const [first] = of;
         if (!first) throw noCapacity([NO_NODE]);
         const { memoryMb, cpuShares } = first;
-        return reserve({ memoryMb, cpuShares, short: [], nodes: of, mayBeClosed: isRunning });
+        return reserve({ memoryMb, cpuShares, short: [], nodes: of, preferred, mayBeClosed: isRunning });
       };
       const well = node === null ? bounds.filter(({ id }) => !this.sick.isAvoided(id)) : bounds;
       if (well.length === 0 || well.length === bounds.length) return await onAny(bounds);

@@ -373,16 +373,19 @@ export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', '
   readonly message: string;
 }
 
+const ApiRootKept = (): PropertyDecorator =>
+  ApiPropertyOptional({
+    description:
+      'Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.',
+  });
+
 /** The response of `PATCH /api/containers/:id`. */
 export class ContainerUpdatedView {
   @ApiProperty({ enum: ['settings updated'] })
   readonly message: string;
   @ApiProperty({ description: 'Whether a running container was recreated, which restarts its programs.' })
   readonly restarted: boolean;
-  @ApiPropertyOptional({
-    description:
-      'Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.',
-  })
+  @ApiRootKept()
   readonly root_kept?: boolean;
   @ApiProperty({ type: ContainerFactsView })
   readonly container: ContainerFactsView;
@@ -396,6 +399,8 @@ export class ContainerMovedView extends PickType(ContainerFactsView, ['id', 'db_
   readonly node: string;
   @ApiProperty({ description: 'Whether it ran and was recreated, which restarts its programs.' })
   readonly restarted: boolean;
+  @ApiRootKept()
+  readonly root_kept?: boolean;
 }
 
 /** The response to a creation, with the limits of the container's run: the caller's session, and the tier's. */
@@ -467,14 +472,17 @@ export function updated({
   restarted: boolean;
   rootKept?: boolean;
 }): ContainerUpdatedView {
-  const root = rootKept === undefined ? {} : { root_kept: rootKept };
-  return { message: 'settings updated', restarted, ...root, container: containerFacts(row) };
+  return { message: 'settings updated', restarted, ...rootOf(rootKept), container: containerFacts(row) };
 }
 
 export function moved(
   row: ContainerRow,
-  { node, restarted }: { node: string; restarted: boolean },
+  { node, restarted, rootKept }: { node: string; restarted: boolean; rootKept?: boolean },
 ): ContainerMovedView {
   const { id, db_id, name, status } = containerFacts(row);
-  return { message: 'container moved', id, db_id, name, status, node, restarted };
+  return { message: 'container moved', id, db_id, name, status, node, restarted, ...rootOf(rootKept) };
+}
+
+function rootOf(kept: boolean | undefined): { root_kept?: boolean } {
+  return kept === undefined ? {} : { root_kept: kept };
 }

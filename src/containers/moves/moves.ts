@@ -31,9 +31,9 @@ export class Moves {
     if (this.engine.nodes.list() === null) throw new DomainError('not_clustered');
     const target = name === undefined ? null : await this.target(row, name);
     try {
-      const { row: after, restarted } = await this.operations.move(row, target === null ? {} : { node: target.id });
+      const { row: after, ...done } = await this.operations.move(row, target === null ? {} : { node: target.id });
       const names = await this.repository.nodeNames([after]);
-      return moved(after, { node: names.get(after.nodeId ?? '') ?? '', restarted });
+      return moved(after, { node: names.get(after.nodeId ?? '') ?? '', ...done });
     } catch (error) {
       if (target === null || !(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
       throw refused('no_capacity', this.whyNot(target), error);

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { IsNull, LessThan, Not, Raw, type UpdateQueryBuilder } from 'typeorm';
+import { In, IsNull, LessThan, Not, Raw, type UpdateQueryBuilder } from 'typeorm';
 import { TokenService } from '../../auth';
 import { Database } from '../../database';
 import type { EngineNode } from '../../docker';
@@ -9,6 +9,7 @@ import { Clock } from '../../scheduling';
 import { ReservedCapacity, ReservedCapacityEntity } from '../rows/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../model/container.entity';
 import { NodeEntity, type NodeRow, silentBefore } from '../model/node.entity';
+import { SnapshotEntity } from '../model/snapshot.entity';
 import { WELL } from '../capacity/sick-nodes';
 
 type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
@@ -164,6 +165,11 @@ export class NodeRepository {
       where: { nodeId: id, deletedAt: Not(IsNull()), purgedAt: IsNull() },
       withDeleted: true,
     });
+  }
+
+  /** The number of snapshots with files on a node. */
+  async countSnapshots(id: string): Promise<number> {
+    return this.database.manager.count(SnapshotEntity, { where: { nodeId: id, status: In(['making', 'ready']) } });
   }
 
   async countContainers(): Promise<ContainersByNode> {

@@ -39,6 +39,8 @@ class EvacuationView {
   readonly not_moved: readonly NotMovedView[];
   @ApiProperty({ minimum: 0, example: 1, description: 'Deleted ones with data there, which is not moved.' })
   readonly deleted: number;
+  @ApiProperty({ minimum: 0, example: 3, description: 'Snapshots there, which are not moved.' })
+  readonly snapshots: number;
 }
 
 /** Why and until when a node is avoided because creations failed there. */
@@ -203,6 +205,7 @@ export class NodesAdmin {
       left,
       not_moved: notMoved.map((row) => ({ db_id: row.id, code: row.notMovedBecause ?? '' })),
       deleted: await this.nodes.countKept(id),
+      snapshots: await this.nodes.countSnapshots(id),
     };
   }
 

@@ -268,25 +268,35 @@ export class DataVolumes {
   }
 
   private async seedFrom(snapshot: SnapshotRow, node: string | null): Promise<Seed> {
-    const { layerId, image, imageId, imageDigest } = snapshot;
+    const { image, imageId, imageDigest, nodeId } = snapshot;
     const hasData = snapshot.dataBytes > 0;
     const volume = hasData && snapshot.onlyCopyId === null ? snapshotVolume(snapshot) : null;
+    const away = nodeId !== null && nodeId !== node ? { node: nodeId } : {};
     if (volume !== null) await this.ensureCopyImage(node);
-    return { layerId, image: { image, imageId, imageDigest }, hasData, volume, untilMade: null };
+    if (volume !== null && away.node !== undefined) await this.ensureCopyImage(away.node);
+    // On another node, an image that is no layer is found, or pulled, like that of any container.
+    const isPlain = away.node !== undefined && snapshot.layerId === imageId;
+    const layerId = isPlain ? null : snapshot.layerId;
+    return { layerId, image: { image, imageId, imageDigest }, hasData, volume, ...away, untilMade: null };
   }
 
   /**
    * Whether a container that is replaced can keep its writable layer, and how. Kept layers count against its disk.
    *
    * @param row leased
+   * @param wanted absent: the layers are kept whether they fit or not, as the container's user did not ask for a change
    * @throws DomainError `invalid_parameters` if they do not fit, EngineError
    */
-  async layerToKeep(row: ContainerRow, { diskMb }: ContainerLimits): Promise<LayerToKeep> {
+  async layerToKeep(row: ContainerRow, wanted?: ContainerLimits): Promise<LayerToKeep> {
     const layer = await this.layerOf(row);
     if (layer === null) return { isKept: false, reference: null };
     const addedMb = layer.isWritten ? Math.ceil(layer.bytes / MIB) : 0;
-    assertDataFits((row.keptLayerMb + addedMb) * MIB, diskMb);
-    return { isKept: true, reference: layer.isWritten ? layerImage(row.id, row.generation) : null };
+    if (wanted) assertDataFits((row.keptLayerMb + addedMb) * MIB, wanted.diskMb);
+    return {
+      isKept: true,
+      reference: layer.isWritten ? layerImage(row.id, row.generation) : null,
+      imageId: layer.isOnLayer ? row.imageId : null,
+    };
   }
 
   private async layerOf(row: ContainerRow): Promise<WrittenLayer | null> {

@@ -261,6 +261,13 @@ export class StepExecutor {
         if (flat !== null) this.noteLayer(flat, row, facts);
         return;
       }
+      case 'copy_layer': {
+        const { reference, imageId = facts.layer?.imageId, fromNode = row.nodeId, node = row.nodeId } = step;
+        if (imageId === undefined) throw new Error('a plan copies a layer before there is one');
+        const layer = { imageId, reference, node: fromNode, toNode: node, ...signalOf(execution) };
+        await this.engine.nodes.copyLayer(layer);
+        return;
+      }
       case 'confirm_paused':
         await this.confirmPaused(target(step.target, row, facts));
         return;
@@ -294,14 +301,15 @@ export class StepExecutor {
   }
 
   /** @returns the size of the data in bytes */
-  private async copy({ from, to, node }: CopyStep, { row, onCopy, signal }: Execution): Promise<number> {
+  private async copy({ from, to, fromNode, node }: CopyStep, { row, onCopy, signal }: Execution): Promise<number> {
+    const toNode = node ?? row.nodeId;
     const { bytes } = await this.engine.volumes.copy({
       from,
       to,
       image: this.config.VOLUME_COPY_IMAGE,
       owner: this.instance.owner(row),
-      node: row.nodeId,
-      ...(node !== undefined && { toNode: node }),
+      node: fromNode ?? row.nodeId,
+      ...(toNode !== null && { toNode }),
       ...(onCopy && { onProgress: onCopy }),
       ...(signal && { signal }),
     });
@@ -322,7 +330,9 @@ export class StepExecutor {
     try {
       return await this.engine.containers.create(await this.specs.of(step, execution, facts), { assertWanted });
     } catch (error) {
-      if (!(error instanceof EngineError) || error.code !== 'image_not_found') throw error;
+      // A layer cannot be had again; without it, the container would silently lose its files.
+      const isOnLayer = facts.layer !== undefined;
+      if (!(error instanceof EngineError) || error.code !== 'image_not_found' || isOnLayer) throw error;
       // The image was removed since it was found: by an operator, or as unused by a process that read the rows before
       // this row was inserted.
       facts.image = await this.ensureImage(execution, step.node);

@@ -45,7 +45,7 @@ export interface Ended {
   readonly resumed: boolean;
 }
 
-/** What an update did. */
+/** What an update or a move did. */
 interface Updated {
   readonly row: ContainerRow;
   readonly restarted: boolean;
@@ -194,9 +194,9 @@ export class ContainerOperations {
   }
 
   /**
-   * Moves a container with its data to another node. Resolves once nothing of the container is left on the old node. If
-   * that cleanup fails, for example because the old node no longer answers, the move still succeeds, and the cleanup is
-   * retried.
+   * Moves a container with its data, and with its writable layer if that can be kept, to another node. Resolves once
+   * nothing of the container is left on the old node. If that cleanup fails, for example because the old node no longer
+   * answers, the move still succeeds, and the cleanup is retried.
    *
    * @param to.node the target's id; absent: the node with the most room
    * @throws DomainError `move_failed`, `same_node`, `no_capacity`, `node_unavailable`, `operation_in_progress`,
@@ -209,8 +209,9 @@ export class ContainerOperations {
       await this.recovery.unpause(lease, this.clock.now());
       const target = await this.placement.reserveElsewhere(lease, to);
       const move = await this.volumes.destinationOn(lease.row, target);
+      const layer = lease.row.dockerId === null ? null : await this.volumes.layerToKeep(lease.row);
       return {
-        plan: { verb: 'move', move },
+        plan: { verb: 'move', move, layer },
         outcome: (facts) => movedOutcome(lease.row, move, facts),
         afterCleanup: { patch: { otherNodeId: null }, events: [] },
       };

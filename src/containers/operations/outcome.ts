@@ -256,8 +256,12 @@ export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Desti
     ...((isMade || hasData) && { volumeName: volume }),
     ...(!isMade && hasData && isDataHere && { formerNodeId: node }),
     ...recreated(facts),
+    ...(facts.committedBytes !== undefined && { keptLayerMb: keptLayerMb(row, facts) }),
   };
-  const replaced = isMade && row.dockerId !== null ? { old_id: plainId(row.dockerId), ...imageChange(facts) } : {};
+  const replaced =
+    isMade && row.dockerId !== null
+      ? { old_id: plainId(row.dockerId), root_kept: facts.rootKept === true, ...imageChange(facts) }
+      : {};
   const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
   return { patch, events: [{ type: 'container_moved', data }] };
 }

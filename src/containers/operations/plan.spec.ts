@@ -1,5 +1,5 @@
 import { CONTAINER_STATUSES, type ContainerStatus, isUp, type Verb } from '../model/container.entity';
-import { movedVolumeName, ObservedState, PlanInput, planOperation, Step } from './plan';
+import { type LayerToKeep, movedVolumeName, ObservedState, PlanInput, planOperation, Step } from './plan';
 
 const ID = '11111111-2222-4333-8444-555555555555';
 const OBSERVED_STATES: ObservedState[] = [
@@ -34,7 +34,8 @@ function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; docker
 function word(step: Step): string {
   const kind = 'isSeeded' in step && step.isSeeded ? 'seeded ' : '';
   const plain = kind + step.do.replace('_container', '').replace('ensure_', '');
-  const what = 'node' in step ? `${step.node}:${plain}` : plain;
+  const at = 'node' in step ? step.node : 'fromNode' in step ? `${step.fromNode}>` : undefined;
+  const what = at === undefined ? plain : `${at}:${plain}`;
   // The row's own volume is V; only another one is worth a word.
   if ('volume' in step) return step.volume === 'V' && step.do !== 'remove_volume' ? what : `${what} ${step.volume}`;
   if (step.do === 'in_parallel') return `(${step.branches.map(line).join(' & ')})`;
@@ -79,8 +80,13 @@ describe('the plan of a start', () => {
 });
 
 describe('the plan of a move to another machine', () => {
-  const move = (status: ContainerStatus, hasData = true, dockerId: string | null = 'a'.repeat(64)): string =>
-    print({ verb: 'move', status, dockerId, observed: 'unseen', move: { node: 'two', volume: 'W', hasData } });
+  const move = (
+    status: ContainerStatus,
+    hasData = true,
+    dockerId: string | null = 'a'.repeat(64),
+    layer: LayerToKeep | null = null,
+  ): string =>
+    print({ verb: 'move', status, dockerId, observed: 'unseen', layer, move: { node: 'two', volume: 'W', hasData } });
   const made = 'two:image, two:volume W, two:create W';
 
   it('must copy what runs while it is stopped, and remove nothing before the new one runs', () => {
@@ -96,6 +102,25 @@ describe('the plan of a move to another machine', () => {
     expect(move('stopped', false)).toBe(`${made} | remove A`);
     expect(move('error', true, null)).toBe('two:volume W, two:copy V W | remove_volume V');
     expect(move('error', false, null)).toBe('');
+  });
+
+  it('must read the layer when nothing writes to it, and bring it there before the new one is created', () => {
+    const layer = { isKept: true, reference: 'L', imageId: 'sha256:below' };
+    const kept = 'commit_layer, flatten_layer, two:copy_layer, two:create W';
+    const copied = 'two:copy V W, confirm_stopped A';
+    expect(move('running', true, 'a', layer)).toBe(
+      `two:volume W, stop A, ${kept}, ${copied}, start B, confirm_running B | remove A, remove_volume V`,
+    );
+    expect(move('stopped', false, 'a', layer)).toBe(`two:volume W, ${kept}, confirm_stopped A | remove A`);
+    expect(move('error', false, null, layer)).toBe('');
+  });
+
+  it('must bring an image that no registry has before anything stops', () => {
+    const below = { isKept: true, reference: null, imageId: 'sha256:below' };
+    const usual = move('running');
+    expect(move('running', true, 'a', below)).toBe(`two:copy_layer, ${usual}`);
+    expect(move('running', true, 'a', { isKept: true, reference: null, imageId: null })).toBe(usual);
+    expect(move('running', true, 'a', { isKept: false, reference: null })).toBe(usual);
   });
 });
 
@@ -156,6 +181,19 @@ describe('the plan of a creation from a snapshot', () => {
     );
     expect(print({ ...creation, seed: { ...making, volume: null } })).toBe(
       '(volume & image), seeded create, (start B & await_seed), confirm_running B',
+    );
+  });
+
+  it('must bring layer and data from the node of the snapshot', () => {
+    const away = { ...seed, node: 'one' };
+    const made = '(volume & one>:copy_layer, image), seeded create, (start B & one>:copy S V), confirm_running B';
+    expect(print({ ...creation, seed: away })).toBe(made);
+    const unwritten = { ...away, layerId: null };
+    expect(print({ ...creation, seed: unwritten })).toBe(made.replace('one>:copy_layer, ', ''));
+    const update = { verb: 'update', wanted: SMALL, moveTo: 'W', seed: away } as const;
+    expect(print({ ...update, status: 'stopped', observed: 'exited' })).toBe(
+      'one>:copy_layer, image, volume W, one>:copy S W, seeded create W, rename A, rename B | ' +
+        'remove A, remove_volume V',
     );
   });
 

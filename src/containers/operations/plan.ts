@@ -1,4 +1,4 @@
-import { type EngineState, isHalfGone } from '../../docker';
+import { type EngineState, isHalfGone, layerImage } from '../../docker';
 import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
 import { type ContainerRow, isUp, type Verb } from '../model/container.entity';
 
@@ -38,12 +38,29 @@ export type Step = { readonly because: string } & (
   | { readonly do: 'pause_container' | 'unpause_container'; readonly target: Target }
   | { readonly do: 'stop_container'; readonly target: Target }
   | { readonly do: 'confirm_running'; readonly target: Target; readonly by: Confirmation }
-  /** Copies the data, to `node` if set, and compares copy and source. No container may run on either volume. */
-  | { readonly do: 'copy_volume'; readonly from: string; readonly to: string; readonly node?: string }
+  /**
+   * Copies the data, from `fromNode` and to `node` if set, and compares copy and source. No container may run on either
+   * volume.
+   */
+  | {
+      readonly do: 'copy_volume';
+      readonly from: string;
+      readonly to: string;
+      readonly fromNode?: string;
+      readonly node?: string;
+    }
   /** Waits until the snapshot that the container is made from has all its files. */
   | { readonly do: 'await_seed' }
   /** Makes an image of the writable layer, which nothing may write to. */
   | { readonly do: 'commit_layer'; readonly reference: string }
+  /** Copies the image of a layer between nodes. Without `imageId`: the one that was just made. */
+  | {
+      readonly do: 'copy_layer';
+      readonly reference: string;
+      readonly imageId?: string;
+      readonly fromNode?: string;
+      readonly node?: string;
+    }
   /** Keeps the image below Docker's limit of layers. */
   | { readonly do: 'flatten_layer'; readonly reference: string }
   | { readonly do: 'confirm_stopped' | 'confirm_paused'; readonly target: Target }
@@ -53,6 +70,9 @@ export type Step = { readonly because: string } & (
   /** Independent branches, the steps of each in order. Ends when all branches have ended, also if one fails. */
   | { readonly do: 'in_parallel'; readonly branches: readonly (readonly Step[])[] }
 );
+
+type CopyVolume = Extract<Step, { readonly do: 'copy_volume' }>;
+type CopyLayer = Extract<Step, { readonly do: 'copy_layer' }>;
 
 /** What an operation does: `steps` before its outcome is committed, `cleanup` in the background afterwards. */
 export interface Plan {
@@ -83,7 +103,7 @@ export interface PlanInput {
   readonly isReplaced?: boolean;
   /** With `update` only. */
   readonly wanted?: ContainerLimits;
-  /** With `update` only, if the container is replaced. */
+  /** With `update` and `move` only, if the container is replaced. */
   readonly layer?: LayerToKeep | null;
   /** With `update` only: the volume that the data has to move to; null: the data stays. */
   readonly moveTo?: string | null;
@@ -102,8 +122,10 @@ export interface PlanInput {
 export interface LayerToKeep {
   /** False if its files are lost with it. */
   readonly isKept: boolean;
-  /** The image to make of it; null: there is nothing to keep. */
+  /** The image to make of it; null: nothing was written to it. */
   readonly reference: string | null;
+  /** Docker's id of the container's image if that was made of a layer, and no registry has it. */
+  readonly imageId?: string | null;
 }
 
 /** A snapshot, or another container of the same user. */
@@ -134,6 +156,8 @@ export interface Seed {
   readonly volume: string | null;
   /** Resolves once the snapshot is made; null: it is. Rejects if it failed, or as `assertWanted` does. */
   readonly untilMade: ((assertWanted: () => Promise<void>) => Promise<void>) | null;
+  /** The node of both, if the container is on another one. */
+  readonly node?: string;
 }
 
 /** The target of a move to another node. */
@@ -225,29 +249,43 @@ function planSnapshot({ row, snapshot }: PlanInput): Step[] {
   return steps;
 }
 
-/** Renames no container: container names are unique per node. */
-function planMove({ row, move: destination }: PlanInput): Plan {
+/**
+ * Renames no container: container names are unique per node. A layer that is to be kept can be read only once nothing
+ * writes to it, so the old container stops before the new one is created then.
+ */
+function planMove({ row, move: destination, layer }: PlanInput): Plan {
   if (!destination) return before([]);
   const { node, volume, hasData } = destination;
   const hasContainer = row.dockerId !== null;
   const runs = hasContainer && isUp(row.status);
+  const { reference = null, imageId = null } = (hasContainer ? layer : null) ?? {};
   const steps: Step[] = [];
   const cleanup: Step[] = [];
-  if (hasContainer) {
+  if (hasContainer) cleanup.push({ do: 'remove_container', target: 'current', because: 'it has moved' });
+  if (hasContainer && reference === null) {
+    if (imageId !== null) steps.push({ ...copiedLayer(row), imageId, node });
     steps.push({ do: 'ensure_image', node, because: 'the other machine may not have it' });
-    cleanup.push({ do: 'remove_container', target: 'current', because: 'it has moved' });
   }
   if (hasContainer || hasData) steps.push({ do: 'ensure_volume', volume, node, because: 'the data moves into it' });
+  if (reference !== null) {
+    if (runs) steps.push(stop('nothing may write to layer and data'));
+    steps.push(
+      { do: 'commit_layer', reference, because: 'the new container begins with it' },
+      { do: 'flatten_layer', reference, because: 'the number of layers is limited' },
+      { ...copiedLayer(row), node },
+    );
+  }
   if (hasContainer) {
     const created = { name: containerName(row.id), generation: row.generation + 1, volume, node };
-    steps.push({ do: 'create_container', ...created, because: 'created before the old one stops' });
+    const because = reference === null ? 'created before the old one stops' : 'it begins with the layer';
+    steps.push({ do: 'create_container', ...created, because });
   }
-  if (runs) steps.push(stop('what writes to the data must end'));
+  if (runs && reference === null) steps.push(stop('what writes to the data must end'));
   if (hasData) {
     steps.push({ do: 'copy_volume', from: row.volumeName, to: volume, node, because: 'the data is at rest' });
-    if (hasContainer) steps.push(confirmStopped);
     cleanup.push({ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' });
   }
+  if (hasContainer && (hasData || reference !== null)) steps.push(confirmStopped);
   if (runs) {
     steps.push({ do: 'start_container', target: 'replacement', because: 'it was running before' });
     steps.push({
@@ -272,6 +310,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   if (exists && reference !== null) return planKeepingUpdate(input, { reference, outgrown });
   const prepare: Step[] = [
     ...removeRemains(input),
+    ...seededLayer(input),
     { do: 'ensure_image', because: 'the image may have been removed since' },
     ...(moveTo === null && !exists ? [ensureVolume(row)] : newVolume(moveTo)),
     ...restoredData(input),
@@ -361,7 +400,22 @@ function newVolume(moveTo: string | null): Step[] {
 /** The data of a snapshot is at rest, so it is copied before the container stops. */
 function restoredData({ moveTo = null, seed }: PlanInput): Step[] {
   if (moveTo === null || seed?.volume == null) return [];
-  return [{ do: 'copy_volume', from: seed.volume, to: moveTo, because: 'the container returns to this data' }];
+  return [{ ...seededData(seed, seed.volume), to: moveTo, because: 'the container returns to this data' }];
+}
+
+function seededData({ node }: Seed, volume: string): Pick<CopyVolume, 'do' | 'from' | 'fromNode'> {
+  return { do: 'copy_volume', from: volume, ...(node !== undefined && { fromNode: node }) };
+}
+
+/** Brings the layer of a snapshot to the node of the container that is made from it. */
+function seededLayer({ row, seed }: PlanInput): Step[] {
+  if (seed?.node === undefined || seed.layerId === null) return [];
+  return [{ ...copiedLayer(row), imageId: seed.layerId, fromNode: seed.node }];
+}
+
+function copiedLayer({ id, generation }: PlanInput['row']): CopyLayer {
+  const because = 'no registry has this image';
+  return { do: 'copy_layer', reference: layerImage(id, generation), because };
 }
 
 /** Copies the data if it has to move. @param user the container that might write to the data meanwhile */
@@ -420,18 +474,20 @@ function removeRemains({ row, observed }: PlanInput): Step[] {
     : [];
 }
 
-function recreate({ row, isNew, seed }: PlanInput): Step[] {
+function recreate(input: PlanInput): Step[] {
+  const { row, isNew, seed } = input;
   const generation = row.generation + 1;
   const data: Step[] = [];
   if (seed?.untilMade) data.push({ do: 'await_seed', because: 'the snapshot is still being made' });
   if (seed?.volume != null) {
-    data.push({ do: 'copy_volume', from: seed.volume, to: row.volumeName, because: 'it begins with this data' });
+    data.push({ ...seededData(seed, seed.volume), to: row.volumeName, because: 'it begins with this data' });
   }
   const start: Step = { do: 'start_container', target: 'replacement', because: 'asked to run' };
+  const image: Step[] = [...seededLayer(input), { do: 'ensure_image', because: 'a container needs its image' }];
   return [
     {
       do: 'in_parallel',
-      branches: [[ensureVolume(row, isNew)], [{ do: 'ensure_image', because: 'a container needs its image' }]],
+      branches: [[ensureVolume(row, isNew)], image],
       because: 'independent of each other',
     },
     {

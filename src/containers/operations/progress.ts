@@ -19,6 +19,7 @@ const PULL = { from: 5, to: 60 };
 const MOVE_STEPS: Partial<Record<Step['do'], { message: string; progress: number }>> = {
   ensure_image: { message: 'preparing the image on another machine', progress: 0 },
   stop_container: { message: 'stopping the container', progress: 20 },
+  commit_layer: { message: 'copying the files outside the home to another machine', progress: 20 },
   copy_volume: { message: 'copying the data to another machine', progress: 20 },
   start_container: { message: 'starting the container', progress: 95 },
 };

@@ -237,15 +237,17 @@ export class ContainerQueries {
     return this.idsWhere('c.purgedAt IS NOT NULL', ids);
   }
 
-  async neededImages(): Promise<NeededImages> {
-    const rows = await this.database.manager
+  /** @param node only what containers on this node need; null: the single machine; absent: on all nodes */
+  async neededImages(node: string | null = null): Promise<NeededImages> {
+    const query = this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .withDeleted()
       .select('c.image', 'reference')
       .addSelect('c.image_id', 'id')
       .distinct()
-      .where('c.purgedAt IS NULL')
-      .getRawMany<{ reference: string; id: string | null }>();
+      .where('c.purgedAt IS NULL');
+    if (node !== null) query.andWhere(':node IN (c.node_id, c.other_node_id, c.former_node_id)', { node });
+    const rows = await query.getRawMany<{ reference: string; id: string | null }>();
     const slots = await this.database.manager.find(WarmSlotEntity, { select: { id: true, imageId: true } });
     const templates = await this.database.manager.find(TemplateEntity, { where: { filesId: IsNull() } });
     const unseen = rows.flatMap(({ reference, id }) => (id === null ? reference : []));
@@ -253,6 +255,11 @@ export class ContainerQueries {
       references: new Set([...unseen, ...templates.map(({ image }) => image)]),
       ids: new Set([...rows.flatMap(({ id }) => id ?? []), ...slots.map(({ imageId }) => imageId)]),
     };
+  }
+
+  /** The containers that operations hold, with their nodes. */
+  async held(): Promise<Pick<ContainerRow, 'id' | 'nodeId' | 'otherNodeId'>[]> {
+    return this.live().select(['c.id', 'c.nodeId', 'c.otherNodeId']).andWhere('c.operation IS NOT NULL').getMany();
   }
 
   private async idsWhere(condition: string, ids: readonly string[]): Promise<ReadonlySet<string>> {

@@ -160,7 +160,7 @@ export class ContainerRepository extends ContainerQueries {
       }
       const { bounds } = options;
       if (bounds.nodes) {
-        const placed = { ...row, nodeId: await this.capacity.place(row, bounds.nodes) };
+        const placed = { ...row, nodeId: await this.capacity.place(row, bounds) };
         await this.nameGuard(() => this.rows.insert(placed));
         return placed;
       }
@@ -321,7 +321,7 @@ export class ContainerRepository extends ContainerQueries {
     await this.database.runInTx(async () => {
       // The container was given up with its node, and has no data: place it on another node.
       const isUnplaced = row.nodeId === null && bounds.nodes !== undefined;
-      if (isUnplaced) Object.assign(changed, { nodeId: await this.capacity.place(reserved, bounds.nodes ?? []) });
+      if (isUnplaced) Object.assign(changed, { nodeId: await this.capacity.place(reserved, bounds) });
       const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
       const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
       if (result.affected !== 1) throw leaseLost(row);
@@ -335,9 +335,9 @@ export class ContainerRepository extends ContainerQueries {
    *
    * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
    */
-  async placeElsewhere(row: ContainerRow, { nodes = [] }: CapacityBounds): Promise<ContainerRow> {
+  async placeElsewhere(row: ContainerRow, bounds: CapacityBounds): Promise<ContainerRow> {
     return this.database.runInTx(async () => {
-      const placed = await this.place(row, nodes, (nodeId) => ({ nodeId }));
+      const placed = await this.place(row, bounds, (nodeId) => ({ nodeId }));
       await this.capacity.follow(row, NOTHING_RESERVED);
       return placed;
     });
@@ -348,11 +348,8 @@ export class ContainerRepository extends ContainerQueries {
    *
    * @throws LeaseLostError, DomainError `no_capacity`; then nothing is changed
    */
-  async reserveElsewhere(
-    row: ContainerRow,
-    { nodes = [] }: CapacityBounds,
-  ): Promise<ContainerRow & { otherNodeId: string }> {
-    return this.database.runInTx(() => this.place(row, nodes, (otherNodeId) => ({ otherNodeId })));
+  async reserveElsewhere(row: ContainerRow, bounds: CapacityBounds): Promise<ContainerRow & { otherNodeId: string }> {
+    return this.database.runInTx(() => this.place(row, bounds, (otherNodeId) => ({ otherNodeId })));
   }
 
   /**
@@ -439,10 +436,10 @@ export class ContainerRepository extends ContainerQueries {
    */
   private async place<Column extends Pick<ContainerRow, 'nodeId'> | Pick<ContainerRow, 'otherNodeId'>>(
     row: ContainerRow,
-    nodes: NonNullable<CapacityBounds['nodes']>,
+    bounds: CapacityBounds,
     columnOf: (node: string) => Column,
   ): Promise<ContainerRow & Column> {
-    const changed = { ...columnOf(await this.capacity.place(row, nodes)), revision: row.revision + 1 };
+    const changed = { ...columnOf(await this.capacity.place(row, bounds)), revision: row.revision + 1 };
     const update = this.withLease({ id: row.id, operationId: row.operationId ?? '' }).set(changed);
     const result = await update.andWhere('revision = :read', { read: row.revision }).execute();
     if (result.affected !== 1) throw leaseLost(row);

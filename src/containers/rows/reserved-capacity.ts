@@ -86,6 +86,8 @@ export interface CapacityBounds {
   readonly short: readonly Shortage[];
   /** In a cluster, the nodes that the container may be placed on; absent on a single machine. */
   readonly nodes?: readonly NodeBounds[];
+  /** The one among them that is taken while it has room. */
+  readonly preferred?: string | null;
   /** The container already runs on the node, so the node may be drained. */
   readonly mayBeClosed?: boolean;
 }
@@ -189,18 +191,24 @@ export class ReservedCapacity {
   }
 
   /**
-   * Chooses the least full node, and claims the reservation there. Placements are serialized so that each sees
-   * earlier reservations. Starts and stops are not: if one takes the room first, the next node is tried.
+   * Chooses the preferred or the least full node, and claims the reservation there. Placements are serialized so that
+   * each sees earlier reservations. Starts and stops are not: if one takes the room first, the next node is tried.
    *
    * @returns the node's id
    * @throws DomainError `no_capacity`; the transaction must be rolled back
    */
-  async place(reserve: ReservedColumns, nodes: readonly NodeBounds[]): Promise<string> {
+  async place(
+    reserve: ReservedColumns,
+    { nodes = [], preferred = null }: Pick<CapacityBounds, 'nodes' | 'preferred'>,
+  ): Promise<string> {
     await this.update('placement SET id = id');
     const needed = difference(NOTHING_RESERVED, reserve);
+    const first = nodes.filter(({ id }) => id === preferred);
     for (;;) {
-      const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, nodes));
-      if (chosen) return chosen.node;
+      for (const among of [first, nodes].filter((each) => each.length > 0)) {
+        const [chosen] = await this.rowsOf<{ node: string }>(placementSql(needed, among));
+        if (chosen) return chosen.node;
+      }
       const short = shortOfAll(nodes, { needed, sums: await this.sums() });
       // Null if a concurrent start took the room and it was freed again, or a node became active again.
       if (short !== null) throw noCapacity(short);

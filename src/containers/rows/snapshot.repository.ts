@@ -52,6 +52,11 @@ const IS_NEEDED = `(EXISTS (SELECT 1 FROM containers c WHERE c.seed_snapshot_id 
   AND (c.status = 'creating' OR c.operation = 'start'))
   OR EXISTS (SELECT 1 FROM snapshots f WHERE f.copied_from_id = s.id AND f.status = 'making'))`;
 
+/** The node of the snapshot was given up. */
+const IS_LOST = 's.node_id IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NOT NULL)';
+const NODE_LOST = 'node_lost';
+const IS_GIVEN_UP = `(s.status = 'failed' AND COALESCE(s.status_reason, '') = '${NODE_LOST}')`;
+
 /** Statuses that count towards the limits. */
 const COUNTED: readonly SnapshotStatus[] = ['making', 'ready'];
 
@@ -77,17 +82,19 @@ export class SnapshotRepository {
    * Inserts a snapshot that is about to be made. The limits hold whatever requests come at once; a transient snapshot
    * has none.
    *
-   * @param more further writes of the same transaction
+   * @param more further writes of the same transaction. @returns the id of the only container that is made from the
+   *   snapshot on the same node; null if there is none
    * @throws DomainError `snapshot_limit_reached`
    */
-  async insert(row: SnapshotRow, limits: SnapshotLimits, more?: () => Promise<void>): Promise<void> {
+  async insert(row: SnapshotRow, limits: SnapshotLimits, more?: () => Promise<string | null>): Promise<void> {
     const { userId } = row;
     await this.database.runInTxLocking(userId, async () => {
       await this.eventLog.lock(userId);
       if (!row.isTransient) assertWithin(limits, plus(await this.usageOf(userId), row));
       await this.append(row, { type: 'snapshot_created', data: snapshotFacts(row) });
       await this.rows.insert(row);
-      await more?.();
+      const onlyCopyId = (await more?.()) ?? null;
+      if (onlyCopyId !== null) await this.change(row, { onlyCopyId }, ['making']);
     });
   }
 
@@ -168,6 +175,40 @@ export class SnapshotRepository {
         await this.eventLog.lock(row.userId);
         const still = this.query().where(`s.id = :id AND NOT ${this.isBeingMade}`, { id: row.id });
         if ((await still.getCount()) > 0) await this.writeFailure(row, 'interrupted');
+      });
+    }
+  }
+
+  /**
+   * Marks the snapshots on nodes that were given up as failed. Nothing of them is removed: should the node come back,
+   * {@link giveBack} makes them ready again, or, if they were deleted meanwhile, the sweep removes them.
+   */
+  async giveUp(): Promise<void> {
+    const lost = await this.query().where(`s.status = 'ready' AND ${IS_LOST}`).getMany();
+    const updatedAt = this.clock.now();
+    const set = { status: 'failed' as const, statusReason: NODE_LOST, isClean: false, updatedAt };
+    for (const row of lost) {
+      await this.database.runInTxLocking(row.userId, async () => {
+        await this.eventLog.lock(row.userId);
+        const failed = await this.follow(row, set, ['ready']);
+        if (failed === null) return;
+        const data = { ...snapshotFacts(failed), reason: NODE_LOST, message: FAULTS[NODE_LOST] ?? '' };
+        await this.append(row, { type: 'snapshot_failed', data });
+      });
+    }
+  }
+
+  /** Makes snapshots ready again that were given up with a node which is back. */
+  async giveBack(): Promise<void> {
+    const back = this.query().where(`s.is_clean = false AND ${IS_GIVEN_UP} AND NOT (${IS_LOST})`);
+    const set = { status: 'ready' as const, statusReason: null, isClean: true, updatedAt: this.clock.now() };
+    for (const row of await back.getMany()) {
+      await this.database.runInTxLocking(row.userId, async () => {
+        await this.eventLog.lock(row.userId);
+        const ready = await this.follow(row, set, ['failed']);
+        if (ready === null) return;
+        const data = { ...snapshotFacts(ready), downtime_ms: row.downtimeMs ?? 0 };
+        await this.append(row, { type: 'snapshot_ready', data });
       });
     }
   }
@@ -256,7 +297,9 @@ export class SnapshotRepository {
 
   /** Snapshots of which Docker may have something that nobody needs. @param silent nodes that do not answer */
   async listUnclean(silent: ReadonlySet<string>): Promise<SnapshotRow[]> {
-    const query = this.query().where(`s.is_clean = false AND NOT ${this.isBeingMade} AND NOT ${IS_NEEDED}`);
+    const query = this.query()
+      .where(`s.is_clean = false AND NOT ${IS_GIVEN_UP}`)
+      .andWhere(`NOT ${this.isBeingMade} AND NOT ${IS_NEEDED}`);
     if (silent.size > 0) {
       query.andWhere('(s.node_id IS NULL OR s.node_id NOT IN (:...silent))', { silent: [...silent] });
     }
@@ -362,6 +405,7 @@ const FAULTS: Readonly<Record<string, string>> = {
   copy_failed: 'the data could not be copied',
   docker_unavailable: 'Docker cannot be reached',
   node_unavailable: 'the machine cannot be reached',
+  node_lost: 'its machine is gone, and its files with it',
   docker_error: 'Docker refused',
   container_not_running: 'the container ended or was resumed while it was made',
 };

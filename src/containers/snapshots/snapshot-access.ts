@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { ContainerEngine } from '../../docker';
 import { DomainError } from '../../errors';
 import { assertOwner, type Caller, noteSubject } from '../access/container-access';
 import type { SnapshotRow } from '../model/snapshot.entity';
@@ -7,7 +8,10 @@ import { SnapshotRepository } from '../rows/snapshot.repository';
 /** Finds a caller's snapshots. */
 @Injectable()
 export class SnapshotAccess {
-  constructor(private readonly snapshots: SnapshotRepository) {}
+  constructor(
+    private readonly snapshots: SnapshotRepository,
+    private readonly engine: ContainerEngine,
+  ) {}
 
   /** @throws DomainError `snapshot_not_found`, `not_authorized` */
   async find(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotRow> {
@@ -24,10 +28,24 @@ export class SnapshotAccess {
     return row;
   }
 
-  /** Finds a snapshot to create containers from. @throws DomainError as {@link find} does, `snapshot_not_ready` */
+  /**
+   * Finds a snapshot to create containers from.
+   *
+   * @throws DomainError as {@link find} does, `snapshot_not_ready`, `node_unavailable` if its node does not answer
+   */
   async findReady(caller: Pick<Caller, 'userId'>, id: string): Promise<SnapshotRow> {
     const row = await this.find(caller, id);
-    if (row.status !== 'ready') throw new DomainError('snapshot_not_ready', { fields: { status: row.status } });
+    this.assertUsable(row);
     return row;
+  }
+
+  /** @throws DomainError `snapshot_not_ready`, `node_unavailable` */
+  assertUsable({ status, statusReason, nodeId }: SnapshotRow): void {
+    if (status !== 'ready') {
+      throw new DomainError('snapshot_not_ready', {
+        fields: { status, ...(statusReason && { reason: statusReason }) },
+      });
+    }
+    if (!this.engine.nodes.answers(nodeId)) throw new DomainError('node_unavailable');
   }
 }

@@ -27,8 +27,11 @@ export interface WantedSnapshot {
   readonly labels: Readonly<Record<string, string>>;
   /** It is made for a fork, and removed once the copies are made. */
   readonly isTransient: boolean;
-  /** The only container that is to be made from it: the data is copied into its volume at once. */
-  readonly onlyCopy?: Pick<ContainerRow, 'id' | 'volumeName'>;
+  /**
+   * Called once the snapshot and the copies are inserted: the only container that is to be made from it, on the same
+   * node. The data is copied into its volume at once.
+   */
+  readonly onlyCopy?: (snapshot: SnapshotRow) => Pick<ContainerRow, 'id' | 'volumeName'> | null;
   /** The limits of the user's tier. */
   readonly limits: SnapshotLimits;
   /**
@@ -65,7 +68,11 @@ export class SnapshotMaking {
       let inserted: SnapshotRow | null = null;
       const making = this.operations.snapshot(container, async (leased) => {
         const row = await this.rowOf(leased, wanted);
-        const insert: Insert = (more) => this.snapshots.insert(row, wanted.limits, more);
+        const insert: Insert = (more) =>
+          this.snapshots.insert(row, wanted.limits, async () => {
+            await more?.();
+            return wanted.onlyCopy?.(row)?.id ?? null;
+          });
         const isNew = await wanted.around(row, insert);
         if (isNew) inserted = row;
         accept();
@@ -95,7 +102,7 @@ export class SnapshotMaking {
       status: 'making',
       statusReason: null,
       isTransient: wanted.isTransient,
-      onlyCopyId: wanted.onlyCopy?.id ?? null,
+      onlyCopyId: null,
       copiedFromId: null,
       operationId: container.operationId ?? '',
       image: container.image,
@@ -117,7 +124,9 @@ export class SnapshotMaking {
     };
   }
 
-  private courseOf(row: SnapshotRow, { limits, onlyCopy }: WantedSnapshot): SnapshotCourse {
+  private courseOf(row: SnapshotRow, wanted: WantedSnapshot): SnapshotCourse {
+    const { limits } = wanted;
+    const onlyCopy = wanted.onlyCopy?.(row) ?? null;
     const own = { owner: { id: row.id, isSnapshot: true }, volume: snapshotVolume(row) };
     return {
       plan: {

@@ -1,6 +1,13 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, isLayerImage, isSnapshotImage, type ListedLayer, snapshotImage } from '../../docker';
+import {
+  ContainerEngine,
+  containerOfLayer,
+  isLayerImage,
+  isSnapshotImage,
+  type ListedLayer,
+  snapshotImage,
+} from '../../docker';
 import { LOGGER } from '../../logging';
 import { layerReference, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
 import { KnownEngine } from '../nodes/known-engine';
@@ -29,14 +36,16 @@ export class SnapshotRemoval {
   ) {}
 
   /**
-   * Deletes the snapshots that are over, marks those as failed that no process makes any more, and removes what is left
-   * of both. To be called by each sweep.
+   * Deletes the snapshots that are over, marks those as failed that no process makes any more or whose node was given
+   * up, and removes what is left of deleted and failed ones. To be called by each sweep.
    *
    * @param silent the nodes that do not answer
    * @throws the database's error
    */
   async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<void> {
     await this.snapshots.failAbandoned();
+    await this.snapshots.giveUp();
+    await this.snapshots.giveBack();
     await this.snapshots.deleteDue();
     for (const row of await this.snapshots.listUnclean(silent)) {
       if (signal.aborted) return;
@@ -69,8 +78,9 @@ export class SnapshotRemoval {
   }
 
   /**
-   * Removes the images of layers that no container and no snapshot needs: those that were kept by a resize, those that
-   * lost their names, and what a commit made that ended after its snapshot had failed.
+   * Removes the images of layers that no container on their node and no snapshot needs: those that were kept by a
+   * resize or brought from another node, those that lost their names, and what a commit made that ended after its
+   * snapshot had failed.
    */
   private async removeLayers(silent: ReadonlySet<string>): Promise<void> {
     const { items } = await this.engine.layers.list({ instance: this.instance.id });
@@ -81,11 +91,22 @@ export class SnapshotRemoval {
     const old = items.filter((layer) => isOwn(layer) && !isYoung(layer));
     if (old.length === 0 || !(await this.known.check())) return;
     // Read after the list: a snapshot has its row before its image.
-    const { ids } = await this.containers.neededImages();
     const ofSnapshots = await this.ofSnapshots(old);
-    for (const { reference, imageId, node = null } of old) {
-      const isNeeded = ids.has(imageId) || ofSnapshots.has(reference);
-      if (isNeeded || (node !== null && silent.has(node))) continue;
+    const held = await this.containers.held();
+    // An image has its name only at the end of its copy.
+    const isBusy = ({ reference, node = null }: ListedLayer): boolean =>
+      held.some(({ id, nodeId, otherNodeId }) =>
+        containerOfLayer(reference) === null
+          ? node === nodeId || (node !== null && node === otherNodeId)
+          : containerOfLayer(reference) === id,
+      );
+    const needed = new Map<string | null, ReadonlySet<string>>();
+    for (const layer of old) {
+      const { reference, imageId, node = null } = layer;
+      if (ofSnapshots.has(reference) || isBusy(layer) || (node !== null && silent.has(node))) continue;
+      const ids = needed.get(node) ?? (await this.containers.neededImages(node)).ids;
+      needed.set(node, ids);
+      if (ids.has(imageId)) continue;
       await this.engine.images.remove({ reference, id: imageId, node }).catch((error: unknown) => {
         this.logger.warn({ err: error, image: reference }, 'a layer could not be removed; the sweep tries again');
       });
@@ -128,7 +149,7 @@ export class SnapshotRemoval {
     const reference = layerReference(row);
     const image = await this.engine.images.find(reference, row.nodeId);
     if (image === null) return true;
-    if (image.id !== row.imageId && (await this.containers.neededImages()).ids.has(image.id)) return false;
+    if (image.id !== row.imageId && (await this.containers.neededImages(row.nodeId)).ids.has(image.id)) return false;
     const outcome = await this.engine.images.remove({ reference, id: image.id, node: row.nodeId });
     return outcome !== 'in_use';
   }

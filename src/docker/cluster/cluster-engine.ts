@@ -10,8 +10,9 @@ import type { EngineContainers } from '../port/engine-containers';
 import type { EngineCapabilities, EngineHost, MachineResources } from '../port/engine-host';
 import type { EngineImages } from '../port/engine-images';
 import type { EngineLayers } from '../port/engine-layers';
-import type { EngineNode, EngineNodes } from '../port/engine-nodes';
+import type { EngineNode, EngineNodes, LayerCopy } from '../port/engine-nodes';
 import type { EngineVolumes } from '../port/engine-volumes';
+import { transferLayer } from '../layers/layer-transfer';
 import { transferVolume } from '../volumes/volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 import { ClusterRoutes } from './cluster-routes';
@@ -34,7 +35,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   constructor(private readonly members: ClusterMembers) {
     super();
     const routes = new ClusterRoutes(members);
-    this.nodes = new ClusterNodes(members);
+    this.nodes = new ClusterNodes(members, routes);
     this.host = new ClusterHost(members, routes);
     this.containers = clusterContainers(members, routes);
     this.networks = routes.byContainer('networks', ['reconnect']);
@@ -65,7 +66,12 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
 }
 
 class ClusterNodes implements EngineNodes {
-  constructor(private readonly members: ClusterMembers) {}
+  private readonly logger = new Logger(ClusterEngine.name);
+
+  constructor(
+    private readonly members: ClusterMembers,
+    private readonly routes: ClusterRoutes,
+  ) {}
 
   list(): readonly EngineNode[] {
     return this.members.all().map((node) => node.view());
@@ -81,6 +87,14 @@ class ClusterNodes implements EngineNodes {
 
   setAvailability(node: string, availability: 'active' | 'drain'): Promise<void> {
     return this.members.setAvailability(node, availability);
+  }
+
+  async copyLayer(copy: LayerCopy): Promise<void> {
+    const { reference: image, node, toNode } = copy;
+    const { bytes } = await this.routes.between(copy, (source, target, signal) =>
+      transferLayer(source, target, { ...copy, signal }),
+    );
+    this.logger.log({ msg: 'copied a layer to another node', image, node, to: toNode, bytes });
   }
 }
 
@@ -244,11 +258,8 @@ function clusterVolumes(routes: ClusterRoutes): EngineVolumes {
     async copy(copy) {
       const { node, toNode = node } = copy;
       if (toNode === node) return routes.on(node, (engine) => engine.volumes.copy(copy));
-      const [from, to] = [routes.member(node), routes.member(toNode)];
-      // If one of the nodes falls silent, the work at the other ends too.
-      const signal = AbortSignal.any([from.signal, to.signal, ...(copy.signal ? [copy.signal] : [])]);
-      return from.call((source) =>
-        to.call((target) => transferVolume(source.volumes, target.volumes, { ...copy, signal })),
+      return routes.between(copy, (source, target, signal) =>
+        transferVolume(source.volumes, target.volumes, { ...copy, signal }),
       );
     },
   };

@@ -94,6 +94,16 @@ export class ClusterRoutes {
     return this.member(node).call(work);
   }
 
+  /** Runs `work` with two nodes. If one of them falls silent, the work at the other ends too, by the signal. */
+  async between<T>(
+    { node, toNode, signal }: { node?: string | null; toNode?: string | null; signal?: AbortSignal },
+    work: (source: TransferringEngine, target: TransferringEngine, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    const [from, to] = [this.member(node), this.member(toNode)];
+    const either = AbortSignal.any([from.signal, to.signal, ...(signal ? [signal] : [])]);
+    return from.call((source) => to.call((target) => work(source, target, either)));
+  }
+
   /** Runs `work` on all reachable nodes. @throws EngineError `docker_unavailable` if there are none */
   async onAll<T>(
     work: (engine: ContainerEngine) => Promise<T>,

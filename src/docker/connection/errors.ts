@@ -23,6 +23,8 @@ export type DockerCall =
   | 'inspect layer'
   | 'commit container'
   | 'flatten image'
+  | 'save image'
+  | 'load image'
   | 'volume'
   | 'measure volume'
   | 'copy volume'

@@ -40,6 +40,11 @@ export async function openChanges(docker: Docker, dockerId: string, signal: Abor
   return openAnswer(docker, { path: `/containers/${encodeURIComponent(dockerId)}/changes`, signal });
 }
 
+/** Opens an image, with all its layers, as an archive. */
+export async function openImage(docker: Docker, reference: string, signal: AbortSignal): Promise<Readable> {
+  return openAnswer(docker, { path: `/images/${reference}/get`, signal });
+}
+
 async function openAnswer(
   docker: Docker,
   { signal, ...request }: { path: string; options?: object; signal: AbortSignal },

@@ -208,6 +208,12 @@ describe('what Docker is asked for', () => {
     expect(options({}, { diskQuota: 'off' }).HostConfig).not.toHaveProperty('StorageOpt');
   });
 
+  it('must leave the writable layer what the layers below do not take, and enough to start', () => {
+    const limit = (keptLayerMb: number): unknown =>
+      options({ keptLayerMb }, { diskQuota: 'enforced' }).HostConfig?.StorageOpt;
+    expect([limit(48), limit(2040), limit(4096)]).toEqual([{ size: '2000M' }, { size: '16M' }, { size: '16M' }]);
+  });
+
   it('must limit a data volume that Docker has to recreate, where the kernel can hold the limit', () => {
     const [mount] = options({}, { diskQuota: 'enforced' }).HostConfig?.Mounts ?? [];
     expect(mount?.VolumeOptions?.DriverConfig).toEqual({ Name: 'local', Options: { size: '2048M' } });

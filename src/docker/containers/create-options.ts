@@ -75,6 +75,9 @@ export function ownerLabels(owner: OwnerLabels): Record<string, string> {
 const CPU_PERIOD_US = 100_000;
 const BYTES_PER_MB = 1024 * 1024;
 
+/** The writable layer of a container that was moved with layers which fill its disk. It has to be able to start. */
+const LEAST_LAYER_MB = 16;
+
 /** The size of `/dev/shm`, as a share of the memory limit. Its contents count towards that limit. */
 const SHM_SHARE = 1 / 2;
 
@@ -237,7 +240,7 @@ function hostConfig(
     RestartPolicy: { Name: 'unless-stopped' },
     LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
     ...(capabilities.diskQuota === 'enforced'
-      ? { StorageOpt: { size: sizeOption(spec.diskMb - (spec.keptLayerMb ?? 0)) } }
+      ? { StorageOpt: { size: sizeOption(Math.max(LEAST_LAYER_MB, spec.diskMb - (spec.keptLayerMb ?? 0))) } }
       : {}),
   };
 }

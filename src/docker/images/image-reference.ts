@@ -69,12 +69,17 @@ export function snapshotImage(snapshotId: string): string {
 
 /** Whether this is the name of a snapshot's image. */
 export function isSnapshotImage(reference: string): boolean {
-  return reference.startsWith(`${LAYERS}:`) && !/-g\d+$/.test(reference);
+  return reference.startsWith(`${LAYERS}:`) && containerOfLayer(reference) === null;
 }
 
 /** The name of the image of the layer that a container had before this generation. */
 export function layerImage(containerId: string, generation: number): string {
   return `${LAYERS}:${containerId}-g${String(generation)}`;
+}
+
+/** @returns the container of a name that {@link layerImage} makes; null: it is no such name */
+export function containerOfLayer(reference: string): string | null {
+  return /^berth\/layer:(.+)-g\d+$/.exec(reference)?.[1] ?? null;
 }
 
 /** Whether an image is made of a writable layer: it may hold any user's files, so no user may name it. */

@@ -1,13 +1,15 @@
 import type Docker from 'dockerode';
 import { randomUUID } from 'node:crypto';
+import type { Readable, Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { untilAborted } from '../../scheduling';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { ignoringRefusal, unlessMissing } from '../connection/errors';
-import { jsonElements, openChanges } from '../connection/streams';
+import { jsonElements, openChanges, openImage } from '../connection/streams';
 import { plainId } from '../container-ids';
 import { containerOf, remove, start } from '../containers/container-verbs';
 import { claimedLabels, containerLabels, LABELS } from '../containers/create-options';
@@ -17,7 +19,6 @@ import { SHELL } from '../containers/supervisor';
 import { EngineError } from '../engine-error';
 import type { Listed } from '../port/engine-containers';
 import {
-  type EngineLayers,
   type LayerCommit,
   type LayerImage,
   type ListedLayer,
@@ -26,11 +27,12 @@ import {
 } from '../port/engine-layers';
 import type { SandboxHost } from '../sandbox-host';
 import { type LayerChanges, readChanges } from './layer-changes';
+import type { LayerWork, TransferringLayers } from './layer-transfer';
 
 /** Docker (26.1) refuses to commit to an image of 125 layers: "max depth exceeded". */
 const MOST_LAYERS = 100;
 
-/** Docker reads and writes some 100 MB/s for a commit. */
+/** Docker reads and writes some 100 MB/s for a commit; to another machine it is what the network carries. */
 const COMMIT_MS = 30 * 60_000;
 
 /** How long the container of the proof may take to write its file. */
@@ -64,8 +66,8 @@ type Image = z.infer<typeof image>;
 
 const listing = z.array(z.object({ Id: z.string(), Created: z.number(), RepoTags: z.array(z.string()).nullish() }));
 
-/** The writable layers of a daemon's containers. The methods of {@link EngineLayers} are documented there. */
-export class Layers implements EngineLayers {
+/** The writable layers of a daemon's containers. The methods of {@link TransferringLayers} are documented there. */
+export class Layers implements TransferringLayers {
   private proved = false;
   private proving: Promise<boolean> | null = null;
 
@@ -156,6 +158,20 @@ export class Layers implements EngineLayers {
     return { items: layers, silent: [] };
   }
 
+  async send({ reference, signal: abortion }: LayerWork, output: Writable): Promise<void> {
+    await this.longCall('save image', abortion, async (docker, signal) => {
+      await pipeline(await openImage(docker, reference, signal), output, { signal });
+    });
+  }
+
+  async receive({ signal: abortion }: LayerWork, input: Readable): Promise<void> {
+    await this.longCall('load image', abortion, async (docker, signal) => {
+      const said = await text(await docker.loadImage(input, abortable(signal, { quiet: true })));
+      // Docker reports most failures in the body of a 200.
+      if (said.includes('"error"')) throw new EngineError('docker_error', `load image: ${said.slice(0, 500)}`);
+    });
+  }
+
   /** Runs a container like a sandbox, without a network, that writes a file into its layer. */
   private async prove(name: string): Promise<boolean> {
     const { instance, capabilities } = this.host;
@@ -220,7 +236,7 @@ export class Layers implements EngineLayers {
 
   /** Docker reads and writes as much as there is, so only a generous limit applies, and the caller's signal. */
   private async longCall<T>(
-    what: 'commit container' | 'flatten image',
+    what: 'commit container' | 'flatten image' | 'save image' | 'load image',
     abortion: AbortSignal | undefined,
     run: (docker: Docker, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {

@@ -27,6 +27,17 @@ export interface EngineNode {
   readonly problem: string | null;
 }
 
+/** A copy of the image of a writable layer, with all layers below it, to another node. */
+export interface LayerCopy {
+  /** Docker's id of the image, the same on both nodes. */
+  readonly imageId: string;
+  /** The name of the copy; see `layerImage`. On the source, no image has this name afterwards. */
+  readonly reference: string;
+  readonly node: string | null;
+  readonly toNode: string | null;
+  readonly signal?: AbortSignal;
+}
+
 /** The nodes of a cluster; on a single machine {@link SINGLE_MACHINE}. */
 export interface EngineNodes {
   /** The nodes as last known, without a call; null on a single machine, which has no id. */
@@ -44,6 +55,13 @@ export interface EngineNodes {
    * @throws EngineError `docker_unavailable` if no manager can decide it, `docker_error` if there is no such node
    */
   setAvailability(node: string, availability: 'active' | 'drain'): Promise<void>;
+  /**
+   * Copies an image to another node, and compares their ids. Does not send it if the target has it already.
+   *
+   * @throws EngineError `image_not_found` if the source has no such image, `copy_failed`, `aborted`; the target may
+   *   have the image then
+   */
+  copyLayer(copy: LayerCopy): Promise<void>;
 }
 
 /** The nodes of an engine without a cluster: none. It is asked directly, so there is nothing to remember. */
@@ -52,4 +70,5 @@ export const SINGLE_MACHINE: EngineNodes = {
   answers: () => true,
   remember: () => undefined,
   setAvailability: (node) => Promise.reject(new EngineError('docker_error', `there is no node ${node}`)),
+  copyLayer: () => Promise.reject(new EngineError('docker_error', 'there is no other node')),
 };

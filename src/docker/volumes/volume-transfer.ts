@@ -1,5 +1,7 @@
-import { type Readable, Transform, type Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
+import { allOrAbort, countingStream } from '../connection/transfers';
 import type { ContainerEngine } from '../container-engine';
+import type { TransferringLayers } from '../layers/layer-transfer';
 import type { EngineVolumes, VolumeCopy } from '../port/engine-volumes';
 import { EngineError } from '../engine-error';
 import { CopyMeter, type VolumeDigest, type VolumeWork } from './volume-copy';
@@ -25,6 +27,7 @@ export interface TransferringVolumes extends EngineVolumes {
 
 /** An engine of one node of a cluster. */
 export interface TransferringEngine extends ContainerEngine {
+  readonly layers: TransferringLayers;
   readonly volumes: TransferringVolumes;
 }
 
@@ -61,36 +64,4 @@ export async function transferVolume(
   }
   meter.take(`bytes ${String(copied.bytes)}`);
   return { bytes: copied.bytes };
-}
-
-/** @param onCount called with the number of all bytes that have passed so far */
-function countingStream(onCount: (bytes: number) => void): Transform {
-  let bytes = 0;
-  return new Transform({
-    highWaterMark: 1024 * 1024,
-    transform: (chunk: Buffer, _encoding, done) => {
-      bytes += chunk.length;
-      onCount(bytes);
-      done(null, chunk);
-    },
-  });
-}
-
-/**
- * If one of the promises rejects, the others are aborted and awaited, so that no work still runs when a rollback
- * begins.
- */
-async function allOrAbort<T extends readonly Promise<unknown>[]>(
-  abort: AbortController,
-  works: readonly [...T],
-): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> {
-  const ended = works.map((work) =>
-    work.catch((error: unknown) => {
-      abort.abort(error);
-      throw error;
-    }),
-  );
-  await Promise.allSettled(ended);
-  abort.signal.throwIfAborted();
-  return (await Promise.all(ended)) as { -readonly [K in keyof T]: Awaited<T[K]> };
 }

@@ -1,3 +1,4 @@
+import { createHash, randomUUID } from 'node:crypto';
 import { PassThrough, type Readable } from 'node:stream';
 import {
   type ContainerProcess,
@@ -6,6 +7,7 @@ import {
   type EngineCapabilities,
   EngineError,
   type ExecOutput,
+  type LayerImage,
   type MarkedProcesses,
   type OwnerLabels,
   type ProcessRequest,
@@ -19,6 +21,7 @@ import {
   isUp,
   type SimulatedContainer,
   SimulatedDaemon,
+  type SimulatedLayer,
   SimulatedVolume,
 } from '../../../packages/simulator/src/simulated-daemon';
 import { testImage } from '../clients/api-client';
@@ -253,7 +256,9 @@ export class FakeDaemon extends SimulatedDaemon {
   beginWork({ name: volume, image, owner }: VolumeMeasurement, as: 'send' | 'move' | 'check'): FakeContainer {
     this.volume(volume);
     const worker = this.beginHelper({ image, owner, purpose: as, mounts: [volume] });
-    const rival = this.running().find(({ spec }) => spec.generation > 0 && spec.volumeName === volume);
+    const rival = this.running().find(
+      (each) => each.spec.generation > 0 && each.spec.volumeName === volume && !(as !== 'send' && awaitsData(each)),
+    );
     if (rival) this.violations.push(`${volume} was copied while ${rival.name} ran on it`);
     return worker;
   }
@@ -262,6 +267,35 @@ export class FakeDaemon extends SimulatedDaemon {
   endWork(worker: FakeContainer): FakeVolume {
     if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
     return this.volume(worker.spec.volumeName);
+  }
+
+  /** As in Docker, the id follows from the content, and an image that loses its name stays. */
+  override commit(dockerId: string, reference: string): LayerImage {
+    const [former, id] = [this.layers.get(reference), this.imageId(reference)];
+    const made = super.commit(dockerId, reference);
+    if (former) this.nameLayer(id, { ...former, id });
+    const imageId = `sha256:${createHash('sha256').update(randomUUID()).digest('hex')}`;
+    this.tags.set(reference, imageId);
+    return { ...made, imageId };
+  }
+
+  /** @returns the archive of an image of a writable layer */
+  saveLayer(reference: string): string {
+    const found = this.layers.get(reference);
+    if (!found || !this.images.has(reference)) throw new EngineError('docker_error', `no such image: ${reference}`);
+    return JSON.stringify({ reference, ...found, id: this.imageId(reference) });
+  }
+
+  /** Takes over an image from its archive. */
+  loadLayer(archive: string): void {
+    const { reference, at, ...layer } = JSON.parse(archive) as SimulatedLayer & { reference: string; id: string };
+    this.nameLayer(reference, { ...layer, at: new Date(at) });
+  }
+
+  private nameLayer(reference: string, { id, ...layer }: SimulatedLayer & { id: string }): void {
+    this.layers.set(reference, layer);
+    this.tags.set(reference, id);
+    this.images.add(reference);
   }
 
   protected override copied(from: FakeVolume, to: FakeVolume): number {

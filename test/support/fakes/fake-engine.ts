@@ -8,10 +8,10 @@ import type { EngineFiles } from '../../../src/docker/port/engine-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImages } from '../../../src/docker/port/engine-images';
-import type { EngineLayers } from '../../../src/docker/port/engine-layers';
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import { runProgram } from '../../../src/docker/programs/run-program';
+import type { LayerWork, TransferringLayers } from '../../../src/docker/layers/layer-transfer';
 import type { VolumeWork } from '../../../src/docker/volumes/volume-copy';
 import type { TransferringEngine, TransferringVolumes } from '../../../src/docker/volumes/volume-transfer';
 import { SimulatedEngine } from '../../../packages/simulator/src/simulated-engine';
@@ -93,7 +93,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   readonly programs: EnginePrograms;
   readonly files: EngineFiles;
   readonly images: EngineImages;
-  readonly layers: EngineLayers;
+  readonly layers: TransferringLayers;
   readonly volumes: TransferringVolumes;
 
   /** Every call, in order, with its arguments. */
@@ -156,7 +156,10 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         return untilAborted(pull, { signal: options.signal, aborted });
       },
     });
-    this.layers = this.part('layers', layers, {});
+    this.layers = this.part('layers', layers, {
+      send: (layer, output) => this.sendLayer(layer, output),
+      receive: (layer, input) => this.receiveLayer(layer, input),
+    });
     this.volumes = this.part(
       'volumes',
       {
@@ -282,6 +285,17 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         throw new EngineError('data_too_large', 'the new volume is full');
       this.daemon.write(volume.name, content, taken);
     });
+  }
+
+  private async sendLayer(layer: LayerWork, output: Writable): Promise<void> {
+    output.end(await this.call('layers.send', [layer], () => this.daemon.saveLayer(layer.reference)));
+  }
+
+  private async receiveLayer(layer: LayerWork, input: Readable): Promise<void> {
+    const archive = await text(addAbortSignal(layer.signal, input)).catch((cause: unknown) => {
+      throw new EngineError('aborted', 'the work on an image was aborted', { cause });
+    });
+    await this.call('layers.receive', [layer], () => this.daemon.loadLayer(archive));
   }
 
   /**
