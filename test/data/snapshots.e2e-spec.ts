@@ -623,7 +623,8 @@ describe('snapshots', () => {
       async (when) => {
         const snapshot = await taken();
         change();
-        const died = engine.dieOn('volumes.remove', { when, how: 'throw' });
+        const isOld = (name: unknown): boolean => name === `berth-${id}`;
+        const died = engine.dieOn('volumes.remove', { when, how: 'throw', on: isOld });
         void restore({ snapshot, keep: false });
         await died;
         await berth.stop();
@@ -669,6 +670,47 @@ describe('snapshots', () => {
         await unchanged();
       });
       events = await berth.record(user);
+    });
+  });
+
+  describe('a start of a container that Docker can never start again', () => {
+    const broken = { error: new EngineError('container_broken', 'cannot signal container in state paused') };
+    const dockerId = async (): Promise<unknown> => (await user.api.get(id)).body['id'];
+
+    it('must keep its layer', async () => {
+      await user.api.stop(id);
+      const before = await dockerId();
+      engine.failOn('containers.start', broken);
+      expect(await user.api.start(id)).toMatchObject({ status: 200, body: { recreated: true, old_id: before } });
+      expect(containerOf(id).layer).toBe('nginx');
+      daemon.vanish(containerOf(id).dockerId);
+      await user.api.start(id);
+      expect(containerOf(id).layer).toBe('nginx');
+    });
+
+    it.each([
+      ['layers.commit', 1],
+      ['layers.flatten', 1],
+      ['containers.remove', 1],
+      ['containers.create', 1],
+    ] as const)('must lose nothing if %s fails, call %i', async (method, call) => {
+      await user.api.stop(id);
+      for (const when of ['before', 'after'] as const) {
+        engine.failOn('containers.start', broken);
+        engine.failOn(method, { call, when, error: new EngineError('docker_error', 'no space left on device') });
+        expect(await user.api.start(id)).toMatchObject({ status: 500, body: { code: 'docker_error' } });
+        expect((await user.api.get(id)).body).toMatchObject({ status: 'stopped' });
+      }
+      await user.api.start(id);
+      expect(containerOf(id).layer).toBe('nginx');
+    });
+
+    it('must do without what cannot be read', async () => {
+      await user.api.stop(id);
+      engine.failOn('containers.start', broken);
+      engine.failOn('layers.measure', { error: new EngineError('docker_error', 'no such file or directory') });
+      expect(await user.api.start(id)).toMatchObject({ status: 200, body: { recreated: true } });
+      expect(containerOf(id).layer).toBe('');
     });
   });
 

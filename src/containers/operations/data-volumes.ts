@@ -299,6 +299,28 @@ export class DataVolumes {
     };
   }
 
+  /**
+   * Makes an image of the writable layer of a container that can never be started again, for the container that
+   * replaces it. A layer that cannot be read is lost.
+   *
+   * @throws EngineError if the image cannot be made; LeaseLostError
+   */
+  async keepBroken(lease: OperationLease): Promise<void> {
+    const { row, signal } = lease;
+    const { id, dockerId, generation, nodeId: node } = row;
+    const layer = await this.layerOf(row).catch((error: unknown) => {
+      if (!(error instanceof EngineError) || saysUnavailable(error)) throw error;
+      this.logger.warn({ err: error, container_id: id }, 'the writable layer of a broken container cannot be read');
+      return null;
+    });
+    if (dockerId === null || layer?.isWritten !== true) return;
+    const reference = layerImage(id, generation);
+    const made = await this.engine.layers.commit({ dockerId, reference, signal });
+    const { imageId } = (await this.engine.layers.flatten({ reference, node, signal })) ?? made;
+    const keptLayerMb = row.keptLayerMb + Math.ceil(made.bytes / MIB);
+    await lease.record({ patch: { imageId, imageDigest: null, keptLayerMb }, events: [] });
+  }
+
   private async layerOf(row: ContainerRow): Promise<WrittenLayer | null> {
     const observed = row.dockerId === null ? null : await this.engine.containers.inspect(row.dockerId);
     if (observed === null || isHalfGone(observed.state)) return null;

@@ -33,6 +33,8 @@ export interface Course {
   readonly plan: Omit<PlanInput, 'row' | 'observed'>;
   /** Called if the plan failed in Docker: whether the operation has succeeded nevertheless. */
   readonly hasSucceeded?: () => Promise<boolean>;
+  /** Called before a container is replaced that Docker can never start again. */
+  readonly onBroken?: () => Promise<void>;
   /** Told of the progress, in place of the emission of `container_progress`. */
   readonly listeners?: Pick<Execution, 'onStep' | 'onCopy' | 'onLayer'>;
   /** Called once the plan has been executed. */
@@ -300,7 +302,7 @@ export class OperationRunner {
    */
   private async execute(
     lease: OperationLease,
-    { plan: input, listeners }: Pick<Course, 'plan' | 'listeners'>,
+    { plan: input, listeners, onBroken }: Pick<Course, 'plan' | 'listeners' | 'onBroken'>,
   ): Promise<Executed> {
     const progress = new ProgressReporter(lease, this.logger);
     const placing = this.placement.of(lease, input);
@@ -340,7 +342,10 @@ export class OperationRunner {
             contradicted === 'container_broken' && plan.steps.some((step) => step.do === 'create_container');
           if (contradicted === 'name_in_use' || isReplacementBroken) await this.recovery.recover(lease, recoverAs);
           else if (seen === undefined) throw placing?.reason(error) ?? error;
-          else observed = seen;
+          else {
+            if (seen === 'dead') await onBroken?.();
+            observed = seen;
+          }
         }
       }
     } finally {

@@ -340,7 +340,11 @@ export class ContainerOperations {
         if (lease.row.status === 'paused') await this.recovery.observe(lease);
         await this.placement.reserve(lease, lease.row);
         const seed = await this.volumes.seedOf(lease);
-        return { plan: { verb: 'start', isReplaced, seed }, outcome: (facts) => this.started(lease, facts) };
+        return {
+          plan: { verb: 'start', isReplaced, seed },
+          onBroken: () => this.volumes.keepBroken(lease),
+          outcome: (facts) => this.started(lease, facts),
+        };
       },
     };
   }
