@@ -65,6 +65,7 @@ const AGAIN = [
   'inside-hostile',
   'sandbox-networks',
   'sandbox-proof',
+  'snapshots',
 ].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
 
 /** Tests of data, on the database of `TEST_DATABASE`. */

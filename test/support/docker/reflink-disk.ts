@@ -3,18 +3,18 @@ import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A file system with reflinks on this machine, for Docker on the same machine. */
+/** A small file system on this machine, for Docker on the same machine; with reflinks by default. */
 export class ReflinkDisk {
   private readonly folder = mkdtempSync(join(tmpdir(), 'berth-reflink-'));
-  private readonly mountPoint = join(this.folder, 'mounted');
+  readonly mountPoint = join(this.folder, 'mounted');
   private folders = 0;
 
   /** @throws Error if this machine cannot mount XFS from a file */
-  constructor() {
+  constructor({ sizeMb = 512, hasReflinks = true }: { sizeMb?: number; hasReflinks?: boolean } = {}) {
     const image = join(this.folder, 'image');
     writeFileSync(image, '');
-    truncateSync(image, 512 * 2 ** 20);
-    execFileSync('mkfs.xfs', ['-q', '-m', 'reflink=1', image]);
+    truncateSync(image, sizeMb * 2 ** 20);
+    execFileSync('mkfs.xfs', ['-q', '-m', `reflink=${hasReflinks ? '1' : '0'}`, image]);
     mkdirSync(this.mountPoint);
     execFileSync('mount', ['-o', 'loop', image, this.mountPoint]);
   }
@@ -29,13 +29,25 @@ export class ReflinkDisk {
 
   /** The space that is taken, in bytes. */
   get used(): number {
+    return this.space('used');
+  }
+
+  /** Takes the space except for `leftMb`. @returns a function that frees it */
+  fill(leftMb: number): () => void {
+    const filler = join(this.mountPoint, 'filler');
+    execFileSync('fallocate', ['--length', String(this.space('avail') - leftMb * 2 ** 20), filler]);
+    return () => rmSync(filler);
+  }
+
+  private space(which: 'used' | 'avail'): number {
     execFileSync('sync', ['--file-system', this.mountPoint]);
-    const said = execFileSync('df', ['--block-size=1', '--output=used', this.mountPoint]).toString();
+    const said = execFileSync('df', ['--block-size=1', `--output=${which}`, this.mountPoint]).toString();
     return Number(said.split('\n')[1]);
   }
 
   remove(): void {
-    execFileSync('umount', [this.mountPoint]);
+    // Docker that was killed leaves processes of its containers behind, which keep the disk.
+    execFileSync('umount', ['--lazy', this.mountPoint]);
     rmSync(this.folder, { recursive: true });
   }
 }

@@ -26,9 +26,12 @@ export class SecondDocker {
     this.docker = new Docker({ socketPath: join(folder, 's') });
   }
 
-  /** @param config in place of the machine's own configuration; gVisor must be configured in it */
-  static async start(dataRoot: string, config: DaemonConfig = {}): Promise<SecondDocker> {
-    const second = new SecondDocker(await mkdtemp(join(tmpdir(), 'berth-test-')));
+  /**
+   * @param config in place of the machine's own configuration; gVisor must be configured in it
+   * @param above the folder that everything is below
+   */
+  static async start(dataRoot: string, config: DaemonConfig = {}, above = tmpdir()): Promise<SecondDocker> {
+    const second = new SecondDocker(await mkdtemp(join(above, 'berth-test-')));
     await second.startOn(dataRoot, config);
     return second;
   }
