@@ -86,7 +86,8 @@ describe('snapshots on a real Docker', () => {
   });
 
   it('must fork a container into equal ones that share nothing', async () => {
-    const sums = 'sha256sum big /opt/tool; echo $GIVEN';
+    await run(id, 'chown 1234:1234 /home/user');
+    const sums = 'sha256sum big /opt/tool; echo $GIVEN; stat -c %u:%g:%a /home/user';
     const original = await run(id, sums);
     const forked = await user.api.call('POST', `/api/containers/${id}/fork`, { count: FORKED.count });
     const copies = (forked.body['containers'] as { db_id: string }[]).map(({ db_id }) => db_id);
@@ -98,6 +99,12 @@ describe('snapshots on a real Docker', () => {
     await eventually(async () =>
       expect((await volumes()).filter((name) => name.startsWith('berth-snapshot-'))).toEqual([]),
     );
+  });
+
+  it('must fork an empty home', async () => {
+    await run(id, 'rm -r /home/user/*; chmod 750 /home/user');
+    const forked = await user.api.call('POST', `/api/containers/${id}/fork`, {});
+    expect(await run(await runs(forked.body['db_id']), 'ls -A; stat -c %a .')).toBe('750');
   });
 
   it('must keep packages across a resize, and return to a snapshot', async () => {
