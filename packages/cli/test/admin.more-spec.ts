@@ -75,6 +75,25 @@ describe('berth admin', () => {
     });
   });
 
+  it('must make, show and delete templates', async () => {
+    for (const name of ['one', 'two']) cluster.named(name).daemon.images.add('tools:1');
+    const options = ['--image', 'tools:1', '--memory', '512m', '--tier', 'pro', '--tier', 'free', '--start', 'sleep 1'];
+    const refused = await line.berth('admin', 'templates', 'put', 'tools', '1', ...options);
+    expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining('insufficient permissions') as string });
+    const plain = options.slice(0, -2);
+    const put = await line.berth('admin', 'templates', 'put', 'tools', '1', ...plain);
+    expect(put).toMatchObject({ code: 0, stderr: 'tools: template created\n' });
+    expect((await line.berth('admin', 'templates')).stdout).toMatch(
+      /^NAME +VERSION +IMAGE +SNAPSHOT +DATA +ROLE +TIERS +AGE\ntools +1 +tools:1 +- +no +- +pro, free +/,
+    );
+    expect((await line.berth('admin', 'templates', 'put', 'tools', '2')).stderr).toContain('an image or a snapshot');
+    expect(await line.berth('admin', 'templates', 'rm', 'tools', '--yes')).toMatchObject({
+      code: 0,
+      stderr: 'tools: template deleted\n',
+    });
+    expect(JSON.parse((await line.berth('admin', 'templates', '--json')).stdout)).toEqual([]);
+  });
+
   it('must show warm slots with the creations that took one, and remove them', async () => {
     const file = join(line.folder, 'slots.json');
     writeFileSync(file, JSON.stringify({ slots: [{ image: testImage(), tier: 'pro', ...SMALL, count: 1 }] }));
@@ -169,7 +188,7 @@ describe('berth admin', () => {
     expect(await line.berthWith({ environment }, 'admin', 'nodes')).toMatchObject({ code: 3 });
     const complete = async (...words: readonly string[]) => (await line.berth('__complete', ...words)).stdout;
     expect(await complete('admin', '')).toBe(
-      'capacity\nwarm\nnodes\nusers\ncontainers\nmove\nusage\naudit\nreconcile\n',
+      'capacity\nwarm\ntemplates\nnodes\nusers\ncontainers\nmove\nusage\naudit\nreconcile\n',
     );
     expect(await complete('admin', 'nodes', 'drain', 'o')).toBe('one\n');
     expect(await complete('admin', 'nodes', 'forget', '--y')).toBe('--yes\n');

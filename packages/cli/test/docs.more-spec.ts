@@ -2,6 +2,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { NodeWatch } from '../../../src/containers/nodes/node-watch.ts';
 import { Clock } from '../../../src/scheduling/clock.ts';
+import { ApiClient, testImage } from '../../../test/support/clients/api-client.ts';
 import { Berth as Server } from '../../../test/support/servers/berth.ts';
 import { blocksOf } from '../../../test/support/clients/document-blocks.ts';
 import { FakeCluster } from '../../../test/support/fakes/fake-cluster.ts';
@@ -69,7 +70,7 @@ describe('what docs/cli.md shows', () => {
   it('must do what administrators do', async () => {
     const cluster = new FakeCluster(['node1', 'node2', 'node3']);
     const clock = new AheadClock();
-    const environment = { INSTANCE_ID: 'cli-docs-admin' };
+    const environment = { INSTANCE_ID: 'cli-docs-admin', VOLUME_COPY_IMAGE: testImage() };
     const server = await Server.start({ engine: cluster.engine(), clock, environment });
     try {
       const { token } = await server.user('pro', ['admin', 'read', 'write']);
@@ -77,10 +78,16 @@ describe('what docs/cli.md shows', () => {
       cluster.named('node3').cut();
       clock.aheadMs += 20_000;
       await server.app.get(NodeWatch).look();
+      for (const node of ['node1', 'node2']) cluster.named(node).daemon.images.add('my-tools:1.4');
+      const api = new ApiClient(server.url, token);
+      const { db_id: id } = await api.running();
+      const made = await api.call('POST', `/api/containers/${id}/snapshots`, { name: 'with-nodejs' });
+      const wait = `/api/snapshots/${String(made.body['id'])}/wait`;
+      expect(await api.call('GET', wait)).toMatchObject({ status: 200 });
       for (const text of linesOf('For administrators')) {
         // Nodes in memory carry no data: test/nodes moves a container.
         if (!text.startsWith('berth admin move')) {
-          await run(text.replace(/(drain|activate|forget) \w+/, '$& --yes'));
+          await run(text.replace(/(drain|activate|forget|templates rm) [\w-]+/, '$& --yes'));
         }
       }
       expect((await run('berth admin nodes')).stdout).toMatch(/node2 +reachable +active[\s\S]*node3 +forgotten/);

@@ -119,6 +119,13 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
   ['GET /api/admin/snapshots?user_id=U', (berth) => berth.admin.snapshots({ user_id: 'U' }).page()],
   ['DELETE /api/admin/snapshots/{id}', (berth) => berth.admin.deleteSnapshot('ID')],
+  ['GET /api/admin/templates', (berth) => berth.admin.templates()],
+  ['GET /api/admin/templates/{name}', (berth) => berth.admin.template('NAME')],
+  [
+    'PUT /api/admin/templates/{name} {"image":"i","version":"1"}',
+    (berth) => berth.admin.putTemplate('NAME', { image: 'i', version: '1' }),
+  ],
+  ['DELETE /api/admin/templates/{name}', (berth) => berth.admin.deleteTemplate('NAME')],
   ['GET /api/admin/users?tier=free', (berth) => berth.admin.users({ tier: 'free' }).page()],
   ['PATCH /api/admin/users/{id} {"tier":"pro"}', (berth) => berth.admin.updateUser('ID', { tier: 'pro' })],
   ['DELETE /api/admin/users/{id}', (berth) => berth.admin.deleteUser('ID')],
