@@ -1,6 +1,6 @@
 import type * as api from '@berth/client';
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { exitCodeOf, linesOf } from './exit.ts';
+import { type Command, Option } from 'commander';
+import { CliError, exitCodeOf, linesOf, USAGE } from './exit.ts';
 import { age, duration, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findDeletedId, findId, findSnapshotId, openSession, type Session } from './session.ts';
@@ -257,7 +257,7 @@ interface CreateOptions extends Settings {
 async function create(session: Session, image: string | undefined, options: CreateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   if (options.snapshot !== undefined && image !== undefined) {
-    throw new InvalidArgumentError('a snapshot takes the place of an image');
+    throw new CliError('a snapshot takes the place of an image', USAGE);
   }
   const origin =
     options.snapshot === undefined

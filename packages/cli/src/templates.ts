@@ -1,5 +1,6 @@
 import type * as api from '@berth/client';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
+import { CliError, USAGE } from './exit.ts';
 import { age, note, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findSnapshotId, openSession, type Session } from './session.ts';
@@ -86,7 +87,7 @@ async function put(
   const { berth, isJson, signal } = session;
   const { image, snapshot, start, tier } = options;
   if ((image === undefined) === (snapshot === undefined)) {
-    throw new InvalidArgumentError('an image or a snapshot is wanted.');
+    throw new CliError('an image or a snapshot is wanted', USAGE);
   }
   const settings = {
     image,

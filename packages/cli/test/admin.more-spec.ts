@@ -86,7 +86,14 @@ describe('berth admin', () => {
     expect((await line.berth('admin', 'templates')).stdout).toMatch(
       /^NAME +VERSION +IMAGE +SNAPSHOT +DATA +ROLE +TIERS +AGE\ntools +1 +tools:1 +- +no +- +pro, free +/,
     );
-    expect((await line.berth('admin', 'templates', 'put', 'tools', '2')).stderr).toContain('an image or a snapshot');
+    expect(await line.berth('admin', 'templates', 'put', 'tools', '2')).toMatchObject({
+      code: 2,
+      stderr: 'berth: an image or a snapshot is wanted\n',
+    });
+    expect(await line.berth('create', 'tools', '--snapshot', 'any')).toMatchObject({
+      code: 2,
+      stderr: 'berth: a snapshot takes the place of an image\n',
+    });
     expect(await line.berth('admin', 'templates', 'rm', 'tools', '--yes')).toMatchObject({
       code: 0,
       stderr: 'tools: template deleted\n',
