@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { parseConfig } from '../../src/config';
-import { EngineCalls, EngineError, type EngineNode, type WatchMessage } from '../../src/docker';
+import { EngineCalls, EngineError, type EngineNode, layerImage, type WatchMessage } from '../../src/docker';
 import type { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { clusterEngine } from '../../src/docker/cluster/cluster-settings';
 import { eventually } from '../support/eventually';
@@ -124,6 +124,31 @@ describe('the engine of a cluster', () => {
       expect(await node.containers(`berth.instance=${instance}`)).toMatchObject([{ state: 'running' }]);
     }
     await expectListed([]);
+  });
+
+  it('must copy the image of a layer from node to node, again and again, and leave its name nowhere else', async () => {
+    const dockerId = on(first);
+    await first.exec(dockerId.split('/')[1] ?? '', ['sh', '-c', 'head -c 3000000 /dev/urandom >/etc/large']);
+    await engine.containers.stop(dockerId, 1);
+    for (let round = 0; round < 8; round += 1) {
+      const committed = layerImage(instance, round);
+      const { imageId } = await engine.layers.commit({ dockerId, reference: committed });
+      let [from, to] = [first, second];
+      for (const next of [third, first, second]) {
+        const reference = layerImage(`${instance}-to-${to.name}`, round);
+        await engine.nodes.copyLayer({ imageId, reference, node: idOf(from), toNode: idOf(to) });
+        expect(await engine.images.find(reference, idOf(to))).toMatchObject({ id: imageId });
+        expect(await engine.images.find(reference, idOf(from))).toBeNull();
+        [from, to] = [to, next];
+      }
+    }
+    expect(await engine.containers.start(dockerId)).toBe('started');
+    for (const { reference, imageId: id, node = null } of (await engine.layers.list({ instance })).items)
+      expect(await engine.images.remove({ reference, id, node })).toBe('removed');
+    expect((await engine.layers.list({ instance })).items).toEqual([]);
+    const missing = { imageId: `sha256:${'f'.repeat(64)}`, reference: layerImage(instance, 0) };
+    const copying = engine.nodes.copyLayer({ ...missing, node: idOf(first), toNode: idOf(second) });
+    await expect(copying).rejects.toMatchObject({ code: 'image_not_found' });
   });
 
   it('must answer at once for a node that was killed, go on with the others, and have all again', async () => {
