@@ -473,6 +473,17 @@ describe('what is made from snapshots', () => {
       expect(methods).not.toContain('layers.commit');
     });
 
+    it('must keep what is written after it has begun, before the container stops', async () => {
+      containerOf(world.id).layer = '';
+      const hold = world.engine.holdOn('containers.create', { when: 'after' });
+      const answering = resize();
+      await hold.reached;
+      for (const each of world.daemon.containers.values()) if (each.state === 'running') each.layer = 'nginx';
+      hold.release();
+      expect(await answering).toMatchObject({ status: 200, body: { restarted: true, root_kept: true } });
+      expect(containerOf(world.id)).toMatchObject({ state: 'running', layer: 'nginx' });
+    });
+
     it('must say that nothing is kept where the machine does not keep it, or the container is gone', async () => {
       world.daemon.keepsLayers = false;
       expect((await resize()).body).toMatchObject({ root_kept: false });

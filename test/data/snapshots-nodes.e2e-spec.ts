@@ -386,12 +386,12 @@ describe('snapshots on several machines', () => {
   });
 
   describe('of a machine that is given up', () => {
-    const giveUp = async (): Promise<void> => {
+    const giveUp = async (node = source): Promise<void> => {
       await move(target);
-      source.cut();
+      node.cut();
       clock.forward(20_000);
       await berth.app.get(NodeWatch).look();
-      const path = `/api/admin/nodes/${source.name}/forget`;
+      const path = `/api/admin/nodes/${node.name}/forget`;
       await eventually(async () => expect((await operator.api.call('POST', path)).status).toBe(200));
     };
 
@@ -411,6 +411,14 @@ describe('snapshots on several machines', () => {
       await eventually(() => expect(told('snapshot_ready')).toHaveLength(2));
       await sweep();
       expect(await foundOf(await runs(await create()))).toMatchObject({ layer: 'nginx', data: 'precious' });
+    });
+
+    it('must be what a container returns to whose own machine was given up, once it has been started elsewhere', async () => {
+      await giveUp(target);
+      expect(await restore()).toMatchObject({ status: 409, body: { code: 'container_not_running' } });
+      expect(await user.api.start(id)).toMatchObject({ status: 200 });
+      expect(await restore()).toMatchObject({ status: 200 });
+      expect(await foundOf(id)).toMatchObject({ layer: 'nginx', data: 'precious' });
     });
 
     it('must be deleted by its user at once, and there if the machine comes back', async () => {

@@ -98,6 +98,13 @@ const NOT_SUSPENDED = 'the container was not suspended while its snapshot was ma
 /** A started container is not running, or was started again by Docker's restart policy. */
 const NOT_UP = 'the container did not stay up';
 
+/** The writable layer of a container that is replaced was written to after it had been found unwritten. */
+export class LayerWrittenError extends EngineError {
+  constructor() {
+    super('copy_failed', 'the container wrote outside its home before it was stopped');
+  }
+}
+
 /** Builds the specs that containers are created from. */
 @Injectable()
 export class ContainerSpecs {
@@ -246,6 +253,9 @@ export class StepExecutor {
       case 'await_seed':
         await execution.seed?.untilMade?.(execution.assertWanted);
         return;
+      case 'confirm_unwritten':
+        await this.confirmUnwritten(target(step.target, row, facts));
+        return;
       case 'commit_layer': {
         const { reference } = step;
         const dockerId = target('current', row, facts);
@@ -375,6 +385,11 @@ export class StepExecutor {
   private async confirmStopped(dockerId: string): Promise<void> {
     const observed = await this.engine.containers.inspect(dockerId);
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
+  }
+
+  private async confirmUnwritten(dockerId: string): Promise<void> {
+    const layer = await this.engine.layers.measure(dockerId);
+    if (layer?.isWritten === true) throw new LayerWrittenError();
   }
 
   private async confirmRunning(dockerId: string, { step, facts }: { step: ConfirmStep; facts: Facts }): Promise<void> {

@@ -15,7 +15,7 @@ import { DomainError } from '../../errors';
 import type { SnapshotRow } from '../model/snapshot.entity';
 import { planExpiry, RunPolicies } from '../policies/run-policy';
 import { DataVolumes } from './data-volumes';
-import type { Facts } from './executor';
+import { type Facts, LayerWrittenError } from './executor';
 import type { OperationLease } from './operation-lease';
 import { type Course, type Done, type OperationDefinition, OperationRunner } from './operation-runner';
 import {
@@ -157,7 +157,7 @@ export class ContainerOperations {
    * `operation_in_progress`, `container_not_found`; as `change` does
    */
   async update(row: ContainerRow, change: Change): Promise<Updated> {
-    const done = await this.runner.run(row, {
+    const definition: OperationDefinition = {
       verb: 'update',
       ofRowAlone: (leased) => {
         const wanted = change(leased);
@@ -174,8 +174,8 @@ export class ContainerOperations {
         await this.recovery.unpause(lease, this.clock.now());
         return this.replacement(lease, wanted, await this.volumes.destination(lease.row, wanted));
       },
-    });
-    return updated(done);
+    };
+    return updated(await againIfWritten(() => this.runner.run(row, definition)));
   }
 
   /**
@@ -216,19 +216,21 @@ export class ContainerOperations {
         afterCleanup: { patch: { otherNodeId: null }, events: [] },
       };
     };
-    return updated(await this.runner.run(row, { verb: 'move', prepare }, options));
+    return updated(await againIfWritten(() => this.runner.run(row, { verb: 'move', prepare }, options)));
   }
 
   /**
    * Returns a container to the files of a snapshot, in a new Docker container and on a new volume. Until those run, the
    * old ones stay.
    *
-   * @throws DomainError `invalid_parameters` if the snapshot does not fit, `update_failed`, `operation_in_progress`,
+   * @throws DomainError `invalid_parameters` if the snapshot does not fit, `container_not_running` if the container was
+   *   never created or its node was given up (a start comes first), `update_failed`, `operation_in_progress`,
    *   `container_not_found`, `no_capacity`
    */
   async restoreSnapshot(row: ContainerRow, snapshot: SnapshotRow): Promise<Updated> {
     const prepare: OperationDefinition['prepare'] = async (lease) => {
       await this.reconcileRow(lease);
+      if (lease.row.dockerId === null) throw new DomainError('container_not_running');
       if (isUp(lease.row.status)) await this.placement.reserve(lease, lease.row);
       await this.recovery.unpause(lease, this.clock.now());
       const { seed, volume } = await this.volumes.restored(lease.row, snapshot);
@@ -448,6 +450,16 @@ export class ContainerOperations {
   /** Reconciles a row in `error` before a stop or a deletion. These need no inspection of the row's own container. */
   private async removeUnknown(lease: OperationLease): Promise<void> {
     if (lease.row.status === 'error') await this.recovery.recover(lease, 'reconcile');
+  }
+}
+
+/** Runs a replacement once more if the layer was written to meanwhile: the next plan keeps it. */
+async function againIfWritten(run: () => Promise<Done>): Promise<Done> {
+  try {
+    return await run();
+  } catch (error) {
+    if (!(error instanceof DomainError && error.cause instanceof LayerWrittenError)) throw error;
+    return run();
   }
 }
 

@@ -118,8 +118,9 @@ describe('the plan of a move to another machine', () => {
   it('must bring an image that no registry has before anything stops', () => {
     const below = { isKept: true, reference: null, imageId: 'sha256:below' };
     const usual = move('running');
-    expect(move('running', true, 'a', below)).toBe(`two:copy_layer, ${usual}`);
-    expect(move('running', true, 'a', { isKept: true, reference: null, imageId: null })).toBe(usual);
+    const confirmed = usual.replace('stop A', 'stop A, confirm_unwritten A');
+    expect(move('running', true, 'a', below)).toBe(`two:copy_layer, ${confirmed}`);
+    expect(move('running', true, 'a', { isKept: true, reference: null, imageId: null })).toBe(confirmed);
     expect(move('running', true, 'a', { isKept: false, reference: null })).toBe(usual);
   });
 });
@@ -240,7 +241,9 @@ describe('the plan of a resize that keeps the writable layer', () => {
   it('must be that of any resize if there is nothing to keep, or no container', () => {
     const usual = print({ verb: 'update', wanted: LARGE, status: 'running', observed: 'running' });
     const nothing = { isKept: true, reference: null };
-    expect(print({ ...update, layer: nothing, status: 'running', observed: 'running' })).toBe(usual);
+    // What is written until the stop would be lost.
+    const confirmed = usual.replace('stop A', 'stop A, confirm_unwritten A');
+    expect(print({ ...update, layer: nothing, status: 'running', observed: 'running' })).toBe(confirmed);
     const gone = print({ verb: 'update', wanted: LARGE, status: 'stopped', observed: 'missing' });
     expect(print({ ...update, status: 'stopped', observed: 'missing' })).toBe(gone);
   });

@@ -51,6 +51,8 @@ export type Step = { readonly because: string } & (
     }
   /** Waits until the snapshot that the container is made from has all its files. */
   | { readonly do: 'await_seed' }
+  /** Fails with {@link LayerWrittenError} if something was written to the layer, which was found unwritten before. */
+  | { readonly do: 'confirm_unwritten'; readonly target: Target }
   /** Makes an image of the writable layer, which nothing may write to. */
   | { readonly do: 'commit_layer'; readonly reference: string }
   /** Copies the image of a layer between nodes. Without `imageId`: the one that was just made. */
@@ -253,7 +255,8 @@ function planSnapshot({ row, snapshot }: PlanInput): Step[] {
  * Renames no container: container names are unique per node. A layer that is to be kept can be read only once nothing
  * writes to it, so the old container stops before the new one is created then.
  */
-function planMove({ row, move: destination, layer }: PlanInput): Plan {
+function planMove(input: PlanInput): Plan {
+  const { row, move: destination, layer } = input;
   if (!destination) return before([]);
   const { node, volume, hasData } = destination;
   const hasContainer = row.dockerId !== null;
@@ -280,7 +283,7 @@ function planMove({ row, move: destination, layer }: PlanInput): Plan {
     const because = reference === null ? 'created before the old one stops' : 'it begins with the layer';
     steps.push({ do: 'create_container', ...created, because });
   }
-  if (runs && reference === null) steps.push(stop('what writes to the data must end'));
+  if (runs && reference === null) steps.push(...stopReplaced(input, 'what writes to the data must end'));
   if (hasData) {
     steps.push({ do: 'copy_volume', from: row.volumeName, to: volume, node, because: 'the data is at rest' });
     cleanup.push({ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' });
@@ -334,7 +337,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   const swap: Step[] = [
     {
       do: 'in_parallel',
-      branches: [[stop('two must never run on one volume')], handOverName(row)],
+      branches: [stopReplaced(input, 'two must never run on one volume'), handOverName(row)],
       because: 'the old one can be renamed while it stops',
     },
     ...move(input, 'current'),
@@ -465,6 +468,12 @@ const firstRun: Step = {
 };
 const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [firstRun] : []);
 const stop = (because: string): Step => ({ do: 'stop_container', target: 'current', because });
+/** Stops the container for its replacement, which begins without the layer that was found unwritten. */
+const stopReplaced = ({ layer }: PlanInput, because: string): Step[] => {
+  if (layer?.isKept !== true) return [stop(because)];
+  const confirm = { do: 'confirm_unwritten', target: 'current', because: 'it may have been written since' } as const;
+  return [stop(because), confirm];
+};
 const before = (steps: readonly Step[]): Plan => ({ steps, cleanup: [] });
 
 /** A half-removed container still holds its name. */
