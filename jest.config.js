@@ -49,10 +49,13 @@ const ANY_DATABASE = [
   'rexec-clients',
   'exec-access',
   'roles',
+  'snapshot-copies',
+  'snapshots-nodes',
   'start-command',
   'statuses',
   'token-command',
   'volume-moves',
+  'warm-templates',
 ].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
 
 /** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with all of their tests and tables. */
