@@ -4,7 +4,7 @@ import type { Logger } from '../logging';
 /** Delays before a failed attempt is repeated; each is twice the one before. */
 const BACK_OFF_MS = { first: 1_000, longest: 60_000 } as const;
 
-/** The shortest time between attempts that are made because somebody waits for the program's place. */
+/** The shortest time between attempts that are made because a new program needs the place. */
 const ASKED_EVERY_MS = 1_000;
 
 /** A program whose streams no process holds, and which this process still has to kill in its container. */

@@ -60,8 +60,13 @@ export interface KeepableFiles {
   readonly layer: WrittenLayer | null;
 }
 
-/** How often a snapshot that is being made is looked at. */
-const LOOKS_PER_SECOND = 40;
+/**
+ * The pause between two looks at a snapshot that is being made. It grows by a millisecond each time: a copy of much
+ * data takes minutes.
+ */
+const LOOK_MS = { first: 25, longest: 250 } as const;
+/** After so many looks, snapshots whose process has died are marked as failed. */
+const LOOKS_FOR_THE_DEAD = 40;
 
 const NOT_MOVED = 'the data cannot be moved; it stays in a volume without labels and size';
 
@@ -232,8 +237,8 @@ export class DataVolumes {
       if (snapshot !== null && isEnough(snapshot)) return snapshot;
       if (snapshot?.status !== 'making') throw new EngineError('copy_failed', `there is no snapshot ${id} any more`);
       // The process that makes it may have died.
-      if (looks % LOOKS_PER_SECOND === 0) await this.snapshots.failAbandoned();
-      await delay(1000 / LOOKS_PER_SECOND);
+      if (looks % LOOKS_FOR_THE_DEAD === 0) await this.snapshots.failAbandoned();
+      await delay(Math.min(LOOK_MS.first + looks, LOOK_MS.longest));
     }
   }
 

@@ -221,8 +221,8 @@ export function planOperation(input: PlanInput): Plan {
 }
 
 /**
- * The container is suspended while its layer and its data are read. Whatever takes time and does not need that comes
- * before or after.
+ * The container is suspended while its layer and its data are read. Slow work that does not need that comes before or
+ * after.
  */
 function planSnapshot({ row, snapshot }: PlanInput): Step[] {
   if (!snapshot) return [];
@@ -458,7 +458,7 @@ const startReplacement: readonly Step[] = [
 const confirmPaused: Step = {
   do: 'confirm_paused',
   target: 'current',
-  because: 'Docker reads a running container as readily, and somebody may have resumed it',
+  because: 'Docker reads a running container as readily, and it may have been resumed',
 };
 const firstRun: Step = {
   do: 'confirm_running',

@@ -79,8 +79,8 @@ export class SnapshotRepository {
   }
 
   /**
-   * Inserts a snapshot that is about to be made. The limits hold whatever requests come at once; a transient snapshot
-   * has none.
+   * Inserts a snapshot that is about to be made. The limits hold under concurrent requests; a transient snapshot has
+   * none.
    *
    * @param more further writes of the same transaction. @returns the id of the only container that is made from the
    *   snapshot on the same node; null if there is none
@@ -295,7 +295,7 @@ export class SnapshotRepository {
     for (const row of await query.getMany()) await this.delete(row);
   }
 
-  /** Snapshots of which Docker may have something that nobody needs. @param silent nodes that do not answer */
+  /** Snapshots of which Docker may have something unneeded. @param silent nodes that do not answer */
   async listUnclean(silent: ReadonlySet<string>): Promise<SnapshotRow[]> {
     const query = this.query()
       .where(`s.is_clean = false AND NOT ${IS_GIVEN_UP}`)
