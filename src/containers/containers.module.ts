@@ -194,6 +194,8 @@ import { StatusWait } from './status-wait';
     NodesAdmin,
     Moves,
     SnapshotsService,
+    Forks,
+    SnapshotRestoration,
     TemplatesService,
     ContainersService,
     ContainersAdminService,
