@@ -30,6 +30,19 @@ describe('the installation of a role', () => {
     await server.expectPython(next);
   });
 
+  it('must be kept by a resize, whose container has the packages at once', async () => {
+    const { api } = server;
+    const { db_id } = await server.create('python');
+    const before = await server.installed(db_id);
+    const resized = await api.patch(db_id, { memory_mb: 1024 });
+    expect(resized).toMatchObject({ status: 200, body: { restarted: true, root_kept: true } });
+    const { id, role_status } = (await api.get(db_id)).body;
+    expect([id === before, role_status]).toEqual([false, 'installed']);
+    await server.expectPython(String(id));
+    // It is looked for, and not installed again.
+    expect(server.progressOf(String(id)).filter((percent) => percent < 100)).toEqual([]);
+  });
+
   it('must leave the container running where a package does not exist, and say so', async () => {
     const { db_id } = await server.create('broken');
     const { data } = await server.recorder.next('container_error', { db_id }, INSTALLED_WITHIN_MS);
