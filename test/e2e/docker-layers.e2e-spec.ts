@@ -52,6 +52,11 @@ describe('writable layers on a real Docker', () => {
     expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: true });
   });
 
+  it('must find nothing written in a container that was never started', async () => {
+    const dockerId = await engine.containers.create(sandbox.spec());
+    expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: false });
+  });
+
   it('must commit a paused container completely, and run copies of it like any sandbox', async () => {
     const dockerId = await copyOf(TEST_IMAGE);
     const sum = await shell(dockerId, 'head -c 20000000 /dev/urandom >/opt && rm /etc/group && sha256sum /opt');

@@ -37,6 +37,13 @@ describe.each([
     expect(await read(' [ ', ']\n')).toEqual([]);
   });
 
+  it('may be null where that means that it is empty', async () => {
+    const elements: unknown[] = [];
+    const stream = Readable.from([Buffer.from('null')]);
+    for await (const element of jsonElements(stream, { isNullEmpty: true })) elements.push(element);
+    expect(elements).toEqual([]);
+  });
+
   it.each([
     ['nothing', ['']],
     ['an object', ['{}']],

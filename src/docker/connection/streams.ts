@@ -101,9 +101,13 @@ const AT_ONCE_BYTES = 1024 * 1024;
  * 12 MB: parsing it at once would block the process for a tenth of a second. A short array is parsed at once, which
  * takes a third of the time.
  *
+ * @param options.isNullEmpty whether Docker says null where there are no elements
  * @throws EngineError `docker_unavailable` for anything but one complete array: an unreadable response counts as none
  */
-export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES } = {}): AsyncGenerator {
+export async function* jsonElements(
+  stream: Readable,
+  { atOnce = AT_ONCE_BYTES, isNullEmpty = false } = {},
+): AsyncGenerator {
   const held: Buffer[] = [];
   let bytes = 0;
   let parsed: ArrivingArray | null = null;
@@ -121,6 +125,7 @@ export async function* jsonElements(stream: Readable, { atOnce = AT_ONCE_BYTES }
       }
     }
     const whole: unknown = parsed ? parsed.whole : JSON.parse(Buffer.concat(held).toString());
+    if (whole === null && isNullEmpty) return;
     if (!Array.isArray(whole)) throw new TypeError('no whole list');
     if (!parsed) yield* whole;
   } catch (error) {

@@ -209,7 +209,8 @@ export class Layers implements TransferringLayers {
 
   private async changesOf(dockerId: string): Promise<LayerChanges> {
     return this.daemon.call('inspect layer', async (signal, docker) =>
-      readChanges(jsonElements(await openChanges(docker, dockerId, signal))),
+      // Docker (26.1) says null of a container that was never started.
+      readChanges(jsonElements(await openChanges(docker, dockerId, signal), { isNullEmpty: true })),
     );
   }
 
