@@ -83,8 +83,8 @@ describe('another process must take up, when one is killed in the midst of', () 
     const { id, db_id, name } = await survivor.running();
     await server.cluster.docker.exec(id, ['sh', '-c', 'head -c 100000000 /dev/urandom > /home/user/blob; sync']);
     const sum = await server.cluster.docker.exec(id, ['md5sum', '/home/user/blob']);
-    // The first worker that is started measures.
-    const died = server.dieAt({ fault: 'kill_before', call: /\/containers\/:id\/start$/, nth: 2 });
+    // The first worker that is started measures, and the next container shows whether layers can be kept.
+    const died = server.dieAt({ fault: 'kill_before', call: /\/containers\/:id\/start$/, nth: 3 });
     const asked = victim.update(db_id, { name, ...LARGER }).catch(() => null);
     await died;
     // A copy that takes longer than the lease lasts: started here, and slow, so that it can be held before it is
