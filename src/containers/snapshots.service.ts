@@ -3,6 +3,7 @@ import { DomainError } from '../errors';
 import { type Page, type PagedQuery, readPage } from '../http';
 import { TiersService } from '../tiers';
 import type { Caller } from './access/container-access';
+import type { WaitLimits } from './access/waits';
 import type { CreateOptions } from './creation';
 import {
   anySnapshotView,
@@ -48,8 +49,8 @@ export class SnapshotsService {
   }
 
   /** See {@link SnapshotWait.untilReady}. */
-  wait(caller: Caller, id: string, options: { timeoutMs: number; signal?: AbortSignal }): Promise<SnapshotView> {
-    return this.waiting.untilReady(caller, id, options);
+  wait(caller: Caller, id: string, limits: WaitLimits): Promise<SnapshotView> {
+    return this.waiting.untilReady(caller, id, limits);
   }
 
   /** One page of the caller's snapshots, newest first. */

@@ -1,10 +1,10 @@
-import { Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Injectable } from '@nestjs/common';
 import { DomainError } from '../errors';
 import { type BerthEvent, containerIdOf, EventFeed } from '../events';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import type { Caller } from './access/container-access';
-import { WaitsByUser, Wake } from './access/waits';
+import { EventWait, unreachable, type WaitLimits } from './access/waits';
 import type { ContainerRow, ContainerStatus, Operation } from './model/container.entity';
 import { ContainersService } from './containers.service';
 import { containerView, ContainerView } from './dto/responses';
@@ -65,35 +65,23 @@ export function reachableStatuses(
   return reached;
 }
 
-interface WaitOptions {
+interface WaitOptions extends WaitLimits {
   readonly status: ContainerStatus;
-  /** The maximum wait. */
-  readonly timeoutMs: number;
-  /** Aborted when the client disconnects. */
-  readonly signal?: AbortSignal;
 }
 
 /**
- * Waits for a container's status. Events about the container's changes, from any process, wake it, and so do ends of
- * operations: a failed operation may change nothing, and then the status will not be reached.
+ * Waits for a container's status. Ends of operations wake it too: a failed operation may change nothing, and then the
+ * status will not be reached.
  */
 @Injectable()
-export class StatusWait implements OnModuleDestroy {
-  private readonly waits = new WaitsByUser();
-  private readonly sleeping = new Set<Wake>();
-  private closing = false;
-
+export class StatusWait extends EventWait {
   constructor(
     private readonly containers: ContainersService,
-    private readonly feed: EventFeed,
+    feed: EventFeed,
     private readonly signals: Signals,
     private readonly clock: Clock,
-  ) {}
-
-  /** Ends all waits at the start of the shutdown, because a wait may outlast the grace period of the process. */
-  onModuleDestroy(): void {
-    this.closing = true;
-    for (const wake of this.sleeping) wake.now();
+  ) {
+    super(feed);
   }
 
   /**
@@ -102,49 +90,24 @@ export class StatusWait implements OnModuleDestroy {
    * `container_not_found`; `too_many_connections`; `shutting_down`
    */
   async until(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
-    const leave = this.waits.enter(caller.userId, Date.now() + options.timeoutMs);
-    try {
-      return await this.wait(caller, id, options);
-    } finally {
-      leave();
-    }
-  }
-
-  private async wait(caller: Caller, id: string, options: WaitOptions): Promise<ContainerView> {
-    const deadline = performance.now() + options.timeoutMs;
-    const found = await this.containers.find(caller, id);
-    const wake = new Wake();
-    this.sleeping.add(wake);
-    options.signal?.addEventListener('abort', () => wake.now(), { once: true });
-    const stopListening = this.signals.on('container_released', ({ containerId }) => {
-      if (containerId === found.id) wake.now();
+    return this.wait(caller.userId, options, async () => {
+      const found = await this.containers.find(caller, id);
+      return {
+        isAbout: (event) => containerIdOf(event) === found.id && !KEEPS_STATUS.includes(event.type),
+        listen: (wake) =>
+          this.signals.on('container_released', ({ containerId }) => {
+            if (containerId === found.id) wake();
+          }),
+        look: async () => {
+          const row = await this.read(caller, found.id);
+          if (row.status === options.status) {
+            return { reached: containerView(row, { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt }) };
+          }
+          if (!reachableStatuses(row).has(options.status)) throw unreachable(row.status);
+          return { status: row.status };
+        },
+      };
     });
-    const feed = this.feed.subscribe({
-      userId: caller.userId,
-      onEvent: (event) => {
-        if (containerIdOf(event) === found.id && !KEEPS_STATUS.includes(event.type)) wake.now();
-      },
-      onResyncRequired: () => wake.now(),
-    });
-    try {
-      await feed;
-      for (;;) {
-        const row = await this.read(caller, found.id);
-        if (row.status === options.status) {
-          return containerView(row, { now: this.clock.now(), sessionEnd: caller.sessionExpiresAt });
-        }
-        if (!reachableStatuses(row).has(options.status)) throw unreachable(row.status);
-        if (performance.now() >= deadline || options.signal?.aborted) {
-          throw new DomainError('status_not_reached', { fields: { status: row.status } });
-        }
-        if (this.closing) throw new DomainError('shutting_down');
-        await wake.within(deadline - performance.now());
-      }
-    } finally {
-      this.sleeping.delete(wake);
-      stopListening();
-      await feed.then((subscription) => subscription.close()).catch(() => undefined);
-    }
   }
 
   private async read(caller: Caller, id: string): Promise<ContainerRow> {
@@ -155,8 +118,4 @@ export class StatusWait implements OnModuleDestroy {
       throw error;
     }
   }
-}
-
-function unreachable(status: ContainerStatus | 'deleted'): DomainError {
-  return new DomainError('status_unreachable', { fields: { status } });
 }

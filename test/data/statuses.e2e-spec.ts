@@ -1,5 +1,5 @@
 import { EventFeed } from '../../src/events';
-import { type Answer, ApiClient } from '../support/clients/api-client';
+import { type Answer, ApiClient, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
@@ -193,6 +193,23 @@ describe('what the status of a container promises', () => {
       await eventually(() => expect(subscribe).toHaveBeenCalled());
       const ended = ending.stop();
       expect(await answer).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+      await ended;
+    });
+
+    it('must not keep a process from ending where it is for a snapshot', async () => {
+      const other = new FakeEngine(new FakeDaemon());
+      const ending = await Berth.start({ engine: other, environment: { VOLUME_COPY_IMAGE: testImage() } });
+      const { api } = await ending.user();
+      const { db_id } = await api.running();
+      const hold = other.holdOn('containers.pause');
+      const made = await api.call('POST', `/api/containers/${db_id}/snapshots`, {});
+      await hold.reached;
+      const subscribe = jest.spyOn(ending.app.get(EventFeed), 'subscribe');
+      const answer = api.call('GET', `/api/snapshots/${String(made.body['id'])}/wait?timeout=120`);
+      await eventually(() => expect(subscribe).toHaveBeenCalled());
+      const ended = ending.stop();
+      expect(await answer).toMatchObject({ status: 503, body: { code: 'shutting_down' } });
+      hold.release();
       await ended;
     });
 
