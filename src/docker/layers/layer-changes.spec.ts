@@ -32,7 +32,7 @@ describe('what is in a writable layer', () => {
     expect(await readChanges(entries(...FRESH, change))).toEqual({ isOnHost: true, isWritten: true });
   });
 
-  it("must tell that gVisor keeps the files in a file of its own, and count that file as nobody's", async () => {
+  it('must tell that gVisor keeps the files in a file of its own, and count that file for no container path', async () => {
     const changes = await readChanges(entries(...FRESH, [`/.gvisor.filestore.${'0'.repeat(64)}`, 1]));
     expect(changes).toEqual({ isOnHost: false, isWritten: false });
   });

@@ -314,5 +314,7 @@ function assertImported(said: string): void {
 
 async function hasWritten(probe: Docker.Container): Promise<boolean> {
   const changes: unknown = await probe.changes();
-  return isKnownState(z.array(z.object({ Path: z.string() })), changes).some(({ Path }) => Path === PROOF_FILE);
+  // Docker says null of a container that has changed nothing so far.
+  const known = isKnownState(z.array(z.object({ Path: z.string() })).nullable(), changes);
+  return known?.some(({ Path }) => Path === PROOF_FILE) ?? false;
 }
