@@ -5,7 +5,7 @@ import type { Caller } from './access/container-access';
 import { Capacity } from './capacity/capacity';
 import * as answer from './dto/responses';
 import { containerFacts, type ContainerRow } from './model/container.entity';
-import type { SnapshotRow } from './model/snapshot.entity';
+import { nameAfter, type SnapshotRow } from './model/snapshot.entity';
 import { newContainer } from './new-container';
 import { ContainerLeases } from './operations/container-leases';
 import { ContainerOperations } from './operations/operations';
@@ -56,7 +56,7 @@ export class CopyCreation {
       const sealed = this.specifications.seal(id, settings);
       const { columns: lease, grant } = this.leases.newLease(id, 'create');
       const request = {
-        name: name ?? `${source.name.slice(0, 55)}-${id.slice(0, 8)}`,
+        name: name ?? nameAfter(source, id),
         labels: source.labels,
         ...endsOf(source),
       };

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { DomainError } from '../errors';
-import { requestHash } from '../idempotency';
+import { onceOnly } from '../idempotency';
 import { Clock } from '../scheduling';
 import { assertSession, type Caller } from './access/container-access';
 import * as answer from './dto/responses';
@@ -72,7 +72,7 @@ export class Creation {
       pool: limits.pool,
       preferred: origin?.nodeId ?? null,
       bytes: origin?.dataBytes ?? 0,
-      once: key === undefined ? null : { key, requestHash: requestHash(request) },
+      once: onceOnly(key, request),
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
     };
     const isNamed = (request.name ?? null) !== null;

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DomainError } from '../errors';
-import { IdempotencyKeys, type OnceOnly, requestHash } from '../idempotency';
+import { IdempotencyKeys, onceOnly, type OnceOnly } from '../idempotency';
 import { TiersService } from '../tiers';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { type Copies, CopyCreation } from './copies';
@@ -8,7 +8,6 @@ import type { CreateOptions } from './creation';
 import type { ContainerCreatedView } from './dto/responses';
 import type { ForkContainerDto, ForkedContainersView } from './dto/snapshots';
 import type { ContainerRow } from './model/container.entity';
-import type { SnapshotRow } from './model/snapshot.entity';
 import { SnapshotMaking } from './snapshots/snapshot-making';
 import { SnapshotRemoval } from './snapshots/snapshot-removal';
 
@@ -42,9 +41,8 @@ export class Forks {
     { idempotencyKey: key, onReplayed }: CreateOptions = {},
   ): Promise<Forked> {
     const source = await this.containers.findInSession(caller, id);
-    const hash = requestHash({ route: 'fork', container: source.id, ...request });
-    const once: OnceOnly | null = key === undefined ? null : { key, requestHash: hash, isSecret: false };
-    const earlier = once && (await this.keys.earlier<Forked>(caller.userId, once));
+    const once = onceOnly(key, { route: 'fork', container: source.id, ...request });
+    const earlier = await this.keys.earlier<Forked>(caller.userId, once);
     if (earlier) {
       onReplayed?.();
       return earlier;
@@ -63,26 +61,8 @@ export class Forks {
     const [view] = copies.views;
     const [row] = copies.rows;
     if (!view || !row) throw new DomainError('internal_error');
-    let result = { answer: isList ? { containers: copies.views } : view, isReplayed: false } as {
-      answer: Forked;
-      isReplayed: boolean;
-    };
-    let snapshotId = '';
-    const around = async (
-      snapshot: SnapshotRow,
-      insert: (more: () => Promise<void>) => Promise<void>,
-    ): Promise<boolean> => {
-      snapshotId = snapshot.id;
-      await copies.within(snapshot, async (insertAll) => {
-        if (once === null) return insert(insertAll);
-        result = await this.keys.once<Forked>(caller.userId, once, async (keep) => {
-          await keep({ answer: result.answer, id: row.id });
-          await insert(insertAll);
-        });
-      });
-      return !result.isReplayed;
-    };
-    await this.making.begin(source, {
+    const answer: Forked = isList ? { containers: copies.views } : view;
+    const { snapshotId, ...result } = await this.making.begin(source, {
       name: null,
       description: null,
       labels: {},
@@ -92,7 +72,15 @@ export class Forks {
         return more.length === 0 && copy?.nodeId === nodeId ? copy : null;
       },
       limits: this.tiers.limitsOf(caller.tier),
-      around,
+      around: async (snapshot, insert) => {
+        const inserted = await copies.within(snapshot, (insertAll) =>
+          this.keys.once<Forked>(caller.userId, once, async (keep) => {
+            await keep({ answer, id: row.id });
+            await insert(insertAll);
+          }),
+        );
+        return { ...inserted, snapshotId: snapshot.id };
+      },
     });
     if (!result.isReplayed) void copies.begin().then(() => this.removal.discard(snapshotId));
     return result;

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { IdempotencyKeys } from '../idempotency';
+import { IdempotencyKeys, type OnceOnly } from '../idempotency';
 import { Capacity } from './capacity/capacity';
 import type { ContainerCreatedView } from './dto/responses';
 import { containerFacts, type ContainerRow } from './model/container.entity';
@@ -20,7 +20,7 @@ interface Accepted {
   /** What is copied into its volume. */
   readonly bytes?: number;
   /** With an idempotency key: creates nothing if the key was used. */
-  readonly once: { readonly key: string; readonly requestHash: string } | null;
+  readonly once: OnceOnly | null;
   readonly answerOf: (row: ContainerRow) => ContainerCreatedView;
 }
 
@@ -75,13 +75,8 @@ export class Insertion {
   ): Promise<Inserted> {
     return this.capacity.within(
       async (bounds) => {
-        if (once === null) {
-          const row = await insert(bounds, () => Promise.resolve());
-          return { row, answer: answerOf(row) };
-        }
         let inserted: ContainerRow | undefined;
-        const asked = { ...once, isSecret: false };
-        const { answer, isReplayed } = await this.keys.once<ContainerCreatedView>(userId, asked, async (keep) => {
+        const { answer, isReplayed } = await this.keys.once<ContainerCreatedView>(userId, once, async (keep) => {
           inserted = await insert(bounds, (row) => keep({ answer: answerOf(row), id: row.id }));
         });
         return isReplayed || !inserted ? { replayed: answer } : { row: inserted, answer };

@@ -1,12 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '../errors';
-import { IdempotencyKeys, type OnceOnly, requestHash } from '../idempotency';
+import { IdempotencyKeys, onceOnly } from '../idempotency';
 import { TiersService } from '../tiers';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { Capacity } from './capacity/capacity';
 import type { CreateOptions } from './creation';
 import { type CreateSnapshotDto, snapshotView, type SnapshotView } from './dto/snapshots';
-import { bytesOf, type SnapshotRow } from './model/snapshot.entity';
+import { bytesOf } from './model/snapshot.entity';
 import { SnapshotMaking } from './snapshots/snapshot-making';
 
 /** Accepts requests for snapshots. */
@@ -34,36 +33,27 @@ export class SnapshotCreation {
     { idempotencyKey: key, onReplayed }: CreateOptions = {},
   ): Promise<SnapshotView> {
     const container = await this.containers.findInSession(caller, id);
-    const hash = requestHash({ route: 'snapshots', container: container.id, ...request });
-    const once: OnceOnly | null = key === undefined ? null : { key, requestHash: hash, isSecret: false };
-    let answer = once && (await this.keys.earlier<SnapshotView>(caller.userId, once));
-    if (answer === null) {
-      const wanted = {
-        name: request.name ?? null,
-        description: request.description ?? null,
-        labels: request.labels ?? {},
-        isTransient: false,
-        limits: this.tiers.limitsOf(caller.tier),
-      };
-      const around = async (row: SnapshotRow, insert: () => Promise<void>): Promise<boolean> => {
+    const once = onceOnly(key, { route: 'snapshots', container: container.id, ...request });
+    const earlier = await this.keys.earlier<SnapshotView>(caller.userId, once);
+    if (earlier) {
+      onReplayed?.();
+      return earlier;
+    }
+    const { answer, isReplayed } = await this.making.begin(container, {
+      name: request.name ?? null,
+      description: request.description ?? null,
+      labels: request.labels ?? {},
+      isTransient: false,
+      limits: this.tiers.limitsOf(caller.tier),
+      around: async (row, insert) => {
         await this.capacity.assertDisk(bytesOf(row));
-        answer = snapshotView(row);
-        if (once === null) {
-          await insert();
-          return true;
-        }
-        const made = answer;
-        const result = await this.keys.once<SnapshotView>(caller.userId, once, async (keep) => {
-          await keep({ answer: made, id: row.id });
+        return this.keys.once<SnapshotView>(caller.userId, once, async (keep) => {
+          await keep({ answer: snapshotView(row), id: row.id });
           await insert();
         });
-        answer = result.answer;
-        if (result.isReplayed) onReplayed?.();
-        return !result.isReplayed;
-      };
-      await this.making.begin(container, { ...wanted, around });
-    } else onReplayed?.();
-    if (answer === null) throw new DomainError('snapshot_failed');
+      },
+    });
+    if (isReplayed) onReplayed?.();
     return answer;
   }
 }

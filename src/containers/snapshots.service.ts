@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import type { PageRange } from '../database';
 import { DomainError } from '../errors';
 import { type Page, type PagedQuery, readPage } from '../http';
 import { TiersService } from '../tiers';
@@ -16,15 +17,14 @@ import {
   type SnapshotView,
   type UpdateSnapshotDto,
 } from './dto/snapshots';
+import { MIB } from './model/container.entity';
 import { parseSelector } from './model/labels';
 import type { SnapshotRow } from './model/snapshot.entity';
 import { SnapshotCreation } from './snapshot-creation';
 import { SnapshotWait } from './snapshot-wait';
-import { SnapshotRepository } from './rows/snapshot.repository';
+import { type SnapshotFilter, SnapshotRepository } from './rows/snapshot.repository';
 import { SnapshotAccess } from './snapshots/snapshot-access';
 import { SnapshotRemoval } from './snapshots/snapshot-removal';
-
-const MIB = 1024 * 1024;
 
 /** The REST API's operations on a user's snapshots, also for other modules. All methods throw {@link DomainError}. */
 @Injectable()
@@ -61,11 +61,7 @@ export class SnapshotsService {
       ...(container !== undefined && { containerId: container }),
       ...(label !== undefined && { labels: [label].flat().map(parseSelector) }),
     };
-    const page = await readPage(
-      range,
-      (read) => this.snapshots.list({ ...filter, ...read }),
-      (row) => row,
-    );
+    const page = await this.pageOf(filter, range);
     const { count, bytes } = await this.snapshots.usageOf(caller.userId);
     const { snapshots: limit, snapshotMb } = this.tiers.limitsOf(caller.tier);
     return {
@@ -111,17 +107,21 @@ export class SnapshotsService {
   /** One page of all users' snapshots, or of one user's, for operators. */
   async listAll({ user_id: userId, ...range }: PagedQuery & { user_id?: string }): Promise<Page<AnySnapshotView>> {
     const filter = userId === undefined ? {} : { userId };
-    const page = await readPage(
-      range,
-      (read) => this.snapshots.list({ ...filter, ...read }),
-      (row) => row,
-    );
+    const page = await this.pageOf(filter, range);
     return { ...page, items: page.items.map(anySnapshotView) };
   }
 
   /** Deletes any user's snapshot, for operators. @throws DomainError `snapshot_not_found` */
   async deleteAny(id: string): Promise<SnapshotDeletedView> {
     return this.remove(await this.access.findForOperator(id));
+  }
+
+  private pageOf(filter: Omit<SnapshotFilter, keyof PageRange>, range: PagedQuery): Promise<Page<SnapshotRow>> {
+    return readPage(
+      range,
+      (read) => this.snapshots.list({ ...filter, ...read }),
+      (row) => row,
+    );
   }
 
   private async remove(row: SnapshotRow): Promise<SnapshotDeletedView> {

@@ -7,10 +7,10 @@ import { type CatalogRole, RoleCatalog } from '../roles';
 import { type Resources, type Tier, TiersService } from '../tiers';
 import type { CreateContainerDto } from './dto/requests';
 import type { PutTemplateDto } from './dto/templates';
-import type { ContainerRow } from './model/container.entity';
+import { type ContainerRow, MIB } from './model/container.entity';
 import type { SnapshotRow } from './model/snapshot.entity';
 import { type StartCommand, startCommandOf } from './model/start-command';
-import { assertDataFits, leastDiskMb, MIB } from './operations/data-volumes';
+import { assertDataFits, leastDiskMb } from './operations/data-volumes';
 import { NetworkPolicies } from './policies/network-policies';
 import { environmentOf, Environments, type Variables } from './rows/environments';
 

@@ -1,14 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { EngineError, isLayerImage, parseImageReference } from '../docker';
 import { DomainError, invalidParameters } from '../errors';
-import { CUSTOM, ImageCatalog, TemplateRepository, type TemplateRow } from '../images';
+import { CUSTOM, ImageCatalog, TEMPLATE_NAME, TemplateRepository, type TemplateRow } from '../images';
 import { canonicalPolicy } from '../network-policy';
 import { Clock } from '../scheduling';
 import type { Caller } from './access/container-access';
 import { Capacity } from './capacity/capacity';
 import {
   type PutTemplateDto,
-  TEMPLATE_NAME,
   TEMPLATE_NAME_RULE,
   type TemplateDeletedView,
   type TemplateListView,

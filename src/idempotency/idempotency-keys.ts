@@ -70,6 +70,12 @@ interface Made<T> {
   readonly id: string;
 }
 
+/** The answer to a request, and whether it is that of an earlier one under the same key. */
+interface Once<T> {
+  readonly answer: T;
+  readonly isReplayed: boolean;
+}
+
 /** The keys of the last 24 hours, each with its request and answer. */
 @Injectable()
 export class IdempotencyKeys {
@@ -85,38 +91,35 @@ export class IdempotencyKeys {
    * Executes a request once under a client's key, in one transaction that locks the user's row: of several concurrent
    * requests the first finds no answer, and the others find its answer.
    *
+   * @param request null: it has no key; it is executed without a transaction, and nothing is kept
    * @param make runs in this transaction; it must call `keep` once, with its result
    * @throws DomainError `idempotency_key_reused` if the key belongs to another request; any error of `make`, after
    *   which the key is free
    */
   async once<T extends object>(
     userId: string,
-    request: OnceOnly,
+    request: OnceOnly | null,
     make: (keep: (made: Made<T>) => Promise<void>) => Promise<void>,
-  ): Promise<{ readonly answer: T; readonly isReplayed: boolean }> {
+  ): Promise<Once<T>> {
+    if (request === null) return madeBy(make, () => Promise.resolve());
     return this.database.runInTxLocking(userId, async () => {
       await this.users.lock(userId);
       // Before any other check: the first request may have used the last place in the tier's limit, and has taken the
       // name.
       const earlier = await this.answerOf(userId, request);
       if (earlier) return { answer: earlier as T, isReplayed: true };
-      let answer: T | undefined;
-      await make(async (made) => {
-        ({ answer } = made);
-        await this.keep(userId, request, made);
-      });
-      if (!answer) throw new Error('nothing was kept under the key');
-      return { answer, isReplayed: false };
+      return madeBy(make, (made) => this.keep(userId, request, made));
     });
   }
 
   /**
    * The answer of an earlier request under the key, for a request that has much to do before {@link once}.
    *
+   * @returns null if there is none, or no key
    * @throws DomainError `idempotency_key_reused`
    */
-  async earlier<T extends object>(userId: string, request: OnceOnly): Promise<T | null> {
-    return (await this.answerOf(userId, request)) as T | null;
+  async earlier<T extends object>(userId: string, request: OnceOnly | null): Promise<T | null> {
+    return request === null ? null : ((await this.answerOf(userId, request)) as T | null);
   }
 
   private async answerOf(userId: string, { key, requestHash }: OnceOnly): Promise<object | null> {
@@ -174,4 +177,22 @@ function canonicalJson(value: unknown): string {
     .sort(([one], [other]) => (one < other ? -1 : 1))
     .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`);
   return `{${members.join(',')}}`;
+}
+
+async function madeBy<T extends object>(
+  make: (keep: (made: Made<T>) => Promise<void>) => Promise<void>,
+  keep: (made: Made<T>) => Promise<void>,
+): Promise<Once<T>> {
+  let answer: T | undefined;
+  await make(async (made) => {
+    ({ answer } = made);
+    await keep(made);
+  });
+  if (!answer) throw new Error('nothing was kept under the key');
+  return { answer, isReplayed: false };
+}
+
+/** @param key undefined if the request has none; then null is returned @param request what must be the same again */
+export function onceOnly(key: string | undefined, request: object): OnceOnly | null {
+  return key === undefined ? null : { key, requestHash: requestHash(request), isSecret: false };
 }

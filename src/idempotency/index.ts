@@ -1,4 +1,4 @@
-export { IdempotencyKeys, type OnceOnly, requestHash } from './idempotency-keys';
+export { IdempotencyKeys, onceOnly, type OnceOnly, requestHash } from './idempotency-keys';
 export { IdempotencyModule } from './idempotency.module';
 export {
   ApiIdempotencyKey,

@@ -174,13 +174,13 @@ export class Capacity {
     { bytes = 0 }: PlacementConstraint,
   ): Promise<T> {
     const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
-    const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
+    const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB } = this.settings;
     return reserve({
       memoryMb: times(memoryMb, MEMORY_OVERCOMMIT),
       cpuShares: times(cpuShares, CPU_OVERCOMMIT),
       short: [
         ...tooLittle('free_memory_mb', freeMemoryMb, MEMORY_RESERVE_MB),
-        ...tooLittle('free_disk_mb', freeDiskMb, DISK_RESERVE_MB + Math.ceil(bytes / BYTES_PER_MB)),
+        ...this.tooLittleDisk(freeDiskMb, bytes),
       ],
     });
   }
@@ -237,12 +237,15 @@ export class Capacity {
    */
   async assertDisk(bytes: number): Promise<void> {
     const { freeDiskMb } = await this.engine.host.resources();
-    const needed = this.settings.DISK_RESERVE_MB + Math.ceil(bytes / BYTES_PER_MB);
-    const short = tooLittle('free_disk_mb', freeDiskMb, needed);
+    const short = this.tooLittleDisk(freeDiskMb, bytes);
     if (short.length === 0) return;
     const error = noCapacity(short);
     this.noteRefusal(error);
     throw error;
+  }
+
+  private tooLittleDisk(freeDiskMb: number | null, bytes: number): ReturnType<typeof tooLittle> {
+    return tooLittle('free_disk_mb', freeDiskMb, this.settings.DISK_RESERVE_MB + Math.ceil(bytes / BYTES_PER_MB));
   }
 
   async view(): Promise<CapacityView> {

@@ -12,7 +12,7 @@ import {
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
-import { isObjectOf, IsUuidText, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
+import { isObjectOf, IsUuidText, printable, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
 import { CONTAINER_STATUSES, type ContainerStatus } from '../model/container.entity';
@@ -103,7 +103,20 @@ function IdleLimitProperty(example: number, description: string): PropertyDecora
 }
 
 /** An optional property of a patch that null cannot remove. */
-const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
+export const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
+
+/** The longest description of a snapshot or a template, in characters. */
+const MAX_DESCRIPTION = 500;
+
+/** An optional property with a description, of which null stands for none. */
+export function DescriptionProperty(options: { example: string; description?: string }): PropertyDecorator {
+  return applyDecorators(
+    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, nullable: true, ...options }),
+    IsOptional(),
+    IsString(),
+    Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
+  );
+}
 
 /** An optional property with a network policy. */
 export function NetworkProperty(description: string): PropertyDecorator {

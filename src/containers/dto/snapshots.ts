@@ -1,23 +1,16 @@
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
-import { IsBoolean, IsInt, IsOptional, IsString, Matches, Max, Min, ValidateIf } from 'class-validator';
-import { ApiNextCursor, BodyExample, IsUuidText, PagedQuery, printable, QueryInteger } from '../../http';
+import { IsBoolean, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { ApiNextCursor, BodyExample, IsUuidText, PagedQuery, QueryInteger } from '../../http';
 import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../model/labels';
 import { snapshotFacts, SnapshotFactsView, type SnapshotRow } from '../model/snapshot.entity';
-import { AsSent, CONTAINER_NAME, CONTAINER_NAME_RULE } from './requests';
+import { AsSent, CONTAINER_NAME, CONTAINER_NAME_RULE, DescriptionProperty, Given } from './requests';
 import { ContainerFactsView } from '../model/container.entity';
 import { ContainerCreatedView } from './responses';
 
-const MAX_DESCRIPTION = 500;
 const MAX_COPIES = 10;
 const COPIES_RULE = `must be a whole number from 1 to ${String(MAX_COPIES)}`;
 
-const DESCRIPTION_RULE = `at most ${String(MAX_DESCRIPTION)} printable characters`;
-const DESCRIPTION = {
-  type: String,
-  maxLength: MAX_DESCRIPTION,
-  nullable: true,
-  example: 'Node.js 24 and the project',
-};
+const DESCRIBED = { example: 'Node.js 24 and the project' };
 const LABELS = { ...LABELS_SCHEMA, example: { team: 'core' } };
 
 /** Body of `POST /api/containers/:id/snapshots`. */
@@ -29,10 +22,7 @@ export class CreateSnapshotDto {
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional(DESCRIPTION)
-  @IsOptional()
-  @IsString()
-  @Matches(printable(MAX_DESCRIPTION), { message: DESCRIPTION_RULE })
+  @DescriptionProperty(DESCRIBED)
   description?: string | null;
 
   @ApiPropertyOptional({ ...LABELS, description: 'as those of containers' })
@@ -46,19 +36,16 @@ export class CreateSnapshotDto {
 @ApiSchema({ examples: [{ labels: { team: 'core' } }], minProperties: 1 } as object)
 export class UpdateSnapshotDto {
   @ApiPropertyOptional({ example: 'with-nodejs', description: CONTAINER_NAME_RULE })
-  @ValidateIf((_object, value) => value !== undefined)
+  @Given()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional({ ...DESCRIPTION, description: 'null: none' })
-  @IsOptional()
-  @IsString()
-  @Matches(printable(MAX_DESCRIPTION), { message: DESCRIPTION_RULE })
+  @DescriptionProperty({ ...DESCRIBED, description: 'null: none' })
   description?: string | null;
 
   @ApiPropertyOptional({ ...LABELS, description: 'all that the snapshot has from now on' })
-  @ValidateIf((_object, value) => value !== undefined)
+  @Given()
   @AsSent()
   @IsLabels()
   labels?: Record<string, string>;

@@ -10,25 +10,19 @@ import {
   IsString,
   Matches,
   MaxLength,
-  ValidateIf,
 } from 'class-validator';
-import { IsUuidText, printable, printableName } from '../../http';
+import { IsUuidText, printableName } from '../../http';
 import type { TemplateRow } from '../../images';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { RESOURCE_BOUNDS } from '../../tiers';
 import { type AskedStart, SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
-import { NetworkProperty, StartProperty } from './requests';
+import { DescriptionProperty, Given, NetworkProperty, StartProperty } from './requests';
 
-const MAX_DESCRIPTION = 500;
 const MAX_VERSION = 64;
 const MAX_TIERS = 32;
 
-/** The names of templates are those of the catalogue's images. */
-export const TEMPLATE_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+/** What a template's name must be. */
 export const TEMPLATE_NAME_RULE = '1 to 64 of a-z, 0-9, ".", "_" and "-", the first of a-z and 0-9';
-
-/** An optional field that null cannot stand for. */
-const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
 
 /** Schemas of combinations that `TemplateSources` refuses. */
 const DATA_OF_IMAGE = {
@@ -67,10 +61,7 @@ export class PutTemplateDto {
   @Matches(printableName(MAX_VERSION), { message: `1 to ${String(MAX_VERSION)} printable characters` })
   version: string;
 
-  @ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, nullable: true, example: 'Node.js and the tools' })
-  @IsOptional()
-  @IsString()
-  @Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` })
+  @DescriptionProperty({ example: 'Node.js and the tools' })
   description?: string | null;
 
   @ApiPropertyOptional({

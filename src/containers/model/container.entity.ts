@@ -373,6 +373,14 @@ export function isUp(status: ContainerStatus): boolean {
   return UP_STATUSES.some((up) => up === status);
 }
 
+/** Bytes in the unit of sizes. */
+export const MIB = 1024 * 1024;
+
+/** The size, in MiB, of all layers that were written in containers once another one, of `bytes`, is kept. */
+export function keptWith({ keptLayerMb }: { readonly keptLayerMb: number }, bytes: number): number {
+  return keptLayerMb + Math.ceil(bytes / MIB);
+}
+
 /** The operations that clients can request; `move`, to another node, is an administrator's. */
 export type Verb = 'create' | 'start' | 'stop' | 'pause' | 'resume' | 'delete' | 'update' | 'move' | 'snapshot';
 

@@ -141,6 +141,11 @@ export function snapshotVolume({ id }: Pick<SnapshotRow, 'id'>): string {
   return `berth-snapshot-${id}`;
 }
 
+/** The name of a snapshot or a copy that was given none: that of the container, with the beginning of its own id. */
+export function nameAfter({ name }: { readonly name: string }, id: string): string {
+  return `${name.slice(0, 55)}-${id.slice(0, 8)}`;
+}
+
 /** The name of the image of a snapshot's writable layer. */
 export function layerReference({ id }: Pick<SnapshotRow, 'id'>): string {
   return snapshotImage(id);

@@ -16,7 +16,7 @@ import {
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
-import type { ContainerRow } from '../model/container.entity';
+import { type ContainerRow, keptWith, MIB } from '../model/container.entity';
 import { Instance } from '../rows/instance';
 import { SnapshotRepository } from '../rows/snapshot.repository';
 import { hasImage, isMade, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
@@ -29,8 +29,6 @@ import {
   movedVolumeName,
   type Seed,
 } from './plan';
-
-export const MIB = 1024 * 1024;
 
 /**
  * A volume needs more room than its data: for file-system metadata (a copy can be slightly larger than its source), and
@@ -322,7 +320,7 @@ export class DataVolumes {
     const reference = layerImage(id, generation);
     const made = await this.engine.layers.commit({ dockerId, reference, signal });
     const { imageId } = (await this.engine.layers.flatten({ reference, node, signal })) ?? made;
-    const keptLayerMb = row.keptLayerMb + Math.ceil(made.bytes / MIB);
+    const keptLayerMb = keptWith(row, made.bytes);
     await lease.record({ patch: { imageId, imageDigest: null, keptLayerMb }, events: [] });
   }
 

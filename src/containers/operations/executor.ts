@@ -13,7 +13,7 @@ import {
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
 import { inSpan } from '../../tracing/spans';
-import { type ContainerRow, isUp } from '../model/container.entity';
+import { type ContainerRow, isUp, keptWith } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';
 import { Instance } from '../rows/instance';
 import { KnownEngine } from '../nodes/known-engine';
@@ -114,7 +114,7 @@ export class ContainerSpecs {
   ) {}
 
   async of(step: CreateStep, { row, resources }: Execution, facts: Facts): Promise<ContainerSpec> {
-    const { image, processes } = facts;
+    const { image, processes, committedBytes = 0 } = facts;
     return {
       name: step.name,
       generation: step.generation,
@@ -122,7 +122,7 @@ export class ContainerSpecs {
       memoryMb: resources.memoryMb,
       cpuShares: resources.cpuShares,
       diskMb: resources.diskMb,
-      keptLayerMb: keptLayerMb(row, facts),
+      keptLayerMb: keptWith(row, committedBytes),
       network: resources.network,
       processes: processes ?? (await this.processesOf(row)),
       volumeName: step.volume,
@@ -422,9 +422,4 @@ function target(which: Target, row: ContainerRow, facts: Facts): string {
 
 function signalOf({ signal }: Execution): { signal?: AbortSignal } {
   return signal ? { signal } : {};
-}
-
-/** The size, in MiB, of the layers below that of the new container that were written in containers. */
-export function keptLayerMb(row: Pick<ContainerRow, 'keptLayerMb'>, { committedBytes = 0 }: Facts): number {
-  return row.keptLayerMb + Math.ceil(committedBytes / (1024 * 1024));
 }

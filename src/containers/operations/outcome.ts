@@ -6,13 +6,14 @@ import {
   type ContainerRow,
   type DeletionReason,
   isUp,
+  keptWith,
   type StopEnding,
   type StopReason,
 } from '../model/container.entity';
 import type { ContainerPatch } from '../rows/container.repository';
 import type { NewEnvironment } from '../rows/environments';
 import { newRun, NO_RUN, resumedRun, type RunPolicy } from '../policies/run-policy';
-import { type Facts, keptLayerMb } from './executor';
+import type { Facts } from './executor';
 import type { SnapshotRow } from '../model/snapshot.entity';
 import type { IdleAction } from '../../tiers';
 import type { StartCommand } from '../model/start-command';
@@ -223,13 +224,9 @@ export function updatedOutcome(
     ...(env && { sealedEnv: env.sealed }),
     ...(facts.volumeName !== undefined && { volumeName: facts.volumeName }),
     ...recreated(facts),
-    ...(facts.committedBytes !== undefined && { keptLayerMb: keptLayerMb(row, facts) }),
+    ...keptLayer(row, facts),
   };
-  const replaced =
-    facts.replacementId !== undefined && row.dockerId !== null
-      ? { old_id: plainId(row.dockerId), root_kept: facts.rootKept === true, ...imageChange(facts) }
-      : {};
-  const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
+  const data = { ...containerFacts({ ...row, ...patch }), ...replacementOf(row, facts) };
   return { patch, events: [{ type: 'container_updated', data }] };
 }
 
@@ -256,14 +253,22 @@ export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Desti
     ...((isMade || hasData) && { volumeName: volume }),
     ...(!isMade && hasData && isDataHere && { formerNodeId: node }),
     ...recreated(facts),
-    ...(facts.committedBytes !== undefined && { keptLayerMb: keptLayerMb(row, facts) }),
+    ...keptLayer(row, facts),
   };
-  const replaced =
-    isMade && row.dockerId !== null
-      ? { old_id: plainId(row.dockerId), root_kept: facts.rootKept === true, ...imageChange(facts) }
-      : {};
-  const data = { ...containerFacts({ ...row, ...patch }), restarted: wasRestarted(row, facts), ...replaced };
+  const data = { ...containerFacts({ ...row, ...patch }), ...replacementOf(row, facts) };
   return { patch, events: [{ type: 'container_moved', data }] };
+}
+
+/** What clients are told of the replacement of a container. */
+function replacementOf(row: ContainerRow, facts: Facts) {
+  const restarted = wasRestarted(row, facts);
+  if (facts.replacementId === undefined || row.dockerId === null) return { restarted };
+  return { restarted, old_id: plainId(row.dockerId), root_kept: facts.rootKept === true, ...imageChange(facts) };
+}
+
+/** The layers of a container whose own layer was kept. */
+function keptLayer(row: ContainerRow, { committedBytes }: Facts): ContainerPatch {
+  return committedBytes === undefined ? {} : { keptLayerMb: keptWith(row, committedBytes) };
 }
 
 /** Whether an operation restarted a running container by replacing it. */

@@ -245,9 +245,7 @@ function planSnapshot({ row, snapshot }: PlanInput): Step[] {
   }
   steps.push(...atRest);
   if (runs) steps.push({ do: 'unpause_container', target: 'current', because: 'it was running before' });
-  if (layer !== null) {
-    steps.push({ do: 'flatten_layer', reference: layer, because: 'the number of layers is limited' });
-  }
+  if (layer !== null) steps.push(flatten(layer));
   return steps;
 }
 
@@ -272,11 +270,7 @@ function planMove(input: PlanInput): Plan {
   if (hasContainer || hasData) steps.push({ do: 'ensure_volume', volume, node, because: 'the data moves into it' });
   if (reference !== null) {
     if (runs) steps.push(stop('nothing may write to layer and data'));
-    steps.push(
-      { do: 'commit_layer', reference, because: 'the new container begins with it' },
-      { do: 'flatten_layer', reference, because: 'the number of layers is limited' },
-      { ...copiedLayer(row), node },
-    );
+    steps.push(...keepLayer(reference), { ...copiedLayer(row), node });
   }
   if (hasContainer) {
     const created = { name: containerName(row.id), generation: row.generation + 1, volume, node };
@@ -289,15 +283,7 @@ function planMove(input: PlanInput): Plan {
     cleanup.push({ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' });
   }
   if (hasContainer && (hasData || reference !== null)) steps.push(confirmStopped);
-  if (runs) {
-    steps.push({ do: 'start_container', target: 'replacement', because: 'it was running before' });
-    steps.push({
-      do: 'confirm_running',
-      target: 'replacement',
-      by: 'one_look',
-      because: 'the old one is removed only once the new one runs',
-    });
-  }
+  if (runs) steps.push(...startReplacement);
   return { steps, cleanup };
 }
 
@@ -360,8 +346,7 @@ function planKeepingUpdate(
   const steps: Step[] = [
     ...newVolume(moveTo),
     ...(runs ? [stop('nothing may write to the layer that is kept')] : []),
-    { do: 'commit_layer', reference, because: 'the new container begins with it' },
-    { do: 'flatten_layer', reference, because: 'the number of layers is limited' },
+    ...keepLayer(reference),
     {
       do: 'create_container',
       name: generationName(row.id, generation),
@@ -375,6 +360,14 @@ function planKeepingUpdate(
   ];
   if (runs) steps.push(...startReplacement);
   return { steps, cleanup: [{ do: 'remove_container', target: 'current', because: 'replaced' }, ...outgrown] };
+}
+
+function keepLayer(reference: string): Step[] {
+  return [{ do: 'commit_layer', reference, because: 'the new container begins with it' }, flatten(reference)];
+}
+
+function flatten(reference: string): Step {
+  return { do: 'flatten_layer', reference, because: 'the number of layers is limited' };
 }
 
 /** Part of the steps, not of the cleanup: clients that receive the outcome must find the new container by its name. */

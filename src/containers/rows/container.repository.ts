@@ -26,8 +26,8 @@ import {
   STATUS_TRANSITIONS,
 } from '../model/container.entity';
 import type { WarmSlot } from '../model/warm-slot.entity';
-import { SnapshotEntity } from '../model/snapshot.entity';
 import { NO_RUN } from '../policies/run-policy';
+import { lockedSnapshot } from './snapshot.repository';
 import { LeaseLostError } from '../leases/lease';
 import { TERM_OVER } from '../leases/lease-term';
 import { roleAfterReplacement, roleTriedAgain } from '../policies/role-follows';
@@ -517,11 +517,13 @@ export class ContainerRepository extends ContainerQueries {
     return { ...row, ...changed };
   }
 
-  /** Under the lock of the user's row, which its deletion takes too. @throws DomainError `snapshot_not_found` */
-  /** Locks it, as the files of a template are deleted without the lock of this user. */
+  /**
+   * Locks the snapshot: the files of a template are deleted without the lock of this user.
+   *
+   * @throws DomainError `snapshot_not_found`
+   */
   private async assertKept(id: string): Promise<void> {
-    const kept = this.database.manager.createQueryBuilder(SnapshotEntity, 's').where('s.id = :id', { id });
-    const row = await (this.database.isSqlite ? kept : kept.setLock('pessimistic_read')).getOne();
+    const row = await lockedSnapshot(this.database, id);
     if (row === null || row.status === 'deleting') throw new DomainError('snapshot_not_found');
   }
 

@@ -7,6 +7,7 @@ import { type EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';
 import { UsageLedger } from '../../usage';
 import { type LabelSelector, whereLabels } from '../model/labels';
+import { MIB } from '../model/container.entity';
 import {
   bytesOf,
   SnapshotEntity,
@@ -14,8 +15,6 @@ import {
   type SnapshotRow,
   type SnapshotStatus,
 } from '../model/snapshot.entity';
-
-const MIB = 1024 * 1024;
 
 /** The limits of a tier. */
 export interface SnapshotLimits {
@@ -87,10 +86,8 @@ export class SnapshotRepository {
    * @throws DomainError `snapshot_limit_reached`
    */
   async insert(row: SnapshotRow, limits: SnapshotLimits, more?: () => Promise<string | null>): Promise<void> {
-    const { userId } = row;
-    await this.database.runInTxLocking(userId, async () => {
-      await this.eventLog.lock(userId);
-      if (!row.isTransient) assertWithin(limits, plus(await this.usageOf(userId), row));
+    await this.locking(row, async () => {
+      if (!row.isTransient) assertWithin(limits, plus(await this.usageOf(row.userId), row));
       await this.append(row, { type: 'snapshot_created', data: snapshotFacts(row) });
       await this.rows.insert(row);
       const onlyCopyId = (await more?.()) ?? null;
@@ -107,7 +104,7 @@ export class SnapshotRepository {
     const ready: SnapshotRow = { ...row, ...made, status: 'ready', updatedAt: this.clock.now() };
     const others = await this.usageOf(userId, row.id);
     if (!row.isTransient && plus(others, ready).bytes > limits.snapshotMb * MIB) {
-      await this.writeFailure(row, 'snapshot_limit_reached');
+      await this.writeFailure(row, 'snapshot_limit_reached', ['making']);
       return;
     }
     const { status, updatedAt } = ready;
@@ -131,9 +128,9 @@ export class SnapshotRepository {
   async insertFiles(row: SnapshotRow): Promise<SnapshotRow> {
     const inserted = { ...row, operationId: this.presence.holder };
     this.inWork.add(row.id);
-    await this.database.runInTxLocking(row.userId, async () => {
-      await this.eventLog.lock(row.userId);
-      if ((await this.locked(row.copiedFromId ?? ''))?.status !== 'ready') throw new DomainError('snapshot_not_found');
+    await this.locking(row, async () => {
+      const source = await lockedSnapshot(this.database, row.copiedFromId ?? '');
+      if (source?.status !== 'ready') throw new DomainError('snapshot_not_found');
       await this.rows.insert(inserted);
     });
     return inserted;
@@ -161,20 +158,16 @@ export class SnapshotRepository {
 
   /** Marks a snapshot as failed, unless it is ready or was deleted. */
   async fail(row: SnapshotRow, reason: string): Promise<void> {
-    await this.database.runInTxLocking(row.userId, async () => {
-      await this.eventLog.lock(row.userId);
-      await this.writeFailure(row, reason);
-    });
+    await this.locking(row, () => this.writeFailure(row, reason, ['making']));
   }
 
   /** Marks the snapshots as failed that no process makes any more. */
   async failAbandoned(): Promise<void> {
     const abandoned = await this.query().where(`s.status = 'making' AND NOT ${this.isBeingMade}`).getMany();
     for (const row of abandoned) {
-      await this.database.runInTxLocking(row.userId, async () => {
-        await this.eventLog.lock(row.userId);
+      await this.locking(row, async () => {
         const still = this.query().where(`s.id = :id AND NOT ${this.isBeingMade}`, { id: row.id });
-        if ((await still.getCount()) > 0) await this.writeFailure(row, 'interrupted');
+        if ((await still.getCount()) > 0) await this.writeFailure(row, 'interrupted', ['making']);
       });
     }
   }
@@ -185,17 +178,7 @@ export class SnapshotRepository {
    */
   async giveUp(): Promise<void> {
     const lost = await this.query().where(`s.status = 'ready' AND ${IS_LOST}`).getMany();
-    const updatedAt = this.clock.now();
-    const set = { status: 'failed' as const, statusReason: NODE_LOST, isClean: false, updatedAt };
-    for (const row of lost) {
-      await this.database.runInTxLocking(row.userId, async () => {
-        await this.eventLog.lock(row.userId);
-        const failed = await this.follow(row, set, ['ready']);
-        if (failed === null) return;
-        const data = { ...snapshotFacts(failed), reason: NODE_LOST, message: FAULTS[NODE_LOST] ?? '' };
-        await this.append(row, { type: 'snapshot_failed', data });
-      });
-    }
+    for (const row of lost) await this.locking(row, () => this.writeFailure(row, NODE_LOST, ['ready']));
   }
 
   /** Makes snapshots ready again that were given up with a node which is back. */
@@ -203,8 +186,7 @@ export class SnapshotRepository {
     const back = this.query().where(`s.is_clean = false AND ${IS_GIVEN_UP} AND NOT (${IS_LOST})`);
     const set = { status: 'ready' as const, statusReason: null, isClean: true, updatedAt: this.clock.now() };
     for (const row of await back.getMany()) {
-      await this.database.runInTxLocking(row.userId, async () => {
-        await this.eventLog.lock(row.userId);
+      await this.locking(row, async () => {
         const ready = await this.follow(row, set, ['failed']);
         if (ready === null) return;
         const data = { ...snapshotFacts(ready), downtime_ms: row.downtimeMs ?? 0 };
@@ -236,8 +218,7 @@ export class SnapshotRepository {
    * @returns false if it was deleted meanwhile
    */
   async delete(row: SnapshotRow): Promise<boolean> {
-    return this.database.runInTxLocking(row.userId, async () => {
-      await this.eventLog.lock(row.userId);
+    return this.locking(row, async () => {
       const set = { status: 'deleting' as const, isClean: false, updatedAt: this.clock.now() };
       const deleted = await this.follow(row, set, ['making', 'ready', 'failed']);
       if (deleted === null) return false;
@@ -279,8 +260,10 @@ export class SnapshotRepository {
   /**
    * Deletes the snapshots that are over: of deleted users, of containers that were deleted `SNAPSHOT_RETENTION` ago,
    * of forks whose copies are made, and the files of templates that could not be made.
+   *
+   * @param id one of them; absent: all
    */
-  async deleteDue(): Promise<void> {
+  async deleteDue(id?: string): Promise<void> {
     const retention = this.config.SNAPSHOT_RETENTION;
     const expired = retention === null ? null : new Date(this.clock.now().getTime() - retention);
     const ofDeletedUser = `s.user_id IN (SELECT id FROM users WHERE suspended_at IS NOT NULL AND deleted_at IS NOT NULL)`;
@@ -292,17 +275,24 @@ export class SnapshotRepository {
       .where("s.status <> 'deleting'")
       .andWhere(`CASE WHEN s.copied_from_id IS NULL THEN (${conditions}) ELSE (${isUnused}) END`);
     if (expired) query.setParameter('expired', this.database.timestamp(expired));
+    if (id !== undefined) query.andWhere('s.id = :id', { id });
     for (const row of await query.getMany()) await this.delete(row);
   }
 
-  /** Snapshots of which Docker may have something unneeded. @param silent nodes that do not answer */
-  async listUnclean(silent: ReadonlySet<string>): Promise<SnapshotRow[]> {
+  /**
+   * Snapshots of which Docker may have something unneeded.
+   *
+   * @param only.id one of them; absent: all
+   * @param only.silent the nodes that do not answer, which are left out
+   */
+  async listUnclean({ id, silent = new Set() }: { id?: string; silent?: ReadonlySet<string> }): Promise<SnapshotRow[]> {
     const query = this.query()
       .where(`s.is_clean = false AND NOT ${IS_GIVEN_UP}`)
       .andWhere(`NOT ${this.isBeingMade} AND NOT ${IS_NEEDED}`);
     if (silent.size > 0) {
       query.andWhere('(s.node_id IS NULL OR s.node_id NOT IN (:...silent))', { silent: [...silent] });
     }
+    if (id !== undefined) query.andWhere('s.id = :id', { id });
     return query.getMany();
   }
 
@@ -329,15 +319,17 @@ export class SnapshotRepository {
     return `(${IS_UNDER_LEASE} OR (s.copied_from_id IS NOT NULL AND s.status = 'making' AND ${isAtWork}))`;
   }
 
-  /** The row, which cannot change until the end of the transaction. @returns null if there is none */
-  private locked(id: string): Promise<SnapshotRow | null> {
-    const query = this.query().where('s.id = :id', { id });
-    return (this.database.isSqlite ? query : query.setLock('pessimistic_read')).getOne();
+  /** Runs `work` in a transaction under the lock of the user's row. */
+  private async locking<T>({ userId }: SnapshotRow, work: () => Promise<T>): Promise<T> {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      return work();
+    });
   }
 
-  private async writeFailure(row: SnapshotRow, reason: string): Promise<void> {
+  private async writeFailure(row: SnapshotRow, reason: string, from: readonly SnapshotStatus[]): Promise<void> {
     const set = { status: 'failed' as const, statusReason: reason, isClean: false, updatedAt: this.clock.now() };
-    const failed = await this.follow(row, set, ['making']);
+    const failed = await this.follow(row, set, from);
     if (failed === null) return;
     const message = FAULTS[reason] ?? 'the snapshot could not be made';
     await this.append(row, { type: 'snapshot_failed', data: { ...snapshotFacts(failed), reason, message } });
@@ -384,6 +376,16 @@ export class SnapshotRepository {
   private query(): SelectQueryBuilder<SnapshotEntity> {
     return this.database.manager.createQueryBuilder(SnapshotEntity, 's');
   }
+}
+
+/**
+ * The row of a snapshot, which cannot change until the end of the transaction.
+ *
+ * @returns null if there is none
+ */
+export function lockedSnapshot(database: Database, id: string): Promise<SnapshotRow | null> {
+  const query = database.manager.createQueryBuilder(SnapshotEntity, 's').where('s.id = :id', { id });
+  return (database.isSqlite ? query : query.setLock('pessimistic_read')).getOne();
 }
 
 function plus({ count, bytes }: SnapshotUsage, row: SnapshotRow): SnapshotUsage {

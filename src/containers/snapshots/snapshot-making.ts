@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Throttle } from '../../scheduling';
-import type { ContainerRow } from '../model/container.entity';
-import { layerReference, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
-import { DataVolumes, MIB } from '../operations/data-volumes';
+import { type ContainerRow, keptWith } from '../model/container.entity';
+import { layerReference, nameAfter, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
+import { DataVolumes } from '../operations/data-volumes';
 import type { Facts } from '../operations/executor';
 import { ContainerOperations, type SnapshotCourse } from '../operations/operations';
 import { RunningWork } from '../operations/running-work';
@@ -17,11 +17,16 @@ import { SnapshotRemoval } from './snapshot-removal';
 const COPY = { from: 20, to: 95 };
 const PROGRESS_MS = 500;
 
+/** How a request for a snapshot ended: `isReplayed` if nothing is to be made, because an earlier one has done so. */
+interface KeyedOutcome {
+  readonly isReplayed: boolean;
+}
+
 /** Inserts a snapshot. @param more further writes of the same transaction */
 type Insert = (more?: () => Promise<void>) => Promise<void>;
 
-/** What a snapshot is to be called and used for. */
-export interface WantedSnapshot {
+/** What a snapshot is to be called and used for. `Result` is what its insertion leads to. */
+interface WantedSnapshot<Result extends KeyedOutcome> {
   readonly name: string | null;
   readonly description: string | null;
   readonly labels: Readonly<Record<string, string>>;
@@ -34,12 +39,8 @@ export interface WantedSnapshot {
   readonly onlyCopy?: (snapshot: SnapshotRow) => Pick<ContainerRow, 'id' | 'volumeName'> | null;
   /** The limits of the user's tier. */
   readonly limits: SnapshotLimits;
-  /**
-   * Called in place of the insertion, which it runs, in a transaction of its own.
-   *
-   * @returns false if nothing is to be made, because an earlier request has done so
-   */
-  readonly around: (snapshot: SnapshotRow, insert: Insert) => Promise<boolean>;
+  /** Called in place of the insertion, which it runs, in a transaction of its own. */
+  readonly around: (snapshot: SnapshotRow, insert: Insert) => Promise<Result>;
 }
 
 /** Makes snapshots, each as an operation on its container. */
@@ -59,11 +60,11 @@ export class SnapshotMaking {
    * Accepts a snapshot: waits for the container's lease, measures, and inserts the row. The snapshot is made in the
    * background, and events report how it ends.
    *
-   * @returns once the snapshot is inserted, or nothing is to be made
+   * @returns what `around` returns, once the snapshot is inserted, or nothing is to be made
    * @throws DomainError `snapshot_limit_reached`, `container_not_running`, `operation_in_progress`,
    *   `container_not_found`, `snapshot_failed`
    */
-  async begin(container: ContainerRow, wanted: WantedSnapshot): Promise<void> {
+  async begin<R extends KeyedOutcome>(container: ContainerRow, wanted: WantedSnapshot<R>): Promise<R> {
     return new Promise((accept, refuse) => {
       let inserted: SnapshotRow | null = null;
       const making = this.operations.snapshot(container, async (leased) => {
@@ -73,10 +74,10 @@ export class SnapshotMaking {
             await more?.();
             return wanted.onlyCopy?.(row)?.id ?? null;
           });
-        const isNew = await wanted.around(row, insert);
-        if (isNew) inserted = row;
-        accept();
-        return isNew ? this.courseOf(row, wanted) : null;
+        const result = await wanted.around(row, insert);
+        if (!result.isReplayed) inserted = row;
+        accept(result);
+        return result.isReplayed ? null : this.courseOf(row, wanted);
       });
       void this.work.track(() =>
         making.catch(async (error: unknown) => {
@@ -87,7 +88,7 @@ export class SnapshotMaking {
     });
   }
 
-  private async rowOf(container: ContainerRow, wanted: WantedSnapshot): Promise<SnapshotRow> {
+  private async rowOf(container: ContainerRow, wanted: WantedSnapshot<KeyedOutcome>): Promise<SnapshotRow> {
     const { dataBytes, layer } = await this.volumes.keepable(container, { isMeasured: !wanted.isTransient });
     const now = this.clock.now();
     const id = randomUUID();
@@ -96,7 +97,7 @@ export class SnapshotMaking {
       userId: container.userId,
       containerId: container.id,
       nodeId: container.nodeId,
-      name: wanted.name ?? `${container.name.slice(0, 55)}-${id.slice(0, 8)}`,
+      name: wanted.name ?? nameAfter(container, id),
       description: wanted.description,
       labels: { ...wanted.labels },
       status: 'making',
@@ -124,7 +125,7 @@ export class SnapshotMaking {
     };
   }
 
-  private courseOf(row: SnapshotRow, wanted: WantedSnapshot): SnapshotCourse {
+  private courseOf(row: SnapshotRow, wanted: WantedSnapshot<KeyedOutcome>): SnapshotCourse {
     const { limits } = wanted;
     const onlyCopy = wanted.onlyCopy?.(row) ?? null;
     const own = { owner: { id: row.id, isSnapshot: true }, volume: snapshotVolume(row) };
@@ -175,9 +176,4 @@ export class SnapshotMaking {
       this.logger.warn({ err: fault, snapshot_id: row.id }, 'a failed snapshot could not be recorded yet');
     }
   }
-}
-
-/** The size, in MiB, of all layers of a snapshot that were written in containers. */
-function keptWith({ keptLayerMb }: SnapshotRow, committedBytes: number): number {
-  return keptLayerMb + Math.ceil(committedBytes / MIB);
 }

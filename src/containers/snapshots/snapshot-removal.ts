@@ -47,7 +47,7 @@ export class SnapshotRemoval {
     await this.snapshots.giveUp();
     await this.snapshots.giveBack();
     await this.snapshots.deleteDue();
-    for (const row of await this.snapshots.listUnclean(silent)) {
+    for (const row of await this.snapshots.listUnclean({ silent })) {
       if (signal.aborted) return;
       await this.remove(row);
     }
@@ -57,8 +57,7 @@ export class SnapshotRemoval {
   /** {@link sweep} for one snapshot, in the background of a request. Never throws. */
   async clean(id: string): Promise<void> {
     try {
-      const row = (await this.snapshots.listUnclean(new Set())).find((each) => each.id === id);
-      if (row) await this.remove(row);
+      for (const row of await this.snapshots.listUnclean({ id })) await this.remove(row);
     } catch (error) {
       this.logger.warn({ err: error, snapshot_id: id }, 'a snapshot could not be removed; the sweep tries again');
     }
@@ -70,7 +69,7 @@ export class SnapshotRemoval {
    */
   async discard(id: string): Promise<void> {
     try {
-      await this.snapshots.deleteDue();
+      await this.snapshots.deleteDue(id);
     } catch (error) {
       this.logger.warn({ err: error, snapshot_id: id }, 'a snapshot that nothing needs is left; the sweep removes it');
     }

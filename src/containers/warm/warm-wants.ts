@@ -8,8 +8,8 @@ import { ImageCatalog, templateImage, TemplateRepository, type TemplateRow } fro
 import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../../network-policy';
 import { Clock } from '../../scheduling';
 import { type Tier, TiersService } from '../../tiers';
-import { ContainerEntity } from '../model/container.entity';
-import { leastDiskMb, MIB } from '../operations/data-volumes';
+import { ContainerEntity, MIB } from '../model/container.entity';
+import { leastDiskMb } from '../operations/data-volumes';
 
 /** What a creation asks of its container, as far as it is settled before the container is created. */
 export interface WarmSettings {
