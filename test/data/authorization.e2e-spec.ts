@@ -13,12 +13,12 @@ import { described } from '../support/clients/described';
 import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
-type Kind = 'container' | 'snapshot' | 'token' | 'user';
+type Kind = 'container' | 'snapshot' | 'template' | 'token' | 'user';
 
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
 interface RouteRule {
   readonly scope: 'public' | RouteScope;
-  /** What `:id` names, if anything. */
+  /** What `:id` or `:name` names, if anything. */
   readonly id?: Kind;
   readonly body?: object;
 }
@@ -123,9 +123,9 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/admin/snapshots': { scope: 'admin' },
   'DELETE /api/admin/snapshots/:id': { scope: 'admin', id: 'snapshot' },
   'GET /api/admin/templates': { scope: 'admin' },
-  'GET /api/admin/templates/:name': { scope: 'admin' },
+  'GET /api/admin/templates/:name': { scope: 'admin', id: 'template' },
   'PUT /api/admin/templates/:name': { scope: 'admin', body: { image: 'sandbox', version: '1' } },
-  'DELETE /api/admin/templates/:name': { scope: 'admin' },
+  'DELETE /api/admin/templates/:name': { scope: 'admin', id: 'template' },
   'GET /api/admin/capacity': { scope: 'admin' },
   'GET /api/admin/usage': { scope: 'admin' },
   'GET /api/admin/warm': { scope: 'admin' },
@@ -222,7 +222,7 @@ describe('authorization', () => {
 
     it('must refuse a token in the address', async () => {
       const [method = '', path = ''] = route.split(' ');
-      const target = `${berth.url}${path.replace(':id', id ? idOf(id) : '')}?access_token=${owner.token}`;
+      const target = `${berth.url}${path.replace(/:(id|name)/, id ? idOf(id) : '')}?access_token=${owner.token}`;
       expect((await fetch(target, { method })).status).toBe(401);
     });
 
@@ -327,13 +327,15 @@ describe('authorization', () => {
   });
 
   function idOf(kind: Kind): string {
-    return { container: container.db_id, snapshot: snapshotId, token: tokenId, user: owner.id }[kind];
+    return { container: container.db_id, snapshot: snapshotId, template: 'tools', token: tokenId, user: owner.id }[
+      kind
+    ];
   }
 
   async function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
     const [method = '', path = ''] = route.split(' ');
     const json = method === 'GET' || method === 'DELETE' || body === undefined ? null : JSON.stringify(body);
-    const answer = await fetch(`${berth.url}${path.replace(':id', id)}`, {
+    const answer = await fetch(`${berth.url}${path.replace(/:(id|name)/, id)}`, {
       method,
       headers: { ...headers, ...(json !== null && { 'content-type': 'application/json' }) },
       ...(json !== null && { body: json }),

@@ -46,6 +46,8 @@ export class NodeRepository {
 
   /** @param name the node's name or id; if nodes share a name, the one that was not given up */
   async find(name: string): Promise<NodeRow | null> {
+    // PostgreSQL refuses a text with this character.
+    if (name.includes('\0')) return null;
     const rows = await this.database.manager.find(NodeEntity, { where: [{ id: name }, { name }] });
     return rows.find(({ forgottenAt }) => forgottenAt === null) ?? rows[0] ?? null;
   }

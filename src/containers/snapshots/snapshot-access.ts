@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { isUUID } from 'class-validator';
 import { ContainerEngine } from '../../docker';
 import { DomainError } from '../../errors';
 import { assertOwner, type Caller, noteSubject } from '../access/container-access';
@@ -22,7 +23,8 @@ export class SnapshotAccess {
 
   /** Finds any user's snapshot. @throws DomainError `snapshot_not_found` */
   async findForOperator(id: string): Promise<SnapshotRow> {
-    const row = await this.snapshots.find(id.toLowerCase());
+    // Text that cannot be an id never reaches the database: PostgreSQL refuses some.
+    const row = isUUID(id) ? await this.snapshots.find(id.toLowerCase()) : null;
     if (row === null || row.isTransient) throw new DomainError('snapshot_not_found');
     noteSubject({ id: row.containerId, userId: row.userId });
     return row;
