@@ -40,7 +40,7 @@ describe('what a process was at', () => {
     };
     // One right after the other would look like a single long absence.
     for (let losses = 1; losses < LOSSES; losses += 1) await lose();
-    const { reached, release } = pair.hold(CREATION);
+    const { reached, release } = pair.hold(CREATION, db_id);
     const asked = victim.update(db_id, { name, ...LARGER });
     await reached;
     await lose();
@@ -52,7 +52,7 @@ describe('what a process was at', () => {
   it('must be taken over where it lost the database, and then it must not act any more', async () => {
     const { victim, survivor } = await pair.user();
     const { db_id, name } = await survivor.running();
-    const { reached, release } = pair.hold(CREATION);
+    const { reached, release } = pair.hold(CREATION, db_id);
     const asked = victim.update(db_id, { name, ...LARGER });
     await reached;
     await pair.database.down();

@@ -63,7 +63,7 @@ describe('what a paused process was at', () => {
   it('must be its own until its term is over; then it must be taken over, and the process not act any more', async () => {
     const { victim, survivor } = await pair.user();
     const { db_id, name } = await survivor.running();
-    const { reached, release } = pair.hold(CREATION);
+    const { reached, release } = pair.hold(CREATION, db_id);
     const asked = victim.update(db_id, { name, ...LARGER });
     await reached;
     pair.victim.pause();

@@ -311,6 +311,8 @@ describe('snapshots', () => {
       await eventually(async () =>
         expect(await manager.findOneBy(SnapshotEntity, { id: snapshot })).toMatchObject({ isClean: true }),
       );
+      // One that was running may remove it too.
+      await sweep();
       const image = `berth/layer:${snapshot}`;
       world.daemon.layers.set(image, { layer: 'nginx', at: world.clock.now(), instance: world.instance });
       world.daemon.images.add(image);

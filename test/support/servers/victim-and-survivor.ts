@@ -80,13 +80,15 @@ export class VictimAndSurvivor {
   /**
    * Withholds Docker's answer to the victim's next such call until `release`. Docker has done the work when `reached`
    * resolves.
+   *
+   * @param of text that the call's path or query must have
    */
-  hold(call: RegExp): { reached: Promise<void>; release: () => void } {
+  hold(call: RegExp, of = ''): { reached: Promise<void>; release: () => void } {
     let release = (): void => undefined;
     const until = new Promise<void>((resolve) => (release = resolve));
     const reached = new Promise<void>((resolve) => {
-      this.docker.onCall = (made) => {
-        if (!call.test(made)) return null;
+      this.docker.onCall = (made, path) => {
+        if (!call.test(made) || !path.includes(of)) return null;
         this.docker.onCall = () => null;
         resolve();
         return { fault: 'delay', until };
