@@ -74,6 +74,8 @@ const NODEJS_TESTS =
 const SHORT_RUNS = ['test/faults/cluster'];
 /** Operations of it; without this, the number in test/faults/setting.ts. */
 const SHORT_RUN = { BERTH_TEST_OPERATIONS: '100' };
+/** A run of more operations wants the processors for itself; a shorter one mostly waits. */
+const MOST_BESIDE = 100;
 
 /** Most tests wait for Docker: with twice as many at once, 2 processors were less than half busy. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
@@ -386,8 +388,8 @@ async function runParts(args) {
   const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
   const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
   const nodejsRun = Promise.allSettled([newerRun]).then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
-  // A long run under faults wants the processors for itself: a short one, and the nodes, mostly wait.
-  const faultsRun = (isMore ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
+  const isAlone = isMore && !(Number(process.env.BERTH_TEST_OPERATIONS) <= MOST_BESIDE);
+  const faultsRun = (isAlone ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
     runFaults({ isMore, services: faulty, jestArgs }),
   );
   await allOver([suitesRun, aloneRun, newerRun, nodesRun, otherNodes, nodejsRun, faultsRun, startChecks(), faulty]);

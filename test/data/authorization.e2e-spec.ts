@@ -222,7 +222,7 @@ describe('authorization', () => {
 
     it('must refuse a token in the address', async () => {
       const [method = '', path = ''] = route.split(' ');
-      const target = `${berth.url}${path.replace(/:(id|name)/, id ? idOf(id) : '')}?access_token=${owner.token}`;
+      const target = `${berth.url}${withId(path, id ? idOf(id) : '')}?access_token=${owner.token}`;
       expect((await fetch(target, { method })).status).toBe(401);
     });
 
@@ -326,6 +326,11 @@ describe('authorization', () => {
     expect(answer.status).toBe(403);
   });
 
+  /** The path of what the id names; without one, its pattern. */
+  function withId(path: string, id: string): string {
+    return path.replace(/:(id|name)/, (parameter) => id || parameter);
+  }
+
   function idOf(kind: Kind): string {
     return { container: container.db_id, snapshot: snapshotId, template: 'tools', token: tokenId, user: owner.id }[
       kind
@@ -335,7 +340,7 @@ describe('authorization', () => {
   async function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {
     const [method = '', path = ''] = route.split(' ');
     const json = method === 'GET' || method === 'DELETE' || body === undefined ? null : JSON.stringify(body);
-    const answer = await fetch(`${berth.url}${path.replace(/:(id|name)/, id)}`, {
+    const answer = await fetch(`${berth.url}${withId(path, id)}`, {
       method,
       headers: { ...headers, ...(json !== null && { 'content-type': 'application/json' }) },
       ...(json !== null && { body: json }),
