@@ -177,8 +177,8 @@ describe('the management operations on real Docker under gVisor', () => {
     inMore('must not be looked for in a container that was just made, by a creation or a resize', async () => {
       const proxy = await DockerProxy.open();
       const calls: [id: string, verb: string][] = [];
-      proxy.onCall = (_call, path) => {
-        const [, id = '', verb = ''] = /\/containers\/([0-9a-f]{64})\/(\w+)$/.exec(path) ?? [];
+      proxy.onCall = (_call, url) => {
+        const [, id = '', verb = ''] = /\/containers\/([0-9a-f]{64})\/(\w+)(?:\?|$)/.exec(url) ?? [];
         calls.push([id, verb]);
         return null;
       };

@@ -14,3 +14,26 @@ export const RUNTIMES = (process.env['TEST_RUNTIMES'] ?? 'runsc').split(',') as 
 export function inMore(title: string, work: () => Promise<void>): void {
   if (IS_MORE) it(title, work);
 }
+
+/** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: then tables of faults are sampled. */
+export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
+
+/** A sample has a fault at every third call. */
+const STEP = IS_SAMPLE ? 3 : 1;
+
+/**
+ * Disturbs an action at each of its calls, one after the other; in a sample at every third, from any of the first three
+ * on. Fails if no fault strikes.
+ *
+ * @param disturb does the action with the fault at the call of this number; whether there was such a call
+ */
+export async function atEveryCall(disturb: (nth: number) => Promise<boolean>): Promise<void> {
+  const first = 1 + Math.floor(Math.random() * STEP);
+  let nth = first;
+  while (await disturb(nth)) {
+    nth += STEP;
+    // More calls than any action makes: one that never ends is a bug.
+    expect(nth).toBeLessThan(200);
+  }
+  if (nth === first) expect(first > 1 && (await disturb(1))).toBe(true);
+}

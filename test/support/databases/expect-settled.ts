@@ -46,7 +46,13 @@ async function expectDockerAgrees(docker: RealDocker, dbId: string, row: Row | n
   expect(listed.map(({ id, name }) => ({ id, name }))).toEqual(expected);
   const state = listed[0]?.state;
   if (!missing) expect(state === 'running' || state === 'paused' ? state : 'stopped').toBe(row['status']);
-  expect(await docker.volumeExists(`berth-${dbId}`)).toBe(true);
+  // A return to a snapshot takes another volume.
+  const volumes = await docker.volumesOf(dbId);
+  expect(volumes).toHaveLength(1);
+  for (const { id } of listed) {
+    const { Mounts } = await docker.inspect(id);
+    expect(Mounts.map(({ Name }) => Name)).toEqual(volumes);
+  }
 }
 
 /** Replays the user's whole history: it has no gaps, and its last event of the container agrees with the row. */

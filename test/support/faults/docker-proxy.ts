@@ -52,8 +52,8 @@ export class DockerProxy {
   programs = 0;
   /** While true, no call reaches Docker. */
   down = false;
-  /** Called for every call without an armed fault; `path` is the call's own, with ids. */
-  onCall: (call: string, path: string) => Strike | null = () => null;
+  /** Called for every call without an armed fault; `url` is the call's own, with ids and query. */
+  onCall: (call: string, url: string) => Strike | null = () => null;
 
   private constructor(
     private readonly dockerSocket: string,
@@ -113,7 +113,7 @@ export class DockerProxy {
       this.forward(incoming, answer, null);
       return;
     }
-    const struck = this.strikeFor(call, path);
+    const struck = this.strikeFor(call, incoming.url ?? '');
     if (struck?.fault === 'refuse') {
       incoming.resume();
       answer.writeHead(500, { 'content-type': 'application/json' }).end('{"message":"injected fault"}');
@@ -126,11 +126,11 @@ export class DockerProxy {
     }
   }
 
-  private strikeFor(call: string, path: string): Strike | null {
+  private strikeFor(call: string, url: string): Strike | null {
     const { writesOnly = false, call: counted = /^/ } = this.armed ?? {};
     if ((writesOnly && /^(GET|HEAD) /.test(call)) || !counted.test(call)) return null;
     this.calls.push(call);
-    if (this.armed?.nth !== this.calls.length) return this.onCall(call, path);
+    if (this.armed?.nth !== this.calls.length) return this.onCall(call, url);
     this.struck = call;
     return this.armed;
   }

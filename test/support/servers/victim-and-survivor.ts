@@ -81,14 +81,14 @@ export class VictimAndSurvivor {
    * Withholds Docker's answer to the victim's next such call until `release`. Docker has done the work when `reached`
    * resolves.
    *
-   * @param of text that the call's path or query must have
+   * @param of text that the call's URL must have
    */
   hold(call: RegExp, of = ''): { reached: Promise<void>; release: () => void } {
     let release = (): void => undefined;
     const until = new Promise<void>((resolve) => (release = resolve));
     const reached = new Promise<void>((resolve) => {
-      this.docker.onCall = (made, path) => {
-        if (!call.test(made) || !path.includes(of)) return null;
+      this.docker.onCall = (made, url) => {
+        if (!call.test(made) || !url.includes(of)) return null;
         this.docker.onCall = () => null;
         resolve();
         return { fault: 'delay', until };
@@ -104,8 +104,8 @@ export class VictimAndSurvivor {
   async untilHeld(calls: readonly { call: RegExp; of: string }[]): Promise<void> {
     const left = [...calls];
     await new Promise<void>((resolve) => {
-      this.docker.onCall = (made, path) => {
-        const index = left.findIndex(({ call, of }) => call.test(made) && path.includes(of));
+      this.docker.onCall = (made, url) => {
+        const index = left.findIndex(({ call, of }) => call.test(made) && url.includes(of));
         if (index < 0) return null;
         const [held] = left.splice(index, 1);
         if (left.length === 0) resolve();
