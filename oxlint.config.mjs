@@ -70,6 +70,19 @@ const MODULES = {
     'idempotency',
     'containers',
   ],
+  webhooks: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'tiers',
+    'events',
+    'audit',
+    'metrics',
+    'secrets',
+    'idempotency',
+    'containers',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 

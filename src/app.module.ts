@@ -21,6 +21,7 @@ import { SandboxModule } from './sandbox';
 import { SignalsModule } from './signals';
 import { TiersModule } from './tiers';
 import { UsageModule } from './usage';
+import { WebhooksModule } from './webhooks';
 
 /** The root module: imports every module of Berth. */
 @Module({})
@@ -48,6 +49,7 @@ export class AppModule {
         UsageModule,
         ContainersModule,
         SandboxModule,
+        WebhooksModule,
         AdminModule,
         HealthModule,
       ],

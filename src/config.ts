@@ -183,6 +183,17 @@ const registries = list.refine(
 
 const positiveDuration = duration.refine((milliseconds) => milliseconds > 0, 'expected more than nothing');
 
+/** The pauses before the retries of a webhook's delivery, in milliseconds; the last one is repeated. */
+const WEBHOOK_PAUSES_MS: readonly number[] = [1, 5, 30, 120, 600, 1800, 3600, 7200, 14_400].map((s) => s * 1000);
+
+const pauses = list.transform((items, context): readonly number[] => {
+  const parsed = items.map(parseDuration);
+  const valid = parsed.filter((milliseconds) => milliseconds !== null && milliseconds > 0);
+  if (valid.length > 0 && valid.length === items.length) return valid as number[];
+  context.addIssue({ code: 'custom', message: 'expected durations such as 1s,5s,30s,2m, separated by commas' });
+  return z.NEVER;
+});
+
 const databaseUrl = z
   .string()
   .regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/, 'expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE');
@@ -291,6 +302,9 @@ export const environmentSchema = z.object({
   RATE_LIMIT_GUESTS_PER_HOUR: integer(0, 1_000_000).default(20),
   RATE_LIMIT_REFUSALS_PER_MINUTE: integer(0, 1_000_000).default(60),
   CONNECTION_LIMIT: integer(0, 1_000_000).default(500),
+  WEBHOOK_ALLOWED_NETWORKS: networks.default([]),
+  WEBHOOK_RETRIES: pauses.default(WEBHOOK_PAUSES_MS),
+  WEBHOOK_RETRY_FOR: positiveDuration.default(3 * 24 * 3_600_000),
   TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ALLOWED_HOSTS: hostNames.default([]),

@@ -23,12 +23,15 @@ export interface AuditIntent {
 export type AuditOutcome = Pick<AuditEntryEntity, 'outcome'> &
   Partial<Pick<AuditEntryEntity, 'userId' | 'subjectUserId' | 'containerId' | 'targetId' | 'detail'>>;
 
-/** An action of Berth itself on a container. */
+/** An action of Berth itself. */
 export interface SystemAct {
   readonly action: AuditAction;
-  /** The container's owner. */
+  /** The owner of the container or of the other object. */
   readonly subjectUserId: string;
-  readonly containerId: string;
+  /** Null if the object is no container. */
+  readonly containerId: string | null;
+  /** The id of an object that is no container. */
+  readonly targetId?: string;
   /** `ok` if absent, else the code of the error. */
   readonly outcome?: string;
 }
@@ -70,7 +73,7 @@ export class AuditLog {
   }
 
   /** Writes an action of Berth itself. In a transaction, the entry is part of it, so both are committed or neither. */
-  async recordSystem({ action, subjectUserId, containerId, outcome = 'ok' }: SystemAct): Promise<void> {
+  async recordSystem({ action, subjectUserId, containerId, targetId, outcome = 'ok' }: SystemAct): Promise<void> {
     const now = this.clock.now();
     await this.entries.insert({
       id: randomUUID(),
@@ -82,7 +85,7 @@ export class AuditLog {
       containerId,
       userId: null,
       tokenId: null,
-      targetId: null,
+      targetId: targetId ?? null,
       address: null,
       requestId: null,
       detail: null,

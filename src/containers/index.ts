@@ -5,7 +5,7 @@ export type { Caller } from './access/container-access';
 export type { RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
-export { DeleteContainerDto, EnvironmentProperty } from './dto/requests';
+export { AsSent, DeleteContainerDto, EnvironmentProperty } from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,
@@ -17,6 +17,7 @@ export {
 export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export { isUp } from './model/container.entity';
+export { IsLabels, LABELS_SCHEMA } from './model/labels';
 export { assertMayStart, type StartCommand } from './model/start-command';
 export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';
 export { SandboxProver } from './sandbox-prover';

@@ -78,6 +78,10 @@ const FAULTS = {
   },
   template_not_found: { when: 'there is none of this name' },
   agent_limit_reached: { when: 'the user has as many agents as the tier allows', fields: TIER_LIMIT },
+  webhook_limit_reached: { when: 'the user has as many webhooks as the tier allows', fields: TIER_LIMIT },
+  webhook_not_found: { when: 'there is none of this id, or it is deleted' },
+  delivery_not_found: { when: 'the webhook has none of this id, or it is no longer kept' },
+  event_not_kept: { when: 'the event is older than what the server keeps' },
   token_limit_reached: {
     when: 'the user has as many live tokens as the server allows',
     fields: { current: 50, limit: 50 },

@@ -1,4 +1,13 @@
-import type { AgentFacts, BerthEvent, ContainerFacts, EventMap, NodeFacts, ProcessFacts, SnapshotFacts } from './map';
+import type {
+  AgentFacts,
+  BerthEvent,
+  ContainerFacts,
+  EventMap,
+  NodeFacts,
+  ProcessFacts,
+  SnapshotFacts,
+  WebhookFacts,
+} from './map';
 
 /** A JSON Schema. */
 type Schema = Readonly<Record<string, unknown>>;
@@ -16,7 +25,9 @@ type OwnFields<T extends EventType> = Exclude<
         ? keyof NodeFacts
         : EventMap[T] extends SnapshotFacts
           ? keyof SnapshotFacts
-          : keyof ProcessFacts
+          : EventMap[T] extends WebhookFacts
+            ? keyof WebhookFacts
+            : keyof ProcessFacts
 >;
 
 /** A field that may be absent. */
@@ -34,7 +45,9 @@ interface Described<T extends EventType> {
         ? typeof NODE
         : EventMap[T] extends SnapshotFacts
           ? typeof SNAPSHOT
-          : typeof PROCESS;
+          : EventMap[T] extends WebhookFacts
+            ? typeof WEBHOOK
+            : typeof PROCESS;
   readonly when: string;
   readonly adds: {
     readonly [F in OwnFields<T>]-?: undefined extends EventMap[T][F]
@@ -49,6 +62,7 @@ const DELETED_CONTAINER = { $ref: '#/components/schemas/DeletedContainerFactsVie
 const AGENT = { $ref: '#/components/schemas/AgentFactsView' };
 const NODE = { $ref: '#/components/schemas/NodeFactsView' };
 const SNAPSHOT = { $ref: '#/components/schemas/SnapshotFactsView' };
+const WEBHOOK = { $ref: '#/components/schemas/WebhookFactsView' };
 const PROCESS = { $ref: '#/components/schemas/ProcessFactsView' };
 
 const word = (example: string, description: string): Schema => ({ type: 'string', example, description });
@@ -253,6 +267,11 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
     when: 'It went.',
     adds: { reason: word('closed', 'closed, silent, stopped or deleted.') },
   },
+  webhook_disabled: {
+    about: WEBHOOK,
+    when: 'Its deliveries have ended; they go on where they stopped when it is activated again.',
+    adds: { reason: word('failing', 'failing: for too long; gone: its receiver answered 410.') },
+  },
 };
 
 /** The title of an event's schema, such as `ContainerStartedEvent`. */
@@ -283,6 +302,9 @@ function eventSchema([type, { about, when, adds }]: [string, { about: Schema; wh
 export const EVENT_SCHEMAS: Readonly<Record<string, Schema>> = Object.fromEntries(
   Object.entries(EVENTS).map((event) => [event[0], eventSchema(event)]),
 );
+
+/** The type of every event. */
+export const EVENT_TYPES: readonly string[] = Object.keys(EVENTS);
 
 /** Any event. More types may be added. */
 export const EVENT_SCHEMA: Schema = {

@@ -1,4 +1,5 @@
 export { EVENT_CHANNEL } from './event-channel';
+export { EVENT_TYPES } from './event-schemas';
 export { EventsGateway } from './events.gateway';
 export { admitSockets, ConnectionRefused, tokenOf } from './socket-admission';
 export { EventsModule } from './events.module';
@@ -12,5 +13,7 @@ export {
   type ContainerFacts,
   type EventDraft,
   type ProcessFacts,
+  subjectOf,
   type SnapshotFacts,
+  type WebhookFacts,
 } from './map';

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
 import { lockUser, UserEntity } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { Database, Retention, RowWriter } from '../database';
@@ -105,6 +105,13 @@ export class EventLog {
       .orderBy('event.seq')
       .limit(limit)
       .getMany();
+    return rows.map(toEvent);
+  }
+
+  /** Reads those of a user's events that are still kept, by their `seq`. */
+  async find({ userId, seqs }: { userId: string; seqs: readonly number[] }): Promise<BerthEvent[]> {
+    if (seqs.length === 0) return [];
+    const rows = await this.database.manager.findBy(EventEntity, { userId, seq: In([...seqs]) });
     return rows.map(toEvent);
   }
 

@@ -60,6 +60,14 @@ export interface NodeFacts {
   readonly availability: 'active' | 'pause' | 'drain';
 }
 
+/** A webhook. */
+export interface WebhookFacts {
+  readonly id: string;
+  /** Of its URL, with the port if the URL has one. */
+  readonly host: string;
+  readonly for_all_users: boolean;
+}
+
 /** The `data` of every event, by the event's name. */
 export interface EventMap {
   container_created: ContainerFacts;
@@ -148,6 +156,8 @@ export interface EventMap {
   agent_connected: AgentFacts;
   /** `reason`: `closed`, `silent`, `stopped` or `deleted`. */
   agent_disconnected: AgentFacts & { reason: string };
+  /** Deliveries have ended because the receiver failed for too long, or said that it is gone; `reason` is a code. */
+  webhook_disabled: WebhookFacts & { reason: string };
 }
 
 type EventType = keyof EventMap;
@@ -161,4 +171,13 @@ export type BerthEvent = EventDraft & { readonly seq: number; readonly timestamp
 /** The database id of an event's container; null if the event is about an agent, a process or a node. */
 export function containerIdOf({ data }: Pick<BerthEvent, 'data'>): string | null {
   return 'db_id' in data ? data.db_id : null;
+}
+
+/**
+ * What an event is about: the database id of its container, also for processes and snapshots, or the id of its agent,
+ * node or webhook.
+ */
+export function subjectOf({ data }: Pick<BerthEvent, 'data'>): string {
+  if ('db_id' in data) return data.db_id;
+  return 'container_id' in data ? data.container_id : data.id;
 }

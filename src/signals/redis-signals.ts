@@ -13,6 +13,7 @@ const payloads: { readonly [S in SignalType]: z.ZodType<SignalMap[S]> } = {
   container_released: z.object({ containerId: id }),
   agent_epoch: z.object({ agentId: id, epoch: z.int().min(0) }),
   operation_cancelled: z.object({ containerId: id }),
+  webhook_changed: z.object({ webhookId: id }),
 };
 
 const envelope = z.object({

@@ -8,6 +8,7 @@ describe('a signal from another process', () => {
     ['token_revoked', { tokenId: 't' }],
     ['container_released', { containerId: 'c' }],
     ['operation_cancelled', { containerId: 'c' }],
+    ['webhook_changed', { webhookId: 'w' }],
     ['agent_epoch', { agentId: 'a', epoch: 2 }],
   ])('must be read: %s', (name, payload) => {
     expect(parseSignal(JSON.stringify({ origin, name, payload }))).toEqual({ origin, name, payload });

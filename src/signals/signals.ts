@@ -19,6 +19,8 @@ export interface SignalMap {
   agent_epoch: { readonly agentId: string; readonly epoch: number };
   /** The holder of this container's operation should give up. */
   operation_cancelled: { readonly containerId: string };
+  /** A webhook was created, changed or deleted, or its deliveries are to be tried again now. */
+  webhook_changed: { readonly webhookId: string };
 }
 
 export type SignalType = keyof SignalMap;

@@ -55,6 +55,7 @@ describe('the default tiers', () => {
         agents,
         snapshots: name === 'guest' ? 0 : containers,
         snapshotMb: name === 'guest' ? 0 : containers * disk_mb,
+        webhooks: name === 'guest' ? 0 : containers,
         exec: true,
         pool: 'default',
       });

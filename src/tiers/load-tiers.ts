@@ -60,6 +60,7 @@ const schema = z
           agents: count,
           snapshots: count.optional(),
           snapshot_mb: z.number().int().min(0).max(RESOURCE_BOUNDS.maximum).optional(),
+          webhooks: count.optional(),
           exec: z.boolean().default(true),
           pool: z
             .string()
@@ -127,6 +128,7 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         idleAction: tier.idle_action,
         agents: tier.agents,
         ...snapshotLimits(name, tier),
+        webhooks: tier.webhooks ?? (name === GUEST_TIER ? 0 : tier.containers),
         exec: tier.exec,
         pool: tier.pool,
       },

@@ -79,6 +79,7 @@ export interface Tier {
   /** The maximum number of snapshots, and their size together in MiB. */
   readonly snapshots: number;
   readonly snapshotMb: number;
+  readonly webhooks: number;
   /** Whether users may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;
   /** In a cluster, the pool of nodes that the tier's containers are placed on. */
@@ -111,6 +112,8 @@ interface TierFile {
         /** Default: none for guests; for others the number of containers, and the disk space of so many. */
         readonly snapshots?: number;
         readonly snapshot_mb?: number;
+        /** Default: none for guests; for others the number of containers. */
+        readonly webhooks?: number;
         /** Default: true. */
         readonly exec?: boolean;
         /** Default: {@link DEFAULT_POOL}. */

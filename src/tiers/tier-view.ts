@@ -71,6 +71,8 @@ export class LimitsView {
   readonly snapshots: number;
   @ApiProperty({ type: 'integer', minimum: 0, example: 51_200, description: 'MiB of all snapshots together.' })
   readonly snapshot_mb: number;
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
+  readonly webhooks: number;
   @ApiProperty({
     example: true,
     description:
@@ -107,6 +109,7 @@ export function viewLimits(tier: Tier): LimitsView {
     agents: tier.agents,
     snapshots: tier.snapshots,
     snapshot_mb: tier.snapshotMb,
+    webhooks: tier.webhooks,
     exec: tier.exec,
   };
 }

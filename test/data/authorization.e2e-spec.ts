@@ -13,7 +13,7 @@ import { described } from '../support/clients/described';
 import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
-type Kind = 'container' | 'snapshot' | 'template' | 'token' | 'user';
+type Kind = 'container' | 'snapshot' | 'template' | 'token' | 'user' | 'webhook';
 
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
 interface RouteRule {
@@ -102,6 +102,15 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'PUT /api/containers/:id/archive': { scope: 'exec', id: 'container', body: {} },
   'POST /api/agents': { scope: 'write', body: { name: 'a name with spaces' } },
   'GET /api/agents': { scope: 'read' },
+  'POST /api/webhooks': { scope: 'write', body: { url: 'nonsense' } },
+  'GET /api/webhooks': { scope: 'read' },
+  'GET /api/webhooks/:id': { scope: 'read', id: 'webhook' },
+  'PATCH /api/webhooks/:id': { scope: 'write', id: 'webhook', body: { status: 'active' } },
+  'DELETE /api/webhooks/:id': { scope: 'write', id: 'webhook' },
+  'POST /api/webhooks/:id/rotate-secret': { scope: 'write', id: 'webhook', body: {} },
+  'POST /api/webhooks/:id/test': { scope: 'write', id: 'webhook' },
+  'GET /api/webhooks/:id/deliveries': { scope: 'read', id: 'webhook' },
+  'POST /api/webhooks/:id/deliveries/:delivery/redeliver': { scope: 'write', id: 'webhook' },
   'GET /api/events': { scope: 'read' },
   'GET /api/events/stream': { scope: 'read' },
   'GET /api/images': { scope: 'read' },
@@ -126,6 +135,15 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/admin/templates/:name': { scope: 'admin', id: 'template' },
   'PUT /api/admin/templates/:name': { scope: 'admin', body: { image: 'sandbox', version: '1' } },
   'DELETE /api/admin/templates/:name': { scope: 'admin', id: 'template' },
+  'POST /api/admin/webhooks': { scope: 'admin', body: { url: 'nonsense' } },
+  'GET /api/admin/webhooks': { scope: 'admin' },
+  'GET /api/admin/webhooks/:id': { scope: 'admin', id: 'webhook' },
+  'PATCH /api/admin/webhooks/:id': { scope: 'admin', id: 'webhook', body: { status: 'active' } },
+  'DELETE /api/admin/webhooks/:id': { scope: 'admin', id: 'webhook' },
+  'POST /api/admin/webhooks/:id/rotate-secret': { scope: 'admin', id: 'webhook', body: {} },
+  'POST /api/admin/webhooks/:id/test': { scope: 'admin', id: 'webhook' },
+  'GET /api/admin/webhooks/:id/deliveries': { scope: 'admin', id: 'webhook' },
+  'POST /api/admin/webhooks/:id/deliveries/:delivery/redeliver': { scope: 'admin', id: 'webhook' },
   'GET /api/admin/capacity': { scope: 'admin' },
   'GET /api/admin/usage': { scope: 'admin' },
   'GET /api/admin/warm': { scope: 'admin' },
@@ -165,6 +183,7 @@ describe('authorization', () => {
   let agentId: string;
   let tokenId: string;
   let snapshotId: string;
+  let webhookId: string;
 
   beforeAll(async () => {
     const tiers = { ...DEFAULT_TIERS.tiers, closed: Object.assign({ exec: false }, DEFAULT_TIERS.tiers['pro']) };
@@ -184,6 +203,8 @@ describe('authorization', () => {
     snapshotId = String(snapshot.body['id']);
     const ready = await owner.api.call('GET', `/api/snapshots/${snapshotId}/wait`);
     expect(ready).toMatchObject({ status: 200 });
+    const webhook = await owner.api.call('POST', '/api/webhooks', { url: 'https://hooks.example.com/' });
+    webhookId = String(webhook.body['id']);
   });
 
   afterAll(async () => {
@@ -255,7 +276,7 @@ describe('authorization', () => {
         container.id.slice(0, 12),
         agentId,
       ];
-      const forms = id === 'container' ? ofContainer : [id === 'snapshot' ? snapshotId : tokenId];
+      const forms = id === 'container' ? ofContainer : [id === undefined ? '' : idOf(id)];
       for (const form of forms) {
         const answer = await call(withQuery(route), bearer(stranger.token), form, body);
         const expected = id === 'token' ? { error: 'token not found' } : { error: 'not authorized' };
@@ -332,9 +353,15 @@ describe('authorization', () => {
   }
 
   function idOf(kind: Kind): string {
-    return { container: container.db_id, snapshot: snapshotId, template: 'tools', token: tokenId, user: owner.id }[
-      kind
-    ];
+    const ids = {
+      container: container.db_id,
+      snapshot: snapshotId,
+      template: 'tools',
+      token: tokenId,
+      user: owner.id,
+      webhook: webhookId,
+    };
+    return ids[kind];
   }
 
   async function call(route: string, headers: Record<string, string>, id: string, body?: object): Promise<Response> {

@@ -214,6 +214,7 @@ describe('GET /api/me', () => {
         network: 'internet',
         session_seconds: 180_000,
         snapshot_mb: 0,
+        webhooks: 0,
         snapshots: 0,
         session_once: true,
         auto_stop_seconds: null,

@@ -59,8 +59,14 @@ describe('the examples of bodies', () => {
     const made = await user.api.call('POST', `/api/containers/${container.db_id}/snapshots`, {});
     const snapshot = String(made.body['id']);
     await user.api.call('GET', `/api/snapshots/${snapshot}/wait`);
+    const webhookAt = async (path: string): Promise<string> => {
+      const answer = await user.api.call('POST', path, { url: 'https://hooks.example.com/' });
+      return String(answer.body['id']);
+    };
+    const [own, everybodys] = [await webhookAt('/api/webhooks'), await webhookAt('/api/admin/webhooks')];
     const idFor = (route: string): string => {
       if (route.includes('/users/')) return others.id;
+      if (route.includes('/webhooks/{id}')) return route.includes('/admin/') ? everybodys : own;
       return route.includes('/snapshots/{id}') ? snapshot : container.db_id;
     };
     const all = bodies();

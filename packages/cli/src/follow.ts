@@ -21,11 +21,16 @@ async function watch({ berth, isJson, signal }: Session, after: number | undefin
 
 function lineOf({ seq, timestamp, type, data }: BerthEvent): string {
   const time = timestamp.slice(11, 19);
-  const about = 'name' in data ? data.name : `process ${data.program}`;
+  const about = subjectOf(data);
   const more = ['status', 'message', 'reason', 'progress'].flatMap((field) => {
     const value: unknown = field in data ? data[field as keyof typeof data] : undefined;
     if (typeof value === 'number') return [`${String(value)}%`];
     return typeof value === 'string' ? [value] : [];
   });
   return [String(seq).padStart(6), time, type.padEnd(20), about, ...more].join('  ');
+}
+
+function subjectOf(data: BerthEvent['data']): string {
+  if ('name' in data) return data.name;
+  return 'program' in data ? `process ${data.program}` : `webhook ${data.host}`;
 }

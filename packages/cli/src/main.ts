@@ -9,6 +9,7 @@ import { addInsideCommands } from './inside.ts';
 import { note } from './output.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
 import { addSnapshotCommands } from './snapshots.ts';
+import { addWebhookCommands } from './webhooks.ts';
 
 /** The version of packages/cli/package.json, set by the build. */
 declare const VERSION: string;
@@ -35,6 +36,7 @@ function createProgram(): Command {
   addInsideCommands(program);
   addWatchCommand(program);
   addAccountCommands(program);
+  addWebhookCommands(program);
   addAdminCommands(program);
   addCompletion(program);
   // Global options are also accepted after the command, where people write them: `berth ls --json`.

@@ -2,10 +2,16 @@ import type { AuditOptions } from './account.ts';
 import type * as api from './api-types.ts';
 import { type CallOptions, type Http, path } from './http.ts';
 import { type Pages, pagesOf } from './pages.ts';
+import { Webhooks } from './webhooks.ts';
 
 /** `/api/admin`, for tokens with the scope `admin`. */
 export class Admin {
-  constructor(private readonly http: Http) {}
+  /** Webhooks for everybody's events, which all administrators share. */
+  readonly webhooks: Webhooks;
+
+  constructor(private readonly http: Http) {
+    this.webhooks = new Webhooks(http, '/api/admin/webhooks');
+  }
 
   users({
     signal,

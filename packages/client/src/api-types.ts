@@ -180,6 +180,7 @@ export type LimitsView = {
      * MiB of all snapshots together.
      */
     snapshot_mb: number;
+    webhooks: number;
     /**
      * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
      */
@@ -291,6 +292,7 @@ export type TierView = {
      * MiB of all snapshots together.
      */
     snapshot_mb: number;
+    webhooks: number;
     /**
      * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
      */
@@ -1509,7 +1511,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'agent_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'snapshot_not_ready' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -1890,6 +1892,278 @@ export type StatsEndView = {
      * Why the container stopped, where nobody asked for it.
      */
     detail?: string;
+};
+
+export type WebhookFactsView = {
+    id: string;
+    /**
+     * Of its URL, with the port if the URL has one.
+     */
+    host: string;
+    /**
+     * Whether it gets everybody's events.
+     */
+    for_all_users: boolean;
+};
+
+export type CreateWebhookDto = {
+    /**
+     * An https URL at a public address. Networks that the operator allows may be reached by http too.
+     */
+    url: string;
+    description?: string | null;
+    /**
+     * The types of events to send; null: all.
+     */
+    events?: Array<'container_created' | 'container_started' | 'container_stopped' | 'container_paused' | 'container_resumed' | 'container_deleted' | 'container_restored' | 'container_expiring' | 'container_updated' | 'container_moved' | 'container_unreachable' | 'container_reachable' | 'container_progress' | 'container_error' | 'process_started' | 'process_exited' | 'process_lost' | 'container_ready' | 'container_not_ready' | 'snapshot_created' | 'snapshot_progress' | 'snapshot_ready' | 'snapshot_failed' | 'snapshot_deleted' | 'node_drained' | 'node_activated' | 'node_unreachable' | 'node_reachable' | 'node_forgotten' | 'node_readmitted' | 'agent_connected' | 'agent_disconnected' | 'webhook_disabled'> | null;
+    /**
+     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
+     */
+    labels?: {
+        [key: string]: string;
+    } | null;
+};
+
+export type WebhookStatus = 'active' | 'paused' | 'disabled';
+
+export type WebhookCreatedView = {
+    id: string;
+    /**
+     * Who made it.
+     */
+    user_id: string;
+    url: string;
+    description: string | null;
+    /**
+     * null: all.
+     */
+    events: Array<string> | null;
+    labels: {
+        [key: string]: string;
+    };
+    /**
+     * Whether it gets everybody's events.
+     */
+    for_all_users: boolean;
+    status: WebhookStatus;
+    /**
+     * Of a disabled one: failing, for too long, or gone, as its receiver answered 410.
+     */
+    status_reason: string | null;
+    /**
+     * Deliveries that are not made yet.
+     */
+    waiting: number;
+    /**
+     * Since when one of them fails; null if none does.
+     */
+    failing_since: string | null;
+    /**
+     * Until when deliveries are signed with the former secret too.
+     */
+    former_secret_until: string | null;
+    created_at: string;
+    updated_at: string;
+    /**
+     * What deliveries are signed with; shown this once.
+     */
+    secret: string;
+};
+
+export type WebhookView = {
+    id: string;
+    /**
+     * Who made it.
+     */
+    user_id: string;
+    url: string;
+    description: string | null;
+    /**
+     * null: all.
+     */
+    events: Array<string> | null;
+    labels: {
+        [key: string]: string;
+    };
+    /**
+     * Whether it gets everybody's events.
+     */
+    for_all_users: boolean;
+    status: WebhookStatus;
+    /**
+     * Of a disabled one: failing, for too long, or gone, as its receiver answered 410.
+     */
+    status_reason: string | null;
+    /**
+     * Deliveries that are not made yet.
+     */
+    waiting: number;
+    /**
+     * Since when one of them fails; null if none does.
+     */
+    failing_since: string | null;
+    /**
+     * Until when deliveries are signed with the former secret too.
+     */
+    former_secret_until: string | null;
+    created_at: string;
+    updated_at: string;
+};
+
+export type WebhookListView = {
+    /**
+     * Newest first.
+     */
+    webhooks: Array<WebhookView>;
+    /**
+     * How many there are in this answer.
+     */
+    count: number;
+    /**
+     * How many the user's tier allows.
+     */
+    limit: number;
+    /**
+     * What to write as "cursor" for the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type UpdateWebhookDto = {
+    /**
+     * An https URL at a public address. Networks that the operator allows may be reached by http too.
+     */
+    url?: string;
+    /**
+     * null: none
+     */
+    description?: string | null;
+    /**
+     * The types of events to send; null: all.
+     */
+    events?: Array<'container_created' | 'container_started' | 'container_stopped' | 'container_paused' | 'container_resumed' | 'container_deleted' | 'container_restored' | 'container_expiring' | 'container_updated' | 'container_moved' | 'container_unreachable' | 'container_reachable' | 'container_progress' | 'container_error' | 'process_started' | 'process_exited' | 'process_lost' | 'container_ready' | 'container_not_ready' | 'snapshot_created' | 'snapshot_progress' | 'snapshot_ready' | 'snapshot_failed' | 'snapshot_deleted' | 'node_drained' | 'node_activated' | 'node_unreachable' | 'node_reachable' | 'node_forgotten' | 'node_readmitted' | 'agent_connected' | 'agent_disconnected' | 'webhook_disabled'> | null;
+    /**
+     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
+     */
+    labels?: {
+        [key: string]: string;
+    };
+    /**
+     * A paused webhook goes on where it stopped, as far as the events are still kept.
+     */
+    status?: 'active' | 'paused';
+};
+
+export type WebhookDeletedView = {
+    message: 'webhook deleted';
+    id: string;
+};
+
+export type RotateSecretDto = {
+    /**
+     * for how long deliveries are signed with the former secret too; 86400 if absent
+     */
+    overlap_seconds?: number;
+};
+
+export type SecretRotatedView = {
+    id: string;
+    /**
+     * What deliveries are signed with from now on; shown this once.
+     */
+    secret: string;
+    /**
+     * Until when they are signed with the former secret too.
+     */
+    former_secret_until: string;
+};
+
+export type DeliveryStatus = 'pending' | 'delivered' | 'failed' | 'lost';
+
+export type PayloadView = {
+    /**
+     * As in the events; webhook_test for a test.
+     */
+    type: string;
+    timestamp: string;
+    /**
+     * As in the events.
+     */
+    data: {
+        [key: string]: unknown;
+    };
+    /**
+     * Whose event it is; only for webhooks that get everybody's.
+     */
+    user_id?: string;
+};
+
+export type DeliveryView = {
+    /**
+     * Also the webhook-id of every attempt.
+     */
+    id: string;
+    /**
+     * events_lost for events that were no longer kept.
+     */
+    type: string;
+    /**
+     * What the event is about: deliveries with the same subject are made in order.
+     */
+    subject: string;
+    status: DeliveryStatus;
+    attempts: number;
+    /**
+     * When the event was emitted.
+     */
+    created_at: string;
+    /**
+     * The last attempt; null: none yet.
+     */
+    attempted_at: string | null;
+    /**
+     * When it is tried again; null if it is not, or comes as soon as it can.
+     */
+    next_try_at: string | null;
+    /**
+     * What is sent; null if the event is no longer kept.
+     */
+    request: PayloadView | null;
+    /**
+     * null: there was no answer.
+     */
+    response_status: number | null;
+    /**
+     * Its first 4,096 bytes.
+     */
+    response_body: string | null;
+    /**
+     * Why it failed: status_refused, redirected, address_refused, name_not_resolved, connection_refused, connection_failed, certificate_refused or timed_out; or a sentence if events were lost.
+     */
+    error: string | null;
+    duration_ms: number | null;
+};
+
+export type DeliveryListView = {
+    /**
+     * Newest first.
+     */
+    deliveries: Array<DeliveryView>;
+    /**
+     * What to write as "cursor" for the next page; null on the last.
+     */
+    next_cursor: string | null;
+};
+
+export type AdminWebhookListView = {
+    /**
+     * Newest first.
+     */
+    webhooks: Array<WebhookView>;
+    /**
+     * What to write as "cursor" for the next page; null on the last.
+     */
+    next_cursor: string | null;
 };
 
 export type AdminUserView = {
@@ -3178,7 +3452,9 @@ export type Event = ({
     type: 'agent_connected';
 } & AgentConnectedEvent) | ({
     type: 'agent_disconnected';
-} & AgentDisconnectedEvent);
+} & AgentDisconnectedEvent) | ({
+    type: 'webhook_disabled';
+} & WebhookDisabledEvent);
 
 export type NetworkPolicy = 'internet' | 'none' | {
     /**
@@ -3482,4 +3758,22 @@ export type StartCommandRequest = {
          */
         within_seconds?: number;
     }) | null;
+};
+
+export type WebhookDisabledEvent = {
+    /**
+     * Its deliveries have ended; they go on where they stopped when it is activated again.
+     */
+    type: 'webhook_disabled';
+    /**
+     * Grows by one with each of the user's events.
+     */
+    seq: number;
+    timestamp: string;
+    data: WebhookFactsView & {
+        /**
+         * failing: for too long; gone: its receiver answered 410.
+         */
+        reason: string;
+    };
 };

@@ -10,6 +10,7 @@ import { Processes } from './processes.ts';
 import { Snapshots } from './snapshots.ts';
 import { Terminal, type TerminalOptions, Terminals } from './terminal.ts';
 import { ContainerWatch } from './watch.ts';
+import { Webhooks } from './webhooks.ts';
 
 /** One user's access to one server. */
 export class Berth {
@@ -20,6 +21,7 @@ export class Berth {
   readonly files: Files;
   readonly terminals: Terminals;
   readonly snapshots: Snapshots;
+  readonly webhooks: Webhooks;
   readonly stats: Stats;
   readonly events: Events;
   readonly account: Account;
@@ -37,6 +39,7 @@ export class Berth {
     this.files = new Files(this.http);
     this.terminals = new Terminals(this.http);
     this.snapshots = new Snapshots(this.http);
+    this.webhooks = new Webhooks(this.http);
     this.stats = new Stats(this.http);
     this.events = new Events(this.http);
     this.account = new Account(this.http);

@@ -38,3 +38,4 @@ export {
   Terminals,
 } from './terminal.ts';
 export { ContainerWatch, type WatchSnapshot } from './watch.ts';
+export { type ListDeliveries, Webhooks } from './webhooks.ts';

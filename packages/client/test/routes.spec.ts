@@ -117,6 +117,42 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['DELETE /api/containers/{id}/terminals/{session}', (berth) => berth.terminals.end('ID', 'SESSION')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
+  ['GET /api/webhooks?limit=5', (berth) => berth.webhooks.list({ limit: 5 }).page()],
+  [
+    'POST /api/webhooks {"url":"https://hooks.example.com/"}',
+    (berth) => berth.webhooks.create({ url: 'https://hooks.example.com/' }),
+  ],
+  ['GET /api/webhooks/{id}', (berth) => berth.webhooks.get('ID')],
+  ['PATCH /api/webhooks/{id} {"status":"paused"}', (berth) => berth.webhooks.update('ID', { status: 'paused' })],
+  ['DELETE /api/webhooks/{id}', (berth) => berth.webhooks.delete('ID')],
+  ['POST /api/webhooks/{id}/rotate-secret {}', (berth) => berth.webhooks.rotateSecret('ID')],
+  ['POST /api/webhooks/{id}/test', (berth) => berth.webhooks.test('ID')],
+  [
+    'GET /api/webhooks/{id}/deliveries?status=lost',
+    (berth) => berth.webhooks.deliveries('ID', { status: 'lost' }).page(),
+  ],
+  ['POST /api/webhooks/{id}/deliveries/{delivery}/redeliver', (berth) => berth.webhooks.redeliver('ID', 'DELIVERY')],
+  ['GET /api/admin/webhooks?limit=5', (berth) => berth.admin.webhooks.list({ limit: 5 }).page()],
+  [
+    'POST /api/admin/webhooks {"url":"https://hooks.example.com/"}',
+    (berth) => berth.admin.webhooks.create({ url: 'https://hooks.example.com/' }),
+  ],
+  ['GET /api/admin/webhooks/{id}', (berth) => berth.admin.webhooks.get('ID')],
+  [
+    'PATCH /api/admin/webhooks/{id} {"status":"paused"}',
+    (berth) => berth.admin.webhooks.update('ID', { status: 'paused' }),
+  ],
+  ['DELETE /api/admin/webhooks/{id}', (berth) => berth.admin.webhooks.delete('ID')],
+  ['POST /api/admin/webhooks/{id}/rotate-secret {}', (berth) => berth.admin.webhooks.rotateSecret('ID')],
+  ['POST /api/admin/webhooks/{id}/test', (berth) => berth.admin.webhooks.test('ID')],
+  [
+    'GET /api/admin/webhooks/{id}/deliveries?status=lost',
+    (berth) => berth.admin.webhooks.deliveries('ID', { status: 'lost' }).page(),
+  ],
+  [
+    'POST /api/admin/webhooks/{id}/deliveries/{delivery}/redeliver',
+    (berth) => berth.admin.webhooks.redeliver('ID', 'DELIVERY'),
+  ],
   ['GET /api/admin/snapshots?user_id=U', (berth) => berth.admin.snapshots({ user_id: 'U' }).page()],
   ['DELETE /api/admin/snapshots/{id}', (berth) => berth.admin.deleteSnapshot('ID')],
   ['GET /api/admin/templates', (berth) => berth.admin.templates()],
@@ -156,7 +192,10 @@ async function askedBy(call: (berth: Berth) => unknown): Promise<string> {
   let asked = '';
   const note = (address: string, { method = 'GET', body }: RequestInit = {}): Promise<Response> => {
     const { pathname, search } = new URL(address);
-    const path = pathname.replace(/\/(ID|PID|SESSION|NAME)(?=\/|$)/g, (_, name: string) => `/{${name.toLowerCase()}}`);
+    const path = pathname.replace(
+      /\/(ID|PID|SESSION|NAME|DELIVERY)(?=\/|$)/g,
+      (_, name: string) => `/{${name.toLowerCase()}}`,
+    );
     asked ||= `${method} ${path}${search}${typeof body === 'string' ? ` ${body}` : ''}`;
     return Promise.reject(new Error('nobody answers'));
   };

@@ -10,7 +10,7 @@ export interface AsyncChannel {
   readonly name: string;
   /** The Socket.IO namespace, or the path. */
   readonly address: string;
-  readonly protocol: 'socketio' | 'websocket' | 'sse';
+  readonly protocol: 'socketio' | 'websocket' | 'sse' | 'webhook';
   readonly title: string;
   readonly description: string;
   /** Schema of the client's handshake: Socket.IO's `auth`, or a WebSocket's query. */
@@ -22,8 +22,9 @@ export interface AsyncChannel {
 }
 
 const DESCRIPTION = `
-What Berth sends by itself, and what goes both ways: events over Socket.IO, terminals over Socket.IO and plain WebSockets, agents, and
-every stream of Server-Sent Events. Routes that are asked and answer are in the OpenAPI document. "send" is what the server sends.
+What Berth sends by itself, and what goes both ways: events over Socket.IO and to webhooks, terminals over Socket.IO and plain
+WebSockets, agents, and every stream of Server-Sent Events. Routes that are asked and answer are in the OpenAPI document. "send" is
+what the server sends.
 
 An event of Socket.IO is a message of its name. Its payload is the only argument; where an event has several, a list of them. What a
 client gives as \`auth\` is the channel's \`x-handshake\`. A client that is refused has a \`connect_error\` whose \`data\` is an error as
@@ -49,6 +50,11 @@ const SERVERS = {
     protocol: 'http',
     description: 'Server-Sent Events.',
     security: [{ $ref: '#/components/securitySchemes/bearer' }],
+  },
+  webhook: {
+    host: 'hooks.example.com',
+    protocol: 'https',
+    description: 'The receiver of a webhook: the URL that its user has given.',
   },
 } as const;
 

@@ -36,6 +36,7 @@ const TAGS = {
   'inside containers': 'Commands, processes, terminals, files and statistics, with the scope exec.',
   events: 'What has happened, in pages and as it happens.',
   agents: "A user's own machines.",
+  webhooks: 'Where events are sent, signed, as they happen.',
   images: 'What containers can be made of.',
   roles: 'What can be installed in containers.',
   tiers: 'What users may have.',

@@ -1,0 +1,185 @@
+import type * as api from '@berth/client';
+import type { Command } from 'commander';
+import { age, note, say, sayJson, sayTable } from './output.ts';
+import { openSession, type Session } from './session.ts';
+import { pair } from './values.ts';
+
+interface CreateOptions {
+  readonly event?: readonly string[];
+  readonly label?: Readonly<Record<string, string>>;
+  readonly description?: string;
+  readonly all?: boolean;
+}
+
+interface ScopeOptions {
+  readonly all?: boolean;
+}
+
+const ALL = ['--all', "of those for everybody's events, for administrators"] as const;
+
+export function addWebhookCommands(program: Command): void {
+  const webhooks = program.command('webhooks').description('where events are sent');
+  webhooks
+    .command('ls', { isDefault: true })
+    .description('lists them')
+    .option(...ALL)
+    .action(async (options: ScopeOptions, command: Command) => list(await openSession(command), options));
+  webhooks
+    .command('create <url>')
+    .description('makes one, and prints its id and, this once, its secret')
+    .option('-e, --event <type>', 'a type of events to send, all if absent; several times', collect)
+    .option('-l, --label <key=value>', 'a label that containers must have; several times', pair)
+    .option('--description <text>', 'what it is for')
+    .option(...ALL)
+    .action(async (url: string, options: CreateOptions, command: Command) =>
+      create(await openSession(command), url, options),
+    );
+  const status = { pause: 'paused', resume: 'active' } as const;
+  for (const [name, wanted] of Object.entries(status)) {
+    webhooks
+      .command(`${name} <id>`)
+      .description(name === 'pause' ? 'sends nothing until it is resumed' : 'goes on where it stopped')
+      .option(...ALL)
+      .action(async (id: string, options: ScopeOptions, command: Command) => {
+        const session = await openSession(command);
+        const changed = await of(session, options).update(
+          await findId(session, id, options),
+          { status: wanted },
+          session,
+        );
+        if (session.isJson) sayJson(changed);
+        else note(`${changed.url}: ${changed.status}`);
+      });
+  }
+  webhooks
+    .command('rm <id>')
+    .description('deletes one, and what it has not delivered')
+    .option(...ALL)
+    .action(async (id: string, options: ScopeOptions, command: Command) => {
+      const session = await openSession(command);
+      const deleted = await of(session, options).delete(await findId(session, id, options), session);
+      if (session.isJson) sayJson(deleted);
+      else note(deleted.message);
+    });
+  webhooks
+    .command('rotate-secret <id>')
+    .description('prints a new secret; the former one is used beside it for a day')
+    .option(...ALL)
+    .action(async (id: string, options: ScopeOptions, command: Command) => {
+      const session = await openSession(command);
+      const rotated = await of(session, options).rotateSecret(await findId(session, id, options), {}, session);
+      if (session.isJson) sayJson(rotated);
+      else say(rotated.secret);
+    });
+  webhooks
+    .command('test <id>')
+    .description('sends a test')
+    .option(...ALL)
+    .action(async (id: string, options: ScopeOptions, command: Command) => {
+      const session = await openSession(command);
+      show(session, await of(session, options).test(await findId(session, id, options), session));
+    });
+  webhooks
+    .command('deliveries <id>')
+    .description('lists the deliveries of one, newest first')
+    .option('--status <status>', 'pending, delivered, failed or lost')
+    .option(...ALL)
+    .action(async (id: string, options: ScopeOptions & { status?: api.DeliveryStatus }, command: Command) =>
+      deliveries(await openSession(command), id, options),
+    );
+  webhooks
+    .command('redeliver <id> <delivery>')
+    .description('repeats a delivery')
+    .option(...ALL)
+    .action(async (id: string, delivery: string, options: ScopeOptions, command: Command) => {
+      const session = await openSession(command);
+      show(session, await of(session, options).redeliver(await findId(session, id, options), delivery, session));
+    });
+}
+
+function collect(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value];
+}
+
+function of({ berth }: Session, { all }: ScopeOptions): api.Webhooks {
+  return all ? berth.admin.webhooks : berth.webhooks;
+}
+
+/** @returns the whole id for its beginning; other text as it is */
+async function findId(session: Session, id: string, options: ScopeOptions): Promise<string> {
+  if (id.length < 8 || id.length >= 36) return id;
+  const found = await of(session, options).list({ signal: session.signal }).all();
+  return found.find((each) => each.id.startsWith(id))?.id ?? id;
+}
+
+async function create(session: Session, url: string, options: CreateOptions): Promise<void> {
+  const { event, label, description } = options;
+  const body = {
+    url,
+    ...(event && { events: [...event] as NonNullable<api.CreateWebhookDto['events']> }),
+    ...(label && { labels: { ...label } }),
+    ...(description !== undefined && { description }),
+  };
+  const made = await of(session, options).create(body, { signal: session.signal });
+  if (session.isJson) sayJson(made);
+  else {
+    note(`made ${made.id}; its secret is shown this once`);
+    say(made.secret);
+  }
+}
+
+async function list(session: Session, options: ScopeOptions): Promise<void> {
+  const found = await of(session, options).list({ signal: session.signal }).all();
+  if (session.isJson) {
+    sayJson(found);
+    return;
+  }
+  sayTable(
+    ['ID', 'URL', 'EVENTS', 'STATUS', 'WAITING', 'FAILING', 'AGE'],
+    found.map((each) => [
+      each.id.slice(0, 8),
+      each.url,
+      each.events === null ? 'all' : each.events.join(','),
+      each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
+      each.waiting,
+      each.failing_since === null ? null : age(each.failing_since),
+      age(each.created_at),
+    ]),
+  );
+}
+
+async function deliveries(
+  session: Session,
+  id: string,
+  options: ScopeOptions & { status?: api.DeliveryStatus },
+): Promise<void> {
+  const { status } = options;
+  const filter = { signal: session.signal, ...(status !== undefined && { status }) };
+  const { items } = await of(session, options)
+    .deliveries(await findId(session, id, options), filter)
+    .page();
+  if (session.isJson) {
+    sayJson(items);
+    return;
+  }
+  sayTable(
+    ['ID', 'TYPE', 'SUBJECT', 'STATUS', 'ATTEMPTS', 'ANSWER', 'AGE'],
+    items.map((each) => [
+      each.id,
+      each.type,
+      each.subject.slice(0, 8),
+      each.status,
+      each.attempts,
+      each.response_status ?? each.error,
+      age(each.created_at),
+    ]),
+  );
+}
+
+function show({ isJson }: Session, delivery: api.DeliveryView): void {
+  if (isJson) sayJson(delivery);
+  else
+    note(
+      `${delivery.type}: ${delivery.status}, ${String(delivery.response_status ?? delivery.error ?? 'not tried yet')}`,
+    );
+}

@@ -1,0 +1,318 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { createHash } from 'node:crypto';
+import type { SelectQueryBuilder } from 'typeorm';
+import { type Config, CONFIG } from '../config';
+import { Database, type PageRange, ProcessPresence, Retention, RowWriter } from '../database';
+import { type BerthEvent, EventLog, subjectOf } from '../events';
+import { Clock } from '../scheduling';
+import {
+  type DeliveryRow,
+  type DeliveryStatus,
+  WebhookCursorEntity,
+  WebhookDeliveryEntity,
+  type WebhookRow,
+} from './webhook.entity';
+
+/** Maximum events that are read, and inserted as deliveries, at once. */
+const PAGE = 200;
+
+/** A user with events that a webhook has no deliveries for. */
+export interface Behind {
+  readonly webhookId: string;
+  readonly userId: string;
+  /** Up to where it has them. */
+  readonly seq: number;
+  /** Whether there is no row of the cursor yet. */
+  readonly isNew: boolean;
+  /** The user's newest event. */
+  readonly present: number;
+}
+
+export interface DeliveryFilter extends PageRange {
+  readonly webhookId: string;
+  readonly status?: DeliveryStatus;
+}
+
+/** What an attempt changes in a delivery. */
+export type DeliveryOutcome = Partial<
+  Pick<
+    DeliveryRow,
+    | 'status'
+    | 'attempts'
+    | 'firstFailedAt'
+    | 'nextTryAt'
+    | 'attemptedAt'
+    | 'responseStatus'
+    | 'responseBody'
+    | 'error'
+    | 'durationMs'
+  >
+>;
+
+/** How a webhook's pending deliveries are. */
+export interface Backlog {
+  readonly waiting: number;
+  /** Since when one of them fails; null if none does. */
+  readonly failingSince: Date | null;
+}
+
+/**
+ * The only writer of cursors and deliveries. A cursor moves in the transaction that inserts the deliveries of its
+ * events, so each event has one delivery, whichever process dies when.
+ */
+@Injectable()
+export class DeliveryRepository {
+  private readonly rows: RowWriter<WebhookDeliveryEntity>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly eventLog: EventLog,
+    private readonly presence: ProcessPresence,
+    private readonly clock: Clock,
+  ) {
+    this.rows = new RowWriter(database, WebhookDeliveryEntity);
+  }
+
+  /**
+   * The users with news for the webhooks that this process delivers.
+   *
+   * @param userIds only these users; all if absent
+   */
+  async behind(userIds?: readonly string[]): Promise<Behind[]> {
+    const values: unknown[] = [];
+    const parameter = (value: unknown): string => this.place(values.push(value) - 1);
+    const columns = `w.id AS "webhookId", u.id AS "userId", COALESCE(c.seq, 0) AS seq, u.event_seq AS present,
+      c.seq IS NULL AS "isNew"`;
+    const cursor = 'LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id';
+    const isBehind = (): string => {
+      const isHeld = `w.holder = ${parameter(this.presence.holder)} AND w.status = 'active'`;
+      const isOne = userIds ? `AND u.id IN (${userIds.map(parameter).join(', ') || 'NULL'})` : '';
+      return `${isHeld} AND u.event_seq > COALESCE(c.seq, 0) ${isOne}`;
+    };
+    const found = await this.database.manager.query<(Omit<Behind, 'isNew'> & { isNew: unknown })[]>(
+      `SELECT ${columns} FROM webhooks w JOIN users u ON u.id = w.user_id ${cursor}
+         WHERE NOT w.for_all_users AND ${isBehind()}
+       UNION ALL SELECT ${columns} FROM webhooks w CROSS JOIN users u ${cursor}
+         WHERE w.for_all_users AND ${isBehind()}`,
+      values,
+    );
+    return found.map((each) => ({ ...each, isNew: Number(each.isNew) === 1 }));
+  }
+
+  /**
+   * Inserts the deliveries of a user's next events, and moves the cursor over them.
+   *
+   * @returns the deliveries in order, and the new position; null if the webhook is no longer this process's
+   */
+  async take(
+    webhook: WebhookRow,
+    { userId, seq, isNew, present }: Behind,
+  ): Promise<{ readonly taken: DeliveryRow[]; readonly seq: number } | null> {
+    const events = await this.eventLog.read({ userId, after: seq, limit: PAGE });
+    const first = events[0]?.seq ?? present + 1;
+    const last = events.at(-1)?.seq ?? present;
+    const taken = events.filter((event) => isWanted(webhook, event)).map((event) => deliveryOf(webhook, userId, event));
+    const lost = first > seq + 1 ? [this.lossOf(webhook, { userId, from: seq + 1, to: first - 1 })] : [];
+    const moved = await this.database.runInTx(async () => {
+      if (!(await this.lock(webhook.id))) return false;
+      if (!(await this.move({ webhookId: webhook.id, userId }, { from: isNew ? null : seq, to: last }))) return false;
+      if (lost.length + taken.length > 0) {
+        await this.database.manager.insert(WebhookDeliveryEntity, [...lost, ...taken]);
+      }
+      return true;
+    });
+    return moved ? { taken, seq: last } : null;
+  }
+
+  /** A webhook's pending deliveries in the order of each user's events. */
+  pendingOf(webhookId: string): Promise<DeliveryRow[]> {
+    const query = this.query().where("d.webhookId = :webhookId AND d.status = 'pending'", { webhookId });
+    return query.orderBy('d.userId').addOrderBy('d.seq').getMany();
+  }
+
+  /**
+   * Writes the outcome of an attempt for the webhook's holder. With a new status the delivery is over.
+   *
+   * @returns false if this process is no longer the holder, or the delivery is not pending any more
+   */
+  async settle({ id, webhookId }: DeliveryRow, outcome: DeliveryOutcome): Promise<boolean> {
+    const settledAt = outcome.status === undefined ? undefined : this.clock.now();
+    const set = settledAt ? { ...outcome, settledAt, nextTryAt: null } : outcome;
+    const changed = await this.rows.update(set, (parameter) => {
+      // In the order of the text, which is that of SQLite's parameters.
+      const isPending = `id = ${parameter(id)} AND status = 'pending'`;
+      return `${isPending} AND EXISTS (SELECT 1 FROM webhooks w WHERE w.id = ${parameter(webhookId)}
+        AND w.holder = ${parameter(this.presence.holder)})`;
+    });
+    return changed === 1;
+  }
+
+  /** Inserts a delivery that is over, such as a test. */
+  async insert(row: DeliveryRow): Promise<void> {
+    await this.rows.insert(row);
+  }
+
+  /** Writes the outcome of an attempt that a user asked for. */
+  async record({ id }: DeliveryRow, outcome: DeliveryOutcome): Promise<void> {
+    await this.rows.update(outcome, (parameter) => `id = ${parameter(id)}`);
+  }
+
+  /** Makes a pending delivery due now. */
+  async makeDue({ id }: DeliveryRow): Promise<void> {
+    await this.rows.update({ nextTryAt: null }, (parameter) => `id = ${parameter(id)} AND status = 'pending'`);
+  }
+
+  /** @returns null if the webhook has no such delivery */
+  find(webhookId: string, id: string): Promise<DeliveryRow | null> {
+    return this.database.manager.findOneBy(WebhookDeliveryEntity, { webhookId, id });
+  }
+
+  /** One page of a webhook's deliveries, newest first. */
+  list({ webhookId, status, ...page }: DeliveryFilter): Promise<DeliveryRow[]> {
+    const query = this.query().where('d.webhookId = :webhookId', { webhookId });
+    if (status !== undefined) query.andWhere('d.status = :status', { status });
+    return this.database.newestFirst(query, 'createdAt', page);
+  }
+
+  /** The events of deliveries that are still kept, by the deliveries' ids. */
+  async eventsOf(deliveries: readonly DeliveryRow[]): Promise<ReadonlyMap<string, BerthEvent>> {
+    const found = new Map<string, BerthEvent>();
+    for (const userId of new Set(deliveries.map((each) => each.userId))) {
+      const own = deliveries.filter((each) => each.userId === userId && each.seq !== null && each.status !== 'lost');
+      const events = await this.eventLog.find({ userId, seqs: own.flatMap(({ seq }) => seq ?? []) });
+      const bySeq = new Map(events.map((event) => [event.seq, event]));
+      for (const { id, seq } of own) {
+        const event = bySeq.get(seq ?? 0);
+        if (event) found.set(id, event);
+      }
+    }
+    return found;
+  }
+
+  /** How the pending deliveries of these webhooks are, by webhook; a webhook without any is missing. */
+  async backlogsOf(webhookIds: readonly string[]): Promise<ReadonlyMap<string, Backlog>> {
+    if (webhookIds.length === 0) return new Map();
+    const counted = await this.query()
+      .select('d.webhookId', 'webhookId')
+      .addSelect('COUNT(*)', 'waiting')
+      .where("d.status = 'pending' AND d.webhookId IN (:...webhookIds)", { webhookIds })
+      .groupBy('d.webhookId')
+      .getRawMany<{ webhookId: string; waiting: unknown }>();
+    const backlogs = new Map<string, Backlog>();
+    for (const { webhookId, waiting } of counted) {
+      const failing = this.query().where("d.status = 'pending' AND d.webhookId = :webhookId", { webhookId });
+      const first = await failing.andWhere('d.firstFailedAt IS NOT NULL').orderBy('d.firstFailedAt').limit(1).getOne();
+      backlogs.set(webhookId, { waiting: Number(waiting), failingSince: first?.firstFailedAt ?? null });
+    }
+    return backlogs;
+  }
+
+  /** The number of all pending deliveries, for metrics. */
+  countPending(): Promise<number> {
+    return this.database.manager.countBy(WebhookDeliveryEntity, { status: 'pending' });
+  }
+
+  /** Keeps a webhook from being deleted, or taken over, before the end of the transaction. @returns false if it was */
+  private async lock(webhookId: string): Promise<boolean> {
+    const sql = `SELECT 1 FROM webhooks WHERE id = ${this.place(0)} AND holder = ${this.place(1)}`;
+    const lock = this.database.isSqlite ? '' : ' FOR SHARE';
+    const values = [webhookId, this.presence.holder];
+    return (await this.database.manager.query<unknown[]>(sql + lock, values)).length === 1;
+  }
+
+  /** @param from null: there is no row yet @returns false if the cursor is not there */
+  private async move(
+    { webhookId, userId }: { webhookId: string; userId: string },
+    { from, to }: { from: number | null; to: number },
+  ): Promise<boolean> {
+    const { manager } = this.database;
+    if (from !== null) {
+      const { affected } = await manager.update(WebhookCursorEntity, { webhookId, userId, seq: from }, { seq: to });
+      return affected === 1;
+    }
+    const [p, q, r] = [this.place(0), this.place(1), this.place(2)];
+    const inserted = await manager.query<unknown[]>(
+      `INSERT INTO webhook_cursors (webhook_id, user_id, seq) VALUES (${p}, ${q}, ${r})
+       ON CONFLICT DO NOTHING RETURNING 1`,
+      [webhookId, userId, to],
+    );
+    return inserted.length === 1;
+  }
+
+  /** Tells in the list of deliveries that events were pruned before they were delivered. */
+  private lossOf(webhook: WebhookRow, { userId, from, to }: { userId: string; from: number; to: number }): DeliveryRow {
+    const now = this.clock.now();
+    return {
+      ...newDelivery(webhook, { userId, seq: to, type: 'events_lost', subject: webhook.id, createdAt: now }),
+      status: 'lost',
+      settledAt: now,
+      error: `events ${String(from)} to ${String(to)} were no longer kept`,
+    };
+  }
+
+  private place(index: number): string {
+    return this.database.isSqlite ? '?' : `$${String(index + 1)}`;
+  }
+
+  private query(): SelectQueryBuilder<WebhookDeliveryEntity> {
+    return this.database.manager.createQueryBuilder(WebhookDeliveryEntity, 'd');
+  }
+}
+
+/** A pending delivery of a webhook that was not attempted yet. */
+export function newDelivery(
+  { id: webhookId }: Pick<WebhookRow, 'id'>,
+  of: Pick<WebhookDeliveryEntity, 'userId' | 'seq' | 'type' | 'subject' | 'createdAt'>,
+): DeliveryRow {
+  return {
+    ...of,
+    id: deliveryId(`${webhookId}:${of.userId}:${String(of.seq)}`),
+    webhookId,
+    status: 'pending',
+    attempts: 0,
+    firstFailedAt: null,
+    nextTryAt: null,
+    attemptedAt: null,
+    settledAt: null,
+    responseStatus: null,
+    responseBody: null,
+    error: null,
+    durationMs: null,
+  };
+}
+
+function deliveryOf(webhook: WebhookRow, userId: string, event: BerthEvent): DeliveryRow {
+  const { seq, type, timestamp } = event;
+  return newDelivery(webhook, { userId, seq, type, subject: subjectOf(event), createdAt: new Date(timestamp) });
+}
+
+/** The same for the same name, in the form of a UUID (version 8, RFC 9562). */
+function deliveryId(name: string): string {
+  const hex = createHash('sha256').update(name).digest('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
+    '-',
+  );
+}
+
+/** Whether a webhook's types and labels select an event. */
+export function isWanted(
+  { events, labels }: Pick<WebhookRow, 'events' | 'labels'>,
+  { type, data }: BerthEvent,
+): boolean {
+  if (events !== null && !events.includes(type)) return false;
+  const own = 'labels' in data ? data.labels : {};
+  return Object.entries(labels).every(([key, value]) => own[key] === value);
+}
+
+/** Deletes deliveries that are over after `EVENT_RETENTION`, when their events are deleted too. */
+@Injectable()
+export class DeliveryRetention extends Retention {
+  constructor(database: Database, clock: Clock, @Inject(CONFIG) config: Pick<Config, 'EVENT_RETENTION'>) {
+    super(database, clock, {
+      name: 'webhook deliveries',
+      entity: WebhookDeliveryEntity,
+      since: 'settled_at',
+      keptMs: config.EVENT_RETENTION,
+    });
+  }
+}

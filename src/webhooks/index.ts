@@ -1,0 +1,2 @@
+export { WEBHOOK_CHANNEL } from './webhook-channel';
+export { WebhooksModule } from './webhooks.module';

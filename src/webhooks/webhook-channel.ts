@@ -1,0 +1,13 @@
+import type { AsyncChannel } from '../http';
+
+/** The AsyncAPI channel of the messages to receivers, built from the schema in the OpenAPI document. */
+export const WEBHOOK_CHANNEL: AsyncChannel = {
+  name: 'webhooks',
+  address: '/{path}',
+  protocol: 'webhook',
+  title: "Events, sent to a webhook's URL",
+  description:
+    'Each is a POST in JSON with the headers `webhook-id`, `webhook-timestamp` and `webhook-signature` of Standard Webhooks. ' +
+    'It is repeated until the receiver answers 2xx.',
+  sends: { event: { $ref: '#/components/schemas/PayloadView' } },
+};

@@ -1,0 +1,224 @@
+import { Injectable } from '@nestjs/common';
+import type { SelectQueryBuilder } from 'typeorm';
+import { AuditLog } from '../audit';
+import { Database, isAbsentSql, type PageRange, ProcessPresence, RowWriter } from '../database';
+import { EventLog } from '../events';
+import { Clock } from '../scheduling';
+import { Signals } from '../signals';
+import {
+  WebhookCursorEntity,
+  WebhookDeliveryEntity,
+  WebhookEntity,
+  webhookFacts,
+  type WebhookRow,
+} from './webhook.entity';
+
+/** Why Berth disables a webhook: its receiver failed for too long, or answered that it is gone. */
+export type DisabledReason = 'failing' | 'gone';
+
+/** What a user changes. */
+export type WebhookChange = Partial<
+  Pick<
+    WebhookEntity,
+    'url' | 'description' | 'events' | 'labels' | 'status' | 'secret' | 'formerSecret' | 'formerSecretUntil'
+  >
+>;
+
+export interface WebhookFilter extends PageRange {
+  /** The owner; all owners if absent. */
+  readonly userId?: string;
+  readonly forAllUsers: boolean;
+}
+
+/** Maximum webhooks that a process takes over at once, so that several processes share them. */
+const TAKEN_AT_ONCE = 20;
+
+/** Webhooks of users whose tokens are accepted. */
+const IS_WANTED = `w.status = 'active'
+  AND EXISTS (SELECT 1 FROM users o WHERE o.id = w.user_id AND o.suspended_at IS NULL)`;
+
+/** The only writer of webhooks. */
+@Injectable()
+export class WebhookRepository {
+  private readonly rows: RowWriter<WebhookEntity>;
+
+  constructor(
+    private readonly database: Database,
+    private readonly eventLog: EventLog,
+    private readonly audit: AuditLog,
+    private readonly presence: ProcessPresence,
+    private readonly signals: Signals,
+    private readonly clock: Clock,
+  ) {
+    this.rows = new RowWriter(database, WebhookEntity);
+  }
+
+  /** @returns null if there is none */
+  find(id: string): Promise<WebhookRow | null> {
+    return this.database.manager.findOneBy(WebhookEntity, { id });
+  }
+
+  /** One page of webhooks, newest first. */
+  list({ userId, forAllUsers, ...page }: WebhookFilter): Promise<WebhookRow[]> {
+    const query = this.query().where('w.forAllUsers = :forAllUsers', { forAllUsers });
+    if (userId !== undefined) query.andWhere('w.userId = :userId', { userId });
+    return this.database.newestFirst(query, 'createdAt', page);
+  }
+
+  /** The number of a user's webhooks for all users. For decisions, lock the user's row first. */
+  countForAll(userId: string): Promise<number> {
+    return this.database.manager.countBy(WebhookEntity, { userId, forAllUsers: true });
+  }
+
+  /**
+   * Inserts a webhook that gets the events which are committed after it. Call it in a transaction that has locked the
+   * owner's row. A user without a cursor came later, so all of that user's events are sent.
+   */
+  async insert(row: WebhookRow): Promise<void> {
+    await this.rows.insert(row);
+    const whose = row.forAllUsers ? '' : `WHERE id = ${this.place(1)}`;
+    await this.database.manager.query(
+      `INSERT INTO webhook_cursors (webhook_id, user_id, seq) SELECT ${this.place(0)}, id, event_seq FROM users ${whose}`,
+      row.forAllUsers ? [row.id] : [row.id, row.userId],
+    );
+    this.announce(row.id);
+  }
+
+  /**
+   * Changes a webhook.
+   *
+   * @param decide what to change; called with the row as it is under the lock of its user
+   * @returns null if it was deleted meanwhile
+   */
+  async change(
+    { id, userId }: Pick<WebhookRow, 'id' | 'userId'>,
+    decide: (row: WebhookRow) => WebhookChange,
+  ): Promise<WebhookRow | null> {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      const row = await this.find(id);
+      if (!row) return null;
+      const change = decide(row);
+      const status = change.status ?? row.status;
+      const set = {
+        ...change,
+        statusReason: status === 'disabled' ? row.statusReason : null,
+        revision: row.revision + 1,
+        updatedAt: this.clock.now(),
+      };
+      await this.rows.update(set, (parameter) => `id = ${parameter(id)}`);
+      // The user has repaired what failed: everything is tried again, for the whole time.
+      if (change.url !== undefined || (change.status === 'active' && row.status === 'disabled')) {
+        const anew = { attempts: 0, firstFailedAt: null, nextTryAt: null };
+        await this.database.manager.update(WebhookDeliveryEntity, { webhookId: id, status: 'pending' }, anew);
+      }
+      this.announce(id);
+      return { ...row, ...set };
+    });
+  }
+
+  /** Makes the holder of a webhook read it and its deliveries again. */
+  async touch({ id }: Pick<WebhookRow, 'id'>): Promise<void> {
+    await this.database.runInTx(async () => {
+      await this.database.manager.increment(WebhookEntity, { id }, 'revision', 1);
+      this.announce(id);
+    });
+  }
+
+  /** Ends the deliveries of a webhook, with an event to its owner. */
+  async disable({ id, userId }: Pick<WebhookRow, 'id' | 'userId'>, reason: DisabledReason): Promise<void> {
+    await this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      const row = await this.find(id);
+      if (row?.status !== 'active') return;
+      const set = {
+        status: 'disabled' as const,
+        statusReason: reason,
+        revision: row.revision + 1,
+        updatedAt: this.clock.now(),
+      };
+      await this.rows.update(set, (parameter) => `id = ${parameter(id)}`);
+      const data = { ...webhookFacts(row), reason };
+      await this.eventLog.append({ userId, drafts: [{ type: 'webhook_disabled', data }] });
+      const act = { action: 'webhook.disable', subjectUserId: userId, containerId: null, targetId: id } as const;
+      await this.audit.recordSystem(act);
+      this.announce(id);
+    });
+  }
+
+  /**
+   * Deletes a webhook. Its deliveries that are over are pruned as usual.
+   *
+   * @returns false if it was deleted meanwhile
+   */
+  async delete({ id, userId }: Pick<WebhookRow, 'id' | 'userId'>): Promise<boolean> {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      const deleted = await this.rows.delete((parameter) => `id = ${parameter(id)}`);
+      await this.database.manager.delete(WebhookCursorEntity, { webhookId: id });
+      await this.database.manager.delete(WebhookDeliveryEntity, { webhookId: id, status: 'pending' });
+      this.announce(id);
+      return deleted === 1;
+    });
+  }
+
+  /** Deletes the webhooks of deleted users. */
+  async deleteOfDeletedUsers(): Promise<void> {
+    const isDeleted = 'EXISTS (SELECT 1 FROM users o WHERE o.id = w.user_id AND o.deleted_at IS NOT NULL)';
+    for (const row of await this.query().where(isDeleted).getMany()) await this.delete(row);
+  }
+
+  /**
+   * Makes this process the holder of webhooks that have none, or whose holder is no longer there.
+   *
+   * @returns whether there may be more of them
+   */
+  async claim(): Promise<boolean> {
+    const isFree = this.database.isSqlite
+      ? '(w.holder IS NULL OR w.holder <> :holder)'
+      : `(w.holder IS NULL OR ${isAbsentSql('w.holder')})`;
+    const free = await this.query()
+      .select('w.id', 'id')
+      .where(`${IS_WANTED} AND ${isFree}`, { holder: this.presence.holder })
+      .limit(TAKEN_AT_ONCE)
+      .getRawMany<{ id: string }>();
+    for (const { id } of free) {
+      const { holder } = this.presence;
+      await this.rows.update({ holder }, (parameter) => {
+        const isStillFree = this.database.isSqlite ? '1 = 1' : `(holder IS NULL OR ${isAbsentSql('holder')})`;
+        return `id = ${parameter(id)} AND ${isStillFree}`;
+      });
+    }
+    return free.length === TAKEN_AT_ONCE;
+  }
+
+  /** The webhooks that this process delivers. */
+  listHeld(): Promise<WebhookRow[]> {
+    return this.query().where(`w.holder = :holder AND ${IS_WANTED}`, { holder: this.presence.holder }).getMany();
+  }
+
+  /** Lets other processes take over this process's webhooks. */
+  async release(): Promise<void> {
+    const { holder } = this.presence;
+    await this.rows.update({ holder: null }, (parameter) => `holder = ${parameter(holder)}`);
+  }
+
+  /** The number of webhooks by status, for metrics. */
+  async countByStatus(): Promise<{ status: string; count: number }[]> {
+    const query = this.query().select('w.status', 'status').addSelect('COUNT(*)', 'count').groupBy('w.status');
+    const counts = await query.getRawMany<{ status: string; count: unknown }>();
+    return counts.map(({ status, count }) => ({ status, count: Number(count) }));
+  }
+
+  private announce(webhookId: string): void {
+    this.database.afterCommit(() => this.signals.publish('webhook_changed', { webhookId }));
+  }
+
+  private place(index: number): string {
+    return this.database.isSqlite ? '?' : `$${String(index + 1)}`;
+  }
+
+  private query(): SelectQueryBuilder<WebhookEntity> {
+    return this.database.manager.createQueryBuilder(WebhookEntity, 'w');
+  }
+}

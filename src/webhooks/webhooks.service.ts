@@ -1,0 +1,159 @@
+import { Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
+import type { Principal } from '../auth';
+import { DomainError, invalidParameters } from '../errors';
+import { type PagedQuery, readPage } from '../http';
+import { Clock } from '../scheduling';
+import { DeliveryRepository } from './delivery.repository';
+import { Destinations } from './destinations';
+import {
+  type CreateWebhookDto,
+  type ListAdminWebhooksDto,
+  OVERLAP_SECONDS,
+  type RotateSecretDto,
+  type UpdateWebhookDto,
+} from './dto/requests';
+import {
+  type AdminWebhookListView,
+  type SecretRotatedView,
+  type WebhookCreatedView,
+  type WebhookDeletedView,
+  type WebhookListView,
+  webhookView,
+  type WebhookView,
+} from './dto/responses';
+import { type Access, WebhookAccess } from './webhook-access';
+import { WebhookSecrets } from './signing';
+import type { WebhookRow } from './webhook.entity';
+import { type WebhookFilter, WebhookRepository } from './webhook.repository';
+
+const NO_BACKLOG = { waiting: 0, failingSince: null };
+
+/**
+ * The REST API of webhooks. All methods on one webhook throw {@link DomainError} `webhook_not_found`,
+ * `not_authorized`.
+ */
+@Injectable()
+export class WebhooksService {
+  constructor(
+    private readonly access: WebhookAccess,
+    private readonly webhooks: WebhookRepository,
+    private readonly deliveries: DeliveryRepository,
+    private readonly destinations: Destinations,
+    private readonly secrets: WebhookSecrets,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Makes a webhook. It gets the events that are committed after it.
+   *
+   * @throws DomainError `webhook_limit_reached`, `invalid_parameters`, `unauthorized`, `user_suspended`,
+   *   `guest_session_expired`
+   */
+  async create({ caller, forAllUsers }: Access, request: Readonly<CreateWebhookDto>): Promise<WebhookCreatedView> {
+    this.assertUrl(request.url);
+    const { userId } = caller;
+    const id = randomUUID();
+    const { text, sealed } = this.secrets.make(id);
+    const now = this.clock.now();
+    const row: WebhookRow = {
+      id,
+      userId,
+      forAllUsers,
+      url: new URL(request.url).href,
+      description: request.description ?? null,
+      events: request.events ?? null,
+      labels: { ...request.labels },
+      status: 'active',
+      statusReason: null,
+      secret: sealed,
+      formerSecret: null,
+      formerSecretUntil: null,
+      holder: null,
+      revision: 0,
+      createdAt: now,
+      updatedAt: now,
+    };
+    await this.access.insert(caller, row);
+    return Object.assign(webhookView(row, NO_BACKLOG), { secret: text });
+  }
+
+  /** One page of the caller's webhooks, newest first. */
+  async list(caller: Principal, query: Readonly<PagedQuery>): Promise<WebhookListView> {
+    const { webhooks, next_cursor } = await this.page({ userId: caller.userId, forAllUsers: false }, query);
+    return { webhooks, count: webhooks.length, limit: this.access.limitOf(caller.tier), next_cursor };
+  }
+
+  /** One page of the webhooks for all users, whichever administrator made them. */
+  listForAll({ user_id: userId, ...query }: Readonly<ListAdminWebhooksDto>): Promise<AdminWebhookListView> {
+    return this.page({ forAllUsers: true, ...(userId !== undefined && { userId }) }, query);
+  }
+
+  async get(access: Access, id: string): Promise<WebhookView> {
+    return this.view(await this.access.find(access, id));
+  }
+
+  /**
+   * Changes a webhook; absent fields stay. With a new URL, and when it is activated after it was disabled, everything
+   * that failed is tried again at once.
+   *
+   * @throws DomainError also `invalid_parameters`
+   */
+  async update(access: Access, id: string, request: Readonly<UpdateWebhookDto>): Promise<WebhookView> {
+    const { url, description, events, labels, status } = request;
+    if (url !== undefined) this.assertUrl(url);
+    const row = await this.access.find(access, id);
+    const changed = await this.webhooks.change(row, () => ({
+      ...(url !== undefined && { url: new URL(url).href }),
+      ...(description !== undefined && { description }),
+      ...(events !== undefined && { events: events === null ? null : [...events] }),
+      ...(labels !== undefined && { labels }),
+      ...(status !== undefined && { status }),
+    }));
+    if (changed === null) throw new DomainError('webhook_not_found');
+    return this.view(changed);
+  }
+
+  async delete(access: Access, id: string): Promise<WebhookDeletedView> {
+    const row = await this.access.find(access, id);
+    if (!(await this.webhooks.delete(row))) throw new DomainError('webhook_not_found');
+    return { message: 'webhook deleted', id: row.id };
+  }
+
+  /** Replaces the secret. For a while, deliveries are signed with both; an even older one is no longer used. */
+  async rotateSecret(access: Access, id: string, request: Readonly<RotateSecretDto>): Promise<SecretRotatedView> {
+    const row = await this.access.find(access, id);
+    const { text, sealed } = this.secrets.make(row.id);
+    const until = new Date(this.clock.now().getTime() + (request.overlap_seconds ?? OVERLAP_SECONDS) * 1000);
+    const changed = await this.webhooks.change(row, (present) => ({
+      secret: sealed,
+      formerSecret: present.secret,
+      formerSecretUntil: until,
+    }));
+    if (changed === null) throw new DomainError('webhook_not_found');
+    return { id: row.id, secret: text, former_secret_until: until.toISOString() };
+  }
+
+  private async page(
+    filter: Omit<WebhookFilter, 'limit' | 'after'>,
+    query: Readonly<PagedQuery>,
+  ): Promise<AdminWebhookListView> {
+    const page = await readPage(
+      query,
+      (range) => this.webhooks.list({ ...filter, ...range }),
+      (row) => row,
+    );
+    const backlogs = await this.deliveries.backlogsOf(page.items.map(({ id }) => id));
+    const views = page.items.map((row) => webhookView(row, backlogs.get(row.id) ?? NO_BACKLOG));
+    return { webhooks: views, next_cursor: page.next_cursor };
+  }
+
+  private async view(row: WebhookRow): Promise<WebhookView> {
+    return webhookView(row, (await this.deliveries.backlogsOf([row.id])).get(row.id) ?? NO_BACKLOG);
+  }
+
+  private assertUrl(url: string): void {
+    const message = this.destinations.faultOf(url);
+    if (message !== null) throw invalidParameters([{ field: 'url', message }]);
+  }
+}
