@@ -134,9 +134,4 @@ export class TierUsage {
   agentsOf(userId: string): Promise<number> {
     return this.database.manager.countBy<{ userId: string }>('agents', { userId });
   }
-
-  /** The number of the user's own webhooks. For decisions, lock the user's row as for {@link containersOf}. */
-  webhooksOf(userId: string): Promise<number> {
-    return this.database.manager.countBy<{ userId: string }>('webhooks', { userId, forAllUsers: false } as never);
-  }
 }

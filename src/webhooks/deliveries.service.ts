@@ -1,10 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { randomUUID } from 'node:crypto';
 import { DomainError } from '../errors';
 import { readPage } from '../http';
 import { Clock } from '../scheduling';
-import { DeliveryAttempts, eventPayload, type Payload, TEST_TYPE, testPayload } from './delivery-attempts';
+import { DeliveryAttempts, TEST_TYPE } from './delivery-attempts';
 import { DeliveryRepository, newDelivery } from './delivery.repository';
 import type { ListDeliveriesDto } from './dto/requests';
 import { type DeliveryListView, deliveryView, type DeliveryView } from './dto/responses';
@@ -34,14 +33,9 @@ export class DeliveriesService {
       (range) => this.deliveries.list({ ...filter, ...range }),
       (row) => row,
     );
-    const events = await this.deliveries.eventsOf(page.items);
-    const payloadOf = (row: DeliveryRow): Payload | null => {
-      if (row.type === TEST_TYPE) return testPayload(webhook, row);
-      const event = events.get(row.id);
-      return event ? eventPayload(webhook, row, event) : null;
-    };
+    const payloads = await this.attempts.payloadsOf(webhook, page.items);
     return {
-      deliveries: page.items.map((row) => deliveryView(row, payloadOf(row))),
+      deliveries: page.items.map((row) => deliveryView(row, payloads.get(row.id) ?? null)),
       next_cursor: page.next_cursor,
     };
   }
@@ -53,13 +47,11 @@ export class DeliveriesService {
    */
   async test(access: Access, id: string): Promise<DeliveryView> {
     const webhook = await this.access.find(access, id);
-    const now = this.clock.now();
-    const test = { userId: webhook.userId, seq: null, type: TEST_TYPE, subject: webhook.id, createdAt: now };
-    const delivery: DeliveryRow = { ...newDelivery(webhook, test), id: randomUUID() };
-    const payload = testPayload(webhook, delivery);
-    const seen = await this.send(webhook, delivery, payload);
-    const status = seen.error === null ? ('delivered' as const) : ('failed' as const);
-    const row = { ...delivery, ...seen, status, settledAt: this.clock.now() };
+    const { id: subject, userId } = webhook;
+    const event = { userId, seq: null, type: TEST_TYPE, subject, timestamp: this.clock.now() };
+    const delivery = newDelivery(webhook, event);
+    const { outcome, payload } = await this.send(webhook, delivery);
+    const row: DeliveryRow = { ...delivery, status: 'failed', ...outcome, settledAt: this.clock.now() };
     await this.deliveries.insert(row);
     return deliveryView(row, payload);
   }
@@ -74,24 +66,26 @@ export class DeliveriesService {
     const webhook = await this.access.find(access, id);
     const delivery = isUUID(deliveryId) ? await this.deliveries.find(webhook.id, deliveryId.toLowerCase()) : null;
     if (!delivery) throw new DomainError('delivery_not_found');
-    const payload = await this.attempts.payloadOf(webhook, delivery);
-    if (delivery.status === 'lost' || payload === null) throw new DomainError('event_not_kept');
     if (delivery.status === 'pending') {
       await this.deliveries.makeDue(delivery);
       await this.webhooks.touch(webhook);
-      return deliveryView({ ...delivery, nextTryAt: null }, payload);
+      const payloads = await this.attempts.payloadsOf(webhook, [delivery]);
+      return deliveryView({ ...delivery, nextTryAt: null }, payloads.get(delivery.id) ?? null);
     }
-    const seen = await this.send(webhook, delivery, payload);
-    const outcome = seen.error === null ? { ...seen, status: 'delivered' as const } : seen;
+    const { outcome, payload } = await this.send(webhook, delivery);
     await this.deliveries.record(delivery, outcome);
     return deliveryView({ ...delivery, ...outcome }, payload);
   }
 
-  private async send(webhook: WebhookRow, delivery: DeliveryRow, payload: Payload) {
+  /** Makes one attempt; the outcome has a status only if it succeeded. @throws DomainError `event_not_kept` */
+  private async send(webhook: WebhookRow, delivery: DeliveryRow) {
+    const payload = (await this.attempts.payloadsOf(webhook, [delivery])).get(delivery.id);
+    if (!payload) throw new DomainError('event_not_kept');
     const { signal } = new AbortController();
     const attempt = () => this.attempts.attempt(webhook, { delivery, payload, signal });
     const made = await this.attempts.inTurn(webhook, attempt);
     if (made === null) throw new Error('an attempt was cut off without a signal');
-    return made.seen;
+    const outcome = made.seen.error === null ? { ...made.seen, status: 'delivered' as const } : made.seen;
+    return { outcome, payload };
   }
 }

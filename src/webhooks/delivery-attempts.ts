@@ -1,10 +1,9 @@
 import { Injectable } from '@nestjs/common';
 import { Counter, Histogram } from 'prom-client';
-import type { BerthEvent } from '../events';
 import { Metrics } from '../metrics';
 import { Clock, FairLimiter } from '../scheduling';
 import { DeliveryRepository } from './delivery.repository';
-import { type Attempt, WebhookSender } from './sender';
+import { WebhookSender } from './sender';
 import { WebhookSecrets } from './signing';
 import type { DeliveryRow, WebhookRow } from './webhook.entity';
 
@@ -63,22 +62,25 @@ export class DeliveryAttempts {
     return this.limiter.run(id, work);
   }
 
-  /**
-   * Reads what is sent for a delivery.
-   *
-   * @returns null if its event is no longer kept
-   */
-  async payloadOf(webhook: WebhookRow, delivery: DeliveryRow): Promise<Payload | null> {
-    if (delivery.seq === null) return testPayload(webhook, delivery);
-    const event = (await this.deliveries.eventsOf([delivery])).get(delivery.id);
-    return event ? eventPayload(webhook, delivery, event) : null;
+  /** Reads what is sent for deliveries, by their ids. Those whose events are no longer kept are missing. */
+  async payloadsOf(webhook: WebhookRow, deliveries: readonly DeliveryRow[]): Promise<ReadonlyMap<string, Payload>> {
+    const events = await this.deliveries.eventsOf(deliveries);
+    const payloads = new Map<string, Payload>();
+    for (const { id, userId, type, createdAt } of deliveries) {
+      const event = events.get(id);
+      if (type === TEST_TYPE) payloads.set(id, { type, timestamp: createdAt.toISOString(), data: { id: webhook.id } });
+      if (!event) continue;
+      const { seq: _seq, ...payload } = event;
+      payloads.set(id, webhook.forAllUsers ? { ...payload, user_id: userId } : payload);
+    }
+    return payloads;
   }
 
   /** @returns null if the signal cut the attempt off */
   async attempt(
     webhook: WebhookRow,
     { delivery, payload, signal }: { delivery: DeliveryRow; payload: Payload; signal: AbortSignal },
-  ): Promise<{ readonly attempt: Attempt; readonly seen: SeenAnswer } | null> {
+  ): Promise<{ readonly seen: SeenAnswer; readonly retryAfterMs: number | null } | null> {
     const now = this.clock.now();
     const message = {
       url: webhook.url,
@@ -99,18 +101,6 @@ export class DeliveryAttempts {
       error: attempt.error,
       durationMs: attempt.durationMs,
     };
-    return { attempt, seen };
+    return { seen, retryAfterMs: attempt.retryAfterMs };
   }
-}
-
-export function eventPayload(
-  { forAllUsers }: Pick<WebhookRow, 'forAllUsers'>,
-  { userId }: Pick<DeliveryRow, 'userId'>,
-  { type, timestamp, data }: BerthEvent,
-): Payload {
-  return { type, timestamp, data, ...(forAllUsers && { user_id: userId }) };
-}
-
-export function testPayload({ id }: Pick<WebhookRow, 'id'>, { createdAt }: Pick<DeliveryRow, 'createdAt'>): Payload {
-  return { type: TEST_TYPE, timestamp: createdAt.toISOString(), data: { id } };
 }

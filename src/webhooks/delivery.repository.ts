@@ -1,8 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import type { SelectQueryBuilder } from 'typeorm';
 import { type Config, CONFIG } from '../config';
-import { Database, type PageRange, ProcessPresence, Retention, RowWriter } from '../database';
+import { Database, type PageRange, ProcessPresence, readTime, Retention, RowWriter } from '../database';
 import { type BerthEvent, EventLog, subjectOf } from '../events';
 import { Clock } from '../scheduling';
 import {
@@ -20,34 +20,24 @@ const PAGE = 200;
 export interface Behind {
   readonly webhookId: string;
   readonly userId: string;
-  /** Up to where it has them. */
-  readonly seq: number;
-  /** Whether there is no row of the cursor yet. */
-  readonly isNew: boolean;
+  /** Up to where it has them; null if the user has no cursor yet. */
+  readonly seq: number | null;
   /** The user's newest event. */
   readonly present: number;
 }
 
-export interface DeliveryFilter extends PageRange {
+export interface DeliveryFilter {
   readonly webhookId: string;
   readonly status?: DeliveryStatus;
 }
 
 /** What an attempt changes in a delivery. */
-export type DeliveryOutcome = Partial<
-  Pick<
-    DeliveryRow,
-    | 'status'
-    | 'attempts'
-    | 'firstFailedAt'
-    | 'nextTryAt'
-    | 'attemptedAt'
-    | 'responseStatus'
-    | 'responseBody'
-    | 'error'
-    | 'durationMs'
-  >
->;
+export type DeliveryOutcome = Partial<Omit<DeliveryRow, 'id' | 'webhookId' | 'userId' | 'seq'>>;
+
+interface Timestamped {
+  /** When the event was emitted. */
+  readonly timestamp: Date | string;
+}
 
 /** How a webhook's pending deliveries are. */
 export interface Backlog {
@@ -79,24 +69,19 @@ export class DeliveryRepository {
    * @param userIds only these users; all if absent
    */
   async behind(userIds?: readonly string[]): Promise<Behind[]> {
-    const values: unknown[] = [];
-    const parameter = (value: unknown): string => this.place(values.push(value) - 1);
-    const columns = `w.id AS "webhookId", u.id AS "userId", COALESCE(c.seq, 0) AS seq, u.event_seq AS present,
-      c.seq IS NULL AS "isNew"`;
-    const cursor = 'LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id';
-    const isBehind = (): string => {
-      const isHeld = `w.holder = ${parameter(this.presence.holder)} AND w.status = 'active'`;
-      const isOne = userIds ? `AND u.id IN (${userIds.map(parameter).join(', ') || 'NULL'})` : '';
-      return `${isHeld} AND u.event_seq > COALESCE(c.seq, 0) ${isOne}`;
-    };
-    const found = await this.database.manager.query<(Omit<Behind, 'isNew'> & { isNew: unknown })[]>(
-      `SELECT ${columns} FROM webhooks w JOIN users u ON u.id = w.user_id ${cursor}
-         WHERE NOT w.for_all_users AND ${isBehind()}
-       UNION ALL SELECT ${columns} FROM webhooks w CROSS JOIN users u ${cursor}
-         WHERE w.for_all_users AND ${isBehind()}`,
-      values,
-    );
-    return found.map((each) => ({ ...each, isNew: Number(each.isNew) === 1 }));
+    if (userIds?.length === 0) return [];
+    const behind = (users: string): string =>
+      `SELECT w.id AS "webhookId", u.id AS "userId", c.seq AS seq, u.event_seq AS present FROM webhooks w ${users}
+        LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id
+        WHERE w.status = 'active' AND u.event_seq > COALESCE(c.seq, 0) AND w.holder =`;
+    const own = () => behind('JOIN users u ON NOT w.for_all_users AND u.id = w.user_id');
+    const all = () => behind('JOIN users u ON w.for_all_users');
+    const { holder } = this.presence;
+    const { manager } = this.database;
+    if (!userIds) return manager.sql<Behind[]>`${own} ${holder} UNION ALL ${all} ${holder}`;
+    const some = () => [...userIds];
+    return manager.sql<Behind[]>`
+      ${own} ${holder} AND u.id IN (${some}) UNION ALL ${all} ${holder} AND u.id IN (${some})`;
   }
 
   /**
@@ -106,22 +91,25 @@ export class DeliveryRepository {
    */
   async take(
     webhook: WebhookRow,
-    { userId, seq, isNew, present }: Behind,
+    { userId, seq, present }: Behind,
   ): Promise<{ readonly taken: DeliveryRow[]; readonly seq: number } | null> {
-    const events = await this.eventLog.read({ userId, after: seq, limit: PAGE });
+    const next = (seq ?? 0) + 1;
+    const events = await this.eventLog.read({ userId, after: next - 1, limit: PAGE });
     const first = events[0]?.seq ?? present + 1;
     const last = events.at(-1)?.seq ?? present;
-    const taken = events.filter((event) => isWanted(webhook, event)).map((event) => deliveryOf(webhook, userId, event));
-    const lost = first > seq + 1 ? [this.lossOf(webhook, { userId, from: seq + 1, to: first - 1 })] : [];
-    const moved = await this.database.runInTx(async () => {
+    const taken = events
+      .filter((event) => isWanted(webhook, event))
+      .map((event) => newDelivery(webhook, { ...event, userId, subject: subjectOf(event) }));
+    const lost = first > next ? [this.lossOf(webhook, { userId, from: next, to: first - 1 })] : [];
+    const isTaken = await this.database.runInTx(async () => {
       if (!(await this.lock(webhook.id))) return false;
-      if (!(await this.move({ webhookId: webhook.id, userId }, { from: isNew ? null : seq, to: last }))) return false;
+      if (!(await this.move({ webhookId: webhook.id, userId }, { from: seq, to: last }))) return false;
       if (lost.length + taken.length > 0) {
         await this.database.manager.insert(WebhookDeliveryEntity, [...lost, ...taken]);
       }
       return true;
     });
-    return moved ? { taken, seq: last } : null;
+    return isTaken ? { taken, seq: last } : null;
   }
 
   /** A webhook's pending deliveries in the order of each user's events. */
@@ -168,7 +156,7 @@ export class DeliveryRepository {
   }
 
   /** One page of a webhook's deliveries, newest first. */
-  list({ webhookId, status, ...page }: DeliveryFilter): Promise<DeliveryRow[]> {
+  list({ webhookId, status, ...page }: DeliveryFilter & PageRange): Promise<DeliveryRow[]> {
     const query = this.query().where('d.webhookId = :webhookId', { webhookId });
     if (status !== undefined) query.andWhere('d.status = :status', { status });
     return this.database.newestFirst(query, 'createdAt', page);
@@ -195,16 +183,16 @@ export class DeliveryRepository {
     const counted = await this.query()
       .select('d.webhookId', 'webhookId')
       .addSelect('COUNT(*)', 'waiting')
+      .addSelect('MIN(d.firstFailedAt)', 'failing')
       .where("d.status = 'pending' AND d.webhookId IN (:...webhookIds)", { webhookIds })
       .groupBy('d.webhookId')
-      .getRawMany<{ webhookId: string; waiting: unknown }>();
-    const backlogs = new Map<string, Backlog>();
-    for (const { webhookId, waiting } of counted) {
-      const failing = this.query().where("d.status = 'pending' AND d.webhookId = :webhookId", { webhookId });
-      const first = await failing.andWhere('d.firstFailedAt IS NOT NULL').orderBy('d.firstFailedAt').limit(1).getOne();
-      backlogs.set(webhookId, { waiting: Number(waiting), failingSince: first?.firstFailedAt ?? null });
-    }
-    return backlogs;
+      .getRawMany<{ webhookId: string; waiting: unknown; failing: unknown }>();
+    return new Map(
+      counted.map(({ webhookId, waiting, failing }) => [
+        webhookId,
+        { waiting: Number(waiting), failingSince: readTime(failing) },
+      ]),
+    );
   }
 
   /** The number of all pending deliveries, for metrics. */
@@ -214,10 +202,10 @@ export class DeliveryRepository {
 
   /** Keeps a webhook from being deleted, or taken over, before the end of the transaction. @returns false if it was */
   private async lock(webhookId: string): Promise<boolean> {
-    const sql = `SELECT 1 FROM webhooks WHERE id = ${this.place(0)} AND holder = ${this.place(1)}`;
-    const lock = this.database.isSqlite ? '' : ' FOR SHARE';
-    const values = [webhookId, this.presence.holder];
-    return (await this.database.manager.query<unknown[]>(sql + lock, values)).length === 1;
+    const lock = (): string => (this.database.isSqlite ? '' : 'FOR SHARE');
+    const locked = await this.database.manager.sql<unknown[]>`
+      SELECT 1 FROM webhooks WHERE id = ${webhookId} AND holder = ${this.presence.holder} ${lock}`;
+    return locked.length === 1;
   }
 
   /** @param from null: there is no row yet @returns false if the cursor is not there */
@@ -230,12 +218,9 @@ export class DeliveryRepository {
       const { affected } = await manager.update(WebhookCursorEntity, { webhookId, userId, seq: from }, { seq: to });
       return affected === 1;
     }
-    const [p, q, r] = [this.place(0), this.place(1), this.place(2)];
-    const inserted = await manager.query<unknown[]>(
-      `INSERT INTO webhook_cursors (webhook_id, user_id, seq) VALUES (${p}, ${q}, ${r})
-       ON CONFLICT DO NOTHING RETURNING 1`,
-      [webhookId, userId, to],
-    );
+    const inserted = await manager.sql<unknown[]>`
+      INSERT INTO webhook_cursors (webhook_id, user_id, seq) VALUES (${webhookId}, ${userId}, ${to})
+      ON CONFLICT DO NOTHING RETURNING 1`;
     return inserted.length === 1;
   }
 
@@ -243,15 +228,11 @@ export class DeliveryRepository {
   private lossOf(webhook: WebhookRow, { userId, from, to }: { userId: string; from: number; to: number }): DeliveryRow {
     const now = this.clock.now();
     return {
-      ...newDelivery(webhook, { userId, seq: to, type: 'events_lost', subject: webhook.id, createdAt: now }),
+      ...newDelivery(webhook, { userId, seq: to, type: 'events_lost', subject: webhook.id, timestamp: now }),
       status: 'lost',
       settledAt: now,
       error: `events ${String(from)} to ${String(to)} were no longer kept`,
     };
-  }
-
-  private place(index: number): string {
-    return this.database.isSqlite ? '?' : `$${String(index + 1)}`;
   }
 
   private query(): SelectQueryBuilder<WebhookDeliveryEntity> {
@@ -259,15 +240,19 @@ export class DeliveryRepository {
   }
 }
 
-/** A pending delivery of a webhook that was not attempted yet. */
+/** A pending delivery of an event, or of a test, that was not attempted yet. */
 export function newDelivery(
   { id: webhookId }: Pick<WebhookRow, 'id'>,
-  of: Pick<WebhookDeliveryEntity, 'userId' | 'seq' | 'type' | 'subject' | 'createdAt'>,
+  { userId, seq, type, subject, timestamp }: Pick<DeliveryRow, 'userId' | 'seq' | 'type' | 'subject'> & Timestamped,
 ): DeliveryRow {
   return {
-    ...of,
-    id: deliveryId(`${webhookId}:${of.userId}:${String(of.seq)}`),
+    id: seq === null ? randomUUID() : deliveryId({ webhookId, userId, seq }),
     webhookId,
+    userId,
+    seq,
+    type,
+    subject,
+    createdAt: new Date(timestamp),
     status: 'pending',
     attempts: 0,
     firstFailedAt: null,
@@ -281,17 +266,16 @@ export function newDelivery(
   };
 }
 
-function deliveryOf(webhook: WebhookRow, userId: string, event: BerthEvent): DeliveryRow {
-  const { seq, type, timestamp } = event;
-  return newDelivery(webhook, { userId, seq, type, subject: subjectOf(event), createdAt: new Date(timestamp) });
-}
-
-/** The same for the same name, in the form of a UUID (version 8, RFC 9562). */
-function deliveryId(name: string): string {
-  const hex = createHash('sha256').update(name).digest('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
-    '-',
-  );
+/**
+ * The same id for the same event of a webhook, as a UUID (version 8, RFC 9562). It begins with the event's `seq`, which
+ * orders deliveries with the same time.
+ */
+function deliveryId({ webhookId, userId, seq }: { webhookId: string; userId: string; seq: number }): string {
+  const hash = createHash('sha256')
+    .update(`${webhookId}:${userId}:${String(seq)}`)
+    .digest('hex');
+  const start = seq.toString(16).padStart(8, '0');
+  return [start, hash.slice(0, 4), `8${hash.slice(4, 7)}`, `8${hash.slice(7, 10)}`, hash.slice(10, 22)].join('-');
 }
 
 /** Whether a webhook's types and labels select an event. */

@@ -41,6 +41,8 @@ export class HeldWebhook {
   private readonly lanes = new Map<string, Lane>();
   private readonly running = new Set<Promise<void>>();
   private readonly cut = new AbortController();
+  /** Until when the receiver wants no message; null if it has not said. */
+  private notBefore: Date | null = null;
   private waiting = 0;
   private closed = false;
 
@@ -86,12 +88,12 @@ export class HeldWebhook {
   }
 
   private async takePages(behind: Behind): Promise<void> {
-    for (let at = behind; at.seq < at.present && this.waiting < MOST_WAITING && !this.closed;) {
+    for (let at = behind; (at.seq ?? 0) < at.present && this.waiting < MOST_WAITING && !this.closed;) {
       const page = await this.services.deliveries.take(this.row, at);
       if (page === null) return;
       for (const delivery of page.taken) this.enqueue(delivery);
       this.pump();
-      at = { ...at, seq: page.seq, isNew: false };
+      at = { ...at, seq: page.seq };
     }
   }
 
@@ -107,7 +109,8 @@ export class HeldWebhook {
     const [next] = lane.waiting;
     if (!next || lane.isBusy || this.closed) return;
     clearTimeout(lane.timer);
-    const inMs = this.services.retries.msUntil(next);
+    const { retries } = this.services;
+    const inMs = Math.max(retries.msUntil(next.nextTryAt), retries.msUntil(this.notBefore));
     if (inMs > 0) {
       if (inMs <= POLL_MS) lane.timer = setTimeout(() => this.start(lane), inMs).unref();
       return;
@@ -138,23 +141,23 @@ export class HeldWebhook {
   private async deliver(lane: Lane, delivery: DeliveryRow): Promise<boolean> {
     const { attempts, deliveries, retries, webhooks } = this.services;
     if (this.closed || !this.services.isHolder()) return false;
-    const payload = await attempts.payloadOf(this.row, delivery);
-    if (payload === null) {
-      return this.settled(lane, delivery, { status: 'lost', error: 'the event was no longer kept' });
-    }
+    // The receiver may have asked for a pause while this attempt waited for its turn.
+    if (retries.msUntil(this.notBefore) > 0) return true;
+    const payload = (await attempts.payloadsOf(this.row, [delivery])).get(delivery.id);
+    if (!payload) return this.settled(lane, delivery, { status: 'lost', error: 'the event was no longer kept' });
     const made = await attempts.attempt(this.row, { delivery, payload, signal: this.cut.signal });
     if (made === null) return false;
-    const { attempt, seen } = made;
-    if (attempt.error === null) return this.settled(lane, delivery, { ...seen, status: 'delivered' });
-    const retry = retries.after({ attempts: seen.attempts, firstFailedAt: delivery.firstFailedAt });
-    const failed: DeliveryRow = { ...delivery, ...seen, ...retry };
+    const { seen, retryAfterMs } = made;
+    if (seen.error === null) return this.settled(lane, delivery, { ...seen, status: 'delivered' });
+    const notBefore = retries.notBefore(retryAfterMs);
+    this.notBefore = notBefore ?? this.notBefore;
+    const retry = retries.after({ attempts: seen.attempts, firstFailedAt: delivery.firstFailedAt, notBefore });
     if (!(await deliveries.settle(delivery, { ...seen, ...retry }))) return this.overtaken();
-    lane.waiting[0] = failed;
-    if (attempt.status === GONE) await webhooks.disable(this.row, 'gone');
+    lane.waiting[0] = { ...delivery, ...seen, ...retry };
+    if (seen.responseStatus === GONE) await webhooks.disable(this.row, 'gone');
     else if (retry.nextTryAt === null) await webhooks.disable(this.row, 'failing');
     else return true;
-    this.closed = true;
-    return false;
+    return this.overtaken();
   }
 
   private async settled(lane: Lane, delivery: DeliveryRow, outcome: DeliveryOutcome): Promise<boolean> {
@@ -164,7 +167,7 @@ export class HeldWebhook {
     return true;
   }
 
-  /** Another process delivers this webhook by now, or its user settled the delivery: the rows are read again. */
+  /** Delivers no more: another process does by now, a user settled the delivery, or the webhook is disabled. */
   private overtaken(): false {
     this.closed = true;
     return false;

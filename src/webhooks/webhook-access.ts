@@ -4,7 +4,7 @@ import { type Principal, TokenRequests } from '../auth';
 import { Database } from '../database';
 import { DomainError } from '../errors';
 import { requestContext } from '../logging';
-import { TiersService, TierUsage } from '../tiers';
+import { TiersService } from '../tiers';
 import type { WebhookRow } from './webhook.entity';
 import { WebhookRepository } from './webhook.repository';
 
@@ -25,7 +25,6 @@ export class WebhookAccess {
     private readonly database: Database,
     private readonly requests: TokenRequests,
     private readonly tiers: TiersService,
-    private readonly usage: TierUsage,
   ) {}
 
   /** @throws DomainError `webhook_not_found`, `not_authorized` */
@@ -39,9 +38,9 @@ export class WebhookAccess {
     return row;
   }
 
-  /** How many webhooks of their own users of a tier may have. */
-  limitOf(tier: string): number {
-    return this.tiers.limitsOf(tier).webhooks;
+  /** How many webhooks of a kind a user may have. */
+  limitOf({ forAllUsers, tier }: { readonly forAllUsers: boolean; readonly tier: string }): number {
+    return forAllUsers ? MOST_FOR_ALL : this.tiers.limitsOf(tier).webhooks;
   }
 
   /**
@@ -53,8 +52,8 @@ export class WebhookAccess {
     const { userId, forAllUsers } = row;
     await this.database.runInTxLocking(userId, async () => {
       const { user } = await this.requests.requireIssuer(caller);
-      const current = await (forAllUsers ? this.webhooks.countForAll(userId) : this.usage.webhooksOf(userId));
-      const limit = forAllUsers ? MOST_FOR_ALL : this.limitOf(user.tier);
+      const current = await this.webhooks.count({ userId, forAllUsers });
+      const limit = this.limitOf({ forAllUsers, tier: user.tier });
       if (current >= limit) {
         throw new DomainError('webhook_limit_reached', { fields: { current, limit, tier: user.tier } });
       }

@@ -17,14 +17,10 @@ import {
 export type DisabledReason = 'failing' | 'gone';
 
 /** What a user changes. */
-export type WebhookChange = Partial<
-  Pick<
-    WebhookEntity,
-    'url' | 'description' | 'events' | 'labels' | 'status' | 'secret' | 'formerSecret' | 'formerSecretUntil'
-  >
->;
+export type WebhookChange = Partial<Omit<WebhookRow, 'id' | 'userId' | 'forAllUsers' | 'statusReason' | 'revision'>>;
 
-export interface WebhookFilter extends PageRange {
+/** Whose webhooks a list or a count is about. */
+export interface WebhookFilter {
   /** The owner; all owners if absent. */
   readonly userId?: string;
   readonly forAllUsers: boolean;
@@ -59,15 +55,15 @@ export class WebhookRepository {
   }
 
   /** One page of webhooks, newest first. */
-  list({ userId, forAllUsers, ...page }: WebhookFilter): Promise<WebhookRow[]> {
+  list({ userId, forAllUsers, ...page }: WebhookFilter & PageRange): Promise<WebhookRow[]> {
     const query = this.query().where('w.forAllUsers = :forAllUsers', { forAllUsers });
     if (userId !== undefined) query.andWhere('w.userId = :userId', { userId });
     return this.database.newestFirst(query, 'createdAt', page);
   }
 
-  /** The number of a user's webhooks for all users. For decisions, lock the user's row first. */
-  countForAll(userId: string): Promise<number> {
-    return this.database.manager.countBy(WebhookEntity, { userId, forAllUsers: true });
+  /** The number of webhooks. For decisions, lock the owner's row first. */
+  count(filter: WebhookFilter): Promise<number> {
+    return this.database.manager.countBy(WebhookEntity, filter);
   }
 
   /**
@@ -76,11 +72,10 @@ export class WebhookRepository {
    */
   async insert(row: WebhookRow): Promise<void> {
     await this.rows.insert(row);
-    const whose = row.forAllUsers ? '' : `WHERE id = ${this.place(1)}`;
-    await this.database.manager.query(
-      `INSERT INTO webhook_cursors (webhook_id, user_id, seq) SELECT ${this.place(0)}, id, event_seq FROM users ${whose}`,
-      row.forAllUsers ? [row.id] : [row.id, row.userId],
-    );
+    await this.database.manager.sql`
+      INSERT INTO webhook_cursors (webhook_id, user_id, seq)
+        SELECT w.id, u.id, u.event_seq FROM webhooks w JOIN users u ON w.for_all_users OR u.id = w.user_id
+        WHERE w.id = ${row.id}`;
     this.announce(row.id);
   }
 
@@ -90,35 +85,20 @@ export class WebhookRepository {
    * @param decide what to change; called with the row as it is under the lock of its user
    * @returns null if it was deleted meanwhile
    */
-  async change(
-    { id, userId }: Pick<WebhookRow, 'id' | 'userId'>,
-    decide: (row: WebhookRow) => WebhookChange,
-  ): Promise<WebhookRow | null> {
-    return this.database.runInTxLocking(userId, async () => {
-      await this.eventLog.lock(userId);
-      const row = await this.find(id);
-      if (!row) return null;
+  async change(webhook: WebhookRow, decide: (row: WebhookRow) => WebhookChange): Promise<WebhookRow | null> {
+    return this.locking(webhook, async (row) => {
       const change = decide(row);
-      const status = change.status ?? row.status;
-      const set = {
-        ...change,
-        statusReason: status === 'disabled' ? row.statusReason : null,
-        revision: row.revision + 1,
-        updatedAt: this.clock.now(),
-      };
-      await this.rows.update(set, (parameter) => `id = ${parameter(id)}`);
       // The user has repaired what failed: everything is tried again, for the whole time.
       if (change.url !== undefined || (change.status === 'active' && row.status === 'disabled')) {
         const anew = { attempts: 0, firstFailedAt: null, nextTryAt: null };
-        await this.database.manager.update(WebhookDeliveryEntity, { webhookId: id, status: 'pending' }, anew);
+        await this.database.manager.update(WebhookDeliveryEntity, { webhookId: row.id, status: 'pending' }, anew);
       }
-      this.announce(id);
-      return { ...row, ...set };
+      return this.write(row, { ...change, ...(change.status !== undefined && { statusReason: null }) });
     });
   }
 
   /** Makes the holder of a webhook read it and its deliveries again. */
-  async touch({ id }: Pick<WebhookRow, 'id'>): Promise<void> {
+  async touch({ id }: WebhookRow): Promise<void> {
     await this.database.runInTx(async () => {
       await this.database.manager.increment(WebhookEntity, { id }, 'revision', 1);
       this.announce(id);
@@ -126,23 +106,19 @@ export class WebhookRepository {
   }
 
   /** Ends the deliveries of a webhook, with an event to its owner. */
-  async disable({ id, userId }: Pick<WebhookRow, 'id' | 'userId'>, reason: DisabledReason): Promise<void> {
-    await this.database.runInTxLocking(userId, async () => {
-      await this.eventLog.lock(userId);
-      const row = await this.find(id);
-      if (row?.status !== 'active') return;
-      const set = {
-        status: 'disabled' as const,
-        statusReason: reason,
-        revision: row.revision + 1,
-        updatedAt: this.clock.now(),
-      };
-      await this.rows.update(set, (parameter) => `id = ${parameter(id)}`);
+  async disable(webhook: WebhookRow, reason: DisabledReason): Promise<void> {
+    await this.locking(webhook, async (row) => {
+      if (row.status !== 'active') return;
+      await this.write(row, { status: 'disabled', statusReason: reason });
+      const { id, userId } = row;
       const data = { ...webhookFacts(row), reason };
       await this.eventLog.append({ userId, drafts: [{ type: 'webhook_disabled', data }] });
-      const act = { action: 'webhook.disable', subjectUserId: userId, containerId: null, targetId: id } as const;
-      await this.audit.recordSystem(act);
-      this.announce(id);
+      await this.audit.recordSystem({
+        action: 'webhook.disable',
+        subjectUserId: userId,
+        containerId: null,
+        targetId: id,
+      });
     });
   }
 
@@ -151,15 +127,15 @@ export class WebhookRepository {
    *
    * @returns false if it was deleted meanwhile
    */
-  async delete({ id, userId }: Pick<WebhookRow, 'id' | 'userId'>): Promise<boolean> {
-    return this.database.runInTxLocking(userId, async () => {
-      await this.eventLog.lock(userId);
-      const deleted = await this.rows.delete((parameter) => `id = ${parameter(id)}`);
+  async delete(webhook: WebhookRow): Promise<boolean> {
+    const deleted = await this.locking(webhook, async ({ id }) => {
+      await this.rows.delete((parameter) => `id = ${parameter(id)}`);
       await this.database.manager.delete(WebhookCursorEntity, { webhookId: id });
       await this.database.manager.delete(WebhookDeliveryEntity, { webhookId: id, status: 'pending' });
       this.announce(id);
-      return deleted === 1;
+      return true;
     });
+    return deleted ?? false;
   }
 
   /** Deletes the webhooks of deleted users. */
@@ -177,13 +153,9 @@ export class WebhookRepository {
     const isFree = this.database.isSqlite
       ? '(w.holder IS NULL OR w.holder <> :holder)'
       : `(w.holder IS NULL OR ${isAbsentSql('w.holder')})`;
-    const free = await this.query()
-      .select('w.id', 'id')
-      .where(`${IS_WANTED} AND ${isFree}`, { holder: this.presence.holder })
-      .limit(TAKEN_AT_ONCE)
-      .getRawMany<{ id: string }>();
+    const { holder } = this.presence;
+    const free = await this.query().where(`${IS_WANTED} AND ${isFree}`, { holder }).limit(TAKEN_AT_ONCE).getMany();
     for (const { id } of free) {
-      const { holder } = this.presence;
       await this.rows.update({ holder }, (parameter) => {
         const isStillFree = this.database.isSqlite ? '1 = 1' : `(holder IS NULL OR ${isAbsentSql('holder')})`;
         return `id = ${parameter(id)} AND ${isStillFree}`;
@@ -214,8 +186,20 @@ export class WebhookRepository {
     this.database.afterCommit(() => this.signals.publish('webhook_changed', { webhookId }));
   }
 
-  private place(index: number): string {
-    return this.database.isSqlite ? '?' : `$${String(index + 1)}`;
+  /** Runs work with the row as it is under the lock of its user. @returns null if the webhook was deleted meanwhile */
+  private locking<T>({ id, userId }: WebhookRow, work: (row: WebhookRow) => Promise<T>): Promise<T | null> {
+    return this.database.runInTxLocking(userId, async () => {
+      await this.eventLog.lock(userId);
+      const row = await this.find(id);
+      return row && work(row);
+    });
+  }
+
+  private async write(row: WebhookRow, change: Partial<WebhookRow>): Promise<WebhookRow> {
+    const set = { ...change, revision: row.revision + 1, updatedAt: this.clock.now() };
+    await this.rows.update(set, (parameter) => `id = ${parameter(row.id)}`);
+    this.announce(row.id);
+    return { ...row, ...set };
   }
 
   private query(): SelectQueryBuilder<WebhookEntity> {

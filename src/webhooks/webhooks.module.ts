@@ -7,7 +7,6 @@ import { type Logger, LOGGER } from '../logging';
 import { Metrics, SampledGauge } from '../metrics';
 import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
-import { AdminWebhooksController } from './admin-webhooks.controller';
 import { WebhookDeliverer } from './deliverer';
 import { DeliveriesService } from './deliveries.service';
 import { DeliveryAttempts } from './delivery-attempts';
@@ -18,7 +17,7 @@ import { WebhookSender } from './sender';
 import { WebhookAccess } from './webhook-access';
 import { WebhookSecrets } from './signing';
 import { WebhookRepository } from './webhook.repository';
-import { WebhooksController } from './webhooks.controller';
+import { AdminWebhooksController, WebhooksController } from './webhooks.controller';
 import { WebhooksService } from './webhooks.service';
 
 /** Metrics of webhooks. They read the database, and so are the same in every process. */

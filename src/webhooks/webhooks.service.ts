@@ -1,20 +1,12 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import type { Principal } from '../auth';
 import { DomainError, invalidParameters } from '../errors';
 import { type PagedQuery, readPage } from '../http';
 import { Clock } from '../scheduling';
 import { DeliveryRepository } from './delivery.repository';
 import { Destinations } from './destinations';
+import { type CreateWebhookDto, OVERLAP_SECONDS, type RotateSecretDto, type UpdateWebhookDto } from './dto/requests';
 import {
-  type CreateWebhookDto,
-  type ListAdminWebhooksDto,
-  OVERLAP_SECONDS,
-  type RotateSecretDto,
-  type UpdateWebhookDto,
-} from './dto/requests';
-import {
-  type AdminWebhookListView,
   type SecretRotatedView,
   type WebhookCreatedView,
   type WebhookDeletedView,
@@ -25,9 +17,7 @@ import {
 import { type Access, WebhookAccess } from './webhook-access';
 import { WebhookSecrets } from './signing';
 import type { WebhookRow } from './webhook.entity';
-import { type WebhookFilter, WebhookRepository } from './webhook.repository';
-
-const NO_BACKLOG = { waiting: 0, failingSince: null };
+import { WebhookRepository } from './webhook.repository';
 
 /**
  * The REST API of webhooks. All methods on one webhook throw {@link DomainError} `webhook_not_found`,
@@ -75,18 +65,24 @@ export class WebhooksService {
       updatedAt: now,
     };
     await this.access.insert(caller, row);
-    return Object.assign(webhookView(row, NO_BACKLOG), { secret: text });
+    return Object.assign(webhookView(row), { secret: text });
   }
 
-  /** One page of the caller's webhooks, newest first. */
-  async list(caller: Principal, query: Readonly<PagedQuery>): Promise<WebhookListView> {
-    const { webhooks, next_cursor } = await this.page({ userId: caller.userId, forAllUsers: false }, query);
-    return { webhooks, count: webhooks.length, limit: this.access.limitOf(caller.tier), next_cursor };
-  }
-
-  /** One page of the webhooks for all users, whichever administrator made them. */
-  listForAll({ user_id: userId, ...query }: Readonly<ListAdminWebhooksDto>): Promise<AdminWebhookListView> {
-    return this.page({ forAllUsers: true, ...(userId !== undefined && { userId }) }, query);
+  /** One page of the caller's webhooks, or of those for all users, whichever administrator made them; newest first. */
+  async list({ caller, forAllUsers }: Access, query: Readonly<PagedQuery>): Promise<WebhookListView> {
+    const filter = forAllUsers ? { forAllUsers } : { forAllUsers, userId: caller.userId };
+    const page = await readPage(
+      query,
+      (range) => this.webhooks.list({ ...filter, ...range }),
+      (row) => row,
+    );
+    const backlogs = await this.deliveries.backlogsOf(page.items.map(({ id }) => id));
+    return {
+      webhooks: page.items.map((row) => webhookView(row, backlogs.get(row.id))),
+      count: page.items.length,
+      limit: this.access.limitOf({ forAllUsers, tier: caller.tier }),
+      next_cursor: page.next_cursor,
+    };
   }
 
   async get(access: Access, id: string): Promise<WebhookView> {
@@ -134,22 +130,8 @@ export class WebhooksService {
     return { id: row.id, secret: text, former_secret_until: until.toISOString() };
   }
 
-  private async page(
-    filter: Omit<WebhookFilter, 'limit' | 'after'>,
-    query: Readonly<PagedQuery>,
-  ): Promise<AdminWebhookListView> {
-    const page = await readPage(
-      query,
-      (range) => this.webhooks.list({ ...filter, ...range }),
-      (row) => row,
-    );
-    const backlogs = await this.deliveries.backlogsOf(page.items.map(({ id }) => id));
-    const views = page.items.map((row) => webhookView(row, backlogs.get(row.id) ?? NO_BACKLOG));
-    return { webhooks: views, next_cursor: page.next_cursor };
-  }
-
   private async view(row: WebhookRow): Promise<WebhookView> {
-    return webhookView(row, (await this.deliveries.backlogsOf([row.id])).get(row.id) ?? NO_BACKLOG);
+    return webhookView(row, (await this.deliveries.backlogsOf([row.id])).get(row.id));
   }
 
   private assertUrl(url: string): void {

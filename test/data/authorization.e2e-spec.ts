@@ -18,6 +18,8 @@ type Kind = 'container' | 'snapshot' | 'template' | 'token' | 'user' | 'webhook'
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
 interface RouteRule {
   readonly scope: 'public' | RouteScope;
+  /** Another scope that it needs too. */
+  readonly also?: RouteScope;
   /** What `:id` or `:name` names, if anything. */
   readonly id?: Kind;
   readonly body?: object;
@@ -102,15 +104,15 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'PUT /api/containers/:id/archive': { scope: 'exec', id: 'container', body: {} },
   'POST /api/agents': { scope: 'write', body: { name: 'a name with spaces' } },
   'GET /api/agents': { scope: 'read' },
-  'POST /api/webhooks': { scope: 'write', body: { url: 'nonsense' } },
+  'POST /api/webhooks': { scope: 'write', also: 'read', body: { url: 'nonsense' } },
   'GET /api/webhooks': { scope: 'read' },
   'GET /api/webhooks/:id': { scope: 'read', id: 'webhook' },
-  'PATCH /api/webhooks/:id': { scope: 'write', id: 'webhook', body: { status: 'active' } },
+  'PATCH /api/webhooks/:id': { scope: 'write', also: 'read', id: 'webhook', body: { status: 'active' } },
   'DELETE /api/webhooks/:id': { scope: 'write', id: 'webhook' },
   'POST /api/webhooks/:id/rotate-secret': { scope: 'write', id: 'webhook', body: {} },
   'POST /api/webhooks/:id/test': { scope: 'write', id: 'webhook' },
   'GET /api/webhooks/:id/deliveries': { scope: 'read', id: 'webhook' },
-  'POST /api/webhooks/:id/deliveries/:delivery/redeliver': { scope: 'write', id: 'webhook' },
+  'POST /api/webhooks/:id/deliveries/:delivery/redeliver': { scope: 'write', also: 'read', id: 'webhook' },
   'GET /api/events': { scope: 'read' },
   'GET /api/events/stream': { scope: 'read' },
   'GET /api/images': { scope: 'read' },
@@ -221,7 +223,9 @@ describe('authorization', () => {
     expect([...new Set(routes)].sort()).toEqual(ruled.sort());
   });
 
-  describe.each(PROTECTED)('%s', (route, { scope, id, body }) => {
+  describe.each(PROTECTED)('%s', (route, { scope, also, id, body }) => {
+    const needed = [scope as RouteScope, ...(also ? [also] : [])];
+
     it.each<[what: string, headers: () => Promise<Record<string, string>>]>([
       ['no token', () => Promise.resolve({})],
       ['another scheme', () => Promise.resolve({ authorization: `Basic ${Buffer.from('a:b').toString('base64')}` })],
@@ -248,7 +252,7 @@ describe('authorization', () => {
     });
 
     it('must refuse a token without the scope', async () => {
-      for (const scopes of [WITHOUT[scope as RouteScope], ['agent']] as const) {
+      for (const scopes of [...needed.map((each) => WITHOUT[each]), ['agent']] as const) {
         const answer = await call(route, bearer(await issued(scopes)), id ? idOf(id) : '', body);
         expect(answer.status).toBe(403);
         expect(await answer.json()).toMatchObject({
@@ -258,8 +262,8 @@ describe('authorization', () => {
       }
     });
 
-    it('must let a token with the scope alone through to its own faults', async () => {
-      const answer = await call(route, bearer(await issued([scope as RouteScope])), randomUUID(), {
+    it('must let a token with what it needs alone through to its own faults', async () => {
+      const answer = await call(route, bearer(await issued(needed)), randomUUID(), {
         unknown: 1,
       });
       expect([401, 403]).not.toContain(answer.status);

@@ -319,6 +319,15 @@ describe('webhooks', () => {
       expect(await deliveries(webhook)).toHaveLength(5);
     });
 
+    it('must be listed in the reverse order of the events, also of those that were committed together', async () => {
+      const webhook = await make(await receive());
+      await emit(range(1, 20));
+      await eventually(async () => expect(await deliveries(webhook, '?status=delivered')).toHaveLength(20));
+      const listed = await deliveries(webhook);
+      const sent = listed.map(({ request }) => (request as { data: { message: string } }).data.message);
+      expect(sent).toEqual(range(1, 20).map(String).reverse());
+    });
+
     it('must be made only for the wanted types and labels', async () => {
       const [types, labels] = [await receive(), await receive()];
       await make(types, { events: ['webhook_disabled', 'container_started'] });
@@ -392,6 +401,27 @@ describe('webhooks', () => {
       await eventually(() => expect(messages(bySubject(receiver.accepted, 'bad'))).toEqual(['1', '2', '3']));
       // The event about itself comes too, as it was committed after the webhook was made.
       await eventually(() => expect(receiver.accepted.map(({ type }) => type)).toContain('webhook_disabled'));
+    });
+
+    it('must get nothing, about no container, for the time that it asks for', async () => {
+      const receiver = await receive((_request, response) => {
+        response.writeHead(429, { 'retry-after': '3600' }).end();
+      });
+      const webhook = await make(receiver);
+      const before = clock.now().getTime();
+      await emit([1], { subject: 'a' });
+      await eventually(async () => {
+        const [first] = await deliveries(webhook);
+        expect(Date.parse(String(first?.['next_try_at']))).toBeGreaterThanOrEqual(before + HOUR);
+        expect(Date.parse(String(first?.['next_try_at']))).toBeLessThan(before + HOUR + 60_000);
+      });
+      receiver.answer = () => 200;
+      await emit([2], { subject: 'b' });
+      await eventually(async () => expect((await shown(webhook))['waiting']).toBe(2));
+      await berth.app.get(WebhookDeliverer).look();
+      expect(receiver.accepted).toEqual([]);
+      clock.forward(HOUR + 60_000);
+      await eventually(() => expect(messages(receiver.accepted).sort()).toEqual(['1', '2']));
     });
 
     it('must be tried again at once with a new URL', async () => {
@@ -548,8 +578,8 @@ describe('webhooks', () => {
       expect((await admin.api.call('GET', '/api/webhooks')).body['webhooks']).toEqual([]);
       expect((await admin.api.call('GET', of(webhook))).body['code']).toBe('webhook_not_found');
       const second = await berth.user('pro', ['read', 'write', 'admin']);
-      const listed = await second.api.call('GET', `/api/admin/webhooks?user_id=${admin.id}`);
-      expect(listed.body['webhooks']).toMatchObject([{ id: webhook.id }]);
+      const listed = await second.api.call('GET', '/api/admin/webhooks');
+      expect(listed.body).toMatchObject({ webhooks: [{ id: webhook.id }], count: 1, limit: 10 });
       expect((await second.api.call('DELETE', `/api/admin/webhooks/${webhook.id}`)).status).toBe(200);
     });
   });

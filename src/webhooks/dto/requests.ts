@@ -1,3 +1,4 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import {
   ArrayMaxSize,
@@ -12,11 +13,10 @@ import {
   Max,
   MaxLength,
   Min,
-  ValidateIf,
 } from 'class-validator';
-import { AsSent, IsLabels, LABELS_SCHEMA } from '../../containers';
+import { AsSent, Given, IsLabels, LABELS_SCHEMA } from '../../containers';
 import { EVENT_TYPES } from '../../events';
-import { BodyExample, IsUuidText, PagedQuery, printable } from '../../http';
+import { BodyExample, PagedQuery, printable } from '../../http';
 import { LONGEST_URL } from '../destinations';
 import { DELIVERY_STATUSES, type DeliveryStatus } from '../webhook.entity';
 
@@ -29,76 +29,34 @@ export const OVERLAP_SECONDS = 24 * 3600;
 /** What a user may set: all of them may be active or paused; only Berth disables them. */
 const SETTABLE = ['active', 'paused'] as const;
 
-const URL_FIELD = {
-  maxLength: LONGEST_URL,
-  example: 'https://hooks.example.com/berth',
-  description: 'An https URL at a public address. Networks that the operator allows may be reached by http too.',
-};
-const DESCRIPTION_FIELD = { type: String, nullable: true, maxLength: MAX_DESCRIPTION, example: 'the status page' };
-const DESCRIPTION_RULE = `at most ${String(MAX_DESCRIPTION)} printable characters`;
-const EVENTS_FIELD = {
-  type: 'array' as const,
-  items: { type: 'string' as const, enum: [...EVENT_TYPES] },
-  nullable: true,
-  minItems: 1,
-  uniqueItems: true,
-  example: ['container_started', 'container_stopped'],
-  description: 'The types of events to send; null: all.',
-};
-const LABELS_FIELD = {
-  ...LABELS_SCHEMA,
-  example: { team: 'core' },
-  description:
-    'Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks ' +
-    'have no labels.',
-};
+const UrlProperty = (): PropertyDecorator =>
+  applyDecorators(
+    ApiProperty({
+      maxLength: LONGEST_URL,
+      example: 'https://hooks.example.com/berth',
+      description: 'An https URL at a public address. Networks that the operator allows may be reached by http too.',
+    }),
+    IsString(),
+    MaxLength(LONGEST_URL),
+  );
 
-/** Body of `POST /api/webhooks` and `POST /api/admin/webhooks`. */
-@BodyExample({ url: 'https://hooks.example.com/berth', events: ['container_started'] })
-export class CreateWebhookDto {
-  @ApiProperty(URL_FIELD)
-  @IsString()
-  @MaxLength(LONGEST_URL)
-  url: string;
-
-  @ApiPropertyOptional(DESCRIPTION_FIELD)
+/** What a creation and a change have in common: absent fields are unset in the one, and stay in the other. */
+class WebhookFields {
+  @ApiPropertyOptional({ type: String, nullable: true, maxLength: MAX_DESCRIPTION, example: 'the status page' })
   @IsOptional()
   @IsString()
-  @Matches(printable(MAX_DESCRIPTION), { message: DESCRIPTION_RULE })
+  @Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` })
   description?: string | null;
 
-  @ApiPropertyOptional(EVENTS_FIELD)
-  @IsOptional()
-  @IsArray({ message: 'must be an array' })
-  @ArrayMinSize(1, { message: 'must name a type; leave it out for all' })
-  @ArrayMaxSize(EVENT_TYPES.length)
-  @ArrayUnique({ message: 'must not name a type twice' })
-  @IsIn([...EVENT_TYPES], { each: true, message: 'must be types of events' })
-  events?: string[] | null;
-
-  @ApiPropertyOptional(LABELS_FIELD)
-  @IsOptional()
-  @AsSent()
-  @IsLabels()
-  labels?: Record<string, string>;
-}
-
-/** Body of `PATCH /api/webhooks/:id`: absent fields stay as they are. */
-@ApiSchema({ examples: [{ status: 'paused' }], minProperties: 1 } as object)
-export class UpdateWebhookDto {
-  @ApiPropertyOptional(URL_FIELD)
-  @ValidateIf((_object, value) => value !== undefined)
-  @IsString()
-  @MaxLength(LONGEST_URL)
-  url?: string;
-
-  @ApiPropertyOptional({ ...DESCRIPTION_FIELD, description: 'null: none' })
-  @IsOptional()
-  @IsString()
-  @Matches(printable(MAX_DESCRIPTION), { message: DESCRIPTION_RULE })
-  description?: string | null;
-
-  @ApiPropertyOptional(EVENTS_FIELD)
+  @ApiPropertyOptional({
+    type: 'array',
+    items: { type: 'string', enum: [...EVENT_TYPES] },
+    nullable: true,
+    minItems: 1,
+    uniqueItems: true,
+    example: ['container_started', 'container_stopped'],
+    description: 'The types of events to send; null: all.',
+  })
   @IsOptional()
   @IsArray({ message: 'must be an array' })
   @ArrayMinSize(1, { message: 'must name a type; null for all' })
@@ -107,17 +65,39 @@ export class UpdateWebhookDto {
   @IsIn([...EVENT_TYPES], { each: true, message: 'must be types of events' })
   events?: string[] | null;
 
-  @ApiPropertyOptional(LABELS_FIELD)
-  @ValidateIf((_object, value) => value !== undefined)
+  @ApiPropertyOptional({
+    ...LABELS_SCHEMA,
+    example: { team: 'core' },
+    description:
+      'Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks ' +
+      'have no labels.',
+  })
+  @Given()
   @AsSent()
   @IsLabels()
   labels?: Record<string, string>;
+}
+
+/** Body of `POST /api/webhooks` and `POST /api/admin/webhooks`. */
+@BodyExample({ url: 'https://hooks.example.com/berth', events: ['container_started'] })
+export class CreateWebhookDto extends WebhookFields {
+  @UrlProperty()
+  url: string;
+}
+
+/** Body of `PATCH /api/webhooks/:id`: absent fields stay as they are. */
+@ApiSchema({ examples: [{ status: 'paused' }], minProperties: 1 } as object)
+export class UpdateWebhookDto extends WebhookFields {
+  @Given()
+  @UrlProperty()
+  @ApiProperty({ required: false })
+  url?: string;
 
   @ApiPropertyOptional({
     enum: SETTABLE,
     description: 'A paused webhook goes on where it stopped, as far as the events are still kept.',
   })
-  @ValidateIf((_object, value) => value !== undefined)
+  @Given()
   @IsString()
   @IsIn(SETTABLE, { message: `must be one of ${SETTABLE.join(', ')}` })
   status?: (typeof SETTABLE)[number];
@@ -133,7 +113,7 @@ export class RotateSecretDto {
     default: OVERLAP_SECONDS,
     description: 'for how long deliveries are signed with the former secret too',
   })
-  @ValidateIf((_object, value) => value !== undefined)
+  @Given()
   @IsInt()
   @Min(0)
   @Max(MAX_OVERLAP_SECONDS)
@@ -146,12 +126,4 @@ export class ListDeliveriesDto extends PagedQuery {
   @IsOptional()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
   status?: DeliveryStatus;
-}
-
-/** Query of `GET /api/admin/webhooks`. */
-export class ListAdminWebhooksDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: 'those that this user made' })
-  @IsOptional()
-  @IsUuidText()
-  user_id?: string;
 }

@@ -12,6 +12,9 @@ import {
   type WebhookStatus,
 } from '../webhook.entity';
 
+const OPTIONAL_TIME = { type: String, format: 'date-time', nullable: true, example: null };
+const SECRET = { pattern: '^whsec_[A-Za-z0-9+/=]+$', example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD' };
+
 /** A webhook in events. */
 export class WebhookFactsView implements WebhookFacts {
   @ApiProperty({ format: 'uuid' })
@@ -49,21 +52,9 @@ export class WebhookView {
   readonly status_reason: string | null;
   @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'Deliveries that are not made yet.' })
   readonly waiting: number;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'Since when one of them fails; null if none does.',
-  })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'Since when one of them fails; null if none does.' })
   readonly failing_since: string | null;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'Until when deliveries are signed with the former secret too.',
-  })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'Until when deliveries are signed with the former secret too.' })
   readonly former_secret_until: string | null;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
@@ -71,7 +62,8 @@ export class WebhookView {
   readonly updated_at: string;
 }
 
-export function webhookView(row: WebhookRow, { waiting, failingSince }: Backlog): WebhookView {
+/** @param backlog absent if nothing is pending */
+export function webhookView(row: WebhookRow, backlog?: Backlog): WebhookView {
   return {
     id: row.id,
     user_id: row.userId,
@@ -82,8 +74,8 @@ export function webhookView(row: WebhookRow, { waiting, failingSince }: Backlog)
     for_all_users: row.forAllUsers,
     status: row.status,
     status_reason: row.statusReason,
-    waiting,
-    failing_since: failingSince?.toISOString() ?? null,
+    waiting: backlog?.waiting ?? 0,
+    failing_since: backlog?.failingSince?.toISOString() ?? null,
     former_secret_until: row.formerSecretUntil?.toISOString() ?? null,
     created_at: row.createdAt.toISOString(),
     updated_at: row.updatedAt.toISOString(),
@@ -92,11 +84,7 @@ export function webhookView(row: WebhookRow, { waiting, failingSince }: Backlog)
 
 /** The answer of `POST /api/webhooks`. */
 export class WebhookCreatedView extends WebhookView {
-  @ApiProperty({
-    pattern: '^whsec_[A-Za-z0-9+/=]+$',
-    example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD',
-    description: 'What deliveries are signed with; shown this once.',
-  })
+  @ApiProperty({ ...SECRET, description: 'What deliveries are signed with; shown this once.' })
   readonly secret: string;
 }
 
@@ -106,16 +94,14 @@ export class WebhookListView {
   readonly webhooks: readonly WebhookView[];
   @ApiProperty({ type: 'integer', minimum: 0, example: 1, description: 'How many there are in this answer.' })
   readonly count: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "How many the user's tier allows." })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 5,
+    description:
+      "How many the user's tier allows; of those for everybody's events, how many each administrator may make.",
+  })
   readonly limit: number;
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
-}
-
-/** The answer of `GET /api/admin/webhooks`. */
-export class AdminWebhookListView {
-  @ApiProperty({ type: [WebhookView], description: 'Newest first.' })
-  readonly webhooks: readonly WebhookView[];
   @ApiNextCursor()
   readonly next_cursor: string | null;
 }
@@ -132,11 +118,7 @@ export class WebhookDeletedView {
 export class SecretRotatedView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({
-    pattern: '^whsec_[A-Za-z0-9+/=]+$',
-    example: 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD',
-    description: 'What deliveries are signed with from now on; shown this once.',
-  })
+  @ApiProperty({ ...SECRET, description: 'What deliveries are signed with from now on; shown this once.' })
   readonly secret: string;
   @ApiProperty({ format: 'date-time', description: 'Until when they are signed with the former secret too.' })
   readonly former_secret_until: string;
@@ -176,15 +158,9 @@ export class DeliveryView {
   readonly attempts: number;
   @ApiProperty({ format: 'date-time', description: 'When the event was emitted.' })
   readonly created_at: string;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'The last attempt; null: none yet.' })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'The last attempt; null: none yet.' })
   readonly attempted_at: string | null;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'When it is tried again; null if it is not, or comes as soon as it can.',
-  })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'When it is tried again; null: not again, or as soon as it can.' })
   readonly next_try_at: string | null;
   @ApiProperty({ type: PayloadView, nullable: true, description: 'What is sent; null if the event is no longer kept.' })
   readonly request: Payload | null;
