@@ -14,7 +14,7 @@ import {
 import { ApiCreatedResponse, ApiExtraModels, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, type RouteScope, Scopes } from '../auth';
-import { ApiFaults } from '../errors';
+import { type ApiFault, ApiFaults } from '../errors';
 import { Compressed, Location, PagedQuery } from '../http';
 import {
   ApiIdempotencyKey,
@@ -53,10 +53,10 @@ interface Kind {
 /** The routes of users' own webhooks, and of those for everybody's events. */
 function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: Kind) {
   /** Describes the webhook's id, and what happens without such a webhook. */
-  const ById = (...faults: Parameters<typeof ApiFaults>): MethodDecorator =>
+  const ById = (...faults: readonly ApiFault[]): MethodDecorator =>
     applyDecorators(
       ApiParam({ name: 'id', schema: { type: 'string', format: 'uuid' } }),
-      ApiFaults('webhook_not_found', ...(forAllUsers ? [] : ['not_authorized' as const]), ...faults),
+      ApiFaults('webhook_not_found', ...(forAllUsers ? [] : (['not_authorized'] as const)), ...faults),
     );
   const access = (caller: Principal): Access => ({ caller, forAllUsers });
 

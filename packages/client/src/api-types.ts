@@ -1906,7 +1906,69 @@ export type WebhookFactsView = {
     for_all_users: boolean;
 };
 
+export type CreateWebhookDto = {
+    /**
+     * An https URL at a public address. Networks that the operator allows may be reached by http too.
+     */
+    url: string;
+    description?: string | null;
+    /**
+     * The types of events to send; null: all.
+     */
+    events?: Array<'container_created' | 'container_started' | 'container_stopped' | 'container_paused' | 'container_resumed' | 'container_deleted' | 'container_restored' | 'container_expiring' | 'container_updated' | 'container_moved' | 'container_unreachable' | 'container_reachable' | 'container_progress' | 'container_error' | 'process_started' | 'process_exited' | 'process_lost' | 'container_ready' | 'container_not_ready' | 'snapshot_created' | 'snapshot_progress' | 'snapshot_ready' | 'snapshot_failed' | 'snapshot_deleted' | 'node_drained' | 'node_activated' | 'node_unreachable' | 'node_reachable' | 'node_forgotten' | 'node_readmitted' | 'agent_connected' | 'agent_disconnected' | 'webhook_disabled'> | null;
+    /**
+     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
+     */
+    labels?: {
+        [key: string]: string;
+    };
+};
+
 export type WebhookStatus = 'active' | 'paused' | 'disabled';
+
+export type WebhookCreatedView = {
+    id: string;
+    /**
+     * Who made it.
+     */
+    user_id: string;
+    url: string;
+    description: string | null;
+    /**
+     * null: all.
+     */
+    events: Array<string> | null;
+    labels: {
+        [key: string]: string;
+    };
+    /**
+     * Whether it gets everybody's events.
+     */
+    for_all_users: boolean;
+    status: WebhookStatus;
+    /**
+     * Of a disabled one: failing, for too long, or gone, as its receiver answered 410.
+     */
+    status_reason: string | null;
+    /**
+     * Deliveries that are not made yet.
+     */
+    waiting: number;
+    /**
+     * Since when one of them fails; null if none does.
+     */
+    failing_since: string | null;
+    /**
+     * Until when deliveries are signed with the former secret too.
+     */
+    former_secret_until: string | null;
+    created_at: string;
+    updated_at: string;
+    /**
+     * What deliveries are signed with; shown this once.
+     */
+    secret: string;
+};
 
 export type WebhookView = {
     id: string;
@@ -1954,101 +2016,35 @@ export type WebhookListView = {
      */
     webhooks: Array<WebhookView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
-     */
-    next_cursor: string | null;
-    /**
      * How many there are in this answer.
      */
     count: number;
     /**
-     * How many the user's tier allows.
+     * How many the user's tier allows; of those for everybody's events, how many each administrator may make.
      */
     limit: number;
-};
-
-export type CreateWebhookDto = {
-    description?: string | null;
     /**
-     * The types of events to send; null: all.
+     * What to write as "cursor" for the next page; null on the last.
      */
-    events?: {
-        [key: string]: unknown;
-    } | null;
-    /**
-     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
-     */
-    labels?: {
-        [key: string]: string;
-    };
-    /**
-     * An https URL at a public address. Networks that the operator allows may be reached by http too.
-     */
-    url: string;
-};
-
-export type WebhookCreatedView = {
-    id: string;
-    /**
-     * Who made it.
-     */
-    user_id: string;
-    url: string;
-    description: string | null;
-    /**
-     * null: all.
-     */
-    events: Array<string> | null;
-    labels: {
-        [key: string]: string;
-    };
-    /**
-     * Whether it gets everybody's events.
-     */
-    for_all_users: boolean;
-    status: WebhookStatus;
-    /**
-     * Of a disabled one: failing, for too long, or gone, as its receiver answered 410.
-     */
-    status_reason: string | null;
-    /**
-     * Deliveries that are not made yet.
-     */
-    waiting: number;
-    /**
-     * Since when one of them fails; null if none does.
-     */
-    failing_since: string | null;
-    /**
-     * Until when deliveries are signed with the former secret too.
-     */
-    former_secret_until: string | null;
-    created_at: string;
-    updated_at: string;
-    /**
-     * What deliveries are signed with; shown this once.
-     */
-    secret: string;
+    next_cursor: string | null;
 };
 
 export type UpdateWebhookDto = {
-    description?: string | null;
-    /**
-     * The types of events to send; null: all.
-     */
-    events?: {
-        [key: string]: unknown;
-    } | null;
-    /**
-     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
-     */
-    labels?: {
-        [key: string]: string;
-    };
     /**
      * An https URL at a public address. Networks that the operator allows may be reached by http too.
      */
     url?: string;
+    description?: string | null;
+    /**
+     * The types of events to send; null: all.
+     */
+    events?: Array<'container_created' | 'container_started' | 'container_stopped' | 'container_paused' | 'container_resumed' | 'container_deleted' | 'container_restored' | 'container_expiring' | 'container_updated' | 'container_moved' | 'container_unreachable' | 'container_reachable' | 'container_progress' | 'container_error' | 'process_started' | 'process_exited' | 'process_lost' | 'container_ready' | 'container_not_ready' | 'snapshot_created' | 'snapshot_progress' | 'snapshot_ready' | 'snapshot_failed' | 'snapshot_deleted' | 'node_drained' | 'node_activated' | 'node_unreachable' | 'node_reachable' | 'node_forgotten' | 'node_readmitted' | 'agent_connected' | 'agent_disconnected' | 'webhook_disabled'> | null;
+    /**
+     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
+     */
+    labels?: {
+        [key: string]: string;
+    };
     /**
      * A paused webhook goes on where it stopped, as far as the events are still kept.
      */
@@ -2150,17 +2146,6 @@ export type DeliveryListView = {
      * Newest first.
      */
     deliveries: Array<DeliveryView>;
-    /**
-     * What to write as "cursor" for the next page; null on the last.
-     */
-    next_cursor: string | null;
-};
-
-export type AdminWebhookListView = {
-    /**
-     * Newest first.
-     */
-    webhooks: Array<WebhookView>;
     /**
      * What to write as "cursor" for the next page; null on the last.
      */

@@ -19,9 +19,9 @@ export class Webhooks {
   /** Webhooks, newest first. */
   list({ signal, ...query }: CallOptions & { readonly limit?: number } = {}): Pages<
     api.WebhookView,
-    api.WebhookListView | api.AdminWebhookListView
+    api.WebhookListView
   > {
-    return pagesOf<api.WebhookView, api.WebhookListView | api.AdminWebhookListView>(
+    return pagesOf<api.WebhookView, api.WebhookListView>(
       this.http,
       this.base,
       { query, ...(signal && { signal }) },

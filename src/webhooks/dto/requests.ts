@@ -40,58 +40,79 @@ const UrlProperty = (): PropertyDecorator =>
     MaxLength(LONGEST_URL),
   );
 
-/** What a creation and a change have in common: absent fields are unset in the one, and stay in the other. */
-class WebhookFields {
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: MAX_DESCRIPTION, example: 'the status page' })
-  @IsOptional()
-  @IsString()
-  @Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` })
-  description?: string | null;
+const DescriptionProperty = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({ type: String, nullable: true, maxLength: MAX_DESCRIPTION, example: 'the status page' }),
+    IsOptional(),
+    IsString(),
+    Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
+  );
 
-  @ApiPropertyOptional({
-    type: 'array',
-    items: { type: 'string', enum: [...EVENT_TYPES] },
-    nullable: true,
-    minItems: 1,
-    uniqueItems: true,
-    example: ['container_started', 'container_stopped'],
-    description: 'The types of events to send; null: all.',
-  })
-  @IsOptional()
-  @IsArray({ message: 'must be an array' })
-  @ArrayMinSize(1, { message: 'must name a type; null for all' })
-  @ArrayMaxSize(EVENT_TYPES.length)
-  @ArrayUnique({ message: 'must not name a type twice' })
-  @IsIn([...EVENT_TYPES], { each: true, message: 'must be types of events' })
-  events?: string[] | null;
+const EventsProperty = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      type: 'array',
+      items: { type: 'string', enum: [...EVENT_TYPES] },
+      nullable: true,
+      minItems: 1,
+      uniqueItems: true,
+      example: ['container_started', 'container_stopped'],
+      description: 'The types of events to send; null: all.',
+    }),
+    IsOptional(),
+    IsArray({ message: 'must be an array' }),
+    ArrayMinSize(1, { message: 'must name a type; null for all' }),
+    ArrayMaxSize(EVENT_TYPES.length),
+    ArrayUnique({ message: 'must not name a type twice' }),
+    IsIn([...EVENT_TYPES], { each: true, message: 'must be types of events' }),
+  );
 
-  @ApiPropertyOptional({
-    ...LABELS_SCHEMA,
-    example: { team: 'core' },
-    description:
-      'Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks ' +
-      'have no labels.',
-  })
-  @Given()
-  @AsSent()
-  @IsLabels()
-  labels?: Record<string, string>;
-}
+const LabelsProperty = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      ...LABELS_SCHEMA,
+      example: { team: 'core' },
+      description:
+        'Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and ' +
+        'webhooks have no labels.',
+    }),
+    Given(),
+    AsSent(),
+    IsLabels(),
+  );
 
 /** Body of `POST /api/webhooks` and `POST /api/admin/webhooks`. */
 @BodyExample({ url: 'https://hooks.example.com/berth', events: ['container_started'] })
-export class CreateWebhookDto extends WebhookFields {
+export class CreateWebhookDto {
   @UrlProperty()
   url: string;
+
+  @DescriptionProperty()
+  description?: string | null;
+
+  @EventsProperty()
+  events?: string[] | null;
+
+  @LabelsProperty()
+  labels?: Record<string, string>;
 }
 
 /** Body of `PATCH /api/webhooks/:id`: absent fields stay as they are. */
 @ApiSchema({ examples: [{ status: 'paused' }], minProperties: 1 } as object)
-export class UpdateWebhookDto extends WebhookFields {
+export class UpdateWebhookDto {
   @Given()
   @UrlProperty()
   @ApiProperty({ required: false })
   url?: string;
+
+  @DescriptionProperty()
+  description?: string | null;
+
+  @EventsProperty()
+  events?: string[] | null;
+
+  @LabelsProperty()
+  labels?: Record<string, string>;
 
   @ApiPropertyOptional({
     enum: SETTABLE,
