@@ -16,6 +16,7 @@ const PAGES = [
   '/events',
   '/usage',
   '/tokens',
+  '/webhooks',
   '/agents',
   '/admin/users',
   '/admin/containers',
@@ -24,6 +25,7 @@ const PAGES = [
   '/admin/images',
   '/admin/machine',
   '/admin/nodes',
+  '/admin/webhooks',
   '/admin/audit',
 ];
 

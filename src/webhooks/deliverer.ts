@@ -161,26 +161,21 @@ export class WebhookDeliverer implements OnApplicationBootstrap, BeforeApplicati
     this.session = session;
   }
 
-  /** Opens, reopens and closes webhooks as their rows say. */
+  /**
+   * Opens, reopens and closes webhooks as their rows say. Running attempts are not awaited, as a slow receiver must not
+   * delay other webhooks; a later round finds that they have ended.
+   */
   private async follow(rows: readonly WebhookRow[]): Promise<void> {
     const wanted = new Map(rows.map((row) => [row.id, row]));
     for (const [id, held] of this.held) {
       if (!held.isClosed && wanted.get(id)?.revision === held.row.revision) continue;
-      if (await this.isOver(held)) this.held.delete(id);
+      void held.close({ isCut: false });
+      if (held.isIdle) this.held.delete(id);
     }
     for (const [id, row] of wanted) {
       if (this.held.has(id)) continue;
       this.held.set(id, await HeldWebhook.open(row, this.services));
     }
-  }
-
-  /**
-   * Closes a webhook. Its attempts are not awaited, as a slow receiver must not delay other webhooks; a later round
-   * finds that they have ended.
-   */
-  private async isOver(held: HeldWebhook): Promise<boolean> {
-    const closing = held.close({ isCut: false }).then(() => true);
-    return Promise.race([closing, new Promise<boolean>((resolve) => setImmediate(() => resolve(false)))]);
   }
 
   private fault(error: unknown): void {

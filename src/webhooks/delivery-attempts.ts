@@ -3,7 +3,7 @@ import { Counter, Histogram } from 'prom-client';
 import { Metrics } from '../metrics';
 import { Clock, FairLimiter } from '../scheduling';
 import { DeliveryRepository } from './delivery.repository';
-import { WebhookSender } from './sender';
+import { type Attempt, WebhookSender } from './sender';
 import { WebhookSecrets } from './signing';
 import type { DeliveryRow, WebhookRow } from './webhook.entity';
 
@@ -24,10 +24,7 @@ export interface Payload {
 }
 
 /** What every attempt changes in a delivery's row. */
-type SeenAnswer = Pick<
-  DeliveryRow,
-  'attempts' | 'attemptedAt' | 'responseStatus' | 'responseBody' | 'error' | 'durationMs'
->;
+type SeenAnswer = Pick<DeliveryRow, 'attempts' | 'attemptedAt'> & Omit<Attempt, 'retryAfterMs'>;
 
 /** Makes single attempts at deliveries. Decides nothing about retries. */
 @Injectable()
@@ -93,14 +90,7 @@ export class DeliveryAttempts {
     if (attempt === null) return null;
     this.attempts.inc({ outcome: attempt.error ?? 'delivered' });
     this.duration.observe(attempt.durationMs / 1000);
-    const seen = {
-      attempts: delivery.attempts + 1,
-      attemptedAt: now,
-      responseStatus: attempt.status,
-      responseBody: attempt.answer,
-      error: attempt.error,
-      durationMs: attempt.durationMs,
-    };
-    return { seen, retryAfterMs: attempt.retryAfterMs };
+    const { retryAfterMs, ...answer } = attempt;
+    return { seen: { ...answer, attempts: delivery.attempts + 1, attemptedAt: now }, retryAfterMs };
   }
 }

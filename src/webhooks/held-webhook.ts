@@ -177,4 +177,9 @@ export class HeldWebhook {
   get isClosed(): boolean {
     return this.closed;
   }
+
+  /** Whether no attempts are running. */
+  get isIdle(): boolean {
+    return this.running.size === 0;
+  }
 }

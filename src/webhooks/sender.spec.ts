@@ -73,7 +73,7 @@ describe('a message to a receiver', () => {
 
   it('must be signed as Standard Webhooks says, with the former secret too if there is one', async () => {
     const to = sender('loopback');
-    expect(await send(to)).toMatchObject({ status: 204, answer: '', error: null });
+    expect(await send(to)).toMatchObject({ responseStatus: 204, responseBody: '', error: null });
     await send(to, { secrets: [SECRET, FORMER] });
     const [once, twice] = receiver.got as [Received, Received];
     expect(once.headers).toMatchObject({ 'webhook-id': 'delivery-1', 'content-type': 'application/json' });
@@ -83,7 +83,7 @@ describe('a message to a receiver', () => {
   });
 
   it('must not be sent to an address in the URL that is not allowed', async () => {
-    expect(await send(sender())).toMatchObject({ status: null, error: 'address_refused' });
+    expect(await send(sender())).toMatchObject({ responseStatus: null, error: 'address_refused' });
     expect(await send(sender('10.0.0.0/8'))).toMatchObject({ error: 'address_refused' });
     expect(receiver.got).toEqual([]);
   });
@@ -96,14 +96,14 @@ describe('a message to a receiver', () => {
 
   it('must be sent to the allowed ones of the addresses of a name', async () => {
     names.answer = () => ['10.0.0.1', '127.0.0.1'];
-    expect(await send(sender('127.0.0.1'), { url: named() })).toMatchObject({ status: 204 });
+    expect(await send(sender('127.0.0.1'), { url: named() })).toMatchObject({ responseStatus: 204 });
   });
 
   it('must be sent to the address that was checked, although the name leads elsewhere the next time', async () => {
     // Resolved a second time between check and dial, it would lead to an address that is not allowed.
     names.answer = () => (names.asked.length === 1 ? ['127.0.0.1'] : ['127.0.0.2']);
     const to = sender('127.0.0.1');
-    expect(await send(to, { url: named() })).toMatchObject({ status: 204 });
+    expect(await send(to, { url: named() })).toMatchObject({ responseStatus: 204 });
     expect(names.asked).toEqual(['hooks.example.com']);
     // The next connection is checked anew.
     await receiver.stop();
@@ -117,14 +117,14 @@ describe('a message to a receiver', () => {
     receiver.answer = (_request, response) => {
       response.writeHead(307, { location: elsewhere.url }).end();
     };
-    expect(await send(sender('loopback'))).toMatchObject({ status: 307, error: 'redirected' });
+    expect(await send(sender('loopback'))).toMatchObject({ responseStatus: 307, error: 'redirected' });
     expect(elsewhere.got).toEqual([]);
     await elsewhere.stop();
   });
 
   it.each([400, 404, 410, 429, 500, 503])('must count as failed when it is answered with %d', async (status) => {
     receiver.answer = () => status;
-    expect(await send(sender('loopback'))).toMatchObject({ status, error: 'status_refused' });
+    expect(await send(sender('loopback'))).toMatchObject({ responseStatus: status, error: 'status_refused' });
   });
 
   it.each([
@@ -135,7 +135,11 @@ describe('a message to a receiver', () => {
   ])('must tell of Retry-After in %s', async (_form, value, retryAfterMs) => {
     for (const status of [429, 503]) {
       receiver.answer = (_request, response) => response.writeHead(status, { 'retry-after': value }).end();
-      expect(await send(sender('loopback'))).toMatchObject({ status, error: 'status_refused', retryAfterMs });
+      expect(await send(sender('loopback'))).toMatchObject({
+        responseStatus: status,
+        error: 'status_refused',
+        retryAfterMs,
+      });
     }
     receiver.answer = (_request, response) => response.writeHead(500, { 'retry-after': value }).end();
     expect(await send(sender('loopback'))).toMatchObject({ retryAfterMs: null });
@@ -145,17 +149,17 @@ describe('a message to a receiver', () => {
     receiver.answer = (_request, response) => {
       response.writeHead(101, { connection: 'upgrade', upgrade: 'other' }).end();
     };
-    expect(await send(sender('loopback'))).toMatchObject({ status: null, error: 'connection_failed' });
+    expect(await send(sender('loopback'))).toMatchObject({ responseStatus: null, error: 'connection_failed' });
   });
 
   it('must be sent once more at once where the receiver closed the kept connection', async () => {
     const to = sender('loopback');
-    expect(await send(to)).toMatchObject({ status: 204 });
+    expect(await send(to)).toMatchObject({ responseStatus: 204 });
     receiver.answer = (_request, response) => {
       receiver.answer = () => 204;
       response.destroy();
     };
-    expect(await send(to)).toMatchObject({ status: 204 });
+    expect(await send(to)).toMatchObject({ responseStatus: 204 });
     expect(receiver.got).toHaveLength(3);
   });
 
@@ -166,16 +170,19 @@ describe('a message to a receiver', () => {
       // Never ends.
     };
     const attempt = await send(sender('loopback'));
-    expect(attempt).toMatchObject({ status: 200, error: null });
-    expect(attempt?.answer).toBe(`\ufffd${'x'.repeat(4_095)}`);
+    expect(attempt).toMatchObject({ responseStatus: 200, error: null });
+    expect(attempt?.responseBody).toBe(`\ufffd${'x'.repeat(4_095)}`);
   });
 
   it('must fail with its reason where there is no answer', async () => {
     const { url } = receiver;
     receiver.answer = (_request, response) => void response.destroy();
-    expect(await send(sender('loopback'))).toMatchObject({ status: null, error: 'connection_failed' });
+    expect(await send(sender('loopback'))).toMatchObject({ responseStatus: null, error: 'connection_failed' });
     await receiver.stop();
-    expect(await send(sender('loopback'), { url })).toMatchObject({ status: null, error: 'connection_refused' });
+    expect(await send(sender('loopback'), { url })).toMatchObject({
+      responseStatus: null,
+      error: 'connection_refused',
+    });
     jest.spyOn(names, 'resolve').mockRejectedValue(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }));
     expect(await send(sender('loopback'), { url: named() })).toMatchObject({ error: 'name_not_resolved' });
     receiver = await WebhookReceiver.start();
@@ -188,7 +195,7 @@ describe('a message to a receiver', () => {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     const { port } = server.address() as { port: number };
     const attempt = await send(sender('loopback'), { url: `https://127.0.0.1:${String(port)}/` });
-    expect(attempt).toMatchObject({ status: null });
+    expect(attempt).toMatchObject({ responseStatus: null });
     expect(['certificate_refused', 'connection_failed']).toContain(attempt?.error);
     await new Promise((resolve) => server.close(resolve));
   });

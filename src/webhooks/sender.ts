@@ -24,9 +24,9 @@ export interface Message extends Signed {
 /** The outcome of one attempt. */
 export interface Attempt {
   /** Null if there was no answer. */
-  readonly status: number | null;
-  /** The beginning of the answer's body; null if there was no answer. */
-  readonly answer: string | null;
+  readonly responseStatus: number | null;
+  /** Its beginning; null if there was no answer. */
+  readonly responseBody: string | null;
   /** Why the attempt failed; null if the message was accepted (2xx). */
   readonly error: AttemptError | null;
   /** Milliseconds for which the receiver wants no message (`Retry-After` of 429 and 503); null if it does not say. */
@@ -84,8 +84,9 @@ export class WebhookSender implements OnApplicationShutdown {
       return { ...seen, durationMs: Math.round(since.steadyAge) };
     } catch (error) {
       if (signal.aborted) return null;
+      const seen = { responseStatus: null, responseBody: null, retryAfterMs: null };
       const reason = bound.signal.aborted ? 'timed_out' : reasonOf(error);
-      return { status: null, answer: null, error: reason, retryAfterMs: null, durationMs: Math.round(since.steadyAge) };
+      return { ...seen, error: reason, durationMs: Math.round(since.steadyAge) };
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', abort);
@@ -116,9 +117,10 @@ export class WebhookSender implements OnApplicationShutdown {
       if (request.reusedSocket && codeOf(error) === 'ECONNRESET') return this.post(message, signal);
       throw error;
     }
-    const status = response.statusCode ?? 0;
-    const answer = await beginningOf(response);
-    return { status, answer, error: errorOf(status), retryAfterMs: retryAfterOf(response, message.timestamp) };
+    const responseStatus = response.statusCode ?? 0;
+    const responseBody = await beginningOf(response);
+    const retryAfterMs = retryAfterOf(response, message.timestamp);
+    return { responseStatus, responseBody, error: errorOf(responseStatus), retryAfterMs };
   }
 
   /** Resolves a name for `net.connect`, which dials no other than these addresses. */

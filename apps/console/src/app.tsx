@@ -24,6 +24,7 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/deleted$/, later(async () => (await import('./pages/deleted')).Deleted)],
   [/^\/events$/, later(async () => (await import('./pages/events')).Events)],
   [/^\/tokens$/, later(async () => (await import('./pages/tokens')).Tokens)],
+  [/^\/webhooks$/, later(async () => (await import('./pages/webhooks')).Webhooks)],
   [/^\/agents$/, later(async () => (await import('./pages/agents')).Agents)],
   [/^\/admin\/users$/, later(async () => (await import('./pages/admin-users')).AdminUsers)],
   [/^\/admin\/containers$/, later(async () => (await import('./pages/admin-containers')).AdminContainers)],
@@ -32,6 +33,7 @@ const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/admin\/machine$/, later(async () => (await import('./pages/admin-machine')).Machine)],
   [/^\/admin\/images$/, later(async () => (await import('./pages/admin-images')).Images)],
   [/^\/admin\/nodes$/, later(async () => (await import('./pages/admin-nodes')).Nodes)],
+  [/^\/admin\/webhooks$/, later(async () => (await import('./pages/webhooks')).AdminWebhooks)],
   [/^\/admin\/audit$/, later(async () => (await import('./pages/admin-audit')).Audit)],
   [/^\/usage$/, later(async () => (await import('./pages/usage')).Usage)],
 ];

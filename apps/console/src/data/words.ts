@@ -35,6 +35,10 @@ const WORDS: Readonly<Record<string, Words>> = {
   template_not_found: 'This template does not exist any more.',
   template_failed: 'The template could not be made. Nothing was changed.',
   image_name_taken: 'The catalogue has an image of this name. Choose another name.',
+  webhook_limit_reached: ({ limit }) => `You have ${text(limit)} webhooks, which is the most. Delete one first.`,
+  webhook_not_found: 'This webhook is not there any more.',
+  delivery_not_found: 'This delivery is not kept any more.',
+  event_not_kept: 'The event of this delivery is not kept any more.',
   agent_limit_reached: ({ limit, tier }) => `Your tier “${text(tier)}” allows ${text(limit)} agents.`,
   token_limit_reached: ({ limit }) => `You have ${text(limit)} live tokens, which is the most. Revoke one first.`,
   process_limit_reached: 'As many processes run in this container as may.',
@@ -141,6 +145,8 @@ const FIELDS: Readonly<Record<string, string>> = {
   auto_delete_seconds: 'Deletion when unused',
   expires_in: 'Expiry',
   description: 'Description',
+  url: 'URL',
+  events: 'Events',
   count: 'Copies',
   snapshot: 'Snapshot',
   version: 'Version',
@@ -175,6 +181,8 @@ const REASONS: Readonly<Record<string, string>> = {
   container_not_running: 'the container ended meanwhile',
   closed: 'it disconnected',
   silent: 'it fell silent',
+  failing: 'it failed for too long',
+  gone: 'its receiver answered that it is gone',
 };
 
 export function reasonInWords(reason: string | null | undefined): string | null {

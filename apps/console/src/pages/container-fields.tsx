@@ -287,7 +287,7 @@ export function readStart({ command, restart, ready_port }: Draft): StartCommand
 export const readSeconds = (text: string, unit: number): number | null =>
   text.trim() === '' ? null : Math.round(Number(text) * unit);
 
-const linesOf = (text: string): string[] =>
+export const linesOf = (text: string): string[] =>
   text
     .split('\n')
     .map((line) => line.trim())

@@ -39,6 +39,7 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   node_readmitted: ['Node is back', 'running'],
   agent_connected: ['Agent connected', 'online'],
   agent_disconnected: ['Agent disconnected', 'offline'],
+  webhook_disabled: ['Webhook disabled', 'error'],
 };
 
 const textOf = (value: unknown): string =>
@@ -100,7 +101,7 @@ export function EventList({
         const data = event.data as unknown as Readonly<Record<string, unknown>>;
         const id = textOf(data['db_id'] ?? data['container_id']);
         // Events of processes lack the container's name; those of snapshots have their own.
-        const own = 'db_id' in data || !('container_id' in data) ? data['name'] : undefined;
+        const own = 'db_id' in data || !('container_id' in data) ? (data['name'] ?? data['host']) : undefined;
         const name = textOf(own ?? containerById(id)?.name);
         return (
           <li key={event.seq} class="event">

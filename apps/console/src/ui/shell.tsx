@@ -37,6 +37,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
               <NavLink to="/events">Events</NavLink>
               <NavLink to="/usage">Usage</NavLink>
               <NavLink to="/tokens">Tokens</NavLink>
+              <NavLink to="/webhooks">Webhooks</NavLink>
               <NavLink to="/agents" count={agents.value.size === 0 ? undefined : agents.value.size}>
                 Agents
               </NavLink>
@@ -51,6 +52,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
                 <NavLink to="/admin/templates">Templates</NavLink>
                 <NavLink to="/admin/machine">Machine</NavLink>
                 {hasNodes.value && <NavLink to="/admin/nodes">Nodes</NavLink>}
+                <NavLink to="/admin/webhooks">Webhooks for all</NavLink>
                 <NavLink to="/admin/audit">Audit</NavLink>
               </div>
             )}
