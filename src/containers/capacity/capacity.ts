@@ -230,7 +230,7 @@ export class Capacity {
 
   /**
    * Refuses what would take space on a disk that has too little. The disks of a cluster's nodes are not known. A copy
-   * by reflink takes no space at first, but as much as any other once its source is written to.
+   * by reflink counts in full: each later write to the source or to the copy takes space.
    *
    * @param bytes how much
    * @throws DomainError `no_capacity`
