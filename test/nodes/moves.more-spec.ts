@@ -95,7 +95,7 @@ describe('a container that is moved from node to node', () => {
   it('must have what was written outside its home, again and again, and leave no image behind', async () => {
     await source.exec(made.id, ['sh', '-c', WRITE_OUTSIDE]);
     for (const node of [target, ...nodes.nodes.filter((each) => each !== source && each !== target)]) {
-      const { status, body } = await moveAtLast(node);
+      const { status, body } = await move(admin, node);
       expect([status, body]).toMatchObject([200, { node: node.name, restarted: true, root_kept: true }]);
       expect(await node.exec(String(body['id']), ['sh', '-c', READ_OUTSIDE])).toBe(OUTSIDE);
       await expectOn(node, 'running');
@@ -234,18 +234,6 @@ describe('a container that is moved from node to node', () => {
       const answer = await by.call('POST', `/api/admin/containers/${made.db_id}/move`, { node: node.name });
       if (answer.body['code'] !== 'no_capacity') return answer;
     }
-  }
-
-  /** As a client does that is told to try again: a busy node may not answer for a moment. */
-  async function moveAtLast(node: TestNode): Promise<Answer> {
-    return eventually(
-      async () => {
-        const answer = await move(admin, node);
-        expect(answer.body['code']).not.toBe('node_unavailable');
-        return answer;
-      },
-      { timeoutMs: BACK_MS },
-    );
   }
 
   /** Where it is, by what Docker there says. */
