@@ -383,23 +383,18 @@ async function runParts(args) {
   // Compiles while tests wait, and before anything is measured.
   const otherNodes = has('nodejs') ? prepareOtherNodes() : Promise.resolve([]);
   otherNodes.catch(() => {});
-  const faults = () => runFaults({ isMore, services: faulty, jestArgs });
-  // A short run mostly waits.
-  const shortFaults = isMore && !IS_SAMPLE ? Promise.resolve() : faults();
+  const aloneRun = Promise.all([suitesRun, otherNodes]).then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
+  const nodes = aloneRun.then(() => (has('nodes') ? environmentOf(NODES_RUN, startNodes) : undefined));
   // The nodes have networks of their own, and their tests mostly wait.
-  const nodes = Promise.allSettled([services, shortFaults]).then(() =>
-    has('nodes') ? environmentOf(NODES_RUN, startNodes) : undefined,
-  );
   const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
-  const aloneRun = Promise.allSettled([suitesRun, otherNodes, nodesRun]).then(() =>
-    has('alone') ? runAlone({ jestArgs }) : undefined,
-  );
-  const newerRun = aloneRun.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
+  const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
   const nodejsRun = Promise.allSettled([newerRun]).then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
-  // A long run under faults wants the processors for itself.
-  const longFaults = Promise.allSettled([nodejsRun]).then(() => (isMore && !IS_SAMPLE ? faults() : undefined));
-  const runs = [suitesRun, shortFaults, nodesRun, aloneRun, newerRun, nodejsRun, longFaults];
-  await allOver([...runs, otherNodes, startChecks(), faulty]);
+  // A long run under faults wants the processors for itself: a sample mostly waits.
+  const isLong = isMore && !IS_SAMPLE;
+  const faultsRun = (isLong ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
+    runFaults({ isMore, services: faulty, jestArgs }),
+  );
+  await allOver([suitesRun, aloneRun, newerRun, nodesRun, otherNodes, nodejsRun, faultsRun, startChecks(), faulty]);
 }
 
 async function main() {
