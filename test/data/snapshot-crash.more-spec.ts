@@ -33,9 +33,6 @@ const SCENARIOS = SNAPSHOT_SCENARIOS.filter(({ name }) => {
   if (!isSqlite) return name === 'snapshot of a running container';
   return !IS_SAMPLE || MOST_TO_LOSE.includes(name);
 });
-/** The times of PostgreSQL are its own. */
-const itOnSqlite = isSqlite ? it : it.skip;
-
 /** Longer than the image of a layer is kept for a container that may still be created from it. */
 const LATER_MS = 2 * 3_600_000;
 
@@ -95,7 +92,9 @@ describe('with snapshots', () => {
     },
   );
 
-  itOnSqlite('must leave no image of a layer that no container needs any more', async () => {
+  // The times of PostgreSQL are its own.
+  const onSqlite = isSqlite ? it : () => undefined;
+  onSqlite('must leave no image of a layer that no container needs any more', async () => {
     const { origin, base } = known;
     await clear(world());
     clock.set(LATER_MS);
