@@ -1,13 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ApiClient, LARGER } from '../support/clients/api-client';
-import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
-import { RealDocker } from '../support/docker/real-docker';
+import { LARGER } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { atEveryCall, IS_SAMPLE } from '../support/extent';
 import { MovingClock } from '../support/fakes/moving-clock';
-import { DockerProxy } from '../support/faults/docker-proxy';
 import {
   clear,
   expectWhole,
@@ -18,7 +15,7 @@ import {
   take,
   writeMarks,
 } from '../support/faults/snapshot-scenarios';
-import { BerthProcess } from '../support/servers/berth-process';
+import { MortalServer } from '../support/servers/mortal-server';
 
 jest.setTimeout(900_000);
 
@@ -40,47 +37,24 @@ const LATER_MS = 2 * 3_600_000;
 const CHANGE = /^(?!(GET|HEAD) |.*\/(wait|attach)$)/;
 
 describe('with snapshots', () => {
-  const docker = new RealDocker();
-  const instance = `test-snapshot-crash-${String(process.pid)}-${process.env['TEST_DATABASE'] ?? ''}`;
   const folder = mkdtempSync(join(tmpdir(), 'berth-snapshots-'));
   const clock = new MovingClock(join(folder, 'clock'));
-  let database: TestDatabase;
-  let proxy: DockerProxy;
-  let berth: BerthProcess;
-  let token: string;
+  let server: MortalServer;
   let known: Pick<SnapshotWorld, 'origin' | 'base'>;
 
-  const world = (): SnapshotWorld => ({ api: new ApiClient(berth.url, token), docker, instance, ...known });
+  const world = (): SnapshotWorld => ({ api: server.api, docker: server.docker, instance: server.instance, ...known });
 
   beforeAll(async () => {
-    database = await openTestDatabase();
-    proxy = await DockerProxy.open();
-    berth = new BerthProcess({
-      DATABASE_URL: database.url,
-      INSTANCE_ID: instance,
-      DOCKER_HOST: proxy.dockerHost,
-      VOLUME_COPY_IMAGE: process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest',
-      OPERATION_CLAIM_SECONDS: '4',
-      SWEEP_INTERVAL_SECONDS: '1',
-      ORPHAN_GRACE_SECONDS: '0',
-      VOLUME_RETENTION: '0',
-      STOP_GRACE_SECONDS: '1',
-      ...clock.environment,
-    });
-    await berth.start();
-    token = await berth.token(['--user', 'survivor', '--tier', 'enterprise']);
-    known = { origin: '', base: '' };
-    const { db_id: origin } = await world().api.running();
-    known = { origin, base: '' };
+    const VOLUME_COPY_IMAGE = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
+    const environment = { VOLUME_COPY_IMAGE, VOLUME_RETENTION: '0', ...clock.environment };
+    server = await MortalServer.start('snapshot-crash', { environment });
+    known = { origin: (await server.api.running()).db_id, base: '' };
     await writeMarks(world());
-    known = { origin, base: await take(world()) };
+    known = { ...known, base: await take(world()) };
   });
 
   afterAll(async () => {
-    await berth.stop();
-    await proxy.close();
-    await docker.removeInstance(instance);
-    await database.drop();
+    await server.stop();
     rmSync(folder, { recursive: true });
   });
 
@@ -93,9 +67,10 @@ describe('with snapshots', () => {
   );
 
   // The times of PostgreSQL are its own.
-  const onSqlite = isSqlite ? it : () => undefined;
-  onSqlite('must leave no image of a layer that no container needs any more', async () => {
+  const itOnSqlite = isSqlite ? it : () => undefined;
+  itOnSqlite('must leave no image of a layer that no container needs any more', async () => {
     const { origin, base } = known;
+    const { docker, instance } = server;
     await clear(world());
     clock.set(LATER_MS);
     const { Image } = await docker.inspect(String((await world().api.get(origin)).body['id']));
@@ -112,28 +87,9 @@ describe('with snapshots', () => {
   async function survives(scenario: SnapshotScenario, nth: number): Promise<boolean> {
     await clear(world(), scenario.status);
     await scenario.prepare?.(world());
-    const killed = new Promise<void>((resolve) => {
-      const onKill = (): void => void berth.kill().then(resolve);
-      proxy.arm({ fault: 'kill_after', nth, call: CHANGE, onKill });
-    });
-    const acted = scenario.act(world()).then(
-      () => true,
-      () => false,
-    );
-    // The clean-up after the answer makes calls too. One look at a time, as the server may be killed under it.
-    const finished = acted.then(async (isAnswered) => {
-      const whole = (): Promise<boolean> =>
-        expectWhole(world(), scenario, 0).then(
-          () => true,
-          () => false,
-        );
-      while (isAnswered && proxy.struck === null && !(await whole()));
-    });
-    await Promise.race([killed, finished]);
-    const { struck } = proxy;
-    if (struck !== null) await killed;
-    proxy.arm(null);
-    if (!berth.isRunning) await berth.start();
+    const act = (): Promise<unknown> => scenario.act(world());
+    const settled = (): Promise<void> => expectWhole(world(), scenario, 0);
+    const struck = await server.dies({ fault: 'kill_after', nth, call: CHANGE }, act, settled);
     try {
       await expectWhole(world(), scenario);
     } catch (error) {
