@@ -316,7 +316,7 @@ async function runOnNodes({ env, jestArgs }) {
 async function runFaults({ isMore, services, jestArgs }) {
   const env = await services;
   if (!env || isEnding()) return;
-  const size = isMore || process.env.BERTH_TEST_OPERATIONS ? {} : SHORT_RUN;
+  const size = isMore || IS_SAMPLE ? {} : SHORT_RUN;
   const runs = isMore || jestArgs.length > 0 ? jestArgs : SHORT_RUNS;
   const args = ['--runInBand', ...runs];
   await runTests({

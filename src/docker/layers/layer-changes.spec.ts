@@ -36,7 +36,7 @@ describe('what is in a writable layer', () => {
     expect(await readChanges(entries(...FRESH, ['/berth-proof', 1]))).toMatchObject({ hasProof: true });
   });
 
-  it('must tell that gVisor keeps the files in a file of its own, and count that file for no container path', async () => {
+  it('must report that gVisor keeps the files in a file of its own, which counts as no write', async () => {
     const changes = await readChanges(entries(...FRESH, [`/.gvisor.filestore.${'0'.repeat(64)}`, 1]));
     expect(changes).toEqual({ isOnHost: false, isWritten: false, hasProof: false });
   });
