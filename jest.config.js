@@ -128,6 +128,13 @@ module.exports = {
     },
     {
       ...shared,
+      // On the same Docker, behind those: while such a container ends, Docker removes no image.
+      displayName: 'processes',
+      testMatch: [`<rootDir>/test/processes/**/${tests}`],
+      setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
+    },
+    {
+      ...shared,
       // On several Docker nodes, which may be killed and cut off: a part of `npm run test:more`, or
       // `node scripts/test.mjs nodes`.
       displayName: 'nodes',

@@ -5,7 +5,7 @@
  * Docker, what several machines promise on three Docker nodes, what depends on Node.js on its other versions,
  * thousands of operations under faults.
  *
- * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|nodejs|faults [jest arguments…]` runs one part.
+ * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|nodejs|faults|processes [jest arguments…]` runs one part.
  * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
  * lines before it say what did not run and why; with `CI=true` that is a failure.
  */
@@ -49,10 +49,11 @@ const suites = {
   nodes: ['nodes'],
   nodejs: ['unit', 'sqlite', 'alone'],
   faults: ['faults'],
+  processes: ['processes'],
 };
 
 /** Parts whose services are their own. */
-const APART = ['alone', 'newer', 'nodes', 'nodejs', 'faults'];
+const APART = ['alone', 'newer', 'nodes', 'nodejs', 'faults', 'processes'];
 /** What `npm test` leaves to `npm run test:more`. */
 const MORE_ALONE = ['alone', 'newer', 'nodes', 'nodejs'];
 
@@ -330,6 +331,14 @@ async function runFaults({ isMore, services, jestArgs }) {
   });
 }
 
+/** Containers whose end takes Docker minutes, during which it removes no image: on the Docker of {@link runFaults}. */
+async function runProcesses({ services, jestArgs }) {
+  const env = await services;
+  if (!env || isEnding()) return;
+  const args = ['--runInBand', ...jestArgs];
+  await runTests({ name: 'tests of many processes', jestArgs, projects: suites.processes, env, args });
+}
+
 /**
  * The npm packages, then the build.
  * @param {{ onPackages: () => void }} options onPackages: static checks can run
@@ -350,7 +359,7 @@ async function allOver(work) {
 }
 
 /** What `npm test` runs alone. */
-const isQuick = (part) => part === 'check' || part === 'unit';
+const isQuick = (part) => part === 'check' || part === 'unit' || part === 'processes';
 
 async function runParts(args) {
   const isMore = args[0] === 'more';
@@ -367,7 +376,7 @@ async function runParts(args) {
   const startAll = () => startServices({ hasBrowser: hasBrowserTests({ parts, jestArgs }) });
   const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startAll) : undefined;
   const startFaulty = () => environmentOf('tests under faults', startFaultyServices);
-  const faulty = has('faults') ? Promise.resolve(services).then(startFaulty) : undefined;
+  const faulty = has('faults') || has('processes') ? Promise.resolve(services).then(startFaulty) : undefined;
   // Awaited later: until then it is not unhandled where it fails, which it does while everything ends.
   faulty?.catch(() => {});
   let checks;
@@ -392,9 +401,13 @@ async function runParts(args) {
   // A long run under faults wants the processors for itself: a sample mostly waits.
   const isLong = isMore && !IS_SAMPLE;
   const faultsRun = (isLong ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
-    runFaults({ isMore, services: faulty, jestArgs }),
+    has('faults') ? runFaults({ isMore, services: faulty, jestArgs }) : undefined,
   );
-  await allOver([suitesRun, aloneRun, newerRun, nodesRun, otherNodes, nodejsRun, faultsRun, startChecks(), faulty]);
+  const processesRun = faultsRun.then(() =>
+    has('processes') ? runProcesses({ services: faulty, jestArgs }) : undefined,
+  );
+  const runs = [suitesRun, aloneRun, newerRun, nodesRun, otherNodes, nodejsRun, faultsRun, processesRun];
+  await allOver([...runs, startChecks(), faulty]);
 }
 
 async function main() {

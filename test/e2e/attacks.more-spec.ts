@@ -214,11 +214,11 @@ describe('a server that was attacked', () => {
       for (const client of clients) client.leave();
     });
 
-    it('must have sent a signal to hundreds of processes', async () => {
-      const command = ['sh', '-c', 'i=0; while [ $i -lt 375 ]; do sleep 600 & i=$((i+1)); done; wait'];
+    it('must have sent a signal to a hundred processes', async () => {
+      const command = ['sh', '-c', 'i=0; while [ $i -lt 100 ]; do sleep 600 & i=$((i+1)); done; wait'];
       const started = await api.call('POST', path('processes'), { command });
       expect(started.status).toBe(201);
-      await eventually(async () => expect(Number(await sh('ls -d /proc/[0-9]* | wc -l'))).toBeGreaterThan(375), {
+      await eventually(async () => expect(Number(await sh('ls -d /proc/[0-9]* | wc -l'))).toBeGreaterThan(100), {
         timeoutMs: 120_000,
       });
       const signalled = path(`processes/${String(started.body['id'])}/signal`);

@@ -47,7 +47,6 @@ const SECONDS = {
   'nodes.e2e-spec.ts': 26,
   'docker-isolation.e2e-spec.ts': 25,
   'docker-process.e2e-spec.ts': 25,
-  'inside-many.e2e-spec.ts': 24,
   'docker-supervisor.e2e-spec.ts': 23,
   'interruptions.e2e-spec.ts': 22,
   'sandbox-proof.e2e-spec.ts': 22,
