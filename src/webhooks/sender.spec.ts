@@ -1,9 +1,11 @@
 import { createServer, type Server } from 'node:net';
+import { Webhook } from 'standardwebhooks';
 import { isSignedWith, type Received, WebhookReceiver } from '../../test/support/servers/webhook-receiver';
 import { Destinations, NameResolver } from './destinations';
 import { type Attempt, WebhookSender } from './sender';
 import { signedHeaders } from './signing';
 
+const NOW = new Date('2030-01-01T00:00:00.000Z');
 const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
 const FORMER = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD';
 
@@ -58,12 +60,11 @@ describe('a message to a receiver', () => {
 
   async function send(
     to: WebhookSender,
-    { url = receiver.url, secrets = [SECRET], signal = new AbortController().signal } = {},
+    { url = receiver.url, secrets = [SECRET], timestamp = NOW, signal = new AbortController().signal } = {},
   ): Promise<Attempt | null> {
-    const timestamp = new Date('2030-01-01T00:00:00.000Z');
     const body = JSON.stringify({
       type: 'container_started',
-      timestamp: '2030-01-01T00:00:00.000Z',
+      timestamp: timestamp.toISOString(),
       data: { id: 'ü' },
     });
     return to.send({ url, id: 'delivery-1', timestamp, body, secrets }, signal);
@@ -73,10 +74,13 @@ describe('a message to a receiver', () => {
 
   it('must be signed as Standard Webhooks says, with the former secret too if there is one', async () => {
     const to = sender('loopback');
-    expect(await send(to)).toMatchObject({ responseStatus: 204, responseBody: '', error: null });
-    await send(to, { secrets: [SECRET, FORMER] });
+    // Receivers refuse what is older, or newer, than five minutes.
+    const timestamp = new Date();
+    expect(await send(to, { timestamp })).toMatchObject({ responseStatus: 204, responseBody: '', error: null });
+    await send(to, { timestamp, secrets: [SECRET, FORMER] });
     const [once, twice] = receiver.got as [Received, Received];
     expect(once.headers).toMatchObject({ 'webhook-id': 'delivery-1', 'content-type': 'application/json' });
+    expect(new Webhook(SECRET).verify(once.body, once.headers as Record<string, string>)).toMatchObject({ data: {} });
     expect(isSignedWith(once, SECRET)).toBe(true);
     expect(isSignedWith(once, FORMER)).toBe(false);
     for (const secret of [SECRET, FORMER]) expect(isSignedWith(twice, secret)).toBe(true);

@@ -107,7 +107,7 @@ describe('the page of webhooks', () => {
     await eventually(() => expect(receiver.got).toHaveLength(1));
     await open(receiver.url);
     await row('container_progress').getByText('Delivered').waitFor();
-    await row('container_progress').getByText('Message').click();
+    await row('container_progress').getByText('Message', { exact: true }).click();
     await row('container_progress').getByText('"message": "hello"').waitFor();
     await row('container_progress').getByText('Its text').click();
     await row('container_progress').getByText('thank you').waitFor();
