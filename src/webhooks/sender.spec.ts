@@ -21,7 +21,7 @@ class TestNames extends NameResolver {
 }
 
 describe('the signature of a message', () => {
-  // The example of the reference implementation: https://github.com/standard-webhooks/standard-webhooks/tree/main/libraries
+  // The example of the reference implementation: https://github.com/standard-webhooks/standard-webhooks, libraries.
   it('must be that of Standard Webhooks', () => {
     const message = {
       id: 'msg_p5jXN8AQM9LWM0D4loKWxJek',

@@ -41,7 +41,7 @@ function controllers(berth: Berth): Type[] {
 /** The routes of a controller, each with the action that it is audited as. */
 function routesOf(controller: Type): [route: string, action: string | undefined][] {
   const prototype = controller.prototype as Record<string, object>;
-  return Object.getOwnPropertyNames(prototype).flatMap((name) => {
+  return namesOf(prototype).flatMap((name) => {
     const handler = prototype[name] ?? {};
     const method = RequestMethod[Reflect.getMetadata(METHOD_METADATA, handler) as number];
     if (method === undefined) return [];
@@ -54,4 +54,9 @@ function routesOf(controller: Type): [route: string, action: string | undefined]
       ];
     });
   });
+}
+
+/** The names of an object's methods, inherited ones too. */
+function namesOf(prototype: object | null): string[] {
+  return prototype ? [...Object.getOwnPropertyNames(prototype), ...namesOf(Object.getPrototypeOf(prototype))] : [];
 }
