@@ -5,9 +5,9 @@
  * Docker, what several machines promise on three Docker nodes, what depends on Node.js on its other versions,
  * thousands of operations under faults.
  *
- * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|nodejs|faults|processes [jest arguments…]` runs one part.
- * The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root, Docker), the
- * lines before it say what did not run and why; with `CI=true` that is a failure.
+ * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|nodejs|faults|processes [jest arguments…]` runs
+ * one part. The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root,
+ * Docker), the lines before it say what did not run and why; with `CI=true` that is a failure.
  */
 import { readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
