@@ -58,5 +58,6 @@ function routesOf(controller: Type): [route: string, action: string | undefined]
 
 /** The names of an object's methods, inherited ones too. */
 function namesOf(prototype: object | null): string[] {
-  return prototype ? [...Object.getOwnPropertyNames(prototype), ...namesOf(Object.getPrototypeOf(prototype))] : [];
+  if (!prototype) return [];
+  return [...Object.getOwnPropertyNames(prototype), ...namesOf(Object.getPrototypeOf(prototype) as object | null)];
 }
