@@ -9,8 +9,8 @@ import { ContainerUsage, type RunningContainer } from './access/container-usage'
 import { ContainerViews, type ListQuery } from './container-views';
 import type { ContainerRow } from './model/container.entity';
 import { settingsTag } from './model/settings-tag';
-import { type CreateOptions, Creation } from './creation';
-import type { CreateRequest } from './specification';
+import { type CreateOptions, Creation } from './creation/creation';
+import type { CreateRequest } from './creation/specification';
 import type { PatchContainerDto, UpdateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import type { ContainerListView, ContainerView } from './dto/responses';

@@ -23,10 +23,10 @@ export { type StartCommandRun, StartCommandRuns } from './rows/start-command-run
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';
 export { WarmPool, WarmPoolEmptiedView, WarmPoolView } from './warm/warm-pool';
-export { Forks } from './forks';
+export { Forks } from './creation/forks';
 export { PutTemplateDto, TemplateDeletedView, TemplateListView, TemplatePutView, TemplateView } from './dto/templates';
-export { TemplatesService } from './templates.service';
+export { TemplatesService } from './snapshots/templates.service';
 export { AnySnapshotView, SnapshotDeletedView } from './dto/snapshots';
-export { SnapshotRestoration } from './snapshot-restoration';
-export { SnapshotsService } from './snapshots.service';
+export { SnapshotRestoration } from './snapshots/snapshot-restoration';
+export { SnapshotsService } from './snapshots/snapshots.service';
 export { StatusWait } from './status-wait';

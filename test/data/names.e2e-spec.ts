@@ -1,4 +1,4 @@
-import type * as newContainers from '../../src/containers/new-container';
+import type * as newContainers from '../../src/containers/creation/new-container';
 import type { Operation } from '../../src/containers/model/container.entity';
 import { ContainersService } from '../../src/containers';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
@@ -14,8 +14,8 @@ import { holdSweeps } from '../support/servers/hold-sweeps';
 const environment = { INSTANCE_ID: 'names', SWEEP_INTERVAL_SECONDS: '3600' };
 const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
 
-jest.mock('../../src/containers/new-container', () => {
-  const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
+jest.mock('../../src/containers/creation/new-container', () => {
+  const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/creation/new-container');
   return { newContainer: jest.fn(newContainer) };
 });
 
@@ -59,9 +59,11 @@ describe('names and places in a tier', () => {
 
     it('must draw another name where the one that it drew is taken', async () => {
       const { name } = await user.api.running();
-      const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/new-container');
+      const { newContainer } = jest.requireActual<typeof newContainers>('../../src/containers/creation/new-container');
       const drawsTaken: typeof newContainer = (creation) => ({ ...newContainer(creation), name });
-      const { newContainer: draws } = jest.requireMock<typeof newContainers>('../../src/containers/new-container');
+      const { newContainer: draws } = jest.requireMock<typeof newContainers>(
+        '../../src/containers/creation/new-container',
+      );
       jest.mocked(draws).mockImplementationOnce(drawsTaken).mockImplementationOnce(drawsTaken);
       const { status, body } = await user.api.create();
       expect(status).toBe(202);

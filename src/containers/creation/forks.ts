@@ -1,15 +1,15 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError } from '../errors';
-import { IdempotencyKeys, onceOnly, type OnceOnly } from '../idempotency';
-import { TiersService } from '../tiers';
-import { type Caller, ContainerAccess } from './access/container-access';
+import { DomainError } from '../../errors';
+import { IdempotencyKeys, onceOnly, type OnceOnly } from '../../idempotency';
+import { TiersService } from '../../tiers';
+import { type Caller, ContainerAccess } from '../access/container-access';
 import { type Copies, CopyCreation } from './copies';
 import type { CreateOptions } from './creation';
-import type { ContainerCreatedView } from './dto/responses';
-import type { ForkContainerDto, ForkedContainersView } from './dto/snapshots';
-import type { ContainerRow } from './model/container.entity';
-import { SnapshotMaking } from './snapshots/snapshot-making';
-import { SnapshotRemoval } from './snapshots/snapshot-removal';
+import type { ContainerCreatedView } from '../dto/responses';
+import type { ForkContainerDto, ForkedContainersView } from '../dto/snapshots';
+import type { ContainerRow } from '../model/container.entity';
+import { SnapshotMaking } from '../snapshots/snapshot-making';
+import { SnapshotRemoval } from '../snapshots/snapshot-removal';
 
 type Forked = ContainerCreatedView | ForkedContainersView;
 

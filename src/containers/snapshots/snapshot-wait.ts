@@ -1,10 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { EventFeed } from '../events';
-import type { Caller } from './access/container-access';
-import { EventWait, unreachable, type WaitLimits } from './access/waits';
-import { snapshotView, type SnapshotView } from './dto/snapshots';
-import { SnapshotRepository } from './rows/snapshot.repository';
-import { SnapshotAccess } from './snapshots/snapshot-access';
+import { EventFeed } from '../../events';
+import type { Caller } from '../access/container-access';
+import { EventWait, unreachable, type WaitLimits } from '../access/waits';
+import { snapshotView, type SnapshotView } from '../dto/snapshots';
+import { SnapshotRepository } from '../rows/snapshot.repository';
+import { SnapshotAccess } from './snapshot-access';
 
 /** Waits for snapshots. */
 @Injectable()

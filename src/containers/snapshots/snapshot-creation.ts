@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { IdempotencyKeys, onceOnly } from '../idempotency';
-import { TiersService } from '../tiers';
-import { type Caller, ContainerAccess } from './access/container-access';
-import { Capacity } from './capacity/capacity';
-import type { CreateOptions } from './creation';
-import { type CreateSnapshotDto, snapshotView, type SnapshotView } from './dto/snapshots';
-import { bytesOf } from './model/snapshot.entity';
-import { SnapshotMaking } from './snapshots/snapshot-making';
+import { IdempotencyKeys, onceOnly } from '../../idempotency';
+import { TiersService } from '../../tiers';
+import { type Caller, ContainerAccess } from '../access/container-access';
+import { Capacity } from '../capacity/capacity';
+import type { CreateOptions } from '../creation/creation';
+import { type CreateSnapshotDto, snapshotView, type SnapshotView } from '../dto/snapshots';
+import { bytesOf } from '../model/snapshot.entity';
+import { SnapshotMaking } from './snapshot-making';
 
 /** Accepts requests for snapshots. */
 @Injectable()

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, invalidParameters } from '../errors';
-import { CUSTOM, ImageCatalog, permits, TemplateRepository, type TemplateRow } from '../images';
-import type { Caller } from './access/container-access';
-import type { CreateContainerDto } from './dto/requests';
-import type { SnapshotRow } from './model/snapshot.entity';
-import { SnapshotRepository } from './rows/snapshot.repository';
-import { SnapshotAccess } from './snapshots/snapshot-access';
+import { DomainError, invalidParameters } from '../../errors';
+import { CUSTOM, ImageCatalog, permits, TemplateRepository, type TemplateRow } from '../../images';
+import type { Caller } from '../access/container-access';
+import type { CreateContainerDto } from '../dto/requests';
+import type { SnapshotRow } from '../model/snapshot.entity';
+import { SnapshotRepository } from '../rows/snapshot.repository';
+import { SnapshotAccess } from '../snapshots/snapshot-access';
 
 /** What a container is to be made from, unless an image of the catalogue or of the user is all. */
 export interface Origins {

@@ -1,18 +1,18 @@
 import { Injectable } from '@nestjs/common';
-import { noteProgram } from '../audit';
-import { invalidParameters } from '../errors';
-import { ImageCatalog, templateImage, type TemplateRow } from '../images';
-import type { NetworkPolicy } from '../network-policy';
-import { type CatalogRole, RoleCatalog } from '../roles';
-import { type Resources, type Tier, TiersService } from '../tiers';
-import type { CreateContainerDto } from './dto/requests';
-import type { PutTemplateDto } from './dto/templates';
-import { type ContainerRow, MIB } from './model/container.entity';
-import type { SnapshotRow } from './model/snapshot.entity';
-import { type StartCommand, startCommandOf } from './model/start-command';
-import { assertDataFits, leastDiskMb } from './operations/data-volumes';
-import { NetworkPolicies } from './policies/network-policies';
-import { environmentOf, Environments, type Variables } from './rows/environments';
+import { noteProgram } from '../../audit';
+import { invalidParameters } from '../../errors';
+import { ImageCatalog, templateImage, type TemplateRow } from '../../images';
+import type { NetworkPolicy } from '../../network-policy';
+import { type CatalogRole, RoleCatalog } from '../../roles';
+import { type Resources, type Tier, TiersService } from '../../tiers';
+import type { CreateContainerDto } from '../dto/requests';
+import type { PutTemplateDto } from '../dto/templates';
+import { type ContainerRow, MIB } from '../model/container.entity';
+import type { SnapshotRow } from '../model/snapshot.entity';
+import { type StartCommand, startCommandOf } from '../model/start-command';
+import { assertDataFits, leastDiskMb } from '../operations/data-volumes';
+import { NetworkPolicies } from '../policies/network-policies';
+import { environmentOf, Environments, type Variables } from '../rows/environments';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 export type CreateRequest = Readonly<CreateContainerDto>;

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { IdempotencyKeys, type OnceOnly } from '../idempotency';
-import { Capacity } from './capacity/capacity';
-import type { ContainerCreatedView } from './dto/responses';
-import { containerFacts, type ContainerRow } from './model/container.entity';
-import type { WarmSlot } from './model/warm-slot.entity';
-import { ContainerRepository } from './rows/container.repository';
-import type { CapacityBounds } from './rows/reserved-capacity';
+import { IdempotencyKeys, type OnceOnly } from '../../idempotency';
+import { Capacity } from '../capacity/capacity';
+import type { ContainerCreatedView } from '../dto/responses';
+import { containerFacts, type ContainerRow } from '../model/container.entity';
+import type { WarmSlot } from '../model/warm-slot.entity';
+import { ContainerRepository } from '../rows/container.repository';
+import type { CapacityBounds } from '../rows/reserved-capacity';
 
 /** A creation that is accepted if there is room for it. */
 interface Accepted {

@@ -1,18 +1,18 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { DomainError } from '../errors';
-import { LOGGER } from '../logging';
-import { Clock, within } from '../scheduling';
-import type { Caller } from './access/container-access';
+import { DomainError } from '../../errors';
+import { LOGGER } from '../../logging';
+import { Clock, within } from '../../scheduling';
+import type { Caller } from '../access/container-access';
 import { type Inserted, Insertion } from './insertion';
-import type { ContainerRow } from './model/container.entity';
+import type { ContainerRow } from '../model/container.entity';
 import { newContainer } from './new-container';
-import { ContainerOperations } from './operations/operations';
-import { newRun, RunPolicies } from './policies/run-policy';
-import { FREE } from './rows/container.repository';
-import { NoSlotError } from './rows/warm-slots';
+import { ContainerOperations } from '../operations/operations';
+import { newRun, RunPolicies } from '../policies/run-policy';
+import { FREE } from '../rows/container.repository';
+import { NoSlotError } from '../rows/warm-slots';
 import { type CreateRequest, type Specification, Specifications } from './specification';
-import { WarmPool } from './warm/warm-pool';
+import { WarmPool } from '../warm/warm-pool';
 
 /** How long Docker may take to show that a slot runs, in milliseconds. It normally takes three. */
 const LOOK_MS = 2_000;

@@ -1,16 +1,16 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { Clock } from '../scheduling';
-import type { Caller } from './access/container-access';
-import { Capacity } from './capacity/capacity';
-import * as answer from './dto/responses';
-import { containerFacts, type ContainerRow } from './model/container.entity';
-import { nameAfter, type SnapshotRow } from './model/snapshot.entity';
+import { Clock } from '../../scheduling';
+import type { Caller } from '../access/container-access';
+import { Capacity } from '../capacity/capacity';
+import * as answer from '../dto/responses';
+import { containerFacts, type ContainerRow } from '../model/container.entity';
+import { nameAfter, type SnapshotRow } from '../model/snapshot.entity';
 import { newContainer } from './new-container';
-import { ContainerLeases } from './operations/container-leases';
-import { ContainerOperations } from './operations/operations';
-import { ContainerRepository } from './rows/container.repository';
-import type { CapacityBounds } from './rows/reserved-capacity';
+import { ContainerLeases } from '../operations/container-leases';
+import { ContainerOperations } from '../operations/operations';
+import { ContainerRepository } from '../rows/container.repository';
+import type { CapacityBounds } from '../rows/reserved-capacity';
 import { endsOf, Specifications } from './specification';
 
 /** Copies of a container that are about to be inserted. */

@@ -1,13 +1,13 @@
 import { randomInt } from 'node:crypto';
-import type { NetworkPolicy } from '../network-policy';
-import { type CatalogRole, needsInstallation } from '../roles';
-import type { RequestedEnds, Resources } from '../tiers';
-import type { ContainerRow } from './model/container.entity';
-import type { TemplateRow } from '../images';
-import type { CreateContainerDto } from './dto/requests';
-import type { OperationColumns } from './operations/container-leases';
-import { containerName } from './operations/plan';
-import type { StartCommand } from './model/start-command';
+import type { NetworkPolicy } from '../../network-policy';
+import { type CatalogRole, needsInstallation } from '../../roles';
+import type { RequestedEnds, Resources } from '../../tiers';
+import type { ContainerRow } from '../model/container.entity';
+import type { TemplateRow } from '../../images';
+import type { CreateContainerDto } from '../dto/requests';
+import type { OperationColumns } from '../operations/container-leases';
+import { containerName } from '../operations/plan';
+import type { StartCommand } from '../model/start-command';
 
 const QUALITIES = [
   'amber',
