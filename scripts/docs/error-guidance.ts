@@ -184,6 +184,11 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'repeatable',
     advice: `Stop the container: what does not end is killed. If that fails too: ${OPERATOR}`,
   },
+  port_closed: {
+    retry: 'later',
+    advice: 'Start a server on this port. Only previews answer so.',
+    when: 'no program in the container listens on the port of a preview',
+  },
   not_ready: { retry: 'later', advice: 'Wait until `/health/ready` is well.' },
   no_space: { retry: 'no', advice: 'Delete files, or resize the container.' },
   shutting_down: {

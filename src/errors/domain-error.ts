@@ -97,6 +97,7 @@ export const ERRORS = {
   file_access_failed: { status: 500, message: 'failed to access files' },
   stats_failed: { status: 500, message: 'failed to read statistics' },
   internal_error: { status: 500, message: 'internal error' },
+  port_closed: { status: 502, message: 'nothing listens on this port' },
   database_busy: { status: 503, message: 'database is busy' },
   database_unavailable: { status: 503, message: 'database is unavailable' },
   database_read_only: { status: 503, message: 'database is read-only' },

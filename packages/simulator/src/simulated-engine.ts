@@ -9,6 +9,7 @@ import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src
 import type { EngineLayers } from '../../../src/docker/port/engine-layers';
 import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
 import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
+import type { EnginePorts } from '../../../src/docker/port/engine-ports';
 import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
 import { runProgram } from '../../../src/docker/programs/run-program';
@@ -142,6 +143,20 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     end: async (dockerId, programs) =>
       (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
     signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
+  };
+
+  /** Simulated programs do not listen. */
+  readonly ports: EnginePorts = {
+    connect: (dockerId) =>
+      attempt(() => {
+        this.run(dockerId, 'exec');
+        throw new EngineError('port_closed', 'simulated programs do not listen');
+      }),
+    listening: (dockerId) =>
+      attempt(() => {
+        this.run(dockerId, 'exec');
+        return [];
+      }),
   };
 
   readonly files = new ScriptedFiles(this.programs);
