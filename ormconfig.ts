@@ -23,6 +23,8 @@ import { InitialSchema1764800000000 } from './src/migrations/1764800000000-initi
 import { PausedContainers1764810000000 } from './src/migrations/1764810000000-paused-containers';
 import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slots';
 import { Snapshots1764910000000 } from './src/migrations/1764910000000-snapshots';
+import { Previews1764920000000 } from './src/migrations/1764920000000-previews';
+import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
@@ -53,12 +55,15 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       WarmSlotEntity,
       SnapshotEntity,
       TemplateEntity,
+      PreviewLinkEntity,
+      PublicPortEntity,
     ],
     migrations: [
       InitialSchema1764800000000,
       PausedContainers1764810000000,
       WarmSlots1764900000000,
       Snapshots1764910000000,
+      Previews1764920000000,
     ],
     synchronize: false,
   };

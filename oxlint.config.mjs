@@ -70,6 +70,18 @@ const MODULES = {
     'idempotency',
     'containers',
   ],
+  previews: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'tiers',
+    'docker',
+    'audit',
+    'metrics',
+    'idempotency',
+    'containers',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 

@@ -15,6 +15,7 @@ import { HttpModule } from './http';
 import { ImagesModule } from './images';
 import { LoggingModule } from './logging';
 import { MetricsModule } from './metrics';
+import { PreviewsModule } from './previews';
 import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
 import { SandboxModule } from './sandbox';
@@ -48,6 +49,7 @@ export class AppModule {
         UsageModule,
         ContainersModule,
         SandboxModule,
+        PreviewsModule,
         AdminModule,
         HealthModule,
       ],

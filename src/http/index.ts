@@ -11,7 +11,7 @@ export { Compressed } from './compressed';
 export { Location } from './location';
 export { headersOf, requestIdOf } from './protocol-errors';
 export { parseJsonBody } from './request-body';
-export { headFault } from './request-head';
+export { headFault, timesIn } from './request-head';
 export { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from './server-sent-events';
 export { RouteRegistry } from './route-registry';
 export { answerPings, refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';

@@ -56,6 +56,8 @@ describe('the default tiers', () => {
         snapshots: name === 'guest' ? 0 : containers,
         snapshotMb: name === 'guest' ? 0 : containers * disk_mb,
         exec: true,
+        publicPreviews: name !== 'guest',
+        previewConnections: 200,
         pool: 'default',
       });
     },

@@ -4,6 +4,7 @@ import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../network-p
 import {
   AUTO_END_SECONDS,
   DEFAULT_POOL,
+  DEFAULT_PREVIEW_CONNECTIONS,
   DEFAULT_PROCESSES,
   DEFAULT_RESOURCES,
   DEFAULT_TIERS,
@@ -61,6 +62,8 @@ const schema = z
           snapshots: count.optional(),
           snapshot_mb: z.number().int().min(0).max(RESOURCE_BOUNDS.maximum).optional(),
           exec: z.boolean().default(true),
+          public_previews: z.boolean().optional(),
+          preview_connections: z.number().int().min(0).max(100_000).default(DEFAULT_PREVIEW_CONNECTIONS),
           pool: z
             .string()
             .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of letters, digits, "_", "." and "-"')
@@ -128,6 +131,8 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         agents: tier.agents,
         ...snapshotLimits(name, tier),
         exec: tier.exec,
+        publicPreviews: tier.public_previews ?? name !== GUEST_TIER,
+        previewConnections: tier.preview_connections,
         pool: tier.pool,
       },
     ]),

@@ -81,6 +81,10 @@ export interface Tier {
   readonly snapshotMb: number;
   /** Whether users may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;
+  /** Whether users may let everybody see a port of their containers. */
+  readonly publicPreviews: boolean;
+  /** The maximum number of open requests and WebSockets of previews of a user's containers, in each process. */
+  readonly previewConnections: number;
   /** In a cluster, the pool of nodes that the tier's containers are placed on. */
   readonly pool: string;
 }
@@ -113,6 +117,10 @@ interface TierFile {
         readonly snapshot_mb?: number;
         /** Default: true. */
         readonly exec?: boolean;
+        /** Default: true, except for guests. */
+        readonly public_previews?: boolean;
+        /** Default: {@link DEFAULT_PREVIEW_CONNECTIONS}. */
+        readonly preview_connections?: number;
         /** Default: {@link DEFAULT_POOL}. */
         readonly pool?: string;
       }
@@ -125,6 +133,9 @@ export const DEFAULT_POOL = 'default';
 
 /** The processes of a container whose tier sets no limit. */
 export const DEFAULT_PROCESSES = 1024;
+
+/** Open requests and WebSockets of previews of a user whose tier sets no limit: enough for some open browsers. */
+export const DEFAULT_PREVIEW_CONNECTIONS = 200;
 
 /** The tiers if the operator provides no file. */
 export const DEFAULT_TIERS: TierFile = {

@@ -78,6 +78,15 @@ export class LimitsView {
       'token of the scope `exec`.',
   })
   readonly exec: boolean;
+  @ApiProperty({ example: true, description: 'Whether a port can be `public`: everybody may see it.' })
+  readonly public_previews: boolean;
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 200,
+    description: 'Open requests and WebSockets of previews of all containers together.',
+  })
+  readonly preview_connections: number;
 }
 
 class TierView extends LimitsView {
@@ -108,5 +117,7 @@ export function viewLimits(tier: Tier): LimitsView {
     snapshots: tier.snapshots,
     snapshot_mb: tier.snapshotMb,
     exec: tier.exec,
+    public_previews: tier.publicPreviews,
+    preview_connections: tier.previewConnections,
   };
 }

@@ -1,0 +1,131 @@
+import { Injectable } from '@nestjs/common';
+import type { IncomingMessage } from 'node:http';
+import { holdsScope, insufficientScope, invalidToken, TokenService } from '../auth';
+import type { Caller } from '../containers';
+import { Database, type Lookup, readTime } from '../database';
+import { DomainError } from '../errors';
+import { Clock } from '../scheduling';
+import { TiersService } from '../tiers';
+import type { PreviewTarget } from './preview-address';
+import { ownCookie, TOKEN_HEADER } from './preview-headers';
+import { isLinkToken, isTo, PreviewLinks } from './preview-links';
+
+/** A container and its owner, in the order of the lookup's columns. */
+type Row = readonly [
+  ...[userId: string, status: string, operation: string | null, dockerId: string | null, runStartedAt: string | null],
+  ...[deletedAt: unknown, tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, userDeletedAt: unknown],
+];
+
+/** A visitor who may see a port now, and the container as its row is. */
+export interface Admission extends PreviewTarget {
+  readonly owner: Caller;
+  readonly status: string;
+  /** The operation that holds the container; null if there is none. */
+  readonly operation: string | null;
+  /** null if it is not in Docker. */
+  readonly dockerId: string | null;
+  /** Distinguishes the container's runs. */
+  readonly runStartedAt: string | null;
+  readonly by: 'public' | 'link' | 'token';
+}
+
+/** What a request brings to prove that it may see a port. */
+export interface Credentials {
+  /** Of the header `Berth-Token`. */
+  readonly token: string | null;
+  readonly cookie: string | null;
+}
+
+/** Decides who may see a port of a container, at each request anew. */
+@Injectable()
+export class PreviewAccess {
+  private readonly container: Lookup;
+
+  constructor(
+    database: Database,
+    private readonly links: PreviewLinks,
+    private readonly tokens: TokenService,
+    private readonly tiers: TiersService,
+    private readonly clock: Clock,
+  ) {
+    this.container = database.lookup({
+      columns: [
+        'c.user_id',
+        'c.status',
+        'c.operation',
+        'c.docker_id',
+        'c.run_started_at',
+        'c.deleted_at',
+        'u.tier',
+        'u.session_expires_at',
+        'u.suspended_at',
+        'u.deleted_at AS user_deleted_at',
+      ],
+      from: 'containers c INNER JOIN users u ON u.id = c.user_id',
+      key: 'c.id',
+    });
+  }
+
+  /**
+   * @throws DomainError `container_not_found`; `user_suspended`, `guest_session_expired` and `exec_not_allowed` for the
+   *   container's owner; `unauthorized`, `not_authorized` and `insufficient_permissions` for the visitor
+   */
+  async admit(target: PreviewTarget, credentials: Credentials): Promise<Admission> {
+    const [row, isPublic] = await Promise.all([
+      this.container(target.containerId) as Promise<Row | null>,
+      this.links.isPublic(target),
+    ]);
+    if (!row) throw new DomainError('container_not_found');
+    const [userId, status, operation, dockerId, runStartedAt, deletedAt, tier, sessionEnd, ...user] = row;
+    const [suspendedAt, userDeletedAt] = user;
+    if (deletedAt !== null || userDeletedAt !== null) throw new DomainError('container_not_found');
+    const sessionExpiresAt = readTime(sessionEnd);
+    const isSeenByAll = isPublic && this.tiers.limitsOf(tier).publicPreviews;
+    const by = isSeenByAll ? 'public' : await this.identify(target, userId, credentials);
+    // Only visitors who may see the port learn about its owner.
+    if (suspendedAt !== null) throw new DomainError('user_suspended');
+    if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {
+      throw new DomainError('guest_session_expired');
+    }
+    this.tiers.assertExec(tier);
+    const owner = { userId, tier, sessionExpiresAt };
+    return { ...target, owner, status, operation, dockerId, runStartedAt, by };
+  }
+
+  private async identify(
+    target: PreviewTarget,
+    ownerId: string,
+    { token, cookie }: Credentials,
+  ): Promise<'link' | 'token'> {
+    if (token !== null && !isLinkToken(token)) {
+      await this.assertOwners(token, ownerId);
+      return 'token';
+    }
+    const link = await this.links.find(token ?? cookie ?? '');
+    if (link && isTo(link, target)) return 'link';
+    throw token === null ? new DomainError('unauthorized') : invalidToken();
+  }
+
+  private async assertOwners(token: string, ownerId: string): Promise<void> {
+    const principal = await this.tokens.verify(token);
+    if (!principal) throw invalidToken();
+    if (principal.userId !== ownerId) throw new DomainError('not_authorized');
+    if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
+  }
+}
+
+/**
+ * The credentials of a request. Browsers send the cookie with requests of other sites too, and WebSockets are not
+ * protected by CORS: it counts only for requests of the preview's own pages, and for navigation to it.
+ */
+export function credentialsOf({ headers, method }: IncomingMessage, origin: string): Credentials {
+  const header = headers[TOKEN_HEADER];
+  const site = headers['sec-fetch-site'];
+  const isNavigation = headers['sec-fetch-mode'] === 'navigate' && (method === 'GET' || method === 'HEAD');
+  const isOwn = site === undefined || site === 'same-origin' || site === 'none' || isNavigation;
+  const isOwnOrigin = headers.origin === undefined || headers.origin === origin;
+  return {
+    token: typeof header === 'string' ? header : null,
+    cookie: isOwn && isOwnOrigin ? ownCookie(headers.cookie) : null,
+  };
+}

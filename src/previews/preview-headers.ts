@@ -1,0 +1,91 @@
+/** The rules for headers between a visitor and an application in a container. */
+import type { IncomingMessage } from 'node:http';
+
+/** The cookie of a visitor. The prefix makes browsers refuse it from another host, and with a `Domain`. */
+export const COOKIE = '__Host-berth-preview';
+/** The header in which a program sends its token. `Authorization` is the application's own. */
+export const TOKEN_HEADER = 'berth-token';
+
+/** Fields of one connection alone (RFC 9110, 7.6.1), beside those that `Connection` names. */
+const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade']);
+/** Replaced by what Berth itself knows, or meant for Berth. */
+const NOT_PASSED = new Set(['forwarded', 'host', 'expect', 'http2-settings', 'x-real-ip', TOKEN_HEADER]);
+
+interface Visit {
+  readonly port: number;
+  readonly clientAddress: string;
+  /** The public origin of the preview. */
+  readonly origin: string;
+  readonly isUpgrade: boolean;
+}
+
+/** Header fields in the form of `rawHeaders`: names and values in turns. */
+type RawHeaders = string[];
+
+/**
+ * The header of a request as the application gets it. Repeated fields, their order and the case of their names stay.
+ * `Host` is that of a server on the container's own loopback interface, because development servers refuse others.
+ */
+export function requestHeaders({ rawHeaders, headers }: IncomingMessage, visit: Visit): RawHeaders {
+  const { origin, port, clientAddress } = visit;
+  const { host, protocol } = new URL(origin);
+  const passed: RawHeaders = ['Host', `localhost:${String(port)}`];
+  const named = connectionOptions(headers.connection);
+  for (const [name, value] of fieldsOf(rawHeaders)) {
+    const key = name.toLowerCase();
+    if (HOP_BY_HOP.has(key) || named.has(key) || NOT_PASSED.has(key) || key.startsWith('x-forwarded-')) continue;
+    const kept = key === 'cookie' ? withoutOwnCookie(value) : value;
+    if (kept !== '') passed.push(name, kept);
+  }
+  const scheme = protocol.slice(0, -1);
+  const from = clientAddress.includes(':') ? `"[${clientAddress}]"` : clientAddress;
+  passed.push('X-Forwarded-For', clientAddress, 'X-Forwarded-Host', host, 'X-Forwarded-Proto', scheme);
+  passed.push('Forwarded', `for=${from};host="${host}";proto=${scheme}`);
+  if (visit.isUpgrade) passed.push('Connection', 'Upgrade', 'Upgrade', 'websocket');
+  else passed.push('Connection', 'close');
+  return passed;
+}
+
+/**
+ * The header of a response as the visitor gets it. Cookies with a `Domain` would reach other previews, and one by the
+ * name of Berth's own would sign the visitor out: both are left out.
+ */
+export function responseHeaders({ rawHeaders, headers }: IncomingMessage): RawHeaders {
+  const passed: RawHeaders = [];
+  const named = connectionOptions(headers.connection);
+  for (const [name, value] of fieldsOf(rawHeaders)) {
+    const key = name.toLowerCase();
+    if (HOP_BY_HOP.has(key) || named.has(key) || key === 'transfer-encoding') continue;
+    if (key === 'set-cookie' && !isOwnHostsCookie(value)) continue;
+    passed.push(name, value);
+  }
+  return passed;
+}
+
+/** The value of Berth's cookie; null if there is none. Of several, which no browser sends, none counts. */
+export function ownCookie(cookie: string | undefined): string | null {
+  const values = (cookie ?? '').split(';').flatMap((pair) => {
+    const [name = '', ...value] = pair.split('=');
+    return name.trim() === COOKIE ? [value.join('=').trim()] : [];
+  });
+  return values.length === 1 ? (values[0] ?? null) : null;
+}
+
+function withoutOwnCookie(cookie: string): string {
+  const others = cookie.split(';').filter((pair) => pair.split('=', 1)[0]?.trim() !== COOKIE);
+  return others.join(';').trim();
+}
+
+function isOwnHostsCookie(cookie: string): boolean {
+  const [pair = '', ...attributes] = cookie.split(';');
+  if (pair.split('=', 1)[0]?.trim().toLowerCase() === COOKIE.toLowerCase()) return false;
+  return !attributes.some((attribute) => attribute.split('=', 1)[0]?.trim().toLowerCase() === 'domain');
+}
+
+function connectionOptions(connection: string | undefined): ReadonlySet<string> {
+  return new Set((connection ?? '').split(',').map((option) => option.trim().toLowerCase()));
+}
+
+function* fieldsOf(rawHeaders: readonly string[]): Generator<readonly [name: string, value: string]> {
+  for (let at = 0; at + 1 < rawHeaders.length; at += 2) yield [rawHeaders[at] ?? '', rawHeaders[at + 1] ?? ''];
+}

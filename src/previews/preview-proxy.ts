@@ -1,0 +1,134 @@
+/** Passes requests and WebSockets on to an application in a container, over a connection that is used once. */
+import { type IncomingMessage, request as httpRequest, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Duplex, pipeline } from 'node:stream';
+import { DomainError } from '../errors';
+import { requestHeaders, responseHeaders } from './preview-headers';
+
+/** A connection without a byte in either direction for so long is closed. */
+export const IDLE_MS = 10 * 60_000;
+
+export interface Exchange {
+  /** The connection to the application; closed with the exchange. */
+  readonly connection: Duplex;
+  readonly port: number;
+  readonly clientAddress: string;
+  /** The public origin of the preview. */
+  readonly origin: string;
+  /** Called with the number of bytes that passed. */
+  readonly onBytes: (bytes: number) => void;
+}
+
+/**
+ * Passes a request on, and its response back, each as fast as its receiver reads.
+ *
+ * @returns once the exchange has ended; the response is complete, or its connection is broken
+ * @throws DomainError `application_failed`, before anything was answered
+ */
+export async function forward(request: IncomingMessage, response: ServerResponse, exchange: Exchange): Promise<void> {
+  const outgoing = open(request, exchange, { isUpgrade: false });
+  const { connection, onBytes } = exchange;
+  response.once('close', () => connection.destroy());
+  request.on('data', (data: Buffer) => onBytes(data.length));
+  const answered = answerOf(outgoing);
+  // Not `pipeline`: an application may answer before it has read the whole body, and the client gets that answer.
+  request.pipe(outgoing);
+  const answer = await answered;
+  if ('socket' in answer) {
+    answer.socket.destroy();
+    throw failed('the application changed the protocol unasked');
+  }
+  await relay(answer.message, response, onBytes);
+}
+
+/**
+ * Passes the handshake of a WebSocket on, and then its bytes. If the application refuses the handshake, its answer is
+ * passed back.
+ *
+ * @param socket the client's connection
+ * @param head what the client has sent after its handshake
+ * @returns once both connections have ended
+ * @throws DomainError `application_failed`, before anything was answered
+ */
+export async function forwardUpgrade(
+  request: IncomingMessage,
+  { socket, head }: { socket: Socket; head: Buffer },
+  exchange: Exchange,
+): Promise<void> {
+  const outgoing = open(request, exchange, { isUpgrade: true });
+  const { connection, onBytes } = exchange;
+  socket.once('close', () => connection.destroy());
+  const answered = answerOf(outgoing);
+  outgoing.end();
+  const answer = await answered;
+  if (!('socket' in answer)) {
+    const response = new ServerResponse(request);
+    response.assignSocket(socket);
+    response.shouldKeepAlive = false;
+    await relay(answer.message, response, onBytes);
+    socket.end();
+    return;
+  }
+  const { message, socket: upstream } = answer;
+  const fields = responseHeaders(message);
+  const lines = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', 'Upgrade: websocket'];
+  for (let at = 0; at < fields.length; at += 2) lines.push(`${fields[at] ?? ''}: ${fields[at + 1] ?? ''}`);
+  // As the parser reads header values, one byte a character.
+  socket.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'));
+  if (answer.head.length > 0) socket.write(answer.head);
+  if (head.length > 0) upstream.write(head);
+  socket.on('data', (data: Buffer) => onBytes(data.length));
+  upstream.on('data', (data: Buffer) => onBytes(data.length));
+  await Promise.all([passOn(socket, upstream), passOn(upstream, socket)]);
+}
+
+function open(
+  request: IncomingMessage,
+  { connection, port, clientAddress, origin }: Exchange,
+  { isUpgrade }: { isUpgrade: boolean },
+) {
+  return httpRequest({
+    // Without an agent: the connection is closed after the response.
+    createConnection: () => connection,
+    method: request.method,
+    path: request.url,
+    headers: requestHeaders(request, { port, clientAddress, origin, isUpgrade }),
+    setHost: false,
+  });
+}
+
+type Answer =
+  | { readonly message: IncomingMessage }
+  | { readonly message: IncomingMessage; readonly socket: Duplex; readonly head: Buffer };
+
+function answerOf(outgoing: ReturnType<typeof open>): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    outgoing.once('response', (message) => resolve({ message }));
+    outgoing.once('upgrade', (message, socket, head) => resolve({ message, socket, head }));
+    outgoing.on('error', (cause) => reject(failed('the application gave no answer', cause)));
+    // Also after a client has gone, when nothing else ends the exchange.
+    outgoing.once('close', () => reject(failed('the connection was closed')));
+  });
+}
+
+/** Passes a response back. An application that breaks off breaks the client's connection off, too. */
+function relay(message: IncomingMessage, response: ServerResponse, onBytes: (bytes: number) => void): Promise<void> {
+  return new Promise((resolve) => {
+    response.sendDate = false;
+    response.writeHead(message.statusCode ?? 502, message.statusMessage, responseHeaders(message));
+    // So that the client sees the start of a stream before its first byte. Usually both are sent together.
+    setImmediate(() => response.flushHeaders());
+    message.on('data', (data: Buffer) => onBytes(data.length));
+    pipeline(message, response, () => resolve());
+  });
+}
+
+function passOn(from: Duplex, to: Duplex): Promise<void> {
+  return new Promise((resolve) => {
+    pipeline(from, to, () => resolve());
+  });
+}
+
+function failed(message: string, cause?: unknown): DomainError {
+  return new DomainError('application_failed', { cause: cause ?? new Error(message) });
+}
