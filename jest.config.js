@@ -69,6 +69,7 @@ const AGAIN = [
   'sandbox-networks',
   'sandbox-proof',
   'snapshots',
+  'templates',
 ].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
 
 /** Tests of data, on the database of `TEST_DATABASE`. */

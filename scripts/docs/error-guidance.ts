@@ -265,7 +265,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   copy_failed: {
     retry: 'repeatable',
-    when: 'the data could not be copied to another volume; it is as it was',
+    when: 'the data could not be copied to another volume, or the container wrote meanwhile; all is as it was',
     advice: OPERATOR,
   },
   aborted: {

@@ -5,6 +5,7 @@
  */
 import { offerActions } from './control-socket.mjs';
 import { Problem } from './problem.mjs';
+import { ensureQuickImages } from './sandbox-image.mjs';
 import { step } from './steps.mjs';
 import { databaseActions, startPostgresServer, startRedisServer } from './test-databases.mjs';
 import { emptyDocker, refillDocker, startThrowawayDocker } from './throwaway-docker.mjs';
@@ -16,7 +17,8 @@ export async function startFaultServices() {
       'Only root can start one. The other parts alone: node scripts/test.mjs check|unit|data|e2e',
     ]);
   }
-  const { own: docker } = await startThrowawayDocker('faulty');
+  const { api, own: docker } = await startThrowawayDocker('faulty');
+  await ensureQuickImages(api);
   const postgres = await step('starting PostgreSQL', () => startPostgresServer({ survivesCrash: true }));
   const redis = await step('starting Redis', startRedisServer);
   const control = await offerActions('faults', {

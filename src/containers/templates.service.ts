@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { EngineError, isLayerImage, parseImageReference } from '../docker';
 import { DomainError, invalidParameters } from '../errors';
-import { CUSTOM, ImageCatalog, TEMPLATE_NAME, TemplateRepository, type TemplateRow } from '../images';
+import { CUSTOM, IMAGE_NAME, ImageCatalog, TemplateRepository, type TemplateRow } from '../images';
 import { canonicalPolicy } from '../network-policy';
 import { Clock } from '../scheduling';
 import type { Caller } from './access/container-access';
@@ -69,7 +69,7 @@ export class TemplatesService {
    *   `snapshot_not_found`, `not_authorized`, `snapshot_not_ready`, `no_capacity`, `template_failed`
    */
   async put(admin: Pick<Caller, 'userId'>, name: string, request: PutRequest): Promise<Put> {
-    if (!TEMPLATE_NAME.test(name)) throw invalidParameters([{ field: 'name', message: TEMPLATE_NAME_RULE }]);
+    if (!IMAGE_NAME.test(name)) throw invalidParameters([{ field: 'name', message: TEMPLATE_NAME_RULE }]);
     if (name === CUSTOM || this.catalog.find(name) !== undefined) throw new DomainError('image_name_taken');
     for (let attempt = 1; ; attempt += 1) {
       try {

@@ -22,6 +22,9 @@ export interface CatalogImage {
   readonly pull: PullPolicy;
 }
 
+/** The names of the catalogue's images, and of templates. */
+export const IMAGE_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+
 /** The value of `image` that refers to the image in `custom_image`. */
 export const CUSTOM = 'custom';
 
@@ -81,7 +84,7 @@ export const DEFAULT_IMAGES: readonly CatalogImage[] = [
 const image = z.strictObject({
   name: z
     .string()
-    .regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, 'expected 1 to 64 of a-z, 0-9, ".", "_" and "-"')
+    .regex(IMAGE_NAME, 'expected 1 to 64 of a-z, 0-9, ".", "_" and "-"')
     .refine((name) => name !== CUSTOM, `"${CUSTOM}" means the user's own image`),
   reference: z
     .string()

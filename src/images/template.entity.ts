@@ -3,9 +3,6 @@ import { TIMESTAMP } from '../database/column-types';
 import { snapshotImage } from '../docker';
 import type { NetworkPolicy } from '../network-policy';
 
-/** The names of templates are those of the catalogue's images. */
-export const TEMPLATE_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
-
 /** A starting point for containers that an administrator prepared: an image, or the files of a snapshot. */
 @Entity('templates')
 export class TemplateEntity {

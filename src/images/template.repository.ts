@@ -2,7 +2,8 @@ import { Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
 import { Database, isUniqueViolation, RowWriter } from '../database';
 import { familiarRepository, parseImageReference } from '../docker';
-import { permits, TEMPLATE_NAME, TemplateEntity, type TemplateRow } from './template.entity';
+import { IMAGE_NAME } from './load-images';
+import { permits, TemplateEntity, type TemplateRow } from './template.entity';
 
 /** What {@link TemplateRepository.put} has written. */
 interface Written {
@@ -21,7 +22,7 @@ export class TemplateRepository {
 
   /** @returns null if there is no template of this name, and for text that can be none */
   async find(name: string): Promise<TemplateRow | null> {
-    if (!TEMPLATE_NAME.test(name)) return null;
+    if (!IMAGE_NAME.test(name)) return null;
     return this.query().where('t.name = :name', { name }).getOne();
   }
 
@@ -72,7 +73,7 @@ export class TemplateRepository {
 
   /** @param more further writes of the same transaction @returns null if there is no template of this name */
   async delete(name: string, more: (deleted: TemplateRow) => Promise<void>): Promise<TemplateRow | null> {
-    if (!TEMPLATE_NAME.test(name)) return null;
+    if (!IMAGE_NAME.test(name)) return null;
     return this.database.runInTxLocking(lockOf({ name }), async () => {
       const found = await this.lock(name);
       if (found === null) return null;

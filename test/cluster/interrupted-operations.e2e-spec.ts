@@ -1,6 +1,7 @@
 import { Operation } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ContainerOperations } from '../../src/containers/operations/operations';
+import { Repairs } from '../../src/containers/reconcile/repairs';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
@@ -82,17 +83,19 @@ describe('what two processes find at once', () => {
       }),
     );
     const hold = engine.holdOn('containers.remove');
-    const find = repository(there).findById.bind(repository(there));
-    const reading = new Promise<void>((resolve) => {
+    // A read of the row would not do: the watcher reads it too.
+    const repairs = there.app.get(Repairs);
+    const perform = repairs.perform.bind(repairs);
+    const planned = new Promise<void>((resolve) => {
       // It has made its plan, and then the other one was faster.
-      jest.spyOn(repository(there), 'findById').mockImplementationOnce(async (id) => {
+      jest.spyOn(repairs, 'perform').mockImplementationOnce(async (action, options) => {
         resolve();
         await hold.reached;
-        return find(id);
+        return perform(action, options);
       });
     });
     const second = there.app.get(Reconciler).sweepNow();
-    await reading;
+    await planned;
     const first = here.app.get(Reconciler).sweepNow();
     expect(await second).toMatchObject({ reconciled: 0, failed: 0 });
     hold.release();

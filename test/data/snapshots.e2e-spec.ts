@@ -276,6 +276,19 @@ describe('snapshots', () => {
       expect(world.daemon.violations.splice(0)).toEqual([]);
     });
 
+    it('must come of a first write outside the home that is made before the container is suspended', async () => {
+      containerOf(world.id).layer = '';
+      const hold = world.engine.holdOn('containers.pause', { when: 'before' });
+      const made = await take();
+      await hold.reached;
+      containerOf(world.id).layer = 'nginx';
+      hold.release();
+      expect(await wait(made.body['id'])).toMatchObject({ status: 409, body: { code: 'status_unreachable' } });
+      expect((await get(made.body['id'])).body).toMatchObject({ status: 'failed', status_reason: 'copy_failed' });
+      expect(containerOf(world.id).state).toBe('running');
+      expect((await get(await taken())).body).toMatchObject({ root: true, bytes: expect.any(Number) });
+    });
+
     it.each(MORTAL_CALLS())('must be recovered if the process dies at %s, call %i', async (method, call, when) => {
       const died = world.engine.dieOn(method, { call, when, how: 'throw' });
       const made = await take();

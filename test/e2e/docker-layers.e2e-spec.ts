@@ -33,6 +33,15 @@ describe('writable layers on a real Docker', () => {
         .catch(() => undefined);
   });
 
+  it('must not be proved by a container that has written nothing so far', async () => {
+    const { id } = await docker.createContainer({ Image: TEST_IMAGE });
+    try {
+      expect(await engine.layers.persist({ name: TEST_IMAGE, written: id })).toBe(false);
+    } finally {
+      await docker.getContainer(id).remove();
+    }
+  });
+
   it("must prove that this machine's gVisor leaves them on the host's file system, and leave nothing", async () => {
     expect(await engine.layers.persist({ name: TEST_IMAGE })).toBe(true);
     const probes = await docker.listContainers({ all: true, filters: { label: [`berth.probe=${sandbox.instance}`] } });

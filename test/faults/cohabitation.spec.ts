@@ -29,6 +29,20 @@ describe('two containers on one volume', () => {
     expect(cohabitation.take(start('d'))).toHaveLength(1);
   });
 
+  it.each([
+    ['measures it', start('a'), { volumes: [] }, 0],
+    ['copies it', start('a'), { volumes: ['v', 'w'] }, 1],
+    ['copies other volumes', start('a'), { volumes: ['x', 'w'] }, 0],
+    ['copies it while the sandbox is suspended', sign('pause', 'a'), { volumes: ['v', 'w'] }, 0],
+    ['copies it once the sandbox goes on', sign('unpause', 'a'), { volumes: ['v', 'w'] }, 1],
+  ])('must be reported of a sandbox and a helper that %s: rightly', (_how, last, worker, complaints) => {
+    const cohabitation = new Cohabitation();
+    const sandbox = { ...start('a'), volumes: ['v'] };
+    const helper = { ...start('b'), isWorker: true, ...worker };
+    const signs = last.action === 'start' ? [sandbox, helper] : [sandbox, sign('pause', 'a'), helper, last];
+    expect(signs.flatMap((each) => cohabitation.take(each))).toHaveLength(complaints);
+  });
+
   it('that were found running after a break must be reported', () => {
     const cohabitation = new Cohabitation();
     cohabitation.take(start('a'));

@@ -8,11 +8,15 @@ export interface LifeSign {
   readonly containerId: string;
   /** A helper that reads a volume or writes a copy, not a sandbox. Several helpers may run while no sandbox runs. */
   readonly isWorker: boolean;
+  /** Of a helper: the volumes that it copies; none if it measures. Of a sandbox: its volume. Unknown if absent. */
+  readonly volumes?: readonly string[] | undefined;
+  /** A sandbox that is suspended does not write. */
+  readonly isSuspended?: boolean;
 }
 
-type Running = Pick<LifeSign, 'node' | 'isWorker'>;
+type Running = Pick<LifeSign, 'node' | 'isWorker' | 'volumes' | 'isSuspended'>;
 
-/** Detects containers that run on one volume at once, which must never happen, from all start and die events. */
+/** Detects containers that run on one volume at once, which must never happen, from all events of their lives. */
 export class Cohabitation {
   /** The running containers of each row, by Docker id. */
   private readonly running = new Map<string, Map<string, Running>>();
@@ -41,15 +45,28 @@ export class Cohabitation {
   }
 
   /** @returns complaints */
-  take({ action, dockerId, node, containerId, isWorker }: LifeSign): string[] {
+  take({ action, dockerId, node, containerId, ...one }: LifeSign): string[] {
     const running = this.running.get(containerId) ?? new Map<string, Running>();
     this.running.set(containerId, running);
     if (action === 'die') running.delete(dockerId);
-    if (action !== 'start') return [];
-    running.set(dockerId, { node, isWorker });
-    const onVolume = [...running].filter(([, one]) => one.node === node || !this.moved.has(containerId));
-    if (onVolume.length < 2 || onVolume.every(([, one]) => one.isWorker)) return [];
-    if (this.meddledWith.has(containerId)) return [];
+    const before = running.get(dockerId);
+    if (action === 'start') running.set(dockerId, { node, ...one });
+    else if (before && action === 'pause') running.set(dockerId, { ...before, isSuspended: true });
+    else if (before && action === 'unpause') running.set(dockerId, { ...before, isSuspended: false });
+    else return [];
+    const near = [...running].filter(([, other]) => other.node === node || !this.moved.has(containerId));
+    const onVolume = near.filter(([, each]) => near.some(([, other]) => other !== each && areRivals(each, other)));
+    if (onVolume.length < 2 || this.meddledWith.has(containerId)) return [];
     return [`${onVolume.map(([id]) => id).join(' and ')} run at once on the volume of ${containerId}`];
   }
+}
+
+/** Whether two containers of one row must not run at once. */
+function areRivals(one: Running, other: Running): boolean {
+  if (one.isWorker === other.isWorker) return !one.isWorker;
+  const [worker, sandbox] = one.isWorker ? [one, other] : [other, one];
+  if (sandbox.isSuspended === true) return false;
+  const { volumes } = sandbox;
+  if (!worker.volumes || !volumes) return worker.volumes?.length !== 0;
+  return worker.volumes.some((volume) => volumes.includes(volume));
 }

@@ -2,7 +2,7 @@ import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { eventually } from '../support/eventually';
-import type { ReservedTruth, RowTruth } from './truth';
+import type { ReservedTruth, RowTruth, SnapshotTruth } from './truth';
 
 /** A lease on a row; its holder may be dead. */
 export interface HeldLease {
@@ -26,6 +26,19 @@ export class DatabaseView {
 
   async row(dbId: string): Promise<RowTruth | undefined> {
     return (await this.rows()).find(({ id }) => id === dbId);
+  }
+
+  async snapshots(): Promise<SnapshotTruth[]> {
+    // PostgreSQL's driver returns 64-bit integers as text, SQLite's booleans as numbers.
+    type Raw = Omit<SnapshotTruth, 'data_bytes' | 'is_transient' | 'is_clean'> &
+      Record<'data_bytes' | 'is_transient' | 'is_clean', unknown>;
+    const rows = await this.ask<Raw>('SELECT * FROM snapshots');
+    return rows.map((row) => ({
+      ...row,
+      data_bytes: Number(row.data_bytes),
+      is_transient: Boolean(row.is_transient),
+      is_clean: Boolean(row.is_clean),
+    }));
   }
 
   reserved(): Promise<ReservedTruth[]> {

@@ -1,3 +1,4 @@
+import type { ContainerInspectInfo } from 'dockerode';
 import { setTimeout as delay } from 'node:timers/promises';
 import { RealDocker } from '../support/docker/real-docker';
 import { Cohabitation, type LifeSign } from './cohabitation';
@@ -35,7 +36,7 @@ export class DockerWatch {
   private async connection(): Promise<void> {
     const { docker, id: node } = this.docker;
     const label = [`berth.instance=${this.instance}`];
-    const filters = { type: ['container'], event: ['start', 'die'], label };
+    const filters = { type: ['container'], event: ['start', 'die', 'pause', 'unpause'], label };
     const stream = await docker.getEvents({ filters, abortSignal: this.stopped.signal } as object);
     this.complain(this.cohabitation.reset(node, await this.running(label)));
     // The stream was opened before the list was made, so it begins with events that the list already contains. They
@@ -47,7 +48,8 @@ export class DockerWatch {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         const { Action, Actor, timeNano } = JSON.parse(line) as DockerEvent;
-        const sign = { action: Action, dockerId: Actor.ID, node, ...known(Actor.Attributes) };
+        const details = Action === 'start' ? await this.detailsOf(Actor.ID) : {};
+        const sign = { action: Action, dockerId: Actor.ID, node, ...known(Actor.Attributes), ...details };
         this.journal.note('docker', Action, sign);
         const complaints = this.cohabitation.take(sign);
         if (timeNano / 1e6 > listedAt) this.complain(complaints);
@@ -62,12 +64,25 @@ export class DockerWatch {
     const inspected = await Promise.all(listed.map(async ({ Id }) => docker.getContainer(Id).inspect()));
     return inspected
       .filter(({ State }) => State.Running)
-      .map(({ Id, Config }) => ({ dockerId: Id, ...known(Config.Labels) }));
+      .map((found) => ({ dockerId: found.Id, ...known(found.Config.Labels), ...detailsIn(found) }));
+  }
+
+  /** Of a helper that is gone by now, nothing is known, and it is taken for one that measures. */
+  private async detailsOf(dockerId: string): Promise<Pick<LifeSign, 'volumes' | 'isSuspended'>> {
+    const found = await this.docker.inspect(dockerId).catch(() => null);
+    return found === null ? { volumes: [] } : detailsIn(found);
   }
 
   private complain(complaints: readonly string[]): void {
     for (const complaint of complaints) this.journal.complain(complaint);
   }
+}
+
+/** A helper that measures has one volume to read; one that sends its volume to another node has its name. */
+function detailsIn({ Name, Mounts, State }: ContainerInspectInfo): Pick<LifeSign, 'volumes' | 'isSuspended'> {
+  const isCopying = Mounts.some(({ RW }) => RW) || Name.endsWith('-send');
+  const volumes = isCopying ? Mounts.map(({ Name: volume = '' }) => volume) : [];
+  return { volumes, isSuspended: State.Paused };
 }
 
 type Labels = Readonly<Record<string, string>>;

@@ -1,5 +1,10 @@
 import type { Excuse } from './excuses';
 
+/** A container that is being created, or could not be. */
+const NOT_READY = ['409 container_not_running'];
+/** A snapshot that was deleted, is being made, or could not be made. */
+const NO_SNAPSHOT = ['404 snapshot_not_found', '409 snapshot_not_ready'];
+
 /** The requests of a user, with the answers without any fault as `status` or `status code`. */
 const EXPECTED = {
   create: ['202', '403 container_limit_reached', '409 name_taken'],
@@ -15,6 +20,11 @@ const EXPECTED = {
     '409 name_taken',
     '403 container_limit_reached',
   ],
+  snapshot: ['202', '404 container_not_found', '409 operation_in_progress', ...NOT_READY, '403 snapshot_limit_reached'],
+  fork: ['202', '404 container_not_found', '409 operation_in_progress', ...NOT_READY, '403 container_limit_reached'],
+  copy: ['202', ...NO_SNAPSHOT, '403 container_limit_reached'],
+  revert: ['200', '404 container_not_found', ...NO_SNAPSHOT, '409 operation_in_progress', ...NOT_READY],
+  discard: ['200', '404 snapshot_not_found'],
   list: ['200'],
   get: ['200', '404 container_not_found'],
   wait: ['200', '408 status_not_reached', '409 status_unreachable', '404 container_not_found'],
@@ -24,9 +34,9 @@ const EXPECTED = {
 export type Verb = keyof typeof EXPECTED;
 
 /** Operations on a container for which the client waits. */
-const OPERATIONS: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delete'];
+const OPERATIONS: readonly Verb[] = ['start', 'stop', 'resize', 'rename', 'delete', 'snapshot', 'fork', 'revert'];
 /** Requests that write. */
-const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore'];
+const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore', 'copy', 'discard'];
 
 /**
  * Further answers of operations, caused by Docker's faults and by takeovers of a dead process's leases. A container

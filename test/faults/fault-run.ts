@@ -37,6 +37,8 @@ export const INVARIANTS: Readonly<Record<string, (truth: Truth, marksOf: invaria
   'no container must be without a row': invariants.orphanContainers,
   'no volume must be without a row': invariants.orphanVolumes,
   'no data must be lost': invariants.lostData,
+  'every snapshot must be ready and whole, or have failed': invariants.brokenSnapshots,
+  'nothing must be left of a snapshot': invariants.leftOfSnapshots,
   "the tiers' counts must be exact": invariants.wrongCounts,
   'what is reserved must be what runs': invariants.wrongReserves,
   'events must be numbered without a gap, and each told once': invariants.eventGaps,
@@ -174,7 +176,7 @@ export class FaultRun {
     const token = await this.cluster.token(name, tier, more);
     const random = this.randomFor(index);
     const follower = new Follower({ name, token }, this.cluster, this.randomFor(1_000 + index), this.journal);
-    return { user: new User(name, token, tier, random), follower, random };
+    return { user: new User(name, token, tier, random, this.setting.verbs), follower, random };
   }
 
   /**

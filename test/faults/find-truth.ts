@@ -8,7 +8,7 @@ import { DatabaseView } from './database-view';
 import { FaultyCluster } from './faulty-cluster';
 import { Follower } from './follower';
 import { TIERS } from './setting';
-import type { ContainerTruth, Truth, UserTruth, VolumeTruth } from './truth';
+import type { ContainerTruth, ImageTruth, Truth, UserTruth, VolumeTruth } from './truth';
 import { User } from './user';
 
 const MB = 1024 * 1024;
@@ -34,7 +34,16 @@ export async function findTruth(
     containers.push(...(await containersIn(docker, filters, network)));
     volumes.push(...(await volumesIn(docker, filters)));
   }
-  return { rows: await database.rows(), containers, volumes, reserved: await database.reserved(), users: told };
+  const images = await Promise.all(dockers.map((docker) => imagesIn(docker, cluster.instance)));
+  return {
+    rows: await database.rows(),
+    containers,
+    volumes,
+    snapshots: await database.snapshots(),
+    images: images.flat(),
+    reserved: await database.reserved(),
+    users: told,
+  };
 }
 
 async function toldTo(user: User, api: ApiClient): Promise<Omit<UserTruth, 'id' | 'followed'>> {
@@ -80,6 +89,11 @@ async function containersIn(
       };
     }),
   );
+}
+
+async function imagesIn({ docker }: RealDocker, instance: string): Promise<ImageTruth[]> {
+  const listed = await docker.listImages({ filters: { label: [`berth.layer=${instance}`] } });
+  return listed.map(({ Id, RepoTags }) => ({ id: Id, tags: (RepoTags as string[] | null) ?? [] }));
 }
 
 async function volumesIn({ docker, id: node }: RealDocker, filters: Filters): Promise<VolumeTruth[]> {

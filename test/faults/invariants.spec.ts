@@ -1,6 +1,6 @@
 import type { BerthEvent, ContainerFacts } from '../../src/events';
 import * as invariants from './invariants';
-import type { ContainerTruth, RowTruth, Truth, UserTruth, VolumeTruth } from './truth';
+import type { ContainerTruth, RowTruth, SnapshotTruth, Truth, UserTruth, VolumeTruth } from './truth';
 
 const RESOURCES = { memory_mb: 256, cpu_shares: 500, disk_mb: 1024 };
 const RESERVED = { node: 'local', memory_mb: 256, cpu_shares: 500 };
@@ -16,6 +16,7 @@ function row(changes: Partial<RowTruth> = {}): RowTruth {
     cpu_shares: 500,
     generation: 2,
     docker_id: 'd',
+    image_id: 'i',
     node_id: null,
     other_node_id: null,
     volume_name: 'v',
@@ -81,6 +82,8 @@ function truth(changes: Partial<Truth> = {}): Truth {
     rows: [row()],
     containers: [container()],
     volumes: [volume()],
+    snapshots: [],
+    images: [],
     reserved: [RESERVED],
     users: [user()],
     ...changes,
@@ -173,6 +176,58 @@ describe('the invariants', () => {
     const volumes = [volume({ 'mark-1': 'c', 'mark-2': '' })];
     expect(invariants.lostData(truth({ volumes }), marksOf(['mark-1'], ['mark-1', 'mark-2', 'mark-3']))).toEqual([]);
     expect(invariants.lostData(truth({ rows: [row({ docker_id: null })], volumes: [] }), none)).toEqual([]);
+  });
+
+  it("lostData must allow the marks of a user's other containers, which copies begin with", () => {
+    const volumes = [volume({ 'mark-1': 'e' }), volume({ 'mark-1': 'e' }, { name: 'w' })];
+    const marks = (id: string) => marksOf(id === 'e' ? ['mark-1'] : [])();
+    const rows = [row(), row({ id: 'e', volume_name: 'w' })];
+    expect(invariants.lostData(truth({ rows, volumes }), marks)).toEqual([]);
+    const [own, other] = rows;
+    const others = truth({ rows: own && other ? [own, { ...other, user_id: 'other' }] : [], volumes });
+    expect(invariants.lostData(others, marks)).toEqual([expect.stringContaining('c has mark-1')]);
+  });
+
+  const SNAPSHOT: SnapshotTruth = {
+    id: 's',
+    user_id: 'u',
+    status: 'ready',
+    is_transient: false,
+    is_clean: true,
+    layer_id: 'l',
+    data_bytes: 1,
+  };
+  const IMAGE = { id: 'l', tags: ['berth/layer:s'] };
+  const ofSnapshot = volume({}, { name: 'berth-snapshot-s' });
+
+  it('a ready snapshot must have its volume and its image, and one that failed neither', () => {
+    const whole = truth({ snapshots: [SNAPSHOT], volumes: [ofSnapshot], images: [IMAGE] });
+    expect([...invariants.brokenSnapshots(whole), ...invariants.leftOfSnapshots(whole)]).toEqual([]);
+    expect(invariants.orphanVolumes(whole)).toEqual([]);
+    const failed = truth({ snapshots: [{ ...SNAPSHOT, status: 'failed' }] });
+    expect([...invariants.brokenSnapshots(failed), ...invariants.leftOfSnapshots(failed)]).toEqual([]);
+  });
+
+  it.each<[string, Partial<SnapshotTruth>, Partial<Truth>]>([
+    ['the snapshot s is making', { status: 'making' }, {}],
+    ['the snapshot s is failed', { status: 'failed', is_clean: false }, {}],
+    ['the snapshot s is ready', { is_transient: true }, {}],
+    ['the snapshot s has no volume', {}, { volumes: [] }],
+    ['the snapshot s has no image', {}, { images: [] }],
+  ])('brokenSnapshots must find that %s', (complaint, changes, without) => {
+    const snapshots = [{ ...SNAPSHOT, ...changes }];
+    const found = invariants.brokenSnapshots(truth({ snapshots, volumes: [ofSnapshot], images: [IMAGE], ...without }));
+    expect(found).toEqual([complaint]);
+  });
+
+  it('leftOfSnapshots must find what no ready snapshot has, except for images that containers need', () => {
+    const left = truth({ volumes: [ofSnapshot], images: [IMAGE, { id: 'k', tags: ['berth/layer:c-g2'] }] });
+    expect(invariants.leftOfSnapshots(left)).toEqual([
+      'berth-snapshot-s is left of a snapshot',
+      'berth/layer:s is left of a snapshot',
+    ]);
+    const needed = { ...left, rows: [row({ image_id: 'l' })] };
+    expect(invariants.leftOfSnapshots(needed)).toEqual(['berth-snapshot-s is left of a snapshot']);
   });
 
   it.each<[string, Partial<Truth>]>([

@@ -72,11 +72,14 @@ export function orphanContainers({ rows, containers }: Truth): string[] {
 export function orphanVolumes({ rows, volumes }: Truth): string[] {
   const kept = rows.filter(({ purged_at }) => purged_at === null);
   return volumes
-    .filter((volume) => !kept.some((row) => isOf(volume, row)))
+    .filter((volume) => !isOfSnapshot(volume) && !kept.some((row) => isOf(volume, row)))
     .map(({ name, node }) => `the volume ${name} has no row${node === null ? '' : ` on ${node}`}`);
 }
 
-/** Every row that ever had a container and is not purged has its volume, with all written marks and none of others. */
+/**
+ * Every row that ever had a container and is not purged has its volume, with all written marks and none of other users:
+ * a copy has those of its original.
+ */
 export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
   return rows
     .filter(({ docker_id, purged_at }) => docker_id !== null && purged_at === null)
@@ -85,14 +88,38 @@ export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
       if (!volume) return [`${about(row)} has no volume`];
       const { written, tried } = marksOf(row.id);
       const lost = [...written].filter((mark) => volume.marks.get(mark) !== row.id);
-      const foreign = [...volume.marks].filter(
-        ([mark, text]) => !tried.has(mark) || (written.has(mark) && text !== row.id),
+      const family = rows.filter(({ user_id }) => user_id === row.user_id).map(({ id }) => marksOf(id));
+      const foreign = [...volume.marks].filter(([mark, text]) =>
+        tried.has(mark) ? written.has(mark) && text !== row.id : !family.some((each) => each.tried.has(mark)),
       );
       return [
         ...lost.map((mark) => `${about(row)} has lost ${mark}`),
         ...foreign.map(([mark]) => `${about(row)} has ${mark}, which was not written there`),
       ];
     });
+}
+
+/** Every snapshot that is ready has its volume and its image; none is being made, or left from a fork. */
+export function brokenSnapshots({ snapshots, volumes, images }: Truth): string[] {
+  return snapshots.flatMap(({ id, status, is_transient, is_clean, layer_id, data_bytes }) => {
+    const isOver = (status === 'ready' && !is_transient) || (status === 'failed' && is_clean);
+    if (!isOver) return [`the snapshot ${id} is ${status}`];
+    if (status !== 'ready') return [];
+    const hasVolume = data_bytes === 0 || volumes.some(({ name }) => name === volumeOf(id));
+    const hasImage = layer_id === null || images.some(({ tags }) => tags.includes(imageOf(id)));
+    return hasVolume && hasImage ? [] : [`the snapshot ${id} has no ${hasVolume ? 'image' : 'volume'}`];
+  });
+}
+
+/** Volumes of snapshots that are not ready, and images of theirs that no container needs. */
+export function leftOfSnapshots({ rows, snapshots, volumes, images }: Truth): string[] {
+  const ready = snapshots.filter(({ status }) => status === 'ready').map(({ id }) => id);
+  const needed = new Set(rows.filter(({ purged_at }) => purged_at === null).map(({ image_id }) => image_id));
+  const left = volumes.filter((volume) => isOfSnapshot(volume) && !ready.some((id) => volumeOf(id) === volume.name));
+  const tags = images.filter(({ id }) => !needed.has(id)).flatMap((image) => image.tags);
+  // The layers that resizes kept are removed an hour later.
+  const others = tags.filter((tag) => !/-g\d+$/.test(tag) && !ready.some((id) => imageOf(id) === tag));
+  return [...left.map(({ name }) => name), ...others].map((name) => `${name} is left of a snapshot`);
 }
 
 /** The list has exactly the live rows, and no more than the tier allows. */
@@ -161,6 +188,13 @@ function facts(containers: readonly ContainerFacts[]): Set<string> {
       return JSON.stringify({ db_id, id, name, status, image, role, memory_mb, cpu_shares, disk_mb });
     }),
   );
+}
+
+const volumeOf = (snapshotId: string): string => `berth-snapshot-${snapshotId}`;
+const imageOf = (snapshotId: string): string => `berth/layer:${snapshotId}`;
+
+function isOfSnapshot({ name }: VolumeTruth): boolean {
+  return name.startsWith(volumeOf(''));
 }
 
 function machineOf({ node_id }: RowTruth): string {

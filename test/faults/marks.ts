@@ -12,6 +12,8 @@ export class Marks {
   private readonly written = new Map<string, Set<string>>();
   /** By `db_id`: the marks that may be written. */
   private readonly tried = new Map<string, Set<string>>();
+  /** By `db_id`: a return to a snapshot was asked for, and takes back the marks that were written since. */
+  private readonly reverted = new Set<string>();
 
   constructor(
     private readonly dockers: readonly RealDocker[],
@@ -21,7 +23,8 @@ export class Marks {
   async write(dbId: string, dockerId: string): Promise<void> {
     const mark = `mark-${String(this.next++)}`;
     add(this.tried, dbId, mark);
-    const script = `echo ${dbId} > /home/user/${mark} && sync && echo written`;
+    // What is written outside the data is kept by snapshots and resizes.
+    const script = `echo ${dbId} > /home/user/${mark} && echo ${mark} > /last-mark && sync && echo written`;
     const printed = await inTime(ANSWER_MS, this.exec(dockerId, script), { what: "Docker's exec" }).catch(String);
     const isWritten = /^written$/m.test(printed);
     if (isWritten) add(this.written, dbId, mark);
@@ -36,8 +39,14 @@ export class Marks {
     return done?.value ?? tried.map((each) => (each.status === 'rejected' ? String(each.reason) : '')).join('; ');
   }
 
+  /** To be called before a return to a snapshot is asked for. */
+  noteRevert(dbId: string): void {
+    this.reverted.add(dbId);
+  }
+
   of(dbId: string): { written: ReadonlySet<string>; tried: ReadonlySet<string> } {
-    return { written: this.written.get(dbId) ?? new Set(), tried: this.tried.get(dbId) ?? new Set() };
+    const written = this.reverted.has(dbId) ? undefined : this.written.get(dbId);
+    return { written: written ?? new Set(), tried: this.tried.get(dbId) ?? new Set() };
   }
 }
 

@@ -80,7 +80,7 @@ async function watchedForATerm({ members }: Pick<FaultyCluster, 'members'>): Pro
 async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journal }: Parts): Promise<boolean> {
   const since = Date.now();
   const others = cluster.members.filter(({ up, name }) => up && name !== dead.name).map((member) => ({ ...member }));
-  const before = await database.leases().catch(() => []);
+  const before = (await database.leases().catch(() => [])).filter(isHeld);
   let left = before;
   for (let looks = 0; left.length > 0; looks += 1) {
     if (looks >= LEAST_LOOKS && Date.now() - since > TAKEN_OVER_WITHIN_MS) break;
@@ -98,6 +98,11 @@ async function mustBeTakenOver(dead: Member, { cluster, database, excuses, journ
     journal.complain(`${dead.name} died, and ${String(ms)} ms later there is still ${JSON.stringify(left)}`);
   }
   return isLookedAt;
+}
+
+/** What could not be undone has no holder, and waits for Docker. */
+function isHeld({ expiresAt }: HeldLease): boolean {
+  return Date.parse(expiresAt) > 0;
 }
 
 /**

@@ -15,6 +15,7 @@ export interface RunSetting {
   readonly thinkMs: number;
   /** Whether the run is long enough to make every kind of fault, however faults coincide. */
   readonly isLong: boolean;
+  readonly verbs: 'all' | 'without_snapshots';
 }
 
 export const CLUSTER_RUN: RunSetting = {
@@ -25,6 +26,7 @@ export const CLUSTER_RUN: RunSetting = {
   operations: OPERATIONS,
   thinkMs: THINK_MS,
   isLong: OPERATIONS >= 1_000,
+  verbs: 'all',
 };
 
 /**
@@ -38,6 +40,7 @@ export const SQLITE_RUN: RunSetting = {
   operations: Math.max(100, Math.ceil(OPERATIONS / 8)),
   thinkMs: THINK_MS,
   isLong: OPERATIONS >= 1_000,
+  verbs: 'all',
 };
 
 /**
@@ -51,6 +54,7 @@ export const NODES_RUN: RunSetting = {
   operations: Math.max(80, Math.ceil(OPERATIONS / 12)),
   thinkMs: 5 * THINK_MS,
   isLong: false,
+  verbs: 'without_snapshots',
 };
 
 /** One in this many calls of a process to Docker gets a fault. */
@@ -59,7 +63,16 @@ export const STRIKE_EVERY = 25;
 export const HANG_UP_EVERY = 15;
 
 /** Small, so that users often reach their limits, and two processors can run the containers of all users. */
-const limits = { memory_mb: 512, cpu_shares: 1000, disk_mb: 2048, session: null, session_once: false, agents: 0 };
+const limits = {
+  memory_mb: 512,
+  cpu_shares: 1000,
+  disk_mb: 2048,
+  session: null,
+  session_once: false,
+  agents: 0,
+  snapshots: 2,
+  snapshot_mb: 1024,
+};
 export const TIERS = {
   minimum: { memory_mb: 256, cpu_shares: 250, disk_mb: 1024 },
   tiers: {
@@ -88,4 +101,6 @@ export const TERMS = {
   STOP_GRACE_SECONDS: '2',
   DOCKER_TIMEOUT_SECONDS: '15',
   VOLUME_RETENTION: '20s',
+  SNAPSHOT_RETENTION: '20s',
+  VOLUME_COPY_IMAGE: process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest',
 } as const;

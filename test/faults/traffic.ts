@@ -55,12 +55,13 @@ export class Traffic {
 
   /** @returns false if the request failed; true if the server did not fail, or the client hung up as planned */
   private async operate(user: User, random: SeededRandom): Promise<boolean> {
-    const { cluster, excuses, journal } = this.parts;
+    const { cluster, excuses, journal, marks } = this.parts;
     const asked = user.next();
     const member = cluster.pick(random);
     const hangUp = random.chance(1 / HANG_UP_EVERY) ? HANG_UP_WITHIN_MS * random.next() : null;
     const [since, before] = [Date.now(), { ...member }];
     const details = { user: user.name, member: member.name, path: `${asked.method} ${asked.path}`, ...asked.body };
+    if (asked.verb === 'revert' && asked.target !== undefined) marks.noteRevert(asked.target);
     const outcome = await request(user, asked, { member, hangUp });
     const ms = Date.now() - since;
     const excused = excuses.since(since, { user: user.name, member: member.name });

@@ -9,6 +9,7 @@ export interface RowTruth {
   readonly memory_mb: number;
   readonly cpu_shares: number;
   readonly docker_id: string | null;
+  readonly image_id: string | null;
   /** The node of the container if there are several Dockers. */
   readonly node_id: string | null;
   /** The node to which the container is being moved, or which may have remains of a move. */
@@ -52,6 +53,25 @@ export interface VolumeTruth {
   readonly marks: ReadonlyMap<string, string>;
 }
 
+/** A row of `snapshots`. */
+export interface SnapshotTruth {
+  readonly id: string;
+  readonly user_id: string;
+  readonly status: string;
+  readonly is_transient: boolean;
+  readonly is_clean: boolean;
+  /** The id of the image; null if there is none. */
+  readonly layer_id: string | null;
+  /** 0: there is no volume. */
+  readonly data_bytes: number;
+}
+
+/** An image of a layer of this instance. */
+export interface ImageTruth {
+  readonly id: string;
+  readonly tags: readonly string[];
+}
+
 /** The reserved sum of a machine, as stored in the database. */
 export interface ReservedTruth {
   readonly node: string;
@@ -83,6 +103,8 @@ export interface Truth {
   readonly rows: readonly RowTruth[];
   readonly containers: readonly ContainerTruth[];
   readonly volumes: readonly VolumeTruth[];
+  readonly snapshots: readonly SnapshotTruth[];
+  readonly images: readonly ImageTruth[];
   readonly reserved: readonly ReservedTruth[];
   readonly users: readonly UserTruth[];
 }

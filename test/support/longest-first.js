@@ -10,6 +10,7 @@ const SECONDS = {
   'warm-crash.more-spec.ts': 250,
   'watch.more-spec.ts': 200,
   'inside-docker-restart.more-spec.ts': 170,
+  'snapshot-crash.more-spec.ts': 250,
   'crash.more-spec.ts': 160,
   'package.more-spec.ts': 150,
   'inside-files.more-spec.ts': 130,

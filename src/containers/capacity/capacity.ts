@@ -16,8 +16,7 @@ import {
   ReservedCapacity,
   type Shortage,
 } from '../rows/reserved-capacity';
-
-const BYTES_PER_MB = 1024 * 1024;
+import { MIB } from '../model/container.entity';
 
 class AmountView {
   @ApiProperty({
@@ -113,7 +112,7 @@ export class Capacity {
       sample: async () => {
         const { memory_mb, free_memory_mb } = await this.view();
         const { total, limit, reserved } = memory_mb;
-        return samples({ total, limit, reserved, free: free_memory_mb.free }, BYTES_PER_MB);
+        return samples({ total, limit, reserved, free: free_memory_mb.free }, MIB);
       },
       logger,
     });
@@ -133,7 +132,7 @@ export class Capacity {
       labelNames: ['kind'],
       sample: async () => {
         const { diskMb: total, freeDiskMb: free } = await engine.host.resources();
-        return samples({ total, free }, BYTES_PER_MB);
+        return samples({ total, free }, MIB);
       },
       logger,
     });
@@ -223,6 +222,10 @@ export class Capacity {
     }
   }
 
+  private tooLittleDisk(freeDiskMb: number | null, bytes: number): ReturnType<typeof tooLittle> {
+    return tooLittle('free_disk_mb', freeDiskMb, this.settings.DISK_RESERVE_MB + Math.ceil(bytes / MIB));
+  }
+
   private boundsOf({ id, memoryMb, cpuShares }: EngineNode): NodeBounds {
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT } = this.settings;
     return { id, memoryMb: times(memoryMb, MEMORY_OVERCOMMIT), cpuShares: times(cpuShares, CPU_OVERCOMMIT) };
@@ -230,7 +233,7 @@ export class Capacity {
 
   /**
    * Refuses what would take space on a disk that has too little. The disks of a cluster's nodes are not known. A copy
-   * by reflink takes no space at first, but as much as any other once its source is written to.
+   * by reflink counts in full: each later write to the source or to the copy takes space.
    *
    * @param bytes how much
    * @throws DomainError `no_capacity`
@@ -242,10 +245,6 @@ export class Capacity {
     const error = noCapacity(short);
     this.noteRefusal(error);
     throw error;
-  }
-
-  private tooLittleDisk(freeDiskMb: number | null, bytes: number): ReturnType<typeof tooLittle> {
-    return tooLittle('free_disk_mb', freeDiskMb, this.settings.DISK_RESERVE_MB + Math.ceil(bytes / BYTES_PER_MB));
   }
 
   async view(): Promise<CapacityView> {

@@ -3,9 +3,8 @@ import type { Logger } from 'pino';
 import { ContainerEngine } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Metrics, SampledGauge } from '../../metrics';
+import { MIB } from '../model/container.entity';
 import { NodesAdmin, type NodeView } from './nodes-admin';
-
-const BYTES_PER_MB = 1024 * 1024;
 
 /** The metrics of a cluster's nodes; none on a single machine. */
 @Injectable()
@@ -72,5 +71,5 @@ function isUsable({ state, availability, problem }: NodeView): boolean {
 }
 
 function inBytes(megabytes: number | null): number | null {
-  return megabytes === null ? null : megabytes * BYTES_PER_MB;
+  return megabytes === null ? null : megabytes * MIB;
 }

@@ -293,8 +293,8 @@ export class DataVolumes {
   async layerToKeep(row: ContainerRow, wanted?: ContainerLimits): Promise<LayerToKeep> {
     const layer = await this.layerOf(row);
     if (layer === null) return { isKept: false, reference: null };
-    const addedMb = layer.isWritten ? Math.ceil(layer.bytes / MIB) : 0;
-    if (wanted) assertDataFits((row.keptLayerMb + addedMb) * MIB, wanted.diskMb);
+    const keptMb = keptWith(row, layer.isWritten ? layer.bytes : 0);
+    if (wanted) assertDataFits(keptMb * MIB, wanted.diskMb);
     return {
       isKept: true,
       reference: layer.isWritten ? layerImage(row.id, row.generation) : null,

@@ -98,10 +98,10 @@ const NOT_SUSPENDED = 'the container was not suspended while its snapshot was ma
 /** A started container is not running, or was started again by Docker's restart policy. */
 const NOT_UP = 'the container did not stay up';
 
-/** The writable layer of a container that is replaced was written to after it had been found unwritten. */
+/** The writable layer of a container was written to after it had been found unwritten. */
 export class LayerWrittenError extends EngineError {
   constructor() {
-    super('copy_failed', 'the container wrote outside its home before it was stopped');
+    super('copy_failed', 'the container wrote outside its home before it was stopped or suspended');
   }
 }
 

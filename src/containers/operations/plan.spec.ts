@@ -150,6 +150,11 @@ describe('the plan of a snapshot', () => {
     );
   });
 
+  it('must prove that a layer which was found unwritten still is, once nothing can write to it', () => {
+    const read = 'confirm_paused A, confirm_unwritten A, copy V S, confirm_paused A';
+    expect(snapshot('running', { layer: null })).toBe(`volume S, pause A, ${read}, unpause A`);
+  });
+
   it('must take what there is, and no more', () => {
     expect(snapshot('stopped', { layer: null, dockerId: null })).toBe('volume S, copy V S');
     expect(snapshot('stopped', { layer: null, hasData: false, dockerId: null })).toBe('');

@@ -235,6 +235,7 @@ function planSnapshot({ row, snapshot }: PlanInput): Step[] {
   }
   if (runs) steps.push({ do: 'pause_container', target: 'current', because: 'nothing may write meanwhile' });
   steps.push(...atRest);
+  if (runs && layer === null) steps.push(confirmUnwritten);
   const commit: Step[] = layer === null ? [] : [{ do: 'commit_layer', reference: layer, because: 'it is at rest' }];
   const copy: Step[] = hasData
     ? [{ do: 'copy_volume', from: row.volumeName, to: volume, because: 'the data is at rest' }]
@@ -437,7 +438,7 @@ const ensureVolume = ({ volumeName }: PlanInput['row'], isNew = false): Step => 
 const confirmStopped: Step = {
   do: 'confirm_stopped',
   target: 'current',
-  because: 'somebody may have started it, and it writes to the old volume',
+  because: 'an operator may have started it, and it writes to the old volume',
 };
 const startReplacement: readonly Step[] = [
   { do: 'start_container', target: 'replacement', because: 'it was running before' },
@@ -453,6 +454,11 @@ const confirmPaused: Step = {
   target: 'current',
   because: 'Docker reads a running container as readily, and it may have been resumed',
 };
+const confirmUnwritten: Step = {
+  do: 'confirm_unwritten',
+  target: 'current',
+  because: 'its layer may have been written since',
+};
 const firstRun: Step = {
   do: 'confirm_running',
   target: 'replacement',
@@ -463,9 +469,7 @@ const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [fir
 const stop = (because: string): Step => ({ do: 'stop_container', target: 'current', because });
 /** Stops the container for its replacement, which begins without the layer that was found unwritten. */
 const stopReplaced = ({ layer }: PlanInput, because: string): Step[] => {
-  if (layer?.isKept !== true) return [stop(because)];
-  const confirm = { do: 'confirm_unwritten', target: 'current', because: 'it may have been written since' } as const;
-  return [stop(because), confirm];
+  return layer?.isKept === true ? [stop(because), confirmUnwritten] : [stop(because)];
 };
 const before = (steps: readonly Step[]): Plan => ({ steps, cleanup: [] });
 

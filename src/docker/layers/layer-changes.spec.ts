@@ -19,7 +19,7 @@ const FRESH = [
 
 describe('what is in a writable layer', () => {
   it('must not count what Docker and Berth themselves leave there', async () => {
-    expect(await readChanges(entries(...FRESH))).toEqual({ isOnHost: true, isWritten: false });
+    expect(await readChanges(entries(...FRESH))).toEqual({ isOnHost: true, isWritten: false, hasProof: false });
   });
 
   it.each([
@@ -29,12 +29,16 @@ describe('what is in a writable layer', () => {
     ['a deleted folder above a mount point', ['/usr/sbin', 2]],
     ['a file whose name begins like a mount point', ['/home/user2', 1]],
   ] as const)('must count %s', async (_name, change) => {
-    expect(await readChanges(entries(...FRESH, change))).toEqual({ isOnHost: true, isWritten: true });
+    expect(await readChanges(entries(...FRESH, change))).toEqual({ isOnHost: true, isWritten: true, hasProof: false });
   });
 
-  it('must tell that gVisor keeps the files in a file of its own, and count that file for no container path', async () => {
+  it('must tell whether the file of the proof is there', async () => {
+    expect(await readChanges(entries(...FRESH, ['/berth-proof', 1]))).toMatchObject({ hasProof: true });
+  });
+
+  it('must report that gVisor keeps the files in a file of its own, which counts as no write', async () => {
     const changes = await readChanges(entries(...FRESH, [`/.gvisor.filestore.${'0'.repeat(64)}`, 1]));
-    expect(changes).toEqual({ isOnHost: false, isWritten: false });
+    expect(changes).toEqual({ isOnHost: false, isWritten: false, hasProof: false });
   });
 
   it('must not take an unreadable entry for no change', async () => {

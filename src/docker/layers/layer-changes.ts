@@ -2,6 +2,7 @@ import { posix } from 'node:path';
 import { z } from 'zod';
 import { DATA_PATH, NAME_SERVERS_FILE } from '../containers/supervisor';
 import { isKnownState } from '../containers/inspect';
+import { PROOF_FILE } from '../port/engine-layers';
 
 /** An entry of Docker's `GET /containers/ID/changes`. */
 const change = z.object({ Path: z.string(), Kind: z.number() });
@@ -33,6 +34,8 @@ const ABOVE_OWN: ReadonlySet<string> = new Set(OWN.flatMap(foldersAbove));
 export interface LayerChanges {
   readonly isOnHost: boolean;
   readonly isWritten: boolean;
+  /** Whether {@link PROOF_FILE} is among them. */
+  readonly hasProof: boolean;
 }
 
 /**
@@ -43,12 +46,14 @@ export interface LayerChanges {
 export async function readChanges(entries: AsyncIterable<unknown>): Promise<LayerChanges> {
   let isOnHost = true;
   let isWritten = false;
+  let hasProof = false;
   for await (const entry of entries) {
     const { Path, Kind } = isKnownState(change, entry);
     if (Path.startsWith(FILESTORE)) isOnHost = false;
     else isWritten ||= !isOwn(Path, Kind);
+    hasProof ||= Path === PROOF_FILE;
   }
-  return { isOnHost, isWritten };
+  return { isOnHost, isWritten, hasProof };
 }
 
 function isOwn(path: string, kind: number): boolean {

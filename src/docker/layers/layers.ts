@@ -192,7 +192,7 @@ export class Layers implements TransferringLayers {
       try {
         await start(probe, signal);
         const end = performance.now() + PROOF_MS;
-        while (!(await hasWritten(probe))) {
+        while (!(await changesIn(docker, probe.id, signal)).hasProof) {
           if (performance.now() >= end) return false;
           await delay(100, undefined, { signal });
         }
@@ -204,14 +204,11 @@ export class Layers implements TransferringLayers {
   }
 
   private async proveBy(dockerId: string): Promise<boolean> {
-    return this.daemon.call('probe layer', (_signal, docker) => hasWritten(containerOf(docker, dockerId)));
+    return (await this.changesOf(dockerId)).hasProof;
   }
 
   private async changesOf(dockerId: string): Promise<LayerChanges> {
-    return this.daemon.call('inspect layer', async (signal, docker) =>
-      // Docker (26.1) says null of a container that was never started.
-      readChanges(jsonElements(await openChanges(docker, dockerId, signal), { isNullEmpty: true })),
-    );
+    return this.daemon.call('inspect layer', (signal, docker) => changesIn(docker, dockerId, signal));
   }
 
   private async inspect(dockerId: string, options: { size?: true } = {}): Promise<z.infer<typeof container>> {
@@ -312,9 +309,7 @@ function assertImported(said: string): void {
   throw new EngineError('docker_error', `flatten image: ${said.slice(0, 500)}`);
 }
 
-async function hasWritten(probe: Docker.Container): Promise<boolean> {
-  const changes: unknown = await probe.changes();
-  // Docker says null of a container that has changed nothing so far.
-  const known = isKnownState(z.array(z.object({ Path: z.string() })).nullable(), changes);
-  return known?.some(({ Path }) => Path === PROOF_FILE) ?? false;
+/** Docker (26.1) lists the changes of a container that has changed nothing as null, for which dockerode gives bytes. */
+async function changesIn(docker: Docker, dockerId: string, signal: AbortSignal): Promise<LayerChanges> {
+  return readChanges(jsonElements(await openChanges(docker, dockerId, signal), { isNullEmpty: true }));
 }

@@ -18,7 +18,8 @@ import type { Duplex } from 'node:stream';
 export type Fault = FaultOfAnswer | 'delay' | 'hang' | 'kill_before' | 'kill_after';
 type FaultOfAnswer = 'refuse' | 'lose' | 'drop' | 'truncate' | 'corrupt';
 
-interface Armed {
+/** A fault that waits for its call. */
+export interface ArmedFault {
   readonly fault: Fault;
   /** The number of the call from now on, counted from 1. */
   readonly nth: number;
@@ -42,7 +43,7 @@ export interface Strike {
 /** A proxy between Berth and Docker's socket that injects faults. Event streams and pings pass uncounted. */
 export class DockerProxy {
   private readonly server: Server;
-  private armed: Armed | null = null;
+  private armed: ArmedFault | null = null;
   private readonly eventStreams = new Set<ServerResponse>();
   /** The calls since the last `arm`, as `METHOD path-without-ids`. */
   calls: string[] = [];
@@ -76,7 +77,7 @@ export class DockerProxy {
     return `unix://${this.socket}`;
   }
 
-  arm(armed: Armed | null): void {
+  arm(armed: ArmedFault | null): void {
     this.armed = armed;
     this.calls = [];
     this.struck = null;

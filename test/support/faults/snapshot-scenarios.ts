@@ -33,8 +33,9 @@ interface Listed {
 }
 
 export async function take({ api, origin }: SnapshotWorld): Promise<string> {
-  const { body } = await api.call('POST', `/api/containers/${origin}/snapshots`, {});
-  const id = String(body['id']);
+  const made = await api.call('POST', `/api/containers/${origin}/snapshots`, {});
+  expect(made).toEqual({ ...made, status: 202 });
+  const id = String(made.body['id']);
   await api.call('GET', `/api/snapshots/${id}/wait?timeout=60`);
   return id;
 }
@@ -106,11 +107,17 @@ export async function writeMarks({ api, docker, origin }: Omit<SnapshotWorld, 'b
 /**
  * Checks what must hold after any fault: the origin is as it was, every container has all files, every snapshot is
  * ready and whole or has failed, and Docker has nothing else.
+ *
+ * @param timeoutMs how long that may take; 0: it must hold now
  */
-export async function expectWhole(world: SnapshotWorld, { status }: Pick<SnapshotScenario, 'status'>): Promise<void> {
+export async function expectWhole(
+  world: SnapshotWorld,
+  { status }: Pick<SnapshotScenario, 'status'>,
+  timeoutMs = 60_000,
+): Promise<void> {
   const { api, docker, origin } = world;
-  expect(await expectSettled(api, docker, origin)).toMatchObject({ status });
-  await eventually(() => expectNothingElse(world), { timeoutMs: 60_000 });
+  expect(await expectSettled(api, docker, origin, timeoutMs)).toMatchObject({ status });
+  await eventually(() => expectNothingElse(world), { timeoutMs });
   for (const { id, db_id, status: reached } of await list(api, 'containers')) {
     if (reached !== 'running') continue;
     const found = await docker.exec(id, ['sh', '-c', 'cat /home/user/mark /opt/mark; [ -e /etc/group ] || echo gone']);

@@ -83,7 +83,7 @@ export class VictimAndSurvivor {
    *
    * @param of text that the call's URL must have
    */
-  hold(call: RegExp, of = ''): { reached: Promise<void>; release: () => void } {
+  hold(call: RegExp, of: string): { reached: Promise<void>; release: () => void } {
     let release = (): void => undefined;
     const until = new Promise<void>((resolve) => (release = resolve));
     const reached = new Promise<void>((resolve) => {
