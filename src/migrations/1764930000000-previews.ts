@@ -5,8 +5,8 @@ const text = (name: string, length: number) => ({ name, type: 'varchar', length:
 const optional = <T extends object>(column: T) => ({ ...column, isNullable: true });
 
 /** Links to ports of containers, and ports that everybody may see. */
-export class Previews1764920000000 implements MigrationInterface {
-  name = 'Previews1764920000000';
+export class Previews1764930000000 implements MigrationInterface {
+  name = 'Previews1764930000000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.createTable(PORTS);
