@@ -8,6 +8,9 @@ import { requestHeaders, responseHeaders } from './preview-headers';
 /** A connection without a byte in either direction for so long is closed. */
 export const IDLE_MS = 10 * 60_000;
 
+/** How long a client that is answered before the end of its body may go on sending, so that it reads the answer. */
+const LINGER_MS = 10_000;
+
 export interface Exchange {
   /** The connection to the application; closed with the exchange. */
   readonly connection: Duplex;
@@ -39,6 +42,16 @@ export async function forward(request: IncomingMessage, response: ServerResponse
     throw failed('the application changed the protocol unasked');
   }
   await relay(answer.message, response, onBytes);
+  dropRest(request, outgoing);
+}
+
+/** Reads and drops what is left of a body: closing at once would reset the connection, and the answer be lost. */
+function dropRest(request: IncomingMessage, outgoing: ReturnType<typeof open>): void {
+  if (request.complete) return;
+  request.unpipe(outgoing);
+  request.resume();
+  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS).unref();
+  request.once('close', () => clearTimeout(timer));
 }
 
 /**
@@ -112,10 +125,19 @@ function answerOf(outgoing: ReturnType<typeof open>): Promise<Answer> {
 }
 
 /** Passes a response back. An application that breaks off breaks the client's connection off, too. */
-function relay(message: IncomingMessage, response: ServerResponse, onBytes: (bytes: number) => void): Promise<void> {
-  return new Promise((resolve) => {
-    response.sendDate = false;
+async function relay(
+  message: IncomingMessage,
+  response: ServerResponse,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  response.sendDate = false;
+  try {
     response.writeHead(message.statusCode ?? 502, message.statusMessage, responseHeaders(message));
+  } catch (error) {
+    // A status below 100, or a header that Node.js reads but does not write.
+    throw failed('the answer of the application is not HTTP', error);
+  }
+  return new Promise((resolve) => {
     // So that the client sees the start of a stream before its first byte. Usually both are sent together.
     setImmediate(() => response.flushHeaders());
     message.on('data', (data: Buffer) => onBytes(data.length));

@@ -218,6 +218,8 @@ describe('GET /api/me', () => {
         session_once: true,
         auto_stop_seconds: null,
         auto_delete_seconds: null,
+        public_previews: false,
+        preview_connections: 200,
         agents: 0,
         exec: true,
         idle_action: 'stop',
