@@ -6,6 +6,7 @@ import { Poll } from '../scheduling';
 import { Signals } from '../signals';
 import { TiersService } from '../tiers';
 import type { Admission } from './preview-access';
+import { type Bucket, Buckets } from './preview-pace';
 
 /** Finds what no signal has told. */
 const RECHECK_MS = 2_000;
@@ -28,6 +29,7 @@ export interface OpenPreview {
 export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly open = new Set<OpenPreview>();
   private readonly counts = new Map<string, number>();
+  private readonly buckets = new Buckets();
   private readonly poll: Poll;
   private readonly stopListening: readonly (() => void)[];
 
@@ -81,6 +83,12 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
       if (left > 0) this.counts.set(userId, left);
       else this.counts.delete(userId);
     };
+  }
+
+  /** How fast bytes of the user's previews may pass; null: no limit. */
+  bucketOf({ userId, tier }: Caller): Bucket | null {
+    const kib = this.tiers.limitsOf(tier).previewKibPerSecond;
+    return kib === null ? null : this.buckets.of(userId, kib * 1024);
   }
 
   /** Ends the connection when its visitor loses access. @returns a function that stops watching it */

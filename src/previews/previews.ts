@@ -94,7 +94,8 @@ export class Previews {
         this.metrics.count(bytes);
         this.upstream.noteUse(admission);
       };
-      await work({ connection, port: target.port, clientAddress, origin, onBytes });
+      const bucket = this.connections.bucketOf(admission.owner);
+      await work({ connection, port: target.port, clientAddress, origin, bucket, onBytes });
       ended('ok');
     } catch (error) {
       if (socket.destroyed) ended('aborted');

@@ -220,6 +220,7 @@ describe('GET /api/me', () => {
         auto_delete_seconds: null,
         public_previews: false,
         preview_connections: 200,
+        preview_kib_per_second: null,
         agents: 0,
         exec: true,
         idle_action: 'stop',
