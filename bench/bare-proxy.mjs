@@ -7,7 +7,14 @@ import { createServer, request } from 'node:http';
 const { hostname, port } = new URL(process.env.UPSTREAM);
 const server = createServer((incoming, response) => {
   const { method, url, headers } = incoming;
-  const outgoing = request({ hostname, port, method, path: url, headers: { ...headers, connection: 'close' }, agent: false });
+  const outgoing = request({
+    hostname,
+    port,
+    method,
+    path: url,
+    headers: { ...headers, connection: 'close' },
+    agent: false,
+  });
   outgoing.on('response', (answer) => {
     const { connection: _connection, ...others } = answer.headers;
     response.writeHead(answer.statusCode, others);

@@ -12,9 +12,17 @@ import { isLinkToken, isTo, PreviewLinks } from './preview-links';
 
 /** A container and its owner, in the order of the lookup's columns. */
 type Row = readonly [
-  ...[userId: string, status: string, operation: string | null, dockerId: string | null, runStartedAt: string | null],
-  ...[autoStart: unknown, deletedAt: unknown],
-  ...[tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, userDeletedAt: unknown],
+  userId: string,
+  status: string,
+  operation: string | null,
+  dockerId: string | null,
+  runStartedAt: string | null,
+  autoStart: unknown,
+  deletedAt: unknown,
+  tier: string,
+  sessionExpiresAt: unknown,
+  suspendedAt: unknown,
+  userDeletedAt: unknown,
 ];
 
 /** A visitor who may see a port now, and the container as its row is. */
@@ -105,11 +113,7 @@ export class PreviewAccess {
     return { ...seen, autoStart: Boolean(autoStart), ...visitor };
   }
 
-  private async identify(
-    target: PreviewTarget,
-    ownerId: string,
-    { token, cookie }: Credentials,
-  ): Promise<Visitor> {
+  private async identify(target: PreviewTarget, ownerId: string, { token, cookie }: Credentials): Promise<Visitor> {
     if (token !== null && !isLinkToken(token)) {
       const principal = await this.ownerBy(token, ownerId);
       return { by: 'token', mayStart: holdsScope(principal, 'write') };

@@ -59,7 +59,10 @@ describe('a hostile use of previews', () => {
     it.each<[string, () => string[]]>([
       ['two lengths', () => [`Host: ${host}`, 'Content-Length: 5', 'Content-Length: 6', secret(), '', 'abcdef']],
       ['a length and a coding', () => [`Host: ${host}`, 'Content-Length: 5', 'Transfer-Encoding: chunked', '', chunk]],
-      ['a coding that is not chunked', () => [`Host: ${host}`, 'Transfer-Encoding: gzip, chunked', secret(), '', chunk]],
+      [
+        'a coding that is not chunked',
+        () => [`Host: ${host}`, 'Transfer-Encoding: gzip, chunked', secret(), '', chunk],
+      ],
       ['chunked twice', () => [`Host: ${host}`, 'Transfer-Encoding: chunked, chunked', secret(), '', chunk]],
       ['an unknown coding', () => [`Host: ${host}`, 'Transfer-Encoding: xchunked', secret(), '', chunk]],
       ['chunked, not last', () => [`Host: ${host}`, 'Transfer-Encoding: chunked, identity', secret(), '', chunk]],
@@ -80,7 +83,8 @@ describe('a hostile use of previews', () => {
       async (target) => {
         const connection = send(`GET ${target} HTTP/1.1`, `Host: ${host}`, secret(), '', '');
         const { status } = await connection.next();
-        if (target.startsWith('/')) expect(seen.map(({ url, headers }) => [url, headers.host])).toEqual([['//', 'localhost:3000']]);
+        if (target.startsWith('/'))
+          expect(seen.map(({ url, headers }) => [url, headers.host])).toEqual([['//', 'localhost:3000']]);
         else {
           expect(status).toBe(400);
           expect(seen).toEqual([]);
@@ -91,9 +95,19 @@ describe('a hostile use of previews', () => {
     it('must be one request where Connection names its length away', async () => {
       const inner = `GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n`;
       const length = `Content-Length: ${String(inner.length)}`;
-      const connection = send('GET /outer HTTP/1.1', `Host: ${host}`, 'Connection: close, content-length', length, secret(), '', inner);
+      const connection = send(
+        'GET /outer HTTP/1.1',
+        `Host: ${host}`,
+        'Connection: close, content-length',
+        length,
+        secret(),
+        '',
+        inner,
+      );
       expect((await connection.next()).status).toBe(200);
-      expect(seen.map(({ url, headers }) => [url, headers['content-length']])).toEqual([['/outer', String(inner.length)]]);
+      expect(seen.map(({ url, headers }) => [url, headers['content-length']])).toEqual([
+        ['/outer', String(inner.length)],
+      ]);
     });
 
     it('must have each request of a connection admitted by itself', async () => {
@@ -178,7 +192,9 @@ describe('a hostile use of previews', () => {
       const to = new PreviewClient(await urlOf(own, limited));
       const right = { 'berth-token': await linkTo(own, limited) };
       expect((await to.call('/', { headers: right })).status).toBe(200);
-      const wrong = (at: number): Record<string, string> => ({ 'berth-token': `preview_${String(at).padStart(43, 'x')}` });
+      const wrong = (at: number): Record<string, string> => ({
+        'berth-token': `preview_${String(at).padStart(43, 'x')}`,
+      });
       const statuses: number[] = [];
       for (let at = 0; at < 30; at += 1) statuses.push((await to.call('/', { headers: wrong(at) })).status);
       expect(statuses.at(-1)).toBe(429);
@@ -216,7 +232,14 @@ describe('a hostile use of previews', () => {
     });
 
     it('must answer before the end of a body, and the connection serve no one after that', async () => {
-      const connection = send('POST /early HTTP/1.1', `Host: ${host}`, secret(), 'Content-Length: 1000000', '', 'begun');
+      const connection = send(
+        'POST /early HTTP/1.1',
+        `Host: ${host}`,
+        secret(),
+        'Content-Length: 1000000',
+        '',
+        'begun',
+      );
       expect(await connection.next()).toMatchObject({ status: 413, body: 'big' });
       connection.write('x'.repeat(200_000));
       expect(seen).toHaveLength(1);
@@ -228,9 +251,12 @@ describe('a hostile use of previews', () => {
     const session = (body: string, headers: Record<string, string> = json) =>
       client.call('/.berth/session', { method: 'POST', headers, body });
 
-    it.each(['', 'null', '[]', '{"token":1}', '{"token":null}', '{', '"x"'])('must refuse the body %s', async (body) => {
-      expect((await session(body)).status).toBe(400);
-    });
+    it.each(['', 'null', '[]', '{"token":1}', '{"token":null}', '{', '"x"'])(
+      'must refuse the body %s',
+      async (body) => {
+        expect((await session(body)).status).toBe(400);
+      },
+    );
 
     it('must refuse a long body, and another method', async () => {
       expect((await session(`"${'x'.repeat(10_000)}"`)).status).toBe(413);

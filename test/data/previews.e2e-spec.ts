@@ -301,10 +301,9 @@ describe('previews', () => {
       expect(await statusOf(own)).toBe('running');
       expect((await press(to, starting)).status).toBe(204);
       expect((await to.call('/', { headers: usual })).status).toBe(200);
-      const { body } = await (await berth.user('pro', ['admin'])).api.call(
-        'GET',
-        `/api/admin/audit?action=container.preview_start`,
-      );
+      const { body } = await (
+        await berth.user('pro', ['admin'])
+      ).api.call('GET', `/api/admin/audit?action=container.preview_start`);
       expect(body['entries']).toContainEqual(expect.objectContaining({ container_id: own.db_id, outcome: 'ok' }));
     });
 

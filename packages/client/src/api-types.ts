@@ -192,6 +192,10 @@ export type LimitsView = {
      * Open requests and WebSockets of previews of all containers together.
      */
     preview_connections: number;
+    /**
+     * KiB that pass through previews of all containers each second; null: no limit.
+     */
+    preview_kib_per_second: number | null;
 };
 
 export type MeUsageView = {
@@ -311,6 +315,10 @@ export type TierView = {
      * Open requests and WebSockets of previews of all containers together.
      */
     preview_connections: number;
+    /**
+     * KiB that pass through previews of all containers each second; null: no limit.
+     */
+    preview_kib_per_second: number | null;
     name: string;
 };
 
@@ -706,6 +714,10 @@ export type CreateContainerDto = unknown & {
      */
     auto_delete_seconds?: number | null;
     /**
+     * whether a request to a preview of its ports starts it if it is stopped; false if absent
+     */
+    auto_start?: boolean;
+    /**
      * what it reaches: `none` is nothing, a list nothing else; the tier's if absent
      */
     network?: NetworkPolicy | null;
@@ -841,6 +853,10 @@ export type ListedContainerView = {
      */
     auto_delete_seconds: number | null;
     /**
+     * Whether a request to a preview of its ports starts it if it is stopped.
+     */
+    auto_start: boolean;
+    /**
      * null where it does not run.
      */
     ip_address: string | null;
@@ -972,6 +988,10 @@ export type ContainerView = {
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
     auto_delete_seconds: number | null;
+    /**
+     * Whether a request to a preview of its ports starts it if it is stopped.
+     */
+    auto_start: boolean;
     /**
      * null where it does not run.
      */
@@ -1182,6 +1202,10 @@ export type PatchContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
+     * whether a request to a preview of its ports starts it if it is stopped; unchanged if absent
+     */
+    auto_start?: boolean;
+    /**
      * variables to set, and null for those to remove; null: removes all. 64 at most remain
      */
     env?: {
@@ -1232,6 +1256,10 @@ export type UpdateContainerDto = {
      * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent
      */
     auto_delete_seconds?: number | null;
+    /**
+     * whether a request to a preview of its ports starts it if it is stopped; unchanged if absent
+     */
+    auto_start?: boolean;
     /**
      * all that the container has from now on; unchanged if absent. Programs that are started later get them; running ones keep theirs
      */
@@ -1968,6 +1996,10 @@ export type CreateLinkDto = {
      * true: the link opens in one browser alone, the first; and its token works in no header. false if absent.
      */
     once?: boolean | null;
+    /**
+     * true: whoever has the link may start the container if it is stopped. false if absent.
+     */
+    may_start?: boolean | null;
 };
 
 export type CreatedLinkView = {
@@ -1978,6 +2010,10 @@ export type CreatedLinkView = {
      * Whether it opens in one browser alone.
      */
     once: boolean;
+    /**
+     * Whether whoever has it may start the container.
+     */
+    may_start: boolean;
     /**
      * When a link of one use was used.
      */
@@ -2002,6 +2038,10 @@ export type LinkView = {
      * Whether it opens in one browser alone.
      */
     once: boolean;
+    /**
+     * Whether whoever has it may start the container.
+     */
+    may_start: boolean;
     /**
      * When a link of one use was used.
      */
@@ -2148,6 +2188,10 @@ export type AnyContainerView = {
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
     auto_delete_seconds: number | null;
+    /**
+     * Whether a request to a preview of its ports starts it if it is stopped.
+     */
+    auto_start: boolean;
     /**
      * null where it does not run.
      */

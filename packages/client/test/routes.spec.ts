@@ -122,10 +122,7 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
     (berth) => berth.ports.createLink('ID', 3000, { once: true }),
   ],
   ['GET /api/containers/{id}/ports/{port}/links', (berth) => berth.ports.links('ID', 3000)],
-  [
-    'DELETE /api/containers/{id}/ports/{port}/links/{link}',
-    (berth) => berth.ports.revokeLink('ID', 3000, 'LINK'),
-  ],
+  ['DELETE /api/containers/{id}/ports/{port}/links/{link}', (berth) => berth.ports.revokeLink('ID', 3000, 'LINK')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
   ['GET /api/admin/snapshots?user_id=U', (berth) => berth.admin.snapshots({ user_id: 'U' }).page()],
