@@ -50,8 +50,10 @@ export class PreviewUpstream {
       return true;
     }
     const isStarting = status === 'creating' || (operation !== null && STARTING.includes(operation));
-    if (isStarting) throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS });
-    if (!autoStart || status !== 'stopped') {
+    if (isStarting && !autoStart) {
+      throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS });
+    }
+    if (!autoStart || (status !== 'stopped' && !isStarting)) {
       throw new DomainError('container_not_running', { fields: mayStart ? { may_start: true } : {} });
     }
     await this.start(admission);
@@ -63,14 +65,16 @@ export class PreviewUpstream {
    *
    * @throws DomainError `container_starting` if another operation takes long; as {@link ContainersService.start}
    */
-  async start({ owner, containerId, status }: Admission): Promise<void> {
+  async start({ owner, containerId, status, operation }: Admission): Promise<void> {
     if (status === 'running') return;
+    // Waits for an operation that is in progress, and does nothing more if that was a start.
     try {
       await this.containers.start(owner, containerId);
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'operation_in_progress') throw error;
       throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS, cause: error });
     }
+    if (operation !== null) return;
     await this.audit.recordSystem({ action: 'container.preview_start', subjectUserId: owner.userId, containerId });
   }
 
