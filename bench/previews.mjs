@@ -129,7 +129,7 @@ async function requestsPerSecond({ url, headers }) {
   return requests.average;
 }
 
-/** What is left after a collection, in bytes. What the first one frees of objects with finalizers, the second collects. */
+/** What is left after two collections, in bytes: the second one frees what finalizers of the first have freed. */
 async function alive(berth) {
   await berth.report('memory');
   const { heapUsed, external } = await berth.report('memory');
