@@ -1,7 +1,7 @@
 /** Passes requests and WebSockets on to an application in a container, over a connection that is used once. */
 import { type IncomingMessage, request as httpRequest, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { type Duplex, pipeline } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { DomainError } from '../errors';
 import { type Bucket, Pace } from './preview-pace';
 import { requestHeaders, responseHeaders } from './preview-headers';
@@ -141,11 +141,16 @@ type Answer =
 
 function answerOf(outgoing: ReturnType<typeof open>): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    outgoing.once('response', (message) => resolve({ message }));
-    outgoing.once('upgrade', (message, socket, head) => resolve({ message, socket, head }));
-    outgoing.on('error', (cause) => reject(failed('the application gave no answer', cause)));
-    // Also after a client has gone, when nothing else ends the exchange.
-    outgoing.once('close', () => reject(failed('the connection was closed')));
+    let isAnswered = false;
+    const answer = (each: Answer): void => {
+      isAnswered = true;
+      resolve(each);
+    };
+    outgoing.once('response', (message) => answer({ message }));
+    outgoing.once('upgrade', (message, socket, head) => answer({ message, socket, head }));
+    // The second one also after a client has gone, when nothing else ends the exchange. An error takes long to make.
+    outgoing.on('error', (cause) => isAnswered || reject(failed('the application gave no answer', cause)));
+    outgoing.once('close', () => isAnswered || reject(failed('the connection was closed')));
   });
 }
 
@@ -161,9 +166,13 @@ async function relay(message: IncomingMessage, response: ServerResponse, exchang
   // So that the client sees the start of a stream before its first byte. Usually both are sent together.
   setImmediate(() => response.flushHeaders());
   message.on('data', (data: Buffer) => exchange.onBytes(data.length));
-  const paced = exchange.bucket ? [new Pace(exchange.bucket)] : [];
+  // Not by `pipeline`, which takes as long as all else here.
+  (exchange.bucket ? message.pipe(new Pace(exchange.bucket)) : message).pipe(response);
+  message.on('error', () => response.destroy());
   await new Promise<void>((resolve) => {
-    pipeline([message, ...paced, response], () => resolve());
+    response.once('finish', resolve);
+    response.once('close', resolve);
+    message.once('close', () => message.complete || response.destroy());
   });
 }
 

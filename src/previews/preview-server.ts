@@ -194,11 +194,12 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   ): Promise<void> {
     const late = (): DomainError => new DomainError('request_timeout');
     const token = await within(tokenIn(request), { ms: HEAD_MS, late });
-    const session = await this.refused.guard({ address: addressKey(clientAddress), credential: token }, async () => {
+    const redeem = async () => {
       const redeemed = await this.links.redeem(target, token);
       if (!redeemed) throw new DomainError('unauthorized');
       return redeemed;
-    });
+    };
+    const session = await this.refused.guard(redeem, { address: addressKey(clientAddress), credential: token });
     const seconds = Math.max(1, Math.floor((session.expiresAt.getTime() - Date.now()) / 1000));
     const attributes = ['Path=/', 'Secure', 'HttpOnly', 'SameSite=None', 'Partitioned', `Max-Age=${String(seconds)}`];
     const cookie = [`${COOKIE}=${session.cookie}`, ...attributes].join('; ');

@@ -79,7 +79,8 @@ export class PreviewUpstream {
   }
 
   /**
-   * Connects to the port. If the visitor may have started the container just now, waits for its server to listen.
+   * Connects to the port. If the container may have been started for its visitors just now, waits for its server to
+   * listen. Programs with an API token are told at once that it does not.
    *
    * @param isGone whether nobody waits for the connection any more
    * @throws DomainError `container_not_running`, `port_closed`, `tools_missing`, `application_failed`; as
@@ -107,8 +108,8 @@ export class PreviewUpstream {
     this.containers.touch(owner, containerId).catch(() => this.uses.delete(containerId));
   }
 
-  private hasJustStarted({ autoStart, mayStart, runStartedAt }: Admission): boolean {
-    if (!autoStart && !mayStart) return false;
+  private hasJustStarted({ autoStart, mayStart, by, runStartedAt }: Admission): boolean {
+    if (!autoStart && !(mayStart && by === 'link')) return false;
     // The row has no time yet just after a start.
     return runStartedAt === null || this.clock.now().getTime() - Date.parse(runStartedAt) < LISTENS_WITHIN_MS;
   }
