@@ -24,6 +24,8 @@ import { PausedContainers1764810000000 } from './src/migrations/1764810000000-pa
 import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slots';
 import { Snapshots1764910000000 } from './src/migrations/1764910000000-snapshots';
 import { Webhooks1764920000000 } from './src/migrations/1764920000000-webhooks';
+import { Previews1764930000000 } from './src/migrations/1764930000000-previews';
+import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
@@ -58,6 +60,8 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       WebhookEntity,
       WebhookCursorEntity,
       WebhookDeliveryEntity,
+      PreviewLinkEntity,
+      PublicPortEntity,
     ],
     migrations: [
       InitialSchema1764800000000,
@@ -65,6 +69,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       WarmSlots1764900000000,
       Snapshots1764910000000,
       Webhooks1764920000000,
+      Previews1764930000000,
     ],
     synchronize: false,
   };

@@ -83,6 +83,19 @@ const MODULES = {
     'idempotency',
     'containers',
   ],
+  previews: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'rate-limits',
+    'tiers',
+    'docker',
+    'audit',
+    'metrics',
+    'idempotency',
+    'containers',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 
@@ -103,6 +116,7 @@ const FOLDERS = {
     'warm',
     'access',
     'snapshots',
+    'creation',
     'roles',
     'expiry',
     'reconcile',

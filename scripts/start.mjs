@@ -9,6 +9,7 @@ import { ensureCommandLine } from './lib/command-line.mjs';
 import { ensureConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
+import { freePort } from './lib/free-port.mjs';
 import { creation, sayTable, signInLink, tokenToTry } from './lib/how-to-call.mjs';
 import { KeptRunning } from './lib/kept-running.mjs';
 import { checkNodeVersion } from './lib/node-version.mjs';
@@ -93,6 +94,9 @@ async function sayProof(url) {
   }
 }
 
+/** Of the listener of previews, unless something else uses it. */
+const PREVIEW_PORT = 8081;
+
 async function main() {
   checkNodeVersion();
   const lock = await takeRunLock();
@@ -105,6 +109,7 @@ async function main() {
   const [docker] = await Promise.all([findDocker, ensureConsole(settings).then(ensureCommandLine)]);
 
   const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
+  if (settings.PREVIEW_PORT === undefined) env.PREVIEW_PORT = String(await freePort(PREVIEW_PORT));
   lock.uses(env.DATABASE_URL);
   const url = await startServer({ env, settings, lock });
   if (docker) watchDocker(docker, 'npm start');

@@ -15,6 +15,7 @@ import { HttpModule } from './http';
 import { ImagesModule } from './images';
 import { LoggingModule } from './logging';
 import { MetricsModule } from './metrics';
+import { PreviewsModule } from './previews';
 import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
 import { SandboxModule } from './sandbox';
@@ -50,6 +51,7 @@ export class AppModule {
         ContainersModule,
         SandboxModule,
         WebhooksModule,
+        PreviewsModule,
         AdminModule,
         HealthModule,
       ],

@@ -129,6 +129,14 @@ const hostNames = list.refine(
   'expected names without ports such as berth.example.com or *.example.com, separated by commas',
 );
 
+const domainName = z
+  .string()
+  .toLowerCase()
+  .regex(
+    /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/,
+    'expected a name without a port such as preview.example.net',
+  );
+
 /** Durations by tier, such as `guest=30m,free=12h`. Not every tier needs one. */
 const durationsByTier = z.string().transform((text, context): ReadonlyMap<string, number> => {
   const entries = text.split(',').map((item) => item.trim().split('='));
@@ -197,6 +205,11 @@ const pauses = list.transform((items, context): readonly number[] => {
 const databaseUrl = z
   .string()
   .regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/, 'expected sqlite:PATH or postgres://USER:PASSWORD@HOST:PORT/DATABASE');
+
+/** Whether the name is below `localhost`, which browsers resolve to their own machine and trust without TLS. */
+export function isBelowLocalhost(name: string): boolean {
+  return name === 'localhost' || name.endsWith('.localhost');
+}
 
 /** Parses a key of 32 bytes: 64 hexadecimal digits, or base64 in either alphabet. @returns null if it is neither */
 export function parseSecretsKey(text: string): Buffer | null {
@@ -305,6 +318,8 @@ export const environmentSchema = z.object({
   WEBHOOK_ALLOWED_NETWORKS: networks.default([]),
   WEBHOOK_RETRIES: pauses.default(WEBHOOK_PAUSES_MS),
   WEBHOOK_RETRY_FOR: positiveDuration.default(3 * 24 * 3_600_000),
+  PREVIEW_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
+  PREVIEW_DOMAIN: domainName.default('preview.localhost'),
   TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ALLOWED_HOSTS: hostNames.default([]),

@@ -188,6 +188,25 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'repeatable',
     advice: `Stop the container: what does not end is killed. If that fails too: ${OPERATOR}`,
   },
+  container_starting: {
+    retry: 'later',
+    advice: 'Send it again after `Retry-After`. Only previews answer so.',
+    when: 'the container of a preview is being created, started or changed',
+  },
+  port_closed: {
+    retry: 'later',
+    advice: 'Start a server on this port. Only previews answer so.',
+    when: 'no program in the container listens on the port of a preview',
+  },
+  application_failed: {
+    retry: 'repeatable',
+    advice: "Look at the application's own log. Only previews answer so.",
+    when: 'the application behind a preview closed the connection, or its answer is not HTTP',
+  },
+  link_limit_reached: { retry: 'no', advice: 'Revoke a link, or make a port private again.' },
+  public_not_allowed: { retry: 'no', advice: 'Make a link instead.' },
+  link_not_found: { retry: 'no', advice: 'It is over: nothing is left to revoke.' },
+  previews_disabled: { retry: 'no', advice: 'Ask the operator: `PREVIEW_PORT` turns them on.' },
   not_ready: { retry: 'later', advice: 'Wait until `/health/ready` is well.' },
   no_space: { retry: 'no', advice: 'Delete files, or resize the container.' },
   shutting_down: {

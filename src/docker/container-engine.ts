@@ -4,6 +4,7 @@ import type { EngineHost } from './port/engine-host';
 import type { EngineImages } from './port/engine-images';
 import type { EngineLayers } from './port/engine-layers';
 import type { EngineNodes } from './port/engine-nodes';
+import type { EnginePorts } from './port/engine-ports';
 import type { EnginePrograms } from './port/engine-programs';
 import type { EngineVolumes } from './port/engine-volumes';
 
@@ -20,6 +21,7 @@ export abstract class ContainerEngine {
   abstract readonly containers: EngineContainers;
   abstract readonly networks: EngineNetworks;
   abstract readonly programs: EnginePrograms;
+  abstract readonly ports: EnginePorts;
   abstract readonly files: EngineFiles;
   abstract readonly images: EngineImages;
   abstract readonly layers: EngineLayers;

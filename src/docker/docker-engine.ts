@@ -14,6 +14,8 @@ import { Layers } from './layers/layers';
 import { NameServers } from './networks/name-servers';
 import { NodeHelper } from './firewall/node-helper';
 import { SINGLE_MACHINE } from './port/engine-nodes';
+import { DockerPorts } from './ports/docker-ports';
+import { RELAY } from './ports/relay';
 import { RegistryCredentials } from './images/registry-auth';
 import { SandboxContainers } from './containers/sandbox-containers';
 import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
@@ -33,6 +35,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   readonly containers: SandboxContainers;
   readonly networks: SandboxHost;
   readonly programs: DockerPrograms;
+  readonly ports: DockerPorts;
   readonly files: ScriptedFiles;
   readonly images: Images;
   readonly layers: Layers;
@@ -53,7 +56,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
     const programs = new DockerPrograms(daemon, images, {
       memoryMb: settings.EXEC_AHEAD === 'on' ? settings.EXEC_AHEAD_MEMORY_MB : 0,
-      scripts: { pipes: FREQUENT, terminal: [LOGIN_SCRIPT] },
+      scripts: { pipes: [...FREQUENT, RELAY], terminal: [LOGIN_SCRIPT] },
     });
     const nameServers = new NameServers(settings);
     this.daemon = daemon;
@@ -65,6 +68,11 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.layers = new Layers(daemon, host);
     this.volumes = new Volumes(daemon, host);
     this.containers = new SandboxContainers({ daemon, host, images, programs, nameServers });
+    this.ports = new DockerPorts({
+      programs,
+      inspect: (dockerId) => this.containers.inspectRun(dockerId),
+      isLocal: machine.tls === undefined && settings.DOCKER_HOST.startsWith('unix:'),
+    });
   }
 
   /** Closes the connections to the daemon, after everything that may still need them. */

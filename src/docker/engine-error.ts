@@ -47,6 +47,8 @@ export type EngineErrorCode =
   /** The data could not be copied, or the copy differs from its source. */
   | 'copy_failed'
   | 'aborted'
+  /** Nothing listens on the port of the container. */
+  | 'port_closed'
   | FileErrorCode;
 
 /** Errors about files in a container. */

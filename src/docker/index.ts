@@ -13,6 +13,7 @@ export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
 export type { LayerImage, ListedLayer, WrittenLayer } from './port/engine-layers';
 export type { EngineNode } from './port/engine-nodes';
+export type { EnginePorts, ListeningPort } from './port/engine-ports';
 export type { CopyProgress, ListedVolume, VolumeCopy } from './port/engine-volumes';
 export {
   type ContainerProcess,

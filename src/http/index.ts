@@ -9,9 +9,9 @@ export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, event
 export { ApiNextCursor, type Page, readPage, decodeCursor, encodeCursor, PagedQuery, QueryInteger } from './paging';
 export { Compressed } from './compressed';
 export { Location } from './location';
-export { headersOf, requestIdOf } from './protocol-errors';
+export { answerClientError, headersOf, requestIdOf } from './protocol-errors';
 export { parseJsonBody } from './request-body';
-export { headFault } from './request-head';
+export { headFault, timesIn } from './request-head';
 export { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from './server-sent-events';
 export { RouteRegistry } from './route-registry';
 export { answerPings, refuseUpgrade, Upgrades, type WebSocketEndpoint } from './upgrades';

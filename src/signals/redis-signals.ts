@@ -12,6 +12,7 @@ const payloads: { readonly [S in SignalType]: z.ZodType<SignalMap[S]> } = {
   user_moved: z.object({ userId: id }),
   container_released: z.object({ containerId: id }),
   agent_epoch: z.object({ agentId: id, epoch: z.int().min(0) }),
+  previews_changed: z.object({ containerId: id }),
   operation_cancelled: z.object({ containerId: id }),
   webhook_changed: z.object({ webhookId: id }),
 };

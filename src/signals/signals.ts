@@ -17,6 +17,8 @@ export interface SignalMap {
   container_released: { readonly containerId: string };
   /** Connections of this agent that are older than `epoch` are no longer valid. */
   agent_epoch: { readonly agentId: string; readonly epoch: number };
+  /** Links to ports of this container were revoked, or who may see a port was changed. */
+  previews_changed: { readonly containerId: string };
   /** The holder of this container's operation should give up. */
   operation_cancelled: { readonly containerId: string };
   /** A webhook was created, changed or deleted, or its deliveries are to be tried again now. */

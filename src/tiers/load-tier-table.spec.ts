@@ -57,6 +57,9 @@ describe('the default tiers', () => {
         snapshotMb: name === 'guest' ? 0 : containers * disk_mb,
         webhooks: name === 'guest' ? 0 : containers,
         exec: true,
+        publicPreviews: name !== 'guest',
+        previewConnections: 200,
+        previewKibPerSecond: null,
         pool: 'default',
       });
     },

@@ -4,6 +4,7 @@ import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../network-p
 import {
   AUTO_END_SECONDS,
   DEFAULT_POOL,
+  DEFAULT_PREVIEW_CONNECTIONS,
   DEFAULT_PROCESSES,
   DEFAULT_RESOURCES,
   DEFAULT_TIERS,
@@ -62,6 +63,9 @@ const schema = z
           snapshot_mb: z.number().int().min(0).max(RESOURCE_BOUNDS.maximum).optional(),
           webhooks: count.optional(),
           exec: z.boolean().default(true),
+          public_previews: z.boolean().optional(),
+          preview_connections: z.number().int().min(0).max(100_000).default(DEFAULT_PREVIEW_CONNECTIONS),
+          preview_kib_per_second: z.number().int().min(1).max(RESOURCE_BOUNDS.maximum).nullable().default(null),
           pool: z
             .string()
             .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of letters, digits, "_", "." and "-"')
@@ -130,6 +134,9 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         ...snapshotLimits(name, tier),
         webhooks: tier.webhooks ?? (name === GUEST_TIER ? 0 : tier.containers),
         exec: tier.exec,
+        publicPreviews: tier.public_previews ?? name !== GUEST_TIER,
+        previewConnections: tier.preview_connections,
+        previewKibPerSecond: tier.preview_kib_per_second,
         pool: tier.pool,
       },
     ]),

@@ -82,6 +82,12 @@ export interface Tier {
   readonly webhooks: number;
   /** Whether users may run anything in their containers: commands, terminals, files. */
   readonly exec: boolean;
+  /** Whether users may let everybody see a port of their containers. */
+  readonly publicPreviews: boolean;
+  /** The maximum number of open requests and WebSockets of previews of a user's containers, in each process. */
+  readonly previewConnections: number;
+  /** How many KiB pass through previews of a user's containers each second, in each process; null: no limit. */
+  readonly previewKibPerSecond: number | null;
   /** In a cluster, the pool of nodes that the tier's containers are placed on. */
   readonly pool: string;
 }
@@ -116,6 +122,12 @@ interface TierFile {
         readonly webhooks?: number;
         /** Default: true. */
         readonly exec?: boolean;
+        /** Default: true, except for guests. */
+        readonly public_previews?: boolean;
+        /** Default: {@link DEFAULT_PREVIEW_CONNECTIONS}. */
+        readonly preview_connections?: number;
+        /** Default: no limit. */
+        readonly preview_kib_per_second?: number | null;
         /** Default: {@link DEFAULT_POOL}. */
         readonly pool?: string;
       }
@@ -128,6 +140,9 @@ export const DEFAULT_POOL = 'default';
 
 /** The processes of a container whose tier sets no limit. */
 export const DEFAULT_PROCESSES = 1024;
+
+/** Open requests and WebSockets of previews of a user whose tier sets no limit: enough for some open browsers. */
+export const DEFAULT_PREVIEW_CONNECTIONS = 200;
 
 /** The tiers if the operator provides no file. */
 export const DEFAULT_TIERS: TierFile = {

@@ -80,6 +80,23 @@ export class LimitsView {
       'token of the scope `exec`.',
   })
   readonly exec: boolean;
+  @ApiProperty({ example: true, description: 'Whether a port can be `public`: everybody may see it.' })
+  readonly public_previews: boolean;
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 200,
+    description: 'Open requests and WebSockets of previews of all containers together.',
+  })
+  readonly preview_connections: number;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    minimum: 1,
+    example: null,
+    description: 'KiB that pass through previews of all containers each second; null: no limit.',
+  })
+  readonly preview_kib_per_second: number | null;
 }
 
 class TierView extends LimitsView {
@@ -111,5 +128,8 @@ export function viewLimits(tier: Tier): LimitsView {
     snapshot_mb: tier.snapshotMb,
     webhooks: tier.webhooks,
     exec: tier.exec,
+    public_previews: tier.publicPreviews,
+    preview_connections: tier.previewConnections,
+    preview_kib_per_second: tier.previewKibPerSecond,
   };
 }

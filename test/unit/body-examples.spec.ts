@@ -21,7 +21,7 @@ describe('the examples of bodies', () => {
 
   beforeAll(async () => {
     database = await openTestDatabase();
-    const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'examples' };
+    const environment = { ENGINE: 'simulated', SIMULATION_SPEED: '1000', INSTANCE_ID: 'examples', PREVIEW_PORT: '0' };
     berth = await Berth.start({ environment, database });
     user = await berth.user('free', ['read', 'write', 'exec', 'admin']);
     document = (await (await fetch(`${berth.url}/api/openapi.json`)).json()) as OpenAPIObject;
@@ -83,6 +83,7 @@ describe('the examples of bodies', () => {
         const target = path
           .replace('{id}', idFor(route))
           .replace('{pid}', path.includes('{pid}') ? await started() : '')
+          .replace('{port}', '3000')
           .replace('{name}', 'default');
         const answer = await user.api.call(method, target, example, { 'content-type': type });
         if (answer.status === 201 || answer.status === 202) {

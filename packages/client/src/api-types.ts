@@ -185,6 +185,18 @@ export type LimitsView = {
      * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
      */
     exec: boolean;
+    /**
+     * Whether a port can be `public`: everybody may see it.
+     */
+    public_previews: boolean;
+    /**
+     * Open requests and WebSockets of previews of all containers together.
+     */
+    preview_connections: number;
+    /**
+     * KiB that pass through previews of all containers each second; null: no limit.
+     */
+    preview_kib_per_second: number | null;
 };
 
 export type MeUsageView = {
@@ -297,6 +309,18 @@ export type TierView = {
      * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
      */
     exec: boolean;
+    /**
+     * Whether a port can be `public`: everybody may see it.
+     */
+    public_previews: boolean;
+    /**
+     * Open requests and WebSockets of previews of all containers together.
+     */
+    preview_connections: number;
+    /**
+     * KiB that pass through previews of all containers each second; null: no limit.
+     */
+    preview_kib_per_second: number | null;
     name: string;
 };
 
@@ -692,6 +716,10 @@ export type CreateContainerDto = unknown & {
      */
     auto_delete_seconds?: number | null;
     /**
+     * whether a request to a preview of its ports starts it if it is stopped; false if absent or null
+     */
+    auto_start?: boolean | null;
+    /**
      * what it reaches: `none` is nothing, a list nothing else; the tier's if absent
      */
     network?: NetworkPolicy | null;
@@ -827,6 +855,10 @@ export type ListedContainerView = {
      */
     auto_delete_seconds: number | null;
     /**
+     * Whether a request to a preview of its ports starts it if it is stopped.
+     */
+    auto_start: boolean;
+    /**
      * null where it does not run.
      */
     ip_address: string | null;
@@ -958,6 +990,10 @@ export type ContainerView = {
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
     auto_delete_seconds: number | null;
+    /**
+     * Whether a request to a preview of its ports starts it if it is stopped.
+     */
+    auto_start: boolean;
     /**
      * null where it does not run.
      */
@@ -1168,6 +1204,10 @@ export type PatchContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
+     * whether a request to a preview of its ports starts it if it is stopped; null: false; unchanged if absent
+     */
+    auto_start?: boolean | null;
+    /**
      * variables to set, and null for those to remove; null: removes all. 64 at most remain
      */
     env?: {
@@ -1218,6 +1258,10 @@ export type UpdateContainerDto = {
      * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent
      */
     auto_delete_seconds?: number | null;
+    /**
+     * whether a request to a preview of its ports starts it if it is stopped; null: false; unchanged if absent
+     */
+    auto_start?: boolean | null;
     /**
      * all that the container has from now on; unchanged if absent. Programs that are started later get them; running ones keep theirs
      */
@@ -1511,7 +1555,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'previews_disabled' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -2152,6 +2196,132 @@ export type DeliveryListView = {
     next_cursor: string | null;
 };
 
+/**
+ * `private`: the owner, and those who have a link. `public`: everybody.
+ */
+export type PortAccess = 'private' | 'public';
+
+export type PortView = {
+    port: number;
+    /**
+     * The addresses in the container that it listens on. Previews reach each of them.
+     */
+    addresses: Array<string>;
+    /**
+     * `private`: the owner, and those who have a link. `public`: everybody.
+     */
+    access: PortAccess;
+    /**
+     * Where the port is seen; null where previews are off.
+     */
+    url: string | null;
+};
+
+export type PortListView = {
+    /**
+     * In ascending order.
+     */
+    ports: Array<PortView>;
+};
+
+export type PortAccessDto = {
+    /**
+     * `private`: the owner, and those who have a link. `public`: everybody.
+     */
+    access: 'private' | 'public';
+};
+
+export type PortAccessView = {
+    port: number;
+    /**
+     * `private`: the owner, and those who have a link. `public`: everybody.
+     */
+    access: PortAccess;
+    /**
+     * Where the port is seen.
+     */
+    url: string;
+};
+
+export type CreateLinkDto = {
+    /**
+     * To recognise it by.
+     */
+    name?: string | null;
+    /**
+     * Seconds until the link ends, and with it what it opened: 60 to 2592000 (30 days). 86400 if absent.
+     */
+    expires_in?: number | null;
+    /**
+     * true: the link opens in one browser alone, the first; and its token works in no header. false if absent.
+     */
+    once?: boolean | null;
+    /**
+     * true: whoever has the link may start the container if it is stopped. false if absent.
+     */
+    may_start?: boolean | null;
+};
+
+export type CreatedLinkView = {
+    id: string;
+    port: number;
+    name: string | null;
+    /**
+     * Whether it opens in one browser alone.
+     */
+    once: boolean;
+    /**
+     * Whether whoever has it may start the container.
+     */
+    may_start: boolean;
+    /**
+     * When a link of one use was used.
+     */
+    used_at: string | null;
+    created_at: string;
+    expires_at: string;
+    /**
+     * For people: opened in a browser, it shows the port until the link ends. Shown this once.
+     */
+    url: string;
+    /**
+     * For programs, in the header `Berth-Token`. Shown this once.
+     */
+    token: string;
+};
+
+export type LinkView = {
+    id: string;
+    port: number;
+    name: string | null;
+    /**
+     * Whether it opens in one browser alone.
+     */
+    once: boolean;
+    /**
+     * Whether whoever has it may start the container.
+     */
+    may_start: boolean;
+    /**
+     * When a link of one use was used.
+     */
+    used_at: string | null;
+    created_at: string;
+    expires_at: string;
+};
+
+export type LinkListView = {
+    /**
+     * Those that have not ended, newest first.
+     */
+    links: Array<LinkView>;
+};
+
+export type LinkRevokedView = {
+    message: 'link revoked';
+    id: string;
+};
+
 export type AdminUserView = {
     id: string;
     username: string;
@@ -2278,6 +2448,10 @@ export type AnyContainerView = {
      * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
      */
     auto_delete_seconds: number | null;
+    /**
+     * Whether a request to a preview of its ports starts it if it is stopped.
+     */
+    auto_start: boolean;
     /**
      * null where it does not run.
      */

@@ -6,6 +6,7 @@ import { Containers, type WaitOptions } from './containers.ts';
 import { Events, Stats } from './events.ts';
 import { Files } from './files.ts';
 import { type BerthOptions, Http } from './http.ts';
+import { Ports } from './ports.ts';
 import { Processes } from './processes.ts';
 import { Snapshots } from './snapshots.ts';
 import { Terminal, type TerminalOptions, Terminals } from './terminal.ts';
@@ -22,6 +23,7 @@ export class Berth {
   readonly terminals: Terminals;
   readonly snapshots: Snapshots;
   readonly webhooks: Webhooks;
+  readonly ports: Ports;
   readonly stats: Stats;
   readonly events: Events;
   readonly account: Account;
@@ -40,6 +42,7 @@ export class Berth {
     this.terminals = new Terminals(this.http);
     this.snapshots = new Snapshots(this.http);
     this.webhooks = new Webhooks(this.http);
+    this.ports = new Ports(this.http);
     this.stats = new Stats(this.http);
     this.events = new Events(this.http);
     this.account = new Account(this.http);

@@ -27,6 +27,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   readonly containers: EngineContainers;
   readonly networks: ContainerEngine['networks'];
   readonly programs: ContainerEngine['programs'];
+  readonly ports: ContainerEngine['ports'];
   readonly files: ContainerEngine['files'];
   readonly images: EngineImages;
   readonly layers: EngineLayers;
@@ -53,6 +54,8 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
       // On a node that does not answer, the start of the program will say so.
       reserve: (dockerId, program) => programs.reserve(dockerId, program).catch(() => randomUUID()),
     };
+    // Over the node's Docker: its containers' own addresses are not reachable from here.
+    this.ports = routes.byContainer('ports', ['connect', 'listening']);
     // The programs that access files go to the container's node like all others.
     this.files = new ScriptedFiles(this.programs);
     this.images = clusterImages(routes);

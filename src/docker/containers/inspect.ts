@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { EngineError } from '../engine-error';
 import type { EngineState, ListedContainer, ObservedContainer } from '../port/observed-container';
+import type { ContainerRun } from '../ports/docker-ports';
 import { LABELS } from './create-options';
 import { SHELL } from './supervisor';
 
@@ -18,7 +19,9 @@ const inspection = z.object({
   }),
   HostConfig: z.object({ Runtime: z.string().optional() }),
   NetworkSettings: z.object({
-    Networks: z.record(z.string(), z.object({ IPAddress: z.string().optional() })).nullish(),
+    Networks: z
+      .record(z.string(), z.object({ IPAddress: z.string().optional(), Gateway: z.string().optional() }))
+      .nullish(),
   }),
 });
 
@@ -85,6 +88,22 @@ export function observedContainer(answer: unknown, isSandboxNetwork: (name: stri
     ipAddress: nullIfEmpty(networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[1].IPAddress),
     imageId: Image,
     runtime: HostConfig.Runtime ?? '',
+  };
+}
+
+/**
+ * @param answer Docker's inspection
+ * @param isSandboxNetwork whether the container's address is the one in a network of this name
+ * @throws EngineError `docker_unavailable` if the answer is not an inspection
+ */
+export function observedRun(answer: unknown, isSandboxNetwork: (name: string) => boolean): ContainerRun {
+  const { State, NetworkSettings } = isKnownState(inspection, answer);
+  const network = networkIn(NetworkSettings.Networks, isSandboxNetwork)?.[1];
+  return {
+    state: State.Status,
+    startedAt: State.StartedAt,
+    ipAddress: nullIfEmpty(network?.IPAddress),
+    gateway: nullIfEmpty(network?.Gateway),
   };
 }
 

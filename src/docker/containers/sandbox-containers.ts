@@ -20,7 +20,8 @@ import type { DockerDaemon } from '../connection/daemon';
 import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
 import { type ImageFacts, type Images, limitedVolumes } from '../images/images';
 import { isNetworkOf } from '../networks/docker-networks';
-import { parseListedContainer, NO_NETWORK, observedContainer, type PlacedContainer } from './inspect';
+import type { ContainerRun } from '../ports/docker-ports';
+import { parseListedContainer, NO_NETWORK, observedContainer, observedRun, type PlacedContainer } from './inspect';
 import type { NameServers } from '../networks/name-servers';
 import { restrictedSandbox } from '../firewall/restricted-sandboxes';
 import type { SandboxHost } from '../sandbox-host';
@@ -185,6 +186,16 @@ export class SandboxContainers implements EngineContainers {
     return daemon.call('inspect container', async (signal, docker) => {
       const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
       return unlessMissing(answer.then((container) => observedContainer(container, isNetworkOf(instance))));
+    });
+  }
+
+  /** The container's run and its address now. @returns null if there is no such container */
+  async inspectRun(dockerId: string): Promise<ContainerRun | null> {
+    const { daemon, host } = this.parts;
+    const isSandboxNetwork = isNetworkOf(host.instance);
+    return daemon.call('inspect container', async (signal, docker) => {
+      const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      return unlessMissing(answer.then((container) => observedRun(container, isSandboxNetwork)));
     });
   }
 

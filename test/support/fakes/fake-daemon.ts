@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { PassThrough, type Readable } from 'node:stream';
+import { type Duplex, PassThrough, type Readable } from 'node:stream';
 import {
   type ContainerProcess,
   type ContainerSpec,
@@ -8,6 +8,7 @@ import {
   EngineError,
   type ExecOutput,
   type LayerImage,
+  type ListeningPort,
   type MarkedProcesses,
   type OwnerLabels,
   type ProcessRequest,
@@ -104,6 +105,10 @@ export class FakeDaemon extends SimulatedDaemon {
 
   /** The behaviour of commands in containers; by default they succeed without output. @returns the exit code */
   onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
+
+  /** What listens in containers; by default nothing. */
+  onConnect: ((dockerId: string, port: number) => Promise<Duplex>) | null = null;
+  onListening: ((dockerId: string) => Promise<ListeningPort[]>) | null = null;
 
   /**
    * The behaviour of programs: by default `cat` copies its input, `sleep` waits until it is killed, and the rest is

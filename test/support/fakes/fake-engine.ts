@@ -4,6 +4,7 @@ import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
 import { ContainerEngine, EngineError, type ExecRequest, type VolumeCopy } from '../../../src/docker';
 import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
+import type { EnginePorts } from '../../../src/docker/port/engine-ports';
 import type { EngineFiles } from '../../../src/docker/port/engine-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineHost } from '../../../src/docker/port/engine-host';
@@ -22,7 +23,7 @@ export { FakeDaemon } from './fake-daemon';
 export type { FakeCommand, FakeContainer, FakeProgram, FakeVolume, StartOutcome } from './fake-daemon';
 
 /** The parts of the port that make calls to Docker. */
-type Part = Exclude<keyof TransferringEngine, 'nodes' | 'files'>;
+type Part = Exclude<keyof TransferringEngine, 'nodes' | 'files' | 'ports'>;
 
 /** The port's methods that faults can be put on, such as `containers.create`. */
 export type EngineMethod = Exclude<
@@ -91,6 +92,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   readonly containers: EngineContainers;
   readonly networks: EngineNetworks;
   readonly programs: EnginePrograms;
+  readonly ports: EnginePorts;
   readonly files: EngineFiles;
   readonly images: EngineImages;
   readonly layers: TransferringLayers;
@@ -148,6 +150,10 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
         unprepare: () => Promise.resolve(),
       },
     );
+    this.ports = {
+      connect: (dockerId, port) => daemon.onConnect?.(dockerId, port) ?? simulated.ports.connect(dockerId, port),
+      listening: (dockerId) => daemon.onListening?.(dockerId) ?? simulated.ports.listening(dockerId),
+    };
     this.files = new ScriptedFiles(this.programs);
     this.images = this.part('images', images, {
       ensure: (reference, options = {}) => {

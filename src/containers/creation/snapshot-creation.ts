@@ -3,10 +3,10 @@ import { IdempotencyKeys, onceOnly } from '../../idempotency';
 import { TiersService } from '../../tiers';
 import { type Caller, ContainerAccess } from '../access/container-access';
 import { Capacity } from '../capacity/capacity';
-import type { CreateOptions } from '../creation/creation';
+import type { CreateOptions } from './creation';
 import { type CreateSnapshotDto, snapshotView, type SnapshotView } from '../dto/snapshots';
 import { bytesOf } from '../model/snapshot.entity';
-import { SnapshotMaking } from './snapshot-making';
+import { SnapshotMaking } from '../snapshots/snapshot-making';
 
 /** Accepts requests for snapshots. */
 @Injectable()

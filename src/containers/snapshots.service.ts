@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import type { PageRange } from '../../database';
-import { DomainError } from '../../errors';
-import { type Page, type PagedQuery, readPage } from '../../http';
-import { TiersService } from '../../tiers';
-import type { Caller } from '../access/container-access';
-import type { WaitLimits } from '../access/waits';
-import type { CreateOptions } from '../creation/creation';
+import type { PageRange } from '../database';
+import { DomainError } from '../errors';
+import { type Page, type PagedQuery, readPage } from '../http';
+import { TiersService } from '../tiers';
+import type { Caller } from './access/container-access';
+import type { WaitLimits } from './access/waits';
+import type { CreateOptions } from './creation/creation';
 import {
   anySnapshotView,
   type AnySnapshotView,
@@ -16,15 +16,15 @@ import {
   snapshotView,
   type SnapshotView,
   type UpdateSnapshotDto,
-} from '../dto/snapshots';
-import { MIB } from '../model/container.entity';
-import { parseSelector } from '../model/labels';
-import type { SnapshotRow } from '../model/snapshot.entity';
-import { SnapshotCreation } from './snapshot-creation';
-import { SnapshotWait } from './snapshot-wait';
-import { type SnapshotFilter, SnapshotRepository } from '../rows/snapshot.repository';
-import { SnapshotAccess } from './snapshot-access';
-import { SnapshotRemoval } from './snapshot-removal';
+} from './dto/snapshots';
+import { MIB } from './model/container.entity';
+import { parseSelector } from './model/labels';
+import type { SnapshotRow } from './model/snapshot.entity';
+import { SnapshotCreation } from './creation/snapshot-creation';
+import { SnapshotWait } from './snapshots/snapshot-wait';
+import { type SnapshotFilter, SnapshotRepository } from './rows/snapshot.repository';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+import { SnapshotRemoval } from './snapshots/snapshot-removal';
 
 /** The REST API's operations on a user's snapshots, also for other modules. All methods throw {@link DomainError}. */
 @Injectable()

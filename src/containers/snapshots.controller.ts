@@ -8,12 +8,12 @@ import {
   ApiTags,
   getSchemaPath,
 } from '@nestjs/swagger';
-import { Audited } from '../../audit';
-import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
-import { ApiFaults } from '../../errors';
-import { Compressed, ConnectionEnd, Location } from '../../http';
-import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../../idempotency';
-import { ApiContainerById } from '../dto/openapi';
+import { Audited } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiFaults } from '../errors';
+import { Compressed, ConnectionEnd, Location } from '../http';
+import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
+import { ApiContainerById } from './dto/openapi';
 import {
   CreateSnapshotDto,
   ForkContainerDto,
@@ -26,10 +26,10 @@ import {
   SnapshotView,
   UpdateSnapshotDto,
   WaitSnapshotDto,
-} from '../dto/snapshots';
-import { ContainerCreatedView } from '../dto/responses';
-import { Forks } from '../creation/forks';
-import { SnapshotFactsView } from '../model/snapshot.entity';
+} from './dto/snapshots';
+import { ContainerCreatedView } from './dto/responses';
+import { Forks } from './creation/forks';
+import { SnapshotFactsView } from './model/snapshot.entity';
 import { SnapshotRestoration } from './snapshot-restoration';
 import { SnapshotsService } from './snapshots.service';
 

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { EngineError, isLayerImage, parseImageReference } from '../../docker';
-import { DomainError, invalidParameters } from '../../errors';
-import { CUSTOM, IMAGE_NAME, ImageCatalog, TemplateRepository, type TemplateRow } from '../../images';
-import { canonicalPolicy } from '../../network-policy';
-import { Clock } from '../../scheduling';
-import type { Caller } from '../access/container-access';
-import { Capacity } from '../capacity/capacity';
+import { EngineError, isLayerImage, parseImageReference } from '../docker';
+import { DomainError, invalidParameters } from '../errors';
+import { CUSTOM, IMAGE_NAME, ImageCatalog, TemplateRepository, type TemplateRow } from '../images';
+import { canonicalPolicy } from '../network-policy';
+import { Clock } from '../scheduling';
+import type { Caller } from './access/container-access';
+import { Capacity } from './capacity/capacity';
 import {
   type PutTemplateDto,
   TEMPLATE_NAME_RULE,
@@ -13,13 +13,13 @@ import {
   type TemplateListView,
   templateView,
   type TemplateView,
-} from '../dto/templates';
-import type { SnapshotRow } from '../model/snapshot.entity';
-import { startCommandOf } from '../model/start-command';
-import { engineCode } from '../operations/operation-runner';
-import { SnapshotAccess } from './snapshot-access';
-import { TemplateFiles } from './template-files';
-import { Specifications } from '../creation/specification';
+} from './dto/templates';
+import type { SnapshotRow } from './model/snapshot.entity';
+import { startCommandOf } from './model/start-command';
+import { engineCode } from './operations/operation-runner';
+import { SnapshotAccess } from './snapshots/snapshot-access';
+import { TemplateFiles } from './snapshots/template-files';
+import { Specifications } from './creation/specification';
 
 /** How often a replacement begins anew because another one came before it. */
 const MOST_ATTEMPTS = 5;

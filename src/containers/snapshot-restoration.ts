@@ -1,12 +1,12 @@
 import { Injectable } from '@nestjs/common';
-import { DomainError, invalidParameters } from '../../errors';
-import { type Caller, ContainerAccess } from '../access/container-access';
-import type { RestoreSnapshotDto, SnapshotRestoredView } from '../dto/snapshots';
-import { containerFacts, type ContainerRow } from '../model/container.entity';
-import { ContainerOperations } from '../operations/operations';
-import { SnapshotCreation } from './snapshot-creation';
-import { SnapshotWait } from './snapshot-wait';
-import { SnapshotAccess } from './snapshot-access';
+import { DomainError, invalidParameters } from '../errors';
+import { type Caller, ContainerAccess } from './access/container-access';
+import type { RestoreSnapshotDto, SnapshotRestoredView } from './dto/snapshots';
+import { containerFacts, type ContainerRow } from './model/container.entity';
+import { ContainerOperations } from './operations/operations';
+import { SnapshotCreation } from './creation/snapshot-creation';
+import { SnapshotWait } from './snapshots/snapshot-wait';
+import { SnapshotAccess } from './snapshots/snapshot-access';
 
 /** The state before is being copied for so long at most; the request fails then, and changes nothing. */
 const KEEP_WITHIN_MS = 30 * 60_000;

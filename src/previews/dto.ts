@@ -1,0 +1,159 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { printableName } from '../http';
+import { PORT_ACCESS, type PortAccess, type PreviewLinkEntity } from './preview.entities';
+
+const DAY_SECONDS = 24 * 3600;
+/** Lifetimes of links. */
+export const LINK_SECONDS = { min: 60, usual: DAY_SECONDS, max: 30 * DAY_SECONDS } as const;
+
+const URL_EXAMPLE = 'https://3000-3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11.preview.example';
+const PORT = { type: 'integer', minimum: 1, maximum: 65_535, example: 3000 } as const;
+const ACCESS_MEANING = '`private`: the owner, and those who have a link. `public`: everybody.';
+
+/** A port on which a program in a container listens. */
+class PortView {
+  @ApiProperty(PORT)
+  readonly port: number;
+  @ApiProperty({
+    type: [String],
+    example: ['127.0.0.1'],
+    description: 'The addresses in the container that it listens on. Previews reach each of them.',
+  })
+  readonly addresses: readonly string[];
+  @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'private', description: ACCESS_MEANING })
+  readonly access: PortAccess;
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: URL_EXAMPLE,
+    description: 'Where the port is seen; null where previews are off.',
+  })
+  readonly url: string | null;
+}
+
+/** Answer of `GET /api/containers/:id/ports`. */
+export class PortListView {
+  @ApiProperty({ type: [PortView], description: 'In ascending order.' })
+  readonly ports: readonly PortView[];
+}
+
+/** Body of `PUT /api/containers/:id/ports/:port`. */
+export class PortAccessDto {
+  @ApiProperty({ type: String, enum: [...PORT_ACCESS], example: 'public', description: ACCESS_MEANING })
+  @IsString()
+  @IsIn(PORT_ACCESS, { message: `must be ${PORT_ACCESS.join(' or ')}` })
+  readonly access: PortAccess;
+}
+
+/** Answer of `PUT /api/containers/:id/ports/:port`. */
+export class PortAccessView {
+  @ApiProperty(PORT)
+  readonly port: number;
+  @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'public', description: ACCESS_MEANING })
+  readonly access: PortAccess;
+  @ApiProperty({ example: URL_EXAMPLE, description: 'Where the port is seen.' })
+  readonly url: string;
+}
+
+/** Body of `POST /api/containers/:id/ports/:port/links`. */
+export class CreateLinkDto {
+  @ApiPropertyOptional({ type: String, nullable: true, example: 'for the review', description: 'To recognise it by.' })
+  @IsOptional()
+  @IsString()
+  @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
+  readonly name?: string | null;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    default: LINK_SECONDS.usual,
+    description: 'Seconds until the link ends, and with it what it opened: 60 to 2592000 (30 days).',
+  })
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number of seconds' })
+  @Min(LINK_SECONDS.min, { message: `must be at least ${String(LINK_SECONDS.min)}` })
+  @Max(LINK_SECONDS.max, { message: `must be at most ${String(LINK_SECONDS.max)}` })
+  readonly expires_in?: number | null;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    nullable: true,
+    default: false,
+    description: 'true: the link opens in one browser alone, the first; and its token works in no header.',
+  })
+  @IsOptional()
+  @IsBoolean()
+  readonly once?: boolean | null;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    nullable: true,
+    default: false,
+    description: 'true: whoever has the link may start the container if it is stopped.',
+  })
+  @IsOptional()
+  @IsBoolean()
+  readonly may_start?: boolean | null;
+}
+
+/** A link to a port. */
+class LinkView {
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty(PORT)
+  readonly port: number;
+  @ApiProperty({ type: String, nullable: true, example: 'for the review' })
+  readonly name: string | null;
+  @ApiProperty({ example: false, description: 'Whether it opens in one browser alone.' })
+  readonly once: boolean;
+  @ApiProperty({ example: false, description: 'Whether whoever has it may start the container.' })
+  readonly may_start: boolean;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When a link of one use was used.' })
+  readonly used_at: string | null;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly expires_at: string;
+}
+
+/** Answer of `POST /api/containers/:id/ports/:port/links`. */
+export class CreatedLinkView extends LinkView {
+  @ApiProperty({
+    example: `${URL_EXAMPLE}/.berth/open#preview_3Zg…`,
+    description: 'For people: opened in a browser, it shows the port until the link ends. Shown this once.',
+  })
+  readonly url: string;
+  @ApiProperty({
+    example: 'preview_3Zgk3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWdpVq4XwT1',
+    description: 'For programs, in the header `Berth-Token`. Shown this once.',
+  })
+  readonly token: string;
+}
+
+/** Answer of `GET /api/containers/:id/ports/:port/links`. */
+export class LinkListView {
+  @ApiProperty({ type: [LinkView], description: 'Those that have not ended, newest first.' })
+  readonly links: readonly LinkView[];
+}
+
+/** Answer of `DELETE /api/containers/:id/ports/:port/links/:link`. */
+export class LinkRevokedView {
+  @ApiProperty({ enum: ['link revoked'] })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+}
+
+export function viewLink(link: PreviewLinkEntity): LinkView {
+  return {
+    id: link.id,
+    port: link.port,
+    name: link.name,
+    once: link.isSingle,
+    may_start: link.mayStart,
+    used_at: link.usedAt?.toISOString() ?? null,
+    created_at: link.createdAt.toISOString(),
+    expires_at: link.expiresAt.toISOString(),
+  };
+}

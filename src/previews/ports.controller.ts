@@ -1,0 +1,123 @@
+import { applyDecorators, Body, Controller, Delete, Get, Param, Post, Put } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { Audited, AuditedLook } from '../audit';
+import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { ApiContainerById } from '../containers';
+import type { ApiFault } from '../errors';
+import { Location } from '../http';
+import { ApiIdempotencyKey, Keyed, type KeyedRequest, KeyedSecrets, REPLAYED_HEADER } from '../idempotency';
+import { ContainerPorts } from './container-ports';
+import {
+  CreatedLinkView,
+  CreateLinkDto,
+  LinkListView,
+  LinkRevokedView,
+  PortAccessDto,
+  PortAccessView,
+  PortListView,
+  viewLink,
+} from './dto';
+
+/** Documents a route on one port of a container. */
+const ApiPort = (...faults: readonly ApiFault[]): MethodDecorator =>
+  applyDecorators(
+    ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'previews_disabled', ...faults),
+    ApiParam({ name: 'port', description: 'A TCP port.', schema: { type: 'integer', minimum: 1, maximum: 65_535 } }),
+  );
+
+/** Which ports of a container listen, and who may see them. */
+@ApiTags('previews')
+@Controller('containers/:id/ports')
+export class PortsController {
+  constructor(
+    private readonly ports: ContainerPorts,
+    private readonly once: KeyedSecrets,
+  ) {}
+
+  @Get()
+  @Scopes('exec')
+  @AuditedLook('container.port_list')
+  @ApiOperation({ summary: 'List the ports on which programs in the container listen' })
+  @ApiContainerById(
+    'guest_session_expired',
+    'exec_not_allowed',
+    'no_capacity',
+    'operation_in_progress',
+    'resume_failed',
+    'container_not_running',
+    'command_failed',
+  )
+  @ApiOkResponse({ type: PortListView })
+  list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<PortListView> {
+    return this.ports.list(caller, id);
+  }
+
+  @Put(':port')
+  @Scopes('exec')
+  @Audited('container.port_access')
+  @ApiOperation({
+    summary: 'Let everybody see a port, or only you and those with a link',
+    description: 'A change to private ends the connections of those who may not see the port any more.',
+  })
+  @ApiPort('public_not_allowed', 'link_limit_reached')
+  @ApiOkResponse({ type: PortAccessView })
+  setAccess(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('port') port: string,
+    @Body() { access }: PortAccessDto,
+  ): Promise<PortAccessView> {
+    return this.ports.setAccess(caller, id, { port, access });
+  }
+
+  @Post(':port/links')
+  @Scopes('exec')
+  @Audited('container.link_create')
+  @Location<CreatedLinkView>((_link, { id = '', port = '' }) => `/api/containers/${id}/ports/${port}/links`)
+  @ApiOperation({
+    summary: 'Make a link to a port',
+    description: 'Whoever has it sees the port until it ends. The answer is the only one that shows the link.',
+  })
+  @ApiIdempotencyKey()
+  @ApiPort('idempotency_key_reused', 'link_limit_reached')
+  @ApiCreatedResponse({ type: CreatedLinkView, headers: REPLAYED_HEADER })
+  createLink(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('port') port: string,
+    @Body() body: CreateLinkDto,
+    @Keyed() request: KeyedRequest,
+  ): Promise<CreatedLinkView> {
+    return this.once.once(caller, request, () => this.ports.createLink(caller, id, Object.assign({ port }, body)));
+  }
+
+  @Get(':port/links')
+  @Scopes('exec')
+  @ApiOperation({ summary: 'List the links to a port' })
+  @ApiPort()
+  @ApiOkResponse({ type: LinkListView })
+  async listLinks(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('port') port: string,
+  ): Promise<LinkListView> {
+    return { links: (await this.ports.listLinks(caller, id, port)).map(viewLink) };
+  }
+
+  @Delete(':port/links/:link')
+  @Scopes('exec')
+  @Audited('container.link_revoke')
+  @ApiOperation({ summary: 'Revoke a link', description: 'The connections that it opened end at once.' })
+  @ApiPort('link_not_found')
+  @ApiParam({ name: 'link', description: "The link's id." })
+  @ApiOkResponse({ type: LinkRevokedView })
+  async revokeLink(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('port') port: string,
+    @Param('link') link: string,
+  ): Promise<LinkRevokedView> {
+    await this.ports.revokeLink(caller, id, { port, link });
+    return { message: 'link revoked', id: link };
+  }
+}

@@ -1,0 +1,134 @@
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import type { Caller } from '../containers';
+import { DomainError } from '../errors';
+import { LOGGER, type Logger } from '../logging';
+import { Poll } from '../scheduling';
+import { Signals } from '../signals';
+import { TiersService } from '../tiers';
+import type { Admission } from './preview-access';
+import { type Bucket, Buckets } from './preview-pace';
+
+/** Finds what no signal has told. */
+const RECHECK_MS = 2_000;
+
+/** A request or WebSocket that is open. */
+export interface OpenPreview {
+  /** As it was last decided. */
+  admission: Admission;
+  /** Decides anew whether the visitor may see the port. @throws DomainError if not */
+  readonly recheck: () => Promise<Admission>;
+  /** Closes the connections of both sides. */
+  readonly end: () => void;
+}
+
+/**
+ * The open connections of previews in this process. Each ends when its visitor may not see the port any more, and when
+ * the container stops, is deleted, or is started again.
+ */
+@Injectable()
+export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly open = new Set<OpenPreview>();
+  private readonly counts = new Map<string, number>();
+  private readonly buckets = new Buckets();
+  private readonly poll: Poll;
+  private readonly stopListening: readonly (() => void)[];
+
+  constructor(
+    private readonly tiers: TiersService,
+    signals: Signals,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    const ofUser = ({ userId }: { userId: string }): void =>
+      this.recheckNow(({ admission }) => admission.owner.userId === userId);
+    this.stopListening = [
+      signals.on('user_events', ofUser),
+      signals.on('user_suspended', ofUser),
+      signals.on('user_moved', ofUser),
+      signals.on('token_revoked', () => this.recheckNow(({ admission }) => admission.by === 'token')),
+      signals.on('previews_changed', ({ containerId }) =>
+        this.recheckNow(({ admission }) => admission.containerId === containerId),
+      ),
+    ];
+    this.poll = new Poll({
+      everyMs: RECHECK_MS,
+      work: () => this.recheck([...this.open]),
+      onFault: (error) => this.noteFault(error),
+    });
+  }
+
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.poll.stop();
+    for (const stop of this.stopListening) stop();
+    for (const { end } of [...this.open]) end();
+  }
+
+  /**
+   * Counts a request or WebSocket for the owner of its container, also while it waits for the container.
+   *
+   * @returns a function to be called once, when it has ended
+   * @throws DomainError `too_many_connections` if the owner's tier allows no more
+   */
+  enter({ userId, tier }: Caller): () => void {
+    const count = this.counts.get(userId) ?? 0;
+    if (count >= this.tiers.limitsOf(tier).previewConnections) {
+      throw new DomainError('too_many_connections', { retryAfter: 1 });
+    }
+    this.counts.set(userId, count + 1);
+    return () => {
+      const left = (this.counts.get(userId) ?? 1) - 1;
+      if (left > 0) this.counts.set(userId, left);
+      else this.counts.delete(userId);
+    };
+  }
+
+  /** How fast bytes of the user's previews may pass; null: no limit. */
+  bucketOf({ userId, tier }: Caller): Bucket | null {
+    const kib = this.tiers.limitsOf(tier).previewKibPerSecond;
+    return kib === null ? null : this.buckets.of(userId, kib * 1024);
+  }
+
+  /** Ends the connection when its visitor loses access. @returns a function that stops watching it */
+  watch(preview: OpenPreview): () => void {
+    this.open.add(preview);
+    return () => void this.open.delete(preview);
+  }
+
+  private recheckNow(isConcerned: (preview: OpenPreview) => boolean): void {
+    const concerned = [...this.open].filter(isConcerned);
+    if (concerned.length > 0) this.recheck(concerned).catch((error: unknown) => this.noteFault(error));
+  }
+
+  /** @throws what is no refusal, such as an error of the database: then the connections stay */
+  private async recheck(previews: readonly OpenPreview[]): Promise<void> {
+    const outcomes = await Promise.allSettled(
+      previews.map(async (preview) => {
+        if (!(await isStillAdmitted(preview))) preview.end();
+      }),
+    );
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
+    if (failed) throw failed.reason as Error;
+  }
+
+  private noteFault(error: unknown): void {
+    this.logger.warn({ err: error }, 'whether open previews may stay open could not be checked');
+  }
+}
+
+async function isStillAdmitted(preview: OpenPreview): Promise<boolean> {
+  const { dockerId, runStartedAt } = preview.admission;
+  try {
+    const now = await preview.recheck();
+    // Just after a start, the row does not have the time of the start yet.
+    const isSameRun = now.dockerId === dockerId && (runStartedAt === null || now.runStartedAt === runStartedAt);
+    preview.admission = now;
+    // A paused container keeps its connections.
+    return isSameRun && (now.status === 'running' || now.status === 'paused');
+  } catch (error) {
+    if (error instanceof DomainError && !error.isServerFault) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,210 @@
+import { Injectable } from '@nestjs/common';
+import { createHash, randomBytes, randomUUID } from 'node:crypto';
+import { IsNull, MoreThan } from 'typeorm';
+import { lockUser } from '../auth';
+import { Database, type Lookup, readTime, Retention } from '../database';
+import { DomainError } from '../errors';
+import { Clock } from '../scheduling';
+import { Signals } from '../signals';
+import type { PreviewTarget } from './preview-address';
+import { type PortAccess, PreviewLinkEntity, PublicPortEntity } from './preview.entities';
+
+/** Links of one container that are valid at once, and ports that everybody may see. */
+const MOST_LINKS = 100;
+const MOST_PUBLIC_PORTS = 100;
+
+/** 256 random bits. */
+const TOKEN = /^preview_[A-Za-z0-9_-]{43}$/;
+
+interface NewLink {
+  readonly name: string | null;
+  readonly isSingle: boolean;
+  readonly mayStart: boolean;
+  readonly expiresAt: Date;
+}
+
+/** A link that admits its visitor now. */
+export interface ValidLink extends PreviewTarget {
+  readonly id: string;
+  /** Whether its visitor may start the container. */
+  readonly mayStart: boolean;
+  readonly expiresAt: Date;
+}
+
+/** A link's row, in the order of the lookup's columns. */
+type Row = readonly [
+  id: string,
+  containerId: string,
+  port: number,
+  isSingle: unknown,
+  mayStart: unknown,
+  usedAt: unknown,
+  expiresAt: unknown,
+];
+
+/** Whether the text has the form of a link's token; other text never reaches the database. */
+export function isLinkToken(text: string): boolean {
+  return TOKEN.test(text);
+}
+
+/** Links to ports of containers, and which ports everybody may see. */
+@Injectable()
+export class PreviewLinks {
+  private readonly byHash: Lookup;
+  private readonly publicPort: Lookup;
+
+  constructor(
+    private readonly database: Database,
+    private readonly clock: Clock,
+    private readonly signals: Signals,
+  ) {
+    this.byHash = database.lookup({
+      columns: ['id', 'container_id', 'port', 'is_single', 'may_start', 'used_at', 'expires_at'],
+      from: 'preview_links',
+      key: 'hash',
+    });
+    this.publicPort = database.lookup({ columns: ['id'], from: 'public_ports', key: 'id' });
+  }
+
+  /**
+   * @returns the new link, and its token, which is not stored
+   * @throws DomainError `link_limit_reached`
+   */
+  async create(
+    userId: string,
+    { containerId, port }: PreviewTarget,
+    { name, isSingle, mayStart, expiresAt }: NewLink,
+  ): Promise<{ link: PreviewLinkEntity; token: string }> {
+    const token = mint();
+    const now = this.clock.now();
+    const id = randomUUID();
+    const own = { id, containerId, port, userId, name, isSingle, mayStart };
+    const link: PreviewLinkEntity = { ...own, hash: hashOf(token), usedAt: null, createdAt: now, expiresAt };
+    await this.database.runInTxLocking(userId, async () => {
+      await lockUser(this.database, userId);
+      const { manager } = this.database;
+      const current = await manager.countBy(PreviewLinkEntity, { containerId, expiresAt: MoreThan(now) });
+      if (current >= MOST_LINKS)
+        throw new DomainError('link_limit_reached', { fields: { current, limit: MOST_LINKS } });
+      await manager.insert(PreviewLinkEntity, link);
+    });
+    return { link, token };
+  }
+
+  /** A port's links that have not expired, newest first. */
+  list({ containerId, port }: PreviewTarget): Promise<PreviewLinkEntity[]> {
+    return this.database.manager.find(PreviewLinkEntity, {
+      where: { containerId, port, expiresAt: MoreThan(this.clock.now()) },
+      order: { createdAt: 'DESC', id: 'DESC' },
+    });
+  }
+
+  /** Ends a link, and the connections of its visitors. @throws DomainError `link_not_found` */
+  async revoke({ containerId, port }: PreviewTarget, id: string): Promise<void> {
+    const { affected } = await this.database.manager.delete(PreviewLinkEntity, { id, containerId, port });
+    if (affected !== 1) throw new DomainError('link_not_found');
+    this.signals.publish('previews_changed', { containerId });
+  }
+
+  /**
+   * Finds the link of a token or a cookie. A link of one use is only found by the cookie of its visitor.
+   *
+   * @returns null if there is none, or it has expired
+   */
+  async find(token: string): Promise<ValidLink | null> {
+    const found = await this.lookUp(token);
+    return found && (!found.isSingle || found.isUsed) ? found.link : null;
+  }
+
+  /**
+   * Exchanges a link's token for the cookie of a visitor. If a link of one use is redeemed several times at once, only
+   * one call gets a cookie.
+   *
+   * @returns null if the token is no link to this port, or was used
+   */
+  async redeem(target: PreviewTarget, token: string): Promise<{ cookie: string; expiresAt: Date } | null> {
+    const found = await this.lookUp(token);
+    if (!found || !isTo(found.link, target)) return null;
+    const { id, expiresAt } = found.link;
+    if (!found.isSingle) return { cookie: token, expiresAt };
+    const cookie = mint();
+    const { affected } = await this.database.manager.update(
+      PreviewLinkEntity,
+      { id, hash: hashOf(token), usedAt: IsNull() },
+      { hash: hashOf(cookie), usedAt: this.clock.now() },
+    );
+    return affected === 1 ? { cookie, expiresAt } : null;
+  }
+
+  async isPublic(target: PreviewTarget): Promise<boolean> {
+    return (await this.publicPort(keyOf(target))) !== null;
+  }
+
+  /** The ports of a container that everybody may see. */
+  async publicPorts(containerId: string): Promise<ReadonlySet<number>> {
+    const rows = await this.database.manager.findBy(PublicPortEntity, { containerId });
+    return new Set(rows.map(({ port }) => port));
+  }
+
+  /** @throws DomainError `link_limit_reached` if too many ports of the container are public */
+  async setAccess(userId: string, target: PreviewTarget, access: PortAccess): Promise<void> {
+    const { containerId, port } = target;
+    const id = keyOf(target);
+    await this.database.runInTxLocking(userId, async () => {
+      await lockUser(this.database, userId);
+      const { manager } = this.database;
+      await manager.delete(PublicPortEntity, { id });
+      if (access === 'private') return;
+      const current = await manager.countBy(PublicPortEntity, { containerId });
+      const limit = MOST_PUBLIC_PORTS;
+      if (current >= limit) throw new DomainError('link_limit_reached', { fields: { current, limit } });
+      await manager.insert(PublicPortEntity, { id, containerId, port });
+    });
+    this.signals.publish('previews_changed', { containerId });
+  }
+
+  private async lookUp(token: string): Promise<{ link: ValidLink; isSingle: boolean; isUsed: boolean } | null> {
+    if (!isLinkToken(token)) return null;
+    const row = (await this.byHash(hashOf(token))) as Row | null;
+    if (!row) return null;
+    const [id, containerId, port, isSingle, mayStart, usedAt, expiresAtValue] = row;
+    const expiresAt = readTime(expiresAtValue);
+    if (expiresAt === null || expiresAt <= this.clock.now()) return null;
+    // SQLite has numbers for booleans.
+    const link = { id, containerId, port, mayStart: Boolean(mayStart), expiresAt };
+    return { link, isSingle: Boolean(isSingle), isUsed: usedAt !== null };
+  }
+}
+
+export function isTo(link: PreviewTarget, target: PreviewTarget): boolean {
+  return link.containerId === target.containerId && link.port === target.port;
+}
+
+function keyOf({ containerId, port }: PreviewTarget): string {
+  return `${containerId}:${String(port)}`;
+}
+
+function mint(): string {
+  return `preview_${randomBytes(32).toString('base64url')}`;
+}
+
+/** No salt and no slow hash: 256 random bits cannot be guessed, and the lookup needs an index. */
+function hashOf(token: string): string {
+  return createHash('sha256').update(token).digest('hex');
+}
+
+/** Expired links are neither listed nor found; this is how long their rows stay. */
+const EXPIRED_KEPT_MS = 24 * 3_600_000;
+
+/** Deletes expired links. */
+@Injectable()
+export class PreviewLinkRetention extends Retention {
+  constructor(database: Database, clock: Clock) {
+    super(database, clock, {
+      name: 'preview links',
+      entity: PreviewLinkEntity,
+      since: 'expires_at',
+      keptMs: EXPIRED_KEPT_MS,
+    });
+  }
+}

@@ -1,0 +1,245 @@
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { once } from 'node:events';
+import { CONFIG, type Config } from '../config';
+import { DomainError, invalidParameters } from '../errors';
+import { addressKey, answerClientError, ClientAddress, headFault } from '../http';
+import { LOGGER, type Logger } from '../logging';
+import { RefusedTokens } from '../rate-limits';
+import { KeyedLimiter, within } from '../scheduling';
+import { originOf, type PreviewTarget, targetOf } from './preview-address';
+import { COOKIE } from './preview-headers';
+import { PreviewLinks } from './preview-links';
+import { answerFault, answerOpenPage, OPEN_PATH, OWN_PATHS, SESSION_PATH, START_PATH } from './preview-pages';
+import { IDLE_MS } from './preview-proxy';
+import { Previews } from './previews';
+
+/** How long the head of a request may take, and a body that Berth itself reads. */
+const HEAD_MS = 30_000;
+/** Between requests on one connection of a client. */
+const KEEP_ALIVE_MS = 5_000;
+const MOST_SESSION_BODY = 1024;
+
+/** A request whose `Host` names a preview. */
+interface PreviewRequest {
+  readonly target: PreviewTarget;
+  readonly origin: string;
+  readonly clientAddress: string;
+}
+
+/** The listener of previews: a server of its own, with other names than the API's. */
+@Injectable()
+export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly server: Server;
+  private readonly sockets = new Set<Socket>();
+  private readonly places: KeyedLimiter;
+
+  constructor(
+    @Inject(CONFIG)
+    private readonly config: Pick<Config, 'HOST' | 'PREVIEW_PORT' | 'PREVIEW_DOMAIN' | 'CONNECTION_LIMIT'>,
+    private readonly previews: Previews,
+    private readonly links: PreviewLinks,
+    private readonly refused: RefusedTokens,
+    private readonly clients: ClientAddress,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.places = new KeyedLimiter(config.CONNECTION_LIMIT === 0 ? Infinity : config.CONNECTION_LIMIT);
+    this.server = createServer({
+      headersTimeout: HEAD_MS,
+      // A body may take as long as bytes flow; the idle limit applies.
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      connectionsCheckingInterval: 2_000,
+      // A hook answers a missing Host.
+      requireHostHeader: false,
+    });
+    this.server.setTimeout(IDLE_MS);
+    this.server.on('connection', (socket) => this.enter(socket));
+    this.server.on('clientError', (error, socket) => answerClientError(error, socket as Socket));
+    this.server.on('request', (request, response) => {
+      this.answer(request, response).catch((error: unknown) => this.note(error));
+    });
+    this.server.on('upgrade', (request, socket, head) => {
+      this.upgrade(request, socket as Socket, head).catch((error: unknown) => this.note(error));
+    });
+  }
+
+  /** @throws if the port is taken */
+  async onApplicationBootstrap(): Promise<void> {
+    const { PREVIEW_PORT: port, HOST: host, PREVIEW_DOMAIN: domain } = this.config;
+    if (port === 'off') return;
+    this.server.listen(port, host);
+    await once(this.server, 'listening');
+    this.logger.info({ port: this.port, domain }, 'previews are served');
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    if (!this.server.listening) return;
+    const closed = once(this.server, 'close');
+    this.server.close();
+    // Those of WebSockets too, which the server does not track.
+    for (const socket of this.sockets) socket.destroy();
+    await closed;
+  }
+
+  /** The public URL of a port, without a path; null if previews are off. */
+  originOf(target: PreviewTarget): string | null {
+    const { port } = this;
+    return port === null ? null : originOf(target, { ...this.config, PREVIEW_PORT: port });
+  }
+
+  private get port(): number | null {
+    const address = this.server.address();
+    return typeof address === 'object' && address !== null ? address.port : null;
+  }
+
+  /** Counts connections by client. A proxy in front has to limit its own clients. */
+  private enter(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.once('close', () => this.sockets.delete(socket));
+    const { remoteAddress } = socket;
+    if (this.clients.trusts(remoteAddress)) return;
+    const leave = this.places.take(addressKey(remoteAddress));
+    if (leave) socket.once('close', leave);
+    else socket.destroy();
+  }
+
+  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    response.on('error', () => undefined);
+    request.on('error', () => undefined);
+    // A request that was closed has none any more.
+    const { socket } = request;
+    try {
+      const preview = this.previewOf(request);
+      const path = request.url?.split('?', 1)[0] ?? '';
+      if (path.startsWith(OWN_PATHS)) await this.answerOwn(path, request, response, preview);
+      else await this.previews.serve(request, response, preview);
+    } catch (error) {
+      if (socket.destroyed) return;
+      this.note(error);
+      if (response.headersSent) response.destroy();
+      else {
+        // The rest of the body is not read.
+        response.shouldKeepAlive = request.complete;
+        answerFault(request, response, error);
+      }
+    }
+  }
+
+  private async upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
+    socket.on('error', () => socket.destroy());
+    socket.setTimeout(IDLE_MS, () => socket.destroy());
+    try {
+      const isHandshake = request.method === 'GET' && /^websocket$/i.test(request.headers.upgrade?.trim() ?? '');
+      if (!isHandshake) throw new DomainError('upgrade_required', { headers: { upgrade: 'websocket' } });
+      await this.previews.serveUpgrade(request, { socket, head }, this.previewOf(request));
+    } catch (error) {
+      if (!socket.writable) return;
+      this.note(error);
+      const response = new ServerResponse(request);
+      response.shouldKeepAlive = false;
+      response.assignSocket(socket);
+      response.once('finish', () => socket.end());
+      answerFault(request, response, error);
+    }
+  }
+
+  /** @throws DomainError `misdirected_request`; `invalid_parameters` for a head that HTTP does not allow */
+  private previewOf(request: IncomingMessage): PreviewRequest {
+    const fault = headFault(request);
+    if (fault) throw fault;
+    if (!/^[/*]/.test(request.url ?? '')) {
+      throw invalidParameters([{ field: 'target', message: 'must be a path' }]);
+    }
+    // An application may read other codings otherwise than Node.js, and find another end of the body.
+    const coding = request.headers['transfer-encoding'];
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+      throw invalidParameters([{ field: 'transfer-encoding', message: 'must be chunked' }]);
+    }
+    const target = targetOf(request, this.config.PREVIEW_DOMAIN);
+    if (!target) throw new DomainError('misdirected_request');
+    const origin = this.originOf(target);
+    if (origin === null) throw new DomainError('shutting_down');
+    return { target, origin, clientAddress: this.clients.of(request) };
+  }
+
+  private async answerOwn(
+    path: string,
+    request: IncomingMessage,
+    response: ServerResponse,
+    preview: PreviewRequest,
+  ): Promise<void> {
+    const { method, headers } = request;
+    if (path === OPEN_PATH && (method === 'GET' || method === 'HEAD')) {
+      answerOpenPage(response);
+      return;
+    }
+    if ((path !== SESSION_PATH && path !== START_PATH) || method !== 'POST') throw new DomainError('route_not_found');
+    // Another site's page can send neither without a preflight.
+    if (!/^application\/json\b/i.test(headers['content-type'] ?? '')) throw new DomainError('unsupported_media_type');
+    if (headers.origin !== undefined && headers.origin !== preview.origin) throw new DomainError('not_authorized');
+    if (path === SESSION_PATH) await this.openSession(request, response, preview);
+    else {
+      await this.previews.start(request, preview);
+      response.writeHead(204, { 'cache-control': 'no-store' }).end();
+    }
+  }
+
+  /** Exchanges a link's token for the cookie. */
+  private async openSession(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { target, clientAddress }: PreviewRequest,
+  ): Promise<void> {
+    const late = (): DomainError => new DomainError('request_timeout');
+    const token = await within(tokenIn(request), { ms: HEAD_MS, late });
+    const redeem = async () => {
+      const redeemed = await this.links.redeem(target, token);
+      if (!redeemed) throw new DomainError('unauthorized');
+      return redeemed;
+    };
+    const session = await this.refused.guard(redeem, { address: addressKey(clientAddress), credential: token });
+    const seconds = Math.max(1, Math.floor((session.expiresAt.getTime() - Date.now()) / 1000));
+    const attributes = ['Path=/', 'Secure', 'HttpOnly', 'SameSite=None', 'Partitioned', `Max-Age=${String(seconds)}`];
+    const cookie = [`${COOKIE}=${session.cookie}`, ...attributes].join('; ');
+    response.writeHead(204, { 'set-cookie': cookie, 'cache-control': 'no-store' }).end();
+  }
+
+  private note(error: unknown): void {
+    const isExpected = error instanceof DomainError && (!error.isServerFault || error.kind === 'application_failed');
+    if (!isExpected) this.logger.warn({ err: error }, 'a preview could not be served');
+  }
+}
+
+/** @throws DomainError `body_too_large`, `invalid_parameters` */
+async function tokenIn(request: IncomingMessage): Promise<string> {
+  const text = await shortBody(request);
+  let body: unknown = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // Not JSON: no token either.
+  }
+  const token = typeof body === 'object' && body !== null && 'token' in body ? body.token : undefined;
+  if (typeof token !== 'string') throw invalidParameters([{ field: 'token', message: 'must be a string' }]);
+  return token;
+}
+
+/** Not read by `for await`, which closes the connection of a body that is too long, before it is answered. */
+function shortBody(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let bytes = 0;
+    request.on('data', (part: Buffer) => {
+      bytes += part.length;
+      if (bytes <= MOST_SESSION_BODY) parts.push(part);
+      else {
+        request.pause();
+        reject(new DomainError('body_too_large'));
+      }
+    });
+    request.once('end', () => resolve(Buffer.concat(parts).toString()));
+    request.once('close', () => reject(new DomainError('invalid_parameters')));
+  });
+}

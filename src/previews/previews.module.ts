@@ -1,0 +1,45 @@
+import { Module } from '@nestjs/common';
+import { AuditModule } from '../audit';
+import { AuthModule } from '../auth';
+import { ContainersModule } from '../containers';
+import { DockerModule } from '../docker';
+import { IdempotencyModule } from '../idempotency';
+import { MetricsModule } from '../metrics';
+import { RateLimitsModule } from '../rate-limits';
+import { TiersModule } from '../tiers';
+import { ContainerPorts } from './container-ports';
+import { PortsController } from './ports.controller';
+import { PreviewAccess } from './preview-access';
+import { PreviewConnections } from './preview-connections';
+import { PreviewLinkRetention, PreviewLinks } from './preview-links';
+import { PreviewMetrics } from './preview-metrics';
+import { PreviewServer } from './preview-server';
+import { PreviewUpstream } from './preview-upstream';
+import { Previews } from './previews';
+
+/** Previews of the ports of containers: who may see them, and the listener that serves them. */
+@Module({
+  imports: [
+    AuditModule,
+    AuthModule,
+    ContainersModule,
+    DockerModule,
+    IdempotencyModule,
+    MetricsModule,
+    RateLimitsModule,
+    TiersModule,
+  ],
+  controllers: [PortsController],
+  providers: [
+    ContainerPorts,
+    PreviewAccess,
+    PreviewConnections,
+    PreviewLinkRetention,
+    PreviewLinks,
+    PreviewMetrics,
+    Previews,
+    PreviewServer,
+    PreviewUpstream,
+  ],
+})
+export class PreviewsModule {}
