@@ -25,7 +25,9 @@ import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slot
 import { Snapshots1764910000000 } from './src/migrations/1764910000000-snapshots';
 import { Previews1764920000000 } from './src/migrations/1764920000000-previews';
 import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
+import { Ssh1764940000000 } from './src/migrations/1764940000000-ssh';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
+import { SshHostKeyEntity, SshKeyEntity } from './src/ssh/ssh.entities';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
 /**
@@ -57,6 +59,8 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       TemplateEntity,
       PreviewLinkEntity,
       PublicPortEntity,
+      SshKeyEntity,
+      SshHostKeyEntity,
     ],
     migrations: [
       InitialSchema1764800000000,
@@ -64,6 +68,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       WarmSlots1764900000000,
       Snapshots1764910000000,
       Previews1764920000000,
+      Ssh1764940000000,
     ],
     synchronize: false,
   };

@@ -82,6 +82,19 @@ const MODULES = {
     'idempotency',
     'containers',
   ],
+  ssh: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'rate-limits',
+    'docker',
+    'audit',
+    'metrics',
+    'secrets',
+    'containers',
+    'sandbox',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 

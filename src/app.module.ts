@@ -20,6 +20,7 @@ import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
 import { SandboxModule } from './sandbox';
 import { SignalsModule } from './signals';
+import { SshModule } from './ssh';
 import { TiersModule } from './tiers';
 import { UsageModule } from './usage';
 
@@ -50,6 +51,7 @@ export class AppModule {
         ContainersModule,
         SandboxModule,
         PreviewsModule,
+        SshModule,
         AdminModule,
         HealthModule,
       ],

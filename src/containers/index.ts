@@ -5,7 +5,7 @@ export type { Caller } from './access/container-access';
 export type { RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
-export { DeleteContainerDto, EnvironmentProperty } from './dto/requests';
+export { DeleteContainerDto, EnvironmentProperty, faultOfEnvironment } from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,

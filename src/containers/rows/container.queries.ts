@@ -173,6 +173,13 @@ export class ContainerQueries {
     return id === undefined ? null : { kind: 'database_id', id };
   }
 
+  /** @returns the id of the user's live container with this name; null if there is none */
+  async idOfName({ userId, name }: { userId: string; name: string }): Promise<string | null> {
+    if (!CONTAINER_NAME.test(name)) return null;
+    const named = await this.live().select(['c.id']).andWhere('c.userId = :userId AND c.name = :name', { userId, name }).getOne();
+    return named?.id ?? null;
+  }
+
   async findById(id: string): Promise<ContainerRow | null> {
     return this.lookup.find({ kind: 'database_id', id });
   }

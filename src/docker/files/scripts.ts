@@ -394,3 +394,141 @@ printf 'unpacked\\n'
 
 /** The scripts of short calls, which sessions that are opened ahead have in advance. */
 export const FREQUENT: readonly string[] = [READ_FILE, WRITE_FILE, LIST, MAKE_DIRECTORY, MOVE, REMOVE];
+
+/** The size of a block that {@link FILE_SHELL} reads and writes, in bytes. */
+export const SHELL_BLOCK = BLOCK;
+
+/**
+ * Arguments: a token, and the data directory. Reads requests, one a line: a verb and its arguments, separated by
+ * spaces, `-` for one that is absent. Answers each with its output, the token, and the exit code in three digits. The
+ * first answer, without a request, is the working directory.
+ *
+ * `write` is followed by the bytes. If they cannot all be written, the script exits: what is left of them must not be
+ * taken for requests. Each request runs in a subshell, since a failed redirection ends a shell; and without the
+ * script's input, which no program may read.
+ */
+export const FILE_SHELL = `${PRELUDE}
+umask 022
+token=$1
+data=$2
+form='%f %s %u %g %X %Y'
+answer() {
+  printf '%s%03d' "$token" "$1"
+}
+# Of what is to be opened: to open a pipe would be to wait for its other end.
+file_only() {
+  [ ! -d "$path" ] || exit ${String(EXIT.isDirectory)}
+  [ ! -e "$path" ] || [ -f "$path" ] || exit ${String(EXIT.notFile)}
+}
+serve() {
+  case $verb in
+    stat) stat -L -c "$form" "$path" ;;
+    lstat) stat -c "$form" "$path" ;;
+    list)
+      need find
+      set -- "$one"
+      ${enterDirectory('list')}
+      find . ! -name . -prune -exec stat -c "$form %n/" {} +
+      ;;
+    create)
+      file_only
+      occupied "$path" && made= || made=1
+      case $two in
+        refuse)
+          [ -n "$made" ] || exit ${String(EXIT.exists)}
+          set -C
+          : >"$path"
+          ;;
+        empty) : >"$path" ;;
+        *) : >>"$path" ;;
+      esac
+      [ -z "$made" ] || [ "$three" = - ] || chmod "$three" "$path"
+      ;;
+    read)
+      need dd
+      file_only
+      exec 3<"$path"
+      [ "$two" = 0 ] || dd bs=1 skip="$two" count=0 <&3 2>/dev/null || exit 0
+      dd bs=${String(BLOCK)} count="$three" <&3 2>/dev/null
+      ;;
+    resize)
+      stat -L -c %s "$path" >/dev/null || exit 1
+      file_only
+      dd bs=1 seek="$two" count=0 of="$path"
+      ;;
+    chmod) chmod "$two" "$path" ;;
+    chown) chown "$two" "$path" ;;
+    times)
+      touch -a -d "@$two" "$path" 2>/dev/null
+      touch -m -d "@$three" "$path" 2>/dev/null || touch -d "@$three" "$path"
+      ;;
+    mkdir)
+      occupied "$path" && exit ${String(EXIT.exists)}
+      if [ "$two" = - ]; then mkdir "$path"; else mkdir -m "$two" "$path"; fi
+      ;;
+    rmdir) rmdir "$path" ;;
+    remove)
+      [ ! -d "$path" ] || [ -L "$path" ] || exit ${String(EXIT.isDirectory)}
+      rm "$path"
+      ;;
+    rename)
+      stat -c %A "$path" >/dev/null || exit 1
+      spare "$path" "$data"
+      decode "$two"; to=$decoded
+      if occupied "$to"; then
+        [ "$three" = replace ] || exit ${String(EXIT.exists)}
+        if [ -L "$to" ]; then
+          # Otherwise mv would move into the directory that the link leads to.
+          rm "$to" || exit 1
+        elif [ -d "$to" ]; then
+          [ -d "$path" ] || exit ${String(EXIT.isDirectory)}
+          rmdir "$to" || exit 1
+        fi
+      fi
+      mv -f "$path" "$to"
+      ;;
+    readlink) readlink "$path" ;;
+    symlink)
+      occupied "$path" && exit ${String(EXIT.exists)}
+      decode "$two"
+      ln -s -- "$decoded" "$path"
+      ;;
+    link)
+      occupied "$path" && exit ${String(EXIT.exists)}
+      decode "$two"
+      ln "$decoded" "$path"
+      ;;
+    resolve)
+      if [ -d "$path" ]; then
+        cd "$path" && pwd -P
+      else
+        parent "$path"
+        real=$(cd "$parent" 2>/dev/null && pwd -P && printf .) || { printf '%s\n' "$path"; exit 0; }
+        real=\${real%"$nl."}
+        printf '%s/%s\n' "\${real%/}" "\${path##*/}"
+      fi
+      ;;
+    space) stat -f -c '%S %b %f %a %c %d %l' "$path" ;;
+    *) exit ${String(EXIT.toolsMissing)} ;;
+  esac
+}
+put() {
+  file_only
+  exec 3<>"$path"
+  [ "$two" = 0 ] || dd bs=1 seek="$two" count=0 conv=notrunc </dev/null >&3 2>/dev/null || exit 1
+  [ "$three" = 0 ] || dd bs=${String(BLOCK)} count="$three" iflag=fullblock >&3 || exit 1
+  [ "$four" = 0 ] || dd bs="$four" count=1 iflag=fullblock >&3 || exit 1
+}
+pwd -P
+answer 0
+while IFS=' ' read -r verb one two three four; do
+  decode "$one"; path=$decoded
+  if [ "$verb" = write ]; then
+    (put) 2>&1 || { answer $?; exit 0; }
+    answer 0
+  else
+    (serve) </dev/null 2>&1
+    answer $?
+  fi
+done
+`;
