@@ -43,6 +43,7 @@ const ANY_DATABASE = [
   'names',
   'network-policies',
   'nodes',
+  'previews-hostile',
   'purge',
   'random-operations',
   'restore',

@@ -23,7 +23,7 @@ import { InitialSchema1764800000000 } from './src/migrations/1764800000000-initi
 import { PausedContainers1764810000000 } from './src/migrations/1764810000000-paused-containers';
 import { WarmSlots1764900000000 } from './src/migrations/1764900000000-warm-slots';
 import { Snapshots1764910000000 } from './src/migrations/1764910000000-snapshots';
-import { Previews1764920000000 } from './src/migrations/1764920000000-previews';
+import { Previews1764930000000 } from './src/migrations/1764930000000-previews';
 import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
 import { Ssh1764940000000 } from './src/migrations/1764940000000-ssh';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
@@ -67,7 +67,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       PausedContainers1764810000000,
       WarmSlots1764900000000,
       Snapshots1764910000000,
-      Previews1764920000000,
+      Previews1764930000000,
       Ssh1764940000000,
     ],
     synchronize: false,

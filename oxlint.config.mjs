@@ -75,6 +75,7 @@ const MODULES = {
     'http',
     'signals',
     'auth',
+    'rate-limits',
     'tiers',
     'docker',
     'audit',

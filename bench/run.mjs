@@ -29,6 +29,7 @@ import { lifecycle } from './lifecycle.mjs';
 import { lists } from './lists.mjs';
 import { liveEvents } from './live-events.mjs';
 import { outsideEvents } from './outside-events.mjs';
+import { previews } from './previews.mjs';
 import { reads } from './reads.mjs';
 import { serverStart } from './server-start.mjs';
 import { snapshots } from './snapshots.mjs';
@@ -66,6 +67,13 @@ const PARTS = {
   cluster: { name: 'several machines', on: ['PostgreSQL'], alone: true, with: 'clusterGrowth', measure: cluster },
   clusterGrowth: { name: 'many machines', on: ['PostgreSQL'], alone: true, measure: clusterGrowth },
   snapshots: { name: 'snapshots and forks', on: ['SQLite'], own: true, measure: snapshots },
+  previews: {
+    name: 'previews',
+    on: ['SQLite', 'PostgreSQL'],
+    selfReport: true,
+    settings: { PREVIEW_PORT: '0' },
+    measure: previews,
+  },
   start: { name: 'starts of the server', on: ['SQLite'], alone: true, measure: serverStart },
 };
 
@@ -91,7 +99,7 @@ async function measurePart(part, { database, env, docker, databaseUrl, newDataba
   const memoryDocker = await MemoryDocker.start();
   try {
     const options = { env: { ...env, ...QUIET, DOCKER_HOST: memoryDocker.host }, databaseUrl };
-    return await withBerth({ ...options, selfReport: part.selfReport }, (berth) =>
+    return await withBerth({ ...options, selfReport: part.selfReport, own: part.settings }, (berth) =>
       part.measure({ ...context, berth, docker: memoryDocker }),
     );
   } finally {

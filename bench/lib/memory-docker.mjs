@@ -21,13 +21,16 @@ const newId = () => randomBytes(32).toString('hex');
 
 const run = (container) => Object.assign(container, { state: 'running', startedAt: new Date().toISOString() });
 
+/** Every container's: an address of this machine, so that what listens there is what listens in all containers. */
+const ADDRESS = { IPAddress: '127.0.0.2', Gateway: '127.0.0.1' };
+
 const inspected = ({ id, name, body, state, startedAt }) => ({
   Id: id,
   Name: `/${name}`,
   Image: IMAGE_ID,
   State: { Status: state, Running: state === 'running', StartedAt: startedAt, ExitCode: 0, OOMKilled: false },
   HostConfig: { Runtime: body.HostConfig?.Runtime ?? 'runsc' },
-  NetworkSettings: { Networks: { [body.HostConfig?.NetworkMode ?? 'bridge']: { IPAddress: '172.20.0.2' } } },
+  NetworkSettings: { Networks: { [body.HostConfig?.NetworkMode ?? 'bridge']: ADDRESS } },
 });
 
 /** As long as an entry of Docker's own. */

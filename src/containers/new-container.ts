@@ -123,6 +123,7 @@ export function newContainer({
     autoStopSeconds: request.auto_stop_seconds ?? null,
     idleAction: request.idle_action ?? null,
     autoDeleteSeconds: request.auto_delete_seconds ?? null,
+    autoStart: request.auto_start ?? false,
     idleWarnedAt: null,
     pausedAt: null,
     stoppedAt: null,

@@ -195,7 +195,12 @@ function startOf({ start }: CreateRequest, template: TemplateRow | null): StartC
   return start === null ? null : startCommandOf(start);
 }
 
-/** What happens to an unused container, as requested for it. */
-export function endsOf({ autoStopSeconds, idleAction, autoDeleteSeconds }: ContainerRow) {
-  return { auto_stop_seconds: autoStopSeconds, idle_action: idleAction, auto_delete_seconds: autoDeleteSeconds };
+/** What happens to an unused container, and at its next use, as requested for it. */
+export function endsOf({ autoStopSeconds, idleAction, autoDeleteSeconds, autoStart }: ContainerRow) {
+  return {
+    auto_stop_seconds: autoStopSeconds,
+    idle_action: idleAction,
+    auto_delete_seconds: autoDeleteSeconds,
+    auto_start: autoStart,
+  };
 }

@@ -9,7 +9,7 @@ export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, event
 export { ApiNextCursor, type Page, readPage, decodeCursor, encodeCursor, PagedQuery, QueryInteger } from './paging';
 export { Compressed } from './compressed';
 export { Location } from './location';
-export { headersOf, requestIdOf } from './protocol-errors';
+export { answerClientError, headersOf, requestIdOf } from './protocol-errors';
 export { parseJsonBody } from './request-body';
 export { headFault, timesIn } from './request-head';
 export { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from './server-sent-events';

@@ -68,11 +68,11 @@ export class ContainerPorts {
   async createLink(
     caller: Principal,
     id: string,
-    { port, expires_in: seconds, name, once }: Readonly<CreateLinkDto> & { port: string },
+    { port, expires_in: seconds, name, once, may_start: mayStart }: Readonly<CreateLinkDto> & { port: string },
   ): Promise<CreatedLinkView> {
     const { target, origin } = await this.find(caller, id, port);
     const expiresAt = new Date(this.clock.now().getTime() + (seconds ?? LINK_SECONDS.usual) * 1000);
-    const asked = { name: name ?? null, isSingle: once ?? false, expiresAt };
+    const asked = { name: name ?? null, isSingle: once ?? false, mayStart: mayStart ?? false, expiresAt };
     const { link, token } = await this.links.create(caller.userId, target, asked);
     return Object.assign(viewLink(link), { url: `${origin}${OPEN_PATH}#${token}`, token });
   }

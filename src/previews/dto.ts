@@ -84,6 +84,16 @@ export class CreateLinkDto {
   @IsOptional()
   @IsBoolean({ message: 'must be true or false' })
   readonly once?: boolean | null;
+
+  @ApiPropertyOptional({
+    type: Boolean,
+    nullable: true,
+    default: false,
+    description: 'true: whoever has the link may start the container if it is stopped.',
+  })
+  @IsOptional()
+  @IsBoolean({ message: 'must be true or false' })
+  readonly may_start?: boolean | null;
 }
 
 /** A link to a port. */
@@ -96,6 +106,8 @@ class LinkView {
   readonly name: string | null;
   @ApiProperty({ example: false, description: 'Whether it opens in one browser alone.' })
   readonly once: boolean;
+  @ApiProperty({ example: false, description: 'Whether whoever has it may start the container.' })
+  readonly may_start: boolean;
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When a link of one use was used.' })
   readonly used_at: string | null;
   @ApiProperty({ format: 'date-time' })
@@ -138,6 +150,7 @@ export function viewLink(link: PreviewLinkEntity): LinkView {
     port: link.port,
     name: link.name,
     once: link.isSingle,
+    may_start: link.mayStart,
     used_at: link.usedAt?.toISOString() ?? null,
     created_at: link.createdAt.toISOString(),
     expires_at: link.expiresAt.toISOString(),

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
-import { holdsScope, insufficientScope, invalidToken, TokenService } from '../auth';
+import { holdsScope, insufficientScope, invalidToken, type Principal, TokenService } from '../auth';
 import type { Caller } from '../containers';
 import { Database, type Lookup, readTime } from '../database';
 import { DomainError } from '../errors';
@@ -13,7 +13,8 @@ import { isLinkToken, isTo, PreviewLinks } from './preview-links';
 /** A container and its owner, in the order of the lookup's columns. */
 type Row = readonly [
   ...[userId: string, status: string, operation: string | null, dockerId: string | null, runStartedAt: string | null],
-  ...[deletedAt: unknown, tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, userDeletedAt: unknown],
+  ...[autoStart: unknown, deletedAt: unknown],
+  ...[tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, userDeletedAt: unknown],
 ];
 
 /** A visitor who may see a port now, and the container as its row is. */
@@ -26,6 +27,10 @@ export interface Admission extends PreviewTarget {
   readonly dockerId: string | null;
   /** Distinguishes the container's runs. */
   readonly runStartedAt: string | null;
+  /** Whether a request to a stopped container starts it. */
+  readonly autoStart: boolean;
+  /** Whether the visitor may start it. */
+  readonly mayStart: boolean;
   readonly by: 'public' | 'link' | 'token';
 }
 
@@ -35,6 +40,10 @@ export interface Credentials {
   readonly token: string | null;
   readonly cookie: string | null;
 }
+
+type Visitor = Pick<Admission, 'by' | 'mayStart'>;
+
+const ANYBODY: Visitor = { by: 'public', mayStart: false };
 
 /** Decides who may see a port of a container, at each request anew. */
 @Injectable()
@@ -55,6 +64,7 @@ export class PreviewAccess {
         'c.operation',
         'c.docker_id',
         'c.run_started_at',
+        'c.auto_start',
         'c.deleted_at',
         'u.tier',
         'u.session_expires_at',
@@ -76,12 +86,12 @@ export class PreviewAccess {
       this.links.isPublic(target),
     ]);
     if (!row) throw new DomainError('container_not_found');
-    const [userId, status, operation, dockerId, runStartedAt, deletedAt, tier, sessionEnd, ...user] = row;
-    const [suspendedAt, userDeletedAt] = user;
+    const [userId, status, operation, dockerId, runStartedAt, autoStart, deletedAt, ...user] = row;
+    const [tier, sessionEnd, suspendedAt, userDeletedAt] = user;
     if (deletedAt !== null || userDeletedAt !== null) throw new DomainError('container_not_found');
     const sessionExpiresAt = readTime(sessionEnd);
     const isSeenByAll = isPublic && this.tiers.limitsOf(tier).publicPreviews;
-    const by = isSeenByAll ? 'public' : await this.identify(target, userId, credentials);
+    const visitor = isSeenByAll ? ANYBODY : await this.identify(target, userId, credentials);
     // Only visitors who may see the port learn about its owner.
     if (suspendedAt !== null) throw new DomainError('user_suspended');
     if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {
@@ -89,28 +99,32 @@ export class PreviewAccess {
     }
     this.tiers.assertExec(tier);
     const owner = { userId, tier, sessionExpiresAt };
-    return { ...target, owner, status, operation, dockerId, runStartedAt, by };
+    const { containerId, port } = target;
+    const seen = { containerId, port, owner, status, operation, dockerId, runStartedAt };
+    // SQLite has numbers for booleans.
+    return { ...seen, autoStart: Boolean(autoStart), ...visitor };
   }
 
   private async identify(
     target: PreviewTarget,
     ownerId: string,
     { token, cookie }: Credentials,
-  ): Promise<'link' | 'token'> {
+  ): Promise<Visitor> {
     if (token !== null && !isLinkToken(token)) {
-      await this.assertOwners(token, ownerId);
-      return 'token';
+      const principal = await this.ownerBy(token, ownerId);
+      return { by: 'token', mayStart: holdsScope(principal, 'write') };
     }
     const link = await this.links.find(token ?? cookie ?? '');
-    if (link && isTo(link, target)) return 'link';
+    if (link && isTo(link, target)) return { by: 'link', mayStart: link.mayStart };
     throw token === null ? new DomainError('unauthorized') : invalidToken();
   }
 
-  private async assertOwners(token: string, ownerId: string): Promise<void> {
+  private async ownerBy(token: string, ownerId: string): Promise<Principal> {
     const principal = await this.tokens.verify(token);
     if (!principal) throw invalidToken();
     if (principal.userId !== ownerId) throw new DomainError('not_authorized');
     if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
+    return principal;
   }
 }
 

@@ -1,17 +1,20 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import type { Caller } from '../containers';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import { Poll } from '../scheduling';
 import { Signals } from '../signals';
 import { TiersService } from '../tiers';
 import type { Admission } from './preview-access';
+import { type Bucket, Buckets } from './preview-pace';
 
 /** Finds what no signal has told. */
 const RECHECK_MS = 2_000;
 
 /** A request or WebSocket that is open. */
 export interface OpenPreview {
-  readonly admission: Admission;
+  /** As it was last decided. */
+  admission: Admission;
   /** Decides anew whether the visitor may see the port. @throws DomainError if not */
   readonly recheck: () => Promise<Admission>;
   /** Closes the connections of both sides. */
@@ -25,7 +28,8 @@ export interface OpenPreview {
 @Injectable()
 export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly open = new Set<OpenPreview>();
-  private readonly byUser = new Map<string, number>();
+  private readonly counts = new Map<string, number>();
+  private readonly buckets = new Buckets();
   private readonly poll: Poll;
   private readonly stopListening: readonly (() => void)[];
 
@@ -62,28 +66,35 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
     for (const { end } of [...this.open]) end();
   }
 
-  get size(): number {
-    return this.open.size;
-  }
-
   /**
-   * @returns a function to be called when the connection has ended
+   * Counts a request or WebSocket for the owner of its container, also while it waits for the container.
+   *
+   * @returns a function to be called once, when it has ended
    * @throws DomainError `too_many_connections` if the owner's tier allows no more
    */
-  enter(preview: OpenPreview): () => void {
-    const { userId, tier } = preview.admission.owner;
-    const count = this.byUser.get(userId) ?? 0;
+  enter({ userId, tier }: Caller): () => void {
+    const count = this.counts.get(userId) ?? 0;
     if (count >= this.tiers.limitsOf(tier).previewConnections) {
       throw new DomainError('too_many_connections', { retryAfter: 1 });
     }
-    this.byUser.set(userId, count + 1);
-    this.open.add(preview);
+    this.counts.set(userId, count + 1);
     return () => {
-      if (!this.open.delete(preview)) return;
-      const left = (this.byUser.get(userId) ?? 1) - 1;
-      if (left > 0) this.byUser.set(userId, left);
-      else this.byUser.delete(userId);
+      const left = (this.counts.get(userId) ?? 1) - 1;
+      if (left > 0) this.counts.set(userId, left);
+      else this.counts.delete(userId);
     };
+  }
+
+  /** How fast bytes of the user's previews may pass; null: no limit. */
+  bucketOf({ userId, tier }: Caller): Bucket | null {
+    const kib = this.tiers.limitsOf(tier).previewKibPerSecond;
+    return kib === null ? null : this.buckets.of(userId, kib * 1024);
+  }
+
+  /** Ends the connection when its visitor loses access. @returns a function that stops watching it */
+  watch(preview: OpenPreview): () => void {
+    this.open.add(preview);
+    return () => void this.open.delete(preview);
   }
 
   private recheckNow(isConcerned: (preview: OpenPreview) => boolean): void {
@@ -107,10 +118,13 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
   }
 }
 
-async function isStillAdmitted({ admission, recheck }: OpenPreview): Promise<boolean> {
+async function isStillAdmitted(preview: OpenPreview): Promise<boolean> {
+  const { dockerId, runStartedAt } = preview.admission;
   try {
-    const now = await recheck();
-    const isSameRun = now.dockerId === admission.dockerId && now.runStartedAt === admission.runStartedAt;
+    const now = await preview.recheck();
+    // Just after a start, the row does not have the time of the start yet.
+    const isSameRun = now.dockerId === dockerId && (runStartedAt === null || now.runStartedAt === runStartedAt);
+    preview.admission = now;
     // A paused container keeps its connections.
     return isSameRun && (now.status === 'running' || now.status === 'paused');
   } catch (error) {

@@ -10,6 +10,8 @@ export const TOKEN_HEADER = 'berth-token';
 const HOP_BY_HOP = new Set(['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade']);
 /** Replaced by what Berth itself knows, or meant for Berth. */
 const NOT_PASSED = new Set(['forwarded', 'host', 'expect', 'http2-settings', 'x-real-ip', TOKEN_HEADER]);
+/** What says where a message ends. If `Connection` named it away, its body would be read as the next message. */
+const FRAMING = new Set(['content-length', 'transfer-encoding']);
 
 interface Visit {
   readonly port: number;
@@ -33,7 +35,7 @@ export function requestHeaders({ rawHeaders, headers }: IncomingMessage, visit: 
   const named = connectionOptions(headers.connection);
   for (const [name, value] of fieldsOf(rawHeaders)) {
     const key = name.toLowerCase();
-    if (HOP_BY_HOP.has(key) || named.has(key) || NOT_PASSED.has(key) || key.startsWith('x-forwarded-')) continue;
+    if (HOP_BY_HOP.has(key) || named.has(key) || isReplaced(key)) continue;
     const kept = key === 'cookie' ? withoutOwnCookie(value) : value;
     if (kept !== '') passed.push(name, kept);
   }
@@ -62,6 +64,12 @@ export function responseHeaders({ rawHeaders, headers }: IncomingMessage): RawHe
   return passed;
 }
 
+/** Many servers give programs `X_Forwarded_For` and `X-Forwarded-For` under one name. */
+function isReplaced(key: string): boolean {
+  const name = key.replaceAll('_', '-');
+  return NOT_PASSED.has(name) || name.startsWith('x-forwarded-');
+}
+
 /** The value of Berth's cookie; null if there is none. Of several, which no browser sends, none counts. */
 export function ownCookie(cookie: string | undefined): string | null {
   const values = (cookie ?? '').split(';').flatMap((pair) => {
@@ -82,8 +90,10 @@ function isOwnHostsCookie(cookie: string): boolean {
   return !attributes.some((attribute) => attribute.split('=', 1)[0]?.trim().toLowerCase() === 'domain');
 }
 
+/** The fields that `Connection` names: they belong to this connection alone. */
 function connectionOptions(connection: string | undefined): ReadonlySet<string> {
-  return new Set((connection ?? '').split(',').map((option) => option.trim().toLowerCase()));
+  const options = (connection ?? '').split(',').map((option) => option.trim().toLowerCase());
+  return new Set(options.filter((option) => !FRAMING.has(option)));
 }
 
 function* fieldsOf(rawHeaders: readonly string[]): Generator<readonly [name: string, value: string]> {

@@ -19,12 +19,15 @@ const TOKEN = /^preview_[A-Za-z0-9_-]{43}$/;
 interface NewLink {
   readonly name: string | null;
   readonly isSingle: boolean;
+  readonly mayStart: boolean;
   readonly expiresAt: Date;
 }
 
 /** A link that admits its visitor now. */
 export interface ValidLink extends PreviewTarget {
   readonly id: string;
+  /** Whether its visitor may start the container. */
+  readonly mayStart: boolean;
   readonly expiresAt: Date;
 }
 
@@ -34,6 +37,7 @@ type Row = readonly [
   containerId: string,
   port: number,
   isSingle: unknown,
+  mayStart: unknown,
   usedAt: unknown,
   expiresAt: unknown,
 ];
@@ -55,7 +59,7 @@ export class PreviewLinks {
     private readonly signals: Signals,
   ) {
     this.byHash = database.lookup({
-      columns: ['id', 'container_id', 'port', 'is_single', 'used_at', 'expires_at'],
+      columns: ['id', 'container_id', 'port', 'is_single', 'may_start', 'used_at', 'expires_at'],
       from: 'preview_links',
       key: 'hash',
     });
@@ -69,12 +73,12 @@ export class PreviewLinks {
   async create(
     userId: string,
     { containerId, port }: PreviewTarget,
-    { name, isSingle, expiresAt }: NewLink,
+    { name, isSingle, mayStart, expiresAt }: NewLink,
   ): Promise<{ link: PreviewLinkEntity; token: string }> {
     const token = mint();
     const now = this.clock.now();
     const id = randomUUID();
-    const own = { id, containerId, port, userId, name, isSingle };
+    const own = { id, containerId, port, userId, name, isSingle, mayStart };
     const link: PreviewLinkEntity = { ...own, hash: hashOf(token), usedAt: null, createdAt: now, expiresAt };
     await this.database.runInTxLocking(userId, async () => {
       await lockUser(this.database, userId);
@@ -163,11 +167,12 @@ export class PreviewLinks {
     if (!isLinkToken(token)) return null;
     const row = (await this.byHash(hashOf(token))) as Row | null;
     if (!row) return null;
-    const [id, containerId, port, isSingle, usedAt, expiresAtValue] = row;
+    const [id, containerId, port, isSingle, mayStart, usedAt, expiresAtValue] = row;
     const expiresAt = readTime(expiresAtValue);
     if (expiresAt === null || expiresAt <= this.clock.now()) return null;
     // SQLite has numbers for booleans.
-    return { link: { id, containerId, port, expiresAt }, isSingle: Boolean(isSingle), isUsed: usedAt !== null };
+    const link = { id, containerId, port, mayStart: Boolean(mayStart), expiresAt };
+    return { link, isSingle: Boolean(isSingle), isUsed: usedAt !== null };
   }
 }
 

@@ -10,6 +10,9 @@ export const OPEN_PATH = `${OWN_PATHS}open`;
 /** Exchanges a link's token for a cookie. */
 export const SESSION_PATH = `${OWN_PATHS}session`;
 
+/** Starts the container, for visitors who may do that. */
+export const START_PATH = `${OWN_PATHS}start`;
+
 interface Words {
   readonly title: string;
   readonly text: string;
@@ -41,8 +44,12 @@ const WORDS: Readonly<Partial<Record<ErrorCode, Words>>> = {
   guest_session_expired: { title: 'This preview is not available', text: 'The session of its owner is over.' },
   exec_not_allowed: { title: 'This preview is not available', text: "Its owner's tier does not allow previews." },
   too_many_connections: { title: 'Too many connections', text: 'Close other pages of this user, and try again.' },
+  rate_limit_exceeded: { title: 'Too many attempts', text: 'Too many wrong links came from here. Wait a minute.' },
   misdirected_request: { title: 'There is nothing here', text: 'The address is not that of a preview.' },
 };
+
+/** Of `container_not_running`, for visitors who may start it. */
+const MAY_START: Words = { title: 'The container is stopped', text: 'You may start it.' };
 
 const FALLBACK: Words = { title: 'The preview could not be shown', text: 'Try again in a moment.' };
 
@@ -57,11 +64,14 @@ export function answerFault(request: IncomingMessage, response: ServerResponse, 
     return;
   }
   const kind = thrown instanceof DomainError ? thrown.kind : null;
-  const words = (kind && WORDS[kind]) ?? FALLBACK;
+  const mayStart = thrown instanceof DomainError && thrown.options.fields?.['may_start'] === true;
+  const words = mayStart ? MAY_START : ((kind && WORDS[kind]) ?? FALLBACK);
   const head = kind === 'container_starting' ? `<meta http-equiv="refresh" content="${String(RELOAD_SECONDS)}">` : '';
   // A dialog of the browser would ask for a password.
   const { 'www-authenticate': _challenge, ...others } = headers;
-  sendPage(response, { status, headers: others, html: page(words, { head }) });
+  const script = mayStart ? START : undefined;
+  const body = script === undefined ? '' : `<p><button>Start</button></p><script>${script}</script>`;
+  sendPage(response, { status, headers: others, html: page(words, { head, body }), script });
 }
 
 /** Answers with the page that redeems the token in its fragment. */
@@ -94,6 +104,24 @@ fetch('${SESSION_PATH}', {
 }, () => say('The preview could not be opened', 'Check the connection, and open the link again.'));
 `;
 
+const START = `
+const button = document.querySelector('button');
+button.addEventListener('click', () => {
+  button.disabled = true;
+  button.textContent = 'Starting…';
+  fetch('${START_PATH}', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' }).then(
+    (answer) => {
+      if (answer.ok || answer.status === 503) location.reload();
+      else {
+        document.querySelector('p').textContent = 'It could not be started.';
+        button.remove();
+      }
+    },
+    () => location.reload(),
+  );
+});
+`;
+
 const STYLE = `
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 34rem; margin: 20vh auto 0; padding: 0 1.5rem; }
@@ -105,7 +133,7 @@ function page({ title, text }: Words, { head, body = '' }: { head: string; body?
     '<!doctype html><html lang="en"><head><meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width">',
     `${head}<title>${escaped(title)}</title><style>${STYLE}</style></head>`,
-    `<body><main><h1>${escaped(title)}</h1><p>${escaped(text)}</p></main>${body}</body></html>`,
+    `<body><main><h1>${escaped(title)}</h1><p>${escaped(text)}</p>${body}</main></body></html>`,
   ].join('');
 }
 
@@ -114,7 +142,7 @@ const CROSS_ORIGIN = { 'cross-origin-resource-policy': 'same-origin' };
 
 function sendPage(
   response: ServerResponse,
-  answer: { status: number; headers: Readonly<Record<string, string>>; html: string; script?: string },
+  answer: { status: number; headers: Readonly<Record<string, string>>; html: string; script?: string | undefined },
 ): void {
   const scripts = answer.script === undefined ? "'none'" : sourceOf(answer.script);
   const headers = {

@@ -1,12 +1,16 @@
 /** Passes requests and WebSockets on to an application in a container, over a connection that is used once. */
 import { type IncomingMessage, request as httpRequest, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { type Duplex, pipeline } from 'node:stream';
+import { type Duplex, pipeline, type Readable, type Writable } from 'node:stream';
 import { DomainError } from '../errors';
+import { type Bucket, Pace } from './preview-pace';
 import { requestHeaders, responseHeaders } from './preview-headers';
 
 /** A connection without a byte in either direction for so long is closed. */
 export const IDLE_MS = 10 * 60_000;
+
+/** How long a client that is answered before the end of its body may go on sending, so that it reads the answer. */
+const LINGER_MS = 10_000;
 
 export interface Exchange {
   /** The connection to the application; closed with the exchange. */
@@ -15,6 +19,8 @@ export interface Exchange {
   readonly clientAddress: string;
   /** The public origin of the preview. */
   readonly origin: string;
+  /** How fast bytes may pass; null: as fast as they are read. */
+  readonly bucket: Bucket | null;
   /** Called with the number of bytes that passed. */
   readonly onBytes: (bytes: number) => void;
 }
@@ -32,13 +38,24 @@ export async function forward(request: IncomingMessage, response: ServerResponse
   request.on('data', (data: Buffer) => onBytes(data.length));
   const answered = answerOf(outgoing);
   // Not `pipeline`: an application may answer before it has read the whole body, and the client gets that answer.
-  request.pipe(outgoing);
+  const body = exchange.bucket ? request.pipe(new Pace(exchange.bucket)) : request;
+  body.pipe(outgoing);
   const answer = await answered;
   if ('socket' in answer) {
     answer.socket.destroy();
     throw failed('the application changed the protocol unasked');
   }
-  await relay(answer.message, response, onBytes);
+  await relay(answer.message, response, exchange);
+  dropRest(request);
+}
+
+/** Reads and drops what is left of a body: closing at once would reset the connection, and the answer be lost. */
+function dropRest(request: IncomingMessage): void {
+  if (request.complete) return;
+  request.unpipe();
+  request.resume();
+  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS).unref();
+  request.once('close', () => clearTimeout(timer));
 }
 
 /**
@@ -65,7 +82,7 @@ export async function forwardUpgrade(
     const response = new ServerResponse(request);
     response.assignSocket(socket);
     response.shouldKeepAlive = false;
-    await relay(answer.message, response, onBytes);
+    await relay(answer.message, response, exchange);
     socket.end();
     return;
   }
@@ -79,7 +96,7 @@ export async function forwardUpgrade(
   if (head.length > 0) upstream.write(head);
   socket.on('data', (data: Buffer) => onBytes(data.length));
   upstream.on('data', (data: Buffer) => onBytes(data.length));
-  await Promise.all([passOn(socket, upstream), passOn(upstream, socket)]);
+  await Promise.all([passOn(socket, upstream, exchange), passOn(upstream, socket, exchange)]);
 }
 
 function open(
@@ -112,20 +129,24 @@ function answerOf(outgoing: ReturnType<typeof open>): Promise<Answer> {
 }
 
 /** Passes a response back. An application that breaks off breaks the client's connection off, too. */
-function relay(message: IncomingMessage, response: ServerResponse, onBytes: (bytes: number) => void): Promise<void> {
-  return new Promise((resolve) => {
-    response.sendDate = false;
+async function relay(message: IncomingMessage, response: ServerResponse, exchange: Exchange): Promise<void> {
+  response.sendDate = false;
+  try {
     response.writeHead(message.statusCode ?? 502, message.statusMessage, responseHeaders(message));
-    // So that the client sees the start of a stream before its first byte. Usually both are sent together.
-    setImmediate(() => response.flushHeaders());
-    message.on('data', (data: Buffer) => onBytes(data.length));
-    pipeline(message, response, () => resolve());
-  });
+  } catch (error) {
+    // A status below 100, or a header that Node.js reads but does not write.
+    throw failed('the answer of the application is not HTTP', error);
+  }
+  // So that the client sees the start of a stream before its first byte. Usually both are sent together.
+  setImmediate(() => response.flushHeaders());
+  message.on('data', (data: Buffer) => exchange.onBytes(data.length));
+  await passOn(message, response, exchange);
 }
 
-function passOn(from: Duplex, to: Duplex): Promise<void> {
+/** Passes bytes on until either end is closed. An error closes both. */
+function passOn(from: Readable, to: Writable, { bucket }: Exchange): Promise<void> {
   return new Promise((resolve) => {
-    pipeline(from, to, () => resolve());
+    pipeline([from, ...(bucket ? [new Pace(bucket)] : []), to], () => resolve());
   });
 }
 

@@ -6,17 +6,18 @@ import { json } from 'node:stream/consumers';
 import { Readable } from 'node:stream';
 import { CONFIG, type Config } from '../config';
 import { DomainError, invalidParameters } from '../errors';
-import { addressKey, ClientAddress, headFault } from '../http';
+import { addressKey, answerClientError, ClientAddress, headFault } from '../http';
 import { LOGGER, type Logger } from '../logging';
-import { KeyedLimiter } from '../scheduling';
+import { RefusedTokens } from '../rate-limits';
+import { KeyedLimiter, within } from '../scheduling';
 import { originOf, type PreviewTarget, targetOf } from './preview-address';
 import { COOKIE } from './preview-headers';
 import { PreviewLinks } from './preview-links';
-import { answerFault, answerOpenPage, OPEN_PATH, OWN_PATHS, SESSION_PATH } from './preview-pages';
+import { answerFault, answerOpenPage, OPEN_PATH, OWN_PATHS, SESSION_PATH, START_PATH } from './preview-pages';
 import { IDLE_MS } from './preview-proxy';
 import { Previews } from './previews';
 
-/** How long the head of a request may take. */
+/** How long the head of a request may take, and a body that Berth itself reads. */
 const HEAD_MS = 30_000;
 /** Between requests on one connection of a client. */
 const KEEP_ALIVE_MS = 5_000;
@@ -33,6 +34,7 @@ interface PreviewRequest {
 @Injectable()
 export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly server: Server;
+  private readonly sockets = new Set<Socket>();
   private readonly places: KeyedLimiter;
 
   constructor(
@@ -40,6 +42,7 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly config: Pick<Config, 'HOST' | 'PREVIEW_PORT' | 'PREVIEW_DOMAIN' | 'CONNECTION_LIMIT'>,
     private readonly previews: Previews,
     private readonly links: PreviewLinks,
+    private readonly refused: RefusedTokens,
     private readonly clients: ClientAddress,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -54,7 +57,8 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
       requireHostHeader: false,
     });
     this.server.setTimeout(IDLE_MS);
-    this.server.on('connection', (socket) => this.limit(socket));
+    this.server.on('connection', (socket) => this.enter(socket));
+    this.server.on('clientError', (error, socket) => answerClientError(error, socket as Socket));
     this.server.on('request', (request, response) => void this.answer(request, response));
     this.server.on('upgrade', (request, socket, head) => void this.upgrade(request, socket as Socket, head));
   }
@@ -72,7 +76,8 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     if (!this.server.listening) return;
     const closed = once(this.server, 'close');
     this.server.close();
-    this.server.closeAllConnections();
+    // Those of WebSockets too, which the server does not track.
+    for (const socket of this.sockets) socket.destroy();
     await closed;
   }
 
@@ -88,7 +93,9 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Counts connections by client. A proxy in front has to limit its own clients. */
-  private limit(socket: Socket): void {
+  private enter(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.once('close', () => this.sockets.delete(socket));
     const { remoteAddress } = socket;
     if (this.clients.trusts(remoteAddress)) return;
     const leave = this.places.take(addressKey(remoteAddress));
@@ -105,6 +112,7 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
       if (path.startsWith(OWN_PATHS)) await this.answerOwn(path, request, response, preview);
       else await this.previews.serve(request, response, preview);
     } catch (error) {
+      if (request.socket.destroyed) return;
       this.note(error);
       if (response.headersSent) response.destroy();
       else {
@@ -123,8 +131,8 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
       if (!isHandshake) throw new DomainError('upgrade_required', { headers: { upgrade: 'websocket' } });
       await this.previews.serveUpgrade(request, { socket, head }, this.previewOf(request));
     } catch (error) {
-      this.note(error);
       if (!socket.writable) return;
+      this.note(error);
       const response = new ServerResponse(request);
       response.shouldKeepAlive = false;
       response.assignSocket(socket);
@@ -140,6 +148,11 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     if (!/^[/*]/.test(request.url ?? '')) {
       throw invalidParameters([{ field: 'target', message: 'must be a path' }]);
     }
+    // An application may read other codings otherwise than Node.js, and find another end of the body.
+    const coding = request.headers['transfer-encoding'];
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+      throw invalidParameters([{ field: 'transfer-encoding', message: 'must be chunked' }]);
+    }
     const target = targetOf(request, this.config.PREVIEW_DOMAIN);
     if (!target) throw new DomainError('misdirected_request');
     const origin = this.originOf(target);
@@ -151,19 +164,37 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     path: string,
     request: IncomingMessage,
     response: ServerResponse,
-    { target, origin }: PreviewRequest,
+    preview: PreviewRequest,
   ): Promise<void> {
     const { method, headers } = request;
     if (path === OPEN_PATH && (method === 'GET' || method === 'HEAD')) {
       answerOpenPage(response);
       return;
     }
-    if (path !== SESSION_PATH || method !== 'POST') throw new DomainError('route_not_found');
+    if ((path !== SESSION_PATH && path !== START_PATH) || method !== 'POST') throw new DomainError('route_not_found');
     // Another site's page can send neither without a preflight.
     if (!/^application\/json\b/i.test(headers['content-type'] ?? '')) throw new DomainError('unsupported_media_type');
-    if (headers.origin !== undefined && headers.origin !== origin) throw new DomainError('not_authorized');
-    const session = await this.links.redeem(target, await tokenIn(request));
-    if (!session) throw new DomainError('unauthorized');
+    if (headers.origin !== undefined && headers.origin !== preview.origin) throw new DomainError('not_authorized');
+    if (path === SESSION_PATH) await this.openSession(request, response, preview);
+    else {
+      await this.previews.start(request, preview);
+      response.writeHead(204, { 'cache-control': 'no-store' }).end();
+    }
+  }
+
+  /** Exchanges a link's token for the cookie. */
+  private async openSession(
+    request: IncomingMessage,
+    response: ServerResponse,
+    { target, clientAddress }: PreviewRequest,
+  ): Promise<void> {
+    const late = (): DomainError => new DomainError('request_timeout');
+    const token = await within(tokenIn(request), { ms: HEAD_MS, late });
+    const session = await this.refused.guard({ address: addressKey(clientAddress), credential: token }, async () => {
+      const redeemed = await this.links.redeem(target, token);
+      if (!redeemed) throw new DomainError('unauthorized');
+      return redeemed;
+    });
     const seconds = Math.max(1, Math.floor((session.expiresAt.getTime() - Date.now()) / 1000));
     const attributes = ['Path=/', 'Secure', 'HttpOnly', 'SameSite=None', 'Partitioned', `Max-Age=${String(seconds)}`];
     const cookie = [`${COOKIE}=${session.cookie}`, ...attributes].join('; ');

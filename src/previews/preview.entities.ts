@@ -48,6 +48,10 @@ export class PreviewLinkEntity {
   @Column({ name: 'is_single', type: 'boolean' })
   isSingle: boolean;
 
+  /** Whether its visitors may start the container. */
+  @Column({ name: 'may_start', type: 'boolean' })
+  mayStart: boolean;
+
   /** When a link of one use was used; null: not yet, or it may be used any number of times. */
   @Column({ name: 'used_at', type: TIMESTAMP, nullable: true })
   usedAt: Date | null;

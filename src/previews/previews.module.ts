@@ -5,6 +5,7 @@ import { ContainersModule } from '../containers';
 import { DockerModule } from '../docker';
 import { IdempotencyModule } from '../idempotency';
 import { MetricsModule } from '../metrics';
+import { RateLimitsModule } from '../rate-limits';
 import { TiersModule } from '../tiers';
 import { ContainerPorts } from './container-ports';
 import { PortsController } from './ports.controller';
@@ -13,11 +14,21 @@ import { PreviewConnections } from './preview-connections';
 import { PreviewLinkRetention, PreviewLinks } from './preview-links';
 import { PreviewMetrics } from './preview-metrics';
 import { PreviewServer } from './preview-server';
+import { PreviewUpstream } from './preview-upstream';
 import { Previews } from './previews';
 
 /** Previews of the ports of containers: who may see them, and the listener that serves them. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, IdempotencyModule, MetricsModule, TiersModule],
+  imports: [
+    AuditModule,
+    AuthModule,
+    ContainersModule,
+    DockerModule,
+    IdempotencyModule,
+    MetricsModule,
+    RateLimitsModule,
+    TiersModule,
+  ],
   controllers: [PortsController],
   providers: [
     ContainerPorts,
@@ -28,6 +39,7 @@ import { Previews } from './previews';
     PreviewMetrics,
     Previews,
     PreviewServer,
+    PreviewUpstream,
   ],
 })
 export class PreviewsModule {}

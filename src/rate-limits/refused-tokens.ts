@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
+import { DomainError } from '../errors';
 import { LruMap } from '../scheduling';
-import { type Count, RateCounters } from './rate-counters';
+import { type Count, RateCounters, tokenKey } from './rate-counters';
 
 /** Maximum valid tokens that a process remembers, at about 250 bytes each. */
 const MOST_KNOWN = 10_000;
@@ -13,6 +14,8 @@ const MOST_KNOWN = 10_000;
 @Injectable()
 export class RefusedTokens {
   private readonly owners = new LruMap<string>(MOST_KNOWN);
+  /** Those of {@link guard}, apart: they may be no API tokens. */
+  private readonly guarded = new LruMap<true>(MOST_KNOWN);
 
   constructor(private readonly counters: RateCounters) {}
 
@@ -35,4 +38,35 @@ export class RefusedTokens {
     if (key !== null) this.owners.delete(key);
     await this.counters.hit('refusals', address);
   }
+
+  /**
+   * Verifies a credential that may be no API token, such as a preview's link, under the same limit.
+   *
+   * @throws DomainError `rate_limit_exceeded` if the credential is unknown and the address has used up its refusals;
+   *   as `verify` does: a 401 or 403 counts as a refusal
+   */
+  async guard<T>(
+    { address, credential }: { readonly address: string; readonly credential: string },
+    verify: () => Promise<T>,
+  ): Promise<T> {
+    const key = tokenKey(credential);
+    if (this.guarded.get(key) === undefined) {
+      const exhausted = await this.exhausted(address);
+      if (exhausted) throw new DomainError('rate_limit_exceeded', { retryAfter: exhausted.resetSeconds });
+    }
+    try {
+      const verified = await verify();
+      this.guarded.set(key, true);
+      return verified;
+    } catch (error) {
+      if (error instanceof DomainError && REFUSALS.has(error.kind)) {
+        this.guarded.delete(key);
+        await this.refuse(address, null);
+      }
+      throw error;
+    }
+  }
 }
+
+/** The errors that tell a caller that a credential is wrong. */
+const REFUSALS: ReadonlySet<string> = new Set(['unauthorized', 'not_authorized', 'insufficient_permissions']);

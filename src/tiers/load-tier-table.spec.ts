@@ -58,6 +58,7 @@ describe('the default tiers', () => {
         exec: true,
         publicPreviews: name !== 'guest',
         previewConnections: 200,
+        previewKibPerSecond: null,
         pool: 'default',
       });
     },

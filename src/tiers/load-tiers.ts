@@ -64,6 +64,7 @@ const schema = z
           exec: z.boolean().default(true),
           public_previews: z.boolean().optional(),
           preview_connections: z.number().int().min(0).max(100_000).default(DEFAULT_PREVIEW_CONNECTIONS),
+          preview_kib_per_second: z.number().int().min(1).max(RESOURCE_BOUNDS.maximum).nullable().default(null),
           pool: z
             .string()
             .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/, 'expected 1 to 63 of letters, digits, "_", "." and "-"')
@@ -133,6 +134,7 @@ export function parseTierTable(json: unknown, file: string): TierTable {
         exec: tier.exec,
         publicPreviews: tier.public_previews ?? name !== GUEST_TIER,
         previewConnections: tier.preview_connections,
+        previewKibPerSecond: tier.preview_kib_per_second,
         pool: tier.pool,
       },
     ]),

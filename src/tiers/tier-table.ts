@@ -85,6 +85,8 @@ export interface Tier {
   readonly publicPreviews: boolean;
   /** The maximum number of open requests and WebSockets of previews of a user's containers, in each process. */
   readonly previewConnections: number;
+  /** How many KiB pass through previews of a user's containers each second, in each process; null: no limit. */
+  readonly previewKibPerSecond: number | null;
   /** In a cluster, the pool of nodes that the tier's containers are placed on. */
   readonly pool: string;
 }
@@ -121,6 +123,8 @@ interface TierFile {
         readonly public_previews?: boolean;
         /** Default: {@link DEFAULT_PREVIEW_CONNECTIONS}. */
         readonly preview_connections?: number;
+        /** Default: no limit. */
+        readonly preview_kib_per_second?: number | null;
         /** Default: {@link DEFAULT_POOL}. */
         readonly pool?: string;
       }

@@ -87,6 +87,14 @@ export class LimitsView {
     description: 'Open requests and WebSockets of previews of all containers together.',
   })
   readonly preview_connections: number;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    minimum: 1,
+    example: null,
+    description: 'KiB that pass through previews of all containers each second; null: no limit.',
+  })
+  readonly preview_kib_per_second: number | null;
 }
 
 class TierView extends LimitsView {
@@ -119,5 +127,6 @@ export function viewLimits(tier: Tier): LimitsView {
     exec: tier.exec,
     public_previews: tier.publicPreviews,
     preview_connections: tier.previewConnections,
+    preview_kib_per_second: tier.previewKibPerSecond,
   };
 }

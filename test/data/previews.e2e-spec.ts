@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { createServer, IncomingMessage, type Server } from 'node:http';
-import { type AddressInfo, connect, Socket } from 'node:net';
+import { IncomingMessage } from 'node:http';
+import { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { EngineError } from '../../src/docker';
 import { PreviewClient } from '../support/clients/preview-client';
@@ -9,66 +9,39 @@ import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { Berth, type NewUser } from '../support/servers/berth';
+import { PreviewApplication } from '../support/servers/preview-application';
 
 const PAGE = { accept: 'text/html' };
 
 describe('previews', () => {
   const daemon = new FakeDaemon();
-  const seen: IncomingMessage[] = [];
-  let application: Server;
+  const application = new PreviewApplication();
+  const { seen } = application;
   let berth: Berth;
   let user: NewUser;
   let container: NewContainer;
   let client: PreviewClient;
+  let base: string;
 
   beforeAll(async () => {
-    application = createServer((request, response) => {
-      seen.push(request);
-      if (request.url === '/broken') request.socket.destroy();
-      else if (request.url === '/stream') response.write('begun');
-      else if (request.url === '/echo') request.pipe(response);
-      else {
-        response.setHeader('set-cookie', ['own=1', 'other=2; Domain=preview.localhost']);
-        response.end(`${String(request.method)} ${String(request.url)}`);
-      }
-    });
-    application.on('upgrade', (request, socket) => {
-      seen.push(request);
-      if (request.url === '/refused') socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno');
-      else {
-        socket.write(
-          'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Own: 1\r\n\r\n',
-        );
-        socket.pipe(socket);
-      }
-      socket.on('error', () => undefined);
-    });
-    application.listen(0, '127.0.0.1');
-    await once(application, 'listening');
-    daemon.onConnect = async (_dockerId, port) => {
-      if (port !== 3000) throw new EngineError('port_closed', 'nothing listens');
-      const socket = connect((application.address() as AddressInfo).port, '127.0.0.1');
-      await once(socket, 'connect');
-      return socket;
-    };
-    daemon.onListening = () => Promise.resolve([{ port: 3000, addresses: ['127.0.0.1'] }]);
+    await application.start(daemon);
     berth = await Berth.start({ engine: new FakeEngine(daemon), environment: { PREVIEW_PORT: '0' } });
     user = await berth.user();
     container = await user.api.running();
-    client = new PreviewClient(await urlOf(3000));
+    const { body } = await user.api.call('GET', ports());
+    base = (body['ports'] as [{ url: string }])[0].url;
+    client = new PreviewClient(base);
   });
-  beforeEach(() => seen.splice(0));
+  beforeEach(() => application.forget());
   afterAll(async () => {
     await berth.stop();
-    application.closeAllConnections();
-    application.close();
+    application.stop();
   });
 
   const ports = (path = ''): string => `/api/containers/${container.db_id}/ports${path}`;
-  async function urlOf(port: number, of = container, owner = user): Promise<string> {
-    const { body } = await owner.api.call('GET', `/api/containers/${of.db_id}/ports`);
-    const [found] = body['ports'] as { url: string }[];
-    return String(found?.url).replace('//3000-', `//${String(port)}-`);
+  /** The URL of a port; the container need not run. */
+  function urlOf(port: number, of = container): string {
+    return base.replace(`3000-${container.db_id}`, `${String(port)}-${of.db_id}`);
   }
   async function link(body: object = {}, port = 3000): Promise<{ id: string; token: string; url: string }> {
     const answer = await user.api.call('POST', ports(`/${String(port)}/links`), body);
@@ -156,7 +129,7 @@ describe('previews', () => {
 
   it('must be opened by a link, in browsers by a cookie and in programs by its token, until it is revoked', async () => {
     const { id, token, url } = await link({ name: 'for a review' });
-    expect(url).toBe(`${await urlOf(3000)}/.berth/open#${token}`);
+    expect(url).toBe(`${urlOf(3000)}/.berth/open#${token}`);
     const cookie = await redeemed(token);
     const status = async (): Promise<number[]> => [
       (await client.call('/', { headers: { 'berth-token': token } })).status,
@@ -191,22 +164,22 @@ describe('previews', () => {
     const cookie = String(given.headers['set-cookie']?.[0]).split(';', 1)[0] ?? '';
     const status = async (more: Record<string, string>): Promise<number> =>
       (await client.call('/', { headers: { cookie, ...more } })).status;
-    expect(await status({ 'sec-fetch-site': 'same-origin', origin: await urlOf(3000) })).toBe(200);
+    expect(await status({ 'sec-fetch-site': 'same-origin', origin: urlOf(3000) })).toBe(200);
     expect(await status({ 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' })).toBe(200);
     expect(await status({ 'sec-fetch-site': 'same-site', 'sec-fetch-mode': 'no-cors' })).toBe(401);
-    expect(await status({ origin: await urlOf(3001) })).toBe(401);
-    expect(await client.upgrade('/', { cookie, origin: await urlOf(3001) })).toMatchObject({ statusCode: 401 });
+    expect(await status({ origin: urlOf(3001) })).toBe(401);
+    expect(await client.upgrade('/', { cookie, origin: urlOf(3001) })).toMatchObject({ statusCode: 401 });
     const foreign = { ...headers, origin: 'https://evil.example' };
     expect((await client.call('/.berth/session', { method: 'POST', headers: foreign, body })).status).toBe(403);
     expect((await client.call('/.berth/session', { method: 'POST', body })).status).toBe(415);
-    const elsewhere = new PreviewClient(await urlOf(3001));
+    const elsewhere = new PreviewClient(urlOf(3001));
     expect(await redeemed(token, elsewhere)).toBeNull();
     expect((await elsewhere.call('/', { headers: { cookie } })).status).toBe(401);
   });
 
   it('must be seen by everybody where it is public, if the tier allows that', async () => {
     const put = (access: string) => user.api.call('PUT', ports('/3000'), { access });
-    expect((await put('public')).body).toEqual({ port: 3000, access: 'public', url: await urlOf(3000) });
+    expect((await put('public')).body).toEqual({ port: 3000, access: 'public', url: urlOf(3000) });
     expect((await client.call('/')).status).toBe(200);
     expect((await user.api.call('GET', ports())).body).toMatchObject({ ports: [{ access: 'public' }] });
     const socket = await client.upgrade('/');
@@ -225,7 +198,7 @@ describe('previews', () => {
   it('must end what is open when a link is revoked, a token is revoked, and the user is suspended', async () => {
     const [visitor, admin] = [await berth.user(), await berth.user('pro', ['admin'])];
     const own = await visitor.api.running();
-    const to = new PreviewClient(await urlOf(3000, own, visitor));
+    const to = new PreviewClient(urlOf(3000, own));
     const opened = async (headers: Record<string, string>): Promise<{ closed: Promise<unknown> }> => {
       const socket = await to.upgrade('/', headers);
       if (!(socket instanceof Socket)) throw new Error('refused');
@@ -248,7 +221,7 @@ describe('previews', () => {
 
   it('must end with the run of the container, and say so then', async () => {
     const own = await user.api.running();
-    const to = new PreviewClient(await urlOf(3000, own));
+    const to = new PreviewClient(urlOf(3000, own));
     const socket = await to.upgrade('/', owns());
     if (!(socket instanceof Socket)) throw new Error('refused');
     const closed = once(socket.on('error', () => undefined).resume(), 'close');
@@ -265,17 +238,91 @@ describe('previews', () => {
 
   it('must resume a paused container, and count as use of it', async () => {
     const own = await user.api.running();
-    const to = new PreviewClient(await urlOf(3000, own));
+    const to = new PreviewClient(urlOf(3000, own));
     expect((await user.api.call('POST', `/api/containers/${own.db_id}/pause`)).status).toBe(200);
     expect((await to.call('/', { headers: owns() })).status).toBe(200);
     expect((await user.api.get(own.db_id)).body).toMatchObject({ status: 'running' });
+  });
+
+  describe('of a stopped container', () => {
+    const stopped = async (settings: object = {}): Promise<NewContainer> => {
+      const own = await user.api.running();
+      await user.api.patch(own.db_id, { name: own.name, ...settings });
+      await user.api.stop(own.db_id);
+      return own;
+    };
+    const statusOf = async ({ db_id: id }: NewContainer): Promise<unknown> => (await user.api.get(id)).body['status'];
+    const linkTo = async ({ db_id: id }: NewContainer, body: object): Promise<string> =>
+      String((await user.api.call('POST', `/api/containers/${id}/ports/3000/links`, body)).body['token']);
+    const press = (to: PreviewClient, headers: Record<string, string>) =>
+      to.call('/.berth/start', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: '{}',
+      });
+
+    it('must start it where its auto_start says so, and wait until its server listens', async () => {
+      const own = await stopped({ auto_start: true });
+      expect((await user.api.get(own.db_id)).body).toMatchObject({ auto_start: true, status: 'stopped' });
+      const to = new PreviewClient(urlOf(3000, own));
+      let refusals = 2;
+      application.beforeConnect = () => {
+        if (refusals-- > 0) throw new EngineError('port_closed', 'not yet');
+      };
+      const answers = await Promise.all([1, 2, 3].map(() => to.call('/', { headers: owns() })));
+      expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
+      const { body } = await user.api.call('GET', '/api/events?limit=1000');
+      const events = body['events'] as { type: string; data: { db_id: string } }[];
+      const starts = events.filter(({ type, data }) => type === 'container_started' && data.db_id === own.db_id);
+      expect(starts).toHaveLength(2);
+      await user.api.stop(own.db_id);
+      expect((await to.call('/', {})).status).toBe(401);
+      expect(await statusOf(own)).toBe('stopped');
+    });
+
+    it('must start it for a link that may do that, by a button, and for no other', async () => {
+      const own = await stopped();
+      const to = new PreviewClient(urlOf(3000, own));
+      const cookies = [];
+      for (const body of [{}, { may_start: true, once: true }]) {
+        cookies.push({ cookie: String(await redeemed(await linkTo(own, body), to)) });
+      }
+      const [usual = {}, starting = {}] = cookies;
+      const page = async (headers: object): Promise<string> =>
+        (await to.call('/', { headers: { ...headers, ...PAGE } })).text;
+      expect(await page(usual)).not.toContain('<button>');
+      expect(await page(starting)).toContain('<button>Start</button>');
+      expect((await press(to, usual)).status).toBe(403);
+      expect((await press(to, {})).status).toBe(401);
+      expect((await press(to, { ...starting, origin: urlOf(3001, own) })).status).toBe(403);
+      expect((await to.call('/.berth/start', { method: 'POST', headers: starting, body: '{}' })).status).toBe(415);
+      expect(await statusOf(own)).toBe('stopped');
+      expect((await press(to, starting)).status).toBe(204);
+      expect(await statusOf(own)).toBe('running');
+      expect((await press(to, starting)).status).toBe(204);
+      expect((await to.call('/', { headers: usual })).status).toBe(200);
+      const { body } = await (await berth.user('pro', ['admin'])).api.call(
+        'GET',
+        `/api/admin/audit?action=container.preview_start`,
+      );
+      expect(body['entries']).toContainEqual(expect.objectContaining({ container_id: own.db_id, outcome: 'ok' }));
+    });
+
+    it("must be started by the owner's token only with the scope write", async () => {
+      const own = await stopped();
+      const to = new PreviewClient(urlOf(3000, own));
+      const { body: made } = await user.api.call('POST', '/api/tokens', { name: 'x', scopes: ['exec'] });
+      expect((await press(to, { 'berth-token': String(made['token']) })).status).toBe(403);
+      expect((await press(to, owns())).status).toBe(204);
+      expect(await statusOf(own)).toBe('running');
+    });
   });
 
   it('must say in words what is wrong, and nothing of it to strangers', async () => {
     const page = async (path: string, to = client, headers: Record<string, string> = owns()): Promise<string> =>
       (await to.call(path, { headers: { ...headers, ...PAGE } })).text;
     expect(await page('/', client, {})).toContain('This preview is private');
-    expect(await page('/', new PreviewClient(await urlOf(3001)))).toContain('Nothing listens on this port');
+    expect(await page('/', new PreviewClient(urlOf(3001)))).toContain('Nothing listens on this port');
     expect(await page('/broken')).toContain('The application gave no answer');
     const open = await client.call('/.berth/open', { headers: PAGE });
     expect(open.headers['content-security-policy']).toMatch(/default-src 'none'; script-src 'sha256-/);
@@ -300,7 +347,7 @@ describe('previews', () => {
       tiers: expect.arrayContaining([expect.objectContaining({ name: 'pro', preview_connections: 200 })]) as unknown,
     });
     const own = await limited.api.running();
-    const to = new PreviewClient(await urlOf(3000, own, limited));
+    const to = new PreviewClient(urlOf(3000, own));
     const headers = { 'berth-token': limited.token };
     const sockets = await Promise.all(Array.from({ length: 201 }, () => to.upgrade('/', headers)));
     const refused = sockets.filter((socket): socket is IncomingMessage => socket instanceof IncomingMessage);

@@ -30,6 +30,7 @@ interface Settings {
   readonly autoStop?: number | 'tier';
   readonly autoDelete?: number | 'tier';
   readonly idleAction?: api.IdleAction | 'tier';
+  readonly autoStart?: 'on' | 'off';
   readonly env?: Pairs;
   readonly label?: Pairs;
 }
@@ -52,6 +53,7 @@ function withSettings(command: Command): Command {
       ]),
     )
     .option('--auto-delete <time>', 'deleted after so long of being stopped: 7d, "tier"', seconds)
+    .addOption(new Option('--auto-start <on>', 'whether a preview starts it when it is stopped').choices(['on', 'off']))
     .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
     .option('-l, --label <key=value>', 'a label; several times', pair);
 }
@@ -70,6 +72,7 @@ function settingsOf(options: Settings): Shared {
     auto_stop_seconds: lifetimeOf(options.autoStop),
     idle_action: lifetimeOf(options.idleAction),
     auto_delete_seconds: lifetimeOf(options.autoDelete),
+    auto_start: options.autoStart && options.autoStart === 'on',
     env: options.env,
     labels: options.label,
   };

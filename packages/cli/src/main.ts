@@ -7,6 +7,7 @@ import { exitCodeOf, linesOf, USAGE } from './exit.ts';
 import { addWatchCommand } from './follow.ts';
 import { addInsideCommands } from './inside.ts';
 import { note } from './output.ts';
+import { addPortCommands } from './ports.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
 import { addSnapshotCommands } from './snapshots.ts';
 
@@ -33,6 +34,7 @@ function createProgram(): Command {
   addContainerCommands(program);
   addSnapshotCommands(program);
   addInsideCommands(program);
+  addPortCommands(program);
   addWatchCommand(program);
   addAccountCommands(program);
   addAdminCommands(program);

@@ -10,13 +10,14 @@ jest.setTimeout(120_000);
 const IMAGE = process.env['TEST_IMAGE'] ?? 'berth/test:latest';
 
 describe('berth', () => {
+  const daemon = new FakeDaemon();
   let server: Server;
   let user: TestUser;
   let line: CommandLine;
 
   beforeAll(async () => {
     [server, line] = await Promise.all([
-      Server.start({ engine: new FakeEngine(new FakeDaemon()) }),
+      Server.start({ engine: new FakeEngine(daemon), environment: { PREVIEW_PORT: '0' } }),
       CommandLine.build(),
     ]);
     user = await server.user('enterprise');
@@ -85,6 +86,25 @@ describe('berth', () => {
     expect(await line.berth('rm', 'dev')).toMatchObject({ code: 0 });
     expect(await line.berth('stop', 'dev')).toMatchObject({ code: 4, stderr: 'berth: container not found\n' });
     expect(await json('restore', 'dev')).toMatchObject({ status: 'stopped' });
+  });
+
+  it('must show ports, make and revoke links, and let everybody see a port or not', async () => {
+    daemon.onListening = () => Promise.resolve([{ port: 3000, addresses: ['127.0.0.1'] }]);
+    await json('create', IMAGE, '--name', 'web', '--auto-start', 'on');
+    expect(await json('show', 'web')).toMatchObject({ auto_start: true });
+    expect(await json('update', 'web', '--auto-start', 'off')).toMatchObject({ auto_start: false });
+    expect((await line.berth('port', 'ls', 'web')).stdout).toMatch(/3000 +127\.0\.0\.1 +private +http:\/\/3000-/);
+    const url = await line.berth('port', 'link', 'web', '3000', '--name', 'review', '--expires', '1h', '--may-start');
+    expect(url.stdout).toMatch(/^http:\/\/3000-[0-9a-f-]{36}\.preview\.localhost:\d+\/\.berth\/open#preview_\S{43}\n$/);
+    const { stdout } = await line.berth('port', 'links', 'web', '3000');
+    expect(stdout).toMatch(/[0-9a-f]{8} +review +any/);
+    const id = /^([0-9a-f]{8}) /m.exec(stdout)?.[1] ?? '';
+    expect(await line.berth('port', 'unlink', 'web', '3000', id)).toMatchObject({ code: 0, stdout: '' });
+    expect(await line.berth('port', 'unlink', 'web', '3000', id)).toMatchObject({ code: 4 });
+    expect(await json('port', 'public', 'web', '3000')).toMatchObject({ access: 'public' });
+    expect(await json('port', 'private', 'web', '3000')).toMatchObject({ access: 'private' });
+    expect(await line.berth('port', 'link', 'web', '65536')).toMatchObject({ code: 2 });
+    await line.berth('rm', 'web');
   });
 
   it('must say what is wrong, in words and by the exit code', async () => {

@@ -115,6 +115,17 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['DELETE /api/containers/{id}/processes/{pid}', (berth) => berth.processes.end('ID', 'PID')],
   ['GET /api/containers/{id}/terminals', (berth) => berth.terminals.list('ID')],
   ['DELETE /api/containers/{id}/terminals/{session}', (berth) => berth.terminals.end('ID', 'SESSION')],
+  ['GET /api/containers/{id}/ports', (berth) => berth.ports.list('ID')],
+  ['PUT /api/containers/{id}/ports/{port} {"access":"public"}', (berth) => berth.ports.setAccess('ID', 3000, 'public')],
+  [
+    'POST /api/containers/{id}/ports/{port}/links {"once":true}',
+    (berth) => berth.ports.createLink('ID', 3000, { once: true }),
+  ],
+  ['GET /api/containers/{id}/ports/{port}/links', (berth) => berth.ports.links('ID', 3000)],
+  [
+    'DELETE /api/containers/{id}/ports/{port}/links/{link}',
+    (berth) => berth.ports.revokeLink('ID', 3000, 'LINK'),
+  ],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
   ['GET /api/admin/snapshots?user_id=U', (berth) => berth.admin.snapshots({ user_id: 'U' }).page()],
@@ -156,7 +167,9 @@ async function askedBy(call: (berth: Berth) => unknown): Promise<string> {
   let asked = '';
   const note = (address: string, { method = 'GET', body }: RequestInit = {}): Promise<Response> => {
     const { pathname, search } = new URL(address);
-    const path = pathname.replace(/\/(ID|PID|SESSION|NAME)(?=\/|$)/g, (_, name: string) => `/{${name.toLowerCase()}}`);
+    const path = pathname
+      .replace(/\/(ID|PID|SESSION|NAME|LINK)(?=\/|$)/g, (_, name: string) => `/{${name.toLowerCase()}}`)
+      .replace('/ports/3000', '/ports/{port}');
     asked ||= `${method} ${path}${search}${typeof body === 'string' ? ` ${body}` : ''}`;
     return Promise.reject(new Error('nobody answers'));
   };

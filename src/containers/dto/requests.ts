@@ -2,6 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import {
+  IsBoolean,
   IsIn,
   IsInt,
   IsObject,
@@ -139,6 +140,16 @@ function IdleActionProperty(absent: string): PropertyDecorator {
     IsOptional(),
     IsString(),
     IsIn(IDLE_ACTIONS, { message: `must be one of ${IDLE_ACTIONS.join(', ')}` }),
+  );
+}
+
+/** An optional property that says whether a preview starts the container. */
+function AutoStartProperty(absent: string): PropertyDecorator {
+  const description = `whether a request to a preview of its ports starts it if it is stopped; ${absent}`;
+  return applyDecorators(
+    ApiPropertyOptional({ type: Boolean, example: true, description }),
+    Given(),
+    IsBoolean({ message: 'must be true or false' }),
   );
 }
 
@@ -286,6 +297,9 @@ export class CreateContainerDto {
   )
   auto_delete_seconds?: number | null;
 
+  @AutoStartProperty('false if absent')
+  auto_start?: boolean;
+
   @NetworkProperty("what it reaches: `none` is nothing, a list nothing else; the tier's if absent")
   network?: NetworkPolicy;
 
@@ -366,6 +380,9 @@ export class UpdateContainerDto {
   )
   auto_delete_seconds?: number | null;
 
+  @AutoStartProperty('unchanged if absent')
+  auto_start?: boolean;
+
   @EnvironmentProperty({
     example: { EDITOR: 'vi' },
     description:
@@ -422,6 +439,9 @@ export class PatchContainerDto {
     "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's",
   )
   auto_delete_seconds?: number | null;
+
+  @AutoStartProperty('unchanged if absent')
+  auto_start?: boolean;
 
   @ApiPropertyOptional({
     type: 'object',

@@ -212,6 +212,10 @@ export class ContainerEntity {
   @Column({ name: 'auto_delete_seconds', type: 'integer', nullable: true })
   autoDeleteSeconds: number | null;
 
+  /** Whether a visitor of a preview starts the container if it is stopped. */
+  @Column({ name: 'auto_start', type: 'boolean', default: false })
+  autoStart: boolean;
+
   /** When the last warning about an idle stop or pause was emitted. */
   @Column({ name: 'idle_warned_at', type: TIMESTAMP, nullable: true })
   idleWarnedAt: Date | null;

@@ -42,6 +42,7 @@ function settingsOf(row: ContainerRow): readonly unknown[] {
     row.autoStopSeconds,
     row.idleAction,
     row.autoDeleteSeconds,
+    row.autoStart,
     row.start,
   ];
 }

@@ -34,6 +34,7 @@ export type Wanted = ContainerLimits & {
   readonly autoStopSeconds?: number | null | undefined;
   readonly idleAction?: IdleAction | null | undefined;
   readonly autoDeleteSeconds?: number | null | undefined;
+  readonly autoStart?: boolean | undefined;
   readonly start?: StartCommand | null | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
 };
@@ -53,13 +54,13 @@ export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
   return row.name !== wanted.name || wanted.env !== undefined || !isSame || !isSameStart || !isSameLabels;
 }
 
-/** The columns about what happens to an unused container. */
-type Ends = Pick<ContainerRow, 'autoStopSeconds' | 'idleAction' | 'autoDeleteSeconds'>;
+/** The columns about what happens to an unused container, and at its next use. */
+type Ends = Pick<ContainerRow, 'autoStopSeconds' | 'idleAction' | 'autoDeleteSeconds' | 'autoStart'>;
 
 function endsAfter(row: ContainerRow, wanted: { readonly [F in keyof Ends]?: Ends[F] | undefined }): Ends {
   const { autoStopSeconds = row.autoStopSeconds, autoDeleteSeconds = row.autoDeleteSeconds } = wanted;
-  const { idleAction = row.idleAction } = wanted;
-  return { autoStopSeconds, idleAction, autoDeleteSeconds };
+  const { idleAction = row.idleAction, autoStart = row.autoStart } = wanted;
+  return { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart };
 }
 
 /** The outcome of an operation that changed nothing. */

@@ -3,6 +3,7 @@ import { IsNull, Not, type SelectQueryBuilder } from 'typeorm';
 import { Database, type Lookup, type PageRange, readerOf, readTime } from '../../database';
 import { DomainError } from '../../errors';
 import { TemplateEntity } from '../../images';
+import { CONTAINER_NAME } from '../dto/requests';
 import { type ContainerReference, parseContainerReference } from '../model/container-id';
 import { ContainerEntity, type ContainerRow, ContainerStatus, DockerIdEntity } from '../model/container.entity';
 import { type LabelSelector, whereLabels } from '../model/labels';

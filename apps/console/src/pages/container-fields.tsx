@@ -27,6 +27,8 @@ export interface Draft {
   /** Empty: as the tier says. */
   idle_action: IdleAction | '';
   auto_delete_hours: string;
+  /** Whether a preview starts it. */
+  auto_start: boolean;
   command: string;
   restart: 'on-failure' | 'never';
   ready_port: string;
@@ -43,6 +45,7 @@ export function draftOf(container: Container | undefined, limits: LimitsView | u
     auto_stop_minutes: perhaps(container?.auto_stop_seconds, 60),
     idle_action: container?.idle_action ?? '',
     auto_delete_hours: perhaps(container?.auto_delete_seconds, 3600),
+    auto_start: container?.auto_start ?? false,
     ...startDraft(container?.start),
   };
 }
@@ -200,6 +203,14 @@ export function LifetimeFields({ draft, set, fault, limits }: FieldsProps): JSX.
         value={draft.auto_delete_hours}
         onValue={(text) => set({ auto_delete_hours: text })}
       />
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={draft.auto_start}
+          onChange={(event) => set({ auto_start: event.currentTarget.checked })}
+        />
+        Start it when a preview of its ports is opened
+      </label>
     </div>
   );
 }

@@ -21,6 +21,7 @@ import { copyItems } from './snapshot-dialogs';
 
 const Terminals = later(async () => (await import('./terminals')).Terminals);
 const Processes = later(async () => (await import('./processes')).Processes);
+const Ports = later(async () => (await import('./ports')).Ports);
 const Files = later(async () => (await import('./files')).Files);
 const ContainerSnapshots = later(async () => (await import('./container-snapshots')).ContainerSnapshots);
 const StatsCharts = later(async () => (await import('./stats')).StatsCharts);
@@ -30,6 +31,7 @@ const TABS = [
   ['terminal', 'Terminal'],
   ['files', 'Files'],
   ['processes', 'Processes'],
+  ['ports', 'Ports'],
   ['snapshots', 'Snapshots'],
   ['events', 'Events'],
 ] as const;
@@ -103,6 +105,11 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
       {tab === 'processes' && (
         <Inside container={container}>
           <Processes container={container} open={rest[0]} />
+        </Inside>
+      )}
+      {tab === 'ports' && (
+        <Inside container={container}>
+          <Ports container={container} />
         </Inside>
       )}
       {tab === 'snapshots' && <ContainerSnapshots container={container} />}

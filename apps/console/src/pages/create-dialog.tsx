@@ -114,6 +114,7 @@ export function CreateDialog({ from, onClose }: CreateProps): JSX.Element {
       ...(stop !== null && { auto_stop_seconds: stop }),
       ...(draft.idle_action !== '' && { idle_action: draft.idle_action }),
       ...(end !== null && { auto_delete_seconds: end }),
+      ...(draft.auto_start && { auto_start: true }),
       ...(start && { start }),
     };
     try {

@@ -62,6 +62,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
       ...(draft.auto_delete_hours !== before.auto_delete_hours && {
         auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
       }),
+      ...(draft.auto_start !== before.auto_start && { auto_start: draft.auto_start }),
       ...(hasNetwork && { network }),
       // Objects are merged: without the nulls, a condition that the fields do not show would stay.
       ...(!same(start, readStart(before)) && {

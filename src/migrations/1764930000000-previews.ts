@@ -1,23 +1,27 @@
-import { MigrationInterface, QueryRunner, Table } from 'typeorm';
+import { MigrationInterface, QueryRunner, Table, TableColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 
 const text = (name: string, length: number) => ({ name, type: 'varchar', length: String(length) });
 const optional = <T extends object>(column: T) => ({ ...column, isNullable: true });
 
-/** Links to ports of containers, and ports that everybody may see. */
-export class Previews1764920000000 implements MigrationInterface {
-  name = 'Previews1764920000000';
+/** Links to ports of containers, ports that everybody may see, and containers that a preview starts. */
+export class Previews1764930000000 implements MigrationInterface {
+  name = 'Previews1764930000000';
 
   async up(queryRunner: QueryRunner): Promise<void> {
     await queryRunner.createTable(PORTS);
     await queryRunner.createTable(LINKS);
+    await queryRunner.addColumn('containers', new TableColumn(AUTO_START));
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await queryRunner.dropColumn('containers', AUTO_START.name);
     await queryRunner.dropTable(LINKS);
     await queryRunner.dropTable(PORTS);
   }
 }
+
+const AUTO_START = { name: 'auto_start', type: 'boolean', default: TIMESTAMP === 'datetime' ? '0' : 'false' };
 
 const PORTS = new Table({
   name: 'public_ports',
@@ -35,6 +39,7 @@ const LINKS = new Table({
     optional(text('name', 64)),
     { ...text('hash', 64), isUnique: true },
     { name: 'is_single', type: 'boolean' },
+    { name: 'may_start', type: 'boolean' },
     optional({ name: 'used_at', type: TIMESTAMP }),
     { name: 'created_at', type: TIMESTAMP },
     { name: 'expires_at', type: TIMESTAMP },

@@ -1,0 +1,137 @@
+import { Injectable } from '@nestjs/common';
+import type { Duplex } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AuditLog } from '../audit';
+import { ContainersService } from '../containers';
+import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../docker';
+import { DomainError, isPausedMeanwhile, pausedMeanwhile } from '../errors';
+import { Clock, LruMap } from '../scheduling';
+import type { Admission } from './preview-access';
+
+/** Traffic counts as use of the container. It is looked at at most this often, a third of the shortest idle limit. */
+const USE_NOTED_EVERY_MS = 20_000;
+/** Containers whose last use is remembered; a forgotten one costs a query. */
+const MOST_USES = 10_000;
+
+/** How soon a client may ask again for a container that starts. */
+const STARTING_RETRY_SECONDS = 2;
+
+/** Operations at whose end the container may run. */
+const STARTING = ['create', 'start', 'update', 'move', 'resume'];
+
+/** How long after a start the server in the container may take to listen, and how often it is tried. */
+const LISTENS_WITHIN_MS = 20_000;
+const LISTENS_RETRY_MS = 250;
+
+/** Brings the container of an admitted visitor up, and connects to its port. */
+@Injectable()
+export class PreviewUpstream {
+  private readonly uses = new LruMap<{ readonly at: number }>(MOST_USES);
+
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly engine: ContainerEngine,
+    private readonly audit: AuditLog,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Resumes a paused container, and starts a stopped one whose `auto_start` is on.
+   *
+   * @returns false if the container ran already, so that the admission is up to date
+   * @throws DomainError `container_starting`, `container_not_running`; as {@link ContainersService.resumed} and
+   *   {@link ContainersService.start}
+   */
+  async wake(admission: Admission): Promise<boolean> {
+    const { owner, status, operation, containerId, dockerId, autoStart, mayStart } = admission;
+    if (status === 'running' && dockerId !== null) return false;
+    if (status === 'paused') {
+      await this.containers.resumed(owner, containerId);
+      return true;
+    }
+    const isStarting = status === 'creating' || (operation !== null && STARTING.includes(operation));
+    if (isStarting) throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS });
+    if (!autoStart || status !== 'stopped') {
+      throw new DomainError('container_not_running', { fields: mayStart ? { may_start: true } : {} });
+    }
+    await this.start(admission);
+    return true;
+  }
+
+  /**
+   * Starts the container for a visitor. A container that runs stays as it is.
+   *
+   * @throws DomainError `container_starting` if another operation takes long; as {@link ContainersService.start}
+   */
+  async start({ owner, containerId, status }: Admission): Promise<void> {
+    if (status === 'running') return;
+    try {
+      await this.containers.start(owner, containerId);
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.kind !== 'operation_in_progress') throw error;
+      throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS, cause: error });
+    }
+    await this.audit.recordSystem({ action: 'container.preview_start', subjectUserId: owner.userId, containerId });
+  }
+
+  /**
+   * Connects to the port. If the visitor may have started the container just now, waits for its server to listen.
+   *
+   * @param isGone whether nobody waits for the connection any more
+   * @throws DomainError `container_not_running`, `port_closed`, `tools_missing`, `application_failed`; as
+   *   {@link ContainersService.resumed}
+   */
+  async connect(admission: Admission, isGone: () => boolean): Promise<Duplex> {
+    const until = performance.now() + LISTENS_WITHIN_MS;
+    for (;;) {
+      try {
+        return await this.connectAwake(admission);
+      } catch (error) {
+        const isClosed = error instanceof DomainError && error.kind === 'port_closed';
+        if (!isClosed || !this.hasJustStarted(admission) || performance.now() > until || isGone()) throw error;
+      }
+      await delay(LISTENS_RETRY_MS);
+    }
+  }
+
+  /** In the background: nothing waits for it, and the next use notes what this one could not. */
+  noteUse({ containerId, owner }: Admission): void {
+    const at = performance.now();
+    const last = this.uses.get(containerId);
+    if (last && at - last.at < USE_NOTED_EVERY_MS) return;
+    this.uses.set(containerId, { at });
+    this.containers.touch(owner, containerId).catch(() => this.uses.delete(containerId));
+  }
+
+  private hasJustStarted({ autoStart, mayStart, runStartedAt }: Admission): boolean {
+    if (!autoStart && !mayStart) return false;
+    // The row has no time yet just after a start.
+    return runStartedAt === null || this.clock.now().getTime() - Date.parse(runStartedAt) < LISTENS_WITHIN_MS;
+  }
+
+  /** A snapshot, or an idle limit, may suspend the container just before the connection is made. */
+  private async connectAwake(admission: Admission): Promise<Duplex> {
+    try {
+      return await this.dial(admission);
+    } catch (error) {
+      if (!isPausedMeanwhile(error)) throw error;
+      await this.containers.resumed(admission.owner, admission.containerId);
+      return this.dial(admission);
+    }
+  }
+
+  private async dial({ dockerId, port }: Admission): Promise<Duplex> {
+    if (dockerId === null) throw new DomainError('container_not_running');
+    try {
+      return await this.engine.ports.connect(dockerId, port);
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      if (saysPaused(error)) throw pausedMeanwhile(error);
+      if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
+      if (error.code === 'port_closed' || error.code === 'tools_missing') {
+        throw new DomainError(error.code, { cause: error });
+      }
+      throw new DomainError('application_failed', { code: error.code, cause: error });
+    }
+  }
+}
