@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { ServerChannel } from 'ssh2';
-import { type AuditIntent, RequestAudit, showable, subjectOf } from '../audit';
+import { type AuditIntent, AuditLog, RequestAudit, showable, subjectOf } from '../audit';
 import type { Principal } from '../auth';
 import { ContainersService } from '../containers';
 import { DomainError } from '../errors';
@@ -36,14 +36,17 @@ export class SshWork {
   constructor(
     private readonly containers: ContainersService,
     private readonly audit: RequestAudit,
+    private readonly log: AuditLog,
     private readonly draining: Draining,
     private readonly metrics: SshMetrics,
   ) {}
 
   /**
-   * Runs `work` with the container's id. The audit entry is written before, its outcome afterwards.
+   * Runs `work` with the container's id, once the container is started if its `auto_start` is on. The audit entry is
+   * written before, its outcome afterwards.
    *
-   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `shutting_down`; errors of `work`
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `shutting_down`; as
+   *   {@link ContainersService.start}; errors of `work`
    */
   async during<T>(visit: SshVisit, { action, kind }: Work, work: (id: string) => Promise<T>): Promise<T> {
     const { principal, container, address } = visit;
@@ -56,7 +59,7 @@ export class SshWork {
         work: () =>
           requestContext.run(context, async () => {
             if (this.draining.begun) throw new DomainError('shutting_down');
-            return work((await this.containers.findNamed(principal, container)).id);
+            return work(await this.started(visit, await this.containers.findNamed(principal, container)));
           }),
         found: () => subjectOf(context),
       });
@@ -67,7 +70,17 @@ export class SshWork {
       throw error;
     }
   }
+
+  /** Starts a stopped container whose `auto_start` is on. @returns its id */
+  private async started({ principal }: SshVisit, { id, status, autoStart }: Row): Promise<string> {
+    if (status !== 'stopped' || !autoStart) return id;
+    await this.containers.start(principal, id);
+    await this.log.recordSystem({ action: 'container.ssh_start', subjectUserId: principal.userId, containerId: id });
+    return id;
+  }
 }
+
+type Row = Awaited<ReturnType<ContainersService['findNamed']>>;
 
 /** What `ssh2` keeps of a write that waits for the client's window (1.17.0). */
 interface Stalled {
