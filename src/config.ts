@@ -144,7 +144,10 @@ const sshAddress = z.string().transform((text, context): { host: string; port: n
   if (host !== '' && (number === null || (number > 0 && number <= 65_535))) {
     return { host: host.replace(/^\[|\]$/g, ''), port: number };
   }
-  context.addIssue({ code: 'custom', message: 'expected a host such as ssh.example.com, or with a port ssh.example.com:22' });
+  context.addIssue({
+    code: 'custom',
+    message: 'expected a host such as ssh.example.com, or with a port ssh.example.com:22',
+  });
   return z.NEVER;
 });
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { grantedEnd, type Principal, TokenRequests, TokenService } from '../auth';
+import { grantedEnd, grantedScopes, type Principal, TokenRequests, TokenService } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { Database, isUniqueViolation, type Lookup, Retention } from '../database';
 import { DomainError, invalidParameters } from '../errors';
@@ -51,7 +51,7 @@ export class SshKeys {
    * Registers a key, which then ends at the latest with the token that asks. It counts as a token.
    *
    * @throws DomainError `invalid_parameters`, `ssh_key_taken`, `token_limit_reached`, `unauthorized`,
-   *   `user_suspended`, `guest_session_expired`
+   *   `insufficient_permissions` without the scope `exec`, `user_suspended`, `guest_session_expired`
    */
   async create(caller: Principal, { name, publicKey, seconds }: NewKey): Promise<SshKeyEntity> {
     const parsed = parsePublicKey(publicKey);
@@ -68,7 +68,8 @@ export class SshKeys {
         await this.removeDead({ userId, fingerprint, now });
         if (await manager.existsBy(SshKeyEntity, { fingerprint })) throw new DomainError('ssh_key_taken');
         const prefix = `ssh:${fingerprint.slice(0, 8)}`;
-        const issue = { userId, name, scopes: SCOPES, expiresAt, prefix };
+        const scopes = grantedScopes({ own: issuer.scopes, asked: SCOPES });
+        const issue = { userId, name, scopes, expiresAt, prefix };
         const { token } = await this.requests.issueWithin(this.config.TOKEN_LIMIT, issue);
         const own = { id: token.id, userId, name, type, fingerprint, publicKey: blob.toString('base64') };
         const key: SshKeyEntity = { ...own, createdAt: now, expiresAt, lastUsedAt: null };

@@ -15,12 +15,13 @@ export class SshKeysController {
   constructor(private readonly keys: SshKeys) {}
 
   @Post()
-  @Scopes('write', 'exec')
+  @Scopes('write')
   @Audited('ssh.key_create')
   @Location<SshKeyView>(({ id }) => `/api/me/ssh-keys/${id}`)
   @ApiOperation({
     summary: 'Register a key to log in with over SSH',
-    description: 'A key belongs to one user. It opens what is inside containers, and no route of the API.',
+    description:
+      'A key belongs to one user. It opens what is inside containers, and no route of the API; the calling token needs the scope exec too.',
   })
   @ApiCreatedResponse({ type: SshKeyView })
   @ApiFaults('ssh_key_taken', 'guest_session_expired', 'token_limit_reached')

@@ -10,6 +10,7 @@ import { note } from './output.ts';
 import { addPortCommands } from './ports.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
 import { addSnapshotCommands } from './snapshots.ts';
+import { addSshCommands } from './ssh.ts';
 
 /** The version of packages/cli/package.json, set by the build. */
 declare const VERSION: string;
@@ -34,6 +35,7 @@ function createProgram(): Command {
   addContainerCommands(program);
   addSnapshotCommands(program);
   addInsideCommands(program);
+  addSshCommands(program);
   addPortCommands(program);
   addWatchCommand(program);
   addAccountCommands(program);

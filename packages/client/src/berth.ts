@@ -9,6 +9,7 @@ import { type BerthOptions, Http } from './http.ts';
 import { Ports } from './ports.ts';
 import { Processes } from './processes.ts';
 import { Snapshots } from './snapshots.ts';
+import { Ssh } from './ssh.ts';
 import { Terminal, type TerminalOptions, Terminals } from './terminal.ts';
 import { ContainerWatch } from './watch.ts';
 
@@ -22,6 +23,7 @@ export class Berth {
   readonly terminals: Terminals;
   readonly snapshots: Snapshots;
   readonly ports: Ports;
+  readonly ssh: Ssh;
   readonly stats: Stats;
   readonly events: Events;
   readonly account: Account;
@@ -40,6 +42,7 @@ export class Berth {
     this.terminals = new Terminals(this.http);
     this.snapshots = new Snapshots(this.http);
     this.ports = new Ports(this.http);
+    this.ssh = new Ssh(this.http);
     this.stats = new Stats(this.http);
     this.events = new Events(this.http);
     this.account = new Account(this.http);

@@ -177,7 +177,10 @@ export class ContainerQueries {
   /** @returns the id of the user's live container with this name; null if there is none */
   async idOfName({ userId, name }: { userId: string; name: string }): Promise<string | null> {
     if (!CONTAINER_NAME.test(name)) return null;
-    const named = await this.live().select(['c.id']).andWhere('c.userId = :userId AND c.name = :name', { userId, name }).getOne();
+    const named = await this.live()
+      .select(['c.id'])
+      .andWhere('c.userId = :userId AND c.name = :name', { userId, name })
+      .getOne();
     return named?.id ?? null;
   }
 

@@ -143,7 +143,8 @@ class ScriptedShell implements FileShell {
 
   async space(path: Buffer): Promise<FileSystemSpace> {
     const words = (await this.ask(['space', path])).toString('latin1').trim().split(' ').map(Number);
-    if (words.length < 6 || words.some((word) => !Number.isSafeInteger(word))) throw badTools('no file system is shown');
+    if (words.length < 6 || words.some((word) => !Number.isSafeInteger(word)))
+      throw badTools('no file system is shown');
     const [blockSize = 0, blocks = 0, freeBlocks = 0, availableBlocks = 0, files = 0, freeFiles = 0] = words;
     return { blockSize, blocks, freeBlocks, availableBlocks, files, freeFiles, longestName: words[6] ?? 255 };
   }

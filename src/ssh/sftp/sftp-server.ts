@@ -197,7 +197,10 @@ export class SftpServer {
       case 'stat':
       case 'lstat': {
         const follow = request.kind === 'stat';
-        return attributesPacket(id, await this.asking((shell) => shell.describe(this.at(shell, request.path), { follow })));
+        return attributesPacket(
+          id,
+          await this.asking((shell) => shell.describe(this.at(shell, request.path), { follow })),
+        );
       }
       case 'fstat': {
         const { path } = this.fileOf(request.handle);
