@@ -61,7 +61,7 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
   onModuleDestroy(): void {
     this.poll.stop();
     this.stopListening();
-    for (const { end } of [...this.open]) end();
+    for (const forward of [...this.open]) forward.end();
   }
 
   /**
@@ -80,12 +80,12 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
       const found = await this.work.during(visit, { action: 'container.forward', kind: 'forward' }, async (id) => {
         if (!isOwnHost(host, [visit.container, id])) throw new DomainError('not_authorized');
         if (port < 1 || port > 65_535) throw new DomainError('port_closed');
-        connection = await this.connect(visit, id, port);
-        connection.on('error', () => undefined);
-        return { containerId: id, run: runOf(await this.containers.find(visit.principal, id)) };
+        const target = await this.connect(visit, id, port);
+        connection = target.on('error', () => undefined);
+        return { target, containerId: id, run: runOf(await this.containers.find(visit.principal, id)) };
       });
-      const target = connection as Duplex | undefined;
-      if (visit.over.aborted || !target) {
+      const { target, containerId, run } = found;
+      if (visit.over.aborted) {
         reject();
         return;
       }
@@ -94,14 +94,14 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
         target.destroy();
         channel.end();
       };
-      const entry: OpenForward = { visit, ...found, end };
+      const entry: OpenForward = { visit, containerId, run, end };
       this.open.add(entry);
       visit.over.addEventListener('abort', end, { once: true });
       leave = () => {
         this.open.delete(entry);
         visit.over.removeEventListener('abort', end);
       };
-      await this.pass({ channel, connection: target, visit, containerId: found.containerId });
+      await this.pass({ channel, connection: target, visit, containerId });
     } catch (error) {
       if (!(error instanceof DomainError)) this.noteFault(error);
       reject();

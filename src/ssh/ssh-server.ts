@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { once } from 'node:events';
 import { createServer, type Server as NetServer, type Socket } from 'node:net';
-import { type Algorithms, type AuthContext, type Connection, Server, type Session } from 'ssh2';
+import { type Algorithms, type AuthContext, type Connection, Server } from 'ssh2';
 import { holdsScope, type Principal } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { DomainError } from '../errors';
@@ -283,7 +283,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     };
     connection.on('session', (accept, reject) => {
       const onEnd = enter();
-      if (onEnd) this.sessions.serve(accept() as Session, visit, onEnd);
+      if (onEnd) this.sessions.serve(accept(), visit, onEnd);
       else reject();
     });
     connection.on('tcpip', (accept, reject, info) => {

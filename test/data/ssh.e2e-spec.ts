@@ -124,7 +124,7 @@ describe('SSH', () => {
   const refused = (config: ConnectConfig): Promise<string> =>
     login(config).then(
       () => 'admitted',
-      (error: Error) => error.message,
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
     );
 
   describe('keys', () => {
@@ -220,7 +220,7 @@ describe('SSH', () => {
         [strangers.db_id, 'not authorized'],
       ] as const) {
         const visitor = await login({ username });
-        expect(await visitor.exec('true')).toEqual({ code: 255, stdout: '', stderr: `berth: ${String(sentence)}\n` });
+        expect(await visitor.exec('true')).toEqual({ code: 255, stdout: '', stderr: `berth: ${sentence}\n` });
         visitor.close();
       }
     });

@@ -116,7 +116,7 @@ async function printConfig(
 ): Promise<void> {
   const { berth, signal } = session;
   const server = await berth.ssh.server({ signal });
-  const containers: ContainerView[] = [];
+  const containers: Pick<ContainerView, 'name'>[] = [];
   for (const name of names) containers.push(await named(session, name));
   if (names.length === 0) {
     for await (const each of berth.containers.list({ signal })) if ('db_id' in each) containers.push(each);

@@ -33,7 +33,10 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['POST /api/auth/sign-in {"code":"c"}', (berth) => berth.account.signIn('c')],
   ['GET /api/me', (berth) => berth.account.me()],
   ['GET /api/ssh', (berth) => berth.ssh.server()],
-  ['POST /api/me/ssh-keys {"name":"a","public_key":"k"}', (berth) => berth.ssh.createKey({ name: 'a', public_key: 'k' })],
+  [
+    'POST /api/me/ssh-keys {"name":"a","public_key":"k"}',
+    (berth) => berth.ssh.createKey({ name: 'a', public_key: 'k' }),
+  ],
   ['GET /api/me/ssh-keys', (berth) => berth.ssh.keys()],
   ['DELETE /api/me/ssh-keys/{id}', (berth) => berth.ssh.deleteKey('ID')],
   ['GET /api/tiers', (berth) => berth.account.tiers()],
@@ -126,10 +129,7 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
     (berth) => berth.ports.createLink('ID', 3000, { once: true }),
   ],
   ['GET /api/containers/{id}/ports/{port}/links', (berth) => berth.ports.links('ID', 3000)],
-  [
-    'DELETE /api/containers/{id}/ports/{port}/links/{link}',
-    (berth) => berth.ports.revokeLink('ID', 3000, 'LINK'),
-  ],
+  ['DELETE /api/containers/{id}/ports/{port}/links/{link}', (berth) => berth.ports.revokeLink('ID', 3000, 'LINK')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
   ['GET /api/admin/snapshots?user_id=U', (berth) => berth.admin.snapshots({ user_id: 'U' }).page()],

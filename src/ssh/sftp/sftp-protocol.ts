@@ -141,7 +141,7 @@ class Fields {
       this.bytes();
       this.bytes();
     }
-    return Object.assign({}, size, owner, mode, times);
+    return { ...size, ...owner, ...mode, ...times };
   }
 
   private take(length: number): Buffer {
@@ -304,7 +304,7 @@ export const FILE_TYPE = { mask: 0o170000, directory: 0o040000, regular: 0o10000
 
 /** A line as of `ls -l`, which `sftp` shows. */
 function longName(name: Buffer, { mode, uid, gid, size, modifiedAt }: FileAttributes): Buffer {
-  const letters = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-')).join('');
+  const letters = 'rwxrwxrwx'.replace(/./g, (letter, bit: number) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
   const day = new Date(modifiedAt * 1000).toISOString().slice(0, 16).replace('T', ' ');
   const type = TYPES[mode & FILE_TYPE.mask] ?? '?';
   const words = [type + letters, '1', String(uid).padEnd(8), String(gid).padEnd(8), String(size).padStart(8), day, ''];
