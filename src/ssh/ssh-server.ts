@@ -71,6 +71,8 @@ const GOODBYE_MS = 1_000;
 interface Login {
   readonly socket: Socket;
   readonly address: string;
+  /** Whether the address is that of a proxy, which limits its own clients. */
+  readonly isTrusted: boolean;
   keysOffered: number;
   /** Once the client has proved whose key it has. */
   proved: { readonly principal: Principal; readonly container: string } | null;
@@ -169,6 +171,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     const login: Login = {
       socket,
       address: remoteAddress,
+      isTrusted,
       keysOffered: 0,
       proved: null,
       settle: (outcome) => {
@@ -183,7 +186,8 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     socket.once('close', () => login.settle('refused'));
     const [oldest] = this.logins.values();
     if (this.logins.size > MOST_WAITING.together) oldest?.settle('too_many');
-    this.limits.admitAddress(remoteAddress).then(
+    const admitted = isTrusted ? Promise.resolve() : this.limits.admitAddress(remoteAddress);
+    admitted.then(
       () => !socket.destroyed && this.protocol?.injectSocket(socket),
       () => login.settle('rate_limit_exceeded'),
     );
@@ -219,7 +223,9 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     const { key, signature, blob: signed, hashAlgo: hash } = context;
     try {
       if (!isSane) throw new DomainError('rate_limit_exceeded');
-      const principal = await this.limits.verifyAt(login.address, `ssh:${fingerprintOf(key.data)}`, async () => {
+      const name = `ssh:${fingerprintOf(key.data)}`;
+      const from = login.isTrusted ? name : login.address;
+      const principal = await this.limits.verifyAt(from, name, async () => {
         const found = await this.keys.find(key.data);
         if (!found || !holdsScope(found, 'exec')) return null;
         if (signature === undefined || signed === undefined) return found;

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PseudoTtyInfo, ServerChannel, Session } from 'ssh2';
 import { notedBytes } from '../audit';
-import { faultOfEnvironment } from '../containers';
+import { ContainersService, faultOfEnvironment } from '../containers';
 import { LOGIN_SHELL, type SignalName, SIGNALS, type TerminalSize } from '../docker';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
@@ -74,6 +74,7 @@ export class SshSessions {
     private readonly terminals: Terminals,
     private readonly commands: Commands,
     private readonly files: FilesService,
+    private readonly containers: ContainersService,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -209,7 +210,10 @@ export class SshSessions {
   private async runSftp({ channel, output, over }: Channel, visit: SshVisit): Promise<number> {
     await this.work.during(visit, { action: 'container.sftp', kind: 'sftp' }, async (id) => {
       const call = { caller: visit.principal, id, gone: over };
-      const shells = new FileShells((work) => this.files.session(call, work));
+      const shells = new FileShells(
+        (work) => this.files.session(call, work),
+        () => this.containers.touchResumed(visit.principal, id),
+      );
       const server = new SftpServer(new PacketChannel(channel, output, over), shells, {
         sizeLimit: this.files.sizeLimit,
         onBytes: notedBytes(),

@@ -91,10 +91,12 @@ interface Stalled {
 }
 
 /**
- * The outputs of a channel, for one writer that awaits each write. A write is done when the client has room for more:
- * in its window, and on its connection, which `ssh2` itself does not look at.
+ * The outputs of a channel, written one piece after the other. A write is done when the client has room for more: in
+ * its window, and on its connection, which `ssh2` itself does not look at.
  */
 export class ChannelOutput {
+  private last: Promise<void> = Promise.resolve();
+
   constructor(
     private readonly channel: ServerChannel,
     private readonly socket: Socket,
@@ -102,7 +104,12 @@ export class ChannelOutput {
   ) {}
 
   /** Resolves also when the channel is over: the rest is dropped. */
-  async write(stream: 'stdout' | 'stderr', data: Buffer): Promise<void> {
+  write(stream: 'stdout' | 'stderr', data: Buffer): Promise<void> {
+    this.last = this.last.then(() => this.writeNext(stream, data));
+    return this.last;
+  }
+
+  private async writeNext(stream: 'stdout' | 'stderr', data: Buffer): Promise<void> {
     if (this.over.aborted || !this.channel.writable) return;
     const target = stream === 'stdout' ? this.channel : this.channel.stderr;
     await this.untilOver((done) => target.write(data, done));
@@ -112,8 +119,8 @@ export class ChannelOutput {
     await this.sent();
   }
 
-  /** Waits until the client has taken what was written, as far as it may not wait. */
-  async sent(): Promise<void> {
+  /** Waits until the connection has taken enough of what was written. */
+  private async sent(): Promise<void> {
     const { socket } = this;
     if (socket.writableLength <= MOST_UNSENT || socket.destroyed) return;
     let stop = (): void => undefined;

@@ -58,6 +58,14 @@ describe('a container under gVisor, by the programs of OpenSSH', () => {
       expect(await client.ssh(container.db_id, ['true'])).toMatchObject({ code: 0, stderr: '' });
     });
 
+    it('must be run with keys of each type', async () => {
+      for (const type of ['rsa', 'ecdsa']) {
+        const own = await SshClient.of(user, { type });
+        expect([type, (await own.ssh('dev', ['true'])).code]).toEqual([type, 0]);
+        own.remove();
+      }
+    });
+
     it('must have their input, of any size, and its end', async () => {
       const input = randomBytes(20 * MB);
       expect(await client.ssh('dev', ['sha256sum'], { input })).toMatchObject({

@@ -102,7 +102,13 @@ async function links(session: Session, name: string, number: number): Promise<vo
   const found = await berth.ports.links(await findId(session, name), number, { signal });
   if (isJson) sayJson(found);
   else {
-    const rows = found.map((each) => [each.id.slice(0, 8), each.name, usesOf(each), each.expires_at, age(each.created_at)]);
+    const rows = found.map((each) => [
+      each.id.slice(0, 8),
+      each.name,
+      usesOf(each),
+      each.expires_at,
+      age(each.created_at),
+    ]);
     sayTable(['ID', 'NAME', 'USE', 'ENDS', 'AGE'], rows);
   }
 }

@@ -16,6 +16,9 @@ const STATUS_DIGITS = 3;
 /** The time limit of one answer. */
 const ANSWER_MS = 2 * IDLE_MS;
 
+/** The permissions of a file that a shell makes with its `umask`. */
+const USUAL_MODE = 0o644;
+
 /** How an absent argument is written. */
 const ABSENT = '-';
 
@@ -23,6 +26,11 @@ const ATTRIBUTES = /^([0-9a-f]{1,8}) (\d{1,20}) (\d{1,10}) (\d{1,10}) (-?\d{1,12
 const ENTRY = /([0-9a-f]{1,8}(?: -?\d{1,20}){5}) \.\/([^/]+)\/\n/y;
 
 type Argument = Buffer | number | string;
+
+interface Answer {
+  readonly code: number;
+  readonly said: Buffer;
+}
 
 /** Implements {@link EngineFiles.session}. */
 export async function openFileShell(
@@ -56,7 +64,7 @@ class ScriptedShell implements FileShell {
 
   /** Reads the answer that comes without a request. */
   async begin(): Promise<void> {
-    this.home = Buffer.from(line(await this.answer(MOST_WORDS)));
+    this.home = Buffer.from(line((await this.answer(MOST_WORDS)).said));
   }
 
   async describe(path: Buffer, { follow }: { readonly follow: boolean }): Promise<FileAttributes> {
@@ -81,17 +89,19 @@ class ScriptedShell implements FileShell {
     path: Buffer,
     { existing, mode }: { readonly existing: 'keep' | 'empty' | 'refuse'; readonly mode: number | undefined },
   ): Promise<void> {
-    await this.ask(['create', path, existing, octal(mode)]);
+    // What the shell's umask leaves is not asked for.
+    await this.ask(['create', path, existing, octal(mode === USUAL_MODE ? undefined : mode)]);
   }
 
   async read(path: Buffer, { offset, blocks }: { readonly offset: number; readonly blocks: number }): Promise<Buffer> {
-    return this.ask(['read', path, offset, blocks], { most: blocks * SHELL_BLOCK });
+    return this.ask(['read', path, ...offsetOf(offset), blocks], { most: blocks * SHELL_BLOCK });
   }
 
   async write(path: Buffer, { offset, data }: { readonly offset: number; readonly data: Buffer }): Promise<void> {
     const rest = data.length % SHELL_BLOCK;
-    const sizes = [(data.length - rest) / SHELL_BLOCK, rest];
-    await this.ask(['write', path, offset, ...sizes], { data });
+    const blocks = (data.length - rest) / SHELL_BLOCK;
+    const from = blocks === 0 ? [0, offset] : offsetOf(offset);
+    await this.ask(['write', path, ...from, blocks, rest], { data });
   }
 
   async resize(path: Buffer, size: number): Promise<void> {
@@ -161,19 +171,28 @@ class ScriptedShell implements FileShell {
   ): Promise<Buffer> {
     const asked = this.last.then(async () => {
       if (!this.isOpen) throw badTools('the shell has ended');
-      // Unless it is answered in full, the next answer could not be told from this one's rest.
-      this.isOpen = false;
-      this.run.say(`${request.map(encode).join(' ')}\n`);
-      const taking = data ? this.run.write(data) : Promise.resolve();
-      taking.catch(() => undefined);
-      return this.answer(most, data !== undefined);
+      let answer: Answer;
+      try {
+        this.run.say(`${request.map(encode).join(' ')}\n`);
+        const taking = data ? this.run.write(data) : Promise.resolve();
+        taking.catch(() => undefined);
+        answer = await this.answer(most);
+      } catch (error) {
+        // The next answer could not be told from this one's rest.
+        this.isOpen = false;
+        throw error;
+      }
+      // A script that could not write has exited.
+      if (answer.code !== 0 && data) this.isOpen = false;
+      if (answer.code !== 0) throw failure(answer.code, answer.said.toString('latin1').trimEnd().slice(-MOST_WORDS));
+      return answer.said;
     });
     this.last = asked.catch(() => undefined);
     return asked;
   }
 
-  /** @param isLast the script exits if it could not do what was asked */
-  private async answer(most: number, isLast = false): Promise<Buffer> {
+  /** @throws EngineError `tools_failed` */
+  private async answer(most: number): Promise<Answer> {
     const until = performance.now() + ANSWER_MS;
     const parts: Buffer[] = [];
     let bytes = 0;
@@ -189,12 +208,14 @@ class ScriptedShell implements FileShell {
       const end = tail.subarray(tail.length - marked);
       if (!end.subarray(0, this.end.length).equals(this.end)) continue;
       const code = Number(end.subarray(this.end.length).toString('latin1'));
-      const said = Buffer.concat(parts, bytes - marked);
-      this.isOpen = code === 0 || !isLast;
-      if (code !== 0) throw failure(code, said.toString('latin1').trimEnd().slice(-MOST_WORDS));
-      return said;
+      return { code, said: Buffer.concat(parts, bytes - marked) };
     }
   }
+}
+
+/** @returns the offset in blocks, and in bytes; one of them is 0 */
+function offsetOf(offset: number): [blocks: number, bytes: number] {
+  return offset % SHELL_BLOCK === 0 ? [offset / SHELL_BLOCK, 0] : [0, offset];
 }
 
 function encode(argument: Argument): string {

@@ -21,7 +21,7 @@ const BY_WORDS: readonly [RegExp, FileErrorCode][] = [
   [/name too long/i, 'invalid_parameters'],
   [/No space left on device|Disk quota exceeded/, 'no_space'],
   [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
-  [/No such file|Directory nonexistent|nonexistent directory|Too many levels of symbolic links/, 'path_not_found'],
+  [/No such file|Directory nonexistent|nonexistent directory|Too many levels of symbolic links/i, 'path_not_found'],
   [/Not a directory/, 'path_not_directory'],
   [/Directory not empty/, 'directory_not_empty'],
   [/Is a directory/, 'path_is_directory'],

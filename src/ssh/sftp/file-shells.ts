@@ -8,6 +8,9 @@ import { fileFault } from '../../sandbox';
  */
 const IDLE_MS = 20_000;
 
+/** An open shell may have been paused with its container since it was last used. It is looked at at most this often. */
+const WAKE_AFTER_MS = 1_000;
+
 interface OpenShell {
   readonly shell: FileShell;
   close(): void;
@@ -18,21 +21,36 @@ export class FileShells {
   private open: Promise<OpenShell> | null = null;
   private idle: NodeJS.Timeout | undefined;
 
-  /** @param start opens a shell for as long as `work` runs */
-  constructor(private readonly start: (work: (shell: FileShell) => Promise<void>) => Promise<void>) {}
+  private usedAt = 0;
+  private uses = 0;
 
-  /** Runs `work` with a shell. Calls must not overlap. @throws DomainError */
+  /**
+   * @param start opens a shell for as long as `work` runs
+   * @param wake resumes the container if it is paused
+   */
+  constructor(
+    private readonly start: (work: (shell: FileShell) => Promise<void>) => Promise<void>,
+    private readonly wake: () => Promise<void>,
+  ) {}
+
+  /** Runs `work` with a shell. @throws DomainError */
   async use<T>(work: (shell: FileShell) => Promise<T>): Promise<T> {
     clearTimeout(this.idle);
-    const opened = await (this.open ??= this.begin());
+    this.uses += 1;
     try {
-      return await work(opened.shell);
+      const isIdle = this.uses === 1 && performance.now() - this.usedAt > WAKE_AFTER_MS;
+      if (this.open && isIdle) await this.wake();
+      const opened = await (this.open ??= this.begin());
+      return await work(opened.shell).finally(() => {
+        if (!opened.shell.isOpen) this.close();
+      });
     } catch (error) {
       if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
       throw fileFault(error);
     } finally {
-      if (!opened.shell.isOpen) this.close();
-      this.idle = setTimeout(() => this.close(), IDLE_MS).unref();
+      this.uses -= 1;
+      this.usedAt = performance.now();
+      if (this.uses === 0) this.idle = setTimeout(() => this.close(), IDLE_MS).unref();
     }
   }
 

@@ -92,7 +92,10 @@ async function served(shell: FakeShell, turns: readonly (readonly Buffer[])[], s
     ready = left.shift() ?? null;
     return Promise.resolve(ready !== null);
   };
-  const shells = new FileShells((work) => work(shell as unknown as FileShell));
+  const shells = new FileShells(
+    (work) => work(shell as unknown as FileShell),
+    () => Promise.resolve(),
+  );
   await new SftpServer(channel, shells, { sizeLimit, onBytes: () => undefined }).run();
   shells.close();
   const all = Buffer.concat(said);

@@ -26,12 +26,17 @@ import {
 
 const BLOCK = 64 * 1024;
 
-/** Writes that follow each other are gathered up to this size, and reads in order are answered from parts of it. */
+/**
+ * Writes that follow each other are gathered up to this size while the ones before are written, and reads in order are
+ * answered from parts of this size, while the next one is read.
+ */
 const MOST_PART = 4 * 1024 * 1024;
 /** The part that a first read of a file gets. */
 const FIRST_PART = 4 * BLOCK;
 /** How long such a part is used: the file may change. */
 const PART_KEPT_MS = 1_000;
+/** Files of which parts are kept. */
+const MOST_READ = 4;
 
 /** Open files and directories of a session. */
 const MOST_HANDLES = 256;
@@ -63,12 +68,23 @@ interface OpenFile {
   readonly isWritable: boolean;
   /** Where the next bytes go if the file was opened to append; otherwise null. */
   appendAt: number | null;
-  /** What was read ahead. */
-  part: { readonly offset: number; readonly data: Buffer; readonly isLast: boolean; readonly at: number } | null;
-  /** The end of the last read. */
+  /** Whether the kernel generates the file, so that a short read is not its end. */
+  readonly isGenerated: boolean;
+  /** What was read last, and what is being read behind it. */
+  part: Part | null;
+  next: { readonly offset: number; readonly part: Promise<Part> } | null;
+  /** The end of the last answer. */
   readTo: number;
   /** The size of the next part, if the client goes on reading in order. */
   ahead: number;
+}
+
+interface Part {
+  readonly offset: number;
+  readonly data: Buffer;
+  /** Whether the file ends with it. */
+  readonly isLast: boolean;
+  readonly at: number;
 }
 
 interface OpenDirectory {
@@ -103,6 +119,11 @@ export class SftpServer {
   private readonly files = new Map<string, OpenFile>();
   private readonly directories = new Map<string, OpenDirectory>();
   private gathered: Gathered | null = null;
+  /** The write that is under way; null if none is. Never rejects. */
+  private writing: Promise<void> | null = null;
+  private fault: { readonly error: unknown } | null = null;
+  /** The files of which parts are kept; the last one was read last. */
+  private readonly recent: OpenFile[] = [];
   private lastHandle = 0;
   private hasBegun = false;
 
@@ -115,6 +136,7 @@ export class SftpServer {
   /** Serves until the client has closed its side. @throws MalformedPacket */
   async run(): Promise<void> {
     for (;;) {
+      if (this.fault) throw this.fault.error;
       const packet = this.packets.next();
       if (packet) {
         await this.handle(packet);
@@ -126,9 +148,12 @@ export class SftpServer {
         continue;
       }
       // The client may wait for the answers to what is gathered.
-      await this.flush();
-      if (!(await this.channel.arrives())) return;
+      if (!this.writing) this.beginWrite();
+      const more = this.channel.arrives();
+      const written = this.gathered && this.writing?.then(() => true);
+      if (!(await (written ? Promise.race([written, more]) : more))) break;
     }
+    await this.settle();
   }
 
   private async handle(packet: Buffer): Promise<void> {
@@ -142,7 +167,7 @@ export class SftpServer {
     try {
       if (request.kind === 'write') await this.gather(request);
       else {
-        await this.flush();
+        await this.settle();
         await this.channel.write(await this.answer(request));
       }
     } catch (error) {
@@ -158,21 +183,37 @@ export class SftpServer {
     if (offset + data.length > sizeLimit) throw new DomainError('file_too_large', { fields: { limit: sizeLimit } });
     const { gathered } = this;
     const follows = gathered?.file === file && gathered.offset + gathered.bytes === offset;
-    if (gathered && !follows) await this.flush();
+    if (gathered && !follows) await this.settle();
     this.gathered ??= { file, offset, parts: [], ids: [], bytes: 0 };
     this.gathered.parts.push(data);
     this.gathered.ids.push(id);
     this.gathered.bytes += data.length;
     if (file.appendAt !== null) file.appendAt += data.length;
-    if (this.gathered.bytes >= MOST_PART) await this.flush();
+    if (this.gathered.bytes < MOST_PART) return;
+    await this.writing;
+    this.beginWrite();
   }
 
-  /** Writes what is gathered, and answers its requests. */
-  private async flush(): Promise<void> {
+  /** Waits until all that was gathered is written. */
+  private async settle(): Promise<void> {
+    await this.writing;
+    this.beginWrite();
+    await this.writing;
+  }
+
+  private beginWrite(): void {
     const { gathered } = this;
     this.gathered = null;
     if (!gathered) return;
-    const { file, offset, parts, ids, bytes } = gathered;
+    this.writing = this.write(gathered)
+      .catch((error: unknown) => (this.fault = { error }))
+      .then(() => {
+        this.writing = null;
+      });
+  }
+
+  /** Writes what was gathered, and answers its requests. */
+  private async write({ file, offset, parts, ids, bytes }: Gathered): Promise<void> {
     let answerOf = (id: number): Buffer => statusPacket(id, STATUS.ok, 'ok');
     try {
       await this.changing((shell) => shell.write(file.path, { offset, data: Buffer.concat(parts, bytes) }));
@@ -190,10 +231,13 @@ export class SftpServer {
       case 'open':
         return handlePacket(id, await this.open(request));
       case 'read':
-        return this.read(request);
-      case 'close':
+        return this.answerRead(request);
+      case 'close': {
+        const file = this.files.get(request.handle);
+        if (file) forgetParts(file);
         if (!this.files.delete(request.handle) && !this.directories.delete(request.handle)) throw noHandle();
         return ok();
+      }
       case 'stat':
       case 'lstat': {
         const follow = request.kind === 'stat';
@@ -287,51 +331,89 @@ export class SftpServer {
         const present = flags & FLAG.truncate ? 'empty' : 'keep';
         const existing = flags & FLAG.create && flags & FLAG.exclusive ? 'refuse' : present;
         await shell.create(path, { existing, mode });
-        if (!(flags & FLAG.append)) return { path, size: 0 };
+        if (!(flags & FLAG.append)) return { path, size: 0, isGenerated: false };
       }
       const { mode: found, size } = await shell.describe(path, { follow: true });
       if ((found & FILE_TYPE.mask) === FILE_TYPE.directory) throw new DomainError('path_is_directory');
       if ((found & FILE_TYPE.mask) !== FILE_TYPE.regular) throw new DomainError('path_not_file');
-      return { path, size };
+      return { path, size, isGenerated: size === 0 };
     });
     return this.enter(this.files, {
       path: file.path,
       isReadable: (flags & FLAG.read) !== 0,
       isWritable,
       appendAt: flags & FLAG.append ? file.size : null,
+      isGenerated: file.isGenerated,
       part: null,
+      next: null,
       readTo: 0,
       ahead: FIRST_PART,
     });
   }
 
-  private async read({ id, handle, offset, length }: SftpRequest & { kind: 'read' }): Promise<Buffer> {
+  /** A short answer means the end of the file: clients ask for the rest out of order. */
+  private async answerRead({ id, handle, offset, length }: SftpRequest & { kind: 'read' }): Promise<Buffer> {
     const file = this.fileOf(handle);
     if (!file.isReadable) throw new Refused(STATUS.permissionDenied, 'the file is not open for reading');
     const wanted = Math.min(length, MOST_DATA);
-    if (!isIn(file.part, offset)) file.part = await this.fetch(file, offset, wanted);
-    const { part } = file;
-    const from = offset - part.offset;
-    const data = part.data.subarray(from, from + wanted);
-    file.readTo = offset + data.length;
-    if (data.length === 0) return statusPacket(id, STATUS.eof, 'end of file');
-    this.options.onBytes(data.length);
-    return dataPacket(id, data);
+    const found: Buffer[] = [];
+    let bytes = 0;
+    while (bytes < wanted) {
+      const at = offset + bytes;
+      const part = await this.partAt(file, at, wanted - bytes);
+      const data = part.data.subarray(at - part.offset, at - part.offset + wanted - bytes);
+      if (data.length === 0) break;
+      found.push(data);
+      bytes += data.length;
+      file.readTo = offset + bytes;
+    }
+    if (bytes === 0) return statusPacket(id, STATUS.eof, 'end of file');
+    this.options.onBytes(bytes);
+    return dataPacket(id, found.length === 1 ? (found[0] ?? Buffer.alloc(0)) : Buffer.concat(found, bytes));
   }
 
-  /** Reads a part of the file: a larger one each time, if the client reads in order. */
-  private async fetch(file: OpenFile, offset: number, wanted: number): Promise<NonNullable<OpenFile['part']>> {
+  /** The part of the file that has the offset. If the client reads in order, the next part is read meanwhile. */
+  private async partAt(file: OpenFile, offset: number, wanted: number): Promise<Part> {
+    if (isIn(file.part, offset)) return file.part;
     const isInOrder = offset === file.readTo;
-    const bytes = Math.max(wanted, isInOrder ? file.ahead : 0);
-    file.ahead = isInOrder ? Math.min(2 * file.ahead, MOST_PART) : FIRST_PART;
+    if (!isInOrder) file.ahead = FIRST_PART;
+    const { next } = file;
+    file.next = null;
+    this.noteRead(file);
+    const part = await (next?.offset === offset
+      ? next.part
+      : this.fetch(file, offset, isInOrder ? file.ahead : wanted));
+    file.part = part;
+    if (isInOrder && !part.isLast && part.data.length > 0) {
+      file.ahead = Math.min(2 * file.ahead, MOST_PART);
+      const end = offset + part.data.length;
+      const following = this.fetch(file, end, file.ahead);
+      // Reported to the request that needs it.
+      following.catch(() => undefined);
+      file.next = { offset: end, part: following };
+    }
+    return part;
+  }
+
+  private async fetch(file: OpenFile, offset: number, bytes: number): Promise<Part> {
     const blocks = Math.ceil(bytes / BLOCK);
     const data = await this.asking((shell) => shell.read(file.path, { offset, blocks }));
-    return { offset, data, isLast: data.length < blocks * BLOCK, at: performance.now() };
+    const isLast = data.length === 0 || (!file.isGenerated && data.length < blocks * BLOCK);
+    return { offset, data, isLast, at: performance.now() };
+  }
+
+  /** Forgets the parts of the file that was not read for longest, if there are too many. */
+  private noteRead(file: OpenFile): void {
+    const at = this.recent.indexOf(file);
+    if (at >= 0) this.recent.splice(at, 1);
+    this.recent.push(file);
+    const oldest = this.recent.length > MOST_READ ? this.recent.shift() : undefined;
+    if (oldest) forgetParts(oldest);
   }
 
   /** Runs `work`, which changes files: what was read ahead may not be true any more. */
   private async changing<T>(work: (shell: FileShell) => Promise<T>): Promise<T> {
-    for (const file of this.files.values()) file.part = null;
+    this.recent.splice(0).forEach(forgetParts);
     return this.asking(work);
   }
 
@@ -372,7 +454,12 @@ function masked(mode: number | undefined): number | undefined {
   return mode === undefined ? undefined : mode & 0o7777 & ~UMASK;
 }
 
-function isIn(part: OpenFile['part'], offset: number): part is NonNullable<OpenFile['part']> {
+function forgetParts(file: OpenFile): void {
+  file.part = null;
+  file.next = null;
+}
+
+function isIn(part: Part | null, offset: number): part is Part {
   if (!part || performance.now() - part.at > PART_KEPT_MS) return false;
   const end = part.offset + part.data.length;
   return offset >= part.offset && (offset < end || (offset === end && part.isLast));

@@ -26,15 +26,14 @@ export class SshClient {
   ) {}
 
   /** Generates a key, registers it, and pins the server's host keys. */
-  static async of(user: TestUser, { expiresIn }: { expiresIn?: number } = {}): Promise<SshClient> {
+  static async of(user: TestUser, { type }: { type?: string } = {}): Promise<SshClient> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-ssh-'));
-    const publicKey = await newKey(join(folder, 'key'));
+    const publicKey = await newKey(join(folder, 'key'), type);
     const server = (await user.api.call('GET', '/api/ssh')).body as unknown as {
       port: number;
       host_keys: { public_key: string }[];
     };
-    const body = { name: 'test', public_key: publicKey, ...(expiresIn !== undefined && { expires_in: expiresIn }) };
-    const registered = await user.api.call('POST', '/api/me/ssh-keys', body);
+    const registered = await user.api.call('POST', '/api/me/ssh-keys', { name: 'test', public_key: publicKey });
     if (registered.status !== 201) throw new Error(registered.text);
     const lines = server.host_keys.map(({ public_key }) => `[127.0.0.1]:${String(server.port)} ${public_key}\n`);
     writeFileSync(join(folder, 'known_hosts'), lines.join(''));
