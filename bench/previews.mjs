@@ -59,7 +59,13 @@ async function latencies({ sides, database, progress }) {
   const [ours, bare, direct] = [times.preview, times.proxy, times.server].map((each) => quantile(each, 0.5));
   const about = `a preview's request, ${database}`;
   return [
-    figure({ name: `${about}: added to the server's own, median`, measured: ours - direct, limit: 3, unit: 'ms', bar: 1 }),
+    figure({
+      name: `${about}: added to the server's own, median`,
+      measured: ours - direct,
+      limit: 3,
+      unit: 'ms',
+      bar: 1,
+    }),
     figure({ name: `${about} / bare proxy, median`, measured: ours, limit: bare, unit: 'ms' }),
   ];
 }
@@ -110,7 +116,9 @@ async function answered({ url, headers, agent }) {
 
 async function upgraded({ url, headers }) {
   const handshake = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' };
-  const asked = request(url, { headers: { ...headers, ...handshake, 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' } }).end();
+  const asked = request(url, {
+    headers: { ...headers, ...handshake, 'sec-websocket-key': 'AAAAAAAAAAAAAAAAAAAAAA==' },
+  }).end();
   const [, socket] = await once(asked, 'upgrade');
   return socket;
 }
@@ -121,7 +129,7 @@ async function requestsPerSecond({ url, headers }) {
   return requests.average;
 }
 
-/** What is left after a collection, in bytes. What the first one frees of objects with finalizers, the second collects. */
+/** What is left after two collections, in bytes: the second one frees what finalizers of the first have freed. */
 async function alive(berth) {
   await berth.report('memory');
   const { heapUsed, external } = await berth.report('memory');

@@ -38,7 +38,7 @@ function pick(words: readonly string[]): string {
 interface NewContainer {
   readonly id: string;
   readonly userId: string;
-  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | keyof RequestedEnds>;
+  readonly request: Pick<CreateContainerDto, 'name' | 'labels' | 'auto_start' | keyof RequestedEnds>;
   /** The image reference as given to Docker. */
   readonly image: string;
   /** null: it is created from none. */

@@ -40,7 +40,8 @@ export class PortListView {
 
 /** Body of `PUT /api/containers/:id/ports/:port`. */
 export class PortAccessDto {
-  @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'public', description: ACCESS_MEANING })
+  @ApiProperty({ type: String, enum: [...PORT_ACCESS], example: 'public', description: ACCESS_MEANING })
+  @IsString()
   @IsIn(PORT_ACCESS, { message: `must be ${PORT_ACCESS.join(' or ')}` })
   readonly access: PortAccess;
 }
@@ -82,7 +83,7 @@ export class CreateLinkDto {
     description: 'true: the link opens in one browser alone, the first; and its token works in no header.',
   })
   @IsOptional()
-  @IsBoolean({ message: 'must be true or false' })
+  @IsBoolean()
   readonly once?: boolean | null;
 
   @ApiPropertyOptional({
@@ -92,7 +93,7 @@ export class CreateLinkDto {
     description: 'true: whoever has the link may start the container if it is stopped.',
   })
   @IsOptional()
-  @IsBoolean({ message: 'must be true or false' })
+  @IsBoolean()
   readonly may_start?: boolean | null;
 }
 

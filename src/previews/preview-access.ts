@@ -8,13 +8,21 @@ import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
 import type { PreviewTarget } from './preview-address';
 import { ownCookie, TOKEN_HEADER } from './preview-headers';
-import { isLinkToken, isTo, PreviewLinks } from './preview-links';
+import { isLinkToken, isTo, PreviewLinks, type ValidLink } from './preview-links';
 
 /** A container and its owner, in the order of the lookup's columns. */
 type Row = readonly [
-  ...[userId: string, status: string, operation: string | null, dockerId: string | null, runStartedAt: string | null],
-  ...[autoStart: unknown, deletedAt: unknown],
-  ...[tier: string, sessionExpiresAt: unknown, suspendedAt: unknown, userDeletedAt: unknown],
+  userId: string,
+  status: string,
+  operation: string | null,
+  dockerId: string | null,
+  runStartedAt: string | null,
+  autoStart: unknown,
+  deletedAt: unknown,
+  tier: string,
+  sessionExpiresAt: unknown,
+  suspendedAt: unknown,
+  userDeletedAt: unknown,
 ];
 
 /** A visitor who may see a port now, and the container as its row is. */
@@ -81,9 +89,10 @@ export class PreviewAccess {
    *   container's owner; `unauthorized`, `not_authorized` and `insufficient_permissions` for the visitor
    */
   async admit(target: PreviewTarget, credentials: Credentials): Promise<Admission> {
-    const [row, isPublic] = await Promise.all([
+    const [row, isPublic, proof] = await Promise.all([
       this.container(target.containerId) as Promise<Row | null>,
       this.links.isPublic(target),
+      this.proofOf(credentials),
     ]);
     if (!row) throw new DomainError('container_not_found');
     const [userId, status, operation, dockerId, runStartedAt, autoStart, deletedAt, ...user] = row;
@@ -91,7 +100,7 @@ export class PreviewAccess {
     if (deletedAt !== null || userDeletedAt !== null) throw new DomainError('container_not_found');
     const sessionExpiresAt = readTime(sessionEnd);
     const isSeenByAll = isPublic && this.tiers.limitsOf(tier).publicPreviews;
-    const visitor = isSeenByAll ? ANYBODY : await this.identify(target, userId, credentials);
+    const visitor = isSeenByAll ? ANYBODY : visitorBy(proof, { target, ownerId: userId, credentials });
     // Only visitors who may see the port learn about its owner.
     if (suspendedAt !== null) throw new DomainError('user_suspended');
     if (sessionExpiresAt !== null && sessionExpiresAt <= this.clock.now()) {
@@ -105,27 +114,26 @@ export class PreviewAccess {
     return { ...seen, autoStart: Boolean(autoStart), ...visitor };
   }
 
-  private async identify(
-    target: PreviewTarget,
-    ownerId: string,
-    { token, cookie }: Credentials,
-  ): Promise<Visitor> {
-    if (token !== null && !isLinkToken(token)) {
-      const principal = await this.ownerBy(token, ownerId);
-      return { by: 'token', mayStart: holdsScope(principal, 'write') };
-    }
-    const link = await this.links.find(token ?? cookie ?? '');
-    if (link && isTo(link, target)) return { by: 'link', mayStart: link.mayStart };
-    throw token === null ? new DomainError('unauthorized') : invalidToken();
+  private async proofOf({ token, cookie }: Credentials): Promise<Principal | ValidLink | null> {
+    if (token !== null && !isLinkToken(token)) return this.tokens.verify(token);
+    return this.links.find(token ?? cookie ?? '');
   }
+}
 
-  private async ownerBy(token: string, ownerId: string): Promise<Principal> {
-    const principal = await this.tokens.verify(token);
-    if (!principal) throw invalidToken();
-    if (principal.userId !== ownerId) throw new DomainError('not_authorized');
-    if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
-    return principal;
+/** @throws DomainError `unauthorized`, `not_authorized`, `insufficient_permissions` */
+function visitorBy(
+  proof: Principal | ValidLink | null,
+  asked: { readonly target: PreviewTarget; readonly ownerId: string; readonly credentials: Credentials },
+): Visitor {
+  const { target, ownerId, credentials } = asked;
+  const isLink = proof !== null && 'containerId' in proof;
+  if (proof === null || (isLink && !isTo(proof, target))) {
+    throw credentials.token === null ? new DomainError('unauthorized') : invalidToken();
   }
+  if (isLink) return { by: 'link', mayStart: proof.mayStart };
+  if (proof.userId !== ownerId) throw new DomainError('not_authorized');
+  if (!holdsScope(proof, 'exec')) throw insufficientScope('exec');
+  return { by: 'token', mayStart: holdsScope(proof, 'write') };
 }
 
 /**

@@ -4,13 +4,16 @@ import { COOKIE, ownCookie, requestHeaders, responseHeaders } from './preview-he
 const ORIGIN = 'https://3000-3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11.preview.example';
 const VISIT = { port: 3000, clientAddress: '203.0.113.7', origin: ORIGIN, isUpgrade: false };
 
-/** A message with these fields, as Node.js parses them. */
-function message(...rawHeaders: string[]): IncomingMessage {
+/** A message with these fields, a line each, as Node.js parses them. */
+function message(fields: string): IncomingMessage {
+  const rawHeaders: string[] = [];
   const headers: Record<string, string> = {};
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const name = (rawHeaders[at] ?? '').toLowerCase();
-    headers[name] =
-      name in headers ? `${String(headers[name])}, ${String(rawHeaders[at + 1])}` : (rawHeaders[at + 1] ?? '');
+  for (const line of fields.split('\n').map((each) => each.trim())) {
+    if (line === '') continue;
+    const [name = '', value = ''] = line.split(/: (.*)/s);
+    rawHeaders.push(name, value);
+    const key = name.toLowerCase();
+    headers[key] = key in headers ? `${String(headers[key])}, ${value}` : value;
   }
   return { rawHeaders, headers } as unknown as IncomingMessage;
 }
@@ -23,22 +26,28 @@ const values = (raw: readonly string[], wanted: string): string[] =>
 
 describe('the header of a request to an application', () => {
   const passed = requestHeaders(
-    message(
-      ...['Host', 'whatever.preview.example', 'Authorization', 'Bearer of-the-application', 'Berth-Token', 'secret'],
-      ...[
-        'Cookie',
-        `a=1; ${COOKIE}=secret; b="x=y"`,
-        'Connection',
-        'keep-alive, X-Hop',
-        'X-Hop',
-        '1',
-        'TE',
-        'trailers',
-      ],
-      ...['X-Forwarded-For', '127.0.0.1', 'X-Forwarded-Prefix', '/x', 'Forwarded', 'for=127.0.0.1', 'X-Real-IP', '::1'],
-      ...['Upgrade', 'h2c', 'HTTP2-Settings', 'x', 'Expect', '100-continue', 'X-Twice', '1', 'X-Twice', '2'],
-      ...['Content-Length', '5', 'Range', 'bytes=0-1'],
-    ),
+    message(`
+      Host: whatever.preview.example
+      Authorization: Bearer of-the-application
+      Berth-Token: secret
+      Berth_Token: secret
+      Cookie: a=1; ${COOKIE}=secret; b="x=y"
+      Connection: keep-alive, X-Hop, Content-Length
+      X-Hop: 1
+      TE: trailers
+      X-Forwarded-For: 127.0.0.1
+      X_Forwarded_For: 127.0.0.1
+      X-Forwarded-Prefix: /x
+      Forwarded: for=127.0.0.1
+      X-Real-IP: ::1
+      Upgrade: h2c
+      HTTP2-Settings: x
+      Expect: 100-continue
+      X-Twice: 1
+      X-Twice: 2
+      Content-Length: 5
+      Range: bytes=0-1
+    `),
     VISIT,
   );
 
@@ -63,12 +72,12 @@ describe('the header of a request to an application', () => {
       ['Forwarded', `for=203.0.113.7;host="${host}";proto=https`],
       ['Connection', 'close'],
     ]);
-    const ipv6 = requestHeaders(message(), { ...VISIT, clientAddress: '2001:db8::1' });
+    const ipv6 = requestHeaders(message(''), { ...VISIT, clientAddress: '2001:db8::1' });
     expect(values(ipv6, 'forwarded')[0]).toMatch(/^for="\[2001:db8::1\]";/);
   });
 
   it('must have no cookie field where only that of Berth was in it, and offer a WebSocket where one is asked for', () => {
-    const headers = requestHeaders(message('Cookie', `${COOKIE}=secret`), { ...VISIT, isUpgrade: true });
+    const headers = requestHeaders(message(`Cookie: ${COOKIE}=secret`), { ...VISIT, isUpgrade: true });
     expect(values(headers, 'cookie')).toEqual([]);
     expect(values(headers, 'connection')).toEqual(['Upgrade']);
     expect(values(headers, 'upgrade')).toEqual(['websocket']);
@@ -77,19 +86,17 @@ describe('the header of a request to an application', () => {
 
 describe('the header of a response to a visitor', () => {
   it('must be that of the application, without what belongs to its connection', () => {
-    const raw = [
-      'Content-Type',
-      'text/html',
-      'Connection',
-      'close, X-Hop',
-      'X-Hop',
-      '1',
-      'Transfer-Encoding',
-      'chunked',
-    ];
-    expect(responseHeaders(message(...raw, 'Keep-Alive', 'timeout=5', 'ETag', '"x"'))).toEqual([
-      ...['Content-Type', 'text/html'],
-      ...['ETag', '"x"'],
+    const answer = message(`
+      Content-Type: text/html
+      Connection: close, X-Hop
+      X-Hop: 1
+      Transfer-Encoding: chunked
+      Keep-Alive: timeout=5
+      ETag: "x"
+    `);
+    expect(pairs(responseHeaders(answer))).toEqual([
+      ['Content-Type', 'text/html'],
+      ['ETag', '"x"'],
     ]);
   });
 
@@ -101,8 +108,8 @@ describe('the header of a response to a visitor', () => {
       `${COOKIE}=x; Path=/`,
       'd=Domain=1',
     ];
-    const raw = cookies.flatMap((cookie) => ['Set-Cookie', cookie]);
-    expect(values(responseHeaders(message(...raw)), 'set-cookie')).toEqual(['a=1; Path=/', 'd=Domain=1']);
+    const answer = message(cookies.map((cookie) => `Set-Cookie: ${cookie}`).join('\n'));
+    expect(values(responseHeaders(answer), 'set-cookie')).toEqual(['a=1; Path=/', 'd=Domain=1']);
   });
 });
 

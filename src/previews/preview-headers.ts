@@ -30,7 +30,7 @@ type RawHeaders = string[];
  */
 export function requestHeaders({ rawHeaders, headers }: IncomingMessage, visit: Visit): RawHeaders {
   const { origin, port, clientAddress } = visit;
-  const { host, protocol } = new URL(origin);
+  const [scheme = '', host = ''] = origin.split('://', 2);
   const passed: RawHeaders = ['Host', `localhost:${String(port)}`];
   const named = connectionOptions(headers.connection);
   for (const [name, value] of fieldsOf(rawHeaders)) {
@@ -39,7 +39,6 @@ export function requestHeaders({ rawHeaders, headers }: IncomingMessage, visit: 
     const kept = key === 'cookie' ? withoutOwnCookie(value) : value;
     if (kept !== '') passed.push(name, kept);
   }
-  const scheme = protocol.slice(0, -1);
   const from = clientAddress.includes(':') ? `"[${clientAddress}]"` : clientAddress;
   passed.push('X-Forwarded-For', clientAddress, 'X-Forwarded-Host', host, 'X-Forwarded-Proto', scheme);
   passed.push('Forwarded', `for=${from};host="${host}";proto=${scheme}`);

@@ -193,10 +193,18 @@ function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('hex');
 }
 
+/** Expired links are neither listed nor found; this is how long their rows stay. */
+const EXPIRED_KEPT_MS = 24 * 3_600_000;
+
 /** Deletes expired links. */
 @Injectable()
 export class PreviewLinkRetention extends Retention {
   constructor(database: Database, clock: Clock) {
-    super(database, clock, { name: 'preview links', entity: PreviewLinkEntity, since: 'expires_at', keptMs: 0 });
+    super(database, clock, {
+      name: 'preview links',
+      entity: PreviewLinkEntity,
+      since: 'expires_at',
+      keptMs: EXPIRED_KEPT_MS,
+    });
   }
 }

@@ -24,7 +24,9 @@ describe('how fast bytes pass', () => {
   it('must delay, and not change what passes', async () => {
     const bytes = Buffer.alloc(150_000, 'abc');
     const began = performance.now();
-    const passed = await buffer(Readable.from([bytes.subarray(0, 110_000), bytes.subarray(110_000)]).pipe(new Pace(new Bucket(100_000))));
+    const passed = await buffer(
+      Readable.from([bytes.subarray(0, 110_000), bytes.subarray(110_000)]).pipe(new Pace(new Bucket(100_000))),
+    );
     expect(passed.equals(bytes)).toBe(true);
     expect(performance.now() - began).toBeGreaterThan(400);
   });

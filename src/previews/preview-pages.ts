@@ -70,8 +70,8 @@ export function answerFault(request: IncomingMessage, response: ServerResponse, 
   // A dialog of the browser would ask for a password.
   const { 'www-authenticate': _challenge, ...others } = headers;
   const script = mayStart ? START : undefined;
-  const body = script === undefined ? '' : `<p><button>Start</button></p><script>${script}</script>`;
-  sendPage(response, { status, headers: others, html: page(words, { head, body }), script });
+  const button = script === undefined ? '' : `<p><button>Start</button></p><script>${script}</script>`;
+  sendPage(response, { status, headers: others, html: page(words, { head, body: button }), script });
 }
 
 /** Answers with the page that redeems the token in its fragment. */

@@ -1,7 +1,7 @@
 /** Passes requests and WebSockets on to an application in a container, over a connection that is used once. */
 import { type IncomingMessage, request as httpRequest, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { type Duplex, pipeline, type Readable, type Writable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { DomainError } from '../errors';
 import { type Bucket, Pace } from './preview-pace';
 import { requestHeaders, responseHeaders } from './preview-headers';
@@ -51,10 +51,11 @@ export async function forward(request: IncomingMessage, response: ServerResponse
 
 /** Reads and drops what is left of a body: closing at once would reset the connection, and the answer be lost. */
 function dropRest(request: IncomingMessage): void {
-  if (request.complete) return;
+  const { socket, complete } = request;
+  if (complete || socket.destroyed) return;
   request.unpipe();
   request.resume();
-  const timer = setTimeout(() => request.socket.destroy(), LINGER_MS).unref();
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
   request.once('close', () => clearTimeout(timer));
 }
 
@@ -73,8 +74,9 @@ export async function forwardUpgrade(
   exchange: Exchange,
 ): Promise<void> {
   const outgoing = open(request, exchange, { isUpgrade: true });
-  const { connection, onBytes } = exchange;
-  socket.once('close', () => connection.destroy());
+  const { connection } = exchange;
+  const leave = (): void => void connection.destroy();
+  socket.once('close', leave);
   const answered = answerOf(outgoing);
   outgoing.end();
   const answer = await answered;
@@ -86,6 +88,7 @@ export async function forwardUpgrade(
     socket.end();
     return;
   }
+  socket.off('close', leave);
   const { message, socket: upstream } = answer;
   const fields = responseHeaders(message);
   const lines = ['HTTP/1.1 101 Switching Protocols', 'Connection: Upgrade', 'Upgrade: websocket'];
@@ -94,9 +97,27 @@ export async function forwardUpgrade(
   socket.write(Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1'));
   if (answer.head.length > 0) socket.write(answer.head);
   if (head.length > 0) upstream.write(head);
-  socket.on('data', (data: Buffer) => onBytes(data.length));
+  await join(socket, upstream, exchange);
+}
+
+/**
+ * Passes the bytes of two connections on to each other, until both are closed. Not by `pipeline`, whose listeners cost
+ * more memory than the connections' buffers.
+ */
+function join(client: Socket, upstream: Duplex, { bucket, onBytes }: Exchange): Promise<void> {
+  if (client.destroyed || upstream.destroyed) {
+    client.destroy();
+    return Promise.resolve();
+  }
+  client.on('data', (data: Buffer) => onBytes(data.length));
   upstream.on('data', (data: Buffer) => onBytes(data.length));
-  await Promise.all([passOn(socket, upstream, exchange), passOn(upstream, socket, exchange)]);
+  (bucket ? client.pipe(new Pace(bucket)) : client).pipe(upstream);
+  (bucket ? upstream.pipe(new Pace(bucket)) : upstream).pipe(client);
+  return new Promise((resolve) => {
+    // What the application has sent at last still reaches the client.
+    upstream.once('close', () => (client.destroyed ? resolve() : client.destroySoon()));
+    client.once('close', () => (upstream.destroyed ? resolve() : upstream.destroy()));
+  });
 }
 
 function open(
@@ -120,11 +141,16 @@ type Answer =
 
 function answerOf(outgoing: ReturnType<typeof open>): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    outgoing.once('response', (message) => resolve({ message }));
-    outgoing.once('upgrade', (message, socket, head) => resolve({ message, socket, head }));
-    outgoing.on('error', (cause) => reject(failed('the application gave no answer', cause)));
-    // Also after a client has gone, when nothing else ends the exchange.
-    outgoing.once('close', () => reject(failed('the connection was closed')));
+    let isAnswered = false;
+    const answer = (each: Answer): void => {
+      isAnswered = true;
+      resolve(each);
+    };
+    outgoing.once('response', (message) => answer({ message }));
+    outgoing.once('upgrade', (message, socket, head) => answer({ message, socket, head }));
+    // The second one also after a client has gone, when nothing else ends the exchange. An error takes long to make.
+    outgoing.on('error', (cause) => isAnswered || reject(failed('the application gave no answer', cause)));
+    outgoing.once('close', () => isAnswered || reject(failed('the connection was closed')));
   });
 }
 
@@ -140,13 +166,13 @@ async function relay(message: IncomingMessage, response: ServerResponse, exchang
   // So that the client sees the start of a stream before its first byte. Usually both are sent together.
   setImmediate(() => response.flushHeaders());
   message.on('data', (data: Buffer) => exchange.onBytes(data.length));
-  await passOn(message, response, exchange);
-}
-
-/** Passes bytes on until either end is closed. An error closes both. */
-function passOn(from: Readable, to: Writable, { bucket }: Exchange): Promise<void> {
-  return new Promise((resolve) => {
-    pipeline([from, ...(bucket ? [new Pace(bucket)] : []), to], () => resolve());
+  // Not by `pipeline`, which takes as long as all else here.
+  (exchange.bucket ? message.pipe(new Pace(exchange.bucket)) : message).pipe(response);
+  message.on('error', () => response.destroy());
+  await new Promise<void>((resolve) => {
+    response.once('finish', resolve);
+    response.once('close', resolve);
+    message.once('close', () => message.complete || response.destroy());
   });
 }
 

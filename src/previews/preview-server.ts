@@ -2,8 +2,6 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
-import { json } from 'node:stream/consumers';
-import { Readable } from 'node:stream';
 import { CONFIG, type Config } from '../config';
 import { DomainError, invalidParameters } from '../errors';
 import { addressKey, answerClientError, ClientAddress, headFault } from '../http';
@@ -59,8 +57,12 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     this.server.setTimeout(IDLE_MS);
     this.server.on('connection', (socket) => this.enter(socket));
     this.server.on('clientError', (error, socket) => answerClientError(error, socket as Socket));
-    this.server.on('request', (request, response) => void this.answer(request, response));
-    this.server.on('upgrade', (request, socket, head) => void this.upgrade(request, socket as Socket, head));
+    this.server.on('request', (request, response) => {
+      this.answer(request, response).catch((error: unknown) => this.note(error));
+    });
+    this.server.on('upgrade', (request, socket, head) => {
+      this.upgrade(request, socket as Socket, head).catch((error: unknown) => this.note(error));
+    });
   }
 
   /** @throws if the port is taken */
@@ -106,13 +108,15 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => undefined);
     request.on('error', () => undefined);
+    // A request that was closed has none any more.
+    const { socket } = request;
     try {
       const preview = this.previewOf(request);
       const path = request.url?.split('?', 1)[0] ?? '';
       if (path.startsWith(OWN_PATHS)) await this.answerOwn(path, request, response, preview);
       else await this.previews.serve(request, response, preview);
     } catch (error) {
-      if (request.socket.destroyed) return;
+      if (socket.destroyed) return;
       this.note(error);
       if (response.headersSent) response.destroy();
       else {
@@ -190,11 +194,12 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   ): Promise<void> {
     const late = (): DomainError => new DomainError('request_timeout');
     const token = await within(tokenIn(request), { ms: HEAD_MS, late });
-    const session = await this.refused.guard({ address: addressKey(clientAddress), credential: token }, async () => {
+    const redeem = async () => {
       const redeemed = await this.links.redeem(target, token);
       if (!redeemed) throw new DomainError('unauthorized');
       return redeemed;
-    });
+    };
+    const session = await this.refused.guard(redeem, { address: addressKey(clientAddress), credential: token });
     const seconds = Math.max(1, Math.floor((session.expiresAt.getTime() - Date.now()) / 1000));
     const attributes = ['Path=/', 'Secure', 'HttpOnly', 'SameSite=None', 'Partitioned', `Max-Age=${String(seconds)}`];
     const cookie = [`${COOKIE}=${session.cookie}`, ...attributes].join('; ');
@@ -209,15 +214,32 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
 
 /** @throws DomainError `body_too_large`, `invalid_parameters` */
 async function tokenIn(request: IncomingMessage): Promise<string> {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length;
-    if (bytes > MOST_SESSION_BODY) throw new DomainError('body_too_large');
-    parts.push(part);
+  const text = await shortBody(request);
+  let body: unknown = null;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // Not JSON: no token either.
   }
-  const body: unknown = await json(Readable.from(parts)).catch(() => null);
   const token = typeof body === 'object' && body !== null && 'token' in body ? body.token : undefined;
   if (typeof token !== 'string') throw invalidParameters([{ field: 'token', message: 'must be a string' }]);
   return token;
+}
+
+/** Not read by `for await`, which closes the connection of a body that is too long, before it is answered. */
+function shortBody(request: IncomingMessage): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const parts: Buffer[] = [];
+    let bytes = 0;
+    request.on('data', (part: Buffer) => {
+      bytes += part.length;
+      if (bytes <= MOST_SESSION_BODY) parts.push(part);
+      else {
+        request.pause();
+        reject(new DomainError('body_too_large'));
+      }
+    });
+    request.once('end', () => resolve(Buffer.concat(parts).toString()));
+    request.once('close', () => reject(new DomainError('invalid_parameters')));
+  });
 }

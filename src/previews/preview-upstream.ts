@@ -50,8 +50,10 @@ export class PreviewUpstream {
       return true;
     }
     const isStarting = status === 'creating' || (operation !== null && STARTING.includes(operation));
-    if (isStarting) throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS });
-    if (!autoStart || status !== 'stopped') {
+    if (isStarting && !autoStart) {
+      throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS });
+    }
+    if (!autoStart || (status !== 'stopped' && !isStarting)) {
       throw new DomainError('container_not_running', { fields: mayStart ? { may_start: true } : {} });
     }
     await this.start(admission);
@@ -63,19 +65,22 @@ export class PreviewUpstream {
    *
    * @throws DomainError `container_starting` if another operation takes long; as {@link ContainersService.start}
    */
-  async start({ owner, containerId, status }: Admission): Promise<void> {
+  async start({ owner, containerId, status, operation }: Admission): Promise<void> {
     if (status === 'running') return;
+    // Waits for an operation that is in progress, and does nothing more if that was a start.
     try {
       await this.containers.start(owner, containerId);
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'operation_in_progress') throw error;
       throw new DomainError('container_starting', { retryAfter: STARTING_RETRY_SECONDS, cause: error });
     }
+    if (operation !== null) return;
     await this.audit.recordSystem({ action: 'container.preview_start', subjectUserId: owner.userId, containerId });
   }
 
   /**
-   * Connects to the port. If the visitor may have started the container just now, waits for its server to listen.
+   * Connects to the port. If the container may have been started for its visitors just now, waits for its server to
+   * listen. Programs with an API token are told at once that it does not.
    *
    * @param isGone whether nobody waits for the connection any more
    * @throws DomainError `container_not_running`, `port_closed`, `tools_missing`, `application_failed`; as
@@ -103,8 +108,8 @@ export class PreviewUpstream {
     this.containers.touch(owner, containerId).catch(() => this.uses.delete(containerId));
   }
 
-  private hasJustStarted({ autoStart, mayStart, runStartedAt }: Admission): boolean {
-    if (!autoStart && !mayStart) return false;
+  private hasJustStarted({ autoStart, mayStart, by, runStartedAt }: Admission): boolean {
+    if (!autoStart && !(mayStart && by === 'link')) return false;
     // The row has no time yet just after a start.
     return runStartedAt === null || this.clock.now().getTime() - Date.parse(runStartedAt) < LISTENS_WITHIN_MS;
   }

@@ -113,6 +113,7 @@ export class Previews {
     const credential = credentials.token ?? credentials.cookie;
     const admit = (): Promise<Admission> => this.access.admit(target, credentials);
     if (credential === null) return admit();
-    return this.refused.guard({ address: addressKey(clientAddress), credential }, admit);
+    const proves = ({ by }: Admission): boolean => by !== 'public';
+    return this.refused.guard(admit, { address: addressKey(clientAddress), credential, proves });
   }
 }

@@ -42,12 +42,17 @@ export class RefusedTokens {
   /**
    * Verifies a credential that may be no API token, such as a preview's link, under the same limit.
    *
+   * @param options.proves whether the result shows that the credential is valid, so that it is known from now on
    * @throws DomainError `rate_limit_exceeded` if the credential is unknown and the address has used up its refusals;
-   *   as `verify` does: a 401 or 403 counts as a refusal
+   *   as `verify` does: `unauthorized` counts as a refusal
    */
   async guard<T>(
-    { address, credential }: { readonly address: string; readonly credential: string },
     verify: () => Promise<T>,
+    {
+      address,
+      credential,
+      proves = () => true,
+    }: { readonly address: string; readonly credential: string; readonly proves?: (verified: T) => boolean },
   ): Promise<T> {
     const key = tokenKey(credential);
     if (this.guarded.get(key) === undefined) {
@@ -56,10 +61,10 @@ export class RefusedTokens {
     }
     try {
       const verified = await verify();
-      this.guarded.set(key, true);
+      if (proves(verified)) this.guarded.set(key, true);
       return verified;
     } catch (error) {
-      if (error instanceof DomainError && REFUSALS.has(error.kind)) {
+      if (error instanceof DomainError && error.kind === 'unauthorized') {
         this.guarded.delete(key);
         await this.refuse(address, null);
       }
@@ -67,6 +72,3 @@ export class RefusedTokens {
     }
   }
 }
-
-/** The errors that tell a caller that a credential is wrong. */
-const REFUSALS: ReadonlySet<string> = new Set(['unauthorized', 'not_authorized', 'insufficient_permissions']);

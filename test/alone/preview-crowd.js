@@ -1,6 +1,6 @@
 /**
  * Many connections to the listener of previews, in a process of its own, as one process may not have both ends of all:
- * `CROWD`, as JSON, has the port, the name of a preview and the number. Says when all are open, and when all are closed.
+ * `CROWD`, as JSON, has the port, the name of a preview and the number. Says when all are open, and when all are over.
  */
 const { connect } = require('node:net');
 

@@ -24,8 +24,7 @@ describe('a hostile use of previews', () => {
 
   beforeAll(async () => {
     await application.start(daemon);
-    const environment = { PREVIEW_PORT: '0', RATE_LIMIT_REFUSALS_PER_MINUTE: '20' };
-    berth = await Berth.start({ engine: new FakeEngine(daemon), environment });
+    berth = await Berth.start({ engine: new FakeEngine(daemon), environment: { PREVIEW_PORT: '0' } });
     user = await berth.user();
     container = await user.api.running();
     const url = await urlOf(container, user);
@@ -59,7 +58,10 @@ describe('a hostile use of previews', () => {
     it.each<[string, () => string[]]>([
       ['two lengths', () => [`Host: ${host}`, 'Content-Length: 5', 'Content-Length: 6', secret(), '', 'abcdef']],
       ['a length and a coding', () => [`Host: ${host}`, 'Content-Length: 5', 'Transfer-Encoding: chunked', '', chunk]],
-      ['a coding that is not chunked', () => [`Host: ${host}`, 'Transfer-Encoding: gzip, chunked', secret(), '', chunk]],
+      [
+        'a coding that is not chunked',
+        () => [`Host: ${host}`, 'Transfer-Encoding: gzip, chunked', secret(), '', chunk],
+      ],
       ['chunked twice', () => [`Host: ${host}`, 'Transfer-Encoding: chunked, chunked', secret(), '', chunk]],
       ['an unknown coding', () => [`Host: ${host}`, 'Transfer-Encoding: xchunked', secret(), '', chunk]],
       ['chunked, not last', () => [`Host: ${host}`, 'Transfer-Encoding: chunked, identity', secret(), '', chunk]],
@@ -80,7 +82,8 @@ describe('a hostile use of previews', () => {
       async (target) => {
         const connection = send(`GET ${target} HTTP/1.1`, `Host: ${host}`, secret(), '', '');
         const { status } = await connection.next();
-        if (target.startsWith('/')) expect(seen.map(({ url, headers }) => [url, headers.host])).toEqual([['//', 'localhost:3000']]);
+        if (target.startsWith('/'))
+          expect(seen.map(({ url, headers }) => [url, headers.host])).toEqual([['//', 'localhost:3000']]);
         else {
           expect(status).toBe(400);
           expect(seen).toEqual([]);
@@ -91,9 +94,19 @@ describe('a hostile use of previews', () => {
     it('must be one request where Connection names its length away', async () => {
       const inner = `GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n`;
       const length = `Content-Length: ${String(inner.length)}`;
-      const connection = send('GET /outer HTTP/1.1', `Host: ${host}`, 'Connection: close, content-length', length, secret(), '', inner);
+      const connection = send(
+        'GET /outer HTTP/1.1',
+        `Host: ${host}`,
+        'Connection: close, content-length',
+        length,
+        secret(),
+        '',
+        inner,
+      );
       expect((await connection.next()).status).toBe(200);
-      expect(seen.map(({ url, headers }) => [url, headers['content-length']])).toEqual([['/outer', String(inner.length)]]);
+      expect(seen.map(({ url, headers }) => [url, headers['content-length']])).toEqual([
+        ['/outer', String(inner.length)],
+      ]);
     });
 
     it('must have each request of a connection admitted by itself', async () => {
@@ -173,19 +186,27 @@ describe('a hostile use of previews', () => {
     });
 
     it('must be slowed down after many wrong tokens, which disturbs nobody who has a right one', async () => {
-      const limited = await berth.user();
-      const own = await limited.api.running();
-      const to = new PreviewClient(await urlOf(own, limited));
-      const right = { 'berth-token': await linkTo(own, limited) };
-      expect((await to.call('/', { headers: right })).status).toBe(200);
-      const wrong = (at: number): Record<string, string> => ({ 'berth-token': `preview_${String(at).padStart(43, 'x')}` });
-      const statuses: number[] = [];
-      for (let at = 0; at < 30; at += 1) statuses.push((await to.call('/', { headers: wrong(at) })).status);
-      expect(statuses.at(-1)).toBe(429);
-      const headers = { 'content-type': 'application/json' };
-      const body = JSON.stringify({ token: 'preview_unknown' });
-      expect((await to.call('/.berth/session', { method: 'POST', headers, body })).status).toBe(429);
-      expect((await to.call('/', { headers: right })).status).toBe(200);
+      const environment = { PREVIEW_PORT: '0', RATE_LIMIT_REFUSALS_PER_MINUTE: '5' };
+      const strict = await Berth.start({ engine: new FakeEngine(daemon), environment });
+      try {
+        const owner = await strict.user();
+        const own = await owner.api.running();
+        const to = new PreviewClient(await urlOf(own, owner));
+        const right = { 'berth-token': await linkTo(own, owner) };
+        const statusWith = async (headers: Record<string, string>): Promise<number> =>
+          (await to.call('/', { headers })).status;
+        expect(await statusWith(right)).toBe(200);
+        const statuses: number[] = [];
+        for (let at = 0; at < 7; at += 1) statuses.push(await statusWith({ 'berth-token': `wrong-${String(at)}` }));
+        expect(statuses).toEqual([401, 401, 401, 401, 401, 429, 429]);
+        const headers = { 'content-type': 'application/json' };
+        const body = JSON.stringify({ token: 'preview_unknown' });
+        expect((await to.call('/.berth/session', { method: 'POST', headers, body })).status).toBe(429);
+        expect(await statusWith(right)).toBe(200);
+        expect(await statusWith({})).toBe(401);
+      } finally {
+        await strict.stop();
+      }
     });
   });
 
@@ -215,8 +236,15 @@ describe('a hostile use of previews', () => {
       expect(application.dialled).toEqual([container.id]);
     });
 
-    it('must answer before the end of a body, and the connection serve no one after that', async () => {
-      const connection = send('POST /early HTTP/1.1', `Host: ${host}`, secret(), 'Content-Length: 1000000', '', 'begun');
+    it('must be passed on where it answers before the end of a body, which it then need not read', async () => {
+      const connection = send(
+        'POST /early HTTP/1.1',
+        `Host: ${host}`,
+        secret(),
+        'Content-Length: 1000000',
+        '',
+        'begun',
+      );
       expect(await connection.next()).toMatchObject({ status: 413, body: 'big' });
       connection.write('x'.repeat(200_000));
       expect(seen).toHaveLength(1);
@@ -228,9 +256,12 @@ describe('a hostile use of previews', () => {
     const session = (body: string, headers: Record<string, string> = json) =>
       client.call('/.berth/session', { method: 'POST', headers, body });
 
-    it.each(['', 'null', '[]', '{"token":1}', '{"token":null}', '{', '"x"'])('must refuse the body %s', async (body) => {
-      expect((await session(body)).status).toBe(400);
-    });
+    it.each(['', 'null', '[]', '{"token":1}', '{"token":null}', '{', '"x"'])(
+      'must refuse the body %s',
+      async (body) => {
+        expect((await session(body)).status).toBe(400);
+      },
+    );
 
     it('must refuse a long body, and another method', async () => {
       expect((await session(`"${'x'.repeat(10_000)}"`)).status).toBe(413);

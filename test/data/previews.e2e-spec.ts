@@ -271,7 +271,7 @@ describe('previews', () => {
       };
       const answers = await Promise.all([1, 2, 3].map(() => to.call('/', { headers: owns() })));
       expect(answers.map(({ status }) => status)).toEqual([200, 200, 200]);
-      const { body } = await user.api.call('GET', '/api/events?limit=1000');
+      const { body } = await user.api.call('GET', '/api/events?limit=500');
       const events = body['events'] as { type: string; data: { db_id: string } }[];
       const starts = events.filter(({ type, data }) => type === 'container_started' && data.db_id === own.db_id);
       expect(starts).toHaveLength(2);
@@ -301,10 +301,9 @@ describe('previews', () => {
       expect(await statusOf(own)).toBe('running');
       expect((await press(to, starting)).status).toBe(204);
       expect((await to.call('/', { headers: usual })).status).toBe(200);
-      const { body } = await (await berth.user('pro', ['admin'])).api.call(
-        'GET',
-        `/api/admin/audit?action=container.preview_start`,
-      );
+      const { body } = await (
+        await berth.user('pro', ['admin'])
+      ).api.call('GET', `/api/audit?all=true&action=container.preview_start`);
       expect(body['entries']).toContainEqual(expect.objectContaining({ container_id: own.db_id, outcome: 'ok' }));
     });
 

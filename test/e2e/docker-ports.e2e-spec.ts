@@ -22,7 +22,9 @@ const echo = (address: string, port: number): string[] => [
   '-MIO::Socket::IP',
   '-e',
   `$SIG{CHLD} = "IGNORE";
-  my $server = IO::Socket::IP->new(LocalHost => "${address}", LocalPort => ${String(port)}, Listen => 50, ReuseAddr => 1);
+  # Its flags by default leave ::1 out where no other interface has an IPv6 address.
+  my $server = IO::Socket::IP->new(
+    LocalHost => "${address}", LocalPort => ${String(port)}, Listen => 50, ReuseAddr => 1, GetAddrInfoFlags => 0);
   while (my $client = $server->accept) {
     next if fork;
     while (sysread($client, my $data, 65536)) { syswrite($client, $data) }

@@ -714,9 +714,9 @@ export type CreateContainerDto = unknown & {
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports starts it if it is stopped; false if absent
+     * whether a request to a preview of its ports starts it if it is stopped; false if absent or null
      */
-    auto_start?: boolean;
+    auto_start?: boolean | null;
     /**
      * what it reaches: `none` is nothing, a list nothing else; the tier's if absent
      */
@@ -1202,9 +1202,9 @@ export type PatchContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports starts it if it is stopped; unchanged if absent
+     * whether a request to a preview of its ports starts it if it is stopped; null: false; unchanged if absent
      */
-    auto_start?: boolean;
+    auto_start?: boolean | null;
     /**
      * variables to set, and null for those to remove; null: removes all. 64 at most remain
      */
@@ -1257,9 +1257,9 @@ export type UpdateContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports starts it if it is stopped; unchanged if absent
+     * whether a request to a preview of its ports starts it if it is stopped; null: false; unchanged if absent
      */
-    auto_start?: boolean;
+    auto_start?: boolean | null;
     /**
      * all that the container has from now on; unchanged if absent. Programs that are started later get them; running ones keep theirs
      */
@@ -1968,7 +1968,7 @@ export type PortAccessDto = {
     /**
      * `private`: the owner, and those who have a link. `public`: everybody.
      */
-    access: PortAccess;
+    access: 'private' | 'public';
 };
 
 export type PortAccessView = {

@@ -12,6 +12,7 @@ import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import type { EnginePorts } from '../../../src/docker/port/engine-ports';
 import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
+import { readListeningPorts } from '../../../src/docker/ports/listening-ports';
 import { runProgram } from '../../../src/docker/programs/run-program';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
@@ -22,6 +23,7 @@ import { ContainerFiles, errnoOf } from './files';
 import { SandboxRun } from './sandbox-run';
 import { CAPABILITIES, type SimulatedContainer, SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
 import { SimulationState } from './simulation-state';
+import { SimulatedServer } from './streams';
 
 /** What calls take, in milliseconds, at the usual pace. */
 const TAKES_MS = { create: 120, start: 250, stop: 80, remove: 100, volume: 30, copy: 1_500 } as const;
@@ -145,18 +147,14 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
     signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
   };
 
-  /** Simulated programs do not listen. */
+  /** A port that a simulated program has opened answers every request with the same text. */
   readonly ports: EnginePorts = {
-    connect: (dockerId) =>
-      attempt(() => {
-        this.run(dockerId, 'exec');
-        throw new EngineError('port_closed', 'simulated programs do not listen');
-      }),
-    listening: (dockerId) =>
-      attempt(() => {
-        this.run(dockerId, 'exec');
-        return [];
-      }),
+    connect: async (dockerId, port) => {
+      const open = await this.ports.listening(dockerId);
+      if (open.some((each) => each.port === port)) return new SimulatedServer(port);
+      throw new EngineError('port_closed', 'nothing listens on the port');
+    },
+    listening: (dockerId) => readListeningPorts(this.programs, dockerId),
   };
 
   readonly files = new ScriptedFiles(this.programs);

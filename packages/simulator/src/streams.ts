@@ -1,3 +1,4 @@
+import { Duplex } from 'node:stream';
 import type { ExecOutput } from '../../../src/docker/port/container-process';
 import { type ContainerFiles, Errno, errnoOf } from './files';
 
@@ -288,5 +289,29 @@ class OutputSink extends OpenFile {
 
   override write(who: Waiter, data: Buffer): Promise<void> {
     return this.output.write(who, { stream: this.stream, data });
+  }
+}
+
+/** What answers at a port of a simulated container. */
+export class SimulatedServer extends Duplex {
+  private hasAnswered = false;
+
+  constructor(private readonly port: number) {
+    super();
+  }
+
+  override _read(): void {
+    // Everything is pushed at once.
+  }
+
+  override _write(_chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    if (!this.hasAnswered) {
+      this.hasAnswered = true;
+      const body = `A simulated program listens on port ${String(this.port)}.\n`;
+      const head = `Content-Type: text/plain; charset=utf-8\r\nContent-Length: ${String(body.length)}`;
+      this.push(`HTTP/1.1 200 OK\r\n${head}\r\nConnection: close\r\n\r\n${body}`);
+      this.push(null);
+    }
+    done();
   }
 }

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import { text } from 'node:stream/consumers';
 import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
+import { eventually } from '../../../test/support/eventually';
 import { SimulatedEngine } from '../src/simulated-engine';
 
 describe('the shell of a simulated container', () => {
@@ -71,5 +73,16 @@ describe('the shell of a simulated container', () => {
     ['head -c 2000000 /dev/zero >big', 'head: /dev/zero: No space left on device\n[1]'],
   ])('%s', async (script, said) => {
     expect(await sh(script)).toBe(said);
+  });
+
+  it('must open ports that are listed, and that answer while they are open', async () => {
+    await engine.programs.start(dockerId, { command: ['nc', '-l', '-p', '8080'] });
+    await eventually(async () =>
+      expect(await engine.ports.listening(dockerId)).toEqual([{ port: 8080, addresses: ['0.0.0.0'] }]),
+    );
+    const connection = await engine.ports.connect(dockerId, 8080);
+    connection.write('GET / HTTP/1.1\r\n\r\n');
+    expect(await text(connection)).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*listens on port 8080\.\n$/);
+    await expect(engine.ports.connect(dockerId, 8081)).rejects.toMatchObject({ code: 'port_closed' });
   });
 });

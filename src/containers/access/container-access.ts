@@ -197,7 +197,7 @@ export class ContainerAccess {
       autoStopSeconds: settings.auto_stop_seconds,
       idleAction: settings.idle_action,
       autoDeleteSeconds: settings.auto_delete_seconds,
-      autoStart: settings.auto_start,
+      autoStart: settings.auto_start === null ? false : settings.auto_start,
       start: more.start,
       labels: more.labels,
       // Equal variables count as absent.

@@ -147,9 +147,9 @@ function IdleActionProperty(absent: string): PropertyDecorator {
 function AutoStartProperty(absent: string): PropertyDecorator {
   const description = `whether a request to a preview of its ports starts it if it is stopped; ${absent}`;
   return applyDecorators(
-    ApiPropertyOptional({ type: Boolean, example: true, description }),
-    Given(),
-    IsBoolean({ message: 'must be true or false' }),
+    ApiPropertyOptional({ type: Boolean, nullable: true, example: true, description }),
+    IsOptional(),
+    IsBoolean(),
   );
 }
 
@@ -297,8 +297,8 @@ export class CreateContainerDto {
   )
   auto_delete_seconds?: number | null;
 
-  @AutoStartProperty('false if absent')
-  auto_start?: boolean;
+  @AutoStartProperty('false if absent or null')
+  auto_start?: boolean | null;
 
   @NetworkProperty("what it reaches: `none` is nothing, a list nothing else; the tier's if absent")
   network?: NetworkPolicy;
@@ -380,8 +380,8 @@ export class UpdateContainerDto {
   )
   auto_delete_seconds?: number | null;
 
-  @AutoStartProperty('unchanged if absent')
-  auto_start?: boolean;
+  @AutoStartProperty('null: false; unchanged if absent')
+  auto_start?: boolean | null;
 
   @EnvironmentProperty({
     example: { EDITOR: 'vi' },
@@ -440,8 +440,8 @@ export class PatchContainerDto {
   )
   auto_delete_seconds?: number | null;
 
-  @AutoStartProperty('unchanged if absent')
-  auto_start?: boolean;
+  @AutoStartProperty('null: false; unchanged if absent')
+  auto_start?: boolean | null;
 
   @ApiPropertyOptional({
     type: 'object',

@@ -99,7 +99,10 @@ export class ContainerView extends ContainerFactsView {
     description: 'Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.',
   })
   readonly auto_delete_seconds: number | null;
-  @ApiProperty({ example: false, description: 'Whether a request to a preview of its ports starts it if it is stopped.' })
+  @ApiProperty({
+    example: false,
+    description: 'Whether a request to a preview of its ports starts it if it is stopped.',
+  })
   readonly auto_start: boolean;
   @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })
   readonly ip_address: string | null;

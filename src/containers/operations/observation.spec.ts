@@ -59,6 +59,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     autoStopSeconds: null,
     idleAction: null,
     autoDeleteSeconds: null,
+    autoStart: false,
     idleWarnedAt: null,
     pausedAt: null,
     stoppedAt: null,

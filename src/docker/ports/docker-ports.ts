@@ -117,9 +117,21 @@ export class DockerPorts implements EnginePorts {
  */
 function addressFromHere({ ipAddress, gateway }: ContainerRun): string | null {
   if (ipAddress === null || gateway === null || ipAddress === gateway) return null;
-  const own = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
-  const isShared = own.some(({ address }) => address === gateway) && own.every(({ address }) => address !== ipAddress);
-  return isShared ? ipAddress : null;
+  const own = ownAddresses();
+  return own.has(gateway) && !own.has(ipAddress) ? ipAddress : null;
+}
+
+/** How long this process's addresses are remembered: reading them takes as long as a request. */
+const OWN_KEPT_MS = 1_000;
+let kept: { readonly addresses: ReadonlySet<string>; readonly at: number } | undefined;
+
+function ownAddresses(): ReadonlySet<string> {
+  const now = performance.now();
+  if (!kept || now - kept.at > OWN_KEPT_MS) {
+    const all = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
+    kept = { addresses: new Set(all.map(({ address }) => address)), at: now };
+  }
+  return kept.addresses;
 }
 
 /** @returns `refused` if nothing listens there; `silent` if there is no answer in time, or no way there */

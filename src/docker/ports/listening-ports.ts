@@ -37,7 +37,7 @@ export function listeningPorts(tables: string): ListeningPort[] {
     .map(([port, found]) => ({ port, addresses: [...found].sort() }));
 }
 
-/** Each 32 bits of an address are written as a number in the byte order of the machine: little-endian on all of ours. */
+/** Each 32 bits of an address are written as a number in the byte order of the machine: little-endian. */
 function addressOf(hex: string): string {
   const bytes = Buffer.from(hex, 'hex');
   for (let word = 0; word < bytes.length; word += 4) bytes.subarray(word, word + 4).reverse();

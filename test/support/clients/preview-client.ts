@@ -53,7 +53,7 @@ export class PreviewClient {
       };
       const all = { host: this.host, ...handshake, ...headers };
       const request = httpRequest({ host: '127.0.0.1', port: this.port, path, headers: all, agent: false });
-      request.once('upgrade', (_response, socket) => resolve(socket as Socket));
+      request.once('upgrade', (_response, socket) => resolve(socket));
       request.once('response', resolve);
       request.on('error', reject);
       request.end();

@@ -49,9 +49,7 @@ export function Ports({ container: { db_id } }: { readonly container: Container 
           </section>
         )}
       </Shown>
-      {shared && (
-        <NewLink container={db_id} port={shared.port} onClose={() => setShared(undefined)} onMade={setMade} />
-      )}
+      {shared && <NewLink container={db_id} port={shared.port} onClose={() => setShared(undefined)} onMade={setMade} />}
       {made && (
         <Dialog title={`A link to port ${String(made.port)}`} action="Done" isLast onClose={() => setMade(undefined)}>
           <p>Whoever has it sees the port until it ends. It is shown this once.</p>
@@ -95,7 +93,11 @@ function Row({ container, port: { port, addresses, access, url }, onShare, onLin
             <span class="muted">previews are off</span>
           ) : (
             <>
-              <WorkButton class="button slim" run={() => open(container, port)} aria-label={`Open port ${String(port)}`}>
+              <WorkButton
+                class="button slim"
+                run={() => open(container, port)}
+                aria-label={`Open port ${String(port)}`}
+              >
                 Open
               </WorkButton>
               <Menu label={`More for port ${String(port)}`} items={items} />
@@ -123,10 +125,9 @@ async function open(container: string, port: number): Promise<void> {
 }
 
 async function setAccess(container: string, port: number, access: PortView['access']): Promise<void> {
-  await berth.ports.setAccess(container, port, access).then(
-    () => say(`Port ${String(port)} is ${access} now.`),
-    sayFault,
-  );
+  await berth.ports
+    .setAccess(container, port, access)
+    .then(() => say(`Port ${String(port)} is ${access} now.`), sayFault);
 }
 
 function askToPublish(container: string, port: number, onChange: () => void): void {
