@@ -211,7 +211,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     connection.on('ready', () => this.admit(connection, login));
   }
 
-  /** Admits a client that has the private key of a registered public one. Which container it names is looked at later. */
+  /** Admits a client that has the private key of a registered public one. The container is looked for later. */
   private async authenticate(connection: Connection, login: Login, context: AuthContext): Promise<void> {
     const refuse = (): void => context.reject(['publickey']);
     if (context.method !== 'publickey') {

@@ -403,8 +403,8 @@ export const SHELL_BLOCK = BLOCK;
  * spaces, `-` for one that is absent. Answers each with its output, the token, and the exit code in three digits. The
  * first answer, without a request, is the working directory.
  *
- * `read` and `write` begin at an offset in blocks, or in bytes, which takes one more program. `write` is followed by the
- * bytes. If they cannot all be written, the script exits: what is left of them must not be taken for requests. No
+ * `read` and `write` begin at an offset in blocks, or in bytes, which takes one more program. `write` is followed by
+ * the bytes. If they cannot all be written, the script exits: what is left of them must not be taken for requests. No
  * program may read the script's input, except for those that write.
  *
  * Processes are what takes time under gVisor. So subshells are left to requests that change the directory, or call what
