@@ -338,9 +338,9 @@ describe('SSH', () => {
 
   describe('a client that does not log in', () => {
     const opened: Socket[] = [];
-    const open = async (): Promise<Socket> => {
-      const socket = connect(port, '127.0.0.1');
-      opened.push(socket.on('error', () => undefined));
+    const open = async (localAddress = '127.0.0.1'): Promise<Socket> => {
+      const socket = connect({ port, host: '127.0.0.1', localAddress });
+      opened.push(socket.on('error', () => undefined).resume());
       await once(socket, 'connect');
       return socket;
     };
@@ -351,6 +351,16 @@ describe('SSH', () => {
       await eventually(() => expect(opened.filter((socket) => socket.closed).length).toBe(40));
       opened.splice(0).forEach((socket) => socket.destroy());
       await eventually(async () => (await login()).close());
+    });
+
+    it('must be closed, the oldest first, where thousands come from everywhere', async () => {
+      for (let each = 0; each < 4_000; each += 100) {
+        const address = (at: number): string => `127.1.${String(Math.floor(at / 200))}.${String((at % 200) + 1)}`;
+        await Promise.all(Array.from({ length: 100 }, (_each, at) => open(address(each + at))));
+        if (each % 1_000 === 0) (await login()).close();
+      }
+      await eventually(() => expect(opened.filter((socket) => !socket.closed).length).toBeLessThanOrEqual(200));
+      (await login()).close();
     });
 
     it('must be closed if it speaks nothing that is SSH', async () => {
