@@ -296,7 +296,8 @@ function sentenceOf(error: unknown): string {
 /** Passes on what the client types, as fast as the shell reads it. */
 async function type({ channel, over }: Channel, connection: TerminalConnection): Promise<void> {
   try {
-    for await (const chunk of channel) {
+    // The end of the input does not end the terminal.
+    for await (const chunk of channel.iterator({ destroyOnReturn: false })) {
       const data = chunk as Buffer;
       for (let at = 0; at < data.length; at += MAX_INPUT_BYTES) {
         const piece = data.subarray(at, at + MAX_INPUT_BYTES);

@@ -138,6 +138,11 @@ describe('a container under gVisor, by the programs of OpenSSH', () => {
       expect(ran).toMatchObject({ code: 0, stdout: 'ended 5\n' });
     });
 
+    it('must go on where their input ends', async () => {
+      const ran = await client.ssh('dev', ['-tt', 'sleep 1; echo to the end; exit 4']);
+      expect(ran).toMatchObject({ code: 4, stdout: expect.stringContaining('to the end') });
+    });
+
     it('must be for commands too, and be listed and ended like all others', async () => {
       const program = start('ssh', [...client.options, '-tt', 'dev@berth', 'echo be""gun; sleep 1000']);
       await program.untilSaid('begun');
