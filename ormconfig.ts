@@ -26,8 +26,10 @@ import { Snapshots1764910000000 } from './src/migrations/1764910000000-snapshots
 import { Webhooks1764920000000 } from './src/migrations/1764920000000-webhooks';
 import { Previews1764930000000 } from './src/migrations/1764930000000-previews';
 import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
+import { Ssh1764940000000 } from './src/migrations/1764940000000-ssh';
 import { HeldProgramEntity } from './src/sandbox/program-registry';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
+import { SshHostKeyEntity, SshKeyEntity } from './src/ssh/ssh.entities';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
 
 /**
@@ -62,6 +64,8 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       WebhookDeliveryEntity,
       PreviewLinkEntity,
       PublicPortEntity,
+      SshKeyEntity,
+      SshHostKeyEntity,
     ],
     migrations: [
       InitialSchema1764800000000,
@@ -70,6 +74,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Snapshots1764910000000,
       Webhooks1764920000000,
       Previews1764930000000,
+      Ssh1764940000000,
     ],
     synchronize: false,
   };

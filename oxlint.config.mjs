@@ -96,6 +96,19 @@ const MODULES = {
     'idempotency',
     'containers',
   ],
+  ssh: [
+    ...FOUNDATION,
+    'http',
+    'signals',
+    'auth',
+    'rate-limits',
+    'docker',
+    'audit',
+    'metrics',
+    'secrets',
+    'containers',
+    'sandbox',
+  ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };
 

@@ -52,6 +52,7 @@ async function startServer({ env, settings, lock }) {
 
 async function sayNext({ url, settings, env, ownsDocker }) {
   const token = await tokenToTry({ url, settings, env, file: join(runFolder, 'demo-token') });
+  const sshPort = settings.SSH_PORT ?? env.SSH_PORT;
   const link = token && settings.CONSOLE !== 'off' ? await signInLink(url, token) : undefined;
   say('');
   sayTable([
@@ -59,6 +60,7 @@ async function sayNext({ url, settings, env, ownsDocker }) {
     ['API', `${url}/api`],
     ['Docs', `${url}/api/docs`],
     ['Shell', `npx berth login ${url}`],
+    ...(sshPort === 'off' ? [] : [['SSH', `ssh NAME@localhost -p ${sshPort}`, 'or npx berth ssh NAME']]),
     ['Token', token ?? 'npm run -s token -- --user NAME --tier TIER'],
   ]);
   if (token) {
@@ -94,8 +96,9 @@ async function sayProof(url) {
   }
 }
 
-/** Of the listener of previews, unless something else uses it. */
+/** Of the listeners of previews and of SSH, unless something else uses it. */
 const PREVIEW_PORT = 8081;
+const SSH_PORT = 2222;
 
 async function main() {
   checkNodeVersion();
@@ -110,6 +113,7 @@ async function main() {
 
   const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
   if (settings.PREVIEW_PORT === undefined) env.PREVIEW_PORT = String(await freePort(PREVIEW_PORT));
+  if (settings.SSH_PORT === undefined) env.SSH_PORT = String(await freePort(SSH_PORT));
   lock.uses(env.DATABASE_URL);
   const url = await startServer({ env, settings, lock });
   if (docker) watchDocker(docker, 'npm start');

@@ -20,6 +20,7 @@ import { RateLimitsModule } from './rate-limits';
 import { RolesModule } from './roles';
 import { SandboxModule } from './sandbox';
 import { SignalsModule } from './signals';
+import { SshModule } from './ssh';
 import { TiersModule } from './tiers';
 import { UsageModule } from './usage';
 import { WebhooksModule } from './webhooks';
@@ -52,6 +53,7 @@ export class AppModule {
         SandboxModule,
         WebhooksModule,
         PreviewsModule,
+        SshModule,
         AdminModule,
         HealthModule,
       ],

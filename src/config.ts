@@ -137,6 +137,20 @@ const domainName = z
     'expected a name without a port such as preview.example.net',
   );
 
+/** A host, or a host and a port: `ssh.example.com`, `ssh.example.com:22`, `[2001:db8::1]:22`. */
+const sshAddress = z.string().transform((text, context): { host: string; port: number | null } => {
+  const [, host = '', port] = /^(\[[0-9a-f:]+\]|[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::(\d{1,5}))?$/i.exec(text) ?? [];
+  const number = port === undefined ? null : Number(port);
+  if (host !== '' && (number === null || (number > 0 && number <= 65_535))) {
+    return { host: host.replace(/^\[|\]$/g, ''), port: number };
+  }
+  context.addIssue({
+    code: 'custom',
+    message: 'expected a host such as ssh.example.com, or with a port ssh.example.com:22',
+  });
+  return z.NEVER;
+});
+
 /** Durations by tier, such as `guest=30m,free=12h`. Not every tier needs one. */
 const durationsByTier = z.string().transform((text, context): ReadonlyMap<string, number> => {
   const entries = text.split(',').map((item) => item.trim().split('='));
@@ -320,6 +334,9 @@ export const environmentSchema = z.object({
   WEBHOOK_RETRY_FOR: positiveDuration.default(3 * 24 * 3_600_000),
   PREVIEW_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
   PREVIEW_DOMAIN: domainName.default('preview.localhost'),
+  SSH_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
+  SSH_ADDRESS: sshAddress.optional(),
+  SSH_HOST_KEY_FILE: z.string().min(1).optional(),
   TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ALLOWED_HOSTS: hostNames.default([]),

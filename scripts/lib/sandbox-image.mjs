@@ -28,7 +28,7 @@ export const minimalImage = 'berth/minimal:latest';
 export const debianSuite = 'trixie';
 
 const fewPackages = ['bash', 'ca-certificates', 'curl', 'procps'];
-const everyDay = ['git', 'less', 'nano', 'openssh-client', 'python3', 'unzip', 'vim-tiny', 'wget', 'xz-utils'];
+const everyDay = ['git', 'less', 'nano', 'openssh-client', 'python3', 'rsync', 'unzip', 'vim-tiny', 'wget', 'xz-utils'];
 /** What is in the images, by their names. */
 const packagesOf = { [minimalImage]: fewPackages, [sandboxImage]: [...fewPackages, ...everyDay] };
 

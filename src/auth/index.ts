@@ -2,7 +2,16 @@ export { AuthModule } from './auth.module';
 export { guardBeforeBodies } from './early-guard';
 export { bearerToken, insufficientScope, invalidToken } from './bearer';
 export { CurrentPrincipal, Public, Scopes } from './decorators';
-export { holdsScope, type Principal, type RouteScope, type Scope, SCOPES, USUAL_SCOPES } from './principal';
+export {
+  grantedEnd,
+  grantedScopes,
+  holdsScope,
+  type Principal,
+  type RouteScope,
+  type Scope,
+  SCOPES,
+  USUAL_SCOPES,
+} from './principal';
 export { ScopeRefusals } from './auth.guard';
 export { type SignIn, SignInCodes } from './sign-in-codes';
 export { TokenEntity } from './token.entity';

@@ -1,7 +1,7 @@
 import { type Database, type Lookup, readTime } from '../database';
 import type { Principal, Scope } from './principal';
 
-interface FoundToken {
+export interface FoundToken {
   readonly principal: Principal;
   readonly revoked: boolean;
   readonly suspended: boolean;
@@ -16,9 +16,10 @@ type Row = readonly [
 /** Finds a token and its user with one indexed query. Runs for every request. */
 export class TokenLookup {
   private readonly find: Lookup;
+  private readonly findById: Lookup;
 
   constructor(database: Database) {
-    this.find = database.lookup({
+    const query = {
       columns: [
         't.id',
         't.user_id',
@@ -33,30 +34,39 @@ export class TokenLookup {
         'u.deleted_at',
       ],
       from: 'tokens t INNER JOIN users u ON u.id = t.user_id',
-      key: 't.hash',
-    });
+    };
+    this.find = database.lookup({ ...query, key: 't.hash' });
+    this.findById = database.lookup({ ...query, key: 't.id' });
   }
 
   /** @returns null if there is no such token. Revoked and expired ones are returned; the caller checks them. */
   async byHash(hash: string): Promise<FoundToken | null> {
-    const row = (await this.find(hash)) as Row | null;
-    if (!row) return null;
-    const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, ...user] = row;
-    const [username, tier, sessionExpiresAt, suspendedAt, deletedAt] = user;
-    return {
-      // A token that was issued while its user was being deleted is invalid too.
-      revoked: revokedAt !== null || deletedAt !== null,
-      suspended: suspendedAt !== null,
-      principal: {
-        userId,
-        username,
-        tier,
-        tokenId,
-        agentId,
-        scopes: JSON.parse(scopes) as Scope[],
-        sessionExpiresAt: readTime(sessionExpiresAt),
-        tokenExpiresAt: readTime(expiresAt),
-      },
-    };
+    return found((await this.find(hash)) as Row | null);
   }
+
+  /** Like {@link byHash}. @param id a UUID */
+  async byId(id: string): Promise<FoundToken | null> {
+    return found((await this.findById(id)) as Row | null);
+  }
+}
+
+function found(row: Row | null): FoundToken | null {
+  if (!row) return null;
+  const [tokenId, userId, scopes, agentId, expiresAt, revokedAt, ...user] = row;
+  const [username, tier, sessionExpiresAt, suspendedAt, deletedAt] = user;
+  return {
+    // A token that was issued while its user was being deleted is invalid too.
+    revoked: revokedAt !== null || deletedAt !== null,
+    suspended: suspendedAt !== null,
+    principal: {
+      userId,
+      username,
+      tier,
+      tokenId,
+      agentId,
+      scopes: JSON.parse(scopes) as Scope[],
+      sessionExpiresAt: readTime(sessionExpiresAt),
+      tokenExpiresAt: readTime(expiresAt),
+    },
+  };
 }

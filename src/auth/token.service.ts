@@ -8,7 +8,7 @@ import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
 import { Principal, Scope } from './principal';
-import { TokenLookup } from './token-lookup';
+import { type FoundToken, TokenLookup } from './token-lookup';
 import { hashToken, isTokenFormat, mintToken, TokenEntity } from './token.entity';
 import { UserEntity } from './user.entity';
 import { UserService } from './user.service';
@@ -17,6 +17,8 @@ export interface IssueToken {
   readonly userId: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** Marks a token that no text opens, as that of an SSH key: shown instead of the text's first characters. */
+  readonly prefix?: string;
   /** The agent that a token with the scope `agent` belongs to. */
   readonly agentId?: string;
   /** null if the token does not expire. */
@@ -53,8 +55,20 @@ export class TokenService {
    * @throws DomainError `user_suspended`
    */
   async verify(text: string): Promise<Principal | null> {
-    if (!isTokenFormat(text)) return null;
-    const found = await this.lookup.byHash(hashToken(text));
+    return isTokenFormat(text) ? this.accepted(await this.lookup.byHash(hashToken(text))) : null;
+  }
+
+  /**
+   * Like {@link verify}, for a token whose holder has proved another secret, such as the key of an SSH client.
+   *
+   * @throws DomainError `user_suspended`
+   */
+  async principalOf(tokenId: string): Promise<Principal | null> {
+    return this.accepted(await this.lookup.byId(tokenId));
+  }
+
+  /** @throws DomainError `user_suspended` */
+  private accepted(found: FoundToken | null): Principal | null {
     if (!found || found.revoked) return null;
     const { tokenExpiresAt } = found.principal;
     if (tokenExpiresAt && tokenExpiresAt.getTime() <= this.clock.now().getTime()) return null;
@@ -84,7 +98,7 @@ export class TokenService {
       userId: options.userId,
       name: options.name,
       hash,
-      prefix,
+      prefix: options.prefix ?? prefix,
       scopes: [...options.scopes],
       agentId: options.agentId ?? null,
       createdAt: this.clock.now(),

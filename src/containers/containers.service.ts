@@ -273,6 +273,11 @@ export class ContainersService {
     return this.access.find(caller, id);
   }
 
+  /** Like {@link find}, by the container's name, or else by any form of its id. */
+  async findNamed(caller: Pick<Caller, 'userId'>, nameOrId: string): Promise<ContainerRow> {
+    return this.access.findNamed(caller, nameOrId);
+  }
+
   /** The variables of the container's programs. @throws SecretsError */
   environmentOf(row: ContainerRow): Variables {
     return this.usage.environmentOf(row);

@@ -5,7 +5,7 @@ export type { Caller } from './access/container-access';
 export type { RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
-export { AsSent, DeleteContainerDto, EnvironmentProperty, Given } from './dto/requests';
+export { AsSent, DeleteContainerDto, EnvironmentProperty, faultOfEnvironment, Given } from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,

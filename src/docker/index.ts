@@ -3,9 +3,11 @@ export type { ContainerSpec, Listed, OwnerLabels } from './port/engine-container
 export type {
   ArchiveEntry,
   ChangeDecision,
+  FileAttributes,
   FileContent,
   FileInfo,
   FilesCall,
+  FileShell,
   FileState,
   OpenFile,
 } from './port/engine-files';

@@ -18,7 +18,12 @@ export class SocketLimits {
 
   /** Counts a connection's request before any work is done for it. @throws DomainError `rate_limit_exceeded` */
   async admit(handshake: IncomingMessage): Promise<void> {
-    await this.count(addressKey(this.clients.of(handshake)));
+    await this.admitAddress(this.clients.of(handshake));
+  }
+
+  /** Like {@link admit}, for a connection that does not speak HTTP. @throws DomainError `rate_limit_exceeded` */
+  async admitAddress(address: string): Promise<void> {
+    await this.count(addressKey(address));
   }
 
   /**
@@ -28,8 +33,19 @@ export class SocketLimits {
    * @throws DomainError `rate_limit_exceeded`; `user_suspended`
    */
   async verify(handshake: IncomingMessage, token: string): Promise<Principal | null> {
-    const address = addressKey(this.clients.of(handshake));
-    const key = tokenKey(token);
+    return this.verifyAt(this.clients.of(handshake), tokenKey(token), () => this.tokens.verify(token));
+  }
+
+  /**
+   * Like {@link verify}, for another proof than a token.
+   *
+   * @param from the client's address
+   * @param key identifies what the client proves, without revealing it
+   * @param find verifies the proof; returns null if it is invalid
+   * @throws DomainError `rate_limit_exceeded`; errors of `find`
+   */
+  async verifyAt(from: string, key: string, find: () => Promise<Principal | null>): Promise<Principal | null> {
+    const address = addressKey(from);
     const owner = this.refusedTokens.ownerOf(key);
     if (owner === undefined) {
       const exhausted = await this.refusedTokens.exhausted(address);
@@ -37,7 +53,7 @@ export class SocketLimits {
     } else {
       await this.count(owner);
     }
-    const principal = await this.tokens.verify(token);
+    const principal = await find();
     if (!principal) {
       await this.refusedTokens.refuse(address, key);
       return null;

@@ -1,2 +1,8 @@
 export { SandboxModule } from './sandbox.module';
+export { type CommandClient, Commands } from './commands/commands';
+export { ExecAccess } from './exec-access';
+export { fileFault, FilesService } from './files/files.service';
+export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';
+export { MAX_INPUT_BYTES, type TerminalCodec, TerminalConnection } from './terminals/terminal-connection';
+export { Terminals } from './terminals/terminals';

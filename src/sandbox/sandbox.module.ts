@@ -36,5 +36,6 @@ const STATS = [ContainerStatistics, StatsAnswers];
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
   providers: [ProgramRegistry, PreparedContainers, ExecAccess, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
+  exports: [Commands, ExecAccess, FilesService, Terminals],
 })
 export class SandboxModule {}

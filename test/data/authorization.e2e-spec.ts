@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { utils } from 'ssh2';
 import { type RouteScope, type Scope, TokenService, UserService } from '../../src/auth';
 import { ContainersService } from '../../src/containers';
 import { RouteRegistry } from '../../src/http';
@@ -13,7 +14,7 @@ import { described } from '../support/clients/described';
 import { IS_MORE } from '../support/extent';
 import { FakeEngine } from '../support/fakes/fake-engine';
 
-type Kind = 'container' | 'snapshot' | 'template' | 'token' | 'user' | 'webhook';
+type Kind = 'container' | 'snapshot' | 'ssh key' | 'template' | 'token' | 'user' | 'webhook';
 
 /** What each route asks of a caller. A route that is not here fails the test that enumerates the router. */
 interface RouteRule {
@@ -131,6 +132,10 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /api/tokens': { scope: 'read' },
   'POST /api/tokens': { scope: 'write', body: { name: 'x', scopes: ['nonsense'] } },
   'DELETE /api/tokens/:id': { scope: 'write', id: 'token' },
+  'GET /api/ssh': { scope: 'read' },
+  'GET /api/me/ssh-keys': { scope: 'read' },
+  'POST /api/me/ssh-keys': { scope: 'write', body: { name: 'x', public_key: 'nonsense' } },
+  'DELETE /api/me/ssh-keys/:id': { scope: 'write', id: 'ssh key' },
   'GET /api/audit': { scope: 'read' },
   'GET /api/usage': { scope: 'read' },
   'GET /api/admin/users': { scope: 'admin' },
@@ -193,6 +198,7 @@ describe('authorization', () => {
   let tokenId: string;
   let snapshotId: string;
   let webhookId: string;
+  let sshKeyId: string;
 
   beforeAll(async () => {
     const tiers = { ...DEFAULT_TIERS.tiers, closed: Object.assign({ exec: false }, DEFAULT_TIERS.tiers['pro']) };
@@ -207,6 +213,8 @@ describe('authorization', () => {
     container = await owner.api.running();
     agentId = (await newAgent(owner)).id;
     tokenId = String((await owner.api.call('POST', '/api/tokens', { name: 'spare' })).body['id']);
+    const key = { name: 'key', public_key: utils.generateKeyPairSync('ed25519').public };
+    sshKeyId = String((await owner.api.call('POST', '/api/me/ssh-keys', key)).body['id']);
     const snapshot = await owner.api.call('POST', `/api/containers/${container.db_id}/snapshots`, {});
     expect(snapshot).toMatchObject({ status: 202 });
     snapshotId = String(snapshot.body['id']);
@@ -290,8 +298,9 @@ describe('authorization', () => {
       const forms = id === 'container' ? ofContainer : [id === undefined ? '' : idOf(id)];
       for (const form of forms) {
         const answer = await call(withQuery(route), bearer(stranger.token), form, body);
-        const expected = id === 'token' ? { error: 'token not found' } : { error: 'not authorized' };
-        expect(answer.status).toBe(id === 'token' ? 404 : 403);
+        const isOwn = id === 'token' || id === 'ssh key';
+        expect(answer.status).toBe(isOwn ? 404 : 403);
+        const expected = { error: isOwn ? `${id} not found` : 'not authorized' };
         expect(await answer.json()).toMatchObject(expected);
       }
     });
@@ -364,9 +373,10 @@ describe('authorization', () => {
   }
 
   function idOf(kind: Kind): string {
-    const ids = {
+    const ids: Record<Kind, string> = {
       container: container.db_id,
       snapshot: snapshotId,
+      'ssh key': sshKeyId,
       template: 'tools',
       token: tokenId,
       user: owner.id,

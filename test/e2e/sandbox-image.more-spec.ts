@@ -1,19 +1,9 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
+import { buildEveryDayImage } from '../support/docker/every-day-image';
 
 jest.setTimeout(15 * 60_000);
 
 const IMAGE = 'berth/sandbox:every-day';
-
-/** What `npm run images` and `npm start` do, with another name: that of the tests' own image stays. */
-const BUILD = `
-const [, host, image] = process.argv;
-const { DockerApi } = await import('./scripts/lib/docker-api.mjs');
-const { buildFromPackages, sandboxImage } = await import('./scripts/lib/sandbox-image.mjs');
-await buildFromPackages(new DockerApi(host), { name: image, of: sandboxImage });
-`;
 
 /** Beside the exit code, what a tool says shows that it works under gVisor. */
 const TOOLS: [string, RegExp][] = [
@@ -28,6 +18,7 @@ const TOOLS: [string, RegExp][] = [
   ['echo text | xz | xz -d', /^text$/m],
   ['unzip -v', /UnZip/],
   ['ssh -V 2>&1', /OpenSSH/],
+  ['rsync --version', /^rsync /],
   ['ps -e', /berth-supervisor|sh/],
   ['ls /etc/ssl/certs/ca-certificates.crt', /ca-certificates/],
   ['apt-get --version', /^apt /],
@@ -40,9 +31,7 @@ describe('the default image', () => {
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    const host = process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock';
-    const args = ['--input-type=module', '-e', BUILD, host, IMAGE];
-    await promisify(execFile)(process.execPath, args, { cwd: join(__dirname, '..', '..') });
+    await buildEveryDayImage(IMAGE);
     dockerId = await sandbox.running(engine, sandbox.spec({ image: IMAGE, memoryMb: 512 }));
   });
 

@@ -79,6 +79,11 @@ describe('the examples of bodies', () => {
           await fetch(`${berth.url}${files}?path=${from}`, { method: 'PUT', headers, body: 'x' });
           await fetch(`${berth.url}${files}?path=${to}`, { method: 'DELETE', headers });
         }
+        if (route.endsWith('/ssh-keys')) {
+          const { body: kept } = await user.api.call('GET', '/api/me/ssh-keys');
+          const keys = kept['ssh_keys'] as { id: string }[];
+          for (const { id } of keys) await user.api.call('DELETE', `/api/me/ssh-keys/${id}`);
+        }
         const [method = '', path = ''] = route.split(' ');
         const target = path
           .replace('{id}', idFor(route))
@@ -103,8 +108,8 @@ describe('the examples of bodies', () => {
       }
     }
     expect(all.length).toBeGreaterThan(15);
-    // A token is revoked at its address, and a code taken; neither is shown again.
-    const hidden = /^\/api\/(tokens\/[0-9a-f-]{36}|auth\/sign-in)$/;
+    // A token or a key is revoked at its address, and a code taken; none is shown there.
+    const hidden = /^\/api\/((?:tokens|me\/ssh-keys)\/[0-9a-f-]{36}|auth\/sign-in)$/;
     expect(found.length).toBeGreaterThan(5);
     expect(found.filter(([, location, status]) => status !== (hidden.test(location) ? 405 : 200))).toEqual([]);
   });

@@ -24,6 +24,11 @@ function configFile(): string {
   return process.env['BERTH_CONFIG'] ?? join(folder, 'berth', 'config.json');
 }
 
+/** The folder of what this program keeps beside its contexts. */
+export function stateFolder(): string {
+  return dirname(configFile());
+}
+
 export async function readConfig(): Promise<Config> {
   const file = configFile();
   try {

@@ -11,6 +11,7 @@ import { addPortCommands } from './ports.ts';
 import { Interrupted, listenForInterrupts } from './session.ts';
 import { addSnapshotCommands } from './snapshots.ts';
 import { addWebhookCommands } from './webhooks.ts';
+import { addSshCommands } from './ssh.ts';
 
 /** The version of packages/cli/package.json, set by the build. */
 declare const VERSION: string;
@@ -35,6 +36,7 @@ function createProgram(): Command {
   addContainerCommands(program);
   addSnapshotCommands(program);
   addInsideCommands(program);
+  addSshCommands(program);
   addPortCommands(program);
   addWatchCommand(program);
   addAccountCommands(program);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Berth, type ContainerView, isBerthError } from '@berth/client';
 import type { Command } from 'commander';
 import { openContext } from './config.ts';
@@ -7,6 +8,8 @@ import type { Output } from './output.ts';
 export interface Session extends Output {
   readonly berth: Berth;
   readonly signal: AbortSignal;
+  /** Identifies the token's user, to keep what belongs to different users apart; not the token itself. */
+  readonly user: string;
 }
 
 /** The program's global options. */
@@ -30,8 +33,9 @@ export function listenForInterrupts(): void {
 
 export async function openSession(command: Command): Promise<Session> {
   const { json, context } = command.optsWithGlobals<GlobalOptions>();
-  const berth = new Berth(await openContext(context));
-  return { berth, isJson: json === true, signal: interruption };
+  const opened = await openContext(context);
+  const user = opened.user ?? createHash('sha256').update(opened.token).digest('hex');
+  return { berth: new Berth(opened), isJson: json === true, signal: interruption, user };
 }
 
 /**

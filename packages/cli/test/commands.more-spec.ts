@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
 import { eventually } from '../../../test/support/eventually.ts';
@@ -17,7 +17,7 @@ describe('berth', () => {
 
   beforeAll(async () => {
     [server, line] = await Promise.all([
-      Server.start({ engine: new FakeEngine(daemon), environment: { PREVIEW_PORT: '0' } }),
+      Server.start({ engine: new FakeEngine(daemon), environment: { PREVIEW_PORT: '0', SSH_PORT: '0' } }),
       CommandLine.build(),
     ]);
     user = await server.user('enterprise');
@@ -105,6 +105,34 @@ describe('berth', () => {
     expect(await json('port', 'private', 'web', '3000')).toMatchObject({ access: 'private' });
     expect(await line.berth('port', 'link', 'web', '65536')).toMatchObject({ code: 2 });
     await line.berth('rm', 'web');
+  });
+
+  it('must register SSH keys, run ssh with one of an hour, and print entries for its configuration', async () => {
+    await json('create', IMAGE, '--name', 'box');
+    daemon.onExec = ({ command, write }) => {
+      write('stdout', `ran ${command.at(-1) ?? ''}\n`);
+      return 3;
+    };
+    expect(await line.berth('ssh', 'box', 'ls', '-l')).toMatchObject({ code: 3, stdout: 'ran ls -l\n' });
+    expect(await line.berth('ssh', 'box', '-T', 'again')).toMatchObject({ code: 3, stdout: 'ran again\n' });
+    daemon.onExec = () => 0;
+    const listed = JSON.parse((await line.berth('ssh-keys', '--json')).stdout) as { id: string; name: string }[];
+    expect(listed).toMatchObject([{ name: 'berth ssh', expires_at: expect.any(String) as string }]);
+    const file = join(line.folder, 'id.pub');
+    await writeFile(
+      file,
+      'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvRVPr8cMorNwnh3P98Dxsy0JmFZitjgDb31Y+rzWTT ada@laptop\n',
+    );
+    expect(await line.berth('ssh-keys', 'add', file)).toMatchObject({ code: 0, stdout: '' });
+    expect(await line.berth('ssh-keys', 'add', file)).toMatchObject({ code: 5 });
+    const [id] = /^[0-9a-f]{8}(?=\S* +ada@laptop)/m.exec((await line.berth('ssh-keys')).stdout) ?? [''];
+    expect(await line.berth('ssh-keys', 'rm', id)).toMatchObject({ code: 0 });
+    const { stdout: config } = await line.berth('ssh-config', 'box', '-i', '~/.ssh/id_ed25519');
+    expect(config).toMatch(/^Host box\.berth\n {2}HostName 127\.0\.0\.1\n {2}Port \d+\n {2}User box\n/m);
+    expect(config).toMatch(/StrictHostKeyChecking yes/);
+    expect((await line.berth('ssh-config')).stdout).toContain('Host box.berth');
+    expect(await line.berth('ssh', 'nothing')).toMatchObject({ code: 125 });
+    await line.berth('rm', 'box');
   });
 
   it('must say what is wrong, in words and by the exit code', async () => {

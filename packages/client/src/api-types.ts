@@ -1555,7 +1555,7 @@ export type CommandEndView = {
 /**
  * The machine word for it.
  */
-export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'previews_disabled' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
+export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'ssh_key_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'previews_disabled' | 'ssh_disabled' | 'ssh_key_taken' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'held_elsewhere' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_missing' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
@@ -2320,6 +2320,73 @@ export type LinkListView = {
 export type LinkRevokedView = {
     message: 'link revoked';
     id: string;
+};
+
+export type CreateSshKeyDto = {
+    /**
+     * A name to recognise the key by.
+     */
+    name: string;
+    /**
+     * The line of a file such as id_ed25519.pub. ssh-ed25519, ecdsa-sha2-nistp256, ecdsa-sha2-nistp384, ecdsa-sha2-nistp521, ssh-rsa; RSA of 2048 bits or more.
+     */
+    public_key: string;
+    /**
+     * Seconds until the key ends, and with it what it has opened: at least 60. By default it ends with the calling token, which it cannot outlast, or not at all.
+     */
+    expires_in?: number | null;
+};
+
+export type SshKeyType = 'ssh-ed25519' | 'ecdsa-sha2-nistp256' | 'ecdsa-sha2-nistp384' | 'ecdsa-sha2-nistp521' | 'ssh-rsa';
+
+export type SshKeyView = {
+    /**
+     * Also the id of the key’s token, which audit entries name.
+     */
+    id: string;
+    name: string;
+    type: SshKeyType;
+    /**
+     * As `ssh-keygen -l` shows it.
+     */
+    fingerprint: string;
+    created_at: string;
+    expires_at: string | null;
+    /**
+     * To the minute.
+     */
+    last_used_at: string | null;
+};
+
+export type SshKeyListView = {
+    /**
+     * Oldest first.
+     */
+    ssh_keys: Array<SshKeyView>;
+    count: number;
+};
+
+export type SshKeyDeletedView = {
+    message: 'ssh key deleted';
+    id: string;
+};
+
+export type HostKeyView = {
+    type: SshKeyType;
+    fingerprint: string;
+    /**
+     * For a line of known_hosts, behind the host.
+     */
+    public_key: string;
+};
+
+export type SshServerView = {
+    /**
+     * The host to connect to; null: the one by which the API is reached.
+     */
+    host: string | null;
+    port: number;
+    host_keys: Array<HostKeyView>;
 };
 
 export type AdminUserView = {

@@ -9,6 +9,7 @@ import { type BerthOptions, Http } from './http.ts';
 import { Ports } from './ports.ts';
 import { Processes } from './processes.ts';
 import { Snapshots } from './snapshots.ts';
+import { Ssh } from './ssh.ts';
 import { Terminal, type TerminalOptions, Terminals } from './terminal.ts';
 import { ContainerWatch } from './watch.ts';
 import { Webhooks } from './webhooks.ts';
@@ -24,6 +25,7 @@ export class Berth {
   readonly snapshots: Snapshots;
   readonly webhooks: Webhooks;
   readonly ports: Ports;
+  readonly ssh: Ssh;
   readonly stats: Stats;
   readonly events: Events;
   readonly account: Account;
@@ -43,6 +45,7 @@ export class Berth {
     this.snapshots = new Snapshots(this.http);
     this.webhooks = new Webhooks(this.http);
     this.ports = new Ports(this.http);
+    this.ssh = new Ssh(this.http);
     this.stats = new Stats(this.http);
     this.events = new Events(this.http);
     this.account = new Account(this.http);

@@ -30,6 +30,7 @@ export { type Page, Pages } from './pages.ts';
 export { type OutputOptions, Processes, type ProcessMessage, type ProcessOptions } from './processes.ts';
 export { Ports } from './ports.ts';
 export { type ListSnapshots, Snapshots } from './snapshots.ts';
+export { Ssh } from './ssh.ts';
 export {
   type Attached,
   Terminal,

@@ -32,6 +32,13 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['POST /api/auth/codes {"expires_in":60}', (berth) => berth.account.createSignInCode({ expires_in: 60 })],
   ['POST /api/auth/sign-in {"code":"c"}', (berth) => berth.account.signIn('c')],
   ['GET /api/me', (berth) => berth.account.me()],
+  ['GET /api/ssh', (berth) => berth.ssh.server()],
+  [
+    'POST /api/me/ssh-keys {"name":"a","public_key":"k"}',
+    (berth) => berth.ssh.createKey({ name: 'a', public_key: 'k' }),
+  ],
+  ['GET /api/me/ssh-keys', (berth) => berth.ssh.keys()],
+  ['DELETE /api/me/ssh-keys/{id}', (berth) => berth.ssh.deleteKey('ID')],
   ['GET /api/tiers', (berth) => berth.account.tiers()],
   ['GET /api/images', (berth) => berth.account.images()],
   ['GET /api/roles', (berth) => berth.account.roles()],

@@ -172,6 +172,8 @@ const stat: Program = async (process, args) => {
       .join('');
     const texts: Readonly<Record<string, string>> = {
       A: (isDirectory ? 'd' : isSymbolicLink ? 'l' : '-') + letters,
+      X: String(Math.floor(mtime.getTime() / 1000)),
+      f: ((isDirectory ? 0o040000 : isSymbolicLink ? 0o120000 : 0o100000) | (mode & 0o7777)).toString(16),
       F: isDirectory ? 'directory' : isSymbolicLink ? 'symbolic link' : 'regular file',
       Y: String(Math.floor(mtime.getTime() / 1000)),
       a: (mode & 0o7777).toString(8),

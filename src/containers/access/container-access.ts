@@ -98,6 +98,16 @@ export class ContainerAccess {
     return row;
   }
 
+  /**
+   * Finds a container by its name, or else by any form of its id: a name may look like an id.
+   *
+   * @throws DomainError as {@link find} does
+   */
+  async findNamed(caller: Pick<Caller, 'userId'>, nameOrId: string): Promise<ContainerRow> {
+    const named = await this.repository.idOfName({ userId: caller.userId, name: nameOrId });
+    return this.find(caller, named ?? nameOrId);
+  }
+
   /** Finds a container to start, change or use. @throws DomainError as {@link find} does, `guest_session_expired` */
   async findInSession(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.find(caller, id);

@@ -3,6 +3,7 @@ import { IsNull, Not, type SelectQueryBuilder } from 'typeorm';
 import { Database, type Lookup, type PageRange, readerOf, readTime } from '../../database';
 import { DomainError } from '../../errors';
 import { TemplateEntity } from '../../images';
+import { CONTAINER_NAME } from '../dto/requests';
 import { type ContainerReference, parseContainerReference } from '../model/container-id';
 import { ContainerEntity, type ContainerRow, ContainerStatus, DockerIdEntity } from '../model/container.entity';
 import { type LabelSelector, whereLabels } from '../model/labels';
@@ -171,6 +172,16 @@ export class ContainerQueries {
     if (own.length > 1) throw new DomainError('ambiguous_id');
     const id = (own[0] ?? alike[0])?.id;
     return id === undefined ? null : { kind: 'database_id', id };
+  }
+
+  /** @returns the id of the user's live container with this name; null if there is none */
+  async idOfName({ userId, name }: { userId: string; name: string }): Promise<string | null> {
+    if (!CONTAINER_NAME.test(name)) return null;
+    const named = await this.live()
+      .select(['c.id'])
+      .andWhere('c.userId = :userId AND c.name = :name', { userId, name })
+      .getOne();
+    return named?.id ?? null;
   }
 
   async findById(id: string): Promise<ContainerRow | null> {

@@ -13,12 +13,15 @@ const BY_EXIT: Readonly<Record<number, FileErrorCode>> = {
   127: 'tools_missing',
 };
 
-/** Error messages of the C library in the locale C, with which the messages of GNU's and busybox's programs end. */
+/**
+ * Error messages of the C library in the locale C, with which the messages of GNU's and busybox's programs end, and
+ * those of the shells themselves (dash, busybox) for files that they cannot open.
+ */
 const BY_WORDS: readonly [RegExp, FileErrorCode][] = [
   [/name too long/i, 'invalid_parameters'],
   [/No space left on device|Disk quota exceeded/, 'no_space'],
   [/Permission denied|Operation not permitted|Read-only file system/, 'path_denied'],
-  [/No such file or directory|Too many levels of symbolic links/, 'path_not_found'],
+  [/No such file|Directory nonexistent|nonexistent directory|Too many levels of symbolic links/i, 'path_not_found'],
   [/Not a directory/, 'path_not_directory'],
   [/Directory not empty/, 'directory_not_empty'],
   [/Is a directory/, 'path_is_directory'],

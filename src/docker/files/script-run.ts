@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { untilAborted, within } from '../../scheduling';
 import { EngineError, saysUnavailable } from '../engine-error';
@@ -270,6 +271,16 @@ export class ScriptRun {
     if (stdin?.writable === true) stdin.write(words);
   }
 
+  /** Writes bytes to the script's input, and waits until the script takes them. @throws EngineError `tools_failed` */
+  async write(data: Buffer): Promise<void> {
+    const { stdin } = this.process;
+    if (stdin?.writable !== true || this.isOver) throw badTools('the script has ended');
+    const written = new Promise<void>((resolve, reject) => {
+      stdin.write(data, (error) => (error ? reject(badTools(error.message)) : resolve()));
+    });
+    await within(written, { ms: IDLE_MS, late: () => badTools('the script takes no input') });
+  }
+
   /**
    * Writes content to the script's input: see {@link feed}.
    *
@@ -400,4 +411,19 @@ export class ScriptRun {
 /** @param why for the log */
 export function badTools(why: string): EngineError {
   return new EngineError('tools_failed', why);
+}
+
+/** @returns text that `printf '%b'` in any shell turns back into the bytes */
+export function encodeArgument(bytes: Buffer): string {
+  return bytes.toString('latin1').replace(/[^\x21-\x5b\x5d-\x7e]/g, (char) => {
+    return `\\0${char.charCodeAt(0).toString(8).padStart(3, '0')}`;
+  });
+}
+
+/**
+ * Makes a token that marks a script's input, or its output, as complete: a client that hangs up or the death of this
+ * process cannot produce it.
+ */
+export function newToken(): string {
+  return randomBytes(16).toString('hex');
 }

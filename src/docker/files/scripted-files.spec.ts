@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import type { FileInfo } from '../port/engine-files';
-import { DirectoryEntries, encodeArgument } from './scripted-files';
+import { encodeArgument } from './script-run';
+import { DirectoryEntries } from './scripted-files';
 
 const entry = (name: string, words = '-rw-r--r-- 5 1600000000'): string => `${words} ./${name}/\n`;
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { type Pack, pack } from 'tar-stream';
@@ -11,12 +10,14 @@ import type {
   FileContent,
   FileInfo,
   FilesCall,
+  FileShell,
   FileState,
   OpenFile,
   PackedDirectory,
 } from '../port/engine-files';
 import type { EnginePrograms } from '../port/engine-programs';
-import { badTools, IDLE_MS, ScriptRun, WORK_MS } from './script-run';
+import { openFileShell } from './file-shell';
+import { badTools, encodeArgument, IDLE_MS, newToken, ScriptRun, WORK_MS } from './script-run';
 import {
   endOfFile,
   LIST,
@@ -161,25 +162,14 @@ export class ScriptedFiles implements EngineFiles {
       await run.rest();
     });
   }
-}
 
-/** @returns text that `printf '%b'` in any shell turns back into the bytes */
-export function encodeArgument(bytes: Buffer): string {
-  return bytes.toString('latin1').replace(/[^\x21-\x5b\x5d-\x7e]/g, (char) => {
-    return `\\0${char.charCodeAt(0).toString(8).padStart(3, '0')}`;
-  });
+  session(call: FilesCall, work: (shell: FileShell) => Promise<void>): Promise<void> {
+    return openFileShell(this.programs, call, work);
+  }
 }
 
 function below(directory: Buffer, name: Buffer): Buffer {
   return Buffer.concat(directory.length === 1 ? [directory, name] : [directory, Buffer.from('/'), name]);
-}
-
-/**
- * Makes a token that marks a script's input, or its output, as complete: a client that hangs up or the death of this
- * process cannot produce it.
- */
-function newToken(): string {
-  return randomBytes(16).toString('hex');
 }
 
 const FORM = /^([a-zA-Z-]{10}) (\d{1,20}) (-?\d{1,12})/;

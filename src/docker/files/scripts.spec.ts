@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { READ_FILE, READING, REMOVE, SMALL, WRITE_FILE } from './scripts';
+import { FILE_SHELL, READ_FILE, READING, REMOVE, SMALL, WRITE_FILE } from './scripts';
 
 /** With this machine's own shell, in the place of an image's. */
 describe('a script that asks before it changes a file', () => {
@@ -121,3 +121,95 @@ function script(text: string, args: readonly string[], input = ''): Asking {
     },
   };
 }
+
+/** With this machine's own shells, in the place of an image's. */
+describe.each(['sh', 'bash'])('the shell of an SFTP session: %s', (shell) => {
+  let folder: string;
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'berth-shell-'));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  /** @returns the exit code and the output of each request */
+  function answers(...requests: readonly string[]): [code: number, output: string][] {
+    const token = '0123456789abcdef';
+    const args = ['-c', FILE_SHELL, 'berth', token, '/home/user'];
+    const { stdout } = spawnSync(shell, args, { cwd: folder, input: requests.join('') });
+    const [first, ...said] = stdout.toString().split(token);
+    expect(first).toBe(`begun\n${folder}\n`);
+    // Each code is followed by the next output.
+    return said.slice(1).map((part, at) => [Number(part.slice(0, 3)), (said[at] ?? '').slice(3)]);
+  }
+
+  it('must write in place and read what it wrote', () => {
+    const file = join(folder, 'file');
+    const got = answers(
+      `create ${file} refuse 600\n`,
+      `create ${file} refuse 600\n`,
+      `write ${file} 0 0 0 5\nhello`,
+      `write ${file} 0 3 0 4\nXY\n\n`,
+      `read ${file} 0 1 1\n`,
+      `resize ${file} 2\n`,
+      `read ${file} 0 0 1\n`,
+      `read ${file} 1 0 1\n`,
+      `lstat ${file}\n`,
+    );
+    expect(got.map(([code]) => code)).toEqual([0, 11, 0, 0, 0, 0, 0, 0, 0]);
+    expect([got[4], got[6], got[7]]).toEqual([
+      [0, 'elXY\n\n'],
+      [0, 'he'],
+      [0, ''],
+    ]);
+    expect(got[8]?.[1]).toMatch(/^8180 2 /);
+  });
+
+  it('must write blocks with a rest behind them, at any offset', async () => {
+    const file = join(folder, 'file');
+    const bytes = 'x'.repeat(2 * 65_536 + 7);
+    const got = answers(
+      `create ${file} empty -\n`,
+      `write ${file} 1 0 2 7\n${bytes}`,
+      `write ${file} 0 7 2 7\n${bytes}`,
+    );
+    expect(got.map(([code]) => code)).toEqual([0, 0, 0]);
+    expect(await readFile(file, 'utf8')).toBe('\0'.repeat(7) + 'x'.repeat(3 * 65_536));
+  });
+
+  it('must go on after what failed, and say why', async () => {
+    await mkdir(join(folder, 'there'));
+    const got = answers(
+      `create ${folder}/missing/file empty -\n`,
+      `read ${folder}/missing 0 0 1\n`,
+      `create ${folder}/there empty -\n`,
+      `remove ${folder}/there\n`,
+      `rename ${folder}/missing ${folder}/x -\n`,
+      `list ${folder}/missing\n`,
+      'unknown x\n',
+      `list ${folder}\n`,
+    );
+    expect(got.map(([code]) => code)).toEqual([1, expect.any(Number), 12, 12, 1, 1, 97, 0]);
+    for (const at of [0, 1, 4, 5]) expect(got[at]?.[1]).toMatch(/No such file|Directory nonexistent/);
+    expect(got[7]?.[1]).toMatch(/^41ed .* \.\/there\/\n$/);
+  });
+
+  it('must not take what could not be written for requests', async () => {
+    const file = join(folder, 'kept');
+    await writeFile(file, 'kept');
+    const payload = `remove ${file}\n`;
+    const got = answers(`write ${folder}/missing/file 0 0 0 ${String(payload.length)}\n${payload}`, `remove ${file}\n`);
+    expect(got).toHaveLength(1);
+    expect(await readFile(file, 'utf8')).toBe('kept');
+  });
+
+  it('must move over what is there only if it is asked to, and never into it', async () => {
+    await writeFile(join(folder, 'from'), 'from');
+    await mkdir(join(folder, 'directory'));
+    await symlink(join(folder, 'directory'), join(folder, 'link'));
+    const move = (to: string, how: string): string => `rename ${folder}/from ${folder}/${to} ${how}\n`;
+    const got = answers(move('link', '-'), move('directory', 'replace'), move('link', 'replace'));
+    expect(got.map(([code]) => code)).toEqual([11, 12, 0]);
+    expect(await readFile(join(folder, 'link'), 'utf8')).toBe('from');
+    expect(await readdir(join(folder, 'directory'))).toEqual([]);
+  });
+});

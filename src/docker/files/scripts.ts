@@ -394,3 +394,158 @@ printf 'unpacked\\n'
 
 /** The scripts of short calls, which sessions that are opened ahead have in advance. */
 export const FREQUENT: readonly string[] = [READ_FILE, WRITE_FILE, LIST, MAKE_DIRECTORY, MOVE, REMOVE];
+
+/** The size of a block that {@link FILE_SHELL} reads and writes, in bytes. */
+export const SHELL_BLOCK = BLOCK;
+
+/**
+ * Arguments: a token, and the data directory. Reads requests, one a line: a verb and its arguments, separated by
+ * spaces, `-` for one that is absent. Answers each with its output, the token, and the exit code in three digits. The
+ * first answer, without a request, is the working directory.
+ *
+ * `read` and `write` begin at an offset in blocks, or in bytes, which takes one more program. `write` is followed by
+ * the bytes. If they cannot all be written, the script exits: what is left of them must not be taken for requests. No
+ * program may read the script's input, except for those that write.
+ *
+ * Processes are what takes time under gVisor. So subshells are left to requests that change the directory, or call what
+ * exits; a redirection that fails ends a shell only if it is one of a special builtin such as `:`, which `true` is not.
+ */
+export const FILE_SHELL = `${PRELUDE}
+umask 022
+token=$1
+data=$2
+form='%f %s %u %g %X %Y'
+answer() {
+  printf '%s%03d' "$token" "$1"
+}
+# Of what is to be opened: to open a pipe would be to wait for its other end.
+file_only() {
+  [ ! -d "$path" ] || return ${String(EXIT.isDirectory)}
+  [ ! -e "$path" ] || [ -f "$path" ] || return ${String(EXIT.notFile)}
+}
+create() {
+  file_only || return
+  occupied "$path" && made= || made=1
+  case $two in
+    refuse)
+      [ -n "$made" ] || return ${String(EXIT.exists)}
+      set -C
+      true >"$path"
+      made=$?
+      set +C
+      [ "$made" = 0 ] || return 1
+      ;;
+    empty) true >"$path" || return 1 ;;
+    *) true >>"$path" || return 1 ;;
+  esac
+  [ -z "$made" ] || [ "$three" = - ] || chmod "$three" "$path"
+}
+read_file() {
+  file_only || return
+  if [ "$three" = 0 ]; then
+    dd bs=${String(BLOCK)} skip="$two" count="$four" <"$path" 2>/dev/null
+  else
+    (
+      exec 3<"$path"
+      dd bs=1 skip="$three" count=0 <&3 2>/dev/null || exit 0
+      dd bs=${String(BLOCK)} count="$four" <&3 2>/dev/null
+    )
+  fi
+}
+put() {
+  file_only || return
+  case $three-$four-$five in
+    0-*-0) dd bs=${String(BLOCK)} seek="$two" count="$four" iflag=fullblock conv=notrunc 1<>"$path" ;;
+    0-0-*) dd bs="$five" count=1 iflag=fullblock conv=notrunc 1<>"$path" ;;
+    *)
+      (
+        exec 3<>"$path"
+        [ "$three" = 0 ] || dd bs=1 seek="$three" count=0 conv=notrunc </dev/null >&3 2>/dev/null || exit 1
+        [ "$four" = 0 ] || dd bs=${String(BLOCK)} seek="$two" count="$four" iflag=fullblock conv=notrunc >&3 || exit 1
+        [ "$five" = 0 ] || dd bs="$five" count=1 iflag=fullblock conv=notrunc >&3 || exit 1
+      )
+      ;;
+  esac
+}
+list() {
+  need find
+  set -- "$one"
+  ${enterDirectory('list')}
+  find . ! -name . -prune -exec stat -c "$form %n/" {} +
+}
+rename() {
+  stat -c %A "$path" >/dev/null || exit 1
+  spare "$path" "$data"
+  decode "$two"; to=$decoded
+  if occupied "$to"; then
+    [ "$three" = replace ] || exit ${String(EXIT.exists)}
+    if [ -L "$to" ]; then
+      # Otherwise mv would move into the directory that the link leads to.
+      rm "$to" || exit 1
+    elif [ -d "$to" ]; then
+      [ -d "$path" ] || exit ${String(EXIT.isDirectory)}
+      rmdir "$to" || exit 1
+    fi
+  fi
+  mv -f "$path" "$to"
+}
+resolve() {
+  if [ -d "$path" ]; then
+    cd "$path" && pwd -P
+  else
+    parent "$path"
+    real=$(cd "$parent" 2>/dev/null && pwd -P && printf .) || { printf '%s\\n' "$path"; return; }
+    real=\${real%"$nl."}
+    printf '%s/%s\\n' "\${real%/}" "\${path##*/}"
+  fi
+}
+serve() {
+  case $verb in
+    stat) stat -L -c "$form" "$path" ;;
+    lstat) stat -c "$form" "$path" ;;
+    list) (list) ;;
+    create) create ;;
+    read) read_file ;;
+    resize)
+      stat -L -c %s "$path" >/dev/null && file_only && dd bs=1 seek="$two" count=0 of="$path"
+      ;;
+    chmod) chmod "$two" "$path" ;;
+    chown) chown "$two" "$path" ;;
+    times)
+      touch -a -d "@$two" "$path" 2>/dev/null
+      touch -m -d "@$three" "$path" 2>/dev/null || touch -d "@$three" "$path"
+      ;;
+    mkdir)
+      if occupied "$path"; then return ${String(EXIT.exists)}; fi
+      if [ "$two" = - ]; then mkdir "$path"; else mkdir -m "$two" "$path"; fi
+      ;;
+    rmdir) rmdir "$path" ;;
+    remove)
+      [ ! -d "$path" ] || [ -L "$path" ] || return ${String(EXIT.isDirectory)}
+      rm "$path"
+      ;;
+    rename) (rename) ;;
+    readlink) readlink "$path" ;;
+    symlink | link)
+      if occupied "$path"; then return ${String(EXIT.exists)}; fi
+      decode "$two"
+      if [ "$verb" = link ]; then ln "$decoded" "$path"; else ln -s -- "$decoded" "$path"; fi
+      ;;
+    resolve) (resolve) ;;
+    space) stat -f -c '%S %b %f %a %c %d %l' "$path" ;;
+    *) return ${String(EXIT.toolsMissing)} ;;
+  esac
+}
+pwd -P
+answer 0
+while IFS=' ' read -r verb one two three four five; do
+  decode "$one"; path=$decoded
+  if [ "$verb" = write ]; then
+    put 2>&1 || { answer $?; exit 0; }
+    answer 0
+  else
+    serve </dev/null 2>&1
+    answer $?
+  fi
+done
+`;

@@ -82,6 +82,73 @@ export interface PackedDirectory {
   close(): Promise<void>;
 }
 
+/** What is at a path, as SFTP describes it. */
+export interface FileAttributes {
+  /** The type and the permissions, as in `st_mode`. */
+  readonly mode: number;
+  /** In bytes. */
+  readonly size: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** In seconds since 1970. */
+  readonly accessedAt: number;
+  readonly modifiedAt: number;
+}
+
+/** The file system of a path, in blocks of `blockSize` bytes. */
+export interface FileSystemSpace {
+  readonly blockSize: number;
+  readonly blocks: number;
+  readonly freeBlocks: number;
+  readonly availableBlocks: number;
+  readonly files: number;
+  readonly freeFiles: number;
+  readonly longestName: number;
+}
+
+/**
+ * A shell in a container that answers short requests about files, one after the other: what SFTP needs. Errors are
+ * those of {@link EngineFiles}. After some of them the shell has ended ({@link isOpen}), and the caller opens another.
+ */
+export interface FileShell {
+  /** The home directory, where the shell has begun. */
+  readonly home: Buffer;
+  readonly isOpen: boolean;
+  describe(path: Buffer, options: { readonly follow: boolean }): Promise<FileAttributes>;
+  /** @returns the entries of a directory, in any order; the names in Latin-1: one character for each byte */
+  list(path: Buffer): Promise<readonly { readonly name: string; readonly attributes: FileAttributes }[]>;
+  /**
+   * Makes a file ready for writing.
+   *
+   * @param options.existing what to do with a file that is there
+   * @param options.mode the permissions of a new file
+   * @throws EngineError `path_exists`, `path_is_directory`, `path_not_file`
+   */
+  create(
+    path: Buffer,
+    options: { readonly existing: 'keep' | 'empty' | 'refuse'; readonly mode: number | undefined },
+  ): Promise<void>;
+  /** @returns at most `blocks` times 64 KiB; fewer bytes at the end of the file, or of one that the kernel generates */
+  read(path: Buffer, part: { readonly offset: number; readonly blocks: number }): Promise<Buffer>;
+  /** Writes in place. @throws EngineError `no_space`, after which a part may be written */
+  write(path: Buffer, part: { readonly offset: number; readonly data: Buffer }): Promise<void>;
+  /** Cuts a file, or extends it with zeros. */
+  resize(path: Buffer, size: number): Promise<void>;
+  setMode(path: Buffer, mode: number): Promise<void>;
+  setOwner(path: Buffer, owner: { readonly uid: number; readonly gid: number }): Promise<void>;
+  setTimes(path: Buffer, times: Pick<FileAttributes, 'accessedAt' | 'modifiedAt'>): Promise<void>;
+  makeDirectory(path: Buffer, mode: number | undefined): Promise<void>;
+  removeDirectory(path: Buffer): Promise<void>;
+  removeFile(path: Buffer): Promise<void>;
+  /** @throws EngineError `path_exists` unless `replace`, `path_protected` */
+  rename(paths: { readonly from: Buffer; readonly to: Buffer; readonly replace: boolean }): Promise<void>;
+  readLink(path: Buffer): Promise<Buffer>;
+  makeLink(link: { readonly path: Buffer; readonly target: Buffer; readonly kind: 'hard' | 'symbolic' }): Promise<void>;
+  /** The path without links and `..`, as far as it exists. */
+  resolve(path: Buffer): Promise<Buffer>;
+  space(path: Buffer): Promise<FileSystemSpace>;
+}
+
 /**
  * Files in running containers, as the image's user. Paths are absolute and of any bytes but NUL; the container's kernel
  * resolves them, including links and `..`.
@@ -128,4 +195,6 @@ export interface EngineFiles {
    * @throws EngineError `no_space`
    */
   unpack(call: FilesCall, path: Buffer, entries: AsyncIterable<ArchiveEntry>): Promise<void>;
+  /** Opens a shell that answers requests about files, and runs `work` with it. */
+  session(call: FilesCall, work: (shell: FileShell) => Promise<void>): Promise<void>;
 }

@@ -34,6 +34,7 @@ in pages (\`GET /api/events\`).
 const TAGS = {
   containers: 'The life of a container: from its creation to its end, and back.',
   'inside containers': 'Commands, processes, terminals, files and statistics, with the scope exec.',
+  ssh: 'The way in for the programs of OpenSSH and for editors: keys, and where the server is.',
   events: 'What has happened, in pages and as it happens.',
   agents: "A user's own machines.",
   webhooks: 'Where events are sent, signed, as they happen.',

@@ -4,7 +4,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type ContainerProcess, type ExecOutput, exitCodeOf, mayGoOn } from '../../docker';
+import {
+  ContainerEngine,
+  type ContainerProcess,
+  type ExecOutput,
+  exitCodeOf,
+  mayGoOn,
+  type SignalName,
+} from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
@@ -27,9 +34,11 @@ export interface CommandRequest {
 }
 
 /** The client that waits for a command. */
-interface CommandClient {
+export interface CommandClient {
   /** Aborted when the client disconnects; the reason is the error to throw. */
   readonly signal: AbortSignal;
+  /** Called as the command starts, with a function that sends a signal to the command and all that it started. */
+  readonly onSignals?: (send: (signal: SignalName) => Promise<void>) => void;
   /** Awaited once the command has started, before any output. */
   readonly onStarted?: () => Promise<void> | void;
   /** Awaited before more output is read, so that the command waits for a slow reader. */
@@ -130,6 +139,9 @@ export class Commands implements OnModuleDestroy {
       stdin: stdin === undefined ? undefined : true,
       startUnawaited: client.onStarted ? undefined : true,
       startWithinMs: Math.min(Math.max(timeoutMs, START_WITHIN_MS.shortest), START_WITHIN_MS.longest),
+    });
+    client.onSignals?.(async (name) => {
+      await this.engine.programs.signal(entry.dockerId, { ...markedBy(entry), signal: name });
     });
     try {
       const end = await this.runStarted(entry, program, request, { ...client, signal });

@@ -5,7 +5,7 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type FileContent, type FilesCall, isFileError } from '../../docker';
+import { ContainerEngine, type FileContent, type FilesCall, type FileShell, isFileError } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
@@ -67,6 +67,21 @@ export class FilesService {
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 
+  /** Maximum bytes of a file that is written. */
+  get sizeLimit(): number {
+    return this.config.FILE_SIZE_LIMIT_MB * MB;
+  }
+
+  /**
+   * Opens a shell that answers requests about files, and runs `work` with it, as one transfer. The container counts as
+   * used until `work` ends.
+   *
+   * @throws DomainError; the shell's own errors are for {@link fileFault}
+   */
+  async session(call: Call, work: (shell: FileShell) => Promise<void>): Promise<void> {
+    await this.transfer(call, (place) => this.engine.files.session(place, work));
+  }
+
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
@@ -81,7 +96,7 @@ export class FilesService {
   async upload(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
     return this.taking(body, async () => {
       const path = ContainerPath.parseEntry(required(given), 'path');
-      const limit = this.config.FILE_SIZE_LIMIT_MB * MB;
+      const limit = this.sizeLimit;
       if ((body.length ?? 0) > limit) throw tooLarge(limit);
       const content = body.read(IDLE_MS);
       return this.transfer(call, (place) => {
@@ -199,7 +214,7 @@ export class FilesService {
       ...file
     }: Pick<FileContent, 'nameInDirectory' | 'content' | 'isOwned' | 'length'> & { path: ContainerPath },
   ): Promise<Written> {
-    const onBytes = bounded(this.config.FILE_SIZE_LIMIT_MB * MB, notedBytes());
+    const onBytes = bounded(this.sizeLimit, notedBytes());
     const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request) };
     const { became, at, info } = await this.engine.files.write(place, content);
     const written = at === 'directory' && file.nameInDirectory ? path.below(file.nameInDirectory) : path;
@@ -255,7 +270,7 @@ export class FilesService {
           }
         });
       } catch (error) {
-        throw toDomainError(error);
+        throw fileFault(error);
       } finally {
         place.leave(programs);
       }
@@ -269,7 +284,8 @@ function reasonOf({ reason }: AbortSignal): DomainError {
   return reason instanceof DomainError ? reason : new DomainError('tools_failed', { code: 'broken_off' });
 }
 
-function toDomainError(error: unknown): unknown {
+/** Translates an error of the engine's files into the one that clients see. */
+export function fileFault(error: unknown): unknown {
   if (!isFileError(error)) return failedAs('file_access_failed', error);
   if (error.code !== 'invalid_parameters') return new DomainError(error.code, { cause: error });
   return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);

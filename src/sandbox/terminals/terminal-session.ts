@@ -63,6 +63,8 @@ export interface AttachOptions {
   /** The offset up to which the client already has the output. */
   readonly after?: number | undefined;
   readonly size: TerminalSize;
+  /** How long the client may go without a sign of progress on its output; by default as all of them. */
+  readonly stallMs?: number | undefined;
   /** Makes the client the writer in place of the present one. */
   readonly takeover?: boolean | undefined;
 }
@@ -129,7 +131,10 @@ export class TerminalSession {
    * @throws DomainError `too_many_connections`; `terminal_not_found` if the session has just ended;
    *   `invalid_parameters` if `after` is ahead of the output
    */
-  attach(outlet: TerminalOutlet, { after = 0, size, takeover = false }: AttachOptions): Attached {
+  attach(
+    outlet: TerminalOutlet,
+    { after = 0, size, takeover = false, stallMs = this.times.stallMs }: AttachOptions,
+  ): Attached {
     if (this.isOver || this.ending !== null) throw new DomainError('terminal_not_found');
     if (this.attachments.size >= MAX_CLIENTS) throw new DomainError('too_many_connections');
     if (after > this.ring.end) {
@@ -139,7 +144,7 @@ export class TerminalSession {
     const attachment: Attachment = new Attachment(outlet, this.ring, this.doing.turns, {
       after: offset,
       size,
-      stallMs: this.times.stallMs,
+      stallMs,
       staleBytes: Math.min(after, WINDOW_BYTES),
       onRoom: () => this.wake(),
       onStalled: () => {

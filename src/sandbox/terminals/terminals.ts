@@ -40,6 +40,14 @@ const SEEN_WITHIN_MS = 2_000;
 /** How long a shutdown waits for the end of all terminals. */
 const SHUTDOWN_MS = 5_000;
 
+/** What runs in a new terminal. */
+export interface TerminalProgram {
+  /** By default the login shell. */
+  readonly command?: readonly string[] | undefined;
+  /** Variables beside the container's own, `TERM` among them. */
+  readonly env?: Readonly<Record<string, string>> | undefined;
+}
+
 /** One terminal of a container, held by any process. */
 interface ListedTerminal {
   readonly id: string;
@@ -69,13 +77,13 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /**
-   * Starts a shell. The session ends if no client attaches to it.
+   * Starts a shell, or another program. The session ends if no client attaches to it.
    *
    * @param id the container's id, in any form
    * @throws DomainError as {@link ContainersService.inside} does, `too_many_terminals`, `terminal_failed`
    */
-  async open(caller: Caller, id: string): Promise<TerminalSession> {
-    return this.containers.inside(caller, id, (container) => this.start(container));
+  async open(caller: Caller, id: string, program: TerminalProgram = {}): Promise<TerminalSession> {
+    return this.containers.inside(caller, id, (container) => this.start(container, program));
   }
 
   /**
@@ -129,11 +137,14 @@ export class Terminals implements OnModuleDestroy {
     });
   }
 
-  private async start(container: RunningContainer): Promise<TerminalSession> {
-    noteProgram(LOGIN_SHELL);
+  private async start(
+    container: RunningContainer,
+    { command = LOGIN_SHELL, env }: TerminalProgram,
+  ): Promise<TerminalSession> {
+    noteProgram(command);
     const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
     const { entry, program: shell } = await this.held
-      .start(container, { kind: 'terminal', limit, command: LOGIN_SHELL, env: ENV, terminal: true, stdin: true })
+      .start(container, { kind: 'terminal', limit, command, env: { ...ENV, ...env }, terminal: true, stdin: true })
       .catch((error: unknown) => {
         throw failed(error);
       });

@@ -8,8 +8,9 @@ import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Ago, Empty, Field, Listing, PageHead, Secret, Shown, TextField, useLoaded } from '../ui/parts';
+import { SshKeys } from './ssh-keys';
 
-/** The user's tokens. */
+/** The user's tokens, and SSH keys. */
 export function Tokens(): JSX.Element {
   const loaded = useLoaded(() => berth.tokens.list());
   const [isMaking, setMaking] = useState(false);
@@ -88,6 +89,7 @@ export function Tokens(): JSX.Element {
           </Listing>
         )}
       </Shown>
+      <SshKeys />
       {isMaking && (
         <NewToken
           own={loaded.value?.find(({ token_prefix }) => session.value?.token.startsWith(token_prefix))}

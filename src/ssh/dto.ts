@@ -1,0 +1,116 @@
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { BodyExample, printableName, WITHOUT_NUL } from '../http';
+import { KEY_TYPES, MOST_KEY_TEXT } from './public-key';
+import type { SshKeyEntity } from './ssh.entities';
+
+/** Lifetimes of keys that end. */
+const KEY_SECONDS = { min: 60, max: 10 * 366 * 24 * 3600 } as const;
+
+const FINGERPRINT = 'SHA256:l7mmnn6bYWzHxUQmv0nIFKPmSjZQ0rFzRDfBqWZ2bW0';
+const LINE = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvRVPr8cMorNwnh3P98Dxsy0JmFZitjgDb31Y+rzWTT ada@laptop';
+const TYPE = { enum: KEY_TYPES, enumName: 'SshKeyType', example: 'ssh-ed25519' } as const;
+
+/** Body of `POST /api/me/ssh-keys`. */
+@BodyExample({ name: 'laptop', public_key: LINE })
+export class CreateSshKeyDto {
+  @ApiProperty({ example: 'laptop', description: 'A name to recognise the key by.' })
+  @IsString()
+  @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
+  readonly name: string;
+
+  @ApiProperty({
+    example: LINE,
+    maxLength: MOST_KEY_TEXT,
+    description: `The line of a file such as id_ed25519.pub. ${KEY_TYPES.join(', ')}; RSA of 2048 bits or more.`,
+  })
+  @IsString()
+  @MaxLength(MOST_KEY_TEXT)
+  @Matches(new RegExp(WITHOUT_NUL), { message: 'must not contain NUL' })
+  readonly public_key: string;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    example: 3600,
+    description:
+      'Seconds until the key ends, and with it what it has opened: at least 60. By default it ends with the calling ' +
+      'token, which it cannot outlast, or not at all.',
+  })
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number of seconds' })
+  @Min(KEY_SECONDS.min, { message: `must be at least ${String(KEY_SECONDS.min)}` })
+  @Max(KEY_SECONDS.max, { message: `must be at most ${String(KEY_SECONDS.max)}` })
+  readonly expires_in?: number | null;
+}
+
+/** A key with which its user logs in over SSH. */
+export class SshKeyView {
+  @ApiProperty({ format: 'uuid', description: 'Also the id of the key’s token, which audit entries name.' })
+  readonly id: string;
+  @ApiProperty({ example: 'laptop' })
+  readonly name: string;
+  @ApiProperty(TYPE)
+  readonly type: string;
+  @ApiProperty({ example: FINGERPRINT, description: 'As `ssh-keygen -l` shows it.' })
+  readonly fingerprint: string;
+  @ApiProperty({ format: 'date-time' })
+  readonly created_at: string;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  readonly expires_at: string | null;
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'To the minute.' })
+  readonly last_used_at: string | null;
+}
+
+/** Answer of `GET /api/me/ssh-keys`. */
+export class SshKeyListView {
+  @ApiProperty({ type: [SshKeyView], description: 'Oldest first.' })
+  readonly ssh_keys: readonly SshKeyView[];
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
+  readonly count: number;
+}
+
+/** Answer of `DELETE /api/me/ssh-keys/:id`. */
+export class SshKeyDeletedView {
+  @ApiProperty({ enum: ['ssh key deleted'] })
+  readonly message: string;
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+}
+
+/** A key that proves to clients which server they have reached. */
+class HostKeyView {
+  @ApiProperty(TYPE)
+  readonly type: string;
+  @ApiProperty({ example: FINGERPRINT })
+  readonly fingerprint: string;
+  @ApiProperty({ example: LINE.split(' ', 2).join(' '), description: 'For a line of known_hosts, behind the host.' })
+  readonly public_key: string;
+}
+
+/** Answer of `GET /api/ssh`. */
+export class SshServerView {
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'ssh.berth.example',
+    description: 'The host to connect to; null: the one by which the API is reached.',
+  })
+  readonly host: string | null;
+  @ApiProperty({ type: 'integer', minimum: 1, maximum: 65_535, example: 2222 })
+  readonly port: number;
+  @ApiProperty({ type: [HostKeyView] })
+  readonly host_keys: readonly HostKeyView[];
+}
+
+export function viewKey(key: SshKeyEntity): SshKeyView {
+  return {
+    id: key.id,
+    name: key.name,
+    type: key.type,
+    fingerprint: `SHA256:${key.fingerprint}`,
+    created_at: key.createdAt.toISOString(),
+    expires_at: key.expiresAt?.toISOString() ?? null,
+    last_used_at: key.lastUsedAt?.toISOString() ?? null,
+  };
+}

@@ -1,0 +1,1 @@
+export { SshModule } from './ssh.module';

@@ -1,0 +1,219 @@
+import type { FileShell } from '../../docker';
+import { EngineError } from '../../docker';
+import { FileShells } from './file-shells';
+import { STATUS } from './sftp-protocol';
+import { type SftpChannel, SftpServer } from './sftp-server';
+
+const BLOCK = 64 * 1024;
+const ATTRIBUTES = { mode: 0o100644, size: 0, uid: 0, gid: 0, accessedAt: 1, modifiedAt: 2 };
+
+/** One file in memory, and what was asked of it. */
+class FakeShell {
+  content: Buffer | null = Buffer.alloc(0);
+  readonly writes: [offset: number, bytes: number][] = [];
+  readonly reads: [offset: number, blocks: number][] = [];
+  isFull = false;
+  readonly home = Buffer.from('/home/user');
+  isOpen = true;
+
+  describe(): Promise<typeof ATTRIBUTES> {
+    if (!this.content) return Promise.reject(new EngineError('path_not_found', 'gone'));
+    return Promise.resolve({ ...ATTRIBUTES, size: this.content.length });
+  }
+
+  create(): Promise<void> {
+    this.content ??= Buffer.alloc(0);
+    return Promise.resolve();
+  }
+
+  read(_path: Buffer, { offset, blocks }: { offset: number; blocks: number }): Promise<Buffer> {
+    this.reads.push([offset, blocks]);
+    return Promise.resolve(this.content?.subarray(offset, offset + blocks * BLOCK) ?? Buffer.alloc(0));
+  }
+
+  write(_path: Buffer, { offset, data }: { offset: number; data: Buffer }): Promise<void> {
+    if (this.isFull) return Promise.reject(new EngineError('no_space', 'full'));
+    this.writes.push([offset, data.length]);
+    const before = this.content ?? Buffer.alloc(0);
+    const whole = Buffer.alloc(Math.max(before.length, offset + data.length));
+    before.copy(whole);
+    data.copy(whole, offset);
+    this.content = whole;
+    return Promise.resolve();
+  }
+}
+
+const integer = (value: number): Buffer => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+};
+const string = (text: string | Buffer): Buffer => Buffer.concat([integer(Buffer.byteLength(text)), Buffer.from(text)]);
+const packet = (type: number, ...fields: readonly Buffer[]): Buffer => {
+  const body = Buffer.concat([Buffer.of(type), ...fields]);
+  return Buffer.concat([integer(body.length), body]);
+};
+const long = (value: number): Buffer => Buffer.concat([integer(Math.floor(value / 2 ** 32)), integer(value % 2 ** 32)]);
+
+const INIT = packet(1, integer(3));
+const open = (id: number, flags: number, path = '/file'): Buffer =>
+  packet(3, integer(id), string(path), integer(flags), integer(0));
+const write = (id: number, offset: number, data: Buffer | string, handle = '1'): Buffer =>
+  packet(6, integer(id), string(handle), long(offset), string(data));
+const read = (id: number, offset: number, length: number, handle = '1'): Buffer =>
+  packet(5, integer(id), string(handle), long(offset), integer(length));
+const close = (id: number): Buffer => packet(4, integer(id), string('1'));
+
+const FLAGS = { read: 1, write: 2, append: 4, create: 8 } as const;
+const BOTH = FLAGS.read | FLAGS.write;
+
+interface Answer {
+  readonly type: number;
+  readonly id: number;
+  readonly body: Buffer;
+}
+
+/** Serves what a client sends in turns: it sends the next one when it has the answers to the one before. */
+async function served(shell: FakeShell, turns: readonly (readonly Buffer[])[], sizeLimit = 1e9): Promise<Answer[]> {
+  const left = turns.map((packets) => Buffer.concat(packets));
+  const said: Buffer[] = [];
+  const channel: SftpChannel = {
+    readNow: () => null,
+    arrives: () => Promise.resolve(false),
+    write: (data) => Promise.resolve(void said.push(data)),
+  };
+  let ready: Buffer | null = null;
+  channel.readNow = () => {
+    const now = ready;
+    ready = null;
+    return now;
+  };
+  channel.arrives = () => {
+    ready = left.shift() ?? null;
+    return Promise.resolve(ready !== null);
+  };
+  const shells = new FileShells(
+    (work) => work(shell as unknown as FileShell),
+    () => Promise.resolve(),
+  );
+  await new SftpServer(channel, shells, { sizeLimit, onBytes: () => undefined }).run();
+  shells.close();
+  const all = Buffer.concat(said);
+  const answers: Answer[] = [];
+  for (let at = 0; at < all.length; at += 4 + all.readUInt32BE(at)) {
+    const length = all.readUInt32BE(at);
+    answers.push({ type: all[at + 4] ?? 0, id: all.readUInt32BE(at + 5), body: all.subarray(at + 9, at + 4 + length) });
+  }
+  return answers.slice(1);
+}
+
+const codeOf = ({ body }: Answer): number => body.readUInt32BE(0);
+
+describe('an SFTP session', () => {
+  it('must write together what follows each other, and answer each', async () => {
+    const shell = new FakeShell();
+    const pieces = Array.from({ length: 10 }, (_each, at) => write(10 + at, at * 1000, Buffer.alloc(1000, at)));
+    const answers = await served(shell, [[INIT], [open(1, BOTH)], pieces, [close(2)]]);
+    expect(shell.writes).toEqual([[0, 10_000]]);
+    expect(answers.slice(1).map((answer) => [answer.id, codeOf(answer)])).toEqual(
+      [...pieces.map((_piece, at) => 10 + at), 2].map((id) => [id, STATUS.ok]),
+    );
+  });
+
+  it('must write in parts of a bounded size, and anywhere', async () => {
+    const shell = new FakeShell();
+    const large = Array.from({ length: 25 }, (_each, at) => write(at + 2, at * 200_000, Buffer.alloc(200_000)));
+    await served(shell, [[INIT], [open(1, BOTH)], large, [write(90, 7, 'seven'), write(91, 3, 'three')]]);
+    expect(shell.writes.map(([, bytes]) => bytes).slice(0, 2)).toEqual([4_200_000, 800_000]);
+    expect(shell.writes.slice(2)).toEqual([
+      [7, 5],
+      [3, 5],
+    ]);
+    expect(shell.content?.subarray(3, 12).toString()).toBe('threeeven');
+  });
+
+  it('must read what was written before, in the same turn too', async () => {
+    const shell = new FakeShell();
+    const answers = await served(shell, [
+      [INIT],
+      [open(1, BOTH), write(2, 0, 'first'), read(3, 0, 100), write(4, 0, 'F'), read(5, 0, 100), read(6, 5, 100)],
+    ]);
+    const data = answers.filter(({ type }) => type === 103).map(({ body }) => body.subarray(4).toString());
+    expect(data).toEqual(['first', 'First']);
+    expect(answers.map(({ id }) => id)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(answers.slice(-1).map(codeOf)).toEqual([STATUS.eof]);
+  });
+
+  it('must read ahead of a client that reads in order, and not of one that does not', async () => {
+    const shell = new FakeShell();
+    shell.content = Buffer.alloc(3_000_000, 1);
+    const inOrder = Array.from({ length: 92 }, (_each, at) => read(at + 2, at * 32_768, 32_768));
+    const answers = await served(shell, [[INIT], [open(1, FLAGS.read), ...inOrder]]);
+    const bytes = answers.filter(({ type }) => type === 103).reduce((sum, { body }) => sum + body.length - 4, 0);
+    expect(bytes).toBe(3_000_000);
+    expect(shell.reads.length).toBeLessThan(6);
+    shell.reads.length = 0;
+    await served(shell, [[INIT], [open(1, FLAGS.read), read(2, 2_000_000, 100), read(3, 500_000, 100)]]);
+    expect(shell.reads).toEqual([
+      [2_000_000, 1],
+      [500_000, 1],
+    ]);
+  });
+
+  it('must append where the file ends, whatever offset the client gives', async () => {
+    const shell = new FakeShell();
+    shell.content = Buffer.from('begun');
+    const flags = FLAGS.write | FLAGS.append | FLAGS.create;
+    await served(shell, [[INIT], [open(1, flags), write(2, 0, ' and'), write(3, 0, ' ended')]]);
+    expect(shell.content.toString()).toBe('begun and ended');
+  });
+
+  it('must say of each write that it failed, and keep to the limit of files', async () => {
+    const shell = new FakeShell();
+    shell.isFull = true;
+    const full = await served(shell, [[INIT], [open(1, BOTH), write(2, 0, 'a'), write(3, 1, 'b'), close(4)]]);
+    expect(full.slice(1).map(codeOf)).toEqual([STATUS.failure, STATUS.failure, STATUS.ok]);
+    shell.isFull = false;
+    const large = await served(shell, [[INIT], [open(1, BOTH), write(2, 95, 'abcdef'), write(3, 94, 'abcdef')]], 100);
+    expect(large.slice(1).map((answer) => [answer.id, codeOf(answer)])).toEqual([
+      [2, STATUS.failure],
+      [3, STATUS.ok],
+    ]);
+  });
+
+  it('must refuse what is not open, not there or not known, and go on', async () => {
+    const shell = new FakeShell();
+    shell.content = null;
+    const requests = [
+      open(1, FLAGS.read),
+      read(2, 0, 1),
+      write(3, 0, 'x'),
+      close(4),
+      packet(99, integer(5)),
+      packet(17, integer(6), string('/file')),
+      packet(17, integer(7), string(Buffer.alloc(5000, 0x61))),
+    ];
+    const answers = await served(shell, [[INIT], requests]);
+    const { noSuchFile, failure, unsupported, badMessage } = STATUS;
+    expect(answers.map(codeOf)).toEqual([noSuchFile, failure, failure, failure, unsupported, noSuchFile, badMessage]);
+    shell.content = Buffer.from('there');
+    const wrongWay = await served(shell, [
+      [INIT],
+      [open(1, FLAGS.read), write(2, 0, 'x'), open(3, FLAGS.write), read(4, 0, 1, '2')],
+    ]);
+    expect([wrongWay[1], wrongWay[3]].map((answer) => answer && codeOf(answer))).toEqual([
+      STATUS.permissionDenied,
+      STATUS.permissionDenied,
+    ]);
+  });
+
+  it('must hold a bounded number of files', async () => {
+    const many = Array.from({ length: 300 }, (_each, at) => open(at, FLAGS.read));
+    const answers = await served(new FakeShell(), [[INIT], many]);
+    expect(answers.filter(({ type }) => type === 102)).toHaveLength(256);
+  });
+
+  it('must end with a client that does not begin it', async () => {
+    await expect(served(new FakeShell(), [[open(1, FLAGS.read)]])).rejects.toThrow(/first packet/);
+  });
+});
