@@ -9,6 +9,7 @@ import { SecretsModule } from '../secrets';
 import { HostKeys } from './host-keys';
 import { SshForwards } from './ssh-forwards';
 import { SshKeyRetention, SshKeys } from './ssh-keys';
+import { SshLogins } from './ssh-logins';
 import { SshMetrics } from './ssh-metrics';
 import { SshServer } from './ssh-server';
 import { SshSessions } from './ssh-sessions';
@@ -19,6 +20,6 @@ import { SshController, SshKeysController } from './ssh.controller';
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, RateLimitsModule, SandboxModule, SecretsModule],
   controllers: [SshKeysController, SshController],
-  providers: [HostKeys, SshForwards, SshKeyRetention, SshKeys, SshMetrics, SshServer, SshSessions, SshWork],
+  providers: [HostKeys, SshForwards, SshKeyRetention, SshKeys, SshLogins, SshMetrics, SshServer, SshSessions, SshWork],
 })
 export class SshModule {}
