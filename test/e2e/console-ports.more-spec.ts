@@ -23,7 +23,7 @@ describe("a container's ports in the console", () => {
     user = await berth.user();
     id = (await user.api.running({ name: 'web' })).db_id;
     page = await browser.signedIn(user, await browser.context({ reducedMotion: 'reduce' }));
-    await page.getByRole('link', { name: 'web' }).click();
+    await page.getByRole('link', { name: 'web', exact: true }).click();
     await page.getByRole('navigation', { name: 'web' }).getByRole('link', { name: 'Ports' }).click();
   });
   afterAll(async () => {

@@ -35,11 +35,19 @@ interface PageHeadProps {
 export function useCurrentShown(current: string): RefObject<HTMLElement | null> {
   const row = useRef<HTMLElement>(null);
   useEffect(() => {
-    const link = row.current?.querySelector('[aria-current]');
-    if (!row.current || !link) return;
-    const [box, { left, right }] = [row.current.getBoundingClientRect(), link.getBoundingClientRect()];
-    if (left < box.left) row.current.scrollLeft -= box.left - left;
-    else if (right > box.right) row.current.scrollLeft += right - box.right;
+    // Browsers may scroll by whole pixels alone.
+    const show = (): void => {
+      const link = row.current?.querySelector('[aria-current]');
+      if (!row.current || !link) return;
+      const [box, { left, right }] = [row.current.getBoundingClientRect(), link.getBoundingClientRect()];
+      if (left < box.left) row.current.scrollLeft -= Math.ceil(box.left - left);
+      else if (right > box.right) row.current.scrollLeft += Math.ceil(right - box.right);
+    };
+    // Called at once too. Numbers and links that come later move the current one.
+    const observer = new ResizeObserver(show);
+    for (const part of row.current?.children ?? []) observer.observe(part);
+    show();
+    return () => observer.disconnect();
   }, [current]);
   return row;
 }
