@@ -320,6 +320,7 @@ export const environmentSchema = z.object({
   WEBHOOK_RETRY_FOR: positiveDuration.default(3 * 24 * 3_600_000),
   PREVIEW_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
   PREVIEW_DOMAIN: domainName.default('preview.localhost'),
+  PREVIEW_RESUMES: z.enum(['on', 'off']).default('on'),
   TRUSTED_PROXIES: networks.default([]),
   LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   ALLOWED_HOSTS: hostNames.default([]),

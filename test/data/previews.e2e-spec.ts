@@ -244,6 +244,29 @@ describe('previews', () => {
     expect((await user.api.get(own.db_id)).body).toMatchObject({ status: 'running' });
   });
 
+  it('must leave a paused container paused where the setting says so', async () => {
+    const its = { daemon: new FakeDaemon(), application: new PreviewApplication() };
+    await its.application.start(its.daemon);
+    const environment = { PREVIEW_PORT: '0', PREVIEW_RESUMES: 'off' };
+    const other = await Berth.start({ engine: new FakeEngine(its.daemon), environment });
+    try {
+      const { api, token } = await other.user();
+      const { db_id: id } = await api.running();
+      const { body } = await api.call('GET', `/api/containers/${id}/ports`);
+      const to = new PreviewClient((body['ports'] as [{ url: string }])[0].url);
+      const headers = { 'berth-token': token };
+      expect((await to.call('/', { headers })).status).toBe(200);
+      expect((await api.call('POST', `/api/containers/${id}/pause`)).status).toBe(200);
+      const refused = await to.call('/', { headers });
+      expect([refused.status, JSON.parse(refused.text)]).toMatchObject([409, { code: 'container_paused' }]);
+      expect((await to.call('/', { headers: { ...headers, ...PAGE } })).text).toContain('The container is paused');
+      expect((await api.get(id)).body).toMatchObject({ status: 'paused' });
+    } finally {
+      await other.stop();
+      its.application.stop();
+    }
+  });
+
   describe('of a stopped container', () => {
     const stopped = async (settings: object = {}): Promise<NewContainer> => {
       const own = await user.api.running();
