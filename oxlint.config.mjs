@@ -94,6 +94,7 @@ const MODULES = {
     'audit',
     'metrics',
     'idempotency',
+    'usage',
     'containers',
   ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],

@@ -7,6 +7,7 @@ import { IdempotencyModule } from '../idempotency';
 import { MetricsModule } from '../metrics';
 import { RateLimitsModule } from '../rate-limits';
 import { TiersModule } from '../tiers';
+import { UsageModule } from '../usage';
 import { ContainerPorts } from './container-ports';
 import { PortsController } from './ports.controller';
 import { PreviewAccess } from './preview-access';
@@ -14,6 +15,7 @@ import { PreviewConnections } from './preview-connections';
 import { PreviewLinkRetention, PreviewLinks } from './preview-links';
 import { PreviewMetrics } from './preview-metrics';
 import { PreviewServer } from './preview-server';
+import { PreviewTraffic } from './preview-traffic';
 import { PreviewUpstream } from './preview-upstream';
 import { Previews } from './previews';
 
@@ -28,6 +30,7 @@ import { Previews } from './previews';
     MetricsModule,
     RateLimitsModule,
     TiersModule,
+    UsageModule,
   ],
   controllers: [PortsController],
   providers: [
@@ -39,6 +42,7 @@ import { Previews } from './previews';
     PreviewMetrics,
     Previews,
     PreviewServer,
+    PreviewTraffic,
     PreviewUpstream,
   ],
 })

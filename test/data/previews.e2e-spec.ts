@@ -3,15 +3,29 @@ import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { EngineError } from '../../src/docker';
+import { PreviewTraffic } from '../../src/previews/preview-traffic';
+import { UsageLedger } from '../../src/usage';
+import { openTestDatabase } from '../support/databases/test-database';
 import { PreviewClient } from '../support/clients/preview-client';
-import type { NewContainer } from '../support/clients/api-client';
+import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
-import { Berth, type NewUser } from '../support/servers/berth';
+import { Berth, type BerthOptions, type NewUser } from '../support/servers/berth';
 import { PreviewApplication } from '../support/servers/preview-application';
 
 const PAGE = { accept: 'text/html' };
+
+/** A server of one test, with a user's running container and the preview of its port. */
+interface Apart {
+  readonly server: Berth;
+  readonly user: NewUser;
+  readonly api: NewUser['api'];
+  readonly id: string;
+  readonly to: PreviewClient;
+  /** The owner's. */
+  readonly headers: Record<string, string>;
+}
 
 describe('previews', () => {
   const daemon = new FakeDaemon();
@@ -55,6 +69,23 @@ describe('previews', () => {
     return answer.status === 204 ? (answer.headers['set-cookie']?.[0]?.split(';', 1)[0] ?? null) : null;
   }
   const owns = (): Record<string, string> => ({ 'berth-token': user.token });
+  /** Runs `work` with a server of its own, and a user's running container. */
+  async function apart<T>(options: Partial<BerthOptions>, work: (at: Apart) => Promise<T>): Promise<T> {
+    const its = { daemon: new FakeDaemon(), application: new PreviewApplication() };
+    await its.application.start(its.daemon);
+    const environment = { PREVIEW_PORT: '0', ...options.environment };
+    const server = await Berth.start({ engine: new FakeEngine(its.daemon), ...options, environment });
+    try {
+      const owner = await server.user();
+      const { db_id: id } = await owner.api.running();
+      const { body } = await owner.api.call('GET', `/api/containers/${id}/ports`);
+      const to = new PreviewClient((body['ports'] as [{ url: string }])[0].url);
+      return await work({ server, user: owner, api: owner.api, id, to, headers: { 'berth-token': owner.token } });
+    } finally {
+      await server.stop();
+      its.application.stop();
+    }
+  }
 
   it('must list what listens, with its address and who may see it', async () => {
     const url = `http://3000-${container.db_id}.preview.localhost`;
@@ -245,26 +276,41 @@ describe('previews', () => {
   });
 
   it('must leave a paused container paused where the setting says so', async () => {
-    const its = { daemon: new FakeDaemon(), application: new PreviewApplication() };
-    await its.application.start(its.daemon);
-    const environment = { PREVIEW_PORT: '0', PREVIEW_RESUMES: 'off' };
-    const other = await Berth.start({ engine: new FakeEngine(its.daemon), environment });
-    try {
-      const { api, token } = await other.user();
-      const { db_id: id } = await api.running();
-      const { body } = await api.call('GET', `/api/containers/${id}/ports`);
-      const to = new PreviewClient((body['ports'] as [{ url: string }])[0].url);
-      const headers = { 'berth-token': token };
+    await apart({ environment: { PREVIEW_RESUMES: 'off' } }, async ({ api, id, to, headers }) => {
       expect((await to.call('/', { headers })).status).toBe(200);
       expect((await api.call('POST', `/api/containers/${id}/pause`)).status).toBe(200);
       const refused = await to.call('/', { headers });
       expect([refused.status, JSON.parse(refused.text)]).toMatchObject([409, { code: 'container_paused' }]);
       expect((await to.call('/', { headers: { ...headers, ...PAGE } })).text).toContain('The container is paused');
       expect((await api.get(id)).body).toMatchObject({ status: 'paused' });
-    } finally {
-      await other.stop();
-      its.application.stop();
-    }
+    });
+  });
+
+  it('must meter bytes as usage of the owner, once a minute and when the process stops', async () => {
+    const database = await openTestDatabase();
+    const options = { database, environment: { INSTANCE_ID: 'previews-usage' } };
+    const bytesOf = async (api: NewUser['api']): Promise<unknown[]> => {
+      const { body } = await api.call('GET', '/api/usage');
+      return (body['usage'] as { preview_bytes: number }[]).map((day) => day.preview_bytes);
+    };
+    const post = { method: 'POST', body: 'x'.repeat(1000) };
+    const user = await apart(options, async ({ server, api, to, headers, ...rest }) => {
+      expect((await to.call('/echo', { ...post, headers })).status).toBe(200);
+      const ledger = jest.spyOn(server.app.get(UsageLedger), 'recordPreviewBytes');
+      ledger.mockRejectedValueOnce(new Error('the database is away'));
+      const traffic = server.app.get(PreviewTraffic);
+      await expect(traffic.write()).rejects.toThrow('away');
+      expect(await bytesOf(api)).toEqual([0]);
+      await traffic.write();
+      await traffic.write();
+      expect(await bytesOf(api)).toEqual([2000]);
+      await to.call('/echo', { ...post, headers });
+      return rest.user;
+    });
+    const later = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), ...options });
+    expect(await bytesOf(new ApiClient(later.url, user.token))).toEqual([4000]);
+    await later.stop();
+    await database.drop();
   });
 
   describe('of a stopped container', () => {
