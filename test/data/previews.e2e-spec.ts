@@ -184,6 +184,18 @@ describe('previews', () => {
     expect(await redeemed(token)).toBeNull();
   });
 
+  it('must have the opening of a link in the audit of its owner, but not each one', async () => {
+    const [{ id, token }, single] = [await link(), await link({ once: true })];
+    for (const each of [token, token, single.token]) expect(await redeemed(each)).not.toBeNull();
+    const { body } = await user.api.call('GET', '/api/audit?action=container.preview_open&limit=2');
+    // A visitor's address is for administrators alone.
+    const entry = { container_id: container.db_id, outcome: 'ok', address: null };
+    expect(body['entries']).toMatchObject([
+      { ...entry, target_id: single.id },
+      { ...entry, target_id: id },
+    ]);
+  });
+
   it('must give its cookie to secure pages of this host alone, and take it from requests of its own pages', async () => {
     const { token } = await link();
     const headers = { 'content-type': 'application/json' };
