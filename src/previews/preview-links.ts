@@ -3,6 +3,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { IsNull, MoreThan } from 'typeorm';
 import { AuditLog, type SystemAct } from '../audit';
 import { lockUser } from '../auth';
+import { DeletedContainers } from '../containers';
 import { Database, type Lookup, readTime, Retention } from '../database';
 import { DomainError } from '../errors';
 import { addressKey } from '../http';
@@ -76,7 +77,12 @@ export class PreviewLinks {
     private readonly clock: Clock,
     private readonly signals: Signals,
     private readonly audit: AuditLog,
+    deleted: DeletedContainers,
   ) {
+    deleted.onPurge(async (containerId) => {
+      await database.manager.delete(PublicPortEntity, { containerId });
+      await database.manager.delete(PreviewLinkEntity, { containerId });
+    });
     this.byHash = database.lookup({
       columns: ['id', 'container_id', 'port', 'user_id', 'is_single', 'may_start', 'used_at', 'expires_at'],
       from: 'preview_links',

@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import { PreviewLinkEntity, PublicPortEntity } from '../../src/previews/preview.entities';
 import { PreviewTraffic } from '../../src/previews/preview-traffic';
 import { UsageLedger } from '../../src/usage';
 import { openTestDatabase } from '../support/databases/test-database';
@@ -323,6 +325,21 @@ describe('previews', () => {
     expect(await bytesOf(new ApiClient(later.url, user.token))).toEqual([4000]);
     await later.stop();
     await database.drop();
+  });
+
+  it('must forget the links and public ports of a container when it is purged', async () => {
+    await apart({ environment: { VOLUME_RETENTION: '0' } }, async ({ server, api, id }) => {
+      await api.call('POST', `/api/containers/${id}/ports/3000/links`, {});
+      await api.call('PUT', `/api/containers/${id}/ports/3000`, { access: 'public' });
+      const { manager } = server.app.get(Database);
+      const kept = async (): Promise<number[]> => [
+        await manager.countBy(PreviewLinkEntity, { containerId: id }),
+        await manager.countBy(PublicPortEntity, { containerId: id }),
+      ];
+      expect(await kept()).toEqual([1, 1]);
+      await api.delete(id);
+      await eventually(async () => expect(await kept()).toEqual([0, 0]));
+    });
   });
 
   describe('of a stopped container', () => {
