@@ -1,11 +1,15 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { PreviewLinkEntity, PublicPortEntity } from '../../src/previews/preview.entities';
 import { PreviewTraffic } from '../../src/previews/preview-traffic';
+import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { UsageLedger } from '../../src/usage';
 import { openTestDatabase } from '../support/databases/test-database';
 import { PreviewClient } from '../support/clients/preview-client';
@@ -123,6 +127,17 @@ describe('previews', () => {
     expect(echoed.text === body).toBe(true);
   });
 
+  it('must pass each Server-Sent Event on as it comes, and ranges of a file', async () => {
+    const stream = await client.open('/events', { headers: { ...owns(), accept: 'text/event-stream' } });
+    expect(stream.headers['content-type']).toBe('text/event-stream');
+    expect(String((await once(stream, 'data'))[0])).toBe('data: 1\n\n');
+    application.sendEvent('2');
+    expect(String((await once(stream, 'data'))[0])).toBe('data: 2\n\n');
+    stream.destroy();
+    const range = await client.call('/file', { headers: { ...owns(), range: 'bytes=3-5' } });
+    expect(range).toMatchObject({ status: 206, headers: { 'content-range': 'bytes 3-5/10' }, text: '345' });
+  });
+
   it('must carry WebSockets, with the host of the container, and the refusal of one', async () => {
     const socket = await client.upgrade('/', owns());
     if (!(socket instanceof Socket)) throw new Error('refused');
@@ -238,6 +253,27 @@ describe('previews', () => {
     const own = await guest.api.running();
     const refused = await guest.api.call('PUT', `/api/containers/${own.db_id}/ports/3000`, { access: 'public' });
     expect(refused).toMatchObject({ status: 403, body: { code: 'public_not_allowed', tier: 'guest' } });
+  });
+
+  it('must be private again, and end what is open, when the owner moves to a tier without public ports', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-tiers-'));
+    const closed = Object.assign({}, DEFAULT_TIERS.tiers['pro'], { public_previews: false });
+    const TIERS_FILE = join(folder, 'tiers.json');
+    writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers: { ...DEFAULT_TIERS.tiers, closed } }));
+    await apart({ environment: { TIERS_FILE } }, async ({ server, user: owner, api, id, to }) => {
+      await api.call('PUT', `/api/containers/${id}/ports/3000`, { access: 'public' });
+      const socket = await to.upgrade('/');
+      if (!(socket instanceof Socket)) throw new Error('refused');
+      const ended = once(socket.on('error', () => undefined).resume(), 'close');
+      const { api: admin } = await server.user('pro', ['admin']);
+      const moved = await admin.call('PATCH', `/api/admin/users/${owner.id}`, { tier: 'closed' });
+      expect(moved.status).toBe(200);
+      await ended;
+      expect((await to.call('/')).status).toBe(401);
+      const { body } = await api.call('GET', `/api/containers/${id}/ports`);
+      expect(body).toMatchObject({ ports: [{ access: 'private' }] });
+    });
+    rmSync(folder, { recursive: true });
   });
 
   it('must end what is open when a link is revoked, a token is revoked, and the user is suspended', async () => {
