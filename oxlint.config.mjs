@@ -96,6 +96,7 @@ const MODULES = {
     'idempotency',
     'usage',
     'containers',
+    'sandbox',
   ],
   admin: [...FOUNDATION, 'http', 'auth', 'tiers', 'images', 'audit', 'containers', 'usage'],
 };

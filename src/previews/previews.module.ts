@@ -8,7 +8,9 @@ import { MetricsModule } from '../metrics';
 import { RateLimitsModule } from '../rate-limits';
 import { TiersModule } from '../tiers';
 import { UsageModule } from '../usage';
+import { SandboxModule } from '../sandbox';
 import { ContainerPorts } from './container-ports';
+import { ListeningPorts } from './listening-ports';
 import { PortsController } from './ports.controller';
 import { PreviewAccess } from './preview-access';
 import { PreviewConnections } from './preview-connections';
@@ -29,12 +31,14 @@ import { Previews } from './previews';
     IdempotencyModule,
     MetricsModule,
     RateLimitsModule,
+    SandboxModule,
     TiersModule,
     UsageModule,
   ],
   controllers: [PortsController],
   providers: [
     ContainerPorts,
+    ListeningPorts,
     PreviewAccess,
     PreviewConnections,
     PreviewLinkRetention,

@@ -6,21 +6,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError, type ListeningPort } from '../../src/docker';
 import { PreviewLinkEntity, PublicPortEntity } from '../../src/previews/preview.entities';
 import { PreviewTraffic } from '../../src/previews/preview-traffic';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
 import { UsageLedger } from '../../src/usage';
 import { openTestDatabase } from '../support/databases/test-database';
 import { PreviewClient } from '../support/clients/preview-client';
+import { EventStreamClient } from '../support/clients/event-stream-client';
 import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
+import { TestClock } from '../support/fakes/test-clock';
 import { Berth, type BerthOptions, type NewUser } from '../support/servers/berth';
 import { PreviewApplication } from '../support/servers/preview-application';
 
 const PAGE = { accept: 'text/html' };
+const HOUR = 3_600_000;
 
 /** A server of one test, with a user's running container and the preview of its port. */
 interface Apart {
@@ -31,6 +34,8 @@ interface Apart {
   readonly to: PreviewClient;
   /** The owner's. */
   readonly headers: Record<string, string>;
+  /** What listens in the container. */
+  readonly ports: ListeningPort[];
 }
 
 describe('previews', () => {
@@ -79,6 +84,8 @@ describe('previews', () => {
   async function apart<T>(options: Partial<BerthOptions>, work: (at: Apart) => Promise<T>): Promise<T> {
     const its = { daemon: new FakeDaemon(), application: new PreviewApplication() };
     await its.application.start(its.daemon);
+    const ports = [{ port: 3000, addresses: ['127.0.0.1'] }];
+    its.daemon.onListening = () => Promise.resolve([...ports]);
     const environment = { PREVIEW_PORT: '0', ...options.environment };
     const server = await Berth.start({ engine: new FakeEngine(its.daemon), ...options, environment });
     try {
@@ -86,7 +93,8 @@ describe('previews', () => {
       const { db_id: id } = await owner.api.running();
       const { body } = await owner.api.call('GET', `/api/containers/${id}/ports`);
       const to = new PreviewClient((body['ports'] as [{ url: string }])[0].url);
-      return await work({ server, user: owner, api: owner.api, id, to, headers: { 'berth-token': owner.token } });
+      const headers = { 'berth-token': owner.token };
+      return await work({ server, user: owner, api: owner.api, id, to, headers, ports });
     } finally {
       await server.stop();
       its.application.stop();
@@ -99,6 +107,32 @@ describe('previews', () => {
     expect(status).toBe(200);
     expect(body).toEqual({
       ports: [{ port: 3000, addresses: ['127.0.0.1'], access: 'private', url: expect.stringContaining(url) as string }],
+    });
+  });
+
+  it('must tell a client that watches of each port that begins or ends, and not count that as use', async () => {
+    const clock = new TestClock();
+    await apart({ clock }, async ({ user: owner, api, id, ports: now }) => {
+      const { url, token } = owner.api;
+      const stream = await EventStreamClient.open({ url, token, path: `/api/containers/${id}/ports` });
+      const told = (): unknown[] =>
+        stream.told.map(({ name, data }) => [name, (data as { ports?: { port: number }[] }).ports?.map((p) => p.port)]);
+      await eventually(() => expect(told()).toEqual([['ports', [3000]]]));
+      const usedAt = async (): Promise<unknown> => (await api.get(id)).body['last_used_at'];
+      const before = await usedAt();
+      clock.forward(HOUR);
+      now.push({ port: 8080, addresses: ['0.0.0.0'] });
+      await eventually(() => expect(told().at(-1)).toEqual(['ports', [3000, 8080]]));
+      now.shift();
+      await eventually(() => expect(told().at(-1)).toEqual(['ports', [8080]]));
+      expect(await usedAt()).toBe(before);
+      await api.call('PUT', `/api/containers/${id}/ports/8080`, { access: 'public' });
+      await eventually(() => expect(stream.told.at(-1)?.data).toMatchObject({ ports: [{ access: 'public' }] }));
+      expect(told()).toHaveLength(4);
+      expect(await usedAt()).not.toBe(before);
+      await api.stop(id);
+      await eventually(() => expect(stream.told.at(-1)).toMatchObject({ name: 'end' }));
+      expect(stream.told.at(-1)?.data).toEqual({ reason: 'container_stopped' });
     });
   });
 
