@@ -38,7 +38,10 @@ export class PreviewApplication {
       else if (url === '/broken') request.socket.destroy();
       else if (url === '/stream') response.write('begun');
       else if (url === '/echo') request.pipe(response);
-      else if (url === '/events') {
+      else if (url === '/length') {
+        let bytes = 0;
+        request.on('data', (part: Buffer) => (bytes += part.length)).once('end', () => response.end(String(bytes)));
+      } else if (url === '/events') {
         response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
         this.sendEvent = (text) => void response.write(`data: ${text}\n\n`);
       } else if (url === '/file' && headers.range !== undefined) {
