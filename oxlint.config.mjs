@@ -94,7 +94,9 @@ const MODULES = {
     'audit',
     'metrics',
     'idempotency',
+    'usage',
     'containers',
+    'sandbox',
   ],
   ssh: [
     ...FOUNDATION,

@@ -334,6 +334,7 @@ export const environmentSchema = z.object({
   WEBHOOK_RETRY_FOR: positiveDuration.default(3 * 24 * 3_600_000),
   PREVIEW_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
   PREVIEW_DOMAIN: domainName.default('preview.localhost'),
+  PREVIEW_RESUMES: z.enum(['on', 'off']).default('on'),
   SSH_PORT: z.union([z.literal('off'), integer(0, 65535)]).default('off'),
   SSH_ADDRESS: sshAddress.optional(),
   SSH_HOST_KEY_FILE: z.string().min(1).optional(),

@@ -229,8 +229,8 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   docker_error: { retry: 'no', when: 'Docker refused', advice: OPERATOR },
   container_paused: {
     retry: 'repeatable',
-    when: 'the container was paused just before it could be used; nothing was started',
-    advice: 'The next request resumes it.',
+    when: 'the container was paused just before it could be used, or previews resume none here; nothing was started',
+    advice: 'The next request resumes it; where previews do not, `POST /api/containers/:id/resume` does.',
   },
   container_broken: {
     retry: 'no',

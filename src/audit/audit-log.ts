@@ -30,8 +30,10 @@ export interface SystemAct {
   readonly subjectUserId: string;
   /** Null if the object is no container. */
   readonly containerId: string | null;
-  /** The id of an object that is no container. */
+  /** The id of an object that is no container, or belongs to it. */
   readonly targetId?: string;
+  /** Of the client who caused it. */
+  readonly address?: string;
   /** `ok` if absent, else the code of the error. */
   readonly outcome?: string;
 }
@@ -73,7 +75,14 @@ export class AuditLog {
   }
 
   /** Writes an action of Berth itself. In a transaction, the entry is part of it, so both are committed or neither. */
-  async recordSystem({ action, subjectUserId, containerId, targetId, outcome = 'ok' }: SystemAct): Promise<void> {
+  async recordSystem({
+    action,
+    subjectUserId,
+    containerId,
+    targetId,
+    address,
+    outcome = 'ok',
+  }: SystemAct): Promise<void> {
     const now = this.clock.now();
     await this.entries.insert({
       id: randomUUID(),
@@ -86,7 +95,7 @@ export class AuditLog {
       userId: null,
       tokenId: null,
       targetId: targetId ?? null,
-      address: null,
+      address: address ?? null,
       requestId: null,
       detail: null,
     });

@@ -190,6 +190,7 @@ import { StatusWait } from './status-wait';
     Evacuation,
   ],
   exports: [
+    DeletedContainers,
     WarmPool,
     NodesAdmin,
     Moves,

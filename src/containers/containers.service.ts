@@ -256,6 +256,15 @@ export class ContainersService {
     await this.operations.awake(await this.access.findInSession(caller, id));
   }
 
+  /**
+   * Waits for a snapshot that is being made of the container. A paused container stays paused.
+   *
+   * @throws DomainError `operation_in_progress`
+   */
+  async afterSnapshot(caller: Pick<Caller, 'userId'>, id: string): Promise<ContainerRow> {
+    return this.operations.afterSnapshot(await this.access.find(caller, id));
+  }
+
   /** Finds a container, running or not, for past or present work inside it. Records a use. */
   async enter(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.access.findToEnter(caller, id);

@@ -16,6 +16,7 @@ export {
 } from './dto/responses';
 export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
+export { DeletedContainers } from './rows/deleted-containers';
 export { isUp } from './model/container.entity';
 export { IsLabels, LABELS_SCHEMA } from './model/labels';
 export { assertMayStart, type StartCommand } from './model/start-command';

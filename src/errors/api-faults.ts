@@ -124,7 +124,7 @@ const FAULTS = {
   },
   exec_not_allowed: { when: 'tier lets nobody into its containers', fields: { tier: 'guest' } },
   container_not_running: {
-    when: 'it is stopped, or ended meanwhile; container_paused if it was paused just before it could be used',
+    when: 'it is stopped, or ended meanwhile; container_paused if it was paused, and the request does not resume it',
     codes: ['container_not_running', 'container_paused'],
   },
   command_not_started: {

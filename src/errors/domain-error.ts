@@ -190,8 +190,8 @@ export class DomainError extends Error {
   }
 }
 
-/** The container was resumed for a request, and paused again before the request could use it. */
-export function pausedMeanwhile(cause: unknown): DomainError {
+/** The container is paused: again, after it was resumed for a request, or as nothing may resume it. */
+export function pausedMeanwhile(cause?: unknown): DomainError {
   return new DomainError('container_not_running', { code: 'container_paused', cause });
 }
 

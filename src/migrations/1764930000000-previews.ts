@@ -4,7 +4,7 @@ import { TIMESTAMP } from '../database/column-types';
 const text = (name: string, length: number) => ({ name, type: 'varchar', length: String(length) });
 const optional = <T extends object>(column: T) => ({ ...column, isNullable: true });
 
-/** Links to ports of containers, ports that everybody may see, and containers that a preview starts. */
+/** Links to ports of containers, ports that everybody may see, containers that a preview starts, metered bytes. */
 export class Previews1764930000000 implements MigrationInterface {
   name = 'Previews1764930000000';
 
@@ -12,9 +12,11 @@ export class Previews1764930000000 implements MigrationInterface {
     await queryRunner.createTable(PORTS);
     await queryRunner.createTable(LINKS);
     await queryRunner.addColumn('containers', new TableColumn(AUTO_START));
+    await queryRunner.addColumn('daily_usage', new TableColumn(BYTES));
   }
 
   async down(queryRunner: QueryRunner): Promise<void> {
+    await queryRunner.dropColumn('daily_usage', BYTES.name);
     await queryRunner.dropColumn('containers', AUTO_START.name);
     await queryRunner.dropTable(LINKS);
     await queryRunner.dropTable(PORTS);
@@ -22,6 +24,8 @@ export class Previews1764930000000 implements MigrationInterface {
 }
 
 const AUTO_START = { name: 'auto_start', type: 'boolean', default: TIMESTAMP === 'datetime' ? '0' : 'false' };
+
+const BYTES = { name: 'preview_bytes', type: 'bigint', default: 0 };
 
 const PORTS = new Table({
   name: 'public_ports',

@@ -2,11 +2,10 @@ import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import type { Principal } from '../auth';
 import { ContainersService } from '../containers';
-import { ContainerEngine, EngineError, saysNotRunning } from '../docker';
 import { DomainError, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
 import { TiersService } from '../tiers';
-import { LINK_SECONDS, type CreatedLinkView, type CreateLinkDto, type PortListView, viewLink } from './dto';
+import { LINK_SECONDS, type CreatedLinkView, type CreateLinkDto, viewLink } from './dto';
 import { portOf, type PreviewTarget } from './preview-address';
 import { PreviewLinks } from './preview-links';
 import { OPEN_PATH } from './preview-pages';
@@ -18,38 +17,11 @@ import type { PortAccess, PreviewLinkEntity } from './preview.entities';
 export class ContainerPorts {
   constructor(
     private readonly containers: ContainersService,
-    private readonly engine: ContainerEngine,
     private readonly links: PreviewLinks,
     private readonly server: PreviewServer,
     private readonly tiers: TiersService,
     private readonly clock: Clock,
   ) {}
-
-  /**
-   * Lists the ports on which programs in a running container listen.
-   *
-   * @throws DomainError as {@link ContainersService.inside} does, `command_failed`
-   */
-  async list(caller: Principal, id: string): Promise<PortListView> {
-    return this.containers.inside(caller, id, async ({ id: containerId, dockerId }) => {
-      const [listening, open] = await Promise.all([
-        this.engine.ports.listening(dockerId).catch((error: unknown) => {
-          if (!(error instanceof EngineError) || saysNotRunning(error)) throw error;
-          throw new DomainError('command_failed', { code: error.code, cause: error });
-        }),
-        this.links.publicPorts(containerId),
-      ]);
-      const isPublicAllowed = this.tiers.limitsOf(caller.tier).publicPreviews;
-      return {
-        ports: listening.map(({ port, addresses }) => ({
-          port,
-          addresses,
-          access: isPublicAllowed && open.has(port) ? 'public' : 'private',
-          url: this.server.originOf({ containerId, port }),
-        })),
-      };
-    });
-  }
 
   /**
    * @returns the public URL of the port

@@ -1,6 +1,7 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import { printableName } from '../http';
+import { RunEndView } from '../sandbox';
 import { PORT_ACCESS, type PortAccess, type PreviewLinkEntity } from './preview.entities';
 
 const DAY_SECONDS = 24 * 3600;
@@ -32,11 +33,14 @@ class PortView {
   readonly url: string | null;
 }
 
-/** Answer of `GET /api/containers/:id/ports`. */
+/** Answer of `GET /api/containers/:id/ports`, and the `data` of its event `ports`. */
 export class PortListView {
   @ApiProperty({ type: [PortView], description: 'In ascending order.' })
   readonly ports: readonly PortView[];
 }
+
+/** Why a stream of ports ends; the `data` of the event `end`. */
+export class PortsEndView extends RunEndView {}
 
 /** Body of `PUT /api/containers/:id/ports/:port`. */
 export class PortAccessDto {

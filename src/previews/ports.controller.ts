@@ -1,11 +1,21 @@
-import { applyDecorators, Body, Controller, Delete, Get, Param, Post, Put } from '@nestjs/common';
-import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { applyDecorators, Body, Controller, Delete, Get, Param, Post, Put, Req, Res } from '@nestjs/common';
+import {
+  ApiCreatedResponse,
+  ApiExtraModels,
+  ApiOkResponse,
+  ApiOperation,
+  ApiParam,
+  ApiTags,
+  getSchemaPath,
+} from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Audited, AuditedLook } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
 import { ApiContainerById } from '../containers';
 import type { ApiFault } from '../errors';
-import { Location } from '../http';
+import { eventStream, Location } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, KeyedSecrets, REPLAYED_HEADER } from '../idempotency';
+import { RunStreams } from '../sandbox';
 import { ContainerPorts } from './container-ports';
 import {
   CreatedLinkView,
@@ -15,8 +25,10 @@ import {
   PortAccessDto,
   PortAccessView,
   PortListView,
+  PortsEndView,
   viewLink,
 } from './dto';
+import { ListeningPorts } from './listening-ports';
 
 /** Documents a route on one port of a container. */
 const ApiPort = (...faults: readonly ApiFault[]): MethodDecorator =>
@@ -32,12 +44,21 @@ export class PortsController {
   constructor(
     private readonly ports: ContainerPorts,
     private readonly once: KeyedSecrets,
+    private readonly streams: RunStreams,
+    private readonly listening: ListeningPorts,
   ) {}
 
   @Get()
   @Scopes('exec')
   @AuditedLook('container.port_list')
-  @ApiOperation({ summary: 'List the ports on which programs in the container listen' })
+  @ApiOperation({
+    summary: 'List the ports on which programs in the container listen',
+    description:
+      'With "Accept: text/event-stream" as Server-Sent Events: "ports" at once, and again within seconds of a change, ' +
+      'and last "end" ({ reason }), when the container stops, the token ends or the server does. A stream does not count ' +
+      'as use of the container.',
+  })
+  @ApiExtraModels(PortListView, PortsEndView)
   @ApiContainerById(
     'guest_session_expired',
     'exec_not_allowed',
@@ -45,11 +66,22 @@ export class PortsController {
     'operation_in_progress',
     'resume_failed',
     'container_not_running',
+    'too_many_connections',
     'command_failed',
   )
-  @ApiOkResponse({ type: PortListView })
-  list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<PortListView> {
-    return this.ports.list(caller, id);
+  @ApiOkResponse({
+    content: {
+      'application/json': { schema: { $ref: getSchemaPath(PortListView) } },
+      ...eventStream({ ports: { $ref: getSchemaPath(PortListView) }, end: { $ref: getSchemaPath(PortsEndView) } }),
+    },
+  })
+  list(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
+    return this.streams.answer({ caller, id, request, reply }, this.listening.sourceFor(caller));
   }
 
   @Put(':port')

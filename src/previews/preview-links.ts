@@ -1,10 +1,13 @@
 import { Injectable } from '@nestjs/common';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { IsNull, MoreThan } from 'typeorm';
+import { AuditLog, type SystemAct } from '../audit';
 import { lockUser } from '../auth';
+import { DeletedContainers } from '../containers';
 import { Database, type Lookup, readTime, Retention } from '../database';
 import { DomainError } from '../errors';
-import { Clock } from '../scheduling';
+import { addressKey } from '../http';
+import { Clock, LruMap } from '../scheduling';
 import { Signals } from '../signals';
 import type { PreviewTarget } from './preview-address';
 import { type PortAccess, PreviewLinkEntity, PublicPortEntity } from './preview.entities';
@@ -12,6 +15,11 @@ import { type PortAccess, PreviewLinkEntity, PublicPortEntity } from './preview.
 /** Links of one container that are valid at once, and ports that everybody may see. */
 const MOST_LINKS = 100;
 const MOST_PUBLIC_PORTS = 100;
+
+/** A link that is opened again from the same network within this time is not audited again. */
+const AUDIT_AGAIN_MS = 3_600_000;
+/** Links and networks that are remembered for that. */
+const MOST_OPENED = 10_000;
 
 /** 256 random bits. */
 const TOKEN = /^preview_[A-Za-z0-9_-]{43}$/;
@@ -31,11 +39,20 @@ export interface ValidLink extends PreviewTarget {
   readonly expiresAt: Date;
 }
 
+interface Found {
+  readonly link: ValidLink;
+  /** The container's owner. */
+  readonly userId: string;
+  readonly isSingle: boolean;
+  readonly isUsed: boolean;
+}
+
 /** A link's row, in the order of the lookup's columns. */
 type Row = readonly [
   id: string,
   containerId: string,
   port: number,
+  userId: string,
   isSingle: unknown,
   mayStart: unknown,
   usedAt: unknown,
@@ -52,14 +69,22 @@ export function isLinkToken(text: string): boolean {
 export class PreviewLinks {
   private readonly byHash: Lookup;
   private readonly publicPort: Lookup;
+  /** When a link was last opened from a network. */
+  private readonly opened = new LruMap<number>(MOST_OPENED);
 
   constructor(
     private readonly database: Database,
     private readonly clock: Clock,
     private readonly signals: Signals,
+    private readonly audit: AuditLog,
+    deleted: DeletedContainers,
   ) {
+    deleted.onPurge(async (containerId) => {
+      await database.manager.delete(PublicPortEntity, { containerId });
+      await database.manager.delete(PreviewLinkEntity, { containerId });
+    });
     this.byHash = database.lookup({
-      columns: ['id', 'container_id', 'port', 'is_single', 'may_start', 'used_at', 'expires_at'],
+      columns: ['id', 'container_id', 'port', 'user_id', 'is_single', 'may_start', 'used_at', 'expires_at'],
       from: 'preview_links',
       key: 'hash',
     });
@@ -118,22 +143,46 @@ export class PreviewLinks {
 
   /**
    * Exchanges a link's token for the cookie of a visitor. If a link of one use is redeemed several times at once, only
-   * one call gets a cookie.
+   * one call gets a cookie. The audit gets an entry: for links of many uses, one an hour for each network of visitors.
    *
+   * @param address the visitor's
    * @returns null if the token is no link to this port, or was used
    */
-  async redeem(target: PreviewTarget, token: string): Promise<{ cookie: string; expiresAt: Date } | null> {
+  async redeem(
+    target: PreviewTarget,
+    token: string,
+    address: string,
+  ): Promise<{ cookie: string; expiresAt: Date } | null> {
     const found = await this.lookUp(token);
     if (!found || !isTo(found.link, target)) return null;
     const { id, expiresAt } = found.link;
-    if (!found.isSingle) return { cookie: token, expiresAt };
+    const { containerId } = target;
+    const act = { action: 'container.preview_open', subjectUserId: found.userId, containerId, targetId: id } as const;
+    if (!found.isSingle) {
+      await this.auditOnce(Object.assign({ address }, act));
+      return { cookie: token, expiresAt };
+    }
     const cookie = mint();
-    const { affected } = await this.database.manager.update(
-      PreviewLinkEntity,
-      { id, hash: hashOf(token), usedAt: IsNull() },
-      { hash: hashOf(cookie), usedAt: this.clock.now() },
-    );
-    return affected === 1 ? { cookie, expiresAt } : null;
+    return this.database.runInTx(async () => {
+      const { affected } = await this.database.manager.update(
+        PreviewLinkEntity,
+        { id, hash: hashOf(token), usedAt: IsNull() },
+        { hash: hashOf(cookie), usedAt: this.clock.now() },
+      );
+      if (affected !== 1) return null;
+      await this.audit.recordSystem(Object.assign({ address }, act));
+      return { cookie, expiresAt };
+    });
+  }
+
+  /** Whoever has a link can open it any number of times, and must not fill the audit. */
+  private async auditOnce(act: SystemAct & { targetId: string; address: string }): Promise<void> {
+    const key = `${act.targetId} ${addressKey(act.address)}`;
+    const now = this.clock.now().getTime();
+    const last = this.opened.get(key);
+    if (last !== undefined && now - last < AUDIT_AGAIN_MS) return;
+    await this.audit.recordSystem(act);
+    this.opened.set(key, now);
   }
 
   async isPublic(target: PreviewTarget): Promise<boolean> {
@@ -163,16 +212,16 @@ export class PreviewLinks {
     this.signals.publish('previews_changed', { containerId });
   }
 
-  private async lookUp(token: string): Promise<{ link: ValidLink; isSingle: boolean; isUsed: boolean } | null> {
+  private async lookUp(token: string): Promise<Found | null> {
     if (!isLinkToken(token)) return null;
     const row = (await this.byHash(hashOf(token))) as Row | null;
     if (!row) return null;
-    const [id, containerId, port, isSingle, mayStart, usedAt, expiresAtValue] = row;
+    const [id, containerId, port, userId, isSingle, mayStart, usedAt, expiresAtValue] = row;
     const expiresAt = readTime(expiresAtValue);
     if (expiresAt === null || expiresAt <= this.clock.now()) return null;
     // SQLite has numbers for booleans.
     const link = { id, containerId, port, mayStart: Boolean(mayStart), expiresAt };
-    return { link, isSingle: Boolean(isSingle), isUsed: usedAt !== null };
+    return { link, userId, isSingle: Boolean(isSingle), isUsed: usedAt !== null };
   }
 }
 

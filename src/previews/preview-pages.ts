@@ -48,6 +48,9 @@ const WORDS: Readonly<Partial<Record<ErrorCode, Words>>> = {
   misdirected_request: { title: 'There is nothing here', text: 'The address is not that of a preview.' },
 };
 
+/** Of `container_not_running`. */
+const PAUSED: Words = { title: 'The container is paused', text: 'Its owner has to resume it.' };
+
 /** Of `container_not_running`, for visitors who may start it. */
 const MAY_START: Words = { title: 'The container is stopped', text: 'You may start it.' };
 
@@ -65,7 +68,8 @@ export function answerFault(request: IncomingMessage, response: ServerResponse, 
   }
   const kind = thrown instanceof DomainError ? thrown.kind : null;
   const mayStart = thrown instanceof DomainError && thrown.options.fields?.['may_start'] === true;
-  const words = mayStart ? MAY_START : ((kind && WORDS[kind]) ?? FALLBACK);
+  const isPaused = thrown instanceof DomainError && thrown.code === 'container_paused';
+  const words = mayStart ? MAY_START : isPaused ? PAUSED : ((kind && WORDS[kind]) ?? FALLBACK);
   const head = kind === 'container_starting' ? `<meta http-equiv="refresh" content="${String(RELOAD_SECONDS)}">` : '';
   // A dialog of the browser would ask for a password.
   const { 'www-authenticate': _challenge, ...others } = headers;

@@ -195,7 +195,7 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     const late = (): DomainError => new DomainError('request_timeout');
     const token = await within(tokenIn(request), { ms: HEAD_MS, late });
     const redeem = async () => {
-      const redeemed = await this.links.redeem(target, token);
+      const redeemed = await this.links.redeem(target, token, clientAddress);
       if (!redeemed) throw new DomainError('unauthorized');
       return redeemed;
     };

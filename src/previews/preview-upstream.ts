@@ -1,7 +1,8 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Duplex } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AuditLog } from '../audit';
+import { CONFIG, type Config } from '../config';
 import { ContainersService } from '../containers';
 import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../docker';
 import { DomainError, isPausedMeanwhile, pausedMeanwhile } from '../errors';
@@ -33,20 +34,21 @@ export class PreviewUpstream {
     private readonly engine: ContainerEngine,
     private readonly audit: AuditLog,
     private readonly clock: Clock,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'PREVIEW_RESUMES'>,
   ) {}
 
   /**
-   * Resumes a paused container, and starts a stopped one whose `auto_start` is on.
+   * Resumes a paused container, unless the setting turns that off, and starts a stopped one whose `auto_start` is on.
    *
    * @returns false if the container ran already, so that the admission is up to date
    * @throws DomainError `container_starting`, `container_not_running`; as {@link ContainersService.resumed} and
    *   {@link ContainersService.start}
    */
   async wake(admission: Admission): Promise<boolean> {
-    const { owner, status, operation, containerId, dockerId, autoStart, mayStart } = admission;
+    const { status, operation, dockerId, autoStart, mayStart } = admission;
     if (status === 'running' && dockerId !== null) return false;
     if (status === 'paused') {
-      await this.containers.resumed(owner, containerId);
+      await this.resume(admission);
       return true;
     }
     const isStarting = status === 'creating' || (operation !== null && STARTING.includes(operation));
@@ -120,9 +122,15 @@ export class PreviewUpstream {
       return await this.dial(admission);
     } catch (error) {
       if (!isPausedMeanwhile(error)) throw error;
-      await this.containers.resumed(admission.owner, admission.containerId);
+      await this.resume(admission);
       return this.dial(admission);
     }
+  }
+
+  /** Waits for a snapshot that suspends the container, too. */
+  private async resume({ owner, containerId }: Admission): Promise<void> {
+    if (this.config.PREVIEW_RESUMES === 'on') await this.containers.resumed(owner, containerId);
+    else if ((await this.containers.afterSnapshot(owner, containerId)).status === 'paused') throw pausedMeanwhile();
   }
 
   private async dial({ dockerId, port }: Admission): Promise<Duplex> {

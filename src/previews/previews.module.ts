@@ -7,13 +7,17 @@ import { IdempotencyModule } from '../idempotency';
 import { MetricsModule } from '../metrics';
 import { RateLimitsModule } from '../rate-limits';
 import { TiersModule } from '../tiers';
+import { UsageModule } from '../usage';
+import { SandboxModule } from '../sandbox';
 import { ContainerPorts } from './container-ports';
+import { ListeningPorts } from './listening-ports';
 import { PortsController } from './ports.controller';
 import { PreviewAccess } from './preview-access';
 import { PreviewConnections } from './preview-connections';
 import { PreviewLinkRetention, PreviewLinks } from './preview-links';
 import { PreviewMetrics } from './preview-metrics';
 import { PreviewServer } from './preview-server';
+import { PreviewTraffic } from './preview-traffic';
 import { PreviewUpstream } from './preview-upstream';
 import { Previews } from './previews';
 
@@ -27,11 +31,14 @@ import { Previews } from './previews';
     IdempotencyModule,
     MetricsModule,
     RateLimitsModule,
+    SandboxModule,
     TiersModule,
+    UsageModule,
   ],
   controllers: [PortsController],
   providers: [
     ContainerPorts,
+    ListeningPorts,
     PreviewAccess,
     PreviewConnections,
     PreviewLinkRetention,
@@ -39,6 +46,7 @@ import { Previews } from './previews';
     PreviewMetrics,
     Previews,
     PreviewServer,
+    PreviewTraffic,
     PreviewUpstream,
   ],
 })

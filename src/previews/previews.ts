@@ -10,6 +10,7 @@ import type { PreviewTarget } from './preview-address';
 import { PreviewConnections } from './preview-connections';
 import { PreviewMetrics } from './preview-metrics';
 import { type Exchange, forward, forwardUpgrade } from './preview-proxy';
+import { PreviewTraffic } from './preview-traffic';
 import { PreviewUpstream } from './preview-upstream';
 
 /** A visitor's request, before it is admitted. */
@@ -29,6 +30,7 @@ export class Previews {
     private readonly connections: PreviewConnections,
     private readonly upstream: PreviewUpstream,
     private readonly metrics: PreviewMetrics,
+    private readonly traffic: PreviewTraffic,
   ) {}
 
   /**
@@ -92,6 +94,7 @@ export class Previews {
       }
       const onBytes = (bytes: number): void => {
         this.metrics.count(bytes);
+        this.traffic.count(admission.owner.userId, bytes);
         this.upstream.noteUse(admission);
       };
       const bucket = this.connections.bucketOf(admission.owner);

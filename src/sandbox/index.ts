@@ -1,3 +1,4 @@
+export { RunEndView, type RunSource, RunStreams } from './run-streams';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
 export { ExecAccess } from './exec-access';

@@ -13,13 +13,13 @@ import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
 import { PreparedContainers } from './prepared-containers';
 import { ProgramRegistry } from './program-registry';
+import { RunStreams } from './run-streams';
 import { ExecAccess } from './exec-access';
 import { ProcessAnswers } from './processes/process-answers';
 import { BackgroundProcesses } from './processes/background-processes';
 import { ProcessesController } from './processes/processes.controller';
 import { StartCommands } from './start-command/start-commands';
 import { ContainerStatistics } from './stats/stats';
-import { StatsAnswers } from './stats/stats-answers';
 import { StatsController } from './stats/stats.controller';
 import { TerminalAdmission } from './terminals/terminal-admission';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
@@ -29,13 +29,21 @@ import { TerminalsController } from './terminals/terminals.controller';
 
 const COMMANDS = [Commands, CommandResponder, BackgroundProcesses, ProcessAnswers, StartCommands];
 const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
-const STATS = [ContainerStatistics, StatsAnswers];
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
   controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
-  providers: [ProgramRegistry, PreparedContainers, ExecAccess, FilesService, ...COMMANDS, ...TERMINALS, ...STATS],
-  exports: [Commands, ExecAccess, FilesService, Terminals],
+  providers: [
+    ProgramRegistry,
+    PreparedContainers,
+    ExecAccess,
+    FilesService,
+    ...COMMANDS,
+    ...TERMINALS,
+    ContainerStatistics,
+    RunStreams,
+  ],
+  exports: [Commands, ExecAccess, FilesService, RunStreams, Terminals],
 })
 export class SandboxModule {}

@@ -19,7 +19,7 @@ const paused: MeteredRow = { ...running, status: 'paused' };
 const deleted: MeteredRow = { ...stopped, deletedAt: SINCE };
 const creating: MeteredRow = { ...running, status: 'creating', meteredSince: null };
 
-const none = { runningMs: 0, memoryMbMs: 0, cpuSharesMs: 0, diskMbMs: 0, snapshotMbMs: 0 };
+const none = { runningMs: 0, memoryMbMs: 0, cpuSharesMs: 0, diskMbMs: 0, snapshotMbMs: 0, previewBytes: 0 };
 const hour = {
   ofRun: { ...none, runningMs: HOUR, memoryMbMs: 256 * HOUR, cpuSharesMs: 500 * HOUR, diskMbMs: 1024 * HOUR },
   ofPause: { ...none, memoryMbMs: 256 * HOUR, diskMbMs: 1024 * HOUR },

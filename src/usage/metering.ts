@@ -26,13 +26,15 @@ export interface MeteredSnapshot {
   readonly meteredSince: Date | null;
 }
 
-/** Use as amounts × milliseconds: whole numbers, so sums are exact. */
+/** Use, of resources as amounts × milliseconds: whole numbers, so sums are exact. */
 export interface UsedAmounts {
   readonly runningMs: number;
   readonly memoryMbMs: number;
   readonly cpuSharesMs: number;
   readonly diskMbMs: number;
   readonly snapshotMbMs: number;
+  /** Bytes of bodies and WebSockets that previews passed on, in both directions. */
+  readonly previewBytes: number;
 }
 
 export interface DayUse extends UsedAmounts {
@@ -136,6 +138,7 @@ function usedBetween(rates: Rates, from: Date, until: Date): DayUse[] {
       cpuSharesMs: ms * rates.cpuShares,
       diskMbMs: ms * rates.diskMb,
       snapshotMbMs: ms * rates.snapshotMb,
+      previewBytes: 0,
     });
     start = end;
   }

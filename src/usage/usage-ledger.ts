@@ -8,6 +8,7 @@ import {
   type DayUse,
   type MeteredRow,
   type MeteredSnapshot,
+  midnight,
   settle,
   settleSnapshot,
   type Settlement,
@@ -46,6 +47,10 @@ export class DailyUsageEntity {
 
   @Column({ name: 'snapshot_mb_ms', type: 'bigint', default: 0 })
   snapshotMbMs: string | number;
+
+  /** Of previews; the only amount that is not settled with a row. */
+  @Column({ name: 'preview_bytes', type: 'bigint', default: 0 })
+  previewBytes: string | number;
 }
 
 /** Days per statement: far below the parameter limits of SQLite and PostgreSQL. */
@@ -97,6 +102,13 @@ export class UsageLedger implements OnApplicationBootstrap {
     for (const batch of batchesOf(used)) await this.add(userId, batch);
   }
 
+  /** Adds bytes of previews of a user's containers to the current day. */
+  async recordPreviewBytes(userId: string, previewBytes: number): Promise<void> {
+    const day = new Date(midnight(this.clock.now().getTime()));
+    const others = { runningMs: 0, memoryMbMs: 0, cpuSharesMs: 0, diskMbMs: 0, snapshotMbMs: 0 };
+    await this.record(userId, [{ day, ...others, previewBytes }]);
+  }
+
   private async add(userId: string, used: readonly DayUse[]): Promise<void> {
     const { manager } = this.database;
     const parameters: unknown[] = [];
@@ -114,12 +126,12 @@ function batchesOf(used: readonly DayUse[]): (readonly DayUse[])[] {
   return Array.from({ length: Math.ceil(kept.length / BATCH) }, (_, at) => kept.slice(at * BATCH, (at + 1) * BATCH));
 }
 
-const AMOUNTS = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms', 'snapshot_mb_ms'];
+const AMOUNTS = ['running_ms', 'memory_mb_ms', 'cpu_shares_ms', 'disk_mb_ms', 'snapshot_mb_ms', 'preview_bytes'];
 
 function valuesSql(userId: string, used: readonly DayUse[], parameter: (value: string | Date) => string): string {
-  const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs }) => {
+  const rows = used.map(({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs, previewBytes }) => {
     const key = [parameter(userId), parameter(day)];
-    return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs].join(', ')})`;
+    return `(${[...key, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs, previewBytes].join(', ')})`;
   });
   return `VALUES ${rows.join(', ')}`;
 }

@@ -102,11 +102,12 @@ export class UsageReader {
     const ofUser = userId === undefined ? '' : 'AND user_id = :userId';
     const settled = `
       SELECT user_id, ${this.milliseconds('day')} AS starts, running_ms, memory_mb_ms, cpu_shares_ms, disk_mb_ms,
-        snapshot_mb_ms
+        snapshot_mb_ms, preview_bytes
       FROM daily_usage WHERE day >= :first AND day <= :last ${ofUser}`;
     const [until, since] = [this.least('starts + :dayMs', ':now'), this.most('starts', 'since')];
     const live = `
-      SELECT user_id, starts, runs * ms, holds * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms, snapshot_mb * ms
+      SELECT user_id, starts, runs * ms, holds * memory_mb * ms, runs * cpu_shares * ms, disk_mb * ms, snapshot_mb * ms,
+        0
       FROM (
         SELECT metered.*, starts, ${until} - ${since} AS ms FROM days CROSS JOIN (
           SELECT user_id, memory_mb, cpu_shares, disk_mb, 0 AS snapshot_mb,
@@ -129,6 +130,7 @@ export class UsageReader {
       .addSelect('SUM(cpu_shares_ms)', 'cpuSharesMs')
       .addSelect('SUM(disk_mb_ms)', 'diskMbMs')
       .addSelect('SUM(snapshot_mb_ms)', 'snapshotMbMs')
+      .addSelect('SUM(preview_bytes)', 'previewBytes')
       .from(`(WITH days (starts) AS (${daysOf(first, last)}) ${settled} UNION ALL ${live})`, 'used')
       .setParameters({
         userId,
@@ -181,5 +183,6 @@ function viewRow({ userId, day, ...amounts }: Read): UserDay {
     cpuSharesMs: Number(amounts.cpuSharesMs),
     diskMbMs: Number(amounts.diskMbMs),
     snapshotMbMs: Number(amounts.snapshotMbMs),
+    previewBytes: Number(amounts.previewBytes),
   };
 }

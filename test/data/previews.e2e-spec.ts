@@ -1,17 +1,42 @@
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { EngineError } from '../../src/docker';
+import { Database } from '../../src/database';
+import { EngineError, type ListeningPort } from '../../src/docker';
+import { PreviewLinkEntity, PublicPortEntity } from '../../src/previews/preview.entities';
+import { PreviewTraffic } from '../../src/previews/preview-traffic';
+import { DEFAULT_TIERS } from '../../src/tiers/tier-table';
+import { UsageLedger } from '../../src/usage';
+import { openTestDatabase } from '../support/databases/test-database';
 import { PreviewClient } from '../support/clients/preview-client';
-import type { NewContainer } from '../support/clients/api-client';
+import { EventStreamClient } from '../support/clients/event-stream-client';
+import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
-import { Berth, type NewUser } from '../support/servers/berth';
+import { TestClock } from '../support/fakes/test-clock';
+import { Berth, type BerthOptions, type NewUser } from '../support/servers/berth';
 import { PreviewApplication } from '../support/servers/preview-application';
 
 const PAGE = { accept: 'text/html' };
+const HOUR = 3_600_000;
+
+/** A server of one test, with a user's running container and the preview of its port. */
+interface Apart {
+  readonly server: Berth;
+  readonly user: NewUser;
+  readonly api: NewUser['api'];
+  readonly id: string;
+  readonly to: PreviewClient;
+  /** The owner's. */
+  readonly headers: Record<string, string>;
+  /** What listens in the container. */
+  readonly ports: ListeningPort[];
+}
 
 describe('previews', () => {
   const daemon = new FakeDaemon();
@@ -55,6 +80,26 @@ describe('previews', () => {
     return answer.status === 204 ? (answer.headers['set-cookie']?.[0]?.split(';', 1)[0] ?? null) : null;
   }
   const owns = (): Record<string, string> => ({ 'berth-token': user.token });
+  /** Runs `work` with a server of its own, and a user's running container. */
+  async function apart<T>(options: Partial<BerthOptions>, work: (at: Apart) => Promise<T>): Promise<T> {
+    const its = { daemon: new FakeDaemon(), application: new PreviewApplication() };
+    await its.application.start(its.daemon);
+    const ports = [{ port: 3000, addresses: ['127.0.0.1'] }];
+    its.daemon.onListening = () => Promise.resolve([...ports]);
+    const environment = { PREVIEW_PORT: '0', ...options.environment };
+    const server = await Berth.start({ engine: new FakeEngine(its.daemon), ...options, environment });
+    try {
+      const owner = await server.user();
+      const { db_id: id } = await owner.api.running();
+      const { body } = await owner.api.call('GET', `/api/containers/${id}/ports`);
+      const to = new PreviewClient((body['ports'] as [{ url: string }])[0].url);
+      const headers = { 'berth-token': owner.token };
+      return await work({ server, user: owner, api: owner.api, id, to, headers, ports });
+    } finally {
+      await server.stop();
+      its.application.stop();
+    }
+  }
 
   it('must list what listens, with its address and who may see it', async () => {
     const url = `http://3000-${container.db_id}.preview.localhost`;
@@ -62,6 +107,32 @@ describe('previews', () => {
     expect(status).toBe(200);
     expect(body).toEqual({
       ports: [{ port: 3000, addresses: ['127.0.0.1'], access: 'private', url: expect.stringContaining(url) as string }],
+    });
+  });
+
+  it('must tell a client that watches of each port that begins or ends, and not count that as use', async () => {
+    const clock = new TestClock();
+    await apart({ clock }, async ({ user: owner, api, id, ports: now }) => {
+      const { url, token } = owner.api;
+      const stream = await EventStreamClient.open({ url, token, path: `/api/containers/${id}/ports` });
+      const told = (): unknown[] =>
+        stream.told.map(({ name, data }) => [name, (data as { ports?: { port: number }[] }).ports?.map((p) => p.port)]);
+      await eventually(() => expect(told()).toEqual([['ports', [3000]]]));
+      const usedAt = async (): Promise<unknown> => (await api.get(id)).body['last_used_at'];
+      const before = await usedAt();
+      clock.forward(HOUR);
+      now.push({ port: 8080, addresses: ['0.0.0.0'] });
+      await eventually(() => expect(told().at(-1)).toEqual(['ports', [3000, 8080]]));
+      now.shift();
+      await eventually(() => expect(told().at(-1)).toEqual(['ports', [8080]]));
+      expect(await usedAt()).toBe(before);
+      await api.call('PUT', `/api/containers/${id}/ports/8080`, { access: 'public' });
+      await eventually(() => expect(stream.told.at(-1)?.data).toMatchObject({ ports: [{ access: 'public' }] }));
+      expect(told()).toHaveLength(4);
+      expect(await usedAt()).not.toBe(before);
+      await api.stop(id);
+      await eventually(() => expect(stream.told.at(-1)).toMatchObject({ name: 'end' }));
+      expect(stream.told.at(-1)?.data).toEqual({ reason: 'container_stopped' });
     });
   });
 
@@ -88,6 +159,17 @@ describe('previews', () => {
     const body = 'x'.repeat(5_000_000);
     const echoed = await client.call('/echo', { method: 'POST', headers: owns(), body });
     expect(echoed.text === body).toBe(true);
+  });
+
+  it('must pass each Server-Sent Event on as it comes, and ranges of a file', async () => {
+    const stream = await client.open('/events', { headers: { ...owns(), accept: 'text/event-stream' } });
+    expect(stream.headers['content-type']).toBe('text/event-stream');
+    expect(String((await once(stream, 'data'))[0])).toBe('data: 1\n\n');
+    application.sendEvent('2');
+    expect(String((await once(stream, 'data'))[0])).toBe('data: 2\n\n');
+    stream.destroy();
+    const range = await client.call('/file', { headers: { ...owns(), range: 'bytes=3-5' } });
+    expect(range).toMatchObject({ status: 206, headers: { 'content-range': 'bytes 3-5/10' }, text: '345' });
   });
 
   it('must carry WebSockets, with the host of the container, and the refusal of one', async () => {
@@ -153,6 +235,18 @@ describe('previews', () => {
     expect(await redeemed(token)).toBeNull();
   });
 
+  it('must have the opening of a link in the audit of its owner, but not each one', async () => {
+    const [{ id, token }, single] = [await link(), await link({ once: true })];
+    for (const each of [token, token, single.token]) expect(await redeemed(each)).not.toBeNull();
+    const { body } = await user.api.call('GET', '/api/audit?action=container.preview_open&limit=2');
+    // A visitor's address is for administrators alone.
+    const entry = { container_id: container.db_id, outcome: 'ok', address: null };
+    expect(body['entries']).toMatchObject([
+      { ...entry, target_id: single.id },
+      { ...entry, target_id: id },
+    ]);
+  });
+
   it('must give its cookie to secure pages of this host alone, and take it from requests of its own pages', async () => {
     const { token } = await link();
     const headers = { 'content-type': 'application/json' };
@@ -193,6 +287,27 @@ describe('previews', () => {
     const own = await guest.api.running();
     const refused = await guest.api.call('PUT', `/api/containers/${own.db_id}/ports/3000`, { access: 'public' });
     expect(refused).toMatchObject({ status: 403, body: { code: 'public_not_allowed', tier: 'guest' } });
+  });
+
+  it('must be private again, and end what is open, when the owner moves to a tier without public ports', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'berth-tiers-'));
+    const closed = Object.assign({}, DEFAULT_TIERS.tiers['pro'], { public_previews: false });
+    const TIERS_FILE = join(folder, 'tiers.json');
+    writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers: { ...DEFAULT_TIERS.tiers, closed } }));
+    await apart({ environment: { TIERS_FILE } }, async ({ server, user: owner, api, id, to }) => {
+      await api.call('PUT', `/api/containers/${id}/ports/3000`, { access: 'public' });
+      const socket = await to.upgrade('/');
+      if (!(socket instanceof Socket)) throw new Error('refused');
+      const ended = once(socket.on('error', () => undefined).resume(), 'close');
+      const { api: admin } = await server.user('pro', ['admin']);
+      const moved = await admin.call('PATCH', `/api/admin/users/${owner.id}`, { tier: 'closed' });
+      expect(moved.status).toBe(200);
+      await ended;
+      expect((await to.call('/')).status).toBe(401);
+      const { body } = await api.call('GET', `/api/containers/${id}/ports`);
+      expect(body).toMatchObject({ ports: [{ access: 'private' }] });
+    });
+    rmSync(folder, { recursive: true });
   });
 
   it('must end what is open when a link is revoked, a token is revoked, and the user is suspended', async () => {
@@ -242,6 +357,59 @@ describe('previews', () => {
     expect((await user.api.call('POST', `/api/containers/${own.db_id}/pause`)).status).toBe(200);
     expect((await to.call('/', { headers: owns() })).status).toBe(200);
     expect((await user.api.get(own.db_id)).body).toMatchObject({ status: 'running' });
+  });
+
+  it('must leave a paused container paused where the setting says so', async () => {
+    await apart({ environment: { PREVIEW_RESUMES: 'off' } }, async ({ api, id, to, headers }) => {
+      expect((await to.call('/', { headers })).status).toBe(200);
+      expect((await api.call('POST', `/api/containers/${id}/pause`)).status).toBe(200);
+      const refused = await to.call('/', { headers });
+      expect([refused.status, JSON.parse(refused.text)]).toMatchObject([409, { code: 'container_paused' }]);
+      expect((await to.call('/', { headers: { ...headers, ...PAGE } })).text).toContain('The container is paused');
+      expect((await api.get(id)).body).toMatchObject({ status: 'paused' });
+    });
+  });
+
+  it('must meter bytes as usage of the owner, once a minute and when the process stops', async () => {
+    const database = await openTestDatabase();
+    const options = { database, environment: { INSTANCE_ID: 'previews-usage' } };
+    const bytesOf = async (api: NewUser['api']): Promise<unknown[]> => {
+      const { body } = await api.call('GET', '/api/usage');
+      return (body['usage'] as { preview_bytes: number }[]).map((day) => day.preview_bytes);
+    };
+    const post = { method: 'POST', body: 'x'.repeat(1000) };
+    const user = await apart(options, async ({ server, api, to, headers, ...rest }) => {
+      expect((await to.call('/echo', { ...post, headers })).status).toBe(200);
+      const ledger = jest.spyOn(server.app.get(UsageLedger), 'recordPreviewBytes');
+      ledger.mockRejectedValueOnce(new Error('the database is away'));
+      const traffic = server.app.get(PreviewTraffic);
+      await expect(traffic.write()).rejects.toThrow('away');
+      expect(await bytesOf(api)).toEqual([0]);
+      await traffic.write();
+      await traffic.write();
+      expect(await bytesOf(api)).toEqual([2000]);
+      await to.call('/echo', { ...post, headers });
+      return rest.user;
+    });
+    const later = await Berth.start({ engine: new FakeEngine(new FakeDaemon()), ...options });
+    expect(await bytesOf(new ApiClient(later.url, user.token))).toEqual([4000]);
+    await later.stop();
+    await database.drop();
+  });
+
+  it('must forget the links and public ports of a container when it is purged', async () => {
+    await apart({ environment: { VOLUME_RETENTION: '0' } }, async ({ server, api, id }) => {
+      await api.call('POST', `/api/containers/${id}/ports/3000/links`, {});
+      await api.call('PUT', `/api/containers/${id}/ports/3000`, { access: 'public' });
+      const { manager } = server.app.get(Database);
+      const kept = async (): Promise<number[]> => [
+        await manager.countBy(PreviewLinkEntity, { containerId: id }),
+        await manager.countBy(PublicPortEntity, { containerId: id }),
+      ];
+      expect(await kept()).toEqual([1, 1]);
+      await api.delete(id);
+      await eventually(async () => expect(await kept()).toEqual([0, 0]));
+    });
   });
 
   describe('of a stopped container', () => {

@@ -91,6 +91,7 @@ class Expected {
       cpu_share_seconds: cpu,
       disk_mb_seconds: disk,
       snapshot_mb_seconds: snapshots,
+      preview_bytes: 0,
     }));
   }
 }

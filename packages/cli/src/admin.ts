@@ -281,8 +281,12 @@ async function usage(
     hours(each.cpu_share_seconds / 1_000),
     hours(each.disk_mb_seconds / 1_024),
     hours(each.snapshot_mb_seconds / 1_024),
+    (each.preview_bytes / 2 ** 20).toFixed(1),
   ]);
-  sayTable(['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS', 'SNAPSHOT-GIB-HOURS'], rows);
+  sayTable(
+    ['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS', 'SNAPSHOT-GIB-HOURS', 'PREVIEW-MIB'],
+    rows,
+  );
 }
 
 /** Maximum page size of the audit. */

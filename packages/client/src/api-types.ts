@@ -643,6 +643,10 @@ export type DailyUsageView = {
      * The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.
      */
     snapshot_mb_seconds: number;
+    /**
+     * Bytes that previews of their ports passed on, in both directions, without headers.
+     */
+    preview_bytes: number;
 };
 
 export type UsageView = {
@@ -2224,6 +2228,14 @@ export type PortListView = {
     ports: Array<PortView>;
 };
 
+export type PortsEndView = {
+    reason: 'container_stopped' | 'container_recreated' | 'container_deleted' | 'token_ended' | 'exec_not_allowed' | 'server_stopped';
+    /**
+     * Why the container stopped, where nobody asked for it.
+     */
+    detail?: string;
+};
+
 export type PortAccessDto = {
     /**
      * `private`: the owner, and those who have a link. `public`: everybody.
@@ -3036,6 +3048,10 @@ export type UserDailyUsageView = {
      * The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.
      */
     snapshot_mb_seconds: number;
+    /**
+     * Bytes that previews of their ports passed on, in both directions, without headers.
+     */
+    preview_bytes: number;
     user_id: string;
 };
 

@@ -45,7 +45,7 @@ export class Events {
 }
 
 /** A message of followed statistics, every two seconds, and finally the reason for the end. */
-export type StatsMessage = Told<'stats', api.StatsView> | Told<'end', api.StatsEndView>;
+export type StatsMessage = Told<'stats', api.StatsView> | RunEnd;
 
 /** The containers' resource usage. */
 export class Stats {
@@ -61,34 +61,49 @@ export class Stats {
    *
    * @throws BerthError if the first connection fails, and if the server refuses
    */
-  async *follow(id: string, { signal }: CallOptions = {}): AsyncGenerator<StatsMessage, void, undefined> {
-    const route = path`/api/containers/${id}/stats`;
-    let isKnown = false;
-    try {
-      const stream = resumed({
-        signal,
-        open: () => this.http.request('GET', route, { headers: EVENT_STREAM, signal }),
-        read: (response) => statsOf(response, signal),
-      });
-      for await (const message of stream) {
-        isKnown = true;
-        yield message;
-      }
-    } catch (error) {
-      // The container ended while the connection was broken.
-      if (isKnown && isBerthError(error, 'container_not_running')) yield { type: 'end', reason: 'container_stopped' };
-      else if (isKnown && isBerthError(error, 'container_not_found'))
-        yield { type: 'end', reason: 'container_deleted' };
-      else throw error;
-    }
+  follow(id: string, { signal }: CallOptions = {}): AsyncGenerator<StatsMessage, void, undefined> {
+    return followRun(this.http, { route: path`/api/containers/${id}/stats`, signal });
   }
 }
 
+/**
+ * Follows what changes while a container runs, until it stops.
+ *
+ * @throws BerthError as {@link Stats.follow} does
+ */
+export async function* followRun<Message extends Told<string, object>>(
+  http: Http,
+  { route, signal }: { readonly route: string; readonly signal: AbortSignal | undefined },
+): AsyncGenerator<Message | RunEnd, void, undefined> {
+  let isKnown = false;
+  try {
+    const stream = resumed({
+      signal,
+      open: () => http.request('GET', route, { headers: EVENT_STREAM, signal }),
+      read: (response) => messagesOf<Message>(response, signal),
+    });
+    for await (const message of stream) {
+      isKnown = true;
+      yield message;
+    }
+  } catch (error) {
+    // The container ended while the connection was broken.
+    if (isKnown && isBerthError(error, 'container_not_running')) yield { type: 'end', reason: 'container_stopped' };
+    else if (isKnown && isBerthError(error, 'container_not_found')) yield { type: 'end', reason: 'container_deleted' };
+    else throw error;
+  }
+}
+
+type RunEnd = Told<'end', api.StatsEndView>;
+
 /** @throws BerthError like a broken connection if the server stops: the container goes on running */
-async function* statsOf(response: Response, signal: AbortSignal | undefined): AsyncGenerator<StatsMessage> {
+async function* messagesOf<Message extends Told<string, object>>(
+  response: Response,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Message | RunEnd> {
   for await (const { event, data } of readUntil(response, { signal, last: 'end' })) {
-    const message = { type: event, ...(JSON.parse(data) as object) } as StatsMessage;
-    if (message.type === 'end' && message.reason === 'server_stopped') {
+    const message = { type: event, ...(JSON.parse(data) as object) } as Message | RunEnd;
+    if (message.type === 'end' && 'reason' in message && message.reason === 'server_stopped') {
       throw new BerthError({ status: 0, code: 'shutting_down', message: 'the server is stopping' });
     }
     yield message;

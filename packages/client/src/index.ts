@@ -28,7 +28,7 @@ export { Download, type FileContent, Files, type ReadOptions } from './files.ts'
 export type { BerthOptions, CallOptions, TokenSource } from './http.ts';
 export { type Page, Pages } from './pages.ts';
 export { type OutputOptions, Processes, type ProcessMessage, type ProcessOptions } from './processes.ts';
-export { Ports } from './ports.ts';
+export { Ports, type PortsMessage } from './ports.ts';
 export { type ListSnapshots, Snapshots } from './snapshots.ts';
 export { Ssh } from './ssh.ts';
 export {

@@ -1,6 +1,11 @@
 import type * as api from './api-types.ts';
 import { newKey } from './containers.ts';
+import { followRun } from './events.ts';
 import { type CallOptions, type Http, path } from './http.ts';
+import type { Told } from './server-sent-events.ts';
+
+/** A message of followed ports: all that listen now, and finally the reason for the end. */
+export type PortsMessage = Told<'ports', api.PortListView> | Told<'end', api.PortsEndView>;
 
 /** What listens in containers, and who may see it from outside. */
 export class Ports {
@@ -10,6 +15,16 @@ export class Ports {
   async list(id: string, { signal }: CallOptions = {}): Promise<api.PortView[]> {
     const answer = await this.http.json<api.PortListView>('GET', path`/api/containers/${id}/ports`, { signal });
     return answer.ports;
+  }
+
+  /**
+   * Yields a container's ports at once, and again when one begins or ends to listen, until the container stops.
+   * Reconnects after a broken connection or a restart of the server, without a limit of attempts.
+   *
+   * @throws BerthError if the first connection fails, and if the server refuses
+   */
+  follow(id: string, { signal }: CallOptions = {}): AsyncGenerator<PortsMessage, void, undefined> {
+    return followRun(this.http, { route: path`/api/containers/${id}/ports`, signal });
   }
 
   /** Lets everybody see a port, or only its owner and those who have a link. */

@@ -127,8 +127,13 @@ export class ContainerOperations {
    * @throws DomainError as {@link resume}
    */
   async awake(row: ContainerRow): Promise<ContainerRow> {
-    const settled = await this.runner.afterSnapshot(row);
+    const settled = await this.afterSnapshot(row);
     return settled.status === 'paused' ? this.resume(settled) : settled;
+  }
+
+  /** Waits for a snapshot that suspends the container. @throws DomainError `operation_in_progress` */
+  async afterSnapshot(row: ContainerRow): Promise<ContainerRow> {
+    return this.runner.afterSnapshot(row);
   }
 
   /** Cancels a running creation. @throws DomainError `delete_failed`, `operation_in_progress`, `container_not_found` */

@@ -5,7 +5,7 @@ import { Database, isUniqueViolation } from '../../database';
 import { DomainError } from '../../errors';
 import { EventLog } from '../../events';
 import { Clock } from '../../scheduling';
-import { UsageLedger } from '../../usage';
+import { type DayUse, UsageLedger } from '../../usage';
 import type { ContainerReference } from '../model/container-id';
 import { ContainerEntity, type ContainerRow, DockerIdEntity } from '../model/container.entity';
 import { type ContainerFilter, readContainerPage } from './container.queries';
@@ -27,6 +27,8 @@ const PURGEABLE = `(purge_at <= :now
  */
 @Injectable()
 export class DeletedContainers {
+  private readonly purgeListeners: ((containerId: string) => Promise<void>)[] = [];
+
   constructor(
     private readonly database: Database,
     private readonly eventLog: EventLog,
@@ -36,6 +38,11 @@ export class DeletedContainers {
     private readonly usage: UsageLedger,
     private readonly clock: Clock,
   ) {}
+
+  /** Calls `listener` in the transaction of each purge, so that other modules delete their rows with the container. */
+  onPurge(listener: (containerId: string) => Promise<void>): void {
+    this.purgeListeners.push(listener);
+  }
 
   /** @returns null if there is no deleted container that can be restored now */
   async findRestorable(reference: ContainerReference): Promise<ContainerRow | null> {
@@ -134,7 +141,7 @@ export class DeletedContainers {
 
   /** Records that the data was removed, also in the audit log. @returns false if another process took over the purge */
   async finishPurge({ leaseId }: Grant, row: ContainerRow): Promise<boolean> {
-    const { id, userId } = row;
+    const { id } = row;
     const purgedAt = this.clock.now();
     const { meteredSince, used } = this.usage.settle(row, { ...row, purgedAt });
     return this.database.runInTx(async () => {
@@ -143,8 +150,7 @@ export class DeletedContainers {
         .andWhere('operation_id = :leaseId', { leaseId })
         .execute();
       if (result.affected !== 1) return false;
-      await this.usage.record(userId, used);
-      await this.audit.recordSystem({ action: 'container.purge', subjectUserId: userId, containerId: id });
+      await this.recordPurge(row, used);
       return true;
     });
   }
@@ -169,10 +175,14 @@ export class DeletedContainers {
           .execute();
         return;
       }
-      await this.usage.record(row.userId, used);
-      const act = { action: 'container.purge', subjectUserId: row.userId, containerId: row.id } as const;
-      await this.audit.recordSystem(act);
+      await this.recordPurge(row, used);
     });
+  }
+
+  private async recordPurge({ id, userId }: ContainerRow, used: readonly DayUse[]): Promise<void> {
+    await this.usage.record(userId, used);
+    for (const listener of this.purgeListeners) await listener(id);
+    await this.audit.recordSystem({ action: 'container.purge', subjectUserId: userId, containerId: id });
   }
 
   /**

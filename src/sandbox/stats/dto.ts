@@ -1,4 +1,5 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
+import { RunEndView } from '../run-streams';
 
 class CpuStatsView {
   @ApiProperty({
@@ -57,19 +58,5 @@ export class StatsView {
   readonly network: NetworkStatsView | null;
 }
 
-const STATS_ENDS = [
-  'container_stopped',
-  'container_recreated',
-  'container_deleted',
-  'token_ended',
-  'exec_not_allowed',
-  'server_stopped',
-] as const;
-
 /** Why a stream of statistics ends; the `data` of the event `end`. */
-export class StatsEndView {
-  @ApiProperty({ enum: STATS_ENDS, example: 'container_stopped' })
-  readonly reason: (typeof STATS_ENDS)[number];
-  @ApiPropertyOptional({ example: 'oom', description: 'Why the container stopped, where nobody asked for it.' })
-  readonly detail?: string;
-}
+export class StatsEndView extends RunEndView {}

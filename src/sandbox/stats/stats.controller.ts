@@ -6,13 +6,17 @@ import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
 import { eventStream } from '../../http';
 import { StatsEndView, StatsView } from './dto';
-import { StatsAnswers } from './stats-answers';
+import { RunStreams } from '../run-streams';
+import { ContainerStatistics } from './stats';
 
 /** The current resource usage of containers. */
 @ApiTags('inside containers')
 @Controller('containers/:id/stats')
 export class StatsController {
-  constructor(private readonly answers: StatsAnswers) {}
+  constructor(
+    private readonly streams: RunStreams,
+    private readonly statistics: ContainerStatistics,
+  ) {}
 
   @Get()
   @Scopes('exec')
@@ -45,6 +49,6 @@ export class StatsController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    return this.answers.answer({ caller, id, request, reply });
+    return this.streams.answer({ caller, id, request, reply }, this.statistics.source);
   }
 }

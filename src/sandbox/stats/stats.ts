@@ -3,6 +3,8 @@ import { ContainerEngine, type ContainerStats, EngineError, type EngineErrorCode
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';
+import { failedAs } from '../program-errors';
+import type { RunSource } from '../run-streams';
 import type { StatsView } from './dto';
 
 /** Interval between two reads. Requests in between get the last result. */
@@ -35,6 +37,24 @@ export class ContainerStatistics implements OnModuleDestroy {
     private readonly engine: ContainerEngine,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
+
+  /** For answers: a paused container stays paused. */
+  get source(): RunSource<StatsView> {
+    return {
+      type: 'stats',
+      mayBePaused: true,
+      current: async ({ dockerId }) => {
+        try {
+          return await this.current(dockerId);
+        } catch (error) {
+          throw failedAs('stats_failed', error);
+        }
+      },
+      // One failed read does not end the stream: the next read may succeed.
+      follow: ({ dockerId }, { onValue, onOver }) =>
+        this.follow(dockerId, { onStats: onValue, onOver, onFault: () => undefined }),
+    };
+  }
 
   onModuleDestroy(): void {
     for (const poll of [...this.polls.values()]) poll.shutDown();

@@ -36,6 +36,13 @@ class DailyUsageView {
     description: "The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.",
   })
   readonly snapshot_mb_seconds: number;
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 5_242_880,
+    description: 'Bytes that previews of their ports passed on, in both directions, without headers.',
+  })
+  readonly preview_bytes: number;
 }
 
 /** The response of `GET /api/usage`. */
@@ -66,7 +73,15 @@ export function viewUsageList({ items, next_cursor }: Page<UserDay>): UsageListV
   return { usage: items.map((entry) => Object.assign({ user_id: entry.userId }, viewDay(entry))), next_cursor };
 }
 
-function viewDay({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMbMs }: UserDay): DailyUsageView {
+function viewDay({
+  day,
+  runningMs,
+  memoryMbMs,
+  cpuSharesMs,
+  diskMbMs,
+  snapshotMbMs,
+  previewBytes,
+}: UserDay): DailyUsageView {
   return {
     day: day.toISOString().slice(0, 10),
     running_seconds: runningMs / 1000,
@@ -74,5 +89,6 @@ function viewDay({ day, runningMs, memoryMbMs, cpuSharesMs, diskMbMs, snapshotMb
     cpu_share_seconds: cpuSharesMs / 1000,
     disk_mb_seconds: diskMbMs / 1000,
     snapshot_mb_seconds: snapshotMbMs / 1000,
+    preview_bytes: previewBytes,
   };
 }

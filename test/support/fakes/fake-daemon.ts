@@ -226,6 +226,13 @@ export class FakeDaemon extends SimulatedDaemon {
     return this.onStats(container);
   }
 
+  /** What listens in a running container, by {@link onListening}; null if no test says that. */
+  listening(dockerId: string): Promise<ListeningPort[]> | null {
+    const container = this.existing(dockerId, 'ports');
+    if (!isUp(container.state)) throw new EngineError('container_not_running', `${container.name} does not run`);
+    return this.onListening?.(dockerId) ?? null;
+  }
+
   protected override newVolume(diskMb: number | null, owner: OwnerLabels): FakeVolume {
     return new FakeVolume(diskMb, owner);
   }

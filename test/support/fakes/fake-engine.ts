@@ -152,7 +152,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     );
     this.ports = {
       connect: (dockerId, port) => daemon.onConnect?.(dockerId, port) ?? simulated.ports.connect(dockerId, port),
-      listening: (dockerId) => daemon.onListening?.(dockerId) ?? simulated.ports.listening(dockerId),
+      listening: async (dockerId) => daemon.listening(dockerId) ?? simulated.ports.listening(dockerId),
     };
     this.files = new ScriptedFiles(this.programs);
     this.images = this.part('images', images, {

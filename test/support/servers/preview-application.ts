@@ -24,18 +24,31 @@ export class PreviewApplication {
   /** Called before each connection. */
   beforeConnect: () => Promise<void> | void = () => undefined;
 
+  /** Sends an event to the last client of `/events`. */
+  sendEvent: (text: string) => void = () => undefined;
+
   private readonly server: Server;
 
   constructor() {
     this.server = createServer((request, response) => {
       this.seen.push(request);
-      const { url = '', method = '' } = request;
+      const { url = '', method = '', headers } = request;
       const raw = RAW[url];
       if (raw !== undefined) request.socket.end(raw, 'latin1');
       else if (url === '/broken') request.socket.destroy();
       else if (url === '/stream') response.write('begun');
       else if (url === '/echo') request.pipe(response);
-      else if (url === '/redirect') response.writeHead(302, { location: 'http://169.254.169.254/latest/' }).end();
+      else if (url === '/length') {
+        let bytes = 0;
+        request.on('data', (part: Buffer) => (bytes += part.length)).once('end', () => response.end(String(bytes)));
+      } else if (url === '/events') {
+        response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
+        this.sendEvent = (text) => void response.write(`data: ${text}\n\n`);
+      } else if (url === '/file' && headers.range !== undefined) {
+        const [from = 0, to = 0] = headers.range.replace('bytes=', '').split('-').map(Number);
+        response.writeHead(206, { 'content-range': `bytes ${String(from)}-${String(to)}/10` });
+        response.end('0123456789'.slice(from, to + 1));
+      } else if (url === '/redirect') response.writeHead(302, { location: 'http://169.254.169.254/latest/' }).end();
       else {
         response.setHeader('set-cookie', ['own=1', 'other=2; Domain=preview.localhost']);
         response.end(`${method} ${url}`);

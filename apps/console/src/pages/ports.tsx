@@ -5,27 +5,33 @@ import { berth, faultOf } from '../data/berth';
 import { type Container, me } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { Menu, type MenuItem } from '../ui/menu';
-import { Ago, Empty, Field, Secret, Shown, Status, Table, TextField, useLoaded, WorkButton } from '../ui/parts';
+import {
+  Ago,
+  Empty,
+  Field,
+  type Loaded,
+  Secret,
+  Shown,
+  Status,
+  Table,
+  TextField,
+  useLoaded,
+  WorkButton,
+} from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
 
-/** How often the ports are read again while they are shown. */
-const LOOK_MS = 5_000;
+/** How soon the ports are followed again after a failure. */
+const AGAIN_MS = 2_000;
 
 /** What listens in a container, and who may see it from outside. */
-export function Ports({ container: { db_id } }: { readonly container: Container }): JSX.Element {
-  const loaded = useLoaded(() => berth.ports.list(db_id), [db_id]);
+export function Ports({ container: { db_id, id } }: { readonly container: Container }): JSX.Element {
+  const followed = useFollowed(db_id, id);
   const [shared, setShared] = useState<PortView>();
   const [linked, setLinked] = useState<PortView>();
   const [made, setMade] = useState<CreatedLinkView>();
-  useEffect(() => {
-    const timer = setInterval(() => {
-      if (!document.hidden) void loaded.reload();
-    }, LOOK_MS);
-    return () => clearInterval(timer);
-  }, [db_id]);
   return (
     <>
-      <Shown of={loaded}>
+      <Shown of={followed}>
         {(ports) => (
           <section class="panel" aria-label="Ports">
             {ports.length === 0 ? (
@@ -41,7 +47,7 @@ export function Ports({ container: { db_id } }: { readonly container: Container 
                     port={port}
                     onShare={() => setShared(port)}
                     onLinks={() => setLinked(port)}
-                    onChange={() => void loaded.reload()}
+                    onChange={() => void followed.reload()}
                   />
                 ))}
               </Table>
@@ -59,6 +65,46 @@ export function Ports({ container: { db_id } }: { readonly container: Container 
       {linked && <Links container={db_id} port={linked.port} onClose={() => setLinked(undefined)} />}
     </>
   );
+}
+
+/** The ports of a container, as they begin and end to listen. Not read while the page is hidden. */
+function useFollowed(container: string, dockerId: string | null): Loaded<readonly PortView[]> {
+  const [value, setValue] = useState<readonly PortView[]>();
+  const [fault, setFault] = useState<unknown>();
+  const reload = (): Promise<void> => berth.ports.list(container).then(setValue, setFault);
+
+  useEffect(() => {
+    let reading = new AbortController();
+    let again: ReturnType<typeof setTimeout> | undefined;
+    const read = async (signal: AbortSignal): Promise<void> => {
+      for await (const message of berth.ports.follow(container, { signal })) {
+        if (message.type === 'end') return;
+        setFault(undefined);
+        setValue(message.ports);
+      }
+    };
+    const leave = (): void => {
+      reading.abort(new Error('the page was left'));
+      clearTimeout(again);
+    };
+    const readOn = (): void => {
+      leave();
+      if (document.hidden) return;
+      const { signal } = (reading = new AbortController());
+      read(signal).catch((error: unknown) => {
+        if (signal.aborted) return;
+        setFault(error);
+        again = setTimeout(readOn, AGAIN_MS);
+      });
+    };
+    readOn();
+    document.addEventListener('visibilitychange', readOn);
+    return () => {
+      document.removeEventListener('visibilitychange', readOn);
+      leave();
+    };
+  }, [container, dockerId]);
+  return { value, fault, reload };
 }
 
 interface RowProps {

@@ -13,6 +13,7 @@ export const USED_COLUMNS = [
   { end: 'CPU, hours' },
   { end: 'Disk, GB × hours' },
   { end: 'Snapshots, GB × hours' },
+  { end: 'Previews, MB' },
 ] as const;
 
 /** What was used, as cells of a table. */
@@ -30,6 +31,9 @@ export function UsedAmounts({ of }: { readonly of: Omit<DailyUsageView, 'day' | 
       </td>
       <td class="end" data-name="snapshots">
         {amount(of.snapshot_mb_seconds / 1024 / HOUR)}
+      </td>
+      <td class="end" data-name="previews">
+        {amount(of.preview_bytes / 2 ** 20)}
       </td>
     </>
   );

@@ -1,0 +1,54 @@
+import { BeforeApplicationShutdown, Inject, Injectable, OnApplicationBootstrap } from '@nestjs/common';
+import { LOGGER, type Logger } from '../logging';
+import { Poll } from '../scheduling';
+import { UsageLedger } from '../usage';
+
+/** How often what passed is written: a process that crashes loses the bytes of this time at most. */
+const WRITE_MS = 60_000;
+
+/** Meters the bytes of previews by the container's owner. */
+@Injectable()
+export class PreviewTraffic implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private unwritten = new Map<string, number>();
+  private readonly poll: Poll;
+
+  constructor(
+    private readonly ledger: UsageLedger,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {
+    this.poll = new Poll({ everyMs: WRITE_MS, work: () => this.write(), onFault: (error) => this.noteFault(error) });
+  }
+
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  /** The listener is closed by now, and the database is still open. */
+  async beforeApplicationShutdown(): Promise<void> {
+    this.poll.stop();
+    await this.write().catch((error: unknown) => this.noteFault(error));
+  }
+
+  /** Called for each chunk, so nothing is written yet. */
+  count(userId: string, bytes: number): void {
+    this.unwritten.set(userId, (this.unwritten.get(userId) ?? 0) + bytes);
+  }
+
+  /** Adds what was counted to the usage of its users. What cannot be written is kept for the next time. */
+  async write(): Promise<void> {
+    const counted = this.unwritten;
+    this.unwritten = new Map();
+    try {
+      for (const [userId, bytes] of counted) {
+        await this.ledger.recordPreviewBytes(userId, bytes);
+        counted.delete(userId);
+      }
+    } finally {
+      for (const [userId, bytes] of counted) this.count(userId, bytes);
+    }
+  }
+
+  private noteFault(error: unknown): void {
+    this.logger.warn({ err: error }, 'bytes of previews could not be added to the usage');
+  }
+}
