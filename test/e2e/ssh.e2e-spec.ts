@@ -1,6 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Client, type ClientChannel } from 'ssh2';
 import type { NewContainer } from '../support/clients/api-client';
 import { SshClient } from '../support/clients/ssh-client';
 import { buildEveryDayImage } from '../support/docker/every-day-image';
@@ -95,6 +97,25 @@ describe('a container under gVisor, by the programs of OpenSSH', () => {
       await program.untilSaid('begun');
       await program.end('SIGKILL');
       await eventually(async () => expect(await sh('pgrep -f "sleep 432[1]" || true')).toBe(''));
+    });
+
+    it('must get the signals that their client sends', async () => {
+      const connection = new Client();
+      const { port, folder } = client;
+      connection.connect({ host: '127.0.0.1', port, username: 'dev', privateKey: readFileSync(join(folder, 'key')) });
+      await once(connection, 'ready');
+      const script = 'trap "echo got; exit 9" TERM; echo ready; while :; do sleep 0.1; done';
+      const channel = await new Promise<ClientChannel>((resolve, reject) => {
+        connection.exec(script, (error, opened) => (error ? reject(error) : resolve(opened)));
+      });
+      let said = '';
+      channel.on('data', (data: Buffer) => (said += data.toString()));
+      const ended = once(channel, 'exit');
+      await eventually(() => expect(said).toBe('ready\n'));
+      channel.signal('TERM');
+      expect(await ended).toEqual([9]);
+      await eventually(() => expect(said).toBe('ready\ngot\n'));
+      connection.end();
     });
 
     it('must say why there are none', async () => {

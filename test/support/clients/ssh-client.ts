@@ -26,7 +26,7 @@ export class SshClient {
   ) {}
 
   /** Generates a key, registers it, and pins the server's host keys. */
-  static async of(user: TestUser, { type }: { type?: string } = {}): Promise<SshClient> {
+  static async of(user: Pick<TestUser, 'api'>, { type }: { type?: string } = {}): Promise<SshClient> {
     const folder = mkdtempSync(join(tmpdir(), 'berth-ssh-'));
     const publicKey = await newKey(join(folder, 'key'), type);
     const server = (await user.api.call('GET', '/api/ssh')).body as unknown as {
