@@ -66,7 +66,13 @@ export class ProcessPresence implements OnApplicationShutdown {
     this.closed = true;
     clearTimeout(this.timer);
     // `end()` of a dead connection never settles, and the process must end.
-    await Promise.race([this.connection?.end().catch(() => undefined), delay(END_WITHIN_MS, null, { ref: false })]);
+    await Promise.race([this.leave().catch(() => undefined), delay(END_WITHIN_MS, null, { ref: false })]);
+  }
+
+  /** Gives the lock back before the connection ends: PostgreSQL may do that only after it has closed it. */
+  private async leave(): Promise<void> {
+    await this.connection?.query('SELECT pg_advisory_unlock_all()').catch(() => undefined);
+    await this.connection?.end();
   }
 
   /**

@@ -5,7 +5,7 @@ import { CONFIG, type Config, ConfigError } from '../config';
 import { Database } from '../database';
 import { Clock } from '../scheduling';
 import { Secrets } from '../secrets';
-import { fingerprintOf, KEY_TYPES } from './public-key';
+import { fingerprintOf, KEY_TYPES, newKeyPair } from './public-key';
 import { SshHostKeyEntity } from './ssh.entities';
 
 const TYPE = 'ssh-ed25519';
@@ -46,7 +46,7 @@ export class HostKeys {
     const { manager } = this.database;
     const found = await manager.findOneBy(SshHostKeyEntity, { type: TYPE });
     if (found) return this.opened(found);
-    const privateKey = this.secrets.seal(utils.generateKeyPairSync('ed25519').private, PLACE);
+    const privateKey = this.secrets.seal(newKeyPair().private, PLACE);
     const created = { type: TYPE, privateKey, createdAt: this.clock.now() };
     // Two processes may start at once on a new database: the first insert wins, and both read its key.
     await manager.createQueryBuilder().insert().into(SshHostKeyEntity).values(created).orIgnore().execute();

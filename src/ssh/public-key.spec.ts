@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { type ParsedKey, utils } from 'ssh2';
-import { fingerprintOf, isSameKey, parsePublicKey, verifies } from './public-key';
+import { fingerprintOf, isSameKey, newKeyPair, parsePublicKey, verifies } from './public-key';
 
 const signed = Buffer.from('what the client signs');
 
 describe('a public key', () => {
   it.each<[string, { private: string; public: string }]>([
-    ['Ed25519', utils.generateKeyPairSync('ed25519')],
+    ['Ed25519', newKeyPair()],
     ['ECDSA on P-256', utils.generateKeyPairSync('ecdsa', { bits: 256 })],
     ['ECDSA on P-384', utils.generateKeyPairSync('ecdsa', { bits: 384 })],
     ['ECDSA on P-521', utils.generateKeyPairSync('ecdsa', { bits: 521 })],
@@ -42,5 +42,13 @@ describe('a public key', () => {
     expect(isSameKey(Buffer.from('same'), Buffer.from('same'))).toBe(true);
     expect(isSameKey(Buffer.from('same'), Buffer.from('some'))).toBe(false);
     expect(isSameKey(Buffer.from('same'), Buffer.from('same, and longer'))).toBe(false);
+  });
+
+  it('must be generated anew if what ssh2 returns is no key', () => {
+    const whole = newKeyPair();
+    const cut = { ...whole, private: whole.private.replace(/\n.{40}/, '\n') };
+    const generate = jest.spyOn(utils, 'generateKeyPairSync').mockReturnValueOnce(cut).mockReturnValueOnce(whole);
+    expect(newKeyPair()).toEqual(whole);
+    generate.mockRestore();
   });
 });

@@ -74,14 +74,9 @@ describe('what two processes find at once', () => {
 
   it('must be no failure of the one that comes second', async () => {
     const owner = { instance: 'interrupted', containerId: dbId, userId: user.id };
-    daemon.create(
-      smallestSpec({
-        name: 'stray',
-        volumeName: `berth-${dbId}`,
-        owner,
-        generation: 9,
-      }),
-    );
+    const stray = daemon.create(smallestSpec({ name: 'stray', volumeName: `berth-${dbId}`, owner, generation: 9 }));
+    // Sweeps follow the database's clock, which may be some milliseconds behind this one.
+    Object.assign(daemon.containers.get(stray) ?? {}, { createdAt: new Date(0) });
     const hold = engine.holdOn('containers.remove');
     // A read of the row would not do: the watcher reads it too.
     const repairs = there.app.get(Repairs);

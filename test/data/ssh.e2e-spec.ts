@@ -5,19 +5,13 @@ import { type Algorithms, type ClientChannel, Client, type ConnectConfig, utils 
 import { UserService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import { type KeyPair, newKeyPair } from '../../src/ssh/public-key';
 import type { NewContainer } from '../support/clients/api-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { Berth, type NewUser, type TestUser } from '../support/servers/berth';
-
-interface Pair {
-  readonly private: string;
-  readonly public: string;
-}
-
-const newPair = (): Pair => utils.generateKeyPairSync('ed25519');
 
 /** A client that ssh2 itself is: it can do what OpenSSH does not. */
 class Visitor {
@@ -76,7 +70,7 @@ describe('SSH', () => {
   let berth: Berth;
   let user: NewUser;
   let container: NewContainer;
-  let pair: Pair;
+  let pair: KeyPair;
   let port: number;
   let echo: Server;
 
@@ -101,7 +95,7 @@ describe('SSH', () => {
     port = await portOf(berth);
     user = await berth.user();
     container = await user.api.running({ name: 'dev' });
-    pair = newPair();
+    pair = newKeyPair();
     await register(user, pair);
   });
   afterAll(async () => {
@@ -114,7 +108,7 @@ describe('SSH', () => {
     Berth.start({ engine: new FakeEngine(daemon), database, environment: { SSH_PORT: '0', ...environment } });
   const portOf = async (of: Berth): Promise<number> =>
     Number((await (await of.user()).api.call('GET', '/api/ssh')).body['port']);
-  async function register(of: TestUser, key: Pair, more: object = {}): Promise<string> {
+  async function register(of: TestUser, key: KeyPair, more: object = {}): Promise<string> {
     const answer = await of.api.call('POST', '/api/me/ssh-keys', { name: 'laptop', public_key: key.public, ...more });
     expect(answer).toMatchObject({ status: 201 });
     return String(answer.body['id']);
@@ -129,7 +123,7 @@ describe('SSH', () => {
 
   describe('keys', () => {
     it('must be registered with their fingerprint, listed, and be those of one user', async () => {
-      const key = newPair();
+      const key = newKeyPair();
       const public_key = `${key.public} ada@laptop\n`;
       const body = { name: 'new', public_key, expires_in: 3600 };
       const answer = await user.api.call('POST', '/api/me/ssh-keys', body);
@@ -152,7 +146,7 @@ describe('SSH', () => {
 
     it('must be tokens with the scope exec: limited, listed and revoked with them', async () => {
       const own = await berth.user();
-      const key = newPair();
+      const key = newKeyPair();
       const id = await register(own, key);
       const tokens = (await own.api.call('GET', '/api/tokens')).body['tokens'] as { id: string; scopes: string[] }[];
       expect(tokens.find((token) => token.id === id)).toMatchObject({ scopes: ['exec'] });
@@ -165,11 +159,14 @@ describe('SSH', () => {
 
     it('must need the right to what they open, and end with the token that asks', async () => {
       const without = await berth.user('pro', ['read', 'write']);
-      const answer = await without.api.call('POST', '/api/me/ssh-keys', { name: 'a', public_key: newPair().public });
+      const answer = await without.api.call('POST', '/api/me/ssh-keys', {
+        name: 'a',
+        public_key: newKeyPair().public,
+      });
       expect(answer).toMatchObject({ status: 403, body: { code: 'insufficient_permissions' } });
       const expiresAt = new Date(Date.now() + 3_600_000);
       const ending = await berth.user('pro', ['read', 'write', 'exec'], { expiresAt });
-      const asked = { name: 'a', public_key: newPair().public };
+      const asked = { name: 'a', public_key: newKeyPair().public };
       const beyond = await ending.api.call('POST', '/api/me/ssh-keys', { ...asked, expires_in: 7200 });
       expect(beyond).toMatchObject({ status: 400, body: { details: [{ field: 'expires_in' }] } });
       const within = await ending.api.call('POST', '/api/me/ssh-keys', asked);
@@ -179,15 +176,15 @@ describe('SSH', () => {
     const rsa = utils.generateKeyPairSync('rsa', { bits: 1024 }).public;
     it.each<[string, string, RegExp]>([
       ['nothing', '', /must begin with/],
-      ['a private key', newPair().private.replaceAll('\n', ' '), /public key/],
-      ['two lines', `${newPair().public}\n${newPair().public}`, /one line/],
+      ['a private key', newKeyPair().private.replaceAll('\n', ' '), /public key/],
+      ['two lines', `${newKeyPair().public}\n${newKeyPair().public}`, /one line/],
       ['a short RSA key', rsa, /2048 bits/],
       ['a key of a device', 'sk-ssh-ed25519@openssh.com AAAA', /security device/],
       ['a certificate', 'ssh-ed25519-cert-v01@openssh.com AAAA', /must begin with/],
-      ['a key that is cut', newPair().public.slice(0, 60), /valid key/],
-      ['a key with more behind it', `${newPair().public}AAAA`, /valid key/],
-      ['another type than the key has', newPair().public.replace('ssh-ed25519', 'ssh-rsa'), /valid key/],
-      ['options', `command="x" ${newPair().public}`, /must begin with/],
+      ['a key that is cut', newKeyPair().public.slice(0, 60), /valid key/],
+      ['a key with more behind it', `${newKeyPair().public}AAAA`, /valid key/],
+      ['another type than the key has', newKeyPair().public.replace('ssh-ed25519', 'ssh-rsa'), /valid key/],
+      ['options', `command="x" ${newKeyPair().public}`, /must begin with/],
     ])('must not be %s', async (_what, public_key, message) => {
       const answer = await user.api.call('POST', '/api/me/ssh-keys', { name: 'a', public_key });
       expect(answer.status).toBe(400);
@@ -197,7 +194,7 @@ describe('SSH', () => {
 
   describe('a login', () => {
     it('must be refused alike, whether or not there is the container', async () => {
-      const other = newPair().private;
+      const other = newKeyPair().private;
       const names = ['dev', container.db_id, randomUUID(), 'root', ''];
       const words = new Set<string>();
       for (const username of names) words.add(await refused({ username, privateKey: other }));
@@ -240,7 +237,7 @@ describe('SSH', () => {
     });
 
     it('must be noted, and what it opened be in the audit with its key', async () => {
-      const own = newPair();
+      const own = newKeyPair();
       const id = await register(user, own);
       const visitor = await login({ privateKey: own.private });
       await visitor.exec('true');
@@ -277,7 +274,7 @@ describe('SSH', () => {
     ])('must end at once when %s', async (_what, end) => {
       const own = await berth.user();
       const running = await own.api.running();
-      const key = newPair();
+      const key = newKeyPair();
       const id = await register(own, key);
       const config = { username: running.db_id, privateKey: key.private };
       const visitor = await login(config);
@@ -291,7 +288,7 @@ describe('SSH', () => {
     });
 
     it('must end when its key expires', async () => {
-      const key = newPair();
+      const key = newKeyPair();
       const expiresAt = new Date(Date.now() + 2_000);
       const ending = await berth.user('pro', ['read', 'write', 'exec'], { expiresAt });
       await register(ending, key);

@@ -90,6 +90,8 @@ type CapacitySettings = Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT' | 'M
 export class Capacity {
   private readonly refusals: Counter<'resource'>;
   private relief: () => Promise<boolean> = () => Promise.resolve(false);
+  /** How often {@link relief} has freed something. */
+  private reliefs = 0;
 
   constructor(
     private readonly engine: ContainerEngine,
@@ -147,12 +149,15 @@ export class Capacity {
    */
   async within<T>(reserve: (bounds: CapacityBounds) => Promise<T>, where: PlacementConstraint = {}): Promise<T> {
     if (this.engine.nodes.list() !== null) return this.withinNodes(reserve, where);
+    const { reliefs } = this;
     try {
       return await this.withinMachine(reserve, where);
     } catch (error) {
       if (!(error instanceof DomainError) || error.kind !== 'no_capacity') throw error;
       const { short } = error.options.fields as { short: readonly Shortage[] };
-      if (!short.every(({ resource }) => resource.startsWith('free_')) || !(await this.relief())) {
+      const isOfMachine = short.every(({ resource }) => resource.startsWith('free_'));
+      // What another creation had freed by then was not in these bounds yet.
+      if (!isOfMachine || (this.reliefs === reliefs && !(await this.relief()))) {
         this.noteRefusal(error);
         throw error;
       }
@@ -165,7 +170,11 @@ export class Capacity {
    *   Resolves with false if it cannot. Never throws
    */
   relieveWith(relief: () => Promise<boolean>): void {
-    this.relief = relief;
+    this.relief = async () => {
+      const isFreed = await relief();
+      if (isFreed) this.reliefs += 1;
+      return isFreed;
+    };
   }
 
   private async withinMachine<T>(
