@@ -17,6 +17,8 @@ describe('what an answer may be', () => {
     ['create', UNAVAILABLE, [], false],
     ['start', { status: 200 }, [], true],
     ['start', UNAVAILABLE, [], true],
+    ['start', { status: 500, code: 'copy_failed' }, [], true],
+    ['create', { status: 500, code: 'copy_failed' }, [], false],
     ['delete', HUNG, [], true],
     ['get', HUNG, [], false],
     ['start', INTERNAL, [], false],

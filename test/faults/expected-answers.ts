@@ -45,6 +45,8 @@ const WRITES: readonly Verb[] = [...OPERATIONS, 'create', 'restore', 'copy', 'di
 const UNDER_FAULTS = [
   '500 docker_unavailable',
   '500 docker_error',
+  // Of a copy that the operation makes, or has first to finish for a dead process.
+  '500 copy_failed',
   '500 start_refused',
   '500 claim_lost',
   '503 container_not_responding',
