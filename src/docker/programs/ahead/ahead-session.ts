@@ -247,30 +247,34 @@ export class AheadSession implements ContainerProcess {
       this.outcome.send('begun');
     } else if (this.state !== 'begun') {
       this.heard += output.data.toString('latin1');
-      if (this.heard.length > MOST_HEARD) this.close();
-      else this.hear(output.stream);
+      const isSignal = this.hear(output.stream);
+      if (!isSignal && this.heard.length > MOST_HEARD) this.close();
     }
   }
 
-  /** Looks for the shell's signals in what was heard. */
-  private hear(stream: ExecOutput['stream']): void {
+  /** Looks for the shell's signals in what was heard, which may have much of the program's output behind them. */
+  private hear(stream: ExecOutput['stream']): boolean {
     const { ready, begun, declined } = this.signals;
     const lines = this.heard.replaceAll('\r\n', '\n');
     if (this.state === 'opening' && lines.includes(`${ready}\n`)) {
       this.heard = '';
       this.state = 'waiting';
       this.ready.send(true);
-    } else if (this.state === 'beginning' && lines.includes(`${declined}\n`)) {
-      this.outcome.send('declined');
-    } else if (this.state === 'beginning') {
-      const [signal] = new RegExp(`^[^]*?${begun}\\r?\\n`).exec(this.heard) ?? [];
-      if (signal === undefined) return;
-      const rest = Buffer.from(this.heard.slice(signal.length), 'latin1');
-      this.heard = '';
-      this.state = 'begun';
-      if (rest.length > 0) this.take({ stream, data: rest });
-      this.outcome.send('begun');
+      return true;
     }
+    if (this.state !== 'beginning') return false;
+    if (lines.includes(`${declined}\n`)) {
+      this.outcome.send('declined');
+      return true;
+    }
+    const [signal] = new RegExp(`^[^]*?${begun}\\r?\\n`).exec(this.heard) ?? [];
+    if (signal === undefined) return false;
+    const rest = Buffer.from(this.heard.slice(signal.length), 'latin1');
+    this.heard = '';
+    this.state = 'begun';
+    if (rest.length > 0) this.take({ stream, data: rest });
+    this.outcome.send('begun');
+    return true;
   }
 
   /**

@@ -252,6 +252,17 @@ describe('the sessions that are opened ahead', () => {
     expect(shells).toHaveLength(2);
   });
 
+  it('must have become the program also if that has written much by then', async () => {
+    const { pool, shells, waiting } = aMachine();
+    pool.prepare('a');
+    await waiting();
+    Object.assign(shells[0] ?? {}, { atOnce: 'x'.repeat(100_000) });
+    const program = await pool.start({ ...PROGRAM, marker: pool.reserve('a', PROGRAM) ?? '' });
+    let written = 0;
+    program?.output.flowTo?.({ take: ({ data }) => void (written += data.length), over: () => undefined });
+    expect([written, shells[0]?.isClosed]).toEqual([100_000, false]);
+  });
+
   it('must be killed before the next one where they may have outlived their connection', async () => {
     const { pool, killed, shells, waiting } = aMachine();
     pool.prepare('a');
@@ -271,6 +282,8 @@ class Shell {
   isWhole = true;
   /** What it was told. */
   said = '';
+  /** What its program writes at once, so that it comes together with the signal. */
+  atOnce = '';
   private taker: OutputTaker | undefined;
   private readonly listeners: (() => void)[] = [];
 
@@ -281,7 +294,7 @@ class Shell {
   ) {
     this.stdin.on('data', (data: Buffer) => {
       this.said += data.toString();
-      this.say(`${this.token}\n`);
+      this.say(`${this.token}\n${this.atOnce}`);
     });
   }
 
