@@ -9,10 +9,10 @@ const amount = (value: number): string => (value > 0 && value < 0.05 ? '< 0.1' :
 
 /** The columns of {@link UsedAmounts}. */
 export const USED_COLUMNS = [
-  { end: 'Memory, GB × hours' },
-  { end: 'CPU, hours' },
-  { end: 'Disk, GB × hours' },
-  { end: 'Snapshots, GB × hours' },
+  { end: 'Memory, GB·h' },
+  { end: 'CPU, h' },
+  { end: 'Disk, GB·h' },
+  { end: 'Snapshots, GB·h' },
   { end: 'Previews, MB' },
 ] as const;
 
