@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { eventually } from '../eventually';
+import { removeByForce } from './real-docker';
 import { Program } from '../servers/program';
 
 const START_MS = 120_000;
@@ -78,9 +79,8 @@ export class SecondDocker {
         await this.stop();
         await this.startOn(dataRoot);
       }
-      for (const { Id } of await this.docker.listContainers({ all: true })) {
-        await this.docker.getContainer(Id).remove({ force: true, v: true });
-      }
+      for (const container of await this.docker.listContainers({ all: true }))
+        await removeByForce(this.docker, container);
       for (const { Id } of await this.docker.listNetworks({ filters: { type: ['custom'] } })) {
         await this.docker.getNetwork(Id).remove();
       }
