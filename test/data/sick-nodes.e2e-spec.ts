@@ -115,7 +115,8 @@ describe('a node on which creations fail', () => {
 
   const create = async (body: Readonly<Record<string, unknown>> = {}): Promise<string> => {
     const { status, body: made } = await user.api.create({ image: 'sandbox', custom_image: undefined, ...body });
-    expect(status).toBe(202);
+    // With the code of a refusal.
+    expect([status, made['code']]).toEqual([202, undefined]);
     return String(made['db_id']);
   };
 
