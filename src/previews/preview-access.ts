@@ -107,11 +107,17 @@ export class PreviewAccess {
       throw new DomainError('guest_session_expired');
     }
     this.tiers.assertExec(tier);
-    const owner = { userId, tier, sessionExpiresAt };
-    const { containerId, port } = target;
-    const seen = { containerId, port, owner, status, operation, dockerId, runStartedAt };
-    // SQLite has numbers for booleans.
-    return { ...seen, autoStart: Boolean(autoStart), ...visitor };
+    return {
+      ...target,
+      owner: { userId, tier, sessionExpiresAt },
+      status,
+      operation,
+      dockerId,
+      runStartedAt,
+      // SQLite has numbers for booleans.
+      autoStart: Boolean(autoStart),
+      ...visitor,
+    };
   }
 
   private async proofOf({ token, cookie }: Credentials): Promise<Principal | ValidLink | null> {

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import type { Caller } from '../containers';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
-import { Poll } from '../scheduling';
+import { KeyedLimiter, OpenWork } from '../scheduling';
 import { Signals } from '../signals';
 import { TiersService } from '../tiers';
 import type { Admission } from './preview-access';
@@ -27,43 +27,41 @@ export interface OpenPreview {
  */
 @Injectable()
 export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly open = new Set<OpenPreview>();
-  private readonly counts = new Map<string, number>();
+  private readonly open: OpenWork<OpenPreview>;
+  private readonly places = new KeyedLimiter();
   private readonly buckets = new Buckets();
-  private readonly poll: Poll;
   private readonly stopListening: readonly (() => void)[];
 
   constructor(
     private readonly tiers: TiersService,
     signals: Signals,
-    @Inject(LOGGER) private readonly logger: Logger,
+    @Inject(LOGGER) logger: Logger,
   ) {
+    this.open = new OpenWork({
+      everyMs: RECHECK_MS,
+      check: () => isStillAdmitted,
+      onFault: (error) => logger.warn({ err: error }, 'whether open previews may stay open could not be checked'),
+    });
     const ofUser = ({ userId }: { userId: string }): void =>
-      this.recheckNow(({ admission }) => admission.owner.userId === userId);
+      this.open.checkNow(({ admission }) => admission.owner.userId === userId);
     this.stopListening = [
       signals.on('user_events', ofUser),
       signals.on('user_suspended', ofUser),
       signals.on('user_moved', ofUser),
-      signals.on('token_revoked', () => this.recheckNow(({ admission }) => admission.by === 'token')),
+      signals.on('token_revoked', () => this.open.checkNow(({ admission }) => admission.by === 'token')),
       signals.on('previews_changed', ({ containerId }) =>
-        this.recheckNow(({ admission }) => admission.containerId === containerId),
+        this.open.checkNow(({ admission }) => admission.containerId === containerId),
       ),
     ];
-    this.poll = new Poll({
-      everyMs: RECHECK_MS,
-      work: () => this.recheck([...this.open]),
-      onFault: (error) => this.noteFault(error),
-    });
   }
 
   onApplicationBootstrap(): void {
-    this.poll.start();
+    this.open.start();
   }
 
   onModuleDestroy(): void {
-    this.poll.stop();
     for (const stop of this.stopListening) stop();
-    for (const { end } of [...this.open]) end();
+    this.open.close();
   }
 
   /**
@@ -73,16 +71,9 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
    * @throws DomainError `too_many_connections` if the owner's tier allows no more
    */
   enter({ userId, tier }: Caller): () => void {
-    const count = this.counts.get(userId) ?? 0;
-    if (count >= this.tiers.limitsOf(tier).previewConnections) {
-      throw new DomainError('too_many_connections', { retryAfter: 1 });
-    }
-    this.counts.set(userId, count + 1);
-    return () => {
-      const left = (this.counts.get(userId) ?? 1) - 1;
-      if (left > 0) this.counts.set(userId, left);
-      else this.counts.delete(userId);
-    };
+    const leave = this.places.take(userId, this.tiers.limitsOf(tier).previewConnections);
+    if (!leave) throw new DomainError('too_many_connections', { retryAfter: 1 });
+    return leave;
   }
 
   /** How fast bytes of the user's previews may pass; null: no limit. */
@@ -93,31 +84,11 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
 
   /** Ends the connection when its visitor loses access. @returns a function that stops watching it */
   watch(preview: OpenPreview): () => void {
-    this.open.add(preview);
-    return () => void this.open.delete(preview);
-  }
-
-  private recheckNow(isConcerned: (preview: OpenPreview) => boolean): void {
-    const concerned = [...this.open].filter(isConcerned);
-    if (concerned.length > 0) this.recheck(concerned).catch((error: unknown) => this.noteFault(error));
-  }
-
-  /** @throws what is no refusal, such as an error of the database: then the connections stay */
-  private async recheck(previews: readonly OpenPreview[]): Promise<void> {
-    const outcomes = await Promise.allSettled(
-      previews.map(async (preview) => {
-        if (!(await isStillAdmitted(preview))) preview.end();
-      }),
-    );
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected');
-    if (failed) throw failed.reason as Error;
-  }
-
-  private noteFault(error: unknown): void {
-    this.logger.warn({ err: error }, 'whether open previews may stay open could not be checked');
+    return this.open.add(preview);
   }
 }
 
+/** @throws what is no refusal, such as an error of the database */
 async function isStillAdmitted(preview: OpenPreview): Promise<boolean> {
   const { dockerId, runStartedAt } = preview.admission;
   try {

@@ -102,9 +102,19 @@ export class PreviewLinks {
   ): Promise<{ link: PreviewLinkEntity; token: string }> {
     const token = mint();
     const now = this.clock.now();
-    const id = randomUUID();
-    const own = { id, containerId, port, userId, name, isSingle, mayStart };
-    const link: PreviewLinkEntity = { ...own, hash: hashOf(token), usedAt: null, createdAt: now, expiresAt };
+    const link: PreviewLinkEntity = {
+      id: randomUUID(),
+      containerId,
+      port,
+      userId,
+      name,
+      isSingle,
+      mayStart,
+      hash: hashOf(token),
+      usedAt: null,
+      createdAt: now,
+      expiresAt,
+    };
     await this.database.runInTxLocking(userId, async () => {
       await lockUser(this.database, userId);
       const { manager } = this.database;
@@ -156,10 +166,15 @@ export class PreviewLinks {
     const found = await this.lookUp(token);
     if (!found || !isTo(found.link, target)) return null;
     const { id, expiresAt } = found.link;
-    const { containerId } = target;
-    const act = { action: 'container.preview_open', subjectUserId: found.userId, containerId, targetId: id } as const;
+    const act = {
+      action: 'container.preview_open',
+      subjectUserId: found.userId,
+      containerId: target.containerId,
+      targetId: id,
+      address,
+    } as const;
     if (!found.isSingle) {
-      await this.auditOnce(Object.assign({ address }, act));
+      await this.auditOnce(act);
       return { cookie: token, expiresAt };
     }
     const cookie = mint();
@@ -170,12 +185,12 @@ export class PreviewLinks {
         { hash: hashOf(cookie), usedAt: this.clock.now() },
       );
       if (affected !== 1) return null;
-      await this.audit.recordSystem(Object.assign({ address }, act));
+      await this.audit.recordSystem(act);
       return { cookie, expiresAt };
     });
   }
 
-  /** Whoever has a link can open it any number of times, and must not fill the audit. */
+  /** Writes one audit entry an hour for each link and address: a visitor may open a link any number of times. */
   private async auditOnce(act: SystemAct & { targetId: string; address: string }): Promise<void> {
     const key = `${act.targetId} ${addressKey(act.address)}`;
     const now = this.clock.now().getTime();

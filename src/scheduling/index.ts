@@ -3,6 +3,7 @@ export { untilAborted, within } from './deadline';
 export { FairLimiter } from './fair-limiter';
 export { LocalQueue } from './local-queue';
 export { KeyedLimiter } from './keyed-limiter';
+export { OpenWork } from './open-work';
 export { Poll } from './poll';
 export { LruMap } from './lru-map';
 export { type Retrier, retryUntilClosed } from './retry';

@@ -2,12 +2,16 @@
 export class KeyedLimiter {
   private readonly taken = new Map<string, number>();
 
-  constructor(private readonly most: number) {}
+  /** @param most of a key without a limit of its own */
+  constructor(private readonly most = Infinity) {}
 
-  /** @returns a function that gives the place back, to be called once; null if all are taken */
-  take(key: string): (() => void) | null {
+  /**
+   * @param most the key's own limit
+   * @returns a function that gives the place back, to be called once; null if all are taken
+   */
+  take(key: string, most = this.most): (() => void) | null {
     const taken = this.taken.get(key) ?? 0;
-    if (taken >= this.most) return null;
+    if (taken >= most) return null;
     this.taken.set(key, taken + 1);
     return () => this.giveBack(key);
   }

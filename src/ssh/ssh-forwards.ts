@@ -2,10 +2,10 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import type { Duplex } from 'node:stream';
 import type { ServerChannel, TcpipRequestInfo } from 'ssh2';
 import { ContainersService, isUp } from '../containers';
-import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../docker';
-import { DomainError, isPausedMeanwhile, pausedMeanwhile } from '../errors';
+import { ContainerEngine, EngineError } from '../docker';
+import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
-import { Poll, Throttle } from '../scheduling';
+import { OpenWork, Throttle } from '../scheduling';
 import { Signals } from '../signals';
 import { ChannelOutput, type SshVisit, SshWork } from './ssh-visit';
 
@@ -26,14 +26,13 @@ interface OpenForward {
   readonly containerId: string;
   /** See {@link runOf}. */
   readonly run: string | null;
-  end(): void;
+  readonly end: () => void;
 }
 
 /** Connections that clients forward to ports of their container (`direct-tcpip`), and to nothing else. */
 @Injectable()
 export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly open = new Set<OpenForward>();
-  private readonly poll: Poll;
+  private readonly open: OpenWork<OpenForward>;
   private readonly stopListening: () => void;
 
   constructor(
@@ -43,25 +42,23 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
     signals: Signals,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.stopListening = signals.on('user_events', ({ userId }) => {
-      const concerned = [...this.open].filter(({ visit }) => visit.principal.userId === userId);
-      if (concerned.length > 0) this.recheck(concerned).catch((error: unknown) => this.noteFault(error));
-    });
-    this.poll = new Poll({
+    this.open = new OpenWork({
       everyMs: RECHECK_MS,
-      work: () => this.recheck([...this.open]),
+      check: () => this.checkOfRuns(),
       onFault: (error) => this.noteFault(error),
     });
+    this.stopListening = signals.on('user_events', ({ userId }) =>
+      this.open.checkNow(({ visit }) => visit.principal.userId === userId),
+    );
   }
 
   onApplicationBootstrap(): void {
-    this.poll.start();
+    this.open.start();
   }
 
   onModuleDestroy(): void {
-    this.poll.stop();
     this.stopListening();
-    for (const forward of [...this.open]) forward.end();
+    this.open.close();
   }
 
   /**
@@ -94,11 +91,10 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
         target.destroy();
         channel.end();
       };
-      const entry: OpenForward = { visit, containerId, run, end };
-      this.open.add(entry);
+      const forget = this.open.add({ visit, containerId, run, end });
       visit.over.addEventListener('abort', end, { once: true });
       leave = () => {
-        this.open.delete(entry);
+        forget();
         visit.over.removeEventListener('abort', end);
       };
       await this.pass({ channel, connection: target, visit, containerId });
@@ -147,44 +143,28 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
     channel.end();
   }
 
-  /** A snapshot, or an idle limit, may suspend the container just before the connection is made. */
-  private async connect(visit: SshVisit, id: string, port: number): Promise<Duplex> {
+  private async connect({ principal }: SshVisit, id: string, port: number): Promise<Duplex> {
     try {
-      return await this.dial(visit, id, port);
-    } catch (error) {
-      if (!isPausedMeanwhile(error)) throw error;
-      return this.dial(visit, id, port);
-    }
-  }
-
-  private async dial({ principal }: SshVisit, id: string, port: number): Promise<Duplex> {
-    await this.containers.resumed(principal, id);
-    const { dockerId, status } = await this.containers.enter(principal, id);
-    if (dockerId === null || !isUp(status)) throw new DomainError('container_not_running');
-    try {
-      return await this.engine.ports.connect(dockerId, port);
+      return await this.containers.inside(principal, id, ({ dockerId }) => this.engine.ports.connect(dockerId, port));
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      if (saysPaused(error)) throw pausedMeanwhile(error);
-      if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
-      if (error.code === 'tools_missing') throw new DomainError(error.code, { cause: error });
-      throw new DomainError('port_closed', { cause: error });
+      throw new DomainError(error.code === 'tools_missing' ? error.code : 'port_closed', { cause: error });
     }
   }
 
   /** Ends the connections to containers that have stopped, or were replaced: their addresses may be another's. */
-  private async recheck(forwards: readonly OpenForward[]): Promise<void> {
+  private checkOfRuns(): (forward: OpenForward) => Promise<boolean> {
     const runs = new Map<string, Promise<string | null>>();
     const runOfContainer = ({ visit, containerId }: OpenForward): Promise<string | null> =>
       this.containers.find(visit.principal, containerId).then(runOf, (error: unknown) => {
         if (error instanceof DomainError && !error.isServerFault) return null;
         throw error;
       });
-    for (const forward of forwards) {
+    return async (forward) => {
       const run = runs.get(forward.containerId) ?? runOfContainer(forward);
       runs.set(forward.containerId, run);
-      if ((await run) !== forward.run) forward.end();
-    }
+      return (await run) === forward.run;
+    };
   }
 
   private noteFault(error: unknown): void {

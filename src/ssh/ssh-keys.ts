@@ -71,8 +71,17 @@ export class SshKeys {
         const scopes = grantedScopes({ own: issuer.scopes, asked: SCOPES });
         const issue = { userId, name, scopes, expiresAt, prefix };
         const { token } = await this.requests.issueWithin(this.config.TOKEN_LIMIT, issue);
-        const own = { id: token.id, userId, name, type, fingerprint, publicKey: blob.toString('base64') };
-        const key: SshKeyEntity = { ...own, createdAt: now, expiresAt, lastUsedAt: null };
+        const key: SshKeyEntity = {
+          id: token.id,
+          userId,
+          name,
+          type,
+          fingerprint,
+          publicKey: blob.toString('base64'),
+          createdAt: now,
+          expiresAt,
+          lastUsedAt: null,
+        };
         await manager.insert(SshKeyEntity, key);
         return key;
       });
@@ -93,7 +102,7 @@ export class SshKeys {
       .getMany();
   }
 
-  /** Deletes a key, and ends what it has opened. @throws DomainError `ssh_key_not_found` */
+  /** Deletes a key, and ends the connections that were opened with it. @throws DomainError `ssh_key_not_found` */
   async remove(userId: string, id: string): Promise<void> {
     const where = { id, userId };
     const { manager } = this.database;
