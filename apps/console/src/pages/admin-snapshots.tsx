@@ -7,7 +7,7 @@ import { nameOf, readUserNames } from '../data/server';
 import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Paged } from '../ui/paged';
-import { Ago, Empty, PageHead, Table } from '../ui/parts';
+import { Ago, Empty, PageHead, RemoveCell, Table } from '../ui/parts';
 import { Contents, SnapshotName, SnapshotSize, SnapshotStatus } from './snapshot-list';
 
 /** All users' snapshots, for administrators, who can delete them. */
@@ -82,13 +82,7 @@ function Row({ snapshot, onChange }: { readonly snapshot: AnySnapshotView; reado
       <td class="muted nowrap" data-name="taken">
         <Ago time={created_at} />
       </td>
-      <td class="actions-cell">
-        <div class="actions">
-          <button type="button" class="button slim danger" aria-label={`Delete ${name}`} onClick={remove}>
-            Delete
-          </button>
-        </div>
-      </td>
+      <RemoveCell name={name} onClick={remove} />
     </tr>
   );
 }

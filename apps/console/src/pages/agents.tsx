@@ -6,7 +6,7 @@ import { duration, megabytes } from '../data/format';
 import { agents as online } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Listing, PageHead, Secret, Shown, Status, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, Listing, PageHead, RemoveCell, Secret, Shown, Status, TextField, useLoaded } from '../ui/parts';
 
 /** The user's own machines. */
 export function Agents(): JSX.Element {
@@ -97,13 +97,7 @@ function Row({ agent, onRemove }: { readonly agent: AgentView; readonly onRemove
         {agent.last_seen_at === null ? 'never' : <Ago time={agent.last_seen_at} />}
         {status === 'online' && uptime_seconds !== null && <div class="small">up {duration(uptime_seconds)}</div>}
       </td>
-      <td class="actions-cell">
-        <div class="actions">
-          <button type="button" class="button slim danger" aria-label={`Delete ${name}`} onClick={onRemove}>
-            Delete
-          </button>
-        </div>
-      </td>
+      <RemoveCell name={name} onClick={onRemove} />
     </tr>
   );
 }

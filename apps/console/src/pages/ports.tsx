@@ -58,7 +58,7 @@ export function Ports({ container: { db_id, id } }: { readonly container: Contai
       {shared && <NewLink container={db_id} port={shared.port} onClose={() => setShared(undefined)} onMade={setMade} />}
       {made && (
         <Dialog title={`A link to port ${String(made.port)}`} action="Done" isLast onClose={() => setMade(undefined)}>
-          <p>Whoever has it sees the port until it ends. It is shown this once.</p>
+          <p>Everyone with this link can see the port until the link ends. The link is shown only now.</p>
           <Secret text={made.url} label="The link" />
         </Dialog>
       )}
@@ -179,7 +179,7 @@ async function setAccess(container: string, port: number, access: PortView['acce
 function askToPublish(container: string, port: number, onChange: () => void): void {
   ask({
     title: `Let everybody see port ${String(port)}?`,
-    text: 'Whoever knows the address may use what listens there, without signing in.',
+    text: 'Everyone who knows the address can use the server on this port without signing in.',
     action: 'Make public',
     isDangerous: false,
     run: () => setAccess(container, port, 'public').then(onChange),
@@ -248,7 +248,7 @@ function NewLink({
       </div>
       <label class="check">
         <input type="checkbox" checked={mayStart} onChange={(event) => setMayStart(event.currentTarget.checked)} />
-        Whoever has it may start the container
+        Visitors with the link may start the container
       </label>
     </Dialog>
   );

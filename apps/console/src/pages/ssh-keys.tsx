@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, LinesField, Listing, PageHead, Shown, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, LinesField, Listing, PageHead, RemoveCell, Shown, TextField, useLoaded } from '../ui/parts';
 
 interface SshAccess {
   readonly keys: readonly SshKeyView[];
@@ -24,7 +24,7 @@ export function SshKeys(): JSX.Element {
   const remove = ({ id, name }: SshKeyView): void =>
     ask({
       title: `Delete “${name}”?`,
-      text: 'What it has opened is closed, and it opens nothing from then on.',
+      text: 'Its open connections end, and a login with this key is refused from then on.',
       action: 'Delete',
       run: async () => {
         await berth.ssh.deleteKey(id);
@@ -69,18 +69,7 @@ export function SshKeys(): JSX.Element {
                   <td class="muted nowrap" data-name="expires">
                     {key.expires_at === null ? 'never' : <Ago time={key.expires_at} />}
                   </td>
-                  <td class="actions-cell">
-                    <div class="actions">
-                      <button
-                        type="button"
-                        class="button slim danger"
-                        aria-label={`Delete ${key.name}`}
-                        onClick={() => remove(key)}
-                      >
-                        Delete
-                      </button>
-                    </div>
-                  </td>
+                  <RemoveCell name={key.name} onClick={() => remove(key)} />
                 </tr>
               )}
             </Listing>

@@ -7,7 +7,7 @@ import { me } from '../data/live';
 import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Field, Listing, PageHead, Secret, Shown, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, Field, Listing, PageHead, RemoveCell, Secret, Shown, TextField, useLoaded } from '../ui/parts';
 import { SshKeys } from './ssh-keys';
 
 /** The user's tokens, and SSH keys. */
@@ -72,18 +72,7 @@ export function Tokens(): JSX.Element {
                 <td class="muted nowrap" data-name="expires">
                   {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
                 </td>
-                <td class="actions-cell">
-                  <div class="actions">
-                    <button
-                      type="button"
-                      class="button slim danger"
-                      aria-label={`Revoke ${token.name}`}
-                      onClick={() => revoke(token)}
-                    >
-                      Revoke
-                    </button>
-                  </div>
-                </td>
+                <RemoveCell verb="Revoke" name={token.name} onClick={() => revoke(token)} />
               </tr>
             )}
           </Listing>

@@ -289,6 +289,26 @@ export function Shown<T>({ of, children }: { of: Loaded<T>; children: (value: T)
   );
 }
 
+interface RemoveCellProps {
+  readonly verb?: string;
+  /** What is removed. */
+  readonly name: string;
+  readonly onClick: () => void;
+}
+
+/** The last cell of a row that can only be removed. */
+export function RemoveCell({ verb = 'Delete', name, onClick }: RemoveCellProps): JSX.Element {
+  return (
+    <td class="actions-cell">
+      <div class="actions">
+        <button type="button" class="button slim danger" aria-label={`${verb} ${name}`} onClick={onClick}>
+          {verb}
+        </button>
+      </div>
+    </td>
+  );
+}
+
 /** A button whose work takes a while: it cannot be pressed twice, and says what went wrong. */
 export function WorkButton({ run, children, class: name = 'button', ...rest }: WorkButtonProps): JSX.Element {
   const [isBusy, setBusy] = useState(false);
