@@ -94,7 +94,7 @@ export class CreateLinkDto {
     type: Boolean,
     nullable: true,
     default: false,
-    description: 'true: whoever has the link may start the container if it is stopped.',
+    description: 'true: visitors with the link may start the container if it is stopped.',
   })
   @IsOptional()
   @IsBoolean()
@@ -111,7 +111,7 @@ class LinkView {
   readonly name: string | null;
   @ApiProperty({ example: false, description: 'Whether it opens in one browser alone.' })
   readonly once: boolean;
-  @ApiProperty({ example: false, description: 'Whether whoever has it may start the container.' })
+  @ApiProperty({ example: false, description: 'Whether visitors with the link may start the container.' })
   readonly may_start: boolean;
   @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When a link of one use was used.' })
   readonly used_at: string | null;

@@ -108,7 +108,8 @@ export class PortsController {
   @Location<CreatedLinkView>((_link, { id = '', port = '' }) => `/api/containers/${id}/ports/${port}/links`)
   @ApiOperation({
     summary: 'Make a link to a port',
-    description: 'Whoever has it sees the port until it ends. The answer is the only one that shows the link.',
+    description:
+      'Visitors with the link see the port until the link ends. The answer is the only one that shows the link.',
   })
   @ApiIdempotencyKey()
   @ApiPort('idempotency_key_reused', 'link_limit_reached')

@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createHash } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { DomainError, errorAnswer, type ErrorCode } from '../errors';
 import { headersOf, requestIdOf } from '../http';
 
@@ -9,7 +9,6 @@ export const OWN_PATHS = '/.berth/';
 export const OPEN_PATH = `${OWN_PATHS}open`;
 /** Exchanges a link's token for a cookie. */
 export const SESSION_PATH = `${OWN_PATHS}session`;
-
 /** Starts the container, for visitors who may do that. */
 export const START_PATH = `${OWN_PATHS}start`;
 

@@ -84,7 +84,7 @@ export class PreviewUpstream {
    * Connects to the port. If the container may have been started for its visitors just now, waits for its server to
    * listen. Programs with an API token are told at once that it does not.
    *
-   * @param isGone whether nobody waits for the connection any more
+   * @param isGone whether the visitor has left
    * @throws DomainError `container_not_running`, `port_closed`, `tools_missing`, `application_failed`; as
    *   {@link ContainersService.resumed}
    */

@@ -1,7 +1,7 @@
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
 
-/** Who may see a port, besides its owner and whoever has a link. */
+/** Who may see a port: its owner and visitors with a link, or everybody. */
 export const PORT_ACCESS = ['private', 'public'] as const;
 export type PortAccess = (typeof PORT_ACCESS)[number];
 

@@ -34,7 +34,7 @@ export class CreateSshKeyDto {
     nullable: true,
     example: 3600,
     description:
-      'Seconds until the key ends, and with it what it has opened: at least 60. By default it ends with the calling ' +
+      'Seconds until the key and its connections end: at least 60. By default the key ends with the calling ' +
       'token, which it cannot outlast, or not at all.',
   })
   @IsOptional()

@@ -44,7 +44,7 @@ export class SshKeysController {
   @Delete(':id')
   @Scopes('write')
   @Audited('ssh.key_delete')
-  @ApiOperation({ summary: 'Delete an SSH key', description: 'What it has opened ends at once.' })
+  @ApiOperation({ summary: 'Delete an SSH key', description: 'The connections that were opened with it end at once.' })
   @ApiParam({ name: 'id', description: "The key's id." })
   @ApiOkResponse({ type: SshKeyDeletedView })
   @ApiFaults('ssh_key_not_found')

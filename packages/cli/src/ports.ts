@@ -25,7 +25,7 @@ export function addPortCommands(program: Command): void {
     .option('--expires <time>', 'ends after so long: 30m, 8h, 7d; a day if absent', period)
     .option('--name <name>', 'to recognise it by')
     .option('--once', 'opens in one browser alone, the first')
-    .option('--may-start', 'whoever has it may start the container')
+    .option('--may-start', 'visitors with the link may start the container')
     .action(async (name: string, number: number, options: LinkOptions, command: Command) =>
       link(await openSession(command), { name, number }, options),
     );

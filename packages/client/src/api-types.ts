@@ -720,7 +720,7 @@ export type CreateContainerDto = unknown & {
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports starts it if it is stopped; false if absent or null
+     * whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; false if absent or null
      */
     auto_start?: boolean | null;
     /**
@@ -859,7 +859,7 @@ export type ListedContainerView = {
      */
     auto_delete_seconds: number | null;
     /**
-     * Whether a request to a preview of its ports starts it if it is stopped.
+     * Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.
      */
     auto_start: boolean;
     /**
@@ -995,7 +995,7 @@ export type ContainerView = {
      */
     auto_delete_seconds: number | null;
     /**
-     * Whether a request to a preview of its ports starts it if it is stopped.
+     * Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.
      */
     auto_start: boolean;
     /**
@@ -1208,7 +1208,7 @@ export type PatchContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports starts it if it is stopped; null: false; unchanged if absent
+     * whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; null: false; unchanged if absent
      */
     auto_start?: boolean | null;
     /**
@@ -1263,7 +1263,7 @@ export type UpdateContainerDto = {
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports starts it if it is stopped; null: false; unchanged if absent
+     * whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; null: false; unchanged if absent
      */
     auto_start?: boolean | null;
     /**
@@ -2269,7 +2269,7 @@ export type CreateLinkDto = {
      */
     once?: boolean | null;
     /**
-     * true: whoever has the link may start the container if it is stopped. false if absent.
+     * true: visitors with the link may start the container if it is stopped. false if absent.
      */
     may_start?: boolean | null;
 };
@@ -2283,7 +2283,7 @@ export type CreatedLinkView = {
      */
     once: boolean;
     /**
-     * Whether whoever has it may start the container.
+     * Whether visitors with the link may start the container.
      */
     may_start: boolean;
     /**
@@ -2311,7 +2311,7 @@ export type LinkView = {
      */
     once: boolean;
     /**
-     * Whether whoever has it may start the container.
+     * Whether visitors with the link may start the container.
      */
     may_start: boolean;
     /**
@@ -2344,7 +2344,7 @@ export type CreateSshKeyDto = {
      */
     public_key: string;
     /**
-     * Seconds until the key ends, and with it what it has opened: at least 60. By default it ends with the calling token, which it cannot outlast, or not at all.
+     * Seconds until the key and its connections end: at least 60. By default the key ends with the calling token, which it cannot outlast, or not at all.
      */
     expires_in?: number | null;
 };
@@ -2528,7 +2528,7 @@ export type AnyContainerView = {
      */
     auto_delete_seconds: number | null;
     /**
-     * Whether a request to a preview of its ports starts it if it is stopped.
+     * Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.
      */
     auto_start: boolean;
     /**

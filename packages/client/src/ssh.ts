@@ -19,7 +19,7 @@ export class Ssh {
     return (await this.http.json<api.SshKeyListView>('GET', '/api/me/ssh-keys', { signal })).ssh_keys;
   }
 
-  /** Deletes a key, and ends what it has opened. */
+  /** Deletes a key, and ends the connections that were opened with it. */
   deleteKey(id: string, { signal }: CallOptions = {}): Promise<api.SshKeyDeletedView> {
     return this.http.json('DELETE', path`/api/me/ssh-keys/${id}`, { signal });
   }

@@ -145,7 +145,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
 
 /** An optional property that says whether a preview starts the container. */
 function AutoStartProperty(absent: string): PropertyDecorator {
-  const description = `whether a request to a preview of its ports starts it if it is stopped; ${absent}`;
+  const description = `whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; ${absent}`;
   return applyDecorators(
     ApiPropertyOptional({ type: Boolean, nullable: true, example: true, description }),
     IsOptional(),

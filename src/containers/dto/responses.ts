@@ -101,7 +101,7 @@ export class ContainerView extends ContainerFactsView {
   readonly auto_delete_seconds: number | null;
   @ApiProperty({
     example: false,
-    description: 'Whether a request to a preview of its ports starts it if it is stopped.',
+    description: 'Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.',
   })
   readonly auto_start: boolean;
   @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })

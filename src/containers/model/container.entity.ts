@@ -212,7 +212,7 @@ export class ContainerEntity {
   @Column({ name: 'auto_delete_seconds', type: 'integer', nullable: true })
   autoDeleteSeconds: number | null;
 
-  /** Whether a visitor of a preview starts the container if it is stopped. */
+  /** Whether a visitor of a preview, or a user of SSH, starts the container if it is stopped. */
   @Column({ name: 'auto_start', type: 'boolean', default: false })
   autoStart: boolean;
 
