@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import Docker from 'dockerode';
 import { eventually } from '../eventually';
-import { removeByForce } from './real-docker';
 import { Program } from '../servers/program';
+import { removeByForce } from './real-docker';
 
 const START_MS = 120_000;
 
