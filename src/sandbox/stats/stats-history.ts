@@ -101,9 +101,8 @@ export class StatsHistory implements OnApplicationBootstrap, OnModuleDestroy {
     const failures = new Map<string | null, number>();
     const work = async (): Promise<void> => {
       for (let next = waiting.shift(); next && !this.isStopped; next = waiting.shift()) {
-        const { nodeId } = next;
-        const failed = failures.get(nodeId) ?? 0;
-        if (failed < MOST_FAILURES && !(await this.take(next))) failures.set(nodeId, failed + 1);
+        const failed = (): number => failures.get(next.nodeId) ?? 0;
+        if (failed() < MOST_FAILURES && !(await this.take(next))) failures.set(next.nodeId, failed() + 1);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
