@@ -1768,6 +1768,10 @@ export type ProcessView = {
      */
     program: string;
     /**
+     * The program and its arguments; null if another server process holds it.
+     */
+    command: Array<string> | null;
+    /**
      * As whom; null: as the image has it.
      */
     user: string | null;
