@@ -39,6 +39,8 @@ export class BackgroundProcess {
   constructor(
     readonly entry: HeldProgramEntity,
     readonly program: ContainerProcess,
+    /** With its arguments, which may contain secrets: only for its user, and in no row and no event. */
+    readonly command: readonly string[],
   ) {}
 
   /** Reads the output to its end, without waiting for any client. */

@@ -94,7 +94,7 @@ export class BackgroundProcesses implements OnModuleDestroy {
         .catch((error: unknown) => {
           throw toDomainError(error);
         });
-      const kept = new BackgroundProcess(entry, program);
+      const kept = new BackgroundProcess(entry, program, command);
       const reading = kept.readOutput();
       try {
         await this.programs.emit(entry, { type: 'process_started', data: processFacts(entry) });

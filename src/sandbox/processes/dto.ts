@@ -69,6 +69,13 @@ export class ProcessView {
   readonly id: string;
   @ApiProperty({ example: 'node', description: 'Its program, without arguments.' })
   readonly program: string;
+  @ApiProperty({
+    type: [String],
+    nullable: true,
+    example: ['node', 'server.js'],
+    description: 'The program and its arguments; null if another server process holds it.',
+  })
+  readonly command: readonly string[] | null;
   @ApiProperty({ type: String, nullable: true, example: null, description: 'As whom; null: as the image has it.' })
   readonly user: string | null;
   @ApiProperty({ enum: ['running', 'exited'], example: 'running' })
@@ -154,9 +161,10 @@ export class ProcessMessageView {
   readonly id: string;
 }
 
-export function keptView({ entry, end, output }: BackgroundProcess): ProcessView {
+export function keptView({ entry, end, output, command }: BackgroundProcess): ProcessView {
   return {
     ...entryView(entry),
+    command,
     status: end ? 'exited' : 'running',
     exit_code: end?.exitCode ?? null,
     reason: end?.reason ?? null,
@@ -170,6 +178,7 @@ export function keptView({ entry, end, output }: BackgroundProcess): ProcessView
 export function foreignView(entry: HeldProgramEntity): ProcessView {
   return {
     ...entryView(entry),
+    command: null,
     status: 'running',
     exit_code: null,
     reason: null,

@@ -82,6 +82,7 @@ export class StartRun {
       kept = new BackgroundProcess(
         this.entry,
         await this.engine.programs.start(this.dockerId, { command, env, marker: this.entry.id, runningSince }),
+        command,
       );
     } catch (error) {
       return this.notStarted(error);

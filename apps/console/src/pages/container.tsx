@@ -1,21 +1,17 @@
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { at, cpus, duration, megabytes } from '../data/format';
-import { type Container, containerById, events, lifetimeOf, me } from '../data/live';
+import { type Container, containerById, events, me } from '../data/live';
 import type { BerthEvent } from '@berth/client';
-import { isDiskEnforced } from '../data/server';
 import { askToStop, remove } from '../data/verbs';
 import { inWords } from '../data/words';
 import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
 import { Menu } from '../ui/menu';
-import { Ago, Empty, PageHead, Shown, useCurrentShown, useLoaded, WorkButton } from '../ui/parts';
-import { DiskSize, NOT_ENFORCED } from '../ui/resources';
-import { writeCommand } from './container-fields';
-import { StatusCell, Use } from './containers';
+import { Empty, type Loaded, PageHead, Shown, useCurrentShown, useLoaded, WorkButton } from '../ui/parts';
+import { StatusCell } from './containers';
 import { EventList } from './event-list';
-import { joined, readPast } from './events';
+import { joined } from './events';
 import { SettingsDialog } from './settings-dialog';
 import { copyItems } from './snapshot-dialogs';
 
@@ -24,7 +20,7 @@ const Processes = later(async () => (await import('./processes')).Processes);
 const Ports = later(async () => (await import('./ports')).Ports);
 const Files = later(async () => (await import('./files')).Files);
 const ContainerSnapshots = later(async () => (await import('./container-snapshots')).ContainerSnapshots);
-const StatsCharts = later(async () => (await import('./stats')).StatsCharts);
+const Overview = later(async () => (await import('./overview')).Overview);
 
 const TABS = [
   ['overview', 'Overview'],
@@ -36,12 +32,52 @@ const TABS = [
   ['events', 'Events'],
 ] as const;
 
-/** One container: what it is, what it does, and the way into it. */
+type Tab = (typeof TABS)[number][0];
+
+const isTab = (name: string | null): name is Tab => TABS.some(([each]) => each === name);
+
+/** Where this browser keeps the tab that was used last. */
+const LAST_TAB = 'berth.tab';
+
+/** The tab that a container opens on without a fragment. */
+function firstTab({ status }: Container): Tab {
+  if (status !== 'running' || whyNotInside() !== null) return 'overview';
+  const last = localStorage.getItem(LAST_TAB);
+  return isTab(last) ? last : 'terminal';
+}
+
+/**
+ * The tab that is shown, which the address names: one without a fragment gets that of {@link firstTab}, and keeps it
+ * when the container stops.
+ */
+function useTab(container: Container | undefined): Tab {
+  const { path, fragment } = address.value;
+  const [name = ''] = fragment.split('/');
+  const chosen = isTab(name) ? name : undefined;
+  const opened = useRef<Tab | undefined>(undefined);
+  const tab = chosen ?? opened.current ?? (container ? firstTab(container) : 'overview');
+  const isKnown = container !== undefined;
+  useEffect(() => {
+    if (!isKnown) return;
+    if (chosen === undefined) {
+      opened.current = tab;
+      navigate(`${path}#${tab}`, { replace: true });
+    } else if (chosen !== opened.current) {
+      opened.current = undefined;
+      localStorage.setItem(LAST_TAB, chosen);
+    }
+  }, [chosen, isKnown]);
+  return tab;
+}
+
+/** One container: how it is, what it does, and the way into it. */
 export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
   const [unlisted, setUnlisted] = useState<Container>();
   const [fault, setFault] = useState<unknown>();
   const [isSetting, setSetting] = useState(false);
   const container = containerById(id) ?? unlisted;
+  const tab = useTab(container);
+  const past = useLoaded(readPast);
 
   // By another form of its id, or not listed yet.
   useEffect(() => {
@@ -64,9 +100,9 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
           <div class="panel">
             <Empty title={inWords(fault)}>
               <Link class="button" href="/">
-                To your containers
+                Your containers
               </Link>
-              <Link href="/deleted">Deleted ones can be restored</Link>
+              <Link href="/deleted">Deleted containers, which can be restored</Link>
             </Empty>
           </div>
         )}
@@ -74,8 +110,8 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
     );
   }
 
-  const [name = '', ...rest] = address.value.fragment.split('/');
-  const tab = TABS.find(([each]) => each === name)?.[0] ?? 'overview';
+  const [, ...rest] = address.value.fragment.split('/');
+  const own = ownEvents(container.db_id, past.value ?? []);
   return (
     <>
       <PageHead title={container.name} aside={<StatusCell container={container} />}>
@@ -91,7 +127,14 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
         </div>
       </PageHead>
       <Tabs label={container.name} current={tab} />
-      {tab === 'overview' && <Overview container={container} />}
+      {tab === 'overview' && (
+        <Overview
+          container={container}
+          events={own}
+          whyNotInside={whyNotInside()}
+          onSettings={() => setSetting(true)}
+        />
+      )}
       {tab === 'terminal' && (
         <Inside container={container}>
           <Terminals container={container} />
@@ -113,7 +156,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
         </Inside>
       )}
       {tab === 'snapshots' && <ContainerSnapshots container={container} />}
-      {tab === 'events' && <ContainerEvents id={container.db_id} />}
+      {tab === 'events' && <ContainerEvents of={past} events={own} />}
       {isSetting && <SettingsDialog container={container} onClose={() => setSetting(false)} />}
     </>
   );
@@ -131,26 +174,35 @@ function Tabs({ label, current }: { readonly label: string; readonly current: st
   );
 }
 
-/** What is inside a container: to be seen while it runs, by those who may. */
+/** The inside of a container: shown while it runs, to those who may look inside. */
 function Inside({ container, children }: { readonly container: Container; readonly children: ComponentChildren }) {
-  const { status, name } = container;
   const why = whyNotInside();
-  if (why === null && status === 'running') return <>{children}</>;
-  const isPaused = status === 'paused';
+  if (why === null && container.status === 'running') return <>{children}</>;
   return (
     <div class="panel">
-      <Empty title={why ?? `“${name}” ${isPaused ? 'is paused' : 'does not run'}`}>
-        {why === null && !isPaused && <p>Terminals, files and processes are there while it does.</p>}
-        {why === null && isPaused && <p>Terminals, files and processes go on as they were.</p>}
+      <Empty title={why ?? titleOf(container)}>
+        {why === null && <p>{container.progress?.message ?? HINTS[container.status] ?? HINTS.stopped}</p>}
         {why === null && <PowerButton container={container} />}
       </Empty>
     </div>
   );
 }
 
+const HINTS: Readonly<Record<string, string>> & { readonly stopped: string } = {
+  creating: 'Terminals, files and processes are available once it runs.',
+  paused: 'Its processes continue when it is resumed.',
+  stopped: 'Start it to use terminals, files and processes.',
+  error: 'The overview says why. A start tries again.',
+};
+
+function titleOf({ name, status }: Container): string {
+  const states: Partial<Record<Container['status'], string>> = { creating: 'is being created', error: 'has failed' };
+  return `“${name}” ${states[status] ?? `is ${status}`}`;
+}
+
 function whyNotInside(): string | null {
-  if (me.value?.limits.exec === false) return 'Your tier does not let anybody into its containers';
-  return me.value?.scopes.includes('exec') ? null : 'Your token does not have the scope “exec”';
+  if (me.value?.limits.exec === false) return 'Your tier does not allow access to the inside of containers';
+  return me.value?.scopes.includes('exec') ? null : 'Your token lacks the scope “exec”, which this needs';
 }
 
 function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {
@@ -184,141 +236,41 @@ function PowerButton({ container }: { readonly container: Container }): JSX.Elem
   );
 }
 
-function Overview({ container }: { readonly container: Container }): JSX.Element {
-  return (
-    <div class="columns">
-      <div class="stack">
-        {container.status === 'running' && whyNotInside() === null ? (
-          <StatsCharts container={container} />
-        ) : (
-          <div class="panel">
-            <Empty title={whyNotInside() ?? 'Nothing to measure'}>
-              {whyNotInside() === null && <p>CPU and memory are shown while the container runs.</p>}
-            </Empty>
-          </div>
-        )}
-      </div>
-      <Facts container={container} />
-    </div>
+/** How many of the user's past events are read, of which some are the container's. */
+const PAST = 300;
+
+async function readPast(): Promise<readonly BerthEvent[]> {
+  const { answer } = await berth.containers.list({ limit: 1 }).page();
+  const page = await berth.events.page(Math.max(0, answer.event_seq - PAST), { limit: PAST });
+  return page.events.reverse();
+}
+
+/** The container's own events, the newest first. */
+function ownEvents(id: string, past: readonly BerthEvent[]): readonly BerthEvent[] {
+  return joined(events.value, past).filter(({ data }) =>
+    'db_id' in data ? data.db_id === id : 'container_id' in data && data.container_id === id,
   );
 }
 
-const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Is paused, and stopped later,', pause: 'Is paused' } as const;
-
-function Facts({ container }: { readonly container: Container }): JSX.Element {
-  const { resources, network, labels, start: command } = container;
-  const items = Object.entries(labels);
-  const { idle, idleAction, deletion } = lifetimeOf(container);
-  return (
-    <section class="panel" aria-labelledby="facts">
-      <div class="panel-head">
-        <h2 id="facts">Details</h2>
-      </div>
-      <dl class="facts panel-body">
-        <dt>Image</dt>
-        <dd class="mono">{container.image}</dd>
-        {container.template && (
-          <>
-            <dt>Template</dt>
-            <dd>
-              {container.template.name} <span class="muted">version {container.template.version}</span>
-            </dd>
-          </>
-        )}
-        {container.role !== null && (
-          <>
-            <dt>Role</dt>
-            <dd>
-              {container.role} <span class="muted">{container.role_status}</span>
-            </dd>
-          </>
-        )}
-        <dt>Memory</dt>
-        <dd>{megabytes(resources.memory_mb)}</dd>
-        <dt>CPU</dt>
-        <dd>{cpus(resources.cpu_shares)}</dd>
-        <dt>Disk</dt>
-        <dd>
-          <DiskSize mb={resources.disk_mb} words="at /home/user" />
-          {isDiskEnforced.value === false && <div class="muted">{NOT_ENFORCED}</div>}
-        </dd>
-        <dt>Network</dt>
-        <dd>
-          {typeof network === 'string'
-            ? network.charAt(0).toUpperCase() + network.slice(1)
-            : network.allow.map((each) => (
-                <div key={each} class="mono">
-                  {each}
-                </div>
-              ))}
-        </dd>
-        <dt>Use</dt>
-        <dd>
-          <Use container={container} />
-        </dd>
-        {container.expires_at && (
-          <>
-            <dt>Ends</dt>
-            <dd>{at(container.expires_at)}</dd>
-          </>
-        )}
-        <dt>When unused</dt>
-        <dd>
-          {idle === null ? 'Runs on' : `${WHEN_IDLE[idleAction]} after ${duration(idle)}`}
-          {deletion !== null && `, deleted ${duration(deletion)} after its stop`}
-        </dd>
-        {command && (
-          <>
-            <dt>Start command</dt>
-            <dd>
-              <code>{writeCommand(command.command)}</code>
-              {typeof container.ready === 'boolean' && (
-                <div class="muted">{container.ready ? 'Ready' : 'Not ready'}</div>
-              )}
-            </dd>
-          </>
-        )}
-        <dt>Labels</dt>
-        <dd>
-          {items.length === 0 ? (
-            <span class="muted">None</span>
-          ) : (
-            <span class="chips">
-              {items.map(([key, value]) => (
-                <span key={key} class="chip">
-                  {value === '' ? key : `${key}: ${value}`}
-                </span>
-              ))}
-            </span>
-          )}
-        </dd>
-        <dt>Created</dt>
-        <dd>{container.created_at && <Ago time={container.created_at} />}</dd>
-        <dt>Runs under</dt>
-        <dd>{container.runtime === 'runsc' ? 'gVisor (runsc)' : (container.runtime ?? '—')}</dd>
-        <dt>Id</dt>
-        <dd class="mono">{container.db_id}</dd>
-      </dl>
-    </section>
-  );
+interface EventsProps {
+  readonly of: Loaded<unknown>;
+  readonly events: readonly BerthEvent[];
 }
 
-function ContainerEvents({ id }: { readonly id: string }): JSX.Element {
-  const past = useLoaded(readPast);
-  const isOwn = ({ data }: BerthEvent): boolean =>
-    'db_id' in data ? data.db_id === id : 'container_id' in data && data.container_id === id;
+function ContainerEvents({ of, events: own }: EventsProps): JSX.Element {
   return (
-    <Shown of={past}>
-      {(before) => {
-        const own = joined(events.value, before).filter(isOwn);
-        return own.length === 0 ? (
+    <Shown of={of}>
+      {() =>
+        own.length === 0 ? (
           <div class="panel">
-            <Empty title="Nothing has happened to it lately" />
+            <Empty title="No events lately" />
           </div>
         ) : (
-          <EventList events={own} isOfOne />
-        );
-      }}
+          <div class="panel">
+            <EventList events={own} isOfOne />
+          </div>
+        )
+      }
     </Shown>
   );
 }

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { at, milliseconds, timeOfDay } from '../data/format';
+import { at, cpus, megabytes, milliseconds, timeOfDay } from '../data/format';
 import type { BerthEvent } from '@berth/client';
 import { containerById } from '../data/live';
 import { reasonInWords } from '../data/words';
@@ -7,7 +7,7 @@ import { Link } from '../router';
 
 /** What an event is called, and how it looks. */
 const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = {
-  container_created: ['Creation began', 'creating'],
+  container_created: ['Creation started', 'creating'],
   container_progress: ['Progress', 'creating'],
   container_started: ['Started', 'running'],
   container_stopped: ['Stopped', 'stopped'],
@@ -15,8 +15,8 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   container_resumed: ['Resumed', 'running'],
   container_updated: ['Changed', 'ok'],
   container_moved: ['Moved', 'ok'],
-  container_unreachable: ['Machine silent', 'warn'],
-  container_reachable: ['Machine answers', 'ok'],
+  container_unreachable: ['Machine not answering', 'warn'],
+  container_reachable: ['Machine answers again', 'ok'],
   container_expiring: ['Ends soon', 'warn'],
   container_deleted: ['Deleted', 'deleted'],
   container_restored: ['Restored', 'stopped'],
@@ -26,15 +26,15 @@ const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = 
   process_started: ['Process started', 'running'],
   process_exited: ['Process ended', 'stopped'],
   process_lost: ['Process lost', 'error'],
-  snapshot_created: ['Snapshot begun', 'creating'],
+  snapshot_created: ['Snapshot started', 'creating'],
   snapshot_progress: ['Snapshot progress', 'creating'],
   snapshot_ready: ['Snapshot ready', 'ok'],
   snapshot_failed: ['Snapshot failed', 'error'],
   snapshot_deleted: ['Snapshot deleted', 'deleted'],
   node_drained: ['Node drained', 'warn'],
   node_activated: ['Node activated', 'running'],
-  node_unreachable: ['Node silent', 'error'],
-  node_reachable: ['Node answers', 'running'],
+  node_unreachable: ['Node not answering', 'error'],
+  node_reachable: ['Node answers again', 'running'],
   node_forgotten: ['Node given up', 'error'],
   node_readmitted: ['Node is back', 'running'],
   agent_connected: ['Agent connected', 'online'],
@@ -48,8 +48,9 @@ const textOf = (value: unknown): string =>
 /** What is near, by an event's `action`. */
 const ENDS: Readonly<Record<string, string>> = { delete: 'deleted', pause: 'paused' };
 
-/** What there is to say beside what happened. */
-function detailOf({ type, data: facts }: BerthEvent): string {
+/** What there is to say beside what happened. @param earlier the events before it, the newest first */
+function detailOf(event: BerthEvent, earlier: readonly BerthEvent[]): string {
+  const { type, data: facts } = event;
   const data = facts as unknown as Readonly<Record<string, unknown>>;
   const percent = textOf(data['progress']);
   if (type === 'container_progress') return `${textOf(data['message'])}${percent === '' ? '' : ` (${percent} %)`}`;
@@ -65,8 +66,48 @@ function detailOf({ type, data: facts }: BerthEvent): string {
   const reason = reasonInWords(textOf(data['reason']));
   const message = textOf(data['message']);
   const kept = ROOT_KEPT[String(data['root_kept'])] ?? null;
-  const parts = [reason, message === '' ? null : message, data['recreated'] === true ? 'recreated' : null, kept];
+  const changes = event.type === 'container_updated' ? changesOf(event.data, earlier) : null;
+  const restarted = event.type === 'container_updated' && event.data.restarted ? 'restarted' : null;
+  const parts = [
+    changes,
+    reason,
+    message === '' ? null : message,
+    data['recreated'] === true ? 'recreated' : null,
+    restarted,
+    kept,
+  ];
   return parts.filter((part) => part !== null).join(', ');
+}
+
+type ContainerFacts = Extract<BerthEvent, { type: 'container_updated' }>['data'];
+
+/**
+ * What an update changed, from what to what. The event has the new values only, so the old ones are those of the last
+ * event before it; without one, what the container has now is said.
+ */
+function changesOf(now: ContainerFacts, earlier: readonly BerthEvent[]): string {
+  const { memory_mb, cpu_shares, disk_mb } = now.resources;
+  const event = earlier.find(({ data }) => 'db_id' in data && 'resources' in data && data.db_id === now.db_id);
+  if (!event) return `${megabytes(memory_mb)} memory, ${cpus(cpu_shares)}, ${megabytes(disk_mb)} disk`;
+  const before = event.data as unknown as ContainerFacts;
+  const values: readonly (readonly [name: string, of: (facts: ContainerFacts) => string])[] = [
+    ['name', ({ name }) => `“${name}”`],
+    ['memory', ({ resources }) => megabytes(resources.memory_mb)],
+    ['CPU', ({ resources }) => cpus(resources.cpu_shares)],
+    ['disk', ({ resources }) => megabytes(resources.disk_mb)],
+    ['network', ({ network }) => (typeof network === 'string' ? network : network.allow.join(' '))],
+    ['labels', ({ labels }) => labelsInWords(labels)],
+  ];
+  const changes = values.flatMap(([name, of]) => {
+    const [from, to] = [of(before), of(now)];
+    return from === to ? [] : [`${name} ${from} → ${to}`];
+  });
+  return changes.length === 0 ? 'other settings' : changes.join(', ');
+}
+
+function labelsInWords(labels: Readonly<Record<string, string>>): string {
+  const texts = Object.entries(labels).map(([key, value]) => (value === '' ? key : `${key}: ${value}`));
+  return texts.length === 0 ? 'none' : texts.sort().join(', ');
 }
 
 /** What a recreation kept, by an event's `root_kept`. */
@@ -86,17 +127,19 @@ function snapshotDetailOf(data: Readonly<Record<string, unknown>>): string {
   return parts.filter((part) => part !== '').join(', ');
 }
 
-/** Events, the newest first. @param isOfOne all are of one container, which need not be named */
-export function EventList({
-  events,
-  isOfOne = false,
-}: {
-  events: readonly BerthEvent[];
-  isOfOne?: boolean;
-}): JSX.Element {
+interface EventListProps {
+  /** The newest first. */
+  readonly events: readonly BerthEvent[];
+  /** Whether all are of one container, which need not be named. */
+  readonly isOfOne?: boolean;
+  /** How many are shown. */
+  readonly most?: number;
+}
+
+export function EventList({ events, isOfOne = false, most = Infinity }: EventListProps): JSX.Element {
   return (
-    <ol class="panel">
-      {events.map((event) => {
+    <ol class={isOfOne ? 'events of-one' : 'panel'}>
+      {events.slice(0, most).map((event, index) => {
         const [words, look] = KINDS[event.type] ?? [event.type.replaceAll('_', ' '), 'ok'];
         const data = event.data as unknown as Readonly<Record<string, unknown>>;
         const id = textOf(data['db_id'] ?? data['container_id']);
@@ -119,7 +162,7 @@ export function EventList({
                 ) : (
                   <strong>{name}</strong>
                 ))}{' '}
-              {detailOf(event)}
+              {detailOf(event, events.slice(index + 1))}
             </span>
           </li>
         );

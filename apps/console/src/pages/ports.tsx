@@ -23,9 +23,9 @@ import { say, sayFault } from '../ui/toasts';
 /** How soon the ports are followed again after a failure. */
 const AGAIN_MS = 2_000;
 
-/** What listens in a container, and who may see it from outside. */
+/** The ports on which a container listens, and who may see them from outside. */
 export function Ports({ container: { db_id, id } }: { readonly container: Container }): JSX.Element {
-  const followed = useFollowed(db_id, id);
+  const followed = useListening(db_id, id);
   const [shared, setShared] = useState<PortView>();
   const [linked, setLinked] = useState<PortView>();
   const [made, setMade] = useState<CreatedLinkView>();
@@ -35,11 +35,11 @@ export function Ports({ container: { db_id, id } }: { readonly container: Contai
         {(ports) => (
           <section class="panel" aria-label="Ports">
             {ports.length === 0 ? (
-              <Empty title="Nothing listens">
-                <p>A server that is started in the container appears here, with the address where it is seen.</p>
+              <Empty title="No listening ports">
+                <p>A server that you start in the container appears here, with its address.</p>
               </Empty>
             ) : (
-              <Table caption="Ports on which programs listen" columns={['Port', 'Listens on', 'Seen by']} hasActions>
+              <Table caption="Ports on which programs listen" columns={['Port', 'Listens on', 'Access']} hasActions>
                 {ports.map((port) => (
                   <Row
                     key={port.port}
@@ -57,9 +57,9 @@ export function Ports({ container: { db_id, id } }: { readonly container: Contai
       </Shown>
       {shared && <NewLink container={db_id} port={shared.port} onClose={() => setShared(undefined)} onMade={setMade} />}
       {made && (
-        <Dialog title={`A link to port ${String(made.port)}`} action="Done" isLast onClose={() => setMade(undefined)}>
-          <p>Everyone with this link can see the port until the link ends. The link is shown only now.</p>
-          <Secret text={made.url} label="The link" />
+        <Dialog title={`Link to port ${String(made.port)}`} action="Done" isLast onClose={() => setMade(undefined)}>
+          <p>Everyone with this link can use the port until the link expires. The link is shown only once.</p>
+          <Secret text={made.url} label="Link" />
         </Dialog>
       )}
       {linked && <Links container={db_id} port={linked.port} onClose={() => setLinked(undefined)} />}
@@ -67,8 +67,8 @@ export function Ports({ container: { db_id, id } }: { readonly container: Contai
   );
 }
 
-/** The ports of a container, as they begin and end to listen. Not read while the page is hidden. */
-function useFollowed(container: string, dockerId: string | null): Loaded<readonly PortView[]> {
+/** The ports on which a container listens, as they change. Not read while the page is hidden. */
+export function useListening(container: string, dockerId: string | null): Loaded<readonly PortView[]> {
   const [value, setValue] = useState<readonly PortView[]>();
   const [fault, setFault] = useState<unknown>();
   const reload = (): Promise<void> => berth.ports.list(container).then(setValue, setFault);
@@ -118,7 +118,7 @@ interface RowProps {
 function Row({ container, port: { port, addresses, access, url }, onShare, onLinks, onChange }: RowProps): JSX.Element {
   const isPublic = access === 'public';
   const items: MenuItem[] = [
-    { name: 'Make a link', run: onShare },
+    { name: 'Create link', run: onShare },
     { name: 'Links', run: onLinks },
     isPublic
       ? { name: 'Make private', run: () => void setAccess(container, port, 'private').then(onChange) }
@@ -130,18 +130,18 @@ function Row({ container, port: { port, addresses, access, url }, onShare, onLin
       <td class="mono muted" data-name="listens on">
         {addresses.join(', ')}
       </td>
-      <td data-name="seen by">
-        <Status of={isPublic ? 'running' : 'stopped'} word={isPublic ? 'Everybody' : 'You, and who has a link'} />
+      <td data-name="access">
+        <Status of={isPublic ? 'running' : 'stopped'} word={isPublic ? 'Everyone' : 'You, and everyone with a link'} />
       </td>
       <td class="actions-cell">
         <div class="actions">
           {url === null ? (
-            <span class="muted">previews are off</span>
+            <span class="muted">Previews are off</span>
           ) : (
             <>
               <WorkButton
                 class="button slim"
-                run={() => open(container, port)}
+                run={() => openPreview(container, port)}
                 aria-label={`Open port ${String(port)}`}
               >
                 Open
@@ -155,13 +155,13 @@ function Row({ container, port: { port, addresses, access, url }, onShare, onLin
   );
 }
 
-/** Opens a preview by a link that works once. The tab is opened at once: after an answer, browsers would block it. */
-async function open(container: string, port: number): Promise<void> {
+/** Opens a preview with a link that works once. The tab is opened before the request: later, browsers would block it. */
+export async function openPreview(container: string, port: number): Promise<void> {
   const tab = window.open('about:blank', '_blank');
   try {
     const body = { name: 'console', once: true, may_start: me.value?.scopes.includes('write') ?? false };
     const { url } = await berth.ports.createLink(container, port, body);
-    if (!tab) throw new Error('The browser does not let this page open a tab. Allow it, and try again.');
+    if (!tab) throw new Error('The browser blocked the new tab. Allow pop-ups for this page, and try again.');
     tab.opener = null;
     tab.location.replace(url);
   } catch (error) {
@@ -178,8 +178,8 @@ async function setAccess(container: string, port: number, access: PortView['acce
 
 function askToPublish(container: string, port: number, onChange: () => void): void {
   ask({
-    title: `Let everybody see port ${String(port)}?`,
-    text: 'Everyone who knows the address can use the server on this port without signing in.',
+    title: `Make port ${String(port)} public?`,
+    text: 'Anyone who knows the address can then use the server on this port without signing in.',
     action: 'Make public',
     isDangerous: false,
     run: () => setAccess(container, port, 'public').then(onChange),
@@ -219,17 +219,17 @@ function NewLink({
     }
   };
   return (
-    <Dialog title={`A link to port ${String(port)}`} action="Make the link" onClose={onClose} onSubmit={make}>
+    <Dialog title={`Link to port ${String(port)}`} action="Create the link" onClose={onClose} onSubmit={make}>
       <div class="fields">
         <TextField
           label="Name"
-          hint="To recognise it by"
+          hint="So that you recognise it"
           fault={faultOf(fault, 'name')}
           input={{ autoComplete: 'off', maxLength: 64 }}
           value={name}
           onValue={setName}
         />
-        <Field label="Works for" fault={faultOf(fault, 'expires_in')}>
+        <Field label="Valid for" fault={faultOf(fault, 'expires_in')}>
           {(of) => (
             <select
               {...of}
@@ -266,13 +266,13 @@ function Links({ container, port, onClose }: LinkProps): JSX.Element {
       <Shown of={loaded}>
         {(links) =>
           links.length === 0 ? (
-            <p>There are none.</p>
+            <p>No links.</p>
           ) : (
-            <Table caption="Links" columns={['Name', 'Use', 'Ends']} hasActions>
+            <Table caption="Links" columns={['Name', 'Use', 'Expires']} hasActions>
               {links.map((link) => (
                 <tr key={link.id}>
-                  <td>{link.name ?? 'without a name'}</td>
-                  <td class="muted">{link.once ? (link.used_at === null ? 'once' : 'once, used') : 'any'}</td>
+                  <td>{link.name ?? 'unnamed'}</td>
+                  <td class="muted">{link.once ? (link.used_at === null ? 'once' : 'once, used') : 'unlimited'}</td>
                   <td class="muted nowrap">
                     <Ago time={link.expires_at} />
                   </td>

@@ -7,11 +7,12 @@ import { type Container, events } from '../data/live';
 import { inWords } from '../data/words';
 import { navigate } from '../router';
 import { ask, Dialog } from '../ui/dialog';
+import { CopyButton } from '../ui/copy';
 import { PlusIcon } from '../ui/icons';
 import { Menu, type MenuItem } from '../ui/menu';
 import { Ago, Empty, Shown, Status, Table, TextField, useLoaded, WorkButton } from '../ui/parts';
 import { sayFault } from '../ui/toasts';
-import { readCommand } from './container-fields';
+import { readCommand, writeCommand } from './container-fields';
 
 const addressOf = (container: string, process?: string): string =>
   `/containers/${container}#processes${process === undefined ? '' : `/${process}`}`;
@@ -26,7 +27,7 @@ interface ProcessesProps {
   readonly open: string | undefined;
 }
 
-/** What runs in a container and was started to be kept, and what it writes. */
+/** The processes of a container that outlive their requests, and their output. */
 export function Processes({ container: { db_id }, open }: ProcessesProps): JSX.Element {
   const told = events.value.find((event) => isOfProcess(event, db_id))?.seq ?? 0;
   const loaded = useLoaded(() => berth.processes.list(db_id), [db_id, told]);
@@ -71,7 +72,7 @@ function List({ container, processes, onNew, onChange }: ListProps): JSX.Element
       <section class="panel" aria-label="Processes">
         <Empty title="No processes">
           <p>
-            One that is started here runs until it ends, whoever is looking, and keeps the last of its output. Those of
+            A process that you start here keeps running when you leave, and its latest output is kept. Programs in
             terminals are not listed.
           </p>
           {make}
@@ -87,7 +88,7 @@ function List({ container, processes, onNew, onChange }: ListProps): JSX.Element
       </div>
       <Table
         caption="Processes, and those that ended in the last five minutes"
-        columns={['Program', 'Status', 'Started', { end: 'Output' }]}
+        columns={['Command', 'Status', 'Started', { end: 'Output' }]}
         hasActions
       >
         {processes.map((process) => (
@@ -116,18 +117,16 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
   return (
     <tr>
       <td>
-        <span class="chips">
-          {held_here ? (
-            <a class="name mono" href={addressOf(container, id)}>
-              {program}
-            </a>
-          ) : (
-            <span class="mono">{program}</span>
+        <div class="two">
+          <CommandLine process={process} href={held_here ? addressOf(container, id) : undefined} />
+          {(start || user !== null || !held_here) && (
+            <span class="chips">
+              {start && <span class="chip">start command</span>}
+              {user !== null && <span class="chip">as {user}</span>}
+              {!held_here && <span class="chip">on another server</span>}
+            </span>
           )}
-          {start && <span class="chip">start command</span>}
-          {user !== null && <span class="chip">as {user}</span>}
-          {!held_here && <span class="chip">on another server</span>}
-        </span>
+        </div>
       </td>
       <td>
         <State of={process} />
@@ -149,6 +148,40 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
         </div>
       </td>
     </tr>
+  );
+}
+
+/** Commands up to this length are shown as a whole. */
+const LONG_COMMAND = 160;
+
+interface CommandLineProps {
+  readonly process: ProcessView;
+  /** Where its output is shown. */
+  readonly href?: string | undefined;
+}
+
+/** A command with its arguments: wrapped, a long one shortened until it is expanded, and copied by a button. */
+function CommandLine({ process: { program, command }, href }: CommandLineProps): JSX.Element {
+  const [isWhole, setWhole] = useState(false);
+  const line = command === null ? program : writeCommand(command);
+  const isLong = line.length > LONG_COMMAND || line.includes('\n');
+  const kind = `mono command-line ${isLong && !isWhole ? 'short' : ''}`;
+  return (
+    <span class="command">
+      {href === undefined ? (
+        <span class={kind}>{line}</span>
+      ) : (
+        <a class={`name ${kind}`} href={href} title={isLong && !isWhole ? line : undefined}>
+          {line}
+        </a>
+      )}
+      {isLong && (
+        <button type="button" class="button slim" aria-expanded={isWhole} onClick={() => setWhole((before) => !before)}>
+          {isWhole ? 'Show less' : 'Show all'}
+        </button>
+      )}
+      {command !== null && <CopyButton text={line} what="Command" />}
+    </span>
   );
 }
 
@@ -187,8 +220,8 @@ function askToEnd(container: string, { id, program, start }: ProcessView): void 
   ask({
     title: `End “${program}”?`,
     text: start
-      ? 'It ends with all that it started, and is not run again before the container’s next start.'
-      : 'It ends with all that it started: politely first, by force after five seconds.',
+      ? 'The process and everything that it started end. It runs again at the next start of the container.'
+      : 'The process and everything that it started get SIGTERM, and SIGKILL after five seconds.',
     action: 'End',
     run: async () => void (await berth.processes.end(container, id)),
   });
@@ -268,7 +301,7 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
     onChange();
   };
   return (
-    <section class="panel" aria-label={`Output of ${name}`}>
+    <section class="panel" aria-label={`Process ${name}`}>
       <div class="panel-head files-head">
         <nav class="crumbs grow" aria-label="Processes">
           <a class="linklike" href={addressOf(container)}>
@@ -291,18 +324,23 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
           </WorkButton>
         )}
       </div>
+      {process?.command && (
+        <p class="output-command">
+          <CommandLine process={process} />
+        </p>
+      )}
       {fault !== undefined && (
         <p class="notice bad output-says" role="alert">
           {inWords(fault)}
         </p>
       )}
-      {isCut && <p class="notice output-says">What it wrote before is no longer kept.</p>}
+      {isCut && <p class="notice output-says">Earlier output is no longer kept.</p>}
       <pre
         ref={place}
         class="output"
         tabIndex={0}
         role="log"
-        aria-label={`What ${name} writes`}
+        aria-label={`Output of ${name}`}
         onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) =>
           (isAtEnd.current = scrollHeight - scrollTop - clientHeight < 24)
         }
@@ -313,7 +351,7 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
           </span>
         ))}
         {pieces.length === 0 && fault === undefined && (
-          <span class="faint">{isOver ? 'It wrote nothing.' : 'Nothing written yet.'}</span>
+          <span class="faint">{isOver ? 'No output.' : 'No output yet.'}</span>
         )}
       </pre>
       {process && isRunning && process.held_here && !process.start && (
@@ -352,7 +390,7 @@ function Input({ container, id, name }: InputProps): JSX.Element {
     event.preventDefault();
     void write({ data: `${line}\n` });
   };
-  if (hasEnded) return <p class="output-input small muted">Its input has ended.</p>;
+  if (hasEnded) return <p class="output-input small muted">The input has ended.</p>;
   return (
     <form class="output-input" onSubmit={submit}>
       <input
@@ -371,7 +409,7 @@ function Input({ container, id, name }: InputProps): JSX.Element {
       <button
         type="button"
         class="button"
-        title="As Ctrl+D does in a terminal: it has read everything then"
+        title="Like Ctrl+D in a terminal"
         onClick={() => void write({ close: true })}
       >
         End input
@@ -387,7 +425,7 @@ function NewProcess({ container, onClose }: { readonly container: string; readon
   const [fault, setFault] = useState<unknown>(null);
   const submit = async (): Promise<void> => {
     const words = readCommand(command);
-    if (words.length === 0) throw new Error('Write a command first.');
+    if (words.length === 0) throw new Error('Enter a command.');
     const cwd = folder.trim() === '' ? {} : { cwd: folder.trim() };
     try {
       const { id } = await berth.processes.start(container, words, cwd);
@@ -410,7 +448,7 @@ function NewProcess({ container, onClose }: { readonly container: string; readon
       />
       <TextField
         label="Working directory"
-        hint="The image’s own, if left empty"
+        hint="By default the image’s own"
         fault={faultOf(fault, 'cwd')}
         isMono
         input={{ autoComplete: 'off', spellcheck: false, placeholder: '/home/user' }}

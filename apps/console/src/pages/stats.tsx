@@ -1,127 +1,196 @@
-import type { StatsView } from '@berth/client';
 import { effect } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { berth } from '../data/berth';
-import { bytes, megabytes } from '../data/format';
-import type { Container } from '../data/live';
+import { bytes, timeOfDay } from '../data/format';
+import { HOUR_S, type Sample, type Usage } from '../data/statistics';
 import { inWords } from '../data/words';
 import { isDark } from '../ui/theme';
 
-/** As many as are drawn: five minutes, as one comes every two seconds. */
-const KEPT = 150;
-const AGAIN_MS = 2000;
 const MEBIBYTE = 1024 * 1024;
 
-/** What a container uses, as it uses it. */
-export function StatsCharts({ container }: { readonly container: Container }): JSX.Element {
-  const { db_id, name } = container;
-  const [points, setPoints] = useState<readonly StatsView[]>([]);
-  const [fault, setFault] = useState<unknown>();
+/** A container that was not measured for longer did not run, or its server did not: no line leads across that. */
+const GAP_S = 75;
 
-  useEffect(() => {
-    const leaving = new AbortController();
-    setPoints([]);
-    let again: ReturnType<typeof setTimeout> | undefined;
-    const read = async (): Promise<void> => {
-      for await (const message of berth.stats.follow(db_id, { signal: leaving.signal })) {
-        if (message.type === 'end') return;
-        setFault(undefined);
-        setPoints((before) => [...before.slice(1 - KEPT), message]);
-      }
-    };
-    const readOn = (): void =>
-      void read().catch((error: unknown) => {
-        if (leaving.signal.aborted) return;
-        setFault(error);
-        again = setTimeout(readOn, AGAIN_MS);
-      });
-    readOn();
-    return () => {
-      leaving.abort(new Error('the page was left'));
-      clearTimeout(again);
-    };
-  }, [db_id, container.id]);
+interface ChartsProps {
+  readonly name: string;
+  readonly usage: Usage;
+  readonly diskMb: number;
+  readonly isUp: boolean;
+}
 
-  const last = points.at(-1);
-  const limit = last?.memory.limit_bytes ?? null;
-  const held = last?.cpu.throttled_percent ?? 0;
+/** What a container used in the last hour, and uses now. */
+export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Element {
+  const { samples, latest, fault, isRead } = usage;
+  const columns = useMemo(() => columnsOf(samples), [samples]);
+  const last = samples.at(-1);
+  const limit = last?.memoryLimit ?? null;
+  const throttled = Math.round(latest?.cpu.throttled_percent ?? 0);
+  const diskLimit = diskMb * MEBIBYTE;
+  const waiting = isUp || !isRead ? 'Measuring…' : 'Not measured in the last hour';
+  const percent = (value: number): string => `${String(Math.round(value))} %`;
+  const rate = (value: number): string => `${bytes(Math.round(value))}/s`;
   return (
     <>
-      {fault !== undefined && <p class="notice warn">{inWords(fault)}</p>}
-      <Chart
-        title="CPU"
-        value={last ? `${String(Math.round(last.cpu.percent_of_limit ?? 0))} %` : '–'}
-        note={held >= 1 ? `of its limit, held back ${String(Math.round(held))} % of the time` : 'of its limit'}
-        description={`CPU of ${name}`}
-        points={points.map(({ at, cpu }) => [Date.parse(at) / 1000, Math.min(cpu.percent_of_limit ?? 0, 100)])}
-        max={100}
-        show={(value) => `${String(value)} %`}
-      />
-      <Chart
-        title="Memory"
-        value={last ? bytes(last.memory.used_bytes) : '–'}
-        note={limit === null ? '' : `of ${bytes(limit)}`}
-        description={`Memory of ${name}`}
-        points={points.map(({ at, memory }) => [Date.parse(at) / 1000, memory.used_bytes / MEBIBYTE])}
-        max={(limit ?? last?.memory.used_bytes ?? MEBIBYTE) / MEBIBYTE}
-        show={megabytes}
-      />
-      {last?.network && (
-        <p class="small muted">
-          Network since its start: {bytes(last.network.rx_bytes)} in, {bytes(last.network.tx_bytes)} out
+      {fault !== undefined && (
+        <p class="notice warn" role="status">
+          {inWords(fault)}
         </p>
       )}
+      <div class="charts">
+        <Chart
+          title="CPU"
+          note={throttled >= 1 ? `of its limit, throttled ${String(throttled)} % of the time` : 'of its limit'}
+          description={`CPU of ${name}`}
+          times={columns.times}
+          series={[{ values: columns.cpu, colour: '--accent', fill: '--accent-soft' }]}
+          max={100}
+          show={percent}
+          waiting={latest && latest.cpu.percent_of_limit === null ? 'Without a limit' : waiting}
+          isNow={latest !== null}
+        />
+        <Chart
+          title="Memory"
+          note={limit === null ? '' : `of ${bytes(limit)}`}
+          description={`Memory of ${name}`}
+          times={columns.times}
+          series={[{ values: columns.memory, colour: '--accent', fill: '--accent-soft' }]}
+          max={limit ?? highest(columns.memory, MEBIBYTE)}
+          show={bytes}
+          waiting={waiting}
+          isNow={latest !== null}
+        />
+        <Chart
+          title="Disk"
+          note={`of ${bytes(diskLimit)}`}
+          description={`Disk of ${name}`}
+          times={columns.times}
+          series={[{ values: columns.disk, colour: '--accent', fill: '--accent-soft' }]}
+          max={Math.max(diskLimit, highest(columns.disk, 0))}
+          show={bytes}
+          waiting={waiting}
+          isNow={latest !== null}
+        />
+        <Chart
+          title="Network"
+          note={
+            latest?.network ? `${bytes(latest.network.rx_bytes)} in, ${bytes(latest.network.tx_bytes)} out so far` : ''
+          }
+          description={`Network of ${name}`}
+          times={columns.times}
+          series={[
+            { name: 'in', values: columns.received, colour: '--accent', fill: '--accent-soft' },
+            { name: 'out', values: columns.sent, colour: '--ok' },
+          ]}
+          max={roundUp(Math.max(highest(columns.received, 1024), highest(columns.sent, 1024)))}
+          show={rate}
+          waiting={latest && latest.network === null ? 'It has no network' : waiting}
+          isNow={latest !== null}
+        />
+      </div>
     </>
   );
 }
 
-interface ChartProps {
-  readonly title: string;
-  readonly value: string;
-  readonly note: string;
-  readonly description: string;
-  readonly points: readonly (readonly [at: number, value: number])[];
-  readonly max: number;
-  readonly show: (value: number) => string;
+type Values = readonly (number | null)[];
+
+interface Columns {
+  readonly times: readonly number[];
+  readonly cpu: Values;
+  readonly memory: Values;
+  readonly disk: Values;
+  readonly received: Values;
+  readonly sent: Values;
 }
 
-const HEIGHT = 124;
-/** Five minutes, however few points there are yet. */
-const SPAN_S = 300;
+/** The samples as the charts take them, with a place of nothing in each gap. */
+function columnsOf(samples: readonly Sample[]): Columns {
+  const rows: (Sample | { readonly at: number })[] = [];
+  for (const sample of samples) {
+    const before = rows.at(-1);
+    if (before && sample.at - before.at > GAP_S) rows.push({ at: before.at + 1 });
+    rows.push(sample);
+  }
+  const valuesOf = (key: Exclude<keyof Sample, 'at' | 'memoryLimit'>): Values =>
+    rows.map((row) => (key in row ? (row as Sample)[key] : null));
+  return {
+    times: rows.map(({ at }) => at),
+    cpu: valuesOf('cpu').map((value) => (value === null ? null : Math.min(value, 100))),
+    memory: valuesOf('memory'),
+    disk: valuesOf('disk'),
+    received: valuesOf('received'),
+    sent: valuesOf('sent'),
+  };
+}
+
+const highest = (values: Values, least: number): number =>
+  values.reduce<number>((most, value) => Math.max(most, value ?? 0), least);
+
+/** To one, two or five times a power of two, so that the axis does not change with every value. */
+function roundUp(value: number): number {
+  const power = 1024 ** Math.floor(Math.log(value) / Math.log(1024));
+  const step = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1024].find((each) => each * power >= value);
+  return (step ?? 1024) * power;
+}
+
+interface Series {
+  /** Where there are several. */
+  readonly name?: string;
+  readonly values: Values;
+  /** The names of the page's colours. */
+  readonly colour: string;
+  readonly fill?: string;
+}
+
+interface ChartProps {
+  readonly title: string;
+  readonly note: string;
+  readonly description: string;
+  readonly times: readonly number[];
+  readonly series: readonly Series[];
+  readonly max: number;
+  readonly show: (value: number) => string;
+  /** What to say where there is nothing to draw. */
+  readonly waiting: string;
+  /** Whether the last values are those of now. */
+  readonly isNow: boolean;
+}
+
+const HEIGHT = 116;
+/** The least time that a chart shows, however few points there are yet. */
+const LEAST_S = 300;
 const minute = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
-function Chart({ title, value, note, description, points, max, show }: ChartProps): JSX.Element {
+function Chart({ title, note, description, times, series, max, show, waiting, isNow }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const drawn = useRef<uPlot | null>(null);
-  const top = useRef(max);
-  top.current = max;
+  const [pointed, setPointed] = useState<number | null>(null);
+  const shape = useRef({ max, show, series });
+  shape.current = { max, show, series };
 
   useEffect(() => {
     const element = place.current;
     if (!element) return undefined;
     const observer = new ResizeObserver(() => drawn.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
     observer.observe(element);
-    // Colours are the page's own, and of its theme: a canvas does not follow CSS.
+    // A canvas does not follow CSS: the chart is drawn anew with the colours of each theme.
     const dispose = effect(() => {
       void isDark.value;
       const style = getComputedStyle(element);
       const colour = (name: string): string => resolved(element, style.getPropertyValue(name));
       const axis = { stroke: colour('--text-3'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
-      const data = drawn.current?.data ?? [[], []];
+      const data = drawn.current?.data ?? [[], ...shape.current.series.map(() => [])];
       drawn.current?.destroy();
       drawn.current = new uPlot(
         {
           width: element.clientWidth,
           height: HEIGHT,
           legend: { show: false },
-          cursor: { show: false },
-          scales: {
-            x: { range: (_plot, _min, max) => [(max || Date.now() / 1000) - SPAN_S, max || Date.now() / 1000] },
-            y: { range: () => [0, top.current] },
-          },
+          // The charts of a page point to the same moment.
+          cursor: { y: false, drag: { x: false, y: false }, sync: { key: 'usage' } },
+          hooks: { setCursor: [(plot) => setPointed(plot.cursor.idx ?? null)] },
+          scales: { x: { range: (_plot, first, end) => span(first, end) }, y: { range: () => [0, shape.current.max] } },
           axes: [
             {
               ...axis,
@@ -133,15 +202,21 @@ function Chart({ title, value, note, description, points, max, show }: ChartProp
             },
             {
               ...axis,
-              size: 56,
+              size: 62,
               font: '11px system-ui',
-              splits: () => [0, top.current / 2, top.current],
-              values: (_plot, splits) => splits.map((each) => show(Math.round(each))),
+              splits: () => [0, shape.current.max / 2, shape.current.max],
+              values: (_plot, splits) => splits.map((each) => shape.current.show(each)),
             },
           ],
           series: [
             {},
-            { stroke: colour('--accent'), width: 1.5, fill: colour('--accent-soft'), points: { show: false } },
+            ...shape.current.series.map(({ colour: stroke, fill }) => ({
+              stroke: colour(stroke),
+              width: 1.5,
+              ...(fill !== undefined && { fill: colour(fill) }),
+              // A single value makes no line.
+              points: { show: (plot: uPlot): boolean => plot.data[0].length < 3, size: 5 },
+            })),
           ],
         },
         data,
@@ -157,23 +232,54 @@ function Chart({ title, value, note, description, points, max, show }: ChartProp
   }, []);
 
   useEffect(() => {
-    drawn.current?.setData([points.map(([at]) => at), points.map(([, each]) => each)]);
-  }, [points]);
+    drawn.current?.setData([[...times], ...series.map(({ values }) => [...values])]);
+  }, [times]);
 
+  const isKnown = series.some(({ values }) => values.some((value) => value !== null));
+  const at = pointed !== null && pointed < times.length ? pointed : null;
+  const valuesAt = (index: number | null): string =>
+    series
+      .map(({ name, values }) => {
+        const value =
+          index === null ? (isNow ? (values.findLast((each) => each !== null) ?? null) : null) : values[index];
+        const words = value === null || value === undefined ? '–' : show(value);
+        return name === undefined ? words : `${words} ${name}`;
+      })
+      .join(' · ');
+  const peak = Math.max(...series.map(({ values }) => highest(values, 0)));
   return (
     <section class="panel" aria-label={description}>
-      <div class="panel-head">
+      <div class="panel-head chart-head">
         <h2>{title}</h2>
-        <span>
-          <span class="chart-value">{value}</span> <span class="muted small">{note}</span>
+        <span class="chart-says">
+          <span class="chart-value">{valuesAt(at)}</span>{' '}
+          <span class="muted small">
+            {at === null ? note : `at ${timeOfDay(new Date((times[at] ?? 0) * 1000).toISOString())}`}
+          </span>
         </span>
       </div>
-      <div class="chart" ref={place} role="img" aria-label={`${description} in the last minutes: now ${value}`} />
+      <div class="chart-area">
+        <div
+          class="chart"
+          ref={place}
+          role="img"
+          aria-label={`${description} in the last hour: now ${valuesAt(null)}, at most ${show(peak)}`}
+          data-points={isKnown ? times.length : 0}
+        />
+        {!isKnown && <p class="chart-nothing muted">{waiting}</p>}
+      </div>
+      {isKnown && <p class="chart-peak small muted">Highest in this time: {show(peak)}</p>}
     </section>
   );
 }
 
-/** What `light-dark()` comes to now: a canvas takes plain colours alone. */
+/** From when to when a chart is drawn: as far as there are points, at least some minutes and at most an hour. */
+function span(first: number | null, end: number | null): [number, number] {
+  const to = end ?? Date.now() / 1000;
+  return [Math.max(to - HOUR_S, Math.min(first ?? to, to - LEAST_S)), to];
+}
+
+/** The plain colour that a `light-dark()` stands for now: a canvas takes no other. */
 function resolved(element: HTMLElement, colour: string): string {
   const probe = document.createElement('span');
   probe.style.color = colour;

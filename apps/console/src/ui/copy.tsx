@@ -1,0 +1,39 @@
+import type { JSX } from 'preact';
+import { say, sayFault } from './toasts';
+
+/** Copies a text, and says so. @param what as in “Id copied.” */
+export function copy(text: string, what: string): void {
+  navigator.clipboard.writeText(text).then(
+    () => say(`${what} copied.`),
+    () => sayFault(new Error('The browser does not let this page copy. Select the text instead.')),
+  );
+}
+
+interface CopyProps {
+  readonly text: string;
+  readonly what: string;
+}
+
+export function CopyButton({ text, what }: CopyProps): JSX.Element {
+  return (
+    <button
+      type="button"
+      class="button slim copy"
+      aria-label={`Copy: ${what}`}
+      title="Copy"
+      onClick={() => copy(text, what)}
+    >
+      Copy
+    </button>
+  );
+}
+
+/** A text for other programs, with a button that copies it. */
+export function Copyable({ text, what }: CopyProps): JSX.Element {
+  return (
+    <span class="copyable">
+      <span class="mono">{text}</span>
+      <CopyButton text={text} what={what} />
+    </span>
+  );
+}
