@@ -301,6 +301,7 @@ export const environmentSchema = z.object({
   NODE_FIREWALL_IMAGE: z.string().min(1).optional(),
   SANDBOX_BLOCKED_NETWORKS: networks.default([]),
   SANDBOX_PROOF: z.enum(['on', 'off']).default('on'),
+  STATS_HISTORY: z.enum(['on', 'off']).default('on'),
   EXEC_AHEAD: z.enum(['on', 'off']).default('on'),
   EXEC_AHEAD_MEMORY_MB: integer(0, 1_000_000).default(512),
   WARM_POOL: z.string().min(1).default('auto'),

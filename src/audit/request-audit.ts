@@ -23,6 +23,9 @@ import { type AuditAction, type AuditIntent, AuditLog, AuditOutcome } from './au
 export const AUDITED = 'berth:audited';
 const LOOK = 'berth:audited-look';
 
+/** Which calls of an `@AuditedLook()` route are polls: those that are not streamed, or all. */
+type Polls = 'answers' | 'all';
+
 /** The minimum interval between two entries of a client that polls. */
 const LOOK_EVERY_MS = 60_000;
 /** Maximum remembered polls; one that was evicted is recorded again. */
@@ -98,8 +101,8 @@ export class RequestAudit implements OnModuleInit {
       made: (answer: unknown) => (namedTarget(request.params) === null ? madeTarget(answer) : {}),
     };
     // A response streamed as events may last for hours, so it gets an entry of its own.
-    const isLook =
-      this.reflector.get<boolean | undefined>(LOOK, context.getHandler()) === true && !acceptsEvents(request);
+    const polls = this.reflector.get<Polls | undefined>(LOOK, context.getHandler());
+    const isLook = polls === 'all' || (polls === 'answers' && !acceptsEvents(request));
     return isLook ? this.look(intent, call) : this.during(intent, call);
   }
 
@@ -232,6 +235,10 @@ export const Audited = (action: AuditAction): MethodDecorator =>
 /**
  * Like {@link Audited}, for reads that clients poll: of the calls of one token from one address on one target, only
  * the first within a minute is recorded, and each that fails.
+ *
+ * @param options.polls `all`: also streams, which clients of the route open again and again
  */
-export const AuditedLook = (action: AuditAction): MethodDecorator =>
-  applyDecorators(SetMetadata(LOOK, true), Audited(action));
+export const AuditedLook = (
+  action: AuditAction,
+  { polls = 'answers' }: { readonly polls?: Polls } = {},
+): MethodDecorator => applyDecorators(SetMetadata(LOOK, polls), Audited(action));

@@ -13,6 +13,7 @@ import { UsageModule } from '../usage';
 import { Capacity } from './capacity/capacity';
 import { Placement } from './capacity/placement';
 import { ReservedCapacity } from './rows/reserved-capacity';
+import { RunningContainers } from './rows/running-containers';
 import { ContainerAccess } from './access/container-access';
 import { ContainerUsage } from './access/container-usage';
 import { ContainerViews } from './container-views';
@@ -114,6 +115,7 @@ import { StatusWait } from './status-wait';
     StartCommandRuns,
     Capacity,
     ReservedCapacity,
+    RunningContainers,
     ContainerAccess,
     ContainerViews,
     ContainerUsage,
@@ -203,6 +205,7 @@ import { StatusWait } from './status-wait';
     StatusWait,
     Capacity,
     StartCommandRuns,
+    RunningContainers,
   ],
 })
 export class ContainersModule implements OnApplicationBootstrap {

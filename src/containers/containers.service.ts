@@ -265,6 +265,15 @@ export class ContainersService {
     return this.operations.afterSnapshot(await this.access.find(caller, id));
   }
 
+  /**
+   * Checks that the caller may work inside their own containers.
+   *
+   * @throws DomainError `guest_session_expired`, `exec_not_allowed`
+   */
+  assertMayEnter(caller: Caller): void {
+    this.access.assertMayEnter(caller);
+  }
+
   /** Finds a container, running or not, for past or present work inside it. Records a use. */
   async enter(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.access.findToEnter(caller, id);

@@ -54,6 +54,7 @@ export {
   type WatchMessage,
   type WatchSubject,
 } from './port/observed-container';
+export { DATA_PATH } from './containers/supervisor';
 export { EngineCalls } from './connection/daemon';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';

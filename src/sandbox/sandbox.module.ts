@@ -19,8 +19,11 @@ import { ProcessAnswers } from './processes/process-answers';
 import { BackgroundProcesses } from './processes/background-processes';
 import { ProcessesController } from './processes/processes.controller';
 import { StartCommands } from './start-command/start-commands';
+import { DiskUse } from './stats/disk-use';
 import { ContainerStatistics } from './stats/stats';
-import { StatsController } from './stats/stats.controller';
+import { StatsHistory } from './stats/stats-history';
+import { StatsStreams } from './stats/stats-streams';
+import { SeveralStatsController, StatsController } from './stats/stats.controller';
 import { TerminalAdmission } from './terminals/terminal-admission';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
@@ -28,12 +31,20 @@ import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
 const COMMANDS = [Commands, CommandResponder, BackgroundProcesses, ProcessAnswers, StartCommands];
+const STATISTICS = [ContainerStatistics, DiskUse, StatsHistory, StatsStreams];
 const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
   imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
-  controllers: [CommandsController, FilesController, ProcessesController, TerminalsController, StatsController],
+  controllers: [
+    CommandsController,
+    FilesController,
+    ProcessesController,
+    TerminalsController,
+    StatsController,
+    SeveralStatsController,
+  ],
   providers: [
     ProgramRegistry,
     PreparedContainers,
@@ -41,7 +52,7 @@ const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSoc
     FilesService,
     ...COMMANDS,
     ...TERMINALS,
-    ContainerStatistics,
+    ...STATISTICS,
     RunStreams,
   ],
   exports: [Commands, ExecAccess, FilesService, RunStreams, Terminals],

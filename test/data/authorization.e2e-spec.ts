@@ -84,6 +84,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'PATCH /api/containers/:id': { scope: 'write', id: 'container', body: SETTINGS },
   'PATCH /api/containers/:id/settings': { scope: 'write', id: 'container', body: SETTINGS },
   'GET /api/containers/:id/stats': { scope: 'exec', id: 'container' },
+  'GET /api/containers/:id/stats/history': { scope: 'exec', id: 'container' },
+  'GET /api/stats/stream': { scope: 'exec' },
   'POST /api/containers/:id/exec': { scope: 'exec', id: 'container', body: { command: ['true'] } },
   'POST /api/containers/:id/exec/stream': { scope: 'exec', id: 'container', body: { command: ['true'] } },
   'GET /api/containers/:id/terminals': { scope: 'exec', id: 'container' },

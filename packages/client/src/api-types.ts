@@ -1932,6 +1932,10 @@ export type StatsView = {
      * null without a network.
      */
     network: NetworkStatsView | null;
+    /**
+     * What /home/user takes on the disk. Measured inside the container about once a minute while its own stream of statistics is followed, at first after some seconds; null if it is not known.
+     */
+    disk_used_bytes: number | null;
 };
 
 export type StatsEndView = {
@@ -1940,6 +1944,65 @@ export type StatsEndView = {
      * Why the container stopped, where nobody asked for it.
      */
     detail?: string;
+};
+
+export type StatsSampleView = {
+    at: string;
+    /**
+     * null without a limit.
+     */
+    cpu_percent_of_limit: number | null;
+    /**
+     * At the end of the interval.
+     */
+    memory_used_bytes: number;
+    memory_limit_bytes: number | null;
+    /**
+     * Of /home/user. Only known while the statistics of the container are followed; null otherwise.
+     */
+    disk_used_bytes: number | null;
+    /**
+     * null without a network.
+     */
+    rx_bytes_per_second: number | null;
+    /**
+     * null without a network.
+     */
+    tx_bytes_per_second: number | null;
+};
+
+export type StatsHistoryView = {
+    interval_seconds: number;
+    /**
+     * Oldest first; gaps while the container does not run.
+     */
+    samples: Array<StatsSampleView>;
+};
+
+export type ContainerStatsView = {
+    at: string;
+    cpu: CpuStatsView;
+    memory: MemoryStatsView;
+    /**
+     * Processes and threads. null under gVisor, where only its own threads can be counted from outside.
+     */
+    pids: number | null;
+    /**
+     * null without a network.
+     */
+    network: NetworkStatsView | null;
+    /**
+     * What /home/user takes on the disk. Measured inside the container about once a minute while its own stream of statistics is followed, at first after some seconds; null if it is not known.
+     */
+    disk_used_bytes: number | null;
+    /**
+     * The database id of the container.
+     */
+    db_id: string;
+};
+
+export type StatsStreamEndView = {
+    reason: 'token_ended' | 'exec_not_allowed' | 'server_stopped';
 };
 
 export type WebhookFactsView = {

@@ -47,6 +47,9 @@ export class Events {
 /** A message of followed statistics, every two seconds, and finally the reason for the end. */
 export type StatsMessage = Told<'stats', api.StatsView> | RunEnd;
 
+/** A message of followed statistics of several containers. */
+export type ManyStatsMessage = Told<'stats', api.ContainerStatsView>;
+
 /** The containers' resource usage. */
 export class Stats {
   constructor(private readonly http: Http) {}
@@ -63,6 +66,35 @@ export class Stats {
    */
   follow(id: string, { signal }: CallOptions = {}): AsyncGenerator<StatsMessage, void, undefined> {
     return followRun(this.http, { route: path`/api/containers/${id}/stats`, signal });
+  }
+
+  /** Reads a container's usage during the last hour, oldest first, as far as the server has measured it. */
+  history(id: string, { signal }: CallOptions = {}): Promise<api.StatsHistoryView> {
+    return this.http.json('GET', path`/api/containers/${id}/stats/history`, { signal });
+  }
+
+  /**
+   * Yields the usage of several containers every few seconds, of each while it runs; others are left out until they
+   * do. Reconnects after a broken connection or a restart of the server, without a limit of attempts.
+   *
+   * @param ids database ids, 1 to 50
+   * @throws BerthError if the first connection fails, and if the server refuses, as when the token has ended
+   */
+  followMany(ids: readonly string[], { signal }: CallOptions = {}): AsyncGenerator<ManyStatsMessage, void, undefined> {
+    return resumed({
+      signal,
+      open: () =>
+        this.http.request('GET', '/api/stats/stream', {
+          query: { ids: ids.join(',') },
+          headers: EVENT_STREAM,
+          signal,
+        }),
+      read: async function* (response) {
+        for await (const { event, data } of readUntil(response, { signal })) {
+          if (event === 'stats') yield { type: event, ...(JSON.parse(data) as api.ContainerStatsView) };
+        }
+      },
+    });
   }
 }
 

@@ -23,7 +23,14 @@ export {
   isBerthError,
   UnreachableError,
 } from './errors.ts';
-export { type BerthEvent, Events, type FollowEvents, Stats, type StatsMessage } from './events.ts';
+export {
+  type BerthEvent,
+  Events,
+  type FollowEvents,
+  type ManyStatsMessage,
+  Stats,
+  type StatsMessage,
+} from './events.ts';
 export { Download, type FileContent, Files, type ReadOptions } from './files.ts';
 export type { BerthOptions, CallOptions, TokenSource } from './http.ts';
 export { type Page, Pages } from './pages.ts';

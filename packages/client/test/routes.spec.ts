@@ -132,6 +132,8 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['DELETE /api/containers/{id}/ports/{port}/links/{link}', (berth) => berth.ports.revokeLink('ID', 3000, 'LINK')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.get('ID')],
   ['GET /api/containers/{id}/stats', (berth) => berth.stats.follow('ID').next()],
+  ['GET /api/containers/{id}/stats/history', (berth) => berth.stats.history('ID')],
+  ['GET /api/stats/stream?ids=a%2Cb', (berth) => berth.stats.followMany(['a', 'b']).next()],
   ['GET /api/containers/{id}/ports', (berth) => berth.ports.follow('ID').next()],
   ['GET /api/webhooks?limit=5', (berth) => berth.webhooks.list({ limit: 5 }).page()],
   [

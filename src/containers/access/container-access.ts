@@ -126,6 +126,12 @@ export class ContainerAccess {
     return row;
   }
 
+  /** @throws DomainError `guest_session_expired`, `exec_not_allowed` */
+  assertMayEnter(caller: Caller): void {
+    assertSession(caller, this.clock.now());
+    this.tiers.assertExec(caller.tier);
+  }
+
   /**
    * Finds a container to change its settings, and checks the new settings.
    *

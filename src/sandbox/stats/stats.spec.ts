@@ -1,5 +1,6 @@
 import pino from 'pino';
 import { type ContainerEngine, type ContainerStats, EngineError } from '../../docker';
+import { DiskUse } from './disk-use';
 import { ContainerStatistics, statsBetween, type StatsListener } from './stats';
 
 const sampleAt = (ms: number, usedMs: number, change: Partial<ContainerStats['cpu']> = {}): ContainerStats => ({
@@ -11,19 +12,26 @@ const sampleAt = (ms: number, usedMs: number, change: Partial<ContainerStats['cp
   network: { rxBytes: 4, txBytes: 5 },
 });
 
+const NO_DISK = { diskUsed: null };
+
 describe('statistics after two looks', () => {
   it('must say what share of its CPU the container had in between, and how often it was held back', () => {
-    expect(statsBetween(sampleAt(10_000, 500), sampleAt(12_000, 1_250))).toEqual({
+    expect(statsBetween(sampleAt(10_000, 500), sampleAt(12_000, 1_250), { diskUsed: 6 })).toEqual({
       at: '1970-01-01T00:00:12.000Z',
       cpu: { percent_of_limit: 75, throttled_percent: 25 },
       memory: { used_bytes: 1, limit_bytes: 2 },
       pids: 3,
       network: { rx_bytes: 4, tx_bytes: 5 },
+      disk_used_bytes: 6,
     });
   });
 
   it('must be 0 % throttled in no period, and have no share of no limit', () => {
-    const stats = statsBetween(sampleAt(10_000, 500), sampleAt(12_000, 600, { periods: 100, limitShares: null }));
+    const stats = statsBetween(
+      sampleAt(10_000, 500),
+      sampleAt(12_000, 600, { periods: 100, limitShares: null }),
+      NO_DISK,
+    );
     expect(stats?.cpu).toEqual({ percent_of_limit: null, throttled_percent: 0 });
   });
 
@@ -32,7 +40,7 @@ describe('statistics after two looks', () => {
     ['its periods began again', sampleAt(12_000, 600, { periods: 0 })],
     ['no time has passed', sampleAt(10_000, 500)],
   ])('must not be told where %s', (_what, after) => {
-    expect(statsBetween(sampleAt(10_000, 500), after)).toBeNull();
+    expect(statsBetween(sampleAt(10_000, 500), after, NO_DISK)).toBeNull();
   });
 });
 
@@ -45,7 +53,8 @@ describe('looks at a container', () => {
     look.mockReset();
     look.mockImplementation(() => Promise.resolve(sampleAt(Date.now(), Date.now() / 4)));
     const engine = { containers: { stats: look } } as unknown as ContainerEngine;
-    statistics = new ContainerStatistics(engine, pino({ level: 'silent' }));
+    const logger = pino({ level: 'silent' });
+    statistics = new ContainerStatistics(engine, new DiskUse(engine, logger), logger);
   });
 
   const reader = () => ({ onStats: jest.fn(), onOver: jest.fn(), onFault: jest.fn() }) satisfies StatsListener;

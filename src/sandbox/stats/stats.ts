@@ -5,9 +5,10 @@ import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';
 import { failedAs } from '../program-errors';
 import type { RunSource } from '../run-streams';
+import { DiskUse } from './disk-use';
 import type { StatsView } from './dto';
 
-/** Interval between two reads. Requests in between get the last result. */
+/** Interval between two reads, unless all readers want a longer one. Requests in between get the last result. */
 const EVERY_MS = 2_000;
 
 /** Interval between the first two reads: five periods of the CPU limit. */
@@ -21,6 +22,8 @@ const OVER: readonly EngineErrorCode[] = ['container_not_found', 'container_not_
 
 /** A reader of one container's statistics. */
 export interface StatsListener {
+  /** The interval that suffices for this reader; by default {@link EVERY_MS}. It may get statistics more often. */
+  readonly everyMs?: number;
   onStats(stats: StatsView): void;
   /** Called once, when the container does not run any more. */
   onOver(error: EngineError): void;
@@ -35,6 +38,7 @@ export class ContainerStatistics implements OnModuleDestroy {
 
   constructor(
     private readonly engine: ContainerEngine,
+    private readonly disk: DiskUse,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -51,8 +55,14 @@ export class ContainerStatistics implements OnModuleDestroy {
         }
       },
       // One failed read does not end the stream: the next read may succeed.
-      follow: ({ dockerId }, { onValue, onOver }) =>
-        this.follow(dockerId, { onStats: onValue, onOver, onFault: () => undefined }),
+      follow: ({ dockerId }, { onValue, onOver }) => {
+        const unwatch = this.disk.watch(dockerId);
+        const leave = this.follow(dockerId, { onStats: onValue, onOver, onFault: () => undefined });
+        return () => {
+          unwatch();
+          leave();
+        };
+      },
     };
   }
 
@@ -76,6 +86,15 @@ export class ContainerStatistics implements OnModuleDestroy {
     }
   }
 
+  /**
+   * What the container has used since its start. Costs nothing while somebody follows its statistics.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running`, …
+   */
+  async used(dockerId: string): Promise<ContainerStats> {
+    return this.polls.get(dockerId)?.recent ?? this.engine.containers.stats(dockerId);
+  }
+
   private async next(dockerId: string): Promise<StatsView> {
     let leave: () => void = () => undefined;
     try {
@@ -94,6 +113,7 @@ export class ContainerStatistics implements OnModuleDestroy {
       known ??
       new StatsPoll({
         look: () => this.engine.containers.stats(dockerId),
+        diskUsed: () => this.disk.of(dockerId),
         onFault: (error) => this.logger.warn({ err: error, docker_id: dockerId }, 'no statistics of a container'),
         onUnused: () => this.polls.delete(dockerId),
       });
@@ -111,6 +131,8 @@ class StartedAgain extends EngineError {
 
 interface StatsSource {
   look(): Promise<ContainerStats>;
+  /** In bytes; null if it is not known. */
+  diskUsed(): number | null;
   /** Called at the first of several failures in a row. */
   onFault(error: unknown): void;
   /**
@@ -133,6 +155,11 @@ class StatsPoll {
 
   constructor(private readonly source: StatsSource) {
     this.wait();
+  }
+
+  /** The result of the last read, unless it is old or another one failed since. */
+  get recent(): ContainerStats | null {
+    return this.before && !this.failing && this.looked && this.looked.age < KEPT_MS ? this.before : null;
   }
 
   join(reader: StatsListener): () => void {
@@ -161,7 +188,8 @@ class StatsPoll {
 
   private dueInMs(): number {
     if (!this.looked) return 0;
-    const pauseMs = this.latest || this.failing ? EVERY_MS : FIRST_MS;
+    const wanted = [...this.readers].map(({ everyMs = EVERY_MS }) => everyMs);
+    const pauseMs = this.latest || this.failing ? Math.min(...wanted) : FIRST_MS;
     return Math.max(0, pauseMs - this.looked.age);
   }
 
@@ -183,7 +211,7 @@ class StatsPoll {
   /** @throws StartedAgain */
   private take(stats: ContainerStats): void {
     if (this.before && this.before.startedAt !== stats.startedAt) throw new StartedAgain();
-    const view = this.before && statsBetween(this.before, stats);
+    const view = this.before && statsBetween(this.before, stats, { diskUsed: this.source.diskUsed() });
     this.before = stats;
     this.latest = view;
     if (view) for (const reader of [...this.readers]) reader.onStats(view);
@@ -218,6 +246,7 @@ class StatsPoll {
 export function statsBetween(
   before: ContainerStats,
   { at, cpu, memory, pids, network }: ContainerStats,
+  { diskUsed }: { readonly diskUsed: number | null },
 ): StatsView | null {
   const passedMs = at.getTime() - before.at.getTime();
   const usedMs = cpu.usedMs - before.cpu.usedMs;
@@ -234,6 +263,7 @@ export function statsBetween(
     memory: { used_bytes: memory.usedBytes, limit_bytes: memory.limitBytes },
     pids,
     network: network && { rx_bytes: network.rxBytes, tx_bytes: network.txBytes },
+    disk_used_bytes: diskUsed,
   };
 }
 

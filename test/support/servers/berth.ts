@@ -75,6 +75,7 @@ export class Berth {
       ORPHAN_GRACE_SECONDS: '0',
       SANDBOX_PROOF: 'off',
       WARM_POOL: 'off',
+      STATS_HISTORY: 'off',
       ...NO_LIMITS,
       ...own,
       ...environment,

@@ -1,0 +1,102 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ContainerEngine, DATA_PATH, saysNotRunning, saysPaused } from '../../docker';
+import { LOGGER, type Logger } from '../../logging';
+import { FairLimiter, Stopwatch } from '../../scheduling';
+
+/** Before the first measurement: nothing is measured for a page that is left at once. */
+const FIRST_MS = 3_000;
+
+/** The shortest pause between two measurements of a container. */
+const EVERY_MS = 60_000;
+
+/** The pause is at least this many times as long as the measurement took, so that it costs at most some percent. */
+const REST = 30;
+
+const TIMEOUT_MS = 60_000;
+const MAX_OUTPUT_BYTES = 64 * 1024;
+
+/** Concurrent measurements in this process. */
+const AT_ONCE = 4;
+
+/** The followers of one container, who share its measurements. */
+interface Watch {
+  readonly dockerId: string;
+  followers: number;
+  bytes: number | null;
+  isFailing: boolean;
+}
+
+/**
+ * How much the containers' homes take on the disk. The engine does not know it, so `du` counts it inside the container,
+ * at the cost of that container, while somebody follows the container's statistics.
+ */
+@Injectable()
+export class DiskUse {
+  private readonly watches = new Map<string, Watch>();
+  private readonly limiter = new FairLimiter({ atOnce: AT_ONCE, perKey: 1 });
+
+  constructor(
+    private readonly engine: ContainerEngine,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /** @returns bytes; null if no follower watches the container, or the size is not known yet */
+  of(dockerId: string): number | null {
+    return this.watches.get(dockerId)?.bytes ?? null;
+  }
+
+  /** Measures a container from now on. @returns a function that ends that */
+  watch(dockerId: string): () => void {
+    const known = this.watches.get(dockerId);
+    const watch: Watch = known ?? { dockerId, followers: 0, bytes: null, isFailing: false };
+    watch.followers += 1;
+    if (!known) {
+      this.watches.set(dockerId, watch);
+      void this.run(watch);
+    }
+    return () => void (watch.followers -= 1);
+  }
+
+  /** Measures while there are followers. Never throws. */
+  private async run(watch: Watch): Promise<void> {
+    await delay(FIRST_MS, undefined, { ref: false });
+    while (watch.followers > 0) {
+      const taken = new Stopwatch();
+      try {
+        watch.bytes = await this.limiter.run(watch.dockerId, () => this.measure(watch.dockerId));
+        watch.isFailing = false;
+      } catch (error) {
+        if (saysNotRunning(error)) break;
+        // The size of a paused container stays the same.
+        if (!saysPaused(error)) this.noteFault(watch, error);
+      }
+      const pauseMs = Math.max(EVERY_MS, REST * taken.age);
+      const paused = new Stopwatch();
+      while (watch.followers > 0 && paused.age < pauseMs) await delay(FIRST_MS, undefined, { ref: false });
+    }
+    this.watches.delete(watch.dockerId);
+  }
+
+  /** @returns null if the image has no `du` */
+  private async measure(dockerId: string): Promise<number | null> {
+    const said: Buffer[] = [];
+    await this.engine.programs.run(dockerId, {
+      command: ['du', '-skx', DATA_PATH],
+      timeoutMs: TIMEOUT_MS,
+      maxOutputBytes: MAX_OUTPUT_BYTES,
+      onOutput: ({ stream, data }) => void (stream === 'stdout' && said.push(data)),
+    });
+    // Also with exit code 1: a file vanished, or a folder is not readable for the image's user.
+    const kibibytes = /^(\d{1,12})\s/.exec(Buffer.concat(said).toString('latin1'))?.[1];
+    return kibibytes === undefined ? null : Number(kibibytes) * 1024;
+  }
+
+  private noteFault(watch: Watch, error: unknown): void {
+    watch.bytes = null;
+    if (!watch.isFailing) {
+      this.logger.info({ err: error, docker_id: watch.dockerId }, 'the disk use of a container could not be measured');
+    }
+    watch.isFailing = true;
+  }
+}
