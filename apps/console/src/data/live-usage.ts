@@ -13,12 +13,12 @@ export const maySeeInside = computed(() => {
   return limits?.exec !== false && (scopes?.includes('exec') ?? false);
 });
 
-/** The span of a line, in seconds: a sample comes every two seconds. */
+/** The span of a line, in seconds: a sample comes every five seconds. */
 export const SPAN_S = 180;
 /** The height of a line, in the same units as {@link SPAN_S} is its width. */
 export const LINE_HEIGHT = 16;
 /** A longer time without samples is a gap in the line. */
-const GAP_MS = 10_000;
+const GAP_MS = 15_000;
 /** The most that the API takes. */
 const MOST_IDS = 50;
 /** How long the rows in view stay the same before the stream is reopened: scrolling brings others by every frame. */
@@ -160,22 +160,13 @@ function settle(): void {
   void follow(wanted, leaving.signal);
 }
 
-interface ManyStats {
-  followMany(
-    ids: readonly string[],
-    options: { readonly signal: AbortSignal },
-  ): AsyncIterable<{ readonly type: 'stats'; readonly db_id: string } & StatsView>;
-}
-
-const many = berth.stats as unknown as ManyStats;
-
 /** Reads the stream until it is left, with longer and longer pauses after failures. Does not throw. */
 async function follow(wanted: readonly string[], left: AbortSignal): Promise<void> {
   const isLeft = (): boolean => left.aborted;
   for (let failures = 0; !isLeft(); failures++) {
     let retryAfterMs = 0;
     try {
-      for await (const message of many.followMany(wanted, { signal: left })) {
+      for await (const message of berth.stats.followMany(wanted, { signal: left })) {
         failures = 0;
         take(message.db_id, message);
       }

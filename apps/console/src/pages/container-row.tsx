@@ -70,7 +70,7 @@ export const ContainerRow = memo(function ContainerRow(props: RowProps): JSX.Ele
             {shortImage(image)}
             {role !== null && <span class="nowrap"> + {role}</span>}
           </span>
-          <div class="small">
+          <div class="small nowrap">
             <ResourceAmounts of={resources} />
           </div>
         </div>

@@ -22,7 +22,7 @@ import { maySeeInside, useUsageStream } from '../data/live-usage';
 import { selectedShown, selectShown } from '../data/selection';
 import { inWords } from '../data/words';
 import { Link } from '../router';
-import { PlusIcon } from '../ui/icons';
+import { ArrowIcon, PlusIcon } from '../ui/icons';
 import { Empty, Meter, PageHead } from '../ui/parts';
 import { SortHead } from '../ui/sort-head';
 import { ContainerRow } from './container-row';
@@ -231,8 +231,14 @@ function SortChoice(): JSX.Element {
           </option>
         ))}
       </select>
-      <button type="button" class="button slim" title="Reverse the order" onClick={() => sortBy(by)}>
-        {isDescending ? 'Descending' : 'Ascending'}
+      <button
+        type="button"
+        class="button icon"
+        aria-label={isDescending ? 'Descending' : 'Ascending'}
+        title="Reverse the order"
+        onClick={() => sortBy(by)}
+      >
+        <ArrowIcon isUp={!isDescending} />
       </button>
     </>
   );

@@ -67,6 +67,12 @@ export const GlobeIcon = (): JSX.Element => (
   </Icon>
 );
 
+export const ArrowIcon = ({ isUp }: { readonly isUp: boolean }): JSX.Element => (
+  <Icon>
+    <path d={isUp ? 'M8 13V3M4 7l4-4 4 4' : 'M8 3v10M4 9l4 4 4-4'} />
+  </Icon>
+);
+
 export const ThemeIcon = (): JSX.Element => (
   <Icon>
     <circle cx="8" cy="8" r="5.5" />
