@@ -59,7 +59,7 @@ async function main() {
     const open = async (colorScheme) => {
       const page = await (await browser.newContext({ viewport, colorScheme })).newPage();
       await page.goto(await signInLink(url, token));
-      await page.getByRole('link', { name: 'notebook' }).waitFor();
+      await page.getByRole('link', { name: 'notebook', exact: true }).waitFor();
       return page;
     };
     const shoot = (page, name) => page.screenshot({ path: join(folder, `${name}.png`) });

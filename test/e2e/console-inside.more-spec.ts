@@ -23,7 +23,7 @@ beforeAll(async () => {
   user = await server.user('pro');
   container = await user.api.running({ name: 'once', custom_image: process.env['TEST_SANDBOX_IMAGE'] });
   page = await browser.signedIn(user);
-  await page.getByRole('link', { name: 'once' }).click();
+  await page.getByRole('link', { name: 'once', exact: true }).click();
 });
 
 afterAll(async () => {

@@ -47,7 +47,7 @@ it('a container must live its whole life by clicks: created, typed in, stopped, 
   await click('Create');
   const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: 'once' }) });
   await row.getByText('Running').waitFor({ timeout: 60_000 });
-  await row.getByRole('link', { name: 'once' }).click();
+  await row.getByRole('link', { name: 'once', exact: true }).click();
   await typed('echo "sum $((40+2))" | tee /home/user/kept', 'sum 42');
 
   await click('Stop');

@@ -76,7 +76,7 @@ async function look(): Promise<unknown[]> {
 
 describe("a container's page", () => {
   beforeEach(async () => {
-    await page.getByRole('link', { name: 'origin' }).click();
+    await page.getByRole('link', { name: 'origin', exact: true }).click();
     await page.getByRole('navigation', { name: 'origin' }).getByRole('link', { name: 'Snapshots' }).click();
     await says('No snapshots of it');
   });

@@ -255,7 +255,7 @@ describe('the console', () => {
   it('must show each page again to whoever goes back and forth', async () => {
     const { user, page, context } = await somebody();
     await user.api.running({ name: 'seen' });
-    await page.getByRole('link', { name: 'seen' }).click();
+    await page.getByRole('link', { name: 'seen', exact: true }).click();
     const tabs = page.getByRole('navigation', { name: 'seen' });
     const parts = { Overview: 'Memory of seen', Files: 'Files in /home/user', Terminal: 'Terminals of seen' };
     for (const [name, region] of [...Object.entries(parts), ...Object.entries(parts)]) {

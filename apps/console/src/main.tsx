@@ -4,6 +4,7 @@ import './styles/controls.css';
 import './styles/shell.css';
 import './styles/pages.css';
 import './styles/overview.css';
+import './styles/list.css';
 import { App } from './app';
 import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
 import { signInWithCode } from './pages/sign-in';

@@ -29,6 +29,9 @@ interface LinkProps {
   readonly href: string;
   readonly class?: string;
   readonly 'aria-current'?: 'page' | undefined;
+  readonly 'aria-label'?: string;
+  /** Shown on hover, for links that are an icon. */
+  readonly title?: string;
   readonly children?: ComponentChildren;
 }
 

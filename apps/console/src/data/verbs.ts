@@ -15,16 +15,24 @@ export async function remove({ db_id, name, status }: Container): Promise<void> 
     return;
   }
   if (path.value === `/containers/${db_id}`) navigate('/');
-  const undo = async (): Promise<void> => {
-    try {
-      await berth.containers.restore(db_id);
-      if (status === 'running' || status === 'paused') await berth.containers.start(db_id);
-    } catch (error) {
-      sayFault(error);
-    }
-  };
-  say(`“${name}” was deleted.`, { name: 'Undo', run: () => void undo() });
+  const undo = (): void => void bringBack({ db_id, status }).catch(sayFault);
+  say(`“${name}” was deleted.`, { name: 'Undo', run: undo });
 }
+
+/** Restores a deleted container, and starts it if it was up. @throws BerthError */
+export async function bringBack({ db_id, status }: Pick<Container, 'db_id' | 'status'>): Promise<void> {
+  await berth.containers.restore(db_id);
+  if (isUp(status)) await berth.containers.start(db_id);
+}
+
+/** Stops a container and starts it again: the API has no call for both. @throws BerthError */
+export async function restart({ db_id }: Container): Promise<void> {
+  await berth.containers.stop(db_id);
+  await berth.containers.start(db_id);
+}
+
+/** Whether it has a Docker container with processes, also if they are suspended. */
+export const isUp = (status: Container['status']): boolean => status === 'running' || status === 'paused';
 
 /** Suspends what runs in it. */
 export async function pause({ db_id }: Container): Promise<void> {

@@ -54,6 +54,25 @@ export const PlusIcon = (): JSX.Element => (
   </Icon>
 );
 
+export const PromptIcon = (): JSX.Element => (
+  <Icon>
+    <path d="M3 4.5l3.5 3.5L3 11.5M8.5 11.5H13" />
+  </Icon>
+);
+
+export const GlobeIcon = (): JSX.Element => (
+  <Icon>
+    <circle cx="8" cy="8" r="5.5" />
+    <path d="M2.5 8h11M8 2.5c2 1.6 2.6 3.4 2.6 5.5S10 11.9 8 13.5C6 11.9 5.4 10.1 5.4 8S6 4.1 8 2.5z" />
+  </Icon>
+);
+
+export const ArrowIcon = ({ isUp }: { readonly isUp: boolean }): JSX.Element => (
+  <Icon>
+    <path d={isUp ? 'M8 13V3M4 7l4-4 4 4' : 'M8 3v10M4 9l4 4 4-4'} />
+  </Icon>
+);
+
 export const ThemeIcon = (): JSX.Element => (
   <Icon>
     <circle cx="8" cy="8" r="5.5" />

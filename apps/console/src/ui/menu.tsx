@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { DotsIcon } from './icons';
 
 export interface MenuItem {
@@ -13,8 +13,10 @@ export function Menu({ label, items }: { readonly label: string; readonly items:
   const id = useId();
   const list = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
+  // A list has a menu in every row, and few are opened.
+  const [isDrawn, setDrawn] = useState(false);
 
-  const open = (): void => {
+  const show = (): void => {
     const element = list.current;
     const place = button.current?.getBoundingClientRect();
     if (!element || !place) return;
@@ -25,6 +27,13 @@ export function Menu({ label, items }: { readonly label: string; readonly items:
     element.style.top = `${String(isBelow ? place.bottom + 4 : Math.max(8, place.top - height - 4))}px`;
     element.style.position = 'fixed';
     element.querySelector('button')?.focus();
+  };
+  useLayoutEffect(() => {
+    if (isDrawn) show();
+  }, [isDrawn]);
+  const open = (): void => {
+    if (isDrawn) show();
+    else setDrawn(true);
   };
 
   const onKeyDown = (event: KeyboardEvent): void => {
@@ -52,21 +61,22 @@ export function Menu({ label, items }: { readonly label: string; readonly items:
         <DotsIcon />
       </button>
       <div ref={list} id={id} class="menu-list" popover="auto" role="menu" aria-label={label} onKeyDown={onKeyDown}>
-        {items.map(({ name, run, isDangerous }) => (
-          <button
-            key={name}
-            type="button"
-            role="menuitem"
-            class={isDangerous ? 'danger' : ''}
-            onClick={() => {
-              list.current?.hidePopover();
-              button.current?.focus();
-              run();
-            }}
-          >
-            {name}
-          </button>
-        ))}
+        {isDrawn &&
+          items.map(({ name, run, isDangerous }) => (
+            <button
+              key={name}
+              type="button"
+              role="menuitem"
+              class={isDangerous ? 'danger' : ''}
+              onClick={() => {
+                list.current?.hidePopover();
+                button.current?.focus();
+                run();
+              }}
+            >
+              {name}
+            </button>
+          ))}
       </div>
     </div>
   );
