@@ -447,6 +447,10 @@ export type ImageView = {
 
 export type ImageListView = {
     images: Array<ImageView>;
+    /**
+     * Whether a container can be made of an image of one’s own: "custom".
+     */
+    custom_images: boolean;
 };
 
 export type RolePackagesView = {

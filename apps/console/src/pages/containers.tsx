@@ -12,7 +12,6 @@ import { PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Empty, Meter, PageHead, Status, Table, WorkButton } from '../ui/parts';
 import { ResourceAmounts } from '../ui/resources';
-import { CreateDialog } from './create-dialog';
 import { SettingsDialog } from './settings-dialog';
 import { copyItems } from './snapshot-dialogs';
 
@@ -21,7 +20,6 @@ type Filter = 'all' | ContainerStatus;
 
 const search = signal('');
 const filter = signal<Filter>('all');
-const isCreating = signal(false);
 const beingSet = signal<Container | null>(null);
 
 /** What its network is called, and what a filter finds it by. */
@@ -71,15 +69,14 @@ export function Containers(): JSX.Element {
     <>
       <PageHead title="Containers" aside={<Usage />}>
         {canWrite && (
-          <button type="button" class="button primary" onClick={() => (isCreating.value = true)}>
+          <Link class="button primary" href="/new">
             <PlusIcon /> New container
-          </button>
+          </Link>
         )}
       </PageHead>
       {fault.value !== null && <p class="notice bad">{inWords(fault.value)}</p>}
       <Toolbar />
       <List />
-      {isCreating.value && <CreateDialog onClose={() => (isCreating.value = false)} />}
       {beingSet.value && <SettingsDialog container={beingSet.value} onClose={() => (beingSet.value = null)} />}
     </>
   );
@@ -341,9 +338,9 @@ function NoContainers(): JSX.Element {
           A container is a Linux machine of your own: a terminal, files, and a data folder, <code>/home/user</code>,
           that stays when it stops.
         </p>
-        <button type="button" class="button primary" onClick={() => (isCreating.value = true)}>
+        <Link class="button primary" href="/new">
           <PlusIcon /> Create your first container
-        </button>
+        </Link>
       </Empty>
     </div>
   );
