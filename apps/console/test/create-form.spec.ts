@@ -205,6 +205,7 @@ describe('a link to the form', () => {
 
   it.each([
     ['image=gone', { source: 'There is no image “gone”.' }],
+    ['image=tools', {}],
     ['template=ubuntu', { source: 'There is no template “ubuntu”.' }],
     ['snapshot=S2', { source: 'You have no such snapshot that is ready.' }],
     ['image=ubuntu&snapshot=S1', { source: 'The link has image and snapshot. Choose one of them.' }],

@@ -216,6 +216,8 @@ export function faultsOfForm(
 
 function faultsOfSource(source: Source, catalogue: Catalogue): Faults {
   const { kind, of } = source;
+  if (kind === 'custom' && !catalogue.hasCustom)
+    return { source: 'This server allows no images but those of its list.' };
   if (kind === 'custom') {
     if (of.trim() === '') return { custom_image: 'Enter an image reference, such as python:3.13-slim.' };
     return /\s/.test(of.trim()) || of.length > LONGEST_REFERENCE

@@ -4,6 +4,7 @@ import {
   type CreateContext,
   type CreateForm,
   firstSource,
+  imageOf,
   newForm,
   sizeOf,
   type Source,
@@ -75,7 +76,7 @@ export function readCreateLink(query: URLSearchParams, context: CreateContext): 
   }
   const sources = SOURCES.filter((parameter) => query.has(parameter));
   if (sources.length > 1) faults['source'] = `The link has ${sources.join(' and ')}. Choose one of them.`;
-  const source = sourceOf(query, sources[0]) ?? firstSource(context.catalogue);
+  const source = sourceOf(query, { parameter: sources[0], context }) ?? firstSource(context.catalogue);
   const begun = newForm(source, context);
   const choice = <T extends string>(
     parameter: string,
@@ -118,9 +119,19 @@ export function readCreateLink(query: URLSearchParams, context: CreateContext): 
   return { form, faults, notes };
 }
 
-function sourceOf(query: URLSearchParams, parameter: (typeof SOURCES)[number] | undefined): Source | null {
+interface SourceParameter {
+  readonly parameter: (typeof SOURCES)[number] | undefined;
+  readonly context: CreateContext;
+}
+
+function sourceOf(query: URLSearchParams, { parameter, context }: SourceParameter): Source | null {
   if (parameter === undefined) return null;
   const of = query.get(parameter) ?? '';
+  // As the API takes the names of templates as images.
+  const template: Source = { kind: 'template', of };
+  if (parameter === 'image' && !imageOf({ kind: 'image', of }, context.catalogue)) {
+    return imageOf(template, context.catalogue) ? template : { kind: 'image', of };
+  }
   return { kind: parameter === 'custom_image' ? 'custom' : parameter, of };
 }
 

@@ -214,7 +214,7 @@ interface SizeChoicesProps {
 /** The sizes that the tier allows; the fields of a size of one's own are behind the last. */
 export function SizeChoices({ presets, size, hasTemplate, onSize }: SizeChoicesProps): JSX.Element {
   return (
-    <div class="choices" role="radiogroup" aria-label="Size">
+    <div class="choices" role="radiogroup" aria-labelledby="create-size">
       {hasTemplate && (
         <Choice
           name="size"

@@ -73,6 +73,8 @@ const FIELD_OF: Readonly<Partial<Record<keyof Draft, string>>> = {
   command: 'start',
 };
 
+const SIZE_FIELDS: readonly string[] = ['memory_mb', 'cpu_shares', 'disk_mb'];
+
 const without = (faults: Faults, fields: readonly string[]): Faults =>
   Object.fromEntries(
     Object.entries(faults).filter(
@@ -157,10 +159,11 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
     } catch (error) {
       // Without an answer it may have been created: the same request again must not create another one.
       if (!isBerthError(error, 'connection_failed')) sent.current = null;
-      const found = faultsOf(error);
-      if (request.start && isBerthError(error, 'insufficient_permissions'))
-        Object.assign(found, { start: inWords(error) });
+      const isOfStart = request.start != null && isBerthError(error, 'insufficient_permissions');
+      const found = isOfStart ? { start: inWords(error) } : faultsOf(error);
       setTold(found);
+      // Their fields are behind the presets.
+      if (SIZE_FIELDS.some((field) => field in found)) setForm((before) => ({ ...before, size: CUSTOM_SIZE }));
       if (!hasAny(found)) setRefusal(error);
       setBusy(false);
       show(found);
@@ -208,7 +211,7 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
             {inWords(refusal)}
           </p>
         )}
-        <section class="panel form-section" aria-label="Name">
+        <div class="panel form-section">
           <div class="name-row">
             <TextField
               label="Name"
@@ -231,24 +234,24 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
               Suggest another
             </button>
           </div>
-        </section>
+        </div>
         <SourceField
           catalogue={catalogue}
           source={form.source}
           onSource={(source) => change(withSource(form, source, context), ['source', 'custom_image', 'role'])}
           faults={faults}
         />
-        <section class="panel form-section" aria-label="Size">
-          <h2>Size</h2>
+        <section class="panel form-section" aria-labelledby="create-size">
+          <h2 id="create-size">Size</h2>
           <SizeChoices
             presets={presetsOf(limits)}
             size={form.size}
             hasTemplate={isTemplate}
-            onSize={(size) => change(withSize(form, size, context), ['memory_mb', 'cpu_shares', 'disk_mb'])}
+            onSize={(size) => change(withSize(form, size, context), SIZE_FIELDS)}
           />
           {form.size === CUSTOM_SIZE && <ResourceFields {...fields} faults={withSizes(faults, seen)} />}
         </section>
-        <section class="panel form-section" aria-label="Labels and variables">
+        <div class="panel form-section">
           <LabelsField {...fields} />
           <VariablesField
             label="Environment variables"
@@ -257,7 +260,7 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
             onEnv={(env) => change({ ...form, env }, ['env'])}
             faults={faults}
           />
-        </section>
+        </div>
         <details class="panel form-section more" open={isAdvancedOpen}>
           <summary>Advanced: role, network, lifetime, start command</summary>
           <div class="stack">
@@ -273,7 +276,7 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
           </div>
         </details>
       </div>
-      <aside class="create-aside" aria-label="Your limits">
+      <section class="create-aside" aria-labelledby="create-limits">
         <div class="panel form-section">
           <Effect user={user} form={form} context={context} />
           {blocker !== null && (
@@ -308,14 +311,14 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
             />
           )}
         </div>
-      </aside>
+      </section>
     </form>
   );
 }
 
 /** Sizes beyond the tier are shown at once, as the limits beside them are. */
 const withSizes = (faults: Faults, seen: Faults): Faults => {
-  const over = ['memory_mb', 'cpu_shares', 'disk_mb'].filter((field) => seen[field]?.startsWith('Your tier'));
+  const over = SIZE_FIELDS.filter((field) => seen[field]?.startsWith('Your tier'));
   return { ...Object.fromEntries(over.map((field) => [field, seen[field] ?? ''])), ...faults };
 };
 
@@ -400,7 +403,7 @@ function Effect({ user: { tier, limits }, form, context }: EffectProps): JSX.Ele
   const sizes = resourcesOf(form, context);
   return (
     <>
-      <h2>Your limits</h2>
+      <h2 id="create-limits">Your limits</h2>
       <p class="small muted">Tier {tier}, now → with this container</p>
       <dl class="effect">
         <EffectRow name="Containers" now={own.length} added={1} most={limits.containers} write={String} />

@@ -23,11 +23,12 @@ function controlOf(form: HTMLElement, field: string): HTMLElement | null {
   );
 }
 
+const sectionOf = (control: HTMLElement | null): HTMLElement | null => control?.closest('details') ?? null;
+
 /** Focuses a field, and opens the section that it is in. */
 function focusField(form: HTMLElement, field: string): void {
   const control = controlOf(form, field);
-  const section = control?.closest('details');
-  if (section) section.open = true;
+  sectionOf(control)?.setAttribute('open', '');
   control?.focus();
 }
 
@@ -41,10 +42,13 @@ function inOrder(form: HTMLElement, faults: Faults): readonly string[] {
   return places.map(({ field }) => field);
 }
 
-/** Focuses the first field that has a fault. */
+/** Focuses the first field that has a fault, and opens the sections of all that have one. */
 export function focusFirstFault(form: HTMLElement | null, faults: Faults): void {
-  const first = form && inOrder(form, faults)[0];
-  if (form && first !== undefined && first !== null) focusField(form, first);
+  if (!form) return;
+  const fields = inOrder(form, faults);
+  for (const field of fields) sectionOf(controlOf(form, field))?.setAttribute('open', '');
+  const [first] = fields;
+  if (first !== undefined) focusField(form, first);
 }
 
 interface FaultSummaryProps {
