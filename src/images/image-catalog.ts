@@ -68,7 +68,10 @@ export class ImageView {
 export class ImageListView {
   @ApiProperty({ type: [ImageView] })
   readonly images: ImageView[];
-  @ApiProperty({ example: true, description: 'Whether a container can be made of an image of one’s own: "custom".' })
+  @ApiProperty({
+    example: true,
+    description: 'Whether a creation may name an image of its own: `custom` with `custom_image`.',
+  })
   readonly custom_images: boolean;
 }
 

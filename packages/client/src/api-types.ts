@@ -448,7 +448,7 @@ export type ImageView = {
 export type ImageListView = {
     images: Array<ImageView>;
     /**
-     * Whether a container can be made of an image of one’s own: "custom".
+     * Whether a creation may name an image of its own: `custom` with `custom_image`.
      */
     custom_images: boolean;
 };
