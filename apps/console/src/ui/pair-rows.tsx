@@ -59,7 +59,7 @@ export function PairRows(props: PairRowsProps): JSX.Element {
       event.preventDefault();
       remove(at);
     }
-    // Control and Enter submits the form, as everywhere; Shift and Enter begins a line.
+    // Shift and Enter begins a line in a value; with Control or Meta it is the form's.
     if (event.key !== 'Enter' || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     const below = pairs[at + 1];
@@ -130,10 +130,13 @@ export function PairRows(props: PairRowsProps): JSX.Element {
               <textarea
                 {...value}
                 rows={Math.min(6, value.value.split('\n').length)}
-                onInput={(event) => change({ ...pair, value: event.currentTarget.value })}
+                onInput={(event) => change({ ...pair, value: event.currentTarget.value, isValueMissing: false })}
               />
             ) : (
-              <input {...value} onInput={(event) => change({ ...pair, value: event.currentTarget.value })} />
+              <input
+                {...value}
+                onInput={(event) => change({ ...pair, value: event.currentTarget.value, isValueMissing: false })}
+              />
             )}
             {hasRemovals && (
               <label class="check">
