@@ -305,7 +305,7 @@ export default defineConfig({
       },
     },
     {
-      files: ['test/**/*.ts', 'src/**/*.spec.ts', 'packages/*/test/**/*.ts'],
+      files: ['test/**/*.ts', 'src/**/*.spec.ts', '{apps,packages}/*/test/**/*.ts'],
       plugins: ['typescript', 'oxc', 'import', 'jest'],
       rules: {
         // `expect.any(String)` is an `any` by its type.

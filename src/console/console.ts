@@ -11,6 +11,7 @@ import { readConsole } from './console-files';
 const PAGES = [
   '/',
   '/containers/:id',
+  '/new',
   '/snapshots',
   '/deleted',
   '/events',

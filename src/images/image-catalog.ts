@@ -68,6 +68,11 @@ export class ImageView {
 export class ImageListView {
   @ApiProperty({ type: [ImageView] })
   readonly images: ImageView[];
+  @ApiProperty({
+    example: true,
+    description: 'Whether a creation may name an image of its own: `custom` with `custom_image`.',
+  })
+  readonly custom_images: boolean;
 }
 
 /** The response of `POST /api/admin/images/:name/pull`. */
@@ -173,7 +178,8 @@ export class ImageCatalog {
     return this.images.find((image) => image.reference === reference)?.pull ?? 'missing';
   }
 
-  private get allowsCustom(): boolean {
+  /** Whether users may name images of their own. */
+  get allowsCustom(): boolean {
     return this.config.CUSTOM_IMAGES === 'allow';
   }
 

@@ -20,7 +20,8 @@ export class ImagesController {
   })
   @ApiOkResponse({ type: ImageListView })
   async list(@CurrentPrincipal() { tier }: Principal): Promise<ImageListView> {
-    return { images: [...(await this.catalog.list()), ...(await this.templatesOf(tier))] };
+    const images = [...(await this.catalog.list()), ...(await this.templatesOf(tier))];
+    return { images, custom_images: this.catalog.allowsCustom };
   }
 
   private async templatesOf(tier: string): Promise<ImageView[]> {

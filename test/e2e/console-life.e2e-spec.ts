@@ -42,19 +42,18 @@ async function typed(line: string, expected: string): Promise<void> {
 }
 
 it('a container must live its whole life by clicks: created, typed in, stopped, changed, started with its data, deleted', async () => {
-  await click('Create your first container');
+  await page.getByRole('link', { name: 'Create your first container' }).click();
   await page.getByLabel('Name', { exact: true }).fill('once');
   await click('Create');
-  const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: 'once' }) });
-  await row.getByText('Running').waitFor({ timeout: 60_000 });
-  await row.getByRole('link', { name: 'once', exact: true }).click();
+  await page.getByRole('heading', { name: 'once', exact: true }).waitFor();
+  await page.locator('.page-head').getByText('Running').waitFor({ timeout: 60_000 });
   await typed('echo "sum $((40+2))" | tee /home/user/kept', 'sum 42');
 
   await click('Stop');
   await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
   await page.getByText('“once” does not run').waitFor({ timeout: 40_000 });
   await click('Settings');
-  await page.getByLabel('Memory, MB').fill('512');
+  await page.getByLabel('Memory, GB').fill('0.5');
   await click('Save');
   await openTab('Overview');
   await page.getByText('512 MB', { exact: true }).waitFor({ timeout: 40_000 });

@@ -84,11 +84,11 @@ describe('a disk limit', () => {
     };
     await page.getByRole('row').filter({ hasText: 'stored' }).getByText('disk').first().waitFor();
     await says('the list');
-    await click(page, 'New container');
-    const disk = page.getByLabel('Disk, MB');
+    await page.getByRole('link', { name: 'New container' }).click();
+    await page.getByRole('radio', { name: 'Custom', exact: true }).check();
+    const disk = page.getByLabel('Disk, GB');
     const hint = `#${String(await disk.getAttribute('aria-describedby'))}`;
     expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(diskQuota === 'unsupported');
-    await page.keyboard.press('Escape');
     for (const [path, text] of [
       [`/containers/${db_id}`, 'at /home/user'],
       ['/usage', 'One container at most'],
@@ -108,12 +108,13 @@ describe('a disk limit', () => {
 it('a creation must be offered what the API takes for what is left out', async () => {
   const user = await berth.user('pro');
   const page = await open(user);
-  await click(page, 'New container');
+  await page.goto('/new');
+  await page.getByRole('radio', { name: 'Custom', exact: true }).check();
   const { limits } = (await user.api.call('GET', '/api/me')).body as { limits: { default: Record<string, number> } };
   const offered = {
-    memory_mb: Number(await page.getByLabel('Memory, MB').inputValue()),
-    cpu_shares: Number(await page.getByLabel('CPU, 1000').inputValue()),
-    disk_mb: Number(await page.getByLabel('Disk, MB').inputValue()),
+    memory_mb: Number(await page.getByLabel('Memory, GB').inputValue()) * 1024,
+    cpu_shares: Number(await page.getByLabel('CPUs').inputValue()) * 1000,
+    disk_mb: Number(await page.getByLabel('Disk, GB').inputValue()) * 1024,
   };
   expect(offered).toEqual(limits.default);
   await page.context().close();

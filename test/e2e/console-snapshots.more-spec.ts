@@ -179,7 +179,7 @@ describe("a container's page", () => {
     engine.daemon.keepsLayers = isKept;
     for (const container of engine.daemon.containers.values()) container.layer = 'nginx';
     await click('Settings');
-    await dialog().getByLabel('Memory').fill('512');
+    await dialog().getByLabel('Memory').fill('512 MB');
     await dialog().getByText('The container is recreated, and restarted: its programs end.').waitFor();
     expect(await look()).toEqual([]);
     await click('Save');
@@ -230,12 +230,13 @@ describe('the page of snapshots', () => {
     await taken('base');
     await open();
     await click('New container: base');
-    expect(await dialog().getByLabel('Start from').locator('option:checked').innerText()).toBe('base');
-    expect(await dialog().getByLabel('Disk, MB').inputValue()).toBe('3072');
-    expect(await dialog().getByLabel('Role').locator('option:checked').innerText()).toContain('As in the snapshot');
-    await dialog().getByText('Data and installed software of “large”, 10 MB').waitFor();
+    expect(await page.getByRole('radio', { name: 'base', exact: true }).isChecked()).toBe(true);
+    expect(await page.getByLabel('Disk, GB').inputValue()).toBe('3');
+    await page.getByText('Advanced').click();
+    expect(await page.getByLabel('Role').locator('option:checked').innerText()).toContain('As in the snapshot');
+    await says('Data and installed software of “large”, 10 MB');
     expect(await look()).toEqual([]);
-    await dialog().getByLabel('Name').fill('copy');
+    await page.getByLabel('Name', { exact: true }).fill('copy');
     await click('Create');
     await page.getByRole('heading', { name: 'copy' }).waitFor();
     await page.locator('.page-head').getByText('Running').waitFor();
@@ -245,15 +246,17 @@ describe('the page of snapshots', () => {
 
   it('must offer ready snapshots in the form of a creation, and go back to an image', async () => {
     await taken('base');
-    await click('New container');
-    await dialog().getByLabel('Start from').selectOption('base');
-    await dialog().getByText('As in the snapshot').waitFor({ state: 'attached' });
-    await dialog().getByLabel('Start from').selectOption('Another image…');
-    expect(await dialog().getByLabel('Role').inputValue()).toBe('barebone');
-    await dialog().getByLabel('Start from').selectOption('base');
-    await dialog().getByLabel('Name').fill('copy');
+    await page.goto('/new');
+    const radio = (name: string): Locator => page.getByRole('radio', { name, exact: true });
+    await radio('base').check();
+    await page.getByText('As in the snapshot').waitFor({ state: 'attached' });
+    await radio('Another image').check();
+    await page.getByText('Advanced').click();
+    expect(await page.getByLabel('Role').locator('option:checked').innerText()).toBe('barebone');
+    await radio('base').check();
+    await page.getByLabel('Name', { exact: true }).fill('copy');
     await click('Create');
-    await row('copy').getByText('Running').waitFor();
+    await page.locator('.page-head').getByText('Running').waitFor();
     const { body } = await user.api.call('GET', '/api/containers');
     const copy = (body['containers'] as { name: string; db_id: string }[]).find(({ name }) => name === 'copy');
     expect(engine.daemon.volumes.get(`berth-${String(copy?.db_id)}`)?.content).toBe('precious');

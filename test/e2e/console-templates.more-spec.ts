@@ -41,6 +41,7 @@ afterEach(async () => {
 
 const click = (name: string): Promise<void> => page.getByRole('button', { name, exact: true }).click();
 const dialog = (): Locator => page.getByRole('dialog');
+const radio = (name: string): Locator => page.getByRole('radio', { name, exact: true });
 const row = (name: string): Locator => page.getByRole('row').filter({ hasText: name });
 const template = async (name: string): Promise<unknown> =>
   (await admin.api.call('GET', `/api/admin/templates/${name}`)).body;
@@ -66,7 +67,7 @@ it('a template of an image must be created, shown, replaced with what it had, an
   await dialog().getByRole('button', { name: 'Create', exact: true }).click();
   await dialog().getByRole('alert').getByText('Image must be on the machine').waitFor();
   await dialog().getByLabel('Image reference').fill(testImage());
-  await dialog().getByLabel('Memory').fill('512');
+  await dialog().getByLabel('Memory').fill('0.5');
   await dialog().getByLabel('free', { exact: true }).uncheck();
   await dialog().getByText('Role, network, start command').click();
   await dialog().getByLabel('Network').selectOption('None');
@@ -125,7 +126,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await dialog().getByRole('button', { name: 'Create', exact: true }).click();
   await dialog().getByRole('alert').getByText('The catalogue has an image of this name.').waitFor();
   await dialog().getByLabel('Name').fill('node-tools');
-  await dialog().getByLabel('Memory').fill('512');
+  await dialog().getByLabel('Memory').fill('512 MB');
   await save('Create');
   await row('node-tools').getByText('a snapshot of test, with data').waitFor();
   expect(await browser.faultsOf(page)).toEqual([]);
@@ -141,19 +142,21 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await row('node-tools').getByText('2', { exact: true }).waitFor();
 
   await page.getByRole('link', { name: /^Containers/ }).click();
-  await click('New container');
-  await dialog().getByLabel('Start from').selectOption('node-tools');
-  await dialog().getByText('version 2, with data in /home/user').waitFor();
-  expect(await dialog().getByLabel('Memory').inputValue()).toBe('512');
-  expect(await dialog().getByLabel('Disk, MB').inputValue()).toBe('');
-  expect(await dialog().getByLabel('Role').locator('option:checked').innerText()).toContain('As in the template');
-  await dialog().getByText('Network, lifetime').click();
-  expect(await dialog().getByLabel('Network').locator('option:checked').innerText()).toBe('As in the template');
+  await page.getByRole('link', { name: 'New container' }).click();
+  await radio('node-tools').check();
+  await page.getByText('version 2, with data in /home/user').waitFor();
+  expect(await radio('As in the template').isChecked()).toBe(true);
+  await radio('Custom').check();
+  expect(await page.getByLabel('Memory, GB').inputValue()).toBe('0.5');
+  expect(await page.getByLabel('Disk, GB').inputValue()).toBe('');
+  await page.getByText('Advanced').click();
+  expect(await page.getByLabel('Role').locator('option:checked').innerText()).toContain('As in the template');
+  expect(await page.getByLabel('Network').locator('option:checked').innerText()).toBe('As in the template');
   expect(await browser.faultsOf(page)).toEqual([]);
-  await dialog().getByLabel('Name').fill('copy');
+  await page.getByLabel('Name', { exact: true }).fill('copy');
   await click('Create');
-  await row('copy').getByText('Running').waitFor();
-  await row('copy').getByRole('link', { name: 'copy', exact: true }).click();
+  await page.getByRole('heading', { name: 'copy', exact: true }).waitFor();
+  await page.locator('.page-head').getByText('Running').waitFor();
   await page.getByText('version 2').waitFor();
   const copy = new URL(page.url()).pathname.split('/').at(-1) ?? '';
   expect(engine.daemon.volumes.get(`berth-${copy}`)?.content).toBe('precious');
@@ -167,18 +170,21 @@ it('a creation must override what a template says, and go back to an image with 
     network: 'none',
     memory_mb: 512,
   });
-  await click('New container').catch(() => click('Create your first container'));
-  const usual = await dialog().getByLabel('Memory').inputValue();
-  await dialog().getByLabel('Start from').selectOption('closed');
-  await dialog().getByLabel('Start from').selectOption('Another image…');
-  expect(await dialog().getByLabel('Memory').inputValue()).toBe(usual);
-  await dialog().getByLabel('Start from').selectOption('closed');
-  await dialog().getByLabel('Memory').fill('768');
-  await dialog().getByText('Network, lifetime').click();
-  await dialog().getByLabel('Network').selectOption('Internet');
-  await dialog().getByLabel('Name').fill('open');
+  await page.goto('/new');
+  await radio('Custom').check();
+  const usual = await page.getByLabel('Memory, GB').inputValue();
+  await radio('closed').check();
+  await radio('Another image').check();
+  await radio('Custom').check();
+  expect(await page.getByLabel('Memory, GB').inputValue()).toBe(usual);
+  await radio('closed').check();
+  await radio('Custom').check();
+  await page.getByLabel('Memory, GB').fill('0.75');
+  await page.getByText('Advanced').click();
+  await page.getByLabel('Network').selectOption('Internet');
+  await page.getByLabel('Name', { exact: true }).fill('open');
   await click('Create');
-  await row('open').getByText('Running').waitFor();
+  await page.locator('.page-head').getByText('Running').waitFor();
   const { body } = await admin.api.call('GET', '/api/containers');
   const created = (body['containers'] as { name: string }[]).find(({ name }) => name === 'open');
   expect(created).toMatchObject({ network: 'internet', resources: { memory_mb: 768 } });

@@ -135,11 +135,14 @@ describe('the console', () => {
   it('must show a creation as it goes on, and whatever happens elsewhere, without being asked', async () => {
     const { user, page, context } = await somebody();
     const hold = engine.holdOn('containers.start');
-    await page.getByRole('button', { name: 'Create your first container' }).click();
-    await page.getByLabel('Name').fill('first');
-    await page.getByLabel('Start from').selectOption('Another image…');
+    await page.getByRole('link', { name: 'Create your first container' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('first');
+    await page.getByRole('radio', { name: 'Another image' }).check();
     await page.getByLabel('Image reference').fill(testImage());
     await page.getByRole('button', { name: 'Create', exact: true }).click();
+    await page.getByRole('heading', { name: 'first', exact: true }).waitFor();
+    await page.locator('.page-head').getByText('Creating', { exact: true }).waitFor();
+    await page.getByRole('link', { name: /^Containers/ }).click();
     await row(page, 'first').getByText('Creating', { exact: true }).waitFor();
     hold.release();
     await row(page, 'first').getByText('Running').waitFor();
@@ -169,20 +172,18 @@ describe('the console', () => {
 
   it('must say what a field is refused for, and what the tier allows, in words', async () => {
     const { user, page, context } = await somebody('free');
-    await page.getByRole('button', { name: 'Create your first container' }).click();
-    await page.getByLabel('Memory').fill('999999');
+    await page.getByRole('link', { name: 'Create your first container' }).click();
+    await page.getByRole('radio', { name: 'Custom', exact: true }).check();
+    await page.getByLabel('Memory, GB').fill('999');
     await page.getByRole('button', { name: 'Create', exact: true }).click();
-    await page.getByRole('alert').getByText('Memory must be a whole number from 256 to 2048').waitFor();
-    await page.keyboard.press('Escape');
+    await page.getByRole('alert').getByText('Memory: Your tier allows 256 MB to 2 GB.').waitFor();
+    await page.getByRole('link', { name: 'Cancel' }).click();
     const limits = (await user.api.call('GET', '/api/me')).body['limits'] as { containers: number };
     for (let made = 0; made < limits.containers; made += 1) await user.api.running({});
     await eventually(async () => expect(await page.getByRole('row').count()).toBe(limits.containers + 1));
-    await page.getByRole('button', { name: 'New container' }).click();
-    await page.getByRole('button', { name: 'Create', exact: true }).click();
-    await page
-      .getByRole('alert')
-      .getByText(`allows ${String(limits.containers)} containers`)
-      .waitFor();
+    await page.getByRole('link', { name: 'New container' }).click();
+    await page.getByText(`allows ${String(limits.containers)} containers`).waitFor();
+    expect(await page.getByRole('button', { name: 'Create', exact: true }).isDisabled()).toBe(true);
     await context.close();
   });
 
@@ -202,10 +203,14 @@ describe('the console', () => {
       await look(path);
     }
     await page.goto('/');
-    await page.getByRole('button', { name: 'New container' }).click();
-    await page.getByText('Network, lifetime').click();
-    await look('the dialog of a creation');
-    await page.keyboard.press('Escape');
+    await page.getByRole('link', { name: 'New container' }).click();
+    await page.getByText('Advanced').click();
+    await page.getByRole('radio', { name: 'Custom', exact: true }).check();
+    await page.getByLabel('Memory, GB').fill('much');
+    await page.getByRole('button', { name: 'Create', exact: true }).click();
+    await page.getByRole('alert').waitFor();
+    await look('a creation with faults');
+    await page.getByRole('link', { name: 'Cancel' }).click();
     await row(page, 'seen').getByRole('button', { name: 'More for seen' }).click();
     await look('a menu');
     await page.getByRole('menuitem', { name: 'Settings' }).click();
@@ -313,13 +318,13 @@ describe('the console', () => {
     const slow = { offline: false, latency: 400, downloadThroughput: 50_000, uploadThroughput: 50_000 };
     await network.send('Network.emulateNetworkConditions', slow);
     await page.reload();
-    await page.getByRole('button', { name: 'Create your first container' }).click();
-    await page.getByLabel('Start from').selectOption('Another image…');
+    await page.getByRole('link', { name: 'Create your first container' }).click();
+    await page.getByRole('radio', { name: 'Another image' }).check();
     await page.getByLabel('Image reference').fill(testImage());
     const create = page.getByRole('button', { name: 'Create', exact: true });
     await create.click();
     await create.click({ timeout: 1000 }).catch(() => undefined);
-    await page.getByRole('row').getByText('Running').waitFor();
+    await page.locator('.page-head').getByText('Running').waitFor();
     expect((await user.api.call('GET', '/api/containers')).body['count']).toBe(1);
     await context.close();
   });
@@ -371,7 +376,13 @@ describe('the console of other servers', () => {
     await row(page, 'own').getByRole('button', { name: 'More for own' }).click();
     await page.getByRole('menuitem', { name: 'Settings' }).click();
     await page.getByText('Network, variables').click();
-    await page.getByLabel('New environment variables').fill('A=1\nB=two words');
+    await page.getByLabel('Name of variable 1').fill('A');
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('1');
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('B');
+    await page.keyboard.press('Enter');
+    await page.keyboard.type('two words');
     const { id } = (await owner.api.get(db_id)).body;
     await page.getByRole('button', { name: 'Save' }).click();
     const environment = new Promise((resolve) => {

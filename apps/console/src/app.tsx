@@ -20,6 +20,7 @@ type Page = ComponentType<{ readonly id: string }>;
 const PAGES: readonly (readonly [RegExp, Page])[] = [
   [/^\/$/, Containers],
   [/^\/containers\/([^/]+)$/, later(async () => (await import('./pages/container')).ContainerPage)],
+  [/^\/new$/, later(async () => (await import('./pages/create')).Create)],
   [/^\/snapshots$/, later(async () => (await import('./pages/snapshots')).Snapshots)],
   [/^\/deleted$/, later(async () => (await import('./pages/deleted')).Deleted)],
   [/^\/events$/, later(async () => (await import('./pages/events')).Events)],

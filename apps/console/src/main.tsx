@@ -5,6 +5,7 @@ import './styles/shell.css';
 import './styles/pages.css';
 import './styles/overview.css';
 import './styles/list.css';
+import './styles/create.css';
 import { App } from './app';
 import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
 import { signInWithCode } from './pages/sign-in';

@@ -62,8 +62,13 @@ export class Account {
     return (await this.http.json<api.TierListView>('GET', '/api/tiers', { signal })).tiers;
   }
 
-  async images({ signal }: CallOptions = {}): Promise<api.ImageView[]> {
-    return (await this.http.json<api.ImageListView>('GET', '/api/images', { signal })).images;
+  async images(options: CallOptions = {}): Promise<api.ImageView[]> {
+    return (await this.imageCatalog(options)).images;
+  }
+
+  /** The images, and whether a container can be made of another one. */
+  imageCatalog({ signal }: CallOptions = {}): Promise<api.ImageListView> {
+    return this.http.json('GET', '/api/images', { signal });
   }
 
   async roles({ signal }: CallOptions = {}): Promise<api.RoleView[]> {

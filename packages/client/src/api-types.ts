@@ -447,6 +447,10 @@ export type ImageView = {
 
 export type ImageListView = {
     images: Array<ImageView>;
+    /**
+     * Whether a creation may name an image of its own: `custom` with `custom_image`.
+     */
+    custom_images: boolean;
 };
 
 export type RolePackagesView = {

@@ -76,6 +76,7 @@ export const consolePages = (id: string): readonly (readonly [path: string, head
   [`/containers/${id}#processes`, 'seen'],
   [`/containers/${id}#snapshots`, 'seen'],
   [`/containers/${id}#events`, 'seen'],
+  ['/new', 'New container'],
   ['/snapshots', 'Snapshots'],
   ['/tokens', 'Tokens'],
   ['/webhooks', 'Webhooks'],

@@ -1,5 +1,7 @@
 import { Berth, BerthError, isBerthError } from '@berth/client';
 import { forget, session } from '../session';
+import { type Faults, NO_FAULTS, rangeInWords } from './faults';
+import { inWords } from './words';
 
 /** The client for all calls of the signed-in user. */
 export const berth = new Berth({
@@ -47,3 +49,39 @@ export function faultOf(error: unknown, field: string): string | undefined {
   if (!isBerthError(error)) return undefined;
   return error.details.find((each) => each.field === field || each.field.startsWith(`${field}.`))?.message;
 }
+
+/** Refusals that are about one field of a form for a container, though their answers name none. */
+const FIELD_OF_CODE: ReadonlyMap<string, string> = new Map([
+  ['name_taken', 'name'],
+  ['snapshot_not_found', 'source'],
+  ['snapshot_not_ready', 'source'],
+  ['template_not_found', 'source'],
+  ['exec_not_allowed', 'start'],
+]);
+
+/** The fields of forms that the API has other names for. */
+const FIELD_OF_DETAIL: ReadonlyMap<string, string> = new Map([
+  ['image', 'source'],
+  ['snapshot', 'source'],
+  ['environment', 'env'],
+]);
+
+/** What the server refused of a form for a container, by the form's fields; of `start.command` by `start`. */
+export function faultsOf(error: unknown): Faults {
+  if (!isBerthError(error)) return NO_FAULTS;
+  const faults: Record<string, string> = {};
+  for (const detail of error.details) {
+    const [first = ''] = detail.field.split('.');
+    const { min, max } = detail as { readonly min?: unknown; readonly max?: unknown };
+    const isRange = typeof min === 'number' && typeof max === 'number';
+    const range = isRange ? rangeInWords(detail.field, { min, max }) : null;
+    faults[FIELD_OF_DETAIL.get(first) ?? first] ??=
+      range === null ? asSentence(detail.message) : `Your tier allows ${range}.`;
+  }
+  const field = FIELD_OF_CODE.get(error.code);
+  if (field !== undefined) faults[field] = inWords(error);
+  return faults;
+}
+
+const asSentence = (text: string): string =>
+  `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`;

@@ -131,6 +131,10 @@ const FIELDS: Readonly<Record<string, string>> = {
   name: 'Name',
   username: 'Name',
   image: 'Image',
+  source: 'Start from',
+  ready_port: 'Ready port',
+  auto_start: 'Start by a preview',
+  restart: 'When it ends',
   custom_image: 'Image',
   role: 'Role',
   memory_mb: 'Memory',
@@ -154,6 +158,12 @@ const FIELDS: Readonly<Record<string, string>> = {
   data: 'Data',
   scopes: 'Scopes',
 };
+
+/** The name of a field of a form; of a row, that of all its rows. */
+export function fieldInWords(field: string): string {
+  const [name = field] = field.split('.');
+  return FIELDS[name] ?? name;
+}
 
 /** Why a container is as it is, by the row's or an event's `reason`. */
 const REASONS: Readonly<Record<string, string>> = {

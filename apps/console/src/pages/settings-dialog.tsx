@@ -1,25 +1,31 @@
-import type { PatchContainerDto } from '@berth/client';
+import type { PatchContainerDto, Resources } from '@berth/client';
 import type { JSX } from 'preact';
-import { useState } from 'preact/hooks';
-import { berth, faultOf } from '../data/berth';
-import { type Container, me } from '../data/live';
-import { Dialog } from '../ui/dialog';
-import { LinesField, TextField } from '../ui/parts';
-import { say } from '../ui/toasts';
+import { useRef, useState } from 'preact/hooks';
+import { berth, faultsOf } from '../data/berth';
 import {
   type Draft,
   draftOf,
-  labelChanges,
+  faultsOfDraft,
+  readGivenResources,
+  readNetwork,
+  readSeconds,
+  readStart,
+  SIZES,
+} from '../data/container-draft';
+import { type Faults, NO_FAULTS } from '../data/faults';
+import { type Container, me } from '../data/live';
+import { changesOf, differenceOf, faultsOfPairs, newPair, type Pair, VARIABLE_RULES } from '../data/pairs';
+import { Dialog } from '../ui/dialog';
+import { FaultsMarked, focusFirstFault } from '../ui/form-faults';
+import { TextField } from '../ui/parts';
+import { say } from '../ui/toasts';
+import {
   LabelsField,
   LifetimeFields,
   NetworkField,
-  readNetwork,
-  readResources,
-  readSeconds,
-  readStart,
-  readVariableChanges,
   ResourceFields,
   StartFields,
+  VariablesField,
 } from './container-fields';
 
 interface SettingsProps {
@@ -38,29 +44,55 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
   const [before] = useState<Draft>(() => draftOf(container, limits));
   const [draft, setDraft] = useState<Draft>(before);
   const [name, setName] = useState(container.name);
-  const [env, setEnv] = useState('');
-  const [fault, setFault] = useState<unknown>(null);
+  const [env, setEnv] = useState<readonly Pair[]>(() => [newPair()]);
+  const [faults, setFaults] = useState<Faults>(NO_FAULTS);
+  const place = useRef<HTMLDivElement>(null);
   const set = (change: Partial<Draft>): void => setDraft((now) => ({ ...now, ...change }));
-  const resources = readResources(draft);
-  const variables = readVariableChanges(env);
-  const hasVariables = Object.keys(variables).length > 0;
+  const resources: Partial<Resources> = readGivenResources(draft);
+  const variables = changesOf(env);
   const isUp = container.status === 'running' || container.status === 'paused';
   const network = readNetwork(draft);
   const hasNetwork = network !== null && !same(network, readNetwork(before));
-  const recreates = !same(resources, container.resources) || hasNetwork;
+  const hasResources = SIZES.some(([, own]) => draft[own] !== before[own]) && !same(resources, container.resources);
+  const recreates = hasResources || hasNetwork;
+
+  /** What was valid when it was set, and is not changed, stays possible on a tier that allows less. */
+  const check = (): Faults => {
+    const found = {
+      ...faultsOfDraft(draft, { limits, maySizesBeEmpty: false }),
+      ...faultsOfPairs(env, VARIABLE_RULES),
+    };
+    const isKept = (field: string): boolean =>
+      (field === 'auto_stop_seconds' && draft.auto_stop === before.auto_stop) ||
+      (field === 'auto_delete_seconds' && draft.auto_delete === before.auto_delete) ||
+      (!hasResources && SIZES.some(([each]) => each === field));
+    return Object.fromEntries(Object.entries(found).filter(([field]) => !isKept(field)));
+  };
+
+  const refuse = (found: Faults): void => {
+    setFaults(found);
+    // The fields are marked in the next drawing.
+    setTimeout(() => focusFirstFault(place.current, found));
+  };
 
   const submit = async (): Promise<void> => {
     const { db_id } = container;
+    const found = check();
+    if (Object.keys(found).length > 0) {
+      refuse(found);
+      throw new FaultsMarked(found);
+    }
     const start = readStart(draft);
+    const labels = differenceOf(before.labels, draft.labels);
     const changes: PatchContainerDto = {
       ...(name.trim() !== container.name && { name: name.trim() }),
-      ...(!same(resources, container.resources) && resources),
-      ...(draft.auto_stop_minutes !== before.auto_stop_minutes && {
-        auto_stop_seconds: readSeconds(draft.auto_stop_minutes, 60),
+      ...(hasResources && resources),
+      ...(draft.auto_stop !== before.auto_stop && {
+        auto_stop_seconds: readSeconds(draft.auto_stop),
       }),
       ...(draft.idle_action !== before.idle_action && { idle_action: draft.idle_action || null }),
-      ...(draft.auto_delete_hours !== before.auto_delete_hours && {
-        auto_delete_seconds: readSeconds(draft.auto_delete_hours, 3600),
+      ...(draft.auto_delete !== before.auto_delete && {
+        auto_delete_seconds: readSeconds(draft.auto_delete),
       }),
       ...(draft.auto_start !== before.auto_start && { auto_start: draft.auto_start }),
       ...(hasNetwork && { network }),
@@ -68,56 +100,58 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
       ...(!same(start, readStart(before)) && {
         start: start && { ...start, ready: start.ready ? { ...start.ready, command: null } : null },
       }),
-      ...(draft.labels !== before.labels && { labels: labelChanges(before.labels, draft.labels) }),
-      ...(hasVariables && { env: variables }),
+      ...(Object.keys(labels).length > 0 && { labels }),
+      ...(Object.keys(variables).length > 0 && { env: variables }),
     };
     try {
       if (Object.keys(changes).length === 0) return;
       const { root_kept } = await berth.containers.update(db_id, changes);
       if (root_kept !== undefined) say(`“${name.trim()}” was recreated. ${root_kept ? ROOT_KEPT : ROOT_LOST}`);
     } catch (error) {
-      setFault(error);
+      refuse(faultsOf(error));
       throw error;
     }
   };
 
-  const fields = { draft, set, fault, limits };
+  const fields = { draft, set, faults, limits };
   return (
     <Dialog title={`Settings of “${container.name}”`} action="Save" onClose={onClose} onSubmit={submit}>
-      <TextField
-        label="Name"
-        fault={faultOf(fault, 'name')}
-        input={{ maxLength: 64, autoComplete: 'off' }}
-        value={name}
-        onValue={setName}
-      />
-      <ResourceFields {...fields} />
-      {recreates && (
-        <p class="notice warn">
-          <span>
-            The container is recreated{isUp && ', and restarted: its programs end'}. <code>/home/user</code> stays, and
-            so does software that was installed elsewhere, if this server can keep it: you will be told.
-          </span>
-        </p>
-      )}
-      <LabelsField {...fields} />
-      <LifetimeFields {...fields} />
-      <details class="more">
-        <summary>Network, variables, start command</summary>
-        <div class="stack">
-          <NetworkField {...fields} />
-          <LinesField
-            label="New environment variables"
-            hint="One a line: KEY=value sets one, KEY alone removes it. Others stay, and running programs keep theirs."
-            fault={faultOf(fault, 'env')}
-            rows={2}
-            autoComplete="off"
-            value={env}
-            onValue={setEnv}
-          />
-          <StartFields {...fields} />
-        </div>
-      </details>
+      <div class="stack" ref={place}>
+        <TextField
+          label="Name"
+          name="name"
+          fault={faults['name']}
+          input={{ maxLength: 64, autoComplete: 'off' }}
+          value={name}
+          onValue={setName}
+        />
+        <ResourceFields {...fields} />
+        {recreates && (
+          <p class="notice warn">
+            <span>
+              The container is recreated{isUp && ', and restarted: its programs end'}. <code>/home/user</code> stays,
+              and so does software that was installed elsewhere, if this server can keep it: you will be told.
+            </span>
+          </p>
+        )}
+        <LabelsField {...fields} />
+        <LifetimeFields {...fields} />
+        <details class="more">
+          <summary>Network, variables, start command</summary>
+          <div class="stack">
+            <NetworkField {...fields} />
+            <VariablesField
+              label="New environment variables"
+              hint="Others stay, and running programs keep theirs. Pasted .env text fills several rows."
+              env={env}
+              onEnv={setEnv}
+              faults={faults}
+              hasRemovals
+            />
+            <StartFields {...fields} />
+          </div>
+        </details>
+      </div>
     </Dialog>
   );
 }

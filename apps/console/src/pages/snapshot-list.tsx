@@ -1,6 +1,5 @@
 import type { SnapshotListView, SnapshotView } from '@berth/client';
 import type { ComponentChildren, JSX } from 'preact';
-import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { bytes, milliseconds } from '../data/format';
 import { connection, containerById, events } from '../data/live';
@@ -10,7 +9,6 @@ import { Link, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
 import { Ago, Listing, type Loaded, Meter, Status, useLoaded } from '../ui/parts';
-import { CreateDialog } from './create-dialog';
 import { editSnapshot, restoreSnapshot } from './snapshot-dialogs';
 
 interface OwnSnapshots {
@@ -117,44 +115,40 @@ interface SnapshotTableProps {
 
 /** The user's snapshots, with what can be done with them. */
 export function SnapshotTable({ snapshots, isOfOne = false, onChange, empty }: SnapshotTableProps): JSX.Element {
-  const [origin, setOrigin] = useState<SnapshotView | null>(null);
   return (
-    <>
-      <Listing
-        items={snapshots}
-        caption="Snapshots, the newest first"
-        columns={['Name', 'Status', ...(isOfOne ? [] : ['Container']), 'Contents', { end: 'Size' }, 'Taken']}
-        hasActions
-        empty={empty}
-      >
-        {(snapshot) => (
-          <tr key={snapshot.id} data-id={snapshot.id}>
-            <td>
-              <SnapshotName of={snapshot} />
+    <Listing
+      items={snapshots}
+      caption="Snapshots, the newest first"
+      columns={['Name', 'Status', ...(isOfOne ? [] : ['Container']), 'Contents', { end: 'Size' }, 'Taken']}
+      hasActions
+      empty={empty}
+    >
+      {(snapshot) => (
+        <tr key={snapshot.id} data-id={snapshot.id}>
+          <td>
+            <SnapshotName of={snapshot} />
+          </td>
+          <td>
+            <SnapshotStatus of={snapshot} />
+          </td>
+          {!isOfOne && (
+            <td class="muted" data-name="of">
+              <ContainerName id={snapshot.container_id} />
             </td>
-            <td>
-              <SnapshotStatus of={snapshot} />
-            </td>
-            {!isOfOne && (
-              <td class="muted" data-name="of">
-                <ContainerName id={snapshot.container_id} />
-              </td>
-            )}
-            <td class="muted">
-              <Contents of={snapshot} />
-            </td>
-            <SnapshotSize of={snapshot} />
-            <td class="muted nowrap" data-name="taken">
-              <Ago time={snapshot.created_at} />
-            </td>
-            <td class="actions-cell">
-              <Actions snapshot={snapshot} isOfOne={isOfOne} onCreate={setOrigin} onChange={onChange} />
-            </td>
-          </tr>
-        )}
-      </Listing>
-      {origin && <CreateDialog from={origin} onClose={() => setOrigin(null)} />}
-    </>
+          )}
+          <td class="muted">
+            <Contents of={snapshot} />
+          </td>
+          <SnapshotSize of={snapshot} />
+          <td class="muted nowrap" data-name="taken">
+            <Ago time={snapshot.created_at} />
+          </td>
+          <td class="actions-cell">
+            <Actions snapshot={snapshot} isOfOne={isOfOne} onChange={onChange} />
+          </td>
+        </tr>
+      )}
+    </Listing>
   );
 }
 
@@ -173,15 +167,14 @@ function ContainerName({ id }: { readonly id: string }): JSX.Element {
 interface ActionsProps {
   readonly snapshot: SnapshotView;
   readonly isOfOne: boolean;
-  readonly onCreate: (from: SnapshotView) => void;
   readonly onChange: () => void;
 }
 
-function Actions({ snapshot, isOfOne, onCreate, onChange }: ActionsProps): JSX.Element {
+function Actions({ snapshot, isOfOne, onChange }: ActionsProps): JSX.Element {
   const { id, name, status, container_id } = snapshot;
   const container = containerById(container_id);
   const isReady = status === 'ready';
-  const create = { name: 'New container', run: () => onCreate(snapshot) };
+  const create = { name: 'New container', run: () => navigate(`/new?snapshot=${id}`) };
   const restore = container && {
     name: isOfOne ? 'Restore' : `Restore “${container.name}”`,
     run: () => restoreSnapshot(container, snapshot),

@@ -1,24 +1,26 @@
 import type { ImageView, PutTemplateDto, RoleView, SnapshotView, TemplateView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
-import { berth, faultOf } from '../data/berth';
-import { bytes } from '../data/format';
-import { contentsInWords } from '../data/words';
-import { Dialog } from '../ui/dialog';
-import { Field, TextField } from '../ui/parts';
-import { say, sayFault } from '../ui/toasts';
+import { berth, faultOf, faultsOf } from '../data/berth';
 import {
   type Draft,
   draftOf,
-  NetworkField,
+  faultsOfDraft,
   networkDraft,
   readGivenResources,
   readNetwork,
   readStart,
-  ResourceFields,
+  sizesOf,
   startDraft,
-  StartFields,
-} from './container-fields';
+} from '../data/container-draft';
+import { type Faults, NO_FAULTS } from '../data/faults';
+import { bytes } from '../data/format';
+import { contentsInWords } from '../data/words';
+import { Dialog } from '../ui/dialog';
+import { FaultsMarked } from '../ui/form-faults';
+import { Field, TextField } from '../ui/parts';
+import { say, sayFault } from '../ui/toasts';
+import { NetworkField, ResourceFields, StartFields } from './container-fields';
 
 interface TemplateDialogProps {
   /** The template that is replaced; undefined: a new one. */
@@ -53,6 +55,7 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
   const [before] = useState<Draft>(() => draftOfTemplate(replaced));
   const [draft, setDraft] = useState<Draft>(before);
   const [fault, setFault] = useState<unknown>(null);
+  const [faults, setFaults] = useState<Faults>(NO_FAULTS);
   const [catalogue, setCatalogue] = useState<Catalogue>({ images: [], snapshots: [], roles: [], tiers: [] });
   const set = (change: Partial<Draft>): void => setDraft((now) => ({ ...now, ...change }));
 
@@ -71,6 +74,9 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
   const chosen = catalogue.snapshots.find(({ id }) => source === SNAPSHOT + id);
 
   const submit = async (): Promise<void> => {
+    const found = faultsOfDraft(draft, { limits: undefined, maySizesBeEmpty: true });
+    setFaults(found);
+    if (Object.keys(found).length > 0) throw new FaultsMarked(found);
     // Fields of the start command that the form does not show stay.
     const start = isSameStart(draft, before) ? (replaced?.start ?? null) : readStart(draft);
     const network = readNetwork(draft);
@@ -92,11 +98,12 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
       onSaved();
     } catch (error) {
       setFault(error);
+      setFaults(faultsOf(error));
       throw error;
     }
   };
 
-  const fields = { draft, set, fault, limits: undefined, unset: 'As the tier says' };
+  const fields = { draft, set, faults, limits: undefined, unset: 'As the tier says' };
   return (
     <Dialog
       title={replaced ? `Replace template “${replaced.name}”` : 'New template'}
@@ -209,12 +216,10 @@ async function readCatalogue(): Promise<Catalogue> {
 }
 
 function draftOfTemplate(template: TemplateView | undefined): Draft {
-  const size = (mb: number | null | undefined): string => String(mb ?? '');
+  const { memory_mb = null, cpu_shares = null, disk_mb = null } = template ?? {};
   return {
     ...draftOf(undefined, undefined),
-    memory_mb: size(template?.memory_mb),
-    cpu_shares: size(template?.cpu_shares),
-    disk_mb: size(template?.disk_mb),
+    ...sizesOf({ memory_mb, cpu_shares, disk_mb }),
     ...networkDraft(template?.network ?? null),
     ...startDraft(template?.start),
   };

@@ -61,21 +61,24 @@ interface FieldProps {
   readonly label: string;
   readonly hint?: string | undefined;
   readonly fault?: string | undefined;
+  /** How a summary of faults finds it. */
+  readonly name?: string | undefined;
   /** Gets what ties the input to its label and its words. */
   readonly children: (of: {
     readonly id: string;
+    readonly name: string | undefined;
     readonly 'aria-describedby': string;
     readonly 'aria-invalid': boolean;
   }) => ComponentChildren;
 }
 
-export function Field({ label, hint, fault, children }: FieldProps): JSX.Element {
+export function Field({ label, hint, fault, name, children }: FieldProps): JSX.Element {
   const id = useId();
   const says = `${id}-says`;
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      {children({ id, 'aria-describedby': says, 'aria-invalid': fault !== undefined })}
+      {children({ id, name, 'aria-describedby': says, 'aria-invalid': fault !== undefined })}
       <span id={says} class={fault === undefined ? 'hint' : 'fault'}>
         {fault ?? hint}
       </span>

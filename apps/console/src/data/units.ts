@@ -1,0 +1,157 @@
+/**
+ * Amounts as people write them (`1.5 GB`, `0.5`, `2 h 30 min`), and as the API has them: MiB, millicores, seconds.
+ * A text that is not exactly one of those is refused, never rounded.
+ */
+
+/** What a text means, or what is wrong with it. */
+export type Read = { readonly value: number } | { readonly fault: string };
+
+/** The largest number of the API. */
+const MOST = 2n ** 31n - 1n;
+
+const SIZES: ReadonlyMap<string, bigint> = new Map([
+  ['', 1024n],
+  ['mb', 1n],
+  ['mib', 1n],
+  ['gb', 1024n],
+  ['gib', 1024n],
+  ['tb', 2n ** 20n],
+  ['tib', 2n ** 20n],
+]);
+
+const CPUS: ReadonlyMap<string, bigint> = new Map([
+  ['', 1000n],
+  ['cpu', 1000n],
+  ['cpus', 1000n],
+  ['m', 1n],
+]);
+
+const TIMES: ReadonlyMap<string, bigint> = new Map([
+  ['s', 1n],
+  ['sec', 1n],
+  ['second', 1n],
+  ['seconds', 1n],
+  ['m', 60n],
+  ['min', 60n],
+  ['minute', 60n],
+  ['minutes', 60n],
+  ['h', 3600n],
+  ['hour', 3600n],
+  ['hours', 3600n],
+  ['d', 86_400n],
+  ['day', 86_400n],
+  ['days', 86_400n],
+  ['w', 604_800n],
+  ['week', 604_800n],
+  ['weeks', 604_800n],
+]);
+
+/** A decimal number of a unit, as a fraction of whole ones. */
+interface Fraction {
+  readonly over: bigint;
+  readonly under: bigint;
+}
+
+/** Binary floating point would turn 0.1 GB into a number that nearly is one. */
+function fractionOf(digits: string, unit: bigint): Fraction {
+  const [whole = '', decimals = ''] = digits.split('.');
+  return { over: BigInt(whole + decimals) * unit, under: 10n ** BigInt(decimals.length) };
+}
+
+const NUMBER = '\\d{1,12}(?:\\.\\d{1,12})?|\\.\\d{1,12}';
+const AMOUNT = new RegExp(`^(${NUMBER})\\s*([a-z]*)$`, 'i');
+const PART = new RegExp(`(${NUMBER})\\s*([a-z]*)\\s*`, 'giy');
+
+const NO_COMMA = 'Write decimals with a point, such as 1.5.';
+
+interface Measure {
+  readonly units: ReadonlyMap<string, bigint>;
+  readonly examples: string;
+  readonly whole: string;
+}
+
+const SIZE: Measure = { units: SIZES, examples: '1.5 GB or 512 MB', whole: 'MB' };
+const CPU: Measure = { units: CPUS, examples: '0.5 or 2', whole: 'thousandths of a CPU' };
+
+function readAmount(text: string, { units, examples, whole }: Measure): Read {
+  const trimmed = text.trim();
+  if (trimmed === '') return { fault: `Enter an amount, such as ${examples}.` };
+  if (/^\d+,\d+/.test(trimmed)) return { fault: NO_COMMA };
+  const [, digits = '', unit = ''] = AMOUNT.exec(trimmed) ?? [];
+  const factor = units.get(unit.toLowerCase());
+  if (digits === '' || factor === undefined) return { fault: `Enter an amount, such as ${examples}.` };
+  return wholeOf(fractionOf(digits, factor), { text: trimmed, whole });
+}
+
+function wholeOf({ over, under }: Fraction, { text, whole }: { readonly text: string; readonly whole: string }): Read {
+  const below = over / under;
+  if (below > MOST) return { fault: 'This is too much.' };
+  if (over % under === 0n) return { value: Number(below) };
+  return {
+    fault: `${text} is between ${String(below)} and ${String(below + 1n)} ${whole}. Enter a whole number of them.`,
+  };
+}
+
+/** Reads a size; without a unit it is in GB. @returns MiB */
+export const readSize = (text: string): Read => readAmount(text, SIZE);
+
+/** Reads a number of CPUs. @returns millicores */
+export const readCpus = (text: string): Read => readAmount(text, CPU);
+
+/** Reads a time with its units, such as `90 min` or `1 d 12 h`. @returns seconds */
+export function readTime(text: string): Read {
+  const trimmed = text.trim();
+  if (/^\d+,\d+/.test(trimmed)) return { fault: NO_COMMA };
+  let sum: Fraction = { over: 0n, under: 1n };
+  let end = 0;
+  for (const [part, digits = '', unit = ''] of trimmed.matchAll(PART)) {
+    if (unit === '') return { fault: 'Add a unit: 30 min, 2 h or 7 d.' };
+    const factor = TIMES.get(unit.toLowerCase());
+    if (factor === undefined) break;
+    const each = fractionOf(digits, factor);
+    sum = { over: sum.over * each.under + each.over * sum.under, under: sum.under * each.under };
+    end += part.length;
+  }
+  if (trimmed === '' || end !== trimmed.length) return { fault: 'Enter a time, such as 30 min, 2 h or 7 d.' };
+  return wholeOf(sum, { text: trimmed, whole: 'seconds' });
+}
+
+/** How many decimals of a GB are shown before MB are easier to read. */
+const DECIMALS = 1000;
+
+/** Exactly, with its unit: `512 MB`, `1.5 GB`. */
+export function sizeInWords(mb: number): string {
+  const gigabytes = mb / 1024;
+  return mb < 1024 || !Number.isInteger(gigabytes * DECIMALS) ? `${String(mb)} MB` : `${String(gigabytes)} GB`;
+}
+
+/** As a field of GB shows it: `0.5`; with the unit where it is not GB: `700 MB`. */
+export function writeSize(mb: number): string {
+  const gigabytes = mb / 1024;
+  return Number.isInteger(gigabytes * DECIMALS) ? String(gigabytes) : `${String(mb)} MB`;
+}
+
+/** `0.25` for 250 millicores. */
+export const writeCpus = (millicores: number): string => String(millicores / 1000);
+
+/** `1 CPU`, `0.5 CPU`. */
+export const cpusInWords = (millicores: number): string => `${writeCpus(millicores)} CPU`;
+
+const WRITTEN: readonly (readonly [seconds: number, unit: string])[] = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+  [1, 's'],
+];
+
+/** Exactly, as {@link readTime} reads it: `1 d 12 h`. */
+export function writeTime(seconds: number): string {
+  let rest = seconds;
+  const parts: string[] = [];
+  for (const [size, unit] of WRITTEN) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    if (count > 0) parts.push(`${String(count)} ${unit}`);
+  }
+  return parts.join(' ') || '0 s';
+}

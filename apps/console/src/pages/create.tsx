@@ -1,0 +1,448 @@
+import { isBerthError, type MeView } from '@berth/client';
+import type { JSX } from 'preact';
+import { useEffect, useRef, useState } from 'preact/hooks';
+import { berth, faultsOf } from '../data/berth';
+import type { Draft } from '../data/container-draft';
+import {
+  type Catalogue,
+  type CreateContext,
+  type CreateForm,
+  CUSTOM_SIZE,
+  faultsOfForm,
+  imageOf,
+  presetsOf,
+  requestOf,
+  resourcesOf,
+  snapshotOf,
+  suggestName,
+  withSize,
+  withSource,
+} from '../data/create-form';
+import { readCreateLink, writeCreateLink } from '../data/create-link';
+import { type Faults, NO_FAULTS } from '../data/faults';
+import { containers, me, now } from '../data/live';
+import { filled as filledRows } from '../data/pairs';
+import { cpusInWords, sizeInWords } from '../data/units';
+import { inWords } from '../data/words';
+import { address, Link, navigate } from '../router';
+import { FaultSummary, focusFirstFault } from '../ui/form-faults';
+import { Field, Meter, PageHead, Shown, TextField, useLoaded } from '../ui/parts';
+import { say } from '../ui/toasts';
+import {
+  LabelsField,
+  LifetimeFields,
+  NetworkField,
+  ResourceFields,
+  StartFields,
+  VariablesField,
+} from './container-fields';
+import { SizeChoices, SourceField } from './create-source';
+
+async function readCatalogue(): Promise<Catalogue> {
+  const [{ images, custom_images: hasCustom }, roles, taken] = await Promise.all([
+    berth.account.imageCatalog(),
+    berth.account.roles(),
+    berth.snapshots.list({ limit: 200 }).all(),
+  ]);
+  return { images, hasCustom, roles, snapshots: taken.filter(({ status }) => status === 'ready') };
+}
+
+/** The form of a new container. Its address may fill it in: data/create-link.ts. */
+export function Create(): JSX.Element {
+  const catalogue = useLoaded(readCatalogue);
+  const user = me.value;
+  const { query } = address.value;
+  return (
+    <>
+      <PageHead title="New container" />
+      <Shown of={catalogue}>
+        {(found) => user && <CreationForm key={query.toString()} catalogue={found} user={user} query={query} />}
+      </Shown>
+    </>
+  );
+}
+
+/** The fields of the API that the fields of a draft stand for, where they have other names. */
+const FIELD_OF: Readonly<Partial<Record<keyof Draft, string>>> = {
+  memory: 'memory_mb',
+  cpus: 'cpu_shares',
+  disk: 'disk_mb',
+  allow: 'network',
+  auto_stop: 'auto_stop_seconds',
+  auto_delete: 'auto_delete_seconds',
+  command: 'start',
+};
+
+const SIZE_FIELDS: readonly string[] = ['memory_mb', 'cpu_shares', 'disk_mb'];
+
+const without = (faults: Faults, fields: readonly string[]): Faults =>
+  Object.fromEntries(
+    Object.entries(faults).filter(
+      ([fault]) => !fields.some((field) => fault === field || fault.startsWith(`${field}.`)),
+    ),
+  );
+
+const hasAny = (faults: Faults): boolean => Object.keys(faults).length > 0;
+
+interface CreationFormProps {
+  readonly catalogue: Catalogue;
+  readonly user: MeView;
+  readonly query: URLSearchParams;
+}
+
+function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Element {
+  const { limits } = user;
+  const context = { catalogue, limits };
+  const taken = new Set(containers.value.map(({ name }) => name));
+  const [filled] = useState(() => readCreateLink(query, context));
+  const [suggested, setSuggested] = useState(() => suggestName(taken));
+  const [form, setForm] = useState<CreateForm>(() => ({ ...filled.form, name: filled.form.name || suggested }));
+  /** What the server or the link said, until the field is changed. */
+  const [told, setTold] = useState<Faults>(filled.faults);
+  const [refusal, setRefusal] = useState<unknown>(null);
+  /** All fields show their faults; before that, those that the focus has left. */
+  const [isChecked, setChecked] = useState(query.size > 0);
+  const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
+  const [isBusy, setBusy] = useState(false);
+  const [link, setLink] = useState<string | null>(null);
+  const [isAdvancedOpen] = useState(() => hasAdvanced(query));
+  const place = useRef<HTMLFormElement>(null);
+  const focusOn = useRef<Faults | null>(null);
+  const sent = useRef<{ readonly body: string; readonly key: string } | null>(null);
+  useEffect(() => {
+    if (focusOn.current === null) return;
+    focusFirstFault(place.current, focusOn.current);
+    focusOn.current = null;
+  });
+
+  const seen = faultsOfForm(form, { ...context, taken });
+  const all = { ...seen, ...told };
+  // The new container may be in the list before the answer is here, with the name of the form.
+  const faults = isBusy
+    ? NO_FAULTS
+    : isChecked
+      ? all
+      : Object.fromEntries(Object.entries(all).filter(([field]) => left.has(field) || field in told));
+  const blocker = blockerOf(user, containers.value.length);
+
+  const change = (next: CreateForm, fields: readonly string[]): void => {
+    setForm(next);
+    setTold((before) => without(before, fields));
+    setRefusal(null);
+    setLink(null);
+  };
+  const set = (changes: Partial<Draft>): void =>
+    change(
+      { ...form, draft: { ...form.draft, ...changes } },
+      Object.keys(changes).map((own) => FIELD_OF[own as keyof Draft] ?? own),
+    );
+
+  const show = (found: Faults): void => {
+    setChecked(true);
+    focusOn.current = found;
+  };
+
+  const submit = async (): Promise<void> => {
+    if (isBusy || blocker !== null) return;
+    setRefusal(null);
+    if (hasAny(all)) {
+      show(all);
+      return;
+    }
+    setBusy(true);
+    const request = requestOf(form, limits);
+    const body = JSON.stringify(request);
+    if (sent.current?.body !== body) sent.current = { body, key: newKey() };
+    try {
+      const { db_id } = await berth.containers.create(request, { idempotencyKey: sent.current.key });
+      navigate(`/containers/${db_id}`);
+    } catch (error) {
+      // Without an answer it may have been created: the same request again must not create another one.
+      if (!isBerthError(error, 'connection_failed')) sent.current = null;
+      const isOfStart = request.start != null && isBerthError(error, 'insufficient_permissions');
+      const found = isOfStart ? { start: inWords(error) } : faultsOf(error);
+      setTold(found);
+      // Their fields are behind the presets.
+      if (SIZE_FIELDS.some((field) => field in found)) setForm((before) => ({ ...before, size: CUSTOM_SIZE }));
+      if (!hasAny(found)) setRefusal(error);
+      setBusy(false);
+      show(found);
+    }
+  };
+
+  const copyLink = async (): Promise<void> => {
+    const text = location.origin + writeCreateLink(form, { limits, hasName: form.name !== suggested });
+    try {
+      await navigator.clipboard.writeText(text);
+      say(filledRows(form.env).length === 0 ? 'Link copied.' : 'Link copied, without the values of variables.');
+    } catch {
+      // Not permitted, or not there: without HTTPS browsers have no clipboard.
+      setLink(text);
+    }
+  };
+
+  const isTemplate = form.source.kind === 'template';
+  const unset = isTemplate ? 'As in the template' : undefined;
+  const fields = { draft: form.draft, set, faults, limits, unset };
+  return (
+    <form
+      ref={place}
+      class="create-form"
+      noValidate
+      aria-label="New container"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void submit();
+      }}
+      onKeyDown={(event) => {
+        if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
+        event.preventDefault();
+        void submit();
+      }}
+      onFocusOut={(event) => {
+        const name = (event.target as HTMLInputElement).name;
+        if (name && !left.has(name)) setLeft(new Set([...left, name]));
+      }}
+    >
+      <div class="create-main">
+        {isChecked && !isBusy && <FaultSummary form={place} faults={faults} notes={filled.notes} />}
+        {refusal !== null && (
+          <p class="notice bad" role="alert">
+            {inWords(refusal)}
+          </p>
+        )}
+        <div class="panel form-section">
+          <div class="name-row">
+            <TextField
+              label="Name"
+              name="name"
+              hint="Letters, digits and “-”."
+              fault={faults['name']}
+              input={{ maxLength: 64, autoComplete: 'off', spellcheck: false, autocapitalize: 'off' }}
+              value={form.name}
+              onValue={(name) => change({ ...form, name }, ['name'])}
+            />
+            <button
+              type="button"
+              class="button"
+              onClick={() => {
+                const name = suggestName(new Set([...taken, form.name]));
+                setSuggested(name);
+                change({ ...form, name }, ['name']);
+              }}
+            >
+              Suggest another
+            </button>
+          </div>
+        </div>
+        <SourceField
+          catalogue={catalogue}
+          source={form.source}
+          onSource={(source) => change(withSource(form, source, context), ['source', 'custom_image', 'role'])}
+          faults={faults}
+        />
+        <section class="panel form-section" aria-labelledby="create-size">
+          <h2 id="create-size">Size</h2>
+          <SizeChoices
+            presets={presetsOf(limits)}
+            size={form.size}
+            hasTemplate={isTemplate}
+            onSize={(size) => change(withSize(form, size, context), SIZE_FIELDS)}
+          />
+          {form.size === CUSTOM_SIZE && <ResourceFields {...fields} faults={withSizes(faults, seen)} />}
+        </section>
+        <div class="panel form-section">
+          <LabelsField {...fields} />
+          <VariablesField
+            label="Environment variables"
+            hint="Stored encrypted. Paste .env text to fill several rows. Shift and Enter begins a line in a value."
+            env={form.env}
+            onEnv={(env) => change({ ...form, env }, ['env'])}
+            faults={faults}
+          />
+        </div>
+        <details class="panel form-section more" open={isAdvancedOpen}>
+          <summary>Advanced: role, network, lifetime, start command</summary>
+          <div class="stack">
+            <RoleField
+              catalogue={catalogue}
+              form={form}
+              fault={faults['role']}
+              onRole={(role) => change({ ...form, role }, ['role'])}
+            />
+            <NetworkField {...fields} />
+            <LifetimeFields {...fields} />
+            <StartFields {...fields} />
+          </div>
+        </details>
+      </div>
+      <section class="create-aside" aria-labelledby="create-limits">
+        <div class="panel form-section">
+          <Effect user={user} form={form} context={context} />
+          {blocker !== null && (
+            <p id="create-blocker" class="notice warn">
+              {blocker}
+            </p>
+          )}
+          <button
+            type="submit"
+            class={`button primary ${isBusy ? 'busy' : ''}`}
+            aria-disabled={isBusy || blocker !== null}
+            aria-describedby={blocker === null ? undefined : 'create-blocker'}
+          >
+            Create
+          </button>
+          <div class="row-of-two">
+            <button type="button" class="button" onClick={() => void copyLink()}>
+              Copy link
+            </button>
+            <Link class="button" href="/">
+              Cancel
+            </Link>
+          </div>
+          {link !== null && (
+            <TextField
+              label="Link"
+              hint="This page may not use the clipboard. Copy the link from here."
+              isMono
+              input={{ readOnly: true, onFocus: (event) => event.currentTarget.select() }}
+              value={link}
+              onValue={() => undefined}
+            />
+          )}
+        </div>
+      </section>
+    </form>
+  );
+}
+
+/** Sizes beyond the tier are shown at once, as the limits beside them are. */
+const withSizes = (faults: Faults, seen: Faults): Faults => {
+  const over = SIZE_FIELDS.filter((field) => seen[field]?.startsWith('Your tier'));
+  return { ...Object.fromEntries(over.map((field) => [field, seen[field] ?? ''])), ...faults };
+};
+
+const ADVANCED = ['role', 'network', 'allow', 'idle_after', 'idle_action', 'delete_after', 'auto_start', 'start'];
+
+const hasAdvanced = (query: URLSearchParams): boolean =>
+  [...ADVANCED, 'restart', 'ready_port'].some((parameter) => query.has(parameter));
+
+/** `crypto.randomUUID` is missing in pages without HTTPS. */
+const newKey = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+
+/** Why no container can be created at all, whatever the form says; null if one can. */
+function blockerOf({ tier, limits, scopes, session }: MeView, count: number): string | null {
+  if (!scopes.some((scope) => scope === 'write' || scope === 'admin')) {
+    return 'Your token does not have the scope “write”.';
+  }
+  if (session && Date.parse(session.expires_at) <= now.value) {
+    return 'Your guest session is over. You can still look, stop and delete.';
+  }
+  if (count < limits.containers) return null;
+  return `Your tier “${tier}” allows ${String(limits.containers)} containers, and you have ${String(count)}. Delete one to make room.`;
+}
+
+interface RoleFieldProps {
+  readonly catalogue: Catalogue;
+  readonly form: CreateForm;
+  readonly fault: string | undefined;
+  readonly onRole: (role: string) => void;
+}
+
+function RoleField({ catalogue, form, fault, onRole }: RoleFieldProps): JSX.Element {
+  const { roles } = catalogue;
+  const usual = roles.find((each) => each.default);
+  const snapshot = snapshotOf(form.source, catalogue);
+  const template = imageOf(form.source, catalogue)?.template;
+  const origin = snapshot ?? template ?? null;
+  const role = form.role || (origin?.role ?? usual?.name);
+  const none = usual?.name ?? 'none';
+  const first = origin ? `As in the ${snapshot ? 'snapshot' : 'template'}: ${origin.role ?? none}` : none;
+  return (
+    <Field
+      label="Role"
+      name="role"
+      hint={roles.find((each) => each.name === role)?.description ?? 'Software that is installed once it runs.'}
+      fault={fault}
+    >
+      {(of) => (
+        <select {...of} class="input" value={form.role} onChange={(event) => onRole(event.currentTarget.value)}>
+          <option value="">{first}</option>
+          {form.role !== '' && !roles.some(({ name }) => name === form.role) && (
+            <option value={form.role}>{form.role}</option>
+          )}
+          {roles
+            .filter((each) => origin !== null || !each.default)
+            .map(({ name }) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+        </select>
+      )}
+    </Field>
+  );
+}
+
+interface EffectProps {
+  readonly user: MeView;
+  readonly form: CreateForm;
+  readonly context: CreateContext;
+}
+
+const SUMS = [
+  ['memory_mb', 'Memory', sizeInWords],
+  ['cpu_shares', 'CPU', cpusInWords],
+  ['disk_mb', 'Disk', sizeInWords],
+] as const;
+
+/** What the user has now and with the new container, and the most that the tier allows. */
+function Effect({ user: { tier, limits }, form, context }: EffectProps): JSX.Element {
+  const own = containers.value;
+  const sizes = resourcesOf(form, context);
+  return (
+    <>
+      <h2 id="create-limits">Your limits</h2>
+      <p class="small muted">Tier {tier}, now → with this container</p>
+      <dl class="effect">
+        <EffectRow name="Containers" now={own.length} added={1} most={limits.containers} write={String} />
+        {SUMS.map(([field, name, write]) => (
+          <EffectRow
+            key={field}
+            name={name}
+            now={own.reduce((sum, { resources }) => sum + resources[field], 0)}
+            added={sizes[field]}
+            most={limits.containers * limits.max[field]}
+            write={write}
+          />
+        ))}
+      </dl>
+    </>
+  );
+}
+
+interface EffectRowProps {
+  readonly name: string;
+  readonly now: number;
+  /** undefined: not known, as its field has a fault. */
+  readonly added: number | undefined;
+  readonly most: number;
+  readonly write: (amount: number) => string;
+}
+
+function EffectRow({ name, now: before, added, most, write }: EffectRowProps): JSX.Element {
+  const after = before + (added ?? 0);
+  return (
+    <div class="effect-row">
+      <dt>{name}</dt>
+      <dd>
+        {write(before)} → <strong>{added === undefined ? '?' : write(after)}</strong>{' '}
+        <span class="muted">of {write(most)}</span>
+      </dd>
+      <dd>
+        <Meter value={after} max={most} label={`${name} with this container`} />
+      </dd>
+    </div>
+  );
+}
