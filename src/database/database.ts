@@ -245,8 +245,8 @@ export class Database implements OnApplicationShutdown {
 }
 
 /**
- * The pattern of `LOWER(column) LIKE :pattern ESCAPE '!'` for values that contain the text, or begin with it. Both ignore
- * the case of letters.
+ * The pattern of `LOWER(column) LIKE :pattern ESCAPE '!'` for values that contain the text, or begin with it, in any
+ * case.
  */
 export function likePattern(text: string, where: 'anywhere' | 'at the start'): string {
   const literal = text.toLowerCase().replace(/[!%_]/g, '!$&');

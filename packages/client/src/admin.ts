@@ -52,7 +52,8 @@ export class Admin {
   }
 
   /**
-   * @param options.search a part of the name of the container, its image, its user or its node, or the beginning of its id
+   * @param options.search a part of the name of the container, its image, its user or its node, or the beginning of its
+   *   id
    * @param options.node the name or id of a machine of a cluster
    */
   containers({
@@ -105,7 +106,7 @@ export class Admin {
     return this.http.json('DELETE', path`/api/admin/templates/${name}`, { signal });
   }
 
-  /** @throws BerthError `user_suspended`, `guest_session_expired`: the container's user's; `no_capacity`, `start_failed` */
+  /** @throws BerthError `user_suspended`, `guest_session_expired` (its user's), `no_capacity`, `start_failed` */
   startContainer(id: string, { signal }: CallOptions = {}): Promise<api.ContainerStartedView> {
     return this.http.json('POST', path`/api/admin/containers/${id}/start`, { isRepeatable: true, signal });
   }

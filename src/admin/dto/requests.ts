@@ -107,7 +107,7 @@ export class ListUsersDto extends PagedQuery {
 const GRANTABLE = SCOPES.filter((scope): scope is RouteScope => scope !== 'agent');
 
 /** Body of `POST /api/admin/users`. */
-@BodyExample({ username: 'ada', tier: 'pro', scopes: ['read', 'write', 'exec'], expires_in: 90 })
+@BodyExample({ username: 'grace', tier: 'pro', scopes: ['read', 'write', 'exec'], expires_in: 90 })
 export class CreateUserDto {
   @ApiProperty({
     example: 'ada',

@@ -44,7 +44,7 @@ export class CapacitySampleView {
 
 /** The response of `GET /api/admin/capacity/history` and `GET /api/admin/nodes/:name/history`. */
 export class CapacityHistoryView {
-  @ApiProperty({ type: 'integer', example: EVERY_SECONDS, description: 'Between two samples, about.' })
+  @ApiProperty({ type: 'integer', minimum: 1, example: EVERY_SECONDS, description: 'Between two samples, about.' })
   readonly interval_seconds: number;
   @ApiProperty({ type: [CapacitySampleView], description: 'The oldest first: 288 at most, a day.' })
   readonly samples: readonly CapacitySampleView[];
