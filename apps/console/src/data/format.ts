@@ -45,7 +45,8 @@ export const tenths = (value: number): string => decimal.format(value);
 export const fraction = (value: number): string => hundredths.format(value);
 
 /** `1 container`, `2 containers`. */
-export const counted = (value: number, noun: string): string => `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+export const counted = (value: number, noun: string, plural = `${noun}s`): string =>
+  `${count(value)} ${value === 1 ? noun : plural}`;
 
 /** MiB as `512 MB` or `1.5 GB`. */
 export function megabytes(mb: number): string {
