@@ -5,10 +5,13 @@ import { Scopes } from '../auth';
 import { Compressed } from '../http';
 import {
   Capacity,
+  CapacityHistory,
+  CapacityHistoryView,
   CapacityView,
   ContainerDeletedView,
   ContainerMovedView,
   ContainersAdminService,
+  ContainerStartedView,
   ContainerStoppedView,
   DeleteContainerDto,
   Moves,
@@ -28,6 +31,7 @@ export class AdminContainersController {
   constructor(
     private readonly containers: ContainersAdminService,
     private readonly machine: Capacity,
+    private readonly history: CapacityHistory,
     private readonly moves: Moves,
   ) {}
 
@@ -44,6 +48,28 @@ export class AdminContainersController {
   @ApiOkResponse({ type: CapacityView })
   capacity(): Promise<CapacityView> {
     return this.machine.view();
+  }
+
+  @Get('capacity/history')
+  @ApiOperation({
+    summary: 'What was reserved and used of the machine in the last day',
+    description:
+      'One sample in five minutes, kept in this process: a restart begins anew. In a cluster the nodes together, of which ' +
+      'only the reservations and containers are known.',
+  })
+  @ApiOkResponse({ type: CapacityHistoryView })
+  capacityHistory(): CapacityHistoryView {
+    return this.history.view();
+  }
+
+  @Post('containers/:id/start')
+  @HttpCode(200)
+  @Audited('container.start')
+  @ApiOperation({ summary: "Start anybody's container" })
+  @ApiOkResponse({ type: ContainerStartedView })
+  @ApiFaults(...OF_ONE, 'user_suspended', 'guest_session_expired', 'start_failed', 'no_capacity')
+  start(@Param('id') id: string): Promise<ContainerStartedView> {
+    return this.containers.start(id);
   }
 
   @Post('containers/:id/stop')

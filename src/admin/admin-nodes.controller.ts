@@ -2,7 +2,7 @@ import { Body, Controller, Get, HttpCode, Param, Post } from '@nestjs/common';
 import { ApiBody, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { Scopes } from '../auth';
-import { NodeListView, NodesAdmin, NodeView } from '../containers';
+import { CapacityHistory, CapacityHistoryView, NodeListView, NodesAdmin, NodeView } from '../containers';
 import { ApiFaults } from '../errors';
 import { DrainNodeDto } from './dto/requests';
 
@@ -11,13 +11,27 @@ import { DrainNodeDto } from './dto/requests';
 @Controller('admin/nodes')
 @Scopes('admin')
 export class AdminNodesController {
-  constructor(private readonly nodes: NodesAdmin) {}
+  constructor(
+    private readonly nodes: NodesAdmin,
+    private readonly history: CapacityHistory,
+  ) {}
 
   @Get()
   @ApiOperation({ summary: 'List the machines of a cluster, with what they have and what is used of it' })
   @ApiOkResponse({ type: NodeListView })
   list(): Promise<NodeListView> {
     return this.nodes.list();
+  }
+
+  @Get(':name/history')
+  @ApiOperation({
+    summary: 'What was reserved of a machine in the last day, and how many containers ran there',
+    description: 'One sample in five minutes, kept in this process: a restart begins anew.',
+  })
+  @ApiOkResponse({ type: CapacityHistoryView })
+  @ApiFaults('node_not_found')
+  historyOf(@Param('name') name: string): Promise<CapacityHistoryView> {
+    return this.history.viewNode(name);
   }
 
   @Post(':name/drain')

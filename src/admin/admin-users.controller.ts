@@ -1,20 +1,22 @@
 import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import { ApiCreatedResponse, ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { Compressed } from '../http';
+import { Compressed, Location } from '../http';
 import { ApiFaults } from '../errors';
 import { AdminUsers } from './admin-users.service';
 import {
   AdminTokenRevokedView,
   AdminUserListView,
   TokensRevokedView,
+  UserCreatedView,
   UserDeletedView,
   UserUpdatedView,
+  viewCreatedUser,
   viewUser,
   viewUsers,
 } from './dto/responses';
-import { ListUsersDto, UpdateUserDto } from './dto/requests';
+import { CreateUserDto, ListUsersDto, UpdateUserDto } from './dto/requests';
 
 /** All users of this server. */
 @ApiTags('admin')
@@ -29,6 +31,21 @@ export class AdminUsersController {
   @ApiOkResponse({ type: AdminUserListView })
   async list(@Query() query: ListUsersDto): Promise<AdminUserListView> {
     return viewUsers(await this.users.list(query));
+  }
+
+  @Post()
+  @Audited('user.create')
+  @Location<UserCreatedView>(({ user }) => `/api/admin/users?username=${user.username}`)
+  @ApiOperation({
+    summary: 'Create a user with a first token',
+    description:
+      'The answer is the only one that shows the token. A token with the scope `admin` ends with the calling token at the ' +
+      'latest. With the new token, `POST /api/auth/codes` makes a link for the first sign-in.',
+  })
+  @ApiCreatedResponse({ type: UserCreatedView })
+  @ApiFaults('username_taken')
+  async create(@CurrentPrincipal() admin: Principal, @Body() body: CreateUserDto): Promise<UserCreatedView> {
+    return viewCreatedUser(await this.users.create(admin, body));
   }
 
   @Patch(':id')

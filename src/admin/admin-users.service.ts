@@ -1,10 +1,20 @@
 import { Injectable } from '@nestjs/common';
-import { type Principal, TokenService, type UserChange, type UserEntity, UserService } from '../auth';
+import {
+  grantedEnd,
+  type IssuedToken,
+  type Principal,
+  TokenService,
+  type UserChange,
+  type UserEntity,
+  UserService,
+  USUAL_SCOPES,
+} from '../auth';
 import { Database } from '../database';
 import { invalidParameters } from '../errors';
 import { type Page, readPage } from '../http';
 import { requestContext } from '../logging';
-import type { ListUsersDto } from './dto/requests';
+import { Clock } from '../scheduling';
+import type { CreateUserDto, ListUsersDto } from './dto/requests';
 
 /** Operators' actions on users and their tokens. The affected user is recorded for the audit. */
 @Injectable()
@@ -13,16 +23,42 @@ export class AdminUsers {
     private readonly users: UserService,
     private readonly tokens: TokenService,
     private readonly database: Database,
+    private readonly clock: Clock,
   ) {}
 
   /** @throws DomainError `invalid_parameters` */
-  list({ username, tier, ...paging }: Readonly<ListUsersDto>): Promise<Page<UserEntity>> {
-    const filter = { ...(username !== undefined && { username }), ...(tier !== undefined && { tier }) };
+  list({ username, search, tier, ...paging }: Readonly<ListUsersDto>): Promise<Page<UserEntity>> {
+    const filter = {
+      ...(username !== undefined && { username }),
+      ...(search !== undefined && { search }),
+      ...(tier !== undefined && { tier }),
+    };
     return readPage(
       paging,
       (range) => this.users.list({ ...filter, ...range }),
       (user) => user,
     );
+  }
+
+  /**
+   * Creates a user with a first token. A token with the scope `admin` ends with the caller's at the latest: an
+   * administrator of a day must not create one who stays.
+   *
+   * @throws DomainError `username_taken`, `invalid_parameters`
+   */
+  async create(
+    admin: Pick<Principal, 'tokenExpiresAt'>,
+    { username, tier, scopes = [...USUAL_SCOPES], token_name: name = 'first', expires_in: days }: CreateUserDto,
+  ): Promise<{ user: UserEntity; token: IssuedToken }> {
+    return this.database.runInTx(async () => {
+      const user = await this.users.create({ username, tier });
+      const ends = [user.sessionExpiresAt, scopes.includes('admin') ? admin.tokenExpiresAt : null];
+      const own = ends.reduce((least, end) => (least && end ? (end < least ? end : least) : (least ?? end)), null);
+      const expiresAt = grantedEnd({ own, days, now: this.clock.now() });
+      const token = await this.tokens.issue({ userId: user.id, name, scopes, expiresAt });
+      noteSubject(user.id);
+      return { user, token };
+    });
   }
 
   /**

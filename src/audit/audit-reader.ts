@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { holdsScope, insufficientScope, type Principal } from '../auth';
-import { Database, type PageRange } from '../database';
+import { Database, likePattern, type PageRange } from '../database';
 import { readPage } from '../http';
 import { AuditEntryEntity } from './audit-entry.entity';
 import { AuditListView, viewEntry } from './dto/audit-view';
@@ -35,15 +35,20 @@ export class AuditReader {
     filter: PageRange & {
       /** null: entries of all users. */
       readonly userId: string | null;
-      readonly container_id?: string;
-      readonly action?: string;
-    },
+    } & Pick<ListAuditDto, 'container_id' | 'action' | 'outcome' | 'from' | 'to'>,
   ): Promise<AuditEntryEntity[]> {
-    const { userId, container_id: containerId, action } = filter;
+    const { userId, container_id: containerId, action, outcome, from, to } = filter;
     const query = this.database.manager.createQueryBuilder(AuditEntryEntity, 'a').where('1 = 1');
     if (userId !== null) query.andWhere('(a.userId = :userId OR a.subjectUserId = :userId)', { userId });
     if (containerId !== undefined) query.andWhere('a.containerId = :containerId', { containerId });
-    if (action !== undefined) query.andWhere('a.action = :action', { action });
+    if (action?.includes('.')) query.andWhere('a.action = :action', { action });
+    else if (action !== undefined) {
+      query.andWhere("LOWER(a.action) LIKE :action ESCAPE '!'", { action: likePattern(`${action}.`, 'at the start') });
+    }
+    if (outcome === 'failed') query.andWhere("a.outcome NOT IN ('ok', 'pending')");
+    else if (outcome !== undefined) query.andWhere('a.outcome = :outcome', { outcome });
+    if (from !== undefined) query.andWhere('a.at >= :from', { from: this.database.timestamp(new Date(from)) });
+    if (to !== undefined) query.andWhere('a.at < :to', { to: this.database.timestamp(new Date(to)) });
     return this.database.newestFirst(query, 'at', filter);
   }
 }

@@ -39,15 +39,19 @@ function namedTarget(params: unknown): string | null {
   return showable(fieldOf(params, 'id') ?? fieldOf(params, 'name'));
 }
 
-/** The ids in a response: of the created object, or of the user who logged in. */
-function madeTarget(answer: unknown): Partial<AuditOutcome> {
+/**
+ * The ids in a response: of the created object, or of the user who logged in.
+ *
+ * @param caller the user who acted; null: not authenticated before, so a user in the answer is one who logged in
+ */
+function madeTarget(answer: unknown, caller: string | null): Partial<AuditOutcome> {
   const containerId = showable(fieldOf(answer, 'db_id'));
   const user = showable(fieldOf(fieldOf(answer, 'user'), 'id'));
   const targetId = showable(fieldOf(answer, 'id')) ?? user;
   return {
     ...(containerId !== null && { containerId }),
     ...(targetId !== null && { targetId }),
-    ...(user !== null && { userId: user, subjectUserId: user }),
+    ...(user !== null && caller === null && { userId: user, subjectUserId: user }),
   };
 }
 
@@ -98,7 +102,7 @@ export class RequestAudit implements OnModuleInit {
     const call = {
       work: () => lastValueFrom(next.handle() as Observable<unknown>, { defaultValue: undefined }),
       found: () => subjectOf(request.logContext),
-      made: (answer: unknown) => (namedTarget(request.params) === null ? madeTarget(answer) : {}),
+      made: (answer: unknown) => (namedTarget(request.params) === null ? madeTarget(answer, intent.userId) : {}),
     };
     // A response streamed as events may last for hours, so it gets an entry of its own.
     const polls = this.reflector.get<Polls | undefined>(LOOK, context.getHandler());

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
 import { In, IsNull, type SelectQueryBuilder } from 'typeorm';
-import { Database, type PageRange } from '../database';
+import { Database, likePattern, type PageRange } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
 import { Signals } from '../signals';
@@ -82,6 +82,25 @@ export class UserService {
    * @throws DomainError `invalid_parameters`; `username_taken`, with `user_id`, if a guest has the name
    */
   async ensure({ username, tier }: NamedUser): Promise<EnsuredUser> {
+    const { user, created } = await this.insertUnlessNamed({ username, tier });
+    if (created || user.tier === tier) return { user, created, previousTier: null };
+    if (user.tier === GUEST_TIER) throw new DomainError('username_taken', { fields: { user_id: user.id } });
+    const sessionExpiresAt = this.tiers.sessionEnd(tier, this.clock.now());
+    await this.database.manager.update(UserEntity, { id: user.id, tier: user.tier }, { tier, sessionExpiresAt });
+    this.signals.publish('user_moved', { userId: user.id });
+    const previousTier = user.tier;
+    return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
+  }
+
+  /** Creates a user. @throws DomainError `invalid_parameters`; `username_taken`, ignoring case */
+  async create(named: NamedUser): Promise<UserEntity> {
+    const { user, created } = await this.insertUnlessNamed(named);
+    if (!created) throw new DomainError('username_taken');
+    return user;
+  }
+
+  /** @returns the new user, or the one who has the name. @throws DomainError `invalid_parameters` */
+  private async insertUnlessNamed({ username, tier }: NamedUser): Promise<{ user: UserEntity; created: boolean }> {
     const faults = userFaults({ username, tier }, this.tiers);
     if (faults.length > 0) throw invalidParameters(faults);
     const id = randomUUID();
@@ -97,12 +116,7 @@ export class UserService {
       .execute();
     const user = await this.byName(username);
     if (!user) throw new Error(`user ${username} was renamed while looked for`);
-    if (user.id === id || user.tier === tier) return { user, created: user.id === id, previousTier: null };
-    if (user.tier === GUEST_TIER) throw new DomainError('username_taken', { fields: { user_id: user.id } });
-    await this.database.manager.update(UserEntity, { id: user.id, tier: user.tier }, { tier, sessionExpiresAt });
-    this.signals.publish('user_moved', { userId: user.id });
-    const previousTier = user.tier;
-    return { user: Object.assign(user, { tier, sessionExpiresAt }), created: false, previousTier };
+    return { user, created: user.id === id };
   }
 
   /** Finds a user by name, ignoring case. */
@@ -129,10 +143,13 @@ export class UserService {
     return tiers;
   }
 
-  /** A page of users, newest first, after `after`. */
-  async list(filter: PageRange & { username?: string; tier?: string }): Promise<UserEntity[]> {
+  /** A page of users, newest first, after `after`. @param filter.search a part of the name */
+  async list(filter: PageRange & { username?: string; search?: string; tier?: string }): Promise<UserEntity[]> {
     const query = this.database.manager.createQueryBuilder(UserEntity, 'u').where('u.deletedAt IS NULL');
     if (filter.username !== undefined) this.named(query, filter.username);
+    if (filter.search !== undefined) {
+      query.andWhere("LOWER(u.username) LIKE :search ESCAPE '!'", { search: likePattern(filter.search, 'anywhere') });
+    }
     if (filter.tier !== undefined) query.andWhere('u.tier = :tier', { tier: filter.tier });
     return this.database.newestFirst(query, 'createdAt', filter);
   }

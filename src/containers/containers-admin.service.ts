@@ -3,16 +3,18 @@ import { EngineError } from '../docker';
 import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';
-import { findForOperator } from './access/container-access';
+import { assertSession, findForOperator } from './access/container-access';
 import { ContainerRepository } from './rows/container.repository';
 import { DeletedContainers } from './rows/deleted-containers';
 import {
   anyContainer,
   type AnyContainerView,
   ContainerDeletedView,
+  ContainerStartedView,
   ContainerStoppedView,
   deleted,
   type ListedStatus,
+  started,
   stopped,
 } from './dto/responses';
 import { RunPolicies } from './policies/run-policy';
@@ -37,21 +39,32 @@ export class ContainersAdminService {
     private readonly clock: Clock,
   ) {}
 
-  /** All users' containers, or those of one user, newest first. @throws DomainError `invalid_parameters` */
+  /**
+   * All users' containers that fit the filter, newest first.
+   *
+   * @param query.search see {@link ContainerFilter.search}
+   * @throws DomainError `invalid_parameters`
+   */
   async list(query: {
     readonly user_id?: string;
     readonly status?: ListedStatus;
+    readonly search?: string;
+    readonly node?: string;
     readonly limit?: number;
     readonly cursor?: string;
   }): Promise<Page<AnyContainerView>> {
-    const { user_id: userId, status } = query;
-    const whose = userId === undefined ? {} : { userId };
+    const { user_id: userId, status, search, node } = query;
+    const filter = {
+      ...(userId !== undefined && { userId }),
+      ...(search !== undefined && { search }),
+      ...(node !== undefined && { node }),
+    };
     const page = await readPage(
       query,
       (range) =>
         status === 'deleted'
-          ? this.deleted.listRestorable({ ...whose, ...range })
-          : this.repository.list({ ...whose, ...range, ...(status && { status }) }),
+          ? this.deleted.listRestorable({ ...filter, ...range })
+          : this.repository.list({ ...filter, ...range, ...(status && { status }) }),
       (row) => row,
     );
     const now = this.clock.now();
@@ -61,6 +74,20 @@ export class ContainersAdminService {
       anyContainer(row, { now, sessionEnd: sessionEnds.get(row.userId) ?? null }, nodes),
     );
     return { ...page, items };
+  }
+
+  /**
+   * Starts any user's container, unless Berth would stop it again at once.
+   *
+   * @throws DomainError `container_not_found`, `ambiguous_id`, `start_failed`, `operation_in_progress`, `no_capacity`;
+   *   `user_suspended`, `guest_session_expired`: its user's
+   */
+  async start(id: string): Promise<ContainerStartedView> {
+    const row = await findForOperator(this.repository, id);
+    const { suspended, sessionEnd, now } = await this.policies.policyOf(row.userId);
+    if (suspended) throw new DomainError('user_suspended');
+    assertSession({ sessionExpiresAt: sessionEnd }, now);
+    return started(await this.operations.start(row));
   }
 
   /** @throws DomainError `container_not_found`, `ambiguous_id`, `stop_failed`, `operation_in_progress` */

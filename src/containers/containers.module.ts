@@ -11,6 +11,7 @@ import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
 import { UsageModule } from '../usage';
 import { Capacity } from './capacity/capacity';
+import { CapacityHistory } from './nodes/capacity-history';
 import { Placement } from './capacity/placement';
 import { ReservedCapacity } from './rows/reserved-capacity';
 import { RunningContainers } from './rows/running-containers';
@@ -114,6 +115,7 @@ import { StatusWait } from './status-wait';
     StatusWait,
     StartCommandRuns,
     Capacity,
+    CapacityHistory,
     ReservedCapacity,
     RunningContainers,
     ContainerAccess,
@@ -204,6 +206,7 @@ import { StatusWait } from './status-wait';
     ContainersAdminService,
     StatusWait,
     Capacity,
+    CapacityHistory,
     StartCommandRuns,
     RunningContainers,
   ],
@@ -216,6 +219,7 @@ export class ContainersModule implements OnApplicationBootstrap {
     private readonly evacuation: Evacuation,
     private readonly warmFiller: WarmFiller,
     private readonly capacity: Capacity,
+    private readonly history: CapacityHistory,
   ) {}
 
   /** Runs after the hooks of all the module's providers, when Docker is prepared. */
@@ -225,6 +229,7 @@ export class ContainersModule implements OnApplicationBootstrap {
     await this.roleInstaller.start();
     this.leaseWatch.start();
     this.evacuation.start();
+    this.history.start();
     this.capacity.relieveWith(() => this.warmFiller.relieve());
   }
 }

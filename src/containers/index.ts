@@ -1,4 +1,5 @@
 export { Capacity, CapacityView } from './capacity/capacity';
+export { CapacityHistory, CapacityHistoryView } from './nodes/capacity-history';
 export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
 export type { Caller } from './access/container-access';
@@ -10,6 +11,7 @@ export {
   AnyContainerView,
   ContainerDeletedView,
   ContainerMovedView,
+  ContainerStartedView,
   ContainerStoppedView,
   LISTED_STATUSES,
   type ListedStatus,

@@ -244,6 +244,15 @@ export class Database implements OnApplicationShutdown {
   }
 }
 
+/**
+ * The pattern of `LOWER(column) LIKE :pattern ESCAPE '!'` for values that contain the text, or begin with it, in any
+ * case.
+ */
+export function likePattern(text: string, where: 'anywhere' | 'at the start'): string {
+  const literal = text.toLowerCase().replace(/[!%_]/g, '!$&');
+  return `${where === 'anywhere' ? '%' : ''}${literal}%`;
+}
+
 /** PostgreSQL's and SQLite's error codes of a violated unique index. */
 const CODES: readonly unknown[] = ['23505', 'SQLITE_CONSTRAINT_UNIQUE', 'SQLITE_CONSTRAINT_PRIMARYKEY'];
 

@@ -1,7 +1,7 @@
 export { readerOf, readTime } from './column-types';
 export { connect, MIGRATION_LOCK } from './connect';
 export { DatabaseClock } from './database-clock';
-export { Database, isUniqueViolation, type PageRange } from './database';
+export { Database, isUniqueViolation, likePattern, type PageRange } from './database';
 export { DatabaseModule } from './database.module';
 export type { Lookup } from './lookup';
 export { unbounded } from './postgres-sessions';

@@ -17,7 +17,7 @@ export interface CatalogRole {
 /** The role that adds nothing to the image: always offered, and the same as no role. */
 export const BAREBONE: CatalogRole = {
   name: 'barebone',
-  description: 'Nothing beside what the image has',
+  description: 'Only what the image contains',
   packages: { apt: [], apk: [], dnf: [] },
   probe: [],
 };
@@ -37,7 +37,7 @@ export const ROLE_ALIASES: ReadonlyMap<string, readonly string[]> = new Map([
 export const DEFAULT_ROLES: readonly CatalogRole[] = [
   {
     name: STANDARD,
-    description: 'The tools of every day: git, curl, wget, vim, nano, htop, jq, unzip and less',
+    description: 'Common tools: git, curl, wget, vim, nano, htop, jq, unzip and less',
     packages: {
       apt: ['git', 'curl', 'ca-certificates', 'wget', 'vim', 'nano', 'htop', 'jq', 'unzip', 'less'],
       apk: ['git', 'curl', 'wget', 'vim', 'nano', 'htop', 'jq', 'unzip', 'less'],
@@ -95,7 +95,7 @@ export const DEFAULT_ROLES: readonly CatalogRole[] = [
   },
   {
     name: 'overemployed',
-    description: 'Many things at once: tmux, git, vim, ripgrep, fzf, jq, htop, Python 3 and Node.js',
+    description: 'tmux, git, curl, vim, ripgrep, fzf, jq, htop, Python 3 with pip, and Node.js with npm',
     packages: {
       apt: [
         'tmux',

@@ -68,6 +68,70 @@ describe('an operator', () => {
     }
   });
 
+  it('must find users by a part of their name, in which no character stands for others', async () => {
+    for (const username of ['Grace.H_1', 'grace-h-1', 'hopper@grace']) {
+      await berth.app.get(UserService).ensure({ username, tier: 'free' });
+    }
+    const found = async (search: string): Promise<unknown[]> => {
+      const { body } = await admin.api.call('GET', `/api/admin/users?search=${encodeURIComponent(search)}`);
+      return (body['users'] as Item[]).map(({ username }) => username).sort();
+    };
+    expect(await found('GRACE')).toEqual(['Grace.H_1', 'grace-h-1', 'hopper@grace']);
+    expect(await found('h_1')).toEqual(['Grace.H_1']);
+    for (const nothing of ['%', '!', "'"]) expect(await found(nothing)).toEqual([]);
+    const refused = await admin.api.call('GET', `/api/admin/users?search=${'x'.repeat(256)}`);
+    expect(refused.body['details']).toEqual([expect.objectContaining({ field: 'search' })]);
+  });
+
+  it('must create a user with a token that is shown once, and be noted as who did', async () => {
+    const asked = {
+      username: 'new-user',
+      tier: 'free',
+      scopes: ['read', 'write'],
+      token_name: 'laptop',
+      expires_in: 30,
+    };
+    const made = await admin.api.call('POST', '/api/admin/users', asked);
+    expect(made.status).toBe(201);
+    const { user: created, token } = made.body as { user: Item; token: Item };
+    expect(created).toMatchObject({ username: 'new-user', tier: 'free', suspended_at: null });
+    expect(token).toMatchObject({ name: 'laptop', scopes: ['read', 'write'] });
+    const lifetime = Date.parse(String(token['expires_at'])) - clock.now().getTime();
+    expect(Math.abs(lifetime - 30 * 24 * HOUR)).toBeLessThan(60_000);
+    const owner = berth.as({ ...user, token: String(token['token']) });
+    expect((await owner.api.call('GET', '/api/me')).body).toMatchObject({ user: { id: created['id'] } });
+    expect((await owner.api.call('POST', '/api/auth/codes')).status).toBe(201);
+    const [entry] = (await admin.api.call('GET', '/api/audit?action=user.create')).body['entries'] as Item[];
+    expect(entry).toMatchObject({ user_id: admin.id, subject_user_id: created['id'], target_id: created['id'] });
+    expect(JSON.stringify(entry)).not.toContain(String(token['token']));
+    const again = await admin.api.call('POST', '/api/admin/users', { username: 'New-User', tier: 'pro' });
+    expect([again.status, again.body['code']]).toEqual([409, 'username_taken']);
+    for (const [field, body] of [
+      ['username', { username: '~', tier: 'free' }],
+      ['tier', { username: 'other', tier: 'platinum' }],
+      ['scopes', { username: 'other', tier: 'free', scopes: ['agent'] }],
+      ['expires_in', { username: 'other', tier: 'free', expires_in: 0 }],
+    ] as const) {
+      const refused = await admin.api.call('POST', '/api/admin/users', body);
+      expect(refused.body['details']).toEqual([expect.objectContaining({ field })]);
+    }
+    const { body } = await admin.api.call('GET', '/api/admin/users?username=other');
+    expect(body['users']).toEqual([]);
+  });
+
+  it('must not create an administrator who lasts longer than they do', async () => {
+    const end = new Date(clock.now().getTime() + HOUR);
+    const brief = await berth.user('pro', ['admin'], { expiresAt: end });
+    const make = (body: object): ReturnType<TestUser['api']['call']> =>
+      brief.api.call('POST', '/api/admin/users', { tier: 'pro', ...body });
+    const made = await make({ username: 'second-admin', scopes: ['admin'] });
+    expect(made.body).toMatchObject({ token: { expires_at: end.toISOString() } });
+    const refused = await make({ username: 'third-admin', scopes: ['admin'], expires_in: 30 });
+    expect(refused.body['details']).toEqual([expect.objectContaining({ field: 'expires_in' })]);
+    const plain = await make({ username: 'no-admin' });
+    expect(plain.body).toMatchObject({ token: { expires_at: null, scopes: ['read', 'write', 'exec'] } });
+  });
+
   it('must move a user to another tier, which holds at once, and whose session begins and ends with it', async () => {
     const moved = await move(user.id, 'guest');
     expect(moved.status).toBe(200);
@@ -110,6 +174,35 @@ describe('an operator', () => {
     await user.api.delete(db_id);
     expect(await count(`user_id=${user.id}`)).toBe(0);
     expect(await count(`user_id=${user.id}&status=deleted`)).toBe(1);
+  });
+
+  it("must find anybody's containers by a part of what they are called, and start them", async () => {
+    const { db_id } = await user.api.running({ name: 'Web_server' });
+    const other = await berth.user('free');
+    await other.api.running({ name: 'web-server' });
+    const { username } = (await user.api.call('GET', '/api/me')).body['user'] as { username: string };
+    const found = async (asked: string): Promise<unknown[]> => {
+      const { body } = await admin.api.call('GET', `/api/admin/containers?${asked}`);
+      return (body['containers'] as Item[]).map(({ name }) => name).sort();
+    };
+    expect(await found('search=WEB')).toEqual(['Web_server', 'web-server']);
+    expect(await found('search=web_')).toEqual(['Web_server']);
+    expect(await found(`search=${username.slice(2)}`)).toEqual(['Web_server']);
+    expect(await found(`search=${db_id.slice(0, 8)}`)).toEqual(['Web_server']);
+    expect(await found('search=web&status=stopped')).toEqual([]);
+    expect(await found('node=node-1')).toEqual([]);
+    expect(await found('search=%25')).toEqual([]);
+    await user.api.stop(db_id);
+    expect(await found('search=web&status=stopped')).toEqual(['Web_server']);
+    const start = (): ReturnType<TestUser['api']['call']> =>
+      admin.api.call('POST', `/api/admin/containers/${db_id}/start`);
+    expect((await start()).body).toMatchObject({ message: 'container started', status: 'running' });
+    const [entry] = (await user.api.call('GET', '/api/audit?action=container.start')).body['entries'] as Item[];
+    expect(entry).toMatchObject({ user_id: admin.id, container_id: db_id, outcome: 'ok' });
+    await user.api.stop(db_id);
+    await change(user.id, { suspended: true });
+    const refused = await start();
+    expect([refused.status, refused.body['code']]).toEqual([403, 'user_suspended']);
   });
 
   it("must revoke any token, or all of a user's, and close what they opened", async () => {

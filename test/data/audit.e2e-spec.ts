@@ -247,11 +247,42 @@ describe('the audit', () => {
         expect.objectContaining({ code: 'insufficient_permissions' }),
       ]);
     }
-    const odd = ['limit=0', 'limit=201', 'cursor=AAAA', 'action=x', 'container_id=1', 'all=1', 'user_id=me', 'x=1'];
+    const odd = [
+      'limit=0',
+      'limit=201',
+      'cursor=AAAA',
+      'action=X',
+      'outcome=1',
+      'from=today',
+      'to=2026-11-26',
+      'container_id=1',
+      'all=1',
+      'user_id=me',
+      'x=1',
+    ];
     for (const asked of odd) {
       const refused = await admin.api.call('GET', `/api/audit?${asked}`);
       expect(refused.body['details']).toEqual([expect.objectContaining({ field: asked.split('=')[0] })]);
     }
+  });
+
+  it('must be found by what it was done to, its outcome and its time', async () => {
+    const { id, db_id } = await user.api.running({ name: 'found' });
+    clock.forward(60_000);
+    const noon = clock.now().toISOString();
+    await user.api.stop(id);
+    await user.api.call('POST', '/api/tokens', { name: 'spare' });
+    await user.api.call('DELETE', `/api/tokens/${randomUUID()}`);
+    const found = async (asked: string): Promise<unknown[]> =>
+      (await audit(user, `?${asked}`)).map(({ action }) => action);
+    expect(await found('action=container')).toEqual(['container.stop', 'container.create']);
+    expect(await found('action=contain')).toEqual([]);
+    expect(await found('outcome=failed')).toEqual(['token.revoke']);
+    expect(await found('outcome=token_not_found')).toEqual(['token.revoke']);
+    expect(await found('outcome=ok&action=token')).toEqual(['token.create']);
+    expect(await found(`container_id=${db_id}&from=${noon}`)).toEqual(['container.stop']);
+    expect(await found(`container_id=${db_id}&to=${noon}`)).toEqual(['container.create']);
+    expect(await found(`from=${encodeURIComponent(noon.replace('Z', '+00:00'))}&outcome=ok`)).toHaveLength(2);
   });
 
   it('must forget what is older than it is kept, and nothing else', async () => {

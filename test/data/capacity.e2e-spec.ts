@@ -1,6 +1,7 @@
 import BetterSqlite3 from 'better-sqlite3';
 import { Client } from 'pg';
 import { Capacity } from '../../src/containers/capacity/capacity';
+import { CapacityHistory } from '../../src/containers/nodes/capacity-history';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Database } from '../../src/database';
@@ -230,6 +231,27 @@ describe('the room on the machine', () => {
     await release();
   });
 
+  it('must be kept for a day, a sample in five minutes', async () => {
+    daemon.machine = { memoryMb: 512, cpuShares: 1000, freeMemoryMb: 400, freeDiskMb: 3000 };
+    await user.api.running();
+    const history = berth.app.get(CapacityHistory);
+    await history.sample();
+    const { body } = await operator.api.call('GET', '/api/admin/capacity/history');
+    expect(body['interval_seconds']).toBe(300);
+    expect((body['samples'] as object[]).at(-1)).toEqual({
+      at: expect.any(String),
+      memory_reserved_mb: 256,
+      memory_used_mb: 112,
+      cpu_reserved_shares: 500,
+      cpu_used_shares: expect.any(Number),
+      running: 1,
+    });
+    for (let taken = 0; taken < 300; taken += 1) await history.sample();
+    expect(history.view().samples).toHaveLength(288);
+    const unknown = await operator.api.call('GET', '/api/admin/nodes/none/history');
+    expect([unknown.status, unknown.body['code']]).toEqual([404, 'node_not_found']);
+  });
+
   it('must be shown to operators, and in the metrics', async () => {
     daemon.machine = { memoryMb: 512, cpuShares: 1000, freeMemoryMb: 400, freeDiskMb: 3000 };
     await user.api.running();
@@ -239,8 +261,8 @@ describe('the room on the machine', () => {
       body: {
         memory_mb: { total: 512, limit: 1024, reserved: 256 },
         cpu_shares: { total: 1000, limit: 2000, reserved: 500 },
-        free_memory_mb: { free: 400, reserve: 256 },
-        free_disk_mb: { free: 3000, reserve: 1024 },
+        free_memory_mb: { free: 400, total: 512, reserve: 256 },
+        free_disk_mb: { free: 3000, total: null, reserve: 1024 },
       },
     });
     const metrics = await (await fetch(`${berth.url}/metrics`)).text();

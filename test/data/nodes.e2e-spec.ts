@@ -1,3 +1,4 @@
+import { CapacityHistory } from '../../src/containers/nodes/capacity-history';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerEntity, type ContainerRow } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
@@ -112,6 +113,27 @@ describe('containers on several machines', () => {
     const { id: dockerId } = (await user.api.get(id)).body;
     await eventually(() => expect(spies[at]).toHaveBeenCalledWith(dockerId, { env: { A: '1' } }));
     expect(spies.flatMap(({ mock }) => mock.calls)).toHaveLength(1);
+  });
+
+  it('must be found by their machine, and counted in what is sampled of it', async () => {
+    const id = await running({ name: 'sampled' });
+    const { name } = (await nodeOf(id)).facts;
+    await berth.app.get(CapacityHistory).sample();
+    for (const each of NAMES) {
+      const { body } = await operator.api.call('GET', `/api/admin/nodes/${each}/history`);
+      const isThere = each === name;
+      expect((body['samples'] as object[]).at(-1)).toMatchObject({
+        running: isThere ? 1 : 0,
+        memory_reserved_mb: isThere ? SMALL.memory_mb : 0,
+        memory_used_mb: null,
+      });
+      for (const asked of [`node=${each}`, `search=${each.toUpperCase()}`]) {
+        const found = await operator.api.call('GET', `/api/admin/containers?${asked}`);
+        expect([asked, (found.body['containers'] as object[]).length]).toEqual([asked, isThere ? 1 : 0]);
+      }
+    }
+    const all = await operator.api.call('GET', '/api/admin/capacity/history');
+    expect((all.body['samples'] as object[]).at(-1)).toMatchObject({ running: 1 });
   });
 
   it('must never be more on a machine than it has, however many are created at once', async () => {

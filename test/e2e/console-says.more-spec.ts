@@ -39,7 +39,7 @@ describe('a change of a tier', () => {
     name = await nameOf(other);
     page = await open(admin);
     await page.getByRole('link', { name: 'Users' }).click();
-    await page.getByLabel('Exact name').fill(name);
+    await page.getByLabel('Search by name').fill(name);
   });
   afterAll(() => page.context().close());
 
@@ -59,7 +59,7 @@ describe('a change of a tier', () => {
   it('must be taken back by one click', async () => {
     await page.getByLabel(`Tier of ${name}`).selectOption('enterprise');
     await page.getByRole('dialog').getByRole('button', { name: 'Change' }).click();
-    await page.getByText(`“${name}” is on the tier “enterprise” now.`).waitFor();
+    await page.getByText(`“${name}” has the tier “enterprise” now.`).waitFor();
     expect(await tierOf()).toBe('enterprise');
     await eventually(async () => expect(await shown()).toBe('enterprise'));
     await click(page, 'Undo');

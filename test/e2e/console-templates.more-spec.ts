@@ -58,11 +58,11 @@ async function save(action: 'Create' | 'Replace'): Promise<void> {
 
 it('a template of an image must be created, shown, replaced with what it had, and deleted', async () => {
   await open();
-  await click('Make the first template');
+  await click('Create the first template');
   await dialog().getByLabel('Name').fill('tools');
   await dialog().getByLabel('Version').fill('1.4');
   await dialog().getByLabel('Description').fill('with tools');
-  await dialog().getByLabel('Made from').selectOption('Another image…');
+  await dialog().getByLabel('Created from').selectOption('Another image…');
   await dialog().getByLabel('Image reference').fill('no-such:1');
   await dialog().getByRole('button', { name: 'Create', exact: true }).click();
   await dialog().getByRole('alert').getByText('Image must be on the machine').waitFor();
@@ -104,7 +104,7 @@ it('a template of an image must be created, shown, replaced with what it had, an
 
   await click('More for tools');
   await page.getByRole('menuitem', { name: 'Delete' }).click();
-  await dialog().getByText('Those that were stay as they are.').waitFor();
+  await dialog().getByText('Existing ones stay as they are.').waitFor();
   await dialog().getByRole('button', { name: 'Delete' }).click();
   await page.getByText('No templates yet').waitFor();
 });
@@ -134,7 +134,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await admin.api.call('DELETE', `/api/snapshots/${snapshot}`);
   await page.reload();
   await click('Replace node-tools');
-  expect(await dialog().getByLabel('Made from').locator('option:checked').innerText()).toBe(
+  expect(await dialog().getByLabel('Created from').locator('option:checked').innerText()).toBe(
     'The files that it has now',
   );
   await dialog().getByLabel('Version').fill('2');

@@ -247,7 +247,7 @@ describe('the console', () => {
     await debian.getByRole('button', { name: 'Pull now: debian' }).click();
     await debian.getByText('Pulling').waitFor();
     hold.release();
-    await page.getByText('There is a new version of “debian”.').waitFor();
+    await page.getByText('“debian” has a new version.').waitFor();
     await debian.getByText('Available').waitFor();
     await debian.getByRole('button', { name: 'Pull now: debian' }).click();
     await page.getByText('“debian” is up to date.').waitFor();
@@ -425,25 +425,25 @@ describe('the console of other servers', () => {
     expect(after).not.toBe(before);
     await node('traveller').getByText(`on ${after}`).waitFor();
     await page.getByRole('link', { name: 'Nodes' }).click();
-    await node('node1').getByText('of 1 GB').waitFor();
+    await node('node1').getByText('the node has 1 GB, overcommit 1,000').waitFor();
     await choose('node2', 'Drain');
     await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
-    await node('node2').getByText('Nothing is placed there').waitFor();
+    await node('node2').getByText('Gets no containers').waitFor();
     expect(cluster.named('node2').facts.availability).toBe('drain');
     await choose('node2', 'Activate');
     await node('node2').getByText('Active').waitFor();
     // What others do is followed, before the list is read again by itself.
     const FOLLOWED = { timeout: 15_000 };
     await owner.api.call('POST', '/api/admin/nodes/node1/drain');
-    await node('node1').getByText('Nothing is placed there').waitFor(FOLLOWED);
+    await node('node1').getByText('Gets no containers').waitFor(FOLLOWED);
     cluster.named('node3').cut();
     clock.aheadMs = 60_000;
     await server.app.get(NodeWatch).look();
     await node('node3').getByText('Does not answer').waitFor(FOLLOWED);
     expect(await window.faultsOf(page)).toEqual([]);
-    await choose('node3', 'Give up for good');
-    await page.getByRole('dialog').getByRole('button', { name: 'Give up' }).click();
-    await node('node3').getByText('Given up').waitFor();
+    await choose('node3', 'Remove for good');
+    await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();
+    await node('node3').getByText('Removed').waitFor();
   });
 
   it('must show warm slots with the creations that took one, and remove them', async () => {

@@ -84,6 +84,13 @@ describe('the examples of bodies', () => {
           const keys = kept['ssh_keys'] as { id: string }[];
           for (const { id } of keys) await user.api.call('DELETE', `/api/me/ssh-keys/${id}`);
         }
+        if (route === 'POST /api/admin/users') {
+          const { username } = example as { username: string };
+          const { body: kept } = await user.api.call('GET', `/api/admin/users?username=${username}`);
+          for (const { id } of kept['users'] as { id: string }[]) {
+            await user.api.call('DELETE', `/api/admin/users/${id}`);
+          }
+        }
         const [method = '', path = ''] = route.split(' ');
         const target = path
           .replace('{id}', idFor(route))

@@ -325,6 +325,12 @@ describe('the OpenAPI document', () => {
     ],
     ['lists users', 200, 'GET /api/admin/users', () => asAdmin('GET', () => 'users')],
     [
+      'creates a user',
+      201,
+      'POST /api/admin/users',
+      () => asAdmin('POST', () => 'users', { username: 'described', tier: 'free' }),
+    ],
+    [
       'moves a user',
       200,
       'PATCH /api/admin/users/{id}',
@@ -347,6 +353,7 @@ describe('the OpenAPI document', () => {
     ],
     ['lists all containers', 200, 'GET /api/admin/containers', () => asAdmin('GET', () => 'containers')],
     ['asks for the capacity', 200, 'GET /api/admin/capacity', () => asAdmin('GET', () => 'capacity')],
+    ['asks how full it was', 200, 'GET /api/admin/capacity/history', () => asAdmin('GET', () => 'capacity/history')],
     [
       'creates where there is no room',
       503,

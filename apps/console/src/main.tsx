@@ -6,6 +6,7 @@ import './styles/pages.css';
 import './styles/overview.css';
 import './styles/list.css';
 import './styles/create.css';
+import './styles/admin.css';
 import { App } from './app';
 import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
 import { signInWithCode } from './pages/sign-in';

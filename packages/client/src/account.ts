@@ -36,8 +36,14 @@ export class Agents {
 
 export interface AuditOptions extends CallOptions {
   readonly container_id?: string;
-  /** Such as `container.start`. */
+  /** Such as `container.start`, or `container` for all actions on containers. */
   readonly action?: string;
+  /** `ok`, `pending`, `failed` (neither of the two), or the code of an error. */
+  readonly outcome?: string;
+  /** Begun at this time or later, such as `2026-11-26T08:00:00Z`. */
+  readonly from?: string;
+  /** Begun before this time. */
+  readonly to?: string;
   /** Size of a page: 1 to 200. */
   readonly limit?: number;
 }

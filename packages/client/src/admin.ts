@@ -13,14 +13,26 @@ export class Admin {
     this.webhooks = new Webhooks(http, '/api/admin/webhooks');
   }
 
+  /** @param options.search a part of the name; `username` is the exact one */
   users({
     signal,
     ...query
-  }: CallOptions & { readonly username?: string; readonly tier?: string; readonly limit?: number } = {}): Pages<
-    api.AdminUserView,
-    api.AdminUserListView
-  > {
+  }: CallOptions & {
+    readonly username?: string;
+    readonly search?: string;
+    readonly tier?: string;
+    readonly limit?: number;
+  } = {}): Pages<api.AdminUserView, api.AdminUserListView> {
     return pagesOf(this.http, '/api/admin/users', { query, signal }, (answer: api.AdminUserListView) => answer.users);
+  }
+
+  /**
+   * Creates a user with a first token. Its text is only in this answer.
+   *
+   * @throws BerthError `username_taken`, `invalid_parameters`
+   */
+  createUser(user: api.CreateUserDto, { signal }: CallOptions = {}): Promise<api.UserCreatedView> {
+    return this.http.json('POST', '/api/admin/users', { json: user, signal });
   }
 
   updateUser(id: string, changes: api.UpdateUserDto, { signal }: CallOptions = {}): Promise<api.UserUpdatedView> {
@@ -39,12 +51,19 @@ export class Admin {
     return this.http.json('DELETE', path`/api/admin/tokens/${id}`, { signal });
   }
 
+  /**
+   * @param options.search a part of the name of the container, its image, its user or its node, or the beginning of its
+   *   id
+   * @param options.node the name or id of a machine of a cluster
+   */
   containers({
     signal,
     ...query
   }: CallOptions & {
     readonly user_id?: string;
     readonly status?: api.ListedStatus;
+    readonly search?: string;
+    readonly node?: string;
     readonly limit?: number;
   } = {}): Pages<api.AnyContainerView, api.AdminContainerListView> {
     const items = (answer: api.AdminContainerListView): api.AnyContainerView[] => answer.containers;
@@ -87,6 +106,11 @@ export class Admin {
     return this.http.json('DELETE', path`/api/admin/templates/${name}`, { signal });
   }
 
+  /** @throws BerthError `user_suspended`, `guest_session_expired` (its user's), `no_capacity`, `start_failed` */
+  startContainer(id: string, { signal }: CallOptions = {}): Promise<api.ContainerStartedView> {
+    return this.http.json('POST', path`/api/admin/containers/${id}/start`, { isRepeatable: true, signal });
+  }
+
   stopContainer(id: string, { signal }: CallOptions = {}): Promise<api.ContainerStoppedView> {
     return this.http.json('POST', path`/api/admin/containers/${id}/stop`, { isRepeatable: true, signal });
   }
@@ -119,6 +143,11 @@ export class Admin {
   /** The machine's resources and their use. */
   capacity({ signal }: CallOptions = {}): Promise<api.CapacityView> {
     return this.http.json('GET', '/api/admin/capacity', { signal });
+  }
+
+  /** The last day of {@link capacity}, a sample in five minutes. */
+  capacityHistory({ signal }: CallOptions = {}): Promise<api.CapacityHistoryView> {
+    return this.http.json('GET', '/api/admin/capacity/history', { signal });
   }
 
   /** Compares all containers with Docker and repairs the differences. */
@@ -163,6 +192,11 @@ export class Admin {
   /** The machines of a cluster by name; empty on a single machine. */
   async nodes({ signal }: CallOptions = {}): Promise<api.NodeView[]> {
     return (await this.http.json<api.NodeListView>('GET', '/api/admin/nodes', { signal })).nodes;
+  }
+
+  /** The last day of a machine of a cluster, a sample in five minutes. @throws BerthError `node_not_found` */
+  nodeHistory(name: string, { signal }: CallOptions = {}): Promise<api.CapacityHistoryView> {
+    return this.http.json('GET', path`/api/admin/nodes/${name}/history`, { signal });
   }
 
   /**

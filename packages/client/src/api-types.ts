@@ -2498,6 +2498,46 @@ export type AdminUserListView = {
     next_cursor: string | null;
 };
 
+export type CreateUserDto = {
+    /**
+     * 1 to 64 of letters, digits, ".", "_", "@" and "-", beginning with a letter or digit.
+     */
+    username: string;
+    /**
+     * A name of GET /api/tiers.
+     */
+    tier: string;
+    /**
+     * What the token may do: `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`.
+     */
+    scopes?: Array<'read' | 'write' | 'exec' | 'admin'>;
+    /**
+     * A name to recognise the token by; `first` by default.
+     */
+    token_name?: string;
+    /**
+     * The token's days. By default it does not expire, but for a guest, or with the scope `admin`.
+     */
+    expires_in?: number | null;
+};
+
+export type FirstTokenView = {
+    id: string;
+    name: string;
+    scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
+    expires_at: string | null;
+    /**
+     * Shown this once.
+     */
+    token: string;
+};
+
+export type UserCreatedView = {
+    message: 'user created';
+    user: AdminUserView;
+    token: FirstTokenView;
+};
+
 export type UpdateUserDto = {
     /**
      * a name of GET /api/tiers
@@ -2672,6 +2712,10 @@ export type FreeView = {
      */
     free: number | null;
     /**
+     * The machine's; null: unknown.
+     */
+    total: number | null;
+    /**
      * With less free than this nothing is started.
      */
     reserve: number;
@@ -2694,6 +2738,41 @@ export type CapacityView = {
      * MiB, where Docker's data lies.
      */
     free_disk_mb: FreeView;
+};
+
+export type CapacitySampleView = {
+    at: string;
+    /**
+     * MiB: the limits of what ran, together.
+     */
+    memory_reserved_mb: number;
+    /**
+     * MiB that all programs of the machine used; null where it cannot be seen, as of the nodes of a cluster.
+     */
+    memory_used_mb: number | null;
+    /**
+     * Millicores: the limits of what ran, together.
+     */
+    cpu_reserved_shares: number;
+    /**
+     * Millicores that all programs of the machine used since the sample before; null where that is unknown.
+     */
+    cpu_used_shares: number | null;
+    /**
+     * Containers that ran.
+     */
+    running: number;
+};
+
+export type CapacityHistoryView = {
+    /**
+     * Between two samples, about.
+     */
+    interval_seconds: number;
+    /**
+     * The oldest first: 288 at most, a day.
+     */
+    samples: Array<CapacitySampleView>;
 };
 
 export type MoveContainerDto = {
@@ -3066,6 +3145,10 @@ export type NodeView = {
      * What it has, before any overcommit.
      */
     capacity: NodeAmountsView;
+    /**
+     * How much may be reserved there together: the capacity × the overcommit.
+     */
+    limit: NodeAmountsView;
     /**
      * The limits of what runs there or is being started, together.
      */

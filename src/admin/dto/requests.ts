@@ -1,7 +1,36 @@
-import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsBoolean, IsIn, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { applyDecorators } from '@nestjs/common';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import {
+  ArrayNotEmpty,
+  ArrayUnique,
+  IsArray,
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Matches,
+  Max,
+  MaxLength,
+  Min,
+  ValidateIf,
+} from 'class-validator';
+import { type RouteScope, SCOPES } from '../../auth';
 import { LISTED_STATUSES, type ListedStatus } from '../../containers';
-import { BodyExample, IsUuidText, PagedQuery } from '../../http';
+import { BodyExample, IsUuidText, PagedQuery, printable, printableName } from '../../http';
+
+/** Maximum length of a text to search for: longer than any name of an image. */
+const LONGEST_SEARCH = 255;
+
+/** An optional text to search for, without regard to upper and lower case. */
+function Search(example: string, description: string): PropertyDecorator {
+  return applyDecorators(
+    ApiPropertyOptional({ maxLength: LONGEST_SEARCH, example, description }),
+    IsOptional(),
+    IsString(),
+    Matches(printable(LONGEST_SEARCH), { message: 'search must be at most 255 printable characters' }),
+  );
+}
 
 /** Query of `GET /api/admin/containers`. */
 export class ListAnyContainersDto extends PagedQuery {
@@ -18,6 +47,18 @@ export class ListAnyContainersDto extends PagedQuery {
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
+
+  @Search(
+    'worker',
+    "a part of the container's name, of its image's, of its user's or of its node's, or the beginning of its database id",
+  )
+  search?: string;
+
+  @ApiPropertyOptional({ example: 'node-2', description: 'with several machines: those on the one of this name or id' })
+  @IsOptional()
+  @IsString()
+  @Matches(printable(255), { message: 'node must be the name or id of a machine' })
+  node?: string;
 }
 
 /** Query of `GET /api/admin/snapshots`. */
@@ -53,11 +94,64 @@ export class ListUsersDto extends PagedQuery {
   @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be the name of a user' })
   username?: string;
 
+  @Search('ada', 'a part of the name')
+  search?: string;
+
   @ApiPropertyOptional({ example: 'free' })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,32}$/, { message: 'tier must be the name of a tier' })
   tier?: string;
+}
+
+const GRANTABLE = SCOPES.filter((scope): scope is RouteScope => scope !== 'agent');
+
+/** Body of `POST /api/admin/users`. */
+@BodyExample({ username: 'grace', tier: 'pro', scopes: ['read', 'write', 'exec'], expires_in: 90 })
+export class CreateUserDto {
+  @ApiProperty({
+    example: 'ada',
+    description: '1 to 64 of letters, digits, ".", "_", "@" and "-", beginning with a letter or digit.',
+  })
+  @IsString()
+  @MaxLength(64)
+  readonly username: string;
+
+  @ApiProperty({ example: 'pro', description: 'A name of GET /api/tiers.' })
+  @IsString()
+  @MaxLength(32)
+  readonly tier: string;
+
+  @ApiPropertyOptional({
+    enum: GRANTABLE,
+    isArray: true,
+    description:
+      'What the token may do: `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`.',
+  })
+  @ValidateIf((dto: CreateUserDto) => dto.scopes !== undefined)
+  @IsArray({ message: 'must be an array' })
+  @ArrayNotEmpty({ message: 'must not be empty' })
+  @ArrayUnique({ message: 'must not name a scope twice' })
+  @IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` })
+  readonly scopes?: RouteScope[];
+
+  @ApiPropertyOptional({ example: 'laptop', description: 'A name to recognise the token by; `first` by default.' })
+  @ValidateIf((dto: CreateUserDto) => dto.token_name !== undefined)
+  @IsString()
+  @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
+  readonly token_name?: string;
+
+  @ApiPropertyOptional({
+    type: 'integer',
+    nullable: true,
+    example: 90,
+    description: "The token's days. By default it does not expire, but for a guest, or with the scope `admin`.",
+  })
+  @IsOptional()
+  @IsInt({ message: 'must be a whole number of days' })
+  @Min(1, { message: 'must be at least 1' })
+  @Max(3650, { message: 'must be at most 3650' })
+  readonly expires_in?: number | null;
 }
 
 /** Body of `PATCH /api/admin/users/:id`. */

@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import type { UserEntity } from '../../auth';
+import { type IssuedToken, SCOPES, type UserEntity } from '../../auth';
 import { AnyContainerView, AnySnapshotView } from '../../containers';
 import { ApiNextCursor, type Page } from '../../http';
 
@@ -45,6 +45,30 @@ export class AdminUserListView {
   readonly users: readonly AdminUserView[];
   @ApiNextCursor()
   readonly next_cursor: string | null;
+}
+
+/** The first token of a new user. */
+class FirstTokenView {
+  @ApiProperty({ format: 'uuid' })
+  readonly id: string;
+  @ApiProperty({ example: 'first' })
+  readonly name: string;
+  @ApiProperty({ enum: SCOPES, isArray: true, example: ['read', 'write', 'exec'] })
+  readonly scopes: readonly string[];
+  @ApiProperty({ type: String, format: 'date-time', nullable: true })
+  readonly expires_at: string | null;
+  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once.' })
+  readonly token: string;
+}
+
+/** The answer of `POST /api/admin/users`. */
+export class UserCreatedView {
+  @ApiProperty({ enum: ['user created'] })
+  readonly message: string;
+  @ApiProperty({ type: AdminUserView })
+  readonly user: AdminUserView;
+  @ApiProperty({ type: FirstTokenView })
+  readonly token: FirstTokenView;
 }
 
 /** The answer of `PATCH /api/admin/users/:id`. */
@@ -100,6 +124,18 @@ export function viewUser({ id, username, tier, ...times }: UserEntity): AdminUse
     session_expires_at: times.sessionExpiresAt?.toISOString() ?? null,
     suspended_at: times.suspendedAt?.toISOString() ?? null,
   };
+}
+
+export function viewCreatedUser({
+  user,
+  token: { token, text },
+}: {
+  user: UserEntity;
+  token: IssuedToken;
+}): UserCreatedView {
+  const { id, name, scopes, expiresAt } = token;
+  const first = { id, name, scopes, expires_at: expiresAt?.toISOString() ?? null, token: text };
+  return { message: 'user created', user: viewUser(user), token: first };
 }
 
 export function viewUsers({ items, next_cursor }: Page<UserEntity>): AdminUserListView {

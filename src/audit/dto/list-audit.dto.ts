@@ -1,6 +1,21 @@
+import { applyDecorators } from '@nestjs/common';
 import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
-import { IsUuidText, PagedQuery } from '../../http';
+import { IsUuidText, PagedQuery, validatedBy } from '../../http';
+
+/** RFC 3339, which has an offset: without one, a time depends on the reader's zone. */
+const MOMENT = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
+
+/** An optional moment. */
+function Moment(description: string): PropertyDecorator {
+  const isMoment = (value: unknown): boolean =>
+    typeof value === 'string' && MOMENT.test(value) && !Number.isNaN(Date.parse(value));
+  return applyDecorators(
+    ApiPropertyOptional({ format: 'date-time', example: '2026-11-26T08:00:00Z', description }),
+    IsOptional(),
+    validatedBy('isMoment', isMoment, { message: '$property must be a time such as 2026-11-26T08:00:00Z' }),
+  );
+}
 
 /** Query of `GET /api/audit`. */
 export class ListAuditDto extends PagedQuery {
@@ -9,11 +24,29 @@ export class ListAuditDto extends PagedQuery {
   @IsUuidText()
   container_id?: string;
 
-  @ApiPropertyOptional({ example: 'container.start' })
+  @ApiPropertyOptional({
+    example: 'container.start',
+    description: 'the action, or the part before the dot alone: `container` finds all on containers',
+  })
   @IsOptional()
   @IsString()
-  @Matches(/^[a-z_]{1,32}\.[a-z_]{1,31}$/, { message: 'action must be one such as container.start' })
+  @Matches(/^[a-z_]{1,32}(\.[a-z_]{1,31})?$/, { message: 'action must be one such as container.start, or container' })
   action?: string;
+
+  @ApiPropertyOptional({
+    example: 'failed',
+    description: '`ok`, `pending`, `failed` (neither of the two), or the code of an error such as `no_capacity`',
+  })
+  @IsOptional()
+  @IsString()
+  @Matches(/^[a-z_]{1,64}$/, { message: 'outcome must be ok, pending, failed, or the code of an error' })
+  outcome?: string;
+
+  @Moment('begun at this time or later')
+  from?: string;
+
+  @Moment('begun before this time')
+  to?: string;
 
   @ApiPropertyOptional({ enum: ['true', 'false'], description: "everybody's; with the scope `admin` alone" })
   @IsOptional()

@@ -48,6 +48,14 @@ class FreeView {
     description: 'Free on the machine now; null where it cannot be seen, as with Docker on another machine.',
   })
   readonly free: number | null;
+  @ApiProperty({
+    type: Number,
+    nullable: true,
+    minimum: 0,
+    example: 16_384,
+    description: "The machine's; null: unknown.",
+  })
+  readonly total: number | null;
   @ApiProperty({ minimum: 0, example: 256, description: 'With less free than this nothing is started.' })
   readonly reserve: number;
 }
@@ -257,7 +265,7 @@ export class Capacity {
   }
 
   async view(): Promise<CapacityView> {
-    const { memoryMb, cpuShares, freeMemoryMb, freeDiskMb } = await this.engine.host.resources();
+    const { memoryMb, cpuShares, freeMemoryMb, diskMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
     const sums = await this.reserved.sums();
     const reserved = { memoryMb: 0, cpuShares: 0 };
@@ -268,8 +276,8 @@ export class Capacity {
     return {
       memory_mb: { total: memoryMb, limit: times(memoryMb, MEMORY_OVERCOMMIT), reserved: reserved.memoryMb },
       cpu_shares: { total: cpuShares, limit: times(cpuShares, CPU_OVERCOMMIT), reserved: reserved.cpuShares },
-      free_memory_mb: { free: freeMemoryMb, reserve: MEMORY_RESERVE_MB },
-      free_disk_mb: { free: freeDiskMb, reserve: DISK_RESERVE_MB },
+      free_memory_mb: { free: freeMemoryMb, total: memoryMb, reserve: MEMORY_RESERVE_MB },
+      free_disk_mb: { free: freeDiskMb, total: diskMb, reserve: DISK_RESERVE_MB },
     };
   }
 
@@ -285,7 +293,8 @@ export class Capacity {
   }
 }
 
-function times(total: number | null, overcommit: number): number | null {
+/** What may be reserved of a total; null: any amount. */
+export function times(total: number | null, overcommit: number): number | null {
   return total === null ? null : Math.floor(total * overcommit);
 }
 

@@ -1,5 +1,6 @@
-import { Injectable } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
+import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError } from '../../docker';
 import { DomainError } from '../../errors';
 import { Clock } from '../../scheduling';
@@ -8,6 +9,7 @@ import { isSilent, type NodeRow } from '../model/node.entity';
 import { NodeRepository } from './node.repository';
 import { NodeWatch } from './node-watch';
 import { isAvoided, SickNodes } from '../capacity/sick-nodes';
+import { times } from '../capacity/capacity';
 
 /** The maximum number of containers listed as not moved. */
 const MOST_NOT_MOVED = 100;
@@ -98,6 +100,11 @@ export class NodeView {
   readonly reachable_at: string | null;
   @ApiProperty({ type: NodeAmountsView, description: 'What it has, before any overcommit.' })
   readonly capacity: NodeAmountsView;
+  @ApiProperty({
+    type: NodeAmountsView,
+    description: 'How much may be reserved there together: the capacity × the overcommit.',
+  })
+  readonly limit: NodeAmountsView;
   @ApiProperty({ type: NodeAmountsView, description: 'The limits of what runs there or is being started, together.' })
   readonly used: NodeAmountsView;
   @ApiProperty({ minimum: 0, example: 12, description: 'Containers on it, running or not.' })
@@ -126,6 +133,7 @@ export class NodesAdmin {
     private readonly watch: NodeWatch,
     private readonly sick: SickNodes,
     private readonly clock: Clock,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'MEMORY_OVERCOMMIT' | 'CPU_OVERCOMMIT'>,
   ) {}
 
   async list(): Promise<NodeListView> {
@@ -140,7 +148,8 @@ export class NodesAdmin {
       const { memoryMb, cpuShares } = used.get(row.id) ?? { memoryMb: 0, cpuShares: 0 };
       const amounts = { memory_mb: memoryMb, cpu_shares: cpuShares };
       const containers = counts.get(row.id) ?? 0;
-      nodes.push(nodeView(row, { now, used: amounts, containers, evacuation: await this.evacuation(row, containers) }));
+      const evacuation = await this.evacuation(row, containers);
+      nodes.push(nodeView(row, { now, limit: this.limitOf(row), used: amounts, containers, evacuation }));
     }
     return { nodes };
   }
@@ -197,6 +206,11 @@ export class NodesAdmin {
     return row;
   }
 
+  private limitOf({ memoryMb, cpuShares }: NodeRow): NodeAmountsView {
+    const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT } = this.config;
+    return { memory_mb: times(memoryMb, MEMORY_OVERCOMMIT), cpu_shares: times(cpuShares, CPU_OVERCOMMIT) };
+  }
+
   private async evacuation({ id, emptiedSince }: NodeRow, left: number): Promise<EvacuationView | null> {
     if (emptiedSince === null) return null;
     const notMoved = await this.nodes.notMoved(id, MOST_NOT_MOVED);
@@ -220,10 +234,14 @@ function nodeView(
   row: NodeRow,
   {
     now,
-    used,
-    containers,
-    evacuation,
-  }: { now: Date; used: NodeAmountsView; containers: number; evacuation: EvacuationView | null },
+    ...measured
+  }: {
+    now: Date;
+    limit: NodeAmountsView;
+    used: NodeAmountsView;
+    containers: number;
+    evacuation: EvacuationView | null;
+  },
 ): NodeView {
   return {
     id: row.id,
@@ -239,8 +257,6 @@ function nodeView(
     avoided: isAvoided(row, now) ? { reason: row.avoidedBecause ?? '', until: row.avoidedUntil.toISOString() } : null,
     reachable_at: row.reachableAt?.toISOString() ?? null,
     capacity: { memory_mb: row.memoryMb, cpu_shares: row.cpuShares },
-    used,
-    containers,
-    evacuation,
+    ...measured,
   };
 }

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IsNull, Not, type SelectQueryBuilder } from 'typeorm';
-import { Database, type Lookup, type PageRange, readerOf, readTime } from '../../database';
+import { Database, likePattern, type Lookup, type PageRange, readerOf, readTime } from '../../database';
 import { DomainError } from '../../errors';
 import { TemplateEntity } from '../../images';
 import { CONTAINER_NAME } from '../dto/requests';
@@ -108,16 +108,38 @@ export interface ContainerFilter extends PageRange {
   readonly userId?: string;
   readonly name?: string;
   readonly labels?: readonly LabelSelector[];
+  /** A part of a name: see {@link FOUND}; or the beginning of the id. */
+  readonly search?: string;
+  /** The name or id of a node. */
+  readonly node?: string;
 }
+
+/** The names that a search looks through: the container's, its image's, its user's and its node's. */
+const FOUND = [
+  "LOWER(c.name) LIKE :search ESCAPE '!'",
+  "LOWER(c.image) LIKE :search ESCAPE '!'",
+  "c.userId IN (SELECT u.id FROM users u WHERE LOWER(u.username) LIKE :search ESCAPE '!')",
+  "c.nodeId IN (SELECT n.id FROM nodes n WHERE LOWER(n.name) LIKE :search ESCAPE '!')",
+  "c.id LIKE :idSearch ESCAPE '!'",
+].join(' OR ');
 
 /** Reads one page of the query's containers, newest first. */
 export function readContainerPage(
   query: SelectQueryBuilder<ContainerEntity>,
-  { userId, name, labels, ...page }: ContainerFilter,
+  { userId, name, labels, search, node, ...page }: ContainerFilter,
   database: Database,
 ): Promise<ContainerRow[]> {
   if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
   if (name !== undefined) query.andWhere('c.name = :name', { name });
+  if (search !== undefined) {
+    query.andWhere(`(${FOUND})`, {
+      search: likePattern(search, 'anywhere'),
+      idSearch: likePattern(search, 'at the start'),
+    });
+  }
+  if (node !== undefined) {
+    query.andWhere('c.nodeId IN (SELECT n.id FROM nodes n WHERE n.name = :node OR n.id = :node)', { node });
+  }
   whereLabels(query, labels);
   return database.newestFirst(query, 'createdAt', page);
 }

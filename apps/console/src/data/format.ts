@@ -1,4 +1,8 @@
-/** Numbers and times as people read them. */
+/** Numbers and times as people read them: in the form of the browser's language, with the units of the page's. */
+
+const decimal = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
+const hundredths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 
 const UNITS: readonly (readonly [seconds: number, unit: string])[] = [
   [86_400, 'd'],
@@ -15,7 +19,7 @@ export function duration(seconds: number): string {
   for (const [size, unit] of UNITS) {
     const count = Math.floor(rest / size);
     rest -= count * size;
-    if (count > 0) parts.push(`${String(count)} ${unit}`);
+    if (count > 0) parts.push(`${whole.format(count)} ${unit}`);
     // Seconds beside hours are noise.
     if (parts.length === 2 || (parts.length === 1 && size >= 3600 && rest < 60)) break;
   }
@@ -23,20 +27,26 @@ export function duration(seconds: number): string {
 }
 
 /** `350 ms`, or from a second on as {@link duration}. */
-export const milliseconds = (ms: number): string => (ms < 1000 ? `${String(ms)} ms` : duration(ms / 1000));
+export const milliseconds = (ms: number): string => (ms < 1000 ? `${whole.format(ms)} ms` : duration(ms / 1000));
 
 /** `4 min`: one unit, for where it is read at a glance. */
 export function briefly(seconds: number): string {
   const rest = Math.max(0, Math.round(seconds));
   const [size, unit] = UNITS.find(([each]) => rest >= each) ?? [1, 's'];
-  return `${String(Math.floor(rest / size))} ${unit}`;
+  return `${whole.format(Math.floor(rest / size))} ${unit}`;
 }
 
-const decimal = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
-const hundredths = new Intl.NumberFormat('en', { maximumFractionDigits: 2 });
-const whole = new Intl.NumberFormat('en');
-
 export const count = (value: number): string => whole.format(value);
+
+/** At most one digit after the point. */
+export const tenths = (value: number): string => decimal.format(value);
+
+/** At most two digits after the point. */
+export const fraction = (value: number): string => hundredths.format(value);
+
+/** `1 container`, `2 containers`. */
+export const counted = (value: number, noun: string, plural = `${noun}s`): string =>
+  `${count(value)} ${value === 1 ? noun : plural}`;
 
 /** MiB as `512 MB` or `1.5 GB`. */
 export function megabytes(mb: number): string {

@@ -36,8 +36,11 @@ export async function readUserNames(): Promise<void> {
   if (page) names.value = new Map(page.items.map(({ id, username }) => [id, username]));
 }
 
-/** What a user is called, or how their id begins. */
+/** A user's name, or the beginning of their id. */
 export const nameOf = (user: string): string => names.value.get(user) ?? user.slice(0, 8);
+
+/** A user's name as far as it was read; undefined otherwise. */
+export const knownName = (user: string): string | undefined => names.value.get(user);
 
 const EVERY_MS = 60_000;
 

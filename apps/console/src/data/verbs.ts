@@ -48,3 +48,16 @@ export function askToStop({ db_id, name }: Container): void {
     run: async () => void (await berth.containers.stop(db_id)),
   });
 }
+
+/** Stops it and starts it again. Asks first: the container's programs end. */
+export function askToRestart({ db_id, name }: Container): void {
+  ask({
+    title: `Restart “${name}”?`,
+    text: 'All programs in it end, and it is started again. Its data stays.',
+    action: 'Restart',
+    run: async () => {
+      await berth.containers.stop(db_id);
+      await berth.containers.start(db_id);
+    },
+  });
+}

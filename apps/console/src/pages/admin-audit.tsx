@@ -1,66 +1,263 @@
-import type { AuditEntryView } from '@berth/client';
+import { type AuditEntryView, isBerthError } from '@berth/client';
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { at, bytes } from '../data/format';
-import { nameOf, readUserNames } from '../data/server';
+import { exportAudit, MOST_EXPORTED } from '../data/csv';
+import { at, bytes, count, counted } from '../data/format';
+import { knownName, nameOf, readUserNames } from '../data/server';
+import { address, navigate, replaceQuery } from '../router';
 import { Paged } from '../ui/paged';
-import { Empty, PageHead, Status, Table } from '../ui/parts';
+import { Empty, PageHead, Shown, Status, Table, useLoaded } from '../ui/parts';
+import { SearchBox } from '../ui/search-box';
+import { say, sayFault } from '../ui/toasts';
 
-/** What was done, by whom, for administrators. */
+/** The filters as they are in the page's address. */
+const FILTERS = ['user', 'action', 'outcome', 'from', 'to', 'container'] as const;
+type Filters = Readonly<Record<(typeof FILTERS)[number], string>>;
+
+const OUTCOMES: readonly (readonly [string, string])[] = [
+  ['', 'All outcomes'],
+  ['ok', 'Done'],
+  ['failed', 'Failed or refused'],
+  ['pending', 'In progress'],
+];
+
+type Query = Parameters<typeof berth.admin.audit>[0];
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** As the server takes it: an action, or the part before its dot. */
+const ACTION = /^[a-z_]{1,32}(\.[a-z_]{1,31})?$/;
+
+/** The query for the filters. @throws Error with what is wrong with them */
+async function queryOf({ user, action, outcome, from, to, container }: Filters): Promise<NonNullable<Query>> {
+  if (action !== '' && !ACTION.test(action)) {
+    throw new Error('An action is written as container.start; container alone finds all actions on containers.');
+  }
+  return {
+    ...(user !== '' && { user_id: await userId(user) }),
+    ...(container !== '' && { container_id: await containerId(container) }),
+    ...(action !== '' && { action }),
+    ...(outcome !== '' && { outcome }),
+    ...(from !== '' && { from }),
+    ...(to !== '' && { to }),
+  };
+}
+
+async function userId(user: string): Promise<string> {
+  if (UUID.test(user)) return user;
+  const unknown = new Error(`No user has the name “${user}”. For a deleted user, enter the id.`);
+  const { items } = await berth.admin
+    .users({ username: user })
+    .page()
+    .catch((error: unknown) => {
+      // A text that cannot be a name.
+      throw isBerthError(error, 'invalid_parameters') ? unknown : error;
+    });
+  const [found] = items;
+  if (!found) throw unknown;
+  return found.id;
+}
+
+async function containerId(container: string): Promise<string> {
+  if (UUID.test(container)) return container;
+  const { items } = await berth.admin.containers({ search: container, limit: 2 }).page();
+  const [found] = items;
+  if (!found) throw new Error(`No container matches “${container}”. For a deleted one, enter the database id.`);
+  if (items.length > 1) throw new Error(`Several containers match “${container}”. Enter the database id.`);
+  return found.db_id;
+}
+
+/** All users' actions, for administrators, with filters that are in the page's address. */
 export function Audit(): JSX.Element {
-  const [action, setAction] = useState('');
+  const { query } = address.value;
+  const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ''])) as Filters;
+  const key = JSON.stringify(filters);
   const [round, setRound] = useState(0);
-  const asked = action.trim();
+  const [actions, setActions] = useState<readonly string[]>([]);
+  const asked = useLoaded(async () => ({ key, query: await queryOf(filters) }), [key, round]);
   useEffect(() => void readUserNames(), [round]);
+  const hasFilters = FILTERS.some((name) => filters[name] !== '');
+  const current = asked.fault === undefined && asked.value?.key === key ? asked.value.query : null;
   return (
     <>
-      <PageHead title="Audit" aside={<span class="muted">What was done, the newest first</span>}>
+      <PageHead title="Audit" aside={<span class="muted">Actions of all users, the newest first</span>}>
+        {current && <ExportButton query={current} />}
         <button type="button" class="button" onClick={() => setRound((before) => before + 1)}>
-          Read again
+          Reload
         </button>
       </PageHead>
-      <div class="toolbar" role="search">
-        <input
-          class="input search"
-          type="search"
-          aria-label="Action"
-          placeholder="Action, such as container.delete"
-          value={action}
-          onInput={(event) => setAction(event.currentTarget.value)}
+      <div class="filters" role="search">
+        <SearchBox label="User" value={filters.user} onValue={(user) => replaceQuery({ user })} />
+        <SearchBox
+          label="Action"
+          placeholder="Action, as container.start"
+          suggestions={actions}
+          value={filters.action}
+          onValue={(action) => replaceQuery({ action })}
         />
-      </div>
-      <Paged
-        list={() => berth.admin.audit({ limit: 50, ...(asked !== '' && { action: asked }) })}
-        of={`${asked} ${String(round)}`}
-        empty={<Empty title="Nothing of the kind was done" />}
-      >
-        {(entries) => (
-          <Table
-            caption="Entries of the audit, the newest first"
-            columns={['Action', 'Outcome', 'When', 'By', 'With', 'From']}
-          >
-            {entries.map((entry) => (
-              <Row key={entry.id} entry={entry} />
-            ))}
-          </Table>
+        <SearchBox
+          label="Container"
+          placeholder="Container: name or id"
+          value={filters.container}
+          onValue={(container) => replaceQuery({ container })}
+        />
+        <select
+          class="input"
+          aria-label="Outcome"
+          value={filters.outcome}
+          onChange={(event) => replaceQuery({ outcome: event.currentTarget.value })}
+        >
+          {(OUTCOMES.some(([value]) => value === filters.outcome)
+            ? OUTCOMES
+            : [...OUTCOMES, [filters.outcome, filters.outcome] as const]
+          ).map(([value, words]) => (
+            <option key={value} value={value}>
+              {words}
+            </option>
+          ))}
+        </select>
+        <Moment label="From" value={filters.from} onValue={(from) => replaceQuery({ from })} />
+        <Moment label="Until" value={filters.to} onValue={(to) => replaceQuery({ to })} />
+        {hasFilters && (
+          <button type="button" class="button quiet" onClick={() => navigate('/admin/audit', { replace: true })}>
+            Clear filters
+          </button>
         )}
-      </Paged>
+      </div>
+      {asked.fault !== undefined ? (
+        <Shown of={{ ...asked, value: null }}>{() => null}</Shown>
+      ) : (
+        current && (
+          <Paged
+            list={() => berth.admin.audit({ ...current, limit: 50 })}
+            of={`${key} ${String(round)}`}
+            empty={<Empty title="No entry matches" />}
+          >
+            {(entries) => <Entries entries={entries} onActions={setActions} />}
+          </Paged>
+        )
+      )}
     </>
   );
 }
 
+interface MomentProps {
+  readonly label: string;
+  /** ISO 8601, in UTC; empty: none. */
+  readonly value: string;
+  readonly onValue: (value: string) => void;
+}
+
+/** A time of the user's own time zone. */
+function Moment({ label, value, onValue }: MomentProps): JSX.Element {
+  return (
+    <label class="filter">
+      {label}
+      <input
+        class="input"
+        type="datetime-local"
+        value={localTime(value)}
+        onChange={({ currentTarget: { value: local } }) => onValue(local === '' ? '' : new Date(local).toISOString())}
+      />
+    </label>
+  );
+}
+
+/** As an input of the type `datetime-local` has it. */
+function localTime(iso: string): string {
+  const time = new Date(iso);
+  if (Number.isNaN(time.getTime())) return '';
+  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+/** Downloads all entries that the filters leave, up to {@link MOST_EXPORTED}. */
+function ExportButton({ query }: { readonly query: NonNullable<Query> }): JSX.Element {
+  const [progress, setProgress] = useState<number | null>(null);
+  const leaving = useRef<AbortController | null>(null);
+  useEffect(() => () => leaving.current?.abort(), []);
+  const run = async (): Promise<void> => {
+    const own = new AbortController();
+    leaving.current = own;
+    setProgress(0);
+    try {
+      const pages = berth.admin.audit({ ...query, limit: 200, signal: own.signal }).pages();
+      const { file, count: exported, isCut } = await exportAudit(pages, { nameOf: knownName, onProgress: setProgress });
+      download(file, `berth-audit-${new Date().toISOString().slice(0, 10)}.csv`);
+      say(
+        isCut
+          ? `The newest ${count(exported)} entries were exported, which is the most. Choose a time range for older ones.`
+          : `${counted(exported, 'entry', 'entries')} exported.`,
+      );
+    } catch (error) {
+      if (!own.signal.aborted) sayFault(error);
+    } finally {
+      setProgress(null);
+    }
+  };
+  return progress === null ? (
+    <button
+      type="button"
+      class="button"
+      title={`The entries that the filters leave, at most ${count(MOST_EXPORTED)}`}
+      onClick={() => void run()}
+    >
+      Export CSV
+    </button>
+  ) : (
+    <>
+      <span class="muted" role="status">
+        Exporting… {count(progress)}
+      </span>
+      <button type="button" class="button" onClick={() => leaving.current?.abort(new Error('cancelled'))}>
+        Cancel
+      </button>
+    </>
+  );
+}
+
+function download(file: Blob, name: string): void {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+interface EntriesProps {
+  readonly entries: readonly AuditEntryView[];
+  /** Told which actions are among them, to suggest them. */
+  readonly onActions: (actions: readonly string[]) => void;
+}
+
+function Entries({ entries, onActions }: EntriesProps): JSX.Element {
+  useEffect(() => {
+    const actions = entries.map(({ action }) => action);
+    onActions([...new Set([...actions, ...actions.map((each) => each.split('.', 1)[0] ?? each)])].sort());
+  }, [entries]);
+  return (
+    <Table
+      caption="Audit entries, the newest first"
+      columns={['Action', 'Outcome', 'Time', 'User', 'Object', 'Address']}
+    >
+      {entries.map((entry) => (
+        <Row key={entry.id} entry={entry} />
+      ))}
+    </Table>
+  );
+}
+
 function Row({ entry }: { readonly entry: AuditEntryView }): JSX.Element {
-  const { action, outcome, user_id, container_id, target_id, address, detail } = entry;
+  const { action, outcome, user_id, container_id, target_id, address: from, detail } = entry;
   const look = outcome === 'ok' ? 'ok' : outcome === 'pending' ? 'creating' : 'error';
   const target = container_id ?? target_id;
+  const short = target?.replace('agent:', '').slice(0, 8) ?? '–';
   return (
     <tr>
       <td>
         <div class="two">
           <span>{action}</span>
           {detail && (
-            <span class="small muted">
+            <span class="small muted wrap-anywhere">
               {detail.program}
               {detail.bytes !== null && ` ${bytes(detail.bytes)}`}
             </span>
@@ -71,11 +268,39 @@ function Row({ entry }: { readonly entry: AuditEntryView }): JSX.Element {
         <Status of={look} word={outcome === 'ok' ? 'Done' : outcome.replaceAll('_', ' ')} />
       </td>
       <td class="muted nowrap">{at(entry.at)}</td>
-      <td class="muted mono">{user_id === null ? 'the server' : nameOf(user_id)}</td>
-      <td class="muted mono" title={target ?? undefined}>
-        {target?.replace('agent:', '').slice(0, 8) ?? '–'}
+      <td class="muted" data-name="user">
+        {user_id === null ? (
+          'the server'
+        ) : (
+          <FilterLink
+            label={`Only actions of ${nameOf(user_id)}`}
+            to={{ user: knownName(user_id) ?? user_id }}
+            words={nameOf(user_id)}
+          />
+        )}
       </td>
-      <td class="muted mono">{address ?? '–'}</td>
+      <td class="muted mono" title={target ?? undefined}>
+        {container_id === null ? (
+          short
+        ) : (
+          <FilterLink label={`Only actions on container ${short}`} to={{ container: container_id }} words={short} />
+        )}
+      </td>
+      <td class="muted mono">{from ?? '–'}</td>
     </tr>
+  );
+}
+
+interface FilterLinkProps {
+  readonly label: string;
+  readonly to: Readonly<Record<string, string>>;
+  readonly words: string;
+}
+
+function FilterLink({ label, to, words }: FilterLinkProps): JSX.Element {
+  return (
+    <button type="button" class="linklike" title={label} onClick={() => replaceQuery(to)}>
+      {words}
+    </button>
   );
 }

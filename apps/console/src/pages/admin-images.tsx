@@ -5,12 +5,12 @@ import { berth } from '../data/berth';
 import { Empty, Listing, Meter, PageHead, Shown, Status, useLoaded, WorkButton } from '../ui/parts';
 import { say } from '../ui/toasts';
 
-/** The catalogue's images, for administrators: which are here, and newer versions of them. */
+/** The images of the catalogue, for administrators: whether they are available, and newer versions. */
 export function Images(): JSX.Element {
   const loaded = useLoaded(async () => (await berth.account.images()).filter(({ template }) => template === null));
   return (
     <>
-      <PageHead title="Images" aside={<span class="muted">What containers can be made of</span>} />
+      <PageHead title="Images" aside={<span class="muted">Images that containers are created from</span>} />
       <Shown of={loaded}>
         {(images) => (
           <Listing
@@ -29,14 +29,14 @@ export function Images(): JSX.Element {
 }
 
 const POLICIES: Readonly<Record<ImageView['pull'], string>> = {
-  missing: 'when it is missing',
+  missing: 'when missing',
   daily: 'once a day',
-  always: 'at each creation',
-  never: 'never: it is built',
+  always: 'at each creation of a container',
+  never: 'never: built on the machine',
 };
 
 const RESULTS: Readonly<Record<ImagePullView['state'], (name: string) => string>> = {
-  updated: (name) => `There is a new version of “${name}”. Containers keep theirs until they are made anew.`,
+  updated: (name) => `“${name}” has a new version. Existing containers keep theirs until they are recreated.`,
   unchanged: (name) => `“${name}” is up to date.`,
   pulling: (name) => `“${name}” is still being pulled.`,
 };

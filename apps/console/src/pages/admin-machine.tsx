@@ -2,12 +2,17 @@ import type { AmountView, FreeView, SweepReport, UserDailyUsageView } from '@ber
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { cpus, duration, megabytes } from '../data/format';
-import { health, nameOf, readHealth, readUserNames } from '../data/server';
+import { freeInWords, reservedInWords } from '../data/capacity';
+import { count, cpus, duration, megabytes } from '../data/format';
+import { hasNodes, health, nameOf, readHealth, readUserNames } from '../data/server';
+import { later } from '../ui/later';
 import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 
-/** The machine under the containers, for administrators: how it is, what room it has, and its comparison with Docker. */
+const DayCharts = later(async () => (await import('../ui/day-charts')).DayCharts);
+const loadHistory = (): ReturnType<typeof berth.admin.capacityHistory> => berth.admin.capacityHistory();
+
+/** The machine, for administrators: its health, its capacity now and in the last day, and its comparison with Docker. */
 export function Machine(): JSX.Element {
   const capacity = useLoaded(() => berth.admin.capacity());
   const [report, setReport] = useState<SweepReport | null>(null);
@@ -16,6 +21,7 @@ export function Machine(): JSX.Element {
     setReport(await berth.admin.reconcile());
     await Promise.all([capacity.reload(), readHealth()]);
   };
+  const machine = hasNodes.value ? 'cluster' : 'machine';
   return (
     <>
       <PageHead title="Machine" aside={health.value && <HealthStatus of={health.value.status} />}>
@@ -25,13 +31,30 @@ export function Machine(): JSX.Element {
       <Shown of={capacity}>
         {(room) => (
           <div class="limit-grid">
-            <Reserved title="Memory, reserved" of={room.memory_mb} show={megabytes} />
-            <Reserved title="CPU, reserved" of={room.cpu_shares} show={cpus} />
-            <Free title="Memory, free now" of={room.free_memory_mb} />
-            <Free title="Disk, free now" of={room.free_disk_mb} />
+            <Reserved title="Memory" of={room.memory_mb} show={megabytes} machine={machine} />
+            <Reserved title="CPU" of={room.cpu_shares} show={cpus} machine={machine} />
+            <Free
+              title="Free memory"
+              of={room.free_memory_mb}
+              note={`Nothing is started with less than ${megabytes(room.free_memory_mb.reserve)} free.`}
+            />
+            <Free
+              title="Disk"
+              of={room.free_disk_mb}
+              note={
+                `Nothing is created or started with less than ${megabytes(room.free_disk_mb.reserve)} free. ` +
+                'Disk sizes of containers are limits: they are not reserved.'
+              }
+            />
           </div>
         )}
       </Shown>
+      <section class="spaced" aria-labelledby="last-day">
+        <h2 id="last-day" class="section-head">
+          The last day
+        </h2>
+        <DayCharts name={`the ${machine}`} load={loadHistory} />
+      </section>
       <WarmSlots />
       <UsedToday />
       <Checks />
@@ -40,44 +63,54 @@ export function Machine(): JSX.Element {
 }
 
 function HealthStatus({ of }: { readonly of: string }): JSX.Element {
-  if (of === 'ok') return <Status of="ok" word="Well" />;
-  return of === 'degraded' ? <Status of="warn" word="There are notices" /> : <Status of="error" word="Not ready" />;
+  if (of === 'ok') return <Status of="ok" word="Healthy" />;
+  return of === 'degraded' ? <Status of="warn" word="Has notices" /> : <Status of="error" word="Not ready" />;
 }
 
 interface AmountProps {
   readonly title: string;
   readonly of: AmountView;
   readonly show: (amount: number) => string;
+  readonly machine: string;
 }
 
-function Reserved({ title, of: { reserved, limit, total }, show }: AmountProps): JSX.Element {
+function Reserved({ title, of, show, machine }: AmountProps): JSX.Element {
+  const { reserved, limit } = of;
   return (
-    <div class="panel">
+    <div class="panel" role="group" aria-label={title}>
       <span class="muted">{title}</span>
-      <span class="big">
-        {show(reserved)} <span class="muted small">{limit === null ? 'of any amount' : `of ${show(limit)}`}</span>
+      <span>
+        <span class="big">{show(reserved)}</span> {reservedInWords(of, { show, machine })}
       </span>
-      {limit !== null && <Meter value={reserved} max={limit} label={title} />}
-      <span class="small muted">{total === null ? 'The machine’s is unknown' : `The machine has ${show(total)}`}</span>
+      {limit !== null && <Meter value={reserved} max={limit} label={`${title}, reserved`} />}
+      <span class="small muted">Reserved are the limits of all running containers together.</span>
     </div>
   );
 }
 
-function Free({ title, of: { free, reserve } }: { readonly title: string; readonly of: FreeView }): JSX.Element {
+function Free({ title, of, note }: { readonly title: string; readonly of: FreeView; readonly note: string }) {
+  const { free, total } = of;
   return (
-    <div class="panel">
+    <div class="panel" role="group" aria-label={title}>
       <span class="muted">{title}</span>
-      <span class="big">{free === null ? 'Unknown' : megabytes(free)}</span>
-      <span class="small muted">Nothing is started with less than {megabytes(reserve)}</span>
+      {free === null ? (
+        <span>Unknown: Docker does not run on the server’s own machine.</span>
+      ) : (
+        <span>
+          <span class="big">{megabytes(free)}</span> {freeInWords(of)}
+        </span>
+      )}
+      {free !== null && total !== null && <Meter value={total - free} max={total} label={`${title}, used`} />}
+      <span class="small muted">{note}</span>
     </div>
   );
 }
 
 const REPORT: readonly (readonly [keyof SweepReport, string])[] = [
   ['looked', 'containers compared'],
-  ['reconciled', 'rows that followed Docker'],
+  ['reconciled', 'rows corrected after Docker'],
   ['finished', 'operations finished'],
-  ['under_way', 'under way'],
+  ['under_way', 'in progress'],
   ['reconnected', 'reconnected to their network'],
   ['moved', 'moved to another network'],
   ['removed_orphans', 'orphans removed'],
@@ -89,12 +122,12 @@ function Report({ of }: { readonly of: SweepReport }): JSX.Element {
   const found = REPORT.filter(([name]) => name === 'looked' || of[name] > 0);
   return (
     <p class={`notice spaced ${of.failed > 0 ? 'bad' : ''}`} role="status">
-      Compared with Docker: {found.map(([name, words]) => `${String(of[name])} ${words}`).join(', ')}.
+      Compared with Docker: {found.map(([name, words]) => `${count(of[name])} ${words}`).join(', ')}.
     </p>
   );
 }
 
-/** Containers that are started in advance; nothing where there are none to be. */
+/** Containers that are started in advance; nothing if WARM_POOL is off. */
 function WarmSlots(): JSX.Element {
   const pool = useLoaded(() => berth.admin.warm());
   const empty = async (): Promise<void> => {
@@ -110,7 +143,7 @@ function WarmSlots(): JSX.Element {
               <h2 id="warm">Warm slots</h2>
               <WorkButton run={empty}>Empty</WorkButton>
             </div>
-            <Table columns={['Image', 'Memory', 'CPU', 'Wanted', 'Ready', 'Being made']}>
+            <Table columns={['Image', 'Memory', 'CPU', 'Wanted', 'Ready', 'Starting']}>
               {slots.map((slot) => (
                 <tr key={`${slot.key ?? ''} ${slot.image} ${String(slot.memory_mb)}`}>
                   <td>
@@ -125,7 +158,8 @@ function WarmSlots(): JSX.Element {
               ))}
             </Table>
             <p class="small muted panel-body">
-              Creations that took one: {hits}; that did not: {misses.reduce((sum, { count }) => sum + count, 0)}.
+              Creations that took one: {count(hits)}; that did not:{' '}
+              {count(misses.reduce((sum, { count: missed }) => sum + missed, 0))}.
               {why !== null && ` Fewer than wanted: ${why.replaceAll('_', ' ')}.`}
             </p>
           </section>
@@ -135,7 +169,7 @@ function WarmSlots(): JSX.Element {
   );
 }
 
-/** Today's use by user, who used most memory first; of many users the first page. */
+/** Today's use by user, most memory first; the first page of many users. */
 async function readToday(): Promise<readonly UserDailyUsageView[]> {
   const today = new Date().toISOString().slice(0, 10);
   const [{ items }] = await Promise.all([berth.admin.usage({ from: today, to: today }).page(), readUserNames()]);
@@ -150,7 +184,7 @@ function UsedToday(): JSX.Element {
         users.length > 0 && (
           <section class="panel spaced" aria-labelledby="today">
             <div class="panel-head">
-              <h2 id="today">Who used it today</h2>
+              <h2 id="today">Used today, by user</h2>
             </div>
             <Table columns={['User', 'Running', ...USED_COLUMNS]}>
               {users.map((use) => (
@@ -170,7 +204,7 @@ function UsedToday(): JSX.Element {
   );
 }
 
-/** What `GET /health/ready` says, as a list. */
+/** The checks of `GET /health/ready`. */
 function Checks(): JSX.Element | null {
   const { value } = health;
   if (!value) return null;

@@ -1,21 +1,29 @@
-import type { BerthEvent, NodeView } from '@berth/client';
+import type { AmountView, BerthEvent, NodeView } from '@berth/client';
 import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { count, cpus, megabytes } from '../data/format';
+import { reservedInWords } from '../data/capacity';
+import { count, counted, cpus, megabytes } from '../data/format';
 import { connection, events, now } from '../data/live';
 import { ask } from '../ui/dialog';
+import { later } from '../ui/later';
 import { Menu, type MenuItem } from '../ui/menu';
 import { Ago, Empty, Listing, Meter, PageHead, Shown, Status, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
 
-/** How often the page is read again, for changes without an event, such as the usage of other users' containers. */
+/** How often the page is reloaded, for changes without an event, such as those of other users' containers. */
 const EVERY_MS = 30_000;
 
-/** With these events it is read again: what becomes of nodes, and of one's own containers on them. */
+/** The events with which the page is reloaded: those of nodes, and of the user's own containers. */
 const isTold = ({ type }: BerthEvent): boolean =>
   type.startsWith('node_') || (type.startsWith('container_') && type !== 'container_progress');
 
-/** The machines of a cluster, for administrators: how they are, what is used of them, and what is placed there. */
+const DayCharts = later(async () => (await import('../ui/day-charts')).DayCharts);
+
+/** With more nodes than these, the charts of each are shown when they are asked for. */
+const FEW_NODES = 3;
+
+/** The machines of a cluster, for administrators: their state, their capacity now and in the last day. */
 export function Nodes(): JSX.Element {
   const told = events.value.find(isTold)?.seq ?? 0;
   const loaded = useLoaded(
@@ -27,27 +35,53 @@ export function Nodes(): JSX.Element {
       <PageHead title="Nodes" aside={<span class="muted">Machines that containers are placed on</span>} />
       <Shown of={loaded}>
         {(nodes) => (
-          <Listing
-            items={nodes}
-            caption="Nodes, by name"
-            columns={['Node', 'State', 'Memory', 'CPU', 'Containers']}
-            hasActions
-            empty={
-              <Empty title="There is one machine">
-                <p>With CLUSTER=swarm, containers are placed on the nodes of a Docker Swarm, which are listed here.</p>
-              </Empty>
-            }
-          >
-            {(node) => <Row key={node.id} node={node} onChange={() => void loaded.reload()} />}
-          </Listing>
+          <>
+            <Listing
+              items={nodes}
+              caption="Nodes, by name"
+              columns={['Node', 'State', 'Memory', 'CPU', 'Containers']}
+              hasActions
+              empty={
+                <Empty title="There is one machine">
+                  <p>
+                    With CLUSTER=swarm, containers are placed on the nodes of a Docker Swarm, which are listed here.
+                  </p>
+                </Empty>
+              }
+            >
+              {(node) => <Row key={node.id} node={node} onChange={() => void loaded.reload()} />}
+            </Listing>
+            {nodes
+              .filter(({ state }) => state !== 'forgotten')
+              .map(({ id, name }) => (
+                <NodeCharts key={id} id={id} name={name} isOpen={nodes.length <= FEW_NODES} />
+              ))}
+          </>
         )}
       </Shown>
     </>
   );
 }
 
+interface NodeChartsProps {
+  readonly id: string;
+  readonly name: string;
+  readonly isOpen: boolean;
+}
+
+/** The last day of a node. Its charts are loaded when they are opened. */
+function NodeCharts({ id, name, isOpen }: NodeChartsProps): JSX.Element {
+  const [wasOpened, setOpened] = useState(isOpen);
+  return (
+    <details class="node-charts" open={isOpen} onToggle={(event) => event.currentTarget.open && setOpened(true)}>
+      <summary>{name}: the last day</summary>
+      {wasOpened && <DayCharts name={name} load={() => berth.admin.nodeHistory(id)} />}
+    </details>
+  );
+}
+
 function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: () => void }): JSX.Element {
-  const { name, pool, address, is_manager, capacity, used, containers } = node;
+  const { name, pool, address, is_manager, capacity, limit, used, containers } = node;
   return (
     <tr>
       <td>
@@ -64,10 +98,18 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
         <State of={node} />
       </td>
       <td data-name="memory">
-        <Used of={used.memory_mb} total={capacity.memory_mb} show={megabytes} label={`Memory of ${name}`} />
+        <Used
+          of={{ reserved: used.memory_mb ?? 0, limit: limit.memory_mb, total: capacity.memory_mb }}
+          show={megabytes}
+          label={`Memory of ${name}`}
+        />
       </td>
       <td data-name="CPU">
-        <Used of={used.cpu_shares} total={capacity.cpu_shares} show={cpus} label={`CPU of ${name}`} />
+        <Used
+          of={{ reserved: used.cpu_shares ?? 0, limit: limit.cpu_shares, total: capacity.cpu_shares }}
+          show={cpus}
+          label={`CPU of ${name}`}
+        />
       </td>
       <td data-name="containers">{count(containers)}</td>
       <td class="actions-cell">
@@ -79,17 +121,17 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
   );
 }
 
-/** Whether it answers, and whether anything is placed there. */
+/** Whether the node answers, and whether it gets containers. */
 function State({ of }: { readonly of: NodeView }): JSX.Element {
   const { state, availability, problem, avoided, reachable_at } = of;
-  if (state === 'forgotten') return <Status of="deleted" word="Given up" />;
+  if (state === 'forgotten') return <Status of="deleted" word="Removed" />;
   if (state === 'unreachable') {
     return (
       <div class="two">
         <Status of="error" word="Does not answer" />
         <span class="small muted">
           {reachable_at === null ? (
-            'Never has'
+            'It has never answered'
           ) : (
             <>
               Last answer <Ago time={reachable_at} />
@@ -102,12 +144,12 @@ function State({ of }: { readonly of: NodeView }): JSX.Element {
   const [look, word, why] =
     availability === 'active'
       ? (['ok', 'Active', null] as const)
-      : (['warn', availability === 'drain' ? 'Drained' : 'Paused', 'Nothing is placed there'] as const);
+      : (['warn', availability === 'drain' ? 'Drained' : 'Paused', 'Gets no containers'] as const);
   if (problem === null && why === null && avoided !== null) {
     return (
       <div class="two">
         <Status of="warn" word="Avoided" />
-        <span class="small muted">Creations fail there: {avoided.reason.replaceAll('_', ' ')}</span>
+        <span class="small muted">Creations fail on it: {avoided.reason.replaceAll('_', ' ')}</span>
       </div>
     );
   }
@@ -121,19 +163,19 @@ function State({ of }: { readonly of: NodeView }): JSX.Element {
 }
 
 interface UsedProps {
-  readonly of: number | null;
-  readonly total: number | null;
+  readonly of: AmountView;
   readonly show: (amount: number) => string;
   readonly label: string;
 }
 
-function Used({ of, total, show, label }: UsedProps): JSX.Element {
+function Used({ of, show, label }: UsedProps): JSX.Element {
+  const { reserved, limit } = of;
   return (
     <div class="progress">
-      <span class="nowrap">
-        {show(of ?? 0)} <span class="muted">{total === null ? 'of an unknown amount' : `of ${show(total)}`}</span>
+      <span>
+        {show(reserved)} <span class="muted">{reservedInWords(of, { show, machine: 'node' })}</span>
       </span>
-      {total !== null && <Meter value={of ?? 0} max={total} label={label} />}
+      {limit !== null && <Meter value={reserved} max={limit} label={label} />}
     </div>
   );
 }
@@ -142,7 +184,7 @@ function itemsOf({ name, state, availability, containers }: NodeView, onChange: 
   const drain = (): void =>
     ask({
       title: `Drain “${name}”?`,
-      text: 'No container is placed or started there any more. Those that run go on, and nothing is moved.',
+      text: 'The node gets and starts no containers any more. Running ones continue, and nothing is moved.',
       action: 'Drain',
       run: async () => {
         await berth.admin.drainNode(name);
@@ -153,7 +195,7 @@ function itemsOf({ name, state, availability, containers }: NodeView, onChange: 
   const activate = async (): Promise<void> => {
     try {
       await berth.admin.activateNode(name);
-      say(`Containers are placed on “${name}” again.`);
+      say(`“${name}” gets containers again.`);
     } catch (error) {
       sayFault(error);
     }
@@ -161,11 +203,11 @@ function itemsOf({ name, state, availability, containers }: NodeView, onChange: 
   };
   const forget = (): void =>
     ask({
-      title: `Give “${name}” up for good?`,
+      title: `Remove “${name}” for good?`,
       text:
-        `The data of its ${count(containers)} ${containers === 1 ? 'container' : 'containers'} is lost: ` +
-        'each is made anew, empty, on another node when it is started. Wait instead if the machine may come back.',
-      action: 'Give up',
+        `The data of its ${counted(containers, 'container')} is lost: each will be recreated empty on another node when ` +
+        'it is started. Wait instead if the machine may come back.',
+      action: 'Remove',
       run: async () => {
         await berth.admin.forgetNode(name);
         onChange();
@@ -173,6 +215,6 @@ function itemsOf({ name, state, availability, containers }: NodeView, onChange: 
     });
   return [
     availability === 'active' ? { name: 'Drain', run: drain } : { name: 'Activate', run: () => void activate() },
-    ...(state === 'unreachable' ? [{ name: 'Give up for good', isDangerous: true, run: forget }] : []),
+    ...(state === 'unreachable' ? [{ name: 'Remove for good', isDangerous: true, run: forget }] : []),
   ];
 }

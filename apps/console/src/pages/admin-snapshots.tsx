@@ -20,20 +20,20 @@ export function AdminSnapshots(): JSX.Element {
     <>
       <PageHead title="All snapshots">
         <button type="button" class="button" onClick={onChange}>
-          Read again
+          Reload
         </button>
       </PageHead>
       {user !== '' && (
         <div class="toolbar">
           <button type="button" class="button slim" onClick={() => navigate('/admin/snapshots')}>
-            Of one user: show all users’
+            Only of one user: show all
           </button>
         </div>
       )}
       <Paged
         list={() => berth.admin.snapshots({ limit: 50, ...(user !== '' && { user_id: user }) })}
         of={`${user} ${String(round)}`}
-        empty={<Empty title="There are none" />}
+        empty={<Empty title="No snapshots" />}
       >
         {(snapshots) => (
           <Table
@@ -56,7 +56,7 @@ function Row({ snapshot, onChange }: { readonly snapshot: AnySnapshotView; reado
   const remove = (): void =>
     ask({
       title: `Delete snapshot “${name}”?`,
-      text: `It belongs to ${nameOf(user_id)}, and cannot be brought back. Containers that were created from it stay.`,
+      text: `It belongs to ${nameOf(user_id)}. This cannot be undone. Containers that were created from it stay.`,
       action: 'Delete',
       run: async () => {
         await berth.admin.deleteSnapshot(id);

@@ -36,7 +36,7 @@ export function AdminTemplates(): JSX.Element {
           <Listing
             items={templates}
             caption="Templates, by name"
-            columns={['Name', 'Made from', 'Defaults', 'Tiers', 'Changed']}
+            columns={['Name', 'Created from', 'Defaults', 'Tiers', 'Changed']}
             hasActions
             empty={
               <Empty title="No templates yet">
@@ -45,7 +45,7 @@ export function AdminTemplates(): JSX.Element {
                   start command. Users create containers from it by its name.
                 </p>
                 <button type="button" class="button" onClick={make}>
-                  <PlusIcon /> Make the first template
+                  <PlusIcon /> Create the first template
                 </button>
               </Empty>
             }
@@ -77,7 +77,7 @@ function Row({ template, onReplace, onChange }: RowProps): JSX.Element {
   const remove = (): void =>
     ask({
       title: `Delete template “${name}”?`,
-      text: 'No more containers can be created from it. Those that were stay as they are.',
+      text: 'No more containers can be created from it. Existing ones stay as they are.',
       action: 'Delete',
       run: async () => {
         await berth.admin.deleteTemplate(name);
@@ -131,5 +131,5 @@ function defaultsOf({ memory_mb, cpu_shares, disk_mb, role, network, start }: Te
     network === null ? null : `network ${typeof network === 'string' ? network : 'by list'}`,
     start === null ? null : `starts ${start.command[0] ?? ''}`,
   ].filter((part) => part !== null);
-  return parts.length === 0 ? 'as usual' : parts.join(' · ');
+  return parts.length === 0 ? 'those of the tier' : parts.join(' · ');
 }

@@ -2,7 +2,7 @@ import type { AgentCreatedView, AgentView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
-import { duration, megabytes } from '../data/format';
+import { duration, fraction, megabytes } from '../data/format';
 import { agents as online } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
@@ -86,7 +86,7 @@ function Row({ agent, onRemove }: { readonly agent: AgentView; readonly onRemove
       </td>
       <td class="muted">{[os, arch].filter(Boolean).join(', ') || '–'}</td>
       <td class="muted" data-name="load">
-        {load === null ? '–' : load.map((each) => each.toFixed(2)).join(' ')}
+        {load === null ? '–' : load.map(fraction).join(' ')}
       </td>
       <td class="muted nowrap" data-name="memory">
         {memory_used_mb === null || memory_total_mb === null

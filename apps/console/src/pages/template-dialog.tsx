@@ -140,7 +140,7 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
         onValue={setDescription}
       />
       <Field
-        label="Made from"
+        label="Created from"
         hint={chosen && `${contentsInWords(chosen)}, ${bytes(chosen.bytes)}. Its files are copied.`}
         fault={faultOf(fault, 'snapshot') ?? (source === OTHER ? undefined : faultOf(fault, 'image'))}
       >

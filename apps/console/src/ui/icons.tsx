@@ -73,6 +73,12 @@ export const ArrowIcon = ({ isUp }: { readonly isUp: boolean }): JSX.Element => 
   </Icon>
 );
 
+export const SearchIcon = (): JSX.Element => (
+  <Icon>
+    <path d="M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9zM10.3 10.3L14 14" />
+  </Icon>
+);
+
 export const ThemeIcon = (): JSX.Element => (
   <Icon>
     <circle cx="8" cy="8" r="5.5" />

@@ -1,8 +1,10 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { agents, connection, me, usage } from '../data/live';
-import { at } from '../data/format';
+import { at, count } from '../data/format';
 import { Link, path } from '../router';
 import { ThemeIcon, Mark } from './icons';
+import { Keyboard, PaletteButton } from './keyboard';
+import { ADMIN_PAGES, type ConsolePage, OWN_PAGES } from './pages';
 import { useCurrentShown } from './parts';
 import { setTheme, theme, type Theme } from './theme';
 import { hasNodes, isAdmin, isSimulated, notices } from '../data/server';
@@ -12,7 +14,7 @@ interface ShellProps {
   readonly children: ComponentChildren;
 }
 
-/** What is around every page: where one can go, who one is, whether what is seen is live. */
+/** The frame of every page: the menu, the search, the user, and whether the page is live. */
 export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
   const user = me.value;
   const pages = useCurrentShown(`${path.value} ${String(isAdmin.value)}`);
@@ -27,33 +29,19 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
             <Mark />
             <span>Berth</span>
           </Link>
+          <PaletteButton />
           <nav class="navs" aria-label="Pages" ref={pages}>
             <div class="nav">
-              <NavLink to="/" also="/containers/" count={usage.value?.containers}>
-                Containers
-              </NavLink>
-              <NavLink to="/snapshots">Snapshots</NavLink>
-              <NavLink to="/deleted">Deleted</NavLink>
-              <NavLink to="/events">Events</NavLink>
-              <NavLink to="/usage">Usage</NavLink>
-              <NavLink to="/tokens">Tokens</NavLink>
-              <NavLink to="/webhooks">Webhooks</NavLink>
-              <NavLink to="/agents" count={agents.value.size === 0 ? undefined : agents.value.size}>
-                Agents
-              </NavLink>
+              {OWN_PAGES.map((page) => (
+                <NavLink key={page.to} page={page} count={countOf(page)} />
+              ))}
             </div>
             {isAdmin.value && (
               <div class="nav">
                 <h2>Administration</h2>
-                <NavLink to="/admin/users">Users</NavLink>
-                <NavLink to="/admin/containers">All containers</NavLink>
-                <NavLink to="/admin/snapshots">All snapshots</NavLink>
-                <NavLink to="/admin/images">Images</NavLink>
-                <NavLink to="/admin/templates">Templates</NavLink>
-                <NavLink to="/admin/machine">Machine</NavLink>
-                {hasNodes.value && <NavLink to="/admin/nodes">Nodes</NavLink>}
-                <NavLink to="/admin/webhooks">Webhooks for all</NavLink>
-                <NavLink to="/admin/audit">Audit</NavLink>
+                {ADMIN_PAGES.filter(({ isOfCluster }) => !isOfCluster || hasNodes.value).map((page) => (
+                  <NavLink key={page.to} page={page} />
+                ))}
               </div>
             )}
           </nav>
@@ -80,24 +68,28 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
           </main>
         </div>
       </div>
+      <Keyboard onSignOut={onSignOut} />
     </>
   );
 }
 
-interface NavLinkProps {
-  readonly to: string;
-  /** The beginning of other addresses that belong to it. */
-  readonly also?: string;
-  readonly count?: number | undefined;
-  readonly children: string;
+/** What is counted beside a page's name. */
+function countOf({ to }: ConsolePage): number | undefined {
+  if (to === '/') return usage.value?.containers;
+  return to === '/agents' && agents.value.size > 0 ? agents.value.size : undefined;
 }
 
-function NavLink({ to, also, count, children }: NavLinkProps): JSX.Element {
+interface NavLinkProps {
+  readonly page: ConsolePage;
+  readonly count?: number | undefined;
+}
+
+function NavLink({ page: { to, name, also }, count: counted }: NavLinkProps): JSX.Element {
   const isHere = path.value === to || (also !== undefined && path.value.startsWith(also));
   return (
     <Link href={to} aria-current={isHere ? 'page' : undefined}>
-      {children}
-      {count !== undefined && <span class="count faint">{count}</span>}
+      {name}
+      {counted !== undefined && <span class="count faint">{count(counted)}</span>}
     </Link>
   );
 }
@@ -136,7 +128,7 @@ function ThemeButton(): JSX.Element {
   );
 }
 
-/** Said on every page, also before the sign-in: what is seen here is not real. */
+/** Shown on every page, also before the sign-in: the containers are not real. */
 export function SimulationBanner(): JSX.Element | null {
   if (!isSimulated.value) return null;
   return (
@@ -157,12 +149,16 @@ function Banners(): JSX.Element {
       <SimulationBanner />
       {connection.value === 'reconnecting' && (
         <p class="banner" role="status">
-          The connection to the server is broken. What you see may be old; it is tried again by itself.
+          The connection to the server is lost. The page may be out of date. Reconnecting…
         </p>
       )}
       {hasNotices && (
         <aside aria-label="Notices">
-          {session && <p class="banner">You are a guest until {at(session.expires_at)}. What you make then goes.</p>}
+          {session && (
+            <p class="banner">
+              You are a guest until {at(session.expires_at)}. Your containers are stopped then, and deleted later.
+            </p>
+          )}
           {notices.value.map((notice) => (
             <p key={notice} class="banner">
               {notice}

@@ -1,11 +1,11 @@
 import type { DailyUsageView } from '@berth/client';
 import type { JSX } from 'preact';
+import { tenths } from '../data/format';
 
 const HOUR = 3600;
-const one = new Intl.NumberFormat('en', { maximumFractionDigits: 1 });
 
 /** Little is not nothing. */
-const amount = (value: number): string => (value > 0 && value < 0.05 ? '< 0.1' : one.format(value));
+const amount = (value: number): string => (value > 0 && value < 0.05 ? `< ${tenths(0.1)}` : tenths(value));
 
 /** The columns of {@link UsedAmounts}. */
 export const USED_COLUMNS = [

@@ -1,0 +1,21 @@
+import type { AmountView, FreeView } from '@berth/client';
+import { fraction, megabytes } from './format';
+
+/** How many times a machine's size may be reserved; null where a size is unknown. The limit is rounded down. */
+export function overcommitOf({ limit, total }: Pick<AmountView, 'limit' | 'total'>): number | null {
+  return limit === null || total === null || total === 0 ? null : Math.round((limit / total) * 100) / 100;
+}
+
+/** `of 47 GB reserved; the machine has 23.5 GB, overcommit 2`: what follows the reserved amount. */
+export function reservedInWords(
+  { limit, total }: Pick<AmountView, 'limit' | 'total'>,
+  { show, machine }: { readonly show: (amount: number) => string; readonly machine: string },
+): string {
+  if (limit === null || total === null) return `reserved; the size of the ${machine} is unknown`;
+  const overcommit = overcommitOf({ limit, total }) ?? 1;
+  const more = overcommit === 1 ? 'no overcommit' : `overcommit ${fraction(overcommit)}`;
+  return `of ${show(limit)} reserved; the ${machine} has ${show(total)}, ${more}`;
+}
+
+/** `of 23.5 GB free`: what follows the free amount. */
+export const freeInWords = ({ total }: FreeView): string => (total === null ? 'free' : `of ${megabytes(total)} free`);

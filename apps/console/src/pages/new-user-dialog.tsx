@@ -1,0 +1,156 @@
+import type { UserCreatedView } from '@berth/client';
+import type { JSX } from 'preact';
+import { useState } from 'preact/hooks';
+import { asking, berth, faultOf } from '../data/berth';
+import { at } from '../data/format';
+import { Dialog } from '../ui/dialog';
+import { Field, Secret, TextField } from '../ui/parts';
+
+type Scope = 'read' | 'write' | 'exec' | 'admin';
+
+const SCOPES: readonly (readonly [Scope, string])[] = [
+  ['read', 'see their containers, events and usage'],
+  ['write', 'create, change and delete them, and sign in here'],
+  ['exec', 'run commands, terminals and file transfers in them'],
+  ['admin', 'administer this server: all containers and users'],
+];
+
+const EXPIRIES: readonly (readonly [days: number, words: string])[] = [
+  [7, 'in a week'],
+  [30, 'in 30 days'],
+  [90, 'in 90 days'],
+  [365, 'in a year'],
+];
+
+/** How long the link for the first sign-in works, in seconds: the longest that the server takes. */
+const LINK_SECONDS = 3600;
+
+/** A new user, and a link that signs them in; null if their token does not allow one. */
+export interface CreatedUser extends UserCreatedView {
+  readonly link: string | null;
+}
+
+/** A link that signs in the new user once. It is made with their token: nobody makes one for another user. */
+async function linkOf({ token }: UserCreatedView): Promise<string | null> {
+  if (!token.scopes.some((scope) => scope === 'write' || scope === 'admin')) return null;
+  const { code } = await asking(token.token).account.createSignInCode({ expires_in: LINK_SECONDS });
+  return `${location.origin}/#code=${code}`;
+}
+
+interface NewUserDialogProps {
+  readonly tiers: readonly string[];
+  readonly onClose: () => void;
+  readonly onCreated: (created: CreatedUser) => void;
+}
+
+/** Creates a user with a token and, where the token allows it, a sign-in link. */
+export function NewUserDialog({ tiers, onClose, onCreated }: NewUserDialogProps): JSX.Element {
+  const [username, setUsername] = useState('');
+  const [tier, setTier] = useState(tiers.find((each) => each !== 'guest') ?? '');
+  const [scopes, setScopes] = useState<readonly Scope[]>(['read', 'write', 'exec']);
+  const [days, setDays] = useState('');
+  const [fault, setFault] = useState<unknown>(null);
+
+  const submit = async (): Promise<void> => {
+    setFault(null);
+    try {
+      const made = await berth.admin.createUser({
+        username: username.trim(),
+        tier,
+        scopes: [...scopes],
+        ...(days !== '' && { expires_in: Number(days) }),
+      });
+      // The user is there now, whether or not a link can be made: the token must be shown in any case.
+      const link = await linkOf(made).catch(() => null);
+      onCreated({ ...made, link });
+    } catch (error) {
+      setFault(error);
+      throw error;
+    }
+  };
+
+  return (
+    <Dialog title="New user" action="Create" onClose={onClose} onSubmit={submit}>
+      <TextField
+        label="Name"
+        hint="Letters, digits, “.”, “_”, “@” and “-”"
+        fault={faultOf(fault, 'username')}
+        input={{ maxLength: 64, autoComplete: 'off', spellcheck: false }}
+        value={username}
+        onValue={setUsername}
+      />
+      <Field label="Tier" hint="What the user may have at most" fault={faultOf(fault, 'tier')}>
+        {(of) => (
+          <select {...of} class="input" value={tier} onChange={(event) => setTier(event.currentTarget.value)}>
+            {tiers.map((name) => (
+              <option key={name} value={name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+      <fieldset class="field">
+        <legend class="label">What the token allows</legend>
+        {SCOPES.map(([scope, words]) => (
+          <label key={scope} class="check">
+            <input
+              type="checkbox"
+              checked={scopes.includes(scope)}
+              onChange={(event) =>
+                setScopes(event.currentTarget.checked ? [...scopes, scope] : scopes.filter((each) => each !== scope))
+              }
+            />
+            <span>
+              <strong>{scope}</strong> <span class="muted">{words}</span>
+            </span>
+          </label>
+        ))}
+        {faultOf(fault, 'scopes') !== undefined && <span class="fault">{faultOf(fault, 'scopes')}</span>}
+      </fieldset>
+      <Field
+        label="The token expires"
+        {...(scopes.includes('admin') && {
+          hint: 'With the scope admin it expires with your own token at the latest.',
+        })}
+        fault={faultOf(fault, 'expires_in')}
+      >
+        {(of) => (
+          <select {...of} class="input" value={days} onChange={(event) => setDays(event.currentTarget.value)}>
+            <option value="">{scopes.includes('admin') ? 'as late as possible' : 'never'}</option>
+            {EXPIRIES.map(([each, words]) => (
+              <option key={each} value={each}>
+                {words}
+              </option>
+            ))}
+          </select>
+        )}
+      </Field>
+    </Dialog>
+  );
+}
+
+interface CreatedUserDialogProps {
+  readonly of: CreatedUser;
+  readonly onClose: () => void;
+}
+
+/** The token and the sign-in link of a new user: they are not shown again. */
+export function CreatedUserDialog({ of: { user, token, link }, onClose }: CreatedUserDialogProps): JSX.Element {
+  const expiry = token.expires_at === null ? '' : `, expires on ${at(token.expires_at)}`;
+  return (
+    <Dialog title={`User “${user.username}” created`} action="Done" isLast onClose={onClose}>
+      <p>{link === null ? 'The token is shown only now.' : 'The link and the token are shown only now.'}</p>
+      {link !== null && (
+        <section class="stack" aria-label="Sign-in link">
+          <p class="small muted">Sign-in link: works once, within an hour</p>
+          <Secret text={link} label="Sign-in link" />
+        </section>
+      )}
+      <section class="stack" aria-label="Token">
+        <p class="small muted">Token for programs and the command line{expiry}</p>
+        <Secret text={token.token} label="Token" />
+      </section>
+    </Dialog>
+  );
+}

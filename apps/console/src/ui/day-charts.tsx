@@ -1,0 +1,186 @@
+import type { CapacityHistoryView } from '@berth/client';
+import { effect } from '@preact/signals';
+import type { JSX } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import { at, count, cpus, megabytes } from '../data/format';
+import { now } from '../data/live';
+import { Shown, useLoaded } from './parts';
+import { isDark } from './theme';
+
+type Sample = CapacityHistoryView['samples'][number];
+
+interface DayChartsProps {
+  /** The machine's or node's name, for labels. */
+  readonly name: string;
+  readonly load: () => Promise<CapacityHistoryView>;
+}
+
+const DAY_S = 24 * 3600;
+
+/** Memory, CPU and running containers of a machine over the last day. Read again with each new sample. */
+export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
+  const loaded = useLoaded(load, [Math.floor(now.value / 300_000)]);
+  return (
+    <Shown of={loaded}>
+      {({ samples }) => (
+        <div class="day-charts">
+          <Chart
+            title="Memory"
+            name={name}
+            samples={samples}
+            show={megabytes}
+            lines={[
+              ['Reserved', (sample) => sample.memory_reserved_mb],
+              ['Used', (sample) => sample.memory_used_mb],
+            ]}
+          />
+          <Chart
+            title="CPU"
+            name={name}
+            samples={samples}
+            show={cpus}
+            lines={[
+              ['Reserved', (sample) => sample.cpu_reserved_shares],
+              ['Used', (sample) => sample.cpu_used_shares],
+            ]}
+          />
+          <Chart
+            title="Running containers"
+            name={name}
+            samples={samples}
+            show={(value) => count(Math.round(value))}
+            lines={[['Running', (sample) => sample.running]]}
+          />
+        </div>
+      )}
+    </Shown>
+  );
+}
+
+interface ChartProps {
+  readonly title: string;
+  readonly name: string;
+  readonly samples: readonly Sample[];
+  readonly show: (value: number) => string;
+  readonly lines: readonly (readonly [label: string, read: (sample: Sample) => number | null])[];
+}
+
+const HEIGHT = 120;
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
+const COLOURS = ['--accent', '--ok'] as const;
+
+function Chart({ title, name, samples, show, lines }: ChartProps): JSX.Element {
+  const place = useRef<HTMLDivElement>(null);
+  const drawn = useRef<uPlot | null>(null);
+  const known = lines.filter(([, read]) => samples.some((sample) => read(sample) !== null));
+  const columns = known.map(([, read]) => samples.map(read));
+  const top = useRef(1);
+  top.current = Math.max(1, ...columns.flat().map((value) => value ?? 0));
+  const data: uPlot.AlignedData = [samples.map((sample) => Date.parse(sample.at) / 1000), ...columns];
+  const shown = useRef(data);
+  shown.current = data;
+  const keys = known.map(([label]) => label).join();
+
+  useEffect(() => {
+    const element = place.current;
+    if (!element) return undefined;
+    const observer = new ResizeObserver(() => drawn.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
+    observer.observe(element);
+    // A canvas does not follow CSS: it is drawn anew when the theme changes.
+    const dispose = effect(() => {
+      void isDark.value;
+      const colour = (variable: string): string => resolved(element, variable);
+      const axis = { stroke: colour('--text-3'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
+      drawn.current?.destroy();
+      drawn.current = new uPlot(
+        {
+          width: element.clientWidth,
+          height: HEIGHT,
+          legend: { show: false },
+          cursor: { show: false },
+          scales: {
+            x: { range: () => [Date.now() / 1000 - DAY_S, Date.now() / 1000] },
+            y: { range: () => [0, top.current] },
+          },
+          axes: [
+            {
+              ...axis,
+              grid: { show: false },
+              size: 26,
+              space: 70,
+              font: '11px system-ui',
+              values: (_plot, splits) => splits.map((each) => hour.format(each * 1000)),
+            },
+            {
+              ...axis,
+              size: 60,
+              font: '11px system-ui',
+              splits: () => [0, top.current / 2, top.current],
+              values: (_plot, splits) => splits.map(show),
+            },
+          ],
+          series: [
+            {},
+            ...known.map((_line, index) => ({
+              stroke: colour(COLOURS[index] ?? '--accent'),
+              width: 1.5,
+              // One sample alone is no line.
+              points: { show: shown.current[0].length < 2 },
+              ...(index === 0 && { fill: colour('--accent-soft') }),
+            })),
+          ],
+        },
+        shown.current,
+        element,
+      );
+    });
+    return () => {
+      dispose();
+      observer.disconnect();
+      drawn.current?.destroy();
+      drawn.current = null;
+    };
+  }, [keys, samples.length < 2]);
+
+  useEffect(() => drawn.current?.setData(data), [samples]);
+
+  const last = samples.at(-1);
+  const first = samples[0];
+  const latest = known.map(([label, read]) => [label, show((last && read(last)) ?? 0)] as const);
+  const description = latest.map(([label, value]) => `${label.toLowerCase()} ${value}`).join(', ');
+  const unknown = lines.filter((line) => !known.includes(line)).map(([label]) => label.toLowerCase());
+  return (
+    <section class="panel" aria-label={`${title} of ${name}`}>
+      <div class="panel-head">
+        <h3>{title}</h3>
+        {latest.map(([label, value], index) => (
+          <span key={label} class="day-value">
+            <span class={`day-key key-${String(index)}`} aria-hidden="true" /> {known.length > 1 && `${label} `}
+            <strong>{value}</strong>
+          </span>
+        ))}
+      </div>
+      <div
+        class="chart"
+        ref={place}
+        role="img"
+        aria-label={`${title} of ${name} ${first ? `since ${at(first.at)}` : ''}: now ${description}`}
+      />
+      {unknown.length > 0 && last && (
+        <p class="small muted day-note">What the machine really uses is not known: Berth does not run on it.</p>
+      )}
+    </section>
+  );
+}
+
+/** The colour of a CSS variable, without `light-dark()`: a canvas takes plain colours alone. */
+function resolved(element: HTMLElement, variable: string): string {
+  const probe = document.createElement('span');
+  probe.style.color = `var(${variable})`;
+  element.append(probe);
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
