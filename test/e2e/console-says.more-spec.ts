@@ -90,7 +90,7 @@ describe('a disk limit', () => {
     expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(diskQuota === 'unsupported');
     await page.keyboard.press('Escape');
     for (const [path, text] of [
-      [`/containers/${db_id}`, 'at /home/user'],
+      [`/containers/${db_id}#overview`, 'at /home/user'],
       ['/usage', 'One container at most'],
       ['/deleted', 'gone'],
       ['/admin/containers', 'stored'],

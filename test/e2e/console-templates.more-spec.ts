@@ -154,6 +154,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await click('Create');
   await row('copy').getByText('Running').waitFor();
   await row('copy').getByRole('link', { name: 'copy' }).click();
+  await page.getByRole('navigation', { name: 'copy' }).getByRole('link', { name: 'Overview' }).click();
   await page.getByText('version 2').waitFor();
   const copy = new URL(page.url()).pathname.split('/').at(-1) ?? '';
   expect(engine.daemon.volumes.get(`berth-${copy}`)?.content).toBe('precious');
