@@ -67,7 +67,7 @@ async function main() {
     await shoot(light, 'console-list');
     const notebook = `/containers/${made[1].id}`;
     const work = api('POST', `/api${notebook}/exec`, { command: ['bash', '-c', LOAD] });
-    await light.goto(`${url}${notebook}`);
+    await light.goto(`${url}${notebook}#overview`);
     await work;
     await shoot(light, 'console-container');
     const dark = await open('dark');

@@ -239,7 +239,7 @@ describe('a shell that ended', () => {
 
   it('must be said to have ended with its container, where that runs again', async () => {
     await user.api.stop(id);
-    await page.getByText('“once” does not run').waitFor();
+    await page.getByText('“once” is stopped').waitFor();
     await user.api.start(id);
     await page.getByText('This is a new shell.').waitFor();
     await says('# ');

@@ -55,8 +55,9 @@ async function openTab(name: string): Promise<void> {
 
 describe('inside a container by clicks, on Docker under gVisor', () => {
   it('must show CPU and memory as they are used', async () => {
+    await openTab('Overview');
     await page.getByRole('region', { name: 'Memory of once' }).getByText('of 256 MB').waitFor({ timeout: 30_000 });
-    await eventually(async () => expect(await page.locator('.chart canvas').count()).toBe(2));
+    await eventually(async () => expect(await page.locator('.chart canvas').count()).toBe(4));
   });
 
   it('must have terminals that are typed in, several of them, and come back after a reload', async () => {
@@ -167,7 +168,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await page.getByRole('button', { name: 'New process' }).click();
     await page.getByLabel('Command').fill(`sh -c 'read name; echo "hello $name"; cat; echo over'`);
     await page.getByRole('button', { name: 'Start', exact: true }).click();
-    const output = page.getByRole('log', { name: 'What sh writes' });
+    const output = page.getByRole('log', { name: 'Output of sh' });
     const input = page.getByLabel('Input of sh');
     await input.fill('ada');
     await input.press('Enter');
@@ -192,7 +193,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await page.getByRole('button', { name: 'New process' }).click();
     await page.getByLabel('Command').fill('sh -c "echo begun; echo odd >&2; read never"');
     await page.getByRole('button', { name: 'Start', exact: true }).click();
-    const output = page.getByRole('log', { name: 'What sh writes' });
+    const output = page.getByRole('log', { name: 'Output of sh' });
     await output.getByText('begun').waitFor();
     expect(await output.locator('.stderr').innerText()).toBe('odd\n');
     const answer = await user.api.call('POST', `/api/containers/${container.db_id}/processes`, {

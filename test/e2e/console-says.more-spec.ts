@@ -90,7 +90,7 @@ describe('a disk limit', () => {
     const hint = `#${String(await disk.getAttribute('aria-describedby'))}`;
     expect((await page.locator(hint).innerText()).includes('not enforced')).toBe(diskQuota === 'unsupported');
     for (const [path, text] of [
-      [`/containers/${db_id}`, 'at /home/user'],
+      [`/containers/${db_id}#overview`, 'at /home/user'],
       ['/usage', 'One container at most'],
       ['/deleted', 'gone'],
       ['/admin/containers', 'stored'],

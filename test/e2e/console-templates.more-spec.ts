@@ -157,6 +157,7 @@ it('a template of a snapshot must be made from the page of snapshots, and creati
   await click('Create');
   await page.getByRole('heading', { name: 'copy', exact: true }).waitFor();
   await page.locator('.page-head').getByText('Running').waitFor();
+  await page.getByRole('navigation', { name: 'copy' }).getByRole('link', { name: 'Overview' }).click();
   await page.getByText('version 2').waitFor();
   const copy = new URL(page.url()).pathname.split('/').at(-1) ?? '';
   expect(engine.daemon.volumes.get(`berth-${copy}`)?.content).toBe('precious');

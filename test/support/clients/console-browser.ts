@@ -72,7 +72,7 @@ export class ConsoleBrowser {
 /** Every page of the console with its heading. @param id of a container that is called `seen` */
 export const consolePages = (id: string): readonly (readonly [path: string, heading: string])[] => [
   ['/', 'Containers'],
-  [`/containers/${id}`, 'seen'],
+  [`/containers/${id}#overview`, 'seen'],
   [`/containers/${id}#processes`, 'seen'],
   [`/containers/${id}#snapshots`, 'seen'],
   [`/containers/${id}#events`, 'seen'],

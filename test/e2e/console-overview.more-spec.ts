@@ -1,0 +1,212 @@
+import type { BrowserContext, Page } from 'playwright-core';
+import type { ContainerStats } from '../../src/docker';
+import { StatsHistory } from '../../src/sandbox/stats/stats-history';
+import { ConsoleBrowser } from '../support/clients/console-browser';
+import type { NewContainer } from '../support/clients/api-client';
+import { eventually } from '../support/eventually';
+import { type FakeContainer, FakeDaemon } from '../support/fakes/fake-daemon';
+import { FakeEngine } from '../support/fakes/fake-engine';
+import { Berth, type NewUser } from '../support/servers/berth';
+
+jest.setTimeout(240_000);
+
+const MIB = 2 ** 20;
+const PHONE = { width: 360, height: 740 };
+
+describe("a container's page", () => {
+  const daemon = new FakeDaemon();
+  let berth: Berth;
+  let browser: ConsoleBrowser;
+  let user: NewUser;
+  let context: BrowserContext;
+  let page: Page;
+  let container: NewContainer;
+
+  /** How full its memory is, of which the tests say how much is used. */
+  let memoryUsed = 100 * MIB;
+  const usedBy = ({ spec, startedAt }: FakeContainer): ContainerStats => {
+    const at = new Date();
+    const ranMs = at.getTime() - Date.parse(startedAt ?? at.toISOString());
+    return {
+      at,
+      startedAt: startedAt ?? '',
+      cpu: { usedMs: ranMs * 0.125, limitShares: spec.cpuShares, periods: 0, throttledPeriods: 0 },
+      memory: { usedBytes: memoryUsed, limitBytes: spec.memoryMb * MIB },
+      pids: null,
+      network: { rxBytes: ranMs * 2, txBytes: ranMs },
+    };
+  };
+
+  beforeAll(async () => {
+    daemon.onStats = usedBy;
+    daemon.onListening = () => Promise.resolve([{ port: 3000, addresses: ['0.0.0.0'] }]);
+    daemon.onExec = ({ command, write }) => {
+      if (command[0] === 'du') write('stdout', `${String(990 * 1024)}\t/home/user\n`);
+      return 0;
+    };
+    berth = await Berth.start({
+      engine: new FakeEngine(daemon),
+      environment: { PREVIEW_PORT: '0', SSH_PORT: '0', SSH_ADDRESS: 'ssh.example.com:2222' },
+    });
+    browser = await ConsoleBrowser.launch(berth.url);
+    user = await berth.user();
+    container = await user.api.running({ name: 'seen' });
+    context = await browser.context({
+      reducedMotion: 'reduce',
+      permissions: ['clipboard-read', 'clipboard-write'],
+    });
+    page = await browser.signedIn(user, context);
+  });
+  afterAll(async () => {
+    await browser.close();
+    await berth.stop();
+  });
+
+  const open = (fragment = ''): Promise<unknown> => page.goto(`/containers/${container.db_id}${fragment}`);
+  const tab = (name: string) => page.getByRole('navigation', { name: 'seen' }).getByRole('link', { name });
+  const isOn = async (name: string): Promise<void> => {
+    await page.getByRole('navigation', { name: 'seen' }).locator('[aria-current=page]').getByText(name).waitFor();
+  };
+  const chart = (name: string) => page.getByRole('region', { name: `${name} of seen` });
+  const problems = () => page.getByRole('list', { name: 'Problems' });
+
+  it('must open on a terminal, then on the tab that was used last, and on that of a link', async () => {
+    await open();
+    await isOn('Terminal');
+    await tab('Files').click();
+    await isOn('Files');
+    await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Events' }).click();
+    await page.getByRole('heading', { name: 'Events' }).waitFor();
+    await open();
+    await isOn('Files');
+    await open('#snapshots');
+    await isOn('Snapshots');
+    await page.getByRole('navigation', { name: 'Pages' }).getByRole('link', { name: 'Usage' }).click();
+    await open();
+    await isOn('Snapshots');
+    // Back leads off the page at once, although the address has got its tab meanwhile.
+    await page.goBack();
+    await page.getByRole('heading', { name: 'Usage' }).waitFor();
+  });
+
+  it('must open a stopped container on its overview, and not take that for a choice', async () => {
+    await user.api.stop(container.db_id);
+    await open();
+    await isOn('Overview');
+    await tab('Terminal').click();
+    await page.getByText('“seen” is stopped').waitFor();
+    await page.getByRole('button', { name: 'Start' }).last().click();
+    await page.getByRole('region', { name: 'Terminals of seen' }).waitFor();
+  });
+
+  it('must draw the last hour from what the server remembers, and go on with what is used now', async () => {
+    const history = berth.app.get(StatsHistory);
+    await history.measure();
+    await eventually(async () => {
+      await history.measure();
+      expect(history.of(container.db_id).samples.length).toBeGreaterThan(5);
+    });
+    await open('#overview');
+    for (const name of ['CPU', 'Memory', 'Network']) {
+      await eventually(async () => {
+        const points = await chart(name).locator('[data-points]').getAttribute('data-points');
+        expect(Number(points)).toBeGreaterThan(5);
+      });
+    }
+    await chart('CPU').getByText('25 %', { exact: true }).waitFor();
+    await chart('Memory').getByText('100 MB', { exact: true }).waitFor();
+    await chart('Memory').getByText('of 256 MB').waitFor();
+    await chart('Network')
+      .getByText(/KB\/s in · \d+ B\/s out|KB\/s in/)
+      .waitFor();
+    await chart('Disk').getByText('990 MB', { exact: true }).waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+  });
+
+  it('must show the values of a moment in all charts while one is pointed at', async () => {
+    const box = await chart('CPU').locator('.u-over').boundingBox();
+    await page.mouse.move((box?.x ?? 0) + (box?.width ?? 0) - 2, (box?.y ?? 0) + 20);
+    for (const name of ['CPU', 'Memory'])
+      await chart(name)
+        .getByText(/^at \d/)
+        .waitFor();
+    await page.mouse.move(0, 0);
+    await chart('CPU').getByText('of its limit').waitFor();
+  });
+
+  it('must open a listening port, and copy what leads to the container', async () => {
+    const listening = page.getByRole('region', { name: 'Listening ports' });
+    await listening.getByText('3000').waitFor();
+    await listening.getByRole('button', { name: 'Open port 3000' }).waitFor();
+    for (const [what, text] of [
+      ['Id', container.db_id],
+      ['SSH command', 'ssh seen@ssh.example.com -p 2222'],
+    ] as const) {
+      await page.getByRole('button', { name: `Copy: ${what}` }).click();
+      await page.getByText(`${what} copied.`).waitFor();
+      expect(await page.evaluate('navigator.clipboard.readText()')).toBe(text);
+    }
+  });
+
+  it('must say what is wrong, each with what to do about it', async () => {
+    memoryUsed = 250 * MIB;
+    await problems().getByText('/home/user is nearly full: 990 MB of 1 GB.').waitFor();
+    await problems()
+      .getByText(/^Memory is nearly full: 250 MB of 256 MB/)
+      .waitFor({ timeout: 90_000 });
+    expect(await browser.faultsOf(page)).toEqual([]);
+    await problems().getByRole('button', { name: 'Change the size' }).first().click();
+    await page.getByLabel('Memory, MB').fill('1024');
+    memoryUsed = 100 * MIB;
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByText('memory 256 MB → 1 GB').waitFor();
+    await problems()
+      .getByText(/^Memory/)
+      .waitFor({ state: 'detached' });
+  });
+
+  it('must show why a container failed, and try again', async () => {
+    daemon.startOutcomes.set('broken/image:1', 'refused');
+    daemon.registry.add('broken/image:1');
+    const { body } = await user.api.create({ name: 'broken', custom_image: 'broken/image:1' });
+    await page.goto(`/containers/${String(body['db_id'])}`);
+    await problems().getByText('The container could not be created or started').waitFor();
+    daemon.startOutcomes.delete('broken/image:1');
+    await problems().getByRole('button', { name: 'Try again' }).click();
+    await problems().waitFor({ state: 'detached' });
+    await user.api.delete(String(body['db_id']));
+  });
+
+  it('must show the whole command of a process, and copy it', async () => {
+    const script = `while sleep 1; do echo "${'a long line '.repeat(20)}"; done`;
+    daemon.onProgram = () => new Promise(() => undefined);
+    await user.api.call('POST', `/api/containers/${container.db_id}/processes`, { command: ['sh', '-c', script] });
+    await open('#processes');
+    const line = `sh -c '${script}'`;
+    await page.getByRole('link', { name: line }).waitFor();
+    await page.getByRole('button', { name: 'Show all' }).click();
+    await page.getByRole('button', { name: 'Show less' }).waitFor();
+    await page.getByRole('button', { name: 'Copy: Command' }).click();
+    await page.getByText('Command copied.').waitFor();
+    expect(await page.evaluate('navigator.clipboard.readText()')).toBe(line);
+    expect(await browser.faultsOf(page)).toEqual([]);
+  });
+
+  it('must fit the width of a telephone', async () => {
+    await page.setViewportSize(PHONE);
+    for (const fragment of ['overview', 'processes', 'ports', 'events']) {
+      await open(`#${fragment}`);
+      await page.locator('.panel').first().waitFor();
+      await eventually(async () =>
+        expect([fragment, await page.evaluate('document.documentElement.scrollWidth')]).toEqual([
+          fragment,
+          PHONE.width,
+        ]),
+      );
+    }
+  });
+
+  it('must have been without a complaint of the browser', () => {
+    expect(browser.complaints).toEqual([]);
+  });
+});
