@@ -1,5 +1,5 @@
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { at, cpus, duration, megabytes } from '../data/format';
 import { type Container, containerById, events, lifetimeOf, me } from '../data/live';
@@ -93,7 +93,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
       <Tabs label={container.name} current={tab} />
       {tab === 'overview' && <Overview container={container} />}
       {tab === 'terminal' && (
-        <Inside container={container}>
+        <Inside container={container} staysOpen>
           <Terminals container={container} />
         </Inside>
       )}
@@ -131,11 +131,21 @@ function Tabs({ label, current }: { readonly label: string; readonly current: st
   );
 }
 
+interface InsideProps {
+  readonly container: Container;
+  /** The content stays when the container stops or is paused, and says so itself. */
+  readonly staysOpen?: boolean;
+  readonly children: ComponentChildren;
+}
+
 /** What is inside a container: to be seen while it runs, by those who may. */
-function Inside({ container, children }: { readonly container: Container; readonly children: ComponentChildren }) {
+function Inside({ container, staysOpen = false, children }: InsideProps) {
   const { status, name } = container;
   const why = whyNotInside();
-  if (why === null && status === 'running') return <>{children}</>;
+  const wasOpen = useRef(false);
+  const isOpen = why === null && (status === 'running' || (staysOpen && wasOpen.current));
+  wasOpen.current = isOpen;
+  if (isOpen) return <>{children}</>;
   const isPaused = status === 'paused';
   return (
     <div class="panel">
