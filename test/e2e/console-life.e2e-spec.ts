@@ -52,7 +52,7 @@ it('a container must live its whole life by clicks: created, typed in, stopped, 
 
   await click('Stop');
   await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
-  await page.getByText('“once” does not run').waitFor({ timeout: 40_000 });
+  await page.getByText('The container was stopped.').waitFor({ timeout: 40_000 });
   await click('Settings');
   await page.getByLabel('Memory, MB').fill('512');
   await click('Save');

@@ -48,7 +48,7 @@ describe('the search in a terminal', () => {
     ['no text over the end of a line', 'cdef', bufferOf(4, 'abcd', 'efgh'), []],
     ['a text behind wide characters, in cells', 'b漢', bufferOf(8, '漢字b漢c'), [[0, 4, 3]]],
     ['a text over a cell that a wide character did not fit into', 'cd漢', bufferOf(5, 'abcd', '~漢e'), [[0, 2, 5]]],
-    ['a text with spaces that were never written', 'b  ~c'.replace('~', ''), bufferOf(4, 'ab', '~c'), [[0, 1, 4]]],
+    ['a text with spaces that were never written', 'b  c', bufferOf(4, 'ab', '~c'), [[0, 1, 4]]],
   ])('must find %s', (_name, term, buffer, expected) => {
     const columns = buffer.getLine(0)?.length ?? 0;
     const found = findMatches(buffer, term, { columns, isCaseSensitive: true });
@@ -128,6 +128,9 @@ describe('keys of a terminal', () => {
     control.isHeld = true;
     expect([control.compose(''), control.compose('r'), control.compose('re')]).toEqual([null, '\u0012', null]);
     expect(control.apply('read')).toBe('ead');
+    expect(control.apply('read')).toBe('read');
+    control.isHeld = true;
+    expect([control.compose('r'), control.compose('')]).toEqual(['\u0012', null]);
     expect(control.apply('read')).toBe('read');
   });
 

@@ -28,6 +28,18 @@ export const LeaveFullScreenIcon = (): JSX.Element => (
   </Icon>
 );
 
+export const SmallerTextIcon = (): JSX.Element => (
+  <Icon>
+    <path d="M1.5 12.5L5 3.5l3.5 9M2.8 9.5h4.4M10.5 6h4" />
+  </Icon>
+);
+
+export const LargerTextIcon = (): JSX.Element => (
+  <Icon>
+    <path d="M1.5 12.5L5 3.5l3.5 9M2.8 9.5h4.4M10.5 6h4M12.5 4v4" />
+  </Icon>
+);
+
 /** Keeps the focus in the terminal when a button beside it is pressed. */
 export const keepFocus = (event: Event): void => event.preventDefault();
 

@@ -151,6 +151,8 @@ export class HeldControl {
 
   /** @param composed the word so far @returns what to send at once, if anything */
   compose(composed: string): string | null {
+    // The composition was given up, and no word follows.
+    if (composed === '') this.sent = null;
     const [first] = composed;
     if (!this.held || first === undefined || composed !== first || withControl(first) === first) return null;
     this.isHeld = false;

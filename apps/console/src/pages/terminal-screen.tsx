@@ -117,6 +117,8 @@ const UNKNOWN_END =
 const IS_NEW = 'This is a new shell.';
 /** Output that arrives while the search is open is searched at most this often. */
 const SEARCH_AGAIN_MS = 500;
+/** The search lies over the first rows, as xterm.js (6.0.0) drops its selection when the number of rows changes. */
+const ROWS_BEHIND_SEARCH = 3;
 /** Lines and characters of a text that the question before pasting shows. */
 const PREVIEW = { lines: 10, chars: 800 } as const;
 
@@ -273,13 +275,13 @@ export function Screen(props: ScreenProps): JSX.Element {
     });
     terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => present.resize(cols, rows));
-    let isComposing = false;
-    terminal.textarea?.addEventListener('compositionstart', () => (isComposing = true));
+    let composed = '';
     terminal.textarea?.addEventListener('compositionupdate', ({ data }) => {
+      composed = data;
       const sent = control.compose(data);
       if (sent !== null) type(sent);
     });
-    terminal.textarea?.addEventListener('compositionend', () => (isComposing = false));
+    terminal.textarea?.addEventListener('compositionend', () => (composed = ''));
     attach(round === 0 ? session : null);
     screen.current = {
       terminal,
@@ -289,14 +291,19 @@ export function Screen(props: ScreenProps): JSX.Element {
         if (isSuspended) attach(present.id ?? null, present.position);
       },
       afterComposition: (then) => {
-        if (!isComposing) {
-          then();
-          return;
+        const text = composed;
+        if (text !== '') {
+          // The browser ends the composition when the focus leaves. xterm.js (6.0.0) then empties its text field before
+          // it would send the text.
+          terminal.textarea?.blur();
+          terminal.focus();
         }
-        // A browser ends a composition where the focus leaves. xterm.js sends it in the next task.
-        terminal.textarea?.blur();
-        terminal.focus();
-        setTimeout(then, 0);
+        // In the next task, xterm.js takes text again.
+        setTimeout(() => {
+          if (isLeft) return;
+          if (text !== '') terminal.input(text);
+          then();
+        }, 0);
       },
     };
 
@@ -334,6 +341,7 @@ export function Screen(props: ScreenProps): JSX.Element {
 
   const restart = (): void => {
     setEnding(null);
+    setNote(null);
     setInterrupted(false);
     setAway(false);
     setWatching(false);
@@ -348,10 +356,12 @@ export function Screen(props: ScreenProps): JSX.Element {
     if (status !== 'running' || !wentDown.current || ending === null) return;
     wentDown.current = false;
     if (ending.isWanted || ending.action === 'none' || ending.action === 'reload') return;
-    setNote(`${STOPPED.title} ${IS_NEW}`);
     restart();
+    setNote(`${STOPPED.title} ${IS_NEW}`);
   }, [status, ending]);
 
+  // When the question is gone: until then it keeps the focus.
+  useEffect(() => (pasting ? () => screen.current?.terminal.focus() : undefined), [pasting]);
   const requestPaste = (copied: string): void => {
     const drawn = screen.current;
     if (!drawn || drawn.terminal.options.disableStdin) return;
@@ -433,10 +443,7 @@ export function Screen(props: ScreenProps): JSX.Element {
         <Dialog
           title={`Paste ${String(pasting.lines)} lines?`}
           action="Paste"
-          onClose={() => {
-            setPasting(null);
-            screen.current?.terminal.focus();
-          }}
+          onClose={() => setPasting(null)}
           onSubmit={() => screen.current?.terminal.paste(pasting.text)}
         >
           <p>The program in the terminal may run each line as soon as it arrives.</p>
@@ -506,17 +513,20 @@ interface SearchControls {
 function useSearch(screen: { readonly current: Drawn | null }): SearchControls {
   const [search, setSearch] = useState<Search | null>(null);
   const matches = useRef<readonly Match[]>([]);
+  const selected = useRef(-1);
   /** The search that is open, or was the last. */
   const last = useRef<Pick<Search, 'term' | 'isCaseSensitive'>>({ term: '', isCaseSensitive: false });
 
   /** @param at chooses among the matches; −1: none */
   const show = (terminal: Terminal, at: number): void => {
     const match = matches.current[at];
-    setSearch({ ...last.current, count: matches.current.length, at: match ? at : -1 });
+    selected.current = match ? at : -1;
+    setSearch({ ...last.current, count: matches.current.length, at: selected.current });
     if (!match) return;
     terminal.select(match.column, match.row, match.cells);
     const { viewportY } = terminal.buffer.active;
-    if (match.row < viewportY || match.row >= viewportY + terminal.rows) {
+    const covered = viewportY > 0 ? ROWS_BEHIND_SEARCH : 0;
+    if (match.row < viewportY + covered || match.row >= viewportY + terminal.rows) {
       terminal.scrollLines(match.row - viewportY - Math.floor(terminal.rows / 2));
     }
   };
@@ -544,12 +554,12 @@ function useSearch(screen: { readonly current: Drawn | null }): SearchControls {
   const openSearch = (): void => {
     const drawn = screen.current;
     if (!drawn) return;
-    const selected = drawn.terminal.getSelection();
+    const text = drawn.terminal.getSelection();
     const field = drawn.terminal.element?.closest('.terminal-screen')?.querySelector<HTMLInputElement>('.input');
     if (field) {
       field.focus();
       field.select();
-    } else runSearch(selected === '' || /[\r\n]/.test(selected) ? last.current : { ...last.current, term: selected });
+    } else runSearch(text === '' || /[\r\n]/.test(text) ? last.current : { ...last.current, term: text });
   };
   const stepSearch = (step: -1 | 1): void => {
     const terminal = screen.current?.terminal;
@@ -569,14 +579,26 @@ function useSearch(screen: { readonly current: Drawn | null }): SearchControls {
     const terminal = screen.current?.terminal;
     if (!terminal || !isOpen) return undefined;
     let timer: ReturnType<typeof setTimeout> | undefined;
+    let wasResized = false;
     const again = (): void => {
       timer ??= setTimeout(() => {
         timer = undefined;
         find(terminal);
-        setSearch({ ...last.current, count: matches.current.length, at: indexOfSelected(terminal) });
+        if (wasResized && selected.current >= 0) show(terminal, Math.min(selected.current, matches.current.length - 1));
+        else {
+          selected.current = indexOfSelected(terminal);
+          setSearch({ ...last.current, count: matches.current.length, at: selected.current });
+        }
+        wasResized = false;
       }, SEARCH_AGAIN_MS);
     };
-    const listeners = [terminal.onWriteParsed(again), terminal.onResize(again)];
+    const listeners = [
+      terminal.onWriteParsed(again),
+      terminal.onResize(() => {
+        wasResized = true;
+        again();
+      }),
+    ];
     return () => {
       clearTimeout(timer);
       for (const listener of listeners) listener.dispose();

@@ -8,7 +8,14 @@ import { CrossIcon, PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Ago } from '../ui/parts';
 import '../styles/terminal.css';
-import { FullScreenIcon, keepFocus, LeaveFullScreenIcon, SearchIcon } from './terminal-bars';
+import {
+  FullScreenIcon,
+  keepFocus,
+  LargerTextIcon,
+  LeaveFullScreenIcon,
+  SearchIcon,
+  SmallerTextIcon,
+} from './terminal-bars';
 import { type Shortcut, shortcutOf } from './terminal-keys';
 import { resizeFont, Screen, type ScreenControls } from './terminal-screen';
 
@@ -213,7 +220,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
             onMouseDown={keepFocus}
             onClick={doings.smaller}
           >
-            A−
+            <SmallerTextIcon />
           </button>
           <button
             type="button"
@@ -223,7 +230,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
             onMouseDown={keepFocus}
             onClick={doings.larger}
           >
-            A+
+            <LargerTextIcon />
           </button>
           <button
             type="button"
