@@ -150,7 +150,7 @@ describe('text that comes without keys', () => {
 });
 
 describe('while the server is away', () => {
-  const interrupted = (): Promise<void> => page.getByText('The connection is broken; it is made again').waitFor();
+  const interrupted = (): Promise<void> => page.getByText('Connection lost. Reconnecting…').waitFor();
   const dropped = (): Promise<void> => page.getByText('What you type is dropped until the server answers').waitFor();
   const back = (): Promise<void> => page.getByText('What you typed while the server was away was dropped').waitFor();
 
@@ -199,7 +199,7 @@ describe('while the server is away', () => {
     await cable.up();
     await page.getByText('Your tier does not let anybody into its containers.').waitFor();
     await move('pro');
-    await page.getByRole('button', { name: 'New shell' }).click();
+    await page.getByRole('button', { name: 'Restart shell' }).click();
     await eventually(async () => {
       await focus();
       await page.keyboard.type('clear; echo $((6*7))');
@@ -239,7 +239,7 @@ describe('a shell that ended', () => {
 
   it('must be said to have ended with its container, where that runs again', async () => {
     await user.api.stop(id);
-    await page.getByText('“once” is stopped').waitFor();
+    await page.getByText('The container was stopped.').waitFor();
     await user.api.start(id);
     await page.getByText('This is a new shell.').waitFor();
     await says('# ');

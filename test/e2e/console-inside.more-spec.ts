@@ -84,8 +84,8 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
   it('must tell how a shell ended, and begin another one', async () => {
     await page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
     await type('exit 7');
-    await page.getByText('The shell has ended with code 7.').waitFor();
-    await page.getByRole('button', { name: 'New shell' }).click();
+    await page.getByText('The shell exited with code 7.').waitFor();
+    await page.getByRole('button', { name: 'Restart shell' }).click();
     // The new shell has to be open: one that is left before that is ended, and not listed for other windows.
     await saysAnew('exit 7');
     await page.getByRole('button', { name: 'Close terminal 2' }).click();
@@ -104,15 +104,15 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
     await eventually(async () => expect(await theirs.innerText()).toContain('~#'));
     const elsewhere = other.getByRole('group', { name: 'Open elsewhere' });
     await elsewhere.getByRole('button', { name: '1 attached' }).first().click();
-    await other.getByText('Another window writes in this terminal; you watch.').waitFor();
+    await other.getByText('Another window is typing in this terminal. You are watching.').waitFor();
     await eventually(async () => expect(await theirs.innerText()).toContain('from-3'));
     expect(await browser.faultsOf(other)).toEqual([]);
     expect(await other.evaluate('document.documentElement.scrollWidth <= innerWidth')).toBe(true);
-    await other.getByRole('button', { name: 'Write here' }).click();
-    await page.getByText('Another window writes in this terminal; you watch.').waitFor();
-    await other.getByText('you watch').waitFor({ state: 'detached' });
+    await other.getByRole('button', { name: 'Take over' }).click();
+    await page.getByText('Another window is typing in this terminal. You are watching.').waitFor();
+    await other.getByText('You are watching').waitFor({ state: 'detached' });
     await other.keyboard.type('exit 5\n');
-    await page.getByText('The shell has ended with code 5.').waitFor();
+    await page.getByText('The shell exited with code 5.').waitFor();
     await context.close();
     // What was left goes on, of that window and of this one, and is ended from here.
     const left = page.getByRole('group', { name: 'Open elsewhere' });
@@ -123,7 +123,7 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
       await page.getByRole('dialog').getByRole('button', { name: 'End' }).click();
     }
     await left.waitFor({ state: 'detached' });
-    await page.getByRole('button', { name: 'New shell' }).click();
+    await page.getByRole('button', { name: 'Restart shell' }).click();
     await saysAnew('exit 5');
   });
 

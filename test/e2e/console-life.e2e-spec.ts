@@ -51,7 +51,7 @@ it('a container must live its whole life by clicks: created, typed in, stopped, 
 
   await click('Stop');
   await page.getByRole('dialog').getByRole('button', { name: 'Stop' }).click();
-  await page.getByText('“once” is stopped').waitFor({ timeout: 40_000 });
+  await page.getByText('The container was stopped.').waitFor({ timeout: 40_000 });
   await click('Settings');
   await page.getByLabel('Memory, GB').fill('0.5');
   await click('Save');

@@ -136,7 +136,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
         />
       )}
       {tab === 'terminal' && (
-        <Inside container={container}>
+        <Inside container={container} staysOpen>
           <Terminals container={container} />
         </Inside>
       )}
@@ -174,10 +174,20 @@ function Tabs({ label, current }: { readonly label: string; readonly current: st
   );
 }
 
+interface InsideProps {
+  readonly container: Container;
+  /** The content stays when the container stops or is paused, and says so itself. */
+  readonly staysOpen?: boolean;
+  readonly children: ComponentChildren;
+}
+
 /** The inside of a container: shown while it runs, to those who may look inside. */
-function Inside({ container, children }: { readonly container: Container; readonly children: ComponentChildren }) {
+function Inside({ container, staysOpen = false, children }: InsideProps) {
   const why = whyNotInside();
-  if (why === null && container.status === 'running') return <>{children}</>;
+  const wasOpen = useRef(false);
+  const isOpen = why === null && (container.status === 'running' || (staysOpen && wasOpen.current));
+  wasOpen.current = isOpen;
+  if (isOpen) return <>{children}</>;
   return (
     <div class="panel">
       <Empty title={why ?? titleOf(container)}>

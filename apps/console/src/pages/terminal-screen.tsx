@@ -1,5 +1,5 @@
-import { isBerthError, type Terminal as Session, type TerminalEnd } from '@berth/client';
-import { effect } from '@preact/signals';
+import { isBerthError, type Terminal as Session } from '@berth/client';
+import { effect, signal } from '@preact/signals';
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
@@ -7,8 +7,16 @@ import '@xterm/xterm/css/xterm.css';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
+import type { Container } from '../data/live';
 import { inWords, reasonInWords } from '../data/words';
+import { Dialog } from '../ui/dialog';
 import { isDark } from '../ui/theme';
+import { say, sayFault } from '../ui/toasts';
+import { Explanation, ReloadButton, type Search, SearchBar, TouchKeys } from './terminal-bars';
+import { type Ending, endingOf, PAUSED, refusalOf, STOPPED } from './terminal-endings';
+import { bytesOf, FONT_SIZE, fontSizeFrom, HeldControl, type Pasting, pastingOf, shortcutOf } from './terminal-keys';
+import type { TouchKey } from './terminal-keys';
+import { findMatches, type Match } from './terminal-search';
 import { sendText } from './terminal-text';
 
 const THEMES = {
@@ -60,49 +68,101 @@ const THEMES = {
   },
 };
 
+const FONT_SIZE_KEY = 'berth.terminal-font-size';
+/** In pixels, of all terminals of this browser. */
+const fontSize = signal(fontSizeFrom(localStorage.getItem(FONT_SIZE_KEY)));
+
+/** Changes the font size of all terminals, and remembers it in this browser. */
+export function resizeFont(by: 'larger' | 'smaller' | 'usual-size'): void {
+  const wanted = by === 'usual-size' ? FONT_SIZE.usual : fontSize.value + (by === 'larger' ? 1 : -1);
+  fontSize.value = fontSizeFrom(String(wanted));
+  localStorage.setItem(FONT_SIZE_KEY, String(fontSize.value));
+}
+
+/** What the page does with a terminal from outside of its screen. */
+export interface ScreenControls {
+  focus(): void;
+  copy(): Promise<void>;
+  paste(): Promise<void>;
+  selectAll(): void;
+  /** Opens the search, or goes back to its field. */
+  search(): void;
+}
+
 interface ScreenProps {
-  readonly container: string;
+  readonly container: Pick<Container, 'db_id' | 'status'>;
   /** To come back to. */
   readonly session: string | null;
-  /** Whether this client takes over the writing as soon as it is attached. */
+  /** True if this client takes over the writing as soon as it is attached. */
   readonly isWriter: boolean;
   readonly isSeen: boolean;
   /** How the shell ended that was here before the page was loaded, in words. */
   readonly ended: string | null;
-  /** @param ended how it ended, where another shell is to take its place when the page is loaded again */
+  /** @param ended how it ended, if another shell is to take its place when the page is loaded again */
   readonly onSession: (session: string | null, ended?: string) => void;
+  /** The program in the terminal set a title. */
+  readonly onTitle: (title: string) => void;
+  /** Called with the controls while the screen exists. */
+  readonly onControls: (controls: ScreenControls | null) => void;
 }
 
-/** What is typed waits as long for a server that does not answer: blindly typed, it must not run minutes later. */
+/** How long input waits for a server that does not answer: blindly typed, it must not run minutes later. */
 const DROP_INPUT_AFTER_MS = 5000;
 const AWAY = 'The server does not answer. What you type is dropped until the server answers.';
 const WAS_AWAY = 'What you typed while the server was away was dropped.';
+const INTERRUPTED = 'Connection lost. Reconnecting…';
+const WATCHING = 'Another window is typing in this terminal. You are watching.';
 const UNKNOWN_END =
-  'The shell that was here has ended: the server or the container was restarted, or it was left for too long.';
+  'The shell that was here has ended: the server or the container was restarted, or no window was attached for too long.';
 const IS_NEW = 'This is a new shell.';
+/** Output that arrives while the search is open is searched at most this often. */
+const SEARCH_AGAIN_MS = 500;
+/** The search lies over the first rows, as xterm.js (6.0.0) drops its selection when the number of rows changes. */
+const ROWS_BEHIND_SEARCH = 3;
+/** Lines and characters of a text that the question before pasting shows. */
+const PREVIEW = { lines: 10, chars: 800 } as const;
+
+interface Drawn {
+  readonly terminal: Terminal;
+  readonly fit: () => void;
+  readonly session: () => Session;
+  /** Attaches again after the container was resumed, if the connection broke while it was paused. */
+  readonly awake: () => void;
+  /** Sends what a composition holds, and then calls back. */
+  readonly afterComposition: (then: () => void) => void;
+}
 
 /** One terminal as xterm.js draws it. */
-export function Screen({ container, session, isWriter, isSeen, ended, onSession }: ScreenProps): JSX.Element {
+export function Screen(props: ScreenProps): JSX.Element {
+  const { container, session, isWriter, isSeen, ended, onSession, onTitle, onControls } = props;
+  const { db_id, status } = container;
   const place = useRef<HTMLDivElement>(null);
-  const screen = useRef<{ terminal: Terminal; fit: () => void; session: () => Session } | null>(null);
-  const [says, setSays] = useState<string | null>(null);
+  const screen = useRef<Drawn | null>(null);
+  const [isInterrupted, setInterrupted] = useState(false);
   const [isWatching, setWatching] = useState(false);
-  const [isOver, setOver] = useState(false);
+  const [ending, setEnding] = useState<Ending | null>(null);
   /** Shown until the user types. */
   const [note, setNote] = useState(session === null && ended !== null ? `${ended} ${IS_NEW}` : null);
   const [isAway, setAway] = useState(false);
-  /** One more for each shell that is begun in this place. */
+  /** Counts the shells that were started in this place. */
   const [round, setRound] = useState(0);
+  const [pasting, setPasting] = useState<Pasting | null>(null);
+  const [hasControl, setControl] = useState(false);
+  const control = useRef(new HeldControl(setControl)).current;
+  const { search, openSearch, runSearch, stepSearch, closeSearch } = useSearch(screen);
+  // For callbacks that outlive a render.
+  const latest = useRef({ status });
+  latest.current = { status };
 
   useEffect(() => {
     const element = place.current;
     if (!element) return undefined;
     const terminal = new Terminal({
       fontFamily: getComputedStyle(element).getPropertyValue('--mono'),
-      fontSize: 13,
+      fontSize: fontSize.peek(),
       scrollback: 5000,
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
-      // What of a terminal's colours is too pale for its background is made stronger.
+      // Makes colours of a program stronger that are too pale for the background.
       minimumContrastRatio: 4.5,
       screenReaderMode: true,
     });
@@ -116,59 +176,88 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
     const fit = (): void => {
       if (element.clientHeight > 0) fitting.fit();
     };
-    fit();
+    const disposeFont = effect(() => {
+      terminal.options.fontSize = fontSize.value;
+      fit();
+    });
     const observer = new ResizeObserver(fit);
     observer.observe(element);
-    terminal.attachCustomKeyEventHandler((event) => isForTerminal(event, terminal, element));
+    terminal.attachCustomKeyEventHandler((event) => {
+      if (event.type !== 'keydown') return true;
+      // A terminal that takes no input gives Tab back: the button of the explanation is next.
+      if (event.key === 'Tab' && terminal.options.disableStdin) return false;
+      // The page handles it, where the event arrives next; pasting is the browser's.
+      return shortcutOf(event) === null;
+    });
+    terminal.onTitleChange(onTitle);
+    const onPaste = (event: ClipboardEvent): void => {
+      event.preventDefault();
+      event.stopPropagation();
+      requestPaste(event.clipboardData?.getData('text/plain') ?? '');
+    };
+    element.addEventListener('paste', onPaste, true);
 
     let isLeft = false;
     let hasDropped = false;
     let present: Session;
-    const attach = (to: string | null): void => {
-      present = berth.terminal(container, {
+    /** The connection broke while the container was paused: to attach again would resume it. */
+    let isSuspended = false;
+    const attach = (to: string | null, after = 0): void => {
+      isSuspended = false;
+      const own = berth.terminal(db_id, {
         cols: terminal.cols,
         rows: terminal.rows,
         takeover: to === null || isWriter,
-        ...(to !== null && { session: to, after: 0 }),
+        ...(to !== null && { session: to, after }),
         dropInputAfterMs: DROP_INPUT_AFTER_MS,
         onOutput: (bytes) => new Promise((resolve) => terminal.write(bytes, resolve)),
-        onAttached: ({ session: own, gap }) => {
-          setSays(null);
+        onAttached: ({ session: attached, gap }) => {
+          setInterrupted(false);
           if (hasDropped) setNote(WAS_AWAY);
           hasDropped = false;
           setAway(false);
           if (gap) terminal.reset();
-          onSession(own);
+          onSession(attached);
           present.resize(terminal.cols, terminal.rows);
         },
         onRole: (role) => setWatching(role === 'watcher'),
-        onInterrupted: () => setSays('The connection is broken; it is made again…'),
+        onInterrupted: () => {
+          setInterrupted(true);
+          if (latest.current.status !== 'paused' || own.id === undefined) return;
+          isSuspended = true;
+          own.detach();
+        },
       });
-      const own = present;
+      present = own;
+      const isOld = (): boolean => isLeft || isSuspended || own !== present;
       own.opened.catch((error: unknown) => {
-        if (isLeft || own !== present) return;
-        // The one of before the page was loaded again has ended meanwhile: another one in its place.
+        if (isOld()) return;
+        // The shell of before the reload has ended meanwhile: another one takes its place.
         if (to !== null && isBerthError(error, 'terminal_not_found')) {
           setNote(`${UNKNOWN_END} ${IS_NEW}`);
           attach(null);
-        } else finish(inWords(error));
+        } else refuse(error);
       });
       own.ended.then(
         (end) => {
-          if (isLeft || own !== present || own.role === null) return;
-          const words = endInWords(end);
-          finish(words, WANTED.has(end.reason) ? undefined : words);
+          if (!isOld() && own.role !== null) finish(endingOf(end, (detail) => reasonInWords(detail)));
         },
         (error: unknown) => {
           // Refused after a broken connection; `opened` reports a refusal of the first attempt.
-          if (!isLeft && own === present && own.role !== null) finish(inWords(error));
+          if (!isOld() && own.role !== null) refuse(error);
         },
       );
     };
-    const finish = (words: string, ended?: string): void => {
-      setOver(true);
-      setSays(words);
-      onSession(null, ended);
+    const refuse = (error: unknown): void => {
+      const isSignedOut = isBerthError(error, 'unauthorized');
+      const refusal = refusalOf(isBerthError(error) ? error.code : null, inWords(error));
+      // The shell continues for a while: the next sign-in comes back to it.
+      if (isSignedOut) setEnding(refusal);
+      else finish(refusal);
+    };
+    const finish = (by: Ending): void => {
+      setEnding(by);
+      onSession(null, by.isWanted || by.action === 'none' ? undefined : by.title);
     };
     const type = (data: string | Uint8Array): void => {
       present.write(data).then(
@@ -181,17 +270,49 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
     sendText(terminal, (text) => {
       // What begins with an escape may be the answer to a question of the shell's.
       if (!text.startsWith('\u001b')) setNote(null);
-      type(text);
+      const sent = control.apply(text);
+      if (sent !== '') type(sent);
     });
     terminal.onBinary((text) => type(Uint8Array.from(text, (char) => char.charCodeAt(0))));
     terminal.onResize(({ cols, rows }) => present.resize(cols, rows));
+    let composed = '';
+    terminal.textarea?.addEventListener('compositionupdate', ({ data }) => {
+      composed = data;
+      const sent = control.compose(data);
+      if (sent !== null) type(sent);
+    });
+    terminal.textarea?.addEventListener('compositionend', () => (composed = ''));
     attach(round === 0 ? session : null);
-    screen.current = { terminal, fit, session: () => present };
+    screen.current = {
+      terminal,
+      fit,
+      session: () => present,
+      awake: () => {
+        if (isSuspended) attach(present.id ?? null, present.position);
+      },
+      afterComposition: (then) => {
+        const text = composed;
+        if (text !== '') {
+          // The browser ends the composition when the focus leaves. xterm.js (6.0.0) then empties its text field before
+          // it would send the text.
+          terminal.textarea?.blur();
+          terminal.focus();
+        }
+        // In the next task, xterm.js takes text again.
+        setTimeout(() => {
+          if (isLeft) return;
+          if (text !== '') terminal.input(text);
+          then();
+        }, 0);
+      },
+    };
 
     return () => {
       isLeft = true;
       disposeTheme();
+      disposeFont();
       observer.disconnect();
+      element.removeEventListener('paste', onPaste, true);
       present.detach();
       terminal.dispose();
       screen.current = null;
@@ -204,29 +325,104 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
     screen.current?.terminal.focus();
   }, [isSeen, round]);
 
-  const watching = isWatching ? 'Another window writes in this terminal; you watch.' : null;
-  const shown = isAway && !isOver ? AWAY : (says ?? note ?? watching);
+  const isDown = status === 'stopped' || status === 'error';
+  const explanation = status === 'paused' ? PAUSED : ending && explained(ending, { isDown });
+  const isClosed = explanation !== null;
+  useEffect(() => {
+    const drawn = screen.current;
+    if (!drawn) return;
+    drawn.terminal.options.disableStdin = isClosed;
+    // The button that was pressed is gone.
+    if (!isClosed && isSeen && document.activeElement === document.body) drawn.terminal.focus();
+  }, [isClosed, round]);
+  useEffect(() => {
+    if (status !== 'paused') screen.current?.awake();
+  }, [status]);
+
+  const restart = (): void => {
+    setEnding(null);
+    setNote(null);
+    setInterrupted(false);
+    setAway(false);
+    setWatching(false);
+    closeSearch();
+    onTitle('');
+    setRound((before) => before + 1);
+  };
+  /** True once the container went down under a shell. */
+  const wentDown = useRef(false);
+  useEffect(() => {
+    if (isDown) wentDown.current = true;
+    if (status !== 'running' || !wentDown.current || ending === null) return;
+    wentDown.current = false;
+    if (ending.isWanted || ending.action === 'none' || ending.action === 'reload') return;
+    restart();
+    setNote(`${STOPPED.title} ${IS_NEW}`);
+  }, [status, ending]);
+
+  // When the question is gone: until then it keeps the focus.
+  useEffect(() => (pasting ? () => screen.current?.terminal.focus() : undefined), [pasting]);
+  const requestPaste = (copied: string): void => {
+    const drawn = screen.current;
+    if (!drawn || drawn.terminal.options.disableStdin) return;
+    const asked = pastingOf(copied, { isBracketed: drawn.terminal.modes.bracketedPasteMode });
+    if (asked.text === '') say('The clipboard has no text.');
+    else if (asked.needsQuestion) setPasting(asked);
+    else {
+      drawn.terminal.paste(asked.text);
+      drawn.terminal.focus();
+    }
+  };
+
+  useEffect(() => {
+    onControls({
+      focus: () => screen.current?.terminal.focus(),
+      copy: async () => {
+        const terminal = screen.current?.terminal;
+        if (terminal) await copySelection(terminal);
+        terminal?.focus();
+      },
+      paste: async () => {
+        try {
+          requestPaste(await navigator.clipboard.readText());
+        } catch {
+          // Also where there is no `clipboard`: the browser has it on pages over HTTPS alone.
+          sayFault(new Error('The browser does not let this page read the clipboard. Press Ctrl+V instead.'));
+        }
+      },
+      selectAll: () => {
+        screen.current?.terminal.selectAll();
+        screen.current?.terminal.focus();
+      },
+      search: openSearch,
+    });
+    return () => onControls(null);
+  }, []);
+
+  const pressTouchKey = (key: TouchKey): void => {
+    if (key === 'Control') {
+      control.isHeld = !control.isHeld;
+      return;
+    }
+    const drawn = screen.current;
+    drawn?.afterComposition(() => {
+      const { applicationCursorKeysMode: isApplication } = drawn.terminal.modes;
+      const bytes = bytesOf(key, { hasControl: control.isHeld, isApplication });
+      // A character is given its Ctrl where all typed text is.
+      if (bytes.startsWith('\u001b')) control.isHeld = false;
+      drawn.terminal.input(bytes);
+    });
+  };
+
+  const passing = isAway ? AWAY : isInterrupted ? INTERRUPTED : (note ?? (isWatching ? WATCHING : null));
   return (
     <div class="terminal-screen" hidden={!isSeen}>
-      {shown !== null && (
+      {search && <SearchBar search={search} onSearch={runSearch} onStep={stepSearch} onClose={closeSearch} />}
+      {!isClosed && passing !== null && (
         <p class="terminal-says" role="status">
-          <span class="grow">{shown}</span>
-          {isOver && (
-            <button
-              type="button"
-              class="button slim"
-              onClick={() => {
-                setOver(false);
-                setSays(null);
-                setNote(null);
-                setAway(false);
-                setRound((before) => before + 1);
-              }}
-            >
-              New shell
-            </button>
-          )}
-          {!isOver && isWatching && (
+          <span class="grow">{passing}</span>
+          {isInterrupted && <ReloadButton />}
+          {!isInterrupted && isWatching && (
             <button
               type="button"
               class="button slim"
@@ -235,51 +431,179 @@ export function Screen({ container, session, isWriter, isSeen, ended, onSession 
                 screen.current?.terminal.focus();
               }}
             >
-              Write here
+              Take over
             </button>
           )}
         </p>
       )}
       <div class="terminal-place" ref={place} />
+      {explanation && <Explanation of={explanation} container={db_id} onRestart={restart} />}
+      {!isClosed && <TouchKeys hasControl={hasControl} onKey={pressTouchKey} />}
+      {pasting && (
+        <Dialog
+          title={`Paste ${String(pasting.lines)} lines?`}
+          action="Paste"
+          onClose={() => setPasting(null)}
+          onSubmit={() => screen.current?.terminal.paste(pasting.text)}
+        >
+          <p>The program in the terminal may run each line as soon as it arrives.</p>
+          <pre class="terminal-preview">{previewOf(pasting.text)}</pre>
+        </Dialog>
+      )}
     </div>
   );
 }
 
-/** Of keys with Ctrl, those that are the browser's or the page's, and not the shell's. */
-function isForTerminal(event: KeyboardEvent, terminal: Terminal, element: HTMLElement): boolean {
-  if (event.type !== 'keydown' || !event.ctrlKey || event.altKey || event.metaKey) return true;
-  const key = event.key.toLowerCase();
-  if (key === '.') {
-    // The way out by keyboard: Tab is the shell's.
-    element.closest('.terminal-area')?.querySelector<HTMLElement>('.terminal-tabs [aria-pressed="true"]')?.focus();
-    event.preventDefault();
-    return false;
-  }
-  if (key === 'v') return false;
-  if (key === 'c' && event.shiftKey) {
-    void navigator.clipboard.writeText(terminal.getSelection()).catch(() => undefined);
-    event.preventDefault();
-    return false;
-  }
-  return true;
+/** The explanation that fits the container as it is now. */
+function explained(ending: Ending, { isDown }: { readonly isDown: boolean }): Ending {
+  if (isDown) return ending.action === 'restart' ? STOPPED : ending;
+  // The container is running again.
+  return ending.action === 'start' ? { ...ending, action: 'restart' } : ending;
 }
 
-const ENDS: Readonly<Record<string, string>> = {
-  ended: 'The terminal was ended.',
-  detached: 'The terminal ended, as nobody was attached to it.',
-  container_stopped: 'The container has stopped.',
-  container_recreated: 'The container was made anew, and its terminals ended.',
-  container_deleted: 'The container was deleted.',
-  server_stopped: 'The server was restarted, and the terminal ended with it.',
-  lost: 'The terminal has ended: the server was restarted, or the connection to the container was lost.',
-};
+function previewOf(text: string): string {
+  const lines = text.split(/\r\n|\r|\n/);
+  const shown = lines.slice(0, PREVIEW.lines).join('\n').slice(0, PREVIEW.chars);
+  return shown.length < text.trimEnd().length ? `${shown}\n…` : shown;
+}
 
-/** Reasons of an intended end: no new shell is started automatically. */
-const WANTED: ReadonlySet<string> = new Set(['exited', 'ended', 'container_deleted']);
+async function copySelection(terminal: Terminal): Promise<void> {
+  const text = terminal.getSelection();
+  if (text === '') {
+    say('Nothing is selected in the terminal.');
+    return;
+  }
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    if (!copyByCommand(terminal, text)) {
+      sayFault(new Error('The browser does not let this page copy. Right-click the selected text and choose Copy.'));
+      return;
+    }
+  }
+  say('Copied.');
+}
 
-function endInWords({ reason, code, detail }: TerminalEnd): string {
-  if (reason === 'exited') return `The shell has ended${code === null ? '' : ` with code ${String(code)}`}.`;
-  const words = ENDS[reason] ?? 'The terminal has ended.';
-  const why = reasonInWords(detail);
-  return why === null ? words : `${words} (${why})`;
+/** The older way to copy, which browsers also allow on pages over plain HTTP. */
+function copyByCommand({ textarea }: Terminal, text: string): boolean {
+  if (!textarea) return false;
+  // Browsers copy only where text is selected in the page. xterm.js puts its own selection in its place.
+  const before = textarea.value;
+  textarea.value = text;
+  textarea.select();
+  try {
+    // oxlint-disable-next-line typescript/no-deprecated -- the only way without HTTPS
+    return document.execCommand('copy');
+  } catch {
+    return false;
+  } finally {
+    textarea.value = before;
+  }
+}
+
+interface SearchControls {
+  readonly search: Search | null;
+  readonly openSearch: () => void;
+  readonly runSearch: (asked: Pick<Search, 'term' | 'isCaseSensitive'>) => void;
+  readonly stepSearch: (step: -1 | 1) => void;
+  readonly closeSearch: () => void;
+}
+
+/** The search in what a terminal has of its output. The selected match is the terminal's selection. */
+function useSearch(screen: { readonly current: Drawn | null }): SearchControls {
+  const [search, setSearch] = useState<Search | null>(null);
+  const matches = useRef<readonly Match[]>([]);
+  const selected = useRef(-1);
+  /** The search that is open, or was the last. */
+  const last = useRef<Pick<Search, 'term' | 'isCaseSensitive'>>({ term: '', isCaseSensitive: false });
+
+  /** @param at chooses among the matches; −1: none */
+  const show = (terminal: Terminal, at: number): void => {
+    const match = matches.current[at];
+    selected.current = match ? at : -1;
+    setSearch({ ...last.current, count: matches.current.length, at: selected.current });
+    if (!match) return;
+    terminal.select(match.column, match.row, match.cells);
+    const { viewportY } = terminal.buffer.active;
+    const covered = viewportY > 0 ? ROWS_BEHIND_SEARCH : 0;
+    if (match.row < viewportY + covered || match.row >= viewportY + terminal.rows) {
+      terminal.scrollLines(match.row - viewportY - Math.floor(terminal.rows / 2));
+    }
+  };
+  const find = (terminal: Terminal): void => {
+    const { term, isCaseSensitive } = last.current;
+    matches.current = findMatches(terminal.buffer.active, term, { columns: terminal.cols, isCaseSensitive });
+  };
+  const indexOfSelected = (terminal: Terminal): number => {
+    const start = terminal.getSelectionPosition()?.start;
+    return start ? matches.current.findIndex(({ row, column }) => row === start.y && column === start.x) : -1;
+  };
+
+  const runSearch = (asked: Pick<Search, 'term' | 'isCaseSensitive'>): void => {
+    const terminal = screen.current?.terminal;
+    if (!terminal) return;
+    last.current = asked;
+    find(terminal);
+    // A longer term stays where it is; otherwise the newest match that is seen, or the newest of all.
+    const same = indexOfSelected(terminal);
+    terminal.clearSelection();
+    const bottom = terminal.buffer.active.viewportY + terminal.rows;
+    const seen = matches.current.findLastIndex(({ row }) => row < bottom);
+    show(terminal, same >= 0 ? same : seen >= 0 ? seen : matches.current.length - 1);
+  };
+  const openSearch = (): void => {
+    const drawn = screen.current;
+    if (!drawn) return;
+    const text = drawn.terminal.getSelection();
+    const field = drawn.terminal.element?.closest('.terminal-screen')?.querySelector<HTMLInputElement>('.input');
+    if (field) {
+      field.focus();
+      field.select();
+    } else runSearch(text === '' || /[\r\n]/.test(text) ? last.current : { ...last.current, term: text });
+  };
+  const stepSearch = (step: -1 | 1): void => {
+    const terminal = screen.current?.terminal;
+    const { length } = matches.current;
+    if (!terminal || length === 0) return;
+    const at = indexOfSelected(terminal);
+    show(terminal, at < 0 ? (step < 0 ? length - 1 : 0) : (at + step + length) % length);
+  };
+  const closeSearch = (): void => {
+    setSearch(null);
+    matches.current = [];
+    screen.current?.terminal.focus();
+  };
+
+  const isOpen = search !== null;
+  useEffect(() => {
+    const terminal = screen.current?.terminal;
+    if (!terminal || !isOpen) return undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let wasResized = false;
+    const again = (): void => {
+      timer ??= setTimeout(() => {
+        timer = undefined;
+        find(terminal);
+        if (wasResized && selected.current >= 0) show(terminal, Math.min(selected.current, matches.current.length - 1));
+        else {
+          selected.current = indexOfSelected(terminal);
+          setSearch({ ...last.current, count: matches.current.length, at: selected.current });
+        }
+        wasResized = false;
+      }, SEARCH_AGAIN_MS);
+    };
+    const listeners = [
+      terminal.onWriteParsed(again),
+      terminal.onResize(() => {
+        wasResized = true;
+        again();
+      }),
+    ];
+    return () => {
+      clearTimeout(timer);
+      for (const listener of listeners) listener.dispose();
+    };
+  }, [isOpen]);
+
+  return { search, openSearch, runSearch, stepSearch, closeSearch };
 }

@@ -1,6 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 
-function Icon({ children }: { readonly children: ComponentChildren }): JSX.Element {
+export function Icon({ children }: { readonly children: ComponentChildren }): JSX.Element {
   return (
     <svg
       width="16"
