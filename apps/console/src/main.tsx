@@ -3,6 +3,7 @@ import './styles/base.css';
 import './styles/controls.css';
 import './styles/shell.css';
 import './styles/pages.css';
+import './styles/files.css';
 import { App } from './app';
 import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
 import { signInWithCode } from './pages/sign-in';
