@@ -89,21 +89,21 @@ function Row({ of }: { readonly of: Transfer }): JSX.Element {
         </div>
         {isOpen ? <Amount of={of} /> : <Outcome of={of} />}
       </div>
-      {isOpen ? (
-        <button type="button" class="button slim" aria-label={`Cancel ${name}`} onClick={() => cancel(of)}>
-          Cancel
+      {(isOpen || state.value !== 'done') && (
+        // One button for both, so that it keeps the focus.
+        <button
+          type="button"
+          class="button slim"
+          aria-label={`${isOpen ? 'Cancel' : again} ${name}`}
+          onClick={() => (isOpen ? cancel(of) : retry(of))}
+        >
+          {isOpen ? 'Cancel' : again}
         </button>
-      ) : (
-        <>
-          {state.value !== 'done' && (
-            <button type="button" class="button slim" aria-label={`${again} ${name}`} onClick={() => retry(of)}>
-              {again}
-            </button>
-          )}
-          <button type="button" class="button quiet icon" aria-label={`Dismiss ${name}`} onClick={() => dismiss(of)}>
-            <CrossIcon />
-          </button>
-        </>
+      )}
+      {!isOpen && (
+        <button type="button" class="button quiet icon" aria-label={`Dismiss ${name}`} onClick={() => dismiss(of)}>
+          <CrossIcon />
+        </button>
       )}
     </li>
   );
