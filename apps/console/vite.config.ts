@@ -34,6 +34,15 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    rolldownOptions: {
+      output: {
+        // The editor of texts and its languages are told from what is needed before: a test adds up the sizes.
+        chunkFileNames: ({ name, moduleIds }) =>
+          moduleIds.some((id) => /node_modules\/(@codemirror|@lezer)\//.test(id)) && !name.startsWith('code-')
+            ? 'assets/code-[name]-[hash].js'
+            : 'assets/[name]-[hash].js',
+      },
+    },
   },
   // `npx vite apps/console` beside a server that runs, for those who work on the console.
   server: {

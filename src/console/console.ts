@@ -34,12 +34,13 @@ const PAGES = [
 const FOLDER = 'apps/console/dist';
 
 /**
- * Headers of a page that runs only this server's scripts and talks only to this server. xterm.js needs inline styles;
- * without them it draws black on black.
+ * Headers of a page that runs only this server's scripts and talks only to this server. xterm.js and CodeMirror need
+ * inline styles. `blob:` is for what the page itself fetched: images and PDFs of containers, which inherit this policy.
  */
 const PAGE_HEADERS = {
   'content-security-policy':
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
+    "img-src 'self' data: blob:; frame-src blob:; " +
     "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
   'cross-origin-opener-policy': 'same-origin',
   'cross-origin-resource-policy': 'same-origin',

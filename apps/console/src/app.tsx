@@ -1,6 +1,7 @@
 import { computed, effect, untracked } from '@preact/signals';
 import type { ComponentType, JSX } from 'preact';
 import { connection, fault, follow, me, stop } from './data/live';
+import { hasTransfers } from './data/transfers';
 import { inWords } from './data/words';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
@@ -13,6 +14,8 @@ import { PageHead, Empty } from './ui/parts';
 import { Shell, SimulationBanner } from './ui/shell';
 import { later } from './ui/later';
 import { Toasts } from './ui/toasts';
+
+const TransferTray = later(async () => (await import('./ui/transfer-tray')).TransferTray);
 
 type Page = ComponentType<{ readonly id: string }>;
 
@@ -86,6 +89,7 @@ export function App(): JSX.Element {
       <Prompts />
       <SnapshotDialogs />
       <SignOutQuestion />
+      {hasTransfers.value && <TransferTray />}
       <Toasts />
     </>
   );

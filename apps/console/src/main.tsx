@@ -7,6 +7,7 @@ import './styles/overview.css';
 import './styles/list.css';
 import './styles/create.css';
 import './styles/admin.css';
+import './styles/files.css';
 import { App } from './app';
 import { adoptFromOtherTab, isEntering, session, takeCode } from './session';
 import { signInWithCode } from './pages/sign-in';

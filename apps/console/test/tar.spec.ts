@@ -1,9 +1,19 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { extract } from 'tar-stream';
-import { type TarEntry, tarOf } from '../src/data/tar.ts';
+import { closed, entriesBelow, entriesOf, permissionsOf, type TarEntry, tarOf } from '../src/data/tar.ts';
 
 const text = (words: string): Blob => new Blob([words]);
 
@@ -65,5 +75,44 @@ describe('an archive of files as a browser has them', () => {
     expect(statSync(file).mode & 0o7111).toBe(0);
     expect(statSync(join(folder, 'out', 'empty')).isDirectory()).toBe(true);
     rmSync(folder, { recursive: true });
+  });
+
+  it.each(['gnu', 'posix', 'ustar'])(
+    'must hold another archive below a folder, as %s tar writes it',
+    async (format) => {
+      const folder = mkdtempSync(join(tmpdir(), 'berth-tar-'));
+      const long = `${'deep/'.repeat(10)}${'n'.repeat(format === 'ustar' ? 60 : 180)}.txt`;
+      mkdirSync(join(folder, 'in', 'deep/'.repeat(10)), { recursive: true });
+      writeFileSync(join(folder, 'in', long), 'long');
+      writeFileSync(join(folder, 'in', 'run.sh'), 'x'.repeat(513), { mode: 0o755 });
+      // A name that is not UTF-8.
+      writeFileSync(Buffer.concat([Buffer.from(join(folder, 'in')), Buffer.from([0x2f, 0x66, 0xe9])]), 'latin');
+      linkSync(join(folder, 'in', 'run.sh'), join(folder, 'in', 'same.sh'));
+      symlinkSync('run.sh', join(folder, 'in', 'link'));
+      const packed = execFileSync('tar', [`--format=${format}`, '-C', join(folder, 'in'), '-cf', '-', '.']);
+      const name = `grüße ${'f'.repeat(70)}`;
+      const inner = await entriesBelow(name, new Blob([packed]));
+      const archive = closed([...entriesOf([{ path: 'beside.txt', content: text('beside') }]), ...inner]);
+      mkdirSync(join(folder, 'out'));
+      execFileSync('tar', ['-xf', '-', '-C', join(folder, 'out')], { input: Buffer.from(await archive.arrayBuffer()) });
+      execFileSync('diff', ['-r', join(folder, 'in'), join(folder, 'out', name)]);
+      expect(readFileSync(join(folder, 'out', 'beside.txt'), 'utf8')).toBe('beside');
+      const [run, same] = ['run.sh', 'same.sh'].map((each) => statSync(join(folder, 'out', name, each)));
+      expect(run?.mode).toBe(0o100755);
+      expect(same?.ino).toBe(run?.ino);
+      expect(readlinkSync(join(folder, 'out', name, 'link'))).toBe('run.sh');
+      rmSync(folder, { recursive: true });
+    },
+  );
+
+  it('must not be taken from an archive that is not complete', async () => {
+    const archive = tarOf([{ path: 'a', content: text('x'.repeat(600)) }]);
+    await expect(entriesBelow('f', archive.slice(0, 700))).rejects.toThrow('The archive is not complete.');
+  });
+
+  it('must keep permissions as ls shows them', () => {
+    expect(permissionsOf('-rwxr-xr-x')).toBe(0o755);
+    expect(permissionsOf('-rw-r--r--')).toBe(0o644);
+    expect(permissionsOf('-rwsr-S--T')).toBe(0o740);
   });
 });

@@ -9,6 +9,13 @@ export interface ReadOptions extends CallOptions {
   readonly range?: readonly [first: number, last?: number];
 }
 
+export interface WriteOptions extends CallOptions {
+  /** The `etag` of a {@link Download}: replaces the file only if it is still the same, else `precondition_failed`. */
+  readonly ifMatch?: string | undefined;
+  /** `*`: the file is written only if there is none, else `precondition_failed`. */
+  readonly ifNoneMatch?: '*' | undefined;
+}
+
 /** A file or an archive whose download has started. Read it once, or dispose of it. */
 export class Download implements AsyncDisposable {
   /** Size in bytes; null if unknown in advance. */
@@ -62,10 +69,23 @@ export class Files {
     return new Download(await this.http.request('GET', path`/api/containers/${id}/files`, asked), signal);
   }
 
-  /** Creates or replaces a file atomically. A stream is not retried if the connection breaks. */
-  write(id: string, file: string, content: FileContent, { signal }: CallOptions = {}): Promise<api.FileView> {
-    const headers = { 'content-type': 'application/octet-stream' };
-    const asked = { query: { path: file }, body: content, headers, signal };
+  /**
+   * Creates or replaces a file atomically. Neither a stream nor a write with a condition is retried if the connection
+   * breaks: the first attempt may have changed the file.
+   */
+  write(
+    id: string,
+    file: string,
+    content: FileContent,
+    { ifMatch, ifNoneMatch, signal }: WriteOptions = {},
+  ): Promise<api.FileView> {
+    const headers = {
+      'content-type': 'application/octet-stream',
+      ...(ifMatch !== undefined && { 'if-match': ifMatch }),
+      ...(ifNoneMatch !== undefined && { 'if-none-match': ifNoneMatch }),
+    };
+    const isRepeatable = ifMatch === undefined && ifNoneMatch === undefined;
+    const asked = { query: { path: file }, body: content, headers, signal, isRepeatable };
     return this.http.json('PUT', path`/api/containers/${id}/files`, asked);
   }
 

@@ -65,6 +65,19 @@ describe('a request', () => {
     ]);
   });
 
+  it('must write a file on the condition that it is still the one that was read, or that there is none', async () => {
+    const { berth, asked } = scripted(ok, ok, ok);
+    await berth.files.write('a', '/f', 'text', { ifMatch: '"t"' });
+    await berth.files.write('a', '/f', 'text', { ifNoneMatch: '*' });
+    await berth.files.write('a', '/f', 'text');
+    const told = asked.map(({ headers }) => [headers.get('if-match'), headers.get('if-none-match')]);
+    expect(told).toEqual([
+      ['"t"', null],
+      [null, '*'],
+      [null, null],
+    ]);
+  });
+
   it.each<[string, Scripted, (berth: Berth) => Promise<unknown>]>([
     ['reading, after a broken connection', 'broken', (berth) => berth.containers.get('a')],
     ['a start, which does no harm twice', refused(503, 'shutting_down', soon), (berth) => berth.containers.start('a')],
@@ -84,6 +97,11 @@ describe('a request', () => {
     ['a command that may have run', 'broken', (berth) => berth.exec('a', ['ls'])],
     ['a deletion that may have been done', 'broken', (berth) => berth.containers.delete('a')],
     ['a patch on a condition', 'broken', (berth) => berth.containers.update('a', { name: 'n' }, { ifMatch: '"t"' })],
+    [
+      'a file that is written on a condition',
+      'broken',
+      (berth) => berth.files.write('a', '/f', '', { ifNoneMatch: '*' }),
+    ],
     ['a token that may be there', refused(503, 'shutting_down'), (berth) => berth.tokens.create({ name: 'a' })],
     ['what is refused for good', refused(409, 'name_taken'), (berth) => berth.containers.create({ image: 'sandbox' })],
     ['what is to wait for long', refused(429, 'rate_limit_exceeded', { 'retry-after': '900' }), (b) => b.account.me()],

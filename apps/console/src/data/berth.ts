@@ -3,18 +3,22 @@ import { forget, session } from '../session';
 import { type Faults, NO_FAULTS, rangeInWords } from './faults';
 import { inWords } from './words';
 
+/** A client for the signed-in user, whose requests are sent by `send`. */
+export const berthBy = (send: typeof fetch): Berth =>
+  new Berth({
+    url: location.origin,
+    token: () => session.value?.token ?? '',
+    fetch: async (input, init) => {
+      const asked = session.value?.token;
+      const response = await send(input, { ...init, credentials: 'omit', cache: 'no-store' });
+      // A token that was good and is not any more.
+      if (response.status === 401 && asked !== undefined && asked === session.value?.token) endedByServer();
+      return response;
+    },
+  });
+
 /** The client for all calls of the signed-in user. */
-export const berth = new Berth({
-  url: location.origin,
-  token: () => session.value?.token ?? '',
-  fetch: async (input, init) => {
-    const asked = session.value?.token;
-    const response = await fetch(input, { ...init, credentials: 'omit', cache: 'no-store' });
-    // A token that was good and is not any more.
-    if (response.status === 401 && asked !== undefined && asked === session.value?.token) endedByServer();
-    return response;
-  },
-});
+export const berth = berthBy((...asked) => fetch(...asked));
 
 /** The session's token was revoked, or has expired. */
 export function endedByServer(): void {

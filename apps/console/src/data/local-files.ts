@@ -1,18 +1,23 @@
 import { isBerthError } from '@berth/client';
-import { berth } from './berth';
+import { berth, berthBy } from './berth';
+import { joinPath, listed } from './file-list';
 import { tarOf } from './tar';
-
-/** A file of the user's own machine by its path below where it goes; a folder where it has no file. */
-export interface LocalEntry {
-  readonly path: string;
-  readonly file: File | null;
-}
+import { begin, type Report } from './transfers';
+import {
+  conflictsOf,
+  type Existing,
+  foldersOf,
+  type LocalEntry,
+  planUpload,
+  type UploadPart,
+  withoutExisting,
+} from './upload-plan';
 
 /**
- * What was dropped, with all that is in folders. Call it while the event is dispatched: later the browser has nothing
- * to tell.
+ * Reads what was dropped, with everything in folders. Call it while the event is dispatched: later the browser has
+ * forgotten it.
  *
- * @throws Error with what cannot be read
+ * @throws Error with the name of what cannot be read
  */
 export function readDropped(transfer: DataTransfer): Promise<LocalEntry[]> {
   const items = [...transfer.items].filter(({ kind }) => kind === 'file');
@@ -58,58 +63,178 @@ async function* below(entry: FileSystemEntry, path: string): AsyncGenerator<Loca
 
 const isFile = (entry: FileSystemEntry): entry is FileSystemFileEntry => entry.isFile;
 
-/** What was chosen in a file dialog; of a folder, each file has its path in it. Empty folders are not among it. */
+/** The files of a file dialog; those of a folder with their paths in it. The dialog leaves out empty folders. */
 export const readChosen = (files: FileList | null): LocalEntry[] =>
   [...(files ?? [])].map((file) => ({ path: file.webkitRelativePath || file.name, file }));
 
+/** Where files are uploaded to. */
+export interface Target {
+  /** The container's id. */
+  readonly container: string;
+  /** The container's name, for people. */
+  readonly label: string;
+  readonly folder: string;
+}
+
+/** What the user wants with files that exist already. */
+export type Overwriting = 'replace' | 'skip' | 'cancel';
+
+interface UploadOptions {
+  /** Asked before anything is sent if files would be replaced. @param isPartial whether some folders were not checked */
+  readonly confirm: (names: readonly string[], isPartial: boolean) => Promise<Overwriting>;
+  /** Called whenever a part has arrived. */
+  readonly onArrived: () => void;
+}
+
 /**
- * Sends files into a folder of a container: one by one, or as one archive where folders are among them, of which all
- * arrives or nothing.
+ * Uploads files and folders: each file by itself, each folder as one archive, of which all arrives or nothing.
  *
- * @param onStep is told what is sent now
- * @returns what has been sent, in words
+ * @returns false if there was nothing to send, or the user cancelled
+ * @throws Error if something cannot be read, or cannot be written where it is to go
  */
 export async function upload(
-  to: { readonly container: string; readonly folder: string },
+  target: Target,
   entries: readonly LocalEntry[],
-  onStep: (words: string) => void,
-): Promise<string> {
+  { confirm, onArrived }: UploadOptions,
+): Promise<boolean> {
   for (const { path, file } of entries) if (file && !(await isReadable(file))) throw unreadable(path);
-  const files = entries.flatMap(({ path, file }) => (file ? [{ path, file }] : []));
-  const count = files.length === 1 ? '1 file' : `${String(files.length)} files`;
-  const names = [...new Set(entries.map(({ path }) => path.split('/', 1)[0] ?? path))];
-  const name = names.length === 1 ? (names[0] ?? '') : `${String(names.length)} items`;
-  if (entries.some(({ path, file }) => file === null || path.includes('/'))) {
-    onStep(`Uploading ${name} with ${count}…`);
-    await sendArchive(to, entries);
-    return `${name} ${names.length === 1 ? 'was' : 'were'} uploaded with ${count}.`;
+  const { existing, isPartial } = await readExisting(target, entries);
+  const { replaced, impossible } = conflictsOf(entries, existing);
+  if (impossible.length > 0) {
+    throw new Error(
+      `Nothing was uploaded: a file cannot replace a folder, nor a folder a file: ${listed(impossible)}.`,
+    );
   }
-  for (const [at, { path, file }] of files.entries()) {
-    onStep(`Uploading ${path}${files.length > 1 ? ` (${String(at + 1)} of ${String(files.length)})` : ''}…`);
-    await berth.files.write(to.container, `${to.folder === '/' ? '' : to.folder}/${path}`, file);
-  }
-  return files.length === 1 ? `${name} was uploaded.` : `${count} were uploaded.`;
-}
-
-async function sendArchive(
-  { container, folder }: { readonly container: string; readonly folder: string },
-  entries: readonly LocalEntry[],
-): Promise<void> {
-  const archive = tarOf(
-    entries.map(({ path, file }) => (file ? { path, content: file, modified: file.lastModified } : { path })),
+  const answer = replaced.length > 0 || isPartial ? await confirm(replaced, isPartial) : 'replace';
+  if (answer === 'cancel') return false;
+  const wanted = answer === 'skip' ? withoutExisting(entries, existing) : entries;
+  const parts = planUpload(wanted);
+  const isThere = (part: UploadPart): boolean => part.entries.some(({ path }) => existing.has(path));
+  begin(
+    parts.map((part) => ({
+      direction: 'upload',
+      name: part.name,
+      place: `${target.label}: ${target.folder}`,
+      total: part.bytes,
+      work: part.kind === 'file' ? fileWork(target, part, { isThere: isThere(part) }) : archiveWork(target, part),
+      onDone: onArrived,
+    })),
   );
-  try {
-    await berth.files.writeArchive(container, folder, archive);
-  } catch (error) {
-    // What was changed or removed while it was sent ends the request as a broken connection does.
-    if (isBerthError(error, 'connection_failed')) {
-      for (const { path, file } of entries) if (file && !(await isReadable(file))) throw unreadable(path);
-    }
-    throw error;
-  }
+  return parts.length > 0;
 }
 
-const unreadable = (path: string): Error => new Error(`The browser cannot read “${path}”. Nothing of it was uploaded.`);
+type Work = (report: Report, signal: AbortSignal) => Promise<void>;
+
+/** Sends one file; unless it may replace one, on the condition that there is none when it arrives. */
+function fileWork({ container, folder }: Target, part: UploadPart, { isThere }: { readonly isThere: boolean }): Work {
+  let mayReplace = isThere;
+  return async (report, signal) => {
+    const [entry] = part.entries;
+    if (!entry?.file) return;
+    const { path, file } = entry;
+    if (!(await isReadable(file))) throw unreadable(path);
+    const client = berthBy(reportingFetch((bytes) => report(bytes, file.size)));
+    try {
+      const condition = mayReplace ? {} : { ifNoneMatch: '*' as const };
+      await client.files.write(container, joinPath(folder, path), file, { signal, ...condition });
+    } catch (error) {
+      // Trying again, after this was shown, is the consent to replace it.
+      if (isBerthError(error, 'precondition_failed')) mayReplace = true;
+      throw error;
+    }
+  };
+}
+
+function archiveWork({ container, folder }: Target, { entries }: UploadPart): Work {
+  return async (report, signal) => {
+    const archive = tarOf(
+      entries.map(({ path, file }) => (file ? { path, content: file, modified: file.lastModified } : { path })),
+    );
+    const client = berthBy(reportingFetch((bytes) => report(bytes, archive.size)));
+    try {
+      await client.files.writeArchive(container, folder, archive, { signal });
+    } catch (error) {
+      // What was changed or removed while it was sent ends the request as a broken connection does.
+      if (isBerthError(error, 'connection_failed') && !signal.aborted) {
+        for (const { path, file } of entries) if (file && !(await isReadable(file))) throw unreadable(path);
+      }
+      throw error;
+    }
+  };
+}
+
+/** Folders that are looked into for files that would be replaced; each is a request. */
+const MOST_CHECKED = 200;
+const CHECKED_AT_ONCE = 4;
+
+/** What exists of the entries in the target. */
+async function readExisting(
+  { container, folder }: Target,
+  entries: readonly LocalEntry[],
+): Promise<{ existing: Existing; isPartial: boolean }> {
+  const existing = new Map<string, boolean>();
+  const localFolders = new Set(foldersOf(entries));
+  const wanted = new Set([...entries.map(({ path }) => path), ...localFolders]);
+  const readOne = async (below: string): Promise<string[]> => {
+    const found: string[] = [];
+    for await (const entry of berth.files.list(container, joinPath(folder, below).replace(/\/$/, '') || '/', {
+      limit: 1000,
+    })) {
+      const path = below === '' ? entry.name : `${below}/${entry.name}`;
+      // What a link leads to is unknown: whether a folder can go there, the server decides.
+      if (!wanted.has(path) || (entry.mode.startsWith('l') && localFolders.has(path))) continue;
+      existing.set(path, entry.is_dir);
+      if (entry.is_dir && localFolders.has(path)) found.push(path);
+    }
+    return found;
+  };
+  let open = await readOne('');
+  let checked = 0;
+  while (open.length > 0 && checked < MOST_CHECKED) {
+    const now = open.slice(0, CHECKED_AT_ONCE);
+    checked += now.length;
+    open = [...open.slice(CHECKED_AT_ONCE), ...(await Promise.all(now.map(readOne))).flat()];
+  }
+  return { existing, isPartial: open.length > 0 };
+}
+
+/** `fetch` does not tell how much of a body is sent, so uploads go by XMLHttpRequest. */
+function reportingFetch(onSent: (bytes: number) => void): typeof fetch {
+  return (input, init = {}) =>
+    new Promise((resolve, reject) => {
+      const { method = 'GET', headers, signal } = init;
+      const request = new XMLHttpRequest();
+      request.open(method, input instanceof Request ? input.url : input);
+      new Headers(headers).forEach((value, name) => request.setRequestHeader(name, value));
+      request.responseType = 'arraybuffer';
+      const abort = (): void => request.abort();
+      const end = (settle: () => void) => (): void => {
+        signal?.removeEventListener('abort', abort);
+        settle();
+      };
+      request.upload.onprogress = ({ loaded }) => onSent(loaded);
+      request.onload = end(() => {
+        const body = request.response as ArrayBuffer;
+        resolve(new Response(body, { status: request.status, headers: headersOf(request) }));
+      });
+      request.onerror = end(() => reject(new TypeError('the request could not be sent')));
+      request.onabort = end(() => reject((signal?.reason as Error | undefined) ?? new TypeError('aborted')));
+      signal?.addEventListener('abort', abort, { once: true });
+      if (signal?.aborted) request.onabort(new ProgressEvent('abort'));
+      else request.send(init.body as XMLHttpRequestBodyInit);
+    });
+}
+
+function headersOf(request: XMLHttpRequest): Headers {
+  const headers = new Headers();
+  for (const line of request.getAllResponseHeaders().split('\r\n')) {
+    const at = line.indexOf(': ');
+    if (at > 0) headers.append(line.slice(0, at), line.slice(at + 2));
+  }
+  return headers;
+}
+
+const unreadable = (path: string): Error => new Error(`The browser cannot read “${path}”. It was not uploaded.`);
 
 async function isReadable(file: File): Promise<boolean> {
   return file

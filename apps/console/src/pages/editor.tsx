@@ -1,88 +1,209 @@
+import { isBerthError } from '@berth/client';
+import { effect, signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
+import { nameOfPath } from '../data/file-list';
+import { decode } from '../data/text-file';
 import { inWords } from '../data/words';
+import { session } from '../session';
+import { choose } from '../ui/choice';
 import { ask } from '../ui/dialog';
+import { later } from '../ui/later';
 import { say, sayFault } from '../ui/toasts';
+import type { CodeHandle } from './code-editor';
+
+const CodeEditor = later(async () => (await import('./code-editor')).CodeEditor);
 
 /** Larger files are downloaded rather than edited. */
 export const EDITABLE_BYTES = 1024 * 1024;
 
+/** A text that was left unsaved, by going to another page: it is kept until it is saved, or the tab is closed. */
+interface Draft {
+  readonly container: string;
+  readonly path: string;
+  readonly isNew: boolean;
+  readonly text: string;
+  /** What the file had. */
+  readonly saved: string;
+}
+
+const drafts = signal<readonly Draft[]>([]);
+
+/** The unsaved texts of a container. */
+export const draftsIn = (container: string): readonly Draft[] =>
+  drafts.value.filter((each) => each.container === container);
+
+function takeDraft(container: string, path: string): Draft | undefined {
+  const found = drafts.peek().find((each) => each.container === container && each.path === path);
+  if (found) drafts.value = drafts.peek().filter((each) => each !== found);
+  return found;
+}
+
+const warn = (event: BeforeUnloadEvent): void => event.preventDefault();
+effect(() => {
+  if (drafts.value.length === 0) return undefined;
+  addEventListener('beforeunload', warn);
+  return () => removeEventListener('beforeunload', warn);
+});
+effect(() => {
+  if (session.value === null) drafts.value = [];
+});
+
 interface EditorProps {
   readonly container: string;
   readonly path: string;
-  /** Not there yet: it is made by its first saving. */
+  /** It does not exist yet, and is created when it is saved first. */
   readonly isNew: boolean;
   readonly onDownload: () => void;
   readonly onClose: () => void;
 }
 
-/** A text file, to be changed. */
-export function Editor({ container, path, isNew, onDownload, onClose }: EditorProps): JSX.Element {
-  const name = path.slice(path.lastIndexOf('/') + 1);
-  const [saved, setSaved] = useState<string | null>(isNew ? '' : null);
-  const [text, setText] = useState('');
+/** Why a file was not saved: it is not as it was when it was read. */
+class Changed extends Error {
+  constructor(readonly now: 'changed' | 'deleted' | 'created') {
+    super(`the file was ${now}`);
+  }
+}
+
+const MEANWHILE = {
+  changed: 'It was changed by another program after you opened it. Your changes are not saved.',
+  deleted: 'It was deleted or moved after you opened it. Your changes are not saved.',
+  created: 'A file of this name was created meanwhile. Yours is not saved.',
+} as const;
+
+/** A text file that can be changed. It is saved only if it is still as it was read. */
+export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: EditorProps): JSX.Element {
+  const name = nameOfPath(path);
+  const [content, setContent] = useState<{ readonly text: string; readonly saved: string } | null>(null);
+  const [isNew, setNew] = useState(wasNew);
+  const [isChanged, setChanged] = useState(false);
   const [fault, setFault] = useState<string | null>(null);
   const [isSaving, setSaving] = useState(false);
-  const area = useRef<HTMLTextAreaElement>(null);
-  const isChanged = saved !== null && (text !== saved || (isNew && saved === ''));
+  const handle = useRef<CodeHandle | null>(null);
+  const closing = useRef<HTMLButtonElement>(null);
+  /** What the file had when it was read or saved last, and its ETag if that is known. */
+  const known = useRef<{ text: string; etag: string | null }>({ text: '', etag: null });
+  /** For the end, which has to see the latest. */
+  const left = useRef({ isChanged, isNew, isDiscarded: false });
+  Object.assign(left.current, { isChanged, isNew });
 
   useEffect(() => {
-    if (isNew) return;
-    const load = async (): Promise<void> => {
-      const file = await berth.files.read(container, path);
-      // It was smaller in the list, or is what a link leads to.
-      if ((file.size ?? 0) > EDITABLE_BYTES) {
-        await file.stream.cancel();
-        setFault('This is too large to be edited here. Download it to look into it.');
-        return;
-      }
-      const content = decode(await file.bytes());
-      if (content === null) {
-        setFault('This is no text. Download it to look into it.');
-        return;
-      }
-      setSaved(content);
-      setText(content);
+    // Until there is a text, which takes the focus.
+    closing.current?.focus();
+    const draft = takeDraft(container, path);
+    if (draft) {
+      known.current = { text: draft.saved, etag: null };
+      setNew(draft.isNew);
+      setContent(draft);
+    } else if (wasNew) setContent({ text: '', saved: '' });
+    else {
+      read(container, path).then(
+        (found) => {
+          if (typeof found === 'string') {
+            setFault(found);
+            return;
+          }
+          known.current = found;
+          setContent({ text: found.text, saved: found.text });
+        },
+        (error: unknown) => setFault(inWords(error)),
+      );
+    }
+    return () => {
+      const snapshot = handle.current?.snapshot();
+      const end = left.current;
+      if (!snapshot || !end.isChanged || end.isDiscarded || session.peek() === null) return;
+      const { text: saved } = known.current;
+      drafts.value = [...drafts.peek(), { container, path, isNew: end.isNew, text: snapshot.text, saved }];
+      say(`“${name}” is not saved. Files keeps your changes until this tab is closed.`);
     };
-    load().catch((error: unknown) => setFault(inWords(error)));
   }, []);
 
   useEffect(() => {
-    if (saved !== null) area.current?.focus();
-  }, [saved === null]);
-
-  useEffect(() => {
-    if (!isChanged || text === '') return undefined;
-    const warn = (event: BeforeUnloadEvent): void => event.preventDefault();
+    if (!isChanged) return undefined;
     addEventListener('beforeunload', warn);
     return () => removeEventListener('beforeunload', warn);
-  }, [isChanged, text === '']);
+  }, [isChanged]);
 
-  const save = async (): Promise<void> => {
-    if (isSaving) return;
+  /** Writes the text if the file is still as it is known. @throws Changed, BerthError */
+  const write = async (text: string): Promise<void> => {
+    for (let tries = 1; ; tries++) {
+      const { text: expected, etag } = known.current;
+      const condition = isNew
+        ? { ifNoneMatch: '*' as const }
+        : { ifMatch: etag ?? (await tagIf(container, path, expected)) };
+      try {
+        await berth.files.write(container, path, text, condition);
+        return;
+      } catch (error) {
+        if (!isBerthError(error, 'precondition_failed')) throw error;
+        if (isNew) throw new Changed('created');
+        // The ETag also changes if a file is only touched, so the contents decide.
+        known.current = { text: expected, etag: null };
+        if (tries > 1) throw new Changed('changed');
+      }
+    }
+  };
+
+  const save = async ({ isForced = false } = {}): Promise<void> => {
+    const snapshot = handle.current?.snapshot();
+    if (isSaving || !snapshot || (!isChanged && !isNew && !isForced)) return;
     setSaving(true);
     try {
-      await berth.files.write(container, path, text);
-      setSaved(text);
+      if (isForced) await berth.files.write(container, path, snapshot.text);
+      else await write(snapshot.text);
+      known.current = { text: snapshot.text, etag: null };
+      setNew(false);
+      handle.current?.markSaved(snapshot);
       say(`${name} was saved.`);
     } catch (error) {
-      sayFault(error);
+      if (error instanceof Changed) void settle(error);
+      else sayFault(error);
     } finally {
       setSaving(false);
     }
   };
 
+  /** Asks which of two texts is to stay. */
+  const settle = async ({ now }: Changed): Promise<void> => {
+    const reload = { name: 'reload', label: 'Reload', isFirst: true } as const;
+    const overwrite = { name: 'overwrite', label: 'Overwrite', isDangerous: true } as const;
+    const create = { name: 'overwrite', label: 'Save', isFirst: true } as const;
+    const answer = await choose<'reload' | 'overwrite'>({
+      title: `“${name}” was ${now} meanwhile`,
+      text: (
+        <>
+          <p>{MEANWHILE[now]}</p>
+          {now !== 'deleted' && <p>Reload shows the file as it is now; Undo brings your text back.</p>}
+        </>
+      ),
+      choices: now === 'deleted' ? [create] : [reload, overwrite],
+    });
+    if (answer === 'overwrite') await save({ isForced: true });
+    if (answer !== 'reload') return;
+    try {
+      const found = await read(container, path);
+      if (typeof found === 'string') throw new Error(found);
+      known.current = found;
+      setNew(false);
+      handle.current?.replace(found.text);
+    } catch (error) {
+      sayFault(error);
+    }
+  };
+
   const close = (): void => {
-    if (!isChanged || text === '') {
+    if (!isChanged) {
       onClose();
       return;
     }
     ask({
       title: 'Leave without saving?',
-      text: `What you changed in “${name}” is lost then.`,
+      text: `Your changes to “${name}” will be lost.`,
       action: 'Leave',
       run: () => {
+        left.current.isDiscarded = true;
         onClose();
         return Promise.resolve();
       },
@@ -90,21 +211,22 @@ export function Editor({ container, path, isNew, onDownload, onClose }: EditorPr
   };
 
   const onKeyDown = (event: KeyboardEvent): void => {
-    if ((event.ctrlKey || event.metaKey) && event.key === 's') {
+    if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === 's') {
       event.preventDefault();
       void save();
     }
   };
 
+  const canSave = content !== null && (isChanged || isNew);
   return (
     <section class="panel editor" aria-label={`Editing ${name}`} onKeyDown={onKeyDown}>
       <div class="panel-head files-head">
         <h2 class="ellipsis">
           <span class="mono">{path}</span>
-          {isChanged && <span class="muted"> · not saved</span>}
+          {canSave && <span class="muted"> · not saved</span>}
         </h2>
         <div class="actions">
-          <button type="button" class="button slim" onClick={close}>
+          <button ref={closing} type="button" class="button slim" onClick={close}>
             Close
           </button>
           {!isNew && (
@@ -115,7 +237,7 @@ export function Editor({ container, path, isNew, onDownload, onClose }: EditorPr
           <button
             type="button"
             class={`button primary slim ${isSaving ? 'busy' : ''}`}
-            disabled={!isChanged}
+            disabled={!canSave}
             onClick={() => void save()}
           >
             Save
@@ -123,30 +245,46 @@ export function Editor({ container, path, isNew, onDownload, onClose }: EditorPr
         </div>
       </div>
       {fault !== null ? (
-        <p class="panel-body muted">{fault}</p>
-      ) : saved === null ? (
+        <p class="panel-body muted" role="alert">
+          {fault}
+        </p>
+      ) : content === null ? (
         <p class="panel-body muted" role="status">
           Loading…
         </p>
       ) : (
-        <textarea
-          ref={area}
-          aria-label={`Content of ${name}`}
-          spellcheck={false}
-          value={text}
-          onInput={(event) => setText(event.currentTarget.value)}
+        <CodeEditor
+          name={name}
+          label={`Content of ${name}`}
+          text={content.text}
+          saved={content.saved}
+          onReady={(ready) => (handle.current = ready)}
+          onChanged={setChanged}
         />
       )}
     </section>
   );
 }
 
-/** @returns null if the bytes are no text */
-function decode(bytes: Uint8Array): string | null {
-  if (bytes.includes(0)) return null;
+/** Reads a text file with its ETag. @returns why it cannot be edited, if it cannot. @throws BerthError */
+async function read(container: string, path: string): Promise<{ text: string; etag: string | null } | string> {
+  const file = await berth.files.read(container, path);
+  // It has grown since it was listed, or a link leads to it.
+  if ((file.size ?? 0) > EDITABLE_BYTES) {
+    await file.stream.cancel();
+    return 'This file is too large to be edited here. Download it to open it.';
+  }
+  const text = decode(await file.bytes());
+  return text === null ? 'This file is not text. Download it to open it.' : { text, etag: file.etag };
+}
+
+/** @returns the ETag of a file that still has the text. @throws Changed if it has not; BerthError */
+async function tagIf(container: string, path: string, text: string): Promise<string> {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    return null;
+    const found = await read(container, path);
+    if (typeof found === 'string' || found.text !== text || found.etag === null) throw new Changed('changed');
+    return found.etag;
+  } catch (error) {
+    throw isBerthError(error, 'path_not_found') ? new Changed('deleted') : error;
   }
 }

@@ -1,21 +1,43 @@
 import { type FileView, isBerthError } from '@berth/client';
+import { type Signal, signal, useComputed, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { bytes } from '../data/format';
+import { downloadFile, downloadFolder, downloadTogether } from '../data/downloads';
+import {
+  extend,
+  folderOfPath,
+  joinPath,
+  listed,
+  nameOfPath,
+  NONE_SELECTED,
+  resolvePath,
+  type Selection,
+  shownAs,
+  SORT_KEYS,
+  type SortKey,
+  sorted,
+  sortedBy,
+  type Sorting,
+  toggle,
+} from '../data/file-list';
+import { bytes, count } from '../data/format';
 import type { Container } from '../data/live';
-import { type LocalEntry, readChosen, readDropped, upload } from '../data/local-files';
+import { type Overwriting, readChosen, readDropped, upload } from '../data/local-files';
+import type { LocalEntry } from '../data/upload-plan';
+import { inWords } from '../data/words';
 import { navigate } from '../router';
+import { Choices, choose } from '../ui/choice';
 import { ask, askFor } from '../ui/dialog';
 import { FileIcon, FolderIcon, LinkIcon } from '../ui/icons';
-import { Menu } from '../ui/menu';
-import { Ago, Empty, Shown, Table, useLoaded } from '../ui/parts';
+import { Menu, type MenuItem } from '../ui/menu';
+import { Ago, Empty, Shown, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
-import { EDITABLE_BYTES, Editor } from './editor';
+import { draftsIn, EDITABLE_BYTES, Editor } from './editor';
+import { FileViewer } from './file-viewer';
 
 const HOME = '/home/user';
 
-const join = (folder: string, name: string): string => `${folder === '/' ? '' : folder}/${name}`;
 const addressOf = (id: string, folder: string): string =>
   `/containers/${id}#files${folder.split('/').map(encodeURIComponent).join('/')}`;
 
@@ -25,31 +47,56 @@ interface FilesProps {
   readonly path: string;
 }
 
-/** The files of a running container: looked through, edited, sent and fetched. */
+/** What is shown in the place of the folder. */
+type Opened =
+  | { readonly how: 'edit'; readonly path: string; readonly isNew: boolean }
+  | { readonly how: 'view'; readonly path: string };
+
+/** The files of a running container: listed, viewed, edited, uploaded and downloaded. */
 export function Files({ container, path }: FilesProps): JSX.Element {
   const { db_id } = container;
   const folder = path === '' ? HOME : path;
-  const [edited, setEdited] = useState<{ readonly path: string; readonly isNew: boolean } | null>(null);
-  if (edited) {
-    const { path, isNew } = edited;
-    return (
-      <Editor
-        container={db_id}
-        path={path}
-        isNew={isNew}
-        onDownload={() => void download(db_id, { path, name: path.slice(path.lastIndexOf('/') + 1) })}
-        onClose={() => setEdited(null)}
-      />
-    );
-  }
-  return <Folder key={folder} id={db_id} folder={folder} onEdit={(file, isNew) => setEdited({ path: file, isNew })} />;
+  const [opened, setOpened] = useState<Opened | null>(null);
+  /** The file that was opened last, which gets the focus again. */
+  const [last, setLast] = useState<string | null>(null);
+  useEffect(() => setOpened(null), [folder]);
+  const source = { container: db_id, label: container.name };
+  const close = (): void => {
+    setLast(opened?.path ?? null);
+    setOpened(null);
+  };
+  return (
+    <>
+      {opened?.how === 'edit' && (
+        <Editor
+          key={opened.path}
+          container={db_id}
+          path={opened.path}
+          isNew={opened.isNew}
+          onDownload={() => downloadFile(source, opened)}
+          onClose={close}
+        />
+      )}
+      {opened?.how === 'view' && (
+        <FileViewer
+          key={opened.path}
+          container={db_id}
+          path={opened.path}
+          onEdit={() => setOpened({ how: 'edit', path: opened.path, isNew: false })}
+          onDownload={() => downloadFile(source, opened)}
+          onClose={close}
+        />
+      )}
+      {opened === null && <Folder key={folder} container={container} folder={folder} last={last} onOpen={setOpened} />}
+      <Choices />
+    </>
+  );
 }
 
-interface FolderProps {
-  readonly id: string;
-  readonly folder: string;
-  readonly onEdit: (path: string, isNew: boolean) => void;
-}
+/** More are not loaded: an order of only some of them would mislead. */
+const MOST_LOADED = 5000;
+/** Rows that are drawn at first, and with each “Show more”. */
+const ROWS = 300;
 
 interface Listing {
   readonly entries: readonly FileView[];
@@ -57,26 +104,74 @@ interface Listing {
 }
 
 async function readFolder(id: string, folder: string): Promise<Listing> {
-  const { items, nextCursor } = await berth.files.list(id, folder, { limit: 1000 }).page();
-  const entries = [...items].sort((a, b) => Number(b.is_dir) - Number(a.is_dir) || a.name.localeCompare(b.name));
-  return { entries, isAll: nextCursor === null };
+  const entries: FileView[] = [];
+  for await (const { items, nextCursor } of berth.files.list(id, folder, { limit: 1000 }).pages()) {
+    entries.push(...items);
+    if (nextCursor !== null && entries.length >= MOST_LOADED) return { entries, isAll: false };
+  }
+  return { entries, isAll: true };
 }
 
-function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
+/** The order of all lists, until the page is left. */
+const sorting = signal<Sorting>({ by: 'name', isDescending: false });
+
+/** Counts uploads that arrived, by the folder that shows them. */
+const arrivals = signal({ place: '', number: 0 });
+
+/** A new list is read this long after an upload arrived, so that many small ones are one list, in milliseconds. */
+const SETTLE_MS = 300;
+
+interface FolderProps {
+  readonly container: Container;
+  readonly folder: string;
+  readonly last: string | null;
+  readonly onOpen: (opened: Opened) => void;
+}
+
+function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
+  const { db_id: id, name: label } = container;
   const loaded = useLoaded(() => readFolder(id, folder));
-  const [sending, setSending] = useState<string | null>(null);
+  const selection = useSignal<Selection>(NONE_SELECTED);
+  const [isChecking, setChecking] = useState(false);
   const [isDropping, setDropping] = useState(false);
+  const place = `${id}:${folder}`;
+
+  useEffect(() => {
+    const before = arrivals.peek().number;
+    let timer = 0;
+    const unsubscribe = arrivals.subscribe((arrival) => {
+      if (arrival.number === before || arrival.place !== place) return;
+      clearTimeout(timer);
+      timer = window.setTimeout(() => void loaded.reload(), SETTLE_MS);
+    });
+    return () => {
+      clearTimeout(timer);
+      unsubscribe();
+    };
+  }, []);
+
+  // What was deleted or moved elsewhere must not stay selected.
+  useEffect(() => {
+    if (!loaded.value) return;
+    const here = new Set(loaded.value.entries.map(({ path }) => path));
+    const { paths, anchor } = selection.peek();
+    const left = [...paths].filter((path) => here.has(path));
+    if (left.length < paths.size) selection.value = { paths: new Set(left), anchor };
+  }, [loaded.value]);
 
   const send = async (reading: LocalEntry[] | Promise<LocalEntry[]>): Promise<void> => {
+    setChecking(true);
     try {
       const entries = await reading;
       if (entries.length === 0) return;
-      say(await upload({ container: id, folder }, entries, setSending));
+      await upload({ container: id, label, folder }, entries, {
+        confirm: confirmOverwriting,
+        onArrived: () => (arrivals.value = { place, number: arrivals.peek().number + 1 }),
+      });
     } catch (error) {
       sayFault(error);
     } finally {
-      setSending(null);
-      await loaded.reload();
+      setChecking(false);
     }
   };
 
@@ -86,7 +181,7 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
       label: 'Name',
       action: 'Create',
       run: async (name) => {
-        await berth.files.makeDirectory(id, join(folder, name));
+        await berth.files.makeDirectory(id, joinPath(folder, name));
         await loaded.reload();
       },
     });
@@ -96,12 +191,17 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
       label: 'Name',
       action: 'Create',
       run: (name) => {
-        onEdit(join(folder, name), true);
+        if (loaded.value?.entries.some((each) => each.name === name)) {
+          return Promise.reject(new Error(`“${name}” exists already.`));
+        }
+        onOpen({ how: 'edit', path: joinPath(folder, name), isNew: true });
         return Promise.resolve();
       },
     });
 
+  const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;
   const onDrop = (event: DragEvent): void => {
+    if (!hasFiles(event)) return;
     event.preventDefault();
     setDropping(false);
     if (event.dataTransfer) void send(readDropped(event.dataTransfer));
@@ -112,6 +212,7 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
       class={`panel ${isDropping ? 'dropping' : ''}`}
       aria-label={`Files in ${folder}`}
       onDragOver={(event) => {
+        if (!hasFiles(event)) return;
         event.preventDefault();
         setDropping(true);
       }}
@@ -129,14 +230,15 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
           </button>
           <Chooser name="Upload" label="Files to upload" onChosen={(entries) => void send(entries)} />
           <Chooser name="Upload folder" label="Folder to upload" isFolder onChosen={(entries) => void send(entries)} />
-          <button type="button" class="button slim" onClick={() => void downloadFolder(id, folder)}>
+          <button type="button" class="button slim" onClick={() => downloadFolder({ container: id, label }, folder)}>
             Download folder
           </button>
         </div>
       </div>
-      {sending !== null && (
+      <Drafts id={id} onOpen={onOpen} />
+      {isChecking && (
         <p class="panel-body muted" role="status">
-          {sending}
+          Checking for files that exist already…
         </p>
       )}
       <div class={loaded.value ? '' : 'panel-body'}>
@@ -147,16 +249,66 @@ function Folder({ id, folder, onEdit }: FolderProps): JSX.Element {
                 <p>Drop files and folders here, or upload them.</p>
               </Empty>
             ) : (
-              <>
-                <Entries id={id} entries={entries} onEdit={onEdit} onChange={() => void loaded.reload()} />
-                {!isAll && <p class="panel-body muted">Only the first 1,000 are shown.</p>}
-              </>
+              <Entries
+                of={{ id, label, folder, selection, onOpen, onChange: () => void loaded.reload() }}
+                entries={entries}
+                isAll={isAll}
+                last={last}
+              />
             )
           }
         </Shown>
       </div>
     </section>
   );
+}
+
+/** Changes that were left unsaved, by leaving the page without closing the editor. */
+function Drafts({ id, onOpen }: { readonly id: string; readonly onOpen: FolderProps['onOpen'] }): JSX.Element | null {
+  const drafts = draftsIn(id);
+  if (drafts.length === 0) return null;
+  return (
+    <p class="notice warn file-drafts">
+      <span class="grow">Not saved:</span>
+      {drafts.map(({ path, isNew }) => (
+        <button key={path} type="button" class="button slim" onClick={() => onOpen({ how: 'edit', path, isNew })}>
+          Open {nameOfPath(path)}
+        </button>
+      ))}
+    </p>
+  );
+}
+
+/** Asks before files are replaced. */
+async function confirmOverwriting(names: readonly string[], isPartial: boolean): Promise<Overwriting> {
+  const most = 100;
+  const answer = await choose({
+    title:
+      names.length === 0
+        ? 'Some folders exist already'
+        : names.length === 1
+          ? 'A file exists already'
+          : `${count(names.length)} files exist already`,
+    text: (
+      <>
+        {names.length > 0 && (
+          <ul class="name-list" tabIndex={0} aria-label="Files that exist already">
+            {names.slice(0, most).map((name) => (
+              <li key={name}>{name}</li>
+            ))}
+            {names.length > most && <li class="muted">and {count(names.length - most)} more</li>}
+          </ul>
+        )}
+        {isPartial && <p>Not all folders could be checked. Files in the others will be replaced in any case.</p>}
+        <p>Nothing has been sent yet.</p>
+      </>
+    ),
+    choices: [
+      { name: 'skip', label: 'Skip', isFirst: true },
+      { name: 'replace', label: 'Replace', isDangerous: true },
+    ],
+  });
+  return answer ?? 'cancel';
 }
 
 interface ChooserProps {
@@ -217,34 +369,285 @@ function Crumbs({ id, folder }: { readonly id: string; readonly folder: string }
   );
 }
 
-interface EntriesProps {
+/** What rows and actions need of their list. */
+interface ListContext {
   readonly id: string;
-  readonly entries: readonly FileView[];
-  readonly onEdit: (path: string, isNew: boolean) => void;
+  readonly label: string;
+  readonly folder: string;
+  readonly selection: Signal<Selection>;
+  readonly onOpen: (opened: Opened) => void;
   readonly onChange: () => void;
 }
 
-function Entries({ id, entries, onEdit, onChange }: EntriesProps): JSX.Element {
+interface EntriesProps {
+  readonly of: ListContext;
+  readonly entries: readonly FileView[];
+  readonly isAll: boolean;
+  readonly last: string | null;
+}
+
+// A name that is not text cannot be named in a request from here.
+const isNameable = ({ path_encoded }: FileView): boolean => path_encoded === undefined;
+
+const HEADS: Readonly<Record<SortKey, string>> = { name: 'Name', size: 'Size', time: 'Changed' };
+
+function Entries({ of, entries, isAll, last }: EntriesProps): JSX.Element {
+  const { selection } = of;
+  const { by, isDescending } = sorting.value;
+  const [rows, setRows] = useState(ROWS);
+  const order = useMemo(() => sorted(entries, { by, isDescending }), [entries, by, isDescending]);
+  const shown = order.slice(0, rows);
+  const paths = order.filter(isNameable).map(({ path }) => path);
+  const body = useRef<HTMLTableSectionElement>(null);
+
+  useEffect(() => {
+    if (last === null) return;
+    body.current?.querySelector<HTMLElement>(`tr[data-path="${CSS.escape(last)}"] .linklike`)?.focus();
+  }, []);
+
+  const select = (path: string, { isRange }: { readonly isRange: boolean }): void => {
+    selection.value = isRange ? extend(selection.value, path, paths) : toggle(selection.value, path);
+  };
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const target = event.target as HTMLElement;
+    if (target.closest('[role="menu"]')) return;
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (event.key.toLowerCase() === 'a' && isCommand) {
+      event.preventDefault();
+      selection.value = { paths: new Set(paths), anchor: null };
+    } else if (event.key === 'Escape') selection.value = NONE_SELECTED;
+    else if (event.key === 'Delete' && selection.value.paths.size > 0) {
+      askToDelete(of, chosen(order, selection.value));
+    } else moveFocus(event, target);
+  };
+
+  /** Arrow keys go from row to row; with Shift, they extend the selection. */
+  const moveFocus = (event: KeyboardEvent, target: HTMLElement): void => {
+    const all = [...(body.current?.rows ?? [])];
+    const row = target.closest('tr');
+    const at = row ? all.indexOf(row) : -1;
+    const ends: Readonly<Record<string, number>> = { Home: 0, End: all.length - 1, ArrowUp: at - 1, ArrowDown: at + 1 };
+    const to = ends[event.key];
+    const next = to === undefined ? undefined : all[to];
+    if (at < 0 || !row || !next || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    next.querySelector<HTMLElement>(target.matches('input') ? 'input' : '.linklike')?.focus();
+    const [from, path] = [row.dataset['path'], next.dataset['path']];
+    if (!event.shiftKey || from === undefined || path === undefined) return;
+    if (selection.value.anchor === null) select(from, { isRange: false });
+    select(path, { isRange: true });
+  };
+
   return (
-    <Table caption="Folders, then files, by name" columns={['Name', { end: 'Size' }, 'Changed', 'Mode']} hasActions>
-      {entries.map((entry) => (
-        <Entry key={entry.path} id={id} entry={entry} onEdit={onEdit} onChange={onChange} />
-      ))}
-    </Table>
+    <>
+      <SelectionBar of={of} order={order} paths={paths} />
+      <table class="table cards files">
+        <caption class="visually-hidden">
+          Folders first. Arrow keys go from row to row; Shift extends the selection, Ctrl and A select all.
+        </caption>
+        <thead>
+          <tr>
+            {SORT_KEYS.map((key) => (
+              <th
+                key={key}
+                scope="col"
+                class={key === 'size' ? 'end' : ''}
+                aria-sort={by === key ? (isDescending ? 'descending' : 'ascending') : 'none'}
+              >
+                <button type="button" class="sort" onClick={() => (sorting.value = sortedBy(key, sorting.value))}>
+                  {HEADS[key]}
+                  <span aria-hidden="true">{by === key ? (isDescending ? ' ↓' : ' ↑') : ''}</span>
+                </button>
+              </th>
+            ))}
+            <th scope="col">Mode</th>
+            <th scope="col">
+              <span class="visually-hidden">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody ref={body} onKeyDown={onKeyDown}>
+          {shown.map((entry) => (
+            <Entry key={entry.path} of={of} entry={entry} onSelect={select} />
+          ))}
+        </tbody>
+      </table>
+      {rows < order.length && (
+        <div class="more-rows">
+          <button type="button" class="button" onClick={() => setRows(rows + ROWS)}>
+            Show more ({count(order.length - rows)} left)
+          </button>
+        </div>
+      )}
+      {!isAll && <p class="panel-body muted">Only the first {count(entries.length)} entries by name are listed.</p>}
+    </>
   );
 }
 
-function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & { entry: FileView }): JSX.Element {
-  const { name, path, size, is_dir, mode, mod_time, path_encoded } = entry;
-  // A name that is no text cannot be named in a request from here.
-  const isNameable = path_encoded === undefined;
-  const isEditable = size <= EDITABLE_BYTES;
+const chosen = (order: readonly FileView[], { paths }: Selection): FileView[] =>
+  order.filter(({ path }) => paths.has(path));
+
+interface SelectionBarProps {
+  readonly of: ListContext;
+  readonly order: readonly FileView[];
+  readonly paths: readonly string[];
+}
+
+/** How many are selected, and what can be done with them. */
+function SelectionBar({ of, order, paths }: SelectionBarProps): JSX.Element {
+  const { selection } = of;
+  const box = useRef<HTMLInputElement>(null);
+  const { size } = selection.value.paths;
+  const isAll = size > 0 && size === paths.length;
+  const entries = size > 0 ? chosen(order, selection.value) : [];
+  useEffect(() => {
+    if (box.current) box.current.indeterminate = size > 0 && !isAll;
+  }, [size, isAll]);
+  const bytesOfFiles = entries.reduce((sum, each) => sum + (each.is_dir ? 0 : each.size), 0);
+  return (
+    <div class="selection-bar">
+      <label class="check">
+        <input
+          ref={box}
+          type="checkbox"
+          checked={isAll}
+          onChange={() => (selection.value = isAll ? NONE_SELECTED : { paths: new Set(paths), anchor: null })}
+        />
+        Select all
+      </label>
+      <span class="muted" role="status">
+        {size === 0
+          ? order.length === 1
+            ? '1 item'
+            : `${count(order.length)} items`
+          : `${count(size)} selected${bytesOfFiles > 0 ? ` · ${bytes(bytesOfFiles)}` : ''}`}
+      </span>
+      <label class="sort-select">
+        <span class="visually-hidden">Sort by</span>
+        <select
+          class="input slim-select"
+          value={`${sorting.value.by} ${String(sorting.value.isDescending)}`}
+          onChange={(event) => {
+            const [by = 'name', isDescending] = event.currentTarget.value.split(' ');
+            sorting.value = { by: by as SortKey, isDescending: isDescending === 'true' };
+          }}
+        >
+          <option value="name false">Name, A to Z</option>
+          <option value="name true">Name, Z to A</option>
+          <option value="size true">Largest first</option>
+          <option value="size false">Smallest first</option>
+          <option value="time true">Newest first</option>
+          <option value="time false">Oldest first</option>
+        </select>
+      </label>
+      {size > 0 && (
+        <div class="actions" role="group" aria-label="Selected">
+          <button type="button" class="button slim" onClick={() => downloadAll(of, entries)}>
+            Download
+          </button>
+          <button type="button" class="button slim" onClick={() => askToMove(of, entries)}>
+            Move
+          </button>
+          <button type="button" class="button slim danger" onClick={() => askToDelete(of, entries)}>
+            Delete
+          </button>
+        </div>
+      )}
+    </div>
+  );
+}
+
+function downloadAll({ id, label, folder }: ListContext, entries: readonly FileView[]): void {
+  const source = { container: id, label };
+  const [first] = entries;
+  if (entries.length !== 1 || !first) downloadTogether(source, folder, entries);
+  else if (first.is_dir) downloadFolder(source, first.path);
+  else downloadFile(source, first);
+}
+
+/** Requests at once, of the 16 that a container takes. */
+const AT_ONCE = 4;
+
+/** Does the same with each entry. @throws Error that names how many failed, and why the first did */
+async function withEach(entries: readonly FileView[], work: (entry: FileView) => Promise<unknown>): Promise<void> {
+  const left = [...entries];
+  const faults: { readonly name: string; readonly error: unknown }[] = [];
+  const worker = async (): Promise<void> => {
+    for (let entry = left.shift(); entry; entry = left.shift()) {
+      const { name } = entry;
+      await work(entry).catch((error: unknown) => faults.push({ name, error }));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  const [first] = faults;
+  if (!first) return;
+  if (entries.length === 1) throw first.error;
+  const failed = `${count(faults.length)} of ${count(entries.length)} failed`;
+  throw new Error(`${failed}. “${first.name}”: ${inWords(first.error)}`);
+}
+
+function askToMove({ id, folder, onChange }: ListContext, entries: readonly FileView[]): void {
+  const what = entries.length === 1 ? `“${entries[0]?.name ?? ''}”` : `${count(entries.length)} items`;
+  askFor({
+    title: `Move ${what}`,
+    label: 'To the folder',
+    value: folder,
+    action: 'Move',
+    run: async (text) => {
+      const target = resolvePath(folder, text);
+      if (target === folder) throw new Error('It is in this folder already. Enter another one.');
+      try {
+        await withEach(entries, ({ path, name }) => berth.files.move(id, path, joinPath(target, name)));
+      } finally {
+        onChange();
+      }
+      say(`${entries.length === 1 ? what : `${what} were`}${entries.length === 1 ? ' was' : ''} moved to ${target}.`);
+    },
+  });
+}
+
+function askToDelete({ id, onChange }: ListContext, entries: readonly FileView[]): void {
+  const isOne = entries.length === 1;
+  const names = listed(entries.map(({ name }) => name));
+  const hasFolders = entries.some(({ is_dir }) => is_dir);
+  ask({
+    title: isOne ? `Delete ${names}?` : `Delete ${count(entries.length)} items?`,
+    text:
+      `${isOne ? (hasFolders ? 'The folder' : 'The file') : names} will be deleted` +
+      `${hasFolders ? (isOne ? ' with everything in it' : ', folders with everything in them') : ''}. ` +
+      'This cannot be undone.',
+    action: 'Delete',
+    run: async () => {
+      try {
+        await withEach(entries, ({ path, is_dir }) => berth.files.delete(id, path, { recursive: is_dir }));
+      } finally {
+        onChange();
+      }
+    },
+  });
+}
+
+interface EntryProps {
+  readonly of: ListContext;
+  readonly entry: FileView;
+  readonly onSelect: (path: string, how: { readonly isRange: boolean }) => void;
+}
+
+function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
+  const { id, label, selection, onOpen, onChange } = of;
+  const { name, path, size, is_dir, mode, mod_time } = entry;
+  const canBeNamed = isNameable(entry);
+  const isSelected = useComputed(() => selection.value.paths.has(path)).value;
   // As `ls` has it: of the link itself, and not of what it leads to.
   const isLink = mode.startsWith('l');
+  const source = { container: id, label };
+
   const open = async (): Promise<void> => {
     if (is_dir || (isLink && (await leadsToFolder(id, path)))) navigate(addressOf(id, path));
-    else if (isEditable) onEdit(path, false);
-    else await download(id, entry);
+    else if (shownAs(name)) onOpen({ how: 'view', path });
+    else if (size <= EDITABLE_BYTES) onOpen({ how: 'edit', path, isNew: false });
+    else downloadFile(source, entry);
   };
   const rename = (): void =>
     askFor({
@@ -253,30 +656,54 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
       value: name,
       action: 'Rename',
       run: async (next) => {
-        await berth.files.move(id, path, join(path.slice(0, path.lastIndexOf('/')) || '/', next));
+        await berth.files.move(id, path, joinPath(folderOfPath(path), next));
         onChange();
       },
     });
-  const remove = (): void =>
-    ask({
-      title: `Delete “${name}”?`,
-      text: is_dir ? 'The folder and all that is in it are gone then.' : 'The file is gone then.',
-      action: 'Delete',
-      run: async () => {
-        await berth.files.delete(id, path, { recursive: is_dir });
-        onChange();
-      },
-    });
+  const editAsText: MenuItem[] =
+    !is_dir && shownAs(name) && size <= EDITABLE_BYTES
+      ? [{ name: 'Edit as text', run: () => onOpen({ how: 'edit', path, isNew: false }) }]
+      : [];
+
+  const onRowClick = (event: MouseEvent): void => {
+    const isWithKey = event.shiftKey || event.ctrlKey || event.metaKey;
+    if (!canBeNamed || !isWithKey || (event.target as HTMLElement).closest('.menu, input')) return;
+    event.preventDefault();
+    onSelect(path, { isRange: event.shiftKey });
+  };
+
   return (
-    <tr>
+    <tr
+      class={isSelected ? 'selected' : ''}
+      data-path={path}
+      onClick={onRowClick}
+      onMouseDown={(event) => {
+        // Otherwise the browser selects text.
+        if (event.shiftKey) event.preventDefault();
+      }}
+    >
       <td>
         <span class="file-name">
+          <input
+            type="checkbox"
+            aria-label={`Select ${name}`}
+            disabled={!canBeNamed}
+            checked={isSelected}
+            onClick={(event) => {
+              onSelect(path, { isRange: event.shiftKey });
+              // A range may leave it as it was, against what the click did to the box.
+              event.currentTarget.checked = selection.value.paths.has(path);
+            }}
+          />
           {is_dir ? <FolderIcon /> : isLink ? <LinkIcon /> : <FileIcon />}
           <button
             type="button"
             class="linklike ellipsis"
-            disabled={!isNameable}
-            onClick={() => void open().catch(sayFault)}
+            disabled={!canBeNamed}
+            title={canBeNamed ? name : 'This name is not text, so the file cannot be opened here.'}
+            onClick={(event) => {
+              if (!event.shiftKey && !event.ctrlKey && !event.metaKey) void open().catch(sayFault);
+            }}
           >
             {name}
           </button>
@@ -288,16 +715,18 @@ function Entry({ id, entry, onEdit, onChange }: Omit<EntriesProps, 'entries'> & 
       </td>
       <td class="muted mono nowrap">{mode}</td>
       <td class="actions-cell">
-        {isNameable && (
+        {canBeNamed && (
           <div class="actions">
             <Menu
               label={`More for ${name}`}
               items={[
                 is_dir
-                  ? { name: 'Download as tar', run: () => void downloadFolder(id, path) }
-                  : { name: 'Download', run: () => void download(id, entry) },
+                  ? { name: 'Download as tar', run: () => downloadFolder(source, path) }
+                  : { name: 'Download', run: () => downloadFile(source, entry) },
+                ...editAsText,
                 { name: 'Rename', run: rename },
-                { name: 'Delete', isDangerous: true, run: remove },
+                { name: 'Move', run: () => askToMove(of, [entry]) },
+                { name: 'Delete', isDangerous: true, run: () => askToDelete(of, [entry]) },
               ]}
             />
           </div>
@@ -316,36 +745,4 @@ async function leadsToFolder(id: string, path: string): Promise<boolean> {
     if (isBerthError(error, 'path_not_directory')) return false;
     throw error;
   }
-}
-
-/** Saves a file where the browser saves its downloads. The token is in a header, so a plain link will not do. */
-async function download(id: string, { path, name }: Pick<FileView, 'path' | 'name'>): Promise<void> {
-  try {
-    save(await (await berth.files.read(id, path)).blob(), name);
-  } catch (error) {
-    // A link to one.
-    if (isBerthError(error, 'path_is_directory')) await downloadFolder(id, path);
-    else sayFault(error);
-  }
-}
-
-/** Saves a folder with all that is in it, as a tar archive. */
-async function downloadFolder(id: string, folder: string): Promise<void> {
-  const name = folder.slice(folder.lastIndexOf('/') + 1) || 'root';
-  say(`“${name}” is being packed.`);
-  try {
-    save(await (await berth.files.readArchive(id, folder)).blob(), `${name}.tar`);
-  } catch (error) {
-    // The server breaks off an archive in which something is missing.
-    const isBroken = isBerthError(error, 'connection_failed');
-    sayFault(isBroken ? new Error(`“${name}” did not come as a whole: something in it could not be read.`) : error);
-  }
-}
-
-function save(content: Blob, name: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
