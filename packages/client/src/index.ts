@@ -36,6 +36,7 @@ export {
   Terminal,
   type TerminalEnd,
   type TerminalOptions,
+  type TerminalProgram,
   type TerminalRole,
   Terminals,
 } from './terminal.ts';
