@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CommandLine, type Ended } from './command-line.ts';
-import { CONTAINER, CONTAINER_ID as ID, type Handler, ME, ScriptedServer } from './scripted-server.ts';
+import { CONTAINER, CONTAINER_ID as ID, type Handler, ME, ScriptedServer, STATS } from './scripted-server.ts';
 
 jest.setTimeout(120_000);
 
@@ -19,14 +19,6 @@ const events = (messages: readonly (readonly [type: string, data: object])[]): H
     for (const [type, data] of messages) response.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
     response.end();
   };
-};
-
-const STATS = {
-  at: '2026-11-01T10:00:00.000Z',
-  cpu: { percent_of_limit: 12.5, throttled_percent: 0 },
-  memory: { used_bytes: 64 * 2 ** 20, limit_bytes: 512 * 2 ** 20 },
-  pids: null,
-  network: { rx_bytes: 1_024, tx_bytes: 2_048 },
 };
 
 describe('berth', () => {

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { examplesOf, pathOf } from '../src/help.ts';
 import { allCommands, createProgram } from '../src/program.ts';
@@ -8,6 +9,22 @@ function wordsOf(line: string): string[] {
   const words = (inner ?? line).match(/"[^"]*"|[^\s"]+/g) ?? [];
   const end = words.findIndex((word) => ['|', '<', '>', '>>'].includes(word));
   return (end < 0 ? words : words.slice(0, end)).map((word) => word.replaceAll('"', ''));
+}
+
+/** Parses a line without running it. @returns the path of its command */
+async function commandOf(line: string): Promise<string | undefined> {
+  const program = createProgram('0.0.0');
+  let ran: string | undefined;
+  for (const command of [program, ...allCommands(program)]) {
+    command.configureOutput({ writeErr: () => undefined });
+    if (command.commands.length === 0) command.action(() => void (ran = pathOf(command)));
+  }
+  const [name, ...words] = wordsOf(line);
+  expect(name).toBe('berth');
+  await program.parseAsync(words, { from: 'user' }).catch((error: unknown) => {
+    throw new Error(`${line}: ${String(error)}`);
+  });
+  return ran;
 }
 
 /** Commands that do something themselves. */
@@ -22,18 +39,7 @@ describe('the help of berth', () => {
       const examples = examplesOf(path);
       expect({ path, count: [1, 2, 3].includes(examples.length) }).toEqual({ path, count: true });
       for (const [line] of examples) {
-        const parsed = createProgram('0.0.0').configureOutput({ writeErr: () => undefined });
-        const ran: string[] = [];
-        for (const command of allCommands(parsed)) {
-          command.configureOutput({ writeErr: () => undefined });
-          if (command.commands.length === 0) command.action(() => void ran.push(pathOf(command)));
-        }
-        const [name, ...words] = wordsOf(line);
-        expect(name).toBe('berth');
-        await parsed.parseAsync(words, { from: 'user' }).catch((error: unknown) => {
-          throw new Error(`${line}: ${String(error)}`);
-        });
-        expect({ line, ran }).toEqual({ line, ran: [expectedOf(path, line)] });
+        expect({ line, ran: await commandOf(line) }).toEqual({ line, ran: expectedOf(path, line) });
       }
     }
   });
@@ -48,5 +54,16 @@ describe('the help of berth', () => {
       for (const text of [command.description(), ...shown]) expect(text).toMatch(/^[A-Za-z].*[^.]$/);
     }
     expect(program.helpInformation()).not.toMatch(/^Commands:/m);
+  });
+
+  it('must understand what docs/cli.md has in place of commands of docker', async () => {
+    const document = readFileSync('docs/cli.md', 'utf8');
+    const rows = document.split('\n').filter((row) => row.startsWith('| `docker '));
+    expect(rows.length).toBeGreaterThan(20);
+    for (const row of rows) {
+      const lines = [...(row.split('|')[2] ?? '').matchAll(/`([^`]+)`/g)].map(([, line]) => line ?? '');
+      expect({ row, count: lines.length > 0 }).toEqual({ row, count: true });
+      for (const line of lines) expect(await commandOf(line)).toBeDefined();
+    }
   });
 });

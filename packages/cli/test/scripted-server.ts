@@ -115,3 +115,12 @@ export const ME = {
   scopes: ['read', 'write', 'exec'],
   session: null,
 } as const;
+
+/** The answer of `GET /api/containers/:id/stats`. */
+export const STATS = {
+  at: '2026-11-01T10:00:00.000Z',
+  cpu: { percent_of_limit: 12.5, throttled_percent: 0 },
+  memory: { used_bytes: 64 * 2 ** 20, limit_bytes: 512 * 2 ** 20 },
+  pids: null,
+  network: { rx_bytes: 1_024, tx_bytes: 2_048 },
+} as const;
