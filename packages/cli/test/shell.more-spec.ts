@@ -58,7 +58,7 @@ describe('berth, in terminals of a container', () => {
     terminal.type('kept=same; echo $((40+2))-shown\r');
     await terminal.shows('42-shown');
     await cable.down();
-    await terminal.shows('the connection broke');
+    await terminal.shows('connection lost, reconnecting');
     await cable.up();
     terminal.type('echo $kept-$((40+3)); exit 6\r');
     await terminal.shows(/same-43[\s\S]*ended with 6/);
@@ -73,7 +73,7 @@ describe('berth, in terminals of a container', () => {
     await other.shows('second-45');
     for (const terminal of [one, other]) {
       terminal.type('\u001d');
-      await terminal.shows(/left open: berth sh dev --attach [0-9a-f-]+[\s\S]*ended with 0/);
+      await terminal.shows(/Return with: berth sh dev --attach [0-9a-f-]+[\s\S]*ended with 0/);
     }
     const ids = (await line.berth('__complete', 'sh', 'dev', '--attach', '')).stdout.trim().split('\n');
     expect(ids).toHaveLength(2);
@@ -84,7 +84,9 @@ describe('berth, in terminals of a container', () => {
     const again = sh('--attach', id);
     await again.shows('first-44');
     const watcher = sh('--attach', id, '--watch');
-    await watcher.shows(/first-44[\s\S]*another client writes|another client writes[\s\S]*first-44/);
+    await watcher.shows(
+      /first-44[\s\S]*another client has the keyboard|another client has the keyboard[\s\S]*first-44/,
+    );
     again.type('exit 0\r');
     for (const terminal of [again, watcher]) await terminal.shows('ended with 0');
     expect(await line.berth('sh', 'dev', '--attach', id)).toMatchObject({ code: 125 });
@@ -95,9 +97,8 @@ describe('berth, in terminals of a container', () => {
     terminal.type('stty size; pwd; echo kept-$KEPT\r');
     await terminal.shows(/24 100[\s\S]*\/tmp[\s\S]*kept-yes/);
     await terminal.resize('rows 22 cols 77');
-    await eventually(async () => {
+    await eventually(() => {
       terminal.type('stty size\r');
-      await Promise.resolve();
       expect(terminal.shown).toMatch(/22 77/);
     });
     // Ctrl-C is the program's, and Ctrl-] too.
