@@ -6,7 +6,11 @@ const shared = {
   // Checkouts of earlier revisions, which the benchmark compares with.
   modulePathIgnorePatterns: ['<rootDir>/.berth/'],
   // Loaded on demand, under the name of what it is built to.
-  moduleNameMapper: { '^(\\.\\./.*packages/simulator/.*)\\.js$': '$1' },
+  moduleNameMapper: {
+    '^(\\.\\./.*packages/simulator/.*)\\.js$': '$1',
+    // The client as it is now, built or not.
+    '^@berth/client$': '<rootDir>/packages/client/src/index.ts',
+  },
 };
 
 /**

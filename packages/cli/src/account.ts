@@ -1,27 +1,29 @@
 import { text } from 'node:stream/consumers';
 import { Berth } from '@berth/client';
+import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { forgetContext, readConfig, saveContext, useContext } from './config.ts';
 import { CliError, USAGE } from './exit.ts';
 import { age, duration, note, say, sayJson, sayTable } from './output.ts';
 import { askSecret } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
+import { showUser } from './show.ts';
 
 export function addAccountCommands(program: Command): void {
   program
     .command('login <url>')
-    .description('keeps a server and a token as a context, and makes it the current one')
-    .option('--token-stdin', 'reads the token from standard input')
-    .option('--guest <username>', 'logs in as a guest, who needs no token')
-    .option('--as <context>', "the context's name; the server's host name if absent, with a number where that is taken")
+    .description('Log in to a server: save it with a token as the current context')
+    .option('--token-stdin', 'Read the token from standard input')
+    .option('--guest <username>', 'Log in as a guest, without a token')
+    .option('--as <context>', "Context's name (default: the server's host name)")
     .action(login);
   program
     .command('logout [context]')
-    .description('forgets a context, the current one if none is named')
-    .action(async (name: string | undefined) => note(`forgot ${await forgetContext(name)}`));
+    .description('Forget a context with its token; the current one by default')
+    .action(async (name: string | undefined) => note(`logged out of ${await forgetContext(name)}`));
   program
     .command('contexts')
-    .description('lists the contexts that were logged in to')
+    .description('List contexts: saved servers and users')
     .action(async (_: unknown, command: Command) => {
       const { current, contexts } = await readConfig();
       const rows = Object.entries(contexts).map(([name, { url, user }]) => ({
@@ -39,19 +41,57 @@ export function addAccountCommands(program: Command): void {
     });
   program
     .command('use <context>')
-    .description('makes a context the current one')
+    .description('Make a context the current one')
     .action((name: string) => useContext(name));
-  addTokens(program.command('tokens').description("the user's own tokens"));
-  addAgents(program.command('agents').description("the user's agents, online or not"));
+  program
+    .command('whoami')
+    .description('Show user, server, scopes, use and limits')
+    .action(async (_: unknown, command: Command) => {
+      const { berth, isJson, signal, context } = await openSession(command);
+      const me = await berth.account.me({ signal });
+      const server = berth.url;
+      if (isJson) sayJson({ server, context, ...me });
+      else showUser(me, { server, context });
+    });
+  program
+    .command('images')
+    .description('List images and templates for `create`')
+    .action(async (_: unknown, command: Command) => images(await openSession(command)));
+  addTokens(program.command('tokens').description('Your tokens'));
+  addAgents(program.command('agents').description('Your agents'));
   program
     .command('usage')
-    .description("shows what is used of the tier's limits, and what was used by day")
-    .option('--from <day>', 'such as 2026-11-01')
-    .option('--to <day>', 'included')
+    .description('Show what your containers used, by day')
+    .option('--from <day>', 'First day, such as 2026-11-01')
+    .option('--to <day>', 'Last day, included')
     .action(async (options: { from?: string; to?: string }, command: Command) =>
       usage(await openSession(command), options),
     );
 }
+
+async function images({ berth, isJson, signal }: Session): Promise<void> {
+  const all = await berth.account.images({ signal });
+  if (isJson) {
+    sayJson(all);
+    return;
+  }
+  const rows = all.map((each) => [
+    each.default ? `${each.name} (default)` : each.name,
+    each.template ? `template ${each.template.version}` : each.reference,
+    each.available === null ? null : each.available ? 'yes' : 'no',
+    PULLS[each.pull],
+    each.description,
+  ]);
+  sayTable(['NAME', 'IMAGE', 'PRESENT', 'PULLED', 'DESCRIPTION'], rows);
+}
+
+/** When a creation asks the registry for an image. */
+const PULLS: Readonly<Record<api.ImageView['pull'], string>> = {
+  missing: 'if missing',
+  daily: 'daily',
+  always: 'always',
+  never: 'never',
+};
 
 interface LoginOptions {
   readonly tokenStdin?: boolean;
@@ -61,10 +101,10 @@ interface LoginOptions {
 
 async function login(url: string, { tokenStdin, guest, as }: LoginOptions): Promise<void> {
   if (!/^https?:/.test(url) || !URL.canParse(url)) {
-    throw new CliError(`${url} is no address such as https://berth.example.org`, USAGE);
+    throw new CliError(`${url} is not an address such as https://berth.example.org`, USAGE);
   }
   if (isReadOnTheWay(url)) {
-    note(`warning: ${new URL(url).host} is reached over HTTP: everybody on the way there can read the token.`);
+    note(`warning: ${new URL(url).host} is reached over plain HTTP: others on the network can read the token.`);
     note('  Use an https:// address, or a tunnel (`ssh -L 8080:127.0.0.1:8080 HOST`).');
   }
   let token: string;
@@ -85,7 +125,7 @@ function isReadOnTheWay(url: string): boolean {
 function addTokens(tokens: Command): void {
   tokens
     .command('ls', { isDefault: true })
-    .description('lists them')
+    .description('List tokens')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.tokens.list({ signal });
@@ -103,9 +143,11 @@ function addTokens(tokens: Command): void {
     });
   tokens
     .command('create <name>')
-    .description('makes one, and prints it this once')
-    .option('--scopes <scopes>', 'of read, write, exec, admin', (written: string) => written.split(','))
-    .option('--expires-in <days>', 'days until it ends', Number)
+    .description('Create a token, and print it; it is not shown again')
+    .option('--scopes <scopes>', 'Scopes: read, write, exec, admin; separated by commas', (written: string) =>
+      written.split(','),
+    )
+    .option('--expires-in <days>', 'Days until it expires', Number)
     .action(async (name: string, options: { scopes?: ('read' | 'write')[]; expiresIn?: number }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const { scopes, expiresIn } = options;
@@ -115,13 +157,13 @@ function addTokens(tokens: Command): void {
       else {
         const ends = created.expires_at;
         // A token expires with the token that created it at the latest, such as that of a console session.
-        if (ends !== null) note(`it ends ${ends}${expiresIn === undefined ? ', with the token that made it' : ''}`);
+        if (ends !== null) note(`expires ${ends}${expiresIn === undefined ? ', with the token that created it' : ''}`);
         say(created.token);
       }
     });
   tokens
     .command('rm <id>')
-    .description('revokes one')
+    .description('Revoke a token')
     .action(async (id: string, _: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const revoked = await berth.tokens.revoke(id, { signal });
@@ -133,7 +175,7 @@ function addTokens(tokens: Command): void {
 function addAgents(agents: Command): void {
   agents
     .command('ls', { isDefault: true })
-    .description('lists them')
+    .description('List agents')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.agents.list({ signal });
@@ -152,8 +194,8 @@ function addAgents(agents: Command): void {
     });
   agents
     .command('create <name>')
-    .description('makes one, and prints its token this once')
-    .option('--tags <tags>', 'separated by commas', (written: string) => written.split(','))
+    .description('Create an agent, and print its token; it is not shown again')
+    .option('--tags <tags>', 'Tags, separated by commas', (written: string) => written.split(','))
     .action(async (name: string, { tags }: { tags?: string[] }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const created = await berth.agents.create({ name, ...(tags && { tags }) }, { signal });

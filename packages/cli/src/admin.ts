@@ -7,74 +7,75 @@ import { addTemplateCommands } from './templates.ts';
 
 /** `berth admin`, for tokens with the scope `admin`. */
 export function addAdminCommands(program: Command): void {
-  const admin = program.command('admin').description('users, all containers, capacity, nodes, audit: scope admin');
+  const admin = program.command('admin').description('Administration; needs the scope admin');
   admin
     .command('capacity')
-    .description('shows what the machine has, what containers reserve of it, and what is free')
+    .description('Show total, reserved and free memory, CPUs and disk')
     .action(async (_: unknown, command: Command) => capacity(await openSession(command)));
   admin
     .command('warm')
-    .description('shows the containers that are started in advance, and how many creations took one')
-    .option('--empty', 'removes those that no creation has taken; new ones are made as usual')
+    .description('Show containers started in advance, and how many creations used one')
+    .option('--empty', 'Remove the unused ones; new ones are started as usual')
     .action(async ({ empty }: { empty?: boolean }, command: Command) => {
       const session = await openSession(command);
       await (empty ? emptyWarm(session) : warm(session));
     });
-  addTemplateCommands(admin.command('templates').description('what creations name like images'));
-  addNodes(admin.command('nodes').description('the machines of a cluster'));
+  addTemplateCommands(admin.command('templates').description('Templates: prepared images and snapshots'));
+  addNodes(admin.command('nodes').description('Nodes: the machines of a cluster'));
   admin
     .command('users')
-    .description('lists users')
-    .option('--tier <tier>', 'of this tier')
-    .option('--username <name>', 'of this name')
+    .description('List users')
+    .option('--tier <tier>', 'Filter by tier')
+    .option('--username <name>', 'Filter by name')
     .action(async (options: { tier?: string; username?: string }, command: Command) =>
       users(await openSession(command), options),
     );
   admin
     .command('containers')
-    .description("lists everybody's containers")
-    .option('--user <id>', "this user's")
-    .option('-s, --status <status>', 'creating, running, paused, stopped, error or deleted')
+    .description('List containers of all users')
+    .option('--user <id>', 'Filter by user')
+    .option('-s, --status <status>', 'Filter by status: creating, running, paused, stopped, error or deleted')
     .action(async (options: { user?: string; status?: api.ListedStatus }, command: Command) =>
       containers(await openSession(command), options),
     );
   admin
     .command('move <container> [node]')
-    .description('moves it with its data to another machine of a cluster, by default where there is the most room')
-    .option('-y, --yes', 'without being asked')
+    .description('Move a container with its data to another node (default: the one with the most room)')
+    .option('-y, --yes', 'Do not ask for confirmation')
     .action(async (id: string, node: string | undefined, { yes }: { yes?: boolean }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
-      if (!yes) await confirm(`move ${id}? If it runs, it is stopped until its data is copied, and started there.`);
+      if (!yes)
+        await confirm(`Move ${id}? If it is running, it is stopped until its data is copied, and recreated there.`);
       const moved = await berth.admin.moveContainer(id, { ...(node !== undefined && { node }), signal });
       if (isJson) sayJson(moved);
       else note(`${moved.name}: ${moved.status} on ${moved.node}`);
     });
   admin
     .command('usage')
-    .description('shows what users used, by day')
-    .option('--user <id>', "this user's")
-    .option('--from <day>', 'such as 2026-11-01')
-    .option('--to <day>', 'included')
+    .description('Show use of all users, by day')
+    .option('--user <id>', 'Filter by user')
+    .option('--from <day>', 'First day, such as 2026-11-01')
+    .option('--to <day>', 'Last day, included')
     .action(async (options: { user?: string; from?: string; to?: string }, command: Command) =>
       usage(await openSession(command), options),
     );
   admin
     .command('audit')
-    .description('shows what was done, newest first')
-    .option('--user <id>', 'by this user, or to what is theirs')
-    .option('--action <action>', 'such as container.start')
-    .option('-n, --limit <number>', 'how many', Number, 50)
+    .description('Show the audit, newest first')
+    .option('--user <id>', 'Actions by this user, or on their resources')
+    .option('--action <action>', 'Filter by action, such as container.start')
+    .option('-n, --limit <number>', 'Number of entries', Number, 50)
     .action(async (options: { user?: string; action?: string; limit: number }, command: Command) =>
       audit(await openSession(command), options),
     );
   admin
     .command('reconcile')
-    .description('compares all containers with Docker, and repairs the differences')
+    .description('Compare all containers with Docker, and repair differences')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const report = await berth.admin.reconcile({ signal });
       if (isJson) sayJson(report);
-      else sayTable(['WHAT', 'HOW MANY'], Object.entries(report));
+      else sayTable(['WHAT', 'COUNT'], Object.entries(report));
     });
 }
 
@@ -120,7 +121,7 @@ async function warm({ berth, isJson, signal }: Session): Promise<void> {
   sayTable(['KEY', 'IMAGE', 'MEMORY', 'CPUS', 'DISK', 'WANTED', 'READY', 'MAKING', 'RELEASING'], rows);
   const misses = pool.misses.map(({ reason, count }) => `${reason} ${String(count)}`).join(', ');
   note(
-    `${pool.mode}; taken by ${String(pool.hits)} ${pool.hits === 1 ? 'creation' : 'creations'}${misses === '' ? '' : `; not taken: ${misses}`}`,
+    `${pool.mode}; used by ${String(pool.hits)} ${pool.hits === 1 ? 'creation' : 'creations'}${misses === '' ? '' : `; not used: ${misses}`}`,
   );
   if (pool.waiting_for !== null) note(`fewer than wanted: ${pool.waiting_for}`);
 }
@@ -146,20 +147,20 @@ interface NodeVerb {
 const NODE_VERBS: readonly NodeVerb[] = [
   {
     name: 'drain',
-    description: 'places and starts nothing there any more; what runs goes on',
-    warning: 'Nothing is placed or started there any more; what runs goes on.',
+    description: 'Place and start nothing more on a node; running containers stay',
+    warning: 'Nothing more is placed or started there; running containers stay.',
     act: (admin, name, options) => admin.drainNode(name, options),
   },
   {
     name: 'activate',
-    description: 'places and starts containers there again',
+    description: 'Place and start containers on a node again',
     warning: 'Containers are placed and started there again.',
     act: (admin, name, { signal }) => admin.activateNode(name, { signal }),
   },
   {
     name: 'forget',
-    description: 'gives up a machine that is gone for good, with the data of its containers',
-    warning: 'Its containers are lost, and all of their data. Only for a machine that never comes back.',
+    description: 'Give up a lost node, with the data of its containers',
+    warning: 'Its containers and all of their data are lost. Only for a node that never comes back.',
     act: (admin, name, { signal }) => admin.forgetNode(name, { signal }),
   },
 ];
@@ -167,7 +168,7 @@ const NODE_VERBS: readonly NodeVerb[] = [
 function addNodes(nodes: Command): void {
   nodes
     .command('ls', { isDefault: true })
-    .description('lists them, with what they have and what is used of it')
+    .description('List nodes with capacity and use')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.admin.nodes({ signal });
@@ -183,21 +184,21 @@ function addNodes(nodes: Command): void {
     const asked = nodes
       .command(`${verb} <node>`)
       .description(description)
-      .option('-y, --yes', 'without being asked')
+      .option('-y, --yes', 'Do not ask for confirmation')
       .action(async (name: string, { yes, move }: { yes?: boolean; move?: boolean }, command: Command) => {
         const { berth, isJson, signal } = await openSession(command);
-        const what = move ? `${warning} It is moved to other machines.` : warning;
-        if (!yes) await confirm(`${verb} ${name}? ${what}`);
+        const what = move ? `${warning} They are moved to other nodes.` : warning;
+        if (!yes) await confirm(`${verb[0]?.toUpperCase() ?? ''}${verb.slice(1)} ${name}? ${what}`);
         const node = await act(berth.admin, name, { ...(move && { move }), signal });
         if (isJson) sayJson(node);
         else note(`${name}: ${node.state}, ${node.availability}${node.evacuation ? leftOn(node.evacuation) : ''}`);
       });
-    if (verb === 'drain') asked.option('--move', 'and moves what is there to other machines, in the background');
+    if (verb === 'drain') asked.option('--move', 'Move its containers to other nodes, in the background');
   }
 }
 
 function leftOn({ left, not_moved: notMoved }: api.EvacuationView): string {
-  return `, ${String(left)} to be moved${notMoved.length > 0 ? `, ${String(notMoved.length)} could not be so far` : ''}`;
+  return `, ${String(left)} to move${notMoved.length > 0 ? `, ${String(notMoved.length)} failed so far` : ''}`;
 }
 
 function rowOfNode(node: api.NodeView): Row {

@@ -1,4 +1,5 @@
-import type { Command } from 'commander';
+import type { Command, Option } from 'commander';
+import { readConfig } from './config.ts';
 import { findId, openSession } from './session.ts';
 
 /**
@@ -39,11 +40,12 @@ const PLAIN_WORD = /^[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*$/;
 export function addCompletion(program: Command): void {
   program
     .command('completion')
-    .description('prints the script for a shell: eval "$(berth completion bash)"')
+    .description('Print the completion script for a shell')
     .argument('<shell>', Object.keys(SCRIPTS).join(', '))
     .action((shell: string, _: unknown, command: Command) => {
       const script = SCRIPTS[shell];
-      if (script === undefined) command.error(`no such shell: ${shell}`, { exitCode: 2 });
+      if (script === undefined)
+        command.error(`error: unknown shell '${shell}'. Use ${Object.keys(SCRIPTS).join(', ')}`, { exitCode: 2 });
       else process.stdout.write(script);
     });
   program
@@ -59,28 +61,86 @@ export function addCompletion(program: Command): void {
 /** @returns the candidates for the last word */
 async function candidates(program: Command, words: readonly string[], self: Command): Promise<string[]> {
   const typed = words.at(-1) ?? '';
+  const before = words.at(-2) ?? '';
   let at = program;
-  for (const word of words.slice(0, -1)) at = at.commands.find((each) => each.name() === word) ?? at;
-  const options = [...program.options, ...at.options].flatMap(({ long }) => (long === undefined ? [] : [long]));
+  for (const word of words.slice(0, -1)) {
+    at = at.commands.find((each) => each.name() === word || each.aliases().includes(word)) ?? at;
+  }
+  const known = [...program.options, ...at.options];
+  const option = known.find(({ short, long }) => before === short || before === long);
+  if (option && !option.isBoolean() && !typed.startsWith('-')) {
+    const values = await valuesOf(option, { at, words, self });
+    if (values) return plainWords(values, typed);
+    if (option.required) return [];
+  }
+  const options = known.flatMap(({ long, hidden }) => (long === undefined || hidden ? [] : [long]));
+  if (typed.startsWith('-')) return [...new Set(options)].filter((word) => word.startsWith(typed));
   const commands = at.commands.map((each) => each.name()).filter((name) => !name.startsWith('_'));
-  const all = typed.startsWith('-')
-    ? options
-    : [...commands, ...(await names(at, words, self)).filter((name) => PLAIN_WORD.test(name))];
-  return all.filter((word) => word.startsWith(typed));
+  return [...commands.filter((word) => word.startsWith(typed)), ...plainWords(await names(at, self), typed)];
 }
 
-/** Names from the server, if the command takes one. */
-async function names(at: Command, words: readonly string[], self: Command): Promise<string[]> {
-  const taken = new Set(at.registeredArguments.map((each) => each.name()));
-  if (at.name() === 'sh' && ['-a', '--attach'].includes(words.at(-2) ?? '')) return terminals(self, words);
-  if (taken.has('node')) {
-    const { berth } = await openSession(self);
-    return (await berth.admin.nodes()).map(({ name }) => name);
+function plainWords(words: readonly string[], typed: string): string[] {
+  return words.filter((word) => PLAIN_WORD.test(word) && word.startsWith(typed));
+}
+
+interface Place {
+  readonly at: Command;
+  readonly words: readonly string[];
+  readonly self: Command;
+}
+
+/** @returns the values that an option may have; null if they are unknown */
+async function valuesOf(option: Option, { at, words, self }: Place): Promise<readonly string[] | null> {
+  if (option.argChoices) return option.argChoices;
+  switch (option.long) {
+    case '--attach':
+      return terminals(self, words);
+    case '--context':
+      return Object.keys((await readConfig()).contexts);
+    case '--container':
+      return containers(self);
+    case '--snapshot':
+      return snapshots(self);
+    case '--image':
+      return images(self);
+    case '--network':
+      return at.name() === 'ls' ? ['internet', 'none', 'allow'] : ['internet', 'none'];
+    case '--role':
+      return (await (await openSession(self)).berth.account.roles()).map(({ name }) => name);
+    default:
+      return null;
   }
-  if (!['container', 'from', 'to'].some((name) => taken.has(name))) return [];
+}
+
+/** Names from the server or the configuration, if the command takes one. */
+async function names(at: Command, self: Command): Promise<readonly string[]> {
+  const taken = new Set(at.registeredArguments.map((each) => each.name()));
+  if (taken.has('node')) return (await (await openSession(self)).berth.admin.nodes()).map(({ name }) => name);
+  if (taken.has('context')) return Object.keys((await readConfig()).contexts);
+  if (taken.has('shell')) return Object.keys(SCRIPTS);
+  const found: string[] = [];
+  if (['container', 'containers', 'from', 'to'].some((name) => taken.has(name))) {
+    found.push(...(await containers(self, at.name() === 'restore' && !taken.has('snapshot'))));
+  }
+  if (taken.has('snapshot')) found.push(...(await snapshots(self)));
+  if (taken.has('image')) found.push(...(await images(self)));
+  return found;
+}
+
+async function containers(self: Command, areDeleted = false): Promise<string[]> {
   const { berth } = await openSession(self);
-  const found = await berth.containers.list(at.name() === 'restore' ? { status: 'deleted' } : {}).page();
+  const found = await berth.containers.list(areDeleted ? { status: 'deleted' } : {}).page();
   return found.items.map(({ name }) => name);
+}
+
+async function snapshots(self: Command): Promise<string[]> {
+  const { berth } = await openSession(self);
+  return (await berth.snapshots.list().page()).items.map(({ name }) => name);
+}
+
+async function images(self: Command): Promise<string[]> {
+  const { berth } = await openSession(self);
+  return (await berth.account.images()).map(({ name }) => name);
 }
 
 /** The open terminals of the given container: `berth sh dev --attach`. */

@@ -3,6 +3,9 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { CliError, USAGE } from './exit.ts';
 
+/** A context, with its name; null if the environment names the server. */
+type OpenContext = Context & { readonly name: string | null };
+
 /** A server and a user's token there. The token is sent only to that server. */
 export interface Context {
   readonly url: string;
@@ -65,7 +68,10 @@ export async function saveContext(asked: string | undefined, context: Context): 
   };
   if (asked !== undefined && !isFree(asked)) {
     const { url, user = 'a user' } = contexts[asked] ?? context;
-    throw new CliError(`"${asked}" is ${user} at ${url}: \`berth logout ${asked}\` first, or take another name`, USAGE);
+    throw new CliError(
+      `"${asked}" is ${user} on ${url}. Run \`berth logout ${asked}\` first, or choose another name`,
+      USAGE,
+    );
   }
   const host = new URL(context.url).hostname;
   const known = Object.entries(contexts).find(([, each]) => isSame(each, context))?.[0];
@@ -94,14 +100,15 @@ function contextNamed(contexts: Config['contexts'], name: string | null): Contex
 
 export async function useContext(name: string): Promise<void> {
   const { contexts } = await readConfig();
-  if (!Object.hasOwn(contexts, name)) throw new CliError(`there is no context "${name}"`, USAGE);
+  if (!Object.hasOwn(contexts, name)) throw unknown(name, contexts);
   await writeConfig({ current: name, contexts });
 }
 
 export async function forgetContext(name: string | undefined): Promise<string> {
   const { current, contexts } = await readConfig();
   const gone = name ?? current;
-  if (gone === null || !Object.hasOwn(contexts, gone)) throw new CliError('there is no such context', USAGE);
+  if (gone === null) throw new CliError('no current context. Name one: `berth logout CONTEXT`', USAGE);
+  if (!Object.hasOwn(contexts, gone)) throw unknown(gone, contexts);
   const left = Object.fromEntries(Object.entries(contexts).filter(([each]) => each !== gone));
   await writeConfig({ current: current === gone ? null : current, contexts: left });
   return gone;
@@ -114,18 +121,25 @@ export async function forgetContext(name: string | undefined): Promise<string> {
  * @param name the named context; undefined if none is named
  * @throws CliError if no token is known for the server
  */
-export async function openContext(name: string | undefined): Promise<Context> {
+export async function openContext(name: string | undefined): Promise<OpenContext> {
   const { current, contexts } = await readConfig();
   if (name !== undefined) {
     const context = contextNamed(contexts, name);
-    if (!context) throw new CliError(`there is no context "${name}"`, USAGE);
-    return context;
+    if (!context) throw unknown(name, contexts);
+    return { ...context, name };
   }
   const { BERTH_URL: url, BERTH_TOKEN: token } = process.env;
-  if (url !== undefined) return { url, token: token ?? tokenFor(url, { current, contexts }) };
+  if (url !== undefined) return { url, token: token ?? tokenFor(url, { current, contexts }), name: null };
   const context = contextNamed(contexts, current);
-  if (!context) throw new CliError('not logged in: `berth login URL`, or set BERTH_URL and BERTH_TOKEN', USAGE);
-  return token === undefined ? context : { url: context.url, token };
+  if (!context) {
+    throw new CliError('not logged in. Run `berth login URL`, or set BERTH_URL and BERTH_TOKEN', USAGE);
+  }
+  return token === undefined ? { ...context, name: current } : { url: context.url, token, name: current };
+}
+
+function unknown(name: string, contexts: Config['contexts']): CliError {
+  const names = Object.keys(contexts).join(', ');
+  return new CliError(`no context "${name}". ${names === '' ? 'Run `berth login URL`' : `There are: ${names}`}`, USAGE);
 }
 
 function tokenFor(url: string, { current, contexts }: Config): string {
@@ -135,14 +149,14 @@ function tokenFor(url: string, { current, contexts }: Config): string {
     .toSorted(([one], [other]) => Number(other === current) - Number(one === current));
   if (!first) {
     throw new CliError(
-      `no token was saved for BERTH_URL, ${url}: set BERTH_TOKEN too, or \`berth login ${url}\``,
+      `no token was saved for BERTH_URL, ${url}. Set BERTH_TOKEN too, or run \`berth login ${url}\``,
       USAGE,
     );
   }
   const [name, { token }] = first;
   if (others.length > 0 && name !== current) {
     const names = [first, ...others].map(([each]) => each).join(', ');
-    throw new CliError(`several users were saved for BERTH_URL, ${url}: take one of --context ${names}`, USAGE);
+    throw new CliError(`several users were saved for BERTH_URL, ${url}. Choose one with --context: ${names}`, USAGE);
   }
   return token;
 }

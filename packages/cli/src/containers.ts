@@ -4,6 +4,7 @@ import { CliError, exitCodeOf, linesOf, USAGE } from './exit.ts';
 import { age, duration, note, ProgressBar, type Row, say, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findDeletedId, findId, findSnapshotId, openSession, type Session } from './session.ts';
+import { labelsOf, showContainer, statusOf } from './show.ts';
 import {
   cpuShares,
   kindOf,
@@ -16,7 +17,6 @@ import {
   period,
   seconds,
   several,
-  showNetwork,
 } from './values.ts';
 
 type Pairs = Readonly<Record<string, string>>;
@@ -38,24 +38,26 @@ interface Settings {
 /** Options for settings that apply at creation and can be changed later. */
 function withSettings(command: Command): Command {
   return command
-    .option('--name <name>', 'its name')
-    .option('--memory <size>', 'memory: 512, 512m or 2g', mebibytes)
+    .option('--name <name>', 'Name')
+    .option('--memory <size>', 'Memory, such as 512m or 2g', mebibytes)
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
-    .option('--disk <size>', 'disk: 1024, 10g', mebibytes)
-    .option('--network <policy>', 'internet, none, or a list: 203.0.113.0/24:443,198.51.100.7:53/udp', network)
-    .option('--auto-stop <time>', 'idle after so long without use: 30m, 8h, "tier"', seconds)
+    .option('--disk <size>', 'Disk, such as 10g', mebibytes)
+    .option('--network <policy>', 'internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp', network)
+    .option('--auto-stop <time>', 'Idle after this time without use: 30m, 8h, or "tier"', seconds)
     .addOption(
-      new Option('--idle-action <action>', 'what happens to it when it is idle').choices([
+      new Option('--idle-action <action>', 'What happens when it is idle').choices([
         'stop',
         'pause',
         'pause_then_stop',
         'tier',
       ]),
     )
-    .option('--auto-delete <time>', 'deleted after so long of being stopped: 7d, "tier"', seconds)
-    .addOption(new Option('--auto-start <on>', 'whether a preview starts it when it is stopped').choices(['on', 'off']))
-    .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
-    .option('-l, --label <key=value>', 'a label; several times', pair);
+    .option('--auto-delete <time>', 'Delete it once it has been stopped for this time: 7d, or "tier"', seconds)
+    .addOption(
+      new Option('--auto-start <on>', 'Let previews and SSH start it when it is stopped').choices(['on', 'off']),
+    )
+    .option('-e, --env <NAME=VALUE>', 'Environment variable (repeatable)', pair)
+    .option('-l, --label <key=value>', 'Label (repeatable)', pair);
 }
 
 /** Settings that a creation and an update take alike. */
@@ -83,65 +85,65 @@ function lifetimeOf<T>(written: T | 'tier' | undefined): T | null | undefined {
   return written === 'tier' ? null : written;
 }
 
+const STATUSES = ['creating', 'running', 'paused', 'stopped', 'error', 'deleted'] as const satisfies api.ListedStatus[];
+
 export function addContainerCommands(program: Command): void {
   program
     .command('ls')
-    .description('lists containers, and agents that are online')
-    .option('-l, --label <key[=value]>', 'with this label; several times', several)
-    .option('-s, --status <status>', 'creating, running, paused, stopped, error or deleted')
-    .option('--network <kind>', 'internet, none, or allow: with a list of what is allowed', networkKind)
-    .option(
-      '--ends-within <time>',
-      'that are stopped by themselves within so long, if nobody uses them: 30m, 8h',
-      period,
-    )
-    .option('-q, --quiet', 'ids alone')
+    .alias('ps')
+    .description('List containers, and agents that are online')
+    .option('-l, --label <key[=value]>', 'Filter by label (repeatable)', several)
+    .addOption(new Option('-s, --status <status>', 'Filter by status').choices(STATUSES))
+    .option('--network <kind>', 'Filter by network: internet, none, or allow (a list)', networkKind)
+    .option('--ends-within <time>', 'Containers that stop within this time if they are not used: 30m, 8h', period)
+    .option('-q, --quiet', 'Print only ids')
     .action(async (options: ListOptions, command: Command) => list(await openSession(command), options));
   program
     .command('show <container>')
-    .description('shows all that is known of a container')
+    .alias('inspect')
+    .description('Show a container')
     .action(async (name: string, _: unknown, command: Command) => {
       const session = await openSession(command);
-      show(session, await session.berth.containers.get(await findId(session, name)));
+      await show(session, await findId(session, name));
     });
-  withSettings(program.command('create [image]').description('makes a container and waits until it runs'))
-    .option('--snapshot <snapshot>', 'the files of a snapshot, in place of an image')
-    .option('--role <role>', 'software that is installed in it')
-    .option('--start <command>', 'is run by a shell after each start')
-    .option('--no-wait', 'does not wait until it runs')
+  withSettings(program.command('create [image]').description('Create a container, and wait until it runs'))
+    .option('--snapshot <snapshot>', 'Create it from a snapshot in place of an image')
+    .option('--role <role>', 'Role: software to install')
+    .option('--start <command>', 'Shell command to run after each start')
+    .option('--no-wait', 'Do not wait until it runs')
     .action(async (image: string | undefined, options: CreateOptions, command: Command) =>
       create(await openSession(command), image, options),
     );
-  withSettings(program.command('update <container>').description('changes what is given, and leaves the rest'))
-    .option('--unset-env <NAME>', 'removes an environment variable; several times', several)
-    .option('--unset-label <key>', 'removes a label; several times', several)
-    .option('-y, --yes', 'without being asked where files are lost')
+  withSettings(program.command('update <container>').description('Change settings of a container; others stay'))
+    .option('--unset-env <NAME>', 'Remove an environment variable (repeatable)', several)
+    .option('--unset-label <key>', 'Remove a label (repeatable)', several)
+    .option('-y, --yes', 'Do not ask before the container is recreated')
     .action(async (name: string, options: UpdateOptions, command: Command) =>
       update(await openSession(command), name, options),
     );
   addVerb(program, 'start <container...>', {
-    description: 'starts containers',
+    description: 'Start containers',
     act: async (session, name) => session.berth.containers.start(await findId(session, name), session),
   });
   addVerb(program, 'stop <container...>', {
-    description: 'stops containers, and disconnects agents',
+    description: 'Stop containers, or disconnect agents',
     act: async (session, name) => session.berth.containers.stop(await findId(session, name), session),
   });
   addVerb(program, 'pause <container...>', {
-    description: 'suspends all that runs in containers, which keep their memory',
+    description: 'Suspend all processes; memory is kept',
     act: async (session, name) => session.berth.containers.pause(await findId(session, name), session),
   });
   addVerb(program, 'resume <container...>', {
-    description: 'lets paused containers go on',
+    description: 'Let paused containers continue',
     act: async (session, name) => session.berth.containers.resume(await findId(session, name), session),
-  });
+  }).alias('unpause');
   addVerb(program, 'rm <container...>', {
-    description: 'deletes containers; restore brings them back for a while',
+    description: 'Delete containers; `restore` can undo it for a while',
     act: async (session, name, { force }) =>
       session.berth.containers.delete(await findId(session, name), { force: force === true, signal: session.signal }),
-  }).option('-f, --force', 'also where Docker refuses');
+  }).option('-f, --force', 'Also if Docker cannot remove them');
   addVerb(program, 'restore <container...>', {
-    description: 'brings deleted containers back, stopped',
+    description: 'Restore deleted containers; they are stopped',
     act: async (session, name) => session.berth.containers.restore(await findDeletedId(session, name), session),
   });
 }
@@ -171,8 +173,8 @@ function addVerb(program: Command, usage: string, { description, act }: Verb): C
         if (result.status === 'fulfilled') continue;
         // With a single container, the error needs no name.
         if (names.length === 1 || session.signal.aborted) throw result.reason;
-        const [sentence, ...more] = linesOf(result.reason);
-        note(`berth: ${names[index] ?? ''}: ${sentence}`, ...more);
+        const [sentence, ...more] = linesOf(result.reason, names[index]);
+        note(`berth: ${sentence}`, ...more);
         process.exitCode ??= exitCodeOf(result.reason);
       }
     });
@@ -219,17 +221,16 @@ function endOf(each: Listed, limits: api.LimitsView): number | null {
 function rowOf(each: Listed, limits: api.LimitsView): Row {
   if (!('db_id' in each))
     return [each.id.slice(0, 14), each.name, each.status, each.os, ...NOTHING, age(each.created_at)];
-  const labels = Object.entries(each.labels).map(([key, value]) => (value === '' ? key : `${key}=${value}`));
   const end = endOf(each, limits);
   return [
     each.db_id.slice(0, 8),
     each.name,
-    each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
+    statusOf(each),
     each.image,
     `${String(each.resources.memory_mb)}m`,
     each.resources.cpu_shares / 1_000,
     typeof each.network === 'string' ? each.network : `${String(each.network.allow.length)} allowed`,
-    labels.length === 0 ? null : labels.join(','),
+    labelsOf(each.labels, ','),
     end === null ? null : `in ${duration(end)}`,
     age(each.created_at),
   ];
@@ -238,16 +239,16 @@ function rowOf(each: Listed, limits: api.LimitsView): Row {
 /** The empty cells of an agent's row. */
 const NOTHING = [null, null, null, null, null] as const;
 
-function show({ isJson }: Session, container: api.ContainerView): void {
+async function show({ berth, isJson, signal }: Session, id: string): Promise<void> {
   if (isJson) {
-    sayJson(container);
+    sayJson(await berth.containers.get(id, { signal }));
     return;
   }
-  const facts = Object.entries(container).map(([name, value]): Row => {
-    if (name === 'network') return [name, showNetwork(value as api.NetworkPolicy)];
-    return [name, value !== null && typeof value === 'object' ? JSON.stringify(value) : String(value)];
-  });
-  sayTable(['FIELD', 'VALUE'], facts);
+  const [container, { limits }] = await Promise.all([
+    berth.containers.get(id, { signal }),
+    berth.account.me({ signal }),
+  ]);
+  showContainer(container, limits);
 }
 
 interface CreateOptions extends Settings {
@@ -260,7 +261,7 @@ interface CreateOptions extends Settings {
 async function create(session: Session, image: string | undefined, options: CreateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   if (options.snapshot !== undefined && image !== undefined) {
-    throw new CliError('a snapshot takes the place of an image', USAGE);
+    throw new CliError('name either an image or a snapshot', USAGE);
   }
   const origin =
     options.snapshot === undefined
@@ -278,7 +279,7 @@ async function create(session: Session, image: string | undefined, options: Crea
   const container = await runningWithProgress(session, created);
   if (isJson) sayJson(container);
   else {
-    note(`${container.name} runs`);
+    note(`${container.name} is running`);
     say(container.db_id);
   }
 }
@@ -305,7 +306,7 @@ export async function runningWithProgress(
     return await berth.containers.wait(id, 'running', { timeoutMs: CREATION_MS, signal });
   } catch (error) {
     const reason = (await berth.containers.get(id).catch(() => null))?.status_reason;
-    if (typeof reason === 'string') note(`${name} did not come to run: ${reason}`);
+    if (typeof reason === 'string') note(`${name} did not start: ${reason}`);
     throw error;
   } finally {
     bar.clear();
@@ -331,6 +332,9 @@ function without(keys: readonly string[] = []): Record<string, null> {
   return Object.fromEntries(keys.map((key) => [key, null]));
 }
 
+/** The consequence of a recreation, for a confirmation. */
+const RECREATED = 'The container will be recreated: its programs end, and files outside /home/user may be lost.';
+
 /** Settings of which Berth recreates the container if they change. */
 const RECREATING = ['memory_mb', 'cpu_shares', 'disk_mb', 'network'] as const;
 
@@ -343,16 +347,25 @@ async function isRecreating({ berth, signal }: Session, id: string, changes: api
   return given.some((name) => JSON.stringify(changes[name]) !== JSON.stringify(current[name]));
 }
 
+/** Whether an update recreated the container, and what became of files outside `/home/user`. */
+function recreationOf({
+  restarted,
+  root_kept: kept,
+}: Pick<api.ContainerUpdatedView, 'restarted' | 'root_kept'>): string {
+  if (kept === undefined) return restarted ? ', recreated' : '';
+  return `, recreated; files outside /home/user were ${kept ? 'kept' : 'lost'}`;
+}
+
 async function update(session: Session, name: string, options: UpdateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   const id = await findId(session, name);
   const changes = changesOf(options);
   if (!options.yes && (await isRecreating(session, id, changes))) {
-    await confirm(`update ${name}? It is recreated: its programs end, and files outside /home/user are lost.`);
+    await confirm(`Update ${name}? ${RECREATED}`);
   }
   if (Object.keys(changes).length > 0) {
-    const { message, restarted } = await berth.containers.update(id, changes, { signal });
-    if (!isJson) note(`${options.name ?? name}: ${message}${restarted ? ', restarted' : ''}`);
+    const { message, ...updated } = await berth.containers.update(id, changes, { signal });
+    if (!isJson) note(`${options.name ?? name}: ${message}${recreationOf(updated)}`);
   }
   if (isJson) sayJson(await berth.containers.get(id, { signal }));
 }

@@ -1,12 +1,12 @@
 import { spawn } from 'node:child_process';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Download, isBerthError } from '@berth/client';
 import { CliError, USAGE } from './exit.ts';
-import { bytes, note, ProgressBar } from './output.ts';
+import { bytes, duration, note, ProgressBar } from './output.ts';
 import { findId, type Session } from './session.ts';
 import { unpack } from './unpack.ts';
 
@@ -24,7 +24,7 @@ export async function copy(session: Session, from: string, to: string): Promise<
   const [source, target] = [await inside(session, from), await inside(session, to)];
   if (source && !target) await download(session, source, to);
   else if (target && !source) await upload(session, from, target);
-  else throw new CliError('one of the two is to be in a container: NAME:/path', USAGE);
+  else throw new CliError('cp: exactly one of the two paths must be in a container, as NAME:PATH', USAGE);
 }
 
 async function inside(session: Session, text: string): Promise<Inside | null> {
@@ -39,7 +39,7 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
   const { berth, signal } = session;
   if (from === STANDARD) {
     if (path.endsWith('/') || (await isDirectory(session, { id, path }))) {
-      throw new CliError(`${path} is a directory: what comes on standard input needs a name`, USAGE);
+      throw new CliError(`cp: ${path} is a directory. Name a file for standard input`, USAGE);
     }
     await measured(process.stdin, { total: null, name: path }, async (body) =>
       berth.files.write(id, path, body, { signal }),
@@ -47,7 +47,7 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
     return;
   }
   const facts = await stat(from).catch(() => null);
-  if (!facts) throw new CliError(`${from} is not there`, 4);
+  if (!facts) throw new CliError(`cp: ${from}: no such file or directory`, 4);
   const into = await isDirectory(session, { id, path });
   const target = into || path.endsWith('/') ? join(path, basename(from)) : path;
   if (!facts.isDirectory()) {
@@ -58,10 +58,29 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
   }
   const tar = spawn('tar', ['-cf', '-', '-C', from, '.'], { stdio: ['ignore', 'pipe', 'inherit'] });
   const ended = endOf(tar);
-  await measured(tar.stdout, { total: null, name: target }, async (body) => {
+  const total = process.stderr.isTTY ? await archiveBytes(from) : null;
+  await measured(tar.stdout, { total, name: target }, async (body) => {
     await berth.files.writeArchive(id, target, body, { signal });
     await ended;
   });
+}
+
+const TAR_BLOCK = 512;
+
+/** About how long a tar archive of a directory is. */
+async function archiveBytes(directory: string): Promise<number> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true });
+  let total = 0;
+  for (const entry of entries) {
+    const length = entry.isFile()
+      ? await stat(join(entry.parentPath, entry.name)).then(
+          ({ size }) => size,
+          () => 0,
+        )
+      : 0;
+    total += TAR_BLOCK + Math.ceil(length / TAR_BLOCK) * TAR_BLOCK;
+  }
+  return total;
 }
 
 async function download(session: Session, { id, path }: Inside, to: string): Promise<void> {
@@ -133,7 +152,12 @@ async function received(file: Download, name: string, take: (body: Readable) => 
   }
 }
 
-/** Counts the bytes of a stream and shows the progress. */
+/** How often the progress is shown. */
+const SHOWN_EVERY_MS = 100;
+/** Before this time the rate says little about the rest. */
+const ESTIMATED_AFTER_MS = 1_000;
+
+/** Counts the bytes of a stream and shows the progress: amount, rate and remaining time. */
 class Meter {
   readonly stream = new Transform({
     transform: (chunk: Buffer, _encoding, done) => {
@@ -142,6 +166,8 @@ class Meter {
     },
   });
   private readonly bar = new ProgressBar();
+  private readonly began = performance.now();
+  private shownAt = -Infinity;
   private count = 0;
 
   constructor(private readonly measure: Measure) {}
@@ -156,16 +182,31 @@ class Meter {
   }
 
   private add(length: number): void {
-    const { total, name } = this.measure;
     this.count += length;
-    this.bar.show(total === null || total === 0 ? null : (this.count / total) * 100, `${name} ${bytes(this.count)}`);
+    const now = performance.now();
+    if (now - this.shownAt < SHOWN_EVERY_MS) return;
+    this.shownAt = now;
+    const { total, name } = this.measure;
+    const percent = total === null || total === 0 ? null : (this.count / total) * 100;
+    this.bar.show(percent, [name, ...progressOf({ count: this.count, total, ms: now - this.began })].join('  '));
   }
+}
+
+/** Such as `1.5 MiB of 10.0 MiB`, `512.0 KiB/s`, `17s left`. */
+export function progressOf({ count, total, ms }: { count: number; total: number | null; ms: number }): string[] {
+  const amount = total === null ? bytes(count) : `${bytes(count)} of ${bytes(total)}`;
+  if (ms < ESTIMATED_AFTER_MS) return [amount];
+  const rate = (count / ms) * 1_000;
+  const left = total === null || rate === 0 ? null : Math.max(0, total - count) / rate;
+  return [amount, `${bytes(Math.round(rate))}/s`, ...(left === null ? [] : [`${duration(Math.ceil(left))} left`])];
 }
 
 function endOf(tar: ReturnType<typeof spawn>): Promise<void> {
   const ended = new Promise<void>((resolve, reject) => {
-    tar.once('error', () => reject(new CliError('`tar` is needed for directories, and could not be run')));
-    tar.once('exit', (code) => (code === 0 ? resolve() : reject(new CliError(`tar failed (${String(code)})`))));
+    tar.once('error', () => reject(new CliError('cp: directories need `tar`, which could not be run')));
+    tar.once('exit', (code) =>
+      code === 0 ? resolve() : reject(new CliError(`cp: tar failed with exit code ${String(code)}`)),
+    );
   });
   // Awaited after the copy; until then, this keeps it from being unhandled.
   ended.catch(() => undefined);

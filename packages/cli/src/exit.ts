@@ -1,4 +1,5 @@
-import { isBerthError } from '@berth/client';
+import { isBerthError, UnreachableError } from '@berth/client';
+import { adviceOn, doing } from './advice.ts';
 
 /** Exit code for a faulty command line or configuration. */
 export const USAGE = 2;
@@ -27,9 +28,46 @@ export function exitCodeOf(error: unknown): number {
   return error.code === 'connection_failed' ? 6 : 1;
 }
 
-/** @returns the lines to print: a sentence, then a line for each faulty field */
-export function linesOf(error: unknown): readonly [sentence: string, ...string[]] {
+/** Options that set a field of a request, by the field's name in an error. */
+const OPTIONS: Readonly<Record<string, string>> = {
+  memory_mb: '--memory',
+  cpu_shares: '--cpus',
+  disk_mb: '--disk',
+  auto_stop_seconds: '--auto-stop',
+  auto_delete_seconds: '--auto-delete',
+  idle_action: '--idle-action',
+  expires_in: '--expires or --expires-in',
+};
+
+/**
+ * The error in one sentence: what failed, where, and what to do about it. Several faulty fields follow on a line each.
+ *
+ * @param subject by default what the command is about
+ */
+export function linesOf(error: unknown, subject = doing.subject): readonly [sentence: string, ...string[]] {
   if (error instanceof CliError) return [error.message, ...error.more];
   if (!isBerthError(error)) return [error instanceof Error ? error.message : String(error)];
-  return [error.message, ...error.details.map(({ field, message }) => `  ${field}: ${message}`)];
+  const advice = adviceOn(error, { ...doing, subject });
+  if (error instanceof UnreachableError) return [advice === '' ? error.message : advice];
+  const faults = error.details.map(({ field, message }) => `${named(field)} ${message}`);
+  const only = faults.length === 1 ? `: ${String(faults[0])}` : '';
+  const what = [doing.command, subject].filter(Boolean).join(' ');
+  const sentence = `${what === '' ? '' : `${what}: `}${error.message}${only}${placeOf(error.status)}`;
+  const reference = error.status >= 500 && error.requestId !== null ? ` (request ${error.requestId})` : '';
+  return [
+    `${sentence}${reference}${advice === '' ? '' : `. ${advice}`}`,
+    ...(faults.length > 1 ? faults.map((fault) => `  ${fault}`) : []),
+  ];
+}
+
+function named(field: string): string {
+  const option = OPTIONS[field];
+  return option === undefined ? field : `${option} (${field})`;
+}
+
+/** The server, for errors that another server or token would not have. */
+function placeOf(status: number): string {
+  const { server } = doing;
+  if (server === undefined || ![401, 403, 404, 429].includes(status)) return '';
+  return ` on ${URL.canParse(server) ? new URL(server).host : server}`;
 }

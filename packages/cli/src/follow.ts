@@ -6,15 +6,15 @@ import { openSession, type Session } from './session.ts';
 export function addWatchCommand(program: Command): void {
   program
     .command('watch')
-    .description('shows what happens, as it happens; with --json a line for each event')
-    .option('--after <seq>', 'begins with what came after that event', Number)
+    .description('Show events as they happen; with --json a line for each')
+    .option('--after <seq>', 'Start after this event', Number)
     .action(async ({ after }: { after?: number }, command: Command) => watch(await openSession(command), after));
 }
 
 async function watch({ berth, isJson, signal }: Session, after: number | undefined): Promise<void> {
   for await (const event of berth.events.follow({ signal, ...(after !== undefined && { after }) })) {
     if (isJson) sayJsonLine(event);
-    else if (event.type === 'resync_required') say('  some events are no longer kept');
+    else if (event.type === 'resync_required') say('  some earlier events are no longer kept');
     else say(lineOf(event));
   }
 }

@@ -1,60 +1,66 @@
 import { Readable } from 'node:stream';
 import type * as api from '@berth/client';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { copy } from './copy.ts';
-import { CliError, NOT_RUN } from './exit.ts';
-import { bytes, note, sayJson, sayJsonLine, sayTable } from './output.ts';
-import { findId, openSession, type Session } from './session.ts';
-import { openShell, type ShellOptions } from './shell.ts';
-import { pair } from './values.ts';
+import { CliError, NOT_RUN, USAGE } from './exit.ts';
+import { note, say, sayJson, sayJsonLine } from './output.ts';
+import { findId, Interrupted, openSession, type Session } from './session.ts';
+import { openShell, runInTerminal, type ShellOptions } from './shell.ts';
+import { lineCount, pair } from './values.ts';
 
 export function addInsideCommands(program: Command): void {
   program
     .command('exec <container> <command...>')
-    .description('runs a command, and ends with its exit code: berth exec dev -- ls -l')
-    .option('-i, --stdin', 'gives it what comes on standard input')
-    .option('-w, --cwd <directory>', 'where it runs')
-    .option('-u, --user <user>', 'as whom')
-    .option('-e, --env <NAME=VALUE>', 'an environment variable; several times', pair)
-    .option('--timeout <seconds>', 'it is ended then', Number)
+    .description('Run a command, and exit with its exit code')
+    .option('-i, --interactive', 'Pass on standard input')
+    .option('-t, --tty', 'Give the command a terminal; with -i for full-screen and interactive programs')
+    .option('-d, --detach', 'Run it in the background, and print its id for `berth logs`')
+    .option('-w, --workdir <directory>', 'Working directory')
+    .option('-u, --user <user>', 'User, such as root or 1000:1000')
+    .option('-e, --env <NAME=VALUE>', 'Environment variable (repeatable)', pair)
+    .option('--timeout <seconds>', 'End it after this time', Number)
+    // Names of version 0.5.
+    .addOption(new Option('--stdin').hideHelp())
+    .addOption(new Option('--cwd <directory>').hideHelp())
     .passThroughOptions()
     .action(async (name: string, words: readonly string[], options: ExecOptions, command: Command) =>
       exec(await openSession(command), { name, words: words[0] === '--' ? words.slice(1) : words, options }),
     );
   program
     .command('sh <container>')
-    .description('opens a terminal; Ctrl-] leaves it open, and --attach comes back to it')
-    .option('-a, --attach [session]', 'a terminal that is open already; the only one if none is named')
-    .option('--watch', 'only looks on, where somebody else writes')
+    .description('Open a shell; Ctrl-] detaches and keeps it running')
+    .option('-a, --attach [session]', 'Return to an open terminal; its id is needed if there are several')
+    .option('--watch', 'Watch without typing')
     .action(async (name: string, options: ShellOptions, command: Command) =>
       openShell(await openSession(command), name, options),
     );
   program
     .command('cp <from> <to>')
-    .description(
-      'copies files and directories, "-" is standard input or output: berth cp a.txt dev:, berth cp dev:out .',
-    )
+    .description('Copy files and directories, as CONTAINER:PATH; "-" is standard input or output')
     .action(async (from: string, to: string, _: unknown, command: Command) =>
       copy(await openSession(command), from, to),
     );
   program
     .command('logs <container> [process]')
-    .description('shows what a process wrote; the last one that was started if none is named')
-    .option('-f, --follow', 'goes on with what it writes')
-    .action(async (name: string, process: string | undefined, options: { follow?: boolean }, command: Command) =>
-      logs(await openSession(command), { name, process, isFollowed: options.follow === true }),
-    );
-  program
-    .command('stats <container>')
-    .description('shows what a container uses')
-    .option('-f, --follow', 'every two seconds')
-    .action(async (name: string, options: { follow?: boolean }, command: Command) =>
-      stats(await openSession(command), name, options.follow === true),
+    .description('Show output of the start command, or of a process by its id')
+    .option('-f, --follow', 'Show also new output')
+    .option('-n, --tail <lines>', 'Show only the last lines', lineCount)
+    .action(async (name: string, process: string | undefined, options: LogOptions, command: Command) =>
+      logs(await openSession(command), { name, process }, options),
     );
 }
 
+interface LogOptions {
+  readonly follow?: boolean;
+  readonly tail?: number;
+}
+
 interface ExecOptions {
+  readonly interactive?: boolean;
   readonly stdin?: boolean;
+  readonly tty?: boolean;
+  readonly detach?: boolean;
+  readonly workdir?: string;
   readonly cwd?: string;
   readonly user?: string;
   readonly env?: Readonly<Record<string, string>>;
@@ -66,17 +72,36 @@ async function exec(
   { name, words, options }: { name: string; words: readonly string[]; options: ExecOptions },
 ): Promise<void> {
   const { berth, isJson, signal } = session;
-  const { stdin, cwd, user, env, timeout } = options;
-  const request = {
-    ...(stdin && { input: Readable.toWeb(process.stdin) as ReadableStream<Uint8Array> }),
+  const { tty, detach, workdir, cwd = workdir, user, env, timeout } = options;
+  const isFed = options.interactive === true || options.stdin === true;
+  const where = {
     ...(cwd !== undefined && { cwd }),
     ...(user !== undefined && { user }),
     ...(env && { env }),
-    ...(timeout !== undefined && { timeout_ms: timeout * 1_000 }),
-    signal,
   };
+  if ((tty || detach) && timeout !== undefined) {
+    throw new CliError('exec: --timeout does not work with -t or -d', USAGE);
+  }
+  if (detach && (tty || isFed)) throw new CliError('exec: -d does not work with -i or -t', USAGE);
+  if (tty && isJson) throw new CliError('exec: --json does not work with -t', USAGE);
   try {
     const id = await findId(session, name);
+    if (tty) {
+      await runInTerminal(session, { id, program: { command: words, ...where }, isTyped: isFed });
+      return;
+    }
+    if (detach) {
+      const started = await berth.processes.start(id, words, { ...where, signal });
+      if (isJson) sayJson(started);
+      else say(started.id);
+      return;
+    }
+    const request = {
+      ...where,
+      ...(isFed && { input: Readable.toWeb(process.stdin) as ReadableStream<Uint8Array> }),
+      ...(timeout !== undefined && { timeout_ms: timeout * 1_000 }),
+      signal,
+    };
     const collected = isJson ? new CollectedOutput() : null;
     // Output is passed on as bytes, without decoding.
     for await (const message of berth.commands.stream(id, words, request)) {
@@ -87,15 +112,15 @@ async function exec(
       }
       const { type: _type, ...end } = message;
       if (collected) sayJson(collected.with(end));
-      else if (message.timed_out) note('ended, as its time was over');
+      else if (message.timed_out) note('berth: exec: the command was ended by --timeout');
       process.exitCode = message.exit_code ?? NOT_RUN;
     }
   } catch (error) {
-    process.exitCode = NOT_RUN;
+    if (!(error instanceof CliError || error instanceof Interrupted)) process.exitCode = NOT_RUN;
     throw error;
   } finally {
     // Otherwise an open stdin would keep this process alive.
-    if (stdin) process.stdin.destroy();
+    if (isFed) process.stdin.destroy();
   }
 }
 
@@ -129,60 +154,78 @@ class CollectedOutput {
 
 async function logs(
   session: Session,
-  { name, process: wanted, isFollowed }: { name: string; process: string | undefined; isFollowed: boolean },
+  { name, process: wanted }: { readonly name: string; readonly process: string | undefined },
+  { follow, tail }: LogOptions,
 ): Promise<void> {
   const { berth, isJson, signal } = session;
   const id = await findId(session, name);
-  const pid = wanted ?? (await lastProcess(session, id)).id;
-  if (isFollowed) {
-    for await (const message of berth.processes.follow(id, pid, { signal, after: 0 })) {
-      if (isJson) sayJsonLine(message);
-      else if (message.type === 'output') process[message.stream].write(message.data);
-      else if (message.type === 'gap') note('[what came here is no longer kept]');
-      else note(`[${message.reason}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
-    }
+  const pid = wanted ?? (await mainProcess(session, id)).id;
+  const show = (chunk: api.OutputChunkView): void => {
+    if (isJson) sayJsonLine(chunk);
+    else process[chunk.stream].write(chunk.data);
+  };
+  let after = 0;
+  if (tail === undefined && follow !== true) {
+    for await (const page of pagesOf(session, id, pid)) page.output.forEach(show);
     return;
   }
+  if (tail !== undefined) {
+    const kept: api.OutputChunkView[] = [];
+    for await (const page of pagesOf(session, id, pid)) {
+      kept.push(...page.output);
+      after = page.next;
+    }
+    lastLines(kept, tail).forEach(show);
+  }
+  if (follow !== true) return;
+  for await (const message of berth.processes.follow(id, pid, { signal, after })) {
+    if (message.type === 'output') show(message);
+    else if (isJson) sayJsonLine(message);
+    else if (message.type === 'gap') note('[earlier output is no longer kept]');
+    else note(`[${message.reason}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
+  }
+}
+
+async function* pagesOf({ berth, signal }: Session, id: string, pid: string): AsyncGenerator<api.ProcessOutputView> {
   for (let after = 0; ;) {
     const page = await berth.processes.output(id, pid, { after, signal });
-    if (isJson) for (const chunk of page.output) sayJsonLine(chunk);
-    else for (const { stream, data } of page.output) process[stream].write(data);
     if (page.output.length === 0) return;
+    yield page;
     after = page.next;
   }
 }
 
-async function lastProcess({ berth, signal }: Session, id: string): Promise<api.ProcessView> {
+/** The end of an output: the chunks from the last `count` lines on. An unfinished line counts as one. */
+function lastLines(chunks: readonly api.OutputChunkView[], count: number): api.OutputChunkView[] {
+  const last = chunks.at(-1);
+  let left = count;
+  const kept: api.OutputChunkView[] = [];
+  for (const chunk of chunks.toReversed()) {
+    // The line feed that ends the output begins no line.
+    let at = chunk === last && chunk.data.endsWith('\n') ? chunk.data.length - 1 : chunk.data.length;
+    while (left > 0 && at > 0) {
+      at = chunk.data.lastIndexOf('\n', at - 1);
+      if (at < 0) break;
+      left--;
+    }
+    if (left > 0) {
+      kept.unshift(chunk);
+      continue;
+    }
+    const data = chunk.data.slice(at + 1);
+    if (data !== '') kept.unshift({ ...chunk, data });
+    break;
+  }
+  return kept;
+}
+
+/** The latest run of the start command; without one, the process that was started last. */
+async function mainProcess({ berth, signal }: Session, id: string): Promise<api.ProcessView> {
   const all = await berth.processes.list(id, { signal });
-  const [last] = all.toSorted((one, other) => Date.parse(other.started_at) - Date.parse(one.started_at));
-  if (!last) throw new CliError('no process was started in it: see `create --start`', 4);
+  const [last] = all.toSorted(
+    (one, other) =>
+      Number(other.start) - Number(one.start) || Date.parse(other.started_at) - Date.parse(one.started_at),
+  );
+  if (!last) throw new CliError('the container has no start command (`berth create --start`) and no process', 4);
   return last;
-}
-
-async function stats(session: Session, name: string, isFollowed: boolean): Promise<void> {
-  const { berth, isJson, signal } = session;
-  const id = await findId(session, name);
-  if (!isFollowed) {
-    const now = await berth.stats.get(id, { signal });
-    if (isJson) sayJson(now);
-    else sayTable(STATS_HEAD, [statsRow(now)]);
-    return;
-  }
-  for await (const message of berth.stats.follow(id, { signal })) {
-    if (isJson) sayJsonLine(message);
-    else if (message.type === 'end') note(`[${message.reason}]`);
-    else sayTable(STATS_HEAD, [statsRow(message)]);
-  }
-}
-
-const STATS_HEAD = ['CPU', 'MEMORY', 'LIMIT', 'RECEIVED', 'SENT'];
-
-function statsRow({ cpu, memory, network }: api.StatsView): (string | null)[] {
-  return [
-    `${cpu.percent_of_limit === null ? '-' : String(cpu.percent_of_limit)}%`,
-    bytes(memory.used_bytes),
-    memory.limit_bytes === null ? null : bytes(memory.limit_bytes),
-    network && bytes(network.rx_bytes),
-    network && bytes(network.tx_bytes),
-  ];
 }

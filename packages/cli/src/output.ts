@@ -67,6 +67,54 @@ export function printable(text: string): string {
   return text.replace(UNPRINTABLE, '\u{fffd}');
 }
 
+/** A group of facts, such as the limits of a user. */
+export interface Section {
+  readonly title: string;
+  /** Facts whose value is null are left out. */
+  readonly facts: readonly (readonly [name: string, value: string | number | null | undefined])[];
+}
+
+/** Writes sections with aligned values. Those without facts are left out. */
+export function saySections(sections: readonly Section[]): void {
+  const filled = sections.map(({ title, facts }) => ({
+    title,
+    facts: facts.flatMap(([name, value]) => (value === null || value === undefined ? [] : [[name, String(value)]])),
+  }));
+  const width = Math.max(...filled.flatMap(({ facts }) => facts.map(([name = '']) => name.length)), 0);
+  const blocks = filled
+    .filter(({ facts }) => facts.length > 0)
+    .map(({ title, facts }) => {
+      const lines = facts.map(([name = '', value = '']) => `  ${name.padEnd(width)}  ${printable(value)}\n`);
+      return `${emphasised(title)}\n${lines.join('')}`;
+    });
+  process.stdout.write(blocks.join('\n'));
+}
+
+/** Bold at a terminal that may have colours (https://no-color.org). */
+function emphasised(text: string): string {
+  const isBold = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
+  return isBold ? `\u001b[1m${text}\u001b[0m` : text;
+}
+
+/** Text at the end of the terminal's output that is replaced, such as a table of current values. */
+export class Redrawn {
+  private lines = 0;
+
+  /** @param text lines, each with a line feed */
+  show(text: string): void {
+    const { columns, rows } = process.stdout;
+    // A line that wraps, or one above the top of the screen, could not be replaced.
+    const lines = text
+      .split('\n')
+      .slice(0, -1)
+      .slice(0, Math.max(1, (rows || 24) - 1))
+      .map((line) => line.slice(0, Math.max(20, (columns || 80) - 1)));
+    const back = this.lines === 0 ? '' : `\u001b[${String(this.lines)}A\r`;
+    process.stdout.write(`${back}\u001b[J${lines.join('\n')}\n`);
+    this.lines = lines.length;
+  }
+}
+
 /** A line on the terminal that is overwritten; writes nothing if stderr is not a terminal. */
 export class ProgressBar {
   private shown = '';
@@ -75,9 +123,11 @@ export class ProgressBar {
   show(percent: number | null, text: string): void {
     if (!process.stderr.isTTY) return;
     const width = 24;
-    const done = Math.round(((percent ?? 0) / 100) * width);
+    const done = Math.round((Math.min(percent ?? 0, 100) / 100) * width);
     const bar =
-      percent === null ? '' : `[${'#'.repeat(done)}${'.'.repeat(width - done)}] ${String(Math.floor(percent))}% `;
+      percent === null
+        ? ''
+        : `[${'#'.repeat(done)}${'.'.repeat(width - done)}] ${String(Math.min(100, Math.floor(percent)))}% `;
     const line = `${bar}${printable(text)}`.slice(0, Math.max(20, process.stderr.columns - 1));
     if (line === this.shown) return;
     this.shown = line;
@@ -106,9 +156,22 @@ export function duration(seconds: number): string {
   return `${String(Math.max(0, Math.floor(seconds)))}s`;
 }
 
+/** @returns a number of bytes such as `1.5 MiB` */
 export function bytes(count: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const power = count < 1 ? 0 : Math.min(Math.floor(Math.log2(count) / 10), units.length - 1);
   const amount = count / 1_024 ** power;
   return `${power === 0 ? String(amount) : amount.toFixed(1)} ${units[power] ?? ''}`;
+}
+
+/** @returns an amount in MiB such as `512 MiB`, `1.5 GiB` or `10 GiB` */
+export function mebibytesText(amount: number): string {
+  return bytes(amount * 2 ** 20).replace('.0 ', ' ');
+}
+
+/** @returns a time such as `2026-11-01 12:30 UTC (3h ago)`, or `(in 3h)` */
+export function moment(time: string, now = Date.now()): string {
+  const seconds = (Date.parse(time) - now) / 1_000;
+  const distance = seconds > 0 ? `in ${duration(seconds)}` : `${duration(-seconds)} ago`;
+  return `${time.slice(0, 16).replace('T', ' ')} UTC (${distance})`;
 }

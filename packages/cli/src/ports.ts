@@ -1,6 +1,6 @@
 import type * as api from '@berth/client';
 import { type Command, InvalidArgumentError } from 'commander';
-import { age, note, say, sayJson, sayTable } from './output.ts';
+import { age, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
 import { findId, openSession, type Session } from './session.ts';
 import { period } from './values.ts';
 
@@ -13,44 +13,48 @@ interface LinkOptions {
 
 /** What listens in containers, and who may see it from outside. */
 export function addPortCommands(program: Command): void {
-  const port = program.command('port').description('previews: what listens in a container, seen from outside');
+  const port = program.command('port').description('Ports of a container in the browser: previews');
   port
     .command('ls <container>')
-    .description('lists the ports on which programs listen')
-    .action(async (name: string, _: unknown, command: Command) => list(await openSession(command), name));
+    .description('List ports on which programs listen')
+    .option('-f, --follow', 'Show also changes, until the container stops; with --json a line for each')
+    .action(async (name: string, options: { readonly follow?: boolean }, command: Command) => {
+      const session = await openSession(command);
+      await (options.follow === true ? follow(session, name) : list(session, name));
+    });
   port
     .command('link <container>')
-    .argument('<port>', 'the port', tcpPort)
-    .description('makes a link to a port, and prints its URL')
-    .option('--expires <time>', 'ends after so long: 30m, 8h, 7d; a day if absent', period)
-    .option('--name <name>', 'to recognise it by')
-    .option('--once', 'opens in one browser alone, the first')
-    .option('--may-start', 'visitors with the link may start the container')
+    .argument('<port>', 'Port number', tcpPort)
+    .description('Create a link to a port, and print its URL')
+    .option('--expires <time>', 'Expire after this time: 30m, 8h, 7d (default: a day)', period)
+    .option('--name <name>', 'Name to recognise it by')
+    .option('--once', 'Work only in the first browser that opens it')
+    .option('--may-start', 'Let visitors with the link start the container')
     .action(async (name: string, number: number, options: LinkOptions, command: Command) =>
       link(await openSession(command), { name, number }, options),
     );
   port
     .command('links <container>')
-    .argument('<port>', 'the port', tcpPort)
-    .description('lists the links to a port')
+    .argument('<port>', 'Port number', tcpPort)
+    .description('List links to a port')
     .action(async (name: string, number: number, _: unknown, command: Command) =>
       links(await openSession(command), name, number),
     );
   port
     .command('unlink <container>')
-    .argument('<port>', 'the port', tcpPort)
-    .argument('<link...>', 'ids of links, or how they begin')
-    .description('revokes links, and ends what they opened')
+    .argument('<port>', 'Port number', tcpPort)
+    .argument('<link...>', 'ids of links, or their beginnings')
+    .description('Revoke links, and close their connections')
     .action(async (name: string, number: number, ids: readonly string[], _: unknown, command: Command) =>
       unlink(await openSession(command), { name, number }, ids),
     );
   for (const [access, description] of [
-    ['public', 'lets everybody see a port'],
-    ['private', 'lets only you and those with a link see a port'],
+    ['public', 'Make a port visible to everyone'],
+    ['private', 'Make a port visible only to you and those with a link'],
   ] as const) {
     port
       .command(`${access} <container>`)
-      .argument('<port>', 'the port', tcpPort)
+      .argument('<port>', 'Port number', tcpPort)
       .description(description)
       .action(async (name: string, number: number, _: unknown, command: Command) => {
         const session = await openSession(command);
@@ -65,7 +69,7 @@ export function addPortCommands(program: Command): void {
 /** @returns a port number */
 function tcpPort(text: string): number {
   if (!/^[1-9]\d{0,4}$/.test(text) || Number(text) > 65_535) {
-    throw new InvalidArgumentError('a port from 1 to 65535 is wanted.');
+    throw new InvalidArgumentError('Use a port from 1 to 65535.');
   }
   return Number(text);
 }
@@ -77,6 +81,31 @@ async function list(session: Session, name: string): Promise<void> {
   else {
     const rows = ports.map((each) => [each.port, each.addresses.join(','), each.access, each.url]);
     sayTable(['PORT', 'LISTENS ON', 'ACCESS', 'URL'], rows);
+  }
+}
+
+/** Writes the ports that are open, and a line for each that opens, closes or changes, until the container stops. */
+async function follow(session: Session, name: string): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const known = new Map<number, string>();
+  for await (const message of berth.ports.follow(await findId(session, name), { signal })) {
+    if (isJson) sayJsonLine(message);
+    else if (message.type === 'end') note(`[${message.reason}]`);
+    else sayChanges(known, message.ports);
+  }
+}
+
+function sayChanges(known: Map<number, string>, ports: readonly api.PortView[]): void {
+  for (const { port, addresses, access, url } of ports) {
+    const facts = [addresses.join(','), access, url ?? '-'].join('  ');
+    if (known.get(port) === facts) continue;
+    say(`${known.has(port) ? 'changed' : 'open   '}  ${String(port).padEnd(5)}  ${facts}`);
+    known.set(port, facts);
+  }
+  const open = new Set(ports.map(({ port }) => port));
+  for (const port of [...known.keys()].filter((each) => !open.has(each))) {
+    say(`closed   ${String(port)}`);
+    known.delete(port);
   }
 }
 
@@ -109,7 +138,7 @@ async function links(session: Session, name: string, number: number): Promise<vo
       each.expires_at,
       age(each.created_at),
     ]);
-    sayTable(['ID', 'NAME', 'USE', 'ENDS', 'AGE'], rows);
+    sayTable(['ID', 'NAME', 'USE', 'EXPIRES', 'AGE'], rows);
   }
 }
 

@@ -7,9 +7,9 @@ import { interruption } from './session.ts';
 /** Asks for confirmation at the terminal. @throws CliError unless the answer is yes, and if there is no terminal */
 export async function confirm(question: string): Promise<void> {
   if (!process.stdin.isTTY)
-    throw new CliError('there is no terminal to ask at: --yes does it', USAGE, [`  ${question}`]);
+    throw new CliError('confirmation needs a terminal. Use --yes to confirm', USAGE, [`  ${question}`]);
   const answer = await ask(`${printable(question)} [y/N] `, process.stderr);
-  if (!/^y(es)?$/i.test(answer)) throw new CliError('nothing was done');
+  if (!/^y(es)?$/i.test(answer)) throw new CliError('cancelled, nothing was changed');
 }
 
 /** Asks without echoing the input. */

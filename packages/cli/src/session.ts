@@ -2,12 +2,15 @@ import { createHash } from 'node:crypto';
 import { Berth, type ContainerView, isBerthError } from '@berth/client';
 import type { Command } from 'commander';
 import { openContext } from './config.ts';
+import { doing } from './advice.ts';
 import type { Output } from './output.ts';
 
 /** The context of every command: the client, the form of the output, and a signal for Ctrl-C. */
 export interface Session extends Output {
   readonly berth: Berth;
   readonly signal: AbortSignal;
+  /** The context's name; null if the environment names the server. */
+  readonly context: string | null;
   /** Identifies the token's user, to keep what belongs to different users apart; not the token itself. */
   readonly user: string;
 }
@@ -33,9 +36,10 @@ export function listenForInterrupts(): void {
 
 export async function openSession(command: Command): Promise<Session> {
   const { json, context } = command.optsWithGlobals<GlobalOptions>();
-  const opened = await openContext(context);
+  const { name, ...opened } = await openContext(context);
+  doing.server = opened.url;
   const user = opened.user ?? createHash('sha256').update(opened.token).digest('hex');
-  return { berth: new Berth(opened), isJson: json === true, signal: interruption, user };
+  return { berth: new Berth(opened), isJson: json === true, signal: interruption, context: name, user };
 }
 
 /**
@@ -44,6 +48,7 @@ export async function openSession(command: Command): Promise<Session> {
  * @returns an id for the API
  */
 export async function findId({ berth, signal }: Session, nameOrId: string): Promise<string> {
+  doing.subject ??= nameOrId;
   if (/^[A-Za-z0-9-]{1,64}$/.test(nameOrId)) {
     const named = (await berth.containers.list({ name: nameOrId, signal }).page()).items;
     for (const each of named) if (each.name === nameOrId) return 'db_id' in each ? each.db_id : each.id;
@@ -53,6 +58,7 @@ export async function findId({ berth, signal }: Session, nameOrId: string): Prom
 
 /** Like {@link findId}, among deleted containers. */
 export async function findDeletedId({ berth, signal }: Session, nameOrId: string): Promise<string> {
+  doing.subject ??= nameOrId;
   // Newest first, so this is the newest one with the name.
   for await (const each of berth.containers.list({ status: 'deleted', signal })) {
     if (each.name === nameOrId && 'db_id' in each) return each.db_id;
@@ -62,6 +68,7 @@ export async function findDeletedId({ berth, signal }: Session, nameOrId: string
 
 /** @returns the id of the newest snapshot with this name; or `nameOrId` if there is none */
 export async function findSnapshotId({ berth, signal }: Session, nameOrId: string): Promise<string> {
+  doing.subject ??= nameOrId;
   for await (const each of berth.snapshots.list({ signal })) {
     const isId = nameOrId.length >= 8 && each.id.startsWith(nameOrId);
     if (each.name === nameOrId || isId) return each.id;

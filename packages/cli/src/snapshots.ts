@@ -1,8 +1,10 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { runningWithProgress } from './containers.ts';
-import { age, note, say, sayJson, sayTable } from './output.ts';
+import { age, bytes, note, say, sayJson, sayTable } from './output.ts';
+import { confirm } from './prompt.ts';
 import { findId, findSnapshotId, openSession, type Session } from './session.ts';
+import { showSnapshot, statusOf } from './show.ts';
 import { pair, whole } from './values.ts';
 
 const MAKING_MS = 30 * 60_000;
@@ -14,6 +16,11 @@ interface CreateOptions {
   readonly wait: boolean;
 }
 
+interface RestoreOptions {
+  readonly keep: boolean;
+  readonly yes?: boolean;
+}
+
 interface ForkOptions {
   readonly name?: string;
   readonly count?: number;
@@ -21,27 +28,49 @@ interface ForkOptions {
 }
 
 export function addSnapshotCommands(program: Command): void {
-  const snapshot = program.command('snapshot').description('snapshots of containers');
+  const snapshot = program.command('snapshot').description('Snapshots of containers');
   snapshot
     .command('create <container>')
-    .description('makes a snapshot of a container, and waits until it is ready')
-    .option('--name <name>', 'its name')
-    .option('--description <text>', 'what it is for')
-    .option('-l, --label <key=value>', 'a label; several times', pair)
-    .option('--no-wait', 'does not wait until it is ready')
+    .description('Create a snapshot of a container, and wait until it is ready')
+    .option('--name <name>', 'Name')
+    .option('--description <text>', 'Description')
+    .option('-l, --label <key=value>', 'Label (repeatable)', pair)
+    .option('--no-wait', 'Do not wait until it is ready')
     .action(async (name: string, options: CreateOptions, command: Command) =>
       create(await openSession(command), name, options),
     );
   snapshot
     .command('ls')
-    .description('lists snapshots')
-    .option('--container <container>', 'only those of this container')
+    .description('List snapshots')
+    .option('--container <container>', 'Filter by container')
     .action(async (options: { readonly container?: string }, command: Command) =>
       list(await openSession(command), options),
     );
   snapshot
+    .command('show <snapshot>')
+    .description('Show a snapshot')
+    .action(async (name: string, _: unknown, command: Command) => {
+      const session = await openSession(command);
+      const found = await session.berth.snapshots.get(await findSnapshotId(session, name), session);
+      if (session.isJson) sayJson(found);
+      else showSnapshot(found);
+    });
+  snapshot
+    .command('update <snapshot>')
+    .description('Change name or description of a snapshot')
+    .option('--name <name>', 'Name')
+    .option('--description <text>', 'Description')
+    .action(async (of: string, options: { name?: string; description?: string }, command: Command) => {
+      const { name, description } = options;
+      const session = await openSession(command);
+      const changes = { ...(name !== undefined && { name }), ...(description !== undefined && { description }) };
+      const changed = await session.berth.snapshots.update(await findSnapshotId(session, of), changes, session);
+      if (session.isJson) sayJson(changed);
+      else note(`${changed.name}: snapshot updated`);
+    });
+  snapshot
     .command('rm <snapshot...>')
-    .description('deletes snapshots; containers that were created from them stay')
+    .description('Delete snapshots; containers created from them stay')
     .action(async (names: readonly string[], _: unknown, command: Command) => {
       const session = await openSession(command);
       for (const name of names) {
@@ -52,21 +81,18 @@ export function addSnapshotCommands(program: Command): void {
     });
   snapshot
     .command('restore <container> <snapshot>')
-    .description('returns a container to one of its snapshots; its present state is kept as a snapshot')
-    .option('--no-keep', 'deletes the present state')
-    .action(async (name: string, of: string, options: { readonly keep: boolean }, command: Command) => {
-      const session = await openSession(command);
-      const body = { snapshot: await findSnapshotId(session, of), keep: options.keep };
-      const restored = await session.berth.snapshots.restore(await findId(session, name), body, session);
-      if (session.isJson) sayJson(restored);
-      else note(`${restored.name}: ${restored.message}`);
-    });
+    .description('Return a container to one of its snapshots; its current state is kept as a snapshot')
+    .option('--no-keep', 'Delete the current state')
+    .option('-y, --yes', 'Do not ask before the container is recreated')
+    .action(async (name: string, of: string, options: RestoreOptions, command: Command) =>
+      restore(await openSession(command), { name, of }, options),
+    );
   program
     .command('fork <container>')
-    .description('makes copies of a container, and waits until they run')
-    .option('--name <name>', 'the name of the copy; several copies get -1, -2 and so on')
-    .option('--count <number>', 'how many copies', whole)
-    .option('--no-wait', 'does not wait until they run')
+    .description('Create copies of a container, and wait until they run')
+    .option('--name <name>', 'Name of the copy; several copies get -1, -2 and so on')
+    .option('--count <number>', 'Number of copies', whole)
+    .option('--no-wait', 'Do not wait until they run')
     .action(async (name: string, options: ForkOptions, command: Command) =>
       fork(await openSession(command), name, options),
     );
@@ -86,6 +112,25 @@ async function create(session: Session, container: string, options: CreateOption
   else say(snapshot.id);
 }
 
+async function restore(
+  session: Session,
+  { name, of }: { readonly name: string; readonly of: string },
+  { keep, yes }: RestoreOptions,
+): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const id = await findId(session, name);
+  const snapshot = await findSnapshotId(session, of);
+  if (!yes) {
+    const present = keep ? 'Its current state is kept as a snapshot.' : 'Its current state is deleted.';
+    await confirm(
+      `Return ${name} to the snapshot ${of}? The container will be recreated: its programs end. ${present}`,
+    );
+  }
+  const restored = await berth.snapshots.restore(id, { snapshot, keep }, { signal });
+  if (isJson) sayJson(restored);
+  else note(`${restored.name}: ${restored.message}${restored.kept === null ? '' : `; kept as ${restored.kept}`}`);
+}
+
 async function list(session: Session, { container }: { readonly container?: string }): Promise<void> {
   const { berth, isJson, signal } = session;
   const filter = container === undefined ? {} : { container: await findId(session, container) };
@@ -95,15 +140,15 @@ async function list(session: Session, { container }: { readonly container?: stri
     return;
   }
   sayTable(
-    ['ID', 'NAME', 'STATUS', 'CONTAINER', 'IMAGE', 'ROOT', 'MB', 'AGE'],
+    ['ID', 'NAME', 'STATUS', 'CONTAINER', 'IMAGE', 'CONTAINS', 'SIZE', 'AGE'],
     found.map((each) => [
       each.id.slice(0, 8),
       each.name,
-      each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
+      statusOf(each),
       each.container_id.slice(0, 8),
       each.image,
-      each.root ? 'yes' : 'no',
-      Math.ceil(each.bytes / 1024 ** 2),
+      each.root ? 'all files' : '/home/user',
+      bytes(each.bytes),
       age(each.created_at),
     ]),
   );

@@ -21,9 +21,7 @@ const HOST_SUFFIX = '.berth';
 export function addSshCommands(program: Command): void {
   program
     .command('ssh <container> [words...]')
-    .description(
-      'runs ssh with a key of an hour: berth ssh dev, berth ssh dev -L 3000:localhost:3000, berth ssh dev ls',
-    )
+    .description('Run ssh with a key that expires after an hour; options and a command of ssh may follow')
     .passThroughOptions()
     .allowUnknownOption()
     .action(async (name: string, words: readonly string[], _: unknown, command: Command) =>
@@ -31,18 +29,18 @@ export function addSshCommands(program: Command): void {
     );
   program
     .command('ssh-config [containers...]')
-    .description('prints entries for ~/.ssh/config, of all containers if none is named; editors connect to them')
-    .option('-i, --identity <file>', 'the private key; what ssh itself takes if absent')
+    .description('Print entries for ~/.ssh/config, for all containers by default')
+    .option('-i, --identity <file>', 'Private key (default: chosen by ssh)')
     .action(async (names: readonly string[], options: { identity?: string }, command: Command) =>
       printConfig(await openSession(command), names, options),
     );
-  addKeys(program.command('ssh-keys').description('the keys that log in over SSH'));
+  addKeys(program.command('ssh-keys').description('Your SSH keys'));
 }
 
 function addKeys(keys: Command): void {
   keys
     .command('ls', { isDefault: true })
-    .description('lists them')
+    .description('List keys')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.ssh.keys({ signal });
@@ -61,9 +59,9 @@ function addKeys(keys: Command): void {
     });
   keys
     .command('add [file]')
-    .description('registers a public key: ~/.ssh/id_ed25519.pub if none is named')
-    .option('--name <name>', "to recognise it by; the key's comment if absent")
-    .option('--expires <time>', 'ends after so long: 8h, 90d', period)
+    .description('Register a public key (default: ~/.ssh/id_ed25519.pub)')
+    .option('--name <name>', "Name to recognise it by (default: the key's comment)")
+    .option('--expires <time>', 'Expire after this time: 8h, 90d', period)
     .action(async (file: string | undefined, options: { name?: string; expires?: number }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const path = file ?? join(homedir(), '.ssh', 'id_ed25519.pub');
@@ -81,7 +79,7 @@ function addKeys(keys: Command): void {
     });
   keys
     .command('rm <id...>')
-    .description('deletes keys, by their ids or how these begin, and ends what they opened')
+    .description('Delete keys by their ids or the beginnings of these, and close their connections')
     .action(async (ids: readonly string[], _: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.ssh.keys({ signal });
@@ -122,7 +120,7 @@ async function printConfig(
     for await (const each of berth.containers.list({ signal })) if ('db_id' in each) containers.push(each);
   }
   const options = await pinned(session, server);
-  say('# made by `berth ssh-config`');
+  say('# from `berth ssh-config`');
   for (const { name } of containers) {
     const lines = [
       `Host ${name}${HOST_SUFFIX}`,
@@ -139,7 +137,7 @@ async function printConfig(
 /** @returns the container; its name is the user's of SSH */
 async function named(session: Session, name: string): Promise<ContainerView> {
   const container = await findContainer(session, name);
-  if (!container) throw new CliError(`there is no container "${name}"`, 4);
+  if (!container) throw new CliError(`ssh ${name}: container not found. \`berth ls\` lists containers`, 4);
   return container;
 }
 
@@ -171,7 +169,7 @@ async function keyFor(session: Session): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await rm(file, { force: true });
   if ((await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'berth ssh', '-f', file])) !== 0) {
-    throw new CliError('ssh-keygen made no key');
+    throw new CliError('ssh: ssh-keygen failed');
   }
   const body = { name: 'berth ssh', public_key: (await readText(`${file}.pub`)).trim() };
   const key = await berth.ssh.createKey({ ...body, expires_in: KEY_SECONDS }, { signal }).catch((error: unknown) => {
@@ -212,7 +210,7 @@ function run(program: string, args: readonly string[]): Promise<number> {
     process.on('SIGINT', ignore);
     child.once('error', (error) => {
       const isMissing = 'code' in error && error.code === 'ENOENT';
-      reject(isMissing ? new CliError(`${program} is not installed (openssh-client)`, NOT_RUN) : error);
+      reject(isMissing ? new CliError(`${program} is not installed. Install openssh-client`, NOT_RUN) : error);
     });
     child.once('close', (code) => {
       process.off('SIGINT', ignore);

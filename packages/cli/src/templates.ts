@@ -24,32 +24,32 @@ interface PutOptions {
 export function addTemplateCommands(templates: Command): void {
   templates
     .command('ls', { isDefault: true })
-    .description('lists templates')
+    .description('List templates')
     .action(async (_: unknown, command: Command) => list(await openSession(command)));
   templates
     .command('put <name> <version>')
-    .description('makes a template of an image or of a snapshot, or replaces it')
-    .option('--image <image>', 'an image that the machine has, or a name of the catalogue')
-    .option('--snapshot <snapshot>', 'one of your snapshots, whose files are copied')
-    .option('--data', "with the snapshot's data too")
-    .option('--description <text>', 'what it is for')
-    .option('--memory <size>', 'memory of containers that are given none: 512, 512m or 2g', mebibytes)
-    .option('--cpus <number>', 'CPUs likewise, such as 0.5', cpuShares)
-    .option('--disk <size>', 'disk likewise: 1024, 10g', mebibytes)
-    .option('--start <command>', 'is run by a shell after each start')
-    .option('--role <role>', 'software that is installed in containers')
-    .option('--network <policy>', 'internet, none, or a list: 203.0.113.0/24:443,198.51.100.7:53/udp', network)
-    .option('--tier <tier>', 'a tier that may use it, all if absent; several times', several)
+    .description('Create or replace a template, from an image or a snapshot')
+    .option('--image <image>', 'Image on the machine, or a name of the catalogue')
+    .option('--snapshot <snapshot>', 'One of your snapshots; its files are copied')
+    .option('--data', "Include the snapshot's /home/user")
+    .option('--description <text>', 'Description')
+    .option('--memory <size>', 'Default memory, such as 512m or 2g', mebibytes)
+    .option('--cpus <number>', 'Default CPUs, such as 0.5', cpuShares)
+    .option('--disk <size>', 'Default disk, such as 10g', mebibytes)
+    .option('--start <command>', 'Shell command to run after each start')
+    .option('--role <role>', 'Role: software to install')
+    .option('--network <policy>', 'internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp', network)
+    .option('--tier <tier>', 'Tier that may use it (default: all; repeatable)', several)
     .action(async (name: string, version: string, options: PutOptions, command: Command) =>
       put(await openSession(command), { name, version }, options),
     );
   templates
     .command('rm <name...>')
-    .description('deletes templates; containers that were made from them go on')
-    .option('-y, --yes', 'without being asked')
+    .description('Delete templates; containers created from them stay')
+    .option('-y, --yes', 'Do not ask for confirmation')
     .action(async (names: readonly string[], { yes }: { yes?: boolean }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
-      if (!yes) await confirm(`delete ${names.join(', ')}?`);
+      if (!yes) await confirm(`Delete ${names.join(', ')}?`);
       for (const name of names) {
         const deleted = await berth.admin.deleteTemplate(name, { signal });
         if (isJson) sayJson(deleted);
@@ -87,7 +87,7 @@ async function put(
   const { berth, isJson, signal } = session;
   const { image, snapshot, start, tier } = options;
   if ((image === undefined) === (snapshot === undefined)) {
-    throw new CliError('an image or a snapshot is wanted', USAGE);
+    throw new CliError('name either --image or --snapshot', USAGE);
   }
   const settings = {
     image,

@@ -54,19 +54,21 @@ class Tree {
       await symlink(header.linkname ?? '', path);
     } else if (header.type === 'link') {
       const target = join(this.root, ...partsOf(header.linkname ?? ''));
-      if (!this.files.has(target)) throw new CliError(`${header.name}: a link to a file that is not in the archive`);
+      if (!this.files.has(target)) throw new CliError(`cp: ${header.name} links to a file that is not in the archive`);
       await this.makeRoom(parts);
       await link(target, path).catch(() => copyFile(target, path));
       this.files.add(path);
     } else {
-      this.leftOut.push(`${header.name}: ${header.type === 'symlink' ? 'a link that leads out' : String(header.type)}`);
+      this.leftOut.push(
+        `${header.name}: ${header.type === 'symlink' ? 'a link that leads out of the directory' : String(header.type)}`,
+      );
     }
   }
 
   sayLeftOut(): void {
-    for (const each of this.leftOut.slice(0, MOST_NAMED)) note(`left out: ${each}`);
+    for (const each of this.leftOut.slice(0, MOST_NAMED)) note(`skipped: ${each}`);
     const more = this.leftOut.length - MOST_NAMED;
-    if (more > 0) note(`left out: ${String(more)} more`);
+    if (more > 0) note(`skipped: ${String(more)} more`);
   }
 
   /** Creates the parent directory, and removes a file or link at the path. */
@@ -85,7 +87,7 @@ class Tree {
       const found = await lstat(path).catch(() => null);
       if (found && !found.isDirectory()) {
         throw new CliError(
-          `${path} is no directory${found.isSymbolicLink() ? ', but a link' : ''}: nothing goes there`,
+          `cp: ${path} is ${found.isSymbolicLink() ? 'a link and not a directory' : 'not a directory'}; nothing is written through it`,
         );
       }
       const own = depth === parts.length ? mode : 0o777;
@@ -99,7 +101,7 @@ class Tree {
 function partsOf(name: string): string[] {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   if (name.startsWith('/') || name.includes('\0') || parts.includes('..')) {
-    throw new CliError(`the archive has a path that leads out of its directory: ${name}`);
+    throw new CliError(`cp: the archive has a path that leads out of its directory: ${name}`);
   }
   return parts;
 }

@@ -5,21 +5,27 @@ import { InvalidArgumentError } from 'commander';
 
 /** @returns a whole number of 1 or more */
 export function whole(text: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('a whole number is wanted.');
+  if (!/^[1-9]\d{0,5}$/.test(text)) throw new InvalidArgumentError('Use a whole number of 1 or more.');
+  return Number(text);
+}
+
+/** @returns a number of lines, 0 or more */
+export function lineCount(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Use a number of lines.');
   return Number(text);
 }
 
 /** @returns MiB, from `512`, `512m` or `2g` */
 export function mebibytes(text: string): number {
   const found = /^(\d+(?:\.\d+)?)([mg]?)i?b?$/i.exec(text);
-  if (!found) throw new InvalidArgumentError('a size such as 512, 512m or 2g is wanted.');
+  if (!found) throw new InvalidArgumentError('Use a size such as 512, 512m or 2g.');
   return Math.round(Number(found[1]) * (found[2]?.toLowerCase() === 'g' ? 1_024 : 1));
 }
 
 /** @returns thousandths of a CPU, from `0.5` or `2` */
 export function cpuShares(text: string): number {
   const cpus = Number(text);
-  if (!(cpus > 0)) throw new InvalidArgumentError('a number of CPUs such as 0.5 or 2 is wanted.');
+  if (!(cpus > 0)) throw new InvalidArgumentError('Use a number of CPUs such as 0.5 or 2.');
   return Math.round(cpus * 1_000);
 }
 
@@ -31,7 +37,7 @@ export function seconds(text: string): number | 'tier' {
 /** @returns seconds, from `90s`, `30m`, `8h` or `7d` */
 export function period(text: string): number {
   const found = /^(\d+)([smhd])$/.exec(text);
-  if (!found) throw new InvalidArgumentError('a time such as 30m, 8h or 7d is wanted.');
+  if (!found) throw new InvalidArgumentError('Use a time such as 30m, 8h or 7d.');
   const sizes: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 };
   return Number(found[1]) * (sizes[found[2] ?? 's'] ?? 1);
 }
@@ -46,7 +52,7 @@ export type NetworkKind = 'internet' | 'none' | 'allow';
 
 export function networkKind(text: string): NetworkKind {
   if (text === 'internet' || text === 'none' || text === 'allow') return text;
-  throw new InvalidArgumentError('internet, none or allow is wanted.');
+  throw new InvalidArgumentError('Use internet, none or allow.');
 }
 
 export function kindOf(policy: NetworkPolicy): NetworkKind {
@@ -67,7 +73,7 @@ type Pairs = Readonly<Record<string, string>>;
 /** Collects options such as `--env NAME=VALUE` that may be given several times. */
 export function pair(text: string, before: Pairs = {}): Pairs {
   const at = text.indexOf('=');
-  if (at < 1) throw new InvalidArgumentError('NAME=VALUE is wanted.');
+  if (at < 1) throw new InvalidArgumentError('Use NAME=VALUE.');
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 

@@ -15,21 +15,21 @@ interface ScopeOptions {
   readonly all?: boolean;
 }
 
-const ALL = ['--all', "of those for everybody's events, for administrators"] as const;
+const ALL = ['--all', "Webhooks for all users' events, for administrators"] as const;
 
 export function addWebhookCommands(program: Command): void {
-  const webhooks = program.command('webhooks').description('where events are sent');
+  const webhooks = program.command('webhooks').description('Webhooks: URLs that get your events');
   webhooks
     .command('ls', { isDefault: true })
-    .description('lists them')
+    .description('List webhooks')
     .option(...ALL)
     .action(async (options: ScopeOptions, command: Command) => list(await openSession(command), options));
   webhooks
     .command('create <url>')
-    .description('makes one, and prints its id and, this once, its secret')
-    .option('-e, --event <type>', 'a type of events to send, all if absent; several times', collect)
-    .option('-l, --label <key=value>', 'a label that containers must have; several times', pair)
-    .option('--description <text>', 'what it is for')
+    .description('Create a webhook, and print its id and its secret; the secret is not shown again')
+    .option('-e, --event <type>', 'Type of events to send (default: all; repeatable)', collect)
+    .option('-l, --label <key=value>', 'Label that containers must have (repeatable)', pair)
+    .option('--description <text>', 'Description')
     .option(...ALL)
     .action(async (url: string, options: CreateOptions, command: Command) =>
       create(await openSession(command), url, options),
@@ -38,7 +38,7 @@ export function addWebhookCommands(program: Command): void {
   for (const [name, wanted] of Object.entries(status)) {
     webhooks
       .command(`${name} <id>`)
-      .description(name === 'pause' ? 'sends nothing until it is resumed' : 'goes on where it stopped')
+      .description(name === 'pause' ? 'Stop sending; events wait' : 'Send again, from where it stopped')
       .option(...ALL)
       .action(async (id: string, options: ScopeOptions, command: Command) => {
         const session = await openSession(command);
@@ -53,7 +53,7 @@ export function addWebhookCommands(program: Command): void {
   }
   webhooks
     .command('rm <id>')
-    .description('deletes one, and what it has not delivered')
+    .description('Delete a webhook with its undelivered events')
     .option(...ALL)
     .action(async (id: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);
@@ -63,7 +63,7 @@ export function addWebhookCommands(program: Command): void {
     });
   webhooks
     .command('rotate-secret <id>')
-    .description('prints a new secret; the former one is used beside it for a day')
+    .description('Print a new secret; the old one is used too for a day')
     .option(...ALL)
     .action(async (id: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);
@@ -73,7 +73,7 @@ export function addWebhookCommands(program: Command): void {
     });
   webhooks
     .command('test <id>')
-    .description('sends a test')
+    .description('Send a test event')
     .option(...ALL)
     .action(async (id: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);
@@ -81,15 +81,15 @@ export function addWebhookCommands(program: Command): void {
     });
   webhooks
     .command('deliveries <id>')
-    .description('lists the deliveries of one, newest first')
-    .option('--status <status>', 'pending, delivered, failed or lost')
+    .description('List deliveries, newest first')
+    .option('--status <status>', 'Filter by status: pending, delivered, failed or lost')
     .option(...ALL)
     .action(async (id: string, options: ScopeOptions & { status?: api.DeliveryStatus }, command: Command) =>
       deliveries(await openSession(command), id, options),
     );
   webhooks
     .command('redeliver <id> <delivery>')
-    .description('repeats a delivery')
+    .description('Send a delivery again')
     .option(...ALL)
     .action(async (id: string, delivery: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);
@@ -123,7 +123,7 @@ async function create(session: Session, url: string, options: CreateOptions): Pr
   const made = await of(session, options).create(body, { signal: session.signal });
   if (session.isJson) sayJson(made);
   else {
-    note(`made ${made.id}; its secret is shown this once`);
+    note(`created ${made.id}; its secret is not shown again`);
     say(made.secret);
   }
 }

@@ -88,11 +88,11 @@ describe('berth admin', () => {
     );
     expect(await line.berth('admin', 'templates', 'put', 'tools', '2')).toMatchObject({
       code: 2,
-      stderr: 'berth: an image or a snapshot is wanted\n',
+      stderr: 'berth: name either --image or --snapshot\n',
     });
     expect(await line.berth('create', 'tools', '--snapshot', 'any')).toMatchObject({
       code: 2,
-      stderr: 'berth: a snapshot takes the place of an image\n',
+      stderr: 'berth: name either an image or a snapshot\n',
     });
     expect(await line.berth('admin', 'templates', 'rm', 'tools', '--yes')).toMatchObject({
       code: 0,
@@ -116,7 +116,7 @@ describe('berth admin', () => {
       expect(shown.stdout).toMatch(
         /^KEY +IMAGE +MEMORY +CPUS +DISK +WANTED +READY +MAKING +RELEASING\n[\da-f-]+ +\S+ +256m +0?\.5 +/,
       );
-      expect(shown.stderr).toMatch(/^file; taken by 1 creation; not taken: none_ready 1\n/);
+      expect(shown.stderr).toMatch(/^file; used by 1 creation; not used: none_ready 1\n/);
       expect(JSON.parse((await warm('--json')).stdout)).toMatchObject({ mode: 'file', hits: 1 });
       expect(await warm('--empty')).toMatchObject({
         code: 0,
@@ -130,7 +130,9 @@ describe('berth admin', () => {
   it('must drain a machine and take that back only where somebody says so', async () => {
     expect(await line.berth('admin', 'nodes', 'drain', 'one')).toMatchObject({
       code: 2,
-      stderr: expect.stringMatching(/^berth: there is no terminal to ask at: --yes does it\n {2}drain one\?/) as string,
+      stderr: expect.stringMatching(
+        /^berth: confirmation needs a terminal\. Use --yes to confirm\n {2}Drain one\?/,
+      ) as string,
     });
     for (const [answer, code] of [
       ['n\r', 1],
@@ -138,7 +140,7 @@ describe('berth admin', () => {
       ['\u0003', 130],
     ] as const) {
       terminal = line.inTerminal('rows 24 cols 100', 'admin', 'nodes', 'drain', 'one');
-      await terminal.shows(/drain one\? Nothing is placed or started there any more; .* \[y\/N\]/);
+      await terminal.shows(/Drain one\? Nothing more is placed or started there; .* \[y\/N\]/);
       terminal.type(answer);
       await terminal.shows(`ended with ${String(code)}`);
       terminal.close();

@@ -1,22 +1,23 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CommandLine, type Ended } from './command-line.ts';
-import { type Handler, ScriptedServer } from './scripted-server.ts';
+import { CONTAINER, CONTAINER_ID as ID, type Handler, ME, ScriptedServer, STATS } from './scripted-server.ts';
 
 jest.setTimeout(120_000);
 
-const ID = '11111111-1111-4111-8111-111111111111';
-const DEV = {
-  id: 'a'.repeat(64),
-  db_id: ID,
-  name: 'dev',
-  status: 'running',
-  resources: { memory_mb: 512, cpu_shares: 500, disk_mb: 1024 },
-};
-
-const refusal = (status: number, code: string, error: string): Handler => {
+const refusal = (status: number, code: string, error: string, more: object = {}): Handler => {
   return (request, response) => {
     response.statusCode = status;
-    request.resume().once('end', () => response.end(JSON.stringify({ error, code, request_id: 'r' })));
+    request.resume().once('end', () => response.end(JSON.stringify({ error, code, request_id: 'r', ...more })));
+  };
+};
+
+/** Answers with Server-Sent Events. */
+const events = (messages: readonly (readonly [type: string, data: object])[]): Handler => {
+  return (_request, response) => {
+    response.setHeader('content-type', 'text/event-stream');
+    for (const [type, data] of messages) response.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`);
+    response.end();
   };
 };
 
@@ -38,12 +39,13 @@ describe('berth', () => {
       request.once('end', () => {
         sent.push(body);
         types.push(request.headers['content-type']);
-        response.end(JSON.stringify({ message: 'settings updated', restarted: true, container: DEV }));
+        response.end(JSON.stringify({ message: 'settings updated', restarted: true, container: CONTAINER }));
       });
     };
     server = await ScriptedServer.start({
-      'GET /api/containers': { containers: [DEV], count: 1, limit: 5, next_cursor: null, event_seq: 1 },
-      [`GET /api/containers/${ID}`]: DEV,
+      'GET /api/containers': { containers: [CONTAINER], count: 1, limit: 5, next_cursor: null, event_seq: 1 },
+      [`GET /api/containers/${ID}`]: CONTAINER,
+      'GET /api/me': ME,
       [`PATCH /api/containers/${ID}`]: taking,
       [`PUT /api/containers/${ID}/files`]: taking,
       [`POST /api/containers/${ID}/stop`]: { message: 'container stopped', name: 'dev' },
@@ -54,6 +56,7 @@ describe('berth', () => {
   afterEach(() => server.stop());
   afterAll(() => line.remove());
 
+  const host = (): string => new URL(server.url).host;
   const berth = (...args: readonly string[]): Promise<Ended> => berthWith('', ...args);
   const berthWith = (input: string, ...args: readonly string[]): Promise<Ended> =>
     line.berthWith({ input, environment: { BERTH_URL: server.url, BERTH_TOKEN: 'berth_mine' } }, ...args);
@@ -68,7 +71,9 @@ describe('berth', () => {
     expect(await line.berthWith({ environment }, 'stop', 'dev')).toEqual({
       code: 6,
       stdout: '',
-      stderr: 'berth: 127.0.0.1:2 could not be reached: connect ECONNREFUSED 127.0.0.1:2\n',
+      stderr:
+        'berth: cannot reach http://127.0.0.1:2 (connection refused): is the server running? ' +
+        'Or check the address with `berth contexts`\n',
     });
   });
 
@@ -76,9 +81,12 @@ describe('berth', () => {
     expect(await berth('stop', 'nothing', 'dev', 'other')).toEqual({
       code: 4,
       stdout: '',
-      stderr: 'dev: container stopped\nberth: nothing: container not found\nberth: other: not authorized\n',
+      stderr: `dev: container stopped
+berth: stop nothing: container not found on ${host()}. \`berth ls\` lists containers, \`berth ls -s deleted\` those that can be restored.
+berth: stop other: not authorized on ${host()}. It belongs to another user. \`berth whoami\` shows who you are.
+`,
     });
-    expect(await berth('stop', 'nothing')).toMatchObject({ stderr: 'berth: container not found\n' });
+    expect((await berth('stop', 'nothing')).stderr).toMatch(/^berth: stop nothing: container not found on [^\n]*\n$/);
     expect(await berth('stop', 'nothing', '--json')).toMatchObject({ code: 4, stdout: '' });
   });
 
@@ -88,10 +96,10 @@ describe('berth', () => {
     expect(await berth('tokens', 'create', 'ci')).toEqual({
       code: 0,
       stdout: 'berth_new\n',
-      stderr: 'it ends 2026-12-06T00:00:00.000Z, with the token that made it\n',
+      stderr: 'expires 2026-12-06T00:00:00.000Z, with the token that created it\n',
     });
     expect(await berth('tokens', 'create', 'ci', '--expires-in', '3')).toMatchObject({
-      stderr: 'it ends 2026-12-06T00:00:00.000Z\n',
+      stderr: 'expires 2026-12-06T00:00:00.000Z\n',
     });
     server.on('POST /api/tokens', made(null));
     expect(await berth('tokens', 'create', 'ci')).toMatchObject({ stdout: 'berth_new\n', stderr: '' });
@@ -108,14 +116,14 @@ describe('berth', () => {
         code: 2,
         stdout: '',
         stderr: expect.stringMatching(
-          /--yes does it\n {2}update dev\? .*files outside \/home\/user are lost/,
+          /Use --yes to confirm\n {2}Update dev\? .*will be recreated.*files outside \/home\/user may be lost/,
         ) as string,
       });
     }
     expect(sent).toEqual([]);
     expect(await berth('update', 'dev', '--memory', '1g', '--yes')).toMatchObject({
       code: 0,
-      stderr: 'dev: settings updated, restarted\n',
+      stderr: 'dev: settings updated, recreated\n',
     });
     // Nothing is lost by these.
     expect(await berth('update', 'dev', '--memory', '512m', '--auto-stop', '1h')).toMatchObject({ code: 0 });
@@ -129,7 +137,7 @@ describe('berth', () => {
     expect(await berth('update', 'dev', '--yes', ...changes, '--unset-label', 'b')).toEqual({
       code: 0,
       stdout: '',
-      stderr: 'new: settings updated, restarted\n',
+      stderr: 'new: settings updated, recreated\n',
     });
     expect(await berth('update', 'dev', '--unset-label', 'team')).toMatchObject({ code: 0 });
     expect(sent.map((body) => JSON.parse(body) as unknown)).toEqual([
@@ -157,5 +165,255 @@ describe('berth', () => {
     expect(sent).toEqual(['typed']);
     server.on(`GET /api/containers/${ID}/files/list`, []);
     expect(await berthWith('typed', 'cp', '-', 'dev:')).toMatchObject({ code: 2 });
+  });
+
+  it('must say what failed, where, and what to do, on one line', async () => {
+    const fields = (...names: readonly string[]): object => ({
+      details: names.map((field) => ({ field, message: 'must be less' })),
+    });
+    const cases: readonly (readonly [number, string, string, object, string])[] = [
+      [
+        401,
+        'unauthorized',
+        'authentication required',
+        {},
+        `stop dev: authentication required on ${host()}. The token is wrong, revoked or expired. Log in again: \`berth login ${server.url}\`\n`,
+      ],
+      [
+        409,
+        'container_not_running',
+        'container is not running',
+        {},
+        'stop dev: container is not running. Start it: `berth start dev`\n',
+      ],
+      [
+        403,
+        'container_limit_reached',
+        'container limit reached',
+        { current: 5, limit: 5, tier: 'free' },
+        `stop dev: container limit reached on ${host()}. 5 of 5 on the tier free. Delete one with \`berth rm\`; stopping frees no place.\n`,
+      ],
+      [
+        400,
+        'invalid_parameters',
+        'invalid parameters',
+        fields('memory_mb'),
+        'stop dev: invalid parameters: --memory (memory_mb) must be less\n',
+      ],
+      [
+        400,
+        'invalid_parameters',
+        'invalid parameters',
+        fields('memory_mb', 'name'),
+        'stop dev: invalid parameters\n  --memory (memory_mb) must be less\n  name must be less\n',
+      ],
+      [500, 'stop_failed', 'failed to stop container', {}, 'stop dev: failed to stop container (request r)\n'],
+      [400, 'of_a_newer_server', 'something new', {}, 'stop dev: something new\n'],
+    ];
+    for (const [status, code, error, more, said] of cases) {
+      server.on(`POST /api/containers/${ID}/stop`, refusal(status, code, error, more));
+      expect(await berth('stop', 'dev')).toMatchObject({ stdout: '', stderr: `berth: ${said}` });
+    }
+  });
+
+  it('must suggest a command for one that it does not have, also for those of docker', async () => {
+    for (const [word, meant] of [
+      ['strat', 'start'],
+      ['run', 'create'],
+      ['commit', 'snapshot create'],
+    ] as const) {
+      expect(await line.berth(word)).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: `berth: unknown command '${word}'. Did you mean ${meant}?\nSee \`berth --help\`.\n`,
+      });
+    }
+    expect(await line.berth('port', 'link', 'dev', '0')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(
+        /^berth: .* Use a port from 1 to 65535\.\nSee `berth port link --help`\.\n$/,
+      ) as string,
+    });
+  });
+
+  it('must show a container in sections with units, and as the API has it for scripts', async () => {
+    const { stdout } = await berth('show', 'dev');
+    expect(stdout).not.toMatch(/null|undefined|\{|\[|"/);
+    const facts = stdout.split('\n').map((each) => each.trim().replace(/ {2,}/, ': '));
+    expect(facts).toEqual(
+      expect.arrayContaining([
+        'Container',
+        'Status: running',
+        'Labels: team=core, gpu',
+        'Memory: 512 MiB',
+        'CPUs: 0.5',
+        'Disk: 10 GiB',
+        'Access: only 203.0.113.7/32:443, 198.51.100.7/32:53/udp',
+        'When idle: stops after 8h without use',
+        'When stopped: is deleted after 7d',
+        "Command: sh -c 'node server.js'",
+        'Ready when: port 8080 is open, within 1m',
+        'Ready: yes',
+      ]),
+    );
+    expect(stdout).not.toMatch(/^ *(Role|Template|Address|Run ends)/m);
+    expect(JSON.parse((await berth('show', 'dev', '--json')).stdout)).toEqual(CONTAINER);
+  });
+
+  it('must show who is logged in where, with limits, and the images', async () => {
+    const { stdout } = await berth('whoami');
+    expect(stdout).toMatch(/Name +ada\n/);
+    expect(stdout).toContain(server.url);
+    expect(stdout).toMatch(/Containers +1 of 5\n/);
+    expect(stdout).toMatch(/Memory +256 MiB to 2 GiB\n/);
+    expect(stdout).not.toMatch(/null|undefined/);
+    expect(JSON.parse((await berth('whoami', '--json')).stdout)).toEqual({ server: server.url, context: null, ...ME });
+    const image = { name: 'sandbox', reference: 'berth/sandbox:1', description: 'Debian', pull: 'never' };
+    server.on('GET /api/images', { images: [{ ...image, default: true, available: true, template: null }] });
+    expect((await berth('images')).stdout).toMatch(
+      /^NAME +IMAGE .*\nsandbox \(default\) +berth\/sandbox:1 +yes +never +Debian\n$/,
+    );
+  });
+
+  it('must open the console at a container, and print its address without a screen or where it is asked to', async () => {
+    const url = `${server.url}/containers/${ID}`;
+    expect(await berth('open', 'dev', '--print')).toEqual({ code: 0, stdout: `${url}\n`, stderr: '' });
+    expect(await berth('open', 'dev')).toEqual({ code: 0, stdout: `${url}\n`, stderr: '' });
+    expect(await berth('open')).toEqual({ code: 0, stdout: `${server.url}/\n`, stderr: '' });
+    server.on('GET /api/containers', { containers: [], count: 0, limit: 5, next_cursor: null, event_seq: 1 });
+    expect(await berth('open', 'other')).toMatchObject({ code: 4, stdout: '' });
+    server.on('GET /api/containers', { containers: [CONTAINER], count: 1, limit: 5, next_cursor: null, event_seq: 1 });
+    // The browser gets the address as a single argument, which no shell reads.
+    const browser = join(line.folder, 'browser');
+    await writeFile(browser, `#!/bin/sh\nprintf '%s\\n' "$@" > '${browser}.log'\n`, { mode: 0o755 });
+    const environment = { BERTH_URL: server.url, BERTH_TOKEN: 'berth_mine', BROWSER: browser };
+    expect(await line.berthWith({ environment }, 'open', 'dev')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: `opened ${url}\n`,
+    });
+    expect(await readFile(`${browser}.log`, 'utf8')).toBe(`${url}\n`);
+    const broken = { ...environment, BROWSER: '/no/such/browser' };
+    expect(await line.berthWith({ environment: broken }, 'open', 'dev')).toMatchObject({ code: 0, stdout: `${url}\n` });
+  });
+
+  it('must ask before a container is returned to a snapshot', async () => {
+    server.on('GET /api/snapshots', { snapshots: [{ id: ID, name: 'ready' }], next_cursor: null });
+    server.on(`POST /api/containers/${ID}/restore-snapshot`, { message: 'snapshot restored', name: 'dev', kept: 'k' });
+    expect(await berth('snapshot', 'restore', 'dev', 'ready')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('Return dev to the snapshot ready? The container will be recreated') as string,
+    });
+    expect(await berth('snapshot', 'restore', 'dev', 'ready', '--yes')).toMatchObject({
+      code: 0,
+      stderr: 'dev: snapshot restored; kept as k\n',
+    });
+  });
+
+  it('must show ports as they open and close, until the container stops', async () => {
+    const url = 'http://3000-x.preview.localhost/';
+    const port = { port: 3000, addresses: ['127.0.0.1'], access: 'private', url };
+    const messages = [
+      ['ports', { ports: [port] }],
+      ['ports', { ports: [{ ...port, access: 'public' }] }],
+      ['ports', { ports: [] }],
+      ['end', { reason: 'container_stopped' }],
+    ] as const;
+    server.on(`GET /api/containers/${ID}/ports`, events(messages));
+    expect(await berth('port', 'ls', 'dev', '--follow')).toEqual({
+      code: 0,
+      stdout: [
+        `open     3000   127.0.0.1  private  ${url}`,
+        `changed  3000   127.0.0.1  public  ${url}`,
+        'closed   3000',
+        '',
+      ].join('\n'),
+      stderr: '[container_stopped]\n',
+    });
+    const { stdout } = await berth('port', 'ls', 'dev', '-f', '--json');
+    expect(
+      stdout
+        .trim()
+        .split('\n')
+        .map((each) => (JSON.parse(each) as { type: string }).type),
+    ).toEqual(['ports', 'ports', 'ports', 'end']);
+  });
+
+  it('must show the output of the start command, whole or its last lines, and follow it', async () => {
+    const process = (id: string, start: boolean, day: number): object => ({
+      id,
+      start,
+      started_at: `2026-11-0${String(day)}T00:00:00.000Z`,
+    });
+    server.on(`GET /api/containers/${ID}/processes`, {
+      processes: [process('old', true, 1), process('main', true, 2), process('other', false, 3)],
+    });
+    const chunks = ['one\ntw', 'o\nthree\n', 'four'];
+    const output = chunks.map((data, at) => ({ stream: 'stdout', offset: at * 10, data }));
+    server.on(`GET /api/containers/${ID}/processes/main/output`, ((request, response) => {
+      const after = new URL(request.url ?? '/', 'http://any').searchParams.get('after');
+      if (request.headers.accept === 'text/event-stream') {
+        expect(after).toBe('30');
+        events([
+          ['output', { stream: 'stdout', offset: 30, data: ' five\n' }],
+          ['exit', { exit_code: 0, reason: 'exited', exited_at: '2026-11-03T00:00:00.000Z' }],
+        ])(request, response);
+      } else {
+        response.end(JSON.stringify({ output: after === '0' ? output : [], next: 30, gap: false, is_over: false }));
+      }
+    }) satisfies Handler);
+    const shown = async (...args: readonly string[]) => (await berth('logs', 'dev', ...args)).stdout;
+    expect(await shown()).toBe('one\ntwo\nthree\nfour');
+    expect(await shown('-n', '0')).toBe('');
+    expect(await shown('-n', '1')).toBe('four');
+    expect(await shown('--tail', '3')).toBe('two\nthree\nfour');
+    expect(await shown('--tail', '9')).toBe('one\ntwo\nthree\nfour');
+    expect(await shown('-f', '-n', '2')).toBe('three\nfour five\n');
+  });
+
+  it('must show the use of all running containers, or of some, once without a terminal', async () => {
+    server.on(`GET /api/containers/${ID}/stats`, STATS);
+    for (const args of [[], ['dev'], ['dev', '--no-stream']]) {
+      expect((await berth('stats', ...args)).stdout).toMatch(
+        /^NAME +CPU +MEMORY +LIMIT .*\ndev +12\.5% +64\.0 MiB +512\.0 MiB +12\.5% +1\.0 KiB +2\.0 KiB +-\n$/,
+      );
+    }
+    expect(JSON.parse((await berth('stats', 'dev', '--json')).stdout)).toEqual(STATS);
+    expect(JSON.parse((await berth('stats', '--json')).stdout)).toEqual([{ db_id: ID, name: 'dev', ...STATS }]);
+    server.on(
+      `GET /api/containers/${ID}/stats`,
+      events([
+        ['stats', STATS],
+        ['end', { reason: 'container_stopped' }],
+      ]),
+    );
+    expect((await berth('stats', 'dev', '-f')).stdout).toMatch(/^NAME .*\ndev .*\n$/);
+    server.on('GET /api/containers', { containers: [], count: 0, limit: 5, next_cursor: null, event_seq: 1 });
+    expect(await berth('stats')).toMatchObject({
+      code: 4,
+      stderr: expect.stringContaining('no container is running') as string,
+    });
+  });
+
+  it('must refuse a terminal for a command where there is none, and options that contradict each other', async () => {
+    for (const args of [
+      ['-it', 'dev', '--', 'sh'],
+      ['-i', '-t', 'dev', '--', 'sh'],
+      ['-d', '-i', 'dev', '--', 'sh'],
+      ['-t', '--timeout', '5', 'dev', '--', 'sh'],
+      ['-t', '--json', 'dev', '--', 'sh'],
+    ]) {
+      expect({ args, ...(await berth('exec', ...args)) }).toEqual({
+        args,
+        code: 2,
+        stdout: '',
+        stderr: expect.stringMatching(/^berth: exec.*\n$/) as string,
+      });
+    }
+  });
+
+  it('must start a process in the background, and print its id', async () => {
+    server.on(`POST /api/containers/${ID}/processes`, { id: 'p-1' });
+    expect(await berth('exec', '-d', 'dev', '--', 'sleep', '9')).toEqual({ code: 0, stdout: 'p-1\n', stderr: '' });
   });
 });

@@ -53,11 +53,14 @@ export class CommandLine {
 
   /** In a terminal of that size, as a person has one. */
   inTerminal(size: string, ...args: readonly string[]): PersonsTerminal {
-    const tty = join(this.folder, `tty-${String(Math.random())}`);
+    const facts = join(this.folder, `tty-${String(Math.random())}`);
     const words = [process.execPath, join(this.folder, 'berth.cjs'), ...args].map((word) => `'${word}'`).join(' ');
-    const line = `tty > ${tty}; stty ${size}; ${words}; echo "ended with $?"`;
+    const program = `sh -c 'tty > ${facts}; echo $$ >> ${facts}; exec "$@"' sh ${words}`;
+    const mode = "$(stty -a | grep -o -e '-*icanon')";
+    // Ctrl-C is the program's: without the trap it would end this shell too.
+    const line = `trap : INT; stty ${size}; ${program}; echo "ended with $? in ${mode}"`;
     const child = spawn('script', ['-qfec', line, '/dev/null'], { env: { ...this.environment, TERM: 'xterm' } });
-    return new PersonsTerminal(child, tty);
+    return new PersonsTerminal(child, facts);
   }
 
   async remove(): Promise<void> {
@@ -71,7 +74,8 @@ export class PersonsTerminal {
 
   constructor(
     private readonly child: ChildProcess,
-    private readonly ttyFile: string,
+    /** Has the terminal's device, and the program's process id. */
+    private readonly facts: string,
   ) {
     child.stdout?.on('data', (chunk: Buffer) => (this.shown += chunk.toString()));
   }
@@ -86,8 +90,14 @@ export class PersonsTerminal {
 
   /** As when its window is drawn larger. */
   async resize(size: string): Promise<void> {
-    const tty = (await readFile(this.ttyFile, 'utf8')).trim();
+    const [tty = ''] = (await readFile(this.facts, 'utf8')).split('\n');
     await run('stty', ['-F', tty, ...size.split(' ')]);
+  }
+
+  /** Sends a signal to the program, as `kill` does. */
+  async signal(name: NodeJS.Signals): Promise<void> {
+    const [, pid = ''] = (await readFile(this.facts, 'utf8')).split('\n');
+    process.kill(Number(pid), name);
   }
 
   close(): void {

@@ -59,7 +59,7 @@ describe('what docs/cli.md shows', () => {
         exec: expect.stringContaining('home') as string,
         sh: expect.stringContaining('inside') as string,
       });
-      expect((await run('berth show dev')).stdout).toMatch(/status +stopped/);
+      expect((await run('berth show dev')).stdout).toMatch(/Status +stopped/);
     } finally {
       await server.stop();
       await rm(`${database.url.replace('sqlite:', '')}.simulated`, { recursive: true });

@@ -5,19 +5,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Headers, pack } from 'tar-stream';
 import { CommandLine, type Ended } from './command-line.ts';
-import { type Handler, ScriptedServer } from './scripted-server.ts';
+import { CONTAINER, type Handler, ME, ScriptedServer } from './scripted-server.ts';
 
 jest.setTimeout(120_000);
 
 const run = promisify(execFile);
-
-const ME = {
-  user: { id: '1', username: 'ada', tier: 'free' },
-  tier: 'free',
-  limits: { auto_stop_seconds: null, containers: 5 },
-  usage: { containers: 1 },
-  scopes: ['read', 'write', 'exec'],
-};
 
 /** What a shell would run, in all the ways to say it. */
 const TRAPS = [
@@ -106,7 +98,14 @@ describe('berth, with a server that wants to harm', () => {
         const details = [{ field: `f${escapes}`, message: `m${escapes}` }];
         response.end(JSON.stringify({ error: `no${escapes}`, code: 'invalid_parameters', request_id: 'r', details }));
       };
-      const hostile = { ...named(`dev${escapes}`), message: `done${escapes}`, status: `running${escapes}` };
+      const hostile = {
+        ...CONTAINER,
+        name: `dev${escapes}`,
+        message: `done${escapes}`,
+        status: `running${escapes}`,
+        labels: { [escapes]: escapes },
+        start: { ...CONTAINER.start, command: [escapes] },
+      };
       const server = await serve({
         'GET /api/containers': listOf(),
         'POST /api/containers/dev/stop': hostile,
@@ -116,6 +115,7 @@ describe('berth, with a server that wants to harm', () => {
         'GET /api/tokens': { tokens: [{ id: escapes, name: escapes, scopes: [escapes], created_at: escapes }] },
         'GET /api/me': { ...ME, user: { ...ME.user, username: escapes, tier: escapes } },
         'GET /api/usage': { usage: [] },
+        'GET /api/images': { images: [{ name: escapes, reference: escapes, description: escapes, template: null }] },
       });
       for (const args of [
         ['stop', 'dev'],
@@ -127,6 +127,8 @@ describe('berth, with a server that wants to harm', () => {
         ['tokens'],
         ['tokens', '--json'],
         ['usage'],
+        ['whoami'],
+        ['images'],
       ]) {
         const { stdout, stderr } = await berth(server, ...args);
         const shown = stdout + stderr;
@@ -158,7 +160,7 @@ describe('berth, with a server that wants to harm', () => {
       expect(await login(mine, 'berth_mine', '--as', 'mine')).toMatchObject({ code: 0 });
       const stray = await list({ BERTH_URL: other.url });
       expect(stray).toMatchObject({ code: 2, stdout: '' });
-      expect(stray.stderr).toContain(`no token was saved for BERTH_URL, ${other.url}: set BERTH_TOKEN too`);
+      expect(stray.stderr).toContain(`no token was saved for BERTH_URL, ${other.url}. Set BERTH_TOKEN too`);
       expect(other.tokens).toEqual([]);
       expect(await list({ BERTH_URL: `${mine.url}/` })).toMatchObject({ code: 0, stderr: '' });
       expect(await list({ BERTH_URL: other.url, BERTH_TOKEN: 'berth_others' })).toMatchObject({ code: 0 });
@@ -253,7 +255,7 @@ describe('berth, with a server that wants to harm', () => {
       const ended = await copied(server);
       expect(ended).toMatchObject({ code: 0, stdout: '' });
       for (const name of ['null', 'disk', 'pipe', 'passwd', 'out', 'around']) {
-        expect(ended.stderr).toMatch(new RegExp(`left out: \\./${name}: `));
+        expect(ended.stderr).toMatch(new RegExp(`skipped: \\./${name}: `));
       }
       const tree = join(folder, 'tree');
       expect((await readdir(tree, { recursive: true })).toSorted()).toEqual([

@@ -95,7 +95,7 @@ describe('berth, inside a container', () => {
     terminal.type('echo still-$kept\n');
     await terminal.shows(/still-before/);
     terminal.type('\u001d');
-    await terminal.shows(/left open: berth sh dev --attach [\s\S]*ended with 0/);
+    await terminal.shows(/Return with: berth sh dev --attach [\s\S]*ended with 0/);
     terminal = line.inTerminal('rows 22 cols 77', 'sh', 'dev', '--attach');
     terminal.type('echo again-$kept; exit 5\n');
     await terminal.shows(/again-before[\s\S]*ended with 5/);
@@ -103,6 +103,8 @@ describe('berth, inside a container', () => {
 
   it('must show what a process wrote, and what the container uses', async () => {
     expect(await line.berth('logs', 'dev')).toEqual({ code: 0, stdout: 'begun\n', stderr: '' });
-    expect((await line.berth('stats', 'dev')).stdout).toMatch(/^CPU +MEMORY .*\n[\d.]+% +[\d.]+ MiB +256\.0 MiB/);
+    expect((await line.berth('stats', 'dev')).stdout).toMatch(
+      /^NAME +CPU +MEMORY .*\ndev +[\d.]+% +[\d.]+ MiB +256\.0 MiB/,
+    );
   });
 });

@@ -52,3 +52,75 @@ export class ScriptedServer {
     request.resume().once('end', () => response.end(JSON.stringify(answer ?? refused)));
   }
 }
+
+export const CONTAINER_ID = '11111111-1111-4111-8111-111111111111';
+
+/** A container as the API shows it. */
+export const CONTAINER = {
+  id: 'a'.repeat(64),
+  db_id: CONTAINER_ID,
+  name: 'dev',
+  status: 'running',
+  status_reason: null,
+  image: 'berth/sandbox:1',
+  role: null,
+  role_status: null,
+  labels: { team: 'core', gpu: '' },
+  resources: { memory_mb: 512, cpu_shares: 500, disk_mb: 10_240 },
+  network: { allow: ['203.0.113.7/32:443', '198.51.100.7/32:53/udp'] },
+  user_id: '22222222-2222-4222-8222-222222222222',
+  created_at: '2026-11-01T10:00:00.000Z',
+  updated_at: '2026-11-01T10:00:00.000Z',
+  last_used_at: '2026-11-01T11:00:00.000Z',
+  idle_seconds: 60,
+  expires_at: null,
+  auto_stop_seconds: null,
+  idle_action: null,
+  auto_delete_seconds: 604_800,
+  auto_start: false,
+  ip_address: null,
+  runtime: 'runsc',
+  start: {
+    command: ['sh', '-c', 'node server.js'],
+    restart: 'on-failure',
+    ready: { port: 8080, within_seconds: 60 },
+  },
+  ready: true,
+  template: null,
+} as const;
+
+/** The answer of `GET /api/me`. */
+export const ME = {
+  user: { id: CONTAINER.user_id, username: 'ada', tier: 'free' },
+  tier: 'free',
+  limits: {
+    containers: 5,
+    agents: 2,
+    snapshots: 10,
+    snapshot_mb: 20_480,
+    webhooks: 3,
+    min: { memory_mb: 256, cpu_shares: 250, disk_mb: 1_024 },
+    max: { memory_mb: 2_048, cpu_shares: 2_000, disk_mb: 20_480 },
+    network: 'internet',
+    processes: 256,
+    exec: true,
+    public_previews: false,
+    session_seconds: null,
+    session_once: false,
+    auto_stop_seconds: 28_800,
+    idle_action: 'stop',
+    auto_delete_seconds: null,
+  },
+  usage: { containers: 1, agents: 0 },
+  scopes: ['read', 'write', 'exec'],
+  session: null,
+} as const;
+
+/** The answer of `GET /api/containers/:id/stats`. */
+export const STATS = {
+  at: '2026-11-01T10:00:00.000Z',
+  cpu: { percent_of_limit: 12.5, throttled_percent: 0 },
+  memory: { used_bytes: 64 * 2 ** 20, limit_bytes: 512 * 2 ** 20 },
+  pids: null,
+  network: { rx_bytes: 1_024, tx_bytes: 2_048 },
+} as const;

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { eventually } from '../../../test/support/eventually.ts';
 import { Berth as Server, type TestUser } from '../../../test/support/servers/berth.ts';
 import { TcpProxy } from '../../../test/support/faults/tcp-proxy.ts';
 import { openTestDatabase, type TestDatabase } from '../../../test/support/databases/test-database.ts';
@@ -6,7 +7,7 @@ import { CommandLine, type PersonsTerminal } from './command-line.ts';
 
 jest.setTimeout(120_000);
 
-describe('berth sh', () => {
+describe('berth, in terminals of a container', () => {
   let database: TestDatabase;
   let server: Server;
   let user: TestUser;
@@ -41,12 +42,23 @@ describe('berth sh', () => {
     return terminal;
   }
 
+  function exec(...args: readonly string[]): PersonsTerminal {
+    const terminal = line.inTerminal('rows 24 cols 100', 'exec', ...args);
+    terminals.push(terminal);
+    return terminal;
+  }
+
+  async function open(): Promise<unknown[]> {
+    const { body } = await user.api.call('GET', '/api/containers/dev/terminals');
+    return body['terminals'] as unknown[];
+  }
+
   it('must be in the same shell after a connection that broke', async () => {
     const terminal = sh();
     terminal.type('kept=same; echo $((40+2))-shown\r');
     await terminal.shows('42-shown');
     await cable.down();
-    await terminal.shows('the connection broke');
+    await terminal.shows('connection lost, reconnecting');
     await cable.up();
     terminal.type('echo $kept-$((40+3)); exit 6\r');
     await terminal.shows(/same-43[\s\S]*ended with 6/);
@@ -61,7 +73,7 @@ describe('berth sh', () => {
     await other.shows('second-45');
     for (const terminal of [one, other]) {
       terminal.type('\u001d');
-      await terminal.shows(/left open: berth sh dev --attach [0-9a-f-]+[\s\S]*ended with 0/);
+      await terminal.shows(/Return with: berth sh dev --attach [0-9a-f-]+[\s\S]*ended with 0/);
     }
     const ids = (await line.berth('__complete', 'sh', 'dev', '--attach', '')).stdout.trim().split('\n');
     expect(ids).toHaveLength(2);
@@ -72,9 +84,48 @@ describe('berth sh', () => {
     const again = sh('--attach', id);
     await again.shows('first-44');
     const watcher = sh('--attach', id, '--watch');
-    await watcher.shows(/first-44[\s\S]*another client writes|another client writes[\s\S]*first-44/);
+    await watcher.shows(
+      /first-44[\s\S]*another client has the keyboard|another client has the keyboard[\s\S]*first-44/,
+    );
     again.type('exit 0\r');
     for (const terminal of [again, watcher]) await terminal.shows('ended with 0');
     expect(await line.berth('sh', 'dev', '--attach', id)).toMatchObject({ code: 125 });
+  });
+
+  it('must run a command in a terminal: keys, size and its changes, and the exit code', async () => {
+    const terminal = exec('-it', '-w', '/tmp', '-e', 'KEPT=yes', 'dev', '--', 'sh');
+    terminal.type('stty size; pwd; echo kept-$KEPT\r');
+    await terminal.shows(/24 100[\s\S]*\/tmp[\s\S]*kept-yes/);
+    await terminal.resize('rows 22 cols 77');
+    await eventually(() => {
+      terminal.type('stty size\r');
+      expect(terminal.shown).toMatch(/22 77/);
+    });
+    // Ctrl-C is the program's, and Ctrl-] too.
+    terminal.type('sleep 1000\r');
+    terminal.type('\u0003');
+    terminal.type('echo still-$((40+2))\r');
+    await terminal.shows('still-42');
+    terminal.type('exit 7\r');
+    await terminal.shows('ended with 7 in icanon');
+    const whole = exec('-t', 'dev', '--', 'sh', '-c', 'stty size');
+    await whole.shows(/24 100[\s\S]*ended with 0/);
+    expect(await open()).toEqual([]);
+  });
+
+  it('must end the command of a terminal with itself, and leave its own terminal as it was', async () => {
+    const terminal = exec('-it', 'dev', '--', 'sh');
+    terminal.type('echo began-$((40+3))\r');
+    await terminal.shows('began-43');
+    await terminal.signal('SIGTERM');
+    await terminal.shows('ended with 143 in icanon');
+    await eventually(async () => expect(await open()).toEqual([]));
+  });
+
+  it('must refuse a program that the server does not accept', async () => {
+    const terminal = exec('-it', '-u', 'no body', 'dev', '--', 'sh');
+    await terminal.shows(/invalid parameters: user must be a name[\s\S]*ended with 125 in icanon/);
+    const missing = exec('-it', 'dev', '--', 'no-such-program');
+    await missing.shows(/ended with 12[57] in icanon/);
   });
 });

@@ -43,6 +43,7 @@ export {
   Terminal,
   type TerminalEnd,
   type TerminalOptions,
+  type TerminalProgram,
   type TerminalRole,
   Terminals,
 } from './terminal.ts';

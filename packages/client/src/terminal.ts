@@ -11,6 +11,8 @@ export interface TerminalOptions {
   readonly rows?: number;
   /** The session of an open terminal; if absent, a new one is opened. */
   readonly session?: string;
+  /** What a new terminal runs; the login shell if absent. The terminal ends with it, with its exit code. */
+  readonly program?: TerminalProgram;
   /** With `session`: the offset up to which its output is already known. */
   readonly after?: number;
   /** Makes this client the writer, and the previous writer a watcher. */
@@ -35,6 +37,16 @@ export interface TerminalOptions {
   readonly dropInputAfterMs?: number;
 }
 
+/** A program of a new terminal; without `cwd` and `user`, the image's own. */
+export interface TerminalProgram {
+  /** The program and its arguments; no shell interprets them. */
+  readonly command: readonly string[];
+  readonly cwd?: string;
+  /** Variables that are added to the container's, and take precedence. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly user?: string;
+}
+
 export type TerminalRole = 'writer' | 'watcher';
 
 export interface Attached {
@@ -52,7 +64,10 @@ export interface TerminalEnd {
   readonly detail?: string;
 }
 
-/** A shell in a container. It survives broken connections and `detach()`: its session can be attached to again. */
+/**
+ * A shell or another program in a container. It survives broken connections and `detach()`: its session can be attached
+ * to again.
+ */
 export class Terminal implements Disposable {
   /** Resolves with the first attachment. @throws BerthError if the server refuses it */
   readonly opened: Promise<Attached>;
@@ -86,6 +101,7 @@ export class Terminal implements Disposable {
         container,
         ...this.size,
         session: this.session,
+        program: this.session === undefined ? options.program : undefined,
         after: this.session === undefined ? undefined : this.offset,
         takeover: options.takeover === true || this.currentRole === 'writer',
       }),

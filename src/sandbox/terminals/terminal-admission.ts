@@ -4,12 +4,13 @@ import { z } from 'zod';
 import { RequestAudit, showable, subjectOf } from '../../audit';
 import { holdsScope, insufficientScope, invalidToken, type Principal, TokenWatch } from '../../auth';
 import { DomainError, type FieldFault, invalidParameters } from '../../errors';
-import { ClientAddress, Draining, requestIdOf } from '../../http';
+import { ClientAddress, createValidationPipe, Draining, requestIdOf } from '../../http';
 import { requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import { KeyedLimiter } from '../../scheduling';
+import { ProgramDto } from '../commands/dto';
 import { side, type TerminalCodec, TerminalConnection, type Visit } from './terminal-connection';
-import { Terminals } from './terminals';
+import { type TerminalProgram, Terminals } from './terminals';
 
 /** Maximum connections of one user to this process: enough for every window of one person. */
 const MAX_VISITS_PER_USER = 100;
@@ -22,6 +23,17 @@ const asked = z.object({
   after: z.coerce.number().int().min(0).optional(),
   takeover: z.union([z.boolean(), z.enum(['true', 'false']).transform((word) => word === 'true')]).optional(),
 });
+
+/** What a client asks for. */
+interface Admission {
+  readonly token: string | null;
+  /** `container`, and optionally `session`, `cols`, `rows`, `after`, `takeover`. */
+  readonly asked: unknown;
+  /** What runs in a new terminal, as a {@link ProgramDto}; the login shell if absent. */
+  readonly program?: unknown;
+  /** Refuses unknown fields in `asked`. */
+  readonly isStrict?: boolean;
+}
 
 /** Admits clients to terminals, for both endpoints: Socket.IO and plain WebSockets. */
 @Injectable()
@@ -42,15 +54,9 @@ export class TerminalAdmission {
    * before.
    *
    * @param codec sends the client its messages
-   * @param options.asked `container`, and optionally `session`, `cols`, `rows`, `after`, `takeover`
-   * @param options.isStrict refuses unknown fields in `asked`
    * @throws DomainError
    */
-  async admit(
-    request: IncomingMessage,
-    codec: TerminalCodec,
-    options: { token: string | null; asked: unknown; isStrict?: boolean },
-  ): Promise<TerminalConnection> {
+  async admit(request: IncomingMessage, codec: TerminalCodec, options: Admission): Promise<TerminalConnection> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { token } = options;
     const principal = token === null ? null : await this.limits.verify(request, token);
@@ -67,7 +73,7 @@ export class TerminalAdmission {
   private audited(
     request: IncomingMessage,
     principal: Principal,
-    { asked: wanted, isStrict = false }: { asked: unknown; isStrict?: boolean },
+    { asked: wanted, program, isStrict = false }: Admission,
   ): Promise<Omit<Visit, 'leave'>> {
     const schema = isStrict ? asked.strict() : asked;
     const requestId = requestIdOf(request.headers);
@@ -82,18 +88,22 @@ export class TerminalAdmission {
     } as const;
     const context: RequestContext = { requestId, userId: principal.userId };
     return this.audit.during(intent, {
-      work: () => requestContext.run(context, () => this.visit(principal, schema.safeParse(wanted))),
+      work: () => requestContext.run(context, () => this.visit(principal, schema.safeParse(wanted), program)),
       found: () => subjectOf(context),
     });
   }
 
-  private async visit(principal: Principal, parsed: ReturnType<typeof asked.safeParse>): Promise<Omit<Visit, 'leave'>> {
+  private async visit(
+    principal: Principal,
+    parsed: ReturnType<typeof asked.safeParse>,
+    program: unknown,
+  ): Promise<Omit<Visit, 'leave'>> {
     if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
     if (!parsed.success) throw invalidParameters(parsed.error.issues.flatMap(faultsOf));
     const { container, session: id, cols, rows, after, takeover } = parsed.data;
     const session =
       id === undefined
-        ? await this.terminals.open(principal, container)
+        ? await this.terminals.open(principal, container, await programOf(program))
         : await this.terminals.find(principal, container, id);
     return {
       session,
@@ -103,6 +113,15 @@ export class TerminalAdmission {
         this.watch.watch({ tokenId: principal.tokenId, expiresAt: principal.tokenExpiresAt, onEnd }),
     };
   }
+}
+
+/** @throws DomainError `invalid_parameters` */
+async function programOf(asked: unknown): Promise<TerminalProgram> {
+  if (asked === undefined) return {};
+  if (typeof asked !== 'object' || Array.isArray(asked))
+    throw invalidParameters([{ field: 'program', message: 'must be an object' }]);
+  const pipe = createValidationPipe();
+  return (await pipe.transform(asked, { type: 'body', metatype: ProgramDto })) as ProgramDto;
 }
 
 function faultsOf(issue: z.core.$ZodIssue): FieldFault[] {

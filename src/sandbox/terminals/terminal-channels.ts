@@ -47,6 +47,19 @@ const ASKED = {
   takeover: { type: 'boolean', description: 'To write at once, though another client does.' },
 } as const;
 
+/** What runs in a new terminal over Socket.IO: a `ProgramDto`. */
+const PROGRAM = {
+  type: 'object',
+  required: ['command'],
+  properties: {
+    command: { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: 1024 },
+    cwd: { type: 'string', description: "An absolute path; the image's own directory if absent." },
+    env: { type: 'object', additionalProperties: { type: 'string' } },
+    user: { type: 'string', description: 'A name or an id, also "user:group"; the image\'s own if absent.' },
+  },
+  description: 'What a new terminal runs in place of the login shell; its exit code is that of `exit`.',
+} as const;
+
 const object = (
   properties: object,
   required: readonly string[] = Object.keys(properties),
@@ -68,10 +81,10 @@ export const TERMINAL_CHANNELS: readonly AsyncChannel[] = [
     description:
       'With the scope exec. `input`, `resize` and `takeover` are answered by the callback, if there is one, with `ok` or ' +
       'the error; output that is not acknowledged for too long ends the connection.',
-    handshake: object(Object.assign({ token: { type: 'string' }, container: { type: 'string' } }, ASKED), [
-      'token',
-      'container',
-    ]),
+    handshake: object(
+      Object.assign({ token: { type: 'string' }, container: { type: 'string' }, program: PROGRAM }, ASKED),
+      ['token', 'container'],
+    ),
     sends: {
       attached: object(ATTACHED),
       output: {

@@ -52,9 +52,10 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
   /** Admits and attaches the client before it is connected. @throws ConnectionRefused, DomainError */
   private async admit(socket: TerminalSocket): Promise<void> {
     const asked: unknown = socket.handshake.auth;
+    const { program } = (asked ?? {}) as { readonly program?: unknown };
     const codec = new SocketIoCodec(socket);
     const connection = await this.admission
-      .admit(socket.request, codec, { token: tokenOf(asked), asked })
+      .admit(socket.request, codec, { token: tokenOf(asked), asked, program })
       .catch((error: unknown) => {
         // The client gets this error's code; after other server faults, it reconnects.
         throw error instanceof DomainError && error.kind === 'terminal_failed' ? new ConnectionRefused(error) : error;

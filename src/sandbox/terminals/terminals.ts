@@ -46,6 +46,10 @@ export interface TerminalProgram {
   readonly command?: readonly string[] | undefined;
   /** Variables beside the container's own, `TERM` among them. */
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** By default the image's own directory, or that of the login shell. */
+  readonly cwd?: string | undefined;
+  /** By default the image's own user. */
+  readonly user?: string | undefined;
 }
 
 /** One terminal of a container, held by any process. */
@@ -139,12 +143,21 @@ export class Terminals implements OnModuleDestroy {
 
   private async start(
     container: RunningContainer,
-    { command = LOGIN_SHELL, env }: TerminalProgram,
+    { command = LOGIN_SHELL, env, cwd, user }: TerminalProgram,
   ): Promise<TerminalSession> {
     noteProgram(command);
     const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
     const { entry, program: shell } = await this.held
-      .start(container, { kind: 'terminal', limit, command, env: { ...ENV, ...env }, terminal: true, stdin: true })
+      .start(container, {
+        kind: 'terminal',
+        limit,
+        command,
+        cwd,
+        user,
+        env: { ...ENV, ...env },
+        terminal: true,
+        stdin: true,
+      })
       .catch((error: unknown) => {
         throw failed(error);
       });

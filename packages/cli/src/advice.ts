@@ -1,0 +1,151 @@
+import { type BerthError, type BerthErrorCode, isBerthError, UnreachableError } from '@berth/client';
+
+/** What this process does, which errors name. */
+export interface Doing {
+  /** Such as `admin nodes drain`. */
+  command?: string | undefined;
+  /** The server's address. */
+  server?: string | undefined;
+  /** The container or other thing that the command is about, as the user wrote it. */
+  subject?: string | undefined;
+}
+
+/** Of the one command that this process runs. */
+export const doing: Doing = {};
+
+type Advice = (error: BerthError, doing: Doing) => string;
+
+/** A container of the command, or a placeholder. */
+const it = ({ subject }: Doing): string => subject ?? 'NAME';
+const login = ({ server }: Doing): string => `\`berth login ${server ?? 'URL'}\``;
+const says =
+  (text: string): Advice =>
+  () =>
+    text;
+const ASK_OPERATOR = says("Ask the server's operator.");
+const LATER = says('Try again in a moment.');
+
+/** What to do about an error, by its code, in at most two sentences. Codes that explain themselves are absent. */
+const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
+  unauthorized: (_, doing) => `The token is wrong, revoked or expired. Log in again: ${login(doing)}`,
+  guest_session_expired: (_, doing) => `Log in again: ${login(doing)}`,
+  guest_login_disabled: says('Log in with a token: leave out --guest.'),
+  user_suspended: ASK_OPERATOR,
+  not_authorized: says('It belongs to another user. `berth whoami` shows who you are.'),
+  insufficient_permissions: says("The token lacks a scope. `berth whoami` shows the token's scopes."),
+  exec_not_allowed: says('Your tier does not allow access to the inside of containers.'),
+  container_limit_reached: (error) => `${used(error)}. Delete one with \`berth rm\`; stopping frees no place.`,
+  agent_limit_reached: (error) => `${used(error)}. Delete one with \`berth rm\`.`,
+  token_limit_reached: (error) => `${used(error)}. Revoke one with \`berth tokens rm\`.`,
+  snapshot_limit_reached: says('Delete one with `berth snapshot rm`.'),
+  link_limit_reached: says('Revoke one with `berth port unlink`.'),
+  public_not_allowed: says('Your tier allows no public ports. `berth port link` makes a link instead.'),
+  webhook_limit_reached: says('Delete one with `berth webhooks rm`.'),
+  container_not_found: says('`berth ls` lists containers, `berth ls -s deleted` those that can be restored.'),
+  snapshot_not_found: says('`berth snapshot ls` lists snapshots.'),
+  agent_not_found: says('`berth agents` lists agents.'),
+  link_not_found: says('`berth port links` lists links.'),
+  ssh_key_not_found: says('`berth ssh-keys` lists keys.'),
+  process_not_found: says('It has ended more than five minutes ago, or never ran.'),
+  token_not_found: says('`berth tokens` lists tokens.'),
+  webhook_not_found: says('`berth webhooks` lists webhooks.'),
+  template_not_found: says('`berth admin templates` lists templates.'),
+  user_not_found: says('`berth admin users` lists users.'),
+  node_not_found: says('`berth admin nodes` lists nodes.'),
+  image_not_found: says('`berth images` lists images.'),
+  terminal_not_found: says('It has ended. `berth sh` opens a new one.'),
+  route_not_found: says('The server may be older than this command line.'),
+  ambiguous_id: says('Several ids begin like this. Use the name, or more of the id.'),
+  name_taken: says('Choose another name, or leave it out.'),
+  username_taken: says('Choose another name.'),
+  ssh_key_taken: says('`berth ssh-keys` lists keys.'),
+  container_not_running: (_, doing) => `Start it: \`berth start ${it(doing)}\``,
+  container_paused: (_, doing) => `Resume it: \`berth resume ${it(doing)}\``,
+  status_unreachable: (_, doing) => `\`berth show ${it(doing)}\` shows why.`,
+  status_not_reached: (_, doing) => `It may still get there: \`berth show ${it(doing)}\` shows its status.`,
+  removal_pending: LATER,
+  snapshot_not_ready: LATER,
+  operation_in_progress: (error) =>
+    `Wait for the ${isBerthError(error, 'operation_in_progress') ? error.fields.operation : 'operation'}, then try again.`,
+  held_elsewhere: says('Another server process holds it; the load balancer must bind you to one.'),
+  event_not_kept: says('Leave out --after.'),
+  previews_disabled: ASK_OPERATOR,
+  ssh_disabled: ASK_OPERATOR,
+  command_not_started: says("Check the program's name, -w and -u. For shell syntax use `sh -c '…'`."),
+  tools_missing: says('The image lacks programs that files need; `berth exec` still works.'),
+  path_denied: says('The image’s user may not do that. Try a path below /home/user.'),
+  path_not_found: (_, doing) => `\`berth exec ${it(doing)} -- ls -l\` lists files.`,
+  path_is_directory: says('Name a file.'),
+  file_too_large: tooLarge,
+  archive_too_large: tooLarge,
+  no_space: says('Delete files, or raise --disk with `berth update`.'),
+  storage_full: ASK_OPERATOR,
+  no_capacity: (error) => `${shortOf(error)}Try again later, or ask for less.`,
+  rate_limit_exceeded: ({ retryAfterMs }) =>
+    retryAfterMs === null ? 'Try again later.' : `Try again in ${String(Math.ceil(retryAfterMs / 1_000))} s.`,
+  too_many_commands: says('Try again when another command has ended.'),
+  too_many_transfers: says('Try again when another transfer has ended.'),
+  too_many_terminals: says('Close one: `exit` in it, or `berth sh NAME --attach ID`.'),
+  too_many_connections: says('Close other commands that follow something.'),
+  node_unavailable: LATER,
+  database_busy: LATER,
+  database_unavailable: LATER,
+  docker_unavailable: LATER,
+  shutting_down: LATER,
+  container_not_responding: (_, doing) => `Stop it: \`berth stop ${it(doing)}\``,
+  misdirected_request: says('The operator has to add this name to ALLOWED_HOSTS.'),
+  unexpected_answer: says('Is this the address of a Berth server? `berth contexts` shows addresses.'),
+};
+
+/** @returns what to do; for a server that was not reached, the whole sentence; empty if there is no advice */
+export function adviceOn(error: BerthError, doing: Doing): string {
+  if (error instanceof UnreachableError) return unreachable(error, doing);
+  const advice = ADVICE[error.code];
+  return advice === undefined ? '' : advice(error, doing);
+}
+
+/** Node.js's codes in words. */
+const REASONS: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  ENOTFOUND: 'unknown host',
+  EAI_AGAIN: 'the name could not be resolved',
+  ETIMEDOUT: 'timed out',
+  UND_ERR_CONNECT_TIMEOUT: 'timed out',
+  EHOSTUNREACH: 'no route to the host',
+  ENETUNREACH: 'no network',
+  UND_ERR_SOCKET: 'connection closed',
+};
+
+function unreachable({ message, reason, host }: UnreachableError, { server }: Doing): string {
+  const address = server ?? host;
+  const why = REASONS[reason ?? ''] ?? /: (.+)$/.exec(message)?.[1] ?? reason;
+  const because = why === null ? '' : ` (${why})`;
+  if (message.includes('broke off')) return `the connection to ${address} broke off${because}: try again`;
+  const check = 'check the address with `berth contexts`';
+  if (/CERT|SELF_SIGNED|SIGNATURE|TLS|SSL/.test(reason ?? '')) {
+    return `cannot trust ${address}${because}: set NODE_EXTRA_CA_CERTS to its authority's certificate`;
+  }
+  const isName = reason === 'ENOTFOUND' || reason === 'EAI_AGAIN';
+  return `cannot reach ${address}${because}: ${isName ? check : `is the server running? Or ${check}`}`;
+}
+
+/** Such as `5 of 5 on the tier free`. */
+function used({ fields }: BerthError): string {
+  const { current, limit, tier } = fields as Readonly<Record<string, unknown>>;
+  return `${String(current)} of ${String(limit)}${typeof tier === 'string' ? ` on the tier ${tier}` : ''}`;
+}
+
+function tooLarge({ fields }: BerthError): string {
+  const { limit } = fields as Readonly<Record<string, unknown>>;
+  return `At most ${String(limit)} bytes are allowed.`;
+}
+
+function shortOf(error: BerthError): string {
+  if (!isBerthError(error, 'no_capacity')) return '';
+  const { short = [] } = error.fields as Partial<typeof error.fields>;
+  const parts = short.map(
+    (each) => `${each.resource}: needs ${String(each.needed)}, ${String(each.available)} available`,
+  );
+  return parts.length === 0 ? '' : `${parts.join('; ')}. `;
+}

@@ -1,0 +1,76 @@
+import { join } from 'node:path';
+import { CommandLine, type PersonsTerminal } from './command-line.ts';
+import { CONTAINER, CONTAINER_ID as ID, type Handler, ME, ScriptedServer, STATS } from './scripted-server.ts';
+
+jest.setTimeout(120_000);
+
+const MIB = 2 ** 20;
+
+const refused: Handler = (request, response) => {
+  response.statusCode = 400;
+  const answer = { error: 'not a directory', code: 'path_not_directory', request_id: 'r' };
+  request.resume().once('end', () => response.end(JSON.stringify(answer)));
+};
+
+describe('berth at a terminal', () => {
+  let server: ScriptedServer;
+  let line: CommandLine;
+  let terminal: PersonsTerminal | undefined;
+
+  beforeAll(async () => {
+    server = await ScriptedServer.start({
+      'GET /api/containers': { containers: [CONTAINER], count: 1, limit: 5, next_cursor: null, event_seq: 1 },
+      [`GET /api/containers/${ID}`]: CONTAINER,
+      [`GET /api/containers/${ID}/files/list`]: refused,
+    });
+    line = await CommandLine.build({ BERTH_URL: server.url, BERTH_TOKEN: 'berth_mine' });
+  });
+  afterEach(() => terminal?.close());
+  afterAll(async () => {
+    await server.stop();
+    await line.remove();
+  });
+
+  it('must show how far a copy is, how fast, and how long it takes, and nothing of that without a terminal', async () => {
+    let finish = (): void => undefined;
+    server.on(`GET /api/containers/${ID}/files`, ((_request, response) => {
+      response.setHeader('content-length', 4 * MIB);
+      response.write(Buffer.alloc(MIB));
+      // The rate of the first second says little about the rest.
+      setTimeout(() => response.write(Buffer.alloc(MIB)), 1_200);
+      finish = () => response.end(Buffer.alloc(2 * MIB));
+    }) satisfies Handler);
+    const file = join(line.folder, 'big.bin');
+    terminal = line.inTerminal('rows 24 cols 160', 'cp', 'dev:big.bin', file);
+    await terminal.shows(/\[#+\.+\] \d\d% \S+big\.bin {2}[\d.]+ MiB of 4\.0 MiB {2}[\d.]+ [KM]iB\/s {2}\ds left/);
+    finish();
+    await terminal.shows(/\r.\[K\S+big\.bin: 4\.0 MiB\r\n[\s\S]*ended with 0/);
+    server.on(`GET /api/containers/${ID}/files`, ((_request, response) =>
+      response.end(Buffer.alloc(4 * MIB))) satisfies Handler);
+    expect(await line.berth('cp', 'dev:big.bin', file)).toEqual({ code: 0, stdout: '', stderr: `${file}: 4.0 MiB\n` });
+  });
+
+  it('must redraw the table of statistics, and leave it at Ctrl-C', async () => {
+    server.on(`GET /api/containers/${ID}/stats`, ((_request, response) => {
+      response.setHeader('content-type', 'text/event-stream');
+      const send = (percent: number): void => {
+        const stats = { ...STATS, cpu: { percent_of_limit: percent, throttled_percent: 0 } };
+        response.write(`event: stats\ndata: ${JSON.stringify(stats)}\n\n`);
+      };
+      send(12.5);
+      setTimeout(() => send(50), 200);
+    }) satisfies Handler);
+    terminal = line.inTerminal('rows 24 cols 120', 'stats');
+    await terminal.shows(/NAME +CPU .*\r\ndev +12\.5% [\s\S]*.\[2A\r.\[JNAME .*\r\ndev +50\.0% /);
+    terminal.type('\u0003');
+    await terminal.shows('ended with 130 in icanon');
+    expect(terminal.shown.match(/NAME/g)).toHaveLength(2);
+  });
+
+  it('must have bold headings', async () => {
+    server.on('GET /api/me', ME);
+    terminal = line.inTerminal('rows 50 cols 120', 'whoami');
+    await terminal.shows('ended with 0');
+    expect(terminal.shown).toContain('\u001b[1mUser\u001b[0m');
+  });
+});
