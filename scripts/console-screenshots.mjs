@@ -81,7 +81,7 @@ async function visitAll(page, { id, stopped, shoot }) {
   await visit(`/containers/${stopped}#overview`, 'container-stopped');
   await visit(`/containers/${stopped}#terminal`, 'container-stopped-terminal');
   await visit('/containers/no-such', 'container-not-found');
-  const pages = ['snapshots', 'deleted', 'events', 'tokens', 'webhooks', 'agents', 'usage', 'no-such-page'];
+  const pages = ['snapshots', 'deleted', 'events', 'tokens', 'webhooks', 'agents', 'usage'];
   const users = ['users', 'containers', 'snapshots', 'templates', 'images', 'machine', 'nodes', 'webhooks', 'audit'];
   for (const name of [...pages, ...users.map((each) => `admin/${each}`)]) {
     await visit(`/${name}`, name.replace('/', '-'));

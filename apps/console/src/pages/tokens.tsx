@@ -46,7 +46,7 @@ export function Tokens(): JSX.Element {
           <Listing
             items={tokens}
             caption="Your tokens, the oldest first"
-            columns={['Name', 'Begins with', 'Scopes', 'Made', 'Expires']}
+            columns={['Name', 'Begins with', 'Scopes', 'Created', 'Expires']}
             hasActions
             empty={<Empty title="No tokens" />}
           >
@@ -66,7 +66,7 @@ export function Tokens(): JSX.Element {
                     ))}
                   </span>
                 </td>
-                <td class="muted nowrap" data-name="made">
+                <td class="muted nowrap" data-name="created">
                   <Ago time={token.created_at} />
                 </td>
                 <td class="muted nowrap" data-name="expires">

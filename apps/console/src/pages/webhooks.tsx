@@ -74,7 +74,7 @@ function WebhookList({ api, path }: KindProps): JSX.Element {
         aside={<span class="muted">Where events are sent</span>}
       >
         <button type="button" class="button" onClick={reload}>
-          Read again
+          Reload
         </button>
         {make}
       </PageHead>
@@ -83,7 +83,7 @@ function WebhookList({ api, path }: KindProps): JSX.Element {
           <Listing
             items={webhooks}
             caption="Webhooks, the newest first"
-            columns={['Receiver', 'Status', { end: 'Waiting' }, 'Made']}
+            columns={['Receiver', 'Status', { end: 'Waiting' }, 'Created']}
             hasActions
             empty={
               <Empty title="No webhooks">
@@ -187,7 +187,7 @@ function Row({ webhook, api, path, onChange, onSecret }: RowProps): JSX.Element 
       <td class="end muted" data-name="waiting">
         {waiting}
       </td>
-      <td class="muted nowrap" data-name="made">
+      <td class="muted nowrap" data-name="created">
         <Ago time={created_at} />
       </td>
       <td class="actions-cell">
@@ -332,7 +332,7 @@ function Deliveries({ id, api, path }: KindProps & { readonly id: string }): JSX
           To the webhooks
         </Link>
         <button type="button" class="button" onClick={() => setRound((before) => before + 1)}>
-          Read again
+          Reload
         </button>
       </PageHead>
       <Paged
