@@ -74,8 +74,11 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
         />
         <Chart
           title="Network"
-          note={
-            latest?.network ? `${bytes(latest.network.rx_bytes)} in, ${bytes(latest.network.tx_bytes)} out so far` : ''
+          note=""
+          total={
+            latest?.network
+              ? `; in total ${bytes(latest.network.rx_bytes)} in, ${bytes(latest.network.tx_bytes)} out`
+              : ''
           }
           description={`Network of ${name}`}
           times={columns.times}
@@ -146,6 +149,8 @@ interface Series {
 interface ChartProps {
   readonly title: string;
   readonly note: string;
+  /** What to add to the highest value. */
+  readonly total?: string;
   readonly description: string;
   readonly times: readonly number[];
   readonly series: readonly Series[];
@@ -162,7 +167,18 @@ const HEIGHT = 116;
 const LEAST_S = 300;
 const minute = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
-function Chart({ title, note, description, times, series, max, show, waiting, isNow }: ChartProps): JSX.Element {
+function Chart({
+  title,
+  note,
+  total = '',
+  description,
+  times,
+  series,
+  max,
+  show,
+  waiting,
+  isNow,
+}: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const drawn = useRef<uPlot | null>(null);
   const [pointed, setPointed] = useState<number | null>(null);
@@ -237,25 +253,27 @@ function Chart({ title, note, description, times, series, max, show, waiting, is
 
   const isKnown = series.some(({ values }) => values.some((value) => value !== null));
   const at = pointed !== null && pointed < times.length ? pointed : null;
-  const valuesAt = (index: number | null): string =>
-    series
-      .map(({ name, values }) => {
-        const value =
-          index === null ? (isNow ? (values.findLast((each) => each !== null) ?? null) : null) : values[index];
-        const words = value === null || value === undefined ? '–' : show(value);
-        return name === undefined ? words : `${words} ${name}`;
-      })
-      .join(' · ');
-  const peak = Math.max(...series.map(({ values }) => highest(values, 0)));
+  const valueAt = ({ values }: Series, index: number | null): string => {
+    const last = isNow ? values.findLast((each) => each !== null) : null;
+    const value = index === null ? last : values[index];
+    return value === null || value === undefined ? '–' : show(value);
+  };
+  const peak = show(Math.max(...series.map(({ values }) => highest(values, 0))));
+  const now = series.map((each) => [valueAt(each, null), each.name ?? ''].join(' ').trim()).join(', ');
+  const below =
+    at === null ? `Highest: ${peak}${total}` : `At ${timeOfDay(new Date((times[at] ?? 0) * 1000).toISOString())}`;
   return (
     <section class="panel" aria-label={description}>
       <div class="panel-head chart-head">
         <h2>{title}</h2>
         <span class="chart-says">
-          <span class="chart-value">{valuesAt(at)}</span>{' '}
-          <span class="muted small">
-            {at === null ? note : `at ${timeOfDay(new Date((times[at] ?? 0) * 1000).toISOString())}`}
-          </span>
+          {series.map((each) => (
+            <span key={each.name} class={each.name === undefined ? 'chart-value' : `chart-value several ${each.name}`}>
+              {valueAt(each, at)}
+              {each.name !== undefined && <span class="muted small"> {each.name}</span>}
+            </span>
+          ))}{' '}
+          <span class="muted small">{note}</span>
         </span>
       </div>
       <div class="chart-area">
@@ -263,12 +281,12 @@ function Chart({ title, note, description, times, series, max, show, waiting, is
           class="chart"
           ref={place}
           role="img"
-          aria-label={`${description} in the last hour: now ${valuesAt(null)}, at most ${show(peak)}`}
+          aria-label={`${description} in the last hour: now ${now}, at most ${peak}`}
           data-points={isKnown ? times.length : 0}
         />
         {!isKnown && <p class="chart-nothing muted">{waiting}</p>}
       </div>
-      {isKnown && <p class="chart-peak small muted">Highest in this time: {show(peak)}</p>}
+      <p class="chart-below small muted">{isKnown ? below : '\u00a0'}</p>
     </section>
   );
 }
