@@ -53,6 +53,9 @@ async function type(line: string, of = page): Promise<void> {
 const hasFocus = (of = page): Promise<unknown> =>
   of.evaluate('document.activeElement.classList.contains("xterm-helper-textarea")');
 
+/** Words in the terminal that is seen; the other terminals of the page may say the same. */
+const words = (text: string, of = page) => of.locator('.terminal-screen:visible').getByText(text);
+
 const button = (name: string, of = page) => of.getByRole('button', { name, exact: true });
 
 /** What a browser gives a page at Ctrl+V. */
@@ -208,7 +211,8 @@ describe('a terminal on a page', () => {
     await dialog.getByRole('button', { name: 'Paste' }).click();
     await eventually(async () => expect(await sh('ls /home/user')).toBe('one\ntwo\n'));
     expect(await hasFocus()).toBe(true);
-    await type(`printf '\\033[?2004h'; cat > /home/user/pasted`);
+    await type(`printf '\\033[?2004h%s' "on-$((1+1))"; cat > /home/user/pasted`);
+    await says('on-2');
     await paste('a\u001b[201~b\nc\n');
     // The end of the pasted text is a line that is not ended yet.
     await page.keyboard.press('Control+d');
@@ -231,13 +235,14 @@ describe('a terminal on a page', () => {
     await page.keyboard.press('ArrowLeft');
     expect(await page.evaluate('document.activeElement.textContent')).toBe('build');
     await page.keyboard.press('F2');
+    await page.getByLabel('New name of build').waitFor();
     await page.keyboard.press('Escape');
     await eventually(async () => expect(await page.evaluate('document.activeElement.textContent')).toBe('build'));
     const other = await context.newPage();
     await other.goto(`/containers/${id}#terminal`);
     await says('# ', other);
     await other.getByRole('group', { name: 'Open elsewhere' }).getByRole('button', { name: 'build' }).click();
-    await other.getByText('You are watching.').waitFor();
+    await words('You are watching.', other).waitFor();
     await button('build', other).waitFor();
     await other.close();
     await page.reload();
@@ -251,7 +256,7 @@ describe('a terminal on a page', () => {
   it('must say why its shell is gone, and give the button that helps', async () => {
     await focus();
     await type('exit 7');
-    await page.getByText('The shell exited with code 7.').waitFor();
+    await words('The shell exited with code 7.').waitFor();
     // What it wrote is still there, and Tab leads to the button.
     await says('exit 7');
     await focus();
@@ -266,21 +271,21 @@ describe('a terminal on a page', () => {
     await says('before-2');
 
     await user.api.call('POST', `/api/containers/${id}/pause`);
-    await page.getByText('The container is paused.').waitFor();
+    await words('The container is paused.').waitFor();
     expect(await screen(page)).toContain('before-2');
     await page.keyboard.type('not sent');
     await button('Resume container').click();
-    await page.getByText('The container is paused.').waitFor({ state: 'detached' });
+    await words('The container is paused.').waitFor({ state: 'detached' });
     await eventually(async () => expect(await hasFocus()).toBe(true));
     await type('echo "after-$((1+2))"');
     await says('after-3');
     expect(await screen(page)).not.toContain('not sent');
 
     await user.api.stop(id);
-    await page.getByText('The container was stopped.').waitFor();
+    await words('The container was stopped.').waitFor();
     expect(await screen(page)).toContain('after-3');
     await button('Start container').click();
-    await page.getByText('The container was stopped. This is a new shell.').waitFor();
+    await words('The container was stopped. This is a new shell.').waitFor();
     await says('# ');
     await focus();
     await type('echo "new-$((2+2))"');

@@ -292,16 +292,17 @@ export function Screen(props: ScreenProps): JSX.Element {
       },
       afterComposition: (then) => {
         const text = composed;
-        if (text !== '') {
-          // The browser ends the composition when the focus leaves. xterm.js (6.0.0) then empties its text field before
-          // it would send the text.
-          terminal.textarea?.blur();
-          terminal.focus();
+        if (text === '') {
+          then();
+          return;
         }
-        // In the next task, xterm.js takes text again.
+        // The browser ends the composition when the focus leaves. xterm.js (6.0.0) then empties its text field before it
+        // would send the text, and takes text again in the next task.
+        terminal.textarea?.blur();
+        terminal.focus();
         setTimeout(() => {
           if (isLeft) return;
-          if (text !== '') terminal.input(text);
+          terminal.input(text);
           then();
         }, 0);
       },
@@ -322,7 +323,8 @@ export function Screen(props: ScreenProps): JSX.Element {
   useEffect(() => {
     if (!isSeen) return;
     screen.current?.fit();
-    screen.current?.terminal.focus();
+    // A field that is typed in, as the name of a tab, keeps the focus.
+    if (!document.activeElement?.matches('input')) screen.current?.terminal.focus();
   }, [isSeen, round]);
 
   const isDown = status === 'stopped' || status === 'error';

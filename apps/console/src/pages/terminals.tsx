@@ -122,7 +122,8 @@ export function Terminals({ container }: { readonly container: Container }): JSX
     setTabs(next);
     if (seen === key) setSeen((next[Math.min(place, next.length - 1)] ?? next[0])?.key ?? 0);
   };
-  const focusTab = (): void => bar.current?.querySelector<HTMLElement>('.seen [aria-pressed]')?.focus();
+  const focusTab = (index: number): void =>
+    bar.current?.querySelectorAll<HTMLElement>('.terminal-tab > [aria-pressed]')[index]?.focus();
   const rename = ({ key, session }: Tab, { to, isByKey }: Renaming): void => {
     setRenamed(null);
     if (to !== null) {
@@ -131,7 +132,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
       if (session !== null) keepName(session, given);
     }
     // The field is replaced by the tab first.
-    if (isByKey) requestAnimationFrame(focusTab);
+    if (isByKey) requestAnimationFrame(() => focusTab(tabs.findIndex((tab) => tab.key === key)));
   };
   const toggleFull = (): void => {
     setFull(!isFull);
@@ -139,7 +140,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
   };
 
   const doings: Readonly<Partial<Record<Shortcut, () => void>>> = {
-    leave: focusTab,
+    leave: () => focusTab(at),
     copy: () => void controls.get(seen)?.copy(),
     search: () => controls.get(seen)?.search(),
     'full-screen': toggleFull,
@@ -176,10 +177,7 @@ export function Terminals({ container }: { readonly container: Container }): JSX
               isSeen={tab.key === seen}
               isRenamed={tab.key === renamed}
               onSee={() => setSeen(tab.key)}
-              onRename={() => {
-                setSeen(tab.key);
-                setRenamed(tab.key);
-              }}
+              onRename={() => setRenamed(tab.key)}
               onRenamed={(renaming) => rename(tab, renaming)}
               onClose={() => close(tab.key)}
             />
@@ -235,14 +233,16 @@ export function Terminals({ container }: { readonly container: Container }): JSX
           <button
             type="button"
             class={`button quiet ${isFull ? 'slim' : 'icon'}`}
-            aria-label={isFull ? undefined : 'Full screen'}
+            aria-label={isFull ? 'Leave full screen' : 'Full screen'}
             title={`${isFull ? 'Leave full screen' : 'Full screen'} (Ctrl+Shift+Enter)`}
             onClick={toggleFull}
           >
             {isFull ? (
               <>
                 <LeaveFullScreenIcon />
-                Leave full screen
+                <span>
+                  Leave<span class="wide-only"> full screen</span>
+                </span>
               </>
             ) : (
               <FullScreenIcon />
