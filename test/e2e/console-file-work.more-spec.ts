@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { rm } from 'node:fs/promises';
-import type { Page } from 'playwright-core';
+import type { Page, Route } from 'playwright-core';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
@@ -145,11 +145,11 @@ describe('the files of a container in the console', () => {
     await dialog().getByRole('button', { name: 'Replace' }).click();
     await eventually(async () => expect(await sh('cat /home/user/asked/same.txt')).toBe('newer'));
     // One that appears between the check and the upload.
-    await page.route('**/files?path=*raced.txt', async (route) => {
+    const race = async (route: Route): Promise<void> => {
       await sh('printf theirs >/home/user/asked/raced.txt');
-      await page.unroute('**/files?path=*raced.txt');
       await route.continue();
-    });
+    };
+    await page.route('**/files?path=*raced.txt', race, { times: 1 });
     await upload(['raced.txt', 'mine']);
     await transfers().getByText('A file of this name was created there meanwhile.').waitFor();
     expect(await sh('cat /home/user/asked/raced.txt')).toBe('theirs');
@@ -199,7 +199,7 @@ describe('the files of a container in the console', () => {
     expect(colours).toBeGreaterThan(1);
     expect(await page.locator('.cm-lineNumbers .cm-gutterElement').last().innerText()).toBe('3');
     await page.keyboard.press('Control+f');
-    await page.getByRole('textbox', { name: 'Find' }).fill('return');
+    await page.getByRole('textbox', { name: 'Find' }).pressSequentially('return');
     await page.locator('.cm-searchMatch').waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
     await page.keyboard.press('Escape');
@@ -245,14 +245,12 @@ describe('the files of a container in the console', () => {
 
   it('must be shown as images, in which no script runs', async () => {
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>top.ran = true</script></svg>`;
-    await folder(
-      'shown',
-      `printf '%s' '${PNG}' | base64 -d >dot.png && printf '%s' '${svg}' >a.svg && printf no >bad.gif`,
-    );
+    await folder('shown', `printf '%s' '${svg}' >a.svg && printf no >bad.gif`);
+    await upload(['dot.png', Buffer.from(PNG, 'base64')]);
     await click('dot.png');
     await page.getByText('2 × 1').waitFor();
     await click('Close');
-    expect(await page.evaluate('document.activeElement.textContent')).toBe('dot.png');
+    await eventually(async () => expect(await page.evaluate('document.activeElement.textContent')).toBe('dot.png'));
     await click('a.svg');
     const width = `document.querySelector('img[alt="a.svg"]').naturalWidth`;
     await eventually(async () => expect(await page.evaluate(width)).toBe(9));
