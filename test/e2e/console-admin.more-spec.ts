@@ -52,7 +52,7 @@ describe('users', () => {
     await click('New user');
     await dialog().getByLabel('Name').fill('no spaces');
     await dialog().getByRole('button', { name: 'Create' }).click();
-    await dialog().getByText('must be 1 to 64 of letters').waitFor();
+    await dialog().getByText('must be 1 to 64 of letters').first().waitFor();
     await dialog().getByLabel('Name').fill('grace');
     await dialog().getByLabel('Tier').selectOption('pro');
     await dialog().getByLabel('exec').uncheck();
@@ -145,13 +145,13 @@ describe('the audit', () => {
     await user.api.stop(db_id);
     await user.api.call('DELETE', `/api/tokens/${admin.tokenId}`);
     await open('/admin/audit', 'Audit');
-    await page.getByLabel('User').fill(user.username);
+    await page.getByLabel('User', { exact: true }).fill(user.username);
     await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(3));
     await page.getByLabel('Outcome').selectOption('Failed or refused');
     await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(1));
     await row('token.revoke').getByText('token not found').waitFor();
     await page.getByLabel('Outcome').selectOption('All outcomes');
-    await page.getByLabel('Action').fill('container');
+    await page.getByLabel('Action', { exact: true }).fill('container');
     await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(2));
     expect(new URL(page.url()).search).toBe(`?user=${user.username}&action=container`);
     expect(await browser.faultsOf(page)).toEqual([]);
@@ -170,12 +170,12 @@ describe('the audit', () => {
     await page.getByText('2 entries exported.').waitFor();
     await page.reload();
     await eventually(async () => expect(await page.locator('tbody tr').count()).toBe(2));
-    expect(await page.getByLabel('User').inputValue()).toBe(user.username);
-    await page.getByLabel('Container').fill('audited');
+    expect(await page.getByLabel('User', { exact: true }).inputValue()).toBe(user.username);
+    await page.getByLabel('Container', { exact: true }).fill('audited');
     await page.getByLabel('From').fill('2001-01-01T00:00');
     await page.getByLabel('Until').fill('2001-01-02T00:00');
     await page.getByText('No entry matches').waitFor();
-    await page.getByLabel('User').fill('nobody-of-this-name');
+    await page.getByLabel('User', { exact: true }).fill('nobody-of-this-name');
     await page.getByRole('alert').getByText('No user has the name “nobody-of-this-name”.').waitFor();
     await click('Clear filters');
     await row('token.revoke').first().waitFor();
@@ -185,9 +185,9 @@ describe('the audit', () => {
 
 it('the page of the machine must explain its numbers, and show the last day', async () => {
   await open('/admin/machine', 'Machine');
-  for (const of of ['Memory', 'CPU', 'Running containers']) {
+  for (const what of ['Memory', 'CPU', 'Running containers']) {
     await page
-      .getByRole('region', { name: `${of} of the machine`, exact: true })
+      .getByRole('region', { name: `${what} of the machine`, exact: true })
       .getByRole('img')
       .waitFor();
   }
@@ -198,7 +198,8 @@ it('the page of the machine must explain its numbers, and show the last day', as
 
 describe('the keyboard', () => {
   const input = (): Locator => page.getByRole('combobox', { name: 'Search pages, containers and actions' });
-  const option = (): Locator => page.getByRole('option', { selected: true });
+  const options = (): Locator => page.getByRole('listbox', { name: 'Results' }).getByRole('option');
+  const option = (): Locator => page.getByRole('listbox', { name: 'Results' }).getByRole('option', { selected: true });
   const palette = async (): Promise<void> => {
     await page.keyboard.press('Control+k');
     await input().waitFor();
@@ -238,7 +239,7 @@ describe('the keyboard', () => {
 
     await palette();
     await page.keyboard.type('zzzz qqqq');
-    await eventually(async () => expect(await page.getByRole('option').count()).toBe(2));
+    await eventually(async () => expect(await options().count()).toBe(2));
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Users', exact: true }).waitFor();
@@ -257,7 +258,7 @@ describe('the keyboard', () => {
     await page.keyboard.press('Control+k');
     await input().waitFor({ state: 'detached' });
     const own = await browser.signedIn(user, await browser.context());
-    await own.getByRole('button', { name: 'Search pages, containers and actions' }).click();
+    await own.getByRole('button', { name: 'Search…' }).click();
     await own.getByRole('combobox').fill('audit');
     await own.getByText('Nothing matches “audit”.').waitFor();
     await own.context().close();
@@ -279,9 +280,9 @@ describe('the keyboard', () => {
 
   it('must not be needed: the palette opens by a button too, at 360 px of width', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
-    await click('Search pages, containers and actions');
+    await click('Search…');
     await input().fill('all containers');
-    await page.getByRole('option').first().click();
+    await options().first().click();
     await page.getByRole('heading', { name: 'All containers', exact: true }).waitFor();
     for (const path of ['/admin/users?new=true', '/admin/audit', '/admin/machine', '/admin/containers']) {
       await page.goto(path);

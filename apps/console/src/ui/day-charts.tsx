@@ -24,37 +24,41 @@ export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
   const loaded = useLoaded(load, [Math.floor(now.value / 300_000)]);
   return (
     <Shown of={loaded}>
-      {({ samples }) => (
-        <div class="day-charts">
-          <Chart
-            title="Memory"
-            name={name}
-            samples={samples}
-            show={megabytes}
-            lines={[
-              ['Reserved', (sample) => sample.memory_reserved_mb],
-              ['Used', (sample) => sample.memory_used_mb],
-            ]}
-          />
-          <Chart
-            title="CPU"
-            name={name}
-            samples={samples}
-            show={cpus}
-            lines={[
-              ['Reserved', (sample) => sample.cpu_reserved_shares],
-              ['Used', (sample) => sample.cpu_used_shares],
-            ]}
-          />
-          <Chart
-            title="Running containers"
-            name={name}
-            samples={samples}
-            show={(value) => count(Math.round(value))}
-            lines={[['Running', (sample) => sample.running]]}
-          />
-        </div>
-      )}
+      {({ samples }) =>
+        samples.length === 0 ? (
+          <p class="muted">No sample yet: there is one every five minutes.</p>
+        ) : (
+          <div class="day-charts">
+            <Chart
+              title="Memory"
+              name={name}
+              samples={samples}
+              show={megabytes}
+              lines={[
+                ['Reserved', (sample) => sample.memory_reserved_mb],
+                ['Used', (sample) => sample.memory_used_mb],
+              ]}
+            />
+            <Chart
+              title="CPU"
+              name={name}
+              samples={samples}
+              show={cpus}
+              lines={[
+                ['Reserved', (sample) => sample.cpu_reserved_shares],
+                ['Used', (sample) => sample.cpu_used_shares],
+              ]}
+            />
+            <Chart
+              title="Running containers"
+              name={name}
+              samples={samples}
+              show={(value) => count(Math.round(value))}
+              lines={[['Running', (sample) => sample.running]]}
+            />
+          </div>
+        )
+      }
     </Shown>
   );
 }

@@ -33,6 +33,11 @@ export async function openPalette(): Promise<void> {
   }
 }
 
+function closePalette(): void {
+  isPaletteOpen.value = false;
+  giveFocusBack();
+}
+
 /** Shows the list of keyboard shortcuts. */
 function openShortcuts(): void {
   noteFocus();
@@ -73,7 +78,7 @@ function onKeyDown(event: KeyboardEvent): void {
     // Firefox would go to its search field.
     event.preventDefault();
     event.stopPropagation();
-    if (isPaletteOpen.value) isPaletteOpen.value = false;
+    if (isPaletteOpen.value) closePalette();
     else if (document.querySelector('dialog[open]') === null) void openPalette();
     return;
   }
@@ -98,7 +103,7 @@ export function PaletteButton(): JSX.Element {
     <button
       type="button"
       class="palette-button"
-      aria-label="Search pages, containers and actions"
+      title="Search pages, containers and actions"
       aria-keyshortcuts={isMac ? 'Meta+K' : 'Control+K'}
       aria-haspopup="dialog"
       onClick={() => void openPalette()}
@@ -107,7 +112,7 @@ export function PaletteButton(): JSX.Element {
     >
       <SearchIcon />
       <span class="words">Search…</span>
-      <kbd>{PALETTE_KEYS}</kbd>
+      <kbd aria-hidden="true">{PALETTE_KEYS}</kbd>
     </button>
   );
 }
@@ -127,14 +132,7 @@ export function Keyboard({ onSignOut }: Pick<PaletteProps, 'onSignOut'>): JSX.El
   return (
     <>
       {isPaletteOpen.value && Loaded && (
-        <Loaded
-          onSignOut={onSignOut}
-          onShortcuts={openShortcuts}
-          onClose={() => {
-            isPaletteOpen.value = false;
-            giveFocusBack();
-          }}
-        />
+        <Loaded onSignOut={onSignOut} onShortcuts={openShortcuts} onClose={closePalette} />
       )}
       {isListOpen.value && <ShortcutList />}
     </>
