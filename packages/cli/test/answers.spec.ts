@@ -343,6 +343,9 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     const process = (id: string, start: boolean, day: number): object => ({
       id,
       start,
+      program: 'sh',
+      status: 'running',
+      output_bytes: null,
       started_at: `2026-11-0${String(day)}T00:00:00.000Z`,
     });
     server.on(`GET /api/containers/${ID}/processes`, {
@@ -362,6 +365,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         response.end(JSON.stringify({ output: after === '0' ? output : [], next: 30, gap: false, is_over: false }));
       }
     }) satisfies Handler);
+    expect((await berth('top', 'dev')).stdout).toMatch(/^ID +PROGRAM .*\nold +\S+ +start command +running +- +\d+d\n/);
     const shown = async (...args: readonly string[]) => (await berth('logs', 'dev', ...args)).stdout;
     expect(await shown()).toBe('one\ntwo\nthree\nfour');
     expect(await shown('-n', '0')).toBe('');
