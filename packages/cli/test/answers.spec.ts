@@ -420,4 +420,20 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     server.on(`POST /api/containers/${ID}/processes`, { id: 'p-1' });
     expect(await berth('exec', '-d', 'dev', '--', 'sleep', '9')).toEqual({ code: 0, stdout: 'p-1\n', stderr: '' });
   });
+
+  it('must complete commands, names and the values of options', async () => {
+    server.on('GET /api/snapshots', { snapshots: [{ id: ID, name: 'ready' }], next_cursor: null });
+    server.on('GET /api/images', { images: [{ name: 'sandbox' }, { name: '$(touch PWNED)' }] });
+    const complete = async (...words: readonly string[]) => (await berth('__complete', ...words)).stdout.split('\n');
+    expect(await complete('o')).toEqual(['open', '']);
+    expect(await complete('inspect', '')).toEqual(['dev', '']);
+    expect(await complete('stats', 'd')).toEqual(['dev', '']);
+    expect(await complete('snapshot', 'restore', 'dev', 'r')).toEqual(['ready', '']);
+    expect(await complete('create', '')).toEqual(['sandbox', '']);
+    expect(await complete('create', '--snapshot', '')).toEqual(['ready', '']);
+    expect(await complete('ls', '--status', 'r')).toEqual(['running', '']);
+    expect(await complete('update', 'dev', '--memory', '')).toEqual(['']);
+    expect(await complete('exec', '--')).toEqual(expect.arrayContaining(['--tty', '--workdir', '--json']));
+    expect(await complete('exec', '--c')).toEqual(['--context', '']);
+  });
 });
