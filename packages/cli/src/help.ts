@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 /** The sections of `berth --help`, with their commands. */
 const GROUPS: readonly (readonly [heading: string, names: readonly string[]])[] = [
   ['Containers:', ['ls', 'show', 'create', 'update', 'start', 'stop', 'pause', 'resume', 'rm', 'restore']],
-  ['Inside a container:', ['exec', 'sh', 'cp', 'logs', 'stats', 'open', 'port', 'ssh', 'ssh-config']],
+  ['Inside a container:', ['exec', 'sh', 'cp', 'logs', 'top', 'stats', 'open', 'port', 'ssh', 'ssh-config']],
   ['Snapshots and copies:', ['snapshot', 'fork']],
   ['Your account:', ['whoami', 'usage', 'images', 'watch', 'tokens', 'ssh-keys', 'agents', 'webhooks']],
   ['Servers:', ['login', 'logout', 'contexts', 'use']],
@@ -63,6 +63,7 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
     ['berth logs dev', 'Output of the start command'],
     ['berth logs dev -f -n 20', 'Its last 20 lines, and new output'],
   ],
+  top: [['berth top dev', 'The start command, and what `exec -d` started']],
   stats: [
     ['berth stats', 'All running containers, updated every two seconds'],
     ['berth stats dev web --no-stream', 'Two containers, once'],
@@ -179,7 +180,6 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   run: 'create',
   launch: 'create',
   kill: 'stop',
-  top: 'stats',
   commit: 'snapshot create',
   attach: 'sh --attach',
   console: 'open',

@@ -3,7 +3,7 @@ import type * as api from '@berth/client';
 import { type Command, Option } from 'commander';
 import { copy } from './copy.ts';
 import { CliError, NOT_RUN, USAGE } from './exit.ts';
-import { note, say, sayJson, sayJsonLine } from './output.ts';
+import { age, bytes, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
 import { findId, Interrupted, openSession, type Session } from './session.ts';
 import { openShell, runInTerminal, type ShellOptions } from './shell.ts';
 import { lineCount, pair } from './values.ts';
@@ -48,6 +48,28 @@ export function addInsideCommands(program: Command): void {
     .action(async (name: string, process: string | undefined, options: LogOptions, command: Command) =>
       logs(await openSession(command), { name, process }, options),
     );
+  program
+    .command('top <container>')
+    .description('List the start command and processes, with their ids for `logs`')
+    .action(async (name: string, _: unknown, command: Command) => processes(await openSession(command), name));
+}
+
+async function processes(session: Session, name: string): Promise<void> {
+  const { berth, isJson, signal } = session;
+  const all = await berth.processes.list(await findId(session, name), { signal });
+  if (isJson) {
+    sayJson(all);
+    return;
+  }
+  const rows = all.map((each) => [
+    each.id,
+    each.program,
+    each.start ? 'start command' : 'process',
+    each.status === 'running' ? 'running' : `${each.reason ?? each.status} ${String(each.exit_code ?? '')}`.trimEnd(),
+    each.output_bytes === null ? null : bytes(each.output_bytes),
+    age(each.started_at),
+  ]);
+  sayTable(['ID', 'PROGRAM', 'KIND', 'STATUS', 'OUTPUT', 'AGE'], rows);
 }
 
 interface LogOptions {

@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { Command } from 'commander';
 import { note, say, sayJson } from './output.ts';
-import { findContainer, openSession, type Session } from './session.ts';
-import { CliError } from './exit.ts';
+import { findId, openSession, type Session } from './session.ts';
 
 export function addOpenCommand(program: Command): void {
   program
@@ -25,8 +24,7 @@ async function open(session: Session, name: string | undefined, isPrinted: boole
 async function addressOf(session: Session, name: string | undefined): Promise<string> {
   const server = session.berth.url.replace(/\/+$/, '');
   if (name === undefined) return `${server}/`;
-  const container = await findContainer(session, name);
-  if (!container) throw new CliError(`open ${name}: container not found. \`berth ls\` lists containers`, 4);
+  const container = await session.berth.containers.get(await findId(session, name), { signal: session.signal });
   return `${server}/containers/${encodeURIComponent(container.db_id)}`;
 }
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { Berth, type ContainerView, isBerthError } from '@berth/client';
+import { Berth } from '@berth/client';
 import type { Command } from 'commander';
 import { openContext } from './config.ts';
 import { doing } from './advice.ts';
@@ -74,14 +74,4 @@ export async function findSnapshotId({ berth, signal }: Session, nameOrId: strin
     if (each.name === nameOrId || isId) return each.id;
   }
   return nameOrId;
-}
-
-/** @returns null if there is no such container */
-export async function findContainer(session: Session, nameOrId: string): Promise<ContainerView | null> {
-  try {
-    return await session.berth.containers.get(await findId(session, nameOrId), { signal: session.signal });
-  } catch (error) {
-    if (isBerthError(error, 'container_not_found')) return null;
-    throw error;
-  }
 }

@@ -8,7 +8,7 @@ import type { Command } from 'commander';
 import { stateFolder } from './config.ts';
 import { CliError, NOT_RUN } from './exit.ts';
 import { age, note, say, sayJson, sayTable } from './output.ts';
-import { findContainer, openSession, type Session } from './session.ts';
+import { findId, openSession, type Session } from './session.ts';
 import { period } from './values.ts';
 
 /** The life of a key that `berth ssh` makes, and what must be left of it to be used again. */
@@ -136,9 +136,7 @@ async function printConfig(
 
 /** @returns the container; its name is the user's of SSH */
 async function named(session: Session, name: string): Promise<ContainerView> {
-  const container = await findContainer(session, name);
-  if (!container) throw new CliError(`ssh ${name}: container not found. \`berth ls\` lists containers`, 4);
-  return container;
+  return session.berth.containers.get(await findId(session, name), { signal: session.signal });
 }
 
 function hostOf({ berth }: Session, { host }: SshServerView): string {

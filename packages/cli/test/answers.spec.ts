@@ -343,6 +343,9 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     const process = (id: string, start: boolean, day: number): object => ({
       id,
       start,
+      program: 'sh',
+      status: 'running',
+      output_bytes: null,
       started_at: `2026-11-0${String(day)}T00:00:00.000Z`,
     });
     server.on(`GET /api/containers/${ID}/processes`, {
@@ -362,6 +365,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         response.end(JSON.stringify({ output: after === '0' ? output : [], next: 30, gap: false, is_over: false }));
       }
     }) satisfies Handler);
+    expect((await berth('top', 'dev')).stdout).toMatch(/^ID +PROGRAM .*\nold +\S+ +start command +running +- +\d+d\n/);
     const shown = async (...args: readonly string[]) => (await berth('logs', 'dev', ...args)).stdout;
     expect(await shown()).toBe('one\ntwo\nthree\nfour');
     expect(await shown('-n', '0')).toBe('');
@@ -415,5 +419,21 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
   it('must start a process in the background, and print its id', async () => {
     server.on(`POST /api/containers/${ID}/processes`, { id: 'p-1' });
     expect(await berth('exec', '-d', 'dev', '--', 'sleep', '9')).toEqual({ code: 0, stdout: 'p-1\n', stderr: '' });
+  });
+
+  it('must complete commands, names and the values of options', async () => {
+    server.on('GET /api/snapshots', { snapshots: [{ id: ID, name: 'ready' }], next_cursor: null });
+    server.on('GET /api/images', { images: [{ name: 'sandbox' }, { name: '$(touch PWNED)' }] });
+    const complete = async (...words: readonly string[]) => (await berth('__complete', ...words)).stdout.split('\n');
+    expect(await complete('o')).toEqual(['open', '']);
+    expect(await complete('inspect', '')).toEqual(['dev', '']);
+    expect(await complete('stats', 'd')).toEqual(['dev', '']);
+    expect(await complete('snapshot', 'restore', 'dev', 'r')).toEqual(['ready', '']);
+    expect(await complete('create', '')).toEqual(['sandbox', '']);
+    expect(await complete('create', '--snapshot', '')).toEqual(['ready', '']);
+    expect(await complete('ls', '--status', 'r')).toEqual(['running', '']);
+    expect(await complete('update', 'dev', '--memory', '')).toEqual(['']);
+    expect(await complete('exec', '--')).toEqual(expect.arrayContaining(['--tty', '--workdir', '--json']));
+    expect(await complete('exec', '--c')).toEqual(['--context', '']);
   });
 });

@@ -13,6 +13,7 @@ describe('berth, in terminals of a container', () => {
   let user: TestUser;
   let cable: TcpProxy;
   let line: CommandLine;
+  let id: string;
   const terminals: PersonsTerminal[] = [];
 
   beforeAll(async () => {
@@ -23,7 +24,7 @@ describe('berth, in terminals of a container', () => {
     user = await server.user('enterprise');
     const url = `http://${cable.host}`;
     line = await CommandLine.build({ BERTH_URL: url, BERTH_TOKEN: user.token });
-    await user.api.running({ image: 'sandbox', custom_image: null, name: 'dev' });
+    ({ db_id: id } = await user.api.running({ image: 'sandbox', custom_image: null, name: 'dev' }));
   });
   afterEach(() => {
     for (const terminal of terminals.splice(0)) terminal.close();
@@ -49,7 +50,7 @@ describe('berth, in terminals of a container', () => {
   }
 
   async function open(): Promise<unknown[]> {
-    const { body } = await user.api.call('GET', '/api/containers/dev/terminals');
+    const { body } = await user.api.call('GET', `/api/containers/${id}/terminals`);
     return body['terminals'] as unknown[];
   }
 
@@ -79,17 +80,17 @@ describe('berth, in terminals of a container', () => {
     expect(ids).toHaveLength(2);
     const unnamed = await line.berth('sh', 'dev', '--attach');
     expect(unnamed).toMatchObject({ code: 4 });
-    for (const id of ids) expect(unnamed.stderr).toContain(id);
-    const id = /--attach ([0-9a-f-]+)/.exec(one.shown)?.[1] ?? '';
-    const again = sh('--attach', id);
+    for (const each of ids) expect(unnamed.stderr).toContain(each);
+    const first = /--attach ([0-9a-f-]+)/.exec(one.shown)?.[1] ?? '';
+    const again = sh('--attach', first);
     await again.shows('first-44');
-    const watcher = sh('--attach', id, '--watch');
+    const watcher = sh('--attach', first, '--watch');
     await watcher.shows(
       /first-44[\s\S]*another client has the keyboard|another client has the keyboard[\s\S]*first-44/,
     );
     again.type('exit 0\r');
     for (const terminal of [again, watcher]) await terminal.shows('ended with 0');
-    expect(await line.berth('sh', 'dev', '--attach', id)).toMatchObject({ code: 125 });
+    expect(await line.berth('sh', 'dev', '--attach', first)).toMatchObject({ code: 125 });
   });
 
   it('must run a command in a terminal: keys, size and its changes, and the exit code', async () => {

@@ -1,4 +1,5 @@
 import { io, type Socket } from 'socket.io-client';
+import type { ErrorDetail } from './api-types.ts';
 import { BerthError, type BerthErrorCode } from './errors.ts';
 import type { Http } from './http.ts';
 import { backoff } from './retries.ts';
@@ -85,11 +86,12 @@ export class LiveSocket {
 
 function refusalOf({ message, data }: Error & { readonly data?: unknown }): BerthError | null {
   if (typeof data !== 'object' || data === null || !('code' in data)) return null;
-  const { code, error: _, retry_after: seconds, ...fields } = data as Readonly<Record<string, unknown>>;
+  const { code, error: _, retry_after: seconds, details, ...fields } = data as Readonly<Record<string, unknown>>;
   return new BerthError({
     status: 0,
     code: code as BerthErrorCode,
     message,
+    details: (details ?? []) as readonly ErrorDetail[],
     fields,
     retryAfterMs: typeof seconds === 'number' ? seconds * 1_000 : null,
   });
