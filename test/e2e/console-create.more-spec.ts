@@ -1,4 +1,5 @@
 import type { BrowserContext, Locator, Page } from 'playwright-core';
+import { testImage } from '../support/clients/api-client';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
@@ -15,6 +16,8 @@ let page: Page;
 
 beforeAll(async () => {
   engine = new FakeEngine();
+  engine.daemon.images.add('berth/sandbox:latest');
+  engine.daemon.registry.add('ubuntu:24.04');
   berth = await Berth.start({ engine });
   browser = await ConsoleBrowser.launch(berth.url);
 });
@@ -141,9 +144,11 @@ it('must say all that is wrong at once, each at its field, and keep everything t
   await page.getByRole('alert').waitFor({ state: 'detached' });
   // What only the server finds is shown at its field as well.
   await radio('Another image').check();
-  await field('Image reference').fill('NOT/a:reference');
+  await field('Image reference').fill('localhost/own:1');
   await create().click();
-  await eventually(async () => expect(await marked()).toEqual({ custom_image: expect.stringContaining('Must be an') }));
+  await eventually(async () =>
+    expect(await marked()).toEqual({ custom_image: expect.stringContaining('Must not come from localhost') }),
+  );
   expect(await page.evaluate('document.activeElement.name')).toBe('custom_image');
   await radio('ubuntu').check();
   await create().click();
@@ -240,8 +245,10 @@ it('must show what becomes of the limits, and not create beyond them, with the r
   await page.keyboard.press('Enter');
   expect(await containers()).toHaveLength(5);
   const reader = await berth.user('free', ['read']);
-  const other = await browser.signedIn(reader);
+  const other = await (await browser.context()).newPage();
   await other.goto('/new');
+  await other.getByLabel('Token').fill(reader.token);
+  await other.keyboard.press('Enter');
   await other.getByText('does not have the scope “write”').waitFor();
   await other.context().close();
 });
@@ -301,7 +308,7 @@ it('must find what to start from by a search, and offer own images only where th
     await (
       await berth.user('pro', ['read', 'admin'])
     ).api.call('PUT', `/api/admin/templates/kit-${String(at)}`, {
-      image: 'debian:13-slim',
+      image: testImage(),
       version: '1',
       description: at === 5 ? 'with Rust' : 'plain',
     });

@@ -61,6 +61,8 @@ interface Group {
 
 /** With more than these, there is a search. */
 const FEW = 8;
+/** With more than these, the list has a height of its own. */
+const MOST_SEEN = 16;
 /** How many of a group are drawn; a search finds the others. */
 const MOST_DRAWN = 60;
 
@@ -104,35 +106,37 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
         />
       )}
       <div
-        class="choices-scroll"
+        class="choice-groups"
         role="radiogroup"
         aria-labelledby={`${id}-head`}
         aria-describedby={`${id}-says`}
         aria-invalid={fault !== undefined}
       >
-        {found.map(({ name, entries }) => (
-          <div key={name} class="stack choice-group" role="group" aria-label={name}>
-            <h3 class="small muted">{name}</h3>
-            <div class="choices">
-              {entries.slice(0, MOST_DRAWN).map(({ source: each, title, text, mark }) => (
-                <Choice
-                  key={`${each.kind}:${each.of}`}
-                  name="source"
-                  value={`${each.kind}:${each.of}`}
-                  title={title}
-                  text={text}
-                  mark={mark}
-                  isChosen={isSame(each, source)}
-                  onChoose={() => onSource(each)}
-                />
-              ))}
+        <div class={total > MOST_SEEN ? 'choice-groups scrolled' : 'choice-groups'}>
+          {found.map(({ name, entries }) => (
+            <div key={name} class="stack choice-group" role="group" aria-label={name}>
+              <h3 class="small muted">{name}</h3>
+              <div class="choices">
+                {entries.slice(0, MOST_DRAWN).map(({ source: each, title, text, mark }) => (
+                  <Choice
+                    key={`${each.kind}:${each.of}`}
+                    name="source"
+                    value={`${each.kind}:${each.of}`}
+                    title={title}
+                    text={text}
+                    mark={mark}
+                    isChosen={isSame(each, source)}
+                    onChoose={() => onSource(each)}
+                  />
+                ))}
+              </div>
+              {entries.length > MOST_DRAWN && (
+                <p class="small muted">{entries.length - MOST_DRAWN} more: search to find them.</p>
+              )}
             </div>
-            {entries.length > MOST_DRAWN && (
-              <p class="small muted">{entries.length - MOST_DRAWN} more: search to find them.</p>
-            )}
-          </div>
-        ))}
-        {words.length > 0 && found.length === 0 && <p class="muted">Nothing found.</p>}
+          ))}
+          {words.length > 0 && found.length === 0 && <p class="muted">Nothing found.</p>}
+        </div>
         {(catalogue.hasCustom || isCustom) && (
           <div class="choices">
             <Choice
@@ -183,7 +187,7 @@ function entryOf(image: ImageView, kind: 'image' | 'template'): Entry {
   const isPulled = available === false && pull !== 'never';
   const parts = template
     ? [description, `version ${template.version}`, template.data ? 'with data in /home/user' : '']
-    : [description, reference === name ? '' : reference, isPulled ? 'downloaded at the first use' : ''];
+    : [description, reference === name ? '' : reference, isPulled ? 'downloaded first' : ''];
   return {
     source: { kind, of: name },
     title: name,

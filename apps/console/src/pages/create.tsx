@@ -1,6 +1,6 @@
 import { isBerthError, type MeView } from '@berth/client';
 import type { JSX } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultsOf } from '../data/berth';
 import type { Draft } from '../data/container-draft';
 import {
@@ -102,14 +102,14 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
   const [refusal, setRefusal] = useState<unknown>(null);
   /** All fields show their faults; before that, those that the focus has left. */
   const [isChecked, setChecked] = useState(query.size > 0);
-  const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
+  const [left, onFocusOut] = useLeftFields();
   const [isBusy, setBusy] = useState(false);
   const [link, setLink] = useState<string | null>(null);
   const [isAdvancedOpen] = useState(() => hasAdvanced(query));
   const place = useRef<HTMLFormElement>(null);
   const focusOn = useRef<Faults | null>(null);
   const sent = useRef<{ readonly body: string; readonly key: string } | null>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (focusOn.current === null) return;
     focusFirstFault(place.current, focusOn.current);
     focusOn.current = null;
@@ -199,10 +199,7 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
         event.preventDefault();
         void submit();
       }}
-      onFocusOut={(event) => {
-        const name = (event.target as HTMLInputElement).name;
-        if (name && !left.has(name)) setLeft(new Set([...left, name]));
-      }}
+      onFocusOut={onFocusOut}
     >
       <div class="create-main">
         {isChecked && !isBusy && <FaultSummary form={place} faults={faults} notes={filled.notes} />}
@@ -314,6 +311,36 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
       </section>
     </form>
   );
+}
+
+/**
+ * The names of the fields that the focus has left. While a pointer is down nothing changes: what a fault moves away from
+ * below the pointer would not be clicked.
+ */
+function useLeftFields(): readonly [ReadonlySet<string>, (event: FocusEvent) => void] {
+  const [left, setLeft] = useState<ReadonlySet<string>>(new Set());
+  const isDown = useRef(false);
+  useEffect(() => {
+    const down = (): void => void (isDown.current = true);
+    const up = (): void => void (isDown.current = false);
+    addEventListener('pointerdown', down, true);
+    addEventListener('pointerup', up, true);
+    addEventListener('pointercancel', up, true);
+    return () => {
+      removeEventListener('pointerdown', down, true);
+      removeEventListener('pointerup', up, true);
+      removeEventListener('pointercancel', up, true);
+    };
+  }, []);
+  const onFocusOut = ({ target }: FocusEvent): void => {
+    const { name } = target as HTMLInputElement;
+    if (!name) return;
+    const add = (): void => setLeft((before) => (before.has(name) ? before : new Set([...before, name])));
+    // The click comes right behind the end of the pointer.
+    if (isDown.current) addEventListener('pointerup', () => setTimeout(add), { once: true });
+    else add();
+  };
+  return [left, onFocusOut];
 }
 
 /** Sizes beyond the tier are shown at once, as the limits beside them are. */

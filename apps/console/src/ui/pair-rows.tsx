@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useEffect, useId, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import type { Faults } from '../data/faults';
 import { newPair, type Pair, type PairRules, readEnvText, withValues } from '../data/pairs';
 import { CrossIcon, PlusIcon } from './icons';
@@ -27,7 +27,8 @@ export function PairRows(props: PairRowsProps): JSX.Element {
   const says = useId();
   /** The control that gets the focus once it is drawn. */
   const next = useRef<string | null>(null);
-  useEffect(() => {
+  // Before the next key, which would go to the control that had the focus.
+  useLayoutEffect(() => {
     if (next.current === null) return;
     place.current?.querySelector<HTMLElement>(next.current)?.focus();
     next.current = null;
