@@ -34,7 +34,7 @@ describe('processes in containers of several server processes', () => {
     const { body } = await user.api.call('POST', path, { command: ['sleep', '7801'] });
     const own = `${path}/${String(body['id'])}`;
     await events.next('process_started', { id: body['id'], container_id: container.db_id });
-    const seen = { id: body['id'], status: 'running', held_here: false, output_bytes: null };
+    const seen = { id: body['id'], status: 'running', held_here: false, output_bytes: null, command: null };
     expect((await elsewhere.call('GET', own)).body).toMatchObject(seen);
     expect((await elsewhere.call('GET', path)).body).toMatchObject({ count: 1, processes: [seen] });
     for (const [method, what, sent] of [

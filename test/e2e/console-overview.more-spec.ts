@@ -129,7 +129,7 @@ describe("a container's page", () => {
     await page.mouse.move((box?.x ?? 0) + (box?.width ?? 0) - 2, (box?.y ?? 0) + 20);
     for (const name of ['CPU', 'Memory'])
       await chart(name)
-        .getByText(/^at \d/)
+        .getByText(/^At \d/)
         .waitFor();
     await page.mouse.move(0, 0);
     await chart('CPU').getByText('Highest: ').waitFor();

@@ -116,6 +116,22 @@ describe('statistics that are followed', () => {
   });
 });
 
+describe('statistics of several containers that are followed', () => {
+  const stats = (id: string): string => `event: stats\ndata: {"db_id":"${id}"}\n\n`;
+  const end = 'event: end\ndata: {"reason":"server_stopped"}\n\n';
+
+  it('must go on after a break and a restart of the server, and end where it refuses', async () => {
+    const { berth, asked } = scripted(stats('a'), stats('b') + end, stats('a'), refused);
+    const ids: string[] = [];
+    const following = (async () => {
+      for await (const { db_id } of berth.stats.followMany(['a', 'b'])) ids.push(db_id);
+    })();
+    await expect(following).rejects.toMatchObject({ code: 'unauthorized' });
+    expect(ids).toEqual(['a', 'b', 'a']);
+    expect(new Set(asked)).toEqual(new Set(['/api/stats/stream?ids=a%2Cb']));
+  });
+});
+
 describe('a stream', () => {
   it('must end with the reason of its signal: while it says nothing, and before another try', async () => {
     for (const streams of [[`${event(1)}…`], [event(1)]]) {

@@ -80,6 +80,7 @@ function shellOf(table: ProcessTable): Bash {
 /** Options that the library does not know, or names differently. */
 const OPTIONS: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   cp: { '-a': ['-rp'], '-alf': ['-r'] },
+  du: { '-skx': ['-s'] },
   mkdir: { '-m': [], '700': [] },
   mv: { '-T': [] },
   tar: { '-xof': ['-xf'] },

@@ -41,6 +41,7 @@ describe('the shell of a simulated container', () => {
   }
 
   it.each<[string, string]>([
+    ['mkdir /tmp/d; printf %3000s x > /tmp/d/f; du -skx /tmp/d', '3\t/tmp/d\n'],
     ['echo hello', 'hello\n'],
     ['pwd; whoami; echo $HOME', '/home/user\nroot\n/home/user\n'],
     ['x=1; y="a  b"; echo $y "$y" ${x}2 ${z:-none} ${#y}', 'a b a  b 12 none 4\n'],

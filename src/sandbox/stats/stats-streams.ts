@@ -129,6 +129,8 @@ class Members {
   /** By Docker id, which changes if a container is recreated. */
   private readonly followed = new Map<string, () => void>();
   private timer: NodeJS.Timeout | undefined;
+  /** When the timer ends, by the monotonic clock. */
+  private due = 0;
   private isReading = false;
   private isFailing = false;
   private isClosed = false;
@@ -137,7 +139,10 @@ class Members {
 
   /** Reads the rows in `ms`, or sooner if that was planned. */
   refreshIn(ms: number): void {
-    if (this.isClosed || this.timer) return;
+    const due = performance.now() + ms;
+    if (this.isClosed || (this.timer && this.due <= due)) return;
+    clearTimeout(this.timer);
+    this.due = due;
     this.timer = setTimeout(() => {
       this.timer = undefined;
       // A read that has begun may have missed the change.

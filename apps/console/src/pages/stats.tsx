@@ -13,6 +13,9 @@ const MEBIBYTE = 1024 * 1024;
 /** A container that was not measured for longer did not run, or its server did not: no line leads across that. */
 const GAP_S = 75;
 
+/** The disk is measured some seconds after the page was opened. */
+const DISK_WITHIN_MS = 20_000;
+
 interface ChartsProps {
   readonly name: string;
   readonly usage: Usage;
@@ -28,7 +31,10 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
   const limit = last?.memoryLimit ?? null;
   const throttled = Math.round(latest?.cpu.throttled_percent ?? 0);
   const diskLimit = diskMb * MEBIBYTE;
+  const [opened] = useState(() => Date.now());
   const waiting = isUp || !isRead ? 'Measuring…' : 'Not measured in the last hour';
+  // An image may lack the program that counts it.
+  const isDiskLate = latest !== null && Date.now() - opened > DISK_WITHIN_MS;
   const percent = (value: number): string => `${String(Math.round(value))} %`;
   const rate = (value: number): string => `${bytes(Math.round(value))}/s`;
   return (
@@ -69,7 +75,7 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
           series={[{ values: columns.disk, colour: '--accent', fill: '--accent-soft' }]}
           max={Math.max(diskLimit, highest(columns.disk, 0))}
           show={bytes}
-          waiting={waiting}
+          waiting={isDiskLate ? 'Not known' : waiting}
           isNow={latest !== null}
         />
         <Chart
