@@ -234,7 +234,7 @@ describe('the keyboard', () => {
     await eventually(async () => expect(await option().innerText()).toContain('palette-web: Stop'));
     await page.keyboard.press('Enter');
     await dialog().getByText('Stop “palette-web”?').waitFor();
-    await page.keyboard.press('Enter');
+    await dialog().getByRole('button', { name: 'Stop' }).click();
     await eventually(async () => expect((await admin.api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
 
     await palette();

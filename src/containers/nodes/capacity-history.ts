@@ -17,7 +17,7 @@ const KEPT = (24 * 3600) / EVERY_SECONDS;
 const UNKNOWN = { type: Number, nullable: true, minimum: 0 } as const;
 
 /** What was known of a machine at one moment. */
-export class CapacitySampleView {
+class CapacitySampleView {
   @ApiProperty({ format: 'date-time' })
   readonly at: string;
   @ApiProperty({ minimum: 0, example: 4096, description: 'MiB: the limits of what ran, together.' })

@@ -2,7 +2,7 @@ import type { AmountView, FreeView } from '@berth/client';
 import { fraction, megabytes } from './format';
 
 /** How many times a machine's size may be reserved; null where a size is unknown. The limit is rounded down. */
-export function overcommitOf({ limit, total }: Pick<AmountView, 'limit' | 'total'>): number | null {
+function overcommitOf({ limit, total }: Pick<AmountView, 'limit' | 'total'>): number | null {
   return limit === null || total === null || total === 0 ? null : Math.round((limit / total) * 100) / 100;
 }
 

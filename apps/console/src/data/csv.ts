@@ -41,7 +41,7 @@ type NameOf = (userId: string) => string | undefined;
 export const MOST_EXPORTED = 50_000;
 
 /** A file of audit entries, and whether there were more of them. */
-export interface AuditExport {
+interface AuditExport {
   readonly file: Blob;
   readonly count: number;
   readonly isCut: boolean;

@@ -1,5 +1,5 @@
 /** How well a text matches a query. */
-export interface Match {
+interface Match {
   /** The greater the better. */
   readonly score: number;
   /** The positions of the matched characters, ascending. */

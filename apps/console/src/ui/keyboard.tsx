@@ -22,7 +22,7 @@ async function loadPalette(): Promise<void> {
 }
 
 /** Opens the command palette. */
-export async function openPalette(): Promise<void> {
+async function openPalette(): Promise<void> {
   if (isPaletteOpen.value) return;
   noteFocus();
   try {
