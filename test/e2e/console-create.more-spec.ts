@@ -329,6 +329,48 @@ it('must find what to start from by a search, and offer own images only where th
   await closed.stop();
 });
 
+it('the settings must have the same units and rows, and change no more than was changed', async () => {
+  const { db_id } = await user.api.running({
+    name: 'settled',
+    labels: { team: 'core', stage: 'dev', kept: '' },
+    env: { OLD: 'x', KEPT: 'y' },
+  });
+  await page.goto(`/containers/${db_id}`);
+  await page.getByRole('button', { name: 'Settings' }).click();
+  const dialog = page.getByRole('dialog');
+  await field('Memory, GB').fill('0.1');
+  await field('Idle when unused for').fill('90');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.getByRole('alert').getByText('Memory: 0.1 is between 102 and 103 MB.').waitFor();
+  expect(Object.keys(await marked())).toEqual(['memory_mb', 'auto_stop_seconds']);
+  expect(await page.evaluate('document.activeElement.name')).toBe('memory_mb');
+  await field('Memory, GB').fill('700 MB');
+  await field('Idle when unused for').fill('90 min');
+  await field('Value of label 2').fill('prod');
+  await dialog.getByRole('button', { name: 'Remove team' }).click();
+  await page.getByText('Network, variables').click();
+  await paste(field('Name of variable 1'), 'NEW=1\nOLD=2');
+  await page.getByLabel('Unset OLD').check();
+  expect(await browser.faultsOf(page)).toEqual([]);
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  expect((await user.api.get(db_id)).body).toMatchObject({
+    resources: { memory_mb: 700 },
+    auto_stop_seconds: 5400,
+    labels: { stage: 'prod', kept: '' },
+  });
+  const environment = new Promise((resolve) => {
+    engine.daemon.onExec = ({ env }) => {
+      resolve(env);
+      return 0;
+    };
+  });
+  await user.api.call('POST', `/api/containers/${db_id}/exec`, { command: ['env'] });
+  const got = (await environment) as Record<string, string>;
+  expect(got).toMatchObject({ NEW: '1', KEPT: 'y' });
+  expect(got).not.toHaveProperty('OLD');
+});
+
 it('must have been without a complaint of the browser', () => {
   expect(browser.complaints).toEqual([]);
 });
