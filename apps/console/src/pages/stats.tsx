@@ -31,7 +31,7 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
   const limit = last?.memoryLimit ?? null;
   const throttled = Math.round(latest?.cpu.throttled_percent ?? 0);
   const diskLimit = diskMb * MEBIBYTE;
-  // The disk is known since somebody looked: the chart begins there.
+  // The disk is measured while the page is open, so its chart begins with the first value.
   const firstDisk = Math.max(
     0,
     columns.disk.findIndex((value) => value !== null),
