@@ -58,7 +58,7 @@ describe('statistics of several containers, and of the last hour', () => {
     await eventually(() => expect(seen(stream, from)).toContain(runs.db_id), { timeoutMs: 15_000 });
   });
 
-  it('must not read a container twice for two who follow it, in whatever way', async () => {
+  it('must read a container once for several clients that follow it', async () => {
     const { db_id } = await user.api.running();
     let reads = 0;
     const answer = daemon.onStats;
@@ -125,7 +125,7 @@ describe('statistics of several containers, and of the last hour', () => {
     expect(history.of(db_id).samples).toEqual([]);
   });
 
-  it('must measure what a home takes on the disk while somebody follows its container', async () => {
+  it('must measure the disk use of a home while a client follows its container', async () => {
     const { db_id } = await user.api.running();
     daemon.onExec = ({ command, write }) => {
       if (command[0] === 'du') write('stdout', '2048\t/home/user\n');

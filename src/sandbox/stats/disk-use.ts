@@ -29,7 +29,7 @@ interface Watch {
 
 /**
  * How much the containers' homes take on the disk. The engine does not know it, so `du` counts it inside the container,
- * at the cost of that container, while somebody follows the container's statistics.
+ * at the cost of that container, while a client follows the container's statistics.
  */
 @Injectable()
 export class DiskUse {

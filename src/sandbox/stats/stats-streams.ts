@@ -16,7 +16,7 @@ const EVERY_MS = 5_000;
 /** Events that come together cause one read of the rows. */
 const TOGETHER_MS = 100;
 
-/** Pause before the rows are read again after a failure, or after a container has ended without an event so far. */
+/** Pause before the next read of the rows after a failure, or after a container ended before its event came. */
 const AGAIN_MS = 2_000;
 
 interface Following {

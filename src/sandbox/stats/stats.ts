@@ -87,7 +87,7 @@ export class ContainerStatistics implements OnModuleDestroy {
   }
 
   /**
-   * What the container has used since its start. Costs nothing while somebody follows its statistics.
+   * What the container has used since its start. Costs no call while a client follows its statistics.
    *
    * @throws EngineError `container_not_found`, `container_not_running`, …
    */

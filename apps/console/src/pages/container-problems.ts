@@ -76,7 +76,7 @@ function failed({ container: { status, status_reason }, events }: Facts): Proble
   };
 }
 
-/** Stops that nobody asked for, and that another start may repeat. */
+/** Stops without a request. */
 const ENDS: Readonly<Record<string, readonly [text: string, isBad: boolean]>> = {
   oom: ['The container was stopped because it needed more memory than its limit.', true],
   exited: ['The container stopped because its main process ended.', false],

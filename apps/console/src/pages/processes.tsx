@@ -17,7 +17,7 @@ import { readCommand, writeCommand } from './container-fields';
 const addressOf = (container: string, process?: string): string =>
   `/containers/${container}#processes${process === undefined ? '' : `/${process}`}`;
 
-/** What is told of the processes of a container: with each of these they are read again. */
+/** Events after which the list of processes is reloaded. */
 const isOfProcess = (event: BerthEvent, container: string): boolean =>
   event.type.startsWith('process_') && 'container_id' in event.data && event.data.container_id === container;
 

@@ -31,6 +31,11 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
   const limit = last?.memoryLimit ?? null;
   const throttled = Math.round(latest?.cpu.throttled_percent ?? 0);
   const diskLimit = diskMb * MEBIBYTE;
+  // The disk is measured while the page is open, so its chart begins with the first value.
+  const firstDisk = Math.max(
+    0,
+    columns.disk.findIndex((value) => value !== null),
+  );
   const [opened] = useState(() => Date.now());
   const waiting = isUp || !isRead ? 'Measuring…' : 'Not measured in the last hour';
   // An image may lack the program that counts it.
@@ -71,8 +76,8 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
           title="Disk"
           note={`of ${bytes(diskLimit)}`}
           description={`Disk of ${name}`}
-          times={columns.times}
-          series={[{ values: columns.disk, colour: '--accent', fill: '--accent-soft' }]}
+          times={columns.times.slice(firstDisk)}
+          series={[{ values: columns.disk.slice(firstDisk), colour: '--accent', fill: '--accent-soft' }]}
           max={Math.max(diskLimit, highest(columns.disk, 0))}
           show={bytes}
           waiting={isDiskLate ? 'Not known' : waiting}
