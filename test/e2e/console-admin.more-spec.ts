@@ -207,7 +207,7 @@ describe('the keyboard', () => {
 
   it('must open the command palette, lead to pages and containers, and give the focus back', async () => {
     const { db_id } = await admin.api.running({ name: 'palette-web' });
-    await page.getByRole('link', { name: 'palette-web' }).waitFor();
+    await page.getByRole('link', { name: 'palette-web', exact: true }).waitFor();
     await page.getByRole('link', { name: 'Usage' }).focus();
     await palette();
     expect(await browser.faultsOf(page)).toEqual([]);

@@ -157,7 +157,7 @@ describe("a container's page", () => {
       .waitFor({ timeout: 90_000 });
     expect(await browser.faultsOf(page)).toEqual([]);
     await problems().getByRole('button', { name: 'Change the size' }).first().click();
-    await page.getByLabel('Memory, MB').fill('1024');
+    await page.getByLabel('Memory, GB').fill('1');
     memoryUsed = 100 * MIB;
     await page.getByRole('button', { name: 'Save' }).click();
     await page.getByText('memory 256 MB → 1 GB').waitFor();

@@ -292,19 +292,14 @@ export function Screen(props: ScreenProps): JSX.Element {
       },
       afterComposition: (then) => {
         const text = composed;
-        if (text === '') {
-          then();
-          return;
-        }
-        // The browser ends the composition when the focus leaves. xterm.js (6.0.0) then empties its text field before it
-        // would send the text, and takes text again in the next task.
-        terminal.textarea?.blur();
-        terminal.focus();
-        setTimeout(() => {
-          if (isLeft) return;
+        if (text !== '') {
+          // The browser ends the composition when the focus leaves. xterm.js (6.0.0) then empties its text field before
+          // it would send the text.
+          terminal.textarea?.blur();
+          terminal.focus();
           terminal.input(text);
-          then();
-        }, 0);
+        }
+        then();
       },
     };
 
