@@ -75,6 +75,7 @@ const THEME = EditorView.theme({
     color: 'var(--text)',
   },
   '.cm-button': {
+    backgroundImage: 'none',
     minHeight: '28px',
     fontSize: '13px',
     border: '1px solid var(--line-strong)',
@@ -84,6 +85,20 @@ const THEME = EditorView.theme({
     cursor: 'pointer',
   },
 });
+
+/** The words of the search, as the page writes its own. */
+const PHRASES = {
+  next: 'Next',
+  previous: 'Previous',
+  all: 'All',
+  'match case': 'Match case',
+  regexp: 'Regular expression',
+  'by word': 'Whole words',
+  replace: 'Replace',
+  'replace all': 'Replace all',
+  Replace: 'Replace with',
+  close: 'Close search',
+};
 
 const COLOURS = HighlightStyle.define([
   { tag: [tags.keyword, tags.operatorKeyword, tags.modifier, tags.moduleKeyword], color: 'var(--code-keyword)' },
@@ -140,6 +155,7 @@ export function CodeEditor({ name, label, text, saved, onReady, onChanged }: Cod
       highlightActiveLineGutter(),
       highlightSelectionMatches(),
       search({ top: true }),
+      EditorState.phrases.of(PHRASES),
       keymap.of([...searchKeymap, ...historyKeymap, indentWithTab, ...defaultKeymap]),
       THEME,
       syntaxHighlighting(COLOURS),

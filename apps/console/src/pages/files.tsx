@@ -134,7 +134,10 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
       const entries = await reading;
       if (entries.length === 0) return;
       await upload({ container: id, label, folder }, entries, {
-        confirm: confirmOverwriting,
+        confirm: (names, isPartial) => {
+          setChecking(false);
+          return confirmOverwriting(names, isPartial);
+        },
         onArrived: () => (arrivals.value = { place, number: arrivals.peek().number + 1 }),
       });
     } catch (error) {
