@@ -1,6 +1,6 @@
 import type { FileView } from '@berth/client';
 
-/** How a list of files is ordered and selected, and what can be shown of a file. No requests are made here. */
+/** The order and the selection of a list of files, their paths, and which files have a preview: pure functions. */
 
 export const SORT_KEYS = ['name', 'size', 'time'] as const;
 export type SortKey = (typeof SORT_KEYS)[number];
@@ -29,10 +29,10 @@ export function sorted(entries: readonly FileView[], { by, isDescending }: Sorti
   return [...entries].sort((a, b) => Number(b.is_dir) - Number(a.is_dir) || sign * COMPARE[by](a, b) || byName(a, b));
 }
 
-/** What a click on a column's head asks for: the other direction, or another column with its usual one. */
+/** The order after a click on a column's head: the other direction, or another column in its usual direction. */
 export function sortedBy(by: SortKey, before: Sorting): Sorting {
   if (before.by === by) return { by, isDescending: !before.isDescending };
-  // The largest and the latest are what people look for.
+  // People look for the largest and the newest files.
   return { by, isDescending: by !== 'name' };
 }
 
@@ -93,7 +93,7 @@ export function resolvePath(folder: string, path: string): string {
   return `/${parts.join('/')}`;
 }
 
-/** How a file is shown that is no text: its media type, by the ending of its name. */
+/** Media types of files with a preview, by the ending of their names. */
 const SHOWN: ReadonlyMap<string, string> = new Map([
   ['png', 'image/png'],
   ['jpg', 'image/jpeg'],
@@ -109,7 +109,7 @@ const SHOWN: ReadonlyMap<string, string> = new Map([
 
 const MB = 1024 * 1024;
 
-/** What the browser can show of a file: its media type, and up to how many bytes are fetched for it. */
+/** The media type of a file with a preview, and the most bytes that are fetched for it; null if it has none. */
 export function shownAs(name: string): { readonly type: string; readonly mostBytes: number } | null {
   const ending = /\.([a-z]+)$/i.exec(name)?.[1]?.toLowerCase() ?? '';
   const type = SHOWN.get(ending);

@@ -14,10 +14,10 @@ import {
 } from './upload-plan';
 
 /**
- * Reads what was dropped, with everything in folders. Call it while the event is dispatched: later the browser has
- * forgotten it.
+ * Reads the dropped files, and folders with all their contents. Call it while the event is dispatched: afterwards the
+ * browser does not give access to them.
  *
- * @throws Error with the name of what cannot be read
+ * @throws Error that names a file or folder that the browser cannot read
  */
 export function readDropped(transfer: DataTransfer): Promise<LocalEntry[]> {
   const items = [...transfer.items].filter(({ kind }) => kind === 'file');
@@ -76,7 +76,7 @@ export interface Target {
   readonly folder: string;
 }
 
-/** What the user wants with files that exist already. */
+/** The user's answer about files that exist already. */
 export type Overwriting = 'replace' | 'skip' | 'cancel';
 
 interface UploadOptions {
@@ -90,7 +90,7 @@ interface UploadOptions {
  * Uploads files and folders: each file by itself, each folder as one archive, of which all arrives or nothing.
  *
  * @returns false if there was nothing to send, or the user cancelled
- * @throws Error if something cannot be read, or cannot be written where it is to go
+ * @throws Error if the browser cannot read a file, or a file would have to replace a folder or the reverse
  */
 export async function upload(
   target: Target,
@@ -154,7 +154,7 @@ function archiveWork({ container, folder }: Target, { entries }: UploadPart): Wo
     try {
       await client.files.writeArchive(container, folder, archive, { signal });
     } catch (error) {
-      // What was changed or removed while it was sent ends the request as a broken connection does.
+      // A file that was changed or removed while it was sent ends the request like a broken connection.
       if (isBerthError(error, 'connection_failed') && !signal.aborted) {
         for (const { path, file } of entries) if (file && !(await isReadable(file))) throw unreadable(path);
       }
@@ -167,7 +167,7 @@ function archiveWork({ container, folder }: Target, { entries }: UploadPart): Wo
 const MOST_CHECKED = 200;
 const CHECKED_AT_ONCE = 4;
 
-/** What exists of the entries in the target. */
+/** Finds which of the entries exist in the target. */
 async function readExisting(
   { container, folder }: Target,
   entries: readonly LocalEntry[],
@@ -181,7 +181,7 @@ async function readExisting(
       limit: 1000,
     })) {
       const path = below === '' ? entry.name : `${below}/${entry.name}`;
-      // What a link leads to is unknown: whether a folder can go there, the server decides.
+      // The target of a link is unknown, so the server decides whether a folder can go there.
       if (!wanted.has(path) || (entry.mode.startsWith('l') && localFolders.has(path))) continue;
       existing.set(path, entry.is_dir);
       if (entry.is_dir && localFolders.has(path)) found.push(path);
@@ -198,7 +198,7 @@ async function readExisting(
   return { existing, isPartial: open.length > 0 };
 }
 
-/** `fetch` does not tell how much of a body is sent, so uploads go by XMLHttpRequest. */
+/** `fetch` does not report how much of a body was sent, so uploads use XMLHttpRequest. */
 function reportingFetch(onSent: (bytes: number) => void): typeof fetch {
   return (input, init = {}) =>
     new Promise((resolve, reject) => {

@@ -56,7 +56,7 @@ export function entriesOf(entries: readonly TarEntry[]): BlobPart[] {
   return parts;
 }
 
-/** What the header of an entry has no room for, as an entry before it; nothing if there is nothing. */
+/** An entry with the values that the header of the next entry has no room for; empty if there are none. */
 function extended(records: ReadonlyMap<string, string>, seconds: number): Uint8Array<ArrayBuffer>[] {
   if (records.size === 0) return [];
   const content = toBytes([...records].map(([key, value]) => record(key, value)).join(''));

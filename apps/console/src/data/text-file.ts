@@ -1,4 +1,4 @@
-/** The form of a text file that an edit has to keep. */
+/** Properties of a text file that editing must not change. */
 
 /** @returns null if the bytes are not UTF-8 text */
 export function decode(bytes: Uint8Array): string | null {
@@ -11,7 +11,7 @@ export function decode(bytes: Uint8Array): string | null {
 }
 
 /**
- * The line break to edit a text with, so that a saved file differs in nothing but what was typed.
+ * Chooses the line break of the editor so that saving changes only what the user typed.
  *
  * @returns null if there are only line feeds; a line feed also where breaks are mixed: carriage returns are characters
  *   of their lines then
@@ -21,7 +21,7 @@ export function lineBreakOf(text: string): '\r\n' | '\n' | null {
   return /(^|[^\r])\n|\r(?!\n)/.test(text) ? '\n' : '\r\n';
 }
 
-/** What one level of indentation is in a text: a tab, or as many blanks as its least indented lines have. */
+/** One level of a text's indentation: a tab, or the blanks of its least indented lines; two if it has none. */
 export function indentOf(text: string): string {
   let least = 0;
   for (const [, indent = ''] of text.matchAll(/^([ \t]+)(?=[^\s*])/gm)) {

@@ -33,9 +33,9 @@ type Work = (report: Report, signal: AbortSignal) => Promise<void>;
 
 interface Order extends Pick<Transfer, 'direction' | 'name' | 'place'> {
   readonly total: number | null;
-  /** Does it, from its beginning each time it is called. */
+  /** Starts from the beginning each time it is called. */
   readonly work: Work;
-  /** Called whenever it has been done. */
+  /** Called when it has succeeded. */
   readonly onDone?: () => void;
 }
 
@@ -99,7 +99,7 @@ async function run(transfer: Own): Promise<void> {
   try {
     await order.work(report, aborted);
     flush();
-    // What was cancelled in its last moment is done all the same, and says so.
+    // A transfer that is cancelled in its last moment may be complete: it is shown as done.
     state.value = 'done';
     order.onDone?.();
   } catch (error) {

@@ -4,7 +4,7 @@ export interface LocalEntry {
   readonly file: File | null;
 }
 
-/** What is sent as one request, with its own progress. */
+/** One request of an upload, with its own progress. */
 export interface UploadPart {
   /** For people. */
   readonly name: string;
@@ -15,12 +15,12 @@ export interface UploadPart {
   readonly bytes: number;
 }
 
-/** From this many files on that lie beside each other, they are sent as one archive: each request takes a moment. */
+/** From this many single files on, they are sent as one archive: each request takes a moment. */
 const MANY_FILES = 100;
 
 const topOf = (path: string): string => path.split('/', 1)[0] ?? path;
 
-/** A part for each folder and each file that was chosen. */
+/** Divides an upload into a part for each chosen file and each chosen folder. */
 export function planUpload(entries: readonly LocalEntry[]): UploadPart[] {
   const groups = new Map<string, LocalEntry[]>();
   for (const entry of entries) {
@@ -43,7 +43,7 @@ export function planUpload(entries: readonly LocalEntry[]): UploadPart[] {
 const bytesOf = (entries: readonly LocalEntry[]): number =>
   entries.reduce((sum, { file }) => sum + (file?.size ?? 0), 0);
 
-/** What is in the container already: `is_dir` by the path below the folder. */
+/** The entries that exist in the container: whether each is a folder, by its path below the target folder. */
 export type Existing = ReadonlyMap<string, boolean>;
 
 export interface Conflicts {
@@ -53,7 +53,7 @@ export interface Conflicts {
   readonly impossible: readonly string[];
 }
 
-/** Which of the entries meet something in the container. */
+/** Finds the entries whose paths exist in the container. */
 export function conflictsOf(entries: readonly LocalEntry[], existing: Existing): Conflicts {
   const replaced: string[] = [];
   const impossible = new Set<string>();

@@ -24,12 +24,12 @@ export interface Snapshot {
   readonly doc: Text;
 }
 
-/** What the page does with the editor. */
+/** The editor, as the page around it uses it. */
 export interface CodeHandle {
   snapshot(): Snapshot;
   /** The file has this content now. */
   markSaved(snapshot: Snapshot): void;
-  /** Replaces the text by what the file has now; Undo brings the former text back. */
+  /** Replaces the text by the file's present content; Undo brings the former text back. */
   replace(saved: string): void;
 }
 
@@ -37,14 +37,14 @@ interface CodeEditorProps {
   readonly name: string;
   readonly label: string;
   readonly text: string;
-  /** What the file has, if it is not the text. */
+  /** The file's content, which the text may differ from. */
   readonly saved: string;
   readonly onReady: (handle: CodeHandle) => void;
   /** Called when the text becomes different from the file's, or the same again. */
   readonly onChanged: (isChanged: boolean) => void;
 }
 
-/** Colours are variables of the page, which has a value of each for both themes. */
+/** The colours are CSS variables of the page, which have a value for each theme. */
 const THEME = EditorView.theme({
   '&': { height: '100%', backgroundColor: 'var(--surface)', color: 'var(--text)', fontSize: '12.5px' },
   '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-2px' },
@@ -75,6 +75,7 @@ const THEME = EditorView.theme({
     color: 'var(--text)',
   },
   '.cm-button': {
+    backgroundImage: 'none',
     minHeight: '28px',
     fontSize: '13px',
     border: '1px solid var(--line-strong)',
@@ -84,6 +85,20 @@ const THEME = EditorView.theme({
     cursor: 'pointer',
   },
 });
+
+/** The words of the search, as the page writes its own. */
+const PHRASES = {
+  next: 'Next',
+  previous: 'Previous',
+  all: 'All',
+  'match case': 'Match case',
+  regexp: 'Regular expression',
+  'by word': 'Whole words',
+  replace: 'Replace',
+  'replace all': 'Replace all',
+  Replace: 'Replace with',
+  close: 'Close search',
+};
 
 const COLOURS = HighlightStyle.define([
   { tag: [tags.keyword, tags.operatorKeyword, tags.modifier, tags.moduleKeyword], color: 'var(--code-keyword)' },
@@ -140,6 +155,7 @@ export function CodeEditor({ name, label, text, saved, onReady, onChanged }: Cod
       highlightActiveLineGutter(),
       highlightSelectionMatches(),
       search({ top: true }),
+      EditorState.phrases.of(PHRASES),
       keymap.of([...searchKeymap, ...historyKeymap, indentWithTab, ...defaultKeymap]),
       THEME,
       syntaxHighlighting(COLOURS),
@@ -147,7 +163,7 @@ export function CodeEditor({ name, label, text, saved, onReady, onChanged }: Cod
       wrapping.of([]),
       highlighting.of([]),
       EditorView.contentAttributes.of({ 'aria-label': label, 'aria-describedby': hint }),
-      // The clipboard's breaks may be others than the file's.
+      // The clipboard may have other line breaks than the file.
       EditorView.clipboardInputFilter.of((pasted, state) => pasted.replace(/\r\n?|\n/g, state.lineBreak)),
       EditorView.updateListener.of(({ docChanged, state }) => {
         if (docChanged) compare(state.doc);
@@ -169,7 +185,7 @@ export function CodeEditor({ name, label, text, saved, onReady, onChanged }: Cod
         view.dispatch({ effects: highlighting.reconfigure(loaded) });
         setLanguage(found.name);
       },
-      // Without colours the text is as good as before.
+      // The text can be edited without colours.
       () => undefined,
     );
     view.focus();

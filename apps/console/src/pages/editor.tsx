@@ -18,13 +18,13 @@ const CodeEditor = later(async () => (await import('./code-editor')).CodeEditor)
 /** Larger files are downloaded rather than edited. */
 export const EDITABLE_BYTES = 1024 * 1024;
 
-/** A text that was left unsaved, by going to another page: it is kept until it is saved, or the tab is closed. */
+/** An unsaved text whose page was left. It is kept until it is saved or the tab is closed. */
 interface Draft {
   readonly container: string;
   readonly path: string;
   readonly isNew: boolean;
   readonly text: string;
-  /** What the file had. */
+  /** The file's content when it was read or saved last. */
   readonly saved: string;
 }
 
@@ -59,7 +59,7 @@ interface EditorProps {
   readonly onClose: () => void;
 }
 
-/** Why a file was not saved: it is not as it was when it was read. */
+/** A file was not saved because it is not as it was when it was read. */
 class Changed extends Error {
   constructor(readonly now: 'changed' | 'deleted' | 'created') {
     super(`the file was ${now}`);
@@ -82,9 +82,9 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
   const [isSaving, setSaving] = useState(false);
   const handle = useRef<CodeHandle | null>(null);
   const closing = useRef<HTMLButtonElement>(null);
-  /** What the file had when it was read or saved last, and its ETag if that is known. */
+  /** The file's content when it was read or saved last, and its ETag if known. */
   const known = useRef<{ text: string; etag: string | null }>({ text: '', etag: null });
-  /** For the end, which has to see the latest. */
+  /** The latest state, for the clean-up at the end. */
   const left = useRef({ isChanged, isNew, isDiscarded: false });
   Object.assign(left.current, { isChanged, isNew });
 
@@ -165,7 +165,7 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
     }
   };
 
-  /** Asks which of two texts is to stay. */
+  /** Asks which of the two texts to keep. */
   const settle = async ({ now }: Changed): Promise<void> => {
     const reload = { name: 'reload', label: 'Reload', isFirst: true } as const;
     const overwrite = { name: 'overwrite', label: 'Overwrite', isDangerous: true } as const;

@@ -18,7 +18,7 @@ interface Shown {
   readonly size: number;
 }
 
-/** An image or a PDF as the browser shows it. No script of the file runs: the page's policy applies to it too. */
+/** Shows an image or a PDF. Scripts in the file do not run: the page's Content-Security-Policy covers it. */
 export function FileViewer({ container, path, onEdit, onDownload, onClose }: FileViewerProps): JSX.Element {
   const name = nameOfPath(path);
   const [shown, setShown] = useState<Shown | null>(null);

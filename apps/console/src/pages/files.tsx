@@ -1,56 +1,30 @@
-import { type FileView, isBerthError } from '@berth/client';
-import { type Signal, signal, useComputed, useSignal } from '@preact/signals';
+import type { FileView } from '@berth/client';
+import { signal, useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { downloadFile, downloadFolder, downloadTogether } from '../data/downloads';
-import {
-  extend,
-  folderOfPath,
-  joinPath,
-  listed,
-  nameOfPath,
-  NONE_SELECTED,
-  resolvePath,
-  type Selection,
-  shownAs,
-  SORT_KEYS,
-  type SortKey,
-  sorted,
-  sortedBy,
-  type Sorting,
-  toggle,
-} from '../data/file-list';
-import { bytes, count } from '../data/format';
+import { downloadFile, downloadFolder } from '../data/downloads';
+import { joinPath, nameOfPath, NONE_SELECTED, type Selection } from '../data/file-list';
+import { count } from '../data/format';
 import type { Container } from '../data/live';
 import { type Overwriting, readChosen, readDropped, upload } from '../data/local-files';
 import type { LocalEntry } from '../data/upload-plan';
-import { inWords } from '../data/words';
 import { navigate } from '../router';
 import { Choices, choose } from '../ui/choice';
-import { ask, askFor } from '../ui/dialog';
-import { FileIcon, FolderIcon, LinkIcon } from '../ui/icons';
-import { Menu, type MenuItem } from '../ui/menu';
-import { Ago, Empty, Shown, useLoaded } from '../ui/parts';
-import { say, sayFault } from '../ui/toasts';
-import { draftsIn, EDITABLE_BYTES, Editor } from './editor';
+import { askFor } from '../ui/dialog';
+import { Empty, Shown, useLoaded } from '../ui/parts';
+import { sayFault } from '../ui/toasts';
+import { draftsIn, Editor } from './editor';
+import { addressOf, Entries, type Opened } from './file-table';
 import { FileViewer } from './file-viewer';
 
 const HOME = '/home/user';
-
-const addressOf = (id: string, folder: string): string =>
-  `/containers/${id}#files${folder.split('/').map(encodeURIComponent).join('/')}`;
 
 interface FilesProps {
   readonly container: Container;
   /** What the address says after `#files`. */
   readonly path: string;
 }
-
-/** What is shown in the place of the folder. */
-type Opened =
-  | { readonly how: 'edit'; readonly path: string; readonly isNew: boolean }
-  | { readonly how: 'view'; readonly path: string };
 
 /** The files of a running container: listed, viewed, edited, uploaded and downloaded. */
 export function Files({ container, path }: FilesProps): JSX.Element {
@@ -95,8 +69,6 @@ export function Files({ container, path }: FilesProps): JSX.Element {
 
 /** More are not loaded: an order of only some of them would mislead. */
 const MOST_LOADED = 5000;
-/** Rows that are drawn at first, and with each “Show more”. */
-const ROWS = 300;
 
 interface Listing {
   readonly entries: readonly FileView[];
@@ -111,9 +83,6 @@ async function readFolder(id: string, folder: string): Promise<Listing> {
   }
   return { entries, isAll: true };
 }
-
-/** The order of all lists, until the page is left. */
-const sorting = signal<Sorting>({ by: 'name', isDescending: false });
 
 /** Counts uploads that arrived, by the folder that shows them. */
 const arrivals = signal({ place: '', number: 0 });
@@ -150,7 +119,7 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
     };
   }, []);
 
-  // What was deleted or moved elsewhere must not stay selected.
+  // Entries that were deleted or moved must not stay selected.
   useEffect(() => {
     if (!loaded.value) return;
     const here = new Set(loaded.value.entries.map(({ path }) => path));
@@ -165,7 +134,10 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
       const entries = await reading;
       if (entries.length === 0) return;
       await upload({ container: id, label, folder }, entries, {
-        confirm: confirmOverwriting,
+        confirm: (names, isPartial) => {
+          setChecking(false);
+          return confirmOverwriting(names, isPartial);
+        },
         onArrived: () => (arrivals.value = { place, number: arrivals.peek().number + 1 }),
       });
     } catch (error) {
@@ -367,382 +339,4 @@ function Crumbs({ id, folder }: { readonly id: string; readonly folder: string }
       ))}
     </nav>
   );
-}
-
-/** What rows and actions need of their list. */
-interface ListContext {
-  readonly id: string;
-  readonly label: string;
-  readonly folder: string;
-  readonly selection: Signal<Selection>;
-  readonly onOpen: (opened: Opened) => void;
-  readonly onChange: () => void;
-}
-
-interface EntriesProps {
-  readonly of: ListContext;
-  readonly entries: readonly FileView[];
-  readonly isAll: boolean;
-  readonly last: string | null;
-}
-
-// A name that is not text cannot be named in a request from here.
-const isNameable = ({ path_encoded }: FileView): boolean => path_encoded === undefined;
-
-const HEADS: Readonly<Record<SortKey, string>> = { name: 'Name', size: 'Size', time: 'Changed' };
-
-function Entries({ of, entries, isAll, last }: EntriesProps): JSX.Element {
-  const { selection } = of;
-  const { by, isDescending } = sorting.value;
-  const [rows, setRows] = useState(ROWS);
-  const order = useMemo(() => sorted(entries, { by, isDescending }), [entries, by, isDescending]);
-  const shown = order.slice(0, rows);
-  const paths = order.filter(isNameable).map(({ path }) => path);
-  const body = useRef<HTMLTableSectionElement>(null);
-
-  useEffect(() => {
-    if (last === null) return;
-    body.current?.querySelector<HTMLElement>(`tr[data-path="${CSS.escape(last)}"] .linklike`)?.focus();
-  }, []);
-
-  const select = (path: string, { isRange }: { readonly isRange: boolean }): void => {
-    selection.value = isRange ? extend(selection.value, path, paths) : toggle(selection.value, path);
-  };
-
-  const onKeyDown = (event: KeyboardEvent): void => {
-    const target = event.target as HTMLElement;
-    if (target.closest('[role="menu"]')) return;
-    const isCommand = event.ctrlKey || event.metaKey;
-    if (event.key.toLowerCase() === 'a' && isCommand) {
-      event.preventDefault();
-      selection.value = { paths: new Set(paths), anchor: null };
-    } else if (event.key === 'Escape') selection.value = NONE_SELECTED;
-    else if (event.key === 'Delete' && selection.value.paths.size > 0) {
-      askToDelete(of, chosen(order, selection.value));
-    } else moveFocus(event, target);
-  };
-
-  /** Arrow keys go from row to row; with Shift, they extend the selection. */
-  const moveFocus = (event: KeyboardEvent, target: HTMLElement): void => {
-    const all = [...(body.current?.rows ?? [])];
-    const row = target.closest('tr');
-    const at = row ? all.indexOf(row) : -1;
-    const ends: Readonly<Record<string, number>> = { Home: 0, End: all.length - 1, ArrowUp: at - 1, ArrowDown: at + 1 };
-    const to = ends[event.key];
-    const next = to === undefined ? undefined : all[to];
-    if (at < 0 || !row || !next || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    next.querySelector<HTMLElement>(target.matches('input') ? 'input' : '.linklike')?.focus();
-    const [from, path] = [row.dataset['path'], next.dataset['path']];
-    if (!event.shiftKey || from === undefined || path === undefined) return;
-    if (selection.value.anchor === null) select(from, { isRange: false });
-    select(path, { isRange: true });
-  };
-
-  return (
-    <>
-      <SelectionBar of={of} order={order} paths={paths} />
-      <table class="table cards files">
-        <caption class="visually-hidden">
-          Folders first. Arrow keys go from row to row; Shift extends the selection, Ctrl and A select all.
-        </caption>
-        <thead>
-          <tr>
-            {SORT_KEYS.map((key) => (
-              <th
-                key={key}
-                scope="col"
-                class={key === 'size' ? 'end' : ''}
-                aria-sort={by === key ? (isDescending ? 'descending' : 'ascending') : 'none'}
-              >
-                <button type="button" class="sort" onClick={() => (sorting.value = sortedBy(key, sorting.value))}>
-                  {HEADS[key]}
-                  <span aria-hidden="true">{by === key ? (isDescending ? ' ↓' : ' ↑') : ''}</span>
-                </button>
-              </th>
-            ))}
-            <th scope="col">Mode</th>
-            <th scope="col">
-              <span class="visually-hidden">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody ref={body} onKeyDown={onKeyDown}>
-          {shown.map((entry) => (
-            <Entry key={entry.path} of={of} entry={entry} onSelect={select} />
-          ))}
-        </tbody>
-      </table>
-      {rows < order.length && (
-        <div class="more-rows">
-          <button type="button" class="button" onClick={() => setRows(rows + ROWS)}>
-            Show more ({count(order.length - rows)} left)
-          </button>
-        </div>
-      )}
-      {!isAll && <p class="panel-body muted">Only the first {count(entries.length)} entries by name are listed.</p>}
-    </>
-  );
-}
-
-const chosen = (order: readonly FileView[], { paths }: Selection): FileView[] =>
-  order.filter(({ path }) => paths.has(path));
-
-interface SelectionBarProps {
-  readonly of: ListContext;
-  readonly order: readonly FileView[];
-  readonly paths: readonly string[];
-}
-
-/** How many are selected, and what can be done with them. */
-function SelectionBar({ of, order, paths }: SelectionBarProps): JSX.Element {
-  const { selection } = of;
-  const box = useRef<HTMLInputElement>(null);
-  const { size } = selection.value.paths;
-  const isAll = size > 0 && size === paths.length;
-  const entries = size > 0 ? chosen(order, selection.value) : [];
-  useEffect(() => {
-    if (box.current) box.current.indeterminate = size > 0 && !isAll;
-  }, [size, isAll]);
-  const bytesOfFiles = entries.reduce((sum, each) => sum + (each.is_dir ? 0 : each.size), 0);
-  return (
-    <div class="selection-bar">
-      <label class="check">
-        <input
-          ref={box}
-          type="checkbox"
-          checked={isAll}
-          onChange={() => (selection.value = isAll ? NONE_SELECTED : { paths: new Set(paths), anchor: null })}
-        />
-        Select all
-      </label>
-      <span class="muted" role="status">
-        {size === 0
-          ? order.length === 1
-            ? '1 item'
-            : `${count(order.length)} items`
-          : `${count(size)} selected${bytesOfFiles > 0 ? ` · ${bytes(bytesOfFiles)}` : ''}`}
-      </span>
-      <label class="sort-select">
-        <span class="visually-hidden">Sort by</span>
-        <select
-          class="input slim-select"
-          value={`${sorting.value.by} ${String(sorting.value.isDescending)}`}
-          onChange={(event) => {
-            const [by = 'name', isDescending] = event.currentTarget.value.split(' ');
-            sorting.value = { by: by as SortKey, isDescending: isDescending === 'true' };
-          }}
-        >
-          <option value="name false">Name, A to Z</option>
-          <option value="name true">Name, Z to A</option>
-          <option value="size true">Largest first</option>
-          <option value="size false">Smallest first</option>
-          <option value="time true">Newest first</option>
-          <option value="time false">Oldest first</option>
-        </select>
-      </label>
-      {size > 0 && (
-        <div class="actions" role="group" aria-label="Selected">
-          <button type="button" class="button slim" onClick={() => downloadAll(of, entries)}>
-            Download
-          </button>
-          <button type="button" class="button slim" onClick={() => askToMove(of, entries)}>
-            Move
-          </button>
-          <button type="button" class="button slim danger" onClick={() => askToDelete(of, entries)}>
-            Delete
-          </button>
-        </div>
-      )}
-    </div>
-  );
-}
-
-function downloadAll({ id, label, folder }: ListContext, entries: readonly FileView[]): void {
-  const source = { container: id, label };
-  const [first] = entries;
-  if (entries.length !== 1 || !first) downloadTogether(source, folder, entries);
-  else if (first.is_dir) downloadFolder(source, first.path);
-  else downloadFile(source, first);
-}
-
-/** Requests at once, of the 16 that a container takes. */
-const AT_ONCE = 4;
-
-/** Does the same with each entry. @throws Error that names how many failed, and why the first did */
-async function withEach(entries: readonly FileView[], work: (entry: FileView) => Promise<unknown>): Promise<void> {
-  const left = [...entries];
-  const faults: { readonly name: string; readonly error: unknown }[] = [];
-  const worker = async (): Promise<void> => {
-    for (let entry = left.shift(); entry; entry = left.shift()) {
-      const { name } = entry;
-      await work(entry).catch((error: unknown) => faults.push({ name, error }));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-  const [first] = faults;
-  if (!first) return;
-  if (entries.length === 1) throw first.error;
-  const failed = `${count(faults.length)} of ${count(entries.length)} failed`;
-  throw new Error(`${failed}. “${first.name}”: ${inWords(first.error)}`);
-}
-
-function askToMove({ id, folder, onChange }: ListContext, entries: readonly FileView[]): void {
-  const what = entries.length === 1 ? `“${entries[0]?.name ?? ''}”` : `${count(entries.length)} items`;
-  askFor({
-    title: `Move ${what}`,
-    label: 'To the folder',
-    value: folder,
-    action: 'Move',
-    run: async (text) => {
-      const target = resolvePath(folder, text);
-      if (target === folder) throw new Error('It is in this folder already. Enter another one.');
-      try {
-        await withEach(entries, ({ path, name }) => berth.files.move(id, path, joinPath(target, name)));
-      } finally {
-        onChange();
-      }
-      say(`${entries.length === 1 ? what : `${what} were`}${entries.length === 1 ? ' was' : ''} moved to ${target}.`);
-    },
-  });
-}
-
-function askToDelete({ id, onChange }: ListContext, entries: readonly FileView[]): void {
-  const isOne = entries.length === 1;
-  const names = listed(entries.map(({ name }) => name));
-  const hasFolders = entries.some(({ is_dir }) => is_dir);
-  ask({
-    title: isOne ? `Delete ${names}?` : `Delete ${count(entries.length)} items?`,
-    text:
-      `${isOne ? (hasFolders ? 'The folder' : 'The file') : names} will be deleted` +
-      `${hasFolders ? (isOne ? ' with everything in it' : ', folders with everything in them') : ''}. ` +
-      'This cannot be undone.',
-    action: 'Delete',
-    run: async () => {
-      try {
-        await withEach(entries, ({ path, is_dir }) => berth.files.delete(id, path, { recursive: is_dir }));
-      } finally {
-        onChange();
-      }
-    },
-  });
-}
-
-interface EntryProps {
-  readonly of: ListContext;
-  readonly entry: FileView;
-  readonly onSelect: (path: string, how: { readonly isRange: boolean }) => void;
-}
-
-function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
-  const { id, label, selection, onOpen, onChange } = of;
-  const { name, path, size, is_dir, mode, mod_time } = entry;
-  const canBeNamed = isNameable(entry);
-  const isSelected = useComputed(() => selection.value.paths.has(path)).value;
-  // As `ls` has it: of the link itself, and not of what it leads to.
-  const isLink = mode.startsWith('l');
-  const source = { container: id, label };
-
-  const open = async (): Promise<void> => {
-    if (is_dir || (isLink && (await leadsToFolder(id, path)))) navigate(addressOf(id, path));
-    else if (shownAs(name)) onOpen({ how: 'view', path });
-    else if (size <= EDITABLE_BYTES) onOpen({ how: 'edit', path, isNew: false });
-    else downloadFile(source, entry);
-  };
-  const rename = (): void =>
-    askFor({
-      title: `Rename “${name}”`,
-      label: 'Name',
-      value: name,
-      action: 'Rename',
-      run: async (next) => {
-        await berth.files.move(id, path, joinPath(folderOfPath(path), next));
-        onChange();
-      },
-    });
-  const editAsText: MenuItem[] =
-    !is_dir && shownAs(name) && size <= EDITABLE_BYTES
-      ? [{ name: 'Edit as text', run: () => onOpen({ how: 'edit', path, isNew: false }) }]
-      : [];
-
-  const onRowClick = (event: MouseEvent): void => {
-    const isWithKey = event.shiftKey || event.ctrlKey || event.metaKey;
-    if (!canBeNamed || !isWithKey || (event.target as HTMLElement).closest('.menu, input')) return;
-    event.preventDefault();
-    onSelect(path, { isRange: event.shiftKey });
-  };
-
-  return (
-    <tr
-      class={isSelected ? 'selected' : ''}
-      data-path={path}
-      onClick={onRowClick}
-      onMouseDown={(event) => {
-        // Otherwise the browser selects text.
-        if (event.shiftKey) event.preventDefault();
-      }}
-    >
-      <td>
-        <span class="file-name">
-          <input
-            type="checkbox"
-            aria-label={`Select ${name}`}
-            disabled={!canBeNamed}
-            checked={isSelected}
-            onClick={(event) => {
-              onSelect(path, { isRange: event.shiftKey });
-              // A range may leave it as it was, against what the click did to the box.
-              event.currentTarget.checked = selection.value.paths.has(path);
-            }}
-          />
-          {is_dir ? <FolderIcon /> : isLink ? <LinkIcon /> : <FileIcon />}
-          <button
-            type="button"
-            class="linklike ellipsis"
-            disabled={!canBeNamed}
-            title={canBeNamed ? name : 'This name is not text, so the file cannot be opened here.'}
-            onClick={(event) => {
-              if (!event.shiftKey && !event.ctrlKey && !event.metaKey) void open().catch(sayFault);
-            }}
-          >
-            {name}
-          </button>
-        </span>
-      </td>
-      <td class="end muted nowrap">{is_dir ? '' : bytes(size)}</td>
-      <td class="muted nowrap">
-        <Ago time={mod_time} />
-      </td>
-      <td class="muted mono nowrap">{mode}</td>
-      <td class="actions-cell">
-        {canBeNamed && (
-          <div class="actions">
-            <Menu
-              label={`More for ${name}`}
-              items={[
-                is_dir
-                  ? { name: 'Download as tar', run: () => downloadFolder(source, path) }
-                  : { name: 'Download', run: () => downloadFile(source, entry) },
-                ...editAsText,
-                { name: 'Rename', run: rename },
-                { name: 'Move', run: () => askToMove(of, [entry]) },
-                { name: 'Delete', isDangerous: true, run: () => askToDelete(of, [entry]) },
-              ]}
-            />
-          </div>
-        )}
-      </td>
-    </tr>
-  );
-}
-
-/** A listing does not say what a link leads to. @throws BerthError where it leads nowhere */
-async function leadsToFolder(id: string, path: string): Promise<boolean> {
-  try {
-    await berth.files.list(id, path, { limit: 1 }).page();
-    return true;
-  } catch (error) {
-    if (isBerthError(error, 'path_not_directory')) return false;
-    throw error;
-  }
 }

@@ -19,7 +19,7 @@ import { CrossIcon } from './icons';
 /** How long the tray stays when all transfers are done, in milliseconds. */
 const DONE_MS = 10_000;
 
-/** The transfers of this tab, on every page: their progress, and what can be done about each. */
+/** The transfers of this tab, shown on every page, with their progress and buttons to cancel and retry them. */
 export function TransferTray(): JSX.Element {
   const isFolded = useSignal(false);
   const count = transfers.value.length;
