@@ -177,23 +177,23 @@ describe('an operator', () => {
   });
 
   it("must find anybody's containers by a part of what they are called, and start them", async () => {
-    const { db_id } = await user.api.running({ name: 'Web_server' });
+    const { db_id } = await user.api.running({ name: 'Web-server' });
     const other = await berth.user('free');
-    await other.api.running({ name: 'web-server' });
+    await other.api.running({ name: 'web-two' });
     const { username } = (await user.api.call('GET', '/api/me')).body['user'] as { username: string };
     const found = async (asked: string): Promise<unknown[]> => {
       const { body } = await admin.api.call('GET', `/api/admin/containers?${asked}`);
       return (body['containers'] as Item[]).map(({ name }) => name).sort();
     };
-    expect(await found('search=WEB')).toEqual(['Web_server', 'web-server']);
-    expect(await found('search=web_')).toEqual(['Web_server']);
-    expect(await found(`search=${username.slice(2)}`)).toEqual(['Web_server']);
-    expect(await found(`search=${db_id.slice(0, 8)}`)).toEqual(['Web_server']);
+    expect(await found('search=WEB')).toEqual(['Web-server', 'web-two']);
+    expect(await found('search=b-s')).toEqual(['Web-server']);
+    expect(await found(`search=${username.slice(2)}`)).toEqual(['Web-server']);
+    expect(await found(`search=${db_id.slice(0, 8)}`)).toEqual(['Web-server']);
     expect(await found('search=web&status=stopped')).toEqual([]);
     expect(await found('node=node-1')).toEqual([]);
-    expect(await found('search=%25')).toEqual([]);
+    for (const nothing of ['web_', '%25', '!']) expect(await found(`search=${nothing}`)).toEqual([]);
     await user.api.stop(db_id);
-    expect(await found('search=web&status=stopped')).toEqual(['Web_server']);
+    expect(await found('search=web&status=stopped')).toEqual(['Web-server']);
     const start = (): ReturnType<TestUser['api']['call']> =>
       admin.api.call('POST', `/api/admin/containers/${db_id}/start`);
     expect((await start()).body).toMatchObject({ message: 'container started', status: 'running' });
