@@ -101,6 +101,14 @@ describe('berth, inside a container', () => {
     await terminal.shows(/again-before[\s\S]*ended with 5/);
   });
 
+  it('must run a command in a terminal, as another user, in another directory, with its exit code', async () => {
+    const script = 'read go; stty size; id -un; pwd; exit 4';
+    const options = ['-it', '-u', 'root', '-w', '/tmp'];
+    terminal = line.inTerminal('rows 33 cols 91', 'exec', ...options, 'dev', '--', 'sh', '-c', script);
+    terminal.type('go\n');
+    await terminal.shows(/33 91[\s\S]*root[\s\S]*\/tmp[\s\S]*ended with 4 in icanon/);
+  });
+
   it('must show what a process wrote, and what the container uses', async () => {
     expect(await line.berth('logs', 'dev')).toEqual({ code: 0, stdout: 'begun\n', stderr: '' });
     expect((await line.berth('stats', 'dev')).stdout).toMatch(
