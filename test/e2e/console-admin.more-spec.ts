@@ -229,7 +229,9 @@ describe('the keyboard', () => {
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'palette-web', exact: true }).waitFor();
 
-    await palette();
+    // Its page opens with a terminal, where Ctrl K belongs to the shell.
+    await page.getByRole('button', { name: 'Search…' }).click();
+    await input().waitFor();
     await page.keyboard.type('stop palette');
     await eventually(async () => expect(await option().innerText()).toContain('palette-web: Stop'));
     await page.keyboard.press('Enter');
@@ -266,6 +268,7 @@ describe('the keyboard', () => {
 
   it('must list the shortcuts with ?, but not while somebody types, and go to the search with /', async () => {
     await open('/admin/users', 'Users');
+    await page.getByLabel('Search by name').waitFor();
     await page.keyboard.press('/');
     await page.keyboard.type('?');
     expect(await page.getByLabel('Search by name').inputValue()).toBe('?');

@@ -10,7 +10,7 @@ jest.setTimeout(180_000);
 const PHONE = { width: 360, height: 740 };
 const DESK = { width: 1280, height: 800 };
 /** Both sides of each width at which the layout changes, and some between. */
-const WIDTHS = [320, 360, 480, 640, 760, 761, 800, 890, 980, 981, 1060, 1061, 1100, 1180, 1280];
+const WIDTHS = [320, 360, 480, 640, 760, 761, 768, 820, 899, 900, 980, 981, 1024, 1060, 1061, 1180, 1280, 1440];
 const LONG = 'a-rather-long-name-of-a-container-as-people-give-them';
 
 let berth: Berth;

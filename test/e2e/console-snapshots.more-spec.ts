@@ -286,7 +286,7 @@ it('administrators must see and delete the snapshots of all users', async () => 
   await click('Delete theirs');
   await dialog().getByText(`It belongs to ${user.username}`).waitFor();
   await dialog().getByRole('button', { name: 'Delete' }).click();
-  await says('There are none');
+  await says('No snapshots');
   await eventually(async () =>
     expect(await user.api.call('GET', `/api/snapshots/${snapshot}`)).toMatchObject({ status: 404 }),
   );

@@ -36,7 +36,7 @@ export function AdminTemplates(): JSX.Element {
           <Listing
             items={templates}
             caption="Templates, by name"
-            columns={['Name', 'Created from', 'Defaults', 'Tiers', 'Changed']}
+            columns={['Name', 'Source', 'Defaults', 'Tiers', 'Changed']}
             hasActions
             empty={
               <Empty title="No templates yet">

@@ -158,7 +158,7 @@ function Chart({ title, name, samples, show, lines }: ChartProps): JSX.Element {
   return (
     <section class="panel" aria-label={`${title} of ${name}`}>
       <div class="panel-head">
-        <h3>{title}</h3>
+        <h2>{title}</h2>
         {latest.map(([label, value], index) => (
           <span key={label} class="day-value">
             <span class={`day-key key-${String(index)}`} aria-hidden="true" /> {known.length > 1 && `${label} `}
