@@ -70,7 +70,7 @@ export const ContainerRow = memo(function ContainerRow(props: RowProps): JSX.Ele
             {shortImage(image)}
             {role !== null && <span class="nowrap"> + {role}</span>}
           </span>
-          <div class="small nowrap">
+          <div class="small">
             <ResourceAmounts of={resources} />
           </div>
         </div>

@@ -122,7 +122,7 @@ const HEADS: Readonly<Record<SortKey, string>> = {
 function Head({ by }: { readonly by: SortKey }): JSX.Element {
   const { by: current, isDescending } = sort.value;
   const direction = current !== by ? null : isDescending ? 'descending' : 'ascending';
-  return <SortHead name={HEADS[by]} direction={direction} onClick={() => sortBy(by)} />;
+  return <SortHead name={HEADS[by]} class={`${by}-head`} direction={direction} onClick={() => sortBy(by)} />;
 }
 
 interface RowsProps {
@@ -159,10 +159,14 @@ function Rows({ canSelect, onSettings }: RowsProps): JSX.Element {
             <th scope="col" class="image-cell">
               Image, resources
             </th>
-            {hasUsage && <th scope="col">CPU, memory</th>}
+            {hasUsage && (
+              <th scope="col" class="usage-head">
+                CPU, memory
+              </th>
+            )}
             <Head by="created" />
             <Head by="used" />
-            <th scope="col">
+            <th scope="col" class="actions-head">
               <span class="visually-hidden">Actions</span>
             </th>
           </tr>
