@@ -303,32 +303,6 @@ it('must fit a phone in both themes, also with all of its sections open and with
   }
 });
 
-it('must find what to start from by a search, and offer own images only where they are allowed', async () => {
-  for (let at = 0; at < 8; at += 1) {
-    await (
-      await berth.user('pro', ['read', 'admin'])
-    ).api.call('PUT', `/api/admin/templates/kit-${String(at)}`, {
-      image: testImage(),
-      version: '1',
-      description: at === 5 ? 'with Rust' : 'plain',
-    });
-  }
-  await open();
-  await page.getByLabel('Search images').fill('rust');
-  await radio('kit-0').waitFor({ state: 'detached' });
-  await radio('kit-5').check();
-  expect(await radio('As in the template').isChecked()).toBe(true);
-  const closed = await Berth.start({ engine: new FakeEngine(), environment: { CUSTOM_IMAGES: 'deny' } });
-  const window = await ConsoleBrowser.launch(closed.url);
-  const other = await window.signedIn(await closed.user('free'));
-  await other.goto('/new?custom_image=alpine:3.21');
-  await other.getByRole('alert').getByText('allows no images but those of its list').waitFor();
-  await other.getByRole('radio', { name: 'ubuntu', exact: true }).check();
-  expect(await other.getByRole('radio', { name: 'Another image' }).count()).toBe(0);
-  await window.close();
-  await closed.stop();
-});
-
 it('the settings must have the same units and rows, and change no more than was changed', async () => {
   const { db_id } = await user.api.running({
     name: 'settled',
@@ -369,6 +343,33 @@ it('the settings must have the same units and rows, and change no more than was 
   const got = (await environment) as Record<string, string>;
   expect(got).toMatchObject({ NEW: '1', KEPT: 'y' });
   expect(got).not.toHaveProperty('OLD');
+});
+
+it('must find what to start from by a search, and offer own images only where they are allowed', async () => {
+  // From here on the image is a template's, and no user's own.
+  for (let at = 0; at < 8; at += 1) {
+    await (
+      await berth.user('pro', ['read', 'admin'])
+    ).api.call('PUT', `/api/admin/templates/kit-${String(at)}`, {
+      image: testImage(),
+      version: '1',
+      description: at === 5 ? 'with Rust' : 'plain',
+    });
+  }
+  await open();
+  await page.getByLabel('Search images').fill('rust');
+  await radio('kit-0').waitFor({ state: 'detached' });
+  await radio('kit-5').check();
+  expect(await radio('As in the template').isChecked()).toBe(true);
+  const closed = await Berth.start({ engine: new FakeEngine(), environment: { CUSTOM_IMAGES: 'deny' } });
+  const window = await ConsoleBrowser.launch(closed.url);
+  const other = await window.signedIn(await closed.user('free'));
+  await other.goto('/new?custom_image=alpine:3.21');
+  await other.getByRole('alert').getByText('allows no images but those of its list').waitFor();
+  await other.getByRole('radio', { name: 'ubuntu', exact: true }).check();
+  expect(await other.getByRole('radio', { name: 'Another image' }).count()).toBe(0);
+  await window.close();
+  await closed.stop();
 });
 
 it('must have been without a complaint of the browser', () => {
