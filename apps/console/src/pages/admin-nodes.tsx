@@ -74,7 +74,9 @@ function NodeCharts({ id, name, isOpen }: NodeChartsProps): JSX.Element {
   const [wasOpened, setOpened] = useState(isOpen);
   return (
     <details class="node-charts" open={isOpen} onToggle={(event) => event.currentTarget.open && setOpened(true)}>
-      <summary>{name}: the last day</summary>
+      <summary>
+        <h2>{name}: the last day</h2>
+      </summary>
       {wasOpened && <DayCharts name={name} load={() => berth.admin.nodeHistory(id)} />}
     </details>
   );
