@@ -155,7 +155,8 @@ describe('a terminal over Socket.IO', () => {
         expect(position > sent || (unacknowledged === 0 && unwritten > 0)).toBe(true);
       });
     }
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * 2 ** 20);
+    // Freed buffers count until they are collected.
+    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 2 ** 20);
     expect([client.disconnects, session?.clients]).toEqual([[], 1]);
   });
 

@@ -9,7 +9,7 @@ import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
 import { Menu } from '../ui/menu';
 import { Empty, type Loaded, PageHead, Shown, useCurrentShown, useLoaded, WorkButton } from '../ui/parts';
-import { StatusCell } from './containers';
+import { StatusCell } from './container-row';
 import { EventList } from './event-list';
 import { joined } from './events';
 import { SettingsDialog } from './settings-dialog';

@@ -29,8 +29,6 @@ import { ContainerRow } from './container-row';
 import { ActionFailures, SelectionBar } from './selection-bar';
 import { SettingsDialog } from './settings-dialog';
 
-export { StatusCell, Use } from './container-row';
-
 /** The live list of the user's containers. */
 export function Containers(): JSX.Element {
   usePlaceKept();

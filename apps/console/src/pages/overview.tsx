@@ -12,7 +12,7 @@ import { Ago, Empty, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize, NOT_ENFORCED } from '../ui/resources';
 import { writeCommand } from './container-fields';
 import { type Problem, problemsOf, type Remedy } from './container-problems';
-import { Use } from './containers';
+import { Use } from './container-row';
 import { EventList } from './event-list';
 import { openPreview, useListening } from './ports';
 import { UsageCharts } from './stats';
