@@ -36,6 +36,8 @@ async function typed(line: string, expected: string): Promise<void> {
   const says = (text: string): Promise<void> =>
     eventually(async () => expect(await screen.innerText()).toContain(text), { timeoutMs: 30_000 });
   await says('~#');
+  // The tab may have been open before, and the link of the tab has the focus then.
+  await page.locator('.terminal-screen:visible').click();
   await page.keyboard.type(line);
   await page.keyboard.press('Enter');
   await says(expected);
