@@ -235,7 +235,7 @@ describe('a terminal on a page', () => {
     await page.keyboard.press('ArrowLeft');
     expect(await page.evaluate('document.activeElement.textContent')).toBe('build');
     await page.keyboard.press('F2');
-    await page.getByLabel('New name of build').waitFor();
+    await eventually(async () => expect(await page.evaluate('document.activeElement.value')).toBe('build'));
     await page.keyboard.press('Escape');
     await eventually(async () => expect(await page.evaluate('document.activeElement.textContent')).toBe('build'));
     const other = await context.newPage();
