@@ -100,8 +100,8 @@ describe('a terminal on a page', () => {
 
   it('must find text in the output, older and newer, with or without case, and give the focus back', async () => {
     await focus();
-    await type('clear; for i in $(seq 1 300); do echo "line-$i"; done; echo LINE-end');
-    await says('LINE-end');
+    await type('clear; for i in $(seq 1 300); do echo "line-$i"; done; echo "LINE-e$((1+1))"');
+    await says('LINE-e2');
     await page.keyboard.press('Control+Shift+F');
     const search = page.getByRole('search');
     const field = search.getByLabel('Search in the output');
@@ -117,14 +117,13 @@ describe('a terminal on a page', () => {
     await eventually(async () => expect(await status.innerText()).toBe('1 of 11'));
     await says('line-29\n');
     expect(await screen(page)).not.toContain('line-299');
-    await field.fill('line-end');
-    await eventually(async () => expect(await status.innerText()).toMatch(/^\d of \d$/));
-    const folded = Number((await status.innerText()).split(' ').at(-1));
+    await field.fill('line-e2');
+    await eventually(async () => expect(await status.innerText()).toBe('1 of 1'));
     await search.getByRole('button', { name: 'Match case' }).click();
     await eventually(async () => expect(await status.innerText()).toBe('No matches'));
     expect(await browser.faultsOf(page)).toEqual([]);
-    await field.fill('LINE-end');
-    await eventually(async () => expect(await status.innerText()).toBe(`${String(folded)} of ${String(folded)}`));
+    await field.fill('LINE-e2');
+    await eventually(async () => expect(await status.innerText()).toBe('1 of 1'));
     await field.press('Escape');
     await search.waitFor({ state: 'detached' });
     expect(await hasFocus()).toBe(true);
@@ -143,7 +142,7 @@ describe('a terminal on a page', () => {
     await button('Larger text').click();
     expect([await size(), await hasFocus()]).toEqual([16, true]);
     await page.reload();
-    await says('LINE-end');
+    await says('LINE-e2');
     expect(await size()).toBe(16);
     await focus();
     await page.keyboard.press('Control+0');
@@ -235,7 +234,7 @@ describe('a terminal on a page', () => {
     await page.keyboard.press('ArrowLeft');
     expect(await page.evaluate('document.activeElement.textContent')).toBe('build');
     await page.keyboard.press('F2');
-    await page.getByLabel('New name of build').waitFor();
+    await eventually(async () => expect(await page.evaluate('document.activeElement.value')).toBe('build'));
     await page.keyboard.press('Escape');
     await eventually(async () => expect(await page.evaluate('document.activeElement.textContent')).toBe('build'));
     const other = await context.newPage();

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { CrossIcon, Icon } from '../ui/icons';
 import { WorkButton } from '../ui/parts';
@@ -63,7 +63,11 @@ interface SearchBarProps {
 export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps): JSX.Element {
   const { term, isCaseSensitive, count } = search;
   const field = useRef<HTMLInputElement>(null);
-  useEffect(() => field.current?.select(), []);
+  // Before the next key, which is the field's.
+  useLayoutEffect(() => {
+    field.current?.focus();
+    field.current?.select();
+  }, []);
   const onKeyDown = (event: KeyboardEvent): void => {
     if (event.key === 'Escape') onClose();
     else if (event.key === 'Enter' && event.target === field.current) onStep(event.shiftKey ? 1 : -1);

@@ -357,7 +357,8 @@ function NameField({ label, onDone }: NameFieldProps): JSX.Element {
   const field = useRef<HTMLInputElement>(null);
   /** The field loses the focus when it goes, too. */
   const isDone = useRef(false);
-  useEffect(() => {
+  // Before the next key, which is the field's.
+  useLayoutEffect(() => {
     field.current?.focus();
     field.current?.select();
   }, []);
