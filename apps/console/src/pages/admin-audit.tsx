@@ -90,7 +90,6 @@ export function Audit(): JSX.Element {
         <SearchBox label="User" value={filters.user} onValue={(user) => replaceQuery({ user })} />
         <SearchBox
           label="Action"
-          placeholder="Action, as container.start"
           suggestions={actions}
           value={filters.action}
           onValue={(action) => replaceQuery({ action })}

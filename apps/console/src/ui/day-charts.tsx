@@ -34,6 +34,7 @@ export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
               name={name}
               samples={samples}
               show={megabytes}
+              least={1024}
               lines={[
                 ['Reserved', (sample) => sample.memory_reserved_mb],
                 ['Used', (sample) => sample.memory_used_mb],
@@ -44,6 +45,7 @@ export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
               name={name}
               samples={samples}
               show={cpus}
+              least={1000}
               lines={[
                 ['Reserved', (sample) => sample.cpu_reserved_shares],
                 ['Used', (sample) => sample.cpu_used_shares],
@@ -54,6 +56,7 @@ export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
               name={name}
               samples={samples}
               show={(value) => count(Math.round(value))}
+              isWhole
               lines={[['Running', (sample) => sample.running]]}
             />
           </div>
@@ -69,19 +72,25 @@ interface ChartProps {
   readonly samples: readonly Sample[];
   readonly show: (value: number) => string;
   readonly lines: readonly (readonly [label: string, read: (sample: Sample) => number | null])[];
+  /** The end of the axis where all values are 0. */
+  readonly least?: number;
+  /** Whether the values are whole numbers. */
+  readonly isWhole?: boolean;
 }
 
 const HEIGHT = 120;
 const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const COLOURS = ['--accent', '--ok'] as const;
 
-function Chart({ title, name, samples, show, lines }: ChartProps): JSX.Element {
+function Chart({ title, name, samples, show, lines, least = 2, isWhole = false }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   const drawn = useRef<uPlot | null>(null);
   const known = lines.filter(([, read]) => samples.some((sample) => read(sample) !== null));
   const columns = known.map(([, read]) => samples.map(read));
   const top = useRef(1);
-  top.current = Math.max(1, ...columns.flat().map((value) => value ?? 0));
+  const highest = Math.max(0, ...columns.flat().map((value) => value ?? 0));
+  // An even number has a whole number in the middle of the axis.
+  top.current = isWhole ? Math.max(2, Math.ceil(highest / 2) * 2) : highest || least;
   const data: uPlot.AlignedData = [samples.map((sample) => Date.parse(sample.at) / 1000), ...columns];
   const shown = useRef(data);
   shown.current = data;
@@ -161,7 +170,7 @@ function Chart({ title, name, samples, show, lines }: ChartProps): JSX.Element {
         <h2>{title}</h2>
         {latest.map(([label, value], index) => (
           <span key={label} class="day-value">
-            <span class={`day-key key-${String(index)}`} aria-hidden="true" /> {known.length > 1 && `${label} `}
+            <span class={`day-key key-${String(index)}`} aria-hidden="true" /> {lines.length > 1 && `${label} `}
             <strong>{value}</strong>
           </span>
         ))}

@@ -10,7 +10,9 @@ const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 /** As it is printed beside the button. */
 const PALETTE_KEYS = isMac ? '⌘ K' : 'Ctrl K';
 
-/** The palette's script is loaded when it is opened for the first time. */
+const PRELOAD_MS = 1500;
+
+/** The palette's script is loaded after the page's own, or when the palette is opened before. */
 const Palette = signal<ComponentType<PaletteProps> | null>(null);
 const isPaletteOpen = signal(false);
 const isListOpen = signal(false);
@@ -122,7 +124,10 @@ export function Keyboard({ onSignOut }: Pick<PaletteProps, 'onSignOut'>): JSX.El
   useEffect(() => {
     // Before the page's own handlers: a terminal or an editor may stop the event.
     addEventListener('keydown', onKeyDown, { capture: true });
+    // Once the page has settled: what is typed after the very first Ctrl K must not be lost to the download.
+    const preload = setTimeout(() => void loadPalette().catch(() => undefined), PRELOAD_MS);
     return () => {
+      clearTimeout(preload);
       removeEventListener('keydown', onKeyDown, { capture: true });
       isPaletteOpen.value = false;
       isListOpen.value = false;
