@@ -39,6 +39,7 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'GET /containers/:id': { scope: 'public' },
   'GET /deleted': { scope: 'public' },
   'GET /events': { scope: 'public' },
+  'GET /new': { scope: 'public' },
   'GET /snapshots': { scope: 'public' },
   'GET /usage': { scope: 'public' },
   'GET /tokens': { scope: 'public' },
