@@ -25,7 +25,7 @@ export function navigate(to: string, { replace = false } = {}): void {
   if (before !== address.value.path) scrollTo(0, 0);
 }
 
-/** Changes the query of the page that is shown, without a further entry in the history. An empty value removes a name. */
+/** Changes the query of the shown page, without a further entry in the history. An empty value removes a name. */
 export function replaceQuery(changes: Readonly<Record<string, string>>): void {
   const query = new URLSearchParams(address.value.query);
   for (const [name, value] of Object.entries(changes)) {

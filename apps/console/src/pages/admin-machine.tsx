@@ -12,7 +12,7 @@ import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
 const DayCharts = later(async () => (await import('../ui/day-charts')).DayCharts);
 const loadHistory = (): ReturnType<typeof berth.admin.capacityHistory> => berth.admin.capacityHistory();
 
-/** The machine, for administrators: its health, its capacity now and in the last day, and its comparison with Docker. */
+/** The machine, for administrators: its health, its capacity now and in the last day, and a comparison with Docker. */
 export function Machine(): JSX.Element {
   const capacity = useLoaded(() => berth.admin.capacity());
   const [report, setReport] = useState<SweepReport | null>(null);

@@ -67,7 +67,7 @@ function isWriting(target: EventTarget | null): boolean {
   );
 }
 
-/** In a terminal all keys but those of macOS belong to its program: Ctrl K deletes to the end of the line in a shell. */
+/** Whether the key belongs to the program in a terminal: in a shell Ctrl K deletes to the end of the line. */
 const isTerminal = (target: EventTarget | null): boolean =>
   target instanceof Element && target.closest('.xterm') !== null;
 
