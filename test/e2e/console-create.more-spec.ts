@@ -167,7 +167,7 @@ it('must keep the form if the server does not answer, and create one container b
     route.request().method() === 'POST' ? route.abort() : route.continue(),
   );
   await create().click();
-  await page.getByRole('alert').getByText('The server does not answer.').waitFor();
+  await page.getByRole('alert').getByText('The server does not respond.').waitFor();
   expect(await field('Name of variable 1').inputValue()).toBe('KEPT');
   await page.unroute('**/api/containers');
   await create().click();

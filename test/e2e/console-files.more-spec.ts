@@ -98,14 +98,14 @@ describe('folders in the console, on Docker under gVisor', () => {
     await drop(join(here, 'project'));
     await page.getByText('This browser cannot read “project”. If it is a folder, use “Upload folder”.').waitFor();
     await page.evaluate('DataTransferItem.prototype.webkitGetAsEntry = globalThis.getAsEntry');
-    expect(await page.getByText('The server does not answer').count()).toBe(0);
+    expect(await page.getByText('The server does not respond').count()).toBe(0);
   });
 
   it('must be opened by links to them, while links to files are edited', async () => {
     await sh('cd /home/user && ln -s project to-folder && ln -s project/README.md to-file && ln -s nowhere to-nothing');
     await page.reload();
     await open('to-nothing');
-    await page.getByText('There is nothing at this path.').waitFor();
+    await page.getByText('This path does not exist.').waitFor();
     await open('to-file');
     await page.getByLabel('Content of to-file').getByText('read me').waitFor();
     await open('Close');

@@ -120,7 +120,7 @@ describe("a container's page", () => {
     engine.failOn('volumes.copy', { times: 20 });
     await click('Take the snapshot');
     await row('broken').getByText('Failed').waitFor();
-    await row('broken').getByText('Docker does not answer').waitFor();
+    await row('broken').getByText('Docker does not respond').waitFor();
     expect(await row('broken').getByRole('button', { name: 'Restore: broken' }).count()).toBe(0);
     engine.forget();
     for (const name of ['a', 'b', 'c', 'd', 'e']) await taken(name);
@@ -156,7 +156,7 @@ describe("a container's page", () => {
     await click('Restore: first');
     engine.failOn('containers.create', { times: 20 });
     await dialog().getByRole('button', { name: 'Restore' }).click();
-    await dialog().getByRole('alert').getByText('Docker does not answer on the server.').waitFor();
+    await dialog().getByRole('alert').getByText('Docker does not respond on the server.').waitFor();
   });
 
   it('must make copies of the container', async () => {

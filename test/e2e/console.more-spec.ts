@@ -274,7 +274,7 @@ describe('the console', () => {
     await page.getByText('“debian” is up to date.').waitFor();
     engine.daemon.registry.delete('debian:13-slim');
     await debian.getByRole('button', { name: 'Pull now: debian' }).click();
-    await page.getByText('There is no such image, or it needs credentials.').waitFor();
+    await page.getByText('The image does not exist or needs credentials.').waitFor();
     await page.context().close();
   });
 
@@ -328,7 +328,7 @@ describe('the console', () => {
     await row(page, 'unlucky').getByText('Stopped').waitFor();
     engine.failOn('containers.start', { times: 10 });
     await row(page, 'unlucky').getByRole('button', { name: 'Start unlucky' }).click();
-    await page.getByRole('status').getByText('Docker does not answer on the server.').waitFor();
+    await page.getByRole('status').getByText('Docker does not respond on the server.').waitFor();
     engine.forget();
     await context.close();
   });

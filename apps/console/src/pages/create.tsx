@@ -364,7 +364,7 @@ function blockerOf({ tier, limits, scopes, session }: MeView, count: number): st
     return 'Your token does not have the scope “write”.';
   }
   if (session && Date.parse(session.expires_at) <= now.value) {
-    return 'Your guest session is over. You can still look, stop and delete.';
+    return 'Your guest session has ended. You can still view, stop and delete your containers.';
   }
   if (count < limits.containers) return null;
   return `Your tier “${tier}” allows ${String(limits.containers)} containers, and you have ${String(count)}. Delete one to make room.`;

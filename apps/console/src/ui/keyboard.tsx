@@ -162,6 +162,33 @@ const SHORTCUTS: readonly (readonly [where: string, keys: readonly (readonly [ke
       ['Enter', 'Choose the entry'],
     ],
   ],
+  [
+    'In a terminal',
+    [
+      ['Ctrl Shift F', 'Search in the output'],
+      ['Ctrl Shift C', 'Copy the selection'],
+      ['Ctrl Shift V', 'Paste'],
+      ['Ctrl + − 0', 'Change the text size'],
+      ['Ctrl Shift Enter', 'Enter or leave full screen'],
+      ['Ctrl .', 'Move the focus to the tab, where F2 renames it'],
+    ],
+  ],
+  [
+    'In a list of files',
+    [
+      ['Shift ↑ ↓', 'Select a range'],
+      ['Ctrl A', 'Select all'],
+      ['Delete', 'Delete the selection'],
+    ],
+  ],
+  [
+    'In the text editor',
+    [
+      ['Ctrl S', 'Save'],
+      ['Ctrl F', 'Search'],
+      ['Esc, then Tab', 'Leave the editor'],
+    ],
+  ],
 ];
 
 function ShortcutList(): JSX.Element {
