@@ -80,8 +80,8 @@ function failed({ container: { status, status_reason }, events }: Facts): Proble
 const ENDS: Readonly<Record<string, readonly [text: string, isBad: boolean]>> = {
   oom: ['The container was stopped because it needed more memory than its limit.', true],
   exited: ['The container stopped because its main process ended.', false],
-  missing: ['The container is gone from Docker. A start recreates it with its data.', true],
-  node_lost: ['The machine of this container was given up, and the container’s data is lost.', true],
+  missing: ['The container is missing from Docker. A start recreates it with its data.', true],
+  node_lost: ['The node of this container was removed, and the container’s data is lost.', true],
 };
 
 function ended({ container: { status, status_reason } }: Facts): Problem | null {
