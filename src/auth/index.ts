@@ -15,6 +15,7 @@ export {
 export { ScopeRefusals } from './auth.guard';
 export { type SignIn, SignInCodes } from './sign-in-codes';
 export { TokenEntity } from './token.entity';
+export { TokenDaysField, TokenScopesField } from './token-fields';
 export { TokenRequests } from './token-requests';
 export { type IssuedToken, TokenService } from './token.service';
 export { TokenWatch } from './token-watch';

@@ -1,21 +1,7 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import {
-  ArrayNotEmpty,
-  ArrayUnique,
-  IsArray,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Matches,
-  Max,
-  Min,
-  ValidateIf,
-} from 'class-validator';
-import { type IssuedToken, RouteScope, SCOPES, TokenEntity } from '../../auth';
+import { ApiProperty } from '@nestjs/swagger';
+import { IsString, Matches } from 'class-validator';
+import { type IssuedToken, RouteScope, SCOPES, TokenDaysField, TokenEntity, TokenScopesField } from '../../auth';
 import { BodyExample, printableName } from '../../http';
-
-const GRANTABLE: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
 
 /** Body of `POST /api/tokens`. */
 @BodyExample({ name: 'laptop', scopes: ['read', 'write'], expires_in: 90 })
@@ -25,29 +11,13 @@ export class CreateTokenDto {
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
 
-  @ApiPropertyOptional({
-    enum: GRANTABLE,
-    isArray: true,
-    description:
-      'At most what the calling token holds; `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` ' +
+  @TokenScopesField(
+    'At most what the calling token holds; `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` ' +
       'and `exec`, as far as it holds them.',
-  })
-  @ValidateIf((dto: CreateTokenDto) => dto.scopes !== undefined)
-  @IsArray({ message: 'must be an array' })
-  @ArrayNotEmpty({ message: 'must not be empty' })
-  @ArrayUnique({ message: 'must not name a scope twice' })
-  @IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` })
+  )
   readonly scopes?: RouteScope[];
 
-  @ApiPropertyOptional({
-    type: 'integer',
-    example: 90,
-    description: 'Days. By default it ends with the calling token, which it cannot outlast, or not at all.',
-  })
-  @IsOptional()
-  @IsInt({ message: 'must be a whole number of days' })
-  @Min(1, { message: 'must be at least 1' })
-  @Max(3650, { message: 'must be at most 3650' })
+  @TokenDaysField('Days. By default it ends with the calling token, which it cannot outlast, or not at all.')
   readonly expires_in?: number | null;
 }
 

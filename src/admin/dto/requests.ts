@@ -1,21 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import {
-  ArrayNotEmpty,
-  ArrayUnique,
-  IsArray,
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Matches,
-  Max,
-  MaxLength,
-  Min,
-  ValidateIf,
-} from 'class-validator';
-import { type RouteScope, SCOPES } from '../../auth';
+import { IsBoolean, IsIn, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { type RouteScope, TokenDaysField, TokenScopesField } from '../../auth';
 import { LISTED_STATUSES, type ListedStatus } from '../../containers';
 import { BodyExample, IsUuidText, PagedQuery, printable, printableName } from '../../http';
 
@@ -104,8 +90,6 @@ export class ListUsersDto extends PagedQuery {
   tier?: string;
 }
 
-const GRANTABLE = SCOPES.filter((scope): scope is RouteScope => scope !== 'agent');
-
 /** Body of `POST /api/admin/users`. */
 @BodyExample({ username: 'grace', tier: 'pro', scopes: ['read', 'write', 'exec'], expires_in: 90 })
 export class CreateUserDto {
@@ -122,17 +106,9 @@ export class CreateUserDto {
   @MaxLength(32)
   readonly tier: string;
 
-  @ApiPropertyOptional({
-    enum: GRANTABLE,
-    isArray: true,
-    description:
-      'What the token may do: `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`.',
-  })
-  @ValidateIf((dto: CreateUserDto) => dto.scopes !== undefined)
-  @IsArray({ message: 'must be an array' })
-  @ArrayNotEmpty({ message: 'must not be empty' })
-  @ArrayUnique({ message: 'must not name a scope twice' })
-  @IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` })
+  @TokenScopesField(
+    'What the token may do: `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`.',
+  )
   readonly scopes?: RouteScope[];
 
   @ApiPropertyOptional({ example: 'laptop', description: 'A name to recognise the token by; `first` by default.' })
@@ -141,16 +117,9 @@ export class CreateUserDto {
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly token_name?: string;
 
-  @ApiPropertyOptional({
-    type: 'integer',
+  @TokenDaysField("The token's days. By default it does not expire, but for a guest, or with the scope `admin`.", {
     nullable: true,
-    example: 90,
-    description: "The token's days. By default it does not expire, but for a guest, or with the scope `admin`.",
   })
-  @IsOptional()
-  @IsInt({ message: 'must be a whole number of days' })
-  @Min(1, { message: 'must be at least 1' })
-  @Max(3650, { message: 'must be at most 3650' })
   readonly expires_in?: number | null;
 }
 

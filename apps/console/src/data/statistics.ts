@@ -2,6 +2,7 @@ import type { StatsSampleView, StatsView } from '@berth/client';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from './berth';
 import type { Container } from './live';
+import { readWhileVisible } from './visible';
 
 /** What a container used at a moment; null where that is not known. */
 export interface Sample {
@@ -34,8 +35,6 @@ export const HOUR_S = 3600;
 /** How long all samples are kept; of older ones, one for each interval. */
 const DETAILED_S = 300;
 const INTERVAL_S = 30;
-const AGAIN_MS = 2000;
-
 /**
  * What a container used in the last hour, and what it uses, as it uses it. Not read while the page is hidden: the
  * server remembers what happens meanwhile.
@@ -47,8 +46,6 @@ export function useUsage({ db_id, id, status }: Container, mayRead: boolean): Us
   useEffect(() => {
     setUsage(NOTHING);
     if (!mayRead) return undefined;
-    let reading = new AbortController();
-    let again: ReturnType<typeof setTimeout> | undefined;
     const read = async (signal: AbortSignal): Promise<void> => {
       const past = await berth.stats.history(db_id, { signal });
       setUsage((before) => ({
@@ -71,26 +68,9 @@ export function useUsage({ db_id, id, status }: Container, mayRead: boolean): Us
       }
       setUsage((before) => ({ ...before, latest: null }));
     };
-    const leave = (): void => {
-      reading.abort(new Error('the page was left'));
-      clearTimeout(again);
-    };
-    const readOn = (): void => {
-      leave();
-      if (document.hidden) return;
-      const { signal } = (reading = new AbortController());
-      read(signal).catch((error: unknown) => {
-        if (signal.aborted) return;
-        setUsage((before) => ({ ...before, latest: null, fault: error, isRead: true }));
-        again = setTimeout(readOn, AGAIN_MS);
-      });
-    };
-    readOn();
-    document.addEventListener('visibilitychange', readOn);
-    return () => {
-      document.removeEventListener('visibilitychange', readOn);
-      leave();
-    };
+    return readWhileVisible(read, (error) =>
+      setUsage((before) => ({ ...before, latest: null, fault: error, isRead: true })),
+    );
   }, [db_id, id, isUp, mayRead]);
   return usage;
 }

@@ -5,22 +5,7 @@ import { asking, berth, faultOf } from '../data/berth';
 import { at } from '../data/format';
 import { Dialog } from '../ui/dialog';
 import { Field, Secret, TextField } from '../ui/parts';
-
-type Scope = 'read' | 'write' | 'exec' | 'admin';
-
-const SCOPES: readonly (readonly [Scope, string])[] = [
-  ['read', 'see their containers, events and usage'],
-  ['write', 'create, change and delete them, and sign in here'],
-  ['exec', 'run commands, terminals and file transfers in them'],
-  ['admin', 'administer this server: all containers and users'],
-];
-
-const EXPIRIES: readonly (readonly [days: number, words: string])[] = [
-  [7, 'in a week'],
-  [30, 'in 30 days'],
-  [90, 'in 90 days'],
-  [365, 'in a year'],
-];
+import { ExpiryField, type Grantable, ScopesField } from '../ui/token-fields';
 
 /** How long the link for the first sign-in works, in seconds: the longest that the server takes. */
 const LINK_SECONDS = 3600;
@@ -47,9 +32,10 @@ interface NewUserDialogProps {
 export function NewUserDialog({ tiers, onClose, onCreated }: NewUserDialogProps): JSX.Element {
   const [username, setUsername] = useState('');
   const [tier, setTier] = useState(tiers.find((each) => each !== 'guest') ?? '');
-  const [scopes, setScopes] = useState<readonly Scope[]>(['read', 'write', 'exec']);
+  const [scopes, setScopes] = useState<readonly Grantable[]>(['read', 'write', 'exec']);
   const [days, setDays] = useState('');
   const [fault, setFault] = useState<unknown>(null);
+  const isLimited = scopes.includes('admin');
 
   const submit = async (): Promise<void> => {
     setFault(null);
@@ -90,42 +76,15 @@ export function NewUserDialog({ tiers, onClose, onCreated }: NewUserDialogProps)
           </select>
         )}
       </Field>
-      <fieldset class="field">
-        <legend class="label">What the token allows</legend>
-        {SCOPES.map(([scope, words]) => (
-          <label key={scope} class="check">
-            <input
-              type="checkbox"
-              checked={scopes.includes(scope)}
-              onChange={(event) =>
-                setScopes(event.currentTarget.checked ? [...scopes, scope] : scopes.filter((each) => each !== scope))
-              }
-            />
-            <span>
-              <strong>{scope}</strong> <span class="muted">{words}</span>
-            </span>
-          </label>
-        ))}
-        {faultOf(fault, 'scopes') !== undefined && <span class="fault">{faultOf(fault, 'scopes')}</span>}
-      </fieldset>
-      <Field
-        label="The token expires"
-        {...(scopes.includes('admin') && {
-          hint: 'With the scope admin it expires with your own token at the latest.',
-        })}
+      <ScopesField scopes={scopes} fault={faultOf(fault, 'scopes')} onScopes={setScopes} />
+      <ExpiryField
+        hint={isLimited ? 'With the scope admin it expires with your own token at the latest.' : undefined}
         fault={faultOf(fault, 'expires_in')}
-      >
-        {(of) => (
-          <select {...of} class="input" value={days} onChange={(event) => setDays(event.currentTarget.value)}>
-            <option value="">{scopes.includes('admin') ? 'as late as possible' : 'never'}</option>
-            {EXPIRIES.map(([each, words]) => (
-              <option key={each} value={each}>
-                {words}
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
+        isLimited={isLimited}
+        latest={null}
+        days={days}
+        onDays={setDays}
+      />
     </Dialog>
   );
 }

@@ -3,6 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { type Container, me } from '../data/live';
+import { readWhileVisible } from '../data/visible';
 import { ask, Dialog } from '../ui/dialog';
 import { Menu, type MenuItem } from '../ui/menu';
 import {
@@ -19,9 +20,6 @@ import {
   WorkButton,
 } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
-
-/** How soon the ports are followed again after a failure. */
-const AGAIN_MS = 2_000;
 
 /** The ports on which a container listens, and who may see them from outside. */
 export function Ports({ container: { db_id, id } }: { readonly container: Container }): JSX.Element {
@@ -74,8 +72,6 @@ export function useListening(container: string, dockerId: string | null): Loaded
   const reload = (): Promise<void> => berth.ports.list(container).then(setValue, setFault);
 
   useEffect(() => {
-    let reading = new AbortController();
-    let again: ReturnType<typeof setTimeout> | undefined;
     const read = async (signal: AbortSignal): Promise<void> => {
       for await (const message of berth.ports.follow(container, { signal })) {
         if (message.type === 'end') return;
@@ -83,26 +79,7 @@ export function useListening(container: string, dockerId: string | null): Loaded
         setValue(message.ports);
       }
     };
-    const leave = (): void => {
-      reading.abort(new Error('the page was left'));
-      clearTimeout(again);
-    };
-    const readOn = (): void => {
-      leave();
-      if (document.hidden) return;
-      const { signal } = (reading = new AbortController());
-      read(signal).catch((error: unknown) => {
-        if (signal.aborted) return;
-        setFault(error);
-        again = setTimeout(readOn, AGAIN_MS);
-      });
-    };
-    readOn();
-    document.addEventListener('visibilitychange', readOn);
-    return () => {
-      document.removeEventListener('visibilitychange', readOn);
-      leave();
-    };
+    return readWhileVisible(read, setFault);
   }, [container, dockerId]);
   return { value, fault, reload };
 }

@@ -7,7 +7,8 @@ import { me } from '../data/live';
 import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, Field, Listing, PageHead, RemoveCell, Secret, Shown, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, Listing, PageHead, RemoveCell, Secret, Shown, TextField, useLoaded } from '../ui/parts';
+import { ExpiryField, type Grantable, SCOPES, ScopesField } from '../ui/token-fields';
 import { SshKeys } from './ssh-keys';
 
 /** The user's tokens, and SSH keys. */
@@ -101,24 +102,6 @@ export function Tokens(): JSX.Element {
   );
 }
 
-type Grantable = 'read' | 'write' | 'exec' | 'admin';
-
-const SCOPES: readonly (readonly [Grantable, string])[] = [
-  ['read', 'see containers, events and usage'],
-  ['write', 'create, change and delete them'],
-  ['exec', 'commands, terminals and files in them'],
-  ['admin', 'everybody’s containers, and users'],
-];
-
-const DAY_MS = 24 * 3_600_000;
-const EXPIRIES: readonly (readonly [days: number, words: string])[] = [
-  [1, 'in a day'],
-  [7, 'in a week'],
-  [30, 'in 30 days'],
-  [90, 'in 90 days'],
-  [365, 'in a year'],
-];
-
 interface NewTokenProps {
   /** The token of this session; undefined where it is not among them. */
   readonly own: TokenView | undefined;
@@ -161,35 +144,15 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
         value={name}
         onValue={setName}
       />
-      <fieldset class="field">
-        <legend class="label">What it may</legend>
-        {offered.map(([scope, words]) => (
-          <label key={scope} class="check">
-            <input
-              type="checkbox"
-              checked={scopes.includes(scope)}
-              onChange={(event) =>
-                setScopes(event.currentTarget.checked ? [...scopes, scope] : scopes.filter((each) => each !== scope))
-              }
-            />
-            <span>
-              <strong>{scope}</strong> <span class="muted">{words}</span>
-            </span>
-          </label>
-        ))}
-      </fieldset>
-      <Field label="Expires" hint={hint} fault={faultOf(fault, 'expires_in')}>
-        {(of) => (
-          <select {...of} class="input" value={days} onChange={(event) => setDays(event.currentTarget.value)}>
-            <option value="">{end === null ? 'never' : 'as late as it may'}</option>
-            {EXPIRIES.filter(([each]) => end === null || each * DAY_MS < end - Date.now()).map(([each, words]) => (
-              <option key={each} value={each}>
-                {words}
-              </option>
-            ))}
-          </select>
-        )}
-      </Field>
+      <ScopesField offered={offered} scopes={scopes} fault={faultOf(fault, 'scopes')} onScopes={setScopes} />
+      <ExpiryField
+        hint={hint}
+        fault={faultOf(fault, 'expires_in')}
+        isLimited={end !== null}
+        latest={end}
+        days={days}
+        onDays={setDays}
+      />
     </Dialog>
   );
 }
