@@ -8,8 +8,6 @@ import { writeTime } from '../data/units';
 import { PairRows } from '../ui/pair-rows';
 import { Field, LinesField, TextField } from '../ui/parts';
 
-export { linesOf, readCommand, readPairs, writeCommand } from '../data/container-draft';
-
 /** The fields that a creation, the settings and templates share. */
 
 interface FieldsProps {

@@ -12,9 +12,9 @@ import { Empty, type Loaded, PageHead, Shown, useCurrentShown, useLoaded, WorkBu
 import { StatusCell } from './container-row';
 import { EventList } from './event-list';
 import { joined } from './events';
-import { SettingsDialog } from './settings-dialog';
 import { copyItems } from './snapshot-dialogs';
 
+const SettingsDialog = later(async () => (await import('./settings-dialog')).SettingsDialog);
 const Terminals = later(async () => (await import('./terminals')).Terminals);
 const Processes = later(async () => (await import('./processes')).Processes);
 const Ports = later(async () => (await import('./ports')).Ports);

@@ -24,10 +24,12 @@ import { inWords } from '../data/words';
 import { Link } from '../router';
 import { ArrowIcon, PlusIcon } from '../ui/icons';
 import { Empty, Meter, PageHead } from '../ui/parts';
+import { later } from '../ui/later';
 import { SortHead } from '../ui/sort-head';
 import { ContainerRow } from './container-row';
 import { ActionFailures, SelectionBar } from './selection-bar';
-import { SettingsDialog } from './settings-dialog';
+
+const SettingsDialog = later(async () => (await import('./settings-dialog')).SettingsDialog);
 
 /** The live list of the user's containers. */
 export function Containers(): JSX.Element {

@@ -2,6 +2,7 @@ import { type BerthEvent, isBerthError, type ProcessView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
+import { readCommand, writeCommand } from '../data/container-draft';
 import { bytes } from '../data/format';
 import { type Container, events } from '../data/live';
 import { inWords } from '../data/words';
@@ -12,7 +13,6 @@ import { PlusIcon } from '../ui/icons';
 import { Menu, type MenuItem } from '../ui/menu';
 import { Ago, Empty, Shown, Status, Table, TextField, useLoaded, WorkButton } from '../ui/parts';
 import { sayFault } from '../ui/toasts';
-import { readCommand, writeCommand } from './container-fields';
 
 const addressOf = (container: string, process?: string): string =>
   `/containers/${container}#processes${process === undefined ? '' : `/${process}`}`;

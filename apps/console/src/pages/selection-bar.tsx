@@ -2,6 +2,7 @@ import type { PatchContainerDto } from '@berth/client';
 import type { JSX } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
+import { readPairs } from '../data/container-draft';
 import type { Container } from '../data/live';
 import {
   type Action,
@@ -19,7 +20,6 @@ import { ask, Dialog } from '../ui/dialog';
 import { CrossIcon } from '../ui/icons';
 import { LinesField, Meter } from '../ui/parts';
 import { say } from '../ui/toasts';
-import { readPairs } from './container-fields';
 
 const START: Action = {
   ongoing: 'Starting',

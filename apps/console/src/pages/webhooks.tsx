@@ -2,6 +2,7 @@ import type { CreateWebhookDto, DeliveryView, Webhooks as WebhooksApi, WebhookVi
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
+import { linesOf, readPairs } from '../data/container-draft';
 import { milliseconds } from '../data/format';
 import { events, me } from '../data/live';
 import { reasonInWords } from '../data/words';
@@ -25,7 +26,6 @@ import {
   WorkButton,
 } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
-import { linesOf, readPairs } from './container-fields';
 
 interface KindProps {
   readonly api: WebhooksApi;
