@@ -135,7 +135,7 @@ describe('the console', () => {
     const context = await browser.context();
     const page = await context.newPage();
     await page.goto('/#code=unknown');
-    await page.getByText('This sign-in link was used before').waitFor();
+    await page.getByText('This sign-in link was used or has expired').waitFor();
     await page.getByLabel('Token').fill('nonsense');
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByText('This token is unknown, revoked or expired.').waitFor();
