@@ -230,8 +230,11 @@ describe('the keyboard', () => {
     await page.getByRole('heading', { name: 'palette-web', exact: true }).waitFor();
 
     // Its page opens with a terminal, where Ctrl K belongs to the shell.
-    await page.getByRole('button', { name: 'Search…' }).click();
-    await input().waitFor();
+    const paletteByButton = async (): Promise<void> => {
+      await page.getByRole('button', { name: 'Search…' }).click();
+      await input().waitFor();
+    };
+    await paletteByButton();
     await page.keyboard.type('stop palette');
     await eventually(async () => expect(await option().innerText()).toContain('palette-web: Stop'));
     await page.keyboard.press('Enter');
@@ -239,7 +242,7 @@ describe('the keyboard', () => {
     await dialog().getByRole('button', { name: 'Stop' }).click();
     await eventually(async () => expect((await admin.api.get(db_id)).body).toMatchObject({ status: 'stopped' }));
 
-    await palette();
+    await paletteByButton();
     await page.keyboard.type('zzzz qqqq');
     await eventually(async () => expect(await options().count()).toBe(2));
     await page.keyboard.press('ArrowDown');

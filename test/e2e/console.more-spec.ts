@@ -235,6 +235,7 @@ describe('the console', () => {
     await row(page, 'seen').getByRole('button', { name: 'More for seen' }).click();
     await look('a menu');
     await page.getByRole('menuitem', { name: 'Settings' }).click();
+    await page.getByRole('dialog').waitFor();
     await look('the settings');
     await page.keyboard.press('Escape');
     await page.getByRole('button', { name: 'Sign out' }).click();

@@ -28,6 +28,9 @@ export function Dialog(props: DialogProps): JSX.Element {
     place.current?.showModal();
     // The first field, and not the button that closes.
     place.current?.querySelector<HTMLElement>('.dialog-body :is(input, select, textarea)')?.focus();
+    // Text alone may need to be scrolled by the keyboard.
+    const body = place.current?.querySelector<HTMLElement>('.dialog-body');
+    if (body && !body.querySelector('input, select, textarea, button, a, summary')) body.tabIndex = 0;
   }, []);
 
   const submit = async (event: Event): Promise<void> => {
