@@ -60,6 +60,8 @@ function useTab(container: Container | undefined): Tab {
   useEffect(() => {
     if (!isKnown) return;
     if (chosen === undefined) {
+      // A link may have been followed since the page was drawn.
+      if (location.hash.slice(1) !== fragment) return;
       opened.current = tab;
       navigate(`${path}#${tab}`, { replace: true });
     } else if (chosen !== opened.current) {
