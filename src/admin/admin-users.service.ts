@@ -53,7 +53,7 @@ export class AdminUsers {
     return this.database.runInTx(async () => {
       const user = await this.users.create({ username, tier });
       const ends = [user.sessionExpiresAt, scopes.includes('admin') ? admin.tokenExpiresAt : null];
-      const own = ends.reduce((least, end) => (least && end ? (end < least ? end : least) : (least ?? end)), null);
+      const [own = null] = ends.filter((end) => end !== null).sort((one, other) => one.getTime() - other.getTime());
       const expiresAt = grantedEnd({ own, days, now: this.clock.now() });
       const token = await this.tokens.issue({ userId: user.id, name, scopes, expiresAt });
       noteSubject(user.id);

@@ -1,12 +1,11 @@
-import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth';
 import { ContainersService, type RunningContainer } from '../containers';
 import { DomainError } from '../errors';
-import { acceptsEvents, AnswerStreams, EventStream } from '../http';
+import { acceptsEvents } from '../http';
 import { LOGGER, type Logger } from '../logging';
-import { ExecAccess } from './exec-access';
+import { AccessStreams, type StreamCall } from './access-streams';
 
 const RUN_ENDS = [
   'container_stopped',
@@ -26,11 +25,8 @@ export class RunEndView {
 }
 
 /** A request for something that changes while a container runs, with its reply. */
-export interface RunCall {
-  readonly caller: Principal;
+export interface RunCall extends StreamCall {
   readonly id: string;
-  readonly request: FastifyRequest;
-  readonly reply: FastifyReply;
 }
 
 /** What a client sees of a container's run. */
@@ -54,21 +50,12 @@ export interface RunSource<T extends object> {
 
 /** Answers with a value of a container's run once, or as an event stream if the client accepts one. */
 @Injectable()
-export class RunStreams implements OnModuleDestroy {
-  private readonly ends = new Set<(end: RunEndView) => void>();
-  private closing = false;
-
+export class RunStreams {
   constructor(
     private readonly containers: ContainersService,
-    private readonly rights: ExecAccess,
-    private readonly answers: AnswerStreams,
+    private readonly streams: AccessStreams,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
-
-  onModuleDestroy(): void {
-    this.closing = true;
-    for (const end of [...this.ends]) end({ reason: 'server_stopped' });
-  }
 
   /**
    * @throws DomainError as {@link ContainersService.inside}, `too_many_connections`, `shutting_down`; those of the
@@ -92,44 +79,20 @@ export class RunStreams implements OnModuleDestroy {
   }
 
   private async stream<T extends object>(call: RunCall, source: RunSource<T>): Promise<void> {
-    const { caller, request, reply } = call;
-    const stream = new EventStream(reply.raw);
-    this.answers.enter(caller.userId, stream);
+    const { caller } = call;
+    const stream = this.streams.enter(call);
     const { container } = await this.look(call, source);
-    if (this.closing) throw new DomainError('shutting_down');
-    this.answers.open(stream, { request, reply });
-    if (stream.isOver) return;
-    // A response to HEAD has no body, so it has no events.
-    if (request.method === 'HEAD') stream.end();
-    else this.connect(stream, { caller, container, source });
-  }
-
-  private connect<T extends object>(
-    stream: EventStream,
-    { caller, container, source }: { caller: Principal; container: RunningContainer; source: RunSource<T> },
-  ): void {
-    const end = (why: RunEndView): void => {
-      stream.send({ type: 'end', payload: why });
-      stream.end();
-    };
-    this.ends.add(end);
-    const leave = source.follow(container, {
-      onValue: (value) => stream.send({ type: source.type, payload: value }),
-      onOver: () => {
-        this.reasonOf(caller, container).then(end, (error: unknown) => {
-          this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');
-          end({ reason: 'container_stopped' });
-        });
-      },
-    });
-    const unwatch = this.rights.watch(caller, ({ kind }) =>
-      end({ reason: kind === 'exec_not_allowed' ? kind : 'token_ended' }),
+    this.streams.open<RunEndView>(stream, call, (end) =>
+      source.follow(container, {
+        onValue: (value) => stream.send({ type: source.type, payload: value }),
+        onOver: () => {
+          this.reasonOf(caller, container).then(end, (error: unknown) => {
+            this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');
+            end({ reason: 'container_stopped' });
+          });
+        },
+      }),
     );
-    stream.onClose(() => {
-      this.ends.delete(end);
-      leave();
-      unwatch();
-    });
   }
 
   /** Why the container ended, according to its current row. */

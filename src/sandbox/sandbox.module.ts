@@ -14,6 +14,7 @@ import { FilesService } from './files/files.service';
 import { PreparedContainers } from './prepared-containers';
 import { ProgramRegistry } from './program-registry';
 import { RunStreams } from './run-streams';
+import { AccessStreams } from './access-streams';
 import { ExecAccess } from './exec-access';
 import { ProcessAnswers } from './processes/process-answers';
 import { BackgroundProcesses } from './processes/background-processes';
@@ -53,6 +54,7 @@ const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSoc
     ...COMMANDS,
     ...TERMINALS,
     ...STATISTICS,
+    AccessStreams,
     RunStreams,
   ],
   exports: [Commands, ExecAccess, FilesService, RunStreams, Terminals],

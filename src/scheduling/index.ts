@@ -7,4 +7,5 @@ export { OpenWork } from './open-work';
 export { Poll } from './poll';
 export { LruMap } from './lru-map';
 export { type Retrier, retryUntilClosed } from './retry';
+export { Ring } from './ring';
 export { Throttle } from './throttle';

@@ -5,7 +5,7 @@ import { Database } from '../../database';
 import { ContainerEngine } from '../../docker';
 import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
-import { Clock, Poll } from '../../scheduling';
+import { Clock, Poll, Ring } from '../../scheduling';
 import { ContainerEntity } from '../model/container.entity';
 import { NodeRepository } from './node.repository';
 import { ReservedCapacity } from '../rows/reserved-capacity';
@@ -48,30 +48,6 @@ export class CapacityHistoryView {
   readonly interval_seconds: number;
   @ApiProperty({ type: [CapacitySampleView], description: 'The oldest first: 288 at most, a day.' })
   readonly samples: readonly CapacitySampleView[];
-}
-
-/** The newest entries of a series: a further one replaces the oldest. */
-export class Ring<T> {
-  private readonly entries: T[] = [];
-  private next = 0;
-
-  /** @param size how many are kept */
-  constructor(private readonly size: number) {}
-
-  push(entry: T): void {
-    this.entries[this.next] = entry;
-    this.next = (this.next + 1) % this.size;
-  }
-
-  /** The oldest first. */
-  toArray(): T[] {
-    const isFull = this.entries.length === this.size;
-    return isFull ? [...this.entries.slice(this.next), ...this.entries.slice(0, this.next)] : [...this.entries];
-  }
-
-  get last(): T | undefined {
-    return this.entries[(this.next + this.size - 1) % this.size];
-  }
 }
 
 /** The kernel's counters of all CPUs, in milliseconds. */

@@ -3,7 +3,7 @@ import { CONFIG, type Config } from '../../config';
 import { RunningContainers, type UpContainer } from '../../containers';
 import { type ContainerStats, saysNotRunning } from '../../docker';
 import { LOGGER, type Logger } from '../../logging';
-import { Stopwatch, within } from '../../scheduling';
+import { Ring, Stopwatch, within } from '../../scheduling';
 import { DiskUse } from './disk-use';
 import type { StatsHistoryView, StatsSampleView } from './dto';
 import { ContainerStatistics, statsBetween } from './stats';
@@ -28,8 +28,7 @@ const MOST_FAILURES = 3;
 interface Remembered {
   /** The last read, from which the next sample is computed. */
   last: ContainerStats;
-  /** Oldest first. */
-  readonly samples: StatsSampleView[];
+  readonly samples: Ring<StatsSampleView>;
   /** Age of the newest read. */
   read: Stopwatch;
 }
@@ -65,7 +64,7 @@ export class StatsHistory implements OnApplicationBootstrap, OnModuleDestroy {
   /** The samples of the last hour; none if this process has not measured the container. */
   of(containerId: string): StatsHistoryView {
     const since = Date.now() - KEPT_SECONDS * 1000;
-    const samples = this.remembered.get(containerId)?.samples ?? [];
+    const samples = this.remembered.get(containerId)?.samples.toArray() ?? [];
     return { interval_seconds: INTERVAL_SECONDS, samples: samples.filter(({ at }) => Date.parse(at) >= since) };
   }
 
@@ -119,13 +118,12 @@ export class StatsHistory implements OnApplicationBootstrap, OnModuleDestroy {
     }
     const known = this.remembered.get(id);
     if (!known) {
-      this.remembered.set(id, { last: now, samples: [], read: new Stopwatch() });
+      this.remembered.set(id, { last: now, samples: new Ring(MOST_SAMPLES), read: new Stopwatch() });
       return true;
     }
     const sample =
       known.last.startedAt === now.startedAt ? sampleBetween(known.last, now, this.disk.of(dockerId)) : null;
     if (sample) known.samples.push(sample);
-    if (known.samples.length > MOST_SAMPLES) known.samples.shift();
     known.last = now;
     known.read = new Stopwatch();
     return true;

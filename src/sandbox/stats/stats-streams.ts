@@ -1,12 +1,10 @@
-import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Inject, Injectable } from '@nestjs/common';
 import type { Principal } from '../../auth';
 import { ContainersService, RunningContainers, type UpContainer } from '../../containers';
-import { DomainError } from '../../errors';
 import { type BerthEvent, containerIdOf, EventFeed } from '../../events';
-import { AnswerStreams, EventStream } from '../../http';
+import type { EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
-import { ExecAccess } from '../exec-access';
+import { AccessStreams, type StreamCall } from '../access-streams';
 import type { ContainerStatsView, StatsStreamEndView } from './dto';
 import { ContainerStatistics } from './stats';
 
@@ -19,34 +17,22 @@ const TOGETHER_MS = 100;
 /** Pause before the next read of the rows after a failure, or after a container ended before its event came. */
 const AGAIN_MS = 2_000;
 
-interface Following {
-  readonly caller: Principal;
+interface Following extends StreamCall {
   /** Database ids. */
   readonly ids: readonly string[];
-  readonly request: FastifyRequest;
-  readonly reply: FastifyReply;
 }
 
 /** Statistics of several containers in one event stream, which they join and leave as they run. */
 @Injectable()
-export class StatsStreams implements OnModuleDestroy {
-  private readonly ends = new Set<(end: StatsStreamEndView) => void>();
-  private closing = false;
-
+export class StatsStreams {
   constructor(
     private readonly containers: ContainersService,
     private readonly running: RunningContainers,
     private readonly statistics: ContainerStatistics,
     private readonly feed: EventFeed,
-    private readonly rights: ExecAccess,
-    private readonly answers: AnswerStreams,
+    private readonly streams: AccessStreams,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
-
-  onModuleDestroy(): void {
-    this.closing = true;
-    for (const end of [...this.ends]) end({ reason: 'server_stopped' });
-  }
 
   /**
    * Answers with a stream that lasts until the client disconnects or stops reading, the caller loses access, or the
@@ -54,20 +40,14 @@ export class StatsStreams implements OnModuleDestroy {
    *
    * @throws DomainError `guest_session_expired`, `exec_not_allowed`, `too_many_connections`, `shutting_down`
    */
-  follow({ caller, ids, request, reply }: Following): void {
-    this.containers.assertMayEnter(caller);
-    if (this.closing) throw new DomainError('shutting_down');
-    const stream = new EventStream(reply.raw);
-    this.answers.enter(caller.userId, stream);
-    this.answers.open(stream, { request, reply });
-    if (stream.isOver) return;
-    // A response to HEAD has no body, so it has no events.
-    if (request.method === 'HEAD') stream.end();
-    else this.connect(stream, { caller, ids });
+  follow({ ids, ...call }: Following): void {
+    this.containers.assertMayEnter(call.caller);
+    const stream = this.streams.enter(call);
+    this.streams.open<StatsStreamEndView>(stream, call, () => this.connect(stream, call.caller, ids));
   }
 
-  private connect(stream: EventStream, { caller, ids }: Pick<Following, 'caller' | 'ids'>): void {
-    const { userId } = caller;
+  /** @returns a function that ends the reading */
+  private connect(stream: EventStream, { userId }: Principal, ids: readonly string[]): () => void {
     const outbox = new Outbox(stream);
     const members = new Members({
       find: () => this.running.ofUser(userId, ids),
@@ -95,23 +75,13 @@ export class StatsStreams implements OnModuleDestroy {
         stream.cut();
       },
     );
-    const end = (why: StatsStreamEndView): void => {
-      stream.send({ type: 'end', payload: why });
-      stream.end();
-    };
-    this.ends.add(end);
-    const unwatch = this.rights.watch(caller, ({ kind }) =>
-      end({ reason: kind === 'exec_not_allowed' ? kind : 'token_ended' }),
-    );
-    stream.onClose(() => {
-      this.ends.delete(end);
+    return () => {
       members.close();
-      unwatch();
       subscribing.then(
         (subscription) => subscription.close(),
         () => undefined,
       );
-    });
+    };
   }
 }
 

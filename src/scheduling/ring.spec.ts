@@ -1,4 +1,4 @@
-import { Ring } from './capacity-history';
+import { Ring } from './ring';
 
 describe('a ring of the newest entries', () => {
   const after = (entries: number): Ring<number> => {
