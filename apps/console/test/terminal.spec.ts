@@ -134,7 +134,7 @@ describe('keys of a terminal', () => {
     expect(control.apply('read')).toBe('read');
   });
 
-  it('must have font sizes within limits, whatever was stored', () => {
+  it('must keep font sizes within limits for any stored text', () => {
     expect([null, '', 'x', '15', '15.4', '1', '99'].map(fontSizeFrom)).toEqual([13, 13, 13, 15, 15, 8, 32]);
   });
 });

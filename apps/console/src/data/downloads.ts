@@ -1,6 +1,7 @@
 import { type Download, type FileView, isBerthError } from '@berth/client';
 import { berth } from './berth';
 import { nameOfPath } from './file-list';
+import { save } from './save';
 import { closed, entriesBelow, entriesOf, permissionsOf } from './tar';
 import { begin, type Report } from './transfers';
 import { inWords } from './words';
@@ -145,14 +146,4 @@ function counted(download: Download, { report, signal }: Reading): Promise<Blob>
   let bytes = 0;
   const { size } = download;
   return received(download, (more) => report((bytes += more), size), signal);
-}
-
-/** Hands a file to the browser's downloads. */
-export function save(content: Blob, name: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  // The browser reads it in its own time.
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -1,17 +1,11 @@
 import { isBerthError, type StatsView } from '@berth/client';
-import { batch, computed, type Signal, signal } from '@preact/signals';
+import { batch, type Signal, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { berth } from './berth';
 import { bytes } from './format';
-import { containerById, me } from './live';
+import { containerById } from './live';
 
 /** CPU and memory of the running containers in view, from one stream. The last minutes stay while the page is open. */
-
-/** Whether the user may see inside containers; without that there is no usage either. */
-export const maySeeInside = computed(() => {
-  const { scopes, limits } = me.value ?? {};
-  return limits?.exec !== false && (scopes?.includes('exec') ?? false);
-});
 
 /** The span of a line, in seconds: a sample comes every five seconds. */
 export const SPAN_S = 180;

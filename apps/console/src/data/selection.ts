@@ -1,5 +1,7 @@
 import { isBerthError } from '@berth/client';
 import { batch, computed, effect, signal, untracked } from '@preact/signals';
+import { eachAtOnce } from './at-once';
+import { counted } from './format';
 import { containerById, containers, type Container } from './live';
 import { shown } from './list-view';
 import { inWords } from './words';
@@ -103,9 +105,6 @@ const AT_ONCE = 5;
 const RATE_LIMIT_PAUSE_MS = 5_000;
 const MOST_PAUSES = 20;
 
-export const containersInWords = (count: number): string =>
-  count === 1 ? '1 container' : `${String(count)} containers`;
-
 /**
  * Does it with each of the containers, shows the progress, and what failed. Does not throw.
  *
@@ -120,22 +119,20 @@ export async function forEach(targets: readonly Container[], action: Action): Pr
   const show = (): void => {
     progress.value = { ongoing: action.ongoing, done: done.length + failed.length, total: targets.length, cancel };
   };
-  const waiting = [...targets];
-  const work = async (): Promise<void> => {
-    for (let container = waiting.shift(); container && !isCancelled; container = waiting.shift()) {
-      try {
-        await patiently(() => action.run(container));
-        done.push(container);
-      } catch (error) {
-        failed.push({ container, error });
-      }
-      show();
+  const work = async (container: Container): Promise<void> => {
+    if (isCancelled) return;
+    try {
+      await patiently(() => action.run(container));
+      done.push(container);
+    } catch (error) {
+      failed.push({ container, error });
     }
+    show();
   };
   failures.value = null;
   show();
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  const all = containersInWords(targets.length);
+  await eachAtOnce(targets, AT_ONCE, work);
+  const all = counted(targets.length, 'container');
   const summary = `${done.length === targets.length ? all : `${String(done.length)} of ${all}`} ${action.done}.`;
   batch(() => {
     progress.value = null;

@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { exportAudit, MOST_EXPORTED } from '../data/csv';
 import { at, bytes, count, counted } from '../data/format';
+import { save } from '../data/save';
 import { knownName, nameOf, readUserNames } from '../data/server';
 import { address, navigate, replaceQuery } from '../router';
 import { Paged } from '../ui/paged';
@@ -181,7 +182,7 @@ function ExportButton({ query }: { readonly query: NonNullable<Query> }): JSX.El
     try {
       const pages = berth.admin.audit({ ...query, limit: 200, signal: own.signal }).pages();
       const { file, count: exported, isCut } = await exportAudit(pages, { nameOf: knownName, onProgress: setProgress });
-      download(file, `berth-audit-${new Date().toISOString().slice(0, 10)}.csv`);
+      save(file, `berth-audit-${new Date().toISOString().slice(0, 10)}.csv`);
       say(
         isCut
           ? `The newest ${count(exported)} entries were exported, which is the most. Choose a time range for older ones.`
@@ -212,14 +213,6 @@ function ExportButton({ query }: { readonly query: NonNullable<Query> }): JSX.El
       </button>
     </>
   );
-}
-
-function download(file: Blob, name: string): void {
-  const link = document.createElement('a');
-  link.href = URL.createObjectURL(file);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 interface EntriesProps {

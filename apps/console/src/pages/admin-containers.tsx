@@ -1,6 +1,7 @@
 import type { AnyContainerView, ListedStatus, NodeView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { eachAtOnce } from '../data/at-once';
 import { berth } from '../data/berth';
 import { count, counted, shortImage } from '../data/format';
 import { hasNodes, nameOf, readUserNames } from '../data/server';
@@ -164,15 +165,10 @@ const DELETE: Verb = { name: 'Delete', done: 'deleted', run: ({ db_id }) => bert
 
 /** Changes all of them, a few at a time, and says how many were changed and why others were not. */
 async function apply({ done, run }: Verb, containers: readonly AnyContainerView[]): Promise<void> {
-  const left = [...containers];
   const faults: (readonly [AnyContainerView, unknown])[] = [];
-  const work = async (): Promise<void> => {
-    for (let next = left.shift(); next; next = left.shift()) {
-      const container = next;
-      await run(container).catch((error: unknown) => faults.push([container, error]));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  await eachAtOnce(containers, AT_ONCE, async (container) => {
+    await run(container).catch((error: unknown) => faults.push([container, error]));
+  });
   const changedCount = containers.length - faults.length;
   if (changedCount > 0) {
     const [first] = containers;

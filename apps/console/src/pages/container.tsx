@@ -1,7 +1,8 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { whyNotInside } from '../data/access';
 import { berth } from '../data/berth';
-import { type Container, containerById, events, me } from '../data/live';
+import { type Container, containerById, events } from '../data/live';
 import type { BerthEvent } from '@berth/client';
 import { askToStop, remove } from '../data/verbs';
 import { inWords } from '../data/words';
@@ -41,7 +42,7 @@ const LAST_TAB = 'berth.tab';
 
 /** The tab that a container opens on without a fragment. */
 function firstTab({ status }: Container): Tab {
-  if (status !== 'running' || whyNotInside() !== null) return 'overview';
+  if (status !== 'running' || whyNotInside.value !== null) return 'overview';
   const last = localStorage.getItem(LAST_TAB);
   return isTab(last) ? last : 'terminal';
 }
@@ -133,7 +134,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
         <Overview
           container={container}
           events={own}
-          whyNotInside={whyNotInside()}
+          whyNotInside={whyNotInside.value}
           onSettings={() => setSetting(true)}
         />
       )}
@@ -185,7 +186,7 @@ interface InsideProps {
 
 /** The inside of a container: shown while it runs, to those who may look inside. */
 function Inside({ container, staysOpen = false, children }: InsideProps) {
-  const why = whyNotInside();
+  const why = whyNotInside.value;
   const wasOpen = useRef(false);
   const isOpen = why === null && (container.status === 'running' || (staysOpen && wasOpen.current));
   wasOpen.current = isOpen;
@@ -210,11 +211,6 @@ const HINTS: Readonly<Record<string, string>> & { readonly stopped: string } = {
 function titleOf({ name, status }: Container): string {
   const states: Partial<Record<Container['status'], string>> = { creating: 'is being created', error: 'has failed' };
   return `“${name}” ${states[status] ?? `is ${status}`}`;
-}
-
-function whyNotInside(): string | null {
-  if (me.value?.limits.exec === false) return 'Your tier does not allow access to the inside of containers';
-  return me.value?.scopes.includes('exec') ? null : 'Your token lacks the scope “exec”, which this needs';
 }
 
 function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {

@@ -1,5 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { maySeeInside } from '../data/access';
 import {
   changeView,
   clearFilter,
@@ -18,7 +19,7 @@ import {
   usePlaceKept,
 } from '../data/list-view';
 import { type Container, containers, fault, listed, me, usage } from '../data/live';
-import { maySeeInside, useUsageStream } from '../data/live-usage';
+import { useUsageStream } from '../data/live-usage';
 import { selectedShown, selectShown } from '../data/selection';
 import { inWords } from '../data/words';
 import { Link } from '../router';

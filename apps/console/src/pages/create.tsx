@@ -358,7 +358,7 @@ const hasAdvanced = (query: URLSearchParams): boolean =>
 const newKey = (): string =>
   Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
 
-/** Why no container can be created at all, whatever the form says; null if one can. */
+/** Why the user can create no container now, such as a reached limit; null if the user can. */
 function blockerOf({ tier, limits, scopes, session }: MeView, count: number): string | null {
   if (!scopes.some((scope) => scope === 'write' || scope === 'admin')) {
     return 'Your token does not have the scope “write”.';

@@ -2,6 +2,7 @@ import { type FileView, isBerthError } from '@berth/client';
 import { type Signal, signal, useComputed } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { eachAtOnce } from '../data/at-once';
 import { berth } from '../data/berth';
 import { downloadFile, downloadFolder, downloadTogether } from '../data/downloads';
 import {
@@ -248,15 +249,10 @@ const AT_ONCE = 4;
 
 /** Does the same with each entry. @throws Error that names how many failed, and why the first did */
 async function withEach(entries: readonly FileView[], work: (entry: FileView) => Promise<unknown>): Promise<void> {
-  const left = [...entries];
   const faults: { readonly name: string; readonly error: unknown }[] = [];
-  const worker = async (): Promise<void> => {
-    for (let entry = left.shift(); entry; entry = left.shift()) {
-      const { name } = entry;
-      await work(entry).catch((error: unknown) => faults.push({ name, error }));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  await eachAtOnce(entries, AT_ONCE, async (entry) => {
+    await work(entry).catch((error: unknown) => faults.push({ name: entry.name, error }));
+  });
   const [first] = faults;
   if (!first) return;
   if (entries.length === 1) throw first.error;

@@ -15,7 +15,7 @@ export interface CreatedUser extends UserCreatedView {
   readonly link: string | null;
 }
 
-/** A link that signs in the new user once. It is made with their token: nobody makes one for another user. */
+/** A link that signs in the new user once. The server makes links for the caller alone, so it is made with the new user's token. */
 async function linkOf({ token }: UserCreatedView): Promise<string | null> {
   if (!token.scopes.some((scope) => scope === 'write' || scope === 'admin')) return null;
   const { code } = await asking(token.token).account.createSignInCode({ expires_in: LINK_SECONDS });

@@ -3,11 +3,11 @@ import type { JSX } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { readPairs } from '../data/container-draft';
+import { counted } from '../data/format';
 import type { Container } from '../data/live';
 import {
   type Action,
   clearSelection,
-  containersInWords,
   failures,
   forEach,
   progress,
@@ -50,7 +50,7 @@ function namesOf(containers: readonly Container[]): string {
 
 function askToDelete(targets: readonly Container[]): void {
   ask({
-    title: `Delete ${containersInWords(targets.length)}?`,
+    title: `Delete ${counted(targets.length, 'container')}?`,
     text: `${namesOf(targets)}. Their data is kept for a while, and can be restored.`,
     action: 'Delete',
     run: () => {
@@ -126,7 +126,7 @@ function Verb({ name, of, isDangerous = false, onClick }: VerbProps): JSX.Elemen
     <button
       type="button"
       class={`button slim ${isDangerous ? 'danger' : ''}`}
-      aria-label={`${name} ${containersInWords(of.length)}`}
+      aria-label={`${name} ${counted(of.length, 'container')}`}
       disabled={of.length === 0}
       onClick={onClick}
     >
@@ -145,7 +145,7 @@ function ProgressOfAction(): JSX.Element | null {
       <p role="status">
         {ongoing}: {done} of {total}
       </p>
-      <Meter value={done} max={total} label={`${ongoing} ${containersInWords(total)}`} />
+      <Meter value={done} max={total} label={`${ongoing} ${counted(total, 'container')}`} />
       <button type="button" class="button slim" onClick={cancel}>
         Cancel
       </button>
@@ -162,7 +162,7 @@ export function ActionFailures(): JSX.Element | null {
     <div class="notice bad action-failures" role="alert">
       <div class="grow stack">
         <p>
-          {value.summary} {containersInWords(ids.length)} failed:
+          {value.summary} {counted(ids.length, 'container')} failed:
         </p>
         <ul>
           {value.reasons.map(({ reason, containers }) => (
@@ -218,7 +218,12 @@ function LabelsDialog({ targets, onClose }: LabelsDialogProps): JSX.Element {
     void run(targets, action);
   };
   return (
-    <Dialog title={`Labels of ${containersInWords(targets.length)}`} action="Save" onClose={onClose} onSubmit={submit}>
+    <Dialog
+      title={`Labels of ${counted(targets.length, 'container')}`}
+      action="Save"
+      onClose={onClose}
+      onSubmit={submit}
+    >
       <LinesField label="Labels to set" hint="One a line: team=core" rows={3} value={text} onValue={setText} />
       {keys.length > 0 && (
         <fieldset class="field">

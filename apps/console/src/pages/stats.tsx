@@ -1,12 +1,10 @@
-import { effect } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
+import { useMemo, useRef, useState } from 'preact/hooks';
+import type uPlot from 'uplot';
 import { bytes, timeOfDay } from '../data/format';
 import { HOUR_S, type Sample, type Usage } from '../data/statistics';
 import { inWords } from '../data/words';
-import { isDark } from '../ui/theme';
+import { usePlot } from '../ui/plot';
 
 const MEBIBYTE = 1024 * 1024;
 
@@ -176,7 +174,6 @@ interface ChartProps {
 const HEIGHT = 116;
 /** The least time that a chart shows, however few points there are yet. */
 const LEAST_S = 300;
-const minute = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 
 function Chart({
   title,
@@ -191,76 +188,29 @@ function Chart({
   isNow,
 }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
-  const drawn = useRef<uPlot | null>(null);
   const [pointed, setPointed] = useState<number | null>(null);
-  const shape = useRef({ max, show, series });
-  shape.current = { max, show, series };
-
-  useEffect(() => {
-    const element = place.current;
-    if (!element) return undefined;
-    const observer = new ResizeObserver(() => drawn.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
-    observer.observe(element);
-    // A canvas does not follow CSS: the chart is drawn anew with the colours of each theme.
-    const dispose = effect(() => {
-      void isDark.value;
-      const style = getComputedStyle(element);
-      const colour = (name: string): string => resolved(element, style.getPropertyValue(name));
-      const axis = { stroke: colour('--text-3'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
-      const data = drawn.current?.data ?? [[], ...shape.current.series.map(() => [])];
-      drawn.current?.destroy();
-      drawn.current = new uPlot(
-        {
-          width: element.clientWidth,
-          height: HEIGHT,
-          legend: { show: false },
-          // The charts of a page point to the same moment.
-          cursor: { y: false, drag: { x: false, y: false }, sync: { key: 'usage' } },
-          hooks: { setCursor: [(plot) => setPointed(plot.cursor.idx ?? null)] },
-          scales: { x: { range: (_plot, first, end) => span(first, end) }, y: { range: () => [0, shape.current.max] } },
-          axes: [
-            {
-              ...axis,
-              grid: { show: false },
-              size: 26,
-              space: 80,
-              font: '11px system-ui',
-              values: (_plot, splits) => splits.map((each) => minute.format(each * 1000)),
-            },
-            {
-              ...axis,
-              size: 62,
-              font: '11px system-ui',
-              splits: () => [0, shape.current.max / 2, shape.current.max],
-              values: (_plot, splits) => splits.map((each) => shape.current.show(each)),
-            },
-          ],
-          series: [
-            {},
-            ...shape.current.series.map(({ colour: stroke, fill }) => ({
-              stroke: colour(stroke),
-              width: 1.5,
-              ...(fill !== undefined && { fill: colour(fill) }),
-              // A single value makes no line.
-              points: { show: (plot: uPlot): boolean => plot.data[0].length < 3, size: 5 },
-            })),
-          ],
-        },
-        data,
-        element,
-      );
-    });
-    return () => {
-      dispose();
-      observer.disconnect();
-      drawn.current?.destroy();
-      drawn.current = null;
-    };
-  }, []);
-
-  useEffect(() => {
-    drawn.current?.setData([[...times], ...series.map(({ values }) => [...values])]);
-  }, [times]);
+  usePlot(
+    place,
+    {
+      height: HEIGHT,
+      data: [[...times], ...series.map(({ values }) => [...values])],
+      top: max,
+      show,
+      span,
+      // The charts of a page point to the same moment.
+      cursor: { y: false, drag: { x: false, y: false }, sync: { key: 'usage' } },
+      onPointed: setPointed,
+      series: (colour) =>
+        series.map(({ colour: stroke, fill }) => ({
+          stroke: colour(stroke),
+          width: 1.5,
+          ...(fill !== undefined && { fill: colour(fill) }),
+          // A single value makes no line.
+          points: { show: (plot: uPlot): boolean => plot.data[0].length < 3, size: 5 },
+        })),
+    },
+    { series: [], data: [times] },
+  );
 
   const isKnown = series.some(({ values }) => values.some((value) => value !== null));
   const at = pointed !== null && pointed < times.length ? pointed : null;
@@ -306,14 +256,4 @@ function Chart({
 function span(first: number | null, end: number | null): [number, number] {
   const to = end ?? Date.now() / 1000;
   return [Math.max(to - HOUR_S, Math.min(first ?? to, to - LEAST_S)), to];
-}
-
-/** The plain colour that a `light-dark()` stands for now: a canvas takes no other. */
-function resolved(element: HTMLElement, colour: string): string {
-  const probe = document.createElement('span');
-  probe.style.color = colour;
-  element.append(probe);
-  const { color } = getComputedStyle(probe);
-  probe.remove();
-  return color;
 }

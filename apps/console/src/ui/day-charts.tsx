@@ -1,13 +1,11 @@
 import type { CapacityHistoryView } from '@berth/client';
-import { effect } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
-import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
+import { useRef } from 'preact/hooks';
+import type uPlot from 'uplot';
 import { at, count, cpus, megabytes } from '../data/format';
 import { now } from '../data/live';
 import { Shown, useLoaded } from './parts';
-import { isDark } from './theme';
+import { usePlot } from './plot';
 
 type Sample = CapacityHistoryView['samples'][number];
 
@@ -79,85 +77,35 @@ interface ChartProps {
 }
 
 const HEIGHT = 120;
-const hour = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
 const COLOURS = ['--accent', '--ok'] as const;
 
 function Chart({ title, name, samples, show, lines, least = 2, isWhole = false }: ChartProps): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
-  const drawn = useRef<uPlot | null>(null);
   const known = lines.filter(([, read]) => samples.some((sample) => read(sample) !== null));
   const columns = known.map(([, read]) => samples.map(read));
-  const top = useRef(1);
   const highest = Math.max(0, ...columns.flat().map((value) => value ?? 0));
   // An even number has a whole number in the middle of the axis.
-  top.current = isWhole ? Math.max(2, Math.ceil(highest / 2) * 2) : highest || least;
-  const data: uPlot.AlignedData = [samples.map((sample) => Date.parse(sample.at) / 1000), ...columns];
-  const shown = useRef(data);
-  shown.current = data;
-  const keys = known.map(([label]) => label).join();
-
-  useEffect(() => {
-    const element = place.current;
-    if (!element) return undefined;
-    const observer = new ResizeObserver(() => drawn.current?.setSize({ width: element.clientWidth, height: HEIGHT }));
-    observer.observe(element);
-    // A canvas does not follow CSS: it is drawn anew when the theme changes.
-    const dispose = effect(() => {
-      void isDark.value;
-      const colour = (variable: string): string => resolved(element, variable);
-      const axis = { stroke: colour('--text-3'), grid: { stroke: colour('--line'), width: 1 }, ticks: { show: false } };
-      drawn.current?.destroy();
-      drawn.current = new uPlot(
-        {
-          width: element.clientWidth,
-          height: HEIGHT,
-          legend: { show: false },
-          cursor: { show: false },
-          scales: {
-            x: { range: () => [Date.now() / 1000 - DAY_S, Date.now() / 1000] },
-            y: { range: () => [0, top.current] },
-          },
-          axes: [
-            {
-              ...axis,
-              grid: { show: false },
-              size: 26,
-              space: 70,
-              font: '11px system-ui',
-              values: (_plot, splits) => splits.map((each) => hour.format(each * 1000)),
-            },
-            {
-              ...axis,
-              size: 60,
-              font: '11px system-ui',
-              splits: () => [0, top.current / 2, top.current],
-              values: (_plot, splits) => splits.map(show),
-            },
-          ],
-          series: [
-            {},
-            ...known.map((_line, index) => ({
-              stroke: colour(COLOURS[index] ?? '--accent'),
-              width: 1.5,
-              // One sample alone is no line.
-              points: { show: shown.current[0].length < 2 },
-              ...(index === 0 && { fill: colour('--accent-soft') }),
-            })),
-          ],
-        },
-        shown.current,
-        element,
-      );
-    });
-    return () => {
-      dispose();
-      observer.disconnect();
-      drawn.current?.destroy();
-      drawn.current = null;
-    };
-  }, [keys, samples.length < 2]);
-
-  useEffect(() => drawn.current?.setData(data), [samples]);
+  const top = isWhole ? Math.max(2, Math.ceil(highest / 2) * 2) : highest || least;
+  usePlot(
+    place,
+    {
+      height: HEIGHT,
+      data: [samples.map((sample) => Date.parse(sample.at) / 1000), ...columns],
+      top,
+      show,
+      span: () => [Date.now() / 1000 - DAY_S, Date.now() / 1000],
+      cursor: { show: false },
+      series: (colour) =>
+        known.map((_line, index) => ({
+          stroke: colour(COLOURS[index] ?? '--accent'),
+          width: 1.5,
+          // One sample alone is no line.
+          points: { show: (plot: uPlot): boolean => plot.data[0].length < 2 },
+          ...(index === 0 && { fill: colour('--accent-soft') }),
+        })),
+    },
+    { series: [known.map(([label]) => label).join()], data: [samples] },
+  );
 
   const last = samples.at(-1);
   const first = samples[0];
@@ -186,14 +134,4 @@ function Chart({ title, name, samples, show, lines, least = 2, isWhole = false }
       )}
     </section>
   );
-}
-
-/** The colour of a CSS variable, without `light-dark()`: a canvas takes plain colours alone. */
-function resolved(element: HTMLElement, variable: string): string {
-  const probe = document.createElement('span');
-  probe.style.color = `var(${variable})`;
-  element.append(probe);
-  const { color } = getComputedStyle(probe);
-  probe.remove();
-  return color;
 }

@@ -1,5 +1,6 @@
 import type { JSX } from 'preact';
 import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
+import { maySeeInside } from '../data/access';
 import { berth } from '../data/berth';
 import { counted } from '../data/format';
 import { fuzzyMatch } from '../data/fuzzy';
@@ -227,7 +228,7 @@ function containerCommands(container: Container): Command[] {
     command(verb, () => navigate(`/containers/${db_id}#${fragment}`));
   const start = (): void => void berth.containers.start(db_id).catch(sayFault);
   const isRunning = status === 'running';
-  const isInside = isRunning && (me.value?.scopes.includes('exec') ?? false) && (me.value?.limits.exec ?? false);
+  const isInside = isRunning && maySeeInside.value;
   const verbs: Command[] = [];
   if (status === 'stopped' || status === 'error') verbs.push(command('Start', start));
   if (status === 'paused') {

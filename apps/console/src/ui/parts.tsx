@@ -3,7 +3,8 @@ import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { now } from '../data/live';
 import { at, briefly } from '../data/format';
 import { inWords } from '../data/words';
-import { say, sayFault } from './toasts';
+import { copy } from './copy';
+import { sayFault } from './toasts';
 
 /** A page's heading. It gets the focus when the page opens, so that a screen reader begins there. */
 export function PageHead({ title, children, aside }: PageHeadProps): JSX.Element {
@@ -230,16 +231,10 @@ export function Empty({ title, children }: { readonly title: string; readonly ch
 
 /** A secret that is shown once, with a button that copies it. */
 export function Secret({ text, label }: { readonly text: string; readonly label: string }): JSX.Element {
-  const copy = (): void => {
-    navigator.clipboard.writeText(text).then(
-      () => say(`${label} copied.`),
-      () => sayFault(new Error('The browser does not let this page copy. Select the text instead.')),
-    );
-  };
   return (
     <div class="secret">
       <code>{text}</code>
-      <button type="button" class="button" onClick={copy}>
+      <button type="button" class="button" onClick={() => copy(text, label)}>
         Copy
       </button>
     </div>
