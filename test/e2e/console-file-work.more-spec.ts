@@ -239,7 +239,8 @@ describe('the files of a container in the console', () => {
     await content.getByText('# mine').waitFor();
     await click('Save');
     await page.getByText('main.py was saved.').last().waitFor();
-    expect(await sh('head -c 6 /home/user/edited/main.py')).toBe('# mine');
+    // The message may be that of an earlier save.
+    await eventually(async () => expect(await sh('head -c 6 /home/user/edited/main.py')).toBe('# mine'));
     await click('Close');
   });
 
