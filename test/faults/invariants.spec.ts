@@ -220,6 +220,14 @@ describe('the invariants', () => {
     expect(found).toEqual([complaint]);
   });
 
+  it('brokenSnapshots must find a deleted snapshot, except for one whose image a container needs', () => {
+    const deleting = truth({ snapshots: [{ ...SNAPSHOT, status: 'deleting' }], images: [IMAGE] });
+    expect(invariants.brokenSnapshots(deleting)).toEqual(['the snapshot s is deleting']);
+    expect(invariants.brokenSnapshots({ ...deleting, rows: [row({ image_id: 'l' })] })).toEqual([]);
+    const gone = { ...deleting, rows: [row({ image_id: 'l' })], images: [] };
+    expect(invariants.brokenSnapshots(gone)).toEqual(['the snapshot s is deleting']);
+  });
+
   it('leftOfSnapshots must find what no ready snapshot has, except for images that containers need', () => {
     const left = truth({ volumes: [ofSnapshot], images: [IMAGE, { id: 'k', tags: ['berth/layer:c-g2'] }] });
     expect(invariants.leftOfSnapshots(left)).toEqual([

@@ -99,9 +99,15 @@ export function lostData({ rows, volumes }: Truth, marksOf: MarksOf): string[] {
     });
 }
 
-/** Every snapshot that is ready has its volume and its image; none is being made, or left from a fork. */
-export function brokenSnapshots({ snapshots, volumes, images }: Truth): string[] {
+/**
+ * Every snapshot that is ready has its volume and its image; none is being made, or left from a fork. A deleted one
+ * has its row for as long as a container needs its image.
+ */
+export function brokenSnapshots({ rows, snapshots, volumes, images }: Truth): string[] {
+  const needed = neededImages(rows);
   return snapshots.flatMap(({ id, status, is_transient, is_clean, layer_id, data_bytes }) => {
+    const isBase = images.some((image) => needed.has(image.id) && image.tags.includes(imageOf(id)));
+    if (status === 'deleting' && isBase) return [];
     const isOver = (status === 'ready' && !is_transient) || (status === 'failed' && is_clean);
     if (!isOver) return [`the snapshot ${id} is ${status}`];
     if (status !== 'ready') return [];
@@ -114,7 +120,7 @@ export function brokenSnapshots({ snapshots, volumes, images }: Truth): string[]
 /** Volumes of snapshots that are not ready, and images of theirs that no container needs. */
 export function leftOfSnapshots({ rows, snapshots, volumes, images }: Truth): string[] {
   const ready = snapshots.filter(({ status }) => status === 'ready').map(({ id }) => id);
-  const needed = new Set(rows.filter(({ purged_at }) => purged_at === null).map(({ image_id }) => image_id));
+  const needed = neededImages(rows);
   const left = volumes.filter((volume) => isOfSnapshot(volume) && !ready.some((id) => volumeOf(id) === volume.name));
   const tags = images.filter(({ id }) => !needed.has(id)).flatMap((image) => image.tags);
   // The layers that resizes kept are removed an hour later.
@@ -188,6 +194,11 @@ function facts(containers: readonly ContainerFacts[]): Set<string> {
       return JSON.stringify({ db_id, id, name, status, image, role, memory_mb, cpu_shares, disk_mb });
     }),
   );
+}
+
+/** The images of all containers whose data is kept. */
+function neededImages(rows: Truth['rows']): ReadonlySet<string | null> {
+  return new Set(rows.filter(({ purged_at }) => purged_at === null).map(({ image_id }) => image_id));
 }
 
 const volumeOf = (snapshotId: string): string => `berth-snapshot-${snapshotId}`;
