@@ -2,7 +2,7 @@ import { computed, effect, untracked } from '@preact/signals';
 import type { ComponentType, JSX } from 'preact';
 import { connection, fault, follow, me, stop } from './data/live';
 import { hasTransfers } from './data/transfers';
-import { inWords } from './data/words';
+import { inWords } from './words/errors';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
 import { signOut, SignOutQuestion } from './pages/sign-out';

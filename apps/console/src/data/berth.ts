@@ -1,7 +1,7 @@
 import { Berth, BerthError, isBerthError } from '@berth/client';
 import { forget, session } from '../session';
 import { type Faults, NO_FAULTS, rangeInWords } from './faults';
-import { inWords } from './words';
+import { inWords } from '../words/errors';
 
 /** A client for the signed-in user, whose requests are sent by `send`. */
 export const berthBy = (send: typeof fetch): Berth =>

@@ -4,7 +4,7 @@ import { nameOfPath } from './file-list';
 import { save } from './save';
 import { closed, entriesBelow, entriesOf, permissionsOf } from './tar';
 import { begin, type Report } from './transfers';
-import { inWords } from './words';
+import { inWords } from '../words/errors';
 
 /** Where files are downloaded from. */
 export interface Source {

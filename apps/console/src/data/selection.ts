@@ -4,7 +4,7 @@ import { eachAtOnce } from './at-once';
 import { counted } from './format';
 import { containerById, containers, type Container } from './live';
 import { shown } from './list-view';
-import { inWords } from './words';
+import { inWords } from '../words/errors';
 
 /** The containers that are selected in the list, and what is done with all of them. */
 

@@ -5,7 +5,7 @@ import { eachAtOnce } from '../data/at-once';
 import { berth } from '../data/berth';
 import { count, counted, shortImage } from '../data/format';
 import { hasNodes, nameOf, readUserNames } from '../data/server';
-import { inWords, reasonInWords } from '../data/words';
+import { inWords, reasonInWords } from '../words/errors';
 import { address, navigate, replaceQuery } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { Menu, type MenuItem } from '../ui/menu';

@@ -2,7 +2,7 @@ import type { BerthEvent, StatsView } from '@berth/client';
 import { at, bytes, duration } from '../data/format';
 import type { Container, Lifetime } from '../data/live';
 import type { Sample } from '../data/statistics';
-import { reasonInWords } from '../data/words';
+import { reasonInWords } from '../words/errors';
 
 /** What helps against a problem. */
 export type Remedy =

@@ -10,7 +10,7 @@ import { type Container, lifetimeOf, now } from '../data/live';
 import { followInView, LINE_HEIGHT, SPAN_S, usageOf } from '../data/live-usage';
 import { isSelected, select } from '../data/selection';
 import { isUp, pause, remove } from '../data/verbs';
-import { reasonInWords } from '../data/words';
+import { reasonInWords } from '../words/errors';
 import { Link, navigate } from '../router';
 import { GlobeIcon, PromptIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';

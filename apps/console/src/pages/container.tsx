@@ -5,7 +5,7 @@ import { berth } from '../data/berth';
 import { type Container, containerById, events } from '../data/live';
 import type { BerthEvent } from '@berth/client';
 import { askToStop, remove } from '../data/verbs';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
 import { Menu } from '../ui/menu';

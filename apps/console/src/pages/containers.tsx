@@ -21,7 +21,7 @@ import {
 import { type Container, containers, fault, listed, me, usage } from '../data/live';
 import { useUsageStream } from '../data/live-usage';
 import { selectedShown, selectShown } from '../data/selection';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { Link } from '../router';
 import { ArrowIcon, PlusIcon } from '../ui/icons';
 import { Empty, Meter, PageHead } from '../ui/parts';

@@ -6,7 +6,7 @@ import type { Faults } from '../data/faults';
 import { bytes } from '../data/format';
 import { containerById } from '../data/live';
 import { cpusInWords, sizeInWords } from '../data/units';
-import { contentsInWords } from '../data/words';
+import { contentsInWords } from '../words/errors';
 import { TextField } from '../ui/parts';
 
 interface ChoiceProps {

@@ -23,7 +23,7 @@ import { type Faults, NO_FAULTS } from '../data/faults';
 import { containers, me, now } from '../data/live';
 import { filled as filledRows } from '../data/pairs';
 import { cpusInWords, sizeInWords } from '../data/units';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { address, Link, navigate } from '../router';
 import { FaultSummary, focusFirstFault } from '../ui/form-faults';
 import { Field, Meter, PageHead, Shown, TextField, useLoaded } from '../ui/parts';

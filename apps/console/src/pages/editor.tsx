@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { nameOfPath } from '../data/file-list';
 import { decode } from '../data/text-file';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { session } from '../session';
 import { choose } from '../ui/choice';
 import { ask } from '../ui/dialog';

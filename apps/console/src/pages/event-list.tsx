@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { at, cpus, megabytes, milliseconds, timeOfDay } from '../data/format';
 import type { BerthEvent } from '@berth/client';
 import { containerById } from '../data/live';
-import { reasonInWords } from '../data/words';
+import { reasonInWords } from '../words/errors';
 import { Link } from '../router';
 
 /** What an event is called, and how it looks. */

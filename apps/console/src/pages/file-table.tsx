@@ -22,7 +22,7 @@ import {
   toggle,
 } from '../data/file-list';
 import { bytes, count } from '../data/format';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { navigate } from '../router';
 import { ask, askFor } from '../ui/dialog';
 import { FileIcon, FolderIcon, LinkIcon } from '../ui/icons';

@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { nameOfPath, shownAs } from '../data/file-list';
 import { bytes } from '../data/format';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 
 interface FileViewerProps {
   readonly container: string;

@@ -7,7 +7,7 @@ import { at, cpus, duration, megabytes } from '../data/format';
 import { type Container, lifetimeOf, now, refresh } from '../data/live';
 import { isDiskEnforced } from '../data/server';
 import { useUsage } from '../data/statistics';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { Copyable } from '../ui/copy';
 import { Ago, Empty, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize, NOT_ENFORCED } from '../ui/resources';

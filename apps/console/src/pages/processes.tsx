@@ -5,7 +5,7 @@ import { berth, faultOf } from '../data/berth';
 import { readCommand, writeCommand } from '../data/container-draft';
 import { bytes } from '../data/format';
 import { type Container, events } from '../data/live';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { navigate } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { CopyButton } from '../ui/copy';

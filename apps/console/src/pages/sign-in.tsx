@@ -2,7 +2,7 @@ import { signal } from '@preact/signals';
 import type { InputHTMLAttributes, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { asking, askServer } from '../data/berth';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { keep, signedOutBecause } from '../session';
 import { TextField } from '../ui/parts';
 import { Mark } from '../ui/icons';

@@ -4,7 +4,7 @@ import { berth } from '../data/berth';
 import { bytes, milliseconds } from '../data/format';
 import { connection, containerById, events } from '../data/live';
 import { isAdmin } from '../data/server';
-import { contentsInWords, reasonInWords } from '../data/words';
+import { contentsInWords, reasonInWords } from '../words/errors';
 import { Link, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { bytes } from '../data/format';
 import { containerById, me } from '../data/live';
-import { contentsInWords } from '../data/words';
+import { contentsInWords } from '../words/errors';
 import { Link } from '../router';
 import { Empty, Meter, PageHead, Shown } from '../ui/parts';
 import { SnapshotTable, useSnapshots } from './snapshot-list';

@@ -3,7 +3,7 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
 import { bytes, timeOfDay } from '../data/format';
 import { HOUR_S, type Sample, type Usage } from '../data/statistics';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { usePlot } from '../ui/plot';
 
 const MEBIBYTE = 1024 * 1024;

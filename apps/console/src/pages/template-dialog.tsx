@@ -15,7 +15,7 @@ import {
 } from '../data/container-draft';
 import { type Faults, NO_FAULTS } from '../data/faults';
 import { bytes } from '../data/format';
-import { contentsInWords } from '../data/words';
+import { contentsInWords } from '../words/errors';
 import { Dialog } from '../ui/dialog';
 import { FaultsMarked } from '../ui/form-faults';
 import { Field, TextField } from '../ui/parts';

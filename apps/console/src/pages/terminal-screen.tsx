@@ -8,7 +8,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import type { Container } from '../data/live';
-import { inWords, reasonInWords } from '../data/words';
+import { inWords, reasonInWords } from '../words/errors';
 import { Dialog } from '../ui/dialog';
 import { isDark } from '../ui/theme';
 import { say, sayFault } from '../ui/toasts';

@@ -5,7 +5,7 @@ import { berth, faultOf } from '../data/berth';
 import { linesOf, readPairs } from '../data/container-draft';
 import { milliseconds } from '../data/format';
 import { events, me } from '../data/live';
-import { reasonInWords } from '../data/words';
+import { reasonInWords } from '../words/errors';
 import { address, Link } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';

@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { CrossIcon } from './icons';
 import { TextField } from './parts';
 

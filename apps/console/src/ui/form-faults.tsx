@@ -1,6 +1,6 @@
 import type { JSX, RefObject } from 'preact';
 import type { Faults } from '../data/faults';
-import { fieldInWords } from '../data/words';
+import { fieldInWords } from '../words/errors';
 
 /** Thrown by a form that was not sent: each field says what is wrong with it. */
 export class FaultsMarked extends Error {

@@ -1,7 +1,7 @@
 import type { Pages } from '@berth/client';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { WorkButton } from './parts';
 
 interface PagedProps<Item> {

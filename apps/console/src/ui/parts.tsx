@@ -2,7 +2,7 @@ import type { ComponentChildren, InputHTMLAttributes, JSX, RefObject } from 'pre
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { now } from '../data/live';
 import { at, briefly } from '../data/format';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { copy } from './copy';
 import { sayFault } from './toasts';
 

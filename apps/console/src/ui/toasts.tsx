@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { CrossIcon } from './icons';
 
 interface Toast {

@@ -13,7 +13,7 @@ import {
   type Transfer,
   transfers,
 } from '../data/transfers';
-import { inWords } from '../data/words';
+import { inWords } from '../words/errors';
 import { CrossIcon } from './icons';
 
 /** How long the tray stays when all transfers are done, in milliseconds. */
