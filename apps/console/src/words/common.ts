@@ -1,0 +1,22 @@
+/** The texts that several pages have: buttons, states and the names of columns. */
+export const commonWords = {
+  cancel: 'Cancel',
+  close: 'Close',
+  copy: 'Copy',
+  create: 'Create',
+  created: 'Created',
+  delete: 'Delete',
+  description: 'Description',
+  image: 'Image',
+  name: 'Name',
+  never: 'never',
+  notYet: 'not yet',
+  reload: 'Reload',
+  restart: 'Restart',
+  save: 'Save',
+  start: 'Start',
+  status: 'Status',
+  stop: 'Stop',
+  undo: 'Undo',
+  user: 'User',
+};
