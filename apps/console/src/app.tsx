@@ -3,6 +3,9 @@ import type { ComponentType, JSX } from 'preact';
 import { connection, fault, follow, me, stop } from './data/live';
 import { hasTransfers } from './data/transfers';
 import { inWords } from './words/errors';
+import { partWords } from './words/parts';
+import { shellWords } from './words/shell';
+import { signInWords } from './words/sign-in';
 import { Containers } from './pages/containers';
 import { SignIn } from './pages/sign-in';
 import { signOut, SignOutQuestion } from './pages/sign-out';
@@ -99,7 +102,7 @@ function Entering(): JSX.Element {
   return (
     <main class="sign-in">
       <p class="muted" role="status">
-        Signing in…
+        {signInWords.signingIn}
       </p>
     </main>
   );
@@ -112,10 +115,10 @@ function CurrentPage(): JSX.Element {
   }
   return (
     <>
-      <PageHead title="Not found" />
-      <Empty title="There is no such page">
+      <PageHead title={shellWords.notFound.title} />
+      <Empty title={shellWords.notFound.text}>
         <a class="button" href="/">
-          To your containers
+          {shellWords.notFound.back}
         </a>
       </Empty>
     </>
@@ -125,11 +128,11 @@ function CurrentPage(): JSX.Element {
 function Waiting(): JSX.Element {
   return fault.value === null ? (
     <p class="muted" role="status">
-      Loading…
+      {partWords.loading}
     </p>
   ) : (
     <p class="notice bad" role="alert">
-      {inWords(fault.value)} {connection.value !== 'live' && 'Trying again…'}
+      {inWords(fault.value)} {connection.value !== 'live' && shellWords.connection.tryingAgain}
     </p>
   );
 }

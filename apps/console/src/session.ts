@@ -1,4 +1,5 @@
 import { signal } from '@preact/signals';
+import { sessionWords } from './words/session';
 
 /**
  * Who is signed in here. The token is kept in this tab's `sessionStorage`, which no other site's script can read and
@@ -35,7 +36,7 @@ channel.onmessage = ({ data }: MessageEvent<Message>) => {
   if ('ask' in data && mine) channel.postMessage({ give: mine } satisfies Message);
   if ('give' in data && !mine && waiting) keep(data.give);
   if ('made' in data && mine?.token === data.by) add(mine, data.made);
-  if ('end' in data && mine?.token === data.end) forget('You signed out in another tab.');
+  if ('end' in data && mine?.token === data.end) forget(sessionWords.signedOutElsewhere);
 };
 
 let waiting = false;

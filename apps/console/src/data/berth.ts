@@ -2,6 +2,8 @@ import { Berth, BerthError, isBerthError } from '@berth/client';
 import { forget, session } from '../session';
 import { type Faults, NO_FAULTS, rangeInWords } from './faults';
 import { inWords } from '../words/errors';
+import { faultWords } from '../words/faults';
+import { sessionWords } from '../words/session';
 
 /** A client for the signed-in user, whose requests are sent by `send`. */
 export const berthBy = (send: typeof fetch): Berth =>
@@ -22,7 +24,7 @@ export const berth = berthBy((...asked) => fetch(...asked));
 
 /** The session's token was revoked, or has expired. */
 export function endedByServer(): void {
-  forget('Your session has ended: its token was revoked or has expired.');
+  forget(sessionWords.ended);
 }
 
 /** A client for calls before a session exists. */
@@ -40,7 +42,7 @@ export async function askServer<T>(path: string, json?: unknown): Promise<T> {
     });
   }
   const response = await fetch(path, init).catch((cause: unknown) => {
-    throw new BerthError({ status: 0, code: 'connection_failed', message: 'the server could not be reached', cause });
+    throw new BerthError({ status: 0, code: 'connection_failed', message: 'unreachable', cause });
   });
   const body = (await response.json().catch(() => ({}))) as T & { error?: string; code?: string };
   if (response.ok || body.code === undefined) return body;
@@ -80,7 +82,7 @@ export function faultsOf(error: unknown): Faults {
     const isRange = typeof min === 'number' && typeof max === 'number';
     const range = isRange ? rangeInWords(detail.field, { min, max }) : null;
     faults[FIELD_OF_DETAIL.get(first) ?? first] ??=
-      range === null ? asSentence(detail.message) : `Your tier allows ${range}.`;
+      range === null ? asSentence(detail.message) : faultWords.tierAllows(range);
   }
   const field = FIELD_OF_CODE.get(error.code);
   if (field !== undefined) faults[field] = inWords(error);

@@ -6,6 +6,7 @@ import type {
   StartCommand,
   StartCommandRequest,
 } from '@berth/client';
+import { faultWords } from '../words/faults';
 import { type Faults, rangeInWords } from './faults';
 import { faultsOfPairs, LABEL_RULES, type Pair, pairsOf } from './pairs';
 import { type Read, readCpus, readSize, readTime, writeCpus, writeSize, writeTime } from './units';
@@ -142,29 +143,27 @@ function faultWithin(field: string, read: Read, bounds: Bounds | undefined): str
   if (!bounds || (read.value >= bounds.min && read.value <= bounds.max)) return null;
   const isTime = field.endsWith('_seconds');
   // Ten years bound any time, and are not worth saying.
-  if (isTime && read.value < bounds.min) return 'Must be 1 min or more.';
-  return isTime
-    ? `Must be ${writeTime(bounds.max)} or less.`
-    : `Your tier allows ${rangeInWords(field, bounds) ?? ''}.`;
+  if (isTime && read.value < bounds.min) return faultWords.tooShort;
+  return isTime ? faultWords.tooLong(writeTime(bounds.max)) : faultWords.tierAllows(rangeInWords(field, bounds) ?? '');
 }
 
 const ALLOWED = /^\d{1,3}(\.\d{1,3}){3}(\/\d{1,2})?:\d{1,5}(\/(tcp|udp))?$/;
 const MOST_ALLOWED = 32;
 
 function faultOfAllowed(entries: readonly string[]): string | null {
-  if (entries.length === 0) return 'Enter an address with its port, such as 203.0.113.0/24:8000.';
-  if (entries.length > MOST_ALLOWED) return `At most ${String(MOST_ALLOWED)} addresses.`;
+  if (entries.length === 0) return faultWords.network.noAddress;
+  if (entries.length > MOST_ALLOWED) return faultWords.network.tooMany(MOST_ALLOWED);
   const wrong = entries.find((entry) => !ALLOWED.test(entry));
-  return wrong === undefined ? null : `“${wrong}” is not an IPv4 address with a port, such as 203.0.113.0/24:8000.`;
+  return wrong === undefined ? null : faultWords.network.notAddress(wrong);
 }
 
 function faultsOfStart({ command, ready_port }: Draft): Faults {
   if (command.trim() === '') return {};
   const faults: Record<string, string> = {};
-  if (hasOpenQuote(command)) faults['start'] = 'A quotation mark is not closed.';
+  if (hasOpenQuote(command)) faults['start'] = faultWords.start.openQuote;
   const port = ready_port.trim();
   const isPort = /^\d{1,5}$/.test(port) && Number(port) >= 1 && Number(port) <= 65_535;
-  if (port !== '' && !isPort) faults['ready_port'] = 'Enter a port: 1 to 65535.';
+  if (port !== '' && !isPort) faults['ready_port'] = faultWords.start.port;
   return faults;
 }
 

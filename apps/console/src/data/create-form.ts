@@ -1,4 +1,6 @@
 import type { CreateContainerDto, ImageView, LimitsView, Resources, RoleView, SnapshotView } from '@berth/client';
+import { createWords } from '../words/create';
+import { faultWords } from '../words/faults';
 import {
   type Draft,
   draftOf,
@@ -62,16 +64,18 @@ export interface Preset {
 }
 
 /** Sizes as they are offered where a tier allows them: CPUs, and as many GB of memory. */
-const LADDER: readonly (readonly [name: string, cpus: number])[] = [
-  ['Nano', 0.25],
-  ['Micro', 0.5],
-  ['Small', 1],
-  ['Medium', 2],
-  ['Large', 4],
-  ['X-Large', 8],
-  ['2X-Large', 16],
-  ['4X-Large', 32],
-];
+const LADDER = [
+  ['nano', 0.25],
+  ['micro', 0.5],
+  ['small', 1],
+  ['medium', 2],
+  ['large', 4],
+  ['x-large', 8],
+  ['2x-large', 16],
+  ['4x-large', 32],
+] as const;
+
+const { names: SIZE_NAMES } = createWords.size;
 
 /** GB of disk for each CPU, as far as the tier allows it. */
 const DISK_GB = 10;
@@ -82,16 +86,16 @@ const isSame = (one: Resources, other: Resources): boolean =>
 /** The sizes that a tier allows, from the smallest on, with its default size and its largest among them. */
 export function presetsOf({ min, max, default: usual }: LimitsView): readonly Preset[] {
   const isWithin = (field: keyof Resources, amount: number): boolean => amount >= min[field] && amount <= max[field];
-  const presets = LADDER.map(([name, cpus]): Preset => {
+  const presets = LADDER.map(([id, cpus]): Preset => {
     const disk = Math.min(max.disk_mb, Math.max(min.disk_mb, cpus * DISK_GB * 1024));
     const resources = { memory_mb: cpus * 1024, cpu_shares: cpus * 1000, disk_mb: disk };
-    return { id: name.toLowerCase(), name, resources, isDefault: isSame(resources, usual) };
+    return { id, name: SIZE_NAMES[id], resources, isDefault: isSame(resources, usual) };
   }).filter(
     ({ resources }) => isWithin('memory_mb', resources.memory_mb) && isWithin('cpu_shares', resources.cpu_shares),
   );
   const has = (size: Resources): boolean => presets.some(({ resources }) => isSame(resources, size));
-  if (!has(usual)) presets.push({ id: 'standard', name: 'Standard', resources: usual, isDefault: true });
-  if (!has(max)) presets.push({ id: 'largest', name: 'Largest', resources: max, isDefault: false });
+  if (!has(usual)) presets.push({ id: 'standard', name: SIZE_NAMES.standard, resources: usual, isDefault: true });
+  if (!has(max)) presets.push({ id: 'largest', name: SIZE_NAMES.largest, resources: max, isDefault: false });
   return presets.sort(
     ({ resources: one }, { resources: other }) =>
       one.memory_mb - other.memory_mb || one.cpu_shares - other.cpu_shares || one.disk_mb - other.disk_mb,
@@ -202,11 +206,11 @@ export function faultsOfForm(
 ): Faults {
   const faults: Record<string, string> = {};
   const name = form.name.trim();
-  if (name !== '' && !NAME.test(name)) faults['name'] = 'Use 1 to 64 letters, digits and “-”.';
-  else if (taken.has(name)) faults['name'] = 'You have a container of this name already.';
+  if (name !== '' && !NAME.test(name)) faults['name'] = faultWords.name;
+  else if (taken.has(name)) faults['name'] = faultWords.nameTaken;
   Object.assign(faults, faultsOfSource(form.source, catalogue));
   if (form.role !== '' && !catalogue.roles.some((role) => role.name === form.role)) {
-    faults['role'] = `There is no role “${form.role}”.`;
+    faults['role'] = faultWords.noRole(form.role);
   }
   const maySizesBeEmpty = form.source.kind === 'template';
   Object.assign(faults, faultsOfDraft(form.draft, { limits, maySizesBeEmpty }));
@@ -216,16 +220,15 @@ export function faultsOfForm(
 
 function faultsOfSource(source: Source, catalogue: Catalogue): Faults {
   const { kind, of } = source;
-  if (kind === 'custom' && !catalogue.hasCustom)
-    return { source: 'This server allows no images but those of its list.' };
+  const words = faultWords.source;
+  if (kind === 'custom' && !catalogue.hasCustom) return { source: words.noCustom };
   if (kind === 'custom') {
-    if (of.trim() === '') return { custom_image: 'Enter an image reference, such as python:3.13-slim.' };
-    return /\s/.test(of.trim()) || of.length > LONGEST_REFERENCE
-      ? { custom_image: 'This is not an image reference, such as python:3.13-slim.' }
-      : {};
+    if (of.trim() === '') return { custom_image: words.noReference };
+    return /\s/.test(of.trim()) || of.length > LONGEST_REFERENCE ? { custom_image: words.notReference } : {};
   }
   if (snapshotOf(source, catalogue) ?? imageOf(source, catalogue)) return {};
-  return { source: kind === 'snapshot' ? 'You have no such snapshot that is ready.' : `There is no ${kind} “${of}”.` };
+  if (kind === 'snapshot') return { source: words.noSnapshot };
+  return { source: kind === 'template' ? words.noTemplate(of) : words.noImage(of) };
 }
 
 /** The request that a form without faults makes. */
@@ -257,18 +260,14 @@ export function requestOf(form: CreateForm, limits: LimitsView): CreateContainer
   };
 }
 
-const QUALITIES = 'amber brisk calm clear deep early fair fresh keen lucid mild north quick quiet still swift'.split(
-  ' ',
-);
-const THINGS = 'anchor bay beacon buoy cove current dock harbor island keel mast pier quay reef tide wave'.split(' ');
-
 /** Suggests a name such as `quiet-harbor-42`. @param taken names that it must not be */
 export function suggestName(taken: ReadonlySet<string>, random: () => number = Math.random): string {
   const pick = (words: readonly string[]): string => words[Math.floor(random() * words.length)] ?? 'berth';
+  const { qualities, things } = createWords.suggestions;
   const numbers = 90;
   for (;;) {
     const number = 10 + Math.floor(random() * numbers);
-    const name = `${pick(QUALITIES)}-${pick(THINGS)}-${String(number)}`;
+    const name = `${pick(qualities)}-${pick(things)}-${String(number)}`;
     if (!taken.has(name)) return name;
   }
 }

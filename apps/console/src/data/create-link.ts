@@ -1,4 +1,5 @@
 import type { IdleAction, LimitsView } from '@berth/client';
+import { faultWords } from '../words/faults';
 import { type Draft, linesOf } from './container-draft';
 import {
   type CreateContext,
@@ -67,15 +68,15 @@ const SINGLES: ReadonlySet<string> = new Set([
 export function readCreateLink(query: URLSearchParams, context: CreateContext): FilledForm {
   const faults: Record<string, string> = {};
   const notes: string[] = [];
+  const words = faultWords.link;
   for (const parameter of new Set(query.keys())) {
-    if (!SINGLES.has(parameter) && !LISTS.has(parameter))
-      notes.push(`The link has an unknown parameter “${parameter}”.`);
+    if (!SINGLES.has(parameter) && !LISTS.has(parameter)) notes.push(words.unknownParameter(parameter));
     else if (SINGLES.has(parameter) && query.getAll(parameter).length > 1) {
-      notes.push(`The link has “${parameter}” more than once. The first one was used.`);
+      notes.push(words.repeatedParameter(parameter));
     }
   }
   const sources = SOURCES.filter((parameter) => query.has(parameter));
-  if (sources.length > 1) faults['source'] = `The link has ${sources.join(' and ')}. Choose one of them.`;
+  if (sources.length > 1) faults['source'] = words.severalSources(sources);
   const source = sourceOf(query, { parameter: sources[0], context }) ?? firstSource(context.catalogue);
   const begun = newForm(source, context);
   const choice = <T extends string>(
@@ -85,7 +86,7 @@ export function readCreateLink(query: URLSearchParams, context: CreateContext): 
     const given = query.get(parameter);
     const found = of.find((each) => each === given) ?? null;
     if (given !== null && found === null) {
-      faults[field] = `“${given}” is not possible: ${parameter} is ${of.join(', ')}.`;
+      faults[field] = words.notPossible({ given, parameter, values: of });
     }
     return found;
   };

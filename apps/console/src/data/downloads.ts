@@ -5,6 +5,7 @@ import { save } from './save';
 import { closed, entriesBelow, entriesOf, permissionsOf } from './tar';
 import { begin, type Report } from './transfers';
 import { inWords } from '../words/errors';
+import { transferWords } from '../words/transfers';
 
 /** Where files are downloaded from. */
 export interface Source {
@@ -36,9 +37,7 @@ async function received(download: Download, onBytes: (bytes: number) => void, si
       gathered = 0;
     }
   } catch (error) {
-    throw signal.aborted
-      ? signal.reason
-      : new Error('The connection broke off. What was received is not complete.', { cause: error });
+    throw signal.aborted ? signal.reason : new Error(transferWords.faults.brokenOff, { cause: error });
   }
 }
 
@@ -64,7 +63,7 @@ export function downloadFile(
 
 /** Saves a folder with all that is in it, as a tar archive. */
 export function downloadFolder({ container, label }: Source, folder: string): void {
-  const name = nameOfPath(folder) || 'root';
+  const name = nameOfPath(folder) || transferWords.rootFolder;
   begin([
     {
       direction: 'download',
@@ -78,7 +77,10 @@ export function downloadFolder({ container, label }: Source, folder: string): vo
 
 /** Saves several files and folders as one archive. */
 export function downloadTogether({ container, label }: Source, folder: string, entries: readonly FileView[]): void {
-  const name = `${nameOfPath(folder) || 'root'}-${String(entries.length)}-items.tar`;
+  const name = transferWords.severalFile({
+    folder: nameOfPath(folder) || transferWords.rootFolder,
+    count: entries.length,
+  });
   const total = entries.some(({ is_dir }) => is_dir) ? null : entries.reduce((sum, { size }) => sum + size, 0);
   begin([
     {
@@ -106,7 +108,8 @@ export function downloadTogether({ container, label }: Source, folder: string, e
             );
             before += blob.size;
           } catch (error) {
-            throw signal.aborted ? error : new Error(`“${entry.name}”: ${inWords(error)}`, { cause: error });
+            if (signal.aborted) throw error;
+            throw new Error(transferWords.faults.of({ name: entry.name, fault: inWords(error) }), { cause: error });
           }
         }
         save(closed(parts), name);
@@ -138,7 +141,7 @@ async function readFolder(container: string, folder: string, reading: Reading): 
   } catch (error) {
     if (reading.signal.aborted) throw error;
     // The server breaks off an archive in which something is missing.
-    throw new Error('The archive is not complete: something in the folder could not be read.', { cause: error });
+    throw new Error(transferWords.faults.folderNotComplete, { cause: error });
   }
 }
 

@@ -1,3 +1,4 @@
+import { unitWords } from '../words/units';
 import { cpusInWords, sizeInWords, writeTime } from './units';
 
 /** What is wrong with a form, by field. A row of labels is the field `labels.7`. */
@@ -20,5 +21,5 @@ export function rangeInWords(
   { min, max }: { readonly min: number; readonly max: number },
 ): string | null {
   const write = AMOUNTS.get(field);
-  return write ? `${write(min)} to ${write(max)}` : null;
+  return write ? unitWords.range({ min: write(min), max: write(max) }) : null;
 }

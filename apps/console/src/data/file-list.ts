@@ -1,4 +1,5 @@
 import type { FileView } from '@berth/client';
+import { listWords } from '../words/lists';
 
 /** The order and the selection of a list of files, their paths, and which files have a preview: pure functions. */
 
@@ -73,10 +74,10 @@ export function extend(selection: Selection, path: string, order: readonly strin
 export function listed(names: readonly string[], most = 8): string {
   const shown = names.length > most ? names.slice(0, most - 1) : names;
   const rest = names.length - shown.length;
-  const quoted = shown.map((name) => `“${name}”`);
-  if (rest > 0) return `${quoted.join(', ')} and ${String(rest)} more`;
+  const quoted = shown.map(listWords.name);
+  if (rest > 0) return listWords.namesAndMore({ names: quoted, more: rest });
   const last = quoted.pop() ?? '';
-  return quoted.length === 0 ? last : `${quoted.join(', ')} and ${last}`;
+  return quoted.length === 0 ? last : listWords.namesAndLast({ names: quoted, last });
 }
 
 export const joinPath = (folder: string, name: string): string => `${folder === '/' ? '' : folder}/${name}`;

@@ -1,25 +1,27 @@
+import { unitWords } from '../words/units';
+
 /** Numbers and times as people read them: in the form of the browser's language, with the units of the page's. */
 
 const decimal = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const hundredths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 
-const UNITS: readonly (readonly [seconds: number, unit: string])[] = [
-  [86_400, 'd'],
-  [3600, 'h'],
-  [60, 'min'],
-  [1, 's'],
+const UNITS: readonly (readonly [seconds: number, write: (count: string) => string])[] = [
+  [86_400, unitWords.days],
+  [3600, unitWords.hours],
+  [60, unitWords.minutes],
+  [1, unitWords.seconds],
 ];
 
 /** `2 h 5 min`; the two largest units that are not nothing. */
 export function duration(seconds: number): string {
   let rest = Math.max(0, Math.round(seconds));
-  if (rest < 1) return '0 s';
+  if (rest < 1) return unitWords.seconds('0');
   const parts: string[] = [];
-  for (const [size, unit] of UNITS) {
+  for (const [size, write] of UNITS) {
     const count = Math.floor(rest / size);
     rest -= count * size;
-    if (count > 0) parts.push(`${whole.format(count)} ${unit}`);
+    if (count > 0) parts.push(write(whole.format(count)));
     // Seconds beside hours are noise.
     if (parts.length === 2 || (parts.length === 1 && size >= 3600 && rest < 60)) break;
   }
@@ -27,13 +29,14 @@ export function duration(seconds: number): string {
 }
 
 /** `350 ms`, or from a second on as {@link duration}. */
-export const milliseconds = (ms: number): string => (ms < 1000 ? `${whole.format(ms)} ms` : duration(ms / 1000));
+export const milliseconds = (ms: number): string =>
+  ms < 1000 ? unitWords.milliseconds(whole.format(ms)) : duration(ms / 1000);
 
 /** `4 min`: one unit, for where it is read at a glance. */
 export function briefly(seconds: number): string {
   const rest = Math.max(0, Math.round(seconds));
-  const [size, unit] = UNITS.find(([each]) => rest >= each) ?? [1, 's'];
-  return `${whole.format(Math.floor(rest / size))} ${unit}`;
+  const [size, write] = UNITS.find(([each]) => rest >= each) ?? [1, unitWords.seconds];
+  return write(whole.format(Math.floor(rest / size)));
 }
 
 export const count = (value: number): string => whole.format(value);
@@ -50,24 +53,26 @@ export const counted = (value: number, noun: string, plural = `${noun}s`): strin
 
 /** MiB as `512 MB` or `1.5 GB`. */
 export function megabytes(mb: number): string {
-  return mb < 1024 ? `${whole.format(mb)} MB` : `${decimal.format(mb / 1024)} GB`;
+  return mb < 1024 ? unitWords.megabytes(whole.format(mb)) : unitWords.gigabytes(decimal.format(mb / 1024));
 }
 
 /** Millicores as `0.25 CPU`. */
 export function cpus(shares: number): string {
-  return `${hundredths.format(shares / 1000)} CPU`;
+  return unitWords.cpus(hundredths.format(shares / 1000));
 }
 
+const BYTE_UNITS = [unitWords.kilobytes, unitWords.megabytes, unitWords.gigabytes, unitWords.terabytes] as const;
+
 export function bytes(value: number): string {
-  if (value < 1024) return `${whole.format(value)} B`;
-  const units = ['KB', 'MB', 'GB', 'TB'];
+  if (value < 1024) return unitWords.bytes(whole.format(value));
   let size = value / 1024;
   let unit = 0;
-  while (size >= 1024 && unit < units.length - 1) {
+  while (size >= 1024 && unit < BYTE_UNITS.length - 1) {
     size /= 1024;
     unit += 1;
   }
-  return `${decimal.format(size)} ${units[unit] ?? ''}`;
+  const write = BYTE_UNITS[unit] ?? unitWords.terabytes;
+  return write(decimal.format(size));
 }
 
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });

@@ -1,6 +1,7 @@
 import { batch, computed, effect, signal, untracked } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { address } from '../router';
+import { statusWords } from '../words/statuses';
 import { type Container, containers, lifetimeOf } from './live';
 
 /** What the list of containers shows, in which order, and how far it was scrolled: in the address and for a return. */
@@ -8,12 +9,12 @@ import { type Container, containers, lifetimeOf } from './live';
 export type StatusFilter = 'all' | Container['status'];
 
 export const STATUS_FILTERS: readonly (readonly [StatusFilter, string])[] = [
-  ['all', 'All'],
-  ['running', 'Running'],
-  ['paused', 'Paused'],
-  ['stopped', 'Stopped'],
-  ['creating', 'Creating'],
-  ['error', 'Error'],
+  ['all', statusWords.all],
+  ['running', statusWords.names.running],
+  ['paused', statusWords.names.paused],
+  ['stopped', statusWords.names.stopped],
+  ['creating', statusWords.names.creating],
+  ['error', statusWords.names.error],
 ];
 
 export type SortKey = 'name' | 'status' | 'created' | 'used';

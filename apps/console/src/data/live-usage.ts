@@ -1,6 +1,7 @@
 import { isBerthError, type StatsView } from '@berth/client';
 import { batch, type Signal, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
+import { unitWords } from '../words/units';
 import { berth } from './berth';
 import { bytes } from './format';
 import { containerById } from './live';
@@ -50,7 +51,7 @@ export class Usage {
     this.samples = [...this.samples.filter((each) => sample.at - each.at < SPAN_S * 1000), sample];
     const most = sample.limitBytes ?? Math.max(1, ...this.samples.map((each) => each.memoryBytes));
     batch(() => {
-      this.cpu.text.value = `${String(Math.round(sample.cpu * 100))} %`;
+      this.cpu.text.value = unitWords.percent(String(Math.round(sample.cpu * 100)));
       this.cpu.path.value = pathOf(this.samples.map((each) => [each.at, each.cpu]));
       this.memory.text.value = bytes(sample.memoryBytes);
       this.memory.path.value = pathOf(this.samples.map((each) => [each.at, each.memoryBytes / most]));

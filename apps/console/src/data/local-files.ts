@@ -1,4 +1,5 @@
 import { isBerthError } from '@berth/client';
+import { transferWords } from '../words/transfers';
 import { berth, berthBy } from './berth';
 import { joinPath, listed } from './file-list';
 import { tarOf } from './tar';
@@ -36,7 +37,7 @@ async function readAll(
   for (const { entry, file } of found) {
     if (entry) for await (const each of below(entry, entry.name)) entries.push(each);
     else if (file && (await isReadable(file))) entries.push({ path: file.name, file });
-    else throw new Error(`This browser cannot read “${file?.name ?? 'it'}”. If it is a folder, use “Upload folder”.`);
+    else throw new Error(transferWords.faults.cannotBeDropped(file?.name));
   }
   return entries;
 }
@@ -101,9 +102,7 @@ export async function upload(
   const { existing, isPartial } = await readExisting(target, entries);
   const { replaced, impossible } = conflictsOf(entries, existing);
   if (impossible.length > 0) {
-    throw new Error(
-      `Nothing was uploaded: a file cannot replace a folder, nor a folder a file: ${listed(impossible)}.`,
-    );
+    throw new Error(transferWords.faults.cannotReplace(listed(impossible)));
   }
   const answer = replaced.length > 0 || isPartial ? await confirm(replaced, isPartial) : 'replace';
   if (answer === 'cancel') return false;
@@ -114,7 +113,7 @@ export async function upload(
     parts.map((part) => ({
       direction: 'upload',
       name: part.name,
-      place: `${target.label}: ${target.folder}`,
+      place: transferWords.place({ container: target.label, folder: target.folder }),
       total: part.bytes,
       work: part.kind === 'file' ? fileWork(target, part, { isThere: isThere(part) }) : archiveWork(target, part),
       onDone: onArrived,
@@ -234,7 +233,7 @@ function headersOf(request: XMLHttpRequest): Headers {
   return headers;
 }
 
-const unreadable = (path: string): Error => new Error(`The browser cannot read “${path}”. It was not uploaded.`);
+const unreadable = (path: string): Error => new Error(transferWords.faults.unreadable(path));
 
 async function isReadable(file: File): Promise<boolean> {
   return file

@@ -1,6 +1,9 @@
 /** Rows of names and values, as labels and environment variables are edited, and `.env` text that fills them. */
 
+import { faultWords } from '../words/faults';
 import type { Faults } from './faults';
+
+const { rows: WORDS } = faultWords;
 
 /** A row. */
 export interface Pair {
@@ -57,7 +60,7 @@ export interface PairRules {
 export const LABEL_RULES: PairRules = {
   field: 'labels',
   name: /^[a-z0-9._/-]{1,63}$/,
-  nameRule: 'Use 1 to 63 of a-z, 0-9, “.”, “_”, “/” and “-”.',
+  nameRule: WORDS.label,
   most: 32,
   longest: 255,
 };
@@ -66,7 +69,7 @@ export const LABEL_RULES: PairRules = {
 export const VARIABLE_RULES: PairRules = {
   field: 'env',
   name: /^[A-Za-z_][A-Za-z0-9_]{0,127}$/,
-  nameRule: 'Use letters, digits and “_”, and begin with no digit.',
+  nameRule: WORDS.variable,
   most: 64,
   longest: 4096,
 };
@@ -79,14 +82,14 @@ export function faultsOfPairs(pairs: readonly Pair[], rules: PairRules): Faults 
   for (const pair of rows) {
     const name = pair.name.trim();
     const field = `${rules.field}.${String(pair.id)}`;
-    if (name === '') faults[field] = 'Enter a name.';
+    if (name === '') faults[field] = WORDS.noName;
     else if (!rules.name.test(name)) faults[field] = rules.nameRule;
-    else if (seen.has(name)) faults[field] = 'This name is in another row too.';
+    else if (seen.has(name)) faults[field] = WORDS.nameTaken;
     seen.add(name);
     const fault = faultOfValue(pair, rules);
     if (fault !== null) faults[`${field}.value`] = fault;
   }
-  if (rows.length > rules.most) faults[rules.field] = `At most ${String(rules.most)}.`;
+  if (rows.length > rules.most) faults[rules.field] = WORDS.tooMany(rules.most);
   return faults;
 }
 
@@ -95,9 +98,9 @@ function faultOfValue(
   { longest }: PairRules,
 ): string | null {
   if (isRemoval) return null;
-  if (isValueMissing && value === '') return 'The link does not contain this value. Enter it.';
-  if (value.includes('\0')) return 'A value cannot contain NUL.';
-  return value.length > longest ? `At most ${String(longest)} characters.` : null;
+  if (isValueMissing && value === '') return WORDS.noValue;
+  if (value.includes('\0')) return WORDS.hasNul;
+  return value.length > longest ? WORDS.tooLong(longest) : null;
 }
 
 /** What was found in `.env` text. */

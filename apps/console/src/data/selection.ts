@@ -1,10 +1,10 @@
 import { isBerthError } from '@berth/client';
 import { batch, computed, effect, signal, untracked } from '@preact/signals';
 import { eachAtOnce } from './at-once';
-import { counted } from './format';
 import { containerById, containers, type Container } from './live';
 import { shown } from './list-view';
 import { inWords } from '../words/errors';
+import { verbWords } from '../words/verbs';
 
 /** The containers that are selected in the list, and what is done with all of them. */
 
@@ -132,8 +132,7 @@ export async function forEach(targets: readonly Container[], action: Action): Pr
   failures.value = null;
   show();
   await eachAtOnce(targets, AT_ONCE, work);
-  const all = counted(targets.length, 'container');
-  const summary = `${done.length === targets.length ? all : `${String(done.length)} of ${all}`} ${action.done}.`;
+  const summary = verbWords.summary({ count: done.length, total: targets.length, done: action.done });
   batch(() => {
     progress.value = null;
     if (failed.length > 0) failures.value = { summary, reasons: byReason(failed) };

@@ -1,3 +1,5 @@
+import { transferWords } from '../words/transfers';
+
 /** A file in an archive; a folder where it has no content. */
 export interface TarEntry {
   /** Relative, with `/` between its parts and none at its end. */
@@ -122,7 +124,7 @@ export async function entriesBelow(folder: string, archive: Blob): Promise<BlobP
   let windowAt = 0;
   let bytes = new Uint8Array();
   const read = async (at: number, size: number): Promise<Uint8Array<ArrayBuffer>> => {
-    if (at + size > archive.size) throw new Error('The archive is not complete.');
+    if (at + size > archive.size) throw new Error(transferWords.faults.archiveNotComplete);
     if (at < windowAt || at + size > windowAt + bytes.length) {
       windowAt = at;
       bytes = new Uint8Array(await archive.slice(at, at + Math.max(size, WINDOW)).arrayBuffer());
@@ -164,7 +166,7 @@ export async function entriesBelow(folder: string, archive: Blob): Promise<BlobP
     sum(block);
     parts.push(block);
     if (at > content) parts.push(archive.slice(content, at));
-    if (at > archive.size) throw new Error('The archive is not complete.');
+    if (at > archive.size) throw new Error(transferWords.faults.archiveNotComplete);
   }
   return parts;
 }

@@ -1,3 +1,5 @@
+import { unitWords } from '../words/units';
+
 /**
  * Amounts as people write them (`1.5 GB`, `0.5`, `2 h 30 min`), and as the API has them: MiB, millicores, seconds.
  * A text that is not exactly one of those is refused, never rounded.
@@ -62,34 +64,34 @@ const NUMBER = '\\d{1,12}(?:\\.\\d{1,12})?|\\.\\d{1,12}';
 const AMOUNT = new RegExp(`^(${NUMBER})\\s*([a-z]*)$`, 'i');
 const PART = new RegExp(`(${NUMBER})\\s*([a-z]*)\\s*`, 'giy');
 
-const NO_COMMA = 'Write decimals with a point, such as 1.5.';
+const { faults: FAULTS } = unitWords;
 
 interface Measure {
   readonly units: ReadonlyMap<string, bigint>;
-  readonly examples: string;
+  /** What is said of a text that is no amount. */
+  readonly noAmount: string;
+  /** The unit of whole numbers. */
   readonly whole: string;
 }
 
-const SIZE: Measure = { units: SIZES, examples: '1.5 GB or 512 MB', whole: 'MB' };
-const CPU: Measure = { units: CPUS, examples: '0.5 or 2', whole: 'thousandths of a CPU' };
+const SIZE: Measure = { units: SIZES, noAmount: FAULTS.noSize, whole: FAULTS.smallest.size };
+const CPU: Measure = { units: CPUS, noAmount: FAULTS.noCpus, whole: FAULTS.smallest.cpus };
 
-function readAmount(text: string, { units, examples, whole }: Measure): Read {
+function readAmount(text: string, { units, noAmount, whole }: Measure): Read {
   const trimmed = text.trim();
-  if (trimmed === '') return { fault: `Enter an amount, such as ${examples}.` };
-  if (/^\d+,\d+/.test(trimmed)) return { fault: NO_COMMA };
+  if (trimmed === '') return { fault: noAmount };
+  if (/^\d+,\d+/.test(trimmed)) return { fault: FAULTS.noPoint };
   const [, digits = '', unit = ''] = AMOUNT.exec(trimmed) ?? [];
   const factor = units.get(unit.toLowerCase());
-  if (digits === '' || factor === undefined) return { fault: `Enter an amount, such as ${examples}.` };
+  if (digits === '' || factor === undefined) return { fault: noAmount };
   return wholeOf(fractionOf(digits, factor), { text: trimmed, whole });
 }
 
 function wholeOf({ over, under }: Fraction, { text, whole }: { readonly text: string; readonly whole: string }): Read {
   const below = over / under;
-  if (below > MOST) return { fault: 'This is too much.' };
+  if (below > MOST) return { fault: FAULTS.tooMuch };
   if (over % under === 0n) return { value: Number(below) };
-  return {
-    fault: `${text} is between ${String(below)} and ${String(below + 1n)} ${whole}. Enter a whole number of them.`,
-  };
+  return { fault: FAULTS.notWhole({ text, below: String(below), above: String(below + 1n), unit: whole }) };
 }
 
 /** Reads a size; without a unit it is in GB. @returns MiB */
@@ -101,19 +103,19 @@ export const readCpus = (text: string): Read => readAmount(text, CPU);
 /** Reads a time with its units, such as `90 min` or `1 d 12 h`. @returns seconds */
 export function readTime(text: string): Read {
   const trimmed = text.trim();
-  if (/^\d+,\d+/.test(trimmed)) return { fault: NO_COMMA };
+  if (/^\d+,\d+/.test(trimmed)) return { fault: FAULTS.noPoint };
   let sum: Fraction = { over: 0n, under: 1n };
   let end = 0;
   for (const [part, digits = '', unit = ''] of trimmed.matchAll(PART)) {
-    if (unit === '') return { fault: 'Add a unit: 30 min, 2 h or 7 d.' };
+    if (unit === '') return { fault: FAULTS.noUnit };
     const factor = TIMES.get(unit.toLowerCase());
     if (factor === undefined) break;
     const each = fractionOf(digits, factor);
     sum = { over: sum.over * each.under + each.over * sum.under, under: sum.under * each.under };
     end += part.length;
   }
-  if (trimmed === '' || end !== trimmed.length) return { fault: 'Enter a time, such as 30 min, 2 h or 7 d.' };
-  return wholeOf(sum, { text: trimmed, whole: 'seconds' });
+  if (trimmed === '' || end !== trimmed.length) return { fault: FAULTS.noTime };
+  return wholeOf(sum, { text: trimmed, whole: FAULTS.smallest.time });
 }
 
 /** How many decimals of a GB are shown before MB are easier to read. */
@@ -122,36 +124,38 @@ const DECIMALS = 1000;
 /** Exactly, with its unit: `512 MB`, `1.5 GB`. */
 export function sizeInWords(mb: number): string {
   const gigabytes = mb / 1024;
-  return mb < 1024 || !Number.isInteger(gigabytes * DECIMALS) ? `${String(mb)} MB` : `${String(gigabytes)} GB`;
+  return mb < 1024 || !Number.isInteger(gigabytes * DECIMALS)
+    ? unitWords.megabytes(String(mb))
+    : unitWords.gigabytes(String(gigabytes));
 }
 
 /** As a field of GB shows it: `0.5`; with the unit where it is not GB: `700 MB`. */
 export function writeSize(mb: number): string {
   const gigabytes = mb / 1024;
-  return Number.isInteger(gigabytes * DECIMALS) ? String(gigabytes) : `${String(mb)} MB`;
+  return Number.isInteger(gigabytes * DECIMALS) ? String(gigabytes) : unitWords.megabytes(String(mb));
 }
 
 /** `0.25` for 250 millicores. */
 export const writeCpus = (millicores: number): string => String(millicores / 1000);
 
 /** `1 CPU`, `0.5 CPU`. */
-export const cpusInWords = (millicores: number): string => `${writeCpus(millicores)} CPU`;
+export const cpusInWords = (millicores: number): string => unitWords.cpus(writeCpus(millicores));
 
-const WRITTEN: readonly (readonly [seconds: number, unit: string])[] = [
-  [86_400, 'd'],
-  [3600, 'h'],
-  [60, 'min'],
-  [1, 's'],
+const WRITTEN: readonly (readonly [seconds: number, write: (count: string) => string])[] = [
+  [86_400, unitWords.days],
+  [3600, unitWords.hours],
+  [60, unitWords.minutes],
+  [1, unitWords.seconds],
 ];
 
 /** Exactly, as {@link readTime} reads it: `1 d 12 h`. */
 export function writeTime(seconds: number): string {
   let rest = seconds;
   const parts: string[] = [];
-  for (const [size, unit] of WRITTEN) {
+  for (const [size, write] of WRITTEN) {
     const count = Math.floor(rest / size);
     rest -= count * size;
-    if (count > 0) parts.push(`${String(count)} ${unit}`);
+    if (count > 0) parts.push(write(String(count)));
   }
-  return parts.join(' ') || '0 s';
+  return parts.join(' ') || unitWords.seconds('0');
 }

@@ -1,3 +1,5 @@
+import { transferWords } from '../words/transfers';
+
 /** A file of the user's own machine by its path below the folder that it goes to; a folder if it has no file. */
 export interface LocalEntry {
   readonly path: string;
@@ -34,7 +36,7 @@ export function planUpload(entries: readonly LocalEntry[]): UploadPart[] {
   const folders = [...groups].filter(([, group]) => !isPlain(group));
   const parts: UploadPart[] =
     plain.length >= MANY_FILES
-      ? [{ name: `${String(plain.length)} files`, kind: 'archive', entries: plain, bytes: bytesOf(plain) }]
+      ? [{ name: transferWords.files(plain.length), kind: 'archive', entries: plain, bytes: bytesOf(plain) }]
       : plain.map((entry) => ({ name: entry.path, kind: 'file', entries: [entry], bytes: bytesOf([entry]) }));
   for (const [name, group] of folders) parts.push({ name, kind: 'archive', entries: group, bytes: bytesOf(group) });
   return parts;

@@ -1,6 +1,8 @@
 import { navigate, path } from '../router';
 import { ask } from '../ui/dialog';
 import { say, sayFault } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { verbWords } from '../words/verbs';
 import { berth } from './berth';
 import type { Container } from './live';
 
@@ -16,7 +18,7 @@ export async function remove({ db_id, name, status }: Container): Promise<void> 
   }
   if (path.value === `/containers/${db_id}`) navigate('/');
   const undo = (): void => void bringBack({ db_id, status }).catch(sayFault);
-  say(`“${name}” was deleted.`, { name: 'Undo', run: undo });
+  say(verbWords.deleted(name), { name: commonWords.undo, run: undo });
 }
 
 /** Restores a deleted container, and starts it if it was up. @throws BerthError */
@@ -42,9 +44,9 @@ export async function pause({ db_id }: Container): Promise<void> {
 /** Asks first: the container's programs end. */
 export function askToStop({ db_id, name }: Container): void {
   ask({
-    title: `Stop “${name}”?`,
-    text: 'All that runs in it ends. Its data stays, and it can be started again.',
-    action: 'Stop',
+    title: verbWords.stop.title(name),
+    text: verbWords.stop.text,
+    action: commonWords.stop,
     run: async () => void (await berth.containers.stop(db_id)),
   });
 }
@@ -52,9 +54,9 @@ export function askToStop({ db_id, name }: Container): void {
 /** Stops it and starts it again. Asks first: the container's programs end. */
 export function askToRestart({ db_id, name }: Container): void {
   ask({
-    title: `Restart “${name}”?`,
-    text: 'All programs in it end, and it is started again. Its data stays.',
-    action: 'Restart',
+    title: verbWords.restart.title(name),
+    text: verbWords.restart.text,
+    action: commonWords.restart,
     run: async () => {
       await berth.containers.stop(db_id);
       await berth.containers.start(db_id);

@@ -1,0 +1,57 @@
+type Shortcuts = readonly (readonly [where: string, keys: readonly (readonly [keys: string, what: string])[]])[];
+
+/** The list of keyboard shortcuts, and the button that opens the command palette. */
+export const keyboardWords = {
+  title: 'Keyboard shortcuts',
+  paletteKeys: { mac: '⌘ K', other: 'Ctrl K' },
+  openPalette: 'Search pages, containers and actions',
+  search: 'Search…',
+  paletteFault: 'The search could not be loaded. Reload the page.',
+  inTerminal: 'In a terminal, keys go to its program, Ctrl K too: use the Search button of the menu there.',
+  /** By where they work. */
+  shortcuts: (paletteKeys: string): Shortcuts => [
+    [
+      'Everywhere',
+      [
+        [paletteKeys, 'Search pages, containers and actions'],
+        ['/', 'Search in the list of the page'],
+        ['?', 'Show this list'],
+        ['Esc', 'Close a dialog, a menu or this list'],
+      ],
+    ],
+    [
+      'In the search and in menus',
+      [
+        ['↑ ↓', 'Go to the previous or next entry'],
+        ['Enter', 'Choose the entry'],
+      ],
+    ],
+    [
+      'In a terminal',
+      [
+        ['Ctrl Shift F', 'Search in the output'],
+        ['Ctrl Shift C', 'Copy the selection'],
+        ['Ctrl Shift V', 'Paste'],
+        ['Ctrl + − 0', 'Change the text size'],
+        ['Ctrl Shift Enter', 'Enter or leave full screen'],
+        ['Ctrl .', 'Move the focus to the tab, where F2 renames it'],
+      ],
+    ],
+    [
+      'In a list of files',
+      [
+        ['Shift ↑ ↓', 'Select a range'],
+        ['Ctrl A', 'Select all'],
+        ['Delete', 'Delete the selection'],
+      ],
+    ],
+    [
+      'In the text editor',
+      [
+        ['Ctrl S', 'Save'],
+        ['Ctrl F', 'Search'],
+        ['Esc, then Tab', 'Leave the editor'],
+      ],
+    ],
+  ],
+};

@@ -1,0 +1,57 @@
+/** The frame of every page: the menu, the connection, the theme and the banners. */
+export const shellWords = {
+  skip: 'Skip to the page',
+  navigation: 'Pages',
+  administration: 'Administration',
+  tier: (name: string) => `tier ${name}`,
+  signOut: 'Sign out',
+  pages: {
+    containers: 'Containers',
+    snapshots: 'Snapshots',
+    deleted: 'Deleted',
+    events: 'Events',
+    usage: 'Usage',
+    tokens: 'Tokens',
+    webhooks: 'Webhooks',
+    agents: 'Agents',
+    users: 'Users',
+    allContainers: 'All containers',
+    allSnapshots: 'All snapshots',
+    images: 'Images',
+    templates: 'Templates',
+    machine: 'Machine',
+    nodes: 'Nodes',
+    allWebhooks: 'Webhooks for all',
+    audit: 'Audit',
+  },
+  connection: {
+    connecting: 'Connecting',
+    live: 'Live',
+    reconnecting: 'Reconnecting',
+    closed: 'Disconnected',
+    lost: 'The connection to the server is lost. The page may be out of date. Reconnecting…',
+    tryingAgain: 'Trying again…',
+  },
+  theme: {
+    names: { system: 'System', light: 'Light', dark: 'Dark' },
+    is: { system: 'Theme: system', light: 'Theme: light', dark: 'Theme: dark' },
+    /** What a press on the button does, too. */
+    change: {
+      system: 'Theme: system. Change to light.',
+      light: 'Theme: light. Change to dark.',
+      dark: 'Theme: dark. Change to system.',
+    },
+  },
+  simulation: {
+    label: 'Simulation',
+    title: 'Simulated.',
+    text: 'This server has no Docker: its containers are made up, and no program really runs in them.',
+  },
+  notices: 'Notices',
+  guest: (until: string) => `You are a guest until ${until}. Your containers are stopped then, and deleted later.`,
+  notFound: {
+    title: 'Not found',
+    text: 'There is no such page',
+    back: 'To your containers',
+  },
+};
