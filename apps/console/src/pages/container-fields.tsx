@@ -5,6 +5,7 @@ import { type Faults, rangeInWords } from '../data/faults';
 import { LABEL_RULES, type Pair, VARIABLE_RULES } from '../data/pairs';
 import { isDiskEnforced } from '../data/server';
 import { writeTime } from '../data/units';
+import { containerFieldWords } from '../words/container-fields';
 import { PairRows } from '../ui/pair-rows';
 import { Field, LinesField, TextField } from '../ui/parts';
 
@@ -20,27 +21,26 @@ interface FieldsProps {
 }
 
 const RESOURCES = [
-  ['memory_mb', 'memory', 'Memory, GB', '0.5'],
-  ['cpu_shares', 'cpus', 'CPUs', '0.5'],
-  ['disk_mb', 'disk', 'Disk, GB', '10'],
+  ['memory_mb', 'memory', '0.5'],
+  ['cpu_shares', 'cpus', '0.5'],
+  ['disk_mb', 'disk', '10'],
 ] as const;
 
-/** What the number does not mean here. */
-const caveatOf = (field: string): string =>
-  field === 'disk_mb' && isDiskEnforced.value === false ? '; not enforced by this server' : '';
+/** The permitted range, and what the number does not mean here. */
+function hintOf(field: (typeof RESOURCES)[number][0], { min, max }: LimitsView): string {
+  const range = rangeInWords(field, { min: min[field], max: max[field] }) ?? '';
+  return field === 'disk_mb' && isDiskEnforced.value === false ? containerFieldWords.notEnforced(range) : range;
+}
 
 export function ResourceFields({ draft, set, faults, limits, unset }: FieldsProps): JSX.Element {
   return (
     <div class="fields">
-      {RESOURCES.map(([field, own, label, example]) => (
+      {RESOURCES.map(([field, own, example]) => (
         <TextField
           key={field}
-          label={label}
+          label={containerFieldWords[own]}
           name={field}
-          hint={
-            limits &&
-            `${rangeInWords(field, { min: limits.min[field], max: limits.max[field] }) ?? ''}${caveatOf(field)}`
-          }
+          hint={limits && hintOf(field, limits)}
           fault={faults[field]}
           input={{ inputMode: 'decimal', autoComplete: 'off', placeholder: unset ?? example }}
           value={draft[own]}
@@ -54,9 +54,8 @@ export function ResourceFields({ draft, set, faults, limits, unset }: FieldsProp
 export function LabelsField({ draft, set, faults }: FieldsProps): JSX.Element {
   return (
     <PairRows
-      label="Labels"
-      hint="Such as team and core. The list can be filtered by them."
-      noun="label"
+      label={containerFieldWords.labels.title}
+      hint={containerFieldWords.labels.hint}
       rules={LABEL_RULES}
       pairs={draft.labels}
       onPairs={(labels) => set({ labels })}
@@ -76,18 +75,19 @@ interface VariablesFieldProps {
 
 /** Environment variables. */
 export function VariablesField({ env, onEnv, ...props }: VariablesFieldProps): JSX.Element {
-  return <PairRows {...props} noun="variable" rules={VARIABLE_RULES} pairs={env} onPairs={onEnv} isEnv />;
+  return <PairRows {...props} rules={VARIABLE_RULES} pairs={env} onPairs={onEnv} isEnv />;
 }
 
 export function NetworkField({ draft, set, faults, limits, unset }: FieldsProps): JSX.Element {
+  const words = containerFieldWords.network;
   const widest = limits?.network;
   const isList = draft.network === 'allow';
   return (
     <>
       <Field
-        label="Network"
+        label={words.title}
         name={isList ? undefined : 'network'}
-        hint={NETWORK_HINTS[draft.network]}
+        hint={draft.network === '' ? undefined : words.hints[draft.network]}
         fault={isList ? undefined : faults['network']}
       >
         {(of) => (
@@ -98,17 +98,17 @@ export function NetworkField({ draft, set, faults, limits, unset }: FieldsProps)
             onChange={(event) => set({ network: event.currentTarget.value as Draft['network'] })}
           >
             {unset !== undefined && <option value="">{unset}</option>}
-            {(widest === undefined || widest === 'internet') && <option value="internet">Internet</option>}
-            {widest !== 'none' && <option value="allow">Only listed addresses</option>}
-            <option value="none">None</option>
+            {(widest === undefined || widest === 'internet') && <option value="internet">{words.internet}</option>}
+            {widest !== 'none' && <option value="allow">{words.allow}</option>}
+            <option value="none">{words.none}</option>
           </select>
         )}
       </Field>
       {isList && (
         <LinesField
-          label="Reachable addresses"
+          label={words.addresses}
           name="network"
-          hint="One per line: 203.0.113.0/24:8000 or 198.51.100.7:53/udp"
+          hint={words.addressesHint}
           fault={faults['network']}
           rows={3}
           value={draft.allow}
@@ -119,31 +119,22 @@ export function NetworkField({ draft, set, faults, limits, unset }: FieldsProps)
   );
 }
 
-const NETWORK_HINTS = {
-  '': undefined,
-  internet: 'What this server lets containers reach.',
-  allow: 'These addresses, and name servers.',
-  none: 'Nothing at all; no role can be installed.',
-} as const;
-
-const TIME_EXAMPLES = 'Such as 30 min, 2 h or 7 d.';
-
 export function LifetimeFields({ draft, set, faults, limits }: FieldsProps): JSX.Element {
-  const hint = (most: number | null | undefined): string =>
-    `${TIME_EXAMPLES} ${most ? `Empty: after ${writeTime(most)}, the most on your tier.` : 'Empty: never.'}`;
+  const words = containerFieldWords.lifetime;
+  const hint = (most: number | null | undefined): string => words.hint(most ? writeTime(most) : null);
   return (
     <>
       <div class="fields">
         <TextField
-          label="Idle when unused for"
+          label={words.idleAfter}
           name="auto_stop_seconds"
           hint={hint(limits?.auto_stop_seconds)}
           fault={faults['auto_stop_seconds']}
-          input={{ autoComplete: 'off', placeholder: '2 h' }}
+          input={{ autoComplete: 'off', placeholder: words.idleExample }}
           value={draft.auto_stop}
           onValue={(text) => set({ auto_stop: text })}
         />
-        <Field label="When idle" name="idle_action" fault={faults['idle_action']}>
+        <Field label={words.idleAction} name="idle_action" fault={faults['idle_action']}>
           {(of) => (
             <select
               {...of}
@@ -151,21 +142,21 @@ export function LifetimeFields({ draft, set, faults, limits }: FieldsProps): JSX
               value={draft.idle_action}
               onChange={(event) => set({ idle_action: event.currentTarget.value as Draft['idle_action'] })}
             >
-              <option value="">As the tier says</option>
-              {idleActionsOf(limits).map(([action, words]) => (
+              <option value="">{words.idleActions.usual}</option>
+              {idleActionsOf(limits).map((action) => (
                 <option key={action} value={action}>
-                  {words}
+                  {words.idleActions[action]}
                 </option>
               ))}
             </select>
           )}
         </Field>
         <TextField
-          label="Delete when stopped for"
+          label={words.deleteAfter}
           name="auto_delete_seconds"
           hint={hint(limits?.auto_delete_seconds)}
           fault={faults['auto_delete_seconds']}
-          input={{ autoComplete: 'off', placeholder: '7 d' }}
+          input={{ autoComplete: 'off', placeholder: words.deleteExample }}
           value={draft.auto_delete}
           onValue={(text) => set({ auto_delete: text })}
         />
@@ -177,34 +168,28 @@ export function LifetimeFields({ draft, set, faults, limits }: FieldsProps): JSX
           checked={draft.auto_start}
           onChange={(event) => set({ auto_start: event.currentTarget.checked })}
         />
-        Start it when a preview of its ports is opened
+        {words.autoStart}
       </label>
     </>
   );
 }
 
 /** In the order of what they keep: with a limit of the tier's, none that keeps more than the tier's own. */
-const IDLE_ACTIONS: readonly (readonly [IdleAction, string])[] = [
-  ['stop', 'Stop'],
-  ['pause_then_stop', 'Pause, and stop later'],
-  ['pause', 'Pause'],
-];
+const IDLE_ACTIONS: readonly IdleAction[] = ['stop', 'pause_then_stop', 'pause'];
 
 function idleActionsOf(limits: LimitsView | undefined): typeof IDLE_ACTIONS {
   if (limits?.auto_stop_seconds == null) return IDLE_ACTIONS;
-  return IDLE_ACTIONS.slice(0, IDLE_ACTIONS.findIndex(([action]) => action === limits.idle_action) + 1);
+  return IDLE_ACTIONS.slice(0, IDLE_ACTIONS.indexOf(limits.idle_action) + 1);
 }
 
 export function StartFields({ draft, set, faults, unset }: FieldsProps): JSX.Element {
+  const words = containerFieldWords.start;
   return (
     <>
       <TextField
-        label="Start command"
+        label={words.title}
         name="start"
-        hint={
-          'Run after every start of the container. Quotes keep words together; no shell reads it.' +
-          (unset === undefined ? '' : ` Empty: ${unset.charAt(0).toLowerCase()}${unset.slice(1)}.`)
-        }
+        hint={unset === undefined ? words.hint : words.hintWithUnset(unset)}
         fault={faults['start']}
         isMono
         input={{ spellcheck: false, autoComplete: 'off', placeholder: 'python3 -m http.server 8080' }}
@@ -213,7 +198,7 @@ export function StartFields({ draft, set, faults, unset }: FieldsProps): JSX.Ele
       />
       {draft.command.trim() !== '' && (
         <div class="fields">
-          <Field label="When it ends" name="restart" fault={faults['restart']}>
+          <Field label={words.restart} name="restart" fault={faults['restart']}>
             {(of) => (
               <select
                 {...of}
@@ -221,15 +206,15 @@ export function StartFields({ draft, set, faults, unset }: FieldsProps): JSX.Ele
                 value={draft.restart}
                 onChange={(event) => set({ restart: event.currentTarget.value as Draft['restart'] })}
               >
-                <option value="on-failure">Run it again if it failed</option>
-                <option value="never">Leave it</option>
+                <option value="on-failure">{words.onFailure}</option>
+                <option value="never">{words.never}</option>
               </select>
             )}
           </Field>
           <TextField
-            label="Ready once this port listens"
+            label={words.readyPort}
             name="ready_port"
-            hint="Empty for no condition"
+            hint={words.readyPortHint}
             fault={faults['ready_port']}
             input={{ inputMode: 'numeric', autoComplete: 'off' }}
             value={draft.ready_port}

@@ -6,6 +6,7 @@ import type { Faults } from '../data/faults';
 import { bytes } from '../data/format';
 import { containerById } from '../data/live';
 import { cpusInWords, sizeInWords } from '../data/units';
+import { createWords } from '../words/create';
 import { contentsInWords } from '../words/errors';
 import { TextField } from '../ui/parts';
 
@@ -59,6 +60,8 @@ interface Group {
   readonly entries: readonly Entry[];
 }
 
+const { source: WORDS, size: SIZE_WORDS } = createWords;
+
 /** With more than these, there is a search. */
 const FEW = 8;
 /** With more than these, the list has a height of its own. */
@@ -93,13 +96,13 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
   const isCustom = source.kind === 'custom';
   return (
     <section class="panel form-section" aria-labelledby={`${id}-head`} data-field="source">
-      <h2 id={`${id}-head`}>Start from</h2>
+      <h2 id={`${id}-head`}>{WORDS.title}</h2>
       {total > FEW && (
         <input
           class="input"
           type="search"
-          aria-label="Search images, templates and snapshots"
-          placeholder="Search"
+          aria-label={WORDS.searchLabel}
+          placeholder={WORDS.search}
           value={search}
           onInput={(event) => setSearch(event.currentTarget.value)}
           onKeyDown={(event) => event.key === 'Enter' && event.preventDefault()}
@@ -130,20 +133,18 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
                   />
                 ))}
               </div>
-              {entries.length > MOST_DRAWN && (
-                <p class="small muted">{entries.length - MOST_DRAWN} more: search to find them.</p>
-              )}
+              {entries.length > MOST_DRAWN && <p class="small muted">{WORDS.more(entries.length - MOST_DRAWN)}</p>}
             </div>
           ))}
-          {words.length > 0 && found.length === 0 && <p class="muted">Nothing found.</p>}
+          {words.length > 0 && found.length === 0 && <p class="muted">{WORDS.nothing}</p>}
         </div>
         {(catalogue.hasCustom || isCustom) && (
           <div class="choices">
             <Choice
               name="source"
               value="custom"
-              title="Another image"
-              text="Any image that this server may pull from a registry"
+              title={WORDS.custom}
+              text={WORDS.customText}
               isChosen={isCustom}
               onChoose={() => onSource({ kind: 'custom', of: reference })}
             />
@@ -155,9 +156,9 @@ export function SourceField({ catalogue, source, onSource, faults }: SourceField
       </span>
       {isCustom && (
         <TextField
-          label="Image reference"
+          label={WORDS.reference}
           name="custom_image"
-          hint="As docker pull takes it: python:3.13-slim"
+          hint={WORDS.referenceHint}
           fault={faults['custom_image']}
           isMono
           input={{ spellcheck: false, autoComplete: 'off', autocapitalize: 'off' }}
@@ -176,9 +177,9 @@ function groupsOf({ images, snapshots }: Catalogue): readonly Group[] {
   const ofKind = (kind: 'image' | 'template'): readonly Entry[] =>
     images.filter(({ template }) => (template !== null) === (kind === 'template')).map((image) => entryOf(image, kind));
   return [
-    { name: 'Images', entries: ofKind('image') },
-    { name: 'Templates', entries: ofKind('template') },
-    { name: 'Snapshots', entries: snapshots.map(snapshotEntry) },
+    { name: WORDS.images, entries: ofKind('image') },
+    { name: WORDS.templates, entries: ofKind('template') },
+    { name: WORDS.snapshots, entries: snapshots.map(snapshotEntry) },
   ].filter(({ entries }) => entries.length > 0);
 }
 
@@ -186,21 +187,22 @@ function entryOf(image: ImageView, kind: 'image' | 'template'): Entry {
   const { name, description, reference, template, available, pull } = image;
   const isPulled = available === false && pull !== 'never';
   const parts = template
-    ? [description, `version ${template.version}`, template.data ? 'with data in /home/user' : '']
-    : [description, reference === name ? '' : reference, isPulled ? 'downloaded first' : ''];
+    ? [description, WORDS.version(template.version), template.data ? WORDS.withData : '']
+    : [description, reference === name ? '' : reference, isPulled ? WORDS.downloadedFirst : ''];
   return {
     source: { kind, of: name },
     title: name,
     text: parts.filter((part) => part !== '').join(', '),
-    ...(image.default && { mark: 'default' }),
+    ...(image.default && { mark: WORDS.default }),
   };
 }
 
 /** What a container from a snapshot begins with. */
 function snapshotEntry(snapshot: SnapshotView): Entry {
   const container = containerById(snapshot.container_id);
-  const of = container ? ` of “${container.name}”` : '';
-  const parts = [`${contentsInWords(snapshot)}${of}`, bytes(snapshot.bytes), snapshot.description ?? ''];
+  const contents = contentsInWords(snapshot);
+  const origin = container ? WORDS.contentsOf({ contents, container: container.name }) : contents;
+  const parts = [origin, bytes(snapshot.bytes), snapshot.description ?? ''];
   return {
     source: { kind: 'snapshot', of: snapshot.id },
     title: snapshot.name,
@@ -223,8 +225,8 @@ export function SizeChoices({ presets, size, hasTemplate, onSize }: SizeChoicesP
         <Choice
           name="size"
           value={TEMPLATE_SIZE}
-          title="As in the template"
-          text="What the template and your tier say"
+          title={createWords.asInTemplate}
+          text={SIZE_WORDS.template}
           isChosen={size === TEMPLATE_SIZE}
           onChoose={() => onSize(TEMPLATE_SIZE)}
         />
@@ -235,8 +237,12 @@ export function SizeChoices({ presets, size, hasTemplate, onSize }: SizeChoicesP
           name="size"
           value={id}
           title={name}
-          text={`${cpusInWords(resources.cpu_shares)} · ${sizeInWords(resources.memory_mb)} · ${sizeInWords(resources.disk_mb)} disk`}
-          mark={isDefault ? 'default' : undefined}
+          text={SIZE_WORDS.amounts({
+            cpus: cpusInWords(resources.cpu_shares),
+            memory: sizeInWords(resources.memory_mb),
+            disk: sizeInWords(resources.disk_mb),
+          })}
+          mark={isDefault ? WORDS.default : undefined}
           isChosen={size === id}
           onChoose={() => onSize(id)}
         />
@@ -244,8 +250,8 @@ export function SizeChoices({ presets, size, hasTemplate, onSize }: SizeChoicesP
       <Choice
         name="size"
         value={CUSTOM_SIZE}
-        title="Custom"
-        text="Amounts of your own"
+        title={SIZE_WORDS.custom}
+        text={SIZE_WORDS.customText}
         isChosen={size === CUSTOM_SIZE}
         onChoose={() => onSize(CUSTOM_SIZE)}
       />

@@ -2,7 +2,7 @@ import { isBerthError, type MeView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultsOf } from '../data/berth';
-import type { Draft } from '../data/container-draft';
+import { type Draft, readGivenResources } from '../data/container-draft';
 import {
   type Catalogue,
   type CreateContext,
@@ -23,7 +23,10 @@ import { type Faults, NO_FAULTS } from '../data/faults';
 import { containers, me, now } from '../data/live';
 import { filled as filledRows } from '../data/pairs';
 import { cpusInWords, sizeInWords } from '../data/units';
+import { commonWords } from '../words/common';
+import { createWords } from '../words/create';
 import { inWords } from '../words/errors';
+import { resourceWords } from '../words/resources';
 import { address, Link, navigate } from '../router';
 import { FaultSummary, focusFirstFault } from '../ui/form-faults';
 import { Field, Meter, PageHead, Shown, TextField, useLoaded } from '../ui/parts';
@@ -54,7 +57,7 @@ export function Create(): JSX.Element {
   const { query } = address.value;
   return (
     <>
-      <PageHead title="New container" />
+      <PageHead title={createWords.title} />
       <Shown of={catalogue}>
         {(found) => user && <CreationForm key={query.toString()} catalogue={found} user={user} query={query} />}
       </Shown>
@@ -174,7 +177,7 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
     const text = location.origin + writeCreateLink(form, { limits, hasName: form.name !== suggested });
     try {
       await navigator.clipboard.writeText(text);
-      say(filledRows(form.env).length === 0 ? 'Link copied.' : 'Link copied, without the values of variables.');
+      say(filledRows(form.env).length === 0 ? createWords.link.copied : createWords.link.copiedWithoutValues);
     } catch {
       // Not permitted, or not there: without HTTPS browsers have no clipboard.
       setLink(text);
@@ -182,14 +185,14 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
   };
 
   const isTemplate = form.source.kind === 'template';
-  const unset = isTemplate ? 'As in the template' : undefined;
+  const unset = isTemplate ? createWords.asInTemplate : undefined;
   const fields = { draft: form.draft, set, faults, limits, unset };
   return (
     <form
       ref={place}
       class="create-form"
       noValidate
-      aria-label="New container"
+      aria-label={createWords.title}
       onSubmit={(event) => {
         event.preventDefault();
         void submit();
@@ -211,9 +214,9 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
         <div class="panel form-section">
           <div class="name-row">
             <TextField
-              label="Name"
+              label={commonWords.name}
               name="name"
-              hint="Letters, digits and “-”."
+              hint={createWords.nameHint}
               fault={faults['name']}
               input={{ maxLength: 64, autoComplete: 'off', spellcheck: false, autocapitalize: 'off' }}
               value={form.name}
@@ -228,7 +231,7 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
                 change({ ...form, name }, ['name']);
               }}
             >
-              Suggest another
+              {createWords.suggest}
             </button>
           </div>
         </div>
@@ -239,27 +242,29 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
           faults={faults}
         />
         <section class="panel form-section" aria-labelledby="create-size">
-          <h2 id="create-size">Size</h2>
+          <h2 id="create-size">{createWords.size.title}</h2>
           <SizeChoices
             presets={presetsOf(limits)}
             size={form.size}
             hasTemplate={isTemplate}
             onSize={(size) => change(withSize(form, size, context), SIZE_FIELDS)}
           />
-          {form.size === CUSTOM_SIZE && <ResourceFields {...fields} faults={withSizes(faults, seen)} />}
+          {form.size === CUSTOM_SIZE && (
+            <ResourceFields {...fields} faults={withSizes(faults, { seen, draft: form.draft })} />
+          )}
         </section>
         <div class="panel form-section">
           <LabelsField {...fields} />
           <VariablesField
-            label="Environment variables"
-            hint="Stored encrypted. Paste .env text to fill several rows. Shift and Enter begins a line in a value."
+            label={createWords.variables.title}
+            hint={createWords.variables.hint}
             env={form.env}
             onEnv={(env) => change({ ...form, env }, ['env'])}
             faults={faults}
           />
         </div>
         <details class="panel form-section more" open={isAdvancedOpen}>
-          <summary>Advanced: role, network, lifetime, start command</summary>
+          <summary>{createWords.advanced}</summary>
           <div class="stack">
             <RoleField
               catalogue={catalogue}
@@ -287,20 +292,20 @@ function CreationForm({ catalogue, user, query }: CreationFormProps): JSX.Elemen
             aria-disabled={isBusy || blocker !== null}
             aria-describedby={blocker === null ? undefined : 'create-blocker'}
           >
-            Create
+            {commonWords.create}
           </button>
           <div class="row-of-two">
             <button type="button" class="button" onClick={() => void copyLink()}>
-              Copy link
+              {createWords.link.copy}
             </button>
             <Link class="button" href="/">
-              Cancel
+              {commonWords.cancel}
             </Link>
           </div>
           {link !== null && (
             <TextField
-              label="Link"
-              hint="This page may not use the clipboard. Copy the link from here."
+              label={createWords.link.title}
+              hint={createWords.link.hint}
               isMono
               input={{ readOnly: true, onFocus: (event) => event.currentTarget.select() }}
               value={link}
@@ -344,9 +349,11 @@ function useLeftFields(): readonly [ReadonlySet<string>, (event: FocusEvent) => 
 }
 
 /** Sizes beyond the tier are shown at once, as the limits beside them are. */
-const withSizes = (faults: Faults, seen: Faults): Faults => {
-  const over = SIZE_FIELDS.filter((field) => seen[field]?.startsWith('Your tier'));
-  return { ...Object.fromEntries(over.map((field) => [field, seen[field] ?? ''])), ...faults };
+const withSizes = (faults: Faults, { seen, draft }: { readonly seen: Faults; readonly draft: Draft }): Faults => {
+  // Others cannot be read at all.
+  const readable = Object.keys(readGivenResources(draft));
+  const beyond = readable.filter((field) => seen[field] !== undefined);
+  return { ...Object.fromEntries(beyond.map((field) => [field, seen[field] ?? ''])), ...faults };
 };
 
 const ADVANCED = ['role', 'network', 'allow', 'idle_after', 'idle_action', 'delete_after', 'auto_start', 'start'];
@@ -361,13 +368,13 @@ const newKey = (): string =>
 /** Why the user can create no container now, such as a reached limit; null if the user can. */
 function blockerOf({ tier, limits, scopes, session }: MeView, count: number): string | null {
   if (!scopes.some((scope) => scope === 'write' || scope === 'admin')) {
-    return 'Your token does not have the scope “write”.';
+    return createWords.blockers.noScope;
   }
   if (session && Date.parse(session.expires_at) <= now.value) {
-    return 'Your guest session has ended. You can still view, stop and delete your containers.';
+    return createWords.blockers.sessionEnded;
   }
   if (count < limits.containers) return null;
-  return `Your tier “${tier}” allows ${String(limits.containers)} containers, and you have ${String(count)}. Delete one to make room.`;
+  return createWords.blockers.limitReached({ tier, limit: limits.containers, count });
 }
 
 interface RoleFieldProps {
@@ -378,19 +385,21 @@ interface RoleFieldProps {
 }
 
 function RoleField({ catalogue, form, fault, onRole }: RoleFieldProps): JSX.Element {
+  const words = createWords.role;
   const { roles } = catalogue;
   const usual = roles.find((each) => each.default);
   const snapshot = snapshotOf(form.source, catalogue);
   const template = imageOf(form.source, catalogue)?.template;
   const origin = snapshot ?? template ?? null;
   const role = form.role || (origin?.role ?? usual?.name);
-  const none = usual?.name ?? 'none';
-  const first = origin ? `As in the ${snapshot ? 'snapshot' : 'template'}: ${origin.role ?? none}` : none;
+  const none = usual?.name ?? words.none;
+  const asIn = snapshot ? words.asInSnapshot : words.asInTemplate;
+  const first = origin ? asIn(origin.role ?? none) : none;
   return (
     <Field
-      label="Role"
+      label={words.title}
       name="role"
-      hint={roles.find((each) => each.name === role)?.description ?? 'Software that is installed once it runs.'}
+      hint={roles.find((each) => each.name === role)?.description ?? words.hint}
       fault={fault}
     >
       {(of) => (
@@ -419,9 +428,9 @@ interface EffectProps {
 }
 
 const SUMS = [
-  ['memory_mb', 'Memory', sizeInWords],
-  ['cpu_shares', 'CPU', cpusInWords],
-  ['disk_mb', 'Disk', sizeInWords],
+  ['memory_mb', resourceWords.memory, sizeInWords],
+  ['cpu_shares', resourceWords.cpu, cpusInWords],
+  ['disk_mb', resourceWords.disk, sizeInWords],
 ] as const;
 
 /** What the user has now and with the new container, and the most that the tier allows. */
@@ -430,10 +439,16 @@ function Effect({ user: { tier, limits }, form, context }: EffectProps): JSX.Ele
   const sizes = resourcesOf(form, context);
   return (
     <>
-      <h2 id="create-limits">Your limits</h2>
-      <p class="small muted">Tier {tier}, now → with this container</p>
+      <h2 id="create-limits">{createWords.limits.title}</h2>
+      <p class="small muted">{createWords.limits.legend(tier)}</p>
       <dl class="effect">
-        <EffectRow name="Containers" now={own.length} added={1} most={limits.containers} write={String} />
+        <EffectRow
+          name={createWords.limits.containers}
+          now={own.length}
+          added={1}
+          most={limits.containers}
+          write={String}
+        />
         {SUMS.map(([field, name, write]) => (
           <EffectRow
             key={field}
@@ -465,10 +480,10 @@ function EffectRow({ name, now: before, added, most, write }: EffectRowProps): J
       <dt>{name}</dt>
       <dd>
         {write(before)} → <strong>{added === undefined ? '?' : write(after)}</strong>{' '}
-        <span class="muted">of {write(most)}</span>
+        <span class="muted">{createWords.limits.most(write(most))}</span>
       </dd>
       <dd>
-        <Meter value={after} max={most} label={`${name} with this container`} />
+        <Meter value={after} max={most} label={createWords.limits.meter(name)} />
       </dd>
     </div>
   );

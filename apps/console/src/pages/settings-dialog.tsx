@@ -15,6 +15,8 @@ import {
 import { type Faults, NO_FAULTS } from '../data/faults';
 import { type Container, me } from '../data/live';
 import { changesOf, differenceOf, faultsOfPairs, newPair, type Pair, VARIABLE_RULES } from '../data/pairs';
+import { commonWords } from '../words/common';
+import { settingsWords } from '../words/settings';
 import { Dialog } from '../ui/dialog';
 import { FaultsMarked, focusFirstFault } from '../ui/form-faults';
 import { TextField } from '../ui/parts';
@@ -34,9 +36,6 @@ interface SettingsProps {
 }
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-
-const ROOT_KEPT = 'The software that was installed outside /home/user is still there.';
-const ROOT_LOST = 'Only /home/user was kept: software that was installed elsewhere is gone.';
 
 /** Changes a container, within the tier's limits. What is as it was is not sent, so it costs no restart. */
 export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Element {
@@ -106,7 +105,7 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
     try {
       if (Object.keys(changes).length === 0) return;
       const { root_kept } = await berth.containers.update(db_id, changes);
-      if (root_kept !== undefined) say(`“${name.trim()}” was recreated. ${root_kept ? ROOT_KEPT : ROOT_LOST}`);
+      if (root_kept !== undefined) say(settingsWords.recreated({ name: name.trim(), isRootKept: root_kept }));
     } catch (error) {
       refuse(faultsOf(error));
       throw error;
@@ -115,10 +114,10 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
 
   const fields = { draft, set, faults, limits };
   return (
-    <Dialog title={`Settings of “${container.name}”`} action="Save" onClose={onClose} onSubmit={submit}>
+    <Dialog title={settingsWords.title(container.name)} action={commonWords.save} onClose={onClose} onSubmit={submit}>
       <div class="stack" ref={place}>
         <TextField
-          label="Name"
+          label={commonWords.name}
           name="name"
           fault={faults['name']}
           input={{ maxLength: 64, autoComplete: 'off' }}
@@ -128,21 +127,18 @@ export function SettingsDialog({ container, onClose }: SettingsProps): JSX.Eleme
         <ResourceFields {...fields} />
         {recreates && (
           <p class="notice warn">
-            <span>
-              The container is recreated{isUp && ', and restarted: its programs end'}. <code>/home/user</code> stays,
-              and so does software that was installed elsewhere, if this server can keep it: you will be told.
-            </span>
+            <span>{settingsWords.recreates({ isUp, path: (home) => <code>{home}</code> })}</span>
           </p>
         )}
         <LabelsField {...fields} />
         <LifetimeFields {...fields} />
         <details class="more">
-          <summary>Network, variables, start command</summary>
+          <summary>{settingsWords.more}</summary>
           <div class="stack">
             <NetworkField {...fields} />
             <VariablesField
-              label="New environment variables"
-              hint="Others stay, and running programs keep theirs. Pasted .env text fills several rows."
+              label={settingsWords.variables.title}
+              hint={settingsWords.variables.hint}
               env={env}
               onEnv={setEnv}
               faults={faults}

@@ -3,6 +3,8 @@ import type { InputHTMLAttributes, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { asking, askServer } from '../data/berth';
 import { inWords } from '../words/errors';
+import { partWords } from '../words/parts';
+import { signInWords } from '../words/sign-in';
 import { keep, signedOutBecause } from '../session';
 import { TextField } from '../ui/parts';
 import { Mark } from '../ui/icons';
@@ -27,7 +29,7 @@ export async function signInWithCode(code: string): Promise<void> {
 
 async function signInWithToken(text: string): Promise<void> {
   const token = text.trim();
-  if (token === '') throw new Error('Paste a token first.');
+  if (token === '') throw new Error(signInWords.token.empty);
   // Asked before it is kept: a token that opens nothing is no session.
   await asking(token).account.me();
   keep({ token, tokenId: null });
@@ -42,14 +44,14 @@ async function enterAsGuest(username: string): Promise<void> {
 export function SignIn(): JSX.Element {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    document.title = 'Sign in · Berth';
+    document.title = partWords.documentTitle(signInWords.title);
     heading.current?.focus();
   }, []);
   return (
     <main class="sign-in">
       <h1 class="brand" tabIndex={-1} ref={heading}>
         <Mark />
-        <span>Berth</span>
+        <span>{partWords.product}</span>
       </h1>
       {signedOutBecause.value !== null && <p class="notice warn">{signedOutBecause.value}</p>}
       {linkFault.value !== null && (
@@ -59,23 +61,25 @@ export function SignIn(): JSX.Element {
       )}
       <div class="panel">
         <Entry
-          label="Token"
-          action="Sign in"
+          label={signInWords.token.title}
+          action={signInWords.title}
           isPrimary
-          hint="`npm start` prints one, and a link that signs you in by itself."
+          hint={signInWords.token.hint}
           enter={signInWithToken}
           input={{ type: 'password', autoComplete: 'off', placeholder: 'berth_…', spellcheck: false }}
         />
         <Entry
-          label="Or look around as a guest, for a while"
-          action="Enter as guest"
-          hint="2 to 30 of letters, digits, “_” and “-”."
+          label={signInWords.guest.title}
+          action={signInWords.guest.action}
+          hint={signInWords.guest.hint}
           enter={enterAsGuest}
-          input={{ autoComplete: 'username', placeholder: 'Your name', maxLength: 30 }}
+          input={{ autoComplete: 'username', placeholder: signInWords.guest.placeholder, maxLength: 30 }}
         />
       </div>
       <p class="small muted">
-        The API is described at <a href="/api/docs">/api/docs</a>.
+        {signInWords.api((path) => (
+          <a href={path}>{path}</a>
+        ))}
       </p>
     </main>
   );

@@ -5,6 +5,7 @@ import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { at } from '../data/format';
 import { session, signOutEverywhere } from '../session';
+import { signOutWords } from '../words/sign-out';
 import { Dialog } from '../ui/dialog';
 
 /** Tokens that were made in this session and go on after it, while it is asked what becomes of them. */
@@ -50,19 +51,26 @@ function SignOutDialog({ tokens }: { readonly tokens: readonly TokenView[] }): J
     await end();
   };
   return (
-    <Dialog title="Sign out?" action="Sign out" onClose={() => (leftBehind.value = null)} onSubmit={submit}>
-      <p>Tokens that you made in this session go on after it:</p>
+    <Dialog
+      title={signOutWords.title}
+      action={signOutWords.action}
+      onClose={() => (leftBehind.value = null)}
+      onSubmit={submit}
+    >
+      <p>{signOutWords.left}</p>
       <ul>
         {tokens.map(({ id, name, expires_at }) => (
           <li key={id}>
             <strong>{name}</strong>{' '}
-            <span class="muted">{expires_at === null ? 'until it is revoked' : `until ${at(expires_at)}`}</span>
+            <span class="muted">
+              {expires_at === null ? signOutWords.untilRevoked : signOutWords.until(at(expires_at))}
+            </span>
           </li>
         ))}
       </ul>
       <label class="check">
         <input type="checkbox" checked={isRevoking} onChange={(event) => setRevoking(event.currentTarget.checked)} />
-        <span>Revoke them too: programs that use them are refused then.</span>
+        <span>{signOutWords.revoke}</span>
       </label>
     </Dialog>
   );

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
+import { commonWords } from '../words/common';
 
 interface Choice<Name extends string> {
   readonly name: Name;
@@ -61,7 +62,7 @@ function ChoiceDialog({ of }: { readonly of: Question }): JSX.Element {
       </div>
       <div class="dialog-foot wrap">
         <button type="button" class="button" onClick={() => of.answer(null)}>
-          Cancel
+          {commonWords.cancel}
         </button>
         {of.choices.map(({ name, label, isDangerous = false, isFirst = false }) => (
           <button

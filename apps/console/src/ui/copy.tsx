@@ -1,11 +1,13 @@
 import type { JSX } from 'preact';
+import { commonWords } from '../words/common';
+import { partWords } from '../words/parts';
 import { say, sayFault } from './toasts';
 
 /** Copies a text, and says so. @param what as in “Id copied.” */
 export function copy(text: string, what: string): void {
   navigator.clipboard.writeText(text).then(
-    () => say(`${what} copied.`),
-    () => sayFault(new Error('The browser does not let this page copy. Select the text instead.')),
+    () => say(partWords.copied(what)),
+    () => sayFault(new Error(partWords.copyFault)),
   );
 }
 
@@ -19,11 +21,11 @@ export function CopyButton({ text, what }: CopyProps): JSX.Element {
     <button
       type="button"
       class="button slim copy"
-      aria-label={`Copy: ${what}`}
-      title="Copy"
+      aria-label={partWords.copyLabel(what)}
+      title={commonWords.copy}
       onClick={() => copy(text, what)}
     >
-      Copy
+      {commonWords.copy}
     </button>
   );
 }

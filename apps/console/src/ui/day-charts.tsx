@@ -4,6 +4,7 @@ import { useRef } from 'preact/hooks';
 import type uPlot from 'uplot';
 import { at, count, cpus, megabytes } from '../data/format';
 import { now } from '../data/live';
+import { resourceWords } from '../words/resources';
 import { Shown, useLoaded } from './parts';
 import { usePlot } from './plot';
 
@@ -17,6 +18,8 @@ interface DayChartsProps {
 
 const DAY_S = 24 * 3600;
 
+const { day: WORDS } = resourceWords;
+
 /** Memory, CPU and running containers of a machine over the last day. Read again with each new sample. */
 export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
   const loaded = useLoaded(load, [Math.floor(now.value / 300_000)]);
@@ -24,38 +27,38 @@ export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
     <Shown of={loaded}>
       {({ samples }) =>
         samples.length === 0 ? (
-          <p class="muted">No sample yet: there is one every five minutes.</p>
+          <p class="muted">{WORDS.noSamples}</p>
         ) : (
           <div class="day-charts">
             <Chart
-              title="Memory"
+              title={resourceWords.memory}
               name={name}
               samples={samples}
               show={megabytes}
               least={1024}
               lines={[
-                ['Reserved', (sample) => sample.memory_reserved_mb],
-                ['Used', (sample) => sample.memory_used_mb],
+                [WORDS.reserved, (sample) => sample.memory_reserved_mb],
+                [WORDS.used, (sample) => sample.memory_used_mb],
               ]}
             />
             <Chart
-              title="CPU"
+              title={resourceWords.cpu}
               name={name}
               samples={samples}
               show={cpus}
               least={1000}
               lines={[
-                ['Reserved', (sample) => sample.cpu_reserved_shares],
-                ['Used', (sample) => sample.cpu_used_shares],
+                [WORDS.reserved, (sample) => sample.cpu_reserved_shares],
+                [WORDS.used, (sample) => sample.cpu_used_shares],
               ]}
             />
             <Chart
-              title="Running containers"
+              title={WORDS.runningContainers}
               name={name}
               samples={samples}
               show={(value) => count(Math.round(value))}
               isWhole
-              lines={[['Running', (sample) => sample.running]]}
+              lines={[[WORDS.running, (sample) => sample.running]]}
             />
           </div>
         )
@@ -110,10 +113,9 @@ function Chart({ title, name, samples, show, lines, least = 2, isWhole = false }
   const last = samples.at(-1);
   const first = samples[0];
   const latest = known.map(([label, read]) => [label, show((last && read(last)) ?? 0)] as const);
-  const description = latest.map(([label, value]) => `${label.toLowerCase()} ${value}`).join(', ');
-  const unknown = lines.filter((line) => !known.includes(line)).map(([label]) => label.toLowerCase());
+  const hasUnknown = known.length < lines.length;
   return (
-    <section class="panel" aria-label={`${title} of ${name}`}>
+    <section class="panel" aria-label={WORDS.chart({ title, machine: name })}>
       <div class="panel-head">
         <h2>{title}</h2>
         {latest.map(([label, value], index) => (
@@ -127,11 +129,9 @@ function Chart({ title, name, samples, show, lines, least = 2, isWhole = false }
         class="chart"
         ref={place}
         role="img"
-        aria-label={`${title} of ${name} ${first ? `since ${at(first.at)}` : ''}: now ${description}`}
+        aria-label={WORDS.description({ title, machine: name, since: first ? at(first.at) : null, values: latest })}
       />
-      {unknown.length > 0 && last && (
-        <p class="small muted day-note">What the machine really uses is not known: Berth does not run on it.</p>
-      )}
+      {hasUnknown && last && <p class="small muted day-note">{WORDS.usedUnknown}</p>}
     </section>
   );
 }

@@ -1,7 +1,9 @@
 import { signal } from '@preact/signals';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
+import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
+import { partWords } from '../words/parts';
 import { CrossIcon } from './icons';
 import { TextField } from './parts';
 
@@ -57,7 +59,7 @@ export function Dialog(props: DialogProps): JSX.Element {
       <form onSubmit={(event) => void submit(event)} noValidate>
         <div class="dialog-head">
           <h2 id={titleId}>{title}</h2>
-          <button type="button" class="button quiet icon" aria-label="Close" onClick={onClose}>
+          <button type="button" class="button quiet icon" aria-label={commonWords.close} onClick={onClose}>
             <CrossIcon />
           </button>
         </div>
@@ -72,7 +74,7 @@ export function Dialog(props: DialogProps): JSX.Element {
         <div class="dialog-foot">
           {!isLast && (
             <button type="button" class="button" onClick={onClose} disabled={isBusy}>
-              Cancel
+              {commonWords.cancel}
             </button>
           )}
           <button
@@ -145,7 +147,7 @@ export function Prompts(): JSX.Element | null {
 function PromptDialog({ of }: { readonly of: Prompt }): JSX.Element {
   const [text, setText] = useState(of.value ?? '');
   const submit = async (): Promise<void> => {
-    if (text.trim() === '') throw new Error(`${of.label} must not be empty.`);
+    if (text.trim() === '') throw new Error(partWords.mustNotBeEmpty(of.label));
     await of.run(text.trim());
   };
   return (

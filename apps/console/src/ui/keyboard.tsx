@@ -1,6 +1,8 @@
 import { signal } from '@preact/signals';
 import { type ComponentType, Fragment, type JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { commonWords } from '../words/common';
+import { keyboardWords } from '../words/keyboard';
 import { Dialog } from './dialog';
 import { SearchIcon } from './icons';
 import type { PaletteProps } from './palette';
@@ -8,7 +10,7 @@ import { sayFault } from './toasts';
 
 const isMac = /Mac|iPhone|iPad/.test(navigator.platform);
 /** As it is printed beside the button. */
-const PALETTE_KEYS = isMac ? '⌘ K' : 'Ctrl K';
+const PALETTE_KEYS = isMac ? keyboardWords.paletteKeys.mac : keyboardWords.paletteKeys.other;
 
 const PRELOAD_MS = 1500;
 
@@ -31,7 +33,7 @@ async function openPalette(): Promise<void> {
     await loadPalette();
     isPaletteOpen.value = true;
   } catch {
-    sayFault(new Error('The search could not be loaded. Reload the page.'));
+    sayFault(new Error(keyboardWords.paletteFault));
   }
 }
 
@@ -105,7 +107,7 @@ export function PaletteButton(): JSX.Element {
     <button
       type="button"
       class="palette-button"
-      title="Search pages, containers and actions"
+      title={keyboardWords.openPalette}
       aria-keyshortcuts={isMac ? 'Meta+K' : 'Control+K'}
       aria-haspopup="dialog"
       onClick={() => void openPalette()}
@@ -113,7 +115,7 @@ export function PaletteButton(): JSX.Element {
       onPointerEnter={() => void loadPalette().catch(() => undefined)}
     >
       <SearchIcon />
-      <span class="words">Search…</span>
+      <span class="words">{keyboardWords.search}</span>
       <kbd aria-hidden="true">{PALETTE_KEYS}</kbd>
     </button>
   );
@@ -144,61 +146,15 @@ export function Keyboard({ onSignOut }: Pick<PaletteProps, 'onSignOut'>): JSX.El
   );
 }
 
-/** All shortcuts of the console by where they work: a new one is added here too. */
-const SHORTCUTS: readonly (readonly [where: string, keys: readonly (readonly [keys: string, what: string])[]])[] = [
-  [
-    'Everywhere',
-    [
-      [PALETTE_KEYS, 'Search pages, containers and actions'],
-      ['/', 'Search in the list of the page'],
-      ['?', 'Show this list'],
-      ['Esc', 'Close a dialog, a menu or this list'],
-    ],
-  ],
-  [
-    'In the search and in menus',
-    [
-      ['↑ ↓', 'Go to the previous or next entry'],
-      ['Enter', 'Choose the entry'],
-    ],
-  ],
-  [
-    'In a terminal',
-    [
-      ['Ctrl Shift F', 'Search in the output'],
-      ['Ctrl Shift C', 'Copy the selection'],
-      ['Ctrl Shift V', 'Paste'],
-      ['Ctrl + − 0', 'Change the text size'],
-      ['Ctrl Shift Enter', 'Enter or leave full screen'],
-      ['Ctrl .', 'Move the focus to the tab, where F2 renames it'],
-    ],
-  ],
-  [
-    'In a list of files',
-    [
-      ['Shift ↑ ↓', 'Select a range'],
-      ['Ctrl A', 'Select all'],
-      ['Delete', 'Delete the selection'],
-    ],
-  ],
-  [
-    'In the text editor',
-    [
-      ['Ctrl S', 'Save'],
-      ['Ctrl F', 'Search'],
-      ['Esc, then Tab', 'Leave the editor'],
-    ],
-  ],
-];
-
+/** All shortcuts of the console. */
 function ShortcutList(): JSX.Element {
   const close = (): void => {
     isListOpen.value = false;
     giveFocusBack();
   };
   return (
-    <Dialog title="Keyboard shortcuts" action="Close" isLast onClose={close}>
-      {SHORTCUTS.map(([where, keys]) => (
+    <Dialog title={keyboardWords.title} action={commonWords.close} isLast onClose={close}>
+      {keyboardWords.shortcuts(PALETTE_KEYS).map(([where, keys]) => (
         <section key={where}>
           <h3>{where}</h3>
           <dl class="shortcuts">
@@ -213,11 +169,7 @@ function ShortcutList(): JSX.Element {
           </dl>
         </section>
       ))}
-      {!isMac && (
-        <p class="small muted">
-          In a terminal, keys go to its program, Ctrl K too: use the Search button of the menu there.
-        </p>
-      )}
+      {!isMac && <p class="small muted">{keyboardWords.inTerminal}</p>}
     </Dialog>
   );
 }

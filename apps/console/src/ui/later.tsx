@@ -1,5 +1,6 @@
 import type { ComponentType, JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
+import { partWords } from '../words/parts';
 
 /** What is shown by a script that is loaded when it is first needed. */
 export function later<Props extends object>(load: () => Promise<ComponentType<Props>>): ComponentType<Props> {
@@ -18,13 +19,13 @@ export function later<Props extends object>(load: () => Promise<ComponentType<Pr
     }, []);
     const Loaded = loaded;
     if (Loaded) return <Loaded {...props} />;
-    if (!hasFailed) return <p class="muted">Loading…</p>;
+    if (!hasFailed) return <p class="muted">{partWords.loading}</p>;
     // As after an update of the server: the page that is open asks for scripts that are no more.
     return (
       <p class="notice bad" role="alert">
-        <span class="grow">This part of the page could not be loaded.</span>
+        <span class="grow">{partWords.notLoaded}</span>
         <button type="button" class="button slim" onClick={() => location.reload()}>
-          Load the page again
+          {partWords.loadAgain}
         </button>
       </p>
     );

@@ -2,6 +2,7 @@ import type { Pages } from '@berth/client';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { inWords } from '../words/errors';
+import { partWords } from '../words/parts';
 import { WorkButton } from './parts';
 
 interface PagedProps<Item> {
@@ -42,7 +43,7 @@ export function Paged<Item>({ list, of, empty, children }: PagedProps<Item>): JS
       {items === null ? (
         fault === undefined && (
           <p class="muted" role="status">
-            Loading…
+            {partWords.loading}
           </p>
         )
       ) : items.length === 0 ? (
@@ -52,7 +53,7 @@ export function Paged<Item>({ list, of, empty, children }: PagedProps<Item>): JS
           {children(items)}
           {next !== null && (
             <div class="more-rows">
-              <WorkButton run={() => read(next)}>Show more</WorkButton>
+              <WorkButton run={() => read(next)}>{partWords.showMore}</WorkButton>
             </div>
           )}
         </div>

@@ -1,3 +1,5 @@
+import { shellWords } from '../words/shell';
+
 /** A page that the menu and the command palette lead to. */
 export interface ConsolePage {
   readonly to: string;
@@ -8,26 +10,28 @@ export interface ConsolePage {
   readonly isOfCluster?: boolean;
 }
 
+const { pages: NAMES } = shellWords;
+
 export const OWN_PAGES: readonly ConsolePage[] = [
-  { to: '/', name: 'Containers', also: '/containers/' },
-  { to: '/snapshots', name: 'Snapshots' },
-  { to: '/deleted', name: 'Deleted' },
-  { to: '/events', name: 'Events' },
-  { to: '/usage', name: 'Usage' },
-  { to: '/tokens', name: 'Tokens' },
-  { to: '/webhooks', name: 'Webhooks' },
-  { to: '/agents', name: 'Agents' },
+  { to: '/', name: NAMES.containers, also: '/containers/' },
+  { to: '/snapshots', name: NAMES.snapshots },
+  { to: '/deleted', name: NAMES.deleted },
+  { to: '/events', name: NAMES.events },
+  { to: '/usage', name: NAMES.usage },
+  { to: '/tokens', name: NAMES.tokens },
+  { to: '/webhooks', name: NAMES.webhooks },
+  { to: '/agents', name: NAMES.agents },
 ];
 
 /** For administrators. */
 export const ADMIN_PAGES: readonly ConsolePage[] = [
-  { to: '/admin/users', name: 'Users' },
-  { to: '/admin/containers', name: 'All containers' },
-  { to: '/admin/snapshots', name: 'All snapshots' },
-  { to: '/admin/images', name: 'Images' },
-  { to: '/admin/templates', name: 'Templates' },
-  { to: '/admin/machine', name: 'Machine' },
-  { to: '/admin/nodes', name: 'Nodes', isOfCluster: true },
-  { to: '/admin/webhooks', name: 'Webhooks for all' },
-  { to: '/admin/audit', name: 'Audit' },
+  { to: '/admin/users', name: NAMES.users },
+  { to: '/admin/containers', name: NAMES.allContainers },
+  { to: '/admin/snapshots', name: NAMES.allSnapshots },
+  { to: '/admin/images', name: NAMES.images },
+  { to: '/admin/templates', name: NAMES.templates },
+  { to: '/admin/machine', name: NAMES.machine },
+  { to: '/admin/nodes', name: NAMES.nodes, isOfCluster: true },
+  { to: '/admin/webhooks', name: NAMES.allWebhooks },
+  { to: '/admin/audit', name: NAMES.audit },
 ];

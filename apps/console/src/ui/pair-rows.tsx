@@ -2,14 +2,13 @@ import type { JSX } from 'preact';
 import { useId, useLayoutEffect, useRef } from 'preact/hooks';
 import type { Faults } from '../data/faults';
 import { newPair, type Pair, type PairRules, readEnvText, withValues } from '../data/pairs';
+import { pairWords } from '../words/pair-rows';
 import { CrossIcon, PlusIcon } from './icons';
 import { say } from './toasts';
 
 interface PairRowsProps {
   readonly label: string;
   readonly hint?: string | undefined;
-  /** What a row is: “label”. */
-  readonly noun: string;
   readonly rules: PairRules;
   readonly pairs: readonly Pair[];
   readonly onPairs: (pairs: readonly Pair[]) => void;
@@ -22,7 +21,7 @@ interface PairRowsProps {
 
 /** Rows of names and values, which are added, removed and left by the keyboard too. */
 export function PairRows(props: PairRowsProps): JSX.Element {
-  const { label, hint, noun, rules, pairs, onPairs, faults, isEnv = false, hasRemovals = false } = props;
+  const { label, hint, rules, pairs, onPairs, faults, isEnv = false, hasRemovals = false } = props;
   const place = useRef<HTMLFieldSetElement>(null);
   const says = useId();
   /** The control that gets the focus once it is drawn. */
@@ -84,7 +83,7 @@ export function PairRows(props: PairRowsProps): JSX.Element {
     const last = filled.find(({ name }) => name === [...values.keys()].at(-1));
     if (last) next.current = find(last, 'value');
     onPairs(filled);
-    say(pastedInWords(values.size, leftOut));
+    say(pairWords.pasted({ count: values.size, leftOut }));
   };
 
   return (
@@ -95,9 +94,9 @@ export function PairRows(props: PairRowsProps): JSX.Element {
         const fault = faults[name];
         const valueFault = faults[`${name}.value`];
         const faultId = `${says}-${String(pair.id)}`;
-        const of = `${noun} ${String(at + 1)}`;
+        const of = pairWords.row[rules.field](at + 1);
+        const row = pair.name.trim() === '' ? of : pair.name.trim();
         const shared = {
-          class: 'input mono',
           spellcheck: false,
           autoComplete: 'off',
           'aria-describedby': fault === undefined && valueFault === undefined ? undefined : faultId,
@@ -105,22 +104,23 @@ export function PairRows(props: PairRowsProps): JSX.Element {
         const value = {
           ...shared,
           name: `${name}.value`,
-          'aria-label': `Value of ${of}`,
+          'aria-label': pairWords.valueOf(of),
           'aria-invalid': valueFault !== undefined,
-          placeholder: pair.isRemoval ? 'removed' : 'value',
+          placeholder: pair.isRemoval ? pairWords.removed : pairWords.valuePlaceholder,
           disabled: pair.isRemoval ?? false,
           value: pair.isRemoval ? '' : pair.value,
           onKeyDown: (event: KeyboardEvent) => onKey(event, { at, part: 'value' }),
           onPaste: (event: ClipboardEvent) => onPaste(event, { pair, part: 'value' }),
         };
         return (
-          <div key={pair.id} class="pair" role="group" aria-label={pair.name.trim() === '' ? of : pair.name.trim()}>
+          <div key={pair.id} class="pair" role="group" aria-label={row}>
             <input
               {...shared}
+              class="input mono"
               name={name}
-              aria-label={`Name of ${of}`}
+              aria-label={pairWords.nameOf(of)}
               aria-invalid={fault !== undefined}
-              placeholder={isEnv ? 'NAME' : 'name'}
+              placeholder={pairWords.namePlaceholder[rules.field]}
               autocapitalize="off"
               value={pair.name}
               onInput={(event) => change({ ...pair, name: event.currentTarget.value })}
@@ -130,12 +130,14 @@ export function PairRows(props: PairRowsProps): JSX.Element {
             {isEnv ? (
               <textarea
                 {...value}
+                class="input mono"
                 rows={Math.min(6, value.value.split('\n').length)}
                 onInput={(event) => change({ ...pair, value: event.currentTarget.value, isValueMissing: false })}
               />
             ) : (
               <input
                 {...value}
+                class="input mono"
                 onInput={(event) => change({ ...pair, value: event.currentTarget.value, isValueMissing: false })}
               />
             )}
@@ -144,16 +146,16 @@ export function PairRows(props: PairRowsProps): JSX.Element {
                 <input
                   type="checkbox"
                   checked={pair.isRemoval ?? false}
-                  aria-label={`Unset ${pair.name.trim() === '' ? of : pair.name.trim()}`}
+                  aria-label={pairWords.unsetOf(row)}
                   onChange={(event) => change({ ...pair, isRemoval: event.currentTarget.checked })}
                 />
-                Unset
+                {pairWords.unset}
               </label>
             )}
             <button
               type="button"
               class="button quiet icon"
-              aria-label={`Remove ${pair.name.trim() === '' ? of : pair.name.trim()}`}
+              aria-label={pairWords.remove(row)}
               onClick={() => remove(at)}
             >
               <CrossIcon />
@@ -167,18 +169,11 @@ export function PairRows(props: PairRowsProps): JSX.Element {
         );
       })}
       <button type="button" class="button slim add" onClick={add}>
-        <PlusIcon /> Add a {noun}
+        <PlusIcon /> {pairWords.add[rules.field]}
       </button>
       <span id={says} class={faults[rules.field] === undefined ? 'hint' : 'fault'}>
         {faults[rules.field] ?? hint}
       </span>
     </fieldset>
   );
-}
-
-function pastedInWords(count: number, leftOut: readonly number[]): string {
-  const filled = count === 1 ? '1 variable was filled in.' : `${String(count)} variables were filled in.`;
-  if (leftOut.length === 0) return filled;
-  const lines = leftOut.length === 1 ? `Line ${leftOut.join()} was` : `Lines ${leftOut.join(', ')} were`;
-  return `${filled} ${lines} left out: not NAME=value.`;
 }

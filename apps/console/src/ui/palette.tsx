@@ -2,12 +2,16 @@ import type { JSX } from 'preact';
 import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
 import { maySeeInside } from '../data/access';
 import { berth } from '../data/berth';
-import { counted } from '../data/format';
 import { fuzzyMatch } from '../data/fuzzy';
 import { type Container, containers, me } from '../data/live';
 import { hasNodes, isAdmin } from '../data/server';
 import { askToRestart, askToStop, pause, remove } from '../data/verbs';
 import { navigate } from '../router';
+import { commonWords } from '../words/common';
+import { keyboardWords } from '../words/keyboard';
+import { paletteWords } from '../words/palette';
+import { shellWords } from '../words/shell';
+import { statusWords } from '../words/statuses';
 import { ADMIN_PAGES, type ConsolePage, OWN_PAGES } from './pages';
 import { setTheme, type Theme } from './theme';
 import { sayFault } from './toasts';
@@ -80,19 +84,19 @@ export function Palette({ onClose, onSignOut, onShortcuts }: PaletteProps): JSX.
     <dialog
       ref={place}
       class="palette"
-      aria-label="Search"
+      aria-label={paletteWords.title}
       onClose={onClose}
       onClick={(event) => event.target === place.current && place.current?.close()}
     >
       <input
         class="palette-input"
         role="combobox"
-        aria-label="Search pages, containers and actions"
+        aria-label={paletteWords.field}
         aria-autocomplete="list"
         aria-expanded={found.length > 0}
         aria-controls={`${id}list`}
         aria-activedescendant={found.length > 0 ? `${id}${String(current)}` : undefined}
-        placeholder="Search pages, containers and actions"
+        placeholder={paletteWords.field}
         autoComplete="off"
         spellcheck={false}
         value={query}
@@ -103,9 +107,9 @@ export function Palette({ onClose, onSignOut, onShortcuts }: PaletteProps): JSX.
         onKeyDown={onKeyDown}
       />
       {found.length === 0 ? (
-        <p class="palette-none">Nothing matches “{query.trim()}”.</p>
+        <p class="palette-none">{paletteWords.nothing(query.trim())}</p>
       ) : (
-        <ul class="palette-list" role="listbox" id={`${id}list`} aria-label="Results" ref={list}>
+        <ul class="palette-list" role="listbox" id={`${id}list`} aria-label={paletteWords.results} ref={list}>
           {found.map(({ command, at }, index) => (
             <li
               key={command.id}
@@ -122,17 +126,17 @@ export function Palette({ onClose, onSignOut, onShortcuts }: PaletteProps): JSX.
         </ul>
       )}
       <p class="visually-hidden" role="status">
-        {counted(found.length, 'result')}
+        {paletteWords.count(found.length)}
       </p>
       <p class="palette-foot" aria-hidden="true">
         <span>
-          <kbd>↑</kbd> <kbd>↓</kbd> choose
+          <kbd>↑</kbd> <kbd>↓</kbd> {paletteWords.keys.choose}
         </span>
         <span>
-          <kbd>Enter</kbd> open
+          <kbd>{paletteWords.keys.enter}</kbd> {paletteWords.keys.open}
         </span>
         <span>
-          <kbd>Esc</kbd> close
+          <kbd>{paletteWords.keys.escape}</kbd> {paletteWords.keys.close}
         </span>
       </p>
     </dialog>
@@ -172,7 +176,7 @@ function pageCommands(): Command[] {
     run: () => navigate(page.to),
   });
   const admin = isAdmin.value ? ADMIN_PAGES.filter(({ isOfCluster }) => !isOfCluster || hasNodes.value) : [];
-  return [...OWN_PAGES.map(command('Page')), ...admin.map(command('Administration'))];
+  return [...OWN_PAGES.map(command(paletteWords.kinds.page)), ...admin.map(command(paletteWords.kinds.administration))];
 }
 
 const THEMES: readonly Theme[] = ['light', 'dark', 'system'];
@@ -181,36 +185,39 @@ function actionCommands({ onSignOut, onShortcuts }: Omit<PaletteProps, 'onClose'
   const action = (title: string, run: () => void): Command => ({
     id: title,
     title,
-    kind: 'Action',
+    kind: paletteWords.kinds.action,
     bonus: BONUS.action,
     run,
   });
   return [
-    ...(mayWrite() ? [action('New container', () => navigate('/new'))] : []),
-    ...(isAdmin.value ? [action('New user', () => navigate('/admin/users?new=true'))] : []),
-    ...THEMES.map((theme) => action(`Theme: ${theme}`, () => setTheme(theme))),
-    action('Keyboard shortcuts', onShortcuts),
-    action('Sign out', () => void onSignOut()),
+    ...(mayWrite() ? [action(paletteWords.newContainer, () => navigate('/new'))] : []),
+    ...(isAdmin.value ? [action(paletteWords.newUser, () => navigate('/admin/users?new=true'))] : []),
+    ...THEMES.map((theme) => action(shellWords.theme.is[theme], () => setTheme(theme))),
+    action(keyboardWords.title, onShortcuts),
+    action(shellWords.signOut, () => void onSignOut()),
   ];
 }
 
 /** Where administrators find more than their own: what the server searches. */
 function searchCommands(asked: string): Command[] {
   if (!isAdmin.value) return [];
-  const command = (what: string, to: string): Command => ({
+  const command = (title: string, to: string): Command => ({
     id: to,
-    title: `Search ${what} for “${asked}”`,
-    kind: 'Administration',
+    title,
+    kind: paletteWords.kinds.administration,
     bonus: 0,
     run: () => navigate(`${to}?search=${encodeURIComponent(asked)}`),
   });
-  return [command('all containers', '/admin/containers'), command('users', '/admin/users')];
+  return [
+    command(paletteWords.searchContainers(asked), '/admin/containers'),
+    command(paletteWords.searchUsers(asked), '/admin/users'),
+  ];
 }
 
 const mayWrite = (): boolean => me.value?.scopes.some((scope) => scope === 'write' || scope === 'admin') ?? false;
 
 function openCommand({ db_id, name, status }: Container): Command {
-  const kind = `Container, ${status}`;
+  const kind = paletteWords.kinds.containerIn(statusWords.within[status]);
   return { id: db_id, title: name, kind, bonus: BONUS.container, run: () => navigate(`/containers/${db_id}`) };
 }
 
@@ -219,8 +226,8 @@ function containerCommands(container: Container): Command[] {
   const { db_id, name, status } = container;
   const command = (verb: string, run: () => void): Command => ({
     id: `${db_id} ${verb}`,
-    title: `${name}: ${verb}`,
-    kind: 'Container',
+    title: paletteWords.ofContainer({ container: name, entry: verb }),
+    kind: paletteWords.kinds.container,
     bonus: BONUS.verb,
     run,
   });
@@ -230,23 +237,29 @@ function containerCommands(container: Container): Command[] {
   const isRunning = status === 'running';
   const isInside = isRunning && maySeeInside.value;
   const verbs: Command[] = [];
-  if (status === 'stopped' || status === 'error') verbs.push(command('Start', start));
+  if (status === 'stopped' || status === 'error') verbs.push(command(commonWords.start, start));
   if (status === 'paused') {
-    verbs.push(command('Resume', () => void berth.containers.resume(db_id).catch(sayFault)));
+    verbs.push(command(paletteWords.resume, () => void berth.containers.resume(db_id).catch(sayFault)));
   }
-  if (isRunning || status === 'paused') verbs.push(command('Stop', () => askToStop(container)));
+  if (isRunning || status === 'paused') verbs.push(command(commonWords.stop, () => askToStop(container)));
   if (isRunning) {
     verbs.push(
-      command('Restart', () => askToRestart(container)),
-      command('Pause', () => void pause(container)),
+      command(commonWords.restart, () => askToRestart(container)),
+      command(paletteWords.pause, () => void pause(container)),
     );
   }
-  verbs.push(command('Delete', () => void remove(container)));
+  verbs.push(command(commonWords.delete, () => void remove(container)));
   return [
     openCommand(container),
-    ...(isInside ? [tab('Terminal', 'terminal'), tab('Files', 'files'), tab('Processes', 'processes')] : []),
-    tab('Snapshots', 'snapshots'),
-    tab('Events', 'events'),
+    ...(isInside
+      ? [
+          tab(paletteWords.terminal, 'terminal'),
+          tab(paletteWords.files, 'files'),
+          tab(paletteWords.processes, 'processes'),
+        ]
+      : []),
+    tab(paletteWords.snapshots, 'snapshots'),
+    tab(paletteWords.events, 'events'),
     ...(mayWrite() ? verbs : []),
   ];
 }

@@ -2,7 +2,11 @@ import type { ComponentChildren, InputHTMLAttributes, JSX, RefObject } from 'pre
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { now } from '../data/live';
 import { at, briefly } from '../data/format';
+import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
+import { partWords } from '../words/parts';
+import { statusWords } from '../words/statuses';
+import { unitWords } from '../words/units';
 import { copy } from './copy';
 import { sayFault } from './toasts';
 
@@ -10,7 +14,7 @@ import { sayFault } from './toasts';
 export function PageHead({ title, children, aside }: PageHeadProps): JSX.Element {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
-    document.title = `${title} · Berth`;
+    document.title = partWords.documentTitle(title);
   }, [title]);
   useEffect(() => heading.current?.focus({ preventScroll: true }), []);
   return (
@@ -53,9 +57,11 @@ export function useCurrentShown(current: string): RefObject<HTMLElement | null> 
   return row;
 }
 
+const STATUS_NAMES: Readonly<Partial<Record<string, string>>> = statusWords.names;
+
 /** A status as a shape, a colour and a word. */
 export function Status({ of, word }: { readonly of: string; readonly word?: string }): JSX.Element {
-  return <span class={`status ${of}`}>{word ?? of.charAt(0).toUpperCase() + of.slice(1)}</span>;
+  return <span class={`status ${of}`}>{word ?? STATUS_NAMES[of] ?? of}</span>;
 }
 
 interface FieldProps {
@@ -168,7 +174,7 @@ export function Table({ caption, class: kind, columns, hasActions = false, child
           )}
           {hasActions && (
             <th scope="col">
-              <span class="visually-hidden">Actions</span>
+              <span class="visually-hidden">{partWords.actions}</span>
             </th>
           )}
         </tr>
@@ -211,7 +217,11 @@ export function Meter({ value, max, label }: { value: number; max: number; label
 export function Ago({ time }: { readonly time: string }): JSX.Element {
   const seconds = (now.value - Date.parse(time)) / 1000;
   const words =
-    Math.abs(seconds) < 5 ? 'just now' : seconds > 0 ? `${briefly(seconds)} ago` : `in ${briefly(-seconds)}`;
+    Math.abs(seconds) < 5
+      ? unitWords.justNow
+      : seconds > 0
+        ? unitWords.ago(briefly(seconds))
+        : unitWords.in(briefly(-seconds));
   return (
     <time dateTime={time} title={at(time)}>
       {words}
@@ -235,7 +245,7 @@ export function Secret({ text, label }: { readonly text: string; readonly label:
     <div class="secret">
       <code>{text}</code>
       <button type="button" class="button" onClick={() => copy(text, label)}>
-        Copy
+        {commonWords.copy}
       </button>
     </div>
   );
@@ -272,7 +282,7 @@ export function Shown<T>({ of, children }: { of: Loaded<T>; children: (value: T)
         <p class="notice bad" role="alert">
           <span class="grow">{inWords(of.fault)}</span>
           <button type="button" class="button slim" onClick={() => void of.reload()}>
-            Try again
+            {partWords.tryAgain}
           </button>
         </p>
       )}
@@ -280,7 +290,7 @@ export function Shown<T>({ of, children }: { of: Loaded<T>; children: (value: T)
         ? children(of.value)
         : of.fault === undefined && (
             <p class="muted" role="status">
-              Loading…
+              {partWords.loading}
             </p>
           )}
     </>
@@ -295,11 +305,16 @@ interface RemoveCellProps {
 }
 
 /** The last cell of a row that can only be removed. */
-export function RemoveCell({ verb = 'Delete', name, onClick }: RemoveCellProps): JSX.Element {
+export function RemoveCell({ verb = commonWords.delete, name, onClick }: RemoveCellProps): JSX.Element {
   return (
     <td class="actions-cell">
       <div class="actions">
-        <button type="button" class="button slim danger" aria-label={`${verb} ${name}`} onClick={onClick}>
+        <button
+          type="button"
+          class="button slim danger"
+          aria-label={partWords.removeLabel({ verb, name })}
+          onClick={onClick}
+        >
           {verb}
         </button>
       </div>

@@ -2,6 +2,7 @@ import type { Resources } from '@berth/client';
 import type { JSX } from 'preact';
 import { cpus, megabytes } from '../data/format';
 import { isDiskEnforced } from '../data/server';
+import { resourceWords } from '../words/resources';
 
 /** A disk size, and that it is not enforced where Docker cannot enforce it: then a container may write more. */
 export function DiskSize({ mb, words = '' }: { readonly mb: number; readonly words?: string }): JSX.Element {
@@ -9,24 +10,28 @@ export function DiskSize({ mb, words = '' }: { readonly mb: number; readonly wor
     <>
       {megabytes(mb)}
       {words !== '' && ` ${words}`}
-      {isDiskEnforced.value === false && <span title={NOT_ENFORCED}> (not enforced)</span>}
+      {isDiskEnforced.value === false && <span title={NOT_ENFORCED}> {resourceWords.notEnforced}</span>}
     </>
   );
 }
 
 /** What this server's Docker lacks for it; said where there is room. */
-export const NOT_ENFORCED = 'The server’s Docker has no disk quotas: containers may write more than this.';
+export const NOT_ENFORCED = resourceWords.noDiskQuotas;
 
 /** A container's resources as a table has them, in two lines where the second one has something to say. */
 export function ResourceAmounts({ of }: { readonly of: Resources }): JSX.Element {
   return (
     <div class="two">
       <span>
-        {megabytes(of.memory_mb)} · {cpus(of.cpu_shares)} · {megabytes(of.disk_mb)} disk
+        {resourceWords.amounts({
+          memory: megabytes(of.memory_mb),
+          cpus: cpus(of.cpu_shares),
+          disk: megabytes(of.disk_mb),
+        })}
       </span>
       {isDiskEnforced.value === false && (
         <span class="small" title={NOT_ENFORCED}>
-          disk size not enforced
+          {resourceWords.diskNotEnforced}
         </span>
       )}
     </div>

@@ -2,6 +2,8 @@ import type { ComponentChildren, JSX } from 'preact';
 import { agents, connection, me, usage } from '../data/live';
 import { at, count } from '../data/format';
 import { Link, path } from '../router';
+import { partWords } from '../words/parts';
+import { shellWords } from '../words/shell';
 import { ThemeIcon, Mark } from './icons';
 import { Keyboard, PaletteButton } from './keyboard';
 import { ADMIN_PAGES, type ConsolePage, OWN_PAGES } from './pages';
@@ -21,16 +23,16 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
   return (
     <>
       <button type="button" class="button skip" onClick={() => document.getElementById('main')?.focus()}>
-        Skip to the page
+        {shellWords.skip}
       </button>
       <div class="shell">
         <header class="sidebar">
           <Link class="brand" href="/">
             <Mark />
-            <span>Berth</span>
+            <span>{partWords.product}</span>
           </Link>
           <PaletteButton />
-          <nav class="navs" aria-label="Pages" ref={pages}>
+          <nav class="navs" aria-label={shellWords.navigation} ref={pages}>
             <div class="nav">
               {OWN_PAGES.map((page) => (
                 <NavLink key={page.to} page={page} count={countOf(page)} />
@@ -38,7 +40,7 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
             </div>
             {isAdmin.value && (
               <div class="nav">
-                <h2>Administration</h2>
+                <h2>{shellWords.administration}</h2>
                 {ADMIN_PAGES.filter(({ isOfCluster }) => !isOfCluster || hasNodes.value).map((page) => (
                   <NavLink key={page.to} page={page} />
                 ))}
@@ -50,13 +52,13 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
             {user && (
               <div class="who two">
                 <strong class="ellipsis">{user.user.username}</strong>
-                <span class="small muted">tier {user.tier}</span>
+                <span class="small muted">{shellWords.tier(user.tier)}</span>
               </div>
             )}
             <div class="row">
               <ThemeButton />
               <button type="button" class="button quiet slim" onClick={() => void onSignOut()}>
-                Sign out
+                {shellWords.signOut}
               </button>
             </div>
           </div>
@@ -94,18 +96,19 @@ function NavLink({ page: { to, name, also }, count: counted }: NavLinkProps): JS
   );
 }
 
+/** What each state looks like. */
 const CONNECTION = {
-  connecting: ['creating', 'Connecting'],
-  live: ['ok', 'Live'],
-  reconnecting: ['warn', 'Reconnecting'],
-  closed: ['bad', 'Disconnected'],
+  connecting: 'creating',
+  live: 'ok',
+  reconnecting: 'warn',
+  closed: 'bad',
 } as const;
 
 function Connection(): JSX.Element {
-  const [kind, words] = CONNECTION[connection.value];
+  const state = connection.value;
   return (
     <span class="connection" role="status">
-      <span class={`status ${kind}`}>{words}</span>
+      <span class={`status ${CONNECTION[state]}`}>{shellWords.connection[state]}</span>
     </span>
   );
 }
@@ -119,11 +122,11 @@ function ThemeButton(): JSX.Element {
       type="button"
       class="button quiet slim"
       onClick={() => setTheme(NEXT[value])}
-      aria-label={`Theme: ${value}. Change to ${NEXT[value]}.`}
-      title={`Theme: ${value}`}
+      aria-label={shellWords.theme.change[value]}
+      title={shellWords.theme.is[value]}
     >
       <ThemeIcon />
-      <span class="who">{value.charAt(0).toUpperCase() + value.slice(1)}</span>
+      <span class="who">{shellWords.theme.names[value]}</span>
     </button>
   );
 }
@@ -132,10 +135,9 @@ function ThemeButton(): JSX.Element {
 export function SimulationBanner(): JSX.Element | null {
   if (!isSimulated.value) return null;
   return (
-    <aside aria-label="Simulation">
+    <aside aria-label={shellWords.simulation.label}>
       <p class="banner simulated">
-        <strong>Simulated.</strong> This server has no Docker: its containers are made up, and no program really runs in
-        them.
+        <strong>{shellWords.simulation.title}</strong> {shellWords.simulation.text}
       </p>
     </aside>
   );
@@ -149,16 +151,12 @@ function Banners(): JSX.Element {
       <SimulationBanner />
       {connection.value === 'reconnecting' && (
         <p class="banner" role="status">
-          The connection to the server is lost. The page may be out of date. Reconnecting…
+          {shellWords.connection.lost}
         </p>
       )}
       {hasNotices && (
-        <aside aria-label="Notices">
-          {session && (
-            <p class="banner">
-              You are a guest until {at(session.expires_at)}. Your containers are stopped then, and deleted later.
-            </p>
-          )}
+        <aside aria-label={shellWords.notices}>
+          {session && <p class="banner">{shellWords.guest(at(session.expires_at))}</p>}
           {notices.value.map((notice) => (
             <p key={notice} class="banner">
               {notice}

@@ -2,6 +2,7 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { inWords } from '../words/errors';
+import { partWords } from '../words/parts';
 import { CrossIcon } from './icons';
 
 interface Toast {
@@ -63,7 +64,7 @@ export function Toasts(): JSX.Element {
               {action.name}
             </button>
           )}
-          <button type="button" class="button quiet icon" aria-label="Dismiss" onClick={() => remove(id)}>
+          <button type="button" class="button quiet icon" aria-label={partWords.dismiss} onClick={() => remove(id)}>
             <CrossIcon />
           </button>
         </div>

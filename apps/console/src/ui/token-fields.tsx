@@ -1,24 +1,22 @@
 import type { JSX } from 'preact';
+import { commonWords } from '../words/common';
+import { tokenFieldWords } from '../words/token-fields';
 import { Field } from './parts';
+
+const { scopes: SCOPE_WORDS, expiry: EXPIRY_WORDS } = tokenFieldWords;
 
 export type Grantable = 'read' | 'write' | 'exec' | 'admin';
 
 /** The scopes that a token can have, with what each allows. */
 export const SCOPES: readonly (readonly [Grantable, string])[] = [
-  ['read', 'see containers, events and usage'],
-  ['write', 'create, change and delete containers, and sign in here'],
-  ['exec', 'run commands, terminals and file transfers in containers'],
-  ['admin', 'administer this server: all containers and users'],
+  ['read', SCOPE_WORDS.read],
+  ['write', SCOPE_WORDS.write],
+  ['exec', SCOPE_WORDS.exec],
+  ['admin', SCOPE_WORDS.admin],
 ];
 
 const DAY_MS = 24 * 3_600_000;
-const EXPIRIES: readonly (readonly [days: number, words: string])[] = [
-  [1, 'in a day'],
-  [7, 'in a week'],
-  [30, 'in 30 days'],
-  [90, 'in 90 days'],
-  [365, 'in a year'],
-];
+const EXPIRIES = [1, 7, 30, 90, 365] as const;
 
 interface ScopesFieldProps {
   readonly offered?: typeof SCOPES;
@@ -31,7 +29,7 @@ interface ScopesFieldProps {
 export function ScopesField({ offered = SCOPES, scopes, fault, onScopes }: ScopesFieldProps): JSX.Element {
   return (
     <fieldset class="field">
-      <legend class="label">What the token allows</legend>
+      <legend class="label">{SCOPE_WORDS.title}</legend>
       {offered.map(([scope, words]) => (
         <label key={scope} class="check">
           <input
@@ -65,15 +63,15 @@ interface ExpiryFieldProps {
 
 /** The days until a new token expires. */
 export function ExpiryField({ hint, fault, isLimited, latest, days, onDays }: ExpiryFieldProps): JSX.Element {
-  const offered = EXPIRIES.filter(([each]) => latest === null || each * DAY_MS < latest - Date.now());
+  const offered = EXPIRIES.filter((each) => latest === null || each * DAY_MS < latest - Date.now());
   return (
-    <Field label="The token expires" {...(hint !== undefined && { hint })} fault={fault}>
+    <Field label={EXPIRY_WORDS.title} {...(hint !== undefined && { hint })} fault={fault}>
       {(of) => (
         <select {...of} class="input" value={days} onChange={(event) => onDays(event.currentTarget.value)}>
-          <option value="">{isLimited ? 'as late as possible' : 'never'}</option>
-          {offered.map(([each, words]) => (
+          <option value="">{isLimited ? EXPIRY_WORDS.latest : commonWords.never}</option>
+          {offered.map((each) => (
             <option key={each} value={each}>
-              {words}
+              {EXPIRY_WORDS.inDays[each]}
             </option>
           ))}
         </select>

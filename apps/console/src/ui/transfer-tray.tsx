@@ -14,6 +14,7 @@ import {
   transfers,
 } from '../data/transfers';
 import { inWords } from '../words/errors';
+import { transferWords } from '../words/transfers';
 import { CrossIcon } from './icons';
 
 /** How long the tray stays when all transfers are done, in milliseconds. */
@@ -32,12 +33,12 @@ export function TransferTray(): JSX.Element {
   });
   const words =
     open > 0
-      ? `${String(count - open)} of ${String(count)} transfers finished`
+      ? transferWords.finished({ count: count - open, total: count })
       : hasFailed
-        ? 'Some transfers failed'
-        : 'All transfers finished';
+        ? transferWords.someFailed
+        : transferWords.allFinished;
   return (
-    <section class="transfers" aria-label="Transfers">
+    <section class="transfers" aria-label={transferWords.title}>
       <div class="transfers-head">
         <h2>
           <span role="status">{words}</span>
@@ -48,15 +49,15 @@ export function TransferTray(): JSX.Element {
           aria-expanded={!isFolded.value}
           onClick={() => (isFolded.value = !isFolded.value)}
         >
-          {isFolded.value ? 'Show' : 'Hide'}
+          {isFolded.value ? transferWords.show : transferWords.hide}
         </button>
         {open > 0 ? (
           <button type="button" class="button slim" onClick={cancelAll}>
-            Cancel all
+            {transferWords.cancelAll}
           </button>
         ) : (
           <button type="button" class="button slim" onClick={() => clear({ isDoneOnly: false })}>
-            Clear
+            {transferWords.clear}
           </button>
         )}
       </div>
@@ -75,13 +76,14 @@ function Row({ of }: { readonly of: Transfer }): JSX.Element {
   const { name, place, direction, state, fault } = of;
   const isOpen = state.value === 'waiting' || state.value === 'running';
   // A file appeared in the container after the check: trying again replaces it.
-  const again = isBerthError(fault.value, 'precondition_failed') ? 'Replace' : 'Retry';
+  const again = isBerthError(fault.value, 'precondition_failed') ? transferWords.replace : transferWords.retry;
+  const { button, label } = isOpen ? transferWords.cancel : again;
   return (
     <li class="transfer">
       <div class="grow">
         <div class="ellipsis" title={name}>
           <span aria-hidden="true">{direction === 'upload' ? '↑' : '↓'} </span>
-          <span class="visually-hidden">{direction === 'upload' ? 'Upload' : 'Download'} </span>
+          <span class="visually-hidden">{direction === 'upload' ? transferWords.upload : transferWords.download} </span>
           {name}
         </div>
         <div class="ellipsis small muted" title={place}>
@@ -94,14 +96,19 @@ function Row({ of }: { readonly of: Transfer }): JSX.Element {
         <button
           type="button"
           class="button slim"
-          aria-label={`${isOpen ? 'Cancel' : again} ${name}`}
+          aria-label={label(name)}
           onClick={() => (isOpen ? cancel(of) : retry(of))}
         >
-          {isOpen ? 'Cancel' : again}
+          {button}
         </button>
       )}
       {!isOpen && (
-        <button type="button" class="button quiet icon" aria-label={`Dismiss ${name}`} onClick={() => dismiss(of)}>
+        <button
+          type="button"
+          class="button quiet icon"
+          aria-label={transferWords.dismiss(name)}
+          onClick={() => dismiss(of)}
+        >
           <CrossIcon />
         </button>
       )}
@@ -110,11 +117,17 @@ function Row({ of }: { readonly of: Transfer }): JSX.Element {
 }
 
 function Amount({ of }: { readonly of: Transfer }): JSX.Element {
-  const words = useComputed(() => (of.state.value === 'waiting' ? 'Waiting' : inFigures(of.progress.value)));
+  const words = useComputed(() =>
+    of.state.value === 'waiting' ? transferWords.progress.waiting : inFigures(of.progress.value),
+  );
   const share = useComputed(() => shareOf(of.progress.value));
   return (
     <>
-      <progress aria-label={`Progress of ${of.name}`} max={1} {...(share.value !== null && { value: share.value })} />
+      <progress
+        aria-label={transferWords.progress.of(of.name)}
+        max={1}
+        {...(share.value !== null && { value: share.value })}
+      />
       <div class="small muted">{words}</div>
     </>
   );
@@ -122,17 +135,14 @@ function Amount({ of }: { readonly of: Transfer }): JSX.Element {
 
 function Outcome({ of }: { readonly of: Transfer }): JSX.Element {
   const { state, fault, progress, direction } = of;
-  if (state.value === 'cancelled') return <div class="small muted">Cancelled</div>;
+  if (state.value === 'cancelled') return <div class="small muted">{transferWords.cancelled}</div>;
   if (state.value === 'failed') {
     const isTaken = isBerthError(fault.value, 'precondition_failed');
-    const words = isTaken ? 'A file of this name was created there meanwhile.' : inWords(fault.value);
+    const words = isTaken ? transferWords.nameTaken : inWords(fault.value);
     return <div class="small fault">{words}</div>;
   }
-  return (
-    <div class="small muted">
-      {direction === 'upload' ? 'Uploaded' : 'Downloaded'} · {bytes(progress.value.bytes)}
-    </div>
-  );
+  const said = direction === 'upload' ? transferWords.uploaded : transferWords.downloaded;
+  return <div class="small muted">{said(bytes(progress.value.bytes))}</div>;
 }
 
 /** @returns null where the size is not known, or all is sent and the answer is awaited */
@@ -142,10 +152,11 @@ function shareOf({ bytes, total }: Progress): number | null {
 
 /** `1.2 MB of 4 MB · 30% · 800 KB/s · 4 s left` */
 function inFigures({ bytes: done, total, rate }: Progress): string {
-  if (total !== null && done >= total) return 'Finishing…';
-  const parts = [total === null ? bytes(done) : `${bytes(done)} of ${bytes(total)}`];
-  if (total !== null) parts.push(`${String(Math.floor((done / total) * 100))}%`);
-  if (rate !== null) parts.push(`${bytes(Math.round(rate))}/s`);
-  if (rate !== null && rate > 0 && total !== null) parts.push(`${duration(Math.max(1, (total - done) / rate))} left`);
+  const words = transferWords.progress;
+  if (total !== null && done >= total) return words.finishing;
+  const parts = [total === null ? bytes(done) : words.ofTotal({ done: bytes(done), total: bytes(total) })];
+  if (total !== null) parts.push(words.percent(String(Math.floor((done / total) * 100))));
+  if (rate !== null) parts.push(words.rate(bytes(Math.round(rate))));
+  if (rate !== null && rate > 0 && total !== null) parts.push(words.left(duration(Math.max(1, (total - done) / rate))));
   return parts.join(' · ');
 }

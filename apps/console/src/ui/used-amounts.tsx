@@ -1,6 +1,7 @@
 import type { DailyUsageView } from '@berth/client';
 import type { JSX } from 'preact';
 import { tenths } from '../data/format';
+import { resourceWords } from '../words/resources';
 
 const HOUR = 3600;
 
@@ -9,11 +10,11 @@ const amount = (value: number): string => (value > 0 && value < 0.05 ? `< ${tent
 
 /** The columns of {@link UsedAmounts}. */
 export const USED_COLUMNS = [
-  { end: 'Memory, GB·h' },
-  { end: 'CPU, h' },
-  { end: 'Disk, GB·h' },
-  { end: 'Snapshots, GB·h' },
-  { end: 'Previews, MB' },
+  { end: resourceWords.used.memory },
+  { end: resourceWords.used.cpu },
+  { end: resourceWords.used.disk },
+  { end: resourceWords.used.snapshots },
+  { end: resourceWords.used.previews },
 ] as const;
 
 /** What was used, as cells of a table. */

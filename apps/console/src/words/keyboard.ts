@@ -8,7 +8,7 @@ export const keyboardWords = {
   search: 'Search…',
   paletteFault: 'The search could not be loaded. Reload the page.',
   inTerminal: 'In a terminal, keys go to its program, Ctrl K too: use the Search button of the menu there.',
-  /** By where they work. */
+  /** All shortcuts by where they work: a new one is added here too. */
   shortcuts: (paletteKeys: string): Shortcuts => [
     [
       'Everywhere',

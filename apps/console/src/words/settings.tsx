@@ -9,10 +9,10 @@ export const settingsWords = {
         ? 'The software that was installed outside /home/user is still there.'
         : 'Only /home/user was kept: software that was installed elsewhere is gone.'
     }`,
-  recreates: ({ isUp, home }: { isUp: boolean; home: JSX.Element }) => (
+  recreates: ({ isUp, path }: { isUp: boolean; path: (path: string) => JSX.Element }) => (
     <>
-      The container is recreated{isUp && ', and restarted: its programs end'}. {home} stays, and so does software that
-      was installed elsewhere, if this server can keep it: you will be told.
+      The container is recreated{isUp && ', and restarted: its programs end'}. {path('/home/user')} stays, and so does
+      software that was installed elsewhere, if this server can keep it: you will be told.
     </>
   ),
   more: 'Network, variables, start command',

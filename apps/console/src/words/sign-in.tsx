@@ -15,5 +15,5 @@ export const signInWords = {
     hint: '2 to 30 of letters, digits, “_” and “-”.',
     placeholder: 'Your name',
   },
-  api: (link: JSX.Element) => <>The API is described at {link}.</>,
+  api: (linkTo: (path: string) => JSX.Element) => <>The API is described at {linkTo('/api/docs')}.</>,
 };
