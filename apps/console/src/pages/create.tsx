@@ -350,7 +350,7 @@ function useLeftFields(): readonly [ReadonlySet<string>, (event: FocusEvent) => 
 
 /** Sizes beyond the tier are shown at once, as the limits beside them are. */
 const withSizes = (faults: Faults, { seen, draft }: { readonly seen: Faults; readonly draft: Draft }): Faults => {
-  // Others cannot be read at all.
+  // A size that can be read has no other fault.
   const readable = Object.keys(readGivenResources(draft));
   const beyond = readable.filter((field) => seen[field] !== undefined);
   return { ...Object.fromEntries(beyond.map((field) => [field, seen[field] ?? ''])), ...faults };
