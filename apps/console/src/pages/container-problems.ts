@@ -2,6 +2,7 @@ import type { BerthEvent, StatsView } from '@berth/client';
 import { at, bytes, duration } from '../data/format';
 import type { Container, Lifetime } from '../data/live';
 import type { Sample } from '../data/statistics';
+import { problemWords } from '../words/container-problems';
 import { reasonInWords } from '../words/errors';
 
 /** What helps against a problem. */
@@ -56,8 +57,7 @@ export function problemsOf(facts: Facts): readonly Problem[] {
 
 function unreachable({ container }: Facts): Problem | null {
   if (container.node_state !== 'unreachable') return null;
-  const text = 'The machine of this container does not answer. The status is the last known one.';
-  return { key: 'unreachable', isBad: true, text, remedy: 'reload' };
+  return { key: 'unreachable', isBad: true, text: problemWords.unreachable, remedy: 'reload' };
 }
 
 function failed({ container: { status, status_reason }, events }: Facts): Problem | null {
@@ -66,7 +66,7 @@ function failed({ container: { status, status_reason }, events }: Facts): Proble
   const data = event?.type === 'container_error' ? event.data : null;
   const reason = reasonInWords(status_reason ?? data?.reason);
   const said = data && data.message !== '' ? sentence(data.message) : '';
-  const text = ['The container could not be created or started', reason === null ? '' : `: ${reason}`, '.'].join('');
+  const text = problemWords.failed(reason);
   return {
     key: 'failed',
     isBad: true,
@@ -78,10 +78,10 @@ function failed({ container: { status, status_reason }, events }: Facts): Proble
 
 /** Stops without a request. */
 const ENDS: Readonly<Record<string, readonly [text: string, isBad: boolean]>> = {
-  oom: ['The container was stopped because it needed more memory than its limit.', true],
-  exited: ['The container stopped because its main process ended.', false],
-  missing: ['The container is missing from Docker. A start recreates it with its data.', true],
-  node_lost: ['The node of this container was removed, and the container’s data is lost.', true],
+  oom: [problemWords.ended.oom, true],
+  exited: [problemWords.ended.exited, false],
+  missing: [problemWords.ended.missing, true],
+  node_lost: [problemWords.ended.node_lost, true],
 };
 
 function ended({ container: { status, status_reason } }: Facts): Problem | null {
@@ -99,7 +99,7 @@ function roleFailed({ container: { role, role_status, status }, events }: Facts)
   return {
     key: 'role',
     isBad: true,
-    text: `The role “${role ?? ''}” could not be installed. The next start tries again.`,
+    text: problemWords.roleFailed(role ?? ''),
     ...(output !== undefined && output !== '' && { output }),
     remedy: status === 'running' ? 'restart' : 'start',
   };
@@ -107,14 +107,14 @@ function roleFailed({ container: { role, role_status, status }, events }: Facts)
 
 function notReady({ container, events, now }: Facts): Problem | null {
   if (container.status !== 'running' || container.ready !== false || !container.start) return null;
-  const remedy = { tab: 'processes', words: 'Show its output' } as const;
+  const remedy = { tab: 'processes', words: problemWords.remedies.showOutput } as const;
   const last = events.find(({ type }) => NEWS_OF_START.includes(type));
   if (last?.type === 'container_not_ready') {
-    const text = `The start command was not ready within ${duration(last.data.within_seconds)}.`;
+    const text = problemWords.notReadyWithin(duration(last.data.within_seconds));
     return { key: 'ready', isBad: true, text, remedy: { ...remedy, tab: `processes/${last.data.process_id}` } };
   }
   if (!last || (now - Date.parse(last.timestamp)) / 1000 < READY_WITHIN_S) return null;
-  return { key: 'ready', isBad: false, text: 'The start command is not ready yet.', remedy };
+  return { key: 'ready', isBad: false, text: problemWords.notReadyYet, remedy };
 }
 
 const NEWS_OF_START: readonly string[] = ['container_not_ready', 'container_started', 'container_updated'];
@@ -127,18 +127,19 @@ function full({ container: { resources }, latest, samples, isDiskEnforced }: Fac
     memoryLimit !== null && memory >= memoryLimit * NEARLY_FULL;
   const { used_bytes: memory, limit_bytes: limit } = latest?.memory ?? { used_bytes: 0, limit_bytes: null };
   if (limit !== null && lately.length > 1 && lately.every(isFull)) {
-    const text = `Memory is nearly full: ${bytes(memory)} of ${bytes(limit)}. At the limit, programs are ended.`;
+    const text = problemWords.memoryNearlyFull({ used: bytes(memory), limit: bytes(limit) });
     found.push({ key: 'memory', isBad: false, text, remedy: 'settings' });
   }
   const disk = latest?.disk_used_bytes ?? null;
   const room = resources.disk_mb * MEBIBYTE;
   if (disk !== null && disk >= room * NEARLY_FULL) {
     const isOver = isDiskEnforced === false;
-    const text = `/home/user is ${disk >= room ? 'full' : 'nearly full'}: ${bytes(disk)} of ${bytes(room)}.`;
+    const say = disk >= room ? problemWords.diskFull : problemWords.diskNearlyFull;
+    const text = say({ used: bytes(disk), limit: bytes(room) });
     found.push({
       key: 'disk',
       isBad: disk >= room && !isOver,
-      text: isOver ? `${text} This server does not enforce the limit.` : text,
+      text: isOver ? `${text} ${problemWords.diskNotEnforced}` : text,
       remedy: 'settings',
     });
   }
@@ -149,20 +150,19 @@ function full({ container: { resources }, latest, samples, isDiskEnforced }: Fac
 function endings({ container, lifetime: { idle, idleAction, deletion }, events, now }: Facts): Problem[] {
   const { status, expires_at, last_used_at } = container;
   const used = last_used_at === undefined ? now : Date.parse(last_used_at);
-  const inTime = (ms: number): string => `in ${duration(Math.max(1, (ms - now) / 1000))}`;
+  const timeTo = (ms: number): string => duration(Math.max(1, (ms - now) / 1000));
   const found: Problem[] = [];
   if (status === 'running' || status === 'paused') {
     const runEnd = expires_at ? Date.parse(expires_at) : Infinity;
     if (runEnd - now < SOON_S.stop * 1000) {
-      const text = `The container is stopped ${inTime(runEnd)}, at ${at(new Date(runEnd).toISOString())}: its time is over then.`;
-      found.push({ key: 'run', isBad: false, text, remedy: { tab: 'files', words: 'Save files' } });
+      const text = problemWords.runEnds({ time: timeTo(runEnd), at: at(new Date(runEnd).toISOString()) });
+      found.push({ key: 'run', isBad: false, text, remedy: { tab: 'files', words: problemWords.remedies.saveFiles } });
     }
     const idleEnd = idle === null || status === 'paused' ? Infinity : used + idle * 1000;
     const idleSoonS = Math.min(SOON_S.stop, (idle ?? 0) / 3);
     if (idleEnd < runEnd && idleEnd - now < idleSoonS * 1000) {
-      const action = idleAction === 'stop' ? 'stopped' : 'paused';
-      const text = `The container is ${action} ${inTime(idleEnd)} because it is not used.`;
-      found.push({ key: 'idle', isBad: false, text, remedy: 'keep' });
+      const say = idleAction === 'stop' ? problemWords.idleStop : problemWords.idlePause;
+      found.push({ key: 'idle', isBad: false, text: say(timeTo(idleEnd)), remedy: 'keep' });
     }
   }
   const warned = events.find(({ type }) => type === 'container_expiring');
@@ -170,8 +170,12 @@ function endings({ container, lifetime: { idle, idleAction, deletion }, events, 
     const { action, expires_at: end } = warned.data;
     const isNear = Date.parse(end) > now && Date.parse(end) - now < SOON_S.deletion * 1000;
     if (action === 'delete' && isNear && used <= Date.parse(warned.timestamp)) {
-      const text = `The container will be deleted ${inTime(Date.parse(end))} because it is not used.`;
-      found.push({ key: 'deletion', isBad: true, text, remedy: 'keep' });
+      found.push({
+        key: 'deletion',
+        isBad: true,
+        text: problemWords.deletion(timeTo(Date.parse(end))),
+        remedy: 'keep',
+      });
     }
   }
   return found;

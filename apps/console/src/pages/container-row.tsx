@@ -10,6 +10,8 @@ import { type Container, lifetimeOf, now } from '../data/live';
 import { followInView, LINE_HEIGHT, SPAN_S, usageOf } from '../data/live-usage';
 import { isSelected, select } from '../data/selection';
 import { isUp, pause, remove } from '../data/verbs';
+import { commonWords } from '../words/common';
+import { containerRowWords } from '../words/container-row';
 import { reasonInWords } from '../words/errors';
 import { Link, navigate } from '../router';
 import { GlobeIcon, PromptIcon } from '../ui/icons';
@@ -51,7 +53,7 @@ export const ContainerRow = memo(function ContainerRow(props: RowProps): JSX.Ele
                   key={key}
                   type="button"
                   class="chip"
-                  title={`Filter by ${key}:${value}`}
+                  title={containerRowWords.filterBy(`${key}:${value}`)}
                   onClick={() => changeView({ search: `${key}:${value}` })}
                 >
                   {value === '' ? key : `${key}: ${value}`}
@@ -77,7 +79,7 @@ export const ContainerRow = memo(function ContainerRow(props: RowProps): JSX.Ele
         </div>
       </td>
       {hasUsage && <td class="usage-cell">{status === 'running' && <UsageLines id={db_id} />}</td>}
-      <td class="muted nowrap" data-name="Created">
+      <td class="muted nowrap" data-name={commonWords.created}>
         {created_at !== undefined && <Created time={created_at} />}
       </td>
       <td class="muted nowrap">
@@ -115,7 +117,7 @@ function Selected({ id, name }: { readonly id: string; readonly name: string }):
   return (
     <input
       type="checkbox"
-      aria-label={`Select ${name}`}
+      aria-label={containerRowWords.select(name)}
       checked={isOn}
       onClick={(event) => select(id, { isOn: event.currentTarget.checked, hasRange: event.shiftKey })}
     />
@@ -127,7 +129,7 @@ function Created({ time }: { readonly time: string }): JSX.Element {
     () =>
       computed(() => {
         const seconds = (now.value - Date.parse(time)) / 1000;
-        return seconds < 60 ? 'just now' : `${briefly(seconds)} ago`;
+        return seconds < 60 ? containerRowWords.justNow : containerRowWords.ago(briefly(seconds));
       }),
     [time],
   );
@@ -143,12 +145,13 @@ function UsageLines({ id }: { readonly id: string }): JSX.Element {
   const place = useRef<HTMLDivElement>(null);
   useEffect(() => (place.current ? followInView(place.current, id) : undefined), [id]);
   const usage = usageOf(id).value;
+  const words = containerRowWords.usage;
   return (
     <div class="usage-lines" ref={place}>
       {usage && (
         <>
-          <UsageLine name="CPU" of={usage.cpu} title="CPU of its limit, in the last three minutes" />
-          <UsageLine name="Memory" of={usage.memory} title="Memory of its limit, in the last three minutes" />
+          <UsageLine name={words.cpu} of={usage.cpu} title={words.cpuHint} />
+          <UsageLine name={words.memory} of={usage.memory} title={words.memoryHint} />
         </>
       )}
     </div>
@@ -173,11 +176,12 @@ function UsageLine({ name, of, title }: { readonly name: string; readonly of: Li
 export function StatusCell({ container }: { readonly container: Container }): JSX.Element {
   const { status, status_reason, role_status, progress: step } = container;
   const reason = reasonInWords(status_reason);
+  const words = containerRowWords.status;
   if (step) {
     return (
       <div class="progress">
-        <Status of={status} {...(status === 'running' && { word: 'Running' })} />
-        <Meter value={step.percent} max={100} label={`${container.name}: ${step.message}`} />
+        <Status of={status} {...(status === 'running' && { word: words.running })} />
+        <Meter value={step.percent} max={100} label={words.progress({ name: container.name, step: step.message })} />
         <span class="small muted ellipsis" title={step.message}>
           {step.message}
         </span>
@@ -188,10 +192,10 @@ export function StatusCell({ container }: { readonly container: Container }): JS
     <div class="two">
       <Status of={status} />
       {reason !== null && status !== 'running' && <span class="small muted">{reason}</span>}
-      {container.node_state === 'unreachable' && <span class="small muted">its machine does not respond</span>}
-      {role_status === 'failed' && <span class="small muted">role failed</span>}
-      {role_status === 'installing' && <span class="small muted">installing its role</span>}
-      {status === 'running' && container.ready === false && <span class="small muted">not ready yet</span>}
+      {container.node_state === 'unreachable' && <span class="small muted">{words.machineSilent}</span>}
+      {role_status === 'failed' && <span class="small muted">{words.roleFailed}</span>}
+      {role_status === 'installing' && <span class="small muted">{words.roleInstalling}</span>}
+      {status === 'running' && container.ready === false && <span class="small muted">{words.notReady}</span>}
     </div>
   );
 }
@@ -206,29 +210,30 @@ export function Use({ container }: { readonly container: Container }): JSX.Eleme
   const runEnd = expires_at ? (Date.parse(expires_at) - now.value) / 1000 : Infinity;
   const idleEnd = idleAfter === null ? Infinity : idleAfter - idle;
   const end = Math.min(runEnd, idleEnd);
-  const isPaused = idleEnd < runEnd && idleAction !== 'stop';
+  const endsIn =
+    idleEnd < runEnd && idleAction !== 'stop' ? containerRowWords.use.pausesIn : containerRowWords.use.stopsIn;
   return (
     <div class="two">
       <span>{idleInWords(status, idle)}</span>
       {status === 'running' && Number.isFinite(end) && (
-        <span class={`small ${end < 600 ? 'status warn' : ''}`}>
-          {isPaused ? 'pauses' : 'stops'} in {briefly(Math.max(end, 1))}
-        </span>
+        <span class={`small ${end < 600 ? 'status warn' : ''}`}>{endsIn(briefly(Math.max(end, 1)))}</span>
       )}
     </div>
   );
 }
 
 function idleInWords(status: ContainerStatus, seconds: number): string {
+  const words = containerRowWords.use;
   if (status === 'creating') return '';
-  if (status !== 'running') return seconds < 60 ? 'used just now' : `used ${briefly(seconds)} ago`;
-  return seconds < 60 ? 'in use' : `idle ${briefly(seconds)}`;
+  if (status !== 'running') return seconds < 60 ? words.usedJustNow : words.usedAgo(briefly(seconds));
+  return seconds < 60 ? words.inUse : words.idleFor(briefly(seconds));
 }
 
 function Actions({ container, onSettings }: Pick<RowProps, 'container' | 'onSettings'>): JSX.Element {
   const { db_id, name, status } = container;
   const address = `/containers/${db_id}`;
   const isRunning = status === 'running';
+  const words = containerRowWords.actions;
   return (
     <div class="actions">
       {isRunning && maySeeInside.value && (
@@ -236,49 +241,49 @@ function Actions({ container, onSettings }: Pick<RowProps, 'container' | 'onSett
           <Link
             class="button quiet icon"
             href={`${address}#terminal`}
-            aria-label={`Terminal of ${name}`}
-            title="Terminal"
+            aria-label={words.terminalOf(name)}
+            title={words.terminal}
           >
             <PromptIcon />
           </Link>
           <Link
             class="button quiet icon"
             href={`${address}#ports`}
-            aria-label={`Ports of ${name}`}
-            title="Ports and previews"
+            aria-label={words.portsOf(name)}
+            title={words.ports}
           >
             <GlobeIcon />
           </Link>
         </>
       )}
       {status === 'paused' && (
-        <WorkButton class="button slim" aria-label={`Resume ${name}`} run={() => berth.containers.resume(db_id)}>
-          Resume
+        <WorkButton class="button slim" aria-label={words.resumeOf(name)} run={() => berth.containers.resume(db_id)}>
+          {words.resume}
         </WorkButton>
       )}
       {isUp(status) ? (
-        <WorkButton class="button slim" aria-label={`Stop ${name}`} run={() => berth.containers.stop(db_id)}>
-          Stop
+        <WorkButton class="button slim" aria-label={words.stopOf(name)} run={() => berth.containers.stop(db_id)}>
+          {commonWords.stop}
         </WorkButton>
       ) : (
         status !== 'creating' && (
-          <WorkButton class="button slim" aria-label={`Start ${name}`} run={() => berth.containers.start(db_id)}>
-            Start
+          <WorkButton class="button slim" aria-label={words.startOf(name)} run={() => berth.containers.start(db_id)}>
+            {commonWords.start}
           </WorkButton>
         )
       )}
       <Menu
-        label={`More for ${name}`}
+        label={words.more(name)}
         items={[
           ...(isRunning
             ? [
-                { name: 'Files', run: () => navigate(`${address}#files`) },
-                { name: 'Pause', run: () => void pause(container) },
+                { name: words.files, run: () => navigate(`${address}#files`) },
+                { name: words.pause, run: () => void pause(container) },
               ]
             : []),
-          { name: 'Settings', run: () => onSettings(container) },
+          { name: words.settings, run: () => onSettings(container) },
           ...copyItems(container),
-          { name: 'Delete', isDangerous: true, run: () => void remove(container) },
+          { name: commonWords.delete, isDangerous: true, run: () => void remove(container) },
         ]}
       />
     </div>

@@ -2,11 +2,13 @@ import type { JSX } from 'preact';
 import { type Container, me } from '../data/live';
 import { PlusIcon } from '../ui/icons';
 import { Empty, Shown } from '../ui/parts';
+import { snapshotsWords } from '../words/snapshots';
 import { takeSnapshot } from './snapshot-dialogs';
 import { SnapshotTable, useSnapshots } from './snapshot-list';
 
 /** The snapshots of one container. */
 export function ContainerSnapshots({ container }: { readonly container: Container }): JSX.Element {
+  const words = snapshotsWords.own;
   const loaded = useSnapshots(container.db_id);
   const isAllowed = me.value?.limits.snapshots !== 0;
   return (
@@ -23,12 +25,8 @@ export function ContainerSnapshots({ container }: { readonly container: Containe
             isOfOne
             onChange={() => void loaded.reload()}
             empty={
-              <Empty title="No snapshots of it">
-                <p>
-                  {isAllowed
-                    ? 'A snapshot keeps its files, to return to them or to create more containers from them.'
-                    : 'Your tier allows none.'}
-                </p>
+              <Empty title={words.none}>
+                <p>{isAllowed ? words.noneHint : words.tierAllowsNone}</p>
                 {isAllowed && <TakeButton container={container} />}
               </Empty>
             }
@@ -47,7 +45,7 @@ function TakeButton({ container }: { readonly container: Container }): JSX.Eleme
       disabled={container.status === 'creating'}
       onClick={() => takeSnapshot(container)}
     >
-      <PlusIcon /> Take a snapshot
+      <PlusIcon /> {snapshotsWords.own.take}
     </button>
   );
 }

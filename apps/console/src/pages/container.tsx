@@ -5,6 +5,8 @@ import { berth } from '../data/berth';
 import { type Container, containerById, events } from '../data/live';
 import type { BerthEvent } from '@berth/client';
 import { askToStop, remove } from '../data/verbs';
+import { commonWords } from '../words/common';
+import { containerWords } from '../words/container';
 import { inWords } from '../words/errors';
 import { address, Link, navigate } from '../router';
 import { later } from '../ui/later';
@@ -23,19 +25,11 @@ const Files = later(async () => (await import('./files')).Files);
 const ContainerSnapshots = later(async () => (await import('./container-snapshots')).ContainerSnapshots);
 const Overview = later(async () => (await import('./overview')).Overview);
 
-const TABS = [
-  ['overview', 'Overview'],
-  ['terminal', 'Terminal'],
-  ['files', 'Files'],
-  ['processes', 'Processes'],
-  ['ports', 'Ports'],
-  ['snapshots', 'Snapshots'],
-  ['events', 'Events'],
-] as const;
+const TABS = ['overview', 'terminal', 'files', 'processes', 'ports', 'snapshots', 'events'] as const;
 
-type Tab = (typeof TABS)[number][0];
+type Tab = (typeof TABS)[number];
 
-const isTab = (name: string | null): name is Tab => TABS.some(([each]) => each === name);
+const isTab = (name: string | null): name is Tab => TABS.some((each) => each === name);
 
 /** Where this browser keeps the tab that was used last. */
 const LAST_TAB = 'berth.tab';
@@ -94,18 +88,18 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
   if (!container) {
     return (
       <>
-        <PageHead title="Container" />
+        <PageHead title={containerWords.title} />
         {fault === undefined ? (
           <p class="muted" role="status">
-            Loading…
+            {containerWords.loading}
           </p>
         ) : (
           <div class="panel">
             <Empty title={inWords(fault)}>
               <Link class="button" href="/">
-                Your containers
+                {containerWords.own}
               </Link>
-              <Link href="/deleted">Deleted containers, which can be restored</Link>
+              <Link href="/deleted">{containerWords.deleted}</Link>
             </Empty>
           </div>
         )}
@@ -121,11 +115,14 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
         <div class="actions">
           <PowerButton container={container} />
           <button type="button" class="button" onClick={() => setSetting(true)}>
-            Settings
+            {containerWords.settings}
           </button>
           <Menu
-            label={`More for ${container.name}`}
-            items={[...copyItems(container), { name: 'Delete', isDangerous: true, run: () => void remove(container) }]}
+            label={containerWords.more(container.name)}
+            items={[
+              ...copyItems(container),
+              { name: commonWords.delete, isDangerous: true, run: () => void remove(container) },
+            ]}
           />
         </div>
       </PageHead>
@@ -168,9 +165,9 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
 function Tabs({ label, current }: { readonly label: string; readonly current: string }): JSX.Element {
   return (
     <nav class="tabs" aria-label={label} ref={useCurrentShown(current)}>
-      {TABS.map(([name, words]) => (
+      {TABS.map((name) => (
         <a key={name} href={`#${name}`} aria-current={current === name ? 'page' : undefined}>
-          {words}
+          {containerWords.tabs[name]}
         </a>
       ))}
     </nav>
@@ -191,40 +188,30 @@ function Inside({ container, staysOpen = false, children }: InsideProps) {
   const isOpen = why === null && (container.status === 'running' || (staysOpen && wasOpen.current));
   wasOpen.current = isOpen;
   if (isOpen) return <>{children}</>;
+  // Of one that runs, `why` is shown alone.
+  const state = container.status === 'running' ? 'stopped' : container.status;
   return (
     <div class="panel">
-      <Empty title={why ?? titleOf(container)}>
-        {why === null && <p>{container.progress?.message ?? HINTS[container.status] ?? HINTS.stopped}</p>}
+      <Empty title={why ?? containerWords.closed[state](container.name)}>
+        {why === null && <p>{container.progress?.message ?? containerWords.closedHint[state]}</p>}
         {why === null && <PowerButton container={container} />}
       </Empty>
     </div>
   );
 }
 
-const HINTS: Readonly<Record<string, string>> & { readonly stopped: string } = {
-  creating: 'Terminals, files and processes are available once it runs.',
-  paused: 'Its processes continue when it is resumed.',
-  stopped: 'Start it to use terminals, files and processes.',
-  error: 'The overview says why. A start tries again.',
-};
-
-function titleOf({ name, status }: Container): string {
-  const states: Partial<Record<Container['status'], string>> = { creating: 'is being created', error: 'has failed' };
-  return `“${name}” ${states[status] ?? `is ${status}`}`;
-}
-
 function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {
   if (container.status === 'creating') return null;
   const stop = (
     <button type="button" class="button" onClick={() => askToStop(container)}>
-      Stop
+      {commonWords.stop}
     </button>
   );
   if (container.status === 'running') {
     return (
       <>
         <WorkButton class="button" run={() => berth.containers.pause(container.db_id)}>
-          Pause
+          {containerWords.power.pause}
         </WorkButton>
         {stop}
       </>
@@ -233,13 +220,13 @@ function PowerButton({ container }: { readonly container: Container }): JSX.Elem
   return container.status === 'paused' ? (
     <>
       <WorkButton class="button primary" run={() => berth.containers.resume(container.db_id)}>
-        Resume
+        {containerWords.power.resume}
       </WorkButton>
       {stop}
     </>
   ) : (
     <WorkButton class="button primary" run={() => berth.containers.start(container.db_id)}>
-      Start
+      {commonWords.start}
     </WorkButton>
   );
 }
@@ -271,7 +258,7 @@ function ContainerEvents({ of, events: own }: EventsProps): JSX.Element {
       {() =>
         own.length === 0 ? (
           <div class="panel">
-            <Empty title="No events lately" />
+            <Empty title={containerWords.noEvents} />
           </div>
         ) : (
           <div class="panel">

@@ -21,6 +21,7 @@ import {
 import { type Container, containers, fault, listed, me, usage } from '../data/live';
 import { useUsageStream } from '../data/live-usage';
 import { selectedShown, selectShown } from '../data/selection';
+import { containersWords } from '../words/containers';
 import { inWords } from '../words/errors';
 import { Link } from '../router';
 import { ArrowIcon, PlusIcon } from '../ui/icons';
@@ -39,10 +40,10 @@ export function Containers(): JSX.Element {
   const canWrite = me.value?.scopes.some((scope) => scope === 'write' || scope === 'admin') ?? false;
   return (
     <>
-      <PageHead title="Containers" aside={<Usage />}>
+      <PageHead title={containersWords.title} aside={<Usage />}>
         {canWrite && (
           <Link class="button primary" href="/new">
-            <PlusIcon /> New container
+            <PlusIcon /> {containersWords.newContainer}
           </Link>
         )}
       </PageHead>
@@ -61,8 +62,8 @@ function Usage(): JSX.Element | null {
   const { containers: used, limit } = usage.value;
   return (
     <span class="usage muted">
-      {used} of {limit}
-      <Meter value={used} max={limit} label="Containers, of your tier’s limit" />
+      {containersWords.used({ used, limit })}
+      <Meter value={used} max={limit} label={containersWords.usedHint} />
     </span>
   );
 }
@@ -74,12 +75,12 @@ function Toolbar(): JSX.Element | null {
       <input
         class="input search"
         type="search"
-        aria-label="Filter by name, image, label or network"
-        placeholder="Filter: name, image, label, network:none"
+        aria-label={containersWords.filter}
+        placeholder={containersWords.filterExample}
         value={search.value}
         onInput={(event) => changeView({ search: event.currentTarget.value })}
       />
-      <div class="segments" role="group" aria-label="Filter by status">
+      <div class="segments" role="group" aria-label={containersWords.statusFilter}>
         {STATUS_FILTERS.map(([value, name]) => (
           <button
             key={value}
@@ -104,7 +105,7 @@ function List({ canWrite, onSettings }: ListProps): JSX.Element {
   if (!listed.value) {
     return (
       <p class="muted" role="status">
-        Loading…
+        {containersWords.loading}
       </p>
     );
   }
@@ -113,11 +114,12 @@ function List({ canWrite, onSettings }: ListProps): JSX.Element {
   return <Rows canSelect={canWrite} onSettings={onSettings} />;
 }
 
+const { columns } = containersWords;
 const HEADS: Readonly<Record<SortKey, string>> = {
-  name: 'Name',
-  status: 'Status',
-  created: 'Created',
-  used: 'Last used',
+  name: columns.name,
+  status: columns.status,
+  created: columns.created,
+  used: columns.used,
 };
 
 function Head({ by }: { readonly by: SortKey }): JSX.Element {
@@ -141,34 +143,34 @@ function Rows({ canSelect, onSettings }: RowsProps): JSX.Element {
       <div class="card-tools">
         {canSelect && (
           <label class="check">
-            <SelectShown /> Select all shown
+            <SelectShown /> {containersWords.selectShown}
           </label>
         )}
         <SortChoice />
       </div>
       <table class="table cards containers">
-        <caption class="visually-hidden">Your containers</caption>
+        <caption class="visually-hidden">{containersWords.caption}</caption>
         <thead>
           <tr>
             {canSelect && (
               <th scope="col" class="check-cell">
-                <SelectShown label="Select all shown" />
+                <SelectShown label={containersWords.selectShown} />
               </th>
             )}
             <Head by="name" />
             <Head by="status" />
             <th scope="col" class="image-cell">
-              Image, resources
+              {columns.image}
             </th>
             {hasUsage && (
               <th scope="col" class="usage-head">
-                CPU, memory
+                {columns.usage}
               </th>
             )}
             <Head by="created" />
             <Head by="used" />
             <th scope="col" class="actions-head">
-              <span class="visually-hidden">Actions</span>
+              <span class="visually-hidden">{columns.actions}</span>
             </th>
           </tr>
         </thead>
@@ -226,7 +228,7 @@ function SortChoice(): JSX.Element {
     <>
       <select
         class="input slim-select"
-        aria-label="Sort by"
+        aria-label={containersWords.sort.by}
         value={by}
         onChange={({ currentTarget: { value } }) => changeView({ sort: FIRST_SORTS[value as SortKey] })}
       >
@@ -239,8 +241,8 @@ function SortChoice(): JSX.Element {
       <button
         type="button"
         class="button icon"
-        aria-label={isDescending ? 'Descending' : 'Ascending'}
-        title="Reverse the order"
+        aria-label={isDescending ? containersWords.sort.descending : containersWords.sort.ascending}
+        title={containersWords.sort.reverse}
         onClick={() => sortBy(by)}
       >
         <ArrowIcon isUp={!isDescending} />
@@ -260,23 +262,21 @@ function MoreRows({ left, onMore }: { readonly left: number; readonly onMore: ()
   return (
     <div class="more-rows" ref={place}>
       <button type="button" class="button" onClick={onMore}>
-        Show more ({left})
+        {containersWords.more(left)}
       </button>
     </div>
   );
 }
 
 function NoContainers({ canWrite }: { readonly canWrite: boolean }): JSX.Element {
+  const { none } = containersWords;
   return (
     <div class="panel">
-      <Empty title="No containers yet">
-        <p>
-          A container is your own Linux machine, with a terminal, files and a data folder, <code>/home/user</code>, that
-          is kept when it stops.
-        </p>
+      <Empty title={none.title}>
+        <p>{none.hint()}</p>
         {canWrite && (
           <Link class="button primary" href="/new">
-            <PlusIcon /> Create your first container
+            <PlusIcon /> {none.createFirst}
           </Link>
         )}
       </Empty>
@@ -287,9 +287,9 @@ function NoContainers({ canWrite }: { readonly canWrite: boolean }): JSX.Element
 function NothingFound(): JSX.Element {
   return (
     <div class="panel">
-      <Empty title="No containers match the filter">
+      <Empty title={containersWords.nothingFound.title}>
         <button type="button" class="button" onClick={clearFilter}>
-          Clear the filter
+          {containersWords.nothingFound.clear}
         </button>
       </Empty>
     </div>

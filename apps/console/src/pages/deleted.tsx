@@ -8,6 +8,8 @@ import { Link } from '../router';
 import { Ago, Empty, Listing, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize } from '../ui/resources';
 import { say } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { deletedWords } from '../words/deleted';
 
 /** No more than one page: who looks for an older one asks the API. */
 async function listDeleted(): Promise<ListedContainerView[]> {
@@ -17,6 +19,7 @@ async function listDeleted(): Promise<ListedContainerView[]> {
 
 /** What was deleted and can still be brought back. */
 export function Deleted(): JSX.Element {
+  const { columns, cells, none } = deletedWords;
   const loaded = useLoaded(listDeleted);
   const newest = events.value.find(({ type }) => type === 'container_deleted' || type === 'container_restored')?.seq;
   useEffect(() => {
@@ -24,24 +27,24 @@ export function Deleted(): JSX.Element {
   }, [newest]);
   const restore = async ({ db_id, name }: ListedContainerView): Promise<void> => {
     await berth.containers.restore(db_id);
-    say(`“${name}” is back, stopped.`);
+    say(deletedWords.restored(name));
     await loaded.reload();
   };
   return (
     <>
-      <PageHead title="Deleted" aside={<span class="muted">Kept for a while, with their data</span>} />
+      <PageHead title={deletedWords.title} aside={<span class="muted">{deletedWords.hint}</span>} />
       <Shown of={loaded}>
         {(deleted) => (
           <Listing
             items={deleted}
-            caption="Deleted containers, the newest first"
-            columns={['Name', 'Image', 'Disk size', 'Deleted', 'Removed for good']}
+            caption={deletedWords.caption}
+            columns={[columns.name, columns.image, columns.disk, columns.deleted, columns.removed]}
             hasActions
             empty={
-              <Empty title="Nothing here">
-                <p>Containers that you delete can be restored from here until their data is removed for good.</p>
+              <Empty title={none.title}>
+                <p>{none.hint}</p>
                 <Link class="button" href="/">
-                  To your containers
+                  {none.toContainers}
                 </Link>
               </Empty>
             }
@@ -52,23 +55,23 @@ export function Deleted(): JSX.Element {
                   <strong>{container.name}</strong>
                 </td>
                 <td class="muted">{shortImage(container.image)}</td>
-                <td class="muted nowrap" data-name="disk size">
+                <td class="muted nowrap" data-name={cells.disk}>
                   <DiskSize mb={container.resources.disk_mb} />
                 </td>
-                <td class="muted nowrap" data-name="deleted">
+                <td class="muted nowrap" data-name={cells.deleted}>
                   <Ago time={container.deleted_at ?? container.updated_at} />
                 </td>
-                <td class="muted nowrap" data-name="for good">
-                  {container.purge_at ? <Ago time={container.purge_at} /> : 'never'}
+                <td class="muted nowrap" data-name={cells.removed}>
+                  {container.purge_at ? <Ago time={container.purge_at} /> : commonWords.never}
                 </td>
                 <td class="actions-cell">
                   <div class="actions">
                     <WorkButton
                       class="button slim"
-                      aria-label={`Restore ${container.name}`}
+                      aria-label={deletedWords.restoreOf(container.name)}
                       run={() => restore(container)}
                     >
-                      Restore
+                      {deletedWords.restore}
                     </WorkButton>
                   </div>
                 </td>

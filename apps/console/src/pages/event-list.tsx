@@ -3,76 +3,79 @@ import { at, cpus, megabytes, milliseconds, timeOfDay } from '../data/format';
 import type { BerthEvent } from '@berth/client';
 import { containerById } from '../data/live';
 import { reasonInWords } from '../words/errors';
+import { eventsWords } from '../words/events';
 import { Link } from '../router';
 
-/** What an event is called, and how it looks. */
-const KINDS: Readonly<Record<string, readonly [words: string, look: string]>> = {
-  container_created: ['Creation started', 'creating'],
-  container_progress: ['Progress', 'creating'],
-  container_started: ['Started', 'running'],
-  container_stopped: ['Stopped', 'stopped'],
-  container_paused: ['Paused', 'paused'],
-  container_resumed: ['Resumed', 'running'],
-  container_updated: ['Changed', 'ok'],
-  container_moved: ['Moved', 'ok'],
-  container_unreachable: ['Machine not answering', 'warn'],
-  container_reachable: ['Machine answers again', 'ok'],
-  container_expiring: ['Ends soon', 'warn'],
-  container_deleted: ['Deleted', 'deleted'],
-  container_restored: ['Restored', 'stopped'],
-  container_error: ['Failed', 'error'],
-  container_ready: ['Ready', 'running'],
-  container_not_ready: ['Not ready in time', 'warn'],
-  process_started: ['Process started', 'running'],
-  process_exited: ['Process ended', 'stopped'],
-  process_lost: ['Process lost', 'error'],
-  snapshot_created: ['Snapshot started', 'creating'],
-  snapshot_progress: ['Snapshot progress', 'creating'],
-  snapshot_ready: ['Snapshot ready', 'ok'],
-  snapshot_failed: ['Snapshot failed', 'error'],
-  snapshot_deleted: ['Snapshot deleted', 'deleted'],
-  node_drained: ['Node drained', 'warn'],
-  node_activated: ['Node activated', 'running'],
-  node_unreachable: ['Node not answering', 'error'],
-  node_reachable: ['Node answers again', 'running'],
-  node_forgotten: ['Node given up', 'error'],
-  node_readmitted: ['Node is back', 'running'],
-  agent_connected: ['Agent connected', 'online'],
-  agent_disconnected: ['Agent disconnected', 'offline'],
-  webhook_disabled: ['Webhook disabled', 'error'],
+/** How an event looks. */
+const LOOKS: Readonly<Record<keyof typeof eventsWords.kinds, string>> = {
+  container_created: 'creating',
+  container_progress: 'creating',
+  container_started: 'running',
+  container_stopped: 'stopped',
+  container_paused: 'paused',
+  container_resumed: 'running',
+  container_updated: 'ok',
+  container_moved: 'ok',
+  container_unreachable: 'warn',
+  container_reachable: 'ok',
+  container_expiring: 'warn',
+  container_deleted: 'deleted',
+  container_restored: 'stopped',
+  container_error: 'error',
+  container_ready: 'running',
+  container_not_ready: 'warn',
+  process_started: 'running',
+  process_exited: 'stopped',
+  process_lost: 'error',
+  snapshot_created: 'creating',
+  snapshot_progress: 'creating',
+  snapshot_ready: 'ok',
+  snapshot_failed: 'error',
+  snapshot_deleted: 'deleted',
+  node_drained: 'warn',
+  node_activated: 'running',
+  node_unreachable: 'error',
+  node_reachable: 'running',
+  node_forgotten: 'error',
+  node_readmitted: 'running',
+  agent_connected: 'online',
+  agent_disconnected: 'offline',
+  webhook_disabled: 'error',
 };
+
+const isKind = (type: string): type is keyof typeof LOOKS => Object.hasOwn(LOOKS, type);
 
 const textOf = (value: unknown): string =>
   typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-
-/** What is near, by an event's `action`. */
-const ENDS: Readonly<Record<string, string>> = { delete: 'deleted', pause: 'paused' };
 
 /** What there is to say beside what happened. @param earlier the events before it, the newest first */
 function detailOf(event: BerthEvent, earlier: readonly BerthEvent[]): string {
   const { type, data: facts } = event;
   const data = facts as unknown as Readonly<Record<string, unknown>>;
-  const percent = textOf(data['progress']);
-  if (type === 'container_progress') return `${textOf(data['message'])}${percent === '' ? '' : ` (${percent} %)`}`;
+  if (type === 'container_progress') {
+    const [message, percent] = [textOf(data['message']), textOf(data['progress'])];
+    return percent === '' ? message : eventsWords.progress({ message, percent: eventsWords.percent(percent) });
+  }
   if (type.startsWith('snapshot_')) return snapshotDetailOf(data);
   if (type.startsWith('process_')) {
-    const code = textOf(data['exit_code']);
-    return `${textOf(data['program'])}${code === '' ? '' : `, exit code ${code}`}`;
+    const [program, code] = [textOf(data['program']), textOf(data['exit_code'])];
+    return code === '' ? program : eventsWords.exited({ program, code });
   }
   if (type === 'container_expiring') {
-    const action = ENDS[textOf(data['action'])] ?? 'stopped';
-    return `${action} at ${at(textOf(data['expires_at']))}`;
+    const action = textOf(data['action']);
+    const end = action === 'delete' || action === 'pause' ? action : 'stop';
+    return eventsWords.ends[end](at(textOf(data['expires_at'])));
   }
   const reason = reasonInWords(textOf(data['reason']));
   const message = textOf(data['message']);
   const kept = ROOT_KEPT[String(data['root_kept'])] ?? null;
   const changes = event.type === 'container_updated' ? changesOf(event.data, earlier) : null;
-  const restarted = event.type === 'container_updated' && event.data.restarted ? 'restarted' : null;
+  const restarted = event.type === 'container_updated' && event.data.restarted ? eventsWords.restarted : null;
   const parts = [
     changes,
     reason,
     message === '' ? null : message,
-    data['recreated'] === true ? 'recreated' : null,
+    data['recreated'] === true ? eventsWords.recreated : null,
     restarted,
     kept,
   ];
@@ -88,41 +91,42 @@ type ContainerFacts = Extract<BerthEvent, { type: 'container_updated' }>['data']
 function changesOf(now: ContainerFacts, earlier: readonly BerthEvent[]): string {
   const { memory_mb, cpu_shares, disk_mb } = now.resources;
   const event = earlier.find(({ data }) => 'db_id' in data && 'resources' in data && data.db_id === now.db_id);
-  if (!event) return `${megabytes(memory_mb)} memory, ${cpus(cpu_shares)}, ${megabytes(disk_mb)} disk`;
+  const words = eventsWords.changes;
+  if (!event) return words.sizes({ memory: megabytes(memory_mb), cpu: cpus(cpu_shares), disk: megabytes(disk_mb) });
   const before = event.data as unknown as ContainerFacts;
   const values: readonly (readonly [name: string, of: (facts: ContainerFacts) => string])[] = [
-    ['name', ({ name }) => `“${name}”`],
-    ['memory', ({ resources }) => megabytes(resources.memory_mb)],
-    ['CPU', ({ resources }) => cpus(resources.cpu_shares)],
-    ['disk', ({ resources }) => megabytes(resources.disk_mb)],
-    ['network', ({ network }) => (typeof network === 'string' ? network : network.allow.join(' '))],
-    ['labels', ({ labels }) => labelsInWords(labels)],
+    [words.name, ({ name }) => eventsWords.quoted(name)],
+    [words.memory, ({ resources }) => megabytes(resources.memory_mb)],
+    [words.cpu, ({ resources }) => cpus(resources.cpu_shares)],
+    [words.disk, ({ resources }) => megabytes(resources.disk_mb)],
+    [words.network, ({ network }) => (typeof network === 'string' ? words.networks[network] : network.allow.join(' '))],
+    [words.labels, ({ labels }) => labelsInWords(labels)],
   ];
-  const changes = values.flatMap(([name, of]) => {
+  const changes = values.flatMap(([what, of]) => {
     const [from, to] = [of(before), of(now)];
-    return from === to ? [] : [`${name} ${from} → ${to}`];
+    return from === to ? [] : [words.of({ what, from, to })];
   });
-  return changes.length === 0 ? 'other settings' : changes.join(', ');
+  return changes.length === 0 ? words.other : changes.join(', ');
 }
 
 function labelsInWords(labels: Readonly<Record<string, string>>): string {
   const texts = Object.entries(labels).map(([key, value]) => (value === '' ? key : `${key}: ${value}`));
-  return texts.length === 0 ? 'none' : texts.sort().join(', ');
+  return texts.length === 0 ? eventsWords.changes.noLabels : texts.sort().join(', ');
 }
 
 /** What a recreation kept, by an event's `root_kept`. */
 const ROOT_KEPT: Readonly<Record<string, string>> = {
-  true: 'installed software kept',
-  false: 'only /home/user kept',
+  true: eventsWords.softwareKept,
+  false: eventsWords.dataKept,
 };
 
 function snapshotDetailOf(data: Readonly<Record<string, unknown>>): string {
   const { percent, downtime_ms: downtime } = data;
   const parts = [
-    `“${textOf(data['name'])}”`,
+    eventsWords.quoted(textOf(data['name'])),
     reasonInWords(textOf(data['reason'])) ?? textOf(data['message']),
-    ...(typeof percent === 'number' ? [`${String(percent)} %`] : []),
-    ...(typeof downtime === 'number' && downtime > 0 ? [`suspended ${milliseconds(downtime)}`] : []),
+    ...(typeof percent === 'number' ? [eventsWords.percent(percent)] : []),
+    ...(typeof downtime === 'number' && downtime > 0 ? [eventsWords.suspended(milliseconds(downtime))] : []),
   ];
   return parts.filter((part) => part !== '').join(', ');
 }
@@ -140,7 +144,8 @@ export function EventList({ events, isOfOne = false, most = Infinity }: EventLis
   return (
     <ol class={isOfOne ? 'events of-one' : 'panel'}>
       {events.slice(0, most).map((event, index) => {
-        const [words, look] = KINDS[event.type] ?? [event.type.replaceAll('_', ' '), 'ok'];
+        const type: string = event.type;
+        const [words, look] = isKind(type) ? [eventsWords.kinds[type], LOOKS[type]] : [type.replaceAll('_', ' '), 'ok'];
         const data = event.data as unknown as Readonly<Record<string, unknown>>;
         const id = textOf(data['db_id'] ?? data['container_id']);
         // Events of processes lack the container's name; those of snapshots have their own.

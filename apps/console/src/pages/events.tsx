@@ -4,6 +4,7 @@ import type { BerthEvent } from '@berth/client';
 import { berth } from '../data/berth';
 import { events } from '../data/live';
 import { Empty, PageHead, Shown, useLoaded } from '../ui/parts';
+import { eventsWords } from '../words/events';
 import { EventList } from './event-list';
 
 /** How many of the past are read. */
@@ -28,14 +29,14 @@ export function Events(): JSX.Element {
   const [withProgress, setWithProgress] = useState(false);
   return (
     <>
-      <PageHead title="Events" aside={<span class="muted">As they happen, the newest first</span>}>
+      <PageHead title={eventsWords.title} aside={<span class="muted">{eventsWords.hint}</span>}>
         <label class="check">
           <input
             type="checkbox"
             checked={withProgress}
             onChange={(event) => setWithProgress(event.currentTarget.checked)}
           />
-          Progress too
+          {eventsWords.withProgress}
         </label>
       </PageHead>
       <Shown of={past}>
@@ -43,8 +44,8 @@ export function Events(): JSX.Element {
           const shown = joined(events.value, before).filter(({ type }) => withProgress || !type.endsWith('_progress'));
           return shown.length === 0 ? (
             <div class="panel">
-              <Empty title="Nothing has happened yet">
-                <p>Whatever happens to your containers and agents appears here.</p>
+              <Empty title={eventsWords.none.title}>
+                <p>{eventsWords.none.hint}</p>
               </Empty>
             </div>
           ) : (

@@ -7,7 +7,9 @@ import { at, cpus, duration, megabytes } from '../data/format';
 import { type Container, lifetimeOf, now, refresh } from '../data/live';
 import { isDiskEnforced } from '../data/server';
 import { useUsage } from '../data/statistics';
+import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
+import { overviewWords } from '../words/overview';
 import { Copyable } from '../ui/copy';
 import { Ago, Empty, useLoaded, WorkButton } from '../ui/parts';
 import { DiskSize, NOT_ENFORCED } from '../ui/resources';
@@ -31,6 +33,8 @@ export function Overview({ container, events, whyNotInside, onSettings }: Overvi
   const { name, status, resources } = container;
   const usage = useUsage(container, whyNotInside === null);
   const isUp = status === 'running' || status === 'paused';
+  // Of one that is up, something is shown, or `whyNotInside`.
+  const state = isUp ? 'stopped' : status;
   const problems = problemsOf({
     container,
     events,
@@ -48,9 +52,9 @@ export function Overview({ container, events, whyNotInside, onSettings }: Overvi
           {whyNotInside === null && (isUp || usage.samples.length > 0 || !usage.isRead) ? (
             <UsageCharts name={name} usage={usage} diskMb={resources.disk_mb} isUp={isUp} />
           ) : (
-            <section class="panel" aria-label={`Use of ${name}`}>
-              <Empty title={whyNotInside ?? `“${name}” is ${STATES[status] ?? status}`}>
-                {whyNotInside === null && <p>CPU, memory, disk and network are shown once it runs.</p>}
+            <section class="panel" aria-label={overviewWords.usage.title(name)}>
+              <Empty title={whyNotInside ?? overviewWords.usage.none[state](name)}>
+                {whyNotInside === null && <p>{overviewWords.usage.noneHint}</p>}
               </Empty>
             </section>
           )}
@@ -65,8 +69,6 @@ export function Overview({ container, events, whyNotInside, onSettings }: Overvi
   );
 }
 
-const STATES: Readonly<Record<string, string>> = { creating: 'being created', error: 'not running' };
-
 interface ProblemsProps {
   readonly container: Container;
   readonly problems: readonly Problem[];
@@ -76,14 +78,14 @@ interface ProblemsProps {
 function Problems({ container, problems, onSettings }: ProblemsProps): JSX.Element | null {
   if (problems.length === 0) return null;
   return (
-    <ul class="problems" aria-label="Problems">
+    <ul class="problems" aria-label={overviewWords.problems.title}>
       {problems.map(({ key, isBad, text, output, remedy }) => (
         <li key={key} class={`notice ${isBad ? 'bad' : 'warn'}`}>
           <div class="grow">
             <p>{text}</p>
             {output !== undefined && (
               <details>
-                <summary>Output of the program</summary>
+                <summary>{overviewWords.problems.output}</summary>
                 <pre class="problem-output" tabIndex={0}>
                   {output}
                 </pre>
@@ -104,6 +106,7 @@ interface RemedyProps {
 }
 
 function RemedyButton({ container: { db_id, status }, remedy, onSettings }: RemedyProps): JSX.Element {
+  const words = overviewWords.problems;
   if (typeof remedy === 'object') {
     return (
       <a class="button slim" href={`#${remedy.tab}`}>
@@ -114,7 +117,7 @@ function RemedyButton({ container: { db_id, status }, remedy, onSettings }: Reme
   if (remedy === 'settings') {
     return (
       <button type="button" class="button slim" onClick={onSettings}>
-        Change the size
+        {words.settings}
       </button>
     );
   }
@@ -123,15 +126,15 @@ function RemedyButton({ container: { db_id, status }, remedy, onSettings }: Reme
     await berth.containers.start(db_id);
   };
   const works = {
-    start: [status === 'error' ? 'Try again' : 'Start', () => berth.containers.start(db_id)],
-    restart: ['Restart', restart],
-    reload: ['Reload', refresh],
-    keep: [status === 'stopped' ? 'Keep it' : 'Keep it running', () => berth.containers.touch(db_id).then(refresh)],
+    start: [status === 'error' ? words.startAgain : commonWords.start, () => berth.containers.start(db_id)],
+    restart: [commonWords.restart, restart],
+    reload: [commonWords.reload, refresh],
+    keep: [status === 'stopped' ? words.keep : words.keepRunning, () => berth.containers.touch(db_id).then(refresh)],
   } as const satisfies Record<string, readonly [string, () => Promise<unknown>]>;
-  const [words, run] = works[remedy];
+  const [name, run] = works[remedy];
   return (
     <WorkButton class="button slim" run={run}>
-      {words}
+      {name}
     </WorkButton>
   );
 }
@@ -143,11 +146,11 @@ function LastEvents({ events }: { readonly events: readonly BerthEvent[] }): JSX
   return (
     <section class="panel" aria-labelledby="last-events">
       <div class="panel-head">
-        <h2 id="last-events">What happened last</h2>
-        {last.length > SHOWN_EVENTS && <a href="#events">All events</a>}
+        <h2 id="last-events">{overviewWords.events.title}</h2>
+        {last.length > SHOWN_EVENTS && <a href="#events">{overviewWords.events.all}</a>}
       </div>
       {last.length === 0 ? (
-        <p class="panel-body muted">Nothing lately.</p>
+        <p class="panel-body muted">{overviewWords.events.none}</p>
       ) : (
         <EventList events={last} isOfOne most={SHOWN_EVENTS} />
       )}
@@ -159,17 +162,18 @@ function LastEvents({ events }: { readonly events: readonly BerthEvent[] }): JSX
 function Listening({ container }: { readonly container: Container }): JSX.Element {
   const { db_id, id } = container;
   const { value: ports, fault } = useListening(db_id, id);
+  const words = overviewWords.listening;
   return (
     <section class="panel" aria-labelledby="listening">
       <div class="panel-head">
-        <h2 id="listening">Listening ports</h2>
-        {ports && ports.length > 0 && <a href="#ports">Links and access</a>}
+        <h2 id="listening">{words.title}</h2>
+        {ports && ports.length > 0 && <a href="#ports">{words.more}</a>}
       </div>
       <div class="panel-body">
         {ports === undefined ? (
-          <p class="muted">{fault === undefined ? 'Loading…' : inWords(fault)}</p>
+          <p class="muted">{fault === undefined ? overviewWords.loading : inWords(fault)}</p>
         ) : ports.length === 0 ? (
-          <p class="muted">None. A server that you start in the container appears here.</p>
+          <p class="muted">{words.none}</p>
         ) : (
           <ul class="listening">
             {ports.map((port) => (
@@ -183,24 +187,18 @@ function Listening({ container }: { readonly container: Container }): JSX.Elemen
 }
 
 function ListeningPort({ container, port: { port, addresses, access, url } }: PortProps): JSX.Element {
+  const words = overviewWords.listening;
   return (
     <li>
       <span class="grow">
         <strong class="mono">{port}</strong>{' '}
-        <span class="muted small">
-          {addresses.join(', ')}
-          {access === 'public' && ', public'}
-        </span>
+        <span class="muted small">{words.addresses({ addresses, isPublic: access === 'public' })}</span>
       </span>
       {url === null ? (
-        <span class="muted small">Previews are off</span>
+        <span class="muted small">{words.previewsOff}</span>
       ) : (
-        <WorkButton
-          class="button slim"
-          aria-label={`Open port ${String(port)}`}
-          run={() => openPreview(container, port)}
-        >
-          Open
+        <WorkButton class="button slim" aria-label={words.openPort(port)} run={() => openPreview(container, port)}>
+          {words.open}
         </WorkButton>
       )}
     </li>
@@ -212,98 +210,101 @@ interface PortProps {
   readonly port: PortView;
 }
 
-const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Is paused, and stopped later,', pause: 'Is paused' } as const;
-
 function Details({ container }: { readonly container: Container }): JSX.Element {
+  const words = overviewWords.details;
   const { resources, network, labels, start: command, ip_address: ip } = container;
   const items = Object.entries(labels);
   const { idle, idleAction, deletion } = lifetimeOf(container);
   return (
     <section class="panel" aria-labelledby="facts">
       <div class="panel-head">
-        <h2 id="facts">Details</h2>
+        <h2 id="facts">{words.title}</h2>
       </div>
       <dl class="facts panel-body">
-        <dt>Id</dt>
+        <dt>{words.id}</dt>
         <dd>
-          <Copyable text={container.db_id} what="Id" />
+          <Copyable text={container.db_id} what={words.id} />
         </dd>
         {ip != null && (
           <>
-            <dt>Address</dt>
+            <dt>{words.address}</dt>
             <dd>
-              <Copyable text={ip} what="Address" />
+              <Copyable text={ip} what={words.address} />
             </dd>
           </>
         )}
         <Ssh name={container.name} />
-        <dt>Image</dt>
+        <dt>{commonWords.image}</dt>
         <dd class="mono">{container.image}</dd>
         {container.template && (
           <>
-            <dt>Template</dt>
+            <dt>{words.template}</dt>
             <dd>
-              {container.template.name} <span class="muted">version {container.template.version}</span>
+              {container.template.name} <span class="muted">{words.templateVersion(container.template.version)}</span>
             </dd>
           </>
         )}
         {container.role !== null && (
           <>
-            <dt>Role</dt>
+            <dt>{words.role}</dt>
             <dd>
-              {container.role} <span class="muted">{container.role_status}</span>
+              {container.role}{' '}
+              <span class="muted">{container.role_status && words.roleStatuses[container.role_status]}</span>
             </dd>
           </>
         )}
-        <dt>Memory</dt>
+        <dt>{words.memory}</dt>
         <dd>{megabytes(resources.memory_mb)}</dd>
-        <dt>CPU</dt>
+        <dt>{words.cpu}</dt>
         <dd>{cpus(resources.cpu_shares)}</dd>
-        <dt>Disk</dt>
+        <dt>{words.disk}</dt>
         <dd>
-          <DiskSize mb={resources.disk_mb} words="at /home/user" />
+          <DiskSize mb={resources.disk_mb} words={words.diskPlace} />
           {isDiskEnforced.value === false && <div class="muted">{NOT_ENFORCED}</div>}
         </dd>
-        <dt>Network</dt>
+        <dt>{words.network}</dt>
         <dd>
           {typeof network === 'string'
-            ? network.charAt(0).toUpperCase() + network.slice(1)
+            ? words.networks[network]
             : network.allow.map((each) => (
                 <div key={each} class="mono">
                   {each}
                 </div>
               ))}
         </dd>
-        <dt>Use</dt>
+        <dt>{words.use}</dt>
         <dd>
           <Use container={container} />
         </dd>
         {container.expires_at && (
           <>
-            <dt>Ends</dt>
+            <dt>{words.ends}</dt>
             <dd>{at(container.expires_at)}</dd>
           </>
         )}
-        <dt>When unused</dt>
+        <dt>{words.unused}</dt>
         <dd>
-          {idle === null ? 'Keeps running' : `${WHEN_IDLE[idleAction]} after ${duration(idle)}`}
-          {deletion !== null && `, deleted ${duration(deletion)} after it stopped`}
+          {words.unusedActions({
+            idle: idle === null ? null : duration(idle),
+            action: idleAction,
+            deletion: deletion === null ? null : duration(deletion),
+          })}
         </dd>
         {command && (
           <>
-            <dt>Start command</dt>
+            <dt>{words.startCommand}</dt>
             <dd>
               <code>{writeCommand(command.command)}</code>
               {typeof container.ready === 'boolean' && (
-                <div class="muted">{container.ready ? 'Ready' : 'Not ready'}</div>
+                <div class="muted">{container.ready ? words.ready : words.notReady}</div>
               )}
             </dd>
           </>
         )}
-        <dt>Labels</dt>
+        <dt>{words.labels}</dt>
         <dd>
           {items.length === 0 ? (
-            <span class="muted">None</span>
+            <span class="muted">{words.noLabels}</span>
           ) : (
             <span class="chips">
               {items.map(([key, value]) => (
@@ -314,10 +315,10 @@ function Details({ container }: { readonly container: Container }): JSX.Element 
             </span>
           )}
         </dd>
-        <dt>Created</dt>
+        <dt>{commonWords.created}</dt>
         <dd>{container.created_at && <Ago time={container.created_at} />}</dd>
-        <dt>Isolation</dt>
-        <dd>{container.runtime === 'runsc' ? 'gVisor (runsc)' : (container.runtime ?? '—')}</dd>
+        <dt>{words.isolation}</dt>
+        <dd>{container.runtime === 'runsc' ? words.gvisor : (container.runtime ?? '—')}</dd>
       </dl>
     </section>
   );
@@ -342,9 +343,9 @@ function Ssh({ name }: { readonly name: string }): JSX.Element | null {
   if (command === null) return null;
   return (
     <>
-      <dt>SSH</dt>
+      <dt>{overviewWords.details.ssh}</dt>
       <dd>
-        <Copyable text={command} what="SSH command" />
+        <Copyable text={command} what={overviewWords.details.sshCommand} />
       </dd>
     </>
   );

@@ -20,9 +20,12 @@ import {
   WorkButton,
 } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { portsWords } from '../words/ports';
 
 /** The ports on which a container listens, and who may see them from outside. */
 export function Ports({ container: { db_id, id } }: { readonly container: Container }): JSX.Element {
+  const { columns } = portsWords;
   const followed = useListening(db_id, id);
   const [shared, setShared] = useState<PortView>();
   const [linked, setLinked] = useState<PortView>();
@@ -31,13 +34,17 @@ export function Ports({ container: { db_id, id } }: { readonly container: Contai
     <>
       <Shown of={followed}>
         {(ports) => (
-          <section class="panel" aria-label="Ports">
+          <section class="panel" aria-label={portsWords.title}>
             {ports.length === 0 ? (
-              <Empty title="No listening ports">
-                <p>A server that you start in the container appears here, with its address.</p>
+              <Empty title={portsWords.none.title}>
+                <p>{portsWords.none.hint}</p>
               </Empty>
             ) : (
-              <Table caption="Ports on which programs listen" columns={['Port', 'Listens on', 'Access']} hasActions>
+              <Table
+                caption={portsWords.caption}
+                columns={[columns.port, columns.listensOn, columns.access]}
+                hasActions
+              >
                 {ports.map((port) => (
                   <Row
                     key={port.port}
@@ -55,9 +62,14 @@ export function Ports({ container: { db_id, id } }: { readonly container: Contai
       </Shown>
       {shared && <NewLink container={db_id} port={shared.port} onClose={() => setShared(undefined)} onMade={setMade} />}
       {made && (
-        <Dialog title={`Link to port ${String(made.port)}`} action="Done" isLast onClose={() => setMade(undefined)}>
-          <p>Everyone with this link can use the port until the link expires. The link is shown only once.</p>
-          <Secret text={made.url} label="Link" />
+        <Dialog
+          title={portsWords.link.title(made.port)}
+          action={portsWords.link.done}
+          isLast
+          onClose={() => setMade(undefined)}
+        >
+          <p>{portsWords.link.secretHint}</p>
+          <Secret text={made.url} label={portsWords.link.secret} />
         </Dialog>
       )}
       {linked && <Links container={db_id} port={linked.port} onClose={() => setLinked(undefined)} />}
@@ -93,37 +105,38 @@ interface RowProps {
 }
 
 function Row({ container, port: { port, addresses, access, url }, onShare, onLinks, onChange }: RowProps): JSX.Element {
+  const words = portsWords.access;
   const isPublic = access === 'public';
   const items: MenuItem[] = [
-    { name: 'Create link', run: onShare },
-    { name: 'Links', run: onLinks },
+    { name: portsWords.link.start, run: onShare },
+    { name: portsWords.links.name, run: onLinks },
     isPublic
-      ? { name: 'Make private', run: () => void setAccess(container, port, 'private').then(onChange) }
-      : { name: 'Make public', run: () => askToPublish(container, port, onChange) },
+      ? { name: words.makePrivate, run: () => void setAccess(container, port, 'private').then(onChange) }
+      : { name: words.makePublic, run: () => askToPublish(container, port, onChange) },
   ];
   return (
     <tr>
       <td class="mono">{port}</td>
-      <td class="mono muted" data-name="listens on">
+      <td class="mono muted" data-name={portsWords.cells.listensOn}>
         {addresses.join(', ')}
       </td>
-      <td data-name="access">
-        <Status of={isPublic ? 'running' : 'stopped'} word={isPublic ? 'Everyone' : 'You, and everyone with a link'} />
+      <td data-name={portsWords.cells.access}>
+        <Status of={isPublic ? 'running' : 'stopped'} word={isPublic ? words.everyone : words.own} />
       </td>
       <td class="actions-cell">
         <div class="actions">
           {url === null ? (
-            <span class="muted">Previews are off</span>
+            <span class="muted">{portsWords.previewsOff}</span>
           ) : (
             <>
               <WorkButton
                 class="button slim"
                 run={() => openPreview(container, port)}
-                aria-label={`Open port ${String(port)}`}
+                aria-label={portsWords.openPort(port)}
               >
-                Open
+                {portsWords.open}
               </WorkButton>
-              <Menu label={`More for port ${String(port)}`} items={items} />
+              <Menu label={portsWords.more(port)} items={items} />
             </>
           )}
         </div>
@@ -138,7 +151,7 @@ export async function openPreview(container: string, port: number): Promise<void
   try {
     const body = { name: 'console', once: true, may_start: me.value?.scopes.includes('write') ?? false };
     const { url } = await berth.ports.createLink(container, port, body);
-    if (!tab) throw new Error('The browser blocked the new tab. Allow pop-ups for this page, and try again.');
+    if (!tab) throw new Error(portsWords.openBlocked);
     tab.opener = null;
     tab.location.replace(url);
   } catch (error) {
@@ -148,26 +161,28 @@ export async function openPreview(container: string, port: number): Promise<void
 }
 
 async function setAccess(container: string, port: number, access: PortView['access']): Promise<void> {
+  const { isPublic, isPrivate } = portsWords.access;
   await berth.ports
     .setAccess(container, port, access)
-    .then(() => say(`Port ${String(port)} is ${access} now.`), sayFault);
+    .then(() => say(access === 'public' ? isPublic(port) : isPrivate(port)), sayFault);
 }
 
 function askToPublish(container: string, port: number, onChange: () => void): void {
   ask({
-    title: `Make port ${String(port)} public?`,
-    text: 'Anyone who knows the address can then use the server on this port without signing in.',
-    action: 'Make public',
+    title: portsWords.access.publicQuestion(port),
+    text: portsWords.access.publicHint,
+    action: portsWords.access.makePublic,
     isDangerous: false,
     run: () => setAccess(container, port, 'public').then(onChange),
   });
 }
 
+const { lifetimes } = portsWords.link;
 const LIFETIMES = [
-  [3_600, 'An hour'],
-  [86_400, 'A day'],
-  [7 * 86_400, 'A week'],
-  [30 * 86_400, '30 days'],
+  [3_600, lifetimes.hour],
+  [86_400, lifetimes.day],
+  [7 * 86_400, lifetimes.week],
+  [30 * 86_400, lifetimes.month],
 ] as const;
 
 interface LinkProps {
@@ -182,6 +197,7 @@ function NewLink({
   onClose,
   onMade,
 }: LinkProps & { readonly onMade: (link: CreatedLinkView) => void }): JSX.Element {
+  const words = portsWords.link;
   const [name, setName] = useState('');
   const [seconds, setSeconds] = useState<number>(86_400);
   const [mayStart, setMayStart] = useState(false);
@@ -196,17 +212,17 @@ function NewLink({
     }
   };
   return (
-    <Dialog title={`Link to port ${String(port)}`} action="Create the link" onClose={onClose} onSubmit={make}>
+    <Dialog title={words.title(port)} action={words.create} onClose={onClose} onSubmit={make}>
       <div class="fields">
         <TextField
-          label="Name"
-          hint="So that you recognise it"
+          label={commonWords.name}
+          hint={words.nameHint}
           fault={faultOf(fault, 'name')}
           input={{ autoComplete: 'off', maxLength: 64 }}
           value={name}
           onValue={setName}
         />
-        <Field label="Valid for" fault={faultOf(fault, 'expires_in')}>
+        <Field label={words.validFor} fault={faultOf(fault, 'expires_in')}>
           {(of) => (
             <select
               {...of}
@@ -214,9 +230,9 @@ function NewLink({
               value={String(seconds)}
               onChange={(event) => setSeconds(Number(event.currentTarget.value))}
             >
-              {LIFETIMES.map(([value, words]) => (
+              {LIFETIMES.map(([value, text]) => (
                 <option key={value} value={String(value)}>
-                  {words}
+                  {text}
                 </option>
               ))}
             </select>
@@ -225,7 +241,7 @@ function NewLink({
       </div>
       <label class="check">
         <input type="checkbox" checked={mayStart} onChange={(event) => setMayStart(event.currentTarget.checked)} />
-        Visitors with the link may start the container
+        {words.mayStart}
       </label>
     </Dialog>
   );
@@ -233,23 +249,30 @@ function NewLink({
 
 /** The links to a port, which can be revoked. */
 function Links({ container, port, onClose }: LinkProps): JSX.Element {
+  const words = portsWords.links;
   const loaded = useLoaded(() => berth.ports.links(container, port), [container, port]);
   const revoke = async ({ id }: LinkView): Promise<void> => {
     await berth.ports.revokeLink(container, port, id);
     await loaded.reload();
   };
   return (
-    <Dialog title={`Links to port ${String(port)}`} action="Done" isLast onClose={onClose}>
+    <Dialog title={words.title(port)} action={words.done} isLast onClose={onClose}>
       <Shown of={loaded}>
         {(links) =>
           links.length === 0 ? (
-            <p>No links.</p>
+            <p>{words.none}</p>
           ) : (
-            <Table caption="Links" columns={['Name', 'Use', 'Expires']} hasActions>
+            <Table
+              caption={words.name}
+              columns={[words.columns.name, words.columns.use, words.columns.expires]}
+              hasActions
+            >
               {links.map((link) => (
                 <tr key={link.id}>
-                  <td>{link.name ?? 'unnamed'}</td>
-                  <td class="muted">{link.once ? (link.used_at === null ? 'once' : 'once, used') : 'unlimited'}</td>
+                  <td>{link.name ?? words.unnamed}</td>
+                  <td class="muted">
+                    {link.once ? (link.used_at === null ? words.once : words.onceUsed) : words.unlimited}
+                  </td>
                   <td class="muted nowrap">
                     <Ago time={link.expires_at} />
                   </td>
@@ -257,9 +280,9 @@ function Links({ container, port, onClose }: LinkProps): JSX.Element {
                     <WorkButton
                       class="button slim danger"
                       run={() => revoke(link)}
-                      aria-label={`Revoke ${link.name ?? link.id}`}
+                      aria-label={words.revokeOne(link.name ?? link.id)}
                     >
-                      Revoke
+                      {words.revoke}
                     </WorkButton>
                   </td>
                 </tr>

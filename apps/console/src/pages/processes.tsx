@@ -5,7 +5,9 @@ import { berth, faultOf } from '../data/berth';
 import { readCommand, writeCommand } from '../data/container-draft';
 import { bytes } from '../data/format';
 import { type Container, events } from '../data/live';
+import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
+import { processesWords } from '../words/processes';
 import { navigate } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { CopyButton } from '../ui/copy';
@@ -62,19 +64,17 @@ interface ListProps {
 }
 
 function List({ container, processes, onNew, onChange }: ListProps): JSX.Element {
+  const { columns } = processesWords;
   const make = (
     <button type="button" class="button slim" onClick={onNew}>
-      <PlusIcon /> New process
+      <PlusIcon /> {processesWords.create.title}
     </button>
   );
   if (processes.length === 0) {
     return (
-      <section class="panel" aria-label="Processes">
-        <Empty title="No processes">
-          <p>
-            A process that you start here keeps running when you leave, and its latest output is kept. Programs in
-            terminals are not listed.
-          </p>
+      <section class="panel" aria-label={processesWords.title}>
+        <Empty title={processesWords.none.title}>
+          <p>{processesWords.none.hint}</p>
           {make}
         </Empty>
       </section>
@@ -83,12 +83,12 @@ function List({ container, processes, onNew, onChange }: ListProps): JSX.Element
   return (
     <section class="panel" aria-labelledby="processes">
       <div class="panel-head">
-        <h2 id="processes">Processes</h2>
+        <h2 id="processes">{processesWords.title}</h2>
         {make}
       </div>
       <Table
-        caption="Processes, and those that ended in the last five minutes"
-        columns={['Command', 'Status', 'Started', { end: 'Output' }]}
+        caption={processesWords.caption}
+        columns={[columns.command, columns.status, columns.started, { end: columns.output }]}
         hasActions
       >
         {processes.map((process) => (
@@ -110,10 +110,10 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
   const items: MenuItem[] =
     status === 'running'
       ? [
-          { name: 'Interrupt (SIGINT)', run: () => void interrupt(container, id) },
-          { name: 'End', isDangerous: true, run: () => askToEnd(container, process) },
+          { name: processesWords.interrupt, run: () => void interrupt(container, id) },
+          { name: processesWords.end.action, isDangerous: true, run: () => askToEnd(container, process) },
         ]
-      : [{ name: 'Remove from the list', run: () => void forget(container, id).then(onChange) }];
+      : [{ name: processesWords.removeFromList, run: () => void forget(container, id).then(onChange) }];
   return (
     <tr>
       <td>
@@ -121,9 +121,9 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
           <CommandLine process={process} href={held_here ? addressOf(container, id) : undefined} />
           {(start || user !== null || !held_here) && (
             <span class="chips">
-              {start && <span class="chip">start command</span>}
-              {user !== null && <span class="chip">as {user}</span>}
-              {!held_here && <span class="chip">on another server</span>}
+              {start && <span class="chip">{processesWords.chips.startCommand}</span>}
+              {user !== null && <span class="chip">{processesWords.chips.user(user)}</span>}
+              {!held_here && <span class="chip">{processesWords.chips.elsewhere}</span>}
             </span>
           )}
         </div>
@@ -131,20 +131,20 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
       <td>
         <State of={process} />
       </td>
-      <td class="muted nowrap" data-name="started">
+      <td class="muted nowrap" data-name={processesWords.cells.started}>
         <Ago time={started_at} />
       </td>
-      <td class="muted nowrap end" data-name="output">
-        {output_bytes === null ? 'unknown' : bytes(output_bytes)}
+      <td class="muted nowrap end" data-name={processesWords.cells.output}>
+        {output_bytes === null ? processesWords.outputUnknown : bytes(output_bytes)}
       </td>
       <td class="actions-cell">
         <div class="actions">
           {held_here && (
-            <a class="button slim" href={addressOf(container, id)} aria-label={`Output of ${program}`}>
-              Output
+            <a class="button slim" href={addressOf(container, id)} aria-label={processesWords.outputOf(program)}>
+              {processesWords.showOutput}
             </a>
           )}
-          <Menu label={`More for ${program}`} items={items} />
+          <Menu label={processesWords.more(program)} items={items} />
         </div>
       </td>
     </tr>
@@ -165,36 +165,37 @@ function CommandLine({ process: { program, command }, href }: CommandLineProps):
   const [isWhole, setWhole] = useState(false);
   const line = command === null ? program : writeCommand(command);
   const isLong = line.length > LONG_COMMAND || line.includes('\n');
-  const kind = `mono command-line ${isLong && !isWhole ? 'short' : ''}`;
+  const length = isLong && !isWhole ? 'short' : '';
   return (
     <span class="command">
       {href === undefined ? (
-        <span class={kind}>{line}</span>
+        <span class={`mono command-line ${length}`}>{line}</span>
       ) : (
-        <a class={`name ${kind}`} href={href} title={isLong && !isWhole ? line : undefined}>
+        <a class={`name mono command-line ${length}`} href={href} title={isLong && !isWhole ? line : undefined}>
           {line}
         </a>
       )}
       {isLong && (
         <button type="button" class="button slim" aria-expanded={isWhole} onClick={() => setWhole((before) => !before)}>
-          {isWhole ? 'Show less' : 'Show all'}
+          {isWhole ? processesWords.showLess : processesWords.showAll}
         </button>
       )}
-      {command !== null && <CopyButton text={line} what="Command" />}
+      {command !== null && <CopyButton text={line} what={processesWords.command} />}
     </span>
   );
 }
 
+const { states } = processesWords;
 const REASONS: Readonly<Record<string, string>> = {
-  ended: 'Ended on request',
-  container_stopped: 'Ended by a stop',
-  lost: 'Lost',
+  ended: states.endedOnRequest,
+  container_stopped: states.endedByStop,
+  lost: states.lost,
 };
 
 function State({ of: { status, exit_code, reason, exited_at } }: { readonly of: ProcessView }): JSX.Element {
   if (status === 'running') return <Status of="running" />;
   const words =
-    REASONS[reason ?? ''] ?? (exit_code === null || exit_code === 0 ? 'Ended' : `Exit code ${String(exit_code)}`);
+    REASONS[reason ?? ''] ?? (exit_code === null || exit_code === 0 ? states.ended : states.exitCode(exit_code));
   const hasFailed = reason === 'lost' || (reason === 'exited' && exit_code !== 0);
   return (
     <span class="two">
@@ -218,11 +219,9 @@ async function forget(container: string, id: string): Promise<void> {
 
 function askToEnd(container: string, { id, program, start }: ProcessView): void {
   ask({
-    title: `End “${program}”?`,
-    text: start
-      ? 'The process and everything that it started end. It runs again at the next start of the container.'
-      : 'The process and everything that it started get SIGTERM, and SIGKILL after five seconds.',
-    action: 'End',
+    title: processesWords.end.question(program),
+    text: start ? processesWords.end.hintOfStart : processesWords.end.hint,
+    action: processesWords.end.action,
     run: async () => void (await berth.processes.end(container, id)),
   });
 }
@@ -293,7 +292,8 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
     if (element && isAtEnd.current) element.scrollTop = element.scrollHeight;
   }, [pieces]);
 
-  const name = process?.program ?? 'Process';
+  const words = processesWords.output;
+  const name = process?.program ?? words.unnamed;
   const isRunning = process?.status === 'running' && !isOver;
   const remove = async (): Promise<void> => {
     await forget(container, id);
@@ -301,11 +301,11 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
     onChange();
   };
   return (
-    <section class="panel" aria-label={`Process ${name}`}>
+    <section class="panel" aria-label={words.title(name)}>
       <div class="panel-head files-head">
-        <nav class="crumbs grow" aria-label="Processes">
+        <nav class="crumbs grow" aria-label={processesWords.title}>
           <a class="linklike" href={addressOf(container)}>
-            Processes
+            {processesWords.title}
           </a>
           <span class="faint">/</span>
           <span class="mono" aria-current="page">
@@ -315,12 +315,12 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
         {process && <State of={process} />}
         {process && isRunning && (
           <button type="button" class="button slim danger" onClick={() => askToEnd(container, process)}>
-            End
+            {processesWords.end.action}
           </button>
         )}
         {process?.status === 'exited' && (
           <WorkButton class="button slim" run={remove}>
-            Remove
+            {processesWords.remove}
           </WorkButton>
         )}
       </div>
@@ -334,13 +334,13 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
           {inWords(fault)}
         </p>
       )}
-      {isCut && <p class="notice output-says">Earlier output is no longer kept.</p>}
+      {isCut && <p class="notice output-says">{words.isCut}</p>}
       <pre
         ref={place}
         class="output"
         tabIndex={0}
         role="log"
-        aria-label={`Output of ${name}`}
+        aria-label={processesWords.outputOf(name)}
         onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) =>
           (isAtEnd.current = scrollHeight - scrollTop - clientHeight < 24)
         }
@@ -350,9 +350,7 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
             {asText(text)}
           </span>
         ))}
-        {pieces.length === 0 && fault === undefined && (
-          <span class="faint">{isOver ? 'No output.' : 'No output yet.'}</span>
-        )}
+        {pieces.length === 0 && fault === undefined && <span class="faint">{isOver ? words.none : words.noneYet}</span>}
       </pre>
       {process && isRunning && process.held_here && !process.start && (
         <Input container={container} id={id} name={name} />
@@ -390,13 +388,14 @@ function Input({ container, id, name }: InputProps): JSX.Element {
     event.preventDefault();
     void write({ data: `${line}\n` });
   };
-  if (hasEnded) return <p class="output-input small muted">The input has ended.</p>;
+  const words = processesWords.input;
+  if (hasEnded) return <p class="output-input small muted">{words.hasEnded}</p>;
   return (
     <form class="output-input" onSubmit={submit}>
       <input
         class="input mono grow"
-        aria-label={`Input of ${name}`}
-        placeholder="A line of input"
+        aria-label={words.of(name)}
+        placeholder={words.placeholder}
         autoComplete="off"
         autocapitalize="off"
         spellcheck={false}
@@ -404,15 +403,10 @@ function Input({ container, id, name }: InputProps): JSX.Element {
         onInput={(event) => setLine(event.currentTarget.value)}
       />
       <button type="submit" class={`button ${isBusy ? 'busy' : ''}`} aria-disabled={isBusy}>
-        Send
+        {words.send}
       </button>
-      <button
-        type="button"
-        class="button"
-        title="Like Ctrl+D in a terminal"
-        onClick={() => void write({ close: true })}
-      >
-        End input
+      <button type="button" class="button" title={words.endHint} onClick={() => void write({ close: true })}>
+        {words.end}
       </button>
     </form>
   );
@@ -420,15 +414,16 @@ function Input({ container, id, name }: InputProps): JSX.Element {
 
 /** Starts one, and goes to its output. */
 function NewProcess({ container, onClose }: { readonly container: string; readonly onClose: () => void }): JSX.Element {
+  const words = processesWords.create;
   const [command, setCommand] = useState('');
   const [folder, setFolder] = useState('');
   const [fault, setFault] = useState<unknown>(null);
   const submit = async (): Promise<void> => {
-    const words = readCommand(command);
-    if (words.length === 0) throw new Error('Enter a command.');
+    const parts = readCommand(command);
+    if (parts.length === 0) throw new Error(words.noCommand);
     const cwd = folder.trim() === '' ? {} : { cwd: folder.trim() };
     try {
-      const { id } = await berth.processes.start(container, words, cwd);
+      const { id } = await berth.processes.start(container, parts, cwd);
       navigate(addressOf(container, id));
     } catch (error) {
       setFault(error);
@@ -436,19 +431,19 @@ function NewProcess({ container, onClose }: { readonly container: string; readon
     }
   };
   return (
-    <Dialog title="New process" action="Start" onClose={onClose} onSubmit={submit}>
+    <Dialog title={words.title} action={commonWords.start} onClose={onClose} onSubmit={submit}>
       <TextField
-        label="Command"
-        hint="A program and its arguments. For pipes and variables: sh -c 'make | tee log'"
+        label={words.command}
+        hint={words.commandHint}
         fault={faultOf(fault, 'command')}
         isMono
-        input={{ autoComplete: 'off', spellcheck: false, placeholder: 'node server.js' }}
+        input={{ autoComplete: 'off', spellcheck: false, placeholder: words.commandExample }}
         value={command}
         onValue={setCommand}
       />
       <TextField
-        label="Working directory"
-        hint="By default the image’s own"
+        label={words.folder}
+        hint={words.folderHint}
         fault={faultOf(fault, 'cwd')}
         isMono
         input={{ autoComplete: 'off', spellcheck: false, placeholder: '/home/user' }}

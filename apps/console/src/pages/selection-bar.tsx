@@ -3,7 +3,6 @@ import type { JSX } from 'preact';
 import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { readPairs } from '../data/container-draft';
-import { counted } from '../data/format';
 import type { Container } from '../data/live';
 import {
   type Action,
@@ -20,16 +19,18 @@ import { ask, Dialog } from '../ui/dialog';
 import { CrossIcon } from '../ui/icons';
 import { LinesField, Meter } from '../ui/parts';
 import { say } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { selectionWords } from '../words/selection-bar';
 
+const { actions } = selectionWords;
 const START: Action = {
-  ongoing: 'Starting',
-  done: 'started',
+  ...actions.start,
   run: ({ db_id, status }) => (status === 'paused' ? berth.containers.resume(db_id) : berth.containers.start(db_id)),
 };
-const STOP: Action = { ongoing: 'Stopping', done: 'stopped', run: ({ db_id }) => berth.containers.stop(db_id) };
-const RESTART: Action = { ongoing: 'Restarting', done: 'restarted', run: restart };
-const DELETE: Action = { ongoing: 'Deleting', done: 'deleted', run: ({ db_id }) => berth.containers.delete(db_id) };
-const RESTORE: Action = { ongoing: 'Restoring', done: 'restored', run: bringBack };
+const STOP: Action = { ...actions.stop, run: ({ db_id }) => berth.containers.stop(db_id) };
+const RESTART: Action = { ...actions.restart, run: restart };
+const DELETE: Action = { ...actions.delete, run: ({ db_id }) => berth.containers.delete(db_id) };
+const RESTORE: Action = { ...actions.restore, run: bringBack };
 
 const canStart = ({ status }: Container): boolean => status !== 'running' && status !== 'creating';
 const canStop = ({ status }: Container): boolean => isUp(status);
@@ -43,16 +44,15 @@ async function run(targets: readonly Container[], action: Action): Promise<void>
 const NAMED = 10;
 
 function namesOf(containers: readonly Container[]): string {
-  const names = containers.slice(0, NAMED).map(({ name }) => `“${name}”`);
-  const rest = containers.length - names.length;
-  return rest > 0 ? `${names.join(', ')} and ${String(rest)} more` : names.join(', ');
+  const names = containers.slice(0, NAMED).map(({ name }) => name);
+  return selectionWords.names({ names, left: containers.length - names.length });
 }
 
 function askToDelete(targets: readonly Container[]): void {
   ask({
-    title: `Delete ${counted(targets.length, 'container')}?`,
-    text: `${namesOf(targets)}. Their data is kept for a while, and can be restored.`,
-    action: 'Delete',
+    title: selectionWords.remove.question(targets.length),
+    text: selectionWords.remove.hint(namesOf(targets)),
+    action: commonWords.delete,
     run: () => {
       void removeAll(targets);
       return Promise.resolve();
@@ -62,7 +62,7 @@ function askToDelete(targets: readonly Container[]): void {
 
 async function removeAll(targets: readonly Container[]): Promise<void> {
   const { done, summary } = (await forEach(targets, DELETE)) ?? { done: [], summary: '' };
-  if (done.length > 0) say(summary, { name: 'Undo', run: () => void run(done, RESTORE) });
+  if (done.length > 0) say(summary, { name: commonWords.undo, run: () => void run(done, RESTORE) });
 }
 
 /** What can be done with the selected containers; nothing while none is selected. */
@@ -82,7 +82,7 @@ function Bar(): JSX.Element {
     };
   }, []);
   return (
-    <section class="selection-bar" aria-label="Selected containers" ref={place}>
+    <section class="selection-bar" aria-label={selectionWords.title} ref={place}>
       {progress.value === null ? <Verbs onLabels={() => setLabelling(true)} /> : <ProgressOfAction />}
       {isLabelling && <LabelsDialog targets={selection.value} onClose={() => setLabelling(false)} />}
     </section>
@@ -96,18 +96,18 @@ function Verbs({ onLabels }: { readonly onLabels: () => void }): JSX.Element {
   return (
     <>
       <p role="status">
-        {targets.length} selected
-        {hidden > 0 && <span class="muted"> ({hidden} hidden by the filter)</span>}
+        {selectionWords.selected(targets.length)}
+        {hidden > 0 && <span class="muted"> {selectionWords.hidden(hidden)}</span>}
       </p>
       <button type="button" class="button quiet slim" onClick={clearSelection}>
-        Clear
+        {selectionWords.clear}
       </button>
       <div class="verbs">
-        <Verb name="Start" of={startable} onClick={() => void run(startable, START)} />
-        <Verb name="Stop" of={stoppable} onClick={() => void run(stoppable, STOP)} />
-        <Verb name="Restart" of={stoppable} onClick={() => void run(stoppable, RESTART)} />
-        <Verb name="Labels" of={targets} onClick={onLabels} />
-        <Verb name="Delete" of={targets} isDangerous onClick={() => askToDelete(targets)} />
+        <Verb name={commonWords.start} of={startable} onClick={() => void run(startable, START)} />
+        <Verb name={commonWords.stop} of={stoppable} onClick={() => void run(stoppable, STOP)} />
+        <Verb name={commonWords.restart} of={stoppable} onClick={() => void run(stoppable, RESTART)} />
+        <Verb name={selectionWords.labels} of={targets} onClick={onLabels} />
+        <Verb name={commonWords.delete} of={targets} isDangerous onClick={() => askToDelete(targets)} />
       </div>
     </>
   );
@@ -126,7 +126,7 @@ function Verb({ name, of, isDangerous = false, onClick }: VerbProps): JSX.Elemen
     <button
       type="button"
       class={`button slim ${isDangerous ? 'danger' : ''}`}
-      aria-label={`${name} ${counted(of.length, 'container')}`}
+      aria-label={selectionWords.verbFor({ verb: name, count: of.length })}
       disabled={of.length === 0}
       onClick={onClick}
     >
@@ -142,12 +142,10 @@ function ProgressOfAction(): JSX.Element | null {
   const { ongoing, done, total, cancel } = value;
   return (
     <>
-      <p role="status">
-        {ongoing}: {done} of {total}
-      </p>
-      <Meter value={done} max={total} label={`${ongoing} ${counted(total, 'container')}`} />
+      <p role="status">{selectionWords.progress({ ongoing, done, total })}</p>
+      <Meter value={done} max={total} label={selectionWords.progressOf({ ongoing, total })} />
       <button type="button" class="button slim" onClick={cancel}>
-        Cancel
+        {commonWords.cancel}
       </button>
     </>
   );
@@ -157,28 +155,27 @@ function ProgressOfAction(): JSX.Element | null {
 export function ActionFailures(): JSX.Element | null {
   const { value } = failures;
   if (!value) return null;
+  const words = selectionWords.failures;
   const ids = value.reasons.flatMap(({ containers }) => containers.map(({ db_id }) => db_id));
   return (
     <div class="notice bad action-failures" role="alert">
       <div class="grow stack">
         <p>
-          {value.summary} {counted(ids.length, 'container')} failed:
+          {value.summary} {words.title(ids.length)}
         </p>
         <ul>
           {value.reasons.map(({ reason, containers }) => (
-            <li key={reason}>
-              {namesOf(containers)}: {reason}
-            </li>
+            <li key={reason}>{words.of({ names: namesOf(containers), reason })}</li>
           ))}
         </ul>
       </div>
       <button type="button" class="button slim" onClick={() => selectOnly(ids)}>
-        Select {ids.length === 1 ? 'it' : 'these'}
+        {words.select(ids.length)}
       </button>
       <button
         type="button"
         class="button quiet icon"
-        aria-label="Dismiss the failures"
+        aria-label={words.dismiss}
         onClick={() => (failures.value = null)}
       >
         <CrossIcon />
@@ -194,6 +191,7 @@ interface LabelsDialogProps {
 
 /** Sets labels of several containers, and removes labels that some of them have. Others stay. */
 function LabelsDialog({ targets, onClose }: LabelsDialogProps): JSX.Element {
+  const words = selectionWords.labelling;
   const [text, setText] = useState('');
   const [removed, setRemoved] = useState<ReadonlySet<string>>(new Set());
   const counts = new Map<string, number>();
@@ -209,25 +207,19 @@ function LabelsDialog({ targets, onClose }: LabelsDialogProps): JSX.Element {
   const submit = (): void => {
     const nulls = [...removed].map((key): [string, null] => [key, null]);
     const labels: NonNullable<PatchContainerDto['labels']> = { ...Object.fromEntries(nulls), ...readPairs(text) };
-    if (Object.keys(labels).length === 0) throw new Error('Enter a label to set, or choose one to remove.');
+    if (Object.keys(labels).length === 0) throw new Error(words.nothing);
     const action: Action = {
-      ongoing: 'Labelling',
-      done: 'labelled',
+      ...actions.label,
       run: ({ db_id }) => berth.containers.update(db_id, { labels }),
     };
     void run(targets, action);
   };
   return (
-    <Dialog
-      title={`Labels of ${counted(targets.length, 'container')}`}
-      action="Save"
-      onClose={onClose}
-      onSubmit={submit}
-    >
-      <LinesField label="Labels to set" hint="One a line: team=core" rows={3} value={text} onValue={setText} />
+    <Dialog title={words.title(targets.length)} action={commonWords.save} onClose={onClose} onSubmit={submit}>
+      <LinesField label={words.set} hint={words.setHint} rows={3} value={text} onValue={setText} />
       {keys.length > 0 && (
         <fieldset class="field">
-          <legend class="label">Labels to remove</legend>
+          <legend class="label">{words.remove}</legend>
           <div class="checks">
             {keys.map(([key, count]) => (
               <label key={key} class="check">

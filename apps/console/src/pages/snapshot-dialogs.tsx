@@ -9,6 +9,8 @@ import { Dialog } from '../ui/dialog';
 import type { MenuItem } from '../ui/menu';
 import { TextField } from '../ui/parts';
 import { say } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { snapshotDialogsWords } from '../words/snapshot-dialogs';
 
 type Request =
   | { readonly take: Container }
@@ -31,8 +33,10 @@ export const copyItems = (container: Container): readonly MenuItem[] =>
   container.status === 'creating'
     ? []
     : [
-        ...(me.value?.limits.snapshots === 0 ? [] : [{ name: 'Take a snapshot', run: () => takeSnapshot(container) }]),
-        { name: 'Fork', run: () => fork(container) },
+        ...(me.value?.limits.snapshots === 0
+          ? []
+          : [{ name: snapshotDialogsWords.take.item, run: () => takeSnapshot(container) }]),
+        { name: snapshotDialogsWords.fork.action, run: () => fork(container) },
       ];
 
 /** Returns a container to one of its snapshots, once the user has confirmed what becomes of its files. */
@@ -84,7 +88,7 @@ function WordsDialog({ title, action, nameHint, before, run, children }: WordsDi
     <Dialog title={title} action={action} onClose={close} onSubmit={submit}>
       {children}
       <TextField
-        label="Name"
+        label={commonWords.name}
         hint={nameHint}
         fault={faultOf(fault, 'name')}
         input={{ maxLength: 64, autoComplete: 'off' }}
@@ -92,9 +96,9 @@ function WordsDialog({ title, action, nameHint, before, run, children }: WordsDi
         onValue={(name) => setWords({ ...words, name })}
       />
       <TextField
-        label="Description"
+        label={commonWords.description}
         fault={faultOf(fault, 'description')}
-        input={{ maxLength: 500, autoComplete: 'off', placeholder: 'Node.js 24 and the project' }}
+        input={{ maxLength: 500, autoComplete: 'off', placeholder: snapshotDialogsWords.descriptionExample }}
         value={words.description}
         onValue={(description) => setWords({ ...words, description })}
       />
@@ -104,11 +108,12 @@ function WordsDialog({ title, action, nameHint, before, run, children }: WordsDi
 
 function TakeDialog({ container }: { readonly container: Container }): JSX.Element {
   const { db_id } = container;
+  const words = snapshotDialogsWords.take;
   return (
     <WordsDialog
-      title={`New snapshot of “${container.name}”`}
-      action="Take the snapshot"
-      nameHint="Letters, digits and “-”. Made up if empty."
+      title={words.title(container.name)}
+      action={words.action}
+      nameHint={words.nameHint}
       before={{ name: '', description: '' }}
       run={async ({ name, description }) => {
         await berth.snapshots.create(db_id, {
@@ -119,9 +124,8 @@ function TakeDialog({ container }: { readonly container: Container }): JSX.Eleme
       }}
     >
       <p>
-        A snapshot contains the files of <code>/home/user</code> and, if this server can keep it, the software that was
-        installed elsewhere. It contains no memory and no running programs.
-        {isUp(container) && ' The container is suspended while its files are read.'}
+        {words.hint()}
+        {isUp(container) && ` ${snapshotDialogsWords.suspended}`}
       </p>
     </WordsDialog>
   );
@@ -130,9 +134,9 @@ function TakeDialog({ container }: { readonly container: Container }): JSX.Eleme
 function EditDialog({ snapshot, onSaved }: { readonly snapshot: SnapshotView; readonly onSaved: () => void }) {
   return (
     <WordsDialog
-      title={`Edit snapshot “${snapshot.name}”`}
-      action="Save"
-      nameHint="Letters, digits and “-”"
+      title={snapshotDialogsWords.edit.title(snapshot.name)}
+      action={commonWords.save}
+      nameHint={snapshotDialogsWords.edit.nameHint}
       before={{ name: snapshot.name, description: snapshot.description ?? '' }}
       run={async ({ name, description }) => {
         await berth.snapshots.update(snapshot.id, { name, description: description === '' ? null : description });
@@ -146,6 +150,7 @@ function EditDialog({ snapshot, onSaved }: { readonly snapshot: SnapshotView; re
 const MAX_COPIES = 10;
 
 function ForkDialog({ container }: { readonly container: Container }): JSX.Element {
+  const words = snapshotDialogsWords.fork;
   const [name, setName] = useState('');
   const [count, setCount] = useState('1');
   const [fault, setFault] = useState<unknown>(null);
@@ -156,32 +161,35 @@ function ForkDialog({ container }: { readonly container: Container }): JSX.Eleme
         ...(count !== '1' && { count: Number(count) }),
       });
       const [only] = copies;
-      const words = copies.length === 1 ? `“${only?.name ?? ''}” is` : `${String(copies.length)} copies are`;
-      say(`${words} being created from “${container.name}”.`, { name: 'Show', run: () => navigate('/') });
+      const from = container.name;
+      const begun =
+        copies.length === 1
+          ? words.begun({ name: only?.name ?? '', from })
+          : words.severalBegun({ count: copies.length, from });
+      say(begun, { name: words.show, run: () => navigate('/') });
     } catch (error) {
       setFault(error);
       throw error;
     }
   };
   return (
-    <Dialog title={`Fork “${container.name}”`} action="Fork" onClose={close} onSubmit={submit}>
+    <Dialog title={words.title(container.name)} action={words.action} onClose={close} onSubmit={submit}>
       <p>
-        A copy begins with the files, settings, labels and variables of the container, and shares nothing with it
-        afterwards. Memory and running programs are not copied.
-        {isUp(container) && ' The container is suspended while its files are read.'}
+        {words.hint}
+        {isUp(container) && ` ${snapshotDialogsWords.suspended}`}
       </p>
       <div class="fields">
         <TextField
-          label="Name"
-          hint="Made up if empty. Several copies get -1, -2 and so on."
+          label={commonWords.name}
+          hint={words.nameHint}
           fault={faultOf(fault, 'name')}
           input={{ maxLength: 64, autoComplete: 'off' }}
           value={name}
           onValue={setName}
         />
         <TextField
-          label="Copies"
-          hint={`1 to ${String(MAX_COPIES)}`}
+          label={words.copies}
+          hint={words.copiesHint(MAX_COPIES)}
           fault={faultOf(fault, 'count')}
           input={{ type: 'number', inputMode: 'numeric', min: '1', max: MAX_COPIES }}
           value={count}
@@ -198,34 +206,25 @@ interface RestoreProps {
 }
 
 function RestoreDialog({ container, snapshot }: RestoreProps): JSX.Element {
+  const words = snapshotDialogsWords.restore;
+  const names = { container: container.name, snapshot: snapshot.name };
   const [keep, setKeep] = useState(true);
   const submit = async (): Promise<void> => {
     await berth.snapshots.restore(container.db_id, { snapshot: snapshot.id, keep });
-    const kept = keep ? ' Its state before is a snapshot now.' : '';
-    say(`“${container.name}” has the files of “${snapshot.name}”.${kept}`);
+    say(keep ? `${words.done(names)} ${words.kept}` : words.done(names));
   };
   return (
-    <Dialog
-      title={`Restore “${container.name}” to “${snapshot.name}”?`}
-      action="Restore"
-      isDangerous={!keep}
-      onClose={close}
-      onSubmit={submit}
-    >
+    <Dialog title={words.question(names)} action={words.action} isDangerous={!keep} onClose={close} onSubmit={submit}>
       <p>
-        The container is recreated with the files of the snapshot; its id, name and settings stay.
-        {isUp(container) && ' Its programs end, and it is started again.'}
+        {words.hint}
+        {isUp(container) && ` ${words.programsEnd}`}
       </p>
-      {!snapshot.root && (
-        <p>
-          This snapshot contains <code>/home/user</code> only: all other files will be those of the image.
-        </p>
-      )}
+      {!snapshot.root && <p>{words.dataOnly()}</p>}
       <label class="check">
         <input type="checkbox" checked={keep} onChange={(event) => setKeep(event.currentTarget.checked)} />
-        <span>Keep the present state as a snapshot, which counts towards your limits</span>
+        <span>{words.keep}</span>
       </label>
-      {!keep && <p class="notice warn">The present files of the container will be deleted for good.</p>}
+      {!keep && <p class="notice warn">{words.lost}</p>}
     </Dialog>
   );
 }

@@ -4,7 +4,9 @@ import { berth } from '../data/berth';
 import { bytes, milliseconds } from '../data/format';
 import { connection, containerById, events } from '../data/live';
 import { isAdmin } from '../data/server';
+import { commonWords } from '../words/common';
 import { contentsInWords, reasonInWords } from '../words/errors';
+import { snapshotsWords } from '../words/snapshots';
 import { Link, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Menu } from '../ui/menu';
@@ -37,8 +39,8 @@ export function useSnapshots(container?: string): Loaded<OwnSnapshots> {
 
 /** What {@link contentsInWords} means, by `root`. */
 const CONTENTS_HINTS = {
-  true: 'The files of /home/user, and what was written elsewhere, such as installed software',
-  false: 'The files of /home/user; not what was written elsewhere, such as installed software',
+  true: snapshotsWords.contents.withRoot,
+  false: snapshotsWords.contents.dataOnly,
 } as const;
 
 /** What a snapshot contains; nothing is known before it is ready. */
@@ -49,13 +51,18 @@ export function Contents({ of }: { readonly of: SnapshotView }): JSX.Element | n
 /** The status of a snapshot, and the progress of one that is being made. */
 export function SnapshotStatus({ of }: { readonly of: SnapshotView }): JSX.Element {
   const { id, name, status, status_reason, downtime_ms } = of;
+  const words = snapshotsWords.status;
   if (status === 'making') {
     const last = events.value.find(({ data }) => 'id' in data && data.id === id);
     const { percent, message } = last?.type === 'snapshot_progress' ? last.data : { percent: 0, message: '' };
     return (
       <div class="progress">
-        <Status of="creating" word="Making" />
-        <Meter value={percent} max={100} label={`${name}: ${message === '' ? 'being made' : message}`} />
+        <Status of="creating" word={words.making} />
+        <Meter
+          value={percent}
+          max={100}
+          label={words.progress({ name, step: message === '' ? words.firstStep : message })}
+        />
         {message !== '' && (
           <span class="small muted ellipsis" title={message}>
             {message}
@@ -66,10 +73,10 @@ export function SnapshotStatus({ of }: { readonly of: SnapshotView }): JSX.Eleme
   }
   return (
     <div class="two">
-      {status === 'ready' ? <Status of="ok" word="Ready" /> : <Status of="error" word="Failed" />}
+      {status === 'ready' ? <Status of="ok" word={words.ready} /> : <Status of="error" word={words.failed} />}
       {status_reason !== null && <span class="small muted">{reasonInWords(status_reason)}</span>}
       {status === 'ready' && downtime_ms !== null && downtime_ms > 0 && (
-        <span class="small muted">suspended {milliseconds(downtime_ms)}</span>
+        <span class="small muted">{words.suspended(milliseconds(downtime_ms))}</span>
       )}
     </div>
   );
@@ -98,7 +105,7 @@ export function SnapshotName({ of }: { readonly of: SnapshotView }): JSX.Element
 /** A snapshot's size: of one that is being made, as measured before. */
 export function SnapshotSize({ of }: { readonly of: SnapshotView }): JSX.Element {
   return (
-    <td class="end muted nowrap" data-name="size">
+    <td class="end muted nowrap" data-name={snapshotsWords.cells.size}>
       {of.status === 'failed' ? '—' : bytes(of.bytes)}
     </td>
   );
@@ -115,11 +122,19 @@ interface SnapshotTableProps {
 
 /** The user's snapshots, with what can be done with them. */
 export function SnapshotTable({ snapshots, isOfOne = false, onChange, empty }: SnapshotTableProps): JSX.Element {
+  const { columns, cells } = snapshotsWords;
   return (
     <Listing
       items={snapshots}
-      caption="Snapshots, the newest first"
-      columns={['Name', 'Status', ...(isOfOne ? [] : ['Container']), 'Contents', { end: 'Size' }, 'Taken']}
+      caption={snapshotsWords.caption}
+      columns={[
+        columns.name,
+        columns.status,
+        ...(isOfOne ? [] : [columns.container]),
+        columns.contents,
+        { end: columns.size },
+        columns.taken,
+      ]}
       hasActions
       empty={empty}
     >
@@ -132,7 +147,7 @@ export function SnapshotTable({ snapshots, isOfOne = false, onChange, empty }: S
             <SnapshotStatus of={snapshot} />
           </td>
           {!isOfOne && (
-            <td class="muted" data-name="of">
+            <td class="muted" data-name={cells.container}>
               <ContainerName id={snapshot.container_id} />
             </td>
           )}
@@ -140,7 +155,7 @@ export function SnapshotTable({ snapshots, isOfOne = false, onChange, empty }: S
             <Contents of={snapshot} />
           </td>
           <SnapshotSize of={snapshot} />
-          <td class="muted nowrap" data-name="taken">
+          <td class="muted nowrap" data-name={cells.taken}>
             <Ago time={snapshot.created_at} />
           </td>
           <td class="actions-cell">
@@ -160,7 +175,7 @@ function ContainerName({ id }: { readonly id: string }): JSX.Element {
       {container.name}
     </Link>
   ) : (
-    <span>a deleted container</span>
+    <span>{snapshotsWords.deletedContainer}</span>
   );
 }
 
@@ -174,35 +189,41 @@ function Actions({ snapshot, isOfOne, onChange }: ActionsProps): JSX.Element {
   const { id, name, status, container_id } = snapshot;
   const container = containerById(container_id);
   const isReady = status === 'ready';
-  const create = { name: 'New container', run: () => navigate(`/new?snapshot=${id}`) };
+  const words = snapshotsWords.actions;
+  const create = { name: words.newContainer, run: () => navigate(`/new?snapshot=${id}`) };
   const restore = container && {
-    name: isOfOne ? 'Restore' : `Restore “${container.name}”`,
+    name: isOfOne ? words.restore : words.restoreOf(container.name),
     run: () => restoreSnapshot(container, snapshot),
   };
   const remove = (): void =>
     ask({
-      title: `Delete snapshot “${name}”?`,
-      text: 'It cannot be brought back. Containers that were created from it stay as they are.',
-      action: 'Delete',
+      title: snapshotsWords.remove.question(name),
+      text: snapshotsWords.remove.hint,
+      action: commonWords.delete,
       run: async () => void (await berth.snapshots.delete(id)),
     });
   const [first, second] = isOfOne && restore ? [restore, create] : [create, restore];
   return (
     <div class="actions">
       {isReady && (
-        <button type="button" class="button slim" aria-label={`${first.name}: ${name}`} onClick={first.run}>
+        <button
+          type="button"
+          class="button slim"
+          aria-label={words.of({ action: first.name, name })}
+          onClick={first.run}
+        >
           {first.name}
         </button>
       )}
       <Menu
-        label={`More for snapshot ${name}`}
+        label={words.more(name)}
         items={[
           ...(isReady && second ? [second] : []),
           ...(isReady && isAdmin.value
-            ? [{ name: 'Make a template', run: () => navigate(`/admin/templates?snapshot=${id}`) }]
+            ? [{ name: words.makeTemplate, run: () => navigate(`/admin/templates?snapshot=${id}`) }]
             : []),
-          { name: 'Edit', run: () => editSnapshot(snapshot, onChange) },
-          { name: 'Delete', isDangerous: true, run: remove },
+          { name: words.edit, run: () => editSnapshot(snapshot, onChange) },
+          { name: commonWords.delete, isDangerous: true, run: remove },
         ]}
       />
     </div>

@@ -4,6 +4,7 @@ import { useState } from 'preact/hooks';
 import { bytes } from '../data/format';
 import { containerById, me } from '../data/live';
 import { contentsInWords } from '../words/errors';
+import { snapshotsWords } from '../words/snapshots';
 import { Link } from '../router';
 import { Empty, Meter, PageHead, Shown } from '../ui/parts';
 import { SnapshotTable, useSnapshots } from './snapshot-list';
@@ -27,12 +28,17 @@ export function Snapshots(): JSX.Element {
   return (
     <>
       <PageHead
-        title="Snapshots"
+        title={snapshotsWords.title}
         aside={
           usage && (
             <span class="usage muted">
-              {usage.snapshots} of {usage.limit}, {bytes(usage.bytes)} of {bytes(usage.limit_bytes)}
-              <Meter value={usage.bytes} max={usage.limit_bytes} label="Size of your snapshots" />
+              {snapshotsWords.usage({
+                count: usage.snapshots,
+                limit: usage.limit,
+                size: bytes(usage.bytes),
+                sizeLimit: bytes(usage.limit_bytes),
+              })}
+              <Meter value={usage.bytes} max={usage.limit_bytes} label={snapshotsWords.usageHint} />
             </span>
           )
         }
@@ -45,8 +51,8 @@ export function Snapshots(): JSX.Element {
                 <input
                   class="input search"
                   type="search"
-                  aria-label="Filter by name, container, image or label"
-                  placeholder="Filter: name, container, image, label"
+                  aria-label={snapshotsWords.filter}
+                  placeholder={snapshotsWords.filterExample}
                   value={search}
                   onInput={(event) => setSearch(event.currentTarget.value)}
                 />
@@ -65,19 +71,17 @@ export function Snapshots(): JSX.Element {
 }
 
 function NoSnapshots(): JSX.Element {
+  const { none } = snapshotsWords;
   const tier = me.value?.tier ?? '';
   return me.value?.limits.snapshots === 0 ? (
-    <Empty title="No snapshots">
-      <p>Your tier “{tier}” allows none.</p>
+    <Empty title={none.title}>
+      <p>{none.tierAllowsNone(tier)}</p>
     </Empty>
   ) : (
-    <Empty title="No snapshots yet">
-      <p>
-        A snapshot keeps the files of a container, to return to them or to create more containers from them. Take one on
-        the container’s page.
-      </p>
+    <Empty title={none.titleYet}>
+      <p>{none.hint}</p>
       <Link class="button" href="/">
-        To your containers
+        {none.toContainers}
       </Link>
     </Empty>
   );
@@ -85,9 +89,9 @@ function NoSnapshots(): JSX.Element {
 
 function NothingFound({ onClear }: { readonly onClear: () => void }): JSX.Element {
   return (
-    <Empty title="No snapshot matches the filter">
+    <Empty title={snapshotsWords.nothingFound.title}>
       <button type="button" class="button" onClick={onClear}>
-        Clear the filter
+        {snapshotsWords.nothingFound.clear}
       </button>
     </Empty>
   );

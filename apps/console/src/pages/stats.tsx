@@ -4,6 +4,7 @@ import type uPlot from 'uplot';
 import { bytes, timeOfDay } from '../data/format';
 import { HOUR_S, type Sample, type Usage } from '../data/statistics';
 import { inWords } from '../words/errors';
+import { statsWords } from '../words/stats';
 import { usePlot } from '../ui/plot';
 
 const MEBIBYTE = 1024 * 1024;
@@ -35,11 +36,13 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
     columns.disk.findIndex((value) => value !== null),
   );
   const [opened] = useState(() => Date.now());
-  const waiting = isUp || !isRead ? 'Measuring…' : 'Not measured in the last hour';
+  const waiting = isUp || !isRead ? statsWords.waiting : statsWords.notMeasured;
   // An image may lack the program that counts it.
   const isDiskLate = latest !== null && Date.now() - opened > DISK_WITHIN_MS;
-  const percent = (value: number): string => `${String(Math.round(value))} %`;
-  const rate = (value: number): string => `${bytes(Math.round(value))}/s`;
+  const percent = (value: number): string => statsWords.percent(Math.round(value));
+  const rate = (value: number): string => statsWords.perSecond(bytes(Math.round(value)));
+  const { cpu, memory, disk, network } = statsWords;
+  const traffic = latest?.network;
   return (
     <>
       {fault !== undefined && (
@@ -49,20 +52,20 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
       )}
       <div class="charts">
         <Chart
-          title="CPU"
-          note={throttled >= 1 ? `of its limit, throttled ${String(throttled)} % of the time` : 'of its limit'}
-          description={`CPU of ${name}`}
+          title={cpu.title}
+          note={throttled >= 1 ? cpu.noteThrottled(percent(throttled)) : cpu.note}
+          description={cpu.of(name)}
           times={columns.times}
           series={[{ values: columns.cpu, colour: '--accent', fill: '--accent-soft' }]}
           max={100}
           show={percent}
-          waiting={latest && latest.cpu.percent_of_limit === null ? 'Without a limit' : waiting}
+          waiting={latest && latest.cpu.percent_of_limit === null ? cpu.noLimit : waiting}
           isNow={latest !== null}
         />
         <Chart
-          title="Memory"
-          note={limit === null ? '' : `of ${bytes(limit)}`}
-          description={`Memory of ${name}`}
+          title={memory.title}
+          note={limit === null ? '' : statsWords.ofLimit(bytes(limit))}
+          description={memory.of(name)}
           times={columns.times}
           series={[{ values: columns.memory, colour: '--accent', fill: '--accent-soft' }]}
           max={limit ?? highest(columns.memory, MEBIBYTE)}
@@ -71,33 +74,33 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
           isNow={latest !== null}
         />
         <Chart
-          title="Disk"
-          note={`of ${bytes(diskLimit)}`}
-          description={`Disk of ${name}`}
+          title={disk.title}
+          note={statsWords.ofLimit(bytes(diskLimit))}
+          description={disk.of(name)}
           times={columns.times.slice(firstDisk)}
           series={[{ values: columns.disk.slice(firstDisk), colour: '--accent', fill: '--accent-soft' }]}
           max={Math.max(diskLimit, highest(columns.disk, 0))}
           show={bytes}
-          waiting={isDiskLate ? 'Not known' : waiting}
+          waiting={isDiskLate ? disk.unknown : waiting}
           isNow={latest !== null}
         />
         <Chart
-          title="Network"
+          title={network.title}
           note=""
-          total={
-            latest?.network
-              ? `; in total ${bytes(latest.network.rx_bytes)} in, ${bytes(latest.network.tx_bytes)} out`
-              : ''
+          highest={(peak) =>
+            traffic
+              ? network.highest({ peak, received: bytes(traffic.rx_bytes), sent: bytes(traffic.tx_bytes) })
+              : statsWords.highest(peak)
           }
-          description={`Network of ${name}`}
+          description={network.of(name)}
           times={columns.times}
           series={[
-            { name: 'in', values: columns.received, colour: '--accent', fill: '--accent-soft' },
-            { name: 'out', values: columns.sent, colour: '--ok' },
+            { key: 'in', name: network.in, values: columns.received, colour: '--accent', fill: '--accent-soft' },
+            { key: 'out', name: network.out, values: columns.sent, colour: '--ok' },
           ]}
           max={roundUp(Math.max(highest(columns.received, 1024), highest(columns.sent, 1024)))}
           show={rate}
-          waiting={latest && latest.network === null ? 'It has no network' : waiting}
+          waiting={latest && latest.network === null ? network.none : waiting}
           isNow={latest !== null}
         />
       </div>
@@ -147,7 +150,8 @@ function roundUp(value: number): number {
 }
 
 interface Series {
-  /** Where there are several. */
+  /** Where there are several: its class, and what it is called. */
+  readonly key?: 'in' | 'out';
   readonly name?: string;
   readonly values: Values;
   /** The names of the page's colours. */
@@ -158,8 +162,8 @@ interface Series {
 interface ChartProps {
   readonly title: string;
   readonly note: string;
-  /** What to add to the highest value. */
-  readonly total?: string;
+  /** Says the highest value. */
+  readonly highest?: (peak: string) => string;
   readonly description: string;
   readonly times: readonly number[];
   readonly series: readonly Series[];
@@ -178,7 +182,7 @@ const LEAST_S = 300;
 function Chart({
   title,
   note,
-  total = '',
+  highest: sayHighest = statsWords.highest,
   description,
   times,
   series,
@@ -222,14 +226,14 @@ function Chart({
   const peak = show(Math.max(...series.map(({ values }) => highest(values, 0))));
   const now = series.map((each) => [valueAt(each, null), each.name ?? ''].join(' ').trim()).join(', ');
   const below =
-    at === null ? `Highest: ${peak}${total}` : `At ${timeOfDay(new Date((times[at] ?? 0) * 1000).toISOString())}`;
+    at === null ? sayHighest(peak) : statsWords.at(timeOfDay(new Date((times[at] ?? 0) * 1000).toISOString()));
   return (
     <section class="panel" aria-label={description}>
       <div class="panel-head chart-head">
         <h2>{title}</h2>
         <span class="chart-says">
           {series.map((each) => (
-            <span key={each.name} class={each.name === undefined ? 'chart-value' : `chart-value several ${each.name}`}>
+            <span key={each.key} class={each.key === undefined ? 'chart-value' : `chart-value several ${each.key}`}>
               {valueAt(each, at)}
               {each.name !== undefined && <span class="muted small"> {each.name}</span>}
             </span>
@@ -242,7 +246,7 @@ function Chart({
           class="chart"
           ref={place}
           role="img"
-          aria-label={`${description} in the last hour: now ${now}, at most ${peak}`}
+          aria-label={statsWords.spoken({ what: description, now, peak })}
           data-points={isKnown ? times.length : 0}
         />
         {!isKnown && <p class="chart-nothing muted">{waiting}</p>}

@@ -15,12 +15,16 @@ import {
 } from '../data/container-draft';
 import { type Faults, NO_FAULTS } from '../data/faults';
 import { bytes } from '../data/format';
+import { commonWords } from '../words/common';
 import { contentsInWords } from '../words/errors';
+import { templateDialogWords } from '../words/template-dialog';
 import { Dialog } from '../ui/dialog';
 import { FaultsMarked } from '../ui/form-faults';
 import { Field, TextField } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
 import { NetworkField, ResourceFields, StartFields } from './container-fields';
+
+const sourceWords = templateDialogWords.source;
 
 interface TemplateDialogProps {
   /** The template that is replaced; undefined: a new one. */
@@ -94,7 +98,7 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
     };
     try {
       const { message } = await berth.admin.putTemplate(name.trim(), body);
-      say(`“${name.trim()}”: ${message}.`);
+      say(templateDialogWords.saved({ name: name.trim(), message }));
       onSaved();
     } catch (error) {
       setFault(error);
@@ -103,20 +107,20 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
     }
   };
 
-  const fields = { draft, set, faults, limits: undefined, unset: 'As the tier says' };
+  const fields = { draft, set, faults, limits: undefined, unset: templateDialogWords.sizesUnset };
   return (
     <Dialog
-      title={replaced ? `Replace template “${replaced.name}”` : 'New template'}
-      action={replaced ? 'Replace' : 'Create'}
+      title={replaced ? templateDialogWords.replaceTitle(replaced.name) : templateDialogWords.title}
+      action={replaced ? templateDialogWords.replace : commonWords.create}
       onClose={onClose}
       onSubmit={submit}
     >
-      {replaced && <p>Containers that were created from it keep what they have.</p>}
+      {replaced && <p>{templateDialogWords.replaceHint}</p>}
       <div class="fields">
         {!replaced && (
           <TextField
-            label="Name"
-            hint="a-z, 0-9, “.”, “_” and “-”. Creations name it as their image."
+            label={commonWords.name}
+            hint={templateDialogWords.nameHint}
             fault={faultOf(fault, 'name')}
             input={{ maxLength: 64, autoComplete: 'off' }}
             value={name}
@@ -124,8 +128,8 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
           />
         )}
         <TextField
-          label="Version"
-          hint="Containers show it: 2026-11"
+          label={templateDialogWords.version}
+          hint={templateDialogWords.versionHint}
           fault={faultOf(fault, 'version')}
           input={{ maxLength: 64, autoComplete: 'off' }}
           value={version}
@@ -133,15 +137,15 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
         />
       </div>
       <TextField
-        label="Description"
+        label={commonWords.description}
         fault={faultOf(fault, 'description')}
-        input={{ maxLength: 500, autoComplete: 'off', placeholder: 'Node.js and the tools' }}
+        input={{ maxLength: 500, autoComplete: 'off', placeholder: templateDialogWords.descriptionExample }}
         value={description}
         onValue={setDescription}
       />
       <Field
-        label="Created from"
-        hint={chosen && `${contentsInWords(chosen)}, ${bytes(chosen.bytes)}. Its files are copied.`}
+        label={sourceWords.title}
+        hint={chosen && sourceWords.snapshotHint({ contents: contentsInWords(chosen), size: bytes(chosen.bytes) })}
         fault={faultOf(fault, 'snapshot') ?? (source === OTHER ? undefined : faultOf(fault, 'image'))}
       >
         {(of) => (
@@ -152,8 +156,8 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
       </Field>
       {source === OTHER && (
         <TextField
-          label="Image reference"
-          hint="An image on this machine, as docker build -t my-tools:1 makes it. It is never pulled."
+          label={templateDialogWords.reference.title}
+          hint={templateDialogWords.reference.hint}
           fault={faultOf(fault, 'image')}
           isMono
           input={{ spellcheck: false }}
@@ -164,24 +168,24 @@ export function TemplateDialog({ replaced, snapshot = null, onClose, onSaved }: 
       {isSnapshot && (
         <label class="check">
           <input type="checkbox" checked={hasData} onChange={(event) => setHasData(event.currentTarget.checked)} />
-          <span>
-            Containers begin with the data of the snapshot in <code>/home/user</code>; none are started in advance then
-          </span>
+          <span>{templateDialogWords.withData()}</span>
         </label>
       )}
       <ResourceFields {...fields} />
       <TiersField all={catalogue.tiers} permitted={tiers} fault={faultOf(fault, 'tiers')} onChange={setTiers} />
       <details class="more">
-        <summary>Role, network, start command</summary>
+        <summary>{templateDialogWords.more}</summary>
         <div class="stack">
           <Field
-            label="Role"
+            label={templateDialogWords.role.title}
             hint={catalogue.roles.find((each) => each.name === role)?.description}
             fault={faultOf(fault, 'role')}
           >
             {(of) => (
               <select {...of} class="input" value={role} onChange={(event) => setRole(event.currentTarget.value)}>
-                <option value="">{isSnapshot ? 'As in the snapshot' : 'None'}</option>
+                <option value="">
+                  {isSnapshot ? templateDialogWords.role.asInSnapshot : templateDialogWords.role.none}
+                </option>
                 {catalogue.roles.map((each) => (
                   <option key={each.name} value={each.name}>
                     {each.name}
@@ -237,17 +241,17 @@ function SourceOptions({ images, snapshots, present }: SourceOptionsProps): JSX.
   const isListed = present === null || snapshots.some(({ id }) => id === present);
   return (
     <>
-      <optgroup label="Images">
+      <optgroup label={sourceWords.images}>
         {images.map((each) => (
           <option key={each.name} value={each.name}>
             {each.name}
           </option>
         ))}
-        <option value={OTHER}>Another image…</option>
+        <option value={OTHER}>{sourceWords.anotherImage}</option>
       </optgroup>
       {(snapshots.length > 0 || !isListed) && (
-        <optgroup label="Your snapshots">
-          {!isListed && <option value={SNAPSHOT + present}>The files that it has now</option>}
+        <optgroup label={sourceWords.snapshots}>
+          {!isListed && <option value={SNAPSHOT + present}>{sourceWords.present}</option>}
           {snapshots.map(({ id, name }) => (
             <option key={id} value={SNAPSHOT + id}>
               {name}
@@ -275,7 +279,7 @@ function TiersField({ all, permitted, fault, onChange }: TiersFieldProps): JSX.E
   };
   return (
     <fieldset class="field">
-      <legend class="label">Tiers that may use it</legend>
+      <legend class="label">{templateDialogWords.tiers}</legend>
       <div class="checks">
         {all.map((tier) => (
           <label key={tier} class="check">

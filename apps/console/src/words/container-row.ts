@@ -1,0 +1,43 @@
+/** The texts of a container in a list: its status, its use and what can be done with it. */
+export const containerRowWords = {
+  select: (name: string) => `Select ${name}`,
+  filterBy: (label: string) => `Filter by ${label}`,
+  justNow: 'just now',
+  ago: (time: string) => `${time} ago`,
+  usage: {
+    cpu: 'CPU',
+    cpuHint: 'CPU of its limit, in the last three minutes',
+    memory: 'Memory',
+    memoryHint: 'Memory of its limit, in the last three minutes',
+  },
+  status: {
+    running: 'Running',
+    progress: ({ name, step }: { readonly name: string; readonly step: string }) => `${name}: ${step}`,
+    machineSilent: 'its machine does not respond',
+    roleFailed: 'role failed',
+    roleInstalling: 'installing its role',
+    notReady: 'not ready yet',
+  },
+  use: {
+    pausesIn: (time: string) => `pauses in ${time}`,
+    stopsIn: (time: string) => `stops in ${time}`,
+    usedJustNow: 'used just now',
+    usedAgo: (time: string) => `used ${time} ago`,
+    inUse: 'in use',
+    idleFor: (time: string) => `idle ${time}`,
+  },
+  actions: {
+    terminal: 'Terminal',
+    terminalOf: (name: string) => `Terminal of ${name}`,
+    ports: 'Ports and previews',
+    portsOf: (name: string) => `Ports of ${name}`,
+    resume: 'Resume',
+    resumeOf: (name: string) => `Resume ${name}`,
+    stopOf: (name: string) => `Stop ${name}`,
+    startOf: (name: string) => `Start ${name}`,
+    more: (name: string) => `More for ${name}`,
+    files: 'Files',
+    pause: 'Pause',
+    settings: 'Settings',
+  },
+};

@@ -1,0 +1,45 @@
+import { commonWords } from './common';
+
+/** The texts of the list of containers. */
+export const containersWords = {
+  title: 'Containers',
+  newContainer: 'New container',
+  loading: 'Loading…',
+  used: ({ used, limit }: { readonly used: number; readonly limit: number }) => `${String(used)} of ${String(limit)}`,
+  usedHint: 'Containers, of your tier’s limit',
+  filter: 'Filter by name, image, label or network',
+  filterExample: 'Filter: name, image, label, network:none',
+  statusFilter: 'Filter by status',
+  selectShown: 'Select all shown',
+  caption: 'Your containers',
+  columns: {
+    name: commonWords.name,
+    status: commonWords.status,
+    image: 'Image, resources',
+    usage: 'CPU, memory',
+    created: commonWords.created,
+    used: 'Last used',
+    actions: 'Actions',
+  },
+  sort: {
+    by: 'Sort by',
+    ascending: 'Ascending',
+    descending: 'Descending',
+    reverse: 'Reverse the order',
+  },
+  more: (left: number) => `Show more (${String(left)})`,
+  none: {
+    title: 'No containers yet',
+    hint: () => (
+      <>
+        A container is your own Linux machine, with a terminal, files and a data folder, <code>/home/user</code>, that
+        is kept when it stops.
+      </>
+    ),
+    createFirst: 'Create your first container',
+  },
+  nothingFound: {
+    title: 'No containers match the filter',
+    clear: 'Clear the filter',
+  },
+};

@@ -1,0 +1,80 @@
+import type { IdleAction } from '@berth/client';
+
+interface Unused {
+  /** Until it is stopped or paused; null: never. */
+  readonly idle: string | null;
+  readonly action: IdleAction;
+  /** From then until it is deleted; null: never. */
+  readonly deletion: string | null;
+}
+
+const WHEN_IDLE = { stop: 'Stops', pause_then_stop: 'Is paused, and stopped later,', pause: 'Is paused' } as const;
+
+/** The texts of a container's overview. */
+export const overviewWords = {
+  loading: 'Loading…',
+  usage: {
+    title: (name: string) => `Use of ${name}`,
+    /** Where nothing is measured, by the container's status. */
+    none: {
+      creating: (name: string) => `“${name}” is being created`,
+      stopped: (name: string) => `“${name}” is stopped`,
+      error: (name: string) => `“${name}” is not running`,
+    },
+    noneHint: 'CPU, memory, disk and network are shown once it runs.',
+  },
+  problems: {
+    title: 'Problems',
+    output: 'Output of the program',
+    settings: 'Change the size',
+    startAgain: 'Try again',
+    keep: 'Keep it',
+    keepRunning: 'Keep it running',
+  },
+  events: {
+    title: 'What happened last',
+    all: 'All events',
+    none: 'Nothing lately.',
+  },
+  listening: {
+    title: 'Listening ports',
+    more: 'Links and access',
+    none: 'None. A server that you start in the container appears here.',
+    addresses: ({ addresses, isPublic }: { readonly addresses: readonly string[]; readonly isPublic: boolean }) =>
+      `${addresses.join(', ')}${isPublic ? ', public' : ''}`,
+    previewsOff: 'Previews are off',
+    open: 'Open',
+    openPort: (port: number) => `Open port ${String(port)}`,
+  },
+  details: {
+    title: 'Details',
+    id: 'Id',
+    address: 'Address',
+    ssh: 'SSH',
+    sshCommand: 'SSH command',
+    template: 'Template',
+    templateVersion: (version: string) => `version ${version}`,
+    role: 'Role',
+    roleStatuses: { pending: 'pending', installing: 'installing', installed: 'installed', failed: 'failed' },
+    memory: 'Memory',
+    cpu: 'CPU',
+    disk: 'Disk',
+    diskPlace: 'at /home/user',
+    network: 'Network',
+    networks: { internet: 'Internet', none: 'None' },
+    use: 'Use',
+    ends: 'Ends',
+    unused: 'When unused',
+    unusedActions: ({ idle, action, deletion }: Unused) => {
+      const first = idle === null ? 'Keeps running' : `${WHEN_IDLE[action]} after ${idle}`;
+      return deletion === null ? first : `${first}, deleted ${deletion} after it stopped`;
+    },
+    startCommand: 'Start command',
+    ready: 'Ready',
+    notReady: 'Not ready',
+    labels: 'Labels',
+    noLabels: 'None',
+    isolation: 'Isolation',
+    gvisor: 'gVisor (runsc)',
+  },
+};

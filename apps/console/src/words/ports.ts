@@ -1,0 +1,54 @@
+import { commonWords } from './common';
+
+/** The texts of a container's ports, and of the links to them. */
+export const portsWords = {
+  title: 'Ports',
+  caption: 'Ports on which programs listen',
+  columns: { port: 'Port', listensOn: 'Listens on', access: 'Access' },
+  /** The names of some of these columns in a card, before their values. */
+  cells: { listensOn: 'listens on', access: 'access' },
+  none: {
+    title: 'No listening ports',
+    hint: 'A server that you start in the container appears here, with its address.',
+  },
+  access: {
+    everyone: 'Everyone',
+    own: 'You, and everyone with a link',
+    makePrivate: 'Make private',
+    makePublic: 'Make public',
+    isPrivate: (port: number) => `Port ${String(port)} is private now.`,
+    isPublic: (port: number) => `Port ${String(port)} is public now.`,
+    publicQuestion: (port: number) => `Make port ${String(port)} public?`,
+    publicHint: 'Anyone who knows the address can then use the server on this port without signing in.',
+  },
+  previewsOff: 'Previews are off',
+  open: 'Open',
+  openPort: (port: number) => `Open port ${String(port)}`,
+  openBlocked: 'The browser blocked the new tab. Allow pop-ups for this page, and try again.',
+  more: (port: number) => `More for port ${String(port)}`,
+  link: {
+    title: (port: number) => `Link to port ${String(port)}`,
+    start: 'Create link',
+    create: 'Create the link',
+    nameHint: 'So that you recognise it',
+    validFor: 'Valid for',
+    lifetimes: { hour: 'An hour', day: 'A day', week: 'A week', month: '30 days' },
+    mayStart: 'Visitors with the link may start the container',
+    secret: 'Link',
+    secretHint: 'Everyone with this link can use the port until the link expires. The link is shown only once.',
+    done: 'Done',
+  },
+  links: {
+    title: (port: number) => `Links to port ${String(port)}`,
+    name: 'Links',
+    none: 'No links.',
+    columns: { name: commonWords.name, use: 'Use', expires: 'Expires' },
+    unnamed: 'unnamed',
+    once: 'once',
+    onceUsed: 'once, used',
+    unlimited: 'unlimited',
+    revoke: 'Revoke',
+    revokeOne: (name: string) => `Revoke ${name}`,
+    done: 'Done',
+  },
+};
