@@ -16,6 +16,7 @@ import type { JSX } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { indentOf, lineBreakOf } from '../data/text-file';
 import { isDark } from '../ui/theme';
+import { codeEditorWords } from '../words/code-editor';
 import { languageOf } from './code-languages';
 
 /** A text at one moment. */
@@ -44,32 +45,35 @@ interface CodeEditorProps {
   readonly onChanged: (isChanged: boolean) => void;
 }
 
+/** A border or an outline. @param colour a CSS variable of the page */
+const line = (width: string, colour: string): string => [width, 'solid', `var(${colour})`].join(' ');
+
 /** The colours are CSS variables of the page, which have a value for each theme. */
 const THEME = EditorView.theme({
   '&': { height: '100%', backgroundColor: 'var(--surface)', color: 'var(--text)', fontSize: '12.5px' },
-  '&.cm-focused': { outline: '2px solid var(--accent)', outlineOffset: '-2px' },
+  '&.cm-focused': { outline: line('2px', '--accent'), outlineOffset: '-2px' },
   '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '1.5' },
   '.cm-content': { padding: '8px 0', caretColor: 'var(--text)' },
-  '.cm-gutters': { backgroundColor: 'var(--surface)', color: 'var(--text-3)', borderRight: '1px solid var(--line)' },
+  '.cm-gutters': { backgroundColor: 'var(--surface)', color: 'var(--text-3)', borderRight: line('1px', '--line') },
   '.cm-activeLine, .cm-activeLineGutter': { backgroundColor: 'var(--code-line)' },
   '.cm-activeLineGutter': { color: 'var(--text)' },
   '.cm-matchingBracket, &.cm-focused .cm-matchingBracket': {
     backgroundColor: 'var(--accent-soft)',
-    outline: '1px solid var(--accent)',
+    outline: line('1px', '--accent'),
   },
   '.cm-selectionMatch': { backgroundColor: 'var(--code-match)' },
-  '.cm-searchMatch': { backgroundColor: 'var(--warn-soft)', outline: '1px solid var(--warn)' },
-  '.cm-searchMatch-selected': { backgroundColor: 'var(--accent-soft)', outline: '2px solid var(--accent)' },
+  '.cm-searchMatch': { backgroundColor: 'var(--warn-soft)', outline: line('1px', '--warn') },
+  '.cm-searchMatch-selected': { backgroundColor: 'var(--accent-soft)', outline: line('2px', '--accent') },
   '.cm-specialChar': { color: 'var(--bad)' },
   '.cm-panels': { backgroundColor: 'var(--sunken)', color: 'var(--text)' },
-  '.cm-panels.cm-panels-top': { borderBottom: '1px solid var(--line)' },
+  '.cm-panels.cm-panels-top': { borderBottom: line('1px', '--line') },
   '.cm-panel.cm-search': { padding: '6px 28px 6px 8px', fontFamily: 'var(--font)', fontSize: '13px' },
-  '.cm-panel.cm-search label': { fontSize: '13px' },
+  '.cm-panel.cm-search > label': { fontSize: '13px' },
   '.cm-panel.cm-search [name=close]': { width: '24px', height: '24px', color: 'var(--text-2)', cursor: 'pointer' },
   '.cm-textfield': {
     minHeight: '28px',
     fontSize: '13px',
-    border: '1px solid var(--line-strong)',
+    border: line('1px', '--line-strong'),
     borderRadius: 'var(--radius-s)',
     backgroundColor: 'var(--surface)',
     color: 'var(--text)',
@@ -78,27 +82,13 @@ const THEME = EditorView.theme({
     backgroundImage: 'none',
     minHeight: '28px',
     fontSize: '13px',
-    border: '1px solid var(--line-strong)',
+    border: line('1px', '--line-strong'),
     borderRadius: 'var(--radius-s)',
     background: 'var(--surface)',
     color: 'var(--text)',
     cursor: 'pointer',
   },
 });
-
-/** The words of the search, as the page writes its own. */
-const PHRASES = {
-  next: 'Next',
-  previous: 'Previous',
-  all: 'All',
-  'match case': 'Match case',
-  regexp: 'Regular expression',
-  'by word': 'Whole words',
-  replace: 'Replace',
-  'replace all': 'Replace all',
-  Replace: 'Replace with',
-  close: 'Close search',
-};
 
 const COLOURS = HighlightStyle.define([
   { tag: [tags.keyword, tags.operatorKeyword, tags.modifier, tags.moduleKeyword], color: 'var(--code-keyword)' },
@@ -155,7 +145,7 @@ export function CodeEditor({ name, label, text, saved, onReady, onChanged }: Cod
       highlightActiveLineGutter(),
       highlightSelectionMatches(),
       search({ top: true }),
-      EditorState.phrases.of(PHRASES),
+      EditorState.phrases.of(codeEditorWords.search),
       keymap.of([...searchKeymap, ...historyKeymap, indentWithTab, ...defaultKeymap]),
       THEME,
       syntaxHighlighting(COLOURS),
@@ -213,13 +203,13 @@ export function CodeEditor({ name, label, text, saved, onReady, onChanged }: Cod
       <div class="code-editor" ref={place} />
       <div class="code-foot small muted">
         <span id={hint} class="grow">
-          Tab indents. To leave the editor by keyboard, press Esc, then Tab. Ctrl+F finds, Ctrl+S saves.
+          {codeEditorWords.keysHint}
         </span>
         <label class="check">
           <input type="checkbox" onChange={(event) => wrap.current?.(event.currentTarget.checked)} />
-          Wrap lines
+          {codeEditorWords.wrapLines}
         </label>
-        <span>{language ?? 'Plain text'}</span>
+        <span>{language ?? codeEditorWords.plainText}</span>
       </div>
     </>
   );

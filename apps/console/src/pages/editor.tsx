@@ -5,13 +5,17 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { nameOfPath } from '../data/file-list';
 import { decode } from '../data/text-file';
-import { inWords } from '../words/errors';
 import { session } from '../session';
 import { choose } from '../ui/choice';
 import { ask } from '../ui/dialog';
 import { later } from '../ui/later';
 import { say, sayFault } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { inWords } from '../words/errors';
+import { fileWords } from '../words/files';
 import type { CodeHandle } from './code-editor';
+
+const { editor: words } = fileWords;
 
 const CodeEditor = later(async () => (await import('./code-editor')).CodeEditor);
 
@@ -62,15 +66,9 @@ interface EditorProps {
 /** A file was not saved because it is not as it was when it was read. */
 class Changed extends Error {
   constructor(readonly now: 'changed' | 'deleted' | 'created') {
-    super(`the file was ${now}`);
+    super(now);
   }
 }
-
-const MEANWHILE = {
-  changed: 'It was changed by another program after you opened it. Your changes are not saved.',
-  deleted: 'It was deleted or moved after you opened it. Your changes are not saved.',
-  created: 'A file of this name was created meanwhile. Yours is not saved.',
-} as const;
 
 /** A text file that can be changed. It is saved only if it is still as it was read. */
 export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: EditorProps): JSX.Element {
@@ -116,7 +114,7 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
       if (!snapshot || !end.isChanged || end.isDiscarded || session.peek() === null) return;
       const { text: saved } = known.current;
       drafts.value = [...drafts.peek(), { container, path, isNew: end.isNew, text: snapshot.text, saved }];
-      say(`“${name}” is not saved. Files keeps your changes until this tab is closed.`);
+      say(words.draftKept(name));
     };
   }, []);
 
@@ -156,7 +154,7 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
       known.current = { text: snapshot.text, etag: null };
       setNew(false);
       handle.current?.markSaved(snapshot);
-      say(`${name} was saved.`);
+      say(words.saved(name));
     } catch (error) {
       if (error instanceof Changed) void settle(error);
       else sayFault(error);
@@ -167,15 +165,15 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
 
   /** Asks which of the two texts to keep. */
   const settle = async ({ now }: Changed): Promise<void> => {
-    const reload = { name: 'reload', label: 'Reload', isFirst: true } as const;
-    const overwrite = { name: 'overwrite', label: 'Overwrite', isDangerous: true } as const;
-    const create = { name: 'overwrite', label: 'Save', isFirst: true } as const;
+    const reload = { name: 'reload', label: commonWords.reload, isFirst: true } as const;
+    const overwrite = { name: 'overwrite', label: words.overwrite, isDangerous: true } as const;
+    const create = { name: 'overwrite', label: commonWords.save, isFirst: true } as const;
     const answer = await choose<'reload' | 'overwrite'>({
-      title: `“${name}” was ${now} meanwhile`,
+      title: words.meanwhile[now].title(name),
       text: (
         <>
-          <p>{MEANWHILE[now]}</p>
-          {now !== 'deleted' && <p>Reload shows the file as it is now; Undo brings your text back.</p>}
+          <p>{words.meanwhile[now].text}</p>
+          {now !== 'deleted' && <p>{words.reloadHint}</p>}
         </>
       ),
       choices: now === 'deleted' ? [create] : [reload, overwrite],
@@ -199,9 +197,9 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
       return;
     }
     ask({
-      title: 'Leave without saving?',
-      text: `Your changes to “${name}” will be lost.`,
-      action: 'Leave',
+      title: words.leave.title,
+      text: words.leave.text(name),
+      action: words.leave.action,
       run: () => {
         left.current.isDiscarded = true;
         onClose();
@@ -219,19 +217,19 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
 
   const canSave = content !== null && (isChanged || isNew);
   return (
-    <section class="panel editor" aria-label={`Editing ${name}`} onKeyDown={onKeyDown}>
+    <section class="panel editor" aria-label={words.label(name)} onKeyDown={onKeyDown}>
       <div class="panel-head files-head">
         <h2 class="ellipsis">
           <span class="mono">{path}</span>
-          {canSave && <span class="muted"> · not saved</span>}
+          {canSave && <span class="muted"> · {words.notSaved}</span>}
         </h2>
         <div class="actions">
           <button ref={closing} type="button" class="button slim" onClick={close}>
-            Close
+            {commonWords.close}
           </button>
           {!isNew && (
             <button type="button" class="button slim" onClick={onDownload}>
-              Download
+              {fileWords.download}
             </button>
           )}
           <button
@@ -240,7 +238,7 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
             disabled={!canSave}
             onClick={() => void save()}
           >
-            Save
+            {commonWords.save}
           </button>
         </div>
       </div>
@@ -250,12 +248,12 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
         </p>
       ) : content === null ? (
         <p class="panel-body muted" role="status">
-          Loading…
+          {fileWords.loading}
         </p>
       ) : (
         <CodeEditor
           name={name}
-          label={`Content of ${name}`}
+          label={words.contentLabel(name)}
           text={content.text}
           saved={content.saved}
           onReady={(ready) => (handle.current = ready)}
@@ -272,10 +270,10 @@ async function read(container: string, path: string): Promise<{ text: string; et
   // It has grown since it was listed, or a link leads to it.
   if ((file.size ?? 0) > EDITABLE_BYTES) {
     await file.stream.cancel();
-    return 'This file is too large to be edited here. Download it to open it.';
+    return words.tooLarge;
   }
   const text = decode(await file.bytes());
-  return text === null ? 'This file is not text. Download it to open it.' : { text, etag: file.etag };
+  return text === null ? words.notText : { text, etag: file.etag };
 }
 
 /** @returns the ETag of a file that still has the text. @throws Changed if it has not; BerthError */

@@ -21,14 +21,16 @@ import {
   type Sorting,
   toggle,
 } from '../data/file-list';
-import { bytes, count } from '../data/format';
-import { inWords } from '../words/errors';
+import { bytes } from '../data/format';
 import { navigate } from '../router';
 import { ask, askFor } from '../ui/dialog';
 import { FileIcon, FolderIcon, LinkIcon } from '../ui/icons';
 import { Menu, type MenuItem } from '../ui/menu';
 import { Ago } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { inWords } from '../words/errors';
+import { fileWords } from '../words/files';
 import { EDITABLE_BYTES } from './editor';
 
 /** The file that is shown in place of its folder. */
@@ -42,6 +44,18 @@ export const addressOf = (id: string, folder: string): string =>
 
 /** The order of all lists, until the page is left. */
 const sorting = signal<Sorting>({ by: 'name', isDescending: false });
+
+const { table: words } = fileWords;
+
+/** The orders that can be chosen where the heads of the columns are not shown. */
+const ORDERS: readonly (readonly [by: SortKey, isDescending: boolean, words: string])[] = [
+  ['name', false, words.orders.byName],
+  ['name', true, words.orders.byNameDescending],
+  ['size', true, words.orders.largest],
+  ['size', false, words.orders.smallest],
+  ['time', true, words.orders.newest],
+  ['time', false, words.orders.oldest],
+];
 
 /** Rows that are drawn at first, and with each “Show more”. */
 const ROWS = 300;
@@ -66,7 +80,11 @@ interface EntriesProps {
 // A name that is not text cannot be named in a request from here.
 const isNameable = ({ path_encoded }: FileView): boolean => path_encoded === undefined;
 
-const HEADS: Readonly<Record<SortKey, string>> = { name: 'Name', size: 'Size', time: 'Changed' };
+const HEADS: Readonly<Record<SortKey, string>> = {
+  name: commonWords.name,
+  size: words.columns.size,
+  time: words.columns.changed,
+};
 
 /** The entries of a folder as a table, with what can be done with each and with the selected ones. */
 export function Entries({ of, entries, isAll, last }: EntriesProps): JSX.Element {
@@ -121,9 +139,7 @@ export function Entries({ of, entries, isAll, last }: EntriesProps): JSX.Element
     <>
       <SelectionBar of={of} order={order} paths={paths} />
       <table class="table cards files">
-        <caption class="visually-hidden">
-          Folders first. Arrow keys go from row to row; Shift extends the selection, Ctrl and A select all.
-        </caption>
+        <caption class="visually-hidden">{words.caption}</caption>
         <thead>
           <tr>
             {SORT_KEYS.map((key) => (
@@ -139,9 +155,9 @@ export function Entries({ of, entries, isAll, last }: EntriesProps): JSX.Element
                 </button>
               </th>
             ))}
-            <th scope="col">Mode</th>
+            <th scope="col">{words.columns.mode}</th>
             <th scope="col">
-              <span class="visually-hidden">Actions</span>
+              <span class="visually-hidden">{words.columns.actions}</span>
             </th>
           </tr>
         </thead>
@@ -154,11 +170,11 @@ export function Entries({ of, entries, isAll, last }: EntriesProps): JSX.Element
       {rows < order.length && (
         <div class="more-rows">
           <button type="button" class="button" onClick={() => setRows(rows + ROWS)}>
-            Show more ({count(order.length - rows)} left)
+            {words.showMore(order.length - rows)}
           </button>
         </div>
       )}
-      {!isAll && <p class="panel-body muted">Only the first {count(entries.length)} entries by name are listed.</p>}
+      {!isAll && <p class="panel-body muted">{words.onlyFirst(entries.length)}</p>}
     </>
   );
 }
@@ -192,17 +208,15 @@ function SelectionBar({ of, order, paths }: SelectionBarProps): JSX.Element {
           checked={isAll}
           onChange={() => (selection.value = isAll ? NONE_SELECTED : { paths: new Set(paths), anchor: null })}
         />
-        Select all
+        {words.selectAll}
       </label>
       <span class="muted" role="status">
         {size === 0
-          ? order.length === 1
-            ? '1 item'
-            : `${count(order.length)} items`
-          : `${count(size)} selected${bytesOfFiles > 0 ? ` · ${bytes(bytesOfFiles)}` : ''}`}
+          ? words.items(order.length)
+          : `${words.selected(size)}${bytesOfFiles > 0 ? ` · ${bytes(bytesOfFiles)}` : ''}`}
       </span>
       <label class="sort-select">
-        <span class="visually-hidden">Sort by</span>
+        <span class="visually-hidden">{words.sortBy}</span>
         <select
           class="input slim-select"
           value={`${sorting.value.by} ${String(sorting.value.isDescending)}`}
@@ -211,24 +225,23 @@ function SelectionBar({ of, order, paths }: SelectionBarProps): JSX.Element {
             sorting.value = { by: by as SortKey, isDescending: isDescending === 'true' };
           }}
         >
-          <option value="name false">Name, A to Z</option>
-          <option value="name true">Name, Z to A</option>
-          <option value="size true">Largest first</option>
-          <option value="size false">Smallest first</option>
-          <option value="time true">Newest first</option>
-          <option value="time false">Oldest first</option>
+          {ORDERS.map(([by, isDescending, text]) => (
+            <option key={text} value={`${by} ${String(isDescending)}`}>
+              {text}
+            </option>
+          ))}
         </select>
       </label>
       {size > 0 && (
-        <div class="actions" role="group" aria-label="Selected">
+        <div class="actions" role="group" aria-label={words.selectedLabel}>
           <button type="button" class="button slim" onClick={() => downloadAll(of, entries)}>
-            Download
+            {fileWords.download}
           </button>
           <button type="button" class="button slim" onClick={() => askToMove(of, entries)}>
-            Move
+            {fileWords.move.action}
           </button>
           <button type="button" class="button slim danger" onClick={() => askToDelete(of, entries)}>
-            Delete
+            {commonWords.delete}
           </button>
         </div>
       )}
@@ -256,41 +269,40 @@ async function withEach(entries: readonly FileView[], work: (entry: FileView) =>
   const [first] = faults;
   if (!first) return;
   if (entries.length === 1) throw first.error;
-  const failed = `${count(faults.length)} of ${count(entries.length)} failed`;
-  throw new Error(`${failed}. “${first.name}”: ${inWords(first.error)}`);
+  const { name, error } = first;
+  throw new Error(words.someFailed({ failed: faults.length, of: entries.length, name, why: inWords(error) }));
 }
 
 function askToMove({ id, folder, onChange }: ListContext, entries: readonly FileView[]): void {
-  const what = entries.length === 1 ? `“${entries[0]?.name ?? ''}”` : `${count(entries.length)} items`;
+  const names = entries.map(({ name }) => name);
   askFor({
-    title: `Move ${what}`,
-    label: 'To the folder',
+    title: fileWords.move.title(names),
+    label: fileWords.move.target,
     value: folder,
-    action: 'Move',
+    action: fileWords.move.action,
     run: async (text) => {
       const target = resolvePath(folder, text);
-      if (target === folder) throw new Error('It is in this folder already. Enter another one.');
+      if (target === folder) throw new Error(fileWords.move.isThere);
       try {
         await withEach(entries, ({ path, name }) => berth.files.move(id, path, joinPath(target, name)));
       } finally {
         onChange();
       }
-      say(`${what} ${entries.length === 1 ? 'was' : 'were'} moved to ${target}.`);
+      say(fileWords.move.done({ names, target }));
     },
   });
 }
 
 function askToDelete({ id, onChange }: ListContext, entries: readonly FileView[]): void {
-  const isOne = entries.length === 1;
-  const names = listed(entries.map(({ name }) => name));
+  const { remove } = fileWords;
+  const names = entries.map(({ name }) => name);
   const hasFolders = entries.some(({ is_dir }) => is_dir);
+  const textOfOne = hasFolders ? remove.ofFolder : remove.ofFile;
+  const textOfSeveral = hasFolders ? remove.ofFilesAndFolders : remove.ofFiles;
   ask({
-    title: isOne ? `Delete ${names}?` : `Delete ${count(entries.length)} items?`,
-    text:
-      `${isOne ? (hasFolders ? 'The folder' : 'The file') : names} will be deleted` +
-      `${hasFolders ? (isOne ? ' with everything in it' : ', folders with everything in them') : ''}. ` +
-      'This cannot be undone.',
-    action: 'Delete',
+    title: remove.title(names),
+    text: names.length === 1 ? textOfOne : textOfSeveral(listed(names)),
+    action: commonWords.delete,
     run: async () => {
       try {
         await withEach(entries, ({ path, is_dir }) => berth.files.delete(id, path, { recursive: is_dir }));
@@ -324,10 +336,10 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
   };
   const rename = (): void =>
     askFor({
-      title: `Rename “${name}”`,
-      label: 'Name',
+      title: fileWords.rename.title(name),
+      label: commonWords.name,
       value: name,
-      action: 'Rename',
+      action: fileWords.rename.action,
       run: async (next) => {
         await berth.files.move(id, path, joinPath(folderOfPath(path), next));
         onChange();
@@ -335,7 +347,7 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
     });
   const editAsText: MenuItem[] =
     !is_dir && shownAs(name) && size <= EDITABLE_BYTES
-      ? [{ name: 'Edit as text', run: () => onOpen({ how: 'edit', path, isNew: false }) }]
+      ? [{ name: fileWords.editAsText, run: () => onOpen({ how: 'edit', path, isNew: false }) }]
       : [];
 
   const onRowClick = (event: MouseEvent): void => {
@@ -359,7 +371,7 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
         <span class="file-name">
           <input
             type="checkbox"
-            aria-label={`Select ${name}`}
+            aria-label={words.select(name)}
             disabled={!canBeNamed}
             checked={isSelected}
             onClick={(event) => {
@@ -373,7 +385,7 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
             type="button"
             class="linklike ellipsis"
             disabled={!canBeNamed}
-            title={canBeNamed ? name : 'This name is not text, so the file cannot be opened here.'}
+            title={canBeNamed ? name : words.notNameable}
             onClick={(event) => {
               if (!event.shiftKey && !event.ctrlKey && !event.metaKey) void open().catch(sayFault);
             }}
@@ -391,15 +403,15 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
         {canBeNamed && (
           <div class="actions">
             <Menu
-              label={`More for ${name}`}
+              label={words.more(name)}
               items={[
                 is_dir
-                  ? { name: 'Download as tar', run: () => downloadFolder(source, path) }
-                  : { name: 'Download', run: () => downloadFile(source, entry) },
+                  ? { name: words.downloadAsTar, run: () => downloadFolder(source, path) }
+                  : { name: fileWords.download, run: () => downloadFile(source, entry) },
                 ...editAsText,
-                { name: 'Rename', run: rename },
-                { name: 'Move', run: () => askToMove(of, [entry]) },
-                { name: 'Delete', isDangerous: true, run: () => askToDelete(of, [entry]) },
+                { name: fileWords.rename.action, run: rename },
+                { name: fileWords.move.action, run: () => askToMove(of, [entry]) },
+                { name: commonWords.delete, isDangerous: true, run: () => askToDelete(of, [entry]) },
               ]}
             />
           </div>

@@ -3,7 +3,11 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { nameOfPath, shownAs } from '../data/file-list';
 import { bytes } from '../data/format';
+import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
+import { fileWords } from '../words/files';
+
+const { viewer: words } = fileWords;
 
 interface FileViewerProps {
   readonly container: string;
@@ -34,13 +38,11 @@ export function FileViewer({ container, path, onEdit, onDownload, onClose }: Fil
     const leaving = new AbortController();
     let url: string | null = null;
     const load = async (): Promise<void> => {
-      if (isPdf && !navigator.pdfViewerEnabled) throw new Error('This browser shows no PDFs. Download it to open it.');
+      if (isPdf && !navigator.pdfViewerEnabled) throw new Error(words.noPdfs);
       const file = await berth.files.read(container, path, { signal: leaving.signal });
       if ((file.size ?? 0) > mostBytes) {
         await file.stream.cancel();
-        throw new Error(
-          `This file is larger than ${bytes(mostBytes)}, so it is not shown here. Download it to open it.`,
-        );
+        throw new Error(words.tooLarge(bytes(mostBytes)));
       }
       const content = await file.bytes();
       if (leaving.signal.aborted) return;
@@ -58,7 +60,7 @@ export function FileViewer({ container, path, onEdit, onDownload, onClose }: Fil
   }, []);
 
   return (
-    <section class="panel viewer" aria-label={`Preview of ${name}`}>
+    <section class="panel viewer" aria-label={words.label(name)}>
       <div class="panel-head files-head">
         <h2 class="ellipsis">
           <span class="mono">{path}</span>
@@ -72,15 +74,15 @@ export function FileViewer({ container, path, onEdit, onDownload, onClose }: Fil
         </h2>
         <div class="actions">
           <button ref={closing} type="button" class="button slim" onClick={onClose}>
-            Close
+            {commonWords.close}
           </button>
           {isSvg && (
             <button type="button" class="button slim" onClick={onEdit}>
-              Edit as text
+              {fileWords.editAsText}
             </button>
           )}
           <button type="button" class="button slim" onClick={onDownload}>
-            Download
+            {fileWords.download}
           </button>
         </div>
       </div>
@@ -90,7 +92,7 @@ export function FileViewer({ container, path, onEdit, onDownload, onClose }: Fil
         </p>
       ) : shown === null ? (
         <p class="panel-body muted" role="status">
-          Loading…
+          {fileWords.loading}
         </p>
       ) : isPdf ? (
         <iframe class="viewer-frame" title={name} src={shown.url} />
@@ -103,7 +105,7 @@ export function FileViewer({ container, path, onEdit, onDownload, onClose }: Fil
               // An SVG need not have a size of its own.
               if (!isSvg) setDimensions(`${String(naturalWidth)} × ${String(naturalHeight)}`);
             }}
-            onError={() => setFault('The browser cannot show this image: it may be damaged or of another format.')}
+            onError={() => setFault(words.cannotShow)}
           />
         </div>
       )}
@@ -115,7 +117,7 @@ function dataUrl(content: Uint8Array<ArrayBuffer>, type: string): Promise<string
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result as string);
-    reader.onerror = () => reject(reader.error ?? new Error('The file could not be read.'));
+    reader.onerror = () => reject(reader.error ?? new Error(words.cannotRead));
     reader.readAsDataURL(new Blob([content], { type }));
   });
 }

@@ -5,7 +5,6 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { downloadFile, downloadFolder } from '../data/downloads';
 import { joinPath, nameOfPath, NONE_SELECTED, type Selection } from '../data/file-list';
-import { count } from '../data/format';
 import type { Container } from '../data/live';
 import { type Overwriting, readChosen, readDropped, upload } from '../data/local-files';
 import type { LocalEntry } from '../data/upload-plan';
@@ -14,6 +13,8 @@ import { Choices, choose } from '../ui/choice';
 import { askFor } from '../ui/dialog';
 import { Empty, Shown, useLoaded } from '../ui/parts';
 import { sayFault } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { fileWords } from '../words/files';
 import { draftsIn, Editor } from './editor';
 import { addressOf, Entries, type Opened } from './file-table';
 import { FileViewer } from './file-viewer';
@@ -98,6 +99,7 @@ interface FolderProps {
 }
 
 function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
+  const { folderActions: words } = fileWords;
   const { db_id: id, name: label } = container;
   const loaded = useLoaded(() => readFolder(id, folder));
   const selection = useSignal<Selection>(NONE_SELECTED);
@@ -149,9 +151,9 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
 
   const makeFolder = (): void =>
     askFor({
-      title: 'New folder',
-      label: 'Name',
-      action: 'Create',
+      title: words.newFolder,
+      label: commonWords.name,
+      action: commonWords.create,
       run: async (name) => {
         await berth.files.makeDirectory(id, joinPath(folder, name));
         await loaded.reload();
@@ -159,12 +161,12 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
     });
   const makeFile = (): void =>
     askFor({
-      title: 'New file',
-      label: 'Name',
-      action: 'Create',
+      title: words.newFile,
+      label: commonWords.name,
+      action: commonWords.create,
       run: (name) => {
         if (loaded.value?.entries.some((each) => each.name === name)) {
-          return Promise.reject(new Error(`“${name}” exists already.`));
+          return Promise.reject(new Error(words.exists(name)));
         }
         onOpen({ how: 'edit', path: joinPath(folder, name), isNew: true });
         return Promise.resolve();
@@ -182,7 +184,7 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
   return (
     <section
       class={`panel ${isDropping ? 'dropping' : ''}`}
-      aria-label={`Files in ${folder}`}
+      aria-label={fileWords.filesIn(folder)}
       onDragOver={(event) => {
         if (!hasFiles(event)) return;
         event.preventDefault();
@@ -195,30 +197,35 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
         <Crumbs id={id} folder={folder} />
         <div class="actions">
           <button type="button" class="button slim" onClick={makeFolder}>
-            New folder
+            {words.newFolder}
           </button>
           <button type="button" class="button slim" onClick={makeFile}>
-            New file
+            {words.newFile}
           </button>
-          <Chooser name="Upload" label="Files to upload" onChosen={(entries) => void send(entries)} />
-          <Chooser name="Upload folder" label="Folder to upload" isFolder onChosen={(entries) => void send(entries)} />
+          <Chooser name={words.upload} label={words.uploadLabel} onChosen={(entries) => void send(entries)} />
+          <Chooser
+            name={words.uploadFolder}
+            label={words.uploadFolderLabel}
+            isFolder
+            onChosen={(entries) => void send(entries)}
+          />
           <button type="button" class="button slim" onClick={() => downloadFolder({ container: id, label }, folder)}>
-            Download folder
+            {words.downloadFolder}
           </button>
         </div>
       </div>
       <Drafts id={id} onOpen={onOpen} />
       {isChecking && (
         <p class="panel-body muted" role="status">
-          Checking for files that exist already…
+          {fileWords.overwrite.checking}
         </p>
       )}
       <div class={loaded.value ? '' : 'panel-body'}>
         <Shown of={loaded}>
           {({ entries, isAll }) =>
             entries.length === 0 ? (
-              <Empty title="This folder is empty">
-                <p>Drop files and folders here, or upload them.</p>
+              <Empty title={fileWords.empty.title}>
+                <p>{fileWords.empty.text}</p>
               </Empty>
             ) : (
               <Entries
@@ -241,10 +248,10 @@ function Drafts({ id, onOpen }: { readonly id: string; readonly onOpen: FolderPr
   if (drafts.length === 0) return null;
   return (
     <p class="notice warn file-drafts">
-      <span class="grow">Not saved:</span>
+      <span class="grow">{fileWords.drafts.notSaved}</span>
       {drafts.map(({ path, isNew }) => (
         <button key={path} type="button" class="button slim" onClick={() => onOpen({ how: 'edit', path, isNew })}>
-          Open {nameOfPath(path)}
+          {fileWords.drafts.open(nameOfPath(path))}
         </button>
       ))}
     </p>
@@ -253,31 +260,27 @@ function Drafts({ id, onOpen }: { readonly id: string; readonly onOpen: FolderPr
 
 /** Asks before files are replaced. */
 async function confirmOverwriting(names: readonly string[], isPartial: boolean): Promise<Overwriting> {
+  const { overwrite: words } = fileWords;
   const most = 100;
   const answer = await choose({
-    title:
-      names.length === 0
-        ? 'Some folders exist already'
-        : names.length === 1
-          ? 'A file exists already'
-          : `${count(names.length)} files exist already`,
+    title: words.title(names.length),
     text: (
       <>
         {names.length > 0 && (
-          <ul class="name-list" tabIndex={0} aria-label="Files that exist already">
+          <ul class="name-list" tabIndex={0} aria-label={words.listLabel}>
             {names.slice(0, most).map((name) => (
               <li key={name}>{name}</li>
             ))}
-            {names.length > most && <li class="muted">and {count(names.length - most)} more</li>}
+            {names.length > most && <li class="muted">{words.andMore(names.length - most)}</li>}
           </ul>
         )}
-        {isPartial && <p>Not all folders could be checked. Files in the others will be replaced in any case.</p>}
-        <p>Nothing has been sent yet.</p>
+        {isPartial && <p>{words.notAllChecked}</p>}
+        <p>{words.nothingSent}</p>
       </>
     ),
     choices: [
-      { name: 'skip', label: 'Skip', isFirst: true },
-      { name: 'replace', label: 'Replace', isDangerous: true },
+      { name: 'skip', label: words.skip, isFirst: true },
+      { name: 'replace', label: words.replace, isDangerous: true },
     ],
   });
   return answer ?? 'cancel';
@@ -324,7 +327,7 @@ function Crumbs({ id, folder }: { readonly id: string; readonly folder: string }
     ...names.map((name, at) => ({ name, path: `/${names.slice(0, at + 1).join('/')}` })),
   ];
   return (
-    <nav class="crumbs grow" aria-label="Folder">
+    <nav class="crumbs grow" aria-label={fileWords.folder}>
       {steps.map(({ name, path }, at) => (
         <span key={path}>
           {at === steps.length - 1 ? (

@@ -5,6 +5,8 @@ import { berth, faultOf } from '../data/berth';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Ago, Empty, LinesField, Listing, PageHead, RemoveCell, Shown, TextField, useLoaded } from '../ui/parts';
+import { commonWords } from '../words/common';
+import { sshKeyWords } from '../words/ssh-keys';
 
 interface SshAccess {
   readonly keys: readonly SshKeyView[];
@@ -19,13 +21,14 @@ async function readAccess(): Promise<SshAccess> {
 
 /** The user's SSH keys, and where to connect to. */
 export function SshKeys(): JSX.Element {
+  const { columns } = sshKeyWords;
   const loaded = useLoaded(readAccess);
   const [isAdding, setAdding] = useState(false);
   const remove = ({ id, name }: SshKeyView): void =>
     ask({
-      title: `Delete “${name}”?`,
-      text: 'Its open connections end, and a login with this key is refused from then on.',
-      action: 'Delete',
+      title: sshKeyWords.remove.title(name),
+      text: sshKeyWords.remove.text,
+      action: commonWords.delete,
       run: async () => {
         await berth.ssh.deleteKey(id);
         await loaded.reload();
@@ -33,9 +36,9 @@ export function SshKeys(): JSX.Element {
     });
   return (
     <>
-      <PageHead title="SSH keys" aside={<span class="muted">What ssh, scp and editors sign in with</span>}>
+      <PageHead title={sshKeyWords.title} aside={<span class="muted">{sshKeyWords.about}</span>}>
         <button type="button" class="button" onClick={() => setAdding(true)}>
-          <PlusIcon /> Add a key
+          <PlusIcon /> {sshKeyWords.add}
         </button>
       </PageHead>
       <Shown of={loaded}>
@@ -43,19 +46,19 @@ export function SshKeys(): JSX.Element {
           <>
             <p class="muted">
               {server === null ? (
-                'This server serves no SSH: its operator turns it on with SSH_PORT.'
+                sshKeyWords.off
               ) : (
                 <span class="mono">
-                  ssh NAME@{server.host ?? location.hostname} -p {server.port}
+                  {sshKeyWords.command({ host: server.host ?? location.hostname, port: server.port })}
                 </span>
               )}
             </p>
             <Listing
               items={[...keys]}
-              caption="Your SSH keys, the oldest first"
-              columns={['Name', 'Fingerprint', 'Used', 'Expires']}
+              caption={sshKeyWords.caption}
+              columns={[commonWords.name, columns.fingerprint, columns.used, columns.expires]}
               hasActions
-              empty={<Empty title="No SSH keys" />}
+              empty={<Empty title={sshKeyWords.empty} />}
             >
               {(key) => (
                 <tr key={key.id}>
@@ -64,10 +67,10 @@ export function SshKeys(): JSX.Element {
                   </td>
                   <td class="mono muted">{key.fingerprint}</td>
                   <td class="muted nowrap" data-name="used">
-                    {key.last_used_at === null ? 'not yet' : <Ago time={key.last_used_at} />}
+                    {key.last_used_at === null ? commonWords.notYet : <Ago time={key.last_used_at} />}
                   </td>
                   <td class="muted nowrap" data-name="expires">
-                    {key.expires_at === null ? 'never' : <Ago time={key.expires_at} />}
+                    {key.expires_at === null ? commonWords.never : <Ago time={key.expires_at} />}
                   </td>
                   <RemoveCell name={key.name} onClick={() => remove(key)} />
                 </tr>
@@ -82,6 +85,7 @@ export function SshKeys(): JSX.Element {
 }
 
 function NewKey({ onClose, onAdded }: { readonly onClose: () => void; readonly onAdded: () => void }): JSX.Element {
+  const words = sshKeyWords.create;
   const [name, setName] = useState('');
   const [line, setLine] = useState('');
   const [fault, setFault] = useState<unknown>(null);
@@ -95,18 +99,18 @@ function NewKey({ onClose, onAdded }: { readonly onClose: () => void; readonly o
     }
   };
   return (
-    <Dialog title="Add an SSH key" action="Add" onClose={onClose} onSubmit={submit}>
+    <Dialog title={words.title} action={words.action} onClose={onClose} onSubmit={submit}>
       <TextField
-        label="Name"
-        hint="To recognise it by: laptop"
+        label={commonWords.name}
+        hint={words.nameHint}
         fault={faultOf(fault, 'name')}
         input={{ maxLength: 64, autoComplete: 'off' }}
         value={name}
         onValue={setName}
       />
       <LinesField
-        label="Public key"
-        hint="The line of ~/.ssh/id_ed25519.pub. The key ends with this session’s token, if that ends."
+        label={words.publicKey}
+        hint={words.publicKeyHint}
         fault={faultOf(fault, 'public_key')}
         rows={4}
         autoComplete="off"

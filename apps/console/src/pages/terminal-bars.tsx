@@ -3,6 +3,8 @@ import { useLayoutEffect, useRef } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { CrossIcon, Icon } from '../ui/icons';
 import { WorkButton } from '../ui/parts';
+import { commonWords } from '../words/common';
+import { terminalWords } from '../words/terminals';
 import type { Ending } from './terminal-endings';
 import { TOUCH_KEYS, type TouchKey } from './terminal-keys';
 import { MAX_MATCHES } from './terminal-search';
@@ -61,6 +63,7 @@ interface SearchBarProps {
 }
 
 export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps): JSX.Element {
+  const { search: words } = terminalWords;
   const { term, isCaseSensitive, count } = search;
   const field = useRef<HTMLInputElement>(null);
   // Before the next key, which is the field's.
@@ -75,13 +78,13 @@ export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps)
     event.preventDefault();
   };
   return (
-    <div class="terminal-search" role="search" aria-label="Search in the output" onKeyDown={onKeyDown}>
+    <div class="terminal-search" role="search" aria-label={words.label} onKeyDown={onKeyDown}>
       <input
         ref={field}
         class="input"
         type="text"
-        aria-label="Search in the output"
-        placeholder="Search in the output"
+        aria-label={words.label}
+        placeholder={words.label}
         autoComplete="off"
         autoCapitalize="off"
         spellcheck={false}
@@ -94,18 +97,18 @@ export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps)
       <button
         type="button"
         class="button quiet icon"
-        aria-label="Match case"
-        title="Match case"
+        aria-label={words.matchCase}
+        title={words.matchCase}
         aria-pressed={isCaseSensitive}
         onClick={() => onSearch({ term, isCaseSensitive: !isCaseSensitive })}
       >
-        Aa
+        {words.matchCaseSign}
       </button>
       <button
         type="button"
         class="button quiet icon"
-        aria-label="Previous match"
-        title="Previous match (Enter)"
+        aria-label={words.previous}
+        title={words.previousHint}
         disabled={count === 0}
         onClick={() => onStep(-1)}
       >
@@ -114,8 +117,8 @@ export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps)
       <button
         type="button"
         class="button quiet icon"
-        aria-label="Next match"
-        title="Next match (Shift+Enter)"
+        aria-label={words.next}
+        title={words.nextHint}
         disabled={count === 0}
         onClick={() => onStep(1)}
       >
@@ -124,8 +127,8 @@ export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps)
       <button
         type="button"
         class="button quiet icon"
-        aria-label="Close the search"
-        title="Close (Esc)"
+        aria-label={words.close}
+        title={words.closeHint}
         onClick={onClose}
       >
         <CrossIcon />
@@ -136,8 +139,8 @@ export function SearchBar({ search, onSearch, onStep, onClose }: SearchBarProps)
 
 function countInWords({ term, count, at }: Search): string {
   if (term === '') return '';
-  if (count === 0) return 'No matches';
-  return `${at < 0 ? '' : `${String(at + 1)} of `}${String(count)}${count >= MAX_MATCHES ? ' or more' : ''}`;
+  if (count === 0) return terminalWords.search.nothing;
+  return terminalWords.search.found({ nth: at < 0 ? null : at + 1, matches: count, isAll: count < MAX_MATCHES });
 }
 
 interface ExplanationProps {
@@ -148,6 +151,7 @@ interface ExplanationProps {
 
 /** Says below the last output why the terminal takes no input, and what to do. */
 export function Explanation({ of, container, onRestart }: ExplanationProps): JSX.Element {
+  const { actions: words } = terminalWords;
   return (
     <div class="terminal-ending">
       <div class="grow" role="status">
@@ -156,17 +160,17 @@ export function Explanation({ of, container, onRestart }: ExplanationProps): JSX
       </div>
       {of.action === 'restart' && (
         <button type="button" class="button primary" onClick={onRestart}>
-          Restart shell
+          {words.restart}
         </button>
       )}
       {of.action === 'start' && (
         <WorkButton class="button primary" run={() => berth.containers.start(container)}>
-          Start container
+          {words.start}
         </WorkButton>
       )}
       {of.action === 'resume' && (
         <WorkButton class="button primary" run={() => berth.containers.resume(container)}>
-          Resume container
+          {words.resume}
         </WorkButton>
       )}
       {of.action === 'reload' && <ReloadButton />}
@@ -177,7 +181,7 @@ export function Explanation({ of, container, onRestart }: ExplanationProps): JSX
 export function ReloadButton(): JSX.Element {
   return (
     <button type="button" class="button slim" onClick={() => location.reload()}>
-      Reload
+      {commonWords.reload}
     </button>
   );
 }
@@ -189,13 +193,14 @@ interface TouchKeysProps {
 
 /** The keys that a keyboard on a screen lacks. A touch leaves the focus, and so the keyboard, in the terminal. */
 export function TouchKeys({ hasControl, onKey }: TouchKeysProps): JSX.Element {
+  const { keys: words } = terminalWords;
   return (
-    <div class="terminal-keys" role="group" aria-label="Keys">
+    <div class="terminal-keys" role="group" aria-label={words.label}>
       {TOUCH_KEYS.map(([shown, key]) => (
         <button
           key={key}
           type="button"
-          aria-label={key === 'Control' || key === 'Escape' ? undefined : key}
+          aria-label={key === 'Control' || key === 'Escape' ? undefined : words.names[key]}
           aria-pressed={key === 'Control' ? hasControl : undefined}
           onPointerDown={keepFocus}
           onMouseDown={keepFocus}

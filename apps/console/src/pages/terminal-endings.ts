@@ -1,4 +1,5 @@
 import type { TerminalEnd } from '@berth/client';
+import { terminalWords } from '../words/terminals';
 
 /** Why a terminal takes no input, in words, and what helps. */
 export interface Ending {
@@ -11,43 +12,23 @@ export interface Ending {
 
 export type EndingAction = 'restart' | 'start' | 'resume' | 'reload' | 'none';
 
+const WORDS = terminalWords.endings;
+
 const ENDINGS: Readonly<Record<string, Omit<Ending, 'isWanted'>>> = {
-  ended: { title: 'The terminal was ended.', text: 'Another window or program ended it.', action: 'restart' },
-  detached: { title: 'The terminal was ended.', text: 'No window was attached to it for too long.', action: 'restart' },
-  container_stopped: { title: 'The container was stopped.', text: null, action: 'start' },
-  container_recreated: {
-    title: 'The container was recreated.',
-    text: 'Its data was kept. Its programs and terminals have ended.',
-    action: 'restart',
-  },
-  container_deleted: {
-    title: 'The container was deleted.',
-    text: 'It can be restored for a while: see “Deleted”.',
-    action: 'none',
-  },
-  server_stopped: {
-    title: 'The server was restarted, and the terminal ended with it.',
-    text: null,
-    action: 'restart',
-  },
-  lost: {
-    title: 'The terminal has ended.',
-    text: 'The server was restarted, or lost its connection to the container.',
-    action: 'restart',
-  },
+  ended: { ...WORDS.ended, action: 'restart' },
+  detached: { ...WORDS.detached, action: 'restart' },
+  container_stopped: { ...WORDS.containerStopped, action: 'start' },
+  container_recreated: { ...WORDS.containerRecreated, action: 'restart' },
+  container_deleted: { ...WORDS.containerDeleted, action: 'none' },
+  server_stopped: { ...WORDS.serverStopped, action: 'restart' },
+  lost: { ...WORDS.lost, action: 'restart' },
 };
 
 /** Ends after which the same tab begins no other shell by itself. */
 const WANTED: ReadonlySet<string> = new Set(['exited', 'ended', 'container_deleted']);
 
 /** What exit codes of a shell mean that stand for more than the program's own. */
-const CODES: Readonly<Record<number, string>> = {
-  126: 'The last program could not be executed.',
-  127: 'The last program was not found.',
-  130: 'The last program was interrupted by Ctrl+C.',
-  137: 'A program was killed (signal 9), which happens when the memory limit is reached.',
-  143: 'A program was asked to end (signal 15).',
-};
+const CODES: Readonly<Record<number, string>> = terminalWords.exitCodes;
 
 /** Explains the end of a shell. @param why puts the reason of a stop in words */
 export function endingOf(
@@ -56,16 +37,13 @@ export function endingOf(
 ): Ending {
   const isWanted = WANTED.has(reason);
   if (reason === 'exited') {
-    const title = code === null || code === 0 ? 'The shell exited.' : `The shell exited with code ${String(code)}.`;
+    const title = code === null || code === 0 ? WORDS.exited : WORDS.exitedWith(code);
     return { title, text: code === null ? null : (CODES[code] ?? null), action: 'restart', isWanted };
   }
-  if (detail === 'exec_not_allowed') {
-    const text = 'Your tier no longer allows terminals.';
-    return { title: 'The terminal was ended.', text, action: 'none', isWanted };
-  }
-  const known = ENDINGS[reason] ?? { title: 'The terminal has ended.', text: null, action: 'restart' };
+  if (detail === 'exec_not_allowed') return { ...WORDS.notAllowed, action: 'none', isWanted };
+  const known = ENDINGS[reason] ?? { ...WORDS.unknown, action: 'restart' };
   const words = why(detail);
-  const text = words === null ? known.text : `Reason: ${words}.`;
+  const text = words === null ? known.text : WORDS.reason(words);
   return { ...known, text, isWanted };
 }
 
@@ -74,14 +52,9 @@ export function refusalOf(code: string | null, words: string): Ending {
   const refused = { title: words, text: null, isWanted: false };
   switch (code) {
     case 'unauthorized':
-      return {
-        title: 'Your session has ended.',
-        text: 'Its token was revoked or has expired. Sign in again to come back to this terminal.',
-        action: 'reload',
-        isWanted: false,
-      };
+      return { ...WORDS.sessionEnded, action: 'reload', isWanted: false };
     case 'container_not_running':
-      return { ...refused, title: 'The container is not running.', action: 'start' };
+      return { ...refused, title: WORDS.notRunning, action: 'start' };
     case 'container_not_found':
       return { ...refused, action: 'none' };
     default:
@@ -91,12 +64,7 @@ export function refusalOf(code: string | null, words: string): Ending {
 }
 
 /** Explains a container that is not running, in place of how its shell ended. */
-export const PAUSED: Ending = {
-  title: 'The container is paused.',
-  text: 'Its programs continue when you resume it.',
-  action: 'resume',
-  isWanted: false,
-};
+export const PAUSED: Ending = { ...WORDS.containerPaused, action: 'resume', isWanted: false };
 
 /** For a shell that is gone from a container that is down, where no message told why. */
-export const STOPPED: Ending = { title: 'The container was stopped.', text: null, action: 'start', isWanted: false };
+export const STOPPED: Ending = { ...WORDS.containerStopped, action: 'start', isWanted: false };

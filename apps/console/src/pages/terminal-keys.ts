@@ -1,3 +1,5 @@
+import { terminalWords } from '../words/terminals';
+
 /** Keys, pasted text and sizes of a terminal: what belongs to the page, and what the shell gets. */
 
 /** What a key in a terminal does to the page; all other keys are the shell's. */
@@ -65,9 +67,9 @@ export function pastingOf(copied: string, { isBracketed }: { readonly isBrackete
 
 /** The keys that a keyboard on a screen lacks, or hides. */
 export const TOUCH_KEYS = [
-  ['Esc', 'Escape'],
-  ['Ctrl', 'Control'],
-  ['Tab', 'Tab'],
+  [terminalWords.keys.escape, 'Escape'],
+  [terminalWords.keys.control, 'Control'],
+  [terminalWords.keys.tab, 'Tab'],
   ['←', 'Left'],
   ['↓', 'Down'],
   ['↑', 'Up'],

@@ -8,10 +8,11 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import type { Container } from '../data/live';
-import { inWords, reasonInWords } from '../words/errors';
 import { Dialog } from '../ui/dialog';
 import { isDark } from '../ui/theme';
 import { say, sayFault } from '../ui/toasts';
+import { inWords, reasonInWords } from '../words/errors';
+import { terminalWords } from '../words/terminals';
 import { Explanation, ReloadButton, type Search, SearchBar, TouchKeys } from './terminal-bars';
 import { type Ending, endingOf, PAUSED, refusalOf, STOPPED } from './terminal-endings';
 import { bytesOf, FONT_SIZE, fontSizeFrom, HeldControl, type Pasting, pastingOf, shortcutOf } from './terminal-keys';
@@ -108,19 +109,14 @@ interface ScreenProps {
 
 /** How long input waits for a server that does not answer: blindly typed, it must not run minutes later. */
 const DROP_INPUT_AFTER_MS = 5000;
-const AWAY = 'The server does not answer. What you type is dropped until the server answers.';
-const WAS_AWAY = 'What you typed while the server was away was dropped.';
-const INTERRUPTED = 'Connection lost. Reconnecting…';
-const WATCHING = 'Another window is typing in this terminal. You are watching.';
-const UNKNOWN_END =
-  'The shell that was here has ended: the server or the container was restarted, or no window was attached for too long.';
-const IS_NEW = 'This is a new shell.';
 /** Output that arrives while the search is open is searched at most this often. */
 const SEARCH_AGAIN_MS = 500;
 /** The search lies over the first rows, as xterm.js (6.0.0) drops its selection when the number of rows changes. */
 const ROWS_BEHIND_SEARCH = 3;
 /** Lines and characters of a text that the question before pasting shows. */
 const PREVIEW = { lines: 10, chars: 800 } as const;
+
+const { states, clipboard } = terminalWords;
 
 interface Drawn {
   readonly terminal: Terminal;
@@ -142,7 +138,7 @@ export function Screen(props: ScreenProps): JSX.Element {
   const [isWatching, setWatching] = useState(false);
   const [ending, setEnding] = useState<Ending | null>(null);
   /** Shown until the user types. */
-  const [note, setNote] = useState(session === null && ended !== null ? `${ended} ${IS_NEW}` : null);
+  const [note, setNote] = useState(session === null && ended !== null ? states.newShell(ended) : null);
   const [isAway, setAway] = useState(false);
   /** Counts the shells that were started in this place. */
   const [round, setRound] = useState(0);
@@ -213,7 +209,7 @@ export function Screen(props: ScreenProps): JSX.Element {
         onOutput: (bytes) => new Promise((resolve) => terminal.write(bytes, resolve)),
         onAttached: ({ session: attached, gap }) => {
           setInterrupted(false);
-          if (hasDropped) setNote(WAS_AWAY);
+          if (hasDropped) setNote(states.wasAway);
           hasDropped = false;
           setAway(false);
           if (gap) terminal.reset();
@@ -234,7 +230,7 @@ export function Screen(props: ScreenProps): JSX.Element {
         if (isOld()) return;
         // The shell of before the reload has ended meanwhile: another one takes its place.
         if (to !== null && isBerthError(error, 'terminal_not_found')) {
-          setNote(`${UNKNOWN_END} ${IS_NEW}`);
+          setNote(states.newShell(states.unknownEnd));
           attach(null);
         } else refuse(error);
       });
@@ -354,7 +350,7 @@ export function Screen(props: ScreenProps): JSX.Element {
     wentDown.current = false;
     if (ending.isWanted || ending.action === 'none' || ending.action === 'reload') return;
     restart();
-    setNote(`${STOPPED.title} ${IS_NEW}`);
+    setNote(states.newShell(STOPPED.title));
   }, [status, ending]);
 
   // When the question is gone: until then it keeps the focus.
@@ -363,7 +359,7 @@ export function Screen(props: ScreenProps): JSX.Element {
     const drawn = screen.current;
     if (!drawn || drawn.terminal.options.disableStdin) return;
     const asked = pastingOf(copied, { isBracketed: drawn.terminal.modes.bracketedPasteMode });
-    if (asked.text === '') say('The clipboard has no text.');
+    if (asked.text === '') say(clipboard.isEmpty);
     else if (asked.needsQuestion) setPasting(asked);
     else {
       drawn.terminal.paste(asked.text);
@@ -384,7 +380,7 @@ export function Screen(props: ScreenProps): JSX.Element {
           requestPaste(await navigator.clipboard.readText());
         } catch {
           // Also where there is no `clipboard`: the browser has it on pages over HTTPS alone.
-          sayFault(new Error('The browser does not let this page read the clipboard. Press Ctrl+V instead.'));
+          sayFault(new Error(clipboard.cannotRead));
         }
       },
       selectAll: () => {
@@ -411,7 +407,11 @@ export function Screen(props: ScreenProps): JSX.Element {
     });
   };
 
-  const passing = isAway ? AWAY : isInterrupted ? INTERRUPTED : (note ?? (isWatching ? WATCHING : null));
+  const passing = isAway
+    ? states.away
+    : isInterrupted
+      ? states.interrupted
+      : (note ?? (isWatching ? states.watching : null));
   return (
     <div class="terminal-screen" hidden={!isSeen}>
       {search && <SearchBar search={search} onSearch={runSearch} onStep={stepSearch} onClose={closeSearch} />}
@@ -428,7 +428,7 @@ export function Screen(props: ScreenProps): JSX.Element {
                 screen.current?.terminal.focus();
               }}
             >
-              Take over
+              {terminalWords.actions.takeOver}
             </button>
           )}
         </p>
@@ -438,12 +438,12 @@ export function Screen(props: ScreenProps): JSX.Element {
       {!isClosed && <TouchKeys hasControl={hasControl} onKey={pressTouchKey} />}
       {pasting && (
         <Dialog
-          title={`Paste ${String(pasting.lines)} lines?`}
-          action="Paste"
+          title={clipboard.pasteQuestion(pasting.lines)}
+          action={terminalWords.paste}
           onClose={() => setPasting(null)}
           onSubmit={() => screen.current?.terminal.paste(pasting.text)}
         >
-          <p>The program in the terminal may run each line as soon as it arrives.</p>
+          <p>{clipboard.pasteWarning}</p>
           <pre class="terminal-preview">{previewOf(pasting.text)}</pre>
         </Dialog>
       )}
@@ -467,18 +467,18 @@ function previewOf(text: string): string {
 async function copySelection(terminal: Terminal): Promise<void> {
   const text = terminal.getSelection();
   if (text === '') {
-    say('Nothing is selected in the terminal.');
+    say(clipboard.nothingSelected);
     return;
   }
   try {
     await navigator.clipboard.writeText(text);
   } catch {
     if (!copyByCommand(terminal, text)) {
-      sayFault(new Error('The browser does not let this page copy. Right-click the selected text and choose Copy.'));
+      sayFault(new Error(clipboard.cannotWrite));
       return;
     }
   }
-  say('Copied.');
+  say(clipboard.copied);
 }
 
 /** The older way to copy, which browsers also allow on pages over plain HTTP. */

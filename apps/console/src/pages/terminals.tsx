@@ -7,6 +7,8 @@ import { ask } from '../ui/dialog';
 import { CrossIcon, PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Ago } from '../ui/parts';
+import { commonWords } from '../words/common';
+import { terminalWords } from '../words/terminals';
 import '../styles/terminal.css';
 import {
   FullScreenIcon,
@@ -76,6 +78,7 @@ function keepName(session: string, name: string | null): void {
 
 /** The terminals of a container, one of them seen, and those that are open elsewhere. */
 export function Terminals({ container }: { readonly container: Container }): JSX.Element {
+  const { textSize, fullScreen } = terminalWords;
   const { db_id, name } = container;
   const [tabs, setTabs] = useState<readonly Tab[]>(() => {
     const kept = readKept(db_id);
@@ -100,10 +103,10 @@ export function Terminals({ container }: { readonly container: Container }): JSX
   useVisibleHeight(area);
 
   const at = tabs.findIndex(({ key }) => key === seen);
-  const labelOf = (tab: Tab | undefined, index: number): string => tab?.name ?? `Terminal ${String(index + 1)}`;
+  const labelOf = (tab: Tab | undefined, index: number): string => tab?.name ?? terminalWords.nthTerminal(index + 1);
   const shownTitle = tabs[at]?.name ?? titles.get(seen) ?? '';
   useEffect(() => {
-    document.title = `${shownTitle === '' ? 'Terminal' : shownTitle} · ${name} · Berth`;
+    document.title = `${shownTitle === '' ? terminalWords.terminal : shownTitle} · ${name} · Berth`;
     return () => {
       document.title = `${name} · Berth`;
     };
@@ -162,13 +165,13 @@ export function Terminals({ container }: { readonly container: Container }): JSX
   return (
     <section
       class={`panel terminal-area ${isFull ? 'full' : ''}`}
-      aria-label={`Terminals of ${name}`}
+      aria-label={terminalWords.terminalsOf(name)}
       ref={area}
       onKeyDown={onKeyDown}
     >
       <div class="terminal-head">
         {isFull && <strong class="terminal-of ellipsis">{name}</strong>}
-        <div class="terminal-tabs" ref={bar} role="group" aria-label="Open terminals">
+        <div class="terminal-tabs" ref={bar} role="group" aria-label={terminalWords.openTerminals}>
           {tabs.map((tab, index) => (
             <TabOf
               key={tab.key}
@@ -185,8 +188,8 @@ export function Terminals({ container }: { readonly container: Container }): JSX
           <button
             type="button"
             class="button quiet icon"
-            aria-label="New terminal"
-            title="New terminal"
+            aria-label={terminalWords.newTerminal}
+            title={terminalWords.newTerminal}
             onClick={() => add(fresh())}
           >
             <PlusIcon />
@@ -198,14 +201,14 @@ export function Terminals({ container }: { readonly container: Container }): JSX
               add({ ...fresh(), session: id, isWriter: clients === 0, name: readNames()[id] ?? null })
             }
           />
-          <span class="small faint leave">Ctrl+. leaves the terminal</span>
+          <span class="small faint leave">{terminalWords.leaveHint}</span>
         </div>
-        <div class="terminal-tools" role="group" aria-label="Tools">
+        <div class="terminal-tools" role="group" aria-label={terminalWords.tools}>
           <button
             type="button"
             class="button quiet icon"
-            aria-label="Search in the output"
-            title="Search in the output (Ctrl+Shift+F)"
+            aria-label={terminalWords.search.label}
+            title={terminalWords.search.openHint}
             onClick={doings.search}
           >
             <SearchIcon />
@@ -213,8 +216,8 @@ export function Terminals({ container }: { readonly container: Container }): JSX
           <button
             type="button"
             class="button quiet icon wide-only"
-            aria-label="Smaller text"
-            title="Smaller text (Ctrl+-)"
+            aria-label={textSize.smaller}
+            title={textSize.smallerHint}
             onMouseDown={keepFocus}
             onClick={doings.smaller}
           >
@@ -223,8 +226,8 @@ export function Terminals({ container }: { readonly container: Container }): JSX
           <button
             type="button"
             class="button quiet icon wide-only"
-            aria-label="Larger text"
-            title="Larger text (Ctrl++)"
+            aria-label={textSize.larger}
+            title={textSize.largerHint}
             onMouseDown={keepFocus}
             onClick={doings.larger}
           >
@@ -233,15 +236,17 @@ export function Terminals({ container }: { readonly container: Container }): JSX
           <button
             type="button"
             class={`button quiet ${isFull ? 'slim' : 'icon'}`}
-            aria-label={isFull ? 'Leave full screen' : 'Full screen'}
-            title={`${isFull ? 'Leave full screen' : 'Full screen'} (Ctrl+Shift+Enter)`}
+            aria-label={isFull ? fullScreen.leave : fullScreen.enter}
+            title={isFull ? fullScreen.leaveHint : fullScreen.enterHint}
             onClick={toggleFull}
           >
             {isFull ? (
               <>
                 <LeaveFullScreenIcon />
                 <span>
-                  Leave<span class="wide-only"> full screen</span>
+                  {fullScreen.leaveShort((text) => (
+                    <span class="wide-only">{text}</span>
+                  ))}
                 </span>
               </>
             ) : (
@@ -249,15 +254,15 @@ export function Terminals({ container }: { readonly container: Container }): JSX
             )}
           </button>
           <Menu
-            label="More for this terminal"
+            label={terminalWords.menu}
             items={[
-              { name: 'Copy', run: () => void controls.get(seen)?.copy() },
-              { name: 'Paste', run: () => void controls.get(seen)?.paste() },
-              { name: 'Select all', run: () => controls.get(seen)?.selectAll() },
-              { name: 'Rename', run: () => setRenamed(seen) },
-              { name: 'Larger text', run: () => resizeFont('larger') },
-              { name: 'Smaller text', run: () => resizeFont('smaller') },
-              { name: 'Usual text size', run: () => resizeFont('usual-size') },
+              { name: commonWords.copy, run: () => void controls.get(seen)?.copy() },
+              { name: terminalWords.paste, run: () => void controls.get(seen)?.paste() },
+              { name: terminalWords.selectAll, run: () => controls.get(seen)?.selectAll() },
+              { name: terminalWords.tab.rename, run: () => setRenamed(seen) },
+              { name: textSize.larger, run: () => resizeFont('larger') },
+              { name: textSize.smaller, run: () => resizeFont('smaller') },
+              { name: textSize.usual, run: () => resizeFont('usual-size') },
             ]}
           />
         </div>
@@ -317,7 +322,7 @@ function TabOf(props: TabOfProps): JSX.Element {
         <button
           type="button"
           aria-pressed={isSeen}
-          title={`${title === '' ? '' : `${title}\n`}Double-click or press F2 to rename`}
+          title={`${title === '' ? '' : `${title}\n`}${terminalWords.tab.renameHint}`}
           onClick={onSee}
           onDblClick={onRename}
           onKeyDown={onKeyDown}
@@ -325,7 +330,7 @@ function TabOf(props: TabOfProps): JSX.Element {
           {label}
         </button>
       )}
-      <button type="button" aria-label={`Close ${label}`} onClick={onClose}>
+      <button type="button" aria-label={terminalWords.tab.close(label)} onClick={onClose}>
         <CrossIcon />
       </button>
     </div>
@@ -371,7 +376,7 @@ function NameField({ label, onDone }: NameFieldProps): JSX.Element {
     <input
       ref={field}
       class="input terminal-name"
-      aria-label={`New name of ${label}`}
+      aria-label={terminalWords.tab.newNameOf(label)}
       defaultValue={label}
       maxLength={40}
       autoComplete="off"
@@ -444,6 +449,7 @@ interface ElsewhereProps {
 
 /** Terminals that other windows opened, or that continue after their window was closed: to attach to, or to end. */
 function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | null {
+  const { elsewhere, end } = terminalWords;
   const [all, setAll] = useState<readonly TerminalView[]>([]);
   const read = (): void => {
     // A failure needs no words beside the terminals of this window.
@@ -456,29 +462,29 @@ function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | 
   const names = readNames();
   const askToEnd = ({ id }: TerminalView): void =>
     ask({
-      title: 'End this terminal?',
-      text: 'Its shell and all programs that were started in it end, in all windows.',
-      action: 'End',
+      title: end.title,
+      text: end.text,
+      action: end.action,
       run: async () => {
         await berth.terminals.end(container, id);
         read();
       },
     });
   return (
-    <div class="terminal-others" role="group" aria-label="Open elsewhere">
-      <span class="small faint">Open elsewhere:</span>
+    <div class="terminal-others" role="group" aria-label={elsewhere.label}>
+      <span class="small faint">{elsewhere.head}</span>
       {others.map((terminal) => (
         <div key={terminal.id} class="terminal-tab other">
           <button
             type="button"
             disabled={terminal.clients === null}
-            title={terminal.clients === null ? 'Another server process holds it' : 'Show it here'}
+            title={terminal.clients === null ? elsewhere.held : elsewhere.show}
             onClick={() => onAttach(terminal)}
           >
             {names[terminal.id] ?? <Ago time={terminal.started_at} />}
             <span class="faint">{attachedInWords(terminal.clients)}</span>
           </button>
-          <button type="button" aria-label="End this terminal" onClick={() => askToEnd(terminal)}>
+          <button type="button" aria-label={end.label} onClick={() => askToEnd(terminal)}>
             <CrossIcon />
           </button>
         </div>
@@ -488,6 +494,7 @@ function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | 
 }
 
 function attachedInWords(clients: number | null): string {
-  if (clients === null) return 'on another server';
-  return clients === 0 ? 'no window' : `${String(clients)} attached`;
+  const { elsewhere } = terminalWords;
+  if (clients === null) return elsewhere.onOtherServer;
+  return clients === 0 ? elsewhere.noWindow : elsewhere.attached(clients);
 }

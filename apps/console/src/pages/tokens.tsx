@@ -9,21 +9,21 @@ import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Ago, Empty, Listing, PageHead, RemoveCell, Secret, Shown, TextField, useLoaded } from '../ui/parts';
 import { ExpiryField, type Grantable, SCOPES, ScopesField } from '../ui/token-fields';
+import { commonWords } from '../words/common';
+import { tokenWords } from '../words/tokens';
 import { SshKeys } from './ssh-keys';
 
 /** The user's tokens, and SSH keys. */
 export function Tokens(): JSX.Element {
+  const { columns } = tokenWords;
   const loaded = useLoaded(() => berth.tokens.list());
   const [isMaking, setMaking] = useState(false);
   const [made, setMade] = useState<CreatedTokenView | null>(null);
   const revoke = ({ id, name }: TokenView): void =>
     ask({
-      title: `Revoke “${name}”?`,
-      text:
-        id === session.value?.tokenId
-          ? 'It is the token of this session: you are signed out then.'
-          : 'Whatever uses it is refused from then on, and its connections are closed.',
-      action: 'Revoke',
+      title: tokenWords.revoke.title(name),
+      text: id === session.value?.tokenId ? tokenWords.revoke.textOfThisSession : tokenWords.revoke.text,
+      action: tokenWords.revoke.action,
       run: async () => {
         await berth.tokens.revoke(id);
         await loaded.reload();
@@ -31,7 +31,7 @@ export function Tokens(): JSX.Element {
     });
   return (
     <>
-      <PageHead title="Tokens" aside={<span class="muted">What programs sign in with</span>}>
+      <PageHead title={tokenWords.title} aside={<span class="muted">{tokenWords.about}</span>}>
         <button
           type="button"
           class="button primary"
@@ -39,23 +39,23 @@ export function Tokens(): JSX.Element {
           disabled={loaded.value === undefined && loaded.fault === undefined}
           onClick={() => setMaking(true)}
         >
-          <PlusIcon /> New token
+          <PlusIcon /> {tokenWords.new}
         </button>
       </PageHead>
       <Shown of={loaded}>
         {(tokens) => (
           <Listing
             items={tokens}
-            caption="Your tokens, the oldest first"
-            columns={['Name', 'Begins with', 'Scopes', 'Created', 'Expires']}
+            caption={tokenWords.caption}
+            columns={[commonWords.name, columns.prefix, columns.scopes, commonWords.created, columns.expires]}
             hasActions
-            empty={<Empty title="No tokens" />}
+            empty={<Empty title={tokenWords.empty} />}
           >
             {(token) => (
               <tr key={token.id}>
                 <td>
                   <strong>{token.name}</strong>{' '}
-                  {token.id === session.value?.tokenId && <span class="chip">this session</span>}
+                  {token.id === session.value?.tokenId && <span class="chip">{tokenWords.ofThisSession}</span>}
                 </td>
                 <td class="mono muted">{token.token_prefix}…</td>
                 <td>
@@ -71,9 +71,9 @@ export function Tokens(): JSX.Element {
                   <Ago time={token.created_at} />
                 </td>
                 <td class="muted nowrap" data-name="expires">
-                  {token.expires_at === null ? 'never' : <Ago time={token.expires_at} />}
+                  {token.expires_at === null ? commonWords.never : <Ago time={token.expires_at} />}
                 </td>
-                <RemoveCell verb="Revoke" name={token.name} onClick={() => revoke(token)} />
+                <RemoveCell verb={tokenWords.revoke.action} name={token.name} onClick={() => revoke(token)} />
               </tr>
             )}
           </Listing>
@@ -92,10 +92,15 @@ export function Tokens(): JSX.Element {
         />
       )}
       {made && (
-        <Dialog title={`Token “${made.name}”`} action="Done" isLast onClose={() => setMade(null)}>
-          <p>It is shown this once. Whoever has it may do with your containers what its scopes allow.</p>
-          <Secret text={made.token} label="The token" />
-          {made.expires_at !== null && <p class="muted">It expires on {at(made.expires_at)}.</p>}
+        <Dialog
+          title={tokenWords.made.title(made.name)}
+          action={tokenWords.made.done}
+          isLast
+          onClose={() => setMade(null)}
+        >
+          <p>{tokenWords.made.text}</p>
+          <Secret text={made.token} label={tokenWords.made.secret} />
+          {made.expires_at !== null && <p class="muted">{tokenWords.made.expires(at(made.expires_at))}</p>}
         </Dialog>
       )}
     </>
@@ -110,15 +115,12 @@ interface NewTokenProps {
 }
 
 function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
+  const words = tokenWords.create;
   const held = me.value?.scopes ?? [];
   const offered = SCOPES.filter(([scope]) => held.includes(scope) || (held.includes('admin') && scope !== 'exec'));
   // The server lets no token outlast the one that made it.
   const end = own?.expires_at ? Date.parse(own.expires_at) : null;
-  const hint =
-    end === null
-      ? 'It goes on after you sign out, until it is revoked or expires.'
-      : 'It goes on after you sign out, until it is revoked or expires: at the latest on ' +
-        `${at(new Date(end).toISOString())}, as this session does. \`npm run token\` on the server makes longer ones.`;
+  const hint = end === null ? words.expiryHint : words.limitedExpiryHint(at(new Date(end).toISOString()));
   const [name, setName] = useState('');
   const [scopes, setScopes] = useState<readonly Grantable[]>(
     offered.map(([scope]) => scope).filter((scope) => scope !== 'admin'),
@@ -135,10 +137,10 @@ function NewToken({ own, onClose, onMade }: NewTokenProps): JSX.Element {
     }
   };
   return (
-    <Dialog title="New token" action="Create" onClose={onClose} onSubmit={submit}>
+    <Dialog title={tokenWords.new} action={commonWords.create} onClose={onClose} onSubmit={submit}>
       <TextField
-        label="Name"
-        hint="To recognise it by: laptop, ci"
+        label={commonWords.name}
+        hint={words.nameHint}
         fault={faultOf(fault, 'name')}
         input={{ maxLength: 64, autoComplete: 'off' }}
         value={name}

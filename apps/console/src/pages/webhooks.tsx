@@ -5,7 +5,6 @@ import { berth, faultOf } from '../data/berth';
 import { linesOf, readPairs } from '../data/container-draft';
 import { milliseconds } from '../data/format';
 import { events, me } from '../data/live';
-import { reasonInWords } from '../words/errors';
 import { address, Link } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
@@ -26,6 +25,9 @@ import {
   WorkButton,
 } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
+import { commonWords } from '../words/common';
+import { reasonInWords } from '../words/errors';
+import { deliveryErrorInWords, webhookWords } from '../words/webhooks';
 
 interface KindProps {
   readonly api: WebhooksApi;
@@ -55,6 +57,7 @@ interface Made {
 }
 
 function WebhookList({ api, path }: KindProps): JSX.Element {
+  const { columns, empty, secret } = webhookWords;
   const disabled = events.value.find(({ type }) => type === 'webhook_disabled')?.seq;
   const loaded = useLoaded(() => api.list({ limit: 200 }).all(), [disabled]);
   const [isMaking, setMaking] = useState(false);
@@ -64,17 +67,17 @@ function WebhookList({ api, path }: KindProps): JSX.Element {
   const allowed = isOwn ? me.value?.limits.webhooks : undefined;
   const make = allowed !== 0 && (
     <button type="button" class="button primary" onClick={() => setMaking(true)}>
-      <PlusIcon /> New webhook
+      <PlusIcon /> {webhookWords.new}
     </button>
   );
   return (
     <>
       <PageHead
-        title={isOwn ? 'Webhooks' : 'Webhooks for everybody’s events'}
-        aside={<span class="muted">Where events are sent</span>}
+        title={isOwn ? webhookWords.title : webhookWords.titleForAll}
+        aside={<span class="muted">{webhookWords.about}</span>}
       >
         <button type="button" class="button" onClick={reload}>
-          Reload
+          {commonWords.reload}
         </button>
         {make}
       </PageHead>
@@ -82,16 +85,12 @@ function WebhookList({ api, path }: KindProps): JSX.Element {
         {(webhooks) => (
           <Listing
             items={webhooks}
-            caption="Webhooks, the newest first"
-            columns={['Receiver', 'Status', { end: 'Waiting' }, 'Created']}
+            caption={webhookWords.caption}
+            columns={[columns.receiver, commonWords.status, { end: columns.waiting }, commonWords.created]}
             hasActions
             empty={
-              <Empty title="No webhooks">
-                {allowed === 0 ? (
-                  <p>Your tier “{me.value?.tier ?? ''}” allows none.</p>
-                ) : (
-                  <p>A webhook sends events to a server of your own, signed and in order.</p>
-                )}
+              <Empty title={empty.title}>
+                {allowed === 0 ? <p>{empty.noneAllowed(me.value?.tier ?? '')}</p> : <p>{empty.text}</p>}
                 {make}
               </Empty>
             }
@@ -113,9 +112,9 @@ function WebhookList({ api, path }: KindProps): JSX.Element {
         />
       )}
       {made && (
-        <Dialog title={`Secret of ${hostOf(made.url)}`} action="Done" isLast onClose={() => setMade(null)}>
-          <p>It is shown this once. The receiver verifies with it that messages come from here.</p>
-          <Secret text={made.secret} label="The secret" />
+        <Dialog title={secret.title(hostOf(made.url))} action={secret.done} isLast onClose={() => setMade(null)}>
+          <p>{secret.text}</p>
+          <Secret text={made.secret} label={secret.label} />
         </Dialog>
       )}
     </>
@@ -138,21 +137,21 @@ function Row({ webhook, api, path, onChange, onSecret }: RowProps): JSX.Element 
     onChange();
   };
   const test = async (): Promise<void> => {
-    sayOutcome('The test', await api.test(id));
+    sayOutcome(webhookWords.test.outcome, await api.test(id));
   };
   const rotate = (): void =>
     ask({
-      title: `Replace the secret of ${host}?`,
-      text: 'For a day messages are signed with both secrets. Give the new one to the receiver until then.',
-      action: 'Replace',
+      title: webhookWords.replace.title(host),
+      text: webhookWords.replace.text,
+      action: webhookWords.replace.action,
       isDangerous: false,
       run: async () => onSecret({ url, secret: (await api.rotateSecret(id)).secret }),
     });
   const remove = (): void =>
     ask({
-      title: `Delete the webhook to ${host}?`,
-      text: waiting === 0 ? 'No more events are sent to it.' : `Its ${String(waiting)} waiting messages are not sent.`,
-      action: 'Delete',
+      title: webhookWords.remove.title(host),
+      text: waiting === 0 ? webhookWords.remove.text : webhookWords.remove.textWithWaiting(waiting),
+      action: commonWords.delete,
       run: async () => {
         await api.delete(id);
         onChange();
@@ -168,7 +167,7 @@ function Row({ webhook, api, path, onChange, onSecret }: RowProps): JSX.Element 
           </Link>
           {description !== null && <span class="small muted wrap-anywhere">{description}</span>}
           <span class="chips">
-            {(types ?? ['all events']).map((type) => (
+            {(types ?? [webhookWords.allEvents]).map((type) => (
               <span key={type} class="chip">
                 {type}
               </span>
@@ -192,18 +191,18 @@ function Row({ webhook, api, path, onChange, onSecret }: RowProps): JSX.Element 
       </td>
       <td class="actions-cell">
         <div class="actions">
-          <WorkButton class="button slim" aria-label={`Test ${host}`} run={test}>
-            Test
+          <WorkButton class="button slim" aria-label={webhookWords.test.label(host)} run={test}>
+            {webhookWords.test.action}
           </WorkButton>
           <Menu
-            label={`More for ${host}`}
+            label={webhookWords.more(host)}
             items={[
               {
-                name: status === 'paused' ? 'Pause' : 'Activate',
+                name: status === 'paused' ? webhookWords.pause : webhookWords.activate,
                 run: () => void set(status).catch(sayFault),
               },
-              { name: 'Replace the secret', run: rotate },
-              { name: 'Delete', isDangerous: true, run: remove },
+              { name: webhookWords.replace.item, run: rotate },
+              { name: commonWords.delete, isDangerous: true, run: remove },
             ]}
           />
         </div>
@@ -214,22 +213,19 @@ function Row({ webhook, api, path, onChange, onSecret }: RowProps): JSX.Element 
 
 function WebhookStatus({ of }: { readonly of: WebhookView }): JSX.Element {
   const { status, status_reason, failing_since } = of;
-  if (status === 'paused') return <Status of="paused" />;
+  const { states } = webhookWords;
+  if (status === 'paused') return <Status of="paused" word={states.paused} />;
   return (
     <div class="two">
       {status === 'disabled' ? (
-        <Status of="error" word="Disabled" />
+        <Status of="error" word={states.disabled} />
       ) : failing_since === null ? (
-        <Status of="ok" word="Active" />
+        <Status of="ok" word={states.active} />
       ) : (
-        <Status of="warn" word="Failing" />
+        <Status of="warn" word={states.failing} />
       )}
       {status_reason !== null && <span class="small muted">{reasonInWords(status_reason)}</span>}
-      {failing_since !== null && (
-        <span class="small muted">
-          since <Ago time={failing_since} />
-        </span>
-      )}
+      {failing_since !== null && <span class="small muted">{states.failingSince(<Ago time={failing_since} />)}</span>}
     </div>
   );
 }
@@ -241,6 +237,7 @@ interface NewWebhookProps {
 }
 
 function NewWebhook({ api, onClose, onMade }: NewWebhookProps): JSX.Element {
+  const words = webhookWords.create;
   const [url, setUrl] = useState('');
   const [description, setDescription] = useState('');
   const [types, setTypes] = useState('');
@@ -263,10 +260,10 @@ function NewWebhook({ api, onClose, onMade }: NewWebhookProps): JSX.Element {
     }
   };
   return (
-    <Dialog title="New webhook" action="Create" onClose={onClose} onSubmit={submit}>
+    <Dialog title={webhookWords.new} action={commonWords.create} onClose={onClose} onSubmit={submit}>
       <TextField
-        label="URL"
-        hint="An https address that this server reaches"
+        label={words.url}
+        hint={words.urlHint}
         fault={faultOf(fault, 'url')}
         isMono
         input={{ type: 'url', autoComplete: 'off', placeholder: 'https://hooks.example.com/berth' }}
@@ -274,23 +271,23 @@ function NewWebhook({ api, onClose, onMade }: NewWebhookProps): JSX.Element {
         onValue={setUrl}
       />
       <TextField
-        label="Description"
+        label={commonWords.description}
         fault={faultOf(fault, 'description')}
         input={{ autoComplete: 'off', maxLength: 200 }}
         value={description}
         onValue={setDescription}
       />
       <LinesField
-        label="Events"
-        hint="One a line: container_started. All if empty"
+        label={words.events}
+        hint={words.eventsHint}
         fault={faultOf(fault, 'events')}
         rows={3}
         value={types}
         onValue={setTypes}
       />
       <LinesField
-        label="Labels"
-        hint="One a line: team=core. Then only events of containers with these labels"
+        label={words.labels}
+        hint={words.labelsHint}
         fault={faultOf(fault, 'labels')}
         rows={2}
         value={labels}
@@ -300,54 +297,58 @@ function NewWebhook({ api, onClose, onMade }: NewWebhookProps): JSX.Element {
   );
 }
 
+type OutcomeWords = typeof webhookWords.test.outcome;
+
 /** Says what came of a message that was sent at once. */
-function sayOutcome(what: string, { status, response_status, error }: DeliveryView): void {
-  if (status === 'pending') say(`${what} is sent as soon as it is its turn.`);
-  else if (error === null) say(`${what} was accepted with ${String(response_status)}.`);
-  else sayFault(new Error(`${what} was not accepted: ${answerOf(response_status, error)}.`));
+function sayOutcome(words: OutcomeWords, { status, response_status, error }: DeliveryView): void {
+  if (status === 'pending') say(words.pending);
+  else if (error === null) say(words.accepted(String(response_status)));
+  else sayFault(new Error(words.refused(answerOf(response_status, error))));
 }
 
 /** Why a message was not accepted. */
 function answerOf(status: number | null, error: string): string {
-  return status === null ? error.replaceAll('_', ' ') : `answered with ${String(status)}`;
+  return status === null ? deliveryErrorInWords(error) : webhookWords.deliveries.answered(String(status));
 }
 
 /** How a delivery's status looks. */
 const LOOKS = { pending: 'creating', delivered: 'ok', failed: 'error', lost: 'error' } as const;
 
 function Deliveries({ id, api, path }: KindProps & { readonly id: string }): JSX.Element {
+  const { deliveries: words } = webhookWords;
+  const { columns } = words;
   const webhook = useLoaded(() => api.get(id), [id]);
   const [round, setRound] = useState(0);
   const again = async (delivery: DeliveryView): Promise<void> => {
-    sayOutcome('The message', await api.redeliver(id, delivery.id));
+    sayOutcome(words.outcome, await api.redeliver(id, delivery.id));
     setRound((before) => before + 1);
   };
   return (
     <>
       <PageHead
-        title="Deliveries"
+        title={words.title}
         aside={webhook.value && <span class="muted wrap-anywhere">{webhook.value.url}</span>}
       >
         <Link class="button" href={path}>
-          To the webhooks
+          {words.back}
         </Link>
         <button type="button" class="button" onClick={() => setRound((before) => before + 1)}>
-          Reload
+          {commonWords.reload}
         </button>
       </PageHead>
       <Paged
         list={() => api.deliveries(id, { limit: 50 })}
         of={`${id} ${String(round)}`}
         empty={
-          <Empty title="No deliveries">
-            <p>They are listed as long as their events are kept.</p>
+          <Empty title={words.empty.title}>
+            <p>{words.empty.text}</p>
           </Empty>
         }
       >
         {(deliveries) => (
           <Table
-            caption="Deliveries, the newest first"
-            columns={['Event', 'Status', 'Answer', { end: 'Attempts' }, 'Emitted']}
+            caption={words.caption}
+            columns={[columns.event, commonWords.status, columns.answer, { end: columns.attempts }, columns.emitted]}
             hasActions
           >
             {deliveries.map((delivery) => (
@@ -366,6 +367,7 @@ interface DeliveryRowProps {
 }
 
 function DeliveryRow({ delivery, onAgain }: DeliveryRowProps): JSX.Element {
+  const { deliveries: words } = webhookWords;
   const { id, type, status, error, response_status, response_body, attempts, next_try_at, request } = delivery;
   return (
     <tr data-id={id}>
@@ -374,7 +376,7 @@ function DeliveryRow({ delivery, onAgain }: DeliveryRowProps): JSX.Element {
           <strong class="wrap-anywhere">{type}</strong>
           {request && (
             <details>
-              <summary class="small muted">Message</summary>
+              <summary class="small muted">{words.message}</summary>
               <pre class="mono small message">{JSON.stringify(request, null, 2)}</pre>
             </details>
           )}
@@ -382,12 +384,8 @@ function DeliveryRow({ delivery, onAgain }: DeliveryRowProps): JSX.Element {
       </td>
       <td>
         <div class="two">
-          <Status of={LOOKS[status]} word={status.charAt(0).toUpperCase() + status.slice(1)} />
-          {next_try_at !== null && (
-            <span class="small muted">
-              again <Ago time={next_try_at} />
-            </span>
-          )}
+          <Status of={LOOKS[status]} word={words.states[status]} />
+          {next_try_at !== null && <span class="small muted">{words.nextTry(<Ago time={next_try_at} />)}</span>}
         </div>
       </td>
       <td class="muted">
@@ -395,11 +393,13 @@ function DeliveryRow({ delivery, onAgain }: DeliveryRowProps): JSX.Element {
           <span>{error === null ? (response_status ?? '–') : answerOf(response_status, error)}</span>
           {response_body !== null && response_body !== '' && (
             <details>
-              <summary class="small muted">Its text</summary>
+              <summary class="small muted">{words.answerText}</summary>
               <pre class="mono small message">{response_body}</pre>
             </details>
           )}
-          {delivery.duration_ms !== null && <span class="small muted">in {milliseconds(delivery.duration_ms)}</span>}
+          {delivery.duration_ms !== null && (
+            <span class="small muted">{words.took(milliseconds(delivery.duration_ms))}</span>
+          )}
         </div>
       </td>
       <td class="end muted" data-name="attempts">
@@ -411,8 +411,8 @@ function DeliveryRow({ delivery, onAgain }: DeliveryRowProps): JSX.Element {
       <td class="actions-cell">
         {request && (
           <div class="actions">
-            <WorkButton class="button slim" aria-label={`Send again: ${type}`} run={() => onAgain(delivery)}>
-              Send again
+            <WorkButton class="button slim" aria-label={words.againLabel(type)} run={() => onAgain(delivery)}>
+              {words.again}
             </WorkButton>
           </div>
         )}

@@ -1,0 +1,31 @@
+/** The user's tokens. */
+export const tokenWords = {
+  title: 'Tokens',
+  about: 'What programs sign in with',
+  new: 'New token',
+  caption: 'Your tokens, the oldest first',
+  columns: { prefix: 'Begins with', scopes: 'Scopes', expires: 'Expires' },
+  empty: 'No tokens',
+  ofThisSession: 'this session',
+
+  revoke: {
+    title: (name: string) => `Revoke “${name}”?`,
+    text: 'Whatever uses it is refused from then on, and its connections are closed.',
+    textOfThisSession: 'It is the token of this session: you are signed out then.',
+    action: 'Revoke',
+  },
+  create: {
+    nameHint: 'To recognise it by: laptop, ci',
+    expiryHint: 'It goes on after you sign out, until it is revoked or expires.',
+    limitedExpiryHint: (latest: string) =>
+      `It goes on after you sign out, until it is revoked or expires: at the latest on ${latest}, ` +
+      'as this session does. `npm run token` on the server makes longer ones.',
+  },
+  made: {
+    title: (name: string) => `Token “${name}”`,
+    text: 'It is shown this once. Whoever has it may do with your containers what its scopes allow.',
+    secret: 'The token',
+    expires: (time: string) => `It expires on ${time}.`,
+    done: 'Done',
+  },
+};
