@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { exportAudit, MOST_EXPORTED } from '../data/csv';
-import { at, bytes, count, counted } from '../data/format';
+import { at, bytes } from '../data/format';
 import { save } from '../data/save';
 import { knownName, nameOf, readUserNames } from '../data/server';
 import { address, navigate, replaceQuery } from '../router';
@@ -11,16 +11,18 @@ import { Paged } from '../ui/paged';
 import { Empty, PageHead, Shown, Status, Table, useLoaded } from '../ui/parts';
 import { SearchBox } from '../ui/search-box';
 import { say, sayFault } from '../ui/toasts';
+import { auditWords } from '../words/admin-audit';
+import { commonWords } from '../words/common';
 
 /** The filters as they are in the page's address. */
 const FILTERS = ['user', 'action', 'outcome', 'from', 'to', 'container'] as const;
 type Filters = Readonly<Record<(typeof FILTERS)[number], string>>;
 
 const OUTCOMES: readonly (readonly [string, string])[] = [
-  ['', 'All outcomes'],
-  ['ok', 'Done'],
-  ['failed', 'Failed or refused'],
-  ['pending', 'In progress'],
+  ['', auditWords.outcomes.all],
+  ['ok', auditWords.outcomes.ok],
+  ['failed', auditWords.outcomes.failed],
+  ['pending', auditWords.outcomes.pending],
 ];
 
 type Query = Parameters<typeof berth.admin.audit>[0];
@@ -32,7 +34,7 @@ const ACTION = /^[a-z_]{1,32}(\.[a-z_]{1,31})?$/;
 /** The query for the filters. @throws Error with what is wrong with them */
 async function queryOf({ user, action, outcome, from, to, container }: Filters): Promise<NonNullable<Query>> {
   if (action !== '' && !ACTION.test(action)) {
-    throw new Error('An action is written as container.start; container alone finds all actions on containers.');
+    throw new Error(auditWords.faults.action);
   }
   return {
     ...(user !== '' && { user_id: await userId(user) }),
@@ -46,7 +48,7 @@ async function queryOf({ user, action, outcome, from, to, container }: Filters):
 
 async function userId(user: string): Promise<string> {
   if (UUID.test(user)) return user;
-  const unknown = new Error(`No user has the name “${user}”. For a deleted user, enter the id.`);
+  const unknown = new Error(auditWords.faults.user(user));
   const { items } = await berth.admin
     .users({ username: user })
     .page()
@@ -63,8 +65,8 @@ async function containerId(container: string): Promise<string> {
   if (UUID.test(container)) return container;
   const { items } = await berth.admin.containers({ search: container, limit: 2 }).page();
   const [found] = items;
-  if (!found) throw new Error(`No container matches “${container}”. For a deleted one, enter the database id.`);
-  if (items.length > 1) throw new Error(`Several containers match “${container}”. Enter the database id.`);
+  if (!found) throw new Error(auditWords.faults.container(container));
+  if (items.length > 1) throw new Error(auditWords.faults.containers(container));
   return found.db_id;
 }
 
@@ -81,29 +83,29 @@ export function Audit(): JSX.Element {
   const current = asked.fault === undefined && asked.value?.key === key ? asked.value.query : null;
   return (
     <>
-      <PageHead title="Audit" aside={<span class="muted">Actions of all users, the newest first</span>}>
+      <PageHead title={auditWords.title} aside={<span class="muted">{auditWords.about}</span>}>
         {current && <ExportButton query={current} />}
         <button type="button" class="button" onClick={() => setRound((before) => before + 1)}>
-          Reload
+          {commonWords.reload}
         </button>
       </PageHead>
       <div class="filters" role="search">
-        <SearchBox label="User" value={filters.user} onValue={(user) => replaceQuery({ user })} />
+        <SearchBox label={commonWords.user} value={filters.user} onValue={(user) => replaceQuery({ user })} />
         <SearchBox
-          label="Action"
+          label={auditWords.filters.action}
           suggestions={actions}
           value={filters.action}
           onValue={(action) => replaceQuery({ action })}
         />
         <SearchBox
-          label="Container"
-          placeholder="Container: name or id"
+          label={auditWords.filters.container}
+          placeholder={auditWords.filters.containerHint}
           value={filters.container}
           onValue={(container) => replaceQuery({ container })}
         />
         <select
           class="input"
-          aria-label="Outcome"
+          aria-label={auditWords.filters.outcome}
           value={filters.outcome}
           onChange={(event) => replaceQuery({ outcome: event.currentTarget.value })}
         >
@@ -116,11 +118,11 @@ export function Audit(): JSX.Element {
             </option>
           ))}
         </select>
-        <Moment label="From" value={filters.from} onValue={(from) => replaceQuery({ from })} />
-        <Moment label="Until" value={filters.to} onValue={(to) => replaceQuery({ to })} />
+        <Moment label={auditWords.filters.from} value={filters.from} onValue={(from) => replaceQuery({ from })} />
+        <Moment label={auditWords.filters.until} value={filters.to} onValue={(to) => replaceQuery({ to })} />
         {hasFilters && (
           <button type="button" class="button quiet" onClick={() => navigate('/admin/audit', { replace: true })}>
-            Clear filters
+            {auditWords.filters.clear}
           </button>
         )}
       </div>
@@ -131,7 +133,7 @@ export function Audit(): JSX.Element {
           <Paged
             list={() => berth.admin.audit({ ...current, limit: 50 })}
             of={`${key} ${String(round)}`}
-            empty={<Empty title="No entry matches" />}
+            empty={<Empty title={auditWords.empty} />}
           >
             {(entries) => <Entries entries={entries} onActions={setActions} />}
           </Paged>
@@ -183,11 +185,7 @@ function ExportButton({ query }: { readonly query: NonNullable<Query> }): JSX.El
       const pages = berth.admin.audit({ ...query, limit: 200, signal: own.signal }).pages();
       const { file, count: exported, isCut } = await exportAudit(pages, { nameOf: knownName, onProgress: setProgress });
       save(file, `berth-audit-${new Date().toISOString().slice(0, 10)}.csv`);
-      say(
-        isCut
-          ? `The newest ${count(exported)} entries were exported, which is the most. Choose a time range for older ones.`
-          : `${counted(exported, 'entry', 'entries')} exported.`,
-      );
+      say(isCut ? auditWords.export.cut(exported) : auditWords.export.done(exported));
     } catch (error) {
       if (!own.signal.aborted) sayFault(error);
     } finally {
@@ -195,21 +193,16 @@ function ExportButton({ query }: { readonly query: NonNullable<Query> }): JSX.El
     }
   };
   return progress === null ? (
-    <button
-      type="button"
-      class="button"
-      title={`The entries that the filters leave, at most ${count(MOST_EXPORTED)}`}
-      onClick={() => void run()}
-    >
-      Export CSV
+    <button type="button" class="button" title={auditWords.export.hint(MOST_EXPORTED)} onClick={() => void run()}>
+      {auditWords.export.button}
     </button>
   ) : (
     <>
       <span class="muted" role="status">
-        Exporting… {count(progress)}
+        {auditWords.export.progress(progress)}
       </span>
       <button type="button" class="button" onClick={() => leaving.current?.abort(new Error('cancelled'))}>
-        Cancel
+        {commonWords.cancel}
       </button>
     </>
   );
@@ -226,10 +219,11 @@ function Entries({ entries, onActions }: EntriesProps): JSX.Element {
     const actions = entries.map(({ action }) => action);
     onActions([...new Set([...actions, ...actions.map((each) => each.split('.', 1)[0] ?? each)])].sort());
   }, [entries]);
+  const { columns } = auditWords;
   return (
     <Table
-      caption="Audit entries, the newest first"
-      columns={['Action', 'Outcome', 'Time', 'User', 'Object', 'Address']}
+      caption={auditWords.caption}
+      columns={[columns.action, columns.outcome, columns.time, commonWords.user, columns.object, columns.address]}
     >
       {entries.map((entry) => (
         <Row key={entry.id} entry={entry} />
@@ -257,15 +251,15 @@ function Row({ entry }: { readonly entry: AuditEntryView }): JSX.Element {
         </div>
       </td>
       <td>
-        <Status of={look} word={outcome === 'ok' ? 'Done' : outcome.replaceAll('_', ' ')} />
+        <Status of={look} word={outcome === 'ok' ? auditWords.outcomes.ok : outcome.replaceAll('_', ' ')} />
       </td>
       <td class="muted nowrap">{at(entry.at)}</td>
-      <td class="muted" data-name="user">
+      <td class="muted" data-name={auditWords.cells.user}>
         {user_id === null ? (
-          'the server'
+          auditWords.server
         ) : (
           <FilterLink
-            label={`Only actions of ${nameOf(user_id)}`}
+            label={auditWords.onlyUser(nameOf(user_id))}
             to={{ user: knownName(user_id) ?? user_id }}
             words={nameOf(user_id)}
           />
@@ -275,7 +269,7 @@ function Row({ entry }: { readonly entry: AuditEntryView }): JSX.Element {
         {container_id === null ? (
           short
         ) : (
-          <FilterLink label={`Only actions on container ${short}`} to={{ container: container_id }} words={short} />
+          <FilterLink label={auditWords.onlyContainer(short)} to={{ container: container_id }} words={short} />
         )}
       </td>
       <td class="muted mono">{from ?? '–'}</td>

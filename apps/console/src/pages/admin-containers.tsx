@@ -3,9 +3,8 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { eachAtOnce } from '../data/at-once';
 import { berth } from '../data/berth';
-import { count, counted, shortImage } from '../data/format';
+import { shortImage } from '../data/format';
 import { hasNodes, nameOf, readUserNames } from '../data/server';
-import { inWords, reasonInWords } from '../words/errors';
 import { address, navigate, replaceQuery } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { Menu, type MenuItem } from '../ui/menu';
@@ -14,15 +13,21 @@ import { Ago, Empty, Field, PageHead, Status, Table, WorkButton } from '../ui/pa
 import { ResourceAmounts } from '../ui/resources';
 import { SearchBox } from '../ui/search-box';
 import { say, sayFault } from '../ui/toasts';
+import { adminContainerWords, type Those } from '../words/admin-containers';
+import { commonWords } from '../words/common';
+import { inWords, reasonInWords } from '../words/errors';
 
 const FILTERS: readonly (readonly [ListedStatus | '', string])[] = [
-  ['', 'All'],
-  ['running', 'Running'],
-  ['paused', 'Paused'],
-  ['stopped', 'Stopped'],
-  ['error', 'Error'],
-  ['deleted', 'Deleted'],
+  ['', adminContainerWords.statuses.all],
+  ['running', adminContainerWords.statuses.running],
+  ['paused', adminContainerWords.statuses.paused],
+  ['stopped', adminContainerWords.statuses.stopped],
+  ['error', adminContainerWords.statuses.error],
+  ['deleted', adminContainerWords.statuses.deleted],
 ];
+
+/** The folder of a container whose content is kept. */
+const HOME = '/home/user';
 
 /** How many containers of a selection are changed at once. */
 const AT_ONCE = 4;
@@ -54,18 +59,18 @@ export function AdminContainers(): JSX.Element {
   const actions: Actions = { onChange, onMove: setMoving };
   return (
     <>
-      <PageHead title="All containers" aside={<span class="muted">Of all users, the newest first</span>}>
+      <PageHead title={adminContainerWords.title} aside={<span class="muted">{adminContainerWords.about}</span>}>
         <button type="button" class="button" onClick={onChange}>
-          Reload
+          {commonWords.reload}
         </button>
       </PageHead>
       <div class="toolbar" role="search">
         <SearchBox
-          label="Search by name, user, image or node"
+          label={adminContainerWords.search}
           value={search}
           onValue={(text) => replaceQuery({ search: text })}
         />
-        <div class="segments" role="group" aria-label="Filter by status">
+        <div class="segments" role="group" aria-label={adminContainerWords.filter}>
           {FILTERS.map(([value, name]) => (
             <button
               key={value}
@@ -80,11 +85,11 @@ export function AdminContainers(): JSX.Element {
         {nodes.length > 0 && (
           <select
             class="input tier-filter"
-            aria-label="Node"
+            aria-label={adminContainerWords.node}
             value={node}
             onChange={(event) => replaceQuery({ node: event.currentTarget.value })}
           >
-            <option value="">All nodes</option>
+            <option value="">{adminContainerWords.allNodes}</option>
             {nodes.map(({ id, name }) => (
               <option key={id} value={name}>
                 {name}
@@ -94,7 +99,7 @@ export function AdminContainers(): JSX.Element {
         )}
         {user !== '' && (
           <button type="button" class="button slim" onClick={() => replaceQuery({ user: '' })}>
-            Only of {nameOf(user)}: show all
+            {adminContainerWords.onlyUser(nameOf(user))}
           </button>
         )}
       </div>
@@ -109,14 +114,24 @@ export function AdminContainers(): JSX.Element {
           })
         }
         of={`${filter} ${String(round)}`}
-        empty={<Empty title="No container matches" />}
+        empty={<Empty title={adminContainerWords.empty} />}
       >
         {(containers) => (
           <>
             {status !== 'deleted' && (
               <SelectionBar all={containers.filter(isLive)} selected={selected} onSelect={setSelected} {...actions} />
             )}
-            <Table caption="Containers" columns={['Name', 'Status', 'Image', 'Resources', 'Last used']} hasActions>
+            <Table
+              caption={adminContainerWords.caption}
+              columns={[
+                commonWords.name,
+                commonWords.status,
+                commonWords.image,
+                adminContainerWords.columns.resources,
+                adminContainerWords.columns.lastUsed,
+              ]}
+              hasActions
+            >
               {containers.map((container) => (
                 <Row
                   key={container.db_id}
@@ -153,43 +168,59 @@ interface Actions {
 
 /** A change of one or several containers, and the words for it. */
 interface Verb {
-  readonly name: string;
-  /** What has happened to “web”, or to 3 containers. */
-  readonly done: string;
+  readonly words: Pick<typeof adminContainerWords.start, 'done' | 'failed' | 'moreFailed'>;
   readonly run: (container: AnyContainerView) => Promise<unknown>;
 }
 
-const START: Verb = { name: 'Start', done: 'started', run: ({ db_id }) => berth.admin.startContainer(db_id) };
-const STOP: Verb = { name: 'Stop', done: 'stopped', run: ({ db_id }) => berth.admin.stopContainer(db_id) };
-const DELETE: Verb = { name: 'Delete', done: 'deleted', run: ({ db_id }) => berth.admin.deleteContainer(db_id) };
+/** A change that is asked for before. */
+interface AskedVerb extends Verb {
+  readonly name: string;
+  readonly words: Verb['words'] & Pick<typeof adminContainerWords.stop, 'question' | 'effect'>;
+}
+
+const START: Verb = {
+  words: adminContainerWords.start,
+  run: ({ db_id }) => berth.admin.startContainer(db_id),
+};
+const STOP: AskedVerb = {
+  name: commonWords.stop,
+  words: adminContainerWords.stop,
+  run: ({ db_id }) => berth.admin.stopContainer(db_id),
+};
+const DELETE: AskedVerb = {
+  name: commonWords.delete,
+  words: adminContainerWords.delete,
+  run: ({ db_id }) => berth.admin.deleteContainer(db_id),
+};
+
+/** How the words name containers: a single one by its name, several by their number. */
+const those = (containers: readonly AnyContainerView[], count = containers.length): Those => ({
+  only: containers.length === 1 ? (containers[0]?.name ?? '') : null,
+  count,
+});
 
 /** Changes all of them, a few at a time, and says how many were changed and why others were not. */
-async function apply({ done, run }: Verb, containers: readonly AnyContainerView[]): Promise<void> {
+async function apply({ words, run }: Verb, containers: readonly AnyContainerView[]): Promise<void> {
   const faults: (readonly [AnyContainerView, unknown])[] = [];
   await eachAtOnce(containers, AT_ONCE, async (container) => {
     await run(container).catch((error: unknown) => faults.push([container, error]));
   });
   const changedCount = containers.length - faults.length;
-  if (changedCount > 0) {
-    const [first] = containers;
-    say(`${containers.length === 1 && first ? `“${first.name}”` : counted(changedCount, 'container')} ${done}.`);
-  }
+  if (changedCount > 0) say(words.done(those(containers, changedCount)));
   const [fault] = faults;
   if (!fault) return;
-  const more = faults.length === 1 ? '' : ` ${count(faults.length - 1)} more could not be ${done}.`;
-  sayFault(new Error(`“${fault[0].name}” could not be ${done}: ${inWords(fault[1])}${more}`));
+  const failed = words.failed({ name: fault[0].name, why: inWords(fault[1]) });
+  sayFault(new Error(faults.length === 1 ? failed : `${failed} ${words.moreFailed(faults.length - 1)}`));
 }
 
-const nameAll = (containers: readonly AnyContainerView[]): string =>
-  containers.length === 1 ? `“${containers[0]?.name ?? ''}”` : counted(containers.length, 'container');
-
-function askTo(verb: Verb, containers: readonly AnyContainerView[], { onChange }: Pick<Actions, 'onChange'>): void {
-  const [them, users] = containers.length === 1 ? ['it', 'its user'] : ['them', 'their users'];
-  const stopped = `All programs in ${them} end. The data is kept.`;
-  const deleted = `All programs in ${them} end. For a while, ${users} can restore ${them}.`;
+function askTo(
+  verb: AskedVerb,
+  containers: readonly AnyContainerView[],
+  { onChange }: Pick<Actions, 'onChange'>,
+): void {
   ask({
-    title: `${verb.name} ${nameAll(containers)}?`,
-    text: verb === STOP ? stopped : deleted,
+    title: verb.words.question(those(containers)),
+    text: verb.words.effect(those(containers)),
     action: verb.name,
     run: async () => {
       await apply(verb, containers);
@@ -211,7 +242,7 @@ function SelectionBar({ all, selected, onSelect, onChange, onMove }: SelectionBa
   const [startable, stoppable] = [chosen.filter(mayStart), chosen.filter(mayStop)];
   const isAll = all.length > 0 && all.every(({ db_id }) => selected.has(db_id));
   return (
-    <div class="selection" role="group" aria-label="Selection">
+    <div class="selection" role="group" aria-label={adminContainerWords.selection.label}>
       <label>
         <input
           type="checkbox"
@@ -220,30 +251,30 @@ function SelectionBar({ all, selected, onSelect, onChange, onMove }: SelectionBa
           disabled={all.length === 0}
           onChange={() => onSelect(isAll ? new Map() : new Map(all.map((each) => [each.db_id, each])))}
         />
-        {chosen.length === 0 ? 'Select all' : `${count(chosen.length)} selected`}
+        {chosen.length === 0 ? adminContainerWords.selection.all : adminContainerWords.selection.some(chosen.length)}
       </label>
       {chosen.length > 0 && (
         <>
           {startable.length > 0 && (
             <WorkButton class="button slim" run={() => apply(START, startable).then(onChange)}>
-              Start {count(startable.length)}
+              {adminContainerWords.selection.start(startable.length)}
             </WorkButton>
           )}
           {stoppable.length > 0 && (
             <button type="button" class="button slim" onClick={() => askTo(STOP, stoppable, { onChange })}>
-              Stop {count(stoppable.length)}
+              {adminContainerWords.selection.stop(stoppable.length)}
             </button>
           )}
           {hasNodes.value && (
             <button type="button" class="button slim" onClick={() => onMove(chosen)}>
-              Move…
+              {adminContainerWords.selection.move}
             </button>
           )}
           <button type="button" class="button slim danger" onClick={() => askTo(DELETE, chosen, { onChange })}>
-            Delete
+            {commonWords.delete}
           </button>
           <button type="button" class="button quiet slim" onClick={() => onSelect(new Map())}>
-            Clear
+            {adminContainerWords.selection.clear}
           </button>
         </>
       )}
@@ -261,12 +292,12 @@ function Row({ container, isSelected, onSelect, onChange, onMove }: RowProps): J
   const { db_id, name, status, status_reason, image, resources, user_id, last_used_at, node } = container;
   const reason = reasonInWords(status_reason);
   const items: MenuItem[] = [
-    { name: 'Containers of this user', run: () => navigate(`/admin/containers?user=${user_id}`) },
-    { name: 'Audit of this container', run: () => navigate(`/admin/audit?container=${db_id}`) },
+    { name: adminContainerWords.ofUser, run: () => navigate(`/admin/containers?user=${user_id}`) },
+    { name: adminContainerWords.audit, run: () => navigate(`/admin/audit?container=${db_id}`) },
   ];
   if (isLive(container)) {
-    if (hasNodes.value) items.push({ name: 'Move to another node', run: () => onMove([container]) });
-    items.push({ name: 'Delete', isDangerous: true, run: () => askTo(DELETE, [container], { onChange }) });
+    if (hasNodes.value) items.push({ name: adminContainerWords.move.item, run: () => onMove([container]) });
+    items.push({ name: commonWords.delete, isDangerous: true, run: () => askTo(DELETE, [container], { onChange }) });
   }
   return (
     <tr data-id={db_id}>
@@ -275,17 +306,14 @@ function Row({ container, isSelected, onSelect, onChange, onMove }: RowProps): J
           {isLive(container) && (
             <input
               type="checkbox"
-              aria-label={`Select ${name}`}
+              aria-label={adminContainerWords.select(name)}
               checked={isSelected}
               onChange={(event) => onSelect(event.currentTarget.checked)}
             />
           )}
           <div class="two">
             <strong class="wrap-anywhere">{name}</strong>
-            <span class="small muted">
-              user {nameOf(user_id)}
-              {node !== undefined && ` on ${node}`}
-            </span>
+            <span class="small muted">{adminContainerWords.owner({ user: nameOf(user_id), node })}</span>
           </div>
         </div>
       </td>
@@ -299,7 +327,7 @@ function Row({ container, isSelected, onSelect, onChange, onMove }: RowProps): J
       <td class="muted nowrap">
         <ResourceAmounts of={resources} />
       </td>
-      <td class="muted nowrap" data-name="last used">
+      <td class="muted nowrap" data-name={adminContainerWords.cells.lastUsed}>
         <Ago time={last_used_at} />
       </td>
       <td class="actions-cell">
@@ -307,23 +335,25 @@ function Row({ container, isSelected, onSelect, onChange, onMove }: RowProps): J
           {mayStart(container) && (
             <WorkButton
               class="button slim"
-              aria-label={`${status === 'paused' ? 'Resume' : 'Start'} ${name}`}
+              aria-label={
+                status === 'paused' ? adminContainerWords.resumeOne(name) : adminContainerWords.start.one(name)
+              }
               run={() => apply(START, [container]).then(onChange)}
             >
-              {status === 'paused' ? 'Resume' : 'Start'}
+              {status === 'paused' ? adminContainerWords.resume : commonWords.start}
             </WorkButton>
           )}
           {mayStop(container) && (
             <button
               type="button"
               class="button slim"
-              aria-label={`Stop ${name}`}
+              aria-label={adminContainerWords.stop.one(name)}
               onClick={() => askTo(STOP, [container], { onChange })}
             >
-              Stop
+              {commonWords.stop}
             </button>
           )}
-          <Menu label={`More for ${name}`} items={items} />
+          <Menu label={adminContainerWords.moreFor(name)} items={items} />
         </div>
       </td>
     </tr>
@@ -349,11 +379,10 @@ function MoveDialog({ containers, onClose, onChange }: MoveDialogProps): JSX.Ele
       state === 'reachable' && availability === 'active' && problem === null && !(here.size === 1 && here.has(name)),
   );
   const move = (): void => {
-    say(`${nameAll(containers)} ${containers.length === 1 ? 'is' : 'are'} being moved.`);
+    say(adminContainerWords.move.begun(those(containers)));
     const names = new Map<string, string>();
     const verb: Verb = {
-      name: 'Move',
-      done: 'moved',
+      words: adminContainerWords.move,
       run: async ({ db_id }) => {
         const moved = await berth.admin.moveContainer(db_id, target === '' ? {} : { node: target });
         names.set(db_id, moved.node);
@@ -365,23 +394,25 @@ function MoveDialog({ containers, onClose, onChange }: MoveDialogProps): JSX.Ele
       return;
     }
     verb.run(only).then(() => {
-      say(`“${only.name}” is on ${names.get(only.db_id) ?? 'another node'} now.`);
+      say(adminContainerWords.move.isOn({ name: only.name, node: names.get(only.db_id) }));
       onChange();
     }, sayFault);
   };
   return (
-    <Dialog title={`Move ${nameAll(containers)}`} action="Move" onClose={onClose} onSubmit={move}>
-      <p>
-        The data moves too. Programs that run are stopped while the data is copied, and the container is started again
-        on the other node. Only <code>/home/user</code> and installed roles are there afterwards.
-      </p>
-      <Field label="To" hint="Active nodes. A container stays in the node pool of its user’s tier.">
+    <Dialog
+      title={adminContainerWords.move.title(those(containers))}
+      action={adminContainerWords.move.action}
+      onClose={onClose}
+      onSubmit={move}
+    >
+      <p>{adminContainerWords.move.effect(<code>{HOME}</code>)}</p>
+      <Field label={adminContainerWords.move.target} hint={adminContainerWords.move.targetHint}>
         {(of) => (
           <select {...of} class="input" value={target} onChange={(event) => setTarget(event.currentTarget.value)}>
-            <option value="">The node with the most room</option>
+            <option value="">{adminContainerWords.move.anyNode}</option>
             {offered.map(({ id, name, pool, containers: there }) => (
               <option key={id} value={name}>
-                {name} (pool {pool}, {counted(there, 'container')})
+                {adminContainerWords.move.node({ name, pool, containers: there })}
               </option>
             ))}
           </select>

@@ -1,24 +1,26 @@
-import type { ImagePullView, ImageView } from '@berth/client';
+import type { ImageView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { Empty, Listing, Meter, PageHead, Shown, Status, useLoaded, WorkButton } from '../ui/parts';
 import { say } from '../ui/toasts';
+import { imageWords } from '../words/admin-images';
+import { commonWords } from '../words/common';
 
 /** The images of the catalogue, for administrators: whether they are available, and newer versions. */
 export function Images(): JSX.Element {
   const loaded = useLoaded(async () => (await berth.account.images()).filter(({ template }) => template === null));
   return (
     <>
-      <PageHead title="Images" aside={<span class="muted">Images that containers are created from</span>} />
+      <PageHead title={imageWords.title} aside={<span class="muted">{imageWords.about}</span>} />
       <Shown of={loaded}>
         {(images) => (
           <Listing
             items={images}
-            caption="Images of the catalogue"
-            columns={['Image', 'Status', 'Pulled']}
+            caption={imageWords.caption}
+            columns={[commonWords.image, commonWords.status, imageWords.columns.pulled]}
             hasActions
-            empty={<Empty title="The catalogue is empty" />}
+            empty={<Empty title={imageWords.empty} />}
           >
             {(image) => <Row key={image.name} image={image} onPulled={() => void loaded.reload()} />}
           </Listing>
@@ -27,19 +29,6 @@ export function Images(): JSX.Element {
     </>
   );
 }
-
-const POLICIES: Readonly<Record<ImageView['pull'], string>> = {
-  missing: 'when missing',
-  daily: 'once a day',
-  always: 'at each creation of a container',
-  never: 'never: built on the machine',
-};
-
-const RESULTS: Readonly<Record<ImagePullView['state'], (name: string) => string>> = {
-  updated: (name) => `“${name}” has a new version. Existing containers keep theirs until they are recreated.`,
-  unchanged: (name) => `“${name}” is up to date.`,
-  pulling: (name) => `“${name}” is still being pulled.`,
-};
 
 function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled: () => void }): JSX.Element {
   const { name, reference, description, available, pull } = image;
@@ -56,7 +45,7 @@ function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled
         if (isLeft.current) return;
         setProgress(answer.progress);
         if (answer.state === 'pulling') continue;
-        say(RESULTS[answer.state](name));
+        say(imageWords.results[answer.state](name));
         onPulled();
         return;
       }
@@ -71,7 +60,7 @@ function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled
         <div class="two">
           <span class="chips">
             <strong>{name}</strong>
-            {image.default && <span class="chip">offered first</span>}
+            {image.default && <span class="chip">{imageWords.default}</span>}
           </span>
           <span class="muted">{description}</span>
           <span class="small faint mono wrap-anywhere">{reference}</span>
@@ -79,22 +68,22 @@ function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled
       </td>
       <td>
         {progress === null ? (
-          <Here of={available} missing={pull === 'never' ? 'Not built' : 'Not pulled'} />
+          <Here of={available} missing={pull === 'never' ? imageWords.notBuilt : imageWords.notPulled} />
         ) : (
           <div class="progress">
-            <Status of="creating" word={progress > 0 ? `Pulling, ${String(progress)} %` : 'Pulling'} />
-            <Meter value={progress} max={100.01} label={`Pull of ${name}`} />
+            <Status of="creating" word={progress > 0 ? imageWords.pullingPercent(progress) : imageWords.pulling} />
+            <Meter value={progress} max={100.01} label={imageWords.pullOf(name)} />
           </div>
         )}
       </td>
-      <td class="muted nowrap" data-name="pulled">
-        {POLICIES[pull]}
+      <td class="muted nowrap" data-name={imageWords.cells.pulled}>
+        {imageWords.policies[pull]}
       </td>
       <td class="actions-cell">
         <div class="actions">
           {pull !== 'never' && (
-            <WorkButton class="button slim" aria-label={`Pull now: ${name}`} run={pullNow}>
-              Pull now
+            <WorkButton class="button slim" aria-label={imageWords.pullOneNow(name)} run={pullNow}>
+              {imageWords.pullNow}
             </WorkButton>
           )}
         </div>
@@ -104,6 +93,6 @@ function Row({ image, onPulled }: { readonly image: ImageView; readonly onPulled
 }
 
 function Here({ of, missing }: { readonly of: boolean | null; readonly missing: string }): JSX.Element {
-  if (of === null) return <span class="muted">Unknown</span>;
-  return of ? <Status of="ok" word="Available" /> : <Status of="stopped" word={missing} />;
+  if (of === null) return <span class="muted">{imageWords.unknown}</span>;
+  return of ? <Status of="ok" word={imageWords.available} /> : <Status of="stopped" word={missing} />;
 }

@@ -3,11 +3,13 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { freeInWords, reservedInWords } from '../data/capacity';
-import { count, cpus, duration, megabytes } from '../data/format';
+import { cpus, duration, megabytes } from '../data/format';
 import { hasNodes, health, nameOf, readHealth, readUserNames } from '../data/server';
 import { later } from '../ui/later';
 import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
+import { machineWords } from '../words/admin-machine';
+import { commonWords } from '../words/common';
 
 const DayCharts = later(async () => (await import('../ui/day-charts')).DayCharts);
 const loadHistory = (): ReturnType<typeof berth.admin.capacityHistory> => berth.admin.capacityHistory();
@@ -21,39 +23,36 @@ export function Machine(): JSX.Element {
     setReport(await berth.admin.reconcile());
     await Promise.all([capacity.reload(), readHealth()]);
   };
-  const machine = hasNodes.value ? 'cluster' : 'machine';
+  const machine = hasNodes.value ? machineWords.cluster : machineWords.machine;
   return (
     <>
-      <PageHead title="Machine" aside={health.value && <HealthStatus of={health.value.status} />}>
-        <WorkButton run={reconcile}>Compare with Docker</WorkButton>
+      <PageHead title={machineWords.title} aside={health.value && <HealthStatus of={health.value.status} />}>
+        <WorkButton run={reconcile}>{machineWords.compare}</WorkButton>
       </PageHead>
       {report && <Report of={report} />}
       <Shown of={capacity}>
         {(room) => (
           <div class="limit-grid">
-            <Reserved title="Memory" of={room.memory_mb} show={megabytes} machine={machine} />
-            <Reserved title="CPU" of={room.cpu_shares} show={cpus} machine={machine} />
+            <Reserved title={machineWords.memory} of={room.memory_mb} show={megabytes} machine={machine} />
+            <Reserved title={machineWords.cpu} of={room.cpu_shares} show={cpus} machine={machine} />
             <Free
-              title="Free memory"
+              title={machineWords.freeMemory}
               of={room.free_memory_mb}
-              note={`Nothing is started with less than ${megabytes(room.free_memory_mb.reserve)} free.`}
+              note={machineWords.capacity.memoryReserve(megabytes(room.free_memory_mb.reserve))}
             />
             <Free
-              title="Disk"
+              title={machineWords.disk}
               of={room.free_disk_mb}
-              note={
-                `Nothing is created or started with less than ${megabytes(room.free_disk_mb.reserve)} free. ` +
-                'Disk sizes of containers are limits: they are not reserved.'
-              }
+              note={machineWords.capacity.diskReserve(megabytes(room.free_disk_mb.reserve))}
             />
           </div>
         )}
       </Shown>
       <section class="spaced" aria-labelledby="last-day">
         <h2 id="last-day" class="section-head">
-          The last day
+          {machineWords.lastDay}
         </h2>
-        <DayCharts name={`the ${machine}`} load={loadHistory} />
+        <DayCharts name={hasNodes.value ? machineWords.theCluster : machineWords.theMachine} load={loadHistory} />
       </section>
       <WarmSlots />
       <UsedToday />
@@ -63,8 +62,12 @@ export function Machine(): JSX.Element {
 }
 
 function HealthStatus({ of }: { readonly of: string }): JSX.Element {
-  if (of === 'ok') return <Status of="ok" word="Healthy" />;
-  return of === 'degraded' ? <Status of="warn" word="Has notices" /> : <Status of="error" word="Not ready" />;
+  if (of === 'ok') return <Status of="ok" word={machineWords.status.ok} />;
+  return of === 'degraded' ? (
+    <Status of="warn" word={machineWords.status.degraded} />
+  ) : (
+    <Status of="error" word={machineWords.status.notReady} />
+  );
 }
 
 interface AmountProps {
@@ -82,8 +85,8 @@ function Reserved({ title, of, show, machine }: AmountProps): JSX.Element {
       <span>
         <span class="big">{show(reserved)}</span> {reservedInWords(of, { show, machine })}
       </span>
-      {limit !== null && <Meter value={reserved} max={limit} label={`${title}, reserved`} />}
-      <span class="small muted">Reserved are the limits of all running containers together.</span>
+      {limit !== null && <Meter value={reserved} max={limit} label={machineWords.capacity.reserved(title)} />}
+      <span class="small muted">{machineWords.capacity.reservedIs}</span>
     </div>
   );
 }
@@ -94,35 +97,37 @@ function Free({ title, of, note }: { readonly title: string; readonly of: FreeVi
     <div class="panel" role="group" aria-label={title}>
       <span class="muted">{title}</span>
       {free === null ? (
-        <span>Unknown: Docker does not run on the server’s own machine.</span>
+        <span>{machineWords.capacity.isUnknown}</span>
       ) : (
         <span>
           <span class="big">{megabytes(free)}</span> {freeInWords(of)}
         </span>
       )}
-      {free !== null && total !== null && <Meter value={total - free} max={total} label={`${title}, used`} />}
+      {free !== null && total !== null && (
+        <Meter value={total - free} max={total} label={machineWords.capacity.used(title)} />
+      )}
       <span class="small muted">{note}</span>
     </div>
   );
 }
 
-const REPORT: readonly (readonly [keyof SweepReport, string])[] = [
-  ['looked', 'containers compared'],
-  ['reconciled', 'rows corrected after Docker'],
-  ['finished', 'operations finished'],
-  ['under_way', 'in progress'],
-  ['reconnected', 'reconnected to their network'],
-  ['moved', 'moved to another network'],
-  ['removed_orphans', 'orphans removed'],
-  ['purged', 'purged'],
-  ['failed', 'failed'],
-];
+const REPORT = [
+  'looked',
+  'reconciled',
+  'finished',
+  'under_way',
+  'reconnected',
+  'moved',
+  'removed_orphans',
+  'purged',
+  'failed',
+] as const satisfies readonly (keyof SweepReport)[];
 
 function Report({ of }: { readonly of: SweepReport }): JSX.Element {
-  const found = REPORT.filter(([name]) => name === 'looked' || of[name] > 0);
+  const found = REPORT.filter((name) => name === 'looked' || of[name] > 0);
   return (
     <p class={`notice spaced ${of.failed > 0 ? 'bad' : ''}`} role="status">
-      Compared with Docker: {found.map(([name, words]) => `${count(of[name])} ${words}`).join(', ')}.
+      {machineWords.report.summary(found.map((name) => machineWords.report[name](of[name])))}
     </p>
   );
 }
@@ -140,10 +145,19 @@ function WarmSlots(): JSX.Element {
         mode !== 'off' && (
           <section class="panel spaced" aria-labelledby="warm">
             <div class="panel-head">
-              <h2 id="warm">Warm slots</h2>
-              <WorkButton run={empty}>Empty</WorkButton>
+              <h2 id="warm">{machineWords.warm.title}</h2>
+              <WorkButton run={empty}>{machineWords.warm.empty}</WorkButton>
             </div>
-            <Table columns={['Image', 'Memory', 'CPU', 'Wanted', 'Ready', 'Starting']}>
+            <Table
+              columns={[
+                commonWords.image,
+                machineWords.memory,
+                machineWords.cpu,
+                machineWords.warm.wanted,
+                machineWords.warm.ready,
+                machineWords.warm.starting,
+              ]}
+            >
               {slots.map((slot) => (
                 <tr key={`${slot.key ?? ''} ${slot.image} ${String(slot.memory_mb)}`}>
                   <td>
@@ -158,9 +172,8 @@ function WarmSlots(): JSX.Element {
               ))}
             </Table>
             <p class="small muted panel-body">
-              Creations that took one: {count(hits)}; that did not:{' '}
-              {count(misses.reduce((sum, { count: missed }) => sum + missed, 0))}.
-              {why !== null && ` Fewer than wanted: ${why.replaceAll('_', ' ')}.`}
+              {machineWords.warm.taken({ hits, misses: misses.reduce((sum, { count }) => sum + count, 0) })}
+              {why !== null && ` ${machineWords.warm.fewer(why.replaceAll('_', ' '))}`}
             </p>
           </section>
         )
@@ -184,9 +197,9 @@ function UsedToday(): JSX.Element {
         users.length > 0 && (
           <section class="panel spaced" aria-labelledby="today">
             <div class="panel-head">
-              <h2 id="today">Used today, by user</h2>
+              <h2 id="today">{machineWords.today.title}</h2>
             </div>
-            <Table columns={['User', 'Running', ...USED_COLUMNS]}>
+            <Table columns={[commonWords.user, machineWords.today.running, ...USED_COLUMNS]}>
               {users.map((use) => (
                 <tr key={use.user_id}>
                   <td>
@@ -207,32 +220,36 @@ function UsedToday(): JSX.Element {
 /** The checks of `GET /health/ready`. */
 function Checks(): JSX.Element | null {
   const { value } = health;
+  const words = machineWords.health;
   if (!value) return null;
   const facts: readonly (readonly [string, string | null])[] = [
     ...Object.entries(value.checks).map(([name, state]) => [NAMES[name] ?? name, state] as const),
-    ['Runtime', value.runtime],
-    ['Firewall', value.host_firewall],
-    ['Allow lists', value.allow_lists],
-    ['Disk quotas', value.disk_quota],
-    ['Docker is', value.docker_identity],
-    ['Sandbox proof', value.sandbox_proof],
-    ['Disk', value.disk && `${megabytes(value.disk.free_mb)} of ${megabytes(value.disk.total_mb)} free`],
+    [words.runtime, value.runtime],
+    [words.firewall, value.host_firewall],
+    [words.allowLists, value.allow_lists],
+    [words.diskQuotas, value.disk_quota],
+    [words.dockerIs, value.docker_identity],
+    [words.sandboxProof, value.sandbox_proof],
+    [
+      machineWords.disk,
+      value.disk && words.diskFree({ free: megabytes(value.disk.free_mb), total: megabytes(value.disk.total_mb) }),
+    ],
   ];
   return (
     <section class="panel" aria-labelledby="health">
       <div class="panel-head">
-        <h2 id="health">Health</h2>
+        <h2 id="health">{words.title}</h2>
       </div>
       <dl class="facts panel-body">
         {facts.map(([name, state]) => (
           <>
             <dt>{name}</dt>
-            <dd>{state ?? <span class="muted">unknown</span>}</dd>
+            <dd>{state ?? <span class="muted">{machineWords.unknown}</span>}</dd>
           </>
         ))}
         {value.notices.length > 0 && (
           <>
-            <dt>Notices</dt>
+            <dt>{words.notices}</dt>
             <dd>
               {value.notices.map((notice) => (
                 <p key={notice}>{notice}</p>
@@ -245,4 +262,4 @@ function Checks(): JSX.Element | null {
   );
 }
 
-const NAMES: Readonly<Record<string, string>> = { database: 'Database', docker: 'Docker' };
+const NAMES: Readonly<Record<string, string>> = machineWords.health.checks;

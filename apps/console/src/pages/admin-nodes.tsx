@@ -3,13 +3,14 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { reservedInWords } from '../data/capacity';
-import { count, counted, cpus, megabytes } from '../data/format';
+import { count, cpus, megabytes } from '../data/format';
 import { connection, events, now } from '../data/live';
 import { ask } from '../ui/dialog';
 import { later } from '../ui/later';
 import { Menu, type MenuItem } from '../ui/menu';
 import { Ago, Empty, Listing, Meter, PageHead, Shown, Status, useLoaded } from '../ui/parts';
 import { say, sayFault } from '../ui/toasts';
+import { nodeWords } from '../words/admin-nodes';
 
 /** How often the page is reloaded, for changes without an event, such as those of other users' containers. */
 const EVERY_MS = 30_000;
@@ -30,22 +31,21 @@ export function Nodes(): JSX.Element {
     () => berth.admin.nodes(),
     [told, connection.value === 'live', Math.floor(now.value / EVERY_MS)],
   );
+  const { columns } = nodeWords;
   return (
     <>
-      <PageHead title="Nodes" aside={<span class="muted">Machines that containers are placed on</span>} />
+      <PageHead title={nodeWords.title} aside={<span class="muted">{nodeWords.about}</span>} />
       <Shown of={loaded}>
         {(nodes) => (
           <>
             <Listing
               items={nodes}
-              caption="Nodes, by name"
-              columns={['Node', 'State', 'Memory', 'CPU', 'Containers']}
+              caption={nodeWords.caption}
+              columns={[columns.node, columns.state, columns.memory, columns.cpu, columns.containers]}
               hasActions
               empty={
-                <Empty title="There is one machine">
-                  <p>
-                    With CLUSTER=swarm, containers are placed on the nodes of a Docker Swarm, which are listed here.
-                  </p>
+                <Empty title={nodeWords.empty.title}>
+                  <p>{nodeWords.empty.text}</p>
                 </Empty>
               }
             >
@@ -75,7 +75,7 @@ function NodeCharts({ id, name, isOpen }: NodeChartsProps): JSX.Element {
   return (
     <details class="node-charts" open={isOpen} onToggle={(event) => event.currentTarget.open && setOpened(true)}>
       <summary>
-        <h2>{name}: the last day</h2>
+        <h2>{nodeWords.lastDay(name)}</h2>
       </summary>
       {wasOpened && <DayCharts name={name} load={() => berth.admin.nodeHistory(id)} />}
     </details>
@@ -90,8 +90,8 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
         <div class="two">
           <span class="chips">
             <strong>{name}</strong>
-            {is_manager && <span class="chip">manager</span>}
-            <span class="chip">pool {pool}</span>
+            {is_manager && <span class="chip">{nodeWords.manager}</span>}
+            <span class="chip">{nodeWords.pool(pool)}</span>
           </span>
           <span class="small muted mono">{address.replace(/^tcp:\/\//, '')}</span>
         </div>
@@ -99,24 +99,24 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
       <td>
         <State of={node} />
       </td>
-      <td data-name="memory">
+      <td data-name={nodeWords.cells.memory}>
         <Used
           of={{ reserved: used.memory_mb ?? 0, limit: limit.memory_mb, total: capacity.memory_mb }}
           show={megabytes}
-          label={`Memory of ${name}`}
+          label={nodeWords.memoryOf(name)}
         />
       </td>
-      <td data-name="CPU">
+      <td data-name={nodeWords.cells.cpu}>
         <Used
           of={{ reserved: used.cpu_shares ?? 0, limit: limit.cpu_shares, total: capacity.cpu_shares }}
           show={cpus}
-          label={`CPU of ${name}`}
+          label={nodeWords.cpuOf(name)}
         />
       </td>
-      <td data-name="containers">{count(containers)}</td>
+      <td data-name={nodeWords.cells.containers}>{count(containers)}</td>
       <td class="actions-cell">
         <div class="actions">
-          <Menu label={`More for ${name}`} items={itemsOf(node, onChange)} />
+          <Menu label={nodeWords.moreFor(name)} items={itemsOf(node, onChange)} />
         </div>
       </td>
     </tr>
@@ -126,39 +126,39 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
 /** Whether the node answers, and whether it gets containers. */
 function State({ of }: { readonly of: NodeView }): JSX.Element {
   const { state, availability, problem, avoided, reachable_at } = of;
-  if (state === 'forgotten') return <Status of="deleted" word="Removed" />;
+  if (state === 'forgotten') return <Status of="deleted" word={nodeWords.state.removed} />;
   if (state === 'unreachable') {
     return (
       <div class="two">
-        <Status of="error" word="Does not answer" />
+        <Status of="error" word={nodeWords.state.unreachable} />
         <span class="small muted">
-          {reachable_at === null ? (
-            'It has never answered'
-          ) : (
-            <>
-              Last answer <Ago time={reachable_at} />
-            </>
-          )}
+          {reachable_at === null
+            ? nodeWords.state.neverAnswered
+            : nodeWords.state.lastAnswer(<Ago time={reachable_at} />)}
         </span>
       </div>
     );
   }
   const [look, word, why] =
     availability === 'active'
-      ? (['ok', 'Active', null] as const)
-      : (['warn', availability === 'drain' ? 'Drained' : 'Paused', 'Gets no containers'] as const);
+      ? (['ok', nodeWords.state.active, null] as const)
+      : ([
+          'warn',
+          availability === 'drain' ? nodeWords.state.drained : nodeWords.state.paused,
+          nodeWords.state.getsNone,
+        ] as const);
   if (problem === null && why === null && avoided !== null) {
     return (
       <div class="two">
-        <Status of="warn" word="Avoided" />
-        <span class="small muted">Creations fail on it: {avoided.reason.replaceAll('_', ' ')}</span>
+        <Status of="warn" word={nodeWords.state.avoided} />
+        <span class="small muted">{nodeWords.state.avoidedFor(avoided.reason.replaceAll('_', ' '))}</span>
       </div>
     );
   }
   const says = problem ?? why;
   return (
     <div class="two">
-      <Status of={problem === null ? look : 'warn'} word={problem === null ? word : 'Not usable'} />
+      <Status of={problem === null ? look : 'warn'} word={problem === null ? word : nodeWords.state.unusable} />
       {says !== null && <span class="small muted">{says}</span>}
     </div>
   );
@@ -175,7 +175,7 @@ function Used({ of, show, label }: UsedProps): JSX.Element {
   return (
     <div class="progress">
       <span>
-        {show(reserved)} <span class="muted">{reservedInWords(of, { show, machine: 'node' })}</span>
+        {show(reserved)} <span class="muted">{reservedInWords(of, { show, machine: nodeWords.node })}</span>
       </span>
       {limit !== null && <Meter value={reserved} max={limit} label={label} />}
     </div>
@@ -185,19 +185,19 @@ function Used({ of, show, label }: UsedProps): JSX.Element {
 function itemsOf({ name, state, availability, containers }: NodeView, onChange: () => void): MenuItem[] {
   const drain = (): void =>
     ask({
-      title: `Drain “${name}”?`,
-      text: 'The node gets and starts no containers any more. Running ones continue, and nothing is moved.',
-      action: 'Drain',
+      title: nodeWords.drain.question(name),
+      text: nodeWords.drain.effect,
+      action: nodeWords.drain.action,
       run: async () => {
         await berth.admin.drainNode(name);
-        say(`“${name}” is drained.`);
+        say(nodeWords.drain.done(name));
         onChange();
       },
     });
   const activate = async (): Promise<void> => {
     try {
       await berth.admin.activateNode(name);
-      say(`“${name}” gets containers again.`);
+      say(nodeWords.activate.done(name));
     } catch (error) {
       sayFault(error);
     }
@@ -205,18 +205,18 @@ function itemsOf({ name, state, availability, containers }: NodeView, onChange: 
   };
   const forget = (): void =>
     ask({
-      title: `Remove “${name}” for good?`,
-      text:
-        `The data of its ${counted(containers, 'container')} is lost: each will be recreated empty on another node when ` +
-        'it is started. Wait instead if the machine may come back.',
-      action: 'Remove',
+      title: nodeWords.remove.question(name),
+      text: nodeWords.remove.effect(containers),
+      action: nodeWords.remove.action,
       run: async () => {
         await berth.admin.forgetNode(name);
         onChange();
       },
     });
   return [
-    availability === 'active' ? { name: 'Drain', run: drain } : { name: 'Activate', run: () => void activate() },
-    ...(state === 'unreachable' ? [{ name: 'Remove for good', isDangerous: true, run: forget }] : []),
+    availability === 'active'
+      ? { name: nodeWords.drain.action, run: drain }
+      : { name: nodeWords.activate.action, run: () => void activate() },
+    ...(state === 'unreachable' ? [{ name: nodeWords.remove.item, isDangerous: true, run: forget }] : []),
   ];
 }

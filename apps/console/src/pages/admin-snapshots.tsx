@@ -8,6 +8,8 @@ import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { Paged } from '../ui/paged';
 import { Ago, Empty, PageHead, RemoveCell, Table } from '../ui/parts';
+import { adminSnapshotWords } from '../words/admin-snapshots';
+import { commonWords } from '../words/common';
 import { Contents, SnapshotName, SnapshotSize, SnapshotStatus } from './snapshot-list';
 
 /** All users' snapshots, for administrators, who can delete them. */
@@ -18,27 +20,35 @@ export function AdminSnapshots(): JSX.Element {
   useEffect(() => void readUserNames(), [round]);
   return (
     <>
-      <PageHead title="All snapshots">
+      <PageHead title={adminSnapshotWords.title}>
         <button type="button" class="button" onClick={onChange}>
-          Reload
+          {commonWords.reload}
         </button>
       </PageHead>
       {user !== '' && (
         <div class="toolbar">
           <button type="button" class="button slim" onClick={() => navigate('/admin/snapshots')}>
-            Only of one user: show all
+            {adminSnapshotWords.onlyOneUser}
           </button>
         </div>
       )}
       <Paged
         list={() => berth.admin.snapshots({ limit: 50, ...(user !== '' && { user_id: user }) })}
         of={`${user} ${String(round)}`}
-        empty={<Empty title="No snapshots" />}
+        empty={<Empty title={adminSnapshotWords.empty} />}
       >
         {(snapshots) => (
           <Table
-            caption="Snapshots, the newest first"
-            columns={['Name', 'Status', 'User', 'Image', 'Contents', { end: 'Size' }, 'Taken']}
+            caption={adminSnapshotWords.caption}
+            columns={[
+              commonWords.name,
+              commonWords.status,
+              commonWords.user,
+              commonWords.image,
+              adminSnapshotWords.columns.contents,
+              { end: adminSnapshotWords.columns.size },
+              adminSnapshotWords.columns.taken,
+            ]}
             hasActions
           >
             {snapshots.map((snapshot) => (
@@ -55,9 +65,9 @@ function Row({ snapshot, onChange }: { readonly snapshot: AnySnapshotView; reado
   const { id, name, user_id, image, created_at } = snapshot;
   const remove = (): void =>
     ask({
-      title: `Delete snapshot “${name}”?`,
-      text: `It belongs to ${nameOf(user_id)}. This cannot be undone. Containers that were created from it stay.`,
-      action: 'Delete',
+      title: adminSnapshotWords.deleteQuestion(name),
+      text: adminSnapshotWords.deleteEffect(nameOf(user_id)),
+      action: commonWords.delete,
       run: async () => {
         await berth.admin.deleteSnapshot(id);
         onChange();
@@ -71,7 +81,7 @@ function Row({ snapshot, onChange }: { readonly snapshot: AnySnapshotView; reado
       <td>
         <SnapshotStatus of={snapshot} />
       </td>
-      <td class="muted" data-name="user">
+      <td class="muted" data-name={adminSnapshotWords.cells.user}>
         {nameOf(user_id)}
       </td>
       <td class="muted wrap-anywhere">{shortImage(image)}</td>
@@ -79,7 +89,7 @@ function Row({ snapshot, onChange }: { readonly snapshot: AnySnapshotView; reado
         <Contents of={snapshot} />
       </td>
       <SnapshotSize of={snapshot} />
-      <td class="muted nowrap" data-name="taken">
+      <td class="muted nowrap" data-name={adminSnapshotWords.cells.taken}>
         <Ago time={created_at} />
       </td>
       <RemoveCell name={name} onClick={remove} />

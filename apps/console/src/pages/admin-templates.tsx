@@ -8,6 +8,8 @@ import { ask } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
 import { Ago, Empty, Listing, PageHead, Shown, useLoaded } from '../ui/parts';
+import { adminTemplateWords } from '../words/admin-templates';
+import { commonWords } from '../words/common';
 import { TemplateDialog } from './template-dialog';
 
 /** What a dialog is open for: the template that is replaced, or a new one, perhaps of a given snapshot. */
@@ -24,28 +26,26 @@ export function AdminTemplates(): JSX.Element {
     if (given !== null) navigate('/admin/templates', { replace: true });
   };
   const make = (): void => setOpen({ snapshot: null });
+  const { columns, empty } = adminTemplateWords;
   return (
     <>
-      <PageHead title="Templates" aside={<span class="muted">Starting points for containers</span>}>
+      <PageHead title={adminTemplateWords.title} aside={<span class="muted">{adminTemplateWords.about}</span>}>
         <button type="button" class="button primary" onClick={make}>
-          <PlusIcon /> New template
+          <PlusIcon /> {adminTemplateWords.create}
         </button>
       </PageHead>
       <Shown of={loaded}>
         {(templates) => (
           <Listing
             items={templates}
-            caption="Templates, by name"
-            columns={['Name', 'Source', 'Defaults', 'Tiers', 'Changed']}
+            caption={adminTemplateWords.caption}
+            columns={[commonWords.name, columns.source, columns.defaults, columns.tiers, columns.changed]}
             hasActions
             empty={
-              <Empty title="No templates yet">
-                <p>
-                  A template is an image, or the files of one of your snapshots, with default sizes, role, network and
-                  start command. Users create containers from it by its name.
-                </p>
+              <Empty title={empty.title}>
+                <p>{empty.text}</p>
                 <button type="button" class="button" onClick={make}>
-                  <PlusIcon /> Create the first template
+                  <PlusIcon /> {empty.create}
                 </button>
               </Empty>
             }
@@ -76,9 +76,9 @@ function Row({ template, onReplace, onChange }: RowProps): JSX.Element {
   const { name, version, description, image, snapshot, data, tiers, updated_at } = template;
   const remove = (): void =>
     ask({
-      title: `Delete template “${name}”?`,
-      text: 'No more containers can be created from it. Existing ones stay as they are.',
-      action: 'Delete',
+      title: adminTemplateWords.deleteQuestion(name),
+      text: adminTemplateWords.deleteEffect,
+      action: commonWords.delete,
       run: async () => {
         await berth.admin.deleteTemplate(name);
         onChange();
@@ -95,26 +95,34 @@ function Row({ template, onReplace, onChange }: RowProps): JSX.Element {
           {description !== null && <span class="small muted wrap-anywhere">{description}</span>}
         </div>
       </td>
-      <td class="muted wrap-anywhere" data-name="from">
+      <td class="muted wrap-anywhere" data-name={adminTemplateWords.cells.source}>
         {snapshot === null
           ? shortImage(image)
-          : `a snapshot of ${shortImage(image)}, ${data ? 'with' : 'without'} data`}
+          : adminTemplateWords.snapshotOf({ image: shortImage(image), hasData: data })}
       </td>
-      <td class="muted" data-name="defaults">
+      <td class="muted" data-name={adminTemplateWords.cells.defaults}>
         {defaultsOf(template)}
       </td>
-      <td class="muted" data-name="tiers">
-        {tiers === null ? 'all' : tiers.join(', ')}
+      <td class="muted" data-name={adminTemplateWords.cells.tiers}>
+        {tiers === null ? adminTemplateWords.allTiers : tiers.join(', ')}
       </td>
-      <td class="muted nowrap" data-name="changed">
+      <td class="muted nowrap" data-name={adminTemplateWords.cells.changed}>
         <Ago time={updated_at} />
       </td>
       <td class="actions-cell">
         <div class="actions">
-          <button type="button" class="button slim" aria-label={`Replace ${name}`} onClick={onReplace}>
-            Replace
+          <button
+            type="button"
+            class="button slim"
+            aria-label={adminTemplateWords.replaceOne(name)}
+            onClick={onReplace}
+          >
+            {adminTemplateWords.replace}
           </button>
-          <Menu label={`More for ${name}`} items={[{ name: 'Delete', isDangerous: true, run: remove }]} />
+          <Menu
+            label={adminTemplateWords.moreFor(name)}
+            items={[{ name: commonWords.delete, isDangerous: true, run: remove }]}
+          />
         </div>
       </td>
     </tr>
@@ -123,13 +131,14 @@ function Row({ template, onReplace, onChange }: RowProps): JSX.Element {
 
 /** What a template sets for creations that give nothing else. */
 function defaultsOf({ memory_mb, cpu_shares, disk_mb, role, network, start }: TemplateView): string {
+  const words = adminTemplateWords.defaults;
   const parts = [
     memory_mb === null ? null : megabytes(memory_mb),
     cpu_shares === null ? null : cpus(cpu_shares),
-    disk_mb === null ? null : `${megabytes(disk_mb)} disk`,
-    role === null ? null : `role ${role}`,
-    network === null ? null : `network ${typeof network === 'string' ? network : 'by list'}`,
-    start === null ? null : `starts ${start.command[0] ?? ''}`,
+    disk_mb === null ? null : words.disk(megabytes(disk_mb)),
+    role === null ? null : words.role(role),
+    network === null ? null : typeof network === 'string' ? words.network(network) : words.networkByList,
+    start === null ? null : words.start(start.command[0] ?? ''),
   ].filter((part) => part !== null);
-  return parts.length === 0 ? 'those of the tier' : parts.join(' · ');
+  return parts.length === 0 ? words.none : parts.join(' · ');
 }

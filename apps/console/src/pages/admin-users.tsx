@@ -2,7 +2,7 @@ import type { AdminUserView, ListedStatus, TierView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { count, counted, duration } from '../data/format';
+import { duration } from '../data/format';
 import { me } from '../data/live';
 import { address, navigate, replaceQuery } from '../router';
 import { ask } from '../ui/dialog';
@@ -12,6 +12,8 @@ import { Paged } from '../ui/paged';
 import { Ago, Empty, PageHead, Status, Table } from '../ui/parts';
 import { SearchBox } from '../ui/search-box';
 import { say, sayFault } from '../ui/toasts';
+import { adminUserWords } from '../words/admin-users';
+import { commonWords } from '../words/common';
 import { type CreatedUser, CreatedUserDialog, NewUserDialog } from './new-user-dialog';
 
 /** All users, for administrators. */
@@ -31,20 +33,20 @@ export function AdminUsers(): JSX.Element {
   const names = tiers.map(({ name }) => name);
   return (
     <>
-      <PageHead title="Users" aside={<span class="muted">All users of this server, the newest first</span>}>
+      <PageHead title={adminUserWords.title} aside={<span class="muted">{adminUserWords.about}</span>}>
         <button type="button" class="button primary" onClick={() => replaceQuery({ new: 'true' })}>
-          <PlusIcon /> New user
+          <PlusIcon /> {adminUserWords.create}
         </button>
       </PageHead>
       <div class="toolbar" role="search">
-        <SearchBox label="Search by name" value={search} onValue={(text) => replaceQuery({ search: text })} />
+        <SearchBox label={adminUserWords.search} value={search} onValue={(text) => replaceQuery({ search: text })} />
         <select
           class="input tier-filter"
-          aria-label="Tier"
+          aria-label={adminUserWords.tier}
           value={tier}
           onChange={(event) => replaceQuery({ tier: event.currentTarget.value })}
         >
-          <option value="">All tiers</option>
+          <option value="">{adminUserWords.allTiers}</option>
           {names.map((name) => (
             <option key={name} value={name}>
               {name}
@@ -55,10 +57,14 @@ export function AdminUsers(): JSX.Element {
       <Paged
         list={() => berth.admin.users({ limit: 50, ...(search !== '' && { search }), ...(tier !== '' && { tier }) })}
         of={JSON.stringify([search, tier, round])}
-        empty={<Empty title="No user matches" />}
+        empty={<Empty title={adminUserWords.empty} />}
       >
         {(users) => (
-          <Table caption="Users" columns={['Name', 'Tier', 'Status', 'Created']} hasActions>
+          <Table
+            caption={adminUserWords.caption}
+            columns={[commonWords.name, adminUserWords.tier, commonWords.status, commonWords.created]}
+            hasActions
+          >
             {users.map((user) => (
               <Row key={user.id} user={user} tiers={tiers} onChange={onChange} />
             ))}
@@ -94,19 +100,17 @@ async function countOf(userId: string, ...statuses: readonly ListedStatus[]): Pr
 
 /** What a change to this tier does to a user with so many containers. */
 function effectOf(next: TierView | undefined, { all, running }: { all: number; running: number }): string {
-  if (!next) return 'Its limits apply at once. Containers keep their sizes.';
-  const parts = ['Its limits apply at once. Containers keep their sizes.'];
+  const words = adminUserWords.changeTier;
+  if (!next) return words.limits;
+  const parts: string[] = [words.limits];
   if (all > next.containers) {
-    parts.push(
-      `The user has ${counted(all, 'container')}, and “${next.name}” allows ${count(next.containers)}: ` +
-        'they stay, but no more can be created until there are fewer.',
-    );
+    parts.push(words.tooMany({ has: all, tier: next.name, allowed: next.containers }));
   }
   const { session_seconds: seconds } = next;
   if (seconds !== null && next.session_once) {
-    parts.push(`The user becomes a guest: their session ends in ${duration(seconds)}, and their containers with it.`);
+    parts.push(words.guest(duration(seconds)));
   } else if (seconds !== null && running > 0) {
-    parts.push(`${counted(running, 'running container')} will be stopped ${duration(seconds)} after the last start.`);
+    parts.push(words.willStop({ running, session: duration(seconds) }));
   }
   return parts.join(' ');
 }
@@ -128,66 +132,63 @@ function Row({ user, tiers, onChange }: RowProps): JSX.Element {
   };
 
   const askToMove = async (next: string): Promise<void> => {
+    const words = adminUserWords.changeTier;
     const [all, running] = await Promise.all([countOf(id), countOf(id, 'running', 'paused')]);
+    const effect = effectOf(
+      tiers.find(({ name }) => name === next),
+      { all, running },
+    );
     ask({
-      title: `Change the tier of “${username}”?`,
-      text: `From “${tier}” to “${next}”. ${effectOf(
-        tiers.find(({ name }) => name === next),
-        { all, running },
-      )}`,
-      action: 'Change tier',
+      title: words.question(username),
+      text: `${words.fromTo({ from: tier, to: next })} ${effect}`,
+      action: words.action,
       isDangerous: false,
       run: async () => {
         await change({ tier: next });
         const undo = (): void =>
-          void change({ tier }).then(() => say(`“${username}” has the tier “${tier}” again.`), sayFault);
-        say(`“${username}” has the tier “${next}” now.`, { name: 'Undo', run: undo });
+          void change({ tier }).then(() => say(words.undone({ name: username, tier })), sayFault);
+        say(words.done({ name: username, tier: next }), { name: commonWords.undo, run: undo });
       },
     });
   };
 
   const lift = async (): Promise<void> => {
     await change({ suspended: false });
-    say(`“${username}” can sign in again. Containers that were stopped stay stopped.`);
+    say(adminUserWords.suspend.lifted(username));
   };
   const askToSuspend = async (): Promise<void> => {
     const running = await countOf(id, 'running', 'paused');
-    const stopped =
-      running === 0
-        ? 'No container of theirs is running.'
-        : `${counted(running, 'running container')} will be stopped; the data is kept.`;
+    const words = adminUserWords.suspend;
     ask({
-      title: `Suspend “${username}”?`,
-      text: `${stopped} All tokens are refused, and connections closed, until the suspension is lifted.`,
-      action: 'Suspend',
+      title: words.question(username),
+      text: `${running === 0 ? words.noneRuns : words.willStop(running)} ${words.effect}`,
+      action: words.action,
       run: async () => {
         await change({ suspended: true });
-        say(`“${username}” is suspended.`, { name: 'Undo', run: () => void lift().catch(sayFault) });
+        say(words.done(username), { name: commonWords.undo, run: () => void lift().catch(sayFault) });
       },
     });
   };
 
   const revoke = (): void =>
     ask({
-      title: `Revoke all tokens of “${username}”?`,
-      text: 'The user is signed out everywhere, and their programs and agents are refused.',
-      action: 'Revoke',
+      title: adminUserWords.revoke.question(username),
+      text: adminUserWords.revoke.effect,
+      action: adminUserWords.revoke.action,
       run: async () => {
-        const { count: revoked } = await berth.admin.revokeTokensOf(id);
-        say(`${counted(revoked, 'token')} of “${username}” revoked.`);
+        const { count: tokens } = await berth.admin.revokeTokensOf(id);
+        say(adminUserWords.revoke.done({ name: username, tokens }));
       },
     });
   const askToRemove = async (): Promise<void> => {
     const all = await countOf(id);
     ask({
-      title: `Delete “${username}”?`,
-      text:
-        `${all === 0 ? 'Their' : `Their ${counted(all, 'container')},`} agents and tokens are deleted with all data. ` +
-        'This cannot be undone.',
-      action: 'Delete',
+      title: adminUserWords.delete.question(username),
+      text: adminUserWords.delete.effect(all),
+      action: commonWords.delete,
       run: async () => {
         await berth.admin.deleteUser(id);
-        say(`“${username}” was deleted.`);
+        say(adminUserWords.delete.done(username));
         onChange();
       },
     });
@@ -196,12 +197,12 @@ function Row({ user, tiers, onChange }: RowProps): JSX.Element {
   return (
     <tr data-id={id}>
       <td>
-        <strong class="wrap-anywhere">{username}</strong> {isOwn && <span class="chip">you</span>}
+        <strong class="wrap-anywhere">{username}</strong> {isOwn && <span class="chip">{adminUserWords.own}</span>}
       </td>
       <td>
         <select
           class="input slim-select"
-          aria-label={`Tier of ${username}`}
+          aria-label={adminUserWords.tierOf(username)}
           value={tier}
           onChange={(event) => {
             const next = event.currentTarget.value;
@@ -219,34 +220,36 @@ function Row({ user, tiers, onChange }: RowProps): JSX.Element {
       </td>
       <td>
         {isSuspended ? (
-          <Status of="error" word="Suspended" />
+          <Status of="error" word={adminUserWords.status.suspended} />
         ) : session_expires_at !== null ? (
-          <span class="muted">
-            Guest, session ends <Ago time={session_expires_at} />
-          </span>
+          <span class="muted">{adminUserWords.status.guest(<Ago time={session_expires_at} />)}</span>
         ) : (
-          <Status of="ok" word="Active" />
+          <Status of="ok" word={adminUserWords.status.active} />
         )}
       </td>
-      <td class="muted nowrap" data-name="created">
+      <td class="muted nowrap" data-name={adminUserWords.cells.created}>
         <Ago time={created_at} />
       </td>
       <td class="actions-cell">
         <div class="actions">
           <Menu
-            label={`More for ${username}`}
+            label={adminUserWords.moreFor(username)}
             items={[
-              { name: 'Containers', run: () => navigate(`/admin/containers?user=${id}`) },
-              { name: 'Snapshots', run: () => navigate(`/admin/snapshots?user=${id}`) },
-              { name: 'Audit', run: () => navigate(`/admin/audit?user=${encodeURIComponent(username)}`) },
-              { name: 'Revoke all tokens', run: revoke },
+              { name: adminUserWords.containers, run: () => navigate(`/admin/containers?user=${id}`) },
+              { name: adminUserWords.snapshots, run: () => navigate(`/admin/snapshots?user=${id}`) },
+              { name: adminUserWords.audit, run: () => navigate(`/admin/audit?user=${encodeURIComponent(username)}`) },
+              { name: adminUserWords.revoke.item, run: revoke },
               ...(isOwn
                 ? []
                 : [
                     isSuspended
-                      ? { name: 'Lift the suspension', run: () => void lift().catch(sayFault) }
-                      : { name: 'Suspend', isDangerous: true, run: () => void askToSuspend().catch(sayFault) },
-                    { name: 'Delete', isDangerous: true, run: () => void askToRemove().catch(sayFault) },
+                      ? { name: adminUserWords.suspend.lift, run: () => void lift().catch(sayFault) }
+                      : {
+                          name: adminUserWords.suspend.action,
+                          isDangerous: true,
+                          run: () => void askToSuspend().catch(sayFault),
+                        },
+                    { name: commonWords.delete, isDangerous: true, run: () => void askToRemove().catch(sayFault) },
                   ]),
             ]}
           />

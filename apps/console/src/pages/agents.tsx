@@ -7,6 +7,12 @@ import { agents as online } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Ago, Empty, Listing, PageHead, RemoveCell, Secret, Shown, Status, TextField, useLoaded } from '../ui/parts';
+import { agentWords } from '../words/agents';
+import { commonWords } from '../words/common';
+
+/** The command that runs an agent. */
+const commandOf = ({ token }: AgentCreatedView): string =>
+  ['npm', 'run', 'agent', '--', '--url', location.origin, '--token', token].join(' ');
 
 /** The user's own machines. */
 export function Agents(): JSX.Element {
@@ -17,33 +23,34 @@ export function Agents(): JSX.Element {
   useEffect(() => void loaded.reload(), [online.value]);
   const remove = ({ id, name }: AgentView): void =>
     ask({
-      title: `Delete “${name}”?`,
-      text: 'It is disconnected, and its token is worth nothing any more.',
-      action: 'Delete',
+      title: agentWords.deleteQuestion(name),
+      text: agentWords.deleteEffect,
+      action: commonWords.delete,
       run: async () => {
         await berth.containers.delete(id as `agent:${string}`);
         await loaded.reload();
       },
     });
+  const { columns } = agentWords;
   return (
     <>
-      <PageHead title="Agents" aside={<span class="muted">Machines of your own</span>}>
+      <PageHead title={agentWords.title} aside={<span class="muted">{agentWords.about}</span>}>
         <button type="button" class="button primary" onClick={() => setMaking(true)}>
-          <PlusIcon /> New agent
+          <PlusIcon /> {agentWords.create}
         </button>
       </PageHead>
       <Shown of={loaded}>
         {(agents) => (
           <Listing
             items={agents}
-            caption="Your agents"
-            columns={['Name', 'Status', 'System', 'Load', 'Memory', 'Seen']}
+            caption={agentWords.caption}
+            columns={[commonWords.name, commonWords.status, columns.system, columns.load, columns.memory, columns.seen]}
             hasActions
             empty={
-              <Empty title="No agents">
-                <p>An agent makes a machine of your own appear beside your containers, with its load and memory.</p>
+              <Empty title={agentWords.empty.title}>
+                <p>{agentWords.empty.text}</p>
                 <button type="button" class="button primary" onClick={() => setMaking(true)}>
-                  <PlusIcon /> New agent
+                  <PlusIcon /> {agentWords.create}
                 </button>
               </Empty>
             }
@@ -62,9 +69,14 @@ export function Agents(): JSX.Element {
         />
       )}
       {made && (
-        <Dialog title={`Agent “${made.name}”`} action="Done" isLast onClose={() => setMade(null)}>
-          <p>Run this on the machine, in a checkout of Berth. The token is shown this once.</p>
-          <Secret text={`npm run agent -- --url ${location.origin} --token ${made.token}`} label="The command" />
+        <Dialog
+          title={agentWords.created.title(made.name)}
+          action={agentWords.created.done}
+          isLast
+          onClose={() => setMade(null)}
+        >
+          <p>{agentWords.created.text}</p>
+          <Secret text={commandOf(made)} label={agentWords.created.command} />
         </Dialog>
       )}
     </>
@@ -85,17 +97,19 @@ function Row({ agent, onRemove }: { readonly agent: AgentView; readonly onRemove
         <Status of={status} />
       </td>
       <td class="muted">{[os, arch].filter(Boolean).join(', ') || '–'}</td>
-      <td class="muted" data-name="load">
+      <td class="muted" data-name={agentWords.cells.load}>
         {load === null ? '–' : load.map(fraction).join(' ')}
       </td>
-      <td class="muted nowrap" data-name="memory">
+      <td class="muted nowrap" data-name={agentWords.cells.memory}>
         {memory_used_mb === null || memory_total_mb === null
           ? '–'
-          : `${megabytes(memory_used_mb)} of ${megabytes(memory_total_mb)}`}
+          : agentWords.memoryUsed({ used: megabytes(memory_used_mb), total: megabytes(memory_total_mb) })}
       </td>
       <td class="muted nowrap">
-        {agent.last_seen_at === null ? 'never' : <Ago time={agent.last_seen_at} />}
-        {status === 'online' && uptime_seconds !== null && <div class="small">up {duration(uptime_seconds)}</div>}
+        {agent.last_seen_at === null ? commonWords.never : <Ago time={agent.last_seen_at} />}
+        {status === 'online' && uptime_seconds !== null && (
+          <div class="small">{agentWords.up(duration(uptime_seconds))}</div>
+        )}
       </td>
       <RemoveCell name={name} onClick={onRemove} />
     </tr>
@@ -120,17 +134,17 @@ function NewAgent({ onClose, onMade }: NewAgentProps): JSX.Element {
     }
   };
   return (
-    <Dialog title="New agent" action="Create" onClose={onClose} onSubmit={submit}>
+    <Dialog title={agentWords.create} action={commonWords.create} onClose={onClose} onSubmit={submit}>
       <TextField
-        label="Name"
-        hint="Letters, digits and “-”."
+        label={commonWords.name}
+        hint={agentWords.nameHint}
         fault={faultOf(fault, 'name')}
         input={{ maxLength: 64, autoComplete: 'off' }}
         value={name}
         onValue={setName}
       />
       <TextField
-        label="Description"
+        label={commonWords.description}
         fault={faultOf(fault, 'description')}
         input={{ autoComplete: 'off' }}
         value={description}

@@ -6,6 +6,8 @@ import { at } from '../data/format';
 import { Dialog } from '../ui/dialog';
 import { Field, Secret, TextField } from '../ui/parts';
 import { ExpiryField, type Grantable, ScopesField } from '../ui/token-fields';
+import { commonWords } from '../words/common';
+import { newUserWords } from '../words/new-user';
 
 /** How long the link for the first sign-in works, in seconds: the longest that the server takes. */
 const LINK_SECONDS = 3600;
@@ -56,16 +58,16 @@ export function NewUserDialog({ tiers, onClose, onCreated }: NewUserDialogProps)
   };
 
   return (
-    <Dialog title="New user" action="Create" onClose={onClose} onSubmit={submit}>
+    <Dialog title={newUserWords.title} action={commonWords.create} onClose={onClose} onSubmit={submit}>
       <TextField
-        label="Name"
-        hint="Letters, digits, “.”, “_”, “@” and “-”"
+        label={commonWords.name}
+        hint={newUserWords.nameHint}
         fault={faultOf(fault, 'username')}
         input={{ maxLength: 64, autoComplete: 'off', spellcheck: false }}
         value={username}
         onValue={setUsername}
       />
-      <Field label="Tier" hint="What the user may have at most" fault={faultOf(fault, 'tier')}>
+      <Field label={newUserWords.tier} hint={newUserWords.tierHint} fault={faultOf(fault, 'tier')}>
         {(of) => (
           <select {...of} class="input" value={tier} onChange={(event) => setTier(event.currentTarget.value)}>
             {tiers.map((name) => (
@@ -78,7 +80,7 @@ export function NewUserDialog({ tiers, onClose, onCreated }: NewUserDialogProps)
       </Field>
       <ScopesField scopes={scopes} fault={faultOf(fault, 'scopes')} onScopes={setScopes} />
       <ExpiryField
-        hint={isLimited ? 'With the scope admin it expires with your own token at the latest.' : undefined}
+        hint={isLimited ? newUserWords.expiryHint : undefined}
         fault={faultOf(fault, 'expires_in')}
         isLimited={isLimited}
         latest={null}
@@ -96,19 +98,21 @@ interface CreatedUserDialogProps {
 
 /** The token and the sign-in link of a new user: they are not shown again. */
 export function CreatedUserDialog({ of: { user, token, link }, onClose }: CreatedUserDialogProps): JSX.Element {
-  const expiry = token.expires_at === null ? '' : `, expires on ${at(token.expires_at)}`;
+  const words = newUserWords.created;
   return (
-    <Dialog title={`User “${user.username}” created`} action="Done" isLast onClose={onClose}>
-      <p>{link === null ? 'The token is shown only now.' : 'The link and the token are shown only now.'}</p>
+    <Dialog title={words.title(user.username)} action={words.done} isLast onClose={onClose}>
+      <p>{link === null ? words.tokenOnly : words.linkAndToken}</p>
       {link !== null && (
-        <section class="stack" aria-label="Sign-in link">
-          <p class="small muted">Sign-in link: works once, within an hour</p>
-          <Secret text={link} label="Sign-in link" />
+        <section class="stack" aria-label={words.link}>
+          <p class="small muted">{words.linkUse}</p>
+          <Secret text={link} label={words.link} />
         </section>
       )}
-      <section class="stack" aria-label="Token">
-        <p class="small muted">Token for programs and the command line{expiry}</p>
-        <Secret text={token.token} label="Token" />
+      <section class="stack" aria-label={words.token}>
+        <p class="small muted">
+          {token.expires_at === null ? words.tokenUse : words.tokenUseUntil(at(token.expires_at))}
+        </p>
+        <Secret text={token.token} label={words.token} />
       </section>
     </Dialog>
   );

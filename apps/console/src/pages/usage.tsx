@@ -1,18 +1,19 @@
 import type { JSX } from 'preact';
-import type { DailyUsageView } from '@berth/client';
+import type { DailyUsageView, MeView } from '@berth/client';
 import { berth } from '../data/berth';
 import { cpus, duration, megabytes, onDay } from '../data/format';
 import { agents, containers, me, usage } from '../data/live';
 import { Empty, Listing, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
 import { DiskSize } from '../ui/resources';
 import { USED_COLUMNS, UsedAmounts } from '../ui/used-amounts';
+import { usageWords } from '../words/usage';
 
 /** What the user may have, has, and has used. */
 export function Usage(): JSX.Element {
   const days = useLoaded(() => berth.account.usage());
   return (
     <>
-      <PageHead title="Usage" aside={<span class="muted">Tier {me.value?.tier}</span>} />
+      <PageHead title={usageWords.title} aside={<span class="muted">{usageWords.tier(me.value?.tier ?? '')}</span>} />
       <Limits />
       <Shown of={days}>{(usageDays) => <DaysTable days={usageDays} />}</Shown>
     </>
@@ -29,51 +30,52 @@ function Limits(): JSX.Element | null {
   return (
     <div class="limit-grid">
       <div class="panel">
-        <span class="muted">Containers</span>
-        <span class="big">
-          {used} <span class="muted small">of {limits.containers}</span>
-        </span>
-        <Meter value={used} max={limits.containers} label="Containers" />
+        <span class="muted">{usageWords.containers}</span>
+        <span class="big">{usageWords.share({ used, limit: limits.containers, small })}</span>
+        <Meter value={used} max={limits.containers} label={usageWords.containers} />
       </div>
       <div class="panel">
-        <span class="muted">Running now</span>
+        <span class="muted">{usageWords.runningNow}</span>
         <span class="big">{running.length}</span>
         <span class="small muted">
-          {megabytes(sum('memory_mb'))} memory, {cpus(sum('cpu_shares'))}
+          {usageWords.runningHas({ memory: megabytes(sum('memory_mb')), cpu: cpus(sum('cpu_shares')) })}
         </span>
       </div>
       <div class="panel">
-        <span class="muted">One container at most</span>
+        <span class="muted">{usageWords.oneAtMost}</span>
         <span class="big">{megabytes(limits.max.memory_mb)}</span>
         <span class="small muted">
-          {cpus(limits.max.cpu_shares)}, <DiskSize mb={limits.max.disk_mb} words="disk" />
+          {cpus(limits.max.cpu_shares)}, <DiskSize mb={limits.max.disk_mb} words={usageWords.disk} />
         </span>
       </div>
       <div class="panel">
-        <span class="muted">Agents online</span>
-        <span class="big">
-          {agents.value.size} <span class="muted small">of {limits.agents}</span>
-        </span>
-        <span class="small muted">
-          {limits.auto_stop_seconds === null
-            ? 'Containers are not stopped for being unused'
-            : `Unused containers ${limits.idle_action === 'stop' ? 'stop' : 'are paused'} after ${duration(limits.auto_stop_seconds)}`}
-        </span>
+        <span class="muted">{usageWords.agentsOnline}</span>
+        <span class="big">{usageWords.share({ used: agents.value.size, limit: limits.agents, small })}</span>
+        <span class="small muted">{idleInWords(limits)}</span>
       </div>
     </div>
   );
 }
+
+/** What happens to containers that nobody uses. */
+function idleInWords({ auto_stop_seconds, idle_action }: MeView['limits']): string {
+  if (auto_stop_seconds === null) return usageWords.unused.continue;
+  const time = duration(auto_stop_seconds);
+  return idle_action === 'stop' ? usageWords.unused.stop(time) : usageWords.unused.pause(time);
+}
+
+const small = (text: string): JSX.Element => <span class="muted small">{text}</span>;
 
 function DaysTable({ days }: { readonly days: readonly DailyUsageView[] }): JSX.Element {
   const most = Math.max(...days.map(({ running_seconds }) => running_seconds), 1);
   return (
     <Listing
       items={days}
-      caption="Use by day, the newest first"
-      columns={['Day (UTC)', 'Running', ...USED_COLUMNS]}
+      caption={usageWords.days.caption}
+      columns={[usageWords.days.day, usageWords.days.running, ...USED_COLUMNS]}
       empty={
-        <Empty title="Nothing used in the last 31 days">
-          <p>Running containers count by their limits, day by day.</p>
+        <Empty title={usageWords.days.empty}>
+          <p>{usageWords.days.emptyText}</p>
         </Empty>
       }
     >
@@ -83,7 +85,7 @@ function DaysTable({ days }: { readonly days: readonly DailyUsageView[] }): JSX.
           <td>
             <div class="progress">
               <span>{duration(running_seconds)}</span>
-              <Meter value={running_seconds} max={most * 1.001} label={`Running on ${day}`} />
+              <Meter value={running_seconds} max={most * 1.001} label={usageWords.days.runningOn(day)} />
             </div>
           </td>
           <UsedAmounts of={amounts} />

@@ -1,0 +1,63 @@
+import type { JSX } from 'preact';
+import { counted } from '../data/format';
+
+/** The texts of the nodes of a cluster. */
+export const nodeWords = {
+  title: 'Nodes',
+  about: 'Machines that containers are placed on',
+  empty: {
+    title: 'There is one machine',
+    text: 'With CLUSTER=swarm, containers are placed on the nodes of a Docker Swarm, which are listed here.',
+  },
+  caption: 'Nodes, by name',
+  columns: {
+    node: 'Node',
+    state: 'State',
+    memory: 'Memory',
+    cpu: 'CPU',
+    containers: 'Containers',
+  },
+  cells: {
+    memory: 'memory',
+    cpu: 'CPU',
+    containers: 'containers',
+  },
+  lastDay: (name: string) => `${name}: the last day`,
+  manager: 'manager',
+  pool: (name: string) => `pool ${name}`,
+  memoryOf: (name: string) => `Memory of ${name}`,
+  cpuOf: (name: string) => `CPU of ${name}`,
+  node: 'node',
+  moreFor: (name: string) => `More for ${name}`,
+  state: {
+    active: 'Active',
+    drained: 'Drained',
+    paused: 'Paused',
+    removed: 'Removed',
+    unreachable: 'Does not answer',
+    neverAnswered: 'It has never answered',
+    lastAnswer: (ago: JSX.Element) => <>Last answer {ago}</>,
+    getsNone: 'Gets no containers',
+    avoided: 'Avoided',
+    avoidedFor: (reason: string) => `Creations fail on it: ${reason}`,
+    unusable: 'Not usable',
+  },
+  drain: {
+    action: 'Drain',
+    question: (name: string) => `Drain “${name}”?`,
+    effect: 'The node gets and starts no containers any more. Running ones continue, and nothing is moved.',
+    done: (name: string) => `“${name}” is drained.`,
+  },
+  activate: {
+    action: 'Activate',
+    done: (name: string) => `“${name}” gets containers again.`,
+  },
+  remove: {
+    item: 'Remove for good',
+    action: 'Remove',
+    question: (name: string) => `Remove “${name}” for good?`,
+    effect: (containers: number) =>
+      `The data of its ${counted(containers, 'container')} is lost: each will be recreated empty on another node when ` +
+      'it is started. Wait instead if the machine may come back.',
+  },
+};
