@@ -139,7 +139,7 @@ describe('a token that is made in the console', () => {
   async function make(name: string): Promise<void> {
     await click(page, 'New token');
     await page.getByLabel('Name', { exact: true }).fill(name);
-    await page.getByRole('dialog').getByText('goes on after you sign out').waitFor();
+    await page.getByRole('dialog').getByText('stays valid after you sign out').waitFor();
     await click(page, 'Create');
     await click(page, 'Done');
   }

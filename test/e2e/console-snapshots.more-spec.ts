@@ -78,7 +78,7 @@ describe("a container's page", () => {
   beforeEach(async () => {
     await page.getByRole('link', { name: 'origin', exact: true }).click();
     await page.getByRole('navigation', { name: 'origin' }).getByRole('link', { name: 'Snapshots' }).click();
-    await says('No snapshots of it');
+    await says('No snapshots of this container');
   });
 
   it('must take a snapshot, and show its progress, its contents and its size', async () => {

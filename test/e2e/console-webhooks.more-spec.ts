@@ -109,7 +109,7 @@ describe('the page of webhooks', () => {
     await row('container_progress').getByText('Delivered').waitFor();
     await row('container_progress').getByText('Message', { exact: true }).click();
     await row('container_progress').getByText('"message": "hello"').waitFor();
-    await row('container_progress').getByText('Its text').click();
+    await row('container_progress').getByText('Response body').click();
     await row('container_progress').getByText('thank you').waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
     await click('Send again: container_progress');

@@ -461,7 +461,7 @@ describe('the console of other servers', () => {
     cluster.named('node3').cut();
     clock.aheadMs = 60_000;
     await server.app.get(NodeWatch).look();
-    await node('node3').getByText('Does not answer').waitFor(FOLLOWED);
+    await node('node3').getByText('Does not respond').waitFor(FOLLOWED);
     expect(await window.faultsOf(page)).toEqual([]);
     await choose('node3', 'Remove for good');
     await page.getByRole('dialog').getByRole('button', { name: 'Remove' }).click();

@@ -21,6 +21,7 @@ function isTechnical(node: ts.Node): boolean {
     if (ts.isJsxAttribute(up)) return TECHNICAL_ATTRIBUTES.has(up.name.getText());
     const isArgument = (ts.isCallExpression(up) || ts.isNewExpression(up)) && up.expression !== child;
     if (isArgument && TECHNICAL_CALLS.test(up.expression.getText())) return true;
+    if (ts.isPropertyAssignment(up) && up.name.getText() === 'font') return true;
     if (ts.isStatement(up)) return false;
   }
   return false;

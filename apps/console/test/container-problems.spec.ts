@@ -63,7 +63,7 @@ it.each<[what: string, change: Partial<Facts>, problem: readonly [text: RegExp, 
     },
     [/no such image\. The image is missing\.$/, 'start'],
   ],
-  ['a machine that is silent', { container: container({ node_state: 'unreachable' }) }, [/does not answer/, 'reload']],
+  ['a machine that is silent', { container: container({ node_state: 'unreachable' }) }, [/does not respond/, 'reload']],
   [
     'an end for lack of memory',
     { container: container({ status: 'stopped', status_reason: 'oom' }) },

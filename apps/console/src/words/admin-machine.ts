@@ -1,4 +1,4 @@
-import { count } from '../data/format';
+import { count, counted } from '../data/format';
 
 /** The texts of the machine: its health and its capacity. */
 export const machineWords = {
@@ -24,16 +24,16 @@ export const machineWords = {
     diskReserve: (reserve: string) =>
       `Nothing is created or started with less than ${reserve} free. ` +
       'Disk sizes of containers are limits: they are not reserved.',
-    reservedIs: 'Reserved are the limits of all running containers together.',
+    reservedIs: 'The limits of all running containers together are reserved.',
     isUnknown: 'Unknown: Docker does not run on the server’s own machine.',
     reserved: (resource: string) => `${resource}, reserved`,
     used: (resource: string) => `${resource}, used`,
   },
   report: {
     summary: (counts: readonly string[]) => `Compared with Docker: ${counts.join(', ')}.`,
-    looked: (containers: number) => `${count(containers)} containers compared`,
-    reconciled: (rows: number) => `${count(rows)} rows corrected after Docker`,
-    finished: (operations: number) => `${count(operations)} operations finished`,
+    looked: (containers: number) => `${counted(containers, 'container')} compared`,
+    reconciled: (rows: number) => `${counted(rows, 'row')} corrected after Docker`,
+    finished: (operations: number) => `${counted(operations, 'operation')} finished`,
     under_way: (operations: number) => `${count(operations)} in progress`,
     reconnected: (containers: number) => `${count(containers)} reconnected to their network`,
     moved: (containers: number) => `${count(containers)} moved to another network`,
@@ -62,7 +62,7 @@ export const machineWords = {
     firewall: 'Firewall',
     allowLists: 'Allow lists',
     diskQuotas: 'Disk quotas',
-    dockerIs: 'Docker is',
+    dockerIs: 'Docker identity',
     sandboxProof: 'Sandbox proof',
     diskFree: ({ free, total }: { readonly free: string; readonly total: string }) => `${free} of ${total} free`,
     notices: 'Notices',

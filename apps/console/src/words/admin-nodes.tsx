@@ -34,7 +34,7 @@ export const nodeWords = {
     drained: 'Drained',
     paused: 'Paused',
     removed: 'Removed',
-    unreachable: 'Does not answer',
+    unreachable: 'Does not respond',
     neverAnswered: 'It has never answered',
     lastAnswer: (ago: JSX.Element) => <>Last answer {ago}</>,
     getsNone: 'Gets no containers',
@@ -45,7 +45,7 @@ export const nodeWords = {
   drain: {
     action: 'Drain',
     question: (name: string) => `Drain “${name}”?`,
-    effect: 'The node gets and starts no containers any more. Running ones continue, and nothing is moved.',
+    effect: 'The node no longer gets or starts containers. Running ones continue, and nothing is moved.',
     done: (name: string) => `“${name}” is drained.`,
   },
   activate: {

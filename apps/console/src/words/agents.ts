@@ -28,5 +28,5 @@ export const agentWords = {
     done: 'Done',
   },
   deleteQuestion: (name: string) => `Delete “${name}”?`,
-  deleteEffect: 'It is disconnected, and its token is worth nothing any more.',
+  deleteEffect: 'It is disconnected, and its token no longer works.',
 };

@@ -5,7 +5,7 @@ interface Amounts {
 
 /** The texts of what a container's user has to know, and of what to do about it. */
 export const problemWords = {
-  unreachable: 'The machine of this container does not answer. The status is the last known one.',
+  unreachable: 'The machine of this container does not respond. The status is the last known one.',
   failed: (reason: string | null) =>
     reason === null
       ? 'The container could not be created or started.'
@@ -26,7 +26,7 @@ export const problemWords = {
   diskNearlyFull: ({ used, limit }: Amounts) => `/home/user is nearly full: ${used} of ${limit}.`,
   diskNotEnforced: 'This server does not enforce the limit.',
   runEnds: ({ time, at }: { readonly time: string; readonly at: string }) =>
-    `The container is stopped in ${time}, at ${at}: its time is over then.`,
+    `The container is stopped in ${time}, at ${at}: its run time ends then.`,
   idleStop: (time: string) => `The container is stopped in ${time} because it is not used.`,
   idlePause: (time: string) => `The container is paused in ${time} because it is not used.`,
   deletion: (time: string) => `The container will be deleted in ${time} because it is not used.`,

@@ -30,5 +30,5 @@ export const containerWords = {
     error: 'The overview says why. A start tries again.',
   },
   power: { pause: 'Pause', resume: 'Resume' },
-  noEvents: 'No events lately',
+  noEvents: 'No recent events',
 };

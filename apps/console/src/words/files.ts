@@ -98,7 +98,7 @@ export const fileWords = {
     contentLabel: (name: string) => `Content of ${name}`,
     notSaved: 'not saved',
     saved: (name: string) => `${name} was saved.`,
-    draftKept: (name: string) => `“${name}” is not saved. Files keeps your changes until this tab is closed.`,
+    draftKept: (name: string) => `“${name}” is not saved. The Files page keeps your changes until this tab is closed.`,
     tooLarge: 'This file is too large to be edited here. Download it to open it.',
     notText: 'This file is not text. Download it to open it.',
     overwrite: 'Overwrite',
@@ -111,7 +111,7 @@ export const fileWords = {
     /** What happened to a file while it was edited. */
     meanwhile: {
       changed: {
-        title: (name: string) => `“${name}” was changed meanwhile`,
+        title: (name: string) => `“${name}” was changed in the meantime`,
         text: 'It was changed by another program after you opened it. Your changes are not saved.',
       },
       deleted: {

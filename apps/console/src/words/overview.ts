@@ -34,7 +34,7 @@ export const overviewWords = {
   events: {
     title: 'What happened last',
     all: 'All events',
-    none: 'Nothing lately.',
+    none: 'No recent events.',
   },
   listening: {
     title: 'Listening ports',

@@ -32,7 +32,7 @@ export const resourceWords = {
     reserved: 'Reserved',
     used: 'Used',
     running: 'Running',
-    usedUnknown: 'What the machine really uses is not known: Berth does not run on it.',
+    usedUnknown: 'The real use is unknown, because Berth does not run on this machine.',
     chart: ({ title, machine }: { title: string; machine: string }) => `${title} of ${machine}`,
     /** For screen readers, with the last value of each line. */
     description: (chart: {

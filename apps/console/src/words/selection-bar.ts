@@ -46,7 +46,7 @@ export const selectionWords = {
   labelling: {
     title: (count: number) => `Labels of ${counted(count, 'container')}`,
     set: 'Labels to set',
-    setHint: 'One a line: team=core',
+    setHint: 'One per line: team=core',
     remove: 'Labels to remove',
     nothing: 'Enter a label to set, or choose one to remove.',
   },

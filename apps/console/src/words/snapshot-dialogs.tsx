@@ -16,7 +16,7 @@ export const snapshotDialogsWords = {
     item: 'Take a snapshot',
     title: (container: string) => `New snapshot of “${container}”`,
     action: 'Take the snapshot',
-    nameHint: 'Letters, digits and “-”. Made up if empty.',
+    nameHint: 'Letters, digits and “-”. Generated if empty.',
     hint: () => (
       <>
         A snapshot contains the files of <code>/home/user</code> and, if this server can keep it, the software that was
@@ -34,7 +34,7 @@ export const snapshotDialogsWords = {
     hint:
       'A copy begins with the files, settings, labels and variables of the container, and shares nothing with it ' +
       'afterwards. Memory and running programs are not copied.',
-    nameHint: 'Made up if empty. Several copies get -1, -2 and so on.',
+    nameHint: 'Generated if empty. Several copies get -1, -2 and so on.',
     copies: 'Copies',
     copiesHint: (most: number) => `1 to ${String(most)}`,
     begun: ({ name, from }: Copied) => `“${name}” is being created from “${from}”.`,

@@ -40,7 +40,7 @@ export const snapshotsWords = {
   },
   /** Of one container. */
   own: {
-    none: 'No snapshots of it',
+    none: 'No snapshots of this container',
     noneHint: 'A snapshot keeps its files, to return to them or to create more containers from them.',
     tierAllowsNone: 'Your tier allows none.',
     take: 'Take a snapshot',

@@ -3,7 +3,7 @@ export const sshKeyWords = {
   title: 'SSH keys',
   about: 'What ssh, scp and editors sign in with',
   add: 'Add a key',
-  off: 'This server serves no SSH: its operator turns it on with SSH_PORT.',
+  off: 'SSH is off on this server. Its operator can turn it on with SSH_PORT.',
   /** How a person signs in. */
   command: ({ host, port }: { host: string; port: number }) => `ssh NAME@${host} -p ${String(port)}`,
   caption: 'Your SSH keys, the oldest first',

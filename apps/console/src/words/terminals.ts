@@ -99,7 +99,7 @@ export const terminalWords = {
   },
 
   states: {
-    away: 'The server does not answer. What you type is dropped until the server answers.',
+    away: 'The server does not respond. What you type is dropped until it responds.',
     wasAway: 'What you typed while the server was away was dropped.',
     interrupted: 'Connection lost. Reconnecting…',
     watching: 'Another window is typing in this terminal. You are watching.',

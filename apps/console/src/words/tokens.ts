@@ -16,9 +16,9 @@ export const tokenWords = {
   },
   create: {
     nameHint: 'To recognise it by: laptop, ci',
-    expiryHint: 'It goes on after you sign out, until it is revoked or expires.',
+    expiryHint: 'It stays valid after you sign out, until it is revoked or expires.',
     limitedExpiryHint: (latest: string) =>
-      `It goes on after you sign out, until it is revoked or expires: at the latest on ${latest}, ` +
+      `It stays valid after you sign out, until it is revoked or expires: at the latest on ${latest}, ` +
       'as this session does. `npm run token` on the server makes longer ones.',
   },
   made: {

@@ -1,4 +1,5 @@
 import type { JSX } from 'preact';
+import { counted } from '../data/format';
 
 /** Webhooks and their deliveries. */
 export const webhookWords = {
@@ -29,7 +30,7 @@ export const webhookWords = {
     action: 'Test',
     label: (host: string) => `Test ${host}`,
     outcome: {
-      pending: 'The test is sent as soon as it is its turn.',
+      pending: 'The test is sent after the messages before it.',
       accepted: (status: string) => `The test was accepted with ${status}.`,
       refused: (why: string) => `The test was not accepted: ${why}.`,
     },
@@ -49,20 +50,20 @@ export const webhookWords = {
   remove: {
     title: (host: string) => `Delete the webhook to ${host}?`,
     text: 'No more events are sent to it.',
-    textWithWaiting: (waiting: number) => `Its ${String(waiting)} waiting messages are not sent.`,
+    textWithWaiting: (waiting: number) => `${counted(waiting, 'message')} that waited will not be sent.`,
   },
   create: {
     url: 'URL',
     urlHint: 'An https address that this server reaches',
     events: 'Events',
-    eventsHint: 'One a line: container_started. All if empty',
+    eventsHint: 'One per line: container_started. All if empty',
     labels: 'Labels',
-    labelsHint: 'One a line: team=core. Then only events of containers with these labels',
+    labelsHint: 'One per line: team=core. Then only events of containers with these labels',
   },
 
   deliveries: {
     title: 'Deliveries',
-    back: 'To the webhooks',
+    back: 'Back to webhooks',
     caption: 'Deliveries, the newest first',
     columns: { event: 'Event', answer: 'Answer', attempts: 'Attempts', emitted: 'Emitted' },
     empty: { title: 'No deliveries', text: 'They are listed as long as their events are kept.' },
@@ -70,12 +71,12 @@ export const webhookWords = {
     message: 'Message',
     nextTry: (time: JSX.Element) => <>again {time}</>,
     answered: (status: string) => `answered with ${status}`,
-    answerText: 'Its text',
+    answerText: 'Response body',
     took: (time: string) => `in ${time}`,
     again: 'Send again',
     againLabel: (event: string) => `Send again: ${event}`,
     outcome: {
-      pending: 'The message is sent as soon as it is its turn.',
+      pending: 'The message is sent after the messages before it.',
       accepted: (status: string) => `The message was accepted with ${status}.`,
       refused: (why: string) => `The message was not accepted: ${why}.`,
     },
