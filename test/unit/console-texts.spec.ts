@@ -16,11 +16,11 @@ const CAPITALIZED = /^\p{Lu}\p{Ll}+[.…!?]?$/u;
 
 /** Whether a text is shown by its place: between elements, as an attribute, or as a value that becomes one. */
 function isTechnical(node: ts.Node): boolean {
-  for (let child = node, up = node.parent; up !== undefined; child = up, up = up.parent) {
+  for (let child = node, up = node.parent; !ts.isSourceFile(up); child = up, up = up.parent) {
     if (ts.isImportDeclaration(up) || ts.isExportDeclaration(up) || ts.isTypeNode(up)) return true;
     if (ts.isJsxAttribute(up)) return TECHNICAL_ATTRIBUTES.has(up.name.getText());
-    const isArgument = (ts.isCallExpression(up) || ts.isNewExpression(up)) && up.expression !== child;
-    if (isArgument && TECHNICAL_CALLS.test(up.expression.getText())) return true;
+    const called = ts.isCallExpression(up) || ts.isNewExpression(up) ? up.expression : child;
+    if (called !== child && TECHNICAL_CALLS.test(called.getText())) return true;
     if (ts.isPropertyAssignment(up) && up.name.getText() === 'font') return true;
     if (ts.isStatement(up)) return false;
   }
