@@ -27,7 +27,9 @@ describe('an SQLite database whose write lock another program holds', () => {
 
   it('must hold up writes alone, which go on when it is free', async () => {
     const writing = Promise.all([user.api.create(), user.api.call('POST', '/api/tokens', { name: 'one' })]);
-    for (let times = 0; times < 20; times += 1) {
+    const began = performance.now();
+    // No longer than a part of what a write waits, on a machine that is busy with other tests.
+    for (let times = 0; times < 20 && performance.now() - began < 500; times += 1) {
       expect((await user.api.call('GET', '/health/live')).status).toBe(200);
       expect((await user.api.call('GET', '/api/containers')).status).toBe(200);
     }
