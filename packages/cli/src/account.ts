@@ -2,12 +2,14 @@ import { text } from 'node:stream/consumers';
 import { Berth } from '@berth/client';
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
-import { forgetContext, readConfig, saveContext, useContext } from './config.ts';
+import { doing } from './advice.ts';
+import { forgetContext, isAddress, readConfig, saveContext, useContext } from './config.ts';
 import { CliError, USAGE } from './exit.ts';
 import { age, duration, note, say, sayJson, sayTable } from './output.ts';
 import { askSecret } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
 import { showUser } from './show.ts';
+import { whole } from './values.ts';
 
 export function addAccountCommands(program: Command): void {
   program
@@ -100,8 +102,8 @@ interface LoginOptions {
 }
 
 async function login(url: string, { tokenStdin, guest, as }: LoginOptions): Promise<void> {
-  if (!/^https?:/.test(url) || !URL.canParse(url)) {
-    throw new CliError(`${url} is not an address such as https://berth.example.org`, USAGE);
+  if (!isAddress(url)) {
+    throw new CliError(`${url} is not an address. Use one such as https://berth.example.org`, USAGE);
   }
   if (isReadOnTheWay(url)) {
     note(`warning: ${new URL(url).host} is reached over plain HTTP: others on the network can read the token.`);
@@ -147,7 +149,7 @@ function addTokens(tokens: Command): void {
     .option('--scopes <scopes>', 'Scopes: read, write, exec, admin; separated by commas', (written: string) =>
       written.split(','),
     )
-    .option('--expires-in <days>', 'Days until it expires', Number)
+    .option('--expires-in <days>', 'Days until it expires', whole)
     .action(async (name: string, options: { scopes?: ('read' | 'write')[]; expiresIn?: number }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const { scopes, expiresIn } = options;
@@ -166,6 +168,7 @@ function addTokens(tokens: Command): void {
     .description('Revoke a token')
     .action(async (id: string, _: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
+      doing.subject = id;
       const revoked = await berth.tokens.revoke(id, { signal });
       if (isJson) sayJson(revoked);
       else note(revoked.message);

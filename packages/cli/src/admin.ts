@@ -1,9 +1,11 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
+import { doing } from './advice.ts';
 import { age, duration, note, type Row, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
 import { addTemplateCommands } from './templates.ts';
+import { whole } from './values.ts';
 
 /** `berth admin`, for tokens with the scope `admin`. */
 export function addAdminCommands(program: Command): void {
@@ -44,6 +46,7 @@ export function addAdminCommands(program: Command): void {
     .option('-y, --yes', 'Do not ask for confirmation')
     .action(async (id: string, node: string | undefined, { yes }: { yes?: boolean }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
+      doing.subject = id;
       if (!yes)
         await confirm(`Move ${id}? If it is running, it is stopped until its data is copied, and recreated there.`);
       const moved = await berth.admin.moveContainer(id, { ...(node !== undefined && { node }), signal });
@@ -64,7 +67,7 @@ export function addAdminCommands(program: Command): void {
     .description('Show the audit, newest first')
     .option('--user <id>', 'Actions by this user, or on their resources')
     .option('--action <action>', 'Filter by action, such as container.start')
-    .option('-n, --limit <number>', 'Number of entries', Number, 50)
+    .option('-n, --limit <number>', 'Number of entries', whole, 50)
     .action(async (options: { user?: string; action?: string; limit: number }, command: Command) =>
       audit(await openSession(command), options),
     );
@@ -187,6 +190,7 @@ function addNodes(nodes: Command): void {
       .option('-y, --yes', 'Do not ask for confirmation')
       .action(async (name: string, { yes, move }: { yes?: boolean; move?: boolean }, command: Command) => {
         const { berth, isJson, signal } = await openSession(command);
+        doing.subject = name;
         const what = move ? `${warning} They are moved to other nodes.` : warning;
         if (!yes) await confirm(`${verb[0]?.toUpperCase() ?? ''}${verb.slice(1)} ${name}? ${what}`);
         const node = await act(berth.admin, name, { ...(move && { move }), signal });

@@ -24,6 +24,8 @@ const says =
     text;
 const ASK_OPERATOR = says("Ask the server's operator.");
 const LATER = says('Try again in a moment.');
+/** For a failure of the server, whose log has the reason. */
+const REPORT = "Try again, or give the request's id to the server's operator.";
 
 /** What to do about an error, by its code, in at most two sentences. Codes that explain themselves are absent. */
 const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
@@ -35,6 +37,8 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   insufficient_permissions: says("The token lacks a scope. `berth whoami` shows the token's scopes."),
   exec_not_allowed: says('Your tier does not allow access to the inside of containers.'),
   container_limit_reached: (error) => `${used(error)}. Delete one with \`berth rm\`; stopping frees no place.`,
+  guest_limit_reached: says('Try again when a session has ended.'),
+  process_limit_reached: (_, doing) => `End one: \`berth top ${it(doing)}\` lists them.`,
   agent_limit_reached: (error) => `${used(error)}. Delete one with \`berth rm\`.`,
   token_limit_reached: (error) => `${used(error)}. Revoke one with \`berth tokens rm\`.`,
   snapshot_limit_reached: says('Delete one with `berth snapshot rm`.'),
@@ -55,8 +59,11 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   image_not_found: says('`berth images` lists images.'),
   terminal_not_found: says('It has ended. `berth sh` opens a new one.'),
   route_not_found: says('The server may be older than this command line.'),
+  delivery_not_found: says('`berth webhooks deliveries` lists deliveries.'),
   ambiguous_id: says('Several ids begin like this. Use the name, or more of the id.'),
   name_taken: says('Choose another name, or leave it out.'),
+  agent_name_taken: says('Choose another name.'),
+  image_name_taken: says('Choose another name.'),
   username_taken: says('Choose another name.'),
   ssh_key_taken: says('`berth ssh-keys` lists keys.'),
   container_not_running: (_, doing) => `Start it: \`berth start ${it(doing)}\``,
@@ -73,12 +80,29 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   ssh_disabled: ASK_OPERATOR,
   command_not_started: says("Check the program's name, -w and -u. For shell syntax use `sh -c '…'`."),
   tools_missing: says('The image lacks programs that files need; `berth exec` still works.'),
-  path_denied: says('The image’s user may not do that. Try a path below /home/user.'),
+  path_denied: says("The image's user may not do that. Try a path below /home/user."),
   path_not_found: (_, doing) => `\`berth exec ${it(doing)} -- ls -l\` lists files.`,
   path_is_directory: says('Name a file.'),
+  path_not_directory: says('Name a directory.'),
+  path_not_file: (_, doing) => `Read it with a command: \`berth exec ${it(doing)} -- cat\``,
+  path_exists: says('Choose another path, or delete what is there.'),
   file_too_large: tooLarge,
   archive_too_large: tooLarge,
   no_space: says('Delete files, or raise --disk with `berth update`.'),
+  data_too_large: says('Delete files, or choose a larger --disk.'),
+  image_never_pulled: ASK_OPERATOR,
+  image_not_built: ASK_OPERATOR,
+  image_access_denied: says('Choose another image: `berth images` lists them.'),
+  image_unavailable: says('Try again in some minutes.'),
+  start_refused: says('Choose another image: it needs `sh` or `sleep`, for the processor of the server.'),
+  container_broken: (_, doing) => `Stop and start it: \`berth stop ${it(doing)}\`, \`berth start ${it(doing)}\``,
+  delete_failed: (_, doing) => `Delete it anyway: \`berth rm -f ${it(doing)}\``,
+  node_reachable: (_, doing) => `Drain it: \`berth admin nodes drain ${it(doing)}\``,
+  same_node: says('Name another node, or none.'),
+  not_clustered: says('The server has one machine only.'),
+  wrong_pool: says("Name a node of the pool of the user's tier."),
+  database_read_only: ASK_OPERATOR,
+  docker_changed: ASK_OPERATOR,
   storage_full: ASK_OPERATOR,
   no_capacity: (error) => `${shortOf(error)}Try again later, or ask for less.`,
   rate_limit_exceeded: ({ retryAfterMs }) =>
@@ -101,7 +125,8 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
 export function adviceOn(error: BerthError, doing: Doing): string {
   if (error instanceof UnreachableError) return unreachable(error, doing);
   const advice = ADVICE[error.code];
-  return advice === undefined ? '' : advice(error, doing);
+  if (advice !== undefined) return advice(error, doing);
+  return error.status >= 500 && error.requestId !== null ? REPORT : '';
 }
 
 /** Node.js's codes in words. */

@@ -41,11 +41,11 @@ export function addCompletion(program: Command): void {
   program
     .command('completion')
     .description('Print the completion script for a shell')
-    .argument('<shell>', Object.keys(SCRIPTS).join(', '))
+    .argument('<shell>', 'Shell: bash, zsh or fish')
     .action((shell: string, _: unknown, command: Command) => {
       const script = SCRIPTS[shell];
       if (script === undefined)
-        command.error(`error: unknown shell '${shell}'. Use ${Object.keys(SCRIPTS).join(', ')}`, { exitCode: 2 });
+        command.error(`error: unknown shell '${shell}'. Use bash, zsh or fish`, { exitCode: 2 });
       else process.stdout.write(script);
     });
   program

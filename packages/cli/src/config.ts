@@ -1,7 +1,7 @@
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { CliError, USAGE } from './exit.ts';
+import { CliError, reasonOf, USAGE } from './exit.ts';
 
 /** A context, with its name; null if the environment names the server. */
 type OpenContext = Context & { readonly name: string | null };
@@ -38,18 +38,26 @@ export async function readConfig(): Promise<Config> {
     return { ...NONE, ...(JSON.parse(await readFile(file, 'utf8')) as Partial<Config>) };
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return NONE;
-    throw new CliError(`${file} cannot be read: ${String(error)}`, USAGE);
+    const why = error instanceof SyntaxError ? 'it is not JSON' : reasonOf(error);
+    throw new CliError(
+      `cannot read the contexts in ${file}: ${why}. Correct the file, or name another with BERTH_CONFIG`,
+      USAGE,
+    );
   }
 }
 
 /** Writes the file atomically. It contains tokens, so only the user may read it. */
 async function writeConfig(config: Config): Promise<void> {
   const file = configFile();
-  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const next = `${file}.${String(process.pid)}`;
-  await writeFile(next, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
-  await chmod(next, 0o600);
-  await rename(next, file);
+  try {
+    await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+    await writeFile(next, `${JSON.stringify(config, null, 2)}\n`, { mode: 0o600 });
+    await chmod(next, 0o600);
+    await rename(next, file);
+  } catch (error) {
+    throw new CliError(`cannot save the contexts: ${reasonOf(error)}. Name another file with BERTH_CONFIG`);
+  }
 }
 
 /**
@@ -79,6 +87,11 @@ export async function saveContext(asked: string | undefined, context: Context): 
   for (let number = 2; !isFree(name); number++) name = `${host}-${String(number)}`;
   await writeConfig({ current: name, contexts: { ...contexts, [name]: context } });
   return name;
+}
+
+/** True for an address over HTTP or HTTPS. */
+export function isAddress(url: string): boolean {
+  return /^https?:\/\//.test(url) && URL.canParse(url);
 }
 
 function isSame(one: Context, other: Context): boolean {
@@ -129,6 +142,9 @@ export async function openContext(name: string | undefined): Promise<OpenContext
     return { ...context, name };
   }
   const { BERTH_URL: url, BERTH_TOKEN: token } = process.env;
+  if (url !== undefined && !isAddress(url)) {
+    throw new CliError(`BERTH_URL, ${url}, is not an address. Use one such as https://berth.example.org`, USAGE);
+  }
   if (url !== undefined) return { url, token: token ?? tokenFor(url, { current, contexts }), name: null };
   const context = contextNamed(contexts, current);
   if (!context) {

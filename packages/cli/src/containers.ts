@@ -42,7 +42,11 @@ function withSettings(command: Command): Command {
     .option('--memory <size>', 'Memory, such as 512m or 2g', mebibytes)
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'Disk, such as 10g', mebibytes)
-    .option('--network <policy>', 'internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp', network)
+    .option(
+      '--network <policy>',
+      'Network: internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp',
+      network,
+    )
     .option('--auto-stop <time>', 'Idle after this time without use: 30m, 8h, or "tier"', seconds)
     .addOption(
       new Option('--idle-action <action>', 'What happens when it is idle').choices([
@@ -261,7 +265,7 @@ interface CreateOptions extends Settings {
 async function create(session: Session, image: string | undefined, options: CreateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   if (options.snapshot !== undefined && image !== undefined) {
-    throw new CliError('name either an image or a snapshot', USAGE);
+    throw new CliError('an image and --snapshot exclude each other. Leave out one of them', USAGE);
   }
   const origin =
     options.snapshot === undefined

@@ -24,7 +24,7 @@ export async function copy(session: Session, from: string, to: string): Promise<
   const [source, target] = [await inside(session, from), await inside(session, to)];
   if (source && !target) await download(session, source, to);
   else if (target && !source) await upload(session, from, target);
-  else throw new CliError('cp: exactly one of the two paths must be in a container, as NAME:PATH', USAGE);
+  else throw new CliError('exactly one of the two paths must be in a container, as NAME:PATH', USAGE);
 }
 
 async function inside(session: Session, text: string): Promise<Inside | null> {
@@ -39,7 +39,7 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
   const { berth, signal } = session;
   if (from === STANDARD) {
     if (path.endsWith('/') || (await isDirectory(session, { id, path }))) {
-      throw new CliError(`cp: ${path} is a directory. Name a file for standard input`, USAGE);
+      throw new CliError(`${path} is a directory. Name a file for standard input`, USAGE);
     }
     await measured(process.stdin, { total: null, name: path }, async (body) =>
       berth.files.write(id, path, body, { signal }),
@@ -47,7 +47,7 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
     return;
   }
   const facts = await stat(from).catch(() => null);
-  if (!facts) throw new CliError(`cp: ${from}: no such file or directory`, 4);
+  if (!facts) throw new CliError(`${from}: no such file or directory`, 4);
   const into = await isDirectory(session, { id, path });
   const target = into || path.endsWith('/') ? join(path, basename(from)) : path;
   if (!facts.isDirectory()) {
@@ -203,9 +203,11 @@ export function progressOf({ count, total, ms }: { count: number; total: number 
 
 function endOf(tar: ReturnType<typeof spawn>): Promise<void> {
   const ended = new Promise<void>((resolve, reject) => {
-    tar.once('error', () => reject(new CliError('cp: directories need `tar`, which could not be run')));
+    tar.once('error', () => reject(new CliError('directories need `tar`, which could not be run. Install tar')));
     tar.once('exit', (code) =>
-      code === 0 ? resolve() : reject(new CliError(`cp: tar failed with exit code ${String(code)}`)),
+      code === 0
+        ? resolve()
+        : reject(new CliError(`tar failed with exit code ${String(code)}. Its own messages say why`)),
     );
   });
   // Awaited after the copy; until then, this keeps it from being unhandled.

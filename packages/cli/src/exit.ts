@@ -45,19 +45,28 @@ const OPTIONS: Readonly<Record<string, string>> = {
  * @param subject by default what the command is about
  */
 export function linesOf(error: unknown, subject = doing.subject): readonly [sentence: string, ...string[]] {
-  if (error instanceof CliError) return [error.message, ...error.more];
-  if (!isBerthError(error)) return [error instanceof Error ? error.message : String(error)];
+  const what = [doing.command, subject].filter(Boolean).join(' ');
+  const prefix = what === '' ? '' : `${what}: `;
+  if (error instanceof CliError) return [`${prefix}${error.message}`, ...error.more];
+  if (!isBerthError(error)) return [`${prefix}${reasonOf(error)}`];
   const advice = adviceOn(error, { ...doing, subject });
   if (error instanceof UnreachableError) return [advice === '' ? error.message : advice];
   const faults = error.details.map(({ field, message }) => `${named(field)} ${message}`);
   const only = faults.length === 1 ? `: ${String(faults[0])}` : '';
-  const what = [doing.command, subject].filter(Boolean).join(' ');
-  const sentence = `${what === '' ? '' : `${what}: `}${error.message}${only}${placeOf(error.status)}`;
+  const sentence = `${prefix}${error.message}${only}${placeOf(error.status)}`;
   const reference = error.status >= 500 && error.requestId !== null ? ` (request ${error.requestId})` : '';
   return [
     `${sentence}${reference}${advice === '' ? '' : `. ${advice}`}`,
     ...(faults.length > 1 ? faults.map((fault) => `  ${fault}`) : []),
   ];
+}
+
+/** Such as `/etc/x: permission denied` for an error of the system. */
+export function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const [, reason, path] = /^E[A-Z0-9]+: (.+?), \w+(?: '(.+?)')?/.exec(error.message) ?? [];
+  if (reason === undefined) return error.message;
+  return path === undefined ? reason : `${path}: ${reason}`;
 }
 
 function named(field: string): string {

@@ -2,12 +2,13 @@ import type { BerthEvent } from '@berth/client';
 import type { Command } from 'commander';
 import { say, sayJsonLine } from './output.ts';
 import { openSession, type Session } from './session.ts';
+import { countFrom0 } from './values.ts';
 
 export function addWatchCommand(program: Command): void {
   program
     .command('watch')
     .description('Show events as they happen; with --json a line for each')
-    .option('--after <seq>', 'Start after this event', Number)
+    .option('--after <seq>', 'Start after this event', countFrom0)
     .action(async ({ after }: { after?: number }, command: Command) => watch(await openSession(command), after));
 }
 

@@ -65,7 +65,7 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   ],
   top: [['berth top dev', 'The start command, and what `exec -d` started']],
   stats: [
-    ['berth stats', 'All running containers, updated every two seconds'],
+    ['berth stats', 'All running containers, updated until Ctrl-C'],
     ['berth stats dev web --no-stream', 'Two containers, once'],
   ],
   open: [
@@ -106,7 +106,10 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   ],
   'snapshot show': [['berth snapshot show ready', 'One snapshot']],
   'snapshot update': [['berth snapshot update ready --name v2 --description "With Node.js"', 'Rename it']],
-  'snapshot rm': [['berth snapshot rm ready', 'Delete a snapshot']],
+  'snapshot rm': [
+    ['berth snapshot rm ready', 'Delete a snapshot, after a question'],
+    ['berth snapshot rm ready old --yes', 'Delete two without a question'],
+  ],
   'snapshot restore': [['berth snapshot restore dev ready --yes', 'Return a container to a snapshot']],
   fork: [
     ['berth fork dev --name copy', 'Copy a container with its files'],
@@ -226,7 +229,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not allowed, 4 not found, 5 confl
 
 function addBelow(parent: Command): void {
   for (const command of parent.commands) {
-    const examples = examplesOf(pathOf(command));
+    // Commands that only have others below them show an example of each of the first three.
+    const examples = command.commands.length > 0 ? firstExamples(command.commands) : examplesOf(pathOf(command));
     const width = Math.max(...examples.map(([line]) => line.length));
     const isWide = width > 56;
     const lines = examples.map(([line, what]) =>
@@ -240,6 +244,10 @@ function addBelow(parent: Command): void {
     if (command.commands.length > 0) command.helpCommand('help [command]', 'Show help for a command');
     addBelow(command);
   }
+}
+
+function firstExamples(commands: readonly Command[]): Examples {
+  return commands.flatMap((each) => examplesOf(pathOf(each)).slice(0, 1)).slice(0, 3);
 }
 
 export function examplesOf(path: string): Examples {

@@ -3,10 +3,11 @@ import type * as api from '@berth/client';
 import { type Command, Option } from 'commander';
 import { copy } from './copy.ts';
 import { CliError, NOT_RUN, USAGE } from './exit.ts';
-import { age, bytes, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
+import { age, bytes, inWords, note, say, sayCutTable, sayJson, sayJsonLine } from './output.ts';
 import { findId, Interrupted, openSession, type Session } from './session.ts';
 import { openShell, runInTerminal, type ShellOptions } from './shell.ts';
-import { lineCount, pair } from './values.ts';
+import { quoted } from './show.ts';
+import { lineCount, moreThanZero, pair } from './values.ts';
 
 export function addInsideCommands(program: Command): void {
   program
@@ -18,7 +19,7 @@ export function addInsideCommands(program: Command): void {
     .option('-w, --workdir <directory>', 'Working directory')
     .option('-u, --user <user>', 'User, such as root or 1000:1000')
     .option('-e, --env <NAME=VALUE>', 'Environment variable (repeatable)', pair)
-    .option('--timeout <seconds>', 'End it after this time', Number)
+    .option('--timeout <seconds>', 'End it after this time', moreThanZero)
     // Names of version 0.5.
     .addOption(new Option('--stdin').hideHelp())
     .addOption(new Option('--cwd <directory>').hideHelp())
@@ -62,14 +63,17 @@ async function processes(session: Session, name: string): Promise<void> {
     return;
   }
   const rows = all.map((each) => [
-    each.id,
-    each.program,
+    each.id.slice(0, 8),
     each.start ? 'start command' : 'process',
-    each.status === 'running' ? 'running' : `${each.reason ?? each.status} ${String(each.exit_code ?? '')}`.trimEnd(),
+    each.status === 'running'
+      ? 'running'
+      : `${inWords(each.reason ?? each.status)} ${String(each.exit_code ?? '')}`.trimEnd(),
     each.output_bytes === null ? null : bytes(each.output_bytes),
     age(each.started_at),
+    // Servers of version 0.5 tell only the program, and others if another process of the server holds it.
+    each.command ? quoted(each.command) : each.program,
   ]);
-  sayTable(['ID', 'PROGRAM', 'KIND', 'STATUS', 'OUTPUT', 'AGE'], rows);
+  sayCutTable(['ID', 'KIND', 'STATUS', 'OUTPUT', 'AGE', 'COMMAND'], rows);
 }
 
 interface LogOptions {
@@ -102,10 +106,10 @@ async function exec(
     ...(env && { env }),
   };
   if ((tty || detach) && timeout !== undefined) {
-    throw new CliError('exec: --timeout does not work with -t or -d', USAGE);
+    throw new CliError('--timeout does not work with -t or -d', USAGE);
   }
-  if (detach && (tty || isFed)) throw new CliError('exec: -d does not work with -i or -t', USAGE);
-  if (tty && isJson) throw new CliError('exec: --json does not work with -t', USAGE);
+  if (detach && (tty || isFed)) throw new CliError('-d does not work with -i or -t', USAGE);
+  if (tty && isJson) throw new CliError('--json does not work with -t', USAGE);
   try {
     const id = await findId(session, name);
     if (tty) {
@@ -181,7 +185,7 @@ async function logs(
 ): Promise<void> {
   const { berth, isJson, signal } = session;
   const id = await findId(session, name);
-  const pid = wanted ?? (await mainProcess(session, id)).id;
+  const pid = wanted === undefined ? (await mainProcess(session, id)).id : await processId(session, id, wanted);
   const show = (chunk: api.OutputChunkView): void => {
     if (isJson) sayJsonLine(chunk);
     else process[chunk.stream].write(chunk.data);
@@ -204,7 +208,7 @@ async function logs(
     if (message.type === 'output') show(message);
     else if (isJson) sayJsonLine(message);
     else if (message.type === 'gap') note('[earlier output is no longer kept]');
-    else note(`[${message.reason}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
+    else note(`[${inWords(message.reason)}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
   }
 }
 
@@ -241,6 +245,13 @@ function lastLines(chunks: readonly api.OutputChunkView[], count: number): api.O
   return kept;
 }
 
+/** @returns the whole id for its beginning; other text as it is */
+async function processId({ berth, signal }: Session, id: string, wanted: string): Promise<string> {
+  if (wanted.length < 8 || wanted.length >= 36) return wanted;
+  const found = (await berth.processes.list(id, { signal })).filter((each) => each.id.startsWith(wanted));
+  return found.length === 1 ? (found[0]?.id ?? wanted) : wanted;
+}
+
 /** The latest run of the start command; without one, the process that was started last. */
 async function mainProcess({ berth, signal }: Session, id: string): Promise<api.ProcessView> {
   const all = await berth.processes.list(id, { signal });
@@ -248,6 +259,6 @@ async function mainProcess({ berth, signal }: Session, id: string): Promise<api.
     (one, other) =>
       Number(other.start) - Number(one.start) || Date.parse(other.started_at) - Date.parse(one.started_at),
   );
-  if (!last) throw new CliError('the container has no start command (`berth create --start`) and no process', 4);
+  if (!last) throw new CliError('no start command and no process has run there. Start one with `berth exec -d`', 4);
   return last;
 }

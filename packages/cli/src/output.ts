@@ -51,6 +51,18 @@ export function table(head: readonly string[], rows: readonly Row[]): string {
   return `${lines.join('\n')}\n`;
 }
 
+/** Writes a table whose last column is of any length. At a terminal, lines are cut to its width. */
+export function sayCutTable(head: readonly string[], rows: readonly Row[]): void {
+  const { isTTY, columns } = process.stdout;
+  const text = table(head, rows);
+  const cut = (line: string): string => {
+    // Characters beyond U+FFFF are not split.
+    const characters = Array.from(line);
+    return characters.length <= columns ? line : `${characters.slice(0, columns - 1).join('')}…`;
+  };
+  process.stdout.write(isTTY && columns > 0 ? text.split('\n').map(cut).join('\n') : text);
+}
+
 export function sayTable(head: readonly string[], rows: readonly Row[]): void {
   process.stdout.write(table(head, rows));
 }
@@ -65,6 +77,11 @@ const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-
 /** Replaces control characters: names, labels and messages of other users must not control the terminal. */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, '\u{fffd}');
+}
+
+/** A code of the API for people: `container_stopped` is `container stopped`. */
+export function inWords(code: string): string {
+  return code.replaceAll('_', ' ');
 }
 
 /** A group of facts, such as the limits of a user. */

@@ -1,6 +1,6 @@
 import type * as api from '@berth/client';
 import { type Command, InvalidArgumentError } from 'commander';
-import { age, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
+import { age, inWords, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
 import { findId, openSession, type Session } from './session.ts';
 import { period } from './values.ts';
 
@@ -43,7 +43,7 @@ export function addPortCommands(program: Command): void {
   port
     .command('unlink <container>')
     .argument('<port>', 'Port number', tcpPort)
-    .argument('<link...>', 'ids of links, or their beginnings')
+    .argument('<link...>', 'Ids of links, or their beginnings')
     .description('Revoke links, and close their connections')
     .action(async (name: string, number: number, ids: readonly string[], _: unknown, command: Command) =>
       unlink(await openSession(command), { name, number }, ids),
@@ -90,7 +90,7 @@ async function follow(session: Session, name: string): Promise<void> {
   const known = new Map<number, string>();
   for await (const message of berth.ports.follow(await findId(session, name), { signal })) {
     if (isJson) sayJsonLine(message);
-    else if (message.type === 'end') note(`[${message.reason}]`);
+    else if (message.type === 'end') note(`[${inWords(message.reason)}]`);
     else sayChanges(known, message.ports);
   }
 }

@@ -29,6 +29,8 @@ export function createProgram(version: string): Command {
       showGlobalOptions: true,
       visibleGlobalOptions: globalOptionsOf,
       subcommandTerm: termOf,
+      // Commander has `Global Options:`.
+      styleTitle: (title) => title.replace('Global O', 'Global o'),
     })
     .configureOutput({ outputError: (text, write) => write(usageError(text)) })
     // Usage errors have an exit code of their own.

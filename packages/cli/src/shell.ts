@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { isBerthError, type Terminal, type TerminalOptions, type TerminalProgram } from '@berth/client';
 import { CliError, NOT_RUN, USAGE } from './exit.ts';
-import { printable } from './output.ts';
+import { inWords, printable } from './output.ts';
 import { findId, Interrupted, type Session } from './session.ts';
 
 export interface ShellOptions {
@@ -38,7 +38,7 @@ export async function openShell(session: Session, name: string, { attach, watch 
     process.exitCode = reason === 'exited' ? (code ?? NOT_RUN) : reason === 'detached' ? 0 : NOT_RUN;
     release();
     if (reason === 'detached') noteInTerminal(`detached. Return with: berth sh ${name} --attach ${terminal.id ?? ''}`);
-    else if (reason !== 'exited') noteInTerminal([reason, detail].filter(Boolean).join(': '));
+    else if (reason !== 'exited') noteInTerminal([inWords(reason), detail].filter(Boolean).join(': '));
   } catch (error) {
     process.exitCode = NOT_RUN;
     throw error;
@@ -58,7 +58,7 @@ export async function runInTerminal(
   { id, program, isTyped }: { readonly id: string; readonly program: TerminalProgram; readonly isTyped: boolean },
 ): Promise<void> {
   if (isTyped && !process.stdin.isTTY) {
-    throw new CliError('exec -it: standard input is not a terminal. Leave out -t', USAGE);
+    throw new CliError('standard input is not a terminal. Leave out -t', USAGE);
   }
   using terminal = berth.terminal(id, { ...localTerminal(), program, takeover: true });
   const giveUp = (): void => terminal.detach();
@@ -76,7 +76,7 @@ export async function runInTerminal(
     release();
     if (signal.aborted) throw new Interrupted('interrupted');
     process.exitCode = reason === 'exited' ? (code ?? NOT_RUN) : NOT_RUN;
-    if (reason !== 'exited') noteInTerminal([reason, detail].filter(Boolean).join(': '));
+    if (reason !== 'exited') noteInTerminal([inWords(reason), detail].filter(Boolean).join(': '));
   } catch (error) {
     if (!(error instanceof Interrupted)) process.exitCode = NOT_RUN;
     throw error;

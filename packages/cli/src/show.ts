@@ -106,7 +106,7 @@ function startOf({ command, restart, ready }: api.StartCommand, isReady: boolean
 }
 
 /** A command as one would type it in a shell. */
-function quoted(words: readonly string[]): string {
+export function quoted(words: readonly string[]): string {
   return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
 }
 

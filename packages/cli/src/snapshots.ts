@@ -1,5 +1,6 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
+import { doing } from './advice.ts';
 import { runningWithProgress } from './containers.ts';
 import { age, bytes, note, say, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
@@ -71,14 +72,10 @@ export function addSnapshotCommands(program: Command): void {
   snapshot
     .command('rm <snapshot...>')
     .description('Delete snapshots; containers created from them stay')
-    .action(async (names: readonly string[], _: unknown, command: Command) => {
-      const session = await openSession(command);
-      for (const name of names) {
-        const deleted = await session.berth.snapshots.delete(await findSnapshotId(session, name), session);
-        if (session.isJson) sayJson(deleted);
-        else note(`${deleted.name}: ${deleted.message}`);
-      }
-    });
+    .option('-y, --yes', 'Do not ask for confirmation')
+    .action(async (names: readonly string[], { yes }: { yes?: boolean }, command: Command) =>
+      remove(await openSession(command), names, yes === true),
+    );
   snapshot
     .command('restore <container> <snapshot>')
     .description('Return a container to one of its snapshots; its current state is kept as a snapshot')
@@ -110,6 +107,20 @@ async function create(session: Session, container: string, options: CreateOption
   const snapshot = options.wait ? await berth.snapshots.wait(made.id, { timeoutMs: MAKING_MS, signal }) : made;
   if (isJson) sayJson(snapshot);
   else say(snapshot.id);
+}
+
+async function remove(session: Session, names: readonly string[], isConfirmed: boolean): Promise<void> {
+  doing.subject = names[0];
+  if (!isConfirmed) {
+    const what = names.length === 1 ? 'snapshot' : 'snapshots';
+    await confirm(`Delete the ${what} ${names.join(', ')}? This cannot be undone.`);
+  }
+  for (const name of names) {
+    doing.subject = name;
+    const deleted = await session.berth.snapshots.delete(await findSnapshotId(session, name), session);
+    if (session.isJson) sayJson(deleted);
+    else note(`${deleted.name}: ${deleted.message}`);
+  }
 }
 
 async function restore(

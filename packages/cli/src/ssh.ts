@@ -5,8 +5,9 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { type ContainerView, isBerthError, type SshServerView } from '@berth/client';
 import type { Command } from 'commander';
+import { doing } from './advice.ts';
 import { stateFolder } from './config.ts';
-import { CliError, NOT_RUN } from './exit.ts';
+import { CliError, NOT_RUN, reasonOf } from './exit.ts';
 import { age, note, say, sayJson, sayTable } from './output.ts';
 import { findId, openSession, type Session } from './session.ts';
 import { period } from './values.ts';
@@ -84,6 +85,7 @@ function addKeys(keys: Command): void {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.ssh.keys({ signal });
       for (const given of ids) {
+        doing.subject = given;
         const found = all.filter(({ id }) => given.length >= 8 && id.startsWith(given));
         const deleted = await berth.ssh.deleteKey(found.length === 1 ? (found[0]?.id ?? given) : given, { signal });
         if (isJson) sayJson(deleted);
@@ -167,7 +169,7 @@ async function keyFor(session: Session): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await rm(file, { force: true });
   if ((await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'berth ssh', '-f', file])) !== 0) {
-    throw new CliError('ssh: ssh-keygen failed');
+    throw new CliError(`ssh-keygen could not create a key in ${folder}. Its own messages say why`);
   }
   const body = { name: 'berth ssh', public_key: (await readText(`${file}.pub`)).trim() };
   const key = await berth.ssh.createKey({ ...body, expires_in: KEY_SECONDS }, { signal }).catch((error: unknown) => {
@@ -190,7 +192,7 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    throw new CliError(`cannot read ${reasonOf(error)}. Name another file`);
   }
 }
 

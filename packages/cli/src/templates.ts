@@ -1,5 +1,6 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
+import { doing } from './advice.ts';
 import { CliError, USAGE } from './exit.ts';
 import { age, note, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
@@ -38,7 +39,11 @@ export function addTemplateCommands(templates: Command): void {
     .option('--disk <size>', 'Default disk, such as 10g', mebibytes)
     .option('--start <command>', 'Shell command to run after each start')
     .option('--role <role>', 'Role: software to install')
-    .option('--network <policy>', 'internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp', network)
+    .option(
+      '--network <policy>',
+      'Network: internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp',
+      network,
+    )
     .option('--tier <tier>', 'Tier that may use it (default: all; repeatable)', several)
     .action(async (name: string, version: string, options: PutOptions, command: Command) =>
       put(await openSession(command), { name, version }, options),
@@ -49,8 +54,10 @@ export function addTemplateCommands(templates: Command): void {
     .option('-y, --yes', 'Do not ask for confirmation')
     .action(async (names: readonly string[], { yes }: { yes?: boolean }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
+      doing.subject = names[0];
       if (!yes) await confirm(`Delete ${names.join(', ')}?`);
       for (const name of names) {
+        doing.subject = name;
         const deleted = await berth.admin.deleteTemplate(name, { signal });
         if (isJson) sayJson(deleted);
         else note(`${deleted.name}: ${deleted.message}`);
@@ -87,7 +94,7 @@ async function put(
   const { berth, isJson, signal } = session;
   const { image, snapshot, start, tier } = options;
   if ((image === undefined) === (snapshot === undefined)) {
-    throw new CliError('name either --image or --snapshot', USAGE);
+    throw new CliError('a template is made of an image or a snapshot. Use either --image or --snapshot', USAGE);
   }
   const settings = {
     image,

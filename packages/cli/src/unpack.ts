@@ -54,7 +54,8 @@ class Tree {
       await symlink(header.linkname ?? '', path);
     } else if (header.type === 'link') {
       const target = join(this.root, ...partsOf(header.linkname ?? ''));
-      if (!this.files.has(target)) throw new CliError(`cp: ${header.name} links to a file that is not in the archive`);
+      if (!this.files.has(target))
+        throw new CliError(`${header.name} links to a file that is not in the archive. Copy single files instead`);
       await this.makeRoom(parts);
       await link(target, path).catch(() => copyFile(target, path));
       this.files.add(path);
@@ -87,7 +88,7 @@ class Tree {
       const found = await lstat(path).catch(() => null);
       if (found && !found.isDirectory()) {
         throw new CliError(
-          `cp: ${path} is ${found.isSymbolicLink() ? 'a link and not a directory' : 'not a directory'}; nothing is written through it`,
+          `${path} is ${found.isSymbolicLink() ? 'a link and not a directory' : 'not a directory'}; nothing is written through it. Choose another directory`,
         );
       }
       const own = depth === parts.length ? mode : 0o777;
@@ -101,7 +102,7 @@ class Tree {
 function partsOf(name: string): string[] {
   const parts = name.split('/').filter((part) => part !== '' && part !== '.');
   if (name.startsWith('/') || name.includes('\0') || parts.includes('..')) {
-    throw new CliError(`cp: the archive has a path that leads out of its directory: ${name}`);
+    throw new CliError(`the archive has a path that leads out of its directory: ${name}. Copy single files instead`);
   }
   return parts;
 }

@@ -9,6 +9,19 @@ export function whole(text: string): number {
   return Number(text);
 }
 
+/** @returns a number of 0 or more, without a fraction */
+export function countFrom0(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError('Use a whole number of 0 or more.');
+  return Number(text);
+}
+
+/** @returns a number above 0, such as `0.5` */
+export function moreThanZero(text: string): number {
+  const number = Number(text);
+  if (!(number > 0 && Number.isFinite(number))) throw new InvalidArgumentError('Use a number above 0.');
+  return number;
+}
+
 /** @returns a number of lines, 0 or more */
 export function lineCount(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('Use a number of lines.');

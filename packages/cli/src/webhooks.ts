@@ -1,5 +1,6 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
+import { doing } from './advice.ts';
 import { age, note, say, sayJson, sayTable } from './output.ts';
 import { openSession, type Session } from './session.ts';
 import { pair } from './values.ts';
@@ -107,6 +108,7 @@ function of({ berth }: Session, { all }: ScopeOptions): api.Webhooks {
 
 /** @returns the whole id for its beginning; other text as it is */
 async function findId(session: Session, id: string, options: ScopeOptions): Promise<string> {
+  doing.subject = id;
   if (id.length < 8 || id.length >= 36) return id;
   const found = await of(session, options).list({ signal: session.signal }).all();
   return found.find((each) => each.id.startsWith(id))?.id ?? id;

@@ -88,11 +88,12 @@ describe('berth admin', () => {
     );
     expect(await line.berth('admin', 'templates', 'put', 'tools', '2')).toMatchObject({
       code: 2,
-      stderr: 'berth: name either --image or --snapshot\n',
+      stderr:
+        'berth: admin templates put: a template is made of an image or a snapshot. Use either --image or --snapshot\n',
     });
     expect(await line.berth('create', 'tools', '--snapshot', 'any')).toMatchObject({
       code: 2,
-      stderr: 'berth: name either an image or a snapshot\n',
+      stderr: 'berth: create: an image and --snapshot exclude each other. Leave out one of them\n',
     });
     expect(await line.berth('admin', 'templates', 'rm', 'tools', '--yes')).toMatchObject({
       code: 0,
@@ -131,7 +132,7 @@ describe('berth admin', () => {
     expect(await line.berth('admin', 'nodes', 'drain', 'one')).toMatchObject({
       code: 2,
       stderr: expect.stringMatching(
-        /^berth: confirmation needs a terminal\. Use --yes to confirm\n {2}Drain one\?/,
+        /^berth: admin nodes drain one: confirmation needs a terminal\. Use --yes to confirm\n {2}Drain one\?/,
       ) as string,
     });
     for (const [answer, code] of [

@@ -5,6 +5,9 @@ import { CONTAINER, CONTAINER_ID as ID, type Handler, ME, ScriptedServer, STATS 
 
 jest.setTimeout(120_000);
 
+/** The id of a process. */
+const MAIN = '7c9e6679-7425-40de-944b-e07fc1f90ae7';
+
 const refusal = (status: number, code: string, error: string, more: object = {}): Handler => {
   return (request, response) => {
     response.statusCode = status;
@@ -207,7 +210,13 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         fields('memory_mb', 'name'),
         'stop dev: invalid parameters\n  --memory (memory_mb) must be less\n  name must be less\n',
       ],
-      [500, 'stop_failed', 'failed to stop container', {}, 'stop dev: failed to stop container (request r)\n'],
+      [
+        500,
+        'stop_failed',
+        'failed to stop container',
+        {},
+        "stop dev: failed to stop container (request r). Try again, or give the request's id to the server's operator.\n",
+      ],
       [400, 'of_a_newer_server', 'something new', {}, 'stop dev: something new\n'],
     ];
     for (const [status, code, error, more, said] of cases) {
@@ -297,6 +306,34 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     expect(await line.berthWith({ environment: broken }, 'open', 'dev')).toMatchObject({ code: 0, stdout: `${url}\n` });
   });
 
+  it('must ask before snapshots are deleted', async () => {
+    const snapshots = [
+      { id: ID, name: 'ready' },
+      { id: ID.replaceAll('1', '2'), name: 'old' },
+    ];
+    server.on('GET /api/snapshots', { snapshots, next_cursor: null });
+    for (const { id, name } of snapshots) {
+      server.on(`DELETE /api/snapshots/${id}`, { id, name, message: 'snapshot deleted' });
+    }
+    expect(await berth('snapshot', 'rm', 'ready', 'old')).toEqual({
+      code: 2,
+      stdout: '',
+      stderr:
+        'berth: snapshot rm ready: confirmation needs a terminal. Use --yes to confirm\n' +
+        '  Delete the snapshots ready, old? This cannot be undone.\n',
+    });
+    expect(server.requests.filter((each) => each.startsWith('DELETE'))).toEqual([]);
+    expect(await berth('snapshot', 'rm', 'ready', 'old', '-y')).toEqual({
+      code: 0,
+      stdout: '',
+      stderr: 'ready: snapshot deleted\nold: snapshot deleted\n',
+    });
+    server.on(`DELETE /api/snapshots/${ID}`, refusal(404, 'snapshot_not_found', 'snapshot not found'));
+    expect((await berth('snapshot', 'rm', 'old', 'ready', '--yes')).stderr).toMatch(
+      /^old: snapshot deleted\nberth: snapshot rm ready: snapshot not found on \S+ `berth snapshot ls` lists snapshots.\n$/,
+    );
+  });
+
   it('must ask before a container is returned to a snapshot', async () => {
     server.on('GET /api/snapshots', { snapshots: [{ id: ID, name: 'ready' }], next_cursor: null });
     server.on(`POST /api/containers/${ID}/restore-snapshot`, { message: 'snapshot restored', name: 'dev', kept: 'k' });
@@ -328,7 +365,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         'closed   3000',
         '',
       ].join('\n'),
-      stderr: '[container_stopped]\n',
+      stderr: '[container stopped]\n',
     });
     const { stdout } = await berth('port', 'ls', 'dev', '-f', '--json');
     expect(
@@ -349,11 +386,11 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
       started_at: `2026-11-0${String(day)}T00:00:00.000Z`,
     });
     server.on(`GET /api/containers/${ID}/processes`, {
-      processes: [process('old', true, 1), process('main', true, 2), process('other', false, 3)],
+      processes: [process('old', true, 1), process(MAIN, true, 2), process('other', false, 3)],
     });
     const chunks = ['one\ntw', 'o\nthree\n', 'four'];
     const output = chunks.map((data, at) => ({ stream: 'stdout', offset: at * 10, data }));
-    server.on(`GET /api/containers/${ID}/processes/main/output`, ((request, response) => {
+    server.on(`GET /api/containers/${ID}/processes/${MAIN}/output`, ((request, response) => {
       const after = new URL(request.url ?? '/', 'http://any').searchParams.get('after');
       if (request.headers.accept === 'text/event-stream') {
         expect(after).toBe('30');
@@ -365,9 +402,12 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         response.end(JSON.stringify({ output: after === '0' ? output : [], next: 30, gap: false, is_over: false }));
       }
     }) satisfies Handler);
-    expect((await berth('top', 'dev')).stdout).toMatch(/^ID +PROGRAM .*\nold +\S+ +start command +running +- +\d+d\n/);
+    expect((await berth('top', 'dev')).stdout).toMatch(
+      /^ID +KIND +STATUS +OUTPUT +AGE +COMMAND\nold +start .*\n7c9e6679 +start command +running +- +\d+d +sh\n/,
+    );
     const shown = async (...args: readonly string[]) => (await berth('logs', 'dev', ...args)).stdout;
     expect(await shown()).toBe('one\ntwo\nthree\nfour');
+    expect(await shown('7c9e6679')).toBe('one\ntwo\nthree\nfour');
     expect(await shown('-n', '0')).toBe('');
     expect(await shown('-n', '1')).toBe('four');
     expect(await shown('--tail', '3')).toBe('two\nthree\nfour');

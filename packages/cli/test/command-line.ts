@@ -26,6 +26,11 @@ export class CommandLine {
     return new CommandLine(folder, { PATH: process.env['PATH'] ?? '', HOME: folder, ...environment });
   }
 
+  /** The same with more variables in its environment. */
+  with(environment: Readonly<Record<string, string>>): CommandLine {
+    return new CommandLine(this.folder, { ...this.environment, ...environment });
+  }
+
   /** Runs it to its end. */
   berth(...args: readonly string[]): Promise<Ended> {
     return this.berthWith({}, ...args);

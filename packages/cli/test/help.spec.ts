@@ -47,11 +47,23 @@ describe('the help of berth', () => {
   /** An example may show another command that belongs to it. */
   const expectedOf = (path: string, line: string): string => (line === 'berth ls -s deleted' ? 'ls' : path);
 
+  it('must have examples also in the help of commands that only have others below them', () => {
+    const program = createProgram('0.0.0');
+    for (const command of allCommands(program).filter(({ commands }) => commands.length > 0)) {
+      let shown = '';
+      command.configureOutput({ writeOut: (text) => (shown += text) }).outputHelp();
+      expect(shown).toMatch(new RegExp(`\nExamples?:\n(?:.*\n)*.*berth ${pathOf(command)}`));
+    }
+  });
+
   it('must describe each command and each option, and have each command in a group', () => {
     const program = createProgram('0.0.0');
     for (const command of allCommands(program).filter((each) => !each.name().startsWith('_'))) {
       const shown = command.options.filter(({ hidden }) => !hidden).map(({ description }) => description);
-      for (const text of [command.description(), ...shown]) expect(text).toMatch(/^[A-Za-z].*[^.]$/);
+      const placeholders = command.registeredArguments.map(({ description }) => description).filter(Boolean);
+      for (const text of [command.description(), ...shown, ...placeholders]) expect(text).toMatch(/^[A-Z].*[^.]$/);
+      // Headings are in sentence case too.
+      expect(command.helpInformation()).not.toMatch(/^\w+ [A-Z]\w*:$/m);
     }
     expect(program.helpInformation()).not.toMatch(/^Commands:/m);
   });

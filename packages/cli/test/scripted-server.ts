@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Server as LiveServer } from 'socket.io';
 
 export type Handler = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -7,6 +8,9 @@ export type Handler = (request: IncomingMessage, response: ServerResponse) => vo
 export class ScriptedServer {
   /** The tokens that it was sent, in order. */
   readonly tokens: (string | undefined)[] = [];
+  /** Such as `GET /api/me?a=b`, in order. */
+  readonly requests: string[] = [];
+  private sockets: LiveServer | undefined;
 
   private constructor(
     private readonly server: Server,
@@ -33,12 +37,20 @@ export class ScriptedServer {
     this.answers.set(route, answer);
   }
 
+  /** Serves Socket.IO too. @returns what is connected */
+  live(): LiveServer {
+    this.sockets = new LiveServer(this.server, { serveClient: false });
+    return this.sockets;
+  }
+
   async stop(): Promise<void> {
+    await this.sockets?.close();
     this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
+    if (this.server.listening) await new Promise((resolve) => this.server.close(resolve));
   }
 
   private answer(request: IncomingMessage, response: ServerResponse): void {
+    this.requests.push(`${request.method ?? ''} ${request.url ?? ''}`);
     this.tokens.push(request.headers.authorization?.replace('Bearer ', ''));
     const { pathname } = new URL(request.url ?? '/', 'http://any');
     const answer = this.answers.get(`${request.method ?? ''} ${pathname}`);

@@ -67,6 +67,52 @@ describe('berth at a terminal', () => {
     expect(terminal.shown.match(/NAME/g)).toHaveLength(2);
   });
 
+  it('must cut the commands of processes to its width, and show them whole to a program', async () => {
+    const process = (id: string, command: readonly string[] | null): object => ({
+      id,
+      program: 'sh',
+      ...(command && { command }),
+      start: false,
+      status: 'running',
+      reason: null,
+      exit_code: null,
+      output_bytes: 10,
+      started_at: '2026-11-01T00:00:00.000Z',
+    });
+    const text = `echo ${'long '.repeat(20)}\u{1f600}`;
+    const processes = [process('p-1', ['sh', '-c', text]), process('p-2', null)];
+    server.on(`GET /api/containers/${ID}/processes`, { processes });
+    terminal = line.inTerminal('rows 24 cols 60', 'top', 'dev');
+    await terminal.shows('ended with 0');
+    const [, head = '', first = '', second = ''] = /(ID .*)\r\n(.*)\r\n(.*)\r\nended/.exec(terminal.shown) ?? [];
+    expect(head).toMatch(/^ID +KIND +STATUS +OUTPUT +AGE +COMMAND$/);
+    expect(Array.from(first)).toHaveLength(60);
+    expect(first).toMatch(/^p-1 +process +running +10 B +\d+d +sh -c 'echo long .*…$/);
+    expect(second).toMatch(/^p-2 .* sh$/);
+    const { stdout } = await line.berth('top', 'dev');
+    expect(stdout).toContain(` sh -c '${text}'\n`);
+    // Where the emoji is at the edge, it is left out whole.
+    const edge = stdout.split('\n')[1]?.indexOf('\u{1f600}') ?? 0;
+    terminal.close();
+    terminal = line.inTerminal(`rows 24 cols ${String(edge + 1)}`, 'top', 'dev');
+    await terminal.shows(/long …\r\n[\s\S]*ended with 0/);
+  });
+
+  it('must ask before a snapshot is deleted', async () => {
+    server.on('GET /api/snapshots', { snapshots: [{ id: ID, name: 'ready' }], next_cursor: null });
+    server.on(`DELETE /api/snapshots/${ID}`, { id: ID, name: 'ready', message: 'snapshot deleted' });
+    terminal = line.inTerminal('rows 24 cols 120', 'snapshot', 'rm', 'ready');
+    await terminal.shows('Delete the snapshot ready? This cannot be undone. [y/N] ');
+    terminal.type('n\r');
+    await terminal.shows(/berth: snapshot rm ready: cancelled, nothing was changed\r\n[\s\S]*ended with 1/);
+    expect(server.requests.filter((each) => each.startsWith('DELETE'))).toEqual([]);
+    terminal.close();
+    terminal = line.inTerminal('rows 24 cols 120', 'snapshot', 'rm', 'ready');
+    await terminal.shows('[y/N] ');
+    terminal.type('y\r');
+    await terminal.shows(/ready: snapshot deleted\r\n[\s\S]*ended with 0/);
+  });
+
   it('must have bold headings', async () => {
     server.on('GET /api/me', ME);
     terminal = line.inTerminal('rows 50 cols 120', 'whoami');
