@@ -4,13 +4,18 @@
  * afterwards.
  *
  * `node scripts/console-screenshots.mjs --all [FOLDER]`: a picture of every page and state, on a desktop and a phone,
- * light and dark, for a review. It names the pages that are wider than the screen.
+ * light and dark, for a review; also of what each page shows while the server refuses what it reads. It names the pages
+ * that are wider than the screen, and those that do not say that they were refused. The pages of administration need
+ * the scope “admin”: without BERTH_TOKEN the script makes such a token for the server that runs in this folder, and
+ * revokes it afterwards.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { signInLink } from './lib/how-to-call.mjs';
 import { projectRoot, runFolder } from './lib/project.mjs';
+import { databaseInUse } from './lib/run-lock.mjs';
 import { runScript } from './lib/shutdown.mjs';
 import { say } from './lib/steps.mjs';
 import { findTestBrowser } from './lib/test-browser.mjs';
@@ -52,41 +57,49 @@ async function makeContainers(api) {
   return made;
 }
 
+const OWN = ['snapshots', 'deleted', 'events', 'tokens', 'webhooks', 'agents', 'usage'];
+const ADMIN = ['users', 'containers', 'snapshots', 'templates', 'images', 'machine', 'nodes', 'webhooks', 'audit'];
+const TABS = ['overview', 'terminal', 'files', 'processes', 'ports', 'snapshots', 'events'];
+
+/** @returns {[path: string, name: string][]} every page, and every tab of a container's */
+const pagesOf = ({ id, isAdmin }) => [
+  ['/', 'list'],
+  ['/new', 'new'],
+  ...TABS.map((tab) => [`/containers/${id}#${tab}`, `container-${tab}`]),
+  ...OWN.map((name) => [`/${name}`, name]),
+  ...(isAdmin ? ADMIN.map((name) => [`/admin/${name}`, `admin-${name}`]) : []),
+];
+
+async function go(page, path) {
+  // A change of the fragment alone would load nothing.
+  await page.goto('about:blank');
+  await page.goto(`${url}${path}`);
+  await page.locator('main :is(h1, h2, [role=alert])').first().waitFor();
+  // Charts and lists are drawn by what a first answer brings.
+  await page.waitForTimeout(800);
+}
+
 /** Clicks through the console, and calls `shoot` with a name for each state. */
-async function visitAll(page, { id, stopped, shoot }) {
-  const go = async (path) => {
-    await page.goto(`${url}${path}`);
-    await page.locator('main h1, main h2').first().waitFor();
-    // Charts and lists are drawn by what a first answer brings.
-    await page.waitForTimeout(800);
-  };
+async function visitAll(page, { id, stopped, isAdmin, shoot }) {
   const visit = async (path, name) => {
-    await go(path);
+    await go(page, path);
     await shoot(name);
   };
-  await visit('/', 'list');
+  for (const [path, name] of pagesOf({ id, isAdmin })) await visit(path, name);
+  await go(page, '/');
   await page.getByRole('checkbox').first().check();
   await shoot('list-selected');
   await visit('/?q=no-such-container', 'list-nothing-found');
-  await visit('/new', 'new');
-  await go('/new?memory=999TB&env=1=2');
+  await go(page, '/new?memory=999TB&env=1=2');
   await page.getByRole('button', { name: 'Create' }).click();
   await shoot('new-errors');
-  for (const tab of ['overview', 'terminal', 'files', 'processes', 'ports', 'snapshots', 'events']) {
-    await visit(`/containers/${id}#${tab}`, `container-${tab}`);
-  }
-  await go(`/containers/${id}#overview`);
+  await go(page, `/containers/${id}#overview`);
   await page.getByRole('button', { name: 'Settings' }).click();
   await shoot('container-settings');
   await visit(`/containers/${stopped}#overview`, 'container-stopped');
   await visit(`/containers/${stopped}#terminal`, 'container-stopped-terminal');
   await visit('/containers/no-such', 'container-not-found');
-  const pages = ['snapshots', 'deleted', 'events', 'tokens', 'webhooks', 'agents', 'usage'];
-  const users = ['users', 'containers', 'snapshots', 'templates', 'images', 'machine', 'nodes', 'webhooks', 'audit'];
-  for (const name of [...pages, ...users.map((each) => `admin/${each}`)]) {
-    await visit(`/${name}`, name.replace('/', '-'));
-  }
-  await go('/');
+  await go(page, '/');
   await page.keyboard.press('Control+k');
   await page.getByRole('combobox').first().waitFor();
   await shoot('palette');
@@ -95,7 +108,37 @@ async function visitAll(page, { id, stopped, shoot }) {
   await shoot('shortcuts');
 }
 
-async function shootAll(browser, { token, made, into }) {
+/** An answer of the API that clients do not wait out: they do not ask again by themselves. */
+const REFUSAL = { error: 'storage is full', code: 'storage_full', request_id: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f' };
+
+/** As the console says it. */
+const REFUSAL_IN_WORDS = 'disk is full';
+
+/** What the frame of every page reads: who is signed in, and the containers. */
+const isOfFrame = ({ pathname, searchParams }) =>
+  pathname === '/api/me' || (pathname === '/api/containers' && !searchParams.has('status'));
+
+/** Visits every page while the server refuses what the page reads. */
+async function visitRefused(page, { id, isAdmin, shoot }) {
+  for (const [path, name] of pagesOf({ id, isAdmin })) {
+    let refused = 0;
+    await page.route('**/api/**', (route, request) => {
+      // The list is of the frame itself: nothing can be shown without it.
+      const isNeeded = path !== '/' && isOfFrame(new URL(request.url()));
+      if (request.method() !== 'GET' || isNeeded) return route.fallback();
+      refused += 1;
+      return route.fulfill({ status: 503, json: REFUSAL });
+    });
+    await go(page, path);
+    await shoot(`${name}-refused`);
+    const says = await page.getByText(REFUSAL_IN_WORDS).count();
+    // What a terminal shows comes by its connection.
+    if (refused > 0 && says === 0 && name !== 'container-terminal') say(`! ${name} does not say that it was refused`);
+    await page.unroute('**/api/**');
+  }
+}
+
+async function shootAll(browser, { token, isAdmin, made, into }) {
   mkdirSync(into, { recursive: true });
   const screens = { desktop: { width: 1280, height: 800 }, phone: { width: 360, height: 740 } };
   for (const [screen, viewport] of Object.entries(screens)) {
@@ -108,7 +151,8 @@ async function shootAll(browser, { token, made, into }) {
         const wide = await page.evaluate('document.documentElement.scrollWidth - innerWidth');
         if (wide > 0) say(`! ${name} is ${String(wide)} pixels wider than the ${screen}`);
       };
-      await visitAll(page, { id: made[1].id, stopped: made[2].id, shoot });
+      await visitAll(page, { id: made[1].id, stopped: made[2].id, isAdmin, shoot });
+      await visitRefused(page, { id: made[1].id, isAdmin, shoot });
       await page.context().close();
     }
   }
@@ -141,21 +185,62 @@ async function shootForDocs(browser, { api, token, made }) {
   await shoot(dark, 'console-terminal');
 }
 
+const TOKEN_NAME = 'pictures';
+
+/** @returns {string | undefined} a token of an administrator of the server that runs in this folder, for a day */
+function makeAdminToken() {
+  if (databaseInUse() === undefined) return undefined;
+  const asked = ['--user', 'demo', '--tier', 'pro', '--scopes', 'read,write,exec,admin'];
+  const args = [join('scripts', 'token.mjs'), ...asked, '--expires-in', '1', '--name', TOKEN_NAME];
+  const { status, stdout } = spawnSync(process.execPath, args, {
+    cwd: projectRoot,
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  return status === 0 ? stdout.trim() : undefined;
+}
+
+const scopesOf = (token) =>
+  apiOf(token)('GET', '/api/me').then(
+    ({ scopes }) => scopes,
+    () => [],
+  );
+
+/** @returns the token of BERTH_TOKEN; else, if wanted and possible, an administrator's; else that of `npm start` */
+async function findToken({ wantsAdmin }) {
+  const given = process.env.BERTH_TOKEN;
+  const own = given === undefined && wantsAdmin ? makeAdminToken() : undefined;
+  // The server may be another one than that of this folder.
+  const isOwn = own !== undefined && (await scopesOf(own)).includes('admin');
+  const token = isOwn ? own : (given ?? readFileSync(join(runFolder, 'demo-token'), 'utf8').trim());
+  const isAdmin = (await scopesOf(token)).includes('admin');
+  return { token, isAdmin, isOwn };
+}
+
 async function main() {
   const [option, into = join(runFolder, 'pictures')] = process.argv.slice(2);
+  const isAll = option === '--all';
   mkdirSync(folder, { recursive: true });
-  const token = process.env.BERTH_TOKEN ?? readFileSync(join(runFolder, 'demo-token'), 'utf8').trim();
+  const { token, isAdmin, isOwn } = await findToken({ wantsAdmin: isAll });
+  if (isAll && !isAdmin) say('! the pages of administration are left out: BERTH_TOKEN has to be an administrator’s');
   const api = apiOf(token);
   const made = await makeContainers(api);
   const executablePath = await findTestBrowser();
   const browser = await chromium.launch({ executablePath, chromiumSandbox: process.getuid?.() !== 0 });
   try {
-    if (option === '--all') await shootAll(browser, { token, made, into });
+    if (isAll) await shootAll(browser, { token, isAdmin, made, into });
     else await shootForDocs(browser, { api, token, made });
   } finally {
     await browser.close();
     for (const { id } of made) await api('DELETE', `/api/containers/${id}`).catch(() => {});
+    if (isOwn) await revokeOwn(api);
   }
+}
+
+async function revokeOwn(api) {
+  const { tokens } = await api('GET', '/api/tokens');
+  // The one that asks last.
+  for (const { id, name } of tokens) if (name === TOKEN_NAME) await api('DELETE', `/api/tokens/${id}`).catch(() => {});
 }
 
 void runScript(main);

@@ -95,6 +95,10 @@ export const consolePages = (id: string): readonly (readonly [path: string, head
   ['/usage', 'Usage'],
 ];
 
+/** The tabs for which the container has to be entered: with an engine that lets programs run in it. */
+export const insidePages = (id: string): ReturnType<typeof consolePages> =>
+  ['terminal', 'files', 'ports'].map((tab) => [`/containers/${id}#${tab}`, 'seen'] as const);
+
 /**
  * Protects pages from Chromium's reaction to network changes. Each container of concurrent tests adds or removes a
  * network interface; Chromium then aborts all requests, and a page without its script stays empty.
