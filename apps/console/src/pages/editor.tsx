@@ -236,6 +236,7 @@ export function Editor({ container, path, isNew: wasNew, onDownload, onClose }: 
             type="button"
             class={`button primary slim ${isSaving ? 'busy' : ''}`}
             disabled={!canSave}
+            aria-disabled={isSaving}
             onClick={() => void save()}
           >
             {commonWords.save}

@@ -200,7 +200,7 @@ function SelectionBar({ of, order, paths }: SelectionBarProps): JSX.Element {
   }, [size, isAll]);
   const bytesOfFiles = entries.reduce((sum, each) => sum + (each.is_dir ? 0 : each.size), 0);
   return (
-    <div class="selection-bar">
+    <div class="file-bar">
       <label class="check">
         <input
           ref={box}

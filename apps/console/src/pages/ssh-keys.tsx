@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
-import { Ago, Empty, LinesField, Listing, PageHead, RemoveCell, Shown, TextField, useLoaded } from '../ui/parts';
+import { Ago, Empty, LinesField, Listing, RemoveCell, Shown, TextField, useLoaded } from '../ui/parts';
 import { commonWords } from '../words/common';
 import { sshKeyWords } from '../words/ssh-keys';
 
@@ -36,11 +36,15 @@ export function SshKeys(): JSX.Element {
     });
   return (
     <>
-      <PageHead title={sshKeyWords.title} aside={<span class="muted">{sshKeyWords.about}</span>}>
+      <header class="page-head">
+        <div class="grow">
+          <h2>{sshKeyWords.title}</h2>
+          <span class="muted">{sshKeyWords.about}</span>
+        </div>
         <button type="button" class="button" onClick={() => setAdding(true)}>
           <PlusIcon /> {sshKeyWords.add}
         </button>
-      </PageHead>
+      </header>
       <Shown of={loaded}>
         {({ keys, server }) => (
           <>
@@ -65,7 +69,7 @@ export function SshKeys(): JSX.Element {
                   <td>
                     <strong>{key.name}</strong> <span class="chip">{key.type}</span>
                   </td>
-                  <td class="mono muted">{key.fingerprint}</td>
+                  <td class="mono muted wrap-anywhere">{key.fingerprint}</td>
                   <td class="muted nowrap" data-name="used">
                     {key.last_used_at === null ? commonWords.notYet : <Ago time={key.last_used_at} />}
                   </td>

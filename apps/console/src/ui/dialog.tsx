@@ -59,7 +59,13 @@ export function Dialog(props: DialogProps): JSX.Element {
       <form onSubmit={(event) => void submit(event)} noValidate>
         <div class="dialog-head">
           <h2 id={titleId}>{title}</h2>
-          <button type="button" class="button quiet icon" aria-label={commonWords.close} onClick={onClose}>
+          <button
+            type="button"
+            class="button quiet icon"
+            aria-label={commonWords.close}
+            onClick={onClose}
+            disabled={isBusy}
+          >
             <CrossIcon />
           </button>
         </div>

@@ -19,7 +19,12 @@ export function later<Props extends object>(load: () => Promise<ComponentType<Pr
     }, []);
     const Loaded = loaded;
     if (Loaded) return <Loaded {...props} />;
-    if (!hasFailed) return <p class="muted">{partWords.loading}</p>;
+    if (!hasFailed)
+      return (
+        <p class="muted" role="status">
+          {partWords.loading}
+        </p>
+      );
     // As after an update of the server: the page that is open asks for scripts that are no more.
     return (
       <p class="notice bad" role="alert">
