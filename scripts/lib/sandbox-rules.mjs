@@ -5,21 +5,26 @@
 import { readFileSync } from 'node:fs';
 import { findCommand, run } from './command.mjs';
 
-const jumpOfTest = /^-A PREROUTING -i (\S+) -m comment --comment "?berth:test-\S+ -j (BERTH-\S+)$/;
+/** In `mangle` and `raw`, with the chain that it leads to; in `nat`, with no chain. */
+const ruleOfTest =
+  /^-A (?:PREROUTING -i|POSTROUTING -s \S+ ! -o) (\S+) -m comment --comment "?berth:test-\S+ -j (?:MASQUERADE|(BERTH-\S+))$/;
 
 /** Where there is no iptables, or no right to use it, there is nothing of ours. */
 export async function removeTestRules() {
   for (const program of ['iptables', 'ip6tables'].map(findCommand).filter(Boolean)) {
-    const rules = await run(program, ['-w', '-t', 'mangle', '-S'], { cleanup: true }).catch(() => '');
-    for (const rule of rules.split('\n')) {
-      const [, bridge, chain] = jumpOfTest.exec(rule) ?? [];
-      if (!chain || isInterface(bridge)) continue;
-      const words = rule.replaceAll('"', '').split(' ');
-      // A run in another folder may be at the same.
-      const change = (...args) => run(program, ['-w', '-t', 'mangle', ...args], { cleanup: true }).catch(() => {});
-      await change('-D', ...words.slice(1));
-      await change('-F', chain);
-      await change('-X', chain);
+    for (const table of ['mangle', 'raw', 'nat']) {
+      const rules = await run(program, ['-w', '-t', table, '-S'], { cleanup: true }).catch(() => '');
+      for (const rule of rules.split('\n')) {
+        const [found, bridge, chain] = ruleOfTest.exec(rule) ?? [];
+        if (!found || isInterface(bridge)) continue;
+        const words = rule.replaceAll('"', '').split(' ');
+        // A run in another folder may be at the same.
+        const change = (...args) => run(program, ['-w', '-t', table, ...args], { cleanup: true }).catch(() => {});
+        await change('-D', ...words.slice(1));
+        if (!chain) continue;
+        await change('-F', chain);
+        await change('-X', chain);
+      }
     }
   }
 }
