@@ -67,6 +67,7 @@ const MODULES = {
     'events',
     'audit',
     'metrics',
+    'secrets',
     'idempotency',
     'containers',
   ],

@@ -205,7 +205,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   link_limit_reached: { retry: 'no', advice: 'Revoke a link, or make a port private again.' },
   public_not_allowed: { retry: 'no', advice: 'Make a link instead.' },
-  link_not_found: { retry: 'no', advice: 'It is over: nothing is left to revoke.' },
+  link_not_found: { retry: 'no', advice: 'It is over: nothing is left to revoke. Of a file, make a new link.' },
   ssh_key_not_found: { retry: 'no', advice: 'It is over: nothing is left to delete.' },
   ssh_key_taken: { retry: 'no', advice: 'Register another key, or delete it where it is registered.' },
   ssh_disabled: { retry: 'no', advice: 'Ask the operator: `SSH_PORT` turns it on.' },

@@ -3,11 +3,11 @@ import { Reflector } from '@nestjs/core';
 import { AuthGuard as PassportGuard } from '@nestjs/passport';
 import { FastifyRequest } from 'fastify';
 import { DomainError } from '../errors';
-import { LOGGER, type Logger, requestContext } from '../logging';
+import { LOGGER, type Logger } from '../logging';
 import { bearerToken, insufficientScope, invalidToken, isBearer } from './bearer';
 import { BearerStrategy } from './bearer.strategy';
 import { PUBLIC, REQUIRED_SCOPES } from './decorators';
-import { holdsScope, Principal, RouteScope } from './principal';
+import { holdsScope, Principal, RouteScope, setCaller } from './principal';
 
 /** Called for a caller whose token lacks the route's scope, before the answer is sent. */
 type RefusalListener = (context: ExecutionContext) => Promise<void>;
@@ -68,7 +68,7 @@ export class AuthGuard extends PassportGuard() {
   private async admit(context: ExecutionContext, request: FastifyRequest, required: Access['required']): Promise<true> {
     await super.canActivate(context);
     const { principal, onAuthenticated } = request;
-    if (principal && onAuthenticated) await onAuthenticated(principal);
+    if (principal && onAuthenticated) await onAuthenticated(principal, 'token');
     if (!required) {
       const route = `${context.getClass().name}.${context.getHandler().name}`;
       this.logger.error({ route }, 'the route declares neither @Public() nor @Scopes(), so it is closed to everyone');
@@ -93,9 +93,7 @@ export class AuthGuard extends PassportGuard() {
     if (!principal) {
       throw isBearer(request.headers.authorization) ? invalidToken() : new DomainError('unauthorized');
     }
-    request.principal = principal as unknown as Principal;
-    const log = requestContext.getStore();
-    if (log) log.userId = request.principal.userId;
+    setCaller(request, principal as unknown as Principal);
     return principal;
   }
 

@@ -10,6 +10,7 @@ export {
   type RouteScope,
   type Scope,
   SCOPES,
+  setCaller,
   USUAL_SCOPES,
 } from './principal';
 export { ScopeRefusals } from './auth.guard';

@@ -1,4 +1,6 @@
+import type { FastifyRequest } from 'fastify';
 import { invalidParameters } from '../errors';
+import { requestContext } from '../logging';
 import { insufficientScope } from './bearer';
 
 /**
@@ -50,9 +52,19 @@ declare module 'fastify' {
     principal?: Principal;
     /** The handler for which the guard has admitted the request. */
     admittedTo?: object;
-    /** Awaited by the guard after authentication; an error that it throws is the answer. */
-    onAuthenticated?: (principal: Principal) => Promise<void>;
+    /**
+     * Awaited by guards after authentication; an error that it throws is the answer. `by` says whether the token of
+     * the request's header was verified, or a link in its place.
+     */
+    onAuthenticated?: (principal: Principal, by: 'token' | 'link') => Promise<void>;
   }
+}
+
+/** Makes the principal the request's caller: for its handler, the log and the audit. */
+export function setCaller(request: FastifyRequest, principal: Principal): void {
+  request.principal = principal;
+  const log = requestContext.getStore();
+  if (log) log.userId = principal.userId;
 }
 
 /** Default scopes of a token: everything that users may do with their own resources. */

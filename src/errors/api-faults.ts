@@ -82,7 +82,9 @@ const FAULTS = {
     fields: { current: 100, limit: 100 },
   },
   public_not_allowed: { when: 'the tier does not let everybody see a port', fields: { tier: 'guest' } },
-  link_not_found: { when: 'the port has none of this id, or it is revoked or has ended' },
+  link_not_found: {
+    when: 'the port has none of this id, or it is revoked or has ended; or a link to a file is over or wrong',
+  },
   previews_disabled: { when: 'this server serves no previews: PREVIEW_PORT is off' },
   agent_limit_reached: { when: 'the user has as many agents as the tier allows', fields: TIER_LIMIT },
   webhook_limit_reached: { when: 'the user has as many webhooks as the tier allows', fields: TIER_LIMIT },

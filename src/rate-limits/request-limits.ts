@@ -42,7 +42,7 @@ const PROBES = '/health/';
 
 /**
  * Limits requests before any work is done for them, by user if this process knows the token, else by address. With an
- * unknown token, the request is also counted for its user once the guard has authenticated it.
+ * unknown token, or another proof, the request is also counted for its user once a guard has authenticated it.
  */
 @Injectable()
 export class RequestLimits {
@@ -72,12 +72,10 @@ export class RequestLimits {
         if (exhausted) throw exceeded(reply, exhausted);
       }
       await this.count(reply, [['requests', address]]);
-      if (token !== null) {
-        request.onAuthenticated = async (principal) => {
-          this.refusedTokens.accept(token, principal.userId);
-          await this.count(reply, limitsOnUser(asked, principal.userId));
-        };
-      }
+      request.onAuthenticated = async (principal, by) => {
+        if (token !== null && by === 'token') this.refusedTokens.accept(token, principal.userId);
+        await this.count(reply, limitsOnUser(asked, principal.userId));
+      };
     }
     if (asked === 'POST /api/auth/guest') await this.count(reply, [['guests', address]]);
   }

@@ -5,10 +5,13 @@ import { ContainersModule } from '../containers';
 import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
+import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
 import { CommandResponder } from './commands/command-responder';
 import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
+import { FileLinks } from './files/file-links';
+import { FileLinksController } from './files/file-links.controller';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
 import { PreparedContainers } from './prepared-containers';
@@ -37,10 +40,20 @@ const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSoc
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, EventsModule, RateLimitsModule, TiersModule],
+  imports: [
+    AuditModule,
+    AuthModule,
+    ContainersModule,
+    DockerModule,
+    EventsModule,
+    RateLimitsModule,
+    SecretsModule,
+    TiersModule,
+  ],
   controllers: [
     CommandsController,
     FilesController,
+    FileLinksController,
     ProcessesController,
     TerminalsController,
     StatsController,
@@ -51,6 +64,7 @@ const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSoc
     PreparedContainers,
     ExecAccess,
     FilesService,
+    FileLinks,
     ...COMMANDS,
     ...TERMINALS,
     ...STATISTICS,

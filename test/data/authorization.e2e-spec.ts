@@ -109,6 +109,9 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'POST /api/containers/:id/files': { scope: 'exec', id: 'container', body: {} },
   'DELETE /api/containers/:id/files': { scope: 'exec', id: 'container' },
   'GET /api/containers/:id/files/list': { scope: 'exec', id: 'container' },
+  'POST /api/containers/:id/files/links': { scope: 'exec', id: 'container' },
+  // The link in its query is the proof: test/unit/file-links.spec.ts.
+  'GET /api/containers/:id/files/linked': { scope: 'public' },
   'POST /api/containers/:id/files/mkdir': { scope: 'exec', id: 'container', body: { path: '/tmp/x' } },
   'POST /api/containers/:id/files/move': { scope: 'exec', id: 'container', body: { from: '/tmp/x', to: '/tmp/y' } },
   'GET /api/containers/:id/archive': { scope: 'exec', id: 'container' },
@@ -429,5 +432,5 @@ describe('authorization', () => {
 function withQuery(route: string): string {
   if (route.endsWith('snapshots/:id/wait')) return route;
   if (route.endsWith('/wait')) return `${route}?status=running&timeout=0`;
-  return /\/(files|list|archive)$/.test(route) ? `${route}?path=/tmp/x` : route;
+  return /\/(files|files\/links|list|archive)$/.test(route) ? `${route}?path=/tmp/x` : route;
 }

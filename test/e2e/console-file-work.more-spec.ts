@@ -244,6 +244,64 @@ describe('the files of a container in the console', () => {
     await click('Close');
   });
 
+  it('must be dragged out of the page, as what the browser can save by itself, and not be taken for an upload', async () => {
+    await folder('out', `mkdir sub && printf dragged >'a: b.txt' && ln -s 'a: b.txt' link && touch other`);
+    const draggable = page.locator('.files tbody td[draggable="true"]');
+    expect((await draggable.locator('.linklike').allInnerTexts()).sort()).toEqual(['a: b.txt', 'link', 'other']);
+    // What the page gives to its drags, and whether it would take them itself.
+    await page.evaluate(`globalThis.drags = [];
+      addEventListener('dragstart', (event) => {
+        const { dataTransfer, defaultPrevented } = event;
+        drags.push({
+          url: dataTransfer.getData('DownloadURL'), effect: dataTransfer.effectAllowed, isPrevented: defaultPrevented,
+        });
+      });
+      addEventListener('dragover', ({ defaultPrevented }) => { drags.at(-1).isTaken ||= defaultPrevented; });`);
+    const dragged = (): Promise<{ url: string; effect: string; isPrevented: boolean; isTaken?: boolean }[]> =>
+      page.evaluate('drags');
+    const at = async (name: string): Promise<{ x: number; y: number }> => {
+      const box = await page.getByRole('button', { name, exact: true }).boundingBox();
+      if (!box) throw new Error(`${name} is not there`);
+      return { x: box.x + 10, y: box.y + box.height / 2 };
+    };
+    const linked = page.waitForResponse(/\/files\/links/);
+    const from = await at('a: b.txt');
+    await page.mouse.move(from.x, from.y);
+    await page.mouse.down();
+    await (await linked).finished();
+    await page.mouse.move(from.x + 40, from.y + 60, { steps: 8 });
+    await page.mouse.up();
+    const [drag] = await dragged();
+    const [, type, name, url = ''] = /^([^:]+):([^:]+):(http.+)$/.exec(drag?.url ?? '') ?? [];
+    expect([type, name, drag]).toEqual([
+      'application/octet-stream',
+      'a_ b.txt',
+      { url: expect.any(String), effect: 'copy', isPrevented: false, isTaken: false },
+    ]);
+    const answer = await fetch(url);
+    expect([answer.status, await answer.text()]).toEqual([200, 'dragged']);
+    expect(answer.headers.get('content-disposition')).toBe('attachment; filename="a: b.txt"');
+    // One without a link in time does not begin.
+    await page.route('**/files/links*', (route) => route.abort());
+    const other = await at('other');
+    await page.mouse.move(other.x, other.y);
+    await page.mouse.down();
+    await page.mouse.move(other.x + 40, other.y + 60, { steps: 8 });
+    await page.mouse.up();
+    await page.unroute('**/files/links*');
+    expect((await dragged()).slice(1)).toEqual([expect.objectContaining({ url: '', isPrevented: true })]);
+    expect(await sh('ls /home/user/out')).toBe('a: b.txt\nlink\nother\nsub\n');
+    expect(await page.locator('.dropping, .error').count()).toBe(0);
+    expect(await selected()).toEqual([]);
+    // Clicks are still what they were.
+    await page.getByRole('button', { name: 'other', exact: true }).click({ modifiers: ['Control'] });
+    expect(await selected()).toEqual(['other']);
+    await page.getByLabel('Select other', { exact: true }).uncheck();
+    await click('a: b.txt');
+    await page.getByLabel('Content of a: b.txt').getByText('dragged').waitFor();
+    await click('Close');
+  });
+
   it('must be shown as images, in which no script runs', async () => {
     const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>top.ran = true</script></svg>`;
     await folder('shown', `printf '%s' '${svg}' >a.svg && printf no >bad.gif`);

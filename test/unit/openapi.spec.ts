@@ -93,6 +93,7 @@ describe('the OpenAPI document', () => {
       /^\[\{"bearer":\["\w+"(,"\w+")*\]\}\]$/.test(JSON.stringify(security)),
     );
     expect(open.map(([route]) => route).sort()).toEqual([
+      'GET /api/containers/{id}/files/linked',
       'GET /health/live',
       'GET /health/ready',
       'GET /metrics',

@@ -383,7 +383,8 @@ describe('the header Authorization', () => {
 describe('a parameter of a query', () => {
   it('must be refused by every route that does not know it, by its name', async () => {
     const seen: unknown[] = [];
-    const described = routes().filter(({ isDescribed }) => isDescribed);
+    // The link in its query comes first, as a token does: test/unit/file-links.spec.ts.
+    const described = routes().filter(({ isDescribed, path }) => isDescribed && !path.endsWith('/files/linked'));
     for (const { method, path, takesAny } of described) {
       const options = takesAny ? { headers: { 'content-type': 'application/octet-stream' } } : {};
       const { status, body } = await call(method, `${path}?zzz=1&path=/a`, options);

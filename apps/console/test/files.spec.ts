@@ -1,8 +1,11 @@
 import type { FileView } from '@berth/client';
 import {
+  downloadUrl,
   extend,
+  hasLocalFiles,
   listed,
   NONE_SELECTED,
+  OWN_FILE,
   resolvePath,
   shownAs,
   sorted,
@@ -52,6 +55,23 @@ describe('a list of files', () => {
     expect(sortedBy('name', byName)).toEqual({ by: 'name', isDescending: true });
     expect(sortedBy('size', byName)).toEqual({ by: 'size', isDescending: true });
     expect(sortedBy('name', { by: 'time', isDescending: true })).toEqual(byName);
+  });
+
+  it.each([
+    ['a.txt', 'a.txt'],
+    ['12:30 – C:\\x.txt', '12_30 – C_\\x.txt'],
+    ['two\r\nlines\u2028.txt', 'two__lines_.txt'],
+    ['\u0000\u007f\u0085ü', '___ü'],
+  ])('must be dragged out by names that do not end early: %j', (name, dragged) => {
+    expect(downloadUrl(name, 'https://a.example/x?y=v1:z')).toBe(
+      `application/octet-stream:${dragged}:https://a.example/x?y=v1:z`,
+    );
+  });
+
+  it('must take files of the user’s machine, and not what is dragged from it', () => {
+    expect(hasLocalFiles({ types: ['Files'] })).toBe(true);
+    for (const types of [['Files', OWN_FILE], [OWN_FILE], ['text/plain'], []])
+      expect(hasLocalFiles({ types })).toBe(false);
   });
 
   it('must be selected in ranges, which take the state of where they begin', () => {

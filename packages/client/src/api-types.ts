@@ -1740,6 +1740,14 @@ export type ArchiveView = {
     bytes: number;
 };
 
+export type FileLinkView = {
+    /**
+     * Relative to the address of the server. It is a secret until it expires.
+     */
+    url: string;
+    expires_at: string;
+};
+
 export type StartProcessDto = {
     /**
      * The program and its arguments; no shell reads them. 64 KiB in all.

@@ -103,6 +103,14 @@ export class Files {
     });
   }
 
+  /**
+   * Makes a link that downloads a file for a minute without a token, for programs that cannot send headers. Its `url`
+   * is relative to the server's.
+   */
+  link(id: string, file: string, { signal }: CallOptions = {}): Promise<api.FileLinkView> {
+    return this.http.json('POST', path`/api/containers/${id}/files/links`, { query: { path: file }, signal });
+  }
+
   /** Creates a directory and its missing parents. */
   makeDirectory(id: string, directory: string, { signal }: CallOptions = {}): Promise<api.FileView> {
     return this.http.json('POST', path`/api/containers/${id}/files/mkdir`, { json: { path: directory }, signal });

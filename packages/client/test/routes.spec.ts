@@ -16,6 +16,8 @@ const WITHOUT_METHOD: readonly string[] = [
   'GET /api/tokens/validate',
   // A form's; `files.write()` is for programs.
   'POST /api/containers/{id}/files',
+  // For programs that have no token; `files.link()` gives its address.
+  'GET /api/containers/{id}/files/linked',
   // Another name of `PATCH /api/containers/{id}`.
   'PATCH /api/containers/{id}/settings',
   'GET /metrics',
@@ -96,6 +98,7 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
     'GET /api/containers/{id}/files/list?path=%2Fa&limit=9',
     (berth) => berth.files.list('ID', '/a', { limit: 9 }).page(),
   ],
+  ['POST /api/containers/{id}/files/links?path=%2Fa', (berth) => berth.files.link('ID', '/a')],
   ['POST /api/containers/{id}/files/mkdir {"path":"/a"}', (berth) => berth.files.makeDirectory('ID', '/a')],
   ['POST /api/containers/{id}/files/move {"from":"/a","to":"/b"}', (berth) => berth.files.move('ID', '/a', '/b')],
   ['GET /api/containers/{id}/archive?path=%2Fa', (berth) => berth.files.readArchive('ID', '/a')],

@@ -40,6 +40,12 @@ export class EntryQuery {
   path?: unknown;
 }
 
+export class LinkQuery {
+  @ApiProperty({ description: 'That of the address that was made.', example: 'v1:0f6c2a9be81d4375:q83vEjRWeJA' })
+  @IsString()
+  link: string;
+}
+
 export class ListFilesQuery extends PathQuery {
   @QueryInteger({ min: 1, max: LARGEST_PAGE, default: LARGEST_PAGE })
   limit?: number;
@@ -112,6 +118,17 @@ export class FileView {
     description: 'Only where the path is not UTF-8: as it goes into a query.',
   })
   readonly path_encoded?: string;
+}
+
+export class FileLinkView {
+  @ApiProperty({
+    example:
+      '/api/containers/3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11/files/linked?link=v1%3A0f6c2a9be81d4375%3Aq83vEjRWeJA',
+    description: 'Relative to the address of the server. It is a secret until it expires.',
+  })
+  readonly url: string;
+  @ApiProperty({ format: 'date-time', example: '2026-11-26T14:01:00.000Z' })
+  readonly expires_at: string;
 }
 
 export class ArchiveView {

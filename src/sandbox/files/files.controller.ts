@@ -1,26 +1,11 @@
-import {
-  applyDecorators,
-  Body,
-  Controller,
-  Delete,
-  Get,
-  HttpCode,
-  Param,
-  Post,
-  Put,
-  Query,
-  Req,
-  Res,
-} from '@nestjs/common';
+import { Body, Controller, Delete, Get, HttpCode, Param, Post, Put, Query, Req, Res } from '@nestjs/common';
 import {
   ApiBody,
   ApiConsumes,
   ApiCreatedResponse,
-  ApiHeader,
   ApiNoContentResponse,
   ApiOkResponse,
   ApiOperation,
-  ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -28,54 +13,12 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { BodyStream, ConnectionEnd, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside, RESUMING } from '../api-inside';
+import { ApiInside } from '../api-inside';
+import { ApiConditions, ApiDownload, BINARY, COMMON, OF_FILES, WRITING } from './api-files';
 import { QueryPath } from './container-path';
 import * as dto from './dto';
 import { FilesService } from './files.service';
 import type { Written } from './upload';
-
-const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
-const text = (description: string, example: string) => ({
-  description,
-  schema: { type: 'string' as const },
-  example,
-});
-const OF_FILES = {
-  ETag: text('Of the path, the size and the time of change.', '"Zr3l1kK0m9aPq2Xv"'),
-  'Content-Disposition': text('The name of the file.', 'attachment; filename="notes.txt"'),
-};
-const COMMON = [
-  ...RESUMING,
-  'container_not_running',
-  'path_not_found',
-  'path_denied',
-  'path_not_directory',
-  'tools_missing',
-  'tools_failed',
-  'too_many_transfers',
-  'file_access_failed',
-] as const;
-const OF_DOWNLOADS = [
-  'path_is_directory',
-  'path_not_file',
-  'range_not_satisfiable',
-  'file_too_large',
-  'precondition_failed',
-] as const;
-const WRITING = [...COMMON, 'path_exists', 'path_is_directory', 'no_space'] as const;
-
-/** Conditions of RFC 9110, 13. */
-const ApiConditions = () =>
-  applyDecorators(
-    ApiHeader({ name: 'If-Match', required: false, description: 'ETags, of which one must be the current; or *.' }),
-    ApiHeader({
-      name: 'If-None-Match',
-      required: false,
-      description: 'ETags, of which none may be the current; or *.',
-    }),
-    ApiHeader({ name: 'If-Modified-Since', required: false, description: 'A date; of GET and HEAD.' }),
-    ApiHeader({ name: 'If-Unmodified-Since', required: false, description: 'A date.' }),
-  );
 
 /** Files in running containers, as the image's user sees them. */
 @ApiTags('inside containers')
@@ -87,22 +30,7 @@ export class FilesController {
   @Get('files')
   @Audited('container.file_read')
   @ApiOperation({ summary: 'Download a file, or a range of it' })
-  @ApiHeader({ name: 'Range', required: false, description: 'One range of bytes, such as bytes=0-1023.' })
-  @ApiHeader({ name: 'If-Range', required: false, description: 'The range counts only while this is the ETag.' })
-  @ApiConditions()
-  @ApiOkResponse({
-    description: 'The file.',
-    headers: OF_FILES,
-    content: { 'application/octet-stream': BINARY },
-  })
-  @ApiResponse({
-    status: 206,
-    description: 'The range.',
-    headers: Object.assign({ 'Content-Range': text('Which of how many.', 'bytes 0-1023/4096') }, OF_FILES),
-    content: { 'application/octet-stream': BINARY },
-  })
-  @ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } })
-  @ApiInside(...COMMON, ...OF_DOWNLOADS)
+  @ApiDownload()
   download(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,

@@ -94,6 +94,17 @@ export function resolvePath(folder: string, path: string): string {
   return `/${parts.join('/')}`;
 }
 
+/** What Chromium saves as a file where it is dropped: `type:name:address`, so that the name has no colon. */
+export const downloadUrl = (name: string, address: string): string =>
+  `application/octet-stream:${name.replace(/[:\p{Cc}\u2028\u2029]/gu, '_')}:${address}`;
+
+/** Marks a drag of the console's own files, as a type of its data: Chromium may show them as files to upload. */
+export const OWN_FILE = 'application/x-berth-file';
+
+/** Whether files of the user's machine are dragged, and not one of a list of the console. */
+export const hasLocalFiles = ({ types }: Pick<DataTransfer, 'types'>): boolean =>
+  types.includes('Files') && !types.includes(OWN_FILE);
+
 /** Media types of files with a preview, by the ending of their names. */
 const SHOWN: ReadonlyMap<string, string> = new Map([
   ['png', 'image/png'],

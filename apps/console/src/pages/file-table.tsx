@@ -5,6 +5,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { eachAtOnce } from '../data/at-once';
 import { berth } from '../data/berth';
 import { downloadFile, downloadFolder, downloadTogether } from '../data/downloads';
+import { useDragOut } from '../data/drag-out';
 import {
   extend,
   folderOfPath,
@@ -79,6 +80,9 @@ interface EntriesProps {
 
 // A name that is not text cannot be named in a request from here.
 const isNameable = ({ path_encoded }: FileView): boolean => path_encoded === undefined;
+
+/** Regular files, and links, which may lead to one; a folder is no single file. */
+const isSavable = ({ mode }: FileView): boolean => /^[-l]/.test(mode);
 
 const HEADS: Readonly<Record<SortKey, string>> = {
   name: commonWords.name,
@@ -327,6 +331,7 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
   // As `ls` has it: of the link itself, and not of what it leads to.
   const isLink = mode.startsWith('l');
   const source = { container: id, label };
+  const dragOut = useDragOut(id, entry);
 
   const open = async (): Promise<void> => {
     if (is_dir || (isLink && (await leadsToFolder(id, path)))) navigate(addressOf(id, path));
@@ -367,7 +372,7 @@ function Entry({ of, entry, onSelect }: EntryProps): JSX.Element {
         if (event.shiftKey) event.preventDefault();
       }}
     >
-      <td>
+      <td {...(canBeNamed && isSavable(entry) && dragOut)}>
         <span class="file-name">
           <input
             type="checkbox"

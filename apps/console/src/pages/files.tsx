@@ -4,7 +4,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { downloadFile, downloadFolder } from '../data/downloads';
-import { joinPath, nameOfPath, NONE_SELECTED, type Selection } from '../data/file-list';
+import { hasLocalFiles, joinPath, nameOfPath, NONE_SELECTED, type Selection } from '../data/file-list';
 import type { Container } from '../data/live';
 import { type Overwriting, readChosen, readDropped, upload } from '../data/local-files';
 import type { LocalEntry } from '../data/upload-plan';
@@ -173,7 +173,7 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
       },
     });
 
-  const hasFiles = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') ?? false;
+  const hasFiles = ({ dataTransfer }: DragEvent): boolean => dataTransfer !== null && hasLocalFiles(dataTransfer);
   const onDrop = (event: DragEvent): void => {
     if (!hasFiles(event)) return;
     event.preventDefault();

@@ -71,6 +71,7 @@ const WORDS: Readonly<Record<string, Words>> = {
   held_elsewhere: 'Another server process holds this.',
   operation_in_progress: 'Another operation on this container is in progress. Try again in a moment.',
   removal_pending: 'Docker has not removed the old container yet. Try again in a moment.',
+  link_not_found: 'This link has ended.',
   path_not_found: 'This path does not exist.',
   path_exists: 'A file or folder of this name already exists.',
   path_denied: 'The user of the container has no permission for this.',

@@ -1,0 +1,68 @@
+import { applyDecorators } from '@nestjs/common';
+import { ApiHeader, ApiOkResponse, ApiResponse } from '@nestjs/swagger';
+import type { ApiFault } from '../../errors';
+import { ApiInside, RESUMING } from '../api-inside';
+
+export const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
+const text = (description: string, example: string) => ({
+  description,
+  schema: { type: 'string' as const },
+  example,
+});
+export const OF_FILES = {
+  ETag: text('Of the path, the size and the time of change.', '"Zr3l1kK0m9aPq2Xv"'),
+  'Content-Disposition': text('The name of the file.', 'attachment; filename="notes.txt"'),
+};
+export const COMMON = [
+  ...RESUMING,
+  'container_not_running',
+  'path_not_found',
+  'path_denied',
+  'path_not_directory',
+  'tools_missing',
+  'tools_failed',
+  'too_many_transfers',
+  'file_access_failed',
+] as const;
+const OF_DOWNLOADS = [
+  'path_is_directory',
+  'path_not_file',
+  'range_not_satisfiable',
+  'file_too_large',
+  'precondition_failed',
+] as const;
+export const WRITING = [...COMMON, 'path_exists', 'path_is_directory', 'no_space'] as const;
+
+/** Conditions of RFC 9110, 13. */
+export const ApiConditions = () =>
+  applyDecorators(
+    ApiHeader({ name: 'If-Match', required: false, description: 'ETags, of which one must be the current; or *.' }),
+    ApiHeader({
+      name: 'If-None-Match',
+      required: false,
+      description: 'ETags, of which none may be the current; or *.',
+    }),
+    ApiHeader({ name: 'If-Modified-Since', required: false, description: 'A date; of GET and HEAD.' }),
+    ApiHeader({ name: 'If-Unmodified-Since', required: false, description: 'A date.' }),
+  );
+
+/** Documents a route that sends a file. @param faults its own errors, beside those of every such route */
+export const ApiDownload = (...faults: readonly ApiFault[]): MethodDecorator =>
+  applyDecorators(
+    ApiInside(...COMMON, ...OF_DOWNLOADS, ...faults),
+    ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } }),
+    ApiResponse({
+      status: 206,
+      description: 'The range.',
+      headers: Object.assign({ 'Content-Range': text('Which of how many.', 'bytes 0-1023/4096') }, OF_FILES),
+      content: { 'application/octet-stream': BINARY },
+    }),
+    ApiOkResponse({
+      description: 'The file.',
+      headers: OF_FILES,
+      content: { 'application/octet-stream': BINARY },
+    }),
+    ApiConditions(),
+    ApiHeader({ name: 'If-Range', required: false, description: 'The range counts only while this is the ETag.' }),
+    ApiHeader({ name: 'Range', required: false, description: 'One range of bytes, such as bytes=0-1023.' }),
+  );

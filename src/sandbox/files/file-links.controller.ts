@@ -1,0 +1,65 @@
+import { Controller, Get, Param, Post, Query, Req, Res, UseGuards } from '@nestjs/common';
+import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Audited } from '../../audit';
+import { CurrentPrincipal, type Principal, Public, Scopes } from '../../auth';
+import { ConnectionEnd, Location } from '../../http';
+import { RefusesIdempotencyKey } from '../../idempotency';
+import { ApiInside } from '../api-inside';
+import { ApiDownload } from './api-files';
+import { QueryPath } from './container-path';
+import * as dto from './dto';
+import { FileLinkGuard, FileLinks } from './file-links';
+import { FilesService } from './files.service';
+
+/** Links to files in running containers. */
+@ApiTags('inside containers')
+@Controller('containers/:id/files')
+export class FileLinksController {
+  constructor(
+    private readonly links: FileLinks,
+    private readonly files: FilesService,
+  ) {}
+
+  @Post('links')
+  @Scopes('exec')
+  @RefusesIdempotencyKey()
+  @Audited('container.file_link')
+  @Location<dto.FileLinkView>(({ url }) => url)
+  @ApiOperation({
+    summary: 'Make a link that downloads a file without a token',
+    description:
+      'For a program that is given an address and cannot send headers. The link is valid for 60 seconds, for this ' +
+      'file alone, and no longer than the token that makes it. Whether there is such a file is seen at the download.',
+  })
+  @ApiCreatedResponse({ type: dto.FileLinkView })
+  @ApiInside()
+  make(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+  ): Promise<dto.FileLinkView> {
+    return this.links.make(caller, id, path);
+  }
+
+  @Get('linked')
+  @Public()
+  @UseGuards(FileLinkGuard)
+  @Audited('container.file_read')
+  @ApiOperation({
+    summary: 'Download the file of a link',
+    description: 'Needs no token: the link is the proof. The download counts as one of the user who made the link.',
+  })
+  @ApiDownload('link_not_found', 'unauthorized')
+  download(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.LinkQuery,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+    @ConnectionEnd() gone: AbortSignal,
+  ): Promise<void> {
+    return this.files.download({ caller, id, gone }, request.linkedPath, { request, reply });
+  }
+}

@@ -1,0 +1,120 @@
+import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
+import { holdsScope, type Principal, setCaller, TokenService } from '../../auth';
+import { ContainersService } from '../../containers';
+import { DomainError } from '../../errors';
+import { Clock } from '../../scheduling';
+import { Secrets, SecretsError } from '../../secrets';
+import { ContainerPath } from './container-path';
+import type { FileLinkView } from './dto';
+
+/** How long a link is valid, in milliseconds: long enough to drop what is dragged. */
+const VALID_MS = 60_000;
+
+/** What is sealed in a link. */
+interface Sealed {
+  readonly tokenId: string;
+  /** The path's bytes, in base64url. */
+  readonly path: string;
+  /** In milliseconds since 1970. */
+  readonly expiresAt: number;
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The path of the file that the request's link is for; set by {@link FileLinkGuard}. */
+    linkedPath?: Buffer;
+  }
+}
+
+/**
+ * Links to single files, for programs that are given an address and cannot send a token with it. Nothing is stored:
+ * what a link is for is encrypted in it, and authenticated together with the container's id.
+ */
+@Injectable()
+export class FileLinks {
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly tokens: TokenService,
+    private readonly secrets: Secrets,
+    private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Makes a link to a file, which need not exist. It is valid for a minute, as long as the caller's token is.
+   *
+   * @param path of the file
+   * @throws DomainError as {@link ContainersService.enter} does; `invalid_parameters`
+   */
+  async make(caller: Principal, id: string, path: Buffer | undefined): Promise<FileLinkView> {
+    const { bytes } = ContainerPath.parse(path ?? '', 'path');
+    const { id: containerId } = await this.containers.enter(caller, id);
+    const expiresAt = this.clock.now().getTime() + VALID_MS;
+    const { tokenId } = caller;
+    const sealed: Sealed = { tokenId, path: bytes.toString('base64url'), expiresAt };
+    const link = this.secrets.seal(JSON.stringify(sealed), placeOf(containerId));
+    const url = `/api/containers/${containerId}/files/linked?link=${encodeURIComponent(link)}`;
+    return { url, expires_at: new Date(expiresAt).toISOString() };
+  }
+
+  /**
+   * Opens a link: finds the caller who made it, whose token is still valid, and the path of the file.
+   *
+   * @param link as it came in a request
+   * @throws DomainError `link_not_found` if it is not a link to a file of this container, or is no longer valid
+   */
+  async open(containerId: string, link: unknown): Promise<{ caller: Principal; path: Buffer }> {
+    const sealed = this.unsealed(containerId, link);
+    const now = this.clock.now();
+    const caller = sealed && sealed.expiresAt > now.getTime() ? await this.callerOf(sealed) : null;
+    const isOver = caller?.sessionExpiresAt && caller.sessionExpiresAt <= now;
+    if (!sealed || !caller || isOver || !holdsScope(caller, 'exec')) throw new DomainError('link_not_found');
+    return { caller, path: Buffer.from(sealed.path, 'base64url') };
+  }
+
+  private unsealed(containerId: string, link: unknown): Sealed | null {
+    if (typeof link !== 'string') return null;
+    try {
+      return JSON.parse(this.secrets.open(link, placeOf(containerId))) as Sealed;
+    } catch (error) {
+      if (error instanceof SecretsError) return null;
+      throw error;
+    }
+  }
+
+  /** @returns null if the token is no longer valid, or its user is suspended */
+  private async callerOf({ tokenId }: Sealed): Promise<Principal | null> {
+    try {
+      return await this.tokens.principalOf(tokenId);
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'user_suspended') return null;
+      throw error;
+    }
+  }
+}
+
+/** What a link is authenticated with, so that it opens neither another container nor another kind of sealed value. */
+function placeOf(containerId: string): string {
+  return `files.link:${containerId}`;
+}
+
+/**
+ * Admits a request by the link in its query, in the name of the user who made the link. Before interceptors, so that
+ * the audit names the user too.
+ */
+@Injectable()
+export class FileLinkGuard implements CanActivate {
+  constructor(private readonly links: FileLinks) {}
+
+  /** @throws DomainError as {@link FileLinks.open} does; `rate_limit_exceeded` */
+  async canActivate(context: ExecutionContext): Promise<true> {
+    const request = context
+      .switchToHttp()
+      .getRequest<FastifyRequest<{ Params: { id: string }; Querystring: { link?: unknown } }>>();
+    const { caller, path } = await this.links.open(request.params.id, request.query.link);
+    setCaller(request, caller);
+    await request.onAuthenticated?.(caller, 'link');
+    request.linkedPath = path;
+    return true;
+  }
+}
