@@ -17,6 +17,7 @@ let user: NewUser;
 /** Of the container that is called `seen`, and of one that is stopped. */
 let id: string;
 let stopped: string;
+let webhook: string;
 
 beforeAll(async () => {
   const environment = {
@@ -43,9 +44,10 @@ afterAll(async () => {
 /** Something on every page, with numbers that have decimals. */
 async function populate(): Promise<void> {
   const { api } = user;
-  const call = async (method: string, path: string, body?: unknown): Promise<void> => {
-    const { status, text } = await api.call(method, path, body);
+  const call = async (method: string, path: string, body?: unknown): Promise<Readonly<Record<string, unknown>>> => {
+    const { status, text, body: answer } = await api.call(method, path, body);
     if (status >= 300) throw new Error(`${method} ${path}: ${text}`);
+    return answer;
   };
   const sizes = { image: 'sandbox', custom_image: null, memory_mb: 1536, cpu_shares: 1500, disk_mb: 2560 };
   const labels = { team: 'the-core-team', stage: 'development' };
@@ -61,7 +63,8 @@ async function populate(): Promise<void> {
   await call('POST', `/api/containers/${id}/snapshots`, { name: LONG, description, labels });
   await call('POST', '/api/tokens', { name: LONG, scopes: ['read', 'write', 'exec'], expires_in: 30 });
   await call('POST', '/api/me/ssh-keys', { name: 'laptop', public_key: SSH_KEY });
-  await call('POST', '/api/webhooks', { url: 'https://example.org/a/rather/long/path/of/a/receiver' });
+  const url = 'https://example.org/a/rather/long/path/of/a/receiver';
+  webhook = String((await call('POST', '/api/webhooks', { url }))['id']);
   await call('POST', '/api/agents', { name: 'an-agent' });
   await call('PUT', '/api/admin/templates/a-rather-long-name-of-a-template', {
     image: 'sandbox',
@@ -86,8 +89,11 @@ async function go(page: Page, path: string, heading: string): Promise<void> {
   }`);
   await drawn(page);
   await page.getByRole('heading', { name: heading, exact: true }).waitFor();
-  // A part of a page with a heading of its own must not take it.
-  await eventually(async () => expect([path, await page.title()]).toEqual([path, `${heading} · Berth`]));
+  // A part of a page with a heading of its own must not take it; a terminal that is open precedes it.
+  await eventually(async () => {
+    const title = (await page.title()).replace(/^.* · (?=.* · Berth$)/, '');
+    expect([path, title]).toEqual([path, `${heading} · Berth`]);
+  });
 }
 
 const loading = (page: Page): Locator => page.locator('main').getByText(/^(Loading|Measuring)…$/);
@@ -229,19 +235,16 @@ describe('in German', () => {
   });
   afterAll(() => page.context().close());
 
-  /**
-   * The texts of the page, and those that are shown on hover or read to who sees nothing. Not what programs write, and
-   * not the amounts of a creation: they are as its fields take them, which is with a point.
-   */
+  /** The texts of the page, and those in fields, on hover or for who sees nothing. Not what programs write. */
   const TEXTS = `[...document.querySelectorAll('body *')]
-    .filter((each) => !each.closest('script, style, code, pre, .mono, .terminal-area, .effect, .choice, .choices'))
+    .filter((each) => !each.closest('script, style, code, pre, .mono, .terminal-area'))
     .flatMap((each) => [
       ...([...each.childNodes].some(({ nodeType }) => nodeType === Node.TEXT_NODE) ? [each.textContent] : []),
-      ...['title', 'aria-label'].map((name) => each.getAttribute(name) ?? ''),
+      ...['title', 'aria-label', 'placeholder'].map((name) => each.getAttribute(name) ?? ''),
     ])`;
   /** Decimals before a unit, thousands, days and times as in the United States. */
   const ENGLISH = [
-    /\d\.\d{1,2}\s?(%|[KMGT]?B\b|CPU|h\b|ms\b)/,
+    /\d\.\d{1,2}(\s?(%|[KMGT]?B\b|CPU|h\b|ms\b)|$)/,
     /\b\d{1,3},\d{3}\b/,
     /\d{1,2}\/\d{1,2}\/\d{2,4}/,
     /\b(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{1,2}\b/,
@@ -268,6 +271,8 @@ describe('in German', () => {
     says(/1,5 GB/);
     says(/1,5 CPU/);
     says(/2,5 GB/);
+    says(/^0,25 CPU · 256 MB · 2,5 GB disk$/);
+    says(/^3 CPU → \d+(,\d+)? CPU of \d+ CPU$/);
     says(/1,5 KB/);
     says(/1\.010 B/);
     says(/^< 0,1$/);
@@ -282,25 +287,38 @@ describe('in German', () => {
     expect(times.filter(({ dateTime, title }) => title !== form.format(new Date(dateTime)))).toEqual([]);
   });
 
-  it('a size with a comma must be refused with how to write it, and never be taken for another size', async () => {
+  it('a size with a decimal comma must be read, and one whose comma may be of thousands be refused', async () => {
     await go(page, '/new', 'New container');
     await page.getByLabel('Name', { exact: true }).fill('halves');
+    await page.getByRole('radio', { name: 'Nano', exact: true }).check();
     await page.getByRole('radio', { name: 'Custom', exact: true }).check();
-    const memory = page.getByLabel('Memory, GB');
+    const [memory, cpus, disk] = ['Memory, GB', 'CPUs', 'Disk, GB'].map((name) => page.getByLabel(name)) as [
+      Locator,
+      Locator,
+      Locator,
+    ];
+    const shown = await Promise.all([memory, cpus, disk].map((field) => field.inputValue()));
+    expect(shown).toEqual(['0,25', '0,25', '2,5']);
+    await page.getByText(/^0,25 CPU to \d/).waitFor();
     const create = page.getByRole('button', { name: 'Create', exact: true });
-    for (const text of ['1,5 GB', '1,5', '1,500']) {
+    for (const text of ['1,500 MB', '1,500']) {
       await memory.fill(text);
       await create.click();
       await page.getByRole('alert').getByText('Memory: Write decimals with a point, such as 1.5.').waitFor();
       expect(await memory.getAttribute('aria-invalid')).toBe('true');
     }
-    await memory.fill('1.5 GB');
+    await memory.fill('much');
+    await page.getByText('Memory: Enter an amount, such as 1,5 GB or 512 MB.').waitFor();
+    await memory.fill('1,5 GB');
+    await cpus.fill('1,25');
     await create.click();
     await page.getByRole('heading', { name: 'halves', exact: true }).waitFor();
     await page.getByRole('navigation', { name: 'halves' }).getByRole('link', { name: 'Overview' }).click();
     await page.getByText('of 1,5 GB').first().waitFor();
     const made = /\/containers\/([^/#]+)/.exec(page.url())?.[1] ?? '';
-    expect((await user.api.get(made)).body).toMatchObject({ resources: { memory_mb: 1536 } });
+    expect((await user.api.get(made)).body).toMatchObject({
+      resources: { memory_mb: 1536, cpu_shares: 1250, disk_mb: 2560 },
+    });
     await user.api.delete(made);
   });
 });
@@ -477,6 +495,127 @@ describe('on a slow line', () => {
     }
   });
 
+  it('what is chosen in a menu must be done once, and the buttons of its container show that it goes on', async () => {
+    const gate = await Gate.before(page, isChange);
+    const chosen = async (name: string, entry: string): Promise<Locator> => {
+      const more = page.getByRole('button', { name: `More for ${name}`, exact: true });
+      await more.click();
+      await page.getByRole('menuitem', { name: entry, exact: true }).click();
+      await eventually(() => expect([entry, gate.held.length]).toEqual([entry, 1]));
+      return more;
+    };
+    const isBusy = async (more: Locator, others: Locator): Promise<void> => {
+      expect([await more.isDisabled(), await more.getAttribute('class')]).toEqual([
+        true,
+        expect.stringContaining('busy'),
+      ]);
+      const overflows = '[...document.querySelectorAll(".busy")].some((each) => each.scrollWidth > each.clientWidth)';
+      expect(await page.evaluate(overflows)).toBe(false);
+      for (const other of await others.all()) expect(await other.isDisabled()).toBe(true);
+      expect(await others.count()).toBeGreaterThan(0);
+      await more.dispatchEvent('click');
+      for (const other of await others.all()) await other.dispatchEvent('click');
+      await drawn(page);
+      expect(await page.locator('dialog[open], [role=menuitem]:visible').count()).toBe(0);
+    };
+    await go(page, '/', 'Containers');
+    gate.close();
+    const ofRow = await chosen('seen', 'Pause');
+    await isBusy(ofRow, page.getByRole('button', { name: 'Stop seen', exact: true }));
+    const deletions = async (): Promise<number> => {
+      await page.keyboard.press('Control+k');
+      await page.getByRole('combobox').fill('seen delete');
+      await page.getByRole('option', { name: 'Search all containers' }).waitFor();
+      const found = await page.getByRole('option', { name: /^seen: Delete/ }).count();
+      await page.keyboard.press('Escape');
+      return found;
+    };
+    expect(await deletions()).toBe(0);
+    gate.open();
+    await page.getByRole('button', { name: 'Resume seen', exact: true }).click();
+    await page.getByRole('button', { name: 'Stop seen', exact: true }).waitFor();
+    await eventually(async () => expect(await page.locator('.button.busy').count()).toBe(0));
+    expect(await deletions()).toBe(1);
+    expect(gate.seen.map((request) => new URL(request.url()).pathname.replace(/.*\//, ''))).toEqual([
+      'pause',
+      'resume',
+    ]);
+
+    await go(page, `/containers/${stopped}#overview`, LONG);
+    const before = gate.seen.length;
+    gate.close();
+    const ofPage = await chosen(LONG, 'Delete');
+    await isBusy(ofPage, page.getByRole('button', { name: /^(Start|Stop|Pause|Resume)$/ }));
+    gate.open();
+    await page.getByRole('button', { name: 'Undo', exact: true }).click();
+    await page.getByRole('link', { name: LONG, exact: true }).waitFor();
+    expect(gate.seen.slice(before).map((request) => request.method())).toEqual(['DELETE', 'POST']);
+  });
+
+  it('a list that is read again must show it, and be read once, however often that is asked for', async () => {
+    const gate = await Gate.before(page, isRead);
+    const reload = page.getByRole('button', { name: 'Reload', exact: true });
+    for (const [path, heading, read] of [
+      ['/webhooks', 'Webhooks', '/api/webhooks'],
+      [`/webhooks?id=${webhook}`, 'Deliveries', `/api/webhooks/${webhook}/deliveries`],
+      ['/admin/containers', 'All containers', '/api/admin/containers'],
+      ['/admin/snapshots', 'All snapshots', '/api/admin/snapshots'],
+      ['/admin/audit', 'Audit', '/api/audit'],
+    ] as const) {
+      await go(page, path, heading);
+      await loaded(page);
+      const reads = (): number => gate.seen.filter((request) => new URL(request.url()).pathname === read).length;
+      await eventually(() => expect([path, reads() > 0]).toEqual([path, true]));
+      gate.close();
+      const before = reads();
+      await reload.click();
+      await eventually(() => expect([path, reads() - before]).toEqual([path, 1]));
+      expect([path, await reload.isDisabled(), await reload.getAttribute('class')]).toEqual([
+        path,
+        true,
+        expect.stringContaining('busy'),
+      ]);
+      await reload.dispatchEvent('click');
+      await drawn(page);
+      gate.open();
+      await eventually(async () => expect([path, await reload.isEnabled()]).toEqual([path, true]));
+      expect([path, reads() - before]).toEqual([path, 1]);
+    }
+    // Also where there is no list that ends it.
+    await go(page, '/admin/audit?user=nobody-of-this-name', 'Audit');
+    await page.getByRole('alert').waitFor();
+    gate.close();
+    await reload.click();
+    await eventually(async () => expect(await reload.isDisabled()).toBe(true));
+    gate.open();
+    await eventually(async () => expect(await reload.isEnabled()).toBe(true));
+  });
+
+  it('the rows of the filter before must be marked until those of the new one are here', async () => {
+    const gate = await Gate.before(page, isRead);
+    const list = page.locator('.main > .panel');
+    const names = (): Promise<string[]> => list.locator('tbody strong').allInnerTexts();
+    const opacity = async (): Promise<number> =>
+      Number(await page.evaluate(`getComputedStyle(document.querySelector('.main > .panel')).opacity`));
+    await go(page, '/admin/containers', 'All containers');
+    await loaded(page);
+    expect([await list.getAttribute('aria-busy'), await opacity()]).toEqual(['false', 1]);
+    const all = await names();
+    expect(all).toEqual(expect.arrayContaining(['seen', LONG]));
+    gate.close();
+    await page.getByRole('button', { name: 'Stopped', exact: true }).click();
+    await eventually(async () => {
+      expect([await list.getAttribute('aria-busy'), await names()]).toEqual(['true', all]);
+      expect(await opacity()).toBeLessThan(1);
+    });
+    gate.open();
+    await eventually(async () => {
+      expect([await list.getAttribute('aria-busy'), await opacity()]).toEqual(['false', 1]);
+      expect(await names()).toContain(LONG);
+      expect(await names()).not.toContain('seen');
+    });
+  });
+
   it('a part that comes late must appear in its place, or not at all where one has gone on meanwhile', async () => {
     const gate = await Gate.before(page, (request) =>
       /\/assets\/(terminals|code-editor)-[^/]*\.js$/.test(request.url()),
@@ -549,6 +688,65 @@ describe('on a slow line', () => {
     await slow.keyboard.press('Enter');
     await eventually(async () => expect(await screen()).toContain('slowly'));
     await slow.context().close();
+  });
+});
+
+describe('where what pages read is refused', () => {
+  let page: Page;
+  let isRefused = false;
+
+  beforeAll(async () => {
+    page = await browser.signedIn(user, await browser.context({ reducedMotion: 'reduce' }));
+    await page.route('**/api/**', async (route, request) => {
+      if (!isRefused || !isRead(request)) return route.fallback();
+      return route.fulfill({ status: 500, json: { error: 'it failed', code: 'internal_error' } });
+    });
+  });
+  afterAll(() => page.context().close());
+
+  /** Notices that have less than this below them, before what follows. */
+  const TOUCHING = `[...document.querySelectorAll('main .notice')]
+    .filter((notice) => notice.nextElementSibling?.checkVisibility())
+    .filter((notice) =>
+      notice.nextElementSibling.getBoundingClientRect().top - notice.getBoundingClientRect().bottom < 10)
+    .map((notice) => notice.outerHTML)`;
+  const alerts = (): Locator => page.locator('main [role=alert]');
+  const FAULT = 'Something went wrong on the server.';
+
+  it('every page that says so must keep its notices apart from what follows', async () => {
+    for (const [path, heading] of consolePages(id)) {
+      isRefused = false;
+      await go(page, '/', 'Containers');
+      isRefused = true;
+      await go(page, path, heading);
+      await loaded(page);
+      await drawn(page);
+      expect([path, await page.evaluate(TOUCHING)]).toEqual([path, []]);
+      if (['/tokens', '/admin/machine'].includes(path)) {
+        await eventually(async () => expect([path, await alerts().count()]).not.toEqual([path, 0]));
+        expect(await alerts().first().innerText()).toContain(FAULT);
+      }
+    }
+  });
+
+  it('the charts of a container must say so, in place of measuring, until they are read', async () => {
+    for (const [container, name] of [
+      [id, 'seen'],
+      [stopped, LONG],
+    ] as const) {
+      isRefused = false;
+      await go(page, '/', 'Containers');
+      isRefused = true;
+      await go(page, `/containers/${container}#overview`, name);
+      await alerts().getByText(FAULT).waitFor();
+      expect([name, await page.getByText('Measuring…').count()]).toEqual([name, 0]);
+      expect([name, await page.locator('.chart-nothing').allInnerTexts()]).toEqual([
+        name,
+        Array.from({ length: 4 }, () => 'Not known'),
+      ]);
+      isRefused = false;
+      await alerts().waitFor({ state: 'detached' });
+    }
   });
 });
 

@@ -248,6 +248,18 @@ describe('a link to the form', () => {
     );
   });
 
+  it('must have decimals with a point, whatever the fields have, and what cannot be read as it is', () => {
+    const { form } = link('image=ubuntu&name=web');
+    const written = (draft: Partial<typeof form.draft>): string =>
+      writeCreateLink({ ...form, draft: { ...form.draft, ...draft } }, { limits: LIMITS, hasName: true });
+    expect(written({ memory: '1,5', cpus: '0,5', disk: '2,5 GB', auto_stop: '1,5 h' })).toBe(
+      '/new?image=ubuntu&name=web&memory=1.5GB&cpus=0.5&disk=2.5GB&idle_after=1.5h',
+    );
+    expect(written({ memory: '1,500', cpus: '1,500', disk: 'much', auto_stop: '1,500 s' })).toBe(
+      '/new?image=ubuntu&name=web&memory=1%2C500&cpus=1%2C500&disk=much&idle_after=1%2C500s',
+    );
+  });
+
   it('must bring back the request of the form that it was made of', () => {
     const query =
       'image=ubuntu&name=web&memory=1.5GB&cpus=0.333&disk=5GB&network=none&idle_after=1h30min&auto_start=true' +

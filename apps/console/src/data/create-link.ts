@@ -199,13 +199,15 @@ export function writeCreateLink(
   const { source, draft, role } = form;
   add(PARAMETER_OF[source.kind], source.of.trim());
   if (hasName) add('name', form.name.trim());
-  if (form.size !== TEMPLATE_SIZE) for (const [parameter, own] of SIZES) add(parameter, withUnit(own, draft[own]));
+  if (form.size !== TEMPLATE_SIZE) {
+    for (const [parameter, own, read] of SIZES) add(parameter, withUnit(own, withPoint(draft[own], read)));
+  }
   add('role', role);
   if (draft.network !== 'allow') {
     const usual = source.kind === 'template' ? '' : limits.network;
     if (draft.network !== usual) add('network', draft.network);
   } else for (const entry of linesOf(draft.allow)) add('allow', entry);
-  for (const [parameter, own] of TIMES) add(parameter, draft[own].replaceAll(/\s+/g, ''));
+  for (const [parameter, own] of TIMES) add(parameter, withPoint(draft[own], readTime));
   add('idle_action', draft.idle_action);
   if (draft.auto_start) add('auto_start', 'true');
   if (draft.command.trim() !== '') {
@@ -220,7 +222,11 @@ export function writeCreateLink(
   return `/new?${query.toString().replaceAll('%3A', ':').replaceAll('%2F', '/')}`;
 }
 
-function withUnit(own: 'memory' | 'cpus' | 'disk', text: string): string {
+/** Without spaces; an amount that can be read has its decimals with a point, as in every other language's link. */
+function withPoint(text: string, read: (text: string) => Read): string {
   const compact = text.replaceAll(/\s+/g, '');
-  return own !== 'cpus' && /^[\d.]+$/.test(compact) ? `${compact}GB` : compact;
+  return 'value' in read(text) ? compact.replaceAll(',', '.') : compact;
 }
+
+const withUnit = (own: 'memory' | 'cpus' | 'disk', text: string): string =>
+  own !== 'cpus' && /^[\d.]+$/.test(text) ? `${text}GB` : text;

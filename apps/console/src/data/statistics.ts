@@ -51,6 +51,8 @@ export function useUsage({ db_id, id, status }: Container, mayRead: boolean): Us
       setUsage((before) => ({
         ...before,
         samples: joined(past.samples.map(pastSample), before.samples),
+        // Of one that is up, what it uses now may be refused still.
+        ...(!isUp && { fault: undefined }),
         isRead: true,
       }));
       if (!isUp) return;

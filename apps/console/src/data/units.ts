@@ -1,8 +1,9 @@
 import { unitWords } from '../words/units';
 
 /**
- * Amounts as people write them (`1.5 GB`, `0.5`, `2 h 30 min`), and as the API has them: MiB, millicores, seconds.
- * A text that is not exactly one of those is refused, never rounded.
+ * Amounts as people write them (`1.5 GB`, `0,5`, `2 h 30 min`), and as the API has them: MiB, millicores, seconds.
+ * A text that is not exactly one of those is refused, never rounded. Decimals have a point or a comma; a comma before
+ * exactly three digits is refused too, because it may separate thousands.
  */
 
 /** What a text means, or what is wrong with it. */
@@ -56,13 +57,15 @@ interface Fraction {
 
 /** Binary floating point would turn 0.1 GB into a number that nearly is one. */
 function fractionOf(digits: string, unit: bigint): Fraction {
-  const [whole = '', decimals = ''] = digits.split('.');
+  const [whole = '', decimals = ''] = digits.split(/[.,]/);
   return { over: BigInt(whole + decimals) * unit, under: 10n ** BigInt(decimals.length) };
 }
 
-const NUMBER = '\\d{1,12}(?:\\.\\d{1,12})?|\\.\\d{1,12}';
+const NUMBER = '\\d{1,12}(?:[.,]\\d{1,12})?|\\.\\d{1,12}';
 const AMOUNT = new RegExp(`^(${NUMBER})\\s*([a-z]*)$`, 'i');
 const PART = new RegExp(`(${NUMBER})\\s*([a-z]*)\\s*`, 'giy');
+/** `1,500`: one and a half, or fifteen hundred. */
+const AMBIGUOUS = /\d,\d{3}(?!\d)/;
 
 const { faults: FAULTS } = unitWords;
 
@@ -74,13 +77,25 @@ interface Measure {
   readonly whole: string;
 }
 
-const SIZE: Measure = { units: SIZES, noAmount: FAULTS.noSize, whole: FAULTS.smallest.size };
-const CPU: Measure = { units: CPUS, noAmount: FAULTS.noCpus, whole: FAULTS.smallest.cpus };
+/** The separator of the browser's language, if fields can read it. */
+const SEPARATOR = new Intl.NumberFormat().formatToParts(0.5).some(({ value }) => value === ',') ? ',' : '.';
+const fieldNumber = (value: number): string => String(value).replace('.', SEPARATOR);
+
+const SIZE: Measure = {
+  units: SIZES,
+  noAmount: FAULTS.noSize({ gigabytes: fieldNumber(1.5), megabytes: '512' }),
+  whole: FAULTS.smallest.size,
+};
+const CPU: Measure = {
+  units: CPUS,
+  noAmount: FAULTS.noCpus({ one: fieldNumber(0.5), other: '2' }),
+  whole: FAULTS.smallest.cpus,
+};
 
 function readAmount(text: string, { units, noAmount, whole }: Measure): Read {
   const trimmed = text.trim();
   if (trimmed === '') return { fault: noAmount };
-  if (/^\d+,\d+/.test(trimmed)) return { fault: FAULTS.noPoint };
+  if (AMBIGUOUS.test(trimmed)) return { fault: FAULTS.noPoint };
   const [, digits = '', unit = ''] = AMOUNT.exec(trimmed) ?? [];
   const factor = units.get(unit.toLowerCase());
   if (digits === '' || factor === undefined) return { fault: noAmount };
@@ -103,7 +118,7 @@ export const readCpus = (text: string): Read => readAmount(text, CPU);
 /** Reads a time with its units, such as `90 min` or `1 d 12 h`. @returns seconds */
 export function readTime(text: string): Read {
   const trimmed = text.trim();
-  if (/^\d+,\d+/.test(trimmed)) return { fault: FAULTS.noPoint };
+  if (AMBIGUOUS.test(trimmed)) return { fault: FAULTS.noPoint };
   let sum: Fraction = { over: 0n, under: 1n };
   let end = 0;
   for (const [part, digits = '', unit = ''] of trimmed.matchAll(PART)) {
@@ -119,27 +134,36 @@ export function readTime(text: string): Read {
 }
 
 /** How many decimals of a GB are shown before MB are easier to read. */
-const DECIMALS = 1000;
+const DECIMALS = 3;
+
+/** In the form of the browser's language; without separators of thousands, which fields do not read. */
+const inLanguage = new Intl.NumberFormat(undefined, { maximumFractionDigits: DECIMALS, useGrouping: false });
+
+const isShort = (gigabytes: number): boolean => Number.isInteger(gigabytes * 10 ** DECIMALS);
 
 /** Exactly, with its unit: `512 MB`, `1.5 GB`. */
 export function sizeInWords(mb: number): string {
   const gigabytes = mb / 1024;
-  return mb < 1024 || !Number.isInteger(gigabytes * DECIMALS)
-    ? unitWords.megabytes(String(mb))
-    : unitWords.gigabytes(String(gigabytes));
+  return mb < 1024 || !isShort(gigabytes)
+    ? unitWords.megabytes(inLanguage.format(mb))
+    : unitWords.gigabytes(inLanguage.format(gigabytes));
 }
 
 /** As a field of GB shows it: `0.5`; with the unit where it is not GB: `700 MB`. */
 export function writeSize(mb: number): string {
   const gigabytes = mb / 1024;
-  return Number.isInteger(gigabytes * DECIMALS) ? String(gigabytes) : unitWords.megabytes(String(mb));
+  const text = fieldNumber(gigabytes);
+  return isShort(gigabytes) && !AMBIGUOUS.test(text) ? text : unitWords.megabytes(String(mb));
 }
 
-/** `0.25` for 250 millicores. */
-export const writeCpus = (millicores: number): string => String(millicores / 1000);
+/** `0.25` for 250 millicores; with a point where a comma would not be read. */
+export function writeCpus(millicores: number): string {
+  const text = fieldNumber(millicores / 1000);
+  return AMBIGUOUS.test(text) ? String(millicores / 1000) : text;
+}
 
 /** `1 CPU`, `0.5 CPU`. */
-export const cpusInWords = (millicores: number): string => unitWords.cpus(writeCpus(millicores));
+export const cpusInWords = (millicores: number): string => unitWords.cpus(inLanguage.format(millicores / 1000));
 
 const WRITTEN: readonly (readonly [seconds: number, write: (count: string) => string])[] = [
   [86_400, unitWords.days],

@@ -1,3 +1,4 @@
+import { signal } from '@preact/signals';
 import { navigate, path } from '../router';
 import { ask } from '../ui/dialog';
 import { say, sayFault } from '../ui/toasts';
@@ -8,17 +9,33 @@ import type { Container } from './live';
 
 /** What can be done with a container, and is said about it. What changes by it comes as events. */
 
-/** Deletes it, and offers to take that back: its data is kept for a while. */
-export async function remove({ db_id, name, status }: Container): Promise<void> {
+/** The containers with which something is being done that was chosen in a menu. */
+const pending = signal<ReadonlySet<string>>(new Set());
+
+/** Whether something is being done with a container: until it is done, its menus begin nothing else. */
+export const isPending = (id: string): boolean => pending.value.has(id);
+
+/** Does it unless something is being done with the container already, and says what went wrong. */
+async function once(id: string, run: () => Promise<unknown>): Promise<void> {
+  if (pending.peek().has(id)) return;
+  pending.value = new Set([...pending.peek(), id]);
   try {
-    await berth.containers.delete(db_id);
+    await run();
   } catch (error) {
     sayFault(error);
-    return;
+  } finally {
+    pending.value = new Set([...pending.peek()].filter((each) => each !== id));
   }
-  if (path.value === `/containers/${db_id}`) navigate('/');
-  const undo = (): void => void bringBack({ db_id, status }).catch(sayFault);
-  say(verbWords.deleted(name), { name: commonWords.undo, run: undo });
+}
+
+/** Deletes it, and offers to take that back: its data is kept for a while. */
+export function remove({ db_id, name, status }: Container): Promise<void> {
+  return once(db_id, async () => {
+    await berth.containers.delete(db_id);
+    if (path.value === `/containers/${db_id}`) navigate('/');
+    const undo = (): void => void bringBack({ db_id, status }).catch(sayFault);
+    say(verbWords.deleted(name), { name: commonWords.undo, run: undo });
+  });
 }
 
 /** Restores a deleted container, and starts it if it was up. @throws BerthError */
@@ -36,10 +53,12 @@ export async function restart({ db_id }: Container): Promise<void> {
 /** Whether it has a Docker container with processes, also if they are suspended. */
 export const isUp = (status: Container['status']): boolean => status === 'running' || status === 'paused';
 
+/** Starts it, or goes on with what was suspended in it. */
+export const start = ({ db_id, status }: Container): Promise<void> =>
+  once(db_id, () => (status === 'paused' ? berth.containers.resume(db_id) : berth.containers.start(db_id)));
+
 /** Suspends what runs in it. */
-export async function pause({ db_id }: Container): Promise<void> {
-  await berth.containers.pause(db_id).catch(sayFault);
-}
+export const pause = ({ db_id }: Container): Promise<void> => once(db_id, () => berth.containers.pause(db_id));
 
 /** Asks first: the container's programs end. */
 export function askToStop({ db_id, name }: Container): void {

@@ -7,8 +7,8 @@ import { at, bytes } from '../data/format';
 import { save } from '../data/save';
 import { knownName, nameOf, readUserNames } from '../data/server';
 import { address, navigate, replaceQuery } from '../router';
-import { Paged } from '../ui/paged';
-import { Empty, PageHead, Shown, Status, Table, useLoaded } from '../ui/parts';
+import { Paged, useRounds } from '../ui/paged';
+import { Empty, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
 import { SearchBox } from '../ui/search-box';
 import { say, sayFault } from '../ui/toasts';
 import { auditWords } from '../words/admin-audit';
@@ -75,19 +75,21 @@ export function Audit(): JSX.Element {
   const { query } = address.value;
   const filters = Object.fromEntries(FILTERS.map((name) => [name, query.get(name) ?? ''])) as Filters;
   const key = JSON.stringify(filters);
-  const [round, setRound] = useState(0);
+  const rounds = useRounds();
   const [actions, setActions] = useState<readonly string[]>([]);
-  const asked = useLoaded(async () => ({ key, query: await queryOf(filters) }), [key, round]);
-  useEffect(() => void readUserNames(), [round]);
+  const asked = useLoaded(async () => ({ key, query: await queryOf(filters) }), [key, rounds.current]);
+  useEffect(() => void readUserNames(), [rounds.current]);
+  // There is no list then, which would end the round.
+  useEffect(() => {
+    if (asked.fault !== undefined) rounds.end();
+  }, [asked.fault]);
   const hasFilters = FILTERS.some((name) => filters[name] !== '');
   const current = asked.fault === undefined && asked.value?.key === key ? asked.value.query : null;
   return (
     <>
       <PageHead title={auditWords.title} aside={<span class="muted">{auditWords.about}</span>}>
         {current && <ExportButton query={current} />}
-        <button type="button" class="button" onClick={() => setRound((before) => before + 1)}>
-          {commonWords.reload}
-        </button>
+        <WorkButton run={rounds.next}>{commonWords.reload}</WorkButton>
       </PageHead>
       <div class="filters" role="search">
         <SearchBox label={commonWords.user} value={filters.user} onValue={(user) => replaceQuery({ user })} />
@@ -132,7 +134,8 @@ export function Audit(): JSX.Element {
         current && (
           <Paged
             list={() => berth.admin.audit({ ...current, limit: 50 })}
-            of={`${key} ${String(round)}`}
+            of={key}
+            rounds={rounds}
             empty={<Empty title={auditWords.empty} />}
           >
             {(entries) => <Entries entries={entries} onActions={setActions} />}

@@ -8,7 +8,7 @@ import { hasNodes, nameOf, readUserNames } from '../data/server';
 import { address, navigate, replaceQuery } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { Menu, type MenuItem } from '../ui/menu';
-import { Paged } from '../ui/paged';
+import { Paged, useRounds } from '../ui/paged';
 import { Ago, Empty, Field, PageHead, Status, Table, WorkButton } from '../ui/parts';
 import { ResourceAmounts } from '../ui/resources';
 import { SearchBox } from '../ui/search-box';
@@ -42,27 +42,25 @@ export function AdminContainers(): JSX.Element {
   const asked = (name: string): string => query.get(name) ?? '';
   const [user, search, node] = [asked('user'), asked('search'), asked('node')];
   const status = FILTERS.find(([each]) => each === query.get('status'))?.[0] ?? '';
-  const [round, setRound] = useState(0);
+  const rounds = useRounds();
   const [nodes, setNodes] = useState<readonly NodeView[]>([]);
   const [selected, setSelected] = useState<ReadonlyMap<string, AnyContainerView>>(new Map());
   const [moving, setMoving] = useState<readonly AnyContainerView[] | null>(null);
   const filter = JSON.stringify([status, user, search, node]);
-  const onChange = (): void => {
+  const onChange = (): Promise<void> => {
     setSelected(new Map());
-    setRound((before) => before + 1);
+    return rounds.next();
   };
-  useEffect(() => void readUserNames(), [round]);
+  useEffect(() => void readUserNames(), [rounds.current]);
   useEffect(() => setSelected(new Map()), [filter]);
   useEffect(() => {
     if (hasNodes.value) berth.admin.nodes().then(setNodes, sayFault);
   }, [hasNodes.value]);
-  const actions: Actions = { onChange, onMove: setMoving };
+  const actions: Actions = { onChange: () => void onChange(), onMove: setMoving };
   return (
     <>
       <PageHead title={adminContainerWords.title} aside={<span class="muted">{adminContainerWords.about}</span>}>
-        <button type="button" class="button" onClick={onChange}>
-          {commonWords.reload}
-        </button>
+        <WorkButton run={onChange}>{commonWords.reload}</WorkButton>
       </PageHead>
       <div class="toolbar" role="search">
         <SearchBox
@@ -113,7 +111,8 @@ export function AdminContainers(): JSX.Element {
             ...(node !== '' && { node }),
           })
         }
-        of={`${filter} ${String(round)}`}
+        of={filter}
+        rounds={rounds}
         empty={<Empty title={adminContainerWords.empty} />}
       >
         {(containers) => (
@@ -145,7 +144,7 @@ export function AdminContainers(): JSX.Element {
           </>
         )}
       </Paged>
-      {moving && <MoveDialog containers={moving} onClose={() => setMoving(null)} onChange={onChange} />}
+      {moving && <MoveDialog containers={moving} onClose={() => setMoving(null)} onChange={actions.onChange} />}
     </>
   );
 }

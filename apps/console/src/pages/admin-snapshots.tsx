@@ -1,13 +1,13 @@
 import type { AnySnapshotView } from '@berth/client';
 import type { JSX } from 'preact';
-import { useEffect, useState } from 'preact/hooks';
+import { useEffect } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { shortImage } from '../data/format';
 import { nameOf, readUserNames } from '../data/server';
 import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
-import { Paged } from '../ui/paged';
-import { Ago, Empty, PageHead, RemoveCell, Table } from '../ui/parts';
+import { Paged, useRounds } from '../ui/paged';
+import { Ago, Empty, PageHead, RemoveCell, Table, WorkButton } from '../ui/parts';
 import { adminSnapshotWords } from '../words/admin-snapshots';
 import { commonWords } from '../words/common';
 import { Contents, SnapshotName, SnapshotSize, SnapshotStatus } from './snapshot-list';
@@ -15,15 +15,12 @@ import { Contents, SnapshotName, SnapshotSize, SnapshotStatus } from './snapshot
 /** All users' snapshots, for administrators, who can delete them. */
 export function AdminSnapshots(): JSX.Element {
   const user = address.value.query.get('user') ?? '';
-  const [round, setRound] = useState(0);
-  const onChange = (): void => setRound((before) => before + 1);
-  useEffect(() => void readUserNames(), [round]);
+  const rounds = useRounds();
+  useEffect(() => void readUserNames(), [rounds.current]);
   return (
     <>
       <PageHead title={adminSnapshotWords.title}>
-        <button type="button" class="button" onClick={onChange}>
-          {commonWords.reload}
-        </button>
+        <WorkButton run={rounds.next}>{commonWords.reload}</WorkButton>
       </PageHead>
       {user !== '' && (
         <div class="toolbar">
@@ -34,7 +31,8 @@ export function AdminSnapshots(): JSX.Element {
       )}
       <Paged
         list={() => berth.admin.snapshots({ limit: 50, ...(user !== '' && { user_id: user }) })}
-        of={`${user} ${String(round)}`}
+        of={user}
+        rounds={rounds}
         empty={<Empty title={adminSnapshotWords.empty} />}
       >
         {(snapshots) => (
@@ -52,7 +50,7 @@ export function AdminSnapshots(): JSX.Element {
             hasActions
           >
             {snapshots.map((snapshot) => (
-              <Row key={snapshot.id} snapshot={snapshot} onChange={onChange} />
+              <Row key={snapshot.id} snapshot={snapshot} onChange={() => void rounds.next()} />
             ))}
           </Table>
         )}

@@ -8,7 +8,7 @@ import { address, navigate, replaceQuery } from '../router';
 import { ask } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
-import { Paged } from '../ui/paged';
+import { Paged, useRounds } from '../ui/paged';
 import { Ago, Empty, PageHead, Status, Table } from '../ui/parts';
 import { SearchBox } from '../ui/search-box';
 import { say, sayFault } from '../ui/toasts';
@@ -23,13 +23,13 @@ export function AdminUsers(): JSX.Element {
   const tier = query.get('tier') ?? '';
   // From the command palette, also while the page is open.
   const isNew = query.get('new') !== null;
-  const [round, setRound] = useState(0);
+  const rounds = useRounds();
   const [tiers, setTiers] = useState<readonly TierView[]>([]);
   const [created, setCreated] = useState<CreatedUser | null>(null);
   useEffect(() => {
     berth.account.tiers().then(setTiers, sayFault);
   }, []);
-  const onChange = (): void => setRound((before) => before + 1);
+  const onChange = (): void => void rounds.next();
   const names = tiers.map(({ name }) => name);
   return (
     <>
@@ -56,7 +56,8 @@ export function AdminUsers(): JSX.Element {
       </div>
       <Paged
         list={() => berth.admin.users({ limit: 50, ...(search !== '' && { search }), ...(tier !== '' && { tier }) })}
-        of={JSON.stringify([search, tier, round])}
+        of={JSON.stringify([search, tier])}
+        rounds={rounds}
         empty={<Empty title={adminUserWords.empty} />}
       >
         {(users) => (

@@ -4,7 +4,7 @@ import type { Draft } from '../data/container-draft';
 import { type Faults, rangeInWords } from '../data/faults';
 import { LABEL_RULES, type Pair, VARIABLE_RULES } from '../data/pairs';
 import { isDiskEnforced } from '../data/server';
-import { writeTime } from '../data/units';
+import { writeCpus, writeSize, writeTime } from '../data/units';
 import { containerFieldWords } from '../words/container-fields';
 import { PairRows } from '../ui/pair-rows';
 import { Field, LinesField, TextField } from '../ui/parts';
@@ -21,9 +21,9 @@ interface FieldsProps {
 }
 
 const RESOURCES = [
-  ['memory_mb', 'memory', '0.5'],
-  ['cpu_shares', 'cpus', '0.5'],
-  ['disk_mb', 'disk', '10'],
+  ['memory_mb', 'memory', writeSize(512)],
+  ['cpu_shares', 'cpus', writeCpus(500)],
+  ['disk_mb', 'disk', writeSize(10_240)],
 ] as const;
 
 /** The permitted range, and what the number does not mean here. */

@@ -9,7 +9,7 @@ import { changeView } from '../data/list-view';
 import { type Container, lifetimeOf, now } from '../data/live';
 import { followInView, LINE_HEIGHT, SPAN_S, usageOf } from '../data/live-usage';
 import { isSelected, select } from '../data/selection';
-import { isUp, pause, remove } from '../data/verbs';
+import { isPending, isUp, pause, remove } from '../data/verbs';
 import { commonWords } from '../words/common';
 import { containerRowWords } from '../words/container-row';
 import { reasonInWords } from '../words/errors';
@@ -233,6 +233,7 @@ function Actions({ container, onSettings }: Pick<RowProps, 'container' | 'onSett
   const { db_id, name, status } = container;
   const address = `/containers/${db_id}`;
   const isRunning = status === 'running';
+  const isBusy = useMemo(() => computed(() => isPending(db_id)), [db_id]).value;
   const words = containerRowWords.actions;
   return (
     <div class="actions">
@@ -257,23 +258,39 @@ function Actions({ container, onSettings }: Pick<RowProps, 'container' | 'onSett
         </>
       )}
       {status === 'paused' && (
-        <WorkButton class="button slim" aria-label={words.resumeOf(name)} run={() => berth.containers.resume(db_id)}>
+        <WorkButton
+          class="button slim"
+          aria-label={words.resumeOf(name)}
+          isBlocked={isBusy}
+          run={() => berth.containers.resume(db_id)}
+        >
           {words.resume}
         </WorkButton>
       )}
       {isUp(status) ? (
-        <WorkButton class="button slim" aria-label={words.stopOf(name)} run={() => berth.containers.stop(db_id)}>
+        <WorkButton
+          class="button slim"
+          aria-label={words.stopOf(name)}
+          isBlocked={isBusy}
+          run={() => berth.containers.stop(db_id)}
+        >
           {commonWords.stop}
         </WorkButton>
       ) : (
         status !== 'creating' && (
-          <WorkButton class="button slim" aria-label={words.startOf(name)} run={() => berth.containers.start(db_id)}>
+          <WorkButton
+            class="button slim"
+            aria-label={words.startOf(name)}
+            isBlocked={isBusy}
+            run={() => berth.containers.start(db_id)}
+          >
             {commonWords.start}
           </WorkButton>
         )
       )}
       <Menu
         label={words.more(name)}
+        isBusy={isBusy}
         items={[
           ...(isRunning
             ? [

@@ -4,7 +4,7 @@ import { whyNotInside } from '../data/access';
 import { berth } from '../data/berth';
 import { type Container, containerById, events } from '../data/live';
 import type { BerthEvent } from '@berth/client';
-import { askToStop, remove } from '../data/verbs';
+import { askToStop, isPending, remove } from '../data/verbs';
 import { commonWords } from '../words/common';
 import { containerWords } from '../words/container';
 import { inWords } from '../words/errors';
@@ -119,6 +119,7 @@ export function ContainerPage({ id }: { readonly id: string }): JSX.Element {
           </button>
           <Menu
             label={containerWords.more(container.name)}
+            isBusy={isPending(container.db_id)}
             items={[
               ...copyItems(container),
               { name: commonWords.delete, isDangerous: true, run: () => void remove(container) },
@@ -202,15 +203,16 @@ function Inside({ container, staysOpen = false, children }: InsideProps) {
 
 function PowerButton({ container }: { readonly container: Container }): JSX.Element | null {
   if (container.status === 'creating') return null;
+  const isBlocked = isPending(container.db_id);
   const stop = (
-    <button type="button" class="button" onClick={() => askToStop(container)}>
+    <button type="button" class="button" aria-disabled={isBlocked} onClick={() => !isBlocked && askToStop(container)}>
       {commonWords.stop}
     </button>
   );
   if (container.status === 'running') {
     return (
       <>
-        <WorkButton class="button" run={() => berth.containers.pause(container.db_id)}>
+        <WorkButton class="button" isBlocked={isBlocked} run={() => berth.containers.pause(container.db_id)}>
           {containerWords.power.pause}
         </WorkButton>
         {stop}
@@ -219,13 +221,13 @@ function PowerButton({ container }: { readonly container: Container }): JSX.Elem
   }
   return container.status === 'paused' ? (
     <>
-      <WorkButton class="button primary" run={() => berth.containers.resume(container.db_id)}>
+      <WorkButton class="button primary" isBlocked={isBlocked} run={() => berth.containers.resume(container.db_id)}>
         {containerWords.power.resume}
       </WorkButton>
       {stop}
     </>
   ) : (
-    <WorkButton class="button primary" run={() => berth.containers.start(container.db_id)}>
+    <WorkButton class="button primary" isBlocked={isBlocked} run={() => berth.containers.start(container.db_id)}>
       {commonWords.start}
     </WorkButton>
   );

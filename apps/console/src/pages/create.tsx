@@ -20,6 +20,7 @@ import {
 } from '../data/create-form';
 import { readCreateLink, writeCreateLink } from '../data/create-link';
 import { type Faults, NO_FAULTS } from '../data/faults';
+import { count } from '../data/format';
 import { containers, me, now } from '../data/live';
 import { filled as filledRows } from '../data/pairs';
 import { cpusInWords, sizeInWords } from '../data/units';
@@ -447,7 +448,7 @@ function Effect({ user: { tier, limits }, form, context }: EffectProps): JSX.Ele
           now={own.length}
           added={1}
           most={limits.containers}
-          write={String}
+          write={count}
         />
         {SUMS.map(([field, name, write]) => (
           <EffectRow

@@ -33,6 +33,7 @@ export function Overview({ container, events, whyNotInside, onSettings }: Overvi
   const { name, status, resources } = container;
   const usage = useUsage(container, whyNotInside === null);
   const isUp = status === 'running' || status === 'paused';
+  const hasUsage = isUp || usage.samples.length > 0 || usage.fault !== undefined || !usage.isRead;
   // Of one that is up, something is shown, or `whyNotInside`.
   const state = isUp ? 'stopped' : status;
   const problems = problemsOf({
@@ -49,7 +50,7 @@ export function Overview({ container, events, whyNotInside, onSettings }: Overvi
       <Problems container={container} problems={problems} onSettings={onSettings} />
       <div class="columns">
         <div class="stack">
-          {whyNotInside === null && (isUp || usage.samples.length > 0 || !usage.isRead) ? (
+          {whyNotInside === null && hasUsage ? (
             <UsageCharts name={name} usage={usage} diskMb={resources.disk_mb} isUp={isUp} />
           ) : (
             <section class="panel" aria-label={overviewWords.usage.title(name)}>

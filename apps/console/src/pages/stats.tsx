@@ -3,8 +3,8 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
 import { bytes, timeOfDay } from '../data/format';
 import { HOUR_S, type Sample, type Usage } from '../data/statistics';
-import { inWords } from '../words/errors';
 import { statsWords } from '../words/stats';
+import { Fault } from '../ui/parts';
 import { usePlot } from '../ui/plot';
 
 const MEBIBYTE = 1024 * 1024;
@@ -36,7 +36,8 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
     columns.disk.findIndex((value) => value !== null),
   );
   const [opened] = useState(() => Date.now());
-  const waiting = isUp || !isRead ? statsWords.waiting : statsWords.notMeasured;
+  const quiet = isUp || !isRead ? statsWords.waiting : statsWords.notMeasured;
+  const waiting = fault === undefined ? quiet : statsWords.unknown;
   // An image may lack the program that counts it.
   const isDiskLate = latest !== null && Date.now() - opened > DISK_WITHIN_MS;
   const percent = (value: number): string => statsWords.percent(Math.round(value));
@@ -45,11 +46,7 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
   const traffic = latest?.network;
   return (
     <>
-      {fault !== undefined && (
-        <p class="notice warn" role="status">
-          {inWords(fault)}
-        </p>
-      )}
+      {fault !== undefined && <Fault of={fault} />}
       <div class="charts">
         <Chart
           title={cpu.title}
@@ -81,7 +78,7 @@ export function UsageCharts({ name, usage, diskMb, isUp }: ChartsProps): JSX.Ele
           series={[{ values: columns.disk.slice(firstDisk), colour: '--accent', fill: '--accent-soft' }]}
           max={Math.max(diskLimit, highest(columns.disk, 0))}
           show={bytes}
-          waiting={isDiskLate ? disk.unknown : waiting}
+          waiting={isDiskLate ? statsWords.unknown : waiting}
           isNow={latest !== null}
         />
         <Chart

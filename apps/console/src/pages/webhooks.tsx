@@ -9,7 +9,7 @@ import { address, Link } from '../router';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';
 import { Menu } from '../ui/menu';
-import { Paged } from '../ui/paged';
+import { Paged, useRounds } from '../ui/paged';
 import {
   Ago,
   Empty,
@@ -76,9 +76,7 @@ function WebhookList({ api, path }: KindProps): JSX.Element {
         title={isOwn ? webhookWords.title : webhookWords.titleForAll}
         aside={<span class="muted">{webhookWords.about}</span>}
       >
-        <button type="button" class="button" onClick={reload}>
-          {commonWords.reload}
-        </button>
+        <WorkButton run={loaded.reload}>{commonWords.reload}</WorkButton>
         {make}
       </PageHead>
       <Shown of={loaded}>
@@ -318,10 +316,10 @@ function Deliveries({ id, api, path }: KindProps & { readonly id: string }): JSX
   const { deliveries: words } = webhookWords;
   const { columns } = words;
   const webhook = useLoaded(() => api.get(id), [id]);
-  const [round, setRound] = useState(0);
+  const rounds = useRounds();
   const again = async (delivery: DeliveryView): Promise<void> => {
     sayOutcome(words.outcome, await api.redeliver(id, delivery.id));
-    setRound((before) => before + 1);
+    await rounds.next();
   };
   return (
     <>
@@ -332,13 +330,12 @@ function Deliveries({ id, api, path }: KindProps & { readonly id: string }): JSX
         <Link class="button" href={path}>
           {words.back}
         </Link>
-        <button type="button" class="button" onClick={() => setRound((before) => before + 1)}>
-          {commonWords.reload}
-        </button>
+        <WorkButton run={rounds.next}>{commonWords.reload}</WorkButton>
       </PageHead>
       <Paged
         list={() => api.deliveries(id, { limit: 50 })}
-        of={`${id} ${String(round)}`}
+        of={id}
+        rounds={rounds}
         empty={
           <Empty title={words.empty.title}>
             <p>{words.empty.text}</p>

@@ -8,8 +8,15 @@ export interface MenuItem {
   readonly isDangerous?: boolean;
 }
 
+interface MenuProps {
+  readonly label: string;
+  readonly items: readonly MenuItem[];
+  /** Whether what was chosen goes on: until then the menu does not open. */
+  readonly isBusy?: boolean;
+}
+
 /** A button with a menu: a popover, which closes by Escape and by a click elsewhere; arrow keys go through it. */
-export function Menu({ label, items }: { readonly label: string; readonly items: readonly MenuItem[] }): JSX.Element {
+export function Menu({ label, items, isBusy = false }: MenuProps): JSX.Element {
   const id = useId();
   const list = useRef<HTMLDivElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -32,6 +39,7 @@ export function Menu({ label, items }: { readonly label: string; readonly items:
     if (isDrawn) show();
   }, [isDrawn]);
   const open = (): void => {
+    if (isBusy) return;
     if (isDrawn) show();
     else setDrawn(true);
   };
@@ -52,7 +60,8 @@ export function Menu({ label, items }: { readonly label: string; readonly items:
       <button
         ref={button}
         type="button"
-        class="button quiet icon"
+        class={`button quiet icon ${isBusy ? 'busy' : ''}`}
+        aria-disabled={isBusy}
         aria-label={label}
         aria-haspopup="menu"
         aria-controls={id}

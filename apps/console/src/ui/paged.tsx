@@ -1,59 +1,87 @@
 import type { Pages } from '@berth/client';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
-import { inWords } from '../words/errors';
 import { partWords } from '../words/parts';
-import { WorkButton } from './parts';
+import { Fault, WorkButton } from './parts';
+
+/** How often a list was asked for again; {@link Paged} ends each round. */
+interface Rounds {
+  readonly current: number;
+  /** Reads the list again. Done when it is read, or has failed and says so. */
+  readonly next: () => Promise<void>;
+  readonly end: () => void;
+}
+
+export function useRounds(): Rounds {
+  const [current, setCurrent] = useState(0);
+  const waiting = useRef<(() => void)[]>([]);
+  const next = (): Promise<void> => {
+    setCurrent((before) => before + 1);
+    return new Promise((resolve) => waiting.current.push(resolve));
+  };
+  const end = (): void => {
+    for (const done of waiting.current.splice(0)) done();
+  };
+  return { current, next, end };
+}
 
 interface PagedProps<Item> {
   readonly list: () => Pages<Item>;
-  /** What the list depends on: with another value it is read from its beginning. */
+  /** What the list depends on: with another value, or in another round, it is read from its beginning. */
   readonly of: string;
+  readonly rounds: Rounds;
   readonly empty: ComponentChildren;
   readonly children: (items: readonly Item[]) => ComponentChildren;
 }
 
-/** A long list, whose next page is read when it is asked for. */
-export function Paged<Item>({ list, of, empty, children }: PagedProps<Item>): JSX.Element {
-  const [items, setItems] = useState<readonly Item[] | null>(null);
-  const [next, setNext] = useState<string | null>(null);
-  const [fault, setFault] = useState<unknown>();
-  const round = useRef(0);
+interface Read<Item> {
+  /** What it was read for. */
+  readonly of: string;
+  readonly items: readonly Item[];
+  readonly next: string | null;
+}
 
-  const read = async (cursor?: string): Promise<void> => {
-    const own = round.current;
-    const page = await list().page(cursor);
-    if (own !== round.current) return;
-    setItems((before) => [...(cursor === undefined ? [] : (before ?? [])), ...page.items]);
-    setNext(page.nextCursor);
-    setFault(undefined);
+/** A long list, whose next page is read when it is asked for. */
+export function Paged<Item>({ list, of: filter, rounds, empty, children }: PagedProps<Item>): JSX.Element {
+  const of = `${filter} ${String(rounds.current)}`;
+  const [shown, setShown] = useState<Read<Item> | null>(null);
+  const [fault, setFault] = useState<{ readonly of: string; readonly error: unknown } | null>(null);
+  const latest = useRef(of);
+  latest.current = of;
+
+  const read = async (before?: Read<Item>): Promise<void> => {
+    const page = await list().page(before?.next ?? undefined);
+    if (of !== latest.current) return;
+    setShown({ of, items: [...(before?.items ?? []), ...page.items], next: page.nextCursor });
+    setFault(null);
   };
   useEffect(() => {
-    round.current += 1;
-    read().catch(setFault);
+    const own = of;
+    read()
+      .catch((error: unknown) => own === latest.current && setFault({ of, error }))
+      .finally(() => own === latest.current && rounds.end());
   }, [of]);
+  useEffect(() => rounds.end, []);
 
+  const hasFailed = fault?.of === of;
+  const isStale = shown !== null && shown.of !== of;
   return (
     <>
-      {fault !== undefined && (
-        <p class="notice bad" role="alert">
-          {inWords(fault)}
-        </p>
-      )}
-      {items === null ? (
-        fault === undefined && (
+      {hasFailed && <Fault of={fault.error} />}
+      {shown === null ? (
+        !hasFailed && (
           <p class="muted" role="status">
             {partWords.loading}
           </p>
         )
-      ) : items.length === 0 ? (
-        <div class="panel">{empty}</div>
       ) : (
-        <div class="panel">
-          {children(items)}
-          {next !== null && (
+        <div class={isStale ? 'panel stale' : 'panel'} aria-busy={isStale && !hasFailed}>
+          {shown.items.length === 0 ? empty : children(shown.items)}
+          {shown.next !== null && (
             <div class="more-rows">
-              <WorkButton run={() => read(next)}>{partWords.showMore}</WorkButton>
+              <WorkButton isBlocked={isStale} run={() => read(shown)}>
+                {partWords.showMore}
+              </WorkButton>
             </div>
           )}
         </div>

@@ -1,11 +1,10 @@
 import type { JSX } from 'preact';
 import { useEffect, useId, useMemo, useRef, useState } from 'preact/hooks';
 import { maySeeInside } from '../data/access';
-import { berth } from '../data/berth';
 import { fuzzyMatch } from '../data/fuzzy';
 import { type Container, containers, me } from '../data/live';
 import { hasNodes, isAdmin } from '../data/server';
-import { askToRestart, askToStop, pause, remove } from '../data/verbs';
+import { askToRestart, askToStop, isPending, pause, remove, start } from '../data/verbs';
 import { navigate } from '../router';
 import { commonWords } from '../words/common';
 import { keyboardWords } from '../words/keyboard';
@@ -14,7 +13,6 @@ import { shellWords } from '../words/shell';
 import { statusWords } from '../words/statuses';
 import { ADMIN_PAGES, type ConsolePage, OWN_PAGES } from './pages';
 import { setTheme, type Theme } from './theme';
-import { sayFault } from './toasts';
 
 export interface PaletteProps {
   readonly onClose: () => void;
@@ -233,14 +231,13 @@ function containerCommands(container: Container): Command[] {
   });
   const tab = (verb: string, fragment: string): Command =>
     command(verb, () => navigate(`/containers/${db_id}#${fragment}`));
-  const start = (): void => void berth.containers.start(db_id).catch(sayFault);
   const isRunning = status === 'running';
   const isInside = isRunning && maySeeInside.value;
   const verbs: Command[] = [];
-  if (status === 'stopped' || status === 'error') verbs.push(command(commonWords.start, start));
-  if (status === 'paused') {
-    verbs.push(command(paletteWords.resume, () => void berth.containers.resume(db_id).catch(sayFault)));
+  if (status === 'stopped' || status === 'error') {
+    verbs.push(command(commonWords.start, () => void start(container)));
   }
+  if (status === 'paused') verbs.push(command(paletteWords.resume, () => void start(container)));
   if (isRunning || status === 'paused') verbs.push(command(commonWords.stop, () => askToStop(container)));
   if (isRunning) {
     verbs.push(
@@ -260,7 +257,7 @@ function containerCommands(container: Container): Command[] {
       : []),
     tab(paletteWords.snapshots, 'snapshots'),
     tab(paletteWords.events, 'events'),
-    ...(mayWrite() ? verbs : []),
+    ...(mayWrite() && !isPending(db_id) ? verbs : []),
   ];
 }
 

@@ -274,17 +274,26 @@ export interface Loaded<T> {
   readonly reload: () => Promise<void>;
 }
 
+/** What went wrong with a part of a page, and what can be done about it. */
+export function Fault({ of, children }: { readonly of: unknown; readonly children?: ComponentChildren }): JSX.Element {
+  return (
+    <p class="notice bad" role="alert">
+      <span class="grow">{inWords(of)}</span>
+      {children}
+    </p>
+  );
+}
+
 /** What came of {@link useLoaded}: what it read, or why not. */
 export function Shown<T>({ of, children }: { of: Loaded<T>; children: (value: T) => ComponentChildren }) {
   return (
     <>
       {of.fault !== undefined && (
-        <p class="notice bad" role="alert">
-          <span class="grow">{inWords(of.fault)}</span>
-          <button type="button" class="button slim" onClick={() => void of.reload()}>
+        <Fault of={of.fault}>
+          <WorkButton class="button slim" run={of.reload}>
             {partWords.tryAgain}
-          </button>
-        </p>
+          </WorkButton>
+        </Fault>
       )}
       {of.value !== undefined
         ? children(of.value)
@@ -323,10 +332,11 @@ export function RemoveCell({ verb = commonWords.delete, name, onClick }: RemoveC
 }
 
 /** A button whose work takes a while: it cannot be pressed twice, and says what went wrong. */
-export function WorkButton({ run, children, class: name = 'button', ...rest }: WorkButtonProps): JSX.Element {
+export function WorkButton(props: WorkButtonProps): JSX.Element {
+  const { run, children, class: name = 'button', isBlocked = false, ...rest } = props;
   const [isBusy, setBusy] = useState(false);
   const onClick = async (): Promise<void> => {
-    if (isBusy) return;
+    if (isBusy || isBlocked) return;
     setBusy(true);
     try {
       await run();
@@ -341,7 +351,7 @@ export function WorkButton({ run, children, class: name = 'button', ...rest }: W
       {...rest}
       type="button"
       class={`${name} ${isBusy ? 'busy' : ''}`}
-      aria-disabled={isBusy}
+      aria-disabled={isBusy || isBlocked}
       onClick={() => void onClick()}
     >
       {children}
@@ -355,4 +365,6 @@ interface WorkButtonProps {
   readonly class?: string;
   readonly 'aria-label'?: string;
   readonly disabled?: boolean;
+  /** Whether other work has to end first. */
+  readonly isBlocked?: boolean;
 }

@@ -8,6 +8,7 @@ interface Traffic {
 export const statsWords = {
   waiting: 'Measuring…',
   notMeasured: 'Not measured in the last hour',
+  unknown: 'Not known',
   percent: (value: number) => `${String(value)} %`,
   perSecond: (amount: string) => `${amount}/s`,
   /** Beside the value. */
@@ -31,7 +32,6 @@ export const statsWords = {
   disk: {
     title: 'Disk',
     of: (name: string) => `Disk of ${name}`,
-    unknown: 'Not known',
   },
   network: {
     title: 'Network',

@@ -19,8 +19,9 @@ export const unitWords = {
   /** What is wrong with an amount that was entered. */
   faults: {
     noPoint: 'Write decimals with a point, such as 1.5.',
-    noSize: 'Enter an amount, such as 1.5 GB or 512 MB.',
-    noCpus: 'Enter an amount, such as 0.5 or 2.',
+    noSize: ({ gigabytes, megabytes }: { gigabytes: string; megabytes: string }) =>
+      `Enter an amount, such as ${gigabytes} GB or ${megabytes} MB.`,
+    noCpus: ({ one, other }: { one: string; other: string }) => `Enter an amount, such as ${one} or ${other}.`,
     noTime: 'Enter a time, such as 30 min, 2 h or 7 d.',
     noUnit: 'Add a unit: 30 min, 2 h or 7 d.',
     tooMuch: 'This is too much.',
