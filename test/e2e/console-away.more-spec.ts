@@ -151,7 +151,7 @@ describe('text that comes without keys', () => {
 
 describe('while the server is away', () => {
   const interrupted = (): Promise<void> => page.getByText('Connection lost. Reconnecting…').waitFor();
-  const dropped = (): Promise<void> => page.getByText('What you type is dropped until the server answers').waitFor();
+  const dropped = (): Promise<void> => page.getByText('What you type is dropped until it responds').waitFor();
   const back = (): Promise<void> => page.getByText('What you typed while the server was away was dropped').waitFor();
 
   it('must drop what is typed and pasted after some seconds, say so, and run nothing of it later', async () => {
