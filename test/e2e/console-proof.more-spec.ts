@@ -96,6 +96,13 @@ async function go(page: Page, path: string, heading: string): Promise<void> {
   });
 }
 
+/** Fails where an element is not drawn. */
+async function boxOf(element: Locator): Promise<{ x: number; y: number; width: number; height: number }> {
+  const box = await element.boundingBox();
+  if (box === null) throw new Error(`${String(element)} is not drawn`);
+  return box;
+}
+
 const loading = (page: Page): Locator => page.locator('main').getByText(/^(Loading|Measuring)…$/);
 
 const loaded = (page: Page): Promise<void> =>
@@ -128,11 +135,11 @@ describe('at a zoom of 200 %', () => {
   const WINDOWS = [
     { width: 720, height: 450 },
     { width: 512, height: 384 },
-  ];
+  ] as const;
   let page: Page;
 
   beforeAll(async () => {
-    const context = await browser.context({ deviceScaleFactor: 2, viewport: WINDOWS[0]!, reducedMotion: 'reduce' });
+    const context = await browser.context({ deviceScaleFactor: 2, viewport: WINDOWS[0], reducedMotion: 'reduce' });
     page = await browser.signedIn(user, context);
   });
   afterAll(() => page.context().close());
@@ -192,8 +199,7 @@ describe('at a zoom of 200 %', () => {
         await page.setViewportSize(size);
         const where = [opener, size] as const;
         await eventually(async () => {
-          const [box, button] = [await dialog.boundingBox(), await submit.boundingBox()];
-          for (const { x, y, width, height } of [box!, button!]) {
+          for (const { x, y, width, height } of [await boxOf(dialog), await boxOf(submit)]) {
             expect([...where, x >= 0, y >= 0, x + width <= size.width, y + height <= size.height]).toEqual([
               ...where,
               true,
@@ -421,7 +427,13 @@ describe('on a slow line', () => {
         () => button('Create'),
         () => page.getByRole('heading', { name: 'pressed', exact: true }).waitFor(),
       ],
-      ['/', 'Containers', async () => undefined, () => button(`Start ${LONG}`), () => button(`Stop ${LONG}`).waitFor()],
+      [
+        '/',
+        'Containers',
+        () => Promise.resolve(),
+        () => button(`Start ${LONG}`),
+        () => button(`Stop ${LONG}`).waitFor(),
+      ],
       [
         inContainer('overview'),
         'seen',
@@ -458,7 +470,7 @@ describe('on a slow line', () => {
       [
         '/admin/machine',
         'Machine',
-        async () => undefined,
+        () => Promise.resolve(),
         () => button('Compare with Docker'),
         () => eventually(async () => expect(await page.locator('.button.busy').count()).toBe(0)),
       ],
@@ -624,13 +636,9 @@ describe('on a slow line', () => {
       page.getByRole('navigation', { name: 'seen' }).getByRole('link', { name, exact: true }).click();
     const below = async (part: Locator, above: Locator): Promise<void> => {
       await part.waitFor();
-      const [inner, upper, main] = [
-        await part.boundingBox(),
-        await above.boundingBox(),
-        await page.locator('main').boundingBox(),
-      ];
-      expect(inner!.y).toBeGreaterThanOrEqual(upper!.y + upper!.height);
-      expect([inner!.x >= main!.x, inner!.x + inner!.width <= main!.x + main!.width]).toEqual([true, true]);
+      const [inner, upper, main] = [await boxOf(part), await boxOf(above), await boxOf(page.locator('main'))];
+      expect(inner.y).toBeGreaterThanOrEqual(upper.y + upper.height);
+      expect([inner.x >= main.x, inner.x + inner.width <= main.x + main.width]).toEqual([true, true]);
     };
     const terminal = page.locator('.terminal-area');
     gate.close();
