@@ -18,11 +18,11 @@ export function inMore(title: string, work: () => Promise<void>): void {
 /** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: then tables of faults are sampled. */
 export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
 
-/** A sample has a fault at every third call. */
-const STEP = IS_SAMPLE ? 3 : 1;
+/** A sample has a fault at every fifth call. */
+const STEP = IS_SAMPLE ? 5 : 1;
 
 /**
- * Disturbs an action at each of its calls, one after the other; in a sample at every third, from any of the first three
+ * Disturbs an action at each of its calls, one after the other; in a sample at every fifth, from any of the first five
  * on. Fails if no fault strikes.
  *
  * @param disturb does the action with the fault at the call of this number; whether there was such a call
