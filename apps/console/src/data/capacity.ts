@@ -1,6 +1,6 @@
 import type { AmountView, FreeView } from '@berth/client';
 import { resourceWords } from '../words/resources';
-import { fraction, megabytes } from './format';
+import { fraction, megabytes } from '../words/format';
 
 const { capacity: WORDS } = resourceWords;
 

@@ -3,7 +3,7 @@ import { batch, type Signal, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { unitWords } from '../words/units';
 import { berth } from './berth';
-import { bytes } from './format';
+import { bytes } from '../words/format';
 import { containerById } from './live';
 
 /** CPU and memory of the running containers in view, from one stream. The last minutes stay while the page is open. */

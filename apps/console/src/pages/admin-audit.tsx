@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { exportAudit, MOST_EXPORTED } from '../data/csv';
-import { at, bytes } from '../data/format';
+import { at, bytes } from '../words/format';
 import { save } from '../data/save';
 import { knownName, nameOf, readUserNames } from '../data/server';
 import { address, navigate, replaceQuery } from '../router';

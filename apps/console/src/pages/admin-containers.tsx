@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { eachAtOnce } from '../data/at-once';
 import { berth } from '../data/berth';
-import { shortImage } from '../data/format';
+import { shortImage } from '../words/format';
 import { hasNodes, nameOf, readUserNames } from '../data/server';
 import { address, navigate, replaceQuery } from '../router';
 import { ask, Dialog } from '../ui/dialog';

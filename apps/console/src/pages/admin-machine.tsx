@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { freeInWords, reservedInWords } from '../data/capacity';
-import { cpus, duration, megabytes } from '../data/format';
+import { cpus, duration, megabytes } from '../words/format';
 import { hasNodes, health, nameOf, readHealth, readUserNames } from '../data/server';
 import { later } from '../ui/later';
 import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { reservedInWords } from '../data/capacity';
-import { count, cpus, megabytes } from '../data/format';
+import { count, cpus, megabytes } from '../words/format';
 import { connection, events, now } from '../data/live';
 import { ask } from '../ui/dialog';
 import { later } from '../ui/later';

@@ -2,7 +2,7 @@ import type { AnySnapshotView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { shortImage } from '../data/format';
+import { shortImage } from '../words/format';
 import { nameOf, readUserNames } from '../data/server';
 import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';

@@ -2,7 +2,7 @@ import type { TemplateView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { cpus, megabytes, shortImage } from '../data/format';
+import { cpus, megabytes, shortImage } from '../words/format';
 import { address, navigate } from '../router';
 import { ask } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';

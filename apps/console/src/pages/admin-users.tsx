@@ -2,7 +2,7 @@ import type { AdminUserView, ListedStatus, TierView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { duration } from '../data/format';
+import { duration } from '../words/format';
 import { me } from '../data/live';
 import { address, navigate, replaceQuery } from '../router';
 import { ask } from '../ui/dialog';

@@ -2,7 +2,7 @@ import type { AgentCreatedView, AgentView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
-import { duration, fraction, megabytes } from '../data/format';
+import { duration, fraction, megabytes } from '../words/format';
 import { agents as online } from '../data/live';
 import { ask, Dialog } from '../ui/dialog';
 import { PlusIcon } from '../ui/icons';

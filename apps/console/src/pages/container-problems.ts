@@ -1,5 +1,5 @@
 import type { BerthEvent, StatsView } from '@berth/client';
-import { at, bytes, duration } from '../data/format';
+import { at, bytes, duration } from '../words/format';
 import type { Container, Lifetime } from '../data/live';
 import type { Sample } from '../data/statistics';
 import { problemWords } from '../words/container-problems';

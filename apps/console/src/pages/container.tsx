@@ -4,7 +4,7 @@ import { whyNotInside } from '../data/access';
 import { berth } from '../data/berth';
 import { type Container, containerById, events } from '../data/live';
 import type { BerthEvent } from '@berth/client';
-import { askToStop, isPending, remove } from '../data/verbs';
+import { askToStop, isPending, remove } from '../ui/verbs';
 import { commonWords } from '../words/common';
 import { containerWords } from '../words/container';
 import { inWords } from '../words/errors';

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useId, useState } from 'preact/hooks';
 import { type Catalogue, CUSTOM_SIZE, type Preset, type Source, TEMPLATE_SIZE } from '../data/create-form';
 import type { Faults } from '../data/faults';
-import { bytes } from '../data/format';
+import { bytes } from '../words/format';
 import { containerById } from '../data/live';
 import { cpusInWords, sizeInWords } from '../data/units';
 import { createWords } from '../words/create';

@@ -20,7 +20,7 @@ import {
 } from '../data/create-form';
 import { readCreateLink, writeCreateLink } from '../data/create-link';
 import { type Faults, NO_FAULTS } from '../data/faults';
-import { count } from '../data/format';
+import { count } from '../words/format';
 import { containers, me, now } from '../data/live';
 import { filled as filledRows } from '../data/pairs';
 import { cpusInWords, sizeInWords } from '../data/units';

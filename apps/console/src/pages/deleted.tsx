@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import type { ListedContainerView } from '@berth/client';
 import { berth } from '../data/berth';
-import { shortImage } from '../data/format';
+import { shortImage } from '../words/format';
 import { events } from '../data/live';
 import { Link } from '../router';
 import { Ago, Empty, Listing, PageHead, Shown, useLoaded, WorkButton } from '../ui/parts';

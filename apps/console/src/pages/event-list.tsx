@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { at, cpus, megabytes, milliseconds, timeOfDay } from '../data/format';
+import { at, cpus, megabytes, milliseconds, timeOfDay } from '../words/format';
 import type { BerthEvent } from '@berth/client';
 import { containerById } from '../data/live';
 import { reasonInWords } from '../words/errors';

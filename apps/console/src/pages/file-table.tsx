@@ -22,7 +22,7 @@ import {
   type Sorting,
   toggle,
 } from '../data/file-list';
-import { bytes } from '../data/format';
+import { bytes } from '../words/format';
 import { navigate } from '../router';
 import { ask, askFor } from '../ui/dialog';
 import { FileIcon, FolderIcon, LinkIcon } from '../ui/icons';

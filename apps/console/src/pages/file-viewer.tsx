@@ -2,7 +2,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { nameOfPath, shownAs } from '../data/file-list';
-import { bytes } from '../data/format';
+import { bytes } from '../words/format';
 import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
 import { fileWords } from '../words/files';

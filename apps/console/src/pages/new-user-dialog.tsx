@@ -2,7 +2,7 @@ import type { UserCreatedView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { asking, berth, faultOf } from '../data/berth';
-import { at } from '../data/format';
+import { at } from '../words/format';
 import { Dialog } from '../ui/dialog';
 import { Field, Secret, TextField } from '../ui/parts';
 import { ExpiryField, type Grantable, ScopesField } from '../ui/token-fields';

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useMemo } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { writeCommand } from '../data/container-draft';
-import { at, cpus, duration, megabytes } from '../data/format';
+import { at, cpus, duration, megabytes } from '../words/format';
 import { type Container, lifetimeOf, now, refresh } from '../data/live';
 import { isDiskEnforced } from '../data/server';
 import { useUsage } from '../data/statistics';

@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { readCommand, writeCommand } from '../data/container-draft';
-import { bytes } from '../data/format';
+import { bytes } from '../words/format';
 import { type Container, events } from '../data/live';
 import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';

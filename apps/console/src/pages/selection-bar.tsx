@@ -14,7 +14,7 @@ import {
   selection,
   selectOnly,
 } from '../data/selection';
-import { bringBack, isUp, restart } from '../data/verbs';
+import { bringBack, isUp, restart } from '../ui/verbs';
 import { ask, Dialog } from '../ui/dialog';
 import { CrossIcon } from '../ui/icons';
 import { LinesField, Meter } from '../ui/parts';

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth } from '../data/berth';
-import { at } from '../data/format';
+import { at } from '../words/format';
 import { session, signOutEverywhere } from '../session';
 import { signOutWords } from '../words/sign-out';
 import { Dialog } from '../ui/dialog';

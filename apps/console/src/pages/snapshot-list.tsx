@@ -1,7 +1,7 @@
 import type { SnapshotListView, SnapshotView } from '@berth/client';
 import type { ComponentChildren, JSX } from 'preact';
 import { berth } from '../data/berth';
-import { bytes, milliseconds } from '../data/format';
+import { bytes, milliseconds } from '../words/format';
 import { connection, containerById, events } from '../data/live';
 import { isAdmin } from '../data/server';
 import { commonWords } from '../words/common';

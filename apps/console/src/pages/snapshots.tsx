@@ -1,7 +1,7 @@
 import type { SnapshotView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
-import { bytes } from '../data/format';
+import { bytes } from '../words/format';
 import { containerById, me } from '../data/live';
 import { contentsInWords } from '../words/errors';
 import { snapshotsWords } from '../words/snapshots';

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import type uPlot from 'uplot';
-import { bytes, timeOfDay } from '../data/format';
+import { bytes, timeOfDay } from '../words/format';
 import { HOUR_S, type Sample, type Usage } from '../data/statistics';
 import { statsWords } from '../words/stats';
 import { Fault } from '../ui/parts';

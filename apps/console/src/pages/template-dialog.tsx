@@ -14,7 +14,7 @@ import {
   startDraft,
 } from '../data/container-draft';
 import { type Faults, NO_FAULTS } from '../data/faults';
-import { bytes } from '../data/format';
+import { bytes } from '../words/format';
 import { commonWords } from '../words/common';
 import { contentsInWords } from '../words/errors';
 import { templateDialogWords } from '../words/template-dialog';

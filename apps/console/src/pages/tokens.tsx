@@ -2,7 +2,7 @@ import type { CreatedTokenView, TokenView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
-import { at } from '../data/format';
+import { at } from '../words/format';
 import { me } from '../data/live';
 import { noteMade, session } from '../session';
 import { ask, Dialog } from '../ui/dialog';

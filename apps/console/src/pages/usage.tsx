@@ -1,7 +1,7 @@
 import type { JSX } from 'preact';
 import type { DailyUsageView, MeView } from '@berth/client';
 import { berth } from '../data/berth';
-import { cpus, duration, megabytes, onDay } from '../data/format';
+import { cpus, duration, megabytes, onDay } from '../words/format';
 import { agents, containers, me, usage } from '../data/live';
 import { Empty, Listing, Meter, PageHead, Shown, useLoaded } from '../ui/parts';
 import { DiskSize } from '../ui/resources';

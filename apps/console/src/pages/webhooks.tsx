@@ -3,7 +3,7 @@ import type { JSX } from 'preact';
 import { useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { linesOf, readPairs } from '../data/container-draft';
-import { milliseconds } from '../data/format';
+import { milliseconds } from '../words/format';
 import { events, me } from '../data/live';
 import { address, Link } from '../router';
 import { ask, Dialog } from '../ui/dialog';

@@ -2,7 +2,7 @@ import type { CapacityHistoryView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useRef } from 'preact/hooks';
 import type uPlot from 'uplot';
-import { at, count, cpus, megabytes } from '../data/format';
+import { at, count, cpus, megabytes } from '../words/format';
 import { now } from '../data/live';
 import { resourceWords } from '../words/resources';
 import { Shown, useLoaded } from './parts';

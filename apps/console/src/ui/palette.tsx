@@ -4,7 +4,7 @@ import { maySeeInside } from '../data/access';
 import { fuzzyMatch } from '../data/fuzzy';
 import { type Container, containers, me } from '../data/live';
 import { hasNodes, isAdmin } from '../data/server';
-import { askToRestart, askToStop, isPending, pause, remove, start } from '../data/verbs';
+import { askToRestart, askToStop, isPending, pause, remove, start } from './verbs';
 import { navigate } from '../router';
 import { commonWords } from '../words/common';
 import { keyboardWords } from '../words/keyboard';

@@ -1,7 +1,7 @@
 import type { ComponentChildren, InputHTMLAttributes, JSX, RefObject } from 'preact';
 import { useEffect, useId, useRef, useState } from 'preact/hooks';
 import { now } from '../data/live';
-import { at, briefly } from '../data/format';
+import { at, briefly } from '../words/format';
 import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
 import { partWords } from '../words/parts';

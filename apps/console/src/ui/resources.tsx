@@ -1,6 +1,6 @@
 import type { Resources } from '@berth/client';
 import type { JSX } from 'preact';
-import { cpus, megabytes } from '../data/format';
+import { cpus, megabytes } from '../words/format';
 import { isDiskEnforced } from '../data/server';
 import { resourceWords } from '../words/resources';
 

@@ -1,6 +1,6 @@
 import type { ComponentChildren, JSX } from 'preact';
 import { agents, connection, me, usage } from '../data/live';
-import { at, count } from '../data/format';
+import { at, count } from '../words/format';
 import { Link, path } from '../router';
 import { partWords } from '../words/parts';
 import { shellWords } from '../words/shell';

@@ -1,7 +1,7 @@
 import { isBerthError } from '@berth/client';
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals';
 import type { JSX } from 'preact';
-import { bytes, duration } from '../data/format';
+import { bytes, duration } from '../words/format';
 import {
   cancel,
   cancelAll,

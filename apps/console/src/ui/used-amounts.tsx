@@ -1,6 +1,6 @@
 import type { DailyUsageView } from '@berth/client';
 import type { JSX } from 'preact';
-import { tenths } from '../data/format';
+import { tenths } from '../words/format';
 import { resourceWords } from '../words/resources';
 
 const HOUR = 3600;

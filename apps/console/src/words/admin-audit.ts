@@ -1,4 +1,4 @@
-import { count, counted } from '../data/format';
+import { count, counted } from './format';
 
 /** The texts of the audit. */
 export const auditWords = {

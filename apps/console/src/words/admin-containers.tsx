@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { count, counted } from '../data/format';
+import { count, counted } from './format';
 
 /** A container by its name, or how many there are of several. */
 export interface Those {

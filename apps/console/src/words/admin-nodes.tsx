@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { counted } from '../data/format';
+import { counted } from './format';
 
 /** The texts of the nodes of a cluster. */
 export const nodeWords = {

@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { count, counted } from '../data/format';
+import { count, counted } from './format';
 
 /** The texts of the users. */
 export const adminUserWords = {

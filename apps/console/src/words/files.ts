@@ -1,4 +1,4 @@
-import { count, counted } from '../data/format';
+import { count, counted } from './format';
 
 /** `“a.txt”`, or `2 items`. */
 const these = (names: readonly string[]): string =>

@@ -1,4 +1,4 @@
-import { counted } from '../data/format';
+import { counted } from './format';
 
 interface Part {
   readonly done: number;

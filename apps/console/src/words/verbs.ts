@@ -1,4 +1,4 @@
-import { counted } from '../data/format';
+import { counted } from './format';
 
 /** What is asked and said about containers that are stopped, restarted or deleted, one or several. */
 export const verbWords = {

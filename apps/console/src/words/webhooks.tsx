@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import { counted } from '../data/format';
+import { counted } from './format';
 
 /** Webhooks and their deliveries. */
 export const webhookWords = {

@@ -1,11 +1,11 @@
 import { signal } from '@preact/signals';
 import { navigate, path } from '../router';
-import { ask } from '../ui/dialog';
-import { say, sayFault } from '../ui/toasts';
+import { ask } from './dialog';
+import { say, sayFault } from './toasts';
 import { commonWords } from '../words/common';
 import { verbWords } from '../words/verbs';
-import { berth } from './berth';
-import type { Container } from './live';
+import { berth } from '../data/berth';
+import type { Container } from '../data/live';
 
 /** What can be done with a container, and is said about it. What changes by it comes as events. */
 

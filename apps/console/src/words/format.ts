@@ -1,4 +1,4 @@
-import { unitWords } from '../words/units';
+import { unitWords } from './units';
 
 /** Numbers and times as people read them: in the form of the browser's language, with the units of the page's. */
 
