@@ -4,6 +4,7 @@ import { TokenService } from '../../src/auth';
 import { DomainError } from '../../src/errors';
 import { Database } from '../../src/database';
 import { AgentClient, agentsOf, NewAgent, newAgent } from '../support/clients/agent-client';
+import { answered } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
@@ -104,7 +105,7 @@ describe('agents', () => {
 
     it('must be exactly as many as the tier allows, however many are made at once, and make room when deleted', async () => {
       const free = await berth.user('free');
-      const make = (n: number) => free.api.call('POST', '/api/agents', { name: `agent-${String(n)}` });
+      const make = (n: number) => answered(() => free.api.call('POST', '/api/agents', { name: `agent-${String(n)}` }));
       const answers = await Promise.all(range(1, 10).map(make));
       const refused = answers.filter(({ status }) => status === 403);
       expect(answers.filter(({ status }) => status === 201)).toHaveLength(5);

@@ -5,7 +5,7 @@ import { CapacityHistory } from '../../src/containers/nodes/capacity-history';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Database } from '../../src/database';
-import { Answer, SMALL, testImage } from '../support/clients/api-client';
+import { Answer, answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
@@ -61,7 +61,7 @@ describe('the room on the machine', () => {
   it('must be given to exactly as many as fit, however many are created at once, and whoever by', async () => {
     const others = await Promise.all(Array.from({ length: 4 }, () => berth.user('enterprise')));
     const answers = await Promise.all(
-      [user, ...others].flatMap(({ api }) => Array.from({ length: 6 }, () => api.create())),
+      [user, ...others].flatMap(({ api }) => Array.from({ length: 6 }, () => answered(() => api.create()))),
     );
     expect(answers.filter(({ status }) => status === 202)).toHaveLength(4);
     const refused = answers.filter(({ status }) => status !== 202);

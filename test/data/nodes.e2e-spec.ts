@@ -13,7 +13,7 @@ import { EventLog } from '../../src/events';
 import { EngineError } from '../../src/docker';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
-import { SMALL, testImage } from '../support/clients/api-client';
+import { answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
@@ -139,7 +139,7 @@ describe('containers on several machines', () => {
   it('must never be more on a machine than it has, however many are created at once', async () => {
     const others = await Promise.all(Array.from({ length: 3 }, () => berth.user('enterprise')));
     const answers = await Promise.all(
-      [user, ...others].flatMap(({ api }) => Array.from({ length: 4 }, () => api.create(SMALL))),
+      [user, ...others].flatMap(({ api }) => Array.from({ length: 4 }, () => answered(() => api.create(SMALL)))),
     );
     const refused = answers.filter(({ status }) => status === 503);
     expect(answers.filter(({ status }) => status === 202)).toHaveLength(12);

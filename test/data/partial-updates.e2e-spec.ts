@@ -1,7 +1,7 @@
 import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Environments } from '../../src/containers/rows/environments';
 import { Database } from '../../src/database';
-import { type Answer, SMALL } from '../support/clients/api-client';
+import { type Answer, answered, SMALL } from '../support/clients/api-client';
 import { EventRecorder } from '../support/clients/socket-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { FakeEngine } from '../support/fakes/fake-engine';
@@ -164,7 +164,8 @@ describe('a merge patch of a container', () => {
     const answers = await Promise.all(
       names.map((name, at) => {
         const { api } = (servers[at % servers.length] ?? berth).as(user);
-        return api.patch(db_id, { labels: { [name.toLowerCase()]: 'x' }, ...(at < 3 && { env: { [name]: 'x' } }) });
+        const changes = { labels: { [name.toLowerCase()]: 'x' }, ...(at < 3 && { env: { [name]: 'x' } }) };
+        return answered(() => api.patch(db_id, changes));
       }),
     );
     expect(answers.map(({ status }) => status)).toEqual(names.map(() => 200));
@@ -180,7 +181,9 @@ describe('a merge patch of a container', () => {
         const tag = await tagOf(db_id);
         const answers = await Promise.all(
           Array.from({ length: 8 }, (_each, at) =>
-            (servers[at % servers.length] ?? berth).as(user).api.patch(db_id, patch(at), { 'if-match': tag }),
+            answered(() =>
+              (servers[at % servers.length] ?? berth).as(user).api.patch(db_id, patch(at), { 'if-match': tag }),
+            ),
           ),
         );
         const [made, ...more] = answers.filter(({ status }) => status === 200);

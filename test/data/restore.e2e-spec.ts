@@ -1,7 +1,7 @@
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { DeletedContainers } from '../../src/containers/rows/deleted-containers';
 import { Purge } from '../../src/containers/operations/purge';
-import type { Answer } from '../support/clients/api-client';
+import { type Answer, answered } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
@@ -218,7 +218,7 @@ describe('restoring a deleted container', () => {
     }
     await user.api.running();
     await user.api.running();
-    const answers = await Promise.all(ids.map((id) => restore(id)));
+    const answers = await Promise.all(ids.map((id) => answered(() => restore(id))));
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(3);
     for (const { status } of answers) expect([200, 403, 409]).toContain(status);
     const names = (await live()).map(({ name }) => name);

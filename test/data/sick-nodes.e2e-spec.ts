@@ -5,7 +5,7 @@ import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { EngineError } from '../../src/docker';
-import { type Answer, SMALL, testImage } from '../support/clients/api-client';
+import { type Answer, answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
@@ -114,9 +114,8 @@ describe('a node on which creations fail', () => {
   };
 
   const create = async (body: Readonly<Record<string, unknown>> = {}): Promise<string> => {
-    const { status, body: made } = await user.api.create({ image: 'sandbox', custom_image: undefined, ...body });
-    // Many creations of one user at once wait for each other, on a busy machine for too long.
-    if (status === 503 && made['code'] === 'database_busy') return create(body);
+    const wanted = { image: 'sandbox', custom_image: undefined, ...body };
+    const { status, body: made } = await answered(() => user.api.create(wanted));
     // With the code of a refusal.
     expect([status, made['code']]).toEqual([202, undefined]);
     return String(made['db_id']);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { SnapshotEntity } from '../../src/containers/model/snapshot.entity';
-import { Answer, testImage } from '../support/clients/api-client';
+import { Answer, answered, testImage } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import type { EngineMethod } from '../support/fakes/fake-engine';
 import { DAY, MIB, SnapshotWorld } from '../support/servers/snapshot-world';
@@ -197,7 +197,7 @@ describe('snapshots', () => {
       const many = await world.berth.user('free');
       const ids = await Promise.all([1, 2, 3, 4, 5].map(async () => (await many.api.running()).db_id));
       const requests = Array.from({ length: 50 }, (_none, at) =>
-        many.api.call('POST', `/api/containers/${String(ids[at % 5])}/snapshots`, {}),
+        answered(() => many.api.call('POST', `/api/containers/${String(ids[at % 5])}/snapshots`, {})),
       );
       const answers = await Promise.all(requests);
       expect(answers.filter(({ status }) => status === 202)).toHaveLength(5);

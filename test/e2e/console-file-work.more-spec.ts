@@ -322,6 +322,20 @@ describe('the files of a container in the console', () => {
     await click('Close');
   });
 
+  it('must be shown as PDFs in the viewer of the browser, or be said to need one', async () => {
+    await upload(['paper.pdf', Buffer.from('%PDF-1.4 a paper')]);
+    await click('paper.pdf');
+    await page.getByText('This browser does not show PDFs').waitFor();
+    await click('Close');
+    // The browser of the tests has no viewer: it is seen that one would be given the file.
+    await page.evaluate(`Object.defineProperty(navigator, 'pdfViewerEnabled', { value: true, configurable: true })`);
+    await click('paper.pdf');
+    await page.getByText('/shown/paper.pdf · 16 B').waitFor();
+    expect(await page.locator('iframe[title="paper.pdf"]').getAttribute('src')).toMatch(/^blob:/);
+    await click('Close');
+    await page.evaluate('delete navigator.pdfViewerEnabled');
+  });
+
   it('must have all that can be done with them on a phone too, without a finding of axe in either theme', async () => {
     await page.setViewportSize({ width: 360, height: 740 });
     for (const colorScheme of ['light', 'dark'] as const) {

@@ -90,6 +90,17 @@ export class ApiClient {
   }
 }
 
+/** The database has no time, or its connection broke: nothing was done, and a client asks again. */
+export const PASSING: readonly unknown[] = ['database_unavailable', 'database_busy'];
+
+/** Asks until the answer is none of {@link PASSING}, which many requests at once get on a busy machine. */
+export async function answered(ask: () => Promise<Answer>): Promise<Answer> {
+  for (;;) {
+    const answer = await ask();
+    if (!PASSING.includes(answer.body['code'])) return answer;
+  }
+}
+
 /** The small image that tests use. */
 export function testImage(): string {
   return process.env['TEST_IMAGE'] ?? 'berth/test:latest';

@@ -88,7 +88,7 @@ export const fileWords = {
 
   viewer: {
     label: (name: string) => `Preview of ${name}`,
-    noPdfs: 'This browser shows no PDFs. Download it to open it.',
+    noPdfs: 'This browser does not show PDFs. Download the file to open it.',
     tooLarge: (most: string) => `This file is larger than ${most}, so it is not shown here. Download it to open it.`,
     cannotShow: 'The browser cannot show this image: it may be damaged or of another format.',
     cannotRead: 'The file could not be read.',
