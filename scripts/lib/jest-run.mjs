@@ -114,7 +114,8 @@ export async function runJest({ again = false, ...options }) {
   const isOver = first.failed === 0 || isEnding() || paths.length === 0 || paths.length > MOST_UNSTEADY;
   if (!again || isOver) return { ...first, unsteady: [] };
   say(`→ once more, by themselves: ${paths.map((path) => relative(projectRoot, path)).join(', ')} …`);
-  const args = ['--runInBand', '--runTestsByPath', ...paths];
+  // In the first run they end with their worker, whatever they leave open.
+  const args = ['--runInBand', '--forceExit', '--runTestsByPath', ...paths];
   const second = await runOnce({ ...options, args });
   return {
     passed: first.passed - passedTests(files) + second.passed,

@@ -148,7 +148,8 @@ describe('the management operations on real Docker under gVisor', () => {
       const { id } = box;
       await disconnect(id);
       await expectOffline(id);
-      expect(await server.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 1, failed: 0 });
+      // One that was running already may have been the next.
+      expect(await server.app.get(Reconciler).sweepNow()).toMatchObject({ failed: 0 });
       await expectOnline(id);
       expect(await server.app.get(Reconciler).sweepNow()).toMatchObject({ reconnected: 0, failed: 0 });
     });
