@@ -1,3 +1,4 @@
+import { TIME_UNITS } from '../words/format';
 import { unitWords } from '../words/units';
 
 /**
@@ -165,18 +166,11 @@ export function writeCpus(millicores: number): string {
 /** `1 CPU`, `0.5 CPU`. */
 export const cpusInWords = (millicores: number): string => unitWords.cpus(inLanguage.format(millicores / 1000));
 
-const WRITTEN: readonly (readonly [seconds: number, write: (count: string) => string])[] = [
-  [86_400, unitWords.days],
-  [3600, unitWords.hours],
-  [60, unitWords.minutes],
-  [1, unitWords.seconds],
-];
-
 /** Exactly, as {@link readTime} reads it: `1 d 12 h`. */
 export function writeTime(seconds: number): string {
   let rest = seconds;
   const parts: string[] = [];
-  for (const [size, write] of WRITTEN) {
+  for (const [size, write] of TIME_UNITS) {
     const count = Math.floor(rest / size);
     rest -= count * size;
     if (count > 0) parts.push(write(String(count)));

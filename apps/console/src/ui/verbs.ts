@@ -71,14 +71,11 @@ export function askToStop({ db_id, name }: Container): void {
 }
 
 /** Stops it and starts it again. Asks first: the container's programs end. */
-export function askToRestart({ db_id, name }: Container): void {
+export function askToRestart(container: Container): void {
   ask({
-    title: verbWords.restart.title(name),
+    title: verbWords.restart.title(container.name),
     text: verbWords.restart.text,
     action: commonWords.restart,
-    run: async () => {
-      await berth.containers.stop(db_id);
-      await berth.containers.start(db_id);
-    },
+    run: () => restart(container),
   });
 }

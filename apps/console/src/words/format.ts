@@ -6,7 +6,8 @@ const decimal = new Intl.NumberFormat(undefined, { maximumFractionDigits: 1 });
 const hundredths = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 
-const UNITS: readonly (readonly [seconds: number, write: (count: string) => string])[] = [
+/** The units of times, from the largest on. */
+export const TIME_UNITS: readonly (readonly [seconds: number, write: (count: string) => string])[] = [
   [86_400, unitWords.days],
   [3600, unitWords.hours],
   [60, unitWords.minutes],
@@ -18,7 +19,7 @@ export function duration(seconds: number): string {
   let rest = Math.max(0, Math.round(seconds));
   if (rest < 1) return unitWords.seconds('0');
   const parts: string[] = [];
-  for (const [size, write] of UNITS) {
+  for (const [size, write] of TIME_UNITS) {
     const count = Math.floor(rest / size);
     rest -= count * size;
     if (count > 0) parts.push(write(whole.format(count)));
@@ -35,7 +36,7 @@ export const milliseconds = (ms: number): string =>
 /** `4 min`: one unit, for where it is read at a glance. */
 export function briefly(seconds: number): string {
   const rest = Math.max(0, Math.round(seconds));
-  const [size, write] = UNITS.find(([each]) => rest >= each) ?? [1, unitWords.seconds];
+  const [size, write] = TIME_UNITS.find(([each]) => rest >= each) ?? [1, unitWords.seconds];
   return write(whole.format(Math.floor(rest / size)));
 }
 
