@@ -37,15 +37,17 @@ compdef _berth berth
  */
 const PLAIN_WORD = /^[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*$/;
 
+/** `bash, zsh or fish` */
+const SHELLS = new Intl.ListFormat('en-GB', { type: 'disjunction' }).format(Object.keys(SCRIPTS));
+
 export function addCompletion(program: Command): void {
   program
     .command('completion')
     .description('Print the completion script for a shell')
-    .argument('<shell>', 'Shell: bash, zsh or fish')
+    .argument('<shell>', `Shell: ${SHELLS}`)
     .action((shell: string, _: unknown, command: Command) => {
       const script = SCRIPTS[shell];
-      if (script === undefined)
-        command.error(`error: unknown shell '${shell}'. Use bash, zsh or fish`, { exitCode: 2 });
+      if (script === undefined) command.error(`error: unknown shell '${shell}'. Use ${SHELLS}`, { exitCode: 2 });
       else process.stdout.write(script);
     });
   program

@@ -10,7 +10,7 @@ import {
   kindOf,
   labelFilter,
   mebibytes,
-  network,
+  networkOption,
   type NetworkKind,
   networkKind,
   pair,
@@ -42,11 +42,7 @@ function withSettings(command: Command): Command {
     .option('--memory <size>', 'Memory, such as 512m or 2g', mebibytes)
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'Disk, such as 10g', mebibytes)
-    .option(
-      '--network <policy>',
-      'Network: internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp',
-      network,
-    )
+    .addOption(networkOption())
     .option('--auto-stop <time>', 'Idle after this time without use: 30m, 8h, or "tier"', seconds)
     .addOption(
       new Option('--idle-action <action>', 'What happens when it is idle').choices([

@@ -4,7 +4,7 @@ import { type Command, Option } from 'commander';
 import { copy } from './copy.ts';
 import { CliError, NOT_RUN, USAGE } from './exit.ts';
 import { age, bytes, inWords, note, say, sayCutTable, sayJson, sayJsonLine } from './output.ts';
-import { findId, Interrupted, openSession, type Session } from './session.ts';
+import { findId, Interrupted, openSession, type Session, wholeId } from './session.ts';
 import { openShell, runInTerminal, type ShellOptions } from './shell.ts';
 import { quoted } from './show.ts';
 import { lineCount, moreThanZero, pair } from './values.ts';
@@ -245,11 +245,10 @@ function lastLines(chunks: readonly api.OutputChunkView[], count: number): api.O
   return kept;
 }
 
-/** @returns the whole id for its beginning; other text as it is */
+/** @param wanted the id of a process, or its beginning */
 async function processId({ berth, signal }: Session, id: string, wanted: string): Promise<string> {
   if (wanted.length < 8 || wanted.length >= 36) return wanted;
-  const found = (await berth.processes.list(id, { signal })).filter((each) => each.id.startsWith(wanted));
-  return found.length === 1 ? (found[0]?.id ?? wanted) : wanted;
+  return wholeId(wanted, await berth.processes.list(id, { signal }));
 }
 
 /** The latest run of the start command; without one, the process that was started last. */

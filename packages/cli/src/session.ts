@@ -66,6 +66,12 @@ export async function findDeletedId({ berth, signal }: Session, nameOrId: string
   return nameOrId;
 }
 
+/** @returns the whole id for its beginning, if it begins one id alone; other text as it is */
+export function wholeId(beginning: string, all: readonly { readonly id: string }[]): string {
+  const found = all.filter(({ id }) => beginning.length >= 8 && id.startsWith(beginning));
+  return found.length === 1 ? (found[0]?.id ?? beginning) : beginning;
+}
+
 /** @returns the id of the newest snapshot with this name; or `nameOrId` if there is none */
 export async function findSnapshotId({ berth, signal }: Session, nameOrId: string): Promise<string> {
   doing.subject ??= nameOrId;

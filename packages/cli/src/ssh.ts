@@ -9,7 +9,7 @@ import { doing } from './advice.ts';
 import { stateFolder } from './config.ts';
 import { CliError, NOT_RUN, reasonOf } from './exit.ts';
 import { age, note, say, sayJson, sayTable } from './output.ts';
-import { findId, openSession, type Session } from './session.ts';
+import { findId, openSession, type Session, wholeId } from './session.ts';
 import { period } from './values.ts';
 
 /** The life of a key that `berth ssh` makes, and what must be left of it to be used again. */
@@ -86,8 +86,7 @@ function addKeys(keys: Command): void {
       const all = await berth.ssh.keys({ signal });
       for (const given of ids) {
         doing.subject = given;
-        const found = all.filter(({ id }) => given.length >= 8 && id.startsWith(given));
-        const deleted = await berth.ssh.deleteKey(found.length === 1 ? (found[0]?.id ?? given) : given, { signal });
+        const deleted = await berth.ssh.deleteKey(wholeId(given, all), { signal });
         if (isJson) sayJson(deleted);
         else note(deleted.message);
       }

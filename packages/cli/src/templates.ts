@@ -5,7 +5,7 @@ import { CliError, USAGE } from './exit.ts';
 import { age, note, sayJson, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findSnapshotId, openSession, type Session } from './session.ts';
-import { cpuShares, mebibytes, network, several } from './values.ts';
+import { cpuShares, mebibytes, networkOption, several } from './values.ts';
 
 interface PutOptions {
   readonly image?: string;
@@ -39,11 +39,7 @@ export function addTemplateCommands(templates: Command): void {
     .option('--disk <size>', 'Default disk, such as 10g', mebibytes)
     .option('--start <command>', 'Shell command to run after each start')
     .option('--role <role>', 'Role: software to install')
-    .option(
-      '--network <policy>',
-      'Network: internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp',
-      network,
-    )
+    .addOption(networkOption())
     .option('--tier <tier>', 'Tier that may use it (default: all; repeatable)', several)
     .action(async (name: string, version: string, options: PutOptions, command: Command) =>
       put(await openSession(command), { name, version }, options),

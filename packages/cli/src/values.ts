@@ -1,5 +1,5 @@
 import type { NetworkPolicy } from '@berth/client';
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 /** Parsers of option values. They throw InvalidArgumentError, which commander prints. */
 
@@ -56,10 +56,17 @@ export function period(text: string): number {
 }
 
 /** @returns the policy, from `internet`, `none`, or a list such as `203.0.113.0/24:443,198.51.100.7:53/udp` */
-export function network(text: string): NetworkPolicy {
+function network(text: string): NetworkPolicy {
   if (text === 'internet' || text === 'none') return text;
   return { allow: text.split(',').map((entry) => entry.trim()) };
 }
+
+/** The network policy of a container or a template. */
+export const networkOption = (): Option =>
+  new Option(
+    '--network <policy>',
+    'Network: internet, none, or a list such as 203.0.113.0/24:443,198.51.100.7:53/udp',
+  ).argParser(network);
 
 export type NetworkKind = 'internet' | 'none' | 'allow';
 
