@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import {
+  earliest,
   grantedEnd,
   type IssuedToken,
   type Principal,
@@ -52,8 +53,7 @@ export class AdminUsers {
   ): Promise<{ user: UserEntity; token: IssuedToken }> {
     return this.database.runInTx(async () => {
       const user = await this.users.create({ username, tier });
-      const ends = [user.sessionExpiresAt, scopes.includes('admin') ? admin.tokenExpiresAt : null];
-      const [own = null] = ends.filter((end) => end !== null).sort((one, other) => one.getTime() - other.getTime());
+      const own = earliest([user.sessionExpiresAt, scopes.includes('admin') ? admin.tokenExpiresAt : null]);
       const expiresAt = grantedEnd({ own, days, now: this.clock.now() });
       const token = await this.tokens.issue({ userId: user.id, name, scopes, expiresAt });
       noteSubject(user.id);

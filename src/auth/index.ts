@@ -3,6 +3,7 @@ export { guardBeforeBodies } from './early-guard';
 export { bearerToken, insufficientScope, invalidToken } from './bearer';
 export { CurrentPrincipal, Public, Scopes } from './decorators';
 export {
+  earliest,
   grantedEnd,
   grantedScopes,
   holdsScope,

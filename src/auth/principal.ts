@@ -90,6 +90,12 @@ export function grantedScopes({
   return [...asked];
 }
 
+/** The first of several ends; null if there is none. */
+export function earliest(ends: readonly (Date | null)[]): Date | null {
+  const times = ends.filter((end) => end !== null).map(Number);
+  return times.length > 0 ? new Date(Math.min(...times)) : null;
+}
+
 const DAY_MS = 24 * 3_600_000;
 
 /**

@@ -4,7 +4,7 @@ import { Database } from '../database';
 import { DomainError } from '../errors';
 import { Clock } from '../scheduling';
 import { invalidToken } from './bearer';
-import { grantedEnd, grantedScopes, type Principal, type RouteScope, type Scope } from './principal';
+import { earliest, grantedEnd, grantedScopes, type Principal, type RouteScope, type Scope } from './principal';
 import { TokenEntity } from './token.entity';
 import { type IssuedToken, type IssueToken, TokenService } from './token.service';
 import { UserEntity } from './user.entity';
@@ -55,8 +55,7 @@ export class TokenRequests {
     if (!token || !user || (token.expiresAt && token.expiresAt <= now)) return null;
     if (user.suspendedAt) throw new DomainError('user_suspended');
     if (user.sessionExpiresAt && user.sessionExpiresAt <= now) throw new DomainError('guest_session_expired');
-    const ends = [token.expiresAt, user.sessionExpiresAt].filter((end) => end !== null);
-    const endsAt = ends.length > 0 ? new Date(Math.min(...ends.map(Number))) : null;
+    const endsAt = earliest([token.expiresAt, user.sessionExpiresAt]);
     return { scopes: token.scopes as Scope[], user, endsAt };
   }
 
