@@ -5,7 +5,7 @@ import { DomainError } from '../errors';
 import { AnswerStreams, EventStream } from '../http';
 import { ExecAccess } from './exec-access';
 
-/** Why an event stream about containers ends, whatever it is about. */
+/** The reasons that can end every event stream about containers. */
 export type AccessEnd = 'token_ended' | 'exec_not_allowed' | 'server_stopped';
 
 /** A request for an event stream, with its reply. */

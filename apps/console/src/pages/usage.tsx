@@ -57,7 +57,7 @@ function Limits(): JSX.Element | null {
   );
 }
 
-/** What happens to containers that nobody uses. */
+/** When the server stops or pauses unused containers. */
 function idleInWords({ auto_stop_seconds, idle_action }: MeView['limits']): string {
   if (auto_stop_seconds === null) return usageWords.unused.continue;
   const time = duration(auto_stop_seconds);

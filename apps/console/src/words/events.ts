@@ -11,7 +11,7 @@ export const eventsWords = {
   withProgress: 'Progress too',
   none: {
     title: 'Nothing has happened yet',
-    hint: 'Whatever happens to your containers and agents appears here.',
+    hint: 'Events of your containers and agents appear here.',
   },
   /** What happened, by an event's type. */
   kinds: {

@@ -10,7 +10,7 @@ export const tokenWords = {
 
   revoke: {
     title: (name: string) => `Revoke “${name}”?`,
-    text: 'Whatever uses it is refused from then on, and its connections are closed.',
+    text: 'Requests with this token are refused from then on, and its connections are closed.',
     textOfThisSession: 'It is the token of this session: you are signed out then.',
     action: 'Revoke',
   },
@@ -23,7 +23,7 @@ export const tokenWords = {
   },
   made: {
     title: (name: string) => `Token “${name}”`,
-    text: 'It is shown this once. Whoever has it may do with your containers what its scopes allow.',
+    text: 'The token is shown only once. Anyone who has it can do with your containers what its scopes allow.',
     secret: 'The token',
     expires: (time: string) => `It expires on ${time}.`,
     done: 'Done',
