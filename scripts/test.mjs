@@ -5,15 +5,17 @@
  * Docker, what several machines promise on three Docker nodes, what depends on Node.js on its other versions,
  * thousands of operations under faults.
  *
+ * `npm test -- all` is both, on the same services and build.
+ *
  * `node scripts/test.mjs [more] check|unit|data|e2e|alone|newer|nodes|nodejs|faults|processes [jest arguments…]` runs
  * one part. The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root,
  * Docker), the lines before it say what did not run and why; with `CI=true` that is a failure.
  */
 import { readdirSync } from 'node:fs';
-import { cpus } from 'node:os';
+import { cpus, freemem } from 'node:os';
 import { join } from 'node:path';
 import { build, ensureBuild } from './lib/build.mjs';
-import { startTestNodes } from './lib/cluster/test-nodes.mjs';
+import { CLUSTERS, startTestNodes } from './lib/cluster/test-nodes.mjs';
 import { CommandFailed, findCommand, run } from './lib/command.mjs';
 import { buildConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
@@ -31,6 +33,7 @@ import { Tally } from './lib/tally.mjs';
 import { browserTests, findTestBrowser } from './lib/test-browser.mjs';
 import { startPostgres, startRedis } from './lib/test-databases.mjs';
 import { startTestDocker } from './lib/test-docker.mjs';
+import { durations } from './lib/test-durations.mjs';
 import { testImage } from './lib/test-image.mjs';
 import { prepareTestRun } from './lib/test-preparation.mjs';
 import { installTestPackages } from './lib/test-packages.mjs';
@@ -54,8 +57,10 @@ const suites = {
 
 /** Parts whose services are their own. */
 const APART = ['alone', 'newer', 'nodes', 'nodejs', 'faults', 'processes'];
-/** What `npm test` leaves to `npm run test:more`. */
-const MORE_ALONE = ['alone', 'newer', 'nodes', 'nodejs'];
+/** The parts of `npm test`. */
+const QUICK = ['check', 'unit', 'data', 'e2e', 'faults', 'processes'];
+/** The parts of `npm run test:more`. */
+const LONG = ['data', 'e2e', 'alone', 'newer', 'nodes', 'nodejs', 'faults'];
 
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
@@ -80,6 +85,9 @@ const IS_SAMPLE = process.env.BERTH_TEST_OPERATIONS !== undefined;
 
 /** Most tests wait for Docker: with twice as many at once, 2 processors were less than half busy. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
+
+/** How many of the longest files a run names at its end. */
+const LONGEST = 20;
 
 const tally = new Tally();
 /** What could not run on this machine, and why. */
@@ -161,7 +169,6 @@ async function runTests({ name, jestArgs, ...options }) {
   const result = await runJest({ ...options, again });
   if (isEnding()) return;
   say(`${result.failed ? '✗' : '✓'} ${name}: ${result.passed} passed, ${result.failed} failed`);
-  if (result.slowest.length) say(`  slowest: ${result.slowest.join(', ')}`);
   tally.add({ name, ...result });
 }
 
@@ -195,7 +202,7 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   const run = {
     projects: possible.flatMap((part) => suites[part]),
     env: { ...(env ?? cleanEnvironment()), ...more },
-    // Long tests measure how fast an attacked server answers others.
+    // Long tests measure how fast an attacked server answers others, and the nodes' tests run beside them.
     args: [`--maxWorkers=${isMore ? WORKERS - 1 : WORKERS}`, ...jestArgs],
   };
   const browser = await browserFor({ ...run, isSure: hasBrowserTests({ parts: possible, jestArgs }) });
@@ -279,40 +286,63 @@ async function runOnOtherNodes(others, { jestArgs }) {
   }
 }
 
-const NODES_RUN = 'tests on several nodes';
+/** A second cluster and what runs on it, at most. */
+const SECOND_CLUSTER_BYTES = 6 * 2 ** 30;
 
-async function startNodes() {
-  const nodes = await startTestNodes();
+async function startNodes(name) {
+  const nodes = await startTestNodes(name);
   return { ...cleanEnvironment(), ...nodes, SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: runtimeName, ...testImages };
 }
 
 /**
- * What several machines promise, one file after the other, as each may kill any node; then what an engine promises of
- * one Docker. An argument that begins with `test/e2e/` names files of the latter alone, any other of the former.
+ * What several machines promise, and what an engine promises of one Docker. An argument that begins with `test/e2e/`
+ * names files of the latter alone, any other of the former.
+ * @returns {object[]} options of runs, the longest first
  */
-async function runOnNodes({ env, jestArgs }) {
-  if (!env || isEnding()) return;
+function runsOnNodes({ jestArgs }) {
   const isOfOne = jestArgs[0]?.startsWith('test/e2e/');
-  if (!isOfOne) {
-    await runTests({
-      name: NODES_RUN,
-      jestArgs,
-      projects: suites.nodes,
-      env: { ...env, TEST_MORE: 'true' },
-      args: ['--runInBand', ...jestArgs],
-      // Whoever asks for what is on a silent node wants an answer in time.
-      niceness: -5,
-    });
-  }
-  if (isEnding() || (jestArgs.length > 0 && !isOfOne)) return;
-  const tests = isOfOne ? jestArgs : ['--testPathPatterns', NODE_TESTS];
-  await runTests({
+  const ofOne = {
     name: 'tests of the engine on a node',
-    jestArgs,
     projects: ['e2e'],
-    env,
-    args: [`--maxWorkers=${WORKERS}`, ...tests],
+    args: [`--maxWorkers=${WORKERS}`, ...(isOfOne ? jestArgs : ['--testPathPatterns', NODE_TESTS])],
+  };
+  if (isOfOne) return [ofOne];
+  const ofSeveral = (name, args) => ({
+    name,
+    projects: suites.nodes,
+    more: { TEST_MORE: 'true' },
+    args: ['--runInBand', ...args],
+    // Clients that ask for containers on a silent node want an answer in time.
+    niceness: -5,
   });
+  if (jestArgs.length > 0) return [ofSeveral('tests on several nodes', jestArgs)];
+  const files = readdirSync(join(projectRoot, 'test', 'nodes')).map((file) => `test/nodes/${file}`);
+  const { known } = durations;
+  const seconds = (file) => known[`nodes ${file}`] ?? 0;
+  files.sort((one, other) => seconds(other) - seconds(one));
+  return [...files.map((file) => ofSeveral(`tests on several nodes: ${file}`, [file])), ofOne];
+}
+
+/** Each cluster runs one file at a time, as each file may kill any of its nodes. */
+async function runOnNodes({ jestArgs }) {
+  const queue = runsOnNodes({ jestArgs });
+  const count = queue.length > 1 && freemem() > SECOND_CLUSTER_BYTES ? CLUSTERS.length : 1;
+  const lanes = [];
+  for (const name of CLUSTERS.slice(0, count)) {
+    // One after the other: each takes a network that is free.
+    const env = await environmentOf('tests on several nodes', () => startNodes(name));
+    if (env) lanes.push(runQueue(queue, { env, jestArgs }));
+    if (isEnding()) break;
+  }
+  await allOver(lanes);
+}
+
+/** @param {object[]} queue shared with others: each run is taken once */
+async function runQueue(queue, { env, jestArgs }) {
+  for (let next = queue.shift(); next && !isEnding(); next = queue.shift()) {
+    const { more, ...options } = next;
+    await runTests({ ...options, jestArgs, env: { ...env, ...more } });
+  }
 }
 
 async function runFaults({ isMore, services, jestArgs }) {
@@ -344,9 +374,9 @@ async function runProcesses({ services, jestArgs }) {
  * The npm packages, then the build.
  * @param {{ onPackages: () => void }} options onPackages: static checks can run
  */
-async function prepareBuild({ part, isMore, onPackages }) {
+async function prepareBuild({ part, isQuick, onPackages }) {
   await ensureDependencies({ isQuick: true, onPackages });
-  if (!part && !isMore) await check('build (npm run build)', build);
+  if (!part && isQuick) await check('build (npm run build)', build);
   else if (part !== 'check' && part !== 'unit') await ensureBuild();
 }
 
@@ -359,19 +389,35 @@ async function allOver(work) {
   for (const result of await Promise.allSettled(work)) if (result.status === 'rejected') throw result.reason;
 }
 
-/** What `npm test` runs alone. */
-const isQuick = (part) => part === 'check' || part === 'unit' || part === 'processes';
-
-async function runParts(args) {
-  const isMore = args[0] === 'more';
-  const [part, ...jestArgs] = isMore ? args.slice(1) : args;
+/**
+ * @param {string[]} args of the command line
+ * @returns {{ isQuick: boolean, isLong: boolean, part?: string, jestArgs: string[] }} isQuick: what `npm test` runs;
+ *   isLong: what `npm run test:more` runs
+ * @throws Problem
+ */
+function readArguments(args) {
+  const [first, ...rest] = args;
+  if (first === 'all' && rest.length === 0) return { isQuick: true, isLong: true, jestArgs: [] };
+  const isLong = first === 'more';
+  const [part, ...jestArgs] = isLong ? rest : args;
   const known = ['check', ...Object.keys(suites)];
-  if (part && !known.includes(part))
+  if (part && !known.includes(part)) {
     throw new Problem(`There is no part "${part}".`, [`One of: ${known.join(', ')}; none: all`]);
+  }
+  return { isQuick: !isLong, isLong, part, jestArgs };
+}
+
+/** The parts whose tests are one run. */
+const suitesOf = (parts) => parts.filter((part) => part in suites && !APART.includes(part));
+
+/** Runs what is wanted. Runs that mostly wait overlap with those that compute. */
+async function runParts(args) {
+  const { isQuick, isLong, part, jestArgs } = readArguments(args);
   await prepareTestRun();
-  const wanted = part ? [part] : known.filter((one) => (isMore ? !isQuick(one) : !MORE_ALONE.includes(one)));
-  const parts = wanted.filter((one) => one in suites && !APART.includes(one));
-  const has = (part) => wanted.includes(part);
+  const quick = part && isQuick ? [part] : isQuick ? QUICK : [];
+  const long = part && isLong ? [part] : isLong ? LONG : [];
+  const has = (name) => quick.includes(name) || long.includes(name);
+  const parts = [...suitesOf(quick), ...suitesOf(long)];
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see
   // firewall-rules.mjs.
   const startAll = () => startServices({ hasBrowser: hasBrowserTests({ parts, jestArgs }) });
@@ -387,28 +433,32 @@ async function runParts(args) {
     checks.catch(() => {});
     return checks;
   };
-  await allOver([services, prepareBuild({ part, isMore, onPackages: startChecks })]);
+  await allOver([services, prepareBuild({ part, isQuick, onPackages: startChecks })]);
   if (isEnding()) return;
-  const suitesRun = runSuites(parts, { isMore, services, jestArgs });
-  // Compiles while tests wait, and before anything is measured.
-  const otherNodes = has('nodejs') ? prepareOtherNodes() : Promise.resolve([]);
+  const run = { services, jestArgs };
+  const quickRun = runSuites(suitesOf(quick), { ...run, isMore: false });
+  const runUnderFaults = async () => {
+    if (has('faults')) await runFaults({ isMore: isLong, services: faulty, jestArgs });
+    if (has('processes')) await runProcesses({ services: faulty, jestArgs });
+  };
+  // A sample under faults mostly waits. A whole run wants the processors for itself: it comes last.
+  const faultsLast = isLong && !IS_SAMPLE && !part;
+  const faultsRun = faultsLast ? Promise.resolve() : runUnderFaults();
+  const quickOver = Promise.allSettled([quickRun, faultsRun]);
+  // Measured by itself.
+  const aloneRun = quickOver.then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
+  const aloneOver = Promise.allSettled([aloneRun]);
+  const longRun = aloneOver.then(() => runSuites(suitesOf(long), { ...run, isMore: true }));
+  // The nodes have networks of their own.
+  const nodesRun = aloneOver.then(() => (has('nodes') ? runOnNodes({ jestArgs }) : undefined));
+  const otherNodes = aloneOver.then(() => (has('nodejs') ? prepareOtherNodes() : []));
   otherNodes.catch(() => {});
-  const aloneRun = Promise.all([suitesRun, otherNodes]).then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
-  const nodes = aloneRun.then(() => (has('nodes') ? environmentOf(NODES_RUN, startNodes) : undefined));
-  // The nodes have networks of their own, and their tests mostly wait.
-  const nodesRun = nodes.then((env) => runOnNodes({ env, jestArgs }));
-  const newerRun = nodes.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
-  const nodejsRun = Promise.allSettled([newerRun]).then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
-  // A long run under faults wants the processors for itself: a sample mostly waits.
-  const isLong = isMore && !IS_SAMPLE;
-  const faultsRun = (isLong ? Promise.allSettled([nodejsRun]) : Promise.resolve()).then(() =>
-    has('faults') ? runFaults({ isMore, services: faulty, jestArgs }) : undefined,
-  );
-  const processesRun = faultsRun.then(() =>
-    has('processes') ? runProcesses({ services: faulty, jestArgs }) : undefined,
-  );
-  const runs = [suitesRun, aloneRun, newerRun, nodesRun, otherNodes, nodejsRun, faultsRun, processesRun];
+  const longOver = Promise.allSettled([longRun]);
+  const newerRun = longOver.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
+  const nodejsRun = longOver.then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
+  const runs = [quickRun, faultsRun, aloneRun, longRun, nodesRun, otherNodes, newerRun, nodejsRun];
   await allOver([...runs, startChecks(), faulty]);
+  if (faultsLast && !isEnding()) await runUnderFaults();
 }
 
 async function main() {
@@ -421,8 +471,10 @@ async function main() {
   }
   // The clean-up comes first, so that its lines are not the last.
   await runEnd();
+  durations.save();
+  for (const file of durations.longest(LONGEST)) say(`  ${file}`);
   for (const reason of notRun) say(`! not run: ${reason}`);
-  for (const unsteady of tally.unsteady) say(`! passed only when it ran again by itself: ${unsteady}`);
+  for (const race of tally.races) say(race);
   for (const failure of tally.details) say(`✗ ${failure}`);
   if (tally.failures.length) say(`✗ failed: ${tally.failures.join(', ')}`);
   say(tally.toString());

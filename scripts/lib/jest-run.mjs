@@ -1,6 +1,6 @@
 /** Runs jest: its own output is shown as it comes, its numbers come from the report of test/support/jest-report.js. */
-import { existsSync, readFileSync, rmSync } from 'node:fs';
-import { basename, join, relative } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import { run } from './command.mjs';
 import { sendSignal } from './process-identity.mjs';
@@ -8,6 +8,7 @@ import { projectRoot } from './project.mjs';
 import { isEnding } from './shutdown.mjs';
 import { say } from './steps.mjs';
 import { MOST_UNSTEADY } from './tally.mjs';
+import { durations } from './test-durations.mjs';
 import { rememberGroup, temporaryFolder } from './test-remains.mjs';
 
 const jest = join('node_modules', 'jest', 'bin', 'jest.js');
@@ -18,17 +19,6 @@ function readReport(path) {
   } catch {
     return undefined;
   }
-}
-
-/** The files that a run waits for, so that one which has become slow is seen. */
-function slowestOf({ testResults }) {
-  const seconds = ({ startTime, endTime }) => Math.round((endTime - startTime) / 1_000);
-  return testResults
-    .map((file) => ({ name: basename(file.name), seconds: seconds(file) }))
-    .filter(({ seconds: taken }) => taken >= 20)
-    .sort((a, b) => b.seconds - a.seconds)
-    .slice(0, 5)
-    .map(({ name, seconds: taken }) => `${name} ${taken} s`);
 }
 
 /** Of each failed test: what fits on a screen, as the whole is further up. */
@@ -102,9 +92,8 @@ function firstOfEach(details) {
  * @param {{ projects: string[], args: string[], env: object, node?: string, niceness?: number,
  *   again?: boolean }} options projects: of jest.config.js; node: the Node.js that runs them; niceness: below 0, of
  *   those whose promises are about time, it needs root; again: run files that failed once more, by themselves
- * @returns {Promise<{ passed: number, failed: number, skipped: number, slowest: string[], details: string[],
- *   unsteady: string[] }>} details: of what failed; unsteady: the first failure of each file that passed when it ran
- *   again
+ * @returns {Promise<{ passed: number, failed: number, skipped: number, details: string[], unsteady: string[] }>}
+ *   details: of what failed; unsteady: the first failure of each file that passed when it ran again
  */
 export async function runJest({ again = false, ...options }) {
   const first = await runOnce(options);
@@ -121,15 +110,16 @@ export async function runJest({ again = false, ...options }) {
     passed: first.passed - passedTests(files) + second.passed,
     failed: second.failed,
     skipped: first.skipped,
-    slowest: first.slowest,
     details: second.details,
     unsteady: second.failed > 0 ? [] : firstOfEach(first.details),
   };
 }
 
+/** Runs of the same projects may overlap: each has a report of its own. */
+let runs = 0;
+
 async function runOnce({ projects, args, env, node = process.execPath, niceness = 0 }) {
-  const report = join(temporaryFolder(), `jest-${projects.join('-')}.json`);
-  rmSync(report, { force: true });
+  const report = join(temporaryFolder(), `jest-${(runs += 1)}.json`);
   const options = ['--ci', '--selectProjects', ...projects, ...args];
   const color = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {};
   let unending;
@@ -148,7 +138,8 @@ async function runOnce({ projects, args, env, node = process.execPath, niceness 
   );
   clearInterval(unending);
   const result = readReport(report);
-  if (!result) return { passed: 0, failed: 1, skipped: 0, slowest: [], details: [], report: undefined };
+  if (!result) return { passed: 0, failed: 1, skipped: 0, details: [], report: undefined };
+  durations.add(result);
   // A file that does not even load has no tests to count, but fails.
   const failed = result.numFailedTests + result.numRuntimeErrorTestSuites;
   const ran = result.numPassedTests + failed > 0;
@@ -156,7 +147,6 @@ async function runOnce({ projects, args, env, node = process.execPath, niceness 
     passed: result.numPassedTests,
     failed: succeeded || failed > 0 || !ran ? failed : 1,
     skipped: result.numPendingTests + result.numTodoTests,
-    slowest: slowestOf(result),
     details: failuresOf(result),
     report: result,
   };

@@ -1,6 +1,7 @@
 /** Where things of this project lie. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, rmSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -10,6 +11,8 @@ export const projectRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url
 export const dataFolder = join(projectRoot, '.berth');
 export const cacheFolder = join(dataFolder, 'cache');
 export const testFolder = join(dataFolder, 'test');
+/** What takes minutes to make and is the same for all checkouts of this user. */
+export const userCacheFolder = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'berth');
 
 /**
  * What `npm start` and `npm run cluster` run on. `BERTH_FOLDER` names another, so that two can run from one checkout.

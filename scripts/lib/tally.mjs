@@ -1,3 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { projectRoot } from './project.mjs';
+
+/** Lists the files that failed and passed when they ran again, with what is known of each race. */
+const KNOWN_RACES = join('test', 'known-races.md');
+
 /** The most files that may pass only when they run again. More that fail at once are no race, and do not run again. */
 export const MOST_UNSTEADY = 3;
 const TOO_UNSTEADY = 'too many tests passed only when they ran again';
@@ -26,6 +33,16 @@ export class Tally {
     this.details.push(...details);
     this.unsteady.push(...unsteady);
     if (this.unsteady.length > MOST_UNSTEADY && !this.failures.includes(TOO_UNSTEADY)) this.failures.push(TOO_UNSTEADY);
+  }
+
+  /** @returns {string[]} lines about the files that passed only when they ran again */
+  get races() {
+    const known = readFileSync(join(projectRoot, KNOWN_RACES), 'utf8');
+    return this.unsteady.map((failure) => {
+      const [file] = failure.split(': ', 1);
+      const where = known.includes(`\`${file}\``) ? `see ${KNOWN_RACES}` : `add it to ${KNOWN_RACES}`;
+      return `! passed only when it ran again by itself (${where}): ${failure}`;
+    });
   }
 
   /** No test at all is a failure: nothing was proved. */

@@ -8,6 +8,7 @@ const assertionOf = ({ status, fullName, failureMessages }) => ({ status, fullNa
 
 const fileOf = (file) => ({
   name: file.testFilePath,
+  project: file.displayName?.name,
   status: hasFailed(file) ? 'failed' : 'passed',
   startTime: file.perfStats.start,
   endTime: file.perfStats.end,

@@ -1,69 +1,30 @@
-const { basename } = require('node:path');
+const { readFileSync } = require('node:fs');
+const { join, relative } = require('node:path');
 const { default: Sequencer } = require('@jest/test-sequencer');
 
-/**
- * Roughly the seconds of the slow ones, so that no long file is left to run alone at the end; from the list that a run
- * prints.
- */
-const SECONDS = {
-  'docker-faults.more-spec.ts': 500,
-  'warm-crash.more-spec.ts': 250,
-  'watch.more-spec.ts': 200,
-  'inside-docker-restart.more-spec.ts': 170,
-  'snapshot-crash.more-spec.ts': 250,
-  'crash.more-spec.ts': 160,
-  'package.more-spec.ts': 150,
-  'inside-files.more-spec.ts': 130,
-  'attacks.more-spec.ts': 105,
-  'snapshot-faults.more-spec.ts': 110,
-  'killed-operations.more-spec.ts': 100,
-  'role-faults.more-spec.ts': 100,
-  'cluster-nodes.more-spec.ts': 90,
-  'inside-faults.more-spec.ts': 80,
-  'stuck-locks.more-spec.ts': 75,
-  'console.more-spec.ts': 75,
-  'registry.e2e-spec.ts': 65,
-  'snapshots-nodes.e2e-spec.ts': 60,
-  'takeover.e2e-spec.ts': 60,
-  'snapshots.e2e-spec.ts': 50,
-  'host-firewall.e2e-spec.ts': 50,
-  'inside-hostile.e2e-spec.ts': 50,
-  'inside-files.e2e-spec.ts': 48,
-  'inside-hung.e2e-spec.ts': 47,
-  'sick-nodes.e2e-spec.ts': 44,
-  'docker-ahead.e2e-spec.ts': 42,
-  'processes.e2e-spec.ts': 40,
-  'server-process.e2e-spec.ts': 38,
-  'inside-streamed-commands.e2e-spec.ts': 34,
-  'snapshot-copies.e2e-spec.ts': 35,
-  'templates.e2e-spec.ts': 35,
-  'docker-exec.e2e-spec.ts': 33,
-  'rate-limits.e2e-spec.ts': 31,
-  'inside-processes.e2e-spec.ts': 30,
-  'allow-lists.e2e-spec.ts': 29,
-  'inside-commands.e2e-spec.ts': 29,
-  'inside-terminals.e2e-spec.ts': 29,
-  'docker-volume-copy.e2e-spec.ts': 27,
-  'nodes.e2e-spec.ts': 26,
-  'docker-isolation.e2e-spec.ts': 25,
-  'docker-process.e2e-spec.ts': 25,
-  'docker-supervisor.e2e-spec.ts': 23,
-  'interruptions.e2e-spec.ts': 22,
-  'sandbox-proof.e2e-spec.ts': 22,
-  'lifecycle-outside.e2e-spec.ts': 21,
-  'failed-rollbacks.e2e-spec.ts': 20,
-  'simulated-engine.e2e-spec.ts': 20,
-  'lifecycle-update.e2e-spec.ts': 19,
-  'limits.e2e-spec.ts': 19,
-  'program-registry.e2e-spec.ts': 18,
-  'sandbox-networks.e2e-spec.ts': 18,
-  'socket-events.e2e-spec.ts': 18,
-};
+const root = join(__dirname, '..', '..');
 
-/** The longest files first. Jest itself knows what a file took from earlier runs in the same folder alone. */
+/** As `scripts/lib/test-durations.mjs` writes them: of earlier runs in this folder, or else the recorded ones. */
+const FILES = [join(root, '.berth', 'cache', 'file-seconds.json'), join(__dirname, 'file-seconds.json')];
+
+/** @returns {Record<string, number>} seconds by `project path` */
+function knownDurations() {
+  for (const file of FILES) {
+    try {
+      return JSON.parse(readFileSync(file, 'utf8'));
+    } catch {
+      // There is no earlier run.
+    }
+  }
+  return {};
+}
+
+/** The longest files first, so that no long file runs alone at the end. Jest itself does not tell projects apart. */
 module.exports = class LongestFirst extends Sequencer {
   sort(tests) {
-    const seconds = ({ path }) => SECONDS[basename(path)] ?? 0;
+    const durations = knownDurations();
+    const seconds = ({ path, context }) =>
+      durations[`${context.config.displayName?.name} ${relative(root, path)}`] ?? 0;
     return super.sort(tests).sort((one, other) => seconds(other) - seconds(one));
   }
 };

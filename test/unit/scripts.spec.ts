@@ -39,6 +39,45 @@ it.each([
   expect(await run(script)).toBe(result);
 });
 
+it('names the file and the first failure of a race, and whether test/known-races.md has the file', async () => {
+  const script = `
+    import { Tally } from './scripts/lib/tally.mjs';
+    const tally = new Tally();
+    const unsteady = ['test/e2e/attacks.more-spec.ts: a promise', 'src/unheard-of.spec.ts: another'];
+    tally.add({ name: 'tests', passed: 9, unsteady });
+    console.log(tally.races.join('|'));`;
+  expect(await run(script)).toBe(
+    '! passed only when it ran again by itself (see test/known-races.md): test/e2e/attacks.more-spec.ts: a promise|' +
+      '! passed only when it ran again by itself (add it to test/known-races.md): src/unheard-of.spec.ts: another',
+  );
+});
+
+it('keeps the seconds of each file by project, the longest first, and those of earlier runs', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'berth-test-'));
+  try {
+    const recorded = join(folder, 'recorded.json');
+    const own = join(folder, 'own.json');
+    await writeFile(recorded, JSON.stringify({ 'e2e test/long.e2e-spec.ts': 70, 'sqlite test/a.e2e-spec.ts': 50 }));
+    const script = `
+      import { readFileSync } from 'node:fs';
+      import { join } from 'node:path';
+      import { TestDurations } from './scripts/lib/test-durations.mjs';
+      const durations = new TestDurations({ own: '${own}', recorded: '${recorded}' });
+      const file = (name, project, s) => ({ name: join(process.cwd(), name), project, startTime: 0, endTime: s * 1000 });
+      durations.add({ testResults: [file('test/a.e2e-spec.ts', 'sqlite', 6), file('test/a.e2e-spec.ts', 'postgres', 9)] });
+      durations.add({ testResults: [file('test/a.e2e-spec.ts', 'postgres', 1), file('test/b.e2e-spec.ts', 'e2e', 2)] });
+      console.log(durations.longest(1).join());
+      durations.save();
+      console.log(JSON.stringify(JSON.parse(readFileSync('${own}', 'utf8'))));`;
+    expect(await run(script)).toBe(
+      '9 s  postgres test/a.e2e-spec.ts\n' +
+        '{"e2e test/long.e2e-spec.ts":70,"postgres test/a.e2e-spec.ts":9,"sqlite test/a.e2e-spec.ts":6}',
+    );
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
 it('must report a test that throws a circular value, which a JSON report of jest cannot contain', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'berth-test-'));
   try {

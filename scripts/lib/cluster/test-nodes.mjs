@@ -20,18 +20,27 @@ const COUNT = 3;
 /** Of each node, in MiB, so that a few small sandboxes fill it. */
 const MEMORY = 2048;
 
-const testNodes = () => new NodeCluster(join(testFolder, 'nodes'), { count: COUNT });
+/** Test files run on these two at a time. */
+export const CLUSTERS = ['nodes', 'nodes-2'];
+
+const testNodes = (name) => new NodeCluster(join(testFolder, name), { count: COUNT });
 
 /** Of a killed run. */
 export async function discardEarlierNodes() {
-  const earlier = testNodes();
-  if (!existsSync(earlier.folder)) return;
-  await step('removing the nodes that an earlier run left', () => earlier.discard());
+  for (const earlier of CLUSTERS.map(testNodes)) {
+    if (existsSync(earlier.folder)) {
+      await step('removing the nodes that an earlier run left', () => earlier.discard());
+    }
+  }
 }
 
-/** @returns {Promise<object>} environment variables for the tests @throws Problem */
-export async function startTestNodes() {
-  const cluster = testNodes();
+/**
+ * @param {string} name one of {@link CLUSTERS}
+ * @returns {Promise<object>} environment variables for the tests
+ * @throws Problem
+ */
+export async function startTestNodes(name) {
+  const cluster = testNodes(name);
   atEnd('removing the nodes', () => step('removing the nodes', () => cluster.discard()));
   await cluster.start({ labels: () => ({ 'berth.memory': String(MEMORY), 'berth.cpus': '16' }) });
   const [first] = cluster.nodes;
@@ -45,12 +54,12 @@ export async function startTestNodes() {
   const actions = cluster.nodes.flatMap((node) =>
     ['kill', 'start', 'restart', 'cut', 'heal'].map((how) => [`/${node.name}/${how}`, () => node[how]()]),
   );
-  const control = await offerActions('nodes', {
+  const control = await offerActions(name, {
     ...Object.fromEntries(actions),
     '/all/ready': () => cluster.untilReady(),
     ...databaseActions({ postgres, redis }),
   });
-  const described = join(temporaryFolder(), 'nodes.json');
+  const described = join(temporaryFolder(), `${name}.json`);
   const ofNode = async ({ name, address, host, api }) => {
     const id = (await api.info()).Swarm.NodeID;
     return { id, name, address, host, socket: api.host };
