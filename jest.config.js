@@ -8,6 +8,7 @@ const shared = {
   // Loaded on demand, under the name of what it is built to.
   moduleNameMapper: {
     '^(\\.\\./.*packages/simulator/.*)\\.js$': '$1',
+    '^(\\.\\./.*(?:ormconfig|src/database/index))\\.js$': '$1',
     // The client as it is now, built or not.
     '^@berth/client$': '<rootDir>/packages/client/src/index.ts',
   },

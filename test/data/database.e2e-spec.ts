@@ -1,13 +1,13 @@
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { connect, Database, type Lookup, SettingEntity } from '../../src/database';
-import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { openEmptyTestDatabase, openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('the schema', () => {
   let database: TestDatabase;
 
   beforeEach(async () => {
-    database = await openTestDatabase();
+    database = await openEmptyTestDatabase();
   });
 
   afterEach(() => database.drop());

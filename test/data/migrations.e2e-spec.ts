@@ -6,7 +6,7 @@ import { dataSourceOptions } from '../../ormconfig';
 import { connect } from '../../src/database';
 import { adoptMigrations, describeSchema } from '../../src/migrations/adopt';
 import { EARLIER_MIGRATIONS } from '../../src/migrations/earlier-migrations';
-import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { openEmptyTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
 const INITIAL = 'InitialSchema1764800000000';
@@ -14,7 +14,7 @@ const INITIAL = 'InitialSchema1764800000000';
 let database: TestDatabase;
 
 beforeEach(async () => {
-  database = await openTestDatabase();
+  database = await openEmptyTestDatabase();
 });
 
 afterEach(() => database.drop());
@@ -26,7 +26,7 @@ describe('a database of version 0.1.1', () => {
   });
 
   it('must have the schema that this version creates, and the same first rows, once it is carried over', async () => {
-    const fresh = await openTestDatabase();
+    const fresh = await openEmptyTestDatabase();
     await (await connect(dataSourceOptions(fresh.url))).destroy();
     const columns = (schema: string[]) => schema.filter((line) => /^containers\.\w+ /.test(line));
     const described = async (url: string) =>

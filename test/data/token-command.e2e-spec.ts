@@ -1,6 +1,6 @@
 import { runTokenCommand } from '../../src/cli/token-command';
 import { AuthServer } from '../support/servers/auth-server';
-import { openTestDatabase } from '../support/databases/test-database';
+import { openEmptyTestDatabase } from '../support/databases/test-database';
 
 let server: AuthServer;
 
@@ -40,7 +40,7 @@ describe('the token command', () => {
   });
 
   it('must make the database where there is none', async () => {
-    const fresh = await openTestDatabase();
+    const fresh = await openEmptyTestDatabase();
     const result = await runTokenCommand(['--user', 'first', '--tier', 'free'], {
       ...server.config,
       DATABASE_URL: fresh.url,
