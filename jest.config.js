@@ -27,12 +27,16 @@ const tests = isMore ? '*.more-spec.ts' : '*.e2e-spec.ts';
  */
 const ANY_DATABASE = [
   'agents',
+  'audit',
   'authorization',
   'docker-changed',
   'env',
+  'event-history',
+  'exec-access',
   'failed-rollbacks',
   'guests',
   'hostile-input',
+  'idempotency',
   'images',
   'inside-commands',
   'inside-places',
@@ -43,26 +47,36 @@ const ANY_DATABASE = [
   'lifecycle-start-stop',
   'lifecycle-update',
   'limits',
+  'lost-commits',
   'metrics',
   'moves',
   'names',
   'network-policies',
   'nodes',
+  'pause',
+  'previews',
   'previews-hostile',
   'purge',
   'random-operations',
   'restore',
   'rexec-clients',
-  'exec-access',
   'roles',
+  'sick-nodes',
+  'sign-in',
   'snapshot-copies',
   'snapshots-nodes',
+  'ssh',
   'start-command',
+  'stats',
   'statuses',
   'token-command',
   'volume-moves',
+  'warm-nodes',
   'warm-templates',
 ].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
+
+/** Tests of `test/data` of which `npm test` runs a part on PostgreSQL, and `npm run test:more` all: `extent.ts`. */
+const PARTLY_ANY_DATABASE = ['snapshots', 'templates'].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
 
 /** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with all of their tests and tables. */
 const AGAIN = [
@@ -90,7 +104,11 @@ const sqlite = { ...onDatabase('sqlite'), testMatch: [`<rootDir>/test/data/**/${
 const postgres = {
   ...onDatabase('postgres'),
   // Several processes on one database are PostgreSQL's alone: SQLite belongs to a single one.
-  testMatch: [`<rootDir>/test/data/**/${tests}`, `<rootDir>/test/cluster/**/${tests}`, ...(isMore ? ANY_DATABASE : [])],
+  testMatch: [
+    `<rootDir>/test/data/**/${tests}`,
+    `<rootDir>/test/cluster/**/${tests}`,
+    ...(isMore ? [...ANY_DATABASE, ...PARTLY_ANY_DATABASE] : []),
+  ],
   testPathIgnorePatterns: isMore ? [] : ANY_DATABASE,
 };
 

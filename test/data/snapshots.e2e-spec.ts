@@ -4,6 +4,7 @@ import { EngineError } from '../../src/docker';
 import { SnapshotEntity } from '../../src/containers/model/snapshot.entity';
 import { Answer, answered, testImage } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
+import { describeOnAnyDatabase, sampled } from '../support/extent';
 import type { EngineMethod } from '../support/fakes/fake-engine';
 import { DAY, MIB, SnapshotWorld } from '../support/servers/snapshot-world';
 
@@ -243,7 +244,7 @@ describe('snapshots', () => {
     });
   });
 
-  describe('a failure', () => {
+  describeOnAnyDatabase('a failure', () => {
     it.each([
       ['volumes.ensure', 1],
       ['containers.pause', 1],
@@ -316,7 +317,7 @@ describe('snapshots', () => {
     });
   });
 
-  describe('the image of one that a commit made too late', () => {
+  describeOnAnyDatabase('the image of one that a commit made too late', () => {
     /** Docker ends a commit after Berth has given it up. @returns the snapshot's id */
     const late = async (): Promise<string> => {
       world.engine.failOn('layers.commit', { error: new EngineError('docker_unavailable', 'no answer in 30 minutes') });
@@ -411,7 +412,7 @@ const MAKING: readonly EngineMethod[] = [
 ];
 
 /** Every call that the making of a snapshot makes, before and after its effect. */
-function MORTAL_CALLS(): [EngineMethod, number, 'before' | 'after'][] {
+function MORTAL_CALLS(): readonly [EngineMethod, number, 'before' | 'after'][] {
   const calls: [EngineMethod, number][] = [
     ['volumes.measure', 1],
     ['layers.measure', 1],
@@ -423,8 +424,8 @@ function MORTAL_CALLS(): [EngineMethod, number, 'before' | 'after'][] {
     ['containers.unpause', 1],
     ['layers.flatten', 1],
   ];
-  return calls.flatMap(([method, call]): [EngineMethod, number, 'before' | 'after'][] => [
-    [method, call, 'before'],
-    [method, call, 'after'],
-  ]);
+  const all = (['before', 'after'] as const).flatMap((when) =>
+    calls.map(([method, call]): [EngineMethod, number, 'before' | 'after'] => [method, call, when]),
+  );
+  return sampled(all);
 }

@@ -15,6 +15,19 @@ export function inMore(title: string, work: () => Promise<void>): void {
   if (IS_MORE) it(title, work);
 }
 
+/** Rows of a long table: in `npm test` every second one, in `npm run test:more` all of them. */
+export function sampled<T>(table: readonly T[]): readonly T[] {
+  return table.filter((_row, index) => IS_MORE || index % 2 === 0);
+}
+
+/**
+ * Declares tests that no database can break alone, in a file with others that one can: `npm test` runs them on SQLite.
+ * The file is one of `PARTLY_ANY_DATABASE` in `jest.config.js`, so that `npm run test:more` runs them on PostgreSQL.
+ */
+export function describeOnAnyDatabase(title: string, tests: () => void): void {
+  if (IS_MORE || process.env['TEST_DATABASE'] !== 'postgres') describe(title, tests);
+}
+
 /** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: then tables of faults are sampled. */
 export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
 
