@@ -1,3 +1,4 @@
+import { stat } from 'node:fs';
 import type { EngineEvent } from '../../docker';
 import { DeathHints } from './watcher';
 
@@ -40,8 +41,18 @@ describe('what the event stream says of an end', () => {
     expect(await hints.of('a')).toEqual({ exitCode: 1, oom: false });
   });
 
+  it('must be an out-of-memory kill where that is told just after it, while the process stands still', async () => {
+    const hints = new DeathHints();
+    hints.take(event('die', 0.1, 137));
+    const death = hints.of('a');
+    // Ready to be read, as Docker's event is, before the time is over.
+    stat('/', () => hints.take(event('oom', 0)));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+    expect(await death).toEqual({ exitCode: 137, oom: true });
+  });
+
   it('must not wait for that where somebody had it killed, or its exit code is another', async () => {
-    jest.useFakeTimers();
+    jest.useFakeTimers({ doNotFake: ['setImmediate'] });
     try {
       expect(await told(event('kill', 0), event('die', 0.1, 137))).toEqual({ exitCode: 137, oom: false });
       expect(await told(event('die', 0.1, 1))).toEqual({ exitCode: 1, oom: false });

@@ -76,7 +76,8 @@ export class DeathHints {
   private waitForOom(dockerId: string): void {
     let end = (): void => undefined;
     const over = new Promise<void>((resolve) => {
-      const timer = setTimeout(() => end(), OOM_AFTER_DIE_MS).unref();
+      // After a standstill of the process, timers come before what was received meanwhile: that is read first.
+      const timer = setTimeout(() => setImmediate(() => end()), OOM_AFTER_DIE_MS).unref();
       end = () => {
         clearTimeout(timer);
         if (this.undecided.get(dockerId)?.over === over) this.undecided.delete(dockerId);
