@@ -19,7 +19,8 @@ describe('the management operations on real Docker under gVisor', () => {
   let events: EventRecorder;
 
   beforeAll(async () => {
-    server = await Berth.start({ subject: 'outside' });
+    // No sweep but those of the tests: one between a change and the look at it would undo the change.
+    server = await Berth.start({ subject: 'outside', environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
     ({ docker } = server);
   });
 

@@ -30,8 +30,8 @@ describe('an SQLite database whose write lock another program holds', () => {
     const began = performance.now();
     // No longer than a part of what a write waits, on a machine that is busy with other tests.
     for (let times = 0; times < 20 && performance.now() - began < 500; times += 1) {
-      expect((await user.api.call('GET', '/health/live')).status).toBe(200);
-      expect((await user.api.call('GET', '/api/containers')).status).toBe(200);
+      const reads = ['/health/live', '/api/containers'].map((path) => user.api.call('GET', path));
+      expect((await Promise.all(reads)).map(({ status }) => status)).toEqual([200, 200]);
     }
     program.exec('COMMIT');
     expect((await writing).map(({ status }) => status)).toEqual([202, 201]);
@@ -42,8 +42,8 @@ describe('an SQLite database whose write lock another program holds', () => {
     const writing = user.api.call('POST', '/api/tokens', { name: 'two' }).finally(() => (progress.isAnswered = true));
     let alive = 0;
     for (; !progress.isAnswered; alive += 1) expect((await user.api.call('GET', '/health/live')).status).toBe(200);
-    // Far fewer than in seconds of a busy machine, far more than when each waits for SQLite.
-    expect(alive).toBeGreaterThan(20);
+    // A process that stands still while SQLite waits answers one or two; on a busy machine an answer takes half a second.
+    expect(alive).toBeGreaterThan(5);
     const answer = await writing;
     expect(answer).toMatchObject({ status: 503, body: { error: 'database is busy', code: 'database_busy' } });
     expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
