@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rename, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
@@ -44,8 +44,14 @@ async function migrate({ url }: TestDatabase): Promise<void> {
 
 const pathOf = ({ url }: TestDatabase): string => url.slice('sqlite:'.length);
 
+/** In memory, if there is room: SQLite waits for the disk when a server starts and when it ends. */
+async function temporaryFolder(): Promise<string> {
+  const { bavail, bsize } = await statfs('/dev/shm').catch(() => ({ bavail: 0, bsize: 0 }));
+  return bavail * bsize > 2 ** 30 ? '/dev/shm' : tmpdir();
+}
+
 async function openSqlite(): Promise<TestDatabase> {
-  const folder = await mkdtemp(join(tmpdir(), 'berth-test-'));
+  const folder = await mkdtemp(join(await temporaryFolder(), 'berth-test-'));
   return { url: `sqlite:${join(folder, 'berth.sqlite')}`, drop: () => rm(folder, { recursive: true, force: true }) };
 }
 
