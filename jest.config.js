@@ -76,7 +76,9 @@ const ANY_DATABASE = [
 ].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
 
 /** Tests of `test/data` of which `npm test` runs a part on PostgreSQL, and `npm run test:more` all: `extent.ts`. */
-const PARTLY_ANY_DATABASE = ['snapshots', 'templates'].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
+const PARTLY_ANY_DATABASE = ['snapshots', 'templates', 'warm-pool'].map(
+  (name) => `<rootDir>/test/data/${name}.e2e-spec.ts`,
+);
 
 /** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with all of their tests and tables. */
 const AGAIN = [

@@ -29,7 +29,9 @@ describe('what a process was at', () => {
     const { db_id, name } = await survivor.running();
     const lose = async (): Promise<void> => {
       const [before] = await sessions();
-      await pair.cluster.sql('SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1', [
+      // Of this database: servers of other tests are on the same PostgreSQL.
+      const ofThese = 'datname = current_database() AND application_name = $1';
+      await pair.cluster.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${ofThese}`, [
         'berth presence',
       ]);
       await eventually(async () => {

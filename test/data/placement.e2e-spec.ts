@@ -198,7 +198,7 @@ describe('the placement of many containers at once', () => {
     it('must wait for no other that is being placed, where another node has room', async () => {
       const [user] = users;
       if (!user) throw new Error('nobody asks');
-      // A session of its own: PostgreSQL ends a server's transaction that is idle for as long as a busy machine may take.
+      // A session of its own: PostgreSQL ends a server's transaction that is idle for 4 s.
       const other = new Client({ connectionString: first().database.url });
       await other.connect();
       try {

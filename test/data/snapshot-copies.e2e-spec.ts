@@ -3,9 +3,12 @@ import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
+import { sampled } from '../support/extent';
 import { DAY, MIB, SnapshotWorld } from '../support/servers/snapshot-world';
 
 jest.setTimeout(120_000);
+
+const WHEN = ['before', 'after'] as const;
 
 describe('what is made from snapshots', () => {
   const world = new SnapshotWorld('snapshot-copies');
@@ -514,43 +517,44 @@ describe('what is made from snapshots', () => {
       expect(containerOf(world.id).spec.keptLayerMb).toBe(3);
     });
 
-    it.each([
+    const CALLS = [
       ['containers.stop', 1],
       ['layers.commit', 1],
       ['layers.flatten', 1],
       ['containers.create', 1],
       ['containers.rename', 1],
       ['containers.start', 1],
-    ] as const)(
-      'must leave the old one running if it fails, or its process dies, at %s, call %i',
-      async (method, call) => {
-        for (const when of ['before', 'after'] as const) {
-          world.engine.failOn(method, {
-            call,
-            when,
-            error: new EngineError('docker_error', 'no space left on device'),
+    ] as const;
+    const POINTS = WHEN.flatMap((when, offset) =>
+      // In turn, so that in a sample one is before the effect of its call and the next one after it.
+      CALLS.map((_call, at) => [...(CALLS[(at + offset) % CALLS.length] ?? CALLS[0]), when] as const),
+    );
+
+    it.each(sampled(POINTS))(
+      'must leave the old one running if it fails, or its process dies, at %s, call %i, %s its effect',
+      async (method, call, when) => {
+        const error = new EngineError('docker_error', 'no space left on device');
+        world.engine.failOn(method, { call, when, error });
+        expect(await resize()).toMatchObject({ status: 500 });
+        const unchanged = async (): Promise<void> => {
+          expect((await world.user.api.get(world.id)).body).toMatchObject({
+            status: 'running',
+            resources: { memory_mb: 256 },
           });
-          expect(await resize()).toMatchObject({ status: 500 });
-          const unchanged = async (): Promise<void> => {
-            expect((await world.user.api.get(world.id)).body).toMatchObject({
-              status: 'running',
-              resources: { memory_mb: 256 },
-            });
-            expect(world.daemon.running(world.id)).toHaveLength(1);
-            expect(containerOf(world.id).layer).toBe('nginx');
-          };
-          await eventually(unchanged);
-          const died = world.engine.dieOn(method, { call, when, how: 'throw' });
-          void resize();
-          await died;
-          await world.berth.stop();
-          await world.restart();
-          world.user = world.berth.as(world.user);
-          await eventually(async () => {
-            await sweep();
-            await unchanged();
-          });
-        }
+          expect(world.daemon.running(world.id)).toHaveLength(1);
+          expect(containerOf(world.id).layer).toBe('nginx');
+        };
+        await eventually(unchanged);
+        const died = world.engine.dieOn(method, { call, when, how: 'throw' });
+        void resize();
+        await died;
+        await world.berth.stop();
+        await world.restart();
+        world.user = world.berth.as(world.user);
+        await eventually(async () => {
+          await sweep();
+          await unchanged();
+        });
         world.clock.forward(DAY / 12);
         await sweep();
         expect(layers()).toEqual([]);

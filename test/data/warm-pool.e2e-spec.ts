@@ -12,6 +12,7 @@ import { type Answer, LARGER, SMALL, testImage } from '../support/clients/api-cl
 import { Poll } from '../../src/scheduling';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
+import { itOnAnyDatabase } from '../support/extent';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { Berth, type NewUser } from '../support/servers/berth';
@@ -167,7 +168,7 @@ describe('warm slots', () => {
     });
   });
 
-  it('must not be taken by a creation with other settings', async () => {
+  itOnAnyDatabase('must not be taken by a creation with other settings', async () => {
     for (const other of [{ memory_mb: 512 }, { cpu_shares: 750 }, { disk_mb: 2048 }, { network: 'none' }]) {
       expect((await user.api.create(other)).body).toMatchObject({ status: 'creating' });
     }
@@ -177,7 +178,7 @@ describe('warm slots', () => {
     expect((await user.api.create({ env: { A: '1' } })).body).toMatchObject({ status: 'running' });
   });
 
-  it('must be no orphans to a sweep, nor their volumes', async () => {
+  itOnAnyDatabase('must be no orphans to a sweep, nor their volumes', async () => {
     const before = await slots();
     await berth.app.get(Reconciler).sweepNow();
     expect(daemon.running()).toHaveLength(COUNT);
@@ -185,7 +186,7 @@ describe('warm slots', () => {
     expect(await slots()).toEqual(before);
   });
 
-  it('must be replaced when the image is another, and when they stopped', async () => {
+  itOnAnyDatabase('must be replaced when the image is another, and when they stopped', async () => {
     const before = await slots();
     daemon.rebuild(testImage());
     const [one] = daemon.running();
@@ -216,7 +217,7 @@ describe('warm slots', () => {
     expect(await slots()).toEqual([]);
   });
 
-  it('must not be given to a user if another program has run in it, and be replaced', async () => {
+  itOnAnyDatabase('must not be given to a user if another program has run in it, and be replaced', async () => {
     const before = await slots();
     for (const container of daemon.running()) daemon.enter(container.dockerId);
     expect((await user.api.create()).body).toMatchObject({ status: 'creating' });
@@ -226,7 +227,7 @@ describe('warm slots', () => {
     expect((await user.api.create()).body).toMatchObject({ status: 'running' });
   });
 
-  it("must be replaced after Docker's events may have been missed", async () => {
+  itOnAnyDatabase("must be replaced after Docker's events may have been missed", async () => {
     const before = await slots();
     daemon.unwatched(() => undefined);
     await eventually(async () => {
@@ -253,7 +254,7 @@ describe('warm slots', () => {
     expect(await warm()).toMatchObject({ mode: 'file', waiting_for: why, slots: [{ wanted: COUNT, ready: 0 }] });
   });
 
-  it('must not be made while a user waits for Docker', async () => {
+  itOnAnyDatabase('must not be made while a user waits for Docker', async () => {
     const hold = engine.holdOn('containers.start', { on: (id) => daemon.containers.get(String(id)) !== undefined });
     await user.api.create({ memory_mb: 512 });
     await hold.reached;
@@ -264,7 +265,7 @@ describe('warm slots', () => {
     hold.release();
   });
 
-  it('must be removed with all that is theirs if one cannot be made, and be made later', async () => {
+  itOnAnyDatabase('must be removed with all that is theirs if one cannot be made, and be made later', async () => {
     await user.api.create();
     engine.failOn('containers.start', { when: 'after' });
     await filled();
@@ -316,7 +317,7 @@ describe('warm slots', () => {
     });
   });
 
-  it('must all be released where the pool is off', async () => {
+  itOnAnyDatabase('must all be released where the pool is off', async () => {
     await berth.stop();
     engine = new FakeEngine(daemon);
     berth = await start(engine, { WARM_POOL: 'off' });
@@ -325,7 +326,7 @@ describe('warm slots', () => {
     expect(await warm()).toMatchObject({ mode: 'off', waiting_for: null, slots: [] });
   });
 
-  it('must be shown to operators, and in metrics', async () => {
+  itOnAnyDatabase('must be shown to operators, and in metrics', async () => {
     await user.api.create();
     await user.api.create({ network: 'none' });
     const view = await warm();

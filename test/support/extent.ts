@@ -20,12 +20,19 @@ export function sampled<T>(table: readonly T[]): readonly T[] {
   return table.filter((_row, index) => IS_MORE || index % 2 === 0);
 }
 
+const IS_LEFT_TO_MORE = !IS_MORE && process.env['TEST_DATABASE'] === 'postgres';
+
 /**
  * Declares tests that no database can break alone, in a file with others that one can: `npm test` runs them on SQLite.
  * The file is one of `PARTLY_ANY_DATABASE` in `jest.config.js`, so that `npm run test:more` runs them on PostgreSQL.
  */
 export function describeOnAnyDatabase(title: string, tests: () => void): void {
-  if (IS_MORE || process.env['TEST_DATABASE'] !== 'postgres') describe(title, tests);
+  if (!IS_LEFT_TO_MORE) describe(title, tests);
+}
+
+/** {@link describeOnAnyDatabase} for one test. */
+export function itOnAnyDatabase(title: string, work: () => Promise<void>): void {
+  if (!IS_LEFT_TO_MORE) it(title, work);
 }
 
 /** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: then tables of faults are sampled. */

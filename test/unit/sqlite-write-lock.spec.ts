@@ -42,7 +42,7 @@ describe('an SQLite database whose write lock another program holds', () => {
     const writing = user.api.call('POST', '/api/tokens', { name: 'two' }).finally(() => (progress.isAnswered = true));
     let alive = 0;
     for (; !progress.isAnswered; alive += 1) expect((await user.api.call('GET', '/health/live')).status).toBe(200);
-    // A process that stands still while SQLite waits answers one or two; on a busy machine an answer takes half a second.
+    // A process that stands still while SQLite waits gives one or two. On a busy machine each takes half a second.
     expect(alive).toBeGreaterThan(5);
     const answer = await writing;
     expect(answer).toMatchObject({ status: 503, body: { error: 'database is busy', code: 'database_busy' } });
