@@ -38,7 +38,7 @@ export class TestDurations {
     this.#files = files;
   }
 
-  /** @param {{ testResults: { name: string, project: string, startTime: number, endTime: number }[] }} report of jest */
+  /** @param {object} report as `test/support/jest-report.js` writes it */
   add({ testResults }) {
     for (const { name, project, startTime, endTime } of testResults) {
       const key = `${project} ${relative(projectRoot, name)}`;
