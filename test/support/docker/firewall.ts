@@ -1,5 +1,5 @@
 import { listsChain } from '../../../src/docker/firewall/allow-rules';
-import { Iptables } from '../../../src/docker/firewall/iptables';
+import { Iptables, IptablesError } from '../../../src/docker/firewall/iptables';
 
 const TABLES = { mangle: new Iptables('iptables'), raw: new Iptables('iptables', 'raw') } as const;
 const FILTERS = [TABLES.mangle, TABLES.raw, new Iptables('ip6tables')];
@@ -18,25 +18,45 @@ export async function firewallRulesOf(instance: string): Promise<string[]> {
 export async function removeFirewallRules(instance: string, { keepChains = false } = {}): Promise<void> {
   await removeTranslation(instance);
   for (const filter of FILTERS) {
-    // Without iptables there are no rules.
-    const rules = rulesIn(await filter.rules().catch(() => []), instance);
-    const jumps = rules.filter((rule) => rule.startsWith('-A PREROUTING '));
-    const chains = [...new Set(jumps.map(chainOf)), ...(await listChainsOf(instance, filter))];
-    const removal = [
-      ...chains.map((chain) => `-F ${chain}`),
-      ...(keepChains ? [] : chains.map((chain) => `-X ${chain}`)),
-    ];
-    if (chains.length > 0) await filter.apply([...jumps.map((jump) => jump.replace('-A', '-D')), ...removal]);
+    await agreed(async () => {
+      // Without iptables there are no rules.
+      const rules = rulesIn(await filter.rules().catch(() => []), instance);
+      const jumps = rules.filter((rule) => rule.startsWith('-A PREROUTING '));
+      const chains = [...new Set(jumps.map(chainOf)), ...(await listChainsOf(instance, filter))];
+      const removal = [
+        ...chains.map((chain) => `-F ${chain}`),
+        ...(keepChains ? [] : chains.map((chain) => `-X ${chain}`)),
+      ];
+      if (chains.length > 0) await filter.apply([...jumps.map((jump) => jump.replace('-A', '-D')), ...removal]);
+    });
   }
+}
+
+/**
+ * Reads the rules and changes them, again if iptables refuses: the end of another run's Docker removes the rules of
+ * networks that are gone (`scripts/lib/sandbox-rules.mjs`), perhaps between the two.
+ */
+async function agreed(change: () => Promise<void>): Promise<void> {
+  for (let triesLeft = 4; triesLeft > 0; triesLeft -= 1) {
+    try {
+      await change();
+      return;
+    } catch (error) {
+      if (!(error instanceof IptablesError)) throw error;
+    }
+  }
+  await change();
 }
 
 /** Removes the source NAT (`MASQUERADE`) of sandboxes on restricted networks. */
 async function removeTranslation(instance: string): Promise<void> {
   const filter = new Iptables('iptables', 'nat');
-  const rules = (await filter.rules().catch(() => [])).filter((line) =>
-    line.replaceAll('"', '').endsWith(` ${MARK(instance)} -j MASQUERADE`),
-  );
-  if (rules.length > 0) await filter.apply(rules.map((rule) => rule.replace('-A', '-D')));
+  await agreed(async () => {
+    const rules = (await filter.rules().catch(() => [])).filter((line) =>
+      line.replaceAll('"', '').endsWith(` ${MARK(instance)} -j MASQUERADE`),
+    );
+    if (rules.length > 0) await filter.apply(rules.map((rule) => rule.replace('-A', '-D')));
+  });
 }
 
 /** The rules of allow lists in a table, of all sandboxes of an instance. */
