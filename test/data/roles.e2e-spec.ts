@@ -208,6 +208,20 @@ describe('the role of a container', () => {
     expect(events.types()).toEqual(['container_created', 'container_started']);
   });
 
+  it('must be installed all the same where an earlier attempt that still runs has put its programs there', async () => {
+    const run = daemon.onExec;
+    daemon.onExec = (command) => {
+      if (command.command[3] !== 'berth-role-probe' || programs.begun.length > 0) return run(command);
+      // Of a server that died.
+      const earlier = { command: ['sleep', '1000'], marker: 'role.earlier' };
+      return engine.programs.start(command.container.dockerId, earlier).then(() => 0);
+    };
+    const { id, db_id } = await user.api.running({ role: 'node' });
+    await becomes(db_id, 'installed');
+    expect(programs.begun).toEqual([id]);
+    expect(daemon.programs.get(id)?.size ?? 0).toBe(0);
+  });
+
   it('must leave the container running where it fails, say why without secrets, and be tried again at the next start', async () => {
     programs.installation = ({ write }) => {
       write(

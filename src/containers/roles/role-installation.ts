@@ -131,8 +131,10 @@ export class RoleInstallation {
 
   private async tryOnce(role: CatalogRole, run: Run): Promise<RoleOutcome> {
     try {
-      if ((await run.missing(role)).length === 0) return { kind: 'installed' };
-      await run.endEarlier();
+      const isThere = (await run.missing(role)).length === 0;
+      // An attempt that still runs may have unpacked the programs, and not yet configured them.
+      const wasRunning = await run.endEarlier();
+      if (isThere && !wasRunning) return { kind: 'installed' };
     } catch (error) {
       if (error instanceof EngineError) return outcomeOfProbe(error);
       throw error;
@@ -259,12 +261,15 @@ class Run {
   /**
    * Ends earlier attempts that still run in the container, because their process died or lost its lease.
    *
+   * @returns whether there were any
    * @throws EngineError, LeaseLostError
    */
-  async endEarlier(): Promise<void> {
+  async endEarlier(): Promise<boolean> {
     await this.lease.assertHeld();
-    const earlier = { marker: ROLE_MARKER, user: '0', signal: 'TERM', graceMs: GRACE_MS } as const;
-    await this.engine.programs.end(this.dockerId, earlier);
+    const earlier = { marker: ROLE_MARKER, user: '0', signal: 'TERM' } as const;
+    if ((await this.engine.programs.signal(this.dockerId, earlier)) === 'none') return false;
+    await this.engine.programs.end(this.dockerId, { ...earlier, graceMs: GRACE_MS });
+    return true;
   }
 
   /** Whether the leased container is running, and has not been restarted since the row was read. */
