@@ -80,18 +80,16 @@ const PARTLY_ANY_DATABASE = ['snapshots', 'templates', 'warm-pool'].map(
   (name) => `<rootDir>/test/data/${name}.e2e-spec.ts`,
 );
 
-/** Tests of `test/e2e` that `npm run test:more` runs again: under runc, and with all of their tests and tables. */
-const AGAIN = [
+/** Tests of `test/e2e` with a rest that `npm run test:more` runs: tests and rows of tables, and nothing twice. */
+const REST = [
   'allow-lists',
   'docker-isolation',
-  'docker-supervisor',
   'docker-volume-copy',
   'host-firewall',
   'inside-hostile',
   'sandbox-networks',
   'sandbox-proof',
   'snapshots',
-  'templates',
 ].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
 
 /** Tests of data, on the database of `TEST_DATABASE`. */
@@ -135,7 +133,7 @@ module.exports = {
     {
       ...shared,
       displayName: 'e2e',
-      testMatch: [`<rootDir>/test/e2e/**/${tests}`, `<rootDir>/packages/*/test/**/${tests}`, ...(isMore ? AGAIN : [])],
+      testMatch: [`<rootDir>/test/e2e/**/${tests}`, `<rootDir>/packages/*/test/**/${tests}`, ...(isMore ? REST : [])],
       setupFiles: ['<rootDir>/test/support/databases/database-sqlite.ts'],
     },
     {

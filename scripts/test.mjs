@@ -1,9 +1,8 @@
 /**
  * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and
  * a short run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data
- * tests that no database can break alone, under runc what holds under every runtime, the life of a container on a newer
- * Docker, what several machines promise on three Docker nodes, what depends on Node.js on its other versions,
- * thousands of operations under faults.
+ * tests that no database can break alone, the life of a container on a newer Docker, what several machines promise on
+ * three Docker nodes, what depends on Node.js on its other versions, thousands of operations under faults.
  *
  * `npm test -- all` is both, on the same services and build.
  *
@@ -195,7 +194,7 @@ async function browserFor({ projects, env, args, isSure }) {
 
 /** Unit, data and end-to-end tests are one run, so that no processor is idle at the end of each. */
 async function runSuites(parts, { isMore, services, jestArgs }) {
-  const more = isMore ? { TEST_MORE: 'true', TEST_RUNTIMES: 'runc' } : {};
+  const more = isMore ? { TEST_MORE: 'true' } : {};
   const env = await services;
   const possible = parts.filter((part) => part === 'unit' || env);
   if (possible.length === 0 || isEnding()) return;
@@ -243,8 +242,7 @@ async function runOnNewerDockers({ jestArgs }) {
     const env = await environmentOf(`tests on ${name}`, async () => {
       const { api } = await startThrowawayDocker(docker);
       await ensureQuickImages(api);
-      const runtimes = { SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: `${runtimeName},runc` };
-      return { ...cleanEnvironment(), DOCKER_HOST: api.host, ...runtimes, ...testImages };
+      return { ...cleanEnvironment(), DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName, ...testImages };
     });
     if (!env || isEnding()) continue;
     await runTests({

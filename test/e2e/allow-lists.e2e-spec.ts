@@ -1,7 +1,7 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { inMore } from '../support/extent';
+import { inMore, onlyQuick as it } from '../support/extent';
 import { emptyChains, firewallRulesOf, listRulesOf, removeFirewallRules } from '../support/docker/firewall';
 import { OutsideWorld } from '../support/clients/outside-world';
 

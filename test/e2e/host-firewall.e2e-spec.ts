@@ -6,7 +6,7 @@ import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf, removeFirewallRules } from '../support/docker/firewall';
 import { OutsideWorld } from '../support/clients/outside-world';
-import { inMore, RUNTIMES } from '../support/extent';
+import { describeQuick, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
 
 jest.setTimeout(180_000);
 
@@ -38,7 +38,7 @@ interface Service {
  * The same questions from a sandbox behind the firewall and from one of a Berth without: what the rules do, and nothing
  * else does.
  */
-describe('what a sandbox may reach', () => {
+describeQuick('what a sandbox may reach', () => {
   const outside = new OutsideWorld();
   const servers: Server[] = [];
   const clients = new Set<Socket>();

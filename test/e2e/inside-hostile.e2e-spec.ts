@@ -3,7 +3,7 @@ import { pack } from 'tar-stream';
 import { SMALL } from '../../src/docker/files/scripts';
 import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
-import { inMore, IS_MORE } from '../support/extent';
+import { inBoth, inMore, IS_MORE, onlyQuick as it } from '../support/extent';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/docker/real-docker';
 
@@ -25,7 +25,7 @@ const END_SESSIONS = `for f in /proc/[0-9]*; do
 done 2>/dev/null; true`;
 
 /** In `npm test`, GNU's programs represent both. */
-const IMAGES = IS_MORE ? ['busybox', 'GNU'] : ['GNU'];
+const IMAGES = [IS_MORE ? 'busybox' : 'GNU'];
 
 describe('a container whose programs, or an archive, mean harm', () => {
   const real = new RealDocker();
@@ -132,7 +132,7 @@ describe('a container whose programs, or an archive, mean harm', () => {
     await eventually(async () => expect((await call('GET', 'files?path=/etc/passwd')).status).toBe(200));
     await eventually(async () => expect(await sh('ls -A /tmp/a')).toBe(''));
   });
-  it.each(IMAGES)('must send a mebibyte at most of a file without a size, and end, with %s', async (name) => {
+  inBoth.each(IMAGES)('must send a mebibyte at most of a file without a size, and end, with %s', async (name) => {
     container = containers[name] ?? container;
     await replace('head', 'exec yes flood-head');
     const answer = await call('GET', 'files?path=/proc/version');
@@ -170,7 +170,7 @@ describe('a container whose programs, or an archive, mean harm', () => {
     }
   });
 
-  it.each(IMAGES)('must be ended, and counted, while it goes on after its result, with %s', async (name) => {
+  inBoth.each(IMAGES)('must be ended, and counted, while it goes on after its result, with %s', async (name) => {
     container = containers[name] ?? container;
     // Berth has small files read by `exec dd`, which no function of a shell replaces.
     const digits = name === 'busybox' ? 2 * SMALL : 10;

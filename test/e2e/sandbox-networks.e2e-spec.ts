@@ -2,7 +2,7 @@ import type { DockerEngine } from '../../src/docker/docker-engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf } from '../support/docker/firewall';
-import { inMore } from '../support/extent';
+import { inMore, onlyQuick as it } from '../support/extent';
 
 jest.setTimeout(180_000);
 

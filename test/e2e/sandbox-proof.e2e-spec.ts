@@ -4,7 +4,7 @@ import { Berth } from '../support/servers/berth';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { OutsideWorld } from '../support/clients/outside-world';
-import { inMore, RUNTIMES } from '../support/extent';
+import { inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
 import { SecondDocker } from '../support/docker/second-docker';
 
 jest.setTimeout(180_000);

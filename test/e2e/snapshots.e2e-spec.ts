@@ -1,6 +1,6 @@
 import { SMALL } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
-import { IS_MORE } from '../support/extent';
+import { inBoth, IS_MORE, onlyQuick as it } from '../support/extent';
 import { Berth, type NewUser } from '../support/servers/berth';
 
 jest.setTimeout(300_000);
@@ -85,7 +85,7 @@ describe('snapshots on a real Docker', () => {
     expect(await run(copy, 'cat /opt/tool')).toBe('other');
   });
 
-  it('must fork a container into equal ones that share nothing', async () => {
+  inBoth('must fork a container into equal ones that share nothing', async () => {
     await run(id, 'chown 1234:1234 /home/user');
     const sums = 'sha256sum big /opt/tool; echo $GIVEN; stat -c %u:%g:%a /home/user';
     const original = await run(id, sums);

@@ -1,12 +1,11 @@
 import { SMALL } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
-import { IS_MORE, IS_SAMPLE } from '../support/extent';
 import { Berth, type NewUser } from '../support/servers/berth';
 
 jest.setTimeout(600_000);
 
 /** How many containers are created one after the other. */
-const CREATIONS = IS_MORE && !IS_SAMPLE ? 100 : 4;
+const CREATIONS = 4;
 
 describe('templates on a real Docker', () => {
   let berth: Berth;

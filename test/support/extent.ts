@@ -4,16 +4,27 @@
  */
 export const IS_MORE = process.env['TEST_MORE'] === 'true';
 
-/**
- * The runtimes under which promises about the runtime are proved: gVisor in `npm test`, runc in `npm run test:more`,
- * both on a newer Docker (`scripts/test.mjs`).
- */
-export const RUNTIMES = (process.env['TEST_RUNTIMES'] ?? 'runsc').split(',') as ('runsc' | 'runc')[];
+/** The runtimes under which promises about the runtime are proved; on nodes gVisor alone (`scripts/test.mjs`). */
+export const RUNTIMES = (process.env['TEST_RUNTIMES'] ?? 'runsc,runc').split(',') as ('runsc' | 'runc')[];
 
-/** Declares a test that only `npm run test:more` runs: a variant of a test that runs in both. */
-export function inMore(title: string, work: () => Promise<void>): void {
-  if (IS_MORE) it(title, work);
-}
+type Declare = Pick<jest.It, 'each'> & ((title: string, work: () => Promise<void>) => void);
+
+const declareNothing: Declare = Object.assign(() => undefined, { each: () => () => undefined });
+
+/** Declares tests that only `npm run test:more` runs: variants of tests that `npm test` runs. */
+export const inMore: Declare = IS_MORE ? it : declareNothing;
+
+/**
+ * Declares tests that `npm run test:more` does not repeat. A file of `npm test` whose rest belongs there imports it as
+ * `it` (`REST` in `jest.config.js`).
+ */
+export const onlyQuick: Declare = IS_MORE ? declareNothing : it;
+
+/** Groups such tests, if the group has hooks: jest refuses them in a group without tests. */
+export const describeQuick: (title: string, tests: () => void) => void = IS_MORE ? () => undefined : describe;
+
+/** Declares tests that run in both: `npm run test:more` has more of a table, or more of something. */
+export const inBoth: Declare = it;
 
 /** Rows of a long table: in `npm test` every second one, in `npm run test:more` all of them. */
 export function sampled<T>(table: readonly T[]): readonly T[] {
