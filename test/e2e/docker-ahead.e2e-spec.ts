@@ -136,8 +136,10 @@ describe('programs in sessions that are opened ahead', () => {
   describe.each(['busybox', SANDBOX_IMAGE])('%s', (image) => {
     it.each(CASES)('must behave as if Docker had started them: %s', async (_what, request, ...[stdin]) => {
       const dockerId = containers.get(image) ?? '';
-      const byDocker = await outcomeOf(plain.programs.start(dockerId, { ...request, marker: randomUUID() }), stdin);
-      const ahead = await outcomeOf(startAhead(dockerId, request), stdin);
+      const [byDocker, ahead] = await Promise.all([
+        outcomeOf(plain.programs.start(dockerId, { ...request, marker: randomUUID() }), stdin),
+        outcomeOf(startAhead(dockerId, request), stdin),
+      ]);
       expect(ahead).toEqual(byDocker);
     });
   });

@@ -92,11 +92,11 @@ describe('images of a private registry', () => {
   const create = async (reference = image): Promise<string> =>
     String((await user.api.create({ custom_image: reference })).body['db_id']);
 
-  const running = (id: string): Promise<BerthEvent> => events.next('container_started', { db_id: id }, 30_000);
+  const running = (id: string): Promise<BerthEvent> => events.next('container_started', { db_id: id }, 60_000);
 
   /** Waits until the creation has failed. @returns why */
   async function failed(id: string): Promise<unknown> {
-    const { data } = await events.next('container_error', { db_id: id }, 30_000);
+    const { data } = await events.next('container_error', { db_id: id }, 60_000);
     expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: (data as Failed).reason });
     expect((data as Failed).message).not.toMatch(/127\.0\.0\.1|Head|http/);
     return (data as Failed).reason;

@@ -35,6 +35,11 @@ export class RawConnection {
     return this.received.toString();
   }
 
+  /** Its own port; undefined until it is connected. */
+  get port(): number | undefined {
+    return this.socket.localPort;
+  }
+
   /** Stops reading from the connection, until its socket resumes. */
   stopReading(): this {
     this.socket.pause();
