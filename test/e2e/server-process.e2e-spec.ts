@@ -1,8 +1,9 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import { io } from 'socket.io-client';
-import type { ApiClient } from '../support/clients/api-client';
+import { ApiClient } from '../support/clients/api-client';
 import { BerthProcess } from '../support/servers/berth-process';
 import { DockerProxy } from '../support/faults/docker-proxy';
 import { eventually } from '../support/eventually';
@@ -35,7 +36,11 @@ describe('a server as a process', () => {
       SHUTDOWN_GRACE_SECONDS: '60',
     });
     await berth.start({ onOutput });
-    api = await berth.user();
+    // The program that `npm run token` starts.
+    const command = ['dist/src/cli/token.js', '--user', 'first', '--tier', 'enterprise'];
+    const env = { ...process.env, DATABASE_URL: database.url };
+    const { stdout } = await promisify(execFile)(process.execPath, command, { env });
+    api = new ApiClient(berth.url, stdout.trim());
   });
 
   afterAll(async () => {

@@ -9,7 +9,15 @@
 const { ModuleMocker } = require('jest-mock');
 const { LegacyFakeTimers, ModernFakeTimers } = require('@jest/fake-timers');
 const asyncHooks = require('node:async_hooks');
+const { dirname, join } = require('node:path');
 const vm = require('node:vm');
+
+/**
+ * Node.js 22 and later keep the compiled code of programs that tests start, such as servers, below the run's temporary
+ * folder: of the 1.6 s of processor time that the start of a server takes to load, 0.3 s. Earlier versions ignore it.
+ */
+const report = process.env.TEST_REPORT;
+if (report) process.env.NODE_COMPILE_CACHE ??= join(dirname(report), 'compile-cache');
 
 /** What jest takes for the realm of a test file. */
 const THE_ONE_REALM = vm.createContext({});

@@ -1,7 +1,8 @@
-import { ChildProcess, execFile, spawn } from 'node:child_process';
+import { ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { runTokenCommand } from '../../../src/cli/token-command';
+import { parseConfig } from '../../../src/config';
 import { ApiClient } from '../clients/api-client';
 import { NO_LIMITS } from './no-limits';
 
@@ -136,10 +137,10 @@ export class BerthProcess {
     return new ApiClient(this.url, token);
   }
 
-  /** The output of `npm run token`. */
+  /** The output of `npm run token`, in this process, as another one takes more than a second of processor time. */
   async token(args: readonly string[]): Promise<string> {
-    const run = promisify(execFile);
-    const { stdout } = await run(process.execPath, ['dist/src/cli/token.js', ...args], { env: this.environment });
+    const { stdout, stderr } = await runTokenCommand(args, parseConfig(this.environment));
+    if (stdout === '') throw new Error(stderr);
     return stdout.trim();
   }
 
