@@ -78,7 +78,7 @@ describe('those who work in containers, when Docker is restarted', () => {
     clients = await InsideClients.open(user, container);
     await second.stop(signal);
     // Before anybody can ask Docker again.
-    expect(await clients.told(TOLD_WITHIN_MS)).toMatchObject(TOLD);
+    expect(await clients.told(TOLD_WITHIN_MS, 'statistics')).toMatchObject(TOLD);
 
     await second.startAgain();
     const looks = clients.looks();
@@ -91,8 +91,9 @@ describe('those who work in containers, when Docker is restarted', () => {
       expect(await sh('ps -o args')).not.toMatch(/sleep 700|\/sh -l|LC_ALL=C; export|dd bs=/),
     );
     // Nothing of an upload that was cut off; the file that was downloaded is there if the container is.
-    expect(await sh('ls -A /tmp')).toBe(liveRestore ? 'large\n' : '');
-    expect(await endsOf(clients.ids.process)).toEqual(['process_lost']);
+    await eventually(async () => expect(await sh('ls -A /tmp')).toBe(liveRestore ? 'large\n' : ''));
+    const { process } = clients.ids;
+    await eventually(async () => expect(await endsOf(process)).toEqual(['process_lost']));
     await InsideClients.open(user, container).then((again) => again.close());
   });
 

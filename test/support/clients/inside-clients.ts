@@ -93,15 +93,19 @@ export class InsideClients {
     );
   }
 
-  /** @returns what each client was told; `late` for one that was told nothing in time */
-  async told(withinMs: number): Promise<Record<ClientKind, Told>> {
+  /**
+   * @param going of a kind that is not to be told of an end: it is asked once the others were told
+   * @returns what each client was told; `late` for one that was told nothing in time
+   */
+  async told(withinMs: number, going?: ClientKind): Promise<Record<ClientKind, Told>> {
     this.readOn();
     const over = new AbortController();
     const late = delay(withinMs, { late: true }, { signal: over.signal });
     late.catch(() => undefined);
-    const told = await Promise.all(
-      CLIENT_KINDS.map(async (kind) => [kind, await Promise.race([this.ends[kind], late])] as const),
-    );
+    const toldOf = async (kind: ClientKind, end: Promise<Told>) =>
+      [kind, await Promise.race([this.ends[kind], end])] as const;
+    const told = await Promise.all(CLIENT_KINDS.filter((kind) => kind !== going).map((kind) => toldOf(kind, late)));
+    if (going) told.push(await toldOf(going, delay(0, { late: true })));
     over.abort();
     return Object.fromEntries(told) as Record<ClientKind, Told>;
   }
