@@ -31,6 +31,8 @@ export class MortalServer {
       DATABASE_URL: database.url,
       INSTANCE_ID: instance,
       DOCKER_HOST: proxy.dockerHost,
+      // The calls to Docker are the same under gVisor, which starts and stops containers more slowly.
+      SANDBOX_RUNTIME: 'runc',
       OPERATION_CLAIM_SECONDS: '4',
       SWEEP_INTERVAL_SECONDS: '1',
       ORPHAN_GRACE_SECONDS: '0',
