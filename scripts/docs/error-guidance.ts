@@ -82,6 +82,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   username_taken: { retry: 'no', advice: 'Ask for another name.' },
   idempotency_key_reused: { retry: 'no', advice: 'Use a new key for a new request.' },
   container_not_running: { retry: 'no', advice: 'Start it first.' },
+  sandbox_full: { retry: 'later', advice: 'End programs in it, or restart it.' },
   event_not_kept: { retry: 'no', advice: 'Read the present state instead.' },
   snapshot_not_ready: { retry: 'later', advice: 'Wait for it: `GET /api/snapshots/:id/wait`.' },
   process_ended: { retry: 'no', advice: 'Read the rest of its output.' },

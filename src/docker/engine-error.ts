@@ -36,6 +36,8 @@ export type EngineErrorCode =
   | 'start_refused'
   /** A command's program, user or working directory does not exist, or cannot be used. */
   | 'command_not_started'
+  /** The sandbox has no room for another process; nothing was started. */
+  | 'sandbox_full'
   /** A command in a container exceeded its time limit; it may still run there. */
   | 'timed_out'
   /** A command in a container exceeded its output limit, and was killed. */

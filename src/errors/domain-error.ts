@@ -47,6 +47,7 @@ export const ERRORS = {
   username_taken: { status: 409, message: 'username is taken' },
   idempotency_key_reused: { status: 409, message: 'idempotency key was used for another request' },
   container_not_running: { status: 409, message: 'container is not running' },
+  sandbox_full: { status: 409, message: 'the container has no room for another process' },
   previews_disabled: { status: 409, message: 'previews are disabled' },
   ssh_disabled: { status: 409, message: 'ssh is disabled' },
   ssh_key_taken: { status: 409, message: 'ssh key is registered already' },

@@ -6,6 +6,14 @@ import { addressKey, ClientAddress } from '../http';
 import { RateCounters, tokenKey } from './rate-counters';
 import { RefusedTokens } from './refused-tokens';
 
+/** An attempt to log in with a public key. */
+interface KeyAttempt {
+  readonly address: string | null;
+  readonly name: string;
+  readonly find: () => Promise<Principal | null>;
+  readonly proves: (() => boolean) | undefined;
+}
+
 /** Limits new sockets with the same counters as requests: connections by address, tokens by user. */
 @Injectable()
 export class SocketLimits {
@@ -33,27 +41,12 @@ export class SocketLimits {
    * @throws DomainError `rate_limit_exceeded`; `user_suspended`
    */
   async verify(handshake: IncomingMessage, token: string): Promise<Principal | null> {
-    return this.verifyAt(this.clients.of(handshake), tokenKey(token), () => this.tokens.verify(token));
-  }
-
-  /**
-   * Like {@link verify}, for another proof than a token.
-   *
-   * @param from the client's address
-   * @param key identifies what the client proves, without revealing it
-   * @param find verifies the proof; returns null if it is invalid
-   * @throws DomainError `rate_limit_exceeded`; errors of `find`
-   */
-  async verifyAt(from: string, key: string, find: () => Promise<Principal | null>): Promise<Principal | null> {
-    const address = addressKey(from);
+    const address = addressKey(this.clients.of(handshake));
+    const key = tokenKey(token);
     const owner = this.refusedTokens.ownerOf(key);
-    if (owner === undefined) {
-      const exhausted = await this.refusedTokens.exhausted(address);
-      if (exhausted) throw new DomainError('rate_limit_exceeded', { retryAfter: exhausted.resetSeconds });
-    } else {
-      await this.count(owner);
-    }
-    const principal = await find();
+    if (owner === undefined) await this.requireRefusalsLeft(address);
+    else await this.count(owner);
+    const principal = await this.tokens.verify(token);
     if (!principal) {
       await this.refusedTokens.refuse(address, key);
       return null;
@@ -61,6 +54,41 @@ export class SocketLimits {
     this.refusedTokens.accept(key, principal.userId);
     if (owner === undefined) await this.count(principal.userId);
     return principal;
+  }
+
+  /**
+   * Like {@link verify}, for a public key. It is no secret: each attempt is charged to the address, and the key's owner
+   * is charged for proofs alone.
+   *
+   * @param attempt.address the client's; null if it is a proxy's, which limits its own clients
+   * @param attempt.name identifies the key
+   * @param attempt.find whose key it is; null if it is unknown
+   * @param attempt.proves whether the client has the private key; undefined if it does not claim to
+   * @returns null if the key is unknown, or the proof invalid
+   * @throws DomainError `rate_limit_exceeded`; errors of `find`
+   */
+  async verifyKey({ address, name, find, proves }: KeyAttempt): Promise<Principal | null> {
+    const charged = address === null ? null : addressKey(address);
+    if (charged !== null) await this.count(charged);
+    if (this.refusedTokens.ownerOf(name) === undefined) await this.requireRefusalsLeft(charged ?? name);
+    const principal = await find();
+    if (!principal) {
+      await this.refusedTokens.refuse(charged ?? name, name);
+      return null;
+    }
+    if (!proves) return principal;
+    if (!proves()) {
+      if (charged !== null) await this.refusedTokens.refuse(charged, null);
+      return null;
+    }
+    this.refusedTokens.accept(name, principal.userId);
+    await this.count(principal.userId);
+    return principal;
+  }
+
+  private async requireRefusalsLeft(key: string): Promise<void> {
+    const exhausted = await this.refusedTokens.exhausted(key);
+    if (exhausted) throw new DomainError('rate_limit_exceeded', { retryAfter: exhausted.resetSeconds });
   }
 
   private async count(key: string): Promise<void> {

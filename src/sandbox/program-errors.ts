@@ -10,7 +10,9 @@ import { DomainError, type ErrorCode, pausedMeanwhile } from '../errors';
 export function failedAs(failed: ErrorCode, error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   if (saysPaused(error)) return pausedMeanwhile(error);
-  if (error.code === 'container_not_responding') return new DomainError(error.code, { cause: error });
+  if (error.code === 'container_not_responding' || error.code === 'sandbox_full') {
+    return new DomainError(error.code, { cause: error });
+  }
   return new DomainError(failed, { code: error.code, cause: error });
 }
 

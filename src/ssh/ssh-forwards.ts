@@ -92,9 +92,11 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
         channel.end();
       };
       const forget = this.open.add({ visit, containerId, run, end });
+      const leaveBounds = visit.bounds.addChannel(channel);
       visit.over.addEventListener('abort', end, { once: true });
       leave = () => {
         forget();
+        leaveBounds();
         visit.over.removeEventListener('abort', end);
       };
       await this.pass({ channel, connection: target, visit, containerId });
@@ -125,7 +127,7 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
       if (uses.passes()) this.containers.touch(visit.principal, containerId).catch(() => undefined);
     };
     const closed = new AbortController();
-    const output = new ChannelOutput(channel, visit.socket, AbortSignal.any([closed.signal, visit.over]));
+    const output = new ChannelOutput(channel, visit.bounds, AbortSignal.any([closed.signal, visit.over]));
     channel.on('error', () => undefined);
     channel.on('close', () => {
       closed.abort();

@@ -18,6 +18,8 @@ const LOGIN_MS = 30_000;
 const MOST_WAITING = { together: 200, ofAddress: 20 } as const;
 /** Keys that a client may offer on one connection: agents offer all that they have. */
 const MOST_KEYS_OFFERED = 20;
+/** Attempts without a key: clients begin with `none`, and some try what is not offered. */
+const MOST_OTHER_ATTEMPTS = 10;
 
 /** Longer than any name or id of a container. */
 const LONGEST_NAME = 128;
@@ -37,6 +39,7 @@ interface Login {
   /** Whether the address is that of a proxy, which limits its own clients. */
   readonly isTrusted: boolean;
   keysOffered: number;
+  otherAttempts: number;
   /** Once the client has proved whose key it has. */
   proved: LoggedIn | null;
   /** Called once: the client has logged in, or not. */
@@ -88,6 +91,7 @@ export class SshLogins {
       address: remoteAddress,
       isTrusted,
       keysOffered: 0,
+      otherAttempts: 0,
       proved: null,
       settle: (outcome) => {
         if (!this.logins.delete(socket)) return;
@@ -142,7 +146,9 @@ export class SshLogins {
   private async authenticate(connection: Connection, login: Login, context: AuthContext): Promise<void> {
     const refuse = (): void => context.reject(['publickey']);
     if (context.method !== 'publickey') {
+      login.otherAttempts += 1;
       refuse();
+      if (login.otherAttempts > MOST_OTHER_ATTEMPTS) login.settle('refused');
       return;
     }
     login.keysOffered += 1;
@@ -150,17 +156,19 @@ export class SshLogins {
     const { key, signature, blob: signed, hashAlgo: hash } = context;
     try {
       if (!isSane) throw new DomainError('rate_limit_exceeded');
-      const name = `ssh:${fingerprintOf(key.data)}`;
-      const from = login.isTrusted ? name : login.address;
-      const principal = await this.limits.verifyAt(from, name, async () => {
-        const found = await this.keys.find(key.data);
-        if (!found || !holdsScope(found, 'exec')) return null;
-        if (signature === undefined || signed === undefined) return found;
-        return verifies({ type: key.algo, blob: key.data }, { signed, signature, hash }) ? found : null;
+      const isProof = signature !== undefined && signed !== undefined;
+      const principal = await this.limits.verifyKey({
+        address: login.isTrusted ? null : login.address,
+        name: `ssh:${fingerprintOf(key.data)}`,
+        find: async () => {
+          const found = await this.keys.find(key.data);
+          return found && holdsScope(found, 'exec') ? found : null;
+        },
+        proves: isProof ? () => verifies({ type: key.algo, blob: key.data }, { signed, signature, hash }) : undefined,
       });
       if (!principal) refuse();
       else {
-        if (signature !== undefined) login.proved = { principal, container: context.username, address: login.address };
+        if (isProof) login.proved = { principal, container: context.username, address: login.address };
         context.accept();
       }
     } catch (error) {

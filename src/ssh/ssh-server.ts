@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { once } from 'node:events';
-import { createServer, type Server as NetServer, type Socket } from 'node:net';
+import { once, setMaxListeners } from 'node:events';
+import { createServer, type Server as NetServer } from 'node:net';
 import { type Algorithms, type Connection, Server } from 'ssh2';
 import { CONFIG, type Config } from '../config';
 import { DomainError } from '../errors';
@@ -8,6 +8,7 @@ import { LOGGER, type Logger } from '../logging';
 import { ExecAccess } from '../sandbox';
 import { KeyedLimiter } from '../scheduling';
 import { type HostKey, HostKeys } from './host-keys';
+import { SshBounds, WaitingInputs } from './ssh-bounds';
 import { SshForwards } from './ssh-forwards';
 import { type LoggedIn, SshLogins } from './ssh-logins';
 import { SshSessions } from './ssh-sessions';
@@ -46,9 +47,6 @@ const MOST_CHANNELS = 128;
 /** A connection whose client does not answer ends after five minutes, as a terminal does that has no client. */
 const KEEP_ALIVE = { everyMs: 30_000, times: 10 } as const;
 
-/** Answers that wait for a client that does not read them. Output itself waits in the container. */
-const MOST_UNSENT = 32 * 1024 * 1024;
-
 /** How long a client may take to close its connection. */
 const GOODBYE_MS = 1_000;
 
@@ -58,6 +56,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly listener: NetServer;
   private protocol: Server | null = null;
   private readonly users = new KeyedLimiter(MOST_OF_USER);
+  private readonly inputs = new WaitingInputs();
   private readonly open = new Set<() => void>();
 
   constructor(
@@ -118,14 +117,10 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Called once the client has said that it speaks SSH. */
   private begin(connection: Connection): void {
-    // Private in ssh2 (1.17.0), which names a connection by its address and port alone.
-    const { _sock: socket } = connection as unknown as { readonly _sock: Socket };
+    const bounds = new SshBounds(connection);
     // Faults of the protocol, a client that is gone, and one that answers no more.
-    connection.on('error', () => socket.destroy());
-    socket.on('data', () => {
-      if (socket.writableLength > MOST_UNSENT) socket.destroy();
-    });
-    this.logins.serve(connection, socket, (client) => this.admit(connection, socket, client));
+    connection.on('error', () => bounds.socket.destroy());
+    this.logins.serve(connection, bounds.socket, (client) => this.admit(connection, bounds, client));
   }
 
   /**
@@ -133,10 +128,14 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
    *
    * @returns false if the user has too many connections
    */
-  private admit(connection: Connection, socket: Socket, { principal, container, address }: LoggedIn): boolean {
+  private admit(connection: Connection, bounds: SshBounds, { principal, container, address }: LoggedIn): boolean {
     const leave = this.users.take(principal.userId);
     if (!leave) return false;
+    const { socket } = bounds;
+    bounds.admit(principal.userId, this.inputs);
     const over = new AbortController();
+    // One listener for each channel and each write that waits.
+    setMaxListeners(0, over.signal);
     const end = (): void => {
       connection.end();
       setTimeout(() => socket.destroy(), GOODBYE_MS).unref();
@@ -149,7 +148,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
       this.open.delete(end);
       over.abort(new DomainError('request_timeout', { code: 'client_gone' }));
     });
-    this.serve(connection, { principal, container, address, socket, over: over.signal });
+    this.serve(connection, { principal, container, address, bounds, over: over.signal });
     return true;
   }
 

@@ -261,11 +261,12 @@ function answer(how: (() => void) | undefined): void {
   how?.();
 }
 
-function openChannel(accept: () => ServerChannel, { socket }: SshVisit, over: AbortSignal): Channel {
+function openChannel(accept: () => ServerChannel, { bounds }: SshVisit, over: AbortSignal): Channel {
   const channel = accept();
+  over.addEventListener('abort', bounds.addChannel(channel), { once: true });
   channel.on('error', () => undefined);
   channel.stderr.on('error', () => undefined);
-  return { channel, output: new ChannelOutput(channel, socket, over), over };
+  return { channel, output: new ChannelOutput(channel, bounds, over), over };
 }
 
 /** The login shell, or a command line, which a shell reads. */

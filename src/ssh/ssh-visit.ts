@@ -1,6 +1,5 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import type { Socket } from 'node:net';
 import type { ServerChannel } from 'ssh2';
 import { type AuditIntent, AuditLog, RequestAudit, showable, subjectOf } from '../audit';
 import type { Principal } from '../auth';
@@ -8,10 +7,9 @@ import { ContainersService } from '../containers';
 import { DomainError } from '../errors';
 import { Draining } from '../http';
 import { requestContext, type RequestContext } from '../logging';
+import type { SshBounds } from './ssh-bounds';
 import { type ChannelKind, SshMetrics } from './ssh-metrics';
-
-/** Output that waits for a client's connection, beyond which programs wait. */
-const MOST_UNSENT = 1024 * 1024;
+import { forgetStalled } from './ssh2-internals';
 
 /** The connection of a user who has logged in. */
 export interface SshVisit {
@@ -20,7 +18,7 @@ export interface SshVisit {
   readonly container: string;
   /** The client's. */
   readonly address: string;
-  readonly socket: Socket;
+  readonly bounds: SshBounds;
   /** Aborted when the connection ends. */
   readonly over: AbortSignal;
 }
@@ -82,14 +80,6 @@ export class SshWork {
 
 type Row = Awaited<ReturnType<ContainersService['findNamed']>>;
 
-/** What `ssh2` keeps of a write that waits for the client's window (1.17.0). */
-interface Stalled {
-  _chunk?: unknown;
-  _chunkcb?: unknown;
-  _chunkErr?: unknown;
-  _chunkcbErr?: unknown;
-}
-
 /**
  * The outputs of a channel, written one piece after the other. A write is done when the client has room for more: in
  * its window, and on its connection, which `ssh2` itself does not look at.
@@ -99,7 +89,7 @@ export class ChannelOutput {
 
   constructor(
     private readonly channel: ServerChannel,
-    private readonly socket: Socket,
+    private readonly bounds: SshBounds,
     private readonly over: AbortSignal,
   ) {}
 
@@ -110,25 +100,18 @@ export class ChannelOutput {
   }
 
   private async writeNext(stream: 'stdout' | 'stderr', data: Buffer): Promise<void> {
+    await this.room();
     if (this.over.aborted || !this.channel.writable) return;
     const target = stream === 'stdout' ? this.channel : this.channel.stderr;
     await this.untilOver((done) => target.write(data, done));
-    // ssh2 forgets to forget what has waited for the window: it would send it again when the other output waits.
-    const stalled = this.channel as Stalled;
-    Object.assign(stalled, { _chunk: undefined, _chunkcb: undefined, _chunkErr: undefined, _chunkcbErr: undefined });
-    await this.sent();
+    forgetStalled(this.channel);
+    await this.room();
   }
 
-  /** Waits until the connection has taken enough of what was written. */
-  private async sent(): Promise<void> {
-    const { socket } = this;
-    if (socket.writableLength <= MOST_UNSENT || socket.destroyed) return;
-    let stop = (): void => undefined;
-    await this.untilOver((done) => {
-      socket.once('drain', done);
-      stop = () => void socket.off('drain', done);
-    });
-    stop();
+  /** Waits until the connection takes output. */
+  private async room(): Promise<void> {
+    const { bounds, over } = this;
+    while (bounds.isFull && !over.aborted) await this.untilOver((done) => void bounds.nextChange().then(done));
   }
 
   private untilOver(begin: (done: () => void) => void): Promise<void> {

@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import { type Algorithms, type ClientChannel, Client, type ConnectConfig, utils } from 'ssh2';
+import { Duplex } from 'node:stream';
+import { type Algorithms, type ConnectConfig, type ParsedKey, utils } from 'ssh2';
 import { UserService } from '../../src/auth';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { type KeyPair, newKeyPair } from '../../src/ssh/public-key';
 import type { NewContainer } from '../support/clients/api-client';
+import { KeylessAgent, SshVisitor } from '../support/clients/ssh-visitor';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
 import { IS_MORE } from '../support/extent';
@@ -14,56 +16,10 @@ import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { Berth, type NewUser, type TestUser } from '../support/servers/berth';
 
-/** A client that ssh2 itself is: it can do what OpenSSH does not. */
-class Visitor {
-  private readonly client = new Client();
+const MIB = 1024 * 1024;
 
-  private constructor(private readonly ended: Promise<void>) {}
-
-  static async open(port: number, config: ConnectConfig): Promise<Visitor> {
-    let end = (): void => undefined;
-    const visitor = new Visitor(new Promise((resolve) => (end = resolve)));
-    const { client } = visitor;
-    client.on('close', () => end());
-    return new Promise((resolve, reject) => {
-      client.on('error', reject).on('ready', () => resolve(visitor));
-      client.connect({ host: '127.0.0.1', port, ...config });
-    });
-  }
-
-  get end(): Promise<void> {
-    return this.ended;
-  }
-
-  close(): void {
-    this.client.end();
-  }
-
-  async exec(command: string): Promise<{ code: number | undefined; stdout: string; stderr: string }> {
-    const channel = await new Promise<ClientChannel>((resolve, reject) => {
-      this.client.exec(command, (error, opened) => (error ? reject(error) : resolve(opened)));
-    });
-    const said = { stdout: '', stderr: '' };
-    channel.on('data', (data: Buffer) => (said.stdout += data.toString()));
-    channel.stderr.on('data', (data: Buffer) => (said.stderr += data.toString()));
-    const [code] = (await once(channel, 'close')) as [number | undefined];
-    return { code, ...said };
-  }
-
-  forward(host: string, port: number): Promise<ClientChannel> {
-    return new Promise((resolve, reject) => {
-      this.client.forwardOut('127.0.0.1', 1, host, port, (error, channel) =>
-        error ? reject(error) : resolve(channel),
-      );
-    });
-  }
-
-  listen(): Promise<number> {
-    return new Promise((resolve, reject) => {
-      this.client.forwardIn('127.0.0.1', 0, (error, port) => (error ? reject(error) : resolve(port)));
-    });
-  }
-}
+/** A port of the container where a program listens that reads nothing. */
+const SILENT = 3001;
 
 describe('SSH', () => {
   const daemon = new FakeDaemon();
@@ -80,6 +36,7 @@ describe('SSH', () => {
     echo.listen(0, '127.0.0.1');
     await once(echo, 'listening');
     daemon.onConnect = async (_dockerId, asked) => {
+      if (asked === SILENT) return new Duplex({ read: () => undefined, write: () => undefined });
       if (asked !== 3000) throw new EngineError('port_closed', 'nothing listens');
       const socket = connect((echo.address() as AddressInfo).port, '127.0.0.1');
       await once(socket, 'connect');
@@ -114,8 +71,8 @@ describe('SSH', () => {
     expect(answer).toMatchObject({ status: 201 });
     return String(answer.body['id']);
   }
-  const login = (config: ConnectConfig = {}, at = port): Promise<Visitor> =>
-    Visitor.open(at, { username: 'dev', privateKey: pair.private, ...config });
+  const login = (config: ConnectConfig = {}, at = port): Promise<SshVisitor> =>
+    SshVisitor.open(at, { username: 'dev', privateKey: pair.private, ...config });
   const refused = (config: ConnectConfig): Promise<string> =>
     login(config).then(
       () => 'admitted',
@@ -201,7 +158,7 @@ describe('SSH', () => {
       for (const username of names) words.add(await refused({ username, privateKey: other }));
       expect([...words]).toEqual(['All configured authentication methods failed']);
       const keyless = (config: ConnectConfig) =>
-        Visitor.open(port, { username: 'dev', ...config }).then(() => 'admitted', String);
+        SshVisitor.open(port, { username: 'dev', ...config }).then(() => 'admitted', String);
       expect(await keyless({ password: 'secret' })).toMatch(/authentication methods failed/);
       expect(await keyless({})).toMatch(/authentication methods failed/);
     });
@@ -370,6 +327,103 @@ describe('SSH', () => {
         await once(socket, 'close');
       }
       (await login()).close();
+    });
+  });
+
+  describe('a client that breaks the protocol', () => {
+    it('is disconnected if it sends more input than the window of a channel allows', async () => {
+      const visitor = await login();
+      const channel = await visitor.forward('localhost', SILENT);
+      expect(await visitor.sendBeyondWindow(channel, 128 * MIB)).toBeLessThan(32 * MIB);
+      await visitor.end;
+    });
+
+    it('is disconnected if its programs leave more than 64 MiB of input unread, in all of its connections', async () => {
+      const input = Buffer.alloc(2 * MIB);
+      const [first, second] = [await login(), await login()];
+      for (let each = 0; each < 10; each += 1) (await first.forward('localhost', SILENT)).write(input);
+      const filled = await Promise.all(Array.from({ length: 60 }, () => second.forward('localhost', SILENT)));
+      for (const channel of filled) channel.on('error', () => undefined).write(input);
+      await second.end;
+      // What is within the bound goes on, and so do others.
+      expect(await first.exec('true')).toMatchObject({ code: 0 });
+      first.close();
+    });
+
+    it('is disconnected at its first message of the connection protocol before the login', async () => {
+      const visitor = SshVisitor.connect(port, { username: 'dev', privateKey: pair.private });
+      await once(visitor.client, 'handshake');
+      const before = visitor.socket.bytesRead;
+      visitor.requestGlobally(100_000);
+      await visitor.end;
+      // The server's offer of signatures, and the first answers of the login.
+      expect(visitor.socket.bytesRead - before).toBeLessThan(1_024);
+    });
+
+    it('is disconnected if it sends more than any login needs', async () => {
+      const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+      const closed = new Promise((resolve) => socket.resume().once('close', resolve));
+      const ignored = Buffer.concat([Buffer.from([0, 0, 0, 28, 4, 2, 0, 0, 0, 18]), Buffer.alloc(22)]);
+      socket.write('SSH-2.0-flood\r\n');
+      // A server that reads them all would never end the connection before the time for the login is over.
+      const began = Date.now();
+      for (let each = 0; each < 1_000 && socket.writable; each += 1) {
+        if (!socket.write(Buffer.concat(Array.from({ length: 1_000 }, () => ignored)))) {
+          await Promise.race([new Promise((resolve) => socket.once('drain', resolve)), closed]);
+        }
+      }
+      await closed;
+      expect(socket.bytesWritten).toBeLessThan(16 * MIB);
+      expect(Date.now() - began).toBeLessThan(20_000);
+    });
+
+    it('is disconnected if it tries again and again to log in without a key', async () => {
+      let attempts = 0;
+      const visitor = SshVisitor.connect(port, {
+        username: 'dev',
+        authHandler: (_left, _partial, next) => {
+          attempts += 1;
+          next({ type: 'password', username: 'dev', password: 'secret' });
+        },
+      });
+      await visitor.end;
+      expect(attempts).toBeLessThanOrEqual(12);
+    });
+  });
+
+  describe('a stranger with a public key', () => {
+    it.each([
+      ['unsigned', null],
+      ['signed wrongly', Buffer.alloc(64)],
+    ])('is charged itself for offering it, not its owner: %s', async (_how, signature) => {
+      await berth.stop();
+      berth = await started({ RATE_LIMIT_PER_MINUTE: '60', RATE_LIMIT_REFUSALS_PER_MINUTE: '10' });
+      user = { ...user, api: berth.as(user).api };
+      port = await portOf(berth);
+      (await login()).close();
+      const key = utils.parseKey(pair.public) as ParsedKey;
+      let offers = 0;
+      for (let round = 0; round < 6; round += 1) {
+        const visitor = SshVisitor.connect(port, {
+          username: 'dev',
+          localAddress: '127.9.9.9',
+          authHandler: (_left, _partial, next) => {
+            offers += 1;
+            next({ type: 'agent', username: 'dev', agent: new KeylessAgent(key, signature) });
+          },
+        });
+        await visitor.end;
+      }
+      expect(offers).toBeGreaterThan(25);
+      expect((await user.api.call('GET', '/api/containers')).status).toBe(200);
+      (await login()).close();
+      // The stranger's address is used up.
+      const stranger = SshVisitor.connect(port, {
+        username: 'dev',
+        localAddress: '127.9.9.9',
+        privateKey: pair.private,
+      });
+      await stranger.end;
     });
   });
 

@@ -3,11 +3,13 @@ import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { newKeyPair } from '../../src/ssh/public-key';
 import type { ApiClient, NewContainer } from '../support/clients/api-client';
 import { BerthProcess, type Vitals } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
 import { RawConnection, requestText } from '../support/clients/raw-connection';
 import { RealDocker } from '../support/docker/real-docker';
+import { SshVisitor } from '../support/clients/ssh-visitor';
 import { TerminalClient } from '../support/clients/terminal-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
@@ -43,6 +45,7 @@ describe('a server that was attacked', () => {
       DATABASE_URL: database.url,
       INSTANCE_ID: instance,
       CONNECTION_LIMIT: '500',
+      SSH_PORT: '0',
       NODE_OPTIONS: `--max-old-space-size=1024 --require=${join(process.cwd(), 'test/support/servers/quick-cuts.js')}`,
     });
     await berth.start();
@@ -165,6 +168,51 @@ describe('a server that was attacked', () => {
     });
   });
 
+  describe('over SSH', () => {
+    const pair = newKeyPair();
+    let port: number;
+    let own: NewContainer;
+
+    beforeAll(async () => {
+      own = await api.running({ memory_mb: 512 });
+      const key = await api.call('POST', '/api/me/ssh-keys', { name: 'a', public_key: pair.public });
+      expect(key.status).toBe(201);
+      port = Number((await api.call('GET', '/api/ssh')).body['port']);
+    });
+    afterAll(() => api.call('DELETE', `/api/containers/${own.db_id}`));
+
+    const login = (): Promise<SshVisitor> => SshVisitor.open(port, { username: own.db_id, privateKey: pair.private });
+
+    it('must have kept no input beyond the window', async () => {
+      for (let each = 0; each < 3; each += 1) {
+        const visitor = await login();
+        const channel = await visitor.start('exec sleep 600');
+        expect(await visitor.sendBeyondWindow(channel, 300_000_000)).toBeLessThan(64_000_000);
+        await visitor.end;
+      }
+    });
+
+    it('must have kept no output during key exchanges that do not end, and have cut them off', async () => {
+      const visitors = await Promise.all(Array.from({ length: 4 }, login));
+      for (const visitor of visitors) {
+        const channel = await visitor.start('exec cat /dev/zero');
+        visitor.openWindow(channel);
+        await once(channel, 'data');
+        visitor.beginEndlessExchange();
+      }
+      await Promise.all(visitors.map(({ end }) => end));
+    });
+
+    it('must have answered no messages of a later stage before the login', async () => {
+      const visitors = Array.from({ length: 10 }, () => SshVisitor.connect(port, { username: own.db_id }));
+      for (const visitor of visitors) {
+        visitor.client.once('handshake', () => visitor.requestGlobally(100_000));
+      }
+      await Promise.all(visitors.map(({ end }) => end));
+      for (const { socket } of visitors) expect(socket.bytesRead).toBeLessThan(16_384);
+    });
+  });
+
   describe('by a container', () => {
     /** Puts a script in the place of a program. */
     const replace = (program: string, script: string): Promise<string> =>
@@ -240,6 +288,35 @@ describe('a server that was attacked', () => {
       const signalled = path(`processes/${String(started.body['id'])}/signal`);
       expect((await api.call('POST', signalled, { signal: 'KILL' })).status).toBe(200);
       await eventually(async () => expect(Number(await sh('ls -d /proc/[0-9]* | wc -l'))).toBeLessThan(50));
+    });
+
+    it('must have answered with a reason where its memory was used up, and its processes', async () => {
+      const run = (command: readonly string[], timeout_ms: number) =>
+        api.call('POST', path('exec'), { command, timeout_ms });
+      const bombing = run(['sh', '-c', 'bomb() { bomb | bomb & }; bomb; sleep 600'], 60_000);
+      await eventually(
+        async () => expect(await run(['true'], 20_000)).toMatchObject({ status: 409, body: { code: 'sandbox_full' } }),
+        { timeoutMs: 60_000 },
+      );
+      await bombing;
+      await api.call('DELETE', `/api/containers/${container.db_id}`);
+      container = await api.running({ memory_mb: 256 });
+      const ended = await run(['sh', '-c', 'head -c 3000000000 /dev/zero | tail'], 300_000);
+      expect(ended).toMatchObject({ status: 409, body: { code: 'container_not_running' } });
+    });
+
+    it('must have listed no more than a bounded number of ports', async () => {
+      const command = ['sh', '-c', 'for port in $(seq 20000 20299); do nc -l -p $port & done; wait'];
+      expect((await api.call('POST', path('processes'), { command })).status).toBe(201);
+      const streams = await Promise.all(Array.from({ length: 20 }, () => ask('GET', 'ports')));
+      for (const stream of streams) stream.resume();
+      await eventually(
+        async () => {
+          const { ports } = (await api.call('GET', path('ports'))).body as { ports: object[] };
+          expect(ports).toHaveLength(256);
+        },
+        { timeoutMs: 120_000 },
+      );
     });
 
     it('must have ended programs of files that flood, trickle, or claim sizes', async () => {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { FILE_SHELL, READ_FILE, READING, REMOVE, SMALL, WRITE_FILE } from './scripts';
+import { FILE_SHELL, LIST, MOVE, READ_FILE, READING, REMOVE, SMALL, WRITE_FILE } from './scripts';
 
 /** With this machine's own shell, in the place of an image's. */
 describe('a script that asks before it changes a file', () => {
@@ -67,6 +67,47 @@ describe('a script that asks before it changes a file', () => {
   function write(text: string): ReturnType<typeof script> {
     return script(WRITE_FILE, [path, String(text.length), 'conditional'], text);
   }
+});
+
+describe('a path whose `..` follows a link', () => {
+  let folder: string;
+  let home: string;
+  const run = (script: string, ...args: string[]): { status: number | null; stdout: string } => {
+    const { status, stdout } = spawnSync('sh', ['-c', script, 'berth', ...args]);
+    return { status, stdout: stdout.toString() };
+  };
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'berth-scripts-'));
+    home = join(folder, 'home/user');
+    await mkdir(join(home, 't'), { recursive: true });
+    await symlink('.', join(home, 't/self'));
+    await writeFile(join(home, 'kept'), 'kept');
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+
+  it.each(['t/self/../../user', 't/self/../../../home', 't/self/self/../../user'])(
+    'is refused by its place in the tree, where it leads to the protected directory: %s',
+    async (path) => {
+      expect(run(REMOVE, `${home}/${path}`, 'recursive', home, '').status).toBe(15);
+      expect(run(MOVE, `${home}/${path}`, join(folder, 'moved'), home).status).toBe(15);
+      const shell = spawnSync('sh', ['-c', FILE_SHELL, 'berth', 'token', home], {
+        input: `rename ${home}/${path} ${folder}/moved -\n`,
+      });
+      expect(shell.stdout.toString()).toMatch(/token015$/);
+      expect(await readFile(join(home, 'kept'), 'utf8')).toBe('kept');
+    },
+  );
+
+  it('is listed by its place in the tree', () => {
+    expect(run(LIST, `${home}/t/self/..`).stdout).toMatch(/ \.\/kept\/\n/);
+  });
+
+  it('is moved to its place in the tree, also if it leads through the source', async () => {
+    const to = `${home}/t/self/../moved`;
+    expect(run(MOVE, `${home}/t`, to, '/data')).toMatchObject({ status: 0, stdout: expect.stringMatching(/./) });
+    expect((await readdir(home)).sort()).toEqual(['kept', 'moved']);
+  });
 });
 
 describe('a script that reads a file', () => {

@@ -82,10 +82,11 @@ make_parent() {
   parent "$1"
   [ -d "$parent" ] || mkdir -p "$parent" || exit 1
 }
-# Refuses what the container cannot lose: its root, and what its data are in.
+# Refuses what the container cannot lose: its root, and what its data are in. Without -P a shell would resolve \`..\` by
+# the path's names, and not by where links lead, as the kernel does when the path is used.
 spare() {
   parent "$1"
-  real=$(cd "$parent" && pwd -P && printf .) || exit 1
+  real=$(cd -P "$parent" && pwd -P && printf .) || exit 1
   real=\${real%"$nl."}
   real=\${real%/}/\${1##*/}
   case $2/ in "\${real%/}"/*) exit ${String(EXIT.protected)} ;; esac
@@ -290,7 +291,7 @@ const enterDirectory = (purpose: string): string =>
   `decode "$1"; path=$decoded
 info=$(stat -L -c %A "$path") || exit 1
 case $info in d*) ;; *) exit ${String(EXIT.notDirectory)} ;; esac
-cd "$path" || exit 1
+cd -P "$path" || exit 1
 [ -r . ] || { echo '${purpose}: Permission denied' >&2; exit 1; }`;
 
 /**
@@ -323,6 +324,14 @@ stat -c %A "$from" >/dev/null || exit 1
 spare "$from" "$3"
 occupied "$to" && exit ${String(EXIT.exists)}
 make_parent "$to"
+case $to in
+  */../*)
+    # The way to the target may lead through the source.
+    real=$(cd -P "$parent" && pwd -P && printf .) || exit 1
+    real=\${real%"$nl."}
+    to=\${real%/}/\${to##*/}
+    ;;
+esac
 # Without -T, what appears there meanwhile, if it is a directory, would be moved into; not every mv has it.
 if words=$(mv -n -T "$from" "$to" 2>&1); then :
 else
@@ -385,7 +394,7 @@ aside=\${path%/}/${UNPACKING}$${MARKER}
 mkdir -m 700 "$aside" || exit 1
 trap 'cd /; chmod -R u+rwX "$aside" 2>/dev/null; rm -rf "$aside"' EXIT
 trap 'exit 143' HUP INT TERM
-cd "$aside" || exit 1
+cd -P "$aside" || exit 1
 tar -xof - || exit 1
 rm "./$2" 2>/dev/null || exit ${String(EXIT.incomplete)}
 find . ! -name . -prune -exec sh -c 'into=$1; shift; cp -alf "$@" "$into"' cp "\${path%/}/" {} + || exit 1
@@ -491,10 +500,10 @@ rename() {
 }
 resolve() {
   if [ -d "$path" ]; then
-    cd "$path" && pwd -P
+    cd -P "$path" && pwd -P
   else
     parent "$path"
-    real=$(cd "$parent" 2>/dev/null && pwd -P && printf .) || { printf '%s\\n' "$path"; return; }
+    real=$(cd -P "$parent" 2>/dev/null && pwd -P && printf .) || { printf '%s\\n' "$path"; return; }
     real=\${real%"$nl."}
     printf '%s/%s\\n' "\${real%/}" "\${path##*/}"
   fi

@@ -10,31 +10,59 @@ const MAX_OUTPUT_BYTES = 4 * 1024 * 1024;
 /** A socket's line: its number, its address and port, the peer, and the state; `0A` means that it listens. */
 const LISTENING = /^\s*\d+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A /gm;
 
+/** The ports that are listed, the lowest first, and the addresses of each: programs may open any number. */
+const MOST = { ports: 256, addresses: 8 } as const;
+
+/** More than a line of the tables has. */
+const LONGEST_LINE = 512;
+
 /** Implements {@link EnginePorts.listening} by the container's own tables. */
 export async function readListeningPorts(
   programs: Pick<EnginePrograms, 'run'>,
   dockerId: string,
 ): Promise<ListeningPort[]> {
-  const said: Buffer[] = [];
+  const tables = new ListeningTables();
   await programs.run(dockerId, {
     command: COMMAND,
     timeoutMs: TIMEOUT_MS,
     maxOutputBytes: MAX_OUTPUT_BYTES,
-    onOutput: ({ stream, data }) => void (stream === 'stdout' && said.push(data)),
+    onOutput: ({ stream, data }) => {
+      if (stream === 'stdout') tables.take(data.toString('latin1'));
+    },
   });
-  return listeningPorts(Buffer.concat(said).toString('latin1'));
+  return tables.ports();
 }
 
-/** The listening ports in the kernel's tables, in ascending order. @param tables the text of `/proc/net/tcp{,6}` */
-export function listeningPorts(tables: string): ListeningPort[] {
-  const addresses = new Map<number, Set<string>>();
-  for (const [, address = '', hex = ''] of tables.matchAll(LISTENING)) {
-    const port = parseInt(hex, 16);
-    addresses.set(port, (addresses.get(port) ?? new Set()).add(addressOf(address)));
+/** Reads the text of `/proc/net/tcp{,6}` in pieces, and keeps no more than what is listed. */
+export class ListeningTables {
+  private readonly addresses = new Map<number, Set<string>>();
+  private rest = '';
+
+  take(piece: string): void {
+    const text = this.rest + piece;
+    const end = text.lastIndexOf('\n') + 1;
+    for (const [, address = '', hex = ''] of text.slice(0, end).matchAll(LISTENING)) {
+      const found = this.addresses.get(parseInt(hex, 16)) ?? new Set();
+      if (found.size < MOST.addresses) found.add(addressOf(address));
+      this.addresses.set(parseInt(hex, 16), found);
+    }
+    this.rest = text.slice(Math.max(end, text.length - LONGEST_LINE));
+    if (this.addresses.size > 2 * MOST.ports) this.prune();
   }
-  return [...addresses]
-    .sort(([one], [other]) => one - other)
-    .map(([port, found]) => ({ port, addresses: [...found].sort() }));
+
+  /** The listening ports in ascending order. */
+  ports(): ListeningPort[] {
+    this.prune();
+    return this.inOrder().map((port) => ({ port, addresses: [...(this.addresses.get(port) ?? [])].sort() }));
+  }
+
+  private prune(): void {
+    for (const port of this.inOrder().slice(MOST.ports)) this.addresses.delete(port);
+  }
+
+  private inOrder(): number[] {
+    return [...this.addresses.keys()].sort((one, other) => one - other);
+  }
 }
 
 /** Each 32 bits of an address are written as a number in the byte order of the machine: little-endian. */

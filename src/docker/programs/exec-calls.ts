@@ -2,7 +2,7 @@
 import type Docker from 'dockerode';
 import { Duplex, Readable } from 'node:stream';
 import { abortable } from '../connection/client';
-import type { ProcessRequest } from '../port/container-process';
+import type { ExecOutput, ProcessRequest } from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { MARKER } from './process-marker';
 import { TERMINAL_MARKER } from '../containers/supervisor';
@@ -66,8 +66,28 @@ export async function startHijacked(exec: Docker.Exec, request: ProcessRequest, 
  */
 const NOT_RUNNABLE =
   /executable file not found|error finding executable|no such file or directory|is a directory|not a directory|permission denied|exec format error|unable to find user/i;
+/** Messages of gVisor (20240729) and runc about a sandbox whose processes or memory are used up. */
+const FULL = /(in sandbox|exec|fork)[^\n]*: (try again|resource temporarily unavailable|cannot allocate memory)(:|$)/i;
 /** Messages of runc and gVisor about a container that is just ending. */
 const ENDING = /stopped|not running|connection refused|connection reset|broken pipe|setns|no such (container|process)/i;
+
+/** gVisor's words on a command's stderr, and its client's exit code, when the sandbox dies under the command. */
+const SANDBOX_LOST = {
+  words: /(?:^|\n)(waiting on pid \d+: [^\n]*urpc method [^\n]* failed: [^\n]*\n?)$/,
+  longest: 1024,
+  exitCode: 128,
+} as const;
+
+/** @returns the length of gVisor's words at the end of the output, or 0. A program may write the same words. */
+export function lostWordsLength({ stream, data }: ExecOutput): number {
+  if (stream === 'stdout') return 0;
+  return SANDBOX_LOST.words.exec(data.subarray(-SANDBOX_LOST.longest).toString('latin1'))?.[1]?.length ?? 0;
+}
+
+/** Whether a command ended with this exit code because its sandbox died, if {@link lostWordsLength} found the words. */
+export function isSandboxLost(exitCode: number | null): boolean {
+  return exitCode === SANDBOX_LOST.exitCode;
+}
 
 /**
  * The runtime's own words for a failure whose reason it does not know. gVisor (20240729) polls whether a command has
@@ -89,6 +109,7 @@ export function refusedWith(words: string, command: readonly string[]): EngineEr
   if (isAboutAnother(words, command) || NO_LOG.test(words)) {
     return new EngineError('container_not_responding', message);
   }
+  if (FULL.test(words)) return new EngineError('sandbox_full', message);
   if (NOT_RUNNABLE.test(words)) return new EngineError('command_not_started', message);
   if (ENDING.test(words)) return new EngineError('container_not_running', message);
   return new EngineError(NO_REASON.test(words) ? 'container_not_responding' : 'docker_error', message);

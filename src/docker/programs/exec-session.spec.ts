@@ -33,6 +33,18 @@ async function run(states: readonly State[]): Promise<unknown> {
 const running = { Running: true, StartedAt: '2026-01-01T00:00:00Z' };
 const call: ExecCall = (work) => work(AbortSignal.timeout(60_000));
 
+/** gVisor's words (20240729), as they were seen when a sandbox had used up its memory. */
+const LOST =
+  'waiting on pid 4: waiting on PID 4 in sandbox "196d27113aff": urpc method "containerManager.WaitPID" failed: EOF\n';
+
+/** A frame of Docker's stream, of stderr. */
+function frame(text: string): Buffer {
+  const head = Buffer.alloc(8);
+  head[0] = 2;
+  head.writeUInt32BE(Buffer.byteLength(text), 4);
+  return Buffer.concat([head, Buffer.from(text)]);
+}
+
 describe('a command whose stream stays open', () => {
   it.each([
     ['stopped', { ...running, Running: false }],
@@ -120,6 +132,34 @@ describe('a command whose stream stays open', () => {
     const again = { ...running, StartedAt: '2026-01-01T00:00:01Z' };
     await expect(exitAfter([running, again])).rejects.toMatchObject({ code: 'container_not_running' });
     await expect(exitAfter([running])).resolves.toEqual({ exitCode: 137 });
+  });
+
+  it.each([
+    ['the container ends', 128, { ...running, Running: false }, 'before\n'],
+    ['the container runs on', 128, running, 'before\n'],
+    ['the command itself has written the words', 1, running, `before\n${LOST}`],
+  ])('must be told by its end, and not by the runtime’s words, where its sandbox died: %s', async (...row) => {
+    const [, ExitCode, after, output] = row;
+    for (const reads of ['iterated', 'flowing']) {
+      const stream = new PassThrough();
+      const command = {
+        start: () => Promise.resolve(stream),
+        inspect: () => Promise.resolve({ Running: false, ExitCode, Pid: 7 }),
+      };
+      const container = Object.assign(containerThatIs([after]), { exec: () => Promise.resolve(command) });
+      const session = await ExecSession.open(container, { command: ['sleep'] }, { call, lookAfterMs: 60_000 });
+      stream.end(Buffer.concat([frame('before\n'), frame(LOST)]));
+      let said = '';
+      if (reads === 'iterated') for await (const { data } of session.output) said += data.toString();
+      else {
+        await new Promise<void>((over) =>
+          session.output.flowTo?.({ take: ({ data }) => void (said += data.toString()), over }),
+        );
+      }
+      expect([reads, said]).toEqual([reads, output]);
+      if (after.Running) await expect(session.exit()).resolves.toEqual({ exitCode: ExitCode === 128 ? 137 : ExitCode });
+      else await expect(session.exit()).rejects.toMatchObject({ code: 'container_not_running' });
+    }
   });
 
   it.each([

@@ -15,7 +15,16 @@ import {
 } from '../port/container-process';
 import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
-import { execCreateOptions, type ExecCall, type ExecState, hasEnded, refusedWith, startHijacked } from './exec-calls';
+import {
+  execCreateOptions,
+  type ExecCall,
+  type ExecState,
+  hasEnded,
+  isSandboxLost,
+  lostWordsLength,
+  refusedWith,
+  startHijacked,
+} from './exec-calls';
 import { type ContainerEnd, ExecContainer } from './exec-container';
 import { OutputFrames } from '../connection/streams';
 
@@ -57,6 +66,8 @@ const LAST_LOOK_MS = 2_000;
 
 const UNREAD_AFTER_MS = 1_000;
 
+const SIGKILL_CODE = 137;
+
 /** Limit of Docker's message in place of the output; far more than such a message ever has. */
 const MAX_REFUSAL_BYTES = 64 * 1024;
 
@@ -72,6 +83,8 @@ export class ExecSession implements ContainerProcess {
   /** Docker's message in place of the command's output; empty if the command has started. */
   private refusal = '';
   private writer: 'unknown' | 'command' | 'docker' = 'unknown';
+  /** Output at which the runtime may have ended the command's: its exit code shows who wrote it. */
+  private held: ExecOutput | null = null;
   private readonly closed = new AbortController();
   /**
    * Since when the reader has been busy with the output that it got; null if it waits for more, or the stream has
@@ -206,8 +219,9 @@ export class ExecSession implements ContainerProcess {
     if (Running || ExitCode === null) {
       throw new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
     }
-    if (Pid > 0 && wasKilled(ExitCode) && (await this.container.ends())) throw containerEnded();
-    if (Pid > 0) return { exitCode: ExitCode };
+    const exitCode = this.held && isSandboxLost(ExitCode) ? SIGKILL_CODE : ExitCode;
+    if (Pid > 0 && wasKilled(exitCode) && (await this.container.ends())) throw containerEnded();
+    if (Pid > 0) return { exitCode };
     const refused = refusedWith(this.refusal.trim(), this.request.command);
     if (refused.code === 'container_not_responding' && !(await this.container.runsOn())) throw containerEnded();
     throw refused;
@@ -246,13 +260,15 @@ export class ExecSession implements ContainerProcess {
   /** The command has started, so every frame is its output. */
   private flowTo(taker: OutputTaker): OutputFlow {
     const { stream } = this;
-    const frames = new OutputFrames((output) => taker.take(output));
+    const pass = (output: ExecOutput): void => taker.take(output);
+    const frames = new OutputFrames((output) => this.holdBack(output, pass));
     const hasTerminal = this.request.terminal === true;
     let isOver = false;
     const end = (): void => {
       if (isOver) return;
       isOver = true;
-      taker.over();
+      if (this.held) void this.released(pass).then(() => taker.over());
+      else taker.over();
     };
     this.busySince = null;
     stream.on('data', (data: Buffer) => {
@@ -279,7 +295,7 @@ export class ExecSession implements ContainerProcess {
   private async *read(): AsyncGenerator<ExecOutput> {
     let read: ExecOutput[] = [];
     const take = (output: ExecOutput): void => void read.push(output);
-    const frames = new OutputFrames(take);
+    const frames = new OutputFrames((output) => this.holdBack(output, take));
     const hasTerminal = this.request.terminal === true;
     this.busySince = null;
     for await (const data of untilBroken(this.stream)) {
@@ -293,6 +309,28 @@ export class ExecSession implements ContainerProcess {
       read = [];
       this.busySince = null;
     }
+    await this.released(take);
+    yield* read;
+  }
+
+  /** Passes output on, but for the runtime's words at its end: see {@link released}. */
+  private holdBack(output: ExecOutput, pass: (output: ExecOutput) => void): void {
+    if (this.held) pass(this.held);
+    this.held = null;
+    const length = lostWordsLength(output);
+    const at = output.data.length - length;
+    if (at > 0) pass({ ...output, data: output.data.subarray(0, at) });
+    // The memory of the output is used again.
+    if (length > 0) this.held = { ...output, data: Buffer.from(output.data.subarray(at)) };
+  }
+
+  /** Passes on at the end of the output what was held back, if the command itself has written it. Never throws. */
+  private async released(pass: (output: ExecOutput) => void): Promise<void> {
+    if (!this.held) return;
+    const state = await this.stateOnce(hasEnded, EXIT_CODE_SOON_MS).catch(() => null);
+    if (isSandboxLost(state?.ExitCode ?? null)) return;
+    pass(this.held);
+    this.held = null;
   }
 
   private noteRefusal(read: readonly ExecOutput[]): void {

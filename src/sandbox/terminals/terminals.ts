@@ -246,7 +246,7 @@ function failed(error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   if (saysPaused(error)) return pausedMeanwhile(error);
   const { code } = error;
-  if (code === 'container_not_responding') return new DomainError(code, { cause: error });
+  if (code === 'container_not_responding' || code === 'sandbox_full') return new DomainError(code, { cause: error });
   const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';
   return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
 }
