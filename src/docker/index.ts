@@ -14,7 +14,7 @@ export type {
 export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
 export type { LayerImage, ListedLayer, WrittenLayer } from './port/engine-layers';
-export type { EngineNode } from './port/engine-nodes';
+export { containerFields, type EngineNode, nodeName } from './port/engine-nodes';
 export type { EnginePorts, ListeningPort } from './port/engine-ports';
 export type { CopyProgress, ListedVolume, VolumeCopy } from './port/engine-volumes';
 export {
