@@ -30,6 +30,7 @@ export {
 } from './port/container-process';
 export { endOf, exitCodeOf } from './programs/program-end';
 export { LOGIN_SHELL } from './programs/login-shell';
+export { descendantsOf } from './programs/process-marker';
 export { nodeOf, plainId } from './container-ids';
 export {
   EngineError,
