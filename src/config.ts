@@ -319,7 +319,7 @@ export const environmentSchema = z.object({
   REGISTRY_AUTH_FILE: z.string().min(1).optional(),
   ROLES_FILE: z.string().min(1).optional(),
   ROLE_INSTALL_TIMEOUT: positiveDuration.default(15 * 60_000),
-  FILE_SIZE_LIMIT_MB: integer(1, 1_000_000).default(100),
+  FILE_SIZE_LIMIT_MB: integer(1, 1_000_000).default(10_240),
   ARCHIVE_SIZE_LIMIT_MB: integer(1, 1_000_000).default(1024),
   VOLUME_COPY_IMAGE: z.string().min(1).default('berth/sandbox:latest'),
   AGENT_HEARTBEAT_SECONDS: integer(1, 600).default(15),

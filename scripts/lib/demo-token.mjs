@@ -1,6 +1,6 @@
 /** A token to try the API with: the last one if it still works, otherwise a new one. Never in production. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
 
@@ -23,20 +23,33 @@ function readToken(file) {
   }
 }
 
+const USUAL_TIER = 'pro';
+
 /**
- * @param {{ url: string, env: object, file: string, scopes?: string[] }} options
+ * @param {string | undefined} file the operator's tiers, which the server has read
+ * @returns {string} the usual tier; if there is none of that name, the one with the most containers, guests' last
+ */
+export function demoTier(file) {
+  if (!file) return USUAL_TIER;
+  const { tiers } = JSON.parse(readFileSync(resolve(projectRoot, file), 'utf8'));
+  if (tiers[USUAL_TIER]) return USUAL_TIER;
+  const room = ([name, { containers }]) => (name === 'guest' ? 0 : containers);
+  const [first] = Object.entries(tiers).sort((one, other) => room(other) - room(one));
+  return first?.[0] ?? USUAL_TIER;
+}
+
+/**
+ * @param {{ url: string, env: object, file: string, tiersFile?: string, scopes?: string[] }} options
  *   file: where it is kept; scopes: what it must allow, those of an ordinary token if absent
  * @returns {Promise<string>}
  */
-export async function demoToken({ url, env, file, scopes = [] }) {
+export async function demoToken({ url, env, file, tiersFile, scopes = [] }) {
   const last = readToken(file);
   if (last && (await allows({ url, token: last, scopes }))) return last;
   const cli = join('dist', 'src', 'cli', 'token.js');
   const asked = scopes.length > 0 ? ['--scopes', scopes.join(',')] : [];
-  const output = await run(process.execPath, [cli, '--user', 'demo', '--tier', 'pro', '--name', 'start', ...asked], {
-    cwd: projectRoot,
-    env,
-  });
+  const user = ['--user', 'demo', '--tier', demoTier(tiersFile), '--name', 'start'];
+  const output = await run(process.execPath, [cli, ...user, ...asked], { cwd: projectRoot, env });
   const token = output.match(/berth_[0-9a-f]{64}/)?.[0] ?? output.trim();
   writeFileSync(file, `${token}\n`, { mode: 0o600 });
   return token;

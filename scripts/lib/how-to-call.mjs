@@ -9,7 +9,7 @@ export const creation = (url, token) => {
 
 /** @returns {Promise<string | undefined>} a token to try the API with; in production none is made up */
 export async function tokenToTry({ settings, ...options }) {
-  return settings.NODE_ENV === 'production' ? undefined : demoToken(options);
+  return settings.NODE_ENV === 'production' ? undefined : demoToken({ ...options, tiersFile: settings.TIERS_FILE });
 }
 
 /**

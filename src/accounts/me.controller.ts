@@ -1,8 +1,11 @@
-import { Controller, Get } from '@nestjs/common';
+import { Controller, Get, Inject } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
+import { type Config, CONFIG } from '../config';
 import { TierListView, TiersService, TierUsage, viewLimits } from '../tiers';
 import { MeView, profileUser, ProfileView, ValidatedTokenView } from './dto/responses';
+
+const MIB = 1024 * 1024;
 
 /** The caller, the tier's limits and their usage. */
 @ApiTags('me')
@@ -11,6 +14,7 @@ export class MeController {
   constructor(
     private readonly tiers: TiersService,
     private readonly usage: TierUsage,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 
   @Get()
@@ -27,6 +31,10 @@ export class MeController {
       tier: caller.tier,
       limits: viewLimits(this.tiers.limitsOf(caller.tier)),
       usage: { containers, agents },
+      transfer_limits: {
+        file_bytes: this.config.FILE_SIZE_LIMIT_MB * MIB,
+        archive_bytes: this.config.ARCHIVE_SIZE_LIMIT_MB * MIB,
+      },
       scopes: caller.scopes,
       session: caller.sessionExpiresAt ? { expires_at: caller.sessionExpiresAt.toISOString() } : null,
     };

@@ -9,3 +9,4 @@ export { ABSENT_FOR_MS, isAbsentSql, ProcessPresence } from './process-presence'
 export { Retention } from './retention';
 export { type Parameter, RowWriter } from './row-writer';
 export { SettingEntity } from './setting.entity';
+export { TaskLead } from './task-lead';

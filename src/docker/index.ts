@@ -14,7 +14,7 @@ export type {
 export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';
 export type { LayerImage, ListedLayer, WrittenLayer } from './port/engine-layers';
-export type { EngineNode } from './port/engine-nodes';
+export { containerFields, type EngineNode, nodeName } from './port/engine-nodes';
 export type { EnginePorts, ListeningPort } from './port/engine-ports';
 export type { CopyProgress, ListedVolume, VolumeCopy } from './port/engine-volumes';
 export {
@@ -30,6 +30,7 @@ export {
 } from './port/container-process';
 export { endOf, exitCodeOf } from './programs/program-end';
 export { LOGIN_SHELL } from './programs/login-shell';
+export { descendantsOf } from './programs/process-marker';
 export { nodeOf, plainId } from './container-ids';
 export {
   EngineError,

@@ -178,7 +178,7 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
   },
   container_unreachable: {
     about: CONTAINER,
-    when: 'Of several machines, the one that it is on does not answer; it may go on to run there.',
+    when: 'Of several machines, the one that it is on does not answer; it may go on to run there. Not in `error`.',
     adds: {},
   },
   container_reachable: { about: CONTAINER, when: 'Its machine answers again.', adds: {} },

@@ -206,7 +206,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
    * @returns the row, whose id is the program's marker
    * @throws DomainError the limit's error
    */
-  async enter(container: RunningContainer, program: NewProgram): Promise<HeldProgramEntity> {
+  async enter(container: Omit<RunningContainer, 'diskMb'>, program: NewProgram): Promise<HeldProgramEntity> {
     const { kind, command, user, limit } = program;
     const entry: HeldProgramEntity = {
       id: await this.engine.programs.reserve(container.dockerId, program),

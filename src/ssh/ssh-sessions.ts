@@ -215,8 +215,10 @@ export class SshSessions {
         () => this.containers.touchResumed(visit.principal, id),
       );
       const server = new SftpServer(new PacketChannel(channel, output, over), shells, {
-        sizeLimit: this.files.sizeLimit,
+        sizeLimit: await this.files.sizeLimit(call),
         onBytes: notedBytes(),
+        // OpenSSH's clients show no sentence of an answer, but they show this.
+        onTooLarge: (limit) => void say(output, `the file is larger than the limit of ${String(limit)} bytes`),
       });
       try {
         // Says at once why files cannot be had.

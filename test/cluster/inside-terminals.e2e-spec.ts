@@ -43,7 +43,7 @@ describe('terminals of several processes', () => {
     const path = `/api/containers/${container.db_id}/terminals`;
     const { api } = there.as(user);
     expect((await api.call('GET', path)).body).toEqual({
-      terminals: [{ id, started_at: expect.any(String), clients: null }],
+      terminals: [{ id, started_at: expect.any(String), clients: null, programs: [] }],
     });
     const refused = connect(there, { session: id });
     await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'held_elsewhere' }));

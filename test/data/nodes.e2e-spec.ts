@@ -8,10 +8,11 @@ import { NodeRepository } from '../../src/containers/nodes/node.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { TokenService } from '../../src/auth';
-import { Database } from '../../src/database';
+import { Database, ProcessPresence } from '../../src/database';
 import { EventLog } from '../../src/events';
-import { EngineError } from '../../src/docker';
+import { EngineError, type ExecOutput } from '../../src/docker';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
+import type { Poll } from '../../src/scheduling';
 import { Clock } from '../../src/scheduling/clock';
 import { answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
@@ -96,6 +97,7 @@ describe('containers on several machines', () => {
       app.get(ReservedCapacity),
       app.get(TokenService),
       clock,
+      app.get(ProcessPresence),
     );
   };
 
@@ -214,6 +216,8 @@ describe('containers on several machines', () => {
 
     it('must not be placed there either where somebody changed its row by hand, once that is counted', async () => {
       await running();
+      // It would write what the managers say.
+      berth.app.get<{ poll: Poll }>(NodeWatch).poll.stop();
       await berth.app.get(Database).manager.query("UPDATE nodes SET availability = 'drain' WHERE name <> 'two'");
       expect(await berth.app.get(ReservedCapacity).recount()).toBe(true);
       for (let made = 0; made < 2; made += 1) expect((await nodeOf(await running())).name).toBe('two');
@@ -246,6 +250,39 @@ describe('containers on several machines', () => {
     // It was swept as soon as it answered.
     await events.next('container_stopped', { db_id: kept });
     expect((await user.api.start(kept)).status).toBe(200);
+  });
+
+  it('answers 503 to a command whose machine falls silent while it runs', async () => {
+    const id = await running();
+    const node = await nodeOf(id);
+    const broken = new EngineError('docker_unavailable', 'the connection to the command broke off before its end');
+    const gone = jest.fn(() => Promise.reject(broken));
+    const output = (async function* () {
+      node.cut();
+      yield* await Promise.resolve<ExecOutput[]>([]);
+    })();
+    const program = { output, stdin: null, resize: gone, hasStarted: gone, exit: gone, isGone: gone, close: jest.fn() };
+    jest.spyOn(node.engine.programs, 'start').mockResolvedValueOnce(program);
+    const refused = await user.api.call('POST', `/api/containers/${id}/exec`, { command: ['sleep', '60'] });
+    expect(refused).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
+    expect(refused.headers.get('retry-after')).toBe('5');
+  });
+
+  it('emits no container_unreachable for a container in error', async () => {
+    const [kept, failed] = [await running(), await running()];
+    const node = await nodeOf(failed);
+    if ((await nodeOf(kept)) !== node)
+      await operator.api.call('POST', `/api/admin/containers/${kept}/move`, { node: node.name });
+    await berth.app.get(Database).manager.update(ContainerEntity, { id: failed }, { status: 'error' });
+    await silence(node);
+    await events.next('container_unreachable', { db_id: kept });
+    node.heal();
+    await berth.app.get(NodeWatch).look();
+    await events.next('container_reachable', { db_id: kept });
+    const told = events.events.filter(({ type, data }) => type.endsWith('reachable') && 'db_id' in data);
+    expect(told.map(({ data }) => 'db_id' in data && data.db_id)).toEqual([kept, kept]);
+    // The row was changed by hand.
+    await berth.app.get(ReservedCapacity).recount();
   });
 
   it('must keep the data of deleted ones until their machine answers', async () => {
@@ -321,6 +358,22 @@ describe('containers on several machines', () => {
       expect((await user.api.start(id)).body).toMatchObject({ status: 'running' });
       expect(await nodeOf(id)).toBe(node);
       expect(volumesOf(node)).toEqual(['precious']);
+    });
+
+    it('are removed there without a further sweep, though it could not list them as it came back', async () => {
+      const { id, node } = await kept();
+      await forget(node);
+      expect((await user.api.start(id)).status).toBe(200);
+      berth.app.get<{ poll: Poll }>(NodeWatch).poll.stop();
+      const busy = new EngineError('docker_unavailable', 'it did not list in time');
+      const list = jest.spyOn(node.engine.containers, 'list').mockRejectedValue(busy);
+      node.heal();
+      await eventually(() => expect(list).toHaveBeenCalled());
+      await sweep();
+      list.mockRestore();
+      expect(node.daemon.containers.size).toBe(1);
+      await berth.app.get(NodeWatch).look();
+      await eventually(() => expect([node.daemon.containers.size, node.daemon.volumes.size]).toEqual([0, 0]));
     });
 
     it('must keep what they were made anew with, and what comes back be removed', async () => {

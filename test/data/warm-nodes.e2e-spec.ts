@@ -3,6 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WarmSlots } from '../../src/containers/rows/warm-slots';
 import { SlotMaker } from '../../src/containers/warm/slot-maker';
+import { WarmWants } from '../../src/containers/warm/warm-wants';
+import { NodeWatch } from '../../src/containers/nodes/node-watch';
+import { NodeEntity } from '../../src/containers/model/node.entity';
+import { Database } from '../../src/database';
 import { WarmFiller } from '../../src/containers/warm/warm-filler';
 import type { WarmSlot } from '../../src/containers/model/warm-slot.entity';
 import { Poll } from '../../src/scheduling';
@@ -103,4 +107,30 @@ describe('warm slots on several machines', () => {
     });
     expect(cluster.named('one').daemon.running()).toEqual([]);
   });
+
+  it.each(['auto', 'off'])(
+    'are removed with their volumes from a machine that was given up and is back: %s',
+    async (mode) => {
+      await start({ count: 2 });
+      const one = cluster.named('one');
+      one.cut();
+      const silent = { reachableAt: new Date(0), silentSince: new Date(0) };
+      await berth.app.get(Database).manager.update(NodeEntity, { id: 'one' }, silent);
+      expect((await operator.api.call('POST', '/api/admin/nodes/one/forget')).status).toBe(200);
+      if (mode === 'off') jest.spyOn(berth.app.get(WarmWants), 'isOff', 'get').mockReturnValue(true);
+      const stop = jest.spyOn(berth.app.get<{ poll: Poll }>(WarmFiller).poll, 'stop');
+      await filled();
+      expect([one.daemon.containers.size, one.daemon.volumes.size]).toEqual([1, 1]);
+      one.heal();
+      await berth.app.get(NodeWatch).look();
+      expect(stop).not.toHaveBeenCalled();
+      const old = [...one.daemon.volumes.keys()];
+      await eventually(async () => {
+        await filled();
+        expect([...one.daemon.volumes.keys()]).not.toEqual(expect.arrayContaining(old));
+      });
+      expect(one.daemon.containers.size).toBe(one.daemon.volumes.size);
+      expect(stop).toHaveBeenCalledTimes(mode === 'off' ? 1 : 0);
+    },
+  );
 });

@@ -107,6 +107,32 @@ describe('a terminal over Socket.IO', () => {
     expect(third.bytes).toBeLessThan(300_000);
   });
 
+  it('lists its programs when its client has gone, and goes on as long as there are any', async () => {
+    const client = await connect().opened();
+    client.type('sleep 7803 &\n');
+    await eventually(async () => expect(await processes()).toContain('sleep 7803'));
+    const listed = async (): Promise<unknown> =>
+      (await user.api.call('GET', `/api/containers/${container.id}/terminals`)).body['terminals'];
+    expect(await listed()).toMatchObject([{ clients: 1, programs: null }]);
+    const [session] = sessionsNow() as unknown as {
+      ended: Promise<unknown>;
+      clients: number;
+      endIdle(): Promise<void>;
+    }[];
+    client.socket.close();
+    await eventually(() => expect(session?.clients).toBe(0));
+    expect(await listed()).toMatchObject([{ clients: 0, programs: ['sleep'] }]);
+    // As after five minutes.
+    await session?.endIdle();
+    expect(sessionsNow()).toEqual([session]);
+    await server.docker.exec(container.id, ['pkill', '-f', 'sleep 7803']);
+    await eventually(async () => {
+      await session?.endIdle();
+      expect(sessionsNow()).toEqual([]);
+    });
+    expect(await session?.ended).toEqual({ code: null, reason: 'detached' });
+  });
+
   it('must hold a flood back for a client that acknowledges nothing, and still be interrupted', async () => {
     const client = await connect({}, { acknowledges: false }).opened();
     client.type('yes 7901\n');
@@ -182,7 +208,9 @@ describe('a terminal over Socket.IO', () => {
     await one.says(shown('taken-2'));
     expect(one.text).not.toContain('echo no');
     const { body } = await user.api.call('GET', `/api/containers/${container.id}/terminals`);
-    expect(body).toEqual({ terminals: [{ id: one.session, started_at: expect.any(String), clients: 3 }] });
+    expect(body).toEqual({
+      terminals: [{ id: one.session, started_at: expect.any(String), clients: 3, programs: null }],
+    });
   });
 
   it('must refuse what is wrong, by name, and have at most eight terminals a container', async () => {

@@ -3,11 +3,12 @@ import { TokenService } from '../../src/auth';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';
-import { RawConnection } from '../support/clients/raw-connection';
+import { type RawAnswer, RawConnection } from '../support/clients/raw-connection';
 
 const BOUND = 65_536;
 const ONE_READ = 65_536;
 const LARGE = 50_000_000;
+const MIB = 2 ** 20;
 
 let berth: Berth;
 let user: TestUser;
@@ -130,6 +131,27 @@ describe('100 Continue', () => {
     expect((await asked.next()).status).toBe(status);
     await eventually(() => expect(asked.closed).toBe(true));
   });
+
+  it.each([
+    ['PUT', 'application/octet-stream', 0],
+    ['POST', 'multipart/form-data; boundary=x', 2 * MIB],
+  ] as const)(
+    'is refused to a %s of %s that is larger than the disk of its container',
+    async (method, type, beside) => {
+      const { db_id: id } = await user.api.running();
+      const { resources } = (await user.api.get(id)).body;
+      const limit = (resources as { disk_mb: number }).disk_mb * MIB;
+      const answerTo = async (length: number): Promise<RawAnswer> => {
+        const headers = expecting(`Content-Type: ${type}\r\nContent-Length: ${String(length)}\r\n`);
+        const line = `${method} /api/containers/${id}/files?path=/tmp/x`;
+        return new RawConnection(berth.url).write(head(line, { token: user.token, headers })).next();
+      };
+      const refused = await answerTo(limit + beside + 1);
+      expect(refused.status).toBe(413);
+      expect(JSON.parse(refused.body)).toMatchObject({ code: 'file_too_large', limit });
+      expect((await answerTo(limit + beside)).status).not.toBe(413);
+    },
+  );
 
   it('must be granted once the body is read', async () => {
     const body = JSON.stringify({ name: 'continued' });

@@ -99,3 +99,21 @@ it('must report a test that throws a circular value, which a JSON report of jest
     await rm(folder, { recursive: true });
   }
 });
+
+it.each([
+  [{ small: 1, pro: 2, large: 9 }, 'pro'],
+  [{ guest: 99, small: 1, large: 9 }, 'large'],
+  [{ guest: 1 }, 'guest'],
+])('makes the token to try with a tier that there is: of %j %s', async (containers, tier) => {
+  const folder = await mkdtemp(join(tmpdir(), 'berth-test-'));
+  try {
+    const tiers = Object.fromEntries(Object.entries(containers).map(([name, count]) => [name, { containers: count }]));
+    await writeFile(join(folder, 'tiers.json'), JSON.stringify({ tiers }));
+    const script = `
+      import { demoTier } from './scripts/lib/demo-token.mjs';
+      console.log(demoTier(undefined), demoTier('${folder}/tiers.json'));`;
+    expect(await run(script)).toBe(`pro ${tier}`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});

@@ -14,7 +14,7 @@ import {
   toggle,
 } from '../src/data/file-list.ts';
 import { decode, indentOf, lineBreakOf } from '../src/data/text-file.ts';
-import { conflictsOf, foldersOf, planUpload, withoutExisting } from '../src/data/upload-plan.ts';
+import { conflictsOf, foldersOf, planUpload, sizeFault, withoutExisting } from '../src/data/upload-plan.ts';
 import { languageOf } from '../src/pages/code-languages.ts';
 
 const entry = (name: string, size = 0, minute = 0): FileView => ({
@@ -126,6 +126,14 @@ describe('an upload', () => {
     expect(planUpload(many).map(({ name, kind, bytes }) => [name, kind, bytes])).toEqual([
       ['150 files', 'archive', 150],
     ]);
+  });
+
+  it('is refused before anything is sent if it is larger than the server takes, with the limit', () => {
+    const limits = { file: 10 * 2 ** 30, archive: 2 ** 30 };
+    expect(sizeFault({ kind: 'file' }, limits.file, limits)).toBeNull();
+    expect(sizeFault({ kind: 'file' }, limits.file + 1, limits)).toBe('A file can have at most 10 GB here.');
+    expect(sizeFault({ kind: 'archive' }, limits.archive, limits)).toBeNull();
+    expect(sizeFault({ kind: 'archive' }, limits.file, limits)).toContain('At most 1 GB');
   });
 
   it('must know which files it would replace, and what cannot be replaced', () => {

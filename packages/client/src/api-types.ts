@@ -204,6 +204,17 @@ export type MeUsageView = {
     agents: number;
 };
 
+export type TransferLimitsView = {
+    /**
+     * The largest file that may be written at once; none is larger than its container's disk.
+     */
+    file_bytes: number;
+    /**
+     * The largest archive that may be unpacked at once.
+     */
+    archive_bytes: number;
+};
+
 export type MeSessionView = {
     expires_at: string;
 };
@@ -213,6 +224,7 @@ export type MeView = {
     tier: string;
     limits: LimitsView;
     usage: MeUsageView;
+    transfer_limits: TransferLimitsView;
     /**
      * What the calling token holds.
      */
@@ -1892,6 +1904,10 @@ export type TerminalView = {
      * How many are attached; null where another server holds it, which alone can attach anybody.
      */
     clients: number | null;
+    /**
+     * Names of the programs that run in it besides its shell, which keep it open without a client. null while a client is attached, or if they are not known.
+     */
+    programs: Array<string> | null;
 };
 
 export type TerminalListView = {
@@ -3752,7 +3768,7 @@ export type ContainerStoppedEvent = {
 
 export type ContainerUnreachableEvent = {
     /**
-     * Of several machines, the one that it is on does not answer; it may go on to run there.
+     * Of several machines, the one that it is on does not answer; it may go on to run there. Not in `error`.
      */
     type: 'container_unreachable';
     /**

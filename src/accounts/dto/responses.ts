@@ -23,6 +23,23 @@ class MeSessionView {
   readonly expires_at: string;
 }
 
+class TransferLimitsView {
+  @ApiProperty({
+    type: 'integer',
+    minimum: 1,
+    example: 10_737_418_240,
+    description: "The largest file that may be written at once; none is larger than its container's disk.",
+  })
+  readonly file_bytes: number;
+  @ApiProperty({
+    type: 'integer',
+    minimum: 1,
+    example: 1_073_741_824,
+    description: 'The largest archive that may be unpacked at once.',
+  })
+  readonly archive_bytes: number;
+}
+
 /** The answer of `GET /api/me`. */
 export class MeView {
   @ApiProperty({ type: MeUserView })
@@ -33,6 +50,8 @@ export class MeView {
   readonly limits: LimitsView;
   @ApiProperty({ type: MeUsageView })
   readonly usage: MeUsageView;
+  @ApiProperty({ type: TransferLimitsView })
+  readonly transfer_limits: TransferLimitsView;
   @ApiProperty({
     enum: SCOPES,
     isArray: true,

@@ -21,6 +21,7 @@ it('what could not be moved must be tried again after half a minute, and then no
     emptied: () => Promise.resolve([{ id: 'node', availability: 'drain', emptiedSince: new Date(0) }]),
     idleOn: () => Promise.resolve(idle),
     noteNotMoved: () => Promise.resolve(),
+    emptying: { take: () => Promise.resolve(true), isHeld: () => Promise.resolve(true) },
   };
   const repository = { findById: (id: string) => Promise.resolve({ id, nodeId: 'node', operation: null }) };
   const operations = {
@@ -30,7 +31,7 @@ it('what could not be moved must be tried again after half a minute, and then no
     },
   };
   const evacuation = new Evacuation(
-    { nodes: { answers: () => true } } as unknown as ContainerEngine,
+    { nodes: { answers: () => true, list: () => [] } } as unknown as ContainerEngine,
     nodes as unknown as NodeRepository,
     repository as unknown as ContainerRepository,
     operations as unknown as ContainerOperations,

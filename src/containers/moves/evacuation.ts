@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { AuditLog } from '../../audit';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine, nodeName } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
@@ -14,14 +14,15 @@ import { NodeRepository } from '../nodes/node.repository';
 const EVERY_MS = 2_000;
 /** The delay before a failed move is retried. */
 const RETRY_MS = 30_000;
-/** Maximum concurrent moves in one process, to spare the machines: a copy uses all bandwidth that the network has. */
+/** Maximum concurrent moves, to spare the machines: a copy uses all bandwidth that the network has. */
 const CONCURRENCY = 2;
 /** How long a request to empty a node is kept while the node's row is not `drain`: the row may lag behind Swarm. */
 const TOLD_MS = 60_000;
 
 /**
  * Empties drained nodes at an administrator's request: moves their containers, a few at a time, as long as the nodes
- * are drained. The request is in the node's row, so any process continues the work.
+ * are drained. One process at a time does so, for all nodes. The request is in the node's row, so any process continues
+ * the work.
  */
 @Injectable()
 export class Evacuation implements OnModuleDestroy {
@@ -59,7 +60,11 @@ export class Evacuation implements OnModuleDestroy {
   /** Moves the containers that can be moved now. @throws the database's error */
   async look(): Promise<void> {
     this.forgetDue();
-    for (const { id, availability, emptiedSince } of await this.nodes.emptied()) {
+    const emptied = await this.nodes.emptied();
+    // Another process may reach what this one does not.
+    if (!emptied.some(({ id }) => this.engine.nodes.answers(id))) return this.nodes.emptying.resign();
+    if (!(await this.nodes.emptying.take())) return;
+    for (const { id, availability, emptiedSince } of emptied) {
       if (availability === 'drain') await this.empty(id);
       else if (this.clock.now().getTime() - emptiedSince.getTime() > TOLD_MS) await this.nodes.setEmptied(id, null);
     }
@@ -83,6 +88,7 @@ export class Evacuation implements OnModuleDestroy {
   }
 
   private async isWanted(node: string): Promise<boolean> {
+    if (!(await this.nodes.emptying.isHeld())) return false;
     return (await this.nodes.emptied()).some(({ id, availability }) => id === node && availability === 'drain');
   }
 
@@ -94,7 +100,7 @@ export class Evacuation implements OnModuleDestroy {
       await this.operations.move(row, {}, { waitMs: 0 });
       this.nextTry.delete(id);
       await this.record(row, 'ok');
-      this.logger.info({ container_id: id, node }, 'moved from a drained node');
+      this.logger.info({ container_id: id, node: this.nameOf(node) }, 'moved from a drained node');
     } catch (error) {
       if (isBenignConflict(error)) return;
       this.nextTry.set(id, performance.now() + RETRY_MS);
@@ -102,8 +108,13 @@ export class Evacuation implements OnModuleDestroy {
       await this.nodes.noteNotMoved(id, code);
       // An unchanged error code is not audited again.
       if (row.notMovedBecause !== code) await this.record(row, code);
-      this.logger.warn({ err: error, container_id: id, node }, 'could not be moved from a drained node yet');
+      const about = { err: error, container_id: id, node: this.nameOf(node) };
+      this.logger.warn(about, 'could not be moved from a drained node yet');
     }
+  }
+
+  private nameOf(node: string): string | null {
+    return nodeName(this.engine.nodes, node);
   }
 
   private async record({ id, userId }: ContainerRow, outcome: string): Promise<void> {

@@ -32,14 +32,15 @@ export class KnownEngine {
    * Prepares Docker for this instance, and checks whether it is the known one. To be awaited before any other use of
    * Docker.
    *
+   * @param onReadmitted called with a node of a cluster that was given up and is back
    * @returns the instance's name
    * @throws ConfigError, EngineError if sandboxes cannot run here as configured
    */
-  async prepare(): Promise<string> {
+  async prepare(onReadmitted: (node: string) => void): Promise<string> {
     const instance = await this.instance.load();
     await this.nodes.remember(await this.stored());
     const capabilities = await this.engine.host.prepare(instance);
-    await this.nodes.start();
+    await this.nodes.start(onReadmitted);
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
     await this.check();
     return instance;

@@ -25,6 +25,7 @@ const PAGE = 200;
 export class NodeWatch implements OnModuleDestroy {
   private readonly poll: Poll;
   private readonly noting = new Mutex();
+  private onReadmitted: (node: string) => void = () => undefined;
 
   constructor(
     private readonly engine: ContainerEngine,
@@ -59,9 +60,14 @@ export class NodeWatch implements OnModuleDestroy {
     );
   }
 
-  /** Call once the engine is prepared. */
-  async start(): Promise<void> {
+  /**
+   * Call once the engine is prepared.
+   *
+   * @param onReadmitted called with a node that was given up and is back, once its rows are given back
+   */
+  async start(onReadmitted: (node: string) => void): Promise<void> {
     if (this.engine.nodes.list() === null) return;
+    this.onReadmitted = onReadmitted;
     await this.look();
     this.poll.start();
   }
@@ -79,16 +85,19 @@ export class NodeWatch implements OnModuleDestroy {
     const now = this.clock.now();
     const gone = rows.filter(({ forgottenAt }) => forgottenAt !== null);
     if (gone.length > 0) await this.giveUp();
+    const readmitted: string[] = [];
     for (const row of gone) {
       const { id, name } = row;
       if (!present.some((node) => node.id === id && node.isReachable)) continue;
       if (!(await this.nodes.readmit(row))) continue;
+      readmitted.push(id);
       this.logger.warn(
         { node: name },
         'a node that was given up is back; what nothing has replaced there is given back, the rest removed',
       );
     }
     await this.giveBack();
+    for (const id of readmitted) this.onReadmitted(id);
     const kept = rows.filter(({ forgottenAt }) => forgottenAt === null);
     const silent = (node: NodeRow): boolean => isSilent(node, now);
     for (const node of kept) {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { In, IsNull, LessThan, Not, Raw, type UpdateQueryBuilder } from 'typeorm';
 import { TokenService } from '../../auth';
-import { Database } from '../../database';
+import { Database, ProcessPresence, TaskLead } from '../../database';
 import type { EngineNode } from '../../docker';
 import { type EventDraft, EventLog } from '../../events';
 import { WarmSlotEntity } from '../model/warm-slot.entity';
@@ -30,6 +30,8 @@ type ContainersByNode = ReadonlyMap<string, number>;
 export class NodeRepository {
   /** The version of each node that this process last recorded. */
   private readonly versions = new Map<string, number>();
+  /** Of the moves of containers from drained nodes. */
+  readonly emptying: TaskLead;
 
   constructor(
     private readonly database: Database,
@@ -37,7 +39,10 @@ export class NodeRepository {
     private readonly capacity: ReservedCapacity,
     private readonly tokens: TokenService,
     private readonly clock: Clock,
-  ) {}
+    presence: ProcessPresence,
+  ) {
+    this.emptying = new TaskLead(database, presence, 'node_emptier');
+  }
 
   /** All nodes, by name. */
   all(): Promise<NodeRow[]> {
@@ -100,8 +105,8 @@ export class NodeRepository {
     const update = (): NodeUpdate =>
       this.update(row.id).set({ forgottenAt, silentSince: null }).andWhere('forgotten_at IS NULL');
     await this.changed(update, 'node_forgotten', row);
-    // Nothing of them is left to be removed. Should the node come back, they have no row.
-    await this.database.manager.delete(WarmSlotEntity, { nodeId: row.id });
+    // Should the node come back, the rows say what to remove there: its volumes are known by nothing else.
+    await this.database.manager.update(WarmSlotEntity, { nodeId: row.id }, { state: 'releasing' });
   }
 
   /**
@@ -195,6 +200,8 @@ export class NodeRepository {
     const query = this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .where('c.deletedAt IS NULL AND c.nodeId IN (:...nodes)', { nodes });
+    // A container in `error` cannot be used on a node that answers either.
+    if (isUnreachable) query.andWhere("c.status <> 'error'");
     return query
       .andWhere(isUnreachable ? 'c.unreachableSince IS NULL' : 'c.unreachableSince IS NOT NULL')
       .orderBy('c.id')

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, type EngineErrorCode, saysDiskFull } from '../../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode, nodeName, saysDiskFull } from '../../docker';
 import { DomainError } from '../../errors';
 import { ImageCatalog } from '../../images';
 import { LOGGER } from '../../logging';
@@ -118,8 +118,10 @@ class PlacedCreation {
       return false;
     }
     this.mayRun = false;
-    const about = { err: error, container_id: this.lease.row.id, node, to: this.lease.row.nodeId };
-    this.parts.logger.warn(about, 'a creation was placed on another node');
+    const { engine, logger } = this.parts;
+    const names = { node: nodeName(engine.nodes, node), to: nodeName(engine.nodes, this.lease.row.nodeId) };
+    const about = { err: error, container_id: this.lease.row.id, ...names };
+    logger.warn(about, 'a creation was placed on another node');
     return true;
   }
 

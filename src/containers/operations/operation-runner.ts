@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, type EngineErrorCode, saysNotRunning } from '../../docker';
+import { ContainerEngine, containerFields, EngineError, type EngineErrorCode, saysNotRunning } from '../../docker';
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
@@ -195,7 +195,7 @@ export class OperationRunner {
       return;
     }
     const { id, dockerId } = lease.row;
-    this.logger.info({ container_id: id, docker_id: dockerId }, 'created');
+    this.logger.info({ container_id: id, ...containerFields(this.engine.nodes, dockerId) }, 'created');
   }
 
   /** @throws DomainError `node_unavailable` */

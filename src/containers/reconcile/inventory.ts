@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, type ListedVolume } from '../../docker';
+import { ContainerEngine, type ListedVolume, nodeName } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { ContainerRepository } from '../rows/container.repository';
@@ -102,7 +102,7 @@ export class OrphanVolumes {
       if (containerId === null || !purged.has(containerId)) continue;
       await this.engine.volumes.remove(name, node).catch((error: unknown) => {
         this.logger.warn(
-          { err: error, volume: name, node },
+          { err: error, volume: name, node: nodeName(this.engine.nodes, node ?? null) },
           'the volume of a purged container could not be removed; the next sweep tries again',
         );
       });

@@ -35,12 +35,13 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** Prepares Docker, then watches it. @throws ConfigError, EngineError if sandboxes cannot run here as configured */
   async onApplicationBootstrap(): Promise<void> {
-    const instance = await this.known.prepare();
-    await this.leases.endAllOfTheDead();
     const onConnected = (node: string | null): void => {
       this.noteUnwatched([node]);
       void this.sweepSoon();
     };
+    // The sweep at its connection may have come before its rows were given back, or not have had its list.
+    const instance = await this.known.prepare(onConnected);
+    await this.leases.endAllOfTheDead();
     void this.watcher.watch(instance, { signal: this.stopped.signal, onConnected });
     this.timer = setInterval(() => void this.sweepSoon(), this.config.SWEEP_INTERVAL_SECONDS * 1000).unref();
   }

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Mutex, Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError } from '../../docker';
+import { ContainerEngine, containerFields, EngineError } from '../../docker';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
@@ -77,7 +77,9 @@ export class Repairs {
     } catch (error) {
       stats.done(action.do, isBenignConflict(error) ? 'passed' : 'failed');
       if (isBenignConflict(error)) return;
-      const subject = action.do === 'remove_orphan' ? { docker_id: action.dockerId } : { container_id: action.row.id };
+      const { nodes } = this.engine;
+      const subject =
+        action.do === 'remove_orphan' ? containerFields(nodes, action.dockerId) : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);
     }
   }
@@ -93,7 +95,7 @@ export class Repairs {
       case 'reconcile':
         return this.withRow(action.row, (row) => this.operations.reconcile(row));
       case 'remove_orphan':
-        this.logger.info({ docker_id: action.dockerId }, 'removing a container without a row');
+        this.logger.info(containerFields(this.engine.nodes, action.dockerId), 'removing a container without a row');
         return this.engine.containers.remove(action.dockerId);
     }
   }

@@ -1,10 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
-import { Database, isAbsentSql, ProcessPresence, RowWriter } from '../../database';
+import { Database, isAbsentSql, ProcessPresence, RowWriter, TaskLead } from '../../database';
 import { type WarmSlot, WarmSlotEntity } from '../model/warm-slot.entity';
-
-/** The setting that names the process that fills the pool. */
-const FILLER = 'warm_filler';
 
 /** No slot can be taken. The creation goes on without one. */
 export class NoSlotError extends Error {
@@ -24,12 +21,15 @@ export interface HeldSlot {
 @Injectable()
 export class WarmSlots {
   private readonly rows: RowWriter<WarmSlotEntity>;
+  /** Of the filling of the pool. */
+  private readonly filling: TaskLead;
 
   constructor(
     private readonly database: Database,
     private readonly presence: ProcessPresence,
   ) {
     this.rows = new RowWriter(database, WarmSlotEntity);
+    this.filling = new TaskLead(database, presence, 'warm_filler');
   }
 
   /** Names this process in the slots that it makes or releases. */
@@ -42,14 +42,8 @@ export class WarmSlots {
    *
    * @returns whether it is
    */
-  async lead(): Promise<boolean> {
-    if (this.database.isSqlite || (await this.isLeader(''))) return true;
-    const taken = await this.database.manager.query<unknown[]>(
-      `INSERT INTO settings (key, value) VALUES ('${FILLER}', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value
-       WHERE ${isAbsentSql('settings.value')} RETURNING 1`,
-      [this.presence.holder],
-    );
-    return taken.length === 1;
+  lead(): Promise<boolean> {
+    return this.filling.take();
   }
 
   /**
@@ -71,8 +65,7 @@ export class WarmSlots {
       ipAddress: null,
     };
     return this.database.runInTx(async () => {
-      const leads = this.database.isSqlite || (await this.isLeader('FOR UPDATE'));
-      return leads && this.rows.insert(row);
+      return (await this.filling.isHeld('FOR UPDATE')) && this.rows.insert(row);
     });
   }
 
@@ -155,12 +148,6 @@ export class WarmSlots {
 
   private isOfTheDead(parameter: (value: unknown) => string): string {
     return this.database.isSqlite ? `holder <> ${parameter(this.presence.holder)}` : isAbsentSql('holder');
-  }
-
-  private async isLeader(lock: '' | 'FOR UPDATE'): Promise<boolean> {
-    const sql = `SELECT value FROM settings WHERE key = '${FILLER}' ${lock}`;
-    const [setting] = await this.database.manager.query<{ value: string }[]>(sql);
-    return setting?.value === this.presence.holder;
   }
 
   private query(): SelectQueryBuilder<WarmSlotEntity> {

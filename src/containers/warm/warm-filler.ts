@@ -139,7 +139,8 @@ export class WarmFiller implements OnModuleDestroy {
   private async step(): Promise<boolean> {
     const leads = await this.slots.lead();
     if (this.known.changed) return this.rest('docker_changed');
-    const held = (await this.slots.all()).filter(({ slot: { nodeId } }) => this.room.answers(nodeId));
+    const all = await this.slots.all();
+    const held = all.filter(({ slot: { nodeId } }) => this.room.answers(nodeId));
     const left = held.find((each) => this.isLeft(each, { leads }) && !this.isPaused(each.slot.id));
     if (left) return this.release(left.slot);
     if (!leads) return this.rest('other_process');
@@ -156,7 +157,7 @@ export class WarmFiller implements OnModuleDestroy {
     if (isCheckDue) this.nextCheck = performance.now() + CHECK_EVERY_MS;
     this.checked.clear();
     await this.maker.keepSessions(slots);
-    if (this.wants.isOff && held.length === 0) this.poll.stop();
+    if (this.wants.isOff && all.length === 0) this.poll.stop();
     return this.fillOne(slots, allowed);
   }
 

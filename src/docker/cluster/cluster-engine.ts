@@ -6,11 +6,12 @@ import { nodeOf, plainId, qualifiedId } from '../container-ids';
 import type { WatchMessage, WatchSubject } from '../port/observed-container';
 import { EngineError } from '../engine-error';
 import { ScriptedFiles } from '../files/scripted-files';
+import type { ContainerProcess } from '../port/container-process';
 import type { EngineContainers } from '../port/engine-containers';
 import type { EngineCapabilities, EngineHost, MachineResources } from '../port/engine-host';
 import type { EngineImages } from '../port/engine-images';
 import type { EngineLayers } from '../port/engine-layers';
-import type { EngineNode, EngineNodes, LayerCopy } from '../port/engine-nodes';
+import { type EngineNode, type EngineNodes, type LayerCopy, nodeName } from '../port/engine-nodes';
 import type { EngineVolumes } from '../port/engine-volumes';
 import { transferLayer } from '../layers/layer-transfer';
 import { transferVolume } from '../volumes/volume-transfer';
@@ -40,17 +41,11 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     this.host = new ClusterHost(members, routes);
     this.containers = clusterContainers(members, routes);
     this.networks = routes.byContainer('networks', ['reconnect']);
-    const programs = routes.byContainer('programs', [
-      'run',
-      'start',
-      'end',
-      'signal',
-      'reserve',
-      'prepare',
-      'unprepare',
-    ]);
+    const programs = routes.byContainer('programs', ['run', 'end', 'signal', 'reserve', 'prepare', 'unprepare']);
     this.programs = {
       ...programs,
+      start: (dockerId, request) =>
+        routes.at(dockerId, async (engine, id, node) => programOn(node, await engine.programs.start(id, request))),
       // On a node that does not answer, the start of the program will say so.
       reserve: (dockerId, program) => programs.reserve(dockerId, program).catch(() => randomUUID()),
     };
@@ -66,6 +61,20 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
   async onApplicationShutdown(): Promise<void> {
     await this.members.close();
   }
+}
+
+/** A program on a node: while the node does not answer, nor do the questions about the program. */
+function programOn(node: ClusterMember, program: ContainerProcess): ContainerProcess {
+  return {
+    output: program.output,
+    stdin: program.stdin,
+    ...(program.isInputCopied && { isInputCopied: program.isInputCopied }),
+    hasStarted: () => node.call(() => program.hasStarted()),
+    resize: (size) => node.call(() => program.resize(size)),
+    exit: () => node.call(() => program.exit()),
+    isGone: () => node.call(() => program.isGone()),
+    close: () => program.close(),
+  };
 }
 
 class ClusterNodes implements EngineNodes {
@@ -94,10 +103,11 @@ class ClusterNodes implements EngineNodes {
 
   async copyLayer(copy: LayerCopy): Promise<void> {
     const { reference: image, node, toNode } = copy;
+    const names = { node: nodeName(this, node), to: nodeName(this, toNode) };
     const { bytes } = await this.routes.between(copy, (source, target, signal) =>
       transferLayer(source, target, { ...copy, signal }),
     );
-    this.logger.log({ msg: 'copied a layer to another node', image, node, to: toNode, bytes });
+    this.logger.log({ msg: 'copied a layer to another node', image, ...names, bytes });
   }
 }
 

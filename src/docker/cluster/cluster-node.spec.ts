@@ -53,7 +53,7 @@ describe('what is wrong with a node', () => {
   });
 
   async function start(engine: DockerEngine): Promise<{ problem: string | null; isReachable: boolean }> {
-    node = new ClusterNode(SWARM, engine, ({ name }) => reached.push(name));
+    node = new ClusterNode(SWARM, engine, { onReachable: ({ name }) => void reached.push(name) });
     await node.start('test');
     return node.view();
   }
@@ -102,7 +102,7 @@ describe('what is wrong with a node', () => {
 it('what is asked of two nodes must fail with the name of the one that does not answer', async () => {
   Logger.overrideLogger(false);
   const [from, to] = ['source', 'target'].map(
-    (name) => new ClusterNode({ ...SWARM, name }, engineOf(), () => undefined),
+    (name) => new ClusterNode({ ...SWARM, name }, engineOf(), { onReachable: () => undefined }),
   );
   if (!from || !to) throw new Error('there are two');
   await Promise.all([from.start('test'), to.start('test')]);
@@ -118,7 +118,7 @@ it('any number of calls must wait for one node, and Node.js not take that for a 
   const warnings: Error[] = [];
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
-  const node = new ClusterNode(SWARM, engineOf(), () => undefined);
+  const node = new ClusterNode(SWARM, engineOf(), { onReachable: () => undefined });
   await node.start('test');
   const calls = Array.from({ length: 100 }, () => node.call(() => new Promise<never>(() => undefined)));
   const { signal } = node;
@@ -133,4 +133,49 @@ it('any number of calls must wait for one node, and Node.js not take that for a 
   process.off('warning', note);
   Logger.overrideLogger(['log', 'error', 'warn']);
   expect(warnings).toEqual([]);
+});
+
+describe('a ping that a node does not answer in time', () => {
+  const late = new EngineError('docker_unavailable', 'Docker did not answer within 50 ms');
+  const timing = { pingEveryMs: 1, pingMs: 50, retryEveryMs: 60_000, maintainMs: 50 };
+
+  beforeAll(() => void Logger.overrideLogger(false));
+  afterAll(() => void Logger.overrideLogger(['log', 'error', 'warn']));
+
+  /**
+   * @param pings after the first; all further ones are answered
+   * @param isAnswered whether other calls are answered meanwhile
+   */
+  async function afterPings(pings: readonly ('late' | 'answered')[], isAnswered: boolean): Promise<boolean> {
+    const left = [...pings];
+    let isOver = (): void => undefined;
+    const over = new Promise<void>((resolve) => (isOver = resolve));
+    const look = jest.fn<Promise<Date>, []>(() => {
+      if (look.mock.calls.length === 1) return Promise.resolve(new Date());
+      const ping = left.shift();
+      if (ping === undefined) isOver();
+      if (isAnswered) engine.daemon.answeredAt = performance.now() + 1;
+      return ping === 'late' ? Promise.reject(late) : Promise.resolve(new Date());
+    });
+    const engine = engineOf({ look, answeredAt: -Infinity });
+    const node = new ClusterNode(SWARM, engine, { onReachable: () => undefined, timing });
+    await node.start('test');
+    // A silent node is not pinged again.
+    await Promise.race([over, new Promise((resolve) => node.signal.addEventListener('abort', resolve))]);
+    const { isReachable } = node;
+    await node.stop();
+    return isReachable;
+  }
+
+  it('makes the node silent if no other call was answered meanwhile', async () => {
+    expect(await afterPings(['answered', 'late'], false)).toBe(false);
+  });
+
+  it('is repeated if other calls were answered meanwhile', async () => {
+    expect(await afterPings(['late', 'answered', 'late', 'answered'], true)).toBe(true);
+  });
+
+  it('makes the node silent the second time, though other calls were answered', async () => {
+    expect(await afterPings(['answered', 'late', 'late'], true)).toBe(false);
+  });
 });

@@ -83,10 +83,14 @@ export class ClusterRoutes {
    * @throws EngineError `container_not_found` if the id names no node: the container was on a single Docker before,
    *   and is on none of these nodes
    */
-  async at<T>(dockerId: string, work: (engine: ContainerEngine, id: string) => Promise<T>): Promise<T> {
+  async at<T>(
+    dockerId: string,
+    work: (engine: ContainerEngine, id: string, node: ClusterMember) => Promise<T>,
+  ): Promise<T> {
     const node = nodeOf(dockerId);
     if (node === null) throw new EngineError('container_not_found', 'the container is on no node');
-    return this.member(node).call((engine) => work(engine, plainId(dockerId)));
+    const member = this.member(node);
+    return member.call((engine) => work(engine, plainId(dockerId), member));
   }
 
   /** Async, so that an unknown node becomes a rejection instead of an exception. */

@@ -109,9 +109,9 @@ export class SwarmMembers implements ClusterMembers {
     const fresh = joined.map((node) => {
       const settings = { ...this.parts.settings, DOCKER_HOST: node.address };
       const engine = new DockerEngine(settings, this.parts.calls, { tls: this.parts.tls, node: node.name });
-      const member = new ClusterNode(node, engine, (reachable) =>
-        this.listeners.forEach((listener) => listener(reachable)),
-      );
+      const member = new ClusterNode(node, engine, {
+        onReachable: (reachable) => this.listeners.forEach((listener) => listener(reachable)),
+      });
       this.members.set(node.id, member);
       return member;
     });

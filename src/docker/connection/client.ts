@@ -25,6 +25,8 @@ const LISTS = /\/(containers\/json|containers\/[^/]+\/changes|images\/json|volum
 export interface DockerClients {
   /** For calls that the daemon answers at once: a bounded, keep-alive pool. */
   readonly calls: Docker;
+  /** For calls about volumes: on a Swarm's nodes of an older version of the API, see {@link LOCAL_VOLUMES}. */
+  readonly volumes: Docker;
   /** For event streams, pulls and stops, which keep a socket for seconds to days: unbounded. */
   readonly streams: Docker;
   /** Drops every connection. */
@@ -38,13 +40,25 @@ export interface ClientCertificate {
   readonly key: Buffer;
 }
 
+interface ConnectionOptions {
+  readonly timeoutMs: number;
+  /** If absent, docker-modem reads client certificates from `DOCKER_CERT_PATH`, as Docker's own clients do. */
+  readonly tls?: ClientCertificate | undefined;
+  readonly isSwarmNode?: boolean;
+}
+
+/**
+ * The last API version in which volumes are the daemon's own alone. From 1.42 on, a Swarm's manager asks the other
+ * managers for the Swarm's volumes at most of these calls, and answers only after they have elected a leader.
+ */
+const LOCAL_VOLUMES = 'v1.41';
+
 /**
  * @param dockerHost `unix:///PATH`, `tcp://HOST:PORT`, `http://…` or `https://…`
- * @param tls if absent, docker-modem reads client certificates from `DOCKER_CERT_PATH`, as Docker's own clients do
  */
 export function connectDocker(
   dockerHost: string,
-  { timeoutMs, tls }: { timeoutMs: number; tls?: ClientCertificate | undefined },
+  { timeoutMs, tls, isSwarmNode = false }: ConnectionOptions,
 ): DockerClients {
   const endpoint = parseDockerHost(dockerHost, { secured: tls !== undefined || environmentSecures() });
   const callAgent = limitAnswers(agentFor(endpoint, { ...tls, maxSockets: CALL_SOCKETS }));
@@ -55,6 +69,7 @@ export function connectDocker(
   const streams: ModemOptions = { ...endpoint, agent: streamAgent };
   return {
     calls: undescribed(new Docker(calls)),
+    volumes: undescribed(new Docker({ ...calls, ...(isSwarmNode && { version: LOCAL_VOLUMES }) })),
     streams: undescribed(new Docker(streams)),
     close: () => {
       callAgent.destroy();
@@ -62,6 +77,25 @@ export function connectDocker(
       for (const socket of taken) socket.destroy();
     },
   };
+}
+
+/**
+ * Runs a call about volumes. Docker 29 refuses versions of the API below 1.44, so there the call and all later ones
+ * are of its own version.
+ *
+ * @throws Docker's errors
+ */
+export async function callVolumes<T>(docker: Docker, run: (docker: Docker) => Promise<T>): Promise<T> {
+  try {
+    return await run(docker);
+  } catch (error) {
+    const modem = docker.modem as unknown as Modem;
+    const { statusCode, message } = error as { statusCode?: unknown; message?: unknown };
+    if (modem.version === undefined || statusCode !== 400 || !/client version .* too old/i.test(String(message)))
+      throw error;
+    modem.version = undefined;
+    return run(docker);
+  }
 }
 
 /** docker-modem accepts an agent; its types do not declare it. */
@@ -134,6 +168,7 @@ function takenSockets(agents: readonly HttpAgent[]): ReadonlySet<Socket> {
 
 /** The internals of docker-modem's own calls; its types do not declare them. */
 interface Modem {
+  version?: string | undefined;
   buildRequest(options: object, ...rest: unknown[]): void;
 }
 

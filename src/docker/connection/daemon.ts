@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
 import type { IncomingMessage } from 'node:http';
 import { type Config, ConfigError } from '../../config';
-import { boundedCall, type ClientCertificate, connectDocker, type DockerClients } from './client';
+import { boundedCall, callVolumes, type ClientCertificate, connectDocker, type DockerClients } from './client';
 import type { EngineErrorCode } from '../engine-error';
 import { type DockerCall, toEngineError } from './errors';
 import { DockerMachine } from './machine';
@@ -13,6 +13,8 @@ export class DockerDaemon {
   readonly machine: DockerMachine;
   /** Time limit of a call that the daemon answers at once. */
   readonly timeoutMs: number;
+  /** When a call last succeeded, by `performance.now()`. */
+  answeredAt = -Infinity;
   /** Node label for call metrics; empty on a single machine. */
   private readonly of: Pick<EndedCall, 'node'>;
 
@@ -23,7 +25,11 @@ export class DockerDaemon {
   ) {
     this.of = node === undefined ? {} : { node };
     this.timeoutMs = settings.DOCKER_TIMEOUT_SECONDS * 1000;
-    this.clients = connectDocker(settings.DOCKER_HOST, { timeoutMs: this.timeoutMs, tls });
+    this.clients = connectDocker(settings.DOCKER_HOST, {
+      timeoutMs: this.timeoutMs,
+      tls,
+      isSwarmNode: node !== undefined,
+    });
     this.machine = new DockerMachine(settings.DOCKER_HOST);
   }
 
@@ -43,6 +49,11 @@ export class DockerDaemon {
     );
   }
 
+  /** Like {@link call}, for calls about volumes. @throws EngineError */
+  async callVolumes<T>(run: (signal: AbortSignal, docker: Docker) => Promise<T>): Promise<T> {
+    return this.call('volume', (signal) => callVolumes(this.clients.volumes, (docker) => run(signal, docker)));
+  }
+
   /**
    * Runs work that has its own time limit: translates its errors into the port's, and reports its end to the
    * listeners.
@@ -55,6 +66,7 @@ export class DockerDaemon {
       this.calls.ended({ call: what, outcome, seconds: (performance.now() - before) / 1000, ...this.of });
     try {
       const result = await run();
+      this.answeredAt = performance.now();
       ended('ok');
       return result;
     } catch (error) {

@@ -11,7 +11,7 @@ import {
   type NetworkSettings,
   type Place,
 } from './docker-networks';
-import { ignoringRefusal, isConnected, isNetworkFull, isNetworkMissing } from '../connection/errors';
+import { exists, ignoringRefusal, isConnected, isNetworkFull, isNetworkMissing } from '../connection/errors';
 import type { RestrictedSandbox } from '../firewall/allow-rules';
 import type { SandboxBridge } from '../firewall/firewall-rules';
 import { observedConnection, type PlacedContainer } from '../containers/inspect';
@@ -128,10 +128,7 @@ export class SandboxNetworks {
     dockerId: string,
   ): Promise<Omit<Connection, 'network' | 'networkId' | 'wantsNone' | 'restricted'> & { connected: boolean }> {
     const { docker, signal } = access;
-    const [networks, answer] = await Promise.all([
-      this.dockerNetworks.find(access),
-      containerOf(docker, dockerId).inspect({ abortSignal: signal }) as Promise<unknown>,
-    ]);
+    const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
     const { network, networkId, wantsNone, restricted, ...found } = connectionIn(answer, this.options.instance);
     if (wantsNone) return { ...found, connected: true };
     if (restricted) await this.options.onRestricted(restricted);
@@ -139,8 +136,9 @@ export class SandboxNetworks {
       await this.join(access, dockerId, restricted);
       return { ...found, connected: false };
     }
-    const isRemoved = networkId !== null && !networks.some(({ bridge }) => bridge.networkId === networkId);
-    if (isRemoved && !found.running) {
+    // By its id: for a list, a Swarm's manager asks the other managers, and answers only after they have a leader.
+    const isThere = (id: string): Promise<boolean> => exists(docker.getNetwork(id).inspect());
+    if (!found.running && networkId !== null && !(await isThere(networkId))) {
       await this.ensureNamed(access, network);
       await this.move(access, dockerId);
       return { ...found, connected: false };

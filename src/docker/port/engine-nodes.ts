@@ -1,3 +1,4 @@
+import { nodeOf, plainId } from '../container-ids';
 import { EngineError } from '../engine-error';
 
 /** One node of a cluster. */
@@ -62,6 +63,21 @@ export interface EngineNodes {
    *   have the image then
    */
   copyLayer(copy: LayerCopy): Promise<void>;
+}
+
+/** The name of a node for the log, by its id; the id if the node is not known. */
+export function nodeName(nodes: Pick<EngineNodes, 'list'>, id: string | null): string | null {
+  return nodes.list()?.find((node) => node.id === id)?.name ?? id;
+}
+
+/** A container in the log: its engine's own id, and on a cluster the name of its node. */
+export function containerFields(
+  nodes: Pick<EngineNodes, 'list'>,
+  dockerId: string | null,
+): { docker_id: string | null; node?: string | null } {
+  const node = dockerId === null ? null : nodeOf(dockerId);
+  if (dockerId === null || node === null) return { docker_id: dockerId };
+  return { docker_id: plainId(dockerId), node: nodeName(nodes, node) };
 }
 
 /** The nodes of an engine without a cluster: none. It is asked directly, so there is nothing to remember. */

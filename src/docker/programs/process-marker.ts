@@ -1,4 +1,5 @@
 import type { SignalName } from '../port/container-process';
+import type { EnginePrograms } from '../port/engine-programs';
 
 /**
  * A variable in the environment of a program that Berth started; all its descendants inherit it. A process's pid,
@@ -117,6 +118,62 @@ sent=1
 for pid in $all; do kill -s "$1" "$pid" 2>/dev/null && sent=0; done
 exit "$sent"
 `;
+
+/** Maximum descendants that are reported of a program. */
+const MOST_DESCENDANTS = 16;
+
+/**
+ * Writes, for each of the markers, the names of all processes but the first, which is the program itself: a line with
+ * the marker's number and the name. A process that has ended and waits for its parent is no job.
+ */
+const DESCENDANTS = `${FIND}
+number=0
+for each in $markers; do
+  markers=$each
+  find_all
+  first=
+  for pid in $all; do [ -n "$first" ] && [ "$first" -lt "$pid" ] || first=$pid; done
+  left=${MOST_DESCENDANTS}
+  for pid in $all; do
+    [ "$left" -gt 0 ] || break
+    [ "$pid" = "$first" ] && continue
+    { IFS= read -r stat <"/proc/$pid/stat"; } 2>/dev/null || continue
+    case \${stat##*) } in Z*) continue ;; esac
+    name=\${stat#*(}
+    printf '%s %s\n' "$number" "\${name%)*}"
+    left=$((left - 1))
+  done
+  number=$((number + 1))
+done
+`;
+
+/**
+ * Finds what runs in programs that were started with markers, as a shell's jobs do: the names of their descendants, as
+ * the kernel has them, at most 16 of each.
+ *
+ * @returns in the order of the markers
+ * @throws EngineError as {@link EnginePrograms.run}, such as `command_not_started` if the image has no shell
+ */
+export async function descendantsOf(
+  programs: Pick<EnginePrograms, 'run'>,
+  dockerId: string,
+  markers: readonly string[],
+): Promise<readonly (readonly string[])[]> {
+  let output = '';
+  await programs.run(dockerId, {
+    command: ['/bin/sh', '-c', DESCENDANTS, 'berth', variables(markers)],
+    timeoutMs: 10_000,
+    maxOutputBytes: 64 * 1024,
+    onOutput: ({ stream, data }) => {
+      if (stream === 'stdout') output += data.toString('latin1');
+    },
+  });
+  const lines = Buffer.from(output, 'latin1').toString().split('\n');
+  return markers.map((_marker, number) => {
+    const prefix = `${String(number)} `;
+    return lines.flatMap((line) => (line.startsWith(prefix) ? line.slice(prefix.length) : []));
+  });
+}
 
 /**
  * @returns arguments for a shell that sends `signal` to all processes with any of the markers, SIGKILL after `graceMs`,

@@ -131,7 +131,7 @@ export class Volumes implements TransferringVolumes {
   }
 
   private call<T>(run: (signal: AbortSignal, docker: Docker) => Promise<T>): Promise<T> {
-    return this.daemon.call('volume', run);
+    return this.daemon.callVolumes(run);
   }
 }
 

@@ -18,7 +18,7 @@ import { attachment, sendFile, sendStream } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
 import { TransferPlaces } from './transfer-places';
 import { type ConditionalRequest, decisionOf } from './validators';
-import { bounded, formFile, IDLE_MS, tooLarge, type Written } from './upload';
+import { bounded, formFile, IDLE_MS, MOST_FORM, tooLarge, type Written } from './upload';
 
 const MB = 1024 * 1024;
 
@@ -67,9 +67,17 @@ export class FilesService {
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 
-  /** Maximum bytes of a file that is written. */
-  get sizeLimit(): number {
-    return this.config.FILE_SIZE_LIMIT_MB * MB;
+  /**
+   * Maximum bytes of a file that is written to a container: by the settings and its disk, whichever is less.
+   *
+   * @throws DomainError `container_not_found`, `not_authorized`
+   */
+  async sizeLimit({ caller, id }: Pick<Call, 'caller' | 'id'>): Promise<number> {
+    return this.limitOf(await this.containers.find(caller, id));
+  }
+
+  private limitOf({ diskMb }: Pick<RunningContainer, 'diskMb'>): number {
+    return Math.min(this.config.FILE_SIZE_LIMIT_MB, diskMb) * MB;
   }
 
   /**
@@ -96,10 +104,13 @@ export class FilesService {
   async upload(call: Call, given: Buffer | undefined, body: BodyStream): Promise<Written> {
     return this.taking(body, async () => {
       const path = ContainerPath.parseEntry(required(given), 'path');
-      const limit = this.sizeLimit;
-      if ((body.length ?? 0) > limit) throw tooLarge(limit);
-      const content = body.read(IDLE_MS);
+      // The work may be called again; a body can be read once.
+      let content: Readable | undefined;
       return this.transfer(call, (place) => {
+        const limit = this.limitOf(place.container);
+        // Before anything is read: most clients begin to send only then.
+        if ((body.length ?? 0) > limit) throw tooLarge(limit);
+        content ??= body.read(IDLE_MS);
         const file = { content: until(content, place.signal), isOwned: true, length: body.length };
         return this.write(place, call, { ...file, path, nameInDirectory: null });
       });
@@ -114,6 +125,8 @@ export class FilesService {
       let read: ReturnType<typeof formFile> | undefined;
       return this.transfer(call, async (place) => {
         const { signal } = place;
+        const limit = this.limitOf(place.container);
+        if ((body.length ?? 0) > limit + MOST_FORM) throw tooLarge(limit);
         read ??= formFile(body);
         const form = await untilAborted(read, { signal, aborted: () => reasonOf(signal) });
         const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
@@ -214,7 +227,7 @@ export class FilesService {
       ...file
     }: Pick<FileContent, 'nameInDirectory' | 'content' | 'isOwned' | 'length'> & { path: ContainerPath },
   ): Promise<Written> {
-    const onBytes = bounded(this.sizeLimit, notedBytes());
+    const onBytes = bounded(this.limitOf(place.container), notedBytes());
     const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request) };
     const { became, at, info } = await this.engine.files.write(place, content);
     const written = at === 'directory' && file.nameInDirectory ? path.below(file.nameInDirectory) : path;

@@ -30,6 +30,9 @@ export function tooLarge(limit: number): DomainError {
 /** Limits of a form. */
 const FORM_LIMITS = { files: 1, fields: 16, fieldSize: 64 * 1024, headerPairs: 32 };
 
+/** More than a form has beside its file, in bytes: its fields and all heads. */
+export const MOST_FORM = 2 * 1024 * 1024;
+
 /** The file of a form. */
 interface FormFile {
   /** The client's name of the file, without directories; null if there is none. */

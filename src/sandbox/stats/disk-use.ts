@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerEngine, DATA_PATH, saysNotRunning, saysPaused } from '../../docker';
+import { ContainerEngine, containerFields, DATA_PATH, saysNotRunning, saysPaused } from '../../docker';
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, Stopwatch } from '../../scheduling';
 
@@ -95,7 +95,8 @@ export class DiskUse {
   private noteFault(watch: Watch, error: unknown): void {
     watch.bytes = null;
     if (!watch.isFailing) {
-      this.logger.info({ err: error, docker_id: watch.dockerId }, 'the disk use of a container could not be measured');
+      const about = { err: error, ...containerFields(this.engine.nodes, watch.dockerId) };
+      this.logger.info(about, 'the disk use of a container could not be measured');
     }
     watch.isFailing = true;
   }

@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { ContainerEngine, type ContainerStats, EngineError, type EngineErrorCode } from '../../docker';
+import { ContainerEngine, containerFields, type ContainerStats, EngineError, type EngineErrorCode } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';
@@ -114,7 +114,11 @@ export class ContainerStatistics implements OnModuleDestroy {
       new StatsPoll({
         look: () => this.engine.containers.stats(dockerId),
         diskUsed: () => this.disk.of(dockerId),
-        onFault: (error) => this.logger.warn({ err: error, docker_id: dockerId }, 'no statistics of a container'),
+        onFault: (error) =>
+          this.logger.warn(
+            { err: error, ...containerFields(this.engine.nodes, dockerId) },
+            'no statistics of a container',
+          ),
         onUnused: () => this.polls.delete(dockerId),
       });
     if (!known) this.polls.set(dockerId, poll);

@@ -111,6 +111,7 @@ const doing = {
   turns: new OutputTurns(),
   hangUp: jest.fn(() => Promise.resolve()),
   explain: jest.fn((seen: 'exited' | 'container_stopped' | 'lost') => Promise.resolve({ reason: seen })),
+  hasJobs: jest.fn(() => Promise.resolve(false)),
   onUse: jest.fn(),
   onError: jest.fn(),
 };
@@ -404,6 +405,25 @@ describe('the end of a terminal', () => {
     session.detach(attachment);
     expect(await session.ended).toEqual({ code: null, reason: 'detached' });
     expect([doing.hangUp.mock.calls.length, shell.closed, client.exited]).toEqual([1, true, null]);
+  });
+
+  it('comes to a shell without a client only once it has no job, or as soon as it is known that it has none', async () => {
+    const looks = [Promise.resolve(true), Promise.reject(new EngineError('docker_unavailable', 'no answer'))];
+    for (const look of looks) doing.hasJobs.mockReturnValueOnce(look);
+    open({ detachedMs: 5 });
+    expect(await session.ended).toEqual({ code: null, reason: 'detached' });
+    expect([doing.hasJobs.mock.calls.length, doing.onError.mock.calls.length]).toEqual([3, 1]);
+  });
+
+  it('does not come to a shell to which a client attaches while its jobs are looked for', async () => {
+    let answer = (hasJobs: boolean): void => void hasJobs;
+    doing.hasJobs.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
+    open({ detachedMs: 5 });
+    await eventually(() => expect(doing.hasJobs).toHaveBeenCalledTimes(1));
+    const { client } = attach();
+    answer(false);
+    await settled();
+    expect([doing.hangUp.mock.calls.length, client.exited]).toEqual([0, null]);
   });
 
   it('must be told as asked for, also while the reason of an earlier end is still sought', async () => {

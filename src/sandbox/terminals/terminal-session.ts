@@ -28,7 +28,7 @@ export const MAX_CLIENTS = 16;
 
 /** Times in milliseconds, which tests shorten. */
 export interface TerminalTimes {
-  /** How long a session continues without a client. */
+  /** How long a session continues without a client and without a job; then as often it is looked for one. */
   readonly detachedMs?: number;
   /** How long a client may go without a sign of progress on its output. */
   readonly stallMs?: number;
@@ -53,6 +53,8 @@ interface SessionDoing {
   hangUp(): Promise<void>;
   /** Finds the reason of an end that this session did not ask for, and that Docker reports as `seen`. */
   explain(seen: 'exited' | 'container_stopped' | 'lost'): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
+  /** Whether something runs in the terminal that its user may want to go on: a shell's job. */
+  hasJobs(): Promise<boolean>;
   /** Called at each input. */
   onUse(): void;
   onError(error: unknown): void;
@@ -152,7 +154,7 @@ export class TerminalSession {
         outlet.drop();
       },
     });
-    clearTimeout(this.detached);
+    this.stopDetached();
     this.attachments.add(attachment);
     const { writer } = this;
     if (!writer || takeover) this.makeWriter(attachment);
@@ -233,9 +235,26 @@ export class TerminalSession {
   }
 
   private watchDetached(): void {
-    clearTimeout(this.detached);
+    this.stopDetached();
     if (this.isOver) return;
-    this.detached = setTimeout(() => void this.end('detached'), this.times.detachedMs).unref();
+    this.detached = setTimeout(() => void this.endIdle(), this.times.detachedMs).unref();
+  }
+
+  private stopDetached(): void {
+    clearTimeout(this.detached);
+    this.detached = undefined;
+  }
+
+  /** Ends the session if it has no job. If a client attaches during the look, it stays. Never throws. */
+  private async endIdle(): Promise<void> {
+    const { detached } = this;
+    const hasJobs = await this.doing.hasJobs().catch((error: unknown) => {
+      this.doing.onError(error);
+      return true;
+    });
+    if (this.detached !== detached) return;
+    if (hasJobs) this.watchDetached();
+    else await this.end('detached');
   }
 
   /** @param onOutput called at each output */
@@ -258,7 +277,7 @@ export class TerminalSession {
     while (this.isHeldUp((writer) => !writer.isUpToDate)) await this.change();
     const exit = await this.findExit();
     this.isOver = true;
-    clearTimeout(this.detached);
+    this.stopDetached();
     for (const attachment of [...this.attachments]) {
       attachment.finish();
       attachment.close();

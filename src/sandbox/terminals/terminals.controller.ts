@@ -20,6 +20,16 @@ class TerminalView {
     description: 'How many are attached; null where another server holds it, which alone can attach anybody.',
   })
   readonly clients: number | null;
+  @ApiProperty({
+    type: [String],
+    nullable: true,
+    maxItems: 16,
+    example: ['node'],
+    description:
+      'Names of the programs that run in it besides its shell, which keep it open without a client. ' +
+      'null while a client is attached, or if they are not known.',
+  })
+  readonly programs: readonly string[] | null;
 }
 
 /** Answer of `GET /api/containers/:id/terminals`. */
@@ -55,6 +65,7 @@ export class TerminalsController {
         id: each.id,
         started_at: each.startedAt.toISOString(),
         clients: each.clients,
+        programs: each.programs,
       })),
     };
   }

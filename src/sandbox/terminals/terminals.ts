@@ -5,6 +5,7 @@ import { type Caller, ContainersService, isUp, type RunningContainer } from '../
 import {
   ContainerEngine,
   type ContainerProcess,
+  descendantsOf,
   EngineError,
   LOGIN_SHELL,
   mayGoOn,
@@ -13,7 +14,7 @@ import {
 } from '../../docker';
 import { DomainError, pausedMeanwhile } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
-import { within } from '../../scheduling';
+import { LruMap, within } from '../../scheduling';
 import { ProgramRegistry, type HeldProgramEntity } from '../program-registry';
 import { ExecAccess } from '../exec-access';
 import type { TerminalExit } from './attachment';
@@ -37,6 +38,14 @@ const EXPLAIN_EVERY_MS = 250;
 /** How soon the row shows that a container ended by itself, if Docker answers. */
 const SEEN_WITHIN_MS = 2_000;
 
+/** How long what runs in a container's terminals is taken as it was seen: pages ask often, and a look is a program. */
+const JOBS_SEEN_FOR_MS = 10_000;
+/** Containers whose last look is kept. */
+const MOST_LOOKS = 1_000;
+
+/** A program that waits for further commands, and is worth nothing by itself. */
+const SHELL = /(^|\/)[a-z]{0,3}sh$/;
+
 /** How long a shutdown waits for the end of all terminals. */
 const SHUTDOWN_MS = 5_000;
 
@@ -58,13 +67,21 @@ interface ListedTerminal {
   readonly startedAt: Date;
   /** The number of attached clients; null if another process holds the terminal. */
   readonly clients: number | null;
+  /** The names of what runs in it beside its shell; null if a client is attached, or it is not known. */
+  readonly programs: readonly string[] | null;
 }
+
+type Jobs = ReadonlyMap<string, readonly string[]>;
 
 /** The terminals that this process holds. Those of other processes are known by their rows in the program registry. */
 @Injectable()
 export class Terminals implements OnModuleDestroy {
   private readonly sessions = new Map<string, TerminalSession>();
   private readonly turns = new OutputTurns();
+  /** By container: the last look for {@link jobsIn}. */
+  private readonly looks = new LruMap<{ readonly at: number; readonly of: string; readonly jobs: Promise<Jobs> }>(
+    MOST_LOOKS,
+  );
 
   constructor(
     private readonly containers: ContainersService,
@@ -113,14 +130,34 @@ export class Terminals implements OnModuleDestroy {
    * @throws DomainError as {@link ContainersService.inside} does
    */
   async list(caller: Caller, id: string): Promise<ListedTerminal[]> {
-    const list = ({ id: containerId }: RunningContainer): Promise<HeldProgramEntity[]> =>
-      this.held.listOf(containerId, 'terminal');
-    const entries = await this.containers.inside(caller, id, list, { mayBePaused: true });
-    return entries.map((entry) => ({
-      id: entry.id,
-      startedAt: entry.startedAt,
-      clients: this.sessions.get(entry.id)?.clients ?? null,
-    }));
+    const clientsOf = (entry: HeldProgramEntity): number | null => this.sessions.get(entry.id)?.clients ?? null;
+    const list = async (container: RunningContainer): Promise<ListedTerminal[]> => {
+      const entries = await this.held.listOf(container.id, 'terminal');
+      const left = entries.filter((entry) => (clientsOf(entry) ?? 0) === 0);
+      const jobs = await this.jobsIn(container, left);
+      return entries.map((entry) => ({
+        id: entry.id,
+        startedAt: entry.startedAt,
+        clients: clientsOf(entry),
+        programs: jobs.get(entry.id) ?? null,
+      }));
+    };
+    return this.containers.inside(caller, id, list, { mayBePaused: true });
+  }
+
+  /** What runs in these terminals; none if it cannot be found out, as in a paused container. */
+  private async jobsIn({ id, dockerId }: RunningContainer, entries: readonly HeldProgramEntity[]): Promise<Jobs> {
+    if (entries.length === 0) return new Map();
+    const ids = entries.map((entry) => entry.id);
+    const of = [dockerId, ...ids].join(' ');
+    const last = this.looks.get(id);
+    if (last?.of === of && performance.now() - last.at < JOBS_SEEN_FOR_MS) return last.jobs;
+    const jobs = descendantsOf(this.engine.programs, dockerId, ids).then(
+      (found) => new Map(found.map((names, index) => [ids[index] ?? '', names])),
+      () => new Map<string, readonly string[]>(),
+    );
+    this.looks.set(id, { at: performance.now(), of, jobs });
+    return jobs;
   }
 
   /**
@@ -161,7 +198,7 @@ export class Terminals implements OnModuleDestroy {
       .catch((error: unknown) => {
         throw failed(error);
       });
-    const session = this.sessionOf(entry, shell);
+    const session = this.sessionOf(entry, shell, command);
     this.sessions.set(session.id, session);
     const unwatch = this.rights.watchTier(entry.userId, () => void session.end('ended', 'exec_not_allowed'));
     void session.ended.then(({ reason }) => {
@@ -174,7 +211,11 @@ export class Terminals implements OnModuleDestroy {
     return session;
   }
 
-  private sessionOf(entry: HeldProgramEntity, shell: ContainerProcess): TerminalSession {
+  private sessionOf(
+    entry: HeldProgramEntity,
+    shell: ContainerProcess,
+    [program = '']: readonly string[],
+  ): TerminalSession {
     const { id, containerId, userId, dockerId, startedAt } = entry;
     let noted = 0;
     return new TerminalSession({ id, containerId, userId, dockerId, startedAt }, shell, {
@@ -185,6 +226,7 @@ export class Terminals implements OnModuleDestroy {
           throw error;
         }),
       explain: (seen) => this.explain(entry, seen),
+      hasJobs: async () => !SHELL.test(program) || this.hasJobs(entry),
       onUse: () => {
         const now = performance.now();
         if (now - noted < USE_NOTED_EVERY_MS) return;
@@ -197,6 +239,18 @@ export class Terminals implements OnModuleDestroy {
 
   private async hangUp({ id, dockerId }: Pick<HeldProgramEntity, 'id' | 'dockerId'>): Promise<void> {
     await this.engine.programs.end(dockerId, { marker: id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
+  }
+
+  /** @throws EngineError if it cannot be found out now */
+  private async hasJobs({ id, dockerId }: HeldProgramEntity): Promise<boolean> {
+    try {
+      const [jobs = []] = await descendantsOf(this.engine.programs, dockerId, [id]);
+      return jobs.length > 0;
+    } catch (error) {
+      // The image has no shell to look with.
+      if (error instanceof EngineError && error.code === 'command_not_started') return false;
+      throw error;
+    }
   }
 
   /**

@@ -74,7 +74,11 @@ interface Answer {
 }
 
 /** Serves what a client sends in turns: it sends the next one when it has the answers to the one before. */
-async function served(shell: FakeShell, turns: readonly (readonly Buffer[])[], sizeLimit = 1e9): Promise<Answer[]> {
+async function served(
+  shell: FakeShell,
+  turns: readonly (readonly Buffer[])[],
+  { sizeLimit = 1e9, onTooLarge = () => undefined }: { sizeLimit?: number; onTooLarge?: (limit: number) => void } = {},
+): Promise<Answer[]> {
   const left = turns.map((packets) => Buffer.concat(packets));
   const said: Buffer[] = [];
   const channel: SftpChannel = {
@@ -96,7 +100,7 @@ async function served(shell: FakeShell, turns: readonly (readonly Buffer[])[], s
     (work) => work(shell as unknown as FileShell),
     () => Promise.resolve(),
   );
-  await new SftpServer(channel, shells, { sizeLimit, onBytes: () => undefined }).run();
+  await new SftpServer(channel, shells, { sizeLimit, onBytes: () => undefined, onTooLarge }).run();
   shells.close();
   const all = Buffer.concat(said);
   const answers: Answer[] = [];
@@ -174,9 +178,20 @@ describe('an SFTP session', () => {
     const full = await served(shell, [[INIT], [open(1, BOTH), write(2, 0, 'a'), write(3, 1, 'b'), close(4)]]);
     expect(full.slice(1).map(codeOf)).toEqual([STATUS.failure, STATUS.failure, STATUS.ok]);
     shell.isFull = false;
-    const large = await served(shell, [[INIT], [open(1, BOTH), write(2, 95, 'abcdef'), write(3, 94, 'abcdef')]], 100);
+    const told = jest.fn();
+    const large = await served(
+      shell,
+      [[INIT], [open(1, BOTH), write(2, 95, 'abcdef'), write(3, 94, 'abcdef'), write(4, 96, 'abcdef')]],
+      {
+        sizeLimit: 100,
+        onTooLarge: told,
+      },
+    );
+    // Once for the file, by a sentence that OpenSSH's clients show.
+    expect(told.mock.calls).toEqual([[100]]);
     expect(large.slice(1).map((answer) => [answer.id, codeOf(answer)])).toEqual([
       [2, STATUS.failure],
+      [4, STATUS.failure],
       [3, STATUS.ok],
     ]);
   });

@@ -60,12 +60,16 @@ interface SftpOptions {
   readonly sizeLimit: number;
   /** Called with the bytes of files that were read or written. */
   readonly onBytes: (bytes: number) => void;
+  /** Called once for a file that is open, when a write beyond the limit is refused. */
+  readonly onTooLarge: (limit: number) => void;
 }
 
 interface OpenFile {
   readonly path: Buffer;
   readonly isReadable: boolean;
   readonly isWritable: boolean;
+  /** Whether a write beyond the limit was refused. */
+  isTooLarge: boolean;
   /** Where the next bytes go if the file was opened to append; otherwise null. */
   appendAt: number | null;
   /** Whether the kernel generates the file, so that a short read is not its end. */
@@ -180,7 +184,11 @@ export class SftpServer {
     if (!file.isWritable) throw new Refused(STATUS.permissionDenied, 'the file is not open for writing');
     const offset = file.appendAt ?? asked;
     const { sizeLimit } = this.options;
-    if (offset + data.length > sizeLimit) throw new DomainError('file_too_large', { fields: { limit: sizeLimit } });
+    if (offset + data.length > sizeLimit) {
+      if (!file.isTooLarge) this.options.onTooLarge(sizeLimit);
+      file.isTooLarge = true;
+      throw new DomainError('file_too_large', { fields: { limit: sizeLimit } });
+    }
     const { gathered } = this;
     const follows = gathered?.file === file && gathered.offset + gathered.bytes === offset;
     if (gathered && !follows) await this.settle();
@@ -342,6 +350,7 @@ export class SftpServer {
       path: file.path,
       isReadable: (flags & FLAG.read) !== 0,
       isWritable,
+      isTooLarge: false,
       appendAt: flags & FLAG.append ? file.size : null,
       isGenerated: file.isGenerated,
       part: null,

@@ -2,6 +2,7 @@ import { isBerthError } from '@berth/client';
 import { transferWords } from '../words/transfers';
 import { berth, berthBy } from './berth';
 import { joinPath, listed } from './file-list';
+import { me } from './live';
 import { tarOf } from './tar';
 import { begin, type Report } from './transfers';
 import {
@@ -10,6 +11,7 @@ import {
   foldersOf,
   type LocalEntry,
   planUpload,
+  sizeFault,
   type UploadPart,
   withoutExisting,
 } from './upload-plan';
@@ -75,6 +77,8 @@ export interface Target {
   /** The container's name, for people. */
   readonly label: string;
   readonly folder: string;
+  /** The container's disk. */
+  readonly diskMb: number;
 }
 
 /** The user's answer about files that exist already. */
@@ -122,16 +126,27 @@ export async function upload(
   return parts.length > 0;
 }
 
+/** @throws Error if the server would refuse it for its size */
+function assertSize({ diskMb }: Target, part: UploadPart, size: number): void {
+  const limits = me.value?.transfer_limits;
+  if (!limits) return;
+  const file = Math.min(limits.file_bytes, diskMb * 1024 * 1024);
+  const fault = sizeFault(part, size, { file, archive: limits.archive_bytes });
+  if (fault !== null) throw new Error(fault);
+}
+
 type Work = (report: Report, signal: AbortSignal) => Promise<void>;
 
 /** Sends one file; unless it may replace one, on the condition that there is none when it arrives. */
-function fileWork({ container, folder }: Target, part: UploadPart, { isThere }: { readonly isThere: boolean }): Work {
+function fileWork(target: Target, part: UploadPart, { isThere }: { readonly isThere: boolean }): Work {
+  const { container, folder } = target;
   let mayReplace = isThere;
   return async (report, signal) => {
     const [entry] = part.entries;
     if (!entry?.file) return;
     const { path, file } = entry;
     if (!(await isReadable(file))) throw unreadable(path);
+    assertSize(target, part, file.size);
     const client = berthBy(reportingFetch((bytes) => report(bytes, file.size)));
     try {
       const condition = mayReplace ? {} : { ifNoneMatch: '*' as const };
@@ -144,11 +159,14 @@ function fileWork({ container, folder }: Target, part: UploadPart, { isThere }: 
   };
 }
 
-function archiveWork({ container, folder }: Target, { entries }: UploadPart): Work {
+function archiveWork(target: Target, part: UploadPart): Work {
+  const { container, folder } = target;
+  const { entries } = part;
   return async (report, signal) => {
     const archive = tarOf(
       entries.map(({ path, file }) => (file ? { path, content: file, modified: file.lastModified } : { path })),
     );
+    assertSize(target, part, archive.size);
     const client = berthBy(reportingFetch((bytes) => report(bytes, archive.size)));
     try {
       await client.files.writeArchive(container, folder, archive, { signal });

@@ -1,3 +1,4 @@
+import { bytes } from '../words/format';
 import { transferWords } from '../words/transfers';
 
 /** A file of the user's own machine by its path below the folder that it goes to; a folder if it has no file. */
@@ -40,6 +41,19 @@ export function planUpload(entries: readonly LocalEntry[]): UploadPart[] {
       : plain.map((entry) => ({ name: entry.path, kind: 'file', entries: [entry], bytes: bytesOf([entry]) }));
   for (const [name, group] of folders) parts.push({ name, kind: 'archive', entries: group, bytes: bytesOf(group) });
   return parts;
+}
+
+/** The sizes that can be uploaded at once, in bytes. */
+export interface UploadLimits {
+  readonly file: number;
+  readonly archive: number;
+}
+
+/** Why a part cannot be uploaded, known before anything is sent; null if it can. @param size of what is sent */
+export function sizeFault({ kind }: Pick<UploadPart, 'kind'>, size: number, limits: UploadLimits): string | null {
+  if (size <= limits[kind]) return null;
+  const { fileTooLarge, archiveTooLarge } = transferWords.faults;
+  return kind === 'file' ? fileTooLarge(bytes(limits.file)) : archiveTooLarge(bytes(limits.archive));
 }
 
 const bytesOf = (entries: readonly LocalEntry[]): number =>

@@ -135,7 +135,7 @@ function Folder({ container, folder, last, onOpen }: FolderProps): JSX.Element {
     try {
       const entries = await reading;
       if (entries.length === 0) return;
-      await upload({ container: id, label, folder }, entries, {
+      await upload({ container: id, label, folder, diskMb: container.resources.disk_mb }, entries, {
         confirm: (names, isPartial) => {
           setChecking(false);
           return confirmOverwriting(names, isPartial);

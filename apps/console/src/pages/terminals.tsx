@@ -482,6 +482,7 @@ function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | 
             onClick={() => onAttach(terminal)}
           >
             {names[terminal.id] ?? <Ago time={terminal.started_at} />}
+            {terminal.programs?.length ? <span>{terminal.programs.join(', ')}</span> : null}
             <span class="faint">{attachedInWords(terminal.clients)}</span>
           </button>
           <button type="button" aria-label={end.label} onClick={() => askToEnd(terminal)}>

@@ -1,4 +1,6 @@
 import { isBerthError } from '@berth/client';
+import { bytes } from './format';
+import { transferWords } from './transfers';
 
 type Words = string | ((fields: Readonly<Record<string, unknown>>) => string);
 
@@ -81,8 +83,8 @@ const WORDS: Readonly<Record<string, Words>> = {
   path_not_file: 'This is not a regular file.',
   path_protected: 'This cannot be moved or deleted.',
   directory_not_empty: 'The folder is not empty.',
-  file_too_large: 'The file is too large for this server.',
-  archive_too_large: 'This is larger than the server accepts.',
+  file_too_large: ({ limit }) => transferWords.faults.fileTooLarge(bytes(Number(limit))),
+  archive_too_large: ({ limit }) => transferWords.faults.archiveTooLarge(bytes(Number(limit))),
   body_too_large: 'This is too large for one request.',
   no_space: 'The container’s disk is full.',
   tools_missing: 'The image lacks the programs that file access needs.',

@@ -107,7 +107,7 @@ export const terminalWords = {
     newShell: (ending: string) => `${ending} This is a new shell.`,
     unknownEnd:
       'The shell that was here has ended: the server or the container was restarted, ' +
-      'or no window was attached for too long.',
+      'or no window was attached for five minutes while nothing ran in it.',
   },
   actions: {
     takeOver: 'Take over',
@@ -118,7 +118,10 @@ export const terminalWords = {
 
   endings: {
     ended: { title: 'The terminal was ended.', text: 'Another window or program ended it.' },
-    detached: { title: 'The terminal was ended.', text: 'No window was attached to it for too long.' },
+    detached: {
+      title: 'The terminal was ended.',
+      text: 'No window was attached to it for five minutes, and nothing ran in it.',
+    },
     containerStopped: { title: 'The container was stopped.', text: null },
     containerPaused: { title: 'The container is paused.', text: 'Its programs continue when you resume it.' },
     containerRecreated: {

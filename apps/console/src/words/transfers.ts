@@ -36,6 +36,8 @@ export const transferWords = {
   severalFile: ({ folder, count }: { folder: string; count: number }) => `${folder}-${String(count)}-items.tar`,
   faults: {
     of: ({ name, fault }: { name: string; fault: string }) => `“${name}”: ${fault}`,
+    fileTooLarge: (limit: string) => `A file can have at most ${limit} here.`,
+    archiveTooLarge: (limit: string) => `At most ${limit} can be uploaded at once as a folder or as many files.`,
     brokenOff: 'The connection broke off. What was received is not complete.',
     folderNotComplete: 'The archive is not complete: something in the folder could not be read.',
     archiveNotComplete: 'The archive is not complete.',
