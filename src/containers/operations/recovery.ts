@@ -60,6 +60,7 @@ export class Recovery {
       await this.perform(step);
     }
     await this.observe(lease, interrupted);
+    if (interrupted === 'snapshot') await this.volumes.failAbandonedSnapshots();
     const { otherNodeId } = lease.row;
     const isLookedAt = otherNodeId !== null && !silent.includes(otherNodeId) && this.engine.nodes.answers(otherNodeId);
     if (isLookedAt) await lease.record({ patch: { otherNodeId: null }, events: [] });
