@@ -2,11 +2,15 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DataSource, DataSourceOptions } from 'typeorm';
 import { ConfigError } from '../config';
+import { isConnectionTimeout } from '../errors';
 import { unbounded } from './postgres-sessions';
 import { SettingEntity } from './setting.entity';
 
 /** Key of the advisory lock: an arbitrary number, the same in every process ("berth" on a telephone's keys). */
 export const MIGRATION_LOCK = 23_784;
+
+/** How long a start goes on trying to connect. */
+const START_PATIENCE_MS = 30_000;
 
 /** The setting with the version of Berth that used the database last: it knows all of the database's migrations. */
 const SCHEMA_VERSION = 'schema_version';
@@ -19,7 +23,7 @@ const SCHEMA_VERSION = 'schema_version';
  */
 export async function connect(options: DataSourceOptions): Promise<DataSource> {
   if (options.type === 'postgres') await migrateAlone(unbounded(options));
-  const dataSource = await new DataSource(options).initialize();
+  const dataSource = await initialize(options);
   try {
     if (options.type !== 'postgres') await migrate(dataSource);
     return dataSource;
@@ -29,9 +33,26 @@ export async function connect(options: DataSourceOptions): Promise<DataSource> {
   }
 }
 
+/**
+ * Connects, again if the connection takes too long: on a busy machine PostgreSQL may need longer for its first
+ * connections than a request may wait for one.
+ *
+ * @throws the driver's error
+ */
+async function initialize(options: DataSourceOptions): Promise<DataSource> {
+  const startedAt = performance.now();
+  for (;;) {
+    try {
+      return await new DataSource(options).initialize();
+    } catch (error) {
+      if (!isConnectionTimeout(error) || performance.now() - startedAt > START_PATIENCE_MS) throw error;
+    }
+  }
+}
+
 /** Migrates under an advisory lock, on a connection pool of its own. */
 async function migrateAlone(options: DataSourceOptions): Promise<void> {
-  const dataSource = await new DataSource(options).initialize();
+  const dataSource = await initialize(options);
   const holder = dataSource.createQueryRunner();
   try {
     // PostgreSQL releases the lock with the connection, so also when this process dies.
