@@ -1,5 +1,5 @@
 import type { Config } from './config';
-import { databaseFault } from './errors';
+import { databaseFault, isConnectionTimeout } from './errors';
 
 const DATABASE_REFUSALS: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'nothing listens there',
@@ -30,9 +30,7 @@ export function explainStartFault(error: unknown, config: Config): string | null
     return `Docker at ${config.DOCKER_HOST} cannot be used (${error.message}); start it, or set DOCKER_HOST`;
   }
   if (syscall === 'mkdir') return `the folder of the database ${config.DATABASE_URL} cannot be made (${String(code)})`;
-  // node-postgres (8.23) sets no code when it times out itself.
-  const silent = /^(timeout expired|Connection terminated due to connection timeout)$/.test(error.message);
-  const known = DATABASE_REFUSALS[silent ? 'ETIMEDOUT' : typeof code === 'string' ? code : ''];
+  const known = DATABASE_REFUSALS[isConnectionTimeout(error) ? 'ETIMEDOUT' : typeof code === 'string' ? code : ''];
   // Or the database failed in the middle of the start.
   const reason = known ?? (databaseFault(error) && `${error.message}; see that it works, then start Berth again`);
   return reason === null ? null : `the database ${withoutPassword(config.DATABASE_URL)} cannot be used: ${reason}`;

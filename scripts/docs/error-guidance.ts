@@ -154,6 +154,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   resume_failed: { retry: 'repeatable', advice: OPERATOR },
   delete_failed: { retry: 'repeatable', advice: `\`force=true\` deletes what Docker cannot remove. ${OPERATOR}` },
   update_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
+  restore_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
   move_failed: { retry: 'repeatable', advice: `The container is where it was. ${OPERATOR}` },
   snapshot_failed: { retry: 'repeatable', advice: `The container is as it was. ${OPERATOR}` },
   template_failed: { retry: 'repeatable', advice: `The template is as it was. ${OPERATOR}` },

@@ -28,7 +28,7 @@ export class SnapshotRestoration {
    *
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
    *   `snapshot_not_found`, `snapshot_not_ready`, `invalid_parameters` if the snapshot is another container's or does
-   *   not fit, `update_failed`, `operation_in_progress`, `no_capacity`; as {@link SnapshotCreation.create}
+   *   not fit, `restore_failed`, `operation_in_progress`, `no_capacity`; as {@link SnapshotCreation.create}
    */
   async restore(
     caller: Caller,

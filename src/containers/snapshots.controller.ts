@@ -139,7 +139,7 @@ export class SnapshotsController {
     'snapshot_not_found',
     'snapshot_not_ready',
     'snapshot_failed',
-    'update_failed',
+    'restore_failed',
     'no_capacity',
   )
   restore(

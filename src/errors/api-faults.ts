@@ -73,7 +73,9 @@ const FAULTS = {
   },
   snapshot_not_found: { when: 'there is none of this id, or it is deleted' },
   snapshot_not_ready: {
-    when: 'it is being made, could not be made, or is lost with its machine (reason node_lost); status says which',
+    when:
+      'it is being made, could not be made, or is lost: with its machine (reason node_lost), or as Docker lacks its ' +
+      'files (files_missing); status says which',
     fields: { status: 'failed', reason: 'node_lost' },
   },
   template_not_found: { when: 'there is none of this name' },
@@ -189,6 +191,7 @@ const FAULTS = {
   resume_failed: failed('resume_failed'),
   delete_failed: failed('delete_failed'),
   update_failed: failed('update_failed'),
+  restore_failed: failed('restore_failed'),
   move_failed: failed('move_failed'),
   snapshot_failed: failed('snapshot_failed'),
   template_failed: failed('template_failed'),

@@ -96,3 +96,14 @@ function kindOf(error: Error): ErrorCode | undefined {
   const plain = /^SQLITE_[A-Z]+/.exec(code)?.[0] ?? code;
   return BY_CODE.get(plain);
 }
+
+/** Whether a connection was not made in time; node-postgres (8.23) sets no code when it times out itself. */
+export function isConnectionTimeout(error: unknown): boolean {
+  return error instanceof Error && CONNECTION_TIMEOUTS.includes(error.message);
+}
+
+const CONNECTION_TIMEOUTS: readonly string[] = [
+  NO_CONNECTION,
+  'timeout expired',
+  'Connection terminated due to connection timeout',
+];

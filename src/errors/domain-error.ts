@@ -99,6 +99,7 @@ export const ERRORS = {
   resume_failed: { status: 500, message: 'failed to resume container' },
   delete_failed: { status: 500, message: 'failed to delete container' },
   update_failed: { status: 500, message: 'failed to update settings' },
+  restore_failed: { status: 500, message: 'failed to restore snapshot' },
   move_failed: { status: 500, message: 'failed to move container' },
   snapshot_failed: { status: 500, message: 'failed to make snapshot' },
   template_failed: { status: 500, message: 'failed to make template' },

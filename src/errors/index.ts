@@ -1,4 +1,4 @@
-export { databaseBusy, databaseFault } from './database-fault';
+export { databaseBusy, databaseFault, isConnectionTimeout } from './database-fault';
 export {
   BEARER_CHALLENGE,
   DomainError,

@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
 import { connect } from '../../src/database';
+import { eventually } from '../support/eventually';
+import { TcpProxy } from '../support/faults/tcp-proxy';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 /** How PostgreSQL says that a session is ready for its first query; the protocol's ReadyForQuery. */
@@ -84,5 +86,25 @@ describe('a PostgreSQL that ends', () => {
     expect(answers.some(({ status }) => status === 'rejected')).toBe(true);
     postgres.ends = false;
     expect(await dataSource.query('SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+});
+
+describe('a PostgreSQL that is slow to answer', () => {
+  it('delays a start that waits longer for a connection than a request may', async () => {
+    const database = await openTestDatabase();
+    const proxy = await TcpProxy.before(database.url);
+    let asked = 0;
+    proxy.onRequest = () => (asked += 1);
+    // A byte per second: no connection is made in time.
+    proxy.speed = 1;
+    const options = dataSourceOptions(proxy.url);
+    const extra = { ...(options.extra as object), connectionTimeoutMillis: 1_000 };
+    const connecting = connect({ ...options, extra });
+    connecting.catch(() => undefined);
+    await eventually(() => expect(asked).toBeGreaterThan(1));
+    proxy.speed = null;
+    await (await connecting).destroy();
+    await proxy.down();
+    await database.drop();
   });
 });

@@ -108,6 +108,31 @@ describe('a Docker that has lost its data', () => {
     expect((await user.api.start(String(db_id))).status).toBe(200);
   });
 
+  it('is what a start reports, and not the image that the other Docker lacks', async () => {
+    daemon.empty();
+    daemon.images.delete(testImage());
+    // The image is found missing, and that has reached the operation, before Docker tells its id.
+    const [ensure, identify] = [engine.images.ensure.bind(engine.images), engine.host.identify.bind(engine.host)];
+    const missing = new Promise<void>((resolve) => {
+      jest.spyOn(engine.images, 'ensure').mockImplementation((...call) => ensure(...call).finally(resolve));
+    }).then(() => user.api.get(kept));
+    jest.spyOn(engine.host, 'identify').mockImplementation(() => missing.then(() => identify()));
+    expect(await user.api.start(kept)).toMatchObject({ status: 500, body: { code: 'docker_changed' } });
+  });
+
+  it('is the reason of a creation that failed in it before the change was noticed', async () => {
+    await sweep();
+    daemon.empty();
+    daemon.images.delete(testImage());
+    const { db_id } = (await user.api.create()).body;
+    await eventually(async () =>
+      expect((await user.api.get(String(db_id))).body).toMatchObject({
+        status: 'error',
+        status_reason: 'docker_changed',
+      }),
+    );
+  });
+
   it('must be taken for the known one once an administrator accepts it', async () => {
     daemon.empty();
     clock.forward(2 * DAY);

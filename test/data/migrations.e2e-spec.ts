@@ -1,4 +1,5 @@
 import BetterSqlite3 from 'better-sqlite3';
+import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
@@ -110,6 +111,46 @@ describe('an empty database', () => {
   it('must not be carried over', async () => {
     await expect(adopt()).rejects.toThrow('the database is empty; start Berth, which creates the schema');
   });
+});
+
+describe('a database that a newer version has used', () => {
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string };
+
+  beforeEach(async () => {
+    await (await connect(dataSourceOptions(database.url))).destroy();
+  });
+
+  it('is refused at a start, with the version that it needs', async () => {
+    await run(
+      `INSERT INTO migrations (timestamp, name) VALUES (4000000000000, 'Later4000000000000');
+       UPDATE settings SET value = '99.1.0' WHERE key = 'schema_version'`,
+    );
+    await expect(connect(dataSourceOptions(database.url))).rejects.toMatchObject({
+      name: 'ConfigError',
+      message: expect.stringMatching(/Later4000000000000.* version 99\.1\.0 .*docs\/stability\.md/),
+    });
+    expect(await schemaVersion()).toBe('99.1.0');
+  });
+
+  it('is refused without a version if the newer one ended before it recorded its own', async () => {
+    await run("INSERT INTO migrations (timestamp, name) VALUES (4000000000000, 'Later4000000000000')");
+    const refused = await connect(dataSourceOptions(database.url)).catch((error: unknown) => String(error));
+    expect(refused).toMatch(/start the newer version/);
+    expect(refused).not.toContain(version);
+  });
+
+  it('is used if no migration lies between the two, and records the version that used it last', async () => {
+    expect(await schemaVersion()).toBe(version);
+    await run("UPDATE settings SET value = '99.1.0' WHERE key = 'schema_version'");
+    await (await connect(dataSourceOptions(database.url))).destroy();
+    expect(await schemaVersion()).toBe(version);
+  });
+
+  const schemaVersion = async (): Promise<string | undefined> =>
+    inDatabase(database.url, async (dataSource) => {
+      const sql = "SELECT value FROM settings WHERE key = 'schema_version'";
+      return (await dataSource.query<{ value: string }[]>(sql))[0]?.value;
+    });
 });
 
 function adopt({ isDryRun } = { isDryRun: false }): Promise<string> {

@@ -376,7 +376,10 @@ describe('what is made from snapshots', () => {
       const snapshot = await taken();
       change();
       world.engine.failOn(method, { call, error: new EngineError('docker_error', 'no space left on device') });
-      expect(await restore({ snapshot, keep: false })).toMatchObject({ status: 500 });
+      expect(await restore({ snapshot, keep: false })).toMatchObject({
+        status: 500,
+        body: { error: 'failed to restore snapshot' },
+      });
       const unchanged = async (): Promise<void> => {
         expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
         expect(world.daemon.running(world.id)).toHaveLength(1);

@@ -1,8 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
+import { RecoveryQueue } from '../../src/containers/reconcile/recovery-queue';
 import { SnapshotEntity } from '../../src/containers/model/snapshot.entity';
 import { Answer, answered, testImage } from '../support/clients/api-client';
+import { holdSweeps } from '../support/servers/hold-sweeps';
+import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
 import { describeOnAnyDatabase, sampled } from '../support/extent';
 import type { EngineMethod } from '../support/fakes/fake-engine';
@@ -314,6 +318,75 @@ describe('snapshots', () => {
       const helpers = [...world.daemon.containers.values()].filter(({ spec }) => spec.generation === 0);
       expect(helpers).toEqual([]);
       world.events = await world.berth.record(world.user);
+    });
+  });
+
+  it('fail with the recovery of their operation, without waiting for a sweep', async () => {
+    const id = await taken();
+    const sweepAgain = await holdSweeps(world.berth);
+    const { manager } = world.berth.app.get(Database);
+    // A process died while it copied the data.
+    await leaseAsDead(world.berth, await manager.findOneByOrFail(ContainerEntity, { id: world.id }), 'snapshot');
+    await manager.update(SnapshotEntity, { id }, { status: 'making', operationId: 'dead', downtimeMs: null });
+    containerOf(world.id).state = 'paused';
+    expect(await world.berth.app.get(RecoveryQueue).resume(world.id)).toBe('ok');
+    expect((await get(id)).body).toMatchObject({ status: 'failed', status_reason: 'interrupted' });
+    expect(containerOf(world.id).state).toBe('running');
+    sweepAgain();
+    await eventually(() => expect(leftOf(id)).toEqual([]));
+  });
+
+  describe('files that Docker lacks', () => {
+    it.each<[string, (snapshot: string) => () => unknown]>([
+      [
+        'volume',
+        (snapshot) => {
+          const [name, { volumes }] = [`berth-snapshot-${snapshot}`, world.daemon];
+          const volume = world.daemon.volume(name);
+          volumes.delete(name);
+          return () => volumes.set(name, volume);
+        },
+      ],
+      [
+        'image',
+        (snapshot) => {
+          const { images } = world.daemon;
+          const names = [...images].filter((name) => name.includes(snapshot));
+          expect(names).toHaveLength(1);
+          for (const name of names) images.delete(name);
+          return () => names.map((name) => images.add(name));
+        },
+      ],
+    ])('fail a snapshot at the next sweep if its %s is gone, until it is back', async (_what, lose) => {
+      const snapshot = await taken();
+      const bringBack = lose(snapshot);
+      await eventually(async () =>
+        expect((await get(snapshot)).body).toMatchObject({ status: 'failed', status_reason: 'files_missing' }),
+      );
+      await eventually(() =>
+        expect(told('snapshot_failed')).toMatchObject([{ id: snapshot, reason: 'files_missing' }]),
+      );
+      const restore = { snapshot, keep: false };
+      expect(await world.user.api.call('POST', `/api/containers/${world.id}/restore-snapshot`, restore)).toMatchObject({
+        status: 409,
+        body: { code: 'snapshot_not_ready', reason: 'files_missing' },
+      });
+      await sweep();
+      expect(leftOf(snapshot)).toHaveLength(1);
+      bringBack();
+      await eventually(async () => expect((await get(snapshot)).body).toMatchObject({ status: 'ready' }));
+      expect(leftOf(snapshot)).toHaveLength(2);
+    });
+
+    it('do not fail a snapshot in another Docker', async () => {
+      const snapshot = await taken();
+      const restore = world.daemon.empty();
+      await sweep();
+      await sweep();
+      restore();
+      await sweep();
+      expect((await get(snapshot)).body).toMatchObject({ status: 'ready' });
+      expect(told('snapshot_failed')).toEqual([]);
     });
   });
 

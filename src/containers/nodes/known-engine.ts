@@ -79,6 +79,21 @@ export class KnownEngine {
     this.assertUnchanged();
   }
 
+  /**
+   * The reason why Docker refused a call: another Docker lacks images, containers and volumes, which nothing else may
+   * hide. Checks again. Never throws.
+   *
+   * @returns `docker_changed`; `error` if this is the known Docker, or if Docker does not answer
+   */
+  async reasonOf(error: EngineError): Promise<EngineError> {
+    try {
+      await this.assertSame();
+      return error;
+    } catch (fault) {
+      return fault instanceof EngineError && fault.code === 'docker_changed' ? fault : error;
+    }
+  }
+
   /** Makes the current Docker the known one, without regard to its contents. @throws EngineError */
   async accept(): Promise<{ id: string | null; previous: string | null }> {
     const id = await this.engine.host.identify();

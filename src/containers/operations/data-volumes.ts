@@ -225,6 +225,11 @@ export class DataVolumes {
     };
   }
 
+  /** Marks the snapshots as failed that no process makes any more. @throws the database's error */
+  async failAbandonedSnapshots(): Promise<void> {
+    await this.snapshots.failAbandoned();
+  }
+
   private async awaited(
     id: string,
     { isEnough, assertWanted }: { isEnough: (snapshot: SnapshotRow) => boolean; assertWanted: () => Promise<void> },
@@ -235,7 +240,7 @@ export class DataVolumes {
       if (snapshot !== null && isEnough(snapshot)) return snapshot;
       if (snapshot?.status !== 'making') throw new EngineError('copy_failed', `there is no snapshot ${id} any more`);
       // The process that makes it may have died.
-      if (looks % LOOKS_FOR_THE_DEAD === 0) await this.snapshots.failAbandoned();
+      if (looks % LOOKS_FOR_THE_DEAD === 0) await this.failAbandonedSnapshots();
       await delay(Math.min(LOOK_MS.first + looks, LOOK_MS.longest));
     }
   }

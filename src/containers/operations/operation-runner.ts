@@ -51,6 +51,8 @@ export interface Course {
 /** An operation as data. */
 export interface OperationDefinition {
   readonly verb: Verb | Ending;
+  /** The error of a failure, if it is not the verb's. */
+  readonly failure?: ErrorCode;
   /** Called first: the outcome if the operation changes nothing in Docker, null if it does. May refuse by an error. */
   readonly ofRowAlone?: (row: ContainerRow) => Outcome | null;
   /** Called once no abandoned operation is left. @returns a course; or the outcome, if Docker has nothing to do */
@@ -216,9 +218,9 @@ export class OperationRunner {
     } catch (error) {
       // Nothing was begun in Docker: there is nothing to roll back, and no creation to mark as failed.
       const isRefused = error instanceof DomainError && UNBEGUN.includes(error.kind);
-      if (!isRefused) throw toDomainError(verb, await this.recovery.rollBack(lease, verb, error));
+      if (!isRefused) throw toDomainError(operation, await this.recovery.rollBack(lease, verb, error));
       await this.recovery.release(lease);
-      throw toDomainError(verb, error);
+      throw toDomainError(operation, error);
     }
   }
 
@@ -247,7 +249,7 @@ export class OperationRunner {
       return { row, before, facts: {} };
     } catch (error) {
       await this.recovery.release(lease);
-      throw toDomainError('update', error);
+      throw toDomainError({ verb: 'update' }, error);
     }
   }
 
@@ -381,18 +383,21 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
 };
 
 /** The error that the caller of an operation receives. */
-function toDomainError(verb: Verb | Ending, error: unknown): DomainError {
+function toDomainError(
+  { verb, failure = FAILED[verb] }: Pick<OperationDefinition, 'verb' | 'failure'>,
+  error: unknown,
+): DomainError {
   if (error instanceof DomainError) return error;
   const fault = databaseFault(error);
   if (fault) return fault;
   if (error instanceof EngineError && error.code === 'no_capacity') {
     return noCapacity([{ resource: 'networks', needed: 1, available: 0 }]);
   }
-  const isOfPause = FAILED[verb] === 'pause_failed' || verb === 'resume';
+  const isOfPause = failure === 'pause_failed' || verb === 'resume';
   if (isOfPause && saysNotRunning(error)) return new DomainError('container_not_running', { cause: error });
   const code =
-    error instanceof EngineError ? engineCode(error) : error instanceof LeaseLostError ? 'claim_lost' : FAILED[verb];
-  return new DomainError(FAILED[verb], { code, cause: error });
+    error instanceof EngineError ? engineCode(error) : error instanceof LeaseLostError ? 'claim_lost' : failure;
+  return new DomainError(failure, { code, cause: error });
 }
 
 /** Docker's error code, if a client can act on it. */

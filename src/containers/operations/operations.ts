@@ -229,7 +229,7 @@ export class ContainerOperations {
    * old ones stay.
    *
    * @throws DomainError `invalid_parameters` if the snapshot does not fit, `container_not_running` if the container was
-   *   never created or its node was given up (a start comes first), `update_failed`, `operation_in_progress`,
+   *   never created or its node was given up (a start comes first), `restore_failed`, `operation_in_progress`,
    *   `container_not_found`, `no_capacity`
    */
   async restoreSnapshot(row: ContainerRow, snapshot: SnapshotRow): Promise<Updated> {
@@ -251,7 +251,7 @@ export class ContainerOperations {
         afterCleanup: NOTHING,
       };
     };
-    return updated(await this.runner.run(row, { verb: 'update', prepare }));
+    return updated(await this.runner.run(row, { verb: 'update', failure: 'restore_failed', prepare }));
   }
 
   /**

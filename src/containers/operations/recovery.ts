@@ -60,6 +60,7 @@ export class Recovery {
       await this.perform(step);
     }
     await this.observe(lease, interrupted);
+    if (interrupted === 'snapshot') await this.volumes.failAbandonedSnapshots();
     const { otherNodeId } = lease.row;
     const isLookedAt = otherNodeId !== null && !silent.includes(otherNodeId) && this.engine.nodes.answers(otherNodeId);
     if (isLookedAt) await lease.record({ patch: { otherNodeId: null }, events: [] });
@@ -148,12 +149,14 @@ export class Recovery {
   /**
    * Rolls back a failed operation, or leaves the rollback to the next holder. Never throws.
    *
-   * @returns the reason of the failure: `error`, or a `LeaseLostError` if `error` came from Docker and the lease turns
-   *   out to be lost: Docker may have refused only because another process has changed the container
+   * @returns the reason of the failure: `failure`, or `docker_changed` if another Docker refused, or a
+   *   `LeaseLostError` if `failure` came from Docker and the lease turns out to be lost: Docker may have refused only
+   *   because another process has changed the container
    */
-  async rollBack(lease: OperationLease, verb: Verb | Ending, error: unknown): Promise<unknown> {
+  async rollBack(lease: OperationLease, verb: Verb | Ending, failure: unknown): Promise<unknown> {
     const { id } = lease.row;
-    this.logger.warn({ err: error, container_id: id, operation: verb }, `${verb} failed`);
+    this.logger.warn({ err: failure, container_id: id, operation: verb }, `${verb} failed`);
+    const error = failure instanceof EngineError ? await this.known.reasonOf(failure) : failure;
     if (error instanceof LeaseLostError) {
       lease.end();
       return error;

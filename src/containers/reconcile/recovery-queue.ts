@@ -76,7 +76,10 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
       return await semaphore.runExclusive(() => this.finish(containerId));
     } catch (error) {
       if (isBenignConflict(error)) return 'passed';
-      this.logger.warn({ err: error, container_id: containerId }, 'finish failed; the next sweep tries again');
+      this.logger.warn(
+        { err: error, container_id: containerId },
+        'an interrupted operation could not be finished yet; it is tried again',
+      );
       return 'failed';
     }
   }

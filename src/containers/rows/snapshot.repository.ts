@@ -54,7 +54,12 @@ const IS_NEEDED = `(EXISTS (SELECT 1 FROM containers c WHERE c.seed_snapshot_id 
 /** The node of the snapshot was given up. */
 const IS_LOST = 's.node_id IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NOT NULL)';
 const NODE_LOST = 'node_lost';
-const IS_GIVEN_UP = `(s.status = 'failed' AND COALESCE(s.status_reason, '') = '${NODE_LOST}')`;
+/** Docker lacks the volume or the image of the snapshot. */
+const FILES_MISSING = 'files_missing';
+const isFailedBy = (...reasons: readonly string[]): string =>
+  `(s.status = 'failed' AND COALESCE(s.status_reason, '') IN (${reasons.map((reason) => `'${reason}'`).join(', ')}))`;
+/** Nothing of these is removed, as their files may come back. */
+const IS_GIVEN_UP = isFailedBy(NODE_LOST, FILES_MISSING);
 
 /** Statuses that count towards the limits. */
 const COUNTED: readonly SnapshotStatus[] = ['making', 'ready'];
@@ -183,16 +188,31 @@ export class SnapshotRepository {
 
   /** Makes snapshots ready again that were given up with a node which is back. */
   async giveBack(): Promise<void> {
-    const back = this.query().where(`s.is_clean = false AND ${IS_GIVEN_UP} AND NOT (${IS_LOST})`);
+    const back = this.query().where(`s.is_clean = false AND ${isFailedBy(NODE_LOST)} AND NOT (${IS_LOST})`);
+    for (const row of await back.getMany()) await this.readyAgain(row);
+  }
+
+  /** The snapshots that are ready, or failed only as Docker lacked their files; none that are transient. */
+  async listWithFiles(): Promise<SnapshotRow[]> {
+    const isWithFiles = `(s.status = 'ready' OR ${isFailedBy(FILES_MISSING)})`;
+    return this.query().where(`s.is_transient = false AND ${isWithFiles}`).getMany();
+  }
+
+  /** Records whether Docker has the files of a snapshot of {@link listWithFiles}. Nothing is removed from Docker. */
+  async noteFiles(row: SnapshotRow, { areThere }: { areThere: boolean }): Promise<void> {
+    if (areThere === (row.status === 'ready')) return;
+    if (areThere) await this.readyAgain(row);
+    else await this.locking(row, () => this.writeFailure(row, FILES_MISSING, ['ready']));
+  }
+
+  private async readyAgain(row: SnapshotRow): Promise<void> {
     const set = { status: 'ready' as const, statusReason: null, isClean: true, updatedAt: this.clock.now() };
-    for (const row of await back.getMany()) {
-      await this.locking(row, async () => {
-        const ready = await this.follow(row, set, ['failed']);
-        if (ready === null) return;
-        const data = { ...snapshotFacts(ready), downtime_ms: row.downtimeMs ?? 0 };
-        await this.append(row, { type: 'snapshot_ready', data });
-      });
-    }
+    await this.locking(row, async () => {
+      const ready = await this.follow(row, set, ['failed']);
+      if (ready === null) return;
+      const data = { ...snapshotFacts(ready), downtime_ms: row.downtimeMs ?? 0 };
+      await this.append(row, { type: 'snapshot_ready', data });
+    });
   }
 
   /** Emits the progress of a snapshot that is being made. */
@@ -408,6 +428,7 @@ const FAULTS: Readonly<Record<string, string>> = {
   docker_unavailable: 'Docker cannot be reached',
   node_unavailable: 'the machine cannot be reached',
   node_lost: 'its machine is gone, and its files with it',
+  files_missing: 'its files are missing from Docker',
   docker_error: 'Docker refused',
   container_not_running: 'the container ended or was resumed while it was made',
 };

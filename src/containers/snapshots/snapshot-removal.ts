@@ -5,6 +5,7 @@ import {
   containerOfLayer,
   isLayerImage,
   isSnapshotImage,
+  type Listed,
   type ListedLayer,
   snapshotImage,
 } from '../../docker';
@@ -37,10 +38,10 @@ export class SnapshotRemoval {
 
   /**
    * Deletes the snapshots that are over, marks those as failed that no process makes any more or whose node was given
-   * up, and removes what is left of deleted and failed ones. To be called by each sweep.
+   * up or whose files are missing, and removes what is left of deleted and failed ones. To be called by each sweep.
    *
    * @param silent the nodes that do not answer
-   * @throws the database's error
+   * @throws the database's error, EngineError
    */
   async sweep(signal: AbortSignal, silent: ReadonlySet<string> = new Set()): Promise<void> {
     await this.snapshots.failAbandoned();
@@ -51,7 +52,29 @@ export class SnapshotRemoval {
       if (signal.aborted) return;
       await this.remove(row);
     }
-    if (!signal.aborted) await this.removeLayers(silent);
+    if (signal.aborted) return;
+    const layers = await this.engine.layers.list({ instance: this.instance.id });
+    await this.compareFiles(layers, silent);
+    await this.removeLayers(layers.items, silent);
+  }
+
+  /** Notes the snapshots whose volume or image Docker lacks, and those whose files are back. */
+  private async compareFiles(layers: Listed<ListedLayer>, silent: ReadonlySet<string>): Promise<void> {
+    const rows = await this.snapshots.listWithFiles();
+    if (rows.length === 0) return;
+    const volumes = await this.engine.volumes.list({ instance: this.instance.id });
+    if (!(await this.known.check())) return;
+    const unlisted = new Set([...silent, ...layers.silent, ...volumes.silent]);
+    for (const row of rows) {
+      const { nodeId, layerId, dataBytes } = row;
+      if (nodeId !== null && unlisted.has(nodeId)) continue;
+      const isHere = ({ node = null }: { readonly node?: string | null }): boolean => node === nodeId;
+      const hasVolume = volumes.items.some((volume) => volume.name === snapshotVolume(row) && isHere(volume));
+      const hasLayer = layers.items.some((layer) => layer.imageId === layerId && isHere(layer));
+      // A snapshot may have been made since the layers were listed.
+      const hasImage = layerId === null || hasLayer || (await this.engine.images.find(layerId, nodeId)) !== null;
+      await this.snapshots.noteFiles(row, { areThere: (dataBytes === 0 || hasVolume) && hasImage });
+    }
   }
 
   /** {@link sweep} for one snapshot, in the background of a request. Never throws. */
@@ -81,8 +104,7 @@ export class SnapshotRemoval {
    * resize or brought from another node, those that lost their names, and what a commit made that ended after its
    * snapshot had failed.
    */
-  private async removeLayers(silent: ReadonlySet<string>): Promise<void> {
-    const { items } = await this.engine.layers.list({ instance: this.instance.id });
+  private async removeLayers(items: readonly ListedLayer[], silent: ReadonlySet<string>): Promise<void> {
     const isYoung = ({ createdAt }: ListedLayer): boolean =>
       this.clock.now().getTime() - createdAt.getTime() < YOUNG_MS;
     // Not the names that an operator has given to such images.
