@@ -10,6 +10,7 @@ import { ensureConsole } from './lib/console-build.mjs';
 import { ensureDependencies } from './lib/dependencies.mjs';
 import { readSettings } from './lib/environment-file.mjs';
 import { freePort } from './lib/free-port.mjs';
+import { allows, demoTier } from './lib/demo-token.mjs';
 import { creation, sayTable, signInLink, tokenToTry } from './lib/how-to-call.mjs';
 import { KeptRunning } from './lib/kept-running.mjs';
 import { checkNodeVersion } from './lib/node-version.mjs';
@@ -52,6 +53,8 @@ async function startServer({ env, settings, lock }) {
 
 async function sayNext({ url, settings, env, ownsDocker }) {
   const token = await tokenToTry({ url, settings, env, file: join(runFolder, 'demo-token') });
+  const isAdmin = token !== undefined && (await allows({ url, token, scopes: ['admin'] }));
+  const user = token ? `demo --tier ${demoTier(settings.TIERS_FILE)}` : 'NAME --tier TIER';
   const sshPort = settings.SSH_PORT ?? env.SSH_PORT;
   const link = token && settings.CONSOLE !== 'off' ? await signInLink(url, token) : undefined;
   say('');
@@ -62,6 +65,7 @@ async function sayNext({ url, settings, env, ownsDocker }) {
     ['Shell', `npx berth login ${url}`],
     ...(sshPort === 'off' ? [] : [['SSH', `ssh NAME@localhost -p ${sshPort}`, 'or npx berth ssh NAME']]),
     ['Token', token ?? 'npm run -s token -- --user NAME --tier TIER'],
+    ...(isAdmin ? [] : [['Admin', `npm run -s token -- --user ${user} --scopes read,write,exec,admin`]]),
   ]);
   if (token) {
     say('');

@@ -52,6 +52,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   },
   snapshot_not_found: { retry: 'no', advice: 'List again.' },
   template_not_found: { retry: 'no', advice: 'List again.' },
+  variable_not_found: { retry: 'no', advice: 'List again; names are case-sensitive.' },
   agent_not_found: { retry: 'no', advice: 'List again.' },
   webhook_not_found: { retry: 'no', advice: 'List again.' },
   delivery_not_found: { retry: 'no', advice: 'List again.' },

@@ -4,7 +4,8 @@ import { join, resolve } from 'node:path';
 import { run } from './command.mjs';
 import { projectRoot } from './project.mjs';
 
-async function allows({ url, token, scopes }) {
+/** True if the token is valid and has these scopes. */
+export async function allows({ url, token, scopes }) {
   const headers = { Authorization: `Bearer ${token}` };
   try {
     const response = await fetch(`${url}/api/me`, { headers, signal: AbortSignal.timeout(5000) });
@@ -40,14 +41,15 @@ export function demoTier(file) {
 
 /**
  * @param {{ url: string, env: object, file: string, tiersFile?: string, scopes?: string[] }} options
- *   file: where it is kept; scopes: what it must allow, those of an ordinary token if absent
+ *   file: where it is kept; scopes: what it must allow; if absent: the usual scopes, and
+ *   admin for the first user of the installation
  * @returns {Promise<string>}
  */
 export async function demoToken({ url, env, file, tiersFile, scopes = [] }) {
   const last = readToken(file);
   if (last && (await allows({ url, token: last, scopes }))) return last;
   const cli = join('dist', 'src', 'cli', 'token.js');
-  const asked = scopes.length > 0 ? ['--scopes', scopes.join(',')] : [];
+  const asked = scopes.length > 0 ? ['--scopes', scopes.join(',')] : ['--first-is-admin'];
   const user = ['--user', 'demo', '--tier', demoTier(tiersFile), '--name', 'start'];
   const output = await run(process.execPath, [cli, ...user, ...asked], { cwd: projectRoot, env });
   const token = output.match(/berth_[0-9a-f]{64}/)?.[0] ?? output.trim();

@@ -28,9 +28,30 @@ export const minimalImage = 'berth/minimal:latest';
 export const debianSuite = 'trixie';
 
 const fewPackages = ['bash', 'ca-certificates', 'curl', 'procps'];
-const everyDay = ['git', 'less', 'nano', 'openssh-client', 'python3', 'rsync', 'unzip', 'vim-tiny', 'wget', 'xz-utils'];
+const everyDay = [
+  'git',
+  'jq',
+  'less',
+  'make',
+  'nano',
+  'openssh-client',
+  'python3',
+  'python3-pip',
+  'python3-venv',
+  'rsync',
+  'tmux',
+  'unzip',
+  'vim',
+  'wget',
+  'xz-utils',
+];
 /** What is in the images, by their names. */
 const packagesOf = { [minimalImage]: fewPackages, [sandboxImage]: [...fewPackages, ...everyDay] };
+
+/** The prompt of bash: with the name of the container, which a sandbox that was started in advance gets later. */
+const prompt = "PS1='\\u@${BERTH_NAME:-\\h}:\\w\\$ '\n";
+/** @param {string} root where the image's files are */
+const setPrompt = (root) => `echo ${Buffer.from(prompt).toString('base64')} | base64 -d >> ${root}/etc/bash.bashrc`;
 
 const base = { repo: 'debian', tag: 'trixie-slim' };
 const environment = ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'LANG=C.UTF-8'];
@@ -91,6 +112,7 @@ async function buildOnBase(api, { name, of, progress }) {
   const lines = [
     `FROM ${base.repo}:${base.tag}`,
     `RUN apt-get update && ${install} && rm -rf /var/lib/apt/lists/*`,
+    `RUN ${setPrompt('')}`,
     ...environment.map((variable) => `ENV ${variable}`),
     'CMD ["/bin/bash"]',
   ];
@@ -112,7 +134,10 @@ async function buildOnBase(api, { name, of, progress }) {
 
 /** @returns {Promise<string>} the root file system as a tar, made now or, unless it is to be fresh, lately */
 async function buildRootFileSystem(packages, { isFresh, progress }) {
-  const digest = createHash('sha256').update(packages.join()).digest('hex').slice(0, 8);
+  const digest = createHash('sha256')
+    .update(packages.join() + prompt)
+    .digest('hex')
+    .slice(0, 8);
   const tar = join(makeDataFolder(cacheFolder), `${debianSuite}-${process.arch}-${digest}.tar`);
   if (!isFresh && existsSync(tar) && Date.now() - statSync(tar).mtimeMs < CACHE_MAX_AGE_MS) return tar;
   // A name of its own: what a killed run started may still be writing.
@@ -120,7 +145,12 @@ async function buildRootFileSystem(packages, { isFresh, progress }) {
   for (const name of readdirSync(cacheFolder)) {
     if (name.endsWith('.part.tar')) rmSync(join(cacheFolder, name), { force: true });
   }
-  const options = ['--variant=minbase', `--include=${packages.join(',')}`, '--aptopt=Acquire::Retries "5"'];
+  const options = [
+    '--variant=minbase',
+    `--include=${packages.join(',')}`,
+    '--aptopt=Acquire::Retries "5"',
+    `--customize-hook=${setPrompt('"$1"')}`,
+  ];
   const mirror = await debianMirror();
   const build = () => run('mmdebstrap', [...options, debianSuite, part, ...mirror], { onLine: progress });
   try {

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
 import { randomUUID } from 'node:crypto';
-import { In, IsNull, type SelectQueryBuilder } from 'typeorm';
+import { In, IsNull, Not, type SelectQueryBuilder } from 'typeorm';
 import { Database, likePattern, type PageRange } from '../database';
 import { DomainError, type FieldFault, invalidParameters } from '../errors';
 import { Clock } from '../scheduling';
@@ -122,6 +122,17 @@ export class UserService {
   /** Finds a user by name, ignoring case. */
   byName(username: string): Promise<UserEntity | null> {
     return this.named(this.database.manager.createQueryBuilder(UserEntity, 'u'), username).getOne();
+  }
+
+  /** True if no other user was created before, apart from guests; deleted users count. */
+  async isFirst(id: string): Promise<boolean> {
+    const [first] = await this.database.manager.find(UserEntity, {
+      select: { id: true },
+      where: { tier: Not(GUEST_TIER) },
+      order: { createdAt: 'ASC', id: 'ASC' },
+      take: 1,
+    });
+    return first?.id === id;
   }
 
   /** @throws DomainError `user_not_found`, also for a deleted user */

@@ -13,16 +13,18 @@ describe('the arguments of the token command', () => {
       scopes: ['read', 'write', 'exec'],
       expiresInDays: null,
       name: 'cli',
+      isFirstAdmin: false,
     });
   });
 
   it('must be taken as they are given', () => {
-    expect(parse('--user=ada --tier=pro --scopes=admin,exec --expires-in 30 --name laptop')).toEqual({
+    expect(parse('--user=ada --tier=pro --scopes=admin,exec --expires-in 30 --name laptop --first-is-admin')).toEqual({
       user: 'ada',
       tier: 'pro',
       scopes: ['admin', 'exec'],
       expiresInDays: 30,
       name: 'laptop',
+      isFirstAdmin: true,
     });
   });
 
@@ -44,6 +46,7 @@ describe('the arguments of the token command', () => {
     ['--user --tier free', expect.arrayContaining(['--user needs a value']) as unknown],
     ['--user ada --tier free --name=', ['--name needs a value']],
     ['--user ada --tier free --expires-in 99999', ['--expires-in must be a whole number of days from 1 to 3650']],
+    ['--user ada --tier free --first-is-admin=no', ['--first-is-admin takes no value']],
     ['--user ada --tier __proto__', ['--tier must be one of guest, free, pro, enterprise']],
   ])('must say what is wrong with "%s"', (line, faults) => {
     expect(parse(line)).toEqual({ faults });

@@ -3,15 +3,18 @@ import { type RouteScope, userFaults, USUAL_SCOPES } from '../auth';
 import type { TiersService } from '../tiers';
 
 export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write,exec] [--expires-in DAYS] [--name NAME]
+                            [--first-is-admin]
 
 Makes a token, and the user if there is none of that name, and prints the token.
 
   --user NAME         whose token it is
   --tier TIER         the user's tier; an existing user is moved to it
   --scopes LIST       of read, write, exec and admin (default: read,write,exec)
+                      admin: users, all containers, images and nodes: docs/operations.md
                       exec: commands, terminals and files in the user's own containers; admin does not imply it
   --expires-in DAYS   1 to 3650 (default: it does not expire)
   --name NAME         to recognise the token by (default: cli)
+  --first-is-admin    adds the scope admin if the user is the installation's first, apart from guests
 `;
 
 const SCOPES: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];
@@ -22,6 +25,8 @@ export interface TokenArguments {
   readonly scopes: readonly RouteScope[];
   readonly expiresInDays: number | null;
   readonly name: string;
+  /** Adds the scope `admin` to a token of the installation's first user. */
+  readonly isFirstAdmin: boolean;
 }
 
 /** @returns the arguments, or all their faults */
@@ -32,7 +37,14 @@ export function parseTokenArguments(
   const option = { type: 'string' } as const;
   const { values, tokens } = parseArgs({
     args: [...args],
-    options: { user: option, tier: option, scopes: option, 'expires-in': option, name: option },
+    options: {
+      user: option,
+      tier: option,
+      scopes: option,
+      'expires-in': option,
+      name: option,
+      'first-is-admin': { type: 'boolean' },
+    },
     strict: false,
     tokens: true,
   });
@@ -44,6 +56,7 @@ export function parseTokenArguments(
     if (token.kind === 'positional') return [`unexpected argument: ${token.value}`];
     if (token.kind !== 'option') return [];
     if (!KNOWN.has(token.name)) return [`unknown option: ${token.rawName}`];
+    if (token.name === 'first-is-admin') return token.value === undefined ? [] : ['--first-is-admin takes no value'];
     // `--user --tier free`: the parser takes the next option as the value.
     const swallowed = token.inlineValue === false && token.value.startsWith('--');
     return token.value === undefined || token.value === '' || swallowed ? [`${token.rawName} needs a value`] : [];
@@ -73,10 +86,11 @@ export function parseTokenArguments(
     scopes: [...new Set(scopes.filter(isScope))],
     expiresInDays: days === undefined ? null : Number(days),
     name,
+    isFirstAdmin: 'first-is-admin' in values,
   };
 }
 
-const KNOWN: ReadonlySet<string> = new Set(['user', 'tier', 'scopes', 'expires-in', 'name']);
+const KNOWN: ReadonlySet<string> = new Set(['user', 'tier', 'scopes', 'expires-in', 'name', 'first-is-admin']);
 
 function isScope(text: string): text is RouteScope {
   return (SCOPES as readonly string[]).includes(text);

@@ -28,6 +28,8 @@ import {
   ContainerStoppedView,
   ContainerUpdatedView,
   ContainerView,
+  VariableListView,
+  VariableView,
 } from './dto/responses';
 import { assertMayStart } from './model/start-command';
 import { StatusWait } from './status-wait';
@@ -253,6 +255,29 @@ export class ContainersController {
     @Tagged() tag: TaggedRequest,
   ): Promise<ContainerView> {
     return this.containers.replaceLabels(caller, id, body.labels, { tag });
+  }
+
+  @Get(':id/env')
+  @Scopes('read')
+  @ApiOperation({ summary: 'List the names of the environment variables of a container' })
+  @ApiOkResponse({ type: VariableListView })
+  @ApiContainerById('invalid_parameters')
+  variables(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<VariableListView> {
+    return this.containers.variables(caller, id);
+  }
+
+  @Get(':id/env/:name')
+  @Scopes('exec')
+  @Audited('container.env_read')
+  @ApiOperation({ summary: 'Get an environment variable of a container with its value' })
+  @ApiOkResponse({ type: VariableView })
+  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'variable_not_found')
+  variable(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Param('name') name: string,
+  ): Promise<VariableView> {
+    return this.containers.variable(caller, id, name);
   }
 
   @Patch([':id', ':id/settings'])

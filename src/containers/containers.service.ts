@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { ExecRequest } from '../docker';
-import { isPausedMeanwhile } from '../errors';
+import { DomainError, isPausedMeanwhile } from '../errors';
 import type { TaggedRequest } from '../http';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { agentIdOf } from './model/container-id';
@@ -294,6 +294,20 @@ export class ContainersService {
   /** Like {@link find}, by the container's name, or else by any form of its id. */
   async findNamed(caller: Pick<Caller, 'userId'>, nameOrId: string): Promise<ContainerRow> {
     return this.access.findNamed(caller, nameOrId);
+  }
+
+  /** The names of the container's environment variables. @throws SecretsError */
+  async variables(caller: Caller, id: string): Promise<answer.VariableListView> {
+    const names = Object.keys(this.environmentOf(await this.access.find(caller, id))).sort();
+    return { variables: names.map((name) => ({ name })), count: names.length };
+  }
+
+  /** @throws DomainError `variable_not_found`, `guest_session_expired`, `exec_not_allowed`; SecretsError */
+  async variable(caller: Caller, id: string, name: string): Promise<answer.VariableView> {
+    const variables = new Map(Object.entries(this.environmentOf(await this.access.findToEnter(caller, id))));
+    const value = variables.get(name);
+    if (value === undefined) throw new DomainError('variable_not_found');
+    return { name, value };
   }
 
   /** The variables of the container's programs. @throws SecretsError */

@@ -98,6 +98,7 @@ const FAULTS = {
     fields: { current: 50, limit: 50 },
   },
   container_not_found: { when: 'there is none of this id, or it is deleted' },
+  variable_not_found: { when: 'the container has none of this name' },
   agent_not_found: { when: 'there is none of this id' },
   token_not_found: { when: 'there is none of this id, or it is revoked already' },
   ssh_key_not_found: { when: 'there is none of this id, or it has ended' },

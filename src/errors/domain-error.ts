@@ -34,6 +34,7 @@ export const ERRORS = {
   user_not_found: { status: 404, message: 'user not found' },
   node_not_found: { status: 404, message: 'node not found' },
   image_not_found: { status: 404, message: 'image not found' },
+  variable_not_found: { status: 404, message: 'variable not found' },
   process_not_found: { status: 404, message: 'process not found' },
   path_denied: { status: 403, message: 'permission denied in the container' },
   path_not_found: { status: 404, message: 'path not found' },

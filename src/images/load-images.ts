@@ -33,7 +33,8 @@ export const DEFAULT_IMAGES: readonly CatalogImage[] = [
   {
     name: 'sandbox',
     reference: 'berth/sandbox:latest',
-    description: 'Debian with the tools of every day: bash, curl, wget, git, nano, vim, less and Python',
+    description:
+      'Debian with the tools of every day: bash, curl, git, make, vim, nano, tmux, jq, and Python with pip and venv',
     default: true,
     pull: 'never',
   },

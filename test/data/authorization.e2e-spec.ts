@@ -103,6 +103,8 @@ const RULES: Readonly<Record<string, RouteRule>> = {
   'POST /api/containers/:id/ports/:port/links': { scope: 'exec', id: 'container', body: {} },
   'GET /api/containers/:id/ports/:port/links': { scope: 'exec', id: 'container' },
   'DELETE /api/containers/:id/ports/:port/links/:link': { scope: 'exec', id: 'container' },
+  'GET /api/containers/:id/env': { scope: 'read', id: 'container' },
+  'GET /api/containers/:id/env/:name': { scope: 'exec', id: 'container' },
   'PUT /api/containers/:id/labels': { scope: 'write', id: 'container', body: { labels: {} } },
   'GET /api/containers/:id/files': { scope: 'exec', id: 'container' },
   'PUT /api/containers/:id/files': { scope: 'exec', id: 'container', body: {} },

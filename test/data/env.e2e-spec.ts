@@ -105,7 +105,7 @@ describe('the env of a container', () => {
     });
 
     it("must be the container's, and before them the program's own", async () => {
-      const { db_id } = await user.api.running({ env: { A: 'container', B: 'container', TERM: 'container' } });
+      const { db_id, name } = await user.api.running({ env: { A: 'container', B: 'container', TERM: 'container' } });
       expect(await envIn(db_id, { B: 'own' })).toEqual({ A: 'container', B: 'own', TERM: 'container' });
       const programs = recordPrograms();
       await user.api.call('POST', `/api/containers/${db_id}/processes`, { command: ['process'], env: { B: 'own' } });
@@ -113,7 +113,12 @@ describe('the env of a container', () => {
       const caller = { userId: user.id, tier: 'enterprise', sessionExpiresAt: null };
       const terminal = await berth.app.get(Terminals).open(caller, db_id);
       await terminal.end('ended');
-      expect(programs.get('/bin/sh')).toEqual({ A: 'container', B: 'container', TERM: 'xterm-256color' });
+      expect(programs.get('/bin/sh')).toEqual({
+        A: 'container',
+        B: 'container',
+        TERM: 'xterm-256color',
+        BERTH_NAME: name,
+      });
       const request = { command: ['module'], env: { B: 'own' }, timeoutMs: 60_000, maxOutputBytes: 1 };
       await berth.app.get(ContainersService).exec(caller, db_id, request);
       expect(programs.get('module')).toEqual({ A: 'container', B: 'own', TERM: 'container' });
@@ -151,6 +156,26 @@ describe('the env of a container', () => {
       }
       const renamed = await user.api.update(db_id, { name: `${name}-2`, ...SMALL, env: { A: '1', B: '2' } });
       expect(renamed.body).toMatchObject({ restarted: false, container: { id } });
+    });
+
+    it('shows the names, and a value of its own alone, to its owner with the scope exec', async () => {
+      const { db_id } = await user.api.running({ env: { TOKEN: SECRET, __proto__x: '', EDITOR: 'vi' } });
+      const path = `/api/containers/${db_id}/env`;
+      const listed = await user.api.call('GET', path);
+      expect(listed).toMatchObject({ status: 200, body: { count: 3 } });
+      expect(listed.body['variables']).toEqual([{ name: 'EDITOR' }, { name: 'TOKEN' }, { name: '__proto__x' }]);
+      expect(await user.api.call('GET', `${path}/TOKEN`)).toMatchObject({ body: { name: 'TOKEN', value: SECRET } });
+      expect(await user.api.call('GET', `${path}/__proto__x`)).toMatchObject({ body: { value: '' } });
+      for (const name of ['OTHER', 'constructor', '__proto__', '%20']) {
+        const answer = await user.api.call('GET', `${path}/${name}`);
+        expect(answer).toMatchObject({ status: 404, body: { code: 'variable_not_found' } });
+      }
+      await user.api.patch(db_id, { env: { TOKEN: null, EDITOR: 'ed' } });
+      expect((await user.api.call('GET', path)).body['variables']).toEqual([
+        { name: 'EDITOR' },
+        { name: '__proto__x' },
+      ]);
+      expect(await user.api.call('GET', `${path}/EDITOR`)).toMatchObject({ body: { value: 'ed' } });
     });
 
     it('must be refused under both names, and where it is none', async () => {

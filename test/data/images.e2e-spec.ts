@@ -61,6 +61,35 @@ describe('images', () => {
     await rm(folder, { recursive: true });
   });
 
+  describe("that is a user's own", () => {
+    const absent = { image: 'custom', custom_image: 'registry.example/none:1' };
+    const create = (key?: string) =>
+      user.api.call('POST', '/api/containers', absent, key === undefined ? {} : { 'idempotency-key': key });
+
+    it('is refused at once, and takes no place, where its registry says that it has none', async () => {
+      const { status, body } = await create();
+      expect([status, body]).toMatchObject([
+        400,
+        {
+          code: 'invalid_parameters',
+          details: [{ field: 'custom_image', message: 'is in no registry: registry.example/none:1' }],
+        },
+      ]);
+      expect((await user.api.call('GET', '/api/containers')).body).toMatchObject({
+        count: 0,
+        usage: { containers: 0 },
+      });
+    });
+
+    it('is accepted while its registry does not answer, and again under the same key when it says that it has none', async () => {
+      engine.failOn('images.isAbsent', { error: new EngineError('docker_unavailable', 'no answer'), times: 1 });
+      const first = await create('same');
+      expect(first.status).toBe(202);
+      expect(await create('same')).toMatchObject({ status: 202, body: { db_id: first.body['db_id'] } });
+      expect((await create('other')).status).toBe(400);
+    });
+  });
+
   const start = (way: FakeEngine): Promise<Berth> =>
     Berth.start({
       engine: way,

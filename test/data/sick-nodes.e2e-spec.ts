@@ -226,6 +226,8 @@ describe('a node on which creations fail', () => {
   });
 
   it("must not be avoided for a user's own image that there is nowhere", async () => {
+    // The registry says so only when the image is pulled.
+    for (const { engine } of cluster.nodes) engine.failOn('images.isAbsent', { error: NO_REGISTRY, times: ALWAYS });
     const id = await create(OWN);
     await events.next('container_error', { db_id: id, reason: 'image_not_found' });
     expect(tried()).toHaveLength(4);

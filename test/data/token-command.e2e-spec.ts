@@ -1,5 +1,8 @@
 import { runTokenCommand } from '../../src/cli/token-command';
+import { TokenService, UserService } from '../../src/auth';
+import { FakeEngine } from '../support/fakes/fake-engine';
 import { AuthServer } from '../support/servers/auth-server';
+import { Berth } from '../support/servers/berth';
 import { openEmptyTestDatabase } from '../support/databases/test-database';
 
 let server: AuthServer;
@@ -39,14 +42,23 @@ describe('the token command', () => {
     expect(body).toMatchObject({ tier: 'guest' });
   });
 
-  it('must make the database where there is none', async () => {
+  it('creates a missing database, and makes its first user, no guest and no other, an administrator if asked', async () => {
     const fresh = await openEmptyTestDatabase();
-    const result = await runTokenCommand(['--user', 'first', '--tier', 'free'], {
-      ...server.config,
-      DATABASE_URL: fresh.url,
-    });
+    const tokenFor = async (user: string, ...more: string[]): Promise<string> => {
+      const config = { ...server.config, DATABASE_URL: fresh.url };
+      const result = await runTokenCommand(['--user', user, '--tier', 'pro', ...more], config);
+      expect(result.exitCode).toBe(0);
+      return result.stdout.trim();
+    };
+    const usual = await tokenFor('first');
+    const beside = await Berth.start({ database: fresh, engine: new FakeEngine() });
+    await beside.app.get(UserService).ensure({ username: 'visitor', tier: 'guest' });
+    const verified = [usual, await tokenFor('first', '--first-is-admin'), await tokenFor('second', '--first-is-admin')];
+    const found = await Promise.all(verified.map((token) => beside.app.get(TokenService).verify(token)));
+    const scopes = ['read', 'write', 'exec'];
+    expect(found.map((each) => each?.scopes)).toEqual([scopes, [...scopes, 'admin'], scopes]);
+    await beside.stop();
     await fresh.drop();
-    expect(result.exitCode).toBe(0);
   });
 
   it('must print nothing on stdout where it is refused', async () => {

@@ -149,6 +149,42 @@ describe("a container's page", () => {
     }
   });
 
+  it('lists variables without values, shows a value on demand, and adds, changes and deletes single ones', async () => {
+    await user.api.patch(container.db_id, { env: { LEVEL: 'debug', TOKEN: 'hunter2' } });
+    const asked: string[] = [];
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname));
+    await open('#overview');
+    const panel = page.getByRole('region', { name: 'Environment variables' });
+    await panel.getByText('TOKEN').waitFor();
+    expect(await panel.getByRole('img', { name: 'hidden value' }).count()).toBe(2);
+    expect(asked.filter((path) => path.includes('/env/'))).toEqual([]);
+    await panel.getByRole('button', { name: 'Show TOKEN' }).click();
+    await panel.getByText('hunter2').waitFor();
+    expect(asked.filter((path) => path.includes('/env/'))).toEqual([`/api/containers/${container.db_id}/env/TOKEN`]);
+    await panel.getByRole('button', { name: 'Hide TOKEN' }).click();
+    await panel.getByText('hunter2').waitFor({ state: 'detached' });
+    await panel.getByRole('button', { name: 'Edit LEVEL' }).click();
+    expect(await page.getByRole('dialog').getByLabel('Value').inputValue()).toBe('debug');
+    await page.getByRole('dialog').getByLabel('Value').fill('info\nand more');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    await panel.getByRole('button', { name: 'Delete TOKEN' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+    await panel.getByText('TOKEN').waitFor({ state: 'detached' });
+    await panel.getByRole('button', { name: 'Add a variable' }).click();
+    await page.getByLabel('Name').fill('not a name');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await page.getByRole('dialog').getByRole('alert').waitFor();
+    await page.getByLabel('Name').fill('NEW');
+    await page.getByRole('button', { name: 'Save' }).click();
+    await panel.getByText('NEW').waitFor();
+    expect(await browser.faultsOf(page)).toEqual([]);
+    const variables = await user.api.call('GET', `/api/containers/${container.db_id}/env`);
+    expect(variables.body['variables']).toEqual([{ name: 'LEVEL' }, { name: 'NEW' }]);
+    const level = await user.api.call('GET', `/api/containers/${container.db_id}/env/LEVEL`);
+    expect(level.body['value']).toBe('info\nand more');
+  });
+
   it('must say what is wrong, each with what to do about it', async () => {
     memoryUsed = 250 * MIB;
     await problems().getByText('/home/user is nearly full: 990 MB of 1 GB.').waitFor();
@@ -191,6 +227,21 @@ describe("a container's page", () => {
     await page.getByText('Command copied.').waitFor();
     expect(await page.evaluate('navigator.clipboard.readText()')).toBe(line);
     expect(await browser.faultsOf(page)).toEqual([]);
+  });
+
+  it('lists a process that has ended for five minutes, also while the page stays open', async () => {
+    daemon.onProgram = ({ command }) => (command[0] === 'short' ? 3 : new Promise(() => undefined));
+    const later = await context.newPage();
+    await later.clock.install();
+    await later.goto(`/containers/${container.db_id}#processes`);
+    await user.api.call('POST', `/api/containers/${container.db_id}/processes`, { command: ['short'] });
+    await later.getByRole('row').filter({ hasText: 'Exit code 3' }).waitFor();
+    await later.clock.fastForward('04:30');
+    await later.getByText('4 min ago').first().waitFor();
+    expect(await later.getByRole('row').filter({ hasText: 'Exit code 3' }).count()).toBe(1);
+    await later.clock.fastForward('01:00');
+    await later.getByRole('row').filter({ hasText: 'Exit code 3' }).waitFor({ state: 'detached' });
+    await later.close();
   });
 
   it('must fit the width of a telephone', async () => {

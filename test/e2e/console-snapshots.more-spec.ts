@@ -275,6 +275,17 @@ describe('the page of snapshots', () => {
   });
 });
 
+it('says of a snapshot that was taken just now that it was', async () => {
+  const fresh = await page.context().newPage();
+  // The time of the page stands still, as it does between two of its ticks.
+  await fresh.addInitScript('setInterval = () => 0');
+  await fresh.goto('/snapshots');
+  await fresh.getByRole('heading', { name: 'Snapshots', exact: true }).waitFor();
+  await fresh.waitForFunction('performance.now() > 6000');
+  await taken('fresh');
+  await fresh.getByRole('row').filter({ hasText: 'fresh' }).getByText('just now').waitFor();
+});
+
 it('administrators must see and delete the snapshots of all users', async () => {
   const snapshot = await taken('theirs');
   const admin = await berth.user('pro', ['read', 'write', 'admin']);

@@ -131,6 +131,67 @@ describe('the console', () => {
     await context.close();
   });
 
+  it('signs in by a link that is opened in a tab with the sign-in page', async () => {
+    const user = await berth.user();
+    const context = await browser.context();
+    const page = await context.newPage();
+    await page.goto('/');
+    await page.getByLabel('Token').waitFor();
+    const { body } = await user.api.call('POST', '/api/auth/codes');
+    await page.evaluate(`location.href = '/#code=${String(body['code'])}'`);
+    await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();
+    expect(page.url()).toBe(`${berth.url}/`);
+    // A code that comes later is taken out of the address, and not used.
+    await page.evaluate("location.hash = 'code=later'");
+    await eventually(() => expect(page.url()).toBe(`${berth.url}/`));
+    await context.close();
+  });
+
+  it('waits for the session of another tab while that tab is busy', async () => {
+    const { page, context } = await somebody();
+    const second = await context.newPage();
+    // The answer comes long after the time that a tab without others waits.
+    await page.evaluate('setTimeout(() => { const end = Date.now() + 2000; while (Date.now() < end); }, 50)');
+    const seen: string[] = [];
+    await second.exposeFunction('seen', (text: string) => seen.push(text));
+    await second.addInitScript(`addEventListener('DOMContentLoaded', () =>
+      new MutationObserver(() => window.seen(document.body.innerText)).observe(document.body, { childList: true, subtree: true }))`);
+    await second.goto('/usage');
+    await second.getByRole('heading', { name: 'Usage' }).waitFor();
+    expect(seen.filter((text) => text.includes('Enter as guest'))).toEqual([]);
+    await context.close();
+  });
+
+  it('keeps the session when the browser is closed if the user wants that, and until the sign-out alone', async () => {
+    const user = await berth.user();
+    const context = await browser.context();
+    let page = await context.newPage();
+    const reopen = async (): Promise<void> => {
+      const blank = await context.newPage();
+      await page.close();
+      page = blank;
+      await page.goto('/');
+    };
+    await page.goto('/');
+    await page.getByLabel('Token').fill(user.token);
+    await page.getByLabel('Stay signed in').check();
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();
+    await reopen();
+    await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();
+    await page.getByLabel('Stay signed in').uncheck();
+    expect(await page.evaluate('localStorage.getItem("berth.session")')).toBeNull();
+    await page.reload();
+    await page.getByRole('heading', { name: 'Containers', exact: true }).waitFor();
+    await page.getByLabel('Stay signed in').check();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByLabel('Token').waitFor();
+    expect(await page.evaluate('localStorage.getItem("berth.session")')).toBeNull();
+    await reopen();
+    await page.getByLabel('Token').waitFor();
+    await context.close();
+  });
+
   it('must let people in by a token and as guests, and say in words why not', async () => {
     const context = await browser.context();
     const page = await context.newPage();

@@ -14,6 +14,7 @@ describe('an image of the machine', () => {
       expect((await docker.getImage(id).inspect()).Id).toBe(Id);
       await expect(sandbox.engine().images.ensure(id)).rejects.toMatchObject({ code: 'image_not_found' });
     }
+    expect(await sandbox.engine().images.isAbsent(TEST_IMAGE)).toBe(false);
   });
 });
 
@@ -44,5 +45,7 @@ describe('an image that its registry refuses', () => {
     registry.asked = 0;
     await expect(sandbox.engine().images.ensure(registry.reference)).rejects.toMatchObject({ code });
     expect(registry.asked).toBe(times);
+    // Only a registry that says so has none.
+    expect(await sandbox.engine().images.isAbsent(registry.reference)).toBe(refusal.status === 404);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises';
+import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ApiClient } from '../support/clients/api-client';
@@ -37,6 +37,21 @@ describe('npm start', () => {
     await eventually(async () => expect((await fetch(`${url}/health/ready`)).status).toBe(200));
     expect(await command.interrupt()).toBe(0);
     expect(await command.processes()).toEqual([]);
+  });
+
+  it('makes the first user of a fresh installation its administrator, and says how others get there', async () => {
+    await prepare({});
+    await command.start(['--simulate']);
+    const url = /http:\S+(?=\/api$)/m.exec(command.output)?.[0] ?? '';
+    const api = new ApiClient(url, command.token);
+    expect((await api.call('GET', '/api/me')).body['scopes']).toEqual(['read', 'write', 'exec', 'admin']);
+    expect(command.output).not.toMatch(/^ {2}Admin /m);
+    const { body } = await api.call('POST', '/api/tokens', { name: 'usual', scopes: ['read', 'write', 'exec'] });
+    await writeFile(join(command.folder, 'demo-token'), String(body['token']));
+    expect(await command.interrupt()).toBe(0);
+    await command.start(['--simulate']);
+    expect(command.token).toBe(body['token']);
+    expect(command.output).toMatch(/^ {2}Admin {4}npm run -s token -- --user demo --tier pro --scopes \S+,admin$/m);
   });
 
   it('must have a container ready before anybody asks, and give it to the first creation that names only an image', async () => {

@@ -30,7 +30,7 @@ describe('containers on several nodes', () => {
     for (const node of nodes.nodes) await node.removeInstance(berth.environment['INSTANCE_ID'] ?? '');
   });
 
-  const hostOf = ({ id }: NewContainer): string => `${id.slice(0, 12)}\n`;
+  const hostOf = ({ name }: NewContainer): string => `${name}\n`;
 
   it('must each be on a node of its own', async () => {
     const own = `berth.instance=${berth.environment['INSTANCE_ID'] ?? ''}`;

@@ -9,7 +9,7 @@ import { FakeEngine } from '../support/fakes/fake-engine';
 const WRITING = ['POST', 'PUT', 'PATCH', 'DELETE'];
 
 /** What is looked at inside containers is written down too. */
-const INSIDE = /^GET \/api\/containers\/:id\/(processes|terminals|stats|files|archive)/;
+const INSIDE = /^GET \/api\/containers\/:id\/(processes|terminals|stats|files|archive|env\/)/;
 
 describe('every route that writes, or leads into a container', () => {
   let berth: Berth;

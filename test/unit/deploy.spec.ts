@@ -13,6 +13,8 @@ const read = (file: string): string => readFileSync(`deploy/${file}`, 'utf8');
 const SECRETS_KEY = Buffer.alloc(32, 7).toString('base64');
 
 interface Service {
+  readonly network_mode?: string;
+  readonly cap_add?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly stop_grace_period?: string;
 }
@@ -49,9 +51,9 @@ describe('what is in deploy/', () => {
     expect(unknown).toEqual([]);
   });
 
-  it('must configure a server that starts in production: with Compose, on the machine’s network, and as a service', () => {
+  it('must configure a server that starts in production: with Compose, in a network of its own, and as a service', () => {
     const base = compose('compose.yaml')['berth']?.environment ?? {};
-    const override = compose('compose.host-firewall.yaml')['berth']?.environment ?? {};
+    const override = compose('compose.own-network.yaml')['berth']?.environment ?? {};
     for (const environment of [base, { ...base, ...override }, { ...settingsIn('berth.env.example'), SECRETS_KEY }]) {
       expect(Object.keys(environment).filter((name) => !(name in environmentSchema.shape))).toEqual([]);
       expect(parseConfig({ ...filledIn(environment), NODE_ENV: 'production' })).toMatchObject({
@@ -60,6 +62,17 @@ describe('what is in deploy/', () => {
     }
     const asked = [...read('compose.yaml').matchAll(/\$\{(\w+):\?/g)].map(([, name]) => name);
     expect(Object.keys(settingsIn('compose.env.example')).sort()).toEqual([...new Set(asked)].sort());
+  });
+
+  it('requires the host firewall in each of its examples, but for the file that says to go without it', () => {
+    const berth = compose('compose.yaml')['berth'];
+    const service = settingsIn('berth.env.example');
+    expect(berth).toMatchObject({ network_mode: 'host', cap_add: ['NET_ADMIN', 'NET_RAW'] });
+    expect(filledIn(berth?.environment ?? {})).toMatchObject({ HOST: '127.0.0.1', SANDBOX_FIREWALL: 'required' });
+    expect(
+      service['SANDBOX_FIREWALL'] ?? parseConfig({ NODE_ENV: 'production', SECRETS_KEY }).SANDBOX_FIREWALL,
+    ).not.toBe('off');
+    expect(read('compose.own-network.yaml')).toMatch(/^#.*NO host firewall/m);
   });
 
   // Where there is no systemd, as in most containers, nothing can be said of it.

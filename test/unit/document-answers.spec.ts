@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { blocksOf } from '../support/clients/document-blocks';
 import { noteAnswer, noteMessage } from '../support/clients/described';
 
@@ -41,6 +42,10 @@ function valuesOf(text: string): unknown[] {
     : [JSON.parse(text)];
 }
 
+function documents(): string[] {
+  return ['README.md', ...readdirSync('docs').flatMap((name) => (name.endsWith('.md') ? [`docs/${name}`] : []))];
+}
+
 describe('the answers that docs/guide.md shows', () => {
   const answers = answersIn('docs/guide.md');
 
@@ -67,6 +72,24 @@ describe('the answers that docs/guide.md shows', () => {
       expect(body).toEqual(expect.any(Object));
     },
   );
+});
+
+it('docs/guide.md shows the fields of a recreation too, which are not in each answer', () => {
+  const [update] = answersIn('docs/guide.md').filter(({ method }) => method === 'PATCH');
+  expect(update?.body).toMatchObject({ restarted: true, root_kept: expect.any(Boolean) as boolean });
+});
+
+it('all documents name server and token alike, as the command line does', () => {
+  const named = documents().flatMap((document) =>
+    blocksOf(document)
+      .filter(({ language }) => language === 'sh')
+      .flatMap(
+        ({ text }) =>
+          text.match(/\$\{?(?!BERTH_URL|BERTH_TOKEN|ADMIN_TOKEN)\w*(BERTH|URL|TOKEN)\b|^(BERTH|URL|TOKEN)=/gm) ?? [],
+      )
+      .map((name) => `${document}: ${name}`),
+  );
+  expect(named).toEqual([]);
 });
 
 describe('the event that docs/events.md shows', () => {

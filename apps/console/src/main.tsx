@@ -21,7 +21,13 @@ if (root) {
   root.replaceChildren();
   render(<App />, root);
   if (!session.value) await adoptFromOtherTab();
-  // A user who is signed in already needs no code, so the code of an older link is not used.
-  if (code !== null && !session.value) await signInWithCode(code);
+  await enter(code);
   isEntering.value = false;
+  // A link that is opened in this tab changes the fragment alone, and loads nothing.
+  addEventListener('hashchange', () => void enter(takeCode()));
+}
+
+/** A user who is signed in already needs no code, so the code of an older link is not used. */
+async function enter(code: string | null): Promise<void> {
+  if (code !== null && !session.value) await signInWithCode(code);
 }

@@ -4,7 +4,8 @@ import { sessionWords } from './words/session';
 /**
  * Who is signed in here. The token is kept in this tab's `sessionStorage`, which no other site's script can read and
  * which ends with the tab; a tab that is opened beside it is handed it by those that are open (`BroadcastChannel`
- * reaches this origin's own pages alone). It is never in an address, nor in what is kept when the browser is closed.
+ * reaches this origin's own pages alone). It is never in an address. It outlives the browser only if the user chooses
+ * to stay signed in, in `localStorage`.
  */
 export interface Session {
   readonly token: string;
@@ -15,10 +16,15 @@ export interface Session {
 }
 
 const KEY = 'berth.session';
-/** How long a new tab waits for another tab's answer, in milliseconds. */
+/** Held by each tab that is signed in. Browsers have locks only in pages from HTTPS or from this machine. */
+const LOCK = 'berth.session';
+/** How long a new tab waits for another tab's answer, in milliseconds: if one is signed in, and if that is unknown. */
+const ANSWER_MS = 10_000;
 const ASK_MS = 150;
 
-export const session = signal<Session | null>(read());
+export const session = signal<Session | null>(read(sessionStorage) ?? read(localStorage));
+/** Whether the session outlives the browser. */
+export const isStaying = signal(isKept());
 /** True until it is known whether another tab or a sign-in link gives a session. */
 export const isEntering = signal(session.peek() === null);
 /** Why the user was signed out; the sign-in page shows it. */
@@ -34,26 +40,66 @@ const channel = new BroadcastChannel('berth');
 channel.onmessage = ({ data }: MessageEvent<Message>) => {
   const mine = session.value;
   if ('ask' in data && mine) channel.postMessage({ give: mine } satisfies Message);
-  if ('give' in data && !mine && waiting) keep(data.give);
+  // Also a late answer, when the sign-in page is shown already.
+  if ('give' in data && !mine && hasAsked) keep(data.give);
   if ('made' in data && mine?.token === data.by) add(mine, data.made);
   if ('end' in data && mine?.token === data.end) forget(sessionWords.signedOutElsewhere);
 };
 
-let waiting = false;
+addEventListener('storage', () => (isStaying.value = isKept()));
 
-function read(): Session | null {
+/** Whether another tab's answer is awaited. */
+let hasAsked = false;
+let hasLock = false;
+
+function read(from: Storage): Session | null {
   try {
-    return JSON.parse(sessionStorage.getItem(KEY) ?? 'null') as Session | null;
+    return JSON.parse(from.getItem(KEY) ?? 'null') as Session | null;
   } catch {
     return null;
   }
 }
 
-/** Begins a session in this tab. */
+function isKept(): boolean {
+  const mine = session.peek();
+  return mine !== null && read(localStorage)?.token === mine.token;
+}
+
+/** Begins a session in this tab, or changes it. */
 export function keep(next: Session): void {
   sessionStorage.setItem(KEY, JSON.stringify(next));
   signedOutBecause.value = null;
   session.value = next;
+  if (isKept()) localStorage.setItem(KEY, JSON.stringify(next));
+  isStaying.value = isKept();
+  hasAsked = false;
+  void holdLock();
+}
+
+/** Tells other tabs, until the session ends, that this one can hand it on. */
+async function holdLock(): Promise<void> {
+  if (hasLock || !('locks' in navigator)) return;
+  hasLock = true;
+  const ended = (): Promise<void> =>
+    new Promise((resolve) => {
+      const unsubscribe = session.subscribe((mine) => {
+        if (mine) return;
+        resolve();
+        queueMicrotask(() => unsubscribe());
+      });
+    });
+  await navigator.locks.request(LOCK, { mode: 'shared' }, ended);
+  hasLock = false;
+  // The user signed in again before the lock was given back.
+  if (session.peek()) void holdLock();
+}
+
+/** Keeps the session when the browser is closed, or no longer. */
+export function staySignedIn(isWanted: boolean): void {
+  const mine = session.peek();
+  if (isWanted && mine) localStorage.setItem(KEY, JSON.stringify(mine));
+  else if (isKept()) localStorage.removeItem(KEY);
+  isStaying.value = isKept();
 }
 
 /** Remembers, in all tabs, a token that was made in this session. */
@@ -70,6 +116,7 @@ function add(mine: Session, made: string): void {
 
 /** Ends the session in this tab. @param because the reason, which the sign-in page shows */
 export function forget(because: string | null = null): void {
+  staySignedIn(false);
   sessionStorage.removeItem(KEY);
   signedOutBecause.value = because;
   session.value = null;
@@ -85,10 +132,12 @@ export function signOutEverywhere(): void {
 /** Takes over the session of another tab, if there is one. */
 export async function adoptFromOtherTab(): Promise<void> {
   if (session.value) return;
-  waiting = true;
+  hasAsked = true;
   channel.postMessage({ ask: true } satisfies Message);
+  const { held = [] } = 'locks' in navigator ? await navigator.locks.query() : {};
+  const waitMs = held.some(({ name }) => name === LOCK) ? ANSWER_MS : ASK_MS;
   await new Promise<void>((resolve) => {
-    const enough = setTimeout(resolve, ASK_MS);
+    const enough = setTimeout(resolve, waitMs);
     const unsubscribe = session.subscribe((found) => {
       if (!found) return;
       clearTimeout(enough);
@@ -96,7 +145,6 @@ export async function adoptFromOtherTab(): Promise<void> {
       queueMicrotask(() => unsubscribe());
     });
   });
-  waiting = false;
 }
 
 /** The one-time code of the address's fragment, which is taken out of it: it must not stay in the history. */
@@ -105,3 +153,6 @@ export function takeCode(): string | null {
   if (code !== null) history.replaceState(null, '', location.pathname + location.search);
   return code;
 }
+
+const restored = session.peek();
+if (restored) keep(restored);

@@ -7,7 +7,7 @@ import { forgetContext, isAddress, readConfig, saveContext, useContext } from '.
 import { CliError, USAGE } from './exit.ts';
 import { age, duration, note, say, sayJson, sayTable } from './output.ts';
 import { askSecret } from './prompt.ts';
-import { openSession, type Session } from './session.ts';
+import { openSession, type Session, wholeId } from './session.ts';
 import { showUser } from './show.ts';
 import { whole } from './values.ts';
 
@@ -165,11 +165,11 @@ function addTokens(tokens: Command): void {
     });
   tokens
     .command('rm <id>')
-    .description('Revoke a token')
+    .description('Revoke a token by its id or the beginning of it')
     .action(async (id: string, _: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       doing.subject = id;
-      const revoked = await berth.tokens.revoke(id, { signal });
+      const revoked = await berth.tokens.revoke(wholeId(id, await berth.tokens.list({ signal })), { signal });
       if (isJson) sayJson(revoked);
       else note(revoked.message);
     });

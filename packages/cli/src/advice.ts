@@ -50,6 +50,7 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   agent_not_found: says('`berth agents` lists agents.'),
   link_not_found: says('`berth port links` lists links.'),
   ssh_key_not_found: says('`berth ssh-keys` lists keys.'),
+  variable_not_found: says('`berth env ls` lists variables; case matters.'),
   process_not_found: says('It has ended more than five minutes ago, or never ran.'),
   token_not_found: says('`berth tokens` lists tokens.'),
   webhook_not_found: says('`berth webhooks` lists webhooks.'),

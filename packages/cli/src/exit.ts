@@ -6,6 +6,14 @@ export const USAGE = 2;
 /** Exit code of `exec` and `sh` if the program did not run; their other codes are the program's. */
 export const NOT_RUN = 125;
 
+/** Exit code of `exec` and `sh` if there is no such program, as of shells and of Docker. */
+const NO_PROGRAM = 127;
+
+/** @returns the exit code of a program that could not be run */
+export function notRun(error: unknown): number {
+  return isBerthError(error) && error.code === 'command_not_started' ? NO_PROGRAM : NOT_RUN;
+}
+
 /** An error with a message for people and an exit code for scripts. */
 export class CliError extends Error {
   constructor(

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 
 /** The sections of `berth --help`, with their commands. */
 const GROUPS: readonly (readonly [heading: string, names: readonly string[]])[] = [
-  ['Containers:', ['ls', 'show', 'create', 'update', 'start', 'stop', 'pause', 'resume', 'rm', 'restore']],
+  ['Containers:', ['ls', 'show', 'create', 'update', 'env', 'start', 'stop', 'pause', 'resume', 'rm', 'restore']],
   ['Inside a container:', ['exec', 'sh', 'cp', 'logs', 'top', 'stats', 'open', 'port', 'ssh', 'ssh-config']],
   ['Snapshots and copies:', ['snapshot', 'fork']],
   ['Your account:', ['whoami', 'usage', 'images', 'watch', 'tokens', 'ssh-keys', 'agents', 'webhooks']],
@@ -33,6 +33,13 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
     ['berth update dev -e LEVEL=debug --unset-env TRACE', 'Change environment variables'],
     ['berth update dev --memory 2g --yes', 'Resize it, which recreates it'],
   ],
+  'env ls': [
+    ['berth env ls dev', 'Names, with masked values'],
+    ['berth env ls dev --reveal', 'With the values'],
+  ],
+  'env get': [['berth env get dev API_TOKEN', 'One value alone']],
+  'env set': [['berth env set dev LEVEL=debug', 'Other variables stay']],
+  'env rm': [['berth env rm dev TRACE', 'Remove a variable']],
   start: [['berth start dev web', 'Start two containers']],
   stop: [['berth stop dev', 'Stop a container; its files stay']],
   pause: [['berth pause dev', 'Suspend its processes; memory is kept']],
@@ -225,7 +232,8 @@ Environment:
   BERTH_CONFIG            the file of the contexts
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not allowed, 4 not found, 5 conflict, 6 server not reached,
-130 interrupted; of exec and sh the program's own, and 125 if it was not run.`;
+130 interrupted; of exec and sh the program's own, 127 if there is no such
+program, and 125 if it was not run otherwise.`;
 
 function addBelow(parent: Command): void {
   for (const command of parent.commands) {

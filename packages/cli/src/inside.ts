@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import type * as api from '@berth/client';
 import { type Command, Option } from 'commander';
 import { copy } from './copy.ts';
-import { CliError, NOT_RUN, USAGE } from './exit.ts';
+import { CliError, NOT_RUN, notRun, USAGE } from './exit.ts';
 import { age, bytes, inWords, note, say, sayCutTable, sayJson, sayJsonLine } from './output.ts';
 import { findId, Interrupted, openSession, type Session, wholeId } from './session.ts';
 import { openShell, runInTerminal, type ShellOptions } from './shell.ts';
@@ -142,7 +142,7 @@ async function exec(
       process.exitCode = message.exit_code ?? NOT_RUN;
     }
   } catch (error) {
-    if (!(error instanceof CliError || error instanceof Interrupted)) process.exitCode = NOT_RUN;
+    if (!(error instanceof CliError || error instanceof Interrupted)) process.exitCode = notRun(error);
     throw error;
   } finally {
     // Otherwise an open stdin would keep this process alive.
@@ -247,7 +247,6 @@ function lastLines(chunks: readonly api.OutputChunkView[], count: number): api.O
 
 /** @param wanted the id of a process, or its beginning */
 async function processId({ berth, signal }: Session, id: string, wanted: string): Promise<string> {
-  if (wanted.length < 8 || wanted.length >= 36) return wanted;
   return wholeId(wanted, await berth.processes.list(id, { signal }));
 }
 

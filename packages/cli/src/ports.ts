@@ -1,7 +1,7 @@
 import type * as api from '@berth/client';
 import { type Command, InvalidArgumentError } from 'commander';
 import { age, inWords, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
-import { findId, openSession, type Session } from './session.ts';
+import { findId, openSession, type Session, wholeId } from './session.ts';
 import { period } from './values.ts';
 
 interface LinkOptions {
@@ -156,8 +156,7 @@ async function unlink(
   const container = await findId(session, name);
   const known = await berth.ports.links(container, number, { signal });
   for (const id of ids) {
-    const whole = known.find((each) => id.length >= 8 && each.id.startsWith(id))?.id ?? id;
-    const revoked = await berth.ports.revokeLink(container, number, whole, { signal });
+    const revoked = await berth.ports.revokeLink(container, number, wholeId(id, known), { signal });
     if (isJson) sayJson(revoked);
     else note(`${revoked.id}: ${revoked.message}`);
   }

@@ -13,6 +13,7 @@ import { addPortCommands } from './ports.ts';
 import { addSnapshotCommands } from './snapshots.ts';
 import { addSshCommands } from './ssh.ts';
 import { addStatsCommand } from './stats.ts';
+import { addVariableCommands } from './variables.ts';
 import { addWebhookCommands } from './webhooks.ts';
 
 /** The whole command line. Usage errors are thrown as a CommanderError, after a line on stderr. */
@@ -41,6 +42,7 @@ export function createProgram(version: string): Command {
       doing.command = pathOf(command);
     });
   addContainerCommands(program);
+  addVariableCommands(program);
   addInsideCommands(program);
   addStatsCommand(program);
   addOpenCommand(program);

@@ -3,6 +3,7 @@ import { Berth } from '@berth/client';
 import type { Command } from 'commander';
 import { openContext } from './config.ts';
 import { doing } from './advice.ts';
+import { CliError } from './exit.ts';
 import type { Output } from './output.ts';
 
 /** The context of every command: the client, the form of the output, and a signal for Ctrl-C. */
@@ -66,18 +67,26 @@ export async function findDeletedId({ berth, signal }: Session, nameOrId: string
   return nameOrId;
 }
 
-/** @returns the whole id for its beginning, if it begins one id alone; other text as it is */
+/**
+ * The one rule for ids that are not of containers: 8 characters or more of the beginning stand for the id.
+ *
+ * @returns the whole id; other text as it is
+ * @throws CliError if several ids begin so
+ */
 export function wholeId(beginning: string, all: readonly { readonly id: string }[]): string {
-  const found = all.filter(({ id }) => beginning.length >= 8 && id.startsWith(beginning));
-  return found.length === 1 ? (found[0]?.id ?? beginning) : beginning;
+  const found = all.map(({ id }) => id).filter((id) => beginning.length >= 8 && id.startsWith(beginning));
+  if (found.length <= 1) return found[0] ?? beginning;
+  const ids = found.map((id) => `  ${id}`);
+  throw new CliError(`${String(found.length)} ids begin so. Give more characters of one:`, 1, ids);
 }
 
 /** @returns the id of the newest snapshot with this name; or `nameOrId` if there is none */
 export async function findSnapshotId({ berth, signal }: Session, nameOrId: string): Promise<string> {
   doing.subject ??= nameOrId;
+  const all: { readonly id: string }[] = [];
   for await (const each of berth.snapshots.list({ signal })) {
-    const isId = nameOrId.length >= 8 && each.id.startsWith(nameOrId);
-    if (each.name === nameOrId || isId) return each.id;
+    if (each.name === nameOrId) return each.id;
+    all.push(each);
   }
-  return nameOrId;
+  return wholeId(nameOrId, all);
 }

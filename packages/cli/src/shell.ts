@@ -1,8 +1,8 @@
 import { constants } from 'node:os';
 import { isBerthError, type Terminal, type TerminalOptions, type TerminalProgram } from '@berth/client';
-import { CliError, NOT_RUN, USAGE } from './exit.ts';
+import { CliError, NOT_RUN, notRun, USAGE } from './exit.ts';
 import { inWords, printable } from './output.ts';
-import { findId, Interrupted, type Session } from './session.ts';
+import { findId, Interrupted, type Session, wholeId } from './session.ts';
 
 export interface ShellOptions {
   readonly attach?: string | true;
@@ -20,7 +20,7 @@ const DROP_INPUT_AFTER_MS = 5000;
  */
 export async function openShell(session: Session, name: string, { attach, watch }: ShellOptions): Promise<void> {
   const id = await findId(session, name);
-  const attached = attach === true ? await onlySession(session, id) : attach;
+  const attached = attach === undefined ? undefined : await openTerminal(session, id, attach);
   using terminal = session.berth.terminal(id, {
     ...localTerminal(),
     takeover: watch !== true,
@@ -104,7 +104,7 @@ async function opened(terminal: Terminal, signal: AbortSignal): Promise<void> {
     await terminal.opened;
   } catch (error) {
     signal.throwIfAborted();
-    process.exitCode = NOT_RUN;
+    process.exitCode = notRun(error);
     throw error;
   }
 }
@@ -179,8 +179,10 @@ function holdTerminal(terminal: Terminal, { isTyped, detachKey, onSignal }: Hold
   return release;
 }
 
-async function onlySession({ berth, signal }: Session, id: string): Promise<string> {
+/** @param wanted the id of an open terminal, or its beginning; true: the only one */
+async function openTerminal({ berth, signal }: Session, id: string, wanted: string | true): Promise<string> {
   const open = await berth.terminals.list(id, { signal });
+  if (wanted !== true) return wholeId(wanted, open);
   const [first] = open;
   if (first && open.length === 1) return first.id;
   if (!first) throw new CliError('no terminal is open there. Leave out --attach to open one', 4);

@@ -2,7 +2,7 @@ import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { doing } from './advice.ts';
 import { age, note, say, sayJson, sayTable } from './output.ts';
-import { openSession, type Session } from './session.ts';
+import { openSession, type Session, wholeId } from './session.ts';
 import { pair } from './values.ts';
 
 interface CreateOptions {
@@ -94,7 +94,10 @@ export function addWebhookCommands(program: Command): void {
     .option(...ALL)
     .action(async (id: string, delivery: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);
-      show(session, await of(session, options).redeliver(await findId(session, id, options), delivery, session));
+      const { signal } = session;
+      const webhook = await findId(session, id, options);
+      const kept = await of(session, options).deliveries(webhook, { signal }).all();
+      show(session, await of(session, options).redeliver(webhook, wholeId(delivery, kept), { signal }));
     });
 }
 
@@ -106,12 +109,10 @@ function of({ berth }: Session, { all }: ScopeOptions): api.Webhooks {
   return all ? berth.admin.webhooks : berth.webhooks;
 }
 
-/** @returns the whole id for its beginning; other text as it is */
+/** @returns the whole id for its beginning */
 async function findId(session: Session, id: string, options: ScopeOptions): Promise<string> {
   doing.subject = id;
-  if (id.length < 8 || id.length >= 36) return id;
-  const found = await of(session, options).list({ signal: session.signal }).all();
-  return found.find((each) => each.id.startsWith(id))?.id ?? id;
+  return wholeId(id, await of(session, options).list({ signal: session.signal }).all());
 }
 
 async function create(session: Session, url: string, options: CreateOptions): Promise<void> {
@@ -178,7 +179,9 @@ async function deliveries(
   );
 }
 
+/** Shows an attempt; the exit code says whether it succeeded. */
 function show({ isJson }: Session, delivery: api.DeliveryView): void {
+  if (delivery.status !== 'delivered') process.exitCode = 1;
   if (isJson) sayJson(delivery);
   else
     note(

@@ -150,6 +150,96 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     expect(types).toEqual(['application/merge-patch+json', 'application/merge-patch+json']);
   });
 
+  it('lists variables with masked values, reveals them on demand, sets and removes single ones', async () => {
+    server.on(`GET /api/containers/${ID}/env`, { variables: [{ name: 'LEVEL' }, { name: 'TOKEN' }], count: 2 });
+    server.on(`GET /api/containers/${ID}/env/LEVEL`, { name: 'LEVEL', value: 'debug' });
+    server.on(`GET /api/containers/${ID}/env/TOKEN`, { name: 'TOKEN', value: 'hunter2' });
+    const masked = await berth('env', 'ls', 'dev');
+    expect(masked.stdout).toBe('NAME   VALUE\nLEVEL  ********\nTOKEN  ********\n');
+    expect(server.requests.filter((each) => each.includes('/env/'))).toEqual([]);
+    expect((await berth('env', 'ls', 'dev', '--reveal')).stdout).toContain('TOKEN  hunter2\n');
+    expect(JSON.parse((await berth('env', 'ls', 'dev', '--json')).stdout)).toEqual([
+      { name: 'LEVEL' },
+      { name: 'TOKEN' },
+    ]);
+    expect(await berth('env', 'get', 'dev', 'TOKEN')).toEqual({ code: 0, stdout: 'hunter2\n', stderr: '' });
+    expect(await berth('env', 'set', 'dev', 'A=1', 'B=x=y')).toMatchObject({
+      code: 0,
+      stderr: 'dev: settings updated\n',
+    });
+    expect(await berth('env', 'rm', 'dev', 'LEVEL', 'TOKEN')).toMatchObject({ code: 0 });
+    expect(sent.map((each) => JSON.parse(each) as unknown)).toEqual([
+      { env: { A: '1', B: 'x=y' } },
+      { env: { LEVEL: null, TOKEN: null } },
+    ]);
+    expect(await berth('env', 'rm', 'dev', 'OTHER')).toMatchObject({
+      code: 4,
+      stderr: 'berth: env rm dev: no variable OTHER. `berth env ls` lists them\n',
+    });
+    expect(sent).toHaveLength(2);
+  });
+
+  it('takes 8 characters of any id for the id, where no other begins so', async () => {
+    const [one, two] = [`${MAIN.slice(0, 8)}-0000-4000-8000-000000000001`, 'aaaaaaaa-0000-4000-8000-000000000002'];
+    const all = [MAIN, one, two].map((id) => ({ id, name: 'x', created_at: CONTAINER.created_at }));
+    const link = `/api/containers/${ID}/ports/80/links`;
+    const lists = {
+      '/api/tokens': 'tokens',
+      '/api/me/ssh-keys': 'ssh_keys',
+      '/api/webhooks': 'webhooks',
+      [link]: 'links',
+    };
+    for (const [path, field] of Object.entries(lists)) {
+      server.on(`GET ${path}`, { [field]: all, next_cursor: null });
+      server.on(`DELETE ${path}/${two}`, { id: two, message: 'done' });
+    }
+    server.on('GET /api/snapshots', { snapshots: all, next_cursor: null });
+    server.on(`GET /api/snapshots/${two}`, { id: two });
+    const commands = [
+      ['tokens', 'rm'],
+      ['ssh-keys', 'rm'],
+      ['webhooks', 'rm'],
+      ['port', 'unlink', 'dev', '80'],
+      ['snapshot', 'show', '--json'],
+    ];
+    for (const command of commands) {
+      expect({ command, ...(await berth(...command, two.slice(0, 8))) }).toMatchObject({ command, code: 0 });
+      const many = await berth(...command, MAIN.slice(0, 8));
+      expect({ command, ...many }).toMatchObject({ command, code: 1, stdout: '' });
+      expect(many.stderr).toContain(`2 ids begin so. Give more characters of one:\n  ${MAIN}\n  ${one}\n`);
+    }
+    expect(server.requests.filter((each) => each.startsWith('DELETE'))).toHaveLength(4);
+  });
+
+  it('ends with 1 where the delivery of a webhook failed, and with 127 where there is no such program', async () => {
+    const path = `/api/webhooks/${MAIN}`;
+    const delivery = { id: ID, type: 'webhook_test', status: 'failed', response_status: 500, error: null };
+    server.on('GET /api/webhooks', { webhooks: [{ id: MAIN }], next_cursor: null });
+    server.on(`GET ${path}/deliveries`, { deliveries: [{ id: ID }], next_cursor: null });
+    for (const [status, code] of [
+      ['failed', 1],
+      ['pending', 1],
+      ['delivered', 0],
+    ] as const) {
+      server.on(`POST ${path}/test`, { ...delivery, status });
+      server.on(`POST ${path}/deliveries/${ID}/redeliver`, { ...delivery, status });
+      for (const words of [
+        ['test', MAIN],
+        ['test', MAIN, '--json'],
+        ['redeliver', MAIN, ID.slice(0, 8)],
+      ]) {
+        expect({ words, ...(await berth('webhooks', ...words)) }).toMatchObject({ words, code });
+      }
+    }
+    for (const [error, code] of [
+      ['command_not_started', 127],
+      ['command_failed', 125],
+    ] as const) {
+      server.on(`POST /api/containers/${ID}/exec/stream`, refusal(422, error, 'command could not be started'));
+      expect(await berth('exec', 'dev', '--', 'no-such-program')).toMatchObject({ code });
+    }
+  });
+
   it('must copy a file to standard output and from standard input', async () => {
     const bytes = Buffer.from([0, 255, 27, 10, 13, 200]);
     server.on(`GET /api/containers/${ID}/files/list`, refusal(400, 'path_not_directory', 'not a directory'));

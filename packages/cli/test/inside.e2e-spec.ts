@@ -30,7 +30,7 @@ describe('berth, inside a container', () => {
     const script = 'cat; printf "\\377" >&2; exit 7';
     const ended = await line.berthWith({ input: 'typed' }, 'exec', '-i', 'dev', '--', 'sh', '-c', script);
     expect(ended).toEqual({ code: 7, stdout: 'typed', stderr: '\u{fffd}' });
-    expect(await line.berth('exec', 'dev', '--', 'no-such-program')).toMatchObject({ code: 125 });
+    expect(await line.berth('exec', 'dev', '--', 'no-such-program')).toMatchObject({ code: 127 });
     expect(JSON.parse((await line.berth('exec', '--json', 'dev', 'echo', '-n', 'x')).stdout)).toMatchObject({
       stdout: 'x',
     });

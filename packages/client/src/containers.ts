@@ -164,6 +164,20 @@ export class Containers {
     return this.http.json('PATCH', path`/api/containers/${id}`, { json, headers, isRepeatable, signal });
   }
 
+  /** Lists the names of the container's environment variables, without their values. */
+  async variables(id: string, { signal }: CallOptions = {}): Promise<readonly string[]> {
+    const { variables }: api.VariableListView = await this.http.json('GET', path`/api/containers/${id}/env`, {
+      signal,
+    });
+    return variables.map(({ name }) => name);
+  }
+
+  /** Gets the value of an environment variable; needs the scope `exec`. {@link update} sets and removes variables. */
+  async variable(id: string, name: string, { signal }: CallOptions = {}): Promise<string> {
+    const found: api.VariableView = await this.http.json('GET', path`/api/containers/${id}/env/${name}`, { signal });
+    return found.value;
+  }
+
   /** Replaces all labels. */
   setLabels(
     id: string,

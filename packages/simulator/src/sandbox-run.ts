@@ -61,7 +61,7 @@ export class SandboxRun {
       const { processes, memoryMb } = this.spec;
       return (this.table = new ProcessTable(files, {
         most: Math.min(processes || 64, MOST_PROCESSES),
-        hostname: dockerId.slice(0, 12),
+        hostname: this.spec.hostname ?? dockerId.slice(0, 12),
         memoryBytes: memoryMb * 2 ** 20,
         pace,
       }));

@@ -367,6 +367,10 @@ export class SimulatedDaemon {
     return this.unnamedImages.delete(id) ? 'removed' : 'kept';
   }
 
+  isAbsent(reference: string): boolean {
+    return !this.images.has(reference) && !this.isInRegistry(reference);
+  }
+
   protected isInRegistry(_reference: string): boolean {
     return true;
   }

@@ -161,6 +161,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   readonly images: EngineImages = {
     ensure: (reference, options) => this.ensureImage(reference, options),
+    isAbsent: (reference) => attempt(() => this.daemon.isAbsent(reference)),
     find: (name) => attempt(() => this.daemon.findImage(name)),
     tag: (image) => attempt(() => this.daemon.tagImage(image)),
     remove: (image) => attempt(() => this.daemon.removeImage(image)),

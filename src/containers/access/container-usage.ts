@@ -13,6 +13,7 @@ import { RunPolicies } from '../policies/run-policy';
 /** A running container, as code that works inside it sees it. */
 export interface RunningContainer {
   readonly id: string;
+  readonly name: string;
   readonly userId: string;
   readonly dockerId: string;
   /** The size of its disk. */
@@ -90,11 +91,11 @@ export class ContainerUsage implements OnModuleDestroy {
    *   `container_paused` if it was paused meanwhile; any other error of `work`
    */
   async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
-    const { id, userId, dockerId, diskMb } = row;
+    const { id, name, userId, dockerId, diskMb } = row;
     if (!isUp(row.status) || dockerId === null) throw new DomainError('container_not_running');
     try {
       const environment = (own?: Variables): Variables => this.environmentOf(row, own);
-      return await this.during(row, () => work({ id, userId, dockerId, diskMb, environment }));
+      return await this.during(row, () => work({ id, name, userId, dockerId, diskMb, environment }));
     } catch (error) {
       if (saysPaused(error)) throw pausedMeanwhile(error);
       if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });

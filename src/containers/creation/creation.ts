@@ -65,6 +65,10 @@ export class Creation {
     const settings = this.specifications.resolve({ tier: caller.tier, ...origins }, request);
     const { limits } = settings;
     const { idempotencyKey: key, onReplayed } = options;
+    const once = onceOnly(key, request);
+    if (request.custom_image != null) {
+      await this.origins.assertOwnImage(settings.image, { userId: caller.userId, once });
+    }
     const accepted = {
       userId: caller.userId,
       tier: caller.tier,
@@ -72,7 +76,7 @@ export class Creation {
       pool: limits.pool,
       preferred: origin?.nodeId ?? null,
       bytes: origin?.dataBytes ?? 0,
-      once: onceOnly(key, request),
+      once,
       answerOf: (row: Parameters<typeof answer.created>[0]) => answer.created(row, { session: caller, tier: limits }),
     };
     const isNamed = (request.name ?? null) !== null;

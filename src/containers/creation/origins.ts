@@ -1,6 +1,8 @@
 import { Injectable } from '@nestjs/common';
+import { ContainerEngine, isBuiltHere } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import { CUSTOM, ImageCatalog, permits, TemplateRepository, type TemplateRow } from '../../images';
+import { IdempotencyKeys, type OnceOnly } from '../../idempotency';
 import type { Caller } from '../access/container-access';
 import type { CreateContainerDto } from '../dto/requests';
 import type { SnapshotRow } from '../model/snapshot.entity';
@@ -24,7 +26,25 @@ export class OriginLookup {
     private readonly templates: TemplateRepository,
     private readonly snapshots: SnapshotRepository,
     private readonly access: SnapshotAccess,
+    private readonly engine: ContainerEngine,
+    private readonly keys: IdempotencyKeys,
   ) {}
+
+  /**
+   * Refuses a user's own image of which its registry says that there is none. While the registry does not answer, the
+   * image may exist, and its pull decides.
+   *
+   * @param image its reference, which the catalogue allows
+   * @param once a creation that was accepted before is not refused
+   * @throws DomainError `invalid_parameters`
+   */
+  async assertOwnImage(image: string, { userId, once }: { userId: string; once: OnceOnly | null }): Promise<void> {
+    // An image that is built on the machine is in no registry.
+    if (isBuiltHere(image)) return;
+    const isAbsent = await this.engine.images.isAbsent(image).catch(() => false);
+    if (!isAbsent || (await this.keys.earlier(userId, once)) !== null) return;
+    throw invalidParameters([{ field: 'custom_image', message: `is in no registry: ${image}` }]);
+  }
 
   /**
    * An image of the catalogue takes precedence over a template of its name. A template that the tier does not permit is

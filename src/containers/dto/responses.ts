@@ -34,6 +34,25 @@ function usedTemplate({ templateName: name, templateVersion }: ContainerRow): Us
   return name === null ? null : { name, version: templateVersion ?? '' };
 }
 
+class VariableNameView {
+  @ApiProperty({ example: 'API_TOKEN' })
+  readonly name: string;
+}
+
+/** The names of a container's environment variables, in the response of `GET /api/containers/:id/env`. */
+export class VariableListView {
+  @ApiProperty({ type: [VariableNameView], description: 'Sorted by name.' })
+  readonly variables: VariableNameView[];
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
+  readonly count: number;
+}
+
+/** An environment variable of a container with its value, which may be a secret. */
+export class VariableView extends VariableNameView {
+  @ApiProperty({ example: 'hunter2' })
+  readonly value: string;
+}
+
 /** A container in the response of `GET /api/containers/:id`. */
 export class ContainerView extends ContainerFactsView {
   @ApiProperty({ format: 'uuid' })

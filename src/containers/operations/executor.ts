@@ -63,8 +63,8 @@ export interface Facts {
 
 export interface Execution {
   readonly row: ContainerRow;
-  /** The container's resources: the row's, unless an update changes them. */
-  readonly resources: ContainerLimits;
+  /** The container's resources and name: the row's, unless an update changes them. */
+  readonly resources: ContainerLimits & { readonly name?: string };
   /** What the row's first container is made from; null: its image alone. */
   readonly seed: Seed | null;
   /** Called before each step; throws if the operation must not continue. */
@@ -117,6 +117,7 @@ export class ContainerSpecs {
     const { image, processes, committedBytes = 0 } = facts;
     return {
       name: step.name,
+      hostname: resources.name ?? row.name,
       generation: step.generation,
       image: image?.name ?? row.image,
       memoryMb: resources.memoryMb,

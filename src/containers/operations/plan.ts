@@ -104,7 +104,7 @@ export interface PlanInput {
   /** With `start` only: the present container is not to be used. */
   readonly isReplaced?: boolean;
   /** With `update` only. */
-  readonly wanted?: ContainerLimits;
+  readonly wanted?: ContainerLimits & { readonly name?: string };
   /** With `update` and `move` only, if the container is replaced. */
   readonly layer?: LayerToKeep | null;
   /** With `update` only: the volume that the data has to move to; null: the data stays. */

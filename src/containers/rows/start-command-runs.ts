@@ -14,6 +14,7 @@ import type { StartCommand } from '../model/start-command';
 export interface StartCommandRun {
   readonly container: {
     readonly id: string;
+    readonly name: string;
     readonly userId: string;
     readonly dockerId: string;
     /** @see Environments.ofProgram */
@@ -139,10 +140,10 @@ export class StartCommandRuns {
   }
 
   private courseOf(row: ContainerRow): StartCommandRun | null {
-    const { id, userId, dockerId, start, startRun, startFailures } = row;
+    const { id, name, userId, dockerId, start, startRun, startFailures } = row;
     if (dockerId === null || start === null || startRun === null) return null;
     const environment = (own?: Variables): Variables => this.environments.ofProgram(row, own);
-    return { container: { id, userId, dockerId, environment }, start, run: startRun, failures: startFailures };
+    return { container: { id, name, userId, dockerId, environment }, start, run: startRun, failures: startFailures };
   }
 
   private live(): SelectQueryBuilder<ContainerEntity> {

@@ -229,6 +229,9 @@ function clusterImages(routes: ClusterRoutes): EngineImages {
       const [first] = await routes.onAll((engine) => engine.images.ensure(reference, options));
       return first;
     },
+    async isAbsent(reference) {
+      return (await routes.onAll((engine) => engine.images.isAbsent(reference))).every(Boolean);
+    },
     async find(name, node = null) {
       const member = node === null ? routes.anyone() : routes.member(node);
       return member.call((engine) => engine.images.find(name));

@@ -16,6 +16,7 @@ export type DockerCall =
   | 'list containers'
   | 'inspect image'
   | 'pull image'
+  | 'look up image'
   | 'remove image'
   | 'tag image'
   | 'list images'

@@ -36,6 +36,15 @@ const options = (
   });
 
 describe('what Docker is asked for', () => {
+  it.each([
+    ['dev', 'dev'],
+    ['-dev-', 'dev'],
+    ['---', 'sandbox'],
+    ['a'.repeat(64), 'a'.repeat(63)],
+  ])('has the name %s of the container as the host name %s', (hostname, expected) => {
+    expect(options({ hostname })).toMatchObject({ Hostname: expected });
+  });
+
   it('must be this and nothing else', () => {
     expect(options()).toEqual({
       name: 'berth-1b4e28ba',
@@ -290,6 +299,7 @@ describe('the key of a create call', () => {
   /** Another value of each field, and whether a sandbox with it is another one. A new field needs a line here. */
   const FIELDS: Readonly<Record<keyof ContainerSpec, { readonly other: unknown; readonly isOther: boolean }>> = {
     name: { other: 'berth-other', isOther: false },
+    hostname: { other: 'other', isOther: false },
     volumeName: { other: 'berth-other', isOther: false },
     owner: { other: { instance: 'prod', containerId: 'c2', userId: '', isWarm: true }, isOther: false },
     generation: { other: 1, isOther: false },

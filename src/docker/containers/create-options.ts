@@ -113,9 +113,11 @@ export function createOptions(
   image: SandboxImage,
   { capabilities, network, restricted = null, nameServers }: Surroundings,
 ): ContainerCreateOptions {
+  const { hostname = '' } = spec;
   return {
     name: spec.name,
     Image: spec.image,
+    ...(hostname !== '' && { Hostname: hostnameOf(hostname) }),
     // An empty user: the home keeps the owner that the copied data gives it.
     ...mainProcess(image, { user: spec.isSeeded ? '' : image.user, nameServers }),
     WorkingDir: DATA_PATH,
@@ -138,8 +140,13 @@ export function createOptions(
   };
 }
 
+/** A host name has 63 characters at most, and no "-" at its ends, as a container's name may have (RFC 1123). */
+function hostnameOf(name: string): string {
+  return name.slice(0, 63).replace(/^-+|-+$/g, '') || 'sandbox';
+}
+
 /** The fields of a spec that name one sandbox and do not change what it may do. */
-const IDENTITY = { name: '', volumeName: '', node: null, generation: 1 } as const;
+const IDENTITY = { name: '', hostname: '', volumeName: '', node: null, generation: 1 } as const;
 
 /**
  * A digest of everything in the create call that distinguishes sandboxes, except their names: two specs with the same

@@ -20,6 +20,9 @@ import { DATA_PATH } from '../containers/supervisor';
 /** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;
 
+/** How long a creation waits for a registry's answer whether it has the image. */
+const REGISTRY_ANSWER_MS = 3_000;
+
 /** The facts of a missing image, which the container's creation will report. */
 const NO_IMAGE: ImageFacts = { id: '', user: '', env: [], path: '', volumes: [], claimedLabels: [] };
 
@@ -34,7 +37,7 @@ export class Images implements EngineImages {
 
   constructor(
     private readonly daemon: DockerDaemon,
-    credentials: RegistryCredentials,
+    private readonly credentials: RegistryCredentials,
   ) {
     this.pulls = new ImagePulls({
       open: async (reference, signal) => {
@@ -58,6 +61,18 @@ export class Images implements EngineImages {
     const pulled = await this.find(reference);
     if (pulled === null) throw new EngineError('image_unavailable', `${reference} was removed after its pull`);
     return pulled;
+  }
+
+  async isAbsent(reference: string): Promise<boolean> {
+    if ((await this.find(reference)) !== null) return false;
+    const authconfig = await this.credentials.loginFor(reference);
+    // Docker asks the registry, which may be slow: on the client whose connections are not limited.
+    const { streams } = this.daemon.clients;
+    const ask = () => streams.getImage(reference).distribution(authconfig && { authconfig });
+    return this.daemon.call('look up image', ask, REGISTRY_ANSWER_MS).then(
+      () => false,
+      (error: unknown) => error instanceof EngineError && hasStatus(error.cause, 404),
+    );
   }
 
   async find(name: string): Promise<EngineImage | null> {

@@ -29,6 +29,8 @@ export interface OwnerLabels {
 export interface ContainerSpec {
   /** The name in the engine: unique, and never chosen by the user. */
   readonly name: string;
+  /** The host name inside: the user's name of the container. Absent: Docker's short id, as of warm slots. */
+  readonly hostname?: string;
   readonly image: string;
   /** Replaces the image's own user. */
   readonly user?: string;

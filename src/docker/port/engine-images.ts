@@ -39,6 +39,13 @@ export interface EngineImages {
    */
   ensure(reference: string, options?: EnsureImageOptions): Promise<EngineImage>;
   /**
+   * Whether the image is neither present nor in its registry. Waits for the registry for a moment only.
+   *
+   * @returns false also if the registry does not answer or refuses: it may have the image
+   * @throws EngineError
+   */
+  isAbsent(reference: string): Promise<boolean>;
+  /**
    * @param name a reference or an image id
    * @returns null if there is no such image
    */

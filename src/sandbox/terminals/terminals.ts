@@ -191,7 +191,7 @@ export class Terminals implements OnModuleDestroy {
         command,
         cwd,
         user,
-        env: { ...ENV, ...env },
+        env: { ...ENV, BERTH_NAME: container.name, ...env },
         terminal: true,
         stdin: true,
       })

@@ -52,7 +52,16 @@ export function Machine(): JSX.Element {
         <h2 id="last-day" class="section-head">
           {machineWords.lastDay}
         </h2>
-        <DayCharts name={hasNodes.value ? machineWords.theCluster : machineWords.theMachine} load={loadHistory} />
+        <DayCharts
+          name={hasNodes.value ? machineWords.theCluster : machineWords.theMachine}
+          load={loadHistory}
+          present={
+            capacity.value && {
+              memory_reserved_mb: capacity.value.memory_mb.reserved,
+              cpu_reserved_shares: capacity.value.cpu_shares.reserved,
+            }
+          }
+        />
       </section>
       <WarmSlots />
       <UsedToday />

@@ -53,8 +53,8 @@ export function Nodes(): JSX.Element {
             </Listing>
             {nodes
               .filter(({ state }) => state !== 'forgotten')
-              .map(({ id, name }) => (
-                <NodeCharts key={id} id={id} name={name} isOpen={nodes.length <= FEW_NODES} />
+              .map((node) => (
+                <NodeCharts key={node.id} node={node} isOpen={nodes.length <= FEW_NODES} />
               ))}
           </>
         )}
@@ -64,20 +64,29 @@ export function Nodes(): JSX.Element {
 }
 
 interface NodeChartsProps {
-  readonly id: string;
-  readonly name: string;
+  readonly node: NodeView;
   readonly isOpen: boolean;
 }
 
 /** The last day of a node. Its charts are loaded when they are opened. */
-function NodeCharts({ id, name, isOpen }: NodeChartsProps): JSX.Element {
+function NodeCharts({ node: { id, name, used }, isOpen }: NodeChartsProps): JSX.Element {
   const [wasOpened, setOpened] = useState(isOpen);
   return (
     <details class="node-charts" open={isOpen} onToggle={(event) => event.currentTarget.open && setOpened(true)}>
       <summary>
         <h2>{nodeWords.lastDay(name)}</h2>
       </summary>
-      {wasOpened && <DayCharts name={name} load={() => berth.admin.nodeHistory(id)} />}
+      {wasOpened && (
+        <DayCharts
+          name={name}
+          load={() => berth.admin.nodeHistory(id)}
+          present={
+            used.memory_mb === null || used.cpu_shares === null
+              ? undefined
+              : { memory_reserved_mb: used.memory_mb, cpu_reserved_shares: used.cpu_shares }
+          }
+        />
+      )}
     </details>
   );
 }

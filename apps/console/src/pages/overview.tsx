@@ -18,6 +18,7 @@ import { Use } from './container-row';
 import { EventList } from './event-list';
 import { openPreview, useListening } from './ports';
 import { UsageCharts } from './stats';
+import { Variables } from './variables';
 
 interface OverviewProps {
   readonly container: Container;
@@ -64,6 +65,7 @@ export function Overview({ container, events, whyNotInside, onSettings }: Overvi
         <div class="stack">
           {status === 'running' && whyNotInside === null && <Listening container={container} />}
           <Details container={container} />
+          <Variables container={container} />
         </div>
       </div>
     </>

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { berth, faultOf } from '../data/berth';
 import { readCommand, writeCommand } from '../data/container-draft';
 import { bytes } from '../words/format';
-import { type Container, events } from '../data/live';
+import { type Container, events, now } from '../data/live';
 import { commonWords } from '../words/common';
 import { inWords } from '../words/errors';
 import { processesWords } from '../words/processes';
@@ -63,8 +63,15 @@ interface ListProps {
   readonly onChange: () => void;
 }
 
-function List({ container, processes, onNew, onChange }: ListProps): JSX.Element {
+/** As long as the server remembers them: `ENDED_FOR_MS` of src/sandbox/processes/background-process.ts. */
+const ENDED_FOR_MS = 5 * 60_000;
+
+const isListed = ({ exited_at: exitedAt }: ProcessView): boolean =>
+  exitedAt === null || now.value - Date.parse(exitedAt) < ENDED_FOR_MS;
+
+function List({ container, processes: known, onNew, onChange }: ListProps): JSX.Element {
   const { columns } = processesWords;
+  const processes = known.filter(isListed);
   const make = (
     <button type="button" class="button slim" onClick={onNew}>
       <PlusIcon /> {processesWords.create.title}

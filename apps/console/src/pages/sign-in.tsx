@@ -5,12 +5,20 @@ import { asking, askServer } from '../data/berth';
 import { inWords } from '../words/errors';
 import { partWords } from '../words/parts';
 import { signInWords } from '../words/sign-in';
-import { keep, signedOutBecause } from '../session';
+import { keep, type Session, signedOutBecause, staySignedIn } from '../session';
 import { TextField } from '../ui/parts';
 import { Mark } from '../ui/icons';
 
 /** Why the sign-in by a link failed; null if it did not. */
 const linkFault = signal<unknown>(null);
+
+/** Whether the next sign-in outlives the browser. */
+const isStayWanted = signal(false);
+
+function begin(next: Session): void {
+  keep(next);
+  staySignedIn(isStayWanted.value);
+}
 
 interface SignedIn {
   readonly id: string;
@@ -21,7 +29,7 @@ interface SignedIn {
 export async function signInWithCode(code: string): Promise<void> {
   try {
     const { id, token } = await askServer<SignedIn>('/api/auth/sign-in', { code });
-    keep({ token, tokenId: id });
+    begin({ token, tokenId: id });
   } catch (error) {
     linkFault.value = error;
   }
@@ -32,12 +40,12 @@ async function signInWithToken(text: string): Promise<void> {
   if (token === '') throw new Error(signInWords.token.empty);
   // Asked before it is kept: a token that opens nothing is no session.
   await asking(token).account.me();
-  keep({ token, tokenId: null });
+  begin({ token, tokenId: null });
 }
 
 async function enterAsGuest(username: string): Promise<void> {
   const { token } = await asking().account.loginAsGuest(username);
-  keep({ token, tokenId: null });
+  begin({ token, tokenId: null });
 }
 
 /** The way in. */
@@ -68,6 +76,14 @@ export function SignIn(): JSX.Element {
           enter={signInWithToken}
           input={{ type: 'password', autoComplete: 'off', placeholder: 'berth_…', spellcheck: false }}
         />
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={isStayWanted.value}
+            onChange={(event) => (isStayWanted.value = event.currentTarget.checked)}
+          />
+          <span>{signInWords.stay}</span>
+        </label>
         <Entry
           label={signInWords.guest.title}
           action={signInWords.guest.action}

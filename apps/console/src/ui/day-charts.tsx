@@ -14,6 +14,8 @@ interface DayChartsProps {
   /** The machine's or node's name, for labels. */
   readonly name: string;
   readonly load: () => Promise<CapacityHistoryView>;
+  /** What is reserved now, where the page says it: newer than the last sample, of up to five minutes ago. */
+  readonly present: Pick<Sample, 'memory_reserved_mb' | 'cpu_reserved_shares'> | undefined;
 }
 
 const DAY_S = 24 * 3600;
@@ -21,12 +23,17 @@ const DAY_S = 24 * 3600;
 const { day: WORDS } = resourceWords;
 
 /** Memory, CPU and running containers of a machine over the last day. Read again with each new sample. */
-export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
+export function DayCharts({ name, load, present }: DayChartsProps): JSX.Element {
   const loaded = useLoaded(load, [Math.floor(now.value / 300_000)]);
   return (
     <Shown of={loaded}>
-      {({ samples }) =>
-        samples.length === 0 ? (
+      {(history) => {
+        const last = history.samples.at(-1);
+        const samples =
+          last && present
+            ? [...history.samples, { ...last, ...present, at: new Date(now.value).toISOString() }]
+            : history.samples;
+        return samples.length === 0 ? (
           <p class="muted">{WORDS.noSamples}</p>
         ) : (
           <div class="day-charts">
@@ -61,8 +68,8 @@ export function DayCharts({ name, load }: DayChartsProps): JSX.Element {
               lines={[[WORDS.running, (sample) => sample.running]]}
             />
           </div>
-        )
-      }
+        );
+      }}
     </Shown>
   );
 }

@@ -215,7 +215,9 @@ export function Meter({ value, max, label }: { value: number; max: number; label
 
 /** A moment as the time since or until it; the moment itself on hover. */
 export function Ago({ time }: { readonly time: string }): JSX.Element {
-  const seconds = (now.value - Date.parse(time)) / 1000;
+  // Drawn again with each tick; what is newer than the last one is not ahead.
+  const present = Math.max(now.value, Date.now());
+  const seconds = (present - Date.parse(time)) / 1000;
   const words =
     Math.abs(seconds) < 5
       ? unitWords.justNow

@@ -2,6 +2,7 @@ import type { ComponentChildren, JSX } from 'preact';
 import { agents, connection, me, usage } from '../data/live';
 import { at, count } from '../words/format';
 import { Link, path } from '../router';
+import { isStaying, staySignedIn } from '../session';
 import { partWords } from '../words/parts';
 import { shellWords } from '../words/shell';
 import { ThemeIcon, Mark } from './icons';
@@ -55,6 +56,14 @@ export function Shell({ onSignOut, children }: ShellProps): JSX.Element {
                 <span class="small muted">{shellWords.tier(user.tier)}</span>
               </div>
             )}
+            <label class="check small">
+              <input
+                type="checkbox"
+                checked={isStaying.value}
+                onChange={(event) => staySignedIn(event.currentTarget.checked)}
+              />
+              <span>{shellWords.stay}</span>
+            </label>
             <div class="row">
               <ThemeButton />
               <button type="button" class="button quiet slim" onClick={() => void onSignOut()}>

@@ -53,6 +53,7 @@ const WORDS: Readonly<Record<string, Words>> = {
   container_not_found: 'This container no longer exists.',
   container_not_running: 'The container is not running. Start it first.',
   sandbox_full: 'The container has no room for another process. End programs in it, or restart it.',
+  variable_not_found: 'The container no longer has this variable.',
   agent_not_found: 'This agent no longer exists.',
   token_not_found: 'This token no longer exists.',
   user_not_found: 'This user no longer exists.',

@@ -18,6 +18,6 @@ export const settingsWords = {
   more: 'Network, variables, start command',
   variables: {
     title: 'New environment variables',
-    hint: 'Others stay, and running programs keep theirs. Pasted .env text fills several rows.',
+    hint: 'Others stay, and are listed in the overview. Running programs keep theirs. Pasted .env text fills several rows.',
   },
 };

@@ -5,6 +5,7 @@ export const shellWords = {
   administration: 'Administration',
   tier: (name: string) => `tier ${name}`,
   signOut: 'Sign out',
+  stay: 'Stay signed in',
   pages: {
     containers: 'Containers',
     snapshots: 'Snapshots',

@@ -9,6 +9,7 @@ export const signInWords = {
     hint: '`npm start` prints one, and a link that signs you in by itself.',
     empty: 'Paste a token first.',
   },
+  stay: 'Stay signed in in this browser',
   guest: {
     title: 'Or look around as a guest, for a while',
     action: 'Enter as guest',
