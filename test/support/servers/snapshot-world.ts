@@ -2,6 +2,7 @@ import { Reconciler } from '../../../src/containers/reconcile/reconciler';
 import { type Answer, testImage } from '../clients/api-client';
 import type { EventRecorder } from '../clients/socket-client';
 import { openTestDatabase, type TestDatabase } from '../databases/test-database';
+import { eventually } from '../eventually';
 import { type FakeContainer, FakeDaemon } from '../fakes/fake-daemon';
 import { FakeEngine } from '../fakes/fake-engine';
 import { TestClock } from '../fakes/test-clock';
@@ -53,9 +54,14 @@ export class SnapshotWorld {
     this.engine.calls.splice(0);
   }
 
-  check(): void {
+  async check(): Promise<void> {
     this.engine.forget();
     expect(this.daemon.violations).toEqual([]);
+    // The removal of a replaced container, in the background, would take a fault of the next test for its own.
+    await eventually(() => {
+      const owners = [...this.daemon.containers.values()].map(({ spec }) => spec.owner.containerId);
+      expect(owners).toEqual([...new Set(owners)]);
+    });
   }
 
   async close(): Promise<void> {
