@@ -115,7 +115,8 @@ export class OwnDaemon {
     const [command, ...args] = [...this.within, 'dockerd', ...options];
     const child = spawn(command, args, {
       stdio: ['ignore', output, output],
-      env: { ...process.env, PATH: this.searchPath },
+      // Go collects garbage at once above this: what a container's files make Docker read is not kept.
+      env: { GOMEMLIMIT: '1GiB', ...process.env, PATH: this.searchPath },
       // A session of its own: the terminal's Ctrl-C must not end it before the server has finished.
       detached: true,
     });

@@ -203,13 +203,38 @@ describe('what is made from snapshots', () => {
       expect(containerOf(second).spec.keptLayerMb).toBe(8);
       const { manager } = world.berth.app.get(Database);
       await manager.query(`UPDATE containers SET kept_layer_mb = 1010 WHERE id = '${second}'`);
-      const full = String((await world.user.api.call('POST', `/api/containers/${second}/fork`, {})).body['db_id']);
+      expect(await world.user.api.call('POST', `/api/containers/${second}/fork`, {})).toMatchObject({
+        status: 400,
+        body: { details: [{ field: 'disk_mb', min: expect.any(Number) }] },
+      });
+    });
+
+    it('refuses files outside the home that the disk of the machine has no room for', async () => {
+      const { machine } = world.daemon;
+      containerOf(world.id).layer = 'x'.repeat(3 * MIB);
+      world.daemon.machine = { ...machine, freeDiskMb: 2 };
+      expect(await fork({})).toMatchObject({
+        status: 503,
+        body: { code: 'no_capacity', short: [{ resource: 'free_disk_mb', needed: 3 }] },
+      });
+      world.daemon.machine = machine;
+    });
+
+    it('fails where its layer has become too large before the container was suspended', async () => {
+      const { machine } = world.daemon;
+      world.daemon.machine = { ...machine, freeDiskMb: 11 };
+      const before = world.daemon.layers.size;
+      const hold = world.engine.holdOn('containers.pause');
+      const copy = String((await fork({})).body['db_id']);
+      await hold.reached;
+      containerOf(world.id).layer = 'x'.repeat(12 * MIB);
+      hold.release();
       await eventually(async () =>
-        expect((await world.user.api.get(full)).body).toMatchObject({
-          status: 'error',
-          status_reason: 'data_too_large',
-        }),
+        expect((await world.user.api.get(copy)).body).toMatchObject({ status: 'error', status_reason: 'copy_failed' }),
       );
+      world.daemon.machine = machine;
+      expect(world.daemon.layers.size).toBe(before);
+      await expectNoSnapshot();
     });
 
     it('must have an empty home where that of the first is empty', async () => {
@@ -445,6 +470,25 @@ describe('what is made from snapshots', () => {
     });
   });
 
+  it('copies the data of one container of a user at a time, and suspends none that waits', async () => {
+    const second = (await world.user.api.running({ name: 'second' })).db_id;
+    world.daemon.write(`berth-${second}`, 'more', MIB);
+    const other = await world.berth.newcomer('enterprise');
+    const others = (await other.user.api.running()).db_id;
+    world.daemon.write(`berth-${others}`, 'theirs', MIB);
+    const hold = world.engine.holdOn('volumes.copy');
+    const made = [await take()];
+    await hold.reached;
+    made.push(await take({}, second));
+    const theirs = await other.user.api.call('POST', `/api/containers/${others}/snapshots`, {});
+    const ended = await other.user.api.call('GET', `/api/snapshots/${String(theirs.body['id'])}/wait?timeout=20`);
+    expect(ended).toMatchObject({ status: 200, body: { status: 'ready' } });
+    expect(containerOf(world.id).state).toBe('paused');
+    expect(containerOf(second).state).toBe('running');
+    hold.release();
+    for (const each of made) expect(await wait(each.body['id'])).toMatchObject({ status: 200 });
+  });
+
   describe('a resize', () => {
     const resize = (changes: object = { memory_mb: 512 }): Promise<Answer> => world.user.api.patch(world.id, changes);
     const layers = (): string[] => [...world.daemon.images].filter((name) => name.includes(world.id));
@@ -512,6 +556,23 @@ describe('what is made from snapshots', () => {
       hold.release();
       expect(await answering).toMatchObject({ status: 500, body: { code: 'image_not_found' } });
       expect(containerOf(world.id)).toMatchObject({ state: 'running', layer: 'nginx' });
+    });
+
+    it('refuses a layer that has become larger than the disk by the end of its programs', async () => {
+      const { manager } = world.berth.app.get(Database);
+      await manager.query(`UPDATE containers SET disk_mb = 32 WHERE id = '${world.id}'`);
+      const grown = 'x'.repeat(33 * MIB);
+      for (const before of ['nginx', '']) {
+        containerOf(world.id).layer = before;
+        const hold = world.engine.holdOn('containers.stop');
+        const answering = resize();
+        await hold.reached;
+        for (const each of world.daemon.containers.values()) if (each.state === 'running') each.layer = grown;
+        hold.release();
+        expect((await answering).status).toBe(before === '' ? 400 : 500);
+        expect(containerOf(world.id)).toMatchObject({ state: 'running', layer: grown });
+        expect(layers()).toEqual([]);
+      }
     });
 
     it('must count what is kept against the disk', async () => {

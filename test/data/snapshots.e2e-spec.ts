@@ -238,6 +238,38 @@ describe('snapshots', () => {
       expect(await ask()).toMatchObject({ status: 403, body: { code: 'snapshot_limit_reached', limit_mb: 51_200 } });
     });
 
+    it('refuses files outside the home that are larger than the disk, or have become so since', async () => {
+      const { manager } = world.berth.app.get(Database);
+      await manager.query(`UPDATE containers SET disk_mb = 32 WHERE id = '${world.id}'`);
+      containerOf(world.id).layer = 'x'.repeat(33 * MIB);
+      expect(await take()).toMatchObject({ status: 400, body: { details: [{ field: 'disk_mb', min: 49 }] } });
+      containerOf(world.id).layer = 'nginx';
+      await expectTooLarge(33 * MIB);
+    });
+
+    it('refuses a layer that the disk of the machine has no room for once the container is suspended', async () => {
+      const { machine } = world.daemon;
+      // Enough for the data and the layer as they are when the snapshot is accepted.
+      world.daemon.machine = { ...machine, freeDiskMb: 11 };
+      await expectTooLarge(12 * MIB);
+      world.daemon.machine = machine;
+    });
+
+    /** Lets the layer grow between the acceptance and the suspension; nothing of it is kept. */
+    async function expectTooLarge(bytes: number): Promise<void> {
+      const hold = world.engine.holdOn('containers.pause');
+      const made = await take();
+      expect(made.status).toBe(202);
+      await hold.reached;
+      containerOf(world.id).layer = 'x'.repeat(bytes);
+      hold.release();
+      const snapshot = String(made.body['id']);
+      expect(await wait(snapshot)).toMatchObject({ status: 409, body: { status: 'failed' } });
+      expect((await get(snapshot)).body).toMatchObject({ status_reason: 'data_too_large' });
+      expect(containerOf(world.id).state).toBe('running');
+      await eventually(() => expect(leftOf(snapshot)).toEqual([]));
+    }
+
     it('must leave guests none', async () => {
       const guest = await world.berth.user('guest');
       const own = (await guest.api.running()).db_id;

@@ -319,6 +319,22 @@ describe('a server that was attacked', () => {
       );
     });
 
+    it('must have refused a file of holes that is written as the container is asked to end', async () => {
+      const trap = 'trap "truncate -s 5G /hole; exit" TERM; echo ready >/ready; while :; do sleep 0.2; done';
+      await api.call('POST', path('processes'), { command: ['sh', '-c', trap], user: '0' });
+      await eventually(async () => expect(await sh('cat /ready')).toBe('ready\n'));
+      const resized = await api.patch(container.db_id, { memory_mb: 512 });
+      expect(resized).toMatchObject({ status: 500, body: { code: 'data_too_large' } });
+      const images = await real.docker.listImages({ filters: { label: [`berth.layer=${instance}`] } });
+      expect(images).toEqual([]);
+      const { body } = await api.get(container.db_id);
+      expect(body).toMatchObject({ status: 'running', resources: { memory_mb: 1024 } });
+      container = { ...container, id: String(body['id']) };
+      expect(await sh('stat -c %s /hole')).toBe(`${String(5 * 2 ** 30)}\n`);
+      const forked = await api.call('POST', path('fork'), {});
+      expect(forked).toMatchObject({ status: 400, body: { details: [{ field: 'disk_mb' }] } });
+    });
+
     it('must have ended programs of files that flood, trickle, or claim sizes', async () => {
       await replace('head', 'exec cat /dev/zero');
       expect(await readFor(await ask('GET', 'files?path=/proc/version'), 20_000)).toBe(true);

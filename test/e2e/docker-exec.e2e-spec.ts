@@ -54,6 +54,17 @@ describe('commands in a gVisor container', () => {
     expect(await sh('exit 127')).toMatchObject({ exitCode: 127, stdout: '' });
   });
 
+  itOnDocker.each([
+    ['/etc/group', 'yes line | head -c 2000000 >/etc/group'],
+    ['/etc/passwd, by a link,', 'yes line | head -c 2000000 >/opt; ln -s ../opt /etc/passwd'],
+  ])('must not be started while Docker would read too much of %s', async (_file, enlarge) => {
+    const real = (script: string): Promise<string> => sandbox.real.exec(dockerId, ['sh', '-c', script]);
+    await real(`for each in passwd group; do [ ! -e /etc/$each ] || mv /etc/$each /etc/$each.kept; done; ${enlarge}`);
+    await eventually(() => expect(run(['true'])).rejects.toMatchObject({ code: 'command_not_started' }));
+    await real('cd /etc; rm -f group passwd; for each in *.kept; do mv $each ${each%.kept}; done');
+    await eventually(async () => expect(await run(['true'])).toMatchObject({ exitCode: 0 }));
+  });
+
   itOnDocker(
     'must not get the variables that an earlier version gave its container, but those of the image',
     async () => {

@@ -70,11 +70,11 @@ describe('writable layers on a real Docker', () => {
     const dockerId = await copyOf(TEST_IMAGE);
     const sum = await shell(dockerId, 'head -c 20000000 /dev/urandom >/opt && rm /etc/group && sha256sum /opt');
     const reference = newReference();
-    await expect(engine.layers.commit({ dockerId, reference })).rejects.toMatchObject({
+    await expect(engine.layers.commit({ dockerId, reference, mostBytes: Infinity })).rejects.toMatchObject({
       code: 'container_not_running',
     });
     await engine.containers.pause(dockerId);
-    const layer = await engine.layers.commit({ dockerId, reference });
+    const layer = await engine.layers.commit({ dockerId, reference, mostBytes: Infinity });
     await engine.containers.unpause(dockerId);
     expect(layer.bytes).toBeGreaterThanOrEqual(20_000_000);
     expect(layer.bytes).toBeLessThan(21_000_000);
@@ -101,6 +101,18 @@ describe('writable layers on a real Docker', () => {
     expect(await engine.layers.list({ instance: 'another' })).toEqual({ items: [], silent: [] });
   });
 
+  it('refuses a layer whose files are too large, with their holes, and writes none of it', async () => {
+    const dockerId = await copyOf(TEST_IMAGE);
+    await shell(dockerId, 'truncate -s 100T /opt 2>/dev/null || dd of=/opt bs=1 count=0 seek=5G 2>/dev/null');
+    await engine.containers.pause(dockerId);
+    const reference = newReference();
+    await expect(engine.layers.commit({ dockerId, reference, mostBytes: 2 ** 30 })).rejects.toMatchObject({
+      code: 'data_too_large',
+    });
+    expect(await engine.images.find(reference)).toBeNull();
+    await engine.containers.unpause(dockerId);
+  });
+
   it("must run commands of a copy as the image's own user, and ask the name servers of now", async () => {
     const image = `berth/test-user:${randomUUID()}`;
     references.push(image);
@@ -115,7 +127,7 @@ describe('writable layers on a real Docker', () => {
     await second.containers.start(dockerId);
     await second.containers.stop(dockerId, 10);
     const reference = newReference();
-    await second.layers.commit({ dockerId, reference });
+    await second.layers.commit({ dockerId, reference, mostBytes: Infinity });
     const third = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.3'] });
     await third.host.prepare(sandbox.instance);
     const copy = await sandbox.running(third, sandbox.spec({ image: reference }));
@@ -134,7 +146,7 @@ describe('writable layers on a real Docker', () => {
     await shell(dockerId, 'echo more >/etc/more');
     await engine.containers.pause(dockerId);
     const [first, second] = [newReference(), newReference()];
-    const { imageId: id } = await engine.layers.commit({ dockerId, reference: first });
+    const { imageId: id } = await engine.layers.commit({ dockerId, reference: first, mostBytes: Infinity });
     await engine.containers.unpause(dockerId);
     await engine.images.tag({ id, reference: second });
     const copy = await copyOf(second);
@@ -174,7 +186,9 @@ describe('writable layers on a real Docker', () => {
   it('must name what is missing', async () => {
     const missing = 'f'.repeat(64);
     await expect(engine.layers.measure(missing)).rejects.toMatchObject({ code: 'container_not_found' });
-    await expect(engine.layers.commit({ dockerId: missing, reference: newReference() })).rejects.toMatchObject({
+    await expect(
+      engine.layers.commit({ dockerId: missing, reference: newReference(), mostBytes: Infinity }),
+    ).rejects.toMatchObject({
       code: 'container_not_found',
     });
     await expect(engine.layers.flatten({ reference: newReference() })).rejects.toMatchObject({

@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { promisify } from 'node:util';
 import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
 import { Berth } from '../support/servers/berth';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
@@ -7,6 +9,7 @@ import { eventually } from '../support/eventually';
 import { firewallRulesOf, removeFirewallRules } from '../support/docker/firewall';
 import { OutsideWorld } from '../support/clients/outside-world';
 import { describeQuick, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
+import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
 jest.setTimeout(180_000);
 
@@ -186,6 +189,52 @@ describeQuick('what a sandbox may reach', () => {
     await eventually(async () => expect(await ask(guarded, target)).toBe(''));
   });
 
+  it('must not be the sandbox of another Berth while Docker does not keep its networks apart', async () => {
+    const other = await side('required');
+    const accepted: string[][] = [];
+    try {
+      const [to, ...from] = await Promise.all([other, open, guarded].map(bridgeOf));
+      for (const bridge of from) {
+        for (const [one, two] of [
+          [bridge, to],
+          [to, bridge],
+        ]) {
+          const rule = ['FORWARD', '-i', String(one), '-o', String(two), '-j', 'ACCEPT'];
+          await iptables(['-I', ...rule]);
+          accepted.push(rule);
+        }
+      }
+      other.sandbox.real
+        .exec(other.dockerId, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'])
+        .catch(() => undefined);
+      const address = (await other.engine.containers.inspect(other.dockerId))?.ipAddress ?? '';
+      const target = { address, port: 8000, question: '' };
+      await expectAnswer(open, target, /hello/);
+      expect(await ask(guarded, target)).toBe('');
+    } finally {
+      for (const rule of accepted) await iptables(['-D', ...rule]);
+      await other.sandbox.cleanUp();
+    }
+  });
+
+  it('must be a limited number of flows at once, which take entries of the connection table of the machine', async () => {
+    const entriesAfterMany = async ({ sandbox, engine }: Side): Promise<number> => {
+      const dockerId = await sandbox.running(engine, sandbox.spec({ image: SANDBOX_IMAGE }));
+      const address = (await engine.containers.inspect(dockerId))?.ipAddress ?? '';
+      const send = `socket(S, PF_INET, SOCK_DGRAM, 17) or die; for $port (1000 .. 4999) {
+        send(S, 'x', 0, sockaddr_in($port, inet_aton('${outside.far}'))) }`;
+      await sandbox.real.exec(dockerId, ['perl', '-MSocket', '-e', send]);
+      const table = await readFile('/proc/net/nf_conntrack', 'utf8');
+      return table.split('\n').filter((line) => line.includes(` src=${address} dst=${outside.far} `)).length;
+    };
+    expect(await entriesAfterMany(open)).toBeGreaterThan(3_000);
+    const limited = await entriesAfterMany(guarded);
+    expect(limited).toBeGreaterThan(1_000);
+    expect(limited).toBeLessThanOrEqual(2_048);
+    // The limit is that one sandbox's alone.
+    await expectAnswer(guarded, { address: outside.far, port: 8000, question: '' }, /^the outside world\n$/);
+  });
+
   it('must be nothing over IPv6, of which a sandbox has no address', async () => {
     const { State } = await guarded.sandbox.real.inspect(guarded.dockerId);
     const addresses = await readFile(`/proc/${String(State.Pid)}/net/if_inet6`, 'utf8').catch(() => '');
@@ -214,6 +263,12 @@ describeQuick('what a sandbox may reach', () => {
     const dockerId = await sandbox.running(engine, sandbox.spec());
     const { NetworkSettings } = await sandbox.real.inspect(dockerId);
     return { sandbox, engine, dockerId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
+  }
+
+  /** The interface of the network of a Berth's sandbox. */
+  async function bridgeOf({ sandbox, dockerId }: Side): Promise<string> {
+    const { NetworkSettings } = await sandbox.real.inspect(dockerId);
+    return `br-${(Object.values(NetworkSettings.Networks)[0]?.NetworkID ?? '').slice(0, 12)}`;
   }
 
   /** An answer can take longer than one question waits for it. */
@@ -252,6 +307,10 @@ describeQuick('what a sandbox may reach', () => {
     );
   }
 });
+
+function iptables(args: readonly string[]): Promise<unknown> {
+  return promisify(execFile)('iptables', ['-w', '5', ...args]);
+}
 
 describe('the rules of the host firewall', () => {
   const sandbox = new EngineSandbox();

@@ -132,7 +132,7 @@ describe('the engine of a cluster', () => {
     await engine.containers.stop(dockerId, 1);
     for (let round = 0; round < 8; round += 1) {
       const committed = layerImage(instance, round);
-      const { imageId } = await engine.layers.commit({ dockerId, reference: committed });
+      const { imageId } = await engine.layers.commit({ dockerId, reference: committed, mostBytes: Infinity });
       let [from, to] = [first, second];
       for (const next of [third, first, second]) {
         const reference = layerImage(`${instance}-to-${to.name}`, round);

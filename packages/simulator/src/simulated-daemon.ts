@@ -2,7 +2,7 @@ import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
 import type { EngineCapabilities } from '../../../src/docker/port/engine-host';
 import type { EngineImage } from '../../../src/docker/port/engine-images';
-import type { LayerImage, ListedLayer } from '../../../src/docker/port/engine-layers';
+import type { LayerCommit, LayerImage, ListedLayer } from '../../../src/docker/port/engine-layers';
 import type { ListedVolume, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError } from '../../../src/docker/engine-error';
 import type {
@@ -302,10 +302,15 @@ export class SimulatedDaemon {
     this.onChange();
   }
 
-  /** Makes an image of a container's layer. @throws EngineError `container_not_found`, `container_not_running` */
-  commit(dockerId: string, reference: string): LayerImage {
+  /**
+   * Makes an image of a container's layer.
+   *
+   * @throws EngineError `container_not_found`, `container_not_running`, `data_too_large`
+   */
+  commit({ dockerId, reference, mostBytes }: LayerCommit): LayerImage {
     const { state, name, layer, spec } = this.existing(dockerId, 'commit');
     if (state === 'running') throw new EngineError('container_not_running', `${name} is neither paused nor stopped`);
+    if (layer.length > mostBytes) throw new EngineError('data_too_large', `the layer of ${name} is too large`);
     this.layers.set(reference, { layer, at: new Date(this.tick()), instance: spec.owner.instance });
     this.images.add(reference);
     this.onChange();

@@ -179,9 +179,9 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       const isWritten = layer !== this.daemon.layerOf(spec.image);
       return this.daemon.keepsLayers ? { bytes: layer.length, isWritten, isOnLayer } : null;
     },
-    commit: async ({ dockerId, reference }) => {
-      await this.daemon.bringLayer(this.daemon.existing(dockerId, 'commit'));
-      return this.daemon.commit(dockerId, reference);
+    commit: async (layer) => {
+      await this.daemon.bringLayer(this.daemon.existing(layer.dockerId, 'commit'));
+      return this.daemon.commit(layer);
     },
     flatten: () => Promise.resolve(null),
     list: ({ instance }) => attempt(() => ({ items: this.daemon.listLayers(instance), silent: [] })),

@@ -264,6 +264,12 @@ export class Capacity {
     throw error;
   }
 
+  /** How much more may be written to the machine's disk, in bytes; Infinity if its free space is not known. */
+  async roomOnDisk(): Promise<number> {
+    const { freeDiskMb } = await this.engine.host.resources();
+    return freeDiskMb === null ? Infinity : Math.max(0, freeDiskMb - this.settings.DISK_RESERVE_MB) * MIB;
+  }
+
   async view(): Promise<CapacityView> {
     const { memoryMb, cpuShares, freeMemoryMb, diskMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;

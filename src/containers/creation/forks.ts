@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DomainError } from '../../errors';
 import { IdempotencyKeys, onceOnly, type OnceOnly } from '../../idempotency';
 import { TiersService } from '../../tiers';
+import { Capacity } from '../capacity/capacity';
 import { type Caller, ContainerAccess } from '../access/container-access';
 import { type Copies, CopyCreation } from './copies';
 import type { CreateOptions } from './creation';
@@ -21,6 +22,7 @@ export class Forks {
     private readonly creation: CopyCreation,
     private readonly making: SnapshotMaking,
     private readonly removal: SnapshotRemoval,
+    private readonly capacity: Capacity,
     private readonly tiers: TiersService,
     private readonly keys: IdempotencyKeys,
   ) {}
@@ -31,7 +33,8 @@ export class Forks {
    *
    * @returns the copy; or with `count` all of them
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
-   *   `container_limit_reached`, `name_taken`, `no_capacity`, `container_not_running` if the container's own creation
+   *   `container_limit_reached`, `name_taken`, `no_capacity`, `invalid_parameters` if the files outside the home are
+   *   larger than the container's disk, `container_not_running` if the container's own creation
    *   is under way or has failed, `operation_in_progress`, `idempotency_key_reused`, `snapshot_failed`
    */
   async fork(
@@ -73,6 +76,7 @@ export class Forks {
       },
       limits: this.tiers.limitsOf(caller.tier),
       around: async (snapshot, insert) => {
+        await this.capacity.assertDisk(snapshot.layerBytes);
         const inserted = await copies.within(snapshot, (insertAll) =>
           this.keys.once<Forked>(caller.userId, once, async (keep) => {
             await keep({ answer, id: row.id });

@@ -24,7 +24,8 @@ export class SnapshotCreation {
    *
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `guest_session_expired`,
    *   `snapshot_limit_reached`, `container_not_running` if the container's creation is under way or has failed,
-   *   `operation_in_progress`, `no_capacity`, `idempotency_key_reused`, `snapshot_failed`
+   *   `operation_in_progress`, `no_capacity`, `idempotency_key_reused`, `snapshot_failed`,
+   *   `invalid_parameters` if the files outside the home are larger than the container's disk
    */
   async create(
     caller: Caller,

@@ -16,6 +16,7 @@ import {
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';
+import { Capacity } from '../capacity/capacity';
 import { type ContainerRow, keptWith, MIB } from '../model/container.entity';
 import { Instance } from '../rows/instance';
 import { SnapshotRepository } from '../rows/snapshot.repository';
@@ -82,6 +83,7 @@ export class DataVolumes {
     private readonly images: ImageStore,
     private readonly instance: Instance,
     private readonly snapshots: SnapshotRepository,
+    private readonly capacity: Capacity,
     @Inject(CONFIG) private readonly config: Config,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -308,10 +310,20 @@ export class DataVolumes {
   }
 
   /**
+   * The maximum size of a writable layer that is committed once nothing writes to it any more: the container's disk, or
+   * the free disk space of the machine less its reserve, if that is less and known.
+   *
+   * @param diskMb the disk that the layer has to fit on
+   */
+  async mostLayerBytes(diskMb: number): Promise<number> {
+    return Math.min(Math.max(0, diskMb) * MIB, await this.capacity.roomOnDisk());
+  }
+
+  /**
    * Makes an image of the writable layer of a container that can never be started again, for the container that
    * replaces it. A layer that cannot be read is lost.
    *
-   * @throws EngineError if the image cannot be made; LeaseLostError
+   * @throws EngineError if the image cannot be made, `data_too_large` if the layer is too large; LeaseLostError
    */
   async keepBroken(lease: OperationLease): Promise<void> {
     const { row, signal } = lease;
@@ -323,7 +335,8 @@ export class DataVolumes {
     });
     if (dockerId === null || layer?.isWritten !== true) return;
     const reference = layerImage(id, generation);
-    const made = await this.engine.layers.commit({ dockerId, reference, signal });
+    const mostBytes = await this.mostLayerBytes(row.diskMb);
+    const made = await this.engine.layers.commit({ dockerId, reference, mostBytes, signal });
     const { imageId } = (await this.engine.layers.flatten({ reference, node, signal })) ?? made;
     const keptLayerMb = keptWith(row, made.bytes);
     await lease.record({ patch: { imageId, imageDigest: null, keptLayerMb }, events: [] });

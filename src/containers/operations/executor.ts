@@ -12,6 +12,7 @@ import {
   PullProgress,
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
+import { FairLimiter } from '../../scheduling';
 import { inSpan } from '../../tracing/spans';
 import { type ContainerRow, isUp, keptWith } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';
@@ -67,6 +68,10 @@ export interface Execution {
   readonly resources: ContainerLimits & { readonly name?: string };
   /** What the row's first container is made from; null: its image alone. */
   readonly seed: Seed | null;
+  /** The maximum size of a writable layer that is committed, in bytes; absent: none is. */
+  readonly mostLayerBytes?: number;
+  /** Whether the user's turn to copy data was taken for all steps. */
+  readonly hasTurn?: true;
   /** Called before each step; throws if the operation must not continue. */
   readonly assertWanted: () => Promise<void>;
   readonly signal?: AbortSignal;
@@ -147,6 +152,9 @@ export class ContainerSpecs {
 /** Executes a plan's steps, one engine call each, in order; makes no decisions. */
 @Injectable()
 export class StepExecutor {
+  /** One copy of data at a time for each user, in this process: what a copy costs is the user's choice. */
+  private readonly copying = new FairLimiter({ atOnce: Infinity, perKey: 1 });
+
   constructor(
     private readonly engine: ContainerEngine,
     private readonly images: ImageStore,
@@ -162,6 +170,11 @@ export class StepExecutor {
    * @throws EngineError of the first failed step; the errors of `assertWanted`
    */
   async execute(steps: readonly Step[], execution: Execution, facts: Facts = {}): Promise<Facts> {
+    // Taken before the container is stopped or suspended: it does not wait in that state.
+    const isHalted = doesAny(steps, ['pause_container', 'stop_container']);
+    if (execution.hasTurn !== true && isHalted && doesAny(steps, ['copy_volume'])) {
+      return this.copying.run(execution.row.userId, () => this.execute(steps, { ...execution, hasTurn: true }, facts));
+    }
     for (const step of steps) {
       await execution.assertWanted();
       if (step.do === 'in_parallel') {
@@ -248,7 +261,7 @@ export class StepExecutor {
         await this.confirmRunning(target(step.target, row, facts), { step, facts });
         return;
       case 'copy_volume':
-        facts.copiedBytes = await this.copy(step, execution);
+        facts.copiedBytes = await this.copyInTurn(step, execution);
         facts.volumeName = step.to;
         return;
       case 'await_seed':
@@ -260,7 +273,8 @@ export class StepExecutor {
       case 'commit_layer': {
         const { reference } = step;
         const dockerId = target('current', row, facts);
-        const layer = await this.engine.layers.commit({ dockerId, reference, ...signalOf(execution) });
+        const { mostLayerBytes: mostBytes = 0 } = execution;
+        const layer = await this.engine.layers.commit({ dockerId, reference, mostBytes, ...signalOf(execution) });
         this.noteLayer(layer, row, facts);
         facts.committedBytes = layer.bytes;
         execution.onLayer?.(layer);
@@ -309,6 +323,14 @@ export class StepExecutor {
   private async assertKnown(row: ContainerRow): Promise<void> {
     if (row.dockerId === null) this.known.assertUnchanged();
     else await this.known.assertSame();
+  }
+
+  private async copyInTurn(step: CopyStep, execution: Execution): Promise<number> {
+    if (execution.hasTurn === true) return this.copy(step, execution);
+    return this.copying.run(execution.row.userId, async () => {
+      await execution.assertWanted();
+      return this.copy(step, execution);
+    });
   }
 
   /** @returns the size of the data in bytes */
@@ -413,6 +435,13 @@ export class StepExecutor {
       await delay(Math.min(CONFIRM_EVERY_MS, end - performance.now()));
     }
   }
+}
+
+/** Whether one of the steps, or of those of their branches, is one of these calls. */
+function doesAny(steps: readonly Step[], calls: readonly Step['do'][]): boolean {
+  return steps.some((step) =>
+    step.do === 'in_parallel' ? step.branches.some((branch) => doesAny(branch, calls)) : calls.includes(step.do),
+  );
 }
 
 function target(which: Target, row: ContainerRow, facts: Facts): string {

@@ -35,6 +35,8 @@ export interface Course {
   readonly hasSucceeded?: () => Promise<boolean>;
   /** Called before a container is replaced that Docker can never start again. */
   readonly onBroken?: () => Promise<void>;
+  /** See {@link Execution}. */
+  readonly mostLayerBytes?: number;
   /** Told of the progress, in place of the emission of `container_progress`. */
   readonly listeners?: Pick<Execution, 'onStep' | 'onCopy' | 'onLayer'>;
   /** Called once the plan has been executed. */
@@ -304,7 +306,7 @@ export class OperationRunner {
    */
   private async execute(
     lease: OperationLease,
-    { plan: input, listeners, onBroken }: Pick<Course, 'plan' | 'listeners' | 'onBroken'>,
+    { plan: input, mostLayerBytes = 0, listeners, onBroken }: Course,
   ): Promise<Executed> {
     const progress = new ProgressReporter(lease, this.logger);
     const placing = this.placement.of(lease, input);
@@ -317,6 +319,7 @@ export class OperationRunner {
           row: lease.row,
           resources: input.wanted ?? lease.row,
           seed: input.seed ?? null,
+          mostLayerBytes,
           assertWanted: () => lease.assertNotCancelled(),
           signal: lease.signal,
           ...(listeners ?? progress.listenersOf(input.verb)),

@@ -54,7 +54,7 @@ interface Updated {
 }
 
 /** A snapshot that is about to be made. */
-export interface SnapshotCourse extends Pick<Course, 'listeners'> {
+export interface SnapshotCourse extends Pick<Course, 'listeners' | 'mostLayerBytes'> {
   readonly plan: PlannedSnapshot;
   /** Called in the transaction that ends the lease. */
   readonly finish: (facts: Facts) => Promise<void>;
@@ -217,6 +217,7 @@ export class ContainerOperations {
       const layer = lease.row.dockerId === null ? null : await this.volumes.layerToKeep(lease.row);
       return {
         plan: { verb: 'move', move, layer },
+        mostLayerBytes: await this.volumes.mostLayerBytes(lease.row.diskMb),
         outcome: (facts) => movedOutcome(lease.row, move, facts),
         afterCleanup: { patch: { otherNodeId: null }, events: [] },
       };
@@ -267,9 +268,10 @@ export class ContainerOperations {
       if (!isUp(lease.row.status) && lease.row.status !== 'stopped') throw new DomainError('container_not_running');
       const course = await begin(lease.row);
       if (course === null) return { write: NOTHING };
-      const { plan: snapshot, listeners = {}, finish } = course;
+      const { plan: snapshot, mostLayerBytes = 0, listeners = {}, finish } = course;
       return {
         plan: { verb: 'snapshot', snapshot },
+        mostLayerBytes,
         listeners,
         outcome: (facts) => ({ ...NOTHING, also: () => finish(facts) }),
       };
@@ -421,6 +423,7 @@ export class ContainerOperations {
     const layer = isReplaced ? await this.volumes.layerToKeep(lease.row, wanted) : null;
     return {
       plan: { verb: 'update', wanted, moveTo, layer },
+      mostLayerBytes: await this.volumes.mostLayerBytes(wanted.diskMb - lease.row.keptLayerMb),
       outcome: (facts) => updatedOutcome(lease.row, wanted, { facts, now: this.clock.now() }),
     };
   }

@@ -423,7 +423,7 @@ function assertWithin({ name: tier, snapshots, snapshotMb }: SnapshotLimits, { c
 const FAULTS: Readonly<Record<string, string>> = {
   interrupted: 'the making of it was cut off',
   snapshot_limit_reached: 'it has become larger than the tier allows',
-  data_too_large: 'there was no room for the copy of the data',
+  data_too_large: 'there was no room for its files',
   copy_failed: 'the data could not be copied',
   docker_unavailable: 'Docker cannot be reached',
   node_unavailable: 'the machine cannot be reached',

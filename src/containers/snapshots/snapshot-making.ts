@@ -4,9 +4,9 @@ import type { Logger } from 'pino';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Throttle } from '../../scheduling';
-import { type ContainerRow, keptWith } from '../model/container.entity';
+import { type ContainerRow, keptWith, MIB } from '../model/container.entity';
 import { layerReference, nameAfter, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
-import { DataVolumes } from '../operations/data-volumes';
+import { assertDataFits, DataVolumes } from '../operations/data-volumes';
 import type { Facts } from '../operations/executor';
 import { ContainerOperations, type SnapshotCourse } from '../operations/operations';
 import { RunningWork } from '../operations/running-work';
@@ -62,7 +62,8 @@ export class SnapshotMaking {
    *
    * @returns what `around` returns, once the snapshot is inserted, or nothing is to be made
    * @throws DomainError `snapshot_limit_reached`, `container_not_running`, `operation_in_progress`,
-   *   `container_not_found`, `snapshot_failed`
+   *   `container_not_found`, `snapshot_failed`, `invalid_parameters` if the files outside the home are larger than the
+   *   container's disk
    */
   async begin<R extends KeyedOutcome>(container: ContainerRow, wanted: WantedSnapshot<R>): Promise<R> {
     return new Promise((accept, refuse) => {
@@ -77,7 +78,10 @@ export class SnapshotMaking {
         const result = await wanted.around(row, insert);
         if (!result.isReplayed) inserted = row;
         accept(result);
-        return result.isReplayed ? null : this.courseOf(row, wanted);
+        if (result.isReplayed) return null;
+        const most = await this.volumes.mostLayerBytes(row.diskMb);
+        const mostLayerBytes = wanted.isTransient ? most : Math.min(most, wanted.limits.snapshotMb * MIB);
+        return { ...this.courseOf(row, wanted), mostLayerBytes };
       });
       void this.work.track(() =>
         making.catch(async (error: unknown) => {
@@ -88,8 +92,13 @@ export class SnapshotMaking {
     });
   }
 
+  /** @throws DomainError `invalid_parameters` if the files outside the home are larger than the container's disk */
   private async rowOf(container: ContainerRow, wanted: WantedSnapshot<KeyedOutcome>): Promise<SnapshotRow> {
     const { dataBytes, layer } = await this.volumes.keepable(container, { isMeasured: !wanted.isTransient });
+    const written = layer?.isWritten === true ? layer.bytes : 0;
+    // The copies of a fork have a disk of the same size, and keep all layers on it.
+    if (wanted.isTransient) assertDataFits(keptWith(container, written) * MIB, container.diskMb);
+    else if (written > container.diskMb * MIB) assertDataFits(written, container.diskMb);
     const now = this.clock.now();
     const id = randomUUID();
     return {

@@ -96,6 +96,8 @@ describe('the rules of a restricted network', () => {
   it('must open name servers, block what is blocked for all, and leave the rest to the lists', () => {
     expect(rules('mangle')).toEqual([
       '-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j RETURN',
+      expect.stringContaining('--ctstate NEW -m connlimit'),
+      expect.stringContaining('--ctstate NEW -m hashlimit'),
       '-d 10.0.0.2/32 -p udp -m udp --dport 53 -j RETURN',
       '-d 10.0.0.2/32 -p tcp -m tcp --dport 53 -j RETURN',
       `-d 192.0.2.7/32 -p tcp -m tcp --dport 3128 -g ${lists}`,
@@ -120,8 +122,8 @@ describe('the rules of a restricted network', () => {
     expect(plan([rule, gone[0]?.replace('berth:prod', 'berth:prod2') ?? ''])).toEqual([]);
   });
 
-  it('must be the same in both tables, but for answers to the host', () => {
-    expect(rules('raw').slice(1)).toEqual(rules('mangle').slice(1));
+  it('must be the same in both tables, but for answers to the host and limits of flows', () => {
+    expect(rules('raw').slice(1)).toEqual(rules('mangle').slice(3));
     expect(rules('raw')[0]).toBe('-p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -j RETURN');
   });
 });

@@ -1,4 +1,4 @@
-import { chainName, ipv4Rules, ipv6Rules, planFirewall } from './firewall-rules';
+import { chainName, ipv4Rules, ipv6Rules, planFirewall, planIsolation } from './firewall-rules';
 
 const networkId = 'a1b2c3d4e5f6'.padEnd(64, '0');
 const network = { instance: 'prod', networkId, bridge: 'br-a1b2c3d4e5f6' };
@@ -27,6 +27,8 @@ describe('the rules for sandboxes', () => {
       jump: `-A PREROUTING -i br-a1b2c3d4e5f6 -m comment --comment "berth:prod" -j ${chain}`,
       rules: [
         `-A ${chain} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN`,
+        `-A ${chain} -m conntrack --ctstate NEW -m connlimit --connlimit-above 2048 --connlimit-mask 32 --connlimit-saddr -j DROP`,
+        `-A ${chain} -p tcp -m conntrack --ctstate NEW -m hashlimit --hashlimit-above 50/sec --hashlimit-burst 1000 --hashlimit-mode srcip --hashlimit-name ${chain} -j DROP`,
         `-A ${chain} -d 10.0.0.2/32 -p udp -m udp --dport 53 -j RETURN`,
         `-A ${chain} -d 10.0.0.2/32 -p tcp -m tcp --dport 53 -j RETURN`,
         `-A ${chain} -d 192.0.2.7/32 -p tcp -m tcp --dport 3128 -j RETURN`,
@@ -84,5 +86,32 @@ describe('the change of the rules', () => {
   it('must leave what belongs to other instances, though one’s name begins like this one’s', () => {
     const others = [former.replace('berth:prod', 'berth:prod2'), former.replace('berth:prod', 'x')];
     expect(plan([...right, ...others])).toEqual(NOTHING);
+  });
+});
+
+describe('the rules between the networks of all Berths on a host', () => {
+  const ways = (bridge: string, instance = 'prod'): string[] => [
+    `-A FORWARD -i ${bridge} -m comment --comment "berth:${instance}" -j BERTH-BRIDGES`,
+    `-A BERTH-BRIDGES -o ${bridge} -m comment --comment "berth:${instance}" -j DROP`,
+  ];
+  const isolation = (current: readonly string[]) =>
+    planIsolation(current, { network, isInterface: (name) => name === network.bridge });
+  const [way = '', end = ''] = ways(network.bridge);
+  const there = [...OTHERS, '-N BERTH-BRIDGES', ...ways('br-2', 'other'), way, end];
+  const first = way.replace('-A FORWARD', '-I FORWARD 1');
+
+  it('drops what leaves one for another, and leaves the rules of other instances', () => {
+    expect(isolation(OTHERS)).toEqual({ needed: ['-N BERTH-BRIDGES', first, end], tidying: [] });
+    expect(isolation(['-N BERTH-BRIDGES', ...ways('br-2', 'other')]).needed).toEqual([first, end]);
+    expect(isolation(there)).toEqual(NOTHING);
+    expect(isolation(there.map((line) => line.replaceAll('"', '')))).toEqual(NOTHING);
+    expect(isolation(there.filter((line) => line !== end)).needed).toEqual([end]);
+  });
+
+  it('removes duplicates, and the rules of networks that are gone', () => {
+    const removed = end.replace('-A', '-D');
+    expect(isolation([...there, end]).tidying).toEqual([removed, removed, end]);
+    const gone = ways('br-3');
+    expect(isolation([...there, ...gone]).tidying).toEqual(gone.map((line) => line.replace('-A', '-D')));
   });
 });

@@ -9,6 +9,24 @@ const CHAIN_PREFIX = 'BERTH-';
 /** Link-local addresses: clouds serve the host's credentials there (169.254.169.254). */
 const LINK_LOCAL = '169.254.0.0/16';
 
+/**
+ * Flows that one sandbox may have open at once, in its address's name: each takes an entry of the host's connection
+ * table (`nf_conntrack_max`), which all sandboxes and the host share. The kernel does not count TCP connections that
+ * have ended, whose entries stay for two minutes; so new ones are also limited in number, per second.
+ */
+const MOST_FLOWS = 2048;
+const TCP = { perSecond: 50, burst: 1000 } as const;
+
+/** Has no effect on packets of flows that were answered. */
+function flowLimits(chain: string): string[] {
+  const isNew = '-m conntrack --ctstate NEW';
+  const hash = `-m hashlimit --hashlimit-above ${TCP.perSecond}/sec --hashlimit-burst ${TCP.burst}`;
+  return [
+    `${isNew} -m connlimit --connlimit-above ${MOST_FLOWS} --connlimit-mask 32 --connlimit-saddr -j DROP`,
+    `-p tcp ${isNew} ${hash} --hashlimit-mode srcip --hashlimit-name ${chain} -j DROP`,
+  ];
+}
+
 /** A network of an instance's sandboxes. */
 export interface SandboxBridge {
   readonly instance: string;
@@ -65,6 +83,8 @@ export function ipv4Rules(
     `-d ${address}/32 -p ${protocol} -m ${protocol} --dport ${port} ${verdict}`;
   const rules = [
     network.isRestricted ? ANSWERS[table] : '-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN',
+    // `raw` precedes the connection table.
+    ...(table === 'mangle' ? flowLimits(chain) : []),
     ...nameServers.flatMap((server) => [open(server, 'udp', '53'), open(server, 'tcp', '53')]),
     ...allowed.map((service) => {
       const [address = '', port = ''] = service.split(':');
@@ -176,6 +196,42 @@ export function planTranslation(
   });
   const isThere = own.some((line) => bare(line) === bare(rule));
   return [...(isThere ? [] : [rule]), ...stale.map(deletionOf)];
+}
+
+/** What no sandbox may send a packet out of: the bridges of all Berths whose rules are on this host. */
+export const BRIDGES = `${CHAIN_PREFIX}BRIDGES`;
+
+/**
+ * Plans the rules that keep the networks of all Berths on this host apart. Docker (26.1) removes its own for a moment
+ * whenever it makes a network. Each network has a rule that leads into the shared chain, and one in it.
+ *
+ * @param current the table `mangle` as `iptables -S` prints it
+ */
+export function planIsolation(
+  current: readonly string[],
+  { network, isInterface }: { network: SandboxBridge; isInterface: (name: string) => boolean },
+): FirewallChange {
+  const { bridge, instance } = network;
+  const comment = `-m comment --comment "${mark(instance)}"`;
+  const wanted = [`-A FORWARD -i ${bridge} ${comment} -j ${BRIDGES}`, `-A ${BRIDGES} -o ${bridge} ${comment} -j DROP`];
+  const added = (rule: string): string => rule.replace('-A FORWARD', '-I FORWARD 1');
+  const copiesOf = (rule: string): string[] => current.filter((line) => bare(line) === bare(rule));
+  const missing = wanted.filter((rule) => copiesOf(rule).length === 0);
+  const stale = current.filter((line) => {
+    const [, name] = /^-A (?:FORWARD -i|BERTH-BRIDGES -o) (\S+) /.exec(line) ?? [];
+    return name !== undefined && bare(line).includes(` ${mark(instance)} -j `) && !isInterface(name);
+  });
+  return {
+    needed: [
+      // iptables refuses this if another process has just created the chain; the change is then planned again.
+      ...(missing.length > 0 && !current.includes(`-N ${BRIDGES}`) ? [`-N ${BRIDGES}`] : []),
+      ...missing.map(added),
+    ],
+    tidying: [
+      ...wanted.flatMap((rule) => (copiesOf(rule).length > 1 ? [...copiesOf(rule).map(deletionOf), added(rule)] : [])),
+      ...stale.map(deletionOf),
+    ],
+  };
 }
 
 function targetOf(jump: string): string {

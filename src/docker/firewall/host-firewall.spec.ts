@@ -24,9 +24,7 @@ class TestFilter implements PacketFilter {
       return Promise.reject(new IptablesError('iptables-restore refuses: line 9 failed'));
     }
     this.changes += 1;
-    this.lines = lines
-      .filter((line) => /^-[AI] /.test(line))
-      .map((line) => line.replace('-I PREROUTING 1', '-A PREROUTING'));
+    this.lines = lines.filter((line) => /^-[AI] /.test(line)).map((line) => line.replace(/^-I (\S+) 1/, '-A $1'));
     return Promise.resolve();
   }
 }

@@ -11,6 +11,7 @@ import {
   ipv4Rules,
   ipv6Rules,
   planFirewall,
+  planIsolation,
   planTranslation,
   readNameServers,
   type SandboxBridge,
@@ -264,8 +265,12 @@ export class HostFirewall {
     const hasIpv6 = (await this.host.read(IPV6_ADDRESSES)) !== null;
     const isInterface = (name: string): boolean => interfaces.has(name);
     const putRules = async (filter: PacketFilter, wanted: FirewallRules): Promise<void> => {
-      const plan = (current: readonly string[]): ReturnType<typeof planFirewall> =>
-        planFirewall(current, { wanted, instance, isInterface });
+      const plan = (current: readonly string[]): ReturnType<typeof planFirewall> => {
+        const rules = planFirewall(current, { wanted, instance, isInterface });
+        if (filter !== this.host.ipv4) return rules;
+        const apart = planIsolation(current, { network, isInterface });
+        return { needed: [...rules.needed, ...apart.needed], tidying: [...rules.tidying, ...apart.tidying] };
+      };
       const current = await put(filter, (lines) => plan(lines).needed);
       if (current !== null) await tidy(filter, plan(current).tidying);
     };

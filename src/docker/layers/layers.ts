@@ -92,11 +92,12 @@ export class Layers implements TransferringLayers {
     return { bytes: bytes ?? 0, isWritten, isOnLayer };
   }
 
-  async commit({ dockerId, reference, signal: abortion }: LayerCommit): Promise<LayerImage> {
-    const { Image: base, State, Config } = await this.inspect(dockerId);
+  async commit({ dockerId, reference, mostBytes, signal: abortion }: LayerCommit): Promise<LayerImage> {
+    const { Image: base, State, Config, SizeRw: bytes } = await this.inspect(dockerId, { size: true });
     if (State.Running && !State.Paused) {
       throw new EngineError('container_not_running', `commit container: ${dockerId} is neither paused nor stopped`);
     }
+    assertWithin(bytes ?? 0, mostBytes);
     const before = await this.findImage(base);
     const body = imageConfig(Config, before?.Config ?? {}, this.host.instance);
     await this.longCall('commit container', abortion, (docker, signal) =>
@@ -109,7 +110,10 @@ export class Layers implements TransferringLayers {
    * An image that Docker has exported and imported has no configuration: it is taken from a container that is created
    * with it, and never started.
    */
-  async flatten({ reference, signal: abortion }: Omit<LayerCommit, 'dockerId'>): Promise<LayerImage | null> {
+  async flatten({
+    reference,
+    signal: abortion,
+  }: Omit<LayerCommit, 'dockerId' | 'mostBytes'>): Promise<LayerImage | null> {
     const deep = await this.findImage(reference);
     if (deep === null) throw new EngineError('image_not_found', `flatten image: no such image ${reference}`);
     if (!isDeep(deep)) return null;
@@ -266,6 +270,12 @@ export function imageConfig(own: Configuration, base: Configuration, instance: s
     ...(base.Entrypoint?.length && { Entrypoint: base.Entrypoint }),
     ...(base.Cmd?.length && { Cmd: base.Cmd }),
   };
+}
+
+/** @throws EngineError `data_too_large` */
+function assertWithin(bytes: number, mostBytes: number): void {
+  if (bytes <= mostBytes) return;
+  throw new EngineError('data_too_large', `commit container: a layer of ${String(bytes)} bytes is too large`);
 }
 
 function isDeep({ RootFS }: Image): boolean {

@@ -2,7 +2,7 @@ import type { Listed } from './engine-containers';
 
 /** What a container has written outside its volumes. */
 export interface WrittenLayer {
-  /** The disk space of the layer. */
+  /** The size of the files in the layer; Docker (26.1) counts holes in full. */
   readonly bytes: number;
   /** False if only Berth and Docker have written there. */
   readonly isWritten: boolean;
@@ -15,6 +15,11 @@ export interface LayerCommit {
   readonly dockerId: string;
   /** The image's name; see `snapshotImage`. An image that has the name loses it. */
   readonly reference: string;
+  /**
+   * The maximum size of the files in the layer, holes included: Docker (26.1) writes them as zeros. Programs may have
+   * written since the layer was measured, for example when they were asked to end.
+   */
+  readonly mostBytes: number;
   readonly signal?: AbortSignal;
 }
 
@@ -60,7 +65,8 @@ export interface EngineLayers {
    * The image has the variables, the user and the command of the container's image, and none of the container's labels.
    * If the answer is lost or aborted, Docker may still make the image.
    *
-   * @throws EngineError `container_not_found`, `container_not_running` if it is neither paused nor stopped, `aborted`
+   * @throws EngineError `container_not_found`, `container_not_running` if it is neither paused nor stopped,
+   *   `data_too_large`, `aborted`
    */
   commit(commit: LayerCommit): Promise<LayerImage>;
   /**
@@ -70,7 +76,7 @@ export interface EngineLayers {
    * @returns null if the image has few layers; it is left as it is
    * @throws EngineError `image_not_found`, `aborted`; the image is as before then
    */
-  flatten(image: Omit<LayerCommit, 'dockerId'> & { node?: string | null }): Promise<LayerImage | null>;
+  flatten(image: Omit<LayerCommit, 'dockerId' | 'mostBytes'> & { node?: string | null }): Promise<LayerImage | null>;
   /** Lists the images that {@link commit} made for an instance. On a cluster: of all nodes. */
   list(filter: { instance: string; node?: string | null }): Promise<Listed<ListedLayer>>;
 }

@@ -1,7 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { z } from 'zod';
 import type { EnginePrograms } from '../port/engine-programs';
 import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from '../port/container-process';
 import { LruMap } from '../../scheduling';
+import { abortable } from '../connection/client';
 import { containerOf } from '../containers/container-verbs';
 import { LABELS, withoutCreated } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
@@ -27,6 +30,21 @@ const PING_MS = 2_000;
 const MOST_CONTAINERS = 10_000;
 /** Maximum characters of facts that are remembered: an image's author may write any number. */
 const MOST_FACTS = 10_000;
+
+/**
+ * Docker (26.1) reads these whole at each exec, in its own memory: 18.8 MB of groups that list the exec's user take
+ * 500 MB of it.
+ */
+const ACCOUNT_FILES = ['/etc/passwd', '/etc/group'];
+const MOST_ACCOUNT_BYTES = 1024 * 1024;
+/** How long a look at the account files counts, in milliseconds: programs that start at once share one. */
+const ACCOUNTS_FRESH_MS = 1_000;
+
+/** The header in which Docker describes a file of a container. */
+const PATH_STAT = 'x-docker-container-path-stat';
+const pathStat = z.object({ size: z.number(), mode: z.number(), linkTarget: z.string() });
+/** Go's bits of a file's mode that are set for anything but a regular file; without that of links. */
+const NOT_REGULAR = 0x80000000 | 0x04000000 | 0x02000000 | 0x01000000 | 0x00200000 | 0x00080000;
 
 const GIVE_UP_EVERY_MS = 250;
 
@@ -154,6 +172,8 @@ export class DockerPrograms implements EnginePrograms {
   private readonly entered = new LruMap<Entered>(MOST_CONTAINERS);
   /** By Docker id: {@link passesVariables}; never changes. */
   private readonly passing = new LruMap<boolean>(MOST_CONTAINERS);
+  /** By Docker id: the last look at the account files. */
+  private readonly accounts = new LruMap<{ readonly at: number; readonly areSmall: Promise<boolean> }>(MOST_CONTAINERS);
   private readonly sessions = new OpenSessions((dockerId) => this.canEnter(dockerId));
   private readonly endings = new Batches<string, 'ended' | 'still_running'>();
   private readonly entries = new Batches<null, boolean>();
@@ -271,6 +291,7 @@ export class DockerPrograms implements EnginePrograms {
   forget(dockerId: string): void {
     this.entered.delete(dockerId);
     this.passing.delete(dockerId);
+    this.accounts.delete(dockerId);
     this.ahead.discard(dockerId);
   }
 
@@ -292,8 +313,11 @@ export class DockerPrograms implements EnginePrograms {
   ): Promise<ExecSession> {
     // Uses the client for streams: the call occupies its socket while the program runs.
     const container = containerOf(this.daemon.clients.streams, dockerId);
+    // Docker looks at the files only once it starts the command.
+    const mayStart = this.assertEnterable(dockerId);
+    mayStart.catch(() => undefined);
     const { user, ...created } = await this.enteredOf(dockerId);
-    const all = { ...this.optionsFor(dockerId), ...created, ...options };
+    const all = { ...this.optionsFor(dockerId), ...created, ...options, mayStart };
     return ExecSession.open(container, { ...request, user: request.user ?? user }, all);
   }
 
@@ -333,6 +357,7 @@ export class DockerPrograms implements EnginePrograms {
    */
   private canEnter(dockerId: string): Promise<boolean> {
     return this.entries.add(dockerId, null, async () => {
+      if (!(await this.areAccountsSmall(dockerId))) return true;
       const container = containerOf(this.daemon.clients.streams, dockerId);
       try {
         const session = await ExecSession.open(container, NO_COMMAND, { call: this.call });
@@ -344,6 +369,37 @@ export class DockerPrograms implements EnginePrograms {
       }
       return true;
     });
+  }
+
+  /** @throws EngineError `command_not_started` if Docker would read too much to start a command */
+  private async assertEnterable(dockerId: string): Promise<void> {
+    if (await this.areAccountsSmall(dockerId)) return;
+    const why = `${ACCOUNT_FILES.join(' or ')} is larger than ${String(MOST_ACCOUNT_BYTES)} bytes, or no file`;
+    throw new EngineError('command_not_started', why);
+  }
+
+  private areAccountsSmall(dockerId: string): Promise<boolean> {
+    const known = this.accounts.get(dockerId);
+    if (known && performance.now() - known.at < ACCOUNTS_FRESH_MS) return known.areSmall;
+    const looks = Promise.all(ACCOUNT_FILES.map((path) => this.isSmall(dockerId, path)));
+    const areSmall = looks.then((small) => !small.includes(false));
+    this.accounts.set(dockerId, { at: performance.now(), areSmall });
+    return areSmall;
+  }
+
+  /** True also if there is no such file, or Docker cannot tell: then it cannot read the file either. */
+  private async isSmall(dockerId: string, path: string, mayBeLink = true): Promise<boolean> {
+    const stat = await this.daemon
+      .call('exec', async (signal, docker) => {
+        const answer: unknown = await containerOf(docker, dockerId).infoArchive(abortable(signal, { path }));
+        const { headers } = (answer as IncomingMessage).resume();
+        return pathStat.parse(JSON.parse(Buffer.from(String(headers[PATH_STAT]), 'base64').toString()));
+      })
+      .catch(() => null);
+    if (stat === null) return true;
+    // Docker has followed all links.
+    if (stat.linkTarget !== '' && mayBeLink) return this.isSmall(dockerId, stat.linkTarget, false);
+    return (stat.mode & NOT_REGULAR) === 0 && stat.size <= MOST_ACCOUNT_BYTES;
   }
 
   /** Asks Docker if this process has neither created the container nor run a command in it. */

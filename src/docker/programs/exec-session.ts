@@ -39,6 +39,8 @@ export interface ExecOptions {
   readonly lookAfterMs?: number;
   /** Leaves the container unobserved until {@link ExecSession.watch} is called. */
   readonly isUnwatched?: true;
+  /** Awaited before Docker starts the command; rejects if it must not. */
+  readonly mayStart?: Promise<void>;
   readonly startWithinMs?: number;
   readonly refusedWithinMs?: number;
 }
@@ -135,6 +137,7 @@ export class ExecSession implements ContainerProcess {
       call((signal) => container.exec(execCreateOptions(request, { signal, created }))),
       bounds,
     );
+    await options.mayStart;
     const starting = call((signal) => startHijacked(exec, request, signal));
     const stream = await inTime(starting, bounds).catch((error: unknown) => {
       void starting.then((late) => late.destroy()).catch(() => undefined);

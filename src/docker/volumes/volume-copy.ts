@@ -213,7 +213,7 @@ export async function digestVolume(
   const compute = (): Promise<WorkerResult> =>
     runVolumeWorker(
       clients,
-      { image, script: digestScript(like?.size), mounts, owner },
+      { image, script: digestScript(like), mounts, owner },
       { name: `berth-${owner.containerId}-check`, onReport, signal, timeoutMs },
     );
   assertDone(await runTwiceIfUnreported(compute, () => digest.sha256 !== ''), image);

@@ -16,6 +16,12 @@ const MEMORY = 512 * 1024 * 1024;
 const PIDS_LIMIT = 64;
 
 /**
+ * One processor for the programs of a worker together, and a quarter of a sandbox's weight where processors are short:
+ * what is copied, and so the work, is the user's choice.
+ */
+const CPU = { CpuPeriod: 100_000, CpuQuota: 100_000, CpuShares: 256 } as const;
+
+/**
  * What a process needs to read and create any user's files with their owners, modes, attributes and types. All other
  * capabilities are dropped.
  */
@@ -64,6 +70,7 @@ export function volumeWorkerOptions(
       Tmpfs: { '/tmp': 'rw,noexec,nosuid,nodev,size=1m' },
       Memory: MEMORY,
       MemorySwap: MEMORY,
+      ...CPU,
       PidsLimit: PIDS_LIMIT,
       CapDrop: ['ALL'],
       CapAdd: CAPABILITIES,
@@ -305,8 +312,22 @@ fail_extraction() {
 write_out() { sync --file-system ${TARGET_PATH} || exit ${SCRIPT_EXIT.failed}; }
 `;
 
-/** Data whose size has this many digits or more is compared with holes as holes. */
+/** Data whose size has this many digits or more is compared with holes as holes only. */
 const VAST_DIGITS = 12;
+
+/** Data with more bytes of holes than this is first compared with holes as holes. */
+export const MOST_HOLES = 2 ** 30;
+
+/**
+ * `holes_of SIZE USED` sets `holes`: how data is compared that has SIZE bytes in its files and uses USED of the disk.
+ * It takes no time to write a file of petabytes that is one hole, but seconds to read a gigabyte of it.
+ */
+const HOLES = `
+holes_of() {
+  holes=
+  if [ "\${#1}" -ge ${VAST_DIGITS} ] || [ "$(($1 - $2))" -gt ${MOST_HOLES} ]; then holes=$as_holes; fi
+}
+`;
 
 /**
  * `clone` copies by reflink, which takes no time and no space, where both volumes are on one file system that has it:
@@ -333,17 +354,18 @@ clone() {
  * `total N M` (the disk space that the data uses, the bytes in its files), `copied N` and `checked N` (records of the
  * archives), and `bytes N`. Where a reflink does it, reports `cloned 1` instead of what is copied and checked.
  *
- * The compared archives contain every byte of every file, and holes as zeros: the position of holes may differ. But
- * anyone can create a sparse file of petabytes, so if the files hold 10¹¹ bytes or more, holes are compared as holes.
+ * The compared archives contain every byte of every file, and holes as zeros: the position of holes may differ. If
+ * there are more than a gigabyte of holes, these are compared as holes, and as zeros only if the two differ so; if the
+ * files hold 10¹¹ bytes or more, as holes alone.
  */
-export const COPY_SCRIPT = `${PRELUDE}${ARCHIVE}${EXTRACT}${CLONE}
+export const COPY_SCRIPT = `${PRELUDE}${ARCHIVE}${HOLES}${EXTRACT}${CLONE}
 ended_well() { [ "$(cat "$@")" = "0
 0" ]; }
 
 size=$(used --apparent-size ${SOURCE_PATH})
-holes=
-[ "\${#size}" -lt ${VAST_DIGITS} ] || holes=$as_holes
-report total "$(used ${SOURCE_PATH})" "$size"
+taken=$(used ${SOURCE_PATH})
+holes_of "$size" "$taken"
+report total "$taken" "$size"
 
 empty || exit ${SCRIPT_EXIT.failed}
 if clone; then
@@ -361,12 +383,19 @@ ended_well /tmp/created /tmp/extracted || fail_extraction
 write_out
 
 sum() { { archive "$1" checked "$holes"; echo $? >"$2.ended"; } | sha256sum >"$2"; }
-report checked 0
-sum ${SOURCE_PATH} /tmp/source &
-sum ${TARGET_PATH} /tmp/target &
-wait
-ended_well /tmp/source.ended /tmp/target.ended || exit ${SCRIPT_EXIT.failed}
-[ -s /tmp/source ] && cmp /tmp/source /tmp/target || exit ${SCRIPT_EXIT.differs}
+is_same() {
+  report checked 0
+  sum ${SOURCE_PATH} /tmp/source &
+  sum ${TARGET_PATH} /tmp/target &
+  wait
+  ended_well /tmp/source.ended /tmp/target.ended || exit ${SCRIPT_EXIT.failed}
+  [ -s /tmp/source ] && cmp /tmp/source /tmp/target
+}
+if ! is_same; then
+  [ -n "$holes" ] && [ "\${#size}" -lt ${VAST_DIGITS} ] || exit ${SCRIPT_EXIT.differs}
+  holes=
+  is_same || exit ${SCRIPT_EXIT.differs}
+fi
 report bytes "$(used ${TARGET_PATH})"
 `;
 
@@ -387,17 +416,15 @@ write_out
  * The digest of the archive that {@link COPY_SCRIPT} compares. Reports `total N M` and `checked N` like that script,
  * `sum X` and `bytes N`.
  *
- * @param likeBytes the size of the source's files, which decides how holes are compared; absent if this is the source
+ * @param like the source's files, which decide how holes are compared; absent if this is the source
  */
-export function digestScript(likeBytes?: number): string {
-  const size = likeBytes === undefined ? '$size' : String(likeBytes);
-  return `${PRELUDE}${ARCHIVE}
+export function digestScript(like?: { readonly size: number; readonly bytes: number }): string {
+  const of = like === undefined ? '"$size" "$taken"' : `${String(like.size)} ${String(like.bytes)}`;
+  return `${PRELUDE}${ARCHIVE}${HOLES}
 size=$(used --apparent-size ${SOURCE_PATH})
 taken=$(used ${SOURCE_PATH})
 report total "$taken" "$size"
-like=${size}
-holes=
-[ "\${#like}" -lt ${VAST_DIGITS} ] || holes=$as_holes
+holes_of ${of}
 sum=$({ archive ${SOURCE_PATH} checked "$holes"; echo $? >/tmp/ended; } | sha256sum)
 [ "$(cat /tmp/ended)" = 0 ] || exit ${SCRIPT_EXIT.failed}
 report sum "\${sum%% *}"

@@ -21,13 +21,14 @@ export async function removeFirewallRules(instance: string, { keepChains = false
     await agreed(async () => {
       // Without iptables there are no rules.
       const rules = rulesIn(await filter.rules().catch(() => []), instance);
-      const jumps = rules.filter((rule) => rule.startsWith('-A PREROUTING '));
-      const chains = [...new Set(jumps.map(chainOf)), ...(await listChainsOf(instance, filter))];
+      const marked = rules.filter((rule) => isMarked(rule, instance));
+      const chains = [...chainsOf(marked), ...(await listChainsOf(instance, filter))];
       const removal = [
         ...chains.map((chain) => `-F ${chain}`),
         ...(keepChains ? [] : chains.map((chain) => `-X ${chain}`)),
       ];
-      if (chains.length > 0) await filter.apply([...jumps.map((jump) => jump.replace('-A', '-D')), ...removal]);
+      if (marked.length + chains.length > 0)
+        await filter.apply([...marked.map((rule) => rule.replace('-A', '-D')), ...removal]);
     });
   }
 }
@@ -72,8 +73,8 @@ export async function emptyChains(
   { table, onlyLists = false }: { table: keyof typeof TABLES; onlyLists?: boolean },
 ): Promise<void> {
   const filter = TABLES[table];
-  const jumps = (await filter.rules()).filter((line) => line.replaceAll('"', '').includes(` ${MARK(instance)} -j `));
-  const chains = [...(await listChainsOf(instance, filter)), ...(onlyLists ? [] : jumps.map(chainOf))];
+  const marked = (await filter.rules()).filter((line) => isMarked(line, instance));
+  const chains = [...(await listChainsOf(instance, filter)), ...(onlyLists ? [] : chainsOf(marked))];
   await filter.apply(chains.map((chain) => `-F ${chain}`));
 }
 
@@ -84,11 +85,17 @@ async function listChainsOf(instance: string, filter: Iptables): Promise<string[
 }
 
 function rulesIn(lines: readonly string[], instance: string): string[] {
-  const jumps = lines.filter((line) => line.replaceAll('"', '').includes(` ${MARK(instance)} -j `));
-  const chains = jumps.map(chainOf);
-  return [...jumps, ...lines.filter((line) => chains.some((chain) => line.startsWith(`-A ${chain} `)))];
+  const marked = lines.filter((line) => isMarked(line, instance));
+  const chains = chainsOf(marked);
+  return [...marked, ...lines.filter((line) => chains.some((chain) => line.startsWith(`-A ${chain} `)))];
 }
 
-function chainOf(jump: string): string {
-  return jump.slice(jump.lastIndexOf(' ') + 1);
+function isMarked(line: string, instance: string): boolean {
+  return line.replaceAll('"', '').includes(` ${MARK(instance)} -j `);
+}
+
+/** The chains that belong to one network each; all instances share `BERTH-BRIDGES`. */
+function chainsOf(marked: readonly string[]): string[] {
+  const jumps = marked.filter((rule) => rule.startsWith('-A PREROUTING '));
+  return [...new Set(jumps.map((jump) => jump.slice(jump.lastIndexOf(' ') + 1)))];
 }

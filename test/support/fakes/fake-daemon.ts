@@ -16,6 +16,7 @@ import {
   type TerminalSize,
   type VolumeCopy,
 } from '../../../src/docker';
+import type { LayerCommit } from '../../../src/docker/port/engine-layers';
 import type { MachineResources } from '../../../src/docker/port/engine-host';
 import type { VolumeMeasurement } from '../../../src/docker/port/engine-volumes';
 import {
@@ -282,9 +283,10 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** As in Docker, the id follows from the content, and an image that loses its name stays. */
-  override commit(dockerId: string, reference: string): LayerImage {
+  override commit(layer: LayerCommit): LayerImage {
+    const { reference } = layer;
     const [former, id] = [this.layers.get(reference), this.imageId(reference)];
-    const made = super.commit(dockerId, reference);
+    const made = super.commit(layer);
     if (former) this.nameLayer(id, { ...former, id });
     const imageId = `sha256:${createHash('sha256').update(randomUUID()).digest('hex')}`;
     this.tags.set(reference, imageId);
