@@ -275,6 +275,8 @@ export default defineConfig({
   },
   overrides: [
     ...Object.keys(MODULES).flatMap(restrictedImports),
+    { files: ['src/**/*.ts'], rules: { 'berth/own-listener': 'error' } },
+    { files: ['src/http/listeners.ts', 'src/**/*.spec.ts'], rules: { 'berth/own-listener': 'off' } },
     {
       files: ['**/*.mjs', '**/*.js', '**/*.jsx'],
       // Plain JavaScript: without types most values are `any`, and scripts write to the console.

@@ -39,6 +39,10 @@ describe('docs/configuration.md', () => {
   });
 });
 
+it('HOST=localhost is one address', () => {
+  expect(parseConfig({ HOST: 'localhost' }).HOST).toBe('127.0.0.1');
+});
+
 describe('.env.example', () => {
   const settings = settingsOf(example);
 

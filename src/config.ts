@@ -246,7 +246,12 @@ const secretsKey = z.string().transform((text, context) => {
  */
 export const environmentSchema = z.object({
   NODE_ENV: z.enum(['development', 'test', 'production']).default('development'),
-  HOST: z.string().min(1).default('127.0.0.1'),
+  // `localhost` is two addresses on most machines, and each listener has one.
+  HOST: z
+    .string()
+    .min(1)
+    .default('127.0.0.1')
+    .transform((host) => (host === 'localhost' ? '127.0.0.1' : host)),
   PORT: integer(0, 65535).default(8080),
   DATABASE_URL: databaseUrl.default('sqlite:.berth/berth.sqlite'),
   SECRETS_KEY: secretsKey.optional(),

@@ -63,11 +63,36 @@ const fewDependencies = {
   }),
 };
 
+const SERVER_MODULE = /^(node:)?(net|http|https|http2|tls)$/;
+const SERVER_MAKERS = /^(createServer|createSecureServer|Server)$/;
+
+/** A server made elsewhere would have none of the bounds that all listeners share. */
+const ownListener = {
+  meta: { type: 'problem', docs: { description: 'servers only by Listeners' } },
+  create: (context) => {
+    const report = (node) => context.report({ node, message: 'use Listeners, or HttpListener: they have the bounds' });
+    return {
+      ImportDeclaration(node) {
+        if (node.importKind === 'type' || !SERVER_MODULE.test(node.source.value)) return;
+        for (const each of node.specifiers) {
+          const isMaker = each.type === 'ImportSpecifier' && SERVER_MAKERS.test(each.imported.name);
+          if (isMaker && each.importKind !== 'type') report(each);
+        }
+      },
+      // Of a module that was imported whole.
+      MemberExpression(node) {
+        if (/^(createServer|createSecureServer)$/.test(name(node))) report(node);
+      },
+    };
+  },
+};
+
 export default {
   meta: { name: 'berth' },
   rules: {
     'own-transaction': ownTransaction,
     'spread-literal': spreadLiteral,
     'few-dependencies': fewDependencies,
+    'own-listener': ownListener,
   },
 };

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Server } from 'socket.io';
 import { databaseFault, DomainError, errorAnswer, invalidParameters } from '../errors';
@@ -44,6 +45,7 @@ export function guardEngine(engine: Engine, admit: (request: IncomingMessage) =>
       },
     );
   });
+  engine.on('connection', boundConnection);
   // Engine.IO answers after its listeners have run, and only if they have not answered.
   engine.on('connection_error', ({ req, code, message }: EngineFault) => {
     const refusal = refusals.get(req);
@@ -53,6 +55,67 @@ export function guardEngine(engine: Engine, admit: (request: IncomingMessage) =>
       answer(req, new DomainError(fault.kind, { ...fault.options, fields: { ...fault.options.fields, message } }));
     }
   });
+}
+
+/** Packets that a connection may send within one turn of the event loop, such as those of one polling request. */
+const MAX_PACKETS_PER_TURN = 500;
+
+/** Namespaces that a connection may be joining at a time. */
+const MAX_JOINING = 8;
+
+/** Refusals of a connection that has joined a namespace; before, the first one closes it. */
+const MAX_REFUSALS = 8;
+
+/** Packets that may wait for a client that goes on sending. The gateways have lower bounds of their own. */
+const MAX_WAITING = 3_000;
+
+/** The types of Socket.IO's packets, as the first character of an Engine.IO message. */
+const CONNECT = '0';
+const CONNECT_ERROR = '4';
+
+interface EnginePacket {
+  readonly type: string;
+  readonly data?: unknown;
+}
+
+/** An Engine.IO connection. Its events are documented; `writeBuffer` is private only in the types. */
+interface EngineConnection extends EventEmitter {
+  readonly writeBuffer: readonly unknown[];
+  close(discard?: boolean): void;
+}
+
+/**
+ * Bounds what one connection can make the server do, for all namespaces: its packets within a turn, the namespaces that
+ * it is joining, those that refused it, and the packets that wait for it. A body of 64 KB has room for thousands of
+ * CONNECT packets, each of which would be authenticated and answered.
+ */
+function boundConnection(connection: EngineConnection): void {
+  let packets = 0;
+  let joining = 0;
+  let refusals = 0;
+  let hasJoined = false;
+  const isRefused = (): boolean => refusals > (hasJoined ? MAX_REFUSALS : 0);
+  connection.on('packet', ({ type, data }: EnginePacket) => {
+    if (packets === 0) setImmediate(() => (packets = 0));
+    packets += 1;
+    if (type === 'message' && startsWith(data, CONNECT)) joining += 1;
+    const isFlooding = packets > MAX_PACKETS_PER_TURN || joining > MAX_JOINING;
+    if (isFlooding || connection.writeBuffer.length > MAX_WAITING) connection.close(true);
+    else if (isRefused()) connection.close();
+  });
+  connection.on('packetCreate', ({ type, data }: EnginePacket) => {
+    if (type !== 'message') return;
+    if (startsWith(data, CONNECT)) hasJoined = true;
+    else if (startsWith(data, CONNECT_ERROR)) refusals += 1;
+    else return;
+    joining -= 1;
+    // The packet is not written yet. Closing waits until it is.
+    if (isRefused()) setImmediate(() => connection.close());
+  });
+}
+
+function startsWith(data: unknown, type: string): boolean {
+  return typeof data === 'string' && data.startsWith(type);
 }
 
 function hasSession(engine: Engine, request: IncomingMessage): boolean {

@@ -7,17 +7,16 @@ import {
 } from '@nestjs/common';
 import { FastifyAdapter, NestFastifyApplication } from '@nestjs/platform-fastify';
 import { type FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { IncomingMessage } from 'node:http';
+import type { IncomingMessage, RequestListener, Server } from 'node:http';
 import { Config, CONFIG } from '../config';
 import { DomainError, errorAnswer } from '../errors';
 import { type Logger, LOGGER, requestContext, type RequestContext } from '../logging';
 import { AllowedHosts } from './allowed-hosts';
 import { ClientAddress } from './client-address';
 import { compressAnswers } from './compressed';
-import { Connections } from './connections';
 import { KnownQuery } from './known-query';
+import { HEAD_MS, HttpListener, Listeners } from './listeners';
 import { type AsyncChannel, setUpDocuments } from './openapi';
-import { beginInTurn } from './pipeline';
 import { answerClientError, answerFrameworkError, requestIdOf, securityHeaders } from './protocol-errors';
 import { boundRefusedBodies, continueOnceRead } from './refused-body';
 import { jsonBodyParser, mergePatchParser, refuseUntakenBodies } from './request-body';
@@ -127,7 +126,7 @@ export class Draining implements OnModuleDestroy {
 }
 
 /** Ends the HTTP server's connections at shutdown. Node.js itself closes only idle ones. */
-function endConnections(fastify: FastifyInstance, draining: Draining, connections: Connections): void {
+function endConnections(fastify: FastifyInstance, draining: Draining, listeners: Listeners): void {
   // A kept-alive connection would keep the server open until its idle timeout, 72 s.
   fastify.addHook('onSend', (_request, reply, _payload, done) => {
     if (draining.begun) reply.header('connection', 'close');
@@ -136,7 +135,7 @@ function endConnections(fastify: FastifyInstance, draining: Draining, connection
   // So would a client that sends half a request, or none, or does not read its answer.
   fastify.addHook('preClose', (done) => {
     const { server } = fastify;
-    const timer = setTimeout(() => connections.destroyAll(), LAST_ANSWERS_MS).unref();
+    const timer = setTimeout(() => listeners.destroyAll(server), LAST_ANSWERS_MS).unref();
     server.once('close', () => clearTimeout(timer));
     done();
   });
@@ -145,8 +144,11 @@ function endConnections(fastify: FastifyInstance, draining: Draining, connection
 /** Maximum size of a body, in bytes. */
 const BODY_LIMIT = 65_536;
 
-/** Time limit for a request's head and body, however slowly they arrive. */
-const REQUEST_MS = 30_000;
+/** How long a connection may wait for its next request: longer than the idle time of usual proxies. */
+const KEEP_ALIVE_MS = 72_000;
+
+/** How long a client may read nothing although data waits for it. */
+const STALLED_MS = 30_000;
 
 type Proxies = Pick<Config, 'TRUSTED_PROXIES'>;
 
@@ -155,17 +157,12 @@ export function createHttpAdapter({ TRUSTED_PROXIES: proxies }: Proxies = { TRUS
   const clients = new ClientAddress(proxies);
   return new FastifyAdapter({
     bodyLimit: BODY_LIMIT,
-    // A hook answers a missing `Host`: Node.js would send an empty body.
-    http: {
-      requireHostHeader: false,
-      // Node.js applies the longer of this (60 s by default) and `requestTimeout`.
-      headersTimeout: REQUEST_MS,
-      requestTimeout: REQUEST_MS,
-      connectionsCheckingInterval: 2_000,
+    serverFactory: (answer: RequestListener): Server => {
+      const server = new HttpListener({ requestMs: HEAD_MS, keepAliveMs: KEEP_ALIVE_MS, idleMs: 0 });
+      return server.on('request', answer);
     },
     // Determines `request.ip`. Without trusted proxies, no header can influence it.
     trustProxy: proxies.length > 0 && clients.trusts,
-    requestTimeout: REQUEST_MS,
     genReqId: (request: IncomingMessage) => requestIdOf(request.headers),
     frameworkErrors: answerFrameworkError,
     clientErrorHandler: answerClientError,
@@ -241,13 +238,12 @@ export function setUpHttp(
   // The adapter's own hooks run before CORS, so that answers to preflights have the headers too.
   adapter.setOnRequestHook(onRequest(app.get(Draining), app.get(AllowedHosts), app.get(RouteRegistry)));
   adapter.setOnResponseHook(accessLog(app.get<Logger>(LOGGER)));
-  const connections = app.get(Connections);
-  connections.watch(fastify.server);
-  beginInTurn(fastify.server);
+  const listeners = app.get(Listeners);
+  listeners.watch('api', fastify.server as HttpListener, STALLED_MS);
   app.get(Upgrades).watch(fastify.server);
   passExpectations(fastify.server);
   continueOnceRead(fastify.server);
-  endConnections(fastify, app.get(Draining), connections);
+  endConnections(fastify, app.get(Draining), listeners);
   enableCors(app, app.get<Config>(CONFIG).CORS_ORIGINS);
   countRequests();
   fastify.addHook('onRequest', refuseUnservedHandshake);

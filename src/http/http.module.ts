@@ -4,8 +4,8 @@ import { type Config, CONFIG } from '../config';
 import { DomainErrorFilter } from '../errors';
 import { AllowedHosts } from './allowed-hosts';
 import { ClientAddress } from './client-address';
-import { Connections } from './connections';
 import { Draining } from './http-setup';
+import { Listeners } from './listeners';
 import { RouteRegistry } from './route-registry';
 import { AnswerStreams } from './server-sent-events';
 import { Upgrades } from './upgrades';
@@ -16,8 +16,8 @@ import { Upgrades } from './upgrades';
   providers: [
     AllowedHosts,
     AnswerStreams,
-    Connections,
     Draining,
+    Listeners,
     RouteRegistry,
     Upgrades,
     {
@@ -27,6 +27,6 @@ import { Upgrades } from './upgrades';
     },
     { provide: APP_FILTER, useClass: DomainErrorFilter },
   ],
-  exports: [AllowedHosts, AnswerStreams, ClientAddress, Draining, RouteRegistry, Upgrades],
+  exports: [AllowedHosts, AnswerStreams, ClientAddress, Draining, Listeners, RouteRegistry, Upgrades],
 })
 export class HttpModule {}

@@ -8,6 +8,7 @@ export { mergePatch, PatchPipe, TakesMergePatch } from './merge-patch';
 export { type AsyncChannel, createAsyncApiDocument, createOpenApiDocument, eventStream } from './openapi';
 export { ApiNextCursor, type Page, readPage, decodeCursor, encodeCursor, PagedQuery, QueryInteger } from './paging';
 export { Compressed } from './compressed';
+export { HEAD_MS, HttpListener, Listeners } from './listeners';
 export { Location } from './location';
 export { answerClientError, headersOf, requestIdOf } from './protocol-errors';
 export { parseJsonBody } from './request-body';

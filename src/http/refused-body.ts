@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { hasBody } from './request-head';
 
 /** Maximum bytes of a body that are read after its request was answered. */
 const MAX_DISCARDED = 65_536;
@@ -19,14 +20,6 @@ export function boundRefusedBodies(fastify: FastifyInstance): void {
     if (hasBody(request) && !request.complete && !request.destroyed) refuse(request, response);
     done();
   });
-}
-
-/**
- * The headers decide: before the parser has seen the end of a request's head, `complete` is false even without a
- * body.
- */
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
 function refuse(request: IncomingMessage, response: ServerResponse): void {

@@ -73,6 +73,14 @@ export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
   return url.replace(/^https?:\/\/[^/?]*/i, '').split('?', 1)[0] ?? '';
 }
 
+/**
+ * True if the headers announce a body. Before the parser has seen the end of a request's head, `complete` is false even
+ * without one.
+ */
+export function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+}
+
 /** Counts a field in the raw headers: of repeated ones, Node.js keeps only the first. */
 export function timesIn(rawHeaders: readonly string[], wanted: string): number {
   let times = 0;

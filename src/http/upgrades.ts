@@ -4,7 +4,6 @@ import type { Socket } from 'node:net';
 import type { WebSocket } from 'ws';
 import { DomainError, errorAnswer, invalidParameters } from '../errors';
 import { AllowedHosts } from './allowed-hosts';
-import { headOf, postpone, putBack } from './pipeline';
 import { endWith, requestIdOf } from './protocol-errors';
 import { pathOf, type OnRequest } from './request-head';
 
@@ -44,11 +43,9 @@ export class Upgrades {
    */
   watch(server: Server): void {
     server.on('upgrade', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      const detached = { server, request, socket, rest: head };
-      if (postpone(detached)) return;
       const endpoint = isHandshake(request) ? this.endpoints.find((each) => each.serves(pathOf(request))) : undefined;
       const misdirected = this.hosts.fault(request);
-      if (!endpoint) putBack(detached, headWithoutOffer(request));
+      if (!endpoint) putBack(server, { request, socket, rest: head });
       else if (misdirected) refuseUpgrade(request, socket, misdirected);
       else if (!WEBSOCKET_VERSIONS.includes(String(request.headers['sec-websocket-version']))) {
         const headers = { upgrade: 'websocket', 'sec-websocket-version': '13' };
@@ -58,8 +55,7 @@ export class Upgrades {
         refuseUpgrade(request, socket, invalidParameters([fault]));
       } else endpoint.accept(request, socket, head);
     });
-    server.on('connect', (request: IncomingMessage, socket: Socket, head: Buffer) => {
-      if (postpone({ server, request, socket, rest: head })) return;
+    server.on('connect', (request: IncomingMessage, socket: Socket) => {
       refuseUpgrade(request, socket, new DomainError('route_not_found'));
     });
   }
@@ -93,12 +89,39 @@ export function answerPings(client: WebSocket): void {
   });
 }
 
-/** The request's head without its offer of an upgrade. */
-function headWithoutOffer(request: IncomingMessage): Buffer {
-  return headOf(request, (name, value) => {
-    if (OFFER.has(name)) return null;
-    return name === 'connection' ? withoutOffer(value) : value;
-  });
+/** A connection that Node.js detached for an upgrade, and the bytes that arrived behind the request's head. */
+interface Detached {
+  readonly request: IncomingMessage;
+  readonly socket: Socket;
+  readonly rest: Buffer;
+}
+
+/**
+ * Returns a connection to the server, with the request's head without its offer. The body, further requests and time
+ * limits then work as on any connection.
+ */
+function putBack(server: Server, { request, socket, rest }: Detached): void {
+  if (rest.length > 0) socket.unshift(rest);
+  socket.unshift(headWithoutOffer(request));
+  // Node.js adds these listeners again, and does not clear the keep-alive timeout that it set before.
+  socket.removeAllListeners('resume');
+  socket.removeAllListeners('pause');
+  socket.setTimeout(0);
+  // Node.js documents that code that injects a connection emits this event.
+  server.emit('connection', socket);
+}
+
+/** The request's head as it came over the wire, without its offer of an upgrade. */
+function headWithoutOffer({ method, url, httpVersion, rawHeaders }: IncomingMessage): Buffer {
+  const lines = [`${method ?? ''} ${url ?? ''} HTTP/${httpVersion}`];
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] ?? '';
+    const value = rawHeaders[index + 1] ?? '';
+    const key = name.toLowerCase();
+    const kept = OFFER.has(key) ? null : key === 'connection' ? withoutOffer(value) : value;
+    if (kept !== null) lines.push(`${name}: ${kept}`);
+  }
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
 }
 
 /** @returns null if no option is left */

@@ -106,10 +106,15 @@ describe('the header of a response to a visitor', () => {
       'b=2; Domain=preview.example',
       'c=3;domain = .example',
       `${COOKIE}=x; Path=/`,
+      `=${COOKIE}=x; Path=/; Secure`,
+      ` = ${COOKIE}=x`,
+      `=${COOKIE.toLowerCase()}`,
+      `==${COOKIE}=x`,
       'd=Domain=1',
+      '=e',
     ];
     const answer = message(cookies.map((cookie) => `Set-Cookie: ${cookie}`).join('\n'));
-    expect(values(responseHeaders(answer), 'set-cookie')).toEqual(['a=1; Path=/', 'd=Domain=1']);
+    expect(values(responseHeaders(answer), 'set-cookie')).toEqual(['a=1; Path=/', 'd=Domain=1', '=e']);
   });
 });
 

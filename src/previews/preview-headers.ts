@@ -85,7 +85,12 @@ function withoutOwnCookie(cookie: string): string {
 
 function isOwnHostsCookie(cookie: string): boolean {
   const [pair = '', ...attributes] = cookie.split(';');
-  if (pair.split('=', 1)[0]?.trim().toLowerCase() === COOKIE.toLowerCase()) return false;
+  // Browsers send a cookie without a name as its value alone, which then looks like a name and a value.
+  const name = pair
+    .replace(/^[\s=]+/, '')
+    .split('=', 1)[0]
+    ?.trim();
+  if (name?.toLowerCase() === COOKIE.toLowerCase()) return false;
   return !attributes.some((attribute) => attribute.split('=', 1)[0]?.trim().toLowerCase() === 'domain');
 }
 

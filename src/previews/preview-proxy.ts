@@ -85,7 +85,8 @@ export async function forwardUpgrade(
     response.assignSocket(socket);
     response.shouldKeepAlive = false;
     await relay(answer.message, response, exchange);
-    socket.end();
+    // The client may never close its side.
+    socket.destroySoon();
     return;
   }
   socket.off('close', leave);
@@ -146,7 +147,11 @@ function answerOf(outgoing: ReturnType<typeof open>): Promise<Answer> {
       isAnswered = true;
       resolve(each);
     };
-    outgoing.once('response', (message) => answer({ message }));
+    outgoing.once('response', (message) => {
+      // Without an `Upgrade` field, a 101 is no change of the protocol either.
+      if (message.statusCode === 101) reject(failed('the application changed the protocol, but named none'));
+      else answer({ message });
+    });
     outgoing.once('upgrade', (message, socket, head) => answer({ message, socket, head }));
     // The second one also after a client has gone, when nothing else ends the exchange. An error takes long to make.
     outgoing.on('error', (cause) => isAnswered || reject(failed('the application gave no answer', cause)));

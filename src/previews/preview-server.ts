@@ -1,13 +1,21 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { createServer, type IncomingMessage, type Server, ServerResponse } from 'node:http';
+import { type IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { CONFIG, type Config } from '../config';
 import { DomainError, invalidParameters } from '../errors';
-import { addressKey, answerClientError, ClientAddress, headFault } from '../http';
+import {
+  addressKey,
+  answerClientError,
+  ClientAddress,
+  headFault,
+  HEAD_MS,
+  type HttpListener,
+  Listeners,
+} from '../http';
 import { LOGGER, type Logger } from '../logging';
 import { RefusedTokens } from '../rate-limits';
-import { KeyedLimiter, within } from '../scheduling';
+import { within } from '../scheduling';
 import { originOf, type PreviewTarget, targetOf } from './preview-address';
 import { COOKIE } from './preview-headers';
 import { PreviewLinks } from './preview-links';
@@ -15,8 +23,6 @@ import { answerFault, answerOpenPage, OPEN_PATH, OWN_PATHS, SESSION_PATH, START_
 import { IDLE_MS } from './preview-proxy';
 import { Previews } from './previews';
 
-/** How long the head of a request may take, and a body that Berth itself reads. */
-const HEAD_MS = 30_000;
 /** Between requests on one connection of a client. */
 const KEEP_ALIVE_MS = 5_000;
 const MOST_SESSION_BODY = 1024;
@@ -31,31 +37,21 @@ interface PreviewRequest {
 /** The listener of previews: a server of its own, with other names than the API's. */
 @Injectable()
 export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly server: Server;
-  private readonly sockets = new Set<Socket>();
-  private readonly places: KeyedLimiter;
+  private readonly server: HttpListener;
 
   constructor(
     @Inject(CONFIG)
-    private readonly config: Pick<Config, 'HOST' | 'PREVIEW_PORT' | 'PREVIEW_DOMAIN' | 'CONNECTION_LIMIT'>,
+    private readonly config: Pick<Config, 'HOST' | 'PREVIEW_PORT' | 'PREVIEW_DOMAIN'>,
     private readonly previews: Previews,
     private readonly links: PreviewLinks,
     private readonly refused: RefusedTokens,
     private readonly clients: ClientAddress,
+    private readonly listeners: Listeners,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.places = new KeyedLimiter(config.CONNECTION_LIMIT === 0 ? Infinity : config.CONNECTION_LIMIT);
-    this.server = createServer({
-      headersTimeout: HEAD_MS,
-      // A body may take as long as bytes flow; the idle limit applies.
-      requestTimeout: 0,
-      keepAliveTimeout: KEEP_ALIVE_MS,
-      connectionsCheckingInterval: 2_000,
-      // A hook answers a missing Host.
-      requireHostHeader: false,
-    });
-    this.server.setTimeout(IDLE_MS);
-    this.server.on('connection', (socket) => this.enter(socket));
+    // A body may take as long as bytes flow, and so may a client that pauses a download.
+    const bounds = { requestMs: 0, keepAliveMs: KEEP_ALIVE_MS, idleMs: IDLE_MS, stalledMs: IDLE_MS };
+    this.server = listeners.http('previews', bounds);
     this.server.on('clientError', (error, socket) => answerClientError(error, socket as Socket));
     this.server.on('request', (request, response) => {
       this.answer(request, response).catch((error: unknown) => this.note(error));
@@ -79,7 +75,7 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
     const closed = once(this.server, 'close');
     this.server.close();
     // Those of WebSockets too, which the server does not track.
-    for (const socket of this.sockets) socket.destroy();
+    this.listeners.destroyAll(this.server);
     await closed;
   }
 
@@ -92,17 +88,6 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
   private get port(): number | null {
     const address = this.server.address();
     return typeof address === 'object' && address !== null ? address.port : null;
-  }
-
-  /** Counts connections by client. A proxy in front has to limit its own clients. */
-  private enter(socket: Socket): void {
-    this.sockets.add(socket);
-    socket.once('close', () => this.sockets.delete(socket));
-    const { remoteAddress } = socket;
-    if (this.clients.trusts(remoteAddress)) return;
-    const leave = this.places.take(addressKey(remoteAddress));
-    if (leave) socket.once('close', leave);
-    else socket.destroy();
   }
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -121,7 +106,7 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
       if (response.headersSent) response.destroy();
       else {
         // The rest of the body is not read.
-        response.shouldKeepAlive = request.complete;
+        if (!request.complete) response.shouldKeepAlive = false;
         answerFault(request, response, error);
       }
     }
@@ -140,7 +125,8 @@ export class PreviewServer implements OnApplicationBootstrap, OnModuleDestroy {
       const response = new ServerResponse(request);
       response.shouldKeepAlive = false;
       response.assignSocket(socket);
-      response.once('finish', () => socket.end());
+      // The client may never close its side.
+      response.once('finish', () => socket.destroySoon());
       answerFault(request, response, error);
     }
   }

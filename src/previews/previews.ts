@@ -111,11 +111,10 @@ export class Previews {
     }
   }
 
-  /** @throws DomainError as {@link PreviewAccess.admit}; `rate_limit_exceeded` after too many wrong credentials */
+  /** @throws DomainError as {@link PreviewAccess.admit}; `rate_limit_exceeded` after too many refusals */
   private admit({ target, clientAddress }: Visit, credentials: Credentials): Promise<Admission> {
     const credential = credentials.token ?? credentials.cookie;
     const admit = (): Promise<Admission> => this.access.admit(target, credentials);
-    if (credential === null) return admit();
     const proves = ({ by }: Admission): boolean => by !== 'public';
     return this.refused.guard(admit, { address: addressKey(clientAddress), credential, proves });
   }

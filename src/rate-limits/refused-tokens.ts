@@ -40,11 +40,13 @@ export class RefusedTokens {
   }
 
   /**
-   * Verifies a credential that may be no API token, such as a preview's link, under the same limit.
+   * Verifies a credential that may be no API token, such as a preview's link, under the same limit. If there is none,
+   * the address's refusals count as requests do, but apart from its requests to the API.
    *
+   * @param options.credential null if the caller gave none
    * @param options.proves whether the result shows that the credential is valid, so that it is known from now on
-   * @throws DomainError `rate_limit_exceeded` if the credential is unknown and the address has used up its refusals;
-   *   as `verify` does: `unauthorized` counts as a refusal
+   * @throws DomainError `rate_limit_exceeded` if the credential is not known and the address has used up its refusals;
+   *   as `verify` does: `unauthorized` counts as a refusal, and any error of a credential that is not known
    */
   async guard<T>(
     verify: () => Promise<T>,
@@ -52,23 +54,43 @@ export class RefusedTokens {
       address,
       credential,
       proves = () => true,
-    }: { readonly address: string; readonly credential: string; readonly proves?: (verified: T) => boolean },
+    }: { readonly address: string; readonly credential: string | null; readonly proves?: (verified: T) => boolean },
   ): Promise<T> {
+    if (credential === null) return this.guardStranger(verify, address);
     const key = tokenKey(credential);
-    if (this.guarded.get(key) === undefined) {
-      const exhausted = await this.exhausted(address);
-      if (exhausted) throw new DomainError('rate_limit_exceeded', { retryAfter: exhausted.resetSeconds });
-    }
+    const isKnown = this.guarded.get(key) !== undefined;
+    if (!isKnown) throwIfExhausted(await this.exhausted(address));
     try {
       const verified = await verify();
       if (proves(verified)) this.guarded.set(key, true);
       return verified;
     } catch (error) {
-      if (error instanceof DomainError && error.kind === 'unauthorized') {
+      // An unknown credential was not proved by any refusal either, such as that of a container that is not there.
+      if (isRefusal(error) && (!isKnown || error.kind === 'unauthorized')) {
         this.guarded.delete(key);
         await this.refuse(address, null);
       }
       throw error;
     }
   }
+
+  private async guardStranger<T>(verify: () => Promise<T>, address: string): Promise<T> {
+    const key = `stranger:${address}`;
+    throwIfExhausted(await this.counters.look('requests', key));
+    try {
+      return await verify();
+    } catch (error) {
+      if (isRefusal(error)) await this.counters.hit('requests', key);
+      throw error;
+    }
+  }
+}
+
+function isRefusal(error: unknown): error is DomainError {
+  return error instanceof DomainError && !error.isServerFault;
+}
+
+/** @throws DomainError `rate_limit_exceeded` */
+function throwIfExhausted(count: Count | null): void {
+  if (count?.remaining === 0) throw new DomainError('rate_limit_exceeded', { retryAfter: count.resetSeconds });
 }

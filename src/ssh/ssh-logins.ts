@@ -1,10 +1,9 @@
 import { Inject, Injectable } from '@nestjs/common';
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import type { AuthContext, Connection } from 'ssh2';
 import { holdsScope, type Principal } from '../auth';
-import { CONFIG, type Config } from '../config';
 import { DomainError } from '../errors';
-import { addressKey, ClientAddress } from '../http';
+import { addressKey, ClientAddress, Listeners } from '../http';
 import { LOGGER, type Logger } from '../logging';
 import { SocketLimits } from '../rate-limits';
 import { KeyedLimiter } from '../scheduling';
@@ -16,6 +15,8 @@ import { type LoginOutcome, SshMetrics } from './ssh-metrics';
 const LOGIN_MS = 30_000;
 /** Connections that have not logged in. Beyond the first number, the oldest one is closed. */
 const MOST_WAITING = { together: 200, ofAddress: 20 } as const;
+/** How long a client may read nothing although data waits for it: one that answers no more ends as early. */
+const STALLED_MS = 5 * 60_000;
 /** Keys that a client may offer on one connection: agents offer all that they have. */
 const MOST_KEYS_OFFERED = 20;
 /** Attempts without a key: clients begin with `none`, and some try what is not offered. */
@@ -51,7 +52,6 @@ interface Login {
 export class SshLogins {
   /** The oldest first. */
   private readonly logins = new Map<Socket, Login>();
-  private readonly connections: KeyedLimiter;
   private readonly waiting = new KeyedLimiter(MOST_WAITING.ofAddress);
 
   constructor(
@@ -59,10 +59,20 @@ export class SshLogins {
     private readonly limits: SocketLimits,
     private readonly clients: ClientAddress,
     private readonly metrics: SshMetrics,
-    @Inject(CONFIG) { CONNECTION_LIMIT: limit }: Pick<Config, 'CONNECTION_LIMIT'>,
+    private readonly listeners: Listeners,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {
-    this.connections = new KeyedLimiter(limit === 0 ? Infinity : limit);
+  ) {}
+
+  /** Creates the listener. @param begin called with each connection whose client may log in */
+  createListener(begin: (socket: Socket) => void): Server {
+    const options = { pauseOnConnect: true, noDelay: true, keepAlive: true };
+    const refuse = (socket: Socket): void => {
+      this.metrics.noteLogin('too_many');
+      socket.destroy();
+    };
+    return this.listeners.tcp('ssh', { options, stalledMs: STALLED_MS, refuse }, (socket) =>
+      this.accept(socket, () => begin(socket)),
+    );
   }
 
   /**
@@ -70,17 +80,14 @@ export class SshLogins {
    *
    * @param begin called if the client may log in
    */
-  accept(socket: Socket, begin: () => void): void {
+  private accept(socket: Socket, begin: () => void): void {
     const { remoteAddress = '' } = socket;
     socket.on('error', () => socket.destroy());
     const address = addressKey(remoteAddress);
     // A proxy in front has to limit its own clients.
     const isTrusted = this.clients.trusts(remoteAddress);
-    const leave = isTrusted ? (): void => undefined : this.connections.take(address);
     const settled = isTrusted ? (): void => undefined : this.waiting.take(address);
-    if (leave) socket.once('close', leave);
-    if (!leave || !settled) {
-      settled?.();
+    if (!settled) {
       this.metrics.noteLogin('too_many');
       socket.destroy();
       return;

@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { once, setMaxListeners } from 'node:events';
-import { createServer, type Server as NetServer } from 'node:net';
+import type { Server as NetServer } from 'node:net';
 import { type Algorithms, type Connection, Server } from 'ssh2';
 import { CONFIG, type Config } from '../config';
 import { DomainError } from '../errors';
@@ -68,9 +68,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly forwards: SshForwards,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.listener = createServer({ pauseOnConnect: true, noDelay: true, keepAlive: true }, (socket) =>
-      this.logins.accept(socket, () => this.protocol?.injectSocket(socket)),
-    );
+    this.listener = this.logins.createListener((socket) => this.protocol?.injectSocket(socket));
   }
 
   /** @throws if the port is taken, or the host key cannot be used */

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
-import { Socket } from 'node:net';
+import { connect, Socket } from 'node:net';
+import { promisify } from 'node:util';
 import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Database } from '../../src/database';
+import { Listeners } from '../../src/http';
 import { PreviewClient } from '../support/clients/preview-client';
 import type { NewContainer } from '../support/clients/api-client';
 import { RawConnection } from '../support/clients/raw-connection';
@@ -50,6 +52,12 @@ describe('a hostile use of previews', () => {
   const owns = (): Record<string, string> => ({ 'berth-token': user.token });
   /** Sends bytes to the listener. */
   const send = (...lines: string[]): RawConnection => new RawConnection(listener).write(lines.join('\r\n'));
+  /** Connections that the listener has open. */
+  const openConnections = (): Promise<number> => {
+    const server = berth.app.get(Listeners).all.get('previews');
+    if (!server) throw new Error('no listener');
+    return promisify(server.getConnections.bind(server))();
+  };
   const secret = (): string => `Berth-Token: ${user.token}`;
 
   describe('by requests that two servers read differently', () => {
@@ -211,7 +219,7 @@ describe('a hostile use of previews', () => {
   });
 
   describe('by an application', () => {
-    it.each(['/not-http', '/status-99', '/unasked-101', '/long-head', '/broken'])(
+    it.each(['/not-http', '/status-99', '/unasked-101', '/bare-101', '/long-head', '/broken'])(
       'must be an answer in words where it sends %s',
       async (path) => {
         const answer = await client.call(path, { headers: owns() });
@@ -219,6 +227,11 @@ describe('a hostile use of previews', () => {
         expect(JSON.parse(answer.text)).toMatchObject({ code: 'application_failed' });
       },
     );
+
+    it('must be an answer in words to a WebSocket, too, where it changes to no named protocol', async () => {
+      const answer = await client.upgrade('/bare-101', owns());
+      expect(answer).toMatchObject({ statusCode: 502 });
+    });
 
     it('must not be read differently by two servers where it sends two lengths', async () => {
       const { status, headers } = await client.call('/both-lengths', { headers: owns() });
@@ -274,6 +287,43 @@ describe('a hostile use of previews', () => {
         expect((await session('{"token":"x"}', { ...json, host: name })).status).toBe(421);
       }
     });
+  });
+
+  it.each([
+    ['Berth', '/', () => 'X-None: y'],
+    ['the application', '/refused', secret],
+  ])(
+    'closes the connection of a WebSocket that %s refuses, though its client keeps it open',
+    async (_who, path, field) => {
+      const handshake = ['Connection: Upgrade', 'Upgrade: websocket', field()];
+      const { port } = new URL(listener);
+      const socket = connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true });
+      socket.write([`GET ${path} HTTP/1.1`, `Host: ${host}`, ...handshake, '', ''].join('\r\n'));
+      await once(socket.resume(), 'end');
+      await eventually(async () => expect(await openConnections()).toBe(0));
+      expect(socket.writable).toBe(true);
+      socket.destroy();
+    },
+  );
+
+  it('counts the refusals of visitors without a link by address, and disturbs no others', async () => {
+    const environment = { PREVIEW_PORT: '0', RATE_LIMIT_PER_MINUTE: '6' };
+    const strict = await Berth.start({ engine: new FakeEngine(daemon), environment });
+    try {
+      const owner = await strict.user();
+      const own = await owner.api.running();
+      const to = new PreviewClient(await urlOf(own, owner));
+      const token = await linkTo(own, owner);
+      const statusWith = async (headers: Record<string, string>): Promise<number> =>
+        (await to.call('/', { headers })).status;
+      const statuses: number[] = [];
+      for (let at = 0; at < 8; at += 1) statuses.push(await statusWith({}));
+      expect(statuses).toEqual([401, 401, 401, 401, 401, 401, 429, 429]);
+      expect(await statusWith({ 'berth-token': token })).toBe(200);
+      expect((await owner.api.call('GET', '/api/me')).status).toBe(200);
+    } finally {
+      await strict.stop();
+    }
   });
 
   it('must have no more connections of an address than CONNECTION_LIMIT', async () => {

@@ -1,12 +1,14 @@
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { newKeyPair } from '../../src/ssh/public-key';
 import type { ApiClient, NewContainer } from '../support/clients/api-client';
 import { BerthProcess, type Vitals } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
+import { freePort } from '../support/free-port';
 import { RawConnection, requestText } from '../support/clients/raw-connection';
 import { RealDocker } from '../support/docker/real-docker';
 import { SshVisitor } from '../support/clients/ssh-visitor';
@@ -35,20 +37,29 @@ describe('a server that was attacked', () => {
   let berth: BerthProcess;
   let api: ApiClient;
   let container: NewContainer;
+  /** Where each listener is reached. */
+  let urls: Record<'api' | 'previews' | 'ssh', string>;
   let before: Vitals;
   let probing: NodeJS.Timeout;
   let slowestMs = 0;
 
   beforeAll(async () => {
     database = await openTestDatabase();
+    const [previewPort, sshPort] = [await freePort(), await freePort()];
     berth = new BerthProcess({
       DATABASE_URL: database.url,
       INSTANCE_ID: instance,
       CONNECTION_LIMIT: '500',
-      SSH_PORT: '0',
+      PREVIEW_PORT: String(previewPort),
+      SSH_PORT: String(sshPort),
       NODE_OPTIONS: `--max-old-space-size=1024 --require=${join(process.cwd(), 'test/support/servers/quick-cuts.js')}`,
     });
     await berth.start();
+    urls = {
+      api: berth.url,
+      previews: `http://127.0.0.1:${String(previewPort)}`,
+      ssh: `http://127.0.0.1:${String(sshPort)}`,
+    };
     api = await berth.user();
     container = await api.running({ memory_mb: 512, disk_mb: 2048 });
     // Made once, and kept.
@@ -64,6 +75,10 @@ describe('a server that was attacked', () => {
     await berth.stop();
     await real.removeInstance(instance);
     await database.drop();
+  });
+
+  beforeEach(() => {
+    slowestMs = 0;
   });
 
   afterEach(async () => {
@@ -127,20 +142,66 @@ describe('a server that was attacked', () => {
   }
 
   describe('by anyone', () => {
-    it('must have stood requests without end on connections that are not read', async () => {
-      await allCut(unread(40, requestText('GET /api/openapi.json').repeat(1_400)));
+    it.each(['api', 'previews', 'ssh'] as const)(
+      'must have closed connections with requests without end: %s',
+      async (listener) => {
+        // As many bytes as one read brings.
+        const text = 'GET /api/me HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(1_700);
+        for (let round = 0; round < 3; round += 1) {
+          const connections = Array.from({ length: 20 }, () => new RawConnection(urls[listener]).write(text));
+          await eventually(() => expect(connections.filter(({ closed }) => !closed)).toHaveLength(0));
+        }
+      },
+    );
+
+    it('must have answered a few of thousands of CONNECT packets', async () => {
+      const polling = `${berth.url}/socket.io/?EIO=4&transport=polling`;
+      for (let round = 0; round < 10; round += 1) {
+        const opened = await (await fetch(polling)).text();
+        const { sid } = JSON.parse(opened.slice(1)) as { readonly sid: string };
+        for (let times = 0; times < 4; times += 1) {
+          await fetch(`${polling}&sid=${sid}`, { method: 'POST', body: Array(21_666).fill('40').join('\x1e') });
+        }
+        // Once the client was told that its connection is closed, its session is unknown.
+        await eventually(async () => expect((await fetch(`${polling}&sid=${sid}`)).status).toBe(400));
+      }
+    });
+
+    it.each(['api', 'previews'] as const)(
+      'must have closed the connections of refused WebSockets, whose clients keep them open: %s',
+      async (listener) => {
+        const { port } = new URL(urls[listener]);
+        const handshake = 'Connection: Upgrade\r\nUpgrade: websocket\r\n';
+        const sockets = Array.from({ length: 150 }, () =>
+          connect({ port: Number(port), host: '127.0.0.1', allowHalfOpen: true }),
+        );
+        await Promise.all(
+          sockets.map(async (socket) => {
+            socket.on('error', () => undefined).write(requestText('GET /socket.io/?EIO=4', handshake));
+            await once(socket.resume(), 'end');
+          }),
+        );
+        await eventually(async () => {
+          expect((await berth.vitals()).descriptors).toBeLessThanOrEqual(before.descriptors + 20);
+        });
+        for (const socket of sockets) socket.destroy();
+      },
+    );
+
+    it('must have stood as many requests as a connection may have, on connections that are not read', async () => {
+      await allCut(unread(40, requestText('GET /api/openapi.json').repeat(8)));
     });
 
     it('must have stood pages of output without end that are not read', async () => {
       const command = ['sh', '-c', 'head -c 2000000 /dev/zero | tr "\\0" x; sleep 600'];
       const started = await api.call('POST', path('processes'), { command });
       const output = path(`processes/${String(started.body['id'])}/output?limit=1048576`);
-      await allCut(unread(20, requestText(`GET ${output}`, authorized()).repeat(300)));
+      await allCut(unread(20, requestText(`GET ${output}`, authorized()).repeat(8)));
       expect((await api.call('DELETE', path(`processes/${String(started.body['id'])}`))).status).toBe(200);
     });
 
     it('must have closed the files that were asked for and not read', async () => {
-      const connections = unread(22, requestText('GET /api/docs/swagger-ui-bundle.js').repeat(900));
+      const connections = unread(22, requestText('GET /api/docs/swagger-ui-bundle.js').repeat(8));
       await eventually(async () => expect((await berth.vitals()).descriptors).toBeGreaterThan(before.descriptors));
       expect((await berth.vitals()).descriptors).toBeLessThan(before.descriptors + 100);
       for (const { socket } of connections) socket.destroy();

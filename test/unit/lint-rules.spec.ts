@@ -19,6 +19,10 @@ const CODE: Readonly<Record<string, string>> = {
   'expression.ts': `export const make = () => ${classWith(9).replace('export ', '')}`,
   'transaction.ts': 'export const save = (db) => db.manager.save(1);',
   'spread.ts': 'export const list = (a) => [...[a, 1].map(String), ...a];',
+  'server.ts': "import { createServer as make } from 'node:http'; export const server = make();",
+  'whole.ts': "import * as net from 'net'; export const server = net.createServer();",
+  'type.ts': "import type { Server } from 'node:net'; import { type Server as Http, request } from 'node:http';",
+  'other.ts': "import { Server } from 'ssh2'; export const server = new Server({}, () => undefined);",
   'update.ts': 'export const save = (db) => db.manager.update(1);',
 };
 
@@ -33,6 +37,7 @@ describe("the linter's own rules", () => {
       'berth/own-transaction': 'error',
       'berth/few-dependencies': 'error',
       'berth/spread-literal': 'error',
+      'berth/own-listener': 'error',
     };
     const config = { jsPlugins: [RULES], categories: { correctness: 'off' }, rules };
     await writeFile(join(directory, 'config.json'), JSON.stringify(config));
@@ -44,12 +49,14 @@ describe("the linter's own rules", () => {
     await rm(directory, { recursive: true });
   });
 
-  it('must refuse more than seven dependencies, literals that are spread, and transactions beside Database.runInTx()', () => {
+  it('refuse more than seven dependencies, spread literals, servers and transactions of a file’s own', () => {
     expect(found).toEqual([
       'eight.ts berth(few-dependencies)',
       'expression.ts berth(few-dependencies)',
+      'server.ts berth(own-listener)',
       'spread.ts berth(spread-literal)',
       'transaction.ts berth(own-transaction)',
+      'whole.ts berth(own-listener)',
     ]);
   });
 });

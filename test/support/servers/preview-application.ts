@@ -10,6 +10,7 @@ const RAW: Readonly<Record<string, string>> = {
   '/status-99': 'HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n',
   '/both-lengths': 'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
   '/unasked-101': 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nbytes',
+  '/bare-101': 'HTTP/1.1 101 Switching Protocols\r\nContent-Length: 0\r\n\r\n',
   '/long-head': `HTTP/1.1 200 OK\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
   '/cut': 'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf',
   '/early': 'HTTP/1.1 413 Payload Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig',
@@ -57,6 +58,11 @@ export class PreviewApplication {
     this.server.on('upgrade', (request, socket) => {
       this.seen.push(request);
       socket.on('error', () => undefined);
+      const raw = RAW[request.url ?? ''];
+      if (raw !== undefined) {
+        socket.end(raw, 'latin1');
+        return;
+      }
       if (request.url === '/refused') {
         socket.end('HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno');
         return;

@@ -3,11 +3,11 @@
  * after a tenth of the time that it has.
  */
 const { join } = require('node:path');
-const { Connections } = require(join(process.cwd(), 'dist/src/http/connections.js'));
+const { Listeners } = require(join(process.cwd(), 'dist/src/http/listeners.js'));
 
 const FASTER = 10;
 
-const { look } = Connections.prototype;
-Connections.prototype.look = function () {
+const { look } = Listeners.prototype;
+Listeners.prototype.look = function () {
   look.call(this, performance.now() * FASTER);
 };
