@@ -14,7 +14,7 @@ let shell: ReaderShell;
 beforeAll(async () => {
   server = await Berth.start({ subject: 'docs' });
   user = await server.user('free');
-  shell = new ReaderShell({ BERTH: server.url, TOKEN: user.token });
+  shell = new ReaderShell({ BERTH_URL: server.url, BERTH_TOKEN: user.token });
 });
 
 afterAll(async () => {

@@ -566,7 +566,7 @@ describe('files in a gVisor container', () => {
     const flow = [...(section ?? '').matchAll(/```sh\n(.*?)```/gs)].map(([, script = '']) => script).join('');
     const cwd = await mkdtemp(join(tmpdir(), 'berth-files-'));
     try {
-      const env = { ...process.env, BERTH: berth.url, ID: container.db_id, TOKEN: user.token };
+      const env = { ...process.env, BERTH_URL: berth.url, ID: container.db_id, BERTH_TOKEN: user.token };
       const run = promisify(execFile)('bash', ['-ec', `set -o pipefail\n${flow}`], { cwd, env });
       const { stdout } = await run;
       expect(await readFile(join(cwd, 'back.txt'), 'utf8')).toBe('hello\n');
