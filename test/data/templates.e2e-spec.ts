@@ -199,7 +199,7 @@ describe('templates', () => {
     it('must never be pulled, nor be named as an image of one’s own', async () => {
       const image = 'registry.example/team/tools:1';
       daemon.images.add(image);
-      daemon.registry.add(image);
+      daemon.registry.add(image).add('registry.example/team/tools:2');
       await put({ image });
       for (const custom_image of [image, 'registry.example/team/tools:1@sha256:' + 'a'.repeat(64)]) {
         const refused = await create({ image: 'custom', custom_image });
