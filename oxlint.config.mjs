@@ -7,7 +7,7 @@ import { defineConfig } from 'oxlint';
 const FOUNDATION = ['config', 'database', 'errors', 'logging', 'scheduling'];
 const MODULES = {
   scheduling: [],
-  database: ['config', 'errors', 'scheduling'],
+  database: ['config', 'errors', 'logging', 'scheduling'],
   errors: ['logging'],
   logging: ['config'],
   signals: ['config', 'logging'],

@@ -5,8 +5,16 @@ import { Clock } from '../scheduling';
 import { connect } from './connect';
 import { Database } from './database';
 import { DatabaseClock } from './database-clock';
+import { OutageLog } from './outage-log';
 import { ProcessPresence } from './process-presence';
 import { SqliteLock } from './sqlite-lock';
+
+async function connectReporting(options: DataSourceOptions): Promise<DataSource> {
+  const logger = new OutageLog();
+  const dataSource = await connect({ ...options, logger });
+  logger.watch(dataSource);
+  return dataSource;
+}
 
 /** Connects, migrates, and provides the {@link Database} to every module. */
 @Global()
@@ -22,7 +30,7 @@ export class DatabaseModule {
       imports: [
         TypeOrmModule.forRootAsync({
           useFactory: () => ({ ...options, retryAttempts: 0 }),
-          dataSourceFactory: () => connect(options),
+          dataSourceFactory: () => connectReporting(options),
         }),
       ],
       providers: [

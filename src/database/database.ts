@@ -2,11 +2,18 @@ import { Injectable, OnApplicationShutdown } from '@nestjs/common';
 import { InjectDataSource } from '@nestjs/typeorm';
 import BetterSqlite3 from 'better-sqlite3';
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Pool } from 'pg';
-import { DataSource, EntityManager, type ObjectLiteral, QueryFailedError, type SelectQueryBuilder } from 'typeorm';
-import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
+import type { Client } from 'pg';
+import {
+  DataSource,
+  EntityManager,
+  type ObjectLiteral,
+  QueryFailedError,
+  QueryRunnerAlreadyReleasedError,
+  QueryRunnerProviderAlreadyReleasedError,
+  type SelectQueryBuilder,
+} from 'typeorm';
 import { DateUtils } from 'typeorm/util/DateUtils';
-import { databaseBusy } from '../errors';
+import { databaseBusy, DomainError } from '../errors';
 import { LocalQueue } from '../scheduling';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { lockPatience } from './postgres-sessions';
@@ -17,6 +24,9 @@ const CHECK_HOLDS_MS = 1_000;
 
 /** PostgreSQL's error code `insufficient_privilege`. */
 const MAY_NOT = '42501';
+
+/** TypeORM's errors if PostgreSQL ended the session of a transaction. */
+const RELEASED = [QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError];
 
 /** A page of a list that is ordered by time, newest first, then by id, descending. */
 export interface PageRange {
@@ -104,9 +114,7 @@ export class Database implements OnApplicationShutdown {
     let committed: Lookup | undefined;
     return (key) => {
       if (this.transaction || this.isInMemory) return ordinary(key);
-      committed ??= this.isSqlite
-        ? sqliteLookup(this.reader, query)
-        : postgresLookup((this.dataSource.driver as PostgresDriver).master as Pool, query);
+      committed ??= this.isSqlite ? sqliteLookup(this.reader, query) : postgresLookup(this.dataSource, query);
       return committed(key);
     };
   }
@@ -125,6 +133,13 @@ export class Database implements OnApplicationShutdown {
     return this.lastCheck.outcome;
   }
 
+  /** The error of a check that a caller no longer waits for. With PostgreSQL this is an outage. */
+  unanswered(): Error {
+    const error = new DomainError('database_unavailable');
+    this.dataSource.logger.logQueryError(error, '');
+    return error;
+  }
+
   /**
    * Runs several statements as one transaction. Await nothing but the database inside. Nested calls join the outer
    * one. On SQLite it is the only writer from start to end. On PostgreSQL it is READ COMMITTED: lock the rows that
@@ -134,10 +149,7 @@ export class Database implements OnApplicationShutdown {
     if (this.transaction) return work();
     const { gate } = this;
     return this.inContext(work, (run) =>
-      gate
-        ? gate.transaction(() => run(this.dataSource.manager))
-        : // oxlint-disable-next-line berth/own-transaction -- the one place that may
-          this.dataSource.transaction(run),
+      gate ? gate.transaction(() => run(this.dataSource.manager)) : this.onPostgres(run),
     );
   }
 
@@ -191,6 +203,33 @@ export class Database implements OnApplicationShutdown {
     // Outside the transaction's context, because callbacks may query the database.
     current.exit(() => afterCommit.forEach((callback) => callback()));
     return result;
+  }
+
+  /**
+   * Runs a transaction on PostgreSQL.
+   *
+   * @throws DomainError `database_busy` with the cause if PostgreSQL ended the session between two statements. TypeORM
+   *   (1.1) then says only that its query runner is released
+   */
+  private async onPostgres<T>(run: (manager: EntityManager) => Promise<T>): Promise<T> {
+    const lost: Error[] = [];
+    const note = (error: Error): void => void lost.push(error);
+    let client: Client | undefined;
+    try {
+      // oxlint-disable-next-line berth/own-transaction -- the one place that may
+      return await this.dataSource.transaction(async (manager) => {
+        client = (await manager.queryRunner?.connect()) as Client;
+        client.once('error', note);
+        return run(manager);
+      });
+    } catch (error) {
+      const [reason] = lost;
+      if (!reason || !RELEASED.some((type) => error instanceof type)) throw error;
+      this.dataSource.logger.logQueryError(reason, 'transaction');
+      throw databaseBusy(reason);
+    } finally {
+      client?.off('error', note);
+    }
   }
 
   private async inTurn<T>(lock: string, work: () => Promise<T>): Promise<T> {

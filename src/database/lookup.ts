@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import BetterSqlite3 from 'better-sqlite3';
 import DataLoader from 'dataloader';
 import type { Pool } from 'pg';
+import type { DataSource } from 'typeorm';
+import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
 import { LruMap } from '../scheduling';
 import { untilFree } from './query-gate';
 
@@ -86,13 +88,17 @@ function lengthOf(row: readonly unknown[]): number {
 }
 
 /** One prepared query for all keys of a batch, as most of a query's cost is per query, on both ends. */
-export function postgresLookup(pool: Pool, query: LookupQuery): Lookup {
+export function postgresLookup({ driver, logger }: DataSource, query: LookupQuery): Lookup {
+  const pool = (driver as PostgresDriver).master as Pool;
   // The row's key comes last.
   const columns = [...query.columns, query.key];
   const text = lookupSql({ ...query, columns }, '= ANY($1)');
   const name = `lookup_${createHash('sha256').update(text).digest('hex').slice(0, 16)}`;
   return together(async (keys) => {
-    const { rows } = await pool.query<unknown[]>({ name, text, values: [keys], rowMode: 'array' });
+    const asked = pool.query<unknown[]>({ name, text, values: [keys], rowMode: 'array' });
+    // As TypeORM does with its own queries.
+    asked.catch((error: unknown) => void logger.logQueryError(error as Error, text));
+    const { rows } = await asked;
     const found = new Map<unknown, unknown[]>();
     for (const row of rows) if (!found.has(row.at(-1))) found.set(row.at(-1), row);
     return keys.map((key) => found.get(key) ?? null);

@@ -31,7 +31,7 @@ async function start(pings: { database?: Ping; docker?: Ping; redis?: Ping | nul
   @Global()
   @Module({
     providers: [
-      { provide: Database, useValue: { checkWrites: database } },
+      { provide: Database, useValue: { checkWrites: database, unanswered: () => new Error('no answer') } },
       {
         provide: ContainerEngine,
         useValue: {

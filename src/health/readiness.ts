@@ -17,6 +17,12 @@ import { RedisConnection } from '../signals';
 /** Time limit for the answer of a dependency, in milliseconds. */
 const PATIENCE = 2_000;
 
+interface Dependency {
+  readonly ping: () => Promise<void>;
+  /** Makes the error of an answer that is too late. */
+  readonly late?: () => Error;
+}
+
 interface Readiness {
   readonly ready: boolean;
   readonly checks: Readonly<Record<string, 'up' | 'down'>>;
@@ -87,9 +93,12 @@ export class ReadinessCheck {
   private async ask(): Promise<Readiness> {
     const { redis } = this;
     const result = await this.check([
-      this.indicator('database', () => this.database.checkWrites()),
-      this.indicator('docker', () => this.engine.host.ping()),
-      ...(redis ? [this.indicator('redis', () => redis.ping())] : []),
+      this.indicator('database', {
+        ping: () => this.database.checkWrites(),
+        late: () => this.database.unanswered(),
+      }),
+      this.indicator('docker', { ping: () => this.engine.host.ping() }),
+      ...(redis ? [this.indicator('redis', { ping: () => redis.ping() })] : []),
     ]);
     const details = Object.entries(result.details);
     const checks = details.map(([name, { status }]) => [name, status] as const);
@@ -120,11 +129,11 @@ export class ReadinessCheck {
     return diskMb === null || freeDiskMb === null ? null : { total_mb: diskMb, free_mb: freeDiskMb };
   }
 
-  private indicator(name: string, ping: () => Promise<void>): HealthIndicatorFunction {
+  private indicator(name: string, { ping, late }: Dependency): HealthIndicatorFunction {
     return async (): Promise<HealthIndicatorResult> => {
       const session = this.indicators.check(name);
       try {
-        await within(ping(), { ms: PATIENCE });
+        await within(ping(), late ? { ms: PATIENCE, late } : { ms: PATIENCE });
         return session.up();
       } catch (error) {
         this.logger.warn({ msg: 'a readiness check failed', check: name, err: error });

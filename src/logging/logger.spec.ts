@@ -1,5 +1,5 @@
 import { QueryFailedError } from 'typeorm';
-import { createLogger, requestContext } from './logger';
+import { createLogger, markReported, requestContext } from './logger';
 import { NestLogger } from './nest-logger';
 
 const token = `berth_${'0f'.repeat(32)}`;
@@ -47,6 +47,21 @@ describe('the log', () => {
     const { logger, lines } = captured();
     logger.error({ err: new QueryFailedError('INSERT', ['user’s secret'], new Error('unique')) }, 'x');
     expect(lines.join('')).not.toContain('secret');
+  });
+
+  it('has lines about a reported error, or with it as a cause, at the level debug', () => {
+    const { logger, last } = captured();
+    const error = new Error('ECONNREFUSED');
+    const others = [new Error('failed', { cause: error }), new QueryFailedError('SELECT 1', [], error)];
+    markReported(error);
+    for (const err of [error, ...others]) {
+      logger.error({ err }, 'x');
+      expect(last()).toMatchObject({ level: 'debug', msg: 'x', err: { message: err.message } });
+      new NestLogger(logger).warn({ err, msg: 'y' });
+      expect(last()).toMatchObject({ level: 'debug', msg: 'y' });
+    }
+    logger.error({ err: new Error('ECONNREFUSED') }, 'x');
+    expect(last()).toMatchObject({ level: 'error' });
   });
 
   it('must carry the request that it is about, and what becomes known of it', () => {

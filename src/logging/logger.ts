@@ -1,5 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { DestinationStream, Logger as PinoLogger, pino } from 'pino';
+import { DestinationStream, type LogFn, Logger as PinoLogger, pino } from 'pino';
 import { Config } from '../config';
 
 /** An error as log lines show it. */
@@ -24,6 +24,24 @@ function errorForLog(error: unknown, depth = 0): LoggedError {
     stack: error.stack,
     ...(error.cause !== undefined && depth < 5 ? { cause: errorForLog(error.cause, depth + 1) } : {}),
   };
+}
+
+/** Pino's number of the level `debug`. */
+const DEBUG = 20;
+
+/** Errors of which the log has a line of their own. */
+const reported = new WeakSet<Error>();
+
+/** Gives lines about this error, or about errors with this cause, the level `debug`: another line has reported it. */
+export function markReported(error: Error): void {
+  reported.add(error);
+}
+
+function isReported(error: unknown, depth = 0): boolean {
+  if (!(error instanceof Error) || depth > 5) return false;
+  // TypeORM has the cause of a failed query in a property of its own.
+  const { cause, driverError } = error as { cause?: unknown; driverError?: unknown };
+  return reported.has(error) || isReported(cause, depth + 1) || isReported(driverError, depth + 1);
 }
 
 /** Facts about a request, most of them for its log lines. Added to as more becomes known. */
@@ -74,7 +92,14 @@ export function createLogger(config: Pick<Config, 'LOG_LEVEL'>, destination?: De
     mixin: contextFields,
     redact: { paths: SECRET_FIELDS.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '[redacted]' },
     // A token inside a sentence, a URL or a library's error has no field of its own that could be redacted.
-    hooks: { streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]').replace(STEERING, asEscape) },
+    hooks: {
+      streamWrite: (line: string) => line.replace(TOKEN, 'berth_[redacted]').replace(STEERING, asEscape),
+      logMethod(this: Logger, call: Parameters<LogFn>, method: LogFn, level: number) {
+        const { err } = Object(call[0]) as { err?: unknown };
+        if (level > DEBUG && isReported(err)) this.debug(...call);
+        else method.apply(this, call);
+      },
+    },
   };
   return pino(options, destination ?? standardOutput());
 }

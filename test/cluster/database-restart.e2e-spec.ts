@@ -2,10 +2,14 @@ import { createServer, connect as connectTo, Server, Socket } from 'node:net';
 import { once } from 'node:events';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import { connect } from '../../src/database';
+import { connect, Database } from '../../src/database';
+import type { ApiClient } from '../support/clients/api-client';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
 import { TcpProxy } from '../support/faults/tcp-proxy';
-import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
+import { BerthProcess } from '../support/servers/berth-process';
+
+jest.setTimeout(120_000);
 
 /** How PostgreSQL says that a session is ready for its first query; the protocol's ReadyForQuery. */
 const READY = Buffer.from('5a0000000549', 'hex');
@@ -106,5 +110,115 @@ describe('a PostgreSQL that is slow to answer', () => {
     await (await connecting).destroy();
     await proxy.down();
     await database.drop();
+  });
+});
+
+describe('a transaction whose session PostgreSQL ends', () => {
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    dataSource = await connect(dataSourceOptions(database.url));
+  });
+
+  afterAll(async () => {
+    await dataSource.destroy();
+    await database.drop();
+  });
+
+  it('fails with the reason, and as nothing was done', async () => {
+    const transactions = new Database(dataSource);
+    const work = async (): Promise<void> => {
+      const { manager } = transactions;
+      const [{ pid }] = await manager.query<[{ pid: number }]>('SELECT pg_backend_pid() AS pid');
+      await dataSource.query('SELECT pg_terminate_backend($1)', [pid]);
+      await eventually(() => expect(manager.queryRunner?.isReleased).toBe(true));
+      await manager.query('DELETE FROM settings');
+    };
+    await expect(transactions.runInTx(work)).rejects.toMatchObject({
+      kind: 'database_busy',
+      options: { cause: { message: 'terminating connection due to administrator command' } },
+    });
+  });
+});
+
+/** A line of a server's log. */
+interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly reason?: string;
+}
+
+describe('the log of a server', () => {
+  let database: TestDatabase;
+  let proxy: TcpProxy;
+  let server: BerthProcess;
+  let api: ApiClient;
+  let output: string;
+
+  const lines = (): LogLine[] =>
+    output
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as LogLine);
+  /** Without the line of each request, which has the level of its status. */
+  const warnings = (): LogLine[] =>
+    lines().filter(({ level, msg }) => level !== 'info' && level !== 'debug' && msg !== 'request');
+  const status = async (): Promise<number> => (await api.call('GET', '/api/containers')).status;
+
+  beforeEach(async () => {
+    output = '';
+    database = await openTestDatabase();
+    proxy = await TcpProxy.before(database.url);
+    server = new BerthProcess({
+      DATABASE_URL: proxy.url,
+      INSTANCE_ID: 'test-outage',
+      LIMIT_CHECK_SECONDS: '1',
+      LOG_LEVEL: 'debug',
+      SWEEP_INTERVAL_SECONDS: '1',
+    });
+    await server.start({ onOutput: (chunk) => void (output += chunk.toString()) });
+    api = await server.user();
+    expect(warnings()).toEqual([]);
+  });
+
+  afterEach(async () => {
+    await server.kill();
+    await proxy.down();
+    await database.drop();
+  });
+
+  it.each<[how: string, fail: () => Promise<void>]>([
+    ['refuses connections', () => proxy.down()],
+    [
+      'ends each session at once',
+      () =>
+        proxy
+          .down()
+          .then(() => proxy.up())
+          .then(() => void (proxy.gone = true)),
+    ],
+    ['does not answer', () => Promise.resolve().then(() => proxy.freeze({ newcomersToo: true }))],
+  ])('has two lines for an outage in which PostgreSQL %s', async (_how, fail) => {
+    await fail();
+    for (const path of ['/api/containers', '/api/events', '/health/ready']) {
+      await eventually(async () => expect((await api.call('GET', path)).status).toBe(503), { timeoutMs: 30_000 });
+    }
+    // Work in the background fails as well.
+    for (const work of ['could not read the database', 'limits could not be checked', 'the sweep was cut short']) {
+      await eventually(() => expect(output).toContain(work), { timeoutMs: 30_000 });
+    }
+    expect(warnings().map(({ msg }) => msg)).toEqual(['the database does not answer']);
+    await proxy.down();
+    proxy.gone = false;
+    await proxy.up();
+    await eventually(async () => expect(await status()).toBe(200), { timeoutMs: 30_000 });
+    await eventually(() => expect(warnings().at(-1)?.msg).toBe('the database answers again'), { timeoutMs: 30_000 });
+    expect(await server.stop()).toBe(0);
+    expect(warnings()).toMatchObject([
+      { level: 'error', msg: 'the database does not answer', reason: expect.any(String) },
+      { level: 'warn', msg: 'the database answers again' },
+    ]);
   });
 });
