@@ -372,6 +372,25 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([id]);
   });
 
+  it('resumes a container that a snapshot suspended, while eight other recoveries take long', async () => {
+    const rowOf = (id: string): Promise<ContainerEntity> =>
+      berth.app.get(Database).manager.findOneByOrFail(ContainerEntity, { id });
+    const others = await Promise.all(Array.from({ length: 8 }, async () => (await user.api.running()).db_id));
+    const sweepAgain = await holdSweeps(berth);
+    const holds = others.map((id) =>
+      engine.holdOn('containers.list', { on: (filter) => (filter as { containerId?: string }).containerId === id }),
+    );
+    for (const id of others) await leaseAsDead(berth, await rowOf(id), 'update');
+    sweepAgain();
+    await Promise.all(holds.map(({ reached }) => reached));
+    const [container] = daemon.running(dbId);
+    await leaseAsDead(berth, await rowOf(dbId), 'snapshot');
+    if (container) container.state = 'paused';
+    await eventually(() => expect(container?.state).toBe('running'), { timeoutMs: 10_000 });
+    for (const { release } of holds) release();
+    await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
+  });
+
   it('must emit the stop in a deletion that was cut off as one that was asked for', async () => {
     const { id } = (await user.api.get(dbId)).body;
     const events = await berth.record(user);

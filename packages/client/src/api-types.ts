@@ -2883,7 +2883,7 @@ export type SweepReport = {
      */
     purged: number;
     /**
-     * What could not be done; the next sweep tries again.
+     * What could not be done yet; it is tried again.
      */
     failed: number;
 };

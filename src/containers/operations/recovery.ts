@@ -224,7 +224,7 @@ export class Recovery {
   /** Leaves the failed cleanup of a successful operation to the next holder. Never throws. */
   async leaveCleanup(lease: OperationLease, error: unknown): Promise<void> {
     const { id } = lease.row;
-    this.logger.warn({ err: error, container_id: id }, 'the cleanup failed; the sweep tries again');
+    this.logger.warn({ err: error, container_id: id }, 'the cleanup failed; it is tried again');
     await this.leaveForRetry(lease, 'reconcile');
   }
 
@@ -247,7 +247,7 @@ export class Recovery {
         return this.engine.volumes.remove(step.volume, step.node).catch((error: unknown) => {
           this.logger.warn(
             { err: error, volume: step.volume },
-            'an unused volume could not be removed; the sweep tries again',
+            'an unused volume could not be removed; the next recovery, or the purge, of its container removes it',
           );
         });
     }

@@ -73,7 +73,8 @@ export class RunningWork implements BeforeApplicationShutdown {
     this.logger.info({ running: this.running.size }, 'waiting for running operations');
     await this.drain(this.config.SHUTDOWN_GRACE_SECONDS * 1000);
     const running = this.running.size;
-    if (running > 0) this.logger.warn({ running }, 'operations were interrupted; the next start recovers them');
+    if (running > 0)
+      this.logger.warn({ running }, 'operations were interrupted; another process or the next start recovers them');
   }
 
   /** Waits at most `ms` for running operations, including those that begin meanwhile. */

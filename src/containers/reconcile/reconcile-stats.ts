@@ -26,7 +26,7 @@ export class SweepReport {
   readonly removed_orphans: number;
   @count('Deleted containers whose data was past its time, and was removed.')
   readonly purged: number;
-  @count('What could not be done; the next sweep tries again.')
+  @count('What could not be done yet; it is tried again.')
   readonly failed: number;
 }
 

@@ -3,6 +3,7 @@ import { Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
+import type { Operation } from '../model/container.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { ContainerLeases } from '../operations/container-leases';
 import { Purge } from '../operations/purge';
@@ -35,6 +36,8 @@ interface Retry {
 export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
   /** Creations have their own limit: each may pull an image for minutes, and nothing else should wait for that. */
   private readonly creations = new Semaphore(CONCURRENCY);
+  /** Snapshots too: their containers stay suspended until then. */
+  private readonly snapshots = new Semaphore(CONCURRENCY);
   private readonly others = new Semaphore(CONCURRENCY);
   private readonly underWay = new Map<string, Promise<RecoveryOutcome>>();
   private readonly retries = new Map<string, Retry>();
@@ -72,8 +75,7 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
   private async attempt(containerId: string): Promise<RecoveryOutcome> {
     try {
       const row = await this.repository.findById(containerId);
-      const semaphore = row?.operation === 'create' ? this.creations : this.others;
-      return await semaphore.runExclusive(() => this.finish(containerId));
+      return await this.semaphoreOf(row?.operation).runExclusive(() => this.finish(containerId));
     } catch (error) {
       if (isBenignConflict(error)) return 'passed';
       this.logger.warn(
@@ -82,6 +84,11 @@ export class RecoveryQueue implements OnApplicationBootstrap, OnModuleDestroy {
       );
       return 'failed';
     }
+  }
+
+  private semaphoreOf(operation: Operation | null | undefined): Semaphore {
+    if (operation === 'create') return this.creations;
+    return operation === 'snapshot' ? this.snapshots : this.others;
   }
 
   private async finish(containerId: string): Promise<RecoveryOutcome> {

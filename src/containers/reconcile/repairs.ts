@@ -29,7 +29,7 @@ interface RepairOptions {
   readonly signal: AbortSignal;
 }
 
-/** Performs the actions that a sweep has planned. The next sweep retries failures. */
+/** Performs the actions that a sweep has planned. The next sweep, or a recovery's own retry, repeats failures. */
 @Injectable()
 export class Repairs {
   private readonly moving = new Mutex();
@@ -80,7 +80,7 @@ export class Repairs {
       const { nodes } = this.engine;
       const subject =
         action.do === 'remove_orphan' ? containerFields(nodes, action.dockerId) : { container_id: action.row.id };
-      this.logger.warn({ err: error, ...subject }, `${action.do} failed; the next sweep tries again`);
+      this.logger.warn({ err: error, ...subject }, `${action.do} failed; it is tried again`);
     }
   }
 
