@@ -351,18 +351,19 @@ describe('what is made from snapshots', () => {
     );
 
     it.each([
-      ['containers.pause', 1],
-      ['layers.commit', 1],
-      ['volumes.copy', 1],
-      ['volumes.copy', 2],
-      ['containers.unpause', 1],
-      ['containers.create', 1],
-      ['volumes.copy', 4],
+      ['containers.pause', 1, 2],
+      ['layers.commit', 1, 2],
+      ['volumes.copy', 1, 2],
+      ['volumes.copy', 2, 1],
+      ['containers.unpause', 1, 2],
+      ['containers.create', 1, 1],
+      ['volumes.copy', 4, 2],
     ] as const)(
-      'is finished, or removed with an event, if a kill interrupts it at %s, call %i',
-      async (method, call) => {
+      'is finished, or removed with an event, if a kill interrupts it at %s, call %i, of %i',
+      async (...at) => {
+        const [method, call, count] = at;
         const died = world.engine.dieOn(method, { call });
-        const copies = (await fork({ count: 2 })).body['containers'] as { db_id: string }[];
+        const copies = (await fork({ count })).body['containers'] as { db_id: string }[];
         await died;
         await killed();
         const left = new Set<string>();
