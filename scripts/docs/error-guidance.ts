@@ -50,7 +50,10 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     retry: 'no',
     advice: 'List again. `GET /api/containers?status=deleted` has what can be restored.',
   },
-  snapshot_not_found: { retry: 'no', advice: 'List again.' },
+  snapshot_not_found: {
+    retry: 'no',
+    advice: 'List again. At a start: its snapshot is gone before the container was made from it; delete the container.',
+  },
   template_not_found: { retry: 'no', advice: 'List again.' },
   variable_not_found: { retry: 'no', advice: 'List again; names are case-sensitive.' },
   agent_not_found: { retry: 'no', advice: 'List again.' },

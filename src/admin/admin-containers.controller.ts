@@ -67,7 +67,7 @@ export class AdminContainersController {
   @Audited('container.start')
   @ApiOperation({ summary: "Start anybody's container" })
   @ApiOkResponse({ type: ContainerStartedView })
-  @ApiFaults(...OF_ONE, 'user_suspended', 'guest_session_expired', 'start_failed', 'no_capacity')
+  @ApiFaults(...OF_ONE, 'user_suspended', 'guest_session_expired', 'start_failed', 'no_capacity', 'snapshot_not_found')
   start(@Param('id') id: string): Promise<ContainerStartedView> {
     return this.containers.start(id);
   }

@@ -133,6 +133,7 @@ export class ContainersController {
     'operation_in_progress',
     'start_failed',
     'no_capacity',
+    'snapshot_not_found',
   )
   start(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerStartedView> {
     return this.containers.start(caller, id);

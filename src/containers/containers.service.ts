@@ -78,7 +78,8 @@ export class ContainersService {
   /**
    * Starts a container; recreates it, with its data, if it is missing from Docker.
    *
-   * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`, `no_capacity`
+   * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`, `no_capacity`; as
+   *   {@link ContainerOperations.start}
    */
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
     return answer.started(await this.operations.start(await this.access.findInSession(caller, id)));

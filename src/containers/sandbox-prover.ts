@@ -1,6 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../config';
+import { ProcessPresence } from '../database';
 import { ContainerEngine, EngineIdentity, PROOF_CHECKS, type ProofReport, proveSandbox } from '../docker';
 import { ImageCatalog } from '../images';
 import { LOGGER } from '../logging';
@@ -24,16 +25,17 @@ export class SandboxProver implements OnModuleDestroy {
     private readonly identity: EngineIdentity,
     private readonly catalog: ImageCatalog,
     private readonly instance: Instance,
+    private readonly presence: ProcessPresence,
     @Inject(CONFIG) private readonly config: Pick<Config, 'ENGINE' | 'SANDBOX_PROOF'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
-  /** Starts the proof in the background. Call it once the server listens. */
+  /** Starts the proof, and removes what dead processes left of theirs. Call it once the server listens. */
   begin(): void {
     const isOff = this.config.SANDBOX_PROOF === 'off' || this.config.ENGINE === 'simulated';
     if (isOff || this.stopped.signal.aborted) return;
     this.identity.noteProof('proving');
-    this.proving = this.prove();
+    this.proving = Promise.all([this.removeLeft(), this.prove()]).then(() => undefined);
   }
 
   /** Waits until the sandbox of the proof is removed. */
@@ -41,6 +43,21 @@ export class SandboxProver implements OnModuleDestroy {
     this.stopped.abort();
     clearTimeout(this.timer);
     await this.proving;
+  }
+
+  /** Never throws: a sweep removes what cannot be removed now. */
+  private async removeLeft(): Promise<void> {
+    const { signal } = this.stopped;
+    try {
+      const processes = await this.engine.host.probingProcesses();
+      const dead = await this.presence.deadAmong(processes, signal);
+      if (dead.size === 0 || signal.aborted) return;
+      await this.engine.host.removeProbes(dead);
+      this.logger.info({ processes: dead.size }, 'removed what dead processes left of their tests of sandboxes');
+    } catch (error) {
+      if (signal.aborted) return;
+      this.logger.warn({ err: error }, 'what tests of sandboxes left could not be removed; a sweep does it later');
+    }
   }
 
   private async prove(): Promise<void> {
@@ -68,7 +85,13 @@ export class SandboxProver implements OnModuleDestroy {
     if (!image) return { state: 'unproved', faults: {}, untried: ['no image of the catalogue is here yet'] };
     const { reference } = image;
     const { signal } = this.stopped;
-    return proveSandbox(this.engine, { instance: this.instance.id, image: reference, signal, node: this.anyNode() });
+    return proveSandbox(this.engine, {
+      instance: this.instance.id,
+      process: this.presence.holder,
+      image: reference,
+      signal,
+      node: this.anyNode(),
+    });
   }
 
   /** In a cluster, a random usable node, so that several processes and repeated proofs try different nodes. */

@@ -107,6 +107,21 @@ export class ProcessPresence implements OnApplicationShutdown {
     return this.proving;
   }
 
+  /**
+   * Which of these processes are dead: on SQLite all but this one. On PostgreSQL those that show no presence twice,
+   * `ABSENT_FOR_MS` apart, as a living process may lose its connection for a moment.
+   *
+   * @throws the driver's error; the signal's reason
+   */
+  async deadAmong(holders: readonly string[], signal: AbortSignal): Promise<ReadonlySet<string>> {
+    const others = holders.filter((holder) => holder !== '' && holder !== this.holder);
+    if (this.pool === null || others.length === 0) return new Set(others);
+    const absent = await absentAmong(this.pool, others);
+    if (absent.length === 0) return new Set();
+    await delay(ABSENT_FOR_MS, undefined, { ref: false, signal });
+    return new Set(await absentAmong(this.pool, absent));
+  }
+
   private async proveOnce(): Promise<number> {
     if (this.closed) throw new Error('the process ends');
     const { connection } = this;
@@ -176,6 +191,12 @@ export class ProcessPresence implements OnApplicationShutdown {
     };
     this.timer = setTimeout(again, ms).unref();
   }
+}
+
+async function absentAmong(pool: Pool, holders: readonly string[]): Promise<string[]> {
+  const absent = `SELECT holder FROM unnest($1::text[]) AS holder WHERE ${isAbsentSql('holder')}`;
+  const { rows } = await pool.query<{ holder: string }>(absent, [holders]);
+  return rows.map(({ holder }) => holder);
 }
 
 /**

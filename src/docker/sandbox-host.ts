@@ -11,7 +11,7 @@ import type { RestrictedSandbox } from './firewall/allow-rules';
 import type { SandboxBridge } from './firewall/firewall-rules';
 import { HostFirewall, type HostNetwork } from './firewall/host-firewall';
 import type { PlacedContainer } from './containers/inspect';
-import { LeftProbes, probeDiskQuota } from './volumes/quota';
+import { LeftProbes, listProbes, probeDiskQuota, removeProbes } from './volumes/quota';
 import { restrictedSandboxes } from './firewall/restricted-sandboxes';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './containers/runtime';
 import type { Access, NetworkKind } from './networks/docker-networks';
@@ -40,6 +40,7 @@ export class SandboxHost implements EngineHost, EngineNetworks {
   private readonly probes = new LeftProbes();
   private prepared: {
     instance: string;
+    process: string;
     networks: SandboxNetworks;
     probed: Omit<EngineCapabilities, 'hostFirewall' | 'allowLists'>;
     ownNetworkStack: boolean;
@@ -54,7 +55,7 @@ export class SandboxHost implements EngineHost, EngineNetworks {
     this.firewall = new HostFirewall(settings, network);
   }
 
-  async prepare(instance: string): Promise<EngineCapabilities> {
+  async prepare(instance: string, process = ''): Promise<EngineCapabilities> {
     const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
     const info = await this.daemon.info();
     const runtimes = runtimesOf(info);
@@ -69,11 +70,11 @@ export class SandboxHost implements EngineHost, EngineNetworks {
     const bridges = await this.daemon.call('network', (signal, docker) => networks.prepare({ docker, signal }));
     await this.firewall.prepare(bridges, await this.restricted(instance, bridges));
     const diskQuota = await this.daemon.call('probe', (signal, docker) =>
-      probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, info, signal }),
+      probeDiskQuota(docker, { wanted: DISK_QUOTA, instance, process, info, signal }),
     );
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
     const probed = { runtime, diskQuota, volumeResize };
-    this.prepared = { instance, networks, probed, ownNetworkStack: hasOwnNetworkStack(runtimes) };
+    this.prepared = { instance, process, networks, probed, ownNetworkStack: hasOwnNetworkStack(runtimes) };
     return this.capabilities;
   }
 
@@ -82,6 +83,19 @@ export class SandboxHost implements EngineHost, EngineNetworks {
     await this.daemon.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
     await this.daemon.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
     await this.maintainFirewall();
+  }
+
+  async probingProcesses(): Promise<readonly string[]> {
+    const { instance } = this.ready();
+    const probes = await this.daemon.call('probe', (signal, docker) => listProbes(docker, instance, signal));
+    return [...new Set(probes.map(({ process }) => process))];
+  }
+
+  async removeProbes(dead: ReadonlySet<string>): Promise<void> {
+    const { instance } = this.ready();
+    await this.daemon.call('probe', (signal, docker) =>
+      removeProbes(docker, { instance, signal, isLeft: ({ process }) => dead.has(process) }),
+    );
   }
 
   /**
@@ -140,6 +154,11 @@ export class SandboxHost implements EngineHost, EngineNetworks {
   /** @throws EngineError `docker_error` before {@link prepare} */
   get instance(): string {
     return this.ready().instance;
+  }
+
+  /** What this process names itself on probes. @throws EngineError `docker_error` before {@link prepare} */
+  get process(): string {
+    return this.ready().process;
   }
 
   /** @returns the name of a network with room, which is created if there is none */

@@ -141,7 +141,12 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
         nullable: true,
         description: 'Until when the data is kept at least; null: for good.',
       },
-      reason: { optional: word('auto_delete', 'Where nobody asked: auto_delete, session_expired, user_deleted.') },
+      reason: {
+        optional: word(
+          'auto_delete',
+          'Only without a request: auto_delete, session_expired, user_deleted, interrupted.',
+        ),
+      },
       resumed: RESUMED,
     },
   },

@@ -1,6 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import { dataSourceOptions } from '../../ormconfig';
-import { connect, Database, type Lookup, SettingEntity } from '../../src/database';
+import { connect, Database, type Lookup, ProcessPresence, SettingEntity } from '../../src/database';
 import { openEmptyTestDatabase, openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('the schema', () => {
@@ -47,6 +48,24 @@ describe('the schema', () => {
     for (let left = dataSource.migrations.length; left > 0; left -= 1) await dataSource.undoLastMigration();
     await expect(dataSource.query('SELECT 1 FROM containers')).rejects.toThrow();
     await dataSource.destroy();
+  });
+});
+
+describe('the presence of processes', () => {
+  it('tells the dead from those that live', async () => {
+    const test = await openTestDatabase();
+    const isPostgres = process.env['TEST_DATABASE'] === 'postgres';
+    const connecting = Array.from({ length: isPostgres ? 3 : 1 }, () => connect(dataSourceOptions(test.url)));
+    const sources = await Promise.all(connecting);
+    const [own, ended, other] = await Promise.all(sources.map((source) => ProcessPresence.establish(source)));
+    await ended?.onApplicationShutdown();
+    const dead = [randomUUID(), ended?.holder ?? randomUUID()];
+    const living = [own?.holder ?? '', other?.holder ?? ''];
+    const found = await own?.deadAmong([...living, ...dead], new AbortController().signal);
+    expect([...(found ?? [])].sort()).toEqual([...dead].sort());
+    for (const presence of [own, other]) await presence?.onApplicationShutdown();
+    await Promise.all(sources.map((source) => source.destroy()));
+    await test.drop();
   });
 });
 

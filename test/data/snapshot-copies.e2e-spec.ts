@@ -19,6 +19,14 @@ describe('what is made from snapshots', () => {
   afterEach(() => world.check());
   afterAll(() => world.close());
 
+  /** Starts a server after the one before has died: nothing of it has returned since. */
+  async function killed(): Promise<void> {
+    await world.berth.stop();
+    await world.restart();
+    world.user = world.berth.as(world.user);
+    world.events = await world.berth.record(world.user);
+  }
+
   describe('a container that is created from one', () => {
     it('must begin with its layer and its data, and share neither', async () => {
       const snapshot = await taken();
@@ -92,6 +100,37 @@ describe('what is made from snapshots', () => {
       });
       hold.release();
       await wait(making.body['id']);
+    });
+
+    it.each(
+      (['volumes.ensure', 'containers.create', 'containers.start', 'volumes.copy'] as const).flatMap((method) =>
+        WHEN.map((when) => [when, method] as const),
+      ),
+    )('is finished if a kill interrupts it %s %s', async (when, method) => {
+      const snapshot = await taken();
+      const died = world.engine.dieOn(method, { when });
+      const copy = String((await world.user.api.call('POST', '/api/containers', { snapshot, ...SMALL })).body['db_id']);
+      await died;
+      await killed();
+      await eventually(async () => {
+        await sweep();
+        expect((await world.user.api.get(copy)).body).toMatchObject({ status: 'running' });
+      });
+      expect(world.daemon.running(copy)).toHaveLength(1);
+      expect(containerOf(copy).layer).toBe('nginx');
+      expect(world.daemon.volumes.get(`berth-${copy}`)?.content).toBe('precious');
+    });
+
+    it('says at a start that its snapshot is gone, and changes nothing', async () => {
+      const snapshot = await taken();
+      world.engine.failOn('volumes.copy', { error: new EngineError('docker_error', 'no') });
+      const copy = String((await world.user.api.call('POST', '/api/containers', { snapshot, ...SMALL })).body['db_id']);
+      await eventually(async () => expect((await world.user.api.get(copy)).body).toMatchObject({ status: 'error' }));
+      const before = (await world.user.api.get(copy)).body;
+      await remove(snapshot);
+      await eventually(() => expect(leftOf(snapshot)).toEqual([]));
+      expect(await world.user.api.start(copy)).toMatchObject({ status: 404, body: { code: 'snapshot_not_found' } });
+      expect((await world.user.api.get(copy)).body).toEqual(before);
     });
 
     it("must not get at a snapshot's image by its name", async () => {
@@ -308,6 +347,53 @@ describe('what is made from snapshots', () => {
             expect(world.daemon.volumes.get(`berth-${db_id}`)?.content).toBe('precious');
         }
         world.events = await world.berth.record(world.user);
+      },
+    );
+
+    it.each([
+      ['containers.pause', 1, 2],
+      ['layers.commit', 1, 2],
+      ['volumes.copy', 1, 2],
+      ['volumes.copy', 2, 1],
+      ['containers.unpause', 1, 2],
+      ['containers.create', 1, 1],
+      ['volumes.copy', 4, 2],
+    ] as const)(
+      'is finished, or removed with an event, if a kill interrupts it at %s, call %i, of %i',
+      async (...at) => {
+        const [method, call, count] = at;
+        const died = world.engine.dieOn(method, { call });
+        const copies = (await fork({ count })).body['containers'] as { db_id: string }[];
+        await died;
+        await killed();
+        const left = new Set<string>();
+        await eventually(async () => {
+          await sweep();
+          expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
+          expect(containerOf(world.id).state).toBe('running');
+          left.clear();
+          for (const { db_id } of copies) {
+            const { status, body } = await world.user.api.get(db_id);
+            expect([status, body['status']]).toEqual(status === 200 ? [200, 'running'] : [404, undefined]);
+            if (status === 200) left.add(db_id);
+            expect(world.daemon.running(db_id)).toHaveLength(left.has(db_id) ? 1 : 0);
+            expect([db_id, world.daemon.volumes.has(`berth-${db_id}`)]).toEqual([db_id, left.has(db_id)]);
+          }
+          await expectNoSnapshot();
+        });
+        for (const db_id of left) expect(world.daemon.volumes.get(`berth-${db_id}`)?.content).toBe('precious');
+        // Their places are free again, and their user is told.
+        expect((await world.user.api.call('GET', '/api/containers')).body).toMatchObject({ count: 1 + left.size });
+        world.events = await world.berth.record(world.user, 0);
+        const removed = copies.filter(({ db_id }) => !left.has(db_id));
+        await eventually(() => {
+          const events = told('container_deleted').map(({ db_id, reason }) => ({ db_id, reason }));
+          expect(events).toHaveLength(removed.length);
+          expect(events).toEqual(
+            expect.arrayContaining(removed.map(({ db_id }) => ({ db_id, reason: 'interrupted' }))),
+          );
+        });
+        expect(told('container_error')).toEqual([]);
       },
     );
   });

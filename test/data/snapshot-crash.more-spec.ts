@@ -92,6 +92,9 @@ describe('with snapshots', () => {
     const struck = await server.dies({ fault: 'kill_after', nth, call: CHANGE }, act, settled);
     try {
       await expectWhole(world(), scenario);
+      // Each is made after all, or removed: a copy whose fork was cut off.
+      const { body } = await world().api.call('GET', '/api/containers');
+      expect((body['containers'] as { status: string }[]).map(({ status }) => status)).not.toContain('error');
     } catch (error) {
       if (error instanceof Error) error.message = `after ${struck ?? 'nothing'} of ${scenario.name}\n${error.message}`;
       throw error;

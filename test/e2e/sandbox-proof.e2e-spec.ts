@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PROOF_CHECKS, proveSandbox } from '../../src/docker';
 import { ApiClient } from '../support/clients/api-client';
 import { Berth } from '../support/servers/berth';
+import { BerthProcess } from '../support/servers/berth-process';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { OutsideWorld } from '../support/clients/outside-world';
@@ -34,7 +38,7 @@ describe('the proof of a sandbox at start', () => {
     // A busy machine may answer a question for a name too late.
     await eventually(
       async () => {
-        const report = await proveSandbox(engine, { instance, image: TEST_IMAGE, signal });
+        const report = await proveSandbox(engine, { instance, process: 'test', image: TEST_IMAGE, signal });
         expect(report).toEqual({ state: 'proved', faults: {}, untried: [] });
       },
       { timeoutMs: 90_000 },
@@ -60,7 +64,7 @@ describe('the proof of a sandbox at start', () => {
       });
       const { instance } = sandbox;
       await engine.host.prepare(instance);
-      const { faults } = await proveSandbox(engine, { instance, image: TEST_IMAGE, signal });
+      const { faults } = await proveSandbox(engine, { instance, process: 'test', image: TEST_IMAGE, signal });
       expect(faults.layer).toMatch(/snapshots and resizes lose.*--overlay2=none/);
       expect(await engine.layers.persist({ name: TEST_IMAGE })).toBe(false);
     } finally {
@@ -73,7 +77,7 @@ describe('the proof of a sandbox at start', () => {
     const [engine, image] = [sandbox.engine(), 'berth-test/nothing-to-show:1'];
     await engine.host.prepare(instance);
     await sandbox.real.makeImage(image, 'rm /bin/sh');
-    const report = await proveSandbox(engine, { instance, image, signal });
+    const report = await proveSandbox(engine, { instance, process: 'test', image, signal });
     expect(report).toMatchObject({ state: 'unproved', faults: {} });
     await expectNothingLeft(instance);
     await docker.getImage(image).remove();
@@ -103,6 +107,39 @@ describe('the proof of a sandbox at start', () => {
     }
     await expectNothingLeft(instance);
     await sandbox.real.removeInstance(instance);
+  });
+
+  it('removes, once it starts again, what it left when it was killed meanwhile', async () => {
+    const instance = `test-proof-killed-${String(process.pid)}`;
+    const folder = mkdtempSync(join(tmpdir(), 'berth-proof-'));
+    const DATABASE_URL = `sqlite:${join(folder, 'berth.sqlite')}`;
+    const server = new BerthProcess({ INSTANCE_ID: instance, DATABASE_URL, SANDBOX_PROOF: 'on' });
+    const filters = { label: [`berth.probe=${instance}`] };
+    const left = new Set<string>();
+    try {
+      for (let kills = 0; kills < 2; kills += 1) {
+        await server.start();
+        await eventually(async () => {
+          const ids = (await docker.listContainers({ filters })).map(({ Id }) => Id);
+          expect(ids.filter((id) => !left.has(id))).not.toEqual([]);
+          for (const id of ids) left.add(id);
+        });
+        await server.kill();
+      }
+      // Docker itself has what the last one left.
+      expect((await docker.listVolumes({ filters })).Volumes).not.toEqual([]);
+      await server.start();
+      await eventually(async () => {
+        const there = (await docker.listContainers({ all: true, filters })).map(({ Id }) => Id);
+        expect(there.filter((id) => left.has(id))).toEqual([]);
+      });
+      await server.stop();
+      await expectNothingLeft(instance);
+    } finally {
+      await server.kill();
+      await sandbox.real.removeInstance(instance);
+      rmSync(folder, { recursive: true });
+    }
   });
 
   it('must leave nothing where the server stops meanwhile', async () => {

@@ -3506,7 +3506,7 @@ export type ContainerDeletedEvent = {
          */
         purge_at: string | null;
         /**
-         * Where nobody asked: auto_delete, session_expired, user_deleted.
+         * Only without a request: auto_delete, session_expired, user_deleted, interrupted.
          */
         reason?: string;
         /**

@@ -82,6 +82,8 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       return CAPABILITIES;
     },
     maintain: () => Promise.resolve(),
+    probingProcesses: () => Promise.resolve([]),
+    removeProbes: () => Promise.resolve(),
     ping: () => Promise.resolve(),
     identify: () => Promise.resolve(this.daemon.id),
     resources: () => {

@@ -427,10 +427,10 @@ export function isDeletion(operation: Operation | null): operation is 'delete' |
 export type StopReason = 'exited' | 'oom' | 'missing' | 'session_expired' | 'idle' | 'user_suspended';
 
 /**
- * Why a container was deleted without a request: it stayed stopped too long, its guest's session ended long ago, or
- * its user was deleted.
+ * Why a container was deleted without a request: it stayed stopped too long, its guest's session ended long ago, its
+ * user was deleted, or it is a copy whose fork was interrupted before there was a snapshot to make it from.
  */
-export type DeletionReason = 'auto_delete' | 'session_expired' | 'user_deleted';
+export type DeletionReason = 'auto_delete' | 'session_expired' | 'user_deleted' | 'interrupted';
 
 /** The progress of a container's role, which is installed by exec once the container runs. */
 export const ROLE_STATUSES = ['pending', 'installing', 'installed', 'failed'] as const;

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { Database, SettingEntity } from '../../database';
+import { Database, ProcessPresence, SettingEntity } from '../../database';
 import { ContainerEngine, EngineError, EngineIdentity } from '../../docker';
 import { LOGGER } from '../../logging';
 import { Instance } from '../rows/instance';
@@ -25,6 +25,7 @@ export class KnownEngine {
     private readonly instance: Instance,
     private readonly database: Database,
     private readonly nodes: NodeWatch,
+    private readonly presence: ProcessPresence,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -39,7 +40,7 @@ export class KnownEngine {
   async prepare(onReadmitted: (node: string) => void): Promise<string> {
     const instance = await this.instance.load();
     await this.nodes.remember(await this.stored());
-    const capabilities = await this.engine.host.prepare(instance);
+    const capabilities = await this.engine.host.prepare(instance, this.presence.holder);
     await this.nodes.start(onReadmitted);
     this.logger.info({ instance, ...capabilities }, 'Docker is ready');
     await this.check();

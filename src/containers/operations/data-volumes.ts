@@ -67,6 +67,13 @@ const LOOK_MS = { first: 25, longest: 250 } as const;
 /** After so many looks, snapshots whose process has died are marked as failed. */
 const LOOKS_FOR_THE_DEAD = 40;
 
+/** The snapshot that a container is to be made from could not be made, or was removed: the container never can be. */
+export class SeedGoneError extends EngineError {
+  constructor(snapshotId: string) {
+    super('copy_failed', `there is no snapshot ${snapshotId} any more`);
+  }
+}
+
 const NOT_MOVED = 'the data cannot be moved; it stays in a volume without labels and size';
 
 /**
@@ -207,7 +214,7 @@ export class DataVolumes {
    * for the image: a container can be created from it before the data is copied.
    *
    * @returns null if the container is made from its image, or was made before
-   * @throws EngineError `copy_failed` if the snapshot could not be made; LeaseLostError, CancelledError
+   * @throws SeedGoneError if the snapshot could not be made; EngineError, LeaseLostError, CancelledError
    */
   async seedOf(lease: OperationLease): Promise<Seed | null> {
     const { seedSnapshotId: id, nodeId } = lease.row;
@@ -240,7 +247,7 @@ export class DataVolumes {
       await assertWanted();
       const snapshot = await this.snapshots.findSeed(id);
       if (snapshot !== null && isEnough(snapshot)) return snapshot;
-      if (snapshot?.status !== 'making') throw new EngineError('copy_failed', `there is no snapshot ${id} any more`);
+      if (snapshot?.status !== 'making') throw new SeedGoneError(id);
       // The process that makes it may have died.
       if (looks % LOOKS_FOR_THE_DEAD === 0) await this.failAbandonedSnapshots();
       await delay(Math.min(LOOK_MS.first + looks, LOOK_MS.longest));

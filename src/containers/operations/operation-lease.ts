@@ -27,6 +27,7 @@ interface OperationLeaseOptions {
 export class OperationLease extends Lease {
   private current: ContainerRow;
   private abandonedOperation: Operation | null;
+  private recoveredOperation: Operation | null = null;
   private readonly cancelled = new AbortController();
   private readonly either = AbortSignal.any([super.signal, this.cancelled.signal]);
   private readonly stopListening: () => void;
@@ -50,8 +51,14 @@ export class OperationLease extends Lease {
     return this.abandonedOperation;
   }
 
+  /** The abandoned operation that was recovered under this lease; usually null. */
+  get recovered(): Operation | null {
+    return this.recoveredOperation;
+  }
+
   /** To be called when the abandoned operation has been recovered. */
   markRecovered(): void {
+    this.recoveredOperation = this.abandonedOperation;
     this.abandonedOperation = null;
   }
 

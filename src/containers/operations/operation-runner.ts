@@ -430,6 +430,7 @@ const UNBEGUN: readonly DomainError['kind'][] = [
   'same_node',
   'container_not_running',
   'snapshot_limit_reached',
+  'snapshot_not_found',
 ];
 
 const PASSING: readonly DomainError['kind'][] = ['operation_in_progress', 'container_not_found', 'node_unavailable'];

@@ -14,7 +14,7 @@ import {
 import { DomainError } from '../../errors';
 import type { SnapshotRow } from '../model/snapshot.entity';
 import { planExpiry, RunPolicies } from '../policies/run-policy';
-import { DataVolumes } from './data-volumes';
+import { DataVolumes, SeedGoneError } from './data-volumes';
 import { type Facts, LayerWrittenError } from './executor';
 import type { OperationLease } from './operation-lease';
 import { type Course, type Done, type OperationDefinition, OperationRunner } from './operation-runner';
@@ -81,7 +81,10 @@ export class ContainerOperations {
     await this.runner.runInserted(row, grant, this.creating({ isNew: true }));
   }
 
-  /** @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found` */
+  /**
+   * @throws DomainError `start_failed`, `operation_in_progress`, `container_not_found`; `snapshot_not_found` if the
+   *   container was never made and its snapshot is gone
+   */
   async start(row: ContainerRow): Promise<Started> {
     const { row: after, before, facts } = await this.runner.run(row, this.starting());
     const isResumed = before.status === 'paused' && facts.replacementId === undefined;
@@ -348,7 +351,7 @@ export class ContainerOperations {
         // Docker accepts an unpause of a container that has ended.
         if (lease.row.status === 'paused') await this.recovery.observe(lease);
         await this.placement.reserve(lease, lease.row);
-        const seed = await this.volumes.seedOf(lease);
+        const seed = await this.volumes.seedOf(lease).catch(refuseWithoutSeed);
         return {
           plan: { verb: 'start', isReplaced, seed },
           onBroken: () => this.volumes.keepBroken(lease),
@@ -469,6 +472,12 @@ async function againIfWritten(run: () => Promise<Done>): Promise<Done> {
     if (!(error instanceof DomainError && error.cause instanceof LayerWrittenError)) throw error;
     return run();
   }
+}
+
+/** Nothing was begun in Docker: a container without its snapshot stays as it is. */
+function refuseWithoutSeed(error: unknown): never {
+  if (error instanceof SeedGoneError) throw new DomainError('snapshot_not_found', { cause: error });
+  throw error;
 }
 
 function ended({ row, before }: Done): Ended {

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { ContainerEngine, EngineError, isHalfGone, nodeUnavailable } from '../../docker';
 import { databaseFault } from '../../errors';
 import { LOGGER } from '../../logging';
+import { Clock } from '../../scheduling';
 import {
   type ContainerRow,
   type Ending,
@@ -17,12 +18,19 @@ import { RunPolicies } from '../policies/run-policy';
 import { Instance } from '../rows/instance';
 import { CancelledError, OperationLease } from './operation-lease';
 import { KnownEngine } from '../nodes/known-engine';
-import { DataVolumes } from './data-volumes';
+import { DataVolumes, SeedGoneError } from './data-volumes';
 import { outcomeOfObservation } from './observation';
-import { failedCreationOutcome, NOTHING, type Outcome, resumedOutcome, stoppedOutcome } from './outcome';
+import {
+  deletedOutcome,
+  failedCreationOutcome,
+  NOTHING,
+  type Outcome,
+  resumedOutcome,
+  stoppedOutcome,
+} from './outcome';
 import { planRollback, RollbackStep } from './rollback-plan';
 
-/** The reason of a creation that was superseded by another operation. */
+/** The reason of a creation that was superseded by another operation, or of a copy whose fork was cut off. */
 const INTERRUPTED = 'interrupted';
 
 /**
@@ -37,6 +45,7 @@ export class Recovery {
     private readonly volumes: DataVolumes,
     private readonly known: KnownEngine,
     private readonly policies: RunPolicies,
+    private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -173,9 +182,17 @@ export class Recovery {
         return error;
       }
       // A creation has failed even if Docker does not answer; the sweep removes its leftovers.
+      let isLeft = false;
       await this.recover(lease, interrupted).catch((fault: unknown) => {
         if (!unmade) throw fault;
+        isLeft = true;
       });
+      if (lease.recovered === 'create' && error instanceof SeedGoneError) {
+        // A copy whose fork was interrupted: no start could ever make it.
+        const now = this.clock.now();
+        await lease.commit(deletedOutcome(lease.row, { now, purgeAt: now, reason: INTERRUPTED, isForced: isLeft }));
+        return error;
+      }
       const failed = unmade ? reasonOf(error) : lease.row.status === 'creating' ? INTERRUPTED : null;
       await lease.commit(failed === null ? NOTHING : failedCreationOutcome(lease.row, failed));
     } catch (fault) {

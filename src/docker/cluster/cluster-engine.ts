@@ -119,8 +119,8 @@ class ClusterHost implements EngineHost {
     private readonly routes: ClusterRoutes,
   ) {}
 
-  async prepare(instance: string): Promise<EngineCapabilities> {
-    await this.members.prepare(instance);
+  async prepare(instance: string, process = ''): Promise<EngineCapabilities> {
+    await this.members.prepare(instance, process);
     return this.capabilities;
   }
 
@@ -138,6 +138,23 @@ class ClusterHost implements EngineHost {
               this.logger.warn({ msg: `the node ${node.name} is not maintained`, err: error }),
             ),
         ),
+    );
+  }
+
+  /** Those with probes on the nodes that answer. */
+  async probingProcesses(): Promise<readonly string[]> {
+    const found = await Promise.all(
+      this.routes.reachable().map((node) => node.call((engine) => engine.host.probingProcesses()).catch(() => [])),
+    );
+    return [...new Set(found.flat())];
+  }
+
+  /** Only on the nodes that answer; on the others, {@link maintain} removes them later. */
+  async removeProbes(dead: ReadonlySet<string>): Promise<void> {
+    await Promise.all(
+      this.routes
+        .reachable()
+        .map((node) => node.call((engine) => engine.host.removeProbes(dead)).catch(() => undefined)),
     );
   }
 

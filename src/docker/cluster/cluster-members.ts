@@ -22,7 +22,7 @@ export interface ClusterMembers {
   /** Identifies all nodes together; null until a manager has answered. */
   readonly store: string | null;
   /** @throws ConfigError if no node can be used */
-  prepare(instance: string): Promise<void>;
+  prepare(instance: string, process: string): Promise<void>;
   all(): readonly ClusterMember[];
   find(id: string): ClusterMember | undefined;
   /**

@@ -54,7 +54,7 @@ describe('what is wrong with a node', () => {
 
   async function start(engine: DockerEngine): Promise<{ problem: string | null; isReachable: boolean }> {
     node = new ClusterNode(SWARM, engine, { onReachable: ({ name }) => void reached.push(name) });
-    await node.start('test');
+    await node.start('test', 'this process');
     return node.view();
   }
 
@@ -105,7 +105,7 @@ it('what is asked of two nodes must fail with the name of the one that does not 
     (name) => new ClusterNode({ ...SWARM, name }, engineOf(), { onReachable: () => undefined }),
   );
   if (!from || !to) throw new Error('there are two');
-  await Promise.all([from.start('test'), to.start('test')]);
+  await Promise.all([from.start('test', 'this process'), to.start('test', 'this process')]);
   const gone = new EngineError('docker_unavailable', 'it is gone');
   const copied = from.call(() => to.call(() => Promise.reject(gone)));
   await expect(copied).rejects.toThrow(/^the node target does not answer: it is gone$/);
@@ -119,7 +119,7 @@ it('any number of calls must wait for one node, and Node.js not take that for a 
   const note = (warning: Error): void => void warnings.push(warning);
   process.on('warning', note);
   const node = new ClusterNode(SWARM, engineOf(), { onReachable: () => undefined });
-  await node.start('test');
+  await node.start('test', 'this process');
   const calls = Array.from({ length: 100 }, () => node.call(() => new Promise<never>(() => undefined)));
   const { signal } = node;
   expect(getEventListeners(signal, 'abort')).toHaveLength(100);
@@ -159,7 +159,7 @@ describe('a ping that a node does not answer in time', () => {
     });
     const engine = engineOf({ look, answeredAt: -Infinity });
     const node = new ClusterNode(SWARM, engine, { onReachable: () => undefined, timing });
-    await node.start('test');
+    await node.start('test', 'this process');
     // A silent node is not pinged again.
     await Promise.race([over, new Promise((resolve) => node.signal.addEventListener('abort', resolve))]);
     const { isReachable } = node;

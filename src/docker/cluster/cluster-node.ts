@@ -80,12 +80,12 @@ export class ClusterNode implements ClusterMember {
   /**
    * Connects, then pings the node until {@link stop}.
    *
-   * @param instance what the engine is prepared for
+   * @param instance, process what the engine is prepared for
    * @returns once the node answers or the first attempt has failed
    */
-  async start(instance: string): Promise<void> {
-    await this.connect(instance);
-    this.running = this.keep(instance);
+  async start(instance: string, process: string): Promise<void> {
+    await this.connect(instance, process);
+    this.running = this.keep(instance, process);
   }
 
   async stop(): Promise<void> {
@@ -126,14 +126,14 @@ export class ClusterNode implements ClusterMember {
   }
 
   /** Pings the node, or tries to connect to it, until it is stopped. */
-  private async keep(instance: string): Promise<void> {
+  private async keep(instance: string, process: string): Promise<void> {
     const { signal } = this.stopped;
     while (!signal.aborted) {
       const every = this.isReachable ? this.timing.pingEveryMs : this.timing.retryEveryMs;
       await pause(every, undefined, { signal, ref: false }).catch(() => undefined);
       if (isAborted(signal)) return;
       if (this.isReachable) await this.ask();
-      else await this.connect(instance);
+      else await this.connect(instance, process);
     }
   }
 
@@ -155,13 +155,13 @@ export class ClusterNode implements ClusterMember {
     }
   }
 
-  private async connect(instance: string): Promise<void> {
+  private async connect(instance: string, process: string): Promise<void> {
     try {
       const clock = await this.engine.daemon.look(this.timing.pingMs);
       const skewMs = clock.getTime() - Date.now();
       await this.assertSame();
       if (this.prepared) await this.maintainSoon();
-      else await this.engine.host.prepare(instance);
+      else await this.engine.host.prepare(instance, process);
       this.prepared = true;
       this.landmark ??= await this.engine.host.landmark(instance);
       const isOff = Math.abs(skewMs) > MOST_SKEW_MS;

@@ -33,7 +33,7 @@ export class SwarmMembers implements ClusterMembers {
   private readonly members = new Map<string, ClusterNode>();
   private readonly listeners = new Set<(member: ClusterMember) => void>();
   private readonly poll: Poll;
-  private instance: string | null = null;
+  private prepared: { readonly instance: string; readonly process: string } | null = null;
   private blocked: readonly string[] = [];
 
   constructor(private readonly parts: SwarmParts) {
@@ -51,8 +51,8 @@ export class SwarmMembers implements ClusterMembers {
   }
 
   /** @throws ConfigError if there is no manager or no node that can be used */
-  async prepare(instance: string): Promise<void> {
-    this.instance = instance;
+  async prepare(instance: string, process: string): Promise<void> {
+    this.prepared = { instance, process };
     await this.follow();
     this.poll.start();
     const nodes = this.all().map((node) => node.view());
@@ -93,9 +93,9 @@ export class SwarmMembers implements ClusterMembers {
   /** Asks the managers for the nodes, and adds and removes members accordingly. @returns whether a manager answered */
   private async follow(): Promise<boolean> {
     const isAnswered = await this.directory.refresh();
-    const { instance } = this;
+    const { prepared } = this;
     const listed = this.directory.nodes;
-    if (instance === null || listed === null) return isAnswered;
+    if (prepared === null || listed === null) return isAnswered;
     const gone = [...this.members.values()].filter((node) => {
       const now = listed.find(({ id }) => id === node.id);
       return now === undefined || now.address !== node.address;
@@ -116,7 +116,7 @@ export class SwarmMembers implements ClusterMembers {
       return member;
     });
     await this.block(listed.map(({ address }) => new URL(address).hostname));
-    await Promise.all(fresh.map((node) => node.start(instance)));
+    await Promise.all(fresh.map((node) => node.start(prepared.instance, prepared.process)));
     return isAnswered;
   }
 

@@ -64,6 +64,7 @@ describe('what Docker is asked for', () => {
         'berth.network': 'internet',
         'berth.allow': '',
         'berth.probe': '',
+        'berth.process': '',
         'berth.helper': '',
         'berth.warm': '',
         'berth.snapshot': '',
@@ -130,10 +131,11 @@ describe('what Docker is asked for', () => {
       ...none,
       ...options().Labels,
       'berth.probe': '',
+      'berth.process': '',
       'berth.instance': 'prod',
       'berth.later': '',
     });
-    const owner = { instance: 'prod', containerId: 'c1', userId: 'u1', isProbe: true } as const;
+    const owner = { instance: 'prod', containerId: 'c1', userId: 'u1', probeOf: 'p1' } as const;
     expect(options({ owner }, {}, image).Labels).toMatchObject({ 'berth.probe': 'prod', 'berth.instance': '' });
     expect(claimedLabels({ 'berth.x': '1', 'berthed.y': '1', 'org.berth.z': '1', maintainer: 'm' })).toEqual([
       'berth.x',

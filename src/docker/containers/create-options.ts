@@ -25,6 +25,8 @@ export const LABELS = {
    * On objects that are created only as a probe, instead of `berth.instance`, so that they never count as sandboxes.
    */
   probe: 'berth.probe',
+  /** On probes: the process of Berth that makes and removes them. What a dead process left is removed. */
+  process: 'berth.process',
   /**
    * On Berth's own containers that belong to a machine and not to a sandbox; such a container has no
    * `berth.instance`.
@@ -62,11 +64,17 @@ export function containerLabels(
   return { ...Object.fromEntries(blank), ...own };
 }
 
+/** @param process the process of Berth that makes the probe */
+export function probeLabels({ instance, process }: { instance: string; process: string }): Record<string, string> {
+  return { [LABELS.managed]: 'true', [LABELS.probe]: instance, [LABELS.process]: process };
+}
+
 /** @returns the labels that identify an object's owner */
 export function ownerLabels(owner: OwnerLabels): Record<string, string> {
   return {
-    [LABELS.managed]: 'true',
-    [owner.isProbe ? LABELS.probe : LABELS.instance]: owner.instance,
+    ...(owner.probeOf === undefined
+      ? { [LABELS.managed]: 'true', [LABELS.instance]: owner.instance }
+      : probeLabels({ instance: owner.instance, process: owner.probeOf })),
     [owner.isSnapshot ? LABELS.snapshot : LABELS.containerId]: owner.containerId,
     [LABELS.userId]: owner.userId,
   };

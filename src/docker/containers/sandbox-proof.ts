@@ -42,7 +42,7 @@ const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
  * Creates one sandbox like any other, on the sandboxes' network, tests the properties that users rely on, and removes
- * it. If this process dies, {@link EngineHost.maintain} removes the leftovers. Never throws.
+ * it. If this process dies, {@link EngineHost.removeProbes} removes the leftovers. Never throws.
  *
  * @param options.image must be present
  * @param options.node on a cluster, the node to test; null on a single machine
@@ -60,6 +60,8 @@ export async function proveSandbox(engine: ContainerEngine, options: ProofOption
 
 interface ProofOptions {
   readonly instance: string;
+  /** This process: see {@link EngineHost.prepare}. */
+  readonly process: string;
   readonly image: string;
   readonly signal: AbortSignal;
   readonly node?: string | null;
@@ -86,7 +88,7 @@ class Proof {
       network: 'internet',
       processes: PROCESSES,
       volumeName: `berth-proof-${id}`,
-      owner: { instance: options.instance, containerId: id, userId: id, isProbe: true },
+      owner: { instance: options.instance, containerId: id, userId: id, probeOf: options.process },
       generation: 1,
       node: options.node ?? null,
     };

@@ -12,7 +12,7 @@ import { ignoringRefusal, unlessMissing } from '../connection/errors';
 import { jsonElements, openChanges, openImage } from '../connection/streams';
 import { plainId } from '../container-ids';
 import { containerOf, remove, start } from '../containers/container-verbs';
-import { claimedLabels, containerLabels, LABELS } from '../containers/create-options';
+import { claimedLabels, containerLabels, LABELS, probeLabels } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
 import { MARKER } from '../programs/process-marker';
 import { SHELL } from '../containers/supervisor';
@@ -119,10 +119,11 @@ export class Layers implements TransferringLayers {
     if (!isDeep(deep)) return null;
     const [repo = '', tag = ''] = reference.split(':');
     const flat = `${repo}:${tag}-flat`;
-    const { instance } = this.host;
+    const { instance, process } = this.host;
+    const probe = probeLabels({ instance, process });
     await this.longCall('flatten image', abortion, async (docker, signal) => {
       try {
-        const source = await create(docker, { Image: deep.Id, instance }, signal);
+        const source = await create(docker, { Image: deep.Id, Labels: probe }, signal);
         try {
           const files = await source.export(abortable(signal, {}));
           const changes = [`LABEL ${LABELS.layer}=${instance}`];
@@ -131,7 +132,7 @@ export class Layers implements TransferringLayers {
         } finally {
           await remove(source, signal);
         }
-        const configured = await create(docker, { Image: flat, Cmd: ['none'], instance }, signal);
+        const configured = await create(docker, { Image: flat, Cmd: ['none'], Labels: probe }, signal);
         try {
           const Labels = { ...containerLabels({ [LABELS.layer]: instance }), ...deep.Config?.Labels };
           await commit(docker, { id: configured.id, reference, body: { ...deep.Config, Labels } }, signal);
@@ -178,7 +179,7 @@ export class Layers implements TransferringLayers {
 
   /** Runs a container like a sandbox, without a network, that writes a file into its layer. */
   private async prove(name: string): Promise<boolean> {
-    const { instance, capabilities } = this.host;
+    const { instance, process, capabilities } = this.host;
     const { runtime } = capabilities;
     return this.daemon.call('probe layer', async (signal, docker) => {
       const probe = await create(
@@ -188,7 +189,7 @@ export class Layers implements TransferringLayers {
           Entrypoint: [SHELL, '-c', `echo written >${PROOF_FILE}; sleep ${String(PROOF_MS / 1000)}`],
           Cmd: [],
           User: '0:0',
-          instance,
+          Labels: probeLabels({ instance, process }),
           HostConfig: { Runtime: runtime, Init: true, NetworkMode: 'none', Memory: PROOF_MEMORY },
         },
         signal,
@@ -293,12 +294,11 @@ function orElse(value: string | null | undefined, otherwise: string): string {
 /** Creates a container that belongs to no user; if this process dies, it is removed like a probe. */
 async function create(
   docker: Docker,
-  { instance, ...options }: Docker.ContainerCreateOptions & { instance: string },
+  options: Docker.ContainerCreateOptions & { Labels: Record<string, string> },
   signal: AbortSignal,
 ): Promise<Docker.Container> {
   const query = { name: `berth-layer-${randomUUID()}` };
-  const labels = containerLabels({ [LABELS.managed]: 'true', [LABELS.probe]: instance });
-  const body = { HostConfig: { NetworkMode: 'none' }, ...options, Labels: { ...options.Labels, ...labels } };
+  const body = { HostConfig: { NetworkMode: 'none' }, ...options, Labels: containerLabels(options.Labels) };
   return docker.createContainer(abortable(signal, { _query: query, _body: body }));
 }
 

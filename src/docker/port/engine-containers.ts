@@ -18,8 +18,11 @@ export interface OwnerLabels {
   readonly isWarm?: true;
   /** Set for an object of a snapshot, which belongs to no container. */
   readonly isSnapshot?: true;
-  /** Set for a test object: it belongs to no user, and is removed after a while if it was left behind. */
-  readonly isProbe?: true;
+  /**
+   * Set for a test object, which belongs to no user: the process of Berth that makes and removes it. If that process
+   * dies, {@link EngineHost.removeProbes} does.
+   */
+  readonly probeOf?: string;
 }
 
 /**

@@ -49,14 +49,19 @@ export interface EngineHost {
   /**
    * Chooses the runtime, creates the sandboxes' network and firewall, and probes disk quotas.
    *
+   * @param process names this process on probes, which it removes itself; see {@link removeProbes}
    * @throws EngineError, ConfigError
    */
-  prepare(instance: string): Promise<EngineCapabilities>;
+  prepare(instance: string, process?: string): Promise<EngineCapabilities>;
   /**
    * Restores what {@link prepare} set up if it has been removed, and removes leftovers of probes and unused networks.
    * To be called periodically.
    */
   maintain(): Promise<void>;
+  /** The processes that have probes: their own, or left when they died. @throws EngineError */
+  probingProcesses(): Promise<readonly string[]>;
+  /** Removes the probes of dead processes. @throws EngineError */
+  removeProbes(dead: ReadonlySet<string>): Promise<void>;
   /** The capabilities that {@link prepare} found, as updated by {@link maintain}. */
   readonly capabilities: EngineCapabilities;
   ping(): Promise<void>;

@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectDocker, type DockerClients } from '../connection/client';
-import { probeDiskQuota } from './quota';
+import { listProbes, probeDiskQuota, removeProbes } from './quota';
 
 const XFS = { Driver: 'overlay2', DriverStatus: [['Backing Filesystem', 'xfs']] };
 const YEAR_2000 = 946_684_800;
@@ -60,7 +60,13 @@ describe('the probe of disk quotas', () => {
   });
 
   const probe = (wanted: 'required' | 'preferred' | 'off', info: unknown = XFS) =>
-    probeDiskQuota(docker.calls, { wanted, instance: 'prod', info, signal: AbortSignal.timeout(60_000) });
+    probeDiskQuota(docker.calls, {
+      wanted,
+      instance: 'prod',
+      process: 'p1',
+      info,
+      signal: AbortSignal.timeout(60_000),
+    });
 
   it('must say enforced where a volume and a writable layer can both be limited, and leave nothing', async () => {
     expect(await probe('required')).toBe('enforced');
@@ -130,6 +136,36 @@ describe('the probe of disk quotas', () => {
       'DELETE /containers/old-container',
       'DELETE /volumes/old-volume',
       'DELETE /images/old-image',
+    ]);
+  });
+
+  it('removes what dead processes left at once, the containers first, and nothing of another process', async () => {
+    const made = (process: string) => ({ Created: Date.now() / 1000, Labels: { 'berth.process': process } });
+    const volume = (Name: string, { Labels }: ReturnType<typeof made>) => ({
+      Name,
+      Labels,
+      CreatedAt: new Date().toISOString(),
+    });
+    daemon.leftovers = {
+      container: [
+        { Id: 'dead-container', ...made('dead') },
+        { Id: 'living-container', ...made('living') },
+        { Id: 'sandbox', Created: 0, Labels: { 'berth.process': 'dead', 'berth.instance': 'prod' } },
+      ],
+      volumes: [volume('dead-volume', made('dead')), volume('living-volume', made('living'))],
+      images: [
+        { Id: 'dead-image', ...made('dead') },
+        { Id: 'earlier-image', Created: Date.now() / 1000, Labels: null },
+      ],
+    };
+    const signal = AbortSignal.timeout(60_000);
+    const processes = (await listProbes(docker.calls, 'prod', signal)).map(({ process }) => process);
+    expect(processes).toEqual(['dead', 'living', 'dead', 'living', 'dead', '']);
+    await removeProbes(docker.calls, { instance: 'prod', signal, isLeft: ({ process }) => process === 'dead' });
+    expect(daemon.calls.filter((call) => call.startsWith('DELETE'))).toEqual([
+      'DELETE /containers/dead-container',
+      'DELETE /volumes/dead-volume',
+      'DELETE /images/dead-image',
     ]);
   });
 

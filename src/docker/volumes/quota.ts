@@ -5,13 +5,13 @@ import { text } from 'node:stream/consumers';
 import { type Config, ConfigError } from '../../config';
 import { abortable } from '../connection/client';
 import type { EngineCapabilities } from '../port/engine-host';
-import { containerLabels, LABELS, sizeOption } from '../containers/create-options';
+import { containerLabels, LABELS, probeLabels, sizeOption } from '../containers/create-options';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
 
 const PROBE_MB = 16;
 const PROBE_REPOSITORY = 'berth/quota-probe';
 
-/** Younger leftovers may belong to another process that is probing now. */
+/** Younger leftovers may belong to another process that is probing now, and is not known to be dead. */
 const LEFTOVER_AGE_MS = 10 * 60_000;
 
 /** The end of an archive, without content: the smallest possible image. */
@@ -58,12 +58,13 @@ export async function probeDiskQuota(
   {
     wanted,
     instance,
+    process,
     info,
     signal,
-  }: { wanted: Config['DISK_QUOTA']; instance: string; info: unknown; signal: AbortSignal },
+  }: { wanted: Config['DISK_QUOTA']; instance: string; process: string; info: unknown; signal: AbortSignal },
 ): Promise<EngineCapabilities['diskQuota']> {
   if (wanted === 'off') return 'off';
-  const refusal = await refusalOfQuotas(docker, { instance, info, signal });
+  const refusal = await refusalOfQuotas(docker, { instance, process, info, signal });
   if (refusal === null) return 'enforced';
   if (wanted === 'preferred') return 'unsupported';
   throw new ConfigError(
@@ -74,16 +75,16 @@ export async function probeDiskQuota(
 /** @returns null if both kinds of quota work */
 async function refusalOfQuotas(
   docker: Docker,
-  { instance, info, signal }: { instance: string; info: unknown; signal: AbortSignal },
+  { instance, process, info, signal }: { instance: string; process: string; info: unknown; signal: AbortSignal },
 ): Promise<Refusal | null> {
   const unfit = refusalOfDriver(info);
   if (unfit !== null) return unfit;
-  await removeLeftovers(docker, instance, signal);
+  await removeProbes(docker, { instance, signal, isLeft: isOld });
   const id = randomUUID();
   const name = `berth-probe-${id}`;
   const image = `${PROBE_REPOSITORY}:${id}`;
   try {
-    await tryQuotas(docker, { name, image, instance, signal });
+    await tryQuotas(docker, { name, image, labels: probeLabels({ instance, process }), signal });
     return null;
   } catch (error) {
     const refusal = refusalOf(error);
@@ -102,9 +103,8 @@ async function refusalOfQuotas(
  */
 async function tryQuotas(
   docker: Docker,
-  { name, image, instance, signal }: { name: string; image: string; instance: string; signal: AbortSignal },
+  { name, image, labels, signal }: { name: string; image: string; labels: Record<string, string>; signal: AbortSignal },
 ): Promise<void> {
-  const labels = { [LABELS.managed]: 'true', [LABELS.probe]: instance };
   const size = sizeOption(PROBE_MB);
   await docker.createVolume(abortable(signal, { Name: name, DriverOpts: { size }, Labels: labels }));
   const [repo, tag] = image.split(':');
@@ -124,42 +124,79 @@ export class LeftProbes {
 
   async remove(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
     if (performance.now() - this.lookedAt < LEFTOVER_AGE_MS) return;
-    await removeLeftovers(docker, instance, signal);
+    await removeProbes(docker, { instance, signal, isLeft: isOld });
     this.lookedAt = performance.now();
   }
 }
 
-/** Removes what a killed probe left. */
-async function removeLeftovers(docker: Docker, instance: string, signal: AbortSignal): Promise<void> {
-  const filters = { label: [`${LABELS.probe}=${instance}`] };
-  const isLeftover = (madeAt: number): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
-  for (const { Id, Created, Labels } of await docker.listContainers({ all: true, filters, abortSignal: signal })) {
-    // A sandbox that an earlier version of Berth created also has the labels of its image, which may be a probe's.
-    if (!isLeftover(Created * 1000) || isSandbox(Labels)) continue;
-    await ignoringRefusal(docker.getContainer(Id).remove(abortable(signal, { force: true })));
-  }
-  for (const { Name, CreatedAt } of await listVolumes(docker, filters, signal)) {
-    if (!isLeftover(Date.parse(CreatedAt ?? ''))) continue;
-    await ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {})));
-  }
-  // Only in Berth's own repository: any image may have such a label.
-  const imageFilters = { ...filters, reference: [PROBE_REPOSITORY] };
-  for (const { Id, Created } of await docker.listImages({ filters: imageFilters, abortSignal: signal })) {
-    if (isLeftover(Created * 1000)) await ignoringRefusal(docker.getImage(Id).remove(abortable(signal, {})));
+/** A container, a volume or an image that a probe of this instance made. */
+interface ProbeObject {
+  /** Milliseconds since 1970. */
+  readonly madeAt: number;
+  /** The process of Berth that made it; empty if an earlier version did. */
+  readonly process: string;
+  readonly remove: () => Promise<unknown>;
+}
+
+/** What may be removed although the process that made it is not known to be dead. */
+const isOld = ({ madeAt }: ProbeObject): boolean => Date.now() - madeAt > LEFTOVER_AGE_MS;
+
+/** Removes the probes' objects that are left of killed processes: first the containers, which use the others. */
+export async function removeProbes(
+  docker: Docker,
+  { instance, signal, isLeft }: { instance: string; signal: AbortSignal; isLeft: (object: ProbeObject) => boolean },
+): Promise<void> {
+  for (const object of await listProbes(docker, instance, signal)) {
+    if (isLeft(object)) await ignoringRefusal(object.remove());
   }
 }
 
-/** @param labels undefined or null if Docker reports none */
-function isSandbox(labels: Readonly<Record<string, string>> | null | undefined): boolean {
+/** The objects that probes of this instance have made, and not removed yet. */
+export async function listProbes(docker: Docker, instance: string, signal: AbortSignal): Promise<ProbeObject[]> {
+  const filters = { label: [`${LABELS.probe}=${instance}`] };
+  const containers = await docker.listContainers({ all: true, filters, abortSignal: signal });
+  const volumes = await listVolumes(docker, filters, signal);
+  // Only in Berth's own repository: any image may have such a label.
+  const imageFilters = { ...filters, reference: [PROBE_REPOSITORY] };
+  const images = await docker.listImages({ filters: imageFilters, abortSignal: signal });
+  const processOf = (labels: Labels): string => labels?.[LABELS.process] ?? '';
+  return [
+    ...containers
+      // A sandbox that an earlier version of Berth created also has the labels of its image, which may be a probe's.
+      .filter(({ Labels }) => !isSandbox(Labels))
+      .map(({ Id, Created, Labels }) => ({
+        madeAt: Created * 1000,
+        process: processOf(Labels),
+        remove: () => docker.getContainer(Id).remove(abortable(signal, { force: true })),
+      })),
+    ...volumes.map(({ Name, CreatedAt, Labels }) => ({
+      madeAt: Date.parse(CreatedAt ?? ''),
+      process: processOf(Labels),
+      remove: () => docker.getVolume(Name).remove(abortable(signal, {})),
+    })),
+    ...images.map(({ Id, Created, Labels }) => ({
+      madeAt: Created * 1000,
+      process: processOf(Labels),
+      remove: () => docker.getImage(Id).remove(abortable(signal, {})),
+    })),
+  ];
+}
+
+/** Undefined or null if Docker reports none. */
+type Labels = Readonly<Record<string, string>> | null | undefined;
+
+function isSandbox(labels: Labels): boolean {
   return (labels?.[LABELS.instance] ?? '') !== '';
 }
 
-async function listVolumes(
-  docker: Docker,
-  filters: { label: string[] },
-  signal: AbortSignal,
-): Promise<{ Name: string; CreatedAt?: string }[]> {
+interface ProbeVolume {
+  readonly Name: string;
+  readonly CreatedAt?: string;
+  readonly Labels?: Labels;
+}
+
+async function listVolumes(docker: Docker, filters: { label: string[] }, signal: AbortSignal): Promise<ProbeVolume[]> {
   const answer: { Volumes?: unknown } = await docker.listVolumes({ filters, abortSignal: signal });
   // Docker before 20.10 answers null, not an empty list, if there is no volume.
-  return Array.isArray(answer.Volumes) ? (answer.Volumes as { Name: string; CreatedAt?: string }[]) : [];
+  return Array.isArray(answer.Volumes) ? (answer.Volumes as ProbeVolume[]) : [];
 }

@@ -15,6 +15,7 @@ const withoutValue = {
   'berth.allow': '',
   'berth.user': '',
   'berth.probe': '',
+  'berth.process': '',
   'berth.warm': '',
   'berth.helper': '',
   'berth.snapshot': '',
