@@ -101,6 +101,8 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
   ['POST /api/containers/{id}/files/links?path=%2Fa', (berth) => berth.files.link('ID', '/a')],
   ['POST /api/containers/{id}/files/mkdir {"path":"/a"}', (berth) => berth.files.makeDirectory('ID', '/a')],
   ['POST /api/containers/{id}/files/move {"from":"/a","to":"/b"}', (berth) => berth.files.move('ID', '/a', '/b')],
+  ['GET /api/containers/{id}/env', (berth) => berth.containers.variables('ID')],
+  ['GET /api/containers/{id}/env/{name}', (berth) => berth.containers.variable('ID', 'NAME')],
   ['GET /api/containers/{id}/archive?path=%2Fa', (berth) => berth.files.readArchive('ID', '/a')],
   ['PUT /api/containers/{id}/archive?path=%2Fa tar', (berth) => berth.files.writeArchive('ID', '/a', 'tar')],
   ['POST /api/containers/{id}/processes {"command":["ls"]}', (berth) => berth.processes.start('ID', ['ls'])],
