@@ -325,7 +325,7 @@ describe('what is made from snapshots', () => {
       ['containers.unpause', 1],
       ['containers.create', 1],
     ] as const)(
-      'must leave nothing but a failed container if the process dies at %s, call %i',
+      'leaves copies that run, have failed or are removed if the process dies at %s, call %i',
       async (method, call) => {
         const died = world.engine.dieOn(method, { call, how: 'throw' });
         const forked = await fork({ count: 2 });
@@ -338,8 +338,11 @@ describe('what is made from snapshots', () => {
           await sweep();
           expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
           expect(containerOf(world.id).state).toBe('running');
-          for (const { db_id } of copies)
-            expect((await world.user.api.get(db_id)).body['status']).toMatch(/^(running|error)$/);
+          for (const { db_id } of copies) {
+            const copy = await world.user.api.get(db_id);
+            // Removed if the dying process did not record the failure, so that there is no snapshot to finish it from.
+            if (copy.status !== 404) expect(copy.body['status']).toMatch(/^(running|error)$/);
+          }
           await expectNoSnapshot();
         });
         for (const { db_id } of copies) {
