@@ -215,10 +215,10 @@ describe('the log of a server', () => {
     await proxy.up();
     await eventually(async () => expect(await status()).toBe(200), { timeoutMs: 30_000 });
     await eventually(() => expect(warnings().at(-1)?.msg).toBe('the database answers again'), { timeoutMs: 30_000 });
-    expect(await server.stop()).toBe(0);
     expect(warnings()).toMatchObject([
       { level: 'error', msg: 'the database does not answer', reason: expect.any(String) },
       { level: 'warn', msg: 'the database answers again' },
     ]);
+    expect(await server.stop()).toBe(0);
   });
 });

@@ -75,7 +75,10 @@ describe('connections to the ports of a gVisor container', () => {
 
   it('must be refused where nothing listens, by its own address and by the relay', async () => {
     await expect(engine.ports.connect(dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
-    await expect(openRelay(engine.programs, dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
+    // On a busy machine a relay may not even start in its time.
+    await eventually(() =>
+      expect(openRelay(engine.programs, dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' }),
+    );
     await expect(engine.ports.connect(other, 3000)).rejects.toMatchObject({ code: 'port_closed' });
   });
 
