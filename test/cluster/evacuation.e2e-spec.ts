@@ -34,9 +34,9 @@ describe('a drained node with several processes', () => {
     const [first] = servers;
     if (!first) throw new Error('there is no server');
     const operator = await first.user('pro', ['admin', 'read', 'write']);
-    const user = await first.user('enterprise');
     await operator.api.call('POST', '/api/admin/nodes/two/drain');
-    for (let made = 0; made < CONTAINERS; made += 1) await user.api.running(SMALL);
+    // Each of a user of its own: the data of one user are copied one after the other.
+    for (let made = 0; made < CONTAINERS; made += 1) await (await first.user('enterprise')).api.running(SMALL);
     await operator.api.call('POST', '/api/admin/nodes/two/activate');
 
     const { volumes } = cluster.named('one').engine;

@@ -136,8 +136,10 @@ describe('documents that are asked for without waiting', () => {
   it.each(['br', 'identity'])('must all come: %s', async (coding) => {
     const asked = new RawConnection(berth.url);
     const lines = DOCUMENTS.map((path) => requestText(`GET ${path}`, `Accept-Encoding: ${coding}\r\n`, ''));
-    asked.write(...lines, ...lines);
-    for (const path of [...DOCUMENTS, ...DOCUMENTS]) expect([path, (await asked.next()).status]).toEqual([path, 200]);
+    for (let round = 0; round < 2; round += 1) {
+      asked.write(...lines);
+      for (const path of DOCUMENTS) expect([path, (await asked.next()).status]).toEqual([path, 200]);
+    }
   });
 });
 

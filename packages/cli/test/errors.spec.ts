@@ -59,6 +59,8 @@ describe('an error of berth', () => {
 
   it('must name the one of several things that was refused', async () => {
     server.on('GET /api/me/ssh-keys', { ssh_keys: [] });
+    server.on('GET /api/tokens', { tokens: [] });
+    server.on('GET /api/webhooks', { webhooks: [], next_cursor: null });
     const host = new URL(server.url).host;
     for (const [route, args, text] of [
       ['DELETE /api/me/ssh-keys/one', ['ssh-keys', 'rm', 'one'], 'ssh-keys rm one'],
