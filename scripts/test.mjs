@@ -201,7 +201,7 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
   const run = {
     projects: possible.flatMap((part) => suites[part]),
     env: { ...(env ?? cleanEnvironment()), ...more },
-    // Long tests measure how fast an attacked server answers others, and the nodes' tests run beside them.
+    // Long tests measure how fast an attacked server answers others.
     args: [`--maxWorkers=${isMore ? WORKERS - 1 : WORKERS}`, ...jestArgs],
   };
   const browser = await browserFor({ ...run, isSure: hasBrowserTests({ parts: possible, jestArgs }) });
@@ -443,17 +443,19 @@ async function runParts(args) {
   const faultsLast = isLong && !IS_SAMPLE && !part;
   const faultsRun = faultsLast ? Promise.resolve() : runUnderFaults();
   const quickOver = Promise.allSettled([quickRun, faultsRun]);
-  // Measured by itself.
-  const aloneRun = quickOver.then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
-  const aloneOver = Promise.allSettled([aloneRun]);
-  const longRun = aloneOver.then(() => runSuites(suitesOf(long), { ...run, isMore: true }));
-  // The nodes have networks of their own.
-  const nodesRun = aloneOver.then(() => (has('nodes') ? runOnNodes({ jestArgs }) : undefined));
-  const otherNodes = aloneOver.then(() => (has('nodejs') ? prepareOtherNodes() : []));
+  const longRun = quickOver.then(() => runSuites(suitesOf(long), { ...run, isMore: true }));
+  // Compiles while tests wait.
+  const otherNodes = quickOver.then(() => (has('nodejs') ? prepareOtherNodes() : []));
   otherNodes.catch(() => {});
-  const longOver = Promise.allSettled([longRun]);
-  const newerRun = longOver.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
-  const nodejsRun = longOver.then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
+  // Measured by itself.
+  const computed = Promise.allSettled([longRun, otherNodes]);
+  const aloneRun = computed.then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
+  const aloneOver = Promise.allSettled([aloneRun]);
+  // The nodes have networks of their own, and their tests mostly wait.
+  const nodesRun = aloneOver.then(() => (has('nodes') ? runOnNodes({ jestArgs }) : undefined));
+  const newerRun = aloneOver.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
+  const newerOver = Promise.allSettled([newerRun]);
+  const nodejsRun = newerOver.then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
   const runs = [quickRun, faultsRun, aloneRun, longRun, nodesRun, otherNodes, newerRun, nodejsRun];
   await allOver([...runs, startChecks(), faulty]);
   if (faultsLast && !isEnding()) await runUnderFaults();
