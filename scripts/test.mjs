@@ -411,6 +411,7 @@ const suitesOf = (parts) => parts.filter((part) => part in suites && !APART.incl
 /** Runs what is wanted. Runs that mostly wait overlap with those that compute. */
 async function runParts(args) {
   const { isQuick, isLong, part, jestArgs } = readArguments(args);
+  if (isQuick && isLong) tally.mostUnsteady *= 2;
   await prepareTestRun();
   const quick = part && isQuick ? [part] : isQuick ? QUICK : [];
   const long = part && isLong ? [part] : isLong ? LONG : [];

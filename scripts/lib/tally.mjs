@@ -11,6 +11,8 @@ const TOO_UNSTEADY = 'too many tests passed only when they ran again';
 
 /** Counts what passed, over checks and test runners, for the one line at the end. */
 export class Tally {
+  /** As of `npm test`. `npm test -- all` is two such runs. */
+  mostUnsteady = MOST_UNSTEADY;
   passed = 0;
   failed = 0;
   skipped = 0;
@@ -32,7 +34,8 @@ export class Tally {
     if (failed) this.failures.push(name);
     this.details.push(...details);
     this.unsteady.push(...unsteady);
-    if (this.unsteady.length > MOST_UNSTEADY && !this.failures.includes(TOO_UNSTEADY)) this.failures.push(TOO_UNSTEADY);
+    if (this.unsteady.length > this.mostUnsteady && !this.failures.includes(TOO_UNSTEADY))
+      this.failures.push(TOO_UNSTEADY);
   }
 
   /** @returns {string[]} lines about the files that passed only when they ran again */
