@@ -746,14 +746,16 @@ describe('where what pages read is refused', () => {
       await go(page, '/', 'Containers');
       isRefused = true;
       await go(page, `/containers/${container}#overview`, name);
-      await alerts().getByText(FAULT).waitFor();
+      await alerts().getByText(FAULT).first().waitFor();
       expect([name, await page.getByText('Measuring…').count()]).toEqual([name, 0]);
       expect([name, await page.locator('.chart-nothing').allInnerTexts()]).toEqual([
         name,
         Array.from({ length: 4 }, () => 'Not known'),
       ]);
       isRefused = false;
-      await alerts().waitFor({ state: 'detached' });
+      await eventually(async () =>
+        expect(await page.locator('.chart-nothing').allInnerTexts()).not.toContain('Not known'),
+      );
     }
   });
 });
