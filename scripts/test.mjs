@@ -82,7 +82,7 @@ const SHORT_RUN = { BERTH_TEST_OPERATIONS: '100' };
 /** CI asks for shorter runs: test/README.md. */
 const IS_SAMPLE = process.env.BERTH_TEST_OPERATIONS !== undefined;
 
-/** Most tests wait for Docker: with twice as many at once, 2 processors were less than half busy. */
+/** Many tests wait for Docker. With three more workers than processors, 2 processors were fully busy. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
 
 /** How many of the longest files a run names at its end. */
