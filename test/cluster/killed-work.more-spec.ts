@@ -90,7 +90,7 @@ describe('another process must take up, when one is killed in the midst of', () 
     // A copy that takes longer than the lease lasts: started here, and slow, so that it can be held before it is
     // through.
     const worker = docker.getContainer(`berth-${db_id}-move`);
-    await worker.update({ NanoCpus: 250_000_000 });
+    await worker.update({ CpuQuota: 25_000 });
     await worker.start();
     await worker.pause();
     expect(await server.cluster.docker.volumesOf(db_id)).toHaveLength(2);
