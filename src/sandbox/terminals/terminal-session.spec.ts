@@ -4,7 +4,14 @@ import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { type Attachment, FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import { OutputTurns } from './output-turns';
-import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, type TerminalTimes } from './terminal-session';
+import {
+  MAX_CLIENTS,
+  MAX_INPUT_WAITING,
+  RING_BYTES,
+  TerminalSession,
+  type TerminalTimes,
+  UNWATCHED_PAUSE_MS,
+} from './terminal-session';
 
 const SIZE = { columns: 80, rows: 24 };
 
@@ -257,10 +264,15 @@ describe('the output of a terminal', () => {
   });
 
   it('must be read slowly while nobody writes, and not be lost from the ring', async () => {
+    jest.useFakeTimers({ doNotFake: ['setImmediate'] });
     flood(1024);
     await settled();
-    expect(shell.taken).toBe(256 * 1024);
-    await eventually(() => expect(shell.taken).toBe(1024 * 1024));
+    for (const kib of [256, 512, 768, 1024]) {
+      expect(shell.taken).toBe(kib * 1024);
+      await jest.advanceTimersByTimeAsync(UNWATCHED_PAUSE_MS);
+      await settled();
+    }
+    jest.useRealTimers();
     const { client, offset, gap } = attach();
     expect(gap).toBe(true);
     await eventually(() => expect(offset + client.bytes).toBe(1024 * 1024));

@@ -10,7 +10,7 @@ export const RING_BYTES = 256 * 1024;
 
 /** Without a writer, a flood of output is read at this pace: 1 MiB/s. */
 const UNWATCHED_BYTES = 256 * 1024;
-const UNWATCHED_PAUSE_MS = 250;
+export const UNWATCHED_PAUSE_MS = 250;
 
 /**
  * How long input waits for a new shell's first prompt, or for a resize of the terminal that was requested before.
