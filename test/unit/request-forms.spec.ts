@@ -11,6 +11,9 @@ interface Answer {
   readonly body: Readonly<Record<string, unknown>>;
 }
 
+/** How long a busy machine may take for one answer. */
+const ANSWERED_MS = 20_000;
+
 let berth: Berth;
 let admin: TestUser;
 let document: OpenAPIObject;
@@ -49,12 +52,15 @@ function call(
       }
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', reject);
       response.once('end', () => {
         const text = Buffer.concat(chunks).toString();
         resolve({ status, headers: told, body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>) });
       });
     });
     request.on('error', reject);
+    // Names the request, where a test that is over its time would not.
+    request.setTimeout(ANSWERED_MS, () => request.destroy(new Error(`no answer to ${method} ${path}`)));
     request.end(body);
   });
 }
