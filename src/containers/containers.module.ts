@@ -40,6 +40,7 @@ import { ExpiryQueries } from './expiry/expiry-queries';
 import { ExpiryWatcher } from './expiry/expiry-watcher';
 import { RunPolicies } from './policies/run-policy';
 import { Instance } from './rows/instance';
+import { CopyTurns } from './leases/copy-turns';
 import { LeaseStore } from './leases/lease-store';
 import { LeaseTerms } from './leases/lease-term';
 import { LeaseWatch } from './reconcile/lease-watch';
@@ -141,6 +142,7 @@ import { StatusWait } from './status-wait';
     SweepMetrics,
     LeaseTerms,
     LeaseStore,
+    CopyTurns,
     ContainerLeases,
     LeaseWatch,
     RecoveryQueue,

@@ -18,12 +18,10 @@ import { LocalQueue } from '../scheduling';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
+import { checkWrites } from './write-check';
 
 /** How long the outcome of {@link Database.checkWrites} is reused, in milliseconds. */
 const CHECK_HOLDS_MS = 1_000;
-
-/** PostgreSQL's error code `insufficient_privilege`. */
-const MAY_NOT = '42501';
 
 /** TypeORM's errors if PostgreSQL ended the session of a transaction. */
 const RELEASED = [QueryRunnerAlreadyReleasedError, QueryRunnerProviderAlreadyReleasedError];
@@ -114,13 +112,15 @@ export class Database implements OnApplicationShutdown {
     let committed: Lookup | undefined;
     return (key) => {
       if (this.transaction || this.isInMemory) return ordinary(key);
-      committed ??= this.isSqlite ? sqliteLookup(this.reader, query) : postgresLookup(this.dataSource, query);
+      committed ??= this.isSqlite
+        ? sqliteLookup(this.reader, query, this.dataSource.logger)
+        : postgresLookup(this.dataSource, query);
       return committed(key);
     };
   }
 
   /**
-   * Checks that writes work, by one that needs disk space. The outcome is reused for a second, because the readiness
+   * Checks that writes work. The outcome is reused for a second, because the readiness
    * route that calls this is public.
    *
    * @throws the driver's error if the write fails
@@ -128,14 +128,14 @@ export class Database implements OnApplicationShutdown {
   async checkWrites(): Promise<void> {
     const now = performance.now();
     if (!this.lastCheck || now - this.lastCheck.at > CHECK_HOLDS_MS) {
-      this.lastCheck = { at: now, outcome: this.isSqlite ? this.checkSqlite() : this.checkPostgres() };
+      this.lastCheck = { at: now, outcome: checkWrites(this.dataSource) };
     }
     return this.lastCheck.outcome;
   }
 
-  /** The error of a check that a caller no longer waits for. With PostgreSQL this is an outage. */
+  /** The error of a check that a caller no longer waits for, which is an outage. */
   unanswered(): Error {
-    const error = new DomainError('database_unavailable');
+    const error = new DomainError('database_unavailable', { cause: new Error('a check was not answered in time') });
     this.dataSource.logger.logQueryError(error, '');
     return error;
   }
@@ -239,30 +239,6 @@ export class Database implements OnApplicationShutdown {
       return await work();
     } finally {
       turn.leave();
-    }
-  }
-
-  /** Adds a page to the write-ahead log, as every write does. */
-  private async checkSqlite(): Promise<void> {
-    const sql = `INSERT INTO settings (key, value) VALUES ('write_check', ?)
-                 ON CONFLICT (key) DO UPDATE SET value = excluded.value`;
-    await this.dataSource.query(sql, [new Date().toISOString()]);
-  }
-
-  /**
-   * A row in an existing table may find room on a full disk. A temporary table needs new pages, and no other session,
-   * such as a backup, can lock it.
-   */
-  private async checkPostgres(): Promise<void> {
-    try {
-      await this.dataSource.query(
-        'CREATE TEMPORARY TABLE write_check ON COMMIT DROP AS SELECT n FROM generate_series(1, 2000) AS n',
-      );
-    } catch (error) {
-      if ((error as { code?: unknown }).code !== MAY_NOT) throw error;
-      // Without the privilege to create temporary tables: this statement is at least refused where the database is
-      // read-only.
-      await this.dataSource.query('DELETE FROM settings WHERE false');
     }
   }
 

@@ -60,7 +60,7 @@ function together(ask: (keys: readonly string[]) => Promise<(readonly unknown[] 
  * The statement is prepared once; TypeORM's query runner takes several times as long as SQLite itself. Rows are kept
  * until any other connection, also of another process, commits: SQLite counts the commits (`data_version`).
  */
-export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery): Lookup {
+export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery, logger: DataSource['logger']): Lookup {
   const statement = reader.prepare<[string], unknown[]>(lookupSql(query, '= ?')).raw();
   const commits = reader.prepare<[], number>('PRAGMA data_version').pluck();
   let kept = new LruMap<readonly unknown[]>(KEPT_ROWS);
@@ -72,15 +72,17 @@ export function sqliteLookup(reader: BetterSqlite3.Database, query: LookupQuery)
     if (row && lengthOf(row) <= LONGEST_KEPT) kept.set(key, row);
     return row;
   };
-  return together((keys) =>
-    untilFree(() => {
+  return together((keys) => {
+    const asked = untilFree(() => {
       // Read before the rows: a row may be newer than the count, never older.
       const at = commits.get();
       if (at !== keptAt) kept = new LruMap(KEPT_ROWS);
       keptAt = at;
       return keys.map(find);
-    }),
-  );
+    });
+    asked.catch((error: unknown) => void logger.logQueryError(error as Error, statement.source));
+    return asked;
+  });
 }
 
 function lengthOf(row: readonly unknown[]): number {

@@ -1,20 +1,29 @@
 import { Logger } from '@nestjs/common';
+import { AsyncResource } from 'node:async_hooks';
 import type { DataSource, Logger as QueryLogger } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
-import { databaseFault, isConnectionTimeout } from '../errors';
+import { failedByOutage } from '../errors';
 import { markReported } from '../logging';
 import { retryUntilClosed, Stopwatch } from '../scheduling';
+import { checkAnew } from './write-check';
 
 /** Longer than a statement that began during an outage takes to fail, in milliseconds. */
 const LATE_MS = 10_000;
 
+/** The lines of an outage, by what fails. */
+const LINES = {
+  all: { began: 'the database does not answer', ended: 'the database answers again' },
+  writes: { began: 'the database takes no writes', ended: 'the database takes writes again' },
+} as const;
+
 interface Outage {
+  readonly fails: keyof typeof LINES;
   readonly began: Stopwatch;
   isReported: boolean;
 }
 
 /**
- * Reports an outage of PostgreSQL by two log lines: one when it begins, and one when it is over. Marks the errors of
+ * Reports an outage of the database by two log lines: one when it begins, and one when it is over. Marks the errors of
  * the outage, so that all other lines about them have the level `debug`. TypeORM reports each failed query to it, as
  * its logger.
  */
@@ -23,11 +32,15 @@ export class OutageLog implements QueryLogger {
   private dataSource: DataSource | null = null;
   private outage: Outage | null = null;
   private lastEnd: Stopwatch | null = null;
+  /** Bound to no transaction: a query fails inside of one, and the check must not be a part of it. */
+  private readonly awaitEnd = AsyncResource.bind((dataSource: DataSource, outage: Outage) => {
+    void this.untilOver(dataSource, outage);
+  });
 
   /** Called once, when the database is connected. TypeORM does not report connections that fail. */
   watch(dataSource: DataSource): void {
-    if (dataSource.options.type !== 'postgres') return;
     this.dataSource = dataSource;
+    if (dataSource.options.type !== 'postgres') return;
     const driver = dataSource.driver as PostgresDriver;
     const obtain = driver.obtainMasterConnection.bind(driver);
     driver.obtainMasterConnection = () =>
@@ -39,22 +52,23 @@ export class OutageLog implements QueryLogger {
 
   logQueryError(error: unknown): void {
     const { dataSource } = this;
-    const isOfOutage = databaseFault(error)?.kind === 'database_unavailable' || isConnectionTimeout(error);
-    if (!dataSource || !(error instanceof Error) || !isOfOutage) return;
+    const fails = failedByOutage(error);
+    if (!dataSource || !(error instanceof Error) || fails === null) return;
     markReported(error);
     if (this.outage) return;
-    this.outage = { began: new Stopwatch(), isReported: false };
-    // A query of the last outage may fail after its end; then the connections work.
+    this.outage = { fails, began: new Stopwatch(), isReported: false };
+    // A query of the last outage may fail after its end; then the database works.
     if (this.lastEnd === null || this.lastEnd.age > LATE_MS) this.report(this.outage, error);
-    void this.untilOver(dataSource, this.outage);
+    this.awaitEnd(dataSource, this.outage);
   }
 
   private report(outage: Outage, error: unknown): void {
     if (outage.isReported) return;
     outage.isReported = true;
-    const { message, code } = error as Error & { readonly code?: unknown };
+    const { message, code, cause } = error as Error & { readonly code?: unknown };
     // Node.js gives no message if a host name has several addresses.
-    this.logger.error({ msg: 'the database does not answer', reason: message === '' ? code : message });
+    const reason = cause instanceof Error ? cause.message : message === '' ? code : message;
+    this.logger.error({ msg: LINES[outage.fails].began, reason });
   }
 
   private async untilOver(dataSource: DataSource, outage: Outage): Promise<void> {
@@ -62,9 +76,9 @@ export class OutageLog implements QueryLogger {
       isClosed: () => !dataSource.isInitialized,
       failed: (error: unknown) => this.report(outage, error),
     };
-    if ((await retryUntilClosed(caller, () => dataSource.query<unknown>('SELECT 1'))) === null) return;
+    if ((await retryUntilClosed(caller, async () => (await checkAnew(dataSource), true))) === null) return;
     const seconds = Math.round(outage.began.age / 1000);
-    if (outage.isReported) this.logger.warn({ msg: 'the database answers again', after_seconds: seconds });
+    if (outage.isReported) this.logger.warn({ msg: LINES[outage.fails].ended, after_seconds: seconds });
     this.outage = null;
     this.lastEnd = new Stopwatch();
   }

@@ -3,6 +3,7 @@ import { Mutex } from 'async-mutex';
 import type BetterSqlite3 from 'better-sqlite3';
 import { DataSource, QueryRunner } from 'typeorm';
 import type { BetterSqlite3Driver } from 'typeorm/driver/better-sqlite3/BetterSqlite3Driver';
+import { databaseBusy } from '../errors';
 
 /** Lets one query or one whole transaction at a time through to SQLite's only connection. */
 export interface QueryGate {
@@ -19,7 +20,7 @@ const LONGEST_PAUSE_MS = 100;
  * Repeats `work` while another program locks the database. SQLite itself would wait inside the call and block the
  * whole process. A call that fails with SQLITE_BUSY has had no effect.
  *
- * @throws the driver's SQLITE_BUSY after `PATIENCE_MS`
+ * @throws DomainError `database_busy`, with the driver's SQLITE_BUSY as its cause, after `PATIENCE_MS`
  */
 export async function untilFree<T>(work: () => T | Promise<T>): Promise<T> {
   const deadline = performance.now() + PATIENCE_MS;
@@ -27,7 +28,8 @@ export async function untilFree<T>(work: () => T | Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (!isBusy(error) || performance.now() >= deadline) throw error;
+      if (!isBusy(error)) throw error;
+      if (performance.now() >= deadline) throw databaseBusy(error);
       await delay(pause);
     }
   }
@@ -46,8 +48,17 @@ export function gateQueries(dataSource: DataSource, inTransaction: () => boolean
   const connection = (dataSource.driver as BetterSqlite3Driver).databaseConnection as BetterSqlite3.Database;
   connection.pragma('busy_timeout = 0');
   const ungated = runner.query.bind(runner);
+  /** TypeORM reports each attempt, which need not fail the query; this reports a lock that outlasts all attempts. */
+  const waiting = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await untilFree(work);
+    } catch (error) {
+      dataSource.logger.logQueryError(error as Error, '');
+      throw error;
+    }
+  };
   const gated = (...call: Parameters<QueryRunner['query']>): Promise<unknown> =>
-    inTransaction() ? ungated(...call) : untilFree(() => mutex.runExclusive<unknown>(() => ungated(...call)));
+    inTransaction() ? ungated(...call) : waiting(() => mutex.runExclusive<unknown>(() => ungated(...call)));
   runner.query = gated as QueryRunner['query'];
 
   /** IMMEDIATE: a deferred transaction that starts to write later fails with SQLITE_BUSY instead of waiting. */
@@ -64,7 +75,7 @@ export function gateQueries(dataSource: DataSource, inTransaction: () => boolean
 
   return {
     transaction: async (work) => {
-      const leave = await untilFree(begin);
+      const leave = await waiting(begin);
       try {
         const result = await work();
         await ungated('COMMIT');

@@ -6,6 +6,8 @@ const RETRY_BUSY_SECONDS = 2;
 /** `Retry-After` in seconds if the database did not answer: processes reconnect within 15 s. */
 const RETRY_UNAVAILABLE_SECONDS = 5;
 
+const TOO_MANY_CONNECTIONS = '53300';
+
 /**
  * PostgreSQL's SQLSTATEs and SQLite's result codes as errors for callers. All of them, except for
  * `database_unavailable`, mean that the statement and its transaction were rolled back.
@@ -17,7 +19,7 @@ const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['25P03', 'database_busy'],
   ['40P01', 'database_busy'],
   ['40001', 'database_busy'],
-  ['53300', 'database_busy'],
+  [TOO_MANY_CONNECTIONS, 'database_busy'],
   ['SQLITE_BUSY', 'database_busy'],
   // A read-only setting of the server, a standby, or a file without write permission.
   ['25006', 'database_read_only'],
@@ -28,6 +30,9 @@ const BY_CODE: ReadonlyMap<string, ErrorCode> = new Map<string, ErrorCode>([
   ['57P02', 'database_unavailable'],
   ['57P03', 'database_unavailable'],
   ['SQLITE_FULL', 'storage_full'],
+  // The file, or one beside it, cannot be opened, read or written.
+  ['SQLITE_CANTOPEN', 'database_unavailable'],
+  ['SQLITE_IOERR', 'database_unavailable'],
 ]);
 
 /** The kinds of {@link databaseFault}. */
@@ -95,6 +100,27 @@ function kindOf(error: Error): ErrorCode | undefined {
   // SQLite's extended codes, such as SQLITE_BUSY_SNAPSHOT, start with the plain ones.
   const plain = /^SQLITE_[A-Z]+/.exec(code)?.[0] ?? code;
   return BY_CODE.get(plain);
+}
+
+/**
+ * What fails for all callers while `error` lasts, as opposed to one statement or transaction.
+ *
+ * @returns `writes` if the database is read-only, has no space or is locked by another program; `all` if it does not
+ *   answer or accepts no more connections; null if the error is no outage
+ */
+export function failedByOutage(error: unknown): 'all' | 'writes' | null {
+  const kind = databaseFault(error)?.kind;
+  if (kind === 'database_unavailable' || isConnectionTimeout(error)) return 'all';
+  if (kind === 'database_read_only' || kind === 'storage_full') return 'writes';
+  if (kind !== 'database_busy') return null;
+  if (!(error instanceof DomainError)) return codeOf(error) === TOO_MANY_CONNECTIONS ? 'all' : null;
+  // An attempt that SQLite refuses is repeated, and is not an outage until that has ended.
+  return codeOf(error.options.cause)?.startsWith('SQLITE_BUSY') === true ? 'writes' : null;
+}
+
+function codeOf(error: unknown): string | undefined {
+  const { code } = Object(error) as { code?: unknown };
+  return typeof code === 'string' ? code : undefined;
 }
 
 /** Whether a connection was not made in time; node-postgres (8.23) sets no code when it times out itself. */

@@ -98,6 +98,8 @@ describe('the answer to a fault', () => {
     ['a read-only file', coded('SQLITE_READONLY_DBMOVED'), 'database_read_only', {}],
     ['PostgreSQL’s full disk', coded('53100'), 'storage_full', {}],
     ['SQLite’s full disk', coded('SQLITE_FULL'), 'storage_full', {}],
+    ['a file that cannot be opened', coded('SQLITE_CANTOPEN'), 'database_unavailable', { 'retry-after': '5' }],
+    ['a file that cannot be written', coded('SQLITE_IOERR_WRITE'), 'database_unavailable', { 'retry-after': '5' }],
   ])('must say what the database cannot do: %s', (_name, thrown, code, headers) => {
     const answer = errorAnswer(thrown, id);
     expect(answer).toMatchObject({ status: 503, headers, body: { code, request_id: id } });

@@ -1,4 +1,4 @@
-export { databaseBusy, databaseFault, isConnectionTimeout } from './database-fault';
+export { databaseBusy, databaseFault, failedByOutage, isConnectionTimeout } from './database-fault';
 export {
   BEARER_CHALLENGE,
   DomainError,

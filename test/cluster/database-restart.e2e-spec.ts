@@ -14,16 +14,19 @@ jest.setTimeout(120_000);
 /** How PostgreSQL says that a session is ready for its first query; the protocol's ReadyForQuery. */
 const READY = Buffer.from('5a0000000549', 'hex');
 
-const FIELDS = ['SFATAL', 'VFATAL', 'C57P01', 'Mterminating connection due to administrator command', ''];
-
-/** The protocol's ErrorResponse, as every session gets it when the server is told to end. */
-function terminating(): Buffer {
-  const fields = Buffer.from(FIELDS.map((field) => `${field}\0`).join(''));
+/** The protocol's ErrorResponse. */
+function refusal(code: string, message: string): Buffer {
+  const fields = Buffer.from(['SFATAL', 'VFATAL', `C${code}`, `M${message}`, ''].map((field) => `${field}\0`).join(''));
   const head = Buffer.alloc(5);
   head.write('E');
   head.writeInt32BE(fields.length + 4, 1);
   return Buffer.concat([head, fields]);
 }
+
+/** As every session gets it when the server is told to end. */
+const TERMINATING = refusal('57P01', 'terminating connection due to administrator command');
+
+const TOO_MANY = 'sorry, too many clients already';
 
 /**
  * Stands before PostgreSQL; while it `ends`, every new session is ended in the same packet that says that it is ready.
@@ -54,7 +57,7 @@ class EndingPostgres {
     client.pipe(onward);
     onward.on('data', (chunk: Buffer) => {
       const isReady = chunk.subarray(-READY.length).equals(READY);
-      if (this.ends && isReady) client.end(Buffer.concat([chunk, terminating()]));
+      if (this.ends && isReady) client.end(Buffer.concat([chunk, TERMINATING]));
       else client.write(chunk);
     });
     for (const [one, other] of [
@@ -200,6 +203,14 @@ describe('the log of a server', () => {
           .then(() => void (proxy.gone = true)),
     ],
     ['does not answer', () => Promise.resolve().then(() => proxy.freeze({ newcomersToo: true }))],
+    [
+      'has no connection left',
+      () =>
+        proxy
+          .down()
+          .then(() => proxy.up())
+          .then(() => void (proxy.refusal = refusal('53300', TOO_MANY))),
+    ],
   ])('has two lines for an outage in which PostgreSQL %s', async (_how, fail) => {
     await fail();
     for (const path of ['/api/containers', '/api/events', '/health/ready']) {
@@ -211,7 +222,7 @@ describe('the log of a server', () => {
     }
     expect(warnings().map(({ msg }) => msg)).toEqual(['the database does not answer']);
     await proxy.down();
-    proxy.gone = false;
+    Object.assign(proxy, { gone: false, refusal: null });
     await proxy.up();
     await eventually(async () => expect(await status()).toBe(200), { timeoutMs: 30_000 });
     await eventually(() => expect(warnings().at(-1)?.msg).toBe('the database answers again'), { timeoutMs: 30_000 });

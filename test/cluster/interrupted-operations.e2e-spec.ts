@@ -1,8 +1,14 @@
-import { Operation } from '../../src/containers/model/container.entity';
+import { IsNull } from 'typeorm';
+import { CopyTurns } from '../../src/containers/leases/copy-turns';
+import { LeaseStore } from '../../src/containers/leases/lease-store';
+import { ContainerEntity, Operation } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ContainerOperations } from '../../src/containers/operations/operations';
 import { Repairs } from '../../src/containers/reconcile/repairs';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
+import { Database } from '../../src/database';
+import { testImage } from '../support/clients/api-client';
+import { eventually } from '../support/eventually';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
@@ -13,7 +19,12 @@ import { smallestSpec } from '../support/docker/smallest-spec';
 type Row = NonNullable<Awaited<ReturnType<ContainerRepository['findById']>>>;
 
 /** Nobody sweeps but the test. */
-const ENVIRONMENT = { INSTANCE_ID: 'interrupted', SWEEP_INTERVAL_SECONDS: '3600', ORPHAN_GRACE_SECONDS: '0' };
+const ENVIRONMENT = {
+  INSTANCE_ID: 'interrupted',
+  SWEEP_INTERVAL_SECONDS: '3600',
+  ORPHAN_GRACE_SECONDS: '0',
+  VOLUME_COPY_IMAGE: testImage(),
+};
 
 describe('what two processes find at once', () => {
   let daemon: FakeDaemon;
@@ -96,6 +107,38 @@ describe('what two processes find at once', () => {
     hold.release();
     expect(await first).toMatchObject({ reconciled: 1, failed: 0 });
   });
+
+  it.each(['that has ended', 'whose process has lost its lease'])(
+    'must be one copy of data at a time for each user: the second begins after the first, %s',
+    async (end) => {
+      const { user: owner } = await here.newcomer('enterprise');
+      const elsewhere = there.as(owner);
+      const [first, second] = [(await owner.api.running()).db_id, (await owner.api.running({ name: 'second' })).db_id];
+      for (const id of [first, second]) daemon.write(`berth-${id}`, 'data', 2 ** 20);
+      const take = (of: TestUser, id: string) => of.api.call('POST', `/api/containers/${id}/snapshots`, {});
+      const made = (answer: Awaited<ReturnType<typeof take>>) =>
+        elsewhere.api.call('GET', `/api/snapshots/${String(answer.body['id'])}/wait?timeout=20`);
+      const hold = engine.holdOn('volumes.copy');
+      const looks = jest.spyOn(there.app.get<{ take: () => Promise<boolean> }>(CopyTurns), 'take');
+      const earlier = await take(owner, first);
+      await hold.reached;
+      const later = await take(elsewhere, second);
+      await eventually(async () => expect(await looks.mock.results[1]?.value).toBe(false));
+      expect([...daemon.containers.values()].filter(({ state }) => state === 'paused')).toHaveLength(1);
+      if (end === 'that has ended') hold.release();
+      else {
+        const store = there.app.get(LeaseStore);
+        for (const lease of await store.list()) if (lease.containerId === first) await store.end(lease);
+      }
+      expect((await made(later)).body).toMatchObject({ status: 'ready' });
+      hold.release();
+      if (end === 'that has ended') expect((await made(earlier)).body).toMatchObject({ status: 'ready' });
+      const idle = { userId: owner.id, operation: IsNull() };
+      await eventually(async () =>
+        expect(await there.app.get(Database).manager.countBy(ContainerEntity, idle)).toBe(2),
+      );
+    },
+  );
 
   function repository(server: Berth): ContainerRepository {
     return server.app.get(ContainerRepository);

@@ -1,3 +1,5 @@
+import { Logger } from '@nestjs/common';
+import BetterSqlite3 from 'better-sqlite3';
 import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import { Database } from '../../src/database';
@@ -15,15 +17,40 @@ describe('a database that takes no writes', () => {
   let user: TestUser;
   let daemon: FakeDaemon;
   let made = 0;
+  /** The lines of the log about outages. */
+  let lines: { msg: string; reason?: string }[];
 
   beforeEach(async () => {
+    lines = [];
+    for (const level of ['error', 'warn'] as const) {
+      jest.spyOn(Logger.prototype, level).mockImplementation((...[line]: (typeof lines)[0][]) => {
+        if (line?.msg.startsWith('the database ') === true) lines.push(line);
+      });
+    }
     daemon = new FakeDaemon();
     berth = await Berth.start({ engine: new FakeEngine(daemon) });
     user = await berth.user();
     await eventually(async () => expect((await ready()).status).toBe(200));
   });
 
-  afterEach(() => berth.stop());
+  afterEach(async () => {
+    await berth.stop();
+    jest.restoreAllMocks();
+  });
+
+  /** Waits for the end of an outage that had two lines in the log. */
+  const recovered = (reason: string) =>
+    eventually(() => {
+      // PostgreSQL may end a session before it refuses a write.
+      const didNotAnswer = isPostgres && lines[0]?.msg.endsWith('does not answer') === true;
+      const [began, ended] = didNotAnswer
+        ? ['does not answer', 'answers again']
+        : ['takes no writes', 'takes writes again'];
+      expect(lines).toEqual([
+        { msg: `the database ${began}`, reason: expect.stringContaining(didNotAnswer ? 'terminat' : reason) as string },
+        { msg: `the database ${ended}`, after_seconds: expect.any(Number) as number },
+      ]);
+    });
 
   it('because it is read-only must be shown to readiness and to whoever writes, until it takes them again', async () => {
     await setReadOnly(true);
@@ -42,6 +69,7 @@ describe('a database that takes no writes', () => {
     await setReadOnly(false);
     await eventually(async () => expect((await ready()).status).toBe(200));
     expect((await makeToken()).status).toBe(201);
+    await recovered(isPostgres ? 'read-only transaction' : 'readonly database');
   });
 
   it('must not keep the places of what has ended: terminals and processes', async () => {
@@ -107,6 +135,24 @@ describe('a database that takes no writes', () => {
     await dataSource.query('PRAGMA max_page_count = 1000000');
     expect((await makeToken()).status).toBe(201);
     expect((await user.api.create()).status).toBe(202);
+    await recovered('full');
+  });
+
+  onSqlite('because another program locks it must say so, and not if that ends within a moment', async () => {
+    const other = new BetterSqlite3(berth.database.url.slice('sqlite:'.length));
+    const { logger } = berth.app.get(DataSource);
+    const refused = jest.spyOn(logger, 'logQueryError');
+    other.exec('BEGIN IMMEDIATE');
+    const waiting = makeToken();
+    await eventually(() => expect(refused).toHaveBeenCalled());
+    expect(lines).toEqual([]);
+    other.exec('ROLLBACK');
+    expect((await waiting).status).toBe(201);
+    other.exec('BEGIN IMMEDIATE');
+    expect(await makeToken()).toMatchObject({ status: 503, body: { code: 'database_busy' } });
+    other.close();
+    await recovered('database is locked');
+    expect((await makeToken()).status).toBe(201);
   });
 
   const ready = () => user.api.call('GET', '/health/ready');

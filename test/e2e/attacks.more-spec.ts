@@ -10,7 +10,11 @@ import { BerthProcess, type Vitals } from '../support/servers/berth-process';
 import { eventually } from '../support/eventually';
 import { freePort } from '../support/free-port';
 import { RawConnection, requestText } from '../support/clients/raw-connection';
+import { EngineSandbox } from '../support/docker/engine-sandbox';
+import { joinNetworks } from '../support/docker/firewall';
+import { OutsideWorld } from '../support/clients/outside-world';
 import { RealDocker } from '../support/docker/real-docker';
+import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 import { SshVisitor } from '../support/clients/ssh-visitor';
 import { TerminalClient } from '../support/clients/terminal-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
@@ -394,6 +398,61 @@ describe('a server that was attacked', () => {
       expect(await sh('stat -c %s /hole')).toBe(`${String(5 * 2 ** 30)}\n`);
       const forked = await api.call('POST', path('fork'), {});
       expect(forked).toMatchObject({ status: 400, body: { details: [{ field: 'disk_mb' }] } });
+    });
+
+    it('must have started no command while Docker would read files of users and groups without end', async () => {
+      await sh('yes line | head -c 18800000 >/etc/group');
+      const run = (more: object) => api.call('POST', path('exec'), { command: ['true'], ...more });
+      for (const more of [{ user: '0' }, {}]) {
+        const refused = { status: 422, body: { code: 'command_not_started' } };
+        await eventually(async () => expect(await run(more)).toMatchObject(refused));
+      }
+    });
+
+    it('must have left the home that it is promised, whatever links its paths lead behind', async () => {
+      await sh('cd /home/user; mkdir t; ln -s . t/self; echo kept >file');
+      const home = '/home/user/t/self/../../user';
+      const refused = { status: 409, body: { code: 'path_protected' } };
+      expect(await api.call('DELETE', path(`files?path=${home}&recursive=true`))).toMatchObject(refused);
+      expect(await api.call('POST', path('files/move'), { from: home, to: '/tmp/moved' })).toMatchObject(refused);
+      expect(await sh('cat /home/user/file')).toBe('kept\n');
+    });
+
+    it('must have taken a limited part of the connection table of the machine', async () => {
+      await api.call('DELETE', `/api/containers/${container.db_id}`);
+      container = await api.running({ custom_image: SANDBOX_IMAGE });
+      const outside = new OutsideWorld();
+      await outside.start();
+      try {
+        const send = `socket(S, PF_INET, SOCK_DGRAM, 17) or die; for $port (1000 .. 20999) {
+          send(S, 'x', 0, sockaddr_in($port, inet_aton('${outside.far}'))) }`;
+        await real.exec(container.id, ['perl', '-MSocket', '-e', send]);
+        const entries = readFileSync('/proc/net/nf_conntrack', 'utf8').split('\n');
+        const taken = entries.filter((entry) => entry.includes(` dst=${outside.far} `)).length;
+        expect(taken).toBeGreaterThan(1_000);
+        expect(taken).toBeLessThanOrEqual(2_048);
+      } finally {
+        await outside.stop();
+      }
+    });
+
+    it('must have reached no sandbox of another Berth, also while Docker does not keep networks apart', async () => {
+      const other = new EngineSandbox();
+      const engine = other.dockerEngine({ SANDBOX_FIREWALL: 'required' });
+      await engine.host.prepare(other.instance);
+      const target = await other.running(engine, other.spec());
+      const part = await joinNetworks(real, [container.id, target]);
+      try {
+        real.exec(target, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done']).catch(() => undefined);
+        const ask = (address: string): string => `nc -w 2 ${address} 8000 </dev/null 2>/dev/null || true`;
+        const own = (): Promise<string> => real.exec(target, ['sh', '-c', ask('127.0.0.1')]);
+        await eventually(async () => expect(await own()).toBe('hello\n'));
+        const { ipAddress } = (await engine.containers.inspect(target)) ?? {};
+        expect(await sh(ask(String(ipAddress)))).toBe('');
+      } finally {
+        await part();
+        await other.cleanUp();
+      }
     });
 
     it('must have ended programs of files that flood, trickle, or claim sizes', async () => {

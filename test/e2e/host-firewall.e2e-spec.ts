@@ -1,12 +1,10 @@
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { promisify } from 'node:util';
 import type { DockerEngine, DockerEngineSettings } from '../../src/docker/docker-engine';
 import { Berth } from '../support/servers/berth';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
-import { firewallRulesOf, removeFirewallRules } from '../support/docker/firewall';
+import { firewallRulesOf, joinNetworks, removeFirewallRules } from '../support/docker/firewall';
 import { OutsideWorld } from '../support/clients/outside-world';
 import { describeQuick, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
 import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
@@ -191,18 +189,10 @@ describeQuick('what a sandbox may reach', () => {
 
   it('must not be the sandbox of another Berth while Docker does not keep its networks apart', async () => {
     const other = await side('required');
-    const accepted: string[][] = [];
+    const joined: (() => Promise<void>)[] = [];
     try {
-      const [to, ...from] = await Promise.all([other, open, guarded].map(bridgeOf));
-      for (const bridge of from) {
-        for (const [one, two] of [
-          [bridge, to],
-          [to, bridge],
-        ]) {
-          const rule = ['FORWARD', '-i', String(one), '-o', String(two), '-j', 'ACCEPT'];
-          await iptables(['-I', ...rule]);
-          accepted.push(rule);
-        }
+      for (const { dockerId } of [open, guarded]) {
+        joined.push(await joinNetworks(other.sandbox.real, [other.dockerId, dockerId]));
       }
       other.sandbox.real
         .exec(other.dockerId, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'])
@@ -212,7 +202,7 @@ describeQuick('what a sandbox may reach', () => {
       await expectAnswer(open, target, /hello/);
       expect(await ask(guarded, target)).toBe('');
     } finally {
-      for (const rule of accepted) await iptables(['-D', ...rule]);
+      for (const part of joined) await part();
       await other.sandbox.cleanUp();
     }
   });
@@ -265,12 +255,6 @@ describeQuick('what a sandbox may reach', () => {
     return { sandbox, engine, dockerId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
   }
 
-  /** The interface of the network of a Berth's sandbox. */
-  async function bridgeOf({ sandbox, dockerId }: Side): Promise<string> {
-    const { NetworkSettings } = await sandbox.real.inspect(dockerId);
-    return `br-${(Object.values(NetworkSettings.Networks)[0]?.NetworkID ?? '').slice(0, 12)}`;
-  }
-
   /** An answer can take longer than one question waits for it. */
   async function expectAnswer(from: Side, question: Question, answer: RegExp): Promise<void> {
     await eventually(async () => expect(await ask(from, question)).toMatch(answer));
@@ -307,10 +291,6 @@ describeQuick('what a sandbox may reach', () => {
     );
   }
 });
-
-function iptables(args: readonly string[]): Promise<unknown> {
-  return promisify(execFile)('iptables', ['-w', '5', ...args]);
-}
 
 describe('the rules of the host firewall', () => {
   const sandbox = new EngineSandbox();

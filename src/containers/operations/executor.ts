@@ -12,8 +12,8 @@ import {
   PullProgress,
 } from '../../docker';
 import { ImageStore, type UsableImage } from '../../images';
-import { FairLimiter } from '../../scheduling';
 import { inSpan } from '../../tracing/spans';
+import { CopyTurns } from '../leases/copy-turns';
 import { type ContainerRow, isUp, keptWith } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';
 import { Instance } from '../rows/instance';
@@ -138,6 +138,11 @@ export class ContainerSpecs {
     };
   }
 
+  /** See {@link Instance.owner}. */
+  ownerOf(...of: Parameters<Instance['owner']>): ReturnType<Instance['owner']> {
+    return this.instance.owner(...of);
+  }
+
   /** The process limit of the user's tier. */
   processesOf({ userId }: Pick<ContainerRow, 'userId'>): Promise<number> {
     return this.policies.processesOf(userId);
@@ -152,14 +157,11 @@ export class ContainerSpecs {
 /** Executes a plan's steps, one engine call each, in order; makes no decisions. */
 @Injectable()
 export class StepExecutor {
-  /** One copy of data at a time for each user, in this process: what a copy costs is the user's choice. */
-  private readonly copying = new FairLimiter({ atOnce: Infinity, perKey: 1 });
-
   constructor(
     private readonly engine: ContainerEngine,
     private readonly images: ImageStore,
     private readonly specs: ContainerSpecs,
-    private readonly instance: Instance,
+    private readonly turns: CopyTurns,
     private readonly proven: ProvenImages,
     private readonly known: KnownEngine,
     @Inject(CONFIG) private readonly config: Config,
@@ -173,7 +175,8 @@ export class StepExecutor {
     // Taken before the container is stopped or suspended: it does not wait in that state.
     const isHalted = doesAny(steps, ['pause_container', 'stop_container']);
     if (execution.hasTurn !== true && isHalted && doesAny(steps, ['copy_volume'])) {
-      return this.copying.run(execution.row.userId, () => this.execute(steps, { ...execution, hasTurn: true }, facts));
+      const work = (): Promise<Facts> => this.execute(steps, { ...execution, hasTurn: true }, facts);
+      return this.turns.run(execution.row, { assertWanted: execution.assertWanted, work });
     }
     for (const step of steps) {
       await execution.assertWanted();
@@ -223,7 +226,7 @@ export class StepExecutor {
         return;
       case 'ensure_volume': {
         await this.assertKnown(row);
-        const owner = this.instance.owner(row, step.owner);
+        const owner = this.specs.ownerOf(row, step.owner);
         const { isNew = false, node = row.nodeId } = step;
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node, isNew };
         // The next step needs the process limit; reading it meanwhile costs no time.
@@ -327,10 +330,8 @@ export class StepExecutor {
 
   private async copyInTurn(step: CopyStep, execution: Execution): Promise<number> {
     if (execution.hasTurn === true) return this.copy(step, execution);
-    return this.copying.run(execution.row.userId, async () => {
-      await execution.assertWanted();
-      return this.copy(step, execution);
-    });
+    const { row, assertWanted } = execution;
+    return this.turns.run(row, { assertWanted, work: () => this.copy(step, execution) });
   }
 
   /** @returns the size of the data in bytes */
@@ -340,7 +341,7 @@ export class StepExecutor {
       from,
       to,
       image: this.config.VOLUME_COPY_IMAGE,
-      owner: this.instance.owner(row),
+      owner: this.specs.ownerOf(row),
       node: fromNode ?? row.nodeId,
       ...(toNode !== null && { toNode }),
       ...(onCopy && { onProgress: onCopy }),

@@ -57,7 +57,8 @@ async function removeRemains(): Promise<void> {
 export class OutsideWorld {
   private readonly namespace = `berth-test-${String(process.pid)}`;
   private readonly link = `bt${String(process.pid)}`;
-  private readonly third = process.pid % 250;
+  /** The third number of its addresses, which no other world has; known once it has started. */
+  private third = 0;
   private servers: Program | null = null;
 
   /** The machine's own address on the link. */
@@ -93,7 +94,7 @@ export class OutsideWorld {
     await removeRemains();
     await run('ip', ['netns', 'add', namespace]);
     await run('ip', ['link', 'add', link, 'type', 'veth', 'peer', 'name', 'out', 'netns', namespace]);
-    await run('ip', ['address', 'add', `${this.near}/30`, 'dev', link]);
+    await this.takeAddress();
     await run('ip', ['link', 'set', link, 'up']);
     for (const command of [
       'link set lo up',
@@ -108,6 +109,22 @@ export class OutsideWorld {
     const args = [`--net=/run/netns/${namespace}`, process.execPath, '-e', SERVERS];
     this.servers = new Program('nsenter', args);
     await this.servers.started(this.servers.untilSaid('listening', { times: 3 }));
+  }
+
+  /** Takes the first free address. Of two worlds that take the same one at once, the second link gives it back. */
+  private async takeAddress(): Promise<void> {
+    for (this.third = 1; this.third < 250; this.third += 1) {
+      const holders = async (): Promise<string[]> => {
+        const { stdout } = await run('ip', ['-o', 'address', 'show', 'to', `${this.near}/32`]);
+        return stdout.split('\n').flatMap((line) => /^\d+: (\S+)/.exec(line)?.[1] ?? []);
+      };
+      if ((await holders()).length > 0) continue;
+      const address = [`${this.near}/30`, 'dev', this.link];
+      await run('ip', ['address', 'add', ...address]);
+      if ((await holders())[0] === this.link) return;
+      await run('ip', ['address', 'delete', ...address]);
+    }
+    throw new Error('no address of 198.18.0.0/16 is free');
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,8 @@
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
 import { listsChain } from '../../../src/docker/firewall/allow-rules';
 import { Iptables, IptablesError } from '../../../src/docker/firewall/iptables';
+import type { RealDocker } from './real-docker';
 
 const TABLES = { mangle: new Iptables('iptables'), raw: new Iptables('iptables', 'raw') } as const;
 const FILTERS = [TABLES.mangle, TABLES.raw, new Iptables('ip6tables')];
@@ -31,6 +34,31 @@ export async function removeFirewallRules(instance: string, { keepChains = false
         await filter.apply([...marked.map((rule) => rule.replace('-A', '-D')), ...removal]);
     });
   }
+}
+
+/**
+ * Lets packets through between the networks of two sandboxes, as Docker does for a moment while it makes a network.
+ *
+ * @param dockerIds of the sandboxes @returns takes it back
+ */
+export async function joinNetworks(
+  real: RealDocker,
+  dockerIds: readonly [string, string],
+): Promise<() => Promise<void>> {
+  const bridgeOf = async (dockerId: string): Promise<string> => {
+    const { NetworkSettings } = await real.inspect(dockerId);
+    return `br-${(Object.values(NetworkSettings.Networks)[0]?.NetworkID ?? '').slice(0, 12)}`;
+  };
+  const [one, other] = [await bridgeOf(dockerIds[0]), await bridgeOf(dockerIds[1])];
+  const rules = [
+    ['FORWARD', '-i', one, '-o', other, '-j', 'ACCEPT'],
+    ['FORWARD', '-i', other, '-o', one, '-j', 'ACCEPT'],
+  ];
+  const change = async (how: '-I' | '-D'): Promise<void> => {
+    for (const rule of rules) await promisify(execFile)('iptables', ['-w', '5', how, ...rule]);
+  };
+  await change('-I');
+  return () => change('-D');
 }
 
 /**

@@ -17,6 +17,8 @@ export class TcpProxy {
   speed: number | null = null;
   /** While true, new connections are closed at once. */
   gone = false;
+  /** If set, the answer to what the client of a new connection sends first, before the connection is closed. */
+  refusal: Buffer | null = null;
   /** How many connections were closed at once. */
   turnedAway = 0;
   /**
@@ -71,6 +73,11 @@ export class TcpProxy {
     if (this.gone) {
       this.turnedAway += 1;
       client.destroy();
+      return;
+    }
+    const { refusal } = this;
+    if (refusal) {
+      client.once('data', () => client.end(refusal));
       return;
     }
     const service = connect(Number(this.target.port), this.target.hostname);
