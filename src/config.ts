@@ -325,7 +325,7 @@ export const environmentSchema = z.object({
   ROLES_FILE: z.string().min(1).optional(),
   ROLE_INSTALL_TIMEOUT: positiveDuration.default(15 * 60_000),
   FILE_SIZE_LIMIT_MB: integer(1, 1_000_000).default(10_240),
-  ARCHIVE_SIZE_LIMIT_MB: integer(1, 1_000_000).default(1024),
+  ARCHIVE_SIZE_LIMIT_MB: integer(1, 1_000_000).default(10_240),
   VOLUME_COPY_IMAGE: z.string().min(1).default('berth/sandbox:latest'),
   AGENT_HEARTBEAT_SECONDS: integer(1, 600).default(15),
   AGENT_OFFLINE_SECONDS: integer(2, 3600).default(45),

@@ -165,7 +165,7 @@ const FAULTS = {
   precondition_failed: { when: 'a condition of the request, such as If-Match, does not hold, or held no longer' },
   range_not_satisfiable: { when: 'Content-Range says how large the file is' },
   file_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 104_857_600 } },
-  archive_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 1_073_741_824 } },
+  archive_too_large: { when: 'limit says how many bytes one may have', fields: { limit: 2_147_483_648 } },
   tools_missing: { when: 'sh, stat, cat and the like, of GNU or of busybox' },
   tools_failed: { when: 'it did not do what such programs do, or nothing for a minute' },
   too_many_transfers: { when: 'one container may have 16; limit says so', fields: { limit: 16 } },

@@ -133,22 +133,23 @@ describe('100 Continue', () => {
   });
 
   it.each([
-    ['PUT', 'application/octet-stream', 0],
-    ['POST', 'multipart/form-data; boundary=x', 2 * MIB],
+    ['PUT', 'files', 'application/octet-stream', 0, 'file_too_large'],
+    ['POST', 'files', 'multipart/form-data; boundary=x', 2 * MIB, 'file_too_large'],
+    ['PUT', 'archive', 'application/x-tar', 0, 'archive_too_large'],
   ] as const)(
-    'is refused to a %s of %s that is larger than the disk of its container',
-    async (method, type, beside) => {
+    'is refused to a %s of %s as %s that is larger than the disk of its container',
+    async (method, what, type, beside, code) => {
       const { db_id: id } = await user.api.running();
       const { resources } = (await user.api.get(id)).body;
       const limit = (resources as { disk_mb: number }).disk_mb * MIB;
       const answerTo = async (length: number): Promise<RawAnswer> => {
         const headers = expecting(`Content-Type: ${type}\r\nContent-Length: ${String(length)}\r\n`);
-        const line = `${method} /api/containers/${id}/files?path=/tmp/x`;
+        const line = `${method} /api/containers/${id}/${what}?path=/tmp/x`;
         return new RawConnection(berth.url).write(head(line, { token: user.token, headers })).next();
       };
       const refused = await answerTo(limit + beside + 1);
       expect(refused.status).toBe(413);
-      expect(JSON.parse(refused.body)).toMatchObject({ code: 'file_too_large', limit });
+      expect(JSON.parse(refused.body)).toMatchObject({ code, limit });
       expect((await answerTo(limit + beside)).status).not.toBe(413);
     },
   );

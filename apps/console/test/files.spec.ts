@@ -129,11 +129,14 @@ describe('an upload', () => {
   });
 
   it('is refused before anything is sent if it is larger than the server takes, with the limit', () => {
-    const limits = { file: 10 * 2 ** 30, archive: 2 ** 30 };
+    const limits = { file: 10 * 2 ** 30, archive: 2 ** 30, disk: 20 * 2 ** 30 };
     expect(sizeFault({ kind: 'file' }, limits.file, limits)).toBeNull();
     expect(sizeFault({ kind: 'file' }, limits.file + 1, limits)).toBe('A file can have at most 10 GB here.');
     expect(sizeFault({ kind: 'archive' }, limits.archive, limits)).toBeNull();
     expect(sizeFault({ kind: 'archive' }, limits.file, limits)).toContain('At most 1 GB');
+    const small = { ...limits, disk: 2 ** 29 };
+    expect(sizeFault({ kind: 'file' }, small.disk + 1, small)).toContain('512 MB');
+    expect(sizeFault({ kind: 'archive' }, small.disk + 1, small)).toContain('512 MB');
   });
 
   it('must know which files it would replace, and what cannot be replaced', () => {

@@ -210,7 +210,7 @@ export type TransferLimitsView = {
      */
     file_bytes: number;
     /**
-     * The largest archive that may be unpacked at once.
+     * The largest archive that may be unpacked at once; none is larger than its container's disk.
      */
     archive_bytes: number;
 };

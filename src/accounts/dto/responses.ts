@@ -34,8 +34,8 @@ class TransferLimitsView {
   @ApiProperty({
     type: 'integer',
     minimum: 1,
-    example: 1_073_741_824,
-    description: 'The largest archive that may be unpacked at once.',
+    example: 10_737_418_240,
+    description: "The largest archive that may be unpacked at once; none is larger than its container's disk.",
   })
   readonly archive_bytes: number;
 }

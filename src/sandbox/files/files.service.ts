@@ -73,11 +73,12 @@ export class FilesService {
    * @throws DomainError `container_not_found`, `not_authorized`
    */
   async sizeLimit({ caller, id }: Pick<Call, 'caller' | 'id'>): Promise<number> {
-    return this.limitOf(await this.containers.find(caller, id));
+    return this.limitOf('FILE', await this.containers.find(caller, id));
   }
 
-  private limitOf({ diskMb }: Pick<RunningContainer, 'diskMb'>): number {
-    return Math.min(this.config.FILE_SIZE_LIMIT_MB, diskMb) * MB;
+  /** The limit of the settings, or the disk, whichever is less; in bytes. */
+  private limitOf(what: 'FILE' | 'ARCHIVE', { diskMb }: Pick<RunningContainer, 'diskMb'>): number {
+    return Math.min(this.config[`${what}_SIZE_LIMIT_MB`], diskMb) * MB;
   }
 
   /**
@@ -107,7 +108,7 @@ export class FilesService {
       // The work may be called again; a body can be read once.
       let content: Readable | undefined;
       return this.transfer(call, (place) => {
-        const limit = this.limitOf(place.container);
+        const limit = this.limitOf('FILE', place.container);
         // Before anything is read: most clients begin to send only then.
         if ((body.length ?? 0) > limit) throw tooLarge(limit);
         content ??= body.read(IDLE_MS);
@@ -125,7 +126,7 @@ export class FilesService {
       let read: ReturnType<typeof formFile> | undefined;
       return this.transfer(call, async (place) => {
         const { signal } = place;
-        const limit = this.limitOf(place.container);
+        const limit = this.limitOf('FILE', place.container);
         if ((body.length ?? 0) > limit + MOST_FORM) throw tooLarge(limit);
         read ??= formFile(body);
         const form = await untilAborted(read, { signal, aborted: () => reasonOf(signal) });
@@ -207,11 +208,13 @@ export class FilesService {
   ): Promise<{ path: string; entries: number; bytes: number }> {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
-      const limit = this.config.ARCHIVE_SIZE_LIMIT_MB * MB;
-      if ((body.length ?? 0) > limit) throw archiveTooLarge(limit);
-      const content = body.read(IDLE_MS);
       const unpacked: Unpacked = { entries: 0, bytes: 0 };
+      // The work may be called again; a body can be read once.
+      let content: Readable | undefined;
       await this.transfer(call, async (place) => {
+        const limit = this.limitOf('ARCHIVE', place.container);
+        if ((body.length ?? 0) > limit) throw archiveTooLarge(limit);
+        content ??= body.read(IDLE_MS);
         const entries = cleanEntries(until(content, place.signal), { limit, onBytes: notedBytes(), unpacked });
         await this.engine.files.unpack(place, path.bytes, entries);
       });
@@ -227,7 +230,7 @@ export class FilesService {
       ...file
     }: Pick<FileContent, 'nameInDirectory' | 'content' | 'isOwned' | 'length'> & { path: ContainerPath },
   ): Promise<Written> {
-    const onBytes = bounded(this.limitOf(place.container), notedBytes());
+    const onBytes = bounded(this.limitOf('FILE', place.container), notedBytes());
     const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request) };
     const { became, at, info } = await this.engine.files.write(place, content);
     const written = at === 'directory' && file.nameInDirectory ? path.below(file.nameInDirectory) : path;

@@ -130,8 +130,8 @@ export async function upload(
 function assertSize({ diskMb }: Target, part: UploadPart, size: number): void {
   const limits = me.value?.transfer_limits;
   if (!limits) return;
-  const file = Math.min(limits.file_bytes, diskMb * 1024 * 1024);
-  const fault = sizeFault(part, size, { file, archive: limits.archive_bytes });
+  const disk = diskMb * 1024 * 1024;
+  const fault = sizeFault(part, size, { file: limits.file_bytes, archive: limits.archive_bytes, disk });
   if (fault !== null) throw new Error(fault);
 }
 

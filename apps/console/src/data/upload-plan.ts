@@ -47,13 +47,16 @@ export function planUpload(entries: readonly LocalEntry[]): UploadPart[] {
 export interface UploadLimits {
   readonly file: number;
   readonly archive: number;
+  /** Of the container; nothing larger fits. */
+  readonly disk: number;
 }
 
 /** Why a part cannot be uploaded, known before anything is sent; null if it can. @param size of what is sent */
 export function sizeFault({ kind }: Pick<UploadPart, 'kind'>, size: number, limits: UploadLimits): string | null {
-  if (size <= limits[kind]) return null;
+  const limit = Math.min(limits[kind], limits.disk);
+  if (size <= limit) return null;
   const { fileTooLarge, archiveTooLarge } = transferWords.faults;
-  return kind === 'file' ? fileTooLarge(bytes(limits.file)) : archiveTooLarge(bytes(limits.archive));
+  return kind === 'file' ? fileTooLarge(bytes(limit)) : archiveTooLarge(bytes(limit));
 }
 
 const bytesOf = (entries: readonly LocalEntry[]): number =>
