@@ -50,7 +50,7 @@ describe('the copy of a volume on a real Docker', () => {
     await sandbox.cleanUp();
   });
 
-  it('must keep whatever a file can be', async () => {
+  it('must keep whatever a file can be, and nothing else in the target', async () => {
     const source = await workbench.perl(from, DESCRIBE_FILES);
     expect(source.split('\n').length).toBeGreaterThan(50);
     for (const trait of ['user.note=6100620a3dff', 'security.capability=', 'system.posix_acl_access=', '06755'])
@@ -67,12 +67,13 @@ describe('the copy of a volume on a real Docker', () => {
     const percents = progress.map(({ percent }) => percent);
     expect(percents).toEqual([...percents].sort((a, b) => a - b));
     expect([percents[0], percents.at(-1)]).toEqual([0, 100]);
-  });
 
-  it('must remove from the target whatever is there', async () => {
-    // Attributes of the root alone would stay: tar adds to them.
-    await workbench.perl(to, MAKE_DIFFICULT_FILES.replace(/attribute '\.'.*;/, ''));
-    await workbench.perl(to, `chdir '/d'; mkdir 'more'; open F, '>', "more/\\xff\\n"; chmod 0, 'more'; unlink 'plain'`);
+    // All of it is removed from a target. Attributes of the root alone would stay: tar adds to them.
+    const forget = `my ($p, $n) = ('.', 'user.root'); syscall(qx(uname -m) =~ /aarch64/ ? 14 : 197, $p, $n) == 0 or die;`;
+    await workbench.perl(
+      to,
+      `chdir '/d'; ${forget} mkdir 'more'; open F, '>', "more/\\xff\\n"; chmod 0, 'more'; unlink 'plain'`,
+    );
     const small = await workbench.volume();
     await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
     await engine.volumes.copy({ from: small, to, image, owner });
@@ -88,7 +89,7 @@ describe('the copy of a volume on a real Docker', () => {
       source = await workbench.volume(options[0]);
       target = await workbench.volume(options[1]);
       await workbench.perl(source, MAKE_DIFFICULT_FILES);
-      await workbench.perl(source, `open F, '>', '/d/big'; print F 'x' x 100_000_000`);
+      await workbench.perl(source, `open F, '>', '/d/big'; print F 'x' x 40_000_000`);
     });
     // After the volumes, which are mounted from it.
     afterAll(async () => {
@@ -100,7 +101,7 @@ describe('the copy of a volume on a real Docker', () => {
       const before = disk.used;
       const copied = await engine.volumes.copy({ from: source, to: target, image, owner });
       expect(copied.isReflink).toBe(true);
-      expect(copied.bytes).toBeGreaterThan(100_000_000);
+      expect(copied.bytes).toBeGreaterThan(40_000_000);
       expect(disk.used - before).toBeLessThan(10_000_000);
       expect(await workbench.perl(target, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
       // Both sides go on by themselves.
@@ -236,13 +237,8 @@ describe('the copy of a volume on a real Docker', () => {
          open F, '>', '/d/.after'; print F q{chdir '/to'; ${zeros}}`,
       );
       await engine.volumes.copy({ from: source, to, image: tampering, owner });
-      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
-    });
-
-    it('must be found to be the same if nothing does', async () => {
-      await tamperWith('');
-      await engine.volumes.copy({ from: source, to, image: tampering, owner });
-      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
+      const look = `open F, '/d/file'; read F, $begin, 5; seek F, 2**30, 0; read F, $rest, 65536; print -s F, $begin, $rest =~ tr/\\0//`;
+      expect(await workbench.perl(to, look)).toBe(`${String(2 ** 30 + 2 ** 20)}begin65536`);
     });
   });
 
@@ -275,13 +271,15 @@ describe('the copy of a volume on a real Docker', () => {
     }
   });
 
-  it.each([36, 43])('must not read for ever what is one hole of 2^%i bytes', async (power) => {
+  const expectHole = async (power: number): Promise<void> => {
     const source = await workbench.volume();
     await workbench.perl(source, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**${String(power)}`);
     await engine.volumes.copy({ from: source, to, image, owner });
     const look = `open F, '/d/vast'; read F, $begin, 5; print -s F, " $begin"`;
     expect(await workbench.perl(to, look)).toBe(`${String(2 ** power)} begin`);
-  });
+  };
+  it('must not read for ever what is one hole of 2^36 bytes', () => expectHole(36));
+  inMore('must not read for ever what is one hole of 2^43 bytes', () => expectHole(43));
 
   it('must say that the target is full', async () => {
     const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });

@@ -40,9 +40,8 @@ describe('a container whose programs, or an archive, mean harm', () => {
     berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
     user = await berth.user('pro', ['read', 'write', 'exec']);
     const image = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
-    const busybox = await user.api.running();
-    containers = { busybox, GNU: await user.api.running({ custom_image: image }) };
-    container = containers['GNU'] ?? busybox;
+    container = await user.api.running({ custom_image: image });
+    containers = { GNU: container, ...(IS_MORE && { busybox: await user.api.running() }) };
   });
 
   afterEach(async () => {
@@ -109,7 +108,7 @@ describe('a container whose programs, or an archive, mean harm', () => {
   }
 
   it('must be refused an archive with endless or impossible headers, at once, and keep its places', async () => {
-    const large = await paxArchive({ comment: 'c'.repeat(28 * MB) });
+    const large = await paxArchive({ comment: 'c'.repeat(8 * MB) });
     const began = performance.now();
     const [turn, refused] = await longestTurnOf(async () =>
       codeOf(await call('PUT', 'archive?path=/tmp/a', { body: large })),
@@ -155,19 +154,14 @@ describe('a container whose programs, or an archive, mean harm', () => {
     listing.abort();
     expect(await listed).toBe('left');
     await isGone('sleep 7302');
-    for (const [method, path] of [
-      ['GET', 'files?path=/proc/version'],
-      ['POST', 'files/mkdir?path=/tmp/made'],
-    ] as const) {
-      await replace('mkdir', 'exec sleep 7301');
-      const { body } = await user.api.call('POST', '/api/tokens', { name: 'brief', scopes: ['exec'] });
-      const brief = new ApiClient(berth.url, String(body['token']));
-      const refused = call(method, path, { token: brief.token });
-      await eventually(async () => expect(await running('sleep 7301')).toBe(1));
-      expect((await user.api.call('DELETE', `/api/tokens/${String(body['id'])}`)).status).toBe(200);
-      expect(await codeOf(await refused)).toEqual([401, 'unauthorized']);
-      await isGone('sleep 7301');
-    }
+    await replace('mkdir', 'exec sleep 7301');
+    const { body } = await user.api.call('POST', '/api/tokens', { name: 'brief', scopes: ['exec'] });
+    const brief = new ApiClient(berth.url, String(body['token']));
+    const refused = call('POST', 'files/mkdir?path=/tmp/made', { token: brief.token });
+    await eventually(async () => expect(await running('sleep 7301')).toBe(1));
+    expect((await user.api.call('DELETE', `/api/tokens/${String(body['id'])}`)).status).toBe(200);
+    expect(await codeOf(await refused)).toEqual([401, 'unauthorized']);
+    await isGone('sleep 7301');
   });
 
   inBoth.each(IMAGES)('must be ended, and counted, while it goes on after its result, with %s', async (name) => {
