@@ -81,17 +81,17 @@ describe('a container whose programs, or an archive, mean harm', () => {
    * of the shell in its place.
    */
   async function runningIn({ id }: NewContainer, program: string): Promise<number> {
-    const seen = await root(id, 'for f in /proc/[0-9]*/cmdline; do tr "\\0\\n" "  " <$f; echo; done 2>/dev/null');
-    const others = /for f in|eval "\$BERTH_AHEAD"/;
-    return seen.split('\n').filter((line) => line.includes(program) && !others.test(line)).length;
+    // One program for all processes: this is asked often.
+    const seen = await root(id, 'head -c 100000 /proc/[0-9]*/cmdline 2>/dev/null');
+    const lines = seen.split(/^==> .* <==$/m).map((line) => line.replaceAll('\0', ' '));
+    return lines.filter((line) => line.includes(program) && !line.includes('eval "$BERTH_AHEAD"')).length;
   }
   /** How many of Berth's programs have this file open: by their markers, as their children have it too. */
   async function readers(path: string): Promise<number> {
     const found = await root(
       container.id,
-      `for f in /proc/[0-9]*/fd/3; do
-        [ "$(readlink $f)" != ${path} ] || { tr '\\0' '\\n' <\${f%/fd/3}/environ | grep '^BERTH_SESSION='; }
-      done 2>/dev/null | sort -u | wc -l`,
+      `ls -l /proc/[0-9]*/fd/3 2>/dev/null | sed -n 's|.* \\(/proc/[0-9]*\\)/fd/3 -> ${path}$|\\1/environ|p' |
+        xargs -r cat 2>/dev/null | tr '\\0' '\\n' | grep '^BERTH_SESSION=' | sort -u | wc -l`,
     );
     return Number(found);
   }

@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { io } from 'socket.io-client';
 import { ApiClient } from '../support/clients/api-client';
@@ -68,7 +68,6 @@ describe('a server as a process', () => {
 
   it('must finish what is running when it is asked to end, and let clients reconnect elsewhere', async () => {
     const { db_id } = await api.running();
-    const idle = await halfRequests();
     const socket = io(api.url, { auth: { token: api.token }, transports: ['websocket'], forceNew: true });
     const closed = new Promise<string>((resolve) => socket.once('disconnect', resolve));
     await new Promise<void>((resolve) => socket.once('connect', resolve));
@@ -85,9 +84,7 @@ describe('a server as a process', () => {
     expect((await asked).body).toMatchObject({ message: 'settings updated', restarted: true });
     expect(await closed).toBe('transport close');
     socket.close();
-    // A process that takes too long ends itself, with another code.
     expect(await ended).toBe(0);
-    for (const each of idle) each.destroy();
     expect((await docker.containersOf(db_id)).filter(({ state }) => state === 'running')).toHaveLength(1);
     proxy.onCall = () => null;
   });
@@ -112,10 +109,20 @@ describe('a server as a process', () => {
   });
 
   it('must end when the program that started it is gone, though nobody reads its log and clients send half a request', async () => {
-    const idle = await halfRequests();
+    const { hostname, port } = new URL(berth.url);
+    const texts = ['', 'POST /api/agents HTTP/1.1\r\nhost: berth\r\ncontent-length: 100\r\n\r\n{"name":'];
+    const sockets = texts.map((text) => {
+      const socket = connect(Number(port), hostname).on('error', () => undefined);
+      socket.write(text);
+      return socket;
+    });
+    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
+    // The last connection is accepted, so those before it are.
+    expect((await fetch(`${berth.url}/health/live`)).status).toBe(200);
     berth.stopReading();
+    // A process that takes too long ends itself, with another code.
     expect(await berth.orphan()).toBe(0);
-    for (const each of idle) each.destroy();
+    for (const socket of sockets) socket.destroy();
   });
 
   it('must refuse a wrong configuration, and name all faults at once', async () => {
@@ -127,21 +134,6 @@ describe('a server as a process', () => {
 
   const printed = (): string => Buffer.concat(output).toString();
   const ours = (): object => ({ filters: { label: [`berth.instance=${instance}`] } });
-
-  /** Connections to the server with half a request, and with none. */
-  async function halfRequests(): Promise<Socket[]> {
-    const { hostname, port } = new URL(berth.url);
-    const texts = ['', 'POST /api/agents HTTP/1.1\r\nhost: berth\r\ncontent-length: 100\r\n\r\n{"name":'];
-    const sockets = texts.map((text) => {
-      const socket = connect(Number(port), hostname).on('error', () => undefined);
-      socket.write(text);
-      return socket;
-    });
-    await Promise.all(sockets.map((socket) => once(socket, 'connect')));
-    // The last connection is accepted, so those before it are.
-    expect((await fetch(`${berth.url}/health/live`)).status).toBe(200);
-    return sockets;
-  }
 
   async function run(environment: Record<string, string>): Promise<{ code: number | null; stderr: string }> {
     const env = { ...process.env, PORT: '0', LOG_LEVEL: 'silent', DATABASE_URL: 'sqlite::memory:', ...environment };

@@ -12,7 +12,7 @@ import type { Program } from '../support/servers/program';
 
 jest.setTimeout(120_000);
 
-/** For programs without another half in the container: rsync, git and scp's old protocol have theirs in the default image. */
+/** Without the other halves of rsync, git and scp's old protocol: `sandbox-image.more-spec.ts` has those. */
 const IMAGE = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
 
 /** A web server of two pages, on the container's own address alone. */

@@ -5,8 +5,8 @@
 export const IS_MORE = process.env['TEST_MORE'] === 'true';
 
 /**
- * The runtimes under which promises about the runtime are proved: gVisor in `npm test`, runc in `npm run test:more`, and
- * both on newer Dockers (`scripts/test.mjs`).
+ * The runtimes under which promises about the runtime are proved: gVisor in `npm test`, runc in `npm run test:more`,
+ * and both on newer Dockers (`scripts/test.mjs`).
  */
 export const RUNTIMES = (process.env['TEST_RUNTIMES'] ?? (IS_MORE ? 'runc' : 'runsc')).split(',') as (
   | 'runsc'
