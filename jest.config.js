@@ -90,6 +90,7 @@ const REST = [
   'host-firewall',
   'inside-hostile',
   'inside-terminals',
+  'registry',
   'sandbox-networks',
   'sandbox-proof',
   'snapshots',

@@ -6,7 +6,7 @@ import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { LARGER, NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { inBoth, IS_MORE, onlyQuick as it } from '../support/extent';
+import { inBoth, inMore, IS_MORE, onlyQuick as it } from '../support/extent';
 import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
 
 jest.setTimeout(120_000);
@@ -216,7 +216,7 @@ describe('a terminal over Socket.IO', () => {
     });
   });
 
-  it('must refuse what is wrong, by name, and have at most eight terminals a container', async () => {
+  it('must refuse what is wrong, by name', async () => {
     const stranger = await server.user('enterprise', ['read', 'write', 'exec']);
     const weaker = await server.user('enterprise', ['read', 'write', 'admin']);
     const wrong: [object, object][] = [
@@ -235,6 +235,10 @@ describe('a terminal over Socket.IO', () => {
     expect(await client.ask('input', 'x'.repeat(16_385))).toMatchObject({ code: 'input_too_large' });
     expect(await client.ask('input', { no: 'text' })).toMatchObject({ code: 'invalid_parameters' });
     expect(await client.ask('resize', { cols: 1001, rows: 1 })).toMatchObject({ code: 'invalid_parameters' });
+  });
+
+  inMore('must have at most eight terminals a container', async () => {
+    const client = await connect().opened();
     await Promise.all(Array.from({ length: 7 }, () => connect().opened()));
     const ninth = connect();
     await eventually(() => expect(ninth.refusal?.data).toMatchObject({ code: 'too_many_terminals', limit: 8 }));
@@ -379,7 +383,7 @@ describe('a terminal over a plain WebSocket', () => {
 });
 
 describe('the end of the container', () => {
-  it('must end its terminals at once and with the reason: a resize, a stop, a deletion', async () => {
+  it('must end its terminals at once and with the reason: a resize, a deletion, a stop', async () => {
     const over = await connect().opened();
     const plainOne = await plain(`?session=${over.session}`).opened();
     over.type('sleep 7803\n');
@@ -388,6 +392,10 @@ describe('the end of the container', () => {
     await eventually(() => expect(over.exit).toEqual({ code: null, reason: 'container_recreated' }));
     await eventually(() => expect(plainOne.closed).toEqual({ code: 4003, reason: 'container_recreated' }));
     container = { ...container, id: String((await user.api.get(container.db_id)).body['id']) };
+    const deleted = await connect().opened();
+    expect((await user.api.delete(container.id)).status).toBe(200);
+    await eventually(() => expect(deleted.exit).toEqual({ code: null, reason: 'container_deleted' }));
+    container = busybox;
     const stopped = await connect().opened();
     const before = performance.now();
     expect((await user.api.stop(container.id)).status).toBe(200);
@@ -396,14 +404,10 @@ describe('the end of the container', () => {
     const refused = connect();
     await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'container_not_running' }));
     expect((await user.api.start(container.id)).status).toBe(200);
-    const deleted = await connect().opened();
-    expect((await user.api.delete(container.id)).status).toBe(200);
-    await eventually(() => expect(deleted.exit).toEqual({ code: null, reason: 'container_deleted' }));
     expect(sessionsNow()).toEqual([]);
   });
 
   it('must be told of one that stopped by itself; its shell is sh where there is no bash', async () => {
-    container = busybox;
     const client = await connect().opened();
     client.type('pwd; echo "sh-$((1+1))"\n');
     await client.says(shown('/home/user'));

@@ -11,6 +11,7 @@ import type { TcpProxy } from '../support/faults/tcp-proxy';
 import { EventRecorder } from '../support/clients/socket-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
+import { inMore, onlyQuick as it } from '../support/extent';
 import { RealDocker } from '../support/docker/real-docker';
 import { openTestDatabase } from '../support/databases/test-database';
 
@@ -196,42 +197,45 @@ describe('images of a private registry', () => {
     await eventually(() => expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]));
   });
 
-  it('must keep their version for containers, be renewed when an administrator asks, and go when nothing needs them', async () => {
-    const versionOf = async (id: string): Promise<string> => (await docker.getContainer(id).inspect()).Image;
-    // Of no other test's.
-    await registry.push(image, 1);
-    const id = await create();
-    const first = await versionOf((await running(id)).data.id);
-    // A newer one under the same tag. It takes the tag from the first, which the container uses.
-    await registry.push(image, 1);
-    const admin = await berth.user('pro', ['admin']);
-    const pulled = await admin.api.call('POST', '/api/admin/images/tool/pull');
-    const second = String(pulled.body['image_id']);
-    expect(pulled).toMatchObject({ status: 200, body: { state: 'updated', reference: image } });
-    expect(second).not.toBe(first);
-    const { body } = await user.api.update(id, { name: 'kept', ...SMALL, memory_mb: 512 });
-    expect(await versionOf((body['container'] as { id: string }).id)).toBe(first);
-    await docker.getContainer((body['container'] as { id: string }).id).remove({ force: true });
-    const started = await user.api.start(id);
-    expect(started.body).toMatchObject({ recreated: true });
-    expect(started.body).not.toHaveProperty('image_changed');
-    expect(await versionOf(String(started.body['id']))).toBe(first);
-    const newer = await create();
-    expect(await versionOf((await running(newer)).data.id)).toBe(second);
-    await docker.getImage(second).tag({ repo: 'berth-test/operator', tag: String(process.pid) });
-    const sweep = (): Promise<void> => berth.app.get(UnusedImages).sweep();
-    await sweep();
-    expect((await docker.getImage(image).inspect()).Id).toBe(second);
-    await Promise.all([id, newer].map((each) => user.api.delete(each)));
-    await eventually(async () => {
+  inMore(
+    'must keep their version for containers, be renewed when an administrator asks, and go when nothing needs them',
+    async () => {
+      const versionOf = async (id: string): Promise<string> => (await docker.getContainer(id).inspect()).Image;
+      // Of no other test's.
+      await registry.push(image, 1);
+      const id = await create();
+      const first = await versionOf((await running(id)).data.id);
+      // A newer one under the same tag. It takes the tag from the first, which the container uses.
+      await registry.push(image, 1);
+      const admin = await berth.user('pro', ['admin']);
+      const pulled = await admin.api.call('POST', '/api/admin/images/tool/pull');
+      const second = String(pulled.body['image_id']);
+      expect(pulled).toMatchObject({ status: 200, body: { state: 'updated', reference: image } });
+      expect(second).not.toBe(first);
+      const { body } = await user.api.update(id, { name: 'kept', ...SMALL, memory_mb: 512 });
+      expect(await versionOf((body['container'] as { id: string }).id)).toBe(first);
+      await docker.getContainer((body['container'] as { id: string }).id).remove({ force: true });
+      const started = await user.api.start(id);
+      expect(started.body).toMatchObject({ recreated: true });
+      expect(started.body).not.toHaveProperty('image_changed');
+      expect(await versionOf(String(started.body['id']))).toBe(first);
+      const newer = await create();
+      expect(await versionOf((await running(newer)).data.id)).toBe(second);
+      await docker.getImage(second).tag({ repo: 'berth-test/operator', tag: String(process.pid) });
+      const sweep = (): Promise<void> => berth.app.get(UnusedImages).sweep();
       await sweep();
-      for (const gone of [first, image]) {
-        await expect(docker.getImage(gone).inspect()).rejects.toMatchObject({ statusCode: 404 });
-      }
-    });
-    // By the name that somebody else gave it.
-    await docker.getImage(`berth-test/operator:${process.pid}`).remove();
-  });
+      expect((await docker.getImage(image).inspect()).Id).toBe(second);
+      await Promise.all([id, newer].map((each) => user.api.delete(each)));
+      await eventually(async () => {
+        await sweep();
+        for (const gone of [first, image]) {
+          await expect(docker.getImage(gone).inspect()).rejects.toMatchObject({ statusCode: 404 });
+        }
+      });
+      // By the name that somebody else gave it.
+      await docker.getImage(`berth-test/operator:${process.pid}`).remove();
+    },
+  );
 
   it('must never be pulled in a way that leaves the password in a log', async () => {
     const database = await openTestDatabase();
