@@ -83,10 +83,14 @@ const PARTLY_ANY_DATABASE = ['snapshots', 'templates', 'warm-pool'].map(
 /** Tests of `test/e2e` with a rest that `npm run test:more` runs: tests and rows of tables, and nothing twice. */
 const REST = [
   'allow-lists',
+  'docker-ahead',
   'docker-isolation',
+  'docker-supervisor',
   'docker-volume-copy',
   'host-firewall',
   'inside-hostile',
+  'inside-terminals',
+  'registry',
   'sandbox-networks',
   'sandbox-proof',
   'snapshots',

@@ -242,7 +242,8 @@ async function runOnNewerDockers({ jestArgs }) {
     const env = await environmentOf(`tests on ${name}`, async () => {
       const { api } = await startThrowawayDocker(docker);
       await ensureQuickImages(api);
-      return { ...cleanEnvironment(), DOCKER_HOST: api.host, SANDBOX_RUNTIME: runtimeName, ...testImages };
+      const runtimes = { SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: `${runtimeName},runc` };
+      return { ...cleanEnvironment(), DOCKER_HOST: api.host, ...runtimes, ...testImages };
     });
     if (!env || isEnding()) continue;
     await runTests({
@@ -289,7 +290,7 @@ const SECOND_CLUSTER_BYTES = 6 * 2 ** 30;
 
 async function startNodes(name) {
   const nodes = await startTestNodes(name);
-  return { ...cleanEnvironment(), ...nodes, SANDBOX_RUNTIME: runtimeName, TEST_RUNTIMES: runtimeName, ...testImages };
+  return { ...cleanEnvironment(), ...nodes, SANDBOX_RUNTIME: runtimeName, ...testImages };
 }
 
 /**

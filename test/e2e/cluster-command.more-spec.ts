@@ -20,9 +20,10 @@ describe('npm run cluster', () => {
     await command.remove();
   });
 
-  it('must start again what dies, and say so', async () => {
+  it('must start three servers, start again what dies, and say so', async () => {
     await command.start();
     const { apis } = command;
+    expect(apis).toHaveLength(3);
     const [first, second] = apis as [ApiClient, ApiClient, ApiClient];
     const { db_id: kept } = await first.running();
     process.kill(command.servers[1]?.pid ?? NaN, 'SIGKILL');

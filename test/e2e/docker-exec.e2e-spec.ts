@@ -68,12 +68,15 @@ describe('commands in a gVisor container', () => {
   itOnDocker(
     'must not get the variables that an earlier version gave its container, but those of the image',
     async () => {
-      const first = await sandbox.running(engine);
-      const { Config, HostConfig, Name } = await sandbox.real.inspect(first);
-      await engine.containers.remove(first);
+      const { Config, HostConfig, Name } = await sandbox.real.inspect(dockerId);
       const own = Config.Env.filter((text) => !/^(HOME|PATH)=/.test(text));
       const Env = ['HOME=/root', 'PATH=/nowhere', 'GREETING=old', 'GONE=1', ...own];
-      const { id } = await sandbox.real.docker.createContainer({ ...Config, Env, HostConfig, name: Name });
+      const { id } = await sandbox.real.docker.createContainer({
+        ...Config,
+        Env,
+        HostConfig,
+        name: `${Name.slice(1)}-earlier`,
+      });
       await engine.containers.start(id);
       const script = 'echo "$HOME ${GREETING-unset} ${GONE-unset} $PATH"';
       const said = async (env?: Record<string, string>): Promise<string> =>

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { pack } from 'tar-stream';
 import { snapshotImage } from '../../src/docker';
-import { RealDocker } from '../support/docker/real-docker';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 
 jest.setTimeout(180_000);
@@ -163,7 +163,7 @@ describe('writable layers on a real Docker', () => {
 
   it("must flatten an image before Docker's limit of layers, and keep its files and configuration", async () => {
     const reference = newReference();
-    await deepImage(sandbox.real, reference);
+    await deepImage(reference);
     const before = await docker.getImage(reference).inspect();
     expect(before.RootFS.Layers).toHaveLength(DEEP);
     const flat = await engine.layers.flatten({ reference });
@@ -196,40 +196,17 @@ describe('writable layers on a real Docker', () => {
     });
   });
 
-  /** Makes an image of many layers from containers that never run. */
-  async function deepImage({ docker: real }: RealDocker, reference: string): Promise<void> {
-    const [repo, tag] = reference.split(':');
-    let image = TEST_IMAGE;
-    for (let layers = 2; layers <= DEEP; layers += 1) {
-      const container = await real.createContainer({ Image: image, Cmd: ['sh'], Labels: {} });
-      await container.putArchive(fileArchive('n', `${String(layers - 1)}\n`), { path: '/' });
-      const isLast = layers === DEEP;
-      const label = `LABEL berth.layer=${isLast ? sandbox.instance : ''}`;
-      image = isLast ? reference : `berth/test-deep:${randomUUID()}`;
-      if (!isLast) references.push(image);
-      const [to, as] = isLast ? [repo, tag] : image.split(':');
-      await container.commit({ repo: to, tag: as, changes: [label] as never });
-      await container.remove();
-    }
+  /** Builds an image of many layers. */
+  async function deepImage(reference: string): Promise<void> {
+    const files = Array.from({ length: DEEP - 1 }, (_each, index) => String(index + 1));
+    const context = pack();
+    for (const file of files) context.entry({ name: file }, `${file}\n`);
+    const lines = [`FROM ${TEST_IMAGE}`, ...files.map((file) => `COPY ${file} /n`)];
+    context.entry({ name: 'Dockerfile' }, `${lines.join('\n')}\nLABEL berth.layer=${sandbox.instance}\n`);
+    context.finalize();
+    const building = await docker.buildImage(context, { t: reference });
+    await new Promise<void>((resolve, reject) =>
+      docker.modem.followProgress(building, (error) => (error ? reject(error) : resolve())),
+    );
   }
 });
-
-/** A tar archive of one file that root owns. */
-function fileArchive(name: string, content: string): Buffer {
-  const header = Buffer.alloc(512);
-  header.write(name, 0);
-  header.write('0000644\0', 100);
-  header.write('0000000\0', 108);
-  header.write('0000000\0', 116);
-  header.write(`${content.length.toString(8).padStart(11, '0')}\0`, 124);
-  header.write('00000000000\0', 136);
-  header.write('0', 156);
-  header.write('ustar\0', 257);
-  header.write('00', 263);
-  header.fill(' ', 148, 156);
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
-  const body = Buffer.alloc(512);
-  body.write(content);
-  return Buffer.concat([header, body, Buffer.alloc(1024)]);
-}

@@ -35,12 +35,14 @@ describe('the copy of a volume on a real Docker', () => {
   const workbench = new VolumeWorkbench(owner);
   const image = SANDBOX_IMAGE;
   let from: string;
+  /** What is in it. */
+  let described: string;
   let to: string;
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
     from = await workbench.volume();
-    await workbench.perl(from, MAKE_DIFFICULT_FILES);
+    described = await workbench.perl(from, MAKE_DIFFICULT_FILES + DESCRIBE_FILES);
   });
   beforeEach(async () => {
     to = await workbench.volume();
@@ -50,29 +52,29 @@ describe('the copy of a volume on a real Docker', () => {
     await sandbox.cleanUp();
   });
 
-  it('must keep whatever a file can be', async () => {
-    const source = await workbench.perl(from, DESCRIBE_FILES);
-    expect(source.split('\n').length).toBeGreaterThan(50);
+  it('must keep whatever a file can be, and nothing else in the target', async () => {
+    expect(described.split('\n').length).toBeGreaterThan(50);
     for (const trait of ['user.note=6100620a3dff', 'security.capability=', 'system.posix_acl_access=', '06755'])
-      expect(source).toContain(trait.replace(/^0/, ''));
+      expect(described).toContain(trait.replace(/^0/, ''));
     const measured = await engine.volumes.measure({ name: from, image, owner });
     const progress: CopyProgress[] = [];
     const copied = await engine.volumes.copy({ from, to, image, owner, onProgress: (report) => progress.push(report) });
-    expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(source);
+    expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(described);
     // The source is as it was, and the holes are holes.
-    expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(source);
+    expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(described);
     expect(copied.bytes).toBeGreaterThan(16 * 2 ** 20);
     expect(copied.bytes).toBeLessThan(20 * 2 ** 20);
     expect(Math.abs((measured?.bytes ?? 0) - copied.bytes)).toBeLessThan(2 ** 20);
     const percents = progress.map(({ percent }) => percent);
     expect(percents).toEqual([...percents].sort((a, b) => a - b));
     expect([percents[0], percents.at(-1)]).toEqual([0, 100]);
-  });
 
-  it('must remove from the target whatever is there', async () => {
-    // Attributes of the root alone would stay: tar adds to them.
-    await workbench.perl(to, MAKE_DIFFICULT_FILES.replace(/attribute '\.'.*;/, ''));
-    await workbench.perl(to, `chdir '/d'; mkdir 'more'; open F, '>', "more/\\xff\\n"; chmod 0, 'more'; unlink 'plain'`);
+    // All of it is removed from a target. Attributes of the root alone would stay: tar adds to them.
+    const forget = `my ($p, $n) = ('.', 'user.root'); syscall(qx(uname -m) =~ /aarch64/ ? 14 : 197, $p, $n) == 0 or die;`;
+    await workbench.perl(
+      to,
+      `chdir '/d'; ${forget} mkdir 'more'; open F, '>', "more/\\xff\\n"; chmod 0, 'more'; unlink 'plain'`,
+    );
     const small = await workbench.volume();
     await workbench.perl(small, `open F, '>', '/d/only'; print F 'this'`);
     await engine.volumes.copy({ from: small, to, image, owner });
@@ -82,13 +84,13 @@ describe('the copy of a volume on a real Docker', () => {
   describeQuick('on a file system with reflinks', () => {
     const disk = new ReflinkDisk();
     const options = [disk.volumeOptions(), disk.volumeOptions()];
-    let [source, target] = ['', ''];
+    let [source, target, content] = ['', '', ''];
 
     beforeAll(async () => {
       source = await workbench.volume(options[0]);
       target = await workbench.volume(options[1]);
-      await workbench.perl(source, MAKE_DIFFICULT_FILES);
-      await workbench.perl(source, `open F, '>', '/d/big'; print F 'x' x 100_000_000`);
+      const big = `open F, '>', '/d/big'; print F 'x' x 40_000_000; close F;`;
+      content = await workbench.perl(source, MAKE_DIFFICULT_FILES + big + DESCRIBE_FILES);
     });
     // After the volumes, which are mounted from it.
     afterAll(async () => {
@@ -100,9 +102,9 @@ describe('the copy of a volume on a real Docker', () => {
       const before = disk.used;
       const copied = await engine.volumes.copy({ from: source, to: target, image, owner });
       expect(copied.isReflink).toBe(true);
-      expect(copied.bytes).toBeGreaterThan(100_000_000);
+      expect(copied.bytes).toBeGreaterThan(40_000_000);
       expect(disk.used - before).toBeLessThan(10_000_000);
-      expect(await workbench.perl(target, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
+      expect(await workbench.perl(target, DESCRIBE_FILES)).toBe(content);
       // Both sides go on by themselves.
       await workbench.perl(target, `open F, '+<', '/d/big'; print F 'y'`);
       expect(await workbench.perl(source, `open F, '<', '/d/big'; print getc F`)).toBe('x');
@@ -125,11 +127,10 @@ describe('the copy of a volume on a real Docker', () => {
 
     it('must keep whatever a file can be', async () => {
       await workbench.perl(to, `open F, '>', '/d/left over'; mkdir '/d/plain'`);
-      const source = await workbench.perl(from, DESCRIBE_FILES);
       const progress: CopyProgress[] = [];
       const { bytes } = await pass({ onProgress: (report) => progress.push(report) });
-      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(source);
-      expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(source);
+      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(described);
+      expect(await workbench.perl(from, DESCRIBE_FILES)).toBe(described);
       expect(bytes).toBeGreaterThan(16 * 2 ** 20);
       expect(bytes).toBeLessThan(20 * 2 ** 20);
       const percents = progress.map(({ percent }) => percent);
@@ -236,13 +237,8 @@ describe('the copy of a volume on a real Docker', () => {
          open F, '>', '/d/.after'; print F q{chdir '/to'; ${zeros}}`,
       );
       await engine.volumes.copy({ from: source, to, image: tampering, owner });
-      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
-    });
-
-    it('must be found to be the same if nothing does', async () => {
-      await tamperWith('');
-      await engine.volumes.copy({ from: source, to, image: tampering, owner });
-      expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(source, DESCRIBE_FILES));
+      const look = `open F, '/d/file'; read F, $begin, 5; seek F, 2**30, 0; read F, $rest, 65536; print -s F, $begin, $rest =~ tr/\\0//`;
+      expect(await workbench.perl(to, look)).toBe(`${String(2 ** 30 + 2 ** 20)}begin65536`);
     });
   });
 
@@ -275,13 +271,15 @@ describe('the copy of a volume on a real Docker', () => {
     }
   });
 
-  it.each([36, 43])('must not read for ever what is one hole of 2^%i bytes', async (power) => {
+  const expectHole = async (power: number): Promise<void> => {
     const source = await workbench.volume();
     await workbench.perl(source, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**${String(power)}`);
     await engine.volumes.copy({ from: source, to, image, owner });
     const look = `open F, '/d/vast'; read F, $begin, 5; print -s F, " $begin"`;
     expect(await workbench.perl(to, look)).toBe(`${String(2 ** power)} begin`);
-  });
+  };
+  it('must not read for ever what is one hole of 2^36 bytes', () => expectHole(36));
+  inMore('must not read for ever what is one hole of 2^43 bytes', () => expectHole(43));
 
   it('must say that the target is full', async () => {
     const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });

@@ -6,7 +6,7 @@ import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf, joinNetworks, removeFirewallRules } from '../support/docker/firewall';
 import { OutsideWorld } from '../support/clients/outside-world';
-import { describeQuick, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
+import { describeQuick, inBoth, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
 import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
 jest.setTimeout(180_000);
@@ -24,6 +24,17 @@ interface Question {
   readonly port: number;
   /** As `printf` writes it. */
   readonly question: string;
+}
+
+/** A Berth's engine with one running sandbox. */
+async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSettings> = {}): Promise<Side> {
+  const sandbox = new EngineSandbox();
+  const engine = sandbox.dockerEngine({ SANDBOX_FIREWALL: manner, ...settings });
+  const { hostFirewall } = await engine.host.prepare(sandbox.instance);
+  expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
+  const dockerId = await sandbox.running(engine, sandbox.spec());
+  const { NetworkSettings } = await sandbox.real.inspect(dockerId);
+  return { sandbox, engine, dockerId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
 }
 
 /** Something that the machine offers on all of its addresses. */
@@ -47,6 +58,8 @@ describeQuick('what a sandbox may reach', () => {
   let berth: Berth;
   let guarded: Side;
   let open: Side;
+  /** Another Berth, whose operator closes networks: one outside, and the address of {@link open}. */
+  let walled: Side;
 
   const berthItself: Service = {
     what: 'Berth itself',
@@ -84,6 +97,11 @@ describeQuick('what a sandbox may reach', () => {
     );
     postgres.port = await relay(process.env['TEST_POSTGRES_URL'] ?? '');
     redis.port = await relay(process.env['TEST_REDIS_URL'] ?? '');
+    walled = await side('required', {
+      SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15', await addressOf(open)],
+      SANDBOX_ALLOWED_SERVICES: [`${outside.metadata}:80`, `${outside.near}:${String(dockerApi.port)}`],
+    });
+    for (const side of [open, guarded]) listen(side);
   });
 
   afterAll(async () => {
@@ -91,7 +109,7 @@ describeQuick('what a sandbox may reach', () => {
     for (const client of clients) client.destroy();
     await berth.stop();
     await guarded.sandbox.real.removeInstance(instance);
-    for (const { sandbox } of [guarded, open]) await sandbox.cleanUp();
+    for (const { sandbox } of [guarded, open, walled]) await sandbox.cleanUp();
     await outside.stop();
     expect(await firewallRulesOf(guarded.sandbox.instance)).toEqual([]);
   });
@@ -119,91 +137,37 @@ describeQuick('what a sandbox may reach', () => {
   });
 
   it('must not be a network that the operator closes, but what is opened in it, and on this machine', async () => {
-    const walled = await side('required', {
-      SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'],
-      SANDBOX_ALLOWED_SERVICES: [`${outside.metadata}:80`, `${outside.near}:${String(dockerApi.port)}`],
-    });
-    try {
-      expect(await ask(walled, { address: outside.far, port: 8000, question: '' })).toBe('');
-      await expectAnswer(walled, { address: outside.metadata, port: 80, question: '' }, /credentials/);
-      await expectAnswer(walled, { ...dockerApi, address: outside.near }, dockerApi.answer);
-      expect(await ask(walled, { ...redis, address: outside.near })).toBe('');
-      const before = await firewallRulesOf(walled.sandbox.instance);
-      await walled.engine.host.maintain();
-      expect(await firewallRulesOf(walled.sandbox.instance)).toEqual(before);
-    } finally {
-      await walled.sandbox.cleanUp();
-    }
-  });
-
-  describe.each(RUNTIMES)('by name under %s', (runtime) => {
-    const found = ({ sandbox, dockerId }: Side): Promise<void> =>
-      eventually(async () =>
-        expect(await sandbox.real.exec(dockerId, ['nslookup', outside.name.text])).toContain(outside.name.address),
-      );
-    const asked = ({ sandbox, dockerId }: Side): Promise<string> =>
-      sandbox.real.exec(dockerId, ['cat', '/etc/resolv.conf']);
-
-    it('must ask the name servers of SANDBOX_DNS themselves, and others from the next start on', async () => {
-      const settings = { SANDBOX_RUNTIME: runtime, SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'] };
-      const named = await side('required', { ...settings, SANDBOX_DNS: [outside.far] });
-      try {
-        // Not Docker's own (127.0.0.11), which gVisor's network stack does not see.
-        await eventually(async () => expect(await asked(named)).toBe(`nameserver ${outside.far}\n`));
-        await found(named);
-        await named.engine.containers.stop(named.dockerId, 10);
-        await named.engine.containers.start(named.dockerId);
-        await found(named);
-
-        const changed = named.sandbox.dockerEngine({ ...settings, SANDBOX_DNS: ['192.0.2.1', outside.far] });
-        await changed.host.prepare(named.sandbox.instance);
-        await changed.containers.stop(named.dockerId, 10);
-        await changed.containers.start(named.dockerId);
-        const both = `nameserver 192.0.2.1\nnameserver ${outside.far}\n`;
-        await eventually(async () => expect(await asked(named)).toBe(both));
-        // Docker's own restart has them too.
-        await named.sandbox.real.docker.getContainer(named.dockerId).restart({ t: 10 });
-        await eventually(async () => expect(await asked(named)).toBe(both));
-      } finally {
-        await named.sandbox.cleanUp();
-      }
-    });
+    const closed = [
+      { address: outside.far, port: 8000, question: '' },
+      { ...redis, address: outside.near },
+    ];
+    expect(await Promise.all(closed.map((question) => ask(walled, question)))).toEqual(['', '']);
+    await expectAnswer(walled, { address: outside.metadata, port: 80, question: '' }, /credentials/);
+    await expectAnswer(walled, { ...dockerApi, address: outside.near }, dockerApi.answer);
+    const before = await firewallRulesOf(walled.sandbox.instance);
+    await walled.engine.host.maintain();
+    expect(await firewallRulesOf(walled.sandbox.instance)).toEqual(before);
   });
 
   it('must not be the sandbox of another Berth on the same machine', async () => {
-    const address = (await open.engine.containers.inspect(open.dockerId))?.ipAddress ?? '';
-    const target = { address, port: 8000, question: '' };
-    open.sandbox.real
-      .exec(open.dockerId, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'])
-      .catch(() => undefined);
+    const target = { address: await addressOf(open), port: 8000, question: '' };
     await expectAnswer(open, target, /hello/);
-    const walled = await side('required', { SANDBOX_BLOCKED_NETWORKS: [address] });
-    try {
-      expect(await ask(walled, target)).toBe('');
-    } finally {
-      await walled.sandbox.cleanUp();
-    }
+    expect(await ask(walled, target)).toBe('');
     // Docker alone lets packets through for a moment while it creates any network, here of tests beside this one.
     await eventually(async () => expect(await ask(guarded, target)).toBe(''));
   });
 
   it('must not be the sandbox of another Berth while Docker does not keep its networks apart', async () => {
-    const other = await side('required');
     const joined: (() => Promise<void>)[] = [];
     try {
-      for (const { dockerId } of [open, guarded]) {
-        joined.push(await joinNetworks(other.sandbox.real, [other.dockerId, dockerId]));
+      for (const { dockerId } of [open, walled]) {
+        joined.push(await joinNetworks(guarded.sandbox.real, [guarded.dockerId, dockerId]));
       }
-      other.sandbox.real
-        .exec(other.dockerId, ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'])
-        .catch(() => undefined);
-      const address = (await other.engine.containers.inspect(other.dockerId))?.ipAddress ?? '';
-      const target = { address, port: 8000, question: '' };
+      const target = { address: await addressOf(guarded), port: 8000, question: '' };
       await expectAnswer(open, target, /hello/);
-      expect(await ask(guarded, target)).toBe('');
+      expect(await ask(walled, target)).toBe('');
     } finally {
       for (const part of joined) await part();
-      await other.sandbox.cleanUp();
     }
   });
 
@@ -244,15 +208,14 @@ describeQuick('what a sandbox may reach', () => {
     }
   });
 
-  /** A Berth's engine with one running sandbox. */
-  async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSettings> = {}): Promise<Side> {
-    const sandbox = new EngineSandbox();
-    const engine = sandbox.dockerEngine({ SANDBOX_FIREWALL: manner, ...settings });
-    const { hostFirewall } = await engine.host.prepare(sandbox.instance);
-    expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    const { NetworkSettings } = await sandbox.real.inspect(dockerId);
-    return { sandbox, engine, dockerId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
+  /** Lets the sandbox answer at port 8000. */
+  function listen({ sandbox, dockerId }: Side): void {
+    const listening = ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'];
+    sandbox.real.exec(dockerId, listening).catch(() => undefined);
+  }
+
+  async function addressOf({ engine, dockerId }: Side): Promise<string> {
+    return (await engine.containers.inspect(dockerId))?.ipAddress ?? '';
   }
 
   /** An answer can take longer than one question waits for it. */
@@ -291,6 +254,37 @@ describeQuick('what a sandbox may reach', () => {
     );
   }
 });
+
+inBoth.each(RUNTIMES)(
+  'a sandbox under %s must ask the name servers of SANDBOX_DNS themselves, and others from the next start on',
+  async (runtime) => {
+    const outside = new OutsideWorld();
+    await outside.start();
+    const settings = { SANDBOX_RUNTIME: runtime, SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'] };
+    const { sandbox, engine, dockerId } = await side('required', { ...settings, SANDBOX_DNS: [outside.far] });
+    const expectServers = async (...servers: string[]): Promise<void> => {
+      // Not Docker's own (127.0.0.11), which gVisor's network stack does not see.
+      const lines = servers.map((server) => `nameserver ${server}\n`).join('');
+      await eventually(async () => expect(await sandbox.real.exec(dockerId, ['cat', '/etc/resolv.conf'])).toBe(lines));
+      const { text, address } = outside.name;
+      await eventually(async () => expect(await sandbox.real.exec(dockerId, ['nslookup', text])).toContain(address));
+    };
+    try {
+      await expectServers(outside.far);
+      const changed = sandbox.dockerEngine({ ...settings, SANDBOX_DNS: [outside.far, '192.0.2.1'] });
+      await changed.host.prepare(sandbox.instance);
+      await engine.containers.stop(dockerId, 10);
+      await changed.containers.start(dockerId);
+      await expectServers(outside.far, '192.0.2.1');
+      // Docker's own restart has them too.
+      await sandbox.real.docker.getContainer(dockerId).restart({ t: 10 });
+      await expectServers(outside.far, '192.0.2.1');
+    } finally {
+      await sandbox.cleanUp();
+      await outside.stop();
+    }
+  },
+);
 
 describe('the rules of the host firewall', () => {
   const sandbox = new EngineSandbox();

@@ -40,9 +40,8 @@ describe('a container whose programs, or an archive, mean harm', () => {
     berth = await Berth.start({ environment: { INSTANCE_ID: instance } });
     user = await berth.user('pro', ['read', 'write', 'exec']);
     const image = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
-    const busybox = await user.api.running();
-    containers = { busybox, GNU: await user.api.running({ custom_image: image }) };
-    container = containers['GNU'] ?? busybox;
+    container = await user.api.running({ custom_image: image });
+    containers = { GNU: container, ...(IS_MORE && { busybox: await user.api.running() }) };
   });
 
   afterEach(async () => {
@@ -82,17 +81,17 @@ describe('a container whose programs, or an archive, mean harm', () => {
    * of the shell in its place.
    */
   async function runningIn({ id }: NewContainer, program: string): Promise<number> {
-    const seen = await root(id, 'for f in /proc/[0-9]*/cmdline; do tr "\\0\\n" "  " <$f; echo; done 2>/dev/null');
-    const others = /for f in|eval "\$BERTH_AHEAD"/;
-    return seen.split('\n').filter((line) => line.includes(program) && !others.test(line)).length;
+    // One program for all processes: this is asked often.
+    const seen = await root(id, 'head -c 100000 /proc/[0-9]*/cmdline 2>/dev/null');
+    const lines = seen.split(/^==> .* <==$/m).map((line) => line.replaceAll('\0', ' '));
+    return lines.filter((line) => line.includes(program) && !line.includes('eval "$BERTH_AHEAD"')).length;
   }
   /** How many of Berth's programs have this file open: by their markers, as their children have it too. */
   async function readers(path: string): Promise<number> {
     const found = await root(
       container.id,
-      `for f in /proc/[0-9]*/fd/3; do
-        [ "$(readlink $f)" != ${path} ] || { tr '\\0' '\\n' <\${f%/fd/3}/environ | grep '^BERTH_SESSION='; }
-      done 2>/dev/null | sort -u | wc -l`,
+      `ls -l /proc/[0-9]*/fd/3 2>/dev/null | sed -n 's|.* \\(/proc/[0-9]*\\)/fd/3 -> ${path}$|\\1/environ|p' |
+        xargs -r cat 2>/dev/null | tr '\\0' '\\n' | grep '^BERTH_SESSION=' | sort -u | wc -l`,
     );
     return Number(found);
   }
@@ -109,7 +108,7 @@ describe('a container whose programs, or an archive, mean harm', () => {
   }
 
   it('must be refused an archive with endless or impossible headers, at once, and keep its places', async () => {
-    const large = await paxArchive({ comment: 'c'.repeat(28 * MB) });
+    const large = await paxArchive({ comment: 'c'.repeat(8 * MB) });
     const began = performance.now();
     const [turn, refused] = await longestTurnOf(async () =>
       codeOf(await call('PUT', 'archive?path=/tmp/a', { body: large })),
@@ -155,19 +154,14 @@ describe('a container whose programs, or an archive, mean harm', () => {
     listing.abort();
     expect(await listed).toBe('left');
     await isGone('sleep 7302');
-    for (const [method, path] of [
-      ['GET', 'files?path=/proc/version'],
-      ['POST', 'files/mkdir?path=/tmp/made'],
-    ] as const) {
-      await replace('mkdir', 'exec sleep 7301');
-      const { body } = await user.api.call('POST', '/api/tokens', { name: 'brief', scopes: ['exec'] });
-      const brief = new ApiClient(berth.url, String(body['token']));
-      const refused = call(method, path, { token: brief.token });
-      await eventually(async () => expect(await running('sleep 7301')).toBe(1));
-      expect((await user.api.call('DELETE', `/api/tokens/${String(body['id'])}`)).status).toBe(200);
-      expect(await codeOf(await refused)).toEqual([401, 'unauthorized']);
-      await isGone('sleep 7301');
-    }
+    await replace('mkdir', 'exec sleep 7301');
+    const { body } = await user.api.call('POST', '/api/tokens', { name: 'brief', scopes: ['exec'] });
+    const brief = new ApiClient(berth.url, String(body['token']));
+    const refused = call('POST', 'files/mkdir?path=/tmp/made', { token: brief.token });
+    await eventually(async () => expect(await running('sleep 7301')).toBe(1));
+    expect((await user.api.call('DELETE', `/api/tokens/${String(body['id'])}`)).status).toBe(200);
+    expect(await codeOf(await refused)).toEqual([401, 'unauthorized']);
+    await isGone('sleep 7301');
   });
 
   inBoth.each(IMAGES)('must be ended, and counted, while it goes on after its result, with %s', async (name) => {
@@ -207,9 +201,6 @@ describe('a container whose programs, or an archive, mean harm', () => {
     await replace('find', 'exec yes -- "-rw-r--r-- 1 1 ./flood/"');
     expect(await codeOf(await call('GET', 'files/list?path=/'))).toEqual([422, 'tools_failed']);
     await isGone('./flood');
-    await replace('mkdir', 'exec yes flood-mkdir >&2');
-    expect(await codeOf(await call('POST', 'files/mkdir?path=/tmp/made'))).toEqual([422, 'tools_failed']);
-    await isGone('flood-mkdir');
     await replace('tar', 'exec yes flood-tar >&2');
     expect(await codeOf(await call('GET', 'archive?path=/home/user'))).toEqual([422, 'tools_failed']);
     await isGone('flood-tar');

@@ -11,6 +11,7 @@ import type { TcpProxy } from '../support/faults/tcp-proxy';
 import { EventRecorder } from '../support/clients/socket-client';
 import { range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
+import { inMore, onlyQuick as it } from '../support/extent';
 import { RealDocker } from '../support/docker/real-docker';
 import { openTestDatabase } from '../support/databases/test-database';
 
@@ -105,25 +106,19 @@ describe('images of a private registry', () => {
   /** The registry says it after the answer, so a moment after whoever asked has it. */
   const answered = (part: string): string[] => registry.answered.filter((line) => line.includes(part));
 
-  it('must be pulled with the credentials, with progress that moves, and run', async () => {
-    door.speed = 2_000_000;
-    const id = await create();
-    await running(id);
-    door.speed = null;
-    const told = events.events.flatMap(({ data }) => ('progress' in data ? [data] : []));
-    const percents = told.map(({ progress }) => progress);
-    expect(percents).toEqual([...percents].sort((a, b) => a - b));
-    const downloading = told.filter(({ message }) => message === 'downloading the image');
-    expect(new Set(downloading.map(({ progress }) => progress)).size).toBeGreaterThan(3);
-    await eventually(() => expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]));
-  });
-
-  it('must be pulled once for all that are created at once', async () => {
+  it('must be pulled once for all that are created at once, with the credentials and progress that moves, and run', async () => {
     door.speed = 2_000_000;
     const ids = await Promise.all(range(1, 3).map(() => create()));
     await Promise.all(ids.map(running));
     door.speed = null;
-    await eventually(() => expect(answered('/team/tool/blobs/')).not.toEqual([]));
+    for (const id of ids) {
+      const told = events.events.flatMap(({ data }) => ('progress' in data && data.db_id === id ? [data] : []));
+      const percents = told.map(({ progress }) => progress);
+      expect(percents).toEqual([...percents].sort((a, b) => a - b));
+      const downloading = told.filter(({ message }) => message === 'downloading the image');
+      expect(new Set(downloading.map(({ progress }) => progress)).size).toBeGreaterThan(3);
+    }
+    await eventually(() => expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]));
     const blobs = answered('/team/tool/blobs/');
     expect(new Set(blobs).size).toBe(2);
     // Each creation may ask for the image, of which Docker then reads the configuration; one pulls the layer.
@@ -132,25 +127,19 @@ describe('images of a private registry', () => {
     await Promise.all(ids.map((id) => user.api.delete(id)));
   });
 
-  it.each<[string, () => Promise<void>]>([
-    ['are wrong', () => allow(door.host, 'wrong')],
-    ['are missing', () => write({})],
-  ])(
-    'must be refused with a clear reason where the credentials %s, and start once they are right',
-    async (_what, spoil) => {
-      await spoil();
-      const id = await create();
-      expect(await failed(id)).toBe('image_access_denied');
-      expect((await user.api.start(id)).body).toMatchObject({
-        error: 'failed to start container',
-        code: 'image_access_denied',
-      });
-      // Before the creation, and once for each of the two pulls: what is refused is not tried again.
-      expect(answered('HEAD /v2/team/tool/manifests/').length).toBeLessThanOrEqual(3);
-      await allow(door.host);
-      expect(await user.api.start(id)).toMatchObject({ status: 200, body: { status: 'running' } });
-    },
-  );
+  it('must be refused with a clear reason where the credentials are wrong, and start once they are right', async () => {
+    await allow(door.host, 'wrong');
+    const id = await create();
+    expect(await failed(id)).toBe('image_access_denied');
+    expect((await user.api.start(id)).body).toMatchObject({
+      error: 'failed to start container',
+      code: 'image_access_denied',
+    });
+    // Before the creation, and once for each of the two pulls: what is refused is not tried again.
+    expect(answered('HEAD /v2/team/tool/manifests/').length).toBeLessThanOrEqual(3);
+    await allow(door.host);
+    expect(await user.api.start(id)).toMatchObject({ status: 200, body: { status: 'running' } });
+  });
 
   it('must not be pulled with credentials that are for another registry', async () => {
     const other = await registry.door();
@@ -208,42 +197,45 @@ describe('images of a private registry', () => {
     await eventually(() => expect(answered('GET /v2/team/tool/blobs/')).not.toEqual([]));
   });
 
-  it('must keep their version for containers, be renewed when an administrator asks, and go when nothing needs them', async () => {
-    const versionOf = async (id: string): Promise<string> => (await docker.getContainer(id).inspect()).Image;
-    // Of no other test's.
-    await registry.push(image, 1);
-    const id = await create();
-    const first = await versionOf((await running(id)).data.id);
-    // A newer one under the same tag. It takes the tag from the first, which the container uses.
-    await registry.push(image, 1);
-    const admin = await berth.user('pro', ['admin']);
-    const pulled = await admin.api.call('POST', '/api/admin/images/tool/pull');
-    const second = String(pulled.body['image_id']);
-    expect(pulled).toMatchObject({ status: 200, body: { state: 'updated', reference: image } });
-    expect(second).not.toBe(first);
-    const { body } = await user.api.update(id, { name: 'kept', ...SMALL, memory_mb: 512 });
-    expect(await versionOf((body['container'] as { id: string }).id)).toBe(first);
-    await docker.getContainer((body['container'] as { id: string }).id).remove({ force: true });
-    const started = await user.api.start(id);
-    expect(started.body).toMatchObject({ recreated: true });
-    expect(started.body).not.toHaveProperty('image_changed');
-    expect(await versionOf(String(started.body['id']))).toBe(first);
-    const newer = await create();
-    expect(await versionOf((await running(newer)).data.id)).toBe(second);
-    await docker.getImage(second).tag({ repo: 'berth-test/operator', tag: String(process.pid) });
-    const sweep = (): Promise<void> => berth.app.get(UnusedImages).sweep();
-    await sweep();
-    expect((await docker.getImage(image).inspect()).Id).toBe(second);
-    await Promise.all([id, newer].map((each) => user.api.delete(each)));
-    await eventually(async () => {
+  inMore(
+    'must keep their version for containers, be renewed when an administrator asks, and go when nothing needs them',
+    async () => {
+      const versionOf = async (id: string): Promise<string> => (await docker.getContainer(id).inspect()).Image;
+      // Of no other test's.
+      await registry.push(image, 1);
+      const id = await create();
+      const first = await versionOf((await running(id)).data.id);
+      // A newer one under the same tag. It takes the tag from the first, which the container uses.
+      await registry.push(image, 1);
+      const admin = await berth.user('pro', ['admin']);
+      const pulled = await admin.api.call('POST', '/api/admin/images/tool/pull');
+      const second = String(pulled.body['image_id']);
+      expect(pulled).toMatchObject({ status: 200, body: { state: 'updated', reference: image } });
+      expect(second).not.toBe(first);
+      const { body } = await user.api.update(id, { name: 'kept', ...SMALL, memory_mb: 512 });
+      expect(await versionOf((body['container'] as { id: string }).id)).toBe(first);
+      await docker.getContainer((body['container'] as { id: string }).id).remove({ force: true });
+      const started = await user.api.start(id);
+      expect(started.body).toMatchObject({ recreated: true });
+      expect(started.body).not.toHaveProperty('image_changed');
+      expect(await versionOf(String(started.body['id']))).toBe(first);
+      const newer = await create();
+      expect(await versionOf((await running(newer)).data.id)).toBe(second);
+      await docker.getImage(second).tag({ repo: 'berth-test/operator', tag: String(process.pid) });
+      const sweep = (): Promise<void> => berth.app.get(UnusedImages).sweep();
       await sweep();
-      for (const gone of [first, image]) {
-        await expect(docker.getImage(gone).inspect()).rejects.toMatchObject({ statusCode: 404 });
-      }
-    });
-    // By the name that somebody else gave it.
-    await docker.getImage(`berth-test/operator:${process.pid}`).remove();
-  });
+      expect((await docker.getImage(image).inspect()).Id).toBe(second);
+      await Promise.all([id, newer].map((each) => user.api.delete(each)));
+      await eventually(async () => {
+        await sweep();
+        for (const gone of [first, image]) {
+          await expect(docker.getImage(gone).inspect()).rejects.toMatchObject({ statusCode: 404 });
+        }
+      });
+      // By the name that somebody else gave it.
+      await docker.getImage(`berth-test/operator:${process.pid}`).remove();
+    },
+  );
 
   it('must never be pulled in a way that leaves the password in a log', async () => {
     const database = await openTestDatabase();

@@ -1,14 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { PROOF_CHECKS, proveSandbox } from '../../src/docker';
 import { ApiClient } from '../support/clients/api-client';
 import { Berth } from '../support/servers/berth';
 import { BerthProcess } from '../support/servers/berth-process';
+import { openTestDatabase } from '../support/databases/test-database';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { OutsideWorld } from '../support/clients/outside-world';
-import { inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
+import { inBoth, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
 import { SecondDocker } from '../support/docker/second-docker';
 
 jest.setTimeout(180_000);
@@ -31,7 +29,7 @@ describe('the proof of a sandbox at start', () => {
     expect((await docker.listVolumes({ filters })).Volumes).toEqual([]);
   }
 
-  it.each(RUNTIMES)('must find all well under %s, and leave nothing', async (runtime) => {
+  inBoth.each(RUNTIMES)('must find all well under %s, and leave nothing', async (runtime) => {
     const { instance } = sandbox;
     const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime, SANDBOX_DNS: [outside.far] });
     await engine.host.prepare(instance);
@@ -111,34 +109,30 @@ describe('the proof of a sandbox at start', () => {
 
   it('removes, once it starts again, what it left when it was killed meanwhile', async () => {
     const instance = `test-proof-killed-${String(process.pid)}`;
-    const folder = mkdtempSync(join(tmpdir(), 'berth-proof-'));
-    const DATABASE_URL = `sqlite:${join(folder, 'berth.sqlite')}`;
-    const server = new BerthProcess({ INSTANCE_ID: instance, DATABASE_URL, SANDBOX_PROOF: 'on' });
+    const database = await openTestDatabase();
+    const environment = { INSTANCE_ID: instance, SANDBOX_PROOF: 'on' };
+    const killed = new BerthProcess({ ...environment, DATABASE_URL: database.url });
     const filters = { label: [`berth.probe=${instance}`] };
-    const left = new Set<string>();
+    let left: string[] = [];
     try {
-      for (let kills = 0; kills < 2; kills += 1) {
-        await server.start();
-        await eventually(async () => {
-          const ids = (await docker.listContainers({ filters })).map(({ Id }) => Id);
-          expect(ids.filter((id) => !left.has(id))).not.toEqual([]);
-          for (const id of ids) left.add(id);
-        });
-        await server.kill();
-      }
-      // Docker itself has what the last one left.
+      await killed.start();
+      await eventually(async () => {
+        left = (await docker.listContainers({ filters })).map(({ Id }) => Id);
+        expect(left).not.toEqual([]);
+      });
+      await killed.kill();
       expect((await docker.listVolumes({ filters })).Volumes).not.toEqual([]);
-      await server.start();
+      const next = await Berth.start({ database, environment });
       await eventually(async () => {
         const there = (await docker.listContainers({ all: true, filters })).map(({ Id }) => Id);
-        expect(there.filter((id) => left.has(id))).toEqual([]);
+        expect(there.filter((id) => left.includes(id))).toEqual([]);
       });
-      await server.stop();
+      await next.stop();
       await expectNothingLeft(instance);
     } finally {
-      await server.kill();
+      await killed.kill();
       await sandbox.real.removeInstance(instance);
-      rmSync(folder, { recursive: true });
+      await database.drop();
     }
   });
 

@@ -7,7 +7,7 @@ jest.setTimeout(300_000);
 
 const MIB = 2 ** 20;
 /** The data of a container that is forked, and how many forks. */
-const FORKED = IS_MORE ? { mib: 200, count: 10 } : { mib: 20, count: 3 };
+const FORKED = IS_MORE ? { mib: 200, count: 10 } : { mib: 5, count: 2 };
 
 describe('snapshots on a real Docker', () => {
   let berth: Berth;
@@ -39,9 +39,6 @@ describe('snapshots on a real Docker', () => {
     const image = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
     berth = await Berth.start({ subject: 'snapshots', environment: { VOLUME_COPY_IMAGE: image } });
     user = await berth.user('enterprise', ['read', 'write', 'exec']);
-  });
-
-  beforeEach(async () => {
     id = (await user.api.running({ env: { GIVEN: 'yes' } })).db_id;
     await run(
       id,
@@ -49,41 +46,7 @@ describe('snapshots on a real Docker', () => {
     );
   });
 
-  afterEach(async () => {
-    for (const { db_id } of (await user.api.call('GET', '/api/containers')).body['containers'] as { db_id: string }[])
-      await user.api.delete(db_id);
-    for (const { id: snapshot } of (await user.api.call('GET', '/api/snapshots')).body['snapshots'] as { id: string }[])
-      await user.api.call('DELETE', `/api/snapshots/${snapshot}`);
-  });
-
   afterAll(() => berth.stop());
-
-  it('must suspend a running container for a moment, and be a start for others', async () => {
-    await run(id, 'i=0; while :; do i=$((i+1)); echo $i >/home/user/count; sleep 0.05; done >/dev/null 2>&1 &');
-    const made = await user.api.call('POST', `/api/containers/${id}/snapshots`, { name: 'first' });
-    expect(made.status).toBe(202);
-    const snapshot = await ready(made.body['id']);
-    const { body } = await user.api.call('GET', `/api/snapshots/${snapshot}`);
-    expect(body['bytes']).toBeGreaterThan(FORKED.mib * MIB);
-    expect(body['downtime_ms']).toBeGreaterThan(0);
-    // What ran goes on.
-    const before = Number(await run(id, 'cat count'));
-    await eventually(async () => expect(Number(await run(id, 'cat count'))).toBeGreaterThan(before));
-
-    const creation = await user.api.call('POST', '/api/containers', { ...SMALL, snapshot });
-    const copy = await runs(creation.body['db_id']);
-    const sums = 'sha256sum big /opt/tool; [ -e /etc/group ] || echo gone; id -u; cat /etc/resolv.conf';
-    expect(await run(copy, sums)).toBe(await run(id, sums));
-    expect(await run(copy, 'echo ${GIVEN-none} ${BERTH_SESSION:+marked}')).toBe('none marked');
-    await run(copy, 'echo other >/opt/tool; echo other >big');
-    expect(await run(id, 'cat /opt/tool')).toBe('tool');
-    // The image goes with the last container from it, the volume at once.
-    await user.api.call('DELETE', `/api/snapshots/${snapshot}`);
-    await eventually(async () => expect(await berth.docker.volumeExists(`berth-snapshot-${snapshot}`)).toBe(false));
-    await user.api.stop(copy);
-    await user.api.start(copy);
-    expect(await run(copy, 'cat /opt/tool')).toBe('other');
-  });
 
   inBoth('must fork a container into equal ones that share nothing', async () => {
     await run(id, 'chown 1234:1234 /home/user');
@@ -101,15 +64,36 @@ describe('snapshots on a real Docker', () => {
     );
   });
 
-  it('must fork an empty home', async () => {
-    await run(id, 'rm -r /home/user/*; chmod 750 /home/user');
-    const forked = await user.api.call('POST', `/api/containers/${id}/fork`, {});
-    expect(await run(await runs(forked.body['db_id']), 'ls -A; stat -c %a .')).toBe('750');
+  /** Of the original, and a container from it. */
+  let snapshot: string;
+  let copy: string;
+
+  it('must suspend a running container for a moment, and be a start for others', async () => {
+    await run(
+      id,
+      'i=0; until [ -e /tmp/enough ]; do i=$((i+1)); echo $i >/home/user/count; sleep 0.05; done >/dev/null 2>&1 &',
+    );
+    const made = await user.api.call('POST', `/api/containers/${id}/snapshots`, { name: 'first' });
+    expect(made.status).toBe(202);
+    snapshot = await ready(made.body['id']);
+    const { body } = await user.api.call('GET', `/api/snapshots/${snapshot}`);
+    expect(body['bytes']).toBeGreaterThan(FORKED.mib * MIB);
+    expect(body['downtime_ms']).toBeGreaterThan(0);
+    // What ran goes on.
+    const before = Number(await run(id, 'cat count'));
+    await eventually(async () => expect(Number(await run(id, 'cat count'))).toBeGreaterThan(before));
+    await run(id, ': >/tmp/enough');
+
+    const creation = await user.api.call('POST', '/api/containers', { ...SMALL, snapshot });
+    copy = await runs(creation.body['db_id']);
+    const sums = 'sha256sum big /opt/tool; [ -e /etc/group ] || echo gone; id -u; cat /etc/resolv.conf';
+    expect(await run(copy, sums)).toBe(await run(id, sums));
+    expect(await run(copy, 'echo ${GIVEN-none} ${BERTH_SESSION:+marked}')).toBe('none marked');
+    await run(copy, 'echo other >/opt/tool; echo other >big');
+    expect(await run(id, 'cat /opt/tool')).toBe('tool');
   });
 
-  it('must keep packages across a resize, and return to a snapshot', async () => {
-    const made = await user.api.call('POST', `/api/containers/${id}/snapshots`, {});
-    const snapshot = await ready(made.body['id']);
+  it('must keep packages across a resize, and return to a snapshot, which is then deleted', async () => {
     const before = (await user.api.get(id)).body['id'];
     const resized = await user.api.patch(id, { memory_mb: 512 });
     expect(resized).toMatchObject({ status: 200, body: { restarted: true, root_kept: true } });
@@ -120,5 +104,18 @@ describe('snapshots on a real Docker', () => {
     expect(restored).toMatchObject({ status: 200, body: { status: 'running', db_id: id } });
     expect(await run(id, 'cat /opt/tool; ls /opt; [ -e big ] && echo big')).toBe('tool\ntool\nbig');
     expect(await layersLeft()).toContain(`berth/layer:${String(restored.body['kept'])}`);
+
+    // The image goes with the last container from it, the volume at once.
+    await user.api.call('DELETE', `/api/snapshots/${snapshot}`);
+    await eventually(async () => expect(await berth.docker.volumeExists(`berth-snapshot-${snapshot}`)).toBe(false));
+    await user.api.stop(copy);
+    await user.api.start(copy);
+    expect(await run(copy, 'cat /opt/tool')).toBe('other');
+  });
+
+  it('must fork an empty home', async () => {
+    await run(id, 'rm -r /home/user/*; chmod 750 /home/user');
+    const forked = await user.api.call('POST', `/api/containers/${id}/fork`, {});
+    expect(await run(await runs(forked.body['db_id']), 'ls -A; stat -c %a .')).toBe('750');
   });
 });

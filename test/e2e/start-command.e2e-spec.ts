@@ -25,21 +25,7 @@ describe('npm start', () => {
     return Number(server?.split(' ')[0]);
   };
 
-  it('must start a server that was killed again, where it was, and end well at Ctrl-C', async () => {
-    await prepare({});
-    await command.start(['--simulate']);
-    const url = /http:\S+(?=\/api$)/m.exec(command.output)?.[0] ?? '';
-    const first = await serverPid();
-    process.kill(first, 'SIGKILL');
-    await command.untilSaid(/^✗ the server ended by itself \(SIGKILL\); it is started again in 1 s$/m);
-    await command.untilSaid(new RegExp(`^✓ the server is back: ${url}$`, 'm'));
-    expect(await serverPid()).not.toBe(first);
-    await eventually(async () => expect((await fetch(`${url}/health/ready`)).status).toBe(200));
-    expect(await command.interrupt()).toBe(0);
-    expect(await command.processes()).toEqual([]);
-  });
-
-  it('makes the first user of a fresh installation its administrator, and says how others get there', async () => {
+  it('makes the first user its administrator, starts a server that was killed again, and ends well at Ctrl-C', async () => {
     await prepare({});
     await command.start(['--simulate']);
     const url = /http:\S+(?=\/api$)/m.exec(command.output)?.[0] ?? '';
@@ -48,7 +34,15 @@ describe('npm start', () => {
     expect(command.output).not.toMatch(/^ {2}Admin /m);
     const { body } = await api.call('POST', '/api/tokens', { name: 'usual', scopes: ['read', 'write', 'exec'] });
     await writeFile(join(command.folder, 'demo-token'), String(body['token']));
+    const first = await serverPid();
+    process.kill(first, 'SIGKILL');
+    await command.untilSaid(/^✗ the server ended by itself \(SIGKILL\); it is started again in 1 s$/m);
+    await command.untilSaid(new RegExp(`^✓ the server is back: ${url}$`, 'm'));
+    expect(await serverPid()).not.toBe(first);
+    await eventually(async () => expect((await fetch(`${url}/health/ready`)).status).toBe(200));
     expect(await command.interrupt()).toBe(0);
+    expect(await command.processes()).toEqual([]);
+    // With the token of a user who is none, it says how to become one.
     await command.start(['--simulate']);
     expect(command.token).toBe(body['token']);
     expect(command.output).toMatch(/^ {2}Admin {4}npm run -s token -- --user demo --tier pro --scopes \S+,admin$/m);
