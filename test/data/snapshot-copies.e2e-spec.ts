@@ -488,33 +488,36 @@ describe('what is made from snapshots', () => {
       ['containers.create', 1],
       ['containers.stop', 1],
     ] as const;
-    it.each(sampled(RESTORING, 3))('must change nothing if it fails, or its process dies, at %s, call %i', async (method, call) => {
-      const snapshot = await taken();
-      change();
-      world.engine.failOn(method, { call, error: new EngineError('docker_error', 'no space left on device') });
-      expect(await restore({ snapshot, keep: false })).toMatchObject({
-        status: 500,
-        body: { error: 'failed to restore snapshot' },
-      });
-      const unchanged = async (): Promise<void> => {
-        expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
-        expect(world.daemon.running(world.id)).toHaveLength(1);
-        expect([containerOf(world.id).layer, content()]).toEqual(['nothing', 'changed']);
-        expect([...world.daemon.volumes].filter(([name]) => name.includes(world.id))).toHaveLength(1);
-      };
-      await eventually(unchanged);
-      const died = world.engine.dieOn(method, { call, how: 'throw' });
-      void restore({ snapshot, keep: false });
-      await died;
-      await world.berth.stop();
-      await world.restart();
-      world.user = world.berth.as(world.user);
-      await eventually(async () => {
-        await sweep();
-        await unchanged();
-      });
-      world.events = await world.berth.record(world.user);
-    });
+    it.each(sampled(RESTORING, 3))(
+      'must change nothing if it fails, or its process dies, at %s, call %i',
+      async (method, call) => {
+        const snapshot = await taken();
+        change();
+        world.engine.failOn(method, { call, error: new EngineError('docker_error', 'no space left on device') });
+        expect(await restore({ snapshot, keep: false })).toMatchObject({
+          status: 500,
+          body: { error: 'failed to restore snapshot' },
+        });
+        const unchanged = async (): Promise<void> => {
+          expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
+          expect(world.daemon.running(world.id)).toHaveLength(1);
+          expect([containerOf(world.id).layer, content()]).toEqual(['nothing', 'changed']);
+          expect([...world.daemon.volumes].filter(([name]) => name.includes(world.id))).toHaveLength(1);
+        };
+        await eventually(unchanged);
+        const died = world.engine.dieOn(method, { call, how: 'throw' });
+        void restore({ snapshot, keep: false });
+        await died;
+        await world.berth.stop();
+        await world.restart();
+        world.user = world.berth.as(world.user);
+        await eventually(async () => {
+          await sweep();
+          await unchanged();
+        });
+        world.events = await world.berth.record(world.user);
+      },
+    );
   });
 
   describe('a start of a container that Docker can never start again', () => {

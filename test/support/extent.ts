@@ -31,6 +31,17 @@ export function sampled<T>(table: readonly T[], every = 2): readonly T[] {
   return table.filter((_row, index) => IS_MORE || index % every === 0);
 }
 
+/** Points before and after their effect, one after the other; in `npm test` one of both for each, in turn. */
+export function beforeAndAfter<T extends object>(points: readonly T[]): readonly (T & { when: 'before' | 'after' })[] {
+  const both = points.flatMap((point, index) =>
+    (index % 2 === 0 ? (['before', 'after'] as const) : (['after', 'before'] as const)).map((when) => ({
+      ...point,
+      when,
+    })),
+  );
+  return sampled(both);
+}
+
 const IS_LEFT_TO_MORE = !IS_MORE && process.env['TEST_DATABASE'] === 'postgres';
 
 /**
