@@ -12,7 +12,6 @@ import { Database, ProcessPresence } from '../../src/database';
 import { EventLog } from '../../src/events';
 import { EngineError, type ExecOutput } from '../../src/docker';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
-import type { Poll } from '../../src/scheduling';
 import { Clock } from '../../src/scheduling/clock';
 import { answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
@@ -20,9 +19,11 @@ import { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
 import { FakeCluster, type FakeNode } from '../support/fakes/fake-cluster';
 import { FakeEngine } from '../support/fakes/fake-engine';
-import { openTestDatabase } from '../support/databases/test-database';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 const NAMES = ['one', 'two', 'three'] as const;
+
+const AS_NEW = new FakeCluster(NAMES);
 
 const BROKEN = new EngineError('docker_error', 'the daemon refuses');
 
@@ -46,8 +47,10 @@ describe('containers on several machines', () => {
   let user: TestUser;
   let events: EventRecorder;
   let engine: ClusterEngine;
+  let database: TestDatabase;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
+    database = await openTestDatabase();
     cluster = new FakeCluster(NAMES);
     engine = cluster.engine();
     clock = new AheadClock();
@@ -57,16 +60,47 @@ describe('containers on several machines', () => {
       SWEEP_INTERVAL_SECONDS: '3600',
       VOLUME_COPY_IMAGE: testImage(),
     };
-    berth = await Berth.start({ engine, clock, environment: { INSTANCE_ID: 'nodes', ...settings } });
+    berth = await Berth.start({ database, engine, clock, environment: { INSTANCE_ID: 'nodes', ...settings } });
     operator = await berth.user('pro', ['admin', 'read', 'write']);
-    user = await berth.user('enterprise');
-    events = await berth.record(user);
   });
 
+  beforeEach(async () => {
+    ({ user, events } = await berth.newcomer('enterprise'));
+  });
+
+  /** All nodes answer and are active, and nothing of the test is left on them. */
   afterEach(async () => {
+    jest.restoreAllMocks();
     for (const { daemon } of cluster.nodes) expect(daemon.violations).toEqual([]);
     expect(await berth.app.get(ReservedCapacity).recount()).toBe(false);
+    for (const node of cluster.nodes) {
+      node.engine.forget();
+      node.engine.calls.splice(0);
+      if (!node.isReachable) node.heal();
+      node.facts = { ...AS_NEW.named(node.name).facts, version: node.facts.version + 1 };
+    }
+    const watch = berth.app.get(NodeWatch);
+    await watch.look();
+    for (const name of NAMES) await operator.api.call('POST', `/api/admin/nodes/${name}/activate`);
+    const { body } = await operator.api.call('GET', '/api/admin/containers');
+    for (const { db_id } of body['containers'] as { db_id: string }[])
+      await eventually(async () => {
+        const { status } = await operator.api.call('DELETE', `/api/admin/containers/${db_id}`);
+        expect([200, 404]).toContain(status);
+      });
+    clock.aheadMs += 8 * 24 * 3_600_000;
+    await eventually(async () => {
+      await watch.look();
+      await berth.app.get(Reconciler).sweep();
+      const left = cluster.nodes.map(({ daemon }) => [daemon.containers.size, daemon.volumes.size]);
+      expect(left).toEqual(NAMES.map(() => [0, 0]));
+    });
+    events.close();
+  });
+
+  afterAll(async () => {
     await berth.stop();
+    await database.drop();
   });
 
   const running = async (body: Readonly<Record<string, unknown>> = {}): Promise<string> => {
@@ -217,7 +251,7 @@ describe('containers on several machines', () => {
     it('must not be placed there either where somebody changed its row by hand, once that is counted', async () => {
       await running();
       // It would write what the managers say.
-      berth.app.get<{ poll: Poll }>(NodeWatch).poll.stop();
+      jest.spyOn(berth.app.get(NodeWatch), 'look').mockResolvedValue();
       await berth.app.get(Database).manager.query("UPDATE nodes SET availability = 'drain' WHERE name <> 'two'");
       expect(await berth.app.get(ReservedCapacity).recount()).toBe(true);
       for (let made = 0; made < 2; made += 1) expect((await nodeOf(await running())).name).toBe('two');
@@ -364,13 +398,14 @@ describe('containers on several machines', () => {
       const { id, node } = await kept();
       await forget(node);
       expect((await user.api.start(id)).status).toBe(200);
-      berth.app.get<{ poll: Poll }>(NodeWatch).poll.stop();
+      const look = jest.spyOn(berth.app.get(NodeWatch), 'look').mockResolvedValue();
       const busy = new EngineError('docker_unavailable', 'it did not list in time');
       const list = jest.spyOn(node.engine.containers, 'list').mockRejectedValue(busy);
       node.heal();
       await eventually(() => expect(list).toHaveBeenCalled());
       await sweep();
       list.mockRestore();
+      look.mockRestore();
       expect(node.daemon.containers.size).toBe(1);
       await berth.app.get(NodeWatch).look();
       await eventually(() => expect([node.daemon.containers.size, node.daemon.volumes.size]).toEqual([0, 0]));
@@ -515,7 +550,7 @@ describe('containers on several machines', () => {
       await events.next('container_error', { db_id: id, reason: 'node_lost' });
       const told = events.events.filter(({ type }) => type === 'container_error');
       expect(told).toHaveLength(1);
-      const purges = "SELECT id FROM audit_entries WHERE action = 'container.purge'";
+      const purges = `SELECT id FROM audit_entries WHERE action = 'container.purge' AND container_id = '${deleted}'`;
       expect(await berth.app.get(Database).manager.query<unknown[]>(purges)).toHaveLength(1);
     });
 
@@ -787,9 +822,10 @@ describe('containers on several machines', () => {
 
     it.each(['goes on', 'starts'])('must be known as a restored Swarm says, by a process that %s', async (which) => {
       const one = cluster.named('one');
-      one.facts = { ...one.facts, version: 9 };
+      const { version } = one.facts;
+      one.facts = { ...one.facts, version: version + 9 };
       await berth.app.get(NodeWatch).look();
-      one.facts = { ...one.facts, availability: 'drain', version: 3 };
+      one.facts = { ...one.facts, availability: 'drain', version: version + 3 };
       const starting = anotherProcess();
       starting.remember(await starting.all());
       if (which === 'starts') await starting.note(cluster.nodes.map((node) => node.view()));
@@ -802,7 +838,7 @@ describe('containers on several machines', () => {
       const one = cluster.named('one');
       const slow = anotherProcess();
       const fast = anotherProcess();
-      one.facts = { ...one.facts, labels: { rack: 'b' }, version: 2 };
+      one.facts = { ...one.facts, labels: { rack: 'b' }, version: one.facts.version + 1 };
       const between = cluster.nodes.map((node) => node.view());
       await cluster.setAvailability('one', 'drain');
       // It reads the rows, and the other one writes before it does.
@@ -825,7 +861,7 @@ describe('containers on several machines', () => {
     const owner = await single.user('enterprise');
     const [kept, deleted] = [await owner.api.running(), await owner.api.running()];
     await single.stop();
-    const clustered = await Berth.start({ database, engine: cluster.engine(), environment });
+    const clustered = await Berth.start({ database, engine: new FakeCluster(NAMES).engine(), environment });
     const { api } = clustered.as(owner);
     const admin = await clustered.user('pro', ['admin', 'read', 'write']);
     try {

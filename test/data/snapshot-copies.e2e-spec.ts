@@ -102,11 +102,10 @@ describe('what is made from snapshots', () => {
       await wait(making.body['id']);
     });
 
-    it.each(
-      (['volumes.ensure', 'containers.create', 'containers.start', 'volumes.copy'] as const).flatMap((method) =>
-        WHEN.map((when) => [when, method] as const),
-      ),
-    )('is finished if a kill interrupts it %s %s', async (when, method) => {
+    const KILLS = (['volumes.ensure', 'containers.create', 'containers.start', 'volumes.copy'] as const).flatMap(
+      (method) => WHEN.map((when) => [when, method] as const),
+    );
+    it.each(sampled(KILLS, 3))('is finished if a kill interrupts it %s %s', async (when, method) => {
       const snapshot = await taken();
       const died = world.engine.dieOn(method, { when });
       const copy = String((await world.user.api.call('POST', '/api/containers', { snapshot, ...SMALL })).body['db_id']);
@@ -317,14 +316,15 @@ describe('what is made from snapshots', () => {
       expect((await world.user.api.call('GET', '/api/containers')).body).toMatchObject({ count: 2 });
     });
 
-    it.each([
+    const DEATHS = [
       ['containers.pause', 1],
       ['layers.commit', 1],
       ['volumes.copy', 1],
       ['volumes.copy', 2],
       ['containers.unpause', 1],
       ['containers.create', 1],
-    ] as const)(
+    ] as const;
+    it.each(sampled(DEATHS, 3))(
       'leaves copies that run, have failed or are removed if the process dies at %s, call %i',
       async (method, call) => {
         const died = world.engine.dieOn(method, { call, how: 'throw' });
@@ -353,7 +353,7 @@ describe('what is made from snapshots', () => {
       },
     );
 
-    it.each([
+    const KILLS = [
       ['containers.pause', 1, 2],
       ['layers.commit', 1, 2],
       ['volumes.copy', 1, 2],
@@ -361,7 +361,8 @@ describe('what is made from snapshots', () => {
       ['containers.unpause', 1, 2],
       ['containers.create', 1, 1],
       ['volumes.copy', 4, 2],
-    ] as const)(
+    ] as const;
+    it.each(sampled(KILLS, 3))(
       'is finished, or removed with an event, if a kill interrupts it at %s, call %i, of %i',
       async (...at) => {
         const [method, call, count] = at;
@@ -457,7 +458,7 @@ describe('what is made from snapshots', () => {
       expect([containerOf(world.id).layer, content()]).toEqual(['nginx', 'precious']);
     });
 
-    it.each(['before', 'after'] as const)(
+    it.each(sampled(WHEN))(
       'must leave nothing of the old container if its process dies %s the removal of the volume',
       async (when) => {
         const snapshot = await taken();
@@ -479,40 +480,44 @@ describe('what is made from snapshots', () => {
       },
     );
 
-    it.each([
-      ['volumes.ensure', 1],
+    const RESTORING = [
       ['volumes.copy', 1],
+      ['volumes.ensure', 1],
       ['volumes.copy', 2],
+      ['containers.start', 1],
       ['containers.create', 1],
       ['containers.stop', 1],
-      ['containers.start', 1],
-    ] as const)('must change nothing if it fails, or its process dies, at %s, call %i', async (method, call) => {
-      const snapshot = await taken();
-      change();
-      world.engine.failOn(method, { call, error: new EngineError('docker_error', 'no space left on device') });
-      expect(await restore({ snapshot, keep: false })).toMatchObject({
-        status: 500,
-        body: { error: 'failed to restore snapshot' },
-      });
-      const unchanged = async (): Promise<void> => {
-        expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
-        expect(world.daemon.running(world.id)).toHaveLength(1);
-        expect([containerOf(world.id).layer, content()]).toEqual(['nothing', 'changed']);
-        expect([...world.daemon.volumes].filter(([name]) => name.includes(world.id))).toHaveLength(1);
-      };
-      await eventually(unchanged);
-      const died = world.engine.dieOn(method, { call, how: 'throw' });
-      void restore({ snapshot, keep: false });
-      await died;
-      await world.berth.stop();
-      await world.restart();
-      world.user = world.berth.as(world.user);
-      await eventually(async () => {
-        await sweep();
-        await unchanged();
-      });
-      world.events = await world.berth.record(world.user);
-    });
+    ] as const;
+    it.each(sampled(RESTORING, 3))(
+      'must change nothing if it fails, or its process dies, at %s, call %i',
+      async (method, call) => {
+        const snapshot = await taken();
+        change();
+        world.engine.failOn(method, { call, error: new EngineError('docker_error', 'no space left on device') });
+        expect(await restore({ snapshot, keep: false })).toMatchObject({
+          status: 500,
+          body: { error: 'failed to restore snapshot' },
+        });
+        const unchanged = async (): Promise<void> => {
+          expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
+          expect(world.daemon.running(world.id)).toHaveLength(1);
+          expect([containerOf(world.id).layer, content()]).toEqual(['nothing', 'changed']);
+          expect([...world.daemon.volumes].filter(([name]) => name.includes(world.id))).toHaveLength(1);
+        };
+        await eventually(unchanged);
+        const died = world.engine.dieOn(method, { call, how: 'throw' });
+        void restore({ snapshot, keep: false });
+        await died;
+        await world.berth.stop();
+        await world.restart();
+        world.user = world.berth.as(world.user);
+        await eventually(async () => {
+          await sweep();
+          await unchanged();
+        });
+        world.events = await world.berth.record(world.user);
+      },
+    );
   });
 
   describe('a start of a container that Docker can never start again', () => {
@@ -683,7 +688,7 @@ describe('what is made from snapshots', () => {
       CALLS.map((_call, at) => [...(CALLS[(at + offset) % CALLS.length] ?? CALLS[0]), when] as const),
     );
 
-    it.each(sampled(POINTS))(
+    it.each(sampled(POINTS, 4))(
       'must leave the old one running if it fails, or its process dies, at %s, call %i, %s its effect',
       async (method, call, when) => {
         const error = new EngineError('docker_error', 'no space left on device');

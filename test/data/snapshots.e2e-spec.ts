@@ -532,5 +532,5 @@ function MORTAL_CALLS(): readonly [EngineMethod, number, 'before' | 'after'][] {
   const all = (['before', 'after'] as const).flatMap((when) =>
     calls.map(([method, call]): [EngineMethod, number, 'before' | 'after'] => [method, call, when]),
   );
-  return sampled(all);
+  return sampled(all, 4);
 }

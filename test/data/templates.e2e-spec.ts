@@ -4,7 +4,7 @@ import { EngineError } from '../../src/docker';
 import { type Answer, SMALL, testImage } from '../support/clients/api-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
-import { describeOnAnyDatabase, IS_MORE } from '../support/extent';
+import { beforeAndAfter, describeOnAnyDatabase, IS_MORE } from '../support/extent';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { type EngineMethod, FakeEngine } from '../support/fakes/fake-engine';
 import { TestClock } from '../support/fakes/test-clock';
@@ -466,10 +466,10 @@ describe('templates', () => {
       }
     });
 
-    it.each(CALLS)('must be recovered if the process dies at %s, call %i', async (method, call) => {
+    it('must be recovered if the process dies', async () => {
       const snapshot = await taken();
       const before = kept();
-      for (const when of ['before', 'after'] as const) {
+      for (const { method, call, when } of beforeAndAfter(CALLS.map(([method, call]) => ({ method, call })))) {
         // A dead process writes nothing any more.
         jest.spyOn(berth.app.get(SnapshotRepository), 'fail').mockRejectedValue(new Error('the process is dead'));
         const died = engine.dieOn(method, { call, when, how: 'throw' });
@@ -479,7 +479,7 @@ describe('templates', () => {
         await begunAnew();
         await eventually(async () => {
           await sweep();
-          expect(kept()).toEqual(before);
+          expect([method, call, when, kept()]).toEqual([method, call, when, before]);
         });
         const workers = [...daemon.containers.values()].filter(({ spec }) => spec.generation === 0);
         expect(workers).toEqual([]);

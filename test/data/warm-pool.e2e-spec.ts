@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
+import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { WarmSlots } from '../../src/containers/rows/warm-slots';
 import { SlotMaker } from '../../src/containers/warm/slot-maker';
 import { WarmFiller } from '../../src/containers/warm/warm-filler';
+import { WarmPool } from '../../src/containers/warm/warm-pool';
 import type { ContainerRow } from '../../src/containers/model/container.entity';
 import { type Answer, LARGER, SMALL, testImage } from '../support/clients/api-client';
 import { Poll } from '../../src/scheduling';
@@ -22,11 +24,20 @@ const COUNT = 2;
 describe('warm slots', () => {
   const folder = mkdtempSync(join(tmpdir(), 'berth-warm-'));
   const file = join(folder, 'slots.json');
-  let daemon: FakeDaemon;
+  const daemon = new FakeDaemon();
+  const { machine } = daemon;
   let engine: FakeEngine;
   let database: TestDatabase;
   let berth: Berth;
   let user: NewUser;
+
+  /** Another process, after the one before has ended. */
+  async function restart(environment: Record<string, string> = {}): Promise<void> {
+    await berth.stop();
+    engine = new FakeEngine(daemon);
+    berth = await start(engine, environment);
+    user = berth.as(user) as NewUser;
+  }
 
   async function start(own: FakeEngine, environment: Record<string, string> = {}): Promise<Berth> {
     const reserve = { MEMORY_RESERVE_MB: '256', DISK_RESERVE_MB: '1024' };
@@ -44,28 +55,41 @@ describe('warm slots', () => {
     return started;
   }
 
-  beforeAll(() => {
+  beforeAll(async () => {
     const slot = { image: testImage(), tier: 'enterprise', ...SMALL, count: COUNT };
     writeFileSync(file, JSON.stringify({ slots: [slot] }));
-  });
-
-  beforeEach(async () => {
-    daemon = new FakeDaemon();
     engine = new FakeEngine(daemon);
     database = await openTestDatabase();
     berth = await start(engine);
-    user = await berth.user('enterprise');
-    await filled();
   });
 
+  beforeEach(async () => {
+    user = await berth.user('enterprise');
+    Object.assign(berth.app.get(WarmPool), { hits: 0, misses: new Map() });
+    await checked();
+    expect(await slots()).toHaveLength(COUNT);
+  });
+
+  /** The next test finds no container, and no slot. */
   afterEach(async () => {
     engine.forget();
-    await berth.stop();
-    await database.drop();
+    jest.restoreAllMocks();
+    const { manager } = berth.app.get(Database);
+    const busy = 'SELECT id FROM containers WHERE operation IS NOT NULL';
+    await eventually(async () => expect(await manager.query(busy)).toEqual([]));
+    await manager.query('DELETE FROM containers');
+    daemon.containers.clear();
+    daemon.volumes.clear();
+    daemon.machine = machine;
+    await berth.app.get(ReservedCapacity).recount();
     expect(daemon.violations).toEqual([]);
   });
 
-  afterAll(() => rmSync(folder, { recursive: true }));
+  afterAll(async () => {
+    await berth.stop();
+    await database.drop();
+    rmSync(folder, { recursive: true });
+  });
 
   const slots = async (of = berth): Promise<readonly string[]> =>
     (await of.app.get(WarmSlots).all()).map(({ slot }) => `${slot.state} ${slot.id}`);
@@ -272,14 +296,13 @@ describe('warm slots', () => {
     expect(await warm()).toMatchObject({ waiting_for: 'failed' });
     expect(await slots()).toHaveLength(COUNT - 1);
     expect(daemon.running()).toHaveLength(COUNT);
+    // This process does not try again for a while.
+    await restart();
   });
 
   it('must be of living processes alone: a start releases those of an earlier one', async () => {
     const before = await slots();
-    await berth.stop();
-    engine = new FakeEngine(daemon);
-    berth = await start(engine);
-    user = berth.as(user) as NewUser;
+    await restart();
     expect((await user.api.create()).body).toMatchObject({ status: 'creating' });
     await eventually(async () => {
       await filled();
@@ -295,15 +318,14 @@ describe('warm slots', () => {
     await eventually(() => expect(daemon.running()).toHaveLength(COUNT + 1));
     const volumes = [...daemon.volumes.keys()];
     await berth.app.get(Database).manager.query('DELETE FROM containers');
-    await berth.stop();
-    engine = new FakeEngine(daemon);
-    berth = await start(engine, { WARM_POOL: 'off' });
+    await restart({ WARM_POOL: 'off' });
     await filled();
     await eventually(async () => {
       await berth.app.get(Reconciler).sweepNow();
       expect(daemon.containers.size).toBe(0);
     });
     expect([await slots(), [...daemon.volumes.keys()]]).toEqual([[], volumes]);
+    await restart();
   });
 
   it('must be released by the process whose release failed, whoever fills the pool', async () => {
@@ -318,15 +340,17 @@ describe('warm slots', () => {
   });
 
   itOnAnyDatabase('must all be released where the pool is off', async () => {
-    await berth.stop();
-    engine = new FakeEngine(daemon);
-    berth = await start(engine, { WARM_POOL: 'off' });
+    await restart({ WARM_POOL: 'off' });
     await filled();
     expect([daemon.containers.size, daemon.volumes.size]).toEqual([0, 0]);
     expect(await warm()).toMatchObject({ mode: 'off', waiting_for: null, slots: [] });
+    await restart();
   });
 
   itOnAnyDatabase('must be shown to operators, and in metrics', async () => {
+    // With counters of its own.
+    await restart();
+    await checked();
     await user.api.create();
     await user.api.create({ network: 'none' });
     const view = await warm();

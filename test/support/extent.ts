@@ -32,9 +32,20 @@ export const describeQuick: (title: string, tests: () => void) => void = IS_MORE
 /** Declares tests that run in both: `npm run test:more` has more of a table, or more of something. */
 export const inBoth: Declare = it;
 
-/** Rows of a long table: in `npm test` every second one, in `npm run test:more` all of them. */
-export function sampled<T>(table: readonly T[]): readonly T[] {
-  return table.filter((_row, index) => IS_MORE || index % 2 === 0);
+/** Rows of a long table: in `npm test` one of `every` (the first one included), in `npm run test:more` all of them. */
+export function sampled<T>(table: readonly T[], every = 2): readonly T[] {
+  return table.filter((_row, index) => IS_MORE || index % every === 0);
+}
+
+/** Points before and after their effect, one after the other; in `npm test` one of both for each, in turn. */
+export function beforeAndAfter<T extends object>(points: readonly T[]): readonly (T & { when: 'before' | 'after' })[] {
+  const both = points.flatMap((point, index) =>
+    (index % 2 === 0 ? (['before', 'after'] as const) : (['after', 'before'] as const)).map((when) => ({
+      ...point,
+      when,
+    })),
+  );
+  return sampled(both);
 }
 
 const IS_LEFT_TO_MORE = !IS_MORE && process.env['TEST_DATABASE'] === 'postgres';

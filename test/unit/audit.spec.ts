@@ -43,12 +43,22 @@ describe('npm run audit', () => {
   });
 
   it.each<[string, Advice, number, RegExp]>([
-    ['pass where nothing is known', {}, 0, /✓ known vulnerabilities: 0/],
-    ['fail for a high one', { dockerode: [advisory('high')] }, 1, /✗ high: dockerode: a hole.*\n✗ .*critical: 1/],
-    ['fail for a critical one', { dockerode: [advisory('critical')] }, 1, /✗ critical: dockerode/],
-    ['pass for a moderate one, and tell of it', { dockerode: [advisory('moderate')] }, 0, /! moderate: dockerode/],
-    ['pass for one of another version', { dockerode: [advisory('high', '<1.0.0')] }, 0, /vulnerabilities: 0/],
-    ['pass for one of a package that is for development', { prettier: [advisory('high')] }, 0, /vulnerabilities: 0/],
+    [
+      'fail for high and critical ones',
+      { dockerode: [advisory('high')], zod: [advisory('critical')] },
+      1,
+      /^✗ high: dockerode: a hole.*\n✗ critical: zod.*\n✗ .*critical: 2/,
+    ],
+    [
+      'pass for a moderate one, and tell of it, for one of another version, and of a package for development',
+      {
+        dockerode: [advisory('moderate')],
+        zod: [advisory('high', '<1.0.0')],
+        typescript: [advisory('high')],
+      },
+      0,
+      /^! moderate: dockerode.*\n✓ known vulnerabilities: 1, .*critical: 0/,
+    ],
     ['pass, and say so, where the registry cannot be asked', null, 0, /^! the registry was not asked.*405/],
   ])('must %s', async (_what, given, exitCode, output) => {
     advice = given;
