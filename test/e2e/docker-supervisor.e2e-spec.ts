@@ -95,6 +95,12 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     expect(await engine.containers.inspect(dockerId)).toEqual(before);
   });
 
+  it('must end an idle sandbox at once', async () => {
+    expect(await engine.containers.stop(dockerId, GRACE)).toBe('stopped');
+    expect(await exitCode(dockerId)).toBe(0);
+    await engine.containers.start(dockerId);
+  });
+
   it("must give every user's programs their SIGTERM, a suspended one too, and the time to end", async () => {
     for (const user of ['0', '1000']) {
       const farewell = `trap 'sleep 1; echo bye > /home/user/bye-${user}; exit' TERM`;
@@ -128,12 +134,6 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await begin("trap '' TERM; READY; while :; do sleep 1; done", '1000');
     await engine.containers.stop(dockerId, 1);
     expect(await exitCode(dockerId)).toBe(137);
-  });
-
-  it('must end an idle sandbox at once', async () => {
-    await engine.containers.start(dockerId);
-    expect(await engine.containers.stop(dockerId, GRACE)).toBe('stopped');
-    expect(await exitCode(dockerId)).toBe(0);
   });
 
   /** The home is theirs, and their commands run as them. */

@@ -30,10 +30,19 @@ describe('the installation of a role', () => {
     await server.expectPython(next);
   });
 
-  it('must be kept by a resize, whose container has the packages at once', async () => {
+  it('must be continued where a process was killed in the middle, and kept by a resize, at once', async () => {
+    const { id: before, db_id } = await server.create('python');
+    // Unpacking has begun: the worst of moments.
+    await eventually(() => expect(Math.max(...server.progressOf(before))).toBeGreaterThanOrEqual(50), {
+      timeoutMs: INSTALLED_WITHIN_MS,
+      what: () => server.lastEvents(),
+    });
+    await server.restart();
     const { api } = server;
-    const { db_id } = await server.create('python');
-    const before = await server.installed(db_id);
+    expect(await server.installed(db_id)).toBe(before);
+    await eventually(() => expect(server.progressOf(before).at(-1)).toBe(100));
+    await server.expectPython(before);
+
     const resized = await api.patch(db_id, { memory_mb: 1024 });
     expect(resized).toMatchObject({ status: 200, body: { restarted: true, root_kept: true } });
     const { id } = resized.body['container'] as { id: string };

@@ -14,8 +14,9 @@ export async function eventually<T>(
         if (error instanceof Error && what) error.message += `\n${what()}`;
         throw error;
       }
-      // Most assertions query Docker or a database. Asking more often does not make them ready sooner.
-      await delay(Math.min(Math.max((Date.now() - began) / 10, 20), 100));
+      // Most assertions query Docker or a database, or run a program in a sandbox, which takes 80 ms of a processor.
+      // Asking more often does not make them ready sooner.
+      await delay(Math.min(Math.max((Date.now() - began) / 10, 20), 250));
     }
   }
 }
