@@ -6,6 +6,7 @@ import { connect, Database } from '../../src/database';
 import type { ApiClient } from '../support/clients/api-client';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
+import { describeQuick, sampled } from '../support/extent';
 import { TcpProxy } from '../support/faults/tcp-proxy';
 import { BerthProcess } from '../support/servers/berth-process';
 
@@ -66,7 +67,7 @@ class EndingPostgres {
   }
 }
 
-describe('a PostgreSQL that ends', () => {
+describeQuick('a PostgreSQL that ends', () => {
   let database: TestDatabase;
   let postgres: EndingPostgres;
   let dataSource: DataSource;
@@ -93,7 +94,7 @@ describe('a PostgreSQL that ends', () => {
   });
 });
 
-describe('a PostgreSQL that is slow to answer', () => {
+describeQuick('a PostgreSQL that is slow to answer', () => {
   it('delays a start that waits longer for a connection than a request may', async () => {
     const database = await openTestDatabase();
     const proxy = await TcpProxy.before(database.url);
@@ -113,7 +114,7 @@ describe('a PostgreSQL that is slow to answer', () => {
   });
 });
 
-describe('a transaction whose session PostgreSQL ends', () => {
+describeQuick('a transaction whose session PostgreSQL ends', () => {
   let database: TestDatabase;
   let dataSource: DataSource;
 
@@ -167,7 +168,7 @@ describe('the log of a server', () => {
     lines().filter(({ level, msg }) => level !== 'info' && level !== 'debug' && msg !== 'request');
   const status = async (): Promise<number> => (await api.call('GET', '/api/containers')).status;
 
-  beforeAll(async () => {
+  beforeEach(async () => {
     output = '';
     database = await openTestDatabase();
     proxy = await TcpProxy.before(database.url);
@@ -183,43 +184,43 @@ describe('the log of a server', () => {
     expect(warnings()).toEqual([]);
   });
 
-  afterAll(async () => {
-    expect(await server.stop()).toBe(0);
+  afterEach(async () => {
+    await server.kill();
     await proxy.down();
     await database.drop();
   });
 
-  it.each<[how: string, fail: () => Promise<void>]>([
+  const OUTAGES: readonly [how: string, fail: () => Promise<void>][] = [
     ['refuses connections', () => proxy.down()],
     [
       'ends each session at once',
-      async () => {
-        await proxy.down();
-        await proxy.up();
-        proxy.gone = true;
-      },
+      () =>
+        proxy
+          .down()
+          .then(() => proxy.up())
+          .then(() => void (proxy.gone = true)),
     ],
-    ['does not answer', () => Promise.resolve(proxy.freeze({ newcomersToo: true }))],
-  ])('has two lines for an outage in which PostgreSQL %s', async (_how, fail) => {
-    const [told, since] = [warnings().length, output.length];
+    ['does not answer', () => Promise.resolve().then(() => proxy.freeze({ newcomersToo: true }))],
+  ];
+  it.each(sampled(OUTAGES, 3))('has two lines for an outage in which PostgreSQL %s', async (_how, fail) => {
     await fail();
     for (const path of ['/api/containers', '/api/events', '/health/ready']) {
       await eventually(async () => expect((await api.call('GET', path)).status).toBe(503), { timeoutMs: 30_000 });
     }
     // Work in the background fails as well.
     for (const work of ['could not read the database', 'limits could not be checked', 'the sweep was cut short']) {
-      await eventually(() => expect(output.slice(since)).toContain(work), { timeoutMs: 30_000 });
+      await eventually(() => expect(output).toContain(work), { timeoutMs: 30_000 });
     }
-    const news = (): LogLine[] => warnings().slice(told);
-    expect(news().map(({ msg }) => msg)).toEqual(['the database does not answer']);
+    expect(warnings().map(({ msg }) => msg)).toEqual(['the database does not answer']);
     await proxy.down();
     proxy.gone = false;
     await proxy.up();
     await eventually(async () => expect(await status()).toBe(200), { timeoutMs: 30_000 });
-    await eventually(() => expect(news().at(-1)?.msg).toBe('the database answers again'), { timeoutMs: 30_000 });
-    expect(news()).toMatchObject([
+    await eventually(() => expect(warnings().at(-1)?.msg).toBe('the database answers again'), { timeoutMs: 30_000 });
+    expect(warnings()).toMatchObject([
       { level: 'error', msg: 'the database does not answer', reason: expect.any(String) },
       { level: 'warn', msg: 'the database answers again' },
     ]);
+    expect(await server.stop()).toBe(0);
   });
 });
