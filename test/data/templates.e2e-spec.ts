@@ -274,8 +274,8 @@ describe('templates', () => {
     });
 
     it('must be created once by two requests at once', async () => {
-      const answers = await Promise.all(Array.from({ length: 8 }, () => put({ image: testImage() })));
-      expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 200, 200, 200, 200, 201]);
+      const answers = await Promise.all(Array.from({ length: 4 }, () => put({ image: testImage() })));
+      expect(answers.map(({ status }) => status).sort()).toEqual([200, 200, 200, 201]);
     });
   });
 
