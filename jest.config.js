@@ -76,7 +76,7 @@ const ANY_DATABASE = [
 ].map((name) => `<rootDir>/test/data/${name}.e2e-spec.ts`);
 
 /** Tests of `test/data` of which `npm test` runs a part on PostgreSQL, and `npm run test:more` all: `extent.ts`. */
-const PARTLY_ANY_DATABASE = ['snapshots', 'templates', 'warm-pool'].map(
+const PARTLY_ANY_DATABASE = ['program-registry', 'snapshots', 'templates', 'warm-pool'].map(
   (name) => `<rootDir>/test/data/${name}.e2e-spec.ts`,
 );
 
@@ -96,6 +96,9 @@ const REST = [
   'snapshots',
 ].map((name) => `<rootDir>/test/e2e/${name}.e2e-spec.ts`);
 
+/** The same of `test/cluster`. */
+const REST_OF_CLUSTER = ['<rootDir>/test/cluster/database-restart.e2e-spec.ts'];
+
 /** Tests of data, on the database of `TEST_DATABASE`. */
 const onDatabase = (database) => ({
   ...shared,
@@ -111,7 +114,7 @@ const postgres = {
   testMatch: [
     `<rootDir>/test/data/**/${tests}`,
     `<rootDir>/test/cluster/**/${tests}`,
-    ...(isMore ? [...ANY_DATABASE, ...PARTLY_ANY_DATABASE] : []),
+    ...(isMore ? [...ANY_DATABASE, ...PARTLY_ANY_DATABASE, ...REST_OF_CLUSTER] : []),
   ],
   testPathIgnorePatterns: isMore ? [] : ANY_DATABASE,
 };

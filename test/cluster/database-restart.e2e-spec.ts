@@ -6,6 +6,7 @@ import { connect, Database } from '../../src/database';
 import type { ApiClient } from '../support/clients/api-client';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';
+import { describeQuick, sampled } from '../support/extent';
 import { TcpProxy } from '../support/faults/tcp-proxy';
 import { BerthProcess } from '../support/servers/berth-process';
 
@@ -69,7 +70,7 @@ class EndingPostgres {
   }
 }
 
-describe('a PostgreSQL that ends', () => {
+describeQuick('a PostgreSQL that ends', () => {
   let database: TestDatabase;
   let postgres: EndingPostgres;
   let dataSource: DataSource;
@@ -96,7 +97,7 @@ describe('a PostgreSQL that ends', () => {
   });
 });
 
-describe('a PostgreSQL that is slow to answer', () => {
+describeQuick('a PostgreSQL that is slow to answer', () => {
   it('delays a start that waits longer for a connection than a request may', async () => {
     const database = await openTestDatabase();
     const proxy = await TcpProxy.before(database.url);
@@ -116,7 +117,7 @@ describe('a PostgreSQL that is slow to answer', () => {
   });
 });
 
-describe('a transaction whose session PostgreSQL ends', () => {
+describeQuick('a transaction whose session PostgreSQL ends', () => {
   let database: TestDatabase;
   let dataSource: DataSource;
 
@@ -192,7 +193,7 @@ describe('the log of a server', () => {
     await database.drop();
   });
 
-  it.each<[how: string, fail: () => Promise<void>]>([
+  const OUTAGES: readonly [how: string, fail: () => Promise<void>][] = [
     ['refuses connections', () => proxy.down()],
     [
       'ends each session at once',
@@ -211,7 +212,8 @@ describe('the log of a server', () => {
           .then(() => proxy.up())
           .then(() => void (proxy.refusal = refusal('53300', TOO_MANY))),
     ],
-  ])('has two lines for an outage in which PostgreSQL %s', async (_how, fail) => {
+  ];
+  it.each(sampled(OUTAGES, 3))('has two lines for an outage in which PostgreSQL %s', async (_how, fail) => {
     await fail();
     for (const path of ['/api/containers', '/api/events', '/health/ready']) {
       await eventually(async () => expect((await api.call('GET', path)).status).toBe(503), { timeoutMs: 30_000 });

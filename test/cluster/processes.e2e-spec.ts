@@ -7,7 +7,7 @@ import { expectSettled } from '../support/databases/expect-settled';
 
 jest.setTimeout(300_000);
 
-/** Acts on one container, each under gVisor, wait for each other. */
+/** Acts on one container wait for each other. */
 const ENVIRONMENT = { ORPHAN_GRACE_SECONDS: '0', OPERATION_WAIT_SECONDS: '90' };
 
 describe('three server processes with PostgreSQL, Redis and one Docker', () => {

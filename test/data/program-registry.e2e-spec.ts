@@ -7,6 +7,7 @@ import { ProgramRegistry } from '../../src/sandbox/program-registry';
 import { TerminalClient } from '../support/clients/terminal-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
+import { describeOnAnyDatabase } from '../support/extent';
 import { FakeCluster } from '../support/fakes/fake-cluster';
 import { FakeDaemon, FakeEngine } from '../support/fakes/fake-engine';
 import { TestClock } from '../support/fakes/test-clock';
@@ -15,7 +16,7 @@ import { openTestDatabase, TestDatabase } from '../support/databases/test-databa
 const LIMIT = { count: 3, error: 'operation_in_progress' } as const;
 const SLEEP = { kind: 'process', command: ['/bin/sleep', '9'], limit: LIMIT } as const;
 
-describe('the programs that a process has left on a machine', () => {
+describeOnAnyDatabase('the programs that a process has left on a machine', () => {
   const cluster = new FakeCluster(['one']);
   const [node] = cluster.nodes;
   let database: TestDatabase;

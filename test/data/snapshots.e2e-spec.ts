@@ -8,7 +8,7 @@ import { Answer, answered, testImage } from '../support/clients/api-client';
 import { holdSweeps } from '../support/servers/hold-sweeps';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
 import { eventually } from '../support/eventually';
-import { describeOnAnyDatabase, sampled } from '../support/extent';
+import { describeOnAnyDatabase, itOnAnyDatabase, sampled } from '../support/extent';
 import type { EngineMethod } from '../support/fakes/fake-engine';
 import { DAY, MIB, SnapshotWorld } from '../support/servers/snapshot-world';
 
@@ -61,7 +61,7 @@ describe('snapshots', () => {
       expect(leftOf(snapshot)).toHaveLength(2);
     });
 
-    it('must suspend a running container, copy meanwhile, and let it go on', async () => {
+    itOnAnyDatabase('must suspend a running container, copy meanwhile, and let it go on', async () => {
       await taken();
       const methods = world.engine.calls.map(({ method }) => method).filter((method) => MAKING.includes(method));
       expect(methods).toEqual([
@@ -75,7 +75,7 @@ describe('snapshots', () => {
       ]);
     });
 
-    it('must let a command wait that comes meanwhile', async () => {
+    itOnAnyDatabase('must let a command wait that comes meanwhile', async () => {
       const hold = world.engine.holdOn('volumes.copy', { call: 2 });
       const made = await take();
       await hold.reached;
@@ -86,7 +86,7 @@ describe('snapshots', () => {
       await wait(made.body['id']);
     });
 
-    it('must let a command wait that came just before', async () => {
+    itOnAnyDatabase('must let a command wait that came just before', async () => {
       const begun = world.engine.holdOn('programs.start');
       world.engine.failOn('programs.start', { error: new EngineError('container_paused', 'the container is paused') });
       const command = world.user.api.call('POST', `/api/containers/${world.id}/exec`, { command: ['true'] });
@@ -100,7 +100,7 @@ describe('snapshots', () => {
       await wait(made.body['id']);
     });
 
-    it.each(['stopped', 'paused'] as const)('must leave a %s container as it is', async (status) => {
+    itOnAnyDatabase.each(['stopped', 'paused'] as const)('must leave a %s container as it is', async (status) => {
       await (status === 'stopped'
         ? world.user.api.stop(world.id)
         : world.user.api.call('POST', `/api/containers/${world.id}/pause`));
@@ -110,7 +110,7 @@ describe('snapshots', () => {
       expect(world.engine.callsOf('containers.unpause')).toBe(0);
     });
 
-    it('must contain the data alone where the machine does not keep the layer', async () => {
+    itOnAnyDatabase('must contain the data alone where the machine does not keep the layer', async () => {
       world.daemon.keepsLayers = false;
       try {
         const snapshot = await taken();
@@ -121,14 +121,14 @@ describe('snapshots', () => {
       }
     });
 
-    it('must commit nothing if nothing was written outside the home', async () => {
+    itOnAnyDatabase('must commit nothing if nothing was written outside the home', async () => {
       containerOf(world.id).layer = '';
       const snapshot = await taken();
       expect((await get(snapshot)).body).toMatchObject({ root: true, bytes: 10 * MIB });
       expect(world.engine.callsOf('layers.commit')).toBe(0);
     });
 
-    it('must be refused while the container is being created, or if that has failed', async () => {
+    itOnAnyDatabase('must be refused while the container is being created, or if that has failed', async () => {
       const created = await world.user.api.create({ custom_image: 'berth/missing:1', name: 'broken' });
       const broken = String(created.body['db_id']);
       await eventually(async () => expect((await world.user.api.get(broken)).body['status']).toBe('error'));
@@ -148,7 +148,7 @@ describe('snapshots', () => {
       expect((await world.user.api.call('GET', '/api/snapshots')).body).toMatchObject({ count: 1 });
     });
 
-    it.each([
+    itOnAnyDatabase.each([
       ['name', { name: 'a b' }],
       ['description', { description: 'a\u0007b' }],
       ['labels', { labels: { A: 'b' } }],
@@ -205,7 +205,11 @@ describe('snapshots', () => {
         answered(() => many.api.call('POST', `/api/containers/${String(ids[at % 5])}/snapshots`, {})),
       );
       const answers = await Promise.all(requests);
-      expect(answers.filter(({ status }) => status === 202)).toHaveLength(5);
+      // On a busy machine one may fail meanwhile, which gives its place back.
+      const made = (await many.api.call('GET', '/api/snapshots')).body['snapshots'] as { status: string }[];
+      expect(answers.filter(({ status }) => status === 202)).toHaveLength(made.length);
+      expect(made.length).toBeGreaterThanOrEqual(5);
+      expect(made.filter(({ status }) => status !== 'failed').length).toBeLessThanOrEqual(5);
       // On a busy machine any number of requests wait too long for another one of the same container.
       const refused = answers.filter(({ status, body }) => status !== 202 && body['code'] !== 'operation_in_progress');
       const limit = { code: 'snapshot_limit_reached', current: 5, limit: 5, tier: 'free' };
@@ -238,22 +242,28 @@ describe('snapshots', () => {
       expect(await ask()).toMatchObject({ status: 403, body: { code: 'snapshot_limit_reached', limit_mb: 51_200 } });
     });
 
-    it('refuses files outside the home that are larger than the disk, or have become so since', async () => {
-      const { manager } = world.berth.app.get(Database);
-      await manager.query(`UPDATE containers SET disk_mb = 32 WHERE id = '${world.id}'`);
-      containerOf(world.id).layer = 'x'.repeat(33 * MIB);
-      expect(await take()).toMatchObject({ status: 400, body: { details: [{ field: 'disk_mb', min: 49 }] } });
-      containerOf(world.id).layer = 'nginx';
-      await expectTooLarge(33 * MIB);
-    });
+    itOnAnyDatabase(
+      'refuses files outside the home that are larger than the disk, or have become so since',
+      async () => {
+        const { manager } = world.berth.app.get(Database);
+        await manager.query(`UPDATE containers SET disk_mb = 32 WHERE id = '${world.id}'`);
+        containerOf(world.id).layer = 'x'.repeat(33 * MIB);
+        expect(await take()).toMatchObject({ status: 400, body: { details: [{ field: 'disk_mb', min: 49 }] } });
+        containerOf(world.id).layer = 'nginx';
+        await expectTooLarge(33 * MIB);
+      },
+    );
 
-    it('refuses a layer that the disk of the machine has no room for once the container is suspended', async () => {
-      const { machine } = world.daemon;
-      // Enough for the data and the layer as they are when the snapshot is accepted.
-      world.daemon.machine = { ...machine, freeDiskMb: 11 };
-      await expectTooLarge(12 * MIB);
-      world.daemon.machine = machine;
-    });
+    itOnAnyDatabase(
+      'refuses a layer that the disk of the machine has no room for once the container is suspended',
+      async () => {
+        const { machine } = world.daemon;
+        // Enough for the data and the layer as they are when the snapshot is accepted.
+        world.daemon.machine = { ...machine, freeDiskMb: 11 };
+        await expectTooLarge(12 * MIB);
+        world.daemon.machine = machine;
+      },
+    );
 
     /** Lets the layer grow between the acceptance and the suspension; nothing of it is kept. */
     async function expectTooLarge(bytes: number): Promise<void> {
@@ -270,7 +280,7 @@ describe('snapshots', () => {
       await eventually(() => expect(leftOf(snapshot)).toEqual([]));
     }
 
-    it('must leave guests none', async () => {
+    itOnAnyDatabase('must leave guests none', async () => {
       const guest = await world.berth.user('guest');
       const own = (await guest.api.running()).db_id;
       expect(await guest.api.call('POST', `/api/containers/${own}/snapshots`, {})).toMatchObject({

@@ -140,7 +140,7 @@ describe('warm slots', () => {
       for (const { spec } of daemon.running()) expect(spec.owner).toMatchObject({ userId: '', isWarm: true });
     });
 
-    it('must get its start command, and its role, from the row', async () => {
+    itOnAnyDatabase('must get its start command, and its role, from the row', async () => {
       const created = await user.api.create({ role: 'node', start: { command: ['sleep', '1'] } });
       expect(created.body).toMatchObject({ status: 'running', role: 'node' });
       expect((await rowOf(created))?.startRun).not.toBeNull();
@@ -179,7 +179,7 @@ describe('warm slots', () => {
       expect((await guest.api.create({ name: 'two' })).body).toMatchObject({ code: 'container_limit_reached' });
     });
 
-    it('must be replaced under the same id, without an error, if it does not run', async () => {
+    itOnAnyDatabase('must be replaced under the same id, without an error, if it does not run', async () => {
       const [slot] = daemon.running();
       for (const { dockerId } of daemon.running()) daemon.kill(dockerId);
       const { status, body } = await user.api.create();
@@ -260,7 +260,7 @@ describe('warm slots', () => {
     });
   });
 
-  it.each([
+  itOnAnyDatabase.each([
     ['free_memory_mb', { memoryMb: 8192, cpuShares: 8000, freeMemoryMb: 300, freeDiskMb: null }],
     ['free_disk_mb', { memoryMb: 8192, cpuShares: 8000, freeMemoryMb: null, freeDiskMb: 10 }],
     ['capacity', { memoryMb: 8192, cpuShares: 0, freeMemoryMb: null, freeDiskMb: null }],

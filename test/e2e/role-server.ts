@@ -34,7 +34,8 @@ export class RoleServer {
     await writeFile(ROLES_FILE, JSON.stringify({ roles: ROLES }));
     const cluster = await Cluster.start('roles', {
       processes: 1,
-      environment: { ROLES_FILE, SWEEP_INTERVAL_SECONDS: '1' },
+      // Installations are proved under gVisor.
+      environment: { ROLES_FILE, SWEEP_INTERVAL_SECONDS: '1', SANDBOX_RUNTIME: 'runsc' },
     });
     const [api] = await cluster.user();
     return new RoleServer(cluster, api.token, await cluster.record(api, 0), folder);

@@ -22,7 +22,7 @@ export const CLUSTER_RUN: RunSetting = {
   name: 'cluster',
   processes: 3,
   // A fault that takes Docker away ends the containers of all users, which takes time to recover.
-  users: OPERATIONS >= 300 ? 20 : 6,
+  users: OPERATIONS >= 300 ? 20 : OPERATIONS >= 100 ? 6 : 4,
   operations: OPERATIONS,
   thinkMs: THINK_MS,
   isLong: OPERATIONS >= 1_000,

@@ -58,10 +58,8 @@ export function describeOnAnyDatabase(title: string, tests: () => void): void {
   if (!IS_LEFT_TO_MORE) describe(title, tests);
 }
 
-/** {@link describeOnAnyDatabase} for one test. */
-export function itOnAnyDatabase(title: string, work: () => Promise<void>): void {
-  if (!IS_LEFT_TO_MORE) it(title, work);
-}
+/** {@link describeOnAnyDatabase} for one test, or for the rows of a table. */
+export const itOnAnyDatabase: Declare = IS_LEFT_TO_MORE ? declareNothing : it;
 
 /** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: then tables of faults are sampled. */
 export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;

@@ -32,6 +32,8 @@ export class Cluster {
       DATABASE_URL: database.url,
       REDIS_URL: testRedisUrl(),
       INSTANCE_ID: `test-${subject}-${process.pid}`,
+      // What several processes promise does not depend on the runtime, and starts cost much less.
+      SANDBOX_RUNTIME: 'runc',
       ...environment,
     };
     const servers = Array.from({ length: processes }, (_none, index) => new BerthProcess({ ...all, ...own[index] }));
