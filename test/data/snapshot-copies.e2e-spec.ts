@@ -19,14 +19,6 @@ describe('what is made from snapshots', () => {
   afterEach(() => world.check());
   afterAll(() => world.close());
 
-  /** Starts a server after the one before has died: nothing of it has returned since. */
-  async function killed(): Promise<void> {
-    await world.berth.stop();
-    await world.restart();
-    world.user = world.berth.as(world.user);
-    world.events = await world.berth.record(world.user);
-  }
-
   describe('a container that is created from one', () => {
     it('must begin with its layer and its data, and share neither', async () => {
       const snapshot = await taken();
@@ -111,7 +103,7 @@ describe('what is made from snapshots', () => {
       const died = world.engine.dieOn(method, { when });
       const copy = String((await world.user.api.call('POST', '/api/containers', { snapshot, ...SMALL })).body['db_id']);
       await died;
-      await killed();
+      await world.restartAfterDeath();
       await eventually(async () => {
         await sweep();
         expect((await world.user.api.get(copy)).body).toMatchObject({ status: 'running' });
@@ -330,9 +322,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call, how: 'throw' });
         const forked = await fork({ count: 2 });
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         const copies = forked.body['containers'] as { db_id: string }[];
         await eventually(async () => {
           await sweep();
@@ -368,7 +358,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call });
         const copies = (await fork({ count })).body['containers'] as { db_id: string }[];
         await died;
-        await killed();
+        await world.restartAfterDeath();
         const left = new Set<string>();
         await eventually(async () => {
           await sweep();
@@ -466,9 +456,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn('volumes.remove', { when, how: 'throw', on: isOld });
         void restore({ snapshot, keep: false });
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         await eventually(async () => {
           await sweep();
           expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
@@ -504,9 +492,7 @@ describe('what is made from snapshots', () => {
       const died = world.engine.dieOn(method, { call, how: 'throw' });
       void restore({ snapshot, keep: false });
       await died;
-      await world.berth.stop();
-      await world.restart();
-      world.user = world.berth.as(world.user);
+      await world.restartAfterDeath();
       await eventually(async () => {
         await sweep();
         await unchanged();
@@ -701,9 +687,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call, when, how: 'throw' });
         void resize();
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         await eventually(async () => {
           await sweep();
           await unchanged();
