@@ -34,7 +34,7 @@ interface PinnedImage {
   readonly imageDigest: string | null;
 }
 
-type PullOptions = Pick<EnsureImageOptions, 'onProgress' | 'signal' | 'node'>;
+type PullOptions = Pick<EnsureImageOptions, 'onProgress' | 'signal' | 'node' | 'beforePull'>;
 
 const DAY_MS = 24 * 3_600_000;
 
@@ -239,6 +239,7 @@ export class ImageStore implements OnApplicationBootstrap, OnModuleDestroy {
   ): Promise<{ image: EngineImage; previous: EngineImage | null }> {
     let pulled: { readonly dockerId: string; readonly previous: EngineImage | null } | undefined;
     const beforePull = async (previous: EngineImage | null): Promise<void> => {
+      await options.beforePull?.(previous);
       const dockerId = (await this.engine.host.identify(options.node)) ?? '';
       await this.records.begin({ dockerId, reference, previousId: previous?.id ?? null });
       pulled = { dockerId, previous };

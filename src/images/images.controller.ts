@@ -28,14 +28,14 @@ export class ImagesController {
     const templates = (await this.templates.list(tier)).filter(({ name }) => this.catalog.find(name) === undefined);
     if (templates.length === 0) return [];
     const present = await this.catalog.presentOf(templates.map(({ image }) => image));
+    const ready = await this.templates.withReadyFiles();
     return templates.map((template) => ({
       name: template.name,
       reference: template.image,
       description: template.description ?? '',
       default: false,
       pull: 'never',
-      // Berth keeps the files of a snapshot for as long as there is the template.
-      available: template.filesId !== null || (present?.has(template.image) ?? null),
+      available: template.filesId === null ? (present?.has(template.image) ?? null) : ready.has(template.name),
       template: {
         version: template.version,
         memory_mb: template.memoryMb,

@@ -32,6 +32,13 @@ export class TemplateRepository {
     return tier === undefined ? all : all.filter((template) => permits(template, tier));
   }
 
+  /** The names of the templates whose own files can be used; none of templates of an image alone. */
+  async withReadyFiles(): Promise<ReadonlySet<string>> {
+    const query = this.query().select('t.name', 'name').innerJoin('snapshots', 's', 's.id = t.files_id');
+    const rows = await query.where("s.status = 'ready'").getRawMany<{ name: string }>();
+    return new Set(rows.map(({ name }) => name));
+  }
+
   /** Whether a reference names the image of a template, in any of the forms that Docker accepts. */
   async ownsImage(reference: string): Promise<boolean> {
     const asked = parseImageReference(reference);

@@ -120,6 +120,20 @@ describe('a Docker that has lost its data', () => {
     expect(await user.api.start(kept)).toMatchObject({ status: 500, body: { code: 'docker_changed' } });
   });
 
+  it('gets no image pulled, by a start or a creation, also before the change was noticed', async () => {
+    daemon.registry.add('nginx:1.27');
+    const image = { custom_image: 'nginx:1.27' };
+    const { db_id: id } = await user.api.running(image);
+    await sweep();
+    daemon.empty();
+    daemon.images.clear();
+    const pull = jest.spyOn(daemon, 'pull');
+    const { db_id } = (await user.api.create(image)).body;
+    await eventually(async () => expect((await user.api.get(String(db_id))).body).toMatchObject({ status: 'error' }));
+    expect(await user.api.start(id)).toMatchObject({ status: 500, body: { code: 'docker_changed' } });
+    expect(pull).not.toHaveBeenCalled();
+  });
+
   it('is the reason of a creation that failed in it before the change was noticed', async () => {
     await sweep();
     daemon.empty();

@@ -1,11 +1,14 @@
+import type { DataSource } from 'typeorm';
 import { ContainersService } from '../../src/containers';
 import { ContainerEntity, containerFacts } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { LeaseLostError } from '../../src/containers/leases/lease';
+import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
 import { EngineError } from '../../src/docker';
 import { DomainError } from '../../src/errors';
 import { EventLog } from '../../src/events';
+import { LOGGER, type Logger } from '../../src/logging';
 import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
@@ -18,6 +21,30 @@ import { smallestSpec } from '../support/docker/smallest-spec';
 
 const INSTANCE = 'interruptions';
 const LARGER = { memory_mb: 512, cpu_shares: 750, disk_mb: 2048 } as const;
+
+it('a sweep ends before the database is closed, without a warning, when the server stops', async () => {
+  const engine = new FakeEngine(new FakeDaemon());
+  const berth = await Berth.start({ engine, environment: { SWEEP_INTERVAL_SECONDS: '3600' } });
+  const [reconciler, logger] = [berth.app.get(Reconciler), berth.app.get<Logger>(LOGGER)];
+  const ended: string[] = [];
+  const { dataSource } = berth.app.get<{ dataSource: DataSource }>(Database);
+  const destroy = dataSource.destroy.bind(dataSource);
+  jest.spyOn(dataSource, 'destroy').mockImplementation(() => {
+    ended.push('database');
+    return destroy();
+  });
+  const stopped = jest.spyOn(reconciler, 'onModuleDestroy');
+  const warned = jest.spyOn(logger, 'warn');
+  const hold = engine.holdOn('containers.list');
+  const sweeping = reconciler.sweep().then(() => void ended.push('sweep'));
+  await hold.reached;
+  const stopping = berth.stop();
+  await eventually(() => expect(stopped).toHaveBeenCalled());
+  hold.release();
+  await Promise.all([stopping, sweeping]);
+  expect(ended).toEqual(['sweep', 'database']);
+  expect(warned).not.toHaveBeenCalled();
+});
 
 describe('an operation that meets another, or what it did not expect', () => {
   let daemon: FakeDaemon;

@@ -19,14 +19,6 @@ describe('what is made from snapshots', () => {
   afterEach(() => world.check());
   afterAll(() => world.close());
 
-  /** Starts a server after the one before has died: nothing of it has returned since. */
-  async function killed(): Promise<void> {
-    await world.berth.stop();
-    await world.restart();
-    world.user = world.berth.as(world.user);
-    world.events = await world.berth.record(world.user);
-  }
-
   describe('a container that is created from one', () => {
     it('must begin with its layer and its data, and share neither', async () => {
       const snapshot = await taken();
@@ -110,7 +102,7 @@ describe('what is made from snapshots', () => {
       const died = world.engine.dieOn(method, { when });
       const copy = String((await world.user.api.call('POST', '/api/containers', { snapshot, ...SMALL })).body['db_id']);
       await died;
-      await killed();
+      await world.restartAfterDeath();
       await eventually(async () => {
         await sweep();
         expect((await world.user.api.get(copy)).body).toMatchObject({ status: 'running' });
@@ -330,9 +322,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call, how: 'throw' });
         const forked = await fork({ count: 2 });
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         const copies = forked.body['containers'] as { db_id: string }[];
         await eventually(async () => {
           await sweep();
@@ -369,7 +359,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call });
         const copies = (await fork({ count })).body['containers'] as { db_id: string }[];
         await died;
-        await killed();
+        await world.restartAfterDeath();
         const left = new Set<string>();
         await eventually(async () => {
           await sweep();
@@ -467,9 +457,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn('volumes.remove', { when, how: 'throw', on: isOld });
         void restore({ snapshot, keep: false });
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         await eventually(async () => {
           await sweep();
           expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'running' });
@@ -508,9 +496,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call, how: 'throw' });
         void restore({ snapshot, keep: false });
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         await eventually(async () => {
           await sweep();
           await unchanged();
@@ -706,9 +692,7 @@ describe('what is made from snapshots', () => {
         const died = world.engine.dieOn(method, { call, when, how: 'throw' });
         void resize();
         await died;
-        await world.berth.stop();
-        await world.restart();
-        world.user = world.berth.as(world.user);
+        await world.restartAfterDeath();
         await eventually(async () => {
           await sweep();
           await unchanged();

@@ -343,9 +343,7 @@ describe('snapshots', () => {
       const made = await take();
       const snapshot = String(made.body['id']);
       await died;
-      await world.berth.stop();
-      await world.restart();
-      world.user = world.berth.as(world.user);
+      await world.restartAfterDeath();
       await eventually(
         async () => {
           await sweep();

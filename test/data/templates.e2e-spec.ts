@@ -301,6 +301,32 @@ describe('templates', () => {
       expect(await create({ ...SMALL, disk_mb: 1 })).toMatchObject({ status: 400 });
     });
 
+    it.each(['volume', 'image'])(
+      'is not available while Docker lacks its %s, and is again once that is back',
+      async (what) => {
+        const snapshot = await taken();
+        await put({ snapshot, data: true });
+        await admin.api.call('DELETE', `/api/snapshots/${snapshot}`);
+        await eventually(() => expect(kept()).toHaveLength(2));
+        const [name = '', image = ''] = kept();
+        const volume = daemon.volume(name);
+        if (what === 'image') daemon.images.delete(image);
+        else daemon.volumes.delete(name);
+        await sweep();
+        expect(await listed()).toMatchObject([{ name: 'tools', available: false }]);
+        expect(await create(SMALL)).toMatchObject({
+          status: 409,
+          body: { code: 'snapshot_not_ready', reason: 'files_missing' },
+        });
+        daemon.images.add(image);
+        daemon.volumes.set(name, volume);
+        await sweep();
+        expect(kept()).toEqual([name, image]);
+        expect(await listed()).toMatchObject([{ name: 'tools', available: true }]);
+        expect(daemon.volumes.get(`berth-${await created(SMALL)}`)?.content).toBe('precious');
+      },
+    );
+
     itOnAnyDatabase('must outlive the snapshot, its container and the administrator', async () => {
       const snapshot = await taken();
       await put({ snapshot, data: true });

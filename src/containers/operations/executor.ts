@@ -352,7 +352,9 @@ export class StepExecutor {
 
   /** A row's first container takes the newest version of its image; a later one takes its predecessor's version. */
   private ensureImage({ row, seed, onPull, signal }: Execution, node = row.nodeId): Promise<UsableImage> {
-    const options = { node, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
+    // An image that is missing from another Docker is not pulled there.
+    const beforePull = (): Promise<void> => this.known.assertSame();
+    const options = { node, beforePull, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
     if (seed !== null) return this.images.forCopy({ ...seed.image, layerId: seed.layerId }, options);
     return row.dockerId === null
       ? this.images.forCreation(row.image, options)

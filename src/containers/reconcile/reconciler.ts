@@ -1,20 +1,24 @@
-import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { BeforeApplicationShutdown, Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { Mutex } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { LOGGER } from '../../logging';
+import { within } from '../../scheduling';
 import { LeaseStore } from '../leases/lease-store';
 import { KnownEngine } from '../nodes/known-engine';
 import { ReconcileStats, SweepReport, SweepMetrics } from './reconcile-stats';
 import { Sweep } from './sweep';
 import { ContainerWatcher } from './watcher';
 
+/** How long a shutdown waits for a sweep, in milliseconds. Operations that it has begun are waited for longer. */
+const SWEEP_ENDS_WITHIN_MS = 5_000;
+
 /**
  * Reconciles rows with Docker: watches Docker's event stream, and compares everything at start, after each reconnection
  * of the stream, and every `SWEEP_INTERVAL_SECONDS`. If Docker does not answer, nothing changes.
  */
 @Injectable()
-export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
+export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy, BeforeApplicationShutdown {
   private readonly stopped = new AbortController();
   private readonly sweeping = new Mutex();
   private timer: NodeJS.Timeout | undefined;
@@ -29,7 +33,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     private readonly watcher: ContainerWatcher,
     private readonly comparison: Sweep,
     private readonly metrics: SweepMetrics,
-    @Inject(CONFIG) private readonly config: Pick<Config, 'SWEEP_INTERVAL_SECONDS'>,
+    @Inject(CONFIG) private readonly config: Pick<Config, 'SWEEP_INTERVAL_SECONDS' | 'SHUTDOWN_GRACE_SECONDS'>,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -51,6 +55,12 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     clearInterval(this.timer);
   }
 
+  /** Waits for a running sweep, which needs the database, but not for a Docker that does not answer. */
+  async beforeApplicationShutdown(): Promise<void> {
+    const ms = Math.min(SWEEP_ENDS_WITHIN_MS, this.config.SHUTDOWN_GRACE_SECONDS * 1000);
+    await within(this.sweeping.waitForUnlock(), { ms }).catch(() => undefined);
+  }
+
   private noteUnwatched(nodes: Iterable<string | null>): void {
     if (this.unwatched === true) return;
     for (const node of nodes) this.unwatched.add(node);
@@ -62,7 +72,7 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     this.isDue = true;
     await this.sweeping.waitForUnlock();
     this.isDue = false;
-    await this.sweep();
+    if (!this.stopped.signal.aborted) await this.sweep();
   }
 
   /** Compares every row with Docker once and acts on the differences. Never throws; one at a time. */
@@ -70,7 +80,8 @@ export class Reconciler implements OnApplicationBootstrap, OnModuleDestroy {
     try {
       await this.sweepNow();
     } catch (error) {
-      this.logger.warn({ err: error }, 'the sweep was cut short; nothing was changed without proof');
+      const level = this.stopped.signal.aborted ? 'debug' : 'warn';
+      this.logger[level]({ err: error }, 'the sweep was cut short; nothing was changed without proof');
     }
   }
 

@@ -45,6 +45,7 @@ export class Sweep {
       for (const action of actions) repairing.push(this.repairs.perform(action, { stats, signal }));
     }
     await Promise.all([...repairing, this.repairs.inspectOverdue()]);
+    if (signal.aborted) return plan.silent;
     await this.orphans.note(plan.orphanVolumes());
     await this.removals.sweep(signal, plan.silent);
     stats.purged(await this.purge.sweep(signal, plan.silent));

@@ -192,10 +192,11 @@ export class SnapshotRepository {
     for (const row of await back.getMany()) await this.readyAgain(row);
   }
 
-  /** The snapshots that are ready, or failed only as Docker lacked their files; none that are transient. */
+  /** The snapshots, and the files of templates, that are ready, or failed only as Docker lacked their files. */
   async listWithFiles(): Promise<SnapshotRow[]> {
     const isWithFiles = `(s.status = 'ready' OR ${isFailedBy(FILES_MISSING)})`;
-    return this.query().where(`s.is_transient = false AND ${isWithFiles}`).getMany();
+    const isKept = '(s.is_transient = false OR EXISTS (SELECT 1 FROM templates t WHERE t.files_id = s.id))';
+    return this.query().where(`${isKept} AND ${isWithFiles}`).getMany();
   }
 
   /** Records whether Docker has the files of a snapshot of {@link listWithFiles}. Nothing is removed from Docker. */

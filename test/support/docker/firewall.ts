@@ -2,7 +2,6 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { listsChain } from '../../../src/docker/firewall/allow-rules';
 import { Iptables, IptablesError } from '../../../src/docker/firewall/iptables';
-import type { RealDocker } from './real-docker';
 
 const TABLES = { mangle: new Iptables('iptables'), raw: new Iptables('iptables', 'raw') } as const;
 const FILTERS = [TABLES.mangle, TABLES.raw, new Iptables('ip6tables')];
@@ -36,13 +35,18 @@ export async function removeFirewallRules(instance: string, { keepChains = false
   }
 }
 
+/** Docker's answer about a container. */
+interface Inspected {
+  readonly NetworkSettings: { readonly Networks: Readonly<Record<string, { readonly NetworkID: string }>> };
+}
+
 /**
  * Lets packets through between the networks of two sandboxes, as Docker does for a moment while it makes a network.
  *
  * @param dockerIds of the sandboxes @returns takes it back
  */
 export async function joinNetworks(
-  real: RealDocker,
+  real: { inspect(dockerId: string): Promise<Inspected> },
   dockerIds: readonly [string, string],
 ): Promise<() => Promise<void>> {
   const bridgeOf = async (dockerId: string): Promise<string> => {

@@ -46,6 +46,14 @@ export class SnapshotWorld {
     this.berth = await Berth.start({ database, engine, clock, environment });
   }
 
+  /** Starts a server after the one before has died. The test's user is a client of the new one. */
+  async restartAfterDeath(): Promise<void> {
+    await this.berth.stop();
+    await this.restart();
+    this.user = this.berth.as(this.user);
+    this.events = await this.berth.record(this.user);
+  }
+
   async begin(): Promise<void> {
     Object.assign(this, await this.berth.newcomer('enterprise'));
     this.id = (await this.user.api.running({ name: 'origin' })).db_id;
