@@ -58,7 +58,7 @@ export class SnapshotRemoval {
     await this.removeLayers(layers.items, silent);
   }
 
-  /** Notes the snapshots, and files of templates, whose volume or image Docker lacks, and those whose files are back. */
+  /** Notes which snapshots and templates lack their volume or image in Docker, and which have it back. */
   private async compareFiles(layers: Listed<ListedLayer>, silent: ReadonlySet<string>): Promise<void> {
     const rows = await this.snapshots.listWithFiles();
     if (rows.length === 0) return;
