@@ -48,7 +48,7 @@ function differences(row: RowTruth, container: ContainerTruth): string[] {
     node: row.node_id,
     name: `berth-${row.id}`,
     volume: row.volume_name,
-    runtime: 'runsc',
+    runtime: process.env['SANDBOX_RUNTIME'] ?? 'runsc',
     generation: row.generation,
     memoryMb: row.memory_mb,
     cpuShares: row.cpu_shares,
