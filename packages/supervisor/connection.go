@@ -16,9 +16,9 @@ import (
 const (
 	mostConnections = 8
 	mostStreams     = 1024
-	mostInputs      = 256
-	mostUnsent      = 256 << 10
-	buffersPerConn  = 4
+	mostInputs      = 128
+	mostUnsent      = 128 << 10
+	buffersPerConn  = 2
 	helloWithin     = 10 * time.Second
 )
 

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -281,5 +280,3 @@ func (k *memoryKills) haveRisen() bool {
 	}
 	return false
 }
-
-var _ = fmt.Sprint

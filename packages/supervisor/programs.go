@@ -16,7 +16,7 @@ const (
 	mostPrograms  = 256
 	mostEnded     = 64 // Kept programs that have ended.
 	mostArguments = 128 << 10
-	leastRing     = 16 << 10
+	leastRing     = 8 << 10
 	usualRing     = 64 << 10
 	mostRing      = 1 << 20
 	abandonAfter  = 10 * time.Second

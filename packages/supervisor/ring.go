@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	segmentBytes = 16 << 10
+	segmentBytes = 8 << 10
 	// mostMarks bounds the pieces of one segment: a program may write single bytes to stdout and stderr in turns.
 	mostMarks = 128
 	// shareMs is how long pieces of output are counted as one, in milliseconds.

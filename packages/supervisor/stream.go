@@ -15,7 +15,7 @@ const (
 	creditToSupervisor = 16 << 10
 	transferCredit     = 240 << 10
 	programCredit      = 48 << 10
-	mostExtraCredit    = 4 << 20
+	mostExtraCredit    = 2 << 20
 )
 
 // stream is one operation of a client, with its credit in both directions.

@@ -32,59 +32,44 @@ type identity struct {
 
 var userThreads = make(chan struct{}, mostUserThreads)
 
-// do runs work with the user's rights: on a thread whose effective ids are the user's. The real and saved ids stay
-// root's, so the user can neither signal nor trace the thread. work must not wait for anything but the kernel.
+// do runs work with the user's rights. work must not wait for anything but the kernel.
 func (u identity) do(work func() error) error {
 	userThreads <- struct{}{}
 	defer func() { <-userThreads }()
+	return u.as(work)
+}
+
+// as runs work on a thread whose effective ids are the user's. The real and saved ids stay root's, so the user can
+// neither signal nor trace the thread.
+func (u identity) as(work func() error) error {
 	if u.uid == 0 && u.gid == 0 {
 		return work()
 	}
 	runtime.LockOSThread()
+	// The calls of package syscall would set the ids of all threads.
 	groups := append([]uint32{u.gid}, u.groups...)
-	if err := setIDs(groups, u.gid, u.uid, syscall.SYS_SETRESGID, syscall.SYS_SETRESUID); err != nil {
-		// The thread is left locked, so that it ends with its goroutine.
-		return fmt.Errorf("cannot take the user's rights: %w", err)
+	failed := setGroups(groups) | setID(syscall.SYS_SETRESGID, u.gid) | setID(syscall.SYS_SETRESUID, u.uid)
+	err := error(failed)
+	if failed == 0 {
+		err = work()
 	}
-	err := work()
-	if back := setIDs([]uint32{0}, 0, 0, syscall.SYS_SETRESUID, syscall.SYS_SETRESGID); back != nil {
+	if back := setID(syscall.SYS_SETRESUID, 0) | setID(syscall.SYS_SETRESGID, 0) | setGroups([]uint32{0}); back != 0 {
 		fatal("cannot give a user's rights back", back)
 	}
 	runtime.UnlockOSThread()
 	return err
 }
 
-// setIDs sets the effective ids of this thread alone; the calls of package syscall set those of all threads. To become
-// root again, the user comes first.
-func setIDs(groups []uint32, gid, uid uint32, first, second uintptr) error {
+func setGroups(groups []uint32) syscall.Errno {
+	_, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(groups)), uintptr(unsafe.Pointer(&groups[0])), 0)
+	return errno
+}
+
+// setID sets this thread's effective id.
+func setID(call uintptr, id uint32) syscall.Errno {
 	const unchanged = ^uintptr(0)
-	set := func(call uintptr) syscall.Errno {
-		id := uintptr(gid)
-		if call == syscall.SYS_SETRESUID {
-			id = uintptr(uid)
-		}
-		_, _, errno := syscall.RawSyscall(call, unchanged, id, unchanged)
-		return errno
-	}
-	setGroups := func() syscall.Errno {
-		_, _, errno := syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(groups)),
-			uintptr(unsafe.Pointer(&groups[0])), 0)
-		return errno
-	}
-	steps := []func() syscall.Errno{
-		setGroups,
-		func() syscall.Errno { return set(first) },
-		func() syscall.Errno { return set(second) },
-	}
-	if first == syscall.SYS_SETRESUID {
-		steps[0], steps[1], steps[2] = steps[1], steps[2], steps[0]
-	}
-	for _, step := range steps {
-		if errno := step(); errno != 0 {
-			return errno
-		}
-	}
-	return nil
+	_, _, errno := syscall.RawSyscall(call, unchanged, uintptr(id), unchanged)
+	return errno
 }
 
 // users looks users up in /etc/passwd and /etc/group, and remembers them until a file changes.
