@@ -157,7 +157,11 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       throw new EngineError('port_closed', 'nothing listens on the port');
     },
     listening: (dockerId) =>
-      attempt(() => this.run(dockerId, 'exec').listening().map((port) => ({ port, addresses: ['0.0.0.0'] }))),
+      attempt(() =>
+        this.run(dockerId, 'exec')
+          .listening()
+          .map((port) => ({ port, addresses: ['0.0.0.0'] })),
+      ),
   };
 
   readonly files = new ScriptedFiles(this.programs);

@@ -17,7 +17,14 @@ interface EndingScript {
 }
 
 /** Kills a script unless it has exited, and resolves when it does not run any more, or could not be killed. */
-export async function untilGone({ programs, dockerId, marker, process, graceMs, killLater }: EndingScript): Promise<void> {
+export async function untilGone({
+  programs,
+  dockerId,
+  marker,
+  process,
+  graceMs,
+  killLater,
+}: EndingScript): Promise<void> {
   process.close();
   try {
     await programs.end(dockerId, { id: marker, signal: 'TERM', graceMs });
