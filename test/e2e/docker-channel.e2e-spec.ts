@@ -113,17 +113,16 @@ describe.each(RUNTIMES)('programs by the supervisor under %s', (runtime) => {
   });
 
   it('must show the ports that they listen on, and be connected to', async () => {
-    const command = ['nc', '-l', '-p', '7080', '-s', '127.0.0.1', '-e', 'cat'];
-    const server = await engine.programs.start(dockerId, { command });
+    const command = ['sh', '-c', 'echo hello >/tmp/index.html; exec httpd -f -p 127.0.0.1:7080 -h /tmp'];
+    await engine.programs.start(dockerId, { command });
     await eventually(async () =>
-      expect(await engine.ports.listening(dockerId)).toEqual([{ port: 7080, addresses: ['127.0.0.1'] }]),
+      expect(await engine.ports.listening(dockerId)).toContainEqual({ port: 7080, addresses: ['127.0.0.1'] }),
     );
     const connection = await engine.ports.connect(dockerId, 7080);
-    connection.end('hello');
+    connection.end('GET / HTTP/1.0\r\n\r\n');
     let text = '';
     for await (const data of connection) text += String(data);
-    expect(text).toBe('hello');
-    await server.exit();
+    expect(text).toMatch(/\r\n\r\nhello\n$/);
     await expect(engine.ports.connect(dockerId, 7081)).rejects.toMatchObject({ code: 'port_closed' });
   });
 
