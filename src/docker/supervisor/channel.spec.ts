@@ -225,7 +225,7 @@ describe('a channel', () => {
 
 describe('a hostile or broken supervisor', () => {
   const violations: [string, (supervisor: FakeSupervisor) => void][] = [
-    ['text in place of frames', (s) => s.raw(Buffer.from('OCI runtime exec failed: exec failed'))],
+    ['text in place of frames', (s) => s.raw(Buffer.from('something else than a frame'))],
     ['an unknown type', (s) => s.frame(0, 0x7f)],
     ['a type that only clients send', (s) => s.frame(1, FRAME.open)],
     ['a length over the bound, without the bytes', (s) => s.raw(frameHead(1, FRAME.data, 0xffff_ffff))],
@@ -303,6 +303,15 @@ describe('a hostile or broken supervisor', () => {
     const { supervisor, channel } = begun();
     supervisor.json(0, 'bye', { code, message: '' });
     await expect(channel.ready).rejects.toMatchObject({ code: known });
+  });
+
+  it('that could not be connected to leaves its words, and the reason to its owner', async () => {
+    const { supervisor, channel } = begun();
+    supervisor.raw(Buffer.from('OCI runtime exec failed: '));
+    supervisor.raw(Buffer.from('exec failed\r\n'));
+    supervisor.end();
+    await expect(channel.ready).rejects.toBe(LOST);
+    expect(channel.words).toBe('OCI runtime exec failed: exec failed\r\n');
   });
 
   it('that sends something before HELLO is refused', async () => {

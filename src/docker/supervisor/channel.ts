@@ -88,6 +88,9 @@ export class Channel {
   /** Bytes that have arrived and are not read yet. */
   private arrived: Buffer[] = [];
   private isReading = false;
+  /** Whether anything has come from stdout, and whether that was from Docker. */
+  private hasBegun = false;
+  private isRefused = false;
   private nextId = 1;
   private greeting: Hello | null = null;
   private settle: { resolve: (value: Hello) => void; reject: (why: EngineError) => void } | null = null;
@@ -108,8 +111,8 @@ export class Channel {
     });
     this.ready.catch(() => undefined);
     this.docker = new OutputFrames(({ stream, data }) => {
-      if (stream === 'stdout') this.arrived.push(data);
-      else this.noteWords(data);
+      if (stream === 'stderr' || this.areWords(data)) this.noteWords(data);
+      else this.arrived.push(data);
     });
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
@@ -131,7 +134,7 @@ export class Channel {
     return this.fault === null;
   }
 
-  /** Whether a stream is open, or was opened since `performance.now()` was `since`. */
+  /** Including cancelled ones that the supervisor has not closed yet. */
   get openStreams(): number {
     return this.streams.size;
   }
@@ -302,6 +305,16 @@ export class Channel {
     if (code === 'too_many_connections') throw new EngineError('too_many', words);
     if (code === 'shutting_down') throw new EngineError('container_not_running', words);
     throw new EngineError('container_not_responding', words);
+  }
+
+  /**
+   * Whether these are Docker's words in place of the supervisor's: why the program that connects was not started. A frame
+   * of HELLO begins with a zero.
+   */
+  private areWords(data: Buffer): boolean {
+    this.isRefused ||= this.greeting === null && !this.hasBegun && data[0] !== 0;
+    this.hasBegun = true;
+    return this.isRefused;
   }
 
   private noteWords(data: Buffer): void {
