@@ -69,7 +69,9 @@ func rename(from *os.File, name string, to *os.File, newName string, replace boo
 }
 
 // within is a path of an entry of an open directory, for calls that have no other form.
-func within(dir *os.File, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name) }
+func within(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
+}
 
 // openDirectory opens a directory for reading; the kernel resolves links in its path.
 func openDirectory(name string) (*os.File, error) {
@@ -91,7 +93,18 @@ func openDirectoryPath(name string) (*os.File, error) {
 
 // openEntry opens an entry of a directory, without following it if it is a link.
 func openEntry(dir *os.File, name string, flags int, mode uint32) (*os.File, error) {
-	fd, err := syscall.Openat(int(dir.Fd()), name, flags|syscall.O_NOFOLLOW|syscall.O_CLOEXEC|syscall.O_NONBLOCK, mode)
+	flags |= syscall.O_NOFOLLOW | syscall.O_CLOEXEC | syscall.O_NONBLOCK
+	at := int(dir.Fd())
+	if flags&syscall.O_DIRECTORY != 0 {
+		// gVisor (20240729) follows links if O_DIRECTORY is set, but not with O_PATH.
+		fd, err := syscall.Openat(at, name, openPath|flags, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer syscall.Close(fd)
+		at, name = fd, "."
+	}
+	fd, err := syscall.Openat(at, name, flags, mode)
 	if err != nil {
 		return nil, err
 	}

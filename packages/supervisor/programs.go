@@ -239,24 +239,26 @@ func (p *program) serve(s *stream, r *reader, to int64) (any, error) {
 	err := p.follow(s, r, to)
 	s.interrupt()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	delete(p.readers, r)
 	p.cond.Broadcast()
+	result := programEnd{Offset: p.ring.end}
 	isOver := p.outputOver && p.exit != nil
-	if len(p.readers) == 0 && !p.kept {
+	if isOver {
+		result.Exit, result.Ended = p.exit, p.ended
+	}
+	isLast := len(p.readers) == 0 && !p.kept
+	if isLast {
 		p.abandonedAt = r.at
-		if isOver && err == nil {
-			go s.sup.programs.remove(p)
-		} else {
+		if !isOver || err != nil {
 			p.abandoned = time.AfterFunc(abandonAfter, func() { s.sup.abandon(p) })
 		}
 	}
+	p.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	result := programEnd{Offset: p.ring.end}
-	if isOver {
-		result.Exit, result.Ended = p.exit, p.ended
+	if isLast && isOver {
+		s.sup.programs.remove(p)
 	}
 	return result, nil
 }

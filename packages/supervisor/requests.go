@@ -61,7 +61,9 @@ type request struct {
 type size struct{ Columns, Rows int }
 
 // isValid reports whether the kernel can represent the size.
-func (z size) isValid() bool { return z.Columns > 0 && z.Rows > 0 && z.Columns < 1<<16 && z.Rows < 1<<16 }
+func (z size) isValid() bool {
+	return z.Columns > 0 && z.Rows > 0 && z.Columns < 1<<16 && z.Rows < 1<<16
+}
 
 // takesData reports whether the client sends data on the stream.
 func (r *request) takesData() bool {
