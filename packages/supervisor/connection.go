@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,10 +37,17 @@ func (c *counter) take() bool {
 
 func (c *counter) release() { c.n.Add(-1) }
 
+// socket is what a connection needs of its bridge.
+type socket interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
+
 // conn is one client's connection.
 type conn struct {
 	sup     *supervisor
-	socket  net.Conn
+	socket  socket
 	out     *outbox
 	buffers chan []byte
 
@@ -51,7 +57,7 @@ type conn struct {
 }
 
 // serve speaks the protocol until the connection ends, from either side.
-func (sup *supervisor) serve(socket net.Conn) {
+func (sup *supervisor) serve(socket socket) {
 	c := &conn{sup: sup, socket: socket, out: newOutbox(socket), streams: map[uint32]*stream{}}
 	c.buffers = make(chan []byte, buffersPerConn)
 	for range buffersPerConn {

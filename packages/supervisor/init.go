@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"net"
@@ -172,34 +171,28 @@ func (sup *supervisor) ownHome() {
 	}
 }
 
-// accept serves clients. Each `connect` says its pid first.
-func (sup *supervisor) accept(listener net.Listener) {
+// accept serves clients.
+func (sup *supervisor) accept(listener *net.UnixListener) {
 	for {
-		socket, err := listener.Accept()
+		socket, err := listener.AcceptUnix()
 		if err != nil {
 			time.Sleep(100 * time.Millisecond) // No descriptors: there may be some later.
 			continue
 		}
-		if !sup.sockets.take() {
-			go func() {
-				defer socket.Close()
-				socket.SetWriteDeadline(time.Now().Add(time.Second))
-				socket.Write(appendFrame(nil, frameBye, 0, encode(failure{Code: "too_many_connections"})))
-			}()
-			continue
-		}
 		go func() {
-			defer sup.sockets.release()
-			var pid [4]byte
-			socket.SetReadDeadline(time.Now().Add(helloWithin))
-			if _, err := io.ReadFull(socket, pid[:]); err != nil {
-				socket.Close()
+			defer socket.Close()
+			if !sup.sockets.take() {
+				socket.Write([]byte("too many connections\n"))
 				return
 			}
-			bridge := int(binary.BigEndian.Uint32(pid[:]))
-			sup.bridges.Store(bridge, true)
-			sup.serve(socket)
-			sup.bridges.Delete(bridge)
+			defer sup.sockets.release()
+			b, err := receiveBridge(socket)
+			if err != nil {
+				return
+			}
+			sup.bridges.Store(b.pid, true)
+			sup.serve(b)
+			sup.bridges.Delete(b.pid)
 			debug.FreeOSMemory()
 		}()
 	}
