@@ -65,7 +65,7 @@ func dial(t *testing.T) *client {
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
-		c.out, c.close = stdin, func() { stdin.Close(); command.Wait() }
+		c.out, c.close = stdin, func() { command.Process.Kill(); command.Wait() }
 	} else {
 		ours, theirs := net.Pipe()
 		go local().serve(theirs)

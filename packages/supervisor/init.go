@@ -27,7 +27,7 @@ const (
 	nameServersFile = "/var/lib/berth/name-servers"
 	mostNameServers = 8
 	// mostHeap is where Go collects garbage more often; the bounds of all parts together are below it.
-	mostHeap = 40 << 20
+	mostHeap = 30 << 20
 )
 
 // supervisor is the state of the first process.
