@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,8 @@ var transport = os.Getenv("BERTH_SUPERVISOR_EXEC")
 
 // local is the supervisor of this process.
 var local = sync.OnceValue(func() *supervisor {
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(mostHeap)
 	sup := newSupervisor("0")
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGCHLD, syscall.SIGPIPE)
