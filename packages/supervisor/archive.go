@@ -15,7 +15,7 @@ import (
 const mostHardLinks = 10_000
 
 func packDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func unpackArchive(s *stream, r *request, _ identity) (any, error) {
 	if err := os.MkdirAll(string(r.Path), 0o755); err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
