@@ -204,7 +204,7 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await worker.wait();
     await worker.remove();
     // gVisor (20240729) leaves remains of a refused start, so that the lifecycle recreates the container.
-    const outcome = await other.containers.start(id).catch((error: { code: string }) => error.code);
+    const outcome = await other.containers.start(id).catch((error: unknown) => (error as { code: string }).code);
     expect(outcome).toBe(runtime === 'runsc' ? 'container_broken' : 'started');
     await other.containers.remove(id);
     const next = await sandbox.running(other, sandbox.spec());

@@ -113,7 +113,7 @@ export class ChannelPrograms implements EnginePrograms {
     const request = { op: 'attach', id: programId, after, input: hasInput, watch };
     const stream = await this.channels.open(dockerId, request, { input: hasInput });
     const facts = await stream.message(attached).catch((error: unknown) => {
-      const isBeyond = error instanceof EngineError && /^invalid_request/.test(error.message);
+      const isBeyond = error instanceof EngineError && error.message.startsWith('invalid_request');
       throw isBeyond ? new EngineError('invalid_parameters', error.message, { cause: error }) : error;
     });
     return this.program(dockerId, stream, { id: programId, hasInput, ...facts });

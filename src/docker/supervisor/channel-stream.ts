@@ -205,32 +205,26 @@ export class ChannelStream {
    * has failed: {@link done} says so. A reader that leaves the loop early has to {@link cancel} the operation.
    */
   async *chunks(): AsyncGenerator<ArrivedData, void> {
+    const came: (ArrivedData | null)[] = [];
     let wake = (): void => undefined;
-    let isOver = false;
-    const came: ArrivedData[] = [];
-    const flow = this.flowTo({
-      take: (arrived) => {
-        came.push(arrived);
-        wake();
-      },
-      over: () => {
-        isOver = true;
-        wake();
-      },
-    });
+    const note = (arrived: ArrivedData | null): void => {
+      came.push(arrived);
+      wake();
+    };
+    const flow = this.flowTo({ take: note, over: () => note(null) });
     for (;;) {
       const next = came.shift();
+      if (next === null) return;
       if (next) {
         flow.pause();
         yield next;
-      } else if (isOver) return;
-      else {
-        const more = new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        flow.resume();
-        if (came.length === 0 && !isOver) await more;
+        continue;
       }
+      const more = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      flow.resume();
+      if (came.length === 0) await more;
     }
   }
 

@@ -167,12 +167,10 @@ export class Channel {
       bytes: (type, payload, sent) => this.send(id, type, payload, sent),
     };
     const stream = new ChannelStream(request.op, output, { input, fail: (why) => this.fail(why) });
-    if (this.sendJson(id, FRAME.open, request)) {
-      this.nextId += 1;
-      this.streams.set(id, stream);
-      return stream;
-    }
-    throw this.fault ?? new EngineError('docker_error', 'a request is too large');
+    if (!this.sendJson(id, FRAME.open, request)) throw this.whyUnsent();
+    this.nextId += 1;
+    this.streams.set(id, stream);
+    return stream;
   }
 
   /**
@@ -237,9 +235,9 @@ export class Channel {
     void this.owner.whyLost().then((why) => this.fail(why));
   }
 
-  /** Reads what has arrived, at most one turn's share; the rest in the next turn. */
-  private read(): void {
-    if (this.isReading || this.fault) return;
+  /** Reads what has arrived, at most one turn's share; the rest in the next turn. @returns whether all was read */
+  private read(): boolean {
+    if (this.isReading || this.fault) return false;
     let frames = FRAMES_A_TURN;
     let bytes = BYTES_A_TURN;
     try {
@@ -254,11 +252,13 @@ export class Channel {
         else this.arrived[0] = rest;
         if (this.arrived.length > 0 && (frames <= 0 || bytes <= 0)) {
           this.readLater();
-          return;
+          return false;
         }
       }
+      return true;
     } catch (error) {
       this.fail(error instanceof EngineError ? error : violation(String(error)));
+      return false;
     }
   }
 
@@ -267,8 +267,7 @@ export class Channel {
     this.socket.pause();
     setImmediate(() => {
       this.isReading = false;
-      this.read();
-      if (this.isReading || this.fault) return;
+      if (!this.read()) return;
       if (this.socket.readableEnded || this.socket.destroyed) this.noteEnd();
       else this.socket.resume();
     });
@@ -345,6 +344,10 @@ export class Channel {
     const payload = Buffer.from(JSON.stringify(value));
     const most = type === FRAME.open ? LARGEST_REQUEST_BYTES : LARGEST_MESSAGE_BYTES;
     return payload.length <= most && this.send(stream, type, payload);
+  }
+
+  private whyUnsent(): EngineError {
+    return this.fault ?? new EngineError('docker_error', 'a request is too large');
   }
 
   /** @param sent called when the payload's memory is no longer needed, also if it could not be sent */

@@ -220,7 +220,7 @@ async function archiveOf(content: Buffer): Promise<Buffer> {
   archive.entry({ name: COMPLETE, mode: 0o444, mtime: new Date(0) }, '');
   archive.finalize();
   const chunks: Buffer[] = [];
-  for await (const chunk of archive) chunks.push(chunk as Buffer);
+  for await (const chunk of archive) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
