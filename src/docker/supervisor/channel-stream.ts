@@ -424,7 +424,7 @@ export class ChannelStream {
       last && (arrived.kind === 'data' || (isNext && (last.time === arrived.time || this.held.length > MERGE_ABOVE)));
     if (isMerged && last.data.length + arrived.data.length <= LARGEST_DATA_BYTES) {
       this.held[this.held.length - 1] = grown(last, arrived.data);
-    } else this.held.push({ ...arrived, data: Buffer.from(arrived.data) });
+    } else this.held.push({ ...arrived, data: copyOf(arrived.data) });
   }
 
   private pass(): void {
@@ -538,6 +538,13 @@ export class ChannelStream {
 
 /** The year 10000, where JavaScript's dates get another form. */
 const LATEST_TIME_MS = 253_402_300_800_000;
+
+/** Not from Node's pool, of which small copies would keep 8 KiB each. */
+function copyOf(data: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(data.length);
+  data.copy(copy);
+  return copy;
+}
 
 /** Merges bytes into held ones, in memory that doubles. */
 function grown(held: ArrivedData, more: Buffer): ArrivedData {
