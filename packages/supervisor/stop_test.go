@@ -22,8 +22,14 @@ func TestStop(t *testing.T) {
 	// A bridge that is killed ends its connection.
 	other := dial(t)
 	other.run("true")
-	pid := strings.Fields(c.run("grep -al 'connect' /proc/[0-9]*/cmdline | tail -2 | head -1"))[0]
-	c.run("kill -9 " + strings.Split(pid, "/")[2])
+	c.run(`newest=0
+for file in $(grep -al '[c]onnect' /proc/[0-9]*/cmdline); do
+  pid=${file#/proc/}; pid=${pid%/cmdline}; [ $pid -lt $newest ] || newest=$pid
+done
+kill -9 $newest`)
+	if _, open := <-other.bye; open {
+		t.Error("the connection goes on")
+	}
 	begin := time.Now()
 	go exec.Command(stop[0], stop[1:]...).Run()
 	if o := a.wait(); string(o.data) != "bye\n" || exitCode(o) != 5.0 {
