@@ -27,15 +27,17 @@ type counter struct {
 	most int64
 }
 
-func (c *counter) take() bool {
-	if c.n.Add(1) <= c.most {
+func (c *counter) take() bool { return c.add(1) }
+func (c *counter) release()   { c.n.Add(-1) }
+
+// add takes n, or nothing if that is too much.
+func (c *counter) add(n int) bool {
+	if c.n.Add(int64(n)) <= c.most {
 		return true
 	}
-	c.n.Add(-1)
+	c.n.Add(int64(-n))
 	return false
 }
-
-func (c *counter) release() { c.n.Add(-1) }
 
 // socket is what a connection needs of its bridge.
 type socket interface {

@@ -145,7 +145,7 @@ type entry struct {
 var errTooDeep = fail("failed", "the directories are too deep")
 
 // walk visits all entries below a directory, each directory before its entries. It follows no links, and works
-// by descriptors, so it cannot be led elsewhere. visit may return fs.SkipDir. unread is called with what cannot be read.
+// by descriptors, so it cannot be led elsewhere. visit may return fs.SkipDir. unread gets the errors of reading.
 func walk(dir *os.File, below string, depth int, visit func(entry) error, unread func(error) error) error {
 	if depth > mostDepth {
 		return unread(errTooDeep)

@@ -13,8 +13,10 @@ import (
 
 const mostListed = 1_000_000
 
-// fileOperations work with the rights of a user.
-var fileOperations = map[string]func(*stream, *request, identity) (any, error){
+// fileOperation works with the rights of a user.
+type fileOperation func(*stream, *request, identity) (any, error)
+
+var fileOperations = map[string]fileOperation{
 	"stat":     quick(statFile),
 	"mkdir":    quick(makeDirectory),
 	"create":   quick(createFile),
@@ -24,14 +26,14 @@ var fileOperations = map[string]func(*stream, *request, identity) (any, error){
 	"link":     quick(makeLink),
 	"resolve":  quick(resolvePath),
 	"space":    quick(readSpace),
-	"list":     long(listDirectory),
-	"move":     long(moveFile),
-	"remove":   long(removeFile),
-	"pack":     long(packDirectory),
-	"unpack":   long(unpackArchive),
-	"usage":    long(readUsage),
-	"search":   long(search),
-	"watch":    long(watch),
+	"list":     long(&walks, listDirectory),
+	"move":     long(&walks, moveFile),
+	"remove":   long(&walks, removeFile),
+	"pack":     long(&walks, packDirectory),
+	"unpack":   long(&walks, unpackArchive),
+	"usage":    long(&walks, readUsage),
+	"search":   long(&walks, search),
+	"watch":    long(&watches, watch),
 	"read":     readFile,
 	"write":    writeFile,
 	"pread":    readPart,
@@ -39,7 +41,7 @@ var fileOperations = map[string]func(*stream, *request, identity) (any, error){
 }
 
 // quick is an operation that waits for nothing but the kernel.
-func quick(run func(string, *request) (any, error)) func(*stream, *request, identity) (any, error) {
+func quick(run func(string, *request) (any, error)) fileOperation {
 	return func(_ *stream, r *request, user identity) (result any, err error) {
 		err = user.do(func() (err error) {
 			result, err = run(string(r.Path), r)
@@ -49,16 +51,19 @@ func quick(run func(string, *request) (any, error)) func(*stream, *request, iden
 	}
 }
 
-// walks bounds the operations that hold a thread for long, or while they wait for their client.
-var walks = counter{most: 16}
+// walks bounds the operations on directories, each of which holds a thread, also while it waits for its client.
+var walks = counter{most: 32}
 
-// long is an operation that walks through directories.
-func long(run func(*stream, *request, identity) (any, error)) func(*stream, *request, identity) (any, error) {
+// walkMemory bounds what all of them remember of names, in bytes.
+var walkMemory = counter{most: 2 << 20}
+
+// long is an operation that may wait for its client, and of which there is a bounded number.
+func long(bound *counter, run fileOperation) fileOperation {
 	return func(s *stream, r *request, user identity) (result any, err error) {
-		if !walks.take() {
+		if !bound.take() {
 			return nil, tooMany("operations on directories")
 		}
-		defer walks.release()
+		defer bound.release()
 		err = user.as(func() (err error) {
 			result, err = run(s, r, user)
 			return err
@@ -310,7 +315,7 @@ func protected(st *syscall.Stat_t) error {
 	}
 }
 
-// openPlace finds an entry that is to be moved or removed. Its directory is the kernel's, whatever the path's names are.
+// openPlace finds an entry that is to be moved or removed. The kernel resolves the path to its directory.
 func openPlace(name string) (entry, error) {
 	parent, base, err := split(name)
 	if err != nil {

@@ -81,6 +81,11 @@ func TestReadAndWrite(t *testing.T) {
 	if left := c.run("ls -A " + dir + "/new/dir"); left != "file\n" {
 		t.Errorf("left %q", left)
 	}
+	c.run("mkdir " + dir + "/left; cd " + dir + "/left; touch -t 202001010000 .berth-upload-012345678901234567890123456789012345 .berth-upload-mine; mkdir .berth-unpacking-012345678901234567890123456789012345")
+	c.open("write", fields{"path": dir + "/left/file"}).end().wait()
+	if left := c.run("ls -A " + dir + "/left"); left != ".berth-unpacking-012345678901234567890123456789012345\n.berth-upload-mine\nfile\n" {
+		t.Errorf("left %q", left)
+	}
 	o = c.open("write", fields{"path": dir, "name": []byte("in\xffside")}).data("x").end().wait()
 	if o.result["at"] != "directory" {
 		t.Error(o.code, o.result)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -278,19 +280,32 @@ func (p *program) takeInput(s *stream) {
 	s.grow(programCredit)
 	for {
 		data, err := s.take()
+		if err == io.EOF && p.terminal == nil && p.stdin != nil {
+			p.stdin.Close()
+		}
 		if err != nil {
-			s.mu.Lock()
-			isEnd := s.hasEnded && s.ctx.Err() == nil
-			s.mu.Unlock()
-			if isEnd && p.terminal == nil && p.stdin != nil {
-				p.stdin.Close()
-			}
 			return
 		}
 		if p.stdin != nil {
-			p.stdin.Write(data)
+			p.give(s, data)
 		}
 		s.consumed(len(data))
+	}
+}
+
+// give writes to the program, until the stream ends. That of another stream wakes all writers.
+func (p *program) give(s *stream, data []byte) {
+	stop := context.AfterFunc(s.ctx, func() { p.stdin.SetWriteDeadline(time.Now()) })
+	defer stop()
+	for len(data) > 0 && s.ctx.Err() == nil {
+		n, err := p.stdin.Write(data)
+		data = data[n:]
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil && s.ctx.Err() == nil {
+			p.stdin.SetWriteDeadline(time.Time{})
+		}
 	}
 }
 

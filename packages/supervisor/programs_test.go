@@ -81,6 +81,25 @@ func TestInput(t *testing.T) {
 	}
 }
 
+func TestInputThatIsNotReadEndsWithItsStream(t *testing.T) {
+	c := dial(t)
+	id := newID()
+	a := c.sh("read x; echo $x; sleep 1000", fields{"id": id, "kept": true, "stdin": true})
+	a.message()
+	for range 8 {
+		b := c.open("attach", fields{"id": id, "input": true})
+		b.message()
+		b.data(strings.Repeat("x", creditToSupervisor)).data("").cancel()
+		c.expect("attach", "cancelled", b.wait())
+	}
+	a.data("\n")
+	for !strings.HasSuffix(a.text(), "\n") {
+	}
+	c.open("end", fields{"id": id}).wait()
+	a.wait()
+	c.open("forget", fields{"id": id}).wait()
+}
+
 func TestLargeOutputWaitsForItsReader(t *testing.T) {
 	c := dial(t)
 	const size = 5_000_000

@@ -154,7 +154,7 @@ func (f *finder) searchFile(e entry) error {
 		return nil
 	}
 	defer file.Close()
-	lines := bufio.NewReaderSize(io.LimitReader(file, mostFile), 64<<10)
+	lines := bufio.NewReaderSize(io.LimitReader(file, mostFile), 32<<10)
 	if head, _ := lines.Peek(mostWords); bytes.IndexByte(head, 0) >= 0 {
 		return nil
 	}
@@ -193,10 +193,6 @@ type watcher struct {
 }
 
 func watch(s *stream, r *request, _ identity) (any, error) {
-	if !watches.take() {
-		return nil, tooMany("watches")
-	}
-	defer watches.release()
 	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
