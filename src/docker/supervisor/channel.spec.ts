@@ -153,6 +153,15 @@ describe('a channel', () => {
     expect(() => channel.open({ op: 'stat' })).toThrow(LOST);
   });
 
+  it('takes no request once the connection has ended, while the reason is not known', async () => {
+    const { supervisor, channel } = await opened();
+    supervisor.end();
+    await new Promise((resolve) => supervisor.socket.once('end', resolve));
+    expect(channel.isOpen).toBe(false);
+    expect(() => channel.open({ op: 'stat' })).toThrow(EngineError);
+    expect(await whyClosed(channel)).toBe(LOST);
+  });
+
   it('takes the result that came just before the end', async () => {
     const { supervisor, channel } = await opened();
     const stream = channel.open({ op: 'stat' });

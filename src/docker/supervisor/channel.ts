@@ -103,6 +103,7 @@ export class Channel {
   private heardAt = performance.now();
   private pingAt: number | null = null;
   private isAskingWhy = false;
+  private hasEnded = false;
   private askedAt = -Infinity;
 
   /** @param socket the hijacked connection of Docker's exec, with Docker's multiplexing */
@@ -134,8 +135,9 @@ export class Channel {
     return this.greeting;
   }
 
+  /** False as soon as the connection has ended, also while the reason is not known yet. */
   get isOpen(): boolean {
-    return this.fault === null;
+    return this.fault === null && !this.hasEnded;
   }
 
   /** Including cancelled ones that the supervisor has not closed yet. */
@@ -157,7 +159,7 @@ export class Channel {
    * @throws EngineError why the channel has closed, `too_many`
    */
   open(request: SupervisorRequest, { input = false } = {}): ChannelStream {
-    if (this.fault) throw this.fault;
+    if (!this.isOpen) throw this.whyUnsent();
     if (this.streams.size >= MOST_STREAMS) {
       throw new EngineError('too_many', 'too many requests are open in the sandbox');
     }
@@ -224,13 +226,15 @@ export class Channel {
     void this.owner.whySilent().then((why) => {
       this.isAskingWhy = false;
       if (why) this.fail(why);
+      else if (this.hasEnded) this.noteEnd();
     });
   }
 
   /** The connection has ended. What has arrived is read first: it may be the results of what was asked. */
   private noteEnd(): void {
-    if (this.isAskingWhy || this.fault) return;
-    if (this.isReading) return;
+    if (this.fault || this.isReading) return;
+    this.hasEnded = true;
+    if (this.isAskingWhy) return;
     this.isAskingWhy = true;
     void this.owner.whyLost().then((why) => this.fail(why));
   }
@@ -347,7 +351,11 @@ export class Channel {
   }
 
   private whyUnsent(): EngineError {
-    return this.fault ?? new EngineError('docker_error', 'a request is too large');
+    if (this.fault) return this.fault;
+    if (this.hasEnded || this.socket.destroyed) {
+      return new EngineError('docker_unavailable', 'the connection to the sandbox has just ended');
+    }
+    return new EngineError('docker_error', 'a request is too large');
   }
 
   /** @param sent called when the payload's memory is no longer needed, also if it could not be sent */
