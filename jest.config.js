@@ -83,7 +83,6 @@ const PARTLY_ANY_DATABASE = ['program-registry', 'snapshots', 'templates', 'warm
 /** Tests of `test/e2e` with a rest that `npm run test:more` runs: tests and rows of tables, and nothing twice. */
 const REST = [
   'allow-lists',
-  'docker-ahead',
   'docker-isolation',
   'docker-supervisor',
   'docker-volume-copy',

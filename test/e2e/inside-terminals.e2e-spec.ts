@@ -1,12 +1,9 @@
 import { TokenService } from '../../src/auth';
-import { ContainerEngine } from '../../src/docker';
-import type { DockerEngine } from '../../src/docker/docker-engine';
 import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { LARGER, NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
-import { inBoth, inMore, IS_MORE, onlyQuick as it } from '../support/extent';
 import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
 
 jest.setTimeout(120_000);
@@ -14,14 +11,12 @@ jest.setTimeout(120_000);
 let server: Berth;
 let user: TestUser;
 let container: NewContainer;
-let busybox: NewContainer;
 let clients: (TerminalClient | PlainTerminal)[] = [];
 
 beforeAll(async () => {
   server = await Berth.start({ subject: 'terminals' });
   user = await server.user('enterprise', ['read', 'write', 'exec']);
   container = await user.api.running({ custom_image: process.env['TEST_SANDBOX_IMAGE'] });
-  busybox = await user.api.running();
 });
 
 afterEach(async () => {
@@ -216,7 +211,7 @@ describe('a terminal over Socket.IO', () => {
     });
   });
 
-  it('must refuse what is wrong, by name', async () => {
+  it('must refuse what is wrong, by name, and have at most eight terminals a container', async () => {
     const stranger = await server.user('enterprise', ['read', 'write', 'exec']);
     const weaker = await server.user('enterprise', ['read', 'write', 'admin']);
     const wrong: [object, object][] = [
@@ -235,10 +230,6 @@ describe('a terminal over Socket.IO', () => {
     expect(await client.ask('input', 'x'.repeat(16_385))).toMatchObject({ code: 'input_too_large' });
     expect(await client.ask('input', { no: 'text' })).toMatchObject({ code: 'invalid_parameters' });
     expect(await client.ask('resize', { cols: 1001, rows: 1 })).toMatchObject({ code: 'invalid_parameters' });
-  });
-
-  inMore('must have at most eight terminals a container', async () => {
-    const client = await connect().opened();
     await Promise.all(Array.from({ length: 7 }, () => connect().opened()));
     const ninth = connect();
     await eventually(() => expect(ninth.refusal?.data).toMatchObject({ code: 'too_many_terminals', limit: 8 }));
@@ -257,46 +248,6 @@ describe('a terminal over Socket.IO', () => {
     await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
     expect(client.exit).toBeNull();
     await connect({ session: client.session }).opened();
-  });
-});
-
-describe('a terminal whose shell comes from a session opened ahead', () => {
-  const opened = (): { open: number; taken: number } => {
-    const { daemon } = server.app.get<{ daemon: DockerEngine['daemon'] }>(ContainerEngine);
-    return daemon.calls.sessions;
-  };
-  const isWaiting = async (dockerId: string): Promise<boolean> =>
-    (await server.docker.exec(dockerId, ['sh', '-c', 'cat /proc/[0-9]*/environ | tr "\\0" "\\n"'])).includes(
-      'BERTH_AHEAD_TTY=1',
-    );
-
-  inBoth.each([
-    ['bash', () => container],
-    ['busybox', () => busybox],
-  ])('must take a line, Ctrl-C and Ctrl-D as the first bytes that are typed: %s', async (_shell, its) => {
-    const { id } = its();
-    (await connect({ container: id }).opened()).type('exit\n');
-    const answers: [typed: string, answer: RegExp | 'exits'][] = [
-      ['\r', /[#$] .*[#$] /s],
-      ['echo "first-$((1+1))"\r', shown('first-2')],
-      ['\u0003', /\^C/],
-      ['\u0004', 'exits'],
-    ];
-    for (const [typed, answer] of IS_MORE ? [...answers, ...answers] : answers) {
-      await eventually(async () => expect(await isWaiting(id)).toBe(true));
-      const { taken } = opened();
-      const client = connect({ container: id });
-      // Before the client is told that it is attached: nothing is typed sooner.
-      client.socket.once('attached', () => client.type(typed));
-      if (answer !== 'exits') {
-        await client.says(answer);
-        client.type('\recho "then-$((1+1))"; exit\r');
-        await client.says(shown('then-2'));
-      }
-      await eventually(() => expect(client.exit).toMatchObject({ reason: 'exited' }));
-      expect(client.text).not.toMatch(/berth-|BERTH/);
-      expect(opened().taken).toBe(taken + 1);
-    }
   });
 });
 
@@ -361,7 +312,7 @@ describe('a terminal over a plain WebSocket', () => {
     const written = async () => (await processes()).includes('yes 7902');
     await eventually(async () => expect(await written()).toBe(true));
     const before = process.memoryUsage().rss;
-    await server.docker.exec(container.id, ['sleep', '1']);
+    await server.docker.exec(container.id, ['sleep', '2']);
     expect(process.memoryUsage().rss - before).toBeLessThan(48 * 2 ** 20);
     second.socket.resume();
     second.send('\u0003');
@@ -383,7 +334,7 @@ describe('a terminal over a plain WebSocket', () => {
 });
 
 describe('the end of the container', () => {
-  it('must end its terminals at once and with the reason: a resize, a deletion, a stop', async () => {
+  it('must end its terminals at once and with the reason: a resize, a stop, a deletion', async () => {
     const over = await connect().opened();
     const plainOne = await plain(`?session=${over.session}`).opened();
     over.type('sleep 7803\n');
@@ -392,10 +343,6 @@ describe('the end of the container', () => {
     await eventually(() => expect(over.exit).toEqual({ code: null, reason: 'container_recreated' }));
     await eventually(() => expect(plainOne.closed).toEqual({ code: 4003, reason: 'container_recreated' }));
     container = { ...container, id: String((await user.api.get(container.db_id)).body['id']) };
-    const deleted = await connect().opened();
-    expect((await user.api.delete(container.id)).status).toBe(200);
-    await eventually(() => expect(deleted.exit).toEqual({ code: null, reason: 'container_deleted' }));
-    container = busybox;
     const stopped = await connect().opened();
     const before = performance.now();
     expect((await user.api.stop(container.id)).status).toBe(200);
@@ -404,10 +351,14 @@ describe('the end of the container', () => {
     const refused = connect();
     await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'container_not_running' }));
     expect((await user.api.start(container.id)).status).toBe(200);
+    const deleted = await connect().opened();
+    expect((await user.api.delete(container.id)).status).toBe(200);
+    await eventually(() => expect(deleted.exit).toEqual({ code: null, reason: 'container_deleted' }));
     expect(sessionsNow()).toEqual([]);
   });
 
   it('must be told of one that stopped by itself; its shell is sh where there is no bash', async () => {
+    container = await user.api.running();
     const client = await connect().opened();
     client.type('pwd; echo "sh-$((1+1))"\n');
     await client.says(shown('/home/user'));

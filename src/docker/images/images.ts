@@ -15,7 +15,7 @@ import { ImagePulls } from './image-pulls';
 import type { RegistryCredentials } from './registry-auth';
 import { againIfStale } from '../connection/stale-connections';
 import { openPull } from '../connection/streams';
-import { DATA_PATH } from '../containers/supervisor';
+import { DATA_PATH, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
 
 /** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;
@@ -32,8 +32,6 @@ export class Images implements EngineImages {
   private readonly pulls: ImagePulls;
   /** By image id, which always names the same content. */
   private readonly known = new LruMap<ImageFacts>(MOST_IMAGES);
-  /** Whether an image has a shell, by image id. */
-  private readonly shells = new LruMap<boolean>(MOST_IMAGES);
 
   constructor(
     private readonly daemon: DockerDaemon,
@@ -99,15 +97,6 @@ export class Images implements EngineImages {
     return this.known.get(name) ?? (await this.inspect(name)) ?? NO_IMAGE;
   }
 
-  /** @returns what {@link noteShell} was told about the image; undefined if nothing */
-  hasShell(id: string): boolean | undefined {
-    return this.shells.get(id);
-  }
-
-  noteShell(id: string, hasShell: boolean): void {
-    this.shells.set(id, hasShell);
-  }
-
   private async inspect(name: string): Promise<PresentImage | null> {
     const found = await this.daemon.call('inspect image', (_signal, docker) => findImage(docker, name));
     const facts = found && imageFacts(found);
@@ -133,14 +122,14 @@ function variablesOf(image: unknown): string[] {
 }
 
 /**
- * The paths at which an image declares volumes (`VOLUME`), without the data volume's.
+ * The paths at which an image declares volumes (`VOLUME`), without those of the data and the supervisor.
  *
  * @param image Docker's answer to its inspection
  */
 export function declaredVolumes(image: unknown): string[] {
   const { Config } = (image ?? {}) as { Config?: { Volumes?: Readonly<Record<string, unknown>> | null } | null };
   const paths = Object.keys(Config?.Volumes ?? {}).map((path) => posix.resolve('/', path));
-  return [...new Set(paths)].filter((path) => path !== DATA_PATH).sort();
+  return [...new Set(paths)].filter((path) => path !== DATA_PATH && path !== SUPERVISOR_PATH).sort();
 }
 
 /**
