@@ -9,6 +9,7 @@ export {
   type FileContent,
   type FilesCall,
   type FileState,
+  modeText,
   type OpenFile,
 } from './port/engine-files';
 export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';

@@ -23,6 +23,30 @@ export interface FileAttributes {
 /** The types of files in {@link FileAttributes.mode}. */
 export const FILE_TYPE = { mask: 0o170000, directory: 0o040000, regular: 0o100000, link: 0o120000 } as const;
 
+const LETTERS: Readonly<Record<number, string>> = {
+  0o010000: 'p',
+  0o020000: 'c',
+  [FILE_TYPE.directory]: 'd',
+  0o060000: 'b',
+  [FILE_TYPE.regular]: '-',
+  [FILE_TYPE.link]: 'l',
+  0o140000: 's',
+};
+
+/** The type and the permissions as `ls` shows them. */
+export function modeText(mode: number): string {
+  const bits = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
+  // The bits of set-user-id, set-group-id and "sticky" take the place of an x.
+  for (const [bit, at, letter] of [
+    [0o4000, 2, 's'],
+    [0o2000, 5, 's'],
+    [0o1000, 8, 't'],
+  ] as const) {
+    if (mode & bit) bits[at] = bits[at] === 'x' ? letter : letter.toUpperCase();
+  }
+  return (LETTERS[mode & FILE_TYPE.mask] ?? '?') + bits.join('');
+}
+
 /** What is at a path, for a later comparison. */
 export interface FileState extends FileAttributes {
   /** Changes with the size and the time of modification, to the nanosecond if the file system has it. */
@@ -172,12 +196,12 @@ export interface EngineFiles {
    *
    * @returns the number of entries, and the bytes of the files' contents
    * @throws EngineError `no_space`; `invalid_parameters` if the content is no tar archive of files, directories and
-   *   links that all stay in the directory; the errors of `content`
+   *   links that all stay in the directory; the content's errors
    */
   unpack(
     call: FilesCall,
     path: Buffer,
-    content: AsyncIterable<Buffer>,
+    archive: Pick<FileContent, 'content' | 'onBytes'>,
   ): Promise<{ readonly entries: number; readonly bytes: number }>;
   /**
    * Makes a file ready for writing in place.
@@ -192,7 +216,7 @@ export interface EngineFiles {
     options: { readonly existing: 'keep' | 'empty' | 'refuse'; readonly mode: number | undefined },
   ): Promise<void>;
   /**
-   * @param part.length at most {@link LARGEST_PART_BYTES}
+   * @param part.length at most 16 MiB
    * @returns fewer bytes only at the end of the file, or of one that the kernel generates
    */
   readPart(call: FilesCall, path: Buffer, part: { readonly offset: number; readonly length: number }): Promise<Buffer>;
@@ -217,6 +241,3 @@ export interface EngineFiles {
    */
   usage(call: FilesCall, path: Buffer): Promise<{ readonly bytes: number; readonly isComplete: boolean }>;
 }
-
-/** Maximum bytes of one {@link EngineFiles.readPart}. */
-export const LARGEST_PART_BYTES = 16 * 1024 * 1024;
