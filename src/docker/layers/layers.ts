@@ -14,7 +14,7 @@ import { plainId } from '../container-ids';
 import { containerOf, remove, start } from '../containers/container-verbs';
 import { claimedLabels, containerLabels, LABELS, probeLabels } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
-import { MARKER } from '../programs/process-marker';
+import { SESSION_VARIABLE } from '../supervisor/supervisor-paths';
 import { SHELL } from '../containers/supervisor';
 import { EngineError } from '../engine-error';
 import type { Listed } from '../port/engine-containers';
@@ -263,7 +263,7 @@ export function imageConfig(own: Configuration, base: Configuration, instance: s
   const inBase = new Map((base.Env ?? []).map((variable) => [nameOf(variable), variable]));
   const Env = (own.Env ?? []).map((variable) => inBase.get(nameOf(variable)) ?? `${nameOf(variable)}=`);
   return {
-    Env: [...new Set([...Env, ...inBase.values(), `${MARKER}=`])],
+    Env: [...new Set([...Env, ...inBase.values(), `${SESSION_VARIABLE}=`])],
     // Without a user, Docker would keep the main process's.
     User: orElse(base.User, '0'),
     WorkingDir: orElse(base.WorkingDir, '/'),
