@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PseudoTtyInfo, ServerChannel, Session } from 'ssh2';
 import { notedBytes } from '../audit';
-import { ContainersService, faultOfEnvironment } from '../containers';
+import { faultOfEnvironment } from '../containers';
 import { LOGIN_SHELL, type SignalName, SIGNALS, type TerminalSize } from '../docker';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
@@ -73,7 +73,6 @@ export class SshSessions {
     private readonly terminals: Terminals,
     private readonly commands: Commands,
     private readonly files: FilesService,
-    private readonly containers: ContainersService,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 

@@ -247,7 +247,9 @@ export class Output {
   to = 0;
 
   /** @param options.waits whether a program with pipes waits for its readers, or one to come */
-  constructor(private readonly options: { readonly ring: number; readonly waits: boolean; readonly isTerminal: boolean }) {}
+  constructor(
+    private readonly options: { readonly ring: number; readonly waits: boolean; readonly isTerminal: boolean },
+  ) {}
 
   get readerCount(): number {
     return this.readers.size;
