@@ -53,7 +53,11 @@ export class SandboxHost implements EngineHost, EngineNetworks {
   /** @param parts.network the network of Docker's machine, if that is another machine */
   constructor(
     private readonly settings: SandboxHostSettings,
-    { daemon, supervisor, network }: { daemon: DockerDaemon; supervisor: SupervisorVolume; network?: HostNetwork | undefined },
+    {
+      daemon,
+      supervisor,
+      network,
+    }: { daemon: DockerDaemon; supervisor: SupervisorVolume; network?: HostNetwork | undefined },
   ) {
     this.daemon = daemon;
     this.supervisor = supervisor;

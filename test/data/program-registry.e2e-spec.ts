@@ -121,11 +121,10 @@ describe('the programs that a process holds in containers', () => {
     const entry = await held.enter(container, SLEEP);
     expect(held.isOwn(entry)).toBe(true);
     const engine = new FakeEngine(daemon);
-    for (const marker of [entry.id, 'bystander']) {
-      await engine.programs.start(container.dockerId, { command: ['sleep'], marker });
+    for (const id of [entry.id, 'bystander']) {
+      await engine.programs.start(container.dockerId, { command: ['sleep'], id });
     }
-    const markers = (): unknown[] =>
-      [...(daemon.programs.get(container.dockerId) ?? [])].map((one) => one.request.marker);
+    const markers = (): unknown[] => [...(daemon.programs.get(container.dockerId) ?? [])].map((one) => one.request.id);
     await eventually(() => expect(markers()).toEqual([entry.id, 'bystander']));
     await berth.stop();
     berth = await Berth.start({ engine: new FakeEngine(daemon), database, environment });

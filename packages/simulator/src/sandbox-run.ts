@@ -99,7 +99,8 @@ export class SandboxRun {
   /** @throws EngineError `command_not_started`, `program_exists` */
   async start(request: ProcessRequest): Promise<ContainerProcess> {
     const table = await this.open();
-    const { id = randomUUID(), kept = false, ring = kept ? LARGEST_RING : USUAL_RING } = request;
+    const { id = randomUUID(), kept } = request;
+    const { ring = kept ? LARGEST_RING : USUAL_RING } = request;
     if (this.programs.has(id)) throw new EngineError('program_exists', `there is a program ${id}`);
     const isTerminal = request.terminal !== undefined;
     const output = new Output({ ring, waits: !kept, isTerminal });
@@ -111,7 +112,7 @@ export class SandboxRun {
     const isTyped = request.stdin === true || isTerminal;
     if (!isTyped) await input.sink.close();
     const program: RunningProgram = {
-      request: { ...request, id, kept: kept || undefined },
+      request: { ...request, id },
       process,
       output,
       terminal,
@@ -129,10 +130,10 @@ export class SandboxRun {
   }
 
   /** @throws EngineError `program_not_found`, `invalid_parameters` */
-  attach({ id, after = 0, input = false, watch = false }: ProgramAttachment): ContainerProcess {
+  attach({ id, after = 0, input, watch }: ProgramAttachment): ContainerProcess {
     const program = this.programs.get(id);
     if (!program) throw new EngineError('program_not_found', `no program ${id}`);
-    return this.reader(program, { after, input: input && program.input !== null, watches: watch });
+    return this.reader(program, { after, input: input === true && program.input !== null, watches: watch === true });
   }
 
   list(): ListedProgram[] {

@@ -36,9 +36,7 @@ const listing = z.object({
 });
 
 const connection = z.object({
-  Config: z
-    .object({ Labels: z.record(z.string(), z.string()).nullish() })
-    .nullish(),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
   State: z.object({ Running: z.boolean() }),
   HostConfig: z.object({ Runtime: z.string().optional(), NetworkMode: z.string().optional() }),
   NetworkSettings: z.object({

@@ -15,7 +15,6 @@ import { containerOf, remove, start } from '../containers/container-verbs';
 import { claimedLabels, containerLabels, LABELS, probeLabels } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
 import { SESSION_VARIABLE } from '../supervisor/supervisor-paths';
-import { SHELL } from '../containers/supervisor';
 import { EngineError } from '../engine-error';
 import type { Listed } from '../port/engine-containers';
 import {
@@ -186,7 +185,7 @@ export class Layers implements TransferringLayers {
         docker,
         {
           Image: name,
-          Entrypoint: [SHELL, '-c', `echo written >${PROOF_FILE}; sleep ${String(PROOF_MS / 1000)}`],
+          Entrypoint: ['/bin/sh', '-c', `echo written >${PROOF_FILE}; sleep ${String(PROOF_MS / 1000)}`],
           Cmd: [],
           User: '0:0',
           Labels: probeLabels({ instance, process }),

@@ -192,6 +192,8 @@ class ChannelProcess implements ContainerProcess {
   readonly stdin: Writable | null;
   readonly isInputCopied = true;
   private readonly result: Promise<z.infer<typeof end>>;
+  /** Whether the container was ending when the program ended. */
+  private isWithContainer = false;
 
   constructor(
     private readonly stream: ChannelStream,
@@ -209,7 +211,10 @@ class ChannelProcess implements ContainerProcess {
     // Without a listener, an error while nobody writes would end this process.
     this.stdin?.on('error', () => undefined);
     void this.result.then(
-      () => this.stdin?.destroy(),
+      () => {
+        this.isWithContainer = calls.isEnding();
+        this.stdin?.destroy();
+      },
       () => this.stdin?.destroy(),
     );
     this.output = {
@@ -226,7 +231,7 @@ class ChannelProcess implements ContainerProcess {
     const how = exitOf(await this.result);
     if (how === null) throw new EngineError('container_not_responding', 'a program ended without an end');
     // The end of a container first ends its programs: the end of the channel follows.
-    if (how.signal !== undefined && this.calls.isEnding()) {
+    if (how.signal !== undefined && this.isWithContainer) {
       throw new EngineError('container_not_running', 'the container ended under the program');
     }
     return how;

@@ -278,7 +278,10 @@ export class Channels implements SandboxChannels {
     if (!State.Running || (startedAt !== undefined && startedAt !== State.StartedAt)) throw containerEnded();
     if (State.Paused) throw new EngineError('container_paused', 'the container is paused');
     if (isNew && !isSupervised(Config?.Labels ?? {})) {
-      throw new EngineError('restart_required', 'the container was created by an earlier version, without a supervisor');
+      throw new EngineError(
+        'restart_required',
+        'the container was created by an earlier version, without a supervisor',
+      );
     }
     return State.StartedAt;
   }

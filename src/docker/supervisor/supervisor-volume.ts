@@ -54,7 +54,9 @@ export async function readSupervisor(file: string): Promise<SupervisorBinary> {
     return { content, digest: createHash('sha256').update(content).digest('hex').slice(0, 16) };
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
-    throw new ConfigError(`SUPERVISOR_FILE: the supervisor's program cannot be read (${why}): npm run images builds it`);
+    throw new ConfigError(
+      `SUPERVISOR_FILE: the supervisor's program cannot be read (${why}): npm run images builds it`,
+    );
   }
 }
 

@@ -4,13 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import {
-  ContainerEngine,
-  type ContainerProcess,
-  type ExecOutput,
-  mayGoOn,
-  type SignalName,
-} from '../../docker';
+import { ContainerEngine, type ContainerProcess, type ExecOutput, mayGoOn, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { type Duplex, PassThrough, type Readable } from 'node:stream';
+import { type Duplex, PassThrough } from 'node:stream';
 import {
   type ContainerProcess,
   type ContainerSpec,
@@ -79,7 +79,7 @@ export interface FakeCommand {
 export interface FakeProgram extends FakeCommand {
   readonly request: ProcessRequest;
   /** Ended at once if the request has no stdin. */
-  readonly stdin: Readable;
+  readonly stdin: Duplex;
   /** The last size that was set; null before. */
   size: TerminalSize | null;
   readonly signals: SignalName[];
@@ -224,11 +224,11 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** Becomes a reader of a program. */
-  attachTo(dockerId: string, { id, after = 0, input = false, watch }: ProgramAttachment): ContainerProcess {
+  attachTo(dockerId: string, { id, after = 0, input, watch }: ProgramAttachment): ContainerProcess {
     this.runningOne(dockerId, 'exec');
     const known = this.known(dockerId).get(id);
     if (!known) throw new EngineError('program_not_found', `no program ${id}`);
-    return this.readerOf(known, { after, input, watches: watch });
+    return this.readerOf(known, { after, input: input === true, watches: watch });
   }
 
   listPrograms(dockerId: string): ListedProgram[] {
