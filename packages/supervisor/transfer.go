@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,7 +26,10 @@ const (
 	unpackLeftAfter = 24 * time.Hour
 )
 
-const mostPart = 16 << 20
+const (
+	mostPart  = 16 << 20
+	mostSwept = 1024
+)
 
 var errShorter = fail("failed", "the file has become shorter")
 
@@ -36,22 +40,42 @@ func newName(prefix string) string {
 	return prefix + hex.EncodeToString(random)
 }
 
-// sweep removes what killed sandboxes have left unfinished in a directory.
-func sweep(dir *os.File) {
-	names, err := dir.Readdirnames(mostListed)
-	if err != nil && err != io.EOF {
+// swept has the directories that need no sweeping any more, by device and inode.
+var swept = struct {
+	sync.Mutex
+	known map[[2]uint64]bool
+}{known: map[[2]uint64]bool{}}
+
+// sweep removes what killed sandboxes have left unfinished in a directory; once, as this one cleans up after itself.
+func sweep(name string) {
+	dir, err := openDirectory(name, 0)
+	if err != nil {
 		return
 	}
-	for _, name := range names {
-		if !isTemporary(name) {
-			continue
-		}
-		age := uploadLeftAfter
-		if strings.HasPrefix(name, unpackPrefix) {
-			age = unpackLeftAfter
-		}
-		if st, err := statAt(dir, name); err == nil && time.Since(time.Unix(st.Mtim.Unix())) > age {
-			removeEntry(dir, dir, name, 0)
+	defer dir.Close()
+	st, err := statAt(dir, ".")
+	key := [2]uint64{uint64(st.Dev), st.Ino}
+	swept.Lock()
+	isKnown := swept.known[key]
+	if len(swept.known) >= mostSwept {
+		clear(swept.known)
+	}
+	swept.known[key] = true
+	swept.Unlock()
+	for err == nil && !isKnown {
+		var names []string
+		names, err = dir.Readdirnames(namesAtOnce)
+		for _, name := range names {
+			age := uploadLeftAfter
+			if strings.HasPrefix(name, unpackPrefix) {
+				age = unpackLeftAfter
+			}
+			if !isTemporary(name) {
+				continue
+			}
+			if st, err := statAt(dir, name); err == nil && time.Since(time.Unix(st.Mtim.Unix())) > age {
+				removeEntry(dir, dir, name, 0)
+			}
 		}
 	}
 }
@@ -244,6 +268,7 @@ func (u *upload) locate(name string) error {
 // open makes the unfinished file, and its missing parents.
 func (u *upload) open() error {
 	parent := u.path[:strings.LastIndexByte(u.path, '/')+1]
+	sweep(parent)
 	u.temp = parent + newName(uploadPrefix)
 	file, err := os.OpenFile(u.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, syscall.ENOENT) {
