@@ -203,8 +203,12 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await worker.start();
     await worker.wait();
     await worker.remove();
-    expect(await other.containers.start(id)).toBe('started');
-    expect(await run(id, 'echo', 'there')).toBe('there\n');
+    // gVisor (20240729) leaves remains of a refused start, so that the lifecycle recreates the container.
+    const outcome = await other.containers.start(id).catch((error: { code: string }) => error.code);
+    expect(outcome).toBe(runtime === 'runsc' ? 'container_broken' : 'started');
     await other.containers.remove(id);
+    const next = await sandbox.running(other, sandbox.spec());
+    expect(await run(next, 'echo', 'there')).toBe('there\n');
+    await other.containers.remove(next);
   });
 });

@@ -69,13 +69,14 @@ describe('what Docker is asked for', () => {
         'berth.helper': '',
         'berth.warm': '',
         'berth.snapshot': '',
+        'berth.supervisor': '1',
         'berth.layer': '',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
       HostConfig: {
         Runtime: 'runsc',
-        Init: true,
+        Init: false,
         Memory: 536_870_912,
         MemorySwap: 536_870_912,
         CpuPeriod: 100_000,
@@ -110,6 +111,17 @@ describe('what Docker is asked for', () => {
               DriverConfig: { Name: 'local', Options: {} },
             },
           },
+          {
+            Type: 'volume',
+            Source: SUPERVISOR_VOLUME,
+            Target: '/.berth',
+            ReadOnly: true,
+            VolumeOptions: {
+              NoCopy: true,
+              Labels: { 'berth.managed': 'true', 'berth.helper': 'supervisor' },
+              DriverConfig: { Name: 'local', Options: {} },
+            },
+          },
         ],
         RestartPolicy: { Name: 'unless-stopped' },
         LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
@@ -120,8 +132,8 @@ describe('what Docker is asked for', () => {
   it('must leave the volume and its owner to the data that is copied into it', () => {
     const image = { user: '1000' };
     const seeded = options({ isSeeded: true }, {}, image);
-    expect(seeded.Cmd).toEqual(['', ...NAME_SERVERS]);
-    expect(seeded.HostConfig?.Mounts).toMatchObject([{ VolumeOptions: { NoCopy: true } }]);
+    expect(seeded.Cmd).toEqual(['-keep-home', '1000', ...NAME_SERVERS]);
+    expect(seeded.HostConfig?.Mounts?.[0]).toMatchObject({ VolumeOptions: { NoCopy: true } });
     expect(seeded.Labels).toMatchObject({ 'berth.user': '1000' });
   });
 
@@ -209,10 +221,6 @@ describe('what Docker is asked for', () => {
     const others = [{ generation: 4 }, { owner: { ...spec.owner, containerId: 'c2' } }, { network: { allow: [] } }];
     for (const changes of others)
       expect(restrictedSandbox({ ...listed, ...changes })).not.toMatchObject({ macAddress: MacAddress });
-  });
-
-  it('must leave the home to the owner that copied data gives it', () => {
-    expect(options({ isSeeded: true }, {}, { user: 'app' }).Cmd?.slice(0, 2)).toEqual(['-keep-home', 'app']);
   });
 
   it('must mount the data volume, the supervisor read-only, and nothing of the host', () => {

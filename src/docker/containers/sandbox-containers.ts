@@ -112,13 +112,16 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async pause(dockerId: string): Promise<void> {
-    await this.parts.daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
+    const { daemon, channels } = this.parts;
+    channels.notePause(dockerId);
+    await daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
   }
 
   async unpause(dockerId: string): Promise<void> {
     await this.parts.daemon.call('unpause container', (signal, docker) =>
       unpause(containerOf(docker, dockerId), signal),
     );
+    this.parts.channels.noteUnpause(dockerId);
   }
 
   async expectStop(dockerId: string): Promise<void> {
@@ -216,6 +219,8 @@ export class SandboxContainers implements EngineContainers {
         const { action, dockerId } = message.event;
         if (action === 'kill') channels.noteKill(dockerId);
         if (action === 'die') channels.noteContainerEnd(dockerId);
+        if (action === 'pause') channels.notePause(dockerId);
+        if (action === 'unpause') channels.noteUnpause(dockerId);
       }
       yield message;
     }

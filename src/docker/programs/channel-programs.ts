@@ -32,7 +32,7 @@ const pid = z.int().min(1).max(0x7fff_ffff);
 const id = z.string().regex(/^[\w-]{1,64}$/);
 const exit = z.union([
   z.object({ code: z.int().min(0).max(255) }),
-  z.object({ signal: z.int().min(1).max(64), oom: z.boolean().optional() }),
+  z.object({ signal: z.int().min(1).max(64) }),
 ]);
 
 const started = z.object({ pid, started: time });
@@ -260,6 +260,5 @@ function exitOf({ exit: how, offset: bytes, ended }: z.infer<typeof end>): Progr
   if (how === null) return null;
   const facts = { bytes, ...(ended !== undefined && { endedAt: ended }) };
   if ('code' in how) return { exitCode: how.code, ...facts };
-  const { signal, oom } = how;
-  return { exitCode: BY_SIGNAL + signal, signal, ...(oom === true && { isOutOfMemory: true }), ...facts };
+  return { exitCode: BY_SIGNAL + how.signal, signal: how.signal, ...facts };
 }

@@ -91,6 +91,10 @@ const SAME_CODES: ReadonlySet<string> = new Set<EngineErrorCode>([
 export class ChannelStream {
   /** When the operation was cancelled, by `performance.now()`. */
   cancelledAt: number | null = null;
+  /** By `performance.now()`. */
+  readonly openedAt = performance.now();
+  /** Whether the supervisor has said anything on the stream. */
+  isAnswered = false;
 
   private readonly messages: object[] = [];
   private messageCount = 0;
@@ -323,14 +327,14 @@ export class ChannelStream {
   }
 
   /**
-   * Says that the result is not wanted any more: {@link done} and {@link message} throw `aborted`, and bytes are dropped.
-   * A program goes on without this reader. Does nothing if the operation has ended.
+   * Says that the result is not wanted any more: {@link done} and {@link message} throw `why`, by default `aborted`, and
+   * bytes are dropped. A program goes on without this reader. Does nothing if the operation has ended.
    */
-  cancel(): void {
+  cancel(why = new EngineError('aborted', `${this.op} was cancelled`)): void {
     if (this.isClosed || this.cancelledAt !== null) return;
     this.cancelledAt = performance.now();
     this.output.bytes(FRAME.cancel, Buffer.alloc(0));
-    this.settle(new EngineError('aborted', `${this.op} was cancelled`));
+    this.settle(why);
   }
 
   /** Closes the channel, as its supervisor has broken the operation's rules. @returns the error to throw */
@@ -347,6 +351,7 @@ export class ChannelStream {
    * @throws EngineError a violation
    */
   take(type: number, payload: Buffer): boolean {
+    this.isAnswered = true;
     switch (type) {
       case FRAME.message:
         this.takeMessage(jsonOf(payload));

@@ -200,19 +200,35 @@ describe('a channel', () => {
       channel.check(now + 31_000);
       expect(supervisor.said(0)).toHaveLength(1);
       const stream = channel.open({ op: 'stat' });
-      channel.check(now + 31_000);
+      supervisor.json(1, 'message', {});
+      await soon();
+      channel.check(now + 61_000);
       expect(supervisor.said(0).at(-1)).toEqual(['ping']);
-      channel.check(now + 62_000);
+      channel.check(now + 92_000);
       await soon();
       expect(channel.isOpen).toBe(isPaused);
       if (!isPaused) await expect(stream.done(ANY)).rejects.toBe(SILENT);
       else {
         supervisor.frame(0, FRAME.pong, Buffer.from('berth'));
         await soon();
-        channel.check(now + 62_000);
+        channel.check(now + 92_000);
         expect(channel.isOpen).toBe(true);
       }
     }
+  });
+
+  it('fails what a paused container has not answered, and keeps what has begun', async () => {
+    const { supervisor, channel } = begun({ isPaused: true });
+    supervisor.hello();
+    await channel.ready;
+    const [program, request] = [channel.open({ op: 'start' }), channel.open({ op: 'stat' })];
+    supervisor.json(1, 'message', { pid: 1 });
+    await soon();
+    channel.check(performance.now() + 4_000);
+    await expect(request.done(ANY)).rejects.toMatchObject({ code: 'container_paused' });
+    expect(supervisor.said(2).at(-1)).toEqual(['cancel']);
+    supervisor.json(1, 'done', {});
+    expect(await program.done(ANY)).toEqual({});
   });
 
   it('answers a PING', async () => {
@@ -225,7 +241,7 @@ describe('a channel', () => {
 
 describe('a hostile or broken supervisor', () => {
   const violations: [string, (supervisor: FakeSupervisor) => void][] = [
-    ['text in place of frames', (s) => s.raw(Buffer.from('OCI runtime exec failed: exec failed'))],
+    ['text in place of frames', (s) => s.raw(Buffer.from('something else than a frame'))],
     ['an unknown type', (s) => s.frame(0, 0x7f)],
     ['a type that only clients send', (s) => s.frame(1, FRAME.open)],
     ['a length over the bound, without the bytes', (s) => s.raw(frameHead(1, FRAME.data, 0xffff_ffff))],
@@ -303,6 +319,15 @@ describe('a hostile or broken supervisor', () => {
     const { supervisor, channel } = begun();
     supervisor.json(0, 'bye', { code, message: '' });
     await expect(channel.ready).rejects.toMatchObject({ code: known });
+  });
+
+  it('that could not be connected to leaves its words, and the reason to its owner', async () => {
+    const { supervisor, channel } = begun();
+    supervisor.raw(Buffer.from('OCI runtime exec failed: '));
+    supervisor.raw(Buffer.from('exec failed\r\n'));
+    supervisor.end();
+    await expect(channel.ready).rejects.toBe(LOST);
+    expect(channel.words).toBe('OCI runtime exec failed: exec failed\r\n');
   });
 
   it('that sends something before HELLO is refused', async () => {

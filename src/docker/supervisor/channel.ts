@@ -70,6 +70,9 @@ const SILENT_MS = 30_000;
 const PONG_WITHIN_MS = 30_000;
 /** How long the supervisor may take to close a stream after a CANCEL. */
 const CANCELLED_WITHIN_MS = 120_000;
+/** A request that is not answered for this long may be one to a paused container; how often its owner is asked. */
+const UNANSWERED_MS = 3_000;
+const ASK_EVERY_MS = 10_000;
 
 /**
  * A connection to the supervisor of one sandbox. What comes out of it may be written by a hostile program: everything
@@ -88,6 +91,9 @@ export class Channel {
   /** Bytes that have arrived and are not read yet. */
   private arrived: Buffer[] = [];
   private isReading = false;
+  /** Whether anything has come from stdout, and whether that was from Docker. */
+  private hasBegun = false;
+  private isRefused = false;
   private nextId = 1;
   private greeting: Hello | null = null;
   private settle: { resolve: (value: Hello) => void; reject: (why: EngineError) => void } | null = null;
@@ -97,6 +103,7 @@ export class Channel {
   private heardAt = performance.now();
   private pingAt: number | null = null;
   private isAskingWhy = false;
+  private askedAt = -Infinity;
 
   /** @param socket the hijacked connection of Docker's exec, with Docker's multiplexing */
   constructor(
@@ -108,8 +115,8 @@ export class Channel {
     });
     this.ready.catch(() => undefined);
     this.docker = new OutputFrames(({ stream, data }) => {
-      if (stream === 'stdout') this.arrived.push(data);
-      else this.noteWords(data);
+      if (stream === 'stderr' || this.areWords(data)) this.noteWords(data);
+      else this.arrived.push(data);
     });
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
@@ -131,7 +138,7 @@ export class Channel {
     return this.fault === null;
   }
 
-  /** Whether a stream is open, or was opened since `performance.now()` was `since`. */
+  /** Including cancelled ones that the supervisor has not closed yet. */
   get openStreams(): number {
     return this.streams.size;
   }
@@ -185,6 +192,7 @@ export class Channel {
         return;
       }
     }
+    this.checkUnanswered(now);
     if (this.pingAt !== null) {
       if (now - this.pingAt > PONG_WITHIN_MS) this.askWhySilent();
     } else if (this.streams.size > 0 && now - this.heardAt > SILENT_MS) {
@@ -196,6 +204,20 @@ export class Channel {
   /** Closes the channel; its streams fail with `why`. Does nothing if it has closed. */
   close(why = new EngineError('aborted', 'the channel to the sandbox was closed')): void {
     this.fail(why);
+  }
+
+  /** Fails requests to a paused container that have not been answered. Programs that have started go on later. */
+  private checkUnanswered(now: number): void {
+    const isUnanswered = (stream: ChannelStream): boolean =>
+      !stream.isAnswered && stream.cancelledAt === null && now - stream.openedAt > UNANSWERED_MS;
+    if (now - this.askedAt < ASK_EVERY_MS || ![...this.streams.values()].some(isUnanswered)) return;
+    this.askedAt = now;
+    void this.owner.whySilent().then((why) => {
+      if (why?.code === 'container_not_running' || why?.code === 'container_not_found') this.fail(why);
+      if (why !== null) return;
+      const paused = new EngineError('container_paused', 'the container is paused');
+      for (const stream of this.streams.values()) if (isUnanswered(stream)) stream.cancel(paused);
+    });
   }
 
   private askWhySilent(): void {
@@ -302,6 +324,16 @@ export class Channel {
     if (code === 'too_many_connections') throw new EngineError('too_many', words);
     if (code === 'shutting_down') throw new EngineError('container_not_running', words);
     throw new EngineError('container_not_responding', words);
+  }
+
+  /**
+   * Whether these are Docker's words in place of the supervisor's: why the program that connects was not started. A frame
+   * of HELLO begins with a zero.
+   */
+  private areWords(data: Buffer): boolean {
+    this.isRefused ||= this.greeting === null && !this.hasBegun && data[0] !== 0;
+    this.hasBegun = true;
+    return this.isRefused;
   }
 
   private noteWords(data: Buffer): void {

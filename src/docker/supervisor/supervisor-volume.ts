@@ -30,7 +30,7 @@ const COMPLETE = 'complete';
  * Another process that fills the volume may take this long; after that it counts as dead. Milliseconds of the daemon's
  * clock.
  */
-const FILLED_WITHIN_MS = 60_000;
+const FILLED_WITHIN_MS = 15_000;
 const LOOK_EVERY_MS = 200;
 /** Volumes of other versions are removed when they are this old and no container has them, in milliseconds. */
 const OLD_AFTER_MS = 24 * 3_600_000;
@@ -63,7 +63,7 @@ export async function readSupervisor(file: string): Promise<SupervisorBinary> {
 /**
  * The volume that holds the supervisor's program on one daemon: read-only in all sandboxes, one for each version. Any
  * process fills it that needs it first. The container that a process fills it with is the lock: its name is unique in
- * Docker, and one that was left by a dead process is replaced after a minute.
+ * Docker, and one that was left by a dead process is replaced after 15 seconds.
  */
 export class SupervisorVolume {
   private readonly logger = new Logger(SupervisorVolume.name);
