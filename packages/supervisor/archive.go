@@ -229,11 +229,8 @@ func (u *unpacker) unpack() (count int, err error) {
 			_, err = io.Copy(io.Discard, onlyReader{u.from}) // The padding behind the archive's end.
 			return count, err
 		}
-		if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return count, fail("invalid_parameters", "the archive is malformed: %v", err)
-		}
 		if err != nil {
-			return count, err
+			return count, malformed(err)
 		}
 		name, err := localName(header.Name)
 		if err != nil {
@@ -254,6 +251,15 @@ func (u *unpacker) unpack() (count int, err error) {
 		}
 		count++
 	}
+}
+
+// malformed is the error of an archive that cannot be read, if its stream has not failed.
+func malformed(err error) error {
+	var own failure
+	if errors.As(err, &own) {
+		return err
+	}
+	return fail("invalid_parameters", "the archive is malformed: %v", err)
 }
 
 var errLeaves = fail("invalid_parameters", "an entry leaves the directory")
@@ -320,6 +326,9 @@ func (u *unpacker) add(header *tar.Header, parent *os.File, base string) error {
 		}
 		defer file.Close()
 		n, err := io.CopyBuffer(onlyWriter{file}, onlyReader{u.archive}, u.buffer)
+		if err == io.ErrUnexpectedEOF {
+			return malformed(err)
+		}
 		if err != nil {
 			return err
 		}

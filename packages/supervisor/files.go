@@ -13,8 +13,10 @@ import (
 
 const mostListed = 1_000_000
 
-// fileOperations work with the rights of a user.
-var fileOperations = map[string]func(*stream, *request, identity) (any, error){
+// fileOperation works with the rights of a user.
+type fileOperation func(*stream, *request, identity) (any, error)
+
+var fileOperations = map[string]fileOperation{
 	"stat":     quick(statFile),
 	"mkdir":    quick(makeDirectory),
 	"create":   quick(createFile),
@@ -39,7 +41,7 @@ var fileOperations = map[string]func(*stream, *request, identity) (any, error){
 }
 
 // quick is an operation that waits for nothing but the kernel.
-func quick(run func(string, *request) (any, error)) func(*stream, *request, identity) (any, error) {
+func quick(run func(string, *request) (any, error)) fileOperation {
 	return func(_ *stream, r *request, user identity) (result any, err error) {
 		err = user.do(func() (err error) {
 			result, err = run(string(r.Path), r)
@@ -56,7 +58,7 @@ var walks = counter{most: 32}
 var walkMemory = counter{most: 2 << 20}
 
 // long is an operation that may wait for its client, and of which there is a bounded number.
-func long(bound *counter, run func(*stream, *request, identity) (any, error)) func(*stream, *request, identity) (any, error) {
+func long(bound *counter, run fileOperation) fileOperation {
 	return func(s *stream, r *request, user identity) (result any, err error) {
 		if !bound.take() {
 			return nil, tooMany("operations on directories")
@@ -313,7 +315,7 @@ func protected(st *syscall.Stat_t) error {
 	}
 }
 
-// openPlace finds an entry that is to be moved or removed. Its directory is the kernel's, whatever the path's names are.
+// openPlace finds an entry that is to be moved or removed. The kernel resolves the path to its directory.
 func openPlace(name string) (entry, error) {
 	parent, base, err := split(name)
 	if err != nil {

@@ -4,9 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -326,6 +329,7 @@ func TestArchives(t *testing.T) {
 		"above":     archiveOf(&tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "../.."}),
 		"behind":    archiveOf(&tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "x/../../.."}),
 		"no tar":    strings.Repeat("x", 1024),
+		"cut off":   archiveOf(&tar.Header{Name: "f", Uname: strings.Repeat("x", 5000)})[:4096],
 		"device":    archiveOf(&tar.Header{Name: "d", Typeflag: tar.TypeChar}),
 	} {
 		o := c.open("unpack", fields{"path": dir + "/out"}).data(archiveOf(&tar.Header{Name: "first", Uname: "x"})[:1024]).data(bad).end().wait()
@@ -338,6 +342,35 @@ func TestArchives(t *testing.T) {
 	}
 	c.run("mkdir -p " + dir + "/out/d/s")
 	c.expect("a directory there", "path_exists", c.open("unpack", fields{"path": dir + "/out"}).data(sent).end().wait())
+}
+
+func TestRenameInSteps(t *testing.T) {
+	c := dial(t)
+	name := c.place()
+	c.run("cd " + name + "; mkdir full empty; touch full/f file other; ln -s full link")
+	dir, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, from := range []string{"full", "file", "link"} {
+		for _, there := range []string{"empty", "other"} {
+			if err := renameInSteps(dir, from, dir, there); !errors.Is(err, syscall.EEXIST) {
+				t.Error(from, there, err)
+			}
+		}
+		if err := renameInSteps(dir, from, dir, "new-"+from); err != nil {
+			t.Error(from, err)
+		}
+	}
+	inside, _ := os.Open(name + "/new-full")
+	defer inside.Close()
+	if err := renameInSteps(dir, "new-full", inside, "x"); err != syscall.EINVAL {
+		t.Error(err)
+	}
+	if text := c.run("cd " + name + "; ls -A . new-full; readlink new-link"); text != ".:\nempty\nnew-file\nnew-full\nnew-link\nother\n\nnew-full:\nf\nfull\n" {
+		t.Errorf("%q", text)
+	}
 }
 
 func TestSearchUsageAndWatch(t *testing.T) {

@@ -155,7 +155,8 @@ func setNameServers(servers []string) {
 		return
 	}
 	// Not replaced by another file: Docker mounts this one.
-	if file, err := os.OpenFile("/etc/resolv.conf", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK, 0o644); err == nil {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC | syscall.O_NONBLOCK
+	if file, err := os.OpenFile("/etc/resolv.conf", flags, 0o644); err == nil {
 		file.WriteString(text)
 		file.Close()
 	}

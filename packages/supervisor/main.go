@@ -90,8 +90,8 @@ func receiveBridge(socket *net.UnixConn) (*bridge, error) {
 		syscall.SetNonblock(fd, true)
 		syscall.CloseOnExec(fd)
 	}
-	b := &bridge{int(binary.BigEndian.Uint32(pid[:])), os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out"), socket}
-	return b, nil
+	in, out := os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out")
+	return &bridge{pid: int(binary.BigEndian.Uint32(pid[:])), in: in, out: out, socket: socket}, nil
 }
 
 func (b *bridge) Read(to []byte) (int, error)        { return b.in.Read(to) }

@@ -31,8 +31,6 @@ const (
 	mostSwept = 1024
 )
 
-var errShorter = fail("failed", "the file has become shorter")
-
 // newName makes the name of an unfinished file: the prefix and 36 characters.
 func newName(prefix string) string {
 	random := make([]byte, 18)
@@ -80,13 +78,17 @@ func sweep(name string) {
 	}
 }
 
-func readFile(s *stream, r *request, user identity) (any, error) {
-	var file *os.File
-	var st syscall.Stat_t
-	err := user.do(func() (err error) {
-		file, st, err = openFile(string(r.Path), syscall.O_RDONLY, 0)
+// openAs opens a regular file with a user's rights.
+func openAs(user identity, r *request, flags int) (file *os.File, st syscall.Stat_t, err error) {
+	err = user.do(func() (err error) {
+		file, st, err = openFile(string(r.Path), flags, 0o666)
 		return err
 	})
+	return file, st, err
+}
+
+func readFile(s *stream, r *request, user identity) (any, error) {
+	file, st, err := openAs(user, r, syscall.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -102,37 +104,43 @@ func readFile(s *stream, r *request, user identity) (any, error) {
 	if want.Offset < 0 || want.Length < 0 || want.Most < 0 || want.Offset > math.MaxInt64-want.Length {
 		return nil, invalid("the range is no range")
 	}
-	if want.Most > 0 {
-		want.Length = want.Most
-	}
-	sent, err := s.sendFile(file, want.Offset, want.Length)
-	if err == nil && sent < want.Length && want.Most == 0 {
-		err = errShorter
+	sent, err := s.sendFile(file, want.Offset, max(want.Length, want.Most))
+	if err == nil && sent < want.Length {
+		err = fail("failed", "the file has become shorter")
 	}
 	return nil, err
 }
 
-// sendFile sends at most length bytes of a file.
-func (s *stream) sendFile(file *os.File, offset, length int64) (int64, error) {
-	return s.sendFrom(length, func(b []byte) (int, error) {
-		n, err := file.ReadAt(b, offset)
-		offset += int64(n)
-		if err == io.EOF {
-			err = nil
+// sendFile sends at most length bytes of a file. It reads only what there is credit for.
+func (s *stream) sendFile(file *os.File, offset, length int64) (sent int64, err error) {
+	for sent < length {
+		credit, err := s.spend(1, int(min(mostData, length-sent)))
+		if err != nil {
+			return sent, err
 		}
-		return n, err
-	})
+		n := 0
+		err = s.c.buffer(func(b []byte) (err error) {
+			if n, err = file.ReadAt(b[:credit], offset+sent); n > 0 {
+				s.c.out.send(frameData, s.id, b[:n])
+			}
+			return err
+		})
+		s.refund(credit - n)
+		if sent += int64(n); err == io.EOF {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
 }
 
 func readPart(s *stream, r *request, user identity) (any, error) {
 	if r.Length == nil || *r.Length < 0 || *r.Length > mostPart {
 		return nil, invalid("the length is out of range")
 	}
-	var file *os.File
-	err := user.do(func() (err error) {
-		file, _, err = openFile(string(r.Path), syscall.O_RDONLY, 0)
-		return err
-	})
+	file, _, err := openAs(user, r, syscall.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -142,11 +150,7 @@ func readPart(s *stream, r *request, user identity) (any, error) {
 }
 
 func writePart(s *stream, r *request, user identity) (any, error) {
-	var file *os.File
-	err := user.do(func() (err error) {
-		file, _, err = openFile(string(r.Path), syscall.O_WRONLY|syscall.O_CREAT, 0o666)
-		return err
-	})
+	file, _, err := openAs(user, r, syscall.O_WRONLY|syscall.O_CREAT)
 	if err != nil {
 		return nil, err
 	}

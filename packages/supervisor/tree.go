@@ -172,7 +172,8 @@ func (sup *supervisor) endTree(t tree, first syscall.Signal, grace time.Duration
 				syscall.Kill(each.pid, syscall.SIGCONT)
 			}
 		}
-		for until, pause := time.Now().Add(turn.wait), pollEnds; time.Now().Before(until); pause = min(2*pause, pollEndsLast) {
+		until := time.Now().Add(turn.wait)
+		for pause := pollEnds; time.Now().Before(until); pause = min(2*pause, pollEndsLast) {
 			if t.leader != 0 && sup.hasEnded(t) {
 				t.leader = 0
 			}

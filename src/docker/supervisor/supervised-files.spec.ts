@@ -592,9 +592,9 @@ describe('a supervisor that answers something else', () => {
       ({ says }) => says('done', { became: 'eaten', at: 'file', state: STATE }),
     ],
     [
-      'a file where a conditional removal begins',
+      'no state where a conditional removal begins',
       (files, call) => files.remove(call, PATH, { kind: 'any', recursive: true, decide: () => true }),
-      ({ says }) => says('message', { state: null }),
+      ({ says }) => says('message', {}),
     ],
     ['output of a program', (files, call) => files.usage(call, PATH), ({ says }) => says('stdout')],
     [

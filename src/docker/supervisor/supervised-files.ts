@@ -71,7 +71,7 @@ const nothing = z.looseObject({});
 const opened = z.object({ state });
 const writing = z.object({ at: z.enum(['file', 'directory']), state: state.nullable() });
 const written = z.object({ became: z.enum(['created', 'replaced']), at: z.enum(['file', 'directory']), state });
-const removing = z.object({ state });
+const removing = z.object({ state: state.nullable() });
 const unpacked = z.object({ entries: count, bytes: count });
 const link = z.object({ target: wireBytes.refine((target) => target.length <= LONGEST_PATH) });
 const resolved = z.object({
