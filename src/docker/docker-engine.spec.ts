@@ -110,7 +110,7 @@ describe('DockerEngine', () => {
     engine = engineThatWaits(60);
     // Its calls would be among those that are looked at.
     jest.spyOn(SupervisorVolume.prototype, 'name').mockResolvedValue('berth-supervisor-1');
-    jest.spyOn(SupervisorVolume.prototype, 'ensure').mockResolvedValue('berth-supervisor-1');
+    jest.spyOn(SupervisorVolume.prototype, 'ensure').mockResolvedValue({ volume: 'berth-supervisor-1', device: '/' });
   });
   afterEach(async () => {
     jest.restoreAllMocks();

@@ -192,7 +192,8 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     const other = sandbox.dockerEngine({ SANDBOX_RUNTIME: runtime });
     await other.host.prepare(sandbox.instance);
     const { Mounts } = await real.docker.getContainer(dockerId).inspect();
-    const volume = Mounts.find(({ Destination }) => Destination === '/.berth')?.Name ?? '';
+    const shown = Mounts.find(({ Destination }) => Destination === '/.berth')?.Name ?? '';
+    const volume = `${shown.split('-').slice(0, 3).join('-')}-files`;
     const id = await sandbox.running(other, sandbox.spec());
     await other.containers.stop(id, 1);
     const worker = await real.docker.createContainer({
@@ -204,7 +205,7 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await worker.wait();
     await worker.remove();
     // gVisor (20240729) leaves remains of a refused start, so that the lifecycle recreates the container.
-    const outcome = await other.containers.start(id).catch((error: { code: string }) => error.code);
+    const outcome = await other.containers.start(id).catch((error: unknown) => (error as { code: string }).code);
     expect(outcome).toBe(runtime === 'runsc' ? 'container_broken' : 'started');
     await other.containers.remove(id);
     const next = await sandbox.running(other, sandbox.spec());

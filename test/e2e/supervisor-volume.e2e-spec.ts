@@ -49,19 +49,19 @@ describe('the volume with the supervisor', () => {
   it('is filled once by processes that need it at the same time', async () => {
     const file = version();
     const parts = [1, 2, 3, 4].map(() => new SupervisorVolume(sandbox.dockerEngine().daemon, file));
-    const names = await Promise.all(parts.map((part) => part.ensure()));
+    const names = (await Promise.all(parts.map((part) => part.ensure()))).map(({ volume }) => volume);
     expect(new Set(names).size).toBe(1);
     const [name = ''] = names;
-    made.push(name);
+    made.push(name, `${(await parts[0]?.name()) ?? ''}-files`);
     expect(await filled(name)).toBe('works');
-    const left = await real.docker.listContainers({ all: true, filters: { name: [name] } });
+    const left = await real.docker.listContainers({ all: true, filters: { name: [(await parts[0]?.name()) ?? ''] } });
     expect(left).toEqual([]);
   });
 
   it('is filled by the next process if one has died on the way', async () => {
     const engine = sandbox.dockerEngine();
     const volume = new SupervisorVolume(engine.daemon, version());
-    const name = await volume.name();
+    const name = `${await volume.name()}-files`;
     made.push(name);
     await real.docker.createVolume({ Name: name });
     // What the dead process has left: its container, and half of the program.
@@ -73,8 +73,9 @@ describe('the volume with the supervisor', () => {
     await dead.wait();
     const later = Math.floor(Date.now() / 1000) + 60;
     jest.spyOn(engine.daemon, 'seconds').mockResolvedValue(later);
-    expect(await volume.ensure()).toBe(name);
-    expect(await filled(name)).toBe('works');
+    const { volume: shown } = await volume.ensure();
+    made.unshift(shown);
+    expect(await filled(shown)).toBe('works');
   });
 
   it('of another version is removed after a day without containers', async () => {
@@ -83,8 +84,9 @@ describe('the volume with the supervisor', () => {
       new SupervisorVolume(engine.daemon, version()),
       new SupervisorVolume(engine.daemon, version()),
     ];
-    const [old, name] = [await former.ensure(), await current.ensure()];
-    made.push(old, name);
+    const [old, name] = [(await former.ensure()).volume, (await current.ensure()).volume];
+    const files = `${await former.name()}-files`;
+    made.push(old, name, files, `${await current.name()}-files`);
     await current.removeOld();
     expect(await sandbox.hasVolume(old)).toBe(true);
     const Mounts = [{ Type: 'volume' as const, Source: old, Target: '/.berth' }];
@@ -94,9 +96,11 @@ describe('the volume with the supervisor', () => {
     jest.spyOn(engine.daemon, 'seconds').mockResolvedValue(tomorrow);
     await current.removeOld();
     expect(await sandbox.hasVolume(old)).toBe(true);
+    expect(await sandbox.hasVolume(files)).toBe(true);
     await user.remove();
     await current.removeOld();
-    expect([await sandbox.hasVolume(old), await sandbox.hasVolume(name)]).toEqual([false, true]);
+    const left = await Promise.all([old, files, name].map((each) => sandbox.hasVolume(each)));
+    expect(left).toEqual([false, false, true]);
   });
 
   it('cannot be made without the program', async () => {

@@ -22,7 +22,7 @@ const capabilities: EngineCapabilities = {
   hostFirewall: 'enforced',
   allowLists: 'enforced',
 };
-const SUPERVISOR_VOLUME = 'berth-supervisor-1';
+const SUPERVISOR = { volume: 'berth-supervisor-1', device: '/data' };
 const NAME_SERVERS = ['192.0.2.53', '192.0.2.54'];
 const options = (
   changes: Partial<ContainerSpec> = {},
@@ -32,7 +32,7 @@ const options = (
   createOptions({ ...spec, ...changes }, image, {
     capabilities: { ...capabilities, ...with_ },
     network: 'berth-prod',
-    supervisorVolume: SUPERVISOR_VOLUME,
+    supervisor: SUPERVISOR,
     nameServers: NAME_SERVERS,
   });
 
@@ -113,13 +113,13 @@ describe('what Docker is asked for', () => {
           },
           {
             Type: 'volume',
-            Source: SUPERVISOR_VOLUME,
+            Source: SUPERVISOR.volume,
             Target: '/.berth',
             ReadOnly: true,
             VolumeOptions: {
               NoCopy: true,
               Labels: { 'berth.managed': 'true', 'berth.helper': 'supervisor' },
-              DriverConfig: { Name: 'local', Options: {} },
+              DriverConfig: { Name: 'local', Options: { type: 'none', o: 'bind,ro', device: '/data' } },
             },
           },
         ],
@@ -206,7 +206,7 @@ describe('what Docker is asked for', () => {
       capabilities,
       network: 'berth.allow-prod',
       restricted,
-      supervisorVolume: SUPERVISOR_VOLUME,
+      supervisor: SUPERVISOR,
       nameServers: NAME_SERVERS,
     };
     const body = createOptions(listed, { user: '' }, surroundings);
@@ -226,7 +226,7 @@ describe('what Docker is asked for', () => {
   it('must mount the data volume, the supervisor read-only, and nothing of the host', () => {
     expect(options().HostConfig?.Mounts).toEqual([
       expect.objectContaining({ Type: 'volume', Target: '/home/user' }),
-      expect.objectContaining({ Type: 'volume', Target: '/.berth', ReadOnly: true, Source: SUPERVISOR_VOLUME }),
+      expect.objectContaining({ Type: 'volume', Target: '/.berth', ReadOnly: true, Source: SUPERVISOR.volume }),
     ]);
   });
 
@@ -292,7 +292,7 @@ describe('the key of a create call', () => {
   const surroundings = {
     capabilities: { ...capabilities, diskQuota: 'enforced' } as const,
     network: 'internet',
-    supervisorVolume: SUPERVISOR_VOLUME,
+    supervisor: SUPERVISOR,
     nameServers: NAME_SERVERS,
   };
   const key = createKey(spec, image, surroundings);
@@ -329,7 +329,7 @@ describe('the key of a create call', () => {
       createKey(spec, { ...image, claimedLabels: ['berth.other'] }, surroundings),
       createKey(spec, image, { ...surroundings, nameServers: ['192.0.2.55'] }),
       createKey(spec, image, { ...surroundings, network: 'none' }),
-      createKey(spec, image, { ...surroundings, supervisorVolume: 'berth-supervisor-2' }),
+      createKey(spec, image, { ...surroundings, supervisor: { ...SUPERVISOR, volume: 'berth-supervisor-2' } }),
       createKey(spec, image, { ...surroundings, capabilities: { ...capabilities, diskQuota: 'off' } }),
       createKey(spec, image, { ...surroundings, capabilities: { ...surroundings.capabilities, runtime: 'runc' } }),
     ];

@@ -72,7 +72,7 @@ export class SandboxContainers implements EngineContainers {
     return createKey(spec, image, {
       capabilities: host.capabilities,
       network: typeof spec.network === 'string' ? spec.network : 'restricted',
-      supervisorVolume: await supervisor.name(),
+      supervisor: { volume: await supervisor.name(), device: '' },
       nameServers: await nameServers.current(),
     });
   }
@@ -253,8 +253,8 @@ export class SandboxContainers implements EngineContainers {
   }
 
   private async createOnce(spec: ContainerSpec, image: ImageFacts): Promise<string> {
-    const { daemon, host, supervisor } = this.parts;
-    const supervisorVolume = await supervisor.ensure();
+    const { daemon, host } = this.parts;
+    const supervisor = await this.parts.supervisor.ensure();
     const { capabilities } = host;
     const restricted = restrictedSandbox(spec);
     const kind = restricted ? 'restricted' : 'open';
@@ -265,7 +265,7 @@ export class SandboxContainers implements EngineContainers {
     const { name, ...body } = createOptions(
       spec,
       { ...image, user: spec.user ?? image.user },
-      { capabilities, network, supervisorVolume, restricted, nameServers },
+      { capabilities, network, supervisor, restricted, nameServers },
     );
     if (capabilities.diskQuota === 'enforced') {
       body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));

@@ -30,10 +30,7 @@ const offset = z.int().min(0);
 const time = z.int().min(0).max(253_402_300_800_000);
 const pid = z.int().min(1).max(0x7fff_ffff);
 const id = z.string().regex(/^[\w-]{1,64}$/);
-const exit = z.union([
-  z.object({ code: z.int().min(0).max(255) }),
-  z.object({ signal: z.int().min(1).max(64) }),
-]);
+const exit = z.union([z.object({ code: z.int().min(0).max(255) }), z.object({ signal: z.int().min(1).max(64) })]);
 
 const started = z.object({ pid, started: time });
 const attached = z.object({ pid, started: time, from: offset, to: offset });
@@ -113,7 +110,7 @@ export class ChannelPrograms implements EnginePrograms {
     const request = { op: 'attach', id: programId, after, input: hasInput, watch };
     const stream = await this.channels.open(dockerId, request, { input: hasInput });
     const facts = await stream.message(attached).catch((error: unknown) => {
-      const isBeyond = error instanceof EngineError && /^invalid_request/.test(error.message);
+      const isBeyond = error instanceof EngineError && error.message.startsWith('invalid_request');
       throw isBeyond ? new EngineError('invalid_parameters', error.message, { cause: error }) : error;
     });
     return this.program(dockerId, stream, { id: programId, hasInput, ...facts });

@@ -153,6 +153,15 @@ describe('a channel', () => {
     expect(() => channel.open({ op: 'stat' })).toThrow(LOST);
   });
 
+  it('takes no request once the connection has ended, while the reason is not known', async () => {
+    const { supervisor, channel } = await opened();
+    supervisor.end();
+    await new Promise((resolve) => supervisor.socket.once('end', resolve));
+    expect(channel.isOpen).toBe(false);
+    expect(() => channel.open({ op: 'stat' })).toThrow(EngineError);
+    expect(await whyClosed(channel)).toBe(LOST);
+  });
+
   it('takes the result that came just before the end', async () => {
     const { supervisor, channel } = await opened();
     const stream = channel.open({ op: 'stat' });
@@ -240,7 +249,7 @@ describe('a channel', () => {
 });
 
 describe('a hostile or broken supervisor', () => {
-  const violations: [string, (supervisor: FakeSupervisor) => void][] = [
+  const violations: [string, (supervisor: FakeSupervisor) => unknown][] = [
     ['text in place of frames', (s) => s.raw(Buffer.from('something else than a frame'))],
     ['an unknown type', (s) => s.frame(0, 0x7f)],
     ['a type that only clients send', (s) => s.frame(1, FRAME.open)],
@@ -254,7 +263,7 @@ describe('a hostile or broken supervisor', () => {
     ['a stream of the connection', (s) => s.json(0, 'done', {})],
     ['a HELLO on a stream', (s) => s.json(1, 'hello', {})],
     ['a second HELLO', (s) => s.hello()],
-    ['a second DONE', (s) => (s.json(1, 'done', {}), s.json(1, 'done', {}))],
+    ['a second DONE', (s) => s.json(1, 'done', {}).json(1, 'done', {})],
     ['JSON that is none', (s) => s.frame(1, FRAME.message, Buffer.from('{'))],
     ['JSON that is a number', (s) => s.frame(1, FRAME.done, Buffer.from('1'))],
     ['JSON that is a list', (s) => s.frame(1, FRAME.message, Buffer.from('[]'))],
@@ -264,14 +273,11 @@ describe('a hostile or broken supervisor', () => {
     ['output in an operation that has none', (s) => s.output(1, 'stdout', { data: 'x' })],
     ['data in a program', (s) => s.frame(2, FRAME.data, Buffer.from('x'))],
     ['output without a head', (s) => s.frame(2, FRAME.stdout, Buffer.alloc(15))],
-    [
-      'offsets that go back',
-      (s) => (s.output(2, 'stdout', { offset: 5, data: 'x' }), s.output(2, 'stdout', { offset: 5 })),
-    ],
+    ['offsets that go back', (s) => s.output(2, 'stdout', { offset: 5, data: 'x' }).output(2, 'stdout', { offset: 5 })],
     ['an offset above all numbers', (s) => s.frame(2, FRAME.stdout, Buffer.alloc(17, 255))],
     ['a time before 1970', (s) => s.output(2, 'stdout', { time: -1, data: 'x' })],
-    ['bytes after END', (s) => (s.frame(1, FRAME.end), s.frame(1, FRAME.data, Buffer.from('x')))],
-    ['a second END', (s) => (s.frame(1, FRAME.end), s.frame(1, FRAME.end))],
+    ['bytes after END', (s) => s.frame(1, FRAME.end).frame(1, FRAME.data, Buffer.from('x'))],
+    ['a second END', (s) => s.frame(1, FRAME.end).frame(1, FRAME.end)],
     ['a PONG without a PING', (s) => s.frame(0, FRAME.pong, Buffer.from('berth'))],
     ['a BYE without a reason', (s) => s.json(0, 'bye', {})],
     ['a row that does not end', (s) => s.frame(1, FRAME.data, Buffer.from('{"a":1}'))],

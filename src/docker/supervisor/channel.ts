@@ -103,6 +103,7 @@ export class Channel {
   private heardAt = performance.now();
   private pingAt: number | null = null;
   private isAskingWhy = false;
+  private hasEnded = false;
   private askedAt = -Infinity;
 
   /** @param socket the hijacked connection of Docker's exec, with Docker's multiplexing */
@@ -134,8 +135,9 @@ export class Channel {
     return this.greeting;
   }
 
+  /** False as soon as the connection has ended, also while the reason is not known yet. */
   get isOpen(): boolean {
-    return this.fault === null;
+    return this.fault === null && !this.hasEnded;
   }
 
   /** Including cancelled ones that the supervisor has not closed yet. */
@@ -157,7 +159,7 @@ export class Channel {
    * @throws EngineError why the channel has closed, `too_many`
    */
   open(request: SupervisorRequest, { input = false } = {}): ChannelStream {
-    if (this.fault) throw this.fault;
+    if (!this.isOpen) throw this.whyUnsent();
     if (this.streams.size >= MOST_STREAMS) {
       throw new EngineError('too_many', 'too many requests are open in the sandbox');
     }
@@ -167,12 +169,10 @@ export class Channel {
       bytes: (type, payload, sent) => this.send(id, type, payload, sent),
     };
     const stream = new ChannelStream(request.op, output, { input, fail: (why) => this.fail(why) });
-    if (this.sendJson(id, FRAME.open, request)) {
-      this.nextId += 1;
-      this.streams.set(id, stream);
-      return stream;
-    }
-    throw this.fault ?? new EngineError('docker_error', 'a request is too large');
+    if (!this.sendJson(id, FRAME.open, request)) throw this.whyUnsent();
+    this.nextId += 1;
+    this.streams.set(id, stream);
+    return stream;
   }
 
   /**
@@ -226,20 +226,22 @@ export class Channel {
     void this.owner.whySilent().then((why) => {
       this.isAskingWhy = false;
       if (why) this.fail(why);
+      else if (this.hasEnded) this.noteEnd();
     });
   }
 
   /** The connection has ended. What has arrived is read first: it may be the results of what was asked. */
   private noteEnd(): void {
-    if (this.isAskingWhy || this.fault) return;
-    if (this.isReading) return;
+    if (this.fault || this.isReading) return;
+    this.hasEnded = true;
+    if (this.isAskingWhy) return;
     this.isAskingWhy = true;
     void this.owner.whyLost().then((why) => this.fail(why));
   }
 
-  /** Reads what has arrived, at most one turn's share; the rest in the next turn. */
-  private read(): void {
-    if (this.isReading || this.fault) return;
+  /** Reads what has arrived, at most one turn's share; the rest in the next turn. @returns whether all was read */
+  private read(): boolean {
+    if (this.isReading || this.fault) return false;
     let frames = FRAMES_A_TURN;
     let bytes = BYTES_A_TURN;
     try {
@@ -254,11 +256,13 @@ export class Channel {
         else this.arrived[0] = rest;
         if (this.arrived.length > 0 && (frames <= 0 || bytes <= 0)) {
           this.readLater();
-          return;
+          return false;
         }
       }
+      return true;
     } catch (error) {
       this.fail(error instanceof EngineError ? error : violation(String(error)));
+      return false;
     }
   }
 
@@ -267,8 +271,7 @@ export class Channel {
     this.socket.pause();
     setImmediate(() => {
       this.isReading = false;
-      this.read();
-      if (this.isReading || this.fault) return;
+      if (!this.read()) return;
       if (this.socket.readableEnded || this.socket.destroyed) this.noteEnd();
       else this.socket.resume();
     });
@@ -345,6 +348,14 @@ export class Channel {
     const payload = Buffer.from(JSON.stringify(value));
     const most = type === FRAME.open ? LARGEST_REQUEST_BYTES : LARGEST_MESSAGE_BYTES;
     return payload.length <= most && this.send(stream, type, payload);
+  }
+
+  private whyUnsent(): EngineError {
+    if (this.fault) return this.fault;
+    if (this.hasEnded || this.socket.destroyed) {
+      return new EngineError('docker_unavailable', 'the connection to the sandbox has just ended');
+    }
+    return new EngineError('docker_error', 'a request is too large');
   }
 
   /** @param sent called when the payload's memory is no longer needed, also if it could not be sent */
