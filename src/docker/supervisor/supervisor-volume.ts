@@ -150,8 +150,11 @@ export class SupervisorVolume {
   /** @throws EngineError */
   private async fillOnce(name: string): Promise<SupervisorMount> {
     const files = `${name}${FILES}`;
-    const answer: unknown = await this.createVolume(files, {});
+    await this.createVolume(files, {});
     await this.fill(files);
+    const answer: unknown = await this.daemon.callVolumes((signal, docker) =>
+      docker.getVolume(files).inspect(abortable(signal, {})),
+    );
     const device = isKnownState(inspection, answer).Mountpoint;
     // Another name if Docker has moved its data: a volume's options do not change.
     const volume = `${name}-${createHash('sha256').update(device).digest('hex').slice(0, 8)}`;
@@ -160,8 +163,8 @@ export class SupervisorVolume {
   }
 
   /** Success if there is a volume of this name. */
-  private createVolume(name: string, options: Record<string, string>): Promise<unknown> {
-    return this.daemon.callVolumes((signal, docker) =>
+  private async createVolume(name: string, options: Record<string, string>): Promise<void> {
+    await this.daemon.callVolumes((signal, docker) =>
       docker.createVolume({
         Name: name,
         Driver: 'local',
