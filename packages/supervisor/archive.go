@@ -141,6 +141,7 @@ func unpackArchive(s *stream, r *request, _ identity) (any, error) {
 		return nil, err
 	}
 	defer u.close()
+	u.isForeign = true
 	count, err := u.unpack()
 	if err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func unpackArchive(s *stream, r *request, _ identity) (any, error) {
 		return nil, err
 	}
 	u.finish(dir)
-	return map[string]int{"entries": count}, nil
+	return map[string]int64{"entries": int64(count), "bytes": u.content}, nil
 }
 
 // moveAcross moves an entry to another file system, as an archive, and then removes it.
@@ -197,7 +198,9 @@ type unpacker struct {
 	name       string
 	aside      *os.File
 	keepsOwner bool
+	isForeign  bool // The links of a client's archive must stay in the directory.
 	buffer     []byte
+	content    int64
 	delayed    []*tar.Header // Of directories, named below aside, as far as memory goes.
 	taken      int
 }
@@ -220,17 +223,14 @@ func (u *unpacker) close() {
 
 // unpack makes all entries. It goes through no link.
 func (u *unpacker) unpack() (count int, err error) {
-	for ; ; count++ {
+	for {
 		header, err := u.archive.Next()
 		if err == io.EOF {
 			_, err = io.Copy(io.Discard, onlyReader{u.from}) // The padding behind the archive's end.
 			return count, err
 		}
-		if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return count, fail("failed", "the archive is malformed: %v", err)
-		}
 		if err != nil {
-			return count, err
+			return count, malformed(err)
 		}
 		name, err := localName(header.Name)
 		if err != nil {
@@ -249,7 +249,17 @@ func (u *unpacker) unpack() (count int, err error) {
 		if err != nil {
 			return count, err
 		}
+		count++
 	}
+}
+
+// malformed is the error of an archive that cannot be read, if its stream has not failed.
+func malformed(err error) error {
+	var own failure
+	if errors.As(err, &own) {
+		return err
+	}
+	return fail("invalid_parameters", "the archive is malformed: %v", err)
 }
 
 var errLeaves = fail("invalid_parameters", "an entry leaves the directory")
@@ -262,6 +272,19 @@ func localName(name string) (string, error) {
 		return "", errLeaves
 	}
 	return strings.Join(parts, "/"), nil
+}
+
+// stays tells whether a link leads to a place below the directory. Behind another name, `..` may lead anywhere.
+func stays(name, target string) bool {
+	depth := strings.Count(name, "/")
+	for strings.HasPrefix(target, "../") || target == ".." || strings.HasPrefix(target, "./") {
+		if strings.HasPrefix(target, "..") {
+			depth--
+		}
+		_, target, _ = strings.Cut(target, "/")
+		target = strings.TrimLeft(target, "/")
+	}
+	return depth >= 0 && !strings.HasPrefix(target, "/") && !slices.Contains(strings.Split(target, "/"), "..")
 }
 
 // openParent opens the directory of an entry below top, and makes what is missing of it. It follows no links.
@@ -302,9 +325,14 @@ func (u *unpacker) add(header *tar.Header, parent *os.File, base string) error {
 			return err
 		}
 		defer file.Close()
-		if _, err := io.CopyBuffer(onlyWriter{file}, onlyReader{u.archive}, u.buffer); err != nil {
+		n, err := io.CopyBuffer(onlyWriter{file}, onlyReader{u.archive}, u.buffer)
+		if err == io.ErrUnexpectedEOF {
+			return malformed(err)
+		}
+		if err != nil {
 			return err
 		}
+		u.content += n
 		return u.describe(file, header)
 	case tar.TypeDir:
 		if err := at(syscall.SYS_MKDIRAT, parent, base, 0o700); err != nil && err != syscall.EEXIST {
@@ -316,6 +344,9 @@ func (u *unpacker) add(header *tar.Header, parent *os.File, base string) error {
 		}
 		return nil
 	case tar.TypeSymlink:
+		if u.isForeign && !stays(header.Name, header.Linkname) {
+			return errLeaves
+		}
 		err := os.Symlink(header.Linkname, within(parent, base))
 		if err == nil && u.keepsOwner {
 			err = os.Lchown(within(parent, base), header.Uid, header.Gid)

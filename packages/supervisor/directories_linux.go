@@ -68,7 +68,39 @@ func rename(from *os.File, name string, to *os.File, newName string, replace boo
 	}
 	_, _, errno := syscall.Syscall6(sysRenameat2, from.Fd(), uintptr(unsafe.Pointer(old)), to.Fd(),
 		uintptr(unsafe.Pointer(text)), flags, 0)
+	if errno == syscall.EINVAL && !replace {
+		return renameInSteps(from, name, to, newName)
+	}
 	return failed(errno)
+}
+
+// renameInSteps moves an entry, and replaces none, where the kernel cannot: gVisor (20240729) refuses the flag in
+// volumes, as the host may use them too.
+func renameInSteps(from *os.File, name string, to *os.File, newName string) error {
+	st, err := statAt(from, name)
+	if err != nil {
+		return err
+	}
+	if isDirectory(&st) {
+		// An empty directory reserves the name; rename(2) replaces it.
+		if err := at(syscall.SYS_MKDIRAT, to, newName, 0o700); err != nil {
+			return err
+		}
+		err := rename(from, name, to, newName, true)
+		if err != nil {
+			at(syscall.SYS_UNLINKAT, to, newName, removeDir)
+		}
+		return err
+	}
+	if target, err := os.Readlink(within(from, name)); err == nil {
+		err = os.Symlink(target, within(to, newName))
+		if err != nil {
+			return err
+		}
+	} else if err := os.Link(within(from, name), within(to, newName)); err != nil {
+		return err
+	}
+	return at(syscall.SYS_UNLINKAT, from, name, 0)
 }
 
 // failed is nil for 0, which is no nil error as it is.

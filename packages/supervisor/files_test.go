@@ -4,9 +4,12 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -290,16 +293,16 @@ func TestArchives(t *testing.T) {
 		&tar.Header{Name: "./d/", Typeflag: tar.TypeDir, Mode: 0o555, ModTime: when},
 		&tar.Header{Name: "d/f", Uname: "content", Mode: 0o640, ModTime: when},
 		&tar.Header{Name: "d/h", Typeflag: tar.TypeLink, Linkname: "./d/f"},
-		&tar.Header{Name: "s", Typeflag: tar.TypeSymlink, Linkname: "/etc"},
+		&tar.Header{Name: "d/s", Typeflag: tar.TypeSymlink, Linkname: "./../d/f"},
 		&tar.Header{Name: strings.Repeat("long/", 40) + "f", Uname: "far", Mode: 0o644},
 	)
 	c.run("mkdir -p " + dir + "/in/d; echo old > " + dir + "/in/d/f; echo keep > " + dir + "/in/d/keep; chown -R 1000 " + dir + "/in")
 	o := c.open("unpack", fields{"path": dir + "/in", "user": "1000:1000"}).data(sent).end().wait()
-	if o.result["entries"] != 6.0 {
+	if o.result["entries"] != 5.0 || o.result["bytes"] != 10.0 {
 		t.Error(o.code, o.result)
 	}
-	text := c.run("cd " + dir + "/in; cat d/f d/h d/keep " + strings.Repeat("long/", 40) + "f; stat -c '%a %u %Y' d d/f; readlink s; ls -A")
-	if text != "contentcontentkeep\nfar555 1000 1600000000\n640 1000 1600000000\n/etc\nd\nlong\ns\n" {
+	text := c.run("cd " + dir + "/in; cat d/f d/h d/keep " + strings.Repeat("long/", 40) + "f; stat -c '%a %u %Y' d d/f; readlink d/s; ls -A")
+	if text != "contentcontentkeep\nfar555 1000 1600000000\n640 1000 1600000000\n./../d/f\nd\nlong\n" {
 		t.Errorf("%q", text)
 	}
 	o = c.open("pack", fields{"path": dir + "/in"}).wait()
@@ -311,7 +314,7 @@ func TestArchives(t *testing.T) {
 		}
 		found[h.Name] = string(h.Typeflag) + h.Linkname
 	}
-	if len(found) != 47 || found["./d/"] != "5" || found["./s"] != "2/etc" || found["./d/f"]+found["./d/h"] != "01./d/f" &&
+	if len(found) != 47 || found["./d/"] != "5" || found["./d/s"] != "2./../d/f" || found["./d/f"]+found["./d/h"] != "01./d/f" &&
 		found["./d/f"]+found["./d/h"] != "1./d/h0" {
 		t.Error(len(found))
 	}
@@ -320,20 +323,54 @@ func TestArchives(t *testing.T) {
 	for what, bad := range map[string]string{
 		"absolute":  archiveOf(&tar.Header{Name: "/etc/x", Uname: "x"}),
 		"parent":    archiveOf(&tar.Header{Name: "a/../../x", Uname: "x"}),
-		"by a link": archiveOf(&tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/tmp"}, &tar.Header{Name: "l/x", Uname: "x"}),
+		"by a link": archiveOf(&tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "."}, &tar.Header{Name: "l/x", Uname: "x"}),
 		"hard link": archiveOf(&tar.Header{Name: "l", Typeflag: tar.TypeLink, Linkname: "../../etc/passwd"}),
+		"out":       archiveOf(&tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: "/etc"}),
+		"above":     archiveOf(&tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "../.."}),
+		"behind":    archiveOf(&tar.Header{Name: "d/l", Typeflag: tar.TypeSymlink, Linkname: "x/../../.."}),
+		"no tar":    strings.Repeat("x", 1024),
+		"cut off":   archiveOf(&tar.Header{Name: "f", Uname: strings.Repeat("x", 5000)})[:4096],
 		"device":    archiveOf(&tar.Header{Name: "d", Typeflag: tar.TypeChar}),
 	} {
 		o := c.open("unpack", fields{"path": dir + "/out"}).data(archiveOf(&tar.Header{Name: "first", Uname: "x"})[:1024]).data(bad).end().wait()
 		c.expect(what, "invalid_parameters", o)
 	}
-	c.expect("cut off", "failed", c.open("unpack", fields{"path": dir + "/out"}).data(sent[:1200]).end().wait())
+	c.expect("cut off", "invalid_parameters", c.open("unpack", fields{"path": dir + "/out"}).data(sent[:1200]).end().wait())
 	c.expect("cancelled", "cancelled", c.open("unpack", fields{"path": dir + "/out"}).data(sent[:1200]).cancel().wait())
 	if text := c.run("ls -A " + dir + "/out"); text != "" {
 		t.Errorf("left %q", text)
 	}
-	c.run("mkdir " + dir + "/out/s")
+	c.run("mkdir -p " + dir + "/out/d/s")
 	c.expect("a directory there", "path_exists", c.open("unpack", fields{"path": dir + "/out"}).data(sent).end().wait())
+}
+
+func TestRenameInSteps(t *testing.T) {
+	c := dial(t)
+	name := c.place()
+	c.run("cd " + name + "; mkdir full empty; touch full/f file other; ln -s full link")
+	dir, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, from := range []string{"full", "file", "link"} {
+		for _, there := range []string{"empty", "other"} {
+			if err := renameInSteps(dir, from, dir, there); !errors.Is(err, syscall.EEXIST) {
+				t.Error(from, there, err)
+			}
+		}
+		if err := renameInSteps(dir, from, dir, "new-"+from); err != nil {
+			t.Error(from, err)
+		}
+	}
+	inside, _ := os.Open(name + "/new-full")
+	defer inside.Close()
+	if err := renameInSteps(dir, "new-full", inside, "x"); err != syscall.EINVAL {
+		t.Error(err)
+	}
+	if text := c.run("cd " + name + "; ls -A . new-full; readlink new-link"); text != ".:\nempty\nnew-file\nnew-full\nnew-link\nother\n\nnew-full:\nf\nfull\n" {
+		t.Errorf("%q", text)
+	}
 }
 
 func TestSearchUsageAndWatch(t *testing.T) {

@@ -129,7 +129,6 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
     advice: 'Ask by an IP address, `localhost` or a name that the operator has put into `ALLOWED_HOSTS`.',
   },
   wrong_pool: { retry: 'no', advice: "Name a node of that pool, or change the user's tier first." },
-  tools_missing: { retry: 'no', advice: 'Use an image that has these programs; commands still work.' },
   tools_failed: {
     retry: 'repeatable',
     advice: "Once more may help; else the image's programs, or a full machine, are at fault.",

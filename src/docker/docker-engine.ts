@@ -4,7 +4,6 @@ import { ContainerEngine } from './container-engine';
 import { ChannelPrograms } from './programs/channel-programs';
 import type { ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
-import { ScriptedFiles } from './files/scripted-files';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';
@@ -17,6 +16,7 @@ import { RegistryCredentials } from './images/registry-auth';
 import { SandboxContainers } from './containers/sandbox-containers';
 import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
 import { Channels } from './supervisor/channels';
+import { SupervisedFiles } from './supervisor/supervised-files';
 import { SupervisorVolume } from './supervisor/supervisor-volume';
 import { Volumes } from './volumes/volumes';
 
@@ -36,7 +36,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   readonly channels: Channels;
   readonly programs: ChannelPrograms;
   readonly ports: DockerPorts;
-  readonly files: ScriptedFiles;
+  readonly files: SupervisedFiles;
   readonly images: Images;
   readonly layers: Layers;
   readonly volumes: Volumes;
@@ -64,7 +64,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.images = images;
     this.channels = channels;
     this.programs = programs;
-    this.files = new ScriptedFiles(programs);
+    this.files = new SupervisedFiles(channels);
     this.layers = new Layers(daemon, host);
     this.volumes = new Volumes(daemon, host);
     this.containers = new SandboxContainers({ daemon, host, images, channels, supervisor, nameServers });

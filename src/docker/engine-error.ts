@@ -83,9 +83,7 @@ const FILE_ERRORS = [
   /** The file is not, or no longer, in the state in which it may be changed. */
   'precondition_failed',
   'no_space',
-  /** The image has no shell, or lacks a program that is needed. */
-  'tools_missing',
-  /** The image's programs do not behave as they should. */
+  /** The sandbox's supervisor could not do it, or did not answer in time. */
   'tools_failed',
 ] as const;
 export type FileErrorCode = (typeof FILE_ERRORS)[number];

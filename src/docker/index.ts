@@ -1,15 +1,16 @@
 export { ContainerEngine } from './container-engine';
 export type { ContainerSpec, Listed, OwnerLabels } from './port/engine-containers';
-export type {
-  ArchiveEntry,
-  ChangeDecision,
-  FileAttributes,
-  FileContent,
-  FileInfo,
-  FilesCall,
-  FileShell,
-  FileState,
-  OpenFile,
+export {
+  type AttributeChange,
+  type ChangeDecision,
+  type EngineFiles,
+  FILE_TYPE,
+  type FileAttributes,
+  type FileContent,
+  type FilesCall,
+  type FileState,
+  modeText,
+  type OpenFile,
 } from './port/engine-files';
 export { diskUsedAbove, type EngineCapabilities } from './port/engine-host';
 export type { EngineImage, EnsureImageOptions, PullProgress } from './port/engine-images';

@@ -31,10 +31,6 @@ const WORDS: Readonly<Partial<Record<ErrorCode, Words>>> = {
     title: 'Nothing listens on this port',
     text: 'The container runs, but no program in it accepts connections here. Start the server, and load this page again.',
   },
-  tools_missing: {
-    title: 'The port cannot be reached',
-    text: 'The server has to listen on all addresses (0.0.0.0), as the image has no program that reaches it otherwise.',
-  },
   application_failed: {
     title: 'The application gave no answer',
     text: 'It closed the connection, or what it sent is not HTTP.',

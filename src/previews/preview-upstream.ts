@@ -85,7 +85,7 @@ export class PreviewUpstream {
    * listen. Programs with an API token are told at once that it does not.
    *
    * @param isGone whether the visitor has left
-   * @throws DomainError `container_not_running`, `port_closed`, `tools_missing`, `application_failed`; as
+   * @throws DomainError `container_not_running`, `port_closed`, `application_failed`; as
    *   {@link ContainersService.resumed}
    */
   async connect(admission: Admission, isGone: () => boolean): Promise<Duplex> {

@@ -2,7 +2,7 @@ export { RunEndView, type RunSource, RunStreams } from './run-streams';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
 export { ExecAccess } from './exec-access';
-export { fileFault, FilesService } from './files/files.service';
+export { FilesService } from './files/files.service';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';
 export { MAX_INPUT_BYTES, type TerminalCodec, TerminalConnection } from './terminals/terminal-connection';

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PseudoTtyInfo, ServerChannel, Session } from 'ssh2';
 import { notedBytes } from '../audit';
-import { ContainersService, faultOfEnvironment } from '../containers';
+import { faultOfEnvironment } from '../containers';
 import { LOGIN_SHELL, type SignalName, SIGNALS, type TerminalSize } from '../docker';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
@@ -15,9 +15,8 @@ import {
   type TerminalExit,
   Terminals,
 } from '../sandbox';
-import { FileShells } from './sftp/file-shells';
 import { MalformedPacket } from './sftp/sftp-protocol';
-import { type SftpChannel, SftpServer } from './sftp/sftp-server';
+import { type SftpChannel, SftpServer, type UseFiles } from './sftp/sftp-server';
 import { ChannelOutput, type SshVisit, SshWork } from './ssh-visit';
 
 /** The exit code where nothing was run, or its exit code is not known: that of `ssh` itself for its own errors. */
@@ -74,7 +73,6 @@ export class SshSessions {
     private readonly terminals: Terminals,
     private readonly commands: Commands,
     private readonly files: FilesService,
-    private readonly containers: ContainersService,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -210,23 +208,16 @@ export class SshSessions {
   private async runSftp({ channel, output, over }: Channel, visit: SshVisit): Promise<number> {
     await this.work.during(visit, { action: 'container.sftp', kind: 'sftp' }, async (id) => {
       const call = { caller: visit.principal, id, gone: over };
-      const shells = new FileShells(
-        (work) => this.files.session(call, work),
-        () => this.containers.touchResumed(visit.principal, id),
-      );
-      const server = new SftpServer(new PacketChannel(channel, output, over), shells, {
+      const use: UseFiles = (work) => this.files.use(call, work);
+      const server = new SftpServer(new PacketChannel(channel, output, over), use, {
         sizeLimit: await this.files.sizeLimit(call),
         onBytes: notedBytes(),
         // OpenSSH's clients show no sentence of an answer, but they show this.
         onTooLarge: (limit) => void say(output, `the file is larger than the limit of ${String(limit)} bytes`),
       });
-      try {
-        // Says at once why files cannot be had.
-        await shells.use(() => Promise.resolve());
-        await server.run();
-      } finally {
-        shells.close();
-      }
+      // Says at once why files cannot be had.
+      await use((files, inside) => files.stat(inside, Buffer.from('/'), { follow: true }));
+      await server.run();
     });
     return 0;
   }

@@ -108,7 +108,7 @@ describe('files in a gVisor container', () => {
   });
 
   it('must be read as the image is: what the kernel makes too', async () => {
-    expect((await bytesOf(await get('/proc/1/cmdline'))).toString()).toContain('berth-supervisor');
+    expect((await bytesOf(await get('/proc/1/cmdline'))).toString()).toContain('/.berth/supervisor');
     const json = { headers: { 'content-type': 'application/json' }, body: '{"any":"thing"}' };
     expect((await call('PUT', 'files?path=/tmp/w/a.json', json)).status).toBe(201);
     expect(await (await get('/tmp/w/a.json')).json()).toEqual({ any: 'thing' });
@@ -269,7 +269,7 @@ describe('files in a gVisor container', () => {
     expect(await (await get('/tmp/w/kept')).text()).toBe('whole');
   });
 
-  it('must end the program of a client that goes in the middle of them, or reads nothing', async () => {
+  it('must end the operation of a client that goes in the middle of them, or reads nothing', async () => {
     await sh('dd if=/dev/zero of=/tmp/w/zeros bs=6M count=1');
     const { hostname, port } = new URL(berth.url);
     const socket = connect(Number(port), hostname);
@@ -496,7 +496,7 @@ describe('files in a gVisor container', () => {
     await eventually(async () => expect(await sh('ls -A /tmp/w | grep -E "berth|large"')).toBe(''));
   });
 
-  it('must be the same with the programs of GNU, and be refused in a clear way where they are missing', async () => {
+  it('must need no programs of the image, and believe none', async () => {
     const image = process.env['TEST_SANDBOX_IMAGE'] ?? 'berth/sandbox:latest';
     const debian = await user.api.running({ custom_image: image });
     const at = (path: string, method = 'GET', body?: Buffer | string): Promise<Response> =>
@@ -505,6 +505,9 @@ describe('files in a gVisor container', () => {
         headers: { authorization: `Bearer ${user.token}` },
         ...(body !== undefined && { body: new Uint8Array(Buffer.from(body)) }),
       });
+    const root = (script: string): Promise<string> => real.exec(debian.id, ['bash', '-c', script], { user: '0' });
+    await root('for program in stat dd mv; do printf "#!/usr/bin/yes -rw-\n" >/usr/bin/$program; done');
+    await root('rm /bin/sh /usr/bin/tar /usr/bin/cat /usr/bin/mkdir');
     const content = randomBytes(MB);
     expect((await at('files?path=/home/user/a/%FF%0A', 'PUT', content)).status).toBe(201);
     expect((await bytesOf(await at('files?path=/home/user/a/%FF%0A'))).equals(content)).toBe(true);
@@ -522,19 +525,6 @@ describe('files in a gVisor container', () => {
     expect((await at('files?path=/home/user/b&recursive=true', 'DELETE')).status).toBe(204);
     expect(await codeOf(await at('files?path=/home/user/b'))).toEqual([404, 'path_not_found']);
     expect(await codeOf(await at('files?path=/etc/shadow/x'))).toEqual([409, 'path_not_directory']);
-    const root = (script: string): Promise<string> => real.exec(debian.id, ['bash', '-c', script], { user: '0' });
-    await root('printf "#!/bin/sh\necho lies\n" >/usr/bin/stat');
-    expect(await codeOf(await at('files?path=/etc/passwd'))).toEqual([409, 'path_not_file']);
-    expect(await codeOf(await at('files?path=/tmp/x', 'PUT', 'x'))).toEqual([422, 'tools_failed']);
-    expect(await codeOf(await at('files/list?path=/etc'))).toEqual([409, 'path_not_directory']);
-    await root('printf "#!/usr/bin/yes -rw-\n" >/usr/bin/stat');
-    expect((await at('files?path=/tmp/x', 'PUT', 'x')).status).toBe(422);
-    await root('rm /usr/bin/stat');
-    expect(await codeOf(await at('files?path=/etc/passwd'))).toEqual([422, 'tools_missing']);
-    await root('rm /bin/sh');
-    for (const path of ['files?path=/etc/passwd', 'files/list?path=/', 'archive?path=/etc']) {
-      expect(await codeOf(await at(path))).toEqual([422, 'tools_missing']);
-    }
     await user.api.stop(debian.db_id);
     expect(await codeOf(await at('files?path=/etc/passwd'))).toEqual([409, 'container_not_running']);
   });

@@ -86,7 +86,6 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   previews_disabled: ASK_OPERATOR,
   ssh_disabled: ASK_OPERATOR,
   command_not_started: says("Check the program's name, -w and -u. For shell syntax use `sh -c '…'`."),
-  tools_missing: says('The image lacks programs that files need; `berth exec` still works.'),
   path_denied: says("The image's user may not do that. Try a path below /home/user."),
   path_not_found: (_, doing) => `\`berth exec ${it(doing)} -- ls -l\` lists files.`,
   path_is_directory: says('Name a file.'),

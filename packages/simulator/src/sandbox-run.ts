@@ -71,6 +71,10 @@ export class SandboxRun {
     this.table?.kill();
   }
 
+  async files(): Promise<ContainerFiles> {
+    return (await this.open()).files;
+  }
+
   private get isOver(): boolean {
     return this.ended.signal.aborted;
   }

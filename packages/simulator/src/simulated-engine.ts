@@ -1,7 +1,6 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerEngine } from '../../../src/docker/container-engine';
-import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
 import type { EngineHost } from '../../../src/docker/port/engine-host';
 import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src/docker/port/engine-images';
@@ -20,6 +19,7 @@ import { untilAborted } from '../../../src/scheduling';
 import { ContainerFiles, errnoOf } from './files';
 import { SandboxRun } from './sandbox-run';
 import { CAPABILITIES, type SimulatedContainer, SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';
+import { SimulatedFiles } from './simulated-files';
 import { SimulationState } from './simulation-state';
 import { SimulatedServer } from './streams';
 
@@ -164,7 +164,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       ),
   };
 
-  readonly files = new ScriptedFiles(this.programs);
+  readonly files = new SimulatedFiles((dockerId) => this.run(dockerId, 'exec').files(), MOST_VOLUME_BYTES);
 
   readonly images: EngineImages = {
     ensure: (reference, options) => this.ensureImage(reference, options),

@@ -4,7 +4,6 @@ import { ContainerEngine } from '../container-engine';
 import { nodeOf, plainId, qualifiedId } from '../container-ids';
 import type { WatchMessage, WatchSubject } from '../port/observed-container';
 import { EngineError } from '../engine-error';
-import { ScriptedFiles } from '../files/scripted-files';
 import type { ContainerProcess } from '../port/container-process';
 import type { EngineContainers } from '../port/engine-containers';
 import type { EngineCapabilities, EngineHost, MachineResources } from '../port/engine-host';
@@ -49,8 +48,7 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     };
     // Over the node's Docker: its containers' own addresses are not reachable from here.
     this.ports = routes.byContainer('ports', ['connect', 'listening']);
-    // The programs that access files go to the container's node like all others.
-    this.files = new ScriptedFiles(this.programs);
+    this.files = routes.files();
     this.images = clusterImages(routes);
     this.layers = clusterLayers(routes);
     this.volumes = clusterVolumes(routes);

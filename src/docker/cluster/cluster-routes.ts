@@ -4,6 +4,7 @@ import type { ContainerEngine } from '../container-engine';
 import { nodeOf, plainId } from '../container-ids';
 import { EngineError, type EngineErrorCode } from '../engine-error';
 import type { Listed } from '../port/engine-containers';
+import type { EngineFiles, FilesCall } from '../port/engine-files';
 import type { TransferringEngine } from '../volumes/volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 
@@ -15,6 +16,28 @@ const LIST_MS = 5_000;
  * no list would be complete in time, and pings would be processed so late that nodes seem silent.
  */
 const LISTS_AT_ONCE = 4;
+
+const FILE_METHODS = [
+  'stat',
+  'open',
+  'write',
+  'list',
+  'makeDirectory',
+  'move',
+  'remove',
+  'pack',
+  'unpack',
+  'create',
+  'readPart',
+  'writePart',
+  'truncate',
+  'change',
+  'readLink',
+  'makeLink',
+  'resolve',
+  'space',
+  'usage',
+] as const;
 
 /** A part of the port, such as `containers`. */
 type Part = keyof ContainerEngine;
@@ -39,6 +62,14 @@ export class ClusterRoutes {
         (dockerId, ...rest) =>
           this.at(String(dockerId), (engine, id) => call(engine, [id, ...rest])),
     );
+  }
+
+  /** The files of containers; each call goes to the container's node. */
+  files(): EngineFiles {
+    return routed('files', FILE_METHODS, (call) => (asked, ...rest) => {
+      const inside = asked as FilesCall;
+      return this.at(inside.dockerId, (engine, dockerId) => call(engine, [{ ...inside, dockerId }, ...rest]));
+    });
   }
 
   /** The methods of a part whose first argument names a node; each call goes to this node. */

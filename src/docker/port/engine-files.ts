@@ -1,58 +1,88 @@
 import type { Readable } from 'node:stream';
-import type { Headers } from 'tar-stream';
 
-/** Where a call runs programs, and how long. */
+/** The container of a call, and how long the call may take. */
 export interface FilesCall {
   readonly dockerId: string;
-  /** The marker of its only program, if that program is in a registry. Otherwise each program gets a new one. */
-  readonly marker?: string;
   /** Ends the call, which then throws the signal's reason. */
   readonly signal: AbortSignal;
-  /** Kills a program, which could not be killed because Docker did not answer, once Docker answers again. */
-  endLater(left: { readonly dockerId: string; readonly marker: string }): void;
-  /** Called for each program. `gone` resolves when the program does not run any more, and never rejects. */
-  onStart?(gone: Promise<void>): void;
 }
 
-/** A file, a directory or anything else at a path. */
-export interface FileInfo {
-  /** As `ls` shows it. */
-  readonly mode: string;
-  /** In bytes. A sparse file may seem larger than any number. */
+/** What is at a path: a file, a directory or anything else. */
+export interface FileAttributes {
+  /** The type and the permissions, as in `st_mode`. */
+  readonly mode: number;
+  /** In bytes. A sparse file may seem larger than any disk; at most `Number.MAX_SAFE_INTEGER`. */
   readonly size: number;
+  readonly uid: number;
+  readonly gid: number;
   /** In seconds since 1970. */
+  readonly accessedAt: number;
   readonly modifiedAt: number;
 }
 
+/** The types of files in {@link FileAttributes.mode}. */
+export const FILE_TYPE = { mask: 0o170000, directory: 0o040000, regular: 0o100000, link: 0o120000 } as const;
+
+const LETTERS: Readonly<Record<number, string>> = {
+  0o010000: 'p',
+  0o020000: 'c',
+  [FILE_TYPE.directory]: 'd',
+  0o060000: 'b',
+  [FILE_TYPE.regular]: '-',
+  [FILE_TYPE.link]: 'l',
+  0o140000: 's',
+};
+
+/** The type and the permissions as `ls` shows them. */
+export function modeText(mode: number): string {
+  const bits = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
+  // The bits of set-user-id, set-group-id and "sticky" take the place of an x.
+  for (const [bit, at, letter] of [
+    [0o4000, 2, 's'],
+    [0o2000, 5, 's'],
+    [0o1000, 8, 't'],
+  ] as const) {
+    if (mode & bit) bits[at] = bits[at] === 'x' ? letter : letter.toUpperCase();
+  }
+  return (LETTERS[mode & FILE_TYPE.mask] ?? '?') + bits.join('');
+}
+
 /** What is at a path, for a later comparison. */
-export interface FileState extends FileInfo {
-  /** Changes with the path, the size, and the time of modification, to the nanosecond if the file system has it. */
+export interface FileState extends FileAttributes {
+  /** Changes with the size and the time of modification, to the nanosecond if the file system has it. */
   readonly version: string;
 }
 
-/** An open file. One of the methods is to be called, once. */
+/** An open file. */
 export interface OpenFile {
   readonly state: FileState;
   /**
-   * The given bytes of the file. The stream fails with `tools_failed` if the file has become shorter in the meantime.
+   * The given bytes of the file, which it must have. The stream fails with `tools_failed` if the file has become
+   * shorter in the meantime. To be called once.
    *
    * @param onBytes called with the size of each chunk
    * @returns once there are bytes to read
    */
-  range(bytes: {
-    readonly offset: number;
-    readonly length: number;
-  }): Promise<(onBytes: (bytes: number) => void) => Readable>;
-  /** The beginning of a file that the kernel generates, whose size is not known. @param most in bytes */
+  range(
+    bytes: { readonly offset: number; readonly length: number },
+    onBytes: (bytes: number) => void,
+  ): Promise<Readable>;
+  /**
+   * The beginning of a file that the kernel generates, whose size is not known. To be called in place of {@link range}.
+   *
+   * @param most in bytes
+   */
   beginning(most: number): Promise<Buffer>;
-  /** Reads nothing. */
+  /** To be called in any case; ends a stream that is not read to its end. */
   close(): void;
 }
 
 /**
  * Decides whether a file may be changed, from what is at its path; null: nothing. Returns false, or throws, to refuse.
+ *
+ * @param at whether that is the file of {@link FileContent.nameInDirectory}, or the path's own
  */
-export type ChangeDecision = (state: FileState | null) => boolean;
+export type ChangeDecision = (state: FileState | null, at: 'file' | 'directory') => boolean;
 
 /** A file to write. */
 export interface FileContent {
@@ -60,39 +90,11 @@ export interface FileContent {
   /** The file's name in case `path` is a directory; null if `path` must be the file's own. */
   readonly nameInDirectory: Buffer | null;
   readonly content: Readable;
-  /** Whether nothing else uses the memory of the content's chunks, so that it may be freed. */
-  readonly isOwned: boolean;
   /** Called with the size of each chunk before it is sent on. An error that it throws ends the call. */
   readonly onBytes: (bytes: number) => void;
   /** In bytes; undefined if unknown before the end. */
   readonly length: number | undefined;
   readonly decide: ChangeDecision | null;
-}
-
-/** An entry of an archive to unpack; its header is trusted. */
-export interface ArchiveEntry {
-  readonly header: Headers;
-  readonly content: AsyncIterable<Buffer>;
-}
-
-/** A directory as an archive. One of the methods is to be called, once. */
-export interface PackedDirectory {
-  /** @throws EngineError in the middle of the stream if the archive is incomplete */
-  read(): AsyncGenerator<Buffer>;
-  close(): Promise<void>;
-}
-
-/** What is at a path, as SFTP describes it. */
-export interface FileAttributes {
-  /** The type and the permissions, as in `st_mode`. */
-  readonly mode: number;
-  /** In bytes. */
-  readonly size: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** In seconds since 1970. */
-  readonly accessedAt: number;
-  readonly modifiedAt: number;
 }
 
 /** The file system of a path, in blocks of `blockSize` bytes. */
@@ -106,59 +108,24 @@ export interface FileSystemSpace {
   readonly longestName: number;
 }
 
-/**
- * A shell in a container that answers short requests about files, one after the other: what SFTP needs. Errors are
- * those of {@link EngineFiles}. After some of them the shell has ended ({@link isOpen}), and the caller opens another.
- */
-export interface FileShell {
-  /** The home directory, where the shell has begun. */
-  readonly home: Buffer;
-  readonly isOpen: boolean;
-  describe(path: Buffer, options: { readonly follow: boolean }): Promise<FileAttributes>;
-  /** @returns the entries of a directory, in any order; the names in Latin-1: one character for each byte */
-  list(path: Buffer): Promise<readonly { readonly name: string; readonly attributes: FileAttributes }[]>;
-  /**
-   * Makes a file ready for writing.
-   *
-   * @param options.existing what to do with a file that is there
-   * @param options.mode the permissions of a new file
-   * @throws EngineError `path_exists`, `path_is_directory`, `path_not_file`
-   */
-  create(
-    path: Buffer,
-    options: { readonly existing: 'keep' | 'empty' | 'refuse'; readonly mode: number | undefined },
-  ): Promise<void>;
-  /** @returns at most `blocks` times 64 KiB; fewer bytes at the end of the file, or of one that the kernel generates */
-  read(path: Buffer, part: { readonly offset: number; readonly blocks: number }): Promise<Buffer>;
-  /** Writes in place. @throws EngineError `no_space`, after which a part may be written */
-  write(path: Buffer, part: { readonly offset: number; readonly data: Buffer }): Promise<void>;
-  /** Cuts a file, or extends it with zeros. */
-  resize(path: Buffer, size: number): Promise<void>;
-  setMode(path: Buffer, mode: number): Promise<void>;
-  setOwner(path: Buffer, owner: { readonly uid: number; readonly gid: number }): Promise<void>;
-  setTimes(path: Buffer, times: Pick<FileAttributes, 'accessedAt' | 'modifiedAt'>): Promise<void>;
-  makeDirectory(path: Buffer, mode: number | undefined): Promise<void>;
-  removeDirectory(path: Buffer): Promise<void>;
-  removeFile(path: Buffer): Promise<void>;
-  /** @throws EngineError `path_exists` unless `replace`, `path_protected` */
-  rename(paths: { readonly from: Buffer; readonly to: Buffer; readonly replace: boolean }): Promise<void>;
-  readLink(path: Buffer): Promise<Buffer>;
-  makeLink(link: { readonly path: Buffer; readonly target: Buffer; readonly kind: 'hard' | 'symbolic' }): Promise<void>;
-  /** The path without links and `..`, as far as it exists. */
-  resolve(path: Buffer): Promise<Buffer>;
-  space(path: Buffer): Promise<FileSystemSpace>;
+/** A change of a file's attributes: what is given. */
+export interface AttributeChange {
+  readonly mode?: number | undefined;
+  readonly owner?: { readonly uid: number; readonly gid: number } | undefined;
+  readonly times?: Pick<FileAttributes, 'accessedAt' | 'modifiedAt'> | undefined;
 }
 
 /**
  * Files in running containers, as the image's user. Paths are absolute and of any bytes but NUL; the container's kernel
  * resolves them, including links and `..`.
  *
- * All methods throw EngineError as {@link EnginePrograms.start}, and `path_not_found`, `path_denied`,
- * `path_not_directory`, `invalid_parameters`, `tools_missing`, `tools_failed`, and the errors of their callbacks.
+ * All methods throw EngineError: when the container cannot be entered as `EnginePrograms.start`, and `path_not_found`,
+ * `path_denied`, `path_not_directory`, `invalid_parameters`, `tools_failed`; and the errors of their callbacks.
  */
 export interface EngineFiles {
-  /** Opens a file and runs `work` with it. @throws EngineError `path_is_directory`, `path_not_file` */
-  read(call: FilesCall, path: Buffer, work: (file: OpenFile) => Promise<void>): Promise<void>;
+  stat(call: FilesCall, path: Buffer, options: { readonly follow: boolean }): Promise<FileAttributes>;
+  /** Opens a file for reading. @throws EngineError `path_is_directory`, `path_not_file` */
+  open(call: FilesCall, path: Buffer): Promise<OpenFile>;
   /**
    * Writes a file, which appears once it is complete, with its missing parent directories.
    *
@@ -169,32 +136,108 @@ export interface EngineFiles {
   write(
     call: FilesCall,
     file: FileContent,
-  ): Promise<{ became: 'created' | 'replaced'; at: 'file' | 'directory'; info: FileInfo }>;
-  /** Reads a directory, in any order. @param take called with each name, as Latin-1: one character for each byte */
-  list(call: FilesCall, path: Buffer, take: (name: string, info: FileInfo) => void): Promise<void>;
-  /** Makes a directory and its missing parents. @throws EngineError `path_exists`, `no_space` */
-  makeDirectory(call: FilesCall, path: Buffer): Promise<FileInfo>;
-  /** Moves an entry; never replaces another. @throws EngineError `path_exists`, `path_protected`, `no_space` */
-  move(call: FilesCall, paths: { readonly from: Buffer; readonly to: Buffer }): Promise<FileInfo>;
+  ): Promise<{ became: 'created' | 'replaced'; at: 'file' | 'directory'; attributes: FileAttributes }>;
+  /**
+   * Reads a directory, in any order, without unfinished uploads.
+   *
+   * @param take called with each name, as Latin-1: one character for each byte
+   */
+  list(call: FilesCall, path: Buffer, take: (name: string, attributes: FileAttributes) => void): Promise<void>;
+  /**
+   * Makes a directory.
+   *
+   * @param options.parents whether its missing parents are made
+   * @param options.mode its permissions; 0755 if not given
+   * @throws EngineError `path_exists`, `no_space`
+   */
+  makeDirectory(
+    call: FilesCall,
+    path: Buffer,
+    options: { readonly parents: boolean; readonly mode?: number | undefined },
+  ): Promise<FileAttributes>;
+  /**
+   * Moves an entry, also between file systems.
+   *
+   * @param options.parents whether the target's missing parents are made
+   * @param options.replace whether another entry may be replaced, as rename(2) does
+   * @throws EngineError `path_exists` unless `replace`, `path_protected`, `no_space`
+   */
+  move(
+    call: FilesCall,
+    paths: { readonly from: Buffer; readonly to: Buffer },
+    options: { readonly parents: boolean; readonly replace: boolean },
+  ): Promise<FileAttributes>;
   /**
    * Deletes an entry.
    *
+   * @param options.kind what it must be: otherwise `path_is_directory` or `path_not_directory`
    * @throws EngineError `directory_not_empty` unless `recursive`, `path_protected`, `precondition_failed` as
    *   {@link write}
    */
   remove(
     call: FilesCall,
     path: Buffer,
-    options: { readonly recursive: boolean; readonly decide: ChangeDecision | null },
+    options: {
+      readonly kind: 'any' | 'file' | 'directory';
+      readonly recursive: boolean;
+      readonly decide: ChangeDecision | null;
+    },
   ): Promise<void>;
-  /** Packs a directory as a tar stream, and runs `work` with it. */
-  pack(call: FilesCall, path: Buffer, work: (archive: PackedDirectory) => Promise<void>): Promise<void>;
   /**
-   * Unpacks entries into a directory; if an entry or the call fails, nothing remains.
+   * Packs a directory as a tar stream. To be read, or destroyed.
    *
-   * @throws EngineError `no_space`
+   * @param onBytes called with the size of each chunk
+   * @returns once the directory is open. The stream fails with `path_denied` at its end if the archive lacks entries.
    */
-  unpack(call: FilesCall, path: Buffer, entries: AsyncIterable<ArchiveEntry>): Promise<void>;
-  /** Opens a shell that answers requests about files, and runs `work` with it. */
-  session(call: FilesCall, work: (shell: FileShell) => Promise<void>): Promise<void>;
+  pack(call: FilesCall, path: Buffer, onBytes: (bytes: number) => void): Promise<Readable>;
+  /**
+   * Unpacks a tar archive into a directory, which is made if it is missing; if the archive or the call fails, nothing
+   * remains.
+   *
+   * @returns the number of entries, and the bytes of the files' contents
+   * @throws EngineError `no_space`; `invalid_parameters` if the content is no tar archive of files, directories and
+   *   links that all stay in the directory; the content's errors
+   */
+  unpack(
+    call: FilesCall,
+    path: Buffer,
+    archive: Pick<FileContent, 'content' | 'onBytes'>,
+  ): Promise<{ readonly entries: number; readonly bytes: number }>;
+  /**
+   * Makes a file ready for writing in place.
+   *
+   * @param options.existing what to do with a file that is there
+   * @param options.mode the permissions of a new file; 0644 if not given
+   * @throws EngineError `path_exists`, `path_is_directory`, `path_not_file`
+   */
+  create(
+    call: FilesCall,
+    path: Buffer,
+    options: { readonly existing: 'keep' | 'empty' | 'refuse'; readonly mode: number | undefined },
+  ): Promise<void>;
+  /**
+   * @param part.length at most 16 MiB
+   * @returns fewer bytes only at the end of the file, or of one that the kernel generates
+   */
+  readPart(call: FilesCall, path: Buffer, part: { readonly offset: number; readonly length: number }): Promise<Buffer>;
+  /** Writes in place. @throws EngineError `no_space`, after which a part may be written */
+  writePart(call: FilesCall, path: Buffer, part: { readonly offset: number; readonly data: Buffer }): Promise<void>;
+  /** Cuts a file, or extends it with zeros. */
+  truncate(call: FilesCall, path: Buffer, size: number): Promise<void>;
+  change(call: FilesCall, path: Buffer, change: AttributeChange): Promise<void>;
+  readLink(call: FilesCall, path: Buffer): Promise<Buffer>;
+  /** @throws EngineError `path_exists` */
+  makeLink(
+    call: FilesCall,
+    link: { readonly path: Buffer; readonly target: Buffer; readonly kind: 'hard' | 'symbolic' },
+  ): Promise<void>;
+  /** The path without links and `..`, as far as it exists. */
+  resolve(call: FilesCall, path: Buffer): Promise<Buffer>;
+  space(call: FilesCall, path: Buffer): Promise<FileSystemSpace>;
+  /**
+   * The bytes on disk of everything below a directory, on its file system alone.
+   *
+   * @returns `isComplete` is false if it took too long: then there are more bytes
+   */
+  usage(call: FilesCall, path: Buffer): Promise<{ readonly bytes: number; readonly isComplete: boolean }>;
 }

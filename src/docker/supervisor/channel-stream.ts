@@ -331,6 +331,13 @@ export class ChannelStream {
     this.settle(why);
   }
 
+  /** Closes the channel, as its supervisor has broken the operation's rules. @returns the error to throw */
+  violated(what: string): EngineError {
+    const error = violation(what);
+    this.options.fail(error);
+    return error;
+  }
+
   /**
    * Takes a frame of the supervisor.
    *
@@ -526,13 +533,6 @@ export class ChannelStream {
       if (error instanceof EngineError) this.options.fail(error);
       throw error;
     }
-  }
-
-  /** Closes the channel. @returns the error to throw */
-  private violated(what: string): EngineError {
-    const error = violation(what);
-    this.options.fail(error);
-    return error;
   }
 }
 

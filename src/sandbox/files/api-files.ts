@@ -19,7 +19,6 @@ export const COMMON = [
   'path_not_found',
   'path_denied',
   'path_not_directory',
-  'tools_missing',
   'tools_failed',
   'too_many_transfers',
   'file_access_failed',

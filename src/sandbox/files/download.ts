@@ -14,8 +14,8 @@ import { representationOf } from './validators';
 const MOST_UNKNOWN = 1024 * 1024;
 
 /**
- * Maximum bytes of a response: more than a container's disk holds. The size comes from the image's own `stat`, and a
- * promised length has to be one that can be kept.
+ * Maximum bytes of a response: more than a container's disk holds. The size comes from the sandbox, and a promised
+ * length has to be one that can be kept.
  */
 const MOST_SENT = 2 ** 40;
 
@@ -27,10 +27,10 @@ interface Client {
 
 /** Sends a file, or the requested part of it. */
 export async function sendFile(file: OpenFile, path: ContainerPath, { request, reply }: Client): Promise<void> {
-  const current = representationOf(file.state);
+  const current = representationOf(path, file.state);
   const { etag, lastModified } = current;
   if (etag === null) throw new DomainError('tools_failed');
-  const size = Math.min(file.state.size, Number.MAX_SAFE_INTEGER);
+  const { size } = file.state;
   const validators = { etag, 'last-modified': lastModified.toUTCString(), 'accept-ranges': 'bytes' };
   const headers = {
     ...validators,
@@ -38,12 +38,8 @@ export async function sendFile(file: OpenFile, path: ContainerPath, { request, r
     'content-disposition': attachment(path.base),
   };
   const verdict = evaluate(request, current);
-  if (verdict === 'failed') {
-    file.close();
-    throw new DomainError('precondition_failed');
-  }
+  if (verdict === 'failed') throw new DomainError('precondition_failed');
   if (verdict === 'not_modified') {
-    file.close();
     await reply.status(304).headers(validators).send();
     return;
   }
@@ -65,46 +61,30 @@ export async function sendFile(file: OpenFile, path: ContainerPath, { request, r
     wanted === 'all'
       ? reply.headers(sized)
       : reply.status(206).headers({ ...sized, 'content-range': contentRange(bytes, size) });
-  if (request.method === 'HEAD') {
-    file.close();
-    await send(sendHead(), Readable.from([]));
-    return;
-  }
-  // Nothing is sent yet, so a file that has become too short in the meantime still gets an error response.
-  const read = await file.range(bytes);
-  await sendAsTaken(sendHead(), read);
+  if (request.method === 'HEAD') await send(sendHead(), Readable.from([]));
+  else await sendAsTaken((onBytes) => file.range(bytes, onBytes), sendHead);
 }
 
 /**
- * Sends a program's output as fast as the client takes it, and waits until all of it is sent.
+ * Sends a stream as fast as the client takes it, and waits until all of it is sent.
  *
- * @param sendHead called once there is something to send: an earlier failure can still get an error response
- * @throws if the client disconnects or takes nothing for too long, or if the source fails; the response is broken off
- *   then
+ * @param bodyOf begins the stream, which has to call `onBytes` with the size of each chunk
+ * @param sendHead called once there is something to send: an earlier failure still gets an error response
+ * @throws if the client disconnects, if nothing is sent for too long, or if the stream fails; the response is broken
+ *   off then
  */
-export async function sendStream(content: AsyncGenerator<Buffer>, sendHead: () => FastifyReply): Promise<void> {
-  const first = await content.next();
-  await sendAsTaken(sendHead(), (onBytes) => {
-    async function* told(): AsyncGenerator<Buffer> {
-      if (first.done !== true) yield first.value;
-      for await (const data of content) {
-        onBytes(data.length);
-        yield data;
-      }
-    }
-    if (first.done !== true) onBytes(first.value.length);
-    return Readable.from(told(), { objectMode: false });
-  });
-}
-
-/** @param bodyOf makes the body; has to call `onBytes` with the size of each chunk */
-async function sendAsTaken(reply: FastifyReply, bodyOf: (onBytes: (bytes: number) => void) => Readable): Promise<void> {
+export async function sendAsTaken(
+  bodyOf: (onBytes: (bytes: number) => void) => Promise<Readable>,
+  sendHead: () => FastifyReply,
+): Promise<void> {
   const note = notedBytes();
-  const stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
-  const body = bodyOf((bytes) => {
+  let stalled: NodeJS.Timeout | undefined;
+  const body = await bodyOf((bytes) => {
     note(bytes);
-    stalled.refresh();
+    stalled?.refresh();
   });
+  const reply = sendHead();
+  stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
   try {
     await send(reply, body);
   } finally {

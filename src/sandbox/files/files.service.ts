@@ -5,31 +5,24 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type FileContent, type FilesCall, type FileShell, isFileError } from '../../docker';
+import { ContainerEngine, type EngineFiles, type FileContent, type FilesCall, isFileError } from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
-import { untilAborted } from '../../scheduling';
-import { ProgramRegistry } from '../program-registry';
+import { KeyedLimiter, untilAborted } from '../../scheduling';
 import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
-import { archiveTooLarge, cleanEntries, type Unpacked } from './archive';
 import { ContainerPath } from './container-path';
-import { attachment, sendFile, sendStream } from './download';
+import { attachment, sendAsTaken, sendFile } from './download';
 import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
-import { TransferPlaces } from './transfer-places';
 import { type ConditionalRequest, decisionOf } from './validators';
 import { bounded, formFile, IDLE_MS, MOST_FORM, tooLarge, type Written } from './upload';
 
 const MB = 1024 * 1024;
 
-/** Unlimited here: each Berth process limits its own calls by {@link TransferPlaces}. */
-const TRANSFER = {
-  kind: 'transfer',
-  command: ['sh'],
-  limit: { count: Infinity, error: 'too_many_transfers' },
-} as const;
+/** Maximum concurrent calls in one container, for each Berth process. */
+const MOST_TRANSFERS = 16;
 
-/** Where a call's programs run, in which container. `signal` aborts when the caller loses access or has gone. */
+/** A call inside a container. `signal` aborts when the caller loses access or has gone. */
 interface FilesPlace extends FilesCall {
   readonly container: RunningContainer;
 }
@@ -53,16 +46,15 @@ interface Client {
  * Files in running containers: who may access them, how many at once, how large, and under which conditions.
  *
  * All methods throw {@link DomainError}: `container_not_found`, `container_not_running`, `invalid_parameters`,
- * `path_not_found`, `path_denied`, `tools_missing`, `tools_failed`, `too_many_transfers`, `file_access_failed`.
+ * `path_not_found`, `path_denied`, `tools_failed`, `too_many_transfers`, `file_access_failed`.
  */
 @Injectable()
 export class FilesService {
-  private readonly places = new TransferPlaces();
+  private readonly places = new KeyedLimiter(MOST_TRANSFERS);
 
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: ProgramRegistry,
     private readonly rights: ExecAccess,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
@@ -81,24 +73,22 @@ export class FilesService {
     return Math.min(this.config[`${what}_SIZE_LIMIT_MB`], diskMb) * MB;
   }
 
-  /**
-   * Opens a shell that answers requests about files, and runs `work` with it, as one transfer. The container counts as
-   * used until `work` ends.
-   *
-   * @throws DomainError; the shell's own errors are for {@link fileFault}
-   */
-  async session(call: Call, work: (shell: FileShell) => Promise<void>): Promise<void> {
-    await this.transfer(call, (place) => this.engine.files.session(place, work));
+  /** Runs `work` with the engine's files, for one request of a session, which has limits of its own. @throws DomainError */
+  use<T>(call: Call, work: (files: EngineFiles, inside: FilesCall) => Promise<T>): Promise<T> {
+    return this.inside(call, (place) => work(this.engine.files, place));
   }
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.transfer(call, (place) =>
-      this.engine.files.read(place, path.bytes, (file) =>
-        breakingOff(client.reply, place.signal, () => sendFile(file, path, client)),
-      ),
-    );
+    await this.transfer(call, async (place) => {
+      const file = await this.engine.files.open(place, path.bytes);
+      try {
+        await breakingOff(client.reply, place.signal, () => sendFile(file, path, client));
+      } finally {
+        file.close();
+      }
+    });
   }
 
   /** @throws DomainError `file_too_large`, `no_space`, `path_is_directory`, `path_exists`, `request_timeout` */
@@ -112,7 +102,7 @@ export class FilesService {
         // Before anything is read: most clients begin to send only then.
         if ((body.length ?? 0) > limit) throw tooLarge(limit);
         content ??= body.read(IDLE_MS);
-        const file = { content: until(content, place.signal), isOwned: true, length: body.length };
+        const file = { content: until(content, place.signal), length: body.length };
         return this.write(place, call, { ...file, path, nameInDirectory: null });
       });
     });
@@ -135,7 +125,6 @@ export class FilesService {
           path: ContainerPath.parseEntry(asked.bytes, 'path'),
           nameInDirectory: path.isDirectory ? null : form.name,
           content: until(form.content, signal),
-          isOwned: false,
           length: undefined,
         });
       });
@@ -150,8 +139,8 @@ export class FilesService {
   ): Promise<{ files: FileDescription[]; next: string | null; path: ContainerPath }> {
     const path = ContainerPath.parse(required(given), 'path');
     const listing = new Listing({ limit, after: cursor === undefined ? null : decodeNameCursor(cursor) });
-    await this.inside(call, (place) =>
-      this.engine.files.list(place, path.bytes, (name, info) => listing.take(name, info)),
+    await this.transfer(call, (place) =>
+      this.engine.files.list(place, path.bytes, (name, attributes) => listing.take(name, attributes)),
     );
     const { files, next } = listing.result(path);
     return { files, next: next && encodeNameCursor(next), path };
@@ -160,7 +149,8 @@ export class FilesService {
   /** Makes a directory and its missing parents. @throws DomainError `path_exists`, `no_space` */
   async makeDirectory(call: Call, given: Buffer | string | undefined): Promise<FileDescription> {
     const path = ContainerPath.parseEntry(required(given), 'path');
-    return describe(path, await this.inside(call, (place) => this.engine.files.makeDirectory(place, path.bytes)));
+    const making = (place: FilesPlace) => this.engine.files.makeDirectory(place, path.bytes, { parents: true });
+    return describe(path, await this.transfer(call, making));
   }
 
   /** Moves an entry; never replaces another. @throws DomainError `path_exists`, `path_protected`, `no_space` */
@@ -171,15 +161,16 @@ export class FilesService {
       throw invalidParameters([{ field: 'to', message: 'must not be in what is moved' }]);
     }
     const moved = { from: from.bytes, to: to.bytes };
-    return describe(to, await this.inside(call, (place) => this.engine.files.move(place, moved)));
+    const options = { parents: true, replace: false };
+    return describe(to, await this.transfer(call, (place) => this.engine.files.move(place, moved, options)));
   }
 
   /** @throws DomainError `directory_not_empty` unless `recursive`, `path_protected` */
   async remove(call: Call, given: Buffer | undefined, { recursive }: { recursive: boolean }): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
     if (!path.isEntry) throw new DomainError('path_protected');
-    const options = { recursive, decide: decisionOf(call.request) };
-    await this.inside(call, (place) => this.engine.files.remove(place, path.bytes, options));
+    const options = { kind: 'any', recursive, decide: decisionOf(call.request, () => path) } as const;
+    await this.transfer(call, (place) => this.engine.files.remove(place, path.bytes, options));
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
@@ -187,17 +178,16 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.transfer(call, (place) =>
-      this.engine.files.pack(place, path.bytes, async (archive) => {
-        if (request.method === 'HEAD') {
-          await archive.close();
-          await reply.headers(headers).send();
-          return;
-        }
-        const send = () => sendStream(archive.read(), () => reply.headers(headers));
+    await this.transfer(call, async (place) => {
+      const pack = (onBytes: (bytes: number) => void) => this.engine.files.pack(place, path.bytes, onBytes);
+      if (request.method !== 'HEAD') {
+        const send = () => sendAsTaken(pack, () => reply.headers(headers));
         await breakingOff(reply, place.signal, send);
-      }),
-    );
+        return;
+      }
+      (await pack(() => undefined)).destroy();
+      await reply.headers(headers).send();
+    });
   }
 
   /** Unpacks a tar stream into a directory. @throws DomainError `archive_too_large`, `no_space`, `path_exists` */
@@ -208,15 +198,17 @@ export class FilesService {
   ): Promise<{ path: string; entries: number; bytes: number }> {
     return this.taking(body, async () => {
       const path = ContainerPath.parse(required(given), 'path');
-      const unpacked: Unpacked = { entries: 0, bytes: 0 };
       // The work may be called again; a body can be read once.
       let content: Readable | undefined;
-      await this.transfer(call, async (place) => {
+      const unpacked = await this.transfer(call, (place) => {
         const limit = this.limitOf('ARCHIVE', place.container);
         if ((body.length ?? 0) > limit) throw archiveTooLarge(limit);
         content ??= body.read(IDLE_MS);
-        const entries = cleanEntries(until(content, place.signal), { limit, onBytes: notedBytes(), unpacked });
-        await this.engine.files.unpack(place, path.bytes, entries);
+        const onBytes = bounded({ limit, tooLarge: archiveTooLarge }, notedBytes());
+        const archive = { content: until(content, place.signal), onBytes };
+        return this.engine.files.unpack(place, path.bytes, archive).catch((error: unknown) => {
+          throw archiveFault(error);
+        });
       });
       return { path: path.text, ...unpacked };
     });
@@ -225,16 +217,15 @@ export class FilesService {
   private async write(
     place: FilesPlace,
     { request }: Call,
-    {
-      path,
-      ...file
-    }: Pick<FileContent, 'nameInDirectory' | 'content' | 'isOwned' | 'length'> & { path: ContainerPath },
+    { path, ...file }: Pick<FileContent, 'nameInDirectory' | 'content' | 'length'> & { path: ContainerPath },
   ): Promise<Written> {
-    const onBytes = bounded(this.limitOf('FILE', place.container), notedBytes());
-    const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request) };
-    const { became, at, info } = await this.engine.files.write(place, content);
-    const written = at === 'directory' && file.nameInDirectory ? path.below(file.nameInDirectory) : path;
-    return { became, file: describe(written, info) };
+    const { nameInDirectory } = file;
+    const placeOf = (at: 'file' | 'directory'): ContainerPath =>
+      at === 'directory' && nameInDirectory ? path.below(nameInDirectory) : path;
+    const onBytes = bounded({ limit: this.limitOf('FILE', place.container), tooLarge }, notedBytes());
+    const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request, placeOf) };
+    const { became, at, attributes } = await this.engine.files.write(place, content);
+    return { became, file: describe(placeOf(at), attributes) };
   }
 
   /** Discards the rest of the body after `work`, so that a client that is still sending can read the response. */
@@ -246,49 +237,33 @@ export class FilesService {
     }
   }
 
-  /**
-   * Runs `work` for a program with a row in the program registry. Such a program normally ends with its connection. If
-   * this process and Docker die at the same time while the container keeps running (`live-restore`), nothing closes
-   * the program's input, and the next start of Berth kills it.
-   */
+  /** Like {@link inside}, in one of the container's places. @throws DomainError `too_many_transfers` */
   private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.inside(call, async (place) => {
-      const entry = await this.programs.enter(place.container, TRANSFER);
-      const endLater = (): void => this.programs.abandon(entry);
-      const programs: Promise<void>[] = [];
-      const onStart = (gone: Promise<void>): void => {
-        programs.push(gone);
-        place.onStart?.(gone);
-      };
+      const leave = this.places.take(place.container.id);
+      if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
       try {
-        return await work({ ...place, marker: entry.id, endLater, onStart });
+        return await work(place);
       } finally {
-        // In the background, so that no response waits.
-        void Promise.all(programs).then(() => this.programs.release(entry));
+        leave();
       }
     });
   }
 
   private inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
-      const place = await this.places.take(container.id);
-      const programs: Promise<void>[] = [];
       const { dockerId } = container;
-      const endLater: FilesCall['endLater'] = (left) => this.programs.endLater(left);
-      const onStart = (each: Promise<void>): void => void programs.push(each);
       try {
         return await this.rights.during(caller, async (end) => {
           const signal = gone ? AbortSignal.any([end, gone]) : end;
           try {
-            return await work({ container, dockerId, signal, endLater, onStart });
+            return await work({ container, dockerId, signal });
           } catch (error) {
             throw signal.aborted && error === signal.reason ? reasonOf(signal) : error;
           }
         });
       } catch (error) {
         throw fileFault(error);
-      } finally {
-        place.leave(programs);
       }
     });
   }
@@ -301,10 +276,21 @@ function reasonOf({ reason }: AbortSignal): DomainError {
 }
 
 /** Translates an error of the engine's files into the one that clients see. */
-export function fileFault(error: unknown): unknown {
+function fileFault(error: unknown): unknown {
   if (!isFileError(error)) return failedAs('file_access_failed', error);
   if (error.code !== 'invalid_parameters') return new DomainError(error.code, { cause: error });
   return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
+}
+
+/** Like {@link fileFault}, of an archive that was unpacked: its entries are the body. */
+function archiveFault(error: unknown): unknown {
+  if (!isFileError(error) || error.code !== 'invalid_parameters') return error;
+  const message = 'must be a tar archive of files, directories and links, all of which stay in the directory';
+  return invalidParameters([{ field: 'body', message }]);
+}
+
+function archiveTooLarge(limit: number): DomainError {
+  return new DomainError('archive_too_large', { fields: { limit } });
 }
 
 function required<T>(given: T | undefined): T {

@@ -1,11 +1,21 @@
-import type { FileInfo } from '../../docker';
+import type { FileAttributes } from '../../docker';
 import { ContainerPath } from './container-path';
 import { decodeNameCursor, encodeNameCursor, Listing } from './listing';
 
 const directory = ContainerPath.parse('/d', 'path');
-const FILE: FileInfo = { mode: '-rw-r--r--', size: 5, modifiedAt: 1_600_000_000 };
+const FILE: FileAttributes = {
+  mode: 0o100644,
+  size: 5,
+  uid: 0,
+  gid: 0,
+  accessedAt: 1_600_000_000,
+  modifiedAt: 1_600_000_000,
+};
 
-function pageOf(entries: readonly (readonly [string, FileInfo])[], page: { limit?: number; after?: string } = {}) {
+function pageOf(
+  entries: readonly (readonly [string, FileAttributes])[],
+  page: { limit?: number; after?: string } = {},
+) {
   const { limit = 10, after } = page;
   const listing = new Listing({ limit, after: after === undefined ? null : Buffer.from(after) });
   for (const [name, info] of entries) listing.take(Buffer.from(name).toString('latin1'), info);
@@ -28,7 +38,7 @@ describe('the entries of a directory', () => {
   });
 
   it('must be described as they are', () => {
-    const { files } = pageOf([['x', { mode: 'drwxr-xr-t', size: 0, modifiedAt: -1 }]]);
+    const { files } = pageOf([['x', { ...FILE, mode: 0o041755, size: 0, modifiedAt: -1 }]]);
     expect(files).toEqual([
       { name: 'x', path: '/d/x', size: 0, mode: 'drwxr-xr-t', mod_time: '1969-12-31T23:59:59.000Z', is_dir: true },
     ]);

@@ -1,4 +1,4 @@
-import type { FileInfo } from '../../docker';
+import { FILE_TYPE, type FileAttributes, modeText } from '../../docker';
 import { invalidParameters } from '../../errors';
 import type { ContainerPath } from './container-path';
 
@@ -13,14 +13,14 @@ export interface FileDescription {
   readonly path_encoded?: string;
 }
 
-export function describe(path: ContainerPath, { mode, size, modifiedAt }: FileInfo): FileDescription {
+export function describe(path: ContainerPath, { mode, size, modifiedAt }: FileAttributes): FileDescription {
   const description = {
     name: path.base.toString() || '/',
     path: path.text,
-    size: Math.min(size, Number.MAX_SAFE_INTEGER),
-    mode,
+    size,
+    mode: modeText(mode),
     mod_time: timeOf(modifiedAt).toISOString(),
-    is_dir: mode.startsWith('d'),
+    is_dir: (mode & FILE_TYPE.mask) === FILE_TYPE.directory,
   };
   return path.isText ? description : { ...description, path_encoded: path.inQuery };
 }
@@ -33,7 +33,7 @@ export function timeOf(seconds: number): Date {
 
 /** Keeps the entries of one page of a directory; takes them in any order and number. */
 export class Listing {
-  private kept: { readonly name: string; readonly info: FileInfo }[] = [];
+  private kept: { readonly name: string; readonly attributes: FileAttributes }[] = [];
   private readonly after: string;
 
   /** @param page.after the last name of the previous page; names are ordered by their bytes */
@@ -42,9 +42,9 @@ export class Listing {
   }
 
   /** @param name as Latin-1, one character for each byte */
-  take(name: string, info: FileInfo): void {
+  take(name: string, attributes: FileAttributes): void {
     if (name <= this.after) return;
-    this.kept.push({ name, info });
+    this.kept.push({ name, attributes });
     if (this.kept.length > 2 * this.page.limit + 1000) this.cut();
   }
 
@@ -53,7 +53,9 @@ export class Listing {
     this.cut();
     const shown = this.kept.slice(0, this.page.limit);
     const last = this.kept.length > shown.length ? shown.at(-1) : undefined;
-    const files = shown.map(({ name, info }) => describe(directory.below(Buffer.from(name, 'latin1')), info));
+    const files = shown.map(({ name, attributes }) =>
+      describe(directory.below(Buffer.from(name, 'latin1')), attributes),
+    );
     return { files, next: last ? Buffer.from(last.name, 'latin1') : null };
   }
 

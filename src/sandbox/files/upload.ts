@@ -13,12 +13,15 @@ export interface Written {
   readonly file: FileDescription;
 }
 
-/** Passes each chunk's size on while the sum is within the limit. @throws DomainError `file_too_large` */
-export function bounded(limit: number, onBytes: (bytes: number) => void): (bytes: number) => void {
+/** Passes each chunk's size on while the sum is within the limit. @param options.tooLarge the error beyond it */
+export function bounded(
+  options: { limit: number; tooLarge: (limit: number) => DomainError },
+  onBytes: (bytes: number) => void,
+): (bytes: number) => void {
   let sum = 0;
   return (bytes) => {
     sum += bytes;
-    if (sum > limit) throw tooLarge(limit);
+    if (sum > options.limit) throw options.tooLarge(options.limit);
     onBytes(bytes);
   };
 }

@@ -13,9 +13,6 @@ const EVERY_MS = 60_000;
 /** The pause is at least this many times as long as the measurement took, so that it costs at most some percent. */
 const REST = 30;
 
-const TIMEOUT_MS = 60_000;
-const MAX_OUTPUT_BYTES = 64 * 1024;
-
 /** Concurrent measurements in this process. */
 const AT_ONCE = 4;
 
@@ -28,8 +25,8 @@ interface Watch {
 }
 
 /**
- * How much the containers' homes take on the disk. The engine does not know it, so `du` counts it inside the container,
- * at the cost of that container, while a client follows the container's statistics.
+ * How much the containers' homes take on the disk. Docker does not know it, so the supervisor counts it inside the
+ * container, at the cost of that container, while a client follows the container's statistics.
  */
 @Injectable()
 export class DiskUse {
@@ -78,18 +75,11 @@ export class DiskUse {
     this.watches.delete(watch.dockerId);
   }
 
-  /** @returns null if the image has no `du` */
+  /** @returns null if counting takes too long */
   private async measure(dockerId: string): Promise<number | null> {
-    const said: Buffer[] = [];
-    await this.engine.programs.run(dockerId, {
-      command: ['du', '-skx', DATA_PATH],
-      timeoutMs: TIMEOUT_MS,
-      maxOutputBytes: MAX_OUTPUT_BYTES,
-      onOutput: ({ stream, data }) => void (stream === 'stdout' && said.push(data)),
-    });
-    // Also with exit code 1: a file vanished, or a folder is not readable for the image's user.
-    const kibibytes = /^(\d{1,12})\s/.exec(Buffer.concat(said).toString('latin1'))?.[1];
-    return kibibytes === undefined ? null : Number(kibibytes) * 1024;
+    const { signal } = new AbortController();
+    const { bytes, isComplete } = await this.engine.files.usage({ dockerId, signal }, Buffer.from(DATA_PATH));
+    return isComplete ? bytes : null;
   }
 
   private noteFault(watch: Watch, error: unknown): void {

@@ -1,4 +1,4 @@
-import type { FileAttributes } from '../../docker';
+import { type FileAttributes, modeText } from '../../docker';
 
 /**
  * The packets of SFTP version 3, as the programs of OpenSSH speak it: draft-ietf-secsh-filexfer-02, with the deviations
@@ -7,7 +7,7 @@ import type { FileAttributes } from '../../docker';
 
 /** Larger than any packet of OpenSSH's. */
 export const MOST_PACKET = 256 * 1024;
-/** Maximum bytes of one read or write, as clients are told: whole blocks, which take fewer programs. */
+/** Maximum bytes of one read or write, as clients are told. */
 export const MOST_DATA = 192 * 1024;
 
 const REQUEST = {
@@ -289,24 +289,9 @@ function fieldsOf({ size, uid, gid, mode, accessedAt, modifiedAt }: FileAttribut
   return [HAS.size | HAS.owner | HAS.mode | HAS.times, { long: size }, uid, gid, mode, accessedAt, modifiedAt];
 }
 
-const TYPES: Readonly<Record<number, string>> = {
-  0o010000: 'p',
-  0o020000: 'c',
-  0o040000: 'd',
-  0o060000: 'b',
-  0o100000: '-',
-  0o120000: 'l',
-  0o140000: 's',
-};
-
-/** The type's bits of a mode. */
-export const FILE_TYPE = { mask: 0o170000, directory: 0o040000, regular: 0o100000 } as const;
-
 /** A line as of `ls -l`, which `sftp` shows. */
 function longName(name: Buffer, { mode, uid, gid, size, modifiedAt }: FileAttributes): Buffer {
-  const letters = 'rwxrwxrwx'.replace(/./g, (letter, bit: number) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
   const day = new Date(modifiedAt * 1000).toISOString().slice(0, 16).replace('T', ' ');
-  const type = TYPES[mode & FILE_TYPE.mask] ?? '?';
-  const words = [type + letters, '1', String(uid).padEnd(8), String(gid).padEnd(8), String(size).padStart(8), day, ''];
+  const words = [modeText(mode), '1', String(uid).padEnd(8), String(gid).padEnd(8), String(size).padStart(8), day, ''];
   return Buffer.concat([Buffer.from(words.join(' ')), name]);
 }

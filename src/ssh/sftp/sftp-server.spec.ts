@@ -1,24 +1,38 @@
-import type { FileShell } from '../../docker';
-import { EngineError } from '../../docker';
-import { FileShells } from './file-shells';
+import { type EngineFiles, EngineError } from '../../docker';
+import { DomainError } from '../../errors';
 import { STATUS } from './sftp-protocol';
-import { type SftpChannel, SftpServer } from './sftp-server';
+import { type SftpChannel, SftpServer, type UseFiles } from './sftp-server';
 
-const BLOCK = 64 * 1024;
 const ATTRIBUTES = { mode: 0o100644, size: 0, uid: 0, gid: 0, accessedAt: 1, modifiedAt: 2 };
 
 /** One file in memory, and what was asked of it. */
-class FakeShell {
+class FakeFiles {
   content: Buffer | null = Buffer.alloc(0);
+  entries = 0;
   readonly writes: [offset: number, bytes: number][] = [];
-  readonly reads: [offset: number, blocks: number][] = [];
+  readonly reads: [offset: number, bytes: number][] = [];
+  readonly paths: string[] = [];
+  readonly changes: unknown[] = [];
   isFull = false;
-  readonly home = Buffer.from('/home/user');
-  isOpen = true;
 
-  describe(): Promise<typeof ATTRIBUTES> {
+  stat(_call: unknown, path: Buffer): Promise<typeof ATTRIBUTES> {
+    this.paths.push(path.toString());
     if (!this.content) return Promise.reject(new EngineError('path_not_found', 'gone'));
     return Promise.resolve({ ...ATTRIBUTES, size: this.content.length });
+  }
+
+  list(_call: unknown, _path: Buffer, take: (name: string, attributes: typeof ATTRIBUTES) => void): Promise<void> {
+    return Promise.resolve().then(() => {
+      for (let entry = 0; entry < this.entries; entry += 1) take(`f${String(entry)}`, ATTRIBUTES);
+    });
+  }
+
+  truncate(_call: unknown, _path: Buffer, size: number): Promise<void> {
+    return Promise.resolve(void this.changes.push({ size }));
+  }
+
+  change(_call: unknown, _path: Buffer, change: unknown): Promise<void> {
+    return Promise.resolve(void this.changes.push(change));
   }
 
   create(): Promise<void> {
@@ -26,12 +40,12 @@ class FakeShell {
     return Promise.resolve();
   }
 
-  read(_path: Buffer, { offset, blocks }: { offset: number; blocks: number }): Promise<Buffer> {
-    this.reads.push([offset, blocks]);
-    return Promise.resolve(this.content?.subarray(offset, offset + blocks * BLOCK) ?? Buffer.alloc(0));
+  readPart(_call: unknown, _path: Buffer, { offset, length }: { offset: number; length: number }): Promise<Buffer> {
+    this.reads.push([offset, length]);
+    return Promise.resolve(this.content?.subarray(offset, offset + length) ?? Buffer.alloc(0));
   }
 
-  write(_path: Buffer, { offset, data }: { offset: number; data: Buffer }): Promise<void> {
+  writePart(_call: unknown, _path: Buffer, { offset, data }: { offset: number; data: Buffer }): Promise<void> {
     if (this.isFull) return Promise.reject(new EngineError('no_space', 'full'));
     this.writes.push([offset, data.length]);
     const before = this.content ?? Buffer.alloc(0);
@@ -42,6 +56,18 @@ class FakeShell {
     return Promise.resolve();
   }
 }
+
+/** Translates errors, as the service does. */
+const useOf =
+  (files: FakeFiles): UseFiles =>
+  async (work) => {
+    try {
+      const { signal } = new AbortController();
+      return await work(files as unknown as EngineFiles, { dockerId: 'id', signal });
+    } catch (error) {
+      throw error instanceof EngineError ? new DomainError(error.code as 'no_space') : error;
+    }
+  };
 
 const integer = (value: number): Buffer => {
   const bytes = Buffer.alloc(4);
@@ -75,7 +101,7 @@ interface Answer {
 
 /** Serves what a client sends in turns: it sends the next one when it has the answers to the one before. */
 async function served(
-  shell: FakeShell,
+  files: FakeFiles,
   turns: readonly (readonly Buffer[])[],
   { sizeLimit = 1e9, onTooLarge = () => undefined }: { sizeLimit?: number; onTooLarge?: (limit: number) => void } = {},
 ): Promise<Answer[]> {
@@ -96,12 +122,7 @@ async function served(
     ready = left.shift() ?? null;
     return Promise.resolve(ready !== null);
   };
-  const shells = new FileShells(
-    (work) => work(shell as unknown as FileShell),
-    () => Promise.resolve(),
-  );
-  await new SftpServer(channel, shells, { sizeLimit, onBytes: () => undefined, onTooLarge }).run();
-  shells.close();
+  await new SftpServer(channel, useOf(files), { sizeLimit, onBytes: () => undefined, onTooLarge }).run();
   const all = Buffer.concat(said);
   const answers: Answer[] = [];
   for (let at = 0; at < all.length; at += 4 + all.readUInt32BE(at)) {
@@ -115,30 +136,30 @@ const codeOf = ({ body }: Answer): number => body.readUInt32BE(0);
 
 describe('an SFTP session', () => {
   it('must write together what follows each other, and answer each', async () => {
-    const shell = new FakeShell();
+    const files = new FakeFiles();
     const pieces = Array.from({ length: 10 }, (_each, at) => write(10 + at, at * 1000, Buffer.alloc(1000, at)));
-    const answers = await served(shell, [[INIT], [open(1, BOTH)], pieces, [close(2)]]);
-    expect(shell.writes).toEqual([[0, 10_000]]);
+    const answers = await served(files, [[INIT], [open(1, BOTH)], pieces, [close(2)]]);
+    expect(files.writes).toEqual([[0, 10_000]]);
     expect(answers.slice(1).map((answer) => [answer.id, codeOf(answer)])).toEqual(
       [...pieces.map((_piece, at) => 10 + at), 2].map((id) => [id, STATUS.ok]),
     );
   });
 
   it('must write in parts of a bounded size, and anywhere', async () => {
-    const shell = new FakeShell();
+    const files = new FakeFiles();
     const large = Array.from({ length: 25 }, (_each, at) => write(at + 2, at * 200_000, Buffer.alloc(200_000)));
-    await served(shell, [[INIT], [open(1, BOTH)], large, [write(90, 7, 'seven'), write(91, 3, 'three')]]);
-    expect(shell.writes.map(([, bytes]) => bytes).slice(0, 2)).toEqual([4_200_000, 800_000]);
-    expect(shell.writes.slice(2)).toEqual([
+    await served(files, [[INIT], [open(1, BOTH)], large, [write(90, 7, 'seven'), write(91, 3, 'three')]]);
+    expect(files.writes.map(([, bytes]) => bytes).slice(0, 2)).toEqual([4_200_000, 800_000]);
+    expect(files.writes.slice(2)).toEqual([
       [7, 5],
       [3, 5],
     ]);
-    expect(shell.content?.subarray(3, 12).toString()).toBe('threeeven');
+    expect(files.content?.subarray(3, 12).toString()).toBe('threeeven');
   });
 
   it('must read what was written before, in the same turn too', async () => {
-    const shell = new FakeShell();
-    const answers = await served(shell, [
+    const files = new FakeFiles();
+    const answers = await served(files, [
       [INIT],
       [open(1, BOTH), write(2, 0, 'first'), read(3, 0, 100), write(4, 0, 'F'), read(5, 0, 100), read(6, 5, 100)],
     ]);
@@ -149,38 +170,38 @@ describe('an SFTP session', () => {
   });
 
   it('must read ahead of a client that reads in order, and not of one that does not', async () => {
-    const shell = new FakeShell();
-    shell.content = Buffer.alloc(3_000_000, 1);
+    const files = new FakeFiles();
+    files.content = Buffer.alloc(3_000_000, 1);
     const inOrder = Array.from({ length: 92 }, (_each, at) => read(at + 2, at * 32_768, 32_768));
-    const answers = await served(shell, [[INIT], [open(1, FLAGS.read), ...inOrder]]);
+    const answers = await served(files, [[INIT], [open(1, FLAGS.read), ...inOrder]]);
     const bytes = answers.filter(({ type }) => type === 103).reduce((sum, { body }) => sum + body.length - 4, 0);
     expect(bytes).toBe(3_000_000);
-    expect(shell.reads.length).toBeLessThan(6);
-    shell.reads.length = 0;
-    await served(shell, [[INIT], [open(1, FLAGS.read), read(2, 2_000_000, 100), read(3, 500_000, 100)]]);
-    expect(shell.reads).toEqual([
-      [2_000_000, 1],
-      [500_000, 1],
+    expect(files.reads.length).toBeLessThan(6);
+    files.reads.length = 0;
+    await served(files, [[INIT], [open(1, FLAGS.read), read(2, 2_000_000, 100), read(3, 500_000, 100)]]);
+    expect(files.reads).toEqual([
+      [2_000_000, 65_536],
+      [500_000, 65_536],
     ]);
   });
 
   it('must append where the file ends, whatever offset the client gives', async () => {
-    const shell = new FakeShell();
-    shell.content = Buffer.from('begun');
+    const files = new FakeFiles();
+    files.content = Buffer.from('begun');
     const flags = FLAGS.write | FLAGS.append | FLAGS.create;
-    await served(shell, [[INIT], [open(1, flags), write(2, 0, ' and'), write(3, 0, ' ended')]]);
-    expect(shell.content.toString()).toBe('begun and ended');
+    await served(files, [[INIT], [open(1, flags), write(2, 0, ' and'), write(3, 0, ' ended')]]);
+    expect(files.content.toString()).toBe('begun and ended');
   });
 
   it('must say of each write that it failed, and keep to the limit of files', async () => {
-    const shell = new FakeShell();
-    shell.isFull = true;
-    const full = await served(shell, [[INIT], [open(1, BOTH), write(2, 0, 'a'), write(3, 1, 'b'), close(4)]]);
+    const files = new FakeFiles();
+    files.isFull = true;
+    const full = await served(files, [[INIT], [open(1, BOTH), write(2, 0, 'a'), write(3, 1, 'b'), close(4)]]);
     expect(full.slice(1).map(codeOf)).toEqual([STATUS.failure, STATUS.failure, STATUS.ok]);
-    shell.isFull = false;
+    files.isFull = false;
     const told = jest.fn();
     const large = await served(
-      shell,
+      files,
       [[INIT], [open(1, BOTH), write(2, 95, 'abcdef'), write(3, 94, 'abcdef'), write(4, 96, 'abcdef')]],
       {
         sizeLimit: 100,
@@ -197,8 +218,8 @@ describe('an SFTP session', () => {
   });
 
   it('must refuse what is not open, not there or not known, and go on', async () => {
-    const shell = new FakeShell();
-    shell.content = null;
+    const files = new FakeFiles();
+    files.content = null;
     const requests = [
       open(1, FLAGS.read),
       read(2, 0, 1),
@@ -208,11 +229,11 @@ describe('an SFTP session', () => {
       packet(17, integer(6), string('/file')),
       packet(17, integer(7), string(Buffer.alloc(5000, 0x61))),
     ];
-    const answers = await served(shell, [[INIT], requests]);
+    const answers = await served(files, [[INIT], requests]);
     const { noSuchFile, failure, unsupported, badMessage } = STATUS;
     expect(answers.map(codeOf)).toEqual([noSuchFile, failure, failure, failure, unsupported, noSuchFile, badMessage]);
-    shell.content = Buffer.from('there');
-    const wrongWay = await served(shell, [
+    files.content = Buffer.from('there');
+    const wrongWay = await served(files, [
       [INIT],
       [open(1, FLAGS.read), write(2, 0, 'x'), open(3, FLAGS.write), read(4, 0, 1, '2')],
     ]);
@@ -224,11 +245,34 @@ describe('an SFTP session', () => {
 
   it('must hold a bounded number of files', async () => {
     const many = Array.from({ length: 300 }, (_each, at) => open(at, FLAGS.read));
-    const answers = await served(new FakeShell(), [[INIT], many]);
+    const answers = await served(new FakeFiles(), [[INIT], many]);
     expect(answers.filter(({ type }) => type === 102)).toHaveLength(256);
   });
 
+  it('must take relative paths below the home directory', async () => {
+    const files = new FakeFiles();
+    await served(files, [[INIT], [packet(17, integer(1), string('a/b')), packet(17, integer(2), string('/a'))]]);
+    expect(files.paths).toEqual(['/home/user/a/b', '/a']);
+  });
+
+  it('must set what is given, the size first', async () => {
+    const files = new FakeFiles();
+    const given = [integer(0x0d), long(7), integer(0o100644), integer(11), integer(12)];
+    await served(files, [[INIT], [packet(9, integer(1), string('/file'), ...given)]]);
+    const times = { accessedAt: 11, modifiedAt: 12 };
+    expect(files.changes).toEqual([{ size: 7 }, { mode: 0o644, owner: undefined, times }]);
+  });
+
+  it('must hold a bounded number of entries of a directory', async () => {
+    const files = new FakeFiles();
+    const opened = packet(11, integer(1), string('/'));
+    files.entries = 100_000;
+    expect((await served(files, [[INIT], [opened]]))[0]?.type).toBe(102);
+    files.entries += 1;
+    expect((await served(files, [[INIT], [opened]])).map(codeOf)).toEqual([STATUS.failure]);
+  });
+
   it('must end with a client that does not begin it', async () => {
-    await expect(served(new FakeShell(), [[open(1, FLAGS.read)]])).rejects.toThrow(/first packet/);
+    await expect(served(new FakeFiles(), [[open(1, FLAGS.read)]])).rejects.toThrow(/first packet/);
   });
 });

@@ -1,11 +1,9 @@
-import type { FileShell } from '../../docker';
+import { DATA_PATH, type EngineFiles, FILE_TYPE, type FilesCall } from '../../docker';
 import { DomainError } from '../../errors';
-import type { FileShells } from './file-shells';
 import {
   attributesPacket,
   dataPacket,
   extendedPacket,
-  FILE_TYPE,
   FLAG,
   type GivenAttributes,
   handlePacket,
@@ -24,7 +22,8 @@ import {
   versionPacket,
 } from './sftp-protocol';
 
-const BLOCK = 64 * 1024;
+/** Less is never read of a file at once. */
+const LEAST_PART = 64 * 1024;
 
 /**
  * Writes that follow each other are gathered up to this size while the ones before are written, and reads in order are
@@ -32,7 +31,7 @@ const BLOCK = 64 * 1024;
  */
 const MOST_PART = 4 * 1024 * 1024;
 /** The part that a first read of a file gets. */
-const FIRST_PART = 4 * BLOCK;
+const FIRST_PART = 256 * 1024;
 /** How long such a part is used: the file may change. */
 const PART_KEPT_MS = 1_000;
 /** Files of which parts are kept. */
@@ -40,11 +39,19 @@ const MOST_READ = 4;
 
 /** Open files and directories of a session. */
 const MOST_HANDLES = 256;
+const HOME = Buffer.from(`${DATA_PATH}/`);
+
 /** Entries in one answer to `readdir`. */
 const ENTRIES_AT_ONCE = 100;
 
 /** The permissions that new files and directories do not get, as with `umask`. */
 const UMASK = 0o022;
+
+/** Entries of a directory that is open. */
+const MOST_ENTRIES = 100_000;
+
+/** Runs `work` with the files of the session's container. @throws DomainError */
+export type UseFiles = <T>(work: (files: EngineFiles, inside: FilesCall) => Promise<T>) => Promise<T>;
 
 /** Where the packets come from and go to. */
 export interface SftpChannel {
@@ -114,8 +121,7 @@ class Refused extends Error {
 }
 
 /**
- * Serves one SFTP session, as far as the image's own programs can. Requests are answered in order, so what a client
- * has written is what it reads. Files are named by their paths also while they are open: one that is moved meanwhile
+ * Serves one SFTP session. Requests are answered in order, so what a client has written is what it reads. Files are named by their paths also while they are open: one that is moved meanwhile
  * is not found.
  */
 export class SftpServer {
@@ -133,7 +139,7 @@ export class SftpServer {
 
   constructor(
     private readonly channel: SftpChannel,
-    private readonly shells: FileShells,
+    private readonly use: UseFiles,
     private readonly options: SftpOptions,
   ) {}
 
@@ -224,7 +230,7 @@ export class SftpServer {
   private async write({ file, offset, parts, ids, bytes }: Gathered): Promise<void> {
     let answerOf = (id: number): Buffer => statusPacket(id, STATUS.ok, 'ok');
     try {
-      await this.changing((shell) => shell.write(file.path, { offset, data: Buffer.concat(parts, bytes) }));
+      await this.changing((files, at) => files.writePart(at, file.path, { offset, data: Buffer.concat(parts, bytes) }));
       this.options.onBytes(bytes);
     } catch (error) {
       answerOf = (id) => failurePacket(id, error);
@@ -249,26 +255,23 @@ export class SftpServer {
       case 'stat':
       case 'lstat': {
         const follow = request.kind === 'stat';
-        return attributesPacket(
-          id,
-          await this.asking((shell) => shell.describe(this.at(shell, request.path), { follow })),
-        );
+        const path = absolute(request.path);
+        return attributesPacket(id, await this.use((files, at) => files.stat(at, path, { follow })));
       }
       case 'fstat': {
         const { path } = this.fileOf(request.handle);
-        return attributesPacket(id, await this.asking((shell) => shell.describe(path, { follow: true })));
+        return attributesPacket(id, await this.use((files, at) => files.stat(at, path, { follow: true })));
       }
       case 'setstat':
-        await this.changing((shell) => setAttributes(shell, this.at(shell, request.path), request.attributes));
+        await this.setAttributes(absolute(request.path), request.attributes);
         return ok();
       case 'fsetstat': {
         const { path } = this.fileOf(request.handle);
-        await this.changing((shell) => setAttributes(shell, path, request.attributes));
+        await this.setAttributes(path, request.attributes);
         return ok();
       }
       case 'opendir': {
-        const listed = await this.asking((shell) => shell.list(this.at(shell, request.path)));
-        const entries = listed.map(({ name, attributes }) => ({ name: Buffer.from(name, 'latin1'), attributes }));
+        const entries = await this.list(absolute(request.path));
         return handlePacket(id, this.enter(this.directories, { entries }));
       }
       case 'readdir': {
@@ -278,45 +281,44 @@ export class SftpServer {
         return entries.length > 0 ? namePacket(id, entries) : statusPacket(id, STATUS.eof, 'end of directory');
       }
       case 'remove':
-        await this.changing((shell) => shell.removeFile(this.at(shell, request.path)));
+        await this.remove(absolute(request.path), 'file');
         return ok();
       case 'rmdir':
-        await this.changing((shell) => shell.removeDirectory(this.at(shell, request.path)));
+        await this.remove(absolute(request.path), 'directory');
         return ok();
       case 'mkdir': {
-        const mode = masked(request.attributes.mode);
-        await this.changing((shell) => shell.makeDirectory(this.at(shell, request.path), mode));
+        const path = absolute(request.path);
+        const options = { parents: false, mode: masked(request.attributes.mode) };
+        await this.changing((files, at) => files.makeDirectory(at, path, options));
         return ok();
       }
       case 'realpath': {
-        const name = await this.asking((shell) => shell.resolve(this.at(shell, request.path)));
+        const path = absolute(request.path);
+        const name = await this.use((files, at) => files.resolve(at, path));
         return namePacket(id, [{ name, attributes: null }]);
       }
       case 'readlink': {
-        const name = await this.asking((shell) => shell.readLink(this.at(shell, request.path)));
+        const path = absolute(request.path);
+        const name = await this.use((files, at) => files.readLink(at, path));
         return namePacket(id, [{ name, attributes: null }]);
       }
       case 'rename':
       case 'posix-rename': {
-        const replace = request.kind === 'posix-rename';
-        await this.changing((shell) =>
-          shell.rename({ from: this.at(shell, request.from), to: this.at(shell, request.to), replace }),
-        );
+        const paths = { from: absolute(request.from), to: absolute(request.to) };
+        const options = { parents: false, replace: request.kind === 'posix-rename' };
+        await this.changing((files, at) => files.move(at, paths, options));
         return ok();
       }
       case 'symlink':
         // The target stays as it is: it may be relative to the link.
-        await this.changing((shell) =>
-          shell.makeLink({ path: this.at(shell, request.to), target: pathOf(request.from), kind: 'symbolic' }),
-        );
+        await this.link({ path: absolute(request.to), target: pathOf(request.from), kind: 'symbolic' });
         return ok();
       case 'hardlink':
-        await this.changing((shell) =>
-          shell.makeLink({ path: this.at(shell, request.to), target: this.at(shell, request.from), kind: 'hard' }),
-        );
+        await this.link({ path: absolute(request.to), target: absolute(request.from), kind: 'hard' });
         return ok();
       case 'statvfs': {
-        const space = await this.asking((shell) => shell.space(this.at(shell, request.path)));
+        const path = absolute(request.path);
+        const space = await this.use((files, at) => files.space(at, path));
         const { blockSize, blocks, freeBlocks, availableBlocks, files, freeFiles, longestName } = space;
         const counts = [blocks, freeBlocks, availableBlocks, files, freeFiles, freeFiles];
         return extendedPacket(id, [blockSize, blockSize, ...counts, 0, 0, longestName]);
@@ -330,24 +332,24 @@ export class SftpServer {
 
   private async open({ path: given, flags, attributes }: SftpRequest & { kind: 'open' }): Promise<string> {
     const isWritable = (flags & (FLAG.write | FLAG.append)) !== 0;
-    const file = await this.changing(async (shell) => {
-      const path = this.at(shell, given);
+    const path = absolute(given);
+    const file = await this.changing(async (files, at) => {
       const mode = masked(attributes.mode);
       if (isWritable && flags & (FLAG.create | FLAG.truncate)) {
         // Without the flag to create it, a file that is not there is an error.
-        if (!(flags & FLAG.create)) await shell.describe(path, { follow: true });
+        if (!(flags & FLAG.create)) await files.stat(at, path, { follow: true });
         const present = flags & FLAG.truncate ? 'empty' : 'keep';
         const existing = flags & FLAG.create && flags & FLAG.exclusive ? 'refuse' : present;
-        await shell.create(path, { existing, mode });
-        if (!(flags & FLAG.append)) return { path, size: 0, isGenerated: false };
+        await files.create(at, path, { existing, mode });
+        if (!(flags & FLAG.append)) return { size: 0, isGenerated: false };
       }
-      const { mode: found, size } = await shell.describe(path, { follow: true });
+      const { mode: found, size } = await files.stat(at, path, { follow: true });
       if ((found & FILE_TYPE.mask) === FILE_TYPE.directory) throw new DomainError('path_is_directory');
       if ((found & FILE_TYPE.mask) !== FILE_TYPE.regular) throw new DomainError('path_not_file');
-      return { path, size, isGenerated: size === 0 };
+      return { size, isGenerated: size === 0 };
     });
     return this.enter(this.files, {
-      path: file.path,
+      path,
       isReadable: (flags & FLAG.read) !== 0,
       isWritable,
       isTooLarge: false,
@@ -405,9 +407,9 @@ export class SftpServer {
   }
 
   private async fetch(file: OpenFile, offset: number, bytes: number): Promise<Part> {
-    const blocks = Math.ceil(bytes / BLOCK);
-    const data = await this.asking((shell) => shell.read(file.path, { offset, blocks }));
-    const isLast = data.length === 0 || (!file.isGenerated && data.length < blocks * BLOCK);
+    const length = Math.max(bytes, LEAST_PART);
+    const data = await this.use((files, at) => files.readPart(at, file.path, { offset, length }));
+    const isLast = data.length === 0 || (!file.isGenerated && data.length < length);
     return { offset, data, isLast, at: performance.now() };
   }
 
@@ -421,19 +423,41 @@ export class SftpServer {
   }
 
   /** Runs `work`, which changes files: what was read ahead may not be true any more. */
-  private async changing<T>(work: (shell: FileShell) => Promise<T>): Promise<T> {
+  private async changing<T>(work: (files: EngineFiles, inside: FilesCall) => Promise<T>): Promise<T> {
     this.recent.splice(0).forEach(forgetParts);
-    return this.asking(work);
+    return this.use(work);
   }
 
-  private asking<T>(work: (shell: FileShell) => Promise<T>): Promise<T> {
-    return this.shells.use(work);
+  private async list(path: Buffer): Promise<NamedEntry[]> {
+    const entries: NamedEntry[] = [];
+    await this.use((files, at) =>
+      files.list(at, path, (name, attributes) => {
+        if (entries.length >= MOST_ENTRIES) throw new Refused(STATUS.failure, 'the directory is too large');
+        entries.push({ name: Buffer.from(name, 'latin1'), attributes });
+      }),
+    );
+    return entries;
   }
 
-  /** The absolute form of a path, which may be relative to the home directory. @throws Refused */
-  private at({ home }: FileShell, path: Buffer): Buffer {
-    const given = pathOf(path);
-    return given[0] === 0x2f ? given : Buffer.concat([home, Buffer.from('/'), given]);
+  private async remove(path: Buffer, kind: 'file' | 'directory'): Promise<void> {
+    await this.changing((files, at) => files.remove(at, path, { kind, recursive: false, decide: null }));
+  }
+
+  private async link(link: { path: Buffer; target: Buffer; kind: 'hard' | 'symbolic' }): Promise<void> {
+    await this.changing((files, at) => files.makeLink(at, link));
+  }
+
+  private async setAttributes(
+    path: Buffer,
+    { size, mode, uid, gid, accessedAt, modifiedAt }: GivenAttributes,
+  ): Promise<void> {
+    const owner = uid === undefined || gid === undefined ? undefined : { uid, gid };
+    const times = accessedAt === undefined || modifiedAt === undefined ? undefined : { accessedAt, modifiedAt };
+    await this.changing(async (files, at) => {
+      if (size !== undefined) await files.truncate(at, path, size);
+      if (mode === undefined && !owner && !times) return;
+      await files.change(at, path, { mode: mode === undefined ? undefined : mode & 0o7777, owner, times });
+    });
   }
 
   private enter<T>(handles: Map<string, T>, opened: T): string {
@@ -459,6 +483,12 @@ function pathOf(path: Buffer): Buffer {
   return path.length === 0 ? Buffer.from('.') : path;
 }
 
+/** The absolute form of a path, which may be relative to the home directory. @throws Refused */
+function absolute(path: Buffer): Buffer {
+  const given = pathOf(path);
+  return given[0] === 0x2f ? given : Buffer.concat([HOME, given]);
+}
+
 function masked(mode: number | undefined): number | undefined {
   return mode === undefined ? undefined : mode & 0o7777 & ~UMASK;
 }
@@ -474,17 +504,6 @@ function isIn(part: Part | null, offset: number): part is Part {
   return offset >= part.offset && (offset < end || (offset === end && part.isLast));
 }
 
-async function setAttributes(
-  shell: FileShell,
-  path: Buffer,
-  { size, mode, uid, gid, accessedAt, modifiedAt }: GivenAttributes,
-): Promise<void> {
-  if (size !== undefined) await shell.resize(path, size);
-  if (mode !== undefined) await shell.setMode(path, mode);
-  if (accessedAt !== undefined && modifiedAt !== undefined) await shell.setTimes(path, { accessedAt, modifiedAt });
-  if (uid !== undefined && gid !== undefined) await shell.setOwner(path, { uid, gid });
-}
-
 function noHandle(): Refused {
   return new Refused(STATUS.failure, 'there is no such handle');
 }
@@ -498,6 +517,5 @@ function failurePacket(id: number, error: unknown): Buffer {
 
 function statusOf({ kind }: DomainError): StatusCode {
   if (kind === 'path_not_found') return STATUS.noSuchFile;
-  if (kind === 'path_denied') return STATUS.permissionDenied;
-  return kind === 'tools_missing' ? STATUS.unsupported : STATUS.failure;
+  return kind === 'path_denied' ? STATUS.permissionDenied : STATUS.failure;
 }

@@ -3,7 +3,6 @@ import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
 import { ContainerEngine, EngineError, type ExecRequest, type VolumeCopy } from '../../../src/docker';
-import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
 import type { EnginePorts } from '../../../src/docker/port/engine-ports';
 import type { EngineFiles } from '../../../src/docker/port/engine-files';
 import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
@@ -113,7 +112,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
   constructor(readonly daemon: FakeDaemon = new FakeDaemon()) {
     super();
     const simulated = new SimulatedEngine({ folder: null, speed: Infinity }, daemon);
-    const { host, containers, images, layers, networks, programs, volumes } = simulated;
+    const { host, containers, files, images, layers, networks, programs, volumes } = simulated;
     this.host = this.part(
       'host',
       { ...host, prepare: () => Promise.resolve(daemon.capabilities) },
@@ -156,7 +155,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
       connect: (dockerId, port) => daemon.onConnect?.(dockerId, port) ?? simulated.ports.connect(dockerId, port),
       listening: async (dockerId) => daemon.listening(dockerId) ?? simulated.ports.listening(dockerId),
     };
-    this.files = new ScriptedFiles(this.programs);
+    this.files = files;
     this.images = this.part('images', images, {
       ensure: (reference, options = {}) => {
         const pull = this.call('images.ensure', [reference, options], () => images.ensure(reference, options));
