@@ -49,6 +49,18 @@ export type EngineErrorCode =
   /** The data could not be copied, or the copy differs from its source. */
   | 'copy_failed'
   | 'aborted'
+  /**
+   * The container was created by an earlier version of Berth, or its supervisor speaks an earlier protocol: its next
+   * start makes it current.
+   */
+  | 'restart_required'
+  /** The sandbox's supervisor knows no program of this id. */
+  | 'program_not_found'
+  /** The sandbox's supervisor has a program of this id already. */
+  | 'program_exists'
+  | 'program_running'
+  /** A bound inside the sandbox is reached; the same call may succeed later. */
+  | 'too_many'
   /** Nothing listens on the port of the container. */
   | 'port_closed'
   | FileErrorCode;

@@ -8,13 +8,26 @@ export function wasKilled(exitCode: number): boolean {
   return KILLED.includes(exitCode);
 }
 
+/** A piece of a program's output. */
 export interface ExecOutput {
   readonly stream: 'stdout' | 'stderr';
   readonly data: Buffer;
+  /**
+   * The number of bytes of output, of both streams together, before these. If it exceeds the end of the piece before,
+   * the bytes between are lost. Absent if the engine does not know it.
+   */
+  readonly offset?: number;
+  /** When the program wrote it, in milliseconds since 1970, by the sandbox's clock. Absent if the engine does not know. */
+  readonly time?: number;
 }
 
 /** A program to start in a container. */
 export interface ProcessRequest {
+  /**
+   * Identifies the program and all its descendants: 1 to 64 characters of `A-Za-z0-9_-`, unlike the ids of all other
+   * programs in the container. By default a new UUID.
+   */
+  readonly id?: string | undefined;
   /** The program and its arguments; no shell interprets them. */
   readonly command: readonly string[];
   /** Added to the image's variables, and takes precedence over them. */
@@ -23,36 +36,23 @@ export interface ProcessRequest {
   readonly user?: string | undefined;
   /** The working directory, absolute; by default the home directory. */
   readonly cwd?: string | undefined;
-  /**
-   * Gives the program a terminal instead of pipes; its size is set after the start, by
-   * {@link ContainerProcess.resize}.
-   */
-  readonly terminal?: true | undefined;
-  /** Gives the program an input; without it, the program reads end-of-file. */
+  /** Gives the program a terminal of this size instead of pipes. */
+  readonly terminal?: TerminalSize | undefined;
+  /** Gives the program an input; without it, the program reads end-of-file. A terminal always has an input. */
   readonly stdin?: true | undefined;
   /**
-   * A value such as a UUID that identifies the program and all its descendants. No other marker may equal it or begin
-   * with it.
-   *
-   * @see EnginePrograms.end
+   * The program outlives its readers, and its result stays until {@link EnginePrograms.forget}. Other programs end when
+   * they have had no reader for 10 seconds.
    */
-  readonly marker?: string | undefined;
-  /**
-   * Returns before the program has started, which saves a call. Whether it has started shows by
-   * {@link ContainerProcess.hasStarted}, or at its end.
-   */
-  readonly startUnawaited?: true | undefined;
-  /** Time limit for the start; if it is exceeded, the container does not respond. The default suits a busy machine. */
-  readonly startWithinMs?: number | undefined;
-  /**
-   * The container's start time as last observed. If the container was started again since, the program has ended with
-   * it. By default this time is read a moment after the program's start.
-   */
-  readonly runningSince?: string | undefined;
+  readonly kept?: true | undefined;
+  /** For {@link EnginePrograms.list}: any text of at most 1,024 bytes. */
+  readonly owner?: string | undefined;
+  /** Bytes of output that the engine keeps for later readers, 16,384 to 1,048,576. */
+  readonly ring?: number | undefined;
 }
 
 /** A command to run to its end. */
-export interface ExecRequest extends Omit<ProcessRequest, 'terminal' | 'stdin' | 'startUnawaited'> {
+export interface ExecRequest extends Omit<ProcessRequest, 'terminal' | 'stdin' | 'kept' | 'ring'> {
   /** Time limit, from now to the end of the command. */
   readonly timeoutMs: number;
   /** Limit of stdout and stderr together; a command that writes more is killed. */
@@ -115,57 +115,102 @@ function iterated(output: AsyncIterable<ExecOutput>, taker: OutputTaker): Output
   return { pause, resume: () => resume() };
 }
 
-/** A program that was started in a container. It keeps running without an attached stream. */
+/** How a program ended. */
+export interface ProgramExit {
+  /** Of a program that a signal ended: 128 and the signal's number. */
+  readonly exitCode: number;
+  /** The number of the signal that ended the program. */
+  readonly signal?: number;
+  /** The kernel ended processes for lack of memory about then. */
+  readonly isOutOfMemory?: true;
+  /** The bytes of output in all; absent if the engine does not know. */
+  readonly bytes?: number;
+  /** In milliseconds since 1970, by the sandbox's clock; absent if the engine does not know. */
+  readonly endedAt?: number;
+}
+
+/**
+ * A program in a container, and one reader of its output: the one that started it, or one that attached to it. It keeps
+ * running for 10 seconds without a reader, or for ever if it is kept.
+ */
 export interface ContainerProcess {
+  readonly id: string;
+  /** In the sandbox. */
+  readonly pid: number;
+  /** In milliseconds since 1970, by the sandbox's clock. */
+  readonly startedAt: number;
+  /** The offset of the first byte that {@link output} yields. It is greater than the one asked for if bytes are lost. */
+  readonly from: number;
+  /** The offset that the output had reached when this reader came. */
+  readonly to: number;
   /**
-   * The output in order, for one reader; a program with a terminal writes only `stdout`. A program whose output is
-   * not read has to wait, so slow reading costs no memory. The output ends with the program, the container or the
-   * connection, and never throws because of that. Keep reading after the program has ended: until its output is read,
-   * Docker (26.1) reports the end of no other command in the container. A stop or the end of the container, and
-   * {@link EnginePrograms.end}, close streams that are not read.
+   * The output in order, for one reader; a program with a terminal writes only `stdout`. A program that is not kept, or
+   * has a terminal, waits for a reader that is slow. The output ends with the program, the container or the connection,
+   * and never throws because of that.
    */
   readonly output: ProcessOutput;
-  /**
-   * Waits until the program has started or failed to start; after a failure, {@link exit} throws the reason.
-   *
-   * @throws EngineError as {@link exit} does
-   */
-  hasStarted(): Promise<boolean>;
   /** Ending this stream ends the program's input. null without an input. */
   readonly stdin: Writable | null;
   /**
    * Present if `stdin` has copied a piece once its write callback is called, so that the caller may reuse the memory.
    */
   readonly isInputCopied?: true;
-  /** @throws EngineError `container_not_running` */
+  /** @throws EngineError `container_not_running`, `program_not_found` */
   resize(size: TerminalSize): Promise<void>;
   /**
-   * To be called after the end of `output`.
+   * Waits for the program's end, and until its output was passed on.
    *
-   * @throws EngineError `container_not_running` if the container's end killed the program; `docker_unavailable` if
-   *   the connection broke, in which case the program may go on; `command_not_started` if its start was not awaited
-   *   and failed
+   * @throws EngineError `container_not_running` if the program ended with its container; `docker_unavailable`,
+   *   `node_unavailable` or `container_not_responding` if the connection broke, in which case the program may go on and
+   *   can be attached to; `aborted` after {@link close}
    */
-  exit(): Promise<{ exitCode: number }>;
-  /**
-   * Whether the program has ended, as far as the engine knows; also true if the engine has forgotten the program, or
-   * the container has ended. Its descendants may still run.
-   *
-   * @throws EngineError if the engine does not answer
-   */
-  isGone(): Promise<boolean>;
-  /** Closes the connection; the program keeps running. */
+  exit(): Promise<ProgramExit>;
+  /** Stops reading. A program that is not kept ends if no other reader comes within 10 seconds. */
   close(): void;
+}
+
+/** A reader that comes to a program. */
+export interface ProgramAttachment {
+  readonly id: string;
+  /** The offset to read from; by default 0, the beginning. */
+  readonly after?: number | undefined;
+  /** Gives the reader the program's input. */
+  readonly input?: true | undefined;
+  /** The program does not wait for this reader, which loses bytes if it is slow. */
+  readonly watch?: true | undefined;
+}
+
+/** A program that the container's supervisor knows. */
+export interface ListedProgram {
+  readonly id: string;
+  readonly owner: string;
+  /** The program without its arguments. */
+  readonly program: string;
+  readonly pid: number;
+  /** In milliseconds since 1970, by the sandbox's clock. */
+  readonly startedAt: number;
+  readonly isKept: boolean;
+  readonly hasTerminal: boolean;
+  /** The offsets of the first byte that is kept, and of the end of the output. */
+  readonly from: number;
+  readonly to: number;
+  readonly readers: number;
+  /** null if it runs. */
+  readonly exit: ProgramExit | null;
 }
 
 /** The signals that can be sent to a program, named as in `kill -s`. */
 export const SIGNALS = ['HUP', 'INT', 'QUIT', 'KILL', 'USR1', 'USR2', 'TERM', 'CONT', 'STOP', 'WINCH'] as const;
 export type SignalName = (typeof SIGNALS)[number];
 
-/** The processes that were started with a marker, and all their descendants. */
-export interface MarkedProcesses {
-  readonly marker: string;
-  /** The user that they were started as; by default the image's user. */
+/** A program with all its descendants, also if the program itself has ended. */
+export interface ProgramTree {
+  readonly id: string;
+  /** The user that it was started as; by default the image's user. */
   readonly user?: string | undefined;
+}
+
+/** A signal for a program and all its descendants. */
+export interface ProgramSignal extends ProgramTree {
   readonly signal: SignalName;
 }

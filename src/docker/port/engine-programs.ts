@@ -1,53 +1,63 @@
-import type { ContainerProcess, ExecRequest, MarkedProcesses, ProcessRequest } from './container-process';
+import type {
+  ContainerProcess,
+  ExecRequest,
+  ListedProgram,
+  ProcessRequest,
+  ProgramAttachment,
+  ProgramExit,
+  ProgramSignal,
+  ProgramTree,
+} from './container-process';
 
-/** The programs in containers, besides the containers' main processes. */
+/**
+ * The programs in containers. A program is known by its id in its container's supervisor, which is the only ledger of
+ * what runs: it survives every process of Berth, and ends with the container's run.
+ *
+ * All methods throw EngineError `container_not_found`, `container_not_running`, `container_paused`,
+ * `container_not_responding`, `restart_required` (the container was created by an earlier version), `node_unavailable`
+ * and `docker_unavailable`.
+ */
 export interface EnginePrograms {
   /**
-   * Runs a command in a running container and waits for its end. After a timeout or too much output, the command is
-   * ended by its marker; one is chosen if the request has none. After an abort or a broken connection, the command may
-   * still run in the container.
+   * Runs a command in a running container and waits for its end. After a timeout, too much output or an abort, the
+   * command is ended with all its descendants.
    *
-   * @throws EngineError `container_not_found`, `container_not_running` (also if the container's end kills the
-   *   command), `container_paused`, `container_not_responding`, `command_not_started`, `timed_out`,
-   *   `output_too_large`, `output_endless`, `aborted`
+   * @throws EngineError as {@link start}; `container_not_running` also if the container's end kills the command,
+   *   `timed_out`, `output_too_large`, `output_endless`, `aborted`
    */
-  run(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }>;
+  run(dockerId: string, request: ExecRequest): Promise<ProgramExit>;
   /**
-   * Starts a program in a running container, and returns once it has started, or at once with `startUnawaited`.
+   * Starts a program in a running container, and returns once it has started.
    *
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`,
-   *   `container_not_responding`, `command_not_started`
+   * @throws EngineError `command_not_started`, `sandbox_full`, `too_many`, `program_exists`
    */
   start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess>;
   /**
-   * Chooses the marker of a program that is about to be started. If the engine has opened a session in the container
-   * in advance, in which such a program starts sooner, the marker is that session's, and the session is reserved for
-   * the program for some seconds. The program may still be started otherwise, or not at all.
-   */
-  reserve(dockerId: string, program: Pick<ProcessRequest, 'command' | 'env' | 'user' | 'terminal'>): Promise<string>;
-  /**
-   * Lets the engine prepare for programs in a container that has just started, in the background.
+   * Becomes a reader of a program that was started by any process of Berth, also of one that has ended.
    *
-   * @param options.env the variables that programs will probably be started with
-   * @param options.isWarm no user has the container yet: what is prepared, if there is room, stays until a later call
+   * @throws EngineError `program_not_found`; `invalid_parameters` if `after` lies beyond the end of the output
+   */
+  attach(dockerId: string, attachment: ProgramAttachment): Promise<ContainerProcess>;
+  /** The programs that run, and those that have ended and are kept. */
+  list(dockerId: string): Promise<ListedProgram[]>;
+  /** Forgets a kept program that has ended; success if there is none. @throws EngineError `program_running` */
+  forget(dockerId: string, id: string): Promise<void>;
+  /**
+   * Opens the connection to the container's supervisor in advance, in the background: the first program then starts
+   * sooner.
+   *
    * @throws EngineError `node_unavailable`
    */
-  prepare(dockerId: string, options?: { env?: ProcessRequest['env']; isWarm?: boolean }): Promise<void>;
+  prepare(dockerId: string): Promise<void>;
   /**
-   * Undoes a preparation of a container that no user had yet, unless it has been used since.
-   *
-   * @throws EngineError as {@link prepare}
-   */
-  unprepare(dockerId: string): Promise<void>;
-  /**
-   * Ends programs and all their descendants: sends the signal, then SIGKILL after `graceMs`. A program that removes
-   * the marker from its environment escapes, and so do all programs in an image without a shell.
+   * Ends a program and all its descendants: sends the signal, then SIGKILL after `graceMs`. A program that removes
+   * `BERTH_SESSION` from its environment, and leaves its parent, escapes.
    *
    * @returns `ended` if all have ended, or there were none
-   * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`,
-   *   `container_not_responding`, `command_not_started` (the image has no shell), `timed_out`, `output_too_large`
    */
-  end(dockerId: string, programs: MarkedProcesses & { graceMs: number }): Promise<'ended' | 'still_running'>;
-  /** Sends a signal to programs and all their descendants. @throws EngineError as {@link end} */
-  signal(dockerId: string, programs: MarkedProcesses): Promise<'sent' | 'none'>;
+  end(dockerId: string, program: ProgramSignal & { readonly graceMs: number }): Promise<'ended' | 'still_running'>;
+  /** Sends a signal to a program and all its descendants. */
+  signal(dockerId: string, program: ProgramSignal): Promise<'sent' | 'none'>;
+  /** @returns the names of at most 16 live descendants of a program, without the program's own */
+  descendants(dockerId: string, program: ProgramTree): Promise<readonly string[]>;
 }

@@ -1,0 +1,3 @@
+module berth/supervisor
+
+go 1.24

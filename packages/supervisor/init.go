@@ -1,0 +1,282 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const (
+	// dataPath is the mount point of the data volume, and the home directory.
+	dataPath = "/home/user"
+	// nameServersFile has name servers that replace those of the arguments, one a line.
+	nameServersFile = "/var/lib/berth/name-servers"
+	mostNameServers = 8
+	// mostHeap is where Go collects garbage more often; the bounds of all parts together are below it.
+	mostHeap = 40 << 20
+)
+
+// supervisor is the state of the first process.
+type supervisor struct {
+	boot        string
+	cwd         string
+	env         []string
+	users       users
+	programs    programs
+	connections connections
+	streams     counter
+	inputs      counter
+	sockets     counter
+	extraCredit atomic.Int64
+	kills       memoryKills
+	changes     sync.Mutex // Held from the last look at a file until it is replaced or removed.
+	isEnding    atomic.Bool
+	bridges     sync.Map // The pids of `connect`.
+
+	startMu sync.Mutex
+	reapMu  sync.Mutex
+	byPID   map[int]*program
+}
+
+// hello is the supervisor's side of the handshake.
+func (sup *supervisor) hello() any {
+	return map[string]any{
+		"protocol": protocolVersion,
+		"version":  version,
+		"boot":     sup.boot,
+		"user":     sup.users.byDefault,
+		"home":     []byte(dataPath),
+		"limits":   map[string]int{"streams": mostStreams, "programs": mostPrograms},
+	}
+}
+
+func newSupervisor(user string) *supervisor {
+	boot := make([]byte, 16)
+	rand.Read(boot)
+	cwd, err := os.Getwd()
+	if err != nil {
+		cwd = "/"
+	}
+	return &supervisor{
+		boot:        hex.EncodeToString(boot),
+		cwd:         cwd,
+		env:         os.Environ(),
+		users:       users{byDefault: user, passwd: "/etc/passwd", group: "/etc/group"},
+		programs:    programs{byID: map[string]*program{}},
+		connections: connections{all: map[*conn]struct{}{}},
+		streams:     counter{most: mostStreams},
+		inputs:      counter{most: mostInputs},
+		sockets:     counter{most: mostConnections},
+		byPID:       map[int]*program{},
+	}
+}
+
+// runInit is the first process's work: the name servers, the home's owner, clients, orphans, and the end at SIGTERM.
+func runInit(args []string) {
+	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
+	debug.SetGCPercent(50)
+	debug.SetMemoryLimit(mostHeap)
+	// Go's runtime handles all signals, so those that are not taken here would end even the first process.
+	received := make(chan os.Signal, 16)
+	signal.Notify(received, syscall.SIGTERM, syscall.SIGCHLD, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT,
+		syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN,
+		syscall.SIGTTOU, syscall.SIGABRT)
+	if err := protect(); err != nil {
+		fatal("cannot protect this process", err)
+	}
+	var user string
+	if len(args) > 0 {
+		user, args = args[0], args[1:]
+	}
+	sup := newSupervisor(user)
+	sup.kills.haveRisen()
+	setNameServers(args)
+	sup.ownHome()
+	listener, err := listen()
+	if err != nil {
+		fatal("cannot listen", err)
+	}
+	go sup.accept(listener)
+	for each := range received {
+		switch each {
+		case syscall.SIGCHLD:
+			sup.reap()
+		case syscall.SIGTERM:
+			if !sup.isEnding.Swap(true) {
+				go sup.shutDown()
+			}
+		}
+	}
+}
+
+// protect makes this process the parent of orphans where it is not the first, and hides its memory from users.
+func protect() error {
+	const setDumpable, setChildSubreaper = 4, 36
+	for _, option := range [][2]uintptr{{setDumpable, 0}, {setChildSubreaper, 1}} {
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, option[0], option[1], 0); errno != 0 {
+			return errno
+		}
+	}
+	return nil
+}
+
+// setNameServers writes the name servers of the file, or else of the arguments, for the programs of the sandbox.
+func setNameServers(servers []string) {
+	if file, err := os.OpenFile(nameServersFile, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
+		servers = nil
+		lines := bufio.NewScanner(io.LimitReader(file, mostWords))
+		for lines.Scan() {
+			servers = append(servers, strings.TrimSpace(lines.Text()))
+		}
+		file.Close()
+	}
+	text := ""
+	for _, server := range servers[:min(len(servers), mostNameServers)] {
+		if _, err := netip.ParseAddr(server); err == nil {
+			text += "nameserver " + server + "\n"
+		}
+	}
+	if text == "" {
+		return
+	}
+	// Not replaced by another file: Docker mounts this one.
+	if file, err := os.OpenFile("/etc/resolv.conf", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK, 0o644); err == nil {
+		file.WriteString(text)
+		file.Close()
+	}
+}
+
+// ownHome gives the home directory, which Docker makes for root, to the sandbox's user.
+func (sup *supervisor) ownHome() {
+	var st syscall.Stat_t
+	if sup.users.byDefault == "" || syscall.Lstat(dataPath, &st) != nil || st.Uid != 0 {
+		return
+	}
+	if user, err := sup.users.find(""); err == nil {
+		os.Lchown(dataPath, int(user.uid), int(user.gid))
+	}
+}
+
+// accept serves clients. Each `connect` says its pid first.
+func (sup *supervisor) accept(listener net.Listener) {
+	for {
+		socket, err := listener.Accept()
+		if err != nil {
+			time.Sleep(100 * time.Millisecond) // No descriptors: there may be some later.
+			continue
+		}
+		if !sup.sockets.take() {
+			go func() {
+				defer socket.Close()
+				socket.SetWriteDeadline(time.Now().Add(time.Second))
+				socket.Write(appendFrame(nil, frameBye, 0, encode(failure{Code: "too_many_connections"})))
+			}()
+			continue
+		}
+		go func() {
+			defer sup.sockets.release()
+			var pid [4]byte
+			socket.SetReadDeadline(time.Now().Add(helloWithin))
+			if _, err := io.ReadFull(socket, pid[:]); err != nil {
+				socket.Close()
+				return
+			}
+			bridge := int(binary.BigEndian.Uint32(pid[:]))
+			sup.bridges.Store(bridge, true)
+			sup.serve(socket)
+			sup.bridges.Delete(bridge)
+			debug.FreeOSMemory()
+		}()
+	}
+}
+
+// reap takes the exit codes of all processes that have ended, programs and orphans.
+func (sup *supervisor) reap() {
+	for {
+		var status syscall.WaitStatus
+		sup.reapMu.Lock()
+		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
+		p := sup.byPID[pid]
+		if pid > 0 {
+			delete(sup.byPID, pid)
+		}
+		sup.reapMu.Unlock()
+		if err == syscall.EINTR {
+			continue
+		}
+		if pid <= 0 {
+			return
+		}
+		if p != nil {
+			go sup.ends(p, status)
+		}
+	}
+}
+
+// shutDown sends SIGTERM to all processes, and exits once they have ended; Docker kills the rest after the grace
+// period. The shells of terminals ignore SIGTERM, so they get SIGHUP. Suspended processes do not see it before SIGCONT.
+func (sup *supervisor) shutDown() {
+	syscall.Kill(-1, syscall.SIGTERM)
+	for _, p := range sup.programs.all() {
+		if pid := p.leader(); pid != 0 && p.terminal != nil {
+			syscall.Kill(pid, syscall.SIGHUP)
+		}
+	}
+	syscall.Kill(-1, syscall.SIGCONT)
+	for pause := pollEnds; sup.hasProcesses(); pause = min(2*pause, pollEndsLast) {
+		time.Sleep(pause)
+	}
+	sup.connections.each(func(c *conn) { c.bye("shutting_down", "the sandbox stops") })
+	os.Exit(0)
+}
+
+// hasProcesses reports whether anything runs but this process, the first one, and clients' bridges.
+func (sup *supervisor) hasProcesses() bool {
+	for _, p := range processes() {
+		if _, isBridge := sup.bridges.Load(p.pid); !isBridge && !p.isZombie {
+			return true
+		}
+	}
+	return false
+}
+
+// memoryKills watches how many processes the kernel has killed for memory. gVisor has no such counter.
+type memoryKills struct {
+	mu   sync.Mutex
+	last int64
+}
+
+func (k *memoryKills) haveRisen() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, name := range []string{"memory.events", "memory/memory.oom_control"} {
+		text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", name))
+		if err != nil {
+			continue
+		}
+		for line := range strings.SplitSeq(string(text), "\n") {
+			if value, found := strings.CutPrefix(line, "oom_kill "); found {
+				count, err := strconv.ParseInt(value, 10, 64)
+				risen := err == nil && count > k.last
+				k.last = count
+				return risen
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"syscall"
+)
+
+// request is what a client asks for by OPEN, of any operation. Bytes are base64 in JSON.
+type request struct {
+	Op   string
+	User string
+
+	ID      string
+	Argv    []string
+	Env     map[string]*string
+	Cwd     string
+	TTY     *size
+	Stdin   bool
+	Kept    bool
+	Ring    int
+	Owner   string
+	After   int64
+	Follow  *bool
+	Input   bool
+	Watch   bool
+	Signal  string
+	GraceMs *int `json:"grace_ms"`
+	size
+
+	Path        []byte
+	From        []byte
+	To          []byte
+	Name        []byte
+	Target      []byte
+	Kind        string
+	Existing    string
+	Pattern     string
+	Content     string
+	Inline      int64
+	Offset      int64
+	Length      *int64
+	Size        int64
+	Mode        *uint32
+	UID         *uint32
+	GID         *uint32
+	Atime       *int64
+	Mtime       *int64
+	Conditional bool
+	Parents     bool
+	Replace     bool
+	Recursive   bool
+	Limit       int
+	Seconds     int
+	Port        int
+}
+
+// size is that of a terminal, in characters.
+type size struct{ Columns, Rows int }
+
+// isValid reports whether the kernel can represent the size.
+func (z size) isValid() bool { return z.Columns > 0 && z.Rows > 0 && z.Columns < 1<<16 && z.Rows < 1<<16 }
+
+// takesData reports whether the client sends data on the stream.
+func (r *request) takesData() bool {
+	switch r.Op {
+	case "start":
+		return r.Stdin || r.TTY != nil
+	case "attach":
+		return r.Input
+	}
+	return r.Op == "write" || r.Op == "pwrite" || r.Op == "unpack" || r.Op == "connect"
+}
+
+// operations are what a client can ask for. A result is the stream's DONE, an error its FAIL.
+var operations map[string]func(*stream, *request) (any, error)
+
+func init() {
+	operations = map[string]func(*stream, *request) (any, error){
+		"start":       start,
+		"attach":      attach,
+		"signal":      signalProgram,
+		"end":         endProgram,
+		"resize":      resize,
+		"descendants": descendants,
+		"programs":    listPrograms,
+		"forget":      forget,
+		"ports":       listPorts,
+		"connect":     connectPort,
+	}
+	for name, run := range fileOperations {
+		operations[name] = func(s *stream, r *request) (any, error) {
+			user, err := s.sup.users.find(r.User)
+			if err != nil {
+				return nil, err
+			}
+			if err := r.checkPaths(); err != nil {
+				return nil, err
+			}
+			return run(s, r, user)
+		}
+	}
+}
+
+// checkPaths refuses paths that are not absolute, or too long.
+func (r *request) checkPaths() error {
+	paths := [][]byte{r.Path}
+	if r.Op == "move" {
+		paths = [][]byte{r.From, r.To}
+	}
+	for _, path := range paths {
+		if len(path) == 0 || len(path) > 4096 || path[0] != '/' || bytes.IndexByte(path, 0) >= 0 {
+			return invalid("a path is not absolute, or too long")
+		}
+	}
+	if bytes.ContainsAny(r.Name, "\x00/") || bytes.IndexByte(r.Target, 0) >= 0 || r.Offset < 0 || r.Size < 0 {
+		return invalid("a value is out of range")
+	}
+	if r.Mode != nil && *r.Mode > 0o7777 {
+		return invalid("the mode is out of range")
+	}
+	return nil
+}
+
+// failure is the payload of FAIL and BYE.
+type failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+func (f failure) Error() string { return f.Code + ": " + f.Message }
+
+var errCancelled = failure{Code: "cancelled", Message: "the client has cancelled"}
+
+func invalid(message string) failure { return failure{Code: "invalid_request", Message: message} }
+func tooMany(of string) failure      { return failure{Code: "too_many", Message: "too many " + of} }
+func notStarted(reason, message string) failure {
+	return failure{Code: "command_not_started", Reason: reason, Message: message}
+}
+
+// byErrno translates errors of the kernel about files.
+var byErrno = map[syscall.Errno]string{
+	syscall.ENOENT:       "path_not_found",
+	syscall.ELOOP:        "path_not_found",
+	syscall.ENOTDIR:      "path_not_directory",
+	syscall.EACCES:       "path_denied",
+	syscall.EPERM:        "path_denied",
+	syscall.EROFS:        "path_denied",
+	syscall.EEXIST:       "path_exists",
+	syscall.EISDIR:       "path_is_directory",
+	syscall.ENOTEMPTY:    "directory_not_empty",
+	syscall.ENOSPC:       "no_space",
+	syscall.EDQUOT:       "no_space",
+	syscall.ENAMETOOLONG: "invalid_parameters",
+	syscall.EBUSY:        "path_protected",
+	syscall.ENXIO:        "path_not_file",
+}
+
+// failureOf is the error as a client reads it.
+func failureOf(err error) failure {
+	var f failure
+	if !errors.As(err, &f) {
+		f = failure{Code: "failed", Message: err.Error()}
+		var errno syscall.Errno
+		if code := ""; errors.As(err, &errno) {
+			if code = byErrno[errno]; code != "" {
+				f.Code = code
+			}
+		}
+	}
+	if len(f.Message) > 1024 {
+		f.Message = f.Message[:1024]
+	}
+	return f
+}
+
+func fail(code, format string, args ...any) failure {
+	return failure{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// encode encodes what is known to be encodable.
+func encode(value any) []byte {
+	text, err := json.Marshal(value)
+	if err != nil {
+		text = []byte("{}")
+	}
+	return text
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+// Bounds of walks that look for something.
+const (
+	mostFound    = 10_000
+	mostVisited  = 1_000_000
+	mostSearched = 1 << 30
+	mostFile     = 16 << 20
+	mostLine     = 256
+	mostWatched  = 4096
+	mostWatches  = 16
+)
+
+var errEnough = errors.New("a bound is reached")
+
+// bounded checks a walk's time and its number of entries.
+func bounded(r *request) (func() error, error) {
+	if r.Seconds == 0 {
+		r.Seconds = 10
+	}
+	if r.Seconds < 1 || r.Seconds > 60 {
+		return nil, invalid("seconds is out of range")
+	}
+	until, count := time.Now().Add(time.Duration(r.Seconds)*time.Second), 0
+	return func() error {
+		if count++; count > mostVisited || time.Now().After(until) {
+			return errEnough
+		}
+		return nil
+	}, nil
+}
+
+func ignore(error) error { return nil }
+
+func readUsage(s *stream, r *request, _ identity) (any, error) {
+	check, err := bounded(r)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := openDirectory(string(r.Path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	top, err := statAt(dir, ".")
+	if err != nil {
+		return nil, err
+	}
+	usage := struct {
+		Bytes       int64 `json:"bytes"`
+		Files       int   `json:"files"`
+		Directories int   `json:"directories"`
+		Complete    bool  `json:"complete"`
+	}{Bytes: top.Blocks * 512}
+	err = walk(dir, "", 0, func(e entry) error {
+		if e.st.Dev != top.Dev {
+			return fs.SkipDir
+		}
+		usage.Bytes += e.st.Blocks * 512
+		if isDirectory(&e.st) {
+			usage.Directories++
+		} else {
+			usage.Files++
+		}
+		return errors.Join(check(), s.ctx.Err())
+	}, ignore)
+	usage.Complete = err == nil
+	return usage, s.ctx.Err()
+}
+
+func search(s *stream, r *request, _ identity) (any, error) {
+	check, err := bounded(r)
+	if err != nil {
+		return nil, err
+	}
+	if r.Limit == 0 {
+		r.Limit = 1000
+	}
+	pattern := strings.ToLower(r.Pattern)
+	if !strings.ContainsAny(pattern, "*?[") {
+		pattern = "*" + strings.ReplaceAll(pattern, `\`, `\\`) + "*"
+	}
+	if _, err := path.Match(pattern, ""); err != nil || r.Limit < 1 || r.Limit > mostFound ||
+		r.Pattern == "" && r.Content == "" || len(r.Pattern)+len(r.Content) > mostWords {
+		return nil, invalid("nothing to search, or a bound is out of range")
+	}
+	dir, err := openDirectory(string(r.Path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	found := finder{out: rows{s: s}, left: r.Limit, bytes: mostSearched, content: []byte(r.Content)}
+	err = walk(dir, "", 0, func(e entry) error {
+		if err := errors.Join(check(), s.ctx.Err()); err != nil {
+			return err
+		}
+		if matches, _ := path.Match(pattern, strings.ToLower(e.base)); !matches {
+			return nil
+		}
+		if len(found.content) > 0 {
+			return found.searchFile(e)
+		}
+		return found.add(e, 0, nil)
+	}, ignore)
+	if s.ctx.Err() != nil {
+		return nil, errCancelled
+	}
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	return map[string]bool{"complete": err == nil}, found.out.flush()
+}
+
+// finder collects what a search finds.
+type finder struct {
+	out     rows
+	left    int
+	bytes   int64
+	content []byte
+}
+
+func (f *finder) add(e entry, line int, text []byte) error {
+	if f.left == 0 {
+		return errEnough
+	}
+	f.left--
+	row := rowOf(&e.st)
+	row.Path, row.Line, row.Text = []byte(e.name), line, text
+	return f.out.add(row)
+}
+
+// searchFile looks for lines with the content, in a file that seems to be text.
+func (f *finder) searchFile(e entry) error {
+	if !isRegular(&e.st) || e.st.Size > mostFile {
+		return nil
+	}
+	if f.bytes -= e.st.Size; f.bytes < 0 {
+		return errEnough
+	}
+	file, err := openEntry(e.dir, e.base, syscall.O_RDONLY, 0)
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	lines := bufio.NewReaderSize(io.LimitReader(file, mostFile), 64<<10)
+	if head, _ := lines.Peek(mostWords); bytes.IndexByte(head, 0) >= 0 {
+		return nil
+	}
+	for number, isNew := 1, true; ; {
+		// A line that is longer than the buffer is looked at in parts.
+		part, err := lines.ReadSlice('\n')
+		if isNew && bytes.Contains(part, f.content) {
+			if err := f.add(e, number, bytes.TrimSuffix(part[:min(len(part), mostLine)], []byte("\n"))); err != nil {
+				return err
+			}
+		}
+		if isNew = err == nil; isNew {
+			number++
+		}
+		if err != nil && err != bufio.ErrBufferFull {
+			return nil
+		}
+	}
+}
+
+// Streams that watch, and the directories that all of them watch.
+var (
+	watches = counter{most: mostWatches}
+	watched = counter{most: mostWatched}
+)
+
+const watchedChanges = syscall.IN_CREATE | syscall.IN_CLOSE_WRITE | syscall.IN_ATTRIB | syscall.IN_DELETE |
+	syscall.IN_MOVED_FROM | syscall.IN_MOVED_TO | syscall.IN_DELETE_SELF | syscall.IN_MOVE_SELF | syscall.IN_ONLYDIR
+
+// watcher tells of changes in directories.
+type watcher struct {
+	out       rows
+	fd        int
+	recursive bool
+	paths     map[int32]string // Below the request's directory, each with a slash at its end.
+}
+
+func watch(s *stream, r *request, _ identity) (any, error) {
+	if !watches.take() {
+		return nil, tooMany("watches")
+	}
+	defer watches.release()
+	dir, err := openDirectory(string(r.Path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
+	if err != nil {
+		return nil, err
+	}
+	file := os.NewFile(uintptr(fd), "inotify")
+	defer file.Close()
+	w := &watcher{out: rows{s: s}, fd: fd, recursive: r.Recursive, paths: map[int32]string{}}
+	defer func() { watched.n.Add(-int64(len(w.paths))) }()
+	if err := w.add(dir, ""); err != nil {
+		return nil, err
+	}
+	s.tell(struct{}{})
+	go func() {
+		<-s.ctx.Done()
+		file.Close()
+	}()
+	buffer := make([]byte, 16<<10)
+	for {
+		n, err := file.Read(buffer)
+		if s.ctx.Err() != nil {
+			return nil, errCancelled
+		}
+		if err != nil {
+			return nil, err
+		}
+		isGone, err := w.take(dir, buffer[:n])
+		if err == nil {
+			err = w.out.flush()
+		}
+		if isGone || err != nil {
+			return nil, err
+		}
+	}
+}
+
+// add watches a directory, and with recursive those below it.
+func (w *watcher) add(dir *os.File, below string) error {
+	if !watched.take() {
+		return tooMany("watched directories")
+	}
+	number, err := syscall.InotifyAddWatch(w.fd, within(dir, "."), watchedChanges)
+	if _, known := w.paths[int32(number)]; err != nil || known {
+		watched.release()
+	}
+	if err != nil {
+		return err
+	}
+	w.paths[int32(number)] = below
+	if !w.recursive {
+		return nil
+	}
+	return eachName(dir, func(name string) error {
+		if st, err := statAt(dir, name); err != nil || !isDirectory(&st) {
+			return nil
+		}
+		return w.addEntry(dir, name, below+name+"/")
+	})
+}
+
+func (w *watcher) addEntry(dir *os.File, name, below string) error {
+	if strings.Count(below, "/") > mostDepth {
+		return nil
+	}
+	inner, err := openEntry(dir, name, syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil
+	}
+	defer inner.Close()
+	return w.add(inner, below)
+}
+
+// take tells of the events that the kernel has reported.
+func (w *watcher) take(top *os.File, events []byte) (isGone bool, err error) {
+	for len(events) >= syscall.SizeofInotifyEvent {
+		event := (*syscall.InotifyEvent)(unsafe.Pointer(&events[0]))
+		end := syscall.SizeofInotifyEvent + int(event.Len)
+		name := string(bytes.TrimRight(events[syscall.SizeofInotifyEvent:end], "\x00"))
+		events = events[end:]
+		below, known := w.paths[event.Wd]
+		switch {
+		case event.Mask&syscall.IN_Q_OVERFLOW != 0:
+			err = w.tell("", "overflow")
+		case event.Mask&syscall.IN_IGNORED != 0 && known:
+			delete(w.paths, event.Wd)
+			watched.release()
+		case event.Mask&(syscall.IN_DELETE_SELF|syscall.IN_MOVE_SELF) != 0:
+			isGone = isGone || below == ""
+		case name == "" || isTemporary(name) || !known:
+		case event.Mask&(syscall.IN_DELETE|syscall.IN_MOVED_FROM) != 0:
+			err = w.tell(below+name, "removed")
+		case event.Mask&(syscall.IN_CREATE|syscall.IN_MOVED_TO) != 0:
+			if err = w.tell(below+name, "created"); err == nil && w.recursive && event.Mask&syscall.IN_ISDIR != 0 {
+				if parent, base, opened := openParent(top, below+name, false); opened == nil {
+					err = w.addEntry(parent, base, below+name+"/")
+					parent.Close()
+				}
+			}
+		default:
+			err = w.tell(below+name, "changed")
+		}
+		if err != nil {
+			return false, err
+		}
+	}
+	return isGone, nil
+}
+
+func (w *watcher) tell(name, change string) error {
+	return w.out.add(map[string]any{"path": []byte(name), "change": change})
+}
