@@ -12,6 +12,7 @@ import { takeRunLock } from './lib/run-lock.mjs';
 import { buildImage, minimalImage, sandboxImage } from './lib/sandbox-image.mjs';
 import { atEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
+import { ensureSupervisor } from './lib/supervisor-build.mjs';
 
 /** @returns {Promise<import('./lib/docker-api.mjs').DockerApi>} that of a running `npm start` too @throws Problem */
 async function openDocker(settings) {
@@ -27,6 +28,7 @@ async function openDocker(settings) {
 async function main() {
   const { values } = parseArgs({ options: { rebuild: { type: 'boolean', default: false } } });
   makeDataFolder();
+  await ensureSupervisor();
   const api = await openDocker(readSettings());
   for (const name of [sandboxImage, minimalImage]) {
     if (!values.rebuild && (await api.hasImage(name))) say(`✓ ${name} is there`);

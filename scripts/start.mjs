@@ -21,6 +21,7 @@ import { serverEnvironment, simulatedEnvironment } from './lib/server-environmen
 import { ServerProcess } from './lib/server-process.mjs';
 import { atEnd, isEnding, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
+import { ensureSupervisor } from './lib/supervisor-build.mjs';
 
 /** @returns {Promise<string>} its URL @throws Problem if its first start fails; later it is started again */
 async function startServer({ env, settings, lock }) {
@@ -113,7 +114,8 @@ async function main() {
   const isSimulated = process.argv.includes('--simulate') || settings.ENGINE === 'simulated';
   // Beside what Docker takes, which is longer: a cold start is no slower for it.
   const findDocker = isSimulated ? undefined : prepareDocker(settings);
-  const [docker] = await Promise.all([findDocker, ensureConsole(settings).then(ensureCommandLine)]);
+  const supervisor = isSimulated || settings.SUPERVISOR_FILE ? undefined : ensureSupervisor();
+  const [docker] = await Promise.all([findDocker, ensureConsole(settings).then(ensureCommandLine), supervisor]);
 
   const env = docker ? serverEnvironment({ settings, docker }) : simulatedEnvironment(settings);
   if (settings.PREVIEW_PORT === undefined) env.PREVIEW_PORT = String(await freePort(PREVIEW_PORT));

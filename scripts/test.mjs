@@ -28,6 +28,7 @@ import { projectRoot } from './lib/project.mjs';
 import { ensureQuickImages, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
+import { ensureSupervisor } from './lib/supervisor-build.mjs';
 import { Tally } from './lib/tally.mjs';
 import { browserTests, findTestBrowser } from './lib/test-browser.mjs';
 import { startPostgres, startRedis } from './lib/test-databases.mjs';
@@ -376,6 +377,7 @@ async function prepareBuild({ part, isQuick, onPackages }) {
   await ensureDependencies({ isQuick: true, onPackages });
   if (!part && isQuick) await check('build (npm run build)', build);
   else if (part !== 'check' && part !== 'unit') await ensureBuild();
+  if (part !== 'check') await ensureSupervisor();
 }
 
 /**

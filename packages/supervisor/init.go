@@ -99,6 +99,11 @@ func runInit(args []string) {
 	if err := protect(); err != nil {
 		fatal("cannot protect this process", err)
 	}
+	// The data of another sandbox is copied into the home, with its owner.
+	keepsHome := len(args) > 0 && args[0] == "-keep-home"
+	if keepsHome {
+		args = args[1:]
+	}
 	var user string
 	if len(args) > 0 {
 		user, args = args[0], args[1:]
@@ -106,7 +111,9 @@ func runInit(args []string) {
 	sup := newSupervisor(user)
 	sup.kills.haveRisen()
 	setNameServers(args)
-	sup.ownHome()
+	if !keepsHome {
+		sup.ownHome()
+	}
 	listener, err := listen()
 	if err != nil {
 		fatal("cannot listen", err)

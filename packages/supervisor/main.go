@@ -36,7 +36,7 @@ func main() {
 	case "version":
 		fmt.Println(version)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: supervisor [init [USER [NAME-SERVER...]] | connect | version]")
+		fmt.Fprintln(os.Stderr, "usage: supervisor [init [-keep-home] [USER [NAME-SERVER...]] | connect | version]")
 		os.Exit(2)
 	}
 }

@@ -86,6 +86,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   username_taken: { retry: 'no', advice: 'Ask for another name.' },
   idempotency_key_reused: { retry: 'no', advice: 'Use a new key for a new request.' },
   container_not_running: { retry: 'no', advice: 'Start it first.' },
+  restart_required: { retry: 'no', advice: 'Stop and start the container; its files are kept.' },
   sandbox_full: { retry: 'later', advice: 'End programs in it, or restart it.' },
   event_not_kept: { retry: 'no', advice: 'Read the present state instead.' },
   snapshot_not_ready: { retry: 'later', advice: 'Wait for it: `GET /api/snapshots/:id/wait`.' },

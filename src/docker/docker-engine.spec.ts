@@ -6,6 +6,7 @@ import { json } from 'node:stream/consumers';
 import type { ContainerSpec } from './port/engine-containers';
 import { type EndedCall, EngineCalls } from './connection/daemon';
 import { DockerEngine } from './docker-engine';
+import { supervisorFile } from '../../test/support/docker/supervisor-file';
 
 const spec: ContainerSpec = {
   name: 'berth-1',
@@ -119,8 +120,8 @@ describe('DockerEngine', () => {
       SANDBOX_NETWORK_SIZE: 900,
       SANDBOX_SUBNETS: [],
       SANDBOX_DNS: [],
-      EXEC_AHEAD: 'off' as const,
-      EXEC_AHEAD_MEMORY_MB: 0,
+      SUPERVISOR_CHANNELS: 256,
+      SUPERVISOR_FILE: supervisorFile(),
     };
     return new DockerEngine(
       { ...settings, ...firewall, ...networks, SANDBOX_RUNTIME: 'runsc', DISK_QUOTA: 'off' },

@@ -1,12 +1,10 @@
 import type { OnApplicationShutdown } from '@nestjs/common';
 import type { Config } from '../config';
 import { ContainerEngine } from './container-engine';
-import { DockerPrograms } from './programs/docker-programs';
-import { LOGIN_SCRIPT } from './programs/login-shell';
+import { ChannelPrograms } from './programs/channel-programs';
 import type { ClientCertificate } from './connection/client';
 import { DockerDaemon, EngineCalls } from './connection/daemon';
 import { ScriptedFiles } from './files/scripted-files';
-import { FREQUENT } from './files/scripts';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';
@@ -15,16 +13,17 @@ import { NameServers } from './networks/name-servers';
 import { NodeHelper } from './firewall/node-helper';
 import { SINGLE_MACHINE } from './port/engine-nodes';
 import { DockerPorts } from './ports/docker-ports';
-import { RELAY } from './ports/relay';
 import { RegistryCredentials } from './images/registry-auth';
 import { SandboxContainers } from './containers/sandbox-containers';
 import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
+import { Channels } from './supervisor/channels';
+import { SupervisorVolume } from './supervisor/supervisor-volume';
 import { Volumes } from './volumes/volumes';
 
 export type DockerEngineSettings = SandboxHostSettings &
   Pick<
     Config,
-    'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE' | 'EXEC_AHEAD' | 'EXEC_AHEAD_MEMORY_MB'
+    'DOCKER_TIMEOUT_SECONDS' | 'REGISTRY_AUTH_FILE' | 'NODE_FIREWALL_IMAGE' | 'SUPERVISOR_CHANNELS' | 'SUPERVISOR_FILE'
   >;
 
 /** Runs sandboxes on one Docker daemon: creates the parts of the port for it. */
@@ -34,7 +33,8 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
   readonly nodes = SINGLE_MACHINE;
   readonly containers: SandboxContainers;
   readonly networks: SandboxHost;
-  readonly programs: DockerPrograms;
+  readonly channels: Channels;
+  readonly programs: ChannelPrograms;
   readonly ports: DockerPorts;
   readonly files: ScriptedFiles;
   readonly images: Images;
@@ -53,23 +53,23 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     super();
     const daemon = new DockerDaemon(settings, calls, machine);
     const images = new Images(daemon, new RegistryCredentials(settings.REGISTRY_AUTH_FILE));
-    const host = new SandboxHost(settings, daemon, networkOf(settings, { daemon, images }));
-    const programs = new DockerPrograms(daemon, images, {
-      memoryMb: settings.EXEC_AHEAD === 'on' ? settings.EXEC_AHEAD_MEMORY_MB : 0,
-      scripts: { pipes: [...FREQUENT, RELAY], terminal: [LOGIN_SCRIPT] },
-    });
+    const supervisor = new SupervisorVolume(daemon, settings.SUPERVISOR_FILE);
+    const host = new SandboxHost(settings, { daemon, supervisor, network: networkOf(settings, { daemon, images }) });
+    const channels = new Channels(daemon, settings.SUPERVISOR_CHANNELS);
+    const programs = new ChannelPrograms(channels, channels);
     const nameServers = new NameServers(settings);
     this.daemon = daemon;
     this.host = host;
     this.networks = host;
     this.images = images;
+    this.channels = channels;
     this.programs = programs;
     this.files = new ScriptedFiles(programs);
     this.layers = new Layers(daemon, host);
     this.volumes = new Volumes(daemon, host);
-    this.containers = new SandboxContainers({ daemon, host, images, programs, nameServers });
+    this.containers = new SandboxContainers({ daemon, host, images, channels, supervisor, nameServers });
     this.ports = new DockerPorts({
-      programs,
+      channels,
       inspect: (dockerId) => this.containers.inspectRun(dockerId),
       isLocal: machine.tls === undefined && settings.DOCKER_HOST.startsWith('unix:'),
     });
@@ -77,7 +77,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
 
   /** Closes the connections to the daemon, after everything that may still need them. */
   onApplicationShutdown(): void {
-    this.programs.close();
+    this.channels.close();
     this.daemon.close();
   }
 }

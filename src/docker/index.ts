@@ -21,16 +21,17 @@ export {
   type ContainerProcess,
   type ExecOutput,
   type ExecRequest,
-  type MarkedProcesses,
+  type ListedProgram,
   type ProcessRequest,
+  type ProgramExit,
+  type ProgramSignal,
   type SignalName,
   SIGNALS,
   type TerminalSize,
   wasKilled,
 } from './port/container-process';
-export { endOf, exitCodeOf } from './programs/program-end';
+export { endOf } from './programs/program-end';
 export { LOGIN_SHELL } from './programs/login-shell';
-export { descendantsOf } from './programs/process-marker';
 export { nodeOf, plainId } from './container-ids';
 export {
   EngineError,
@@ -55,7 +56,7 @@ export {
   type WatchMessage,
   type WatchSubject,
 } from './port/observed-container';
-export { DATA_PATH } from './containers/supervisor';
+export { DATA_PATH } from './supervisor/supervisor-paths';
 export { EngineCalls } from './connection/daemon';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';

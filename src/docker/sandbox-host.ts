@@ -14,6 +14,7 @@ import type { PlacedContainer } from './containers/inspect';
 import { LeftProbes, listProbes, probeDiskQuota, removeProbes } from './volumes/quota';
 import { restrictedSandboxes } from './firewall/restricted-sandboxes';
 import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './containers/runtime';
+import type { SupervisorVolume } from './supervisor/supervisor-volume';
 import type { Access, NetworkKind } from './networks/docker-networks';
 import { SandboxNetworks } from './networks/sandbox-networks';
 
@@ -46,17 +47,27 @@ export class SandboxHost implements EngineHost, EngineNetworks {
     ownNetworkStack: boolean;
   } | null = null;
 
-  /** @param network the network of Docker's machine, if that is another machine */
+  private readonly daemon: DockerDaemon;
+  private readonly supervisor: SupervisorVolume;
+
+  /** @param parts.network the network of Docker's machine, if that is another machine */
   constructor(
     private readonly settings: SandboxHostSettings,
-    private readonly daemon: DockerDaemon,
-    network?: HostNetwork,
+    {
+      daemon,
+      supervisor,
+      network,
+    }: { daemon: DockerDaemon; supervisor: SupervisorVolume; network?: HostNetwork | undefined },
   ) {
+    this.daemon = daemon;
+    this.supervisor = supervisor;
     this.firewall = new HostFirewall(settings, network);
   }
 
   async prepare(instance: string, process = ''): Promise<EngineCapabilities> {
     const { SANDBOX_RUNTIME, DISK_QUOTA } = this.settings;
+    // Throws at once if there is no program.
+    await this.supervisor.name();
     const info = await this.daemon.info();
     const runtimes = runtimesOf(info);
     const { runtime, warning } = chooseRuntime(SANDBOX_RUNTIME, runtimes);
@@ -75,11 +86,14 @@ export class SandboxHost implements EngineHost, EngineNetworks {
     const volumeResize = diskQuota === 'enforced' ? ('move' as const) : ('none' as const);
     const probed = { runtime, diskQuota, volumeResize };
     this.prepared = { instance, process, networks, probed, ownNetworkStack: hasOwnNetworkStack(runtimes) };
+    // The first creation waits for it.
+    this.supervisor.ensure().catch((error: unknown) => this.logger.warn(`no supervisor yet: ${String(error)}`));
     return this.capabilities;
   }
 
   async maintain(): Promise<void> {
     const { instance, networks } = this.ready();
+    await this.supervisor.removeOld();
     await this.daemon.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
     await this.daemon.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
     await this.maintainFirewall();

@@ -132,6 +132,7 @@ const FAULTS = {
     when: 'it is stopped, or ended meanwhile; container_paused if it was paused, and the request does not resume it',
     codes: ['container_not_running', 'container_paused'],
   },
+  restart_required: { when: 'it was created by an earlier version of Berth; its next start makes it current' },
   sandbox_full: { when: 'its programs have used up its processes or its memory; nothing was started' },
   command_not_started: {
     when: 'its program, working directory or user does not exist in the container, or cannot be used',

@@ -29,7 +29,7 @@ export class DockerMetrics {
       registers: [registry],
     });
     if (CLUSTER !== undefined) this.timeByNode(registry, calls);
-    this.countSessions(registry, calls);
+    this.countChannels(registry, calls);
     new Gauge({
       name: 'berth_docker_changed',
       help: '1 while Docker is not the one that the containers and volumes are in; purges are held then.',
@@ -55,26 +55,23 @@ export class DockerMetrics {
     });
   }
 
-  /** The exec sessions that are opened ahead of their programs. */
-  private countSessions(registry: Registry, { sessions }: EngineCalls): void {
+  /** The channels to the sandboxes' supervisors. */
+  private countChannels(registry: Registry, { channels }: EngineCalls): void {
     new Gauge({
-      name: 'berth_exec_sessions',
-      help: 'Exec sessions of this process that wait for their program.',
+      name: 'berth_channels',
+      help: "Open connections of this process to sandboxes' supervisors.",
       registers: [registry],
       collect() {
-        this.set(sessions.open);
+        this.set(channels.open);
       },
     });
     new Counter({
-      name: 'berth_exec_sessions_total',
-      help: 'Programs that were started in a session opened ahead (taken), or were not, by the reason.',
-      labelNames: ['outcome'] as const,
+      name: 'berth_channels_total',
+      help: "Connections of this process to sandboxes' supervisors since its start.",
       registers: [registry],
       collect() {
         this.reset();
-        for (const [outcome, count] of Object.entries({ taken: sessions.taken, ...sessions.missed })) {
-          this.inc({ outcome }, count);
-        }
+        this.inc(channels.opened);
       },
     });
   }

@@ -52,6 +52,7 @@ export class ListeningPorts {
           return await this.look(container, tier);
         } catch (error) {
           if (!(error instanceof EngineError) || saysNotRunning(error) || saysPaused(error)) throw error;
+          if (error.code === 'restart_required') throw new DomainError(error.code, { cause: error });
           throw new DomainError('command_failed', { code: error.code, cause: error });
         }
       },

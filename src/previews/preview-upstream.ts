@@ -141,10 +141,11 @@ export class PreviewUpstream {
       if (!(error instanceof EngineError)) throw error;
       if (saysPaused(error)) throw pausedMeanwhile(error);
       if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
-      if (error.code === 'port_closed' || error.code === 'tools_missing') {
-        throw new DomainError(error.code, { cause: error });
+      const { code } = error;
+      if (code === 'port_closed' || code === 'restart_required' || code === 'container_not_responding') {
+        throw new DomainError(code, { cause: error });
       }
-      throw new DomainError('application_failed', { code: error.code, cause: error });
+      throw new DomainError('application_failed', { code, cause: error });
     }
   }
 }

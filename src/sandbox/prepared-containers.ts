@@ -31,9 +31,7 @@ export class PreparedContainers implements OnApplicationBootstrap {
     for (const id of ids) {
       const row = await this.containers.find({ userId }, id);
       if (row.dockerId === null) continue;
-      // A container that was started before a user asked for one may be prepared already.
-      if (isAllowed) await programs.prepare(row.dockerId, { env: this.containers.environmentOf(row) });
-      else await programs.unprepare(row.dockerId);
+      if (isAllowed) await programs.prepare(row.dockerId);
     }
   }
 }

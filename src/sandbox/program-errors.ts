@@ -10,10 +10,11 @@ import { DomainError, type ErrorCode, pausedMeanwhile } from '../errors';
 export function failedAs(failed: ErrorCode, error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   if (saysPaused(error)) return pausedMeanwhile(error);
-  if (error.code === 'container_not_responding' || error.code === 'sandbox_full') {
-    return new DomainError(error.code, { cause: error });
+  const { code } = error;
+  if (code === 'container_not_responding' || code === 'sandbox_full' || code === 'restart_required') {
+    return new DomainError(code, { cause: error });
   }
-  return new DomainError(failed, { code: error.code, cause: error });
+  return new DomainError(failed, { code, cause: error });
 }
 
 /** Like {@link failedAs}, for the start of a program, which may not exist. */

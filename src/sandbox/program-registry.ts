@@ -1,4 +1,5 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
 import { setImmediate as answered } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { Column, Entity, In, Index, PrimaryColumn } from 'typeorm';
@@ -74,7 +75,7 @@ interface NewProgram {
   readonly command: readonly string[];
   readonly env?: Readonly<Record<string, string>> | undefined;
   readonly user?: string | undefined;
-  readonly terminal?: true | undefined;
+  readonly terminal?: ProcessRequest['terminal'];
   /** The maximum number of such programs in a container, and the error thrown when that is reached. */
   readonly limit: { readonly count: number; readonly error: ErrorCode };
 }
@@ -165,12 +166,12 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
    */
   async start(
     container: RunningContainer,
-    { kind, limit, ...request }: NewProgram & Omit<ProcessRequest, 'marker'>,
+    { kind, limit, ...request }: NewProgram & Omit<ProcessRequest, 'id'>,
   ): Promise<{ readonly entry: HeldProgramEntity; readonly program: ContainerProcess }> {
     const env = container.environment(request.env);
     const entry = await this.enter(container, { ...request, env, kind, limit });
     try {
-      const program = await this.engine.programs.start(container.dockerId, { ...request, env, marker: entry.id });
+      const program = await this.engine.programs.start(container.dockerId, { ...request, env, id: entry.id });
       return { entry, program };
     } catch (error) {
       this.release(entry, { error });
@@ -209,7 +210,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   async enter(container: Omit<RunningContainer, 'diskMb'>, program: NewProgram): Promise<HeldProgramEntity> {
     const { kind, command, user, limit } = program;
     const entry: HeldProgramEntity = {
-      id: await this.engine.programs.reserve(container.dockerId, program),
+      id: randomUUID(),
       kind,
       containerId: container.id,
       userId: container.userId,
@@ -327,7 +328,7 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
   endLater({ dockerId, marker }: { readonly dockerId: string; readonly marker: string }): void {
     const end = async (): Promise<void> => {
       try {
-        await this.engine.programs.end(dockerId, { marker, signal: 'TERM', graceMs: GRACE_MS });
+        await this.engine.programs.end(dockerId, { id: marker, signal: 'TERM', graceMs: GRACE_MS });
       } catch (error) {
         if (mayGoOn(error)) throw error;
       }
@@ -404,8 +405,8 @@ export class ProgramRegistry implements OnApplicationBootstrap, OnModuleDestroy 
 }
 
 /** How the engine finds the processes of a program. */
-export function markedBy({ id, runAs }: HeldProgramEntity): { marker: string; user: string | undefined } {
-  return { marker: id, user: runAs ?? undefined };
+export function markedBy({ id, runAs }: HeldProgramEntity): { id: string; user: string | undefined } {
+  return { id, user: runAs ?? undefined };
 }
 
 /**

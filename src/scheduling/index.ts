@@ -1,3 +1,4 @@
+export { Batches } from './batches';
 export { Clock, Stopwatch } from './clock';
 export { untilAborted, within } from './deadline';
 export { FairLimiter } from './fair-limiter';

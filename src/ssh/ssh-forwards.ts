@@ -150,7 +150,7 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
       return await this.containers.inside(principal, id, ({ dockerId }) => this.engine.ports.connect(dockerId, port));
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      throw new DomainError(error.code === 'tools_missing' ? error.code : 'port_closed', { cause: error });
+      throw new DomainError(error.code === 'restart_required' ? error.code : 'port_closed', { cause: error });
     }
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DockerEngine } from '../../src/docker/docker-engine';
 import { eventually } from '../support/eventually';
+import { supervisorFile } from '../support/docker/supervisor-file';
 
 /** A socket that takes every connection and does with it what a test says. */
 class BrokenDaemon {
@@ -44,8 +45,8 @@ function engineThatWaits(seconds: number, host: string): DockerEngine {
     SANDBOX_NETWORK_SIZE: 900,
     SANDBOX_SUBNETS: [],
     SANDBOX_DNS: [],
-    EXEC_AHEAD: 'off',
-    EXEC_AHEAD_MEMORY_MB: 0,
+    SUPERVISOR_CHANNELS: 256,
+    SUPERVISOR_FILE: supervisorFile(),
   });
 }
 

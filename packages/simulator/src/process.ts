@@ -110,6 +110,10 @@ export class ProcessTable {
     return [...this.running.values()];
   }
 
+  get openPorts(): ReadonlySet<number> {
+    return this.ports;
+  }
+
   get(pid: number): Process | null {
     return this.running.get(pid) ?? null;
   }

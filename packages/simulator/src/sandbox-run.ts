@@ -1,27 +1,48 @@
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
+import { posix } from 'node:path';
 import { Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
 import type { ContainerStats } from '../../../src/docker/port/observed-container';
-import { DATA_PATH, TERMINAL_MARKER } from '../../../src/docker/containers/supervisor';
+import { DATA_PATH, SESSION_VARIABLE } from '../../../src/docker/supervisor/supervisor-paths';
 import { EngineError } from '../../../src/docker/engine-error';
 import {
   type ContainerProcess,
-  type MarkedProcesses,
+  type ListedProgram,
   type ProcessRequest,
+  type ProgramAttachment,
+  type ProgramExit,
+  type ProgramSignal,
   wasKilled,
 } from '../../../src/docker/port/container-process';
-import { MARKER } from '../../../src/docker/programs/process-marker';
 import { type ContainerFiles, Errno } from './files';
 import { findProgram } from './library';
 import { type Process, ProcessTable, type Signal } from './process';
 import { PROGRAM_NAMES } from './programs';
-import { type OpenFile, Output, OUTSIDE, Pipe } from './streams';
+import { type OpenFile, Output, type OutputReader, OUTSIDE, Pipe } from './streams';
 import { Terminal } from './terminal';
 import { userId, USERS } from './users';
 
 const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 /** Maximum processes of a container: all containers share the memory of this process. */
 const MOST_PROCESSES = 256;
+
+/** How much of the output of a program is kept: of those that are kept, and of others. */
+const LARGEST_RING = 2 ** 20;
+const USUAL_RING = 2 ** 16;
+/** After this long without a reader, a program that is not kept is ended. */
+const ABANDONED_MS = 10_000;
+
+interface RunningProgram {
+  readonly request: ProcessRequest;
+  readonly process: Process;
+  readonly output: Output;
+  readonly terminal: Terminal | null;
+  readonly input: OpenFile | null;
+  readonly startedAt: number;
+  exit: ProgramExit | null;
+}
 
 /** One run of a container, from a start to its end. */
 export class SandboxRun {
@@ -30,6 +51,8 @@ export class SandboxRun {
   private opening: Promise<ProcessTable> | null = null;
   private isEnding = false;
   private readonly ended = new AbortController();
+  /** By id; those that are kept stay after their end. */
+  private readonly programs = new Map<string, RunningProgram>();
 
   constructor(
     private readonly spec: ContainerSpec,
@@ -69,28 +92,93 @@ export class SandboxRun {
     return (this.opening ??= open());
   }
 
-  /** @throws EngineError `command_not_started` */
+  /** @throws EngineError `command_not_started`, `program_exists` */
   async start(request: ProcessRequest): Promise<ContainerProcess> {
     const table = await this.open();
-    const output = new Output();
-    const terminal = request.terminal ? new Terminal(output, (to, signal) => table.signalGroup(to, signal)) : null;
+    const { id = randomUUID(), kept } = request;
+    const { ring = kept ? LARGEST_RING : USUAL_RING } = request;
+    if (this.programs.has(id)) throw new EngineError('program_exists', `there is a program ${id}`);
+    const isTerminal = request.terminal !== undefined;
+    const output = new Output({ ring, waits: !kept, isTerminal });
+    const terminal = isTerminal ? new Terminal(output, (to, signal) => table.signalGroup(to, signal)) : null;
+    if (request.terminal) terminal?.resize(request.terminal);
     const input = new Pipe();
-    const process = await this.launch(request, { table, terminal, output, input: input.source });
+    const process = await this.launch({ ...request, id }, { table, terminal, output, input: input.source });
     if (terminal) terminal.foreground = process.group;
-    const isTyped = request.stdin === true;
-    if (!isTyped && !terminal) await input.sink.close();
-    const stdin = isTyped ? stdinOf(terminal, input.sink) : null;
-    let isGone = false;
-    void process.ended.then(() => {
-      isGone = true;
+    const isTyped = request.stdin === true || isTerminal;
+    if (!isTyped) await input.sink.close();
+    const program: RunningProgram = {
+      request: { ...request, id },
+      process,
+      output,
+      terminal,
+      input: isTyped ? input.sink : null,
+      startedAt: Date.now(),
+      exit: null,
+    };
+    this.programs.set(id, program);
+    void process.ended.then((exitCode) => {
+      program.exit = { exitCode, bytes: output.to, endedAt: Date.now() };
       output.end();
       terminal?.hangUp();
-      stdin?.destroy();
     });
+    return this.reader(program, { input: isTyped });
+  }
+
+  /** @throws EngineError `program_not_found`, `invalid_parameters` */
+  attach({ id, after = 0, input, watch }: ProgramAttachment): ContainerProcess {
+    const program = this.programs.get(id);
+    if (!program) throw new EngineError('program_not_found', `no program ${id}`);
+    return this.reader(program, { after, input: input === true && program.input !== null, watches: watch === true });
+  }
+
+  list(): ListedProgram[] {
+    return [...this.programs].map(([id, { request, process, output, startedAt, exit }]) => ({
+      id,
+      owner: request.owner ?? '',
+      program: request.command[0] ?? '',
+      pid: process.pid,
+      startedAt,
+      isKept: request.kept === true,
+      hasTerminal: request.terminal !== undefined,
+      from: output.from,
+      to: output.to,
+      readers: output.readerCount,
+      exit,
+    }));
+  }
+
+  /** @throws EngineError `program_running` */
+  forget(id: string): void {
+    if (this.programs.get(id)?.exit === null) throw new EngineError('program_running', `${id} runs`);
+    this.programs.delete(id);
+  }
+
+  private reader(
+    program: RunningProgram,
+    { after = 0, input, watches = false }: { after?: number; input: boolean; watches?: boolean },
+  ): ContainerProcess {
+    const { request, process, output, terminal, startedAt } = program;
+    const { id = '' } = request;
+    let reader: OutputReader;
+    try {
+      reader = output.read(after, { watches });
+    } catch (error) {
+      throw new EngineError('invalid_parameters', 'no such offset', { cause: error });
+    }
+    const stdin = input && program.input ? stdinOf(terminal, program.input) : null;
+    void process.ended.then(() => stdin?.destroy());
+    const left = (): void => {
+      if (request.kept !== true && output.readerCount === 0) void this.endAbandoned(id, program);
+    };
     return {
-      output,
+      id,
+      pid: process.pid,
+      startedAt,
+      from: reader.offset,
+      to: output.to,
+      output: reader,
       stdin,
-      hasStarted: () => Promise.resolve(true),
       resize: (size) => {
         if (this.isOver) return Promise.reject(ended());
         terminal?.resize(size);
@@ -100,15 +188,32 @@ export class SandboxRun {
         const exitCode = await process.ended;
         if (this.isEnding && !this.isOver && wasKilled(exitCode)) await once(this.ended.signal, 'abort');
         if (this.isOver) throw ended();
-        return { exitCode };
+        // Its result has been told.
+        if (request.kept !== true) this.programs.delete(id);
+        return program.exit ?? { exitCode };
       },
-      isGone: () => Promise.resolve(isGone || this.isOver),
-      close: () => output.close(),
+      close: () => {
+        if (reader.isClosed) return;
+        reader.close();
+        left();
+      },
     };
   }
 
+  /** Ends a program that has had no reader for a while, and is not kept. */
+  private async endAbandoned(id: string, { output, exit }: RunningProgram): Promise<void> {
+    if (exit !== null) {
+      this.programs.delete(id);
+      return;
+    }
+    await delay(ABANDONED_MS, undefined, { ref: false, signal: this.ended.signal }).catch(() => undefined);
+    if (this.isOver || output.readerCount > 0) return;
+    await this.endProgram({ id, signal: 'TERM', graceMs: 2_000 });
+    this.programs.delete(id);
+  }
+
   private async launch(
-    { command, env = {}, user = this.spec.user ?? '0', cwd = DATA_PATH, marker }: ProcessRequest,
+    { command, env = {}, user = this.spec.user ?? '0', cwd = DATA_PATH, id = '' }: ProcessRequest,
     {
       table,
       terminal,
@@ -124,8 +229,8 @@ export class SandboxRun {
       ['HOSTNAME', table.options.hostname],
       ['HOME', USERS.find(({ id }) => id === uid && id !== 0)?.home ?? DATA_PATH],
       ...Object.entries(env),
-      ...(marker === undefined ? [] : [[MARKER, marker] as const]),
-      ...(terminal ? [[TERMINAL_MARKER, '1'] as const] : []),
+      [SESSION_VARIABLE, id],
+      ...(terminal ? [['TERM', env['TERM'] ?? 'xterm'] as const] : []),
     ]);
     const { files } = table;
     const directory = await files.stat(cwd).catch(() => null);
@@ -154,10 +259,10 @@ export class SandboxRun {
     }
   }
 
-  /** The processes that were started with a marker, and all their descendants. */
-  private marked(marker: string): Process[] {
+  /** The processes of a program: itself, and all its descendants. */
+  private tree(id: string): Process[] {
     const all = this.table?.all ?? [];
-    const found = new Set(all.filter(({ env }) => env.get(MARKER)?.startsWith(marker) === true));
+    const found = new Set(all.filter(({ env }) => env.get(SESSION_VARIABLE) === id));
     for (let before = -1; before !== found.size;) {
       before = found.size;
       const pids = new Set([...found].map(({ pid }) => pid));
@@ -166,28 +271,40 @@ export class SandboxRun {
     return [...found];
   }
 
+  /** @returns the names of a program's descendants */
+  descendants(id: string): string[] {
+    const own = this.programs.get(id)?.process;
+    const others = this.tree(id).filter((process) => process !== own);
+    return others.slice(0, 16).map(({ argv }) => posix.basename(argv[0] ?? ''));
+  }
+
+  /** The ports on which programs listen, ascending. */
+  listening(): number[] {
+    return [...(this.table?.openPorts ?? [])].sort((one, other) => one - other);
+  }
+
   /** @returns the number of processes */
-  signal({ marker, signal }: { marker: string; signal: Signal }): number {
-    const marked = this.marked(marker);
-    for (const process of marked) process.signal(signal);
-    return marked.length;
+  signal({ id, signal }: { id: string; signal: Signal }): number {
+    const tree = this.tree(id);
+    for (const process of tree) process.signal(signal);
+    return tree.length;
   }
 
   /** @returns whether all have ended */
-  async endMarked({ marker, signal, graceMs }: MarkedProcesses & { graceMs: number }): Promise<boolean> {
+  async endProgram({ id, signal, graceMs }: ProgramSignal & { graceMs: number }): Promise<boolean> {
     for (const [each, withinMs] of [
       [signal, graceMs],
       ['KILL', 1_000],
     ] as const) {
-      const marked = this.marked(marker);
-      for (const process of marked) process.signal(each);
-      if (each !== 'KILL') this.signal({ marker, signal: 'CONT' });
+      const tree = this.tree(id);
+      for (const process of tree) process.signal(each);
+      if (each !== 'KILL') this.signal({ id, signal: 'CONT' });
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, withinMs)));
-      await Promise.race([late, Promise.all(marked.map((process) => process.ended))]);
+      await Promise.race([late, Promise.all(tree.map((process) => process.ended))]);
       clearTimeout(timer);
     }
-    return this.marked(marker).length === 0;
+    return this.tree(id).length === 0;
   }
 
   stats(startedAt: string): ContainerStats {

@@ -1,5 +1,4 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
-import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ContainerEngine } from '../../../src/docker/container-engine';
 import { ScriptedFiles } from '../../../src/docker/files/scripted-files';
@@ -12,12 +11,11 @@ import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
 import type { EnginePorts } from '../../../src/docker/port/engine-ports';
 import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
 import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
-import { readListeningPorts } from '../../../src/docker/ports/listening-ports';
 import { runProgram } from '../../../src/docker/programs/run-program';
 import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
 import { MessageQueue } from '../../../src/docker/connection/message-queue';
 import type { WatchMessage, WatchSubject } from '../../../src/docker/port/observed-container';
-import { DATA_PATH } from '../../../src/docker/containers/supervisor';
+import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
 import { untilAborted } from '../../../src/scheduling';
 import { ContainerFiles, errnoOf } from './files';
 import { SandboxRun } from './sandbox-run';
@@ -141,12 +139,14 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   readonly programs: EnginePrograms = {
     run: (dockerId, request) => runProgram(this.programs, dockerId, request),
     start: async (dockerId, request) => this.run(dockerId, 'exec').start(request),
-    reserve: () => Promise.resolve(randomUUID()),
+    attach: (dockerId, attachment) => attempt(() => this.run(dockerId, 'exec').attach(attachment)),
+    list: (dockerId) => attempt(() => this.run(dockerId, 'exec').list()),
+    forget: (dockerId, id) => attempt(() => this.run(dockerId, 'exec').forget(id)),
     prepare: () => Promise.resolve(),
-    unprepare: () => Promise.resolve(),
-    end: async (dockerId, programs) =>
-      (await this.run(dockerId, 'exec').endMarked(programs)) ? 'ended' : 'still_running',
-    signal: (dockerId, programs) => attempt(() => (this.run(dockerId, 'exec').signal(programs) > 0 ? 'sent' : 'none')),
+    end: async (dockerId, program) =>
+      (await this.run(dockerId, 'exec').endProgram(program)) ? 'ended' : 'still_running',
+    signal: (dockerId, program) => attempt(() => (this.run(dockerId, 'exec').signal(program) > 0 ? 'sent' : 'none')),
+    descendants: (dockerId, { id }) => attempt(() => this.run(dockerId, 'exec').descendants(id)),
   };
 
   /** A port that a simulated program has opened answers every request with the same text. */
@@ -156,7 +156,12 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       if (open.some((each) => each.port === port)) return new SimulatedServer(port);
       throw new EngineError('port_closed', 'nothing listens on the port');
     },
-    listening: (dockerId) => readListeningPorts(this.programs, dockerId),
+    listening: (dockerId) =>
+      attempt(() =>
+        this.run(dockerId, 'exec')
+          .listening()
+          .map((port) => ({ port, addresses: ['0.0.0.0'] })),
+      ),
   };
 
   readonly files = new ScriptedFiles(this.programs);

@@ -228,28 +228,63 @@ export class Device extends OpenFile {
   }
 }
 
-/** The output of a program, on its way to Berth: both streams in order. Unread output makes the program wait. */
-export class Output implements AsyncIterable<ExecOutput> {
-  private readonly queue: ExecOutput[] = [];
-  private bytes = 0;
-  private readonly changed = new Waiters();
-  private isEnded = false;
-  private isClosed = false;
+/** How much a program's output may be ahead of a reader that it waits for. */
+const MOST_AHEAD = PIPE_BYTES;
+
+interface RingPiece extends ExecOutput {
+  readonly offset: number;
+  readonly time: number;
+}
+
+/** The output of a program: both streams in order, as much of it as its ring keeps, and its readers. */
+export class Output {
+  private readonly pieces: RingPiece[] = [];
+  private readonly readers = new Set<OutputReader>();
+  readonly changed = new Waiters();
+  isEnded = false;
+  /** The offsets of the first byte that is kept, and of the end. */
+  from = 0;
+  to = 0;
+
+  /** @param options.waits whether a program with pipes waits for its readers, or one to come */
+  constructor(
+    private readonly options: { readonly ring: number; readonly waits: boolean; readonly isTerminal: boolean },
+  ) {}
+
+  get readerCount(): number {
+    return this.readers.size;
+  }
 
   sink(stream: ExecOutput['stream']): OpenFile {
     return new OutputSink(this, stream);
   }
 
+  /** @throws RangeError if there is nothing yet at the offset */
+  read(after: number, { watches }: { watches: boolean }): OutputReader {
+    if (after > this.to) throw new RangeError('no such offset');
+    const reader = new OutputReader(this, Math.max(after, this.from), watches, () => {
+      this.readers.delete(reader);
+      this.changed.wake();
+    });
+    this.readers.add(reader);
+    this.changed.wake();
+    return reader;
+  }
+
   async write(who: Waiter, output: ExecOutput): Promise<void> {
-    while (this.bytes >= PIPE_BYTES && !this.isClosed) await this.changed.wait(who);
+    while (this.mustWait()) await this.changed.wait(who);
     this.push(output);
   }
 
   /** Does not wait. */
-  push(output: ExecOutput): void {
-    if (this.isClosed || this.isEnded || output.data.length === 0) return;
-    this.queue.push(output);
-    this.bytes += output.data.length;
+  push({ stream, data }: ExecOutput): void {
+    if (this.isEnded || data.length === 0) return;
+    this.pieces.push({ stream, data: Buffer.from(data), offset: this.to, time: Date.now() });
+    this.to += data.length;
+    for (let [first] = this.pieces; first && this.to - this.from > this.options.ring; [first] = this.pieces) {
+      this.pieces.shift();
+      this.from = first.offset + first.data.length;
+    }
     this.changed.wake();
   }
 
@@ -258,23 +293,47 @@ export class Output implements AsyncIterable<ExecOutput> {
     this.changed.wake();
   }
 
-  /** Discards what is unread and what follows. */
+  /** What comes at an offset, or after it; null if there is nothing yet. */
+  at(offset: number): RingPiece | null {
+    const piece = this.pieces.find((each) => each.offset + each.data.length > offset);
+    if (!piece || piece.offset >= offset) return piece ?? null;
+    return { ...piece, data: piece.data.subarray(offset - piece.offset), offset };
+  }
+
+  private mustWait(): boolean {
+    const { waits, isTerminal } = this.options;
+    const awaited = [...this.readers].filter(({ watches }) => !watches);
+    if (awaited.length === 0) return waits && !isTerminal && this.to - this.from >= MOST_AHEAD;
+    return (waits || isTerminal) && awaited.some((reader) => this.to - reader.offset >= MOST_AHEAD);
+  }
+}
+
+/** One reader of an output. */
+export class OutputReader implements AsyncIterable<ExecOutput> {
+  isClosed = false;
+
+  constructor(
+    private readonly output: Output,
+    public offset: number,
+    readonly watches: boolean,
+    private readonly onClose: () => void,
+  ) {}
+
   close(): void {
     this.isClosed = true;
-    this.queue.length = 0;
-    this.bytes = 0;
-    this.changed.wake();
+    this.onClose();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<ExecOutput, void> {
     for (;;) {
-      const next = this.queue.shift();
+      if (this.isClosed) return;
+      const next = this.output.at(this.offset);
       if (next) {
-        this.bytes -= next.data.length;
-        this.changed.wake();
+        this.offset = next.offset + next.data.length;
+        this.output.changed.wake();
         yield next;
-      } else if (this.isEnded || this.isClosed) return;
-      else await this.changed.wait(OUTSIDE);
+      } else if (this.output.isEnded) return;
+      else await this.output.changed.wait(OUTSIDE);
     }
   }
 }

@@ -330,13 +330,14 @@ export class DataVolumes {
    * Makes an image of the writable layer of a container that can never be started again, for the container that
    * replaces it. A layer that cannot be read is lost.
    *
+   * @param options.isSound the container is only of an earlier version: it is kept if its layer cannot be read
    * @throws EngineError if the image cannot be made, `data_too_large` if the layer is too large; LeaseLostError
    */
-  async keepBroken(lease: OperationLease): Promise<void> {
+  async keepBroken(lease: OperationLease, { isSound = false } = {}): Promise<void> {
     const { row, signal } = lease;
     const { id, dockerId, generation, nodeId: node } = row;
     const layer = await this.layerOf(row).catch((error: unknown) => {
-      if (!(error instanceof EngineError) || saysUnavailable(error)) throw error;
+      if (isSound || !(error instanceof EngineError) || saysUnavailable(error)) throw error;
       this.logger.warn({ err: error, container_id: id }, 'the writable layer of a broken container cannot be read');
       return null;
     });

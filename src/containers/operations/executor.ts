@@ -360,9 +360,8 @@ export class StepExecutor {
   }
 
   private async create(step: CreateStep, execution: Execution, facts: Facts): Promise<string> {
-    const { assertWanted } = execution;
     try {
-      return await this.engine.containers.create(await this.specs.of(step, execution, facts), { assertWanted });
+      return await this.engine.containers.create(await this.specs.of(step, execution, facts));
     } catch (error) {
       // A layer cannot be had again; without it, the container would silently lose its files.
       const isOnLayer = facts.layer !== undefined;
@@ -370,7 +369,7 @@ export class StepExecutor {
       // The image was removed since it was found: by an operator, or as unused by a process that read the rows before
       // this row was inserted.
       facts.image = await this.ensureImage(execution, step.node);
-      return this.engine.containers.create(await this.specs.of(step, execution, facts), { assertWanted });
+      return this.engine.containers.create(await this.specs.of(step, execution, facts));
     }
   }
 

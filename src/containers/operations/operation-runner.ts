@@ -23,6 +23,8 @@ const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
   container_not_found: 'missing',
   container_paused: 'paused',
   container_broken: 'dead',
+  // It can be started, but is of an earlier version.
+  restart_required: 'dead',
 };
 
 /** Maximum plans made for one operation when Docker contradicts their assumptions; a new node starts a new count. */
@@ -34,7 +36,7 @@ export interface Course {
   /** Called if the plan failed in Docker: whether the operation has succeeded nevertheless. */
   readonly hasSucceeded?: () => Promise<boolean>;
   /** Called before a container is replaced that Docker can never start again. */
-  readonly onBroken?: () => Promise<void>;
+  readonly onBroken?: (code: EngineErrorCode) => Promise<void>;
   /** See {@link Execution}. */
   readonly mostLayerBytes?: number;
   /** Told of the progress, in place of the emission of `container_progress`. */
@@ -348,7 +350,7 @@ export class OperationRunner {
           if (contradicted === 'name_in_use' || isReplacementBroken) await this.recovery.recover(lease, recoverAs);
           else if (seen === undefined) throw placing?.reason(error) ?? error;
           else {
-            if (seen === 'dead') await onBroken?.();
+            if (seen === 'dead' && contradicted) await onBroken?.(contradicted);
             observed = seen;
           }
         }

@@ -354,7 +354,7 @@ export class ContainerOperations {
         const seed = await this.volumes.seedOf(lease).catch(refuseWithoutSeed);
         return {
           plan: { verb: 'start', isReplaced, seed },
-          onBroken: () => this.volumes.keepBroken(lease),
+          onBroken: (code) => this.volumes.keepBroken(lease, { isSound: code === 'restart_required' }),
           outcome: (facts) => this.started(lease, facts),
         };
       },

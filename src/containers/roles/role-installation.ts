@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError, type ExecRequest, wasKilled } from '../../docker';
@@ -22,8 +23,8 @@ import type { RoleLease } from './role.repository';
 
 const STAGE = 'role';
 
-/** The markers of all attempts begin with this, so that one call ends them all. */
-const ROLE_MARKER = 'role.';
+/** The programs of all attempts have ids that begin with this. */
+const ROLE_PROGRAM = 'role-';
 /** Between SIGTERM and SIGKILL of an earlier attempt. */
 const GRACE_MS = 5_000;
 
@@ -250,7 +251,7 @@ class Run {
       command,
       env,
       user: '0',
-      marker: `${ROLE_MARKER}${this.lease.attempt}`,
+      id: `${ROLE_PROGRAM}${randomUUID()}`,
       signal,
       ...options,
     };
@@ -266,10 +267,11 @@ class Run {
    */
   async endEarlier(): Promise<boolean> {
     await this.lease.assertHeld();
-    const earlier = { marker: ROLE_MARKER, user: '0', signal: 'TERM' } as const;
-    if ((await this.engine.programs.signal(this.dockerId, earlier)) === 'none') return false;
-    await this.engine.programs.end(this.dockerId, { ...earlier, graceMs: GRACE_MS });
-    return true;
+    const programs = await this.engine.programs.list(this.dockerId);
+    const earlier = programs.filter(({ id, exit }) => id.startsWith(ROLE_PROGRAM) && exit === null);
+    const end = { user: '0', signal: 'TERM', graceMs: GRACE_MS } as const;
+    await Promise.all(earlier.map(({ id }) => this.engine.programs.end(this.dockerId, { id, ...end })));
+    return earlier.length > 0;
   }
 
   /** Whether the leased container is running, and has not been restarted since the row was read. */

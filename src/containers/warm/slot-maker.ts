@@ -21,8 +21,6 @@ export class SlotMaker {
   readonly watchMs: number = 300;
   /** The slots that this process is making or removing. */
   private readonly working = new Set<string>();
-  /** Docker ids of the slots in which this process keeps sessions. */
-  private prepared: ReadonlySet<string> = new Set();
 
   constructor(
     private readonly engine: ContainerEngine,
@@ -115,17 +113,12 @@ export class SlotMaker {
   }
 
   /**
-   * Keeps an exec session open in each ready slot, so that the first command of its user need not wait for one. Closes
-   * those of slots that another process gave to creations, which opens its own. Only for the process that fills the
-   * pool: a slot has one session. Never throws: without a session a command only takes longer.
+   * Opens the connection to the supervisor of each ready slot, so that the first command of its user need not wait for
+   * it. Never throws: without it a command only takes longer.
    */
-  async keepSessions(slots: readonly WarmSlot[]): Promise<void> {
-    const ready = new Set(slots.flatMap(({ state, dockerId }) => (state === 'ready' ? (dockerId ?? []) : [])));
-    const { programs } = this.engine;
-    const gone = [...this.prepared].filter((dockerId) => !ready.has(dockerId));
-    this.prepared = ready;
-    await Promise.allSettled(gone.map((dockerId) => programs.unprepare(dockerId)));
-    await Promise.allSettled([...ready].map((dockerId) => programs.prepare(dockerId, { isWarm: true })));
+  async prepare(slots: readonly WarmSlot[]): Promise<void> {
+    const ready = slots.flatMap(({ state, dockerId }) => (state === 'ready' ? (dockerId ?? []) : []));
+    await Promise.allSettled(ready.map((dockerId) => this.engine.programs.prepare(dockerId)));
   }
 
   /**

@@ -156,7 +156,7 @@ export class WarmFiller implements OnModuleDestroy {
     }
     if (isCheckDue) this.nextCheck = performance.now() + CHECK_EVERY_MS;
     this.checked.clear();
-    await this.maker.keepSessions(slots);
+    await this.maker.prepare(slots);
     if (this.wants.isOff && all.length === 0) this.poll.stop();
     return this.fillOne(slots, allowed);
   }

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { MessageQueue } from '../connection/message-queue';
 import { ContainerEngine } from '../container-engine';
@@ -41,13 +40,12 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     this.host = new ClusterHost(members, routes);
     this.containers = clusterContainers(members, routes);
     this.networks = routes.byContainer('networks', ['reconnect']);
-    const programs = routes.byContainer('programs', ['run', 'end', 'signal', 'reserve', 'prepare', 'unprepare']);
     this.programs = {
-      ...programs,
+      ...routes.byContainer('programs', ['run', 'list', 'forget', 'prepare', 'end', 'signal', 'descendants']),
       start: (dockerId, request) =>
         routes.at(dockerId, async (engine, id, node) => programOn(node, await engine.programs.start(id, request))),
-      // On a node that does not answer, the start of the program will say so.
-      reserve: (dockerId, program) => programs.reserve(dockerId, program).catch(() => randomUUID()),
+      attach: (dockerId, attachment) =>
+        routes.at(dockerId, async (engine, id, node) => programOn(node, await engine.programs.attach(id, attachment))),
     };
     // Over the node's Docker: its containers' own addresses are not reachable from here.
     this.ports = routes.byContainer('ports', ['connect', 'listening']);
@@ -66,13 +64,16 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
 /** A program on a node: while the node does not answer, nor do the questions about the program. */
 function programOn(node: ClusterMember, program: ContainerProcess): ContainerProcess {
   return {
+    id: program.id,
+    pid: program.pid,
+    startedAt: program.startedAt,
+    from: program.from,
+    to: program.to,
     output: program.output,
     stdin: program.stdin,
     ...(program.isInputCopied && { isInputCopied: program.isInputCopied }),
-    hasStarted: () => node.call(() => program.hasStarted()),
     resize: (size) => node.call(() => program.resize(size)),
     exit: () => node.call(() => program.exit()),
-    isGone: () => node.call(() => program.isGone()),
     close: () => program.close(),
   };
 }
@@ -209,9 +210,9 @@ class ClusterHost implements EngineHost {
 function clusterContainers(members: ClusterMembers, routes: ClusterRoutes): EngineContainers {
   return {
     ...routes.byContainer('containers', ['start', 'pause', 'unpause', 'stop', 'rename', 'stats']),
-    async create(spec, options) {
+    async create(spec) {
       const node = routes.member(spec.node);
-      return qualifiedId(node.id, await node.call((engine) => engine.containers.create(spec, options)));
+      return qualifiedId(node.id, await node.call((engine) => engine.containers.create(spec)));
     },
     createKey: (spec) => routes.on(spec.node ?? null, (engine) => engine.containers.createKey(spec)),
     async expectStop(dockerId) {

@@ -146,20 +146,16 @@ export interface EndedCall {
   readonly node?: string;
 }
 
-/** Counts sessions that are opened ahead of their programs, on all nodes. */
-export interface SessionCounts {
-  /** Those that are being opened or wait for their program. */
+/** Counts the channels of this process to the sandboxes' supervisors, on all nodes. */
+interface ChannelCounts {
   open: number;
-  /** Programs that were started in a session. */
-  taken: number;
-  /** Programs that were started without a session, by reason. */
-  readonly missed: Record<string, number>;
+  /** Those that were opened in all. */
+  opened: number;
 }
 
 /** Notifies listeners of every engine call, so that the engine does not depend on the metrics. */
 export class EngineCalls {
-  /** Of the sessions that are opened ahead of their programs. */
-  readonly sessions: SessionCounts = { open: 0, taken: 0, missed: {} };
+  readonly channels: ChannelCounts = { open: 0, opened: 0 };
   private readonly listeners: ((ended: EndedCall) => void)[] = [];
 
   /** Calls `listener` at the end of each call. It must not throw. */

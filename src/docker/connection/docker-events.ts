@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import type { EngineEvent, WatchMessage, WatchSubject } from '../port/observed-container';
 import { LABELS } from '../containers/create-options';
-import { isSessionCommand } from '../programs/ahead/session-line';
+import { CONNECT } from '../supervisor/supervisor-paths';
 import { ndjsonLines } from './ndjson';
 
 /** The watched actions. */
@@ -36,7 +36,7 @@ interface EventLine {
 }
 
 function isProgram(action: string): boolean {
-  return action.startsWith(PROGRAM_STARTS) && !isSessionCommand(action.slice(PROGRAM_STARTS.length));
+  return action.startsWith(PROGRAM_STARTS) && action.slice(PROGRAM_STARTS.length) !== CONNECT.join(' ');
 }
 
 /** @throws Error if the line is not an event, which means that the stream is corrupted */

@@ -3,8 +3,8 @@ import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerod
 import type { ContainerSpec, OwnerLabels } from '../port/engine-containers';
 import type { EngineCapabilities } from '../port/engine-host';
 import type { RestrictedSandbox } from '../firewall/allow-rules';
-import { MARKER } from '../programs/process-marker';
-import { DATA_PATH, LAUNCHER, SUPERVISOR } from './supervisor';
+import { PROTOCOL } from '../supervisor/frames';
+import { DATA_PATH, INIT, KEEP_HOME, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
 
 /** The labels on Berth's objects in Docker. They are enough to find the row that an object belongs to. */
 export const LABELS = {
@@ -34,6 +34,8 @@ export const LABELS = {
   helper: 'berth.helper',
   /** On the volumes of snapshots: the snapshot's id, instead of a container's. */
   snapshot: 'berth.snapshot',
+  /** The protocol of the supervisor that is the main process; empty before there was one. */
+  supervisor: 'berth.supervisor',
   /** On images of writable layers: the instance, in place of `berth.instance`, which only containers may have. */
   layer: 'berth.layer',
 } as const;
@@ -96,8 +98,6 @@ const CAPABILITIES = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID', 'KI
 export interface SandboxImage {
   /** The image's `USER`: a name or an id, possibly with a group; empty means root. */
   readonly user: string;
-  /** Whether the image has `/bin/sh`. */
-  readonly hasShell: boolean;
   /** The image's labels that could be taken for Berth's. */
   readonly claimedLabels?: readonly string[];
 }
@@ -106,6 +106,8 @@ export interface SandboxImage {
 export interface Surroundings {
   readonly capabilities: EngineCapabilities;
   readonly network: string;
+  /** The volume with the supervisor's program. */
+  readonly supervisorVolume: string;
   /** Null or absent if the sandbox has no allow list. */
   readonly restricted?: RestrictedSandbox | null;
   /** If empty, Docker's own name servers are used. */
@@ -119,15 +121,18 @@ export interface Surroundings {
 export function createOptions(
   spec: ContainerSpec,
   image: SandboxImage,
-  { capabilities, network, restricted = null, nameServers }: Surroundings,
+  { capabilities, network, supervisorVolume, restricted = null, nameServers }: Surroundings,
 ): ContainerCreateOptions {
   const { hostname = '' } = spec;
   return {
     name: spec.name,
     Image: spec.image,
     ...(hostname !== '' && { Hostname: hostnameOf(hostname) }),
-    // An empty user: the home keeps the owner that the copied data gives it.
-    ...mainProcess(image, { user: spec.isSeeded ? '' : image.user, nameServers }),
+    // The main process is the supervisor, whatever the image's own is; it runs programs as the image's user.
+    Entrypoint: [...INIT],
+    Cmd: [...(spec.isSeeded ? [KEEP_HOME] : []), image.user === '' ? '0' : image.user, ...nameServers],
+    Env: [`HOME=${DATA_PATH}`],
+    User: '0:0',
     WorkingDir: DATA_PATH,
     Labels: containerLabels(
       {
@@ -135,6 +140,7 @@ export function createOptions(
         [LABELS.warm]: spec.owner.isWarm ? 'true' : '',
         [LABELS.generation]: String(spec.generation),
         [LABELS.user]: image.user === '' ? '0' : image.user,
+        [LABELS.supervisor]: String(PROTOCOL),
         [LABELS.network]: typeof spec.network === 'string' ? spec.network : 'allow',
         [LABELS.allow]: typeof spec.network === 'string' ? '' : spec.network.allow.join(),
       },
@@ -143,7 +149,7 @@ export function createOptions(
     // The image's stop signal and health check are meant for its own main process, which does not run here.
     StopSignal: 'SIGTERM',
     Healthcheck: { Test: ['NONE'] },
-    HostConfig: hostConfig(spec, { capabilities, network }),
+    HostConfig: hostConfig(spec, { capabilities, network, supervisorVolume }),
     ...(restricted && networkCard(network, restricted)),
   };
 }
@@ -160,7 +166,7 @@ const IDENTITY = { name: '', hostname: '', volumeName: '', node: null, generatio
  * A digest of everything in the create call that distinguishes sandboxes, except their names: two specs with the same
  * key get interchangeable sandboxes. It is made from the call itself, so that no option can be left out.
  *
- * @param image.id decides whether the image has a shell and which volumes it declares
+ * @param image.id decides which volumes the image declares
  * @param surroundings.network the kind of network: which of several has room makes no difference
  */
 export function createKey(
@@ -182,59 +188,18 @@ function networkCard(
   return { MacAddress, NetworkingConfig: { EndpointsConfig: { [network]: { MacAddress } } } };
 }
 
-/**
- * The main process idles under Docker's init, whatever the image's own main process is; work is done by exec. In an
- * image without a shell, the main process is `sleep`, run as the image's user. Such a sandbox uses Docker's own name
- * servers, its home belongs to root unless the image has one, and its other processes are killed as soon as `sleep`
- * ends.
- */
-function mainProcess(
-  { hasShell }: SandboxImage,
-  { user, nameServers }: { user: string; nameServers: readonly string[] },
-): Pick<ContainerCreateOptions, 'Entrypoint' | 'Cmd' | 'Env' | 'User'> {
-  const home = `HOME=${DATA_PATH}`;
-  if (!hasShell) return { Entrypoint: ['sleep', 'infinity'], Cmd: [], Env: [home] };
-  return {
-    Entrypoint: [...LAUNCHER],
-    Cmd: [user, ...nameServers],
-    Env: [home, `${MARKER}=${SUPERVISOR}`],
-    User: '0:0',
-  };
-}
-
-/**
- * Undoes users' variables in the create call, where versions before 0.3.0 put them, for a program in that container.
- *
- * @param container the variables of the container, which Docker has merged with those of its image
- * @returns the variables that differ, with the image's value; null if the program is to have no such variable
- */
-export function withoutCreated(
-  container: readonly string[],
-  { env, path }: { readonly env: readonly string[]; readonly path: string },
-): Record<string, string | null> {
-  const usual = new Map([...variablesIn(env), ['PATH', path], ['HOME', DATA_PATH]]);
-  const differing = variablesIn(container).filter(([name, value]) => name !== MARKER && usual.get(name) !== value);
-  return Object.fromEntries(differing.map(([name]) => [name, usual.get(name) ?? null]));
-}
-
-function variablesIn(list: readonly string[]): [name: string, value: string][] {
-  return list.map((text) => {
-    const [name = ''] = text.split('=', 1);
-    return [name, text.slice(name.length + 1)];
-  });
-}
-
 /** dockerode's types predate API 1.41. */
 type SandboxConfig = HostConfig & { CgroupnsMode: 'private' };
 
 function hostConfig(
   spec: ContainerSpec,
-  { capabilities, network }: { capabilities: EngineCapabilities; network: string },
+  { capabilities, network, supervisorVolume }: Pick<Surroundings, 'capabilities' | 'network' | 'supervisorVolume'>,
 ): SandboxConfig {
   const memory = spec.memoryMb * BYTES_PER_MB;
   return {
     Runtime: capabilities.runtime,
-    Init: true,
+    // The supervisor reaps.
+    Init: false,
     Memory: memory,
     // The limit of memory and swap together: the same number means no swap.
     MemorySwap: memory,
@@ -251,7 +216,7 @@ function hostConfig(
     IpcMode: 'private',
     CgroupnsMode: 'private',
     NetworkMode: network,
-    Mounts: [volumeMount(spec, capabilities)],
+    Mounts: [volumeMount(spec, capabilities), supervisorMount(supervisorVolume)],
     RestartPolicy: { Name: 'unless-stopped' },
     LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
     ...(capabilities.diskQuota === 'enforced'
@@ -315,6 +280,22 @@ function volumeMount(spec: ContainerSpec, capabilities: EngineCapabilities): Mou
     // Docker's default: the image's files at this path are copied into a new volume.
     VolumeOptions: { NoCopy: isSeeded, Labels: ownerLabels(owner), DriverConfig },
   };
+}
+
+/** Labels matter only if the volume is gone: Docker then recreates it, and it must be identifiable. */
+export function supervisorMount(volume: string): MountSettings {
+  return {
+    Type: 'volume',
+    Source: volume,
+    Target: SUPERVISOR_PATH,
+    ReadOnly: true,
+    VolumeOptions: { NoCopy: true, Labels: supervisorLabels(), DriverConfig: { Name: 'local', Options: {} } },
+  };
+}
+
+/** The labels of the volumes with the supervisor's program, and of the containers that fill them. */
+export function supervisorLabels(): Record<string, string> {
+  return { [LABELS.managed]: 'true', [LABELS.helper]: 'supervisor' };
 }
 
 /** Options of the data volume's driver, which limit the volume's size if the kernel can. */

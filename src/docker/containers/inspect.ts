@@ -3,7 +3,7 @@ import { EngineError } from '../engine-error';
 import type { EngineState, ListedContainer, ObservedContainer } from '../port/observed-container';
 import type { ContainerRun } from '../ports/docker-ports';
 import { LABELS } from './create-options';
-import { SHELL } from './supervisor';
+import { PROTOCOL } from '../supervisor/frames';
 
 const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
 
@@ -36,9 +36,7 @@ const listing = z.object({
 });
 
 const connection = z.object({
-  Config: z
-    .object({ Entrypoint: z.array(z.string()).nullish(), Labels: z.record(z.string(), z.string()).nullish() })
-    .nullish(),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
   State: z.object({ Running: z.boolean() }),
   HostConfig: z.object({ Runtime: z.string().optional(), NetworkMode: z.string().optional() }),
   NetworkSettings: z.object({
@@ -60,12 +58,17 @@ interface Connection {
   readonly wantsNone: boolean;
   readonly running: boolean;
   readonly runtime: string;
-  /** Whether the main process writes its name servers; false for an image without a shell, or from an earlier Berth. */
+  /** Whether the main process is a supervisor that this version of Berth can use. */
   readonly supervised: boolean;
 }
 
 /** Docker's name for the network mode without a network. */
 export const NO_NETWORK = 'none';
+
+/** Whether a container with these labels has a supervisor that this version of Berth can use. */
+export function isSupervised(labels: Readonly<Record<string, string>>): boolean {
+  return labels[LABELS.supervisor] === String(PROTOCOL);
+}
 
 /** Docker's timestamp for "never". */
 const ZERO_TIME = '0001-01-01T00:00:00Z';
@@ -127,7 +130,7 @@ export function observedConnection(
     wantsNone: HostConfig.NetworkMode === NO_NETWORK,
     running: State.Running,
     runtime: HostConfig.Runtime ?? '',
-    supervised: Config?.Entrypoint?.[0] === SHELL,
+    supervised: isSupervised(labels),
   };
 }
 

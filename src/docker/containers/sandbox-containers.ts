@@ -1,6 +1,5 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
-import { posix } from 'node:path';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
 import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../port/engine-containers';
@@ -13,11 +12,12 @@ import type {
   WatchMessage,
   WatchSubject,
 } from '../port/observed-container';
-import type { DockerPrograms } from '../programs/docker-programs';
+import type { Channels } from '../supervisor/channels';
+import { isSupervisorMissing, type SupervisorVolume } from '../supervisor/supervisor-volume';
 import { containerOf, pause, remove, rename, start, stop, unpause } from './container-verbs';
 import { createKey, createOptions, LABELS } from './create-options';
 import type { DockerDaemon } from '../connection/daemon';
-import { exists, isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
+import { isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
 import { type ImageFacts, type Images, limitedVolumes } from '../images/images';
 import { isNetworkOf } from '../networks/docker-networks';
 import type { ContainerRun } from '../ports/docker-ports';
@@ -28,7 +28,6 @@ import type { SandboxHost } from '../sandbox-host';
 import { lookAtStats } from './stats';
 import { watchEvents } from '../connection/docker-events';
 import { jsonElements, openEvents, openList } from '../connection/streams';
-import { SHELL } from './supervisor';
 
 /** How long a stop may use an inspection that was made in advance, in milliseconds. */
 const SEEN_HOLDS_MS = 250;
@@ -49,7 +48,8 @@ interface Parts {
   readonly daemon: DockerDaemon;
   readonly host: SandboxHost;
   readonly images: Images;
-  readonly programs: DockerPrograms;
+  readonly channels: Channels;
+  readonly supervisor: SupervisorVolume;
   readonly nameServers: NameServers;
 }
 
@@ -61,56 +61,47 @@ export class SandboxContainers implements EngineContainers {
 
   constructor(private readonly parts: Parts) {}
 
-  async create(spec: ContainerSpec, { assertWanted }: { assertWanted?: () => Promise<void> } = {}): Promise<string> {
-    const { images } = this.parts;
-    const image = await images.facts(spec.image);
-    const hasShell = images.hasShell(image.id);
-    const dockerId = await this.createOnce(spec, { ...image, hasShell: hasShell ?? true });
-    if (hasShell !== undefined) return dockerId;
-    // Determined once for each image, with its first container.
-    const found = await this.hasFile(dockerId, SHELL);
-    // `hasFile` is also false if another caller has removed the container meanwhile.
-    if (!found && (await this.inspect(dockerId)) === null)
-      throw new EngineError('container_not_found', 'the container was removed as soon as it was created');
-    if (found) {
-      images.noteShell(image.id, true);
-      return dockerId;
-    }
-    await assertWanted?.();
-    if (!(await this.hasSleep(dockerId, image.path))) {
-      await this.remove(dockerId);
-      throw new EngineError('start_refused', `the image ${spec.image} has neither ${SHELL} nor sleep`);
-    }
-    images.noteShell(image.id, false);
-    this.logger.warn(`the image ${spec.image} has no ${SHELL}: its sandboxes only sleep, and end without notice`);
-    await this.remove(dockerId);
-    return this.createOnce(spec, { ...image, hasShell: false });
+  async create(spec: ContainerSpec): Promise<string> {
+    return this.createOnce(spec, await this.parts.images.facts(spec.image));
   }
 
   async createKey(spec: ContainerSpec): Promise<string | null> {
-    const { images, host, nameServers } = this.parts;
+    const { images, host, nameServers, supervisor } = this.parts;
     const image = await images.facts(spec.image);
     if (image.id === '') return null;
-    const network = typeof spec.network === 'string' ? spec.network : 'restricted';
-    const surroundings = { capabilities: host.capabilities, network, nameServers: await nameServers.current() };
-    return createKey(spec, { ...image, hasShell: true }, surroundings);
+    return createKey(spec, image, {
+      capabilities: host.capabilities,
+      network: typeof spec.network === 'string' ? spec.network : 'restricted',
+      supervisorVolume: await supervisor.name(),
+      nameServers: await nameServers.current(),
+    });
   }
 
   async start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): Promise<'started' | 'already_running'> {
-    const { daemon, host } = this.parts;
+    const { daemon, host, supervisor } = this.parts;
     await host.secure();
     return daemon.call('start container', async (signal, docker) => {
       const container = containerOf(docker, dockerId);
       // Before the start: gVisor's own network stack sees only the interfaces that exist at that time.
       if (!isNew) {
         const { running, supervised } = await host.connect({ docker, signal }, dockerId);
-        if (!running) this.parts.programs.discardSessions(dockerId);
-        if (!running && supervised) await this.bringNameServers(container, signal);
+        if (!running && !supervised) {
+          throw new EngineError('restart_required', 'the container was created by an earlier version');
+        }
+        if (!running) await this.bringNameServers(container, signal);
       }
+      let isMended = false;
       for (let moves = 0; ; moves += 1) {
         try {
           return await start(container, signal);
         } catch (error) {
+          if (isSupervisorMissing(error) && !isMended) {
+            this.logger.warn(`container ${dockerId} has no supervisor; filling its volume again`);
+            isMended = true;
+            supervisor.doubt();
+            await supervisor.ensure();
+            continue;
+          }
           const why = isNetworkMissing(error) ? 'is gone' : isNetworkFull(error) ? 'is full' : null;
           if (why === null || moves === MAX_MOVES) throw error;
           this.logger.warn(`the sandboxes' network of container ${dockerId} ${why}; moving it`);
@@ -121,7 +112,6 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async pause(dockerId: string): Promise<void> {
-    this.parts.programs.discardSessions(dockerId);
     await this.parts.daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
   }
 
@@ -141,7 +131,7 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
-    const { daemon, host, programs } = this.parts;
+    const { daemon, host, channels } = this.parts;
     const expected = this.expected.get(dockerId);
     this.expected.delete(dockerId);
     const isFresh = expected !== undefined && performance.now() - expected.at <= SEEN_HOLDS_MS;
@@ -154,7 +144,7 @@ export class SandboxContainers implements EngineContainers {
     // Uses the client for streams: the call occupies its socket for the whole grace period.
     const container = containerOf(daemon.clients.streams, dockerId);
     const timeoutMs = graceSeconds * 1000 + Math.min(daemon.timeoutMs, STOP_WITHIN_MS);
-    const outcome = await programs.whileEnding(dockerId, () =>
+    const outcome = await channels.whileEnding(dockerId, () =>
       this.unlessHung(dockerId, () =>
         daemon.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
       ),
@@ -164,13 +154,12 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async remove(dockerId: string): Promise<void> {
-    const { daemon, host, programs } = this.parts;
-    await programs.whileEnding(dockerId, () =>
+    const { daemon, host, channels } = this.parts;
+    await channels.whileEnding(dockerId, () =>
       this.unlessHung(dockerId, () =>
         daemon.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
       ),
     );
-    programs.forget(dockerId);
     host.left(dockerId);
   }
 
@@ -221,12 +210,12 @@ export class SandboxContainers implements EngineContainers {
     signal: AbortSignal,
     subject: WatchSubject = 'lives',
   ): AsyncGenerator<WatchMessage, void> {
-    const { programs } = this.parts;
+    const { channels } = this.parts;
     for await (const message of this.events(instance, { subject, signal })) {
       if (message.kind === 'event') {
         const { action, dockerId } = message.event;
-        if (action === 'kill') programs.noteKill(dockerId);
-        if (action === 'die') programs.noteContainerEnd(dockerId);
+        if (action === 'kill') channels.noteKill(dockerId);
+        if (action === 'die') channels.noteContainerEnd(dockerId);
       }
       yield message;
     }
@@ -258,8 +247,9 @@ export class SandboxContainers implements EngineContainers {
     );
   }
 
-  private async createOnce(spec: ContainerSpec, image: ImageFacts & { hasShell: boolean }): Promise<string> {
-    const { daemon, host, programs } = this.parts;
+  private async createOnce(spec: ContainerSpec, image: ImageFacts): Promise<string> {
+    const { daemon, host, supervisor } = this.parts;
+    const supervisorVolume = await supervisor.ensure();
     const { capabilities } = host;
     const restricted = restrictedSandbox(spec);
     const kind = restricted ? 'restricted' : 'open';
@@ -270,7 +260,7 @@ export class SandboxContainers implements EngineContainers {
     const { name, ...body } = createOptions(
       spec,
       { ...image, user: spec.user ?? image.user },
-      { capabilities, network, restricted, nameServers },
+      { capabilities, network, supervisorVolume, restricted, nameServers },
     );
     if (capabilities.diskQuota === 'enforced') {
       body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));
@@ -291,14 +281,7 @@ export class SandboxContainers implements EngineContainers {
         this.parts.nameServers.replace(containerOf(docker, id), nameServers, signal),
       );
     }
-    programs.noteUser(id, body.Labels?.[LABELS.user]);
     return id;
-  }
-
-  private hasFile(dockerId: string, path: string): Promise<boolean> {
-    return this.parts.daemon.call('inspect container', (signal, docker) =>
-      exists(containerOf(docker, dockerId).infoArchive(abortable(signal, { path }))),
-    );
   }
 
   /**
@@ -323,17 +306,6 @@ export class SandboxContainers implements EngineContainers {
       this.logger.warn(`the sandbox of container ${dockerId} did not respond, and was killed`);
       return work();
     }
-  }
-
-  /**
-   * Whether the image has `sleep`, in which a container without a shell idles. Without this check, a busy machine may
-   * take seconds to show that the container has ended.
-   */
-  private async hasSleep(dockerId: string, path: string): Promise<boolean> {
-    for (const folder of path.split(':').filter((name) => name.startsWith('/'))) {
-      if (await this.hasFile(dockerId, posix.join(folder, 'sleep'))) return true;
-    }
-    return false;
   }
 
   /**

@@ -6,7 +6,7 @@ import type { ContainerSpec } from '../port/engine-containers';
 import { EngineError } from '../engine-error';
 import { PROOF_FILE } from '../port/engine-layers';
 import { nameServersIn } from '../firewall/firewall-rules';
-import { DATA_PATH } from './supervisor';
+import { DATA_PATH } from '../supervisor/supervisor-paths';
 
 /** The properties that a sandbox is tested for. */
 export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'layer', 'processes'] as const;

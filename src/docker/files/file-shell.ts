@@ -1,4 +1,4 @@
-import { DATA_PATH } from '../containers/supervisor';
+import { DATA_PATH } from '../supervisor/supervisor-paths';
 import { EngineError } from '../engine-error';
 import type { FileAttributes, FilesCall, FileShell, FileSystemSpace } from '../port/engine-files';
 import type { EnginePrograms } from '../port/engine-programs';

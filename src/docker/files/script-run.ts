@@ -1,12 +1,11 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { untilAborted, within } from '../../scheduling';
 import { EngineError, saysUnavailable } from '../engine-error';
 import type { FilesCall } from '../port/engine-files';
 import type { EnginePrograms } from '../port/engine-programs';
 import { type ContainerProcess, type ExecOutput, flowOf, type OutputFlow } from '../port/container-process';
-import { SCRIPTS_NAME } from '../programs/ahead/session-line';
-import { exitCodeOf } from '../programs/program-end';
+import { SCRIPTS_NAME } from '../programs/login-shell';
 import { untilGone } from './script-end';
 import { failure } from './script-failure';
 import { feed } from './script-input';
@@ -97,11 +96,11 @@ export class ScriptRun {
   static async start(programs: EnginePrograms, call: FilesCall, request: ScriptRequest): Promise<ScriptRun> {
     const { script, args, stdin } = request;
     const { dockerId } = call;
-    const marker = call.marker ?? (await programs.reserve(dockerId, { command: ['sh'] }));
+    const marker = call.marker ?? randomUUID();
     const command = ['sh', '-c', script, SCRIPTS_NAME, ...args];
     let process: ContainerProcess;
     try {
-      process = await programs.start(dockerId, { command, marker, ...(stdin && { stdin }) });
+      process = await programs.start(dockerId, { command, id: marker, ...(stdin && { stdin }) });
     } catch (error) {
       // The script may have started.
       if (saysUnavailable(error)) call.endLater({ dockerId, marker });
@@ -248,7 +247,7 @@ export class ScriptRun {
    * @throws EngineError the error that the script ended with
    */
   async succeeded(): Promise<void> {
-    const exitCode = await exitCodeOf(this.process);
+    const { exitCode } = await this.process.exit();
     this.hasExited = true;
     if (exitCode !== 0) throw failure(exitCode, this.words);
   }

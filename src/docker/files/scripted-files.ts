@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
 import { type Pack, pack } from 'tar-stream';
-import { DATA_PATH } from '../containers/supervisor';
+import { DATA_PATH } from '../supervisor/supervisor-paths';
 import { EngineError } from '../engine-error';
 import type {
   ArchiveEntry,

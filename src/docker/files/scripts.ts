@@ -1,4 +1,4 @@
-import { MARKER } from '../programs/process-marker';
+import { SESSION_VARIABLE as MARKER } from '../supervisor/supervisor-paths';
 
 /**
  * Exit codes of scripts for the failures that they detect themselves. Other failures are recognized by the messages of

@@ -1,15 +1,17 @@
 import type Docker from 'dockerode';
 import type { ContainerCreateOptions } from 'dockerode';
 import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { within } from '../../scheduling';
 import { abortable } from '../connection/client';
 import { containerOf, start } from '../containers/container-verbs';
 import { containerLabels, LABELS } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
+import { DockerExec, refusedWith } from '../connection/docker-exec';
 import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
-import { ExecSession } from '../programs/exec-session';
+import { OutputFrames } from '../connection/streams';
 import { labelsOfImage } from '../images/images';
 import { IptablesError, refusalIn } from './iptables';
 
@@ -105,21 +107,18 @@ export class NodeHelper {
   }
 
   private async exec(program: string, args: readonly string[], input: string): Promise<string> {
-    const container = containerOf(this.daemon.clients.streams, this.name);
-    const session = await ExecSession.open(
-      container,
-      { command: [program, ...args], user: '0:0', cwd: '/', stdin: true, startUnawaited: true },
-      { call: (run) => this.daemon.call('exec', run) },
-    );
+    const command = [program, ...args];
+    const exec = await DockerExec.open(this.daemon, this.name, { command, user: '0:0', cwd: '/' });
     try {
-      session.stdin?.end(input);
+      exec.stream.end(input);
       const late = (): Error => new IptablesError(`${program} did not end within ${String(TIMEOUT_MS)} ms`);
-      const { output, complaint } = await within(outputOf(session), { ms: TIMEOUT_MS, late });
-      const { exitCode } = await session.exit();
+      const { output, complaint } = await within(outputOf(exec.stream), { ms: TIMEOUT_MS, late });
+      const { hasStarted, exitCode } = await exec.ended();
+      if (!hasStarted) throw refusedWith(output + complaint);
       if (exitCode === 0) return output;
       throw new IptablesError(refusalIn(program, complaint, `it ended with ${String(exitCode)}`));
     } finally {
-      session.close();
+      exec.close();
     }
   }
 
@@ -155,15 +154,18 @@ async function create(docker: Docker, name: string, image: string, signal: Abort
   }
 }
 
-async function outputOf(session: ExecSession): Promise<{ output: string; complaint: string }> {
+async function outputOf(stream: Readable): Promise<{ output: string; complaint: string }> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   let complaint = '';
-  for await (const { stream, data } of session.output) {
-    if (stream === 'stderr') complaint = (complaint + data.toString()).slice(0, COMPLAINT_CHARS);
+  const frames = new OutputFrames(({ stream: from, data }) => {
+    if (from === 'stderr') complaint = (complaint + data.toString()).slice(0, COMPLAINT_CHARS);
     else chunks.push(data);
-    bytes += data.length;
+  });
+  for await (const chunk of stream) {
+    bytes += (chunk as Buffer).length;
     if (bytes > MOST_BYTES) throw new IptablesError('the rules of the machine are larger than can be');
+    frames.take(chunk as Buffer);
   }
   return { output: Buffer.concat(chunks).toString(), complaint };
 }

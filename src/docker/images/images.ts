@@ -15,7 +15,7 @@ import { ImagePulls } from './image-pulls';
 import type { RegistryCredentials } from './registry-auth';
 import { againIfStale } from '../connection/stale-connections';
 import { openPull } from '../connection/streams';
-import { DATA_PATH } from '../containers/supervisor';
+import { DATA_PATH } from '../supervisor/supervisor-paths';
 
 /** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;
@@ -32,8 +32,6 @@ export class Images implements EngineImages {
   private readonly pulls: ImagePulls;
   /** By image id, which always names the same content. */
   private readonly known = new LruMap<ImageFacts>(MOST_IMAGES);
-  /** Whether an image has a shell, by image id. */
-  private readonly shells = new LruMap<boolean>(MOST_IMAGES);
 
   constructor(
     private readonly daemon: DockerDaemon,
@@ -97,15 +95,6 @@ export class Images implements EngineImages {
   /** @param name a reference or an id. @returns facts that are all empty if there is no such image */
   async facts(name: string): Promise<ImageFacts> {
     return this.known.get(name) ?? (await this.inspect(name)) ?? NO_IMAGE;
-  }
-
-  /** @returns what {@link noteShell} was told about the image; undefined if nothing */
-  hasShell(id: string): boolean | undefined {
-    return this.shells.get(id);
-  }
-
-  noteShell(id: string, hasShell: boolean): void {
-    this.shells.set(id, hasShell);
   }
 
   private async inspect(name: string): Promise<PresentImage | null> {

@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { DATA_PATH, NAME_SERVERS_FILE } from '../containers/supervisor';
+import { DATA_PATH, NAME_SERVERS_FILE } from '../supervisor/supervisor-paths';
 import { isKnownState } from '../containers/inspect';
 import { PROOF_FILE } from '../port/engine-layers';
 

@@ -14,8 +14,7 @@ import { plainId } from '../container-ids';
 import { containerOf, remove, start } from '../containers/container-verbs';
 import { claimedLabels, containerLabels, LABELS, probeLabels } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
-import { MARKER } from '../programs/process-marker';
-import { SHELL } from '../containers/supervisor';
+import { SESSION_VARIABLE } from '../supervisor/supervisor-paths';
 import { EngineError } from '../engine-error';
 import type { Listed } from '../port/engine-containers';
 import {
@@ -186,7 +185,7 @@ export class Layers implements TransferringLayers {
         docker,
         {
           Image: name,
-          Entrypoint: [SHELL, '-c', `echo written >${PROOF_FILE}; sleep ${String(PROOF_MS / 1000)}`],
+          Entrypoint: ['/bin/sh', '-c', `echo written >${PROOF_FILE}; sleep ${String(PROOF_MS / 1000)}`],
           Cmd: [],
           User: '0:0',
           Labels: probeLabels({ instance, process }),
@@ -263,7 +262,7 @@ export function imageConfig(own: Configuration, base: Configuration, instance: s
   const inBase = new Map((base.Env ?? []).map((variable) => [nameOf(variable), variable]));
   const Env = (own.Env ?? []).map((variable) => inBase.get(nameOf(variable)) ?? `${nameOf(variable)}=`);
   return {
-    Env: [...new Set([...Env, ...inBase.values(), `${MARKER}=`])],
+    Env: [...new Set([...Env, ...inBase.values(), `${SESSION_VARIABLE}=`])],
     // Without a user, Docker would keep the main process's.
     User: orElse(base.User, '0'),
     WorkingDir: orElse(base.WorkingDir, '/'),

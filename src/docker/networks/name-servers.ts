@@ -3,7 +3,7 @@ import type { Config } from '../../config';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
 import { readNameServers } from '../firewall/firewall-rules';
-import { NAME_SERVERS_FILE } from '../containers/supervisor';
+import { NAME_SERVERS_FILE } from '../supervisor/supervisor-paths';
 
 /** The C libraries of most images (glibc, musl) query at most three name servers. */
 const MOST_SERVERS = 3;

@@ -77,13 +77,11 @@ export interface ListFilter {
 /** The containers of sandboxes. */
 export interface EngineContainers {
   /**
-   * @param options.assertWanted throws if the caller must not go on; called before the container is created again in
-   *   another way because its image has no shell
    * @returns the new container's id; the container is not started
    * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile;
    *   `start_refused` if the image has no program in which a sandbox can idle
    */
-  create(spec: ContainerSpec, options?: { assertWanted?: () => Promise<void> }): Promise<string>;
+  create(spec: ContainerSpec): Promise<string>;
   /**
    * A key of what {@link create} would make: containers with equal keys on one node differ by their names alone.
    *

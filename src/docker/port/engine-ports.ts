@@ -15,8 +15,8 @@ export interface EnginePorts {
    *
    * @param port 1 to 65535
    * @returns the connection; it ends with the container's run at the latest if the engine notices that end
-   * @throws EngineError `port_closed` if nothing listens on the port, `tools_missing` if only a program of the image
-   *   could reach it and the image has none, `container_not_found`, `container_not_running`, `container_paused`,
+   * @throws EngineError `port_closed` if nothing listens on the port, `restart_required` if only the supervisor could
+   *   reach it and there is none, `container_not_found`, `container_not_running`, `container_paused`,
    *   `container_not_responding`
    */
   connect(dockerId: string, port: number): Promise<Duplex>;

@@ -8,7 +8,7 @@ import { type ContainerRun, DockerPorts } from './docker-ports';
 const ADDRESS = '127.0.0.2';
 const RUN: ContainerRun = { state: 'running', startedAt: 'first', ipAddress: ADDRESS, gateway: '127.0.0.1' };
 
-const byRelay = new Error('by the relay');
+const bySupervisor = new Error('by the supervisor');
 
 describe('connections to the address of a container', () => {
   let server: Server;
@@ -32,9 +32,9 @@ describe('connections to the address of a container', () => {
   afterEach(() => server.close());
 
   function ports({ isLocal = true } = {}): DockerPorts {
-    const refuse = (): Promise<never> => Promise.reject(byRelay);
+    const refuse = (): Promise<never> => Promise.reject(bySupervisor);
     return new DockerPorts({
-      programs: { reserve: () => Promise.resolve('marker'), run: refuse, start: refuse },
+      channels: { of: refuse, open: refuse },
       inspect: async () => {
         looks += 1;
         const answer = (answers.length > 1 ? answers.shift() : answers[0]) ?? null;
@@ -73,7 +73,7 @@ describe('connections to the address of a container', () => {
     const outcome = await ports()
       .connect('id', port)
       .catch((error: unknown) => error);
-    expect(outcome instanceof EngineError || outcome === byRelay).toBe(true);
+    expect(outcome instanceof EngineError || outcome === bySupervisor).toBe(true);
     expect(got).toBe('');
   });
 
@@ -98,13 +98,13 @@ describe('connections to the address of a container', () => {
     ['there is no network', { ...RUN, ipAddress: null, gateway: null }],
   ])('must be left to the relay where %s', async (_what, run) => {
     answers = [run];
-    await expect(ports().connect('id', port)).rejects.toBe(byRelay);
+    await expect(ports().connect('id', port)).rejects.toBe(bySupervisor);
   });
 
   it('must be left to the relay where nothing listens, and where Docker is on another machine', async () => {
-    await expect(ports().connect('id', 1)).rejects.toBe(byRelay);
+    await expect(ports().connect('id', 1)).rejects.toBe(bySupervisor);
     looks = 0;
-    await expect(ports({ isLocal: false }).connect('id', port)).rejects.toBe(byRelay);
+    await expect(ports({ isLocal: false }).connect('id', port)).rejects.toBe(bySupervisor);
     expect(looks).toBe(0);
   });
 });

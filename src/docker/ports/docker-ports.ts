@@ -1,13 +1,11 @@
 import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Duplex } from 'node:stream';
-import { LruMap } from '../../scheduling';
+import { Batches, LruMap } from '../../scheduling';
 import { EngineError } from '../engine-error';
 import type { EnginePorts, ListeningPort } from '../port/engine-ports';
-import type { EnginePrograms } from '../port/engine-programs';
-import { Batches } from '../programs/process-marker';
-import { readListeningPorts } from './listening-ports';
-import { openRelay } from './relay';
+import type { SandboxChannels } from '../supervisor/sandbox-channels';
+import { connectInside, listListeningPorts } from './channel-ports';
 
 /** How long a container's own address may take to answer. */
 const DIAL_MS = 5_000;
@@ -24,14 +22,14 @@ export interface ContainerRun {
   readonly gateway: string | null;
 }
 
-/** A run, and the address at which it is dialled; null if only a relay reaches it. */
+/** A run, and the address at which it is dialled; null if only the supervisor reaches it. */
 interface Reach {
   readonly startedAt: string;
   readonly address: string | null;
 }
 
 interface Options {
-  readonly programs: Pick<EnginePrograms, 'reserve' | 'run' | 'start'>;
+  readonly channels: SandboxChannels;
   /** Asks Docker. @returns null if there is no such container */
   readonly inspect: (dockerId: string) => Promise<ContainerRun | null>;
   /** Whether Docker is reached by a socket of this machine. */
@@ -50,11 +48,11 @@ export class DockerPorts implements EnginePorts {
 
   async connect(dockerId: string, port: number): Promise<Duplex> {
     const direct = this.options.isLocal ? await this.dial(dockerId, port) : null;
-    return direct ?? openRelay(this.options.programs, dockerId, port);
+    return direct ?? connectInside(this.options.channels, dockerId, port);
   }
 
   listening(dockerId: string): Promise<ListeningPort[]> {
-    return readListeningPorts(this.options.programs, dockerId);
+    return listListeningPorts(this.options.channels, dockerId);
   }
 
   /**

@@ -1,4 +1,5 @@
-import { SCRIPTS_NAME } from './ahead/session-line';
+/** The name of Berth's own scripts, which `ps` shows. */
+export const SCRIPTS_NAME = 'berth';
 
 /**
  * Becomes a login shell, as people expect in a terminal: bash if the image has it. Some versions of `sh` do not know

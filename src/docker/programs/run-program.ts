@@ -1,25 +1,18 @@
-import { randomUUID } from 'node:crypto';
 import { untilAborted } from '../../scheduling';
 import { EngineError } from '../engine-error';
-import type { ContainerProcess, ExecRequest } from '../port/container-process';
+import type { ContainerProcess, ExecRequest, ProgramExit } from '../port/container-process';
 import type { EnginePrograms } from '../port/engine-programs';
-import { exitCodeOf, isGoneWithin } from './program-end';
 
 /** Between SIGTERM and SIGKILL of a program that exceeds a limit. */
 const GRACE_MS = 5_000;
-/** How long the engine may take to report the end of a killed program. */
-const GONE_WITHIN_MS = 10_000;
 
-/**
- * Implements {@link EnginePrograms.run} by the other methods. Without `end`, a program that exceeds a limit is not
- * killed.
- */
+/** Implements {@link EnginePrograms.run} by the other methods. */
 export async function runProgram(
-  programs: Pick<EnginePrograms, 'start'> & Partial<Pick<EnginePrograms, 'end'>>,
+  programs: Pick<EnginePrograms, 'start' | 'end'>,
   dockerId: string,
-  { marker = randomUUID(), ...request }: ExecRequest,
-): Promise<{ exitCode: number }> {
-  const { user, timeoutMs, signal } = request;
+  request: ExecRequest,
+): Promise<ProgramExit> {
+  const { user, timeoutMs, signal, maxOutputBytes: _most, onOutput: _onOutput, ...program } = request;
   const late = AbortSignal.timeout(timeoutMs);
   const over = signal ? AbortSignal.any([late, signal]) : late;
   const aborted = (): EngineError =>
@@ -28,20 +21,22 @@ export async function runProgram(
       : new EngineError('timed_out', `the command did not end within ${String(timeoutMs)} ms`);
   if (over.aborted) throw aborted();
   const orOver = <T>(work: Promise<T>): Promise<T> => untilAborted(work, { signal: over, aborted });
-  const starting = Promise.resolve(programs.start(dockerId, { ...request, marker }));
-  // A program may still start after the caller has stopped waiting.
-  const close = (): void => void starting.then((program) => program.close()).catch(() => undefined);
+  const starting = Promise.resolve(programs.start(dockerId, { ...program, user }));
+  // A program may still start after the caller has stopped waiting; without a reader it ends.
+  const close = (): void => void starting.then((started) => started.close()).catch(() => undefined);
   try {
-    const program = await orOver(starting);
-    await orOver(readOutput(program, request, over));
-    return { exitCode: await orOver(exitCodeOf(program)) };
+    const started = await orOver(starting);
+    await orOver(readOutput(started, request, over));
+    return await orOver(started.exit());
   } catch (error) {
-    // First, because Docker reports no program's end in the container as long as this output is unread.
-    close();
     const code = error instanceof EngineError ? error.code : null;
-    if (!programs.end || (code !== 'timed_out' && code !== 'output_too_large')) throw error;
-    await programs.end(dockerId, { marker, user, signal: 'TERM', graceMs: GRACE_MS }).catch(() => undefined);
-    if (code === 'timed_out' || (await isGoneWithin(await starting, GONE_WITHIN_MS))) throw error;
+    const isOver = code === 'timed_out' || code === 'output_too_large' || code === 'aborted';
+    if (!isOver) throw error;
+    const end = starting.then(({ id }) => programs.end(dockerId, { id, user, signal: 'TERM', graceMs: GRACE_MS }));
+    // An abort is not waited for: the caller has gone.
+    const ended = code === 'aborted' ? 'ended' : await end.catch(() => 'still_running' as const);
+    end.catch(() => undefined);
+    if (code !== 'output_too_large' || ended === 'ended') throw error;
     throw new EngineError('output_endless', 'the command writes without end, and could not be ended', { cause: error });
   } finally {
     close();

@@ -6,12 +6,12 @@ import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
 import { containerOf } from '../containers/container-verbs';
-import { isKnownState } from '../containers/inspect';
+import { isKnownState, isSupervised } from '../containers/inspect';
 import { EngineError, saysNotRunning } from '../engine-error';
 import { Channel, type SupervisorRequest } from './channel';
 import type { ChannelStream } from './channel-stream';
-import { CONNECT, SUPERVISOR_PATH } from './supervisor-paths';
 import type { SandboxChannels } from './sandbox-channels';
+import { CONNECT } from './supervisor-paths';
 
 /** How often the channels are checked, in milliseconds. */
 const CHECK_EVERY_MS = 5_000;
@@ -43,7 +43,7 @@ const NOT_REGULAR = 0x80000000 | 0x04000000 | 0x02000000 | 0x01000000 | 0x002000
 
 const inspection = z.object({
   State: z.object({ Running: z.boolean(), Paused: z.boolean(), StartedAt: z.string() }),
-  Mounts: z.array(z.object({ Destination: z.string() })).nullish(),
+  Config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
 });
 
 interface Entry {
@@ -218,7 +218,12 @@ export class Channels implements SandboxChannels {
       },
     });
     connection.channel = channel;
-    await channel.ready;
+    const checks = setInterval(() => channel.check(), CHECK_EVERY_MS).unref();
+    try {
+      await channel.ready;
+    } finally {
+      clearInterval(checks);
+    }
     connection.isReady = true;
     return channel;
   }
@@ -269,11 +274,14 @@ export class Channels implements SandboxChannels {
     const answer: unknown = await this.daemon.call('inspect container', (signal, docker) =>
       containerOf(docker, dockerId).inspect({ abortSignal: signal }),
     );
-    const { State, Mounts } = isKnownState(inspection, answer);
+    const { State, Config } = isKnownState(inspection, answer);
     if (!State.Running || (startedAt !== undefined && startedAt !== State.StartedAt)) throw containerEnded();
     if (State.Paused) throw new EngineError('container_paused', 'the container is paused');
-    if (isNew && !(Mounts ?? []).some(({ Destination }) => Destination === SUPERVISOR_PATH)) {
-      throw new EngineError('restart_required', 'the container was created by an earlier version, without a supervisor');
+    if (isNew && !isSupervised(Config?.Labels ?? {})) {
+      throw new EngineError(
+        'restart_required',
+        'the container was created by an earlier version, without a supervisor',
+      );
     }
     return State.StartedAt;
   }

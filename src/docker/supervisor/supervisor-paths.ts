@@ -4,6 +4,8 @@ export const SUPERVISOR_PATH = '/.berth';
 export const SUPERVISOR_PROGRAM = `${SUPERVISOR_PATH}/supervisor`;
 /** The command of a sandbox's first process; its arguments are the image's user and name servers. */
 export const INIT = [SUPERVISOR_PROGRAM, 'init'] as const;
+/** Before the user: the home keeps the owner that copied data gives it, instead of being given to the user. */
+export const KEEP_HOME = '-keep-home';
 /** The command that connects its stdin and stdout to the supervisor. */
 export const CONNECT = [SUPERVISOR_PROGRAM, 'connect'] as const;
 

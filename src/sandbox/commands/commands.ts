@@ -4,14 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import {
-  ContainerEngine,
-  type ContainerProcess,
-  type ExecOutput,
-  exitCodeOf,
-  mayGoOn,
-  type SignalName,
-} from '../../docker';
+import { ContainerEngine, type ContainerProcess, type ExecOutput, mayGoOn, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { untilAborted, within } from '../../scheduling';
@@ -61,15 +54,6 @@ const GRACE_MS = 2_000;
 
 /** How long a shutdown waits for the end of all commands. */
 const SHUTDOWN_MS = 10_000;
-
-/** How long after the request to Docker `CommandTime` first checks whether the command has started. */
-const LOOK_AFTER_MS = 500;
-
-/**
- * How long a command may take to start: its own timeout, clamped to these limits, because a busy machine needs more
- * than a very short timeout.
- */
-const START_WITHIN_MS = { shortest: 5_000, longest: 40_000 } as const;
 
 /** How long to wait for the last output of an ended command. */
 const LAST_OUTPUT_MS = 2_000;
@@ -128,7 +112,7 @@ export class Commands implements OnModuleDestroy {
   ): Promise<CommandEnd> {
     const signal = AbortSignal.any([client.signal, this.closing.signal]);
     signal.throwIfAborted();
-    const { command, cwd, env, user, stdin, timeoutMs } = request;
+    const { command, cwd, env, user, stdin } = request;
     const { entry, program } = await this.programs.start(container, {
       kind: 'command',
       limit: AT_ONCE,
@@ -137,8 +121,6 @@ export class Commands implements OnModuleDestroy {
       env,
       user,
       stdin: stdin === undefined ? undefined : true,
-      startUnawaited: client.onStarted ? undefined : true,
-      startWithinMs: Math.min(Math.max(timeoutMs, START_WITHIN_MS.shortest), START_WITHIN_MS.longest),
     });
     client.onSignals?.(async (name) => {
       await this.engine.programs.signal(entry.dockerId, { ...markedBy(entry), signal: name });
@@ -160,8 +142,9 @@ export class Commands implements OnModuleDestroy {
     client: CommandClient,
   ): Promise<CommandEnd> {
     const startedAt = performance.now();
-    const time = new CommandTime(program, timeoutMs);
-    const over = AbortSignal.any([client.signal, time.over]);
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), timeoutMs).unref();
+    const over = AbortSignal.any([client.signal, late.signal]);
     const reader = new OutputReader(program, maxOutputBytes);
     const reading = reader.read(client, over);
     let isOver = false;
@@ -174,7 +157,7 @@ export class Commands implements OnModuleDestroy {
       client.signal.throwIfAborted();
       if (!(error instanceof Over)) throw error;
     } finally {
-      time.stop();
+      clearTimeout(timer);
     }
     const timedOut = over.aborted;
     const exitCode = timedOut && !isOver ? null : await this.exitCodeOf(program, { timedOut });
@@ -193,10 +176,8 @@ export class Commands implements OnModuleDestroy {
     reading: Promise<void>,
   ): Promise<'ended' | 'still_running'> {
     try {
-      // Waits for the start, because a command that is about to start would not be found.
-      const hasStarted = await program.hasStarted();
       const processes = { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS } as const;
-      const outcome = hasStarted ? await this.engine.programs.end(entry.dockerId, processes) : 'ended';
+      const outcome = await this.engine.programs.end(entry.dockerId, processes);
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
@@ -211,47 +192,12 @@ export class Commands implements OnModuleDestroy {
 
   /** @returns null after a timeout if Docker does not answer */
   private async exitCodeOf(program: ContainerProcess, { timedOut }: { timedOut: boolean }): Promise<number | null> {
-    if (!timedOut) return exitCodeOf(program);
     try {
       return (await program.exit()).exitCode;
     } catch (error) {
-      if (mayGoOn(error)) return null;
+      if (timedOut && mayGoOn(error)) return null;
       throw error;
     }
-  }
-}
-
-/**
- * The timeout of a command, counted from its start. The start is first checked after a short delay, so that a command
- * that ends soon costs no check. The command then counts as started that delay before Docker's answer.
- */
-class CommandTime {
-  private readonly ended = new AbortController();
-  private timer: NodeJS.Timeout;
-  private isStopped = false;
-
-  constructor(program: ContainerProcess, timeoutMs: number) {
-    const lookAfterMs = Math.min(LOOK_AFTER_MS, timeoutMs / 10);
-    const look = async (): Promise<void> => {
-      const isAnswered = await program.hasStarted().then(
-        () => true,
-        () => false,
-      );
-      // If Docker does not answer, the timeout is over at once: ending the command finds out why.
-      const leftMs = isAnswered ? timeoutMs - lookAfterMs : 0;
-      if (!this.isStopped) this.timer = setTimeout(() => this.ended.abort(), leftMs).unref();
-    };
-    this.timer = setTimeout(() => void look(), lookAfterMs).unref();
-  }
-
-  /** Aborted when the time is over. */
-  get over(): AbortSignal {
-    return this.ended.signal;
-  }
-
-  stop(): void {
-    this.isStopped = true;
-    clearTimeout(this.timer);
   }
 }
 

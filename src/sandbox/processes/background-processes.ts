@@ -27,6 +27,9 @@ export type FoundProcess = { readonly kept: BackgroundProcess } | { readonly ent
 
 const AT_ONCE = { count: 16, error: 'process_limit_reached' } as const;
 
+/** The size of a process's terminal, which nobody looks at. */
+const SIZE = { columns: 80, rows: 24 } as const;
+
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 5_000;
 
@@ -89,7 +92,7 @@ export class BackgroundProcesses implements OnModuleDestroy {
           cwd,
           env,
           user,
-          terminal: terminal || undefined,
+          terminal: terminal ? SIZE : undefined,
         })
         .catch((error: unknown) => {
           throw toDomainError(error);

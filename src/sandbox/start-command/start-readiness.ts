@@ -18,7 +18,8 @@ const TABLES = ['cat', '/proc/net/tcp', '/proc/net/tcp6'];
 /** A running start command. */
 interface Started {
   readonly dockerId: string;
-  readonly marker: string;
+  /** The start command's. */
+  readonly id: string;
   readonly ready: NonNullable<StartCommand['ready']>;
   /** The start command's variables, which a command of the condition gets too. */
   readonly env: ProcessRequest['env'];
@@ -48,11 +49,10 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
 }
 
 /** Probes once. @throws EngineError such as `command_not_started` */
-async function look(engine: ContainerEngine, { dockerId, marker, ready, env, signal }: Started): Promise<boolean> {
+async function look(engine: ContainerEngine, { dockerId, id, ready, env, signal }: Started): Promise<boolean> {
   const probe = 'port' in ready ? { command: TABLES } : { command: ready.command, env };
-  // Begins with the start command's marker, so that killing the start command kills the probe as well.
-  const own = `${marker}.ready`;
-  const program = await engine.programs.start(dockerId, { ...probe, marker: own });
+  const own = `${id}-ready`;
+  const program = await engine.programs.start(dockerId, { ...probe, id: own });
   const within = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
   let text = '';
   const read = async (): Promise<boolean> => {
@@ -67,6 +67,6 @@ async function look(engine: ContainerEngine, { dockerId, marker, ready, env, sig
     // The probe is killed below.
   }
   program.close();
-  if (!signal.aborted) await engine.programs.end(dockerId, { marker: own, signal: 'KILL', graceMs: 0 });
+  await engine.programs.end(dockerId, { id: own, signal: 'KILL', graceMs: 0 });
   return false;
 }

@@ -72,16 +72,15 @@ export class StartRun {
    */
   async toEnd(listener: RunListener): Promise<RunEnd | null> {
     this.listener = listener;
-    const runningSince = await this.runsSince();
     // The container does not run, or `end` was called before the command was started.
-    if (runningSince === null || this.isEnding) return { end: { reason: 'container_stopped' }, ranMs: null };
+    if (this.isEnding || !(await this.runs())) return { end: { reason: 'container_stopped' }, ranMs: null };
     let kept: BackgroundProcess;
     const env = this.course.container.environment();
     try {
       const { command } = this.course.start;
       kept = new BackgroundProcess(
         this.entry,
-        await this.engine.programs.start(this.dockerId, { command, env, marker: this.entry.id, runningSince }),
+        await this.engine.programs.start(this.dockerId, { command, env, id: this.entry.id }),
         command,
       );
     } catch (error) {
@@ -152,7 +151,7 @@ export class StartRun {
     const { signal } = this.over;
     const outcome = await untilReady(this.engine, {
       dockerId: this.dockerId,
-      marker: this.entry.id,
+      id: this.entry.id,
       ready,
       env,
       signal,
@@ -197,14 +196,13 @@ export class StartRun {
     }
   }
 
-  /** Docker's start time of the container; null if the container does not run, or if Docker fails to answer. */
-  private async runsSince(): Promise<string | undefined | null> {
+  /** Whether the container runs, as far as Docker says. */
+  private async runs(): Promise<boolean> {
     try {
       const observed = await this.engine.containers.inspect(this.dockerId);
-      const isUp = observed?.state === 'running' || observed?.state === 'paused';
-      return isUp ? (observed.startedAt ?? undefined) : null;
+      return observed?.state === 'running' || observed?.state === 'paused';
     } catch (error) {
-      if (error instanceof EngineError) return null;
+      if (error instanceof EngineError) return false;
       throw error;
     }
   }

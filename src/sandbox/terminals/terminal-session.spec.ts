@@ -17,6 +17,11 @@ const SIZE = { columns: 80, rows: 24 };
 
 /** A shell that says what a test has it say, as far as it is read. */
 class Shell implements ContainerProcess {
+  readonly id = 'shell';
+  readonly pid = 2;
+  readonly startedAt = 0;
+  readonly from = 0;
+  readonly to = 0;
   readonly output: AsyncIterable<ExecOutput>;
   readonly stdin = new PassThrough({ highWaterMark: 1 });
   readonly sizes: string[] = [];
@@ -45,14 +50,6 @@ class Shell implements ContainerProcess {
   resize({ columns, rows }: { columns: number; rows: number }): Promise<void> {
     this.sizes.push(`${String(columns)}x${String(rows)}`);
     return Promise.resolve();
-  }
-
-  hasStarted(): Promise<boolean> {
-    return Promise.resolve(true);
-  }
-
-  isGone(): Promise<boolean> {
-    return Promise.resolve(this.isOver);
   }
 
   exit(): Promise<{ exitCode: number }> {

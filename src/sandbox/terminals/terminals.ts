@@ -5,7 +5,6 @@ import { type Caller, ContainersService, isUp, type RunningContainer } from '../
 import {
   ContainerEngine,
   type ContainerProcess,
-  descendantsOf,
   EngineError,
   LOGIN_SHELL,
   mayGoOn,
@@ -25,6 +24,8 @@ import { TerminalSession } from './terminal-session';
 export const MAX_TERMINALS = 8;
 
 const ENV = { TERM: 'xterm-256color' } as const;
+/** Until the first client says its own. */
+const SIZE = { columns: 80, rows: 24 } as const;
 
 /** Between SIGHUP and SIGKILL. */
 const HANGUP_GRACE_MS = 2_000;
@@ -152,10 +153,11 @@ export class Terminals implements OnModuleDestroy {
     const of = [dockerId, ...ids].join(' ');
     const last = this.looks.get(id);
     if (last?.of === of && performance.now() - last.at < JOBS_SEEN_FOR_MS) return last.jobs;
-    const jobs = descendantsOf(this.engine.programs, dockerId, ids).then(
-      (found) => new Map(found.map((names, index) => [ids[index] ?? '', names])),
-      () => new Map<string, readonly string[]>(),
-    );
+    const look = async (): Promise<Jobs> => {
+      const namesOf = (program: string) => this.engine.programs.descendants(dockerId, { id: program });
+      return new Map(await Promise.all(ids.map(async (program) => [program, await namesOf(program)] as const)));
+    };
+    const jobs = look().catch((): Jobs => new Map());
     this.looks.set(id, { at: performance.now(), of, jobs });
     return jobs;
   }
@@ -192,7 +194,7 @@ export class Terminals implements OnModuleDestroy {
         cwd,
         user,
         env: { ...ENV, BERTH_NAME: container.name, ...env },
-        terminal: true,
+        terminal: SIZE,
         stdin: true,
       })
       .catch((error: unknown) => {
@@ -238,19 +240,12 @@ export class Terminals implements OnModuleDestroy {
   }
 
   private async hangUp({ id, dockerId }: Pick<HeldProgramEntity, 'id' | 'dockerId'>): Promise<void> {
-    await this.engine.programs.end(dockerId, { marker: id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
+    await this.engine.programs.end(dockerId, { id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
   }
 
   /** @throws EngineError if it cannot be found out now */
   private async hasJobs({ id, dockerId }: HeldProgramEntity): Promise<boolean> {
-    try {
-      const [jobs = []] = await descendantsOf(this.engine.programs, dockerId, [id]);
-      return jobs.length > 0;
-    } catch (error) {
-      // The image has no shell to look with.
-      if (error instanceof EngineError && error.code === 'command_not_started') return false;
-      throw error;
-    }
+    return (await this.engine.programs.descendants(dockerId, { id })).length > 0;
   }
 
   /**
@@ -300,7 +295,9 @@ function failed(error: unknown): unknown {
   if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
   if (saysPaused(error)) return pausedMeanwhile(error);
   const { code } = error;
-  if (code === 'container_not_responding' || code === 'sandbox_full') return new DomainError(code, { cause: error });
+  if (code === 'container_not_responding' || code === 'sandbox_full' || code === 'restart_required') {
+    return new DomainError(code, { cause: error });
+  }
   const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';
   return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
 }

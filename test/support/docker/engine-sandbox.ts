@@ -5,6 +5,7 @@ import { SimulatedEngine } from '../../../packages/simulator/src/simulated-engin
 import { testImage } from '../clients/api-client';
 import { RealDocker } from './real-docker';
 import { smallestSpec } from './smallest-spec';
+import { supervisorFile } from './supervisor-file';
 import { clientCertificate, type TestNode } from './test-nodes';
 import { isSimulated } from './which-engine';
 
@@ -54,8 +55,8 @@ export class EngineSandbox {
       SANDBOX_SUBNETS: [],
       SANDBOX_DNS: [],
       DISK_QUOTA: 'preferred',
-      EXEC_AHEAD: 'off',
-      EXEC_AHEAD_MEMORY_MB: 512,
+      SUPERVISOR_CHANNELS: 256,
+      SUPERVISOR_FILE: supervisorFile(),
       NODE_FIREWALL_IMAGE: process.env['NODE_FIREWALL_IMAGE'],
       ...settings,
     };

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { type Duplex, PassThrough, type Readable } from 'node:stream';
+import { type Duplex, PassThrough } from 'node:stream';
 import {
   type ContainerProcess,
   type ContainerSpec,
@@ -9,13 +9,16 @@ import {
   type ExecOutput,
   type LayerImage,
   type ListeningPort,
-  type MarkedProcesses,
+  type ListedProgram,
   type OwnerLabels,
   type ProcessRequest,
+  type ProgramExit,
+  type ProgramSignal,
   type SignalName,
   type TerminalSize,
   type VolumeCopy,
 } from '../../../src/docker';
+import type { ProgramAttachment } from '../../../src/docker/port/container-process';
 import type { LayerCommit } from '../../../src/docker/port/engine-layers';
 import type { MachineResources } from '../../../src/docker/port/engine-host';
 import type { VolumeMeasurement } from '../../../src/docker/port/engine-volumes';
@@ -26,7 +29,19 @@ import {
   type SimulatedLayer,
   SimulatedVolume,
 } from '../../../packages/simulator/src/simulated-daemon';
+import { Output } from '../../../packages/simulator/src/streams';
 import { testImage } from '../clients/api-client';
+
+/** Of every program: it has none. */
+const PID = 2;
+
+interface KnownProgram {
+  readonly program: FakeProgram;
+  readonly output: Output;
+  readonly startedAt: number;
+  readonly exited: Promise<number>;
+  exit: ProgramExit | null;
+}
 
 /** A container. Tests may read it; they change it behind Berth's back by the daemon's methods. */
 export type FakeContainer = SimulatedContainer;
@@ -64,7 +79,7 @@ export interface FakeCommand {
 export interface FakeProgram extends FakeCommand {
   readonly request: ProcessRequest;
   /** Ended at once if the request has no stdin. */
-  readonly stdin: Readable;
+  readonly stdin: Duplex;
   /** The last size that was set; null before. */
   size: TerminalSize | null;
   readonly signals: SignalName[];
@@ -123,6 +138,8 @@ export class FakeDaemon extends SimulatedDaemon {
   };
   /** The running programs, by their containers' Docker ids. */
   readonly programs = new Map<string, Set<FakeProgram>>();
+  /** Those that run, and those that have ended and are kept. */
+  private readonly knownPrograms = new Map<string, Map<string, KnownProgram>>();
 
   /** The usage of containers: by default half of their CPU since the start, and all of their memory. */
   onStats: (container: FakeContainer) => ContainerStats = ({ spec, startedAt }) => {
@@ -163,62 +180,121 @@ export class FakeDaemon extends SimulatedDaemon {
   /** Starts a program. */
   startProcess(dockerId: string, request: ProcessRequest): ContainerProcess {
     const container = this.runningOne(dockerId, 'exec');
-    const { command, env = {} } = request;
-    const output = new PassThrough({ objectMode: true });
+    const { command, env = {}, id = randomUUID(), kept, ring = 2 ** 20 } = request;
+    if (this.known(dockerId).has(id)) throw new EngineError('program_exists', `there is a program ${id}`);
+    const output = new Output({ ring, waits: false, isTerminal: false });
     const stdin = new PassThrough();
-    if (request.stdin !== true) stdin.end();
+    const hasInput = request.stdin === true || request.terminal !== undefined;
+    if (!hasInput) stdin.end();
     const [containerEnd, kill] = [new AbortController(), new AbortController()];
     const either = AbortSignal.any([containerEnd.signal, kill.signal]);
     const program: FakeProgram = {
       container,
       command,
       env,
-      write: (stream, text) => void output.write({ stream, data: Buffer.from(text) }),
+      write: (stream, text) => output.push({ stream, data: Buffer.from(text) }),
       killed: containerEnd.signal,
-      request,
+      request: { ...request, id },
       stdin,
-      size: null,
+      size: request.terminal ?? null,
       signals: [],
       kill: () => kill.abort(),
       onContainerEnd: () => containerEnd.abort(),
     };
     const running = this.programs.get(dockerId) ?? new Set();
     this.programs.set(dockerId, running.add(program));
-    let isGone = false;
     const byKill = new Promise<number>((resolve) => either.addEventListener('abort', () => resolve(137)));
-    const exited = Promise.race([byKill, (async () => this.onProgram(program))()]).finally(() => {
-      running.delete(program);
-      isGone = true;
-      output.end();
-    });
-    exited.catch(() => undefined);
+    const known: KnownProgram = {
+      program,
+      output,
+      startedAt: Date.now(),
+      exit: null,
+      exited: Promise.race([byKill, (async () => this.onProgram(program))()]).finally(() => {
+        running.delete(program);
+        if (kept !== true || containerEnd.signal.aborted) this.known(dockerId).delete(id);
+        output.end();
+      }),
+    };
+    this.known(dockerId).set(id, known);
+    known.exited.then(
+      (exitCode) => (known.exit = { exitCode, bytes: output.to, endedAt: Date.now() }),
+      () => undefined,
+    );
+    return this.readerOf(known, { after: 0, input: hasInput });
+  }
+
+  /** Becomes a reader of a program. */
+  attachTo(dockerId: string, { id, after = 0, input, watch }: ProgramAttachment): ContainerProcess {
+    this.runningOne(dockerId, 'exec');
+    const known = this.known(dockerId).get(id);
+    if (!known) throw new EngineError('program_not_found', `no program ${id}`);
+    return this.readerOf(known, { after, input: input === true, watches: watch });
+  }
+
+  listPrograms(dockerId: string): ListedProgram[] {
+    this.runningOne(dockerId, 'exec');
+    return [...this.known(dockerId)].map(([id, { program, output, startedAt, exit }]) => ({
+      id,
+      owner: program.request.owner ?? '',
+      program: program.command[0] ?? '',
+      pid: PID,
+      startedAt,
+      isKept: program.request.kept === true,
+      hasTerminal: program.request.terminal !== undefined,
+      from: output.from,
+      to: output.to,
+      readers: output.readerCount,
+      exit,
+    }));
+  }
+
+  forgetProgram(dockerId: string, id: string): void {
+    this.runningOne(dockerId, 'exec');
+    if (this.known(dockerId).get(id)?.exit === null) throw new EngineError('program_running', `${id} runs`);
+    this.known(dockerId).delete(id);
+  }
+
+  private known(dockerId: string): Map<string, KnownProgram> {
+    const known = this.knownPrograms.get(dockerId) ?? new Map<string, KnownProgram>();
+    this.knownPrograms.set(dockerId, known);
+    return known;
+  }
+
+  private readerOf(
+    { program, output, exited, startedAt, ...known }: KnownProgram,
+    { after, input, watches = false }: { after: number; input: boolean; watches?: boolean | undefined },
+  ): ContainerProcess {
+    const reader = output.read(after, { watches });
     return {
-      output: untilClosed(output),
-      stdin: request.stdin === true ? stdin : null,
+      id: program.request.id ?? '',
+      pid: PID,
+      startedAt,
+      from: reader.offset,
+      to: output.to,
+      output: reader,
+      stdin: input ? program.stdin : null,
       resize: (size) => {
         program.size = size;
         return Promise.resolve();
       },
-      hasStarted: () => Promise.resolve(true),
       exit: async () => {
         const exitCode = await exited;
-        if (!containerEnd.signal.aborted) return { exitCode };
+        if (!program.killed.aborted) return known.exit ?? { exitCode };
         throw new EngineError('container_not_running', 'the container ended under the command');
       },
-      isGone: () => Promise.resolve(isGone),
-      close: () => void output.destroy(),
+      close: () => reader.close(),
     };
   }
 
-  /** Sends a signal to the programs with a marker; TERM, HUP, INT, QUIT and KILL end them. @returns how many */
-  signal(dockerId: string, { marker, signal }: MarkedProcesses): number {
+  /** Sends a signal to a program; TERM, HUP, INT, QUIT and KILL end it. @returns how many got it */
+  signal(dockerId: string, { id, signal }: ProgramSignal): number {
     this.existing(dockerId, 'exec');
-    const marked = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.marker?.startsWith(marker));
-    for (const program of marked) {
+    const meant = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.id === id);
+    for (const program of meant) {
       program.signals.push(signal);
       if (['TERM', 'HUP', 'INT', 'QUIT', 'KILL'].includes(signal)) program.kill();
     }
-    return marked.length;
+    return meant.length;
   }
 
   stats(dockerId: string): ContainerStats {
@@ -439,13 +515,4 @@ export class FakeDaemon extends SimulatedDaemon {
 /** Whether a container may run while its data is copied into its volume. */
 function awaitsData({ spec }: FakeContainer): boolean {
   return spec.isSeeded === true && spec.generation === 1;
-}
-
-/** As the port requires: a dropped connection ends the output without an error. */
-async function* untilClosed(output: AsyncIterable<ExecOutput>): AsyncGenerator<ExecOutput> {
-  try {
-    yield* output;
-  } catch {
-    // This side closed it.
-  }
 }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
@@ -137,17 +137,19 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
       {
         ...programs,
         start: (dockerId, request) => daemon.startProcess(dockerId, request),
-        end: (dockerId, marked) => {
-          daemon.signal(dockerId, marked);
+        attach: (dockerId, attachment) => daemon.attachTo(dockerId, attachment),
+        list: (dockerId) => daemon.listPrograms(dockerId),
+        forget: (dockerId, id) => daemon.forgetProgram(dockerId, id),
+        end: (dockerId, program) => {
+          daemon.signal(dockerId, program);
           return 'ended';
         },
-        signal: (dockerId, marked) => (daemon.signal(dockerId, marked) > 0 ? 'sent' : 'none'),
+        signal: (dockerId, program) => (daemon.signal(dockerId, program) > 0 ? 'sent' : 'none'),
+        descendants: () => [],
       },
       {
         run: (dockerId, request) => this.runProgram(dockerId, request),
-        reserve: () => Promise.resolve(randomUUID()),
         prepare: () => Promise.resolve(),
-        unprepare: () => Promise.resolve(),
       },
     );
     this.ports = {

@@ -11,9 +11,13 @@ export class FloodingShell implements ContainerProcess {
   private isOver = false;
   private wake = (): void => undefined;
 
+  readonly id = 'flooding';
+  readonly pid = 2;
+  readonly startedAt = 0;
+  readonly from = 0;
+  readonly to = 0;
+
   resize = (): Promise<void> => Promise.resolve();
-  hasStarted = (): Promise<boolean> => Promise.resolve(true);
-  isGone = (): Promise<boolean> => Promise.resolve(this.isOver);
   exit = (): Promise<{ exitCode: number }> => Promise.resolve({ exitCode: 0 });
 
   close(): void {

@@ -1,0 +1,231 @@
+import { Logger } from '@nestjs/common';
+import type Docker from 'dockerode';
+import { createHash, randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pack } from 'tar-stream';
+import { z } from 'zod';
+import { ConfigError } from '../../config';
+import { abortable } from '../connection/client';
+import type { DockerDaemon } from '../connection/daemon';
+import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
+import { containerOf, remove } from '../containers/container-verbs';
+import { containerLabels, LABELS, supervisorLabels, supervisorMount } from '../containers/create-options';
+import { isKnownState } from '../containers/inspect';
+import { SUPERVISOR_PATH } from './supervisor-paths';
+
+const PREFIX = 'berth-supervisor-';
+const REPOSITORY = 'berth/empty';
+/** The end of an archive, without content: the smallest possible image. */
+const EMPTY_TAR = Buffer.alloc(1024);
+
+/** Files of the volume. The second is written after the first, so that its presence says that the first is complete. */
+const PROGRAM = 'supervisor';
+const COMPLETE = 'complete';
+
+/**
+ * Another process that fills the volume may take this long; after that it counts as dead. Milliseconds of the daemon's
+ * clock.
+ */
+const FILLED_WITHIN_MS = 60_000;
+const LOOK_EVERY_MS = 200;
+/** Volumes of other versions are removed when they are this old and no container has them, in milliseconds. */
+const OLD_AFTER_MS = 24 * 3_600_000;
+
+const volumes = z.object({
+  Volumes: z.array(z.object({ Name: z.string(), CreatedAt: z.string().optional() })).nullish(),
+});
+const helper = z.object({ Id: z.string(), Created: z.string() });
+
+/** The supervisor's program, as this process has it. */
+export interface SupervisorBinary {
+  readonly content: Buffer;
+  /** A part of its SHA-256. */
+  readonly digest: string;
+}
+
+/** @throws ConfigError with instructions */
+export async function readSupervisor(file: string): Promise<SupervisorBinary> {
+  try {
+    const content = await readFile(file);
+    return { content, digest: createHash('sha256').update(content).digest('hex').slice(0, 16) };
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new ConfigError(
+      `SUPERVISOR_FILE: the supervisor's program cannot be read (${why}): npm run images builds it`,
+    );
+  }
+}
+
+/**
+ * The volume that holds the supervisor's program on one daemon: read-only in all sandboxes, one for each version. Any
+ * process fills it that needs it first. The container that a process fills it with is the lock: its name is unique in
+ * Docker, and one that was left by a dead process is replaced after a minute.
+ */
+export class SupervisorVolume {
+  private readonly logger = new Logger(SupervisorVolume.name);
+  private filled: Promise<void> | null = null;
+  private read: Promise<SupervisorBinary> | null = null;
+
+  /** @param file the program */
+  constructor(
+    private readonly daemon: DockerDaemon,
+    private readonly file: string,
+  ) {}
+
+  /** The volume's name. @throws ConfigError if there is no program */
+  async name(): Promise<string> {
+    return `${PREFIX}${(await this.binary()).digest}`;
+  }
+
+  /** Fills the volume if that was not done. @returns its name. @throws EngineError, ConfigError */
+  async ensure(): Promise<string> {
+    const { digest } = await this.binary();
+    this.filled ??= this.fillOnce(digest);
+    try {
+      await this.filled;
+    } catch (error) {
+      this.filled = null;
+      throw error;
+    }
+    return `${PREFIX}${digest}`;
+  }
+
+  /** To be called if the volume may have been removed or emptied: the next {@link ensure} looks again. */
+  doubt(): void {
+    this.filled = null;
+  }
+
+  /** Removes the volumes of other versions that no container has had for a day. @throws EngineError */
+  async removeOld(): Promise<void> {
+    const current = await this.name();
+    const now = (await this.daemon.seconds()) * 1000;
+    const filters = { label: [`${LABELS.helper}=${supervisorLabels()[LABELS.helper] ?? ''}`] };
+    const answer: unknown = await this.daemon.callVolumes((signal, docker) =>
+      docker.listVolumes({ filters, abortSignal: signal }),
+    );
+    for (const { Name, CreatedAt = '' } of isKnownState(volumes, answer).Volumes ?? []) {
+      // Another process may be about to create its first container with it.
+      const isOld = now - Date.parse(CreatedAt) > OLD_AFTER_MS;
+      if (Name === current || !Name.startsWith(PREFIX) || !isOld) continue;
+      // Docker refuses if a container has it, running or not.
+      const isGone = await this.daemon.callVolumes((signal, docker) =>
+        ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {}))),
+      );
+      if (isGone) this.logger.log(`the volume ${Name} of another version was removed`);
+    }
+  }
+
+  private binary(): Promise<SupervisorBinary> {
+    this.read ??= readSupervisor(this.file);
+    this.read.catch(() => (this.read = null));
+    return this.read;
+  }
+
+  /** @throws EngineError */
+  private async fillOnce(digest: string): Promise<void> {
+    const volume = `${PREFIX}${digest}`;
+    await this.daemon.callVolumes((signal, docker) =>
+      docker.createVolume({ Name: volume, Driver: 'local', Labels: supervisorLabels(), abortSignal: signal }),
+    );
+    const lock = await this.lock(volume);
+    try {
+      if (await this.isComplete(lock)) return;
+      const { content } = await this.binary();
+      await this.daemon.call('volume', async (signal, docker) => {
+        const archive = await archiveOf(content);
+        await containerOf(docker, lock).putArchive(archive, abortable(signal, { path: SUPERVISOR_PATH }));
+      });
+      this.logger.log(`the supervisor ${digest} was written to the volume ${volume}`);
+    } finally {
+      await this.daemon.call('remove container', (signal, docker) => remove(containerOf(docker, lock), signal));
+    }
+  }
+
+  /**
+   * Creates the container that is the lock, and that has the volume. It is never started.
+   *
+   * @returns its id
+   */
+  private async lock(volume: string): Promise<string> {
+    for (;;) {
+      const made = await this.daemon.call('create container', (signal, docker) => createLock(docker, volume, signal));
+      if (made !== null) return made;
+      const answer: unknown = await this.daemon.call('inspect container', (signal, docker) =>
+        unlessMissing(containerOf(docker, volume).inspect({ abortSignal: signal })),
+      );
+      if (answer !== null) {
+        const { Id, Created } = isKnownState(helper, answer);
+        const ageMs = (await this.daemon.seconds()) * 1000 - Date.parse(Created);
+        if (ageMs > FILLED_WITHIN_MS) {
+          // By its id: another process may have replaced it meanwhile.
+          await this.daemon.call('remove container', (signal, docker) =>
+            ignoringGone(containerOf(docker, Id).remove(abortable(signal, { v: false, force: true }))),
+          );
+          continue;
+        }
+      }
+      await delay(LOOK_EVERY_MS);
+    }
+  }
+
+  private async isComplete(lock: string): Promise<boolean> {
+    const { content } = await this.binary();
+    const sizeOf = (name: string): Promise<number | null> =>
+      this.daemon.call('volume', async (signal, docker) => {
+        const path = `${SUPERVISOR_PATH}/${name}`;
+        const look: Promise<unknown> = containerOf(docker, lock).infoArchive(abortable(signal, { path }));
+        return unlessMissing(look.then((answer) => sizeIn(answer as IncomingMessage)));
+      });
+    return (await sizeOf(PROGRAM)) === content.length && (await sizeOf(COMPLETE)) !== null;
+  }
+}
+
+/** @returns the id; null if there is a container of this name */
+async function createLock(docker: Docker, volume: string, signal: AbortSignal): Promise<string | null> {
+  const tag = randomUUID();
+  const image = `${REPOSITORY}:${tag}`;
+  const changes = [`LABEL ${LABELS.managed}=true`];
+  try {
+    await text(
+      await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo: REPOSITORY, tag, changes })),
+    );
+    const Labels = containerLabels(supervisorLabels());
+    const HostConfig = { NetworkMode: 'none', Mounts: [{ ...supervisorMount(volume), ReadOnly: false }] };
+    const body = { Image: image, Cmd: ['none'], Labels, HostConfig };
+    return (await docker.createContainer(abortable(signal, { _query: { name: volume }, _body: body }))).id;
+  } catch (error) {
+    if (hasStatus(error, 409)) return null;
+    throw error;
+  } finally {
+    // By its name alone, as long as a container has it.
+    await ignoringRefusal(docker.getImage(image).remove(abortable(signal, { force: true })));
+  }
+}
+
+const pathStat = z.object({ size: z.number() });
+
+function sizeIn(answer: IncomingMessage): number {
+  const { headers } = answer.resume();
+  const header = String(headers['x-docker-container-path-stat']);
+  return pathStat.parse(JSON.parse(Buffer.from(header, 'base64').toString())).size;
+}
+
+async function archiveOf(content: Buffer): Promise<Buffer> {
+  const archive = pack();
+  archive.entry({ name: PROGRAM, mode: 0o755, mtime: new Date(0) }, content);
+  archive.entry({ name: COMPLETE, mode: 0o444, mtime: new Date(0) }, '');
+  archive.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of archive) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+/** Whether Docker refused a start because the volume does not have the program. */
+export function isSupervisorMissing(error: unknown): boolean {
+  const { message } = refusalOf(error) ?? { message: '' };
+  return message.includes(`${SUPERVISOR_PATH}/${PROGRAM}`) && /no such file|not found/i.test(message);
+}
