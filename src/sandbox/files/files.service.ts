@@ -9,7 +9,6 @@ import { ContainerEngine, type FileContent, type FilesCall, type FileShell, isFi
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { untilAborted } from '../../scheduling';
-import { ProgramRegistry } from '../program-registry';
 import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
 import { archiveTooLarge, cleanEntries, type Unpacked } from './archive';
@@ -21,13 +20,6 @@ import { type ConditionalRequest, decisionOf } from './validators';
 import { bounded, formFile, IDLE_MS, MOST_FORM, tooLarge, type Written } from './upload';
 
 const MB = 1024 * 1024;
-
-/** Unlimited here: each Berth process limits its own calls by {@link TransferPlaces}. */
-const TRANSFER = {
-  kind: 'transfer',
-  command: ['sh'],
-  limit: { count: Infinity, error: 'too_many_transfers' },
-} as const;
 
 /** Where a call's programs run, in which container. `signal` aborts when the caller loses access or has gone. */
 interface FilesPlace extends FilesCall {
@@ -62,7 +54,6 @@ export class FilesService {
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: ProgramRegistry,
     private readonly rights: ExecAccess,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
@@ -87,13 +78,13 @@ export class FilesService {
    * @throws DomainError; the shell's own errors are for {@link fileFault}
    */
   async session(call: Call, work: (shell: FileShell) => Promise<void>): Promise<void> {
-    await this.transfer(call, (place) => this.engine.files.session(place, work));
+    await this.inside(call, (place) => this.engine.files.session(place, work));
   }
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.transfer(call, (place) =>
+    await this.inside(call, (place) =>
       this.engine.files.read(place, path.bytes, (file) =>
         breakingOff(client.reply, place.signal, () => sendFile(file, path, client)),
       ),
@@ -106,7 +97,7 @@ export class FilesService {
       const path = ContainerPath.parseEntry(required(given), 'path');
       // The work may be called again; a body can be read once.
       let content: Readable | undefined;
-      return this.transfer(call, (place) => {
+      return this.inside(call, (place) => {
         const limit = this.limitOf(place.container);
         // Before anything is read: most clients begin to send only then.
         if ((body.length ?? 0) > limit) throw tooLarge(limit);
@@ -123,7 +114,7 @@ export class FilesService {
       const path = ContainerPath.parse(required(given), 'path');
       // The work may be called again; a body can be read once.
       let read: ReturnType<typeof formFile> | undefined;
-      return this.transfer(call, async (place) => {
+      return this.inside(call, async (place) => {
         const { signal } = place;
         const limit = this.limitOf(place.container);
         if ((body.length ?? 0) > limit + MOST_FORM) throw tooLarge(limit);
@@ -186,7 +177,7 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.transfer(call, (place) =>
+    await this.inside(call, (place) =>
       this.engine.files.pack(place, path.bytes, async (archive) => {
         if (request.method === 'HEAD') {
           await archive.close();
@@ -211,7 +202,7 @@ export class FilesService {
       if ((body.length ?? 0) > limit) throw archiveTooLarge(limit);
       const content = body.read(IDLE_MS);
       const unpacked: Unpacked = { entries: 0, bytes: 0 };
-      await this.transfer(call, async (place) => {
+      await this.inside(call, async (place) => {
         const entries = cleanEntries(until(content, place.signal), { limit, onBytes: notedBytes(), unpacked });
         await this.engine.files.unpack(place, path.bytes, entries);
       });
@@ -243,35 +234,13 @@ export class FilesService {
     }
   }
 
-  /**
-   * Runs `work` for a program with a row in the program registry. Such a program normally ends with its connection. If
-   * this process and Docker die at the same time while the container keeps running (`live-restore`), nothing closes
-   * the program's input, and the next start of Berth kills it.
-   */
-  private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
-    return this.inside(call, async (place) => {
-      const entry = await this.programs.enter(place.container, TRANSFER);
-      const endLater = (): void => this.programs.abandon(entry);
-      const programs: Promise<void>[] = [];
-      const onStart = (gone: Promise<void>): void => {
-        programs.push(gone);
-        place.onStart?.(gone);
-      };
-      try {
-        return await work({ ...place, marker: entry.id, endLater, onStart });
-      } finally {
-        // In the background, so that no response waits.
-        void Promise.all(programs).then(() => this.programs.release(entry));
-      }
-    });
-  }
-
   private inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
       const place = await this.places.take(container.id);
       const programs: Promise<void>[] = [];
       const { dockerId } = container;
-      const endLater: FilesCall['endLater'] = (left) => this.programs.endLater(left);
+      // The sandbox ends programs that nobody reads.
+      const endLater = (): void => undefined;
       const onStart = (each: Promise<void>): void => void programs.push(each);
       try {
         return await this.rights.during(caller, async (end) => {

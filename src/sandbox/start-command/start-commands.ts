@@ -2,12 +2,15 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import { type StartCommandRun, StartCommandRuns } from '../../containers';
 import { Database } from '../../database';
 import { ContainerEngine } from '../../docker';
+import { randomUUID } from 'node:crypto';
 import { DomainError } from '../../errors';
 import { type ContainerFacts, type EventDraft, EventLog } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
-import { Poll, retryUntilClosed } from '../../scheduling';
-import { type HeldProgramEntity, ProgramRegistry } from '../program-registry';
-import { processFacts, BackgroundProcesses } from '../processes/background-processes';
+import { Clock, Poll, retryUntilClosed } from '../../scheduling';
+import { KeptPrograms } from '../kept-programs';
+import { BackgroundProcesses } from '../processes/background-processes';
+import { type ProcessEnd, type ProcessEntity, ProcessRows } from '../processes/process-rows';
+import { ProcessWatch } from '../processes/process-watch';
 import { afterEnd, type StartEnd } from './start-policy';
 import { type RunEnd, StartRun } from './start-run';
 
@@ -26,8 +29,9 @@ const ONE = { count: 1, error: 'operation_in_progress' } as const;
 class NotDueError extends Error {}
 
 /**
- * Runs start commands. The database decides which Berth process runs one: a container has at most one registry row of
- * kind `start`, and only the first process to take a due course gets it.
+ * Runs start commands. The database decides which Berth process runs one: a container has at most one running process
+ * of kind `start`, and only the first Berth process to take a due course gets it. If that one dies, the command runs
+ * on, and another one follows it.
  */
 @Injectable()
 export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
@@ -40,11 +44,14 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
 
   constructor(
     private readonly courses: StartCommandRuns,
-    private readonly programs: ProgramRegistry,
-    private readonly processes: BackgroundProcesses,
+    private readonly programs: KeptPrograms,
+    processes: BackgroundProcesses,
+    private readonly rows: ProcessRows,
+    private readonly watch: ProcessWatch,
     private readonly engine: ContainerEngine,
     private readonly database: Database,
     private readonly events: EventLog,
+    private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
     this.poll = new Poll({
@@ -52,18 +59,18 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
       work: () => this.check(),
       onFault: (error) => this.logger.warn({ err: error }, 'start commands could not be looked for; tried again'),
     });
+    processes.onTakenStart((row) => void this.resume(row));
   }
 
   /** Docker has been prepared by the time of this hook. */
   onApplicationBootstrap(): void {
-    this.programs.onLost('start', (program) => this.lost(program));
     this.events.onCommitted((_userId, events) => {
       if (events.some(({ type }) => BEGIN.includes(type))) this.checkSoon();
     });
     this.poll.start();
   }
 
-  /** Running commands continue until the next process takes them over: see `ProgramRegistry`. */
+  /** Running commands continue, and the next process follows them. */
   onModuleDestroy(): void {
     this.closing.abort();
     this.poll.stop();
@@ -93,9 +100,9 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   private async run(course: StartCommandRun): Promise<void> {
     this.taking.add(course.run);
     try {
-      const entry = await this.take(course);
+      const row = await this.take(course);
       this.taking.delete(course.run);
-      if (entry) await this.runEntered(course, entry);
+      if (row) await this.runTaken(course, row);
     } catch (error) {
       if (this.closing.signal.aborted) return;
       this.logger.error({ err: error, container_id: course.container.id }, 'a start command could not be run');
@@ -104,15 +111,25 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  /** @returns null if the course is not due any more, or the previous run still has a row */
-  private async take(course: StartCommandRun): Promise<HeldProgramEntity | null> {
-    const { container, start } = course;
+  /** @returns null if the course is not due any more, or the previous run has not ended */
+  private async take(course: StartCommandRun): Promise<ProcessEntity | null> {
+    const { container, start, run } = course;
+    const { id: containerId, userId, dockerId } = container;
+    const reserved = {
+      id: randomUUID(),
+      containerId,
+      userId,
+      dockerId,
+      runAs: null,
+      command: start.command,
+      course: run,
+    };
     try {
-      return await this.database.runInTxLocking(container.userId, async () => {
-        const env = container.environment();
-        const entry = await this.programs.enter(container, { kind: 'start', command: start.command, env, limit: ONE });
+      return await this.database.runInTxLocking(userId, async () => {
+        await this.events.lock(userId);
+        const row = await this.rows.reserve(reserved, ONE);
         if (!(await this.courses.take(course))) throw new NotDueError();
-        return entry;
+        return row;
       });
     } catch (error) {
       if (error instanceof NotDueError || error instanceof DomainError) return null;
@@ -120,95 +137,97 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
     }
   }
 
-  private async runEntered(course: StartCommandRun, entry: HeldProgramEntity): Promise<void> {
-    const run = new StartRun(this.engine, this.processes, course, entry, this.closing.signal);
-    this.runs.set(entry.id, run);
+  /** Follows a run whose process has died. Never throws. */
+  private async resume(row: ProcessEntity): Promise<void> {
+    const ranMs = Math.max(0, this.clock.now().getTime() - row.startedAt.getTime());
+    const resumed = await retryUntilClosed(this.retrier(row), async () => ({
+      course: await this.courses.courseOfRun(row),
+    }));
+    try {
+      if (!resumed) return;
+      if (resumed.course) await this.runTaken(resumed.course, row, ranMs);
+      else await this.endUnwanted(row);
+    } catch (error) {
+      if (this.closing.signal.aborted) return;
+      this.logger.error({ err: error, container_id: row.containerId }, 'a start command could not be followed');
+    }
+  }
+
+  /** Ends a run whose course is over. */
+  private async endUnwanted(row: ProcessEntity): Promise<void> {
+    const ending = retryUntilClosed(this.retrier(row), async () => {
+      if ((await this.watch.end(row)) !== 'ended') throw new Error('the start command still runs');
+    });
+    const end = await this.watch.untilEnd(row);
+    await ending;
+    if (end) await this.watch.report(row, end, { isTold: row.isAnnounced });
+  }
+
+  private async runTaken(course: StartCommandRun, row: ProcessEntity, ranMs: number | null = null): Promise<void> {
+    const { engine, programs, rows, watch, closing } = this;
+    const run = new StartRun({ engine, programs, rows, watch, closing: closing.signal }, course, row);
+    this.runs.set(row.id, run);
     try {
       const listener = {
-        started: () => this.noteStarted(entry),
-        ready: (outcome: Readiness) => this.noteReady(course, entry, outcome),
-        handOver: () => this.programs.abandon(entry),
+        started: () => this.noteStarted(row),
+        ready: (outcome: Readiness) => this.noteReady(course, row, outcome),
       };
-      const end = await run.toEnd(listener).catch((error: unknown) => {
-        this.logger.error({ err: error, container_id: course.container.id }, 'a start command could not be held');
-        return run.lost();
-      });
-      if (end) await this.settle(course, entry, end);
+      const end = await run.toEnd(listener, { ranMs });
+      if (end) await this.settle(course, row, end);
     } finally {
-      this.runs.delete(entry.id);
+      this.runs.delete(row.id);
     }
     this.checkSoon();
   }
 
-  private async noteStarted(entry: HeldProgramEntity): Promise<void> {
-    await this.write(entry, () => this.emit(entry, { type: 'process_started', data: processFacts(entry) }));
+  private async noteStarted(row: ProcessEntity): Promise<void> {
+    await retryUntilClosed(this.retrier(row), () => this.rows.announce(row));
   }
 
-  private async noteReady(course: StartCommandRun, entry: HeldProgramEntity, outcome: Readiness): Promise<void> {
-    await this.write(entry, async () => {
-      const isPresent = await this.courses.noteReady(course, outcome !== 'too_late');
-      const facts = isPresent ? await this.courses.factsOf(entry.containerId) : null;
-      if (facts) await this.emit(entry, readyEvent(course, { ...facts, process_id: entry.id }, outcome));
-    });
-  }
-
-  /**
-   * Writes the end of a run and deletes its row in one transaction. If this process dies before, the row remains, and
-   * the run is settled as lost.
-   */
-  private async settle(course: StartCommandRun, entry: HeldProgramEntity, { end, ranMs }: RunEnd): Promise<void> {
-    const { restart } = course.start;
-    const next = afterEnd(end, { restart, failures: course.failures, ranMs: ranMs ?? 0 });
-    await this.write(entry, async () => {
-      await this.courses.settle(course, next);
-      // A command that never ran because its container does not run gets no event.
-      const isTold = ranMs !== null || end.reason !== 'container_stopped';
-      await this.programs.leave(entry, isTold ? endEvent(entry, end) : null);
-    });
-  }
-
-  /**
-   * Settles a run that its process lost, and makes its event. If the container still runs, the command is run again.
-   */
-  private async lost(entry: HeldProgramEntity): Promise<EventDraft> {
-    await this.courses.settleLost(entry);
-    return endEvent(entry, { reason: 'lost' });
-  }
-
-  private async emit({ userId }: HeldProgramEntity, event: EventDraft): Promise<void> {
-    await this.events.append({ userId, drafts: [event] });
-  }
-
-  /**
-   * Runs `work` in a transaction if this process still holds the program; otherwise another process considered this
-   * one dead and took it over. Retries until the transaction succeeds or this process closes.
-   */
-  private async write(entry: HeldProgramEntity, work: () => Promise<void>): Promise<void> {
-    const { id, userId, containerId } = entry;
-    const retrier = {
-      isClosed: () => this.closing.signal.aborted,
-      failed: (error: unknown) => this.logger.warn({ err: error, container_id: containerId }, UNWRITTEN),
-    };
-    await retryUntilClosed(retrier, () =>
+  private async noteReady(course: StartCommandRun, row: ProcessEntity, outcome: Readiness): Promise<void> {
+    const { userId, containerId, id } = row;
+    await retryUntilClosed(this.retrier(row), () =>
       this.database.runInTxLocking(userId, async () => {
         await this.events.lock(userId);
-        const present = await this.programs.find(containerId, id);
-        if (present && this.programs.isOwn(present)) await work();
+        const isPresent = await this.courses.noteReady(course, outcome !== 'too_late');
+        const facts = isPresent ? await this.courses.factsOf(containerId) : null;
+        if (!facts) return;
+        await this.events.append({ userId, drafts: [readyEvent(course, { ...facts, process_id: id }, outcome)] });
       }),
     );
+  }
+
+  /**
+   * Writes the end of a run, and when the next one is due, in one transaction. If this process dies before, another one
+   * sees the end.
+   */
+  private async settle(course: StartCommandRun, row: ProcessEntity, { end, ranMs }: RunEnd): Promise<void> {
+    const { restart } = course.start;
+    const { failures } = course;
+    const isStarted = ranMs !== null || row.isAnnounced;
+    const also = async ({ reason, exitCode }: ProcessEnd): Promise<void> => {
+      // Another process may have requested the end.
+      const last: StartEnd = reason === 'ended' ? { reason, exitCode: exitCode ?? 0 } : end;
+      await this.courses.settle(course, afterEnd(last, { restart, failures, ranMs: ranMs ?? 0 }));
+      if (!isStarted) await this.rows.delete(row);
+    };
+    const seen: ProcessEnd = { reason: end.reason, exitCode: 'exitCode' in end ? end.exitCode : null };
+    // A command that never ran because its container does not run gets no event.
+    const isTold = isStarted || end.reason === 'command_not_started';
+    await retryUntilClosed(this.retrier(row), () => this.rows.finish(row, seen, { isTold, also }));
+  }
+
+  private retrier({ containerId }: ProcessEntity): { isClosed(): boolean; failed(error: unknown): void } {
+    return {
+      isClosed: () => this.closing.signal.aborted,
+      failed: (error) => this.logger.warn({ err: error, container_id: containerId }, UNWRITTEN),
+    };
   }
 }
 
 const UNWRITTEN = 'what becomes of a start command could not be written yet';
 
 type Readiness = { readonly afterMs: number } | 'too_late';
-
-function endEvent(entry: HeldProgramEntity, end: StartEnd): EventDraft {
-  const data = processFacts(entry);
-  if (end.reason === 'lost') return { type: 'process_lost', data };
-  const exit_code = 'exitCode' in end ? end.exitCode : null;
-  return { type: 'process_exited', data: { ...data, exit_code, reason: end.reason } };
-}
 
 function readyEvent(
   { start }: StartCommandRun,
