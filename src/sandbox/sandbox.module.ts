@@ -25,6 +25,7 @@ import { ProcessRetention, ProcessRows } from './processes/process-rows';
 import { ProcessWatch } from './processes/process-watch';
 import { ProcessesController } from './processes/processes.controller';
 import { StartCommands } from './start-command/start-commands';
+import { StartLedger } from './start-command/start-ledger';
 import { DiskUse } from './stats/disk-use';
 import { ContainerStatistics } from './stats/stats';
 import { StatsHistory } from './stats/stats-history';
@@ -33,13 +34,14 @@ import { SeveralStatsController, StatsController } from './stats/stats.controlle
 import { TerminalAdmission } from './terminals/terminal-admission';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
+import { TerminalWriters } from './terminals/terminal-writers';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
 const COMMANDS = [Commands, CommandResponder];
-const PROCESSES = [ProcessRows, ProcessRetention, ProcessWatch, BackgroundProcesses, ProcessAnswers, StartCommands];
+const PROCESSES = [ProcessRows, ProcessRetention, ProcessWatch, BackgroundProcesses, ProcessAnswers, StartLedger, StartCommands];
 const STATISTICS = [ContainerStatistics, DiskUse, StatsHistory, StatsStreams];
-const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
+const TERMINALS = [Terminals, TerminalWriters, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({

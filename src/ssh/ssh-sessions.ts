@@ -187,7 +187,8 @@ export class SshSessions {
     codec.begin(connection);
     const leave = (): void => {
       connection.leave();
-      this.terminals.leave(session);
+      // The server ends: the terminal goes on.
+      if (!this.work.isDraining) this.terminals.leave(session);
     };
     if (own.over.aborted) leave();
     else own.over.addEventListener('abort', leave, { once: true });

@@ -6,7 +6,7 @@ import { type Caller, ContainersService } from '../../containers';
 import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
-import { Clock, Poll, Stopwatch } from '../../scheduling';
+import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
 import { type FoundProgram, KeptPrograms } from '../kept-programs';
 import { failedAs, toDomainError } from '../program-errors';
 import { type ProcessEnd, type ProcessEntity, ProcessRows } from './process-rows';
@@ -228,6 +228,20 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
     await this.noteEnd(row, { reason: 'exited', exitCode: exit });
   }
 
+  /** Ends a process that nobody wants any more, and reports its end. */
+  async endUnwanted(row: ProcessEntity): Promise<void> {
+    const retrier = {
+      isClosed: () => this.isClosing,
+      failed: (error: unknown) => this.logger.warn({ err: error }, 'a process could not be ended yet'),
+    };
+    const ending = retryUntilClosed(retrier, async () => {
+      if ((await this.watch.end(row)) !== 'ended') throw new Error('it still runs');
+    });
+    const end = await this.watch.untilEnd(row);
+    await ending;
+    if (end) await this.watch.report(row, end, { isTold: row.isAnnounced });
+  }
+
   /** Finds a process to act upon. If it has not ended, its container is resumed first. */
   private async findToUse(caller: Caller, id: string, processId: string): Promise<FoundProcess> {
     const found = await this.find(caller, id, processId);
@@ -253,7 +267,13 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
   private async seen({ row, found }: FoundProcess): Promise<FoundProcess> {
     const exit = found?.state.exit ?? null;
     if (row.endedAt !== null || exit === null) return { row, found };
-    return { row: await this.noteEnd(row, { reason: 'exited', exitCode: exit.exitCode }), found };
+    const end = { reason: row.isEnding ? 'ended' : 'exited', exitCode: exit.exitCode } as const;
+    const noted = await this.noteEnd(row, end).catch((error: unknown) => {
+      // The process that waits for the end tries again until it is written.
+      this.logger.debug({ err: error, process: row.id }, 'the end of a process could not be written');
+      return { ...row, ...end, endedAt: this.clock.now() };
+    });
+    return { row: noted, found };
   }
 
   /** @returns none if the container does not run */

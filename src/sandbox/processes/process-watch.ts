@@ -1,4 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NodesAdmin } from '../../containers';
 import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, saysNotRunning } from '../../docker';
@@ -31,7 +32,10 @@ export class ProcessWatch implements OnModuleDestroy {
     private readonly rights: ExecAccess,
     private readonly nodes: NodesAdmin,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    // Every process may wait with this signal, and Node.js reports the eleventh listener as a leak.
+    setMaxListeners(0, this.closing.signal);
+  }
 
   get isClosing(): boolean {
     return this.closing.signal.aborted;
@@ -96,10 +100,10 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** Requests the end of a process: SIGTERM, then SIGKILL. @throws EngineError; the database's error */
-  async end(row: ProcessEntity): Promise<'ended' | 'still_running'> {
+  async end(row: ProcessEntity, graceMs = GRACE_MS): Promise<'ended' | 'still_running'> {
     await this.rows.markEnding(row);
     const { dockerId, id, runAs } = row;
-    const program = { id, user: runAs ?? undefined, signal: 'TERM', graceMs: GRACE_MS } as const;
+    const program = { id, user: runAs ?? undefined, signal: 'TERM', graceMs } as const;
     try {
       return await this.engine.programs.end(dockerId, program);
     } catch (error) {

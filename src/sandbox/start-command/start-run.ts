@@ -1,9 +1,8 @@
-import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
 import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../docker';
 import type { KeptPrograms } from '../kept-programs';
-import type { ProcessEntity, ProcessRows } from '../processes/process-rows';
+import type { ProcessEntity } from '../processes/process-rows';
 import type { ProcessWatch } from '../processes/process-watch';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
@@ -30,7 +29,6 @@ export interface RunEnd {
 export interface RunTools {
   readonly engine: ContainerEngine;
   readonly programs: KeptPrograms;
-  readonly rows: Pick<ProcessRows, 'markEnding'>;
   readonly watch: ProcessWatch;
   /** Aborted when this process closes. */
   readonly closing: AbortSignal;
@@ -48,10 +46,7 @@ export class StartRun {
     private readonly tools: RunTools,
     readonly course: StartCommandRun,
     private readonly row: ProcessEntity,
-  ) {
-    // Every run may listen to this signal, and Node.js reports the eleventh listener as a leak.
-    setMaxListeners(0, tools.closing);
-  }
+  ) {}
 
   /**
    * Runs the command until its end.
@@ -148,11 +143,10 @@ export class StartRun {
    * two runs must never overlap.
    */
   private async untilEnded(): Promise<void> {
-    const { programs, rows, closing } = this.tools;
+    const { watch, closing } = this.tools;
     for (let pause = PAUSE_MS.first as number; !closing.aborted; pause = Math.min(2 * pause, PAUSE_MS.longest)) {
       try {
-        await rows.markEnding(this.row);
-        if ((await programs.end(this.row, { graceMs: GRACE_MS })) === 'ended') return;
+        if ((await watch.end(this.row, GRACE_MS)) === 'ended') return;
       } catch {
         // Tried again.
       }

@@ -2,7 +2,6 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, isUp, type RunningContainer } from '../../containers';
-import { ProcessPresence } from '../../database';
 import {
   ContainerEngine,
   type ContainerProcess,
@@ -12,15 +11,14 @@ import {
   saysPaused,
 } from '../../docker';
 import { DomainError, pausedMeanwhile } from '../../errors';
-import { Draining } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
 import { LocalQueue, LruMap, within } from '../../scheduling';
-import { Signals } from '../../signals';
 import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
 import { ExecAccess } from '../exec-access';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
 import { RING_BYTES, TerminalSession } from './terminal-session';
+import { TerminalWriters } from './terminal-writers';
 
 /** Maximum open terminals of a container. */
 export const MAX_TERMINALS = 8;
@@ -114,14 +112,10 @@ export class Terminals implements OnModuleDestroy {
     private readonly programs: KeptPrograms,
     private readonly engine: ContainerEngine,
     private readonly rights: ExecAccess,
-    private readonly presence: ProcessPresence,
-    private readonly signals: Signals,
-    private readonly draining: Draining,
+    private readonly writers: TerminalWriters,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.stopListening = signals.on('terminal_written', ({ terminalId, holder }) => {
-      if (holder !== presence.holder) this.sessions.get(terminalId)?.yieldWriter();
-    });
+    this.stopListening = writers.onClaimed((id) => this.sessions.get(id)?.yieldWriter());
   }
 
   /** The terminals go on. Their clients are disconnected, and can come back to any process. */
@@ -221,7 +215,7 @@ export class Terminals implements OnModuleDestroy {
 
   /** Ends a terminal that its only client has left for good; not if this process ends, and the client is cut off. */
   leave(session: TerminalSession): void {
-    if (session.clients === 0 && !this.isClosing && !this.draining.begun) void session.end('detached');
+    if (session.clients === 0 && !this.isClosing) void session.end('detached');
   }
 
   /** @throws EngineError; DomainError `too_many_terminals` */
@@ -284,7 +278,7 @@ export class Terminals implements OnModuleDestroy {
           void setImmediate(() => {
             if (session.clients === 0) session.release('unattended');
           }),
-        onWriter: () => this.signals.publish('terminal_written', { terminalId: id, holder: this.presence.holder }),
+        onWriter: () => this.writers.claim(id),
         onUse: () => {
           const now = performance.now();
           if (now - noted < USE_NOTED_EVERY_MS) return;
