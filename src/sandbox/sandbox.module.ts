@@ -39,7 +39,15 @@ import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
 const COMMANDS = [Commands, CommandResponder];
-const PROCESSES = [ProcessRows, ProcessRetention, ProcessWatch, BackgroundProcesses, ProcessAnswers, StartLedger, StartCommands];
+const PROCESSES = [
+  ProcessRows,
+  ProcessRetention,
+  ProcessWatch,
+  BackgroundProcesses,
+  ProcessAnswers,
+  StartLedger,
+  StartCommands,
+];
 const STATISTICS = [ContainerStatistics, DiskUse, StatsHistory, StatsStreams];
 const TERMINALS = [Terminals, TerminalWriters, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 

@@ -4,13 +4,7 @@ import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { type Attachment, FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import { OutputTurns } from './output-turns';
-import {
-  MAX_CLIENTS,
-  MAX_INPUT_WAITING,
-  RING_BYTES,
-  TerminalSession,
-  UNWATCHED_PAUSE_MS,
-} from './terminal-session';
+import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, UNWATCHED_PAUSE_MS } from './terminal-session';
 
 const SIZE = { columns: 80, rows: 24 };
 

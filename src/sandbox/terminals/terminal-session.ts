@@ -20,6 +20,9 @@ const INPUT_HELD_MS = 1_000;
 /** How long a new shell pauses after its prompt. Busybox writes a banner before. */
 const PROMPT_QUIET_MS = 100;
 
+/** How long a shell that has ended waits for the client that it was looked up for. */
+const COMES_WITHIN_MS = 5_000;
+
 /** Maximum input that waits for a shell that does not read, in bytes. */
 export const MAX_INPUT_WAITING = 1024 * 1024;
 
@@ -33,6 +36,13 @@ export interface TerminalTimes {
 }
 
 const STALL_MS = 30_000;
+
+interface SessionOptions extends TerminalTimes {
+  /** Whether another server process may have a writer. */
+  readonly isHeldElsewhere?: boolean;
+  /** Whether a client comes, who is to be told the end also of a shell that has ended. */
+  readonly awaitsClient?: boolean;
+}
 
 interface TerminalFacts {
   readonly id: string;
@@ -103,6 +113,8 @@ export class TerminalSession {
   private readonly times: Required<TerminalTimes>;
   /** Whether another server process may have a writer. */
   private isHeldElsewhere: boolean;
+  /** Whether the first client has yet to come. */
+  private isAwaited: boolean;
   private noteReplayed = doNothing;
   private ending: Omit<TerminalExit, 'code'> | null = null;
   /** Aborted when `ending` is set: no other reason is sought any more. */
@@ -118,10 +130,11 @@ export class TerminalSession {
     readonly facts: TerminalFacts,
     private readonly shell: ContainerProcess,
     private readonly doing: SessionDoing,
-    { stallMs = STALL_MS, isHeldElsewhere = false }: TerminalTimes & { isHeldElsewhere?: boolean } = {},
+    { stallMs = STALL_MS, isHeldElsewhere = false, awaitsClient = false }: SessionOptions = {},
   ) {
     this.times = { stallMs };
     this.isHeldElsewhere = isHeldElsewhere;
+    this.isAwaited = awaitsClient;
     this.ring = new OutputRing(RING_BYTES, shell.from);
     this.replayed = new Promise((resolve) => (this.noteReplayed = resolve));
     if (shell.from >= shell.to) this.noteReplayed();
@@ -172,6 +185,8 @@ export class TerminalSession {
       },
     });
     this.attachments.add(attachment);
+    this.isAwaited = false;
+    this.wake();
     const isFree = this.writer === undefined && !this.isHeldElsewhere;
     if (isFree || takeover) this.makeWriter(attachment);
     return { attachment, offset, gap: after < offset };
@@ -290,6 +305,7 @@ export class TerminalSession {
       }
     }
     this.noteReplayed();
+    if (this.isAwaited && !this.isEnding) await this.change(COMES_WITHIN_MS);
     while (this.isHeldUp((writer) => !writer.isUpToDate)) await this.change();
     const exit = this.released === null ? await this.findExit() : RELEASED;
     this.isOver = true;

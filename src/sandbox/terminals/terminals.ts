@@ -236,7 +236,7 @@ export class Terminals implements OnModuleDestroy {
       terminal: SIZE,
       stdin: true,
     });
-    return this.hold(kept, program, { isHeldElsewhere: false });
+    return this.hold(kept, program);
   }
 
   /** Makes a session of a terminal that exists. @throws EngineError; DomainError `terminal_not_found` */
@@ -253,7 +253,7 @@ export class Terminals implements OnModuleDestroy {
         const isGone = error instanceof EngineError && error.code === 'program_not_found';
         throw isGone ? new DomainError('terminal_not_found') : error;
       });
-    const session = this.hold(found, shell, { isHeldElsewhere: readers > 0 });
+    const session = this.hold(found, shell, { isHeldElsewhere: readers > 0, awaitsClient: true });
     await session.replayed;
     return session;
   }
@@ -262,7 +262,7 @@ export class Terminals implements OnModuleDestroy {
   private hold(
     kept: KeptProgram,
     shell: ContainerProcess,
-    { isHeldElsewhere }: { isHeldElsewhere: boolean },
+    options: ConstructorParameters<typeof TerminalSession>[3] = {},
   ): TerminalSession {
     const { id, containerId, userId, dockerId, startedAt } = kept;
     let noted = 0;
@@ -287,7 +287,7 @@ export class Terminals implements OnModuleDestroy {
         },
         onError: (error) => this.note(kept, error),
       },
-      { isHeldElsewhere },
+      options,
     );
     this.sessions.set(id, session);
     this.watchIdle(kept);
