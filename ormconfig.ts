@@ -27,7 +27,8 @@ import { Webhooks1764920000000 } from './src/migrations/1764920000000-webhooks';
 import { Previews1764930000000 } from './src/migrations/1764930000000-previews';
 import { PreviewLinkEntity, PublicPortEntity } from './src/previews/preview.entities';
 import { Ssh1764940000000 } from './src/migrations/1764940000000-ssh';
-import { HeldProgramEntity } from './src/sandbox/program-registry';
+import { Processes1764950000000 } from './src/migrations/1764950000000-processes';
+import { ProcessEntity } from './src/sandbox/processes/process-rows';
 import { WebhookCursorEntity, WebhookDeliveryEntity, WebhookEntity } from './src/webhooks/webhook.entity';
 import { SshHostKeyEntity, SshKeyEntity } from './src/ssh/ssh.entities';
 import { DailyUsageEntity } from './src/usage/usage-ledger';
@@ -55,7 +56,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       AuditEntryEntity,
       ImageEntity,
       DailyUsageEntity,
-      HeldProgramEntity,
+      ProcessEntity,
       WarmSlotEntity,
       SnapshotEntity,
       TemplateEntity,
@@ -75,6 +76,7 @@ export function dataSourceOptions(databaseUrl: string, leaseSeconds = 30): DataS
       Webhooks1764920000000,
       Previews1764930000000,
       Ssh1764940000000,
+      Processes1764950000000,
     ],
     synchronize: false,
   };

@@ -5,5 +5,10 @@ export { ExecAccess } from './exec-access';
 export { FilesService } from './files/files.service';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';
-export { MAX_INPUT_BYTES, type TerminalCodec, TerminalConnection } from './terminals/terminal-connection';
+export {
+  type CloseReason,
+  MAX_INPUT_BYTES,
+  type TerminalCodec,
+  TerminalConnection,
+} from './terminals/terminal-connection';
 export { Terminals } from './terminals/terminals';

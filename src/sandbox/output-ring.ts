@@ -20,10 +20,15 @@ export class OutputRing {
   private spare: Buffer | undefined;
   /** Used bytes of the last page. */
   private filled = PAGE_BYTES;
-  private written = 0;
 
-  /** @param capacity the last bytes that are kept at least, once that many were written */
-  constructor(private readonly capacity: number) {}
+  /**
+   * @param capacity the last bytes that are kept at least, once that many were written
+   * @param written the offset at which the ring begins
+   */
+  constructor(
+    private readonly capacity: number,
+    private written = 0,
+  ) {}
 
   /** The number of bytes ever written. */
   get end(): number {

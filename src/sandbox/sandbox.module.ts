@@ -14,15 +14,18 @@ import { FileLinks } from './files/file-links';
 import { FileLinksController } from './files/file-links.controller';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
+import { KeptPrograms } from './kept-programs';
 import { PreparedContainers } from './prepared-containers';
-import { ProgramRegistry } from './program-registry';
 import { RunStreams } from './run-streams';
 import { AccessStreams } from './access-streams';
 import { ExecAccess } from './exec-access';
 import { ProcessAnswers } from './processes/process-answers';
 import { BackgroundProcesses } from './processes/background-processes';
+import { ProcessRetention, ProcessRows } from './processes/process-rows';
+import { ProcessWatch } from './processes/process-watch';
 import { ProcessesController } from './processes/processes.controller';
 import { StartCommands } from './start-command/start-commands';
+import { StartLedger } from './start-command/start-ledger';
 import { DiskUse } from './stats/disk-use';
 import { ContainerStatistics } from './stats/stats';
 import { StatsHistory } from './stats/stats-history';
@@ -31,12 +34,22 @@ import { SeveralStatsController, StatsController } from './stats/stats.controlle
 import { TerminalAdmission } from './terminals/terminal-admission';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
+import { TerminalWriters } from './terminals/terminal-writers';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
-const COMMANDS = [Commands, CommandResponder, BackgroundProcesses, ProcessAnswers, StartCommands];
+const COMMANDS = [Commands, CommandResponder];
+const PROCESSES = [
+  ProcessRows,
+  ProcessRetention,
+  ProcessWatch,
+  BackgroundProcesses,
+  ProcessAnswers,
+  StartLedger,
+  StartCommands,
+];
 const STATISTICS = [ContainerStatistics, DiskUse, StatsHistory, StatsStreams];
-const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSockets];
+const TERMINALS = [Terminals, TerminalWriters, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
@@ -60,12 +73,13 @@ const TERMINALS = [Terminals, TerminalAdmission, TerminalGateway, TerminalWebSoc
     SeveralStatsController,
   ],
   providers: [
-    ProgramRegistry,
+    KeptPrograms,
     PreparedContainers,
     ExecAccess,
     FilesService,
     FileLinks,
     ...COMMANDS,
+    ...PROCESSES,
     ...TERMINALS,
     ...STATISTICS,
     AccessStreams,

@@ -14,6 +14,7 @@ const payloads: { readonly [S in SignalType]: z.ZodType<SignalMap[S]> } = {
   agent_epoch: z.object({ agentId: id, epoch: z.int().min(0) }),
   previews_changed: z.object({ containerId: id }),
   operation_cancelled: z.object({ containerId: id }),
+  terminal_written: z.object({ terminalId: id, holder: id }),
   webhook_changed: z.object({ webhookId: id }),
 };
 

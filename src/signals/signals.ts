@@ -21,6 +21,8 @@ export interface SignalMap {
   previews_changed: { readonly containerId: string };
   /** The holder of this container's operation should give up. */
   operation_cancelled: { readonly containerId: string };
+  /** A client of the process `holder` has become the writer of this terminal. */
+  terminal_written: { readonly terminalId: string; readonly holder: string };
   /** A webhook was created, changed or deleted, or its deliveries are to be tried again now. */
   webhook_changed: { readonly webhookId: string };
 }

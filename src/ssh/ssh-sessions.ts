@@ -7,6 +7,7 @@ import { LOGIN_SHELL, type SignalName, SIGNALS, type TerminalSize } from '../doc
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import {
+  type CloseReason,
   Commands,
   FilesService,
   MAX_INPUT_BYTES,
@@ -184,7 +185,8 @@ export class SshSessions {
     codec.begin(connection);
     const leave = (): void => {
       connection.leave();
-      if (session.clients === 0) void session.end('detached');
+      // The server ends: the terminal goes on.
+      if (!this.work.isDraining) this.terminals.leave(session);
     };
     if (own.over.aborted) leave();
     else own.over.addEventListener('abort', leave, { once: true });
@@ -200,6 +202,11 @@ export class SshSessions {
     void type(own, connection);
     const { code, reason, detail } = await codec.ended;
     if (reason === 'exited') return code ?? NOT_RUN;
+    if (reason === 'server_stopped') {
+      const note = `the server ends; the terminal goes on: berth sh ${visit.container} --attach ${session.id}`;
+      await own.output.write('stdout', Buffer.from(`\r\nberth: ${note}\r\n`));
+      return NOT_RUN;
+    }
     const words = [reason.replaceAll('_', ' '), detail].filter((word) => word !== undefined).join(': ');
     await own.output.write('stdout', Buffer.from(`\r\nberth: the terminal has ended: ${words}\r\n`));
     return code ?? NOT_RUN;
@@ -339,8 +346,8 @@ class ChannelCodec implements TerminalCodec {
     this.finish(exit);
   }
 
-  close(): void {
-    this.finish({ code: null, reason: 'lost' });
+  close(reason: CloseReason): void {
+    this.finish({ code: null, reason: reason === 'interrupted' ? 'server_stopped' : 'lost' });
   }
 }
 

@@ -39,6 +39,11 @@ export class SshWork {
     private readonly metrics: SshMetrics,
   ) {}
 
+  /** Whether the server is about to end, so that connections end for no reason of their clients. */
+  get isDraining(): boolean {
+    return this.draining.begun;
+  }
+
   /**
    * Runs `work` with the container's id, once the container is started if its `auto_start` is on. The audit entry is
    * written before, its outcome afterwards.

@@ -1,5 +1,3 @@
-import { ContainersService } from '../../src/containers';
-import { ProgramRegistry } from '../../src/sandbox/program-registry';
 import type { Answer, NewContainer } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventStreamClient } from '../support/clients/event-stream-client';
@@ -35,25 +33,6 @@ describe('the places in a container', () => {
     expect(await run()).toMatchObject({ status: 429, body: { code: 'too_many_commands', limit: 16 } });
     for (const client of held) client.close();
     await eventually(async () => expect((await run()).status).toBe(200));
-  });
-
-  it('must be free for the next command once those that were lost with Docker can be ended', async () => {
-    const programs = berth.app.get(ProgramRegistry);
-    const caller = { userId: user.id, tier: 'pro', sessionExpiresAt: null };
-    const running = await berth.app
-      .get(ContainersService)
-      .inside(caller, container.db_id, (one) => Promise.resolve(one));
-    engine.failOn('programs.end', { times: 1_000 });
-    const before = engine.callsOf('programs.end');
-    const lost = { kind: 'command', command: ['sleep'], limit: { count: 16, error: 'too_many_commands' } } as const;
-    for (let place = 0; place < 16; place += 1) programs.abandon(await programs.enter(running, lost));
-    // The fifth attempts of its own come eight seconds after the fourth.
-    await eventually(() => expect(engine.callsOf('programs.end')).toBeGreaterThanOrEqual(before + 16 * 4));
-    expect(await call('POST', '/exec', { command: ['true'] })).toMatchObject({ status: 429 });
-    engine.forget();
-    const run = async (): Promise<void> =>
-      expect(await call('POST', '/exec', { command: ['true'] })).toMatchObject({ status: 200 });
-    await eventually(run, { timeoutMs: 4_000 });
   });
 
   it('must be sixteen for processes, however many are started at once, all of which end with the container', async () => {

@@ -1,4 +1,4 @@
-import { ProgramRegistry } from '../../src/sandbox/program-registry';
+import { ProcessRows } from '../../src/sandbox/processes/process-rows';
 import { type Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import type { EventRecorder } from '../support/clients/socket-client';
@@ -41,6 +41,8 @@ describe('a start command', () => {
 
   const running = (dockerId: string): unknown[] =>
     [...(daemon.programs.get(dockerId) ?? [])].map(({ request }) => request.command.at(-1));
+  const runningRows = async (id: string): Promise<unknown[]> =>
+    (await berth.app.get(ProcessRows).listOf(id)).filter(({ endedAt }) => endedAt === null);
   const patch = (id: string, body: object): Promise<Answer> =>
     user.api.call('PATCH', `/api/containers/${id}/settings`, { name: 'renamed', ...SMALL, ...body });
   const started = (): number => events.types().filter((type) => type === 'process_started').length;
@@ -72,7 +74,7 @@ describe('a start command', () => {
     await eventually(() => expect(started()).toBe(4));
     expect(JSON.stringify(events.events)).not.toContain('secret-argument');
     await user.api.delete(db_id);
-    await eventually(async () => expect(await berth.app.get(ProgramRegistry).listOf(db_id, 'start')).toEqual([]));
+    await eventually(async () => expect(await runningRows(db_id)).toEqual([]));
   });
 
   it('must make way for another one, and for none, without a new container', async () => {
@@ -87,7 +89,7 @@ describe('a start command', () => {
     expect((await patch(db_id, { start: null })).status).toBe(200);
     await eventually(() => expect(running(id)).toEqual([]));
     expect((await user.api.get(db_id)).body).toMatchObject({ start: null, ready: null });
-    await eventually(async () => expect(await berth.app.get(ProgramRegistry).listOf(db_id, 'start')).toEqual([]));
+    await eventually(async () => expect(await runningRows(db_id)).toEqual([]));
     expect(started()).toBe(2);
     await user.api.delete(db_id);
   });
@@ -129,18 +131,23 @@ describe('a start command', () => {
     await user.api.delete(db_id);
   });
 
-  it('must run once again after the death of the process that held it', async () => {
-    const { id, db_id } = await user.api.running({ start: { ...SERVER, restart: 'never' } });
+  it('must run on after the death of the process that started it, and be followed by the next one', async () => {
+    const { id, db_id } = await user.api.running({ start: { ...SERVER, restart: 'on-failure' } });
     await events.next('process_started', { container_id: db_id });
     await Promise.all(berths.map((each) => each.stop()));
-    expect(running(id)).toEqual(['secret-argument']);
+    const [program] = daemon.programs.get(id) ?? [];
     berths = await Promise.all(berths.map(() => begin()));
     [berth] = berths as [Berth];
     events = await berth.record(user, 0);
     user = berth.as(user);
-    await events.next('process_lost', { container_id: db_id, start: true });
+    const list = async (): Promise<Answer> => user.api.call('GET', `/api/containers/${db_id}/processes`);
+    expect((await list()).body).toMatchObject({ processes: [{ status: 'running', command: SERVER.command }] });
+    expect([...(daemon.programs.get(id) ?? [])]).toEqual([program]);
+    program?.kill();
+    await events.next('process_exited', { container_id: db_id, start: true, exit_code: 137 });
+    // As its policy says.
     await eventually(() => expect(started()).toBe(2));
-    expect(running(id)).toEqual(['secret-argument']);
+    expect(events.types()).not.toContain('process_lost');
     await user.api.delete(db_id);
   });
 
@@ -151,7 +158,7 @@ describe('a start command', () => {
     };
     const { db_id } = await user.api.running({ start: { command: ['server'] } });
     const { data } = await events.next('process_started', { program: 'server', container_id: db_id, start: true });
-    // It is held by the one server process, and its output is there alone.
+    // Each server process reaches it.
     const own = async (method: string, rest = ''): Promise<Answer> => {
       const path = `/api/containers/${db_id}/processes/${String('id' in data && data.id)}${rest}`;
       const answers = await Promise.all(berths.map((each) => each.as(user).api.call(method, path)));

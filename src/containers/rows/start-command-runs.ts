@@ -25,6 +25,8 @@ export interface StartCommandRun {
   readonly run: string;
   /** Consecutive failures of the command. */
   readonly failures: number;
+  /** Whether the run was found to be ready, or not to become ready in time. */
+  readonly isReadinessKnown: boolean;
 }
 
 /** The columns about the course of a container's start command. */
@@ -116,15 +118,21 @@ export class StartCommandRuns {
     await this.update(id, run).set({ startDueAt, startFailures: next.failures, startReady: null }).execute();
   }
 
-  /** Makes the start command due again that a dead process had started in this Docker container. */
-  async settleLost({ containerId, dockerId }: { containerId: string; dockerId: string }): Promise<void> {
-    await this.database.manager
-      .createQueryBuilder()
-      .update(ContainerEntity)
-      .set({ startDueAt: this.clock.now(), startReady: null })
-      .where('id = :containerId AND deleted_at IS NULL AND docker_id = :dockerId', { containerId, dockerId })
-      .andWhere('start_run IS NOT NULL AND start_due_at IS NULL')
-      .execute();
+  /** The course of a run whose process has died; null if the course is over. */
+  async courseOfRun(run: {
+    containerId: string;
+    dockerId: string;
+    course: string | null;
+  }): Promise<StartCommandRun | null> {
+    const { containerId, dockerId, course } = run;
+    const row = await this.live()
+      .andWhere('c.id = :containerId AND c.docker_id = :dockerId AND c.start_run = :course', {
+        containerId,
+        dockerId,
+        course,
+      })
+      .getOne();
+    return row && this.courseOf(row);
   }
 
   /** @returns false if the course is over */
@@ -140,10 +148,16 @@ export class StartCommandRuns {
   }
 
   private courseOf(row: ContainerRow): StartCommandRun | null {
-    const { id, name, userId, dockerId, start, startRun, startFailures } = row;
+    const { id, name, userId, dockerId, start, startRun, startFailures, startReady } = row;
     if (dockerId === null || start === null || startRun === null) return null;
     const environment = (own?: Variables): Variables => this.environments.ofProgram(row, own);
-    return { container: { id, name, userId, dockerId, environment }, start, run: startRun, failures: startFailures };
+    return {
+      container: { id, name, userId, dockerId, environment },
+      start,
+      run: startRun,
+      failures: startFailures,
+      isReadinessKnown: startReady !== null,
+    };
   }
 
   private live(): SelectQueryBuilder<ContainerEntity> {

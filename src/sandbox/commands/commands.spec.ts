@@ -1,7 +1,5 @@
 import type { ContainersService } from '../../containers';
 import type { ContainerEngine, ContainerProcess, ExecOutput } from '../../docker';
-import { DomainError } from '../../errors';
-import type { ProgramRegistry } from '../program-registry';
 import { type CommandEnd, Commands } from './commands';
 
 const CALLER = { userId: 'user', tier: 'free', sessionExpiresAt: null };
@@ -36,7 +34,6 @@ function setUp(): {
   program: Program;
   end: jest.Mock;
   start: jest.Mock;
-  release: jest.Mock;
   run: (timeoutMs?: number) => Promise<CommandEnd>;
 } {
   const program = new Program();
@@ -44,17 +41,16 @@ function setUp(): {
     program.end.resolve();
     return Promise.resolve('ended' as const);
   });
-  const start = jest.fn(() => Promise.resolve({ entry: { id: 'entry', runAs: null, dockerId: 'docker' }, program }));
-  const release = jest.fn();
+  const start = jest.fn(() => Promise.resolve(program));
   const containers = {
     inside: (_caller: unknown, id: string, work: (container: object) => unknown) =>
-      work({ id, userId: 'user', dockerId: 'docker' }),
+      work({ id, userId: 'user', dockerId: 'docker', environment: () => ({}) }),
   } as unknown as ContainersService;
   const engine = {
-    programs: { end },
+    programs: { start, end },
     containers: { inspect: () => Promise.resolve({ state: 'exited' }) },
   } as unknown as ContainerEngine;
-  const commands = new Commands(containers, engine, { start, release } as unknown as ProgramRegistry, {} as never);
+  const commands = new Commands(containers, engine, {} as never);
   const run = (timeoutMs = 60_000): Promise<CommandEnd> =>
     commands.run(
       CALLER,
@@ -62,7 +58,7 @@ function setUp(): {
       { command: ['true'], timeoutMs, maxOutputBytes: 1 },
       { signal: new AbortController().signal, onOutput: () => undefined },
     );
-  return { program, end, start, release, run };
+  return { program, end, start, run };
 }
 
 describe('a command that takes too long', () => {
@@ -73,14 +69,14 @@ describe('a command that takes too long', () => {
   });
 });
 
-describe('a command that has ended', () => {
-  it('must be answered before the end of its entry is written, and take no place', async () => {
-    const { program, start, release, run } = setUp();
-    program.end.resolve();
-    program.exit = () => Promise.resolve({ exitCode: 0 });
-    await expect(run()).resolves.toMatchObject({ exitCode: 0 });
-    expect(release).toHaveBeenCalledWith(expect.objectContaining({ id: 'entry' }));
-    start.mockRejectedValueOnce(new DomainError('too_many_commands', { fields: { limit: 16 } }));
+describe('the places of a container', () => {
+  it('must be sixteen, and free again at the ends of commands', async () => {
+    const { program, run } = setUp();
+    const running = Array.from({ length: 16 }, () => run());
     await expect(run()).rejects.toMatchObject({ kind: 'too_many_commands' });
+    program.exit = () => Promise.resolve({ exitCode: 0 });
+    program.end.resolve();
+    await Promise.all(running);
+    await expect(run()).resolves.toMatchObject({ exitCode: 0 });
   });
 });

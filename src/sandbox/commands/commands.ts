@@ -4,11 +4,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type ContainerProcess, type ExecOutput, mayGoOn, type SignalName } from '../../docker';
+import {
+  ContainerEngine,
+  type ContainerProcess,
+  EngineError,
+  type ExecOutput,
+  mayGoOn,
+  type SignalName,
+} from '../../docker';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
-import { untilAborted, within } from '../../scheduling';
-import { type HeldProgramEntity, markedBy, ProgramRegistry } from '../program-registry';
+import { KeyedLimiter, untilAborted, within } from '../../scheduling';
 import { toDomainError } from '../program-errors';
 
 /** A command whose end a request waits for. */
@@ -47,7 +53,8 @@ export interface CommandEnd {
   readonly durationMs: number;
 }
 
-const AT_ONCE = { count: 16, error: 'too_many_commands' } as const;
+/** Concurrent commands of a container in this process. */
+const AT_ONCE = 16;
 
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 2_000;
@@ -66,22 +73,21 @@ const LAST_OUTPUT_MS = 2_000;
 export class Commands implements OnModuleDestroy {
   private readonly closing = new AbortController();
   private readonly running = new Set<Promise<unknown>>();
+  private readonly places = new KeyedLimiter(AT_ONCE);
 
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: ProgramRegistry,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
   /**
-   * Runs while Docker and the database are still available. Commands that cannot be ended in time, because Docker does
-   * not answer, are left to the next process.
+   * Runs while Docker is still available. Commands that cannot be ended in time are ended by their sandboxes, since no
+   * process reads them any more.
    */
   async onModuleDestroy(): Promise<void> {
     this.closing.abort(new DomainError('shutting_down'));
-    const ended = Promise.allSettled(this.running).then(() => this.programs.released());
-    await within(ended, { ms: SHUTDOWN_MS }).catch(() => undefined);
+    await within(Promise.allSettled(this.running), { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
 
   /**
@@ -112,31 +118,29 @@ export class Commands implements OnModuleDestroy {
   ): Promise<CommandEnd> {
     const signal = AbortSignal.any([client.signal, this.closing.signal]);
     signal.throwIfAborted();
-    const { command, cwd, env, user, stdin } = request;
-    const { entry, program } = await this.programs.start(container, {
-      kind: 'command',
-      limit: AT_ONCE,
-      command,
-      cwd,
-      env,
-      user,
-      stdin: stdin === undefined ? undefined : true,
-    });
-    client.onSignals?.(async (name) => {
-      await this.engine.programs.signal(entry.dockerId, { ...markedBy(entry), signal: name });
-    });
+    const leave = this.places.take(container.id);
+    if (!leave) throw new DomainError('too_many_commands', { fields: { limit: AT_ONCE } });
     try {
-      const end = await this.runStarted(entry, program, request, { ...client, signal });
-      this.programs.release(entry);
-      return end;
-    } catch (error) {
-      this.programs.release(entry, { error });
-      throw error;
+      const { command, cwd, env, user, stdin } = request;
+      const program = await this.engine.programs.start(container.dockerId, {
+        command,
+        cwd,
+        env: container.environment(env),
+        user,
+        stdin: stdin === undefined ? undefined : true,
+      });
+      const started = { dockerId: container.dockerId, program: { id: program.id, user } };
+      client.onSignals?.(async (name) => {
+        await this.engine.programs.signal(started.dockerId, { ...started.program, signal: name });
+      });
+      return await this.runStarted(started, program, request, { ...client, signal });
+    } finally {
+      leave();
     }
   }
 
   private async runStarted(
-    entry: HeldProgramEntity,
+    started: Started,
     program: ContainerProcess,
     { stdin, timeoutMs, maxOutputBytes }: CommandRequest,
     client: CommandClient,
@@ -153,7 +157,7 @@ export class Commands implements OnModuleDestroy {
       else program.stdin?.end(stdin);
       await untilAborted(reading, { signal: over, aborted: () => new Over() });
     } catch (error) {
-      isOver = (await this.end(entry, program, reading)) === 'ended';
+      isOver = (await this.end(started, program, reading)) === 'ended';
       client.signal.throwIfAborted();
       if (!(error instanceof Over)) throw error;
     } finally {
@@ -171,13 +175,13 @@ export class Commands implements OnModuleDestroy {
    *   running
    */
   private async end(
-    entry: HeldProgramEntity,
+    started: Started,
     program: ContainerProcess,
     reading: Promise<void>,
   ): Promise<'ended' | 'still_running'> {
     try {
-      const processes = { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS } as const;
-      const outcome = await this.engine.programs.end(entry.dockerId, processes);
+      const end = { ...started.program, signal: 'TERM', graceMs: GRACE_MS } as const;
+      const outcome = await this.engine.programs.end(started.dockerId, end);
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
@@ -195,10 +199,17 @@ export class Commands implements OnModuleDestroy {
     try {
       return (await program.exit()).exitCode;
     } catch (error) {
-      if (timedOut && mayGoOn(error)) return null;
+      const isUnknown = mayGoOn(error) || (error instanceof EngineError && error.code === 'aborted');
+      if (timedOut && isUnknown) return null;
       throw error;
     }
   }
+}
+
+/** Where a command runs, and as what. */
+interface Started {
+  readonly dockerId: string;
+  readonly program: { readonly id: string; readonly user: string | undefined };
 }
 
 /** Passes the input on as fast as the command reads it. The caller drops what the command has not read. */

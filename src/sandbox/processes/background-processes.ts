@@ -1,16 +1,16 @@
-import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, endOf, saysNotRunning, type SignalName } from '../../docker';
+import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../docker';
 import { DomainError } from '../../errors';
-import type { ProcessFacts } from '../../events';
 import { LOGGER } from '../../logging';
-import { Clock } from '../../scheduling';
-import { endInContainer, HeldProgramEntity, ProgramRegistry, markedBy, type ProgramKind } from '../program-registry';
-import { BackgroundProcess, KeptProcesses, type ProcessEnd } from './background-process';
-import { toDomainError } from '../program-errors';
-import { ExecAccess } from '../exec-access';
+import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
+import { type FoundProgram, KeptPrograms } from '../kept-programs';
+import { failedAs, toDomainError } from '../program-errors';
+import { type ProcessEnd, type ProcessEntity, ProcessRows } from './process-rows';
+import { ProcessWatch } from './process-watch';
 
 /** A process to start. */
 interface ProcessStart {
@@ -22,71 +22,88 @@ interface ProcessStart {
   readonly terminal: boolean;
 }
 
-/** A process held by this Berth process, or, with its registry row only, by another one. */
-export type FoundProcess = { readonly kept: BackgroundProcess } | { readonly entry: HeldProgramEntity };
+/** A process, with what its sandbox tells of it: null if the sandbox does not run, or does not know it. */
+export interface FoundProcess {
+  readonly row: ProcessEntity;
+  readonly found: FoundProgram | null;
+}
 
 const AT_ONCE = { count: 16, error: 'process_limit_reached' } as const;
 
 /** The size of a process's terminal, which nobody looks at. */
 const SIZE = { columns: 80, rows: 24 } as const;
 
-/** Between SIGTERM and SIGKILL. */
-const GRACE_MS = 5_000;
+/** Maximum input that waits for a process that does not read, in bytes; more is refused. */
+const UNREAD_INPUT_BYTES = 256 * 1024;
 
-/** How long to wait until a killed process is seen to have ended. */
-const SEEN_WITHIN_MS = 2_000;
+const CHECK_EVERY_MS = 1_000;
 
-/** Start commands are listed as processes too; `StartCommands` starts and watches them. */
-const KINDS: readonly ProgramKind[] = ['process', 'start'];
+/** A program without a row is about to get one, unless its server process has died. */
+const BEGUN_WITHIN_MS = 60_000;
+
+/** How long the end of a start command may take to be written. */
+const SETTLED_WITHIN_MS = 2_000;
+const SETTLED_LOOK_MS = 50;
 
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
+/** Called with the row of a start command whose server process has died. */
+type StartHandler = (row: ProcessEntity) => void;
+
 /**
- * Processes in containers that outlive the requests that start them. The Berth process that starts one holds it: it
- * reads the output and reports the end. The processes of a dead Berth process are killed by the next one, and reported
- * as lost.
+ * Processes in containers that outlive the requests that start them, and the server. Their sandboxes keep them and
+ * their output, so each server process reaches all of them. One of them waits for the end of each; when it dies,
+ * another takes over.
  */
 @Injectable()
-export class BackgroundProcesses implements OnModuleDestroy {
-  private readonly processes = new KeptProcesses();
-  private closing = false;
+export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDestroy {
+  private readonly poll: Poll;
+  private onStart: StartHandler = () => undefined;
 
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly programs: ProgramRegistry,
-    private readonly rights: ExecAccess,
+    private readonly programs: KeptPrograms,
+    private readonly rows: ProcessRows,
+    private readonly watch: ProcessWatch,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    programs.onLost('process', (entry) => ({ type: 'process_lost', data: processFacts(entry) }));
+    this.poll = new Poll({
+      everyMs: CHECK_EVERY_MS,
+      work: () => this.takeOver(),
+      onFault: (error) => this.logger.warn({ err: error }, 'processes could not be taken over; tried again'),
+    });
+  }
+
+  /** Docker has been prepared by the time of this hook. */
+  onApplicationBootstrap(): void {
+    this.poll.start();
+  }
+
+  onModuleDestroy(): void {
+    this.poll.stop();
   }
 
   get isClosing(): boolean {
-    return this.closing;
+    return this.watch.isClosing;
   }
 
-  /**
-   * The rows stay, so that the next Berth process kills the programs. Clients that follow an output are disconnected,
-   * and can come back.
-   */
-  onModuleDestroy(): void {
-    this.closing = true;
-    for (const kept of this.processes.all()) {
-      kept.program.close();
-      kept.wake();
-    }
+  /** Start commands are processes too; `StartCommands` takes over those. */
+  onTakenStart(handler: StartHandler): void {
+    this.onStart = handler;
   }
 
   /** @throws DomainError `container_not_running`, `command_not_started`, `process_limit_reached`, `command_failed` */
-  async start(caller: Caller, id: string, request: ProcessStart): Promise<BackgroundProcess> {
+  async start(caller: Caller, id: string, request: ProcessStart): Promise<FoundProcess> {
     const { command, cwd, env, user, terminal } = request;
     noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
-      const { entry, program } = await this.programs
+      const { id: containerId, dockerId } = container;
+      await this.rows.assertRoom({ kind: 'process', containerId, dockerId }, AT_ONCE);
+      const { kept, program } = await this.programs
         .start(container, {
           kind: 'process',
-          limit: AT_ONCE,
           command,
           stdin: true,
           cwd,
@@ -97,160 +114,217 @@ export class BackgroundProcesses implements OnModuleDestroy {
         .catch((error: unknown) => {
           throw toDomainError(error);
         });
-      const kept = new BackgroundProcess(entry, program, command);
-      const reading = kept.readOutput();
       try {
-        await this.programs.emit(entry, { type: 'process_started', data: processFacts(entry) });
+        const row = await this.rows.begin({ ...kept, kind: 'process' }, AT_ONCE);
+        void this.follow(row, program);
+        return { row, found: { ...kept, state: stateOf(program, command) } };
       } catch (error) {
-        this.programs.abandon(entry);
+        program.close();
+        await this.programs.discard(kept);
         throw error;
       }
-      this.keep(kept);
-      void this.watch(kept, reading);
-      return kept;
     });
   }
 
-  /** Keeps a started process, and ends it if its user loses exec access. {@link finish} has to follow. */
-  keep(kept: BackgroundProcess): void {
-    this.processes.add(kept);
-    this.endWithRight(kept);
-  }
-
-  /** Notes the end of a process, and wakes the clients that follow its output. */
-  finish(kept: BackgroundProcess, end: Omit<ProcessEnd, 'at'>): void {
-    kept.finish({ ...end, at: this.clock.now() });
-    this.processes.noteEnd(kept);
-  }
-
-  /** The running processes of all Berth processes, and those that ended in this one lately; oldest first. */
+  /** The processes that run, and those that ended lately; oldest first. */
   async list(caller: Caller, id: string): Promise<FoundProcess[]> {
-    const { id: containerId } = await this.containers.enter(caller, id);
-    const kept = this.processes.of(containerId);
-    const known = new Set(kept.map(({ entry }) => entry.id));
-    const entries = await this.programs.listOf(containerId, ...KINDS);
-    const found: FoundProcess[] = [
-      ...kept.map((each) => ({ kept: each })),
-      ...entries.filter((entry) => !known.has(entry.id) && !this.programs.isOwn(entry)).map((entry) => ({ entry })),
-    ];
-    return found.sort((a, b) => entryOf(a).startedAt.getTime() - entryOf(b).startedAt.getTime());
+    const container = await this.containers.enter(caller, id);
+    const [rows, programs] = await Promise.all([this.rows.listOf(container.id), this.programsOf(container)]);
+    const byId = new Map(programs.map((program) => [program.id, program]));
+    const found = await Promise.all(rows.map((row) => this.seen({ row, found: byId.get(row.id) ?? null })));
+    const known = new Set(rows.map((row) => row.id));
+    void this.discardUnknown(programs.filter((program) => !known.has(program.id)));
+    return found;
   }
 
   /** @throws DomainError `process_not_found` */
   async find(caller: Caller, id: string, processId: string): Promise<FoundProcess> {
-    const { id: containerId } = await this.containers.enter(caller, id);
-    const kept = this.processes.get(containerId, processId);
-    if (kept) return { kept };
-    const entry = UUID.test(processId) ? await this.programs.find(containerId, processId) : null;
-    if (!entry || !KINDS.includes(entry.kind)) throw new DomainError('process_not_found');
-    return { entry };
+    const container = await this.containers.enter(caller, id);
+    const row = UUID.test(processId) ? await this.rows.find(container.id, processId) : null;
+    if (!row) throw new DomainError('process_not_found');
+    const programs = await this.programsOf(container);
+    return this.seen({ row, found: programs.find((program) => program.id === row.id) ?? null });
   }
 
   /**
-   * Finds a process whose streams are needed.
+   * Becomes a reader of what a process writes, from an offset on; at its end, if that is less.
    *
-   * @throws DomainError `process_not_found`, `held_elsewhere`; as {@link ContainersService.resumed} if `toUse`
+   * @returns null if its sandbox has ended, and its output with it
+   * @throws DomainError `container_not_running`, `command_failed`
    */
-  async findHere(
+  async read({ row, found }: FoundProcess, after: number): Promise<ContainerProcess | null> {
+    if (!found) {
+      if (row.endedAt !== null) return null;
+      throw new DomainError('container_not_running');
+    }
+    const attachment = { id: row.id, after: Math.min(after, found.state.to), watch: true } as const;
+    return this.engine.programs.attach(row.dockerId, attachment).catch((error: unknown) => {
+      const isGone = error instanceof EngineError && error.code === 'program_not_found';
+      if (isGone || (saysNotRunning(error) && row.endedAt !== null)) return null;
+      throw saysNotRunning(error) ? new DomainError('container_not_running', { cause: error }) : toDomainError(error);
+    });
+  }
+
+  /** Writes the end of a process that this server process has seen. @returns the row as it is then */
+  async noteEnd(row: ProcessEntity, end: ProcessEnd): Promise<ProcessEntity> {
+    // Of a start command also the next one is decided: by the process that runs it.
+    if (row.kind === 'process') return (await this.rows.finish(row, end)) ?? row;
+    return { ...row, ...end, endedAt: this.clock.now() };
+  }
+
+  /** @throws DomainError as {@link ContainersService.resumed}; `process_ended`, `stdin_closed`, `stdin_full` */
+  async write(
     caller: Caller,
     id: string,
-    processId: string,
-    { toUse = false }: { toUse?: boolean } = {},
-  ): Promise<BackgroundProcess> {
-    const found = await (toUse ? this.findToUse(caller, id, processId) : this.find(caller, id, processId));
-    if (!('kept' in found)) throw new DomainError('held_elsewhere');
-    return found.kept;
+    { processId, data, close }: { processId: string; data: Buffer; close: boolean },
+  ): Promise<void> {
+    const { row } = await this.findToUse(caller, id, processId);
+    if (row.endedAt !== null) throw new DomainError('process_ended');
+    const { stdin } = await this.watch.inputOf(row).catch((error: unknown) => {
+      const isGone = error instanceof EngineError && error.code === 'program_not_found';
+      throw isGone || saysNotRunning(error) ? new DomainError('process_ended') : toDomainError(error);
+    });
+    if (stdin === null || stdin.writableEnded || stdin.destroyed) throw new DomainError('stdin_closed');
+    if (stdin.writableLength + data.length > UNREAD_INPUT_BYTES) throw new DomainError('stdin_full');
+    if (data.length > 0) stdin.write(data);
+    if (close) stdin.end();
   }
 
   /**
    * Sends a signal to a process and all that it started.
    *
-   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `process_ended`,
-   *   `command_not_started`, `command_failed`
+   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `process_ended`, `command_failed`
    */
   async signal(caller: Caller, id: string, processId: string, signal: SignalName): Promise<void> {
-    const found = await this.findToUse(caller, id, processId);
-    if ('kept' in found && found.kept.end !== null) throw new DomainError('process_ended');
-    const entry = entryOf(found);
-    const sent = await this.engine.programs
-      .signal(entry.dockerId, { ...markedBy(entry), signal })
-      .catch((error: unknown) => {
-        if (saysNotRunning(error)) return 'none' as const;
-        throw toDomainError(error);
-      });
+    const { row } = await this.findToUse(caller, id, processId);
+    if (row.endedAt !== null) throw new DomainError('process_ended');
+    const program = { id: row.id, user: row.runAs ?? undefined, signal };
+    const sent = await this.engine.programs.signal(row.dockerId, program).catch((error: unknown) => {
+      if (saysNotRunning(error)) return 'none' as const;
+      throw toDomainError(error);
+    });
     if (sent === 'none') throw new DomainError('process_ended');
   }
 
   /**
    * Ends a process with all that it started, or forgets one that has ended.
    *
-   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `command_not_started`,
-   *   `command_failed`
+   * @throws DomainError as {@link ContainersService.resumed}; `process_not_found`, `command_failed`
    */
   async end(caller: Caller, id: string, processId: string): Promise<void> {
-    const found = await this.findToUse(caller, id, processId);
-    const kept = 'kept' in found ? found.kept : null;
-    if (kept && kept.end !== null) {
-      this.processes.forget(kept);
+    const { row } = await this.findToUse(caller, id, processId);
+    if (row.endedAt !== null) {
+      await this.rows.delete(row);
+      this.programs.forget(row);
       return;
     }
-    if (kept) kept.isEndWanted = true;
-    const entry = entryOf(found);
-    const ended = await this.engine.programs
-      .end(entry.dockerId, { ...markedBy(entry), signal: 'TERM', graceMs: GRACE_MS })
-      .catch((error: unknown) => {
-        if (saysNotRunning(error)) return 'ended' as const;
-        throw toDomainError(error);
-      });
+    const ended = await this.watch.end(row).catch((error: unknown) => {
+      throw toDomainError(error);
+    });
     if (ended !== 'ended') throw new DomainError('command_failed', { code: 'process_not_ended' });
-    await kept?.ended(SEEN_WITHIN_MS);
+    if (row.kind === 'start') return this.untilSettled(row);
+    // So that the client sees it ended. The exit code is the program's own, if the sandbox tells it.
+    const exit = await this.exitOf(row);
+    await this.noteEnd(row, { reason: 'exited', exitCode: exit });
+  }
+
+  /** Ends a process that nobody wants any more, and reports its end. */
+  async endUnwanted(row: ProcessEntity): Promise<void> {
+    const retrier = {
+      isClosed: () => this.isClosing,
+      failed: (error: unknown) => this.logger.warn({ err: error }, 'a process could not be ended yet'),
+    };
+    const ending = retryUntilClosed(retrier, async () => {
+      if ((await this.watch.end(row)) !== 'ended') throw new Error('it still runs');
+    });
+    const end = await this.watch.untilEnd(row);
+    await ending;
+    if (end) await this.watch.report(row, end, { isTold: row.isAnnounced });
   }
 
   /** Finds a process to act upon. If it has not ended, its container is resumed first. */
   private async findToUse(caller: Caller, id: string, processId: string): Promise<FoundProcess> {
     const found = await this.find(caller, id, processId);
-    if (!('kept' in found) || found.kept.end === null) await this.containers.resumed(caller, id);
+    if (found.row.endedAt !== null) return found;
+    await this.containers.resumed(caller, id);
     return found;
   }
 
-  /** Ends the process if its user's tier loses exec access, and retries while it runs. */
-  private endWithRight(kept: BackgroundProcess): void {
-    const { entry } = kept;
-    const unwatch = this.rights.watchTier(entry.userId, () => {
-      kept.isEndWanted = true;
-      endInContainer(this.engine, entry, GRACE_MS).catch((error: unknown) =>
-        this.logger.warn({ err: error, container_id: entry.containerId }, 'a process could not be ended; tried again'),
-      );
+  /** Waits a moment for the process that runs a start command to have written its end. */
+  private async untilSettled({ containerId, id }: ProcessEntity): Promise<void> {
+    for (const since = new Stopwatch(); since.age < SETTLED_WITHIN_MS; await delay(SETTLED_LOOK_MS)) {
+      const row = await this.rows.find(containerId, id);
+      if (!row || row.endedAt !== null) return;
+    }
+  }
+
+  private async exitOf({ dockerId, id }: ProcessEntity): Promise<number | null> {
+    const programs = await this.engine.programs.list(dockerId).catch(() => []);
+    return programs.find((each) => each.id === id)?.exit?.exitCode ?? null;
+  }
+
+  /** Reports the end of a process that its sandbox tells, and that is not reported yet. */
+  private async seen({ row, found }: FoundProcess): Promise<FoundProcess> {
+    const exit = found?.state.exit ?? null;
+    if (row.endedAt !== null || exit === null) return { row, found };
+    const end = { reason: row.isEnding ? 'ended' : 'exited', exitCode: exit.exitCode } as const;
+    const noted = await this.noteEnd(row, end).catch((error: unknown) => {
+      // The process that waits for the end tries again until it is written.
+      this.logger.debug({ err: error, process: row.id }, 'the end of a process could not be written');
+      return { ...row, ...end, endedAt: this.clock.now() };
     });
-    kept.onEnd(unwatch);
+    return { row: noted, found };
   }
 
-  private async watch(kept: BackgroundProcess, reading: Promise<void>): Promise<void> {
-    await reading.catch((error: unknown) => this.logger.error({ err: error }, 'an output could not be read'));
-    if (this.closing) return;
-    const { entry } = kept;
-    const { reason, exitCode } = await this.endOf(kept);
-    this.finish(kept, { reason, exitCode });
-    const event = { type: 'process_exited', data: { ...processFacts(entry), exit_code: exitCode, reason } } as const;
-    if (reason === 'lost') this.programs.abandon(entry);
-    else this.programs.release(entry, { event });
+  /** @returns none if the container does not run */
+  private async programsOf(container: {
+    readonly id: string;
+    readonly userId: string;
+    readonly dockerId: string | null;
+  }): Promise<FoundProgram[]> {
+    const { id, userId, dockerId } = container;
+    if (dockerId === null) return [];
+    try {
+      return await this.programs.list({ id, userId, dockerId }, 'process', 'start');
+    } catch (error) {
+      if (error instanceof EngineError) {
+        if (saysNotRunning(error) || error.code === 'container_paused') return [];
+        throw failedAs('command_failed', error);
+      }
+      throw error;
+    }
   }
 
-  private async endOf({ entry, program, isEndWanted }: BackgroundProcess): Promise<Omit<ProcessEnd, 'at'>> {
-    const end = await endOf(program);
-    if (end.kind === 'exited') return { reason: isEndWanted ? 'ended' : 'exited', exitCode: end.code };
-    if (end.kind === 'container_ended') return { reason: 'container_stopped', exitCode: null };
-    this.logger.warn({ err: end.cause, container_id: entry.containerId }, 'a process was lost with its connection');
-    return { reason: 'lost', exitCode: null };
+  /**
+   * Ends programs without rows: their starts were never confirmed, because the server process died in between, or
+   * their rows were deleted, and with them all reason to keep them.
+   */
+  private async discardUnknown(programs: readonly FoundProgram[]): Promise<void> {
+    const before = this.clock.now().getTime() - BEGUN_WITHIN_MS;
+    const unknown = programs.filter(({ startedAt, state }) => state.exit !== null || startedAt.getTime() < before);
+    await Promise.all(unknown.map((program) => this.programs.discard(program)));
+  }
+
+  private async takeOver(): Promise<void> {
+    for (const row of await this.rows.takeOver()) {
+      if (row.kind === 'start') this.onStart(row);
+      else void this.follow(row, null);
+    }
+  }
+
+  private async follow(row: ProcessEntity, program: ContainerProcess | null): Promise<void> {
+    try {
+      const end = await this.watch.untilEnd(row, program);
+      if (end) await this.watch.report(row, end);
+    } catch (error) {
+      this.logger.error({ err: error, container_id: row.containerId }, 'a process could not be followed');
+    }
   }
 }
 
-function entryOf(found: FoundProcess): HeldProgramEntity {
-  return 'kept' in found ? found.kept.entry : found.entry;
-}
-
-/** A process, as events show it. */
-export function processFacts({ id, containerId, program, kind }: HeldProgramEntity): ProcessFacts {
-  const facts = { id, container_id: containerId, program };
-  return kind === 'start' ? { ...facts, start: true } : facts;
+/** Of a program that has just started. */
+function stateOf(program: ContainerProcess, [name = '']: readonly string[]): FoundProgram['state'] {
+  const { id, pid, startedAt } = program;
+  const none = { owner: '', program: name, isKept: true, hasTerminal: false, from: 0, to: 0, readers: 1, exit: null };
+  return { id, pid, startedAt, ...none };
 }

@@ -2,8 +2,8 @@ import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsOptional, IsString } from 'class-validator';
 import { SIGNALS, type SignalName } from '../../docker';
 import { BodyExample, QueryInteger } from '../../http';
-import { type HeldProgramEntity } from '../program-registry';
-import { type BackgroundProcess, PROCESS_ENDS, type ProcessEnd } from './background-process';
+import type { FoundProcess } from './background-processes';
+import { PROCESS_ENDS, type ProcessEnd } from './process-rows';
 import { OUTPUT_ENCODINGS, type OutputEncoding } from '../commands/output-text';
 import { ProgramDto } from '../commands/dto';
 
@@ -73,7 +73,7 @@ export class ProcessView {
     type: [String],
     nullable: true,
     example: ['node', 'server.js'],
-    description: 'The program and its arguments; null if another server process holds it.',
+    description: 'The program and its arguments, shortened if they are long; null once its container has ended.',
   })
   readonly command: readonly string[] | null;
   @ApiProperty({ type: String, nullable: true, example: null, description: 'As whom; null: as the image has it.' })
@@ -101,12 +101,13 @@ export class ProcessView {
     nullable: true,
     minimum: 0,
     example: 42,
-    description: 'Ever written; null if held elsewhere.',
+    description: 'Ever written; null once its container has ended.',
   })
   readonly output_bytes: number | null;
   @ApiProperty({
     example: true,
-    description: 'Whether this server process holds it, so that it has its output and input.',
+    deprecated: true,
+    description: 'Always true: each server process has its output and input.',
   })
   readonly held_here: boolean;
 }
@@ -161,33 +162,20 @@ export class ProcessMessageView {
   readonly id: string;
 }
 
-export function keptView({ entry, end, output, command }: BackgroundProcess): ProcessView {
+export function processView({ row, found }: FoundProcess): ProcessView {
+  const { id, program, runAs, kind, startedAt, endedAt, exitCode, reason } = row;
   return {
-    ...entryView(entry),
-    command,
-    status: end ? 'exited' : 'running',
-    exit_code: end?.exitCode ?? null,
-    reason: end?.reason ?? null,
-    exited_at: end?.at.toISOString() ?? null,
-    output_bytes: output.bytes,
+    id,
+    program,
+    command: found?.command ?? null,
+    user: runAs,
+    status: endedAt === null ? 'running' : 'exited',
+    exit_code: exitCode,
+    reason,
+    start: kind === 'start',
+    started_at: startedAt.toISOString(),
+    exited_at: endedAt?.toISOString() ?? null,
+    output_bytes: found?.state.to ?? null,
     held_here: true,
   };
-}
-
-/** The view of a process that another Berth process holds. */
-export function foreignView(entry: HeldProgramEntity): ProcessView {
-  return {
-    ...entryView(entry),
-    command: null,
-    status: 'running',
-    exit_code: null,
-    reason: null,
-    exited_at: null,
-    output_bytes: null,
-    held_here: false,
-  };
-}
-
-function entryView({ id, program, runAs, kind, startedAt }: HeldProgramEntity) {
-  return { id, program, user: runAs, start: kind === 'start', started_at: startedAt.toISOString() };
 }

@@ -16,8 +16,6 @@ import { eventStream, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
 import { ApiInside, RESUMING } from '../api-inside';
 import {
-  foreignView,
-  keptView,
   OutputChunkView,
   OutputGapView,
   ProcessExitView,
@@ -25,13 +23,14 @@ import {
   ProcessMessageView,
   ProcessOutputView,
   ProcessView,
+  processView,
   ReadOutputDto,
   SendSignalDto,
   StartProcessDto,
   WriteInputDto,
 } from './dto';
 import { ProcessAnswers } from './process-answers';
-import { type FoundProcess, BackgroundProcesses } from './background-processes';
+import { BackgroundProcesses } from './background-processes';
 
 /** Processes in containers that outlive the requests that start them. */
 @ApiTags('inside containers')
@@ -56,7 +55,7 @@ export class ProcessesController {
     @Body() { command, cwd, env, user, tty }: StartProcessDto,
   ): Promise<ProcessView> {
     const more = { cwd: cwd ?? undefined, env: env ?? undefined, user: user ?? undefined, terminal: tty ?? false };
-    return keptView(await this.processes.start(caller, id, { command, ...more }));
+    return processView(await this.processes.start(caller, id, { command, ...more }));
   }
 
   @Get()
@@ -67,7 +66,7 @@ export class ProcessesController {
   @ApiOkResponse({ type: ProcessListView })
   @ApiInside()
   async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ProcessListView> {
-    const processes = (await this.processes.list(caller, id)).map(viewOf);
+    const processes = (await this.processes.list(caller, id)).map(processView);
     return { processes, count: processes.length };
   }
 
@@ -81,7 +80,7 @@ export class ProcessesController {
     @Param('id') id: string,
     @Param('pid') processId: string,
   ): Promise<ProcessView> {
-    return viewOf(await this.processes.find(caller, id, processId));
+    return processView(await this.processes.find(caller, id, processId));
   }
 
   @Get(':pid/output')
@@ -110,7 +109,7 @@ export class ProcessesController {
       }),
     },
   })
-  @ApiInside('process_not_found', 'held_elsewhere', 'too_many_connections')
+  @ApiInside('process_not_found', 'container_not_running', 'command_failed', 'too_many_connections')
   output(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -128,15 +127,15 @@ export class ProcessesController {
   @Audited('process.write')
   @ApiOperation({ summary: 'Write to the input of a process, or end it' })
   @ApiOkResponse({ type: ProcessMessageView })
-  @ApiInside(...RESUMING, 'process_not_found', 'held_elsewhere', 'process_ended', 'stdin_closed', 'stdin_full')
+  @ApiInside(...RESUMING, 'process_not_found', 'process_ended', 'stdin_closed', 'stdin_full', 'command_failed')
   async write(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
     @Param('pid') processId: string,
     @Body() { data, encoding, close }: WriteInputDto,
   ): Promise<ProcessMessageView> {
-    const kept = await this.processes.findHere(caller, id, processId, { toUse: true });
-    kept.write(Buffer.from(data ?? '', encoding ?? 'utf-8'), { close: close ?? false });
+    const input = { data: Buffer.from(data ?? '', encoding ?? 'utf-8'), close: close ?? false };
+    await this.processes.write(caller, id, { processId, ...input });
     return { message: 'input written', id: processId };
   }
 
@@ -170,8 +169,4 @@ export class ProcessesController {
     await this.processes.end(caller, id, processId);
     return { message: 'process ended', id: processId };
   }
-}
-
-function viewOf(found: FoundProcess): ProcessView {
-  return 'kept' in found ? keptView(found.kept) : foreignView(found.entry);
 }

@@ -7,7 +7,7 @@ export type StartEnd =
   | { readonly reason: 'ended'; readonly exitCode: number }
   /** The program does not exist or is not executable. */
   | { readonly reason: 'command_not_started' }
-  /** Its streams were lost, so Berth killed it. */
+  /** Its container ended while no server saw it. */
   | { readonly reason: 'lost' }
   /** The container stopped, or did not run in the first place. */
   | { readonly reason: 'container_stopped' };

@@ -23,6 +23,8 @@ interface Started {
   readonly ready: NonNullable<StartCommand['ready']>;
   /** The start command's variables, which a command of the condition gets too. */
   readonly env: ProcessRequest['env'];
+  /** When it started, in the time of `performance.now()`. */
+  readonly startedAt: number;
   /** Aborted when the command has ended. */
   readonly signal: AbortSignal;
 }
@@ -34,8 +36,7 @@ interface Started {
  *   before
  */
 export async function untilReady(engine: ContainerEngine, started: Started): Promise<number | 'too_late' | 'ended'> {
-  const { ready, signal } = started;
-  const startedAt = performance.now();
+  const { ready, signal, startedAt } = started;
   const deadline = startedAt + ready.within_seconds * 1000;
   for (;;) {
     const isReady = await look(engine, started).catch(() => false);

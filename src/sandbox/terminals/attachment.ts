@@ -33,8 +33,9 @@ export interface TerminalExit {
     | 'container_deleted'
     /** A resize or other variables replaced the container by a new one with the same data. */
     | 'container_recreated'
-    /** The connection to Docker broke. */
+    /** The connection to its sandbox broke: the terminal may go on, and can be attached to again. */
     | 'lost'
+    /** This server ends: the terminal goes on, and can be attached to again. */
     | 'server_stopped';
   /** Why the container was stopped without a request, as in its `status_reason`, or why the terminal was ended. */
   readonly detail?: string;

@@ -43,7 +43,7 @@ export interface AttachedMessage {
 }
 
 /** Why the server closes a connection before the terminal has ended. */
-export type CloseReason = 'token_ended' | 'too_slow' | 'invalid_ack';
+export type CloseReason = 'token_ended' | 'too_slow' | 'invalid_ack' | 'interrupted';
 
 /** Sends a connection's messages in the protocol of one endpoint. Its methods must not throw. */
 export interface TerminalCodec {
@@ -53,6 +53,7 @@ export interface TerminalCodec {
   role(role: TerminalRole): void;
   /** Sends how the terminal has ended, and closes the client's connection. */
   exit(exit: TerminalExit): void;
+  /** `interrupted`: the terminal goes on, and the client can come back. */
   close(reason: CloseReason): void;
 }
 
@@ -155,7 +156,8 @@ export class TerminalConnection implements TerminalOutlet {
   }
 
   exit(exit: TerminalExit): void {
-    this.finish(() => this.codec.exit(exit));
+    const goesOn = exit.reason === 'lost' || exit.reason === 'server_stopped';
+    this.finish(() => (goesOn ? this.codec.close('interrupted') : this.codec.exit(exit)));
   }
 
   drop(): void {

@@ -4,14 +4,7 @@ import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../docker';
 import { type Attachment, FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import { OutputTurns } from './output-turns';
-import {
-  MAX_CLIENTS,
-  MAX_INPUT_WAITING,
-  RING_BYTES,
-  TerminalSession,
-  type TerminalTimes,
-  UNWATCHED_PAUSE_MS,
-} from './terminal-session';
+import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, UNWATCHED_PAUSE_MS } from './terminal-session';
 
 const SIZE = { columns: 80, rows: 24 };
 
@@ -20,8 +13,6 @@ class Shell implements ContainerProcess {
   readonly id = 'shell';
   readonly pid = 2;
   readonly startedAt = 0;
-  readonly from = 0;
-  readonly to = 0;
   readonly output: AsyncIterable<ExecOutput>;
   readonly stdin = new PassThrough({ highWaterMark: 1 });
   readonly sizes: string[] = [];
@@ -32,7 +23,10 @@ class Shell implements ContainerProcess {
   private isOver = false;
   private wake = (): void => undefined;
 
-  constructor() {
+  constructor(
+    readonly from = 0,
+    readonly to = from,
+  ) {
     this.output = this.read();
   }
 
@@ -115,7 +109,8 @@ const doing = {
   turns: new OutputTurns(),
   hangUp: jest.fn(() => Promise.resolve()),
   explain: jest.fn((seen: 'exited' | 'container_stopped' | 'lost') => Promise.resolve({ reason: seen })),
-  hasJobs: jest.fn(() => Promise.resolve(false)),
+  onUnattended: jest.fn(),
+  onWriter: jest.fn(),
   onUse: jest.fn(),
   onError: jest.fn(),
 };
@@ -125,8 +120,8 @@ const facts = { id: 's', containerId: 'c', userId: 'u', dockerId: 'd', startedAt
 let shell: Shell;
 let session: TerminalSession;
 
-function open(times: TerminalTimes = {}): void {
-  shell = new Shell();
+function open(times: ConstructorParameters<typeof TerminalSession>[3] = {}, [from, to]: readonly number[] = []): void {
+  shell = new Shell(from, to);
   session = new TerminalSession(facts, shell, doing, times);
 }
 
@@ -406,42 +401,13 @@ describe('the end of a terminal', () => {
     },
   );
 
-  it('must come to one that nobody is attached to, and not while somebody is', async () => {
-    open({ detachedMs: 20 });
-    const { client, attachment } = attach();
-    await new Promise((resolve) => setTimeout(resolve, 60));
-    expect(doing.hangUp).not.toHaveBeenCalled();
-    session.detach(attachment);
-    expect(await session.ended).toEqual({ code: null, reason: 'detached' });
-    expect([doing.hangUp.mock.calls.length, shell.closed, client.exited]).toEqual([1, true, null]);
-  });
-
-  it('comes to a shell without a client only once it has no job, or as soon as it is known that it has none', async () => {
-    const looks = [Promise.resolve(true), Promise.reject(new EngineError('docker_unavailable', 'no answer'))];
-    for (const look of looks) doing.hasJobs.mockReturnValueOnce(look);
-    open({ detachedMs: 5 });
-    expect(await session.ended).toEqual({ code: null, reason: 'detached' });
-    expect([doing.hasJobs.mock.calls.length, doing.onError.mock.calls.length]).toEqual([3, 1]);
-  });
-
-  it('does not come to a shell to which a client attaches while its jobs are looked for', async () => {
-    let answer = (hasJobs: boolean): void => void hasJobs;
-    doing.hasJobs.mockReturnValueOnce(new Promise((resolve) => (answer = resolve)));
-    open({ detachedMs: 5 });
-    await eventually(() => expect(doing.hasJobs).toHaveBeenCalledTimes(1));
-    const { client } = attach();
-    answer(false);
-    await settled();
-    expect([doing.hangUp.mock.calls.length, client.exited]).toEqual([0, null]);
-  });
-
   it('must be told as asked for, also while the reason of an earlier end is still sought', async () => {
     const { client } = attach();
     doing.explain.mockReturnValueOnce(new Promise(() => undefined));
     shell.end(new EngineError('container_not_running', 'gone'));
     await eventually(() => expect(doing.explain).toHaveBeenCalled());
-    await session.end('server_stopped');
-    expect(client.exited).toEqual({ code: null, reason: 'server_stopped' });
+    await session.end('ended');
+    expect(client.exited).toEqual({ code: null, reason: 'ended' });
   });
 
   it('must come by the API too where Docker does not answer', async () => {
@@ -456,5 +422,57 @@ describe('the end of a terminal', () => {
   it('must not be held up by any number of clients, which is bounded', () => {
     for (let each = 0; each < MAX_CLIENTS; each += 1) attach();
     expect(() => attach()).toThrow('too many connections');
+  });
+});
+
+describe('a session of a shell that goes on', () => {
+  it('must replay what the shell had written, and begin at its offset', async () => {
+    open({}, [1_000, 1_005]);
+    let isReplayed = false;
+    void session.replayed.then(() => (isReplayed = true));
+    await settled();
+    expect(isReplayed).toBe(false);
+    shell.say('12345');
+    await session.replayed;
+    const { client, offset, gap } = attach({ after: 1_002 });
+    expect([offset, gap]).toEqual([1_002, false]);
+    shell.say('67');
+    await eventually(() => expect(client.text).toBe('34567'));
+  });
+
+  it('must tell its owner once the last client has gone, and end without an end of the shell', async () => {
+    const { client, attachment } = attach();
+    const other = attach();
+    session.detach(attachment);
+    expect(doing.onUnattended).not.toHaveBeenCalled();
+    session.detach(other.attachment);
+    expect(doing.onUnattended).toHaveBeenCalledTimes(1);
+    session.release('unattended');
+    expect(await session.ended).toBeNull();
+    await session.end('ended');
+    expect([doing.hangUp.mock.calls.length, shell.closed, client.exited]).toEqual([0, true, null]);
+    expect(() => attach()).toThrow('terminal not found');
+  });
+
+  it('must let its clients come back where the server ends, or the connection to the sandbox breaks', async () => {
+    const { client } = attach();
+    session.release('server_stopped');
+    expect(await session.ended).toBeNull();
+    expect(client.exited).toEqual({ code: null, reason: 'server_stopped' });
+    open();
+    const other = attach();
+    shell.end(new EngineError('docker_unavailable', 'gone'));
+    expect(await session.ended).toBeNull();
+    expect(other.client.exited).toEqual({ code: null, reason: 'lost' });
+  });
+
+  it('must have no writer beside one of another server process', () => {
+    open({ isHeldElsewhere: true });
+    expect(attach().attachment.role).toBe('watcher');
+    const { client, attachment } = attach({ takeover: true });
+    expect([attachment.role, doing.onWriter.mock.calls.length]).toEqual(['writer', 1]);
+    session.yieldWriter();
+    expect([attachment.role, client.roles]).toEqual(['watcher', ['watcher']]);
+    expect(attach().attachment.role).toBe('watcher');
   });
 });

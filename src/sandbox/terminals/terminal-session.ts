@@ -20,6 +20,9 @@ const INPUT_HELD_MS = 1_000;
 /** How long a new shell pauses after its prompt. Busybox writes a banner before. */
 const PROMPT_QUIET_MS = 100;
 
+/** How long a shell that has ended waits for the client that it was looked up for. */
+const COMES_WITHIN_MS = 5_000;
+
 /** Maximum input that waits for a shell that does not read, in bytes. */
 export const MAX_INPUT_WAITING = 1024 * 1024;
 
@@ -28,14 +31,18 @@ export const MAX_CLIENTS = 16;
 
 /** Times in milliseconds, which tests shorten. */
 export interface TerminalTimes {
-  /** How long a session continues without a client and without a job; then as often it is looked for one. */
-  readonly detachedMs?: number;
   /** How long a client may go without a sign of progress on its output. */
   readonly stallMs?: number;
 }
 
-const DETACHED_MS = 5 * 60_000;
 const STALL_MS = 30_000;
+
+interface SessionOptions extends TerminalTimes {
+  /** Whether another server process may have a writer. */
+  readonly isHeldElsewhere?: boolean;
+  /** Whether a client comes, who is to be told the end also of a shell that has ended. */
+  readonly awaitsClient?: boolean;
+}
 
 interface TerminalFacts {
   readonly id: string;
@@ -53,8 +60,10 @@ interface SessionDoing {
   hangUp(): Promise<void>;
   /** Finds the reason of an end that this session did not ask for, and that Docker reports as `seen`. */
   explain(seen: 'exited' | 'container_stopped' | 'lost'): Promise<Pick<TerminalExit, 'reason' | 'detail'>>;
-  /** Whether something runs in the terminal that its user may want to go on: a shell's job. */
-  hasJobs(): Promise<boolean>;
+  /** Called when the last client has gone: the session is of no more use, but the terminal goes on. */
+  onUnattended(): void;
+  /** Called when a client has become the writer. */
+  onWriter(): void;
   /** Called at each input. */
   onUse(): void;
   onError(error: unknown): void;
@@ -67,7 +76,7 @@ export interface AttachOptions {
   readonly size: TerminalSize;
   /** How long the client may go without a sign of progress on its output; by default as all of them. */
   readonly stallMs?: number | undefined;
-  /** Makes the client the writer in place of the present one. */
+  /** Makes the client the writer in place of the present one, also of one at another server process. */
   readonly takeover?: boolean | undefined;
 }
 
@@ -81,27 +90,38 @@ export interface Attached {
 }
 
 /**
- * A shell with a terminal, and its clients: one writes, the others watch.
+ * A shell with a terminal, and its clients at this server process: one writes, the others watch. The shell itself is
+ * its sandbox's, and may have other sessions at other server processes.
  *
  * The output is read as fast as the writer takes it. Output that the writer does not take waits in the container, and
- * costs no memory here. Without a writer, the output is read slowly: the program continues, and its last output is
- * kept. A client that takes no output for a while is detached, because a dead client would hold up the container for
- * ever.
+ * costs no memory here. Without a writer, the output is read slowly for those who watch. A client that takes no
+ * output for a while is detached, because a dead client would hold up the container for ever.
  */
 export class TerminalSession {
-  /** Settles when the shell has ended and its clients have been told. */
-  readonly ended: Promise<TerminalExit>;
+  /**
+   * Settles when the shell has ended and its clients have been told, or this session of it is over. null if the shell
+   * goes on.
+   */
+  readonly ended: Promise<TerminalExit | null>;
+  /** Settles when the output that the shell had written before this session began has been read. */
+  readonly replayed: Promise<void>;
 
-  private readonly ring = new OutputRing(RING_BYTES);
+  private readonly ring: OutputRing;
   private readonly attachments = new Set<Attachment>();
   /** Wakes `run`, if it waits. */
   private wake = doNothing;
   private readonly times: Required<TerminalTimes>;
-  private detached: NodeJS.Timeout | undefined;
+  /** Whether another server process may have a writer. */
+  private isHeldElsewhere: boolean;
+  /** Whether the first client has yet to come. */
+  private isAwaited: boolean;
+  private noteReplayed = doNothing;
   private ending: Omit<TerminalExit, 'code'> | null = null;
   /** Aborted when `ending` is set: no other reason is sought any more. */
   private readonly endRequested = new AbortController();
   private isOver = false;
+  /** Why the shell goes on without this session. */
+  private released: 'server_stopped' | 'unattended' | null = null;
   /** Sizes that are still to be applied, in order. */
   private sizes: TerminalSize[] = [];
   private isResizing = false;
@@ -110,17 +130,27 @@ export class TerminalSession {
     readonly facts: TerminalFacts,
     private readonly shell: ContainerProcess,
     private readonly doing: SessionDoing,
-    { detachedMs = DETACHED_MS, stallMs = STALL_MS }: TerminalTimes = {},
+    { stallMs = STALL_MS, isHeldElsewhere = false, awaitsClient = false }: SessionOptions = {},
   ) {
-    this.times = { detachedMs, stallMs };
+    this.times = { stallMs };
+    this.isHeldElsewhere = isHeldElsewhere;
+    this.isAwaited = awaitsClient;
+    this.ring = new OutputRing(RING_BYTES, shell.from);
+    this.replayed = new Promise((resolve) => (this.noteReplayed = resolve));
+    if (shell.from >= shell.to) this.noteReplayed();
     // Writing to a shell that has ended fails; `run` handles that end.
     shell.stdin?.on('error', () => undefined);
-    this.watchDetached();
-    this.ended = this.run(this.holdInput().releaseOnceQuiet);
+    // Only a new shell has a first prompt to come.
+    this.ended = this.run(shell.to === 0 ? this.holdInput().releaseOnceQuiet : doNothing);
   }
 
   get id(): string {
     return this.facts.id;
+  }
+
+  /** Whether clients can attach. */
+  get isOpen(): boolean {
+    return !this.isOver && !this.isEnding;
   }
 
   get clients(): number {
@@ -137,7 +167,7 @@ export class TerminalSession {
     outlet: TerminalOutlet,
     { after = 0, size, takeover = false, stallMs = this.times.stallMs }: AttachOptions,
   ): Attached {
-    if (this.isOver || this.ending !== null) throw new DomainError('terminal_not_found');
+    if (!this.isOpen) throw new DomainError('terminal_not_found');
     if (this.attachments.size >= MAX_CLIENTS) throw new DomainError('too_many_connections');
     if (after > this.ring.end) {
       throw invalidParameters([{ field: 'after', message: 'is ahead of the output', max: this.ring.end }]);
@@ -154,10 +184,11 @@ export class TerminalSession {
         outlet.drop();
       },
     });
-    this.stopDetached();
     this.attachments.add(attachment);
-    const { writer } = this;
-    if (!writer || takeover) this.makeWriter(attachment);
+    this.isAwaited = false;
+    this.wake();
+    const isFree = this.writer === undefined && !this.isHeldElsewhere;
+    if (isFree || takeover) this.makeWriter(attachment);
     return { attachment, offset, gap: after < offset };
   }
 
@@ -177,7 +208,7 @@ export class TerminalSession {
     attachment.close();
     if (!this.attachments.delete(attachment)) return;
     this.wake();
-    if (this.attachments.size === 0) this.watchDetached();
+    if (this.attachments.size === 0 && !this.isOver && this.ending === null) this.doing.onUnattended();
   }
 
   /** Makes the client the writer. */
@@ -186,6 +217,24 @@ export class TerminalSession {
     this.makeWriter(attachment);
     attachment.outlet.role('writer');
     this.resizeTo(attachment.size);
+  }
+
+  /** A client at another server process has become the writer. */
+  yieldWriter(): void {
+    this.isHeldElsewhere = true;
+    const { writer } = this;
+    if (!writer) return;
+    writer.role = 'watcher';
+    writer.outlet.role('watcher');
+    this.wake();
+  }
+
+  /** Ends this session, while the shell goes on. Its clients can come back, to any server process. */
+  release(why: 'server_stopped' | 'unattended'): void {
+    if (this.isOver || this.isEnding) return;
+    this.released = why;
+    this.wake();
+    this.shell.close();
   }
 
   /** @returns `full` if too much input waits for the shell: this input is dropped */
@@ -207,7 +256,7 @@ export class TerminalSession {
 
   /** Ends the shell with all that it started. Settles when the clients know. Never throws. */
   async end(reason: TerminalExit['reason'], detail?: string): Promise<void> {
-    if (this.isOver) return;
+    if (this.isOver || this.released !== null) return;
     if (this.ending === null) {
       this.ending = detail === undefined ? { reason } : { reason, detail };
       this.endRequested.abort();
@@ -226,58 +275,40 @@ export class TerminalSession {
 
   private makeWriter(attachment: Attachment): void {
     const former = this.writer;
+    this.isHeldElsewhere = false;
     attachment.role = 'writer';
     if (former) {
       former.role = 'watcher';
       former.outlet.role('watcher');
     }
+    this.doing.onWriter();
     this.wake();
   }
 
-  private watchDetached(): void {
-    this.stopDetached();
-    if (this.isOver) return;
-    this.detached = setTimeout(() => void this.endIdle(), this.times.detachedMs).unref();
-  }
-
-  private stopDetached(): void {
-    clearTimeout(this.detached);
-    this.detached = undefined;
-  }
-
-  /** Ends the session if it has no job. If a client attaches during the look, it stays. Never throws. */
-  private async endIdle(): Promise<void> {
-    const { detached } = this;
-    const hasJobs = await this.doing.hasJobs().catch((error: unknown) => {
-      this.doing.onError(error);
-      return true;
-    });
-    if (this.detached !== detached) return;
-    if (hasJobs) this.watchDetached();
-    else await this.end('detached');
-  }
-
   /** @param onOutput called at each output */
-  private async run(onOutput: () => void): Promise<TerminalExit> {
+  private async run(onOutput: () => void): Promise<TerminalExit | null> {
     let unwatched = 0;
     for await (const { data } of this.shell.output) {
       onOutput();
       this.ring.write(data);
+      if (this.ring.end < this.shell.to) continue;
+      this.noteReplayed();
       for (const attachment of this.attachments) attachment.flush();
       while (this.isHeldUp((writer) => writer.isBehind)) await this.change();
-      if (this.writer || this.ending !== null) unwatched = 0;
+      if (this.writer || this.isEnding) unwatched = 0;
       else unwatched += data.length;
       if (unwatched < UNWATCHED_BYTES) continue;
       unwatched = 0;
       const until = performance.now() + UNWATCHED_PAUSE_MS;
-      while (!this.writer && this.ending === null && performance.now() < until) {
+      while (!this.writer && !this.isEnding && performance.now() < until) {
         await this.change(until - performance.now());
       }
     }
+    this.noteReplayed();
+    if (this.isAwaited && !this.isEnding) await this.change(COMES_WITHIN_MS);
     while (this.isHeldUp((writer) => !writer.isUpToDate)) await this.change();
-    const exit = await this.findExit();
+    const exit = this.released === null ? await this.findExit() : RELEASED;
     this.isOver = true;
-    this.stopDetached();
     for (const attachment of [...this.attachments]) {
       attachment.finish();
       attachment.close();
@@ -285,7 +316,11 @@ export class TerminalSession {
     }
     this.attachments.clear();
     this.shell.close();
-    return exit;
+    return exit === RELEASED || exit.reason === 'lost' ? null : exit;
+  }
+
+  private get isEnding(): boolean {
+    return this.ending !== null || this.released !== null;
   }
 
   private async findExit(): Promise<TerminalExit> {
@@ -319,7 +354,7 @@ export class TerminalSession {
   /** @returns whether the output has to wait for the writer */
   private isHeldUp(isBehind: (writer: Attachment) => boolean): boolean {
     const { writer } = this;
-    return writer !== undefined && this.ending === null && isBehind(writer);
+    return writer !== undefined && !this.isEnding && isBehind(writer);
   }
 
   /** Waits until `wake` is called, or for `atMostMs`. */
@@ -377,6 +412,9 @@ export class TerminalSession {
   }
 }
 
+/** What clients of a released session are told. */
+const RELEASED: TerminalExit = { code: null, reason: 'server_stopped' };
+
 function doNothing(): void {
-  // `run` is not waiting.
+  // Nothing waits.
 }

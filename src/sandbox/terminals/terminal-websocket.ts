@@ -150,13 +150,19 @@ class WebSocketCodec implements TerminalCodec {
   exit(exit: TerminalExit): void {
     const isOrdinary = exit.reason === 'exited' || exit.reason === 'ended';
     if (!isOrdinary) this.complain(`the terminal has ended: ${exit.reason.replaceAll('_', ' ')}`);
-    const code = isOrdinary ? CLOSE.over : exit.reason === 'server_stopped' ? CLOSE.restart : CLOSE.ended;
-    this.end(code, exit.code === null ? exit.reason : `${exit.reason} ${String(exit.code)}`);
+    this.end(
+      isOrdinary ? CLOSE.over : CLOSE.ended,
+      exit.code === null ? exit.reason : `${exit.reason} ${String(exit.code)}`,
+    );
   }
 
   close(reason: CloseReason): void {
     if (reason === 'token_ended') {
       this.end(CLOSE.tokenEnded, 'the token has ended');
+      return;
+    }
+    if (reason === 'interrupted') {
+      this.end(CLOSE.restart, 'the terminal goes on');
       return;
     }
     this.client.close(CLOSE.tooSlow, 'the output was not read');

@@ -52,13 +52,15 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
   /** Admits and attaches the client before it is connected. @throws ConnectionRefused, DomainError */
   private async admit(socket: TerminalSocket): Promise<void> {
     const asked: unknown = socket.handshake.auth;
-    const { program } = (asked ?? {}) as { readonly program?: unknown };
+    const { program, session } = (asked ?? {}) as { readonly program?: unknown; readonly session?: unknown };
     const codec = new SocketIoCodec(socket);
     const connection = await this.admission
       .admit(socket.request, codec, { token: tokenOf(asked), asked, program })
       .catch((error: unknown) => {
-        // The client gets this error's code; after other server faults, it reconnects.
-        throw error instanceof DomainError && error.kind === 'terminal_failed' ? new ConnectionRefused(error) : error;
+        // The client gets this error's code; after other server faults, it reconnects. So it does if the terminal that
+        // it comes back to cannot be reached now.
+        const isFailed = error instanceof DomainError && error.kind === 'terminal_failed';
+        throw isFailed && session === undefined ? new ConnectionRefused(error) : error;
       });
     socket.data = { codec, connection };
     // If the transport closes before the socket is connected, there is no `disconnect` event.
@@ -126,7 +128,7 @@ export class SocketIoCodec implements TerminalCodec {
   close(reason: CloseReason): void {
     const { socket } = this;
     // Looks like a broken connection, so that the client reconnects.
-    if (reason === 'too_slow') socket.conn.close(true);
+    if (reason === 'too_slow' || reason === 'interrupted') socket.conn.close(true);
     else if (reason === 'token_ended') setImmediate(() => socket.disconnect());
     else {
       socket.disconnect();

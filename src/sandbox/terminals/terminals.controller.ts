@@ -14,12 +14,11 @@ class TerminalView {
   readonly started_at: string;
   @ApiProperty({
     type: 'integer',
-    nullable: true,
     minimum: 0,
     example: 1,
-    description: 'How many are attached; null where another server holds it, which alone can attach anybody.',
+    description: 'How many are attached; those at another server process count as one.',
   })
-  readonly clients: number | null;
+  readonly clients: number;
   @ApiProperty({
     type: [String],
     nullable: true,

@@ -7,18 +7,18 @@ import {
   type ContainerProcess,
   EngineError,
   LOGIN_SHELL,
-  mayGoOn,
   saysNotRunning,
   saysPaused,
 } from '../../docker';
 import { DomainError, pausedMeanwhile } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
-import { LruMap, within } from '../../scheduling';
-import { ProgramRegistry, type HeldProgramEntity } from '../program-registry';
+import { LocalQueue, LruMap, within } from '../../scheduling';
+import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
 import { ExecAccess } from '../exec-access';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
-import { TerminalSession } from './terminal-session';
+import { RING_BYTES, TerminalSession } from './terminal-session';
+import { TerminalWriters } from './terminal-writers';
 
 /** Maximum open terminals of a container. */
 export const MAX_TERMINALS = 8;
@@ -47,7 +47,14 @@ const MOST_LOOKS = 1_000;
 /** A program that waits for further commands, and is worth nothing by itself. */
 const SHELL = /(^|\/)[a-z]{0,3}sh$/;
 
-/** How long a shutdown waits for the end of all terminals. */
+/** How long a terminal goes on without a client and without a job; then as often it is looked for one. */
+const DETACHED_MS = 5 * 60_000;
+/** How long a client may take to come back to a terminal that has ended meanwhile. */
+const ENDED_FOR_MS = 5 * 60_000;
+/** How long a start waits for others in the same container. */
+const START_WITHIN_MS = 15_000;
+
+/** How long a shutdown waits for the end of all sessions. */
 const SHUTDOWN_MS = 5_000;
 
 /** What runs in a new terminal. */
@@ -62,94 +69,322 @@ export interface TerminalProgram {
   readonly user?: string | undefined;
 }
 
-/** One terminal of a container, held by any process. */
+/** One terminal of a container. */
 interface ListedTerminal {
   readonly id: string;
   readonly startedAt: Date;
-  /** The number of attached clients; null if another process holds the terminal. */
-  readonly clients: number | null;
+  /** The number of attached clients; those at another server process count as one. */
+  readonly clients: number;
   /** The names of what runs in it beside its shell; null if a client is attached, or it is not known. */
   readonly programs: readonly string[] | null;
 }
 
+/** A look for what runs in a container's terminals. */
+interface Look {
+  readonly at: number;
+  readonly of: string;
+  readonly jobs: Promise<Jobs>;
+}
+
 type Jobs = ReadonlyMap<string, readonly string[]>;
 
-/** The terminals that this process holds. Those of other processes are known by their rows in the program registry. */
+/**
+ * The terminals of containers. Their sandboxes keep them, so they outlive this process, and each process can attach to
+ * all of them. This one holds a session of those that its clients are attached to.
+ */
 @Injectable()
 export class Terminals implements OnModuleDestroy {
   private readonly sessions = new Map<string, TerminalSession>();
+  /** Sessions that are being made for terminals that exist. */
+  private readonly attaching = new Map<string, Promise<TerminalSession>>();
+  /** Terminals that this process ends if nobody comes back to them. */
+  private readonly idle = new Map<string, NodeJS.Timeout>();
   private readonly turns = new OutputTurns();
+  /** Starts in one container wait for each other, so that they cannot all take the last place. */
+  private readonly queue = new LocalQueue();
   /** By container: the last look for {@link jobsIn}. */
-  private readonly looks = new LruMap<{ readonly at: number; readonly of: string; readonly jobs: Promise<Jobs> }>(
-    MOST_LOOKS,
-  );
+  private readonly looks = new LruMap<Look>(MOST_LOOKS);
+  private readonly stopListening: () => void;
+  private isClosing = false;
 
   constructor(
     private readonly containers: ContainersService,
-    private readonly held: ProgramRegistry,
+    private readonly programs: KeptPrograms,
     private readonly engine: ContainerEngine,
     private readonly rights: ExecAccess,
+    private readonly writers: TerminalWriters,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.stopListening = writers.onClaimed((id) => this.sessions.get(id)?.yieldWriter());
+  }
 
-  /** Ends all terminals of this process: no other process can take over their streams. */
+  /** The terminals go on. Their clients are disconnected, and can come back to any process. */
   async onModuleDestroy(): Promise<void> {
-    const ending = Promise.all([...this.sessions.values()].map((session) => session.end('server_stopped')));
-    await within(ending, { ms: SHUTDOWN_MS }).catch(() => undefined);
+    this.isClosing = true;
+    this.stopListening();
+    for (const timer of this.idle.values()) clearTimeout(timer);
+    const sessions = [...this.sessions.values()];
+    for (const session of sessions) session.release('server_stopped');
+    await within(Promise.all(sessions.map(({ ended }) => ended)), { ms: SHUTDOWN_MS }).catch(() => undefined);
   }
 
   /**
-   * Starts a shell, or another program. The session ends if no client attaches to it.
+   * Starts a shell, or another program. It ends after a while if no client attaches to it.
    *
    * @param id the container's id, in any form
    * @throws DomainError as {@link ContainersService.inside} does, `too_many_terminals`, `terminal_failed`
    */
   async open(caller: Caller, id: string, program: TerminalProgram = {}): Promise<TerminalSession> {
-    return this.containers.inside(caller, id, (container) => this.start(container, program));
-  }
-
-  /**
-   * Finds an open terminal, for a client that comes back or that joins another client of the same user.
-   *
-   * @throws DomainError as {@link ContainersService.inside} does; `terminal_not_found`; `held_elsewhere` if another
-   *   process holds the terminal, since only that process can attach a client
-   */
-  async find(caller: Caller, id: string, sessionId: string): Promise<TerminalSession> {
     return this.containers.inside(caller, id, async (container) => {
-      const session = this.sessions.get(sessionId);
-      if (session?.facts.containerId === container.id) return session;
-      const entry = await this.entryOf(container.id, sessionId);
-      // This process's terminal is just ending, or the process that held it is dead.
-      if (this.held.isOwn(entry) || (await this.held.isOrphaned(entry))) throw new DomainError('terminal_not_found');
-      throw new DomainError('held_elsewhere');
+      const turn = await this.queue.enter(container.id, START_WITHIN_MS);
+      if (!turn) throw new DomainError('terminal_failed');
+      try {
+        return await this.start(container, program);
+      } catch (error) {
+        throw failed(error);
+      } finally {
+        turn.leave();
+      }
     });
   }
 
   /**
-   * Lists a container's terminals in all processes, oldest first.
+   * Finds an open terminal, for a client that comes back or that joins another client of the same user. A terminal that
+   * has just ended is found as well: its client gets the rest of the output, and the exit code.
    *
-   * @throws DomainError as {@link ContainersService.inside} does
+   * @throws DomainError as {@link ContainersService.inside} does; `terminal_not_found`, `terminal_failed`
+   */
+  async find(caller: Caller, id: string, sessionId: string): Promise<TerminalSession> {
+    return this.containers.inside(caller, id, async (container) => {
+      const session = this.sessions.get(sessionId);
+      if (session?.facts.containerId === container.id && session.isOpen) return session;
+      const attaching = this.attaching.get(sessionId) ?? this.attach(container, sessionId);
+      this.attaching.set(sessionId, attaching);
+      try {
+        const attached = await attaching;
+        if (attached.facts.containerId !== container.id) throw new DomainError('terminal_not_found');
+        return attached;
+      } catch (error) {
+        throw failed(error);
+      } finally {
+        this.attaching.delete(sessionId);
+      }
+    });
+  }
+
+  /**
+   * Lists a container's terminals, oldest first.
+   *
+   * @throws DomainError as {@link ContainersService.inside} does, `terminal_failed`
    */
   async list(caller: Caller, id: string): Promise<ListedTerminal[]> {
-    const clientsOf = (entry: HeldProgramEntity): number | null => this.sessions.get(entry.id)?.clients ?? null;
     const list = async (container: RunningContainer): Promise<ListedTerminal[]> => {
-      const entries = await this.held.listOf(container.id, 'terminal');
-      const left = entries.filter((entry) => (clientsOf(entry) ?? 0) === 0);
-      const jobs = await this.jobsIn(container, left);
-      return entries.map((entry) => ({
-        id: entry.id,
-        startedAt: entry.startedAt,
-        clients: clientsOf(entry),
-        programs: jobs.get(entry.id) ?? null,
+      const open = await this.openIn(container);
+      const unattended = open.filter((terminal) => this.clientsOf(terminal) === 0);
+      const jobs = await this.jobsIn(container, unattended);
+      return open.map((terminal) => ({
+        id: terminal.id,
+        startedAt: terminal.startedAt,
+        clients: this.clientsOf(terminal),
+        programs: jobs.get(terminal.id) ?? null,
       }));
     };
     return this.containers.inside(caller, id, list, { mayBePaused: true });
   }
 
+  /**
+   * Ends a terminal with all that it started, whichever process it was opened by.
+   *
+   * @throws DomainError as {@link ContainersService.inside} does, `terminal_not_found`, `terminal_failed`
+   */
+  async end(caller: Caller, id: string, sessionId: string): Promise<void> {
+    await this.containers.inside(caller, id, async (container) => {
+      const session = this.sessions.get(sessionId);
+      if (session?.facts.containerId === container.id && session.isOpen) return session.end('ended');
+      try {
+        const terminal = (await this.openIn(container)).find((each) => each.id === sessionId);
+        if (!terminal) throw new DomainError('terminal_not_found');
+        // Other processes that have a session of it see the shell end.
+        await this.hangUp(terminal);
+        this.programs.forget(terminal);
+      } catch (error) {
+        throw failed(error);
+      }
+    });
+  }
+
+  /** Ends a terminal that its only client has left for good; not if this process ends, and the client is cut off. */
+  leave(session: TerminalSession): void {
+    if (session.clients === 0 && !this.isClosing) void session.end('detached');
+  }
+
+  /** @throws EngineError; DomainError `too_many_terminals` */
+  private async start(
+    container: RunningContainer,
+    { command = LOGIN_SHELL, env, cwd, user }: TerminalProgram,
+  ): Promise<TerminalSession> {
+    noteProgram(command);
+    if ((await this.openIn(container)).length >= MAX_TERMINALS) {
+      throw new DomainError('too_many_terminals', { fields: { limit: MAX_TERMINALS } });
+    }
+    const { kept, program } = await this.programs.start(container, {
+      kind: 'terminal',
+      command,
+      cwd,
+      user,
+      env: { ...ENV, BERTH_NAME: container.name, ...env },
+      terminal: SIZE,
+      stdin: true,
+    });
+    return this.hold(kept, program);
+  }
+
+  /** Makes a session of a terminal that exists. @throws EngineError; DomainError `terminal_not_found` */
+  private async attach(container: RunningContainer, id: string): Promise<TerminalSession> {
+    // The former session is being released.
+    await this.sessions.get(id)?.ended;
+    const found = await this.programs.find(container, 'terminal', id);
+    if (!found) throw new DomainError('terminal_not_found');
+    const { from, to, readers } = found.state;
+    const after = Math.max(from, to - RING_BYTES);
+    const shell = await this.engine.programs
+      .attach(container.dockerId, { id, after, input: true })
+      .catch((error: unknown) => {
+        const isGone = error instanceof EngineError && error.code === 'program_not_found';
+        throw isGone ? new DomainError('terminal_not_found') : error;
+      });
+    const session = this.hold(found, shell, { isHeldElsewhere: readers > 0, awaitsClient: true });
+    await session.replayed;
+    return session;
+  }
+
+  /** Keeps a session of a terminal as long as it has clients. */
+  private hold(
+    kept: KeptProgram,
+    shell: ContainerProcess,
+    options: ConstructorParameters<typeof TerminalSession>[3] = {},
+  ): TerminalSession {
+    const { id, containerId, userId, dockerId, startedAt } = kept;
+    let noted = 0;
+    const session = new TerminalSession(
+      { id, containerId, userId, dockerId, startedAt },
+      shell,
+      {
+        turns: this.turns,
+        hangUp: () => this.hangUp(kept),
+        explain: (seen) => this.explain(kept, seen),
+        onUnattended: () =>
+          // Later, as whoever has left may end it.
+          void setImmediate(() => {
+            if (session.clients === 0) session.release('unattended');
+          }),
+        onWriter: () => this.writers.claim(id),
+        onUse: () => {
+          const now = performance.now();
+          if (now - noted < USE_NOTED_EVERY_MS) return;
+          noted = now;
+          this.containers.touchResumed({ userId }, containerId).catch((error: unknown) => this.note(kept, error));
+        },
+        onError: (error) => this.note(kept, error),
+      },
+      options,
+    );
+    this.sessions.set(id, session);
+    this.watchIdle(kept);
+    const unwatch = this.rights.watchTier(userId, () => void session.end('ended', 'exec_not_allowed'));
+    void session.ended.then((exit) => {
+      unwatch();
+      if (this.sessions.get(id) === session) this.sessions.delete(id);
+      if (exit === null) this.watchIdle(kept);
+      else this.over(kept);
+    });
+    return session;
+  }
+
+  /** The terminals whose shells run. Those that have ended without a client are forgotten. */
+  private async openIn(container: RunningContainer): Promise<FoundProgram[]> {
+    const all = await this.programs.list(container, 'terminal').catch((error: unknown) => {
+      // Nothing is known of a paused one.
+      if (saysPaused(error)) return [];
+      throw failed(error);
+    });
+    const open = all.filter((terminal) => terminal.state.exit === null);
+    for (const terminal of all) {
+      if (terminal.state.exit !== null && this.isStale(terminal)) this.over(terminal);
+    }
+    // A process that has died may have left it.
+    for (const terminal of open) if (terminal.state.readers === 0) this.watchIdle(terminal);
+    return open;
+  }
+
+  /** Whether no client can be on its way back to a terminal that has ended. */
+  private isStale({ id, state }: FoundProgram): boolean {
+    const endedAt = state.exit?.endedAt ?? 0;
+    return !this.sessions.has(id) && !this.attaching.has(id) && Date.now() - endedAt > ENDED_FOR_MS;
+  }
+
+  /** The number of clients here; of other processes with clients, each counts as one. */
+  private clientsOf({ id, state }: FoundProgram): number {
+    const session = this.sessions.get(id);
+    const others = state.readers - (session ? 1 : 0);
+    return (session?.clients ?? 0) + Math.max(0, others);
+  }
+
+  /** Looks after a terminal that has no client here. */
+  private watchIdle(terminal: KeptProgram): void {
+    if (this.isClosing || this.idle.has(terminal.id)) return;
+    const timer = setTimeout(() => {
+      this.idle.delete(terminal.id);
+      this.endIdle(terminal).catch((error: unknown) => {
+        this.note(terminal, error);
+        this.watchIdle(terminal);
+      });
+    }, DETACHED_MS).unref();
+    this.idle.set(terminal.id, timer);
+  }
+
+  /** Ends a terminal that nobody is attached to, unless something runs in it. @throws EngineError */
+  private async endIdle(terminal: KeptProgram): Promise<void> {
+    const session = this.sessions.get(terminal.id);
+    if (session && session.clients > 0) return;
+    const { containerId, userId, dockerId } = terminal;
+    const found = await this.programs
+      .find({ id: containerId, userId, dockerId }, 'terminal', terminal.id)
+      .catch((error: unknown) => {
+        if (saysNotRunning(error)) return null;
+        throw error;
+      });
+    if (!found) return;
+    // Another process looks after it.
+    if (found.state.readers > (session ? 1 : 0)) return;
+    const isShell = SHELL.test(terminal.command[0] ?? '');
+    const { programs } = this.engine;
+    const hasJobs = !isShell || (await programs.descendants(dockerId, { id: terminal.id })).length > 0;
+    const isAttached = (this.sessions.get(terminal.id)?.clients ?? 0) > 0;
+    if (isAttached) return;
+    if (hasJobs && found.state.exit === null) this.watchIdle(terminal);
+    else if (session?.isOpen === true) await session.end('detached');
+    else {
+      await this.hangUp(terminal);
+      this.over(terminal);
+    }
+  }
+
+  /** A terminal has ended. */
+  private over(terminal: KeptProgram): void {
+    clearTimeout(this.idle.get(terminal.id));
+    this.idle.delete(terminal.id);
+    this.programs.forget(terminal);
+  }
+
+  private async hangUp(terminal: KeptProgram): Promise<void> {
+    await this.programs.end(terminal, { signal: 'HUP', graceMs: HANGUP_GRACE_MS });
+  }
+
   /** What runs in these terminals; none if it cannot be found out, as in a paused container. */
-  private async jobsIn({ id, dockerId }: RunningContainer, entries: readonly HeldProgramEntity[]): Promise<Jobs> {
-    if (entries.length === 0) return new Map();
-    const ids = entries.map((entry) => entry.id);
+  private async jobsIn({ id, dockerId }: RunningContainer, terminals: readonly FoundProgram[]): Promise<Jobs> {
+    if (terminals.length === 0) return new Map();
+    const ids = terminals.map((terminal) => terminal.id);
     const of = [dockerId, ...ids].join(' ');
     const last = this.looks.get(id);
     if (last?.of === of && performance.now() - last.at < JOBS_SEEN_FOR_MS) return last.jobs;
@@ -163,97 +398,11 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /**
-   * Ends a terminal with all that it started, even if another process holds it.
-   *
-   * @throws DomainError as {@link ContainersService.inside} does, `terminal_not_found`, `terminal_failed`
-   */
-  async end(caller: Caller, id: string, sessionId: string): Promise<void> {
-    await this.containers.inside(caller, id, async (container) => {
-      const session = this.sessions.get(sessionId);
-      if (session?.facts.containerId === container.id) return session.end('ended');
-      const entry = await this.entryOf(container.id, sessionId);
-      // If another process holds the terminal, that process sees the shell end.
-      const end = this.held.isAbandoned(entry) ? this.held.endAbandoned(entry) : this.hangUp(entry);
-      return end.catch((error: unknown) => {
-        throw failed(error);
-      });
-    });
-  }
-
-  private async start(
-    container: RunningContainer,
-    { command = LOGIN_SHELL, env, cwd, user }: TerminalProgram,
-  ): Promise<TerminalSession> {
-    noteProgram(command);
-    const limit = { count: MAX_TERMINALS, error: 'too_many_terminals' } as const;
-    const { entry, program: shell } = await this.held
-      .start(container, {
-        kind: 'terminal',
-        limit,
-        command,
-        cwd,
-        user,
-        env: { ...ENV, BERTH_NAME: container.name, ...env },
-        terminal: SIZE,
-        stdin: true,
-      })
-      .catch((error: unknown) => {
-        throw failed(error);
-      });
-    const session = this.sessionOf(entry, shell, command);
-    this.sessions.set(session.id, session);
-    const unwatch = this.rights.watchTier(entry.userId, () => void session.end('ended', 'exec_not_allowed'));
-    void session.ended.then(({ reason }) => {
-      unwatch();
-      this.sessions.delete(session.id);
-      // After `lost` the shell may still be running.
-      if (reason === 'lost') this.held.abandon(entry);
-      else this.held.release(entry);
-    });
-    return session;
-  }
-
-  private sessionOf(
-    entry: HeldProgramEntity,
-    shell: ContainerProcess,
-    [program = '']: readonly string[],
-  ): TerminalSession {
-    const { id, containerId, userId, dockerId, startedAt } = entry;
-    let noted = 0;
-    return new TerminalSession({ id, containerId, userId, dockerId, startedAt }, shell, {
-      turns: this.turns,
-      hangUp: () =>
-        this.hangUp(entry).catch((error: unknown) => {
-          if (mayGoOn(error)) this.held.abandon(entry);
-          throw error;
-        }),
-      explain: (seen) => this.explain(entry, seen),
-      hasJobs: async () => !SHELL.test(program) || this.hasJobs(entry),
-      onUse: () => {
-        const now = performance.now();
-        if (now - noted < USE_NOTED_EVERY_MS) return;
-        noted = now;
-        this.containers.touchResumed({ userId }, containerId).catch((error: unknown) => this.note(entry, error));
-      },
-      onError: (error) => this.note(entry, error),
-    });
-  }
-
-  private async hangUp({ id, dockerId }: Pick<HeldProgramEntity, 'id' | 'dockerId'>): Promise<void> {
-    await this.engine.programs.end(dockerId, { id, signal: 'HUP', graceMs: HANGUP_GRACE_MS });
-  }
-
-  /** @throws EngineError if it cannot be found out now */
-  private async hasJobs({ id, dockerId }: HeldProgramEntity): Promise<boolean> {
-    return (await this.engine.programs.descendants(dockerId, { id })).length > 0;
-  }
-
-  /**
    * Finds the reason of a shell's end in its container's row. The row shows the end of the container a moment later:
    * when the operation on the container is done, or when Docker's own event was seen.
    */
   private async explain(
-    { containerId, userId, dockerId }: HeldProgramEntity,
+    { containerId, userId, dockerId }: KeptProgram,
     seen: 'exited' | 'container_stopped' | 'lost',
   ): Promise<Pick<TerminalExit, 'reason' | 'detail'>> {
     const began = performance.now();
@@ -276,13 +425,7 @@ export class Terminals implements OnModuleDestroy {
     }
   }
 
-  private async entryOf(containerId: string, sessionId: string): Promise<HeldProgramEntity> {
-    const entry = await this.held.find(containerId, sessionId);
-    if (entry?.kind !== 'terminal') throw new DomainError('terminal_not_found');
-    return entry;
-  }
-
-  private note({ id, containerId }: HeldProgramEntity, error: unknown): void {
+  private note({ id, containerId }: KeptProgram, error: unknown): void {
     this.logger.warn({ err: error, container_id: containerId, terminal: id }, 'a terminal could not be served');
   }
 }
