@@ -58,8 +58,10 @@ func connect() error {
 	// The supervisor alone has them now, and sees the end of the input.
 	os.Stdin.Close()
 	os.Stdout.Close()
-	_, err = io.Copy(os.Stderr, socket)
-	return err
+	if n, err := io.Copy(os.Stderr, socket); n > 0 || err != nil {
+		return errors.Join(errors.New("the supervisor has refused the connection"), err)
+	}
+	return nil
 }
 
 // bridge is a client's connection: the input and output of a `connect`, and its socket.
