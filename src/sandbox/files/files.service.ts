@@ -72,7 +72,11 @@ export class FilesService {
     return Math.min(this.config.FILE_SIZE_LIMIT_MB, diskMb) * MB;
   }
 
-  /** Runs `work` with the engine's files, for one request of a session, which has limits of its own. @throws DomainError */
+  /**
+   * Runs `work` with the engine's files, for one request of a session, which has limits of its own.
+   *
+   * @throws DomainError
+   */
   use<T>(call: Call, work: (files: EngineFiles, inside: FilesCall) => Promise<T>): Promise<T> {
     return this.inside(call, (place) => work(this.engine.files, place));
   }
