@@ -58,8 +58,10 @@ func connect() error {
 	// The supervisor alone has them now, and sees the end of the input.
 	os.Stdin.Close()
 	os.Stdout.Close()
-	_, err = io.Copy(os.Stderr, socket)
-	return err
+	if n, err := io.Copy(os.Stderr, socket); n > 0 || err != nil {
+		return errors.Join(errors.New("the supervisor has refused the connection"), err)
+	}
+	return nil
 }
 
 // bridge is a client's connection: the input and output of a `connect`, and its socket.
@@ -91,7 +93,14 @@ func receiveBridge(socket *net.UnixConn) (*bridge, error) {
 		syscall.CloseOnExec(fd)
 	}
 	in, out := os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out")
-	return &bridge{pid: int(binary.BigEndian.Uint32(pid[:])), in: in, out: out, socket: socket}, nil
+	b := &bridge{pid: int(binary.BigEndian.Uint32(pid[:])), in: in, out: out, socket: socket}
+	socket.SetReadDeadline(time.Time{})
+	go func() {
+		// If `connect` is killed, its runtime waits for the end of this output before it closes the input.
+		socket.Read(make([]byte, 1))
+		b.Close()
+	}()
+	return b, nil
 }
 
 func (b *bridge) Read(to []byte) (int, error)        { return b.in.Read(to) }
