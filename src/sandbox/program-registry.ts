@@ -27,9 +27,8 @@ import { LeftPrograms } from './left-programs';
  * - `process` outlives the request that starts it.
  * - `start` is the container's start command, and outlives requests as well.
  * - `terminal` is a shell with a terminal.
- * - `transfer` reads or writes a file or an archive for a request.
  */
-export type ProgramKind = 'command' | 'process' | 'start' | 'terminal' | 'transfer';
+export type ProgramKind = 'command' | 'process' | 'start' | 'terminal';
 
 /** A program in a container, and the Berth process that holds it. Only that process has the program's streams. */
 @Entity('held_programs')

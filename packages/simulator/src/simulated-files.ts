@@ -385,7 +385,7 @@ async function entriesOf(archive: Buffer): Promise<SavedFile[]> {
   try {
     for await (const entry of reader) {
       const parts: Buffer[] = [];
-      for await (const data of entry) parts.push(data as Buffer);
+      for await (const data of entry) parts.push(data);
       const saved = entryOf(entry.header, { content: Buffer.concat(parts), found });
       if (saved) found.set(saved.path, saved);
     }

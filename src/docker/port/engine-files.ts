@@ -35,7 +35,7 @@ const LETTERS: Readonly<Record<number, string>> = {
 
 /** The type and the permissions as `ls` shows them. */
 export function modeText(mode: number): string {
-  const bits = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
+  const bits = Array.from('rwxrwxrwx', (letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
   // The bits of set-user-id, set-group-id and "sticky" take the place of an x.
   for (const [bit, at, letter] of [
     [0o4000, 2, 's'],
