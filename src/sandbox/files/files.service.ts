@@ -5,7 +5,14 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type EngineFiles, type FileContent, type FilesCall, isFileError } from '../../docker';
+import {
+  ContainerEngine,
+  EngineError,
+  type EngineFiles,
+  type FileContent,
+  type FilesCall,
+  isFileError,
+} from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { KeyedLimiter, untilAborted } from '../../scheduling';
@@ -242,7 +249,7 @@ export class FilesService {
   private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.inside(call, async (place) => {
       const leave = this.places.take(place.container.id);
-      if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
+      if (!leave) throw tooManyTransfers();
       try {
         return await work(place);
       } finally {
@@ -278,6 +285,8 @@ function reasonOf({ reason }: AbortSignal): DomainError {
 
 /** Translates an error of the engine's files into the one that clients see. */
 function fileFault(error: unknown): unknown {
+  // The supervisor's own bound, for all servers and sessions of SFTP together.
+  if (error instanceof EngineError && error.code === 'too_many') return tooManyTransfers(error);
   if (!isFileError(error)) return failedAs('file_access_failed', error);
   if (error.code !== 'invalid_parameters') return new DomainError(error.code, { cause: error });
   return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
@@ -288,6 +297,10 @@ function archiveFault(error: unknown): unknown {
   if (!isFileError(error) || error.code !== 'invalid_parameters') return error;
   const message = 'must be a tar archive of files, directories and links, all of which stay in the directory';
   return invalidParameters([{ field: 'body', message }]);
+}
+
+function tooManyTransfers(cause?: unknown): DomainError {
+  return new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS }, cause });
 }
 
 function archiveTooLarge(limit: number): DomainError {
