@@ -1742,6 +1742,39 @@ export type FileView = {
     path_encoded?: string;
 };
 
+export type FoundFileView = {
+    path: string;
+    /**
+     * Bytes.
+     */
+    size: number;
+    /**
+     * Type and permissions, as ls shows them.
+     */
+    mode: string;
+    is_dir: boolean;
+    /**
+     * Only where the path is not UTF-8: as it goes into a query.
+     */
+    path_encoded?: string;
+    /**
+     * Only of a search by content: the number of a line that has it.
+     */
+    line?: number;
+    /**
+     * The beginning of this line.
+     */
+    text?: string;
+};
+
+export type FoundFilesView = {
+    files: Array<FoundFileView>;
+    /**
+     * False if there may be more: the limit was reached, or the search took too long.
+     */
+    complete: boolean;
+};
+
 export type MakeDirectoryDto = {
     /**
      * In place of that of the query.

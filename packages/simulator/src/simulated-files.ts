@@ -9,12 +9,15 @@ import {
   type FileAttributes,
   type FileContent,
   type FilesCall,
+  type FileSearch,
   type FileState,
   type FileSystemSpace,
+  type FoundFile,
   type OpenFile,
 } from '../../../src/docker/port/engine-files';
 import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
 import { type ContainerFiles, Errno, errnoOf, type SavedFile } from './files';
+import { matches, quoted } from './patterns';
 
 const CODES: Partial<Record<Errno['code'], FileErrorCode>> = {
   EACCES: 'path_denied',
@@ -281,6 +284,36 @@ export class SimulatedFiles implements EngineFiles {
       const freeBlocks = Math.max(0, blocks - Math.ceil(files.bytes / BLOCK));
       const inodes = { files: 100_000, freeFiles: 90_000 };
       return { blockSize: BLOCK, blocks, freeBlocks, availableBlocks: freeBlocks, ...inodes, longestName: 255 };
+    });
+  }
+
+  search(
+    call: FilesCall,
+    path: Buffer,
+    { name = '', content, limit }: FileSearch,
+  ): Promise<{ found: FoundFile[]; isComplete: boolean }> {
+    return this.in(call, async (files) => {
+      const prefix = path.toString() === '/' ? '/' : `${path.toString()}/`;
+      if (!isDirectory(await stateOf(files, path.toString()))) throw new Errno('ENOTDIR');
+      const pattern = /[*?[]/.test(name) ? name : `*${quoted(name)}*`;
+      const found: FoundFile[] = [];
+      const below = files.getAllPaths().filter((each) => each.startsWith(prefix) && each !== prefix);
+      for (const each of below.sort()) {
+        if (!matches(posix.basename(each).toLowerCase(), pattern.toLowerCase())) continue;
+        const { mode, size } = await stateOf(files, each, { follow: false });
+        const file = { path: Buffer.from(each.slice(prefix.length)), mode, size };
+        if (content === undefined) found.push({ ...file, line: null });
+        else if ((mode & FILE_TYPE.mask) === FILE_TYPE.regular) {
+          const lines = Buffer.from(await files.readFileBuffer(each))
+            .toString()
+            .split('\n');
+          for (const [index, line] of lines.entries()) {
+            const text = Buffer.from(line).subarray(0, 256);
+            if (line.includes(content)) found.push({ ...file, line: { number: index + 1, text } });
+          }
+        }
+      }
+      return { found: found.slice(0, limit), isComplete: found.length <= limit };
     });
   }
 

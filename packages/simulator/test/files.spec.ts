@@ -93,6 +93,15 @@ describe('the files of a simulated container', () => {
     expect(await files.usage(call, path('').subarray(0, -1))).toEqual({ bytes: 3, isComplete: true });
   });
 
+  it('are found by their names and lines', async () => {
+    await files.write(call, content('one\ntwo'));
+    const home = path('').subarray(0, -1);
+    const { found, isComplete } = await files.search(call, home, { name: 'FILE', content: 'tw', limit: 9 });
+    const line = { number: 2, text: Buffer.from('two') };
+    expect([found, isComplete]).toEqual([[{ path: Buffer.from('a/file'), mode: 0o100644, size: 7, line }], true]);
+    expect(await files.search(call, home, { name: '*', limit: 1 })).toMatchObject({ isComplete: false });
+  });
+
   it('go into an archive, and come out of it', async () => {
     await files.write(call, content('one'));
     await files.makeLink(call, { path: path('a/link'), target: Buffer.from('file'), kind: 'symbolic' });

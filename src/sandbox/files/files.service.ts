@@ -20,7 +20,15 @@ import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
 import { ContainerPath } from './container-path';
 import { attachment, sendAsTaken, sendFile } from './download';
-import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
+import {
+  decodeNameCursor,
+  describe,
+  describeFound,
+  encodeNameCursor,
+  type FileDescription,
+  type FoundDescription,
+  Listing,
+} from './listing';
 import { type ConditionalRequest, decisionOf } from './validators';
 import { bounded, formFile, IDLE_MS, MOST_FORM, tooLarge, type Written } from './upload';
 
@@ -154,6 +162,23 @@ export class FilesService {
     );
     const { files, next } = listing.result(path);
     return { files, next: next && encodeNameCursor(next), path };
+  }
+
+  /** Searches below a directory, by names and by what is in files. */
+  async search(
+    call: Call,
+    given: Buffer | undefined,
+    { name, content, limit }: { name?: string | undefined; content?: string | undefined; limit: number },
+  ): Promise<{ files: FoundDescription[]; complete: boolean }> {
+    const path = ContainerPath.parse(required(given), 'path');
+    if (name === undefined && content === undefined) {
+      throw invalidParameters([{ field: 'name', message: 'must be given, or content' }]);
+    }
+    const asked = { name, content, limit };
+    const { found, isComplete } = await this.transfer(call, (place) =>
+      this.engine.files.search(place, path.bytes, asked),
+    );
+    return { files: found.map((each) => describeFound(path, each)), complete: isComplete };
   }
 
   /** Makes a directory and its missing parents. @throws DomainError `path_exists`, `no_space` */
