@@ -1,4 +1,5 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
+import { FRAME, frameHead } from '../../src/docker/supervisor/frames';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { RUNTIMES } from '../support/extent';
 
@@ -6,29 +7,35 @@ jest.setTimeout(180_000);
 
 const LIMITS = { timeoutMs: 60_000, maxOutputBytes: 2 ** 20 };
 
-/** Takes the supervisor's place at its socket, and writes `what` to whoever connects, without end. */
-const imitator = (what: string): string => `
-import os, shutil, socket
-shutil.rmtree("/dev/.berth", ignore_errors=True)
-os.mkdir("/dev/.berth")
-server = socket.socket(socket.AF_UNIX)
-server.bind("/dev/.berth/supervisor")
-server.listen(16)
-open("/tmp/listens", "w").close()
-held = []
-while True:
-    client, _ = server.accept()
-    _, fds, _, _ = socket.recv_fds(client, 4, 2)
-    held.append(client)
-    if os.fork():
-        continue
-    try:
-        while True:
-            os.write(fds[1], ${what})
-    finally:
-        os._exit(0)
-`;
-const HELLO = '{"protocol":1,"version":"x","boot":"x","user":"0","home":"L2hvbWUvdXNlcg=="}'.replaceAll('"', '\\"');
+/**
+ * Takes the supervisor's place at its socket, and writes to whoever connects: at first the first text, then the second
+ * without end. `connect` passes its output over the socket, which Perl has no function for.
+ */
+const IMITATOR = String.raw`
+use IO::Socket::UNIX;
+system("rm -rf /dev/.berth; mkdir /dev/.berth");
+my $server = IO::Socket::UNIX->new(Local => "/dev/.berth/supervisor", Listen => 16) or die;
+open(my $sign, ">", "/tmp/listens"); close($sign);
+$SIG{CHLD} = $SIG{PIPE} = "IGNORE";
+my ($first, $then) = map { pack("H*", $_) } @ARGV;
+my $recvmsg = (POSIX::uname())[4] eq "x86_64" ? 47 : 212;
+while (my $client = $server->accept) {
+  next if fork;
+  my ($pid, $rights) = ("\0" x 4, "\0" x 64);
+  my $bytes = pack("PQ", $pid, 4);
+  my $message = pack("QQPQPQQ", 0, 0, $bytes, 1, $rights, 64, 0);
+  syscall($recvmsg, fileno($client), $message, 0);
+  open(my $out, ">&=", (unpack("l2", substr($rights, 16, 8)))[1]) or die;
+  syswrite($out, $first);
+  1 while syswrite($out, $then);
+  exit;
+}`;
+
+const hex = (...parts: readonly (Buffer | string)[]): string =>
+  Buffer.concat(parts.map((part) => Buffer.from(part))).toString('hex');
+const WORDS = JSON.stringify({ protocol: 1, version: 'x', boot: 'x', user: '0', home: 'L2hvbWUvdXNlcg==' });
+const HELLO = Buffer.concat([frameHead(0, FRAME.hello, WORDS.length), Buffer.from(WORDS)]);
+const PING = frameHead(0, FRAME.ping, 0);
 
 describe.each(RUNTIMES)('a root user who turns against the supervisor under %s', (runtime) => {
   const sandbox = new EngineSandbox();
@@ -67,7 +74,8 @@ describe.each(RUNTIMES)('a root user who turns against the supervisor under %s',
 
   it.each(['STOP', 'KILL', 'TERM'])('by SIG%s harms no more than the sandbox, which can be stopped', async (signal) => {
     const id = await sandbox.running(engine, sandbox.spec());
-    await codeOf(said(id, `kill -${signal} 1; sleep 0.5; echo on`));
+    const command = ['sh', '-c', `kill -${signal} 1; sleep 0.5; echo on`];
+    await codeOf(engine.programs.run(id, { command, user: '0', timeoutMs: 2_000, maxOutputBytes: 100 }));
     expect(['works', 'container_not_running', 'container_not_responding']).toContain(
       await codeOf(engine.programs.list(id)),
     );
@@ -97,19 +105,16 @@ describe.each(RUNTIMES)('a root user who turns against the supervisor under %s',
   });
 
   it.each([
-    ['bytes that are no frames', 'b"x" * 65536'],
-    ['zeros', 'b"\\0" * 65536'],
-    ['a length that it does not keep', 'b"\\x7f\\xff\\xff\\xff\\0\\0\\0\\0\\1" + b"x" * 1000'],
-    ['a flood behind a HELLO', `len(b"${HELLO}").to_bytes(4, "big") + b"\\0\\0\\0\\0\\1" + b"${HELLO}" + b"\\0" * 9`],
-    [
-      'endless PINGs behind a HELLO',
-      `(len(b"${HELLO}").to_bytes(4, "big") + b"\\0\\0\\0\\0\\1" + b"${HELLO}" if not os.path.exists("/tmp/greeted") ` +
-        'and (open("/tmp/greeted", "w").close() or True) else b"\\0\\0\\0\\0\\0\\0\\0\\0\\2" * 5000)',
-    ],
-  ])('by an imitation that writes %s harms nobody else', async (_what, bytes) => {
+    ['bytes that are no frames', hex('x'), hex('x'.repeat(16_384))],
+    ['zeros', hex('\0'), hex(Buffer.alloc(16_384))],
+    ['a length that it does not keep', hex(frameHead(0, FRAME.hello, 0x7fff_ffff)), hex('x')],
+    ['a HELLO and a flood of another stream', hex(HELLO), hex(frameHead(7, FRAME.end, 0))],
+    ['a HELLO and PINGs without end', hex(HELLO), hex(Buffer.concat(Array.from({ length: 5_000 }, () => PING)))],
+  ])('by an imitation that writes %s harms nobody else', async (_what, first, then) => {
     const image = 'berth/sandbox:latest';
     const id = await sandbox.running(engine, sandbox.spec({ image, memoryMb: 512 }));
-    const imitation = await engine.programs.start(id, { command: ['python3', '-c', imitator(bytes)], user: '0' });
+    const command = ['perl', '-MPOSIX', '-e', IMITATOR, first, then];
+    const imitation = await engine.programs.start(id, { command, user: '0' });
     expect(await said(id, 'until [ -e /tmp/listens ]; do sleep 0.1; done; echo ready')).toBe('ready\n');
     await asAnother(async (another) => {
       const outcome = codeOf(another.programs.run(id, { command: ['true'], timeoutMs: 5_000, maxOutputBytes: 1 }));
