@@ -131,7 +131,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   wrong_pool: { retry: 'no', advice: "Name a node of that pool, or change the user's tier first." },
   tools_failed: {
     retry: 'repeatable',
-    advice: "Once more may help; else the image's programs, or a full machine, are at fault.",
+    advice: 'Once more may help; else the disk, or a full machine, is at fault.',
   },
   upgrade_required: {
     retry: 'no',

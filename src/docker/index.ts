@@ -9,6 +9,7 @@ export {
   type FileContent,
   type FilesCall,
   type FileState,
+  type FoundFile,
   modeText,
   type OpenFile,
 } from './port/engine-files';

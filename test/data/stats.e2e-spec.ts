@@ -127,10 +127,11 @@ describe('statistics of several containers, and of the last hour', () => {
 
   it('must measure the disk use of a home while a client follows its container', async () => {
     const { db_id } = await user.api.running();
-    daemon.onExec = ({ command, write }) => {
-      if (command[0] === 'du') write('stdout', '2048\t/home/user\n');
-      return 0;
-    };
+    await fetch(`${berth.url}/api/containers/${db_id}/files?path=/home/user/large`, {
+      method: 'PUT',
+      headers: { authorization: `Bearer ${user.token}` },
+      body: new Uint8Array(2 * 2 ** 20),
+    });
     const stream = await EventStreamClient.open({
       url: berth.url,
       token: user.token,
@@ -141,6 +142,5 @@ describe('statistics of several containers, and of the last hour', () => {
       () => expect(stream.told.at(-1)).toMatchObject({ name: 'stats', data: { disk_used_bytes: 2 * 2 ** 20 } }),
       { timeoutMs: 15_000 },
     );
-    daemon.onExec = () => 0;
   });
 });

@@ -370,6 +370,22 @@ describe('files in a gVisor container', () => {
     }
   });
 
+  it('must be found by their names, and by what is in them', async () => {
+    await sh('mkdir -p /tmp/w/s/deep && cd /tmp/w/s && echo needle >deep/Found.txt && echo other >f && ln -s /etc etc');
+    const search = async (query: string): Promise<unknown> => {
+      const answer = await call('GET', `files/search?path=/tmp/w/s&${query}`);
+      return answer.json();
+    };
+    const found = { path: '/tmp/w/s/deep/Found.txt', size: 7, mode: '-rw-r--r--', is_dir: false };
+    expect(await search('name=found')).toEqual({ files: [found], complete: true });
+    const line = { ...found, line: 1, text: 'needle' };
+    expect(await search('content=needle')).toEqual({ files: [line], complete: true });
+    expect(await search('content=needle&name=*.md')).toEqual({ files: [], complete: true });
+    expect(await search('name=*&limit=1')).toMatchObject({ files: [{}], complete: false });
+    expect(await codeOf(await call('GET', 'files/search?path=/tmp/w/s'))).toEqual([400, 'invalid_parameters']);
+    expect(await codeOf(await call('GET', 'files/search?path=/tmp/w/none&name=x'))).toEqual([404, 'path_not_found']);
+  });
+
   it('must be made, moved and deleted, and nothing with them that was there', async () => {
     const json = (body: object) => ({ headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
     const mkdir = (path: string): Promise<Response> => call('POST', 'files/mkdir', json({ path }));

@@ -16,6 +16,12 @@ export interface WriteOptions extends CallOptions {
   readonly ifNoneMatch?: '*' | undefined;
 }
 
+export interface SearchOptions extends CallOptions {
+  readonly name?: string | undefined;
+  readonly content?: string | undefined;
+  readonly limit?: number | undefined;
+}
+
 /** A file or an archive whose download has started. Read it once, or dispose of it. */
 export class Download implements AsyncDisposable {
   /** Size in bytes; null if unknown in advance. */
@@ -109,6 +115,12 @@ export class Files {
    */
   link(id: string, file: string, { signal }: CallOptions = {}): Promise<api.FileLinkView> {
     return this.http.json('POST', path`/api/containers/${id}/files/links`, { query: { path: file }, signal });
+  }
+
+  /** Searches below a directory, by a part of names (or a pattern with `*`), by a part of lines, or both. */
+  search(id: string, directory: string, { name, content, limit, signal }: SearchOptions): Promise<api.FoundFilesView> {
+    const asked = { query: { path: directory, name, content, limit }, signal };
+    return this.http.json('GET', path`/api/containers/${id}/files/search`, asked);
   }
 
   /** Creates a directory and its missing parents. */

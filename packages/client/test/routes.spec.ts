@@ -98,6 +98,10 @@ const METHODS: readonly [string, (berth: Berth) => unknown][] = [
     'GET /api/containers/{id}/files/list?path=%2Fa&limit=9',
     (berth) => berth.files.list('ID', '/a', { limit: 9 }).page(),
   ],
+  [
+    'GET /api/containers/{id}/files/search?path=%2Fa&name=*.ts&limit=9',
+    (berth) => berth.files.search('ID', '/a', { name: '*.ts', limit: 9 }),
+  ],
   ['POST /api/containers/{id}/files/links?path=%2Fa', (berth) => berth.files.link('ID', '/a')],
   ['POST /api/containers/{id}/files/mkdir {"path":"/a"}', (berth) => berth.files.makeDirectory('ID', '/a')],
   ['POST /api/containers/{id}/files/move {"from":"/a","to":"/b"}', (berth) => berth.files.move('ID', '/a', '/b')],

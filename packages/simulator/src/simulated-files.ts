@@ -9,12 +9,15 @@ import {
   type FileAttributes,
   type FileContent,
   type FilesCall,
+  type FileSearch,
   type FileState,
   type FileSystemSpace,
+  type FoundFile,
   type OpenFile,
 } from '../../../src/docker/port/engine-files';
 import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
 import { type ContainerFiles, Errno, errnoOf, type SavedFile } from './files';
+import { matches, quoted } from './patterns';
 
 const CODES: Partial<Record<Errno['code'], FileErrorCode>> = {
   EACCES: 'path_denied',
@@ -284,6 +287,36 @@ export class SimulatedFiles implements EngineFiles {
     });
   }
 
+  search(
+    call: FilesCall,
+    path: Buffer,
+    { name = '', content, limit }: FileSearch,
+  ): Promise<{ found: FoundFile[]; isComplete: boolean }> {
+    return this.in(call, async (files) => {
+      const prefix = path.toString() === '/' ? '/' : `${path.toString()}/`;
+      if (!isDirectory(await stateOf(files, path.toString()))) throw new Errno('ENOTDIR');
+      const pattern = /[*?[]/.test(name) ? name : `*${quoted(name)}*`;
+      const found: FoundFile[] = [];
+      const below = files.getAllPaths().filter((each) => each.startsWith(prefix) && each !== prefix);
+      for (const each of below.sort()) {
+        if (!matches(posix.basename(each).toLowerCase(), pattern.toLowerCase())) continue;
+        const { mode, size } = await stateOf(files, each, { follow: false });
+        const file = { path: Buffer.from(each.slice(prefix.length)), mode, size };
+        if (content === undefined) found.push({ ...file, line: null });
+        else if ((mode & FILE_TYPE.mask) === FILE_TYPE.regular) {
+          const lines = Buffer.from(await files.readFileBuffer(each))
+            .toString()
+            .split('\n');
+          for (const [index, line] of lines.entries()) {
+            const text = Buffer.from(line).subarray(0, 256);
+            if (line.includes(content)) found.push({ ...file, line: { number: index + 1, text } });
+          }
+        }
+      }
+      return { found: found.slice(0, limit), isComplete: found.length <= limit };
+    });
+  }
+
   usage(call: FilesCall, path: Buffer): Promise<{ bytes: number; isComplete: boolean }> {
     return this.in(call, async (files) => {
       await stateOf(files, path.toString());
@@ -385,7 +418,7 @@ async function entriesOf(archive: Buffer): Promise<SavedFile[]> {
   try {
     for await (const entry of reader) {
       const parts: Buffer[] = [];
-      for await (const data of entry) parts.push(data as Buffer);
+      for await (const data of entry) parts.push(data);
       const saved = entryOf(entry.header, { content: Buffer.concat(parts), found });
       if (saved) found.set(saved.path, saved);
     }

@@ -36,6 +36,7 @@ const FILE_METHODS = [
   'makeLink',
   'resolve',
   'space',
+  'search',
   'usage',
 ] as const;
 

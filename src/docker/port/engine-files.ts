@@ -35,7 +35,7 @@ const LETTERS: Readonly<Record<number, string>> = {
 
 /** The type and the permissions as `ls` shows them. */
 export function modeText(mode: number): string {
-  const bits = [...'rwxrwxrwx'].map((letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
+  const bits = Array.from('rwxrwxrwx', (letter, bit) => ((mode >> (8 - bit)) & 1 ? letter : '-'));
   // The bits of set-user-id, set-group-id and "sticky" take the place of an x.
   for (const [bit, at, letter] of [
     [0o4000, 2, 's'],
@@ -95,6 +95,26 @@ export interface FileContent {
   /** In bytes; undefined if unknown before the end. */
   readonly length: number | undefined;
   readonly decide: ChangeDecision | null;
+}
+
+/** What a search looks for: one of the two, or both. */
+export interface FileSearch {
+  /** A part of the last name, without regard to ASCII case, or a pattern for all of it if it has `*`, `?` or `[`. */
+  readonly name?: string | undefined;
+  /** A part of a line. Large and binary files are left out. */
+  readonly content?: string | undefined;
+  /** Maximum results, 1 to 10,000. */
+  readonly limit: number;
+}
+
+/** A file that was found, or a line of it. */
+export interface FoundFile {
+  /** Below the directory of the search, of any bytes. */
+  readonly path: Buffer;
+  readonly mode: number;
+  readonly size: number;
+  /** Where content was searched for. The text is the beginning of the line, at most 256 bytes. */
+  readonly line: { readonly number: number; readonly text: Buffer } | null;
 }
 
 /** The file system of a path, in blocks of `blockSize` bytes. */
@@ -234,6 +254,16 @@ export interface EngineFiles {
   /** The path without links and `..`, as far as it exists. */
   resolve(call: FilesCall, path: Buffer): Promise<Buffer>;
   space(call: FilesCall, path: Buffer): Promise<FileSystemSpace>;
+  /**
+   * Searches below a directory; links are not followed.
+   *
+   * @returns `isComplete` is false if there may be more
+   */
+  search(
+    call: FilesCall,
+    path: Buffer,
+    search: FileSearch,
+  ): Promise<{ readonly found: readonly FoundFile[]; readonly isComplete: boolean }>;
   /**
    * The bytes on disk of everything below a directory, on its file system alone.
    *

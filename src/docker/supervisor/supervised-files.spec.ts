@@ -553,6 +553,47 @@ describe('a list of a supervisor', () => {
   });
 });
 
+describe('a search of a supervisor', () => {
+  async function searched(...rows: readonly object[]): Promise<unknown> {
+    const scene = await begun();
+    const asking = { name: '*.ts', limit: 2 };
+    const [searching] = await asked(scene, () => scene.files.search(scene.call, PATH, asking));
+    expect(scene.heard()).toEqual([
+      ['open', { op: 'search', path: WIRE_PATH, pattern: '*.ts', limit: 2, seconds: 20 }],
+    ]);
+    scene.sends(rowsOf(...rows));
+    scene.says('done', { complete: false });
+    return searching;
+  }
+  const at = (path: string, more = {}): object => ({
+    ...ATTRIBUTES,
+    path: Buffer.from(path).toString('base64'),
+    ...more,
+  });
+
+  it('has what was found, with the lines', async () => {
+    const line = { number: 3, text: Buffer.from('x') };
+    expect(await searched(at('a/b'), at('c', { line: 3, text: 'eA==' }))).toEqual({
+      found: [
+        { path: Buffer.from('a/b'), mode: 0o100644, size: 3, line: null },
+        { path: Buffer.from('c'), mode: 0o100644, size: 3, line },
+      ],
+      isComplete: false,
+    });
+  });
+
+  it.each([
+    ['a path that leaves the directory', [at('a/../../b')]],
+    ['an absolute path', [at('/etc')]],
+    ['a path with NUL', [at('a\0')]],
+    ['a line 0', [at('a', { line: 0 })]],
+    ['a line that is too long', [at('a', { line: 1, text: Buffer.alloc(257).toString('base64') })]],
+    ['more than its limit', [at('a'), at('b'), at('c')]],
+  ])('closes the channel at %s', async (_what, rows) => {
+    await expect(searched(...rows)).rejects.toMatchObject({ code: 'container_not_responding' });
+  });
+});
+
 describe('a supervisor that answers something else', () => {
   const wrong: readonly [name: string, ask: Ask, answer: (scene: Scene) => void][] = [
     [

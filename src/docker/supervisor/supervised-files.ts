@@ -6,8 +6,10 @@ import type {
   EngineFiles,
   FileAttributes,
   FileContent,
+  FileSearch,
   FilesCall,
   FileState,
+  FoundFile,
   FileSystemSpace,
   OpenFile,
 } from '../port/engine-files';
@@ -19,8 +21,9 @@ import type { SandboxChannels } from './sandbox-channels';
 /** The limits of operations that may work for long without a word, in milliseconds. */
 const LIST_MS = 120_000;
 const WORK_MS = 15 * 60_000;
-/** Within these seconds the supervisor counts what a directory takes. */
+/** How long the supervisor may count what a directory takes, and search in it. */
 const USAGE_SECONDS = 30;
+const SEARCH_SECONDS = 20;
 
 /** Files up to this size come with the answer that describes them, in bytes. */
 const INLINE_BYTES = 64 * 1024;
@@ -30,6 +33,7 @@ const MOST_PACKED = 2 ** 40;
 const MOST_LISTED = 1_000_000;
 const LONGEST_NAME = 255;
 const LONGEST_PATH = 4096;
+const LONGEST_LINE = 256;
 const LATEST_SECONDS = 8_640_000_000_000;
 
 /** A count, or a number of bytes, of 64 bits: larger ones than JavaScript's integers are cut. */
@@ -67,6 +71,21 @@ const row = z
   })
   .transform((wire) => ({ name: wire.name.toString('latin1'), attributes: attributesOf(wire) }));
 
+const found = z
+  .object({
+    path: wireBytes.refine(isBelow),
+    mode: z.uint32(),
+    size: count,
+    line: z.int().min(1).optional(),
+    text: wireBytes.refine((text) => text.length <= LONGEST_LINE).optional(),
+  })
+  .transform(({ path, mode, size, line, text }): FoundFile => ({
+    path,
+    mode,
+    size,
+    line: line === undefined ? null : { number: line, text: text ?? Buffer.alloc(0) },
+  }));
+
 const nothing = z.looseObject({});
 const opened = z.object({ state });
 const writing = z.object({ at: z.enum(['file', 'directory']), state: state.nullable() });
@@ -77,6 +96,7 @@ const link = z.object({ target: wireBytes.refine((target) => target.length <= LO
 const resolved = z.object({
   path: wireBytes.refine((path) => path[0] === 0x2f && path.length <= LONGEST_PATH && !path.includes(0)),
 });
+const searched = z.object({ complete: z.boolean() });
 const usage = z.object({ bytes: count, complete: z.boolean() });
 const space = z
   .object({
@@ -272,6 +292,23 @@ export class SupervisedFiles implements EngineFiles {
     return this.ask(call, { op: 'space', path: encode(path) }, space);
   }
 
+  search(
+    call: FilesCall,
+    path: Buffer,
+    { name, content, limit }: FileSearch,
+  ): Promise<{ found: FoundFile[]; isComplete: boolean }> {
+    const request = { op: 'search', path: encode(path), pattern: name, content, limit, seconds: SEARCH_SECONDS };
+    return this.during(call, { request }, async (operation) => {
+      const all: FoundFile[] = [];
+      const taking = async (): Promise<{ complete: boolean }> => {
+        for await (const rows of operation.stream.rows(found, limit)) all.push(...rows);
+        return operation.done(searched);
+      };
+      const { complete } = await operation.within(taking());
+      return { found: all, isComplete: complete };
+    });
+  }
+
   async usage(call: FilesCall, path: Buffer): Promise<{ bytes: number; isComplete: boolean }> {
     const request = { op: 'usage', path: encode(path), seconds: USAGE_SECONDS };
     const { bytes, complete } = await this.ask(call, request, usage);
@@ -354,6 +391,17 @@ function attributesOf(wire: {
 function isName(name: Buffer): boolean {
   const text = name.toString('latin1');
   return name.length > 0 && name.length <= LONGEST_NAME && !/[/\0]/.test(text) && text !== '.' && text !== '..';
+}
+
+/** Whether a path leads below a directory, by its text. */
+function isBelow(path: Buffer): boolean {
+  return (
+    path.length <= LONGEST_PATH &&
+    path
+      .toString('latin1')
+      .split('/')
+      .every((part) => isName(Buffer.from(part, 'latin1')))
+  );
 }
 
 function refused(): EngineError {

@@ -78,17 +78,17 @@ export async function sendAsTaken(
   sendHead: () => FastifyReply,
 ): Promise<void> {
   const note = notedBytes();
-  let stalled: NodeJS.Timeout | undefined;
+  const stall: { timer?: NodeJS.Timeout } = {};
   const body = await bodyOf((bytes) => {
     note(bytes);
-    stalled?.refresh();
+    stall.timer?.refresh();
   });
   const reply = sendHead();
-  stalled = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
+  stall.timer = setTimeout(() => reply.raw.destroy(), IDLE_MS).unref();
   try {
     await send(reply, body);
   } finally {
-    clearTimeout(stalled);
+    clearTimeout(stall.timer);
   }
 }
 

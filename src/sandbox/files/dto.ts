@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, MaxLength } from 'class-validator';
+import { IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
 import { QueryInteger } from '../../http';
 
 /** Also the default, because Rexec's clients give no limit and know no pages. */
@@ -55,6 +55,33 @@ export class ListFilesQuery extends PathQuery {
   @IsString()
   @MaxLength(400)
   cursor?: string;
+}
+
+export class SearchFilesQuery extends PathQuery {
+  @ApiPropertyOptional({
+    minLength: 1,
+    maxLength: 255,
+    description: 'A part of the name, in any case; with *, ? or [, a pattern for all of it.',
+    example: '*.ts',
+  })
+  @IsOptional()
+  @IsString()
+  @Length(1, 255)
+  name?: string;
+
+  @ApiPropertyOptional({
+    minLength: 1,
+    maxLength: 1_000,
+    description: 'A part of a line. Binary files, and those larger than 16 MiB, are left out.',
+    example: 'TODO',
+  })
+  @IsOptional()
+  @IsString()
+  @Length(1, 1_000)
+  content?: string;
+
+  @QueryInteger({ min: 1, max: LARGEST_PAGE, default: LARGEST_PAGE })
+  limit?: number;
 }
 
 export class DeleteFileQuery extends PathQuery {
@@ -118,6 +145,39 @@ export class FileView {
     description: 'Only where the path is not UTF-8: as it goes into a query.',
   })
   readonly path_encoded?: string;
+}
+
+/** A file that was found, or a line of it. */
+export class FoundFileView {
+  @ApiProperty({ example: '/home/user/project/main.ts' })
+  readonly path: string;
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1024, description: 'Bytes.' })
+  readonly size: number;
+  @ApiProperty({ example: '-rw-r--r--', description: 'Type and permissions, as ls shows them.' })
+  readonly mode: string;
+  @ApiProperty()
+  readonly is_dir: boolean;
+  @ApiPropertyOptional({
+    example: '/home/user/caf%E9',
+    description: 'Only where the path is not UTF-8: as it goes into a query.',
+  })
+  readonly path_encoded?: string;
+  @ApiPropertyOptional({
+    type: 'integer',
+    minimum: 1,
+    example: 7,
+    description: 'Only of a search by content: the number of a line that has it.',
+  })
+  readonly line?: number;
+  @ApiPropertyOptional({ example: '// TODO: close it', description: 'The beginning of this line.' })
+  readonly text?: string;
+}
+
+export class FoundFilesView {
+  @ApiProperty({ type: [FoundFileView] })
+  readonly files: FoundFileView[];
+  @ApiProperty({ description: 'False if there may be more: the limit was reached, or the search took too long.' })
+  readonly complete: boolean;
 }
 
 export class FileLinkView {

@@ -140,6 +140,24 @@ export class FilesController {
     return files;
   }
 
+  @Get('files/search')
+  @Audited('container.file_search')
+  @ApiOperation({
+    summary: 'Search below a directory, by names, by content, or both',
+    description: 'In any order. Links are not followed. A search takes at most 20 seconds.',
+  })
+  @ApiOkResponse({ type: dto.FoundFilesView })
+  @ApiInside(...COMMON)
+  search(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() { name, content, limit = dto.LARGEST_PAGE }: dto.SearchFilesQuery,
+    @QueryPath('path') path: Buffer | undefined,
+    @ConnectionEnd() gone: AbortSignal,
+  ): Promise<dto.FoundFilesView> {
+    return this.files.search({ caller, id, gone }, path, { name, content, limit });
+  }
+
   @Post('files/mkdir')
   @HttpCode(201)
   @RefusesIdempotencyKey()

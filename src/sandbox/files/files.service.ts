@@ -5,7 +5,14 @@ import { notedBytes } from '../../audit';
 import type { Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
-import { ContainerEngine, type EngineFiles, type FileContent, type FilesCall, isFileError } from '../../docker';
+import {
+  ContainerEngine,
+  EngineError,
+  type EngineFiles,
+  type FileContent,
+  type FilesCall,
+  isFileError,
+} from '../../docker';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { KeyedLimiter, untilAborted } from '../../scheduling';
@@ -13,7 +20,15 @@ import { failedAs } from '../program-errors';
 import { ExecAccess } from '../exec-access';
 import { ContainerPath } from './container-path';
 import { attachment, sendAsTaken, sendFile } from './download';
-import { decodeNameCursor, describe, encodeNameCursor, type FileDescription, Listing } from './listing';
+import {
+  decodeNameCursor,
+  describe,
+  describeFound,
+  encodeNameCursor,
+  type FileDescription,
+  type FoundDescription,
+  Listing,
+} from './listing';
 import { type ConditionalRequest, decisionOf } from './validators';
 import { bounded, formFile, IDLE_MS, MOST_FORM, tooLarge, type Written } from './upload';
 
@@ -73,7 +88,11 @@ export class FilesService {
     return Math.min(this.config[`${what}_SIZE_LIMIT_MB`], diskMb) * MB;
   }
 
-  /** Runs `work` with the engine's files, for one request of a session, which has limits of its own. @throws DomainError */
+  /**
+   * Runs `work` with the engine's files, for one request of a session, which has limits of its own.
+   *
+   * @throws DomainError
+   */
   use<T>(call: Call, work: (files: EngineFiles, inside: FilesCall) => Promise<T>): Promise<T> {
     return this.inside(call, (place) => work(this.engine.files, place));
   }
@@ -144,6 +163,23 @@ export class FilesService {
     );
     const { files, next } = listing.result(path);
     return { files, next: next && encodeNameCursor(next), path };
+  }
+
+  /** Searches below a directory, by names and by what is in files. */
+  async search(
+    call: Call,
+    given: Buffer | undefined,
+    { name, content, limit }: { name?: string | undefined; content?: string | undefined; limit: number },
+  ): Promise<{ files: FoundDescription[]; complete: boolean }> {
+    const path = ContainerPath.parse(required(given), 'path');
+    if (name === undefined && content === undefined) {
+      throw invalidParameters([{ field: 'name', message: 'must be given, or content' }]);
+    }
+    const asked = { name, content, limit };
+    const { found, isComplete } = await this.transfer(call, (place) =>
+      this.engine.files.search(place, path.bytes, asked),
+    );
+    return { files: found.map((each) => describeFound(path, each)), complete: isComplete };
   }
 
   /** Makes a directory and its missing parents. @throws DomainError `path_exists`, `no_space` */
@@ -241,7 +277,7 @@ export class FilesService {
   private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.inside(call, async (place) => {
       const leave = this.places.take(place.container.id);
-      if (!leave) throw new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS } });
+      if (!leave) throw tooManyTransfers();
       try {
         return await work(place);
       } finally {
@@ -277,6 +313,8 @@ function reasonOf({ reason }: AbortSignal): DomainError {
 
 /** Translates an error of the engine's files into the one that clients see. */
 function fileFault(error: unknown): unknown {
+  // The supervisor's own bound, for all servers and sessions of SFTP together.
+  if (error instanceof EngineError && error.code === 'too_many') return tooManyTransfers(error);
   if (!isFileError(error)) return failedAs('file_access_failed', error);
   if (error.code !== 'invalid_parameters') return new DomainError(error.code, { cause: error });
   return invalidParameters([{ field: 'path', message: 'has a name that is too long' }]);
@@ -287,6 +325,10 @@ function archiveFault(error: unknown): unknown {
   if (!isFileError(error) || error.code !== 'invalid_parameters') return error;
   const message = 'must be a tar archive of files, directories and links, all of which stay in the directory';
   return invalidParameters([{ field: 'body', message }]);
+}
+
+function tooManyTransfers(cause?: unknown): DomainError {
+  return new DomainError('too_many_transfers', { fields: { limit: MOST_TRANSFERS }, cause });
 }
 
 function archiveTooLarge(limit: number): DomainError {

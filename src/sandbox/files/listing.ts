@@ -1,4 +1,4 @@
-import { FILE_TYPE, type FileAttributes, modeText } from '../../docker';
+import { FILE_TYPE, type FileAttributes, type FoundFile, modeText } from '../../docker';
 import { invalidParameters } from '../../errors';
 import type { ContainerPath } from './container-path';
 
@@ -23,6 +23,33 @@ export function describe(path: ContainerPath, { mode, size, modifiedAt }: FileAt
     is_dir: (mode & FILE_TYPE.mask) === FILE_TYPE.directory,
   };
   return path.isText ? description : { ...description, path_encoded: path.inQuery };
+}
+
+/** A file that was found, or a line of it. */
+export interface FoundDescription {
+  readonly path: string;
+  readonly size: number;
+  readonly mode: string;
+  readonly is_dir: boolean;
+  readonly path_encoded?: string;
+  readonly line?: number;
+  readonly text?: string;
+}
+
+/** @param directory where the search began */
+export function describeFound(
+  directory: ContainerPath,
+  { path: below, mode, size, line }: FoundFile,
+): FoundDescription {
+  const path = directory.below(below);
+  return {
+    path: path.text,
+    size,
+    mode: modeText(mode),
+    is_dir: (mode & FILE_TYPE.mask) === FILE_TYPE.directory,
+    ...(!path.isText && { path_encoded: path.inQuery }),
+    ...(line && { line: line.number, text: line.text.toString() }),
+  };
 }
 
 /** @param seconds since 1970; the epoch stands for a time that cannot be shown */

@@ -121,8 +121,8 @@ class Refused extends Error {
 }
 
 /**
- * Serves one SFTP session. Requests are answered in order, so what a client has written is what it reads. Files are named by their paths also while they are open: one that is moved meanwhile
- * is not found.
+ * Serves one SFTP session. Requests are answered in order, so what a client has written is what it reads. Files are
+ * named by their paths also while they are open: one that is moved meanwhile is not found.
  */
 export class SftpServer {
   private readonly packets = new PacketReader();
