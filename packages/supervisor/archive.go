@@ -11,17 +11,15 @@ import (
 	"time"
 )
 
-// mostHardLinks bounds the files whose other names are packed as hard links.
-const mostHardLinks = 10_000
-
 func packDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
 	s.tell(struct{}{})
 	p := newPacker(s)
+	defer func() { walkMemory.n.Add(int64(-p.taken)) }()
 	st, err := statAt(dir, ".")
 	if err != nil {
 		return nil, err
@@ -42,7 +40,8 @@ func packDirectory(s *stream, r *request, _ identity) (any, error) {
 type packer struct {
 	out     *tar.Writer
 	buffer  []byte
-	names   map[[2]uint64]string // Of files with several names, by device and inode.
+	names   map[[2]uint64]string // Of files with several names, by device and inode, as far as memory goes.
+	taken   int
 	missing error
 }
 
@@ -98,8 +97,9 @@ func (p *packer) addFile(e entry, header *tar.Header) error {
 			header.Typeflag, header.Size, header.Linkname = tar.TypeLink, 0, first
 			return p.out.WriteHeader(header)
 		}
-		if len(p.names) < mostHardLinks {
+		if size := len(header.Name) + nameOverhead; walkMemory.add(size) {
 			p.names[key] = header.Name
+			p.taken += size
 		}
 	}
 	if err := p.out.WriteHeader(header); err != nil {
@@ -130,12 +130,12 @@ func unpackArchive(s *stream, r *request, _ identity) (any, error) {
 	if err := os.MkdirAll(string(r.Path), 0o755); err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
 	defer dir.Close()
-	sweep(dir)
+	sweep(string(r.Path))
 	u, err := newUnpacker(dir, &input{s: s})
 	if err != nil {
 		return nil, err
@@ -157,6 +157,7 @@ func moveAcross(user identity, e entry, target *os.File, name string, replace bo
 	reads, writes := io.Pipe()
 	go user.as(func() error {
 		p := newPacker(writes)
+		defer func() { walkMemory.n.Add(int64(-p.taken)) }()
 		err := p.add(e)
 		if err == nil && isDirectory(&e.st) {
 			var dir *os.File
@@ -185,8 +186,8 @@ func moveAcross(user identity, e entry, target *os.File, name string, replace bo
 	return removeEntry(e.dir, e.dir, e.base, 0)
 }
 
-// mostDelayed bounds the bytes of names of directories that get their mode and time at the end.
-const mostDelayed = 1 << 20
+// nameOverhead is what a remembered name takes besides itself, in bytes.
+const nameOverhead = 512
 
 // unpacker makes an archive's entries in a directory beside their places.
 type unpacker struct {
@@ -197,8 +198,8 @@ type unpacker struct {
 	aside      *os.File
 	keepsOwner bool
 	buffer     []byte
-	delayed    []*tar.Header // Of directories, named below aside.
-	bytes      int
+	delayed    []*tar.Header // Of directories, named below aside, as far as memory goes.
+	taken      int
 }
 
 func newUnpacker(dir *os.File, from io.Reader) (*unpacker, error) {
@@ -212,6 +213,7 @@ func newUnpacker(dir *os.File, from io.Reader) (*unpacker, error) {
 }
 
 func (u *unpacker) close() {
+	walkMemory.n.Add(int64(-u.taken))
 	u.aside.Close()
 	removeEntry(u.dir, u.dir, u.name, 0)
 }
@@ -241,7 +243,7 @@ func (u *unpacker) unpack() (count int, err error) {
 		if err != nil {
 			return count, err
 		}
-		header.Name = name
+		header.Name, header.PAXRecords = name, nil
 		err = u.add(header, parent, base)
 		parent.Close()
 		if err != nil {
@@ -308,8 +310,9 @@ func (u *unpacker) add(header *tar.Header, parent *os.File, base string) error {
 		if err := at(syscall.SYS_MKDIRAT, parent, base, 0o700); err != nil && err != syscall.EEXIST {
 			return err
 		}
-		if u.bytes += len(header.Name); u.bytes < mostDelayed {
+		if size := len(header.Name) + nameOverhead; walkMemory.add(size) {
 			u.delayed = append(u.delayed, header)
+			u.taken += size
 		}
 		return nil
 	case tar.TypeSymlink:

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,20 +27,29 @@ type counter struct {
 	most int64
 }
 
-func (c *counter) take() bool {
-	if c.n.Add(1) <= c.most {
+func (c *counter) take() bool { return c.add(1) }
+func (c *counter) release()   { c.n.Add(-1) }
+
+// add takes n, or nothing if that is too much.
+func (c *counter) add(n int) bool {
+	if c.n.Add(int64(n)) <= c.most {
 		return true
 	}
-	c.n.Add(-1)
+	c.n.Add(int64(-n))
 	return false
 }
 
-func (c *counter) release() { c.n.Add(-1) }
+// socket is what a connection needs of its bridge.
+type socket interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+}
 
 // conn is one client's connection.
 type conn struct {
 	sup     *supervisor
-	socket  net.Conn
+	socket  socket
 	out     *outbox
 	buffers chan []byte
 
@@ -51,28 +59,24 @@ type conn struct {
 }
 
 // serve speaks the protocol until the connection ends, from either side.
-func (sup *supervisor) serve(socket net.Conn) {
+func (sup *supervisor) serve(socket socket) {
 	c := &conn{sup: sup, socket: socket, out: newOutbox(socket), streams: map[uint32]*stream{}}
 	c.buffers = make(chan []byte, buffersPerConn)
 	for range buffersPerConn {
-		c.buffers <- nil
+		c.buffers <- nil // Made when it is first used.
 	}
-	sup.connections.add(c)
-	defer sup.connections.remove(c)
+	sup.connections.Store(c, nil)
+	defer sup.connections.Delete(c)
 	err := c.read()
 	var broken violation
 	if errors.As(err, &broken) {
 		c.bye(string(broken), "the client broke the protocol")
 	}
 	c.mu.Lock()
-	left := make([]*stream, 0, len(c.streams))
 	for _, s := range c.streams {
-		left = append(left, s)
-	}
-	c.mu.Unlock()
-	for _, s := range left {
 		s.interrupt()
 	}
+	c.mu.Unlock()
 	c.out.close()
 	socket.Close()
 }
@@ -172,25 +176,10 @@ func (c *conn) open(f frame) error {
 	if !json.Valid(f.payload) {
 		return badFrame
 	}
-	refuse := func(err error) { c.out.send(frameFail, f.stream, encode(failureOf(err))) }
 	var r request
-	if err := json.Unmarshal(f.payload, &r); err != nil {
-		refuse(invalid(err.Error()))
-		return nil
-	}
-	run, known := operations[r.Op]
-	if !known {
-		refuse(invalid("unknown operation"))
-		return nil
-	}
-	if !c.sup.streams.take() {
-		refuse(tooMany("streams"))
-		return nil
-	}
-	takesData := r.takesData()
-	if takesData && !c.sup.inputs.take() {
-		c.sup.streams.release()
-		refuse(tooMany("streams that take data"))
+	run, takesData, err := c.sup.admit(f.payload, &r)
+	if err != nil {
+		c.out.send(frameFail, f.stream, encode(failureOf(err)))
 		return nil
 	}
 	s := newStream(c, f.stream, takesData)
@@ -204,6 +193,24 @@ func (c *conn) open(f frame) error {
 	return nil
 }
 
+// admit reads a request, and counts its stream.
+func (sup *supervisor) admit(text []byte, r *request) (run operation, takesData bool, err error) {
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, false, invalid(err.Error())
+	}
+	run, takesData = operations[r.Op], r.takesData()
+	switch {
+	case run == nil:
+		return nil, false, invalid("unknown operation")
+	case !sup.streams.take():
+		return nil, false, tooMany("streams")
+	case takesData && !sup.inputs.take():
+		sup.streams.release()
+		return nil, false, tooMany("streams that take data")
+	}
+	return run, takesData, nil
+}
+
 // buffer runs work with one of the connection's few buffers, of mostData bytes.
 func (c *conn) buffer(work func([]byte) error) error {
 	b := <-c.buffers
@@ -212,36 +219,6 @@ func (c *conn) buffer(work func([]byte) error) error {
 	}
 	defer func() { c.buffers <- b }()
 	return work(b)
-}
-
-// connections is the set of open connections.
-type connections struct {
-	mu  sync.Mutex
-	all map[*conn]struct{}
-}
-
-func (cs *connections) add(c *conn) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	cs.all[c] = struct{}{}
-}
-
-func (cs *connections) remove(c *conn) {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	delete(cs.all, c)
-}
-
-func (cs *connections) each(work func(*conn)) {
-	cs.mu.Lock()
-	all := make([]*conn, 0, len(cs.all))
-	for c := range cs.all {
-		all = append(all, c)
-	}
-	cs.mu.Unlock()
-	for _, c := range all {
-		work(c)
-	}
 }
 
 // outbox collects frames, and writes them in as few calls as the reader's pace allows.

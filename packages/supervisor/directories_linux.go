@@ -31,27 +31,29 @@ const (
 	namesAtOnce = 128
 )
 
-// at makes a system call that names an entry of a directory, as unlinkat(2).
-func at(call uintptr, dir *os.File, name string, arguments ...uintptr) error {
+// at calls unlinkat(2) or mkdirat(2), which name an entry of a directory.
+func at(call uintptr, dir *os.File, name string, argument uintptr) error {
 	text, err := syscall.BytePtrFromString(name)
 	if err != nil {
 		return err
 	}
-	arguments = append(arguments, 0, 0)
-	_, _, errno := syscall.Syscall6(call, dir.Fd(), uintptr(unsafe.Pointer(text)), arguments[0], arguments[1], 0, 0)
-	runtime.KeepAlive(dir)
-	if errno != 0 {
-		return errno
+	_, _, errno := syscall.Syscall(call, dir.Fd(), uintptr(unsafe.Pointer(text)), argument)
+	return failed(errno)
+}
+
+// statAt describes an entry of a directory, without following it if it is a link.
+func statAt(dir *os.File, name string) (st syscall.Stat_t, err error) {
+	text, err := syscall.BytePtrFromString(name)
+	if err != nil {
+		return st, err
 	}
-	return nil
+	_, _, errno := syscall.Syscall6(sysFstatat, dir.Fd(), uintptr(unsafe.Pointer(text)),
+		uintptr(unsafe.Pointer(&st)), symlinkNoFollow, 0, 0)
+	return st, failed(errno)
 }
 
 // rename moves an entry; unless replace is set, never onto another.
 func rename(from *os.File, name string, to *os.File, newName string, replace bool) error {
-	flags := uintptr(noReplace)
-	if replace {
-		flags = 0
-	}
 	old, err := syscall.BytePtrFromString(name)
 	if err != nil {
 		return err
@@ -60,29 +62,31 @@ func rename(from *os.File, name string, to *os.File, newName string, replace boo
 	if err != nil {
 		return err
 	}
+	flags := uintptr(noReplace)
+	if replace {
+		flags = 0
+	}
 	_, _, errno := syscall.Syscall6(sysRenameat2, from.Fd(), uintptr(unsafe.Pointer(old)), to.Fd(),
 		uintptr(unsafe.Pointer(text)), flags, 0)
-	if errno != 0 {
-		return errno
+	return failed(errno)
+}
+
+// failed is nil for 0, which is no nil error as it is.
+func failed(errno syscall.Errno) error {
+	if errno == 0 {
+		return nil
 	}
-	return nil
+	return errno
 }
 
 // within is a path of an entry of an open directory, for calls that have no other form.
-func within(dir *os.File, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name) }
-
-// openDirectory opens a directory for reading; the kernel resolves links in its path.
-func openDirectory(name string) (*os.File, error) {
-	fd, err := syscall.Open(name, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), name), nil
+func within(dir *os.File, name string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), name)
 }
 
-// openDirectoryPath opens a directory that need not be readable, to name its entries.
-func openDirectoryPath(name string) (*os.File, error) {
-	fd, err := syscall.Open(name, openPath|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+// openDirectory opens a directory, for reading or only to name its entries; the kernel resolves links in its path.
+func openDirectory(name string, flags int) (*os.File, error) {
+	fd, err := syscall.Open(name, flags|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +95,18 @@ func openDirectoryPath(name string) (*os.File, error) {
 
 // openEntry opens an entry of a directory, without following it if it is a link.
 func openEntry(dir *os.File, name string, flags int, mode uint32) (*os.File, error) {
-	fd, err := syscall.Openat(int(dir.Fd()), name, flags|syscall.O_NOFOLLOW|syscall.O_CLOEXEC|syscall.O_NONBLOCK, mode)
+	flags |= syscall.O_NOFOLLOW | syscall.O_CLOEXEC | syscall.O_NONBLOCK
+	at := int(dir.Fd())
+	if flags&syscall.O_DIRECTORY != 0 {
+		// gVisor (20240729) follows links if O_DIRECTORY is set, but not with O_PATH.
+		fd, err := syscall.Openat(at, name, openPath|flags, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer syscall.Close(fd)
+		at, name = fd, "."
+	}
+	fd, err := syscall.Openat(at, name, flags, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +145,7 @@ type entry struct {
 var errTooDeep = fail("failed", "the directories are too deep")
 
 // walk visits all entries below a directory, each directory before its entries. It follows no links, and works
-// by descriptors, so it cannot be led elsewhere. visit may return fs.SkipDir. unread is called with what cannot be read.
+// by descriptors, so it cannot be led elsewhere. visit may return fs.SkipDir. unread gets the errors of reading.
 func walk(dir *os.File, below string, depth int, visit func(entry) error, unread func(error) error) error {
 	if depth > mostDepth {
 		return unread(errTooDeep)
@@ -183,13 +198,12 @@ func empty(top, dir *os.File, depth int) error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		if len(names) > 0 {
-			// Begins again, as the directory has changed: entries may have been moved here.
-			if _, err := dir.Seek(0, io.SeekStart); err != nil {
-				return err
-			}
-		} else {
+		if len(names) == 0 {
 			return nil
+		}
+		// Begins again, as the directory has changed: entries may have been moved here.
+		if _, err := dir.Seek(0, io.SeekStart); err != nil {
+			return err
 		}
 	}
 }

@@ -9,13 +9,14 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 )
 
 const mostListed = 1_000_000
 
-// fileOperations work with the rights of a user.
-var fileOperations = map[string]func(*stream, *request, identity) (any, error){
+// fileOperation works with the rights of a user.
+type fileOperation func(*stream, *request, identity) (any, error)
+
+var fileOperations = map[string]fileOperation{
 	"stat":     quick(statFile),
 	"mkdir":    quick(makeDirectory),
 	"create":   quick(createFile),
@@ -25,14 +26,14 @@ var fileOperations = map[string]func(*stream, *request, identity) (any, error){
 	"link":     quick(makeLink),
 	"resolve":  quick(resolvePath),
 	"space":    quick(readSpace),
-	"list":     long(listDirectory),
-	"move":     long(moveFile),
-	"remove":   long(removeFile),
-	"pack":     long(packDirectory),
-	"unpack":   long(unpackArchive),
-	"usage":    long(readUsage),
-	"search":   long(search),
-	"watch":    long(watch),
+	"list":     long(&walks, listDirectory),
+	"move":     long(&walks, moveFile),
+	"remove":   long(&walks, removeFile),
+	"pack":     long(&walks, packDirectory),
+	"unpack":   long(&walks, unpackArchive),
+	"usage":    long(&walks, readUsage),
+	"search":   long(&walks, search),
+	"watch":    long(&watches, watch),
 	"read":     readFile,
 	"write":    writeFile,
 	"pread":    readPart,
@@ -40,7 +41,7 @@ var fileOperations = map[string]func(*stream, *request, identity) (any, error){
 }
 
 // quick is an operation that waits for nothing but the kernel.
-func quick(run func(string, *request) (any, error)) func(*stream, *request, identity) (any, error) {
+func quick(run func(string, *request) (any, error)) fileOperation {
 	return func(_ *stream, r *request, user identity) (result any, err error) {
 		err = user.do(func() (err error) {
 			result, err = run(string(r.Path), r)
@@ -50,16 +51,19 @@ func quick(run func(string, *request) (any, error)) func(*stream, *request, iden
 	}
 }
 
-// walks bounds the operations that hold a thread for long, or while they wait for their client.
-var walks = counter{most: 16}
+// walks bounds the operations on directories, each of which holds a thread, also while it waits for its client.
+var walks = counter{most: 32}
 
-// long is an operation that walks through directories.
-func long(run func(*stream, *request, identity) (any, error)) func(*stream, *request, identity) (any, error) {
+// walkMemory bounds what all of them remember of names, in bytes.
+var walkMemory = counter{most: 2 << 20}
+
+// long is an operation that may wait for its client, and of which there is a bounded number.
+func long(bound *counter, run fileOperation) fileOperation {
 	return func(s *stream, r *request, user identity) (result any, err error) {
-		if !walks.take() {
+		if !bound.take() {
 			return nil, tooMany("operations on directories")
 		}
-		defer walks.release()
+		defer bound.release()
 		err = user.as(func() (err error) {
 			result, err = run(s, r, user)
 			return err
@@ -78,7 +82,7 @@ type attributes struct {
 	Mtime   int64  `json:"mtime"`
 	MtimeNs int64  `json:"mtime_ns"`
 	Links   uint64 `json:"links"`
-	Version string `json:"version"`
+	Version string `json:"version,omitempty"`
 }
 
 func attributesOf(st *syscall.Stat_t) attributes {
@@ -92,11 +96,6 @@ func attributesOf(st *syscall.Stat_t) attributes {
 func isDirectory(st *syscall.Stat_t) bool { return st.Mode&syscall.S_IFMT == syscall.S_IFDIR }
 func isLink(st *syscall.Stat_t) bool      { return st.Mode&syscall.S_IFMT == syscall.S_IFLNK }
 func isRegular(st *syscall.Stat_t) bool   { return st.Mode&syscall.S_IFMT == syscall.S_IFREG }
-
-// statAt describes an entry of a directory, without following it if it is a link.
-func statAt(dir *os.File, name string) (st syscall.Stat_t, err error) {
-	return st, at(sysFstatat, dir, name, uintptr(unsafe.Pointer(&st)), symlinkNoFollow)
-}
 
 func describe(path string) (any, error) {
 	var st syscall.Stat_t
@@ -273,26 +272,15 @@ func readSpace(name string, _ *request) (any, error) {
 
 // fileRow describes an entry of a directory, or a file that was found.
 type fileRow struct {
-	Name  []byte `json:"name,omitempty"`
-	Path  []byte `json:"path,omitempty"`
-	Mode  uint32 `json:"mode"`
-	Size  int64  `json:"size"`
-	Mtime int64  `json:"mtime"`
-	UID   uint32 `json:"uid"`
-	GID   uint32 `json:"gid"`
-	Atime int64  `json:"atime"`
-	Line  int    `json:"line,omitempty"`
-	Text  []byte `json:"text,omitempty"`
-}
-
-func rowOf(st *syscall.Stat_t) fileRow {
-	return fileRow{
-		Mode: st.Mode, Size: st.Size, Mtime: st.Mtim.Sec, UID: st.Uid, GID: st.Gid, Atime: st.Atim.Sec,
-	}
+	Name []byte `json:"name,omitempty"`
+	Path []byte `json:"path,omitempty"`
+	Line int    `json:"line,omitempty"`
+	Text []byte `json:"text,omitempty"`
+	attributes
 }
 
 func listDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -306,9 +294,7 @@ func listDirectory(s *stream, r *request, _ identity) (any, error) {
 		if count++; count > mostListed {
 			return tooMany("entries")
 		}
-		row := rowOf(&st)
-		row.Name = []byte(name)
-		return out.add(row)
+		return out.add(fileRow{Name: []byte(name), attributes: attributesOf(&st)})
 	})
 	if err != nil {
 		return nil, err
@@ -329,29 +315,34 @@ func protected(st *syscall.Stat_t) error {
 	}
 }
 
+// openPlace finds an entry that is to be moved or removed. The kernel resolves the path to its directory.
+func openPlace(name string) (entry, error) {
+	parent, base, err := split(name)
+	if err != nil {
+		return entry{}, err
+	}
+	dir, err := openDirectory(parent, openPath)
+	if err != nil {
+		return entry{}, err
+	}
+	e := entry{dir: dir, base: base, name: base}
+	if e.st, err = statAt(dir, base); err == nil {
+		err = protected(&e.st)
+	}
+	if err != nil {
+		dir.Close()
+	}
+	return e, err
+}
+
 func moveFile(s *stream, r *request, user identity) (any, error) {
-	from, to := string(r.From), string(r.To)
-	parent, base, err := split(from)
+	from, err := openPlace(string(r.From))
 	if err != nil {
 		return nil, err
 	}
-	source, err := openDirectoryPath(parent)
-	if err != nil {
-		return nil, err
-	}
-	defer source.Close()
-	st, err := statAt(source, base)
-	if err != nil {
-		return nil, err
-	}
-	if err := protected(&st); err != nil {
-		return nil, err
-	}
-	parent, toBase, err := split(to)
-	if err != nil {
-		return nil, syscall.EEXIST
-	}
-	if !r.Replace && exists(to) {
+	defer from.dir.Close()
+	parent, base, err := split(string(r.To))
+	if err != nil || !r.Replace && exists(string(r.To)) {
 		return nil, syscall.EEXIST
 	}
 	if r.Parents {
@@ -359,47 +350,38 @@ func moveFile(s *stream, r *request, user identity) (any, error) {
 			return nil, err
 		}
 	}
-	target, err := openDirectoryPath(parent)
+	to, err := openDirectory(parent, openPath)
 	if err != nil {
 		return nil, err
 	}
-	defer target.Close()
-	if there, err := statAt(target, toBase); err == nil && isLink(&there) && isDirectory(&st) {
-		at(syscall.SYS_UNLINKAT, target, toBase, 0)
+	defer to.Close()
+	if there, err := statAt(to, base); err == nil && r.Replace && isLink(&there) && isDirectory(&from.st) {
+		at(syscall.SYS_UNLINKAT, to, base, 0)
 	}
-	switch err = rename(source, base, target, toBase, r.Replace); err {
+	switch err = rename(from.dir, from.base, to, base, r.Replace); err {
 	case syscall.EINVAL:
 		err = syscall.EEXIST // Into itself.
 	case syscall.EXDEV:
-		err = moveAcross(user, entry{dir: source, base: base, name: base, st: st}, target, toBase, r.Replace)
+		err = moveAcross(user, from, to, base, r.Replace)
 	}
 	if err != nil {
 		return nil, err
 	}
-	moved, err := statAt(target, toBase)
+	moved, err := statAt(to, base)
 	return attributesOf(&moved), err
 }
 
 func removeFile(s *stream, r *request, _ identity) (any, error) {
-	parent, base, err := split(string(r.Path))
+	e, err := openPlace(string(r.Path))
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDirectoryPath(parent)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	st, err := statAt(dir, base)
-	if err != nil {
-		return nil, err
-	}
-	if err := protected(&st); err != nil {
-		return nil, err
-	}
-	if isDir := isDirectory(&st); isDir && r.Kind == "file" {
+	defer e.dir.Close()
+	isDir := isDirectory(&e.st)
+	if isDir && r.Kind == "file" {
 		return nil, syscall.EISDIR
-	} else if !isDir && r.Kind == "directory" {
+	}
+	if !isDir && r.Kind == "directory" {
 		return nil, syscall.ENOTDIR
 	}
 	if r.Conditional {
@@ -415,13 +397,13 @@ func removeFile(s *stream, r *request, _ identity) (any, error) {
 			return nil, errChanged
 		}
 	}
-	if !isDirectory(&st) {
-		return nil, at(syscall.SYS_UNLINKAT, dir, base, 0)
+	if isDir && r.Recursive {
+		return nil, removeTree(e.dir, e.base)
 	}
-	if !r.Recursive {
-		return nil, at(syscall.SYS_UNLINKAT, dir, base, removeDir)
+	if isDir {
+		return nil, at(syscall.SYS_UNLINKAT, e.dir, e.base, removeDir)
 	}
-	return nil, removeTree(dir, base)
+	return nil, at(syscall.SYS_UNLINKAT, e.dir, e.base, 0)
 }
 
 var errChanged = failure{Code: "precondition_failed", Message: "the file has changed"}

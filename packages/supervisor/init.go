@@ -3,17 +3,14 @@ package main
 import (
 	"bufio"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,7 +25,7 @@ const (
 	nameServersFile = "/var/lib/berth/name-servers"
 	mostNameServers = 8
 	// mostHeap is where Go collects garbage more often; the bounds of all parts together are below it.
-	mostHeap = 40 << 20
+	mostHeap = 30 << 20
 )
 
 // supervisor is the state of the first process.
@@ -38,12 +35,11 @@ type supervisor struct {
 	env         []string
 	users       users
 	programs    programs
-	connections connections
+	connections sync.Map // Of *conn.
 	streams     counter
 	inputs      counter
 	sockets     counter
 	extraCredit atomic.Int64
-	kills       memoryKills
 	changes     sync.Mutex // Held from the last look at a file until it is replaced or removed.
 	isEnding    atomic.Bool
 	bridges     sync.Map // The pids of `connect`.
@@ -73,16 +69,15 @@ func newSupervisor(user string) *supervisor {
 		cwd = "/"
 	}
 	return &supervisor{
-		boot:        hex.EncodeToString(boot),
-		cwd:         cwd,
-		env:         os.Environ(),
-		users:       users{byDefault: user, passwd: "/etc/passwd", group: "/etc/group"},
-		programs:    programs{byID: map[string]*program{}},
-		connections: connections{all: map[*conn]struct{}{}},
-		streams:     counter{most: mostStreams},
-		inputs:      counter{most: mostInputs},
-		sockets:     counter{most: mostConnections},
-		byPID:       map[int]*program{},
+		boot:     hex.EncodeToString(boot),
+		cwd:      cwd,
+		env:      os.Environ(),
+		users:    users{byDefault: user, passwd: "/etc/passwd", group: "/etc/group"},
+		programs: programs{byID: map[string]*program{}},
+		streams:  counter{most: mostStreams},
+		inputs:   counter{most: mostInputs},
+		sockets:  counter{most: mostConnections},
+		byPID:    map[int]*program{},
 	}
 }
 
@@ -94,8 +89,7 @@ func runInit(args []string) {
 	// Go's runtime handles all signals, so those that are not taken here would end even the first process.
 	received := make(chan os.Signal, 16)
 	signal.Notify(received, syscall.SIGTERM, syscall.SIGCHLD, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT,
-		syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGTSTP, syscall.SIGTTIN,
-		syscall.SIGTTOU, syscall.SIGABRT)
+		syscall.SIGPIPE, syscall.SIGABRT)
 	if err := protect(); err != nil {
 		fatal("cannot protect this process", err)
 	}
@@ -109,7 +103,6 @@ func runInit(args []string) {
 		user, args = args[0], args[1:]
 	}
 	sup := newSupervisor(user)
-	sup.kills.haveRisen()
 	setNameServers(args)
 	if !keepsHome {
 		sup.ownHome()
@@ -162,7 +155,8 @@ func setNameServers(servers []string) {
 		return
 	}
 	// Not replaced by another file: Docker mounts this one.
-	if file, err := os.OpenFile("/etc/resolv.conf", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK, 0o644); err == nil {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC | syscall.O_NONBLOCK
+	if file, err := os.OpenFile("/etc/resolv.conf", flags, 0o644); err == nil {
 		file.WriteString(text)
 		file.Close()
 	}
@@ -179,34 +173,28 @@ func (sup *supervisor) ownHome() {
 	}
 }
 
-// accept serves clients. Each `connect` says its pid first.
-func (sup *supervisor) accept(listener net.Listener) {
+// accept serves clients.
+func (sup *supervisor) accept(listener *net.UnixListener) {
 	for {
-		socket, err := listener.Accept()
+		socket, err := listener.AcceptUnix()
 		if err != nil {
 			time.Sleep(100 * time.Millisecond) // No descriptors: there may be some later.
 			continue
 		}
-		if !sup.sockets.take() {
-			go func() {
-				defer socket.Close()
-				socket.SetWriteDeadline(time.Now().Add(time.Second))
-				socket.Write(appendFrame(nil, frameBye, 0, encode(failure{Code: "too_many_connections"})))
-			}()
-			continue
-		}
 		go func() {
-			defer sup.sockets.release()
-			var pid [4]byte
-			socket.SetReadDeadline(time.Now().Add(helloWithin))
-			if _, err := io.ReadFull(socket, pid[:]); err != nil {
-				socket.Close()
+			defer socket.Close()
+			if !sup.sockets.take() {
+				socket.Write([]byte("too many connections\n"))
 				return
 			}
-			bridge := int(binary.BigEndian.Uint32(pid[:]))
-			sup.bridges.Store(bridge, true)
-			sup.serve(socket)
-			sup.bridges.Delete(bridge)
+			defer sup.sockets.release()
+			b, err := receiveBridge(socket)
+			if err != nil {
+				return
+			}
+			sup.bridges.Store(b.pid, true)
+			sup.serve(b)
+			sup.bridges.Delete(b.pid)
 			debug.FreeOSMemory()
 		}()
 	}
@@ -248,7 +236,10 @@ func (sup *supervisor) shutDown() {
 	for pause := pollEnds; sup.hasProcesses(); pause = min(2*pause, pollEndsLast) {
 		time.Sleep(pause)
 	}
-	sup.connections.each(func(c *conn) { c.bye("shutting_down", "the sandbox stops") })
+	sup.connections.Range(func(c, _ any) bool {
+		c.(*conn).bye("shutting_down", "the sandbox stops")
+		return true
+	})
 	os.Exit(0)
 }
 
@@ -257,32 +248,6 @@ func (sup *supervisor) hasProcesses() bool {
 	for _, p := range processes() {
 		if _, isBridge := sup.bridges.Load(p.pid); !isBridge && !p.isZombie {
 			return true
-		}
-	}
-	return false
-}
-
-// memoryKills watches how many processes the kernel has killed for memory. gVisor has no such counter.
-type memoryKills struct {
-	mu   sync.Mutex
-	last int64
-}
-
-func (k *memoryKills) haveRisen() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for _, name := range []string{"memory.events", "memory/memory.oom_control"} {
-		text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", name))
-		if err != nil {
-			continue
-		}
-		for line := range strings.SplitSeq(string(text), "\n") {
-			if value, found := strings.CutPrefix(line, "oom_kill "); found {
-				count, err := strconv.ParseInt(value, 10, 64)
-				risen := err == nil && count > k.last
-				k.last = count
-				return risen
-			}
 		}
 	}
 	return false

@@ -87,6 +87,10 @@ func (sup *supervisor) launch(p *program, l launch, r *request) error {
 		files.closeOurs()
 		return err
 	}
+	if sup.isEnding.Load() {
+		files.closeOurs()
+		return notStarted("other", "the sandbox stops")
+	}
 	attributes := &syscall.ProcAttr{Dir: l.cwd, Env: l.env, Files: files.theirFds(), Sys: &syscall.SysProcAttr{
 		Setsid:     true,
 		Setctty:    r.TTY != nil,

@@ -4,14 +4,15 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"syscall"
+	"time"
 )
 
 // version names the build; set by the linker.
@@ -41,44 +42,78 @@ func main() {
 	}
 }
 
-// connect passes bytes between its own input and output and the supervisor's socket. It tells its pid first, so that
-// the supervisor does not wait for its end before its own.
+// connect gives its own input and output to the supervisor, and waits until it has no more use for them. It tells its
+// pid, so that the supervisor does not wait for its end before its own.
 func connect() error {
-	debug.SetGCPercent(-1) // It allocates nothing after the start.
 	// It is told to end with all others, and ends with the connection.
-	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE)
-	socket, err := net.Dial("unix", socketPath)
+	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
+	socket, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: socketPath})
 	if err != nil {
 		return err
 	}
-	if _, err := socket.Write(binary.BigEndian.AppendUint32(nil, uint32(os.Getpid()))); err != nil {
+	pid := binary.BigEndian.AppendUint32(nil, uint32(os.Getpid()))
+	if _, _, err := socket.WriteMsgUnix(pid, syscall.UnixRights(0, 1), nil); err != nil {
 		return err
 	}
-	go func() {
-		copyBytes(socket, os.Stdin)
-		socket.Close()
-	}()
-	copyBytes(os.Stdout, socket)
+	// The supervisor alone has them now, and sees the end of the input.
+	os.Stdin.Close()
+	os.Stdout.Close()
+	if n, err := io.Copy(os.Stderr, socket); n > 0 || err != nil {
+		return errors.Join(errors.New("the supervisor has refused the connection"), err)
+	}
 	return nil
 }
 
-func copyBytes(to io.Writer, from io.Reader) {
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buffer)
-		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
+// bridge is a client's connection: the input and output of a `connect`, and its socket.
+type bridge struct {
+	pid     int
+	in, out *os.File
+	socket  *net.UnixConn
+}
+
+// receiveBridge takes what `connect` gives.
+func receiveBridge(socket *net.UnixConn) (*bridge, error) {
+	socket.SetReadDeadline(time.Now().Add(helloWithin))
+	var pid [4]byte
+	rights := make([]byte, syscall.CmsgSpace(8))
+	n, m, _, _, err := socket.ReadMsgUnix(pid[:], rights)
+	if err != nil {
+		return nil, err
 	}
+	var fds []int
+	messages, err := syscall.ParseSocketControlMessage(rights[:m])
+	if err == nil && len(messages) == 1 {
+		fds, err = syscall.ParseUnixRights(&messages[0])
+	}
+	if err != nil || n != len(pid) || len(fds) != 2 {
+		return nil, errors.New("not given an input and an output")
+	}
+	for _, fd := range fds {
+		syscall.SetNonblock(fd, true)
+		syscall.CloseOnExec(fd)
+	}
+	in, out := os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out")
+	b := &bridge{pid: int(binary.BigEndian.Uint32(pid[:])), in: in, out: out, socket: socket}
+	socket.SetReadDeadline(time.Time{})
+	go func() {
+		// If `connect` is killed, its runtime waits for the end of this output before it closes the input.
+		socket.Read(make([]byte, 1))
+		b.Close()
+	}()
+	return b, nil
+}
+
+func (b *bridge) Read(to []byte) (int, error)        { return b.in.Read(to) }
+func (b *bridge) Write(data []byte) (int, error)     { return b.out.Write(data) }
+func (b *bridge) SetReadDeadline(t time.Time) error  { return b.in.SetReadDeadline(t) }
+func (b *bridge) SetWriteDeadline(t time.Time) error { return b.out.SetWriteDeadline(t) }
+
+func (b *bridge) Close() error {
+	return errors.Join(b.in.Close(), b.out.Close(), b.socket.Close())
 }
 
 // listen opens the socket for `connect`.
-func listen() (net.Listener, error) {
+func listen() (*net.UnixListener, error) {
 	dir := filepath.Dir(socketPath)
 	if err := os.RemoveAll(dir); err != nil {
 		return nil, err
@@ -86,7 +121,7 @@ func listen() (net.Listener, error) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return net.Listen("unix", socketPath)
+	return net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: socketPath})
 }
 
 func fatal(what string, err error) {

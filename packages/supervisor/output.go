@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"os"
 	"syscall"
 	"time"
@@ -19,6 +20,8 @@ const (
 
 var drains = counter{most: mostDrains}
 
+var errNoRoom = errors.New("no room")
+
 // reader is a client that follows a program's output.
 type reader struct {
 	at    int64
@@ -33,21 +36,21 @@ func (p *program) pump(file *os.File, kind frameType) {
 		return
 	}
 	for p.awaitRoom() {
-		var n int
-		var err error
+		got, err := 0, errNoRoom
 		waited := raw.Read(func(fd uintptr) bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			if p.outputOver || !p.ring.reserve(p.slowest()) {
-				n, err = 0, syscall.EAGAIN // Something has changed since awaitRoom, which decides again.
-				return true
+			got, err = 0, errNoRoom // If something has changed since awaitRoom, which then decides again.
+			for isFull := true; isFull && got < mostData && p.hasRoom(); {
+				var n int
+				n, isFull, err = p.ring.fill(kind, now(), func(b []byte) (int, error) { return syscall.Read(int(fd), b) })
+				got += max(n, 0)
 			}
-			n, err = p.ring.fill(kind, now(), func(b []byte) (int, error) { return syscall.Read(int(fd), b) })
-			p.idle[kind] = err == syscall.EAGAIN
+			p.idle[kind] = got == 0 && err == syscall.EAGAIN
 			p.cond.Broadcast()
-			return err != syscall.EAGAIN
+			return !p.idle[kind]
 		})
-		if waited != nil || n <= 0 && err != syscall.EAGAIN && err != syscall.EINTR {
+		if waited != nil || got == 0 && err != errNoRoom && err != syscall.EINTR {
 			return
 		}
 	}
@@ -77,10 +80,16 @@ func (p *program) pumpEnds(file *os.File, kind frameType) {
 func (p *program) awaitRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.outputOver && (p.ring.end-p.slowest() > mostBehind || !p.ring.reserve(p.slowest())) {
+	for !p.outputOver && !p.hasRoom() {
 		p.cond.Wait()
 	}
 	return !p.outputOver
+}
+
+// hasRoom reports whether more output may be read, and makes room for it. The caller locks.
+func (p *program) hasRoom() bool {
+	slowest := p.slowest()
+	return !p.outputOver && p.ring.end-slowest <= mostBehind && p.ring.reserve(slowest)
 }
 
 // slowest is the offset from which on the output must not be lost. The caller locks.
@@ -131,6 +140,13 @@ func (p *program) follow(s *stream, r *reader, to int64) error {
 		s.c.buffer(func(b []byte) error {
 			p.mu.Lock()
 			n, at, kind, when := p.ring.read(r.at, b[:credit-outputHead])
+			for n > 0 { // What follows of the same kind and time.
+				more, next, itsKind, later := p.ring.read(at+int64(n), b[n:credit-outputHead])
+				if more == 0 || next != at+int64(n) || itsKind != kind || later-when > shareMs {
+					break
+				}
+				n += more
+			}
 			r.at = at + int64(n)
 			p.cond.Broadcast()
 			p.mu.Unlock()

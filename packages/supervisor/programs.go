@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -50,7 +52,6 @@ type program struct {
 type exitStatus struct {
 	Code   *int `json:"code,omitempty"`
 	Signal int  `json:"signal,omitempty"`
-	OOM    bool `json:"oom,omitempty"`
 }
 
 // programEnd is the result of start and attach.
@@ -109,12 +110,9 @@ func (ps *programs) remove(p *program) {
 func (ps *programs) keep(p *program) {
 	ps.mu.Lock()
 	ps.ended = append(ps.ended, p)
-	var oldest *program
-	if len(ps.ended) > mostEnded {
-		oldest = ps.ended[0]
-	}
+	surplus := slices.Clone(ps.ended[:max(0, len(ps.ended)-mostEnded)])
 	ps.mu.Unlock()
-	if oldest != nil {
+	for _, oldest := range surplus {
 		ps.remove(oldest)
 	}
 }
@@ -239,24 +237,26 @@ func (p *program) serve(s *stream, r *reader, to int64) (any, error) {
 	err := p.follow(s, r, to)
 	s.interrupt()
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	delete(p.readers, r)
 	p.cond.Broadcast()
+	result := programEnd{Offset: p.ring.end}
 	isOver := p.outputOver && p.exit != nil
-	if len(p.readers) == 0 && !p.kept {
+	if isOver {
+		result.Exit, result.Ended = p.exit, p.ended
+	}
+	isLast := len(p.readers) == 0 && !p.kept
+	if isLast {
 		p.abandonedAt = r.at
-		if isOver && err == nil {
-			go s.sup.programs.remove(p)
-		} else {
+		if !isOver || err != nil {
 			p.abandoned = time.AfterFunc(abandonAfter, func() { s.sup.abandon(p) })
 		}
 	}
+	p.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	result := programEnd{Offset: p.ring.end}
-	if isOver {
-		result.Exit, result.Ended = p.exit, p.ended
+	if isLast && isOver {
+		s.sup.programs.remove(p)
 	}
 	return result, nil
 }
@@ -280,19 +280,32 @@ func (p *program) takeInput(s *stream) {
 	s.grow(programCredit)
 	for {
 		data, err := s.take()
+		if err == io.EOF && p.terminal == nil && p.stdin != nil {
+			p.stdin.Close()
+		}
 		if err != nil {
-			s.mu.Lock()
-			isEnd := s.hasEnded && s.ctx.Err() == nil
-			s.mu.Unlock()
-			if isEnd && p.terminal == nil && p.stdin != nil {
-				p.stdin.Close()
-			}
 			return
 		}
 		if p.stdin != nil {
-			p.stdin.Write(data)
+			p.give(s, data)
 		}
 		s.consumed(len(data))
+	}
+}
+
+// give writes to the program, until the stream ends. That of another stream wakes all writers.
+func (p *program) give(s *stream, data []byte) {
+	stop := context.AfterFunc(s.ctx, func() { p.stdin.SetWriteDeadline(time.Now()) })
+	defer stop()
+	for len(data) > 0 && s.ctx.Err() == nil {
+		n, err := p.stdin.Write(data)
+		data = data[n:]
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			return
+		}
+		if err != nil && s.ctx.Err() == nil {
+			p.stdin.SetWriteDeadline(time.Time{})
+		}
 	}
 }
 
@@ -301,7 +314,6 @@ func (sup *supervisor) ends(p *program, status syscall.WaitStatus) {
 	exit := &exitStatus{}
 	if status.Signaled() {
 		exit.Signal = int(status.Signal())
-		exit.OOM = exit.Signal == int(syscall.SIGKILL) && sup.kills.haveRisen()
 	} else {
 		code := status.ExitStatus()
 		exit.Code = &code
@@ -414,30 +426,14 @@ func resize(s *stream, r *request) (any, error) {
 	return nil, nil
 }
 
-// programRow describes a program in the answer to programs.
-type programRow struct {
-	ID      string      `json:"id"`
-	Owner   string      `json:"owner"`
-	Argv0   string      `json:"argv0"`
-	PID     int         `json:"pid"`
-	Started int64       `json:"started"`
-	Kept    bool        `json:"kept"`
-	TTY     bool        `json:"tty"`
-	From    int64       `json:"from"`
-	To      int64       `json:"to"`
-	Readers int         `json:"readers"`
-	Exit    *exitStatus `json:"exit"`
-	Ended   int64       `json:"ended,omitempty"`
-}
-
 func listPrograms(s *stream, _ *request) (any, error) {
 	out := rows{s: s}
 	for _, p := range s.sup.programs.all() {
 		p.mu.Lock()
-		row := programRow{
-			ID: p.id, Owner: p.owner, Argv0: p.argv0[:min(len(p.argv0), 1024)], PID: p.pid, Started: p.started,
-			Kept: p.kept, TTY: p.terminal != nil, From: p.ring.begin(), To: p.ring.end, Readers: len(p.readers),
-			Exit: p.exit, Ended: p.ended,
+		row := map[string]any{
+			"id": p.id, "owner": p.owner, "argv0": p.argv0[:min(len(p.argv0), 1024)], "pid": p.pid,
+			"started": p.started, "kept": p.kept, "tty": p.terminal != nil, "from": p.ring.begin(), "to": p.ring.end,
+			"readers": len(p.readers), "exit": p.exit, "ended": p.ended,
 		}
 		p.mu.Unlock()
 		if err := out.add(row); err != nil {

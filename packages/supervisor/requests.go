@@ -10,58 +10,36 @@ import (
 
 // request is what a client asks for by OPEN, of any operation. Bytes are base64 in JSON.
 type request struct {
-	Op   string
-	User string
+	Op, User string
+	size     // Of resize.
 
-	ID      string
-	Argv    []string
-	Env     map[string]*string
-	Cwd     string
-	TTY     *size
-	Stdin   bool
-	Kept    bool
-	Ring    int
-	Owner   string
-	After   int64
-	Follow  *bool
-	Input   bool
-	Watch   bool
-	Signal  string
-	GraceMs *int `json:"grace_ms"`
-	size
-
-	Path        []byte
-	From        []byte
-	To          []byte
-	Name        []byte
-	Target      []byte
-	Kind        string
-	Existing    string
-	Pattern     string
-	Content     string
-	Inline      int64
-	Offset      int64
-	Length      *int64
-	Size        int64
-	Mode        *uint32
-	UID         *uint32
-	GID         *uint32
-	Atime       *int64
-	Mtime       *int64
-	Conditional bool
-	Parents     bool
-	Replace     bool
-	Recursive   bool
-	Limit       int
-	Seconds     int
-	Port        int
+	ID, Owner, Cwd, Signal           string
+	Argv                             []string
+	Env                              map[string]*string
+	TTY                              *size
+	Stdin, Kept, Input, Watch        bool
+	Ring                             int
+	After                            int64
+	Follow                           *bool
+	GraceMs                          *int `json:"grace_ms"`
+	Port                             int
+	Path, From, To, Name, Target     []byte
+	Kind, Existing, Pattern, Content string
+	Inline, Offset, Size             int64
+	Length, Atime, Mtime             *int64
+	Mode, UID, GID                   *uint32
+	Conditional, Parents, Replace    bool
+	Recursive                        bool
+	Limit, Seconds                   int
 }
 
 // size is that of a terminal, in characters.
 type size struct{ Columns, Rows int }
 
 // isValid reports whether the kernel can represent the size.
-func (z size) isValid() bool { return z.Columns > 0 && z.Rows > 0 && z.Columns < 1<<16 && z.Rows < 1<<16 }
+func (z size) isValid() bool {
+	return z.Columns > 0 && z.Rows > 0 && z.Columns < 1<<16 && z.Rows < 1<<16
+}
 
 // takesData reports whether the client sends data on the stream.
 func (r *request) takesData() bool {
@@ -74,11 +52,14 @@ func (r *request) takesData() bool {
 	return r.Op == "write" || r.Op == "pwrite" || r.Op == "unpack" || r.Op == "connect"
 }
 
-// operations are what a client can ask for. A result is the stream's DONE, an error its FAIL.
-var operations map[string]func(*stream, *request) (any, error)
+// operation does what a client asks for. Its result is the stream's DONE, its error the FAIL.
+type operation func(*stream, *request) (any, error)
+
+// operations are those that PROTOCOL.md describes.
+var operations map[string]operation
 
 func init() {
-	operations = map[string]func(*stream, *request) (any, error){
+	operations = map[string]operation{
 		"start":       start,
 		"attach":      attach,
 		"signal":      signalProgram,
@@ -165,15 +146,11 @@ func failureOf(err error) failure {
 	if !errors.As(err, &f) {
 		f = failure{Code: "failed", Message: err.Error()}
 		var errno syscall.Errno
-		if code := ""; errors.As(err, &errno) {
-			if code = byErrno[errno]; code != "" {
-				f.Code = code
-			}
+		if errors.As(err, &errno) && byErrno[errno] != "" {
+			f.Code = byErrno[errno]
 		}
 	}
-	if len(f.Message) > 1024 {
-		f.Message = f.Message[:1024]
-	}
+	f.Message = f.Message[:min(len(f.Message), 1024)]
 	return f
 }
 

@@ -78,12 +78,12 @@ func (r *ring) reserve(slowest int64) bool {
 	return true
 }
 
-// fill lets read put bytes into the room that reserve has made, and returns its result.
-func (r *ring) fill(kind frameType, now int64, read func([]byte) (int, error)) (int, error) {
+// fill lets read put bytes into the room that reserve has made, and returns its result, and whether the room is full.
+func (r *ring) fill(kind frameType, now int64, read func([]byte) (int, error)) (n int, isFull bool, err error) {
 	last := r.segments[len(r.segments)-1]
-	n, err := read(last.bytes[last.n:])
+	n, err = read(last.bytes[last.n:])
 	if n <= 0 {
-		return n, err
+		return n, false, err
 	}
 	count := len(last.marks)
 	if count == 0 || last.marks[count-1].kind != kind || now-last.marks[count-1].time > shareMs {
@@ -91,7 +91,7 @@ func (r *ring) fill(kind frameType, now int64, read func([]byte) (int, error)) (
 	}
 	last.n += n
 	r.end += int64(n)
-	return n, err
+	return n, last.n == segmentBytes, err
 }
 
 // read copies the first bytes from an offset on that have one kind and time. The result's offset is greater than the

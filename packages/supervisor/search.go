@@ -51,7 +51,7 @@ func readUsage(s *stream, r *request, _ identity) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func search(s *stream, r *request, _ identity) (any, error) {
 		r.Pattern == "" && r.Content == "" || len(r.Pattern)+len(r.Content) > mostWords {
 		return nil, invalid("nothing to search, or a bound is out of range")
 	}
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -138,9 +138,7 @@ func (f *finder) add(e entry, line int, text []byte) error {
 		return errEnough
 	}
 	f.left--
-	row := rowOf(&e.st)
-	row.Path, row.Line, row.Text = []byte(e.name), line, text
-	return f.out.add(row)
+	return f.out.add(fileRow{Path: []byte(e.name), Line: line, Text: text, attributes: attributesOf(&e.st)})
 }
 
 // searchFile looks for lines with the content, in a file that seems to be text.
@@ -156,7 +154,7 @@ func (f *finder) searchFile(e entry) error {
 		return nil
 	}
 	defer file.Close()
-	lines := bufio.NewReaderSize(io.LimitReader(file, mostFile), 64<<10)
+	lines := bufio.NewReaderSize(io.LimitReader(file, mostFile), 32<<10)
 	if head, _ := lines.Peek(mostWords); bytes.IndexByte(head, 0) >= 0 {
 		return nil
 	}
@@ -195,11 +193,7 @@ type watcher struct {
 }
 
 func watch(s *stream, r *request, _ identity) (any, error) {
-	if !watches.take() {
-		return nil, tooMany("watches")
-	}
-	defer watches.release()
-	dir, err := openDirectory(string(r.Path))
+	dir, err := openDirectory(string(r.Path), 0)
 	if err != nil {
 		return nil, err
 	}

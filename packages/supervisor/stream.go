@@ -145,30 +145,6 @@ func (s *stream) Write(data []byte) (int, error) {
 	return sent, nil
 }
 
-// sendFrom sends at most limit bytes that read returns, in pieces, until it returns none. read is called only when
-// there is credit for what it returns.
-func (s *stream) sendFrom(limit int64, read func([]byte) (int, error)) (sent int64, err error) {
-	for sent < limit {
-		n, err := s.spend(1, int(min(mostData, limit-sent)))
-		if err != nil {
-			return sent, err
-		}
-		got := 0
-		err = s.c.buffer(func(b []byte) (err error) {
-			if got, err = read(b[:n]); got > 0 {
-				s.c.out.send(frameData, s.id, b[:got])
-			}
-			return err
-		})
-		s.refund(n - max(got, 0))
-		if err != nil || got <= 0 {
-			return sent, err
-		}
-		sent += int64(got)
-	}
-	return sent, nil
-}
-
 // grow gives the client more credit, as far as the common memory goes.
 func (s *stream) grow(n int) {
 	got := n

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -25,9 +26,10 @@ const (
 	unpackLeftAfter = 24 * time.Hour
 )
 
-const mostPart = 16 << 20
-
-var errShorter = fail("failed", "the file has become shorter")
+const (
+	mostPart  = 16 << 20
+	mostSwept = 1024
+)
 
 // newName makes the name of an unfinished file: the prefix and 36 characters.
 func newName(prefix string) string {
@@ -36,33 +38,57 @@ func newName(prefix string) string {
 	return prefix + hex.EncodeToString(random)
 }
 
-// sweep removes what killed sandboxes have left unfinished in a directory.
-func sweep(dir *os.File) {
-	names, err := dir.Readdirnames(mostListed)
-	if err != nil && err != io.EOF {
+// swept has the directories that need no sweeping any more, by device and inode.
+var swept = struct {
+	sync.Mutex
+	known map[[2]uint64]bool
+}{known: map[[2]uint64]bool{}}
+
+// sweep removes what killed sandboxes have left unfinished in a directory; once, as this one cleans up after itself.
+func sweep(name string) {
+	dir, err := openDirectory(name, 0)
+	if err != nil {
 		return
 	}
-	for _, name := range names {
-		if !isTemporary(name) {
-			continue
-		}
-		age := uploadLeftAfter
-		if strings.HasPrefix(name, unpackPrefix) {
-			age = unpackLeftAfter
-		}
-		if st, err := statAt(dir, name); err == nil && time.Since(time.Unix(st.Mtim.Unix())) > age {
-			removeEntry(dir, dir, name, 0)
+	defer dir.Close()
+	st, err := statAt(dir, ".")
+	key := [2]uint64{uint64(st.Dev), st.Ino}
+	swept.Lock()
+	isKnown := swept.known[key]
+	if len(swept.known) >= mostSwept {
+		clear(swept.known)
+	}
+	swept.known[key] = true
+	swept.Unlock()
+	for err == nil && !isKnown {
+		var names []string
+		names, err = dir.Readdirnames(namesAtOnce)
+		for _, name := range names {
+			age := uploadLeftAfter
+			if strings.HasPrefix(name, unpackPrefix) {
+				age = unpackLeftAfter
+			}
+			if !isTemporary(name) {
+				continue
+			}
+			if st, err := statAt(dir, name); err == nil && time.Since(time.Unix(st.Mtim.Unix())) > age {
+				removeEntry(dir, dir, name, 0)
+			}
 		}
 	}
 }
 
-func readFile(s *stream, r *request, user identity) (any, error) {
-	var file *os.File
-	var st syscall.Stat_t
-	err := user.do(func() (err error) {
-		file, st, err = openFile(string(r.Path), syscall.O_RDONLY, 0)
+// openAs opens a regular file with a user's rights.
+func openAs(user identity, r *request, flags int) (file *os.File, st syscall.Stat_t, err error) {
+	err = user.do(func() (err error) {
+		file, st, err = openFile(string(r.Path), flags, 0o666)
 		return err
 	})
+	return file, st, err
+}
+
+func readFile(s *stream, r *request, user identity) (any, error) {
+	file, st, err := openAs(user, r, syscall.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -78,37 +104,43 @@ func readFile(s *stream, r *request, user identity) (any, error) {
 	if want.Offset < 0 || want.Length < 0 || want.Most < 0 || want.Offset > math.MaxInt64-want.Length {
 		return nil, invalid("the range is no range")
 	}
-	if want.Most > 0 {
-		want.Length = want.Most
-	}
-	sent, err := s.sendFile(file, want.Offset, want.Length)
-	if err == nil && sent < want.Length && want.Most == 0 {
-		err = errShorter
+	sent, err := s.sendFile(file, want.Offset, max(want.Length, want.Most))
+	if err == nil && sent < want.Length {
+		err = fail("failed", "the file has become shorter")
 	}
 	return nil, err
 }
 
-// sendFile sends at most length bytes of a file.
-func (s *stream) sendFile(file *os.File, offset, length int64) (int64, error) {
-	return s.sendFrom(length, func(b []byte) (int, error) {
-		n, err := file.ReadAt(b, offset)
-		offset += int64(n)
-		if err == io.EOF {
-			err = nil
+// sendFile sends at most length bytes of a file. It reads only what there is credit for.
+func (s *stream) sendFile(file *os.File, offset, length int64) (sent int64, err error) {
+	for sent < length {
+		credit, err := s.spend(1, int(min(mostData, length-sent)))
+		if err != nil {
+			return sent, err
 		}
-		return n, err
-	})
+		n := 0
+		err = s.c.buffer(func(b []byte) (err error) {
+			if n, err = file.ReadAt(b[:credit], offset+sent); n > 0 {
+				s.c.out.send(frameData, s.id, b[:n])
+			}
+			return err
+		})
+		s.refund(credit - n)
+		if sent += int64(n); err == io.EOF {
+			return sent, nil
+		}
+		if err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
 }
 
 func readPart(s *stream, r *request, user identity) (any, error) {
 	if r.Length == nil || *r.Length < 0 || *r.Length > mostPart {
 		return nil, invalid("the length is out of range")
 	}
-	var file *os.File
-	err := user.do(func() (err error) {
-		file, _, err = openFile(string(r.Path), syscall.O_RDONLY, 0)
-		return err
-	})
+	file, _, err := openAs(user, r, syscall.O_RDONLY)
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +150,7 @@ func readPart(s *stream, r *request, user identity) (any, error) {
 }
 
 func writePart(s *stream, r *request, user identity) (any, error) {
-	var file *os.File
-	err := user.do(func() (err error) {
-		file, _, err = openFile(string(r.Path), syscall.O_WRONLY|syscall.O_CREAT, 0o666)
-		return err
-	})
+	file, _, err := openAs(user, r, syscall.O_WRONLY|syscall.O_CREAT)
 	if err != nil {
 		return nil, err
 	}
@@ -244,6 +272,7 @@ func (u *upload) locate(name string) error {
 // open makes the unfinished file, and its missing parents.
 func (u *upload) open() error {
 	parent := u.path[:strings.LastIndexByte(u.path, '/')+1]
+	sweep(parent)
 	u.temp = parent + newName(uploadPrefix)
 	file, err := os.OpenFile(u.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if errors.Is(err, syscall.ENOENT) {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -75,8 +76,13 @@ func parseStat(pid int, text string) (process, bool) {
 	return p, true
 }
 
+// finding is held by the one that looks for a tree: a look takes some memory.
+var finding sync.Mutex
+
 // find lists the tree's live processes.
 func (t tree) find() []process {
+	finding.Lock()
+	defer finding.Unlock()
 	all := processes()
 	marked := map[int]bool{}
 	variable := []byte(sessionVariable + "=" + t.id)
@@ -166,7 +172,8 @@ func (sup *supervisor) endTree(t tree, first syscall.Signal, grace time.Duration
 				syscall.Kill(each.pid, syscall.SIGCONT)
 			}
 		}
-		for until, pause := time.Now().Add(turn.wait), pollEnds; time.Now().Before(until); pause = min(2*pause, pollEndsLast) {
+		until := time.Now().Add(turn.wait)
+		for pause := pollEnds; time.Now().Before(until); pause = min(2*pause, pollEndsLast) {
 			if t.leader != 0 && sup.hasEnded(t) {
 				t.leader = 0
 			}

@@ -263,10 +263,18 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   start_refused: {
     retry: 'no',
     when: 'the image cannot be run as a sandbox',
-    advice: 'Choose another image: it needs `sh` or `sleep`, for this processor.',
+    advice: 'Choose another image, for this processor.',
   },
   timed_out: { retry: 'repeatable', when: 'a program in the container took too long', advice: 'Once more may help.' },
   output_too_large: { retry: 'no', when: 'a program in the container wrote too much', advice: 'Ask for less.' },
+  program_not_found: {
+    when: 'the program is not known in the container any more',
+    retry: 'no',
+    advice: 'List again.',
+  },
+  program_exists: { when: 'a program has this id', retry: 'no', advice: OPERATOR },
+  program_running: { when: 'the program has not ended', retry: 'later', advice: 'Wait for its end.' },
+  too_many: { when: 'a bound inside the container is reached', retry: 'later', advice: 'End programs in it.' },
   output_endless: {
     retry: 'no',
     when: 'a program in the container writes without end, and could not be ended',

@@ -93,10 +93,10 @@ export class SandboxHost implements EngineHost, EngineNetworks {
 
   async maintain(): Promise<void> {
     const { instance, networks } = this.ready();
-    await this.supervisor.removeOld();
     await this.daemon.call('probe', (signal, docker) => this.probes.remove(docker, instance, signal));
     await this.daemon.call('network', (signal, docker) => networks.removeUnused({ docker, signal }));
     await this.maintainFirewall();
+    await this.supervisor.removeOld();
   }
 
   async probingProcesses(): Promise<readonly string[]> {

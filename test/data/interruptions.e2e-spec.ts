@@ -258,9 +258,21 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(daemon.running(dbId)[0]?.state).toBe('running');
   });
 
-  it('must recreate a container that can never be started again', async () => {
+  it('must keep a container of an earlier version if its layer cannot be read', async () => {
     const { id } = (await user.api.stop(dbId)).body;
-    engine.failOn('containers.start', { error: new EngineError('container_broken', 'already has a filestore file') });
+    engine.failOn('containers.start', { error: new EngineError('restart_required', 'of an earlier version') });
+    engine.failOn('layers.measure', { error: new EngineError('docker_error', 'input/output error') });
+    expect(await user.api.start(dbId)).toMatchObject({ status: 500, body: { code: 'docker_error' } });
+    expect((await user.api.start(dbId)).body).toMatchObject({ id, status: 'running' });
+    expect(daemon.containers.size).toBe(1);
+  });
+
+  it.each([
+    ['that can never be started again', 'container_broken'],
+    ['of an earlier version', 'restart_required'],
+  ] as const)('must recreate a container %s', async (_which, code) => {
+    const { id } = (await user.api.stop(dbId)).body;
+    engine.failOn('containers.start', { error: new EngineError(code, 'it cannot be used') });
     const started = await user.api.start(dbId);
     expect(started.body).toMatchObject({ recreated: true, old_id: id, volume_kept: true });
     expect(daemon.containers.size).toBe(1);

@@ -261,7 +261,8 @@ describe('containers on several machines', () => {
       node.cut();
       yield* await Promise.resolve<ExecOutput[]>([]);
     })();
-    const program = { output, stdin: null, resize: gone, hasStarted: gone, exit: gone, isGone: gone, close: jest.fn() };
+    const facts = { id: 'one', pid: 2, startedAt: 0, from: 0, to: 0 };
+    const program = { ...facts, output, stdin: null, resize: gone, exit: gone, close: jest.fn() };
     jest.spyOn(node.engine.programs, 'start').mockResolvedValueOnce(program);
     const refused = await user.api.call('POST', `/api/containers/${id}/exec`, { command: ['sleep', '60'] });
     expect(refused).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });

@@ -194,7 +194,7 @@ describe('the role of a container', () => {
       .filter(({ method }) => method === 'programs.run')
       .map((call) => call.arguments[1] as object);
     for (const request of requests) {
-      expect(request).toMatchObject({ marker: expect.stringMatching(/^role\../) as unknown });
+      expect(request).toMatchObject({ id: expect.stringMatching(/^role-./) as unknown });
     }
     await user.api.call('POST', `/api/containers/${db_id}/exec`, { command: ['true'] });
   });
@@ -213,7 +213,7 @@ describe('the role of a container', () => {
     daemon.onExec = (command) => {
       if (command.command[3] !== 'berth-role-probe' || programs.begun.length > 0) return run(command);
       // Of a server that died.
-      const earlier = { command: ['sleep', '1000'], marker: 'role.earlier' };
+      const earlier = { command: ['sleep', '1000'], id: 'role-earlier' };
       return engine.programs.start(command.container.dockerId, earlier).then(() => 0);
     };
     const { id, db_id } = await user.api.running({ role: 'node' });

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import type { ContainerEngine } from '../../src/docker';
+import type { DockerEngine } from '../../src/docker/docker-engine';
 import { DockerPorts } from '../../src/docker/ports/docker-ports';
-import { openRelay } from '../../src/docker/ports/relay';
+import { connectInside } from '../../src/docker/ports/channel-ports';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 
@@ -34,12 +34,12 @@ const echo = (address: string, port: number): string[] => [
 
 describe('connections to the ports of a gVisor container', () => {
   const sandbox = new EngineSandbox();
-  let engine: ContainerEngine;
+  let engine: DockerEngine;
   let dockerId: string;
   let other: string;
 
   beforeAll(async () => {
-    engine = sandbox.engine();
+    engine = sandbox.dockerEngine();
     await engine.host.prepare(sandbox.instance);
     dockerId = await sandbox.running(engine);
     other = await sandbox.running(engine);
@@ -55,7 +55,6 @@ describe('connections to the ports of a gVisor container', () => {
     connection.destroy();
     return answer.split('\r\n\r\n')[1] ?? '';
   };
-  const processes = async (of = dockerId): Promise<string> => sandbox.exec(of, ['ps']);
 
   it('must reach what listens on all addresses, and what listens on loopback alone', async () => {
     const ask = async (port: number): Promise<string> => said(await engine.ports.connect(dockerId, port));
@@ -73,29 +72,19 @@ describe('connections to the ports of a gVisor container', () => {
     expect(await engine.ports.listening(other)).toEqual([]);
   });
 
-  it('must be refused where nothing listens, by its own address and by the relay', async () => {
+  it('must be refused where nothing listens, by its own address and by the supervisor', async () => {
     await expect(engine.ports.connect(dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
-    // On a busy machine a relay may not even start in its time.
-    await eventually(() =>
-      expect(openRelay(engine.programs, dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' }),
-    );
+    await expect(connectInside(engine.channels, dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
     await expect(engine.ports.connect(other, 3000)).rejects.toMatchObject({ code: 'port_closed' });
   });
 
-  it('must leave no program of the relay behind', async () => {
-    const connection = await eventually(() => openRelay(engine.programs, dockerId, 3001));
-    expect(await processes()).toMatch(/nc 127\.0\.0\.1 3001/);
-    connection.destroy();
-    await eventually(async () => expect(await processes()).not.toMatch(/nc 127\.0\.0\.1 3001/));
-  });
-
-  it('must be by the relay alone where Docker is on another machine, or the container has no network', async () => {
+  it('must be by the supervisor alone where Docker is on another machine, or the container has no network', async () => {
     const spec = sandbox.spec({ network: 'none' });
     const alone = await sandbox.running(engine, spec);
     await engine.programs.start(alone, { command: server('0.0.0.0', 3000) });
     expect(await eventually(async () => said(await engine.ports.connect(alone, 3000)))).toBe('3000\n');
     const remote = new DockerPorts({
-      programs: engine.programs,
+      channels: engine.channels,
       inspect: () => Promise.reject(new Error('must not be asked')),
       isLocal: false,
     });
@@ -148,7 +137,6 @@ describe('connections to the ports of a gVisor container', () => {
         connection.destroy();
         await once(connection, 'close');
       }
-      await eventually(async () => expect(await sandbox.exec(full, ['ps', 'ax'])).not.toMatch(/\bcat\b/));
     });
   });
 });

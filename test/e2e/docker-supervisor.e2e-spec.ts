@@ -54,38 +54,30 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await engine.containers.start(dockerId);
   });
 
-  // In an image with busybox and in one of Debian.
-  it.each([sandbox.spec().image, process.env['TEST_SANDBOX_IMAGE'] ?? ''])(
-    'must have a short name in a list of processes, and its text in the environment of no program, in %s',
+  // In an image with busybox, in one of Debian, and in one without a shell.
+  it.each([sandbox.spec().image, process.env['TEST_SANDBOX_IMAGE'] ?? '', SHELLESS])(
+    'must be the supervisor, whose words are in the environment of no program, in %s',
     async (image) => {
       const id = await sandbox.running(engine, sandbox.spec({ image }));
-      const list = 'for each in /proc/[0-9]*/cmdline; do tr "\\0" " " <$each; echo; done';
-      const names = (await run(id, 'sh', '-c', list)).split('\n');
-      const own = names.filter((name) => name.includes('berth-supervisor'));
-      expect(own.length).toBeGreaterThanOrEqual(1);
-      for (const name of own) expect(name.length).toBeLessThan(120);
-      expect(names.filter((name) => name.includes('hang_up'))).toEqual([]);
-      const limits = { timeoutMs: 30_000, maxOutputBytes: 100_000 };
+      expect((await run(id, 'cat', '/proc/1/cmdline')).split('\0').slice(0, 3)).toEqual([
+        '/.berth/supervisor',
+        'init',
+        image === SHELLESS ? '0' : expect.any(String),
+      ]);
       const environments: string[] = [];
       for (const user of [undefined, '0', '1000']) {
-        const request = { command: ['env'], user, ...limits };
-        await engine.programs.run(id, { ...request, onOutput: ({ data }) => environments.push(data.toString()) });
-        for (const [marker, terminal] of [[undefined], ['a-marker'], ['another', true as const]] as const) {
-          const { output } = await engine.programs.start(id, { command: ['env'], user, marker, terminal });
-          const said: Buffer[] = [];
-          for await (const { data } of output) said.push(data);
-          environments.push(Buffer.concat(said).toString());
+        for (const terminal of [undefined, { columns: 80, rows: 24 }]) {
+          const program = await engine.programs.start(id, { command: ['env'], user, id: `of-${user ?? ''}`, terminal });
+          let text = '';
+          for await (const { data } of program.output) text += data.toString();
+          await program.exit();
+          environments.push(text);
         }
       }
-      expect(environments.join('\n')).toMatch(/^BERTH_SESSION=a-marker$/m);
       for (const environment of environments) {
         expect(environment).toContain('HOME=/home/user');
-        expect(environment).not.toMatch(/hang_up|BERTH_SESSION=\s/);
+        expect(environment).toMatch(/^BERTH_SESSION=of-/m);
       }
-      // What the main process has started, which is what it idles by.
-      const idle =
-        'for each in /proc/[0-9]*; do tr "\\0" " " <$each/cmdline | grep -q ^sleep && cat $each/environ; done';
-      expect(await run(id, 'sh', '-c', `${idle}; true`)).not.toMatch(/hang_up/);
       await engine.containers.remove(id);
     },
   );
@@ -115,7 +107,7 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   it('must end the shells of terminals, which ignore SIGTERM, and let what they run end in its own way', async () => {
     const farewell = `trap 'sleep 1; echo bye > /home/user/bye; exit' TERM; : > /tmp/in; while :; do sleep 0.1; done`;
     const start = () =>
-      engine.programs.start(dockerId, { command: ['sh', '-l'], terminal: true, stdin: true, user: '1000' });
+      engine.programs.start(dockerId, { command: ['sh', '-l'], terminal: { columns: 80, rows: 24 }, user: '1000' });
     const [idle, busy] = [await start(), await start()];
     busy.stdin?.write(`setsid sh -c "${farewell}" &\n`);
     await eventually(async () => expect(await shell(dockerId, 'ls /tmp/in 2>&1')).toBe('/tmp/in\n'));
@@ -133,13 +125,6 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await begin("trap '' TERM; READY; while :; do sleep 1; done", '1000');
     await engine.containers.stop(dockerId, 1);
     expect(await exitCode(dockerId)).toBe(137);
-  });
-
-  it('must go on when somebody kills what it sleeps by', async () => {
-    const before = await engine.containers.inspect(dockerId);
-    await shell(dockerId, 'killall -9 sleep');
-    await eventually(async () => expect(await shell(dockerId, 'pidof sleep')).toMatch(/^\d+\n$/));
-    expect(await engine.containers.inspect(dockerId)).toEqual(before);
   });
 
   it.each([NUMERIC, NAMED])(
@@ -177,29 +162,54 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await engine.containers.remove(id);
   });
 
-  it('must be a mere sleep where the image has no shell', async () => {
-    for (const _time of ['first', 'known by now']) {
-      const id = await sandbox.running(engine, sandbox.spec({ image: SHELLESS }));
-      expect(await run(id, '/bin/ash', '-c', 'id -u; echo there')).toBe('0\nthere\n');
-      await engine.containers.stop(id, GRACE);
-      expect(await exitCode(id)).toBe(143);
-      expect(await engine.containers.start(id)).toBe('started');
-      await engine.containers.remove(id);
-    }
+  it('must end at once in an image without a shell, too', async () => {
+    const id = await sandbox.running(engine, sandbox.spec({ image: SHELLESS }));
+    expect(await run(id, '/bin/ash', '-c', 'id -u; echo there')).toBe('0\nthere\n');
+    await engine.containers.stop(id, GRACE);
+    expect(await exitCode(id)).toBe(0);
+    expect(await engine.containers.start(id)).toBe('started');
+    await engine.containers.remove(id);
   });
 
-  it('must not be needed by a container of an earlier Berth', async () => {
+  it('must be told apart from the main process of an earlier version, which is to be restarted', async () => {
     const container = await real.docker.createContainer({
       Image: sandbox.spec().image,
       Entrypoint: ['sleep', 'infinity'],
       Labels: { 'berth.managed': 'true', 'berth.instance': sandbox.instance },
       HostConfig: { Runtime: runtime, Init: true, NetworkMode: `berth-${sandbox.instance}` },
     });
-    for (const _time of [1, 2]) {
-      expect(await engine.containers.start(container.id)).toBe('started');
-      expect(await run(container.id, 'id', '-u')).toBe('0\n');
-      expect(await engine.containers.stop(container.id, GRACE)).toBe('stopped');
-    }
+    await container.start();
+    const required = { code: 'restart_required' };
+    await expect(run(container.id, 'id', '-u')).rejects.toMatchObject(required);
+    await expect(engine.ports.listening(container.id)).rejects.toMatchObject(required);
+    expect(await engine.containers.start(container.id)).toBe('already_running');
+    await engine.containers.stop(container.id, 1);
+    await expect(engine.containers.start(container.id)).rejects.toMatchObject(required);
     await engine.containers.remove(container.id);
+  });
+
+  it('must be there again after its volume was removed, or is empty because a server died while it filled it', async () => {
+    const other = sandbox.dockerEngine({ SANDBOX_RUNTIME: runtime });
+    await other.host.prepare(sandbox.instance);
+    const { Mounts } = await real.docker.getContainer(dockerId).inspect();
+    const shown = Mounts.find(({ Destination }) => Destination === '/.berth')?.Name ?? '';
+    const volume = `${shown.split('-').slice(0, 3).join('-')}-files`;
+    const id = await sandbox.running(other, sandbox.spec());
+    await other.containers.stop(id, 1);
+    const worker = await real.docker.createContainer({
+      Image: sandbox.spec().image,
+      Entrypoint: ['sh', '-c', 'rm /.berth/supervisor /.berth/complete'],
+      HostConfig: { Mounts: [{ Type: 'volume', Source: volume, Target: '/.berth' }] },
+    });
+    await worker.start();
+    await worker.wait();
+    await worker.remove();
+    // gVisor (20240729) leaves remains of a refused start, so that the lifecycle recreates the container.
+    const outcome = await other.containers.start(id).catch((error: unknown) => (error as { code: string }).code);
+    expect(outcome).toBe(runtime === 'runsc' ? 'container_broken' : 'started');
+    await other.containers.remove(id);
+    const next = await sandbox.running(other, sandbox.spec());
+    expect(await run(next, 'echo', 'there')).toBe('there\n');
+    await other.containers.remove(next);
   });
 });

@@ -65,7 +65,7 @@ describe('statistics of a container on real Docker under gVisor', () => {
     const busy =
       'dd if=/dev/zero of=/dev/shm/held bs=4M count=16; nslookup localhost 192.0.2.1 & i=0; while :; do i=$((i+1)); done';
     const engine = berth.app.get(ContainerEngine);
-    const loop = await engine.programs.start(container.id, { command: ['sh', '-c', busy], marker: 'busy' });
+    const loop = await engine.programs.start(container.id, { command: ['sh', '-c', busy], id: 'busy' });
     await eventually(
       () => {
         const { cpu, memory, network } = last(stream);
@@ -79,7 +79,7 @@ describe('statistics of a container on real Docker under gVisor', () => {
       // A busy machine may give the container less than its limit for a while.
       { timeoutMs: 60_000 },
     );
-    await engine.programs.end(container.id, { marker: 'busy', signal: 'KILL', graceMs: 0 });
+    await engine.programs.end(container.id, { id: 'busy', signal: 'KILL', graceMs: 0 });
     loop.close();
     await docker.exec(container.id, ['rm', '/dev/shm/held']);
     await eventually(() => {

@@ -1,6 +1,4 @@
 import { TokenService } from '../../src/auth';
-import { ContainerEngine } from '../../src/docker';
-import type { DockerEngine } from '../../src/docker/docker-engine';
 import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { LARGER, NewContainer } from '../support/clients/api-client';
@@ -250,47 +248,6 @@ describe('a terminal over Socket.IO', () => {
     await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
     expect(client.exit).toBeNull();
     await connect({ session: client.session }).opened();
-  });
-});
-
-describe('a terminal whose shell comes from a session opened ahead', () => {
-  const opened = (): { open: number; taken: number } => {
-    const { daemon } = server.app.get<{ daemon: DockerEngine['daemon'] }>(ContainerEngine);
-    return daemon.calls.sessions;
-  };
-  const isWaiting = async (dockerId: string): Promise<boolean> =>
-    (await server.docker.exec(dockerId, ['sh', '-c', 'cat /proc/[0-9]*/environ | tr "\\0" "\\n"'])).includes(
-      'BERTH_AHEAD_TTY=1',
-    );
-
-  it.each([
-    ['bash', process.env['TEST_SANDBOX_IMAGE']],
-    ['busybox', undefined],
-  ])('must take a line, Ctrl-C and Ctrl-D as the first bytes that are typed: %s', async (_shell, image) => {
-    const { id } = await user.api.running(image === undefined ? {} : { custom_image: image });
-    (await connect({ container: id }).opened()).type('exit\n');
-    const answers: [typed: string, answer: RegExp | 'exits'][] = [
-      ['\r', /[#$] .*[#$] /s],
-      ['echo "first-$((1+1))"\r', shown('first-2')],
-      ['\u0003', /\^C/],
-      ['\u0004', 'exits'],
-    ];
-    for (const [typed, answer] of [...answers, ...answers, ...answers]) {
-      await eventually(async () => expect(await isWaiting(id)).toBe(true));
-      const { taken } = opened();
-      const client = connect({ container: id });
-      // Before the client is told that it is attached: nothing is typed sooner.
-      client.socket.once('attached', () => client.type(typed));
-      if (answer !== 'exits') {
-        await client.says(answer);
-        client.type('\recho "then-$((1+1))"; exit\r');
-        await client.says(shown('then-2'));
-      }
-      await eventually(() => expect(client.exit).toMatchObject({ reason: 'exited' }));
-      expect(client.text).not.toMatch(/berth-|BERTH/);
-      expect(opened().taken).toBe(taken + 1);
-    }
-    expect((await user.api.delete(id)).status).toBe(200);
   });
 });
 

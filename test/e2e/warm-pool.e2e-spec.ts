@@ -51,19 +51,19 @@ describe('a warm slot in Docker', () => {
     expect((await user.api.delete(dockerId)).status).toBe(200);
   });
 
-  it('must have a session for the first command, which counts as no use of it', async () => {
+  it('must have a channel for the first command, which counts as no use of it', async () => {
     const dockerId = await ready();
-    const taken = (): number => berth.app.get(EngineCalls).sessions.taken;
+    const opened = (): number => berth.app.get(EngineCalls).channels.opened;
     await eventually(async () => expect((await berth.docker.inspect(dockerId)).ExecIDs).toHaveLength(1));
     Object.assign(berth.app.get(WarmFiller), { nextCheck: 0 });
     await berth.app.get(WarmFiller).look();
     expect(await ready()).toBe(dockerId);
-    const before = taken();
+    const before = opened();
     expect((await user.api.create({ env: { SHORT: 'one' } })).body).toMatchObject({ id: dockerId });
     const command = ['sh', '-c', 'echo $SHORT'];
     const said = await user.api.call('POST', `/api/containers/${dockerId}/exec`, { command });
     expect(said.body).toMatchObject({ exit_code: 0, stdout: 'one\n' });
-    expect(taken()).toBe(before + 1);
+    expect(opened()).toBe(before);
     expect((await user.api.delete(dockerId)).status).toBe(200);
   });
 

@@ -295,7 +295,15 @@ export class Output {
 
   /** What comes at an offset, or after it; null if there is nothing yet. */
   at(offset: number): RingPiece | null {
-    const piece = this.pieces.find((each) => each.offset + each.data.length > offset);
+    // The first piece that ends behind the offset.
+    let [low, high] = [0, this.pieces.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const each = this.pieces[middle];
+      if (each && each.offset + each.data.length > offset) high = middle;
+      else low = middle + 1;
+    }
+    const piece = this.pieces[low];
     if (!piece || piece.offset >= offset) return piece ?? null;
     return { ...piece, data: piece.data.subarray(offset - piece.offset), offset };
   }

@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import type { WatchMessage } from '../port/observed-container';
-import { sessionCommand } from '../programs/ahead/session-line';
+import { CONNECT } from '../supervisor/supervisor-paths';
 import { type EventSource, watchEvents } from './docker-events';
 
 const TIMING = { pingMs: 5, minBackoffMs: 1, maxBackoffMs: 2 };
@@ -97,10 +97,9 @@ describe('watching events', () => {
     expect(await next()).toBe('oom@1001000');
   });
 
-  it('must report a program that was started, and no session that Berth opens ahead', async () => {
+  it('must report a program that was started, and no channel of Berth', async () => {
     await next();
-    const session = sessionCommand('token', { env: {}, texts: [] }).command.join(' ');
-    source.stream.write(line(`exec_start: ${session}`, 1001) + line('exec_start: sh -c true', 1002));
+    source.stream.write(line(`exec_start: ${CONNECT.join(' ')}`, 1001) + line('exec_start: sh -c true', 1002));
     expect(await next()).toBe('exec_start@1002000');
   });
 

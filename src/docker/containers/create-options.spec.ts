@@ -1,8 +1,7 @@
 import type { ContainerSpec } from '../port/engine-containers';
 import type { EngineCapabilities } from '../port/engine-host';
-import { claimedLabels, createKey, createOptions, LABELS, type SandboxImage, withoutCreated } from './create-options';
+import { claimedLabels, createKey, createOptions, LABELS, type SandboxImage } from './create-options';
 import { restrictedIn, restrictedSandbox } from '../firewall/restricted-sandboxes';
-import { SUPERVISOR } from './supervisor';
 
 const spec: ContainerSpec = {
   name: 'berth-1b4e28ba',
@@ -23,15 +22,17 @@ const capabilities: EngineCapabilities = {
   hostFirewall: 'enforced',
   allowLists: 'enforced',
 };
+const SUPERVISOR = { volume: 'berth-supervisor-1', device: '/data' };
 const NAME_SERVERS = ['192.0.2.53', '192.0.2.54'];
 const options = (
   changes: Partial<ContainerSpec> = {},
   with_: Partial<EngineCapabilities> = {},
-  image: SandboxImage = { user: '', hasShell: true },
+  image: SandboxImage = { user: '' },
 ) =>
   createOptions({ ...spec, ...changes }, image, {
     capabilities: { ...capabilities, ...with_ },
     network: 'berth-prod',
+    supervisor: SUPERVISOR,
     nameServers: NAME_SERVERS,
   });
 
@@ -49,11 +50,11 @@ describe('what Docker is asked for', () => {
     expect(options()).toEqual({
       name: 'berth-1b4e28ba',
       Image: 'ubuntu:24.04',
-      Entrypoint: ['/bin/sh', '-c', 'eval "$BERTH_SESSION"', 'berth-supervisor'],
-      Cmd: ['', '192.0.2.53', '192.0.2.54'],
+      Entrypoint: ['/.berth/supervisor', 'init'],
+      Cmd: ['0', '192.0.2.53', '192.0.2.54'],
       User: '0:0',
       WorkingDir: '/home/user',
-      Env: ['HOME=/home/user', `BERTH_SESSION=${SUPERVISOR}`],
+      Env: ['HOME=/home/user'],
       Labels: {
         'berth.managed': 'true',
         'berth.instance': 'prod',
@@ -68,13 +69,14 @@ describe('what Docker is asked for', () => {
         'berth.helper': '',
         'berth.warm': '',
         'berth.snapshot': '',
+        'berth.supervisor': '1',
         'berth.layer': '',
       },
       StopSignal: 'SIGTERM',
       Healthcheck: { Test: ['NONE'] },
       HostConfig: {
         Runtime: 'runsc',
-        Init: true,
+        Init: false,
         Memory: 536_870_912,
         MemorySwap: 536_870_912,
         CpuPeriod: 100_000,
@@ -109,6 +111,17 @@ describe('what Docker is asked for', () => {
               DriverConfig: { Name: 'local', Options: {} },
             },
           },
+          {
+            Type: 'volume',
+            Source: SUPERVISOR.volume,
+            Target: '/.berth',
+            ReadOnly: true,
+            VolumeOptions: {
+              NoCopy: true,
+              Labels: { 'berth.managed': 'true', 'berth.helper': 'supervisor' },
+              DriverConfig: { Name: 'local', Options: { type: 'none', o: 'bind,ro', device: '/data' } },
+            },
+          },
         ],
         RestartPolicy: { Name: 'unless-stopped' },
         LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
@@ -117,15 +130,15 @@ describe('what Docker is asked for', () => {
   });
 
   it('must leave the volume and its owner to the data that is copied into it', () => {
-    const image = { user: '1000', hasShell: true };
+    const image = { user: '1000' };
     const seeded = options({ isSeeded: true }, {}, image);
-    expect(seeded.Cmd).toEqual(['', ...NAME_SERVERS]);
-    expect(seeded.HostConfig?.Mounts).toMatchObject([{ VolumeOptions: { NoCopy: true } }]);
+    expect(seeded.Cmd).toEqual(['-keep-home', '1000', ...NAME_SERVERS]);
+    expect(seeded.HostConfig?.Mounts?.[0]).toMatchObject({ VolumeOptions: { NoCopy: true } });
     expect(seeded.Labels).toMatchObject({ 'berth.user': '1000' });
   });
 
   it('must have each label of Berth, without a value where it does not apply, and those that the image claims', () => {
-    const image = { user: '', hasShell: true, claimedLabels: ['berth.probe', 'berth.instance', 'berth.later'] };
+    const image = { user: '', claimedLabels: ['berth.probe', 'berth.instance', 'berth.later'] };
     const none = Object.fromEntries(Object.values(LABELS).map((label) => [label, '']));
     expect(options({}, {}, image).Labels).toEqual({
       ...none,
@@ -182,15 +195,21 @@ describe('what Docker is asked for', () => {
   });
 
   it("must run its main process as root and note the image's user, for commands and the home", () => {
-    const { User, Cmd, Labels } = options({}, {}, { user: 'app:staff', hasShell: true });
+    const { User, Cmd, Labels } = options({}, {}, { user: 'app:staff' });
     expect([User, Cmd?.[0], Labels?.['berth.user']]).toEqual(['0:0', 'app:staff', 'app:staff']);
   });
 
   it('must give a sandbox with an allow list the address that its rules go by, and labels that say so', () => {
     const listed = { ...spec, network: { allow: ['192.0.2.0/24:443', '192.0.2.1/32:53/udp'] } };
     const restricted = restrictedSandbox(listed);
-    const surroundings = { capabilities, network: 'berth.allow-prod', restricted, nameServers: NAME_SERVERS };
-    const body = createOptions(listed, { user: '', hasShell: true }, surroundings);
+    const surroundings = {
+      capabilities,
+      network: 'berth.allow-prod',
+      restricted,
+      supervisor: SUPERVISOR,
+      nameServers: NAME_SERVERS,
+    };
+    const body = createOptions(listed, { user: '' }, surroundings);
     expect(restricted?.macAddress).toMatch(/^0a(:[0-9a-f]{2}){5}$/);
     const { macAddress: MacAddress } = restricted ?? {};
     expect([body.MacAddress, body.NetworkingConfig]).toEqual([
@@ -204,14 +223,11 @@ describe('what Docker is asked for', () => {
       expect(restrictedSandbox({ ...listed, ...changes })).not.toMatchObject({ macAddress: MacAddress });
   });
 
-  it('must only sleep, as its own user, where the image has no shell', () => {
-    const body = options({}, {}, { user: 'app', hasShell: false });
-    expect([body.Entrypoint, body.Cmd, body.User]).toEqual([['sleep', 'infinity'], [], undefined]);
-    expect(body.Env).toEqual(['HOME=/home/user']);
-  });
-
-  it('must mount the data volume and nothing of the host', () => {
-    expect(options().HostConfig?.Mounts).toEqual([expect.objectContaining({ Type: 'volume' })]);
+  it('must mount the data volume, the supervisor read-only, and nothing of the host', () => {
+    expect(options().HostConfig?.Mounts).toEqual([
+      expect.objectContaining({ Type: 'volume', Target: '/home/user' }),
+      expect.objectContaining({ Type: 'volume', Target: '/.berth', ReadOnly: true, Source: SUPERVISOR.volume }),
+    ]);
   });
 
   it('must limit the writable layer where the kernel can hold the limit, and not ask for it where it cannot', () => {
@@ -271,29 +287,12 @@ describe('what Docker is asked for', () => {
   });
 });
 
-describe("users' variables in a create call of an earlier version", () => {
-  const PATH = '/usr/bin:/bin';
-  const IMAGE = { env: [`PATH=${PATH}`, 'LANG=C.UTF-8', 'HOME=/root'], path: PATH };
-
-  it.each<[string, string[], Record<string, string | null>]>([
-    ['as Berth creates it', ['HOME=/home/user', `BERTH_SESSION=${SUPERVISOR}`, `PATH=${PATH}`, 'LANG=C.UTF-8'], {}],
-    ['with variables of its own', ['HOME=/home/user', 'A=1', 'B=x=y', 'EMPTY='], { A: null, B: null, EMPTY: null }],
-    ["with others than the image's", ['PATH=/x', 'LANG=de', 'HOME=/x'], { PATH, LANG: 'C.UTF-8', HOME: '/home/user' }],
-    ["with the image's own", ['LANG=C.UTF-8'], {}],
-  ])('must be undone in a container %s', (_what, container, undone) => {
-    expect(withoutCreated(container, IMAGE)).toEqual(undone);
-  });
-
-  it('must leave the usual search path to a container whose image has none', () => {
-    expect(withoutCreated(['PATH=/x'], { env: [], path: '/bin' })).toEqual({ PATH: '/bin' });
-  });
-});
-
 describe('the key of a create call', () => {
-  const image = { id: 'sha256:1', user: '', hasShell: true };
+  const image = { id: 'sha256:1', user: '' };
   const surroundings = {
     capabilities: { ...capabilities, diskQuota: 'enforced' } as const,
     network: 'internet',
+    supervisor: SUPERVISOR,
     nameServers: NAME_SERVERS,
   };
   const key = createKey(spec, image, surroundings);
@@ -330,6 +329,7 @@ describe('the key of a create call', () => {
       createKey(spec, { ...image, claimedLabels: ['berth.other'] }, surroundings),
       createKey(spec, image, { ...surroundings, nameServers: ['192.0.2.55'] }),
       createKey(spec, image, { ...surroundings, network: 'none' }),
+      createKey(spec, image, { ...surroundings, supervisor: { ...SUPERVISOR, volume: 'berth-supervisor-2' } }),
       createKey(spec, image, { ...surroundings, capabilities: { ...capabilities, diskQuota: 'off' } }),
       createKey(spec, image, { ...surroundings, capabilities: { ...surroundings.capabilities, runtime: 'runc' } }),
     ];

@@ -102,12 +102,17 @@ export interface SandboxImage {
   readonly claimedLabels?: readonly string[];
 }
 
+/** The volume that shows the supervisor's program, and the folder on Docker's machine that has it. */
+export interface SupervisorMount {
+  readonly volume: string;
+  readonly device: string;
+}
+
 /** The host's settings for a sandbox. */
 export interface Surroundings {
   readonly capabilities: EngineCapabilities;
   readonly network: string;
-  /** The volume with the supervisor's program. */
-  readonly supervisorVolume: string;
+  readonly supervisor: SupervisorMount;
   /** Null or absent if the sandbox has no allow list. */
   readonly restricted?: RestrictedSandbox | null;
   /** If empty, Docker's own name servers are used. */
@@ -121,7 +126,7 @@ export interface Surroundings {
 export function createOptions(
   spec: ContainerSpec,
   image: SandboxImage,
-  { capabilities, network, supervisorVolume, restricted = null, nameServers }: Surroundings,
+  { capabilities, network, supervisor, restricted = null, nameServers }: Surroundings,
 ): ContainerCreateOptions {
   const { hostname = '' } = spec;
   return {
@@ -149,7 +154,7 @@ export function createOptions(
     // The image's stop signal and health check are meant for its own main process, which does not run here.
     StopSignal: 'SIGTERM',
     Healthcheck: { Test: ['NONE'] },
-    HostConfig: hostConfig(spec, { capabilities, network, supervisorVolume }),
+    HostConfig: hostConfig(spec, { capabilities, network, supervisor }),
     ...(restricted && networkCard(network, restricted)),
   };
 }
@@ -193,7 +198,7 @@ type SandboxConfig = HostConfig & { CgroupnsMode: 'private' };
 
 function hostConfig(
   spec: ContainerSpec,
-  { capabilities, network, supervisorVolume }: Pick<Surroundings, 'capabilities' | 'network' | 'supervisorVolume'>,
+  { capabilities, network, supervisor }: Pick<Surroundings, 'capabilities' | 'network' | 'supervisor'>,
 ): SandboxConfig {
   const memory = spec.memoryMb * BYTES_PER_MB;
   return {
@@ -216,7 +221,7 @@ function hostConfig(
     IpcMode: 'private',
     CgroupnsMode: 'private',
     NetworkMode: network,
-    Mounts: [volumeMount(spec, capabilities), supervisorMount(supervisorVolume)],
+    Mounts: [volumeMount(spec, capabilities), supervisorMount(supervisor)],
     RestartPolicy: { Name: 'unless-stopped' },
     LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
     ...(capabilities.diskQuota === 'enforced'
@@ -283,14 +288,20 @@ function volumeMount(spec: ContainerSpec, capabilities: EngineCapabilities): Mou
 }
 
 /** Labels matter only if the volume is gone: Docker then recreates it, and it must be identifiable. */
-export function supervisorMount(volume: string): MountSettings {
+function supervisorMount({ volume, device }: SupervisorMount): MountSettings {
+  const DriverConfig = { Name: 'local', Options: shownReadOnly(device) };
   return {
     Type: 'volume',
     Source: volume,
     Target: SUPERVISOR_PATH,
     ReadOnly: true,
-    VolumeOptions: { NoCopy: true, Labels: supervisorLabels(), DriverConfig: { Name: 'local', Options: {} } },
+    VolumeOptions: { NoCopy: true, Labels: supervisorLabels(), DriverConfig },
   };
+}
+
+/** Options of a volume that shows a folder of Docker's machine, mounted read-only by that machine's kernel. */
+export function shownReadOnly(device: string): Record<string, string> {
+  return { type: 'none', o: 'bind,ro', device };
 }
 
 /** The labels of the volumes with the supervisor's program, and of the containers that fill them. */

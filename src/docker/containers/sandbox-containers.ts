@@ -72,7 +72,7 @@ export class SandboxContainers implements EngineContainers {
     return createKey(spec, image, {
       capabilities: host.capabilities,
       network: typeof spec.network === 'string' ? spec.network : 'restricted',
-      supervisorVolume: await supervisor.name(),
+      supervisor: { volume: await supervisor.name(), device: '' },
       nameServers: await nameServers.current(),
     });
   }
@@ -112,13 +112,16 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async pause(dockerId: string): Promise<void> {
-    await this.parts.daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
+    const { daemon, channels } = this.parts;
+    channels.notePause(dockerId);
+    await daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
   }
 
   async unpause(dockerId: string): Promise<void> {
     await this.parts.daemon.call('unpause container', (signal, docker) =>
       unpause(containerOf(docker, dockerId), signal),
     );
+    this.parts.channels.noteUnpause(dockerId);
   }
 
   async expectStop(dockerId: string): Promise<void> {
@@ -216,6 +219,8 @@ export class SandboxContainers implements EngineContainers {
         const { action, dockerId } = message.event;
         if (action === 'kill') channels.noteKill(dockerId);
         if (action === 'die') channels.noteContainerEnd(dockerId);
+        if (action === 'pause') channels.notePause(dockerId);
+        if (action === 'unpause') channels.noteUnpause(dockerId);
       }
       yield message;
     }
@@ -248,8 +253,8 @@ export class SandboxContainers implements EngineContainers {
   }
 
   private async createOnce(spec: ContainerSpec, image: ImageFacts): Promise<string> {
-    const { daemon, host, supervisor } = this.parts;
-    const supervisorVolume = await supervisor.ensure();
+    const { daemon, host } = this.parts;
+    const supervisor = await this.parts.supervisor.ensure();
     const { capabilities } = host;
     const restricted = restrictedSandbox(spec);
     const kind = restricted ? 'restricted' : 'open';
@@ -260,7 +265,7 @@ export class SandboxContainers implements EngineContainers {
     const { name, ...body } = createOptions(
       spec,
       { ...image, user: spec.user ?? image.user },
-      { capabilities, network, supervisorVolume, restricted, nameServers },
+      { capabilities, network, supervisor, restricted, nameServers },
     );
     if (capabilities.diskQuota === 'enforced') {
       body.HostConfig?.Mounts?.push(...limitedVolumes(image.volumes, spec.diskMb));

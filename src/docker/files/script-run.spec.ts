@@ -159,16 +159,18 @@ function aContainer({ isInputCopied = false } = {}): {
   const program: ContainerProcess = {
     output: shell,
     stdin,
-    hasStarted: () => Promise.resolve(true),
+    id: 'a-program',
+    pid: 2,
+    startedAt: 0,
+    from: 0,
+    to: 0,
     resize: () => Promise.resolve(),
     exit: () => Promise.resolve({ exitCode: 0 }),
-    isGone: () => Promise.resolve(shell.readableEnded),
     close: () => void shell.destroy(),
     ...(isInputCopied && { isInputCopied }),
   };
   const ended: string[] = [];
-  const programs: Pick<EnginePrograms, 'reserve' | 'start' | 'end'> = {
-    reserve: () => Promise.resolve('a-marker'),
+  const programs: Pick<EnginePrograms, 'start' | 'end'> = {
     start: () => Promise.resolve(program),
     end: (_dockerId, { signal }) => {
       ended.push(signal);

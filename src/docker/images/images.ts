@@ -15,7 +15,7 @@ import { ImagePulls } from './image-pulls';
 import type { RegistryCredentials } from './registry-auth';
 import { againIfStale } from '../connection/stale-connections';
 import { openPull } from '../connection/streams';
-import { DATA_PATH } from '../supervisor/supervisor-paths';
+import { DATA_PATH, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
 
 /** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;
@@ -122,14 +122,14 @@ function variablesOf(image: unknown): string[] {
 }
 
 /**
- * The paths at which an image declares volumes (`VOLUME`), without the data volume's.
+ * The paths at which an image declares volumes (`VOLUME`), without those of the data and the supervisor.
  *
  * @param image Docker's answer to its inspection
  */
 export function declaredVolumes(image: unknown): string[] {
   const { Config } = (image ?? {}) as { Config?: { Volumes?: Readonly<Record<string, unknown>> | null } | null };
   const paths = Object.keys(Config?.Volumes ?? {}).map((path) => posix.resolve('/', path));
-  return [...new Set(paths)].filter((path) => path !== DATA_PATH).sort();
+  return [...new Set(paths)].filter((path) => path !== DATA_PATH && path !== SUPERVISOR_PATH).sort();
 }
 
 /**

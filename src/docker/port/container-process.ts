@@ -121,8 +121,6 @@ export interface ProgramExit {
   readonly exitCode: number;
   /** The number of the signal that ended the program. */
   readonly signal?: number;
-  /** The kernel ended processes for lack of memory about then. */
-  readonly isOutOfMemory?: true;
   /** The bytes of output in all; absent if the engine does not know. */
   readonly bytes?: number;
   /** In milliseconds since 1970, by the sandbox's clock; absent if the engine does not know. */

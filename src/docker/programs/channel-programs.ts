@@ -30,10 +30,7 @@ const offset = z.int().min(0);
 const time = z.int().min(0).max(253_402_300_800_000);
 const pid = z.int().min(1).max(0x7fff_ffff);
 const id = z.string().regex(/^[\w-]{1,64}$/);
-const exit = z.union([
-  z.object({ code: z.int().min(0).max(255) }),
-  z.object({ signal: z.int().min(1).max(64), oom: z.boolean().optional() }),
-]);
+const exit = z.union([z.object({ code: z.int().min(0).max(255) }), z.object({ signal: z.int().min(1).max(64) })]);
 
 const started = z.object({ pid, started: time });
 const attached = z.object({ pid, started: time, from: offset, to: offset });
@@ -113,7 +110,7 @@ export class ChannelPrograms implements EnginePrograms {
     const request = { op: 'attach', id: programId, after, input: hasInput, watch };
     const stream = await this.channels.open(dockerId, request, { input: hasInput });
     const facts = await stream.message(attached).catch((error: unknown) => {
-      const isBeyond = error instanceof EngineError && /^invalid_request/.test(error.message);
+      const isBeyond = error instanceof EngineError && error.message.startsWith('invalid_request');
       throw isBeyond ? new EngineError('invalid_parameters', error.message, { cause: error }) : error;
     });
     return this.program(dockerId, stream, { id: programId, hasInput, ...facts });
@@ -192,6 +189,8 @@ class ChannelProcess implements ContainerProcess {
   readonly stdin: Writable | null;
   readonly isInputCopied = true;
   private readonly result: Promise<z.infer<typeof end>>;
+  /** Whether the container was ending when the program ended. */
+  private isWithContainer = false;
 
   constructor(
     private readonly stream: ChannelStream,
@@ -209,7 +208,10 @@ class ChannelProcess implements ContainerProcess {
     // Without a listener, an error while nobody writes would end this process.
     this.stdin?.on('error', () => undefined);
     void this.result.then(
-      () => this.stdin?.destroy(),
+      () => {
+        this.isWithContainer = calls.isEnding();
+        this.stdin?.destroy();
+      },
       () => this.stdin?.destroy(),
     );
     this.output = {
@@ -226,7 +228,7 @@ class ChannelProcess implements ContainerProcess {
     const how = exitOf(await this.result);
     if (how === null) throw new EngineError('container_not_responding', 'a program ended without an end');
     // The end of a container first ends its programs: the end of the channel follows.
-    if (how.signal !== undefined && this.calls.isEnding()) {
+    if (how.signal !== undefined && this.isWithContainer) {
       throw new EngineError('container_not_running', 'the container ended under the program');
     }
     return how;
@@ -255,6 +257,5 @@ function exitOf({ exit: how, offset: bytes, ended }: z.infer<typeof end>): Progr
   if (how === null) return null;
   const facts = { bytes, ...(ended !== undefined && { endedAt: ended }) };
   if ('code' in how) return { exitCode: how.code, ...facts };
-  const { signal, oom } = how;
-  return { exitCode: BY_SIGNAL + signal, signal, ...(oom === true && { isOutOfMemory: true }), ...facts };
+  return { exitCode: BY_SIGNAL + how.signal, signal: how.signal, ...facts };
 }

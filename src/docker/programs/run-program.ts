@@ -1,10 +1,12 @@
-import { untilAborted } from '../../scheduling';
+import { untilAborted, within } from '../../scheduling';
 import { EngineError } from '../engine-error';
 import type { ContainerProcess, ExecRequest, ProgramExit } from '../port/container-process';
 import type { EnginePrograms } from '../port/engine-programs';
 
 /** Between SIGTERM and SIGKILL of a program that exceeds a limit. */
 const GRACE_MS = 5_000;
+/** How long the supervisor may take beyond that. */
+const ENDED_WITHIN_MS = 10_000;
 
 /** Implements {@link EnginePrograms.run} by the other methods. */
 export async function runProgram(
@@ -22,21 +24,22 @@ export async function runProgram(
   if (over.aborted) throw aborted();
   const orOver = <T>(work: Promise<T>): Promise<T> => untilAborted(work, { signal: over, aborted });
   const starting = Promise.resolve(programs.start(dockerId, { ...program, user }));
+  const begun: { program?: ContainerProcess } = {};
   // A program may still start after the caller has stopped waiting; without a reader it ends.
   const close = (): void => void starting.then((started) => started.close()).catch(() => undefined);
   try {
-    const started = await orOver(starting);
-    await orOver(readOutput(started, request, over));
-    return await orOver(started.exit());
+    begun.program = await orOver(starting);
+    await orOver(readOutput(begun.program, request, over));
+    return await orOver(begun.program.exit());
   } catch (error) {
     const code = error instanceof EngineError ? error.code : null;
     const isOver = code === 'timed_out' || code === 'output_too_large' || code === 'aborted';
-    if (!isOver) throw error;
-    const end = starting.then(({ id }) => programs.end(dockerId, { id, user, signal: 'TERM', graceMs: GRACE_MS }));
+    if (!isOver || !begun.program) throw error;
+    const { id } = begun.program;
+    const ending = programs.end(dockerId, { id, user, signal: 'TERM', graceMs: GRACE_MS });
+    const ended = within(ending, { ms: GRACE_MS + ENDED_WITHIN_MS }).catch(() => 'still_running' as const);
     // An abort is not waited for: the caller has gone.
-    const ended = code === 'aborted' ? 'ended' : await end.catch(() => 'still_running' as const);
-    end.catch(() => undefined);
-    if (code !== 'output_too_large' || ended === 'ended') throw error;
+    if (code === 'aborted' || (await ended) === 'ended' || code === 'timed_out') throw error;
     throw new EngineError('output_endless', 'the command writes without end, and could not be ended', { cause: error });
   } finally {
     close();

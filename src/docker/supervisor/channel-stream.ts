@@ -91,6 +91,10 @@ const SAME_CODES: ReadonlySet<string> = new Set<EngineErrorCode>([
 export class ChannelStream {
   /** When the operation was cancelled, by `performance.now()`. */
   cancelledAt: number | null = null;
+  /** By `performance.now()`. */
+  readonly openedAt = performance.now();
+  /** Whether the supervisor has said anything on the stream. */
+  isAnswered = false;
 
   private readonly messages: object[] = [];
   private messageCount = 0;
@@ -201,32 +205,26 @@ export class ChannelStream {
    * has failed: {@link done} says so. A reader that leaves the loop early has to {@link cancel} the operation.
    */
   async *chunks(): AsyncGenerator<ArrivedData, void> {
+    const came: (ArrivedData | null)[] = [];
     let wake = (): void => undefined;
-    let isOver = false;
-    const came: ArrivedData[] = [];
-    const flow = this.flowTo({
-      take: (arrived) => {
-        came.push(arrived);
-        wake();
-      },
-      over: () => {
-        isOver = true;
-        wake();
-      },
-    });
+    const note = (arrived: ArrivedData | null): void => {
+      came.push(arrived);
+      wake();
+    };
+    const flow = this.flowTo({ take: note, over: () => note(null) });
     for (;;) {
       const next = came.shift();
+      if (next === null) return;
       if (next) {
         flow.pause();
         yield next;
-      } else if (isOver) return;
-      else {
-        const more = new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-        flow.resume();
-        if (came.length === 0 && !isOver) await more;
+        continue;
       }
+      const more = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      flow.resume();
+      if (came.length === 0) await more;
     }
   }
 
@@ -323,14 +321,14 @@ export class ChannelStream {
   }
 
   /**
-   * Says that the result is not wanted any more: {@link done} and {@link message} throw `aborted`, and bytes are dropped.
-   * A program goes on without this reader. Does nothing if the operation has ended.
+   * Says that the result is not wanted any more: {@link done} and {@link message} throw `why`, by default `aborted`, and
+   * bytes are dropped. A program goes on without this reader. Does nothing if the operation has ended.
    */
-  cancel(): void {
+  cancel(why = new EngineError('aborted', `${this.op} was cancelled`)): void {
     if (this.isClosed || this.cancelledAt !== null) return;
     this.cancelledAt = performance.now();
     this.output.bytes(FRAME.cancel, Buffer.alloc(0));
-    this.settle(new EngineError('aborted', `${this.op} was cancelled`));
+    this.settle(why);
   }
 
   /**
@@ -340,6 +338,7 @@ export class ChannelStream {
    * @throws EngineError a violation
    */
   take(type: number, payload: Buffer): boolean {
+    this.isAnswered = true;
     switch (type) {
       case FRAME.message:
         this.takeMessage(jsonOf(payload));
@@ -425,7 +424,7 @@ export class ChannelStream {
       last && (arrived.kind === 'data' || (isNext && (last.time === arrived.time || this.held.length > MERGE_ABOVE)));
     if (isMerged && last.data.length + arrived.data.length <= LARGEST_DATA_BYTES) {
       this.held[this.held.length - 1] = grown(last, arrived.data);
-    } else this.held.push({ ...arrived, data: Buffer.from(arrived.data) });
+    } else this.held.push({ ...arrived, data: copyOf(arrived.data) });
   }
 
   private pass(): void {
@@ -539,6 +538,13 @@ export class ChannelStream {
 
 /** The year 10000, where JavaScript's dates get another form. */
 const LATEST_TIME_MS = 253_402_300_800_000;
+
+/** Not from Node's pool, of which small copies would keep 8 KiB each. */
+function copyOf(data: Buffer): Buffer {
+  const copy = Buffer.allocUnsafeSlow(data.length);
+  data.copy(copy);
+  return copy;
+}
 
 /** Merges bytes into held ones, in memory that doubles. */
 function grown(held: ArrivedData, more: Buffer): ArrivedData {

@@ -153,6 +153,15 @@ describe('a channel', () => {
     expect(() => channel.open({ op: 'stat' })).toThrow(LOST);
   });
 
+  it('takes no request once the connection has ended, while the reason is not known', async () => {
+    const { supervisor, channel } = await opened();
+    supervisor.end();
+    await new Promise((resolve) => supervisor.socket.once('end', resolve));
+    expect(channel.isOpen).toBe(false);
+    expect(() => channel.open({ op: 'stat' })).toThrow(EngineError);
+    expect(await whyClosed(channel)).toBe(LOST);
+  });
+
   it('takes the result that came just before the end', async () => {
     const { supervisor, channel } = await opened();
     const stream = channel.open({ op: 'stat' });
@@ -200,19 +209,35 @@ describe('a channel', () => {
       channel.check(now + 31_000);
       expect(supervisor.said(0)).toHaveLength(1);
       const stream = channel.open({ op: 'stat' });
-      channel.check(now + 31_000);
+      supervisor.json(1, 'message', {});
+      await soon();
+      channel.check(now + 61_000);
       expect(supervisor.said(0).at(-1)).toEqual(['ping']);
-      channel.check(now + 62_000);
+      channel.check(now + 92_000);
       await soon();
       expect(channel.isOpen).toBe(isPaused);
       if (!isPaused) await expect(stream.done(ANY)).rejects.toBe(SILENT);
       else {
         supervisor.frame(0, FRAME.pong, Buffer.from('berth'));
         await soon();
-        channel.check(now + 62_000);
+        channel.check(now + 92_000);
         expect(channel.isOpen).toBe(true);
       }
     }
+  });
+
+  it('fails what a paused container has not answered, and keeps what has begun', async () => {
+    const { supervisor, channel } = begun({ isPaused: true });
+    supervisor.hello();
+    await channel.ready;
+    const [program, request] = [channel.open({ op: 'start' }), channel.open({ op: 'stat' })];
+    supervisor.json(1, 'message', { pid: 1 });
+    await soon();
+    channel.check(performance.now() + 4_000);
+    await expect(request.done(ANY)).rejects.toMatchObject({ code: 'container_paused' });
+    expect(supervisor.said(2).at(-1)).toEqual(['cancel']);
+    supervisor.json(1, 'done', {});
+    expect(await program.done(ANY)).toEqual({});
   });
 
   it('answers a PING', async () => {
@@ -224,8 +249,8 @@ describe('a channel', () => {
 });
 
 describe('a hostile or broken supervisor', () => {
-  const violations: [string, (supervisor: FakeSupervisor) => void][] = [
-    ['text in place of frames', (s) => s.raw(Buffer.from('OCI runtime exec failed: exec failed'))],
+  const violations: [string, (supervisor: FakeSupervisor) => unknown][] = [
+    ['text in place of frames', (s) => s.raw(Buffer.from('something else than a frame'))],
     ['an unknown type', (s) => s.frame(0, 0x7f)],
     ['a type that only clients send', (s) => s.frame(1, FRAME.open)],
     ['a length over the bound, without the bytes', (s) => s.raw(frameHead(1, FRAME.data, 0xffff_ffff))],
@@ -238,7 +263,7 @@ describe('a hostile or broken supervisor', () => {
     ['a stream of the connection', (s) => s.json(0, 'done', {})],
     ['a HELLO on a stream', (s) => s.json(1, 'hello', {})],
     ['a second HELLO', (s) => s.hello()],
-    ['a second DONE', (s) => (s.json(1, 'done', {}), s.json(1, 'done', {}))],
+    ['a second DONE', (s) => s.json(1, 'done', {}).json(1, 'done', {})],
     ['JSON that is none', (s) => s.frame(1, FRAME.message, Buffer.from('{'))],
     ['JSON that is a number', (s) => s.frame(1, FRAME.done, Buffer.from('1'))],
     ['JSON that is a list', (s) => s.frame(1, FRAME.message, Buffer.from('[]'))],
@@ -248,14 +273,11 @@ describe('a hostile or broken supervisor', () => {
     ['output in an operation that has none', (s) => s.output(1, 'stdout', { data: 'x' })],
     ['data in a program', (s) => s.frame(2, FRAME.data, Buffer.from('x'))],
     ['output without a head', (s) => s.frame(2, FRAME.stdout, Buffer.alloc(15))],
-    [
-      'offsets that go back',
-      (s) => (s.output(2, 'stdout', { offset: 5, data: 'x' }), s.output(2, 'stdout', { offset: 5 })),
-    ],
+    ['offsets that go back', (s) => s.output(2, 'stdout', { offset: 5, data: 'x' }).output(2, 'stdout', { offset: 5 })],
     ['an offset above all numbers', (s) => s.frame(2, FRAME.stdout, Buffer.alloc(17, 255))],
     ['a time before 1970', (s) => s.output(2, 'stdout', { time: -1, data: 'x' })],
-    ['bytes after END', (s) => (s.frame(1, FRAME.end), s.frame(1, FRAME.data, Buffer.from('x')))],
-    ['a second END', (s) => (s.frame(1, FRAME.end), s.frame(1, FRAME.end))],
+    ['bytes after END', (s) => s.frame(1, FRAME.end).frame(1, FRAME.data, Buffer.from('x'))],
+    ['a second END', (s) => s.frame(1, FRAME.end).frame(1, FRAME.end)],
     ['a PONG without a PING', (s) => s.frame(0, FRAME.pong, Buffer.from('berth'))],
     ['a BYE without a reason', (s) => s.json(0, 'bye', {})],
     ['a row that does not end', (s) => s.frame(1, FRAME.data, Buffer.from('{"a":1}'))],
@@ -303,6 +325,15 @@ describe('a hostile or broken supervisor', () => {
     const { supervisor, channel } = begun();
     supervisor.json(0, 'bye', { code, message: '' });
     await expect(channel.ready).rejects.toMatchObject({ code: known });
+  });
+
+  it('that could not be connected to leaves its words, and the reason to its owner', async () => {
+    const { supervisor, channel } = begun();
+    supervisor.raw(Buffer.from('OCI runtime exec failed: '));
+    supervisor.raw(Buffer.from('exec failed\r\n'));
+    supervisor.end();
+    await expect(channel.ready).rejects.toBe(LOST);
+    expect(channel.words).toBe('OCI runtime exec failed: exec failed\r\n');
   });
 
   it('that sends something before HELLO is refused', async () => {

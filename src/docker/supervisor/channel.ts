@@ -70,6 +70,9 @@ const SILENT_MS = 30_000;
 const PONG_WITHIN_MS = 30_000;
 /** How long the supervisor may take to close a stream after a CANCEL. */
 const CANCELLED_WITHIN_MS = 120_000;
+/** A request that is not answered for this long may be one to a paused container; how often its owner is asked. */
+const UNANSWERED_MS = 3_000;
+const ASK_EVERY_MS = 10_000;
 
 /**
  * A connection to the supervisor of one sandbox. What comes out of it may be written by a hostile program: everything
@@ -88,6 +91,9 @@ export class Channel {
   /** Bytes that have arrived and are not read yet. */
   private arrived: Buffer[] = [];
   private isReading = false;
+  /** Whether anything has come from stdout, and whether that was from Docker. */
+  private hasBegun = false;
+  private isRefused = false;
   private nextId = 1;
   private greeting: Hello | null = null;
   private settle: { resolve: (value: Hello) => void; reject: (why: EngineError) => void } | null = null;
@@ -97,6 +103,8 @@ export class Channel {
   private heardAt = performance.now();
   private pingAt: number | null = null;
   private isAskingWhy = false;
+  private hasEnded = false;
+  private askedAt = -Infinity;
 
   /** @param socket the hijacked connection of Docker's exec, with Docker's multiplexing */
   constructor(
@@ -108,8 +116,8 @@ export class Channel {
     });
     this.ready.catch(() => undefined);
     this.docker = new OutputFrames(({ stream, data }) => {
-      if (stream === 'stdout') this.arrived.push(data);
-      else this.noteWords(data);
+      if (stream === 'stderr' || this.areWords(data)) this.noteWords(data);
+      else this.arrived.push(data);
     });
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
@@ -127,11 +135,12 @@ export class Channel {
     return this.greeting;
   }
 
+  /** False as soon as the connection has ended, also while the reason is not known yet. */
   get isOpen(): boolean {
-    return this.fault === null;
+    return this.fault === null && !this.hasEnded;
   }
 
-  /** Whether a stream is open, or was opened since `performance.now()` was `since`. */
+  /** Including cancelled ones that the supervisor has not closed yet. */
   get openStreams(): number {
     return this.streams.size;
   }
@@ -150,7 +159,7 @@ export class Channel {
    * @throws EngineError why the channel has closed, `too_many`
    */
   open(request: SupervisorRequest, { input = false } = {}): ChannelStream {
-    if (this.fault) throw this.fault;
+    if (!this.isOpen) throw this.whyUnsent();
     if (this.streams.size >= MOST_STREAMS) {
       throw new EngineError('too_many', 'too many requests are open in the sandbox');
     }
@@ -160,12 +169,10 @@ export class Channel {
       bytes: (type, payload, sent) => this.send(id, type, payload, sent),
     };
     const stream = new ChannelStream(request.op, output, { input, fail: (why) => this.fail(why) });
-    if (this.sendJson(id, FRAME.open, request)) {
-      this.nextId += 1;
-      this.streams.set(id, stream);
-      return stream;
-    }
-    throw this.fault ?? new EngineError('docker_error', 'a request is too large');
+    if (!this.sendJson(id, FRAME.open, request)) throw this.whyUnsent();
+    this.nextId += 1;
+    this.streams.set(id, stream);
+    return stream;
   }
 
   /**
@@ -185,6 +192,7 @@ export class Channel {
         return;
       }
     }
+    this.checkUnanswered(now);
     if (this.pingAt !== null) {
       if (now - this.pingAt > PONG_WITHIN_MS) this.askWhySilent();
     } else if (this.streams.size > 0 && now - this.heardAt > SILENT_MS) {
@@ -198,26 +206,42 @@ export class Channel {
     this.fail(why);
   }
 
+  /** Fails requests to a paused container that have not been answered. Programs that have started go on later. */
+  private checkUnanswered(now: number): void {
+    const isUnanswered = (stream: ChannelStream): boolean =>
+      !stream.isAnswered && stream.cancelledAt === null && now - stream.openedAt > UNANSWERED_MS;
+    if (now - this.askedAt < ASK_EVERY_MS || ![...this.streams.values()].some(isUnanswered)) return;
+    this.askedAt = now;
+    void this.owner.whySilent().then((why) => {
+      if (why?.code === 'container_not_running' || why?.code === 'container_not_found') this.fail(why);
+      if (why !== null) return;
+      const paused = new EngineError('container_paused', 'the container is paused');
+      for (const stream of this.streams.values()) if (isUnanswered(stream)) stream.cancel(paused);
+    });
+  }
+
   private askWhySilent(): void {
     if (this.isAskingWhy) return;
     this.isAskingWhy = true;
     void this.owner.whySilent().then((why) => {
       this.isAskingWhy = false;
       if (why) this.fail(why);
+      else if (this.hasEnded) this.noteEnd();
     });
   }
 
   /** The connection has ended. What has arrived is read first: it may be the results of what was asked. */
   private noteEnd(): void {
-    if (this.isAskingWhy || this.fault) return;
-    if (this.isReading) return;
+    if (this.fault || this.isReading) return;
+    this.hasEnded = true;
+    if (this.isAskingWhy) return;
     this.isAskingWhy = true;
     void this.owner.whyLost().then((why) => this.fail(why));
   }
 
-  /** Reads what has arrived, at most one turn's share; the rest in the next turn. */
-  private read(): void {
-    if (this.isReading || this.fault) return;
+  /** Reads what has arrived, at most one turn's share; the rest in the next turn. @returns whether all was read */
+  private read(): boolean {
+    if (this.isReading || this.fault) return false;
     let frames = FRAMES_A_TURN;
     let bytes = BYTES_A_TURN;
     try {
@@ -232,11 +256,13 @@ export class Channel {
         else this.arrived[0] = rest;
         if (this.arrived.length > 0 && (frames <= 0 || bytes <= 0)) {
           this.readLater();
-          return;
+          return false;
         }
       }
+      return true;
     } catch (error) {
       this.fail(error instanceof EngineError ? error : violation(String(error)));
+      return false;
     }
   }
 
@@ -245,8 +271,7 @@ export class Channel {
     this.socket.pause();
     setImmediate(() => {
       this.isReading = false;
-      this.read();
-      if (this.isReading || this.fault) return;
+      if (!this.read()) return;
       if (this.socket.readableEnded || this.socket.destroyed) this.noteEnd();
       else this.socket.resume();
     });
@@ -304,6 +329,16 @@ export class Channel {
     throw new EngineError('container_not_responding', words);
   }
 
+  /**
+   * Whether these are Docker's words in place of the supervisor's: why the program that connects was not started. A frame
+   * of HELLO begins with a zero.
+   */
+  private areWords(data: Buffer): boolean {
+    this.isRefused ||= this.greeting === null && !this.hasBegun && data[0] !== 0;
+    this.hasBegun = true;
+    return this.isRefused;
+  }
+
   private noteWords(data: Buffer): void {
     if (this.words.length < MOST_WORDS) this.words = (this.words + data.toString('utf8')).slice(0, MOST_WORDS);
   }
@@ -313,6 +348,14 @@ export class Channel {
     const payload = Buffer.from(JSON.stringify(value));
     const most = type === FRAME.open ? LARGEST_REQUEST_BYTES : LARGEST_MESSAGE_BYTES;
     return payload.length <= most && this.send(stream, type, payload);
+  }
+
+  private whyUnsent(): EngineError {
+    if (this.fault) return this.fault;
+    if (this.hasEnded || this.socket.destroyed) {
+      return new EngineError('docker_unavailable', 'the connection to the sandbox has just ended');
+    }
+    return new EngineError('docker_error', 'a request is too large');
   }
 
   /** @param sent called when the payload's memory is no longer needed, also if it could not be sent */

@@ -14,7 +14,7 @@ import type { SandboxChannels } from './sandbox-channels';
 import { CONNECT } from './supervisor-paths';
 
 /** How often the channels are checked, in milliseconds. */
-const CHECK_EVERY_MS = 5_000;
+const CHECK_EVERY_MS = 2_000;
 
 /** A supervisor listens a moment after its container has started: how long a channel waits for it. */
 const LISTENS_WITHIN_MS = 15_000;
@@ -63,6 +63,8 @@ export class Channels implements SandboxChannels {
   private readonly endings = new Map<string, number>();
   /** Containers that were sent a signal that ends them, with the time until which their end is expected. */
   private readonly kills = new Map<string, number>();
+  /** Containers that were paused, as far as is known; others may have let them go on since. */
+  private readonly paused = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
 
   /** @param most idle channels beyond this number are closed, the least recently used first */
@@ -72,6 +74,7 @@ export class Channels implements SandboxChannels {
   ) {}
 
   of(dockerId: string): Promise<Channel> {
+    if (this.paused.has(dockerId)) return this.ofPaused(dockerId);
     const known = this.entries.get(dockerId);
     if (known && known.channel?.isOpen !== false) {
       // Map keeps the order of insertion.
@@ -131,9 +134,19 @@ export class Channels implements SandboxChannels {
     if (this.entries.has(dockerId)) this.kills.set(dockerId, performance.now() + KILLED_WITHIN_MS);
   }
 
+  /** To be called before a container is paused, or when it was. */
+  notePause(dockerId: string): void {
+    if (this.entries.has(dockerId)) this.paused.add(dockerId);
+  }
+
+  noteUnpause(dockerId: string): void {
+    this.paused.delete(dockerId);
+  }
+
   /** To be called when a container has ended: Docker may not close the connection. */
   noteContainerEnd(dockerId: string): void {
     this.kills.delete(dockerId);
+    this.paused.delete(dockerId);
     this.entries.get(dockerId)?.channel?.close(containerEnded());
   }
 
@@ -142,6 +155,13 @@ export class Channels implements SandboxChannels {
     clearInterval(this.timer);
     for (const { channel } of this.entries.values()) channel?.close();
     this.entries.clear();
+  }
+
+  /** @throws EngineError `container_paused` if it still is: a request would wait until the container goes on */
+  private async ofPaused(dockerId: string): Promise<Channel> {
+    await this.look(dockerId, {});
+    this.paused.delete(dockerId);
+    return this.of(dockerId);
   }
 
   private noteOpen(dockerId: string, entry: Entry, channel: Channel): void {
@@ -160,7 +180,10 @@ export class Channels implements SandboxChannels {
   }
 
   private drop(dockerId: string, entry: Entry): void {
-    if (this.entries.get(dockerId) === entry) this.entries.delete(dockerId);
+    if (this.entries.get(dockerId) === entry) {
+      this.entries.delete(dockerId);
+      this.paused.delete(dockerId);
+    }
     if (this.entries.size > 0) return;
     clearInterval(this.timer);
     this.timer = undefined;

@@ -1,5 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
+import type { MountSettings } from 'dockerode';
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
@@ -13,7 +14,13 @@ import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
 import { containerOf, remove } from '../containers/container-verbs';
-import { containerLabels, LABELS, supervisorLabels, supervisorMount } from '../containers/create-options';
+import {
+  containerLabels,
+  LABELS,
+  shownReadOnly,
+  supervisorLabels,
+  type SupervisorMount,
+} from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
 import { SUPERVISOR_PATH } from './supervisor-paths';
 
@@ -21,6 +28,9 @@ const PREFIX = 'berth-supervisor-';
 const REPOSITORY = 'berth/empty';
 /** The end of an archive, without content: the smallest possible image. */
 const EMPTY_TAR = Buffer.alloc(1024);
+
+/** What the names of the volumes with the files end with; the others show these files read-only. */
+const FILES = '-files';
 
 /** Files of the volume. The second is written after the first, so that its presence says that the first is complete. */
 const PROGRAM = 'supervisor';
@@ -30,7 +40,7 @@ const COMPLETE = 'complete';
  * Another process that fills the volume may take this long; after that it counts as dead. Milliseconds of the daemon's
  * clock.
  */
-const FILLED_WITHIN_MS = 60_000;
+const FILLED_WITHIN_MS = 15_000;
 const LOOK_EVERY_MS = 200;
 /** Volumes of other versions are removed when they are this old and no container has them, in milliseconds. */
 const OLD_AFTER_MS = 24 * 3_600_000;
@@ -38,6 +48,7 @@ const OLD_AFTER_MS = 24 * 3_600_000;
 const volumes = z.object({
   Volumes: z.array(z.object({ Name: z.string(), CreatedAt: z.string().optional() })).nullish(),
 });
+const inspection = z.object({ Mountpoint: z.string().startsWith('/') });
 const helper = z.object({ Id: z.string(), Created: z.string() });
 
 /** The supervisor's program, as this process has it. */
@@ -61,13 +72,16 @@ export async function readSupervisor(file: string): Promise<SupervisorBinary> {
 }
 
 /**
- * The volume that holds the supervisor's program on one daemon: read-only in all sandboxes, one for each version. Any
- * process fills it that needs it first. The container that a process fills it with is the lock: its name is unique in
- * Docker, and one that was left by a dead process is replaced after a minute.
+ * The volumes that hold the supervisor's program on one daemon, two for each version. One has the files. The other shows
+ * them to all sandboxes, and is mounted read-only by the machine's own kernel: gVisor (20240729) refuses to open a file
+ * of a read-only mount for writing, but has truncated it by then, in all sandboxes, if O_TRUNC was among the flags.
+ *
+ * Any process fills them that needs them first. The container that it fills them with is the lock: its name is unique in
+ * Docker, and one that was left by a dead process is replaced after 15 seconds.
  */
 export class SupervisorVolume {
   private readonly logger = new Logger(SupervisorVolume.name);
-  private filled: Promise<void> | null = null;
+  private filled: Promise<SupervisorMount> | null = null;
   private read: Promise<SupervisorBinary> | null = null;
 
   /** @param file the program */
@@ -76,25 +90,24 @@ export class SupervisorVolume {
     private readonly file: string,
   ) {}
 
-  /** The volume's name. @throws ConfigError if there is no program */
+  /** A name for this version. @throws ConfigError if there is no program */
   async name(): Promise<string> {
     return `${PREFIX}${(await this.binary()).digest}`;
   }
 
-  /** Fills the volume if that was not done. @returns its name. @throws EngineError, ConfigError */
-  async ensure(): Promise<string> {
-    const { digest } = await this.binary();
-    this.filled ??= this.fillOnce(digest);
+  /** Makes and fills the volumes if that was not done. @returns the one for sandboxes. @throws EngineError, ConfigError */
+  async ensure(): Promise<SupervisorMount> {
+    const name = await this.name();
+    this.filled ??= this.fillOnce(name);
     try {
-      await this.filled;
+      return await this.filled;
     } catch (error) {
       this.filled = null;
       throw error;
     }
-    return `${PREFIX}${digest}`;
   }
 
-  /** To be called if the volume may have been removed or emptied: the next {@link ensure} looks again. */
+  /** To be called if the volumes may have been removed or emptied: the next {@link ensure} looks again. */
   doubt(): void {
     this.filled = null;
   }
@@ -107,15 +120,24 @@ export class SupervisorVolume {
     const answer: unknown = await this.daemon.callVolumes((signal, docker) =>
       docker.listVolumes({ filters, abortSignal: signal }),
     );
-    for (const { Name, CreatedAt = '' } of isKnownState(volumes, answer).Volumes ?? []) {
+    const all = (isKnownState(volumes, answer).Volumes ?? []).filter(({ Name }) => Name.startsWith(PREFIX));
+    // Those with the files last, as no container has them: they are needed as long as others show them.
+    const isFiles = (name: string): boolean => name.endsWith(FILES);
+    all.sort((one, other) => Number(isFiles(one.Name)) - Number(isFiles(other.Name)));
+    const left = new Set<string>();
+    for (const { Name, CreatedAt = '' } of all) {
+      const version = Name.slice(PREFIX.length).split('-', 1)[0] ?? '';
       // Another process may be about to create its first container with it.
       const isOld = now - Date.parse(CreatedAt) > OLD_AFTER_MS;
-      if (Name === current || !Name.startsWith(PREFIX) || !isOld) continue;
+      const isNeeded = Name.startsWith(current) || !isOld || left.has(version);
       // Docker refuses if a container has it, running or not.
-      const isGone = await this.daemon.callVolumes((signal, docker) =>
-        ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {}))),
-      );
+      const isGone =
+        !isNeeded &&
+        (await this.daemon.callVolumes((signal, docker) =>
+          ignoringRefusal(docker.getVolume(Name).remove(abortable(signal, {}))),
+        ));
       if (isGone) this.logger.log(`the volume ${Name} of another version was removed`);
+      else left.add(version);
     }
   }
 
@@ -126,12 +148,35 @@ export class SupervisorVolume {
   }
 
   /** @throws EngineError */
-  private async fillOnce(digest: string): Promise<void> {
-    const volume = `${PREFIX}${digest}`;
-    await this.daemon.callVolumes((signal, docker) =>
-      docker.createVolume({ Name: volume, Driver: 'local', Labels: supervisorLabels(), abortSignal: signal }),
+  private async fillOnce(name: string): Promise<SupervisorMount> {
+    const files = `${name}${FILES}`;
+    await this.createVolume(files, {});
+    await this.fill(files);
+    const answer: unknown = await this.daemon.callVolumes((signal, docker) =>
+      docker.getVolume(files).inspect(abortable(signal, {})),
     );
-    const lock = await this.lock(volume);
+    const device = isKnownState(inspection, answer).Mountpoint;
+    // Another name if Docker has moved its data: a volume's options do not change.
+    const volume = `${name}-${createHash('sha256').update(device).digest('hex').slice(0, 8)}`;
+    await this.createVolume(volume, shownReadOnly(device));
+    return { volume, device };
+  }
+
+  /** Success if there is a volume of this name. */
+  private async createVolume(name: string, options: Record<string, string>): Promise<void> {
+    await this.daemon.callVolumes((signal, docker) =>
+      docker.createVolume({
+        Name: name,
+        Driver: 'local',
+        Labels: supervisorLabels(),
+        DriverOpts: options,
+        abortSignal: signal,
+      }),
+    );
+  }
+
+  private async fill(files: string): Promise<void> {
+    const lock = await this.lock(files);
     try {
       if (await this.isComplete(lock)) return;
       const { content } = await this.binary();
@@ -139,7 +184,7 @@ export class SupervisorVolume {
         const archive = await archiveOf(content);
         await containerOf(docker, lock).putArchive(archive, abortable(signal, { path: SUPERVISOR_PATH }));
       });
-      this.logger.log(`the supervisor ${digest} was written to the volume ${volume}`);
+      this.logger.log(`the supervisor was written to the volume ${files}`);
     } finally {
       await this.daemon.call('remove container', (signal, docker) => remove(containerOf(docker, lock), signal));
     }
@@ -184,6 +229,11 @@ export class SupervisorVolume {
   }
 }
 
+function filesMount(volume: string): MountSettings {
+  const VolumeOptions = { NoCopy: true, Labels: supervisorLabels(), DriverConfig: { Name: 'local', Options: {} } };
+  return { Type: 'volume', Source: volume, Target: SUPERVISOR_PATH, VolumeOptions };
+}
+
 /** @returns the id; null if there is a container of this name */
 async function createLock(docker: Docker, volume: string, signal: AbortSignal): Promise<string | null> {
   const tag = randomUUID();
@@ -194,7 +244,7 @@ async function createLock(docker: Docker, volume: string, signal: AbortSignal): 
       await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo: REPOSITORY, tag, changes })),
     );
     const Labels = containerLabels(supervisorLabels());
-    const HostConfig = { NetworkMode: 'none', Mounts: [{ ...supervisorMount(volume), ReadOnly: false }] };
+    const HostConfig = { NetworkMode: 'none', Mounts: [filesMount(volume)] };
     const body = { Image: image, Cmd: ['none'], Labels, HostConfig };
     return (await docker.createContainer(abortable(signal, { _query: { name: volume }, _body: body }))).id;
   } catch (error) {
@@ -220,12 +270,14 @@ async function archiveOf(content: Buffer): Promise<Buffer> {
   archive.entry({ name: COMPLETE, mode: 0o444, mtime: new Date(0) }, '');
   archive.finalize();
   const chunks: Buffer[] = [];
-  for await (const chunk of archive) chunks.push(chunk as Buffer);
+  for await (const chunk of archive) chunks.push(chunk);
   return Buffer.concat(chunks);
 }
 
-/** Whether Docker refused a start because the volume does not have the program. */
+/** Whether Docker refused a start because the volumes are gone, or do not have the program. */
 export function isSupervisorMissing(error: unknown): boolean {
   const { message } = refusalOf(error) ?? { message: '' };
-  return message.includes(`${SUPERVISOR_PATH}/${PROGRAM}`) && /no such file|not found/i.test(message);
+  const isNotFound =
+    message.includes(`${SUPERVISOR_PATH}/${PROGRAM}`) && /no such file|not found|exec format/i.test(message);
+  return isNotFound || (message.includes(PREFIX) && /failed to mount local volume/i.test(message));
 }

@@ -19,6 +19,7 @@ const withoutValue = {
   'berth.warm': '',
   'berth.helper': '',
   'berth.snapshot': '',
+  'berth.supervisor': '',
   'berth.layer': '',
   'berth.later': '',
 };

@@ -40,7 +40,7 @@ export class FakeSupervisor {
         const name = NAMES.get(type) ?? '?';
         if (type === FRAME.credit) return [name, payload.readUInt32BE(0)];
         if (type === FRAME.data) return [name, payload.toString('latin1')];
-        return payload.length > 0 && payload[0] === 0x7b ? [name, JSON.parse(payload.toString())] : [name];
+        return payload.length > 0 && payload[0] === 0x7b ? [name, JSON.parse(payload.toString()) as unknown] : [name];
       });
   }
 
@@ -49,20 +49,21 @@ export class FakeSupervisor {
     this.json(0, 'hello', { protocol: 1, version: 'test', boot: 'b', user: '1000', home, limits: {}, ...more });
   }
 
-  json(stream: number, type: keyof typeof FRAME, value: unknown): void {
-    this.frame(stream, FRAME[type], Buffer.from(JSON.stringify(value)));
+  json(stream: number, type: keyof typeof FRAME, value: unknown): this {
+    return this.frame(stream, FRAME[type], Buffer.from(JSON.stringify(value)));
   }
 
-  frame(stream: number, type: number, payload: Buffer = Buffer.alloc(0)): void {
+  frame(stream: number, type: number, payload: Buffer = Buffer.alloc(0)): this {
     this.raw(Buffer.concat([frameHead(stream, type, payload.length), payload]));
+    return this;
   }
 
   /** A program's output. */
-  output(stream: number, type: 'stdout' | 'stderr', { offset = 0, time = 1, data = '' }): void {
+  output(stream: number, type: 'stdout' | 'stderr', { offset = 0, time = 1, data = '' }): this {
     const head = Buffer.alloc(16);
     head.writeBigUInt64BE(BigInt(offset), 0);
     head.writeBigInt64BE(BigInt(time), 8);
-    this.frame(stream, FRAME[type], Buffer.concat([head, Buffer.from(data)]));
+    return this.frame(stream, FRAME[type], Buffer.concat([head, Buffer.from(data)]));
   }
 
   /** Bytes of stdout, or of stderr, in Docker's frames. */

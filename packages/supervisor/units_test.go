@@ -1,0 +1,257 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+func TestFramesAreReadWithinTheirBounds(t *testing.T) {
+	good := appendFrame(nil, frameData, 7, []byte("ab"), []byte("c"))
+	f, err := readFrame(bytes.NewReader(good), make([]byte, mostData))
+	if err != nil || f.kind != frameData || f.stream != 7 || string(f.payload) != "abc" {
+		t.Error(f, err)
+	}
+	for cut := range len(good) {
+		if _, err := readFrame(bytes.NewReader(good[:cut]), make([]byte, mostData)); err == nil || errors.Is(err, badFrame) {
+			t.Errorf("cut at %d: %v", cut, err)
+		}
+	}
+	for name, bad := range map[string][]byte{
+		"unknown type":     appendFrame(nil, 0x42, 1),
+		"of the other":     appendFrame(nil, frameDone, 1),
+		"short credit":     appendFrame(nil, frameCredit, 1, []byte{1}),
+		"end with bytes":   appendFrame(nil, frameEnd, 1, []byte{1}),
+		"stream of ping":   appendFrame(nil, framePing, 1),
+		"data of stream 0": appendFrame(nil, frameData, 0),
+		"lying length":     {0x7f, 0, 0, 0, 0, 0, 0, 1, byte(frameOpen)},
+	} {
+		if _, err := readFrame(bytes.NewReader(bad), make([]byte, mostData)); err != badFrame {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// put writes text into a ring, and reports whether all of it had room.
+func put(r *ring, kind frameType, now int64, slowest int64, text string) bool {
+	for len(text) > 0 {
+		if !r.reserve(slowest) {
+			return false
+		}
+		r.fill(kind, now, func(b []byte) (int, error) {
+			n := copy(b, text)
+			text = text[n:]
+			return n, nil
+		})
+	}
+	return true
+}
+
+func TestRing(t *testing.T) {
+	r := newRing(2 * segmentBytes)
+	defer r.release()
+	into := make([]byte, mostData)
+	put(r, frameStdout, 1000, noReader, "one")
+	put(r, frameStdout, 1000+shareMs, noReader, "two")
+	put(r, frameStderr, 1010, noReader, "err")
+	put(r, frameStderr, 5000, noReader, "late")
+	type piece struct {
+		text string
+		at   int64
+		kind frameType
+		time int64
+	}
+	var pieces []piece
+	for at := int64(0); at < r.end; {
+		n, from, kind, time := r.read(at, into)
+		pieces = append(pieces, piece{string(into[:n]), from, kind, time})
+		at = from + int64(n)
+	}
+	want := []piece{{"onetwo", 0, frameStdout, 1000}, {"err", 6, frameStderr, 1010}, {"late", 9, frameStderr, 5000}}
+	if !reflect.DeepEqual(pieces, want) {
+		t.Errorf("%v", pieces)
+	}
+	if n, at, _, _ := r.read(4, into[:1]); n != 1 || at != 4 || into[0] != 'w' {
+		t.Error(n, at)
+	}
+	// A reader that must not lose bytes holds the ring; without it, the oldest are lost.
+	if put(r, frameStdout, 6000, 0, strings.Repeat("x", 3*segmentBytes)) {
+		t.Error("bytes were lost that a reader needs")
+	}
+	if r.begin() != 0 {
+		t.Error(r.begin())
+	}
+	if !put(r, frameStdout, 6000, noReader, strings.Repeat("y", 3*segmentBytes)) || r.begin() == 0 {
+		t.Error("the ring does not go on")
+	}
+	if n, at, _, _ := r.read(0, into); at != r.begin() || n == 0 {
+		t.Error(n, at)
+	}
+	if r.end-r.begin() > 2*segmentBytes {
+		t.Error("too many bytes are kept")
+	}
+}
+
+func TestRingsShareTheirMemory(t *testing.T) {
+	before := segmentsInUse.Load()
+	var rings []*ring
+	for range 32 {
+		r := newRing(mostRing)
+		rings = append(rings, r)
+		put(r, frameStdout, 1, noReader, strings.Repeat("x", mostRing))
+	}
+	if segmentsInUse.Load() > mostSegments {
+		t.Errorf("%d segments", segmentsInUse.Load())
+	}
+	if last := rings[31]; last.end != mostRing || last.end-last.begin() > segmentBytes {
+		t.Errorf("%d to %d", last.begin(), last.end)
+	}
+	for _, r := range rings {
+		r.release()
+	}
+	if segmentsInUse.Load() != before {
+		t.Errorf("%d segments are left", segmentsInUse.Load())
+	}
+}
+
+func TestRingOfSingleBytesIsBounded(t *testing.T) {
+	r := newRing(usualRing)
+	defer r.release()
+	for i := range 100_000 {
+		put(r, []frameType{frameStdout, frameStderr}[i%2], int64(i), noReader, "x")
+	}
+	marks := 0
+	for _, each := range r.segments {
+		marks += len(each.marks)
+	}
+	if marks > mostMarks*usualRing/segmentBytes {
+		t.Errorf("%d marks", marks)
+	}
+}
+
+func TestCredit(t *testing.T) {
+	s := newStream(&conn{sup: newSupervisor(""), out: newOutbox(io.Discard)}, 1, true)
+	if err := s.receive(make([]byte, creditToSupervisor)); err != nil {
+		t.Error(err)
+	}
+	if err := s.receive([]byte("x")); err != overCredit {
+		t.Error(err)
+	}
+	data, _ := s.take()
+	if s.consumed(len(data)); s.receive(make([]byte, creditToSupervisor)) != nil {
+		t.Error("credit was not given back")
+	}
+	if n, err := s.spend(1, creditToClient+1); n != creditToClient || err != nil {
+		t.Error(n, err)
+	}
+	if s.addCredit(1<<31-1) != nil || s.addCredit(1) != overCredit {
+		t.Error("credit is not bounded")
+	}
+	s.interrupt()
+	if _, err := s.spend(1<<30, 1<<30); err == nil {
+		t.Error("waits after its end")
+	}
+}
+
+const passwd = "root:x:0:0:root:/root:/bin/sh\n\nbroken\nuser:x:1000:1000::/home/user:/bin/sh\nhuge:x:4294967295:0::/:/bin/sh\n"
+const groups = "root:x:0:\nstaff:x:50:root,user\nuser:x:1000:\nwheel:x:10:other,user\n"
+
+func TestUsers(t *testing.T) {
+	for spec, want := range map[string]identity{
+		"root":       {0, 0, []uint32{50}, "/root"},
+		"user":       {1000, 1000, []uint32{50, 10}, "/home/user"},
+		"1000":       {1000, 1000, []uint32{50, 10}, "/home/user"},
+		"1234":       {1234, 0, nil, "/"},
+		"user:staff": {1000, 50, nil, "/home/user"},
+		"1234:77":    {1234, 77, nil, "/"},
+	} {
+		if user, err := parseUser(spec, passwd, groups); err != nil || !reflect.DeepEqual(user, want) {
+			t.Errorf("%s: %v %v", spec, user, err)
+		}
+	}
+	for _, spec := range []string{"nobody", "-1", "4294967295", "2147483648", "user:nogroup", "huge", ":", "user:-1"} {
+		if user, err := parseUser(spec, passwd, groups); err == nil {
+			t.Errorf("%s: %v", spec, user)
+		}
+	}
+}
+
+func TestMembersOfATree(t *testing.T) {
+	all := []process{
+		{pid: 10, parent: 1, session: 10}, {pid: 11, parent: 10, session: 10}, {pid: 12, parent: 1, session: 10},
+		{pid: 20, parent: 12, session: 20}, {pid: 21, parent: 20, session: 20, isZombie: true}, {pid: 30, parent: 1, session: 30},
+		{pid: 31, parent: 30, session: 30}, {pid: 40, parent: 1, session: 40},
+	}
+	pids := func(found []process) (pids []int) {
+		for _, p := range found {
+			pids = append(pids, p.pid)
+		}
+		return pids
+	}
+	if found := pids(members(all, map[int]bool{30: true}, 10)); !slices.Equal(found, []int{10, 11, 12, 20, 30, 31}) {
+		t.Error(found)
+	}
+	if found := members(all, map[int]bool{}, 0); len(found) != 0 {
+		t.Error(found)
+	}
+}
+
+func TestProcFiles(t *testing.T) {
+	p, ok := parseStat(7, "7 (a) b) Z (c)) S 3 4 5 0 -1 1 2")
+	if !ok || p != (process{pid: 7, parent: 3, session: 5, name: "a) b) Z (c)"}) {
+		t.Errorf("%+v", p)
+	}
+	if _, ok := parseStat(7, "7 (a"); ok {
+		t.Error("a part is taken")
+	}
+	if !containsVariable([]byte("A=1\x00BERTH_SESSION=x\x00"), []byte("BERTH_SESSION=x")) ||
+		containsVariable([]byte("A=BERTH_SESSION=x\x00BERTH_SESSION=xy\x00"), []byte("BERTH_SESSION=x")) {
+		t.Error("a variable is mistaken")
+	}
+}
+
+func TestNamesOfArchives(t *testing.T) {
+	for name, want := range map[string]string{"./": "", "a//b/./c/": "a/b/c", "..a/b..": "..a/b..", "./-x": "-x"} {
+		if got, err := localName(name); got != want || err != nil {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
+	}
+	for _, name := range []string{"/a", "..", "a/..", "./../a"} {
+		if got, err := localName(name); err == nil {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+func TestListeningSockets(t *testing.T) {
+	found := map[int]*portRow{}
+	readSockets(strings.NewReader(`  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 123 1 0
+   1: 0100007F:1F91 0100007F:1F90 01 00000000:00000000 00:00000000 00000000     0        0 124 1 0
+   2: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 125 1 0
+   3: 0000000000000000FFFF00000100007F:0016 00000000000000000000000000000000:0000 0A 0:0 0:0 0 0 0 126 1 0
+   4: ZZ:1F92 00000000:0000 0A 0:0 0:0 0 0 0 1 1 0
+   5: 0100007F`), found)
+	if len(found) != 2 || !slices.Equal(found[8080].Addresses, []string{"127.0.0.1", "::1"}) ||
+		!slices.Equal(found[22].Addresses, []string{"127.0.0.1"}) || found[8080].inode != "123" {
+		t.Errorf("%v", found)
+	}
+}
+
+func TestErrorsOfTheKernel(t *testing.T) {
+	for errno, code := range map[syscall.Errno]string{
+		syscall.ENOENT: "path_not_found", syscall.EDQUOT: "no_space", syscall.EROFS: "path_denied", syscall.EIO: "failed",
+	} {
+		if f := failureOf(errors.Join(errno)); f.Code != code {
+			t.Errorf("%v: %s", errno, f.Code)
+		}
+	}
+	if f := failureOf(fail("x", "%s", strings.Repeat("m", 9000))); len(f.Message) > 1024 {
+		t.Error("a long message")
+	}
+}
