@@ -1809,7 +1809,7 @@ export type ProcessView = {
      */
     program: string;
     /**
-     * The program and its arguments; null if another server process holds it.
+     * The program and its arguments, shortened if they are long; null once its container has ended.
      */
     command: Array<string> | null;
     /**
@@ -1824,7 +1824,7 @@ export type ProcessView = {
     /**
      * Why it is over; null while it runs.
      */
-    reason: 'exited' | 'ended' | 'container_stopped' | 'lost' | null;
+    reason: 'exited' | 'ended' | 'container_stopped' | 'lost' | 'command_not_started' | null;
     /**
      * Whether it is the container's start command.
      */
@@ -1832,11 +1832,13 @@ export type ProcessView = {
     started_at: string;
     exited_at: string | null;
     /**
-     * Ever written; null if held elsewhere.
+     * Ever written; null once its container has ended.
      */
     output_bytes: number | null;
     /**
-     * Whether this server process holds it, so that it has its output and input.
+     * Always true: each server process has its output and input.
+     *
+     * @deprecated
      */
     held_here: boolean;
 };
@@ -1886,7 +1888,7 @@ export type ProcessExitView = {
      * null while it runs, or if not known.
      */
     exit_code: number | null;
-    reason: 'exited' | 'ended' | 'container_stopped' | 'lost';
+    reason: 'exited' | 'ended' | 'container_stopped' | 'lost' | 'command_not_started';
     exited_at: string;
 };
 
@@ -1918,9 +1920,9 @@ export type TerminalView = {
     id: string;
     started_at: string;
     /**
-     * How many are attached; null where another server holds it, which alone can attach anybody.
+     * How many are attached; those at another server process count as one.
      */
-    clients: number | null;
+    clients: number;
     /**
      * Names of the programs that run in it besides its shell, which keep it open without a client. null while a client is attached, or if they are not known.
      */
