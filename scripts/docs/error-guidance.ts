@@ -103,7 +103,6 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   not_clustered: { retry: 'no', advice: 'Set `CLUSTER`; a single machine has no other.' },
   same_node: { retry: 'no', advice: 'Name another one, or none.' },
   removal_pending: { retry: 'later', advice: 'The removal goes on by itself.' },
-  held_elsewhere: { retry: 'no', advice: 'Reach the server that holds it: the load balancer must bind a user to one.' },
   operation_in_progress: { retry: 'later', advice: '`operation` says what it waits for.' },
   unknown_transport: { retry: 'no', when: OF_SOCKET_IO, advice: "Use Socket.IO's own client, of version 4." },
   unknown_session: {

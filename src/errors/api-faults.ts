@@ -140,7 +140,6 @@ const FAULTS = {
   process_not_found: { when: 'there is none of this id, or it ended a while ago' },
   process_limit_reached: { when: 'a container may have 16 at a time; limit says so', fields: { limit: 16 } },
   process_ended: { when: 'it can be read for a while, and nothing else' },
-  held_elsewhere: { when: 'its output and input are with the server process that started it' },
   stdin_closed: { when: 'its input has ended' },
   stdin_full: { when: 'it has not read 256 KiB of its input yet' },
   too_many_commands: { when: 'a container may have 16 at a time; limit says so', fields: { limit: 16 } },

@@ -69,7 +69,6 @@ export const ERRORS = {
   not_clustered: { status: 409, message: 'there is only one machine' },
   same_node: { status: 409, message: 'container is on this node' },
   removal_pending: { status: 409, message: 'container is still being removed' },
-  held_elsewhere: { status: 409, message: 'held by another server' },
   operation_in_progress: { status: 409, message: 'another operation is in progress' },
   unknown_transport: { status: 400, message: 'unknown transport' },
   unknown_session: { status: 400, message: 'unknown session' },

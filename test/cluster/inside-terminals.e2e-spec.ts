@@ -35,7 +35,7 @@ describe('terminals of several processes', () => {
   const connect = (berth: Berth, auth: object = {}): TerminalClient =>
     new TerminalClient(berth.url, { token: user.token, container: container.db_id, ...auth });
 
-  it('must be listed and ended through any of them, and entered through their own alone, as the refusal says', async () => {
+  it('must be listed, entered and ended through any of them, with one writer', async () => {
     const client = await connect(here).opened();
     client.type('echoed');
     await client.says('echoed');
@@ -43,12 +43,20 @@ describe('terminals of several processes', () => {
     const path = `/api/containers/${container.db_id}/terminals`;
     const { api } = there.as(user);
     expect((await api.call('GET', path)).body).toEqual({
-      terminals: [{ id, started_at: expect.any(String), clients: null, programs: [] }],
+      terminals: [{ id, started_at: expect.any(String), clients: 1, programs: null }],
     });
-    const refused = connect(there, { session: id });
-    await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'held_elsewhere' }));
-    expect((await api.call('DELETE', `${path}/${id}`)).status).toBe(200);
-    await eventually(() => expect(client.exit).toMatchObject({ reason: 'exited' }));
+    const other = await connect(there, { session: id }).opened();
+    await other.says('echoed');
+    expect(other.attached?.role).toBe('watcher');
+    client.type(' again');
+    await other.says('echoed again');
+    client.socket.disconnect();
+    other.socket.emit('takeover');
+    await eventually(() => expect(other.roles).toEqual(['writer']));
+    other.type(' there');
+    await other.says('echoed again there');
+    expect((await here.as(user).api.call('DELETE', `${path}/${id}`)).status).toBe(200);
+    await eventually(() => expect(other.exit).toMatchObject({ reason: 'exited' }));
     await eventually(async () => expect((await api.call('GET', path)).body).toEqual({ terminals: [] }));
     expect((await api.call('DELETE', `${path}/${id}`)).body).toMatchObject({ code: 'terminal_not_found' });
   });

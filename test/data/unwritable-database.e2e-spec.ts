@@ -88,6 +88,9 @@ describe('a database that takes no writes', () => {
     await eventually(async () => expect((await ready()).status).toBe(503));
     killAll();
     await Promise.all(shells.map((shell) => shell.ended));
+    await setReadOnly(false);
+    await eventually(async () => expect((await ready()).status).toBe(200));
+    await eventually(async () => expect(await rowsOf(id)).toBe(0));
     // What has ended is not listed, and there is nothing to delete.
     await eventually(async () => {
       expect((await user.api.call('GET', `${path}/terminals`)).body).toEqual({ terminals: [] });
@@ -99,9 +102,6 @@ describe('a database that takes no writes', () => {
       status: 404,
       body: { code: 'terminal_not_found' },
     });
-    await setReadOnly(false);
-    await eventually(async () => expect((await ready()).status).toBe(200));
-    await eventually(async () => expect(await rowsOf(id)).toBe(0));
     const more = await Promise.all(Array.from({ length: MAX_TERMINALS }, () => terminals.open(caller, id)));
     expect((await user.api.call('POST', `${path}/processes`, { command: ['cat'] })).status).toBe(201);
     killAll();

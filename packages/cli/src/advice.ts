@@ -81,7 +81,6 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   snapshot_not_ready: LATER,
   operation_in_progress: (error) =>
     `Wait for the ${isBerthError(error, 'operation_in_progress') ? error.fields.operation : 'operation'}, then try again.`,
-  held_elsewhere: says('Another server process holds it; the load balancer must bind you to one.'),
   event_not_kept: says('Leave out --after.'),
   previews_disabled: ASK_OPERATOR,
   ssh_disabled: ASK_OPERATOR,

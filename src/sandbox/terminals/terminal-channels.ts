@@ -10,15 +10,14 @@ const wordsOf = <T extends string>(words: Readonly<Record<T, true>>): { type: 's
 });
 
 const ROLE = wordsOf<TerminalRole>({ writer: true, watcher: true });
-const REASON = wordsOf<TerminalExit['reason']>({
+/** A client of a terminal that goes on is not told an end: its connection breaks. */
+const REASON = wordsOf<Exclude<TerminalExit['reason'], 'lost' | 'server_stopped'>>({
   exited: true,
   ended: true,
   detached: true,
   container_stopped: true,
   container_deleted: true,
   container_recreated: true,
-  lost: true,
-  server_stopped: true,
 });
 const FAULT = wordsOf<Fault>({
   not_writer: true,

@@ -116,6 +116,8 @@ export class FakeDaemon extends SimulatedDaemon {
     freeMemoryMb: null,
     freeDiskMb: null,
   };
+  /** After this long without a reader, a program that is not kept is ended. */
+  abandonedMs = 10_000;
   /** If true, the socket refuses connections. */
   down = false;
 
@@ -284,7 +286,11 @@ export class FakeDaemon extends SimulatedDaemon {
         if (!program.killed.aborted) return known.exit ?? { exitCode };
         throw new EngineError('container_not_running', 'the container ended under the command');
       },
-      close: () => reader.close(),
+      close: () => {
+        reader.close();
+        if (program.request.kept === true || output.readerCount > 0) return;
+        setTimeout(() => output.readerCount === 0 && program.kill(), this.abandonedMs).unref();
+      },
     };
   }
 

@@ -113,7 +113,7 @@ interface RowProps {
 }
 
 function Row({ container, process, onChange }: RowProps): JSX.Element {
-  const { id, program, status, start, user, started_at, output_bytes, held_here } = process;
+  const { id, program, status, start, user, started_at, output_bytes } = process;
   const items: MenuItem[] =
     status === 'running'
       ? [
@@ -125,12 +125,11 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
     <tr>
       <td>
         <div class="two">
-          <CommandLine process={process} href={held_here ? addressOf(container, id) : undefined} />
-          {(start || user !== null || !held_here) && (
+          <CommandLine process={process} href={addressOf(container, id)} />
+          {(start || user !== null) && (
             <span class="chips">
               {start && <span class="chip">{processesWords.chips.startCommand}</span>}
               {user !== null && <span class="chip">{processesWords.chips.user(user)}</span>}
-              {!held_here && <span class="chip">{processesWords.chips.elsewhere}</span>}
             </span>
           )}
         </div>
@@ -146,11 +145,9 @@ function Row({ container, process, onChange }: RowProps): JSX.Element {
       </td>
       <td class="actions-cell">
         <div class="actions">
-          {held_here && (
-            <a class="button slim" href={addressOf(container, id)} aria-label={processesWords.outputOf(program)}>
-              {processesWords.showOutput}
-            </a>
-          )}
+          <a class="button slim" href={addressOf(container, id)} aria-label={processesWords.outputOf(program)}>
+            {processesWords.showOutput}
+          </a>
           <Menu label={processesWords.more(program)} items={items} />
         </div>
       </td>
@@ -359,9 +356,7 @@ function Output({ container, id, process, onChange }: OutputProps): JSX.Element 
         ))}
         {pieces.length === 0 && fault === undefined && <span class="faint">{isOver ? words.none : words.noneYet}</span>}
       </pre>
-      {process && isRunning && process.held_here && !process.start && (
-        <Input container={container} id={id} name={name} />
-      )}
+      {process && isRunning && !process.start && <Input container={container} id={id} name={name} />}
     </section>
   );
 }

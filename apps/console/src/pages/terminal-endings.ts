@@ -20,7 +20,6 @@ const ENDINGS: Readonly<Record<string, Omit<Ending, 'isWanted'>>> = {
   container_stopped: { ...WORDS.containerStopped, action: 'start' },
   container_recreated: { ...WORDS.containerRecreated, action: 'restart' },
   container_deleted: { ...WORDS.containerDeleted, action: 'none' },
-  server_stopped: { ...WORDS.serverStopped, action: 'restart' },
   lost: { ...WORDS.lost, action: 'restart' },
 };
 

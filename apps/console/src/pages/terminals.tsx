@@ -475,12 +475,7 @@ function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | 
       <span class="small faint">{elsewhere.head}</span>
       {others.map((terminal) => (
         <div key={terminal.id} class="terminal-tab other">
-          <button
-            type="button"
-            disabled={terminal.clients === null}
-            title={terminal.clients === null ? elsewhere.held : elsewhere.show}
-            onClick={() => onAttach(terminal)}
-          >
+          <button type="button" title={elsewhere.show} onClick={() => onAttach(terminal)}>
             {names[terminal.id] ?? <Ago time={terminal.started_at} />}
             {terminal.programs?.length ? <span>{terminal.programs.join(', ')}</span> : null}
             <span class="faint">{attachedInWords(terminal.clients)}</span>
@@ -494,8 +489,7 @@ function Elsewhere({ container, own, onAttach }: ElsewhereProps): JSX.Element | 
   );
 }
 
-function attachedInWords(clients: number | null): string {
+function attachedInWords(clients: number): string {
   const { elsewhere } = terminalWords;
-  if (clients === null) return elsewhere.onOtherServer;
   return clients === 0 ? elsewhere.noWindow : elsewhere.attached(clients);
 }

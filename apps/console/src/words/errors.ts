@@ -80,7 +80,6 @@ const WORDS: Readonly<Record<string, Words>> = {
   image_access_denied: 'The registry of the image refuses access.',
   start_refused: 'This image cannot be run as a sandbox.',
   terminal_not_found: 'This terminal has ended.',
-  held_elsewhere: 'Another server process holds this.',
   operation_in_progress: 'Another operation on this container is in progress. Try again in a moment.',
   removal_pending: 'Docker has not removed the old container yet. Try again in a moment.',
   link_not_found: 'This link has ended.',

@@ -16,7 +16,6 @@ export const processesWords = {
   chips: {
     startCommand: 'start command',
     user: (name: string) => `as ${name}`,
-    elsewhere: 'on another server',
   },
   outputUnknown: 'unknown',
   showOutput: 'Output',
