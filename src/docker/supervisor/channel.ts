@@ -65,7 +65,7 @@ const MOST_WORDS = 4096;
 /** Times in milliseconds. On an overloaded machine, gVisor takes more than ten seconds to start a program. */
 const HELLO_WITHIN_MS = 40_000;
 /** A supervisor that is asked for something and says nothing for this long is sent a PING… */
-const SILENT_MS = 30_000;
+const SILENT_MS = 10_000;
 /** …and does not respond if it has not answered after this. */
 const PONG_WITHIN_MS = 30_000;
 /** How long the supervisor may take to close a stream after a CANCEL. */
