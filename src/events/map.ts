@@ -127,7 +127,7 @@ export interface EventMap {
    * null if unknown.
    */
   process_exited: ProcessFacts & { exit_code: number | null; reason: string };
-  /** Its server process or Docker ended or restarted, and the process was ended with it. */
+  /** Its container ended while no server process saw it: how the process ended is unknown. */
   process_lost: ProcessFacts;
   /** The container's start command is ready, `seconds` after the command's own start. */
   container_ready: ContainerFacts & { process_id: string; seconds: number };

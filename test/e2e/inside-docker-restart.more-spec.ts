@@ -177,11 +177,13 @@ describe('those who work in containers, when Docker is restarted', () => {
   const sh = async (script: string): Promise<unknown> => (await run(['sh', '-c', script]))['stdout'];
 });
 
-/** How many programs the ledger has. */
+/** How many processes have not been reported to have ended. */
 function programs({ url }: TestDatabase): number {
   const database = new Database(url.replace('sqlite:', ''), { readonly: true });
   try {
-    return (database.prepare('SELECT count(*) AS count FROM held_programs').get() as { count: number }).count;
+    return (
+      database.prepare('SELECT count(*) AS count FROM processes WHERE ended_at IS NULL').get() as { count: number }
+    ).count;
   } finally {
     database.close();
   }

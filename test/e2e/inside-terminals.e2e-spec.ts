@@ -1,5 +1,6 @@
 import { TokenService } from '../../src/auth';
 import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
+import { KeptPrograms } from '../../src/sandbox/kept-programs';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { LARGER, NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
@@ -23,7 +24,9 @@ afterEach(async () => {
   for (const client of clients) client.leave();
   clients = [];
   // Of those that a test has left, but for what it stopped.
-  await Promise.all(sessionsNow().map((session) => session.end('ended')));
+  const path = `/api/containers/${container.db_id}/terminals`;
+  const { terminals = [] } = (await user.api.call('GET', path)).body as { terminals?: { id: string }[] };
+  await Promise.all(terminals.map(({ id }) => user.api.call('DELETE', `${path}/${id}`)));
 });
 
 afterAll(() => server.stop());
@@ -89,7 +92,7 @@ describe('a terminal over Socket.IO', () => {
     await first.says(shown('one-2'));
     const { session, end } = first;
     first.socket.close();
-    await eventually(() => expect(sessionsNow()[0]?.clients).toBe(0));
+    await eventually(() => expect(sessionsNow()).toHaveLength(0));
     const second = await connect({ session, after: end }).opened();
     expect(second.attached).toMatchObject({ session, offset: end, gap: false, role: 'writer' });
     second.type('echo "two-$((1+1))"\n');
@@ -98,7 +101,7 @@ describe('a terminal over Socket.IO', () => {
     second.type('head -c 1000000 /dev/zero | tr "\\0" x; echo "three-$((1+1))"\n');
     await second.says('three-2');
     second.socket.close();
-    await eventually(() => expect(sessionsNow()[0]?.clients).toBe(0));
+    await eventually(() => expect(sessionsNow()).toHaveLength(0));
     const third = await connect({ session, after: end }).opened();
     expect(third.attached).toMatchObject({ gap: true });
     await third.says('three-2');
@@ -112,23 +115,20 @@ describe('a terminal over Socket.IO', () => {
     const listed = async (): Promise<unknown> =>
       (await user.api.call('GET', `/api/containers/${container.id}/terminals`)).body['terminals'];
     expect(await listed()).toMatchObject([{ clients: 1, programs: null }]);
-    const [session] = sessionsNow() as unknown as {
-      ended: Promise<unknown>;
-      clients: number;
-      endIdle(): Promise<void>;
-    }[];
     client.socket.close();
-    await eventually(() => expect(session?.clients).toBe(0));
+    await eventually(() => expect(sessionsNow()).toHaveLength(0));
     expect(await listed()).toMatchObject([{ clients: 0, programs: ['sleep'] }]);
     // As after five minutes.
-    await session?.endIdle();
-    expect(sessionsNow()).toEqual([session]);
+    const place = { id: container.db_id, userId: user.id, dockerId: container.id };
+    const [terminal] = await server.app.get(KeptPrograms).list(place, 'terminal');
+    const idle = server.app.get<{ endIdle(terminal: unknown): Promise<void> }>(Terminals);
+    await idle.endIdle(terminal);
+    expect(await listed()).toHaveLength(1);
     await server.docker.exec(container.id, ['pkill', '-f', 'sleep 7803']);
     await eventually(async () => {
-      await session?.endIdle();
-      expect(sessionsNow()).toEqual([]);
+      await idle.endIdle(terminal);
+      expect(await listed()).toEqual([]);
     });
-    expect(await session?.ended).toEqual({ code: null, reason: 'detached' });
   });
 
   it('must hold a flood back for a client that acknowledges nothing, and still be interrupted', async () => {
@@ -155,7 +155,7 @@ describe('a terminal over Socket.IO', () => {
     client.socket.emit('ack', Number.MAX_SAFE_INTEGER);
     await eventually(() => expect(client.refused.at(-1)).toEqual({ code: 'invalid_ack', error: expect.any(String) }));
     await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
-    await eventually(() => expect(sessionsNow()[0]?.clients).toBe(0));
+    await eventually(() => expect(sessionsNow()).toHaveLength(0));
   });
 
   it('must keep no more than a bound for a client that acknowledges all and reads nothing', async () => {

@@ -63,30 +63,25 @@ describe('terminals of a server that ends', () => {
     return { idle, flood, plain };
   }
 
-  it('must be told so and ended, and hold up nothing', async () => {
+  it('must be disconnected, hold up nothing, and find their terminals again', async () => {
     const { idle, flood } = await three();
     const before = performance.now();
     expect(await berth.stop()).toBe(0);
     expect(performance.now() - before).toBeLessThan(15_000);
-    const stopped = { code: null, reason: 'server_stopped' };
-    await eventually(() => expect([idle.exit, flood.exit]).toEqual([stopped, stopped]));
-    expect(await processes()).not.toMatch(/yes 791|bash/);
+    await eventually(() => expect([idle.disconnects.length, flood.disconnects.length]).toEqual([1, 1]));
+    expect([idle.exit, flood.exit]).toEqual([null, null]);
     await berth.start();
-  });
-
-  it('must be ended by the next one where it was killed, flood and all, and nothing else', async () => {
-    await three();
-    void docker.exec(container.id, ['sleep', '7912']).catch(() => undefined);
-    await eventually(async () => expect(await processes()).toContain('sleep 7912'));
-    await berth.kill();
-    // What was waiting to write has ended with the connection (Docker 26.1); what was not goes on.
-    expect(await processes()).toContain('/bin/bash -l');
-    await berth.start();
-    await eventually(async () => expect(await processes()).not.toMatch(/yes 791|bash/));
-    expect(await processes()).toContain('sleep 7912');
-    const client = await open();
-    client.type('echo "again-$((1+1))"\n');
-    await client.says('again-2');
+    expect(await processes()).toMatch(/yes 791/);
+    const back = new TerminalClient(berth.url, {
+      token: api.token,
+      container: container.id,
+      session: idle.session,
+      takeover: true,
+    });
+    clients.push(back);
+    await back.opened();
+    back.type('echo "again-$((1+1))"\n');
+    await back.says('again-2');
   });
 
   it('must end with their shells, whatever goes on in the background', async () => {

@@ -61,9 +61,9 @@ export class DatabaseView {
     );
   }
 
-  /** All rows of `held_programs`, those of dead processes included. */
-  programRegistry(): Promise<object[]> {
-    return this.ask('SELECT * FROM held_programs');
+  /** The processes whose ends are not reported. */
+  runningProcesses(): Promise<object[]> {
+    return this.ask('SELECT * FROM processes WHERE ended_at IS NULL');
   }
 
   /** Whether a transaction has been idle for `ms`, waiting only for its client. PostgreSQL only. */

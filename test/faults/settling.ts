@@ -55,7 +55,7 @@ export async function whatIsThere({
   const label = `berth.instance=${cluster.instance}`;
   const told: Told[] = [
     ['row', () => openRows(database)],
-    ['held program', async () => (await database.programRegistry()).map((program) => JSON.stringify(program))],
+    ['process', async () => (await database.runningProcesses()).map((process) => JSON.stringify(process))],
     ...dockers.flatMap((docker): Told[] => {
       const where = docker.id === null ? '' : ` on ${docker.id}`;
       const containers = async (): Promise<string[]> =>

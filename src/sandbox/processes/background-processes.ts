@@ -9,7 +9,7 @@ import { LOGGER } from '../../logging';
 import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
 import { type FoundProgram, KeptPrograms } from '../kept-programs';
 import { failedAs, toDomainError } from '../program-errors';
-import { type ProcessEnd, type ProcessEntity, ProcessRows } from './process-rows';
+import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 import { ProcessWatch } from './process-watch';
 
 /** A process to start. */
@@ -24,7 +24,7 @@ interface ProcessStart {
 
 /** A process, with what its sandbox tells of it: null if the sandbox does not run, or does not know it. */
 export interface FoundProcess {
-  readonly row: ProcessEntity;
+  readonly row: ProcessRow;
   readonly found: FoundProgram | null;
 }
 
@@ -48,7 +48,7 @@ const SETTLED_LOOK_MS = 50;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** Called with the row of a start command whose server process has died. */
-type StartHandler = (row: ProcessEntity) => void;
+type StartHandler = (row: ProcessRow) => void;
 
 /**
  * Processes in containers that outlive the requests that start them, and the server. Their sandboxes keep them and
@@ -166,7 +166,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
   }
 
   /** Writes the end of a process that this server process has seen. @returns the row as it is then */
-  async noteEnd(row: ProcessEntity, end: ProcessEnd): Promise<ProcessEntity> {
+  async noteEnd(row: ProcessRow, end: ProcessEnd): Promise<ProcessRow> {
     // Of a start command also the next one is decided: by the process that runs it.
     if (row.kind === 'process') return (await this.rows.finish(row, end)) ?? row;
     return { ...row, ...end, endedAt: this.clock.now() };
@@ -229,7 +229,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
   }
 
   /** Ends a process that nobody wants any more, and reports its end. */
-  async endUnwanted(row: ProcessEntity): Promise<void> {
+  async endUnwanted(row: ProcessRow): Promise<void> {
     const retrier = {
       isClosed: () => this.isClosing,
       failed: (error: unknown) => this.logger.warn({ err: error }, 'a process could not be ended yet'),
@@ -251,14 +251,16 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
   }
 
   /** Waits a moment for the process that runs a start command to have written its end. */
-  private async untilSettled({ containerId, id }: ProcessEntity): Promise<void> {
-    for (const since = new Stopwatch(); since.age < SETTLED_WITHIN_MS; await delay(SETTLED_LOOK_MS)) {
+  private async untilSettled({ containerId, id }: ProcessRow): Promise<void> {
+    const since = new Stopwatch();
+    while (since.age < SETTLED_WITHIN_MS) {
       const row = await this.rows.find(containerId, id);
-      if (!row || row.endedAt !== null) return;
+      if (row?.endedAt !== null) return;
+      await delay(SETTLED_LOOK_MS);
     }
   }
 
-  private async exitOf({ dockerId, id }: ProcessEntity): Promise<number | null> {
+  private async exitOf({ dockerId, id }: ProcessRow): Promise<number | null> {
     const programs = await this.engine.programs.list(dockerId).catch(() => []);
     return programs.find((each) => each.id === id)?.exit?.exitCode ?? null;
   }
@@ -312,7 +314,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
     }
   }
 
-  private async follow(row: ProcessEntity, program: ContainerProcess | null): Promise<void> {
+  private async follow(row: ProcessRow, program: ContainerProcess | null): Promise<void> {
     try {
       const end = await this.watch.untilEnd(row, program);
       if (end) await this.watch.report(row, end);

@@ -9,7 +9,7 @@ import { ExecAccess } from '../exec-access';
 import { BackgroundProcesses, type FoundProcess } from './background-processes';
 import { OUTPUT_PAGE_BYTES, type ProcessExitView, type ProcessOutputView, type ReadOutputDto } from './dto';
 import { type OutputChunk, OutputChunks, readPage } from './process-output';
-import type { ProcessEntity } from './process-rows';
+import type { ProcessRow } from './process-rows';
 
 /** A client that follows an output uses the container, which is noted at intervals. */
 const NOTE_EVERY_MS = 30_000;
@@ -146,7 +146,7 @@ function readingOf({ limit = OUTPUT_PAGE_BYTES.default, encoding = 'utf-8' }: Re
   return { limit, encoding };
 }
 
-function exitView({ exitCode, reason, endedAt }: ProcessEntity): ProcessExitView {
+function exitView({ exitCode, reason, endedAt }: ProcessRow): ProcessExitView {
   return {
     exit_code: exitCode,
     reason: reason ?? 'exited',

@@ -95,6 +95,9 @@ export class ProcessEntity {
   endedAt: Date | null;
 }
 
+/** A process, as its row has it. */
+export type ProcessRow = { -readonly [Column in keyof ProcessEntity]: ProcessEntity[Column] };
+
 /** The maximum number of processes of a kind that run in a container, and the error thrown when that is reached. */
 interface Limit {
   readonly count: number;
@@ -118,7 +121,7 @@ export class ProcessRows {
   }
 
   /** @throws DomainError the limit's error */
-  async assertRoom(place: Pick<ProcessEntity, 'kind' | 'containerId' | 'dockerId'>, limit: Limit): Promise<void> {
+  async assertRoom(place: Pick<ProcessRow, 'kind' | 'containerId' | 'dockerId'>, limit: Limit): Promise<void> {
     const { kind, containerId, dockerId } = place;
     const running = await this.running().andWhere({ kind, containerId, dockerId }).getCount();
     if (running >= limit.count) throw new DomainError(limit.error, { fields: { limit: limit.count } });
@@ -129,7 +132,7 @@ export class ProcessRows {
    *
    * @throws DomainError the limit's error; the database's error
    */
-  async begin(kept: KeptProgram & { readonly kind: 'process' }, limit: Limit): Promise<ProcessEntity> {
+  async begin(kept: KeptProgram & { readonly kind: 'process' }, limit: Limit): Promise<ProcessRow> {
     const row = { ...this.rowOf(kept), isAnnounced: true };
     await this.database.runInTxLocking(row.userId, async () => {
       // Serialized, so that two inserts cannot both take the last place: on PostgreSQL, a statement does not count
@@ -150,14 +153,14 @@ export class ProcessRows {
   async reserve(
     start: Omit<KeptProgram, 'kind' | 'startedAt'> & { course: string },
     limit: Limit,
-  ): Promise<ProcessEntity> {
+  ): Promise<ProcessRow> {
     const row = { ...this.rowOf({ ...start, kind: 'start', startedAt: this.clock.now() }), course: start.course };
     await this.insert(row, limit);
     return row;
   }
 
   /** Emits `process_started`, unless that was done. @throws the database's error */
-  async announce(row: ProcessEntity): Promise<void> {
+  async announce(row: ProcessRow): Promise<void> {
     if (row.isAnnounced) return;
     await this.database.runInTxLocking(row.userId, async () => {
       const update = this.update(row.id).andWhere('is_announced = :no', { no: false });
@@ -168,7 +171,7 @@ export class ProcessRows {
   }
 
   /** Has the end of a process count as requested. @throws the database's error */
-  async markEnding(row: ProcessEntity): Promise<void> {
+  async markEnding(row: ProcessRow): Promise<void> {
     row.isEnding = true;
     await this.update(row.id).set({ isEnding: true }).execute();
   }
@@ -181,14 +184,14 @@ export class ProcessRows {
    * @throws the database's error; the caller should retry
    */
   async finish(
-    { id, userId }: Pick<ProcessEntity, 'id' | 'userId'>,
+    { id, userId }: Pick<ProcessRow, 'id' | 'userId'>,
     { reason, exitCode }: ProcessEnd,
     { isTold = true, also }: { isTold?: boolean; also?: (end: ProcessEnd) => Promise<void> } = {},
-  ): Promise<ProcessEntity | null> {
+  ): Promise<ProcessRow | null> {
     return this.database.runInTxLocking(userId, async () => {
       await this.events.lock(userId);
       const row = await this.database.manager.findOneBy(ProcessEntity, { id });
-      if (!row || row.endedAt !== null) return row;
+      if (row?.endedAt !== null) return row;
       const end = { reason: reason === 'exited' && row.isEnding ? ('ended' as const) : reason, exitCode };
       const ended = { ...end, endedAt: this.clock.now() };
       await this.update(id).set(ended).execute();
@@ -199,7 +202,7 @@ export class ProcessRows {
   }
 
   /** Those that run, and the last ones that ended, oldest first. */
-  async listOf(containerId: string): Promise<ProcessEntity[]> {
+  async listOf(containerId: string): Promise<ProcessRow[]> {
     const rows = await this.database.manager.find(ProcessEntity, {
       where: { containerId },
       order: { startedAt: 'ASC', id: 'ASC' },
@@ -210,28 +213,28 @@ export class ProcessRows {
     return rows.filter((row) => !tooOld.has(row) && !this.isOver(row));
   }
 
-  async find(containerId: string, id: string): Promise<ProcessEntity | null> {
+  async find(containerId: string, id: string): Promise<ProcessRow | null> {
     const row = await this.database.manager.findOneBy(ProcessEntity, { containerId, id });
     return row && !this.isOver(row) ? row : null;
   }
 
-  async delete({ id }: Pick<ProcessEntity, 'id'>): Promise<void> {
+  async delete({ id }: Pick<ProcessRow, 'id'>): Promise<void> {
     await this.rows.delete((parameter) => `id = ${parameter(id)}`);
   }
 
   /** Takes over the running processes that a dead server process waited for: on SQLite, any other one. */
-  async takeOver(): Promise<ProcessEntity[]> {
+  async takeOver(): Promise<ProcessRow[]> {
     const { holder } = this.presence;
     const query = this.running()
       .andWhere('process.holder <> :holder', { holder })
       .orderBy('process.startedAt')
       .limit(TAKEN_AT_ONCE);
     if (!this.database.isSqlite) query.andWhere(isAbsentSql('process.holder'));
-    const left = await query.getMany();
+    const left: ProcessRow[] = await query.getMany();
     for (const known of this.missing.keys()) {
       if (!left.some((row) => row.holder === known)) this.missing.delete(known);
     }
-    const taken: ProcessEntity[] = [];
+    const taken: ProcessRow[] = [];
     for (const row of left) {
       const since = this.missing.get(row.holder) ?? new Stopwatch();
       this.missing.set(row.holder, since);
@@ -244,7 +247,7 @@ export class ProcessRows {
     return taken;
   }
 
-  private async insert(row: ProcessEntity, limit: Limit): Promise<void> {
+  private async insert(row: ProcessRow, limit: Limit): Promise<void> {
     const { kind, containerId, dockerId } = row;
     const isInserted = await this.rows.insert(row, (parameter) => {
       // Processes in the Docker container that this one replaced do not count: they end with it.
@@ -255,7 +258,7 @@ export class ProcessRows {
     if (!isInserted) throw new DomainError(limit.error, { fields: { limit: limit.count } });
   }
 
-  private rowOf(kept: KeptProgram & { readonly kind: ProcessEntity['kind'] }): ProcessEntity {
+  private rowOf(kept: KeptProgram & { readonly kind: ProcessRow['kind'] }): ProcessRow {
     const { id, kind, containerId, userId, dockerId, runAs, command, startedAt } = kept;
     return {
       id,
@@ -276,11 +279,11 @@ export class ProcessRows {
     };
   }
 
-  private isOver({ endedAt }: ProcessEntity): boolean {
+  private isOver({ endedAt }: ProcessRow): boolean {
     return endedAt !== null && endedAt.getTime() + ENDED_FOR_MS <= this.clock.now().getTime();
   }
 
-  private async emit({ userId }: Pick<ProcessEntity, 'userId'>, event: EventDraft): Promise<void> {
+  private async emit({ userId }: Pick<ProcessRow, 'userId'>, event: EventDraft): Promise<void> {
     await this.events.append({ userId, drafts: [event] });
   }
 
@@ -305,12 +308,12 @@ export class ProcessRetention extends Retention {
 }
 
 /** A process, as events show it. */
-export function processFacts({ id, containerId, program, kind }: ProcessEntity): ProcessFacts {
+export function processFacts({ id, containerId, program, kind }: ProcessRow): ProcessFacts {
   const facts = { id, container_id: containerId, program };
   return kind === 'start' ? { ...facts, start: true } : facts;
 }
 
-function endEvent(row: ProcessEntity, { reason, exitCode }: ProcessEnd): EventDraft {
+function endEvent(row: ProcessRow, { reason, exitCode }: ProcessEnd): EventDraft {
   const data = processFacts(row);
   if (reason === 'lost') return { type: 'process_lost', data };
   return { type: 'process_exited', data: { ...data, exit_code: exitCode, reason } };

@@ -6,7 +6,7 @@ import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, say
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, retryUntilClosed } from '../../scheduling';
 import { ExecAccess } from '../exec-access';
-import { type ProcessEnd, type ProcessEntity, ProcessRows } from './process-rows';
+import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 
 /** Delays before a sandbox that does not answer is tried again; each is twice the one before. */
 const BACK_OFF_MS = { first: 250, longest: 15_000 } as const;
@@ -53,8 +53,11 @@ export class ProcessWatch implements OnModuleDestroy {
    * @param program a reader of it with its input; null to attach to it
    * @returns null if this server process is closing
    */
-  async untilEnd(row: ProcessEntity, program: ContainerProcess | null = null): Promise<ProcessEnd | null> {
-    const unwatch = this.rights.watchTier(row.userId, () => void this.end(row).catch((error) => this.note(row, error)));
+  async untilEnd(row: ProcessRow, program: ContainerProcess | null = null): Promise<ProcessEnd | null> {
+    const unwatch = this.rights.watchTier(
+      row.userId,
+      () => void this.end(row).catch((error: unknown) => this.note(row, error)),
+    );
     let reader = program;
     try {
       for (let pause = BACK_OFF_MS.first as number; !this.isClosing; pause = Math.min(2 * pause, BACK_OFF_MS.longest)) {
@@ -79,7 +82,7 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** Writes the end of a process, and tries again until it is written or this server process closes. */
-  async report(row: ProcessEntity, end: ProcessEnd, more: Parameters<ProcessRows['finish']>[2] = {}): Promise<void> {
+  async report(row: ProcessRow, end: ProcessEnd, more: Parameters<ProcessRows['finish']>[2] = {}): Promise<void> {
     const retrier = {
       isClosed: () => this.isClosing,
       failed: (error: unknown) => this.note(row, error),
@@ -88,7 +91,7 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** A reader with the input of a process that runs. @throws EngineError as `EnginePrograms.attach` */
-  async inputOf(row: ProcessEntity): Promise<ContainerProcess> {
+  async inputOf(row: ProcessRow): Promise<ContainerProcess> {
     const known = this.readers.get(row.id);
     if (known) return known;
     const reader = await this.attach(row);
@@ -100,7 +103,7 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** Requests the end of a process: SIGTERM, then SIGKILL. @throws EngineError; the database's error */
-  async end(row: ProcessEntity, graceMs = GRACE_MS): Promise<'ended' | 'still_running'> {
+  async end(row: ProcessRow, graceMs = GRACE_MS): Promise<'ended' | 'still_running'> {
     await this.rows.markEnding(row);
     const { dockerId, id, runAs } = row;
     const program = { id, user: runAs ?? undefined, signal: 'TERM', graceMs } as const;
@@ -113,7 +116,7 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** @throws EngineError as `EnginePrograms.attach` */
-  private async attach({ id, dockerId }: ProcessEntity): Promise<ContainerProcess> {
+  private async attach({ id, dockerId }: ProcessRow): Promise<ContainerProcess> {
     const { programs } = this.engine;
     // What was written before is read by those who want it.
     const state = (await programs.list(dockerId)).find((each) => each.id === id);
@@ -121,13 +124,12 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** Reads, and drops, the output to its end. @returns null if the connection broke, or this process closes */
-  private async read(row: ProcessEntity, reader: ContainerProcess): Promise<ProcessEnd | null> {
+  private async read(row: ProcessRow, reader: ContainerProcess): Promise<ProcessEnd | null> {
     if (this.isClosing) return null;
     this.readers.set(row.id, reader);
     try {
       for await (const _ of reader.output);
       const end = await endOf(reader);
-      if (this.isClosing) return null;
       if (end.kind === 'exited') return { reason: 'exited', exitCode: end.code };
       return end.kind === 'container_ended' ? { reason: 'container_stopped', exitCode: null } : null;
     } finally {
@@ -136,7 +138,7 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** How a process ended that cannot be attached to; null if it may still run. */
-  private async goneBy({ dockerId }: ProcessEntity, error: unknown): Promise<ProcessEnd | null> {
+  private async goneBy({ dockerId }: ProcessRow, error: unknown): Promise<ProcessEnd | null> {
     const lost = { reason: 'lost', exitCode: null } as const;
     if (!(error instanceof EngineError)) throw error;
     if (saysNotRunning(error) || error.code === 'program_not_found' || error.code === 'restart_required') return lost;
@@ -145,7 +147,7 @@ export class ProcessWatch implements OnModuleDestroy {
     return isGivenUp ? lost : null;
   }
 
-  private note({ containerId, id }: ProcessEntity, error: unknown): void {
+  private note({ containerId, id }: ProcessRow, error: unknown): void {
     this.logger.warn(
       { err: error, container_id: containerId, process: id },
       'a process could not be served; tried again',

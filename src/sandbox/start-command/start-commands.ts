@@ -5,7 +5,7 @@ import { LOGGER, type Logger } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
 import { KeptPrograms } from '../kept-programs';
 import { BackgroundProcesses } from '../processes/background-processes';
-import type { ProcessEntity } from '../processes/process-rows';
+import type { ProcessRow } from '../processes/process-rows';
 import { ProcessWatch } from '../processes/process-watch';
 import { StartLedger } from './start-ledger';
 import { StartRun } from './start-run';
@@ -96,13 +96,13 @@ export class StartCommands implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Follows a run whose process has died. */
-  private async resume(row: ProcessEntity): Promise<void> {
+  private async resume(row: ProcessRow): Promise<void> {
     const course = await this.ledger.courseOf(row);
     if (course) await this.run(course, row, Math.max(0, this.clock.now().getTime() - row.startedAt.getTime()));
     else if (course === null) await this.processes.endUnwanted(row);
   }
 
-  private async run(course: StartCommandRun, row: ProcessEntity, ranMs: number | null = null): Promise<void> {
+  private async run(course: StartCommandRun, row: ProcessRow, ranMs: number | null = null): Promise<void> {
     const { engine, programs, watch, ledger, closing } = this;
     const run = new StartRun({ engine, programs, watch, closing: closing.signal }, course, row);
     this.runs.set(row.id, run);

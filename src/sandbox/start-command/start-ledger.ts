@@ -6,7 +6,7 @@ import { DomainError } from '../../errors';
 import { type ContainerFacts, type EventDraft, EventLog } from '../../events';
 import { LOGGER, type Logger } from '../../logging';
 import { retryUntilClosed } from '../../scheduling';
-import { type ProcessEnd, type ProcessEntity, ProcessRows } from '../processes/process-rows';
+import { type ProcessEnd, type ProcessRow, ProcessRows } from '../processes/process-rows';
 import { afterEnd, type StartEnd } from './start-policy';
 import type { RunEnd } from './start-run';
 
@@ -62,7 +62,7 @@ export class StartLedger implements OnModuleDestroy {
    *
    * @returns the row of the run; null if the course is not due any more, or the previous run has not ended
    */
-  async take(course: StartCommandRun): Promise<ProcessEntity | null> {
+  async take(course: StartCommandRun): Promise<ProcessRow | null> {
     const { container, start, run } = course;
     const { id: containerId, userId, dockerId } = container;
     const command = start.command;
@@ -81,16 +81,16 @@ export class StartLedger implements OnModuleDestroy {
   }
 
   /** @returns the course of a run that a dead process has left; null if it is over; undefined if this process closes */
-  async courseOf(row: ProcessEntity): Promise<StartCommandRun | null | undefined> {
+  async courseOf(row: ProcessRow): Promise<StartCommandRun | null | undefined> {
     const found = await this.write(row, async () => ({ course: await this.courses.courseOfRun(row) }));
     return found?.course;
   }
 
-  async noteStarted(row: ProcessEntity): Promise<void> {
+  async noteStarted(row: ProcessRow): Promise<void> {
     await this.write(row, () => this.rows.announce(row));
   }
 
-  async noteReady(course: StartCommandRun, row: ProcessEntity, outcome: Readiness): Promise<void> {
+  async noteReady(course: StartCommandRun, row: ProcessRow, outcome: Readiness): Promise<void> {
     const { userId, containerId, id } = row;
     const note = async (): Promise<void> => {
       await this.events.lock(userId);
@@ -106,7 +106,7 @@ export class StartLedger implements OnModuleDestroy {
    * Writes the end of a run, and when the next one is due, in one transaction. If this process dies before, another one
    * sees the end.
    */
-  async settle(course: StartCommandRun, row: ProcessEntity, { end, ranMs }: RunEnd): Promise<void> {
+  async settle(course: StartCommandRun, row: ProcessRow, { end, ranMs }: RunEnd): Promise<void> {
     const { restart } = course.start;
     const { failures } = course;
     const isStarted = ranMs !== null || row.isAnnounced;
@@ -122,7 +122,7 @@ export class StartLedger implements OnModuleDestroy {
     await this.write(row, () => this.rows.finish(row, seen, { isTold, also }));
   }
 
-  private write<T>({ containerId }: ProcessEntity, work: () => Promise<T>): Promise<T | null> {
+  private write<T>({ containerId }: ProcessRow, work: () => Promise<T>): Promise<T | null> {
     const retrier = {
       isClosed: () => this.isClosed,
       failed: (error: unknown) => this.logger.warn({ err: error, container_id: containerId }, UNWRITTEN),

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
 import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../docker';
 import type { KeptPrograms } from '../kept-programs';
-import type { ProcessEntity } from '../processes/process-rows';
+import type { ProcessRow } from '../processes/process-rows';
 import type { ProcessWatch } from '../processes/process-watch';
 import type { StartEnd } from './start-policy';
 import { untilReady } from './start-readiness';
@@ -45,7 +45,7 @@ export class StartRun {
   constructor(
     private readonly tools: RunTools,
     readonly course: StartCommandRun,
-    private readonly row: ProcessEntity,
+    private readonly row: ProcessRow,
   ) {}
 
   /**
