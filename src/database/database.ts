@@ -223,8 +223,9 @@ export class Database implements OnApplicationShutdown {
         return run(manager);
       });
     } catch (error) {
-      const [reason] = lost;
-      if (!reason || !RELEASED.some((type) => error instanceof type)) throw error;
+      if (!(error instanceof Error) || !RELEASED.some((type) => error instanceof type)) throw error;
+      // The connection's own error may still be on its way.
+      const [reason = error] = lost;
       this.dataSource.logger.logQueryError(reason, 'transaction');
       throw databaseBusy(reason);
     } finally {

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { AsyncResource } from 'node:async_hooks';
 import type { DataSource, Logger as QueryLogger } from 'typeorm';
 import type { PostgresDriver } from 'typeorm/driver/postgres/PostgresDriver';
-import { failedByOutage } from '../errors';
+import { databaseFault, failedByOutage } from '../errors';
 import { markReported } from '../logging';
 import { retryUntilClosed, Stopwatch } from '../scheduling';
 import { checkAnew } from './write-check';
@@ -53,9 +53,10 @@ export class OutageLog implements QueryLogger {
   logQueryError(error: unknown): void {
     const { dataSource } = this;
     const fails = failedByOutage(error);
-    if (!dataSource || !(error instanceof Error) || fails === null) return;
-    markReported(error);
-    if (this.outage) return;
+    if (!dataSource || !(error instanceof Error)) return;
+    // While an outage lasts, what else the database refuses comes of it, such as the rest of a transaction.
+    if (fails !== null || (this.outage && databaseFault(error))) markReported(error);
+    if (fails === null || this.outage) return;
     this.outage = { fails, began: new Stopwatch(), isReported: false };
     // A query of the last outage may fail after its end; then the database works.
     if (this.lastEnd === null || this.lastEnd.age > LATE_MS) this.report(this.outage, error);

@@ -226,7 +226,7 @@ describe('GET /api/me', () => {
         exec: true,
         idle_action: 'stop',
       },
-      transfer_limits: { file_bytes: 10_240 * 2 ** 20, archive_bytes: 2 ** 30 },
+      transfer_limits: { file_bytes: 10_240 * 2 ** 20, archive_bytes: 10_240 * 2 ** 20 },
       usage: { containers: 0, agents: 0 },
       scopes: ['read'],
       session: { expires_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*\.\d{3}Z$/) as unknown },
