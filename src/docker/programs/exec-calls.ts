@@ -13,8 +13,16 @@ export type ExecCall = <T>(run: (signal: AbortSignal) => Promise<T>) => Promise<
 export interface ExecState {
   readonly Running: boolean;
   readonly ExitCode: number | null;
-  /** 0 for a command that never started. */
+  /** 0 for a command that never started, and for a moment at the start of any. */
   readonly Pid: number;
+}
+
+/** Docker's exit codes (26.1) for a command that could not be started. */
+const REFUSED_CODES: readonly number[] = [126, 127, 128];
+
+/** Whether the command was started. Docker may know the exit code of one that ends at once before its PID. */
+export function hasBegun({ Running, ExitCode, Pid }: ExecState): boolean {
+  return Pid > 0 || (!Running && ExitCode !== null && !REFUSED_CODES.includes(ExitCode));
 }
 
 /** True also for a command that failed to start. */

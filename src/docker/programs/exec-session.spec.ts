@@ -99,6 +99,20 @@ describe('a command whose stream stays open', () => {
     await expect(opening).rejects.toMatchObject({ code: 'container_not_responding' });
   });
 
+  it('must keep its output if it has ended before Docker knows its PID', async () => {
+    const stream = new PassThrough();
+    const command = {
+      start: () => Promise.resolve(stream),
+      inspect: () => Promise.resolve({ Running: false, ExitCode: 0, Pid: 0 }),
+    };
+    const container = Object.assign(containerThatIs([running]), { exec: () => Promise.resolve(command) });
+    const session = await ExecSession.open(container, { command: ['hostname'] }, { call });
+    stream.end(frame('early-pier\n'));
+    const read: string[] = [];
+    for await (const { data } of session.output) read.push(data.toString());
+    expect([read.join(''), await session.exit()]).toEqual(['early-pier\n', { exitCode: 0 }]);
+  });
+
   it('must not be taken for refused while Docker has yet to begin with it', async () => {
     const states = [
       { Running: false, ExitCode: null, Pid: 0 },

@@ -19,6 +19,7 @@ import {
   execCreateOptions,
   type ExecCall,
   type ExecState,
+  hasBegun,
   hasEnded,
   isSandboxLost,
   lostWordsLength,
@@ -224,7 +225,7 @@ export class ExecSession implements ContainerProcess {
     }
     const exitCode = this.held && isSandboxLost(ExitCode) ? SIGKILL_CODE : ExitCode;
     if (Pid > 0 && wasKilled(exitCode) && (await this.container.ends())) throw containerEnded();
-    if (Pid > 0) return { exitCode };
+    if (hasBegun(state)) return { exitCode };
     const refused = refusedWith(this.refusal.trim(), this.request.command);
     if (refused.code === 'container_not_responding' && !(await this.container.runsOn())) throw containerEnded();
     throw refused;
@@ -356,7 +357,7 @@ export class ExecSession implements ContainerProcess {
       // Without an exit code if the container ended before Docker began with the command.
       return state.ExitCode !== null || this.stream.closed || performance.now() - began > NOT_BEGUN_MS;
     };
-    const known = (state: ExecState): boolean => state.Pid > 0 || isRefused(state);
+    const known = (state: ExecState): boolean => hasBegun(state) || isRefused(state);
     const leftMs = Math.max(0, this.times.startBy - performance.now());
     // Docker (26.1) does not answer an inspection of a command while a hung sandbox keeps it from starting the
     // command.
@@ -366,10 +367,10 @@ export class ExecSession implements ContainerProcess {
       this.isOverdue = true;
       return this.writer;
     }
-    const { Pid, Running } = state;
     // Stored for later calls.
-    if (Pid > 0) this.writer = 'command';
-    return Pid === 0 && !Running ? 'docker' : this.writer;
+    if (hasBegun(state)) this.writer = 'command';
+    else if (!state.Running) return 'docker';
+    return this.writer;
   }
 
   /** @returns the first state that `until` accepts, or the last one before the deadline */
