@@ -502,7 +502,6 @@ describe('what is made from snapshots', () => {
           await sweep();
           await unchanged();
         });
-        world.events = await world.berth.record(world.user);
       },
     );
   });
