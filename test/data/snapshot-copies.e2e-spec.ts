@@ -121,7 +121,8 @@ describe('what is made from snapshots', () => {
       await remove(snapshot);
       await eventually(() => expect(leftOf(snapshot)).toEqual([]));
       expect(await world.user.api.start(copy)).toMatchObject({ status: 404, body: { code: 'snapshot_not_found' } });
-      expect((await world.user.api.get(copy)).body).toEqual(before);
+      // On a busy machine the time goes on.
+      expect((await world.user.api.get(copy)).body).toEqual({ ...before, idle_seconds: expect.any(Number) });
     });
 
     it("must not get at a snapshot's image by its name", async () => {
@@ -501,7 +502,6 @@ describe('what is made from snapshots', () => {
           await sweep();
           await unchanged();
         });
-        world.events = await world.berth.record(world.user);
       },
     );
   });

@@ -27,8 +27,9 @@ const THE_ONE_REALM = vm.createContext({});
 /** A package, other than those of jest: they hold the state of one test file. */
 const PACKAGE = /\/node_modules\/(?!@?jest|expect\b|pretty-format\b)/;
 
-/** Berth's own modules, without their tests. */
 const ROOT = join(__dirname, '..', '..');
+
+/** Whether a file is one of Berth's own modules, and no test. */
 const isBerth = (path) =>
   /^(?:src|packages.simulator.src)\b.*(?<!\.spec)\.ts$|^ormconfig\.ts$/.test(relative(ROOT, path));
 

@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { BerthError, type BerthErrorCode } from '@berth/client';
+import { BerthError } from '@berth/client';
+import { apiErrorCodes } from '../../client/test/error-codes.ts';
 import { adviceOn } from '../src/advice.ts';
 import { CommandLine, type Ended } from './command-line.ts';
 import { CONTAINER, CONTAINER_ID as ID, type Handler, ScriptedServer } from './scripted-server.ts';
@@ -17,10 +17,6 @@ const refusal = (status: number, code: string, error: string): Handler => {
     request.resume().once('end', () => response.end(JSON.stringify({ error, code, request_id: 'r' })));
   };
 };
-
-interface Document {
-  readonly components: { readonly schemas: { readonly ErrorCode: { readonly enum: readonly BerthErrorCode[] } } };
-}
 
 /** Codes without advice, beside failures of the server, whose advice is to try again. */
 const SELF_EXPLANATORY: readonly string[] = [
@@ -96,8 +92,7 @@ describe('an error of berth', () => {
   });
 
   it('must have advice on each code of the API that does not explain itself', () => {
-    const document = JSON.parse(readFileSync('docs/openapi.json', 'utf8')) as Document;
-    const without = document.components.schemas.ErrorCode.enum.filter((code) => {
+    const without = apiErrorCodes().filter((code) => {
       return adviceOn(new BerthError({ status: 409, code, message: 'refused' }), {}) === '';
     });
     expect(without.filter((code) => !code.endsWith('_failed')).sort()).toEqual(SELF_EXPLANATORY);

@@ -103,7 +103,8 @@ export class TestNodes {
   /** The settings of a server that uses them. */
   get environment(): Record<string, string> {
     const names = ['CLUSTER', 'CLUSTER_MANAGERS', 'CLUSTER_CERT_PATH', 'NODE_FIREWALL_IMAGE'];
-    return Object.fromEntries(names.map((name) => [name, process.env[name] ?? '']));
+    const known = Object.fromEntries(names.map((name) => [name, process.env[name] ?? '']));
+    return { ...known, SANDBOX_RUNTIME: process.env['SANDBOX_RUNTIME'] ?? 'runsc' };
   }
 
   named(name: string): TestNode {
