@@ -11,7 +11,7 @@ const (
 	protocolVersion = 1
 	headerBytes     = 9
 	mostData        = 64 << 10
-	mostRequest     = 512 << 10
+	mostRequest     = 2 << 20
 	mostWords       = 4 << 10
 	outputHead      = 16
 )

@@ -57,7 +57,7 @@ describe('the management operations on real Docker under gVisor', () => {
       });
       expect(seen.HostConfig).toMatchObject({
         Runtime: 'runsc',
-        Init: true,
+        Init: false,
         Memory: 256 * 2 ** 20,
         MemorySwap: 256 * 2 ** 20,
       });
@@ -91,17 +91,14 @@ describe('the management operations on real Docker under gVisor', () => {
       expect((await user.api.get(id)).status).toBe(404);
     });
 
-    it('must say of an image that cannot run as a sandbox that it cannot, and leave nothing of it', async () => {
+    it('must run an image without any program, as its main process is brought along', async () => {
       await docker.importEmptyImage('berth/nothing:test');
-      const created = await user.api.create({ custom_image: 'berth/nothing:test' });
-      expect((await events.next('container_error')).data).toMatchObject({ reason: 'start_refused' });
-      const id = String(created.body['db_id']);
-      expect((await user.api.start(id)).body).toMatchObject({
-        error: 'failed to start container',
-        code: 'start_refused',
+      const { id } = await user.api.running({ custom_image: 'berth/nothing:test' });
+      const started = await user.api.call('POST', `/api/containers/${id}/exec`, {
+        command: ['/.berth/supervisor', 'version'],
       });
-      expect(await docker.containersOf(id)).toEqual([]);
-      expect((await user.api.get(id)).body).toMatchObject({ status: 'error', status_reason: 'start_refused' });
+      expect(started).toMatchObject({ status: 200, body: { exit_code: 0, stdout: expect.stringMatching(/^\S+\n$/) } });
+      expect((await user.api.stop(id)).status).toBe(200);
     });
 
     it('must run whatever its variables hide, as its main process has none of them', async () => {

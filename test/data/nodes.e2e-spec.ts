@@ -142,12 +142,12 @@ describe('containers on several machines', () => {
     await berth.app.get(NodeWatch).look();
   };
 
-  it('must be prepared for programs when they have started, on their machine and with their variables', async () => {
+  it('must be prepared for programs when they have started, on their machine', async () => {
     const spies = cluster.nodes.map(({ engine: { programs } }) => jest.spyOn(programs, 'prepare'));
-    const id = await running({ env: { A: '1' } });
+    const id = await running();
     const at = cluster.nodes.indexOf(await nodeOf(id));
     const { id: dockerId } = (await user.api.get(id)).body;
-    await eventually(() => expect(spies[at]).toHaveBeenCalledWith(dockerId, { env: { A: '1' } }));
+    await eventually(() => expect(spies[at]).toHaveBeenCalledWith(dockerId));
     expect(spies.flatMap(({ mock }) => mock.calls)).toHaveLength(1);
   });
 

@@ -204,7 +204,7 @@ describe('commands in a container on real Docker under gVisor', () => {
     await docker.makeImageWithFloodingShell(liar);
     const lying = await user.api.running({ custom_image: liar });
     const { status, body } = await run(['sleep', '7661'], { timeout_ms: 300 }, lying);
-    expect([status, body]).toEqual([200, expect.objectContaining({ timed_out: true, exit_code: null, stdout: '' })]);
+    expect([status, body]).toEqual([200, expect.objectContaining({ timed_out: true, stdout: '' })]);
     expect((await run(['sh', '-c', 'x'], { timeout_ms: 2_000 }, lying)).body).toMatchObject({ truncated: true });
   });
 

@@ -1,6 +1,6 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { DATA_PATH, NAME_SERVERS_FILE } from '../supervisor/supervisor-paths';
+import { DATA_PATH, NAME_SERVERS_FILE, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
 import { isKnownState } from '../containers/inspect';
 import { PROOF_FILE } from '../port/engine-layers';
 
@@ -19,6 +19,7 @@ const FILESTORE = '/.gvisor.filestore.';
 /** What Docker and Berth themselves leave in a writable layer: mount points, and name servers for the main process. */
 const OWN = [
   DATA_PATH,
+  SUPERVISOR_PATH,
   '/sbin/docker-init',
   '/usr/sbin/docker-init',
   posix.dirname(posix.join('/', NAME_SERVERS_FILE)),

@@ -43,7 +43,7 @@ const LARGEST = new Map<number, number>([
 const OF_CONNECTION: ReadonlySet<number> = new Set([FRAME.hello, FRAME.ping, FRAME.pong, FRAME.bye]);
 
 /** The largest payloads that this server may send. */
-export const LARGEST_REQUEST_BYTES = 512 * KIB;
+export const LARGEST_REQUEST_BYTES = 2048 * KIB;
 export const LARGEST_MESSAGE_BYTES = 64 * KIB;
 export const LARGEST_DATA_BYTES = 64 * KIB;
 

@@ -59,6 +59,9 @@ const AT_ONCE = 16;
 /** Between SIGTERM and SIGKILL. */
 const GRACE_MS = 2_000;
 
+/** How long the start of a command may take beyond the time that the command has: see {@link whenStarted}. */
+const START_MS = 8_000;
+
 /** How long a shutdown waits for the end of all commands. */
 const SHUTDOWN_MS = 10_000;
 
@@ -122,13 +125,14 @@ export class Commands implements OnModuleDestroy {
     if (!leave) throw new DomainError('too_many_commands', { fields: { limit: AT_ONCE } });
     try {
       const { command, cwd, env, user, stdin } = request;
-      const program = await this.engine.programs.start(container.dockerId, {
+      const starting = this.engine.programs.start(container.dockerId, {
         command,
         cwd,
         env: container.environment(env),
         user,
         stdin: stdin === undefined ? undefined : true,
       });
+      const program = await whenStarted(starting, { signal, ms: request.timeoutMs + START_MS });
       const started = { dockerId: container.dockerId, program: { id: program.id, user } };
       client.onSignals?.(async (name) => {
         await this.engine.programs.signal(started.dockerId, { ...started.program, signal: name });
@@ -210,6 +214,26 @@ export class Commands implements OnModuleDestroy {
 interface Started {
   readonly dockerId: string;
   readonly program: { readonly id: string; readonly user: string | undefined };
+}
+
+/**
+ * Waits for the start of a command. Without a reader, its sandbox ends one that starts later.
+ *
+ * @throws EngineError `container_not_responding` after `ms`; the reason of the client's signal
+ */
+async function whenStarted(
+  starting: Promise<ContainerProcess>,
+  { signal, ms }: { signal: AbortSignal; ms: number },
+): Promise<ContainerProcess> {
+  const late = (): Error =>
+    new EngineError('container_not_responding', `a command did not start within ${String(ms)} ms`);
+  const started = untilAborted(starting, { signal, aborted: () => signal.reason as Error });
+  try {
+    return await within(started, { ms, late });
+  } catch (error) {
+    void starting.then((program) => program.close()).catch(() => undefined);
+    throw error;
+  }
 }
 
 /** Passes the input on as fast as the command reads it. The caller drops what the command has not read. */
