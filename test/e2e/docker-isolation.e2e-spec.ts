@@ -62,7 +62,9 @@ describeQuick('what a sandbox may do', () => {
       await shell('ls -d /var/run/docker.sock /proc/1/root/home/user 2>/dev/null; ls -A /home/user'),
     ).not.toContain('docker.sock');
     const { HostConfig, Mounts } = await sandbox.real.inspect(dockerId);
-    expect(Mounts.map(({ Type, Destination, RW }) => ({ Type, Destination, RW }))).toEqual([
+    const mounted = Mounts.map(({ Type, Destination, RW }) => ({ Type, Destination, RW }));
+    mounted.sort((one, other) => (one.Destination < other.Destination ? -1 : 1));
+    expect(mounted).toEqual([
       { Type: 'volume', Destination: '/.berth', RW: false },
       { Type: 'volume', Destination: '/home/user', RW: true },
     ]);
