@@ -28,7 +28,7 @@ import { projectRoot } from './lib/project.mjs';
 import { ensureQuickImages, sandboxImage } from './lib/sandbox-image.mjs';
 import { isEnding, runEnd, runScript } from './lib/shutdown.mjs';
 import { say, step } from './lib/steps.mjs';
-import { ensureSupervisor } from './lib/supervisor-build.mjs';
+import { ensureSupervisor, testSupervisor } from './lib/supervisor-build.mjs';
 import { Tally } from './lib/tally.mjs';
 import { browserTests, findTestBrowser } from './lib/test-browser.mjs';
 import { startPostgres, startRedis } from './lib/test-databases.mjs';
@@ -116,6 +116,9 @@ async function runChecks() {
       run(findCommand('npm'), ['run', '-s', script], { cwd: projectRoot, onLine: progress, niceness: CHECKS_NICENESS }),
     );
   }
+  await check('the program in each sandbox (go vet, go test)', (progress) =>
+    testSupervisor({ onLine: progress, niceness: CHECKS_NICENESS }),
+  );
 }
 
 const testImages = { TEST_IMAGE: testImage, TEST_SANDBOX_IMAGE: sandboxImage };

@@ -26,13 +26,32 @@ function sourcesStamp() {
 const isFresh = (stamp) =>
   existsSync(supervisorFile) && existsSync(stampFile) && readFileSync(stampFile, 'utf8') === stamp;
 
+/** Go's settings, whatever the user's are. */
+const goEnvironment = () => ({
+  ...process.env,
+  CGO_ENABLED: '0',
+  GOFLAGS: '',
+  GOTOOLCHAIN: 'local',
+  GOPROXY: 'off',
+});
+
+const ensureGo = () => ensurePackages({ 'golang-go': () => findCommand('go') !== undefined });
+
+/** The program's own checks and tests. @throws Problem without Go, CommandFailed */
+export async function testSupervisor({ onLine, niceness }) {
+  await preparingAlone(ensureGo);
+  const options = { cwd: folder, env: goEnvironment(), onLine, niceness };
+  await run('go', ['vet', './...'], options);
+  await run('go', ['test', './...'], options);
+}
+
 /** Builds the program if it is missing or older than its sources. @throws Problem without Go */
 export async function ensureSupervisor() {
   if (isFresh(sourcesStamp())) return;
   await preparingAlone(async () => {
     const stamp = sourcesStamp();
     if (isFresh(stamp)) return;
-    await ensurePackages({ 'golang-go': () => findCommand('go') !== undefined });
+    await ensureGo();
     mkdirSync(join(folder, 'build'), { recursive: true });
     await step('building the supervisor of sandboxes', async (progress) => {
       const made = `${supervisorFile}.${process.pid}`;
@@ -40,7 +59,7 @@ export async function ensureSupervisor() {
       const linking = `-s -w -buildid= -X main.version=${stamp.slice(0, 12)}`;
       await run('go', ['build', '-trimpath', '-buildvcs=false', '-ldflags', linking, '-o', made, '.'], {
         cwd: folder,
-        env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '', GOTOOLCHAIN: 'local', GOPROXY: 'off' },
+        env: goEnvironment(),
         onLine: progress,
       });
       renameSync(made, supervisorFile);
