@@ -127,6 +127,23 @@ export class BerthProcess {
     };
   }
 
+  /** What the server does meanwhile, if `count-work.mjs` is loaded into it; `begin bytes` counts bytes alone. */
+  async counted<T>(how: 'begin' | 'begin bytes', work: () => Promise<T>): Promise<Record<string, number>> {
+    const { child } = this;
+    if (!child) throw new Error('the server does not run');
+    child.send({ count: how });
+    await work();
+    const answer = new Promise<Record<string, number>>((resolve) => {
+      child.on('message', function take({ counted }: { counted?: Record<string, number> }) {
+        if (!counted) return;
+        child.off('message', take);
+        resolve(counted);
+      });
+    });
+    child.send({ count: 'end' });
+    return answer;
+  }
+
   get isRunning(): boolean {
     return this.child !== null;
   }

@@ -1,0 +1,94 @@
+import { rm } from 'node:fs/promises';
+import { Agent, request } from 'node:http';
+import { join } from 'node:path';
+import type { ApiClient } from '../support/clients/api-client';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
+import { BerthProcess } from '../support/servers/berth-process';
+
+/** What a request may cost. `bytes` are those on the heap. */
+type Work = Readonly<Record<'promises' | 'immediates' | 'timers' | 'statements' | 'bytes', number>>;
+
+const COUNTER = join(__dirname, '../support/servers/count-work.mjs');
+const REQUESTS = 200;
+const LISTED = 20;
+/** More than is allocated in one round, so that no garbage is collected meanwhile. */
+const YOUNG_MIB = 512;
+
+describe('a request', () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  let database: TestDatabase;
+  let berth: BerthProcess;
+  let api: ApiClient;
+  let id: string;
+
+  beforeAll(async () => {
+    database = await openTestDatabase();
+    berth = new BerthProcess({
+      DATABASE_URL: database.url,
+      ENGINE: 'simulated',
+      SIMULATION_SPEED: '1000',
+      INSTANCE_ID: 'request-work',
+      SWEEP_INTERVAL_SECONDS: '3600',
+      NODE_OPTIONS: `--max-semi-space-size=${String(YOUNG_MIB)} --import ${COUNTER}`,
+    });
+    await berth.start();
+    api = await berth.user();
+    for (let each = 0; each < LISTED; each += 1) id = (await api.running()).db_id;
+  }, 120_000);
+
+  afterAll(async () => {
+    agent.destroy();
+    await berth.kill();
+    await rm(`${database.url.replace('sqlite:', '')}.simulated`, { recursive: true, force: true });
+    await database.drop();
+  });
+
+  it.each<[what: string, method: string, path: () => string, body: object | null, most: Work]>([
+    [
+      'that reads a container by its id',
+      'GET',
+      () => `/api/containers/${id}`,
+      null,
+      { promises: 0, immediates: 0, timers: 0, statements: 0, bytes: 0 },
+    ],
+    [
+      'that lists 20 containers',
+      'GET',
+      () => '/api/containers',
+      null,
+      { promises: 0, immediates: 0, timers: 0, statements: 0, bytes: 0 },
+    ],
+    [
+      'that runs a command',
+      'POST',
+      () => `/api/containers/${id}/exec`,
+      { command: ['true'] },
+      { promises: 0, immediates: 0, timers: 0, statements: 0, bytes: 0 },
+    ],
+  ])('%s must cost no more than it does today', async (_what, method, path, body, most) => {
+    const rounds = async (): Promise<void> => {
+      for (let each = 0; each < REQUESTS; each += 1) await answered(method, path(), body);
+    };
+    await rounds();
+    const { promises = 0, immediates = 0, timers = 0, statements = 0 } = await berth.counted('begin', rounds);
+    const { bytes = 0 } = await berth.counted('begin bytes', rounds);
+    const each = (count: number): number => Math.round(count / REQUESTS);
+    const cost = { promises: each(promises), immediates: each(immediates), timers: each(timers) };
+    const whole = { ...cost, statements: each(statements), bytes: each(bytes) };
+    console.log(JSON.stringify(whole));
+    expect(whole).toEqual(most);
+  });
+
+  function answered(method: string, path: string, body: object | null): Promise<void> {
+    const headers = { authorization: `Bearer ${api.token}`, 'content-type': 'application/json' };
+    return new Promise((resolve, reject) => {
+      const sent = request(`${berth.url}${path}`, { agent, method, headers }, (answer) => {
+        answer.resume().once('end', () => {
+          if (answer.statusCode === 200) resolve();
+          else reject(new Error(`${path}: ${String(answer.statusCode)}`));
+        });
+      });
+      sent.once('error', reject).end(body === null ? undefined : JSON.stringify(body));
+    });
+  }
+});
