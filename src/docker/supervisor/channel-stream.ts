@@ -202,7 +202,8 @@ export class ChannelStream {
 
   /**
    * The bytes of the operation, for one reader, which may be slow. Returns after the last of them, also if the
-   * operation has failed: {@link done} says so. A reader that leaves the loop early has to {@link cancel} the operation.
+   * operation has failed: {@link done} says so. A reader that leaves the loop early has to {@link cancel} the
+   * operation.
    */
   async *chunks(): AsyncGenerator<ArrivedData, void> {
     const came: (ArrivedData | null)[] = [];
