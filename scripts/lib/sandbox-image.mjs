@@ -231,7 +231,8 @@ export async function ensureSandboxImages(api) {
 
 /** For tests on a Docker of their own: what is quickly built has both names. @throws Problem */
 export async function ensureQuickImages(api) {
-  for (const name of [minimalImage, sandboxImage]) {
-    if (!(await api.hasImage(name))) await buildFromPackages(api, { name, of: minimalImage });
-  }
+  if (!(await api.hasImage(minimalImage))) await buildFromPackages(api, { name: minimalImage });
+  if (await api.hasImage(sandboxImage)) return;
+  const [repo, tag] = sandboxImage.split(':');
+  await api.call('POST', `/images/${minimalImage}/tag?${new URLSearchParams({ repo, tag })}`);
 }

@@ -78,7 +78,7 @@ const MOST_KNOWN = 1_000;
  */
 @Injectable()
 export class KeptPrograms {
-  /** The last list of each container, by Docker id. */
+  /** The last list of each container, and what was started since, by Docker id. */
   private readonly known = new LruMap<readonly FoundProgram[]>(MOST_KNOWN);
 
   constructor(
@@ -105,6 +105,10 @@ export class KeptPrograms {
       kept: true,
       owner: this.seal(kept),
     });
+    const { pid, from, to, startedAt: at } = program;
+    const name = { owner: '', program: command[0] ?? '', isKept: true, hasTerminal: request.terminal !== undefined };
+    const state: ListedProgram = { id, ...name, pid, from, to, startedAt: at, readers: 1, exit: null };
+    this.known.set(dockerId, [...(this.known.get(dockerId) ?? []), { ...kept, state }]);
     return { kept, program };
   }
 

@@ -66,6 +66,9 @@ export class Channels implements SandboxChannels {
   /** Containers that were paused, as far as is known; others may have let them go on since. */
   private readonly paused = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
+  /** Channels whose handshake is not over. */
+  private readonly greeting = new Set<Channel>();
+  private isClosed = false;
 
   /** @param most idle channels beyond this number are closed, the least recently used first */
   constructor(
@@ -150,10 +153,12 @@ export class Channels implements SandboxChannels {
     this.entries.get(dockerId)?.channel?.close(containerEnded());
   }
 
-  /** Closes all channels. */
+  /** Closes all channels, for good. */
   close(): void {
+    this.isClosed = true;
     clearInterval(this.timer);
     for (const { channel } of this.entries.values()) channel?.close();
+    for (const channel of this.greeting) channel.close();
     this.entries.clear();
   }
 
@@ -241,11 +246,14 @@ export class Channels implements SandboxChannels {
       },
     });
     connection.channel = channel;
+    this.greeting.add(channel);
     const checks = setInterval(() => channel.check(), CHECK_EVERY_MS).unref();
     try {
+      if (this.isClosed) channel.close();
       await channel.ready;
     } finally {
       clearInterval(checks);
+      this.greeting.delete(channel);
     }
     connection.isReady = true;
     return channel;
