@@ -86,7 +86,7 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   username_taken: { retry: 'no', advice: 'Ask for another name.' },
   idempotency_key_reused: { retry: 'no', advice: 'Use a new key for a new request.' },
   container_not_running: { retry: 'no', advice: 'Start it first.' },
-  restart_required: { retry: 'no', advice: 'Stop and start the container; its files are kept.' },
+  restart_required: { retry: 'no', advice: 'Stop the container, then start it; its files are kept.' },
   sandbox_full: { retry: 'later', advice: 'End programs in it, or restart it.' },
   event_not_kept: { retry: 'no', advice: 'Read the present state instead.' },
   snapshot_not_ready: { retry: 'later', advice: 'Wait for it: `GET /api/snapshots/:id/wait`.' },
@@ -261,18 +261,15 @@ export const GUIDANCE: { readonly [Code in AnswerCode]: Code extends ApiFault ? 
   start_refused: {
     retry: 'no',
     when: 'the image cannot be run as a sandbox',
-    advice: 'Choose another image, for this processor.',
+    advice: 'Choose another image.',
   },
   timed_out: { retry: 'repeatable', when: 'a program in the container took too long', advice: 'Once more may help.' },
   output_too_large: { retry: 'no', when: 'a program in the container wrote too much', advice: 'Ask for less.' },
-  program_not_found: {
-    when: 'the program is not known in the container any more',
-    retry: 'no',
-    advice: 'List again.',
+  too_many: {
+    retry: 'later',
+    when: 'the container has as many programs, connections or requests as it may have at a time',
+    advice: 'Try again when some have ended.',
   },
-  program_exists: { when: 'a program has this id', retry: 'no', advice: OPERATOR },
-  program_running: { when: 'the program has not ended', retry: 'later', advice: 'Wait for its end.' },
-  too_many: { when: 'a bound inside the container is reached', retry: 'later', advice: 'End programs in it.' },
   output_endless: {
     retry: 'no',
     when: 'a program in the container writes without end, and could not be ended',

@@ -183,7 +183,7 @@ const FAULTS = {
   stats_failed: { when: 'code says why', codes: PROGRAM },
   command_failed: {
     when: 'code says why; the command may have been started, and is ended then',
-    codes: [...PROGRAM, 'process_not_ended'],
+    codes: [...PROGRAM, 'too_many', 'process_not_ended'],
   },
   start_failed: failed('start_failed'),
   stop_failed: failed('stop_failed'),

@@ -48,7 +48,7 @@ export const ERRORS = {
   username_taken: { status: 409, message: 'username is taken' },
   idempotency_key_reused: { status: 409, message: 'idempotency key was used for another request' },
   container_not_running: { status: 409, message: 'container is not running' },
-  restart_required: { status: 409, message: 'the container has to be restarted first' },
+  restart_required: { status: 409, message: 'the container must be stopped and started first' },
   sandbox_full: { status: 409, message: 'the container has no room for another process' },
   previews_disabled: { status: 409, message: 'previews are disabled' },
   ssh_disabled: { status: 409, message: 'ssh is disabled' },
@@ -145,9 +145,6 @@ export const FAILURE_REASONS = [
   'timed_out',
   'output_too_large',
   'output_endless',
-  'program_not_found',
-  'program_exists',
-  'program_running',
   'too_many',
   'data_too_large',
   'copy_failed',
@@ -160,6 +157,11 @@ export const FAILURE_REASONS = [
 
 export type FailureReason = (typeof FAILURE_REASONS)[number];
 
+/** Engine errors that only a defect or a hostile sandbox can cause. An answer has `docker_error` in their place. */
+const INTERNAL_REASONS = ['program_not_found', 'program_exists', 'program_running'] as const;
+
+type InternalReason = (typeof INTERNAL_REASONS)[number];
+
 interface DomainErrorOptions {
   /**
    * Additional fields of the answer, beside `error` and `code`, such as `limit` or `operation`. Never secrets or
@@ -167,7 +169,7 @@ interface DomainErrorOptions {
    */
   readonly fields?: Readonly<Record<string, unknown>>;
   /** A more specific `code` for the answer, such as `docker_unavailable`. */
-  readonly code?: ErrorCode | FailureReason;
+  readonly code?: ErrorCode | FailureReason | InternalReason;
   /** Seconds; sent as `Retry-After`. */
   readonly retryAfter?: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -192,8 +194,13 @@ export class DomainError extends Error {
   }
 
   get code(): ErrorCode | FailureReason {
-    return this.options.code ?? this.kind;
+    const { code = this.kind } = this.options;
+    return isInternal(code) ? 'docker_error' : code;
   }
+}
+
+function isInternal(code: ErrorCode | FailureReason | InternalReason): code is InternalReason {
+  return (INTERNAL_REASONS as readonly string[]).includes(code);
 }
 
 /** The container is paused: again, after it was resumed for a request, or as nothing may resume it. */

@@ -44,6 +44,11 @@ describe('the answer to a fault', () => {
     });
   });
 
+  it('must not show an error of the engine that no caller can act on', () => {
+    const fault = new DomainError('command_failed', { code: 'program_exists' });
+    expect(errorAnswer(fault, id)).toMatchObject({ status: 500, body: { code: 'docker_error' } });
+  });
+
   it('must say when to come back in whole seconds', () => {
     const answer = (retryAfter: number) => errorAnswer(new DomainError('operation_in_progress', { retryAfter }), id);
     expect(answer(1.2).headers).toEqual({ 'retry-after': '2' });

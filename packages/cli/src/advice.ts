@@ -74,6 +74,8 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   container_not_running: (_, doing) => `Start it: \`berth start ${it(doing)}\``,
   sandbox_full: (_, doing) =>
     `End programs in it, which \`berth top ${it(doing)}\` lists, or stop and start it: \`berth stop ${it(doing)}\``,
+  restart_required: (_, doing) =>
+    `It is of an earlier version. Stop and start it: \`berth stop ${it(doing)}\`, \`berth start ${it(doing)}\``,
   container_paused: (_, doing) => `Resume it: \`berth resume ${it(doing)}\``,
   status_unreachable: (_, doing) => `\`berth show ${it(doing)}\` shows why.`,
   status_not_reached: (_, doing) => `It may still get there: \`berth show ${it(doing)}\` shows its status.`,
@@ -99,7 +101,7 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   image_not_built: ASK_OPERATOR,
   image_access_denied: says('Choose another image: `berth images` lists them.'),
   image_unavailable: says('Try again in some minutes.'),
-  start_refused: says('Choose another image: it needs `sh` or `sleep`, for the processor of the server.'),
+  start_refused: says('Choose another image: `berth images` lists them.'),
   container_broken: (_, doing) => `Stop and start it: \`berth stop ${it(doing)}\`, \`berth start ${it(doing)}\``,
   delete_failed: (_, doing) => `Delete it anyway: \`berth rm -f ${it(doing)}\``,
   node_reachable: (_, doing) => `Drain it: \`berth admin nodes drain ${it(doing)}\``,
@@ -113,6 +115,7 @@ const ADVICE: Readonly<Partial<Record<BerthErrorCode, Advice>>> = {
   rate_limit_exceeded: ({ retryAfterMs }) =>
     retryAfterMs === null ? 'Try again later.' : `Try again in ${String(Math.ceil(retryAfterMs / 1_000))} s.`,
   too_many_commands: says('Try again when another command has ended.'),
+  too_many: says('Try again when other commands in it have ended.'),
   too_many_transfers: says('Try again when another transfer has ended.'),
   too_many_terminals: says('Close one: `exit` in it, or `berth sh NAME --attach ID`.'),
   too_many_connections: says('Close other commands that follow something.'),

@@ -30,8 +30,8 @@ const LOOK_EVERY_MS = { min: 3, max: 50 } as const;
 const PING_MS = 2_000;
 
 /**
- * A program that Docker's exec API runs with a hijacked connection: its stdin, and its multiplexed output. Docker cannot
- * kill the program; the end of the connection ends its stdin.
+ * A program that Docker's exec API runs with a hijacked connection: its stdin, and its multiplexed output. Docker
+ * cannot kill the program; the end of the connection ends its stdin.
  */
 export class DockerExec {
   private constructor(

@@ -17,7 +17,7 @@ export interface ExecOutput {
    * the bytes between are lost. Absent if the engine does not know it.
    */
   readonly offset?: number;
-  /** When the program wrote it, in milliseconds since 1970, by the sandbox's clock. Absent if the engine does not know. */
+  /** When the program wrote it, in milliseconds since 1970, by the sandbox's clock. Absent if that is not known. */
   readonly time?: number;
 }
 
@@ -137,7 +137,7 @@ export interface ContainerProcess {
   readonly pid: number;
   /** In milliseconds since 1970, by the sandbox's clock. */
   readonly startedAt: number;
-  /** The offset of the first byte that {@link output} yields. It is greater than the one asked for if bytes are lost. */
+  /** The offset of the first byte of {@link output}. It is greater than the one asked for if bytes are lost. */
   readonly from: number;
   /** The offset that the output had reached when this reader came. */
   readonly to: number;

@@ -79,7 +79,7 @@ export interface EngineContainers {
   /**
    * @returns the new container's id; the container is not started
    * @throws EngineError `image_not_found`, `name_in_use`; `container_not_found` if it is removed meanwhile;
-   *   `start_refused` if the image has no program in which a sandbox can idle
+   *   `start_refused` if the runtime refuses the image
    */
   create(spec: ContainerSpec): Promise<string>;
   /**

@@ -44,7 +44,7 @@ export interface EngineEvent {
   readonly containerId: string;
   /**
    * `kill`: Docker was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too.
-   * `exec_start`: a program is started in it by Docker, other than the connection of a channel; see {@link WatchSubject}.
+   * `exec_start`: Docker starts a program in it, other than the connection of a channel; see {@link WatchSubject}.
    */
   readonly action: 'start' | 'kill' | 'oom' | 'die' | 'destroy' | 'pause' | 'unpause' | 'exec_start';
   /** With `die` only. */

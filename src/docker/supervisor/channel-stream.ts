@@ -201,8 +201,9 @@ export class ChannelStream {
   }
 
   /**
-   * The bytes of the operation, for one reader, which may be slow. Returns after the last of them, also if the operation
-   * has failed: {@link done} says so. A reader that leaves the loop early has to {@link cancel} the operation.
+   * The bytes of the operation, for one reader, which may be slow. Returns after the last of them, also if the
+   * operation has failed: {@link done} says so. A reader that leaves the loop early has to {@link cancel} the
+   * operation.
    */
   async *chunks(): AsyncGenerator<ArrivedData, void> {
     const came: (ArrivedData | null)[] = [];
@@ -229,8 +230,8 @@ export class ChannelStream {
   }
 
   /**
-   * The bytes as a stream of Node's, which ends after a DONE, and otherwise fails with the operation's error. Destroying
-   * it cancels the operation.
+   * The bytes as a stream of Node's, which ends after a DONE, and otherwise fails with the operation's error.
+   * Destroying it cancels the operation.
    *
    * @param onBytes called with the size of each chunk
    */
@@ -289,8 +290,8 @@ export class ChannelStream {
   /**
    * Sends bytes to the supervisor as its credit permits.
    *
-   * @param written called when all are sent, and the memory is no longer needed. With an error if the stream has failed.
-   *   After a DONE, bytes are dropped without an error.
+   * @param written called when all are sent, and the memory is no longer needed. With an error if the stream has
+   *   failed. After a DONE, bytes are dropped without an error.
    */
   write(data: Buffer, written: (error?: EngineError) => void = () => undefined): void {
     if (this.isClosed || this.cancelledAt !== null || this.credit === null || this.wantsEnd) {
@@ -321,8 +322,8 @@ export class ChannelStream {
   }
 
   /**
-   * Says that the result is not wanted any more: {@link done} and {@link message} throw `why`, by default `aborted`, and
-   * bytes are dropped. A program goes on without this reader. Does nothing if the operation has ended.
+   * Says that the result is not wanted any more: {@link done} and {@link message} throw `why`, by default `aborted`,
+   * and bytes are dropped. A program goes on without this reader. Does nothing if the operation has ended.
    */
   cancel(why = new EngineError('aborted', `${this.op} was cancelled`)): void {
     if (this.isClosed || this.cancelledAt !== null) return;

@@ -330,8 +330,8 @@ export class Channel {
   }
 
   /**
-   * Whether these are Docker's words in place of the supervisor's: why the program that connects was not started. A frame
-   * of HELLO begins with a zero.
+   * Whether these are Docker's words in place of the supervisor's: why the program that connects was not started. A
+   * frame of HELLO begins with a zero.
    */
   private areWords(data: Buffer): boolean {
     this.isRefused ||= this.greeting === null && !this.hasBegun && data[0] !== 0;

@@ -72,12 +72,13 @@ export async function readSupervisor(file: string): Promise<SupervisorBinary> {
 }
 
 /**
- * The volumes that hold the supervisor's program on one daemon, two for each version. One has the files. The other shows
- * them to all sandboxes, and is mounted read-only by the machine's own kernel: gVisor (20240729) refuses to open a file
- * of a read-only mount for writing, but has truncated it by then, in all sandboxes, if O_TRUNC was among the flags.
+ * The volumes that hold the supervisor's program on one daemon, two for each version. One has the files. The other
+ * shows them to all sandboxes, and is mounted read-only by the machine's own kernel: gVisor (20240729) refuses to open
+ * a file of a read-only mount for writing, but has truncated it by then, in all sandboxes, if O_TRUNC was among the
+ * flags.
  *
- * Any process fills them that needs them first. The container that it fills them with is the lock: its name is unique in
- * Docker, and one that was left by a dead process is replaced after 15 seconds.
+ * The first process that needs the volumes fills them. The container that it fills them with is the lock: its name is
+ * unique in Docker, and one that was left by a dead process is replaced after 15 seconds.
  */
 export class SupervisorVolume {
   private readonly logger = new Logger(SupervisorVolume.name);
@@ -95,7 +96,12 @@ export class SupervisorVolume {
     return `${PREFIX}${(await this.binary()).digest}`;
   }
 
-  /** Makes and fills the volumes if that was not done. @returns the one for sandboxes. @throws EngineError, ConfigError */
+  /**
+   * Makes and fills the volumes if that was not done.
+   *
+   * @returns the one for sandboxes
+   * @throws EngineError, ConfigError
+   */
   async ensure(): Promise<SupervisorMount> {
     const name = await this.name();
     this.filled ??= this.fillOnce(name);

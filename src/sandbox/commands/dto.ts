@@ -142,8 +142,7 @@ export class CommandEndView {
     nullable: true,
     example: 0,
     description:
-      '128 and the number of the signal that ended it. null after a timeout where it could not be ended, as in an image ' +
-      'without a shell: it may go on.',
+      '128 and the number of the signal that ended it. null if it exceeded its time and could not be ended: it may go on.',
   })
   readonly exit_code: number | null;
   @ApiProperty({ example: false, description: 'Whether output was dropped.' })

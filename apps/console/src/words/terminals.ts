@@ -104,7 +104,7 @@ export const terminalWords = {
     /** @param ending how the shell ended that was here, as a sentence */
     newShell: (ending: string) => `${ending} This is a new shell.`,
     unknownEnd:
-      'The shell that was here has ended: the server or the container was restarted, ' +
+      'The shell that was here has ended: its container was restarted, ' +
       'or no window was attached for five minutes while nothing ran in it.',
   },
   actions: {
