@@ -25,7 +25,7 @@ import { type OnRequest, passExpectations, pathOf, refuseUnroutable } from './re
 import { RouteRegistry } from './route-registry';
 import { passStreamedBodies } from './streamed-body';
 import { refuseUnservedHandshake, Upgrades } from './upgrades';
-import { createValidationPipe } from './validation';
+import { validateInput } from './validation';
 
 /** Paths that probes and collectors request every few seconds; logged at debug level. */
 const FREQUENT = /^\/(health\/|metrics$)/;
@@ -257,7 +257,7 @@ export function setUpHttp(
   adapter.useBodyParser(MERGE_PATCH, false, { bodyLimit: BODY_LIMIT }, mergePatchParser);
   prefixRoutes(app);
   app.useGlobalGuards(new KnownQuery());
-  app.useGlobalPipes(createValidationPipe());
+  validateInput(app);
   setUpDocuments(app, channels);
 }
 

@@ -1,4 +1,7 @@
-import { applyDecorators, type ValidationError, ValidationPipe } from '@nestjs/common';
+import { applyDecorators, type INestApplication, type ValidationError, ValidationPipe } from '@nestjs/common';
+import { ROUTE_ARGS_METADATA } from '@nestjs/common/constants';
+import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
+import { MetadataScanner, ModulesContainer } from '@nestjs/core';
 import { ApiSchema } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { Matches, registerDecorator, ValidationArguments, ValidationOptions } from 'class-validator';
@@ -48,6 +51,39 @@ export function createValidationPipe(): ValidationPipe {
     exceptionFactory: (errors) => invalidParameters(fieldFaults(errors)),
   });
 }
+
+/** Of all routes: parameters keep it for the life of the process. */
+const inputPipe = createValidationPipe();
+
+/**
+ * Has the bodies and queries of all routes validated; to be called before routes are made. A global pipe would see
+ * every parameter of a handler, at some ten promises each: path parameters and what decorators make are checked by
+ * those who read them.
+ */
+export function validateInput(app: INestApplication): void {
+  const scanner = new MetadataScanner();
+  for (const { controllers } of app.get(ModulesContainer).values()) {
+    for (const { metatype } of controllers.values()) {
+      if (typeof metatype !== 'function') continue;
+      for (const method of scanner.getAllMethodNames(metatype.prototype as object)) {
+        const parameters = (Reflect.getMetadata(ROUTE_ARGS_METADATA, metatype, method) ?? {}) as Record<
+          string,
+          Parameter
+        >;
+        for (const [key, parameter] of Object.entries(parameters)) {
+          const isInput = INPUTS.includes(Number(key.split(':', 1)[0]));
+          if (isInput && parameter.pipes[0] !== inputPipe) parameter.pipes.unshift(inputPipe);
+        }
+      }
+    }
+  }
+}
+
+/** Nest's own description of a handler's parameter, by `KIND:INDEX`. */
+interface Parameter {
+  readonly pipes: unknown[];
+}
+const INPUTS: readonly number[] = [RouteParamtypes.BODY, RouteParamtypes.QUERY];
 
 /** Requires a plain object that satisfies `validate`; `rule` is the error message. */
 export function isObjectOf(

@@ -33,7 +33,7 @@ describe('a request', () => {
     });
     await berth.start();
     api = await berth.user();
-    for (let each = 0; each < LISTED; each += 1) id = (await api.running()).db_id;
+    for (let each = 0; each < LISTED; each += 1) id = (await api.running({ image: 'sandbox', custom_image: null })).db_id;
   }, 120_000);
 
   afterAll(async () => {

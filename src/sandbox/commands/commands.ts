@@ -62,6 +62,9 @@ const GRACE_MS = 2_000;
 /** How long the start of a command may take beyond the time that the command has: see {@link whenStarted}. */
 const START_MS = 8_000;
 
+/** How long a sandbox may take to end a command, beyond {@link GRACE_MS}: one that is full or busy takes longer. */
+const ENDED_WITHIN_MS = 8_000;
+
 /** How long a shutdown waits for the end of all commands. */
 const SHUTDOWN_MS = 10_000;
 
@@ -185,7 +188,8 @@ export class Commands implements OnModuleDestroy {
   ): Promise<'ended' | 'still_running'> {
     try {
       const end = { ...started.program, signal: 'TERM', graceMs: GRACE_MS } as const;
-      const outcome = await this.engine.programs.end(started.dockerId, end);
+      const ending = this.engine.programs.end(started.dockerId, end);
+      const outcome = await within(ending, { ms: GRACE_MS + ENDED_WITHIN_MS });
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
     } catch (error) {
