@@ -1,4 +1,5 @@
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata';
+import { ApplyValueTransformers } from 'typeorm/util/ApplyValueTransformers';
 import { loadEnvFile } from '../config';
 
 // Decorators run when an entity is imported, before any DataSource exists, so the column type must be known by then.
@@ -22,7 +23,8 @@ export function readTime(value: unknown): Date | null {
 }
 
 /** The conversion of a column in rows that were not read through TypeORM; null if the value needs none. */
-export function readerOf({ type }: Pick<ColumnMetadata, 'type'>): ReadColumn | null {
+export function readerOf({ type, transformer }: Pick<ColumnMetadata, 'type' | 'transformer'>): ReadColumn | null {
+  if (transformer) return (value) => ApplyValueTransformers.transformFrom(transformer, value);
   if (type === 'timestamptz' || type === 'datetime') return readTime;
   if (type === 'simple-json') return (value) => JSON.parse(value as string) as unknown;
   if (type === 'boolean') return (value) => value === true || value === 1;

@@ -9,7 +9,9 @@ import { BerthProcess } from '../support/servers/berth-process';
 type Work = Readonly<Record<'promises' | 'immediates' | 'timers' | 'statements' | 'bytes', number>>;
 
 const COUNTER = join(__dirname, '../support/servers/count-work.mjs');
-const REQUESTS = 200;
+const REQUESTS = 100;
+/** The cheapest one counts: in others the server's own work, such as a heartbeat, is counted too. */
+const ROUNDS = 3;
 const LISTED = 20;
 /** More than is allocated in one round, so that no garbage is collected meanwhile. */
 const YOUNG_MIB = 512;
@@ -33,7 +35,8 @@ describe('a request', () => {
     });
     await berth.start();
     api = await berth.user();
-    for (let each = 0; each < LISTED; each += 1) id = (await api.running({ image: 'sandbox', custom_image: null })).db_id;
+    for (let each = 0; each < LISTED; each += 1)
+      id = (await api.running({ image: 'sandbox', custom_image: null })).db_id;
   }, 120_000);
 
   afterAll(async () => {
@@ -49,34 +52,40 @@ describe('a request', () => {
       'GET',
       () => `/api/containers/${id}`,
       null,
-      { promises: 0, immediates: 0, timers: 0, statements: 0, bytes: 0 },
+      { promises: 75, immediates: 2, timers: 1, statements: 2, bytes: 73_000 },
     ],
     [
       'that lists 20 containers',
       'GET',
       () => '/api/containers',
       null,
-      { promises: 0, immediates: 0, timers: 0, statements: 0, bytes: 0 },
+      { promises: 192, immediates: 1, timers: 1, statements: 5, bytes: 92_000 },
     ],
     [
       'that runs a command',
       'POST',
       () => `/api/containers/${id}/exec`,
       { command: ['true'] },
-      { promises: 0, immediates: 0, timers: 0, statements: 0, bytes: 0 },
+      { promises: 371, immediates: 2, timers: 4, statements: 6, bytes: 85_000 },
     ],
   ])('%s must cost no more than it does today', async (_what, method, path, body, most) => {
-    const rounds = async (): Promise<void> => {
+    const round = async (): Promise<void> => {
       for (let each = 0; each < REQUESTS; each += 1) await answered(method, path(), body);
     };
-    await rounds();
-    const { promises = 0, immediates = 0, timers = 0, statements = 0 } = await berth.counted('begin', rounds);
-    const { bytes = 0 } = await berth.counted('begin bytes', rounds);
-    const each = (count: number): number => Math.round(count / REQUESTS);
-    const cost = { promises: each(promises), immediates: each(immediates), timers: each(timers) };
-    const whole = { ...cost, statements: each(statements), bytes: each(bytes) };
-    console.log(JSON.stringify(whole));
-    expect(whole).toEqual(most);
+    await round();
+    const counted: Record<string, number>[] = [];
+    for (let each = 0; each < ROUNDS; each += 1) {
+      const { bytes = 0 } = await berth.counted('begin bytes', round);
+      counted.push({ ...(await berth.counted('begin', round)), bytes });
+    }
+    console.log(JSON.stringify(counted));
+    const above: string[] = [];
+    for (const kind of Object.keys(most) as (keyof Work)[]) {
+      const least = Math.min(...counted.map((counts) => counts[kind] ?? Infinity)) / REQUESTS;
+      if (Math.round(least) > most[kind])
+        above.push(`${kind}: ${String(Math.round(least))}, not ${String(most[kind])}`);
+    }
+    expect(above).toEqual([]);
   });
 
   function answered(method: string, path: string, body: object | null): Promise<void> {
