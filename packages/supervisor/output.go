@@ -14,6 +14,8 @@ const (
 	mostBehind = 64 << 10
 	// descendantsWait is how long output is awaited after the end of its program.
 	descendantsWait = 100 * time.Millisecond
+	// mostAfter is the most that is read after that of each output: what fits into a pipe.
+	mostAfter = 64 << 10
 	// mostDrains bounds the outputs that are read and dropped because descendants of ended programs hold them.
 	mostDrains = 64
 )
@@ -35,7 +37,8 @@ func (p *program) pump(file *os.File, kind frameType) {
 	if err != nil {
 		return
 	}
-	for p.awaitRoom() {
+	late := 0
+	for p.awaitRoom(late) {
 		got, err := 0, errNoRoom
 		waited := raw.Read(func(fd uintptr) bool {
 			p.mu.Lock()
@@ -46,9 +49,13 @@ func (p *program) pump(file *os.File, kind frameType) {
 				n, isFull, err = p.ring.fill(kind, now(), func(b []byte) (int, error) { return syscall.Read(int(fd), b) })
 				got += max(n, 0)
 			}
-			p.idle[kind] = got == 0 && err == syscall.EAGAIN
+			isIdle := got == 0 && err == syscall.EAGAIN
+			if p.graceOver {
+				late += got
+			}
+			p.idle[kind] = isIdle || late >= mostAfter
 			p.cond.Broadcast()
-			return !p.idle[kind]
+			return !isIdle
 		})
 		if waited != nil || got == 0 && err != errNoRoom && err != syscall.EINTR {
 			return
@@ -77,10 +84,10 @@ func (p *program) pumpEnds(file *os.File, kind frameType) {
 }
 
 // awaitRoom waits for the readers for whom the program has to wait; false if the output is not wanted any more.
-func (p *program) awaitRoom() bool {
+func (p *program) awaitRoom(late int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.outputOver && !p.hasRoom() {
+	for !p.outputOver && (late >= mostAfter || !p.hasRoom()) {
 		p.cond.Wait()
 	}
 	return !p.outputOver
@@ -156,7 +163,7 @@ func (p *program) follow(s *stream, r *reader, to int64) error {
 			var head [outputHead]byte
 			binary.BigEndian.PutUint64(head[:], uint64(at))
 			binary.BigEndian.PutUint64(head[8:], uint64(when))
-			s.c.out.send(kind, s.id, head[:], b[:n])
+			s.send(kind, head[:], b[:n])
 			sent = outputHead + n
 			return nil
 		})
@@ -182,7 +189,7 @@ func (p *program) settle() {
 	p.cond.Broadcast()
 }
 
-// isIdle reports whether no output has bytes that are not read. The caller locks.
+// isIdle reports whether no output has bytes that are awaited. The caller locks.
 func (p *program) isIdle() bool {
 	for _, idle := range p.idle {
 		if !idle {

@@ -159,7 +159,7 @@ func connectPort(s *stream, r *request) (any, error) {
 	if _, err := io.CopyBuffer(onlyWriter{s}, onlyReader{socket}, make([]byte, relayBytes)); err != nil {
 		return nil, s.ctx.Err() // A reset ends both directions.
 	}
-	s.c.out.send(frameEnd, s.id)
+	s.send(frameEnd)
 	<-given
 	return nil, nil
 }

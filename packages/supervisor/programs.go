@@ -39,7 +39,7 @@ type program struct {
 	cond        *sync.Cond
 	ring        *ring
 	readers     map[*reader]struct{}
-	idle        map[frameType]bool // By output that is still open: whether it has no bytes now.
+	idle        map[frameType]bool // By output that is still open: whether no bytes of it are awaited now.
 	graceOver   bool
 	outputOver  bool
 	abandonedAt int64
@@ -109,7 +109,9 @@ func (ps *programs) remove(p *program) {
 // keep retains the result of a program, at the cost of the oldest if there are many.
 func (ps *programs) keep(p *program) {
 	ps.mu.Lock()
-	ps.ended = append(ps.ended, p)
+	if ps.byID[p.id] == p { // Not forgotten meanwhile.
+		ps.ended = append(ps.ended, p)
+	}
 	surplus := slices.Clone(ps.ended[:max(0, len(ps.ended)-mostEnded)])
 	ps.mu.Unlock()
 	for _, oldest := range surplus {

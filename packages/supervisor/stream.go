@@ -27,6 +27,9 @@ type stream struct {
 	cancel   context.CancelFunc
 	messages chan []byte
 
+	sending  sync.Mutex
+	isClosed bool // No frame follows DONE or FAIL.
+
 	mu        sync.Mutex
 	cond      *sync.Cond
 	credit    int64 // Bytes that may be sent to the client.
@@ -64,14 +67,23 @@ func (s *stream) close(result any, err error) {
 	if s.takesData {
 		s.sup.inputs.release()
 	}
+	kind, payload := frameDone, []byte("{}")
 	if err != nil {
-		s.c.out.send(frameFail, s.id, encode(failureOf(err)))
-		return
+		kind, payload = frameFail, encode(failureOf(err))
+	} else if result != nil {
+		payload = encode(result)
 	}
-	if result == nil {
-		result = struct{}{}
+	s.send(kind, payload)
+}
+
+// send sends a frame of the stream; none after its end.
+func (s *stream) send(kind frameType, parts ...[]byte) {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	if !s.isClosed {
+		s.isClosed = kind == frameDone || kind == frameFail
+		s.c.out.send(kind, s.id, parts...)
 	}
-	s.c.out.send(frameDone, s.id, encode(result))
 }
 
 // interrupt cancels the operation.
@@ -83,7 +95,7 @@ func (s *stream) interrupt() {
 }
 
 // tell sends an intermediate answer.
-func (s *stream) tell(message any) { s.c.out.send(frameMessage, s.id, encode(message)) }
+func (s *stream) tell(message any) { s.send(frameMessage, encode(message)) }
 
 // ask waits for a message of the client.
 func (s *stream) ask(into any) error {
@@ -139,7 +151,7 @@ func (s *stream) Write(data []byte) (int, error) {
 		if err != nil {
 			return sent, err
 		}
-		s.c.out.send(frameData, s.id, data[sent:sent+n])
+		s.send(frameData, data[sent:sent+n])
 		sent += n
 	}
 	return sent, nil
@@ -156,6 +168,11 @@ func (s *stream) grow(n int) {
 		return
 	}
 	s.mu.Lock()
+	if s.ctx.Err() != nil {
+		s.mu.Unlock()
+		s.sup.extraCredit.Add(int64(-got))
+		return
+	}
 	s.extra += got
 	s.window += got
 	s.allowed += got
@@ -164,7 +181,7 @@ func (s *stream) grow(n int) {
 }
 
 func (s *stream) give(n int) {
-	s.c.out.send(frameCredit, s.id, binary.BigEndian.AppendUint32(nil, uint32(n)))
+	s.send(frameCredit, binary.BigEndian.AppendUint32(nil, uint32(n)))
 }
 
 // receive takes data of the client; it never waits.
@@ -265,7 +282,7 @@ func (r *rows) flush() error {
 	if _, err := r.s.spend(len(r.text), len(r.text)); err != nil {
 		return err
 	}
-	r.s.c.out.send(frameData, r.s.id, r.text)
+	r.s.send(frameData, r.text)
 	r.text = r.text[:0]
 	return nil
 }

@@ -121,7 +121,7 @@ func (s *stream) sendFile(file *os.File, offset, length int64) (sent int64, err 
 		n := 0
 		err = s.c.buffer(func(b []byte) (err error) {
 			if n, err = file.ReadAt(b[:credit], offset+sent); n > 0 {
-				s.c.out.send(frameData, s.id, b[:n])
+				s.send(frameData, b[:n])
 			}
 			return err
 		})

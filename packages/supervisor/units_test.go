@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -131,6 +133,72 @@ func TestRingOfSingleBytesIsBounded(t *testing.T) {
 	}
 	if marks > mostMarks*usualRing/segmentBytes {
 		t.Errorf("%d marks", marks)
+	}
+}
+
+func TestNothingFollowsTheEndOfAStream(t *testing.T) {
+	var sent bytes.Buffer
+	c := &conn{sup: newSupervisor(""), out: newOutbox(&sent), streams: map[uint32]*stream{}}
+	s := newStream(c, 1, true)
+	s.grow(10)
+	s.close(nil, nil)
+	s.consumed(creditToSupervisor)
+	s.grow(10)
+	s.tell("late")
+	s.Write([]byte("late"))
+	c.out.close()
+	var kinds []frameType
+	for f, err := readServerFrame(&sent); err == nil; f, err = readServerFrame(&sent) {
+		kinds = append(kinds, f.kind)
+	}
+	if !slices.Equal(kinds, []frameType{frameCredit, frameDone}) {
+		t.Errorf("%#x", kinds)
+	}
+	if left := s.sup.extraCredit.Load(); left != 0 {
+		t.Errorf("%d bytes are taken", left)
+	}
+}
+
+func TestAForgottenProgramIsNotKept(t *testing.T) {
+	ps := programs{byID: map[string]*program{}}
+	p := &program{id: "x", kept: true, ring: newRing(usualRing)}
+	p.cond = sync.NewCond(&p.mu)
+	ps.add(p)
+	ps.remove(p) // By a client, before the program's output has ended.
+	if ps.keep(p); len(ps.ended) != 0 {
+		t.Error("it is listed")
+	}
+}
+
+func TestOutputWithoutEndIsNotAwaited(t *testing.T) {
+	reads, writes, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 20
+	if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, writes.Fd(), syscall.F_SETPIPE_SZ, size); errno != 0 {
+		t.Skip(errno)
+	}
+	writes.Write(make([]byte, size)) // A descendant is faster than the client.
+	slow := &reader{}
+	p := &program{readers: map[*reader]struct{}{slow: {}}, idle: map[frameType]bool{frameStdout: false}, ring: newRing(usualRing)}
+	p.cond = sync.NewCond(&p.mu)
+	go p.pump(reads, frameStdout)
+	over := make(chan struct{})
+	go func() {
+		p.settle()
+		close(over)
+	}()
+	p.mu.Lock()
+	for !p.graceOver {
+		p.cond.Wait()
+	}
+	slow.at = noReader // Now it takes everything.
+	p.cond.Broadcast()
+	p.mu.Unlock()
+	<-over
+	if p.ring.end > mostBehind+mostAfter+segmentBytes {
+		t.Errorf("%d bytes were awaited", p.ring.end)
 	}
 }
 
