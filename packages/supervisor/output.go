@@ -16,6 +16,10 @@ const (
 	descendantsWait = 100 * time.Millisecond
 	// mostAfter is the most that is read after that of each output: what fits into a pipe.
 	mostAfter = 64 << 10
+	// A program that writes less than littleOutput at a time gets gatherWait to write more, once it writes all the time:
+	// under gVisor, each wakeup and each frame costs as much as copying some KiB. musl's stdio writes 1 KiB.
+	littleOutput = 8 << 10
+	gatherWait   = 500 * time.Microsecond
 	// mostDrains bounds the outputs that are read and dropped because descendants of ended programs hold them.
 	mostDrains = 64
 )
@@ -37,7 +41,7 @@ func (p *program) pump(file *os.File, kind frameType) {
 	if err != nil {
 		return
 	}
-	late := 0
+	late, last := 0, time.Time{}
 	for p.awaitRoom(late) {
 		got, err := 0, errNoRoom
 		waited := raw.Read(func(fd uintptr) bool {
@@ -60,6 +64,10 @@ func (p *program) pump(file *os.File, kind frameType) {
 		if waited != nil || got == 0 && err != errNoRoom && err != syscall.EINTR {
 			return
 		}
+		if got < littleOutput && time.Since(last) < gatherWait {
+			time.Sleep(gatherWait)
+		}
+		last = time.Now()
 	}
 	if !drains.take() {
 		return
