@@ -4,12 +4,10 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -82,11 +80,6 @@ func TestReadAndWrite(t *testing.T) {
 	c.expect("longer", "failed", c.open("write", fields{"path": file, "length": 1}).data("xx").end().wait())
 	c.open("write", fields{"path": file}).data("half").cancel().wait()
 	if left := c.run("ls -A " + dir + "/new/dir"); left != "file\n" {
-		t.Errorf("left %q", left)
-	}
-	c.run("mkdir " + dir + "/left; cd " + dir + "/left; touch -t 202001010000 .berth-upload-012345678901234567890123456789012345 .berth-upload-mine; mkdir .berth-unpacking-012345678901234567890123456789012345")
-	c.open("write", fields{"path": dir + "/left/file"}).end().wait()
-	if left := c.run("ls -A " + dir + "/left"); left != ".berth-unpacking-012345678901234567890123456789012345\n.berth-upload-mine\nfile\n" {
 		t.Errorf("left %q", left)
 	}
 	o = c.open("write", fields{"path": dir, "name": []byte("in\xffside")}).data("x").end().wait()
@@ -185,6 +178,11 @@ func TestListMoveAndRemove(t *testing.T) {
 	if len(names) != 4 || names["b\nc"]["size"] != 3.0 || names["l"]["mode"].(float64) != float64(0o120777) {
 		t.Errorf("%v", names)
 	}
+	c.run("cd " + dir + "; mkdir left; cd left; touch -t 202001010000 .berth-upload-012345678901234567890123456789012345 .berth-upload-mine; mkdir .berth-unpacking-012345678901234567890123456789012345")
+	c.open("list", fields{"path": dir + "/left"}).wait()
+	if left := c.run("ls -A " + dir + "/left; rm -r " + dir + "/left"); left != ".berth-unpacking-012345678901234567890123456789012345\n.berth-upload-mine\n" {
+		t.Errorf("left %q", left)
+	}
 	c.expect("no directory", "path_not_directory", c.open("list", fields{"path": "/etc/passwd"}).wait())
 	c.expect("exists", "path_exists", c.open("move", fields{"from": dir + "/d", "to": dir + "/e"}).wait())
 	c.expect("into itself", "path_exists", c.open("move", fields{"from": dir + "/d", "to": dir + "/d/x"}).wait())
@@ -197,7 +195,7 @@ func TestListMoveAndRemove(t *testing.T) {
 	c.expect("no directory", "path_not_directory", c.open("remove", fields{"path": dir + "/l", "kind": "directory"}).wait())
 	c.run("ln -s /etc " + dir + "/p/q/etc")
 	c.expect("removed", "", c.open("remove", fields{"path": dir + "/p", "recursive": true}).wait())
-	if transport == "" && !exists(dataPath) {
+	if _, err := os.Stat(dataPath); err != nil && transport == "" {
 		t.Skip("the rest is for a sandbox")
 	}
 	for _, path := range []string{"/", "/home", "/home/user", "/home/user/..", "/tmp/../home", "/home/user/"} {
@@ -342,35 +340,6 @@ func TestArchives(t *testing.T) {
 	}
 	c.run("mkdir -p " + dir + "/out/d/s")
 	c.expect("a directory there", "path_exists", c.open("unpack", fields{"path": dir + "/out"}).data(sent).end().wait())
-}
-
-func TestRenameInSteps(t *testing.T) {
-	c := dial(t)
-	name := c.place()
-	c.run("cd " + name + "; mkdir full empty; touch full/f file other; ln -s full link")
-	dir, err := os.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer dir.Close()
-	for _, from := range []string{"full", "file", "link"} {
-		for _, there := range []string{"empty", "other"} {
-			if err := renameInSteps(dir, from, dir, there); !errors.Is(err, syscall.EEXIST) {
-				t.Error(from, there, err)
-			}
-		}
-		if err := renameInSteps(dir, from, dir, "new-"+from); err != nil {
-			t.Error(from, err)
-		}
-	}
-	inside, _ := os.Open(name + "/new-full")
-	defer inside.Close()
-	if err := renameInSteps(dir, "new-full", inside, "x"); err != syscall.EINVAL {
-		t.Error(err)
-	}
-	if text := c.run("cd " + name + "; ls -A . new-full; readlink new-link"); text != ".:\nempty\nnew-file\nnew-full\nnew-link\nother\n\nnew-full:\nf\nfull\n" {
-		t.Errorf("%q", text)
-	}
 }
 
 func TestSearchUsageAndWatch(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"io"
 	"os"
 	"syscall"
 	"time"
@@ -14,7 +15,7 @@ const (
 	mostBehind = 64 << 10
 	// descendantsWait is how long output is awaited after the end of its program.
 	descendantsWait = 100 * time.Millisecond
-	// mostAfter is the most that is read after that of each output: what fits into a pipe.
+	// mostAfter is the most that is read after that: what fits into a pipe.
 	mostAfter = 64 << 10
 	// A program that writes less than littleOutput at a time gets gatherWait to write more, once it writes all the time:
 	// under gVisor, each wakeup and each frame costs as much as copying some KiB. musl's stdio writes 1 KiB.
@@ -34,77 +35,68 @@ type reader struct {
 	watch bool // The program does not wait for it.
 }
 
-// pump reads a program's output into its ring until all its writers have closed it.
+// pump reads a program's output into its ring, until its end or what is there when nothing more is awaited.
 func (p *program) pump(file *os.File, kind frameType) {
-	defer p.pumpEnds(file, kind)
+	defer p.pumps.Done()
 	raw, err := file.SyscallConn()
-	if err != nil {
-		return
-	}
-	late, last := 0, time.Time{}
-	for p.awaitRoom(late) {
-		got, err := 0, errNoRoom
-		waited := raw.Read(func(fd uintptr) bool {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			got, err = 0, errNoRoom // If something has changed since awaitRoom, which then decides again.
-			for isFull := true; isFull && got < mostData && p.hasRoom(); {
-				var n int
-				n, isFull, err = p.ring.fill(kind, now(), func(b []byte) (int, error) { return syscall.Read(int(fd), b) })
-				got += max(n, 0)
-			}
-			isIdle := got == 0 && err == syscall.EAGAIN
-			if p.graceOver {
-				late += got
-			}
-			p.idle[kind] = isIdle || late >= mostAfter
-			p.cond.Broadcast()
-			return !isIdle
+	last := time.Time{}
+	for late := 0; err == nil && late < mostAfter && p.awaitRoom(); {
+		n, isAll := 0, false
+		waiting := raw.Read(func(fd uintptr) bool {
+			n, isAll, err = p.readOutput(kind, int(fd))
+			return err != syscall.EAGAIN
 		})
-		if waited != nil || got == 0 && err != errNoRoom && err != syscall.EINTR {
+		if errors.Is(waiting, os.ErrDeadlineExceeded) {
+			raw.Control(func(fd uintptr) { n, isAll, err = p.readOutput(kind, int(fd)) })
+			late += max(n, 0)
+		} else if waiting != nil {
 			return
 		}
-		if got < littleOutput && time.Since(last) < gatherWait {
+		switch {
+		case err == errNoRoom || err == syscall.EINTR:
+			err = nil
+		case n <= 0:
+			return
+		case isAll && n < littleOutput && time.Since(last) < gatherWait:
 			time.Sleep(gatherWait)
 		}
 		last = time.Now()
 	}
-	if !drains.take() {
-		return
-	}
-	defer drains.release()
-	scrap := make([]byte, 1<<10)
-	for {
-		if _, err := file.Read(scrap); err != nil {
-			return
-		}
-	}
 }
 
-func (p *program) pumpEnds(file *os.File, kind frameType) {
+// readOutput reads what there is, without waiting, and reports whether that was all.
+func (p *program) readOutput(kind frameType, fd int) (n int, isAll bool, err error) {
 	p.mu.Lock()
-	delete(p.idle, kind)
-	p.cond.Broadcast()
-	p.mu.Unlock()
-	if p.terminal == nil {
-		file.Close()
+	defer p.mu.Unlock()
+	room := p.room()
+	if len(room) == 0 {
+		return 0, false, errNoRoom
 	}
+	n, err = syscall.Read(fd, room)
+	if n > 0 {
+		p.ring.filled(n, kind, now())
+		p.cond.Broadcast()
+	}
+	return n, n < len(room), err
 }
 
 // awaitRoom waits for the readers for whom the program has to wait; false if the output is not wanted any more.
-func (p *program) awaitRoom(late int) bool {
+func (p *program) awaitRoom() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.outputOver && (late >= mostAfter || !p.hasRoom()) {
+	for !p.outputOver && len(p.room()) == 0 {
 		p.cond.Wait()
 	}
 	return !p.outputOver
 }
 
-// hasRoom reports whether more output may be read, and makes room for it. The caller locks.
-func (p *program) hasRoom() bool {
+// room is where output may be read to now. The caller locks.
+func (p *program) room() []byte {
 	slowest := p.slowest()
-	return !p.outputOver && p.ring.end-slowest <= mostBehind && p.ring.reserve(slowest)
+	if p.outputOver || p.ring.end-slowest > mostBehind {
+		return nil
+	}
+	return p.ring.room(slowest)
 }
 
 // slowest is the offset from which on the output must not be lost. The caller locks.
@@ -113,33 +105,27 @@ func (p *program) slowest() int64 {
 	if p.kept && isPiped {
 		return noReader
 	}
-	slowest, count := int64(noReader), 0
+	if isPiped && len(p.readers) == 0 {
+		return p.abandonedAt
+	}
+	slowest := int64(noReader)
 	for r := range p.readers {
-		if count++; !r.watch {
+		if !r.watch {
 			slowest = min(slowest, r.at)
 		}
-	}
-	if count == 0 && isPiped {
-		return p.abandonedAt
 	}
 	return slowest
 }
 
-// follow sends the output from an offset on, until the program's end or the offset to.
+// follow sends the output from a reader's offset on, until the program's end or the offset to.
 func (p *program) follow(s *stream, r *reader, to int64) error {
-	stop := context.AfterFunc(s.ctx, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.cond.Broadcast()
-	})
-	defer stop()
+	defer context.AfterFunc(s.ctx, p.wake)()
 	for {
 		p.mu.Lock()
 		for r.at >= p.ring.end && r.at < to && !p.outputOver && s.ctx.Err() == nil {
 			p.cond.Wait()
 		}
-		isAll := r.at >= to || r.at >= p.ring.end
-		most := int(min(mostData-outputHead, p.ring.end-r.at, to-r.at))
+		isAll := r.at >= min(p.ring.end, to)
 		p.mu.Unlock()
 		if s.ctx.Err() != nil {
 			return errCancelled
@@ -147,64 +133,39 @@ func (p *program) follow(s *stream, r *reader, to int64) error {
 		if isAll {
 			return nil
 		}
-		credit, err := s.spend(outputHead+1, outputHead+most)
+		err := s.sendData(outputHead+1, func(room []byte) (frameType, int, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			n, at, kind, when := p.ring.read(r.at, room[outputHead:outputHead+min(int64(len(room)-outputHead), to-r.at)])
+			r.at = at + int64(n)
+			p.cond.Broadcast()
+			if n == 0 {
+				return noFrame, 0, nil
+			}
+			binary.BigEndian.PutUint64(room, uint64(at))
+			binary.BigEndian.PutUint64(room[8:], uint64(when))
+			return kind, outputHead + n, nil
+		})
 		if err != nil {
 			return err
 		}
-		sent := 0
-		s.c.buffer(func(b []byte) error {
-			p.mu.Lock()
-			n, at, kind, when := p.ring.read(r.at, b[:credit-outputHead])
-			for n > 0 { // What follows of the same kind and time.
-				more, next, itsKind, later := p.ring.read(at+int64(n), b[n:credit-outputHead])
-				if more == 0 || next != at+int64(n) || itsKind != kind || later-when > shareMs {
-					break
-				}
-				n += more
-			}
-			r.at = at + int64(n)
-			p.cond.Broadcast()
-			p.mu.Unlock()
-			if n == 0 {
-				return nil
-			}
-			var head [outputHead]byte
-			binary.BigEndian.PutUint64(head[:], uint64(at))
-			binary.BigEndian.PutUint64(head[8:], uint64(when))
-			s.send(kind, head[:], b[:n])
-			sent = outputHead + n
-			return nil
-		})
-		s.refund(credit - sent)
 	}
 }
 
-// settle waits for the output of a program that has ended, but not for its descendants.
-func (p *program) settle() {
-	timer := time.AfterFunc(descendantsWait, func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.graceOver = true
-		p.cond.Broadcast()
-	})
-	defer timer.Stop()
+func (p *program) wake() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for !p.outputOver && len(p.idle) > 0 && !(p.graceOver && p.isIdle()) {
-		p.cond.Wait()
-	}
-	p.outputOver = true
 	p.cond.Broadcast()
 }
 
-// isIdle reports whether no output has bytes that are awaited. The caller locks.
-func (p *program) isIdle() bool {
-	for _, idle := range p.idle {
-		if !idle {
-			return false
-		}
+// drain reads and drops what descendants of an ended program write, so that they do not fail.
+func drain(file *os.File) {
+	defer file.Close()
+	if drains.add(1) {
+		defer drains.release(1)
+		file.SetReadDeadline(time.Time{})
+		io.Copy(io.Discard, file)
 	}
-	return true
 }
 
 func now() int64 { return time.Now().UnixMilli() }

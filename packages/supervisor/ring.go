@@ -2,123 +2,117 @@ package main
 
 import (
 	"math"
-	"sync/atomic"
+	"sort"
 )
 
 const (
-	segmentBytes = 8 << 10
-	// mostMarks bounds the pieces of one segment: a program may write single bytes to stdout and stderr in turns.
-	mostMarks = 128
+	leastRing = 8 << 10
+	// mostRings is the memory of all rings, besides leastRing of each.
+	mostRings = 16 << 20
+	// bytesPerMark bounds the pieces of a ring: a program may write single bytes to stdout and stderr in turns.
+	bytesPerMark = 64
 	// shareMs is how long pieces of output are counted as one, in milliseconds.
 	shareMs = 10
-	// mostSegments is the memory of all rings, besides one segment of each.
-	mostSegments = (16 << 20) / segmentBytes
+	// noReader is the position of the slowest reader if the ring need not wait for any.
+	noReader = math.MaxInt64
 )
 
-// segmentsInUse counts the segments of all rings but the first of each.
-var segmentsInUse atomic.Int64
-
-// noReader is the position of the slowest reader if the ring need not wait for any.
-const noReader = math.MaxInt64
-
-// mark is where a piece of output begins in its segment.
+// mark is where a piece of output begins, of one kind and time.
 type mark struct {
-	at   uint16
+	at   int64
 	kind frameType
 	time int64
 }
 
-type segment struct {
-	begin int64
-	n     int
-	bytes [segmentBytes]byte
-	marks []mark
-}
-
-// ring keeps the end of a program's output, in segments that it takes as they are filled. Offsets count the program's
-// output from its beginning. The caller locks.
+// ring keeps the end of a program's output, in memory that grows as it is filled. Offsets count the program's output
+// from its beginning; the byte at offset i is at i modulo the ring's size. The caller locks.
 type ring struct {
-	most     int // Segments.
-	segments []*segment
-	end      int64
+	most       int
+	bytes      []byte
+	begin, end int64
+	marks      []mark
 }
 
-func newRing(bytes int) *ring { return &ring{most: max(1, bytes/segmentBytes)} }
+// ringMemory counts the memory of all rings but the first part of each.
+var ringMemory = counter{most: mostRings}
 
-// begin is the offset of the first byte that the ring has.
-func (r *ring) begin() int64 {
-	if len(r.segments) == 0 {
-		return r.end
-	}
-	return r.segments[0].begin
+// part is what is at an offset, up to another or to the end of the memory.
+func (r *ring) part(from, to int64) []byte {
+	at := int(from % int64(len(r.bytes)))
+	return r.bytes[at:min(len(r.bytes), at+int(to-from))]
 }
 
-// reserve makes room for output, but discards no bytes from the offset slowest on; false if that is impossible now.
-func (r *ring) reserve(slowest int64) bool {
-	count := len(r.segments)
-	if count > 0 {
-		if last := r.segments[count-1]; last.n < segmentBytes && len(last.marks) < mostMarks {
-			return true
-		}
-	}
-	fresh := &segment{}
-	if count > 0 && (count >= r.most || segmentsInUse.Add(1) > mostSegments) {
-		if count < r.most {
-			segmentsInUse.Add(-1)
-		}
-		if r.segments[0].begin+int64(r.segments[0].n) > slowest {
-			return false
-		}
-		fresh = r.segments[0]
-		copy(r.segments, r.segments[1:])
-		r.segments = r.segments[:count-1]
-	}
-	fresh.begin, fresh.n, fresh.marks = r.end, 0, fresh.marks[:0]
-	r.segments = append(r.segments, fresh)
-	return true
+func (r *ring) isFull() bool {
+	return int(r.end-r.begin) == len(r.bytes) || len(r.marks) > len(r.bytes)/bytesPerMark
 }
 
-// fill lets read put bytes into the room that reserve has made, and returns its result, and whether the room is full.
-func (r *ring) fill(kind frameType, now int64, read func([]byte) (int, error)) (n int, isFull bool, err error) {
-	last := r.segments[len(r.segments)-1]
-	n, err = read(last.bytes[last.n:])
-	if n <= 0 {
-		return n, false, err
+// room is where the next output goes, in place of the oldest, but not of what is behind the offset slowest; it may be
+// empty.
+func (r *ring) room(slowest int64) []byte {
+	if r.isFull() {
+		r.grow()
 	}
-	count := len(last.marks)
-	if count == 0 || last.marks[count-1].kind != kind || now-last.marks[count-1].time > shareMs {
-		last.marks = append(last.marks, mark{at: uint16(last.n), kind: kind, time: now})
+	if len(r.marks) > len(r.bytes)/bytesPerMark {
+		if r.marks[1].at > slowest {
+			return nil
+		}
+		r.discard(r.marks[1].at)
 	}
-	last.n += n
+	needed := r.end - min(max(slowest, r.begin), r.end)
+	return r.part(r.end, r.end+int64(len(r.bytes))-needed)
+}
+
+// grow doubles the memory, if there is any.
+func (r *ring) grow() {
+	size := max(leastRing, min(2*len(r.bytes), r.most))
+	if more := size - len(r.bytes); more == 0 || len(r.bytes) > 0 && !ringMemory.add(more) {
+		return
+	}
+	bytes := make([]byte, size)
+	for at := r.begin; at < r.end; {
+		at += int64(copy(bytes[at%int64(size):], r.part(at, r.end)))
+	}
+	r.bytes = bytes
+}
+
+// filled notes that n bytes have been put into the room.
+func (r *ring) filled(n int, kind frameType, now int64) {
+	count := len(r.marks)
+	if count == 0 || r.marks[count-1].kind != kind || now-r.marks[count-1].time > shareMs {
+		r.marks = append(r.marks, mark{at: r.end, kind: kind, time: now})
+	}
 	r.end += int64(n)
-	return n, last.n == segmentBytes, err
+	r.discard(max(r.begin, r.end-int64(len(r.bytes))))
+}
+
+// discard drops what is before an offset.
+func (r *ring) discard(begin int64) {
+	r.begin = begin
+	for len(r.marks) > 1 && r.marks[1].at <= begin {
+		r.marks = r.marks[1:]
+	}
 }
 
 // read copies the first bytes from an offset on that have one kind and time. The result's offset is greater than the
 // one that was asked for if the ring has lost the bytes between.
 func (r *ring) read(offset int64, into []byte) (n int, at int64, kind frameType, time int64) {
-	offset = max(offset, r.begin())
-	for _, each := range r.segments {
-		within := offset - each.begin
-		if within >= int64(each.n) {
-			continue
-		}
-		end := each.n
-		for i := len(each.marks) - 1; i >= 0; i-- {
-			if m := each.marks[i]; int64(m.at) <= within {
-				return copy(into, each.bytes[within:end]), offset, m.kind, m.time
-			} else {
-				end = int(m.at)
-			}
-		}
+	at = max(offset, r.begin)
+	after := sort.Search(len(r.marks), func(i int) bool { return r.marks[i].at > at })
+	if after == 0 {
+		return 0, at, noFrame, 0
 	}
-	return 0, offset, 0, 0
+	end := r.end
+	if after < len(r.marks) {
+		end = r.marks[after].at
+	}
+	for n < len(into) && at+int64(n) < end {
+		n += copy(into[n:], r.part(at+int64(n), end))
+	}
+	return n, at, r.marks[after-1].kind, r.marks[after-1].time
 }
 
-// release gives the ring's memory back.
+// release gives the memory back; the ring keeps nothing any more.
 func (r *ring) release() {
-	if count := len(r.segments); count > 1 {
-		segmentsInUse.Add(int64(1 - count))
-	}
-	r.segments = nil
+	ringMemory.release(max(0, len(r.bytes)-leastRing))
+	*r = ring{begin: r.end, end: r.end}
 }

@@ -44,8 +44,6 @@ func bounded(r *request) (func() error, error) {
 	}, nil
 }
 
-func ignore(error) error { return nil }
-
 func readUsage(s *stream, r *request, _ identity) (any, error) {
 	check, err := bounded(r)
 	if err != nil {
@@ -56,22 +54,24 @@ func readUsage(s *stream, r *request, _ identity) (any, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	top, err := statAt(dir, ".")
+	info, err := dir.Stat()
 	if err != nil {
 		return nil, err
 	}
+	top := info.Sys().(*syscall.Stat_t)
 	usage := struct {
 		Bytes       int64 `json:"bytes"`
 		Files       int   `json:"files"`
 		Directories int   `json:"directories"`
 		Complete    bool  `json:"complete"`
 	}{Bytes: top.Blocks * 512}
-	err = walk(dir, "", 0, func(e entry) error {
-		if e.st.Dev != top.Dev {
+	err = walk(dir, "", func(e entry) error {
+		st := e.info.Sys().(*syscall.Stat_t)
+		if st.Dev != top.Dev {
 			return fs.SkipDir
 		}
-		usage.Bytes += e.st.Blocks * 512
-		if isDirectory(&e.st) {
+		usage.Bytes += st.Blocks * 512
+		if e.info.IsDir() {
 			usage.Directories++
 		} else {
 			usage.Files++
@@ -104,7 +104,7 @@ func search(s *stream, r *request, _ identity) (any, error) {
 	}
 	defer dir.Close()
 	found := finder{out: rows{s: s}, left: r.Limit, bytes: mostSearched, content: []byte(r.Content)}
-	err = walk(dir, "", 0, func(e entry) error {
+	err = walk(dir, "", func(e entry) error {
 		if err := errors.Join(check(), s.ctx.Err()); err != nil {
 			return err
 		}
@@ -138,18 +138,18 @@ func (f *finder) add(e entry, line int, text []byte) error {
 		return errEnough
 	}
 	f.left--
-	return f.out.add(fileRow{Path: []byte(e.name), Line: line, Text: text, attributes: attributesOf(&e.st)})
+	return f.out.add(fileRow{Path: []byte(e.name), Line: line, Text: text, attributes: attributesOf(e.info)})
 }
 
 // searchFile looks for lines with the content, in a file that seems to be text.
 func (f *finder) searchFile(e entry) error {
-	if !isRegular(&e.st) || e.st.Size > mostFile {
+	if !e.info.Mode().IsRegular() || e.info.Size() > mostFile {
 		return nil
 	}
-	if f.bytes -= e.st.Size; f.bytes < 0 {
+	if f.bytes -= e.info.Size(); f.bytes < 0 {
 		return errEnough
 	}
-	file, err := openEntry(e.dir, e.base, syscall.O_RDONLY, 0)
+	file, _, err := openFile(e.place, os.O_RDONLY|syscall.O_NOFOLLOW)
 	if err != nil {
 		return nil
 	}
@@ -205,7 +205,7 @@ func watch(s *stream, r *request, _ identity) (any, error) {
 	file := os.NewFile(uintptr(fd), "inotify")
 	defer file.Close()
 	w := &watcher{out: rows{s: s}, fd: fd, recursive: r.Recursive, paths: map[int32]string{}}
-	defer func() { watched.n.Add(-int64(len(w.paths))) }()
+	defer func() { watched.release(len(w.paths)) }()
 	if err := w.add(dir, ""); err != nil {
 		return nil, err
 	}
@@ -235,12 +235,12 @@ func watch(s *stream, r *request, _ identity) (any, error) {
 
 // add watches a directory, and with recursive those below it.
 func (w *watcher) add(dir *os.File, below string) error {
-	if !watched.take() {
+	if !watched.add(1) {
 		return tooMany("watched directories")
 	}
 	number, err := syscall.InotifyAddWatch(w.fd, within(dir, "."), watchedChanges)
 	if _, known := w.paths[int32(number)]; err != nil || known {
-		watched.release()
+		watched.release(1)
 	}
 	if err != nil {
 		return err
@@ -249,23 +249,23 @@ func (w *watcher) add(dir *os.File, below string) error {
 	if !w.recursive {
 		return nil
 	}
-	return eachName(dir, func(name string) error {
-		if st, err := statAt(dir, name); err != nil || !isDirectory(&st) {
+	return eachEntry(dir, func(e entry) error {
+		if !e.info.IsDir() {
 			return nil
 		}
-		return w.addEntry(dir, name, below+name+"/")
-	})
+		return w.addPlace(e.place, below+e.base+"/")
+	}, ignore)
 }
 
-func (w *watcher) addEntry(dir *os.File, name, below string) error {
-	if strings.Count(below, "/") > mostDepth {
-		return nil
-	}
-	inner, err := openEntry(dir, name, syscall.O_DIRECTORY, 0)
+func (w *watcher) addPlace(place, below string) error {
+	inner, err := openInner(place)
 	if err != nil {
 		return nil
 	}
 	defer inner.Close()
+	if strings.Count(below, "/") > mostDepth {
+		return nil
+	}
 	return w.add(inner, below)
 }
 
@@ -282,18 +282,15 @@ func (w *watcher) take(top *os.File, events []byte) (isGone bool, err error) {
 			err = w.tell("", "overflow")
 		case event.Mask&syscall.IN_IGNORED != 0 && known:
 			delete(w.paths, event.Wd)
-			watched.release()
+			watched.release(1)
 		case event.Mask&(syscall.IN_DELETE_SELF|syscall.IN_MOVE_SELF) != 0:
 			isGone = isGone || below == ""
-		case name == "" || isTemporary(name) || !known:
+		case name == "" || isUnfinished(name) || !known:
 		case event.Mask&(syscall.IN_DELETE|syscall.IN_MOVED_FROM) != 0:
 			err = w.tell(below+name, "removed")
 		case event.Mask&(syscall.IN_CREATE|syscall.IN_MOVED_TO) != 0:
 			if err = w.tell(below+name, "created"); err == nil && w.recursive && event.Mask&syscall.IN_ISDIR != 0 {
-				if parent, base, opened := openParent(top, below+name, false); opened == nil {
-					err = w.addEntry(parent, base, below+name+"/")
-					parent.Close()
-				}
+				err = w.addPlace(within(top, below+name), below+name+"/")
 			}
 		default:
 			err = w.tell(below+name, "changed")
