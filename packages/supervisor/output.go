@@ -17,10 +17,6 @@ const (
 	descendantsWait = 100 * time.Millisecond
 	// mostAfter is the most that is read after that: what fits into a pipe.
 	mostAfter = 64 << 10
-	// A program that writes less than littleOutput at a time gets gatherWait to write more, once it writes all the time:
-	// under gVisor, each wakeup and each frame costs as much as copying some KiB. musl's stdio writes 1 KiB.
-	littleOutput = 8 << 10
-	gatherWait   = 500 * time.Microsecond
 	// mostDrains bounds the outputs that are read and dropped because descendants of ended programs hold them.
 	mostDrains = 64
 )
@@ -39,15 +35,14 @@ type reader struct {
 func (p *program) pump(file *os.File, kind frameType) {
 	defer p.pumps.Done()
 	raw, err := file.SyscallConn()
-	last := time.Time{}
 	for late := 0; err == nil && late < mostAfter && p.awaitRoom(); {
-		n, isAll := 0, false
+		n := 0
 		waiting := raw.Read(func(fd uintptr) bool {
-			n, isAll, err = p.readOutput(kind, int(fd))
+			n, err = p.readOutput(kind, int(fd))
 			return err != syscall.EAGAIN
 		})
 		if errors.Is(waiting, os.ErrDeadlineExceeded) {
-			raw.Control(func(fd uintptr) { n, isAll, err = p.readOutput(kind, int(fd)) })
+			raw.Control(func(fd uintptr) { n, err = p.readOutput(kind, int(fd)) })
 			late += max(n, 0)
 		} else if waiting != nil {
 			return
@@ -57,27 +52,24 @@ func (p *program) pump(file *os.File, kind frameType) {
 			err = nil
 		case n <= 0:
 			return
-		case isAll && n < littleOutput && time.Since(last) < gatherWait:
-			time.Sleep(gatherWait)
 		}
-		last = time.Now()
 	}
 }
 
-// readOutput reads what there is, without waiting, and reports whether that was all.
-func (p *program) readOutput(kind frameType, fd int) (n int, isAll bool, err error) {
+// readOutput reads what there is, without waiting.
+func (p *program) readOutput(kind frameType, fd int) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	room := p.room()
 	if len(room) == 0 {
-		return 0, false, errNoRoom
+		return 0, errNoRoom
 	}
-	n, err = syscall.Read(fd, room)
+	n, err := syscall.Read(fd, room)
 	if n > 0 {
 		p.ring.filled(n, kind, now())
 		p.cond.Broadcast()
 	}
-	return n, n < len(room), err
+	return n, err
 }
 
 // awaitRoom waits for the readers for whom the program has to wait; false if the output is not wanted any more.
