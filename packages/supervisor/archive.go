@@ -15,12 +15,7 @@ import (
 // rememberedBytes is what a remembered name takes of the shared memory besides itself.
 const rememberedBytes = 512
 
-func packDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+func packDirectory(s *stream, _ *request, dir *os.File) (any, error) {
 	s.tell(struct{}{})
 	return nil, pack(s, s, entry{name: ".", place: within(dir, ".")})
 }

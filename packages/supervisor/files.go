@@ -65,6 +65,18 @@ func long(bound *counter, run func(*stream, *request, identity) (any, error)) op
 	})
 }
 
+// inside is a long operation on an open directory, that of the request's path.
+func inside(bound *counter, run func(*stream, *request, *os.File) (any, error)) operation {
+	return long(bound, func(s *stream, r *request, _ identity) (any, error) {
+		dir, err := openDirectory(string(r.Path), 0)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		return run(s, r, dir)
+	})
+}
+
 // attributes describe a file to a client.
 type attributes struct {
 	Mode    uint32 `json:"mode"`
@@ -261,12 +273,8 @@ type fileRow struct {
 	attributes
 }
 
-func listDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+func listDirectory(s *stream, _ *request, dir *os.File) (any, error) {
+	var err error
 	out, count := rows{s: s}, 0
 	for err == nil {
 		var infos []fs.FileInfo

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -27,33 +28,26 @@ const (
 
 var errEnough = errors.New("a bound is reached")
 
-// bounded checks a walk's time and its number of entries.
-func bounded(r *request) (func() error, error) {
-	if r.Seconds == 0 {
-		r.Seconds = 10
+// walkBounded walks for the request's seconds, and to mostVisited entries; it reports whether it came to the end.
+func walkBounded(s *stream, r *request, dir *os.File, visit func(entry) error) (isComplete bool, err error) {
+	seconds := cmp.Or(r.Seconds, 10)
+	if seconds < 1 || seconds > 60 {
+		return false, invalid("seconds is out of range")
 	}
-	if r.Seconds < 1 || r.Seconds > 60 {
-		return nil, invalid("seconds is out of range")
-	}
-	until, count := time.Now().Add(time.Duration(r.Seconds)*time.Second), 0
-	return func() error {
-		if count++; count > mostVisited || time.Now().After(until) {
+	until, count := time.Now().Add(time.Duration(seconds)*time.Second), 0
+	err = walk(dir, "", func(e entry) error {
+		if count++; count > mostVisited || time.Now().After(until) || s.ctx.Err() != nil {
 			return errEnough
 		}
-		return nil
-	}, nil
+		return visit(e)
+	}, ignore)
+	if s.ctx.Err() != nil {
+		return false, errCancelled
+	}
+	return err == nil, nil
 }
 
-func readUsage(s *stream, r *request, _ identity) (any, error) {
-	check, err := bounded(r)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+func readUsage(s *stream, r *request, dir *os.File) (any, error) {
 	info, err := dir.Stat()
 	if err != nil {
 		return nil, err
@@ -65,7 +59,7 @@ func readUsage(s *stream, r *request, _ identity) (any, error) {
 		Directories int   `json:"directories"`
 		Complete    bool  `json:"complete"`
 	}{Bytes: top.Blocks * 512}
-	err = walk(dir, "", func(e entry) error {
+	usage.Complete, err = walkBounded(s, r, dir, func(e entry) error {
 		st := e.info.Sys().(*syscall.Stat_t)
 		if st.Dev != top.Dev {
 			return fs.SkipDir
@@ -76,38 +70,23 @@ func readUsage(s *stream, r *request, _ identity) (any, error) {
 		} else {
 			usage.Files++
 		}
-		return errors.Join(check(), s.ctx.Err())
-	}, ignore)
-	usage.Complete = err == nil
-	return usage, s.ctx.Err()
+		return nil
+	})
+	return usage, err
 }
 
-func search(s *stream, r *request, _ identity) (any, error) {
-	check, err := bounded(r)
-	if err != nil {
-		return nil, err
-	}
-	if r.Limit == 0 {
-		r.Limit = 1000
-	}
+func search(s *stream, r *request, dir *os.File) (any, error) {
+	limit := cmp.Or(r.Limit, 1000)
 	pattern := strings.ToLower(r.Pattern)
 	if !strings.ContainsAny(pattern, "*?[") {
 		pattern = "*" + strings.ReplaceAll(pattern, `\`, `\\`) + "*"
 	}
-	if _, err := path.Match(pattern, ""); err != nil || r.Limit < 1 || r.Limit > mostFound ||
+	if _, err := path.Match(pattern, ""); err != nil || limit < 1 || limit > mostFound ||
 		r.Pattern == "" && r.Content == "" || len(r.Pattern)+len(r.Content) > mostWords {
 		return nil, invalid("nothing to search, or a bound is out of range")
 	}
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	found := finder{out: rows{s: s}, left: r.Limit, bytes: mostSearched, content: []byte(r.Content)}
-	err = walk(dir, "", func(e entry) error {
-		if err := errors.Join(check(), s.ctx.Err()); err != nil {
-			return err
-		}
+	found := finder{out: rows{s: s}, left: limit, bytes: mostSearched, content: []byte(r.Content)}
+	isComplete, err := walkBounded(s, r, dir, func(e entry) error {
 		if matches, _ := path.Match(pattern, strings.ToLower(e.base)); !matches {
 			return nil
 		}
@@ -115,14 +94,11 @@ func search(s *stream, r *request, _ identity) (any, error) {
 			return found.searchFile(e)
 		}
 		return found.add(e, 0, nil)
-	}, ignore)
-	if s.ctx.Err() != nil {
-		return nil, errCancelled
-	}
-	if err != nil && !errors.Is(err, errEnough) {
+	})
+	if err != nil {
 		return nil, err
 	}
-	return map[string]bool{"complete": err == nil}, found.out.flush()
+	return map[string]bool{"complete": isComplete}, found.out.flush()
 }
 
 // finder collects what a search finds.
@@ -192,12 +168,7 @@ type watcher struct {
 	paths     map[int32]string // Below the request's directory, each with a slash at its end.
 }
 
-func watch(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+func watch(s *stream, r *request, dir *os.File) (any, error) {
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
 		return nil, err

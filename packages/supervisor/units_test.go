@@ -270,7 +270,7 @@ func TestCredit(t *testing.T) {
 	}
 }
 
-const passwd = "root:x:0:0:root:/root:/bin/sh\n\nbroken\nuser:x:1000:1000::/home/user:/bin/sh\nhuge:x:4294967295:0::/:/bin/sh\n"
+const passwd = "root:x:0:0:root:/root:/bin/sh\n\nbroken\nuser:x:1000:1000::/home/user:/bin/sh\nhuge:x:4294967295:0::/:/bin/sh\nodd:x:1001:x::/:/bin/sh\n"
 const groups = "root:x:0:\nstaff:x:50:root,user\nuser:x:1000:\nwheel:x:10:other,user\n"
 
 func TestUsers(t *testing.T) {
@@ -286,7 +286,7 @@ func TestUsers(t *testing.T) {
 			t.Errorf("%s: %v %v", spec, user, err)
 		}
 	}
-	for _, spec := range []string{"nobody", "-1", "4294967295", "2147483648", "user:nogroup", "huge", ":", "user:-1"} {
+	for _, spec := range []string{"nobody", "-1", "4294967295", "2147483648", "user:nogroup", "huge", "odd", ":", "user:-1"} {
 		if user, err := parseUser(spec, passwd, groups); err == nil {
 			t.Errorf("%s: %v", spec, user)
 		}
