@@ -125,6 +125,7 @@ func unpackArchive(s *stream, r *request, _ identity) (any, error) {
 		return nil, err
 	}
 	defer dir.Close()
+	sweep(dir)
 	s.grow(transferCredit)
 	u := &unpacker{s: s, dir: dir}
 	if err := u.unpack(&input{s: s}); err != nil {

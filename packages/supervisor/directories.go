@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -22,8 +23,11 @@ const (
 	mostDepth = 128
 	// namesAtOnce is how many names of a directory are read at once.
 	namesAtOnce = 128
-	// leftAfter is after how long without a change what is unfinished was left by a sandbox that was killed.
-	leftAfter = 24 * time.Hour
+	// mostSwept is how many directories are remembered as swept.
+	mostSwept = 1024
+	// After so long without a change, an unfinished file or directory is what a killed sandbox has left.
+	uploadLeftAfter = 15 * time.Minute
+	unpackLeftAfter = 24 * time.Hour
 )
 
 // The names of unfinished files and directories are one of these and 36 characters.
@@ -41,6 +45,38 @@ func unfinishedName(prefix string) string {
 func isUnfinished(name string) bool {
 	return len(name) == len(uploadPrefix)+36 && strings.HasPrefix(name, uploadPrefix) ||
 		len(name) == len(unpackPrefix)+36 && strings.HasPrefix(name, unpackPrefix)
+}
+
+// swept has the directories that need no sweeping any more, by device and inode.
+var swept = struct {
+	sync.Mutex
+	known map[[2]uint64]bool
+}{known: map[[2]uint64]bool{}}
+
+// sweep removes what killed sandboxes have left unfinished in a directory; once, as this one cleans up after itself.
+func sweep(dir *os.File) {
+	var st syscall.Stat_t
+	syscall.Fstat(int(dir.Fd()), &st)
+	key := [2]uint64{uint64(st.Dev), st.Ino}
+	swept.Lock()
+	isKnown := swept.known[key]
+	if len(swept.known) >= mostSwept {
+		clear(swept.known)
+	}
+	swept.known[key] = true
+	swept.Unlock()
+	for names, err := []string{}, error(nil); err == nil && !isKnown; names, err = dir.Readdirnames(namesAtOnce) {
+		for _, name := range names {
+			age := uploadLeftAfter
+			if strings.HasPrefix(name, unpackPrefix) {
+				age = unpackLeftAfter
+			}
+			place := within(dir, name)
+			if info, err := os.Lstat(place); err == nil && isUnfinished(name) && time.Since(info.ModTime()) > age {
+				removeAll(place, nil, 0)
+			}
+		}
+	}
 }
 
 // within is the path of an entry of an open directory.

@@ -281,9 +281,6 @@ func listDirectory(s *stream, _ *request, dir *os.File) (any, error) {
 		infos, err = dir.Readdir(namesAtOnce)
 		for _, info := range infos {
 			if isUnfinished(info.Name()) {
-				if time.Since(info.ModTime()) > leftAfter {
-					removeAll(within(dir, info.Name()), nil, 0)
-				}
 				continue
 			}
 			if count++; count > mostListed {
@@ -386,13 +383,26 @@ func renameNew(from, to string) error {
 	name, _ := syscall.BytePtrFromString(to)
 	_, _, errno := syscall.Syscall6(sysRenameat2, here, uintptr(unsafe.Pointer(old)), here,
 		uintptr(unsafe.Pointer(name)), noReplace, 0)
-	if errno == 0 {
-		return nil
-	}
 	if errno == syscall.EINVAL { // gVisor (20240729) refuses the flag in volumes, as the host may use them too.
+		return renameByLink(from, to)
+	}
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// renameByLink renames an entry to a name that nothing has: link(2) replaces nothing, and rename(2) of a directory
+// nothing but an empty one.
+func renameByLink(from, to string) error {
+	err := syscall.Link(from, to)
+	if err == nil {
+		return syscall.Unlink(from)
+	}
+	if err == syscall.EPERM { // A directory, or the file of another user.
 		return syscall.Rename(from, to)
 	}
-	return errno
+	return err
 }
 
 func removeEntry(s *stream, r *request, _ identity) (any, error) {

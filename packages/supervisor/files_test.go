@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -80,6 +81,11 @@ func TestReadAndWrite(t *testing.T) {
 	c.expect("longer", "failed", c.open("write", fields{"path": file, "length": 1}).data("xx").end().wait())
 	c.open("write", fields{"path": file}).data("half").cancel().wait()
 	if left := c.run("ls -A " + dir + "/new/dir"); left != "file\n" {
+		t.Errorf("left %q", left)
+	}
+	c.run("mkdir " + dir + "/left; cd " + dir + "/left; touch -t 202001010000 .berth-upload-012345678901234567890123456789012345 .berth-upload-mine; mkdir .berth-unpacking-012345678901234567890123456789012345")
+	c.open("write", fields{"path": dir + "/left/file"}).end().wait()
+	if left := c.run("ls -A " + dir + "/left"); left != ".berth-unpacking-012345678901234567890123456789012345\n.berth-upload-mine\nfile\n" {
 		t.Errorf("left %q", left)
 	}
 	o = c.open("write", fields{"path": dir, "name": []byte("in\xffside")}).data("x").end().wait()
@@ -177,11 +183,6 @@ func TestListMoveAndRemove(t *testing.T) {
 	}
 	if len(names) != 4 || names["b\nc"]["size"] != 3.0 || names["l"]["mode"].(float64) != float64(0o120777) {
 		t.Errorf("%v", names)
-	}
-	c.run("cd " + dir + "; mkdir left; cd left; touch -t 202001010000 .berth-upload-012345678901234567890123456789012345 .berth-upload-mine; mkdir .berth-unpacking-012345678901234567890123456789012345")
-	c.open("list", fields{"path": dir + "/left"}).wait()
-	if left := c.run("ls -A " + dir + "/left; rm -r " + dir + "/left"); left != ".berth-unpacking-012345678901234567890123456789012345\n.berth-upload-mine\n" {
-		t.Errorf("left %q", left)
 	}
 	c.expect("no directory", "path_not_directory", c.open("list", fields{"path": "/etc/passwd"}).wait())
 	c.expect("exists", "path_exists", c.open("move", fields{"from": dir + "/d", "to": dir + "/e"}).wait())
@@ -340,6 +341,32 @@ func TestArchives(t *testing.T) {
 	}
 	c.run("mkdir -p " + dir + "/out/d/s")
 	c.expect("a directory there", "path_exists", c.open("unpack", fields{"path": dir + "/out"}).data(sent).end().wait())
+}
+
+func TestRenameByLink(t *testing.T) {
+	c := dial(t)
+	if transport != "" {
+		t.Skip("in this process only")
+	}
+	dir := c.place()
+	c.run("cd " + dir + "; mkdir full there; touch full/f there/t file other; ln -s full link")
+	for _, from := range []string{"full", "file", "link"} {
+		for _, to := range []string{"there", "other"} {
+			if err := renameByLink(dir+"/"+from, dir+"/"+to); err == nil {
+				t.Error(from, to)
+			}
+		}
+		if err := renameByLink(dir+"/"+from, dir+"/new-"+from); err != nil {
+			t.Error(from, err)
+		}
+	}
+	if err := renameByLink(dir+"/new-full", dir+"/new-full/x"); err != syscall.EINVAL {
+		t.Error(err)
+	}
+	text := c.run("cd " + dir + "; ls -A . new-full; readlink new-link")
+	if text != ".:\nnew-file\nnew-full\nnew-link\nother\nthere\n\nnew-full:\nf\nfull\n" {
+		t.Errorf("%q", text)
+	}
 }
 
 func TestSearchUsageAndWatch(t *testing.T) {

@@ -145,6 +145,10 @@ func (u *upload) open() error {
 	if err := os.MkdirAll(parent, 0o755); err != nil {
 		return err
 	}
+	if dir, err := openDirectory(parent, 0); err == nil {
+		sweep(dir)
+		dir.Close()
+	}
 	file, err := os.OpenFile(parent+unfinishedName(uploadPrefix), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	u.file = file
 	return err
