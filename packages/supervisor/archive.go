@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -11,42 +12,45 @@ import (
 	"time"
 )
 
-func packDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+// rememberedBytes is what a remembered name takes of the shared memory besides itself.
+const rememberedBytes = 512
+
+func packDirectory(s *stream, _ *request, dir *os.File) (any, error) {
 	s.tell(struct{}{})
-	p := newPacker(s)
-	defer func() { walkMemory.n.Add(int64(-p.taken)) }()
-	st, err := statAt(dir, ".")
-	if err != nil {
-		return nil, err
-	}
-	if err := p.add(entry{dir: dir, base: ".", st: st}); err != nil {
-		return nil, err
-	}
-	if err := walk(dir, "", 0, p.add, p.unread); err != nil {
-		return nil, err
-	}
-	if err := p.out.Close(); err != nil {
-		return nil, err
-	}
-	return nil, p.missing
+	return nil, pack(s, s, entry{name: ".", place: within(dir, ".")})
 }
 
 // packer writes entries to an archive.
 type packer struct {
+	s       *stream
 	out     *tar.Writer
-	buffer  []byte
 	names   map[[2]uint64]string // Of files with several names, by device and inode, as far as memory goes.
-	taken   int
 	missing error
 }
 
-func newPacker(w io.Writer) *packer {
-	return &packer{out: tar.NewWriter(w), buffer: make([]byte, 32<<10), names: map[[2]uint64]string{}}
+// pack writes an archive of an entry, and of all below it.
+func pack(s *stream, to io.Writer, top entry) (err error) {
+	p := &packer{s: s, out: tar.NewWriter(to), names: map[[2]uint64]string{}}
+	if top.info, err = os.Lstat(top.place); err != nil {
+		return err
+	}
+	if err := p.add(top); err != nil {
+		return err
+	}
+	if top.info.IsDir() {
+		dir, err := openInner(top.place)
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		if err := walk(dir, top.name+"/", p.add, p.unread); err != nil {
+			return err
+		}
+	}
+	if err := p.out.Close(); err != nil {
+		return err
+	}
+	return p.missing
 }
 
 // unread notes that the archive lacks an entry.
@@ -58,67 +62,54 @@ func (p *packer) unread(err error) error {
 }
 
 func (p *packer) add(e entry) error {
+	st := e.info.Sys().(*syscall.Stat_t)
 	header := &tar.Header{
-		Format: tar.FormatGNU, Name: "./" + e.name, Mode: int64(e.st.Mode & 0o7777), Uid: int(e.st.Uid),
-		Gid: int(e.st.Gid), ModTime: time.Unix(e.st.Mtim.Sec, 0),
+		Format: tar.FormatGNU, Name: e.name, Mode: int64(st.Mode & 0o7777), Uid: int(st.Uid), Gid: int(st.Gid),
+		ModTime: time.Unix(st.Mtim.Sec, 0),
 	}
-	switch e.st.Mode & syscall.S_IFMT {
-	case syscall.S_IFDIR:
-		header.Typeflag = tar.TypeDir
-		if e.name != "" {
-			header.Name += "/"
-		}
-	case syscall.S_IFLNK:
-		target, err := os.Readlink(within(e.dir, e.base))
+	switch e.info.Mode().Type() {
+	case fs.ModeDir:
+		header.Typeflag, header.Name = tar.TypeDir, e.name+"/"
+	case fs.ModeSymlink:
+		target, err := os.Readlink(e.place)
 		if err != nil {
 			return p.unread(err)
 		}
 		header.Typeflag, header.Linkname = tar.TypeSymlink, target
-	case syscall.S_IFIFO:
+	case fs.ModeNamedPipe:
 		header.Typeflag = tar.TypeFifo
-	case syscall.S_IFREG:
-		return p.addFile(e, header)
+	case 0:
+		return p.addFile(e, st, header)
 	default:
 		return nil // As tar ignores sockets.
 	}
 	return p.out.WriteHeader(header)
 }
 
-func (p *packer) addFile(e entry, header *tar.Header) error {
-	header.Typeflag, header.Size = tar.TypeReg, e.st.Size
-	file, err := openEntry(e.dir, e.base, syscall.O_RDONLY, 0)
+func (p *packer) addFile(e entry, st *syscall.Stat_t, header *tar.Header) error {
+	file, _, err := openFile(e.place, os.O_RDONLY|syscall.O_NOFOLLOW)
 	if err != nil {
 		return p.unread(err)
 	}
 	defer file.Close()
-	if e.st.Nlink > 1 {
-		key := [2]uint64{uint64(e.st.Dev), e.st.Ino}
-		if first, known := p.names[key]; known {
-			header.Typeflag, header.Size, header.Linkname = tar.TypeLink, 0, first
-			return p.out.WriteHeader(header)
-		}
-		if size := len(header.Name) + nameOverhead; walkMemory.add(size) {
-			p.names[key] = header.Name
-			p.taken += size
-		}
+	key := [2]uint64{uint64(st.Dev), st.Ino}
+	if first, known := p.names[key]; known {
+		header.Typeflag, header.Linkname = tar.TypeLink, first
+		return p.out.WriteHeader(header)
 	}
+	if st.Nlink > 1 && p.s.share(len(e.name)+rememberedBytes) {
+		p.names[key] = e.name
+	}
+	header.Typeflag, header.Size = tar.TypeReg, st.Size
 	if err := p.out.WriteHeader(header); err != nil {
 		return err
 	}
 	// Exactly the bytes that the header promises: the file may change meanwhile.
-	n, err := io.CopyBuffer(onlyWriter{p.out}, io.LimitReader(onlyReader{file}, header.Size), p.buffer)
-	if err == nil && n < header.Size {
-		_, err = io.CopyBuffer(onlyWriter{p.out}, io.LimitReader(zeros{}, header.Size-n), p.buffer)
-	}
+	_, err = io.CopyN(p.out, io.MultiReader(file, zeros{}), st.Size)
 	return err
 }
 
-// onlyReader and onlyWriter hide methods by which io.CopyBuffer would not use its buffer.
-type (
-	onlyReader struct{ io.Reader }
-	onlyWriter struct{ io.Writer }
-	zeros      struct{}
-)
+type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) {
 	clear(b)
@@ -126,7 +117,6 @@ func (zeros) Read(b []byte) (int, error) {
 }
 
 func unpackArchive(s *stream, r *request, _ identity) (any, error) {
-	s.grow(transferCredit)
 	if err := os.MkdirAll(string(r.Path), 0o755); err != nil {
 		return nil, err
 	}
@@ -135,122 +125,75 @@ func unpackArchive(s *stream, r *request, _ identity) (any, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	sweep(string(r.Path))
-	u, err := newUnpacker(dir, &input{s: s})
-	if err != nil {
+	sweep(dir)
+	s.grow(transferCredit)
+	u := &unpacker{s: s, dir: dir}
+	if err := u.unpack(&input{s: s}); err != nil {
 		return nil, err
 	}
-	defer u.close()
-	u.isForeign = true
-	count, err := u.unpack()
-	if err != nil {
-		return nil, err
-	}
-	if err := merge(u.aside, dir, 0); err != nil {
-		return nil, err
-	}
-	u.finish(dir)
-	return map[string]int64{"entries": int64(count), "bytes": u.content}, nil
+	return map[string]int64{"entries": u.entries, "bytes": u.bytes}, nil
 }
 
-// moveAcross moves an entry to another file system, as an archive, and then removes it.
-func moveAcross(user identity, e entry, target *os.File, name string, replace bool) error {
+// moveAcross moves an entry to another file system: as an archive, of which it removes the original.
+func (s *stream) moveAcross(from string, toDir *os.File, base string, user identity) error {
+	// As rename(2) replaces an empty directory.
+	if err := syscall.Rmdir(within(toDir, base)); err == syscall.ENOTEMPTY {
+		return err
+	}
 	reads, writes := io.Pipe()
 	go user.as(func() error {
-		p := newPacker(writes)
-		defer func() { walkMemory.n.Add(int64(-p.taken)) }()
-		err := p.add(e)
-		if err == nil && isDirectory(&e.st) {
-			var dir *os.File
-			if dir, err = openEntry(e.dir, e.base, syscall.O_DIRECTORY, 0); err == nil {
-				err = walk(dir, e.base+"/", 0, p.add, p.unread)
-				dir.Close()
-			}
-		}
-		writes.CloseWithError(errors.Join(err, p.out.Close(), p.missing))
+		writes.CloseWithError(pack(s, writes, entry{name: base, place: from}))
 		return nil
 	})
 	defer reads.Close()
-	u, err := newUnpacker(target, reads)
+	u := &unpacker{s: s, dir: toDir, isMove: true}
+	if err := u.unpack(reads); err != nil {
+		return err
+	}
+	return removeAll(from, nil, 0)
+}
+
+// unpacker makes an archive's entries in a directory that others cannot enter, and then moves them to their places.
+type unpacker struct {
+	s           *stream
+	dir         *os.File
+	isMove      bool   // Keeps owners, and links to anywhere.
+	aside       string // The path of the directory beside, with a slash.
+	made        string // The path below aside that is known to be of directories.
+	directories map[string]*tar.Header
+	entries     int64
+	bytes       int64
+}
+
+func (u *unpacker) unpack(from io.Reader) error {
+	u.directories = map[string]*tar.Header{}
+	place := within(u.dir, unfinishedName(unpackPrefix))
+	if err := os.Mkdir(place, 0o700); err != nil {
+		return err
+	}
+	defer removeAll(place, nil, 0)
+	u.aside = place + "/"
+	for archive := tar.NewReader(from); ; {
+		header, err := archive.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return malformed(err)
+		}
+		if err := u.add(header, archive); err != nil {
+			return err
+		}
+	}
+	if _, err := io.Copy(io.Discard, from); err != nil { // The padding behind the archive's end.
+		return err
+	}
+	aside, err := openInner(place)
 	if err != nil {
 		return err
 	}
-	defer u.close()
-	u.keepsOwner = user.uid == 0
-	if _, err := u.unpack(); err != nil {
-		return err
-	}
-	u.finish(u.aside)
-	if err := rename(u.aside, e.base, target, name, replace); err != nil {
-		return err
-	}
-	return removeEntry(e.dir, e.dir, e.base, 0)
-}
-
-// nameOverhead is what a remembered name takes besides itself, in bytes.
-const nameOverhead = 512
-
-// unpacker makes an archive's entries in a directory beside their places.
-type unpacker struct {
-	from       io.Reader
-	archive    *tar.Reader
-	dir        *os.File
-	name       string
-	aside      *os.File
-	keepsOwner bool
-	isForeign  bool // The links of a client's archive must stay in the directory.
-	buffer     []byte
-	content    int64
-	delayed    []*tar.Header // Of directories, named below aside, as far as memory goes.
-	taken      int
-}
-
-func newUnpacker(dir *os.File, from io.Reader) (*unpacker, error) {
-	u := &unpacker{from: from, archive: tar.NewReader(from), dir: dir, name: newName(unpackPrefix)}
-	u.buffer = make([]byte, 32<<10)
-	err := at(syscall.SYS_MKDIRAT, dir, u.name, 0o700)
-	if err == nil {
-		u.aside, err = openEntry(dir, u.name, syscall.O_DIRECTORY, 0)
-	}
-	return u, err
-}
-
-func (u *unpacker) close() {
-	walkMemory.n.Add(int64(-u.taken))
-	u.aside.Close()
-	removeEntry(u.dir, u.dir, u.name, 0)
-}
-
-// unpack makes all entries. It goes through no link.
-func (u *unpacker) unpack() (count int, err error) {
-	for {
-		header, err := u.archive.Next()
-		if err == io.EOF {
-			_, err = io.Copy(io.Discard, onlyReader{u.from}) // The padding behind the archive's end.
-			return count, err
-		}
-		if err != nil {
-			return count, malformed(err)
-		}
-		name, err := localName(header.Name)
-		if err != nil {
-			return count, err
-		}
-		if name == "" {
-			continue
-		}
-		parent, base, err := openParent(u.aside, name, true)
-		if err != nil {
-			return count, err
-		}
-		header.Name, header.PAXRecords = name, nil
-		err = u.add(header, parent, base)
-		parent.Close()
-		if err != nil {
-			return count, err
-		}
-		count++
-	}
+	defer aside.Close()
+	return u.merge(aside, u.dir, "")
 }
 
 // malformed is the error of an archive that cannot be read, if its stream has not failed.
@@ -277,79 +220,79 @@ func localName(name string) (string, error) {
 // stays tells whether a link leads to a place below the directory. Behind another name, `..` may lead anywhere.
 func stays(name, target string) bool {
 	depth := strings.Count(name, "/")
-	for strings.HasPrefix(target, "../") || target == ".." || strings.HasPrefix(target, "./") {
-		if strings.HasPrefix(target, "..") {
+	rest := strings.Split(target, "/")
+	for len(rest) > 0 && (rest[0] == ".." || rest[0] == "." || rest[0] == "") {
+		if rest[0] == ".." {
 			depth--
 		}
-		_, target, _ = strings.Cut(target, "/")
-		target = strings.TrimLeft(target, "/")
+		rest = rest[1:]
 	}
-	return depth >= 0 && !strings.HasPrefix(target, "/") && !slices.Contains(strings.Split(target, "/"), "..")
+	return depth >= 0 && !strings.HasPrefix(target, "/") && !slices.Contains(rest, "..")
 }
 
-// openParent opens the directory of an entry below top, and makes what is missing of it. It follows no links.
-func openParent(top *os.File, name string, makes bool) (dir *os.File, base string, err error) {
-	dir, err = openEntry(top, ".", syscall.O_DIRECTORY, 0)
-	for err == nil {
-		first, rest, isDeeper := strings.Cut(name, "/")
-		if !isDeeper {
-			return dir, name, nil
+// makeDirectories makes what is missing of a path; it refuses what is no directory.
+func (u *unpacker) makeDirectories(name string) error {
+	for i := range name {
+		if name[i] != '/' || strings.HasPrefix(u.made, name[:i+1]) {
+			continue
 		}
-		if makes {
-			at(syscall.SYS_MKDIRAT, dir, first, 0o755)
+		os.Mkdir(u.aside+name[:i], 0o755)
+		if info, err := os.Lstat(u.aside + name[:i]); err != nil {
+			return err
+		} else if !info.IsDir() {
+			return errLeaves
 		}
-		outer := dir
-		dir, err = openEntry(outer, first, syscall.O_DIRECTORY, 0)
-		outer.Close()
-		name = rest
+		u.made = name[:i+1]
 	}
-	if err == syscall.ENOTDIR || err == syscall.ELOOP {
-		err = errLeaves
-	}
-	return nil, "", err
+	return nil
 }
 
 // add makes one entry, in place of an earlier one of its name.
-func (u *unpacker) add(header *tar.Header, parent *os.File, base string) error {
-	header.Mode &= 0o7777
-	if os.Geteuid() != 0 {
-		header.Mode &= 0o755
+func (u *unpacker) add(header *tar.Header, content io.Reader) error {
+	name, err := localName(header.Name)
+	if err != nil || name == "" {
+		return err
 	}
-	if header.Typeflag != tar.TypeDir {
-		at(syscall.SYS_UNLINKAT, parent, base, 0)
+	isDirectory := header.Typeflag == tar.TypeDir
+	if isDirectory {
+		name += "/"
 	}
+	if err := u.makeDirectories(name); err != nil {
+		return err
+	}
+	place := u.aside + name
+	if !isDirectory {
+		syscall.Unlink(place)
+	}
+	u.entries++
 	switch header.Typeflag {
 	case tar.TypeReg:
-		file, err := openEntry(parent, base, syscall.O_WRONLY|syscall.O_CREAT|syscall.O_EXCL, 0o600)
+		file, err := os.OpenFile(place, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		n, err := io.CopyBuffer(onlyWriter{file}, onlyReader{u.archive}, u.buffer)
+		n, err := io.Copy(file, content)
 		if err == io.ErrUnexpectedEOF {
 			return malformed(err)
 		}
 		if err != nil {
 			return err
 		}
-		u.content += n
-		return u.describe(file, header)
+		u.bytes += n
+		return u.describe(place, header)
 	case tar.TypeDir:
-		if err := at(syscall.SYS_MKDIRAT, parent, base, 0o700); err != nil && err != syscall.EEXIST {
-			return err
-		}
-		if size := len(header.Name) + nameOverhead; walkMemory.add(size) {
-			u.delayed = append(u.delayed, header)
-			u.taken += size
+		if u.s.share(len(name) + rememberedBytes) {
+			u.directories[name] = &tar.Header{Mode: header.Mode, Uid: header.Uid, Gid: header.Gid, ModTime: header.ModTime}
 		}
 		return nil
 	case tar.TypeSymlink:
-		if u.isForeign && !stays(header.Name, header.Linkname) {
+		if !u.isMove && !stays(name, header.Linkname) {
 			return errLeaves
 		}
-		err := os.Symlink(header.Linkname, within(parent, base))
-		if err == nil && u.keepsOwner {
-			err = os.Lchown(within(parent, base), header.Uid, header.Gid)
+		err := os.Symlink(header.Linkname, place)
+		if err == nil && u.isMove && os.Geteuid() == 0 {
+			err = os.Lchown(place, header.Uid, header.Gid)
 		}
 		return err
 	case tar.TypeLink:
@@ -357,72 +300,56 @@ func (u *unpacker) add(header *tar.Header, parent *os.File, base string) error {
 		if err != nil {
 			return err
 		}
-		dir, name, err := openParent(u.aside, target, false)
-		if err != nil {
-			return err
-		}
-		defer dir.Close()
-		return os.Link(within(dir, name), within(parent, base))
+		return os.Link(u.aside+target, place)
 	}
 	return fail("invalid_parameters", "an entry is no file, directory or link")
 }
 
 // describe gives a new file or directory its owner, mode and time.
-func (u *unpacker) describe(file *os.File, header *tar.Header) error {
-	if u.keepsOwner {
-		if err := file.Chown(header.Uid, header.Gid); err != nil {
+func (u *unpacker) describe(place string, header *tar.Header) error {
+	mode := uint32(header.Mode & 0o7777)
+	if os.Geteuid() != 0 {
+		mode &= 0o755
+	} else if u.isMove {
+		if err := os.Chown(place, header.Uid, header.Gid); err != nil {
 			return err
 		}
 	}
-	if err := syscall.Fchmod(int(file.Fd()), uint32(header.Mode)); err != nil {
+	if err := syscall.Chmod(place, mode); err != nil {
 		return err
 	}
-	second := syscall.Timeval{Sec: header.ModTime.Unix()}
-	return syscall.Futimes(int(file.Fd()), []syscall.Timeval{second, second})
-}
-
-// finish describes the directories, the inner ones first, in their places below dir.
-func (u *unpacker) finish(dir *os.File) {
-	for _, header := range slices.Backward(u.delayed) {
-		parent, base, err := openParent(dir, header.Name, false)
-		if err != nil {
-			continue
-		}
-		if made, err := openEntry(parent, base, syscall.O_DIRECTORY, 0); err == nil {
-			u.describe(made, header)
-			made.Close()
-		}
-		parent.Close()
-	}
+	return os.Chtimes(place, header.ModTime, header.ModTime)
 }
 
 // merge moves the entries of a complete directory to their places: files replace files, directories are merged.
-func merge(from, to *os.File, depth int) error {
-	if depth > mostDepth {
-		return errTooDeep
-	}
-	return eachName(from, func(name string) error {
-		st, err := statAt(from, name)
-		if err != nil {
-			return err
-		}
-		there, err := statAt(to, name)
-		if err != nil || !isDirectory(&st) && !isDirectory(&there) {
-			return rename(from, name, to, name, true)
-		}
-		if !isDirectory(&st) || !isDirectory(&there) {
+func (u *unpacker) merge(from, to *os.File, below string) error {
+	return eachEntry(from, func(e entry) error {
+		target := within(to, e.base)
+		there, err := os.Lstat(target)
+		if err == nil && there.IsDir() != e.info.IsDir() {
 			return syscall.EEXIST
 		}
-		source, err := openEntry(from, name, syscall.O_DIRECTORY, 0)
+		if !e.info.IsDir() {
+			return syscall.Rename(e.place, target)
+		}
+		os.Mkdir(target, 0o755)
+		source, err := openInner(e.place)
 		if err != nil {
 			return err
 		}
 		defer source.Close()
-		target, err := openEntry(to, name, syscall.O_DIRECTORY, 0)
+		merged, err := openInner(target)
 		if err != nil {
 			return err
 		}
-		defer target.Close()
-		return merge(source, target, depth+1)
-	})
+		defer merged.Close()
+		name := below + e.base + "/"
+		if err := u.merge(source, merged, name); err != nil {
+			return err
+		}
+		if header := u.directories[name]; header != nil {
+			return u.describe(within(merged, "."), header)
+		}
+		return nil
+	}, func(err error) error { return err })
 }

@@ -117,6 +117,12 @@ func (c *client) pump(in io.Reader) {
 	}
 }
 
+// appendFrame appends a frame of the given parts.
+func appendFrame(to []byte, kind frameType, stream uint32, parts ...[]byte) []byte {
+	payload := bytes.Join(parts, nil)
+	return append(appendHead(to, kind, stream, len(payload)), payload...)
+}
+
 func (c *client) send(kind frameType, stream uint32, parts ...[]byte) {
 	c.out.Write(appendFrame(nil, kind, stream, parts...))
 }

@@ -16,8 +16,7 @@ const (
 	mostConnections = 8
 	mostStreams     = 1024
 	mostInputs      = 128
-	mostUnsent      = 128 << 10
-	buffersPerConn  = 2
+	mostUnsent      = 32 << 10 // Bytes that wait before another frame.
 	helloWithin     = 10 * time.Second
 )
 
@@ -26,9 +25,6 @@ type counter struct {
 	n    atomic.Int64
 	most int64
 }
-
-func (c *counter) take() bool { return c.add(1) }
-func (c *counter) release()   { c.n.Add(-1) }
 
 // add takes n, or nothing if that is too much.
 func (c *counter) add(n int) bool {
@@ -39,6 +35,8 @@ func (c *counter) add(n int) bool {
 	return false
 }
 
+func (c *counter) release(n int) { c.n.Add(int64(-n)) }
+
 // socket is what a connection needs of its bridge.
 type socket interface {
 	io.ReadWriteCloser
@@ -48,23 +46,18 @@ type socket interface {
 
 // conn is one client's connection.
 type conn struct {
-	sup     *supervisor
-	socket  socket
-	out     *outbox
-	buffers chan []byte
+	sup    *supervisor
+	socket socket
+	*outbox
 
+	last    uint32 // The latest stream.
 	mu      sync.Mutex
 	streams map[uint32]*stream
-	last    uint32
 }
 
 // serve speaks the protocol until the connection ends, from either side.
 func (sup *supervisor) serve(socket socket) {
-	c := &conn{sup: sup, socket: socket, out: newOutbox(socket), streams: map[uint32]*stream{}}
-	c.buffers = make(chan []byte, buffersPerConn)
-	for range buffersPerConn {
-		c.buffers <- nil // Made when it is first used.
-	}
+	c := newConn(sup, socket)
 	sup.connections.Store(c, nil)
 	defer sup.connections.Delete(c)
 	err := c.read()
@@ -77,24 +70,32 @@ func (sup *supervisor) serve(socket socket) {
 		s.interrupt()
 	}
 	c.mu.Unlock()
-	c.out.close()
-	socket.Close()
+	c.close()
+}
+
+func newConn(sup *supervisor, socket socket) *conn {
+	return &conn{sup: sup, socket: socket, outbox: newOutbox(socket), streams: map[uint32]*stream{}}
+}
+
+// close ends the connection, after what waits to be sent.
+func (c *conn) close() {
+	c.socket.SetWriteDeadline(time.Now().Add(time.Second))
+	c.outbox.close()
+	c.socket.Close()
 }
 
 // bye says why the connection ends, and closes it.
 func (c *conn) bye(code, message string) {
-	c.out.send(frameBye, 0, encode(failure{Code: code, Message: message}))
 	c.socket.SetWriteDeadline(time.Now().Add(time.Second))
-	c.out.close()
-	c.socket.Close()
+	c.send(frameBye, 0, encode(failure{Code: code, Message: message}))
+	c.close()
 }
 
 // read takes frames until the connection ends, or the client breaks the protocol.
 func (c *conn) read() error {
 	buffered := bufio.NewReaderSize(c.socket, 16<<10)
-	var buffer [mostData]byte
 	c.socket.SetReadDeadline(time.Now().Add(helloWithin))
-	f, err := readFrame(buffered, buffer[:])
+	f, err := readFrame(buffered)
 	if err != nil {
 		return err
 	}
@@ -106,12 +107,12 @@ func (c *conn) read() error {
 	if json.Unmarshal(f.payload, &hello) != nil {
 		return badFrame
 	}
-	c.out.send(frameHello, 0, encode(c.sup.hello()))
+	c.send(frameHello, 0, encode(c.sup.hello()))
 	if hello.Protocol != protocolVersion {
 		return badProtocol
 	}
 	for {
-		f, err := readFrame(buffered, buffer[:])
+		f, err := readFrame(buffered)
 		if err != nil {
 			return err
 		}
@@ -127,19 +128,19 @@ func (c *conn) take(f frame) error {
 	case frameHello:
 		return badFrame
 	case framePing:
-		c.out.send(framePong, 0, f.payload)
+		c.send(framePong, 0, f.payload)
 		return nil
 	case framePong:
 		return nil
 	case frameOpen:
 		return c.open(f)
 	}
-	c.mu.Lock()
-	s, last := c.streams[f.stream], c.last
-	c.mu.Unlock()
-	if f.stream > last {
+	if f.stream > c.last {
 		return badStream
 	}
+	c.mu.Lock()
+	s := c.streams[f.stream]
+	c.mu.Unlock()
 	if s == nil {
 		return nil // The stream was closed when the client sent this.
 	}
@@ -154,7 +155,7 @@ func (c *conn) take(f frame) error {
 			return badFrame
 		}
 	case frameData:
-		return s.receive(f.payload)
+		return s.accept(f.payload)
 	case frameCredit:
 		return s.addCredit(binary.BigEndian.Uint32(f.payload))
 	case frameEnd:
@@ -170,55 +171,43 @@ func (c *conn) open(f frame) error {
 	if f.stream <= c.last {
 		return badStream
 	}
-	c.mu.Lock()
-	c.last = f.stream
-	c.mu.Unlock()
 	if !json.Valid(f.payload) {
 		return badFrame
 	}
-	var r request
-	run, takesData, err := c.sup.admit(f.payload, &r)
+	c.last = f.stream
+	r, run, err := c.sup.admit(f.payload)
 	if err != nil {
-		c.out.send(frameFail, f.stream, encode(failureOf(err)))
+		c.send(frameFail, f.stream, encode(failureOf(err)))
 		return nil
 	}
-	s := newStream(c, f.stream, takesData)
+	s := newStream(c, f.stream, r.takesData())
 	c.mu.Lock()
 	c.streams[f.stream] = s
 	c.mu.Unlock()
 	go func() {
-		result, err := run(s, &r)
+		result, err := run(s, r)
 		s.close(result, err)
 	}()
 	return nil
 }
 
-// admit reads a request, and counts its stream.
-func (sup *supervisor) admit(text []byte, r *request) (run operation, takesData bool, err error) {
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, false, invalid(err.Error())
+// admit reads a request, and counts its stream if there is room.
+func (sup *supervisor) admit(text []byte) (*request, operation, error) {
+	var r request
+	if err := json.Unmarshal(text, &r); err != nil {
+		return nil, nil, invalid(err.Error())
 	}
-	run, takesData = operations[r.Op], r.takesData()
+	run := operations[r.Op]
 	switch {
 	case run == nil:
-		return nil, false, invalid("unknown operation")
-	case !sup.streams.take():
-		return nil, false, tooMany("streams")
-	case takesData && !sup.inputs.take():
-		sup.streams.release()
-		return nil, false, tooMany("streams that take data")
+		return nil, nil, invalid("unknown operation")
+	case !sup.streams.add(1):
+		return nil, nil, tooMany("streams")
+	case r.takesData() && !sup.inputs.add(1):
+		sup.streams.release(1)
+		return nil, nil, tooMany("streams that take data")
 	}
-	return run, takesData, nil
-}
-
-// buffer runs work with one of the connection's few buffers, of mostData bytes.
-func (c *conn) buffer(work func([]byte) error) error {
-	b := <-c.buffers
-	if b == nil {
-		b = make([]byte, mostData)
-	}
-	defer func() { c.buffers <- b }()
-	return work(b)
+	return &r, run, nil
 }
 
 // outbox collects frames, and writes them in as few calls as the reader's pace allows.
@@ -237,21 +226,34 @@ func newOutbox(w io.Writer) *outbox {
 	return o
 }
 
-// send waits while more than mostUnsent bytes wait before the frame. After the connection's end it does nothing.
-func (o *outbox) send(kind frameType, stream uint32, parts ...[]byte) {
+// fill adds a frame whose payload work puts into the room that it gets. It waits for a client that does not read,
+// and fails after the connection's end.
+func (o *outbox) fill(stream uint32, work func(payload []byte) (frameType, int, error)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.unsent) > mostUnsent && !o.closed {
 		o.cond.Wait()
 	}
 	if o.closed {
-		return
+		return errCancelled
 	}
-	o.unsent = appendFrame(o.unsent, kind, stream, parts...)
-	o.cond.Broadcast()
+	if o.unsent == nil {
+		o.unsent = make([]byte, 0, mostUnsent+headerBytes+mostData)
+	}
+	payload := len(o.unsent) + headerBytes
+	kind, n, err := work(o.unsent[payload : payload+mostData])
+	if kind != noFrame {
+		o.unsent = appendHead(o.unsent, kind, stream, n)[:payload+n]
+		o.cond.Broadcast()
+	}
+	return err
 }
 
-// close sends what there is, unless the connection is broken, and ends.
+func (o *outbox) send(kind frameType, stream uint32, payload []byte) {
+	o.fill(stream, func(to []byte) (frameType, int, error) { return kind, copy(to, payload), nil })
+}
+
+// close writes what there is, unless the connection is broken, and ends.
 func (o *outbox) close() {
 	o.mu.Lock()
 	o.closed = true
@@ -260,12 +262,12 @@ func (o *outbox) close() {
 	<-o.done
 }
 
+// run writes one of two buffers while the other is filled.
 func (o *outbox) run(w io.Writer) {
 	defer close(o.done)
-	var spare []byte
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for {
+	for spare := []byte(nil); ; {
 		for len(o.unsent) == 0 && !o.closed {
 			o.cond.Wait()
 		}
@@ -273,18 +275,14 @@ func (o *outbox) run(w io.Writer) {
 			return
 		}
 		batch := o.unsent
-		o.unsent = spare[:0]
+		o.unsent = spare
 		o.cond.Broadcast()
 		o.mu.Unlock()
 		_, err := w.Write(batch)
 		spare = batch[:0]
-		if cap(spare) > mostWords {
-			spare = nil // What a burst took is not kept.
-		}
 		o.mu.Lock()
 		if err != nil {
-			o.closed = true
-			o.unsent = nil
+			o.closed, o.unsent = true, spare
 			o.cond.Broadcast()
 			return
 		}

@@ -3,73 +3,78 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
+	"unsafe"
 )
 
-const mostListed = 1_000_000
+const (
+	mostListed = 1_000_000
+	noReplace  = 1 // RENAME_NOREPLACE, which package syscall does not name.
+)
 
-// fileOperation works with the rights of a user.
-type fileOperation func(*stream, *request, identity) (any, error)
+// walks bounds the operations on directories: each holds a thread, also while it waits for its client.
+var walks = counter{most: 32}
 
-var fileOperations = map[string]fileOperation{
-	"stat":     quick(statFile),
-	"mkdir":    quick(makeDirectory),
-	"create":   quick(createFile),
-	"truncate": quick(truncateFile),
-	"change":   quick(changeFile),
-	"readlink": quick(readLink),
-	"link":     quick(makeLink),
-	"resolve":  quick(resolvePath),
-	"space":    quick(readSpace),
-	"list":     long(&walks, listDirectory),
-	"move":     long(&walks, moveFile),
-	"remove":   long(&walks, removeFile),
-	"pack":     long(&walks, packDirectory),
-	"unpack":   long(&walks, unpackArchive),
-	"usage":    long(&walks, readUsage),
-	"search":   long(&walks, search),
-	"watch":    long(&watches, watch),
-	"read":     readFile,
-	"write":    writeFile,
-	"pread":    readPart,
-	"pwrite":   writePart,
+var sysRenameat2 = map[string]uintptr{"amd64": 316, "arm64": 276}[runtime.GOARCH]
+
+// asUser is an operation on files with the rights of a user.
+func asUser(run func(*stream, *request, identity) (any, error)) operation {
+	return func(s *stream, r *request) (any, error) {
+		user, err := s.sup.users.find(r.User)
+		if err == nil {
+			err = r.checkPaths()
+		}
+		if err != nil {
+			return nil, err
+		}
+		return run(s, r, user)
+	}
 }
 
 // quick is an operation that waits for nothing but the kernel.
-func quick(run func(string, *request) (any, error)) fileOperation {
-	return func(_ *stream, r *request, user identity) (result any, err error) {
+func quick(run func(string, *request) (any, error)) operation {
+	return asUser(func(_ *stream, r *request, user identity) (result any, err error) {
 		err = user.do(func() (err error) {
 			result, err = run(string(r.Path), r)
 			return err
 		})
 		return result, err
-	}
+	})
 }
 
-// walks bounds the operations on directories, each of which holds a thread, also while it waits for its client.
-var walks = counter{most: 32}
-
-// walkMemory bounds what all of them remember of names, in bytes.
-var walkMemory = counter{most: 2 << 20}
-
-// long is an operation that may wait for its client, and of which there is a bounded number.
-func long(bound *counter, run fileOperation) fileOperation {
-	return func(s *stream, r *request, user identity) (result any, err error) {
-		if !bound.take() {
+// long is an operation on a directory, which may wait for its client, and of which there is a bounded number.
+func long(bound *counter, run func(*stream, *request, identity) (any, error)) operation {
+	return asUser(func(s *stream, r *request, user identity) (result any, err error) {
+		if !bound.add(1) {
 			return nil, tooMany("operations on directories")
 		}
-		defer bound.release()
+		defer bound.release(1)
 		err = user.as(func() (err error) {
 			result, err = run(s, r, user)
 			return err
 		})
 		return result, err
-	}
+	})
+}
+
+// inside is a long operation on an open directory, that of the request's path.
+func inside(bound *counter, run func(*stream, *request, *os.File) (any, error)) operation {
+	return long(bound, func(s *stream, r *request, _ identity) (any, error) {
+		dir, err := openDirectory(string(r.Path), 0)
+		if err != nil {
+			return nil, err
+		}
+		defer dir.Close()
+		return run(s, r, dir)
+	})
 }
 
 // attributes describe a file to a client.
@@ -82,65 +87,41 @@ type attributes struct {
 	Mtime   int64  `json:"mtime"`
 	MtimeNs int64  `json:"mtime_ns"`
 	Links   uint64 `json:"links"`
-	Version string `json:"version,omitempty"`
+	Version string `json:"version"`
+	inode   uint64
 }
 
-func attributesOf(st *syscall.Stat_t) attributes {
+func attributesOf(info fs.FileInfo) attributes {
+	st := info.Sys().(*syscall.Stat_t)
 	return attributes{
 		Mode: st.Mode, Size: st.Size, UID: st.Uid, GID: st.Gid, Atime: st.Atim.Sec, Mtime: st.Mtim.Sec,
 		MtimeNs: st.Mtim.Nsec, Links: uint64(st.Nlink),
-		Version: fmt.Sprintf("%d-%d.%09d", st.Size, st.Mtim.Sec, st.Mtim.Nsec),
+		Version: fmt.Sprintf("%d-%d.%09d", st.Size, st.Mtim.Sec, st.Mtim.Nsec), inode: st.Ino,
 	}
 }
 
-func isDirectory(st *syscall.Stat_t) bool { return st.Mode&syscall.S_IFMT == syscall.S_IFDIR }
-func isLink(st *syscall.Stat_t) bool      { return st.Mode&syscall.S_IFMT == syscall.S_IFLNK }
-func isRegular(st *syscall.Stat_t) bool   { return st.Mode&syscall.S_IFMT == syscall.S_IFREG }
-
-func describe(path string) (any, error) {
-	var st syscall.Stat_t
-	if err := syscall.Lstat(path, &st); err != nil {
+// described is the result of an operation on what is described.
+func described(info fs.FileInfo, err error) (any, error) {
+	if err != nil {
 		return nil, err
 	}
-	return attributesOf(&st), nil
-}
-
-func exists(path string) bool {
-	var st syscall.Stat_t
-	return syscall.Lstat(path, &st) == nil
-}
-
-// split separates a path's last name from its directory, which the kernel resolves.
-func split(name string) (parent, base string, err error) {
-	at := strings.LastIndexByte(name, '/')
-	parent, base = name[:at+1], name[at+1:]
-	if base == "" || base == "." || base == ".." {
-		return "", "", syscall.EBUSY
-	}
-	return parent, base, nil
+	return attributesOf(info), nil
 }
 
 func statFile(name string, r *request) (any, error) {
 	if r.Follow != nil && !*r.Follow {
-		return describe(name)
+		return described(os.Lstat(name))
 	}
-	var st syscall.Stat_t
-	if err := syscall.Stat(name, &st); err != nil {
-		return nil, err
-	}
-	return attributesOf(&st), nil
+	return described(os.Stat(name))
 }
 
 func makeDirectory(name string, r *request) (any, error) {
-	if exists(name) {
-		return nil, syscall.EEXIST
-	}
 	if r.Parents {
 		if err := os.MkdirAll(path.Dir(strings.TrimRight(name, "/")), 0o755); err != nil {
 			return nil, err
 		}
 	}
-	if err := syscall.Mkdir(name, 0o755); err != nil {
+	if err := os.Mkdir(name, 0o755); err != nil {
 		return nil, err
 	}
 	if r.Mode != nil {
@@ -148,53 +129,46 @@ func makeDirectory(name string, r *request) (any, error) {
 			return nil, err
 		}
 	}
-	return describe(name)
+	return described(os.Lstat(name))
 }
 
-// openFile opens a regular file, and nothing that opening could wait for.
-func openFile(name string, flags int, mode uint32) (*os.File, syscall.Stat_t, error) {
-	var st syscall.Stat_t
-	err := syscall.Stat(name, &st)
-	if err == nil && !isRegular(&st) {
-		return nil, st, notRegular(&st)
-	}
-	if err != nil && (flags&syscall.O_CREAT == 0 || err != syscall.ENOENT) {
-		return nil, st, err
-	}
-	fd, err := syscall.Open(name, flags|syscall.O_NONBLOCK|syscall.O_NOCTTY|syscall.O_CLOEXEC, mode)
+// openFile opens a regular file, and waits for nothing.
+func openFile(name string, flags int) (*os.File, fs.FileInfo, error) {
+	file, err := os.OpenFile(name, flags|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o666)
 	if err != nil {
-		return nil, st, err
+		return nil, nil, err
 	}
-	file := os.NewFile(uintptr(fd), name)
-	if err = syscall.Fstat(fd, &st); err == nil && !isRegular(&st) {
-		err = notRegular(&st)
+	info, err := file.Stat()
+	if err == nil {
+		err = checkRegular(info)
 	}
 	if err != nil {
 		file.Close()
-		return nil, st, err
+		return nil, nil, err
 	}
-	return file, st, nil
+	return file, info, nil
 }
 
-func notRegular(st *syscall.Stat_t) error {
-	if isDirectory(st) {
+func checkRegular(info fs.FileInfo) error {
+	if info.IsDir() {
 		return syscall.EISDIR
 	}
-	return fail("path_not_file", "neither a file nor a directory")
+	if !info.Mode().IsRegular() {
+		return fail("path_not_file", "neither a file nor a directory")
+	}
+	return nil
 }
 
 func createFile(name string, r *request) (any, error) {
-	isNew := !exists(name)
-	flags, known := map[string]int{
-		"keep": syscall.O_CREAT, "empty": syscall.O_CREAT | syscall.O_TRUNC, "refuse": syscall.O_CREAT | syscall.O_EXCL,
-	}[r.Existing]
+	flags, known := map[string]int{"keep": 0, "empty": os.O_TRUNC, "refuse": 0}[r.Existing]
 	if !known {
 		return nil, invalid("existing is unknown")
 	}
-	if !isNew && r.Existing == "refuse" {
-		return nil, syscall.EEXIST
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	isNew := err == nil
+	if errors.Is(err, fs.ErrExist) && r.Existing != "refuse" {
+		file, _, err = openFile(name, os.O_WRONLY|os.O_CREATE|flags) // Also by a link to nothing.
 	}
-	file, _, err := openFile(name, flags|syscall.O_WRONLY, 0o666)
 	if err != nil {
 		return nil, err
 	}
@@ -206,18 +180,18 @@ func createFile(name string, r *request) (any, error) {
 }
 
 func truncateFile(name string, r *request) (any, error) {
-	file, _, err := openFile(name, syscall.O_WRONLY, 0)
+	file, _, err := openFile(name, os.O_WRONLY)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	return nil, syscall.Ftruncate(int(file.Fd()), r.Size)
+	return nil, file.Truncate(r.Size)
 }
 
 func changeFile(name string, r *request) (any, error) {
 	var errs []error
 	if r.UID != nil && r.GID != nil {
-		errs = append(errs, syscall.Chown(name, int(*r.UID), int(*r.GID)))
+		errs = append(errs, os.Chown(name, int(*r.UID), int(*r.GID)))
 	}
 	if r.Mode != nil {
 		errs = append(errs, syscall.Chmod(name, *r.Mode))
@@ -234,30 +208,50 @@ func readLink(name string, _ *request) (any, error) {
 }
 
 func makeLink(name string, r *request) (any, error) {
-	if exists(name) {
-		return nil, syscall.EEXIST
-	}
 	switch r.Kind {
 	case "hard":
-		return nil, syscall.Link(string(r.Target), name)
+		return nil, os.Link(string(r.Target), name)
 	case "symbolic":
-		return nil, syscall.Symlink(string(r.Target), name)
+		return nil, os.Symlink(string(r.Target), name)
 	}
 	return nil, invalid("kind is unknown")
 }
 
 func resolvePath(name string, _ *request) (any, error) {
-	real, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		real = name
-		if parent, base, err := split(name); err == nil {
-			if above, err := filepath.EvalSymlinks(parent); err == nil {
-				real = path.Join(above, base)
-			}
-		}
-	}
-	return map[string][]byte{"path": []byte(real)}, nil
+	return map[string][]byte{"path": []byte(resolve(name))}, nil
 }
+
+// resolve is a path without links and `..`, as far as it exists; the path itself if its parent does not.
+func resolve(name string) string {
+	for range 40 {
+		if real, err := filepath.EvalSymlinks(name); err == nil {
+			return real
+		}
+		parent, base := splitPath(name)
+		real, err := filepath.EvalSymlinks(parent)
+		if err != nil || isNoName(base) {
+			return name
+		}
+		name = path.Join(real, base)
+		target, err := os.Readlink(name)
+		if err != nil {
+			return name
+		}
+		if !path.IsAbs(target) {
+			target = real + "/" + target
+		}
+		name = target // Of a link to nothing.
+	}
+	return name
+}
+
+// splitPath separates a path's last name from its directory, which the kernel resolves.
+func splitPath(name string) (parent, base string) {
+	at := strings.LastIndexByte(name, '/') + 1
+	return name[:at], name[at:]
+}
+
+func isNoName(base string) bool { return base == "" || base == "." || base == ".." }
 
 func readSpace(name string, _ *request) (any, error) {
 	var st syscall.Statfs_t
@@ -279,34 +273,34 @@ type fileRow struct {
 	attributes
 }
 
-func listDirectory(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+func listDirectory(s *stream, _ *request, dir *os.File) (any, error) {
+	var err error
 	out, count := rows{s: s}, 0
-	err = eachName(dir, func(name string) error {
-		st, err := statAt(dir, name)
-		if err != nil {
-			return nil // It is gone by now.
+	for err == nil {
+		var infos []fs.FileInfo
+		infos, err = dir.Readdir(namesAtOnce)
+		for _, info := range infos {
+			if isUnfinished(info.Name()) {
+				continue
+			}
+			if count++; count > mostListed {
+				return nil, tooMany("entries")
+			}
+			if err := out.add(fileRow{Name: []byte(info.Name()), attributes: attributesOf(info)}); err != nil {
+				return nil, err
+			}
 		}
-		if count++; count > mostListed {
-			return tooMany("entries")
-		}
-		return out.add(fileRow{Name: []byte(name), attributes: attributesOf(&st)})
-	})
-	if err != nil {
+	}
+	if err != io.EOF {
 		return nil, err
 	}
 	return nil, out.flush()
 }
 
-// protected refuses to move or remove what the sandbox cannot lose. The kernel says which entry it is, not its name.
-func protected(st *syscall.Stat_t) error {
+// checkProtected refuses what the sandbox cannot lose. The kernel says which entry it is, not its name.
+func checkProtected(info fs.FileInfo) error {
 	for name := dataPath; ; name = path.Dir(name) {
-		var here syscall.Stat_t
-		if syscall.Stat(name, &here) == nil && here.Dev == st.Dev && here.Ino == st.Ino {
+		if here, err := os.Stat(name); err == nil && os.SameFile(here, info) {
 			return syscall.EBUSY
 		}
 		if name == "/" {
@@ -315,122 +309,155 @@ func protected(st *syscall.Stat_t) error {
 	}
 }
 
-// openPlace finds an entry that is to be moved or removed. The kernel resolves the path to its directory.
-func openPlace(name string) (entry, error) {
-	parent, base, err := split(name)
+// openPlace finds an entry that is to be moved or removed. Its path leads to it also when links above it change.
+func openPlace(name string) (dir *os.File, place string, info fs.FileInfo, err error) {
+	dir, place, err = openParent(name)
 	if err != nil {
-		return entry{}, err
+		return nil, "", nil, err
 	}
-	dir, err := openDirectory(parent, openPath)
-	if err != nil {
-		return entry{}, err
-	}
-	e := entry{dir: dir, base: base, name: base}
-	if e.st, err = statAt(dir, base); err == nil {
-		err = protected(&e.st)
+	if info, err = os.Lstat(place); err == nil {
+		err = checkProtected(info)
 	}
 	if err != nil {
 		dir.Close()
 	}
-	return e, err
+	return dir, place, info, err
 }
 
-func moveFile(s *stream, r *request, user identity) (any, error) {
-	from, err := openPlace(string(r.From))
+func moveEntry(s *stream, r *request, user identity) (any, error) {
+	fromDir, from, info, err := openPlace(string(r.From))
 	if err != nil {
 		return nil, err
 	}
-	defer from.dir.Close()
-	parent, base, err := split(string(r.To))
-	if err != nil || !r.Replace && exists(string(r.To)) {
+	defer fromDir.Close()
+	above, base := splitPath(string(r.To))
+	if isNoName(base) {
 		return nil, syscall.EEXIST
 	}
 	if r.Parents {
-		if err := os.MkdirAll(parent, 0o755); err != nil {
+		if err := os.MkdirAll(above, 0o755); err != nil {
 			return nil, err
 		}
 	}
-	to, err := openDirectory(parent, openPath)
+	toDir, to, err := openParent(string(r.To))
 	if err != nil {
 		return nil, err
 	}
-	defer to.Close()
-	if there, err := statAt(to, base); err == nil && r.Replace && isLink(&there) && isDirectory(&from.st) {
-		at(syscall.SYS_UNLINKAT, to, base, 0)
-	}
-	switch err = rename(from.dir, from.base, to, base, r.Replace); err {
-	case syscall.EINVAL:
-		err = syscall.EEXIST // Into itself.
-	case syscall.EXDEV:
-		err = moveAcross(user, from, to, base, r.Replace)
+	defer toDir.Close()
+	err = s.sup.moveTo(from, info, to, r.Replace)
+	if err == syscall.EXDEV {
+		err = s.moveAcross(from, toDir, base, user)
 	}
 	if err != nil {
 		return nil, err
 	}
-	moved, err := statAt(to, base)
-	return attributesOf(&moved), err
+	return described(os.Lstat(to))
 }
 
-func removeFile(s *stream, r *request, _ identity) (any, error) {
-	e, err := openPlace(string(r.Path))
+// moveTo renames an entry, within a file system.
+func (sup *supervisor) moveTo(from string, info fs.FileInfo, to string, replace bool) error {
+	sup.changes.Lock()
+	defer sup.changes.Unlock()
+	there, err := os.Lstat(to)
+	if err == nil && !replace {
+		return syscall.EEXIST
+	}
+	if err == nil && info.IsDir() && there.Mode()&fs.ModeSymlink != 0 {
+		os.Remove(to)
+	}
+	if replace {
+		err = syscall.Rename(from, to)
+	} else {
+		err = renameNew(from, to)
+	}
+	if err == syscall.EINVAL {
+		return syscall.EEXIST // Into itself.
+	}
+	return err
+}
+
+// renameNew renames an entry to a name that nothing has.
+func renameNew(from, to string) error {
+	const here = ^uintptr(99) // AT_FDCWD
+	old, _ := syscall.BytePtrFromString(from)
+	name, _ := syscall.BytePtrFromString(to)
+	_, _, errno := syscall.Syscall6(sysRenameat2, here, uintptr(unsafe.Pointer(old)), here,
+		uintptr(unsafe.Pointer(name)), noReplace, 0)
+	if errno == syscall.EINVAL { // gVisor (20240729) refuses the flag in volumes, as the host may use them too.
+		return renameByLink(from, to)
+	}
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// renameByLink renames an entry to a name that nothing has: link(2) replaces nothing, and rename(2) of a directory
+// nothing but an empty one.
+func renameByLink(from, to string) error {
+	err := syscall.Link(from, to)
+	if err == nil {
+		return syscall.Unlink(from)
+	}
+	if err == syscall.EPERM { // A directory, or the file of another user.
+		return syscall.Rename(from, to)
+	}
+	return err
+}
+
+func removeEntry(s *stream, r *request, _ identity) (any, error) {
+	name := string(r.Path)
+	dir, place, info, err := openPlace(name)
 	if err != nil {
 		return nil, err
 	}
-	defer e.dir.Close()
-	isDir := isDirectory(&e.st)
-	if isDir && r.Kind == "file" {
+	defer dir.Close()
+	if info.IsDir() && r.Kind == "file" {
 		return nil, syscall.EISDIR
 	}
-	if !isDir && r.Kind == "directory" {
+	if !info.IsDir() && r.Kind == "directory" {
 		return nil, syscall.ENOTDIR
 	}
 	if r.Conditional {
 		// As for write, the state is that of a link's target.
-		state := stateOf(string(r.Path))
-		s.tell(map[string]any{"state": state})
-		if err := s.awaitGo(); err != nil {
+		state := stateOf(name)
+		if err := s.awaitGo(map[string]any{"state": state}); err != nil {
 			return nil, err
 		}
 		s.sup.changes.Lock()
 		defer s.sup.changes.Unlock()
-		if !sameState(state, stateOf(string(r.Path))) {
+		if !sameState(state, stateOf(name)) {
 			return nil, errChanged
 		}
 	}
-	if isDir && r.Recursive {
-		return nil, removeTree(e.dir, e.base)
+	if r.Recursive {
+		return nil, removeAll(place, nil, 0)
 	}
-	if isDir {
-		return nil, at(syscall.SYS_UNLINKAT, e.dir, e.base, removeDir)
-	}
-	return nil, at(syscall.SYS_UNLINKAT, e.dir, e.base, 0)
+	return nil, os.Remove(place)
 }
 
 var errChanged = failure{Code: "precondition_failed", Message: "the file has changed"}
 
-// fileState is what is at a path, for a comparison; nil is nothing.
-type fileState struct {
-	attributes
-	inode uint64
-}
-
-func stateOf(name string) *fileState {
-	var st syscall.Stat_t
-	if syscall.Stat(name, &st) != nil {
+// stateOf is what is at a path, for a comparison; nil is nothing.
+func stateOf(name string) *attributes {
+	info, err := os.Stat(name)
+	if err != nil {
 		return nil
 	}
-	return &fileState{attributesOf(&st), st.Ino}
+	state := attributesOf(info)
+	return &state
 }
 
-func sameState(a, b *fileState) bool {
+func sameState(a, b *attributes) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
 	return a.inode == b.inode && a.Version == b.Version && a.Mode == b.Mode
 }
 
-// awaitGo waits for the client's decision about a change.
-func (s *stream) awaitGo() error {
+// awaitGo tells the client what a change is about, and waits for its decision.
+func (s *stream) awaitGo(about any) error {
+	s.tell(about)
 	var decision struct{ Go bool }
 	if err := s.ask(&decision); err != nil {
 		return err
@@ -439,10 +466,4 @@ func (s *stream) awaitGo() error {
 		return errCancelled
 	}
 	return nil
-}
-
-// isTemporary reports whether an entry is an unfinished one of this program.
-func isTemporary(name string) bool {
-	return len(name) == len(uploadPrefix)+36 && strings.HasPrefix(name, uploadPrefix) ||
-		len(name) == len(unpackPrefix)+36 && strings.HasPrefix(name, unpackPrefix)
 }

@@ -19,6 +19,7 @@ const (
 type frameType byte
 
 const (
+	noFrame      frameType = 0x00 // Not sent.
 	frameHello   frameType = 0x01
 	framePing    frameType = 0x02
 	framePong    frameType = 0x03
@@ -67,8 +68,8 @@ type frame struct {
 	payload []byte
 }
 
-// readFrame reads one frame of a client. The payload of DATA is in buffer, which the next call overwrites.
-func readFrame(r io.Reader, buffer []byte) (frame, error) {
+// readFrame reads one frame of a client.
+func readFrame(r io.Reader) (frame, error) {
 	var head [headerBytes]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return frame{}, err
@@ -80,28 +81,16 @@ func readFrame(r io.Reader, buffer []byte) (frame, error) {
 	if !known || length > most || isOfConnection != (f.stream == 0) || f.kind == frameCredit && length != 4 {
 		return frame{}, badFrame
 	}
-	if f.kind == frameData {
-		f.payload = buffer[:length]
-	} else {
-		f.payload = make([]byte, length)
-	}
+	f.payload = make([]byte, length)
 	if _, err := io.ReadFull(r, f.payload); err != nil {
 		return frame{}, fmt.Errorf("a frame was cut off: %w", err)
 	}
 	return f, nil
 }
 
-// appendFrame appends a frame of the given parts.
-func appendFrame(to []byte, kind frameType, stream uint32, parts ...[]byte) []byte {
-	length := 0
-	for _, part := range parts {
-		length += len(part)
-	}
+// appendHead appends the head of a frame.
+func appendHead(to []byte, kind frameType, stream uint32, length int) []byte {
 	to = binary.BigEndian.AppendUint32(to, uint32(length))
 	to = binary.BigEndian.AppendUint32(to, stream)
-	to = append(to, byte(kind))
-	for _, part := range parts {
-		to = append(to, part...)
-	}
-	return to
+	return append(to, byte(kind))
 }

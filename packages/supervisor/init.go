@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"crypto/rand"
 	"encoding/hex"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,7 +24,6 @@ const (
 	dataPath = "/home/user"
 	// nameServersFile has name servers that replace those of the arguments, one a line.
 	nameServersFile = "/var/lib/berth/name-servers"
-	mostNameServers = 8
 	// mostHeap is where Go collects garbage more often; the bounds of all parts together are below it.
 	mostHeap = 30 << 20
 )
@@ -39,10 +39,9 @@ type supervisor struct {
 	streams     counter
 	inputs      counter
 	sockets     counter
-	extraCredit atomic.Int64
+	shared      counter    // Memory, in bytes.
 	changes     sync.Mutex // Held from the last look at a file until it is replaced or removed.
 	isEnding    atomic.Bool
-	bridges     sync.Map // The pids of `connect`.
 
 	startMu sync.Mutex
 	reapMu  sync.Mutex
@@ -64,10 +63,7 @@ func (sup *supervisor) hello() any {
 func newSupervisor(user string) *supervisor {
 	boot := make([]byte, 16)
 	rand.Read(boot)
-	cwd, err := os.Getwd()
-	if err != nil {
-		cwd = "/"
-	}
+	cwd, _ := os.Getwd()
 	return &supervisor{
 		boot:     hex.EncodeToString(boot),
 		cwd:      cwd,
@@ -77,6 +73,7 @@ func newSupervisor(user string) *supervisor {
 		streams:  counter{most: mostStreams},
 		inputs:   counter{most: mostInputs},
 		sockets:  counter{most: mostConnections},
+		shared:   counter{most: mostShared},
 		byPID:    map[int]*program{},
 	}
 }
@@ -90,8 +87,9 @@ func runInit(args []string) {
 	received := make(chan os.Signal, 16)
 	signal.Notify(received, syscall.SIGTERM, syscall.SIGCHLD, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT,
 		syscall.SIGPIPE, syscall.SIGABRT)
-	if err := protect(); err != nil {
-		fatal("cannot protect this process", err)
+	const setDumpable = 4
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, setDumpable, 0, 0); errno != 0 {
+		fatal("cannot hide this process's memory from users", errno)
 	}
 	// The data of another sandbox is copied into the home, with its owner.
 	keepsHome := len(args) > 0 && args[0] == "-keep-home"
@@ -124,29 +122,16 @@ func runInit(args []string) {
 	}
 }
 
-// protect makes this process the parent of orphans where it is not the first, and hides its memory from users.
-func protect() error {
-	const setDumpable, setChildSubreaper = 4, 36
-	for _, option := range [][2]uintptr{{setDumpable, 0}, {setChildSubreaper, 1}} {
-		if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, option[0], option[1], 0); errno != 0 {
-			return errno
-		}
-	}
-	return nil
-}
-
 // setNameServers writes the name servers of the file, or else of the arguments, for the programs of the sandbox.
 func setNameServers(servers []string) {
+	// Opening waits for nothing, whatever a program has put in the files' places.
 	if file, err := os.OpenFile(nameServersFile, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
-		servers = nil
-		lines := bufio.NewScanner(io.LimitReader(file, mostWords))
-		for lines.Scan() {
-			servers = append(servers, strings.TrimSpace(lines.Text()))
-		}
+		text, _ := io.ReadAll(io.LimitReader(file, mostWords))
+		servers = strings.Fields(string(text))
 		file.Close()
 	}
 	text := ""
-	for _, server := range servers[:min(len(servers), mostNameServers)] {
+	for _, server := range servers {
 		if _, err := netip.ParseAddr(server); err == nil {
 			text += "nameserver " + server + "\n"
 		}
@@ -164,8 +149,8 @@ func setNameServers(servers []string) {
 
 // ownHome gives the home directory, which Docker makes for root, to the sandbox's user.
 func (sup *supervisor) ownHome() {
-	var st syscall.Stat_t
-	if sup.users.byDefault == "" || syscall.Lstat(dataPath, &st) != nil || st.Uid != 0 {
+	info, err := os.Lstat(dataPath)
+	if err != nil || info.Sys().(*syscall.Stat_t).Uid != 0 {
 		return
 	}
 	if user, err := sup.users.find(""); err == nil {
@@ -183,42 +168,38 @@ func (sup *supervisor) accept(listener *net.UnixListener) {
 		}
 		go func() {
 			defer socket.Close()
-			if !sup.sockets.take() {
+			if !sup.sockets.add(1) {
 				socket.Write([]byte("too many connections\n"))
 				return
 			}
-			defer sup.sockets.release()
-			b, err := receiveBridge(socket)
-			if err != nil {
-				return
+			defer sup.sockets.release(1)
+			if b, err := receiveBridge(socket); err == nil {
+				sup.serve(b)
+				debug.FreeOSMemory()
 			}
-			sup.bridges.Store(b.pid, true)
-			sup.serve(b)
-			sup.bridges.Delete(b.pid)
-			debug.FreeOSMemory()
 		}()
 	}
 }
 
 // reap takes the exit codes of all processes that have ended, programs and orphans.
 func (sup *supervisor) reap() {
+	sup.reapMu.Lock()
+	defer sup.reapMu.Unlock()
 	for {
 		var status syscall.WaitStatus
-		sup.reapMu.Lock()
 		pid, err := syscall.Wait4(-1, &status, syscall.WNOHANG, nil)
-		p := sup.byPID[pid]
-		if pid > 0 {
-			delete(sup.byPID, pid)
-		}
-		sup.reapMu.Unlock()
 		if err == syscall.EINTR {
 			continue
 		}
 		if pid <= 0 {
 			return
 		}
-		if p != nil {
-			go sup.ends(p, status)
+		if p := sup.byPID[pid]; p != nil {
+			delete(sup.byPID, pid)
+			p.mu.Lock()
+			p.exit, p.ended = exitOf(status), now()
+			p.mu.Unlock()
+			go sup.finish(p)
 		}
 	}
 }
@@ -233,7 +214,7 @@ func (sup *supervisor) shutDown() {
 		}
 	}
 	syscall.Kill(-1, syscall.SIGCONT)
-	for pause := pollEnds; sup.hasProcesses(); pause = min(2*pause, pollEndsLast) {
+	for pause := pollEnds; hasProcesses(); pause = min(2*pause, pollEndsLast) {
 		time.Sleep(pause)
 	}
 	sup.connections.Range(func(c, _ any) bool {
@@ -243,12 +224,11 @@ func (sup *supervisor) shutDown() {
 	os.Exit(0)
 }
 
-// hasProcesses reports whether anything runs but this process, the first one, and clients' bridges.
-func (sup *supervisor) hasProcesses() bool {
-	for _, p := range processes() {
-		if _, isBridge := sup.bridges.Load(p.pid); !isBridge && !p.isZombie {
-			return true
-		}
-	}
-	return false
+// hasProcesses reports whether anything runs but this process, the first one, and clients' bridges. A program that
+// looks like a bridge is not awaited, which is its own harm.
+func hasProcesses() bool {
+	return slices.ContainsFunc(processes(), func(p process) bool {
+		command, _ := os.ReadFile("/proc/" + strconv.Itoa(p.pid) + "/cmdline")
+		return !p.isZombie && string(command) != os.Args[0]+"\x00connect\x00"
+	})
 }

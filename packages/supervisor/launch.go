@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"strings"
 	"syscall"
+	"unsafe"
 )
 
 const usualPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -81,43 +83,49 @@ func findProgram(name, cwd, search string) (string, error) {
 
 // launch starts the program's process and its pumps.
 func (sup *supervisor) launch(p *program, l launch, r *request) error {
-	var files plumbing
-	defer files.closeTheirs()
-	if err := files.open(r, p.user); err != nil {
-		files.closeOurs()
+	theirs, err := p.plumb(r)
+	defer closeAll(theirs)
+	if err == nil && sup.isEnding.Load() {
+		err = notStarted("other", "the sandbox stops")
+	}
+	if err == nil {
+		err = sup.fork(p, l, r, theirs)
+	}
+	if err != nil {
+		p.stdin.Close()
+		for _, file := range p.outputs {
+			file.Close()
+		}
 		return err
 	}
-	if sup.isEnding.Load() {
-		files.closeOurs()
-		return notStarted("other", "the sandbox stops")
-	}
-	attributes := &syscall.ProcAttr{Dir: l.cwd, Env: l.env, Files: files.theirFds(), Sys: &syscall.SysProcAttr{
-		Setsid:     true,
-		Setctty:    r.TTY != nil,
-		Credential: &syscall.Credential{Uid: p.user.uid, Gid: p.user.gid, Groups: p.user.groups},
-	}}
-	sup.startMu.Lock() // The reaper waits for one start at most, not for all that are queued.
-	sup.reapMu.Lock()
-	pid, err := syscall.ForkExec(l.file, r.Argv, attributes)
-	if err == nil {
-		p.mu.Lock()
-		p.pid, p.started = pid, now()
-		p.terminal, p.stdin = files.terminal, files.stdin
-		for kind := range files.outputs {
-			p.idle[kind] = false
-		}
-		p.mu.Unlock()
-		sup.byPID[pid] = p
-	}
-	sup.reapMu.Unlock()
-	sup.startMu.Unlock()
-	if err != nil {
-		files.closeOurs()
-		return startFailure(err)
-	}
-	for kind, file := range files.outputs {
+	for kind, file := range p.outputs {
 		go p.pump(file, kind)
 	}
+	return nil
+}
+
+func (sup *supervisor) fork(p *program, l launch, r *request, theirs []*os.File) error {
+	attributes := &syscall.ProcAttr{Dir: l.cwd, Env: l.env, Sys: &syscall.SysProcAttr{
+		Setsid:     true,
+		Setctty:    p.terminal != nil,
+		Credential: &syscall.Credential{Uid: p.user.uid, Gid: p.user.gid, Groups: p.user.groups},
+	}}
+	for _, file := range theirs {
+		attributes.Files = append(attributes.Files, file.Fd()) // Fd makes it block, as programs expect.
+	}
+	p.pumps.Add(len(p.outputs))
+	sup.startMu.Lock() // The reaper waits for one start at most, not for all that are queued.
+	defer sup.startMu.Unlock()
+	sup.reapMu.Lock()
+	defer sup.reapMu.Unlock()
+	pid, err := syscall.ForkExec(l.file, r.Argv, attributes)
+	if err != nil {
+		return startFailure(err)
+	}
+	sup.programs.mu.Lock()
+	p.pid, p.started = pid, now()
+	sup.programs.mu.Unlock()
+	sup.byPID[pid] = p
 	return nil
 }
 
@@ -133,46 +141,30 @@ func startFailure(err error) error {
 	return notStarted("other", err.Error())
 }
 
-// plumbing is a program's input and output: their ends are the program's, ours the supervisor's.
-type plumbing struct {
-	theirs   []*os.File
-	terminal *os.File
-	stdin    *os.File
-	outputs  map[frameType]*os.File
-}
-
-func (f *plumbing) open(r *request, user identity) error {
-	f.outputs = map[frameType]*os.File{}
+// plumb opens the program's input and output, and returns the ends that become the program's.
+func (p *program) plumb(r *request) (theirs []*os.File, err error) {
 	if r.TTY != nil {
-		master, slave, err := openTerminal(*r.TTY, user)
+		master, slave, err := openTerminal(*r.TTY, p.user)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		f.terminal, f.stdin, f.theirs = master, master, []*os.File{slave, slave, slave}
-		f.outputs[frameStdout] = master
-		return nil
+		p.terminal, p.stdin, p.outputs[frameStdout] = master, master, master
+		return []*os.File{slave, slave, slave}, nil
 	}
+	var reads, writes *os.File
 	if r.Stdin {
-		reads, writes, err := pipe(user)
-		if err != nil {
-			return err
-		}
-		f.theirs, f.stdin = append(f.theirs, reads), writes
+		reads, p.stdin, err = pipe(p.user)
 	} else {
-		null, err := os.Open(os.DevNull)
-		if err != nil {
-			return err
-		}
-		f.theirs = append(f.theirs, null)
+		reads, err = os.Open(os.DevNull)
 	}
+	theirs = append(theirs, reads)
 	for _, kind := range []frameType{frameStdout, frameStderr} {
-		reads, writes, err := pipe(user)
-		if err != nil {
-			return err
+		if err == nil {
+			p.outputs[kind], writes, err = pipe(p.user)
+			theirs = append(theirs, writes)
 		}
-		f.theirs, f.outputs[kind] = append(f.theirs, writes), reads
 	}
-	return nil
+	return theirs, err
 }
 
 // pipe opens a pipe that its user may open again, as /dev/stderr.
@@ -183,26 +175,52 @@ func pipe(user identity) (reads, writes *os.File, err error) {
 	return reads, writes, err
 }
 
-// theirFds are what the program has as its input, output and errors. Fd makes a file block, as programs expect.
-func (f *plumbing) theirFds() []uintptr {
-	fds := make([]uintptr, 0, 3)
-	for _, file := range f.theirs {
-		fds = append(fds, file.Fd())
-	}
-	return fds
-}
-
-func (f *plumbing) closeTheirs() {
-	for _, file := range f.theirs {
+func closeAll(files []*os.File) {
+	for _, file := range files {
 		file.Close()
 	}
 }
 
-func (f *plumbing) closeOurs() {
-	for _, file := range f.outputs {
-		file.Close()
+// openTerminal opens a new terminal: the master for the supervisor, the slave for the user's program.
+func openTerminal(z size, user identity) (master, slave *os.File, err error) {
+	if master, err = os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY|syscall.O_NONBLOCK, 0); err != nil {
+		return nil, nil, fmt.Errorf("cannot open a terminal: %w", err)
 	}
-	if f.stdin != nil {
-		f.stdin.Close()
+	var locked, number int32
+	err = errors.Join(
+		ioctl(master, syscall.TIOCSPTLCK, unsafe.Pointer(&locked)),
+		ioctl(master, syscall.TIOCGPTN, unsafe.Pointer(&number)),
+		setSize(master, z),
+	)
+	if err == nil {
+		slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
 	}
+	if err != nil {
+		master.Close()
+		return nil, nil, err
+	}
+	slave.Chown(int(user.uid), int(user.gid)) // So that the user can open it again, as /dev/stderr.
+	return master, slave, nil
+}
+
+// setSize sets a terminal's size, of which its programs are told by SIGWINCH.
+func setSize(terminal *os.File, z size) error {
+	window := [4]uint16{uint16(z.Rows), uint16(z.Columns)}
+	return ioctl(terminal, syscall.TIOCSWINSZ, unsafe.Pointer(&window))
+}
+
+// ioctl calls ioctl(2); unlike File.Fd, it leaves the file as it is.
+func ioctl(file *os.File, call uintptr, argument unsafe.Pointer) error {
+	raw, err := file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errno syscall.Errno
+	err = raw.Control(func(fd uintptr) {
+		_, _, errno = syscall.Syscall(syscall.SYS_IOCTL, fd, call, uintptr(argument))
+	})
+	if errno != 0 {
+		return fmt.Errorf("ioctl %#x: %w", call, errno)
+	}
+	return err
 }

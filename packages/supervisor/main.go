@@ -3,7 +3,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -42,8 +41,7 @@ func main() {
 	}
 }
 
-// connect gives its own input and output to the supervisor, and waits until it has no more use for them. It tells its
-// pid, so that the supervisor does not wait for its end before its own.
+// connect gives its own input and output to the supervisor, and waits until it has no more use for them.
 func connect() error {
 	// It is told to end with all others, and ends with the connection.
 	signal.Ignore(syscall.SIGTERM, syscall.SIGHUP, syscall.SIGINT)
@@ -51,8 +49,7 @@ func connect() error {
 	if err != nil {
 		return err
 	}
-	pid := binary.BigEndian.AppendUint32(nil, uint32(os.Getpid()))
-	if _, _, err := socket.WriteMsgUnix(pid, syscall.UnixRights(0, 1), nil); err != nil {
+	if _, _, err := socket.WriteMsgUnix([]byte{0}, syscall.UnixRights(0, 1), nil); err != nil {
 		return err
 	}
 	// The supervisor alone has them now, and sees the end of the input.
@@ -66,7 +63,6 @@ func connect() error {
 
 // bridge is a client's connection: the input and output of a `connect`, and its socket.
 type bridge struct {
-	pid     int
 	in, out *os.File
 	socket  *net.UnixConn
 }
@@ -74,26 +70,24 @@ type bridge struct {
 // receiveBridge takes what `connect` gives.
 func receiveBridge(socket *net.UnixConn) (*bridge, error) {
 	socket.SetReadDeadline(time.Now().Add(helloWithin))
-	var pid [4]byte
 	rights := make([]byte, syscall.CmsgSpace(8))
-	n, m, _, _, err := socket.ReadMsgUnix(pid[:], rights)
+	_, n, _, _, err := socket.ReadMsgUnix(make([]byte, 1), rights)
 	if err != nil {
 		return nil, err
 	}
-	var fds []int
-	messages, err := syscall.ParseSocketControlMessage(rights[:m])
-	if err == nil && len(messages) == 1 {
-		fds, err = syscall.ParseUnixRights(&messages[0])
+	messages, err := syscall.ParseSocketControlMessage(rights[:n])
+	if err != nil || len(messages) != 1 {
+		return nil, errors.New("not given an input and an output")
 	}
-	if err != nil || n != len(pid) || len(fds) != 2 {
+	fds, err := syscall.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 2 {
 		return nil, errors.New("not given an input and an output")
 	}
 	for _, fd := range fds {
 		syscall.SetNonblock(fd, true)
 		syscall.CloseOnExec(fd)
 	}
-	in, out := os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out")
-	b := &bridge{pid: int(binary.BigEndian.Uint32(pid[:])), in: in, out: out, socket: socket}
+	b := &bridge{os.NewFile(uintptr(fds[0]), "in"), os.NewFile(uintptr(fds[1]), "out"), socket}
 	socket.SetReadDeadline(time.Time{})
 	go func() {
 		// If `connect` is killed, its runtime waits for the end of this output before it closes the input.

@@ -128,38 +128,32 @@ func connectPort(s *stream, r *request) (any, error) {
 	if r.Port < 1 || r.Port > 65535 {
 		return nil, invalid("the port is out of range")
 	}
-	var socket net.Conn
-	var err error
-	for _, host := range []string{"127.0.0.1", "::1"} {
-		ctx, cancel := context.WithTimeout(s.ctx, dialWithin)
-		socket, err = (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(r.Port)))
-		cancel()
-		if err == nil {
-			break
-		}
+	dialer := net.Dialer{Timeout: dialWithin}
+	socket, err := dialer.DialContext(s.ctx, "tcp", fmt.Sprint("127.0.0.1:", r.Port))
+	if err != nil {
+		socket, err = dialer.DialContext(s.ctx, "tcp", fmt.Sprint("[::1]:", r.Port))
 	}
 	if err != nil {
 		return nil, fail("port_closed", "%v", err)
 	}
 	defer socket.Close()
+	defer context.AfterFunc(s.ctx, func() { socket.Close() })()
 	s.tell(struct{}{})
-	stop := context.AfterFunc(s.ctx, func() { socket.Close() })
-	defer stop()
-	given := make(chan error, 1)
+	given := make(chan struct{})
 	go func() {
-		err := s.receiveAll(func(data []byte) error {
+		defer close(given)
+		err := s.receive(transferCredit, func(data []byte) error {
 			_, err := socket.Write(data)
 			return err
 		})
 		if err == nil {
-			err = socket.(*net.TCPConn).CloseWrite()
+			socket.(*net.TCPConn).CloseWrite()
 		}
-		given <- err
 	}()
-	if _, err := io.CopyBuffer(onlyWriter{s}, onlyReader{socket}, make([]byte, relayBytes)); err != nil {
+	if _, err := io.CopyBuffer(s, struct{ io.Reader }{socket}, make([]byte, relayBytes)); err != nil {
 		return nil, s.ctx.Err() // A reset ends both directions.
 	}
-	s.c.out.send(frameEnd, s.id)
+	s.send(frameEnd, nil)
 	<-given
 	return nil, nil
 }

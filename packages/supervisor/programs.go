@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
 	"math"
 	"os"
 	"slices"
@@ -18,7 +17,6 @@ const (
 	mostPrograms  = 256
 	mostEnded     = 64 // Kept programs that have ended.
 	mostArguments = 128 << 10
-	leastRing     = 8 << 10
 	usualRing     = 64 << 10
 	mostRing      = 1 << 20
 	abandonAfter  = 10 * time.Second
@@ -34,13 +32,13 @@ type program struct {
 	started          int64
 	terminal         *os.File // The terminal's master; nil with pipes.
 	stdin            *os.File // The terminal's master, or a pipe; nil without an input.
+	outputs          map[frameType]*os.File
+	pumps            sync.WaitGroup
 
 	mu          sync.Mutex
 	cond        *sync.Cond
-	ring        *ring
+	ring        ring
 	readers     map[*reader]struct{}
-	idle        map[frameType]bool // By output that is still open: whether it has no bytes now.
-	graceOver   bool
 	outputOver  bool
 	abandonedAt int64
 	abandoned   *time.Timer
@@ -109,7 +107,9 @@ func (ps *programs) remove(p *program) {
 // keep retains the result of a program, at the cost of the oldest if there are many.
 func (ps *programs) keep(p *program) {
 	ps.mu.Lock()
-	ps.ended = append(ps.ended, p)
+	if ps.byID[p.id] == p { // Not forgotten meanwhile.
+		ps.ended = append(ps.ended, p)
+	}
 	surplus := slices.Clone(ps.ended[:max(0, len(ps.ended)-mostEnded)])
 	ps.mu.Unlock()
 	for _, oldest := range surplus {
@@ -143,14 +143,15 @@ func start(s *stream, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{id: r.ID, owner: r.Owner, argv0: r.Argv[0], user: user, kept: r.Kept, ring: newRing(r.Ring)}
+	first := &reader{}
+	p := &program{
+		id: r.ID, owner: r.Owner, argv0: r.Argv[0], user: user, kept: r.Kept, ring: ring{most: r.Ring},
+		readers: map[*reader]struct{}{first: {}}, outputs: map[frameType]*os.File{},
+	}
 	p.cond = sync.NewCond(&p.mu)
-	p.readers, p.idle = map[*reader]struct{}{}, map[frameType]bool{}
 	if err := sup.programs.add(p); err != nil {
 		return nil, err
 	}
-	first := &reader{}
-	p.readers[first] = struct{}{}
 	if err := sup.launch(p, launch, r); err != nil {
 		sup.programs.remove(p)
 		return nil, err
@@ -210,7 +211,7 @@ func attach(s *stream, r *request) (any, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	from, to := max(r.After, p.ring.begin()), p.ring.end
+	from, to := max(r.After, p.ring.begin), p.ring.end
 	if r.After < 0 || r.After > to {
 		p.mu.Unlock()
 		return nil, invalid("the offset is beyond the output")
@@ -235,7 +236,6 @@ func (p *program) serve(s *stream, r *reader, to int64) (any, error) {
 		go p.takeInput(s)
 	}
 	err := p.follow(s, r, to)
-	s.interrupt()
 	p.mu.Lock()
 	delete(p.readers, r)
 	p.cond.Broadcast()
@@ -245,11 +245,9 @@ func (p *program) serve(s *stream, r *reader, to int64) (any, error) {
 		result.Exit, result.Ended = p.exit, p.ended
 	}
 	isLast := len(p.readers) == 0 && !p.kept
-	if isLast {
+	if isLast && (err != nil || !isOver) {
 		p.abandonedAt = r.at
-		if !isOver || err != nil {
-			p.abandoned = time.AfterFunc(abandonAfter, func() { s.sup.abandon(p) })
-		}
+		p.abandoned = time.AfterFunc(abandonAfter, func() { s.sup.abandon(p) })
 	}
 	p.mu.Unlock()
 	if err != nil {
@@ -270,64 +268,60 @@ func (sup *supervisor) abandon(p *program) {
 		return
 	}
 	if !hasEnded {
-		sup.endTree(tree{id: p.id, user: p.user, leader: p.leader()}, syscall.SIGTERM, abandonGrace)
+		tree{id: p.id, user: p.user, program: p}.end(syscall.SIGTERM, abandonGrace)
 	}
 	sup.programs.remove(p)
 }
 
-// takeInput writes a client's data to the program. What an ended program does not read is dropped.
+// takeInput writes a client's data to the program, until the stream ends. What the program does not read any more is
+// dropped.
 func (p *program) takeInput(s *stream) {
-	s.grow(programCredit)
-	for {
-		data, err := s.take()
-		if err == io.EOF && p.terminal == nil && p.stdin != nil {
-			p.stdin.Close()
+	defer context.AfterFunc(s.ctx, func() { p.stdin.SetWriteDeadline(time.Now()) })()
+	err := s.receive(programCredit, func(data []byte) error {
+		for len(data) > 0 && s.ctx.Err() == nil {
+			n, err := p.stdin.Write(data)
+			data = data[n:]
+			if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				return nil
+			}
+			if err != nil && s.ctx.Err() == nil {
+				p.stdin.SetWriteDeadline(time.Time{}) // It was the end of another stream.
+			}
 		}
-		if err != nil {
-			return
-		}
-		if p.stdin != nil {
-			p.give(s, data)
-		}
-		s.consumed(len(data))
-	}
-}
-
-// give writes to the program, until the stream ends. That of another stream wakes all writers.
-func (p *program) give(s *stream, data []byte) {
-	stop := context.AfterFunc(s.ctx, func() { p.stdin.SetWriteDeadline(time.Now()) })
-	defer stop()
-	for len(data) > 0 && s.ctx.Err() == nil {
-		n, err := p.stdin.Write(data)
-		data = data[n:]
-		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-			return
-		}
-		if err != nil && s.ctx.Err() == nil {
-			p.stdin.SetWriteDeadline(time.Time{})
-		}
-	}
-}
-
-// ends notes the end of the program's process.
-func (sup *supervisor) ends(p *program, status syscall.WaitStatus) {
-	exit := &exitStatus{}
-	if status.Signaled() {
-		exit.Signal = int(status.Signal())
-	} else {
-		code := status.ExitStatus()
-		exit.Code = &code
-	}
-	at := now()
-	p.mu.Lock()
-	p.exit, p.ended = exit, at
-	p.mu.Unlock()
-	p.settle()
-	if p.stdin != nil {
+		return nil
+	})
+	if err == nil && p.terminal == nil {
 		p.stdin.Close()
 	}
-	if p.terminal != nil {
-		p.terminal.Close()
+}
+
+// exitOf is how a process has ended.
+func exitOf(status syscall.WaitStatus) *exitStatus {
+	if status.Signaled() {
+		return &exitStatus{Signal: int(status.Signal())}
+	}
+	code := status.ExitStatus()
+	return &exitStatus{Code: &code}
+}
+
+// settle waits for the output of a program that has ended, but not for that of its descendants.
+func (p *program) settle() {
+	for _, file := range p.outputs {
+		file.SetReadDeadline(time.Now().Add(descendantsWait))
+	}
+	p.pumps.Wait()
+	p.mu.Lock()
+	p.outputOver = true
+	p.cond.Broadcast()
+	p.mu.Unlock()
+}
+
+// finish settles a program that has ended, and lets go of its input and output.
+func (sup *supervisor) finish(p *program) {
+	p.settle()
+	p.stdin.Close()
+	for _, file := range p.outputs {
+		go drain(file)
 	}
 	if p.kept {
 		sup.programs.keep(p)
@@ -349,14 +343,7 @@ func signalProgram(s *stream, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := which.find()
-	sent := 0
-	for _, each := range all {
-		if syscall.Kill(each.pid, number) == nil {
-			sent++
-		}
-	}
-	return map[string]int{"sent": sent}, nil
+	return map[string]int{"sent": sendSignals(which.find(), number)}, nil
 }
 
 func endProgram(s *stream, r *request) (any, error) {
@@ -372,7 +359,7 @@ func endProgram(s *stream, r *request) (any, error) {
 		return nil, invalid("the grace is out of range")
 	}
 	outcome := "still_running"
-	if s.sup.endTree(which, number, time.Duration(grace)*time.Millisecond) {
+	if which.end(number, time.Duration(grace)*time.Millisecond) {
 		outcome = "ended"
 	}
 	return map[string]string{"outcome": outcome}, nil
@@ -385,7 +372,8 @@ func descendants(s *stream, r *request) (any, error) {
 	}
 	names := []string{}
 	for _, each := range which.find() {
-		if each.pid != which.leader && len(names) < 16 {
+		isOwn := which.program != nil && which.program.pid == each.pid
+		if !isOwn && len(names) < 16 {
 			names = append(names, strings.ToValidUTF8(each.name, "\ufffd"))
 		}
 	}
@@ -406,7 +394,7 @@ func (sup *supervisor) treeOf(r *request) (tree, syscall.Signal, error) {
 		return tree{}, 0, invalid("no such signal, or a malformed id")
 	}
 	if p, err := sup.programs.find(r.ID); err == nil {
-		return tree{id: p.id, user: p.user, leader: p.leader()}, number, nil
+		return tree{id: p.id, user: p.user, program: p}, number, nil
 	}
 	user, err := sup.users.find(r.User)
 	return tree{id: r.ID, user: user}, number, err
@@ -432,7 +420,7 @@ func listPrograms(s *stream, _ *request) (any, error) {
 		p.mu.Lock()
 		row := map[string]any{
 			"id": p.id, "owner": p.owner, "argv0": p.argv0[:min(len(p.argv0), 1024)], "pid": p.pid,
-			"started": p.started, "kept": p.kept, "tty": p.terminal != nil, "from": p.ring.begin(), "to": p.ring.end,
+			"started": p.started, "kept": p.kept, "tty": p.terminal != nil, "from": p.ring.begin, "to": p.ring.end,
 			"readers": len(p.readers), "exit": p.exit, "ended": p.ended,
 		}
 		p.mu.Unlock()

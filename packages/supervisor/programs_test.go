@@ -124,7 +124,7 @@ func TestLargeOutputWaitsForItsReader(t *testing.T) {
 	})
 	o = c.open("programs", nil).wait()
 	for _, row := range o.rows() {
-		if row["id"] == id && row["to"].(float64) > float64(creditToClient+mostBehind+segmentBytes) {
+		if row["id"] == id && row["to"].(float64) > float64(creditToClient+mostBehind+leastRing) {
 			t.Errorf("the program has written %v bytes without its reader", row["to"])
 		}
 	}

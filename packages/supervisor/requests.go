@@ -56,33 +56,38 @@ func (r *request) takesData() bool {
 type operation func(*stream, *request) (any, error)
 
 // operations are those that PROTOCOL.md describes.
-var operations map[string]operation
-
-func init() {
-	operations = map[string]operation{
-		"start":       start,
-		"attach":      attach,
-		"signal":      signalProgram,
-		"end":         endProgram,
-		"resize":      resize,
-		"descendants": descendants,
-		"programs":    listPrograms,
-		"forget":      forget,
-		"ports":       listPorts,
-		"connect":     connectPort,
-	}
-	for name, run := range fileOperations {
-		operations[name] = func(s *stream, r *request) (any, error) {
-			user, err := s.sup.users.find(r.User)
-			if err != nil {
-				return nil, err
-			}
-			if err := r.checkPaths(); err != nil {
-				return nil, err
-			}
-			return run(s, r, user)
-		}
-	}
+var operations = map[string]operation{
+	"start":       start,
+	"attach":      attach,
+	"signal":      signalProgram,
+	"end":         endProgram,
+	"resize":      resize,
+	"descendants": descendants,
+	"programs":    listPrograms,
+	"forget":      forget,
+	"ports":       listPorts,
+	"connect":     connectPort,
+	"stat":        quick(statFile),
+	"mkdir":       quick(makeDirectory),
+	"create":      quick(createFile),
+	"truncate":    quick(truncateFile),
+	"change":      quick(changeFile),
+	"readlink":    quick(readLink),
+	"link":        quick(makeLink),
+	"resolve":     quick(resolvePath),
+	"space":       quick(readSpace),
+	"list":        inside(&walks, listDirectory),
+	"move":        long(&walks, moveEntry),
+	"remove":      long(&walks, removeEntry),
+	"pack":        inside(&walks, packDirectory),
+	"unpack":      long(&walks, unpackArchive),
+	"usage":       inside(&walks, readUsage),
+	"search":      inside(&walks, search),
+	"watch":       inside(&watches, watch),
+	"read":        asUser(readFile),
+	"write":       asUser(writeFile),
+	"pread":       asUser(readPart),
+	"pwrite":      asUser(writePart),
 }
 
 // checkPaths refuses paths that are not absolute, or too long.
@@ -116,8 +121,11 @@ func (f failure) Error() string { return f.Code + ": " + f.Message }
 
 var errCancelled = failure{Code: "cancelled", Message: "the client has cancelled"}
 
-func invalid(message string) failure { return failure{Code: "invalid_request", Message: message} }
-func tooMany(of string) failure      { return failure{Code: "too_many", Message: "too many " + of} }
+func fail(code, format string, args ...any) failure {
+	return failure{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+func invalid(message string) failure { return fail("invalid_request", "%s", message) }
+func tooMany(of string) failure      { return fail("too_many", "too many %s", of) }
 func notStarted(reason, message string) failure {
 	return failure{Code: "command_not_started", Reason: reason, Message: message}
 }
@@ -152,10 +160,6 @@ func failureOf(err error) failure {
 	}
 	f.Message = f.Message[:min(len(f.Message), 1024)]
 	return f
-}
-
-func fail(code, format string, args ...any) failure {
-	return failure{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // encode encodes what is known to be encodable.

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -27,87 +28,65 @@ const (
 
 var errEnough = errors.New("a bound is reached")
 
-// bounded checks a walk's time and its number of entries.
-func bounded(r *request) (func() error, error) {
-	if r.Seconds == 0 {
-		r.Seconds = 10
+// walkBounded walks for the request's seconds, and to mostVisited entries; it reports whether it came to the end.
+func walkBounded(s *stream, r *request, dir *os.File, visit func(entry) error) (isComplete bool, err error) {
+	seconds := cmp.Or(r.Seconds, 10)
+	if seconds < 1 || seconds > 60 {
+		return false, invalid("seconds is out of range")
 	}
-	if r.Seconds < 1 || r.Seconds > 60 {
-		return nil, invalid("seconds is out of range")
-	}
-	until, count := time.Now().Add(time.Duration(r.Seconds)*time.Second), 0
-	return func() error {
-		if count++; count > mostVisited || time.Now().After(until) {
+	until, count := time.Now().Add(time.Duration(seconds)*time.Second), 0
+	err = walk(dir, "", func(e entry) error {
+		if count++; count > mostVisited || time.Now().After(until) || s.ctx.Err() != nil {
 			return errEnough
 		}
-		return nil
-	}, nil
+		return visit(e)
+	}, ignore)
+	if s.ctx.Err() != nil {
+		return false, errCancelled
+	}
+	return err == nil, nil
 }
 
-func ignore(error) error { return nil }
-
-func readUsage(s *stream, r *request, _ identity) (any, error) {
-	check, err := bounded(r)
+func readUsage(s *stream, r *request, dir *os.File) (any, error) {
+	info, err := dir.Stat()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	top, err := statAt(dir, ".")
-	if err != nil {
-		return nil, err
-	}
+	top := info.Sys().(*syscall.Stat_t)
 	usage := struct {
 		Bytes       int64 `json:"bytes"`
 		Files       int   `json:"files"`
 		Directories int   `json:"directories"`
 		Complete    bool  `json:"complete"`
 	}{Bytes: top.Blocks * 512}
-	err = walk(dir, "", 0, func(e entry) error {
-		if e.st.Dev != top.Dev {
+	usage.Complete, err = walkBounded(s, r, dir, func(e entry) error {
+		st := e.info.Sys().(*syscall.Stat_t)
+		if st.Dev != top.Dev {
 			return fs.SkipDir
 		}
-		usage.Bytes += e.st.Blocks * 512
-		if isDirectory(&e.st) {
+		usage.Bytes += st.Blocks * 512
+		if e.info.IsDir() {
 			usage.Directories++
 		} else {
 			usage.Files++
 		}
-		return errors.Join(check(), s.ctx.Err())
-	}, ignore)
-	usage.Complete = err == nil
-	return usage, s.ctx.Err()
+		return nil
+	})
+	return usage, err
 }
 
-func search(s *stream, r *request, _ identity) (any, error) {
-	check, err := bounded(r)
-	if err != nil {
-		return nil, err
-	}
-	if r.Limit == 0 {
-		r.Limit = 1000
-	}
+func search(s *stream, r *request, dir *os.File) (any, error) {
+	limit := cmp.Or(r.Limit, 1000)
 	pattern := strings.ToLower(r.Pattern)
 	if !strings.ContainsAny(pattern, "*?[") {
 		pattern = "*" + strings.ReplaceAll(pattern, `\`, `\\`) + "*"
 	}
-	if _, err := path.Match(pattern, ""); err != nil || r.Limit < 1 || r.Limit > mostFound ||
+	if _, err := path.Match(pattern, ""); err != nil || limit < 1 || limit > mostFound ||
 		r.Pattern == "" && r.Content == "" || len(r.Pattern)+len(r.Content) > mostWords {
 		return nil, invalid("nothing to search, or a bound is out of range")
 	}
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	found := finder{out: rows{s: s}, left: r.Limit, bytes: mostSearched, content: []byte(r.Content)}
-	err = walk(dir, "", 0, func(e entry) error {
-		if err := errors.Join(check(), s.ctx.Err()); err != nil {
-			return err
-		}
+	found := finder{out: rows{s: s}, left: limit, bytes: mostSearched, content: []byte(r.Content)}
+	isComplete, err := walkBounded(s, r, dir, func(e entry) error {
 		if matches, _ := path.Match(pattern, strings.ToLower(e.base)); !matches {
 			return nil
 		}
@@ -115,14 +94,11 @@ func search(s *stream, r *request, _ identity) (any, error) {
 			return found.searchFile(e)
 		}
 		return found.add(e, 0, nil)
-	}, ignore)
-	if s.ctx.Err() != nil {
-		return nil, errCancelled
-	}
-	if err != nil && !errors.Is(err, errEnough) {
+	})
+	if err != nil {
 		return nil, err
 	}
-	return map[string]bool{"complete": err == nil}, found.out.flush()
+	return map[string]bool{"complete": isComplete}, found.out.flush()
 }
 
 // finder collects what a search finds.
@@ -138,18 +114,18 @@ func (f *finder) add(e entry, line int, text []byte) error {
 		return errEnough
 	}
 	f.left--
-	return f.out.add(fileRow{Path: []byte(e.name), Line: line, Text: text, attributes: attributesOf(&e.st)})
+	return f.out.add(fileRow{Path: []byte(e.name), Line: line, Text: text, attributes: attributesOf(e.info)})
 }
 
 // searchFile looks for lines with the content, in a file that seems to be text.
 func (f *finder) searchFile(e entry) error {
-	if !isRegular(&e.st) || e.st.Size > mostFile {
+	if !e.info.Mode().IsRegular() || e.info.Size() > mostFile {
 		return nil
 	}
-	if f.bytes -= e.st.Size; f.bytes < 0 {
+	if f.bytes -= e.info.Size(); f.bytes < 0 {
 		return errEnough
 	}
-	file, err := openEntry(e.dir, e.base, syscall.O_RDONLY, 0)
+	file, _, err := openFile(e.place, os.O_RDONLY|syscall.O_NOFOLLOW)
 	if err != nil {
 		return nil
 	}
@@ -192,12 +168,7 @@ type watcher struct {
 	paths     map[int32]string // Below the request's directory, each with a slash at its end.
 }
 
-func watch(s *stream, r *request, _ identity) (any, error) {
-	dir, err := openDirectory(string(r.Path), 0)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
+func watch(s *stream, r *request, dir *os.File) (any, error) {
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
 		return nil, err
@@ -205,7 +176,7 @@ func watch(s *stream, r *request, _ identity) (any, error) {
 	file := os.NewFile(uintptr(fd), "inotify")
 	defer file.Close()
 	w := &watcher{out: rows{s: s}, fd: fd, recursive: r.Recursive, paths: map[int32]string{}}
-	defer func() { watched.n.Add(-int64(len(w.paths))) }()
+	defer func() { watched.release(len(w.paths)) }()
 	if err := w.add(dir, ""); err != nil {
 		return nil, err
 	}
@@ -235,12 +206,12 @@ func watch(s *stream, r *request, _ identity) (any, error) {
 
 // add watches a directory, and with recursive those below it.
 func (w *watcher) add(dir *os.File, below string) error {
-	if !watched.take() {
+	if !watched.add(1) {
 		return tooMany("watched directories")
 	}
 	number, err := syscall.InotifyAddWatch(w.fd, within(dir, "."), watchedChanges)
 	if _, known := w.paths[int32(number)]; err != nil || known {
-		watched.release()
+		watched.release(1)
 	}
 	if err != nil {
 		return err
@@ -249,23 +220,23 @@ func (w *watcher) add(dir *os.File, below string) error {
 	if !w.recursive {
 		return nil
 	}
-	return eachName(dir, func(name string) error {
-		if st, err := statAt(dir, name); err != nil || !isDirectory(&st) {
+	return eachEntry(dir, func(e entry) error {
+		if !e.info.IsDir() {
 			return nil
 		}
-		return w.addEntry(dir, name, below+name+"/")
-	})
+		return w.addPlace(e.place, below+e.base+"/")
+	}, ignore)
 }
 
-func (w *watcher) addEntry(dir *os.File, name, below string) error {
-	if strings.Count(below, "/") > mostDepth {
-		return nil
-	}
-	inner, err := openEntry(dir, name, syscall.O_DIRECTORY, 0)
+func (w *watcher) addPlace(place, below string) error {
+	inner, err := openInner(place)
 	if err != nil {
 		return nil
 	}
 	defer inner.Close()
+	if strings.Count(below, "/") > mostDepth {
+		return nil
+	}
 	return w.add(inner, below)
 }
 
@@ -282,18 +253,15 @@ func (w *watcher) take(top *os.File, events []byte) (isGone bool, err error) {
 			err = w.tell("", "overflow")
 		case event.Mask&syscall.IN_IGNORED != 0 && known:
 			delete(w.paths, event.Wd)
-			watched.release()
+			watched.release(1)
 		case event.Mask&(syscall.IN_DELETE_SELF|syscall.IN_MOVE_SELF) != 0:
 			isGone = isGone || below == ""
-		case name == "" || isTemporary(name) || !known:
+		case name == "" || isUnfinished(name) || !known:
 		case event.Mask&(syscall.IN_DELETE|syscall.IN_MOVED_FROM) != 0:
 			err = w.tell(below+name, "removed")
 		case event.Mask&(syscall.IN_CREATE|syscall.IN_MOVED_TO) != 0:
 			if err = w.tell(below+name, "created"); err == nil && w.recursive && event.Mask&syscall.IN_ISDIR != 0 {
-				if parent, base, opened := openParent(top, below+name, false); opened == nil {
-					err = w.addEntry(parent, base, below+name+"/")
-					parent.Close()
-				}
+				err = w.addPlace(within(top, below+name), below+name+"/")
 			}
 		default:
 			err = w.tell(below+name, "changed")

@@ -15,28 +15,30 @@ const (
 	creditToSupervisor = 16 << 10
 	transferCredit     = 240 << 10
 	programCredit      = 48 << 10
-	mostExtraCredit    = 2 << 20
 )
+
+// mostShared is the memory that all streams share, besides what each of them may take, in bytes.
+const mostShared = 4 << 20
 
 // stream is one operation of a client, with its credit in both directions.
 type stream struct {
-	c        *conn
-	sup      *supervisor
-	id       uint32
-	ctx      context.Context
-	cancel   context.CancelFunc
-	messages chan []byte
-
-	mu        sync.Mutex
-	cond      *sync.Cond
-	credit    int64 // Bytes that may be sent to the client.
-	inbox     []byte
+	c         *conn
+	sup       *supervisor
+	id        uint32
+	ctx       context.Context
+	cancel    context.CancelFunc
+	messages  chan []byte
 	takesData bool
-	hasEnded  bool // The client sends no more data.
-	allowed   int  // Bytes that the client may send now.
-	window    int  // Bytes that the client may have sent and that are not consumed.
-	extra     int  // The part of window that is taken from the common memory.
-	owed      int  // Bytes that were consumed and not given back as credit.
+	isClosed  bool // No frame follows DONE or FAIL. Guarded by the outbox.
+
+	mu       sync.Mutex
+	cond     *sync.Cond
+	credit   int64 // Bytes that may be sent to the client.
+	inbox    []byte
+	hasEnded bool // The client sends no more data.
+	allowed  int  // Bytes that the client may send now.
+	taken    int  // Bytes that take has returned last.
+	shared   int  // What the stream has of the shared memory.
 }
 
 func newStream(c *conn, id uint32, takesData bool) *stream {
@@ -44,7 +46,7 @@ func newStream(c *conn, id uint32, takesData bool) *stream {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.cond = sync.NewCond(&s.mu)
 	if takesData {
-		s.allowed, s.window = creditToSupervisor, creditToSupervisor
+		s.allowed = creditToSupervisor
 	}
 	return s
 }
@@ -56,22 +58,22 @@ func (s *stream) close(result any, err error) {
 	delete(s.c.streams, s.id)
 	s.c.mu.Unlock()
 	s.mu.Lock()
-	extra := s.extra
-	s.extra, s.inbox = 0, nil
+	s.sup.shared.release(s.shared)
 	s.mu.Unlock()
-	s.sup.extraCredit.Add(int64(-extra))
-	s.sup.streams.release()
+	s.sup.streams.release(1)
 	if s.takesData {
-		s.sup.inputs.release()
+		s.sup.inputs.release(1)
 	}
+	kind, payload := frameDone, []byte("{}")
 	if err != nil {
-		s.c.out.send(frameFail, s.id, encode(failureOf(err)))
-		return
+		kind, payload = frameFail, encode(failureOf(err))
+	} else if result != nil {
+		payload = encode(result)
 	}
-	if result == nil {
-		result = struct{}{}
-	}
-	s.c.out.send(frameDone, s.id, encode(result))
+	s.fill(func(to []byte) (frameType, int, error) {
+		s.isClosed = true
+		return kind, copy(to, payload), nil
+	})
 }
 
 // interrupt cancels the operation.
@@ -82,8 +84,23 @@ func (s *stream) interrupt() {
 	s.cond.Broadcast()
 }
 
+// fill sends a frame as the outbox does; none after the stream's end.
+func (s *stream) fill(work func([]byte) (frameType, int, error)) error {
+	return s.c.fill(s.id, func(to []byte) (frameType, int, error) {
+		if s.isClosed {
+			return noFrame, 0, errCancelled
+		}
+		return work(to)
+	})
+}
+
+// send sends a frame that counts against no credit.
+func (s *stream) send(kind frameType, payload []byte) {
+	s.fill(func(to []byte) (frameType, int, error) { return kind, copy(to, payload), nil })
+}
+
 // tell sends an intermediate answer.
-func (s *stream) tell(message any) { s.c.out.send(frameMessage, s.id, encode(message)) }
+func (s *stream) tell(message any) { s.send(frameMessage, encode(message)) }
 
 // ask waits for a message of the client.
 func (s *stream) ask(into any) error {
@@ -98,26 +115,38 @@ func (s *stream) ask(into any) error {
 	}
 }
 
-// spend waits for credit of at least least bytes, and takes at most most.
-func (s *stream) spend(least, most int) (int, error) {
+// sendData sends a frame once the client has given credit for least bytes. work puts as many as there is room for.
+func (s *stream) sendData(least int, work func(room []byte) (frameType, int, error)) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for s.credit < int64(least) && s.ctx.Err() == nil {
 		s.cond.Wait()
 	}
+	room := min(s.credit, mostData)
+	s.mu.Unlock()
 	if s.ctx.Err() != nil {
-		return 0, errCancelled
+		return errCancelled
 	}
-	n := int(min(s.credit, int64(most)))
-	s.credit -= int64(n)
-	return n, nil
-}
-
-// refund gives back credit that was taken and not used.
-func (s *stream) refund(n int) {
+	sent := 0
+	err := s.fill(func(to []byte) (kind frameType, n int, err error) {
+		kind, sent, err = work(to[:room])
+		return kind, sent, err
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.credit += int64(n)
+	s.credit -= int64(sent)
+	return err
+}
+
+// Write sends data to the client, as credit permits.
+func (s *stream) Write(data []byte) (sent int, err error) {
+	for sent < len(data) && err == nil {
+		err = s.sendData(1, func(room []byte) (frameType, int, error) {
+			n := copy(room, data[sent:])
+			sent += n
+			return frameData, n, nil
+		})
+	}
+	return sent, err
 }
 
 func (s *stream) addCredit(n uint32) error {
@@ -131,51 +160,46 @@ func (s *stream) addCredit(n uint32) error {
 	return nil
 }
 
-// Write sends data to the client, as credit permits.
-func (s *stream) Write(data []byte) (int, error) {
-	sent := 0
-	for sent < len(data) {
-		n, err := s.spend(1, min(len(data)-sent, mostData))
-		if err != nil {
-			return sent, err
-		}
-		s.c.out.send(frameData, s.id, data[sent:sent+n])
-		sent += n
+// share takes from the memory of all streams until the end of this one; false if there is not enough.
+func (s *stream) share(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil || !s.sup.shared.add(n) {
+		return false
 	}
-	return sent, nil
+	s.shared += n
+	return true
 }
 
-// grow gives the client more credit, as far as the common memory goes.
 func (s *stream) grow(n int) {
-	got := n
-	if over := s.sup.extraCredit.Add(int64(n)) - mostExtraCredit; over > 0 {
-		got = max(0, n-int(over))
-		s.sup.extraCredit.Add(int64(got - n))
+	if s.share(n) {
+		s.give(n)
 	}
-	if got == 0 {
-		return
-	}
-	s.mu.Lock()
-	s.extra += got
-	s.window += got
-	s.allowed += got
-	s.mu.Unlock()
-	s.give(got)
 }
 
 func (s *stream) give(n int) {
-	s.c.out.send(frameCredit, s.id, binary.BigEndian.AppendUint32(nil, uint32(n)))
+	s.mu.Lock()
+	isWanted := n > 0 && !s.hasEnded
+	s.allowed += n
+	s.mu.Unlock()
+	if isWanted {
+		s.send(frameCredit, binary.BigEndian.AppendUint32(nil, uint32(n)))
+	}
 }
 
-// receive takes data of the client; it never waits.
-func (s *stream) receive(data []byte) error {
+// accept keeps data of the client; it never waits.
+func (s *stream) accept(data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(data) > s.allowed || s.hasEnded {
 		return overCredit
 	}
 	s.allowed -= len(data)
-	s.inbox = append(s.inbox, data...)
+	if len(s.inbox) == 0 {
+		s.inbox = data
+	} else {
+		s.inbox = append(s.inbox, data...)
+	}
 	s.cond.Broadcast()
 	return nil
 }
@@ -187,8 +211,11 @@ func (s *stream) endInput() {
 	s.cond.Broadcast()
 }
 
-// take waits for data of the client, and returns all of it; io.EOF after its end. The caller calls consumed.
+// take waits for data of the client, and returns all of it; io.EOF after its end. What it returned before is given
+// back as credit.
 func (s *stream) take() ([]byte, error) {
+	s.give(s.taken)
+	s.taken = 0
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.inbox) == 0 && !s.hasEnded && s.ctx.Err() == nil {
@@ -201,22 +228,24 @@ func (s *stream) take() ([]byte, error) {
 		return nil, io.EOF
 	}
 	data := s.inbox
-	s.inbox = nil
+	s.inbox, s.taken = nil, len(data)
 	return data, nil
 }
 
-// consumed gives credit for data that was used.
-func (s *stream) consumed(n int) {
-	s.mu.Lock()
-	s.owed += n
-	give := 0
-	if s.owed*4 >= s.window && !s.hasEnded {
-		give, s.owed = s.owed, 0
-		s.allowed += give
-	}
-	s.mu.Unlock()
-	if give > 0 {
-		s.give(give)
+// receive passes the client's data on, until its end. The client may send more at once, if there is memory.
+func (s *stream) receive(more int, work func([]byte) error) error {
+	s.grow(more)
+	for {
+		data, err := s.take()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := work(data); err != nil {
+			return err
+		}
 	}
 }
 
@@ -226,18 +255,13 @@ type input struct {
 	data []byte
 }
 
-func (in *input) Read(to []byte) (int, error) {
+func (in *input) Read(to []byte) (n int, err error) {
 	if len(in.data) == 0 {
-		data, err := in.s.take()
-		if err != nil {
-			return 0, err
-		}
-		in.data = data
+		in.data, err = in.s.take()
 	}
-	n := copy(to, in.data)
+	n = copy(to, in.data)
 	in.data = in.data[n:]
-	in.s.consumed(n)
-	return n, nil
+	return n, err
 }
 
 // rows sends JSON objects, a line each, in frames of whole rows.
@@ -262,10 +286,9 @@ func (r *rows) flush() error {
 	if len(r.text) == 0 {
 		return nil
 	}
-	if _, err := r.s.spend(len(r.text), len(r.text)); err != nil {
-		return err
-	}
-	r.s.c.out.send(frameData, r.s.id, r.text)
+	err := r.s.sendData(len(r.text), func(room []byte) (frameType, int, error) {
+		return frameData, copy(room, r.text), nil
+	})
 	r.text = r.text[:0]
-	return nil
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -23,9 +24,9 @@ const (
 
 // tree is a program with its descendants, also those that have left its session or lost their parents.
 type tree struct {
-	id     string
-	user   identity
-	leader int // 0 if it has ended.
+	id      string
+	user    identity
+	program *program // nil if it is in no table any more.
 }
 
 // process is what /proc says of a process.
@@ -49,10 +50,7 @@ func processes() []process {
 		if err != nil || pid == 1 || pid == os.Getpid() {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + name + "/stat")
-		if err != nil {
-			continue
-		}
+		text, _ := os.ReadFile("/proc/" + name + "/stat")
 		if p, ok := parseStat(pid, string(text)); ok {
 			all = append(all, p)
 		}
@@ -63,11 +61,8 @@ func processes() []process {
 // parseStat reads /proc/PID/stat. The name, in parentheses, may be anything.
 func parseStat(pid int, text string) (process, bool) {
 	begin, end := strings.IndexByte(text, '('), strings.LastIndexByte(text, ')')
-	if begin < 0 || end < begin {
-		return process{}, false
-	}
 	fields := strings.Fields(text[end+1:])
-	if len(fields) < 4 {
+	if begin < 0 || end < begin || len(fields) < 4 {
 		return process{}, false
 	}
 	p := process{pid: pid, name: text[begin+1 : end], isZombie: fields[0] == "Z" || fields[0] == "X"}
@@ -85,26 +80,28 @@ func (t tree) find() []process {
 	defer finding.Unlock()
 	all := processes()
 	marked := map[int]bool{}
-	variable := []byte(sessionVariable + "=" + t.id)
 	buffer := make([]byte, mostEnviron)
 	look := func() error {
 		for _, p := range all {
-			if !p.isZombie && !marked[p.pid] && hasVariable(p.pid, variable, buffer) {
+			if !p.isZombie && !marked[p.pid] && hasVariable(p.pid, sessionVariable+"="+t.id, buffer) {
 				marked[p.pid] = true
 			}
 		}
 		return nil
 	}
-	// Under runc, root may not read another user's environment.
 	look()
-	if t.user.uid != 0 {
+	if t.user.uid != 0 { // Under runc, root may not read another user's environment.
 		t.user.do(look)
 	}
-	return members(all, marked, t.leader)
+	leader := 0
+	if t.program != nil {
+		leader = t.program.leader()
+	}
+	return members(all, marked, leader)
 }
 
 // members adds to the marked processes those of the leader's session, and all descendants.
-func members(all []process, marked map[int]bool, leader int) []process {
+func members(all []process, marked map[int]bool, leader int) (found []process) {
 	for _, p := range all {
 		if leader > 0 && (p.pid == leader || p.session == leader) {
 			marked[p.pid] = true
@@ -118,7 +115,6 @@ func members(all []process, marked map[int]bool, leader int) []process {
 			}
 		}
 	}
-	found := []process{}
 	for _, p := range all {
 		if marked[p.pid] && !p.isZombie {
 			found = append(found, p)
@@ -128,68 +124,52 @@ func members(all []process, marked map[int]bool, leader int) []process {
 }
 
 // hasVariable reports whether a process was started with the variable, NAME=VALUE.
-func hasVariable(pid int, variable, buffer []byte) bool {
-	fd, err := syscall.Open("/proc/"+strconv.Itoa(pid)+"/environ", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+func hasVariable(pid int, variable string, buffer []byte) bool {
+	file, err := os.Open("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return false
 	}
-	defer syscall.Close(fd)
-	n := 0
-	for n < len(buffer) {
-		got, err := syscall.Read(fd, buffer[n:])
-		if got <= 0 || err != nil {
-			break
-		}
-		n += got
-	}
+	defer file.Close()
+	n, _ := io.ReadFull(file, buffer)
 	return containsVariable(buffer[:n], variable)
 }
 
-func containsVariable(environ, variable []byte) bool {
+func containsVariable(environ []byte, variable string) bool {
 	for each := range bytes.SplitSeq(environ, []byte{0}) {
-		if bytes.Equal(each, variable) {
+		if string(each) == variable {
 			return true
 		}
 	}
 	return false
 }
 
-// endTree sends a signal to the tree, and SIGKILL after the grace; it reports whether all have ended.
-func (sup *supervisor) endTree(t tree, first syscall.Signal, grace time.Duration) bool {
-	for _, turn := range []struct {
-		signal syscall.Signal
-		wait   time.Duration
-	}{{first, grace}, {syscall.SIGKILL, afterKill / 2}, {syscall.SIGKILL, afterKill / 2}} {
-		all := t.find()
-		if len(all) == 0 {
-			return true
-		}
+// sendSignals sends signals to processes; it returns how many got the last one.
+func sendSignals(all []process, numbers ...syscall.Signal) (sent int) {
+	for _, number := range numbers {
+		sent = 0
 		for _, each := range all {
-			syscall.Kill(each.pid, turn.signal)
-		}
-		if turn.signal != syscall.SIGKILL {
-			for _, each := range all {
-				syscall.Kill(each.pid, syscall.SIGCONT)
+			if syscall.Kill(each.pid, number) == nil {
+				sent++
 			}
-		}
-		until := time.Now().Add(turn.wait)
-		for pause := pollEnds; time.Now().Before(until); pause = min(2*pause, pollEndsLast) {
-			if t.leader != 0 && sup.hasEnded(t) {
-				t.leader = 0
-			}
-			if len(t.find()) == 0 {
-				return true
-			}
-			time.Sleep(pause)
 		}
 	}
-	return len(t.find()) == 0
+	return sent
 }
 
-// hasEnded reports whether the tree's leader has been reaped, so that its pid may be another process's.
-func (sup *supervisor) hasEnded(t tree) bool {
-	sup.reapMu.Lock()
-	defer sup.reapMu.Unlock()
-	p := sup.byPID[t.leader]
-	return p == nil || p.id != t.id
+// end sends a signal to the tree, and SIGKILL after the grace; it reports whether all have ended.
+func (t tree) end(first syscall.Signal, grace time.Duration) bool {
+	begin, all := time.Now(), t.find()
+	sendSignals(all, first, syscall.SIGCONT)
+	for pause := pollEnds; len(all) > 0; pause = min(2*pause, pollEndsLast) {
+		since := time.Since(begin)
+		if since > grace+afterKill {
+			return false
+		}
+		if since >= grace {
+			sendSignals(all, syscall.SIGKILL)
+		}
+		time.Sleep(pause)
+		all = t.find()
+	}
+	return true
 }

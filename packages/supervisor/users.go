@@ -1,10 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,12 +88,7 @@ type users struct {
 
 // find looks a user up: NAME or UID, with :GROUP or without; by default the sandbox's user.
 func (us *users) find(spec string) (identity, error) {
-	if spec == "" {
-		spec = us.byDefault
-	}
-	if spec == "" {
-		spec = "0"
-	}
+	spec = cmp.Or(spec, us.byDefault, "0")
 	if len(spec) > 256 {
 		return identity{}, notStarted("no_user", "the user's name is too long")
 	}
@@ -103,11 +102,8 @@ func (us *users) find(spec string) (identity, error) {
 		return known, nil
 	}
 	passwd, err := readAccounts(us.passwd)
-	if err != nil {
-		return identity{}, notStarted("no_user", err.Error())
-	}
-	group, err := readAccounts(us.group)
-	if err != nil {
+	group, err2 := readAccounts(us.group)
+	if err := errors.Join(err, err2); err != nil {
 		return identity{}, notStarted("no_user", err.Error())
 	}
 	user, err := parseUser(spec, passwd, group)
@@ -145,52 +141,53 @@ func readAccounts(path string) (string, error) {
 	return string(text), err
 }
 
+// records are the lines of a file of accounts with at least so many fields.
+func records(text string, least int) iter.Seq[[]string] {
+	return func(yield func([]string) bool) {
+		for line := range strings.SplitSeq(text, "\n") {
+			if fields := strings.Split(line, ":"); len(fields) >= least && !yield(fields) {
+				return
+			}
+		}
+	}
+}
+
 // parseUser finds a user as Docker does: an explicit group replaces the user's groups.
 func parseUser(spec, passwd, group string) (identity, error) {
 	name, groupSpec, hasGroup := strings.Cut(spec, ":")
 	uid, isNumber := parseID(name)
 	user := identity{uid: uid, home: "/"}
 	login := ""
-	for line := range strings.SplitSeq(passwd, "\n") {
-		fields := strings.SplitN(line, ":", 7)
-		if len(fields) < 6 {
-			continue
+	for fields := range records(passwd, 6) {
+		itsID, isUser := parseID(fields[2])
+		gid, isGroup := parseID(fields[3])
+		if isUser && isGroup && (fields[0] == name || isNumber && itsID == uid) {
+			login, user.uid, user.gid, user.home = fields[0], itsID, gid, fields[5]
+			break
 		}
-		itsID, ok := parseID(fields[2])
-		if !ok || fields[0] != name && !(isNumber && itsID == uid) {
-			continue
-		}
-		login, user.uid, user.home = fields[0], itsID, fields[5]
-		user.gid, _ = parseID(fields[3])
-		break
 	}
 	if login == "" && !isNumber {
 		return identity{}, notStarted("no_user", "no such user")
 	}
 	if hasGroup {
-		gid, found := parseID(groupSpec)
-		for line := range strings.SplitSeq(group, "\n") {
-			if fields := strings.SplitN(line, ":", 4); len(fields) >= 3 && fields[0] == groupSpec {
-				gid, found = parseID(fields[2])
+		for fields := range records(group, 3) {
+			if fields[0] == groupSpec {
+				groupSpec = fields[2]
 				break
 			}
 		}
+		gid, found := parseID(groupSpec)
 		if !found {
 			return identity{}, notStarted("no_user", "no such group")
 		}
 		user.gid = gid
 		return user, nil
 	}
-	for line := range strings.SplitSeq(group, "\n") {
-		fields := strings.SplitN(line, ":", 4)
-		if login == "" || len(fields) < 4 || len(user.groups) >= 256 {
-			continue
-		}
-		for member := range strings.SplitSeq(fields[3], ",") {
-			if gid, ok := parseID(fields[2]); ok && member == login {
-				user.groups = append(user.groups, gid)
-				break
-			}
+	for fields := range records(group, 4) {
+		gid, ok := parseID(fields[2])
+		isMember := login != "" && slices.Contains(strings.Split(fields[3], ","), login)
+		if ok && isMember && len(user.groups) < 256 {
+			user.groups = append(user.groups, gid)
 		}
 	}
 	return user, nil
