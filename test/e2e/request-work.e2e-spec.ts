@@ -25,14 +25,17 @@ describe('a request', () => {
 
   beforeAll(async () => {
     database = await openTestDatabase();
-    berth = new BerthProcess({
-      DATABASE_URL: database.url,
-      ENGINE: 'simulated',
-      SIMULATION_SPEED: '1000',
-      INSTANCE_ID: 'request-work',
-      SWEEP_INTERVAL_SECONDS: '3600',
-      NODE_OPTIONS: `--max-semi-space-size=${String(YOUNG_MIB)} --import ${COUNTER}`,
-    });
+    const young = ['min', 'max'].map((bound) => `--${bound}-semi-space-size=${String(YOUNG_MIB)}`);
+    berth = new BerthProcess(
+      {
+        DATABASE_URL: database.url,
+        ENGINE: 'simulated',
+        SIMULATION_SPEED: '1000',
+        INSTANCE_ID: 'request-work',
+        SWEEP_INTERVAL_SECONDS: '3600',
+      },
+      [...young, '--expose-gc', '--import', COUNTER],
+    );
     await berth.start();
     api = await berth.user();
     for (let each = 0; each < LISTED; each += 1)
@@ -52,21 +55,21 @@ describe('a request', () => {
       'GET',
       () => `/api/containers/${id}`,
       null,
-      { promises: 75, immediates: 2, timers: 1, statements: 2, bytes: 73_000 },
+      { promises: 76, immediates: 2, timers: 1, statements: 2, bytes: 80_000 },
     ],
     [
       'that lists 20 containers',
       'GET',
       () => '/api/containers',
       null,
-      { promises: 192, immediates: 1, timers: 1, statements: 5, bytes: 92_000 },
+      { promises: 195, immediates: 1, timers: 1, statements: 5, bytes: 690_000 },
     ],
     [
       'that runs a command',
       'POST',
       () => `/api/containers/${id}/exec`,
       { command: ['true'] },
-      { promises: 371, immediates: 2, timers: 4, statements: 6, bytes: 85_000 },
+      { promises: 373, immediates: 2, timers: 4, statements: 6, bytes: 390_000 },
     ],
   ])('%s must cost no more than it does today', async (_what, method, path, body, most) => {
     const round = async (): Promise<void> => {
@@ -78,7 +81,6 @@ describe('a request', () => {
       const { bytes = 0 } = await berth.counted('begin bytes', round);
       counted.push({ ...(await berth.counted('begin', round)), bytes });
     }
-    console.log(JSON.stringify(counted));
     const above: string[] = [];
     for (const kind of Object.keys(most) as (keyof Work)[]) {
       const least = Math.min(...counted.map((counts) => counts[kind] ?? Infinity)) / REQUESTS;

@@ -32,7 +32,11 @@ export class BerthProcess {
   private readonly environment: NodeJS.ProcessEnv;
   url = '';
 
-  constructor(environment: Readonly<Record<string, string>>) {
+  /** @param nodeArgs options of Node.js */
+  constructor(
+    environment: Readonly<Record<string, string>>,
+    private readonly nodeArgs: readonly string[] = [],
+  ) {
     const runtime = process.env['SANDBOX_RUNTIME'] ?? 'runsc';
     this.environment = {
       ...process.env,
@@ -54,7 +58,7 @@ export class BerthProcess {
    * @param onDeath called if it ends later without having been asked to
    */
   async start({ onOutput, onDeath }: StartListeners = {}): Promise<void> {
-    const child = spawn(process.execPath, ['dist/src/main.js'], {
+    const child = spawn(process.execPath, [...this.nodeArgs, 'dist/src/main.js'], {
       env: this.environment,
       stdio: onOutput ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
     });

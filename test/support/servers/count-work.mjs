@@ -1,12 +1,10 @@
 /**
- * Loaded into a server (`NODE_OPTIONS=--import`): counts what it does between two messages of its parent. Times on
+ * Loaded into a server (`node --expose-gc --import`): counts what it does between two messages of its parent. Times on
  * a shared machine are noise; these numbers are the same in each run.
  */
 import { createHook } from 'node:async_hooks';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 
 const counts = { promises: 0, immediates: 0, timers: 0, statements: 0 };
 const KINDS = { PROMISE: 'promises', Immediate: 'immediates', Timeout: 'timers' };
@@ -28,14 +26,11 @@ for (const method of ['run', 'get', 'all', 'iterate']) {
 }
 
 let heap = 0;
-// Not one of those that `NODE_OPTIONS` may have.
-setFlagsFromString('--expose-gc');
-const collectGarbage = runInNewContext('gc');
 
 process.on('message', ({ count }) => {
   if (count === 'begin' || count === 'begin bytes') {
     for (const kind of Object.keys(counts)) counts[kind] = 0;
-    collectGarbage();
+    globalThis.gc();
     heap = process.memoryUsage().heapUsed;
     // What counts promises allocates too.
     if (count === 'begin') hook.enable();
