@@ -24,7 +24,7 @@ export function readTime(value: unknown): Date | null {
 
 /** The conversion of a column in rows that were not read through TypeORM; null if the value needs none. */
 export function readerOf({ type, transformer }: Pick<ColumnMetadata, 'type' | 'transformer'>): ReadColumn | null {
-  if (transformer) return (value) => ApplyValueTransformers.transformFrom(transformer, value);
+  if (transformer) return (value) => ApplyValueTransformers.transformFrom(transformer, value) as unknown;
   if (type === 'timestamptz' || type === 'datetime') return readTime;
   if (type === 'simple-json') return (value) => JSON.parse(value as string) as unknown;
   if (type === 'boolean') return (value) => value === true || value === 1;
