@@ -197,7 +197,7 @@ func (sup *supervisor) reap() {
 		if p := sup.byPID[pid]; p != nil {
 			delete(sup.byPID, pid)
 			p.mu.Lock()
-			p.exit, p.ended = exitOf(status), now()
+			p.exit, p.ended, p.stopped = exitOf(status), now(), sup.isEnding.Load()
 			p.mu.Unlock()
 			go sup.finish(p)
 		}

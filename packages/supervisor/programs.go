@@ -44,6 +44,7 @@ type program struct {
 	abandoned   *time.Timer
 	exit        *exitStatus
 	ended       int64
+	stopped     bool // It ended while the sandbox was being stopped.
 }
 
 // exitStatus is how a program has ended.
@@ -54,9 +55,10 @@ type exitStatus struct {
 
 // programEnd is the result of start and attach.
 type programEnd struct {
-	Exit   *exitStatus `json:"exit"`
-	Offset int64       `json:"offset"`
-	Ended  int64       `json:"ended,omitempty"`
+	Exit    *exitStatus `json:"exit"`
+	Offset  int64       `json:"offset"`
+	Ended   int64       `json:"ended,omitempty"`
+	Stopped bool        `json:"stopped,omitempty"`
 }
 
 // programs is the table of programs.
@@ -242,7 +244,7 @@ func (p *program) serve(s *stream, r *reader, to int64) (any, error) {
 	result := programEnd{Offset: p.ring.end}
 	isOver := p.outputOver && p.exit != nil
 	if isOver {
-		result.Exit, result.Ended = p.exit, p.ended
+		result.Exit, result.Ended, result.Stopped = p.exit, p.ended, p.stopped
 	}
 	isLast := len(p.readers) == 0 && !p.kept
 	if isLast && (err != nil || !isOver) {

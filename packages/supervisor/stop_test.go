@@ -32,7 +32,7 @@ kill -9 $newest`)
 	}
 	begin := time.Now()
 	go exec.Command(stop[0], stop[1:]...).Run()
-	if o := a.wait(); string(o.data) != "bye\n" || exitCode(o) != 5.0 {
+	if o := a.wait(); string(o.data) != "bye\n" || exitCode(o) != 5.0 || o.result["stopped"] != true {
 		t.Errorf("%q %v", o.data, o.result)
 	}
 	if o := shell.wait(); exitCode(o) != "signal 1" && exitCode(o) != 129.0 {

@@ -34,7 +34,7 @@ const exit = z.union([z.object({ code: z.int().min(0).max(255) }), z.object({ si
 
 const started = z.object({ pid, started: time });
 const attached = z.object({ pid, started: time, from: offset, to: offset });
-const end = z.object({ exit: exit.nullable(), offset, ended: time.optional() });
+const end = z.object({ exit: exit.nullable(), offset, ended: time.optional(), stopped: z.boolean().optional() });
 const listed = z.object({
   id,
   owner: z.string().max(4096),
@@ -208,8 +208,8 @@ class ChannelProcess implements ContainerProcess {
     // Without a listener, an error while nobody writes would end this process.
     this.stdin?.on('error', () => undefined);
     void this.result.then(
-      () => {
-        this.isWithContainer = calls.isEnding();
+      ({ stopped }) => {
+        this.isWithContainer = stopped === true || calls.isEnding();
         this.stdin?.destroy();
       },
       () => this.stdin?.destroy(),
