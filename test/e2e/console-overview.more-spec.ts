@@ -40,12 +40,10 @@ describe("a container's page", () => {
   beforeAll(async () => {
     daemon.onStats = usedBy;
     daemon.onListening = () => Promise.resolve([{ port: 3000, addresses: ['0.0.0.0'] }]);
-    daemon.onExec = ({ command, write }) => {
-      if (command[0] === 'du') write('stdout', `${String(990 * 1024)}\t/home/user\n`);
-      return 0;
-    };
+    const engine = new FakeEngine(daemon);
+    jest.spyOn(engine.files, 'usage').mockResolvedValue({ bytes: 990 * MIB, isComplete: true });
     berth = await Berth.start({
-      engine: new FakeEngine(daemon),
+      engine,
       environment: { PREVIEW_PORT: '0', SSH_PORT: '0', SSH_ADDRESS: 'ssh.example.com:2222' },
     });
     browser = await ConsoleBrowser.launch(berth.url);

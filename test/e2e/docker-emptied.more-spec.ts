@@ -50,11 +50,13 @@ describe('a Docker daemon that was started on an empty data-root', () => {
     clock.forward(2 * DAY);
     expect(await berth.app.get(Reconciler).sweepNow()).toMatchObject({ purged: 0, failed: 0 });
     expect(await user.api.start(kept.db_id)).toMatchObject({ status: 500, body: { code: 'docker_changed' } });
-    expect(await volumes()).toEqual([]);
+    expect(await second.dataVolumes()).toEqual([]);
 
     await exchange('data');
     await eventually(async () => expect(await ready()).toMatchObject({ status: 'ok', docker_identity: 'same' }));
-    await eventually(async () => expect(await volumes()).toEqual([`berth-${kept.db_id}`]), { timeoutMs: 60_000 });
+    await eventually(async () => expect(await second.dataVolumes()).toEqual([`berth-${kept.db_id}`]), {
+      timeoutMs: 60_000,
+    });
     expect((await user.api.start(kept.db_id)).status).toBe(200);
     const { body } = await user.api.get(kept.db_id);
     expect(body).toMatchObject({ id: kept.id, status: 'running' });
@@ -67,7 +69,6 @@ describe('a Docker daemon that was started on an empty data-root', () => {
   }
 
   const ready = async (): Promise<unknown> => (await user.api.call('GET', '/health/ready')).body;
-  const volumes = async (): Promise<string[]> => (await second.docker.listVolumes()).Volumes.map(({ Name }) => Name);
   const writeMark = (id: string): Promise<string> => exec(id, 'echo precious >/home/user/mark && sync');
   const readMark = (id: string): Promise<string> => exec(id, 'cat /home/user/mark');
 

@@ -73,7 +73,7 @@ describe('snapshots, where Docker is killed or its disk is full', () => {
         const { body } = await user.api.get(id);
         const containers = await second.docker.listContainers({ all: true });
         expect(containers.map(({ Id }) => Id)).toEqual([body['id']]);
-        expect((await second.docker.listVolumes()).Volumes.map(({ Name }) => Name)).toEqual([`berth-${id}`]);
+        expect(await second.dataVolumes()).toEqual([`berth-${id}`]);
         expect(await images()).toEqual([]);
       },
       { timeoutMs: 90_000 },
@@ -112,7 +112,7 @@ describe('snapshots, where Docker is killed or its disk is full', () => {
     for (const { id: each } of (await user.api.call('GET', '/api/snapshots')).body['snapshots'] as { id: string }[])
       await user.api.call('DELETE', `/api/snapshots/${each}`);
     await eventually(async () => {
-      expect((await second.docker.listVolumes()).Volumes).toEqual([]);
+      expect(await second.dataVolumes()).toEqual([]);
       expect(await second.docker.listContainers({ all: true })).toEqual([]);
     });
   });
@@ -203,7 +203,7 @@ describe('snapshots, where Docker is killed or its disk is full', () => {
     );
     expect(await sums()).toBe(before);
     await eventually(async () => {
-      const names = (await second.docker.listVolumes()).Volumes.map(({ Name }) => Name);
+      const names = await second.dataVolumes();
       expect(names.sort()).toEqual([`berth-${id}`, `berth-snapshot-${snapshot}`].sort());
       expect(await second.docker.listContainers({ all: true })).toHaveLength(1);
       expect(await images()).toEqual([`berth/layer:${snapshot}`]);

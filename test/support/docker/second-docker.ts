@@ -64,6 +64,12 @@ export class SecondDocker {
     this.daemon = null;
   }
 
+  /** The names of the volumes with data; the supervisor's stay as long as Docker does. */
+  async dataVolumes(): Promise<string[]> {
+    const { Volumes } = await this.docker.listVolumes();
+    return Volumes.map(({ Name }) => Name).filter((name) => !name.startsWith('berth-supervisor-'));
+  }
+
   /** Copies an image from the tests' Docker. */
   async take(image: string, from: Docker): Promise<void> {
     const loading = await this.docker.loadImage(await from.getImage(image).get());
