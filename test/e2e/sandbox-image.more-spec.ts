@@ -31,7 +31,7 @@ const TOOLS: [string, RegExp][] = [
   ['unzip -v', /UnZip/],
   ['ssh -V 2>&1', /OpenSSH/],
   ['rsync --version', /^rsync /],
-  ['ps -e', /berth-supervisor|sh/],
+  ['ps -e', /supervisor/],
   ['ls /etc/ssl/certs/ca-certificates.crt', /ca-certificates/],
   ['apt-get --version', /^apt /],
   // A container that was started in advance has its name only later, in the environment of terminals.
