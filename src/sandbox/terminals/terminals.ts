@@ -10,11 +10,12 @@ import {
   saysNotRunning,
   saysPaused,
 } from '../../docker';
-import { DomainError, pausedMeanwhile } from '../../errors';
+import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { LocalQueue, LruMap, within } from '../../scheduling';
-import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
 import { ExecAccess } from '../exec-access';
+import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
+import { failedAs } from '../program-errors';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
 import { RING_BYTES, TerminalSession } from './terminal-session';
@@ -211,6 +212,23 @@ export class Terminals implements OnModuleDestroy {
         throw failed(error);
       }
     });
+  }
+
+  /**
+   * Ends a container's terminals that no client is attached to, with all that runs in them. Those with clients are left
+   * to the processes that have their sessions.
+   *
+   * @throws EngineError as `EnginePrograms.list` and `EnginePrograms.end`
+   */
+  async endUnattended(container: Pick<RunningContainer, 'id' | 'userId' | 'dockerId'>): Promise<void> {
+    const all = await this.programs.list(container, 'terminal');
+    const unattended = all.filter(({ state }) => state.exit === null && state.readers === 0);
+    await Promise.all(
+      unattended.map(async (terminal) => {
+        await this.hangUp(terminal);
+        this.over(terminal);
+      }),
+    );
   }
 
   /** Ends a terminal that its only client has left for good; not if this process ends, and the client is cut off. */
@@ -435,12 +453,9 @@ export class Terminals implements OnModuleDestroy {
  * that does not run.
  */
 function failed(error: unknown): unknown {
-  if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
-  if (saysPaused(error)) return pausedMeanwhile(error);
-  const { code } = error;
-  if (code === 'container_not_responding' || code === 'sandbox_full' || code === 'restart_required') {
-    return new DomainError(code, { cause: error });
+  // Of all the programs in the sandbox; terminals that are ended make room.
+  if (error instanceof EngineError && error.code === 'too_many') {
+    return new DomainError('too_many_terminals', { fields: { limit: MAX_TERMINALS }, cause: error });
   }
-  const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';
-  return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
+  return failedAs('terminal_failed', error);
 }
