@@ -96,7 +96,11 @@ describe('users who are moved to a tier that lets nobody into containers', () =>
       await eventually(() => expect(daemon.listPrograms(id)).toMatchObject([{ readers: 0, exit: null }]));
       return id;
     };
-    const [moved, later, open] = [await detached(owners.moved), await detached(owners.later), await detached(owners.open)];
+    const [moved, later, open] = [
+      await detached(owners.moved),
+      await detached(owners.later),
+      await detached(owners.open),
+    ];
 
     expect((await admin.api.call('PATCH', `/api/admin/users/${owners.moved.id}`, { tier: 'closed' })).status).toBe(200);
     await eventually(() => expect(running(moved)).toEqual([]));

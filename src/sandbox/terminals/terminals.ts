@@ -142,7 +142,7 @@ export class Terminals implements OnModuleDestroy {
       try {
         return await this.start(container, program);
       } catch (error) {
-        throw failed(error);
+        throw refused(error);
       } finally {
         turn.leave();
       }
@@ -166,7 +166,7 @@ export class Terminals implements OnModuleDestroy {
         if (attached.facts.containerId !== container.id) throw new DomainError('terminal_not_found');
         return attached;
       } catch (error) {
-        throw failed(error);
+        throw refused(error);
       } finally {
         this.attaching.delete(sessionId);
       }
@@ -190,7 +190,9 @@ export class Terminals implements OnModuleDestroy {
         programs: jobs.get(terminal.id) ?? null,
       }));
     };
-    return this.containers.inside(caller, id, list, { mayBePaused: true });
+    return this.containers.inside(caller, id, list, { mayBePaused: true }).catch((error: unknown) => {
+      throw failed(error);
+    });
   }
 
   /**
@@ -319,12 +321,12 @@ export class Terminals implements OnModuleDestroy {
     return session;
   }
 
-  /** The terminals whose shells run. Those that have ended without a client are forgotten. */
+  /** The terminals whose shells run. Those that have ended without a client are forgotten. @throws EngineError */
   private async openIn(container: RunningContainer): Promise<FoundProgram[]> {
     const all = await this.programs.list(container, 'terminal').catch((error: unknown) => {
       // Nothing is known of a paused one.
       if (saysPaused(error)) return [];
-      throw failed(error);
+      throw error;
     });
     const open = all.filter((terminal) => terminal.state.exit === null);
     for (const terminal of all) {
@@ -448,14 +450,23 @@ export class Terminals implements OnModuleDestroy {
   }
 }
 
+/** The engine's codes that `terminal_failed` may have; `docker_error` stands for all others. */
+const FAILED_CODES: readonly string[] = ['docker_unavailable', 'node_unavailable', 'command_not_started', 'too_many'];
+
 /**
  * Translates an error into the one that clients see. `ContainersService.inside` translates errors about a container
  * that does not run.
  */
 function failed(error: unknown): unknown {
-  // Of all the programs in the sandbox; terminals that are ended make room.
-  if (error instanceof EngineError && error.code === 'too_many') {
-    return new DomainError('too_many_terminals', { fields: { limit: MAX_TERMINALS }, cause: error });
-  }
-  return failedAs('terminal_failed', error);
+  const isUnknown = error instanceof EngineError && !FAILED_CODES.includes(error.code);
+  const answer = failedAs('terminal_failed', error);
+  if (!isUnknown || !(answer instanceof DomainError) || answer.kind !== 'terminal_failed') return answer;
+  return new DomainError('terminal_failed', { code: 'docker_error', cause: error });
+}
+
+/** Like {@link failed}, for a terminal that is opened or entered. */
+function refused(error: unknown): unknown {
+  const isFull = error instanceof EngineError && error.code === 'too_many';
+  if (!isFull) return failed(error);
+  return new DomainError('too_many_terminals', { fields: { limit: MAX_TERMINALS }, cause: error });
 }
