@@ -41,7 +41,7 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
   }
 }
 
-/** Probes once. @throws EngineError as `EnginePorts.listening` and `EnginePrograms.start`, Error if it takes too long */
+/** Probes once. @throws EngineError as `EnginePorts.listening`, `EnginePrograms.start`; Error if it takes too long */
 async function look(engine: ContainerEngine, started: Started): Promise<boolean> {
   const { dockerId, ready } = started;
   if ('command' in ready) return exitsWell(engine, started, ready.command);
