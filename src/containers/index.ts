@@ -22,7 +22,7 @@ export { DeletedContainers } from './rows/deleted-containers';
 export { isUp } from './model/container.entity';
 export { IsLabels, LABELS_SCHEMA } from './model/labels';
 export { assertMayStart, type StartCommand } from './model/start-command';
-export { RunningContainers, type UpContainer } from './rows/running-containers';
+export { type OwnedContainer, RunningContainers, type UpContainer } from './rows/running-containers';
 export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';
 export { SandboxProver } from './sandbox-prover';
 export { SweepReport } from './reconcile/reconcile-stats';

@@ -178,7 +178,7 @@ const FAULTS = {
   terminal_not_found: { when: 'there is none of this id, or it has ended' },
   terminal_failed: {
     when: 'code says why; the terminal may go on',
-    codes: ['docker_unavailable', 'docker_error', 'command_not_started'],
+    codes: ['docker_unavailable', 'docker_error', 'command_not_started', 'too_many'],
   },
   stats_failed: { when: 'code says why', codes: PROGRAM },
   command_failed: {

@@ -32,6 +32,7 @@ import { StatsHistory } from './stats/stats-history';
 import { StatsStreams } from './stats/stats-streams';
 import { SeveralStatsController, StatsController } from './stats/stats.controller';
 import { TerminalAdmission } from './terminals/terminal-admission';
+import { TerminalRights } from './terminals/terminal-rights';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
 import { TerminalWriters } from './terminals/terminal-writers';
@@ -49,7 +50,7 @@ const PROCESSES = [
   StartCommands,
 ];
 const STATISTICS = [ContainerStatistics, DiskUse, StatsHistory, StatsStreams];
-const TERMINALS = [Terminals, TerminalWriters, TerminalAdmission, TerminalGateway, TerminalWebSockets];
+const TERMINALS = [Terminals, TerminalWriters, TerminalRights, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({

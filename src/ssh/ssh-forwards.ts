@@ -150,7 +150,11 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
       return await this.containers.inside(principal, id, ({ dockerId }) => this.engine.ports.connect(dockerId, port));
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
-      throw new DomainError(error.code === 'restart_required' ? error.code : 'port_closed', { cause: error });
+      const { code } = error;
+      if (code === 'port_closed' || code === 'restart_required' || code === 'container_not_responding') {
+        throw new DomainError(code, { cause: error });
+      }
+      throw new DomainError('application_failed', { code, cause: error });
     }
   }
 

@@ -8,25 +8,36 @@ import { eventually } from '../support/eventually';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine } from '../support/fakes/fake-engine';
 import { TerminalClient } from '../support/clients/terminal-client';
+import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
 
 describe('users who are moved to a tier that lets nobody into containers', () => {
   const daemon = new FakeDaemon();
   const folder = mkdtempSync(join(tmpdir(), 'berth-tiers-'));
+  let database: TestDatabase;
   let berth: Berth;
   let user: TestUser;
   let admin: TestUser;
 
+  /** @param later whether users of the tier `later` may work in their containers */
+  const begin = ({ later }: { later: boolean }): Promise<Berth> => {
+    const { pro } = DEFAULT_TIERS.tiers;
+    const closed = Object.assign({ exec: false }, pro);
+    const tiers = { ...DEFAULT_TIERS.tiers, closed, later: later ? pro : closed };
+    const environment = { TIERS_FILE: join(folder, 'tiers.json'), INSTANCE_ID: 'exec-access' };
+    writeFileSync(environment.TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers }));
+    return Berth.start({ engine: new FakeEngine(daemon), database, environment });
+  };
+
   beforeAll(async () => {
     daemon.onProgram = () => new Promise(() => undefined);
-    const tiers = { ...DEFAULT_TIERS.tiers, closed: Object.assign({ exec: false }, DEFAULT_TIERS.tiers['pro']) };
-    const TIERS_FILE = join(folder, 'tiers.json');
-    writeFileSync(TIERS_FILE, JSON.stringify({ ...DEFAULT_TIERS, tiers }));
-    berth = await Berth.start({ engine: new FakeEngine(daemon), environment: { TIERS_FILE } });
+    database = await openTestDatabase();
+    berth = await begin({ later: true });
     [user, admin] = [await berth.user('pro'), await berth.user('pro', ['admin'])];
   });
 
   afterAll(async () => {
     await berth.stop();
+    await database.drop();
     rmSync(folder, { recursive: true });
   });
 
@@ -74,5 +85,30 @@ describe('users who are moved to a tier that lets nobody into containers', () =>
     expect(running(id)).toEqual([]);
     expect(await move('pro')).toBe(200);
     await eventually(() => expect(running(id)).toEqual(['server']));
+  });
+
+  it('must lose terminals without a client too: at the move, and after a restart with another tier table', async () => {
+    const owners = { moved: await berth.user('pro'), later: await berth.user('later'), open: await berth.user('pro') };
+    const detached = async ({ api }: TestUser): Promise<string> => {
+      const { id, db_id } = await api.running();
+      const terminal = await new TerminalClient(api.url, { token: api.token, container: db_id }).opened();
+      terminal.socket.io.engine.close();
+      await eventually(() => expect(daemon.listPrograms(id)).toMatchObject([{ readers: 0, exit: null }]));
+      return id;
+    };
+    const [moved, later, open] = [
+      await detached(owners.moved),
+      await detached(owners.later),
+      await detached(owners.open),
+    ];
+
+    expect((await admin.api.call('PATCH', `/api/admin/users/${owners.moved.id}`, { tier: 'closed' })).status).toBe(200);
+    await eventually(() => expect(running(moved)).toEqual([]));
+    expect([later, open].map(running)).toEqual([['/bin/sh'], ['/bin/sh']]);
+
+    await berth.stop();
+    berth = await begin({ later: false });
+    await eventually(() => expect(running(later)).toEqual([]));
+    expect(running(open)).toEqual(['/bin/sh']);
   });
 });

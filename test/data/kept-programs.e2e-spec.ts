@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { EngineError } from '../../src/docker';
 import type { Answer } from '../support/clients/api-client';
 import { EventRecorder } from '../support/clients/socket-client';
 import { TerminalClient } from '../support/clients/terminal-client';
@@ -11,12 +12,16 @@ describe('programs that outlive the server', () => {
   const daemon = new FakeDaemon();
   const environment = { INSTANCE_ID: 'kept-programs' };
   let database: TestDatabase;
+  let engine: FakeEngine;
   let berth: Berth;
   let user: TestUser;
   let events: EventRecorder;
   let container: { id: string; db_id: string };
 
-  const begin = (): Promise<Berth> => Berth.start({ engine: new FakeEngine(daemon), database, environment });
+  const begin = (): Promise<Berth> => {
+    engine = new FakeEngine(daemon);
+    return Berth.start({ engine, database, environment });
+  };
   const call = (method: string, path: string, body?: object): Promise<Answer> =>
     user.api.call(method, `/api/containers/${container.db_id}${path}`, body);
   const restart = async (meanwhile: () => void = () => undefined): Promise<void> => {
@@ -129,6 +134,12 @@ describe('programs that outlive the server', () => {
       expect([again.exit, other.exit]).toEqual([7, 7].map((code) => ({ code, reason: 'exited' }))),
     );
     await eventually(() => expect(daemon.listPrograms(container.id)).toEqual([]));
+  });
+
+  it('must be refused where the sandbox has as many programs as it may have: terminals', async () => {
+    engine.failOn('programs.start', { error: new EngineError('too_many', 'too many programs') });
+    const refused = terminal();
+    await eventually(() => expect(refused.refusal?.data).toMatchObject({ code: 'too_many_terminals' }));
   });
 
   it('must tell a client how its terminal ended while no server ran', async () => {

@@ -20,6 +20,8 @@ const MIB = 1024 * 1024;
 
 /** A port of the container where a program listens that reads nothing. */
 const SILENT = 3001;
+/** A port at which the container's sandbox does not answer. */
+const HUNG = 3002;
 
 describe('SSH', () => {
   const daemon = new FakeDaemon();
@@ -37,6 +39,7 @@ describe('SSH', () => {
     await once(echo, 'listening');
     daemon.onConnect = async (_dockerId, asked) => {
       if (asked === SILENT) return new Duplex({ read: () => undefined, write: () => undefined });
+      if (asked === HUNG) throw new EngineError('container_not_responding', 'it is silent');
       if (asked !== 3000) throw new EngineError('port_closed', 'nothing listens');
       const socket = connect((echo.address() as AddressInfo).port, '127.0.0.1');
       await once(socket, 'connect');
@@ -276,6 +279,12 @@ describe('SSH', () => {
       ];
       for (const [host, asked] of others) {
         await expect(visitor.forward(host, asked)).rejects.toThrow(/open failed|failure/i);
+      }
+      // The client learns only that the connection failed; the audit says why.
+      for (const [asked, code] of Object.entries({ 1: 'port_closed', [HUNG]: 'container_not_responding' })) {
+        await expect(visitor.forward('localhost', Number(asked))).rejects.toThrow(/open failed|failure/i);
+        const { body } = await user.api.call('GET', '/api/audit?action=container.forward');
+        expect((body['entries'] as object[])[0]).toMatchObject({ container_id: container.db_id, outcome: code });
       }
       await expect(visitor.listen()).rejects.toThrow();
       // What is open ends with the container's run.

@@ -1,3 +1,4 @@
+import { EngineError } from '../../src/docker';
 import { ProcessRows } from '../../src/sandbox/processes/process-rows';
 import { type Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
@@ -128,6 +129,26 @@ describe('a start command', () => {
     expect((await user.api.get(db_id)).body).toMatchObject({ ready: false });
     await events.next('container_not_ready', { db_id, within_seconds: 1 });
     expect((await user.api.get(db_id)).body).toMatchObject({ ready: false });
+    await user.api.delete(db_id);
+  });
+
+  it('must be ready once its port is listened on, in an image without any program to ask', async () => {
+    let open: number[] = [];
+    daemon.onListening = () => Promise.resolve(open.map((port) => ({ port, addresses: ['0.0.0.0'] })));
+    const looks: string[] = [];
+    daemon.onExec = ({ command: [program = ''] }) => {
+      looks.push(program);
+      throw new EngineError('command_not_started', 'no such program');
+    };
+    const ready = { port: 8080, within_seconds: 30 };
+    const { db_id } = await user.api.running({ start: { ...SERVER, ready } });
+    await events.next('process_started', { container_id: db_id });
+    open = [80, 18_080];
+    expect((await user.api.get(db_id)).body).toMatchObject({ ready: false });
+    open = [80, 8080];
+    await events.next('container_ready', { db_id });
+    expect(looks).toEqual([]);
+    daemon.onListening = null;
     await user.api.delete(db_id);
   });
 

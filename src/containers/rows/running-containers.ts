@@ -10,7 +10,11 @@ export interface UpContainer {
   readonly nodeId: string | null;
 }
 
-/** Reads which containers run, many at a time, for code that measures them. */
+export interface OwnedContainer extends UpContainer {
+  readonly userId: string;
+}
+
+/** Reads which containers run, many at a time. */
 @Injectable()
 export class RunningContainers {
   constructor(private readonly database: Database) {}
@@ -37,6 +41,23 @@ export class RunningContainers {
       .andWhere('c.status IN (:...statuses)', { statuses: UP_STATUSES })
       .getMany();
     return rows.flatMap(upOf);
+  }
+
+  /**
+   * The running containers of the users of some tiers. Paused ones are left out.
+   *
+   * @param tiers none: no query is made
+   * @param userId only those of this user
+   */
+  async inTiers(tiers: readonly string[], userId?: string): Promise<OwnedContainer[]> {
+    if (tiers.length === 0) return [];
+    const query = this.live()
+      .addSelect('c.userId')
+      .andWhere("c.status = 'running'")
+      .andWhere('EXISTS (SELECT 1 FROM users u WHERE u.id = c.user_id AND u.tier IN (:...tiers))', { tiers });
+    if (userId !== undefined) query.andWhere('c.userId = :userId', { userId });
+    const rows = await query.getMany();
+    return rows.flatMap((row) => upOf(row).map((up) => ({ ...up, userId: row.userId })));
   }
 
   /** @returns those ids whose containers are not deleted. @param ids at most some hundred */

@@ -21,7 +21,7 @@ export interface EnginePorts {
    */
   connect(dockerId: string, port: number): Promise<Duplex>;
   /**
-   * Lists the ports on which programs in a running container listen, in ascending order.
+   * Lists the ports on which programs in a running container listen, in ascending order: at most 256, the lowest.
    *
    * @throws EngineError as {@link EnginePrograms.run} does
    */

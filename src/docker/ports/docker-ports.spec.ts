@@ -96,12 +96,12 @@ describe('connections to the address of a container', () => {
     ['the gateway is not of this machine', { ...RUN, gateway: '192.0.2.1' }],
     ['the address is one of this machine', { ...RUN, ipAddress: '127.0.0.1' }],
     ['there is no network', { ...RUN, ipAddress: null, gateway: null }],
-  ])('must be left to the relay where %s', async (_what, run) => {
+  ])('must be made by the supervisor where %s', async (_what, run) => {
     answers = [run];
     await expect(ports().connect('id', port)).rejects.toBe(bySupervisor);
   });
 
-  it('must be left to the relay where nothing listens, and where Docker is on another machine', async () => {
+  it('must be made by the supervisor where nothing listens, and where Docker is on another machine', async () => {
     await expect(ports().connect('id', 1)).rejects.toBe(bySupervisor);
     looks = 0;
     await expect(ports({ isLocal: false }).connect('id', port)).rejects.toBe(bySupervisor);

@@ -1,4 +1,4 @@
-import { afterEnd, isListening, pauseBeforeProbeMs, type StartEnd } from './start-policy';
+import { afterEnd, pauseBeforeProbeMs, type StartEnd } from './start-policy';
 
 const exited = (exitCode: number): StartEnd => ({ reason: 'exited', exitCode });
 const NOT_STARTED: StartEnd = { reason: 'command_not_started' };
@@ -33,29 +33,5 @@ describe('a start command that has ended', () => {
 describe('whether a start command is ready', () => {
   it('must be looked at soon, and then less and less often', () => {
     expect([0, 2_000, 5_000, 20_000, 600_000].map(pauseBeforeProbeMs)).toEqual([200, 200, 500, 2_000, 2_000]);
-  });
-
-  const TABLES = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 3 1 0000000000000000
-   1: 0100007F:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4 1 0000000000000000
-   2: 0100007F:01BB 0100007F:9C40 01 00000000:00000000 00:00000000 00000000     0        0 5 1 0000000000000000
-  sl  local_address                         remote_address                        st tx_queue rx_queue
-   0: 00000000000000000000000000000000:0bb8 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000
-`;
-
-  it.each([
-    [8080, true],
-    [80, true],
-    [3000, true],
-    [443, false],
-    [40_000, false],
-    [8081, false],
-  ])('must be known by the tables of the kernel: port %i', (port, listens) => {
-    expect(isListening(TABLES, port)).toBe(listens);
-  });
-
-  it('must not follow from a table that is none', () => {
-    expect(isListening('', 80)).toBe(false);
-    expect(isListening('\n:\n\u0000 0A', 80)).toBe(false);
   });
 });

@@ -45,14 +45,3 @@ export function afterEnd(
 export function pauseBeforeProbeMs(sinceStartMs: number): number {
   return Math.min(2_000, Math.max(200, sinceStartMs / 10));
 }
-
-const LISTENING = '0A';
-
-/** Whether a program listens on the port, according to the text of `/proc/net/tcp`, `/proc/net/tcp6`, or both. */
-export function isListening(table: string, port: number): boolean {
-  const hex = port.toString(16).toUpperCase().padStart(4, '0');
-  return table.split('\n').some((line) => {
-    const [, local = '', , state] = line.trim().split(/\s+/);
-    return state === LISTENING && local.toUpperCase().endsWith(`:${hex}`);
-  });
-}

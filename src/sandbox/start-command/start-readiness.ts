@@ -1,19 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommand } from '../../containers';
 import type { ContainerEngine, ProcessRequest } from '../../docker';
-import { untilAborted } from '../../scheduling';
-import { isListening, pauseBeforeProbeMs } from './start-policy';
+import { untilAborted, within } from '../../scheduling';
+import { pauseBeforeProbeMs } from './start-policy';
 
 /** The longest time that one probe may take. */
 const LOOK_MS = 10_000;
-/** The most output of a probe that is kept: the tables of thousands of connections. */
-const MOST_READ_BYTES = 1024 * 1024;
-
-/**
- * Both tables, because a server that listens on all IPv6 addresses is in the second one only. One of the files may be
- * missing.
- */
-const TABLES = ['cat', '/proc/net/tcp', '/proc/net/tcp6'];
 
 /** A running start command. */
 interface Started {
@@ -49,21 +41,36 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
   }
 }
 
-/** Probes once. @throws EngineError such as `command_not_started` */
-async function look(engine: ContainerEngine, { dockerId, id, ready, env, signal }: Started): Promise<boolean> {
-  const probe = 'port' in ready ? { command: TABLES } : { command: ready.command, env };
+/** Probes once. @throws EngineError as `EnginePorts.listening`, `EnginePrograms.start`; Error if it takes too long */
+async function look(engine: ContainerEngine, started: Started): Promise<boolean> {
+  const { dockerId, ready } = started;
+  if ('command' in ready) return exitsWell(engine, started, ready.command);
+  const listening = await within(engine.ports.listening(dockerId), { ms: LOOK_MS });
+  return listening.some(({ port }) => port === ready.port);
+}
+
+/**
+ * Runs the command of the condition once. Probes of one run share an id, so that they never run at the same time: after
+ * a probe that could not be killed, or that another server process had begun, the sandbox refuses the next one
+ * (`program_exists`) until that one has ended, within ten seconds if it has no reader.
+ *
+ * @throws EngineError as `EnginePrograms.start`
+ */
+async function exitsWell(
+  engine: ContainerEngine,
+  { dockerId, id, env, signal }: Started,
+  command: readonly string[],
+): Promise<boolean> {
   const own = `${id}-ready`;
-  const program = await engine.programs.start(dockerId, { ...probe, id: own });
-  const within = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
-  let text = '';
+  const program = await engine.programs.start(dockerId, { command, env, id: own });
+  const end = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
   const read = async (): Promise<boolean> => {
-    for await (const { data } of program.output) if (text.length < MOST_READ_BYTES) text += data.toString('latin1');
-    const { exitCode } = await program.exit();
-    return 'port' in ready ? isListening(text, ready.port) : exitCode === 0;
+    for await (const _ of program.output);
+    return (await program.exit()).exitCode === 0;
   };
   const reading = read().catch(() => false);
   try {
-    return await untilAborted(reading, { signal: within, aborted: () => new Error('it took too long') });
+    return await untilAborted(reading, { signal: end, aborted: () => new Error('it took too long') });
   } catch {
     // The probe is killed below.
   }

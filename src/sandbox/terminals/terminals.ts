@@ -10,11 +10,12 @@ import {
   saysNotRunning,
   saysPaused,
 } from '../../docker';
-import { DomainError, pausedMeanwhile } from '../../errors';
+import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { LocalQueue, LruMap, within } from '../../scheduling';
-import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
 import { ExecAccess } from '../exec-access';
+import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
+import { failedAs } from '../program-errors';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
 import { RING_BYTES, TerminalSession } from './terminal-session';
@@ -141,7 +142,7 @@ export class Terminals implements OnModuleDestroy {
       try {
         return await this.start(container, program);
       } catch (error) {
-        throw failed(error);
+        throw refused(error);
       } finally {
         turn.leave();
       }
@@ -165,7 +166,7 @@ export class Terminals implements OnModuleDestroy {
         if (attached.facts.containerId !== container.id) throw new DomainError('terminal_not_found');
         return attached;
       } catch (error) {
-        throw failed(error);
+        throw refused(error);
       } finally {
         this.attaching.delete(sessionId);
       }
@@ -189,7 +190,9 @@ export class Terminals implements OnModuleDestroy {
         programs: jobs.get(terminal.id) ?? null,
       }));
     };
-    return this.containers.inside(caller, id, list, { mayBePaused: true });
+    return this.containers.inside(caller, id, list, { mayBePaused: true }).catch((error: unknown) => {
+      throw failed(error);
+    });
   }
 
   /**
@@ -211,6 +214,23 @@ export class Terminals implements OnModuleDestroy {
         throw failed(error);
       }
     });
+  }
+
+  /**
+   * Ends a container's terminals that no client is attached to, with all that runs in them. Those with clients are left
+   * to the processes that have their sessions.
+   *
+   * @throws EngineError as `EnginePrograms.list` and `EnginePrograms.end`
+   */
+  async endUnattended(container: Pick<RunningContainer, 'id' | 'userId' | 'dockerId'>): Promise<void> {
+    const all = await this.programs.list(container, 'terminal');
+    const unattended = all.filter(({ state }) => state.exit === null && state.readers === 0);
+    await Promise.all(
+      unattended.map(async (terminal) => {
+        await this.hangUp(terminal);
+        this.over(terminal);
+      }),
+    );
   }
 
   /** Ends a terminal that its only client has left for good; not if this process ends, and the client is cut off. */
@@ -301,12 +321,12 @@ export class Terminals implements OnModuleDestroy {
     return session;
   }
 
-  /** The terminals whose shells run. Those that have ended without a client are forgotten. */
+  /** The terminals whose shells run. Those that have ended without a client are forgotten. @throws EngineError */
   private async openIn(container: RunningContainer): Promise<FoundProgram[]> {
     const all = await this.programs.list(container, 'terminal').catch((error: unknown) => {
       // Nothing is known of a paused one.
       if (saysPaused(error)) return [];
-      throw failed(error);
+      throw error;
     });
     const open = all.filter((terminal) => terminal.state.exit === null);
     for (const terminal of all) {
@@ -430,17 +450,23 @@ export class Terminals implements OnModuleDestroy {
   }
 }
 
+/** The engine's codes that `terminal_failed` may have; `docker_error` stands for all others. */
+const FAILED_CODES: readonly string[] = ['docker_unavailable', 'node_unavailable', 'command_not_started', 'too_many'];
+
 /**
  * Translates an error into the one that clients see. `ContainersService.inside` translates errors about a container
  * that does not run.
  */
 function failed(error: unknown): unknown {
-  if (!(error instanceof EngineError) || saysNotRunning(error)) return error;
-  if (saysPaused(error)) return pausedMeanwhile(error);
-  const { code } = error;
-  if (code === 'container_not_responding' || code === 'sandbox_full' || code === 'restart_required') {
-    return new DomainError(code, { cause: error });
-  }
-  const known = code === 'docker_unavailable' || code === 'node_unavailable' || code === 'command_not_started';
-  return new DomainError('terminal_failed', { code: known ? code : 'docker_error', cause: error });
+  const isUnknown = error instanceof EngineError && !FAILED_CODES.includes(error.code);
+  const answer = failedAs('terminal_failed', error);
+  if (!isUnknown || !(answer instanceof DomainError) || answer.kind !== 'terminal_failed') return answer;
+  return new DomainError('terminal_failed', { code: 'docker_error', cause: error });
+}
+
+/** Like {@link failed}, for a terminal that is opened or entered. */
+function refused(error: unknown): unknown {
+  const isFull = error instanceof EngineError && error.code === 'too_many';
+  if (!isFull) return failed(error);
+  return new DomainError('too_many_terminals', { fields: { limit: MAX_TERMINALS }, cause: error });
 }
