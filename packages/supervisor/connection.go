@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,16 @@ const (
 	mostUnsent      = 32 << 10 // Bytes that wait before another frame.
 	helloWithin     = 10 * time.Second
 )
+
+// A client that says nothing is asked, at most twice, whether it is still there. Nobody closes the input of a `connect`
+// whose Docker was killed or has left its containers running: containerd (1.7) keeps it open.
+const (
+	silentAfter  = time.Minute
+	answerWithin = 15 * time.Second
+	mostAsked    = 2 // A sandbox that was paused finds the first time over before it reads the answer.
+)
+
+var errSilent = errors.New("the client does not answer")
 
 // counter counts what exists of a bounded resource.
 type counter struct {
@@ -50,6 +61,7 @@ type conn struct {
 	socket socket
 	*outbox
 
+	greeted atomic.Bool
 	last    uint32 // The latest stream.
 	mu      sync.Mutex
 	streams map[uint32]*stream
@@ -58,6 +70,7 @@ type conn struct {
 // serve speaks the protocol until the connection ends, from either side.
 func (sup *supervisor) serve(socket socket) {
 	c := newConn(sup, socket)
+	sup.doubtConnections()
 	sup.connections.Store(c, nil)
 	defer sup.connections.Delete(c)
 	err := c.read()
@@ -71,6 +84,16 @@ func (sup *supervisor) serve(socket socket) {
 	}
 	c.mu.Unlock()
 	c.close()
+}
+
+// doubtConnections asks all clients whether they are still there: the one that comes may be one of them again.
+func (sup *supervisor) doubtConnections() {
+	sup.connections.Range(func(each, _ any) bool {
+		if c := each.(*conn); c.greeted.Load() {
+			c.socket.SetReadDeadline(time.Now())
+		}
+		return true
+	})
 }
 
 func newConn(sup *supervisor, socket socket) *conn {
@@ -91,15 +114,33 @@ func (c *conn) bye(code, message string) {
 	c.close()
 }
 
+// Read reads what the client sends, and fails if it is silent and does not answer.
+func (c *conn) Read(to []byte) (int, error) {
+	if c.greeted.Load() {
+		c.socket.SetReadDeadline(time.Now().Add(silentAfter))
+	}
+	for asked := 0; ; asked++ {
+		n, err := c.socket.Read(to)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.greeted.Load() {
+			return n, err
+		}
+		if asked == mostAsked {
+			return 0, errSilent
+		}
+		go c.send(framePing, 0, nil) // Waits if the client does not read either.
+		c.socket.SetReadDeadline(time.Now().Add(answerWithin))
+	}
+}
+
 // read takes frames until the connection ends, or the client breaks the protocol.
 func (c *conn) read() error {
-	buffered := bufio.NewReaderSize(c.socket, 16<<10)
+	buffered := bufio.NewReaderSize(c, 16<<10)
 	c.socket.SetReadDeadline(time.Now().Add(helloWithin))
 	f, err := readFrame(buffered)
 	if err != nil {
 		return err
 	}
-	c.socket.SetReadDeadline(time.Time{})
+	c.greeted.Store(true)
 	var hello struct{ Protocol int }
 	if f.kind != frameHello {
 		return noHello
