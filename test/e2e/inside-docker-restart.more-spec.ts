@@ -8,7 +8,7 @@ import { SecondDocker } from '../support/docker/second-docker';
 import { TerminalClient } from '../support/clients/terminal-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
-jest.setTimeout(240_000);
+jest.setTimeout(300_000);
 
 /** How long a client may be left without a word once Docker has gone. */
 const TOLD_WITHIN_MS = 5_000;
@@ -214,16 +214,19 @@ describe('those who work in containers, when Docker is restarted', () => {
   /** Checks that what `keptThings` made goes on, and nothing else. */
   async function goOn({ terminal, process, output }: Kept): Promise<void> {
     await works();
-    // Without the shells of the other clients.
-    const commands = /sleep 700[12]|head -c|dd bs=/;
-    await eventually(async () => expect(await sh('ps -o args')).not.toMatch(commands));
-    expect(await sh('ps -o args')).toMatch(/sleep 7003[^]*sleep 7004|sleep 7004[^]*sleep 7003/);
-    // Nothing of an upload that was cut off.
-    await eventually(async () => expect(await sh('ls -A /tmp')).toBe('large\n'));
-    // Each exec of a connection that broke has ended.
-    await eventually(async () => expect(String(await sh('ps -o args')).match(/supervisor connect/g)).toHaveLength(1), {
-      timeoutMs: 60_000,
-    });
+    // Its sandbox gives up the connection of before after half a minute, and what was done on it ten seconds later.
+    await eventually(
+      async () => {
+        const running = String(await sh('ps -o args'));
+        expect(running).not.toMatch(/sleep 700[12]|head -c/);
+        expect(running.match(/supervisor connect/g)).toHaveLength(1);
+        expect(running).toContain('sleep 7003');
+        expect(running).toContain('sleep 7004');
+        // Without what had arrived of an upload.
+        expect(await sh('ls -A /tmp')).toBe('large\n');
+      },
+      { timeoutMs: 90_000 },
+    );
 
     const back = await new TerminalClient(user.url, { ...authOf(terminal), after: shell?.end }).opened();
     shell = back;
