@@ -61,10 +61,11 @@ type conn struct {
 	socket socket
 	*outbox
 
-	greeted atomic.Bool
-	last    uint32 // The latest stream.
-	mu      sync.Mutex
-	streams map[uint32]*stream
+	last      uint32 // The latest stream.
+	mu        sync.Mutex
+	greeted   bool
+	isDoubted bool // The time of a reader was cut short.
+	streams   map[uint32]*stream
 }
 
 // serve speaks the protocol until the connection ends, from either side.
@@ -89,7 +90,11 @@ func (sup *supervisor) serve(socket socket) {
 // doubtConnections asks all clients whether they are still there: the one that comes may be one of them again.
 func (sup *supervisor) doubtConnections() {
 	sup.connections.Range(func(each, _ any) bool {
-		if c := each.(*conn); c.greeted.Load() {
+		c := each.(*conn)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.greeted {
+			c.isDoubted = true
 			c.socket.SetReadDeadline(time.Now())
 		}
 		return true
@@ -116,19 +121,31 @@ func (c *conn) bye(code, message string) {
 
 // Read reads what the client sends, and fails if it is silent and does not answer.
 func (c *conn) Read(to []byte) (int, error) {
-	if c.greeted.Load() {
-		c.socket.SetReadDeadline(time.Now().Add(silentAfter))
+	if !c.greeted {
+		return c.socket.Read(to)
 	}
-	for asked := 0; ; asked++ {
+	until := time.Now().Add(silentAfter)
+	for asked := 0; ; {
+		c.mu.Lock()
+		c.isDoubted = false
+		c.socket.SetReadDeadline(until)
+		c.mu.Unlock()
 		n, err := c.socket.Read(to)
-		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) || !c.greeted.Load() {
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
+		}
+		c.mu.Lock()
+		isDoubted := c.isDoubted
+		c.mu.Unlock()
+		if isDoubted && asked > 0 {
+			continue // It has been asked already.
 		}
 		if asked == mostAsked {
 			return 0, errSilent
 		}
+		asked++
 		go c.send(framePing, 0, nil) // Waits if the client does not read either.
-		c.socket.SetReadDeadline(time.Now().Add(answerWithin))
+		until = time.Now().Add(answerWithin)
 	}
 }
 
@@ -140,7 +157,9 @@ func (c *conn) read() error {
 	if err != nil {
 		return err
 	}
-	c.greeted.Store(true)
+	c.mu.Lock()
+	c.greeted = true
+	c.mu.Unlock()
 	var hello struct{ Protocol int }
 	if f.kind != frameHello {
 		return noHello

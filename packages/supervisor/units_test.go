@@ -179,6 +179,8 @@ type quiet struct {
 	hello    *bytes.Reader
 	answers  int
 	isStuck  bool // Nothing is read.
+	doubts   int  // How many other clients connect while it is asked.
+	doubt    func()
 	pings    chan struct{}
 	deadline chan struct{} // Of writing.
 	closed   chan struct{}
@@ -202,6 +204,11 @@ func (q *quiet) Read(to []byte) (int, error) {
 		return q.hello.Read(to)
 	}
 	if q.isStuck || q.within[len(q.within)-1] > answerWithin {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if q.doubts > 0 {
+		q.doubts--
+		q.doubt()
 		return 0, os.ErrDeadlineExceeded
 	}
 	<-q.pings
@@ -233,13 +240,17 @@ func TestAClientThatDoesNotAnswerIsGivenUp(t *testing.T) {
 		name    string
 		answers int
 		isStuck bool
+		doubts  int
 		within  []time.Duration
 	}{
-		{"never", 0, false, append([]time.Duration{helloWithin, silentAfter}, asked...)},
-		{"no more", 2, false, append([]time.Duration{
+		{"never", 0, false, 0, append([]time.Duration{helloWithin, silentAfter}, asked...)},
+		{"no more", 2, false, 0, append([]time.Duration{
 			helloWithin, silentAfter, answerWithin, silentAfter, answerWithin, silentAfter,
 		}, asked...)},
-		{"nor reads", 0, true, append([]time.Duration{helloWithin, silentAfter}, asked...)},
+		{"nor reads", 0, true, 0, append([]time.Duration{helloWithin, silentAfter}, asked...)},
+		{"while others connect", 0, false, 3, append([]time.Duration{
+			helloWithin, silentAfter, answerWithin, 0, answerWithin, 0, answerWithin, 0,
+		}, asked...)},
 	} {
 		q := &quiet{
 			hello:    bytes.NewReader(appendFrame(nil, frameHello, 0, []byte(`{"protocol":1}`))),
@@ -249,7 +260,9 @@ func TestAClientThatDoesNotAnswerIsGivenUp(t *testing.T) {
 			deadline: make(chan struct{}),
 			closed:   make(chan struct{}),
 		}
-		newSupervisor("").serve(q)
+		sup := newSupervisor("")
+		q.doubts, q.doubt = of.doubts, sup.doubtConnections
+		sup.serve(q)
 		select {
 		case <-q.closed:
 		default:
