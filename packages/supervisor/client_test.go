@@ -106,6 +106,10 @@ func (c *client) pump(in io.Reader) {
 			close(c.bye)
 			return
 		}
+		if f.kind == framePing {
+			c.send(framePong, 0, f.payload)
+			continue
+		}
 		if f.stream == 0 {
 			c.bye <- f
 			continue

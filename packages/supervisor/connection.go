@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +20,16 @@ const (
 	mostUnsent      = 32 << 10 // Bytes that wait before another frame.
 	helloWithin     = 10 * time.Second
 )
+
+// A client that says nothing is asked, at most twice, whether it is still there. Nobody closes the input of a `connect`
+// whose Docker was killed or has left its containers running: containerd (1.7) keeps it open.
+const (
+	silentAfter  = time.Minute
+	answerWithin = 15 * time.Second
+	mostAsked    = 2 // A sandbox that was paused finds the first time over before it reads the answer.
+)
+
+var errSilent = errors.New("the client does not answer")
 
 // counter counts what exists of a bounded resource.
 type counter struct {
@@ -50,14 +61,17 @@ type conn struct {
 	socket socket
 	*outbox
 
-	last    uint32 // The latest stream.
-	mu      sync.Mutex
-	streams map[uint32]*stream
+	last      uint32 // The latest stream.
+	mu        sync.Mutex
+	greeted   bool
+	isDoubted bool // The time of a reader was cut short.
+	streams   map[uint32]*stream
 }
 
 // serve speaks the protocol until the connection ends, from either side.
 func (sup *supervisor) serve(socket socket) {
 	c := newConn(sup, socket)
+	sup.doubtConnections()
 	sup.connections.Store(c, nil)
 	defer sup.connections.Delete(c)
 	err := c.read()
@@ -71,6 +85,20 @@ func (sup *supervisor) serve(socket socket) {
 	}
 	c.mu.Unlock()
 	c.close()
+}
+
+// doubtConnections asks all clients whether they are still there: the one that comes may be one of them again.
+func (sup *supervisor) doubtConnections() {
+	sup.connections.Range(func(each, _ any) bool {
+		c := each.(*conn)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.greeted {
+			c.isDoubted = true
+			c.socket.SetReadDeadline(time.Now())
+		}
+		return true
+	})
 }
 
 func newConn(sup *supervisor, socket socket) *conn {
@@ -91,15 +119,47 @@ func (c *conn) bye(code, message string) {
 	c.close()
 }
 
+// Read reads what the client sends, and fails if it is silent and does not answer.
+func (c *conn) Read(to []byte) (int, error) {
+	if !c.greeted {
+		return c.socket.Read(to)
+	}
+	until := time.Now().Add(silentAfter)
+	for asked := 0; ; {
+		c.mu.Lock()
+		c.isDoubted = false
+		c.socket.SetReadDeadline(until)
+		c.mu.Unlock()
+		n, err := c.socket.Read(to)
+		if n > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		c.mu.Lock()
+		isDoubted := c.isDoubted
+		c.mu.Unlock()
+		if isDoubted && asked > 0 {
+			continue // It has been asked already.
+		}
+		if asked == mostAsked {
+			return 0, errSilent
+		}
+		asked++
+		go c.send(framePing, 0, nil) // Waits if the client does not read either.
+		until = time.Now().Add(answerWithin)
+	}
+}
+
 // read takes frames until the connection ends, or the client breaks the protocol.
 func (c *conn) read() error {
-	buffered := bufio.NewReaderSize(c.socket, 16<<10)
+	buffered := bufio.NewReaderSize(c, 16<<10)
 	c.socket.SetReadDeadline(time.Now().Add(helloWithin))
 	f, err := readFrame(buffered)
 	if err != nil {
 		return err
 	}
-	c.socket.SetReadDeadline(time.Time{})
+	c.mu.Lock()
+	c.greeted = true
+	c.mu.Unlock()
 	var hello struct{ Protocol int }
 	if f.kind != frameHello {
 		return noHello

@@ -173,6 +173,107 @@ func (d *discard) Read(to []byte) (int, error)      { return d.Buffer.Read(to) }
 func (d *discard) SetWriteDeadline(time.Time) error { return nil }
 func (d *discard) Close() error                     { return nil }
 
+// quiet is a connection whose client says HELLO, and answers so many PINGs. All of its times are over at once.
+type quiet struct {
+	socket
+	hello    *bytes.Reader
+	answers  int
+	isStuck  bool // Nothing is read.
+	doubts   int  // How many other clients connect while it is asked.
+	doubt    func()
+	pings    chan struct{}
+	deadline chan struct{} // Of writing.
+	closed   chan struct{}
+	once     sync.Once
+	within   []time.Duration
+}
+
+func (q *quiet) Write(data []byte) (int, error) {
+	if q.isStuck {
+		<-q.deadline
+		return 0, os.ErrDeadlineExceeded
+	}
+	for range bytes.Count(data, appendFrame(nil, framePing, 0)) {
+		q.pings <- struct{}{}
+	}
+	return len(data), nil
+}
+
+func (q *quiet) Read(to []byte) (int, error) {
+	if q.hello.Len() > 0 {
+		return q.hello.Read(to)
+	}
+	if q.isStuck || q.within[len(q.within)-1] > answerWithin {
+		return 0, os.ErrDeadlineExceeded
+	}
+	if q.doubts > 0 {
+		q.doubts--
+		q.doubt()
+		return 0, os.ErrDeadlineExceeded
+	}
+	<-q.pings
+	if q.answers == 0 {
+		return 0, os.ErrDeadlineExceeded
+	}
+	q.answers--
+	return copy(to, appendFrame(nil, framePong, 0)), nil
+}
+
+func (q *quiet) SetReadDeadline(at time.Time) error {
+	q.within = append(q.within, time.Until(at).Round(time.Second))
+	return nil
+}
+
+func (q *quiet) SetWriteDeadline(time.Time) error {
+	q.once.Do(func() { close(q.deadline) })
+	return nil
+}
+
+func (q *quiet) Close() error {
+	close(q.closed)
+	return nil
+}
+
+func TestAClientThatDoesNotAnswerIsGivenUp(t *testing.T) {
+	asked := []time.Duration{answerWithin, answerWithin}
+	for _, of := range []struct {
+		name    string
+		answers int
+		isStuck bool
+		doubts  int
+		within  []time.Duration
+	}{
+		{"never", 0, false, 0, append([]time.Duration{helloWithin, silentAfter}, asked...)},
+		{"no more", 2, false, 0, append([]time.Duration{
+			helloWithin, silentAfter, answerWithin, silentAfter, answerWithin, silentAfter,
+		}, asked...)},
+		{"nor reads", 0, true, 0, append([]time.Duration{helloWithin, silentAfter}, asked...)},
+		{"while others connect", 0, false, 3, append([]time.Duration{
+			helloWithin, silentAfter, answerWithin, 0, answerWithin, 0, answerWithin, 0,
+		}, asked...)},
+	} {
+		q := &quiet{
+			hello:    bytes.NewReader(appendFrame(nil, frameHello, 0, []byte(`{"protocol":1}`))),
+			answers:  of.answers,
+			isStuck:  of.isStuck,
+			pings:    make(chan struct{}, 1),
+			deadline: make(chan struct{}),
+			closed:   make(chan struct{}),
+		}
+		sup := newSupervisor("")
+		q.doubts, q.doubt = of.doubts, sup.doubtConnections
+		sup.serve(q)
+		select {
+		case <-q.closed:
+		default:
+			t.Errorf("%s: it is open", of.name)
+		}
+		if !reflect.DeepEqual(q.within, of.within) {
+			t.Errorf("%s: %v", of.name, q.within)
+		}
+	}
+}
+
 func TestNothingFollowsTheEndOfAStream(t *testing.T) {
 	sent := &discard{}
 	s := newStream(newConn(newSupervisor(""), sent), 1, true)

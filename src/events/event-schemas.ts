@@ -214,7 +214,11 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
       reason: word('exited', 'exited, ended, container_stopped; of a start command also command_not_started.'),
     },
   },
-  process_lost: { about: PROCESS, when: 'Its server process or Docker was restarted, and it was ended.', adds: {} },
+  process_lost: {
+    about: PROCESS,
+    when: 'Its container ended while no server process saw it: the exit code is unknown.',
+    adds: {},
+  },
   container_ready: {
     about: CONTAINER,
     when: 'What was started with it is ready.',

@@ -1,12 +1,17 @@
 import { readFileSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import type { NewContainer } from '../support/clients/api-client';
-import { Berth, type TestUser } from '../support/servers/berth';
+import { Berth, LONG_WAIT, type TestUser } from '../support/servers/berth';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import { eventually } from '../support/eventually';
+import { freePort } from '../support/free-port';
+import { RealDocker } from '../support/docker/real-docker';
+import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 
 jest.setTimeout(240_000);
 
+let database: TestDatabase;
+let environment: Record<string, string>;
 let server: Berth;
 let browser: ConsoleBrowser;
 let user: TestUser;
@@ -16,7 +21,13 @@ let page: Page;
 const endings: (() => Promise<unknown>)[] = [];
 
 beforeAll(async () => {
-  server = await Berth.start({ subject: 'console-inside' });
+  database = await openTestDatabase();
+  endings.push(() => database.drop());
+  // Not removed when the server stops, which is restarted.
+  const INSTANCE_ID = `test-console-inside-${String(process.pid)}`;
+  endings.push(() => new RealDocker().removeInstance(INSTANCE_ID));
+  environment = { INSTANCE_ID, PORT: String(await freePort()), ...LONG_WAIT };
+  server = await Berth.start({ environment, database });
   endings.push(() => server.stop());
   browser = await ConsoleBrowser.launch(server.url);
   endings.push(() => browser.close());
@@ -220,5 +231,36 @@ describe('inside a container by clicks, on Docker under gVisor', () => {
 
   it('must have been without a complaint of the browser', () => {
     expect(browser.complaints).toEqual([]);
+  });
+
+  // After that: the browser complains of connections that are refused.
+  it('must come back to the same shell after a restart of the server, in an open page and in a closed one', async () => {
+    const restart = async (): Promise<void> => {
+      server = await Berth.start({ environment, database });
+      user = server.as(user);
+    };
+    const focus = (): Promise<void> => page.locator('.terminal-screen:visible .xterm-helper-textarea').focus();
+    await openTab('Terminal');
+    await focus();
+    await type('mine=$((40+2)); echo "set-$mine"');
+    await says('set-42');
+    await server.stop();
+    await page.getByText('Connection lost. Reconnecting…').waitFor();
+    await restart();
+    await page.getByText('Connection lost. Reconnecting…').waitFor({ state: 'detached' });
+    await focus();
+    await type('echo "open-$mine"');
+    await says('open-42');
+
+    const address = page.url();
+    await page.goto('about:blank');
+    await server.stop();
+    await restart();
+    await page.goto(address);
+    await says('open-42');
+    await focus();
+    await type('clear; echo "closed-$mine"');
+    await says('closed-42');
+    expect(await page.getByText('This is a new shell.').count()).toBe(0);
   });
 });

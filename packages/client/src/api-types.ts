@@ -4038,7 +4038,7 @@ export type ProcessExitedEvent = {
 
 export type ProcessLostEvent = {
     /**
-     * Its server process or Docker was restarted, and it was ended.
+     * Its container ended while no server process saw it: the exit code is unknown.
      */
     type: 'process_lost';
     /**
