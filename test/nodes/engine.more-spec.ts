@@ -119,7 +119,7 @@ describe('the engine of a cluster', () => {
       let said = '';
       const request = { command: ['cat', '/proc/version'], timeoutMs: 20_000, maxOutputBytes: 4096 };
       const onOutput = ({ data }: { data: Buffer }): void => void (said += data.toString());
-      expect(await engine.programs.run(on(node), { ...request, onOutput })).toEqual({ exitCode: 0 });
+      expect(await engine.programs.run(on(node), { ...request, onOutput })).toMatchObject({ exitCode: 0 });
       expect(said).toMatch(/^Linux version/);
       expect(await node.containers(`berth.instance=${instance}`)).toMatchObject([{ state: 'running' }]);
     }
