@@ -18,13 +18,16 @@ const CHECK_WITHIN_MS = 10_000;
  * Ends terminals without a client whose users have lost exec access. `ExecAccess` watches only terminals with a
  * session in some server process, and terminals outlive their sessions and the server: so the running containers of
  * tiers without `exec` are looked through at the start of the server, when a user is moved, and periodically for moves
- * without a signal and for containers that could not be reached before.
+ * without a signal and for containers that could not be reached before. No terminal is opened in such a container, so it
+ * is asked until it has none.
  */
 @Injectable()
 export class TerminalRights implements OnApplicationBootstrap, OnModuleDestroy {
   private readonly limiter = new FairLimiter(AT_ONCE);
   private readonly poll: Poll;
   private readonly stopListening: () => void;
+  /** The containers of these tiers that have no terminal. */
+  private without: ReadonlySet<string> = new Set();
   private isStopped = false;
 
   constructor(
@@ -58,21 +61,28 @@ export class TerminalRights implements OnApplicationBootstrap, OnModuleDestroy {
   private async check(userId?: string): Promise<void> {
     const closed = this.tiers.all().flatMap(({ name, exec }) => (exec ? [] : [name]));
     const containers = await this.running.inTiers(closed, userId);
-    const checks = containers.map((container) =>
-      this.limiter.run(container.nodeId ?? '', () => this.checkOne(container)),
+    const known = userId === undefined ? this.without : new Set<string>();
+    const without = await Promise.all(
+      containers.map(async (container) => {
+        const { dockerId, nodeId } = container;
+        const hasNone = known.has(dockerId) || (await this.limiter.run(nodeId ?? '', () => this.checkOne(container)));
+        return hasNone ? [dockerId] : [];
+      }),
     );
-    await Promise.all(checks);
+    // A container that is not listed any more has another tier, in which terminals can be opened.
+    if (userId === undefined) this.without = new Set(without.flat());
   }
 
-  /** Never throws. */
-  private async checkOne(container: OwnedContainer): Promise<void> {
-    if (this.isStopped) return;
+  /** Never throws. @returns whether the container has no terminal */
+  private async checkOne(container: OwnedContainer): Promise<boolean> {
+    if (this.isStopped) return false;
     try {
-      await within(this.terminals.endUnattended(container), { ms: CHECK_WITHIN_MS });
+      return (await within(this.terminals.endUnattended(container), { ms: CHECK_WITHIN_MS })) === 0;
     } catch (error) {
-      if (saysNotRunning(error)) return;
+      if (saysNotRunning(error)) return false;
       const message = 'the terminals of a user without exec access could not be ended; tried again';
       this.logger.warn({ err: error, container_id: container.id }, message);
+      return false;
     }
   }
 

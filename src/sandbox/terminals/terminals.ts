@@ -220,17 +220,19 @@ export class Terminals implements OnModuleDestroy {
    * Ends a container's terminals that no client is attached to, with all that runs in them. Those with clients are left
    * to the processes that have their sessions.
    *
+   * @returns how many those are
    * @throws EngineError as `EnginePrograms.list` and `EnginePrograms.end`
    */
-  async endUnattended(container: Pick<RunningContainer, 'id' | 'userId' | 'dockerId'>): Promise<void> {
-    const all = await this.programs.list(container, 'terminal');
-    const unattended = all.filter(({ state }) => state.exit === null && state.readers === 0);
+  async endUnattended(container: Pick<RunningContainer, 'id' | 'userId' | 'dockerId'>): Promise<number> {
+    const open = (await this.programs.list(container, 'terminal')).filter(({ state }) => state.exit === null);
+    const unattended = open.filter(({ state }) => state.readers === 0);
     await Promise.all(
       unattended.map(async (terminal) => {
         await this.hangUp(terminal);
         this.over(terminal);
       }),
     );
+    return open.length - unattended.length;
   }
 
   /** Ends a terminal that its only client has left for good; not if this process ends, and the client is cut off. */
