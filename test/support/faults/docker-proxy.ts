@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { createServer, IncomingMessage, OutgoingHttpHeaders, request, Server, ServerResponse } from 'node:http';
+import {
+  type ClientRequest,
+  createServer,
+  IncomingMessage,
+  OutgoingHttpHeaders,
+  request,
+  Server,
+  ServerResponse,
+} from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -56,6 +64,8 @@ export class DockerProxy {
   /** Called for every call without an armed fault; `url` is the call's own, with ids and query. */
   onCall: (call: string, url: string) => Strike | null = () => null;
 
+  private readonly onward = new Set<ClientRequest>();
+
   private constructor(
     private readonly dockerSocket: string,
     readonly socket: string,
@@ -96,6 +106,8 @@ export class DockerProxy {
   async close(): Promise<void> {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
+    // A call that is struck is not given up with its client, and Docker may answer it never.
+    for (const call of this.onward) call.destroy();
     await rm(this.socket, { force: true });
   }
 
@@ -170,6 +182,8 @@ export class DockerProxy {
       // Docker died in the middle of the answer. Berth must see that.
       response.once('error', () => incoming.socket.destroy());
     });
+    this.onward.add(onward);
+    onward.once('close', () => this.onward.delete(onward));
     onward.once('error', () => incoming.socket.destroy());
     if (!struck) answer.once('close', () => onward.destroy());
     incoming.pipe(onward);
