@@ -22,6 +22,7 @@ import {
   type SupervisorMount,
 } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
+import { EngineError } from '../engine-error';
 import { SUPERVISOR_PATH } from './supervisor-paths';
 
 const PREFIX = 'berth-supervisor-';
@@ -83,6 +84,8 @@ export async function readSupervisor(file: string): Promise<SupervisorBinary> {
 export class SupervisorVolume {
   private readonly logger = new Logger(SupervisorVolume.name);
   private filled: Promise<SupervisorMount> | null = null;
+  /** Whether volumes that are there may be empty. */
+  private isDoubted = false;
   private read: Promise<SupervisorBinary> | null = null;
 
   /** @param file the program */
@@ -116,6 +119,7 @@ export class SupervisorVolume {
   /** To be called if the volumes may have been removed or emptied: the next {@link ensure} looks again. */
   doubt(): void {
     this.filled = null;
+    this.isDoubted = true;
   }
 
   /** Removes the volumes of other versions that no container has had for a day. @throws EngineError */
@@ -156,16 +160,32 @@ export class SupervisorVolume {
   /** @throws EngineError */
   private async fillOnce(name: string): Promise<SupervisorMount> {
     const files = `${name}${FILES}`;
+    const known = this.isDoubted ? null : await this.mountOf(files);
+    // The one that shows the files is made once they are there.
+    if (known !== null && (await this.inspect(known.volume)) !== null) return known;
     await this.createVolume(files, {});
     await this.fill(files);
-    const answer: unknown = await this.daemon.callVolumes((signal, docker) =>
-      docker.getVolume(files).inspect(abortable(signal, {})),
-    );
+    const mount = await this.mountOf(files);
+    if (mount === null) throw new EngineError('docker_error', `the volume ${files} was removed as it was filled`);
+    await this.createVolume(mount.volume, shownReadOnly(mount.device));
+    this.isDoubted = false;
+    return mount;
+  }
+
+  /** @returns what shows the files; null if there is no volume with them */
+  private async mountOf(files: string): Promise<SupervisorMount | null> {
+    const answer = await this.inspect(files);
+    if (answer === null) return null;
     const device = isKnownState(inspection, answer).Mountpoint;
+    const name = files.slice(0, -FILES.length);
     // Another name if Docker has moved its data: a volume's options do not change.
-    const volume = `${name}-${createHash('sha256').update(device).digest('hex').slice(0, 8)}`;
-    await this.createVolume(volume, shownReadOnly(device));
-    return { volume, device };
+    return { volume: `${name}-${createHash('sha256').update(device).digest('hex').slice(0, 8)}`, device };
+  }
+
+  private inspect(volume: string): Promise<unknown> {
+    return this.daemon.callVolumes((signal, docker) =>
+      unlessMissing(docker.getVolume(volume).inspect(abortable(signal, {}))),
+    );
   }
 
   /** Success if there is a volume of this name. */

@@ -2,6 +2,7 @@ import { ApiClient } from '../clients/api-client';
 import { openTestDatabase, type TestDatabase } from '../databases/test-database';
 import { RealDocker } from '../docker/real-docker';
 import { type ArmedFault, DockerProxy } from '../faults/docker-proxy';
+import { eventually } from '../eventually';
 import { BerthProcess } from './berth-process';
 
 interface MortalOptions {
@@ -41,9 +42,16 @@ export class MortalServer {
     });
     const server = new MortalServer(instance, database, proxy, berth);
     await berth.start();
+    await eventually(() => expect(server.hasSupervisor()).resolves.toBe(true), { timeoutMs: 60_000 });
     const more = scopes === undefined ? [] : ['--scopes', scopes];
     server.token = await berth.token(['--user', 'survivor', '--tier', 'enterprise', ...more]);
     return server;
+  }
+
+  /** Whether the supervisor's program is in Docker. To write it is no part of what the server dies in. */
+  private async hasSupervisor(): Promise<boolean> {
+    const { Volumes } = await this.docker.docker.listVolumes({ filters: { name: ['berth-supervisor-'] } });
+    return Volumes.some(({ Name }) => !Name.endsWith('-files'));
   }
 
   /** Its user's client of the running process. */
