@@ -87,7 +87,6 @@ const REST = [
   'docker-supervisor',
   'docker-volume-copy',
   'host-firewall',
-  'inside-hostile',
   'inside-terminals',
   'registry',
   'sandbox-networks',

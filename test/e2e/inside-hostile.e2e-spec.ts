@@ -2,7 +2,6 @@ import { performance } from 'node:perf_hooks';
 import { pack } from 'tar-stream';
 import { ApiClient, type NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
-import { onlyQuick as it } from '../support/extent';
 import { eventually } from '../support/eventually';
 import { RealDocker } from '../support/docker/real-docker';
 
