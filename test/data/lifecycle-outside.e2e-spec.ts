@@ -194,8 +194,7 @@ describe('the management operations on real Docker under gVisor', () => {
       try {
         const { api } = await counted.user('enterprise');
         const { db_id, id, name } = await api.running();
-        // Once for each image: whether it has a shell.
-        expect(beforeStart(id)).toEqual(['archive']);
+        expect(beforeStart(id)).toEqual([]);
 
         expect((await api.update(db_id, { name, ...LARGER })).status).toBe(200);
         const resized = (await api.get(db_id)).body['id'];

@@ -41,7 +41,8 @@ describe('a server with nothing but dist and the production dependencies', () =>
     };
     const listed = await run('npm', ['ls', '--all', '--parseable', '--omit=dev', '--workspaces=false']);
     const packages = listed.stdout.split('\n').filter((path) => path.includes('node_modules'));
-    for (const path of ['package.json', 'dist', ...packages.map((each) => relative(process.cwd(), each))]) {
+    const own = ['package.json', 'dist', 'packages/supervisor/build/supervisor'];
+    for (const path of [...own, ...packages.map((each) => relative(process.cwd(), each))]) {
       await mkdir(dirname(join(installed, path)), { recursive: true });
       // What is in a package for others alone is a package of its own in the list.
       const filter = (source: string): boolean =>
