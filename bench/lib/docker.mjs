@@ -29,7 +29,10 @@ export async function likenessesOf(docker, dockerId) {
   const { Config, HostConfig } = await docker.getContainer(dockerId).inspect();
   const { Image, Entrypoint, Cmd, User, WorkingDir, Env, StopSignal, Healthcheck } = Config;
   return ({ volume = `berth-bench-${randomUUID()}` } = {}) => {
-    const Mounts = HostConfig.Mounts.map((mount) => ({ ...mount, Source: volume, VolumeOptions: { Labels } }));
+    // The supervisor's volume is one for all containers.
+    const Mounts = HostConfig.Mounts.map((mount) =>
+      mount.ReadOnly ? mount : { ...mount, Source: volume, VolumeOptions: { Labels } },
+    );
     return docker.createContainer({
       Image,
       Entrypoint,
