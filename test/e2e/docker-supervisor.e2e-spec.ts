@@ -205,8 +205,8 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
     await worker.wait();
     await worker.remove();
     const outcome = await other.containers.start(id).catch((error: unknown) => (error as { code: string }).code);
-    // gVisor (20240729) may leave remains of a refused start, so that the lifecycle recreates the container. Docker says
-    // of one that it is broken, or (28) that it runs, and may not end it at the first attempt.
+    // gVisor (20240729) may leave remains of a refused start, so that the lifecycle recreates the container. Docker
+    // says of one that it is broken, or (28) that it runs, and may not end it at the first attempt.
     if (runtime !== 'runsc') expect(outcome).toBe('started');
     await eventually(() => other.containers.remove(id), { timeoutMs: 90_000 });
     const next = await sandbox.running(other, sandbox.spec());
