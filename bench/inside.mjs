@@ -295,7 +295,13 @@ async function burst({ berth, token, id, progress }) {
     progress(`commands at once ${run}/${FLOODS}`);
     times.push(await timed(() => Promise.all(Array.from({ length: AT_ONCE }, lane))));
   }
-  return figure({ name: `${COMMANDS} commands, ${AT_ONCE} at once`, measured: median(times), limit: 1500, unit: 'ms', bar: 1 });
+  return figure({
+    name: `${COMMANDS} commands, ${AT_ONCE} at once`,
+    measured: median(times),
+    limit: 1500,
+    unit: 'ms',
+    bar: 1,
+  });
 }
 
 /** Files of 1 KB, by a request each, as a browser sends them: six at a time. */

@@ -21,8 +21,8 @@ const (
 	helloWithin     = 10 * time.Second
 )
 
-// A client that says nothing is asked, at most twice, whether it is still there. Nobody closes the input of a `connect`
-// whose Docker was killed or has left its containers running: containerd (1.7) keeps it open.
+// The supervisor asks a client that says nothing, at most twice, whether it is still there. containerd (1.7) keeps the
+// input of a `connect` open if Docker was killed, or has left its containers running.
 const (
 	silentAfter  = time.Minute
 	answerWithin = 15 * time.Second

@@ -137,8 +137,10 @@ func openFile(name string, flags int) (*os.File, fs.FileInfo, error) {
 	file, err := os.OpenFile(name, flags|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o666)
 	if errors.Is(err, syscall.EIO) {
 		// gVisor's answer for a terminal that this process does not have.
-		if info, missing := os.Stat(name); missing == nil && checkRegular(info) != nil {
-			return nil, nil, checkRegular(info)
+		if info, missing := os.Stat(name); missing == nil {
+			if irregular := checkRegular(info); irregular != nil {
+				err = irregular
+			}
 		}
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ import {
 import { DateUtils } from 'typeorm/util/DateUtils';
 import { databaseBusy, DomainError } from '../errors';
 import { LocalQueue } from '../scheduling';
-import { readerOf } from './column-types';
+import { entityReader } from './column-types';
 import { type Lookup, type LookupQuery, lookupSql, postgresLookup, sqliteLookup } from './lookup';
 import { lockPatience } from './postgres-sessions';
 import { gateQueries, QueryGate } from './query-gate';
@@ -84,8 +84,7 @@ export class Database implements OnApplicationShutdown {
   }
 
   /**
-   * Reads one page of the query's results, newest first. The rows are of one table, and are read without TypeORM's
-   * hydration, which takes longer than the query.
+   * Reads one page of the query's results, which are rows of one table, newest first.
    *
    * @param time the entity's property to order by
    */
@@ -94,7 +93,8 @@ export class Database implements OnApplicationShutdown {
     time: keyof T & string,
     { after, limit }: PageRange,
   ): Promise<T[]> {
-    const [at, id] = [`${query.alias}.${time}`, `${query.alias}.id`];
+    const { alias } = query;
+    const [at, id] = [`${alias}.${time}`, `${alias}.id`];
     if (after) {
       query.andWhere(`(${at} < :at OR (${at} = :at AND ${id} < :afterId))`, {
         at: this.timestamp(after.createdAt),
@@ -102,18 +102,9 @@ export class Database implements OnApplicationShutdown {
       });
     }
     query.orderBy(at, 'DESC').addOrderBy(id, 'DESC').limit(limit);
-    const rows = await query.getRawMany<Record<string, unknown>>();
-    const { columns, target } = query.expressionMap.mainAlias?.metadata ?? this.dataSource.getMetadata(query.alias);
-    const members = columns.map((column) => {
-      const { propertyName: name, databaseName } = column;
-      return { name, read: readerOf(column), from: `${query.alias}_${databaseName}` };
-    });
-    const Entity = target as new () => Record<string, unknown>;
-    return rows.map((row) => {
-      const entity = new Entity();
-      for (const { name, read, from } of members) entity[name] = read ? read(row[from]) : row[from];
-      return entity as T;
-    });
+    const { columns, target } = query.expressionMap.findAliasByName(alias).metadata;
+    const read = entityReader(target as new () => T, columns, ({ databaseName }) => `${alias}_${databaseName}`);
+    return (await query.getRawMany<object>()).map(read);
   }
 
   /**

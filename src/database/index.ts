@@ -1,4 +1,4 @@
-export { readerOf, readTime } from './column-types';
+export { entityReader, readTime } from './column-types';
 export { connect, MIGRATION_LOCK } from './connect';
 export { DatabaseClock } from './database-clock';
 export { Database, isUniqueViolation, likePattern, type PageRange } from './database';

@@ -66,7 +66,7 @@ export type EngineErrorCode =
   | FileErrorCode;
 
 /** Errors about files in a container. */
-const FILE_ERRORS = [
+export const FILE_ERRORS = [
   'path_not_found',
   /** The image's user may not do this there. */
   'path_denied',

@@ -69,7 +69,6 @@ function programOn(node: ClusterMember, program: ContainerProcess): ContainerPro
     to: program.to,
     output: program.output,
     stdin: program.stdin,
-    ...(program.isInputCopied && { isInputCopied: program.isInputCopied }),
     resize: (size) => node.call(() => program.resize(size)),
     exit: () => node.call(() => program.exit()),
     close: () => program.close(),

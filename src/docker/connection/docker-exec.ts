@@ -15,7 +15,7 @@ interface ExecSpec {
 }
 
 /** What Docker knows of a program. */
-export interface ExecState {
+interface ExecState {
   /** False if it could not be started; Docker's message is then in the place of its output. */
   readonly hasStarted: boolean;
   /** null if it runs, or Docker does not know it any more. */

@@ -1,5 +1,7 @@
 import type Docker from 'dockerode';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { abortable } from '../connection/client';
 import {
   exists,
@@ -107,4 +109,18 @@ export async function rename(container: Docker.Container, name: string, signal: 
     const isNamedSo = refusal?.status === 400 && /same name/i.test(refusal.message);
     if (!isNamedSo && refusal?.status !== 404) throw error;
   }
+}
+
+const pathStat = z.object({ size: z.number(), mode: z.number(), linkTarget: z.string() });
+
+/** What Docker says of a path in a container. @throws Docker's refusal, if there is no such path */
+export async function statOf(
+  container: Docker.Container,
+  path: string,
+  signal: AbortSignal,
+): Promise<z.infer<typeof pathStat>> {
+  const answer: unknown = await container.infoArchive(abortable(signal, { path }));
+  const { headers } = (answer as IncomingMessage).resume();
+  const header = String(headers['x-docker-container-path-stat']);
+  return pathStat.parse(JSON.parse(Buffer.from(header, 'base64').toString()));
 }

@@ -67,54 +67,6 @@ export interface TerminalSize {
   readonly rows: number;
 }
 
-/** Receives a program's output as it arrives. Neither method may throw. */
-export interface OutputTaker {
-  take(output: ExecOutput): void;
-  /** The output has ended. Called once. */
-  over(): void;
-}
-
-/** Output on its way to an {@link OutputTaker}. */
-export interface OutputFlow {
-  /** Stops reading, so the program waits. Output that has been read already may still arrive. */
-  pause(): void;
-  resume(): void;
-}
-
-/** The output of a program, for one reader. */
-export interface ProcessOutput extends AsyncIterable<ExecOutput> {
-  /** Passes the output on without a promise for each piece. {@link flowOf} uses it, for example to read whole files. */
-  flowTo?(taker: OutputTaker): OutputFlow;
-}
-
-/** Passes on the output of a program that has started, by `flowTo` or else by iteration. */
-export function flowOf(output: ProcessOutput, taker: OutputTaker): OutputFlow {
-  return output.flowTo?.(taker) ?? iterated(output, taker);
-}
-
-function iterated(output: AsyncIterable<ExecOutput>, taker: OutputTaker): OutputFlow {
-  let paused: Promise<void> | null = null;
-  let resume = (): void => undefined;
-  const pause = (): void => {
-    paused ??= new Promise((resolve) => {
-      resume = () => {
-        paused = null;
-        resolve();
-      };
-    });
-  };
-  const read = async (): Promise<void> => {
-    for await (const each of output) {
-      taker.take(each);
-      await paused;
-    }
-  };
-  void read()
-    .catch(() => undefined)
-    .then(() => taker.over());
-  return { pause, resume: () => resume() };
-}
-
 /** How a program ended. */
 export interface ProgramExit {
   /** Of a program that a signal ended: 128 and the signal's number. */
@@ -146,13 +98,9 @@ export interface ContainerProcess {
    * has a terminal, waits for a reader that is slow. The output ends with the program, the container or the connection,
    * and never throws because of that.
    */
-  readonly output: ProcessOutput;
+  readonly output: AsyncIterable<ExecOutput>;
   /** Ending this stream ends the program's input. null without an input. */
   readonly stdin: Writable | null;
-  /**
-   * Present if `stdin` has copied a piece once its write callback is called, so that the caller may reuse the memory.
-   */
-  readonly isInputCopied?: true;
   /** @throws EngineError `container_not_running`, `program_not_found` */
   resize(size: TerminalSize): Promise<void>;
   /**

@@ -1,13 +1,12 @@
 import { Duplex } from 'node:stream';
 import { z } from 'zod';
 import type { ListeningPort } from '../port/engine-ports';
-import type { ChannelStream } from '../supervisor/channel-stream';
+import { ANY_ANSWER, type ChannelStream } from '../supervisor/channel-stream';
 import type { SandboxChannels } from '../supervisor/sandbox-channels';
 
 /** The bounds of the supervisor's answer. */
 const MOST = { ports: 256, addresses: 8 } as const;
 
-const nothing = z.object({});
 const row = z.object({
   port: z.int().min(1).max(65_535),
   addresses: z.array(z.union([z.ipv4(), z.ipv6()])).max(MOST.addresses),
@@ -27,7 +26,7 @@ export async function listListeningPorts(channels: SandboxChannels, dockerId: st
 /** Connects to a port of the container's loopback interface. @throws EngineError `port_closed` */
 export async function connectInside(channels: SandboxChannels, dockerId: string, port: number): Promise<Duplex> {
   const stream = await channels.open(dockerId, { op: 'connect', port }, { input: true });
-  await stream.message(nothing);
+  await stream.message(ANY_ANSWER);
   return new ChannelSocket(stream);
 }
 
@@ -38,7 +37,7 @@ class ChannelSocket extends Duplex {
   constructor(private readonly stream: ChannelStream) {
     super({ allowHalfOpen: true });
     // A stream that fails after the end of its data has no reader to tell.
-    stream.done(nothing).catch((error: unknown) => {
+    stream.done(ANY_ANSWER).catch((error: unknown) => {
       if (!this.destroyed && error instanceof Error) this.destroy(error);
     });
   }

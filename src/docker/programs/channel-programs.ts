@@ -7,9 +7,6 @@ import type {
   ExecOutput,
   ExecRequest,
   ListedProgram,
-  OutputFlow,
-  OutputTaker,
-  ProcessOutput,
   ProcessRequest,
   ProgramAttachment,
   ProgramExit,
@@ -19,7 +16,7 @@ import type {
 } from '../port/container-process';
 import type { EnginePrograms } from '../port/engine-programs';
 import type { SupervisorRequest } from '../supervisor/channel';
-import type { ChannelStream, Shape } from '../supervisor/channel-stream';
+import { ANY_ANSWER, type ChannelStream, type Shape } from '../supervisor/channel-stream';
 import type { SandboxChannels } from '../supervisor/sandbox-channels';
 import { runProgram } from './run-program';
 
@@ -49,7 +46,6 @@ const listed = z.object({
   exit: exit.nullable(),
   ended: time.optional(),
 });
-const nothing = z.object({});
 const sent = z.object({ sent: z.int().min(0) });
 const outcome = z.object({ outcome: z.enum(['ended', 'still_running']) });
 const names = z.object({ names: z.array(z.string().max(4096)).max(16) });
@@ -130,7 +126,7 @@ export class ChannelPrograms implements EnginePrograms {
 
   async forget(dockerId: string, programId: string): Promise<void> {
     try {
-      await this.ask(dockerId, { op: 'forget', id: programId }, nothing);
+      await this.ask(dockerId, { op: 'forget', id: programId }, ANY_ANSWER);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'program_not_found') throw error;
     }
@@ -163,7 +159,7 @@ export class ChannelPrograms implements EnginePrograms {
     return new ChannelProcess(stream, facts, {
       isEnding: () => this.ends.isEnding(dockerId),
       resize: async ({ columns, rows }) => {
-        await this.ask(dockerId, { op: 'resize', id: facts.id, columns, rows }, nothing);
+        await this.ask(dockerId, { op: 'resize', id: facts.id, columns, rows }, ANY_ANSWER);
       },
     });
   }
@@ -185,9 +181,8 @@ class ChannelProcess implements ContainerProcess {
   readonly startedAt: number;
   readonly from: number;
   readonly to: number;
-  readonly output: ProcessOutput;
+  readonly output: AsyncIterable<ExecOutput>;
   readonly stdin: Writable | null;
-  readonly isInputCopied = true;
   private readonly result: Promise<z.infer<typeof end>>;
   /** Whether the container was ending when the program ended. */
   private isWithContainer = false;
@@ -214,10 +209,7 @@ class ChannelProcess implements ContainerProcess {
       },
       () => this.stdin?.destroy(),
     );
-    this.output = {
-      [Symbol.asyncIterator]: () => this.read(),
-      flowTo: (taker) => this.flowTo(taker),
-    };
+    this.output = this.read();
   }
 
   resize(size: TerminalSize): Promise<void> {
@@ -236,14 +228,6 @@ class ChannelProcess implements ContainerProcess {
 
   close(): void {
     this.stream.cancel();
-  }
-
-  private flowTo(taker: OutputTaker): OutputFlow {
-    return this.stream.flowTo({
-      take: ({ kind, data, offset: at, time: when }) =>
-        taker.take({ stream: kind === 'stderr' ? 'stderr' : 'stdout', data, offset: at, time: when }),
-      over: () => taker.over(),
-    });
   }
 
   private async *read(): AsyncGenerator<ExecOutput, void> {

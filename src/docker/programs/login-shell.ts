@@ -1,12 +1,12 @@
 /** The name of Berth's own scripts, which `ps` shows. */
-export const SCRIPTS_NAME = 'berth';
+const SCRIPTS_NAME = 'berth';
 
 /**
  * Becomes a login shell, as people expect in a terminal: bash if the image has it. Some versions of `sh` do not know
  * `-l` (dash before 0.5.11), which takes a process to find out; that of busybox always does. Without a locale, bash
  * treats the bytes of a non-ASCII character as separate characters.
  */
-export const LOGIN_SCRIPT = `
+const LOGIN_SCRIPT = `
 : "\${LANG:=C.UTF-8}"
 export LANG
 [ ! -x /bin/bash ] || exec /bin/bash -l

@@ -1,7 +1,7 @@
-import { Readable, Writable } from 'node:stream';
+import { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
-import { EngineError, type EngineErrorCode } from '../engine-error';
+import { EngineError, type EngineErrorCode, FILE_ERRORS } from '../engine-error';
 import { FRAME, jsonOf, LARGEST_DATA_BYTES, violation } from './frames';
 
 /** Checks what the supervisor says; a zod schema is one. Throws anything if the value is not as it should be. */
@@ -53,6 +53,9 @@ const OUTPUT_HEAD_BYTES = 16;
 const ROWS_A_TURN = 2000;
 const LARGEST_ROW_BYTES = 64 * 1024;
 
+/** An answer of which no field is needed. */
+export const ANY_ANSWER = z.looseObject({});
+
 const failure = z.object({
   code: z.string().max(64),
   message: z.string().max(4096).default(''),
@@ -61,17 +64,8 @@ const failure = z.object({
 
 /** The supervisor's codes that are the engine's, too. */
 const SAME_CODES: ReadonlySet<string> = new Set<EngineErrorCode>([
-  'path_not_found',
-  'path_denied',
-  'path_exists',
-  'path_is_directory',
-  'path_not_directory',
-  'path_not_file',
-  'path_protected',
-  'directory_not_empty',
-  'no_space',
-  'precondition_failed',
-  'invalid_parameters',
+  // It says `failed` in its place.
+  ...FILE_ERRORS.filter((code) => code !== 'tools_failed'),
   'command_not_started',
   'sandbox_full',
   'port_closed',
@@ -227,37 +221,6 @@ export class ChannelStream {
       flow.resume();
       if (came.length === 0) await more;
     }
-  }
-
-  /**
-   * The bytes as a stream of Node's, which ends after a DONE, and otherwise fails with the operation's error.
-   * Destroying it cancels the operation.
-   *
-   * @param onBytes called with the size of each chunk
-   */
-  readable(onBytes: (bytes: number) => void = () => undefined): Readable {
-    let flow: ReturnType<ChannelStream['flowTo']> | null = null;
-    const taker: DataTaker = {
-      take: ({ data }) => {
-        onBytes(data.length);
-        if (!readable.push(data)) flow?.pause();
-      },
-      over: () => {
-        if (this.fault) readable.destroy(this.fault);
-        else readable.push(null);
-      },
-    };
-    const readable = new Readable({
-      read: () => {
-        if (flow) flow.resume();
-        else flow = this.flowTo(taker);
-      },
-      destroy: (error, callback) => {
-        if (!this.isClosed) this.cancel();
-        callback(error);
-      },
-    });
-    return readable;
   }
 
   /**

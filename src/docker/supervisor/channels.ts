@@ -1,13 +1,11 @@
 import { Logger } from '@nestjs/common';
-import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
-import { containerOf } from '../containers/container-verbs';
+import { containerOf, statOf } from '../containers/container-verbs';
 import { isKnownState, isSupervised } from '../containers/inspect';
-import { EngineError, saysNotRunning } from '../engine-error';
+import { EngineError } from '../engine-error';
 import { Channel, type SupervisorRequest } from './channel';
 import type { ChannelStream } from './channel-stream';
 import type { SandboxChannels } from './sandbox-channels';
@@ -35,9 +33,6 @@ const KILLED_WITHIN_MS = 60_000;
  */
 const ACCOUNT_FILES = ['/etc/passwd', '/etc/group'];
 const MOST_ACCOUNT_BYTES = 1024 * 1024;
-/** The header in which Docker describes a file of a container. */
-const PATH_STAT = 'x-docker-container-path-stat';
-const pathStat = z.object({ size: z.number(), mode: z.number(), linkTarget: z.string() });
 /** Go's bits of a file's mode that are set for anything but a regular file; without that of links. */
 const NOT_REGULAR = 0x80000000 | 0x04000000 | 0x02000000 | 0x01000000 | 0x00200000 | 0x00080000;
 
@@ -103,14 +98,6 @@ export class Channels implements SandboxChannels {
     const channel = await this.of(dockerId);
     // It may have closed in between; nothing was asked on it then.
     return (channel.isOpen ? channel : await this.of(dockerId)).open(request, options);
-  }
-
-  /** Opens the container's channel in the background. */
-  prepare(dockerId: string): void {
-    this.of(dockerId).catch((error: unknown) => {
-      if (saysNotRunning(error)) return;
-      this.logger.debug(`the channel to container ${dockerId} was not opened: ${String(error)}`);
-    });
   }
 
   /** Whether a stop, a removal or a signal is ending the container. */
@@ -328,11 +315,7 @@ export class Channels implements SandboxChannels {
   /** True also if there is no such file, or Docker cannot tell: then it cannot read the file either. */
   private async isSmall(dockerId: string, path: string, mayBeLink = true): Promise<boolean> {
     const stat = await this.daemon
-      .call('exec', async (signal, docker) => {
-        const answer: unknown = await containerOf(docker, dockerId).infoArchive(abortable(signal, { path }));
-        const { headers } = (answer as IncomingMessage).resume();
-        return pathStat.parse(JSON.parse(Buffer.from(String(headers[PATH_STAT]), 'base64').toString()));
-      })
+      .call('exec', (signal, docker) => statOf(containerOf(docker, dockerId), path, signal))
       .catch(() => null);
     if (stat === null) return true;
     // Docker has followed all links.

@@ -1,16 +1,13 @@
 import { Readable } from 'node:stream';
-import { z } from 'zod';
 import { untilAborted, within } from '../../scheduling';
 import { EngineError } from '../engine-error';
 import type { FilesCall } from '../port/engine-files';
 import type { SupervisorRequest } from './channel';
-import type { ChannelStream, DataTaker, Shape } from './channel-stream';
+import { ANY_ANSWER, type ChannelStream, type DataTaker, type Shape } from './channel-stream';
 import type { SandboxChannels } from './sandbox-channels';
 
 /** How long the supervisor may take for an answer, or for the next bytes in either direction, in milliseconds. */
 export const ANSWER_MS = 60_000;
-
-const ANY = z.looseObject({});
 
 /** The memory of a buffer whose size is not known before, at first. */
 const FIRST_BYTES = 64 * 1024;
@@ -84,7 +81,7 @@ export class FileOperation {
     // The iterator gets the error too. This listener keeps it from being unhandled before there is one.
     content.on('error', () => undefined);
     // A client that sends slowly learns at once that there is no space.
-    this.stream.done(ANY).catch((error: unknown) => content.destroy(error as Error));
+    this.stream.done(ANY_ANSWER).catch((error: unknown) => content.destroy(error as Error));
     for await (const chunk of content) {
       const data = chunk as Buffer;
       onBytes(data.length);
@@ -142,7 +139,7 @@ export class FileOperation {
         if (!readable.push(data)) flow?.pause();
       },
       over: () => {
-        this.done(ANY).then(
+        this.done(ANY_ANSWER).then(
           () => {
             if (length === null || bytes === length) readable.push(null);
             else readable.destroy(new EngineError('tools_failed', 'the file has become shorter'));
@@ -177,7 +174,7 @@ export class FileOperation {
       // A copy: a part of a chunk would keep the chunk, and there may be one for each byte.
       bytes += data.copy(all, bytes);
     }
-    await this.stream.done(ANY);
+    await this.stream.done(ANY_ANSWER);
     return all.subarray(0, bytes);
   }
 }

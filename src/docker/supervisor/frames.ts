@@ -82,11 +82,6 @@ export class FrameReader {
   private payload: Buffer | null = null;
   private payloadBytes = 0;
 
-  /** Whether a frame has begun and not ended. */
-  get isInside(): boolean {
-    return this.headBytes > 0;
-  }
-
   /**
    * Passes on the frames of a chunk, at most `most` of them.
    *

@@ -14,7 +14,7 @@ import type {
   OpenFile,
 } from '../port/engine-files';
 import { type SupervisorRequest, wireBytes } from './channel';
-import type { Shape } from './channel-stream';
+import { ANY_ANSWER, type Shape } from './channel-stream';
 import { FileOperation } from './file-operation';
 import type { SandboxChannels } from './sandbox-channels';
 
@@ -44,31 +44,21 @@ const count = z
 /** Times that JavaScript's dates cannot have are cut. */
 const seconds = z.number().transform((value) => Math.max(-LATEST_SECONDS, Math.min(Math.trunc(value), LATEST_SECONDS)));
 
-const attributes = z
-  .object({ mode: z.uint32(), size: count, uid: z.uint32(), gid: z.uint32(), atime: seconds, mtime: seconds })
-  .transform(attributesOf);
-const state = z
-  .object({
-    mode: z.uint32(),
-    size: count,
-    uid: z.uint32(),
-    gid: z.uint32(),
-    atime: seconds,
-    mtime: seconds,
-    version: z.string().max(80),
-  })
+const wireAttributes = z.object({
+  mode: z.uint32(),
+  size: count,
+  uid: z.uint32(),
+  gid: z.uint32(),
+  atime: seconds,
+  mtime: seconds,
+});
+const attributes = wireAttributes.transform(attributesOf);
+const state = wireAttributes
+  .extend({ version: z.string().max(80) })
   .transform((wire): FileState => Object.assign(attributesOf(wire), { version: wire.version }));
 
-const row = z
-  .object({
-    name: wireBytes.refine(isName),
-    mode: z.uint32(),
-    size: count,
-    uid: z.uint32(),
-    gid: z.uint32(),
-    atime: seconds,
-    mtime: seconds,
-  })
+const row = wireAttributes
+  .extend({ name: wireBytes.refine(isName) })
   .transform((wire) => ({ name: wire.name.toString('latin1'), attributes: attributesOf(wire) }));
 
 const found = z
@@ -86,7 +76,6 @@ const found = z
     line: line === undefined ? null : { number: line, text: text ?? Buffer.alloc(0) },
   }));
 
-const nothing = z.looseObject({});
 const opened = z.object({ state });
 const writing = z.object({ at: z.enum(['file', 'directory']), state: state.nullable() });
 const written = z.object({ became: z.enum(['created', 'replaced']), at: z.enum(['file', 'directory']), state });
@@ -163,7 +152,7 @@ export class SupervisedFiles implements EngineFiles {
         for await (const rows of operation.stream.rows(row, MOST_LISTED)) {
           for (const { name, attributes: found } of rows) take(name, found);
         }
-        await operation.done(nothing);
+        await operation.done(ANY_ANSWER);
       };
       await operation.within(taking(), LIST_MS);
     });
@@ -198,7 +187,7 @@ export class SupervisedFiles implements EngineFiles {
         if (!decide(before.state, 'file')) throw refused();
         operation.stream.send({ go: true });
       }
-      await operation.done(nothing, WORK_MS);
+      await operation.done(ANY_ANSWER, WORK_MS);
     });
   }
 
@@ -206,7 +195,7 @@ export class SupervisedFiles implements EngineFiles {
     const request = { op: 'pack', path: encode(path) };
     const operation = await FileOperation.begin(this.channels, call, { request, input: false });
     try {
-      await operation.message(nothing);
+      await operation.message(ANY_ANSWER);
       return operation.readable({ length: null, most: MOST_PACKED, onBytes });
     } catch (error) {
       operation.end();
@@ -231,7 +220,7 @@ export class SupervisedFiles implements EngineFiles {
     path: Buffer,
     { existing, mode }: { readonly existing: 'keep' | 'empty' | 'refuse'; readonly mode: number | undefined },
   ): Promise<void> {
-    await this.ask(call, { op: 'create', path: encode(path), existing, mode }, nothing);
+    await this.ask(call, { op: 'create', path: encode(path), existing, mode }, ANY_ANSWER);
   }
 
   readPart(
@@ -252,12 +241,12 @@ export class SupervisedFiles implements EngineFiles {
     await this.during(call, { request, input: true }, async (operation) => {
       await operation.send(data);
       operation.stream.end();
-      await operation.done(nothing);
+      await operation.done(ANY_ANSWER);
     });
   }
 
   async truncate(call: FilesCall, path: Buffer, size: number): Promise<void> {
-    await this.ask(call, { op: 'truncate', path: encode(path), size }, nothing);
+    await this.ask(call, { op: 'truncate', path: encode(path), size }, ANY_ANSWER);
   }
 
   async change(call: FilesCall, path: Buffer, { mode, owner, times }: AttributeChange): Promise<void> {
@@ -270,7 +259,7 @@ export class SupervisedFiles implements EngineFiles {
       atime: times?.accessedAt,
       mtime: times?.modifiedAt,
     };
-    await this.ask(call, request, nothing);
+    await this.ask(call, request, ANY_ANSWER);
   }
 
   async readLink(call: FilesCall, path: Buffer): Promise<Buffer> {
@@ -281,7 +270,7 @@ export class SupervisedFiles implements EngineFiles {
     call: FilesCall,
     { path, target, kind }: { readonly path: Buffer; readonly target: Buffer; readonly kind: 'hard' | 'symbolic' },
   ): Promise<void> {
-    await this.ask(call, { op: 'link', path: encode(path), target: encode(target), kind }, nothing);
+    await this.ask(call, { op: 'link', path: encode(path), target: encode(target), kind }, ANY_ANSWER);
   }
 
   async resolve(call: FilesCall, path: Buffer): Promise<Buffer> {

@@ -1,7 +1,7 @@
 /** Where the volume with the supervisor's program is mounted in each sandbox, read-only. */
 export const SUPERVISOR_PATH = '/.berth';
 /** The program. */
-export const SUPERVISOR_PROGRAM = `${SUPERVISOR_PATH}/supervisor`;
+const SUPERVISOR_PROGRAM = `${SUPERVISOR_PATH}/supervisor`;
 /** The command of a sandbox's first process; its arguments are the image's user and name servers. */
 export const INIT = [SUPERVISOR_PROGRAM, 'init'] as const;
 /** Before the user: the home keeps the owner that copied data gives it, instead of being given to the user. */

@@ -3,7 +3,6 @@ import type Docker from 'dockerode';
 import type { MountSettings } from 'dockerode';
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,7 +12,7 @@ import { ConfigError } from '../../config';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
-import { containerOf, remove } from '../containers/container-verbs';
+import { containerOf, remove, statOf } from '../containers/container-verbs';
 import {
   containerLabels,
   LABELS,
@@ -53,14 +52,14 @@ const inspection = z.object({ Mountpoint: z.string().startsWith('/') });
 const helper = z.object({ Id: z.string(), Created: z.string() });
 
 /** The supervisor's program, as this process has it. */
-export interface SupervisorBinary {
+interface SupervisorBinary {
   readonly content: Buffer;
   /** A part of its SHA-256. */
   readonly digest: string;
 }
 
 /** @throws ConfigError with instructions */
-export async function readSupervisor(file: string): Promise<SupervisorBinary> {
+async function readSupervisor(file: string): Promise<SupervisorBinary> {
   try {
     const content = await readFile(file);
     return { content, digest: createHash('sha256').update(content).digest('hex').slice(0, 16) };
@@ -247,9 +246,8 @@ export class SupervisorVolume {
     const { content } = await this.binary();
     const sizeOf = (name: string): Promise<number | null> =>
       this.daemon.call('volume', async (signal, docker) => {
-        const path = `${SUPERVISOR_PATH}/${name}`;
-        const look: Promise<unknown> = containerOf(docker, lock).infoArchive(abortable(signal, { path }));
-        return unlessMissing(look.then((answer) => sizeIn(answer as IncomingMessage)));
+        const look = statOf(containerOf(docker, lock), `${SUPERVISOR_PATH}/${name}`, signal);
+        return (await unlessMissing(look))?.size ?? null;
       });
     return (await sizeOf(PROGRAM)) === content.length && (await sizeOf(COMPLETE)) !== null;
   }
@@ -280,14 +278,6 @@ async function createLock(docker: Docker, volume: string, signal: AbortSignal): 
     // By its name alone, as long as a container has it.
     await ignoringRefusal(docker.getImage(image).remove(abortable(signal, { force: true })));
   }
-}
-
-const pathStat = z.object({ size: z.number() });
-
-function sizeIn(answer: IncomingMessage): number {
-  const { headers } = answer.resume();
-  const header = String(headers['x-docker-container-path-stat']);
-  return pathStat.parse(JSON.parse(Buffer.from(header, 'base64').toString())).size;
 }
 
 async function archiveOf(content: Buffer): Promise<Buffer> {

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
 import { QueryInteger } from '../../http';
 
@@ -148,20 +148,9 @@ export class FileView {
 }
 
 /** A file that was found, or a line of it. */
-export class FoundFileView {
+export class FoundFileView extends PickType(FileView, ['path', 'size', 'mode', 'is_dir', 'path_encoded']) {
   @ApiProperty({ example: '/home/user/project/main.ts' })
-  readonly path: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1024, description: 'Bytes.' })
-  readonly size: number;
-  @ApiProperty({ example: '-rw-r--r--', description: 'Type and permissions, as ls shows them.' })
-  readonly mode: string;
-  @ApiProperty()
-  readonly is_dir: boolean;
-  @ApiPropertyOptional({
-    example: '/home/user/caf%E9',
-    description: 'Only where the path is not UTF-8: as it goes into a query.',
-  })
-  readonly path_encoded?: string;
+  override readonly path: string;
   @ApiPropertyOptional({
     type: 'integer',
     minimum: 1,

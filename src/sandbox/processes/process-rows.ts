@@ -308,7 +308,7 @@ export class ProcessRetention extends Retention {
 }
 
 /** A process, as events show it. */
-export function processFacts({ id, containerId, program, kind }: ProcessRow): ProcessFacts {
+function processFacts({ id, containerId, program, kind }: ProcessRow): ProcessFacts {
   const facts = { id, container_id: containerId, program };
   return kind === 'start' ? { ...facts, start: true } : facts;
 }
