@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SupervisorVolume } from '../../src/docker/supervisor/supervisor-volume';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
-import { supervisorFile } from '../support/docker/supervisor-file';
+import { ownSupervisorFile } from '../support/docker/supervisor-file';
 
 jest.setTimeout(120_000);
 
@@ -29,12 +28,7 @@ describe('the volume with the supervisor', () => {
     await sandbox.cleanUp();
   });
 
-  /** A version that no other test has: what follows the program is not read. */
-  function version(): string {
-    const file = join(folder, randomBytes(4).toString('hex'));
-    writeFileSync(file, Buffer.concat([readFileSync(supervisorFile()), randomBytes(8)]));
-    return file;
-  }
+  const version = (): string => ownSupervisorFile(folder);
 
   const filled = async (volume: string): Promise<string> => {
     const Mounts = [{ Type: 'volume' as const, Source: volume, Target: '/.berth' }];
