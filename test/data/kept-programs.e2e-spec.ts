@@ -83,6 +83,7 @@ describe('programs that outlive the server', () => {
       is_over: true,
     });
     await restart();
+    await events.next('process_exited', { id });
     expect(endsOf(id)).toHaveLength(1);
     expect((await call('GET', `/processes/${id}`)).body).toMatchObject({ exit_code: 7, reason: 'exited' });
     expect((await call('DELETE', `/processes/${id}`)).status).toBe(200);
@@ -97,6 +98,7 @@ describe('programs that outlive the server', () => {
     await restart(() => program?.stdin.end());
     await events.next('process_exited', { id, exit_code: 3 });
     await restart();
+    await events.next('process_exited', { id });
     expect(endsOf(id)).toHaveLength(1);
   });
 
@@ -105,6 +107,7 @@ describe('programs that outlive the server', () => {
     await restart(() => daemon.crash(container.id));
     await events.next('process_lost', { id });
     await restart();
+    await events.next('process_lost', { id });
     expect(endsOf(id)).toHaveLength(1);
     expect((await call('GET', `/processes/${id}/output`)).body).toMatchObject({ output: [], gap: true, is_over: true });
   });

@@ -93,7 +93,10 @@ export class SandboxContainers implements EngineContainers {
       let isMended = false;
       for (let moves = 0; ; moves += 1) {
         try {
-          return await start(container, signal);
+          const outcome = await start(container, signal);
+          if (outcome === 'started' || !isMended) return outcome;
+          // Seen once with gVisor: what is left of the refused start counts as a container that runs.
+          throw new EngineError('container_broken', 'Docker takes a container for running that it could not start');
         } catch (error) {
           if (isSupervisorMissing(error) && !isMended) {
             this.logger.warn(`container ${dockerId} has no supervisor; filling its volume again`);
