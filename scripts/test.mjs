@@ -1,8 +1,9 @@
 /**
- * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests, and
- * a short run under faults. `npm run test:more` is the long rest: every fault at every call, on PostgreSQL the data
- * tests that no database can break alone, the life of a container on a newer Docker, what several machines promise on
- * three Docker nodes, what depends on Node.js on its other versions, thousands of operations under faults.
+ * `npm test`: every promise, on a bare machine, in minutes: static checks, build, unit, data and end-to-end tests.
+ * `npm run test:more` is the long rest: every fault at every call, the whole command line inside containers, the
+ * console in a browser, on PostgreSQL the data tests that no database can break alone, the life of a container on a
+ * newer Docker, what several machines promise on three Docker nodes, what depends on Node.js on its other versions,
+ * thousands of operations under faults.
  *
  * `npm test -- all` is both, on the same services and build.
  *
@@ -10,6 +11,7 @@
  * one part. The last line is always `N passed, N failed`. Where the machine lacks something that a part needs (root,
  * Docker), the lines before it say what did not run and why; with `CI=true` that is a failure.
  */
+import { randomInt } from 'node:crypto';
 import { readdirSync } from 'node:fs';
 import { cpus, freemem } from 'node:os';
 import { join } from 'node:path';
@@ -58,9 +60,9 @@ const suites = {
 /** Parts whose services are their own. */
 const APART = ['alone', 'newer', 'nodes', 'nodejs', 'faults', 'processes'];
 /** The parts of `npm test`. */
-const QUICK = ['check', 'unit', 'data', 'e2e', 'faults', 'processes'];
+const QUICK = ['check', 'unit', 'data', 'e2e'];
 /** The parts of `npm run test:more`. */
-const LONG = ['data', 'e2e', 'alone', 'newer', 'nodes', 'nodejs', 'faults'];
+const LONG = ['data', 'e2e', 'alone', 'newer', 'nodes', 'nodejs', 'faults', 'processes'];
 
 /** Docker as Debian's next release has it (28 and newer), by the name of the throwaway daemon. */
 const NEWER_DOCKERS = { newer: 'a newer Docker', newerImages: "a newer Docker with containerd's image store" };
@@ -76,12 +78,10 @@ const NODEJS_TESTS =
   '(test/unit/(upgrades|before-the-body|connections|request-forms|sqlite-write-lock)|src/http/.*)\\.spec|' +
   'test/data/(database|migrations)\\.|test/alone/server-life';
 
-/** What of the runs under faults is part of `npm test`: what a single process does on SQLite is left to the rest. */
-const SHORT_RUNS = ['test/faults/cluster'];
-/** Its operations, instead of the number in test/faults/setting.ts, and the runtime: the whole run has gVisor. */
-const SHORT_RUN = { BERTH_TEST_OPERATIONS: '60', SANDBOX_RUNTIME: 'runc' };
 /** CI asks for shorter runs: test/README.md. */
 const IS_SAMPLE = process.env.BERTH_TEST_OPERATIONS !== undefined;
+/** Which rows of tables a sample has: `test/support/extent.ts`. */
+process.env.TEST_DRAW ??= String(randomInt(1_000));
 
 /** Many tests wait for Docker. With three more workers than processors, 2 processors were fully busy. */
 const WORKERS = Number(process.env.TEST_WORKERS ?? cpus().length + 3);
@@ -175,8 +175,8 @@ async function runTests({ name, jestArgs, ...options }) {
   tally.add({ name, ...result });
 }
 
-/** All tests of these parts run, those in a browser among them. */
-const hasBrowserTests = ({ parts, jestArgs }) => parts.includes('e2e') && jestArgs.length === 0;
+/** All tests of these parts run, and the long ones in a browser are among them. */
+const hasBrowserTests = ({ parts, isMore, jestArgs }) => isMore && parts.includes('e2e') && jestArgs.length === 0;
 
 /**
  * A browser is a large package, so it is installed only if a test that drives it is to run.
@@ -208,7 +208,7 @@ async function runSuites(parts, { isMore, services, jestArgs }) {
     // Long tests measure how fast an attacked server answers others.
     args: [`--maxWorkers=${isMore ? WORKERS - 1 : WORKERS}`, ...jestArgs],
   };
-  const browser = await browserFor({ ...run, isSure: hasBrowserTests({ parts: possible, jestArgs }) });
+  const browser = await browserFor({ ...run, isSure: hasBrowserTests({ parts: possible, isMore, jestArgs }) });
   if (isEnding()) return;
   await runTests({
     name: `${possible.join(', ')} tests${isMore ? ' (more)' : ''}`,
@@ -348,18 +348,15 @@ async function runQueue(queue, { env, jestArgs }) {
   }
 }
 
-async function runFaults({ isMore, services, jestArgs }) {
+async function runFaults({ services, jestArgs }) {
   const env = await services;
   if (!env || isEnding()) return;
-  const size = isMore || IS_SAMPLE ? {} : SHORT_RUN;
-  const runs = isMore || jestArgs.length > 0 ? jestArgs : SHORT_RUNS;
-  const args = ['--runInBand', ...runs];
   await runTests({
     name: 'tests under faults',
     jestArgs,
     projects: suites.faults,
-    env: { ...env, ...size },
-    args,
+    env,
+    args: ['--runInBand', ...jestArgs],
     // Users, and those who watch, want their answers in time; beside other tests they come first.
     niceness: -5,
   });
@@ -418,6 +415,7 @@ const suitesOf = (parts) => parts.filter((part) => part in suites && !APART.incl
 async function runParts(args) {
   const { isQuick, isLong, part, jestArgs } = readArguments(args);
   if (isQuick && isLong) tally.mostUnsteady *= 2;
+  if (IS_SAMPLE) say(`a sample of the tests: BERTH_TEST_OPERATIONS and TEST_DRAW=${process.env.TEST_DRAW} repeat it`);
   await prepareTestRun();
   const quick = part && isQuick ? [part] : isQuick ? QUICK : [];
   const long = part && isLong ? [part] : isLong ? LONG : [];
@@ -425,7 +423,7 @@ async function runParts(args) {
   const parts = [...suitesOf(quick), ...suitesOf(long)];
   // Services need no npm package, and most of their start is waiting. One daemon after the other: see
   // firewall-rules.mjs.
-  const startAll = () => startServices({ hasBrowser: hasBrowserTests({ parts, jestArgs }) });
+  const startAll = () => startServices({ hasBrowser: hasBrowserTests({ parts, isMore: isLong, jestArgs }) });
   const services = parts.some((one) => one !== 'unit') ? environmentOf('data, e2e tests', startAll) : undefined;
   const startFaulty = () => environmentOf('tests under faults', startFaultyServices);
   const faulty = has('faults') || has('processes') ? Promise.resolve(services).then(startFaulty) : undefined;
@@ -443,7 +441,7 @@ async function runParts(args) {
   const run = { services, jestArgs };
   const quickRun = runSuites(suitesOf(quick), { ...run, isMore: false });
   const runUnderFaults = async () => {
-    if (has('faults')) await runFaults({ isMore: isLong, services: faulty, jestArgs });
+    if (has('faults')) await runFaults({ services: faulty, jestArgs });
     if (has('processes')) await runProcesses({ services: faulty, jestArgs });
   };
   // A sample under faults mostly waits. A whole run wants the processors for itself: it comes last.

@@ -6,7 +6,7 @@ import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { firewallRulesOf, joinNetworks, removeFirewallRules } from '../support/docker/firewall';
 import { OutsideWorld } from '../support/clients/outside-world';
-import { describeQuick, inBoth, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
+import { describeMore, inBoth, inMore, onlyQuick as it, RUNTIMES } from '../support/extent';
 import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
 jest.setTimeout(180_000);
@@ -50,7 +50,7 @@ interface Service {
  * The same questions from a sandbox behind the firewall and from one of a Berth without: what the rules do, and nothing
  * else does.
  */
-describeQuick('what a sandbox may reach', () => {
+describe('what a sandbox may reach', () => {
   const outside = new OutsideWorld();
   const servers: Server[] = [];
   const clients = new Set<Socket>();
@@ -136,7 +136,7 @@ describeQuick('what a sandbox may reach', () => {
     await expectAnswer(guarded, { address: outside.far, port: 8000, question: '' }, /^the outside world\n$/);
   });
 
-  it('must not be a network that the operator closes, but what is opened in it, and on this machine', async () => {
+  inMore('must not be a network that the operator closes, but what is opened in it, and on this machine', async () => {
     const closed = [
       { address: outside.far, port: 8000, question: '' },
       { ...redis, address: outside.near },
@@ -157,7 +157,7 @@ describeQuick('what a sandbox may reach', () => {
     await eventually(async () => expect(await ask(guarded, target)).toBe(''));
   });
 
-  it('must not be the sandbox of another Berth while Docker does not keep its networks apart', async () => {
+  inMore('must not be the sandbox of another Berth while Docker does not keep its networks apart', async () => {
     const joined: (() => Promise<void>)[] = [];
     try {
       for (const { dockerId } of [open, walled]) {
@@ -171,23 +171,26 @@ describeQuick('what a sandbox may reach', () => {
     }
   });
 
-  it('must be a limited number of flows at once, which take entries of the connection table of the machine', async () => {
-    const entriesAfterMany = async ({ sandbox, engine }: Side): Promise<number> => {
-      const dockerId = await sandbox.running(engine, sandbox.spec({ image: SANDBOX_IMAGE }));
-      const address = (await engine.containers.inspect(dockerId))?.ipAddress ?? '';
-      const send = `socket(S, PF_INET, SOCK_DGRAM, 17) or die; for $port (1000 .. 4999) {
+  inMore(
+    'must be a limited number of flows at once, which take entries of the connection table of the machine',
+    async () => {
+      const entriesAfterMany = async ({ sandbox, engine }: Side): Promise<number> => {
+        const dockerId = await sandbox.running(engine, sandbox.spec({ image: SANDBOX_IMAGE }));
+        const address = (await engine.containers.inspect(dockerId))?.ipAddress ?? '';
+        const send = `socket(S, PF_INET, SOCK_DGRAM, 17) or die; for $port (1000 .. 4999) {
         send(S, 'x', 0, sockaddr_in($port, inet_aton('${outside.far}'))) }`;
-      await sandbox.real.exec(dockerId, ['perl', '-MSocket', '-e', send]);
-      const table = await readFile('/proc/net/nf_conntrack', 'utf8');
-      return table.split('\n').filter((line) => line.includes(` src=${address} dst=${outside.far} `)).length;
-    };
-    expect(await entriesAfterMany(open)).toBeGreaterThan(3_000);
-    const limited = await entriesAfterMany(guarded);
-    expect(limited).toBeGreaterThan(1_000);
-    expect(limited).toBeLessThanOrEqual(2_048);
-    // The limit is that one sandbox's alone.
-    await expectAnswer(guarded, { address: outside.far, port: 8000, question: '' }, /^the outside world\n$/);
-  });
+        await sandbox.real.exec(dockerId, ['perl', '-MSocket', '-e', send]);
+        const table = await readFile('/proc/net/nf_conntrack', 'utf8');
+        return table.split('\n').filter((line) => line.includes(` src=${address} dst=${outside.far} `)).length;
+      };
+      expect(await entriesAfterMany(open)).toBeGreaterThan(3_000);
+      const limited = await entriesAfterMany(guarded);
+      expect(limited).toBeGreaterThan(1_000);
+      expect(limited).toBeLessThanOrEqual(2_048);
+      // The limit is that one sandbox's alone.
+      await expectAnswer(guarded, { address: outside.far, port: 8000, question: '' }, /^the outside world\n$/);
+    },
+  );
 
   it('must be nothing over IPv6, of which a sandbox has no address', async () => {
     const { State } = await guarded.sandbox.real.inspect(guarded.dockerId);
@@ -286,7 +289,7 @@ inBoth.each(RUNTIMES)(
   },
 );
 
-describe('the rules of the host firewall', () => {
+describeMore('the rules of the host firewall', () => {
   const sandbox = new EngineSandbox();
   const required = { SANDBOX_FIREWALL: 'required' } as const;
   afterEach(() => sandbox.cleanUp());
@@ -320,7 +323,7 @@ describe('the rules of the host firewall', () => {
     },
   );
 
-  it('must be put back by the sweep of a server, which says that they are there', async () => {
+  inMore('must be put back by the sweep of a server, which says that they are there', async () => {
     const environment = { INSTANCE_ID: sandbox.instance, ...required, SWEEP_INTERVAL_SECONDS: '1' };
     const berth = await Berth.start({ environment });
     try {

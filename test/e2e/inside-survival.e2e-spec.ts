@@ -3,12 +3,17 @@ import { TerminalClient } from '../support/clients/terminal-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { RealDocker } from '../support/docker/real-docker';
 import { eventually } from '../support/eventually';
+import { IS_MORE } from '../support/extent';
 import { BerthProcess } from '../support/servers/berth-process';
 
 jest.setTimeout(300_000);
 
-const CONTAINERS = 7;
-const PROGRAMS = 50;
+/** Eight terminals may be open in a container. */
+const CONTAINERS = IS_MORE ? 7 : 2;
+/** Shells, and as many processes. */
+const PROGRAMS = IS_MORE ? 50 : 14;
+/** How long all shells of an idle or busy machine may take to open. */
+const OPENED_WITHIN_MS = 60_000;
 /** How long the first prompt may take once the server is ready: on an idle machine it takes less than a second. */
 const ANSWERS_WITHIN_MS = 5_000;
 
@@ -62,7 +67,7 @@ describe('shells and processes, when their server is killed', () => {
         return String(body['id']);
       }),
     );
-    const shells = await Promise.all(each.map((index) => open(index).opened()));
+    const shells = await Promise.all(each.map((index) => open(index).opened({ timeoutMs: OPENED_WITHIN_MS })));
     await Promise.all(
       shells.map(async (shell, index) => {
         shell.type(`echo "shell-$((${String(index)}+1000))"\n`);
@@ -86,7 +91,9 @@ describe('shells and processes, when their server is killed', () => {
 
     await Promise.all(
       each.map(async (index) => {
-        const shell = await open(index, { session: sessions[index], takeover: true }).opened();
+        const shell = await open(index, { session: sessions[index], takeover: true }).opened({
+          timeoutMs: OPENED_WITHIN_MS,
+        });
         expect(shell.attached).toMatchObject({ offset: 0, gap: false });
         await shell.says(`shell-${String(index + 1000)}`);
         shell.type('echo "still-$((40+2))"\n');

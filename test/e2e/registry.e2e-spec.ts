@@ -127,21 +127,24 @@ describe('images of a private registry', () => {
     await Promise.all(ids.map((id) => user.api.delete(id)));
   });
 
-  it('must be refused with a clear reason where the credentials are wrong, and start once they are right', async () => {
-    await allow(door.host, 'wrong');
-    const id = await create();
-    expect(await failed(id)).toBe('image_access_denied');
-    expect((await user.api.start(id)).body).toMatchObject({
-      error: 'failed to start container',
-      code: 'image_access_denied',
-    });
-    // Before the creation, and once for each of the two pulls: what is refused is not tried again.
-    expect(answered('HEAD /v2/team/tool/manifests/').length).toBeLessThanOrEqual(3);
-    await allow(door.host);
-    expect(await user.api.start(id)).toMatchObject({ status: 200, body: { status: 'running' } });
-  });
+  inMore(
+    'must be refused with a clear reason where the credentials are wrong, and start once they are right',
+    async () => {
+      await allow(door.host, 'wrong');
+      const id = await create();
+      expect(await failed(id)).toBe('image_access_denied');
+      expect((await user.api.start(id)).body).toMatchObject({
+        error: 'failed to start container',
+        code: 'image_access_denied',
+      });
+      // Before the creation, and once for each of the two pulls: what is refused is not tried again.
+      expect(answered('HEAD /v2/team/tool/manifests/').length).toBeLessThanOrEqual(3);
+      await allow(door.host);
+      expect(await user.api.start(id)).toMatchObject({ status: 200, body: { status: 'running' } });
+    },
+  );
 
-  it('must not be pulled with credentials that are for another registry', async () => {
+  inMore('must not be pulled with credentials that are for another registry', async () => {
     const other = await registry.door();
     expect(await failed(await create(`${other.host}/team/tool:1`))).toBe('image_access_denied');
     expect(registry.answered.filter((line) => !line.endsWith(' 401'))).toEqual([]);
@@ -155,7 +158,7 @@ describe('images of a private registry', () => {
     }
   });
 
-  it('must be unavailable while the registry is stopped, and start when it is back', async () => {
+  inMore('must be unavailable while the registry is stopped, and start when it is back', async () => {
     await registry.halt();
     const id = await create();
     expect(await failed(id)).toBe('image_unavailable');
@@ -163,7 +166,7 @@ describe('images of a private registry', () => {
     expect((await user.api.start(id)).status).toBe(200);
   });
 
-  it('must be asked for again by itself when the registry fails for a moment', async () => {
+  inMore('must be asked for again by itself when the registry fails for a moment', async () => {
     door.gone = true;
     door.turnedAway = 0;
     const id = await create();
@@ -172,7 +175,7 @@ describe('images of a private registry', () => {
     await running(id);
   });
 
-  it('must not be pulled on when the container is deleted', async () => {
+  inMore('must not be pulled on when the container is deleted', async () => {
     door.speed = 200_000;
     const id = await create();
     await events.next('container_progress', { db_id: id, message: 'downloading the image' });
@@ -185,7 +188,7 @@ describe('images of a private registry', () => {
     await events.next('container_deleted', { db_id: id });
   });
 
-  it('must be pulled again for a container whose image and Docker container were removed', async () => {
+  inMore('must be pulled again for a container whose image and Docker container were removed', async () => {
     const id = await create();
     const { data } = await running(id);
     await docker.getContainer(data.id).remove({ force: true });

@@ -11,7 +11,7 @@ type Work = Readonly<Record<'promises' | 'immediates' | 'timers' | 'statements' 
 const COUNTER = join(__dirname, '../support/servers/count-work.mjs');
 const REQUESTS = 100;
 /** The cheapest one counts: in others the server's own work, such as a heartbeat, is counted too. */
-const ROUNDS = 3;
+const ROUNDS = 20;
 const LISTED = 20;
 /** More than is allocated in one round, so that no garbage is collected meanwhile. */
 const YOUNG_MIB = 512;
@@ -77,17 +77,17 @@ describe('a request', () => {
     };
     await round();
     const counted: Record<string, number>[] = [];
-    for (let each = 0; each < ROUNDS; each += 1) {
+    const above = (): string[] =>
+      (Object.keys(most) as (keyof Work)[]).flatMap((kind) => {
+        const least = Math.round(Math.min(...counted.map((counts) => counts[kind] ?? Infinity)) / REQUESTS);
+        return least > most[kind] ? [`${kind}: ${String(least)}, not ${String(most[kind])}`] : [];
+      });
+    // What the server does of itself counts too: on a busy machine a round takes longer, and there is more of it.
+    do {
       const { bytes = 0 } = await berth.counted('begin bytes', round);
       counted.push({ ...(await berth.counted('begin', round)), bytes });
-    }
-    const above: string[] = [];
-    for (const kind of Object.keys(most) as (keyof Work)[]) {
-      const least = Math.min(...counted.map((counts) => counts[kind] ?? Infinity)) / REQUESTS;
-      if (Math.round(least) > most[kind])
-        above.push(`${kind}: ${String(Math.round(least))}, not ${String(most[kind])}`);
-    }
-    expect(above).toEqual([]);
+    } while (above().length > 0 && counted.length < ROUNDS);
+    expect(above()).toEqual([]);
   });
 
   function answered(method: string, path: string, body: object | null): Promise<void> {

@@ -70,7 +70,7 @@ describe('the proof of a sandbox at start', () => {
     }
   });
 
-  it('must say of an image that cannot show anything that nothing was tried', async () => {
+  inMore('must say of an image that cannot show anything that nothing was tried', async () => {
     const { instance } = sandbox;
     const [engine, image] = [sandbox.engine(), 'berth-test/nothing-to-show:1'];
     await engine.host.prepare(instance);
@@ -136,7 +136,7 @@ describe('the proof of a sandbox at start', () => {
     }
   });
 
-  it('must leave nothing where the server stops meanwhile', async () => {
+  inMore('must leave nothing where the server stops meanwhile', async () => {
     const instance = `test-proof-cut-${String(process.pid)}`;
     const berth = await Berth.start({ environment: { INSTANCE_ID: instance, SANDBOX_PROOF: 'on' } });
     const filters = { label: [`berth.probe=${instance}`] };

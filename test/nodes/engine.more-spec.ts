@@ -4,6 +4,7 @@ import { EngineCalls, EngineError, type EngineNode, layerImage, type WatchMessag
 import type { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { clusterEngine } from '../../src/docker/cluster/cluster-settings';
 import { eventually } from '../support/eventually';
+import { itDrawn } from '../support/extent';
 import { smallestSpec } from '../support/docker/smallest-spec';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
@@ -188,56 +189,57 @@ describe('the engine of a cluster', () => {
     expect(await engine.containers.inspect(victim)).toBeNull();
   });
 
-  it('must answer within five seconds for a node that is cut off, for half a minute, and go on as it was', async () => {
-    const before = await second.docker.getContainer(on(second).split('/')[1] ?? '').inspect();
-    await second.cut();
-    // Also what is asked before anybody knows.
-    await expectUnavailable(() => engine.containers.inspect(on(second)));
-    const until = performance.now() + 30_000;
-    let rounds = 0;
-    while (performance.now() < until) {
-      await expectUnavailable(() => engine.containers.start(on(second)));
-      await expectListed([second]);
-      expect(await stateOf(first)).toBe('running');
-      rounds += 1;
-    }
-    expect(rounds).toBeGreaterThan(4);
-    const seen = told.length;
-    await second.heal();
-    await eventually(() => expect(isReachable(second)).toBe(true), { timeoutMs: 20_000 });
-    await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(second) }));
-    const after = await second.docker.getContainer(before.Id).inspect();
-    expect(after.State.StartedAt).toBe(before.State.StartedAt);
-    expect(await engine.containers.stop(on(second), 1)).toBe('stopped');
-    expect(await engine.containers.start(on(second))).toBe('started');
-    await eventually(() =>
-      expect(
-        told
-          .slice(seen)
-          .filter((message) => message.kind === 'event')
-          .map(({ event }) => event.dockerId),
-      ).toContain(on(second)),
-    );
-  });
-
-  it('must go on without a quorum: on the node that is left, everything; of the nodes, what was known', async () => {
-    const names = (): string[] =>
-      engine.nodes
-        .list()
-        .map(({ name }) => name)
-        .sort();
-    await Promise.all([second.kill(), third.kill()]);
-    await eventually(() => expect([isReachable(second), isReachable(third)]).toEqual([false, false]));
-    expect(await engine.containers.stop(on(first), 1)).toBe('stopped');
-    expect(await engine.containers.start(on(first))).toBe('started');
-    const another = await running(first);
-    await engine.containers.remove(another);
-    expect(names()).toEqual(['node1', 'node2', 'node3']);
-    expect(isReachable(first)).toBe(true);
-    await Promise.all([second.start(), third.start()]);
-    await untilAllAnswer();
-    for (const node of [second, third])
-      await eventually(async () => expect(await stateOf(node)).toBe('running'), { timeoutMs: 60_000 });
+  itDrawn(1, {
+    'must answer within five seconds for a node that is cut off, for half a minute, and go on as it was': async () => {
+      const before = await second.docker.getContainer(on(second).split('/')[1] ?? '').inspect();
+      await second.cut();
+      // Also what is asked before anybody knows.
+      await expectUnavailable(() => engine.containers.inspect(on(second)));
+      const until = performance.now() + 30_000;
+      let rounds = 0;
+      while (performance.now() < until) {
+        await expectUnavailable(() => engine.containers.start(on(second)));
+        await expectListed([second]);
+        expect(await stateOf(first)).toBe('running');
+        rounds += 1;
+      }
+      expect(rounds).toBeGreaterThan(4);
+      const seen = told.length;
+      await second.heal();
+      await eventually(() => expect(isReachable(second)).toBe(true), { timeoutMs: 20_000 });
+      await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(second) }));
+      const after = await second.docker.getContainer(before.Id).inspect();
+      expect(after.State.StartedAt).toBe(before.State.StartedAt);
+      expect(await engine.containers.stop(on(second), 1)).toBe('stopped');
+      expect(await engine.containers.start(on(second))).toBe('started');
+      await eventually(() =>
+        expect(
+          told
+            .slice(seen)
+            .filter((message) => message.kind === 'event')
+            .map(({ event }) => event.dockerId),
+        ).toContain(on(second)),
+      );
+    },
+    'must go on without a quorum: on the node that is left, everything; of the nodes, what was known': async () => {
+      const names = (): string[] =>
+        engine.nodes
+          .list()
+          .map(({ name }) => name)
+          .sort();
+      await Promise.all([second.kill(), third.kill()]);
+      await eventually(() => expect([isReachable(second), isReachable(third)]).toEqual([false, false]));
+      expect(await engine.containers.stop(on(first), 1)).toBe('stopped');
+      expect(await engine.containers.start(on(first))).toBe('started');
+      const another = await running(first);
+      await engine.containers.remove(another);
+      expect(names()).toEqual(['node1', 'node2', 'node3']);
+      expect(isReachable(first)).toBe(true);
+      await Promise.all([second.start(), third.start()]);
+      await untilAllAnswer();
+      for (const node of [second, third])
+        await eventually(async () => expect(await stateOf(node)).toBe('running'), { timeoutMs: 60_000 });
+    },
   });
 
   it('must drain and activate a node, and see that somebody else did', async () => {

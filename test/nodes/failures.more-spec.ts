@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Answer, ApiClient, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Cluster } from '../support/servers/cluster';
 import { eventually } from '../support/eventually';
+import { drawn } from '../support/extent';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 
 jest.setTimeout(400_000);
@@ -154,7 +155,7 @@ describe('containers on the nodes of a cluster', () => {
     expect((await api.call('GET', '/api/admin/nodes')).status).toBe(403);
   });
 
-  it.each(['start', 'stop', 'update', 'delete', 'create'])(
+  it.each(drawn(['start', 'stop', 'update', 'delete', 'create'], 2))(
     'must be whole after their node was killed during a %s, which harms no other',
     async (verb) => {
       const all = await oneOnEach();

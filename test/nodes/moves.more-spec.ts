@@ -3,6 +3,7 @@ import { Cluster } from '../support/servers/cluster';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
 import type { EventRecorder } from '../support/clients/socket-client';
 import { eventually } from '../support/eventually';
+import { itDrawn } from '../support/extent';
 import { TestNodes, type TestNode } from '../support/docker/test-nodes';
 import { SANDBOX_IMAGE } from '../support/docker/volume-workbench';
 
@@ -73,6 +74,19 @@ describe('a container that is moved from node to node', () => {
     await eventually(async () => expect((await other.delete(made.db_id)).status).toBe(200), { timeoutMs: BACK_MS });
   });
 
+  /** Breaks the node that a container is moved from, while its data is copied. */
+  async function breakSource({ by, until }: Readonly<Record<'by' | 'until', () => Promise<void>>>): Promise<void> {
+    await perl(source, MAKE_LARGE);
+    const moving = move(admin, target);
+    await untilCopied(22);
+    await by();
+    expect((await moving).body['code']).toBe('node_unavailable');
+    expect((await other.start(made.db_id)).body['code']).toBe('node_unavailable');
+    await until();
+    await expectOn(source, 'running');
+    expect(await perl(source, CHECK_LARGE)).toBe('whole');
+  }
+
   it('must have there whatever a file can be, to the nanosecond', async () => {
     await perl(source, MAKE_DIFFICULT_FILES);
     const before = await perl(source, DESCRIBE_FILES);
@@ -133,46 +147,36 @@ describe('a container that is moved from node to node', () => {
     expect((await admin.call('POST', `/api/admin/nodes/${source.name}/activate`)).status).toBe(200);
   });
 
-  it('must run where it was, whole, if the other node is killed while its layer is copied', async () => {
-    await source.exec(made.id, ['sh', '-c', `${WRITE_OUTSIDE}; head -c 300000000 /dev/urandom >/etc/large; sync`]);
-    const moving = move(admin, target);
-    // The image has its name once it is committed, and until it is copied.
-    await eventually(async () => expect(await layersOn(source, made.db_id)).toHaveLength(1), { timeoutMs: 60_000 });
-    await target.kill();
-    expect((await moving).body['code']).toBe('node_unavailable');
-    await eventually(async () => expect((await other.get(made.db_id)).body['status']).toBe('running'));
-    expect(await source.exec(made.id, ['sh', '-c', READ_OUTSIDE])).toBe(OUTSIDE);
-    await target.start();
-    await expectOn(source, 'running');
-  });
-
-  it('must run where it was, whole, if the other node is killed while its data is copied', async () => {
-    await perl(source, MAKE_LARGE);
-    const moving = move(admin, target);
-    await untilCopied(22);
-    await target.kill();
-    expect((await moving).body['code']).toBe('node_unavailable');
-    // A rollback that meets the node's death itself is made again.
-    await eventually(async () => expect((await other.get(made.db_id)).body['status']).toBe('running'));
-    expect(await perl(source, CHECK_LARGE)).toBe('whole');
-    await target.start();
-    await expectOn(source, 'running');
-  });
-
-  it.each(['killed', 'cut off'] as const)(
-    'must run where it was, whole, if that node is %s while its data is copied, once it is back',
-    async (how) => {
+  itDrawn(2, {
+    'must run where it was, whole, if the other node is killed while its layer is copied': async () => {
+      await source.exec(made.id, ['sh', '-c', `${WRITE_OUTSIDE}; head -c 300000000 /dev/urandom >/etc/large; sync`]);
+      const moving = move(admin, target);
+      // The image has its name once it is committed, and until it is copied.
+      await eventually(async () => expect(await layersOn(source, made.db_id)).toHaveLength(1), { timeoutMs: 60_000 });
+      await target.kill();
+      expect((await moving).body['code']).toBe('node_unavailable');
+      await eventually(async () => expect((await other.get(made.db_id)).body['status']).toBe('running'));
+      expect(await source.exec(made.id, ['sh', '-c', READ_OUTSIDE])).toBe(OUTSIDE);
+      await target.start();
+      await expectOn(source, 'running');
+    },
+    'must run where it was, whole, if the other node is killed while its data is copied': async () => {
       await perl(source, MAKE_LARGE);
       const moving = move(admin, target);
       await untilCopied(22);
-      await (how === 'killed' ? source.kill() : source.cut());
+      await target.kill();
       expect((await moving).body['code']).toBe('node_unavailable');
-      expect((await other.start(made.db_id)).body['code']).toBe('node_unavailable');
-      await (how === 'killed' ? source.start() : source.heal());
-      await expectOn(source, 'running');
+      // A rollback that meets the node's death itself is made again.
+      await eventually(async () => expect((await other.get(made.db_id)).body['status']).toBe('running'));
       expect(await perl(source, CHECK_LARGE)).toBe('whole');
+      await target.start();
+      await expectOn(source, 'running');
     },
-  );
+    'must run where it was, whole, if that node is killed while its data is copied, once it is back': () =>
+      breakSource({ by: () => source.kill(), until: () => source.start() }),
+    'must run where it was, whole, if that node is cut off while its data is copied, once it is back': () =>
+      breakSource({ by: () => source.cut(), until: () => source.heal() }),
+  });
 
   it('must be taken back by another process if the one that moves it is killed while its data is copied', async () => {
     await perl(source, MAKE_LARGE);

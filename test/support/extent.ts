@@ -26,15 +26,40 @@ export const inMore: Declare = IS_MORE ? it : declareNothing;
  */
 export const onlyQuick: Declare = IS_MORE ? declareNothing : it;
 
-/** Groups such tests, if the group has hooks: jest refuses them in a group without tests. */
+/** Groups tests of {@link inMore}, if the group has hooks: jest refuses them in a group without tests. */
+export const describeMore: (title: string, tests: () => void) => void = IS_MORE ? describe : () => undefined;
+
+/** The same for those of {@link onlyQuick}. */
 export const describeQuick: (title: string, tests: () => void) => void = IS_MORE ? () => undefined : describe;
 
 /** Declares tests that run in both: `npm run test:more` has more of a table, or more of something. */
 export const inBoth: Declare = it;
 
-/** Rows of a long table: in `npm test` one of `every` (the first one included), in `npm run test:more` all of them. */
+/** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: see test/README.md. */
+export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
+
+/** Which rows a sample has: a number of the whole run, so that a file that runs again has the same. */
+const DRAW = Number(process.env['TEST_DRAW'] ?? 0);
+
+/**
+ * Rows of a long table: in `npm run test:more` all of them, in `npm test` one of `every`. That is the first and those
+ * that follow it at this distance; in a sample, one of the first `every`, so that each run of CI has others.
+ */
 export function sampled<T>(table: readonly T[], every = 2): readonly T[] {
-  return table.filter((_row, index) => IS_MORE || index % every === 0);
+  const first = IS_SAMPLE ? DRAW % Math.min(every, table.length) : 0;
+  return table.filter((_row, index) => IS_MORE || index % every === first);
+}
+
+/** Rows of a table of `npm run test:more`; in a sample `count` of them, in each run of CI others. */
+export function drawn<T>(table: readonly T[], count: number): readonly T[] {
+  if (!IS_SAMPLE) return table;
+  const first = DRAW % table.length;
+  return [...table.slice(first), ...table.slice(0, first)].slice(0, count);
+}
+
+/** Declares tests by their titles; in a sample those that are {@link drawn}. */
+export function itDrawn(count: number, tests: Readonly<Record<string, () => Promise<void>>>): void {
+  for (const [title, test] of drawn(Object.entries(tests), count)) it(title, test);
 }
 
 /** Points before and after their effect, one after the other; in `npm test` one of both for each, in turn. */
@@ -61,20 +86,17 @@ export function describeOnAnyDatabase(title: string, tests: () => void): void {
 /** {@link describeOnAnyDatabase} for one test, or for the rows of a table. */
 export const itOnAnyDatabase: Declare = IS_LEFT_TO_MORE ? declareNothing : it;
 
-/** True if `BERTH_TEST_OPERATIONS` asks for shorter runs, as CI does: then tables of faults are sampled. */
-export const IS_SAMPLE = process.env['BERTH_TEST_OPERATIONS'] !== undefined;
-
-/** A sample has a fault at every fifth call. */
-const STEP = IS_SAMPLE ? 5 : 1;
+/** A sample has a fault at every tenth call. */
+const STEP = IS_SAMPLE ? 10 : 1;
 
 /**
- * Disturbs an action at each of its calls, one after the other; in a sample at every fifth, from any of the first five
+ * Disturbs an action at each of its calls, one after the other; in a sample at every tenth, from one of the first ten
  * on. Fails if no fault strikes.
  *
  * @param disturb does the action with the fault at the call of this number; whether there was such a call
  */
 export async function atEveryCall(disturb: (nth: number) => Promise<boolean>): Promise<void> {
-  const first = 1 + Math.floor(Math.random() * STEP);
+  const first = 1 + (DRAW % STEP);
   let nth = first;
   while (await disturb(nth)) {
     nth += STEP;

@@ -14,10 +14,10 @@ async function start(environment: Record<string, string>): Promise<void> {
   user = await berth.user();
 }
 
-afterEach(async () => {
+async function stop(): Promise<void> {
   RawConnection.closeAll();
   await berth.stop();
-});
+}
 
 /** @param target such as `GET /api/me` */
 function ask(target: string, host: string | null, headers = ''): Promise<RawAnswer> {
@@ -54,7 +54,9 @@ const FOREIGN = [
 ];
 
 describe('a server with names', () => {
-  beforeEach(() => start({ ALLOWED_HOSTS: 'Berth.example, *.sandbox.example', GUEST_LOGIN: 'allow' }));
+  beforeAll(() => start({ ALLOWED_HOSTS: 'Berth.example, *.sandbox.example', GUEST_LOGIN: 'allow' }));
+  afterEach(() => RawConnection.closeAll());
+  afterAll(stop);
 
   it('must answer to addresses, localhost, names below it, and its own names', async () => {
     for (const host of [
@@ -110,22 +112,26 @@ describe('a server with names', () => {
   });
 });
 
-it.each(['127.0.0.1', 'localhost'])('a server on %s must have its own names alone by default', async (HOST) => {
-  await start({ HOST });
-  await expectMisdirected(ask('POST /api/auth/guest', 'evil.example'));
-  expect((await ask('GET /api/me', 'localhost')).status).toBe(200);
-});
+describe('a server', () => {
+  afterEach(stop);
 
-it('a server beyond loopback without names must answer to any, and say so', async () => {
-  await start({ HOST: '0.0.0.0' });
-  expect((await ask('GET /api/me', 'berth.example')).status).toBe(200);
-  const ready = await ask('GET /health/ready', 'berth.example');
-  expect(JSON.parse(ready.body)).toMatchObject({ hosts: 'any', status: 'ok' });
-});
+  it.each(['127.0.0.1', 'localhost'])('on %s must have its own names alone by default', async (HOST) => {
+    await start({ HOST });
+    await expectMisdirected(ask('POST /api/auth/guest', 'evil.example'));
+    expect((await ask('GET /api/me', 'localhost')).status).toBe(200);
+  });
 
-it('a server beyond loopback with names must answer to them alone', async () => {
-  await start({ HOST: '0.0.0.0', ALLOWED_HOSTS: 'berth.example' });
-  expect((await ask('GET /api/me', 'berth.example')).status).toBe(200);
-  await expectMisdirected(ask('GET /api/me', 'evil.example'));
-  expect(JSON.parse((await ask('GET /health/ready', 'x')).body)).toMatchObject({ hosts: 'listed' });
+  it('beyond loopback without names must answer to any, and say so', async () => {
+    await start({ HOST: '0.0.0.0' });
+    expect((await ask('GET /api/me', 'berth.example')).status).toBe(200);
+    const ready = await ask('GET /health/ready', 'berth.example');
+    expect(JSON.parse(ready.body)).toMatchObject({ hosts: 'any', status: 'ok' });
+  });
+
+  it('beyond loopback with names must answer to them alone', async () => {
+    await start({ HOST: '0.0.0.0', ALLOWED_HOSTS: 'berth.example' });
+    expect((await ask('GET /api/me', 'berth.example')).status).toBe(200);
+    await expectMisdirected(ask('GET /api/me', 'evil.example'));
+    expect(JSON.parse((await ask('GET /health/ready', 'x')).body)).toMatchObject({ hosts: 'listed' });
+  });
 });

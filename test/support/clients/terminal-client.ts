@@ -63,11 +63,11 @@ export class TerminalClient {
     return this.attached?.session ?? '';
   }
 
-  async opened(): Promise<this> {
+  async opened(options: { timeoutMs?: number } = {}): Promise<this> {
     await eventually(() => {
       if (this.refusal) throw new Error(`refused: ${JSON.stringify(this.refusal.data)}`);
       expect(this.attached).not.toBeNull();
-    });
+    }, options);
     return this;
   }
 

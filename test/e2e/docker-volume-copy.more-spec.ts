@@ -9,7 +9,6 @@ import { runVolumeWorker } from '../../src/docker/volumes/volume-worker';
 import { DESCRIBE_FILES, MAKE_DIFFICULT_FILES } from '../support/docker/difficult-files';
 import { eventually } from '../support/eventually';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
-import { describeQuick, inMore, onlyQuick as it } from '../support/extent';
 import { ReflinkDisk } from '../support/docker/reflink-disk';
 import { SANDBOX_IMAGE, VolumeWorkbench } from '../support/docker/volume-workbench';
 
@@ -81,7 +80,7 @@ describe('the copy of a volume on a real Docker', () => {
     expect(await workbench.perl(to, DESCRIBE_FILES)).toBe(await workbench.perl(small, DESCRIBE_FILES));
   });
 
-  describeQuick('on a file system with reflinks', () => {
+  describe('on a file system with reflinks', () => {
     const disk = new ReflinkDisk();
     const options = [disk.volumeOptions(), disk.volumeOptions()];
     let [source, target, content] = ['', '', ''];
@@ -138,7 +137,7 @@ describe('the copy of a volume on a real Docker', () => {
       expect([percents[0], percents.at(-1)]).toEqual([0, 100]);
     });
 
-    inMore('must keep what is empty, and not read for ever what is one hole', async () => {
+    it('must keep what is empty, and not read for ever what is one hole', async () => {
       const [empty, hole] = [await workbench.volume(), await workbench.volume()];
       await workbench.perl(hole, `open F, '>', '/d/vast'; print F 'begin'; truncate F, 2**43`);
       for (const source of [empty, hole]) {
@@ -148,7 +147,7 @@ describe('the copy of a volume on a real Docker', () => {
       }
     });
 
-    inMore('must be found to differ where the copy is changed before it is compared', async () => {
+    it('must be found to differ where the copy is changed before it is compared', async () => {
       const changing = Object.create(volumes) as TransferringVolumes;
       changing.receive = async (...args) => {
         await volumes.receive(...args);
@@ -158,7 +157,7 @@ describe('the copy of a volume on a real Docker', () => {
       await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
     });
 
-    inMore('must say that the target is full', async () => {
+    it('must say that the target is full', async () => {
       const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });
       await expect(pass({ to: tiny })).rejects.toMatchObject({ code: 'data_too_large' });
       expect(await sandbox.real.containersOf(owner.containerId)).toEqual([]);
@@ -182,7 +181,7 @@ describe('the copy of a volume on a real Docker', () => {
       await expectNoWorker();
     });
 
-    inMore('must not make a volume that is not there', async () => {
+    it('must not make a volume that is not there', async () => {
       const missing = `berth-test-${randomUUID()}`;
       for (const copy of [{ from: missing }, { to: missing }])
         await expect(pass(copy)).rejects.toMatchObject({ code: 'docker_error' });
@@ -226,7 +225,7 @@ describe('the copy of a volume on a real Docker', () => {
       await expect(copying).rejects.toMatchObject({ code: 'copy_failed', message: expect.stringMatching(/differs/) });
     };
     it.each(FEW)('must be found to differ in %s', expectDifference);
-    inMore.each(FURTHER)('must be found to differ in %s as well', expectDifference);
+    it.each(FURTHER)('must be found to differ in %s as well', expectDifference);
 
     it('must be found to be the same if a part of a large hole is written as zeros', async () => {
       source = await workbench.volume();
@@ -279,7 +278,7 @@ describe('the copy of a volume on a real Docker', () => {
     expect(await workbench.perl(to, look)).toBe(`${String(2 ** power)} begin`);
   };
   it('must not read for ever what is one hole of 2^36 bytes', () => expectHole(36));
-  inMore('must not read for ever what is one hole of 2^43 bytes', () => expectHole(43));
+  it('must not read for ever what is one hole of 2^43 bytes', () => expectHole(43));
 
   it('must say that the target is full', async () => {
     const tiny = await workbench.volume({ type: 'tmpfs', device: 'tmpfs', o: 'size=4m' });
