@@ -92,10 +92,15 @@ async function sayProof(url) {
   const until = performance.now() + PROOF_WITHIN_MS;
   while (!isEnding() && performance.now() < until) {
     const answer = await fetch(`${url}/health/ready`).catch(() => undefined);
-    const { sandbox_proof: proof, notices = [] } = (await answer?.json().catch(() => undefined)) ?? {};
+    const {
+      sandbox_proof: proof,
+      idle_sandbox: idle,
+      notices = [],
+    } = (await answer?.json().catch(() => undefined)) ?? {};
     if (proof === 'proved') say('✓ a sandbox was tried: names, home, memory, processes, its end and its data are well');
     if (proof === 'unproved') say('! the sandbox that was tried could not show everything; the log says why');
     if (proof === 'failed') for (const notice of notices) say(`! ${notice}`);
+    if (idle?.advice) say(`! ${idle.advice}`);
     if (proof !== 'proving') return;
     await sleep(PROOF_EVERY_MS);
   }

@@ -15,12 +15,12 @@ export const searchPath = [...new Set(`${process.env.PATH ?? ''}:/usr/local/sbin
   ':',
 );
 
-/** @returns {string | undefined} the program's path */
-export function findCommand(name) {
+/** @returns {string[]} the paths of all programs of that name, in the order of the search path */
+export function findCommands(name) {
   return searchPath
     .split(':')
     .map((folder) => join(folder, name))
-    .find((path) => {
+    .filter((path) => {
       try {
         accessSync(path, constants.X_OK);
         return true;
@@ -28,6 +28,11 @@ export function findCommand(name) {
         return false;
       }
     });
+}
+
+/** @returns {string | undefined} the program's path */
+export function findCommand(name) {
+  return findCommands(name)[0];
 }
 
 export class CommandFailed extends Problem {

@@ -2,7 +2,7 @@
 import { canInstallPackages, ensurePackages } from './apt.mjs';
 import { findCommand } from './command.mjs';
 import { DockerApi } from './docker-api.mjs';
-import { runtimeName, withGvisor } from './gvisor.mjs';
+import { findGvisor, runtimeName, withGvisor } from './gvisor.mjs';
 import { OwnDaemon } from './own-daemon.mjs';
 import { Problem } from './problem.mjs';
 import { say, step } from './steps.mjs';
@@ -64,7 +64,7 @@ export async function startOwnDocker(folder, { onStart, programs, config }) {
     { services: ['docker.service', 'docker.socket', 'containerd.service'] },
   );
   const own = new OwnDaemon(folder, { programs });
-  own.writeConfig(withGvisor({ ...own.readConfig(), ...config }, findCommand(runtimeName)));
+  own.writeConfig(withGvisor({ ...own.readConfig(), ...config }, await findGvisor()));
   onStart(own);
   await step('starting a Docker daemon of its own', () => own.start(), { detail: (how) => `${how}, ${own.host}` });
   return { api: own.api, own };

@@ -1,4 +1,5 @@
 /** gVisor under Docker: proved by a container that really runs, since a registered runtime may well not work. */
+import { findCommands, run } from './command.mjs';
 import { killContainerProcesses } from './own-daemon-processes.mjs';
 import { say, step } from './steps.mjs';
 
@@ -17,6 +18,27 @@ const HOST_NETWORK = '--network=host';
 
 /** With these it works on every kernel that it was seen on. */
 export const safeArguments = [KEEP_WRITES, HOST_NETWORK];
+
+/**
+ * @param {string} output of `runsc --version`: `release-20240729.0`, in Debian's package `0.0~20240729.0`
+ * @returns {number} the release's date and number; 0 if there is none
+ */
+export function releaseIn(output) {
+  const [, date, number] = /(?:release-|~)(\d{8})\.(\d+)/.exec(output) ?? [];
+  return date === undefined ? 0 : Number(`${date}.${number.padStart(3, '0')}`);
+}
+
+/**
+ * An operator who installs a release of gVisor beside Debian's wants that one.
+ * @returns {Promise<string | undefined>} the path of the newest gVisor; of equal ones the first in the search path
+ */
+export async function findGvisor() {
+  const paths = findCommands(runtimeName);
+  if (paths.length < 2) return paths[0];
+  const outputs = await Promise.all(paths.map((path) => run(path, ['--version']).catch(() => '')));
+  const releases = outputs.map(releaseIn);
+  return paths[releases.indexOf(Math.max(...releases))];
+}
 
 const labels = { 'berth.smoke-test': 'true' };
 

@@ -11,6 +11,7 @@ import { SecretsModule } from '../secrets';
 import { TiersModule } from '../tiers';
 import { UsageModule } from '../usage';
 import { Capacity } from './capacity/capacity';
+import { IdleSandboxes } from './capacity/idle-sandboxes';
 import { CapacityHistory } from './nodes/capacity-history';
 import { Placement } from './capacity/placement';
 import { ReservedCapacity } from './rows/reserved-capacity';
@@ -116,6 +117,7 @@ import { StatusWait } from './status-wait';
     StatusWait,
     StartCommandRuns,
     Capacity,
+    IdleSandboxes,
     CapacityHistory,
     ReservedCapacity,
     RunningContainers,

@@ -68,7 +68,10 @@ export class SandboxProver implements OnModuleDestroy {
       this.logger.error({ check }, `the proof of a sandbox failed: ${fault}`);
     }
     if (report.state === 'proved') {
-      this.logger.info({ checks: PROOF_CHECKS }, 'a sandbox was tried and does what it must');
+      this.logger.info(
+        { checks: PROOF_CHECKS, idle_cores: report.idleCores },
+        'a sandbox was tried and does what it must',
+      );
       return;
     }
     for (const reason of report.untried) this.logger.warn(`sandboxes are not fully proved: ${reason}`);
@@ -82,7 +85,10 @@ export class SandboxProver implements OnModuleDestroy {
     const images = await this.catalog.list();
     const present = images.filter(({ available }) => available === true);
     const image = present.find((each) => each.default) ?? present[0];
-    if (!image) return { state: 'unproved', faults: {}, untried: ['no image of the catalogue is here yet'] };
+    if (!image) {
+      const untried = ['no image of the catalogue is here yet'];
+      return { state: 'unproved', faults: {}, untried, idleCores: null };
+    }
     const { reference } = image;
     const { signal } = this.stopped;
     return proveSandbox(this.engine, {

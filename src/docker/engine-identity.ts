@@ -27,6 +27,11 @@ export class EngineIdentity {
     return this.notedProof;
   }
 
+  /** The share of one core that an idle sandbox uses; null: not measured. */
+  get idleCores(): number | null {
+    return typeof this.notedProof === 'object' ? (this.notedProof?.idleCores ?? null) : null;
+  }
+
   noteProof(proof: 'proving' | ProofReport): void {
     this.notedProof = proof;
   }

@@ -74,6 +74,22 @@ class FoundView {
       'tried, see the log; null: it was not to be tried.',
   })
   readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
+  @ApiProperty({
+    type: 'object',
+    nullable: true,
+    properties: {
+      cpu_shares: { type: 'integer', minimum: 0, description: 'Millicores: 10 are 1 % of a core.' },
+      advice: { type: 'string', nullable: true, description: 'How to reduce it; null below 1 % of a core.' },
+    },
+    example: { cpu_shares: 1, advice: null },
+    required: ['cpu_shares', 'advice'],
+    selfRequired: true,
+    additionalProperties: false,
+    description:
+      'What the sandbox that is tried at start uses while no program runs in it. It does not degrade the status. ' +
+      'null: not measured.',
+  })
+  readonly idle_sandbox: { readonly cpu_shares: number; readonly advice: string | null } | null;
   @ApiProperty({ type: [String], example: [], description: 'What an operator has to see to.' })
   readonly notices: readonly string[];
 }
@@ -118,5 +134,6 @@ export const NOT_READY_EXAMPLE: NotReadyView = {
   hosts: 'listed',
   disk: { total_mb: 102_400, free_mb: 51_200 },
   sandbox_proof: 'proved',
+  idle_sandbox: { cpu_shares: 1, advice: null },
   notices: [],
 };

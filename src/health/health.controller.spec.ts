@@ -84,6 +84,7 @@ const found = {
   hosts: 'listed',
   docker_identity: null,
   sandbox_proof: null,
+  idle_sandbox: null,
   disk: null,
   notices: [],
 };
@@ -122,13 +123,27 @@ describe('readiness', () => {
     const identity = (await start({})).get(EngineIdentity);
     identity.noteProof('proving');
     expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', sandbox_proof: 'proving', notices: [] });
-    identity.noteProof({ state: 'failed', faults: { names: 'set SANDBOX_DNS' }, untried: [] });
+    identity.noteProof({ state: 'failed', faults: { names: 'set SANDBOX_DNS' }, untried: [], idleCores: null });
     const [status, body] = await get('/health/ready');
     expect(status).toBe(200);
     expect(body).toMatchObject({ status: 'degraded', sandbox_proof: 'failed', notices: ['set SANDBOX_DNS'] });
-    identity.noteProof({ state: 'unproved', faults: {}, untried: ['no image is here'] });
+    identity.noteProof({ state: 'unproved', faults: {}, untried: ['no image is here'], idleCores: null });
     expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', sandbox_proof: 'unproved', notices: [] });
   });
+
+  it.each([
+    [0.0004, 0, null],
+    [0.0094, 9, null],
+    [0.0281, 28, expect.stringMatching(/uses 2\.8 % of a CPU core.*IDLE_STOP_AFTER/)],
+  ])(
+    'must show that an idle sandbox uses %d cores, with an advice from 1 %% on, and be ok',
+    async (cores, shares, advice) => {
+      const identity = (await start({})).get(EngineIdentity);
+      identity.noteProof({ state: 'proved', faults: {}, untried: [], idleCores: cores });
+      const idle = { cpu_shares: shares, advice };
+      expect((await get('/health/ready'))[1]).toMatchObject({ status: 'ok', idle_sandbox: idle, notices: [] });
+    },
+  );
 
   it('must not ask for a Redis that is not configured', async () => {
     await start({});

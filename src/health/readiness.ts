@@ -42,6 +42,8 @@ interface Readiness {
   readonly hosts: 'any' | 'listed';
   /** The result of the sandbox test at start; null if there is none. */
   readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
+  /** What a sandbox uses while no program runs in it; null if it was not measured. */
+  readonly idle_sandbox: { readonly cpu_shares: number; readonly advice: string | null } | null;
   /** The disk of Docker's data, in MiB; null if unknown. */
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
   /** Messages for the operator. */
@@ -66,6 +68,19 @@ function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, wat
     'Images that nothing needs are removed by themselves; if that is not enough, make room or add some: ' +
     'on a full disk no container can be created, and programs in containers fail to write.'
   );
+}
+
+/** Millicores from which an idle sandbox is worth an advice: 1 % of a core. */
+const COSTLY_SHARES = 10;
+
+/** The advice is no notice: a sandbox that wakes too often serves as well as others. */
+function idleSandbox(cores: number | null): Readiness['idle_sandbox'] {
+  if (cores === null) return null;
+  const shares = Math.round(cores * 1000);
+  const advice =
+    `An idle sandbox uses ${(shares / 10).toFixed(1)} % of a CPU core. gVisor before June 2026 wakes all the time: ` +
+    'install a current release, or let Berth stop idle containers (IDLE_STOP_AFTER).';
+  return { cpu_shares: shares, advice: shares >= COSTLY_SHARES ? advice : null };
 }
 
 /** Checks all dependencies of the server. */
@@ -103,7 +118,7 @@ export class ReadinessCheck {
     const details = Object.entries(result.details);
     const checks = details.map(([name, { status }]) => [name, status] as const);
     const reasons = details.flatMap(([name, { reason }]) => (typeof reason === 'string' ? [[name, reason]] : []));
-    const { state, proof, nodes } = this.identity;
+    const { state, proof, nodes, idleCores } = this.identity;
     const report = typeof proof === 'object' ? proof : null;
     const disk = await this.disk();
     const isSimulated = this.config.ENGINE === 'simulated';
@@ -116,6 +131,7 @@ export class ReadinessCheck {
       hosts: acceptsAnyHost(this.config) ? 'any' : 'listed',
       docker_identity: state === 'unknown' ? null : state,
       sandbox_proof: report?.state ?? (proof === 'proving' ? proof : null),
+      idle_sandbox: idleSandbox(idleCores),
       disk,
       notices: [isSimulated ? NOTICE_OF_SIMULATION : null, state === 'changed' ? NOTICE_OF_CHANGE : null, full]
         .concat(Object.values(report?.faults ?? {}), nodes)

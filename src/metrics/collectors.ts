@@ -50,6 +50,16 @@ export class DockerMetrics {
         for (const check of PROOF_CHECKS) this.set({ check }, check in proof.faults ? 0 : 1);
       },
     });
+    new Gauge({
+      name: 'berth_idle_sandbox_cpus',
+      help: 'CPU cores that a sandbox uses while no program runs in it, from the proof at start; absent if not measured.',
+      registers: [registry],
+      collect() {
+        const { idleCores } = identity;
+        if (idleCores === null) this.remove();
+        else this.set(idleCores);
+      },
+    });
     calls.onEnded(({ call, outcome, seconds }) => {
       duration.observe({ call: call.replaceAll(' ', '_'), outcome }, seconds);
     });

@@ -4,7 +4,9 @@ import { Capacity } from '../../src/containers/capacity/capacity';
 import { CapacityHistory } from '../../src/containers/nodes/capacity-history';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
+import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Database } from '../../src/database';
+import { EngineIdentity } from '../../src/docker';
 import { Answer, answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';
@@ -263,13 +265,39 @@ describe('the room on the machine', () => {
         cpu_shares: { total: 1000, limit: 2000, reserved: 500 },
         free_memory_mb: { free: 400, total: 512, reserve: 256 },
         free_disk_mb: { free: 3000, total: null, reserve: 1024 },
+        idle: { containers: 0, cpu_shares: null },
       },
     });
     const metrics = await (await fetch(`${berth.url}/metrics`)).text();
     expect(metrics).toContain(`berth_capacity_memory_bytes{kind="reserved"} ${String(256 * 1024 ** 2)}`);
     expect(metrics).toContain(`berth_capacity_memory_bytes{kind="free"} ${String(400 * 1024 ** 2)}`);
     expect(metrics).toContain('berth_capacity_cpus{kind="limit"} 2');
+    expect(metrics).not.toMatch(/^berth_idle_sandbox_cpus/m);
     expect(metrics).toMatch(/berth_capacity_refusals_total\{resource="memory_mb"\} [1-9]/);
+  });
+
+  it('must show what runs unused for ten minutes, and what each costs', async () => {
+    const [unused, inUse, paused, stopped] = [
+      await user.api.running(),
+      await user.api.running(),
+      await user.api.running(),
+      await user.api.running(),
+    ];
+    await user.api.call('POST', `/api/containers/${paused.db_id}/pause`);
+    await user.api.stop(stopped.db_id);
+    const ago = (minutes: number): Date => new Date(Date.now() - minutes * 60_000);
+    const used = [
+      [unused, 11],
+      [inUse, 9],
+      [paused, 11],
+      [stopped, 11],
+    ] as const;
+    for (const [{ db_id: id }, minutes] of used) {
+      await berth.app.get(Database).manager.update(ContainerEntity, { id }, { lastUsedAt: ago(minutes) });
+    }
+    berth.app.get(EngineIdentity).noteProof({ state: 'proved', faults: {}, untried: [], idleCores: 0.0281 });
+    const { body } = await operator.api.call('GET', '/api/admin/capacity');
+    expect(body['idle']).toEqual({ containers: 1, cpu_shares: 28 });
   });
 
   async function reserved(): Promise<object> {

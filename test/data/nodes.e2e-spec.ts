@@ -6,6 +6,7 @@ import { DeletedContainers } from '../../src/containers/rows/deleted-containers'
 import { NodeEntity } from '../../src/containers/model/node.entity';
 import { NodeRepository } from '../../src/containers/nodes/node.repository';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
+import type { NodeView } from '../../src/containers/nodes/nodes-admin';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { TokenService } from '../../src/auth';
 import { Database, ProcessPresence } from '../../src/database';
@@ -115,12 +116,9 @@ describe('containers on several machines', () => {
     return cluster.named(found?.node ?? 'none');
   };
 
-  const nodes = async (): Promise<
-    Record<string, { state: string; containers: number; used: { memory_mb: number } }>
-  > => {
+  const nodes = async (): Promise<Record<string, NodeView>> => {
     const { body } = await operator.api.call('GET', '/api/admin/nodes');
-    const listed = body['nodes'] as { name: string; state: string; containers: number; used: { memory_mb: number } }[];
-    return Object.fromEntries(listed.map((node) => [node.name, node]));
+    return Object.fromEntries((body['nodes'] as NodeView[]).map((node) => [node.name, node]));
   };
 
   const anotherProcess = (): NodeRepository => {
@@ -170,6 +168,18 @@ describe('containers on several machines', () => {
     }
     const all = await operator.api.call('GET', '/api/admin/capacity/history');
     expect((all.body['samples'] as object[]).at(-1)).toMatchObject({ running: 1 });
+  });
+
+  it('must be counted as idle on their machine once they were not used for ten minutes', async () => {
+    const id = await running();
+    const { name } = (await nodeOf(id)).facts;
+    const idle = async (): Promise<object> =>
+      Object.fromEntries(Object.values(await nodes()).map((node) => [node.name, node.idle_containers]));
+    const none = Object.fromEntries(NAMES.map((each) => [each, 0]));
+    expect(await idle()).toEqual(none);
+    const lastUsedAt = new Date(clock.now().getTime() - 11 * 60_000);
+    await berth.app.get(Database).manager.update(ContainerEntity, { id }, { lastUsedAt });
+    expect(await idle()).toEqual({ ...none, [name]: 1 });
   });
 
   it('must never be more on a machine than it has, however many are created at once', async () => {

@@ -201,6 +201,9 @@ it('the page of the machine must explain its numbers, and show the last day', as
   const chart = page.getByRole('region', { name: 'Memory of the machine', exact: true });
   await chart.getByText(`Reserved ${reserved}`).waitFor();
   await page.getByText('Disk sizes of containers are limits').waitFor();
+  const idle = page.getByRole('group', { name: 'Idle sandboxes', exact: true });
+  await idle.getByText('not used for 10 minutes').waitFor();
+  await idle.getByText('What an idle sandbox uses was not measured.').waitFor();
   expect(await browser.faultsOf(page)).toEqual([]);
 });
 

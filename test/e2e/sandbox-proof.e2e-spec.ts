@@ -37,7 +37,8 @@ describe('the proof of a sandbox at start', () => {
     await eventually(
       async () => {
         const report = await proveSandbox(engine, { instance, process: 'test', image: TEST_IMAGE, signal });
-        expect(report).toEqual({ state: 'proved', faults: {}, untried: [] });
+        expect(report).toEqual({ state: 'proved', faults: {}, untried: [], idleCores: expect.any(Number) });
+        expect(report.idleCores).toBeGreaterThanOrEqual(0);
       },
       { timeoutMs: 90_000 },
     );
@@ -96,7 +97,9 @@ describe('the proof of a sandbox at start', () => {
       const ready = await api.call('GET', '/health/ready');
       expect([ready.status, ready.body['status']]).toEqual([200, 'degraded']);
       expect(ready.body['notices']).toEqual([expect.stringMatching(/resolve no names.*set SANDBOX_DNS/)]);
+      expect(ready.body['idle_sandbox']).toMatchObject({ cpu_shares: expect.any(Number) });
       const metrics = await (await fetch(`${berth.url}/metrics`)).text();
+      expect(metrics).toMatch(/^berth_idle_sandbox_cpus \d/m);
       for (const check of PROOF_CHECKS) {
         expect(metrics).toContain(`berth_sandbox_proof{check="${check}"} ${check === 'names' ? '0' : '1'}`);
       }

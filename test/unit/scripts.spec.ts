@@ -117,3 +117,32 @@ it.each([
     await rm(folder, { recursive: true });
   }
 });
+
+it.each([
+  ['runsc version release-20260622.0', 'runsc version 0.0~20240729.0', 'true'],
+  ['runsc version release-20240729.1', 'runsc version 0.0~20240729.0', 'true'],
+  ['runsc version 0.0~20240729.0', 'runsc version release-20240729.0', 'false'],
+  ['runsc version VERSION_MISSING', 'runsc version 0.0~20240729.0', 'false'],
+])('takes %s for newer than %s: that is %s', async (one, other, isNewer) => {
+  const script = `
+    import { releaseIn } from './scripts/lib/gvisor.mjs';
+    console.log(releaseIn('${one}') > releaseIn('${other}'));`;
+  expect(await run(script)).toBe(isNewer);
+});
+
+it('finds the newest gVisor of the search path, wherever it is', async () => {
+  const folders = await Promise.all([1, 2, 3].map(() => mkdtemp(join(tmpdir(), 'berth-test-'))));
+  const [broken = '', old = '', current = ''] = folders;
+  try {
+    await writeFile(join(broken, 'runsc'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    await writeFile(join(old, 'runsc'), '#!/bin/sh\necho runsc version 0.0~20240729.0\n', { mode: 0o755 });
+    await writeFile(join(current, 'runsc'), '#!/bin/sh\necho runsc version release-99990101.0\n', { mode: 0o755 });
+    const script = `
+      process.env.PATH = '${folders.join(':')}:' + process.env.PATH;
+      const { findGvisor } = await import('./scripts/lib/gvisor.mjs');
+      console.log(await findGvisor());`;
+    expect(await run(script)).toBe(join(current, 'runsc'));
+  } finally {
+    for (const folder of folders) await rm(folder, { recursive: true });
+  }
+});

@@ -12,7 +12,7 @@ export function addAdminCommands(program: Command): void {
   const admin = program.command('admin').description('Administration; needs the scope admin');
   admin
     .command('capacity')
-    .description('Show total, reserved and free memory, CPUs and disk')
+    .description('Show total, reserved and free memory, CPUs and disk, and idle containers')
     .action(async (_: unknown, command: Command) => capacity(await openSession(command)));
   admin
     .command('warm')
@@ -102,6 +102,9 @@ async function capacity({ berth, isJson, signal }: Session): Promise<void> {
       ['disk', null, null, null, size(freeDisk.free), size(freeDisk.reserve)],
     ],
   );
+  const { containers: unused, cpu_shares: each } = found.idle;
+  const cost = each === null ? '' : `; an idle sandbox uses ${(each / 10).toFixed(1)} % of a core`;
+  note(`${String(unused)} idle (not used for 10 minutes)${cost}`);
 }
 
 async function warm({ berth, isJson, signal }: Session): Promise<void> {
@@ -178,7 +181,7 @@ function addNodes(nodes: Command): void {
       if (isJson) sayJson(all);
       else {
         sayTable(
-          ['NAME', 'STATE', 'AVAILABILITY', 'POOL', 'CONTAINERS', 'MEMORY', 'CPUS', 'PROBLEM'],
+          ['NAME', 'STATE', 'AVAILABILITY', 'POOL', 'CONTAINERS', 'IDLE', 'MEMORY', 'CPUS', 'PROBLEM'],
           all.map(rowOfNode),
         );
       }
@@ -207,13 +210,14 @@ function leftOn({ left, not_moved: notMoved }: api.EvacuationView): string {
 
 function rowOfNode(node: api.NodeView): Row {
   const { name, state, swarm_state: swarm, availability, pool, containers: count, used, capacity: has } = node;
-  const { problem, avoided } = node;
+  const { problem, avoided, idle_containers: idle } = node;
   return [
     name,
     state === 'reachable' && swarm !== 'ready' ? `${state} (Swarm: ${swarm})` : state,
     availability,
     pool,
     count,
+    idle,
     `${size(used.memory_mb) ?? '?'} of ${size(has.memory_mb) ?? '?'}`,
     `${cpus(used.cpu_shares) ?? '?'} of ${cpus(has.cpu_shares) ?? '?'}`,
     problem ?? (avoided && `creations fail there: ${avoided.reason}`),

@@ -48,11 +48,12 @@ describe('berth admin', () => {
 
   it('must show machines, capacity, users, containers, usage and the audit, as tables and as JSON', async () => {
     expect((await line.berth('admin', 'nodes')).stdout).toMatch(
-      /^NAME +STATE +AVAILABILITY +POOL +CONTAINERS +MEMORY +CPUS +PROBLEM\none +reachable +active +default +\d +\d+m of 1024m +[\d.]+ of 4 +-\ntwo /,
+      /^NAME +STATE +AVAILABILITY +POOL +CONTAINERS +IDLE +MEMORY +CPUS +PROBLEM\none +reachable +active +default +\d +0 +\d+m of 1024m +[\d.]+ of 4 +-\ntwo /,
     );
-    expect((await line.berth('admin', 'capacity')).stdout).toMatch(
-      /^WHAT +TOTAL .*\nmemory +2048m .*\ncpus +8 .*\ndisk /,
-    );
+    expect(await line.berth('admin', 'capacity')).toMatchObject({
+      stdout: expect.stringMatching(/^WHAT +TOTAL .*\nmemory +2048m .*\ncpus +8 .*\ndisk /) as string,
+      stderr: '0 idle (not used for 10 minutes)\n',
+    });
     expect((await line.berth('admin', 'users', '--tier', 'free')).stdout).toMatch(
       /\n[0-9a-f-]{36} +user-\S+ +free +no /,
     );

@@ -2797,6 +2797,17 @@ export type FreeView = {
     reserve: number;
 };
 
+export type IdleView = {
+    /**
+     * Running containers that were not used for ten minutes.
+     */
+    containers: number;
+    /**
+     * Millicores that a sandbox uses while no program runs in it, measured once at start. In a cluster, on one of its machines. null: not measured.
+     */
+    cpu_shares: number | null;
+};
+
 export type CapacityView = {
     /**
      * MiB.
@@ -2814,6 +2825,10 @@ export type CapacityView = {
      * MiB, where Docker's data lies.
      */
     free_disk_mb: FreeView;
+    /**
+     * Containers that run unused, and what each costs.
+     */
+    idle: IdleView;
 };
 
 export type CapacitySampleView = {
@@ -3234,6 +3249,10 @@ export type NodeView = {
      */
     containers: number;
     /**
+     * Those that run and were not used for ten minutes.
+     */
+    idle_containers: number;
+    /**
      * How far what was on it is moved, where it was drained with `move`; null: what is on it stays.
      */
     evacuation: EvacuationView | null;
@@ -3398,6 +3417,19 @@ export type NotReadyView = {
      */
     sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
     /**
+     * What the sandbox that is tried at start uses while no program runs in it. It does not degrade the status. null: not measured.
+     */
+    idle_sandbox: {
+        /**
+         * Millicores: 10 are 1 % of a core.
+         */
+        cpu_shares: number;
+        /**
+         * How to reduce it; null below 1 % of a core.
+         */
+        advice: string | null;
+    } | null;
+    /**
      * What an operator has to see to.
      */
     notices: Array<string>;
@@ -3452,6 +3484,19 @@ export type ReadyView = {
      * Whether the sandbox that is tried at start does what it must. failed: see notices; unproved: it could not be tried, see the log; null: it was not to be tried.
      */
     sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
+    /**
+     * What the sandbox that is tried at start uses while no program runs in it. It does not degrade the status. null: not measured.
+     */
+    idle_sandbox: {
+        /**
+         * Millicores: 10 are 1 % of a core.
+         */
+        cpu_shares: number;
+        /**
+         * How to reduce it; null below 1 % of a core.
+         */
+        advice: string | null;
+    } | null;
     /**
      * What an operator has to see to.
      */

@@ -1,7 +1,6 @@
 /** One node of a cluster on this machine: a Docker daemon in a network namespace and under a host name of its own. */
 import { join } from 'node:path';
-import { findCommand } from '../command.mjs';
-import { runtimeName, safeArguments } from '../gvisor.mjs';
+import { findGvisor, runtimeName, safeArguments } from '../gvisor.mjs';
 import { OwnDaemon } from '../own-daemon.mjs';
 import { clearLeftovers, daemonProcess } from '../own-daemon-processes.mjs';
 import { endProcess, identityOf } from '../process-identity.mjs';
@@ -41,7 +40,7 @@ export class ClusterNode {
     await this.network.addNode(this.number);
     const file = (name) => join(this.certificates, name);
     this.daemon.writeConfig({
-      runtimes: { [runtimeName]: { path: findCommand(runtimeName), runtimeArgs: safeArguments } },
+      runtimes: { [runtimeName]: { path: await findGvisor(), runtimeArgs: safeArguments } },
       tlsverify: true,
       tlscacert: file('ca.pem'),
       tlscert: file(certificateOf(this.name)),

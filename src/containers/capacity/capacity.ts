@@ -7,6 +7,7 @@ import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
 import { DEFAULT_POOL } from '../../tiers';
 import { Metrics, type Sample, SampledGauge } from '../../metrics';
+import { IdleSandboxes, IdleView } from './idle-sandboxes';
 import { SickNodes } from './sick-nodes';
 import {
   type CapacityBounds,
@@ -70,6 +71,8 @@ export class CapacityView {
   readonly free_memory_mb: FreeView;
   @ApiProperty({ type: FreeView, description: "MiB, where Docker's data lies." })
   readonly free_disk_mb: FreeView;
+  @ApiProperty({ type: IdleView, description: 'Containers that run unused, and what each costs.' })
+  readonly idle: IdleView;
 }
 
 /** In a cluster, the nodes that a container is on or may be placed on. */
@@ -105,6 +108,7 @@ export class Capacity {
     private readonly engine: ContainerEngine,
     private readonly reserved: ReservedCapacity,
     private readonly sick: SickNodes,
+    private readonly idle: IdleSandboxes,
     metrics: Metrics,
     @Inject(CONFIG) private readonly settings: CapacitySettings,
     @Inject(LOGGER) private readonly logger: Logger,
@@ -120,7 +124,7 @@ export class Capacity {
       help: 'Memory of the machine: limit (total × overcommit), reserved by limits of containers, total, free.',
       labelNames: ['kind'],
       sample: async () => {
-        const { memory_mb, free_memory_mb } = await this.view();
+        const { memory_mb, free_memory_mb } = await this.amounts();
         const { total, limit, reserved } = memory_mb;
         return samples({ total, limit, reserved, free: free_memory_mb.free }, MIB);
       },
@@ -131,7 +135,7 @@ export class Capacity {
       help: 'CPUs of the machine: limit (total × overcommit), reserved by limits of containers, total.',
       labelNames: ['kind'],
       sample: async () => {
-        const { total, limit, reserved } = (await this.view()).cpu_shares;
+        const { total, limit, reserved } = (await this.amounts()).cpu_shares;
         return samples({ total, limit, reserved }, 1 / 1000);
       },
       logger,
@@ -271,6 +275,11 @@ export class Capacity {
   }
 
   async view(): Promise<CapacityView> {
+    const [amounts, idle] = await Promise.all([this.amounts(), this.idle.view()]);
+    return { ...amounts, idle };
+  }
+
+  private async amounts(): Promise<Omit<CapacityView, 'idle'>> {
     const { memoryMb, cpuShares, freeMemoryMb, diskMb, freeDiskMb } = await this.engine.host.resources();
     const { MEMORY_OVERCOMMIT, CPU_OVERCOMMIT, MEMORY_RESERVE_MB, DISK_RESERVE_MB } = this.settings;
     const sums = await this.reserved.sums();

@@ -10,6 +10,7 @@ import { ReservedCapacity, ReservedCapacityEntity } from '../rows/reserved-capac
 import { ContainerEntity, type ContainerRow } from '../model/container.entity';
 import { NodeEntity, type NodeRow, silentBefore } from '../model/node.entity';
 import { SnapshotEntity } from '../model/snapshot.entity';
+import { IS_IDLE, unusedSince } from '../capacity/idle-sandboxes';
 import { WELL } from '../capacity/sick-nodes';
 
 type NodeUpdate = UpdateQueryBuilder<NodeEntity>;
@@ -22,8 +23,15 @@ const NOTED_EVERY_MS = 3_000;
 /** Evaluated at the query, not from rows read before: a node that is back accepts containers again. */
 const GIVEN_UP = Raw((column) => `${column} IN (SELECT n.id FROM nodes n WHERE n.forgotten_at IS NOT NULL)`);
 
-/** The number of live containers by node id, running or not. */
-type ContainersByNode = ReadonlyMap<string, number>;
+/** By node id. */
+type ContainersByNode = ReadonlyMap<string, ContainerCounts>;
+
+interface ContainerCounts {
+  /** Running or not. */
+  readonly live: number;
+  /** Those that run unused: see {@link IdleSandboxes}. */
+  readonly idle: number;
+}
 
 /** The rows of nodes, and queries of the containers on them. Changes are emitted to administrators. */
 @Injectable()
@@ -183,11 +191,13 @@ export class NodeRepository {
     const rows = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .select('c.node_id', 'node')
-      .addSelect('COUNT(*)', 'count')
+      .addSelect('COUNT(*)', 'live')
+      .addSelect(`COUNT(CASE WHEN ${IS_IDLE} THEN 1 END)`, 'idle')
+      .setParameter('unusedSince', this.database.timestamp(unusedSince(this.clock.now())))
       .where('c.deletedAt IS NULL AND c.nodeId IS NOT NULL')
       .groupBy('c.node_id')
-      .getRawMany<{ node: string; count: string | number }>();
-    return new Map(rows.map(({ node, count }) => [node, Number(count)]));
+      .getRawMany<{ node: string; live: string | number; idle: string | number }>();
+    return new Map(rows.map(({ node, live, idle }) => [node, { live: Number(live), idle: Number(idle) }]));
   }
 
   /**

@@ -110,6 +110,13 @@ export class NodeView {
   @ApiProperty({ minimum: 0, example: 12, description: 'Containers on it, running or not.' })
   readonly containers: number;
   @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 3,
+    description: 'Those that run and were not used for ten minutes.',
+  })
+  readonly idle_containers: number;
+  @ApiProperty({
     type: EvacuationView,
     nullable: true,
     description: 'How far what was on it is moved, where it was drained with `move`; null: what is on it stays.',
@@ -147,9 +154,10 @@ export class NodesAdmin {
     for (const row of rows) {
       const { memoryMb, cpuShares } = used.get(row.id) ?? { memoryMb: 0, cpuShares: 0 };
       const amounts = { memory_mb: memoryMb, cpu_shares: cpuShares };
-      const containers = counts.get(row.id) ?? 0;
+      const { live: containers, idle } = counts.get(row.id) ?? { live: 0, idle: 0 };
       const evacuation = await this.evacuation(row, containers);
-      nodes.push(nodeView(row, { now, limit: this.limitOf(row), used: amounts, containers, evacuation }));
+      const limit = this.limitOf(row);
+      nodes.push(nodeView(row, { now, limit, used: amounts, containers, idle_containers: idle, evacuation }));
     }
     return { nodes };
   }
@@ -240,6 +248,7 @@ function nodeView(
     limit: NodeAmountsView;
     used: NodeAmountsView;
     containers: number;
+    idle_containers: number;
     evacuation: EvacuationView | null;
   },
 ): NodeView {

@@ -5,8 +5,10 @@ import type { ContainerEngine } from '../container-engine';
 import type { ContainerSpec } from '../port/engine-containers';
 import { EngineError } from '../engine-error';
 import { PROOF_FILE } from '../port/engine-layers';
+import type { ContainerStats } from '../port/observed-container';
 import { nameServersIn } from '../firewall/firewall-rules';
 import { DATA_PATH } from '../supervisor/supervisor-paths';
+import { leastCores } from './stats';
 
 /** The properties that a sandbox is tested for. */
 export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'layer', 'processes'] as const;
@@ -24,6 +26,8 @@ export interface ProofReport {
   readonly faults: Readonly<Partial<Record<ProofCheck, string>>>;
   /** Why tests could not be made; for the log. */
   readonly untried: readonly string[];
+  /** The share of one core that the sandbox used while no program ran in it, never a fault; null: not measured. */
+  readonly idleCores: number | null;
 }
 
 /** A host name reserved for such purposes (RFC 2606). */
@@ -38,6 +42,8 @@ const KEEP_LAYERS = "add --overlay2=none to the runtimeArgs of runsc in Docker's
 
 const COMMAND_MS = 30_000;
 const ASKING_MS = 3_000;
+const IDLE_MS = 1_000;
+const IDLE_SAMPLES = 3;
 const MAX_OUTPUT_BYTES = 64 * 1024;
 
 /**
@@ -70,6 +76,7 @@ interface ProofOptions {
 class Proof {
   private readonly faults: Partial<Record<ProofCheck, string>> = {};
   private readonly untried: string[] = [];
+  private idleCores: number | null = null;
   private readonly spec: ContainerSpec;
   private dockerId: string | null = null;
 
@@ -100,6 +107,7 @@ class Proof {
     await this.names();
     await this.home();
     await this.memory();
+    await this.idle();
     await this.end();
     await this.processes();
     return this.report();
@@ -121,9 +129,9 @@ class Proof {
   }
 
   private report(): ProofReport {
-    const { faults, untried } = this;
+    const { faults, untried, idleCores } = this;
     const state = Object.keys(faults).length > 0 ? 'failed' : untried.length > 0 ? 'unproved' : 'proved';
-    return { state, faults, untried };
+    return { state, faults, untried, idleCores };
   }
 
   private async start(): Promise<void> {
@@ -178,6 +186,26 @@ class Proof {
     );
     if (limits.some((limit) => limit <= MEMORY_MB * 1024 * 1024)) return;
     this.faults.memory = "the kernel does not hold sandboxes to their memory: enable cgroups' memory controller";
+  }
+
+  /**
+   * Measures what the sandbox costs while no program runs in it. The lower of two seconds counts, as the end of the
+   * last program may fall into the first.
+   */
+  private async idle(): Promise<void> {
+    const { dockerId } = this;
+    const { signal } = this.options;
+    if (dockerId === null) return;
+    const samples: ContainerStats[] = [];
+    try {
+      while (samples.length < IDLE_SAMPLES) {
+        if (samples.length > 0) await delay(IDLE_MS, undefined, { signal });
+        samples.push(await this.engine.containers.stats(dockerId));
+      }
+      this.idleCores = leastCores(samples);
+    } catch (error) {
+      if (signal.aborted) throw error;
+    }
   }
 
   /**

@@ -1,9 +1,9 @@
-import type { AmountView, FreeView, SweepReport, UserDailyUsageView } from '@berth/client';
+import type { AmountView, FreeView, IdleView, SweepReport, UserDailyUsageView } from '@berth/client';
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { berth } from '../data/berth';
 import { freeInWords, reservedInWords } from '../data/capacity';
-import { cpus, duration, megabytes } from '../words/format';
+import { count, cpus, duration, megabytes } from '../words/format';
 import { hasNodes, health, nameOf, readHealth, readUserNames } from '../data/server';
 import { later } from '../ui/later';
 import { Meter, PageHead, Shown, Status, Table, useLoaded, WorkButton } from '../ui/parts';
@@ -45,6 +45,7 @@ export function Machine(): JSX.Element {
               of={room.free_disk_mb}
               note={machineWords.capacity.diskReserve(megabytes(room.free_disk_mb.reserve))}
             />
+            <Idle of={room.idle} />
           </div>
         )}
       </Shown>
@@ -116,6 +117,21 @@ function Free({ title, of, note }: { readonly title: string; readonly of: FreeVi
         <Meter value={total - free} max={total} label={machineWords.capacity.used(title)} />
       )}
       <span class="small muted">{note}</span>
+    </div>
+  );
+}
+
+/** What sandboxes cost that nobody uses, and how to reduce it. */
+function Idle({ of }: { readonly of: IdleView }): JSX.Element {
+  const { title, unused, cost, notMeasured } = machineWords.idle;
+  const advice = health.value?.idle_sandbox?.advice ?? null;
+  return (
+    <div class="panel" role="group" aria-label={title}>
+      <span class="muted">{title}</span>
+      <span>
+        <span class="big">{count(of.containers)}</span> {unused}
+      </span>
+      <span class="small muted">{advice ?? (of.cpu_shares === null ? notMeasured : cost(of.cpu_shares))}</span>
     </div>
   );
 }

@@ -92,7 +92,7 @@ function NodeCharts({ node: { id, name, used }, isOpen }: NodeChartsProps): JSX.
 }
 
 function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: () => void }): JSX.Element {
-  const { name, pool, address, is_manager, capacity, limit, used, containers } = node;
+  const { name, pool, address, is_manager, capacity, limit, used, containers, idle_containers: idle } = node;
   return (
     <tr>
       <td>
@@ -122,7 +122,9 @@ function Row({ node, onChange }: { readonly node: NodeView; readonly onChange: (
           label={nodeWords.cpuOf(name)}
         />
       </td>
-      <td data-name={nodeWords.cells.containers}>{count(containers)}</td>
+      <td data-name={nodeWords.cells.containers}>
+        {count(containers)} {idle > 0 && <span class="muted nowrap">{nodeWords.idle(count(idle))}</span>}
+      </td>
       <td class="actions-cell">
         <div class="actions">
           <Menu label={nodeWords.moreFor(name)} items={itemsOf(node, onChange)} />

@@ -1,4 +1,4 @@
-import { count, counted } from './format';
+import { count, counted, tenths } from './format';
 
 /** The texts of the machine: its health and its capacity. */
 export const machineWords = {
@@ -28,6 +28,13 @@ export const machineWords = {
     isUnknown: 'Unknown: Docker does not run on the server’s own machine.',
     reserved: (resource: string) => `${resource}, reserved`,
     used: (resource: string) => `${resource}, used`,
+  },
+  idle: {
+    title: 'Idle sandboxes',
+    /** What follows the number. */
+    unused: 'not used for 10 minutes',
+    cost: (shares: number) => `An idle sandbox uses ${tenths(shares / 10)} % of a core.`,
+    notMeasured: 'What an idle sandbox uses was not measured.',
   },
   report: {
     summary: (counts: readonly string[]) => `Compared with Docker: ${counts.join(', ')}.`,

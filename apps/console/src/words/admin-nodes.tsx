@@ -28,6 +28,7 @@ export const nodeWords = {
   memoryOf: (name: string) => `Memory of ${name}`,
   cpuOf: (name: string) => `CPU of ${name}`,
   node: 'node',
+  idle: (containers: string) => `(${containers} idle)`,
   moreFor: (name: string) => `More for ${name}`,
   state: {
     active: 'Active',

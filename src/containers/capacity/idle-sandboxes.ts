@@ -1,0 +1,54 @@
+import { Injectable } from '@nestjs/common';
+import { ApiProperty } from '@nestjs/swagger';
+import { Database } from '../../database';
+import { EngineIdentity } from '../../docker';
+import { Clock } from '../../scheduling';
+import { ContainerEntity } from '../model/container.entity';
+
+/** A use is recorded at least once a minute. */
+const IDLE_AFTER_MS = 10 * 60_000;
+
+/** SQL for an idle container `c`, with the parameter {@link unusedSince}. Served by the index `containers_running`. */
+export const IS_IDLE = "c.status = 'running' AND c.last_used_at <= :unusedSince";
+
+export const unusedSince = (now: Date): Date => new Date(now.getTime() - IDLE_AFTER_MS);
+
+export class IdleView {
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 12,
+    description: 'Running containers that were not used for ten minutes.',
+  })
+  readonly containers: number;
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    minimum: 0,
+    example: 28,
+    description:
+      'Millicores that a sandbox uses while no program runs in it, measured once at start. In a cluster, on one of ' +
+      'its machines. null: not measured.',
+  })
+  readonly cpu_shares: number | null;
+}
+
+/** Counts idle containers, which under some releases of gVisor use CPU all the same. */
+@Injectable()
+export class IdleSandboxes {
+  constructor(
+    private readonly database: Database,
+    private readonly identity: EngineIdentity,
+    private readonly clock: Clock,
+  ) {}
+
+  async view(): Promise<IdleView> {
+    const { idleCores } = this.identity;
+    const containers = await this.database.manager
+      .createQueryBuilder(ContainerEntity, 'c')
+      .where('c.deletedAt IS NULL')
+      .andWhere(IS_IDLE, { unusedSince: this.database.timestamp(unusedSince(this.clock.now())) })
+      .getCount();
+    return { containers, cpu_shares: idleCores === null ? null : Math.round(idleCores * 1000) };
+  }
+}
