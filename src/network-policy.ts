@@ -52,7 +52,7 @@ export const NETWORK_POLICY_SCHEMA = {
           minItems: 1,
           maxItems: MOST_ALLOWED,
           items: { type: 'string', pattern: ENTRY.source.replaceAll('\\/', '/'), example: '203.0.113.0/24:8000' },
-          description: 'IPv4 addresses or networks, each with a port; `/udp` behind it where it is not TCP.',
+          description: 'IPv4 addresses or networks with a port; append `/udp` for UDP.',
         },
       },
     },

@@ -5,24 +5,24 @@ import { type AnswerCode, GUIDANCE, type Retry } from './error-guidance';
 
 const WIDTH = 120;
 
-const RETRIES: Readonly<Record<Retry, string>> = { no: 'no', later: 'later', repeatable: 'if harmless' };
+const RETRIES: Readonly<Record<Retry, string>> = { no: 'no', later: 'later', repeatable: 'if safe' };
 
 const HEAD = `# Errors
 
-Every \`code\` that an answer may have: made of the code by \`npm run docs:errors\`. [The API](api.md#errors) has the shape
-of an error, [for frontend teams](frontend.md#errors) what a page makes of one. Go by \`code\`, and by the status where
-you do not know it: a later version, or a proxy, may send others ([stability](stability.md)).
+All values of \`code\` in responses, generated from the code by \`npm run docs:errors\`. [The API](api.md#errors)
+describes the form of an error, [Frontend](frontend.md#errors) how a page handles one. Handle errors by \`code\`, and
+unknown codes by their status: later versions and proxies may send others ([stability](stability.md)).
 
-**Whether to send the same request again:**
+**Whether to retry the same request:**
 
-- **no**: it will be refused again. Change it, or somebody has to do something first
-- **later**: nothing was done. Wait for as long as \`Retry-After\` says, where it is there, else a moment that doubles
-- **if harmless**: it may have been done. Send it again if it does no harm twice, as reads, starts, stops, settings and
-  creations with an [idempotency key](api.md#asking-twice) do none; else read first what became of it
+- **no**: it will fail again. Change the request, or have the cause removed first
+- **later**: nothing was changed. Wait for \`Retry-After\`, or use exponential backoff if it is missing
+- **if safe**: the request may have taken effect. Repeat it only if that is harmless: reads, starts, stops, settings and
+  creations with an [idempotency key](api.md#asking-twice). Otherwise, check the result first
 
-Refusals of a Socket.IO connection have the same \`code\` in the \`data\` of \`connect_error\`. Codes that only a terminal
-sends are [with terminals](inside.md#over-socketio), reasons of a failed creation
-[with the events](events.md) and in \`status_reason\`.`;
+Refused Socket.IO connections have the same \`code\` in the \`data\` of \`connect_error\`. For codes used only by
+terminals, see [terminals](inside.md#over-socketio); for reasons of failed creations, see [events](events.md) and
+\`status_reason\`.`;
 
 /** @returns the text of `docs/errors.md`, wrapped like all documents */
 export function errorCatalogue(): string {
@@ -31,7 +31,7 @@ export function errorCatalogue(): string {
     .flatMap((code) => statusesOf(code).map((status) => [status, code] as const))
     .sort(([a], [b]) => a - b)
     .map(([status, code]) => [String(status), `[\`${code}\`](#${code})`, RETRIES[GUIDANCE[code].retry]]);
-  const table = tableOf([['status', '`code`', 'again?'], ...rows]);
+  const table = tableOf([['status', '`code`', 'retry'], ...rows]);
   return `${[HEAD, '## By status', table, '## By code', ...codes.map(entryOf)].join('\n\n')}\n`;
 }
 
@@ -48,7 +48,7 @@ function statusesOf(code: AnswerCode): number[] {
 
 function entryOf(code: AnswerCode): string {
   const { retry, advice } = GUIDANCE[code];
-  const facts = `**${statusesOf(code).join(' or ')}**, again: ${RETRIES[retry]}. ${meaningOf(code)} ${fieldsOf(code)}`;
+  const facts = `**${statusesOf(code).join(' or ')}**, retry: ${RETRIES[retry]}. ${meaningOf(code)} ${fieldsOf(code)}`;
   const reaction = `${advice} ${otherCodesOf(code)}`;
   return [`### ${code}`, fill(facts), fill(reaction)].join('\n\n');
 }
@@ -69,7 +69,7 @@ function fieldsOf(code: AnswerCode): string {
 function otherCodesOf(code: AnswerCode): string {
   const others = FAULT_DESCRIPTIONS[code]?.codes?.filter((each) => each !== code) ?? [];
   if (others.length === 0) return '';
-  return `\`error\` has this sentence with other codes too: ${others.map((each) => `[\`${each}\`](#${each})`).join(', ')}.`;
+  return `Other codes with this \`error\`: ${others.map((each) => `[\`${each}\`](#${each})`).join(', ')}.`;
 }
 
 /** Wraps text into lines of at most {@link WIDTH} columns. */

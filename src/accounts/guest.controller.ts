@@ -22,7 +22,7 @@ export class GuestController {
   @ApiOperation({
     summary: 'Log in as a guest',
     description:
-      'Needs no token. The name of a guest whose session is over is free again. The answer is the only one that shows the token.',
+      'Requires no token. The name of an expired guest can be reused. The token is shown only in this ' + 'response.',
   })
   @ApiCreatedResponse({ type: GuestLoginView })
   @ApiFaults('guest_login_disabled', 'guest_limit_reached', 'username_taken')

@@ -19,7 +19,7 @@ export class MeController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'Who you are, what you may use and what you use' })
+  @ApiOperation({ summary: 'Get the current user with limits and usage' })
   @ApiOkResponse({ type: MeView })
   async me(@CurrentPrincipal() caller: Principal): Promise<MeView> {
     const [containers, agents] = await Promise.all([
@@ -47,7 +47,7 @@ export class MeController {
 export class ProfileController {
   @Get('profile')
   @ApiTags('me')
-  @ApiOperation({ summary: 'Who you are, as clients of Rexec ask for it' })
+  @ApiOperation({ summary: 'Get the current user, for Rexec clients' })
   @ApiOkResponse({ type: ProfileView })
   profile(@CurrentPrincipal() caller: Principal): ProfileView {
     return { user: profileUser(caller) };
@@ -55,7 +55,7 @@ export class ProfileController {
 
   @Get('tokens/validate')
   @ApiTags('tokens')
-  @ApiOperation({ summary: 'Whether the token is valid, and whose it is, as clients of Rexec ask for it' })
+  @ApiOperation({ summary: 'Validate the token and get its user, for Rexec clients' })
   @ApiOkResponse({ type: ValidatedTokenView })
   validate(@CurrentPrincipal() caller: Principal): ValidatedTokenView {
     return Object.assign(profileUser(caller), { valid: true, user_id: caller.userId, scopes: caller.scopes } as const);
@@ -70,7 +70,7 @@ export class TiersController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'List the tiers and what each allows' })
+  @ApiOperation({ summary: 'List tiers and their limits' })
   @ApiOkResponse({ type: TierListView })
   list(): TierListView {
     return { tiers: this.tiers.all().map((tier) => Object.assign({ name: tier.name }, viewLimits(tier))) };

@@ -30,9 +30,10 @@ export class SignInController {
   @Audited('session.invite')
   @Location(() => '/api/auth/sign-in')
   @ApiOperation({
-    summary: 'Make a code that signs you in elsewhere',
+    summary: 'Create a sign-in code',
     description:
-      'For a link or another device: good once, and only as long as the calling token. A page takes it from the fragment of its address.',
+      'For a link or another device. The code can be used once, and expires with the calling token. In a link, ' +
+      'pass it in the URL fragment.',
   })
   @ApiIdempotencyKey()
   @ApiCreatedResponse({ type: SignInCodeView, headers: REPLAYED_HEADER })
@@ -56,7 +57,8 @@ export class SignInController {
   @ApiOperation({
     summary: 'Sign in with a code',
     description:
-      'Needs no token. The answer has the token of a session of a week, with the scopes of the token that made the code, and is the only one that shows it.',
+      'Requires no token. Returns a token that is valid for a week and has the scopes of the token that created ' +
+      'the code. It is shown only in this response.',
   })
   @ApiCreatedResponse({ type: SignInView })
   @ApiFaults('sign_in_code_refused', 'user_suspended', 'guest_session_expired', 'token_limit_reached')

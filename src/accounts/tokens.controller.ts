@@ -23,7 +23,7 @@ export class TokensController {
   @Scopes('write')
   @Audited('token.create')
   @Location<CreatedTokenView>(({ id }) => `/api/tokens/${id}`)
-  @ApiOperation({ summary: 'Make a token', description: 'The answer is the only one that shows the token.' })
+  @ApiOperation({ summary: 'Create a token', description: 'The token is shown only in this response.' })
   @ApiIdempotencyKey()
   @ApiCreatedResponse({ type: CreatedTokenView, headers: REPLAYED_HEADER })
   @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'token_limit_reached')
@@ -40,7 +40,7 @@ export class TokensController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'List your tokens that are not revoked' })
+  @ApiOperation({ summary: 'List your active tokens' })
   @ApiOkResponse({ type: TokenListView })
   async list(@CurrentPrincipal() caller: Principal): Promise<TokenListView> {
     const tokens = await this.tokens.list(caller.userId);
@@ -50,7 +50,10 @@ export class TokensController {
   @Delete(':id')
   @Scopes('write')
   @Audited('token.revoke')
-  @ApiOperation({ summary: 'Revoke a token', description: 'It is refused at once, and its sockets are closed.' })
+  @ApiOperation({
+    summary: 'Revoke a token',
+    description: 'The token stops working immediately, and its connections are closed.',
+  })
   @ApiOkResponse({ type: TokenRevokedView })
   @ApiFaults('token_not_found')
   async revoke(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TokenRevokedView> {

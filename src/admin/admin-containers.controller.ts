@@ -37,14 +37,14 @@ export class AdminContainersController {
 
   @Get('containers')
   @Compressed()
-  @ApiOperation({ summary: "List everybody's containers" })
+  @ApiOperation({ summary: 'List containers of all users' })
   @ApiOkResponse({ type: AdminContainerListView })
   async list(@Query() query: ListAnyContainersDto): Promise<AdminContainerListView> {
     return viewContainers(await this.containers.list(query));
   }
 
   @Get('capacity')
-  @ApiOperation({ summary: 'What the machine has, what containers reserve of it, and what is free' })
+  @ApiOperation({ summary: 'Get total, reserved and free capacity' })
   @ApiOkResponse({ type: CapacityView })
   capacity(): Promise<CapacityView> {
     return this.machine.view();
@@ -52,10 +52,10 @@ export class AdminContainersController {
 
   @Get('capacity/history')
   @ApiOperation({
-    summary: 'What was reserved and used of the machine in the last day',
+    summary: 'Get reserved and used capacity over the last day',
     description:
-      'One sample in five minutes, kept in this process: a restart begins anew. In a cluster the nodes together, of which ' +
-      'only the reservations and containers are known.',
+      'One sample every 5 minutes, kept in memory: a restart discards the history. In a cluster, the sum over all ' +
+      'nodes; only reservations and container counts are available.',
   })
   @ApiOkResponse({ type: CapacityHistoryView })
   capacityHistory(): CapacityHistoryView {
@@ -65,7 +65,7 @@ export class AdminContainersController {
   @Post('containers/:id/start')
   @HttpCode(200)
   @Audited('container.start')
-  @ApiOperation({ summary: "Start anybody's container" })
+  @ApiOperation({ summary: 'Start a container of any user' })
   @ApiOkResponse({ type: ContainerStartedView })
   @ApiFaults(...OF_ONE, 'user_suspended', 'guest_session_expired', 'start_failed', 'no_capacity', 'snapshot_not_found')
   start(@Param('id') id: string): Promise<ContainerStartedView> {
@@ -75,7 +75,7 @@ export class AdminContainersController {
   @Post('containers/:id/stop')
   @HttpCode(200)
   @Audited('container.stop')
-  @ApiOperation({ summary: "Stop anybody's container" })
+  @ApiOperation({ summary: 'Stop a container of any user' })
   @ApiOkResponse({ type: ContainerStoppedView })
   @ApiFaults(...OF_ONE, 'stop_failed')
   stop(@Param('id') id: string): Promise<ContainerStoppedView> {
@@ -86,10 +86,11 @@ export class AdminContainersController {
   @HttpCode(200)
   @Audited('container.move')
   @ApiOperation({
-    summary: "Move anybody's container to another machine of a cluster",
+    summary: 'Move a container of any user to another node',
     description:
-      'With its data. If it runs, it is stopped, and started again there; what is outside its volume is lost, as with a ' +
-      'resize. If anything fails it runs on where it was. The answer comes when that is done, however long it takes.',
+      'The data is moved with the container. A running container is stopped and started again on the new node; ' +
+      'files outside the data volume are lost, as in a resize. If the move fails, the container keeps running on ' +
+      'its old node. The response is sent when the move is complete.',
   })
   @ApiBody({ type: MoveContainerDto, required: false })
   @ApiOkResponse({ type: ContainerMovedView })
@@ -100,7 +101,7 @@ export class AdminContainersController {
 
   @Delete('containers/:id')
   @Audited('container.delete')
-  @ApiOperation({ summary: "Delete anybody's container, with force=true also where Docker refuses" })
+  @ApiOperation({ summary: 'Delete a container of any user; force=true ignores Docker errors' })
   @ApiOkResponse({ type: ContainerDeletedView })
   @ApiFaults(...OF_ONE, 'delete_failed')
   delete(@Param('id') id: string, @Query() { force }: DeleteContainerDto): Promise<ContainerDeletedView> {
@@ -111,8 +112,9 @@ export class AdminContainersController {
   @HttpCode(200)
   @Audited('containers.reconcile')
   @ApiOperation({
-    summary: 'Compare all containers with Docker now, and do what is to be done',
-    description: 'What else happens every SWEEP_INTERVAL_SECONDS. Waits for a comparison that is going on.',
+    summary: 'Reconcile all containers with Docker now',
+    description:
+      'Reconciliation also runs every SWEEP_INTERVAL_SECONDS. If a run is in progress, the request waits for ' + 'it.',
   })
   @ApiOkResponse({ type: SweepReport })
   @ApiFaults('not_ready')
@@ -124,10 +126,11 @@ export class AdminContainersController {
   @HttpCode(200)
   @Audited('docker.accept')
   @ApiOperation({
-    summary: 'Accept the present Docker as the one that the containers are in',
+    summary: 'Accept the current Docker daemon as the one that holds the containers',
     description:
-      'For a Docker that has another id than the known one (`docker_identity: changed` in /health/ready) and is meant to stay. ' +
-      'What it does not have is lost from then on: held purges are recorded as done, and starts recreate containers with empty volumes.',
+      'For a deliberate change of the Docker daemon (`docker_identity: changed` in /health/ready). Containers and ' +
+      'volumes that the new daemon lacks are then considered lost: held purges are recorded as done, and a start ' +
+      'recreates the container with an empty volume.',
   })
   @ApiOkResponse({ type: AcceptedDockerView })
   @ApiFaults('not_ready')

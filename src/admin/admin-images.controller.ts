@@ -16,10 +16,11 @@ export class AdminImagesController {
   @HttpCode(200)
   @Audited('image.pull')
   @ApiOperation({
-    summary: 'Pull an image of the catalogue now',
+    summary: 'Pull a catalogue image now',
     description:
-      'Asks the registry for a newer version, whatever the pull policy is. Answered within 20 s: a pull that takes longer ' +
-      'goes on (`state: pulling`), and the same request again joins it. Containers keep the version that they were created from.',
+      'Checks the registry for a newer version, regardless of the pull policy. Responds within 20 s: a longer pull ' +
+      'continues in the background (`state: pulling`), and repeating the request joins it. Existing containers ' +
+      'keep their version.',
   })
   @ApiOkResponse({ type: ImagePullView })
   @ApiFaults('image_not_found', 'image_never_pulled', 'pull_failed')

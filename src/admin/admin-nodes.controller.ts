@@ -17,7 +17,7 @@ export class AdminNodesController {
   ) {}
 
   @Get()
-  @ApiOperation({ summary: 'List the machines of a cluster, with what they have and what is used of it' })
+  @ApiOperation({ summary: 'List cluster nodes with capacity and usage' })
   @ApiOkResponse({ type: NodeListView })
   list(): Promise<NodeListView> {
     return this.nodes.list();
@@ -25,8 +25,8 @@ export class AdminNodesController {
 
   @Get(':name/history')
   @ApiOperation({
-    summary: 'What was reserved of a machine in the last day, and how many containers ran there',
-    description: 'One sample in five minutes, kept in this process: a restart begins anew.',
+    summary: 'Get reserved resources and container counts of a node over the last day',
+    description: 'One sample every 5 minutes, kept in memory: a restart discards the history.',
   })
   @ApiOkResponse({ type: CapacityHistoryView })
   @ApiFaults('node_not_found')
@@ -38,10 +38,11 @@ export class AdminNodesController {
   @HttpCode(200)
   @Audited('node.drain')
   @ApiOperation({
-    summary: 'Place and start nothing on a machine any more; what runs there goes on',
+    summary: 'Drain a node: block new placements and starts',
     description:
-      'With `move` what is on it is moved to other machines, a few at a time, until it is active again or drained ' +
-      'without that. It goes on in the background: `evacuation` says how far it is, and what could not be moved.',
+      'Running containers keep running. With `move`, all containers are moved to other nodes in the background, a ' +
+      'few at a time, until the node is activated or drained without `move`. `evacuation` reports the progress and ' +
+      'the failed moves.',
   })
   @ApiBody({ type: DrainNodeDto, required: false })
   @ApiOkResponse({ type: NodeView })
@@ -53,7 +54,7 @@ export class AdminNodesController {
   @Post(':name/activate')
   @HttpCode(200)
   @Audited('node.activate')
-  @ApiOperation({ summary: 'Place and start containers on a machine again' })
+  @ApiOperation({ summary: 'Activate a node: allow placements and starts again' })
   @ApiOkResponse({ type: NodeView })
   @ApiFaults('node_not_found', 'not_ready')
   activate(@Param('name') name: string): Promise<NodeView> {
@@ -64,11 +65,11 @@ export class AdminNodesController {
   @HttpCode(200)
   @Audited('node.forget')
   @ApiOperation({
-    summary: 'Give up a machine that is gone for good',
+    summary: 'Give up a node that is permanently lost',
     description:
-      'Its containers are in `error` with the reason `node_lost`, and their data is lost: a start makes them anew on ' +
-      'another machine. Refused while the machine answers. Should it come back, containers that were not made anew ' +
-      'have their data again, and are stopped; what else it still has is removed.',
+      'Its containers change to `error` with the reason `node_lost`, and their data is lost: a start recreates ' +
+      'them on another node. Refused while the node is reachable. If the node returns, containers that have not ' +
+      'been recreated get their data back and are stopped; everything else on it is removed.',
   })
   @ApiOkResponse({ type: NodeView })
   @ApiFaults('node_not_found', 'node_reachable')

@@ -17,7 +17,7 @@ export class AdminSnapshotsController {
 
   @Get()
   @Compressed()
-  @ApiOperation({ summary: "List everybody's snapshots" })
+  @ApiOperation({ summary: 'List snapshots of all users' })
   @ApiOkResponse({ type: AdminSnapshotListView })
   @ApiFaults('invalid_parameters')
   async list(@Query() query: ListAnySnapshotsDto): Promise<AdminSnapshotListView> {
@@ -28,7 +28,7 @@ export class AdminSnapshotsController {
   @Delete(':id')
   @Audited('snapshot.delete')
   @ApiParam({ name: 'id', schema: { type: 'string', format: 'uuid' } })
-  @ApiOperation({ summary: "Delete anybody's snapshot" })
+  @ApiOperation({ summary: 'Delete a snapshot of any user' })
   @ApiOkResponse({ type: SnapshotDeletedView })
   @ApiFaults('snapshot_not_found')
   delete(@Param('id') id: string): Promise<SnapshotDeletedView> {

@@ -23,7 +23,7 @@ export class AdminTemplatesController {
   constructor(private readonly templates: TemplatesService) {}
 
   @Get()
-  @ApiOperation({ summary: 'List the templates' })
+  @ApiOperation({ summary: 'List templates' })
   @ApiOkResponse({ type: TemplateListView })
   list(): Promise<TemplateListView> {
     return this.templates.list();
@@ -43,10 +43,10 @@ export class AdminTemplatesController {
   @ApiOperation({
     summary: 'Create or replace a template',
     description:
-      'Idempotent: sent again, it changes nothing more. The files of a snapshot are copied before the answer, however ' +
-      'long that takes. Containers that were created from the template before keep what they have.',
+      'Idempotent: repeating the request has no further effect. The files of a snapshot are copied before the ' +
+      'response is sent, which may take a while. Containers created from a previous version keep their files.',
   })
-  @ApiCreatedResponse({ type: TemplatePutView, description: 'The template is new.' })
+  @ApiCreatedResponse({ type: TemplatePutView, description: 'The template was created.' })
   @ApiOkResponse({ type: TemplatePutView, description: 'The template was replaced.' })
   @ApiFaults(
     'invalid_parameters',
@@ -73,7 +73,7 @@ export class AdminTemplatesController {
   @Audited('template.delete')
   @ApiOperation({
     summary: 'Delete a template',
-    description: 'Containers that were created from it go on, and are recreated from its image where they must be.',
+    description: 'Existing containers keep running, and are recreated from the same image if necessary.',
   })
   @ApiOkResponse({ type: TemplateDeletedView })
   @ApiFaults('template_not_found')

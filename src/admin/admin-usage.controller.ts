@@ -13,7 +13,7 @@ export class AdminUsageController {
 
   @Get()
   @Compressed()
-  @ApiOperation({ summary: "What everybody's containers used, by user and day" })
+  @ApiOperation({ summary: 'List usage of all users by day' })
   @ApiOkResponse({ type: UsageListView })
   async list(@Query() query: ListUsageDto): Promise<UsageListView> {
     return viewUsageList(await this.reader.list(query));

@@ -37,10 +37,10 @@ export class AdminUsersController {
   @Audited('user.create')
   @Location<UserCreatedView>(({ user }) => `/api/admin/users?username=${user.username}`)
   @ApiOperation({
-    summary: 'Create a user with a first token',
+    summary: 'Create a user with an initial token',
     description:
-      'The answer is the only one that shows the token. A token with the scope `admin` ends with the calling token at the ' +
-      'latest. With the new token, `POST /api/auth/codes` makes a link for the first sign-in.',
+      'The token is shown only in this response. A token with the scope `admin` expires with the calling token at ' +
+      'the latest. `POST /api/auth/codes`, called with the new token, creates a code for the first sign-in.',
   })
   @ApiCreatedResponse({ type: UserCreatedView })
   @ApiFaults('username_taken')
@@ -51,11 +51,12 @@ export class AdminUsersController {
   @Patch(':id')
   @Audited('user.update')
   @ApiOperation({
-    summary: 'Move a user to another tier, suspend them, or end that',
+    summary: "Change a user's tier, or suspend or reactivate the user",
     description:
-      'What is left out stays. The runs of their containers follow the tier. While a user is suspended, every token of ' +
-      'theirs is refused (403 `user_suspended`); their sockets are closed at once, and their containers are stopped within ' +
-      'LIMIT_CHECK_SECONDS (reason `user_suspended`) and kept. When it ends, the tokens work again; the containers stay stopped.',
+      "Omitted fields stay unchanged. The run limits of the user's containers follow the tier. While a user is " +
+      "suspended, all of the user's tokens are refused (403 `user_suspended`), their connections are closed " +
+      'immediately, and running containers are stopped within LIMIT_CHECK_SECONDS (reason `user_suspended`) and ' +
+      'kept. After reactivation, the tokens work again; the containers stay stopped.',
   })
   @ApiOkResponse({ type: UserUpdatedView })
   @ApiFaults('user_not_found')
@@ -70,11 +71,11 @@ export class AdminUsersController {
   @Delete(':id')
   @Audited('user.delete')
   @ApiOperation({
-    summary: 'Delete a user with all that is theirs',
+    summary: 'Delete a user with all data',
     description:
-      'Cannot be undone. Their tokens are revoked and their name is free at once. Their containers are deleted within ' +
-      'LIMIT_CHECK_SECONDS (reason `user_deleted`); their data, that of containers deleted before too, is removed by the ' +
-      'next comparison with Docker, whatever VOLUME_RETENTION is.',
+      "Cannot be undone. The user's tokens are revoked, and the name becomes available immediately. The containers " +
+      'are deleted within LIMIT_CHECK_SECONDS (reason `user_deleted`). Their data, including that of previously ' +
+      'deleted containers, is removed by the next reconciliation, regardless of VOLUME_RETENTION.',
   })
   @ApiOkResponse({ type: UserDeletedView })
   @ApiFaults('user_not_found')
@@ -86,7 +87,10 @@ export class AdminUsersController {
   @Post(':id/revoke-tokens')
   @HttpCode(200)
   @Audited('user.revoke_tokens')
-  @ApiOperation({ summary: "Revoke all of a user's tokens", description: 'Their sockets are closed, agents included.' })
+  @ApiOperation({
+    summary: 'Revoke all tokens of a user',
+    description: 'All connections of the user are closed, including agents.',
+  })
   @ApiOkResponse({ type: TokensRevokedView })
   @ApiFaults('user_not_found')
   async revokeTokens(@Param('id') id: string): Promise<TokensRevokedView> {
@@ -104,8 +108,8 @@ export class AdminTokensController {
   @Delete(':id')
   @Audited('token.revoke')
   @ApiOperation({
-    summary: "Revoke anybody's token",
-    description: 'It is refused at once, and its sockets are closed.',
+    summary: 'Revoke a token of any user',
+    description: 'The token stops working immediately, and its connections are closed.',
   })
   @ApiOkResponse({ type: AdminTokenRevokedView })
   @ApiFaults('token_not_found')

@@ -13,7 +13,7 @@ export class AdminWarmController {
   constructor(private readonly pool: WarmPool) {}
 
   @Get()
-  @ApiOperation({ summary: 'Show the warm slots, and how many creations took one' })
+  @ApiOperation({ summary: 'Get warm slots and how many creations used one' })
   @ApiOkResponse({ type: WarmPoolView })
   view(): Promise<WarmPoolView> {
     return this.pool.view();
@@ -22,8 +22,8 @@ export class AdminWarmController {
   @Delete()
   @Audited('warm.empty')
   @ApiOperation({
-    summary: 'Remove all warm slots that no creation has taken',
-    description: 'New ones are made as WARM_POOL says, so this exchanges them unless it is `off`.',
+    summary: 'Remove all unused warm slots',
+    description: 'The pool is refilled according to WARM_POOL, so the slots are replaced unless it is `off`.',
   })
   @ApiOkResponse({ type: WarmPoolEmptiedView })
   @ApiFaults('not_ready')

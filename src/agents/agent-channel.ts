@@ -9,8 +9,10 @@ export const AGENT_CHANNEL: AsyncChannel = {
   name: 'agents',
   address: '/agents',
   protocol: 'socketio',
-  title: "An agent's connection",
-  description: 'With the token of an agent. A heartbeat is answered by the callback, with `ok`, or `error` and `code`.',
+  title: 'Connection of an agent',
+  description:
+    'Authenticated with an agent token. Heartbeats are acknowledged through the callback, with `ok`, or `error` ' +
+    'and `code`.',
   handshake: {
     type: 'object',
     required: ['token'],
@@ -23,10 +25,13 @@ export const AGENT_CHANNEL: AsyncChannel = {
       properties: {
         id: { type: 'string', pattern: '^agent:' },
         name: { type: 'string' },
-        heartbeat_seconds: { type: 'integer', minimum: 1, description: 'How often a heartbeat is due.' },
+        heartbeat_seconds: { type: 'integer', minimum: 1, description: 'Interval between heartbeats.' },
       },
     },
-    replaced: { type: 'null', description: 'No argument: another connection of the agent has come; this one ends.' },
+    replaced: {
+      type: 'null',
+      description: 'No argument. The agent has opened another connection, and this one is closed.',
+    },
   },
   takes: {
     heartbeat: {

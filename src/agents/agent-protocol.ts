@@ -3,7 +3,7 @@ import { DomainError } from '../errors';
 
 /** The name of an operating system or architecture, or a version: `linux`, `x86_64`, `macOS 15.1`. */
 export const MACHINE_WORD = /^[A-Za-z0-9](?:[A-Za-z0-9 ._+-]{0,62}[A-Za-z0-9._+-])?$/;
-export const MACHINE_WORD_RULE = '1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and blanks within';
+export const MACHINE_WORD_RULE = '1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and inner spaces';
 
 const word = z.string().regex(MACHINE_WORD).optional();
 const handshake = z.object({ os: word, arch: word, version: word });

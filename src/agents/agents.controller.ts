@@ -25,7 +25,7 @@ export class AgentsController {
   @Scopes('write')
   @Audited('agent.create')
   @Location<AgentCreatedView>(({ id }) => `/api/containers/${id}`)
-  @ApiOperation({ summary: 'Make an agent', description: 'The answer is the only one that shows its token.' })
+  @ApiOperation({ summary: 'Create an agent', description: 'The token is shown only in this response.' })
   @ApiIdempotencyKey()
   @ApiCreatedResponse({ type: AgentCreatedView, headers: REPLAYED_HEADER })
   @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'agent_limit_reached', 'agent_name_taken')
@@ -39,7 +39,7 @@ export class AgentsController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'List your agents, online or not' })
+  @ApiOperation({ summary: 'List your agents' })
   @ApiOkResponse({ type: AgentListView })
   list(@CurrentPrincipal() caller: Principal): Promise<AgentListView> {
     return this.agents.list(caller);

@@ -96,7 +96,7 @@ export class AgentsService {
   /** Refuses operations that exist only for containers. @throws DomainError `invalid_parameters` */
   async refuse(caller: Owner, id: string): Promise<never> {
     await this.find(caller, id);
-    const message = 'an agent is started and set up on its own machine; it can be stopped and deleted here';
+    const message = 'an agent must be started and configured on its own machine; here it can be stopped and deleted';
     throw invalidParameters([{ field: 'id', message }]);
   }
 

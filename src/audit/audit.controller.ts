@@ -15,7 +15,7 @@ export class AuditController {
   @Get()
   @Scopes('read')
   @Compressed()
-  @ApiOperation({ summary: 'What you did, and what was done to what is yours' })
+  @ApiOperation({ summary: 'List your audit entries' })
   @ApiOkResponse({ type: AuditListView })
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListAuditDto): Promise<AuditListView> {
     return this.reader.list(caller, query);

@@ -52,7 +52,7 @@ export class ContainersController {
   @Scopes('write')
   @Audited('container.create')
   @Location<ContainerCreatedView>(({ db_id }) => `/api/containers/${db_id}`)
-  @ApiOperation({ summary: 'Create a container in the background' })
+  @ApiOperation({ summary: 'Create a container' })
   @ApiIdempotencyKey()
   @ApiAcceptedResponse({ type: ContainerCreatedView, headers: REPLAYED_HEADER })
   @ApiFaults(
@@ -81,7 +81,7 @@ export class ContainersController {
   @Get()
   @Scopes('read')
   @Compressed()
-  @ApiOperation({ summary: "List the user's containers and agents online; event_seq says from where to watch" })
+  @ApiOperation({ summary: 'List your containers and online agents' })
   @ApiOkResponse({ type: ContainerListView })
   @ApiFaults('invalid_parameters', 'insufficient_permissions')
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListContainersDto): Promise<ContainerListView> {
@@ -103,7 +103,7 @@ export class ContainersController {
 
   @Get(':id/wait')
   @Scopes('read')
-  @ApiOperation({ summary: 'Wait until a container has a status' })
+  @ApiOperation({ summary: 'Wait for a container to reach a status' })
   @ApiOkResponse({ type: ContainerView })
   @ApiContainerById(
     'invalid_parameters',
@@ -125,7 +125,7 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @Audited('container.start')
-  @ApiOperation({ summary: 'Start a container; it is recreated, with its data, if it is missing from Docker' })
+  @ApiOperation({ summary: 'Start a container; it is recreated with its data if missing from Docker' })
   @ApiOkResponse({ type: ContainerStartedView })
   @ApiContainerById(
     'invalid_parameters',
@@ -143,7 +143,7 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @Audited('container.stop')
-  @ApiOperation({ summary: 'Stop a container, or close the connection of an agent, which can come back' })
+  @ApiOperation({ summary: 'Stop a container, or disconnect an agent' })
   @ApiOkEither(ContainerStoppedView, AgentStoppedView)
   @ApiContainerById('operation_in_progress', 'stop_failed')
   stop(
@@ -158,10 +158,10 @@ export class ContainersController {
   @Scopes('write')
   @Audited('container.pause')
   @ApiOperation({
-    summary: 'Suspend all processes of a running container',
+    summary: 'Pause all processes of a container',
     description:
-      'They keep their memory, which stays reserved; the CPU is free. A start, a stop, a deletion, a resize, a command, ' +
-      'a terminal or a file resumes the container.',
+      'The processes keep their memory, which stays reserved, and use no CPU. A start, stop, deletion, resize, ' +
+      'command, terminal or file access resumes the container.',
   })
   @ApiOkResponse({ type: ContainerPausedView })
   @ApiContainerById(
@@ -179,7 +179,7 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @Audited('container.resume')
-  @ApiOperation({ summary: 'Let the processes of a paused container go on' })
+  @ApiOperation({ summary: 'Resume a paused container' })
   @ApiOkResponse({ type: ContainerResumedView })
   @ApiContainerById(
     'invalid_parameters',
@@ -197,7 +197,7 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @Audited('container.touch')
-  @ApiOperation({ summary: 'Note that a container is in use, so that it is neither stopped nor deleted as unused' })
+  @ApiOperation({ summary: 'Mark a container as used, to postpone idle limits' })
   @ApiOkResponse({ type: ContainerView })
   @ApiContainerById('invalid_parameters', 'guest_session_expired')
   touch(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView> {
@@ -207,7 +207,7 @@ export class ContainersController {
   @Delete(':id')
   @Scopes('write')
   @Audited('container.delete')
-  @ApiOperation({ summary: 'Delete a container, whose volume is kept until purge_at, or an agent for good' })
+  @ApiOperation({ summary: 'Delete a container, keeping its data until purge_at, or an agent' })
   @ApiOkEither(ContainerDeletedView, AgentDeletedView)
   @ApiContainerById('invalid_parameters', 'operation_in_progress', 'delete_failed')
   delete(
@@ -222,7 +222,7 @@ export class ContainersController {
   @HttpCode(200)
   @Scopes('write')
   @Audited('container.restore')
-  @ApiOperation({ summary: 'Bring a deleted container back with its data, as stopped, until its purge_at' })
+  @ApiOperation({ summary: 'Restore a deleted container with its data before its purge_at' })
   @ApiOkResponse({ type: ContainerRestoredView })
   @ApiContainerById(
     'invalid_parameters',
@@ -239,7 +239,7 @@ export class ContainersController {
   @Put(':id/labels')
   @Scopes('write')
   @Audited('container.label')
-  @ApiOperation({ summary: 'Replace all labels of a container; it goes on as it is' })
+  @ApiOperation({ summary: 'Replace all labels of a container; it is not restarted' })
   @ApiIfMatch()
   @ApiOkResponse({ type: ContainerView, headers: TAG_HEADERS })
   @ApiContainerById(
@@ -260,7 +260,7 @@ export class ContainersController {
 
   @Get(':id/env')
   @Scopes('read')
-  @ApiOperation({ summary: 'List the names of the environment variables of a container' })
+  @ApiOperation({ summary: 'List the environment variable names of a container' })
   @ApiOkResponse({ type: VariableListView })
   @ApiContainerById('invalid_parameters')
   variables(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<VariableListView> {
@@ -270,7 +270,7 @@ export class ContainersController {
   @Get(':id/env/:name')
   @Scopes('exec')
   @Audited('container.env_read')
-  @ApiOperation({ summary: 'Get an environment variable of a container with its value' })
+  @ApiOperation({ summary: 'Get an environment variable of a container' })
   @ApiOkResponse({ type: VariableView })
   @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'variable_not_found')
   variable(
@@ -287,11 +287,12 @@ export class ContainersController {
   @TakesMergePatch(SETTINGS)
   @ApiIfMatch()
   @ApiOperation({
-    summary: 'Rename or resize a container, or set when it ends unused; its data is kept',
+    summary: 'Update the settings of a container; its data is kept',
     description:
-      'As `application/json`, the name and all resources are required, and `env` replaces all variables. As ' +
-      '`application/merge-patch+json` (RFC 7396), one field is enough: absent fields stay, null removes an optional one, ' +
-      'and `env`, `labels` and `start` are merged by key. Either is idempotent: sent again, it changes nothing more.',
+      'With `application/json`, the name and all resources are required, and `env` replaces all variables. With ' +
+      '`application/merge-patch+json` (RFC 7396), any subset of fields is allowed: omitted fields stay unchanged, ' +
+      'null removes an optional field, and `env`, `labels` and `start` are merged by key. Both forms are ' +
+      'idempotent: repeating the request has no further effect.',
   })
   @ApiOkResponse({ type: ContainerUpdatedView, headers: TAG_HEADERS })
   @ApiContainerById(

@@ -54,10 +54,11 @@ export class SnapshotsController {
   @Audited('snapshot.create')
   @Location<SnapshotView>(({ id }) => `/api/snapshots/${id}`)
   @ApiOperation({
-    summary: 'Make a snapshot of a container in the background',
+    summary: 'Create a snapshot of a container',
     description:
-      'It contains the files of the data volume and, where the machine can keep them, those outside of it (`root`); no ' +
-      'memory and no processes. A running container is suspended meanwhile. A failure leaves it as it was.',
+      'Created in the background. It contains the files of the data volume and, if the machine can keep them, the ' +
+      'files outside of it (`root`), but no memory and no processes. A running container is suspended while the ' +
+      'snapshot is created. A failure leaves the container unchanged.',
   })
   @ApiIdempotencyKey()
   @ApiAcceptedResponse({ type: SnapshotView, headers: REPLAYED_HEADER })
@@ -88,10 +89,11 @@ export class SnapshotsController {
     'containers' in made ? `/api/containers/${id}` : `/api/containers/${made.db_id}`,
   )
   @ApiOperation({
-    summary: 'Make copies of a container in the background',
+    summary: 'Create copies of a container',
     description:
-      'Each begins with the files, the settings and the variables of the container; no memory and no processes. A ' +
-      'running container is suspended meanwhile. The copies share nothing with it, nor with each other.',
+      'Created in the background. Each copy has the files, settings and variables of the container, but no memory ' +
+      'and no processes. A running container is suspended meanwhile. The copies share nothing with the container ' +
+      'or with each other.',
   })
   @ApiIdempotencyKey()
   @ApiExtraModels(ContainerCreatedView, ForkedContainersView)
@@ -124,10 +126,10 @@ export class SnapshotsController {
   @Scopes('write')
   @Audited('container.restore_snapshot')
   @ApiOperation({
-    summary: 'Return a container to one of its snapshots',
+    summary: 'Restore a container to one of its snapshots',
     description:
-      'Id, name and settings stay. It is recreated from the files of the snapshot, and runs again if it ran before; if ' +
-      'that fails, it goes on as it was.',
+      'The id, name and settings are kept. The container is recreated from the files of the snapshot, and started ' +
+      'if it was running. If this fails, it stays as it was.',
   })
   @ApiOkResponse({ type: SnapshotRestoredView })
   @ApiContainerById(
@@ -153,7 +155,7 @@ export class SnapshotsController {
   @Get('snapshots')
   @Scopes('read')
   @Compressed()
-  @ApiOperation({ summary: "List the user's snapshots" })
+  @ApiOperation({ summary: 'List your snapshots' })
   @ApiOkResponse({ type: SnapshotListView })
   @ApiFaults('invalid_parameters', 'insufficient_permissions')
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListSnapshotsDto): Promise<SnapshotListView> {
@@ -173,7 +175,7 @@ export class SnapshotsController {
   @Get('snapshots/:id/wait')
   @Scopes('read')
   @ApiSnapshotId()
-  @ApiOperation({ summary: 'Wait until a snapshot is ready' })
+  @ApiOperation({ summary: 'Wait for a snapshot to become ready' })
   @ApiOkResponse({ type: SnapshotView })
   @ApiFaults(
     'invalid_parameters',
@@ -198,7 +200,7 @@ export class SnapshotsController {
   @Scopes('write')
   @Audited('snapshot.update')
   @ApiSnapshotId()
-  @ApiOperation({ summary: 'Change the name, the description or the labels of a snapshot' })
+  @ApiOperation({ summary: 'Update the name, description or labels of a snapshot' })
   @ApiOkResponse({ type: SnapshotView })
   @ApiFaults('invalid_parameters', 'insufficient_permissions', 'not_authorized', 'snapshot_not_found')
   update(
@@ -213,7 +215,7 @@ export class SnapshotsController {
   @Scopes('write')
   @Audited('snapshot.delete')
   @ApiSnapshotId()
-  @ApiOperation({ summary: 'Delete a snapshot; containers that were created from it go on' })
+  @ApiOperation({ summary: 'Delete a snapshot; containers created from it are not affected' })
   @ApiOkResponse({ type: SnapshotDeletedView })
   @ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found')
   delete(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<SnapshotDeletedView> {

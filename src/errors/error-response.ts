@@ -7,7 +7,7 @@ const ERROR_CODES: readonly string[] = [...new Set([...Object.keys(ERRORS), ...F
 );
 
 class ErrorDetail {
-  @ApiProperty({ example: 'memory_mb', description: 'The path of the field.' })
+  @ApiProperty({ example: 'memory_mb', description: 'Path of the field.' })
   readonly field: string;
   @ApiProperty({ example: 'must be a whole number from 256 to 2048 on the tier "free"' })
   readonly message: string;
@@ -21,17 +21,17 @@ class ErrorDetail {
 
 /** The shape of every error. */
 export class ErrorResponse {
-  @ApiProperty({ example: 'invalid parameters', description: 'A stable sentence.' })
+  @ApiProperty({ example: 'invalid parameters', description: 'Stable error message.' })
   readonly error: string;
   @ApiProperty({
     enum: ERROR_CODES,
     enumName: 'ErrorCode',
     example: 'invalid_parameters',
-    description: 'The machine word for it.',
+    description: 'Stable error code for programs.',
   })
   readonly code: string;
-  @ApiProperty({ example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f', description: 'Also in the header x-request-id.' })
+  @ApiProperty({ example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f', description: 'Same as the header x-request-id.' })
   readonly request_id: string;
-  @ApiPropertyOptional({ type: [ErrorDetail], description: 'With invalid parameters: an entry for each field.' })
+  @ApiPropertyOptional({ type: [ErrorDetail], description: 'For invalid parameters: one entry per field.' })
   readonly details?: readonly ErrorDetail[];
 }

@@ -6,14 +6,14 @@ export const EVENT_CHANNEL: AsyncChannel = {
   name: 'events',
   address: '/',
   protocol: 'socketio',
-  title: "A user's events, in order and without gap",
-  description: 'The default namespace, with the scope read. What came after `after` is replayed first.',
+  title: 'Events of the user, in order and without gaps',
+  description: 'Default namespace; requires the scope read. Events after `after` are replayed first.',
   handshake: {
     type: 'object',
     required: ['token'],
     properties: {
       token: { type: 'string' },
-      after: { type: 'integer', minimum: 0, description: 'The last `seq` that the client has; absent: from now on.' },
+      after: { type: 'integer', minimum: 0, description: 'Last `seq` received. Omitted: only new events.' },
     },
   },
   sends: Object.assign(

@@ -79,15 +79,19 @@ const seconds = (example: number, description: string): Schema => ({
   description,
 });
 const DOCKER_ID = '9a8b7c6d'.repeat(8);
-const PROCESS_ID: Schema = { type: 'string', format: 'uuid', description: "The process's." };
+const PROCESS_ID: Schema = { type: 'string', format: 'uuid', description: 'Process id.' };
 const IMAGE_CHANGED = {
-  optional: { type: 'boolean', enum: [true], description: 'The version of its image was lost, and another one taken.' },
+  optional: {
+    type: 'boolean',
+    enum: [true],
+    description: 'Present if the original image version was lost and another one was used.',
+  },
 };
 
 const ROOT_KEPT = {
   optional: {
     type: 'boolean',
-    description: 'Where it was recreated: whether the files outside its home are kept.',
+    description: 'Present if the container was recreated: true if files outside its home directory were kept.',
   },
 };
 
@@ -95,191 +99,204 @@ const RESUMED = {
   optional: {
     type: 'boolean',
     enum: [true],
-    description: 'It was paused, and resumed so that its processes could end.',
+    description: 'Present if the container was paused, and resumed so that its processes could end.',
   },
 };
 
 const EVENTS: { readonly [T in EventType]: Described<T> } = {
-  container_created: { about: CONTAINER, when: 'A creation was accepted.', adds: {} },
+  container_created: { about: CONTAINER, when: 'The creation of a container was accepted.', adds: {} },
   container_started: {
     about: CONTAINER,
-    when: 'It runs, whoever started it.',
+    when: 'A container was started, by a request or otherwise.',
     adds: {
-      recreated: { optional: { type: 'boolean', enum: [true], description: 'It was missing from Docker.' } },
-      old_id: { optional: word(DOCKER_ID, 'The Docker id until now.') },
-      volume_kept: { optional: { type: 'boolean', description: 'Whether its data was still there.' } },
+      recreated: {
+        optional: { type: 'boolean', enum: [true], description: 'Present if the container was missing from Docker.' },
+      },
+      old_id: { optional: word(DOCKER_ID, 'Previous Docker id.') },
+      volume_kept: { optional: { type: 'boolean', description: 'True if the data volume still existed.' } },
       image_changed: IMAGE_CHANGED,
     },
   },
   container_stopped: {
     about: CONTAINER,
-    when: 'It does not run any more.',
+    when: 'A container was stopped or ended.',
     adds: {
       reason: {
-        optional: word('exited', 'Where nobody asked: exited, oom, missing, session_expired, idle, user_suspended.'),
+        optional: word(
+          'exited',
+          'Present if the stop was not requested: exited, oom, missing, session_expired, idle, user_suspended.',
+        ),
       },
       exit_code: {
-        optional: { type: 'integer', example: 1, description: 'Of its main process, where that is known.' },
+        optional: { type: 'integer', example: 1, description: 'Exit code of the main process, if known.' },
       },
-      message: { optional: word('it needed more memory than its limit', 'A sentence for people, with oom.') },
+      message: { optional: word('it needed more memory than its limit', 'Description for users; only with oom.') },
       resumed: RESUMED,
     },
   },
   container_paused: {
     about: CONTAINER,
-    when: 'Its processes are suspended, and keep their memory.',
-    adds: { reason: { optional: word('idle', 'Only if the pause was not requested: idle.') } },
+    when: 'A container was paused; its processes keep their memory.',
+    adds: { reason: { optional: word('idle', 'Present if the pause was not requested: idle.') } },
   },
-  container_resumed: { about: CONTAINER, when: 'Its processes go on.', adds: {} },
+  container_resumed: { about: CONTAINER, when: 'A container was resumed.', adds: {} },
   container_deleted: {
     about: DELETED_CONTAINER,
-    when: 'It is deleted, and its data kept for a while.',
+    when: 'A container was deleted; its data is kept until purge_at.',
     adds: {
       purge_at: {
         type: 'string',
         format: 'date-time',
         nullable: true,
-        description: 'Until when the data is kept at least; null: for good.',
+        description: 'The data is kept at least until this time; null if kept forever.',
       },
       reason: {
         optional: word(
           'auto_delete',
-          'Only without a request: auto_delete, session_expired, user_deleted, interrupted.',
+          'Present if the deletion was not requested: auto_delete, session_expired, user_deleted, ' + 'interrupted.',
         ),
       },
       resumed: RESUMED,
     },
   },
-  container_restored: { about: CONTAINER, when: 'It was brought back, as stopped.', adds: {} },
+  container_restored: { about: CONTAINER, when: 'A deleted container was restored; it is stopped.', adds: {} },
   container_expiring: {
     about: CONTAINER,
-    when: 'It will be stopped, paused or deleted by itself.',
+    when: 'A container will be stopped, paused or deleted automatically.',
     adds: {
       action: { type: 'string', enum: ['stop', 'pause', 'delete'], example: 'stop' },
-      reason: word('idle', 'The reason that the stop, pause or deletion will have.'),
+      reason: word('idle', 'Reason that the stop, pause or deletion will have.'),
       expires_at: { type: 'string', format: 'date-time' },
-      seconds_left: integer(600, 'Until then.'),
+      seconds_left: integer(600, 'Time left in seconds.'),
     },
   },
   container_updated: {
     about: CONTAINER,
-    when: 'It was renamed, resized, labelled, or set otherwise.',
+    when: 'The name, resources, labels or other settings of a container were updated.',
     adds: {
-      restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
-      old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it was recreated.') },
+      restarted: { type: 'boolean', description: 'True if the container was running and was recreated.' },
+      old_id: { optional: word(DOCKER_ID, 'Previous Docker id; present if the container was recreated.') },
       root_kept: ROOT_KEPT,
       image_changed: IMAGE_CHANGED,
     },
   },
   container_moved: {
     about: CONTAINER,
-    when: 'Of several machines, it is on another one now, with its data.',
+    when: 'A container was moved to another node with its data.',
     adds: {
-      restarted: { type: 'boolean', description: 'Whether it ran and was recreated.' },
-      old_id: { optional: word(DOCKER_ID, 'The Docker id until now, where it had one.') },
+      restarted: { type: 'boolean', description: 'True if the container was running and was recreated.' },
+      old_id: { optional: word(DOCKER_ID, 'Previous Docker id, if there was one.') },
       root_kept: ROOT_KEPT,
       image_changed: IMAGE_CHANGED,
     },
   },
   container_unreachable: {
     about: CONTAINER,
-    when: 'Of several machines, the one that it is on does not answer; it may go on to run there. Not in `error`.',
+    when: 'The node of a container is unreachable. The container may still be running; its status is not `error`.',
     adds: {},
   },
-  container_reachable: { about: CONTAINER, when: 'Its machine answers again.', adds: {} },
+  container_reachable: { about: CONTAINER, when: 'The node of a container is reachable again.', adds: {} },
   container_progress: {
     about: CONTAINER,
-    when: "A creation, a role's installation, a move of data or of the whole container goes on.",
+    when: 'Progress of a creation, a role installation, or a move of the data or the container.',
     adds: {
-      stage: word('image', 'Of what goes on: volume, image, create, start, role, disk, move.'),
-      message: word('preparing the image', 'A sentence for people.'),
-      progress: { type: 'number', minimum: 0, maximum: 100, example: 5, description: 'Percent of the whole.' },
+      stage: word('image', 'Current stage: volume, image, create, start, role, disk, move.'),
+      message: word('preparing the image', 'Description for users.'),
+      progress: { type: 'number', minimum: 0, maximum: 100, example: 5, description: 'Total progress in percent.' },
     },
   },
   container_error: {
     about: CONTAINER,
     when: 'A creation failed, or a role could not be installed.',
     adds: {
-      reason: word('role_failed', 'A machine word.'),
-      message: word('the role could not be installed', 'A sentence for people.'),
-      output: { optional: word('E: Unable to locate package', 'The end of what a failed program said.') },
+      reason: word('role_failed', 'Machine-readable reason.'),
+      message: word('the role could not be installed', 'Description for users.'),
+      output: { optional: word('E: Unable to locate package', 'Last output of the failed program.') },
     },
   },
-  process_started: { about: PROCESS, when: 'A process that is kept was started.', adds: {} },
+  process_started: { about: PROCESS, when: 'A managed process was started.', adds: {} },
   process_exited: {
     about: PROCESS,
-    when: 'It has ended.',
+    when: 'A managed process ended.',
     adds: {
-      exit_code: { type: 'integer', nullable: true, example: 0, description: 'null where it is not known.' },
-      reason: word('exited', 'exited, ended, container_stopped; of a start command also command_not_started.'),
+      exit_code: { type: 'integer', nullable: true, example: 0, description: 'Null if unknown.' },
+      reason: word('exited', 'exited, ended, container_stopped; for a start command also command_not_started.'),
     },
   },
   process_lost: {
     about: PROCESS,
-    when: 'Its container ended while no server process saw it: the exit code is unknown.',
+    when: 'The container of a process ended while no server process observed it; the exit code is unknown.',
     adds: {},
   },
   container_ready: {
     about: CONTAINER,
-    when: 'What was started with it is ready.',
-    adds: { process_id: PROCESS_ID, seconds: seconds(1.5, 'Since its start.') },
+    when: 'The start command of a container is ready.',
+    adds: { process_id: PROCESS_ID, seconds: seconds(1.5, 'Seconds since the start.') },
   },
   container_not_ready: {
     about: CONTAINER,
-    when: 'What was started with it did not become ready in its time.',
-    adds: { process_id: PROCESS_ID, within_seconds: seconds(60, 'That time.') },
+    when: 'The start command of a container did not become ready in time.',
+    adds: { process_id: PROCESS_ID, within_seconds: seconds(60, 'The time limit in seconds.') },
   },
-  snapshot_created: { about: SNAPSHOT, when: 'It is being made.', adds: {} },
+  snapshot_created: { about: SNAPSHOT, when: 'The creation of a snapshot began.', adds: {} },
   snapshot_progress: {
     about: SNAPSHOT,
-    when: 'The making of it goes on.',
+    when: 'Progress of a snapshot.',
     adds: {
-      message: word('copying the data', 'A sentence for people.'),
-      percent: { type: 'number', minimum: 0, maximum: 100, example: 40, description: 'Of the whole.' },
+      message: word('copying the data', 'Description for users.'),
+      percent: { type: 'number', minimum: 0, maximum: 100, example: 40, description: 'Total progress in percent.' },
     },
   },
   snapshot_ready: {
     about: SNAPSHOT,
-    when: 'Containers can be created from it.',
-    adds: { downtime_ms: integer(350, 'How long its container was suspended; 0 if it did not run.') },
+    when: 'A snapshot is complete; containers can be created from it.',
+    adds: { downtime_ms: integer(350, 'How long the container was suspended; 0 if it was not running.') },
   },
   snapshot_failed: {
     about: SNAPSHOT,
-    when: 'It could not be made; its container is as it was.',
+    when: 'A snapshot could not be created; its container is unchanged.',
     adds: {
-      reason: word('copy_failed', 'A machine word.'),
-      message: word('the data could not be copied', 'A sentence for people.'),
+      reason: word('copy_failed', 'Machine-readable reason.'),
+      message: word('the data could not be copied', 'Description for users.'),
     },
   },
-  snapshot_deleted: { about: SNAPSHOT, when: 'It was deleted.', adds: {} },
+  snapshot_deleted: { about: SNAPSHOT, when: 'A snapshot was deleted.', adds: {} },
   node_drained: {
     about: NODE,
-    when: 'To administrators: nothing is placed or started on it any more; what runs goes on.',
+    when:
+      'For administrators: a node was drained. No containers are placed or started on it; running containers keep ' +
+      'running.',
     adds: {},
   },
-  node_activated: { about: NODE, when: 'To administrators: it takes containers again.', adds: {} },
+  node_activated: {
+    about: NODE,
+    when: 'For administrators: a node was activated and accepts containers again.',
+    adds: {},
+  },
   node_unreachable: {
     about: NODE,
-    when: 'To administrators: its Docker does not answer any more; what runs there may go on.',
+    when: "For administrators: a node's Docker is unreachable. Its containers may still be running.",
     adds: {},
   },
-  node_reachable: { about: NODE, when: 'To administrators: its Docker answers again.', adds: {} },
-  node_forgotten: { about: NODE, when: 'To administrators: it was given up, and what was there with it.', adds: {} },
+  node_reachable: { about: NODE, when: "For administrators: a node's Docker is reachable again.", adds: {} },
+  node_forgotten: { about: NODE, when: 'For administrators: a node was given up, with all data on it.', adds: {} },
   node_readmitted: {
     about: NODE,
-    when: 'To administrators: it answers after it was given up; what it still has is removed.',
+    when: 'For administrators: a node that was given up is reachable again; leftovers on it are removed.',
     adds: {},
   },
-  agent_connected: { about: AGENT, when: 'It came.', adds: {} },
+  agent_connected: { about: AGENT, when: 'An agent connected.', adds: {} },
   agent_disconnected: {
     about: AGENT,
-    when: 'It went.',
+    when: 'An agent disconnected.',
     adds: { reason: word('closed', 'closed, silent, stopped or deleted.') },
   },
   webhook_disabled: {
     about: WEBHOOK,
-    when: 'Its deliveries have ended; they go on where they stopped when it is activated again.',
-    adds: { reason: word('failing', 'failing: for too long; gone: its receiver answered 410.') },
+    when: 'A webhook was disabled. When it is activated again, deliveries continue from where they stopped.',
+    adds: {
+      reason: word('failing', 'failing: deliveries failed for too long. gone: the receiver responded with 410.'),
+    },
   },
 };
 
@@ -300,7 +317,7 @@ function eventSchema([type, { about, when, adds }]: [string, { about: Schema; wh
     required: ['type', 'seq', 'timestamp', 'data'],
     properties: {
       type: { type: 'string', enum: [type], description: when },
-      seq: { type: 'integer', minimum: 1, example: 41, description: "Grows by one with each of the user's events." },
+      seq: { type: 'integer', minimum: 1, example: 41, description: 'Increases by one with each event of the user.' },
       timestamp: { type: 'string', format: 'date-time' },
       data: fields.length > 0 ? { allOf: [about, own] } : about,
     },
@@ -334,6 +351,11 @@ export const RESYNC_SCHEMA: Schema = {
   required: ['type', 'event_seq'],
   properties: {
     type: { type: 'string', enum: ['resync_required'] },
-    event_seq: { type: 'integer', minimum: 0, example: 41, description: 'Where events go on; list again.' },
+    event_seq: {
+      type: 'integer',
+      minimum: 0,
+      example: 41,
+      description: 'Position after which events continue; list the containers again.',
+    },
   },
 };

@@ -25,7 +25,7 @@ export class EventsController {
   @Get()
   @Scopes('read')
   @Compressed()
-  @ApiOperation({ summary: 'Page through your events, oldest first' })
+  @ApiOperation({ summary: 'List your events, oldest first' })
   @ApiOkResponse({ type: EventListView })
   list(
     @CurrentPrincipal() caller: Principal,
@@ -37,19 +37,20 @@ export class EventsController {
   @Get('stream')
   @Scopes('read')
   @ApiOperation({
-    summary: 'Follow your events as Server-Sent Events',
+    summary: 'Stream your events as Server-Sent Events',
     description:
-      'Each has its type as "event", its seq as "id" and the same JSON as "data" as everywhere. Where events after the one named are ' +
-      'no longer kept, a resync_required ({ type, event_seq }) comes in their place. The stream ends with the token, or when it is not read.',
+      '"event" is the type, "id" the seq, and "data" the event as JSON. If events after the given position are no ' +
+      'longer stored, a resync_required ({ type, event_seq }) is sent instead. The stream ends when the token ' +
+      'does, or if the client does not read it.',
   })
   @ApiHeader({
     name: 'Last-Event-ID',
     required: false,
     schema: { type: 'integer', minimum: 0, maximum: Number.MAX_SAFE_INTEGER },
-    description: 'The last id seen; goes before "after".',
+    description: 'Last id received; takes precedence over "after".',
   })
   @ApiOkResponse({
-    description: 'Does not end.',
+    description: 'The stream stays open.',
     content: eventStream(Object.assign({ resync_required: RESYNC_SCHEMA }, EVENT_SCHEMAS)),
   })
   @ApiFaults('too_many_connections')

@@ -13,27 +13,27 @@ class FoundView {
     additionalProperties: { type: 'string', enum: ['up', 'down'] },
   })
   readonly checks: Readonly<Record<string, 'up' | 'down'>>;
-  @ApiProperty({ type: String, nullable: true, example: 'runsc', description: 'What sandboxes run under.' })
+  @ApiProperty({ type: String, nullable: true, example: 'runsc', description: 'Runtime of the sandboxes.' })
   readonly runtime: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
     example: 'enforced',
-    description: 'Who holds containers to their disk size.',
+    description: 'How the disk size of containers is enforced.',
   })
   readonly disk_quota: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
     example: 'enforced',
-    description: 'Whether sandboxes are kept from the machine that they run on.',
+    description: 'Whether sandboxes are blocked from reaching their host.',
   })
   readonly host_firewall: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
     example: 'enforced',
-    description: 'Whether a container can have an allow list as its `network`.',
+    description: 'Whether containers can use an allow list as their `network`.',
   })
   readonly allow_lists: string | null;
   @ApiProperty({
@@ -41,7 +41,7 @@ class FoundView {
     enum: ['same', 'changed'],
     nullable: true,
     example: 'same',
-    description: 'Whether this is the Docker that the containers and volumes are in, by its own id.',
+    description: 'Whether this is the Docker daemon, identified by its id, that holds the containers and volumes.',
   })
   readonly docker_identity: 'same' | 'changed' | null;
   @ApiProperty({
@@ -49,8 +49,8 @@ class FoundView {
     enum: ['any', 'listed'],
     example: 'listed',
     description:
-      'Whether requests are served by any name (the server listens beyond loopback, and there are no ALLOWED_HOSTS), or ' +
-      'by IP addresses, localhost and the names that are listed.',
+      'Whether all host names are accepted (the server listens beyond loopback and ALLOWED_HOSTS is empty), or ' +
+      'only IP addresses, localhost and the listed names.',
   })
   readonly hosts: 'any' | 'listed';
   @ApiProperty({
@@ -61,7 +61,7 @@ class FoundView {
     required: ['total_mb', 'free_mb'],
     selfRequired: true,
     additionalProperties: false,
-    description: "The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.",
+    description: "The disk with Docker's data, in MiB; null if unknown, for example on a remote Docker host.",
   })
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
   @ApiProperty({
@@ -70,8 +70,8 @@ class FoundView {
     nullable: true,
     example: 'proved',
     description:
-      'Whether the sandbox that is tried at start does what it must. failed: see notices; unproved: it could not be ' +
-      'tried, see the log; null: it was not to be tried.',
+      'Result of the sandbox test at start. failed: see notices. unproved: the test could not run, see the log. ' +
+      'null: the test is off.',
   })
   readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
   @ApiProperty({
@@ -79,24 +79,23 @@ class FoundView {
     nullable: true,
     properties: {
       cpu_shares: { type: 'integer', minimum: 0, description: 'Millicores: 10 are 1 % of a core.' },
-      advice: { type: 'string', nullable: true, description: 'How to reduce it; null below 1 % of a core.' },
+      advice: { type: 'string', nullable: true, description: 'How to reduce the usage; null below 1 % of a core.' },
     },
     example: { cpu_shares: 1, advice: null },
     required: ['cpu_shares', 'advice'],
     selfRequired: true,
     additionalProperties: false,
     description:
-      'What the sandbox that is tried at start uses while no program runs in it. It does not degrade the status. ' +
-      'null: not measured.',
+      'CPU used by the test sandbox while no program runs in it; it does not degrade the status. Null if not measured.',
   })
   readonly idle_sandbox: { readonly cpu_shares: number; readonly advice: string | null } | null;
-  @ApiProperty({ type: [String], example: [], description: 'What an operator has to see to.' })
+  @ApiProperty({ type: [String], example: [], description: 'Problems that need an operator.' })
   readonly notices: readonly string[];
 }
 
 /** The answer of `GET /health/ready`. */
 export class ReadyView extends FoundView {
-  @ApiProperty({ enum: ['ok', 'degraded'], description: 'degraded: it serves, and there are notices.' })
+  @ApiProperty({ enum: ['ok', 'degraded'], description: 'degraded: requests are served, but there are notices.' })
   readonly status: 'ok' | 'degraded';
 }
 
@@ -112,7 +111,7 @@ export class NotReadyView extends FoundView {
     type: 'object',
     example: { database: 'storage_full' },
     additionalProperties: { type: 'string' },
-    description: 'Why what is down is down: unavailable, database_busy, database_read_only or storage_full.',
+    description: 'Reason for each failing component: unavailable, database_busy, database_read_only or storage_full.',
   })
   readonly reasons: Readonly<Record<string, string>>;
   @ApiProperty({ enum: ['error'] })

@@ -30,7 +30,7 @@ export class HealthController {
   ) {}
 
   @Get('live')
-  @ApiOperation({ summary: 'Whether the process works at all' })
+  @ApiOperation({ summary: 'Check whether the process is alive' })
   @ApiOkResponse({ type: LiveView })
   live(): LiveView {
     return { status: 'ok' };
@@ -38,11 +38,15 @@ export class HealthController {
 
   @Get('ready')
   @ApiOperation({
-    summary: 'Whether the process can serve requests: its database takes writes, Docker and Redis answer',
+    summary: 'Check whether the process can serve requests: database writable, Docker and Redis reachable',
   })
   @ApiOkResponse({ type: ReadyView })
   @ApiExtraModels(NotReadyView)
-  @ApiResponse({ status: 503, description: 'Something is down, or the process is about to end.', content: NOT_READY })
+  @ApiResponse({
+    status: 503,
+    description: 'A component is down, or the process is shutting down.',
+    content: NOT_READY,
+  })
   async ready(): Promise<ReadyView> {
     if (this.draining.begun) throw new DomainError('shutting_down');
     const { ready, reasons, ...found } = await this.readiness.run();

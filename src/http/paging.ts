@@ -21,7 +21,7 @@ export function encodeCursor({ createdAt, id }: PageEnd): string {
 export function decodeCursor(cursor: string): PageEnd {
   const [, time, id] = FORM.exec(Buffer.from(cursor, 'base64url').toString()) ?? [];
   if (time === undefined || id === undefined) {
-    throw invalidParameters([{ field: 'cursor', message: 'cursor must be a next_cursor of an earlier answer' }]);
+    throw invalidParameters([{ field: 'cursor', message: 'cursor must be a next_cursor of an earlier response' }]);
   }
   return { createdAt: new Date(Number(time)), id };
 }
@@ -86,10 +86,10 @@ export class PagedQuery {
   @QueryInteger({ min: 1, max: LARGEST, default: DEFAULT_PAGE })
   limit?: number;
 
-  @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
+  @ApiPropertyOptional({ description: '`next_cursor` of the previous page.' })
   @IsOptional()
   @IsString()
-  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
+  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })
   cursor?: string;
 }
 
@@ -99,5 +99,5 @@ export const ApiNextCursor = (): PropertyDecorator =>
     type: String,
     nullable: true,
     example: null,
-    description: 'What to write as "cursor" for the next page; null on the last.',
+    description: 'Value of "cursor" for the next page; null on the last page.',
   });

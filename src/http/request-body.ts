@@ -87,7 +87,7 @@ function isJson(type: string | undefined): boolean {
 }
 
 function untaken(): DomainError {
-  return invalidParameters([{ field: 'body', message: 'must be empty: this route takes none' }]);
+  return invalidParameters([{ field: 'body', message: 'must be empty: this route takes no body' }]);
 }
 
 /** Maximum nesting: deeper than any valid request, and safe for recursive functions. */

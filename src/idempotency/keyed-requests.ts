@@ -57,8 +57,8 @@ export function ApiIdempotencyKey(): MethodDecorator {
       name: NAME,
       required: false,
       description:
-        'A key of your own for this request, such as a UUID. For 24 hours the same key with the same body gives the first ' +
-        `answer again and creates nothing; with another body it is refused. It ${RULE}.`,
+        'A unique key for this request, such as a UUID. For 24 hours, a request with the same key and body returns the ' +
+        `first response and creates nothing; with a different body, it is refused. The key ${RULE}.`,
       schema: { type: 'string', pattern: VALID.source },
       example: '8c1f4f0e-5f0b-4a55-9a53-6d1c2b7e0d11',
     }),
@@ -68,7 +68,7 @@ export function ApiIdempotencyKey(): MethodDecorator {
 /** Documents the header of a replayed answer. */
 export const REPLAYED_HEADER = {
   [REPLAYED]: {
-    description: 'true: this is the answer to an earlier request with the same Idempotency-Key.',
+    description: 'true if this is the stored response to an earlier request with the same Idempotency-Key.',
     schema: { type: 'string' as const, enum: ['true'] },
   },
 };

@@ -20,46 +20,64 @@ const OPTIONAL_SIZE = { type: 'integer', nullable: true, minimum: 1 } as const;
 class ImageTemplateView {
   @ApiProperty({ example: '2026-11' })
   readonly version: string;
-  @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'MiB of a creation that gives none; null: as usual.' })
+  @ApiProperty({
+    ...OPTIONAL_SIZE,
+    example: 2048,
+    description: 'MiB, if a creation gives no value. Null: the usual default.',
+  })
   readonly memory_mb: number | null;
-  @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Millicores, likewise.' })
+  @ApiProperty({
+    ...OPTIONAL_SIZE,
+    example: 1000,
+    description: 'Millicores, if a creation gives no value. Null: the usual default.',
+  })
   readonly cpu_shares: number | null;
-  @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'MiB, likewise.' })
+  @ApiProperty({
+    ...OPTIONAL_SIZE,
+    example: null,
+    description: 'MiB, if a creation gives no value. Null: the usual default.',
+  })
   readonly disk_mb: number | null;
-  @ApiProperty({ type: String, nullable: true, example: 'node', description: 'Likewise; null: none.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: 'node',
+    description: 'Role, if a creation gives none. Null: none.',
+  })
   readonly role: string | null;
-  @ApiProperty({ example: false, description: 'Whether its containers begin with files in `/home/user`.' })
+  @ApiProperty({ example: false, description: 'True if containers start with files in `/home/user`.' })
   readonly data: boolean;
 }
 
 /** An image that a container can be made of, as a client sees it. */
 export class ImageView {
-  @ApiProperty({ example: 'ubuntu', description: 'What to write as "image" when creating a container.' })
+  @ApiProperty({ example: 'ubuntu', description: 'Value of "image" in a creation.' })
   readonly name: string;
   @ApiProperty({ example: 'ubuntu:24.04' })
   readonly reference: string;
   @ApiProperty({ example: 'Ubuntu 24.04 LTS' })
   readonly description: string;
-  @ApiProperty({ example: true, description: 'Whether to offer it first; one is.' })
+  @ApiProperty({ example: true, description: 'True for the image to offer first; exactly one is.' })
   readonly default: boolean;
   @ApiProperty({
     enum: PULL_POLICIES,
     description:
-      'When a creation asks the registry for it: if it is missing, for a newer version once a day or always, or never: it is built on the machine.',
+      'When a creation contacts the registry: if the image is missing, once a day, always, or never for images ' +
+      'built on the machine.',
   })
   readonly pull: PullPolicy;
   @ApiProperty({
     type: Boolean,
     nullable: true,
     example: true,
-    description: 'Whether it is here already, so that no creation waits for it; null: not known at the moment.',
+    description: 'True if the image is on the machine, so that creations need no pull; null if unknown.',
   })
   readonly available: boolean | null;
   @ApiProperty({
     type: ImageTemplateView,
     nullable: true,
     example: null,
-    description: 'null: an image of the catalogue.',
+    description: 'Null for catalogue images.',
   })
   readonly template: ImageTemplateView | null;
 }
@@ -70,7 +88,7 @@ export class ImageListView {
   readonly images: ImageView[];
   @ApiProperty({
     example: true,
-    description: 'Whether a creation may name an image of its own: `custom` with `custom_image`.',
+    description: 'True if creations can use any image: `custom` with `custom_image`.',
   })
   readonly custom_images: boolean;
 }
@@ -85,19 +103,24 @@ export class ImagePullView {
   readonly reference: string;
   @ApiProperty({
     enum: ['updated', 'unchanged', 'pulling'],
-    description: 'updated: there is a version here that was not before; pulling: it goes on, ask again.',
+    description: 'updated: a newer version was pulled. pulling: the pull continues; repeat the request.',
   })
   readonly state: 'updated' | 'unchanged' | 'pulling';
-  @ApiProperty({ minimum: 0, maximum: 100, example: 100, description: 'Of the pull, in percent.' })
+  @ApiProperty({ minimum: 0, maximum: 100, example: 100, description: 'Progress of the pull in percent.' })
   readonly progress: number;
   @ApiProperty({
     type: String,
     nullable: true,
     example: `sha256:${'4f1d2c3b'.repeat(8)}`,
-    description: 'The version that is here now; null while it is pulled.',
+    description: 'Id of the current version; null during a pull.',
   })
   readonly image_id: string | null;
-  @ApiProperty({ type: String, nullable: true, example: null, description: 'The version before; null: none.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'Id of the previous version; null if none.',
+  })
   readonly previous_image_id: string | null;
 }
 

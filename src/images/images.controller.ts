@@ -15,8 +15,8 @@ export class ImagesController {
   @Get()
   @Scopes('read')
   @ApiOperation({
-    summary: 'List the images that a container can be made of',
-    description: "Those of the catalogue, and after them the templates that the user's tier may use.",
+    summary: 'List images for containers',
+    description: "Catalogue images, followed by the templates that are available in the user's tier.",
   })
   @ApiOkResponse({ type: ImageListView })
   async list(@CurrentPrincipal() { tier }: Principal): Promise<ImageListView> {

@@ -13,10 +13,10 @@ export class MetricsController {
   constructor(private readonly metrics: Metrics) {}
 
   @Get()
-  @ApiOperation({ summary: 'What this process measures, in the text format of Prometheus' })
+  @ApiOperation({ summary: 'Get the metrics of this process in Prometheus format' })
   @ApiProduces('text/plain')
   @ApiOkResponse({
-    description: 'A line a series.',
+    description: 'One line per series.',
     schema: { type: 'string', example: 'berth_containers{status="running"} 12' },
   })
   @ApiFaults('shutting_down')

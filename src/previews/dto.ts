@@ -10,7 +10,7 @@ export const LINK_SECONDS = { min: 60, usual: DAY_SECONDS, max: 30 * DAY_SECONDS
 
 const URL_EXAMPLE = 'https://3000-3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11.preview.example';
 const PORT = { type: 'integer', minimum: 1, maximum: 65_535, example: 3000 } as const;
-const ACCESS_MEANING = '`private`: the owner, and those who have a link. `public`: everybody.';
+const ACCESS_MEANING = '`private`: accessible to the owner and with a link. `public`: accessible to everyone.';
 
 /** A port on which a program in a container listens. */
 class PortView {
@@ -19,7 +19,7 @@ class PortView {
   @ApiProperty({
     type: [String],
     example: ['127.0.0.1'],
-    description: 'The addresses in the container that it listens on. Previews reach each of them.',
+    description: 'Addresses in the container that the program listens on. Previews can reach all of them.',
   })
   readonly addresses: readonly string[];
   @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'private', description: ACCESS_MEANING })
@@ -28,7 +28,7 @@ class PortView {
     type: String,
     nullable: true,
     example: URL_EXAMPLE,
-    description: 'Where the port is seen; null where previews are off.',
+    description: 'URL of the preview; null if previews are off.',
   })
   readonly url: string | null;
 }
@@ -56,13 +56,18 @@ export class PortAccessView {
   readonly port: number;
   @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'public', description: ACCESS_MEANING })
   readonly access: PortAccess;
-  @ApiProperty({ example: URL_EXAMPLE, description: 'Where the port is seen.' })
+  @ApiProperty({ example: URL_EXAMPLE, description: 'URL of the preview.' })
   readonly url: string;
 }
 
 /** Body of `POST /api/containers/:id/ports/:port/links`. */
 export class CreateLinkDto {
-  @ApiPropertyOptional({ type: String, nullable: true, example: 'for the review', description: 'To recognise it by.' })
+  @ApiPropertyOptional({
+    type: String,
+    nullable: true,
+    example: 'for the review',
+    description: 'Name to identify the link.',
+  })
   @IsOptional()
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
@@ -72,7 +77,7 @@ export class CreateLinkDto {
     type: 'integer',
     nullable: true,
     default: LINK_SECONDS.usual,
-    description: 'Seconds until the link ends, and with it what it opened: 60 to 2592000 (30 days).',
+    description: 'Seconds until the link and its open connections expire: 60 to 2592000 (30 days).',
   })
   @IsOptional()
   @IsInt({ message: 'must be a whole number of seconds' })
@@ -84,7 +89,8 @@ export class CreateLinkDto {
     type: Boolean,
     nullable: true,
     default: false,
-    description: 'true: the link opens in one browser alone, the first; and its token works in no header.',
+    description:
+      'true: the link works only in the first browser that opens it, and its token cannot be used in a header.',
   })
   @IsOptional()
   @IsBoolean()
@@ -94,7 +100,7 @@ export class CreateLinkDto {
     type: Boolean,
     nullable: true,
     default: false,
-    description: 'true: visitors with the link may start the container if it is stopped.',
+    description: 'true: visitors with the link can start the stopped container.',
   })
   @IsOptional()
   @IsBoolean()
@@ -109,11 +115,11 @@ class LinkView {
   readonly port: number;
   @ApiProperty({ type: String, nullable: true, example: 'for the review' })
   readonly name: string | null;
-  @ApiProperty({ example: false, description: 'Whether it opens in one browser alone.' })
+  @ApiProperty({ example: false, description: 'True if the link works only in one browser.' })
   readonly once: boolean;
-  @ApiProperty({ example: false, description: 'Whether visitors with the link may start the container.' })
+  @ApiProperty({ example: false, description: 'True if visitors with the link can start the container.' })
   readonly may_start: boolean;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When a link of one use was used.' })
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When a single-use link was used.' })
   readonly used_at: string | null;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
@@ -125,19 +131,19 @@ class LinkView {
 export class CreatedLinkView extends LinkView {
   @ApiProperty({
     example: `${URL_EXAMPLE}/.berth/open#preview_3Zg…`,
-    description: 'For people: opened in a browser, it shows the port until the link ends. Shown this once.',
+    description: 'For browsers: opens the preview until the link expires. Shown only once.',
   })
   readonly url: string;
   @ApiProperty({
     example: 'preview_3Zgk3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWdpVq4XwT1',
-    description: 'For programs, in the header `Berth-Token`. Shown this once.',
+    description: 'For programs: value of the header `Berth-Token`. Shown only once.',
   })
   readonly token: string;
 }
 
 /** Answer of `GET /api/containers/:id/ports/:port/links`. */
 export class LinkListView {
-  @ApiProperty({ type: [LinkView], description: 'Those that have not ended, newest first.' })
+  @ApiProperty({ type: [LinkView], description: 'Active links, newest first.' })
   readonly links: readonly LinkView[];
 }
 

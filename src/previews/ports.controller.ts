@@ -34,7 +34,7 @@ import { ListeningPorts } from './listening-ports';
 const ApiPort = (...faults: readonly ApiFault[]): MethodDecorator =>
   applyDecorators(
     ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'previews_disabled', ...faults),
-    ApiParam({ name: 'port', description: 'A TCP port.', schema: { type: 'integer', minimum: 1, maximum: 65_535 } }),
+    ApiParam({ name: 'port', description: 'TCP port.', schema: { type: 'integer', minimum: 1, maximum: 65_535 } }),
   );
 
 /** Which ports of a container listen, and who may see them. */
@@ -52,11 +52,11 @@ export class PortsController {
   @Scopes('exec')
   @AuditedLook('container.port_list')
   @ApiOperation({
-    summary: 'List the ports on which programs in the container listen',
+    summary: 'List listening ports of a container',
     description:
-      'With "Accept: text/event-stream" as Server-Sent Events: "ports" at once, and again within seconds of a change, ' +
-      'and last "end" ({ reason }), when the container stops, the token ends or the server does. A stream does not count ' +
-      'as use of the container.',
+      'With "Accept: text/event-stream", sends Server-Sent Events: "ports" initially and within seconds of each ' +
+      'change, and finally "end" ({ reason }) when the container stops, the token ends or the server shuts down. A ' +
+      'stream does not count as use of the container.',
   })
   @ApiExtraModels(PortListView, PortsEndView)
   @ApiContainerById(
@@ -88,8 +88,8 @@ export class PortsController {
   @Scopes('exec')
   @Audited('container.port_access')
   @ApiOperation({
-    summary: 'Let everybody see a port, or only you and those with a link',
-    description: 'A change to private ends the connections of those who may not see the port any more.',
+    summary: 'Make a port public or private',
+    description: 'When a port becomes private, connections without access are closed.',
   })
   @ApiPort('public_not_allowed', 'link_limit_reached')
   @ApiOkResponse({ type: PortAccessView })
@@ -107,9 +107,9 @@ export class PortsController {
   @Audited('container.link_create')
   @Location<CreatedLinkView>((_link, { id = '', port = '' }) => `/api/containers/${id}/ports/${port}/links`)
   @ApiOperation({
-    summary: 'Make a link to a port',
+    summary: 'Create a link to a port',
     description:
-      'Visitors with the link see the port until the link ends. The answer is the only one that shows the link.',
+      'Visitors with the link can access the port until the link expires. The link is shown only in this response.',
   })
   @ApiIdempotencyKey()
   @ApiPort('idempotency_key_reused', 'link_limit_reached')
@@ -126,7 +126,7 @@ export class PortsController {
 
   @Get(':port/links')
   @Scopes('exec')
-  @ApiOperation({ summary: 'List the links to a port' })
+  @ApiOperation({ summary: 'List links to a port' })
   @ApiPort()
   @ApiOkResponse({ type: LinkListView })
   async listLinks(
@@ -140,9 +140,12 @@ export class PortsController {
   @Delete(':port/links/:link')
   @Scopes('exec')
   @Audited('container.link_revoke')
-  @ApiOperation({ summary: 'Revoke a link', description: 'The connections that it opened end at once.' })
+  @ApiOperation({
+    summary: 'Revoke a link to a port',
+    description: 'Connections opened through the link are closed immediately.',
+  })
   @ApiPort('link_not_found')
-  @ApiParam({ name: 'link', description: "The link's id." })
+  @ApiParam({ name: 'link', description: 'Link id.' })
   @ApiOkResponse({ type: LinkRevokedView })
   async revokeLink(
     @CurrentPrincipal() caller: Principal,

@@ -15,13 +15,13 @@ class RolePackagesView {
 
 /** A role of the catalogue, as a client sees it. */
 class RoleView {
-  @ApiProperty({ example: 'node', description: 'What to write as "role" when creating a container.' })
+  @ApiProperty({ example: 'node', description: 'Value of "role" in a creation.' })
   readonly name: string;
   @ApiProperty({ example: 'Node.js with npm' })
   readonly description: string;
   @ApiProperty({ type: RolePackagesView })
   readonly packages: RolePackagesView;
-  @ApiProperty({ description: 'Whether it is what a container without a role is; one is.' })
+  @ApiProperty({ description: 'True for the role of containers without one; exactly one is.' })
   readonly default: boolean;
 }
 

@@ -10,7 +10,7 @@ export class RolesController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'List the roles that a container can have' })
+  @ApiOperation({ summary: 'List roles for containers' })
   @ApiOkResponse({ type: RoleListView })
   list(): RoleListView {
     return { roles: this.catalog.list() };

@@ -20,7 +20,7 @@ const RUN_ENDS = [
 export class RunEndView {
   @ApiProperty({ enum: RUN_ENDS, example: 'container_stopped' })
   readonly reason: (typeof RUN_ENDS)[number];
-  @ApiPropertyOptional({ example: 'oom', description: 'Why the container stopped, where nobody asked for it.' })
+  @ApiPropertyOptional({ example: 'oom', description: 'Why the container stopped, if the stop was not requested.' })
   readonly detail?: string;
 }
 

@@ -14,7 +14,7 @@ const TYPE = { enum: KEY_TYPES, enumName: 'SshKeyType', example: 'ssh-ed25519' }
 /** Body of `POST /api/me/ssh-keys`. */
 @BodyExample({ name: 'laptop', public_key: LINE })
 export class CreateSshKeyDto {
-  @ApiProperty({ example: 'laptop', description: 'A name to recognise the key by.' })
+  @ApiProperty({ example: 'laptop', description: 'Name to identify the key.' })
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
@@ -22,7 +22,7 @@ export class CreateSshKeyDto {
   @ApiProperty({
     example: LINE,
     maxLength: MOST_KEY_TEXT,
-    description: `The line of a file such as id_ed25519.pub. ${KEY_TYPES.join(', ')}; RSA of 2048 bits or more.`,
+    description: `The content of a file such as id_ed25519.pub. ${KEY_TYPES.join(', ')}; RSA with at least 2048 bits.`,
   })
   @IsString()
   @MaxLength(MOST_KEY_TEXT)
@@ -34,8 +34,8 @@ export class CreateSshKeyDto {
     nullable: true,
     example: 3600,
     description:
-      'Seconds until the key and its connections end: at least 60. By default the key ends with the calling ' +
-      'token, which it cannot outlast, or not at all.',
+      'Seconds until the key expires and its connections are closed; at least 60. Limited by the calling token. ' +
+      'Default: the key expires with the calling token, or never.',
   })
   @IsOptional()
   @IsInt({ message: 'must be a whole number of seconds' })
@@ -46,19 +46,19 @@ export class CreateSshKeyDto {
 
 /** A key with which its user logs in over SSH. */
 export class SshKeyView {
-  @ApiProperty({ format: 'uuid', description: 'Also the id of the key’s token, which audit entries name.' })
+  @ApiProperty({ format: 'uuid', description: "Also the id of the key's token in audit entries." })
   readonly id: string;
   @ApiProperty({ example: 'laptop' })
   readonly name: string;
   @ApiProperty(TYPE)
   readonly type: string;
-  @ApiProperty({ example: FINGERPRINT, description: 'As `ssh-keygen -l` shows it.' })
+  @ApiProperty({ example: FINGERPRINT, description: 'As shown by `ssh-keygen -l`.' })
   readonly fingerprint: string;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
   readonly expires_at: string | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'To the minute.' })
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Rounded to the minute.' })
   readonly last_used_at: string | null;
 }
 
@@ -84,7 +84,7 @@ class HostKeyView {
   readonly type: string;
   @ApiProperty({ example: FINGERPRINT })
   readonly fingerprint: string;
-  @ApiProperty({ example: LINE.split(' ', 2).join(' '), description: 'For a line of known_hosts, behind the host.' })
+  @ApiProperty({ example: LINE.split(' ', 2).join(' '), description: 'For known_hosts, after the host name.' })
   readonly public_key: string;
 }
 
@@ -94,7 +94,7 @@ export class SshServerView {
     type: String,
     nullable: true,
     example: 'ssh.berth.example',
-    description: 'The host to connect to; null: the one by which the API is reached.',
+    description: 'Host to connect to. Null: the host of the API.',
   })
   readonly host: string | null;
   @ApiProperty({ type: 'integer', minimum: 1, maximum: 65_535, example: 2222 })

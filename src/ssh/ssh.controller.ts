@@ -19,9 +19,10 @@ export class SshKeysController {
   @Audited('ssh.key_create')
   @Location<SshKeyView>(({ id }) => `/api/me/ssh-keys/${id}`)
   @ApiOperation({
-    summary: 'Register a key to log in with over SSH',
+    summary: 'Register an SSH key',
     description:
-      'A key belongs to one user. It opens what is inside containers, and no route of the API; the calling token needs the scope exec too.',
+      'A key belongs to one user. It gives access to containers over SSH, but not to the API. The calling token ' +
+      'also needs the scope exec.',
   })
   @ApiCreatedResponse({ type: SshKeyView })
   @ApiFaults('ssh_key_taken', 'guest_session_expired', 'token_limit_reached')
@@ -44,8 +45,11 @@ export class SshKeysController {
   @Delete(':id')
   @Scopes('write')
   @Audited('ssh.key_delete')
-  @ApiOperation({ summary: 'Delete an SSH key', description: 'The connections that were opened with it end at once.' })
-  @ApiParam({ name: 'id', description: "The key's id." })
+  @ApiOperation({
+    summary: 'Delete an SSH key',
+    description: 'Connections opened with the key are closed immediately.',
+  })
+  @ApiParam({ name: 'id', description: 'Key id.' })
   @ApiOkResponse({ type: SshKeyDeletedView })
   @ApiFaults('ssh_key_not_found')
   async remove(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<SshKeyDeletedView> {
@@ -62,7 +66,7 @@ export class SshController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'Where the SSH server is, and its host keys' })
+  @ApiOperation({ summary: 'Get the address and host keys of the SSH server' })
   @ApiOkResponse({ type: SshServerView })
   @ApiFaults('ssh_disabled')
   async describe(): Promise<SshServerView> {

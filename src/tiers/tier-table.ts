@@ -11,7 +11,7 @@ export const RESOURCE_BOUNDS = { type: 'integer', minimum: 1, maximum: 2 ** 31 -
 export class Resources {
   @ApiProperty({ ...RESOURCE_BOUNDS, example: 2048, description: 'MiB.' })
   readonly memory_mb: number;
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 1000, description: 'Millicores: 1000 is one CPU.' })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 1000, description: 'Millicores; 1000 is one CPU.' })
   readonly cpu_shares: number;
   @ApiProperty({ ...RESOURCE_BOUNDS, example: 10_240, description: 'MiB.' })
   readonly disk_mb: number;

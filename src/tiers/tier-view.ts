@@ -12,7 +12,7 @@ export class LimitsView {
   readonly max: Resources;
   @ApiProperty({
     type: Resources,
-    description: 'What a creation gets for the amounts that it leaves out.',
+    description: 'Resources of a creation that gives none.',
   })
   readonly default: Resources;
   @ApiProperty({
@@ -20,14 +20,13 @@ export class LimitsView {
     minimum: 1,
     example: 1024,
     description:
-      'Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so ' +
-      'many, and three for each 4 MiB of its memory at most.',
+      'Processes and threads of a container; a change applies when a container is recreated. Under gVisor, the ' +
+      'limit applies to each user id in the container, and there are at most three per 4 MiB of memory.',
   })
   readonly processes: number;
   @ApiProperty({
     ...NETWORK_POLICY_SCHEMA,
-    description:
-      'The widest network of a container, and that of one whose owner asks for none; `none` is always possible.',
+    description: 'Least restricted network of a container, and the default. `none` is always allowed.',
   })
   readonly network: NetworkPolicy;
   @ApiProperty({
@@ -35,17 +34,17 @@ export class LimitsView {
     nullable: true,
     minimum: 1,
     example: 180_000,
-    description: 'How long a session or run may last; null: no limit.',
+    description: 'Maximum duration of a session or run; null if unlimited.',
   })
   readonly session_seconds: number | null;
-  @ApiProperty({ description: 'Whether the session happens once, or each run of a container has its own.' })
+  @ApiProperty({ description: 'True if there is one session per user; false if each run of a container has its own.' })
   readonly session_once: boolean;
   @ApiProperty({
     type: Number,
     nullable: true,
     minimum: 0,
     example: null,
-    description: 'Seconds without use after which a container is idle, if it does not ask for fewer; null: no limit.',
+    description: 'Maximum and default number of seconds of inactivity until a container is idle; null if unlimited.',
   })
   readonly auto_stop_seconds: number | null;
   @ApiProperty({
@@ -53,8 +52,8 @@ export class LimitsView {
     enumName: 'IdleAction',
     example: 'stop',
     description:
-      'What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ' +
-      'ask for this or for what comes before it in the order of the enum.',
+      'Default action for idle containers. If auto_stop_seconds is set, containers can choose this or an earlier ' +
+      'value of the enum.',
   })
   readonly idle_action: IdleAction;
   @ApiProperty({
@@ -62,31 +61,31 @@ export class LimitsView {
     nullable: true,
     minimum: 0,
     example: null,
-    description: 'Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.',
+    description: 'Maximum and default number of seconds until a stopped container is deleted; null if unlimited.',
   })
   readonly auto_delete_seconds: number | null;
   @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly agents: number;
   @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly snapshots: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 51_200, description: 'MiB of all snapshots together.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 51_200, description: 'MiB: maximum total size of snapshots.' })
   readonly snapshot_mb: number;
   @ApiProperty({ type: 'integer', minimum: 0, example: 5 })
   readonly webhooks: number;
   @ApiProperty({
     example: true,
     description:
-      'Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a ' +
-      'token of the scope `exec`.',
+      'True if containers can be accessed: commands, processes, terminals, files and statistics, with the scope ' +
+      '`exec`.',
   })
   readonly exec: boolean;
-  @ApiProperty({ example: true, description: 'Whether a port can be `public`: everybody may see it.' })
+  @ApiProperty({ example: true, description: 'True if ports can be `public`, which everyone can access.' })
   readonly public_previews: boolean;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 200,
-    description: 'Open requests and WebSockets of previews of all containers together.',
+    description: 'Maximum number of open requests and WebSockets of previews, over all containers.',
   })
   readonly preview_connections: number;
   @ApiProperty({
@@ -94,7 +93,7 @@ export class LimitsView {
     nullable: true,
     minimum: 1,
     example: null,
-    description: 'KiB that pass through previews of all containers each second; null: no limit.',
+    description: 'Maximum KiB per second through previews, over all containers; null if unlimited.',
   })
   readonly preview_kib_per_second: number | null;
 }

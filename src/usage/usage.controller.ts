@@ -13,7 +13,7 @@ export class UsageController {
 
   @Get()
   @Scopes('read')
-  @ApiOperation({ summary: 'What your containers and snapshots used, by day' })
+  @ApiOperation({ summary: 'List your usage by day' })
   @ApiOkResponse({ type: UsageView })
   async list(@CurrentPrincipal() caller: Principal, @Query() range: UsageRangeDto): Promise<UsageView> {
     return viewUsage(await this.reader.ofUser(caller.userId, range));

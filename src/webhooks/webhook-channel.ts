@@ -5,9 +5,9 @@ export const WEBHOOK_CHANNEL: AsyncChannel = {
   name: 'webhooks',
   address: '/{path}',
   protocol: 'webhook',
-  title: "Events, sent to a webhook's URL",
+  title: 'Events, sent to the URL of a webhook',
   description:
-    'Each is a POST in JSON with the headers `webhook-id`, `webhook-timestamp` and `webhook-signature` of Standard Webhooks. ' +
-    'It is repeated until the receiver answers 2xx.',
+    'Each delivery is a POST with JSON and the headers `webhook-id`, `webhook-timestamp` and `webhook-signature` ' +
+    'of Standard Webhooks. It is repeated until the receiver responds with 2xx.',
   sends: { event: { $ref: '#/components/schemas/PayloadView' } },
 };

@@ -42,16 +42,16 @@ import { WebhooksService } from './webhooks.service';
 interface Kind {
   readonly path: string;
   readonly forAllUsers: boolean;
-  /** The suffix of the routes' summaries. */
-  readonly whose: string;
+  /** Distinguishes the kinds in the routes' summaries. */
+  readonly adjective: '' | 'global ';
   readonly read: readonly [RouteScope];
   readonly write: readonly [RouteScope];
   /** For changes by which a caller sees events, as their receiver or in the answer. */
   readonly writeAndRead: readonly [RouteScope, ...RouteScope[]];
 }
 
-/** The routes of users' own webhooks, and of those for everybody's events. */
-function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: Kind) {
+/** The routes of users' own webhooks, and of global ones, which receive the events of all users. */
+function webhookRoutes({ path, forAllUsers, adjective, read, write, writeAndRead }: Kind) {
   /** Describes the webhook's id, and what happens without such a webhook. */
   const ById = (...faults: readonly ApiFault[]): MethodDecorator =>
     applyDecorators(
@@ -73,10 +73,10 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Audited('webhook.create')
     @Location<WebhookCreatedView>((made) => `/api/${path}/${made.id}`)
     @ApiOperation({
-      summary: `Make a webhook${whose}`,
+      summary: `Create a ${adjective}webhook`,
       description:
-        'It gets the events that come after it, signed as Standard Webhooks says. The answer is the only one that shows ' +
-        'its secret.',
+        'Receives events from now on, signed according to Standard Webhooks. The secret is shown only in this ' +
+        'response.',
     })
     @ApiIdempotencyKey()
     @ApiCreatedResponse({ type: WebhookCreatedView, headers: REPLAYED_HEADER })
@@ -92,7 +92,7 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Get()
     @Scopes(...read)
     @Compressed()
-    @ApiOperation({ summary: `List the webhooks${whose}` })
+    @ApiOperation({ summary: `List ${adjective}webhooks` })
     @ApiOkResponse({ type: WebhookListView })
     @ApiFaults('invalid_parameters')
     list(@CurrentPrincipal() caller: Principal, @Query() query: PagedQuery): Promise<WebhookListView> {
@@ -102,7 +102,7 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Get(':id')
     @Scopes(...read)
     @ById()
-    @ApiOperation({ summary: `Get a webhook${whose}` })
+    @ApiOperation({ summary: `Get a ${adjective}webhook` })
     @ApiOkResponse({ type: WebhookView })
     get(@CurrentPrincipal() caller: Principal, @Param('id') webhook: string): Promise<WebhookView> {
       return this.webhooks.get(access(caller), webhook);
@@ -113,9 +113,9 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Audited('webhook.update')
     @ById('invalid_parameters')
     @ApiOperation({
-      summary: `Change, pause or activate a webhook${whose}`,
+      summary: `Update, pause or activate a ${adjective}webhook`,
       description:
-        'With a new URL, and when it is activated after it was disabled, everything that failed is tried again at once.',
+        'After a new URL, or after a disabled webhook is activated, all failed deliveries are retried immediately.',
     })
     @ApiOkResponse({ type: WebhookView })
     update(
@@ -130,7 +130,7 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Scopes(...write)
     @Audited('webhook.delete')
     @ById()
-    @ApiOperation({ summary: `Delete a webhook${whose}, and what it has not delivered` })
+    @ApiOperation({ summary: `Delete a ${adjective}webhook and its pending deliveries` })
     @ApiOkResponse({ type: WebhookDeletedView })
     delete(@CurrentPrincipal() caller: Principal, @Param('id') webhook: string): Promise<WebhookDeletedView> {
       return this.webhooks.delete(access(caller), webhook);
@@ -143,8 +143,9 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Audited('webhook.rotate_secret')
     @ById('invalid_parameters')
     @ApiOperation({
-      summary: `Replace the secret of a webhook${whose}`,
-      description: 'For a while deliveries are signed with both. The answer is the only one that shows the new secret.',
+      summary: `Rotate the secret of a ${adjective}webhook`,
+      description:
+        'For some time, deliveries are signed with both secrets. The new secret is shown only in this response.',
     })
     @ApiOkResponse({ type: SecretRotatedView })
     rotateSecret(
@@ -162,10 +163,10 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Audited('webhook.test')
     @ById()
     @ApiOperation({
-      summary: `Send a test to a webhook${whose}`,
+      summary: `Send a test event to a ${adjective}webhook`,
       description:
-        'Of the type webhook_test, signed like every delivery; also if the webhook is paused or disabled. The answer comes ' +
-        'with the outcome.',
+        'Sends an event of the type webhook_test, signed like every delivery, even if the webhook is paused or ' +
+        'disabled. The response contains the result.',
     })
     @ApiOkResponse({ type: DeliveryView })
     test(@CurrentPrincipal() caller: Principal, @Param('id') webhook: string): Promise<DeliveryView> {
@@ -176,7 +177,7 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @Scopes(...read)
     @Compressed()
     @ById('invalid_parameters')
-    @ApiOperation({ summary: `List the deliveries of a webhook${whose}` })
+    @ApiOperation({ summary: `List deliveries of a ${adjective}webhook` })
     @ApiOkResponse({ type: DeliveryListView })
     listDeliveries(
       @CurrentPrincipal() caller: Principal,
@@ -194,10 +195,10 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
     @ById('delivery_not_found', 'event_not_kept')
     @ApiParam({ name: 'delivery', schema: { type: 'string', format: 'uuid' } })
     @ApiOperation({
-      summary: `Repeat a delivery of a webhook${whose}`,
+      summary: `Resend a delivery of a ${adjective}webhook`,
       description:
-        'With the same webhook-id. One that is over is sent once more, at once, and the answer comes with the outcome; one ' +
-        'that is pending is tried in its order as soon as possible.',
+        'Uses the same webhook-id. A finished delivery is sent again immediately, and the response contains the ' +
+        'result; a pending one is retried in order as soon as possible.',
     })
     @ApiOkResponse({ type: DeliveryView })
     redeliver(
@@ -218,19 +219,19 @@ function webhookRoutes({ path, forAllUsers, whose, read, write, writeAndRead }: 
 export class WebhooksController extends webhookRoutes({
   path: 'webhooks',
   forAllUsers: false,
-  whose: '',
+  adjective: '',
   read: ['read'],
   write: ['write'],
   writeAndRead: ['write', 'read'],
 }) {}
 
-/** Webhooks for everybody's events, which all administrators share. */
+/** Global webhooks, which all administrators share. */
 @ApiTags('admin')
 @Controller('admin/webhooks')
 export class AdminWebhooksController extends webhookRoutes({
   path: 'admin/webhooks',
   forAllUsers: true,
-  whose: " for everybody's events",
+  adjective: 'global ',
   read: ['admin'],
   write: ['admin'],
   writeAndRead: ['admin'],

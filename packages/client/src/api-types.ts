@@ -6,15 +6,15 @@ export type ClientOptions = {
 
 export type CreateTokenDto = {
     /**
-     * A name to recognise the token by.
+     * Name to identify the token.
      */
     name: string;
     /**
-     * At most what the calling token holds; `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`, as far as it holds them.
+     * Scopes of the token; the calling token must have them. `admin` includes `read` and `write`, but not `exec`. Default: those of `read`, `write` and `exec` that the calling token has.
      */
     scopes?: Array<'read' | 'write' | 'exec' | 'admin'>;
     /**
-     * Days. By default it ends with the calling token, which it cannot outlast, or not at all.
+     * Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or never.
      */
     expires_in?: number | null;
 };
@@ -23,14 +23,14 @@ export type CreatedTokenView = {
     id: string;
     name: string;
     /**
-     * The token's first 12 characters.
+     * First 12 characters of the token.
      */
     token_prefix: string;
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
     created_at: string;
     expires_at: string | null;
     /**
-     * Shown this once.
+     * Shown only once.
      */
     token: string;
 };
@@ -39,7 +39,7 @@ export type TokenView = {
     id: string;
     name: string;
     /**
-     * The token's first 12 characters.
+     * First 12 characters of the token.
      */
     token_prefix: string;
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
@@ -59,7 +59,7 @@ export type TokenRevokedView = {
 
 export type GuestLoginDto = {
     /**
-     * 2 to 30 of letters, digits, "_" and "-".
+     * 2 to 30 letters, digits, "_" and "-".
      */
     username: string;
 };
@@ -72,26 +72,26 @@ export type MeUserView = {
 
 export type GuestLoginView = {
     /**
-     * Shown this once. It may read and write.
+     * Shown only once. Allows reading and writing.
      */
     token: string;
     user: MeUserView;
     /**
-     * When the session ends: from then on the token reads, stops and deletes only. null where guests have no end.
+     * When the guest session ends. After that, the token can only read, stop and delete. Null if guest sessions do not expire.
      */
     expires_at: string | null;
 };
 
 export type CreateSignInCodeDto = {
     /**
-     * How long it is good, in seconds: 30 to 3600. 300 if absent.
+     * Lifetime of the code in seconds: 30 to 3600. Default: 300.
      */
     expires_in?: number | null;
 };
 
 export type SignInCodeView = {
     /**
-     * Shown this once, and good once.
+     * Shown only once. Can be used once.
      */
     code: string;
     expires_at: string;
@@ -105,14 +105,14 @@ export type SignInView = {
     id: string;
     name: string;
     /**
-     * The token's first 12 characters.
+     * First 12 characters of the token.
      */
     token_prefix: string;
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
     created_at: string;
     expires_at: string | null;
     /**
-     * Shown this once.
+     * Shown only once.
      */
     token: string;
     user: MeUserView;
@@ -124,7 +124,7 @@ export type Resources = {
      */
     memory_mb: number;
     /**
-     * Millicores: 1000 is one CPU.
+     * Millicores; 1000 is one CPU.
      */
     cpu_shares: number;
     /**
@@ -134,7 +134,7 @@ export type Resources = {
 };
 
 /**
- * What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ask for this or for what comes before it in the order of the enum.
+ * Default action for idle containers. If auto_stop_seconds is set, containers can choose this or an earlier value of the enum.
  */
 export type IdleAction = 'stop' | 'pause_then_stop' | 'pause';
 
@@ -143,58 +143,58 @@ export type LimitsView = {
     min: Resources;
     max: Resources;
     /**
-     * What a creation gets for the amounts that it leaves out.
+     * Resources of a creation that gives none.
      */
     default: Resources;
     /**
-     * Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so many, and three for each 4 MiB of its memory at most.
+     * Processes and threads of a container; a change applies when a container is recreated. Under gVisor, the limit applies to each user id in the container, and there are at most three per 4 MiB of memory.
      */
     processes: number;
     /**
-     * The widest network of a container, and that of one whose owner asks for none; `none` is always possible.
+     * Least restricted network of a container, and the default. `none` is always allowed.
      */
     network: NetworkPolicy;
     /**
-     * How long a session or run may last; null: no limit.
+     * Maximum duration of a session or run; null if unlimited.
      */
     session_seconds: number | null;
     /**
-     * Whether the session happens once, or each run of a container has its own.
+     * True if there is one session per user; false if each run of a container has its own.
      */
     session_once: boolean;
     /**
-     * Seconds without use after which a container is idle, if it does not ask for fewer; null: no limit.
+     * Maximum and default number of seconds of inactivity until a container is idle; null if unlimited.
      */
     auto_stop_seconds: number | null;
     /**
-     * What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ask for this or for what comes before it in the order of the enum.
+     * Default action for idle containers. If auto_stop_seconds is set, containers can choose this or an earlier value of the enum.
      */
     idle_action: IdleAction;
     /**
-     * Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.
+     * Maximum and default number of seconds until a stopped container is deleted; null if unlimited.
      */
     auto_delete_seconds: number | null;
     agents: number;
     snapshots: number;
     /**
-     * MiB of all snapshots together.
+     * MiB: maximum total size of snapshots.
      */
     snapshot_mb: number;
     webhooks: number;
     /**
-     * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
+     * True if containers can be accessed: commands, processes, terminals, files and statistics, with the scope `exec`.
      */
     exec: boolean;
     /**
-     * Whether a port can be `public`: everybody may see it.
+     * True if ports can be `public`, which everyone can access.
      */
     public_previews: boolean;
     /**
-     * Open requests and WebSockets of previews of all containers together.
+     * Maximum number of open requests and WebSockets of previews, over all containers.
      */
     preview_connections: number;
     /**
-     * KiB that pass through previews of all containers each second; null: no limit.
+     * Maximum KiB per second through previews, over all containers; null if unlimited.
      */
     preview_kib_per_second: number | null;
 };
@@ -206,11 +206,11 @@ export type MeUsageView = {
 
 export type TransferLimitsView = {
     /**
-     * The largest file that may be written at once; none is larger than its container's disk.
+     * Maximum size of one uploaded file. The container's disk size applies as well.
      */
     file_bytes: number;
     /**
-     * The largest archive that may be unpacked at once; none is larger than its container's disk.
+     * Maximum size of one uploaded archive. The container's disk size applies as well.
      */
     archive_bytes: number;
 };
@@ -226,11 +226,11 @@ export type MeView = {
     usage: MeUsageView;
     transfer_limits: TransferLimitsView;
     /**
-     * What the calling token holds.
+     * Scopes of the calling token.
      */
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
     /**
-     * null for users without a session that ends.
+     * Null for users without a limited session.
      */
     session: MeSessionView | null;
 };
@@ -238,12 +238,12 @@ export type MeView = {
 export type ProfileUserView = {
     username: string;
     /**
-     * Always null: Berth knows none.
+     * Always null: Berth stores no email addresses.
      */
     email: string | null;
     tier: string;
     /**
-     * Whether the calling token has the scope admin.
+     * True if the calling token has the scope admin.
      */
     is_admin: boolean;
 };
@@ -255,21 +255,21 @@ export type ProfileView = {
 export type ValidatedTokenView = {
     username: string;
     /**
-     * Always null: Berth knows none.
+     * Always null: Berth stores no email addresses.
      */
     email: string | null;
     tier: string;
     /**
-     * Whether the calling token has the scope admin.
+     * True if the calling token has the scope admin.
      */
     is_admin: boolean;
     /**
-     * One that is not valid is a 401.
+     * Always true: an invalid token is answered with 401.
      */
     valid: true;
     user_id: string;
     /**
-     * What the calling token holds.
+     * Scopes of the calling token.
      */
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
 };
@@ -279,58 +279,58 @@ export type TierView = {
     min: Resources;
     max: Resources;
     /**
-     * What a creation gets for the amounts that it leaves out.
+     * Resources of a creation that gives none.
      */
     default: Resources;
     /**
-     * Processes and threads of a container, from its next creation on. Under gVisor each of its user ids may have so many, and three for each 4 MiB of its memory at most.
+     * Processes and threads of a container; a change applies when a container is recreated. Under gVisor, the limit applies to each user id in the container, and there are at most three per 4 MiB of memory.
      */
     processes: number;
     /**
-     * The widest network of a container, and that of one whose owner asks for none; `none` is always possible.
+     * Least restricted network of a container, and the default. `none` is always allowed.
      */
     network: NetworkPolicy;
     /**
-     * How long a session or run may last; null: no limit.
+     * Maximum duration of a session or run; null if unlimited.
      */
     session_seconds: number | null;
     /**
-     * Whether the session happens once, or each run of a container has its own.
+     * True if there is one session per user; false if each run of a container has its own.
      */
     session_once: boolean;
     /**
-     * Seconds without use after which a container is idle, if it does not ask for fewer; null: no limit.
+     * Maximum and default number of seconds of inactivity until a container is idle; null if unlimited.
      */
     auto_stop_seconds: number | null;
     /**
-     * What happens to an idle container that asks for nothing else. Where auto_stop_seconds is set, a container may ask for this or for what comes before it in the order of the enum.
+     * Default action for idle containers. If auto_stop_seconds is set, containers can choose this or an earlier value of the enum.
      */
     idle_action: IdleAction;
     /**
-     * Seconds after which a container that stays stopped is deleted, if it does not ask for fewer.
+     * Maximum and default number of seconds until a stopped container is deleted; null if unlimited.
      */
     auto_delete_seconds: number | null;
     agents: number;
     snapshots: number;
     /**
-     * MiB of all snapshots together.
+     * MiB: maximum total size of snapshots.
      */
     snapshot_mb: number;
     webhooks: number;
     /**
-     * Whether what is in containers can be reached: commands, processes, terminals, files and statistics, with a token of the scope `exec`.
+     * True if containers can be accessed: commands, processes, terminals, files and statistics, with the scope `exec`.
      */
     exec: boolean;
     /**
-     * Whether a port can be `public`: everybody may see it.
+     * True if ports can be `public`, which everyone can access.
      */
     public_previews: boolean;
     /**
-     * Open requests and WebSockets of previews of all containers together.
+     * Maximum number of open requests and WebSockets of previews, over all containers.
      */
     preview_connections: number;
     /**
-     * KiB that pass through previews of all containers each second; null: no limit.
+     * Maximum KiB per second through previews, over all containers; null if unlimited.
      */
     preview_kib_per_second: number | null;
     name: string;
@@ -342,11 +342,11 @@ export type TierListView = {
 
 export type WorkInsideView = {
     /**
-     * The program that was started, without its arguments.
+     * Program that was started, without its arguments.
      */
     program: string | null;
     /**
-     * Of a file or an archive: taken of the client, or read for it, also where it failed in the middle.
+     * Bytes of the file or archive that were transferred, including failed transfers.
      */
     bytes: number | null;
 };
@@ -354,44 +354,44 @@ export type WorkInsideView = {
 export type AuditEntryView = {
     id: string;
     /**
-     * When it began.
+     * Start of the action.
      */
     at: string;
     action: string;
     /**
-     * ok, the code of the error, or pending: it is going on, or was cut off by the end of the process.
+     * `ok`, an error code, or `pending`: the action is in progress, or the server stopped during it.
      */
     outcome: string;
     /**
-     * Who did it; null: Berth itself.
+     * User who acted; null for Berth itself.
      */
     user_id: string | null;
     /**
-     * By which token; null where somebody else did it, but for an admin.
+     * Token used; null if another user acted, except for administrators.
      */
     token_id: string | null;
     /**
-     * Whose thing it was done to.
+     * Owner of the affected resource.
      */
     subject_user_id: string | null;
     /**
-     * The database id of the container.
+     * Database id of the container.
      */
     container_id: string | null;
     /**
-     * The id as the request had it, or of what was made.
+     * Id as given in the request, or of the created resource.
      */
     target_id: string | null;
     /**
-     * From where; null where somebody else did it, but for an admin.
+     * Client address; null if another user acted, except for administrators.
      */
     address: string | null;
     /**
-     * The x-request-id; null where somebody else did it, but for an admin.
+     * Value of x-request-id; null if another user acted, except for administrators.
      */
     request_id: string | null;
     /**
-     * null where nothing is known of it.
+     * Null if there are no details.
      */
     detail: WorkInsideView | null;
     finished_at: string | null;
@@ -403,7 +403,7 @@ export type AuditListView = {
      */
     entries: Array<AuditEntryView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
@@ -411,48 +411,48 @@ export type AuditListView = {
 export type ImageTemplateView = {
     version: string;
     /**
-     * MiB of a creation that gives none; null: as usual.
+     * MiB, if a creation gives no value. Null: the usual default.
      */
     memory_mb: number | null;
     /**
-     * Millicores, likewise.
+     * Millicores, if a creation gives no value. Null: the usual default.
      */
     cpu_shares: number | null;
     /**
-     * MiB, likewise.
+     * MiB, if a creation gives no value. Null: the usual default.
      */
     disk_mb: number | null;
     /**
-     * Likewise; null: none.
+     * Role, if a creation gives none. Null: none.
      */
     role: string | null;
     /**
-     * Whether its containers begin with files in `/home/user`.
+     * True if containers start with files in `/home/user`.
      */
     data: boolean;
 };
 
 export type ImageView = {
     /**
-     * What to write as "image" when creating a container.
+     * Value of "image" in a creation.
      */
     name: string;
     reference: string;
     description: string;
     /**
-     * Whether to offer it first; one is.
+     * True for the image to offer first; exactly one is.
      */
     default: boolean;
     /**
-     * When a creation asks the registry for it: if it is missing, for a newer version once a day or always, or never: it is built on the machine.
+     * When a creation contacts the registry: if the image is missing, once a day, always, or never for images built on the machine.
      */
     pull: 'missing' | 'daily' | 'always' | 'never';
     /**
-     * Whether it is here already, so that no creation waits for it; null: not known at the moment.
+     * True if the image is on the machine, so that creations need no pull; null if unknown.
      */
     available: boolean | null;
     /**
-     * null: an image of the catalogue.
+     * Null for catalogue images.
      */
     template: ImageTemplateView | null;
 };
@@ -460,7 +460,7 @@ export type ImageView = {
 export type ImageListView = {
     images: Array<ImageView>;
     /**
-     * Whether a creation may name an image of its own: `custom` with `custom_image`.
+     * True if creations can use any image: `custom` with `custom_image`.
      */
     custom_images: boolean;
 };
@@ -482,13 +482,13 @@ export type RolePackagesView = {
 
 export type RoleView = {
     /**
-     * What to write as "role" when creating a container.
+     * Value of "role" in a creation.
      */
     name: string;
     description: string;
     packages: RolePackagesView;
     /**
-     * Whether it is what a container without a role is; one is.
+     * True for the role of containers without one; exactly one is.
      */
     default: boolean;
 };
@@ -499,15 +499,15 @@ export type RoleListView = {
 
 export type NodeFactsView = {
     /**
-     * Swarm's own.
+     * Swarm node id.
      */
     id: string;
     /**
-     * As the machine calls itself.
+     * Host name of the node.
      */
     name: string;
     /**
-     * Tiers name pools.
+     * Node pool, which tiers refer to.
      */
     pool: string;
     availability: 'active' | 'pause' | 'drain';
@@ -516,30 +516,30 @@ export type NodeFactsView = {
 export type ProcessFactsView = {
     id: string;
     /**
-     * The container's database id.
+     * Database id of the container.
      */
     container_id: string;
     /**
-     * Its name, without arguments.
+     * Program name, without arguments.
      */
     program: string;
     /**
-     * Where it is the container's start command.
+     * Present if it is the container's start command.
      */
     start?: true;
 };
 
 export type EventListView = {
     /**
-     * In the order of seq. There may be more types one day; skip what you do not know.
+     * In order of seq. Ignore unknown types: later versions may add some.
      */
     events: Array<Event>;
     /**
-     * What to write as "after" for the next page.
+     * Value of "after" for the next page.
      */
     next: number;
     /**
-     * Only where events after "after" are no longer kept, or it is ahead of all there are: list the containers again, then go on from next.
+     * Present only if events after "after" are no longer stored, or "after" is ahead of all events. List the containers again, then continue from next.
      */
     resync_required?: true;
 };
@@ -563,11 +563,11 @@ export type CreateAgentDto = {
     name: string;
     description?: string | null;
     /**
-     * 1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and blanks within; the agent itself says when it connects
+     * 1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and inner spaces. Overwritten when the agent connects.
      */
     os?: string | null;
     /**
-     * 1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and blanks within; the agent itself says when it connects
+     * 1 to 64 of A-Z, a-z, 0-9, ".", "_", "+", "-" and inner spaces. Overwritten when the agent connects.
      */
     arch?: string | null;
     tags?: Array<string> | null;
@@ -577,7 +577,7 @@ export type AgentCreatedView = {
     id: string;
     name: string;
     /**
-     * What the agent connects with; shown this once.
+     * Token that the agent connects with. Shown only once.
      */
     token: string;
 };
@@ -590,22 +590,22 @@ export type AgentView = {
     os: string | null;
     arch: string | null;
     /**
-     * Of the agent's program.
+     * Version of the agent program.
      */
     version: string | null;
     tags: Array<string>;
     description: string | null;
     created_at: string;
     /**
-     * When the present connection was made, or the last one; null before the first.
+     * Start of the current or last connection; null if the agent has never connected.
      */
     connected_at: string | null;
     /**
-     * Its last sign of life.
+     * When the agent last sent anything.
      */
     last_seen_at: string | null;
     /**
-     * Load averages of 1, 5 and 15 minutes, as last reported; null before the first report.
+     * Load averages over 1, 5 and 15 minutes, from the last report; null before the first report.
      */
     load: Array<number> | null;
     /**
@@ -617,7 +617,7 @@ export type AgentView = {
      */
     memory_used_mb: number | null;
     /**
-     * How long its machine was up at the last report.
+     * Uptime of the agent's machine at the last report.
      */
     uptime_seconds: number | null;
 };
@@ -629,122 +629,122 @@ export type AgentListView = {
     agents: Array<AgentView>;
     count: number;
     /**
-     * How many agents the user's tier allows.
+     * Maximum number of agents in the user's tier.
      */
     limit: number;
 };
 
 export type DailyUsageView = {
     /**
-     * The UTC day.
+     * UTC day.
      */
     day: string;
     /**
-     * Seconds for which they ran: two that ran all day make 172800.
+     * Container run time in seconds: two containers running all day make 172800.
      */
     running_seconds: number;
     /**
-     * Their limits in MiB × the seconds for which they ran.
+     * Memory limit in MiB × seconds of run time.
      */
     memory_mb_seconds: number;
     /**
-     * Their limits in millicores × the seconds for which they ran.
+     * CPU limit in millicores × seconds of run time.
      */
     cpu_share_seconds: number;
     /**
-     * Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.
+     * Disk size in MiB × seconds for which the data was kept: running, stopped, and deleted until the purge.
      */
     disk_mb_seconds: number;
     /**
-     * The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.
+     * Snapshot size, rounded up to MiB, × seconds from ready to deletion.
      */
     snapshot_mb_seconds: number;
     /**
-     * Bytes that previews of their ports passed on, in both directions, without headers.
+     * Bytes transferred by previews in both directions, without headers.
      */
     preview_bytes: number;
 };
 
 export type UsageView = {
     /**
-     * Newest first; days on which nothing was used are left out.
+     * Newest day first; days without usage are omitted.
      */
     usage: Array<DailyUsageView>;
 };
 
 export type CreateContainerDto = unknown & {
     /**
-     * a name of GET /api/images, or "custom" with custom_image; required without snapshot
+     * A name of GET /api/images, or "custom" with custom_image. Required without snapshot.
      */
     image?: string;
     /**
-     * a snapshot, in place of an image: the container begins with its files
+     * Snapshot to create the container from, instead of an image.
      */
     snapshot?: string | null;
     /**
-     * an image reference; with image custom alone
+     * An image reference; only with the image "custom".
      */
     custom_image?: string | null;
     /**
-     * 1 to 64 of A-Z, a-z, 0-9 and "-"; made up if absent
+     * 1 to 64 of A-Z, a-z, 0-9 and "-". Generated if omitted.
      */
     name?: string | null;
     /**
-     * a name of GET /api/roles; nothing is installed if absent
+     * A name of GET /api/roles. If omitted, nothing is installed.
      */
     role?: string | null;
     /**
-     * of each command, process, terminal and start command in it; they take precedence over the image's
+     * Environment variables of all commands, processes, terminals and the start command. They override those of the image.
      */
     env?: {
         [key: string]: string;
     } | null;
     /**
-     * another name of "env"; one of the two at most
+     * Alias of "env"; only one of the two is allowed.
      */
     environment?: {
         [key: string]: string;
     } | null;
     /**
-     * at most 32, keys of a-z, 0-9, ".", "_", "/" and "-"; nothing but Berth reads them
+     * At most 32; keys of a-z, 0-9, ".", "_", "/" and "-". Only used by Berth.
      */
     labels?: {
         [key: string]: string;
     } | null;
     /**
-     * MiB, within the tier's bounds; 1,024, or the tier's maximum if that is less, if absent
+     * MiB, within the tier's limits. Default: 1,024, or the tier's maximum if lower.
      */
     memory_mb?: number | null;
     /**
-     * millicores: 1000 is one CPU; 1000, or the tier's maximum if that is less, if absent
+     * Millicores; 1000 is one CPU. Default: 1000, or the tier's maximum if lower.
      */
     cpu_shares?: number | null;
     /**
-     * MiB, within the tier's bounds; 10,240, or the tier's maximum if that is less, if absent
+     * MiB, within the tier's limits. Default: 10,240, or the tier's maximum if lower.
      */
     disk_mb?: number | null;
     /**
-     * seconds without use after which it is idle, within the tier's; the tier's if absent or null
+     * Seconds of inactivity until the container is idle, within the tier's limit. Null or omitted: the tier default.
      */
     auto_stop_seconds?: number | null;
     /**
-     * what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been paused for as long again; within the tier's; the tier's if absent or null
+     * Action when the container is idle, within the tier's limit: `stop`, `pause`, or `pause_then_stop`, which stops it when it has been paused for the same time again. Null or omitted: the tier default.
      */
     idle_action?: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
-     * seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null
+     * Seconds until a stopped container is deleted, within the tier's limit. Null or omitted: the tier default.
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; false if absent or null
+     * Start the stopped container on a preview request or an SSH session. Null or omitted: false.
      */
     auto_start?: boolean | null;
     /**
-     * what it reaches: `none` is nothing, a list nothing else; the tier's if absent
+     * Outbound network access: `internet`, `none`, or only the listed addresses. Omitted: the tier default.
      */
     network?: NetworkPolicy | null;
     /**
-     * what is run after each of its starts; takes the scope exec
+     * Command to run after each start. Requires the scope exec.
      */
     start?: StartCommandRequest | null;
 };
@@ -754,14 +754,14 @@ export type ContainerStatus = 'creating' | 'running' | 'paused' | 'stopped' | 'e
 export type UsedTemplateView = {
     name: string;
     /**
-     * The version that it had then.
+     * Version of the template at creation.
      */
     version: string;
 };
 
 export type ContainerCreatedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -771,45 +771,45 @@ export type ContainerCreatedView = {
     name: string;
     status: ContainerStatus;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
     user_id: string;
     created_at: string;
     /**
-     * The creation goes on in the background, unless the container runs already.
+     * True: the creation continues in the background, unless the container is already running.
      */
     async: true;
     /**
-     * "container created": it was started in advance, and runs.
+     * "container created" if the container was started in advance and is already running.
      */
     message: 'container is being created' | 'container created';
     /**
-     * As it was asked for, with all that was left out.
+     * The start command, with defaults filled in.
      */
     start: StartCommand | null;
     /**
-     * The template that it was created from; null: none.
+     * Template that the container was created from; null if none.
      */
     template: UsedTemplateView | null;
     /**
-     * Of guests alone: when their session ends, and with it the run.
+     * Guests only: when the session, and so the run, ends.
      */
     expires_at?: string;
     /**
-     * How long a session or run may last, where the tier sets a limit: see session_seconds of the tier.
+     * Maximum duration of a session or run; only if the tier has a limit (session_seconds).
      */
     session_limit_seconds?: number;
 };
@@ -818,7 +818,7 @@ export type ListedStatus = 'creating' | 'running' | 'paused' | 'stopped' | 'erro
 
 export type ListedContainerView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -827,28 +827,28 @@ export type ListedContainerView = {
     db_id: string;
     name: string;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
     user_id: string;
     /**
-     * A machine word: why the status is what it is, such as image_not_found or oom (it needed more memory than its limit, which under gVisor ends all its processes); null where that is plain.
+     * Machine-readable reason for the status, such as image_not_found, or oom (the memory limit was exceeded, which ends all processes under gVisor). Null if the status needs no reason.
      */
     status_reason: string | null;
     /**
-     * How far the installation of the role is, which goes on in the background; null where there is nothing to install.
+     * Progress of the role installation, which runs in the background. Null if there is nothing to install.
      */
     role_status: 'pending' | 'installing' | 'installed' | 'failed' | null;
     created_at: string;
@@ -859,101 +859,101 @@ export type ListedContainerView = {
      */
     idle_seconds: number;
     /**
-     * When the run ends by itself, or the guest's session, which ends every run. null where neither does: also whenever a container without such a session does not run.
+     * When the run, or the guest session, ends. Null if neither is limited, and for stopped containers outside a guest session.
      */
     expires_at: string | null;
     /**
-     * Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.
+     * Seconds of inactivity until the container is idle. Null: the tier default. The tier's limit applies if it is lower.
      */
     auto_stop_seconds: number | null;
     /**
-     * What happens to it when it is idle; null: as the tier says.
+     * Action when the container is idle. Null: the tier default.
      */
     idle_action: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
-     * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
+     * Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.
      */
     auto_delete_seconds: number | null;
     /**
-     * Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.
+     * True if a preview request or an SSH session starts the stopped container.
      */
     auto_start: boolean;
     /**
-     * null where it does not run.
+     * Null if the container is not running.
      */
     ip_address: string | null;
     /**
-     * What it runs under: runsc (gVisor) or runc; null before the first run.
+     * Runtime: runsc (gVisor) or runc. Null before the first run.
      */
     runtime: string | null;
     /**
-     * What is run after each of its starts; null: nothing.
+     * Command to run after each start; null if none.
      */
     start: StartCommand | null;
     /**
-     * Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does not run, and once its time is over.
+     * True if the start command is ready. False while the container is not running, and after the time limit for readiness. Null if "start" has no "ready".
      */
     ready: boolean | null;
     /**
-     * The template that it was created from; null: none.
+     * Template that the container was created from; null if none.
      */
     template: UsedTemplateView | null;
     /**
-     * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
+     * Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known one, and requests that need the node are refused.
      */
     node_state?: 'reachable' | 'unreachable';
     /**
-     * `deleted` only in the list of `status=deleted`.
+     * `deleted` appears only with `status=deleted`.
      */
     status: ListedStatus;
     /**
-     * Of deleted ones alone.
+     * Present only if the container is deleted.
      */
     deleted_at?: string;
     /**
-     * Of deleted ones alone: until when they can be restored; null: for good.
+     * Present only if the container is deleted: restorable until this time; null if kept forever.
      */
     purge_at?: string | null;
 };
 
 export type ContainerUsageView = {
     /**
-     * How many live containers the user has.
+     * Number of existing containers of the user.
      */
     containers: number;
     /**
-     * How many the user's tier allows.
+     * Maximum allowed by the user's tier.
      */
     limit: number;
 };
 
 export type ContainerListView = {
     /**
-     * Containers, newest first, and on the first page after them the agents that are online.
+     * Containers, newest first. The first page also has the online agents, at the end.
      */
     containers: Array<ListedContainerView | AgentView>;
     /**
-     * How many entries "containers" has in this answer, agents included.
+     * Number of entries in "containers" on this page, including agents.
      */
     count: number;
     usage: ContainerUsageView;
     /**
-     * The same as "usage.limit".
+     * Same as "usage.limit".
      */
     limit: number;
     /**
-     * Watch from here: every later change is an event with a greater "seq".
+     * Position to watch from: all later changes are events with a greater "seq".
      */
     event_seq: number;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 export type ContainerView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -963,28 +963,28 @@ export type ContainerView = {
     name: string;
     status: ContainerStatus;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
     user_id: string;
     /**
-     * A machine word: why the status is what it is, such as image_not_found or oom (it needed more memory than its limit, which under gVisor ends all its processes); null where that is plain.
+     * Machine-readable reason for the status, such as image_not_found, or oom (the memory limit was exceeded, which ends all processes under gVisor). Null if the status needs no reason.
      */
     status_reason: string | null;
     /**
-     * How far the installation of the role is, which goes on in the background; null where there is nothing to install.
+     * Progress of the role installation, which runs in the background. Null if there is nothing to install.
      */
     role_status: 'pending' | 'installing' | 'installed' | 'failed' | null;
     created_at: string;
@@ -995,91 +995,91 @@ export type ContainerView = {
      */
     idle_seconds: number;
     /**
-     * When the run ends by itself, or the guest's session, which ends every run. null where neither does: also whenever a container without such a session does not run.
+     * When the run, or the guest session, ends. Null if neither is limited, and for stopped containers outside a guest session.
      */
     expires_at: string | null;
     /**
-     * Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.
+     * Seconds of inactivity until the container is idle. Null: the tier default. The tier's limit applies if it is lower.
      */
     auto_stop_seconds: number | null;
     /**
-     * What happens to it when it is idle; null: as the tier says.
+     * Action when the container is idle. Null: the tier default.
      */
     idle_action: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
-     * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
+     * Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.
      */
     auto_delete_seconds: number | null;
     /**
-     * Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.
+     * True if a preview request or an SSH session starts the stopped container.
      */
     auto_start: boolean;
     /**
-     * null where it does not run.
+     * Null if the container is not running.
      */
     ip_address: string | null;
     /**
-     * What it runs under: runsc (gVisor) or runc; null before the first run.
+     * Runtime: runsc (gVisor) or runc. Null before the first run.
      */
     runtime: string | null;
     /**
-     * What is run after each of its starts; null: nothing.
+     * Command to run after each start; null if none.
      */
     start: StartCommand | null;
     /**
-     * Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does not run, and once its time is over.
+     * True if the start command is ready. False while the container is not running, and after the time limit for readiness. Null if "start" has no "ready".
      */
     ready: boolean | null;
     /**
-     * The template that it was created from; null: none.
+     * Template that the container was created from; null if none.
      */
     template: UsedTemplateView | null;
     /**
-     * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
+     * Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known one, and requests that need the node are refused.
      */
     node_state?: 'reachable' | 'unreachable';
 };
 
 export type ContainerStartedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     name: string;
     status: ContainerStatus;
     message: 'container started' | 'container recreated and started';
     /**
-     * Present only if it was paused, and resumed first.
+     * Present only if the container was paused, and resumed first.
      */
     resumed?: true;
     /**
-     * Present only if the container was missing from Docker and was recreated, like the next two fields.
+     * Present, with the next two fields, only if the container was missing from Docker and was recreated.
      */
     recreated?: true;
     /**
-     * The Docker id until now.
+     * Previous Docker id.
      */
     old_id?: string;
     /**
-     * Whether the data volume was still there.
+     * True if the data volume still existed.
      */
     volume_kept?: boolean;
     /**
-     * Only where the version of its image was nowhere to be had any more, and another one took its place.
+     * Present only if the original image version was no longer available and another version was used.
      */
     image_changed?: true;
 };
 
 export type ContainerStoppedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     name: string;
     status: ContainerStatus;
     message: 'container stopped';
     /**
-     * Present only if it was paused, and resumed first.
+     * Present only if the container was paused, and resumed first.
      */
     resumed?: true;
 };
@@ -1093,7 +1093,7 @@ export type AgentStoppedView = {
 
 export type ContainerPausedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     name: string;
@@ -1103,7 +1103,7 @@ export type ContainerPausedView = {
 
 export type ContainerResumedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     name: string;
@@ -1113,7 +1113,7 @@ export type ContainerResumedView = {
 
 export type DeletedContainerFactsView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -1122,19 +1122,19 @@ export type DeletedContainerFactsView = {
     db_id: string;
     name: string;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
     status: 'deleted';
@@ -1142,7 +1142,7 @@ export type DeletedContainerFactsView = {
 
 export type ContainerDeletedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -1152,15 +1152,15 @@ export type ContainerDeletedView = {
     name: string;
     message: 'container deleted';
     /**
-     * Present only if it was paused, and resumed first.
+     * Present only if the container was paused, and resumed first.
      */
     resumed?: true;
     /**
-     * Until when the data volume is kept at least; null: for good.
+     * The data volume is kept at least until this time; null if kept forever.
      */
     purge_at: string | null;
     /**
-     * Only where it was deleted by force and Docker still has it: a restore is refused until that is over.
+     * Present only if the container was deleted by force and Docker still has it. It cannot be restored until it is removed.
      */
     removal_pending?: true;
 };
@@ -1173,7 +1173,7 @@ export type AgentDeletedView = {
 
 export type ContainerRestoredView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -1187,7 +1187,7 @@ export type ContainerRestoredView = {
 
 export type ReplaceLabelsDto = {
     /**
-     * all that the container has from now on
+     * Replaces all labels of the container.
      */
     labels: {
         [key: string]: string;
@@ -1217,51 +1217,51 @@ export type PatchContainerDto = {
      */
     name?: string;
     /**
-     * within the tier's bounds: GET /api/tiers
+     * MiB, within the tier's limits (GET /api/tiers).
      */
     memory_mb?: number;
     /**
-     * millicores: 1000 is one CPU
+     * Millicores; 1000 is one CPU.
      */
     cpu_shares?: number;
     /**
-     * within the tier's bounds, too
+     * MiB, within the tier's limits.
      */
     disk_mb?: number;
     /**
-     * seconds without use after which it is idle, within the tier's; null: the tier's
+     * Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default.
      */
     auto_stop_seconds?: number | null;
     /**
-     * what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been paused for as long again; within the tier's; null: the tier's
+     * Action when the container is idle, within the tier's limit: `stop`, `pause`, or `pause_then_stop`, which stops it when it has been paused for the same time again. Null: the tier default.
      */
     idle_action?: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
-     * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's
+     * Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default.
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; null: false; unchanged if absent
+     * Start the stopped container on a preview request or an SSH session. Null: false. Omitted: unchanged.
      */
     auto_start?: boolean | null;
     /**
-     * variables to set, and null for those to remove; null: removes all. 64 at most remain
+     * Variables to set; null removes one. Null instead of an object removes all. At most 64 variables in total.
      */
     env?: {
         [key: string]: string | null;
     } | null;
     /**
-     * labels to set, and null for those to remove; null: removes all. 32 at most remain
+     * Labels to set; null removes one. Null instead of an object removes all. At most 32 labels in total.
      */
     labels?: {
         [key: string]: string | null;
     } | null;
     /**
-     * what it reaches; null: the tier's. A change recreates the container, as a resize does
+     * Outbound network access. Null: the tier default. A change recreates the container, as a resize does.
      */
     network?: NetworkPolicy | null;
     /**
-     * what changes of what is run after each of its starts; null: nothing is run. Another command ends what runs, and is run in its place; takes the scope exec
+     * Fields of the start command to change. Null: none. A changed command replaces the running one. Requires the scope exec.
      */
     start?: StartCommandPatch | null;
 };
@@ -1272,58 +1272,58 @@ export type UpdateContainerDto = {
      */
     name: string;
     /**
-     * within the tier's bounds: GET /api/tiers
+     * MiB, within the tier's limits (GET /api/tiers).
      */
     memory_mb: number;
     /**
-     * millicores: 1000 is one CPU
+     * Millicores; 1000 is one CPU.
      */
     cpu_shares: number;
     /**
-     * within the tier's bounds, too
+     * MiB, within the tier's limits.
      */
     disk_mb: number;
     /**
-     * seconds without use after which it is idle, within the tier's; null: the tier's; unchanged if absent
+     * Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default. Omitted: unchanged.
      */
     auto_stop_seconds?: number | null;
     /**
-     * what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been paused for as long again; within the tier's; null: the tier's; unchanged if absent
+     * Action when the container is idle, within the tier's limit: `stop`, `pause`, or `pause_then_stop`, which stops it when it has been paused for the same time again. Null: the tier default. Omitted: unchanged.
      */
     idle_action?: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
-     * seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent
+     * Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default. Omitted: unchanged.
      */
     auto_delete_seconds?: number | null;
     /**
-     * whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; null: false; unchanged if absent
+     * Start the stopped container on a preview request or an SSH session. Null: false. Omitted: unchanged.
      */
     auto_start?: boolean | null;
     /**
-     * all that the container has from now on; unchanged if absent. Programs that are started later get them; running ones keep theirs
+     * Replaces all environment variables. Omitted: unchanged. Running programs keep their variables; programs started later get the new ones.
      */
     env?: {
         [key: string]: string;
     } | null;
     /**
-     * another name of "env"; one of the two at most
+     * Alias of "env"; only one of the two is allowed.
      */
     environment?: {
         [key: string]: string;
     } | null;
     /**
-     * what it reaches; as it is if absent. A change recreates the container, as a resize does
+     * Outbound network access. Omitted: unchanged. A change recreates the container, as a resize does.
      */
     network?: NetworkPolicy | null;
     /**
-     * what is run after each of its starts; null: nothing, unchanged if absent. Another one ends what runs, and is run in its place; takes the scope exec
+     * Command to run after each start. Null: none. Omitted: unchanged. A changed command replaces the running one. Requires the scope exec.
      */
     start?: StartCommandRequest | null;
 };
 
 export type ContainerFactsView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -1333,19 +1333,19 @@ export type ContainerFactsView = {
     name: string;
     status: ContainerStatus;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
 };
@@ -1353,38 +1353,38 @@ export type ContainerFactsView = {
 export type ContainerUpdatedView = {
     message: 'settings updated';
     /**
-     * Whether a running container was recreated, which restarts its programs.
+     * True if a running container was recreated, which restarts its programs.
      */
     restarted: boolean;
     /**
-     * Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.
+     * Present only if the container was recreated: true if files outside `/home/user`, such as installed packages, were kept.
      */
     root_kept?: boolean;
     container: ContainerFactsView;
 };
 
 /**
- * deleting: only in the event of its deletion.
+ * `deleting` appears only in the event of the deletion.
  */
 export type SnapshotStatus = 'making' | 'ready' | 'failed' | 'deleting';
 
 export type SnapshotFactsView = {
     id: string;
     /**
-     * The database id of the container that it was made of.
+     * Database id of the snapshot's container.
      */
     container_id: string;
     name: string;
     /**
-     * deleting: only in the event of its deletion.
+     * `deleting` appears only in the event of the deletion.
      */
     status: SnapshotStatus;
     /**
-     * Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ready, and where the machine cannot keep that.
+     * True if the snapshot includes files outside `/home/user`, such as installed packages. False until the snapshot is ready, and if the machine cannot keep these files.
      */
     root: boolean;
     /**
-     * What it counts with.
+     * Size that counts towards the limits.
      */
     bytes: number;
     labels: {
@@ -1394,12 +1394,12 @@ export type SnapshotFactsView = {
 
 export type CreateSnapshotDto = {
     /**
-     * 1 to 64 of A-Z, a-z, 0-9 and "-"; made up if absent
+     * 1 to 64 of A-Z, a-z, 0-9 and "-". Generated if omitted.
      */
     name?: string | null;
     description?: string | null;
     /**
-     * as those of containers
+     * Labels; the rules for container labels apply.
      */
     labels?: {
         [key: string]: string;
@@ -1409,20 +1409,20 @@ export type CreateSnapshotDto = {
 export type SnapshotView = {
     id: string;
     /**
-     * The database id of the container that it was made of.
+     * Database id of the snapshot's container.
      */
     container_id: string;
     name: string;
     /**
-     * deleting: only in the event of its deletion.
+     * `deleting` appears only in the event of the deletion.
      */
     status: SnapshotStatus;
     /**
-     * Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ready, and where the machine cannot keep that.
+     * True if the snapshot includes files outside `/home/user`, such as installed packages. False until the snapshot is ready, and if the machine cannot keep these files.
      */
     root: boolean;
     /**
-     * What it counts with.
+     * Size that counts towards the limits.
      */
     bytes: number;
     labels: {
@@ -1430,20 +1430,20 @@ export type SnapshotView = {
     };
     description: string | null;
     /**
-     * A machine word: why it failed; null otherwise.
+     * Machine-readable reason for the failure; null otherwise.
      */
     status_reason: string | null;
     /**
-     * The image of its container.
+     * Image of the container.
      */
     image: string;
     role: string | null;
     /**
-     * MiB: the disk size of its container when it was made.
+     * Disk size of the container when the snapshot was created, in MiB.
      */
     disk_mb: number;
     /**
-     * How long its container was suspended; null before that is known.
+     * How long the container was suspended; null if not yet known.
      */
     downtime_ms: number | null;
     created_at: string;
@@ -1456,29 +1456,29 @@ export type ForkedContainersView = {
 
 export type ForkContainerDto = {
     /**
-     * 1 to 64 of A-Z, a-z, 0-9 and "-"; made up if absent. With count, -1, -2 and so on are added
+     * 1 to 64 of A-Z, a-z, 0-9 and "-". Generated if omitted. With count, -1, -2 and so on are appended.
      */
     name?: string | null;
     /**
-     * how many copies; then the answer has them as "containers"
+     * Number of copies. If given, the response lists them in "containers".
      */
     count?: number | null;
 };
 
 export type RestoreSnapshotDto = {
     /**
-     * one of the container
+     * A snapshot of this container.
      */
     snapshot: string;
     /**
-     * whether the present state is kept as a snapshot, which counts towards the limits; true if absent
+     * Save the current state as a snapshot first; it counts towards the limits. Default: true.
      */
     keep?: boolean | null;
 };
 
 export type SnapshotRestoredView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -1488,43 +1488,43 @@ export type SnapshotRestoredView = {
     name: string;
     status: ContainerStatus;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
     message: 'snapshot restored';
     /**
-     * Whether it ran and was recreated.
+     * True if the container was running and was recreated.
      */
     restarted: boolean;
     /**
-     * The snapshot that it was returned to.
+     * Snapshot that was restored.
      */
     snapshot: string;
     /**
-     * The snapshot of the state before; null if that was not to be kept.
+     * Snapshot of the previous state; null if it was not kept.
      */
     kept: string | null;
 };
 
 export type SnapshotUsageView = {
     /**
-     * Those that are ready or being made.
+     * Number of snapshots that are ready or being created.
      */
     snapshots: number;
     /**
-     * How many the user's tier allows.
+     * Maximum allowed by the user's tier.
      */
     limit: number;
     bytes: number;
@@ -1537,12 +1537,12 @@ export type SnapshotListView = {
      */
     snapshots: Array<SnapshotView>;
     /**
-     * How many there are in this answer.
+     * Number of entries on this page.
      */
     count: number;
     usage: SnapshotUsageView;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
@@ -1553,11 +1553,11 @@ export type UpdateSnapshotDto = {
      */
     name?: string;
     /**
-     * null: none
+     * Null removes the description.
      */
     description?: string | null;
     /**
-     * all that the snapshot has from now on
+     * Replaces all labels of the snapshot.
      */
     labels?: {
         [key: string]: string;
@@ -1572,31 +1572,31 @@ export type SnapshotDeletedView = {
 
 export type CommandEndView = {
     /**
-     * 128 and the number of the signal that ended it. null if it exceeded its time and could not be ended: it may go on.
+     * Exit code; 128 plus the signal number if a signal ended the command. Null if the command timed out and could not be terminated; it may still be running.
      */
     exit_code: number | null;
     /**
-     * Whether output was dropped.
+     * True if output was discarded.
      */
     truncated: boolean;
     /**
-     * Whether it was ended because it took too long.
+     * True if the command was terminated by the timeout.
      */
     timed_out: boolean;
     /**
-     * Milliseconds to its end: of a stream, from its start; else from when Docker was asked to start it.
+     * Milliseconds until the end: for streams, from the start of the command; otherwise, from the call to Docker.
      */
     duration_ms: number;
 };
 
 /**
- * The machine word for it.
+ * Stable error code for programs.
  */
 export type ErrorCode = 'invalid_parameters' | 'ambiguous_id' | 'unauthorized' | 'not_authorized' | 'insufficient_permissions' | 'user_suspended' | 'guest_session_expired' | 'sign_in_code_refused' | 'guest_login_disabled' | 'guest_limit_reached' | 'container_limit_reached' | 'exec_not_allowed' | 'process_limit_reached' | 'snapshot_limit_reached' | 'webhook_limit_reached' | 'link_limit_reached' | 'public_not_allowed' | 'agent_limit_reached' | 'token_limit_reached' | 'container_not_found' | 'snapshot_not_found' | 'template_not_found' | 'link_not_found' | 'agent_not_found' | 'webhook_not_found' | 'delivery_not_found' | 'token_not_found' | 'ssh_key_not_found' | 'user_not_found' | 'node_not_found' | 'image_not_found' | 'variable_not_found' | 'process_not_found' | 'path_denied' | 'path_not_found' | 'route_not_found' | 'terminal_not_found' | 'status_not_reached' | 'status_unreachable' | 'name_taken' | 'image_name_taken' | 'agent_name_taken' | 'username_taken' | 'idempotency_key_reused' | 'container_not_running' | 'restart_required' | 'sandbox_full' | 'previews_disabled' | 'ssh_disabled' | 'ssh_key_taken' | 'snapshot_not_ready' | 'event_not_kept' | 'process_ended' | 'stdin_closed' | 'stdin_full' | 'path_exists' | 'path_is_directory' | 'path_not_directory' | 'path_not_file' | 'path_protected' | 'directory_not_empty' | 'image_never_pulled' | 'node_reachable' | 'not_clustered' | 'same_node' | 'removal_pending' | 'operation_in_progress' | 'unknown_transport' | 'unknown_session' | 'unsupported_protocol' | 'method_not_allowed' | 'request_timeout' | 'precondition_failed' | 'body_too_large' | 'file_too_large' | 'archive_too_large' | 'unsupported_media_type' | 'range_not_satisfiable' | 'expectation_failed' | 'misdirected_request' | 'wrong_pool' | 'tools_failed' | 'upgrade_required' | 'request_header_fields_too_large' | 'command_not_started' | 'too_many_transfers' | 'rate_limit_exceeded' | 'too_many_connections' | 'too_many_terminals' | 'too_many_commands' | 'start_failed' | 'stop_failed' | 'pause_failed' | 'resume_failed' | 'delete_failed' | 'update_failed' | 'restore_failed' | 'move_failed' | 'snapshot_failed' | 'template_failed' | 'create_failed' | 'pull_failed' | 'command_failed' | 'terminal_failed' | 'file_access_failed' | 'stats_failed' | 'internal_error' | 'application_failed' | 'port_closed' | 'database_busy' | 'database_unavailable' | 'database_read_only' | 'storage_full' | 'no_capacity' | 'node_unavailable' | 'container_starting' | 'container_not_responding' | 'not_ready' | 'no_space' | 'shutting_down' | 'docker_unavailable' | 'docker_changed' | 'docker_error' | 'container_paused' | 'container_broken' | 'name_in_use' | 'image_not_built' | 'image_access_denied' | 'image_unavailable' | 'start_refused' | 'timed_out' | 'output_too_large' | 'output_endless' | 'too_many' | 'data_too_large' | 'copy_failed' | 'aborted' | 'claim_lost' | 'process_not_ended' | 'broken_off';
 
 export type ErrorDetail = {
     /**
-     * The path of the field.
+     * Path of the field.
      */
     field: string;
     message: string;
@@ -1607,23 +1607,23 @@ export type ErrorDetail = {
 
 export type CommandFailureView = {
     /**
-     * A stable sentence.
+     * Stable error message.
      */
     error: string;
     /**
-     * The machine word for it.
+     * Stable error code for programs.
      */
     code: ErrorCode;
     /**
-     * Also in the header x-request-id.
+     * Same as the header x-request-id.
      */
     request_id: string;
     /**
-     * With invalid parameters: an entry for each field.
+     * For invalid parameters: one entry per field.
      */
     details?: Array<ErrorDetail>;
     /**
-     * With exec_not_allowed: the tier that lets nobody in by now.
+     * With exec_not_allowed: the user's current tier, which does not allow exec.
      */
     tier?: string;
 };
@@ -1631,30 +1631,30 @@ export type CommandFailureView = {
 export type CommandOutputView = {
     stream: 'stdout' | 'stderr';
     /**
-     * As the encoding asked for.
+     * In the requested encoding.
      */
     data: string;
 };
 
 export type CommandResultView = {
     /**
-     * 128 and the number of the signal that ended it. null if it exceeded its time and could not be ended: it may go on.
+     * Exit code; 128 plus the signal number if a signal ended the command. Null if the command timed out and could not be terminated; it may still be running.
      */
     exit_code: number | null;
     /**
-     * Whether output was dropped.
+     * True if output was discarded.
      */
     truncated: boolean;
     /**
-     * Whether it was ended because it took too long.
+     * True if the command was terminated by the timeout.
      */
     timed_out: boolean;
     /**
-     * Milliseconds to its end: of a stream, from its start; else from when Docker was asked to start it.
+     * Milliseconds until the end: for streams, from the start of the command; otherwise, from the call to Docker.
      */
     duration_ms: number;
     /**
-     * The same as exit_code, for clients of Rexec.
+     * Same as exit_code, for Rexec clients.
      */
     exitCode: number | null;
     stdout: string;
@@ -1663,62 +1663,62 @@ export type CommandResultView = {
 
 export type RunCommandDto = {
     /**
-     * The program and its arguments; no shell reads them. 64 KiB in all.
+     * Program and arguments, at most 64 KiB in total; not interpreted by a shell.
      */
     command: Array<string>;
     /**
-     * absolute; the image’s own working directory if absent
+     * Absolute path. Omitted: the image's working directory.
      */
     cwd?: string | null;
     /**
-     * added to the container's own; takes precedence
+     * Additional environment variables; they override those of the container.
      */
     env?: {
         [key: string]: string;
     } | null;
     /**
-     * a name or an id, also "user:group"; as the image has it if absent
+     * Name or id, or "user:group". Omitted: the image's user.
      */
     user?: string | null;
     /**
-     * its input; without it, it reads the end of a file
+     * Standard input of the command. Omitted: empty.
      */
     stdin?: string | null;
     /**
-     * after which it is ended, with all that it started; 60000 if absent
+     * Timeout, after which the command and its child processes are terminated. Default: 60000.
      */
     timeout_ms?: number | null;
     /**
-     * of both outputs together; what comes after is dropped, and the command goes on; 1048576 if absent
+     * Maximum combined size of both outputs. Further output is discarded; the command continues. Default: 1048576.
      */
     max_output_bytes?: number | null;
     /**
-     * of the output in the answer: as text, where what is no UTF-8 is U+FFFD, or any bytes as Base64; "utf-8" if absent
+     * Encoding of the output: text, with U+FFFD in place of invalid UTF-8, or Base64 for any bytes. Default: "utf-8".
      */
     encoding?: 'utf-8' | 'base64' | null;
 };
 
 export type StreamCommandDto = {
     /**
-     * The program and its arguments; no shell reads them. 64 KiB in all.
+     * Program and arguments, at most 64 KiB in total; not interpreted by a shell.
      */
     command: Array<string>;
     /**
-     * absolute; the image’s own working directory if absent
+     * Absolute path. Omitted: the image's working directory.
      */
     cwd?: string | null;
     /**
-     * added to the container's own; takes precedence
+     * Additional environment variables; they override those of the container.
      */
     env?: {
         [key: string]: string;
     } | null;
     /**
-     * a name or an id, also "user:group"; as the image has it if absent
+     * Name or id, or "user:group". Omitted: the image's user.
      */
     user?: string | null;
     /**
-     * after which it is ended, with all that it started; a day at most; 600000 if absent
+     * Timeout of at most one day, after which the command and its child processes are terminated. Default: 600000.
      */
     timeout_ms?: number | null;
 };
@@ -1731,13 +1731,13 @@ export type FileView = {
      */
     size: number;
     /**
-     * Type and permissions, as ls shows them.
+     * Type and permissions, as shown by ls.
      */
     mode: string;
     mod_time: string;
     is_dir: boolean;
     /**
-     * Only where the path is not UTF-8: as it goes into a query.
+     * Only if the path is not UTF-8: its percent-encoded form.
      */
     path_encoded?: string;
 };
@@ -1749,20 +1749,20 @@ export type FoundFileView = {
      */
     size: number;
     /**
-     * Type and permissions, as ls shows them.
+     * Type and permissions, as shown by ls.
      */
     mode: string;
     is_dir: boolean;
     /**
-     * Only where the path is not UTF-8: as it goes into a query.
+     * Only if the path is not UTF-8: its percent-encoded form.
      */
     path_encoded?: string;
     /**
-     * Only of a search by content: the number of a line that has it.
+     * Only for a content search: number of a matching line.
      */
     line?: number;
     /**
-     * The beginning of this line.
+     * Start of this line.
      */
     text?: string;
 };
@@ -1770,25 +1770,25 @@ export type FoundFileView = {
 export type FoundFilesView = {
     files: Array<FoundFileView>;
     /**
-     * False if there may be more: the limit was reached, or the search took too long.
+     * False if there may be more results: the limit or the time limit was reached.
      */
     complete: boolean;
 };
 
 export type MakeDirectoryDto = {
     /**
-     * In place of that of the query.
+     * Overrides the path in the query.
      */
     path?: string | null;
 };
 
 export type MoveFileDto = {
     /**
-     * Absolute, of 1 to 4095 bytes. Names that are not UTF-8 are percent-encoded byte by byte. It ends with a name.
+     * Absolute path of 1 to 4095 bytes. Percent-encode bytes that are not UTF-8. Must end with a file name.
      */
     from: string;
     /**
-     * Nothing may be there; its parents are made.
+     * Must not exist; its parent directories are created.
      */
     to: string;
 };
@@ -1797,14 +1797,14 @@ export type ArchiveView = {
     path: string;
     entries: number;
     /**
-     * Of the files' contents.
+     * Total size of the file contents.
      */
     bytes: number;
 };
 
 export type FileLinkView = {
     /**
-     * Relative to the address of the server. It is a secret until it expires.
+     * Relative to the server's address. Treat it as a secret until it expires.
      */
     url: string;
     expires_at: string;
@@ -1812,25 +1812,25 @@ export type FileLinkView = {
 
 export type StartProcessDto = {
     /**
-     * The program and its arguments; no shell reads them. 64 KiB in all.
+     * Program and arguments, at most 64 KiB in total; not interpreted by a shell.
      */
     command: Array<string>;
     /**
-     * absolute; the image’s own working directory if absent
+     * Absolute path. Omitted: the image's working directory.
      */
     cwd?: string | null;
     /**
-     * added to the container's own; takes precedence
+     * Additional environment variables; they override those of the container.
      */
     env?: {
         [key: string]: string;
     } | null;
     /**
-     * a name or an id, also "user:group"; as the image has it if absent
+     * Name or id, or "user:group". Omitted: the image's user.
      */
     user?: string | null;
     /**
-     * whether it gets a terminal, which makes its outputs one; false if absent
+     * Allocate a terminal, which merges both outputs. Default: false.
      */
     tty?: boolean | null;
 };
@@ -1838,38 +1838,38 @@ export type StartProcessDto = {
 export type ProcessView = {
     id: string;
     /**
-     * Its program, without arguments.
+     * Program, without arguments.
      */
     program: string;
     /**
-     * The program and its arguments, shortened if they are long; null once its container has ended.
+     * Program and arguments, shortened if long. Null once the container has stopped.
      */
     command: Array<string> | null;
     /**
-     * As whom; null: as the image has it.
+     * User of the process. Null: the image's user.
      */
     user: string | null;
     status: 'running' | 'exited';
     /**
-     * null while it runs, or if not known.
+     * Null while the process runs, or if unknown.
      */
     exit_code: number | null;
     /**
-     * Why it is over; null while it runs.
+     * Why the process ended. Null while it runs.
      */
     reason: 'exited' | 'ended' | 'container_stopped' | 'lost' | 'command_not_started' | null;
     /**
-     * Whether it is the container's start command.
+     * True for the container's start command.
      */
     start: boolean;
     started_at: string;
     exited_at: string | null;
     /**
-     * Ever written; null once its container has ended.
+     * Total bytes written; null once the container has stopped.
      */
     output_bytes: number | null;
     /**
-     * Always true: each server process has its output and input.
+     * Always true: any server process can access the output and input.
      *
      * @deprecated
      */
@@ -1884,7 +1884,7 @@ export type ProcessListView = {
 export type OutputChunkView = {
     stream: 'stdout' | 'stderr';
     /**
-     * How many bytes of both outputs came before.
+     * Byte offset in the combined output.
      */
     offset: number;
     data: string;
@@ -1896,29 +1896,29 @@ export type ProcessOutputView = {
      */
     output: Array<OutputChunkView>;
     /**
-     * The "after" of the next page.
+     * Value of "after" for the next page.
      */
     next: number;
     /**
-     * Whether output from "after" on is no longer kept.
+     * True if output after "after" is no longer stored.
      */
     gap: boolean;
     /**
-     * Whether this is the end of all that it will ever write.
+     * True if the process has ended and all output has been read.
      */
     is_over: boolean;
 };
 
 export type OutputGapView = {
     /**
-     * From where it is kept.
+     * Offset from which output is stored.
      */
     offset: number;
 };
 
 export type ProcessExitView = {
     /**
-     * null while it runs, or if not known.
+     * Null while the process runs, or if unknown.
      */
     exit_code: number | null;
     reason: 'exited' | 'ended' | 'container_stopped' | 'lost' | 'command_not_started';
@@ -1928,11 +1928,11 @@ export type ProcessExitView = {
 export type WriteInputDto = {
     data?: string | null;
     /**
-     * what "data" is; "utf-8" if absent
+     * Encoding of "data". Default: "utf-8".
      */
     encoding?: 'utf-8' | 'base64' | null;
     /**
-     * whether the input ends with this; false if absent
+     * Close the input after this data. Default: false.
      */
     close?: boolean | null;
 };
@@ -1948,16 +1948,16 @@ export type SendSignalDto = {
 
 export type TerminalView = {
     /**
-     * What a client attaches to, as "session".
+     * Id that clients attach to, as "session".
      */
     id: string;
     started_at: string;
     /**
-     * How many are attached; those at another server process count as one.
+     * Number of attached clients. All clients of another server process count as one.
      */
     clients: number;
     /**
-     * Names of the programs that run in it besides its shell, which keep it open without a client. null while a client is attached, or if they are not known.
+     * Programs running in the terminal besides its shell, which keep it open without a client. Null while a client is attached, or if unknown.
      */
     programs: Array<string> | null;
 };
@@ -1976,18 +1976,18 @@ export type TerminalEndedView = {
 
 export type CpuStatsView = {
     /**
-     * Of what the container may use, on average since the look before; a little over 100 at times.
+     * Average share of the CPU limit since the previous measurement; may slightly exceed 100.
      */
     percent_of_limit: number | null;
     /**
-     * In how many of its periods of 100 ms since then it was held back.
+     * Percentage of 100 ms periods in which the CPU was throttled, since the previous measurement.
      */
     throttled_percent: number;
 };
 
 export type MemoryStatsView = {
     /**
-     * Without file cache that is free to go; under gVisor with gVisor's own, some 15 MiB.
+     * Without reclaimable file cache. Under gVisor, includes about 15 MiB of its own.
      */
     used_bytes: number;
     limit_bytes: number | null;
@@ -1995,11 +1995,11 @@ export type MemoryStatsView = {
 
 export type NetworkStatsView = {
     /**
-     * Received since the container's start.
+     * Bytes received since the container started.
      */
     rx_bytes: number;
     /**
-     * Sent since then.
+     * Bytes sent since the container started.
      */
     tx_bytes: number;
 };
@@ -2009,15 +2009,15 @@ export type StatsView = {
     cpu: CpuStatsView;
     memory: MemoryStatsView;
     /**
-     * Processes and threads. null under gVisor, where only its own threads can be counted from outside.
+     * Processes and threads. Null under gVisor, where they cannot be counted from outside.
      */
     pids: number | null;
     /**
-     * null without a network.
+     * Null without a network.
      */
     network: NetworkStatsView | null;
     /**
-     * What /home/user takes on the disk. Measured inside the container about once a minute while its own stream of statistics is followed, at first after some seconds; null if it is not known.
+     * Disk space used by /home/user. Measured about once a minute, only while the statistics of this container are streamed, a few seconds after the start at the earliest. Null if unknown.
      */
     disk_used_bytes: number | null;
 };
@@ -2025,7 +2025,7 @@ export type StatsView = {
 export type StatsEndView = {
     reason: 'container_stopped' | 'container_recreated' | 'container_deleted' | 'token_ended' | 'exec_not_allowed' | 'server_stopped';
     /**
-     * Why the container stopped, where nobody asked for it.
+     * Why the container stopped, if the stop was not requested.
      */
     detail?: string;
 };
@@ -2033,7 +2033,7 @@ export type StatsEndView = {
 export type StatsSampleView = {
     at: string;
     /**
-     * null without a limit.
+     * Null without a limit.
      */
     cpu_percent_of_limit: number | null;
     /**
@@ -2042,15 +2042,15 @@ export type StatsSampleView = {
     memory_used_bytes: number;
     memory_limit_bytes: number | null;
     /**
-     * Of /home/user. Only known while the statistics of the container are followed; null otherwise.
+     * Disk space used by /home/user. Known only while the statistics of the container are streamed; null otherwise.
      */
     disk_used_bytes: number | null;
     /**
-     * null without a network.
+     * Null without a network.
      */
     rx_bytes_per_second: number | null;
     /**
-     * null without a network.
+     * Null without a network.
      */
     tx_bytes_per_second: number | null;
 };
@@ -2058,7 +2058,7 @@ export type StatsSampleView = {
 export type StatsHistoryView = {
     interval_seconds: number;
     /**
-     * Oldest first; gaps while the container does not run.
+     * Oldest first; with gaps while the container is not running.
      */
     samples: Array<StatsSampleView>;
 };
@@ -2068,19 +2068,19 @@ export type ContainerStatsView = {
     cpu: CpuStatsView;
     memory: MemoryStatsView;
     /**
-     * Processes and threads. null under gVisor, where only its own threads can be counted from outside.
+     * Processes and threads. Null under gVisor, where they cannot be counted from outside.
      */
     pids: number | null;
     /**
-     * null without a network.
+     * Null without a network.
      */
     network: NetworkStatsView | null;
     /**
-     * What /home/user takes on the disk. Measured inside the container about once a minute while its own stream of statistics is followed, at first after some seconds; null if it is not known.
+     * Disk space used by /home/user. Measured about once a minute, only while the statistics of this container are streamed, a few seconds after the start at the earliest. Null if unknown.
      */
     disk_used_bytes: number | null;
     /**
-     * The database id of the container.
+     * Database id of the container.
      */
     db_id: string;
 };
@@ -2092,27 +2092,27 @@ export type StatsStreamEndView = {
 export type WebhookFactsView = {
     id: string;
     /**
-     * Of its URL, with the port if the URL has one.
+     * Host of the URL, with the port if the URL has one.
      */
     host: string;
     /**
-     * Whether it gets everybody's events.
+     * True for a global webhook, which receives the events of all users.
      */
     for_all_users: boolean;
 };
 
 export type CreateWebhookDto = {
     /**
-     * An https URL at a public address. Networks that the operator allows may be reached by http too.
+     * An https URL at a public address. In networks allowed by the operator, http is allowed too.
      */
     url: string;
     description?: string | null;
     /**
-     * The types of events to send; null: all.
+     * Event types to send. Null: all.
      */
     events?: Array<'container_created' | 'container_started' | 'container_stopped' | 'container_paused' | 'container_resumed' | 'container_deleted' | 'container_restored' | 'container_expiring' | 'container_updated' | 'container_moved' | 'container_unreachable' | 'container_reachable' | 'container_progress' | 'container_error' | 'process_started' | 'process_exited' | 'process_lost' | 'container_ready' | 'container_not_ready' | 'snapshot_created' | 'snapshot_progress' | 'snapshot_ready' | 'snapshot_failed' | 'snapshot_deleted' | 'node_drained' | 'node_activated' | 'node_unreachable' | 'node_reachable' | 'node_forgotten' | 'node_readmitted' | 'agent_connected' | 'agent_disconnected' | 'webhook_disabled'> | null;
     /**
-     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
+     * Send only events of containers and snapshots that have all of these labels. Events of processes, agents, nodes and webhooks have no labels.
      */
     labels?: {
         [key: string]: string;
@@ -2124,43 +2124,43 @@ export type WebhookStatus = 'active' | 'paused' | 'disabled';
 export type WebhookCreatedView = {
     id: string;
     /**
-     * Who made it.
+     * User who created it.
      */
     user_id: string;
     url: string;
     description: string | null;
     /**
-     * null: all.
+     * Null: all.
      */
     events: Array<string> | null;
     labels: {
         [key: string]: string;
     };
     /**
-     * Whether it gets everybody's events.
+     * True for a global webhook, which receives the events of all users.
      */
     for_all_users: boolean;
     status: WebhookStatus;
     /**
-     * Of a disabled one: failing, for too long, or gone, as its receiver answered 410.
+     * For a disabled webhook: `failing` (for too long) or `gone` (the receiver responded with 410).
      */
     status_reason: string | null;
     /**
-     * Deliveries that are not made yet.
+     * Number of pending deliveries.
      */
     waiting: number;
     /**
-     * Since when one of them fails; null if none does.
+     * Start of the current failures; null if no delivery is failing.
      */
     failing_since: string | null;
     /**
-     * Until when deliveries are signed with the former secret too.
+     * Until when deliveries are also signed with the previous secret.
      */
     former_secret_until: string | null;
     created_at: string;
     updated_at: string;
     /**
-     * What deliveries are signed with; shown this once.
+     * Secret that signs the deliveries. Shown only once.
      */
     secret: string;
 };
@@ -2168,37 +2168,37 @@ export type WebhookCreatedView = {
 export type WebhookView = {
     id: string;
     /**
-     * Who made it.
+     * User who created it.
      */
     user_id: string;
     url: string;
     description: string | null;
     /**
-     * null: all.
+     * Null: all.
      */
     events: Array<string> | null;
     labels: {
         [key: string]: string;
     };
     /**
-     * Whether it gets everybody's events.
+     * True for a global webhook, which receives the events of all users.
      */
     for_all_users: boolean;
     status: WebhookStatus;
     /**
-     * Of a disabled one: failing, for too long, or gone, as its receiver answered 410.
+     * For a disabled webhook: `failing` (for too long) or `gone` (the receiver responded with 410).
      */
     status_reason: string | null;
     /**
-     * Deliveries that are not made yet.
+     * Number of pending deliveries.
      */
     waiting: number;
     /**
-     * Since when one of them fails; null if none does.
+     * Start of the current failures; null if no delivery is failing.
      */
     failing_since: string | null;
     /**
-     * Until when deliveries are signed with the former secret too.
+     * Until when deliveries are also signed with the previous secret.
      */
     former_secret_until: string | null;
     created_at: string;
@@ -2211,37 +2211,37 @@ export type WebhookListView = {
      */
     webhooks: Array<WebhookView>;
     /**
-     * How many there are in this answer.
+     * Number of webhooks in this response.
      */
     count: number;
     /**
-     * How many the user's tier allows; of those for everybody's events, how many each administrator may make.
+     * Maximum allowed by the user's tier; for global webhooks, the maximum per administrator.
      */
     limit: number;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 export type UpdateWebhookDto = {
     /**
-     * An https URL at a public address. Networks that the operator allows may be reached by http too.
+     * An https URL at a public address. In networks allowed by the operator, http is allowed too.
      */
     url?: string;
     description?: string | null;
     /**
-     * The types of events to send; null: all.
+     * Event types to send. Null: all.
      */
     events?: Array<'container_created' | 'container_started' | 'container_stopped' | 'container_paused' | 'container_resumed' | 'container_deleted' | 'container_restored' | 'container_expiring' | 'container_updated' | 'container_moved' | 'container_unreachable' | 'container_reachable' | 'container_progress' | 'container_error' | 'process_started' | 'process_exited' | 'process_lost' | 'container_ready' | 'container_not_ready' | 'snapshot_created' | 'snapshot_progress' | 'snapshot_ready' | 'snapshot_failed' | 'snapshot_deleted' | 'node_drained' | 'node_activated' | 'node_unreachable' | 'node_reachable' | 'node_forgotten' | 'node_readmitted' | 'agent_connected' | 'agent_disconnected' | 'webhook_disabled'> | null;
     /**
-     * Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and webhooks have no labels.
+     * Send only events of containers and snapshots that have all of these labels. Events of processes, agents, nodes and webhooks have no labels.
      */
     labels?: {
         [key: string]: string;
     };
     /**
-     * A paused webhook goes on where it stopped, as far as the events are still kept.
+     * A paused webhook continues where it stopped, as far as the events are still stored.
      */
     status?: 'active' | 'paused';
 };
@@ -2253,7 +2253,7 @@ export type WebhookDeletedView = {
 
 export type RotateSecretDto = {
     /**
-     * for how long deliveries are signed with the former secret too; 86400 if absent
+     * How long deliveries are also signed with the previous secret. Default: 86400.
      */
     overlap_seconds?: number;
 };
@@ -2261,11 +2261,11 @@ export type RotateSecretDto = {
 export type SecretRotatedView = {
     id: string;
     /**
-     * What deliveries are signed with from now on; shown this once.
+     * New secret that signs the deliveries. Shown only once.
      */
     secret: string;
     /**
-     * Until when they are signed with the former secret too.
+     * Until when deliveries are also signed with the previous secret.
      */
     former_secret_until: string;
 };
@@ -2274,33 +2274,33 @@ export type DeliveryStatus = 'pending' | 'delivered' | 'failed' | 'lost';
 
 export type PayloadView = {
     /**
-     * As in the events; webhook_test for a test.
+     * Event type; webhook_test for a test.
      */
     type: string;
     timestamp: string;
     /**
-     * As in the events.
+     * As in the event.
      */
     data: {
         [key: string]: unknown;
     };
     /**
-     * Whose event it is; only for webhooks that get everybody's.
+     * Owner of the event; only for global webhooks.
      */
     user_id?: string;
 };
 
 export type DeliveryView = {
     /**
-     * Also the webhook-id of every attempt.
+     * Also sent as webhook-id with every attempt.
      */
     id: string;
     /**
-     * events_lost for events that were no longer kept.
+     * Event type; events_lost if events were no longer stored.
      */
     type: string;
     /**
-     * What the event is about: deliveries with the same subject are made in order.
+     * Subject of the event. Deliveries with the same subject are sent in order.
      */
     subject: string;
     status: DeliveryStatus;
@@ -2310,27 +2310,27 @@ export type DeliveryView = {
      */
     created_at: string;
     /**
-     * The last attempt; null: none yet.
+     * Last attempt; null if none.
      */
     attempted_at: string | null;
     /**
-     * When it is tried again; null: not again, or as soon as it can.
+     * Next attempt; null if there is none, or as soon as possible.
      */
     next_try_at: string | null;
     /**
-     * What is sent; null if the event is no longer kept.
+     * The request; null if the event is no longer stored.
      */
     request: PayloadView | null;
     /**
-     * null: there was no answer.
+     * Null if there was no response.
      */
     response_status: number | null;
     /**
-     * Its first 4,096 bytes.
+     * First 4,096 bytes of the response.
      */
     response_body: string | null;
     /**
-     * Why it failed: status_refused, redirected, address_refused, name_not_resolved, connection_refused, connection_failed, certificate_refused or timed_out; or a sentence if events were lost.
+     * Reason for the failure: status_refused, redirected, address_refused, name_not_resolved, connection_refused, connection_failed, certificate_refused or timed_out; or a sentence if events were lost.
      */
     error: string | null;
     duration_ms: number | null;
@@ -2342,28 +2342,28 @@ export type DeliveryListView = {
      */
     deliveries: Array<DeliveryView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 /**
- * `private`: the owner, and those who have a link. `public`: everybody.
+ * `private`: accessible to the owner and with a link. `public`: accessible to everyone.
  */
 export type PortAccess = 'private' | 'public';
 
 export type PortView = {
     port: number;
     /**
-     * The addresses in the container that it listens on. Previews reach each of them.
+     * Addresses in the container that the program listens on. Previews can reach all of them.
      */
     addresses: Array<string>;
     /**
-     * `private`: the owner, and those who have a link. `public`: everybody.
+     * `private`: accessible to the owner and with a link. `public`: accessible to everyone.
      */
     access: PortAccess;
     /**
-     * Where the port is seen; null where previews are off.
+     * URL of the preview; null if previews are off.
      */
     url: string | null;
 };
@@ -2378,14 +2378,14 @@ export type PortListView = {
 export type PortsEndView = {
     reason: 'container_stopped' | 'container_recreated' | 'container_deleted' | 'token_ended' | 'exec_not_allowed' | 'server_stopped';
     /**
-     * Why the container stopped, where nobody asked for it.
+     * Why the container stopped, if the stop was not requested.
      */
     detail?: string;
 };
 
 export type PortAccessDto = {
     /**
-     * `private`: the owner, and those who have a link. `public`: everybody.
+     * `private`: accessible to the owner and with a link. `public`: accessible to everyone.
      */
     access: 'private' | 'public';
 };
@@ -2393,30 +2393,30 @@ export type PortAccessDto = {
 export type PortAccessView = {
     port: number;
     /**
-     * `private`: the owner, and those who have a link. `public`: everybody.
+     * `private`: accessible to the owner and with a link. `public`: accessible to everyone.
      */
     access: PortAccess;
     /**
-     * Where the port is seen.
+     * URL of the preview.
      */
     url: string;
 };
 
 export type CreateLinkDto = {
     /**
-     * To recognise it by.
+     * Name to identify the link.
      */
     name?: string | null;
     /**
-     * Seconds until the link ends, and with it what it opened: 60 to 2592000 (30 days). 86400 if absent.
+     * Seconds until the link and its open connections expire: 60 to 2592000 (30 days). Default: 86400.
      */
     expires_in?: number | null;
     /**
-     * true: the link opens in one browser alone, the first; and its token works in no header. false if absent.
+     * true: the link works only in the first browser that opens it, and its token cannot be used in a header. Default: false.
      */
     once?: boolean | null;
     /**
-     * true: visitors with the link may start the container if it is stopped. false if absent.
+     * true: visitors with the link can start the stopped container. Default: false.
      */
     may_start?: boolean | null;
 };
@@ -2426,25 +2426,25 @@ export type CreatedLinkView = {
     port: number;
     name: string | null;
     /**
-     * Whether it opens in one browser alone.
+     * True if the link works only in one browser.
      */
     once: boolean;
     /**
-     * Whether visitors with the link may start the container.
+     * True if visitors with the link can start the container.
      */
     may_start: boolean;
     /**
-     * When a link of one use was used.
+     * When a single-use link was used.
      */
     used_at: string | null;
     created_at: string;
     expires_at: string;
     /**
-     * For people: opened in a browser, it shows the port until the link ends. Shown this once.
+     * For browsers: opens the preview until the link expires. Shown only once.
      */
     url: string;
     /**
-     * For programs, in the header `Berth-Token`. Shown this once.
+     * For programs: value of the header `Berth-Token`. Shown only once.
      */
     token: string;
 };
@@ -2454,15 +2454,15 @@ export type LinkView = {
     port: number;
     name: string | null;
     /**
-     * Whether it opens in one browser alone.
+     * True if the link works only in one browser.
      */
     once: boolean;
     /**
-     * Whether visitors with the link may start the container.
+     * True if visitors with the link can start the container.
      */
     may_start: boolean;
     /**
-     * When a link of one use was used.
+     * When a single-use link was used.
      */
     used_at: string | null;
     created_at: string;
@@ -2471,7 +2471,7 @@ export type LinkView = {
 
 export type LinkListView = {
     /**
-     * Those that have not ended, newest first.
+     * Active links, newest first.
      */
     links: Array<LinkView>;
 };
@@ -2483,15 +2483,15 @@ export type LinkRevokedView = {
 
 export type CreateSshKeyDto = {
     /**
-     * A name to recognise the key by.
+     * Name to identify the key.
      */
     name: string;
     /**
-     * The line of a file such as id_ed25519.pub. ssh-ed25519, ecdsa-sha2-nistp256, ecdsa-sha2-nistp384, ecdsa-sha2-nistp521, ssh-rsa; RSA of 2048 bits or more.
+     * The content of a file such as id_ed25519.pub. ssh-ed25519, ecdsa-sha2-nistp256, ecdsa-sha2-nistp384, ecdsa-sha2-nistp521, ssh-rsa; RSA with at least 2048 bits.
      */
     public_key: string;
     /**
-     * Seconds until the key and its connections end: at least 60. By default the key ends with the calling token, which it cannot outlast, or not at all.
+     * Seconds until the key expires and its connections are closed; at least 60. Limited by the calling token. Default: the key expires with the calling token, or never.
      */
     expires_in?: number | null;
 };
@@ -2500,19 +2500,19 @@ export type SshKeyType = 'ssh-ed25519' | 'ecdsa-sha2-nistp256' | 'ecdsa-sha2-nis
 
 export type SshKeyView = {
     /**
-     * Also the id of the key’s token, which audit entries name.
+     * Also the id of the key's token in audit entries.
      */
     id: string;
     name: string;
     type: SshKeyType;
     /**
-     * As `ssh-keygen -l` shows it.
+     * As shown by `ssh-keygen -l`.
      */
     fingerprint: string;
     created_at: string;
     expires_at: string | null;
     /**
-     * To the minute.
+     * Rounded to the minute.
      */
     last_used_at: string | null;
 };
@@ -2534,14 +2534,14 @@ export type HostKeyView = {
     type: SshKeyType;
     fingerprint: string;
     /**
-     * For a line of known_hosts, behind the host.
+     * For known_hosts, after the host name.
      */
     public_key: string;
 };
 
 export type SshServerView = {
     /**
-     * The host to connect to; null: the one by which the API is reached.
+     * Host to connect to. Null: the host of the API.
      */
     host: string | null;
     port: number;
@@ -2554,11 +2554,11 @@ export type AdminUserView = {
     tier: string;
     created_at: string;
     /**
-     * When a guest's session ends; null: there is none that ends.
+     * When the guest session ends. Null if it does not expire.
      */
     session_expires_at: string | null;
     /**
-     * Since when; null: not suspended.
+     * When the user was suspended; null if active.
      */
     suspended_at: string | null;
 };
@@ -2569,30 +2569,30 @@ export type AdminUserListView = {
      */
     users: Array<AdminUserView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 export type CreateUserDto = {
     /**
-     * 1 to 64 of letters, digits, ".", "_", "@" and "-", beginning with a letter or digit.
+     * 1 to 64 letters, digits, ".", "_", "@" and "-", starting with a letter or digit.
      */
     username: string;
     /**
-     * A name of GET /api/tiers.
+     * A tier name of GET /api/tiers.
      */
     tier: string;
     /**
-     * What the token may do: `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`.
+     * Scopes of the token. `admin` includes `read` and `write`, but not `exec`. Default: `read`, `write` and `exec`.
      */
     scopes?: Array<'read' | 'write' | 'exec' | 'admin'>;
     /**
-     * A name to recognise the token by; `first` by default.
+     * Name to identify the token. Default: `first`.
      */
     token_name?: string;
     /**
-     * The token's days. By default it does not expire, but for a guest, or with the scope `admin`.
+     * Lifetime of the token in days. By default, tokens do not expire, except for guests and with the scope `admin`.
      */
     expires_in?: number | null;
 };
@@ -2603,7 +2603,7 @@ export type FirstTokenView = {
     scopes: Array<'read' | 'write' | 'exec' | 'admin' | 'agent'>;
     expires_at: string | null;
     /**
-     * Shown this once.
+     * Shown only once.
      */
     token: string;
 };
@@ -2616,11 +2616,11 @@ export type UserCreatedView = {
 
 export type UpdateUserDto = {
     /**
-     * a name of GET /api/tiers
+     * A tier name of GET /api/tiers.
      */
     tier?: string;
     /**
-     * whether their tokens are refused and their containers stopped
+     * Refuse the user's tokens and stop the user's containers.
      */
     suspended?: boolean;
 };
@@ -2638,11 +2638,11 @@ export type UserDeletedView = {
 export type TokensRevokedView = {
     message: 'tokens revoked';
     /**
-     * The user's.
+     * User id.
      */
     id: string;
     /**
-     * How many were not revoked until now.
+     * Number of tokens revoked.
      */
     count: number;
 };
@@ -2651,14 +2651,14 @@ export type AdminTokenRevokedView = {
     message: 'token revoked';
     id: string;
     /**
-     * Whose it was.
+     * Owner of the token.
      */
     user_id: string;
 };
 
 export type AnyContainerView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -2667,28 +2667,28 @@ export type AnyContainerView = {
     db_id: string;
     name: string;
     /**
-     * The image reference that Docker was given.
+     * Image reference.
      */
     image: string;
     role: string | null;
     /**
-     * The user's own; Docker does not get them.
+     * Labels set by the user; Docker does not see them.
      */
     labels: {
         [key: string]: string;
     };
     resources: Resources;
     /**
-     * What it reaches.
+     * Outbound network access.
      */
     network: NetworkPolicy;
     user_id: string;
     /**
-     * A machine word: why the status is what it is, such as image_not_found or oom (it needed more memory than its limit, which under gVisor ends all its processes); null where that is plain.
+     * Machine-readable reason for the status, such as image_not_found, or oom (the memory limit was exceeded, which ends all processes under gVisor). Null if the status needs no reason.
      */
     status_reason: string | null;
     /**
-     * How far the installation of the role is, which goes on in the background; null where there is nothing to install.
+     * Progress of the role installation, which runs in the background. Null if there is nothing to install.
      */
     role_status: 'pending' | 'installing' | 'installed' | 'failed' | null;
     created_at: string;
@@ -2699,59 +2699,59 @@ export type AnyContainerView = {
      */
     idle_seconds: number;
     /**
-     * When the run ends by itself, or the guest's session, which ends every run. null where neither does: also whenever a container without such a session does not run.
+     * When the run, or the guest session, ends. Null if neither is limited, and for stopped containers outside a guest session.
      */
     expires_at: string | null;
     /**
-     * Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.
+     * Seconds of inactivity until the container is idle. Null: the tier default. The tier's limit applies if it is lower.
      */
     auto_stop_seconds: number | null;
     /**
-     * What happens to it when it is idle; null: as the tier says.
+     * Action when the container is idle. Null: the tier default.
      */
     idle_action: 'stop' | 'pause_then_stop' | 'pause' | null;
     /**
-     * Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.
+     * Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.
      */
     auto_delete_seconds: number | null;
     /**
-     * Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.
+     * True if a preview request or an SSH session starts the stopped container.
      */
     auto_start: boolean;
     /**
-     * null where it does not run.
+     * Null if the container is not running.
      */
     ip_address: string | null;
     /**
-     * What it runs under: runsc (gVisor) or runc; null before the first run.
+     * Runtime: runsc (gVisor) or runc. Null before the first run.
      */
     runtime: string | null;
     /**
-     * Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does not run, and once its time is over.
+     * True if the start command is ready. False while the container is not running, and after the time limit for readiness. Null if "start" has no "ready".
      */
     ready: boolean | null;
     /**
-     * The template that it was created from; null: none.
+     * Template that the container was created from; null if none.
      */
     template: UsedTemplateView | null;
     /**
-     * Where there are several machines: whether its own answers. While it does not, the status is the last known one, and requests that need the machine are refused.
+     * Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known one, and requests that need the node are refused.
      */
     node_state?: 'reachable' | 'unreachable';
     /**
-     * `deleted` only in the list of `status=deleted`.
+     * `deleted` appears only with `status=deleted`.
      */
     status: ListedStatus;
     /**
-     * Of deleted ones alone.
+     * Present only if the container is deleted.
      */
     deleted_at?: string;
     /**
-     * Of deleted ones alone: until when they can be restored; null: for good.
+     * Present only if the container is deleted: restorable until this time; null if kept forever.
      */
     purge_at?: string | null;
     /**
-     * Where there are several machines: the one that it is on.
+     * Only in a cluster: the node of the container.
      */
     node?: string;
 };
@@ -2762,48 +2762,48 @@ export type AdminContainerListView = {
      */
     containers: Array<AnyContainerView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 export type AmountView = {
     /**
-     * The machine's; null: unknown.
+     * Total of the machine; null if unknown.
      */
     total: number | null;
     /**
-     * How much may be reserved together: the total × the overcommit; null: any amount.
+     * Maximum that can be reserved: total × overcommit. Null if unlimited.
      */
     limit: number | null;
     /**
-     * The limits of what runs or is being started, together.
+     * Sum of the limits of running and starting containers.
      */
     reserved: number;
 };
 
 export type FreeView = {
     /**
-     * Free on the machine now; null where it cannot be seen, as with Docker on another machine.
+     * Currently free on the machine; null if it cannot be measured, for example on a remote Docker host.
      */
     free: number | null;
     /**
-     * The machine's; null: unknown.
+     * Total of the machine; null if unknown.
      */
     total: number | null;
     /**
-     * With less free than this nothing is started.
+     * New starts are blocked below this amount.
      */
     reserve: number;
 };
 
 export type IdleView = {
     /**
-     * Running containers that were not used for ten minutes.
+     * Running containers that have not been used for 10 minutes.
      */
     containers: number;
     /**
-     * Millicores that a sandbox uses while no program runs in it, measured once at start. In a cluster, on one of its machines. null: not measured.
+     * Millicores used by a sandbox without programs, measured once at start (in a cluster, on one node). Null if not measured.
      */
     cpu_shares: number | null;
 };
@@ -2822,11 +2822,11 @@ export type CapacityView = {
      */
     free_memory_mb: FreeView;
     /**
-     * MiB, where Docker's data lies.
+     * MiB on the disk that holds Docker's data.
      */
     free_disk_mb: FreeView;
     /**
-     * Containers that run unused, and what each costs.
+     * Unused running containers, and the cost of each.
      */
     idle: IdleView;
 };
@@ -2834,48 +2834,48 @@ export type CapacityView = {
 export type CapacitySampleView = {
     at: string;
     /**
-     * MiB: the limits of what ran, together.
+     * MiB: sum of the limits of running containers.
      */
     memory_reserved_mb: number;
     /**
-     * MiB that all programs of the machine used; null where it cannot be seen, as of the nodes of a cluster.
+     * MiB used by all programs on the machine; null if unknown, as for cluster nodes.
      */
     memory_used_mb: number | null;
     /**
-     * Millicores: the limits of what ran, together.
+     * Millicores: sum of the limits of running containers.
      */
     cpu_reserved_shares: number;
     /**
-     * Millicores that all programs of the machine used since the sample before; null where that is unknown.
+     * Millicores used by all programs on the machine since the previous sample; null if unknown.
      */
     cpu_used_shares: number | null;
     /**
-     * Containers that ran.
+     * Number of running containers.
      */
     running: number;
 };
 
 export type CapacityHistoryView = {
     /**
-     * Between two samples, about.
+     * Approximate interval between two samples.
      */
     interval_seconds: number;
     /**
-     * The oldest first: 288 at most, a day.
+     * Oldest first; at most 288, which is one day.
      */
     samples: Array<CapacitySampleView>;
 };
 
 export type MoveContainerDto = {
     /**
-     * its name or id; by default the one that has the most room
+     * Name or id of the target node. Default: the node with the most free capacity.
      */
     node?: string;
 };
 
 export type ContainerMovedView = {
     /**
-     * The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".
+     * The Docker id, or the database id if there is none. It changes when the container is recreated; former ids keep working as ":id".
      */
     id: string;
     /**
@@ -2886,65 +2886,65 @@ export type ContainerMovedView = {
     status: ContainerStatus;
     message: 'container moved';
     /**
-     * The machine that it is on now.
+     * Node that the container is on now.
      */
     node: string;
     /**
-     * Whether it ran and was recreated, which restarts its programs.
+     * True if the container was running and was recreated, which restarts its programs.
      */
     restarted: boolean;
     /**
-     * Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.
+     * Present only if the container was recreated: true if files outside `/home/user`, such as installed packages, were kept.
      */
     root_kept?: boolean;
 };
 
 export type SweepReport = {
     /**
-     * Containers that were not as their row said, and were looked at again.
+     * Containers inspected because they differed from the database.
      */
     looked: number;
     /**
-     * Operations that were cut off, and are finished or taken back now.
+     * Interrupted operations that were finished or rolled back.
      */
     finished: number;
     /**
-     * Operations that were cut off and are being finished; an image may have to be pulled for one.
+     * Interrupted operations still being finished, for example while an image is pulled.
      */
     under_way: number;
     /**
-     * Containers beside which a leftover of their own was cleared away.
+     * Containers for which leftover Docker objects were removed.
      */
     reconciled: number;
     /**
-     * Containers that were put back into the sandboxes' network.
+     * Containers reconnected to the sandbox network.
      */
     reconnected: number;
     /**
-     * Stopped containers whose data was moved to a volume that is held to its size.
+     * Stopped containers whose data was moved to a volume with a size limit.
      */
     moved: number;
     /**
-     * Containers in Docker that belonged to nobody, and were removed.
+     * Containers in Docker without a database record, which were removed.
      */
     removed_orphans: number;
     /**
-     * Deleted containers whose data was past its time, and was removed.
+     * Deleted containers whose data was removed after its retention.
      */
     purged: number;
     /**
-     * What could not be done yet; it is tried again.
+     * Failures, which are retried.
      */
     failed: number;
 };
 
 export type AcceptedDockerView = {
     /**
-     * The id of the Docker that is known from now on.
+     * Id of the accepted Docker daemon.
      */
     docker_id: string | null;
     /**
-     * Of the one that was known before; the same if nothing has changed.
+     * Id of the previously accepted daemon; the same if unchanged.
      */
     previous_docker_id: string | null;
 };
@@ -2952,20 +2952,20 @@ export type AcceptedDockerView = {
 export type AnySnapshotView = {
     id: string;
     /**
-     * The database id of the container that it was made of.
+     * Database id of the snapshot's container.
      */
     container_id: string;
     name: string;
     /**
-     * deleting: only in the event of its deletion.
+     * `deleting` appears only in the event of the deletion.
      */
     status: SnapshotStatus;
     /**
-     * Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ready, and where the machine cannot keep that.
+     * True if the snapshot includes files outside `/home/user`, such as installed packages. False until the snapshot is ready, and if the machine cannot keep these files.
      */
     root: boolean;
     /**
-     * What it counts with.
+     * Size that counts towards the limits.
      */
     bytes: number;
     labels: {
@@ -2973,20 +2973,20 @@ export type AnySnapshotView = {
     };
     description: string | null;
     /**
-     * A machine word: why it failed; null otherwise.
+     * Machine-readable reason for the failure; null otherwise.
      */
     status_reason: string | null;
     /**
-     * The image of its container.
+     * Image of the container.
      */
     image: string;
     role: string | null;
     /**
-     * MiB: the disk size of its container when it was made.
+     * Disk size of the container when the snapshot was created, in MiB.
      */
     disk_mb: number;
     /**
-     * How long its container was suspended; null before that is known.
+     * How long the container was suspended; null if not yet known.
      */
     downtime_ms: number | null;
     created_at: string;
@@ -3000,7 +3000,7 @@ export type AdminSnapshotListView = {
      */
     snapshots: Array<AnySnapshotView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
@@ -3010,33 +3010,33 @@ export type TemplateView = {
     version: string;
     description: string | null;
     /**
-     * The image's reference; of a snapshot, that of its container.
+     * Image reference; for a snapshot, that of its container.
      */
     image: string;
     /**
-     * The snapshot that it was made from, which may be deleted since; null: the image alone.
+     * Snapshot that the template was created from, which may be deleted; null if created from an image.
      */
     snapshot: string | null;
     /**
-     * Whether its containers begin with the snapshot's data.
+     * True if containers start with the snapshot's data.
      */
     data: boolean;
     /**
-     * MiB of a creation that gives none; null: as usual.
+     * MiB, if a creation gives no value. Null: the usual default.
      */
     memory_mb: number | null;
     /**
-     * Millicores, likewise.
+     * Millicores, if a creation gives no value. Null: the usual default.
      */
     cpu_shares: number | null;
     /**
-     * MiB, likewise.
+     * MiB, if a creation gives no value. Null: the usual default.
      */
     disk_mb: number | null;
     start: StartCommand | null;
     role: string | null;
     /**
-     * null: the tier's.
+     * Null: the tier default.
      */
     network: NetworkPolicy | null;
     /**
@@ -3049,18 +3049,18 @@ export type TemplateView = {
 
 export type TemplateListView = {
     /**
-     * By name.
+     * Sorted by name.
      */
     templates: Array<TemplateView>;
 };
 
 export type PutTemplateDto = unknown & {
     /**
-     * an image that the machine has, or a name of the catalogue; it is never pulled. Or else a snapshot
+     * An image on the machine, or a catalogue name; it is never pulled. Alternatively, give a snapshot.
      */
     image?: string;
     /**
-     * one of the own snapshots, whose files are copied; or that of the present template, even if deleted
+     * One of your snapshots, whose files are copied, or the current template's snapshot, even if it is deleted.
      */
     snapshot?: string;
     /**
@@ -3069,35 +3069,35 @@ export type PutTemplateDto = unknown & {
     version: string;
     description?: string | null;
     /**
-     * MiB of a creation that gives none, or the tier's maximum if that is less; as usual if absent
+     * MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.
      */
     memory_mb?: number | null;
     /**
-     * millicores, likewise
+     * Millicores, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.
      */
     cpu_shares?: number | null;
     /**
-     * MiB, likewise
+     * MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.
      */
     disk_mb?: number | null;
     /**
-     * what containers run after each start if their creation does not say; takes the scope exec
+     * Start command of containers whose creation gives none. Requires the scope exec.
      */
     start?: StartCommandRequest | null;
     /**
-     * a name of GET /api/roles, if a creation gives none; if absent, the snapshot's
+     * A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.
      */
     role?: string | null;
     /**
-     * what containers reach if their creation does not say; the tier's if absent
+     * Network access of containers whose creation gives none. Omitted: the tier default.
      */
     network?: NetworkPolicy | null;
     /**
-     * names of the tiers that may use it; all if absent
+     * Tiers that can use the template. Omitted: all.
      */
     tiers?: Array<string> | null;
     /**
-     * with snapshot alone: whether containers begin with the snapshot's data; they take no warm slot then; false if absent
+     * Only with snapshot: create containers with the snapshot's data. They do not use warm slots. Default: false.
      */
     data?: boolean;
 };
@@ -3117,52 +3117,52 @@ export type ImagePullView = {
     name: string;
     reference: string;
     /**
-     * updated: there is a version here that was not before; pulling: it goes on, ask again.
+     * updated: a newer version was pulled. pulling: the pull continues; repeat the request.
      */
     state: 'updated' | 'unchanged' | 'pulling';
     /**
-     * Of the pull, in percent.
+     * Progress of the pull in percent.
      */
     progress: number;
     /**
-     * The version that is here now; null while it is pulled.
+     * Id of the current version; null during a pull.
      */
     image_id: string | null;
     /**
-     * The version before; null: none.
+     * Id of the previous version; null if none.
      */
     previous_image_id: string | null;
 };
 
 export type AvoidedNodeView = {
     /**
-     * `no_space`: its disk is full; otherwise the code of the error.
+     * `no_space` if the disk is full; otherwise the error code.
      */
     reason: string;
     /**
-     * Twice as long each time that it fails again, an hour at most.
+     * Doubled with each further failure, up to one hour.
      */
     until: string;
 };
 
 export type NodeAmountsView = {
     /**
-     * MiB; null: not known.
+     * MiB; null if unknown.
      */
     memory_mb: number | null;
     /**
-     * Millicores; null: not known.
+     * Millicores; null if unknown.
      */
     cpu_shares: number | null;
 };
 
 export type NotMovedView = {
     /**
-     * The container's.
+     * Database id of the container.
      */
     db_id: string;
     /**
-     * The last attempt's error.
+     * Error code of the last attempt.
      */
     code: string;
 };
@@ -3170,135 +3170,135 @@ export type NotMovedView = {
 export type EvacuationView = {
     since: string;
     /**
-     * Containers that are still there.
+     * Containers still on the node.
      */
     left: number;
     /**
-     * Those that could not be moved so far, at most 100: each is tried again every half minute.
+     * Containers that could not be moved so far, at most 100. Each is retried every 30 s.
      */
     not_moved: Array<NotMovedView>;
     /**
-     * Deleted ones with data there, which is not moved.
+     * Deleted containers whose data is on the node; it is not moved.
      */
     deleted: number;
     /**
-     * Snapshots there, which are not moved.
+     * Snapshots on the node; they are not moved.
      */
     snapshots: number;
 };
 
 export type NodeView = {
     /**
-     * Swarm's own.
+     * Swarm node id.
      */
     id: string;
     /**
-     * As the machine calls itself.
+     * Host name of the node.
      */
     name: string;
     /**
-     * Whether its Docker answers; forgotten: it was given up.
+     * Whether the node's Docker is reachable; `forgotten` if the node was given up.
      */
     state: 'reachable' | 'unreachable' | 'forgotten';
     /**
-     * What Swarm says of it.
+     * Node state reported by Swarm.
      */
     swarm_state: 'ready' | 'down' | 'unknown';
     /**
-     * Unless it is active nothing is placed or started there; what runs goes on.
+     * Containers are placed and started only on active nodes. Running containers keep running on others.
      */
     availability: 'active' | 'pause' | 'drain';
     /**
-     * Tiers name pools.
+     * Node pool, which tiers refer to.
      */
     pool: string;
     labels: {
         [key: string]: string;
     };
     /**
-     * Its Docker's.
+     * Address of the node's Docker.
      */
     address: string;
     is_manager: boolean;
     /**
-     * Why no container can be placed there although it may answer, in a sentence; null: nothing is wrong.
+     * Why no container can be placed on the node, even if it is reachable; null if there is no problem.
      */
     problem: string | null;
     /**
-     * Creations failed there that succeeded elsewhere: something new is placed there only where no other machine has room. A creation that succeeds there ends it, and so does its activation. null: it is not avoided.
+     * Present if creations failed on this node and succeeded elsewhere. New containers are then placed here only if no other node has room, until a creation succeeds or the node is activated. Null if not avoided.
      */
     avoided: AvoidedNodeView | null;
     /**
-     * When it last answered.
+     * When the node last responded.
      */
     reachable_at: string | null;
     /**
-     * What it has, before any overcommit.
+     * Capacity before overcommit.
      */
     capacity: NodeAmountsView;
     /**
-     * How much may be reserved there together: the capacity × the overcommit.
+     * Maximum that can be reserved: capacity × overcommit.
      */
     limit: NodeAmountsView;
     /**
-     * The limits of what runs there or is being started, together.
+     * Sum of the limits of running and starting containers.
      */
     used: NodeAmountsView;
     /**
-     * Containers on it, running or not.
+     * Containers on the node, running or not.
      */
     containers: number;
     /**
-     * Those that run and were not used for ten minutes.
+     * Running containers that have not been used for 10 minutes.
      */
     idle_containers: number;
     /**
-     * How far what was on it is moved, where it was drained with `move`; null: what is on it stays.
+     * Progress of moving containers off a node drained with `move`; null if they stay.
      */
     evacuation: EvacuationView | null;
 };
 
 export type NodeListView = {
     /**
-     * By name; none where there is one machine.
+     * Sorted by name; empty if there is no cluster.
      */
     nodes: Array<NodeView>;
 };
 
 export type DrainNodeDto = {
     /**
-     * whether what is on it is moved to others, in the background
+     * Move its containers to other nodes in the background.
      */
     move?: boolean;
 };
 
 export type UserDailyUsageView = {
     /**
-     * The UTC day.
+     * UTC day.
      */
     day: string;
     /**
-     * Seconds for which they ran: two that ran all day make 172800.
+     * Container run time in seconds: two containers running all day make 172800.
      */
     running_seconds: number;
     /**
-     * Their limits in MiB × the seconds for which they ran.
+     * Memory limit in MiB × seconds of run time.
      */
     memory_mb_seconds: number;
     /**
-     * Their limits in millicores × the seconds for which they ran.
+     * CPU limit in millicores × seconds of run time.
      */
     cpu_share_seconds: number;
     /**
-     * Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.
+     * Disk size in MiB × seconds for which the data was kept: running, stopped, and deleted until the purge.
      */
     disk_mb_seconds: number;
     /**
-     * The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.
+     * Snapshot size, rounded up to MiB, × seconds from ready to deletion.
      */
     snapshot_mb_seconds: number;
     /**
-     * Bytes that previews of their ports passed on, in both directions, without headers.
+     * Bytes transferred by previews in both directions, without headers.
      */
     preview_bytes: number;
     user_id: string;
@@ -3306,18 +3306,18 @@ export type UserDailyUsageView = {
 
 export type UsageListView = {
     /**
-     * Newest day first; days without use are left out.
+     * Newest day first; days without usage are omitted.
      */
     usage: Array<UserDailyUsageView>;
     /**
-     * What to write as "cursor" for the next page; null on the last.
+     * Value of "cursor" for the next page; null on the last page.
      */
     next_cursor: string | null;
 };
 
 export type WarmKindView = {
     /**
-     * null: there is no slot yet.
+     * Null if no slot exists yet.
      */
     key: string | null;
     image: string;
@@ -3327,7 +3327,7 @@ export type WarmKindView = {
     network: NetworkPolicy;
     processes: number;
     /**
-     * How many there are to be.
+     * Target number of slots.
      */
     wanted: number;
     making: number;
@@ -3343,24 +3343,24 @@ export type WarmMissView = {
 export type WarmPoolView = {
     mode: 'auto' | 'off' | 'file';
     /**
-     * Why there are fewer slots than wanted, as this process knows; null: there are not.
+     * Why there are fewer slots than the target, as seen by this process; null if there are enough.
      */
     waiting_for: 'creations' | 'free_memory_mb' | 'free_disk_mb' | 'capacity' | 'nodes' | 'other_process' | 'docker_changed' | 'image_missing' | 'memory_limit' | 'failed' | null;
     /**
-     * MiB: the memory limits of all slots together.
+     * MiB: sum of the memory limits of all slots.
      */
     memory_mb: number;
     /**
-     * MiB: how much that may be.
+     * MiB: maximum for this sum.
      */
     memory_limit_mb: number;
     slots: Array<WarmKindView>;
     /**
-     * Creations that took a slot in this process since its start.
+     * Creations that used a slot, in this process since its start.
      */
     hits: number;
     /**
-     * Creations that did not, by reason, likewise.
+     * Creations that used no slot, by reason, in this process since its start.
      */
     misses: Array<WarmMissView>;
 };
@@ -3368,7 +3368,7 @@ export type WarmPoolView = {
 export type WarmPoolEmptiedView = {
     message: 'warm pool emptied';
     /**
-     * How many slots were removed.
+     * Number of slots removed.
      */
     count: number;
 };
@@ -3382,42 +3382,42 @@ export type NotReadyView = {
         [key: string]: 'up' | 'down';
     };
     /**
-     * What sandboxes run under.
+     * Runtime of the sandboxes.
      */
     runtime: string | null;
     /**
-     * Who holds containers to their disk size.
+     * How the disk size of containers is enforced.
      */
     disk_quota: string | null;
     /**
-     * Whether sandboxes are kept from the machine that they run on.
+     * Whether sandboxes are blocked from reaching their host.
      */
     host_firewall: string | null;
     /**
-     * Whether a container can have an allow list as its `network`.
+     * Whether containers can use an allow list as their `network`.
      */
     allow_lists: string | null;
     /**
-     * Whether this is the Docker that the containers and volumes are in, by its own id.
+     * Whether this is the Docker daemon, identified by its id, that holds the containers and volumes.
      */
     docker_identity: 'same' | 'changed' | null;
     /**
-     * Whether requests are served by any name (the server listens beyond loopback, and there are no ALLOWED_HOSTS), or by IP addresses, localhost and the names that are listed.
+     * Whether all host names are accepted (the server listens beyond loopback and ALLOWED_HOSTS is empty), or only IP addresses, localhost and the listed names.
      */
     hosts: 'any' | 'listed';
     /**
-     * The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.
+     * The disk with Docker's data, in MiB; null if unknown, for example on a remote Docker host.
      */
     disk: {
         total_mb: number;
         free_mb: number;
     } | null;
     /**
-     * Whether the sandbox that is tried at start does what it must. failed: see notices; unproved: it could not be tried, see the log; null: it was not to be tried.
+     * Result of the sandbox test at start. failed: see notices. unproved: the test could not run, see the log. null: the test is off.
      */
     sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
     /**
-     * What the sandbox that is tried at start uses while no program runs in it. It does not degrade the status. null: not measured.
+     * CPU used by the test sandbox while no program runs in it; it does not degrade the status. Null if not measured.
      */
     idle_sandbox: {
         /**
@@ -3425,19 +3425,19 @@ export type NotReadyView = {
          */
         cpu_shares: number;
         /**
-         * How to reduce it; null below 1 % of a core.
+         * How to reduce the usage; null below 1 % of a core.
          */
         advice: string | null;
     } | null;
     /**
-     * What an operator has to see to.
+     * Problems that need an operator.
      */
     notices: Array<string>;
     error: 'not ready';
     code: 'not_ready';
     request_id: string;
     /**
-     * Why what is down is down: unavailable, database_busy, database_read_only or storage_full.
+     * Reason for each failing component: unavailable, database_busy, database_read_only or storage_full.
      */
     reasons: {
         [key: string]: string;
@@ -3450,42 +3450,42 @@ export type ReadyView = {
         [key: string]: 'up' | 'down';
     };
     /**
-     * What sandboxes run under.
+     * Runtime of the sandboxes.
      */
     runtime: string | null;
     /**
-     * Who holds containers to their disk size.
+     * How the disk size of containers is enforced.
      */
     disk_quota: string | null;
     /**
-     * Whether sandboxes are kept from the machine that they run on.
+     * Whether sandboxes are blocked from reaching their host.
      */
     host_firewall: string | null;
     /**
-     * Whether a container can have an allow list as its `network`.
+     * Whether containers can use an allow list as their `network`.
      */
     allow_lists: string | null;
     /**
-     * Whether this is the Docker that the containers and volumes are in, by its own id.
+     * Whether this is the Docker daemon, identified by its id, that holds the containers and volumes.
      */
     docker_identity: 'same' | 'changed' | null;
     /**
-     * Whether requests are served by any name (the server listens beyond loopback, and there are no ALLOWED_HOSTS), or by IP addresses, localhost and the names that are listed.
+     * Whether all host names are accepted (the server listens beyond loopback and ALLOWED_HOSTS is empty), or only IP addresses, localhost and the listed names.
      */
     hosts: 'any' | 'listed';
     /**
-     * The disk of Docker's data, in MiB; null where it is not known, as with a Docker on another machine.
+     * The disk with Docker's data, in MiB; null if unknown, for example on a remote Docker host.
      */
     disk: {
         total_mb: number;
         free_mb: number;
     } | null;
     /**
-     * Whether the sandbox that is tried at start does what it must. failed: see notices; unproved: it could not be tried, see the log; null: it was not to be tried.
+     * Result of the sandbox test at start. failed: see notices. unproved: the test could not run, see the log. null: the test is off.
      */
     sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
     /**
-     * What the sandbox that is tried at start uses while no program runs in it. It does not degrade the status. null: not measured.
+     * CPU used by the test sandbox while no program runs in it; it does not degrade the status. Null if not measured.
      */
     idle_sandbox: {
         /**
@@ -3493,46 +3493,46 @@ export type ReadyView = {
          */
         cpu_shares: number;
         /**
-         * How to reduce it; null below 1 % of a core.
+         * How to reduce the usage; null below 1 % of a core.
          */
         advice: string | null;
     } | null;
     /**
-     * What an operator has to see to.
+     * Problems that need an operator.
      */
     notices: Array<string>;
     /**
-     * degraded: it serves, and there are notices.
+     * degraded: requests are served, but there are notices.
      */
     status: 'ok' | 'degraded';
 };
 
 export type ErrorResponse = {
     /**
-     * A stable sentence.
+     * Stable error message.
      */
     error: string;
     /**
-     * The machine word for it.
+     * Stable error code for programs.
      */
     code: ErrorCode;
     /**
-     * Also in the header x-request-id.
+     * Same as the header x-request-id.
      */
     request_id: string;
     /**
-     * With invalid parameters: an entry for each field.
+     * For invalid parameters: one entry per field.
      */
     details?: Array<ErrorDetail>;
 };
 
 export type AgentConnectedEvent = {
     /**
-     * It came.
+     * An agent connected.
      */
     type: 'agent_connected';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3541,11 +3541,11 @@ export type AgentConnectedEvent = {
 
 export type AgentDisconnectedEvent = {
     /**
-     * It went.
+     * An agent disconnected.
      */
     type: 'agent_disconnected';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3559,11 +3559,11 @@ export type AgentDisconnectedEvent = {
 
 export type ContainerCreatedEvent = {
     /**
-     * A creation was accepted.
+     * The creation of a container was accepted.
      */
     type: 'container_created';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3572,25 +3572,25 @@ export type ContainerCreatedEvent = {
 
 export type ContainerDeletedEvent = {
     /**
-     * It is deleted, and its data kept for a while.
+     * A container was deleted; its data is kept until purge_at.
      */
     type: 'container_deleted';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: DeletedContainerFactsView & {
         /**
-         * Until when the data is kept at least; null: for good.
+         * The data is kept at least until this time; null if kept forever.
          */
         purge_at: string | null;
         /**
-         * Only without a request: auto_delete, session_expired, user_deleted, interrupted.
+         * Present if the deletion was not requested: auto_delete, session_expired, user_deleted, interrupted.
          */
         reason?: string;
         /**
-         * It was paused, and resumed so that its processes could end.
+         * Present if the container was paused, and resumed so that its processes could end.
          */
         resumed?: true;
     };
@@ -3602,21 +3602,21 @@ export type ContainerErrorEvent = {
      */
     type: 'container_error';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * A machine word.
+         * Machine-readable reason.
          */
         reason: string;
         /**
-         * A sentence for people.
+         * Description for users.
          */
         message: string;
         /**
-         * The end of what a failed program said.
+         * Last output of the failed program.
          */
         output?: string;
     };
@@ -3624,23 +3624,23 @@ export type ContainerErrorEvent = {
 
 export type ContainerExpiringEvent = {
     /**
-     * It will be stopped, paused or deleted by itself.
+     * A container will be stopped, paused or deleted automatically.
      */
     type: 'container_expiring';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         action: 'stop' | 'pause' | 'delete';
         /**
-         * The reason that the stop, pause or deletion will have.
+         * Reason that the stop, pause or deletion will have.
          */
         reason: string;
         expires_at: string;
         /**
-         * Until then.
+         * Time left in seconds.
          */
         seconds_left: number;
     };
@@ -3648,29 +3648,29 @@ export type ContainerExpiringEvent = {
 
 export type ContainerMovedEvent = {
     /**
-     * Of several machines, it is on another one now, with its data.
+     * A container was moved to another node with its data.
      */
     type: 'container_moved';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Whether it ran and was recreated.
+         * True if the container was running and was recreated.
          */
         restarted: boolean;
         /**
-         * The Docker id until now, where it had one.
+         * Previous Docker id, if there was one.
          */
         old_id?: string;
         /**
-         * Where it was recreated: whether the files outside its home are kept.
+         * Present if the container was recreated: true if files outside its home directory were kept.
          */
         root_kept?: boolean;
         /**
-         * The version of its image was lost, and another one taken.
+         * Present if the original image version was lost and another one was used.
          */
         image_changed?: true;
     };
@@ -3678,21 +3678,21 @@ export type ContainerMovedEvent = {
 
 export type ContainerNotReadyEvent = {
     /**
-     * What was started with it did not become ready in its time.
+     * The start command of a container did not become ready in time.
      */
     type: 'container_not_ready';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * The process's.
+         * Process id.
          */
         process_id: string;
         /**
-         * That time.
+         * The time limit in seconds.
          */
         within_seconds: number;
     };
@@ -3700,17 +3700,17 @@ export type ContainerNotReadyEvent = {
 
 export type ContainerPausedEvent = {
     /**
-     * Its processes are suspended, and keep their memory.
+     * A container was paused; its processes keep their memory.
      */
     type: 'container_paused';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Only if the pause was not requested: idle.
+         * Present if the pause was not requested: idle.
          */
         reason?: string;
     };
@@ -3718,25 +3718,25 @@ export type ContainerPausedEvent = {
 
 export type ContainerProgressEvent = {
     /**
-     * A creation, a role's installation, a move of data or of the whole container goes on.
+     * Progress of a creation, a role installation, or a move of the data or the container.
      */
     type: 'container_progress';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Of what goes on: volume, image, create, start, role, disk, move.
+         * Current stage: volume, image, create, start, role, disk, move.
          */
         stage: string;
         /**
-         * A sentence for people.
+         * Description for users.
          */
         message: string;
         /**
-         * Percent of the whole.
+         * Total progress in percent.
          */
         progress: number;
     };
@@ -3744,11 +3744,11 @@ export type ContainerProgressEvent = {
 
 export type ContainerReachableEvent = {
     /**
-     * Its machine answers again.
+     * The node of a container is reachable again.
      */
     type: 'container_reachable';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3757,21 +3757,21 @@ export type ContainerReachableEvent = {
 
 export type ContainerReadyEvent = {
     /**
-     * What was started with it is ready.
+     * The start command of a container is ready.
      */
     type: 'container_ready';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * The process's.
+         * Process id.
          */
         process_id: string;
         /**
-         * Since its start.
+         * Seconds since the start.
          */
         seconds: number;
     };
@@ -3779,11 +3779,11 @@ export type ContainerReadyEvent = {
 
 export type ContainerRestoredEvent = {
     /**
-     * It was brought back, as stopped.
+     * A deleted container was restored; it is stopped.
      */
     type: 'container_restored';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3792,11 +3792,11 @@ export type ContainerRestoredEvent = {
 
 export type ContainerResumedEvent = {
     /**
-     * Its processes go on.
+     * A container was resumed.
      */
     type: 'container_resumed';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3805,29 +3805,29 @@ export type ContainerResumedEvent = {
 
 export type ContainerStartedEvent = {
     /**
-     * It runs, whoever started it.
+     * A container was started, by a request or otherwise.
      */
     type: 'container_started';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * It was missing from Docker.
+         * Present if the container was missing from Docker.
          */
         recreated?: true;
         /**
-         * The Docker id until now.
+         * Previous Docker id.
          */
         old_id?: string;
         /**
-         * Whether its data was still there.
+         * True if the data volume still existed.
          */
         volume_kept?: boolean;
         /**
-         * The version of its image was lost, and another one taken.
+         * Present if the original image version was lost and another one was used.
          */
         image_changed?: true;
     };
@@ -3835,29 +3835,29 @@ export type ContainerStartedEvent = {
 
 export type ContainerStoppedEvent = {
     /**
-     * It does not run any more.
+     * A container was stopped or ended.
      */
     type: 'container_stopped';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Where nobody asked: exited, oom, missing, session_expired, idle, user_suspended.
+         * Present if the stop was not requested: exited, oom, missing, session_expired, idle, user_suspended.
          */
         reason?: string;
         /**
-         * Of its main process, where that is known.
+         * Exit code of the main process, if known.
          */
         exit_code?: number;
         /**
-         * A sentence for people, with oom.
+         * Description for users; only with oom.
          */
         message?: string;
         /**
-         * It was paused, and resumed so that its processes could end.
+         * Present if the container was paused, and resumed so that its processes could end.
          */
         resumed?: true;
     };
@@ -3865,11 +3865,11 @@ export type ContainerStoppedEvent = {
 
 export type ContainerUnreachableEvent = {
     /**
-     * Of several machines, the one that it is on does not answer; it may go on to run there. Not in `error`.
+     * The node of a container is unreachable. The container may still be running; its status is not `error`.
      */
     type: 'container_unreachable';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3878,29 +3878,29 @@ export type ContainerUnreachableEvent = {
 
 export type ContainerUpdatedEvent = {
     /**
-     * It was renamed, resized, labelled, or set otherwise.
+     * The name, resources, labels or other settings of a container were updated.
      */
     type: 'container_updated';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ContainerFactsView & {
         /**
-         * Whether it ran and was recreated.
+         * True if the container was running and was recreated.
          */
         restarted: boolean;
         /**
-         * The Docker id until now, where it was recreated.
+         * Previous Docker id; present if the container was recreated.
          */
         old_id?: string;
         /**
-         * Where it was recreated: whether the files outside its home are kept.
+         * Present if the container was recreated: true if files outside its home directory were kept.
          */
         root_kept?: boolean;
         /**
-         * The version of its image was lost, and another one taken.
+         * Present if the original image version was lost and another one was used.
          */
         image_changed?: true;
     };
@@ -3976,18 +3976,18 @@ export type Event = ({
 
 export type NetworkPolicy = 'internet' | 'none' | {
     /**
-     * IPv4 addresses or networks, each with a port; `/udp` behind it where it is not TCP.
+     * IPv4 addresses or networks with a port; append `/udp` for UDP.
      */
     allow: Array<string>;
 };
 
 export type NodeActivatedEvent = {
     /**
-     * To administrators: it takes containers again.
+     * For administrators: a node was activated and accepts containers again.
      */
     type: 'node_activated';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -3996,11 +3996,11 @@ export type NodeActivatedEvent = {
 
 export type NodeDrainedEvent = {
     /**
-     * To administrators: nothing is placed or started on it any more; what runs goes on.
+     * For administrators: a node was drained. No containers are placed or started on it; running containers keep running.
      */
     type: 'node_drained';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4009,11 +4009,11 @@ export type NodeDrainedEvent = {
 
 export type NodeForgottenEvent = {
     /**
-     * To administrators: it was given up, and what was there with it.
+     * For administrators: a node was given up, with all data on it.
      */
     type: 'node_forgotten';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4022,11 +4022,11 @@ export type NodeForgottenEvent = {
 
 export type NodeReachableEvent = {
     /**
-     * To administrators: its Docker answers again.
+     * For administrators: a node's Docker is reachable again.
      */
     type: 'node_reachable';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4035,11 +4035,11 @@ export type NodeReachableEvent = {
 
 export type NodeReadmittedEvent = {
     /**
-     * To administrators: it answers after it was given up; what it still has is removed.
+     * For administrators: a node that was given up is reachable again; leftovers on it are removed.
      */
     type: 'node_readmitted';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4048,11 +4048,11 @@ export type NodeReadmittedEvent = {
 
 export type NodeUnreachableEvent = {
     /**
-     * To administrators: its Docker does not answer any more; what runs there may go on.
+     * For administrators: a node's Docker is unreachable. Its containers may still be running.
      */
     type: 'node_unreachable';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4061,21 +4061,21 @@ export type NodeUnreachableEvent = {
 
 export type ProcessExitedEvent = {
     /**
-     * It has ended.
+     * A managed process ended.
      */
     type: 'process_exited';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: ProcessFactsView & {
         /**
-         * null where it is not known.
+         * Null if unknown.
          */
         exit_code: number | null;
         /**
-         * exited, ended, container_stopped; of a start command also command_not_started.
+         * exited, ended, container_stopped; for a start command also command_not_started.
          */
         reason: string;
     };
@@ -4083,11 +4083,11 @@ export type ProcessExitedEvent = {
 
 export type ProcessLostEvent = {
     /**
-     * Its container ended while no server process saw it: the exit code is unknown.
+     * The container of a process ended while no server process observed it; the exit code is unknown.
      */
     type: 'process_lost';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4096,11 +4096,11 @@ export type ProcessLostEvent = {
 
 export type ProcessStartedEvent = {
     /**
-     * A process that is kept was started.
+     * A managed process was started.
      */
     type: 'process_started';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4110,18 +4110,18 @@ export type ProcessStartedEvent = {
 export type ResyncRequired = {
     type: 'resync_required';
     /**
-     * Where events go on; list again.
+     * Position after which events continue; list the containers again.
      */
     event_seq: number;
 };
 
 export type SnapshotCreatedEvent = {
     /**
-     * It is being made.
+     * The creation of a snapshot began.
      */
     type: 'snapshot_created';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4130,11 +4130,11 @@ export type SnapshotCreatedEvent = {
 
 export type SnapshotDeletedEvent = {
     /**
-     * It was deleted.
+     * A snapshot was deleted.
      */
     type: 'snapshot_deleted';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
@@ -4143,21 +4143,21 @@ export type SnapshotDeletedEvent = {
 
 export type SnapshotFailedEvent = {
     /**
-     * It could not be made; its container is as it was.
+     * A snapshot could not be created; its container is unchanged.
      */
     type: 'snapshot_failed';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: SnapshotFactsView & {
         /**
-         * A machine word.
+         * Machine-readable reason.
          */
         reason: string;
         /**
-         * A sentence for people.
+         * Description for users.
          */
         message: string;
     };
@@ -4165,21 +4165,21 @@ export type SnapshotFailedEvent = {
 
 export type SnapshotProgressEvent = {
     /**
-     * The making of it goes on.
+     * Progress of a snapshot.
      */
     type: 'snapshot_progress';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: SnapshotFactsView & {
         /**
-         * A sentence for people.
+         * Description for users.
          */
         message: string;
         /**
-         * Of the whole.
+         * Total progress in percent.
          */
         percent: number;
     };
@@ -4187,17 +4187,17 @@ export type SnapshotProgressEvent = {
 
 export type SnapshotReadyEvent = {
     /**
-     * Containers can be created from it.
+     * A snapshot is complete; containers can be created from it.
      */
     type: 'snapshot_ready';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: SnapshotFactsView & {
         /**
-         * How long its container was suspended; 0 if it did not run.
+         * How long the container was suspended; 0 if it was not running.
          */
         downtime_ms: number;
     };
@@ -4205,24 +4205,24 @@ export type SnapshotReadyEvent = {
 
 export type StartCommand = {
     /**
-     * The program and its arguments, at most 16 KiB together; no shell reads them.
+     * Program and arguments, at most 16 KiB in total; not interpreted by a shell.
      */
     command: Array<string>;
     /**
-     * "on-failure" if absent
+     * Default: "on-failure".
      */
     restart: 'never' | 'on-failure';
     ready: (unknown & {
         /**
-         * Something listens on it.
+         * TCP port that must accept connections.
          */
         port?: number;
         /**
-         * It exits with 0 within 10 s. Either this or a port.
+         * Command that must exit with 0 within 10 s. Mutually exclusive with port.
          */
         command?: Array<string>;
         /**
-         * From each start of the command, until it counts as not ready. 60 if absent.
+         * Time limit after each start of the command, in seconds. Default: 60.
          */
         within_seconds: number;
     }) | null;
@@ -4230,24 +4230,24 @@ export type StartCommand = {
 
 export type StartCommandPatch = {
     /**
-     * The program and its arguments, at most 16 KiB together; no shell reads them.
+     * Program and arguments, at most 16 KiB in total; not interpreted by a shell.
      */
     command?: Array<string>;
     /**
-     * "on-failure" if absent
+     * Default: "on-failure".
      */
     restart?: 'never' | 'on-failure' | null;
     ready?: {
         /**
-         * Something listens on it.
+         * TCP port that must accept connections.
          */
         port?: number | null;
         /**
-         * It exits with 0 within 10 s. Either this or a port.
+         * Command that must exit with 0 within 10 s. Mutually exclusive with port.
          */
         command?: Array<string> | null;
         /**
-         * From each start of the command, until it counts as not ready. 60 if absent.
+         * Time limit after each start of the command, in seconds. Default: 60.
          */
         within_seconds?: number | null;
     } | null;
@@ -4255,24 +4255,24 @@ export type StartCommandPatch = {
 
 export type StartCommandRequest = {
     /**
-     * The program and its arguments, at most 16 KiB together; no shell reads them.
+     * Program and arguments, at most 16 KiB in total; not interpreted by a shell.
      */
     command: Array<string>;
     /**
-     * "on-failure" if absent
+     * Default: "on-failure".
      */
     restart?: 'never' | 'on-failure';
     ready?: (unknown & {
         /**
-         * Something listens on it.
+         * TCP port that must accept connections.
          */
         port?: number;
         /**
-         * It exits with 0 within 10 s. Either this or a port.
+         * Command that must exit with 0 within 10 s. Mutually exclusive with port.
          */
         command?: Array<string>;
         /**
-         * From each start of the command, until it counts as not ready. 60 if absent.
+         * Time limit after each start of the command, in seconds. Default: 60.
          */
         within_seconds?: number;
     }) | null;
@@ -4280,17 +4280,17 @@ export type StartCommandRequest = {
 
 export type WebhookDisabledEvent = {
     /**
-     * Its deliveries have ended; they go on where they stopped when it is activated again.
+     * A webhook was disabled. When it is activated again, deliveries continue from where they stopped.
      */
     type: 'webhook_disabled';
     /**
-     * Grows by one with each of the user's events.
+     * Increases by one with each event of the user.
      */
     seq: number;
     timestamp: string;
     data: WebhookFactsView & {
         /**
-         * failing: for too long; gone: its receiver answered 410.
+         * failing: deliveries failed for too long. gone: the receiver responded with 410.
          */
         reason: string;
     };

@@ -5,7 +5,10 @@ import { MeUserView } from './responses';
 
 /** The answer of `POST /api/auth/guest`. */
 export class GuestLoginView {
-  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once. It may read and write.' })
+  @ApiProperty({
+    example: `berth_${'1f2e3d4c'.repeat(8)}`,
+    description: 'Shown only once. Allows reading and writing.',
+  })
   readonly token: string;
   @ApiProperty({ type: MeUserView })
   readonly user: MeUserView;
@@ -14,7 +17,8 @@ export class GuestLoginView {
     format: 'date-time',
     nullable: true,
     description:
-      'When the session ends: from then on the token reads, stops and deletes only. null where guests have no end.',
+      'When the guest session ends. After that, the token can only read, stop and delete. Null if guest sessions ' +
+      'do not expire.',
   })
   readonly expires_at: string | null;
 }
@@ -28,7 +32,7 @@ const USERNAME = /^[A-Za-z0-9_-]{2,30}$/;
 
 /** Body of `POST /api/auth/guest`. */
 export class GuestLoginDto {
-  @ApiProperty({ example: 'ada', description: '2 to 30 of letters, digits, "_" and "-".' })
+  @ApiProperty({ example: 'ada', description: '2 to 30 letters, digits, "_" and "-".' })
   @IsString()
   @Matches(USERNAME, { message: 'must be 2 to 30 of letters, digits, "_" and "-"' })
   readonly username: string;

@@ -28,14 +28,14 @@ class TransferLimitsView {
     type: 'integer',
     minimum: 1,
     example: 10_737_418_240,
-    description: "The largest file that may be written at once; none is larger than its container's disk.",
+    description: "Maximum size of one uploaded file. The container's disk size applies as well.",
   })
   readonly file_bytes: number;
   @ApiProperty({
     type: 'integer',
     minimum: 1,
     example: 10_737_418_240,
-    description: "The largest archive that may be unpacked at once; none is larger than its container's disk.",
+    description: "Maximum size of one uploaded archive. The container's disk size applies as well.",
   })
   readonly archive_bytes: number;
 }
@@ -56,10 +56,10 @@ export class MeView {
     enum: SCOPES,
     isArray: true,
     example: ['read', 'write', 'exec'],
-    description: 'What the calling token holds.',
+    description: 'Scopes of the calling token.',
   })
   readonly scopes: readonly string[];
-  @ApiProperty({ type: MeSessionView, nullable: true, description: 'null for users without a session that ends.' })
+  @ApiProperty({ type: MeSessionView, nullable: true, description: 'Null for users without a limited session.' })
   readonly session: MeSessionView | null;
 }
 
@@ -67,11 +67,16 @@ export class MeView {
 class ProfileUserView {
   @ApiProperty({ example: 'ada' })
   readonly username: string;
-  @ApiProperty({ type: String, nullable: true, example: null, description: 'Always null: Berth knows none.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: 'Always null: Berth stores no email addresses.',
+  })
   readonly email: string | null;
   @ApiProperty({ example: 'free' })
   readonly tier: string;
-  @ApiProperty({ description: 'Whether the calling token has the scope admin.' })
+  @ApiProperty({ description: 'True if the calling token has the scope admin.' })
   readonly is_admin: boolean;
 }
 
@@ -83,7 +88,7 @@ export class ProfileView {
 
 /** The answer of `GET /api/tokens/validate`. */
 export class ValidatedTokenView extends ProfileUserView {
-  @ApiProperty({ type: Boolean, enum: [true], description: 'One that is not valid is a 401.' })
+  @ApiProperty({ type: Boolean, enum: [true], description: 'Always true: an invalid token is answered with 401.' })
   readonly valid: true;
   @ApiProperty({ format: 'uuid' })
   readonly user_id: string;
@@ -91,7 +96,7 @@ export class ValidatedTokenView extends ProfileUserView {
     enum: SCOPES,
     isArray: true,
     example: ['read', 'write', 'exec'],
-    description: 'What the calling token holds.',
+    description: 'Scopes of the calling token.',
   })
   readonly scopes: readonly string[];
 }

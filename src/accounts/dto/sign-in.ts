@@ -13,7 +13,7 @@ export class CreateSignInCodeDto {
     type: 'integer',
     nullable: true,
     default: CODE_SECONDS,
-    description: 'How long it is good, in seconds: 30 to 3600.',
+    description: 'Lifetime of the code in seconds: 30 to 3600.',
   })
   @IsOptional()
   @IsInt({ message: 'must be a whole number of seconds' })
@@ -24,7 +24,7 @@ export class CreateSignInCodeDto {
 
 /** The answer of `POST /api/auth/codes`. */
 export class SignInCodeView {
-  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd', description: 'Shown this once, and good once.' })
+  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd', description: 'Shown only once. Can be used once.' })
   readonly code: string;
   @ApiProperty({ format: 'date-time' })
   readonly expires_at: string;

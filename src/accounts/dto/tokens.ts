@@ -6,18 +6,20 @@ import { BodyExample, printableName } from '../../http';
 /** Body of `POST /api/tokens`. */
 @BodyExample({ name: 'laptop', scopes: ['read', 'write'], expires_in: 90 })
 export class CreateTokenDto {
-  @ApiProperty({ example: 'laptop', description: 'A name to recognise the token by.' })
+  @ApiProperty({ example: 'laptop', description: 'Name to identify the token.' })
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
 
   @TokenScopesField(
-    'At most what the calling token holds; `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` ' +
-      'and `exec`, as far as it holds them.',
+    'Scopes of the token; the calling token must have them. `admin` includes `read` and `write`, but not `exec`. ' +
+      'Default: those of `read`, `write` and `exec` that the calling token has.',
   )
   readonly scopes?: RouteScope[];
 
-  @TokenDaysField('Days. By default it ends with the calling token, which it cannot outlast, or not at all.')
+  @TokenDaysField(
+    'Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or ' + 'never.',
+  )
   readonly expires_in?: number | null;
 }
 
@@ -27,7 +29,7 @@ class TokenView {
   readonly id: string;
   @ApiProperty({ example: 'laptop' })
   readonly name: string;
-  @ApiProperty({ example: 'berth_1f2e3d', description: "The token's first 12 characters." })
+  @ApiProperty({ example: 'berth_1f2e3d', description: 'First 12 characters of the token.' })
   readonly token_prefix: string;
   @ApiProperty({ enum: SCOPES, isArray: true, example: ['read', 'write', 'exec'] })
   readonly scopes: string[];
@@ -39,7 +41,7 @@ class TokenView {
 
 /** A new token with its text, which no other answer shows. */
 export class CreatedTokenView extends TokenView {
-  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once.' })
+  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown only once.' })
   readonly token: string;
 }
 

@@ -20,7 +20,7 @@ function Search(example: string, description: string): PropertyDecorator {
 
 /** Query of `GET /api/admin/containers`. */
 export class ListAnyContainersDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: "one user's alone" })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user.' })
   @IsOptional()
   @IsUuidText()
   user_id?: string;
@@ -28,28 +28,25 @@ export class ListAnyContainersDto extends PagedQuery {
   @ApiPropertyOptional({
     enum: LISTED_STATUSES,
     enumName: 'ListedStatus',
-    description: '`deleted`: those that can still be restored. By default all live ones.',
+    description: '`deleted` lists the containers that can still be restored. Default: all existing containers.',
   })
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
 
-  @Search(
-    'worker',
-    "a part of the container's name, of its image's, of its user's or of its node's, or the beginning of its database id",
-  )
+  @Search('worker', 'Part of the container, image, user or node name, or the start of the database id.')
   search?: string;
 
-  @ApiPropertyOptional({ example: 'node-2', description: 'with several machines: those on the one of this name or id' })
+  @ApiPropertyOptional({ example: 'node-2', description: 'Filter by node name or id, in a cluster.' })
   @IsOptional()
   @IsString()
-  @Matches(printable(255), { message: 'node must be the name or id of a machine' })
+  @Matches(printable(255), { message: 'node must be the name or id of a node' })
   node?: string;
 }
 
 /** Query of `GET /api/admin/snapshots`. */
 export class ListAnySnapshotsDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: "one user's alone" })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user.' })
   @IsOptional()
   @IsUuidText()
   user_id?: string;
@@ -57,7 +54,10 @@ export class ListAnySnapshotsDto extends PagedQuery {
 
 /** Body of `POST /api/admin/containers/:id/move`. */
 export class MoveContainerDto {
-  @ApiPropertyOptional({ example: 'node-2', description: 'its name or id; by default the one that has the most room' })
+  @ApiPropertyOptional({
+    example: 'node-2',
+    description: 'Name or id of the target node. Default: the node with the most free capacity.',
+  })
   @ValidateIf((_body, value) => value !== undefined)
   @IsString()
   @MaxLength(255)
@@ -66,7 +66,7 @@ export class MoveContainerDto {
 
 /** Body of `POST /api/admin/nodes/:name/drain`. */
 export class DrainNodeDto {
-  @ApiPropertyOptional({ example: true, description: 'whether what is on it is moved to others, in the background' })
+  @ApiPropertyOptional({ example: true, description: 'Move its containers to other nodes in the background.' })
   @ValidateIf((_body, value) => value !== undefined)
   @IsBoolean()
   move?: boolean;
@@ -74,13 +74,13 @@ export class DrainNodeDto {
 
 /** Query of `GET /api/admin/users`. */
 export class ListUsersDto extends PagedQuery {
-  @ApiPropertyOptional({ example: 'ada', description: 'the exact name' })
+  @ApiPropertyOptional({ example: 'ada', description: 'Filter by exact name.' })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be the name of a user' })
   username?: string;
 
-  @Search('ada', 'a part of the name')
+  @Search('ada', 'Part of the name.')
   search?: string;
 
   @ApiPropertyOptional({ example: 'free' })
@@ -95,44 +95,47 @@ export class ListUsersDto extends PagedQuery {
 export class CreateUserDto {
   @ApiProperty({
     example: 'ada',
-    description: '1 to 64 of letters, digits, ".", "_", "@" and "-", beginning with a letter or digit.',
+    description: '1 to 64 letters, digits, ".", "_", "@" and "-", starting with a letter or digit.',
   })
   @IsString()
   @MaxLength(64)
   readonly username: string;
 
-  @ApiProperty({ example: 'pro', description: 'A name of GET /api/tiers.' })
+  @ApiProperty({ example: 'pro', description: 'A tier name of GET /api/tiers.' })
   @IsString()
   @MaxLength(32)
   readonly tier: string;
 
   @TokenScopesField(
-    'What the token may do: `admin` holds `read` and `write`, and not `exec`. By default `read`, `write` and `exec`.',
+    'Scopes of the token. `admin` includes `read` and `write`, but not `exec`. Default: `read`, `write` and `exec`.',
   )
   readonly scopes?: RouteScope[];
 
-  @ApiPropertyOptional({ example: 'laptop', description: 'A name to recognise the token by; `first` by default.' })
+  @ApiPropertyOptional({ example: 'laptop', description: 'Name to identify the token. Default: `first`.' })
   @ValidateIf((dto: CreateUserDto) => dto.token_name !== undefined)
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly token_name?: string;
 
-  @TokenDaysField("The token's days. By default it does not expire, but for a guest, or with the scope `admin`.", {
-    nullable: true,
-  })
+  @TokenDaysField(
+    'Lifetime of the token in days. By default, tokens do not expire, except for guests and with the scope `admin`.',
+    {
+      nullable: true,
+    },
+  )
   readonly expires_in?: number | null;
 }
 
 /** Body of `PATCH /api/admin/users/:id`. */
 @BodyExample({ tier: 'pro' })
 export class UpdateUserDto {
-  @ApiPropertyOptional({ example: 'pro', description: 'a name of GET /api/tiers' })
+  @ApiPropertyOptional({ example: 'pro', description: 'A tier name of GET /api/tiers.' })
   @ValidateIf((_body, value) => value !== undefined)
   @IsString()
   @MaxLength(32)
   tier?: string;
 
-  @ApiPropertyOptional({ example: true, description: 'whether their tokens are refused and their containers stopped' })
+  @ApiPropertyOptional({ example: true, description: "Refuse the user's tokens and stop the user's containers." })
   @ValidateIf((_body, value) => value !== undefined)
   @IsBoolean()
   suspended?: boolean;

@@ -18,7 +18,7 @@ class AdminUserView {
     format: 'date-time',
     nullable: true,
     example: null,
-    description: "When a guest's session ends; null: there is none that ends.",
+    description: 'When the guest session ends. Null if it does not expire.',
   })
   readonly session_expires_at: string | null;
   @ApiProperty({
@@ -26,7 +26,7 @@ class AdminUserView {
     format: 'date-time',
     nullable: true,
     example: null,
-    description: 'Since when; null: not suspended.',
+    description: 'When the user was suspended; null if active.',
   })
   readonly suspended_at: string | null;
 }
@@ -57,7 +57,7 @@ class FirstTokenView {
   readonly scopes: readonly string[];
   @ApiProperty({ type: String, format: 'date-time', nullable: true })
   readonly expires_at: string | null;
-  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown this once.' })
+  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown only once.' })
   readonly token: string;
 }
 
@@ -91,9 +91,9 @@ export class UserDeletedView {
 export class TokensRevokedView {
   @ApiProperty({ enum: ['tokens revoked'] })
   readonly message: string;
-  @ApiProperty({ format: 'uuid', description: "The user's." })
+  @ApiProperty({ format: 'uuid', description: 'User id.' })
   readonly id: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many were not revoked until now.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of tokens revoked.' })
   readonly count: number;
 }
 
@@ -103,7 +103,7 @@ export class AdminTokenRevokedView {
   readonly message: string;
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'Whose it was.' })
+  @ApiProperty({ format: 'uuid', description: 'Owner of the token.' })
   readonly user_id: string;
 }
 
@@ -154,14 +154,14 @@ export class AcceptedDockerView {
     type: String,
     nullable: true,
     example: DOCKER,
-    description: 'The id of the Docker that is known from now on.',
+    description: 'Id of the accepted Docker daemon.',
   })
   readonly docker_id: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
     example: DOCKER,
-    description: 'Of the one that was known before; the same if nothing has changed.',
+    description: 'Id of the previously accepted daemon; the same if unchanged.',
   })
   readonly previous_docker_id: string | null;
 }

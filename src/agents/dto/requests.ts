@@ -13,7 +13,7 @@ const MOST_TAGS = 16;
 
 /** An optional name that the agent itself replaces when it connects. */
 function MachineWord(example: string): PropertyDecorator {
-  const description = `${MACHINE_WORD_RULE}; the agent itself says when it connects`;
+  const description = `${MACHINE_WORD_RULE}. Overwritten when the agent connects.`;
   return applyDecorators(
     Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE }),
     IsString(),

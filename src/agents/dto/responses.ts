@@ -18,7 +18,7 @@ export class AgentView implements AgentFacts {
   readonly os: string | null;
   @ApiProperty({ type: String, nullable: true, example: 'x64' })
   readonly arch: string | null;
-  @ApiProperty({ type: String, nullable: true, example: '0.1.0', description: "Of the agent's program." })
+  @ApiProperty({ type: String, nullable: true, example: '0.1.0', description: 'Version of the agent program.' })
   readonly version: string | null;
   @ApiProperty({ type: [String], example: ['gpu'] })
   readonly tags: readonly string[];
@@ -30,16 +30,16 @@ export class AgentView implements AgentFacts {
     type: String,
     format: 'date-time',
     nullable: true,
-    description: 'When the present connection was made, or the last one; null before the first.',
+    description: 'Start of the current or last connection; null if the agent has never connected.',
   })
   readonly connected_at: string | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Its last sign of life.' })
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the agent last sent anything.' })
   readonly last_seen_at: string | null;
   @ApiProperty({
     type: [Number],
     nullable: true,
     example: [0.4, 0.3, 0.2],
-    description: 'Load averages of 1, 5 and 15 minutes, as last reported; null before the first report.',
+    description: 'Load averages over 1, 5 and 15 minutes, from the last report; null before the first report.',
   })
   readonly load: readonly number[] | null;
   @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 32_768, description: 'MiB.' })
@@ -51,7 +51,7 @@ export class AgentView implements AgentFacts {
     nullable: true,
     minimum: 0,
     example: 86_400,
-    description: 'How long its machine was up at the last report.',
+    description: "Uptime of the agent's machine at the last report.",
   })
   readonly uptime_seconds: number | null;
 }
@@ -67,7 +67,7 @@ export class AgentListView {
   readonly agents: readonly AgentView[];
   @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
   readonly count: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "How many agents the user's tier allows." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "Maximum number of agents in the user's tier." })
   readonly limit: number;
 }
 
@@ -97,7 +97,7 @@ export function viewAgent(row: AgentRow): AgentView {
 export class AgentCreatedView extends PickType(AgentView, ['id', 'name']) {
   @ApiProperty({
     example: `berth_${'1f2e3d4c'.repeat(8)}`,
-    description: 'What the agent connects with; shown this once.',
+    description: 'Token that the agent connects with. Shown only once.',
   })
   readonly token: string;
 }

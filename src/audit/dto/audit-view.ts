@@ -3,18 +3,18 @@ import { ApiNextCursor } from '../../http';
 import type { AuditEntryEntity } from '../audit-entry.entity';
 
 const OPTIONAL = { type: String, nullable: true } as const;
-const NOT_YOURS = 'null where somebody else did it, but for an admin.';
+const NOT_YOURS = 'null if another user acted, except for administrators.';
 
 /** Details of an action inside a container. */
 class WorkInsideView {
-  @ApiProperty({ ...OPTIONAL, example: 'npm', description: 'The program that was started, without its arguments.' })
+  @ApiProperty({ ...OPTIONAL, example: 'npm', description: 'Program that was started, without its arguments.' })
   readonly program: string | null;
   @ApiProperty({
     type: 'integer',
     nullable: true,
     minimum: 0,
     example: 1_048_576,
-    description: 'Of a file or an archive: taken of the client, or read for it, also where it failed in the middle.',
+    description: 'Bytes of the file or archive that were transferred, including failed transfers.',
   })
   readonly bytes: number | null;
 }
@@ -23,38 +23,38 @@ class WorkInsideView {
 class AuditEntryView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ format: 'date-time', description: 'When it began.' })
+  @ApiProperty({ format: 'date-time', description: 'Start of the action.' })
   readonly at: string;
   @ApiProperty({ example: 'container.start' })
   readonly action: string;
   @ApiProperty({
     example: 'ok',
-    description: 'ok, the code of the error, or pending: it is going on, or was cut off by the end of the process.',
+    description: '`ok`, an error code, or `pending`: the action is in progress, or the server stopped during it.',
   })
   readonly outcome: string;
-  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'Who did it; null: Berth itself.' })
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'User who acted; null for Berth itself.' })
   readonly user_id: string | null;
-  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: `By which token; ${NOT_YOURS}` })
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: `Token used; ${NOT_YOURS}` })
   readonly token_id: string | null;
-  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'Whose thing it was done to.' })
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'Owner of the affected resource.' })
   readonly subject_user_id: string | null;
-  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'The database id of the container.' })
+  @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'Database id of the container.' })
   readonly container_id: string | null;
   @ApiProperty({
     ...OPTIONAL,
     example: '4f1d2c3b4f1d',
-    description: 'The id as the request had it, or of what was made.',
+    description: 'Id as given in the request, or of the created resource.',
   })
   readonly target_id: string | null;
-  @ApiProperty({ ...OPTIONAL, example: '192.0.2.7', description: `From where; ${NOT_YOURS}` })
+  @ApiProperty({ ...OPTIONAL, example: '192.0.2.7', description: `Client address; ${NOT_YOURS}` })
   readonly address: string | null;
   @ApiProperty({
     ...OPTIONAL,
     example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f',
-    description: `The x-request-id; ${NOT_YOURS}`,
+    description: `Value of x-request-id; ${NOT_YOURS}`,
   })
   readonly request_id: string | null;
-  @ApiProperty({ type: WorkInsideView, nullable: true, description: 'null where nothing is known of it.' })
+  @ApiProperty({ type: WorkInsideView, nullable: true, description: 'Null if there are no details.' })
   readonly detail: WorkInsideView | null;
   @ApiProperty({ ...OPTIONAL, format: 'date-time' })
   readonly finished_at: string | null;

@@ -19,14 +19,14 @@ function Moment(description: string): PropertyDecorator {
 
 /** Query of `GET /api/audit`. */
 export class ListAuditDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: 'the database id of a container, deleted ones included' })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Database id of a container, which may be deleted.' })
   @IsOptional()
   @IsUuidText()
   container_id?: string;
 
   @ApiPropertyOptional({
     example: 'container.start',
-    description: 'the action, or the part before the dot alone: `container` finds all on containers',
+    description: 'An action, or its prefix before the dot: `container` matches all container actions.',
   })
   @IsOptional()
   @IsString()
@@ -35,25 +35,28 @@ export class ListAuditDto extends PagedQuery {
 
   @ApiPropertyOptional({
     example: 'failed',
-    description: '`ok`, `pending`, `failed` (neither of the two), or the code of an error such as `no_capacity`',
+    description: '`ok`, `pending`, `failed` (any error), or an error code such as `no_capacity`.',
   })
   @IsOptional()
   @IsString()
   @Matches(/^[a-z_]{1,64}$/, { message: 'outcome must be ok, pending, failed, or the code of an error' })
   outcome?: string;
 
-  @Moment('begun at this time or later')
+  @Moment('Started at or after this time.')
   from?: string;
 
-  @Moment('begun before this time')
+  @Moment('Started before this time.')
   to?: string;
 
-  @ApiPropertyOptional({ enum: ['true', 'false'], description: "everybody's; with the scope `admin` alone" })
+  @ApiPropertyOptional({
+    enum: ['true', 'false'],
+    description: 'Include entries of all users; requires the scope `admin`.',
+  })
   @IsOptional()
   @IsIn(['true', 'false'])
   all?: 'true' | 'false';
 
-  @ApiPropertyOptional({ format: 'uuid', description: "that user's; with the scope `admin` alone" })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user; requires the scope `admin`.' })
   @IsOptional()
   @IsUuidText()
   user_id?: string;

@@ -25,7 +25,7 @@ class AmountView {
     nullable: true,
     minimum: 0,
     example: 16_384,
-    description: "The machine's; null: unknown.",
+    description: 'Total of the machine; null if unknown.',
   })
   readonly total: number | null;
   @ApiProperty({
@@ -33,10 +33,10 @@ class AmountView {
     nullable: true,
     minimum: 0,
     example: 32_768,
-    description: 'How much may be reserved together: the total × the overcommit; null: any amount.',
+    description: 'Maximum that can be reserved: total × overcommit. Null if unlimited.',
   })
   readonly limit: number | null;
-  @ApiProperty({ minimum: 0, example: 4096, description: 'The limits of what runs or is being started, together.' })
+  @ApiProperty({ minimum: 0, example: 4096, description: 'Sum of the limits of running and starting containers.' })
   readonly reserved: number;
 }
 
@@ -46,7 +46,7 @@ class FreeView {
     nullable: true,
     minimum: 0,
     example: 9_000,
-    description: 'Free on the machine now; null where it cannot be seen, as with Docker on another machine.',
+    description: 'Currently free on the machine; null if it cannot be measured, for example on a remote Docker host.',
   })
   readonly free: number | null;
   @ApiProperty({
@@ -54,10 +54,10 @@ class FreeView {
     nullable: true,
     minimum: 0,
     example: 16_384,
-    description: "The machine's; null: unknown.",
+    description: 'Total of the machine; null if unknown.',
   })
   readonly total: number | null;
-  @ApiProperty({ minimum: 0, example: 256, description: 'With less free than this nothing is started.' })
+  @ApiProperty({ minimum: 0, example: 256, description: 'New starts are blocked below this amount.' })
   readonly reserve: number;
 }
 
@@ -69,9 +69,9 @@ export class CapacityView {
   readonly cpu_shares: AmountView;
   @ApiProperty({ type: FreeView, description: 'MiB.' })
   readonly free_memory_mb: FreeView;
-  @ApiProperty({ type: FreeView, description: "MiB, where Docker's data lies." })
+  @ApiProperty({ type: FreeView, description: "MiB on the disk that holds Docker's data." })
   readonly free_disk_mb: FreeView;
-  @ApiProperty({ type: IdleView, description: 'Containers that run unused, and what each costs.' })
+  @ApiProperty({ type: IdleView, description: 'Unused running containers, and the cost of each.' })
   readonly idle: IdleView;
 }
 

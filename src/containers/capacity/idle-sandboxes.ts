@@ -18,7 +18,7 @@ export class IdleView {
     type: 'integer',
     minimum: 0,
     example: 12,
-    description: 'Running containers that were not used for ten minutes.',
+    description: 'Running containers that have not been used for 10 minutes.',
   })
   readonly containers: number;
   @ApiProperty({
@@ -27,8 +27,8 @@ export class IdleView {
     minimum: 0,
     example: 28,
     description:
-      'Millicores that a sandbox uses while no program runs in it, measured once at start. In a cluster, on one of ' +
-      'its machines. null: not measured.',
+      'Millicores used by a sandbox without programs, measured once at start (in a cluster, on one node). Null if ' +
+      'not measured.',
   })
   readonly cpu_shares: number | null;
 }

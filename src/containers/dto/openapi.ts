@@ -10,8 +10,9 @@ export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorato
     ApiParam({
       name: 'id',
       description:
-        'The database id (a UUID), its beginning (8 characters or more, where no other of the user’s begins alike), the ' +
-        'Docker id (64 hex), its short form (12 hex), or any Docker id that the container had before, in either form. An agent’s is "agent:" and a UUID; agents can be read, stopped and deleted here.',
+        'The database id (a UUID), an unambiguous prefix of it (at least 8 characters), the Docker id (64 hex ' +
+        'digits), its short form (12 hex digits), or any former Docker id of the container in either form. The id ' +
+        'of an agent is "agent:" and a UUID; agents can be read, stopped and deleted here.',
       schema: { type: 'string' },
       examples: {
         database_id: { value: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' },
@@ -36,13 +37,13 @@ export function ApiContainerById(...faults: readonly ApiFault[]): MethodDecorato
 export const TAG_HEADERS = {
   ETag: {
     description:
-      'Of a container: the entity tag of its settings, for `If-Match` of a PATCH. It says nothing of the status and the ' +
-      'times in the answer, so `If-None-Match` has no effect on a GET.',
+      'For containers: entity tag of the settings, for `If-Match` in a PATCH. It does not cover the status and ' +
+      'timestamps, so `If-None-Match` has no effect on GET.',
     schema: { type: 'string' as const },
     example: '"pVq4XwT1f0b9yEo2sKd3Zg"',
   },
   'Accept-Patch': {
-    description: 'Of a container: the media types of its PATCH.',
+    description: 'For containers: media types accepted by PATCH.',
     schema: { type: 'string' as const },
     example: 'application/json, application/merge-patch+json',
   },
@@ -54,8 +55,8 @@ export const ApiIfMatch = (): MethodDecorator =>
     name: 'If-Match',
     required: false,
     description:
-      'The `ETag` of an earlier answer: the change is made only if the settings are still those, else 412. Of several ' +
-      'changes with the same tag, exactly one is made.',
+      'The `ETag` of an earlier response. The update is made only if the settings have not changed since; ' +
+      'otherwise the response is 412. Of concurrent updates with the same tag, exactly one succeeds.',
     schema: { type: 'string' },
     example: '"pVq4XwT1f0b9yEo2sKd3Zg"',
   });

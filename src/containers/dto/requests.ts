@@ -54,7 +54,7 @@ export function AsSent(): PropertyDecorator {
 /** The JSON Schema of a variable's value. */
 const VALUE = { type: 'string', maxLength: MAX_VALUE_LENGTH, pattern: WITHOUT_NUL };
 
-const ALIAS = { description: 'another name of "env"; one of the two at most' };
+const ALIAS = { description: 'Alias of "env"; only one of the two is allowed.' };
 
 /** An optional property with environment variables. */
 export function EnvironmentProperty(words: { example?: object; description?: string }): PropertyDecorator {
@@ -133,8 +133,8 @@ export function NetworkProperty(description: string): PropertyDecorator {
 /** An optional property with the action for an idle container. */
 function IdleActionProperty(absent: string): PropertyDecorator {
   const description =
-    'what happens to it when it is idle: `stop`; `pause`; `pause_then_stop`, a pause, and a stop once it has been ' +
-    `paused for as long again; within the tier's; ${absent}`;
+    "Action when the container is idle, within the tier's limit: `stop`, `pause`, or `pause_then_stop`, which stops it " +
+    `when it has been paused for the same time again. ${absent}`;
   return applyDecorators(
     ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], nullable: true, example: 'pause', description }),
     IsOptional(),
@@ -145,7 +145,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
 
 /** An optional property that says whether a preview starts the container. */
 function AutoStartProperty(absent: string): PropertyDecorator {
-  const description = `whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped; ${absent}`;
+  const description = `Start the stopped container on a preview request or an SSH session. ${absent}`;
   return applyDecorators(
     ApiPropertyOptional({ type: Boolean, nullable: true, example: true, description }),
     IsOptional(),
@@ -197,7 +197,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     minLength: 1,
     example: 'sandbox',
-    description: 'a name of GET /api/images, or "custom" with custom_image; required without snapshot',
+    description: 'A name of GET /api/images, or "custom" with custom_image. Required without snapshot.',
   })
   @ValidateIf(({ snapshot, image }: CreateContainerDto) => snapshot === undefined || image !== undefined)
   @IsString()
@@ -207,7 +207,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     format: 'uuid',
     example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
-    description: 'a snapshot, in place of an image: the container begins with its files',
+    description: 'Snapshot to create the container from, instead of an image.',
   })
   @IsOptional()
   @IsString()
@@ -217,20 +217,20 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     minLength: 1,
     example: 'alpine:3.21',
-    description: 'an image reference; with image custom alone',
+    description: 'An image reference; only with the image "custom".',
   })
   @IsOptional()
   @IsString()
   @MaxLength(255)
   custom_image?: string;
 
-  @ApiPropertyOptional({ example: 'dev-environment', description: `${CONTAINER_NAME_RULE}; made up if absent` })
+  @ApiPropertyOptional({ example: 'dev-environment', description: `${CONTAINER_NAME_RULE}. Generated if omitted.` })
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional({ example: 'node', description: 'a name of GET /api/roles; nothing is installed if absent' })
+  @ApiPropertyOptional({ example: 'node', description: 'A name of GET /api/roles. If omitted, nothing is installed.' })
   @IsOptional()
   @IsString()
   @MaxLength(64)
@@ -238,7 +238,9 @@ export class CreateContainerDto {
 
   @EnvironmentProperty({
     example: { EDITOR: 'vi' },
-    description: "of each command, process, terminal and start command in it; they take precedence over the image's",
+    description:
+      'Environment variables of all commands, processes, terminals and the start command. They override those of ' +
+      'the image.',
   })
   env?: Record<string, string>;
 
@@ -248,7 +250,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     ...LABELS_SCHEMA,
     example: { team: 'core', 'app/tier': 'backend' },
-    description: 'at most 32, keys of a-z, 0-9, ".", "_", "/" and "-"; nothing but Berth reads them',
+    description: 'At most 32; keys of a-z, 0-9, ".", "_", "/" and "-". Only used by Berth.',
   })
   @IsOptional()
   @AsSent()
@@ -258,7 +260,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 1024,
-    description: "MiB, within the tier's bounds; 1,024, or the tier's maximum if that is less, if absent",
+    description: "MiB, within the tier's limits. Default: 1,024, or the tier's maximum if lower.",
   })
   @IsOptional()
   @IsInt()
@@ -267,7 +269,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 1000,
-    description: "millicores: 1000 is one CPU; 1000, or the tier's maximum if that is less, if absent",
+    description: "Millicores; 1000 is one CPU. Default: 1000, or the tier's maximum if lower.",
   })
   @IsOptional()
   @IsInt()
@@ -276,7 +278,7 @@ export class CreateContainerDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 10240,
-    description: "MiB, within the tier's bounds; 10,240, or the tier's maximum if that is less, if absent",
+    description: "MiB, within the tier's limits. Default: 10,240, or the tier's maximum if lower.",
   })
   @IsOptional()
   @IsInt()
@@ -284,26 +286,28 @@ export class CreateContainerDto {
 
   @IdleLimitProperty(
     3600,
-    "seconds without use after which it is idle, within the tier's; the tier's if absent or null",
+    "Seconds of inactivity until the container is idle, within the tier's limit. Null or omitted: the tier default.",
   )
   auto_stop_seconds?: number | null;
 
-  @IdleActionProperty("the tier's if absent or null")
+  @IdleActionProperty('Null or omitted: the tier default.')
   idle_action?: IdleAction | null;
 
   @IdleLimitProperty(
     604_800,
-    "seconds after which it is deleted if it stays stopped, within the tier's; the tier's if absent or null",
+    "Seconds until a stopped container is deleted, within the tier's limit. Null or omitted: the tier " + 'default.',
   )
   auto_delete_seconds?: number | null;
 
-  @AutoStartProperty('false if absent or null')
+  @AutoStartProperty('Null or omitted: false.')
   auto_start?: boolean | null;
 
-  @NetworkProperty("what it reaches: `none` is nothing, a list nothing else; the tier's if absent")
+  @NetworkProperty(
+    'Outbound network access: `internet`, `none`, or only the listed addresses. Omitted: the tier default.',
+  )
   network?: NetworkPolicy;
 
-  @StartProperty('what is run after each of its starts; takes the scope exec')
+  @StartProperty('Command to run after each start. Requires the scope exec.')
   start?: AskedStart | null;
 }
 
@@ -313,13 +317,14 @@ export class ListContainersDto {
     enum: LISTED_STATUSES,
     enumName: 'ListedStatus',
     description:
-      '`deleted`: those that can still be restored, with `deleted_at` and `purge_at`. By default all live ones.',
+      '`deleted` lists the containers that can still be restored, with `deleted_at` and `purge_at`. Default: all ' +
+      'existing containers.',
   })
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
 
-  @ApiPropertyOptional({ description: 'the exact name' })
+  @ApiPropertyOptional({ description: 'Filter by exact name.' })
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
@@ -329,7 +334,7 @@ export class ListContainersDto {
     type: [String],
     maxItems: MAX_LABELS,
     example: ['team:core'],
-    description: '`key:value`, or a key alone; given several times, all must match',
+    description: '`key:value`, or only a key. Repeatable; all must match.',
   })
   @IsOptional()
   @IsLabelSelectors()
@@ -338,10 +343,10 @@ export class ListContainersDto {
   @QueryInteger({ min: 1, max: 100, default: 100 })
   limit?: number;
 
-  @ApiPropertyOptional({ description: '`next_cursor` of the page before' })
+  @ApiPropertyOptional({ description: '`next_cursor` of the previous page.' })
   @IsOptional()
   @IsString()
-  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier answer' })
+  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })
   cursor?: string;
 }
 
@@ -353,53 +358,55 @@ export class UpdateContainerDto {
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name: string;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4096, description: "within the tier's bounds: GET /api/tiers" })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4096, description: "MiB, within the tier's limits (GET /api/tiers)." })
   @IsInt()
   memory_mb: number;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4000, description: 'millicores: 1000 is one CPU' })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4000, description: 'Millicores; 1000 is one CPU.' })
   @IsInt()
   cpu_shares: number;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 20480, description: "within the tier's bounds, too" })
+  @ApiProperty({ ...RESOURCE_BOUNDS, example: 20480, description: "MiB, within the tier's limits." })
   @IsInt()
   disk_mb: number;
 
   @IdleLimitProperty(
     3600,
-    "seconds without use after which it is idle, within the tier's; null: the tier's; unchanged if absent",
+    "Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default. Omitted: " +
+      'unchanged.',
   )
   auto_stop_seconds?: number | null;
 
-  @IdleActionProperty("null: the tier's; unchanged if absent")
+  @IdleActionProperty('Null: the tier default. Omitted: unchanged.')
   idle_action?: IdleAction | null;
 
   @IdleLimitProperty(
     604_800,
-    "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's; unchanged if absent",
+    "Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default. Omitted: " +
+      'unchanged.',
   )
   auto_delete_seconds?: number | null;
 
-  @AutoStartProperty('null: false; unchanged if absent')
+  @AutoStartProperty('Null: false. Omitted: unchanged.')
   auto_start?: boolean | null;
 
   @EnvironmentProperty({
     example: { EDITOR: 'vi' },
     description:
-      'all that the container has from now on; unchanged if absent. Programs that are started later get them; ' +
-      'running ones keep theirs',
+      'Replaces all environment variables. Omitted: unchanged. Running programs keep their variables; programs ' +
+      'started later get the new ones.',
   })
   env?: Record<string, string>;
 
   @EnvironmentProperty(ALIAS)
   environment?: Record<string, string>;
 
-  @NetworkProperty('what it reaches; as it is if absent. A change recreates the container, as a resize does')
+  @NetworkProperty('Outbound network access. Omitted: unchanged. A change recreates the container, as a resize does.')
   network?: NetworkPolicy;
 
   @StartProperty(
-    'what is run after each of its starts; null: nothing, unchanged if absent. Another one ends what runs, and is ' +
-      'run in its place; takes the scope exec',
+    'Command to run after each start. Null: none. Omitted: unchanged. A changed command replaces the running one. ' +
+      'Requires the scope exec.',
   )
   start?: AskedStart | null;
 }
@@ -413,34 +420,41 @@ export class PatchContainerDto {
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4096, description: "within the tier's bounds: GET /api/tiers" })
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 4096,
+    description: "MiB, within the tier's limits (GET /api/tiers).",
+  })
   @Given()
   @IsInt()
   memory_mb?: number;
 
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4000, description: 'millicores: 1000 is one CPU' })
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4000, description: 'Millicores; 1000 is one CPU.' })
   @Given()
   @IsInt()
   cpu_shares?: number;
 
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 20480, description: "within the tier's bounds, too" })
+  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 20480, description: "MiB, within the tier's limits." })
   @Given()
   @IsInt()
   disk_mb?: number;
 
-  @IdleLimitProperty(3600, "seconds without use after which it is idle, within the tier's; null: the tier's")
+  @IdleLimitProperty(
+    3600,
+    "Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default.",
+  )
   auto_stop_seconds?: number | null;
 
-  @IdleActionProperty("null: the tier's")
+  @IdleActionProperty('Null: the tier default.')
   idle_action?: IdleAction | null;
 
   @IdleLimitProperty(
     604_800,
-    "seconds after which it is deleted if it stays stopped, within the tier's; null: the tier's",
+    "Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default.",
   )
   auto_delete_seconds?: number | null;
 
-  @AutoStartProperty('null: false; unchanged if absent')
+  @AutoStartProperty('Null: false. Omitted: unchanged.')
   auto_start?: boolean | null;
 
   @ApiPropertyOptional({
@@ -449,7 +463,7 @@ export class PatchContainerDto {
     propertyNames: { pattern: NAME.source },
     additionalProperties: { ...VALUE, nullable: true },
     example: { EDITOR: 'vi', PAGER: null },
-    description: `variables to set, and null for those to remove; null: removes all. ${String(MAX_VARIABLES)} at most remain`,
+    description: `Variables to set; null removes one. Null instead of an object removes all. At most ${String(MAX_VARIABLES)} variables in total.`,
   } as object)
   @IsOptional()
   @AsSent()
@@ -459,22 +473,24 @@ export class PatchContainerDto {
   @ApiPropertyOptional({
     ...LABELS_PATCH_SCHEMA,
     example: { team: 'core', 'app/tier': null },
-    description: `labels to set, and null for those to remove; null: removes all. ${String(MAX_LABELS)} at most remain`,
+    description: `Labels to set; null removes one. Null instead of an object removes all. At most ${String(MAX_LABELS)} labels in total.`,
   })
   @IsOptional()
   @AsSent()
   @IsLabelsPatch()
   labels?: Readonly<Record<string, string | null>> | null;
 
-  @NetworkProperty("what it reaches; null: the tier's. A change recreates the container, as a resize does")
+  @NetworkProperty(
+    'Outbound network access. Null: the tier default. A change recreates the container, as a resize does.',
+  )
   network?: NetworkPolicy | null;
 
   @ApiProperty({
     ...START_PATCH_SCHEMA,
     selfRequired: false,
     description:
-      'what changes of what is run after each of its starts; null: nothing is run. Another command ends what runs, and ' +
-      'is run in its place; takes the scope exec',
+      'Fields of the start command to change. Null: none. A changed command replaces the running one. Requires the ' +
+      'scope exec.',
   })
   @IsOptional()
   @AsSent()
@@ -497,7 +513,7 @@ export class ReplaceLabelsDto {
   @ApiProperty({
     ...LABELS_SCHEMA,
     example: { team: 'core', 'app/tier': 'backend' },
-    description: 'all that the container has from now on',
+    description: 'Replaces all labels of the container.',
   })
   @AsSent()
   @IsLabels()
@@ -509,7 +525,8 @@ export class DeleteContainerDto {
   @ApiPropertyOptional({
     enum: ['true', 'false'],
     default: 'false',
-    description: 'delete it also where Docker refuses or does not answer; the removal goes on in the background',
+    description:
+      'Delete the container even if Docker fails or does not respond; the removal continues in the background.',
   })
   @IsOptional()
   @IsIn(['true', 'false'])

@@ -19,7 +19,7 @@ import { SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
 class UsedTemplateView {
   @ApiProperty({ example: 'node-tools' })
   readonly name: string;
-  @ApiProperty({ example: '2026-11', description: 'The version that it had then.' })
+  @ApiProperty({ example: '2026-11', description: 'Version of the template at creation.' })
   readonly version: string;
 }
 
@@ -27,7 +27,7 @@ const USED_TEMPLATE = {
   type: UsedTemplateView,
   nullable: true,
   example: null,
-  description: 'The template that it was created from; null: none.',
+  description: 'Template that the container was created from; null if none.',
 };
 
 function usedTemplate({ templateName: name, templateVersion }: ContainerRow): UsedTemplateView | null {
@@ -62,8 +62,8 @@ export class ContainerView extends ContainerFactsView {
     nullable: true,
     example: null,
     description:
-      'A machine word: why the status is what it is, such as image_not_found or oom (it needed more memory than its ' +
-      'limit, which under gVisor ends all its processes); null where that is plain.',
+      'Machine-readable reason for the status, such as image_not_found, or oom (the memory limit was exceeded, ' +
+      'which ends all processes under gVisor). Null if the status needs no reason.',
   })
   readonly status_reason: string | null;
   @ApiProperty({
@@ -72,7 +72,7 @@ export class ContainerView extends ContainerFactsView {
     nullable: true,
     example: 'installed',
     description:
-      'How far the installation of the role is, which goes on in the background; null where there is nothing to install.',
+      'Progress of the role installation, which runs in the background. Null if there is nothing to install.',
   })
   readonly role_status: RoleStatus | null;
   @ApiProperty({ format: 'date-time' })
@@ -88,8 +88,8 @@ export class ContainerView extends ContainerFactsView {
     format: 'date-time',
     nullable: true,
     description:
-      "When the run ends by itself, or the guest's session, which ends every run. null where neither does: also whenever " +
-      'a container without such a session does not run.',
+      'When the run, or the guest session, ends. Null if neither is limited, and for stopped containers outside a ' +
+      'guest session.',
   })
   readonly expires_at: string | null;
   @ApiProperty({
@@ -98,7 +98,9 @@ export class ContainerView extends ContainerFactsView {
     minimum: AUTO_END_SECONDS.min,
     maximum: AUTO_END_SECONDS.max,
     example: null,
-    description: "Seconds without use after which it is idle; null: the tier's, and the tier's where that is less.",
+    description:
+      "Seconds of inactivity until the container is idle. Null: the tier default. The tier's limit applies if it " +
+      'is lower.',
   })
   readonly auto_stop_seconds: number | null;
   @ApiProperty({
@@ -106,7 +108,7 @@ export class ContainerView extends ContainerFactsView {
     enum: [...IDLE_ACTIONS],
     nullable: true,
     example: null,
-    description: 'What happens to it when it is idle; null: as the tier says.',
+    description: 'Action when the container is idle. Null: the tier default.',
   })
   readonly idle_action: IdleAction | null;
   @ApiProperty({
@@ -115,28 +117,33 @@ export class ContainerView extends ContainerFactsView {
     minimum: AUTO_END_SECONDS.min,
     maximum: AUTO_END_SECONDS.max,
     example: null,
-    description: 'Seconds after which it is deleted if it stays stopped, since its stop or last use; null as above.',
+    description: 'Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.',
   })
   readonly auto_delete_seconds: number | null;
   @ApiProperty({
     example: false,
-    description: 'Whether a request to a preview of its ports, or a session over SSH, starts it if it is stopped.',
+    description: 'True if a preview request or an SSH session starts the stopped container.',
   })
   readonly auto_start: boolean;
-  @ApiProperty({ type: String, nullable: true, example: '172.20.0.2', description: 'null where it does not run.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: '172.20.0.2',
+    description: 'Null if the container is not running.',
+  })
   readonly ip_address: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
     example: 'runsc',
-    description: 'What it runs under: runsc (gVisor) or runc; null before the first run.',
+    description: 'Runtime: runsc (gVisor) or runc. Null before the first run.',
   })
   readonly runtime: string | null;
   @ApiProperty({
     ...SHOWN_START_SCHEMA,
     selfRequired: true,
     example: null,
-    description: 'What is run after each of its starts; null: nothing.',
+    description: 'Command to run after each start; null if none.',
   })
   readonly start: StartCommand | null;
   @ApiProperty({
@@ -144,8 +151,8 @@ export class ContainerView extends ContainerFactsView {
     nullable: true,
     example: null,
     description:
-      'Whether what was started with it is ready now; null where "start" has no "ready". false as well while it does ' +
-      'not run, and once its time is over.',
+      'True if the start command is ready. False while the container is not running, and after the time limit for ' +
+      'readiness. Null if "start" has no "ready".',
   })
   readonly ready: boolean | null;
   @ApiProperty(USED_TEMPLATE)
@@ -154,8 +161,8 @@ export class ContainerView extends ContainerFactsView {
     enum: ['reachable', 'unreachable'],
     example: 'reachable',
     description:
-      'Where there are several machines: whether its own answers. While it does not, the status is the last known one, ' +
-      'and requests that need the machine are refused.',
+      "Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known " +
+      'one, and requests that need the node are refused.',
   })
   readonly node_state?: 'reachable' | 'unreachable';
 }
@@ -208,16 +215,16 @@ export class ListedContainerView extends OmitType(ContainerView, ['status']) {
     enum: LISTED_STATUSES,
     enumName: 'ListedStatus',
     example: 'running',
-    description: '`deleted` only in the list of `status=deleted`.',
+    description: '`deleted` appears only with `status=deleted`.',
   })
   readonly status: ListedStatus;
-  @ApiPropertyOptional({ format: 'date-time', description: 'Of deleted ones alone.' })
+  @ApiPropertyOptional({ format: 'date-time', description: 'Present only if the container is deleted.' })
   readonly deleted_at?: string;
   @ApiPropertyOptional({
     type: String,
     format: 'date-time',
     nullable: true,
-    description: 'Of deleted ones alone: until when they can be restored; null: for good.',
+    description: 'Present only if the container is deleted: restorable until this time; null if kept forever.',
   })
   readonly purge_at?: string | null;
 }
@@ -235,7 +242,7 @@ export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContaine
 
 /** A container as administrators see it: without its start command, which may hold secrets. */
 export class AnyContainerView extends OmitType(ListedContainerView, ['start']) {
-  @ApiPropertyOptional({ example: 'node-3', description: 'Where there are several machines: the one that it is on.' })
+  @ApiPropertyOptional({ example: 'node-3', description: 'Only in a cluster: the node of the container.' })
   readonly node?: string;
 }
 
@@ -247,9 +254,9 @@ export function anyContainer(row: ContainerRow, at: ViewedAt, nodes: ReadonlyMap
 
 /** How much of the tier's limit the user's containers use, regardless of filter and page. */
 class ContainerUsageView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many live containers the user has.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of existing containers of the user.' })
   readonly containers: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "How many the user's tier allows." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "Maximum allowed by the user's tier." })
   readonly limit: number;
 }
 
@@ -259,25 +266,25 @@ export class ContainerListView {
   @ApiProperty({
     type: 'array',
     items: { oneOf: [{ $ref: getSchemaPath(ListedContainerView) }, { $ref: getSchemaPath(AgentView) }] },
-    description: 'Containers, newest first, and on the first page after them the agents that are online.',
+    description: 'Containers, newest first. The first page also has the online agents, at the end.',
   })
   readonly containers: readonly (ListedContainerView | AgentView)[];
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 2,
-    description: 'How many entries "containers" has in this answer, agents included.',
+    description: 'Number of entries in "containers" on this page, including agents.',
   })
   readonly count: number;
   @ApiProperty({ type: ContainerUsageView })
   readonly usage: ContainerUsageView;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: 'The same as "usage.limit".' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: 'Same as "usage.limit".' })
   readonly limit: number;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 41,
-    description: 'Watch from here: every later change is an event with a greater "seq".',
+    description: 'Position to watch from: all later changes are events with a greater "seq".',
   })
   readonly event_seq: number;
   @ApiNextCursor()
@@ -293,38 +300,42 @@ export class ContainerCreatedView extends ContainerFactsView {
   @ApiProperty({
     type: Boolean,
     enum: [true],
-    description: 'The creation goes on in the background, unless the container runs already.',
+    description: 'True: the creation continues in the background, unless the container is already running.',
   })
   readonly async: true;
   @ApiProperty({
     enum: ['container is being created', 'container created'],
     example: 'container is being created',
-    description: '"container created": it was started in advance, and runs.',
+    description: '"container created" if the container was started in advance and is already running.',
   })
   readonly message: string;
   @ApiProperty({
     ...SHOWN_START_SCHEMA,
     selfRequired: true,
     example: null,
-    description: 'As it was asked for, with all that was left out.',
+    description: 'The start command, with defaults filled in.',
   })
   readonly start: StartCommand | null;
   @ApiProperty(USED_TEMPLATE)
   readonly template: UsedTemplateView | null;
   @ApiPropertyOptional({
     format: 'date-time',
-    description: 'Of guests alone: when their session ends, and with it the run.',
+    description: 'Guests only: when the session, and so the run, ends.',
   })
   readonly expires_at?: string;
   @ApiPropertyOptional({
     minimum: 1,
     example: 180_000,
-    description: 'How long a session or run may last, where the tier sets a limit: see session_seconds of the tier.',
+    description: 'Maximum duration of a session or run; only if the tier has a limit (session_seconds).',
   })
   readonly session_limit_seconds?: number;
 }
 
-const RESUMED = { type: Boolean, enum: [true], description: 'Present only if it was paused, and resumed first.' };
+const RESUMED = {
+  type: Boolean,
+  enum: [true],
+  description: 'Present only if the container was paused, and resumed first.',
+};
 
 /** The response of `POST /api/containers/:id/stop`. */
 export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
@@ -355,17 +366,17 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],
-    description: 'Present only if the container was missing from Docker and was recreated, like the next two fields.',
+    description: 'Present, with the next two fields, only if the container was missing from Docker and was recreated.',
   })
   readonly recreated?: true;
-  @ApiPropertyOptional({ example: '9a8b7c6d'.repeat(8), description: 'The Docker id until now.' })
+  @ApiPropertyOptional({ example: '9a8b7c6d'.repeat(8), description: 'Previous Docker id.' })
   readonly old_id?: string;
-  @ApiPropertyOptional({ example: true, description: 'Whether the data volume was still there.' })
+  @ApiPropertyOptional({ example: true, description: 'True if the data volume still existed.' })
   readonly volume_kept?: boolean;
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],
-    description: 'Only where the version of its image was nowhere to be had any more, and another one took its place.',
+    description: 'Present only if the original image version was no longer available and another version was used.',
   })
   readonly image_changed?: true;
 }
@@ -381,13 +392,15 @@ export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'd
     type: String,
     format: 'date-time',
     nullable: true,
-    description: 'Until when the data volume is kept at least; null: for good.',
+    description: 'The data volume is kept at least until this time; null if kept forever.',
   })
   readonly purge_at: string | null;
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],
-    description: 'Only where it was deleted by force and Docker still has it: a restore is refused until that is over.',
+    description:
+      'Present only if the container was deleted by force and Docker still has it. It cannot be restored until it ' +
+      'is removed.',
   })
   readonly removal_pending?: true;
 }
@@ -401,14 +414,15 @@ export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', '
 const ApiRootKept = (): PropertyDecorator =>
   ApiPropertyOptional({
     description:
-      'Only if it was recreated: whether what was written outside `/home/user`, such as installed packages, is kept.',
+      'Present only if the container was recreated: true if files outside `/home/user`, such as installed ' +
+      'packages, were kept.',
   });
 
 /** The response of `PATCH /api/containers/:id`. */
 export class ContainerUpdatedView {
   @ApiProperty({ enum: ['settings updated'] })
   readonly message: string;
-  @ApiProperty({ description: 'Whether a running container was recreated, which restarts its programs.' })
+  @ApiProperty({ description: 'True if a running container was recreated, which restarts its programs.' })
   readonly restarted: boolean;
   @ApiRootKept()
   readonly root_kept?: boolean;
@@ -420,9 +434,9 @@ export class ContainerUpdatedView {
 export class ContainerMovedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
   @ApiProperty({ enum: ['container moved'] })
   readonly message: string;
-  @ApiProperty({ example: 'node-2', description: 'The machine that it is on now.' })
+  @ApiProperty({ example: 'node-2', description: 'Node that the container is on now.' })
   readonly node: string;
-  @ApiProperty({ description: 'Whether it ran and was recreated, which restarts its programs.' })
+  @ApiProperty({ description: 'True if the container was running and was recreated, which restarts its programs.' })
   readonly restarted: boolean;
   @ApiRootKept()
   readonly root_kept?: boolean;

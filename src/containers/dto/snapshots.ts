@@ -16,7 +16,7 @@ const LABELS = { ...LABELS_SCHEMA, example: { team: 'core' } };
 /** Body of `POST /api/containers/:id/snapshots`. */
 @BodyExample({ labels: { team: 'core' } })
 export class CreateSnapshotDto {
-  @ApiPropertyOptional({ example: 'with-nodejs', description: `${CONTAINER_NAME_RULE}; made up if absent` })
+  @ApiPropertyOptional({ example: 'with-nodejs', description: `${CONTAINER_NAME_RULE}. Generated if omitted.` })
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
@@ -25,7 +25,7 @@ export class CreateSnapshotDto {
   @DescriptionProperty(DESCRIBED)
   description?: string | null;
 
-  @ApiPropertyOptional({ ...LABELS, description: 'as those of containers' })
+  @ApiPropertyOptional({ ...LABELS, description: 'Labels; the rules for container labels apply.' })
   @IsOptional()
   @AsSent()
   @IsLabels()
@@ -41,10 +41,10 @@ export class UpdateSnapshotDto {
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @DescriptionProperty({ ...DESCRIBED, description: 'null: none' })
+  @DescriptionProperty({ ...DESCRIBED, description: 'Null removes the description.' })
   description?: string | null;
 
-  @ApiPropertyOptional({ ...LABELS, description: 'all that the snapshot has from now on' })
+  @ApiPropertyOptional({ ...LABELS, description: 'Replaces all labels of the snapshot.' })
   @Given()
   @AsSent()
   @IsLabels()
@@ -53,7 +53,7 @@ export class UpdateSnapshotDto {
 
 /** Query of `GET /api/snapshots`. */
 export class ListSnapshotsDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: 'the database id of a container, which may be deleted' })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Database id of a container, which may be deleted.' })
   @IsOptional()
   @IsUuidText()
   container?: string;
@@ -62,7 +62,7 @@ export class ListSnapshotsDto extends PagedQuery {
     type: [String],
     maxItems: MAX_LABELS,
     example: ['team:core'],
-    description: '`key:value`, or a key alone; given several times, all must match',
+    description: '`key:value`, or only a key. Repeatable; all must match.',
   })
   @IsOptional()
   @IsLabelSelectors()
@@ -80,7 +80,7 @@ export class WaitSnapshotDto {
 export class ForkContainerDto {
   @ApiPropertyOptional({
     example: 'attempt',
-    description: `${CONTAINER_NAME_RULE}; made up if absent. With count, -1, -2 and so on are added`,
+    description: `${CONTAINER_NAME_RULE}. Generated if omitted. With count, -1, -2 and so on are appended.`,
   })
   @IsOptional()
   @IsString()
@@ -92,7 +92,7 @@ export class ForkContainerDto {
     minimum: 1,
     maximum: MAX_COPIES,
     example: 1,
-    description: 'how many copies; then the answer has them as "containers"',
+    description: 'Number of copies. If given, the response lists them in "containers".',
   })
   @IsOptional()
   @IsInt({ message: COPIES_RULE })
@@ -104,14 +104,14 @@ export class ForkContainerDto {
 /** Body of `POST /api/containers/:id/restore-snapshot`. */
 @ApiSchema({ examples: [{ snapshot: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11', keep: false }] } as object)
 export class RestoreSnapshotDto {
-  @ApiProperty({ format: 'uuid', description: 'one of the container' })
+  @ApiProperty({ format: 'uuid', description: 'A snapshot of this container.' })
   @IsString()
   @IsUuidText()
   snapshot: string;
 
   @ApiPropertyOptional({
     default: true,
-    description: 'whether the present state is kept as a snapshot, which counts towards the limits',
+    description: 'Save the current state as a snapshot first; it counts towards the limits.',
   })
   @IsOptional()
   @IsBoolean()
@@ -126,10 +126,10 @@ export class SnapshotView extends SnapshotFactsView {
     type: String,
     nullable: true,
     example: null,
-    description: 'A machine word: why it failed; null otherwise.',
+    description: 'Machine-readable reason for the failure; null otherwise.',
   })
   readonly status_reason: string | null;
-  @ApiProperty({ example: 'ubuntu:24.04', description: 'The image of its container.' })
+  @ApiProperty({ example: 'ubuntu:24.04', description: 'Image of the container.' })
   readonly image: string;
   @ApiProperty({ type: String, nullable: true, example: 'node' })
   readonly role: string | null;
@@ -137,7 +137,7 @@ export class SnapshotView extends SnapshotFactsView {
     type: 'integer',
     minimum: 1,
     example: 10_240,
-    description: 'MiB: the disk size of its container when it was made.',
+    description: 'Disk size of the container when the snapshot was created, in MiB.',
   })
   readonly disk_mb: number;
   @ApiProperty({
@@ -145,7 +145,7 @@ export class SnapshotView extends SnapshotFactsView {
     minimum: 0,
     nullable: true,
     example: 350,
-    description: 'How long its container was suspended; null before that is known.',
+    description: 'How long the container was suspended; null if not yet known.',
   })
   readonly downtime_ms: number | null;
   @ApiProperty({ format: 'date-time' })
@@ -178,9 +178,14 @@ export function anySnapshotView(row: SnapshotRow): AnySnapshotView {
 }
 
 class SnapshotUsageView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Those that are ready or being made.' })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 2,
+    description: 'Number of snapshots that are ready or being created.',
+  })
   readonly snapshots: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "How many the user's tier allows." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "Maximum allowed by the user's tier." })
   readonly limit: number;
   @ApiProperty({ type: 'integer', minimum: 0, example: 104_857_600 })
   readonly bytes: number;
@@ -192,7 +197,7 @@ class SnapshotUsageView {
 export class SnapshotListView {
   @ApiProperty({ type: [SnapshotView], description: 'Newest first.' })
   readonly snapshots: readonly SnapshotView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many there are in this answer.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of entries on this page.' })
   readonly count: number;
   @ApiProperty({ type: SnapshotUsageView })
   readonly usage: SnapshotUsageView;
@@ -214,15 +219,15 @@ export class SnapshotDeletedView {
 export class SnapshotRestoredView extends ContainerFactsView {
   @ApiProperty({ enum: ['snapshot restored'] })
   readonly message: string;
-  @ApiProperty({ description: 'Whether it ran and was recreated.' })
+  @ApiProperty({ description: 'True if the container was running and was recreated.' })
   readonly restarted: boolean;
-  @ApiProperty({ type: String, format: 'uuid', description: 'The snapshot that it was returned to.' })
+  @ApiProperty({ type: String, format: 'uuid', description: 'Snapshot that was restored.' })
   readonly snapshot: string;
   @ApiProperty({
     type: String,
     format: 'uuid',
     nullable: true,
-    description: 'The snapshot of the state before; null if that was not to be kept.',
+    description: 'Snapshot of the previous state; null if it was not kept.',
   })
   readonly kept: string | null;
 }

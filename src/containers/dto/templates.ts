@@ -40,7 +40,7 @@ export class PutTemplateDto {
   @ApiPropertyOptional({
     minLength: 1,
     example: 'my-tools:1',
-    description: 'an image that the machine has, or a name of the catalogue; it is never pulled. Or else a snapshot',
+    description: 'An image on the machine, or a catalogue name; it is never pulled. Alternatively, give a snapshot.',
   })
   @Given()
   @IsString()
@@ -49,7 +49,8 @@ export class PutTemplateDto {
 
   @ApiPropertyOptional({
     format: 'uuid',
-    description: 'one of the own snapshots, whose files are copied; or that of the present template, even if deleted',
+    description:
+      "One of your snapshots, whose files are copied, or the current template's snapshot, even if it is " + 'deleted.',
   })
   @Given()
   @IsString()
@@ -67,56 +68,64 @@ export class PutTemplateDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 2048,
-    description: "MiB of a creation that gives none, or the tier's maximum if that is less; as usual if absent",
+    description: "MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.",
   })
   @IsOptional()
   @IsInt()
   memory_mb?: number | null;
 
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 1000, description: 'millicores, likewise' })
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 1000,
+    description: "Millicores, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.",
+  })
   @IsOptional()
   @IsInt()
   cpu_shares?: number | null;
 
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 10_240, description: 'MiB, likewise' })
+  @ApiPropertyOptional({
+    ...RESOURCE_BOUNDS,
+    example: 10_240,
+    description: "MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.",
+  })
   @IsOptional()
   @IsInt()
   disk_mb?: number | null;
 
-  @StartProperty('what containers run after each start if their creation does not say; takes the scope exec')
+  @StartProperty('Start command of containers whose creation gives none. Requires the scope exec.')
   start?: AskedStart | null;
 
   @ApiPropertyOptional({
     type: String,
     nullable: true,
     example: 'node',
-    description: "a name of GET /api/roles, if a creation gives none; if absent, the snapshot's",
+    description: "A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.",
   })
   @IsOptional()
   @IsString()
   @MaxLength(64)
   role?: string | null;
 
-  @NetworkProperty("what containers reach if their creation does not say; the tier's if absent")
+  @NetworkProperty('Network access of containers whose creation gives none. Omitted: the tier default.')
   network?: NetworkPolicy | null;
 
   @ApiPropertyOptional({
     type: [String],
     nullable: true,
     example: ['pro', 'enterprise'],
-    description: 'names of the tiers that may use it; all if absent',
+    description: 'Tiers that can use the template. Omitted: all.',
   })
   @IsOptional()
   @IsArray({ message: 'must be an array' })
   @IsString({ each: true, message: 'each must be a string' })
-  @ArrayNotEmpty({ message: 'must name a tier' })
+  @ArrayNotEmpty({ message: 'must name at least one tier' })
   @ArrayMaxSize(MAX_TIERS, { message: `at most ${String(MAX_TIERS)} tiers` })
   @ArrayUnique({ message: 'must not name a tier twice' })
   tiers?: string[] | null;
 
   @ApiPropertyOptional({
     default: false,
-    description: "with snapshot alone: whether containers begin with the snapshot's data; they take no warm slot then",
+    description: "Only with snapshot: create containers with the snapshot's data. They do not use warm slots.",
   })
   @Given()
   @IsBoolean()
@@ -133,29 +142,41 @@ export class TemplateView {
   readonly version: string;
   @ApiProperty({ type: String, nullable: true, example: 'Node.js and the tools' })
   readonly description: string | null;
-  @ApiProperty({ example: 'my-tools:1', description: "The image's reference; of a snapshot, that of its container." })
+  @ApiProperty({ example: 'my-tools:1', description: 'Image reference; for a snapshot, that of its container.' })
   readonly image: string;
   @ApiProperty({
     type: String,
     format: 'uuid',
     nullable: true,
     example: null,
-    description: 'The snapshot that it was made from, which may be deleted since; null: the image alone.',
+    description: 'Snapshot that the template was created from, which may be deleted; null if created from an image.',
   })
   readonly snapshot: string | null;
-  @ApiProperty({ example: false, description: "Whether its containers begin with the snapshot's data." })
+  @ApiProperty({ example: false, description: "True if containers start with the snapshot's data." })
   readonly data: boolean;
-  @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'MiB of a creation that gives none; null: as usual.' })
+  @ApiProperty({
+    ...OPTIONAL_SIZE,
+    example: 2048,
+    description: 'MiB, if a creation gives no value. Null: the usual default.',
+  })
   readonly memory_mb: number | null;
-  @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Millicores, likewise.' })
+  @ApiProperty({
+    ...OPTIONAL_SIZE,
+    example: 1000,
+    description: 'Millicores, if a creation gives no value. Null: the usual default.',
+  })
   readonly cpu_shares: number | null;
-  @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'MiB, likewise.' })
+  @ApiProperty({
+    ...OPTIONAL_SIZE,
+    example: null,
+    description: 'MiB, if a creation gives no value. Null: the usual default.',
+  })
   readonly disk_mb: number | null;
   @ApiProperty({ ...SHOWN_START_SCHEMA, selfRequired: true, example: null })
   readonly start: StartCommand | null;
   @ApiProperty({ type: String, nullable: true, example: 'node' })
   readonly role: string | null;
-  @ApiProperty({ ...NETWORK_POLICY_SCHEMA, nullable: true, description: "null: the tier's." })
+  @ApiProperty({ ...NETWORK_POLICY_SCHEMA, nullable: true, description: 'Null: the tier default.' })
   readonly network: NetworkPolicy | null;
   @ApiProperty({ type: [String], nullable: true, example: ['pro'], description: 'null: all.' })
   readonly tiers: readonly string[] | null;
@@ -195,7 +216,7 @@ export class TemplatePutView {
 
 /** The answer of `GET /api/admin/templates`. */
 export class TemplateListView {
-  @ApiProperty({ type: [TemplateView], description: 'By name.' })
+  @ApiProperty({ type: [TemplateView], description: 'Sorted by name.' })
   readonly templates: readonly TemplateView[];
 }
 

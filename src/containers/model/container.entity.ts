@@ -442,7 +442,8 @@ export class ContainerFactsView implements ContainerFacts {
     pattern: '^([0-9a-f]{64}|[0-9a-f-]{36})$',
     example: '4f1d2c3b'.repeat(8),
     description:
-      'The Docker id, or the database id while there is none. A resize or a recreation changes it; the old one goes on to work as ":id".',
+      'The Docker id, or the database id if there is none. It changes when the container is recreated; former ids ' +
+      'keep working as ":id".',
   })
   readonly id: string;
   @ApiProperty({ format: 'uuid', description: 'The database id, which never changes.' })
@@ -451,7 +452,7 @@ export class ContainerFactsView implements ContainerFacts {
   readonly name: string;
   @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus', example: 'running' })
   readonly status: ContainerStatus;
-  @ApiProperty({ example: 'ubuntu:24.04', description: 'The image reference that Docker was given.' })
+  @ApiProperty({ example: 'ubuntu:24.04', description: 'Image reference.' })
   readonly image: string;
   @ApiProperty({ type: String, nullable: true, example: 'node' })
   readonly role: string | null;
@@ -459,12 +460,12 @@ export class ContainerFactsView implements ContainerFacts {
     type: 'object',
     additionalProperties: { type: 'string' },
     example: { team: 'core' },
-    description: "The user's own; Docker does not get them.",
+    description: 'Labels set by the user; Docker does not see them.',
   })
   readonly labels: Readonly<Record<string, string>>;
   @ApiProperty({ type: Resources })
   readonly resources: Resources;
-  @ApiProperty({ ...NETWORK_POLICY_SCHEMA, description: 'What it reaches.' })
+  @ApiProperty({ ...NETWORK_POLICY_SCHEMA, description: 'Outbound network access.' })
   readonly network: NetworkPolicy;
 }
 

@@ -170,7 +170,7 @@ export function bytesOf({ dataBytes, layerBytes }: Pick<SnapshotRow, 'dataBytes'
 export class SnapshotFactsView implements SnapshotFacts {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'The database id of the container that it was made of.' })
+  @ApiProperty({ format: 'uuid', description: "Database id of the snapshot's container." })
   readonly container_id: string;
   @ApiProperty({ example: 'with-nodejs' })
   readonly name: string;
@@ -178,16 +178,21 @@ export class SnapshotFactsView implements SnapshotFacts {
     enum: [...SNAPSHOT_STATUSES, 'deleting'],
     enumName: 'SnapshotStatus',
     example: 'ready',
-    description: 'deleting: only in the event of its deletion.',
+    description: '`deleting` appears only in the event of the deletion.',
   })
   readonly status: SnapshotStatus;
   @ApiProperty({
     description:
-      'Whether it contains what was written outside `/home/user` too, such as installed packages; false until it is ' +
-      'ready, and where the machine cannot keep that.',
+      'True if the snapshot includes files outside `/home/user`, such as installed packages. False until the ' +
+      'snapshot is ready, and if the machine cannot keep these files.',
   })
   readonly root: boolean;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 52_428_800, description: 'What it counts with.' })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 52_428_800,
+    description: 'Size that counts towards the limits.',
+  })
   readonly bytes: number;
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { team: 'core' } })
   readonly labels: Readonly<Record<string, string>>;

@@ -28,7 +28,7 @@ const COMMAND = {
   minItems: 1,
   maxItems: MOST_ITEMS,
   items: { type: 'string' as const, pattern: WITHOUT_NUL },
-  description: 'The program and its arguments, at most 16 KiB together; no shell reads them.',
+  description: 'Program and arguments, at most 16 KiB in total; not interpreted by a shell.',
 };
 const READY = {
   type: 'object' as const,
@@ -41,15 +41,15 @@ const READY = {
       minimum: 1,
       maximum: 65_535,
       example: 8080,
-      description: 'Something listens on it.',
+      description: 'TCP port that must accept connections.',
     },
-    command: { ...COMMAND, description: 'It exits with 0 within 10 s. Either this or a port.' },
+    command: { ...COMMAND, description: 'Command that must exit with 0 within 10 s. Mutually exclusive with port.' },
     within_seconds: {
       type: 'integer' as const,
       minimum: WITHIN_SECONDS.min,
       maximum: WITHIN_SECONDS.max,
       default: WITHIN_SECONDS.usual,
-      description: 'From each start of the command, until it counts as not ready.',
+      description: 'Time limit after each start of the command, in seconds.',
     },
   },
 };

@@ -20,33 +20,36 @@ const UNKNOWN = { type: Number, nullable: true, minimum: 0 } as const;
 class CapacitySampleView {
   @ApiProperty({ format: 'date-time' })
   readonly at: string;
-  @ApiProperty({ minimum: 0, example: 4096, description: 'MiB: the limits of what ran, together.' })
+  @ApiProperty({ minimum: 0, example: 4096, description: 'MiB: sum of the limits of running containers.' })
   readonly memory_reserved_mb: number;
   @ApiProperty({
     ...UNKNOWN,
     example: 9000,
-    description:
-      'MiB that all programs of the machine used; null where it cannot be seen, as of the nodes of a cluster.',
+    description: 'MiB used by all programs on the machine; null if unknown, as for cluster nodes.',
   })
   readonly memory_used_mb: number | null;
-  @ApiProperty({ minimum: 0, example: 2000, description: 'Millicores: the limits of what ran, together.' })
+  @ApiProperty({ minimum: 0, example: 2000, description: 'Millicores: sum of the limits of running containers.' })
   readonly cpu_reserved_shares: number;
   @ApiProperty({
     ...UNKNOWN,
     example: 1250,
-    description:
-      'Millicores that all programs of the machine used since the sample before; null where that is unknown.',
+    description: 'Millicores used by all programs on the machine since the previous sample; null if unknown.',
   })
   readonly cpu_used_shares: number | null;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 12, description: 'Containers that ran.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 12, description: 'Number of running containers.' })
   readonly running: number;
 }
 
 /** The response of `GET /api/admin/capacity/history` and `GET /api/admin/nodes/:name/history`. */
 export class CapacityHistoryView {
-  @ApiProperty({ type: 'integer', minimum: 1, example: EVERY_SECONDS, description: 'Between two samples, about.' })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 1,
+    example: EVERY_SECONDS,
+    description: 'Approximate interval between two samples.',
+  })
   readonly interval_seconds: number;
-  @ApiProperty({ type: [CapacitySampleView], description: 'The oldest first: 288 at most, a day.' })
+  @ApiProperty({ type: [CapacitySampleView], description: 'Oldest first; at most 288, which is one day.' })
   readonly samples: readonly CapacitySampleView[];
 }
 

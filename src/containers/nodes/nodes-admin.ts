@@ -15,16 +15,16 @@ import { times } from '../capacity/capacity';
 const MOST_NOT_MOVED = 100;
 
 class NodeAmountsView {
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 16_384, description: 'MiB; null: not known.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 16_384, description: 'MiB; null if unknown.' })
   readonly memory_mb: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8000, description: 'Millicores; null: not known.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8000, description: 'Millicores; null if unknown.' })
   readonly cpu_shares: number | null;
 }
 
 class NotMovedView {
-  @ApiProperty({ format: 'uuid', description: "The container's." })
+  @ApiProperty({ format: 'uuid', description: 'Database id of the container.' })
   readonly db_id: string;
-  @ApiProperty({ example: 'no_capacity', description: "The last attempt's error." })
+  @ApiProperty({ example: 'no_capacity', description: 'Error code of the last attempt.' })
   readonly code: string;
 }
 
@@ -32,51 +32,55 @@ class NotMovedView {
 class EvacuationView {
   @ApiProperty({ format: 'date-time' })
   readonly since: string;
-  @ApiProperty({ minimum: 0, example: 12, description: 'Containers that are still there.' })
+  @ApiProperty({ minimum: 0, example: 12, description: 'Containers still on the node.' })
   readonly left: number;
   @ApiProperty({
     type: [NotMovedView],
-    description: 'Those that could not be moved so far, at most 100: each is tried again every half minute.',
+    description: 'Containers that could not be moved so far, at most 100. Each is retried every 30 s.',
   })
   readonly not_moved: readonly NotMovedView[];
-  @ApiProperty({ minimum: 0, example: 1, description: 'Deleted ones with data there, which is not moved.' })
+  @ApiProperty({
+    minimum: 0,
+    example: 1,
+    description: 'Deleted containers whose data is on the node; it is not moved.',
+  })
   readonly deleted: number;
-  @ApiProperty({ minimum: 0, example: 3, description: 'Snapshots there, which are not moved.' })
+  @ApiProperty({ minimum: 0, example: 3, description: 'Snapshots on the node; they are not moved.' })
   readonly snapshots: number;
 }
 
 /** Why and until when a node is avoided because creations failed there. */
 class AvoidedNodeView {
-  @ApiProperty({ example: 'no_space', description: '`no_space`: its disk is full; otherwise the code of the error.' })
+  @ApiProperty({ example: 'no_space', description: '`no_space` if the disk is full; otherwise the error code.' })
   readonly reason: string;
-  @ApiProperty({ format: 'date-time', description: 'Twice as long each time that it fails again, an hour at most.' })
+  @ApiProperty({ format: 'date-time', description: 'Doubled with each further failure, up to one hour.' })
   readonly until: string;
 }
 
 /** One node of a cluster. */
 export class NodeView {
-  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: "Swarm's own." })
+  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: 'Swarm node id.' })
   readonly id: string;
-  @ApiProperty({ example: 'node-3', description: 'As the machine calls itself.' })
+  @ApiProperty({ example: 'node-3', description: 'Host name of the node.' })
   readonly name: string;
   @ApiProperty({
     enum: ['reachable', 'unreachable', 'forgotten'],
     example: 'reachable',
-    description: 'Whether its Docker answers; forgotten: it was given up.',
+    description: "Whether the node's Docker is reachable; `forgotten` if the node was given up.",
   })
   readonly state: 'reachable' | 'unreachable' | 'forgotten';
-  @ApiProperty({ enum: ['ready', 'down', 'unknown'], description: 'What Swarm says of it.' })
+  @ApiProperty({ enum: ['ready', 'down', 'unknown'], description: 'Node state reported by Swarm.' })
   readonly swarm_state: 'ready' | 'down' | 'unknown';
   @ApiProperty({
     enum: ['active', 'pause', 'drain'],
-    description: 'Unless it is active nothing is placed or started there; what runs goes on.',
+    description: 'Containers are placed and started only on active nodes. Running containers keep running on others.',
   })
   readonly availability: 'active' | 'pause' | 'drain';
-  @ApiProperty({ example: 'default', description: 'Tiers name pools.' })
+  @ApiProperty({ example: 'default', description: 'Node pool, which tiers refer to.' })
   readonly pool: string;
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { 'berth.pool': 'default' } })
   readonly labels: Readonly<Record<string, string>>;
-  @ApiProperty({ example: 'tcp://10.0.0.13:2376', description: "Its Docker's." })
+  @ApiProperty({ example: 'tcp://10.0.0.13:2376', description: "Address of the node's Docker." })
   readonly address: string;
   @ApiProperty({ example: false })
   readonly is_manager: boolean;
@@ -84,7 +88,7 @@ export class NodeView {
     type: String,
     nullable: true,
     example: null,
-    description: 'Why no container can be placed there although it may answer, in a sentence; null: nothing is wrong.',
+    description: 'Why no container can be placed on the node, even if it is reachable; null if there is no problem.',
   })
   readonly problem: string | null;
   @ApiProperty({
@@ -92,41 +96,41 @@ export class NodeView {
     nullable: true,
     example: null,
     description:
-      'Creations failed there that succeeded elsewhere: something new is placed there only where no other machine has ' +
-      'room. A creation that succeeds there ends it, and so does its activation. null: it is not avoided.',
+      'Present if creations failed on this node and succeeded elsewhere. New containers are then placed here only ' +
+      'if no other node has room, until a creation succeeds or the node is activated. Null if not avoided.',
   })
   readonly avoided: AvoidedNodeView | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When it last answered.' })
+  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the node last responded.' })
   readonly reachable_at: string | null;
-  @ApiProperty({ type: NodeAmountsView, description: 'What it has, before any overcommit.' })
+  @ApiProperty({ type: NodeAmountsView, description: 'Capacity before overcommit.' })
   readonly capacity: NodeAmountsView;
   @ApiProperty({
     type: NodeAmountsView,
-    description: 'How much may be reserved there together: the capacity × the overcommit.',
+    description: 'Maximum that can be reserved: capacity × overcommit.',
   })
   readonly limit: NodeAmountsView;
-  @ApiProperty({ type: NodeAmountsView, description: 'The limits of what runs there or is being started, together.' })
+  @ApiProperty({ type: NodeAmountsView, description: 'Sum of the limits of running and starting containers.' })
   readonly used: NodeAmountsView;
-  @ApiProperty({ minimum: 0, example: 12, description: 'Containers on it, running or not.' })
+  @ApiProperty({ minimum: 0, example: 12, description: 'Containers on the node, running or not.' })
   readonly containers: number;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 3,
-    description: 'Those that run and were not used for ten minutes.',
+    description: 'Running containers that have not been used for 10 minutes.',
   })
   readonly idle_containers: number;
   @ApiProperty({
     type: EvacuationView,
     nullable: true,
-    description: 'How far what was on it is moved, where it was drained with `move`; null: what is on it stays.',
+    description: 'Progress of moving containers off a node drained with `move`; null if they stay.',
   })
   readonly evacuation: EvacuationView | null;
 }
 
 /** The response of `GET /api/admin/nodes`. */
 export class NodeListView {
-  @ApiProperty({ type: [NodeView], description: 'By name; none where there is one machine.' })
+  @ApiProperty({ type: [NodeView], description: 'Sorted by name; empty if there is no cluster.' })
   readonly nodes: NodeView[];
 }
 

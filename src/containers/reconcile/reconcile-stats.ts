@@ -10,23 +10,23 @@ const count = (description: string): PropertyDecorator =>
 
 /** What one sweep found and did. */
 export class SweepReport {
-  @count('Containers that were not as their row said, and were looked at again.')
+  @count('Containers inspected because they differed from the database.')
   readonly looked: number;
-  @count('Operations that were cut off, and are finished or taken back now.')
+  @count('Interrupted operations that were finished or rolled back.')
   readonly finished: number;
-  @count('Operations that were cut off and are being finished; an image may have to be pulled for one.')
+  @count('Interrupted operations still being finished, for example while an image is pulled.')
   readonly under_way: number;
-  @count('Containers beside which a leftover of their own was cleared away.')
+  @count('Containers for which leftover Docker objects were removed.')
   readonly reconciled: number;
-  @count("Containers that were put back into the sandboxes' network.")
+  @count('Containers reconnected to the sandbox network.')
   readonly reconnected: number;
-  @count('Stopped containers whose data was moved to a volume that is held to its size.')
+  @count('Stopped containers whose data was moved to a volume with a size limit.')
   readonly moved: number;
-  @count('Containers in Docker that belonged to nobody, and were removed.')
+  @count('Containers in Docker without a database record, which were removed.')
   readonly removed_orphans: number;
-  @count('Deleted containers whose data was past its time, and was removed.')
+  @count('Deleted containers whose data was removed after its retention.')
   readonly purged: number;
-  @count('What could not be done yet; it is tried again.')
+  @count('Failures, which are retried.')
   readonly failed: number;
 }
 

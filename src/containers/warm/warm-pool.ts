@@ -24,7 +24,7 @@ export type Miss = (typeof MISSES)[number];
 
 /** Slots of one kind. */
 class WarmKindView {
-  @ApiProperty({ type: String, nullable: true, example: '4f1d2c3b5a69', description: 'null: there is no slot yet.' })
+  @ApiProperty({ type: String, nullable: true, example: '4f1d2c3b5a69', description: 'Null if no slot exists yet.' })
   readonly key: string | null;
   @ApiProperty({ example: 'berth/sandbox:latest' })
   readonly image: string;
@@ -38,7 +38,7 @@ class WarmKindView {
   readonly network: NetworkPolicy;
   @ApiProperty({ type: 'integer', minimum: 1, example: 1024 })
   readonly processes: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many there are to be.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Target number of slots.' })
   readonly wanted: number;
   @ApiProperty({ type: 'integer', minimum: 0, example: 0 })
   readonly making: number;
@@ -64,17 +64,17 @@ export class WarmPoolView {
     enum: WARM_PAUSES,
     nullable: true,
     example: null,
-    description: 'Why there are fewer slots than wanted, as this process knows; null: there are not.',
+    description: 'Why there are fewer slots than the target, as seen by this process; null if there are enough.',
   })
   readonly waiting_for: WarmPause | null;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 2048,
-    description: 'MiB: the memory limits of all slots together.',
+    description: 'MiB: sum of the memory limits of all slots.',
   })
   readonly memory_mb: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 3072, description: 'MiB: how much that may be.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 3072, description: 'MiB: maximum for this sum.' })
   readonly memory_limit_mb: number;
   @ApiProperty({ type: [WarmKindView] })
   readonly slots: readonly WarmKindView[];
@@ -82,10 +82,13 @@ export class WarmPoolView {
     type: 'integer',
     minimum: 0,
     example: 12,
-    description: 'Creations that took a slot in this process since its start.',
+    description: 'Creations that used a slot, in this process since its start.',
   })
   readonly hits: number;
-  @ApiProperty({ type: [WarmMissView], description: 'Creations that did not, by reason, likewise.' })
+  @ApiProperty({
+    type: [WarmMissView],
+    description: 'Creations that used no slot, by reason, in this process since its start.',
+  })
   readonly misses: readonly WarmMissView[];
 }
 
@@ -93,7 +96,7 @@ export class WarmPoolView {
 export class WarmPoolEmptiedView {
   @ApiProperty({ enum: ['warm pool emptied'] })
   readonly message: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'How many slots were removed.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of slots removed.' })
   readonly count: number;
 }
 

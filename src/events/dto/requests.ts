@@ -2,7 +2,7 @@ import { QueryInteger } from '../../http';
 
 /** Query of `GET /api/events`. */
 export class ListEventsDto {
-  @QueryInteger({ min: 0, default: 0, description: 'the last seq seen' })
+  @QueryInteger({ min: 0, default: 0, description: 'Last seq received.' })
   after?: number;
 
   @QueryInteger({ min: 1, max: 500, default: 100 })
@@ -13,7 +13,7 @@ export class ListEventsDto {
 export class FollowEventsDto {
   @QueryInteger({
     min: 0,
-    description: 'the last seq seen; what came after it is sent first, in order. From now on if absent',
+    description: 'Last seq received. Later events are replayed in order first. Omitted: only new events.',
   })
   after?: number;
 }

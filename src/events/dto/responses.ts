@@ -7,15 +7,16 @@ export class EventListView {
   @ApiProperty({
     type: 'array',
     items: EVENT_SCHEMA,
-    description: 'In the order of seq. There may be more types one day; skip what you do not know.',
+    description: 'In order of seq. Ignore unknown types: later versions may add some.',
   })
   readonly events: readonly BerthEvent[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 41, description: 'What to write as "after" for the next page.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 41, description: 'Value of "after" for the next page.' })
   readonly next: number;
   @ApiPropertyOptional({
     enum: [true],
     description:
-      'Only where events after "after" are no longer kept, or it is ahead of all there are: list the containers again, then go on from next.',
+      'Present only if events after "after" are no longer stored, or "after" is ahead of all events. List the ' +
+      'containers again, then continue from next.',
   })
   readonly resync_required?: true;
 }
@@ -24,21 +25,21 @@ export class EventListView {
 export class ProcessFactsView implements ProcessFacts {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ format: 'uuid', description: "The container's database id." })
+  @ApiProperty({ format: 'uuid', description: 'Database id of the container.' })
   readonly container_id: string;
-  @ApiProperty({ example: 'node', description: 'Its name, without arguments.' })
+  @ApiProperty({ example: 'node', description: 'Program name, without arguments.' })
   readonly program: string;
-  @ApiPropertyOptional({ enum: [true], description: "Where it is the container's start command." })
+  @ApiPropertyOptional({ enum: [true], description: "Present if it is the container's start command." })
   readonly start?: true;
 }
 
 /** A node of several machines, as in events. */
 export class NodeFactsView implements NodeFacts {
-  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: "Swarm's own." })
+  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: 'Swarm node id.' })
   readonly id: string;
-  @ApiProperty({ example: 'node-3', description: 'As the machine calls itself.' })
+  @ApiProperty({ example: 'node-3', description: 'Host name of the node.' })
   readonly name: string;
-  @ApiProperty({ example: 'default', description: 'Tiers name pools.' })
+  @ApiProperty({ example: 'default', description: 'Node pool, which tiers refer to.' })
   readonly pool: string;
   @ApiProperty({ enum: ['active', 'pause', 'drain'] })
   readonly availability: 'active' | 'pause' | 'drain';

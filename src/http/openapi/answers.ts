@@ -67,17 +67,17 @@ const seconds = (description: string, example: number) => ({
 
 const HEADERS = {
   RequestId: {
-    description: 'That of the request if it sends a sane one, else a new one; also in the log.',
+    description: "The request's id if it is valid, otherwise a generated one. It is also in the log.",
     schema: { type: 'string', pattern: '^[A-Za-z0-9._-]{1,128}$' },
     example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f',
   },
   Location: {
-    description: 'The address of what was made.',
+    description: 'Address of the created resource.',
     schema: { type: 'string', format: 'uri-reference' },
     example: '/api/containers/3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
   },
-  RateLimitLimit: seconds('Requests in each window, of the limit that is nearest to its end.', 600),
-  RateLimitRemaining: seconds('Requests left in this window.', 599),
+  RateLimitLimit: seconds('Requests per window, for the limit closest to being reached.', 600),
+  RateLimitRemaining: seconds('Requests left in the window.', 599),
   RateLimitReset: seconds('Seconds until the next window.', 60),
 };
 

@@ -22,13 +22,13 @@ export interface AsyncChannel {
 }
 
 const DESCRIPTION = `
-What Berth sends by itself, and what goes both ways: events over Socket.IO and to webhooks, terminals over Socket.IO and plain
-WebSockets, agents, and every stream of Server-Sent Events. Routes that are asked and answer are in the OpenAPI document. "send" is
-what the server sends.
+Messages that are not part of request and response: events over Socket.IO and to webhooks, terminals over Socket.IO and plain
+WebSockets, agents, and all streams of Server-Sent Events. For requests and responses, see the OpenAPI document. "send" is
+from the server to the client.
 
-An event of Socket.IO is a message of its name. Its payload is the only argument; where an event has several, a list of them. What a
-client gives as \`auth\` is the channel's \`x-handshake\`. A client that is refused has a \`connect_error\` whose \`data\` is an error as
-everywhere.
+A Socket.IO event is a message of the same name. Its payload is the only argument or, for events with several arguments, the list
+of them. The client's \`auth\` is the channel's \`x-handshake\`. A refused client gets a \`connect_error\` whose \`data\` is an error as in
+the OpenAPI document.
 `.trim();
 
 const SERVERS = {
@@ -36,7 +36,7 @@ const SERVERS = {
     host: '127.0.0.1:8080',
     protocol: 'ws',
     pathname: '/socket.io/',
-    description: 'Socket.IO 4; begins with WebSocket or with polling.',
+    description: 'Socket.IO 4, over WebSocket or polling.',
     security: [{ $ref: '#/components/securitySchemes/handshake' }],
   },
   websocket: {
@@ -54,7 +54,7 @@ const SERVERS = {
   webhook: {
     host: 'hooks.example.com',
     protocol: 'https',
-    description: 'The receiver of a webhook: the URL that its user has given.',
+    description: 'Receiver of a webhook: the URL set by its user.',
   },
 } as const;
 
@@ -71,8 +71,8 @@ export function createAsyncApiDocument(openapi: OpenAPIObject, channels: readonl
     components: {
       schemas: referred(openapi, all),
       securitySchemes: {
-        bearer: { type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex.' },
-        handshake: { type: 'apiKey', in: 'user', description: '`auth.token` of the handshake: a Berth token.' },
+        bearer: { type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex digits.' },
+        handshake: { type: 'apiKey', in: 'user', description: '`auth.token` in the handshake: a Berth token.' },
       },
     },
   };
@@ -135,7 +135,7 @@ function streamsOf(openapi: OpenAPIObject): AsyncChannel[] {
         address: path,
         protocol: 'sse' as const,
         title: operation.summary ?? '',
-        description: 'As the OpenAPI document has it: how it is asked for, and the errors before it begins.',
+        description: 'See the OpenAPI document for the request and for errors before the stream begins.',
         sends: Object.fromEntries(sends) as Record<string, Schema>,
       },
     ];

@@ -14,39 +14,39 @@ import { describeDefaults, nameTitled, toJsonSchema } from './json-schema';
 import { operationsOf } from './schemas';
 
 const DESCRIPTION = `
-Containers of your own: create, start, stop, update and delete them, and watch what happens to them.
+Create, start, stop, update and delete sandbox containers, and follow what happens to them.
 
-**Events.** Everything that happens to a container is emitted over Socket.IO, at this server's own address and in the default namespace:
-\`io(url, { auth: { token, after } })\`, with a token that may \`read\`. Another one is refused by a \`connect_error\`, such as
-\`unauthorized\`. An event is sent under its type's name, with one argument, an \`Event\` of the schemas. \`seq\` grows by one with each of
-the user's events. To miss none, give as \`after\` the \`event_seq\` of \`GET /api/containers\`, or the last \`seq\` that came: what
-happened since is replayed first, in order. Where that is no longer kept, \`resync_required\` (\`{ type, event_seq }\`) is sent
-instead: list the containers again; later events follow. The same events come as Server-Sent Events (\`GET /api/events/stream\`) and
-in pages (\`GET /api/events\`).
+**Events.** All changes of containers are emitted over Socket.IO, at this server's address and in the default namespace:
+\`io(url, { auth: { token, after } })\`, with a token that has the scope \`read\`. A refused connection gets a \`connect_error\`, such
+as \`unauthorized\`. Each event is sent under the name of its type, with one argument: see the \`Event\` schemas. \`seq\` increases by one
+with each event of the user. To miss no event, pass as \`after\` the \`event_seq\` of \`GET /api/containers\`, or the last \`seq\`
+received: later events are replayed first, in order. If they are no longer stored, \`resync_required\` (\`{ type, event_seq }\`) is
+sent instead: list the containers again; later events follow. The same events are available as Server-Sent Events
+(\`GET /api/events/stream\`) and in pages (\`GET /api/events\`).
 
-**Server-Sent Events.** The \`contentSchema\` of a \`text/event-stream\` has each event by its name; \`data\` is JSON.
+**Server-Sent Events.** The \`contentSchema\` of a \`text/event-stream\` describes each event by its name; \`data\` is JSON.
 
-**Errors.** A path that does not exist is a 404 \`route_not_found\`, a method that a path does not have a 405 \`method_not_allowed\` with
-\`Allow\`. \`HEAD\` is answered wherever \`GET\` is.
+**Errors.** An unknown path is answered with 404 \`route_not_found\`, an unsupported method with 405 \`method_not_allowed\` and
+\`Allow\`. \`HEAD\` is supported wherever \`GET\` is.
 `.trim();
 
 /** In the order of the documentation page. */
 const TAGS = {
-  containers: 'The life of a container: from its creation to its end, and back.',
-  'inside containers': 'Commands, processes, terminals, files and statistics, with the scope exec.',
-  ssh: 'The way in for the programs of OpenSSH and for editors: keys, and where the server is.',
-  events: 'What has happened, in pages and as it happens.',
-  agents: "A user's own machines.",
-  webhooks: 'Where events are sent, signed, as they happen.',
-  images: 'What containers can be made of.',
-  roles: 'What can be installed in containers.',
-  tiers: 'What users may have.',
-  me: 'The caller, and what their containers used.',
-  tokens: "A user's own tokens.",
-  auth: 'The way in without an account.',
-  audit: 'What was done, by whom.',
-  admin: 'For operators, with the scope admin.',
-  health: 'For probes and collectors.',
+  containers: 'Create, list, update, start, stop, delete and restore containers.',
+  'inside containers': 'Commands, processes, terminals, files and statistics. Requires the scope exec.',
+  ssh: 'Access for OpenSSH clients and editors: keys and the server address.',
+  events: 'List and stream events.',
+  agents: 'Agents on your own machines.',
+  webhooks: 'Send signed events to your URLs.',
+  images: 'Images for containers.',
+  roles: 'Software to install in containers.',
+  tiers: 'Limits of users.',
+  me: 'The current user and their usage.',
+  tokens: 'Access tokens for the CLI and API.',
+  auth: 'Login without an account.',
+  audit: 'A record of actions and their users.',
+  admin: 'Administration. Requires the scope admin.',
+  health: 'Health checks and metrics.',
 } as const;
 
 /** Paths without rate limit headers: see `rate-limits`. */
@@ -131,8 +131,8 @@ function documentHead(): Omit<OpenAPIObject, 'paths'> {
     .setTitle('Berth')
     .setDescription(DESCRIPTION)
     .setVersion('1')
-    .addServer('/', 'The server that has this document.')
-    .addSecurity('bearer', { type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex.' });
+    .addServer('/', 'This server.')
+    .addSecurity('bearer', { type: 'http', scheme: 'bearer', description: 'A Berth token: berth_ and 64 hex digits.' });
   for (const [name, description] of Object.entries(TAGS)) builder.addTag(name, description);
   const head = builder.build();
   Object.assign(head.info, { license: { name: 'Proprietary', identifier: 'LicenseRef-Proprietary' } });

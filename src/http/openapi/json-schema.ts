@@ -88,13 +88,8 @@ export function describeDefaults(document: OpenAPIObject): void {
 
 function withDefaultInWords({ default: usual, ...schema }: Schema): Schema {
   if (usual === undefined) return schema;
-  const words = `${JSON.stringify(usual)} if absent`;
-  const { description } = schema;
-  if (typeof description !== 'string') return { ...schema, description: words };
-  return {
-    ...schema,
-    description: description.endsWith('.') ? `${description} ${words}.` : `${description}; ${words}`,
-  };
+  const description = [schema['description'], `Default: ${JSON.stringify(usual)}.`].filter(Boolean).join(' ');
+  return { ...schema, description };
 }
 
 /** Builds an example of a schema from those of its parts. */

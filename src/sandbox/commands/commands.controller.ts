@@ -43,16 +43,16 @@ export class CommandsController {
   @RefusesIdempotencyKey()
   @Audited('container.exec')
   @ApiOperation({
-    summary: 'Run a command in a running container and wait for its end',
+    summary: 'Run a command and wait for it to finish',
     description:
-      'With "Accept: text/event-stream" as Server-Sent Events: "output" ({ stream, data }) as it comes, then "result", the answer ' +
-      'without the outputs; in its place "failed", with an error as everywhere, where it went wrong after the start. A timeout, and ' +
-      'a client that goes, end the command with all that it started.',
+      'With "Accept: text/event-stream", sends Server-Sent Events: "output" ({ stream, data }) as it is written, ' +
+      'then "result", the response without the output, or "failed" with an error if something went wrong after the ' +
+      'start. On a timeout or a client disconnect, the command and its child processes are terminated.',
   })
   @ApiExtraModels(CommandEndView, CommandFailureView, CommandOutputView, CommandResultView)
   @ApiResponse({
     status: 200,
-    description: 'The command has ended, whatever its exit code.',
+    description: 'The command has finished, with any exit code.',
     content: {
       'application/json': { schema: { $ref: getSchemaPath(CommandResultView) } },
       ...MESSAGES,
@@ -77,12 +77,13 @@ export class CommandsController {
   @RefusesIdempotencyKey()
   @Audited('container.exec')
   @ApiOperation({
-    summary: 'Run a command in a running container, with an input and an output of any length',
+    summary: 'Run a command with streamed input and output',
     description:
-      'The body is a line of JSON, a StreamCommandDto, and after its line feed the input of the command as it is; its end is the end ' +
-      'of the input. The answer begins when the command has started, while the body still comes: "output" ({ stream, data }, in ' +
-      'Base64) as it comes, then "result", or "failed" in its place. The command waits for a client that does not read, and the ' +
-      'client for a command that does not. A timeout, and a client that goes, end the command with all that it started.',
+      'The body is one line of JSON, a StreamCommandDto, and after the line feed the raw input of the command; the ' +
+      'end of the body is the end of the input. The response begins when the command has started, while the body ' +
+      'is still being sent: "output" ({ stream, data }, Base64-encoded) as it is written, then "result" or ' +
+      '"failed". Flow control applies in both directions. On a timeout or a client disconnect, the command and its ' +
+      'child processes are terminated.',
     requestBody: {
       required: true,
       content: {

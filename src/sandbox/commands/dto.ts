@@ -50,14 +50,14 @@ export class ProgramDto {
     minItems: 1,
     maxItems: MAX_ARGUMENTS,
     example: ['sh', '-c', 'echo "$GREETING, $(id -un)"'],
-    description: 'The program and its arguments; no shell reads them. 64 KiB in all.',
+    description: 'Program and arguments, at most 64 KiB in total; not interpreted by a shell.',
   })
   @validatedBy('isCommand', (value) => faultOfCommand(value) === null, {
     message: ({ value }: ValidationArguments): string => faultOfCommand(value) ?? '',
   })
   command: string[];
 
-  @ApiPropertyOptional({ example: '/home/user', description: 'absolute; the image’s own working directory if absent' })
+  @ApiPropertyOptional({ example: '/home/user', description: "Absolute path. Omitted: the image's working directory." })
   @IsOptional()
   @IsString()
   @Matches(PATH, { message: 'must be an absolute path without NUL' })
@@ -66,13 +66,13 @@ export class ProgramDto {
 
   @EnvironmentProperty({
     example: { GREETING: 'Hello' },
-    description: "added to the container's own; takes precedence",
+    description: 'Additional environment variables; they override those of the container.',
   })
   env?: Record<string, string>;
 
   @ApiPropertyOptional({
     example: 'root',
-    description: 'a name or an id, also "user:group"; as the image has it if absent',
+    description: 'Name or id, or "user:group". Omitted: the image\'s user.',
   })
   @IsOptional()
   @IsString()
@@ -83,7 +83,7 @@ export class ProgramDto {
 /** Body of `POST /api/containers/:id/exec`. */
 @BodyExample({ command: ['sh', '-c', 'echo "$GREETING, $(id -un)"'], env: { GREETING: 'Hello' } })
 export class RunCommandDto extends ProgramDto {
-  @ApiPropertyOptional({ example: 'text', description: 'its input; without it, it reads the end of a file' })
+  @ApiPropertyOptional({ example: 'text', description: 'Standard input of the command. Omitted: empty.' })
   @IsOptional()
   @IsString()
   stdin?: string;
@@ -91,7 +91,7 @@ export class RunCommandDto extends ProgramDto {
   @ApiPropertyOptional({
     type: 'integer',
     default: COMMAND_TIMEOUT_MS.usual,
-    description: 'after which it is ended, with all that it started',
+    description: 'Timeout, after which the command and its child processes are terminated.',
   })
   @IsOptional()
   @IsInt()
@@ -102,7 +102,7 @@ export class RunCommandDto extends ProgramDto {
   @ApiPropertyOptional({
     type: 'integer',
     default: COMMAND_OUTPUT_BYTES.usual,
-    description: 'of both outputs together; what comes after is dropped, and the command goes on',
+    description: 'Maximum combined size of both outputs. Further output is discarded; the command continues.',
   })
   @IsOptional()
   @IsInt()
@@ -113,7 +113,7 @@ export class RunCommandDto extends ProgramDto {
   @ApiPropertyOptional({
     enum: OUTPUT_ENCODINGS,
     default: 'utf-8',
-    description: 'of the output in the answer: as text, where what is no UTF-8 is U+FFFD, or any bytes as Base64',
+    description: 'Encoding of the output: text, with U+FFFD in place of invalid UTF-8, or Base64 for any bytes.',
   })
   @IsOptional()
   @IsString()
@@ -126,7 +126,7 @@ export class StreamCommandDto extends ProgramDto {
   @ApiPropertyOptional({
     type: 'integer',
     default: STREAMED_TIMEOUT_MS.usual,
-    description: 'after which it is ended, with all that it started; a day at most',
+    description: 'Timeout of at most one day, after which the command and its child processes are terminated.',
   })
   @IsOptional()
   @IsInt()
@@ -142,18 +142,20 @@ export class CommandEndView {
     nullable: true,
     example: 0,
     description:
-      '128 and the number of the signal that ended it. null if it exceeded its time and could not be ended: it may go on.',
+      'Exit code; 128 plus the signal number if a signal ended the command. Null if the command timed out and ' +
+      'could not be terminated; it may still be running.',
   })
   readonly exit_code: number | null;
-  @ApiProperty({ example: false, description: 'Whether output was dropped.' })
+  @ApiProperty({ example: false, description: 'True if output was discarded.' })
   readonly truncated: boolean;
-  @ApiProperty({ example: false, description: 'Whether it was ended because it took too long.' })
+  @ApiProperty({ example: false, description: 'True if the command was terminated by the timeout.' })
   readonly timed_out: boolean;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 112,
-    description: 'Milliseconds to its end: of a stream, from its start; else from when Docker was asked to start it.',
+    description:
+      'Milliseconds until the end: for streams, from the start of the command; otherwise, from the call to Docker.',
   })
   readonly duration_ms: number;
 }
@@ -162,13 +164,16 @@ export class CommandEndView {
 export class CommandOutputView {
   @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
   readonly stream: 'stdout' | 'stderr';
-  @ApiProperty({ example: 'Hello, root\n', description: 'As the encoding asked for.' })
+  @ApiProperty({ example: 'Hello, root\n', description: 'In the requested encoding.' })
   readonly data: string;
 }
 
 /** The `data` of the event `failed`. */
 export class CommandFailureView extends ErrorResponse {
-  @ApiPropertyOptional({ example: 'guest', description: 'With exec_not_allowed: the tier that lets nobody in by now.' })
+  @ApiPropertyOptional({
+    example: 'guest',
+    description: "With exec_not_allowed: the user's current tier, which does not allow exec.",
+  })
   readonly tier?: string;
 }
 
@@ -178,7 +183,7 @@ export class CommandResultView extends CommandEndView {
     type: 'integer',
     nullable: true,
     example: 0,
-    description: 'The same as exit_code, for clients of Rexec.',
+    description: 'Same as exit_code, for Rexec clients.',
   })
   readonly exitCode: number | null;
   @ApiProperty({ example: 'Hello, root\n' })

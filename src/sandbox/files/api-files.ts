@@ -10,8 +10,8 @@ const text = (description: string, example: string) => ({
   example,
 });
 export const OF_FILES = {
-  ETag: text('Of the path, the size and the time of change.', '"Zr3l1kK0m9aPq2Xv"'),
-  'Content-Disposition': text('The name of the file.', 'attachment; filename="notes.txt"'),
+  ETag: text('Derived from the path, size and modification time.', '"Zr3l1kK0m9aPq2Xv"'),
+  'Content-Disposition': text('File name.', 'attachment; filename="notes.txt"'),
 };
 export const COMMON = [
   ...RESUMING,
@@ -35,25 +35,25 @@ export const WRITING = [...COMMON, 'path_exists', 'path_is_directory', 'no_space
 /** Conditions of RFC 9110, 13. */
 export const ApiConditions = () =>
   applyDecorators(
-    ApiHeader({ name: 'If-Match', required: false, description: 'ETags, of which one must be the current; or *.' }),
+    ApiHeader({ name: 'If-Match', required: false, description: 'ETags, one of which must be current; or *.' }),
     ApiHeader({
       name: 'If-None-Match',
       required: false,
-      description: 'ETags, of which none may be the current; or *.',
+      description: 'ETags, none of which may be current; or *.',
     }),
-    ApiHeader({ name: 'If-Modified-Since', required: false, description: 'A date; of GET and HEAD.' }),
-    ApiHeader({ name: 'If-Unmodified-Since', required: false, description: 'A date.' }),
+    ApiHeader({ name: 'If-Modified-Since', required: false, description: 'HTTP date; for GET and HEAD.' }),
+    ApiHeader({ name: 'If-Unmodified-Since', required: false, description: 'HTTP date.' }),
   );
 
 /** Documents a route that sends a file. @param faults its own errors, beside those of every such route */
 export const ApiDownload = (...faults: readonly ApiFault[]): MethodDecorator =>
   applyDecorators(
     ApiInside(...COMMON, ...OF_DOWNLOADS, ...faults),
-    ApiResponse({ status: 304, description: 'The file has the ETag.', headers: { ETag: OF_FILES.ETag } }),
+    ApiResponse({ status: 304, description: 'The file still has the given ETag.', headers: { ETag: OF_FILES.ETag } }),
     ApiResponse({
       status: 206,
-      description: 'The range.',
-      headers: Object.assign({ 'Content-Range': text('Which of how many.', 'bytes 0-1023/4096') }, OF_FILES),
+      description: 'The requested range.',
+      headers: Object.assign({ 'Content-Range': text('Range and total size.', 'bytes 0-1023/4096') }, OF_FILES),
       content: { 'application/octet-stream': BINARY },
     }),
     ApiOkResponse({
@@ -62,6 +62,10 @@ export const ApiDownload = (...faults: readonly ApiFault[]): MethodDecorator =>
       content: { 'application/octet-stream': BINARY },
     }),
     ApiConditions(),
-    ApiHeader({ name: 'If-Range', required: false, description: 'The range counts only while this is the ETag.' }),
+    ApiHeader({
+      name: 'If-Range',
+      required: false,
+      description: 'The range is used only if this is the current ETag.',
+    }),
     ApiHeader({ name: 'Range', required: false, description: 'One range of bytes, such as bytes=0-1023.' }),
   );

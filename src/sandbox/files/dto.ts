@@ -10,7 +10,7 @@ const PATH = {
   minLength: 1,
   maxLength: 4095,
   pattern: '^/[^\\x00]*$',
-  description: 'Absolute, of 1 to 4095 bytes. Names that are not UTF-8 are percent-encoded byte by byte.',
+  description: 'Absolute path of 1 to 4095 bytes. Percent-encode bytes that are not UTF-8.',
   example: '/home/user/notes.txt',
 };
 
@@ -23,7 +23,7 @@ const NAME = '(?:[^/.\\x00][^/\\x00]*|\\.[^/.\\x00][^/\\x00]*|\\.\\.[^/\\x00]+)'
 const ENTRY_PATH = Object.assign({}, PATH, {
   minLength: 2,
   pattern: `^/(?:[^\\x00]*/)?${NAME}(?:/\\.?)*$`,
-  description: `${PATH.description} It ends with a name.`,
+  description: `${PATH.description} Must end with a file name.`,
 });
 
 /** `path` is not validated here: `QueryPath` reads it as bytes. */
@@ -41,7 +41,7 @@ export class EntryQuery {
 }
 
 export class LinkQuery {
-  @ApiProperty({ description: 'That of the address that was made.', example: 'v1:0f6c2a9be81d4375:q83vEjRWeJA' })
+  @ApiProperty({ description: "Value from the link's address.", example: 'v1:0f6c2a9be81d4375:q83vEjRWeJA' })
   @IsString()
   link: string;
 }
@@ -50,7 +50,7 @@ export class ListFilesQuery extends PathQuery {
   @QueryInteger({ min: 1, max: LARGEST_PAGE, default: LARGEST_PAGE })
   limit?: number;
 
-  @ApiPropertyOptional({ description: 'That of the header Link of the page before.' })
+  @ApiPropertyOptional({ description: 'Value from the Link header of the previous page.' })
   @IsOptional()
   @IsString()
   @MaxLength(400)
@@ -61,7 +61,7 @@ export class SearchFilesQuery extends PathQuery {
   @ApiPropertyOptional({
     minLength: 1,
     maxLength: 255,
-    description: 'A part of the name, in any case; with *, ? or [, a pattern for all of it.',
+    description: 'Part of the name, ignoring case. With *, ? or [, a pattern for the whole name.',
     example: '*.ts',
   })
   @IsOptional()
@@ -72,7 +72,7 @@ export class SearchFilesQuery extends PathQuery {
   @ApiPropertyOptional({
     minLength: 1,
     maxLength: 1_000,
-    description: 'A part of a line. Binary files, and those larger than 16 MiB, are left out.',
+    description: 'Text to find in a line. Binary files and files over 16 MiB are skipped.',
     example: 'TODO',
   })
   @IsOptional()
@@ -88,7 +88,7 @@ export class DeleteFileQuery extends PathQuery {
   @ApiPropertyOptional({
     enum: ['true', 'false'],
     default: 'false',
-    description: 'A directory with all that is in it.',
+    description: 'Delete directories with their contents.',
   })
   @IsOptional()
   @IsIn(['true', 'false'])
@@ -103,7 +103,11 @@ export class MakeDirectoryQuery {
 }
 
 export class MakeDirectoryDto {
-  @ApiPropertyOptional({ ...ENTRY_PATH, example: '/home/user/project', description: 'In place of that of the query.' })
+  @ApiPropertyOptional({
+    ...ENTRY_PATH,
+    example: '/home/user/project',
+    description: 'Overrides the path in the query.',
+  })
   @IsOptional()
   @IsString()
   @MaxLength(4095)
@@ -119,7 +123,7 @@ export class MoveFileDto {
   @ApiProperty({
     ...ENTRY_PATH,
     example: '/home/user/final.txt',
-    description: 'Nothing may be there; its parents are made.',
+    description: 'Must not exist; its parent directories are created.',
   })
   @IsString()
   @MaxLength(4095)
@@ -134,7 +138,7 @@ export class FileView {
   readonly path: string;
   @ApiProperty({ type: 'integer', minimum: 0, example: 1024, description: 'Bytes.' })
   readonly size: number;
-  @ApiProperty({ example: '-rw-r--r--', description: 'Type and permissions, as ls shows them.' })
+  @ApiProperty({ example: '-rw-r--r--', description: 'Type and permissions, as shown by ls.' })
   readonly mode: string;
   @ApiProperty({ format: 'date-time', example: '2026-11-26T14:00:00.000Z' })
   readonly mod_time: string;
@@ -142,7 +146,7 @@ export class FileView {
   readonly is_dir: boolean;
   @ApiPropertyOptional({
     example: '/home/user/caf%E9',
-    description: 'Only where the path is not UTF-8: as it goes into a query.',
+    description: 'Only if the path is not UTF-8: its percent-encoded form.',
   })
   readonly path_encoded?: string;
 }
@@ -155,17 +159,17 @@ export class FoundFileView extends PickType(FileView, ['path', 'size', 'mode', '
     type: 'integer',
     minimum: 1,
     example: 7,
-    description: 'Only of a search by content: the number of a line that has it.',
+    description: 'Only for a content search: number of a matching line.',
   })
   readonly line?: number;
-  @ApiPropertyOptional({ example: '// TODO: close it', description: 'The beginning of this line.' })
+  @ApiPropertyOptional({ example: '// TODO: close it', description: 'Start of this line.' })
   readonly text?: string;
 }
 
 export class FoundFilesView {
   @ApiProperty({ type: [FoundFileView] })
   readonly files: FoundFileView[];
-  @ApiProperty({ description: 'False if there may be more: the limit was reached, or the search took too long.' })
+  @ApiProperty({ description: 'False if there may be more results: the limit or the time limit was reached.' })
   readonly complete: boolean;
 }
 
@@ -173,7 +177,7 @@ export class FileLinkView {
   @ApiProperty({
     example:
       '/api/containers/3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11/files/linked?link=v1%3A0f6c2a9be81d4375%3Aq83vEjRWeJA',
-    description: 'Relative to the address of the server. It is a secret until it expires.',
+    description: "Relative to the server's address. Treat it as a secret until it expires.",
   })
   readonly url: string;
   @ApiProperty({ format: 'date-time', example: '2026-11-26T14:01:00.000Z' })
@@ -185,6 +189,6 @@ export class ArchiveView {
   readonly path: string;
   @ApiProperty({ type: 'integer', minimum: 0, example: 12 })
   readonly entries: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: "Of the files' contents." })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: 'Total size of the file contents.' })
   readonly bytes: number;
 }

@@ -27,10 +27,10 @@ export class FileLinksController {
   @Audited('container.file_link')
   @Location<dto.FileLinkView>(({ url }) => url)
   @ApiOperation({
-    summary: 'Make a link that downloads a file without a token',
+    summary: 'Create a download link for a file',
     description:
-      'For a program that is given an address and cannot send headers. The link is valid for 60 seconds, for this ' +
-      'file alone, and no longer than the token that makes it. Whether there is such a file is seen at the download.',
+      'For programs that can open a URL but not send headers. The link is valid for 60 seconds and for this file ' +
+      'only, and expires with the token that created it. Whether the file exists is checked at the download.',
   })
   @ApiCreatedResponse({ type: dto.FileLinkView })
   @ApiInside()
@@ -48,8 +48,8 @@ export class FileLinksController {
   @UseGuards(FileLinkGuard)
   @Audited('container.file_read')
   @ApiOperation({
-    summary: 'Download the file of a link',
-    description: 'Needs no token: the link is the proof. The download counts as one of the user who made the link.',
+    summary: 'Download a file through a link',
+    description: 'Requires no token: the link authorizes the download, which counts as one of the user who created it.',
   })
   @ApiDownload('link_not_found', 'unauthorized')
   download(

@@ -29,7 +29,7 @@ export class FilesController {
 
   @Get('files')
   @Audited('container.file_read')
-  @ApiOperation({ summary: 'Download a file, or a range of it' })
+  @ApiOperation({ summary: 'Download a file or a range of it' })
   @ApiDownload()
   download(
     @CurrentPrincipal() caller: Principal,
@@ -49,12 +49,14 @@ export class FilesController {
   @Audited('container.file_write')
   @Location(placeOf)
   @ApiOperation({
-    summary: 'Write a file, and its parent directories; the body of any media type is its content',
-    description: 'Idempotent: sent again, it writes the same file. So it needs no Idempotency-Key, and ignores one.',
+    summary: 'Upload a file; missing parent directories are created',
+    description:
+      'The body, of any media type, is the content. Idempotent: repeating the request writes the same file. An ' +
+      'Idempotency-Key is therefore unnecessary and ignored.',
   })
   @ApiConsumes('application/octet-stream')
   @ApiBody(BINARY)
-  @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
+  @ApiCreatedResponse({ type: dto.FileView, description: 'The file was created.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
   @ApiInside(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
   async write(
@@ -76,14 +78,14 @@ export class FilesController {
   @Audited('container.file_write')
   @Location(placeOf)
   @ApiOperation({
-    summary: 'Write the file of a form, in the field "file"',
-    description: 'Where path is a directory, or ends with a slash, the file goes into it by its own name.',
+    summary: 'Upload a file in the form field "file"',
+    description: 'If path is a directory or ends with a slash, the file is written into it under its own name.',
   })
   @ApiConsumes('multipart/form-data')
   @ApiBody({
     schema: { type: 'object', properties: { file: { type: 'string', format: 'binary' } }, required: ['file'] },
   })
-  @ApiCreatedResponse({ type: dto.FileView, description: 'The file is new.' })
+  @ApiCreatedResponse({ type: dto.FileView, description: 'The file was created.' })
   @ApiOkResponse({ type: dto.FileView, description: 'The file was replaced; its mode is kept.' })
   @ApiInside(...WRITING, 'path_not_file', 'file_too_large', 'precondition_failed')
   async writeForm(
@@ -103,7 +105,7 @@ export class FilesController {
   @HttpCode(204)
   @Audited('container.file_delete')
   @ApiOperation({ summary: 'Delete a file or a directory' })
-  @ApiNoContentResponse({ description: 'It is deleted.' })
+  @ApiNoContentResponse({ description: 'Deleted.' })
   @ApiInside(...COMMON, 'directory_not_empty', 'path_protected', 'precondition_failed')
   remove(
     @CurrentPrincipal() caller: Principal,
@@ -117,10 +119,10 @@ export class FilesController {
 
   @Get('files/list')
   @Audited('container.file_list')
-  @ApiOperation({ summary: 'List a directory, by the bytes of the names' })
+  @ApiOperation({ summary: 'List a directory, sorted by name (bytewise)' })
   @ApiOkResponse({
     type: [dto.FileView],
-    headers: { Link: { description: 'The address of the next page, with rel="next".', schema: { type: 'string' } } },
+    headers: { Link: { description: 'Address of the next page, with rel="next".', schema: { type: 'string' } } },
   })
   @ApiInside(...COMMON)
   async list(
@@ -143,8 +145,8 @@ export class FilesController {
   @Get('files/search')
   @Audited('container.file_search')
   @ApiOperation({
-    summary: 'Search below a directory, by names, by content, or both',
-    description: 'In any order. Links are not followed. A search takes at most 20 seconds.',
+    summary: 'Search a directory tree by name, content or both',
+    description: 'Results are unordered. Symbolic links are not followed. A search takes at most 20 seconds.',
   })
   @ApiOkResponse({ type: dto.FoundFilesView })
   @ApiInside(...COMMON)
@@ -163,7 +165,7 @@ export class FilesController {
   @RefusesIdempotencyKey()
   @Audited('container.file_mkdir')
   @Location(placeOf)
-  @ApiOperation({ summary: 'Make a directory, and its parents' })
+  @ApiOperation({ summary: 'Create a directory and its parents' })
   @ApiBody({ type: dto.MakeDirectoryDto, required: false })
   @ApiCreatedResponse({ type: dto.FileView })
   @ApiInside(...WRITING)
@@ -182,10 +184,10 @@ export class FilesController {
   @RefusesIdempotencyKey()
   @Audited('container.file_move')
   @ApiOperation({
-    summary: 'Move or rename a file or a directory; replaces nothing',
+    summary: 'Move or rename a file or directory, without overwriting',
     description:
-      'Not idempotent: sent again, it finds nothing to move (404 or 409). An Idempotency-Key is refused, since a key and a ' +
-      'move in a container cannot be recorded as one.',
+      'Not idempotent: a repeated request finds nothing to move (404 or 409). An Idempotency-Key is refused, ' +
+      'because the key and the move cannot be recorded atomically.',
   })
   @ApiOkResponse({ type: dto.FileView })
   @ApiInside(...WRITING, 'path_protected', 'directory_not_empty')
@@ -201,7 +203,7 @@ export class FilesController {
   @Audited('container.archive_read')
   @ApiOperation({
     summary: 'Download a directory as a tar stream',
-    description: 'What cannot be read breaks the answer off: an archive that came to its end is whole.',
+    description: 'If a file cannot be read, the response is aborted. A complete archive contains all files.',
   })
   @ApiOkResponse({
     description: 'The archive.',
@@ -225,10 +227,11 @@ export class FilesController {
   @StreamsBody()
   @Audited('container.archive_write')
   @ApiOperation({
-    summary: 'Unpack a tar stream into a directory, which is made',
+    summary: 'Extract a tar stream into a directory',
     description:
-      'Files, directories and links that stay in the directory; with anything else, nothing is written. Idempotent: sent ' +
-      'again, it writes the same files. So it needs no Idempotency-Key, and ignores one.',
+      'The directory is created if missing. Files, directories and links within the directory are accepted; if the ' +
+      'archive contains anything else, nothing is written. Idempotent: repeating the request writes the same ' +
+      'files. An Idempotency-Key is therefore unnecessary and ignored.',
   })
   @ApiConsumes('application/x-tar')
   @ApiBody(BINARY)

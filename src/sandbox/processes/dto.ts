@@ -14,7 +14,7 @@ export const OUTPUT_PAGE_BYTES = { min: 16, default: 64 * 1024, max: 1024 * 1024
 /** Body of `POST /api/containers/:id/processes`. */
 @BodyExample({ command: ['sh', '-c', 'while sleep 1; do date; done'] })
 export class StartProcessDto extends ProgramDto {
-  @ApiPropertyOptional({ default: false, description: 'whether it gets a terminal, which makes its outputs one' })
+  @ApiPropertyOptional({ default: false, description: 'Allocate a terminal, which merges both outputs.' })
   @IsOptional()
   @IsBoolean()
   tty?: boolean;
@@ -22,7 +22,7 @@ export class StartProcessDto extends ProgramDto {
 
 /** Query of `GET /api/containers/:id/processes/:pid/output`. */
 export class ReadOutputDto {
-  @QueryInteger({ min: 0, default: 0, description: 'bytes: a "next" of an earlier answer' })
+  @QueryInteger({ min: 0, default: 0, description: 'Byte offset: a "next" of an earlier response.' })
   after?: number;
 
   @QueryInteger({ ...OUTPUT_PAGE_BYTES, description: 'bytes' })
@@ -43,13 +43,13 @@ export class WriteInputDto {
   @IsString()
   data?: string;
 
-  @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8', description: 'what "data" is' })
+  @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8', description: 'Encoding of "data".' })
   @IsOptional()
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
   encoding?: OutputEncoding;
 
-  @ApiPropertyOptional({ default: false, description: 'whether the input ends with this' })
+  @ApiPropertyOptional({ default: false, description: 'Close the input after this data.' })
   @IsOptional()
   @IsBoolean()
   close?: boolean;
@@ -67,30 +67,40 @@ export class SendSignalDto {
 export class ProcessView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ example: 'node', description: 'Its program, without arguments.' })
+  @ApiProperty({ example: 'node', description: 'Program, without arguments.' })
   readonly program: string;
   @ApiProperty({
     type: [String],
     nullable: true,
     example: ['node', 'server.js'],
-    description: 'The program and its arguments, shortened if they are long; null once its container has ended.',
+    description: 'Program and arguments, shortened if long. Null once the container has stopped.',
   })
   readonly command: readonly string[] | null;
-  @ApiProperty({ type: String, nullable: true, example: null, description: 'As whom; null: as the image has it.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    example: null,
+    description: "User of the process. Null: the image's user.",
+  })
   readonly user: string | null;
   @ApiProperty({ enum: ['running', 'exited'], example: 'running' })
   readonly status: 'running' | 'exited';
-  @ApiProperty({ type: 'integer', nullable: true, example: null, description: 'null while it runs, or if not known.' })
+  @ApiProperty({
+    type: 'integer',
+    nullable: true,
+    example: null,
+    description: 'Null while the process runs, or if unknown.',
+  })
   readonly exit_code: number | null;
   @ApiProperty({
     type: String,
     enum: PROCESS_ENDS,
     nullable: true,
     example: null,
-    description: 'Why it is over; null while it runs.',
+    description: 'Why the process ended. Null while it runs.',
   })
   readonly reason: ProcessEnd['reason'] | null;
-  @ApiProperty({ example: false, description: "Whether it is the container's start command." })
+  @ApiProperty({ example: false, description: "True for the container's start command." })
   readonly start: boolean;
   @ApiProperty({ format: 'date-time' })
   readonly started_at: string;
@@ -101,13 +111,13 @@ export class ProcessView {
     nullable: true,
     minimum: 0,
     example: 42,
-    description: 'Ever written; null once its container has ended.',
+    description: 'Total bytes written; null once the container has stopped.',
   })
   readonly output_bytes: number | null;
   @ApiProperty({
     example: true,
     deprecated: true,
-    description: 'Always true: each server process has its output and input.',
+    description: 'Always true: any server process can access the output and input.',
   })
   readonly held_here: boolean;
 }
@@ -123,7 +133,7 @@ export class ProcessListView {
 export class OutputChunkView {
   @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
   readonly stream: 'stdout' | 'stderr';
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'How many bytes of both outputs came before.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'Byte offset in the combined output.' })
   readonly offset: number;
   @ApiProperty({ example: 'listening\n' })
   readonly data: string;
@@ -133,17 +143,17 @@ export class OutputChunkView {
 export class ProcessOutputView {
   @ApiProperty({ type: [OutputChunkView], description: 'In order.' })
   readonly output: readonly OutputChunkView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 10, description: 'The "after" of the next page.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 10, description: 'Value of "after" for the next page.' })
   readonly next: number;
-  @ApiProperty({ example: false, description: 'Whether output from "after" on is no longer kept.' })
+  @ApiProperty({ example: false, description: 'True if output after "after" is no longer stored.' })
   readonly gap: boolean;
-  @ApiProperty({ example: false, description: 'Whether this is the end of all that it will ever write.' })
+  @ApiProperty({ example: false, description: 'True if the process has ended and all output has been read.' })
   readonly is_over: boolean;
 }
 
 /** The `data` of the event `gap`. */
 export class OutputGapView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: 'From where it is kept.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: 'Offset from which output is stored.' })
   readonly offset: number;
 }
 

@@ -46,7 +46,7 @@ export class ProcessesController {
   @RefusesIdempotencyKey()
   @Audited('process.start')
   @Location<ProcessView>((made, { id = '' }) => `/api/containers/${encodeURIComponent(id)}/processes/${made.id}`)
-  @ApiOperation({ summary: 'Start a process in a running container, and keep it' })
+  @ApiOperation({ summary: 'Start a process in the background' })
   @ApiCreatedResponse({ type: ProcessView })
   @ApiInside(...RESUMING, 'container_not_running', 'process_limit_reached', 'command_not_started', 'command_failed')
   async start(
@@ -61,7 +61,7 @@ export class ProcessesController {
   @Get()
   @AuditedLook('process.list')
   @ApiOperation({
-    summary: "List a container's processes, also those that ended in the last minutes; the oldest first",
+    summary: 'List processes of a container, oldest first, including recently ended ones',
   })
   @ApiOkResponse({ type: ProcessListView })
   @ApiInside()
@@ -86,16 +86,17 @@ export class ProcessesController {
   @Get(':pid/output')
   @AuditedLook('process.read')
   @ApiOperation({
-    summary: 'Read what a process has written, or follow it as Server-Sent Events',
+    summary: 'Get or stream the output of a process',
     description:
-      'The last MiB is kept. With "Accept: text/event-stream": "output" ({ stream, offset, data }) as it comes, with the next offset ' +
-      'as its id; "gap" ({ offset }) where output before it is no longer kept; last "exit" ({ exit_code, reason, exited_at }).',
+      'The last 1 MiB is stored. With "Accept: text/event-stream", sends Server-Sent Events: "output" ({ stream, ' +
+      'offset, data }) as it is written, with the next offset as its id; "gap" ({ offset }) if earlier output is ' +
+      'no longer stored; and finally "exit" ({ exit_code, reason, exited_at }).',
   })
   @ApiHeader({
     name: 'Last-Event-ID',
     required: false,
     schema: { type: 'integer', minimum: 0 },
-    description: 'The last id seen; goes before "after".',
+    description: 'Last id received; takes precedence over "after".',
   })
   @ApiExtraModels(ProcessOutputView, OutputChunkView, OutputGapView, ProcessExitView)
   @ApiResponse({
@@ -125,7 +126,7 @@ export class ProcessesController {
   @HttpCode(200)
   @RefusesIdempotencyKey()
   @Audited('process.write')
-  @ApiOperation({ summary: 'Write to the input of a process, or end it' })
+  @ApiOperation({ summary: 'Write to the standard input of a process, or close it' })
   @ApiOkResponse({ type: ProcessMessageView })
   @ApiInside(...RESUMING, 'process_not_found', 'process_ended', 'stdin_closed', 'stdin_full', 'command_failed')
   async write(
@@ -143,7 +144,7 @@ export class ProcessesController {
   @HttpCode(200)
   @RefusesIdempotencyKey()
   @Audited('process.signal')
-  @ApiOperation({ summary: 'Send a signal to a process and all that it started' })
+  @ApiOperation({ summary: 'Send a signal to a process and its child processes' })
   @ApiOkResponse({ type: ProcessMessageView })
   @ApiInside(...RESUMING, 'process_not_found', 'process_ended', 'command_not_started', 'command_failed')
   async signal(
@@ -158,7 +159,7 @@ export class ProcessesController {
 
   @Delete(':pid')
   @Audited('process.end')
-  @ApiOperation({ summary: 'End a process with all that it started, or forget one that has ended' })
+  @ApiOperation({ summary: 'Terminate a process and its child processes, or remove one that has ended' })
   @ApiOkResponse({ type: ProcessMessageView })
   @ApiInside(...RESUMING, 'process_not_found', 'command_not_started', 'command_failed')
   async end(

@@ -8,14 +8,14 @@ class CpuStatsView {
     nullable: true,
     minimum: 0,
     example: 42.5,
-    description: 'Of what the container may use, on average since the look before; a little over 100 at times.',
+    description: 'Average share of the CPU limit since the previous measurement; may slightly exceed 100.',
   })
   readonly percent_of_limit: number | null;
   @ApiProperty({
     minimum: 0,
     maximum: 100,
     example: 0,
-    description: 'In how many of its periods of 100 ms since then it was held back.',
+    description: 'Percentage of 100 ms periods in which the CPU was throttled, since the previous measurement.',
   })
   readonly throttled_percent: number;
 }
@@ -25,7 +25,7 @@ class MemoryStatsView {
     type: 'integer',
     minimum: 0,
     example: 67_108_864,
-    description: "Without file cache that is free to go; under gVisor with gVisor's own, some 15 MiB.",
+    description: 'Without reclaimable file cache. Under gVisor, includes about 15 MiB of its own.',
   })
   readonly used_bytes: number;
   @ApiProperty({ type: 'integer', nullable: true, minimum: 0, example: 536_870_912 })
@@ -33,9 +33,14 @@ class MemoryStatsView {
 }
 
 class NetworkStatsView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1_234, description: "Received since the container's start." })
+  @ApiProperty({
+    type: 'integer',
+    minimum: 0,
+    example: 1_234,
+    description: 'Bytes received since the container started.',
+  })
   readonly rx_bytes: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 567, description: 'Sent since then.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 567, description: 'Bytes sent since the container started.' })
   readonly tx_bytes: number;
 }
 
@@ -52,10 +57,10 @@ export class StatsView {
     nullable: true,
     minimum: 0,
     example: null,
-    description: 'Processes and threads. null under gVisor, where only its own threads can be counted from outside.',
+    description: 'Processes and threads. Null under gVisor, where they cannot be counted from outside.',
   })
   readonly pids: number | null;
-  @ApiProperty({ type: NetworkStatsView, nullable: true, description: 'null without a network.' })
+  @ApiProperty({ type: NetworkStatsView, nullable: true, description: 'Null without a network.' })
   readonly network: NetworkStatsView | null;
   @ApiProperty({
     type: 'integer',
@@ -63,8 +68,8 @@ export class StatsView {
     minimum: 0,
     example: null,
     description:
-      'What /home/user takes on the disk. Measured inside the container about once a minute while its own stream of statistics ' +
-      'is followed, at first after some seconds; null if it is not known.',
+      'Disk space used by /home/user. Measured about once a minute, only while the statistics of this container ' +
+      'are streamed, a few seconds after the start at the earliest. Null if unknown.',
   })
   readonly disk_used_bytes: number | null;
 }
@@ -74,7 +79,7 @@ export class StatsEndView extends RunEndView {}
 
 /** The `data` of the event `stats` of `GET /api/stats/stream`. */
 export class ContainerStatsView extends StatsView {
-  @ApiProperty({ format: 'uuid', description: 'The database id of the container.' })
+  @ApiProperty({ format: 'uuid', description: 'Database id of the container.' })
   readonly db_id: string;
 }
 
@@ -105,7 +110,7 @@ export class FollowStatsDto {
 export class StatsSampleView {
   @ApiProperty({ format: 'date-time' })
   readonly at: string;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 12.5, description: 'null without a limit.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 12.5, description: 'Null without a limit.' })
   readonly cpu_percent_of_limit: number | null;
   @ApiProperty({ type: 'integer', minimum: 0, example: 67_108_864, description: 'At the end of the interval.' })
   readonly memory_used_bytes: number;
@@ -116,12 +121,13 @@ export class StatsSampleView {
     nullable: true,
     minimum: 0,
     example: null,
-    description: 'Of /home/user. Only known while the statistics of the container are followed; null otherwise.',
+    description:
+      'Disk space used by /home/user. Known only while the statistics of the container are streamed; null otherwise.',
   })
   readonly disk_used_bytes: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 310.4, description: 'null without a network.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 310.4, description: 'Null without a network.' })
   readonly rx_bytes_per_second: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 95.1, description: 'null without a network.' })
+  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 95.1, description: 'Null without a network.' })
   readonly tx_bytes_per_second: number | null;
 }
 
@@ -129,6 +135,6 @@ export class StatsSampleView {
 export class StatsHistoryView {
   @ApiProperty({ type: 'integer', minimum: 1, example: 30 })
   readonly interval_seconds: number;
-  @ApiProperty({ type: [StatsSampleView], description: 'Oldest first; gaps while the container does not run.' })
+  @ApiProperty({ type: [StatsSampleView], description: 'Oldest first; with gaps while the container is not running.' })
   readonly samples: readonly StatsSampleView[];
 }

@@ -34,15 +34,16 @@ export class StatsController {
   @Scopes('exec')
   @AuditedLook('container.stats')
   @ApiOperation({
-    summary: 'What a running container uses of CPU, memory and network now',
+    summary: 'Get CPU, memory and network usage of a container',
     description:
-      'With "Accept: text/event-stream" as Server-Sent Events: "stats" every two seconds, and last "end" ({ reason }), when the ' +
-      'container stops, the token ends or the server does. The first answer takes half a second, which the CPU is measured over.',
+      'With "Accept: text/event-stream", sends Server-Sent Events: "stats" every 2 s, and finally "end" ({ reason ' +
+      '}) when the container stops, the token ends or the server shuts down. The first response takes 500 ms, to ' +
+      'measure the CPU.',
   })
   @ApiExtraModels(StatsView, StatsEndView)
   @ApiResponse({
     status: 200,
-    description: 'At most two seconds old.',
+    description: 'At most 2 s old.',
     content: {
       'application/json': { schema: { $ref: getSchemaPath(StatsView) } },
       ...eventStream({ stats: { $ref: getSchemaPath(StatsView) }, end: { $ref: getSchemaPath(StatsEndView) } }),
@@ -69,10 +70,11 @@ export class StatsController {
   @AuditedLook('container.stats')
   @Compressed()
   @ApiOperation({
-    summary: 'What a container used of CPU, memory and network in the last hour',
+    summary: 'Get CPU, memory and network usage of a container over the last hour',
     description:
-      'A sample every 30 seconds while the container runs. Each process of the server measures on its own, and forgets the ' +
-      'samples when it ends. The 500 most recently used containers are measured, none if STATS_HISTORY is off.',
+      'One sample every 30 s while the container is running. Each server process collects its own samples, and ' +
+      'discards them when it ends. Samples are collected for the 500 most recently used containers, or for none if ' +
+      'STATS_HISTORY is off.',
   })
   @ApiOkResponse({ type: StatsHistoryView })
   @ApiContainerById('guest_session_expired', 'exec_not_allowed')
@@ -92,15 +94,15 @@ export class SeveralStatsController {
   @Scopes('exec')
   @AuditedLook('container.stats', { polls: 'all' })
   @ApiOperation({
-    summary: 'Follow what several containers use of CPU, memory and network',
+    summary: 'Stream CPU, memory and network usage of several containers',
     description:
-      'Server-Sent Events: "stats" of each container every five seconds or more often, while it runs or is paused, and last ' +
-      '"end" ({ reason }), when the token ends or the server does. Containers that do not exist or are not yours are left out. ' +
-      'The stream does not count as use of the containers.',
+      'Server-Sent Events: "stats" of each running or paused container at least every 5 s, and finally "end" ({ ' +
+      'reason }) when the token ends or the server shuts down. Containers that do not exist or belong to other ' +
+      'users are skipped. The stream does not count as use of the containers.',
   })
   @ApiExtraModels(ContainerStatsView, StatsStreamEndView)
   @ApiOkResponse({
-    description: 'Does not end with the containers.',
+    description: 'The stream stays open when containers stop.',
     content: eventStream({
       stats: { $ref: getSchemaPath(ContainerStatsView) },
       end: { $ref: getSchemaPath(StatsStreamEndView) },

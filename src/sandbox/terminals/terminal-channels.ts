@@ -27,14 +27,14 @@ const FAULT = wordsOf<Fault>({
   invalid_parameters: true,
 });
 
-const OFFSET = { type: 'integer', minimum: 0, description: 'In the whole output, in bytes.' } as const;
+const OFFSET = { type: 'integer', minimum: 0, description: 'Byte offset in the entire output.' } as const;
 const SIDE = { type: 'integer', minimum: 1, maximum: 1000 } as const;
 const SIZE = { cols: SIDE, rows: SIDE } as const;
-const SESSION = { type: 'string', format: 'uuid', description: "The terminal's, to come back to it." } as const;
+const SESSION = { type: 'string', format: 'uuid', description: 'Terminal id, to attach again.' } as const;
 const ATTACHED = {
   session: SESSION,
-  offset: Object.assign({}, OFFSET, { description: 'Where the output begins that follows.' }),
-  gap: { type: 'boolean', description: 'Whether output before it is lost.' },
+  offset: Object.assign({}, OFFSET, { description: 'Offset of the output that follows.' }),
+  gap: { type: 'boolean', description: 'True if earlier output is no longer stored.' },
   role: ROLE,
 } as const;
 /** The fields of a handshake beside the token, and beside the container if that is not in the path. */
@@ -42,8 +42,8 @@ const ASKED = {
   session: SESSION,
   cols: Object.assign({ default: 80 }, SIDE),
   rows: Object.assign({ default: 24 }, SIDE),
-  after: Object.assign({}, OFFSET, { description: 'From where in the output; absent: all that is kept.' }),
-  takeover: { type: 'boolean', description: 'To write at once, though another client does.' },
+  after: Object.assign({}, OFFSET, { description: 'Output offset to start from. Omitted: all stored output.' }),
+  takeover: { type: 'boolean', description: 'Take over input from another client.' },
 } as const;
 
 /** What runs in a new terminal over Socket.IO: a `ProgramDto`. */
@@ -52,11 +52,11 @@ const PROGRAM = {
   required: ['command'],
   properties: {
     command: { type: 'array', items: { type: 'string' }, minItems: 1, maxItems: 1024 },
-    cwd: { type: 'string', description: "An absolute path; the image's own directory if absent." },
+    cwd: { type: 'string', description: "Absolute path. Omitted: the image's working directory." },
     env: { type: 'object', additionalProperties: { type: 'string' } },
-    user: { type: 'string', description: 'A name or an id, also "user:group"; the image\'s own if absent.' },
+    user: { type: 'string', description: 'Name or id, or "user:group". Omitted: the image\'s user.' },
   },
-  description: 'What a new terminal runs in place of the login shell; its exit code is that of `exit`.',
+  description: 'Program of a new terminal, instead of the login shell. `exit` reports its exit code.',
 } as const;
 
 const object = (
@@ -76,10 +76,10 @@ export const TERMINAL_CHANNELS: readonly AsyncChannel[] = [
     name: 'terminal',
     address: '/terminal',
     protocol: 'socketio',
-    title: 'A terminal, by bytes with offsets',
+    title: 'Terminal as bytes with offsets',
     description:
-      'With the scope exec. `input`, `resize` and `takeover` are answered by the callback, if there is one, with `ok` or ' +
-      'the error; output that is not acknowledged for too long ends the connection.',
+      'Requires the scope exec. `input`, `resize` and `takeover` are acknowledged through the callback, if any, ' +
+      'with `ok` or an error. The connection is closed if output is not acknowledged in time.',
     handshake: object(
       Object.assign({ token: { type: 'string' }, container: { type: 'string' }, program: PROGRAM }, ASKED),
       ['token', 'container'],
@@ -96,33 +96,33 @@ export const TERMINAL_CHANNELS: readonly AsyncChannel[] = [
       role: object({ role: ROLE }),
       exit: object(
         {
-          code: { type: ['integer', 'null'], description: "The shell's; null where nobody knows it." },
+          code: { type: ['integer', 'null'], description: 'Exit code of the shell; null if unknown.' },
           reason: REASON,
-          detail: { type: 'string', description: 'Why the container was stopped, where nobody asked.' },
+          detail: { type: 'string', description: 'Why the container stopped, if the stop was not requested.' },
         },
         ['code', 'reason'],
       ),
       refused: object({ error: { type: 'string' }, code: FAULT }),
     },
     takes: {
-      input: { description: `What is typed: a text or bytes, at most ${String(MAX_INPUT_BYTES)}.` },
+      input: { description: `Input: text or bytes, at most ${String(MAX_INPUT_BYTES)} bytes.` },
       resize: object(SIZE),
       ack: {
         type: 'integer',
         minimum: 1,
-        description: 'Bytes of output that the client has dealt with; of more than it was sent the connection ends.',
+        description: 'Number of output bytes processed. If it exceeds the number sent, the connection is closed.',
       },
-      takeover: { type: 'null', description: 'No argument: from now on this client writes.' },
+      takeover: { type: 'null', description: 'No argument. This client takes over the input.' },
     },
   },
   {
     name: 'terminal_websocket',
     address: '/ws/terminal/{id}',
     protocol: 'websocket',
-    title: 'A terminal, by JSON in text frames',
+    title: 'Terminal as JSON in text frames',
     description:
-      'With the scope exec; a browser gives its token as a subprotocol, `bearer.TOKEN` beside `berth.v1`. Any other frame ' +
-      `that a client sends is input. Close codes: ${Object.entries(CLOSE)
+      'Requires the scope exec. Browsers pass the token as a subprotocol: `bearer.TOKEN`, next to `berth.v1`. Any other ' +
+      `frame from the client is input. Close codes: ${Object.entries(CLOSE)
         .map(([why, code]) => `${String(code)} ${why}`)
         .join(', ')}.`,
     handshake: object(ASKED, []),
@@ -130,7 +130,7 @@ export const TERMINAL_CHANNELS: readonly AsyncChannel[] = [
       connected: typed('connected', ATTACHED),
       output: typed('output', { data: { type: 'string' } }),
       pong: typed('pong'),
-      error: typed('error', { data: { type: 'string', description: 'A sentence.' } }),
+      error: typed('error', { data: { type: 'string', description: 'Error message.' } }),
     },
     takes: {
       input: typed('input', { data: { type: 'string' } }),

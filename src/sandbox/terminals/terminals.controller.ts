@@ -8,7 +8,7 @@ import { Terminals } from './terminals';
 
 /** A terminal, as the API shows it. */
 class TerminalView {
-  @ApiProperty({ format: 'uuid', description: 'What a client attaches to, as "session".' })
+  @ApiProperty({ format: 'uuid', description: 'Id that clients attach to, as "session".' })
   readonly id: string;
   @ApiProperty({ format: 'date-time' })
   readonly started_at: string;
@@ -16,7 +16,7 @@ class TerminalView {
     type: 'integer',
     minimum: 0,
     example: 1,
-    description: 'How many are attached; those at another server process count as one.',
+    description: 'Number of attached clients. All clients of another server process count as one.',
   })
   readonly clients: number;
   @ApiProperty({
@@ -25,8 +25,8 @@ class TerminalView {
     maxItems: 16,
     example: ['node'],
     description:
-      'Names of the programs that run in it besides its shell, which keep it open without a client. ' +
-      'null while a client is attached, or if they are not known.',
+      'Programs running in the terminal besides its shell, which keep it open without a client. Null while a ' +
+      'client is attached, or if unknown.',
   })
   readonly programs: readonly string[] | null;
 }
@@ -54,7 +54,7 @@ export class TerminalsController {
   @Get()
   @AuditedLook('container.terminal_list')
   @Scopes('exec')
-  @ApiOperation({ summary: 'List the terminals that are open, whoever is attached' })
+  @ApiOperation({ summary: 'List open terminals of a container' })
   @ApiContainerById('guest_session_expired', 'exec_not_allowed', 'container_not_running')
   @ApiOkResponse({ type: TerminalListView })
   async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<TerminalListView> {
@@ -72,7 +72,7 @@ export class TerminalsController {
   @Delete(':session')
   @Scopes('exec')
   @Audited('container.terminal_end')
-  @ApiOperation({ summary: 'End a terminal with all that it started' })
+  @ApiOperation({ summary: 'Close a terminal and terminate its processes' })
   @ApiContainerById(
     'guest_session_expired',
     'exec_not_allowed',
@@ -81,7 +81,7 @@ export class TerminalsController {
     'terminal_not_found',
     'terminal_failed',
   )
-  @ApiParam({ name: 'session', description: "The terminal's id." })
+  @ApiParam({ name: 'session', description: 'Terminal id.' })
   @ApiOkResponse({ type: TerminalEndedView })
   async end(
     @CurrentPrincipal() caller: Principal,

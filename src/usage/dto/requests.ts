@@ -21,8 +21,8 @@ function Day(description: string): PropertyDecorator {
   );
 }
 
-const FROM = 'the first UTC day; by default the 31st from the last. At most 366 days.';
-const TO = 'the last UTC day, included; by default today';
+const FROM = 'First UTC day. Default: 30 days before the last one. At most 366 days.';
+const TO = 'Last UTC day, inclusive. Default: today.';
 
 /** Query of `GET /api/usage`. */
 export class UsageRangeDto {
@@ -41,7 +41,7 @@ export class ListUsageDto extends PagedQuery {
   @Day(TO)
   to?: string;
 
-  @ApiPropertyOptional({ format: 'uuid', description: "one user's alone, also of one who is deleted" })
+  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user; includes deleted users.' })
   @IsOptional()
   @IsUuidText()
   user_id?: string;

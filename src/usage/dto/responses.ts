@@ -4,50 +4,51 @@ import type { UserDay } from '../usage-reader';
 
 /** The use of all containers and snapshots of a user on one day, added up. */
 class DailyUsageView {
-  @ApiProperty({ format: 'date', example: '2026-11-26', description: 'The UTC day.' })
+  @ApiProperty({ format: 'date', example: '2026-11-26', description: 'UTC day.' })
   readonly day: string;
   @ApiProperty({
     minimum: 0,
     example: 86_400,
-    description: 'Seconds for which they ran: two that ran all day make 172800.',
+    description: 'Container run time in seconds: two containers running all day make 172800.',
   })
   readonly running_seconds: number;
   @ApiProperty({
     minimum: 0,
     example: 44_236_800,
-    description: 'Their limits in MiB × the seconds for which they ran.',
+    description: 'Memory limit in MiB × seconds of run time.',
   })
   readonly memory_mb_seconds: number;
   @ApiProperty({
     minimum: 0,
     example: 43_200_000,
-    description: 'Their limits in millicores × the seconds for which they ran.',
+    description: 'CPU limit in millicores × seconds of run time.',
   })
   readonly cpu_share_seconds: number;
   @ApiProperty({
     minimum: 0,
     example: 176_947_200,
-    description: 'Their disks in MiB × the seconds for which their data was kept: running, stopped, and until a purge.',
+    description:
+      'Disk size in MiB × seconds for which the data was kept: running, stopped, and deleted until the purge.',
   })
   readonly disk_mb_seconds: number;
   @ApiProperty({
     minimum: 0,
     example: 8_640_000,
-    description: "The snapshots' sizes in MiB, each rounded up, × the seconds from ready until the deletion.",
+    description: 'Snapshot size, rounded up to MiB, × seconds from ready to deletion.',
   })
   readonly snapshot_mb_seconds: number;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 5_242_880,
-    description: 'Bytes that previews of their ports passed on, in both directions, without headers.',
+    description: 'Bytes transferred by previews in both directions, without headers.',
   })
   readonly preview_bytes: number;
 }
 
 /** The response of `GET /api/usage`. */
 export class UsageView {
-  @ApiProperty({ type: [DailyUsageView], description: 'Newest first; days on which nothing was used are left out.' })
+  @ApiProperty({ type: [DailyUsageView], description: 'Newest day first; days without usage are omitted.' })
   readonly usage: readonly DailyUsageView[];
 }
 
@@ -59,7 +60,7 @@ class UserDailyUsageView extends DailyUsageView {
 
 /** The response of `GET /api/admin/usage`. */
 export class UsageListView {
-  @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without use are left out.' })
+  @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without usage are omitted.' })
   readonly usage: readonly UserDailyUsageView[];
   @ApiNextCursor()
   readonly next_cursor: string | null;

@@ -34,7 +34,7 @@ const UrlProperty = (): PropertyDecorator =>
     ApiProperty({
       maxLength: LONGEST_URL,
       example: 'https://hooks.example.com/berth',
-      description: 'An https URL at a public address. Networks that the operator allows may be reached by http too.',
+      description: 'An https URL at a public address. In networks allowed by the operator, http is allowed too.',
     }),
     IsString(),
     MaxLength(LONGEST_URL),
@@ -57,14 +57,14 @@ const EventsProperty = (): PropertyDecorator =>
       minItems: 1,
       uniqueItems: true,
       example: ['container_started', 'container_stopped'],
-      description: 'The types of events to send; null: all.',
+      description: 'Event types to send. Null: all.',
     }),
     IsOptional(),
     IsArray({ message: 'must be an array' }),
-    ArrayMinSize(1, { message: 'must name a type; null for all' }),
+    ArrayMinSize(1, { message: 'must name at least one type; null for all' }),
     ArrayMaxSize(EVENT_TYPES.length),
     ArrayUnique({ message: 'must not name a type twice' }),
-    IsIn([...EVENT_TYPES], { each: true, message: 'must be types of events' }),
+    IsIn([...EVENT_TYPES], { each: true, message: 'must be event types' }),
   );
 
 const LabelsProperty = (): PropertyDecorator =>
@@ -73,8 +73,8 @@ const LabelsProperty = (): PropertyDecorator =>
       ...LABELS_SCHEMA,
       example: { team: 'core' },
       description:
-        'Only events of containers and snapshots with all of these labels. Events of processes, agents, nodes and ' +
-        'webhooks have no labels.',
+        'Send only events of containers and snapshots that have all of these labels. Events of processes, agents, ' +
+        'nodes and webhooks have no labels.',
     }),
     Given(),
     AsSent(),
@@ -116,7 +116,7 @@ export class UpdateWebhookDto {
 
   @ApiPropertyOptional({
     enum: SETTABLE,
-    description: 'A paused webhook goes on where it stopped, as far as the events are still kept.',
+    description: 'A paused webhook continues where it stopped, as far as the events are still stored.',
   })
   @Given()
   @IsString()
@@ -132,7 +132,7 @@ export class RotateSecretDto {
     minimum: 0,
     maximum: MAX_OVERLAP_SECONDS,
     default: OVERLAP_SECONDS,
-    description: 'for how long deliveries are signed with the former secret too',
+    description: 'How long deliveries are also signed with the previous secret.',
   })
   @Given()
   @IsInt()

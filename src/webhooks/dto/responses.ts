@@ -19,9 +19,9 @@ const SECRET = { pattern: '^whsec_[A-Za-z0-9+/=]+$', example: 'whsec_C2FVsBQIhrs
 export class WebhookFactsView implements WebhookFacts {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ example: 'hooks.example.com', description: 'Of its URL, with the port if the URL has one.' })
+  @ApiProperty({ example: 'hooks.example.com', description: 'Host of the URL, with the port if the URL has one.' })
   readonly host: string;
-  @ApiProperty({ description: "Whether it gets everybody's events." })
+  @ApiProperty({ description: 'True for a global webhook, which receives the events of all users.' })
   readonly for_all_users: boolean;
 }
 
@@ -29,17 +29,17 @@ export class WebhookFactsView implements WebhookFacts {
 export class WebhookView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'Who made it.' })
+  @ApiProperty({ format: 'uuid', description: 'User who created it.' })
   readonly user_id: string;
   @ApiProperty({ example: 'https://hooks.example.com/berth' })
   readonly url: string;
   @ApiProperty({ type: String, nullable: true, example: 'the status page' })
   readonly description: string | null;
-  @ApiProperty({ type: [String], nullable: true, example: ['container_started'], description: 'null: all.' })
+  @ApiProperty({ type: [String], nullable: true, example: ['container_started'], description: 'Null: all.' })
   readonly events: readonly string[] | null;
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { team: 'core' } })
   readonly labels: Readonly<Record<string, string>>;
-  @ApiProperty({ description: "Whether it gets everybody's events." })
+  @ApiProperty({ description: 'True for a global webhook, which receives the events of all users.' })
   readonly for_all_users: boolean;
   @ApiProperty({ enum: WEBHOOK_STATUSES, enumName: 'WebhookStatus' })
   readonly status: WebhookStatus;
@@ -47,14 +47,14 @@ export class WebhookView {
     type: String,
     nullable: true,
     example: null,
-    description: 'Of a disabled one: failing, for too long, or gone, as its receiver answered 410.',
+    description: 'For a disabled webhook: `failing` (for too long) or `gone` (the receiver responded with 410).',
   })
   readonly status_reason: string | null;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'Deliveries that are not made yet.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'Number of pending deliveries.' })
   readonly waiting: number;
-  @ApiProperty({ ...OPTIONAL_TIME, description: 'Since when one of them fails; null if none does.' })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'Start of the current failures; null if no delivery is failing.' })
   readonly failing_since: string | null;
-  @ApiProperty({ ...OPTIONAL_TIME, description: 'Until when deliveries are signed with the former secret too.' })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'Until when deliveries are also signed with the previous secret.' })
   readonly former_secret_until: string | null;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;
@@ -84,7 +84,7 @@ export function webhookView(row: WebhookRow, backlog?: Backlog): WebhookView {
 
 /** The answer of `POST /api/webhooks`. */
 export class WebhookCreatedView extends WebhookView {
-  @ApiProperty({ ...SECRET, description: 'What deliveries are signed with; shown this once.' })
+  @ApiProperty({ ...SECRET, description: 'Secret that signs the deliveries. Shown only once.' })
   readonly secret: string;
 }
 
@@ -92,14 +92,13 @@ export class WebhookCreatedView extends WebhookView {
 export class WebhookListView {
   @ApiProperty({ type: [WebhookView], description: 'Newest first.' })
   readonly webhooks: readonly WebhookView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1, description: 'How many there are in this answer.' })
+  @ApiProperty({ type: 'integer', minimum: 0, example: 1, description: 'Number of webhooks in this response.' })
   readonly count: number;
   @ApiProperty({
     type: 'integer',
     minimum: 0,
     example: 5,
-    description:
-      "How many the user's tier allows; of those for everybody's events, how many each administrator may make.",
+    description: "Maximum allowed by the user's tier; for global webhooks, the maximum per administrator.",
   })
   readonly limit: number;
   @ApiNextCursor()
@@ -118,38 +117,41 @@ export class WebhookDeletedView {
 export class SecretRotatedView {
   @ApiProperty({ format: 'uuid' })
   readonly id: string;
-  @ApiProperty({ ...SECRET, description: 'What deliveries are signed with from now on; shown this once.' })
+  @ApiProperty({ ...SECRET, description: 'New secret that signs the deliveries. Shown only once.' })
   readonly secret: string;
-  @ApiProperty({ format: 'date-time', description: 'Until when they are signed with the former secret too.' })
+  @ApiProperty({ format: 'date-time', description: 'Until when deliveries are also signed with the previous secret.' })
   readonly former_secret_until: string;
 }
 
 /** What is sent to a webhook: an event without its `seq`. */
 export class PayloadView {
-  @ApiProperty({ example: 'container_started', description: 'As in the events; webhook_test for a test.' })
+  @ApiProperty({ example: 'container_started', description: 'Event type; webhook_test for a test.' })
   readonly type: string;
   @ApiProperty({ format: 'date-time' })
   readonly timestamp: string;
-  @ApiProperty({ type: 'object', additionalProperties: true, description: 'As in the events.' })
+  @ApiProperty({ type: 'object', additionalProperties: true, description: 'As in the event.' })
   readonly data: object;
   @ApiProperty({
     type: String,
     format: 'uuid',
     required: false,
-    description: "Whose event it is; only for webhooks that get everybody's.",
+    description: 'Owner of the event; only for global webhooks.',
   })
   readonly user_id?: string;
 }
 
 /** A delivery, and what came of its last attempt. */
 export class DeliveryView {
-  @ApiProperty({ format: 'uuid', description: 'Also the webhook-id of every attempt.' })
+  @ApiProperty({ format: 'uuid', description: 'Also sent as webhook-id with every attempt.' })
   readonly id: string;
-  @ApiProperty({ example: 'container_started', description: 'events_lost for events that were no longer kept.' })
+  @ApiProperty({
+    example: 'container_started',
+    description: 'Event type; events_lost if events were no longer stored.',
+  })
   readonly type: string;
   @ApiProperty({
     example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
-    description: 'What the event is about: deliveries with the same subject are made in order.',
+    description: 'Subject of the event. Deliveries with the same subject are sent in order.',
   })
   readonly subject: string;
   @ApiProperty({ enum: DELIVERY_STATUSES, enumName: 'DeliveryStatus' })
@@ -158,11 +160,15 @@ export class DeliveryView {
   readonly attempts: number;
   @ApiProperty({ format: 'date-time', description: 'When the event was emitted.' })
   readonly created_at: string;
-  @ApiProperty({ ...OPTIONAL_TIME, description: 'The last attempt; null: none yet.' })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'Last attempt; null if none.' })
   readonly attempted_at: string | null;
-  @ApiProperty({ ...OPTIONAL_TIME, description: 'When it is tried again; null: not again, or as soon as it can.' })
+  @ApiProperty({ ...OPTIONAL_TIME, description: 'Next attempt; null if there is none, or as soon as possible.' })
   readonly next_try_at: string | null;
-  @ApiProperty({ type: PayloadView, nullable: true, description: 'What is sent; null if the event is no longer kept.' })
+  @ApiProperty({
+    type: PayloadView,
+    nullable: true,
+    description: 'The request; null if the event is no longer stored.',
+  })
   readonly request: Payload | null;
   @ApiProperty({
     type: 'integer',
@@ -170,17 +176,17 @@ export class DeliveryView {
     minimum: 100,
     maximum: 999,
     example: 204,
-    description: 'null: there was no answer.',
+    description: 'Null if there was no response.',
   })
   readonly response_status: number | null;
-  @ApiProperty({ type: String, nullable: true, example: '', description: 'Its first 4,096 bytes.' })
+  @ApiProperty({ type: String, nullable: true, example: '', description: 'First 4,096 bytes of the response.' })
   readonly response_body: string | null;
   @ApiProperty({
     type: String,
     nullable: true,
     example: null,
     description:
-      'Why it failed: status_refused, redirected, address_refused, name_not_resolved, connection_refused, ' +
+      'Reason for the failure: status_refused, redirected, address_refused, name_not_resolved, connection_refused, ' +
       'connection_failed, certificate_refused or timed_out; or a sentence if events were lost.',
   })
   readonly error: string | null;
