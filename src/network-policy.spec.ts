@@ -30,7 +30,7 @@ describe('an entry of an allow list', () => {
 
   it('must not be widened where bits are left behind its prefix', () => {
     expect(parseAllowed('10.1.2.3/8:443')).toBe(
-      '"10.1.2.3/8:443" has bits behind its prefix: write 10.0.0.0/8 for the network',
+      '"10.1.2.3/8:443" has bits after its prefix: use 10.0.0.0/8 for the network',
     );
   });
 });
@@ -50,7 +50,7 @@ describe('a network policy', () => {
     [{ allow: [5] }, /^must be/],
     [{ allow: ['10.1.2.3:443'], deny: [] }, /^must be/],
     [{ allow: Array.from({ length: 33 }, () => '10.1.2.3:443') }, /1 to 32/],
-    [{ allow: ['10.1.2.3:443', '10.0.0.1/8:1'] }, /bits behind its prefix/],
+    [{ allow: ['10.1.2.3:443', '10.0.0.1/8:1'] }, /bits after its prefix/],
   ])('must not be %j', (value, words) => expect(faultOfPolicy(value)).toMatch(words));
 
   it('must have one form for what means the same', () => {

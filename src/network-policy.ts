@@ -69,7 +69,7 @@ export function parseAllowed(text: string): AllowedPort | string {
   const first = ipaddr.IPv4.networkAddressFromCIDR(`${address}/${length}`).toString();
   // Not silently widened: a user who writes 10.1.2.3/8 may mean the single address.
   if (first !== ipaddr.IPv4.parse(address).toString()) {
-    return `${shown} has bits behind its prefix: write ${first}/${String(Number(length))} for the network`;
+    return `${shown} has bits after its prefix: use ${first}/${String(Number(length))} for the network`;
   }
   return { address: first, prefix: Number(length), port: Number(port), protocol: protocol === 'udp' ? 'udp' : 'tcp' };
 }

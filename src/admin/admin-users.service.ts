@@ -105,7 +105,7 @@ export class AdminUsers {
 }
 
 function assertOther({ userId }: Pick<Principal, 'userId'>, id: string): void {
-  if (userId === id) throw invalidParameters([{ field: 'id', message: 'must not be your own' }]);
+  if (userId === id) throw invalidParameters([{ field: 'id', message: 'must not be your own user' }]);
 }
 
 function noteSubject(userId: string): void {

@@ -121,6 +121,6 @@ export function grantedEnd({
   if (!own) return asked;
   if (!asked) return own;
   if (asked <= own) return asked;
-  const message = `must not reach beyond the end of the token that asks, or of a guest's session (${own.toISOString()}); left out, both end together`;
+  const message = `must not exceed the lifetime of the calling token or of the guest session (${own.toISOString()}); omit it to use that limit`;
   throw invalidParameters([{ field: 'expires_in', message }]);
 }

@@ -15,7 +15,7 @@ export function TokenScopesField(description: string): PropertyDecorator {
     ValidateIf((_body, value) => value !== undefined),
     IsArray({ message: 'must be an array' }),
     ArrayNotEmpty({ message: 'must not be empty' }),
-    ArrayUnique({ message: 'must not name a scope twice' }),
+    ArrayUnique({ message: 'must not contain duplicates' }),
     IsIn(GRANTABLE, { each: true, message: `must be of ${GRANTABLE.join(', ')}` }),
   );
 }

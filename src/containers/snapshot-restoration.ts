@@ -38,7 +38,7 @@ export class SnapshotRestoration {
     const row = await this.containers.findInSession(caller, id);
     const snapshot = await this.access.findReady(caller, snapshotId);
     if (snapshot.containerId !== row.id) {
-      throw invalidParameters([{ field: 'snapshot', message: "must be one of this container's" }]);
+      throw invalidParameters([{ field: 'snapshot', message: 'must be a snapshot of this container' }]);
     }
     const kept = keep ? await this.keep(caller, row) : null;
     const { row: after, restarted } = await this.operations.restoreSnapshot(row, snapshot);

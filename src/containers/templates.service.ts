@@ -99,7 +99,9 @@ export class TemplatesService {
 
   private async putOnce(admin: Pick<Caller, 'userId'>, name: string, request: PutRequest): Promise<Put> {
     if (request.image !== undefined && request.snapshot !== undefined) {
-      throw invalidParameters([{ field: 'image', message: 'must not be given with "snapshot", which has an image' }]);
+      throw invalidParameters([
+        { field: 'image', message: 'must not be combined with "snapshot", which has an image' },
+      ]);
     }
     if (request.snapshot === undefined) {
       const image = await this.imageOf(request);
@@ -132,13 +134,14 @@ export class TemplatesService {
   private async imageOf({ image = '', data }: PutRequest): Promise<string> {
     const reference = this.catalog.find(image)?.reference ?? image;
     const refuse = (field: string, message: string): Error => invalidParameters([{ field, message }]);
-    if (image === '') throw refuse('image', 'must be given, or else a snapshot');
-    if (data === true) throw refuse('data', 'is allowed with a snapshot alone');
+    if (image === '') throw refuse('image', 'is required without a snapshot');
+    if (data === true) throw refuse('data', 'is allowed only with a snapshot');
     if (parseImageReference(reference) === null) throw refuse('image', 'must be an image reference such as tools:1');
-    if (isLayerImage(reference)) throw refuse('image', 'must not be a snapshot\'s: name the snapshot as "snapshot"');
+    if (isLayerImage(reference))
+      throw refuse('image', 'must not be the image of a snapshot: give the snapshot as "snapshot"');
     const present = await this.catalog.presentOf([reference]);
     if (present === null) throw new DomainError('template_failed', { code: 'docker_unavailable' });
-    if (!present.has(reference)) throw refuse('image', 'must be on the machine: build or pull it first');
+    if (!present.has(reference)) throw refuse('image', 'must exist on the machine: build or pull it first');
     return reference;
   }
 

@@ -112,7 +112,7 @@ const FAULTS = {
   wrong_pool: { when: "the container's tier uses a different pool" },
   image_not_found: { when: 'no catalogue image has this name' },
   image_name_taken: { when: 'the catalogue has an image with this name, or the name is "custom"' },
-  image_never_pulled: { when: 'its pull policy is never: it is built on the machine' },
+  image_never_pulled: { when: 'its pull policy is `never`, as it is built on the machine' },
   status_not_reached: { when: 'the timeout has elapsed; status is the current status', fields: { status: 'creating' } },
   status_unreachable: {
     when: 'it needs another request; status is the current status, or deleted if the container was deleted meanwhile',

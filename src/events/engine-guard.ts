@@ -18,7 +18,7 @@ const FAULTS: readonly (() => DomainError)[] = [
   () => new DomainError('unknown_transport'),
   () => new DomainError('unknown_session'),
   () => new DomainError('method_not_allowed', { headers: { allow: 'GET' } }),
-  () => invalidParameters([{ field: 'transport', message: 'does not fit the session or the request' }]),
+  () => invalidParameters([{ field: 'transport', message: 'does not match the session or the request' }]),
   () => new DomainError('not_authorized'),
   () => new DomainError('unsupported_protocol'),
 ];

@@ -51,13 +51,13 @@ interface Readiness {
 }
 
 const NOTICE_OF_CHANGE =
-  'This is not the Docker that the containers and volumes are in. Purges are held, and containers that it lacks are not recreated. ' +
-  'If its data-root or DOCKER_HOST is wrong, put that right: all goes on by itself. ' +
-  'If it is meant to stay, an administrator accepts it: POST /api/admin/docker/accept.';
+  'This Docker daemon is not the one that holds the containers and volumes. Purges are held, and missing ' +
+  'containers are not recreated. If its data-root or DOCKER_HOST is wrong, correct it: Berth then continues ' +
+  'automatically. If the change is intended, an administrator accepts it: POST /api/admin/docker/accept.';
 
 const NOTICE_OF_SIMULATION =
-  'Containers are only simulated (ENGINE=simulated): their states, events and files are made up in memory, and no ' +
-  'program runs in them. This is for work on what uses Berth where there is no Docker.';
+  'Containers are only simulated (ENGINE=simulated): their states, events and files exist only in memory, and no ' +
+  'programs run in them. Use this only to develop software that uses Berth, where Docker is unavailable.';
 
 /** @returns null below the watermark, or if there is none */
 function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, watermark: number): string | null {
@@ -65,8 +65,8 @@ function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, wat
   if (used === null) return null;
   return (
     `The disk of Docker's data is ${String(Math.floor(used))} % full (IMAGE_DISK_WATERMARK is ${String(watermark)}). ` +
-    'Images that nothing needs are removed by themselves; if that is not enough, make room or add some: ' +
-    'on a full disk no container can be created, and programs in containers fail to write.'
+    'Unused images are removed automatically. If that is not enough, free or add disk space: ' +
+    'on a full disk, no containers can be created, and programs in containers cannot write.'
   );
 }
 
@@ -78,7 +78,7 @@ function idleSandbox(cores: number | null): Readiness['idle_sandbox'] {
   if (cores === null) return null;
   const shares = Math.round(cores * 1000);
   const advice =
-    `An idle sandbox uses ${(shares / 10).toFixed(1)} % of a CPU core. gVisor before June 2026 wakes all the time: ` +
+    `An idle sandbox uses ${(shares / 10).toFixed(1)} % of a CPU core. gVisor releases before June 2026 wake up constantly: ` +
     'install a current release, or let Berth stop idle containers (IDLE_STOP_AFTER).';
   return { cpu_shares: shares, advice: shares >= COSTLY_SHARES ? advice : null };
 }

@@ -40,7 +40,7 @@ describe('the image of a request', () => {
     ['an unknown name', { image: 'windows' }, 'image', /one of sandbox, ubuntu, custom/],
     ['another tag', { image: 'ubuntu:22.04' }, 'image', /one of/],
     ['a name of the prototype', { image: 'constructor' }, 'image', /one of/],
-    ['custom without its image', { image: 'custom' }, 'custom_image', /must be given/],
+    ['custom without its image', { image: 'custom' }, 'custom_image', /is required/],
     ['a custom image beside a name', { image: 'ubuntu', customImage: 'alpine' }, 'custom_image', /"custom" alone/],
     ['a custom image that is none', { image: 'custom', customImage: 'a b' }, 'custom_image', /an image reference/],
     ['the beginning of an image’s id', { image: 'custom', customImage: '0a1b' }, 'custom_image', /no id/],

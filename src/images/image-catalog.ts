@@ -145,7 +145,7 @@ export class ImageCatalog {
    */
   resolve({ image, customImage }: { image: string; customImage?: string | undefined }): string {
     if (image === CUSTOM) return this.resolveCustom(customImage);
-    if (customImage !== undefined) throw fault('custom_image', `is allowed with image "${CUSTOM}" alone`);
+    if (customImage !== undefined) throw fault('custom_image', `is allowed only with image "${CUSTOM}"`);
     const chosen = this.find(image);
     if (!chosen) {
       const names = [...this.images.map(({ name }) => name), ...(this.allowsCustom ? [CUSTOM] : [])];
@@ -207,21 +207,22 @@ export class ImageCatalog {
   }
 
   private resolveCustom(reference: string | undefined): string {
-    if (!this.allowsCustom) throw fault('image', `must be a name of the catalogue: custom images are not allowed here`);
-    if (reference === undefined) throw fault('custom_image', `must be given with image "${CUSTOM}"`);
+    if (!this.allowsCustom)
+      throw fault('image', 'must be a catalogue name: custom images are not allowed on this server');
+    if (reference === undefined) throw fault('custom_image', `is required with image "${CUSTOM}"`);
     if (reference.length > MAX_IMAGE_REFERENCE_LENGTH) {
       throw fault('custom_image', `must be at most ${String(MAX_IMAGE_REFERENCE_LENGTH)} characters`);
     }
     const parsed = parseImageReference(reference);
     if (parsed === null) {
-      throw fault('custom_image', 'must be an image reference such as registry.example/owner/image:1.2, and no id');
+      throw fault('custom_image', 'must be an image reference such as registry.example/owner/image:1.2, not an id');
     }
     if (isLayerImage(reference)) {
-      throw fault('custom_image', 'must not be a snapshot\'s: name the snapshot as "snapshot"');
+      throw fault('custom_image', 'must not be the image of a snapshot: give the snapshot as "snapshot"');
     }
     const registry = registryOf(parsed);
     if (!isAllowedRegistry(registry, this.config.CUSTOM_IMAGE_REGISTRIES)) {
-      throw fault('custom_image', `must not come from ${registry}: that registry is not allowed here`);
+      throw fault('custom_image', `must not come from ${registry}: this registry is not allowed on this server`);
     }
     return reference;
   }

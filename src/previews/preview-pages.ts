@@ -21,33 +21,39 @@ interface Words {
 const WORDS: Readonly<Partial<Record<ErrorCode, Words>>> = {
   unauthorized: {
     title: 'This preview is private',
-    text: 'Ask its owner for a link, or open it from the console. A link that has ended or was withdrawn works no more.',
+    text:
+      'Ask the owner for a link, or open the preview from the console. Expired and revoked links no longer ' + 'work.',
   },
   not_authorized: { title: 'This preview is private', text: 'It belongs to another user.' },
-  container_not_found: { title: 'There is nothing here', text: 'The container does not exist, or was deleted.' },
-  container_not_running: { title: 'The container is stopped', text: 'Its owner has to start it.' },
-  container_starting: { title: 'The container is starting', text: 'This page loads again by itself.' },
+  container_not_found: { title: 'Not found', text: 'The container does not exist or was deleted.' },
+  container_not_running: { title: 'The container is stopped', text: 'The owner must start it.' },
+  container_starting: { title: 'The container is starting', text: 'This page reloads automatically.' },
   port_closed: {
     title: 'Nothing listens on this port',
-    text: 'The container runs, but no program in it accepts connections here. Start the server, and load this page again.',
+    text:
+      'The container is running, but no program in it accepts connections on this port. Start the server and ' +
+      'reload this page.',
   },
   application_failed: {
-    title: 'The application gave no answer',
-    text: 'It closed the connection, or what it sent is not HTTP.',
+    title: 'The application did not respond',
+    text: 'It closed the connection, or its response is not HTTP.',
   },
-  user_suspended: { title: 'This preview is not available', text: 'The account of its owner is suspended.' },
-  guest_session_expired: { title: 'This preview is not available', text: 'The session of its owner is over.' },
-  exec_not_allowed: { title: 'This preview is not available', text: "Its owner's tier does not allow previews." },
-  too_many_connections: { title: 'Too many connections', text: 'Close other pages of this user, and try again.' },
-  rate_limit_exceeded: { title: 'Too many attempts', text: 'Too many wrong links came from here. Wait a minute.' },
-  misdirected_request: { title: 'There is nothing here', text: 'The address is not that of a preview.' },
+  user_suspended: { title: 'This preview is not available', text: "The owner's account is suspended." },
+  guest_session_expired: { title: 'This preview is not available', text: "The owner's session has expired." },
+  exec_not_allowed: { title: 'This preview is not available', text: "The owner's tier does not allow previews." },
+  too_many_connections: { title: 'Too many connections', text: 'Close other previews of this user and try again.' },
+  rate_limit_exceeded: {
+    title: 'Too many attempts',
+    text: 'Too many invalid links were opened from your address. Try again in a minute.',
+  },
+  misdirected_request: { title: 'Not found', text: 'This is not the address of a preview.' },
 };
 
 /** Of `container_not_running`. */
-const PAUSED: Words = { title: 'The container is paused', text: 'Its owner has to resume it.' };
+const PAUSED: Words = { title: 'The container is paused', text: 'The owner must resume it.' };
 
 /** Of `container_not_running`, for visitors who may start it. */
-const MAY_START: Words = { title: 'The container is stopped', text: 'You may start it.' };
+const MAY_START: Words = { title: 'The container is stopped', text: 'You can start it.' };
 
 const FALLBACK: Words = { title: 'The preview could not be shown', text: 'Try again in a moment.' };
 
@@ -75,7 +81,7 @@ export function answerFault(request: IncomingMessage, response: ServerResponse, 
 
 /** Answers with the page that redeems the token in its fragment. */
 export function answerOpenPage(response: ServerResponse): void {
-  const words = { title: 'Opening the preview', text: 'One moment.' };
+  const words = { title: 'Opening the preview', text: 'Please wait.' };
   const html = page(words, { head: '', body: `<script>${REDEEM}</script>` });
   sendPage(response, { status: 200, headers: {}, html, script: REDEEM });
 }
@@ -99,8 +105,8 @@ fetch('${SESSION_PATH}', {
   body: JSON.stringify({ token }),
 }).then((answer) => {
   if (answer.ok) location.replace('/');
-  else say('This link does not work', 'It has ended, was withdrawn, or was used already. Ask for another one.');
-}, () => say('The preview could not be opened', 'Check the connection, and open the link again.'));
+  else say('This link does not work', 'It has expired, was revoked or has already been used. Ask for another one.');
+}, () => say('The preview could not be opened', 'Check your connection and open the link again.'));
 `;
 
 const START = `
@@ -112,7 +118,7 @@ button.addEventListener('click', () => {
     (answer) => {
       if (answer.ok || answer.status === 503) location.reload();
       else {
-        document.querySelector('p').textContent = 'It could not be started.';
+        document.querySelector('p').textContent = 'The container could not be started.';
         button.remove();
       }
     },

@@ -11,7 +11,7 @@ export interface InstallProgress {
 type Band = readonly [from: number, to: number, message: string];
 
 const PREPARE: Band = [0, 0, 'preparing the installation'];
-const UPDATE: Band = [1, 15, 'refreshing the lists of packages'];
+const UPDATE: Band = [1, 15, 'updating the package lists'];
 const DOWNLOAD: Band = [15, 45, 'downloading packages'];
 const INSTALL: Band = [45, 99, 'installing packages'];
 /** apk downloads and installs at once. */

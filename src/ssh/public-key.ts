@@ -63,18 +63,18 @@ export function fingerprintOf(blob: Buffer): string {
  */
 export function parsePublicKey(text: string): PublicKey | string {
   const [type = '', encoded = ''] = text.trim().split(/[ \t]+/);
-  if (/[\r\n]/.test(text.trim())) return 'must be one line, as in id_ed25519.pub';
-  if (text.includes('PRIVATE KEY')) return 'must be the public key, from the file whose name ends with .pub';
-  if (type.startsWith('sk-')) return 'must not be a key of a security device (sk-…), which this server cannot verify';
-  if (!KEY_TYPES.some((known) => known === type)) return `must begin with one of ${KEY_TYPES.join(', ')}`;
-  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return 'must be a line as in id_ed25519.pub: type, key, comment';
+  if (/[\r\n]/.test(text.trim())) return 'must be a single line, as in id_ed25519.pub';
+  if (text.includes('PRIVATE KEY')) return 'must be the public key, from the file ending in .pub';
+  if (type.startsWith('sk-')) return 'must not be a security key (sk-…), which this server does not support';
+  if (!KEY_TYPES.some((known) => known === type)) return `must start with one of ${KEY_TYPES.join(', ')}`;
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(encoded)) return 'must have the form of id_ed25519.pub: type, key, comment';
   const blob = Buffer.from(encoded, 'base64');
   const parsed = keyOf(type, blob);
   // The type is in the key too. Other text behind a key would change its fingerprint.
   if (!parsed || parsed.type !== type || !parsed.getPublicSSH().equals(blob)) return 'must be a valid key';
   const bits = type === 'ssh-rsa' ? rsaBits(blob) : null;
   if (bits !== null && (bits < RSA_BITS.least || bits > RSA_BITS.most)) {
-    return `must have at least ${String(RSA_BITS.least)} bits; an Ed25519 key is shorter and better`;
+    return `must have at least ${String(RSA_BITS.least)} bits; Ed25519 keys are recommended`;
   }
   return { type, blob, fingerprint: fingerprintOf(blob) };
 }

@@ -152,7 +152,7 @@ export class SshSessions {
     const end = await this.work.during(visit, { action: 'container.exec', kind: 'command' }, (id) =>
       this.commands.run(visit.principal, id, request, client),
     );
-    if (end.timedOut) await say(output, 'ended, as its time was over');
+    if (end.timedOut) await say(output, 'the session was closed: the time limit was reached');
     return end.exitCode ?? NOT_RUN;
   }
 
@@ -203,7 +203,7 @@ export class SshSessions {
     const { code, reason, detail } = await codec.ended;
     if (reason === 'exited') return code ?? NOT_RUN;
     if (reason === 'server_stopped') {
-      const note = `the server ends; the terminal goes on: berth sh ${visit.container} --attach ${session.id}`;
+      const note = `the server is shutting down; the terminal keeps running: berth sh ${visit.container} --attach ${session.id}`;
       await own.output.write('stdout', Buffer.from(`\r\nberth: ${note}\r\n`));
       return NOT_RUN;
     }
@@ -291,7 +291,7 @@ function say(output: ChannelOutput, words: string): Promise<void> {
 function sentenceOf(error: unknown): string {
   if (!(error instanceof Error)) return 'internal error';
   const isStopped = error instanceof DomainError && error.kind === 'container_not_running';
-  return isStopped ? `${error.message}: start it by the API, the console or \`berth start\`` : error.message;
+  return isStopped ? `${error.message}: start it with the API, the console or \`berth start\`` : error.message;
 }
 
 /** Passes on what the client types, as fast as the shell reads it. */

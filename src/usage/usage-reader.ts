@@ -60,9 +60,9 @@ export class UsageReader {
     const today = midnight(this.clock.now().getTime());
     const last = to === undefined ? today : Date.parse(to);
     const first = from === undefined ? last - (USUAL - 1) * DAY_MS : Date.parse(from);
-    if (first > last) throw invalidParameters([{ field: 'from', message: 'from must not be after to' }]);
+    if (first > last) throw invalidParameters([{ field: 'from', message: 'from must not be later than to' }]);
     if (last - first >= LONGEST * DAY_MS) {
-      const message = `from must be so late that the range has at most ${String(LONGEST)} days`;
+      const message = `from and to must span at most ${String(LONGEST)} days`;
       throw invalidParameters([{ field: 'from', message }]);
     }
     return { first: Math.max(first, today - KEPT_DAYS * DAY_MS), last: Math.min(last, today) };

@@ -231,7 +231,7 @@ export class DeliveryRepository {
       ...newDelivery(webhook, { userId, seq: to, type: 'events_lost', subject: webhook.id, timestamp: now }),
       status: 'lost',
       settledAt: now,
-      error: `events ${String(from)} to ${String(to)} were no longer kept`,
+      error: `events ${String(from)} to ${String(to)} were no longer stored`,
     };
   }
 

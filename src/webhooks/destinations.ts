@@ -57,9 +57,9 @@ export class Destinations {
     }
     if (url.username !== '' || url.password !== '') return 'must not contain a user name or a password';
     if (url.hash !== '') return 'must not contain a fragment';
-    if (url.protocol === 'http:' && !this.hasAllowed) return 'must begin with https:';
+    if (url.protocol === 'http:' && !this.hasAllowed) return 'must start with https:';
     const address = literalOf(url.hostname);
-    if (address !== null && !this.permits(address, url.protocol)) return 'must not lead to this address';
+    if (address !== null && !this.permits(address, url.protocol)) return 'must not point to this address';
     return null;
   }
 }

@@ -144,7 +144,7 @@ export class HeldWebhook {
     // The receiver may have asked for a pause while this attempt waited for its turn.
     if (retries.msUntil(this.notBefore) > 0) return true;
     const payload = (await attempts.payloadsOf(this.row, [delivery])).get(delivery.id);
-    if (!payload) return this.settled(lane, delivery, { status: 'lost', error: 'the event was no longer kept' });
+    if (!payload) return this.settled(lane, delivery, { status: 'lost', error: 'the event was no longer stored' });
     const made = await attempts.attempt(this.row, { delivery, payload, signal: this.cut.signal });
     if (made === null) return false;
     const { seen, retryAfterMs } = made;

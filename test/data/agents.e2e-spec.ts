@@ -435,7 +435,7 @@ describe('agents', () => {
           error: 'invalid parameters',
           code: 'invalid_parameters',
           request_id: expect.any(String),
-          details: [{ field: 'id', message: expect.stringContaining('is started and set up on its own machine') }],
+          details: [{ field: 'id', message: expect.stringContaining('started and configured on its own machine') }],
         },
       ]);
       expect((await call(UNKNOWN)).body).toMatchObject({ code: 'agent_not_found' });

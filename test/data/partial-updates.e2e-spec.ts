@@ -115,7 +115,7 @@ describe('a merge patch of a container', () => {
       ],
     ],
     ['too much memory', { memory_mb: 8193 }, [['memory_mb', /8192 on the tier/]]],
-    ['a variable that is no text', { env: { A: 5 } }, [['env', /or null to remove one/]]],
+    ['a variable that is no text', { env: { A: 5 } }, [['env', /null removes one/]]],
     ['a name that is no variable', { env: { 'A-B': null } }, [['env', /names of letters/]]],
     ['labels in a list', { labels: ['a'] }, [['labels', /must be an object/]]],
     ['a start without a command', { start: { restart: 'never' } }, [['start', /start.command must be a program/]]],

@@ -490,7 +490,7 @@ describe('previews', () => {
       (await to.call(path, { headers: { ...headers, ...PAGE } })).text;
     expect(await page('/', client, {})).toContain('This preview is private');
     expect(await page('/', new PreviewClient(urlOf(3001)))).toContain('Nothing listens on this port');
-    expect(await page('/broken')).toContain('The application gave no answer');
+    expect(await page('/broken')).toContain('The application did not respond');
     const open = await client.call('/.berth/open', { headers: PAGE });
     expect(open.headers['content-security-policy']).toMatch(/default-src 'none'; script-src 'sha256-/);
     expect((await client.call('/.berth/else', { headers: owns() })).status).toBe(404);

@@ -251,7 +251,7 @@ describe('the role of a container', () => {
   });
 
   it.each<[string, number, string]>([
-    ['a known package manager', 64, 'the image has no apt, apk or dnf to install with'],
+    ['a known package manager', 64, 'the image has none of apt, apk and dnf'],
     ['packages for it', 65, "the role has no packages for the image's distribution"],
   ])('must say that an image is without %s', async (_what, exitCode, message) => {
     programs.installation = () => exitCode;
@@ -261,7 +261,7 @@ describe('the role of a container', () => {
 
   it.each<[string, EngineError['code'], string, string]>([
     ['has no shell', 'command_not_started', 'the image has no shell to install with', 'running'],
-    ['has a shell that floods', 'output_too_large', "the image's shell writes output without end", 'running'],
+    ['has a shell that floods', 'output_too_large', "the image's shell produces endless output", 'running'],
     ['has one that only its container ends', 'output_endless', 'the container was stopped', 'stopped'],
   ])('must fail without a word of Docker where the image %s', async (_what, code, message, status) => {
     engine.failOn('programs.run', { error: new EngineError(code, 'OCI runtime exec failed: exec: "sh"') });
@@ -281,7 +281,7 @@ describe('the role of a container', () => {
     };
     const { db_id, id } = await user.api.running({ role: 'go' });
     const { data } = await events.next('container_error', { db_id });
-    expect(data).toMatchObject({ message: 'the installation wrote output without end', status: 'running' });
+    expect(data).toMatchObject({ message: 'the installation produced endless output', status: 'running' });
     await eventually(() => expect(programs.runningIn(id)).toBe(0));
   });
 
@@ -290,7 +290,7 @@ describe('the role of a container', () => {
     engine.failOn('programs.run', silent);
     const { db_id } = await user.api.running({ role: 'go' });
     const { data } = await events.next('container_error', { db_id });
-    expect(data).toMatchObject({ message: "the image's shell does not answer", status: 'running' });
+    expect(data).toMatchObject({ message: "the image's shell does not respond", status: 'running' });
   });
 
   it('must not fail for what an operation did to its container, but start over', async () => {

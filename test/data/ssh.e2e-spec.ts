@@ -136,16 +136,16 @@ describe('SSH', () => {
 
     const rsa = utils.generateKeyPairSync('rsa', { bits: 1024 }).public;
     it.each<[string, string, RegExp]>([
-      ['nothing', '', /must begin with/],
+      ['nothing', '', /must start with/],
       ['a private key', newKeyPair().private.replaceAll('\n', ' '), /public key/],
-      ['two lines', `${newKeyPair().public}\n${newKeyPair().public}`, /one line/],
+      ['two lines', `${newKeyPair().public}\n${newKeyPair().public}`, /single line/],
       ['a short RSA key', rsa, /2048 bits/],
-      ['a key of a device', 'sk-ssh-ed25519@openssh.com AAAA', /security device/],
-      ['a certificate', 'ssh-ed25519-cert-v01@openssh.com AAAA', /must begin with/],
+      ['a key of a device', 'sk-ssh-ed25519@openssh.com AAAA', /security key/],
+      ['a certificate', 'ssh-ed25519-cert-v01@openssh.com AAAA', /must start with/],
       ['a key that is cut', newKeyPair().public.slice(0, 60), /valid key/],
       ['a key with more behind it', `${newKeyPair().public}AAAA`, /valid key/],
       ['another type than the key has', newKeyPair().public.replace('ssh-ed25519', 'ssh-rsa'), /valid key/],
-      ['options', `command="x" ${newKeyPair().public}`, /must begin with/],
+      ['options', `command="x" ${newKeyPair().public}`, /must start with/],
     ])('must not be %s', async (_what, public_key, message) => {
       const answer = await user.api.call('POST', '/api/me/ssh-keys', { name: 'a', public_key });
       expect(answer.status).toBe(400);

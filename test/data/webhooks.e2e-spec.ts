@@ -356,7 +356,7 @@ describe('webhooks', () => {
       await user.api.call('PATCH', of(webhook), { status: 'active' });
       await eventually(() => expect(messages(receiver.accepted)).toEqual(['4']));
       const [lost] = await deliveries(webhook, '?status=lost');
-      expect(lost).toMatchObject({ type: 'events_lost', error: 'events 1 to 3 were no longer kept', request: null });
+      expect(lost).toMatchObject({ type: 'events_lost', error: 'events 1 to 3 were no longer stored', request: null });
       const refused = await user.api.call('POST', of(webhook, `/deliveries/${String(lost?.['id'])}/redeliver`));
       expect([refused.status, refused.body['code']]).toEqual([409, 'event_not_kept']);
     });

@@ -134,7 +134,7 @@ describe('the page of webhooks', () => {
     await click('New webhook');
     await dialog().getByLabel('URL').fill('https://10.0.0.1/');
     await click('Create');
-    await dialog().getByRole('alert').getByText('URL must not lead to this address.').waitFor();
+    await dialog().getByRole('alert').getByText('URL must not point to this address.').waitFor();
     expect(await browser.faultsOf(page)).toEqual([]);
   });
 });

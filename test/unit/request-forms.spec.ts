@@ -88,7 +88,7 @@ function expectError({ status, headers, body }: Answer, expected: number, code: 
   });
 }
 
-const EMPTY = [{ field: 'body', message: 'must be empty: this route takes none' }];
+const EMPTY = [{ field: 'body', message: 'must be empty: this route takes no body' }];
 
 /** A route of the server, with ids that nothing has. */
 interface Route {

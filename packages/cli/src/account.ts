@@ -21,7 +21,7 @@ export function addAccountCommands(program: Command): void {
     .action(login);
   program
     .command('logout [context]')
-    .description('Forget a context with its token; the current one by default')
+    .description('Remove a context and its token (default: the current context)')
     .action(async (name: string | undefined) => note(`logged out of ${await forgetContext(name)}`));
   program
     .command('contexts')
@@ -47,7 +47,7 @@ export function addAccountCommands(program: Command): void {
     .action((name: string) => useContext(name));
   program
     .command('whoami')
-    .description('Show user, server, scopes, use and limits')
+    .description('Show user, server, scopes, usage and limits')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal, context } = await openSession(command);
       const me = await berth.account.me({ signal });
@@ -63,9 +63,9 @@ export function addAccountCommands(program: Command): void {
   addAgents(program.command('agents').description('Your agents'));
   program
     .command('usage')
-    .description('Show what your containers used, by day')
+    .description('Show your usage by day')
     .option('--from <day>', 'First day, such as 2026-11-01')
-    .option('--to <day>', 'Last day, included')
+    .option('--to <day>', 'Last day, inclusive')
     .action(async (options: { from?: string; to?: string }, command: Command) =>
       usage(await openSession(command), options),
     );
@@ -103,7 +103,7 @@ interface LoginOptions {
 
 async function login(url: string, { tokenStdin, guest, as }: LoginOptions): Promise<void> {
   if (!isAddress(url)) {
-    throw new CliError(`${url} is not an address. Use one such as https://berth.example.org`, USAGE);
+    throw new CliError(`${url} is not a valid URL. Use one such as https://berth.example.org`, USAGE);
   }
   if (isReadOnTheWay(url)) {
     note(`warning: ${new URL(url).host} is reached over plain HTTP: others on the network can read the token.`);
@@ -145,7 +145,7 @@ function addTokens(tokens: Command): void {
     });
   tokens
     .command('create <name>')
-    .description('Create a token, and print it; it is not shown again')
+    .description('Create a token and print it; it is shown only once')
     .option('--scopes <scopes>', 'Scopes: read, write, exec, admin; separated by commas', (written: string) =>
       written.split(','),
     )
@@ -165,7 +165,7 @@ function addTokens(tokens: Command): void {
     });
   tokens
     .command('rm <id>')
-    .description('Revoke a token by its id or the beginning of it')
+    .description('Revoke a token by its id or a prefix of it')
     .action(async (id: string, _: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       doing.subject = id;
@@ -197,7 +197,7 @@ function addAgents(agents: Command): void {
     });
   agents
     .command('create <name>')
-    .description('Create an agent, and print its token; it is not shown again')
+    .description('Create an agent and print its token; it is shown only once')
     .option('--tags <tags>', 'Tags, separated by commas', (written: string) => written.split(','))
     .action(async (name: string, { tags }: { tags?: string[] }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);

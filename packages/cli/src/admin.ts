@@ -17,7 +17,7 @@ export function addAdminCommands(program: Command): void {
   admin
     .command('warm')
     .description('Show containers started in advance, and how many creations used one')
-    .option('--empty', 'Remove the unused ones; new ones are started as usual')
+    .option('--empty', 'Remove unused ones; they are replaced as usual')
     .action(async ({ empty }: { empty?: boolean }, command: Command) => {
       const session = await openSession(command);
       await (empty ? emptyWarm(session) : warm(session));
@@ -55,16 +55,16 @@ export function addAdminCommands(program: Command): void {
     });
   admin
     .command('usage')
-    .description('Show use of all users, by day')
+    .description('Show usage of all users by day')
     .option('--user <id>', 'Filter by user')
     .option('--from <day>', 'First day, such as 2026-11-01')
-    .option('--to <day>', 'Last day, included')
+    .option('--to <day>', 'Last day, inclusive')
     .action(async (options: { user?: string; from?: string; to?: string }, command: Command) =>
       usage(await openSession(command), options),
     );
   admin
     .command('audit')
-    .description('Show the audit, newest first')
+    .description('Show the audit log, newest first')
     .option('--user <id>', 'Actions by this user, or on their resources')
     .option('--action <action>', 'Filter by action, such as container.start')
     .option('-n, --limit <number>', 'Number of entries', whole, 50)
@@ -129,7 +129,7 @@ async function warm({ berth, isJson, signal }: Session): Promise<void> {
   note(
     `${pool.mode}; used by ${String(pool.hits)} ${pool.hits === 1 ? 'creation' : 'creations'}${misses === '' ? '' : `; not used: ${misses}`}`,
   );
-  if (pool.waiting_for !== null) note(`fewer than wanted: ${pool.waiting_for}`);
+  if (pool.waiting_for !== null) note(`below target: ${pool.waiting_for}`);
 }
 
 async function emptyWarm({ berth, isJson, signal }: Session): Promise<void> {
@@ -153,20 +153,20 @@ interface NodeVerb {
 const NODE_VERBS: readonly NodeVerb[] = [
   {
     name: 'drain',
-    description: 'Place and start nothing more on a node; running containers stay',
-    warning: 'Nothing more is placed or started there; running containers stay.',
+    description: 'Block new placements and starts on a node; running containers keep running',
+    warning: 'No containers are placed or started there; running containers keep running.',
     act: (admin, name, options) => admin.drainNode(name, options),
   },
   {
     name: 'activate',
-    description: 'Place and start containers on a node again',
+    description: 'Allow placements and starts on a node again',
     warning: 'Containers are placed and started there again.',
     act: (admin, name, { signal }) => admin.activateNode(name, { signal }),
   },
   {
     name: 'forget',
-    description: 'Give up a lost node, with the data of its containers',
-    warning: 'Its containers and all of their data are lost. Only for a node that never comes back.',
+    description: 'Give up a lost node and the data of its containers',
+    warning: 'Its containers and all their data are lost. Use this only if the node never comes back.',
     act: (admin, name, { signal }) => admin.forgetNode(name, { signal }),
   },
 ];
@@ -174,7 +174,7 @@ const NODE_VERBS: readonly NodeVerb[] = [
 function addNodes(nodes: Command): void {
   nodes
     .command('ls', { isDefault: true })
-    .description('List nodes with capacity and use')
+    .description('List nodes with capacity and usage')
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.admin.nodes({ signal });

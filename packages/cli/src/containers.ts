@@ -43,16 +43,16 @@ function withSettings(command: Command): Command {
     .option('--cpus <number>', 'CPUs, such as 0.5', cpuShares)
     .option('--disk <size>', 'Disk, such as 10g', mebibytes)
     .addOption(networkOption())
-    .option('--auto-stop <time>', 'Idle after this time without use: 30m, 8h, or "tier"', seconds)
+    .option('--auto-stop <time>', 'Idle after this time of inactivity: 30m, 8h, or "tier"', seconds)
     .addOption(
-      new Option('--idle-action <action>', 'What happens when it is idle').choices([
+      new Option('--idle-action <action>', 'Action when it is idle').choices([
         'stop',
         'pause',
         'pause_then_stop',
         'tier',
       ]),
     )
-    .option('--auto-delete <time>', 'Delete it once it has been stopped for this time: 7d, or "tier"', seconds)
+    .option('--auto-delete <time>', 'Delete it after being stopped for this time: 7d, or "tier"', seconds)
     .addOption(
       new Option('--auto-start <on>', 'Let previews and SSH start it when it is stopped').choices(['on', 'off']),
     )
@@ -91,11 +91,11 @@ export function addContainerCommands(program: Command): void {
   program
     .command('ls')
     .alias('ps')
-    .description('List containers, and agents that are online')
+    .description('List containers and online agents')
     .option('-l, --label <key[=value]>', 'Filter by label (repeatable)', several)
     .addOption(new Option('-s, --status <status>', 'Filter by status').choices(STATUSES))
     .option('--network <kind>', 'Filter by network: internet, none, or allow (a list)', networkKind)
-    .option('--ends-within <time>', 'Containers that stop within this time if they are not used: 30m, 8h', period)
+    .option('--ends-within <time>', 'Containers that stop within this time if unused: 30m, 8h', period)
     .option('-q, --quiet', 'Print only ids')
     .action(async (options: ListOptions, command: Command) => list(await openSession(command), options));
   program
@@ -106,18 +106,22 @@ export function addContainerCommands(program: Command): void {
       const session = await openSession(command);
       await show(session, await findId(session, name));
     });
-  withSettings(program.command('create [image]').description('Create a container, and wait until it runs'))
-    .option('--snapshot <snapshot>', 'Create it from a snapshot in place of an image')
+  withSettings(program.command('create [image]').description('Create a container and wait until it is running'))
+    .option('--snapshot <snapshot>', 'Create it from a snapshot instead of an image')
     .option('--role <role>', 'Role: software to install')
     .option('--start <command>', 'Shell command to run after each start')
-    .option('--no-wait', 'Do not wait until it runs')
+    .option('--no-wait', 'Do not wait until it is running')
     .action(async (image: string | undefined, options: CreateOptions, command: Command) =>
       create(await openSession(command), image, options),
     );
-  withSettings(program.command('update <container>').description('Change settings of a container; others stay'))
+  withSettings(
+    program
+      .command('update <container>')
+      .description('Update settings of a container; omitted settings stay unchanged'),
+  )
     .option('--unset-env <NAME>', 'Remove an environment variable (repeatable)', several)
     .option('--unset-label <key>', 'Remove a label (repeatable)', several)
-    .option('-y, --yes', 'Do not ask before the container is recreated')
+    .option('-y, --yes', 'Do not ask for confirmation before recreating the container')
     .action(async (name: string, options: UpdateOptions, command: Command) =>
       update(await openSession(command), name, options),
     );
@@ -130,18 +134,18 @@ export function addContainerCommands(program: Command): void {
     act: async (session, name) => session.berth.containers.stop(await findId(session, name), session),
   });
   addVerb(program, 'pause <container...>', {
-    description: 'Suspend all processes; memory is kept',
+    description: 'Pause all processes; memory is kept',
     act: async (session, name) => session.berth.containers.pause(await findId(session, name), session),
   });
   addVerb(program, 'resume <container...>', {
-    description: 'Let paused containers continue',
+    description: 'Resume paused containers',
     act: async (session, name) => session.berth.containers.resume(await findId(session, name), session),
   }).alias('unpause');
   addVerb(program, 'rm <container...>', {
-    description: 'Delete containers; `restore` can undo it for a while',
+    description: 'Delete containers; `restore` can undo this for some time',
     act: async (session, name, { force }) =>
       session.berth.containers.delete(await findId(session, name), { force: force === true, signal: session.signal }),
-  }).option('-f, --force', 'Also if Docker cannot remove them');
+  }).option('-f, --force', 'Delete them even if Docker cannot remove them');
   addVerb(program, 'restore <container...>', {
     description: 'Restore deleted containers; they are stopped',
     act: async (session, name) => session.berth.containers.restore(await findDeletedId(session, name), session),
@@ -261,7 +265,7 @@ interface CreateOptions extends Settings {
 async function create(session: Session, image: string | undefined, options: CreateOptions): Promise<void> {
   const { berth, isJson, signal } = session;
   if (options.snapshot !== undefined && image !== undefined) {
-    throw new CliError('an image and --snapshot exclude each other. Leave out one of them', USAGE);
+    throw new CliError('an image and --snapshot are mutually exclusive. Use only one of them', USAGE);
   }
   const origin =
     options.snapshot === undefined

@@ -39,7 +39,7 @@ async function upload(session: Session, from: string, { id, path }: Inside): Pro
   const { berth, signal } = session;
   if (from === STANDARD) {
     if (path.endsWith('/') || (await isDirectory(session, { id, path }))) {
-      throw new CliError(`${path} is a directory. Name a file for standard input`, USAGE);
+      throw new CliError(`${path} is a directory. Use a file name for standard input`, USAGE);
     }
     await measured(process.stdin, { total: null, name: path }, async (body) =>
       berth.files.write(id, path, body, { signal }),
@@ -207,7 +207,7 @@ function endOf(tar: ReturnType<typeof spawn>): Promise<void> {
     tar.once('exit', (code) =>
       code === 0
         ? resolve()
-        : reject(new CliError(`tar failed with exit code ${String(code)}. Its own messages say why`)),
+        : reject(new CliError(`tar failed with exit code ${String(code)}. See its messages for the reason`)),
     );
   });
   // Awaited after the copy; until then, this keeps it from being unhandled.

@@ -7,7 +7,7 @@ import { countFrom0 } from './values.ts';
 export function addWatchCommand(program: Command): void {
   program
     .command('watch')
-    .description('Show events as they happen; with --json a line for each')
+    .description('Show events as they happen; with --json, one per line')
     .option('--after <seq>', 'Start after this event', countFrom0)
     .action(async ({ after }: { after?: number }, command: Command) => watch(await openSession(command), after));
 }
@@ -15,7 +15,7 @@ export function addWatchCommand(program: Command): void {
 async function watch({ berth, isJson, signal }: Session, after: number | undefined): Promise<void> {
   for await (const event of berth.events.follow({ signal, ...(after !== undefined && { after }) })) {
     if (isJson) sayJsonLine(event);
-    else if (event.type === 'resync_required') say('  some earlier events are no longer kept');
+    else if (event.type === 'resync_required') say('  some earlier events are no longer stored');
     else say(lineOf(event));
   }
 }

@@ -15,9 +15,9 @@ type Examples = readonly (readonly [line: string, what: string])[];
 /** One to three examples for each command, by its path. A test parses every one of them. */
 const EXAMPLES: Readonly<Record<string, Examples>> = {
   ls: [
-    ['berth ls', 'Containers, and agents that are online'],
+    ['berth ls', 'Containers and online agents'],
     ['berth ls -l team=core -s running', 'Filtered by label and status'],
-    ['berth ls -q --ends-within 1h', 'Ids of those that stop within the hour'],
+    ['berth ls -q --ends-within 1h', 'Ids of those that stop within an hour'],
   ],
   show: [
     ['berth show dev', 'Status, resources, network and lifetime'],
@@ -37,29 +37,29 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
     ['berth env ls dev', 'Names, with masked values'],
     ['berth env ls dev --reveal', 'With the values'],
   ],
-  'env get': [['berth env get dev API_TOKEN', 'One value alone']],
-  'env set': [['berth env set dev LEVEL=debug', 'Other variables stay']],
+  'env get': [['berth env get dev API_TOKEN', 'Only one value']],
+  'env set': [['berth env set dev LEVEL=debug', 'Other variables stay unchanged']],
   'env rm': [['berth env rm dev TRACE', 'Remove a variable']],
   start: [['berth start dev web', 'Start two containers']],
-  stop: [['berth stop dev', 'Stop a container; its files stay']],
-  pause: [['berth pause dev', 'Suspend its processes; memory is kept']],
-  resume: [['berth resume dev', 'Let its processes continue']],
+  stop: [['berth stop dev', 'Stop a container; its files are kept']],
+  pause: [['berth pause dev', 'Pause its processes; memory is kept']],
+  resume: [['berth resume dev', 'Resume its processes']],
   rm: [
     ['berth rm dev', 'Delete a container; `berth restore dev` undoes it'],
-    ['berth rm -f dev', 'Also if Docker cannot remove it'],
+    ['berth rm -f dev', 'Even if Docker cannot remove it'],
   ],
   restore: [
     ['berth ls -s deleted', 'Containers that can be restored'],
-    ['berth restore dev', 'Restore one; it is stopped afterwards'],
+    ['berth restore dev', 'Restore one; it is then stopped'],
   ],
   exec: [
-    ['berth exec dev -- ls -l /', 'Run a command; its exit code is that of berth'],
+    ['berth exec dev -- ls -l /', 'Run a command and exit with its exit code'],
     ['berth exec -it dev -- python3', 'With a terminal and your keys'],
     ['berth exec -i dev -- tar -x < a.tar', 'With standard input'],
   ],
   sh: [
     ['berth sh dev', 'Open a shell; Ctrl-] detaches from it'],
-    ['berth sh dev --attach', 'Return to it'],
+    ['berth sh dev --attach', 'Attach to it again'],
   ],
   cp: [
     ['berth cp report.txt dev:', 'Copy a file to /home/user'],
@@ -77,20 +77,20 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   ],
   open: [
     ['berth open dev', 'Open the console at a container'],
-    ['berth open dev --print', 'Print the address only'],
+    ['berth open dev --print', 'Only print the URL'],
   ],
   'port ls': [
     ['berth port ls dev', 'Ports on which programs listen, with their URLs'],
-    ['berth port ls dev --follow', 'Also as they open and close'],
+    ['berth port ls dev --follow', 'Also show changes'],
   ],
   'port link': [
-    ['berth port link dev 3000', 'A URL that shows the port in a browser, for a day'],
+    ['berth port link dev 3000', 'A URL for the port, valid for a day'],
     ['berth port link dev 3000 --expires 1h --once', 'For one browser, for an hour'],
   ],
   'port links': [['berth port links dev 3000', 'Links to a port']],
   'port unlink': [['berth port unlink dev 3000 5b60f149', 'Revoke a link by its id']],
-  'port public': [['berth port public dev 3000', 'Make a port visible to everyone']],
-  'port private': [['berth port private dev 3000', 'Only for you, and for those with a link']],
+  'port public': [['berth port public dev 3000', 'Make a port accessible to everyone']],
+  'port private': [['berth port private dev 3000', 'Only for you and visitors with a link']],
   ssh: [
     ['berth ssh dev', 'Log in over SSH'],
     ['berth ssh dev -L 3000:localhost:3000', 'Forward a port; all ssh options work'],
@@ -105,32 +105,32 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
     ['berth ssh-keys add', 'Register ~/.ssh/id_ed25519.pub'],
     ['berth ssh-keys add work.pub --name work --expires 90d', 'Another key, for 90 days'],
   ],
-  'ssh-keys rm': [['berth ssh-keys rm 5b60f149', 'Delete a key by the beginning of its id']],
-  'snapshot create': [['berth snapshot create dev --name ready', 'Make a snapshot']],
+  'ssh-keys rm': [['berth ssh-keys rm 5b60f149', 'Delete a key by a prefix of its id']],
+  'snapshot create': [['berth snapshot create dev --name ready', 'Create a snapshot']],
   'snapshot ls': [
     ['berth snapshot ls', 'All snapshots'],
-    ['berth snapshot ls --container dev', 'Those of a container'],
+    ['berth snapshot ls --container dev', 'Snapshots of a container'],
   ],
   'snapshot show': [['berth snapshot show ready', 'One snapshot']],
   'snapshot update': [['berth snapshot update ready --name v2 --description "With Node.js"', 'Rename it']],
   'snapshot rm': [
-    ['berth snapshot rm ready', 'Delete a snapshot, after a question'],
-    ['berth snapshot rm ready old --yes', 'Delete two without a question'],
+    ['berth snapshot rm ready', 'Delete a snapshot, with confirmation'],
+    ['berth snapshot rm ready old --yes', 'Delete two without confirmation'],
   ],
-  'snapshot restore': [['berth snapshot restore dev ready --yes', 'Return a container to a snapshot']],
+  'snapshot restore': [['berth snapshot restore dev ready --yes', 'Restore a container to a snapshot']],
   fork: [
     ['berth fork dev --name copy', 'Copy a container with its files'],
-    ['berth fork dev --count 3', 'Make three copies'],
+    ['berth fork dev --count 3', 'Create three copies'],
   ],
   login: [
-    ['berth login https://berth.example.org', 'Log in with a token, which is asked for'],
+    ['berth login https://berth.example.org', 'Log in with a token, entered at a prompt'],
     ['berth login http://127.0.0.1:8080 --guest ada', 'Log in as a guest, without a token'],
     ['berth login https://berth.example.org --token-stdin < token', 'For scripts'],
   ],
-  logout: [['berth logout', 'Forget the current context with its token']],
+  logout: [['berth logout', 'Remove the current context and its token']],
   contexts: [['berth contexts', 'Saved servers and users']],
   use: [['berth use staging', 'Make a context the current one']],
-  whoami: [['berth whoami', 'User, server, scopes, use and limits']],
+  whoami: [['berth whoami', 'User, server, scopes, usage and limits']],
   images: [['berth images', 'Names for `berth create`']],
   'tokens ls': [['berth tokens', 'Your tokens']],
   'tokens create': [
@@ -139,26 +139,26 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
   'tokens rm': [['berth tokens rm 3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11', 'Revoke a token']],
   'agents ls': [['berth agents', 'Your agents']],
   'agents create': [['berth agents create workshop --tags linux,gpu', 'Create an agent and print its token']],
-  usage: [['berth usage --from 2026-11-01 --to 2026-11-30', 'Use by day']],
+  usage: [['berth usage --from 2026-11-01 --to 2026-11-30', 'Usage by day']],
   watch: [
     ['berth watch', 'Events as they happen'],
-    ['berth watch --json --after 0', 'All events that are kept, for scripts'],
+    ['berth watch --json --after 0', 'All stored events, for scripts'],
   ],
   'webhooks ls': [['berth webhooks', 'Your webhooks']],
   'webhooks create': [
-    ['berth webhooks create https://example.org/hook -e container_error', 'Send one type of events to a URL'],
+    ['berth webhooks create https://example.org/hook -e container_error', 'Send one event type to a URL'],
   ],
-  'webhooks pause': [['berth webhooks pause 5b60f149', 'Stop sending; events wait']],
-  'webhooks resume': [['berth webhooks resume 5b60f149', 'Send again']],
+  'webhooks pause': [['berth webhooks pause 5b60f149', 'Stop sending; events are queued']],
+  'webhooks resume': [['berth webhooks resume 5b60f149', 'Continue sending']],
   'webhooks rm': [['berth webhooks rm 5b60f149', 'Delete a webhook']],
   'webhooks rotate-secret': [['berth webhooks rotate-secret 5b60f149', 'Print a new secret']],
   'webhooks test': [['berth webhooks test 5b60f149', 'Send a test event']],
   'webhooks deliveries': [['berth webhooks deliveries 5b60f149 --status failed', 'Failed deliveries']],
-  'webhooks redeliver': [['berth webhooks redeliver 5b60f149 1042', 'Send a delivery again']],
-  'admin capacity': [['berth admin capacity', 'What is reserved, and what is free']],
+  'webhooks redeliver': [['berth webhooks redeliver 5b60f149 1042', 'Resend a delivery']],
+  'admin capacity': [['berth admin capacity', 'Reserved and free capacity']],
   'admin warm': [
     ['berth admin warm', 'Containers started in advance'],
-    ['berth admin warm --empty', 'Remove those that are unused'],
+    ['berth admin warm --empty', 'Remove unused ones'],
   ],
   'admin templates ls': [['berth admin templates', 'All templates']],
   'admin templates put': [
@@ -166,17 +166,17 @@ const EXAMPLES: Readonly<Record<string, Examples>> = {
     ['berth admin templates put tools 1.4 --image my-tools:1.4 --memory 2g', 'From an image'],
   ],
   'admin templates rm': [['berth admin templates rm node-tools', 'Delete a template']],
-  'admin nodes ls': [['berth admin nodes', 'All nodes with their use']],
+  'admin nodes ls': [['berth admin nodes', 'All nodes with their usage']],
   'admin nodes drain': [
-    ['berth admin nodes drain node2', 'Place nothing new on a node'],
-    ['berth admin nodes drain node2 --move', 'And move its containers to other nodes'],
+    ['berth admin nodes drain node2', 'Block new containers on a node'],
+    ['berth admin nodes drain node2 --move', 'Also move its containers to other nodes'],
   ],
   'admin nodes activate': [['berth admin nodes activate node2', 'Use a node again']],
   'admin nodes forget': [['berth admin nodes forget node3', 'Give up a lost node with its data']],
   'admin users': [['berth admin users --tier free', 'Users of a tier']],
   'admin containers': [['berth admin containers -s error', 'Containers of all users']],
   'admin move': [['berth admin move 91f60747 node2', 'Move a container with its data']],
-  'admin usage': [['berth admin usage --from 2026-11-01', 'Use of all users by day']],
+  'admin usage': [['berth admin usage --from 2026-11-01', 'Usage of all users by day']],
   'admin audit': [['berth admin audit --action container.delete -n 20', 'The last 20 deletions']],
   'admin reconcile': [['berth admin reconcile', 'Compare all containers with Docker']],
   completion: [
@@ -225,15 +225,15 @@ export function addHelp(program: Command): void {
 
 const ENVIRONMENT = `
 Start with \`berth login URL\`, \`berth create --name dev\` and \`berth sh dev\`.
-A container is identified by its name, or by the beginning of its id.
+A container is identified by its name or by a prefix of its id.
 
 Environment:
-  BERTH_URL, BERTH_TOKEN  server and token, in place of the current context
-  BERTH_CONFIG            the file of the contexts
+  BERTH_URL, BERTH_TOKEN  server and token, instead of the current context
+  BERTH_CONFIG            path of the file with the contexts
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not allowed, 4 not found, 5 conflict, 6 server not reached,
-130 interrupted; of exec and sh the program's own, 127 if there is no such
-program, and 125 if it was not run otherwise.`;
+Exit codes: 0 success, 1 failure, 2 invalid usage, 3 not allowed, 4 not found, 5 conflict, 6 server unreachable,
+130 interrupted. exec and sh exit with the code of the program, 127 if there is no such program,
+and 125 if it could not be run for another reason.`;
 
 function addBelow(parent: Command): void {
   for (const command of parent.commands) {

@@ -12,14 +12,14 @@ import { lineCount, moreThanZero, pair } from './values.ts';
 export function addInsideCommands(program: Command): void {
   program
     .command('exec <container> <command...>')
-    .description('Run a command, and exit with its exit code')
-    .option('-i, --interactive', 'Pass on standard input')
-    .option('-t, --tty', 'Give the command a terminal; with -i for full-screen and interactive programs')
-    .option('-d, --detach', 'Run it in the background, and print its id for `berth logs`')
+    .description('Run a command and exit with its exit code')
+    .option('-i, --interactive', 'Forward standard input')
+    .option('-t, --tty', 'Allocate a terminal; with -i for interactive programs')
+    .option('-d, --detach', 'Run it in the background and print its id for `berth logs`')
     .option('-w, --workdir <directory>', 'Working directory')
     .option('-u, --user <user>', 'User, such as root or 1000:1000')
     .option('-e, --env <NAME=VALUE>', 'Environment variable (repeatable)', pair)
-    .option('--timeout <seconds>', 'End it after this time', moreThanZero)
+    .option('--timeout <seconds>', 'Terminate it after this time', moreThanZero)
     // Names of version 0.5.
     .addOption(new Option('--stdin').hideHelp())
     .addOption(new Option('--cwd <directory>').hideHelp())
@@ -30,7 +30,7 @@ export function addInsideCommands(program: Command): void {
   program
     .command('sh <container>')
     .description('Open a shell; Ctrl-] detaches and keeps it running')
-    .option('-a, --attach [session]', 'Return to an open terminal; its id is needed if there are several')
+    .option('-a, --attach [session]', 'Attach to an open terminal; give its id if there are several')
     .option('--watch', 'Watch without typing')
     .action(async (name: string, options: ShellOptions, command: Command) =>
       openShell(await openSession(command), name, options),
@@ -44,7 +44,7 @@ export function addInsideCommands(program: Command): void {
   program
     .command('logs <container> [process]')
     .description('Show output of the start command, or of a process by its id')
-    .option('-f, --follow', 'Show also new output')
+    .option('-f, --follow', 'Also show new output')
     .option('-n, --tail <lines>', 'Show only the last lines', lineCount)
     .action(async (name: string, process: string | undefined, options: LogOptions, command: Command) =>
       logs(await openSession(command), { name, process }, options),
@@ -138,7 +138,7 @@ async function exec(
       }
       const { type: _type, ...end } = message;
       if (collected) sayJson(collected.with(end));
-      else if (message.timed_out) note('berth: exec: the command was ended by --timeout');
+      else if (message.timed_out) note('berth: exec: the command was terminated by --timeout');
       process.exitCode = message.exit_code ?? NOT_RUN;
     }
   } catch (error) {
@@ -207,7 +207,7 @@ async function logs(
   for await (const message of berth.processes.follow(id, pid, { signal, after })) {
     if (message.type === 'output') show(message);
     else if (isJson) sayJsonLine(message);
-    else if (message.type === 'gap') note('[earlier output is no longer kept]');
+    else if (message.type === 'gap') note('[earlier output is no longer stored]');
     else note(`[${inWords(message.reason)}${message.exit_code === null ? '' : ` ${String(message.exit_code)}`}]`);
   }
 }
@@ -257,6 +257,6 @@ async function mainProcess({ berth, signal }: Session, id: string): Promise<api.
     (one, other) =>
       Number(other.start) - Number(one.start) || Date.parse(other.started_at) - Date.parse(one.started_at),
   );
-  if (!last) throw new CliError('no start command and no process has run there. Start one with `berth exec -d`', 4);
+  if (!last) throw new CliError('no start command or process has run there. Start one with `berth exec -d`', 4);
   return last;
 }

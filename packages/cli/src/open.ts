@@ -6,8 +6,8 @@ import { findId, openSession, type Session } from './session.ts';
 export function addOpenCommand(program: Command): void {
   program
     .command('open [container]')
-    .description('Open the console in the browser, at a container')
-    .option('-p, --print', 'Print the address only')
+    .description('Open the web console, or a container in it')
+    .option('-p, --print', 'Only print the URL')
     .action(async (name: string | undefined, { print }: { print?: boolean }, command: Command) =>
       open(await openSession(command), name, print === true),
     );

@@ -13,11 +13,11 @@ interface LinkOptions {
 
 /** What listens in containers, and who may see it from outside. */
 export function addPortCommands(program: Command): void {
-  const port = program.command('port').description('Ports of a container in the browser: previews');
+  const port = program.command('port').description('Previews: ports of a container in the browser');
   port
     .command('ls <container>')
-    .description('List ports on which programs listen')
-    .option('-f, --follow', 'Show also changes, until the container stops; with --json a line for each')
+    .description('List listening ports')
+    .option('-f, --follow', 'Also show changes until the container stops; with --json, one per line')
     .action(async (name: string, options: { readonly follow?: boolean }, command: Command) => {
       const session = await openSession(command);
       await (options.follow === true ? follow(session, name) : list(session, name));
@@ -25,10 +25,10 @@ export function addPortCommands(program: Command): void {
   port
     .command('link <container>')
     .argument('<port>', 'Port number', tcpPort)
-    .description('Create a link to a port, and print its URL')
-    .option('--expires <time>', 'Expire after this time: 30m, 8h, 7d (default: a day)', period)
-    .option('--name <name>', 'Name to recognise it by')
-    .option('--once', 'Work only in the first browser that opens it')
+    .description('Create a link to a port and print its URL')
+    .option('--expires <time>', 'Expire after this time: 30m, 8h, 7d (default: 1d)', period)
+    .option('--name <name>', 'Name to identify it')
+    .option('--once', 'Valid only in the first browser that opens it')
     .option('--may-start', 'Let visitors with the link start the container')
     .action(async (name: string, number: number, options: LinkOptions, command: Command) =>
       link(await openSession(command), { name, number }, options),
@@ -43,14 +43,14 @@ export function addPortCommands(program: Command): void {
   port
     .command('unlink <container>')
     .argument('<port>', 'Port number', tcpPort)
-    .argument('<link...>', 'Ids of links, or their beginnings')
-    .description('Revoke links, and close their connections')
+    .argument('<link...>', 'Ids of links, or prefixes of them')
+    .description('Revoke links and close their connections')
     .action(async (name: string, number: number, ids: readonly string[], _: unknown, command: Command) =>
       unlink(await openSession(command), { name, number }, ids),
     );
   for (const [access, description] of [
-    ['public', 'Make a port visible to everyone'],
-    ['private', 'Make a port visible only to you and those with a link'],
+    ['public', 'Make a port accessible to everyone'],
+    ['private', 'Make a port accessible only to you and visitors with a link'],
   ] as const) {
     port
       .command(`${access} <container>`)

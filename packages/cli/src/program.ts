@@ -19,7 +19,7 @@ import { addWebhookCommands } from './webhooks.ts';
 /** The whole command line. Usage errors are thrown as a CommanderError, after a line on stderr. */
 export function createProgram(version: string): Command {
   const program = new Command('berth')
-    .description('Sandboxed containers with data that stays')
+    .description('Sandboxed containers with persistent data')
     .version(version, '-V, --version', 'Show the version')
     .helpOption('-h, --help', 'Show help')
     .addHelpCommand(new Command('help').argument('[command]').description('Show help for a command').helpGroup('More:'))

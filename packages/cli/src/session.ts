@@ -77,7 +77,7 @@ export function wholeId(beginning: string, all: readonly { readonly id: string }
   const found = all.map(({ id }) => id).filter((id) => beginning.length >= 8 && id.startsWith(beginning));
   if (found.length <= 1) return found[0] ?? beginning;
   const ids = found.map((id) => `  ${id}`);
-  throw new CliError(`${String(found.length)} ids begin so. Give more characters of one:`, 1, ids);
+  throw new CliError(`${String(found.length)} ids match. Use more characters of one:`, 1, ids);
 }
 
 /** @returns the id of the newest snapshot with this name; or `nameOrId` if there is none */

@@ -26,7 +26,7 @@ export async function openShell(session: Session, name: string, { attach, watch 
     takeover: watch !== true,
     ...(attached !== undefined && { session: attached, after: 0 }),
     onRole: (role) => {
-      if (role === 'watcher') noteInTerminal('read-only: another client has the keyboard');
+      if (role === 'watcher') noteInTerminal('read-only: another client has the input');
     },
   });
   await opened(terminal, session.signal);
@@ -37,7 +37,8 @@ export async function openShell(session: Session, name: string, { attach, watch 
     const { code, reason, detail } = await terminal.ended;
     process.exitCode = reason === 'exited' ? (code ?? NOT_RUN) : reason === 'detached' ? 0 : NOT_RUN;
     release();
-    if (reason === 'detached') noteInTerminal(`detached. Return with: berth sh ${name} --attach ${terminal.id ?? ''}`);
+    if (reason === 'detached')
+      noteInTerminal(`detached. Attach again with: berth sh ${name} --attach ${terminal.id ?? ''}`);
     else if (reason !== 'exited') noteInTerminal([inWords(reason), detail].filter(Boolean).join(': '));
   } catch (error) {
     process.exitCode = NOT_RUN;
@@ -58,7 +59,7 @@ export async function runInTerminal(
   { id, program, isTyped }: { readonly id: string; readonly program: TerminalProgram; readonly isTyped: boolean },
 ): Promise<void> {
   if (isTyped && !process.stdin.isTTY) {
-    throw new CliError('standard input is not a terminal. Leave out -t', USAGE);
+    throw new CliError('standard input is not a terminal. Omit -t', USAGE);
   }
   using terminal = berth.terminal(id, { ...localTerminal(), program, takeover: true });
   const giveUp = (): void => terminal.detach();
@@ -143,7 +144,7 @@ function holdTerminal(terminal: Terminal, { isTyped, detachKey, onSignal }: Hold
       (error: unknown) => {
         if (isDropping || !isBerthError(error, 'connection_failed')) return;
         isDropping = true;
-        noteInTerminal('the server does not answer: input is dropped');
+        noteInTerminal('the server does not respond: input is dropped');
       },
     );
     if (end >= 0) terminal.detach();
@@ -185,7 +186,7 @@ async function openTerminal({ berth, signal }: Session, id: string, wanted: stri
   if (wanted !== true) return wholeId(wanted, open);
   const [first] = open;
   if (first && open.length === 1) return first.id;
-  if (!first) throw new CliError('no terminal is open there. Leave out --attach to open one', 4);
+  if (!first) throw new CliError('no terminal is open there. Omit --attach to open one', 4);
   const ids = open.map((each) => `  ${each.id}  since ${each.started_at}`);
-  throw new CliError('several terminals are open. Name one with --attach:', 4, ids);
+  throw new CliError('several terminals are open. Choose one with --attach:', 4, ids);
 }

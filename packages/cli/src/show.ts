@@ -70,7 +70,7 @@ function networkOf(policy: api.NetworkPolicy): string {
 const IDLE_ACTIONS: Readonly<Record<api.IdleAction, string>> = {
   stop: 'stops',
   pause: 'pauses',
-  pause_then_stop: 'pauses, and stops after as long again',
+  pause_then_stop: 'pauses, and stops after the same time again',
 };
 
 function lifetimeOf(container: api.ContainerView, limits: api.LimitsView): Section['facts'] {
@@ -156,7 +156,7 @@ export function showSnapshot(snapshot: api.SnapshotView): void {
       ],
     },
     {
-      title: 'Made of',
+      title: 'Created from',
       facts: [
         ['Container', snapshot.container_id],
         ['Image', snapshot.image],
@@ -187,11 +187,11 @@ export function showUser(me: api.MeView, { server, context }: { server: string; 
       ],
     },
     {
-      title: 'Use and limits',
+      title: 'Usage and limits',
       facts: [
         ['Containers', `${String(usage.containers)} of ${String(limits.containers)}`],
         ['Agents', `${String(usage.agents)} of ${String(limits.agents)}`],
-        ['Snapshots', `at most ${String(limits.snapshots)}, ${mebibytesText(limits.snapshot_mb)} in all`],
+        ['Snapshots', `at most ${String(limits.snapshots)}, ${mebibytesText(limits.snapshot_mb)} in total`],
         ['Webhooks', `at most ${String(limits.webhooks)}`],
       ],
     },

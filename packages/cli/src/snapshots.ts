@@ -32,7 +32,7 @@ export function addSnapshotCommands(program: Command): void {
   const snapshot = program.command('snapshot').description('Snapshots of containers');
   snapshot
     .command('create <container>')
-    .description('Create a snapshot of a container, and wait until it is ready')
+    .description('Create a snapshot of a container and wait until it is ready')
     .option('--name <name>', 'Name')
     .option('--description <text>', 'Description')
     .option('-l, --label <key=value>', 'Label (repeatable)', pair)
@@ -58,7 +58,7 @@ export function addSnapshotCommands(program: Command): void {
     });
   snapshot
     .command('update <snapshot>')
-    .description('Change name or description of a snapshot')
+    .description('Update the name or description of a snapshot')
     .option('--name <name>', 'Name')
     .option('--description <text>', 'Description')
     .action(async (of: string, options: { name?: string; description?: string }, command: Command) => {
@@ -71,25 +71,25 @@ export function addSnapshotCommands(program: Command): void {
     });
   snapshot
     .command('rm <snapshot...>')
-    .description('Delete snapshots; containers created from them stay')
+    .description('Delete snapshots; containers created from them are kept')
     .option('-y, --yes', 'Do not ask for confirmation')
     .action(async (names: readonly string[], { yes }: { yes?: boolean }, command: Command) =>
       remove(await openSession(command), names, yes === true),
     );
   snapshot
     .command('restore <container> <snapshot>')
-    .description('Return a container to one of its snapshots; its current state is kept as a snapshot')
-    .option('--no-keep', 'Delete the current state')
-    .option('-y, --yes', 'Do not ask before the container is recreated')
+    .description('Restore a container to one of its snapshots; its current state is saved as a snapshot')
+    .option('--no-keep', 'Discard the current state')
+    .option('-y, --yes', 'Do not ask for confirmation before recreating the container')
     .action(async (name: string, of: string, options: RestoreOptions, command: Command) =>
       restore(await openSession(command), { name, of }, options),
     );
   program
     .command('fork <container>')
-    .description('Create copies of a container, and wait until they run')
+    .description('Create copies of a container and wait until they are running')
     .option('--name <name>', 'Name of the copy; several copies get -1, -2 and so on')
     .option('--count <number>', 'Number of copies', whole)
-    .option('--no-wait', 'Do not wait until they run')
+    .option('--no-wait', 'Do not wait until they are running')
     .action(async (name: string, options: ForkOptions, command: Command) =>
       fork(await openSession(command), name, options),
     );
@@ -132,14 +132,14 @@ async function restore(
   const id = await findId(session, name);
   const snapshot = await findSnapshotId(session, of);
   if (!yes) {
-    const present = keep ? 'Its current state is kept as a snapshot.' : 'Its current state is deleted.';
+    const present = keep ? 'Its current state is saved as a snapshot.' : 'Its current state is lost.';
     await confirm(
-      `Return ${name} to the snapshot ${of}? The container will be recreated: its programs end. ${present}`,
+      `Restore ${name} to the snapshot ${of}? The container will be recreated: its programs end. ${present}`,
     );
   }
   const restored = await berth.snapshots.restore(id, { snapshot, keep }, { signal });
   if (isJson) sayJson(restored);
-  else note(`${restored.name}: ${restored.message}${restored.kept === null ? '' : `; kept as ${restored.kept}`}`);
+  else note(`${restored.name}: ${restored.message}${restored.kept === null ? '' : `; saved as ${restored.kept}`}`);
 }
 
 async function list(session: Session, { container }: { readonly container?: string }): Promise<void> {

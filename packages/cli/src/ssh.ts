@@ -22,7 +22,7 @@ const HOST_SUFFIX = '.berth';
 export function addSshCommands(program: Command): void {
   program
     .command('ssh <container> [words...]')
-    .description('Run ssh with a key that expires after an hour; options and a command of ssh may follow')
+    .description('Run ssh with a key that expires after an hour; ssh options and a command may follow')
     .passThroughOptions()
     .allowUnknownOption()
     .action(async (name: string, words: readonly string[], _: unknown, command: Command) =>
@@ -30,7 +30,7 @@ export function addSshCommands(program: Command): void {
     );
   program
     .command('ssh-config [containers...]')
-    .description('Print entries for ~/.ssh/config, for all containers by default')
+    .description('Print entries for ~/.ssh/config (default: all containers)')
     .option('-i, --identity <file>', 'Private key (default: chosen by ssh)')
     .action(async (names: readonly string[], options: { identity?: string }, command: Command) =>
       printConfig(await openSession(command), names, options),
@@ -61,7 +61,7 @@ function addKeys(keys: Command): void {
   keys
     .command('add [file]')
     .description('Register a public key (default: ~/.ssh/id_ed25519.pub)')
-    .option('--name <name>', "Name to recognise it by (default: the key's comment)")
+    .option('--name <name>', "Name to identify it (default: the key's comment)")
     .option('--expires <time>', 'Expire after this time: 8h, 90d', period)
     .action(async (file: string | undefined, options: { name?: string; expires?: number }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
@@ -80,7 +80,7 @@ function addKeys(keys: Command): void {
     });
   keys
     .command('rm <id...>')
-    .description('Delete keys by their ids or the beginnings of these, and close their connections')
+    .description('Delete keys by their ids or prefixes of them, and close their connections')
     .action(async (ids: readonly string[], _: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.ssh.keys({ signal });
@@ -168,7 +168,7 @@ async function keyFor(session: Session): Promise<string> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await rm(file, { force: true });
   if ((await run('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', 'berth ssh', '-f', file])) !== 0) {
-    throw new CliError(`ssh-keygen could not create a key in ${folder}. Its own messages say why`);
+    throw new CliError(`ssh-keygen could not create a key in ${folder}. See its messages for the reason`);
   }
   const body = { name: 'berth ssh', public_key: (await readText(`${file}.pub`)).trim() };
   const key = await berth.ssh.createKey({ ...body, expires_in: KEY_SECONDS }, { signal }).catch((error: unknown) => {
@@ -191,7 +191,7 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw new CliError(`cannot read ${reasonOf(error)}. Name another file`);
+    throw new CliError(`cannot read ${reasonOf(error)}. Choose another file`);
   }
 }
 

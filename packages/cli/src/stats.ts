@@ -13,9 +13,9 @@ interface StatsOptions {
 export function addStatsCommand(program: Command): void {
   program
     .command('stats')
-    .argument('[container...]', 'All running containers if none is named')
+    .argument('[container...]', 'Default: all running containers')
     .description('Show CPU, memory and network of containers, updated at a terminal')
-    .option('-f, --follow', 'Update also if the output is not a terminal; with --json a line for each message')
+    .option('-f, --follow', 'Also update if the output is not a terminal; with --json, one message per line')
     .option('--no-stream', 'Show current values once')
     .action(async (names: readonly string[], options: StatsOptions, command: Command) => {
       const session = await openSession(command);
@@ -160,7 +160,7 @@ async function identified(
 }
 
 function idOf(container: api.ContainerView | api.AgentView): string {
-  if (!('db_id' in container)) throw new CliError('an agent has no statistics. Name a container', 4);
+  if (!('db_id' in container)) throw new CliError('an agent has no statistics. Choose a container', 4);
   return container.db_id;
 }
 

@@ -30,7 +30,7 @@ export function addTemplateCommands(templates: Command): void {
   templates
     .command('put <name> <version>')
     .description('Create or replace a template, from an image or a snapshot')
-    .option('--image <image>', 'Image on the machine, or a name of the catalogue')
+    .option('--image <image>', 'Image on the machine, or a catalogue name')
     .option('--snapshot <snapshot>', 'One of your snapshots; its files are copied')
     .option('--data', "Include the snapshot's /home/user")
     .option('--description <text>', 'Description')
@@ -46,7 +46,7 @@ export function addTemplateCommands(templates: Command): void {
     );
   templates
     .command('rm <name...>')
-    .description('Delete templates; containers created from them stay')
+    .description('Delete templates; containers created from them are kept')
     .option('-y, --yes', 'Do not ask for confirmation')
     .action(async (names: readonly string[], { yes }: { yes?: boolean }, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
@@ -90,7 +90,7 @@ async function put(
   const { berth, isJson, signal } = session;
   const { image, snapshot, start, tier } = options;
   if ((image === undefined) === (snapshot === undefined)) {
-    throw new CliError('a template is made of an image or a snapshot. Use either --image or --snapshot', USAGE);
+    throw new CliError('a template is created from an image or a snapshot. Use either --image or --snapshot', USAGE);
   }
   const settings = {
     image,

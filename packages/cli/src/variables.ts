@@ -32,7 +32,7 @@ export function addVariableCommands(program: Command): void {
   env
     .command('set <container>')
     .argument('<NAME=VALUE...>', 'Variables', (text: string, before: Pairs | undefined) => pair(text, before))
-    .description('Set variables; others stay, and running programs keep theirs')
+    .description('Set variables; others stay unchanged, and running programs keep theirs')
     .action(async (name: string, variables: Pairs, _: unknown, command: Command) =>
       change(await openSession(command), name, variables),
     );

@@ -16,10 +16,10 @@ interface ScopeOptions {
   readonly all?: boolean;
 }
 
-const ALL = ['--all', "Webhooks for all users' events, for administrators"] as const;
+const ALL = ['--all', 'Global webhooks for the events of all users, for administrators'] as const;
 
 export function addWebhookCommands(program: Command): void {
-  const webhooks = program.command('webhooks').description('Webhooks: URLs that get your events');
+  const webhooks = program.command('webhooks').description('Webhooks: URLs that receive your events');
   webhooks
     .command('ls', { isDefault: true })
     .description('List webhooks')
@@ -27,8 +27,8 @@ export function addWebhookCommands(program: Command): void {
     .action(async (options: ScopeOptions, command: Command) => list(await openSession(command), options));
   webhooks
     .command('create <url>')
-    .description('Create a webhook, and print its id and its secret; the secret is not shown again')
-    .option('-e, --event <type>', 'Type of events to send (default: all; repeatable)', collect)
+    .description('Create a webhook and print its id and secret; the secret is shown only once')
+    .option('-e, --event <type>', 'Event type to send (default: all; repeatable)', collect)
     .option('-l, --label <key=value>', 'Label that containers must have (repeatable)', pair)
     .option('--description <text>', 'Description')
     .option(...ALL)
@@ -39,7 +39,7 @@ export function addWebhookCommands(program: Command): void {
   for (const [name, wanted] of Object.entries(status)) {
     webhooks
       .command(`${name} <id>`)
-      .description(name === 'pause' ? 'Stop sending; events wait' : 'Send again, from where it stopped')
+      .description(name === 'pause' ? 'Stop sending; events are queued' : 'Continue sending from where it stopped')
       .option(...ALL)
       .action(async (id: string, options: ScopeOptions, command: Command) => {
         const session = await openSession(command);
@@ -64,7 +64,7 @@ export function addWebhookCommands(program: Command): void {
     });
   webhooks
     .command('rotate-secret <id>')
-    .description('Print a new secret; the old one is used too for a day')
+    .description('Rotate the secret and print the new one; the old one stays valid for a day')
     .option(...ALL)
     .action(async (id: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);
@@ -90,7 +90,7 @@ export function addWebhookCommands(program: Command): void {
     );
   webhooks
     .command('redeliver <id> <delivery>')
-    .description('Send a delivery again')
+    .description('Resend a delivery')
     .option(...ALL)
     .action(async (id: string, delivery: string, options: ScopeOptions, command: Command) => {
       const session = await openSession(command);

@@ -90,11 +90,11 @@ describe('berth admin', () => {
     expect(await line.berth('admin', 'templates', 'put', 'tools', '2')).toMatchObject({
       code: 2,
       stderr:
-        'berth: admin templates put: a template is made of an image or a snapshot. Use either --image or --snapshot\n',
+        'berth: admin templates put: a template is created from an image or a snapshot. Use either --image or --snapshot\n',
     });
     expect(await line.berth('create', 'tools', '--snapshot', 'any')).toMatchObject({
       code: 2,
-      stderr: 'berth: create: an image and --snapshot exclude each other. Leave out one of them\n',
+      stderr: 'berth: create: an image and --snapshot are mutually exclusive. Use only one of them\n',
     });
     expect(await line.berth('admin', 'templates', 'rm', 'tools', '--yes')).toMatchObject({
       code: 0,

@@ -85,7 +85,7 @@ describe('berth', () => {
       code: 4,
       stdout: '',
       stderr: `dev: container stopped
-berth: stop nothing: container not found on ${host()}. \`berth ls\` lists containers, \`berth ls -s deleted\` those that can be restored.
+berth: stop nothing: container not found on ${host()}. \`berth ls\` lists containers; \`berth ls -s deleted\` lists those that can be restored.
 berth: stop other: not authorized on ${host()}. It belongs to another user. \`berth whoami\` shows who you are.
 `,
     });
@@ -305,7 +305,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         'stop_failed',
         'failed to stop container',
         {},
-        "stop dev: failed to stop container (request r). Try again, or give the request's id to the server's operator.\n",
+        "stop dev: failed to stop container (request r). Try again, or give the request id to the server's operator.\n",
       ],
       [400, 'of_a_newer_server', 'something new', {}, 'stop dev: something new\n'],
     ];

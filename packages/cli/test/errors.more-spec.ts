@@ -69,14 +69,14 @@ describe('an error of berth', () => {
 
   it('must begin with the command and its container also where the server is not at fault', async () => {
     for (const [args, text, code] of [
-      [['logs', 'dev'], 'logs dev: no start command and no process has run there. Start one with `berth exec -d`', 4],
-      [['sh', 'dev', '--attach'], 'sh dev: no terminal is open there. Leave out --attach to open one', 4],
+      [['logs', 'dev'], 'logs dev: no start command or process has run there. Start one with `berth exec -d`', 4],
+      [['sh', 'dev', '--attach'], 'sh dev: no terminal is open there. Omit --attach to open one', 4],
       [['exec', '-d', '-t', 'dev', 'ls'], 'exec: -d does not work with -i or -t', 2],
       [['cp', 'here', 'there'], 'cp: exactly one of the two paths must be in a container, as NAME:PATH', 2],
       [['cp', '/no/such', 'dev:'], 'cp dev: /no/such: no such file or directory', 4],
       [
         ['create', 'node:24', '--snapshot', 'ready'],
-        'create: an image and --snapshot exclude each other. Leave out one of them',
+        'create: an image and --snapshot are mutually exclusive. Use only one of them',
         2,
       ],
       [['login', 'berth'], 'login: berth is not an address. Use one such as https://berth.example.org', 2],
@@ -115,7 +115,7 @@ describe('an error of berth', () => {
       const { stderr } = await line.berth(...args);
       expect({ args, stderr }).toEqual({
         args,
-        stderr: `berth: ${text}: not found on ${host}. Choose another path, or delete what is there.\n`,
+        stderr: `berth: ${text}: not found on ${host}. Choose another path, or delete the existing file or directory.\n`,
       });
     }
   });

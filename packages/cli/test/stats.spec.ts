@@ -126,7 +126,7 @@ describe('berth stats of several containers', () => {
     expect(stderr.split('\n').toSorted()).toEqual([
       '',
       'berth: stats c3: container is not running. Start it: `berth start c3`',
-      `berth: stats nothing: container not found on ${host}. \`berth ls\` lists containers, \`berth ls -s deleted\` those that can be restored.`,
+      `berth: stats nothing: container not found on ${host}. \`berth ls\` lists containers; \`berth ls -s deleted\` lists those that can be restored.`,
     ]);
     expect(code).toBe(4);
     expect(streams.map(({ ids }) => ids)).toEqual([[idOf(1), idOf(3)]]);

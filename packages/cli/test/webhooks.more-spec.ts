@@ -81,6 +81,6 @@ describe('berth webhooks', () => {
   it('must say which addresses are refused', async () => {
     const refused = await webhooks('create', 'https://10.0.0.1/');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
-    expect(refused.stderr).toContain('url must not lead to this address');
+    expect(refused.stderr).toContain('url must not point to this address');
   });
 });

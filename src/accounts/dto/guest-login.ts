@@ -34,6 +34,6 @@ const USERNAME = /^[A-Za-z0-9_-]{2,30}$/;
 export class GuestLoginDto {
   @ApiProperty({ example: 'ada', description: '2 to 30 letters, digits, "_" and "-".' })
   @IsString()
-  @Matches(USERNAME, { message: 'must be 2 to 30 of letters, digits, "_" and "-"' })
+  @Matches(USERNAME, { message: 'must be 2 to 30 letters, digits, "_" or "-"' })
   readonly username: string;
 }

@@ -34,7 +34,7 @@ export class SignInCodeView {
 export class SignInDto {
   @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
   @IsString()
-  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'must be a sign-in code' })
+  @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'must be a valid sign-in code' })
   readonly code: string;
 }
 

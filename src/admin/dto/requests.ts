@@ -77,7 +77,7 @@ export class ListUsersDto extends PagedQuery {
   @ApiPropertyOptional({ example: 'ada', description: 'Filter by exact name.' })
   @IsOptional()
   @IsString()
-  @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be the name of a user' })
+  @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be a user name' })
   username?: string;
 
   @Search('ada', 'Part of the name.')
@@ -86,7 +86,7 @@ export class ListUsersDto extends PagedQuery {
   @ApiPropertyOptional({ example: 'free' })
   @IsOptional()
   @IsString()
-  @Matches(/^[A-Za-z0-9_-]{1,32}$/, { message: 'tier must be the name of a tier' })
+  @Matches(/^[A-Za-z0-9_-]{1,32}$/, { message: 'tier must be a tier name' })
   tier?: string;
 }
 

@@ -46,7 +46,7 @@ export class CreateAgentDto {
   @IsArray({ message: 'must be an array' })
   @IsString({ each: true, message: 'each must be a string' })
   @ArrayMaxSize(MOST_TAGS, { message: `at most ${String(MOST_TAGS)} tags` })
-  @ArrayUnique({ message: 'must not name a tag twice' })
+  @ArrayUnique({ message: 'must not contain duplicates' })
   @Matches(TAG, {
     each: true,
     message: '1 to 32 of letters, digits and "._:/=-" each, beginning with a letter or digit',

@@ -30,7 +30,9 @@ export class ListAuditDto extends PagedQuery {
   })
   @IsOptional()
   @IsString()
-  @Matches(/^[a-z_]{1,32}(\.[a-z_]{1,31})?$/, { message: 'action must be one such as container.start, or container' })
+  @Matches(/^[a-z_]{1,32}(\.[a-z_]{1,31})?$/, {
+    message: 'action must be an action such as container.start, or its prefix',
+  })
   action?: string;
 
   @ApiPropertyOptional({
@@ -39,7 +41,7 @@ export class ListAuditDto extends PagedQuery {
   })
   @IsOptional()
   @IsString()
-  @Matches(/^[a-z_]{1,64}$/, { message: 'outcome must be ok, pending, failed, or the code of an error' })
+  @Matches(/^[a-z_]{1,64}$/, { message: 'outcome must be ok, pending, failed or an error code' })
   outcome?: string;
 
   @Moment('Started at or after this time.')

@@ -95,8 +95,9 @@ export function isAvoided<Row extends Pick<NodeRow, 'avoidedUntil'>>(
 
 function noticeOf({ name, avoidedUntil, avoidedBecause }: Sickness & { readonly avoidedUntil: Date }): string {
   return (
-    `Creations fail on the node ${name} (${avoidedBecause ?? ''}): until ${avoidedUntil.toISOString()} something new is placed ` +
-    "there only where no other node has room. The server's log says why; once it is put right, an administrator activates " +
+    `Creations fail on the node ${name} (${avoidedBecause ?? ''}): until ${avoidedUntil.toISOString()}, new containers are placed ` +
+    "there only if no other node has room. See the server's log for the reason. After fixing it, an " +
+    'administrator activates ' +
     `it: POST /api/admin/nodes/${name}/activate.`
   );
 }

@@ -58,7 +58,9 @@ export class OriginLookup {
     if (snapshot != null) return { origin: await this.access.findReady(caller, snapshot), template: null };
     if (custom != null) {
       if (!this.catalog.has(custom) && (await this.templates.ownsImage(custom))) {
-        throw invalidParameters([{ field: 'custom_image', message: "must not be a template's: name the template" }]);
+        throw invalidParameters([
+          { field: 'custom_image', message: "must not be the image of a template: give the template's name" },
+        ]);
       }
       return NONE;
     }

@@ -165,7 +165,7 @@ export class Specifications {
     if (origin === null) return this.images.resolve({ image: image ?? '', customImage: customImage ?? undefined });
     const given = image !== undefined ? 'image' : customImage !== undefined ? 'custom_image' : null;
     if (given === null) return origin.image;
-    throw invalidParameters([{ field: given, message: 'must not be given with "snapshot", which has an image' }]);
+    throw invalidParameters([{ field: given, message: 'must not be combined with "snapshot", which has an image' }]);
   }
 }
 

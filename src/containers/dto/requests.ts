@@ -90,7 +90,7 @@ export function faultOfEnvironment(value: object): string | null {
 function IsEnvironmentPatch(): PropertyDecorator {
   const validate = (value: object): boolean =>
     Object.entries(value).every(([name, text]) => NAME.test(name) && (text === null || isValue(text)));
-  return isObjectOf('isEnvironmentPatch', { validate, rule: `${RULE}, or null to remove one` });
+  return isObjectOf('isEnvironmentPatch', { validate, rule: `${RULE}; null removes one` });
 }
 
 /** An optional property with an idle limit. */
@@ -504,7 +504,7 @@ export class WaitContainerDto {
   @IsIn(CONTAINER_STATUSES)
   status: ContainerStatus;
 
-  @QueryInteger({ min: 0, max: 120, default: 30, description: 'seconds' })
+  @QueryInteger({ min: 0, max: 120, default: 30, description: 'Timeout in seconds.' })
   timeout?: number;
 }
 

@@ -71,7 +71,7 @@ export class ListSnapshotsDto extends PagedQuery {
 
 /** Query of `GET /api/snapshots/:id/wait`. */
 export class WaitSnapshotDto {
-  @QueryInteger({ min: 0, max: 120, default: 30, description: 'seconds' })
+  @QueryInteger({ min: 0, max: 120, default: 30, description: 'Timeout in seconds.' })
   timeout?: number;
 }
 

@@ -22,7 +22,7 @@ const MAX_VERSION = 64;
 const MAX_TIERS = 32;
 
 /** What a template's name must be. */
-export const TEMPLATE_NAME_RULE = '1 to 64 of a-z, 0-9, ".", "_" and "-", the first of a-z and 0-9';
+export const TEMPLATE_NAME_RULE = '1 to 64 of a-z, 0-9, ".", "_" and "-", starting with a letter or digit';
 
 /** Schemas of combinations that `TemplateSources` refuses. */
 const DATA_OF_IMAGE = {
@@ -120,7 +120,7 @@ export class PutTemplateDto {
   @IsString({ each: true, message: 'each must be a string' })
   @ArrayNotEmpty({ message: 'must name at least one tier' })
   @ArrayMaxSize(MAX_TIERS, { message: `at most ${String(MAX_TIERS)} tiers` })
-  @ArrayUnique({ message: 'must not name a tier twice' })
+  @ArrayUnique({ message: 'must not contain duplicates' })
   tiers?: string[] | null;
 
   @ApiPropertyOptional({
@@ -178,7 +178,7 @@ export class TemplateView {
   readonly role: string | null;
   @ApiProperty({ ...NETWORK_POLICY_SCHEMA, nullable: true, description: 'Null: the tier default.' })
   readonly network: NetworkPolicy | null;
-  @ApiProperty({ type: [String], nullable: true, example: ['pro'], description: 'null: all.' })
+  @ApiProperty({ type: [String], nullable: true, example: ['pro'], description: 'Null: all.' })
   readonly tiers: readonly string[] | null;
   @ApiProperty({ format: 'date-time' })
   readonly created_at: string;

@@ -41,7 +41,7 @@ export function IsLabels(): PropertyDecorator {
 export function IsLabelsPatch(): PropertyDecorator {
   const validate = (value: object): boolean =>
     Object.entries(value).every(([key, text]) => KEY.test(key) && (text === null || isValue(text)));
-  return isObjectOf('isLabelsPatch', { validate, rule: `${RULE}, or null to remove one` });
+  return isObjectOf('isLabelsPatch', { validate, rule: `${RULE}; null removes one` });
 }
 
 /** @returns what is wrong with a plain object of labels; null if it is valid */

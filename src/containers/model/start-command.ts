@@ -118,9 +118,9 @@ function faultOfReady(ready: unknown): string | null {
   if (unknown !== null) return `start.ready has no field ${unknown}`;
   const { port, command, within_seconds: within } = ready;
   if ((port === undefined) === (command === undefined)) return 'start.ready must have either a port or a command';
-  if (port !== undefined && !isInteger(port, 1, 65_535)) return 'start.ready.port must be 1 to 65535';
+  if (port !== undefined && !isInteger(port, 1, 65_535)) return 'start.ready.port must be from 1 to 65535';
   if (within !== undefined && !isInteger(within, WITHIN_SECONDS.min, WITHIN_SECONDS.max)) {
-    return 'start.ready.within_seconds must be 1 to 3600';
+    return 'start.ready.within_seconds must be from 1 to 3600';
   }
   return command === undefined ? null : faultOfCommand(command, 'start.ready.command');
 }

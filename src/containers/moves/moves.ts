@@ -43,8 +43,8 @@ export class Moves {
   /** @throws DomainError `node_not_found`, `same_node`, `wrong_pool` */
   private async target(row: ContainerRow, name: string): Promise<NodeRow> {
     const node = await this.nodes.find(name);
-    if (node?.forgottenAt !== null) throw refused('node_not_found', 'is no machine of the cluster');
-    if (node.id === row.nodeId) throw refused('same_node', 'must be another than the one that it is on');
+    if (node?.forgottenAt !== null) throw refused('node_not_found', 'is not a node of the cluster');
+    if (node.id === row.nodeId) throw refused('same_node', 'must be another node than the current one');
     const pool = await this.policies.poolOf(row.userId);
     if (node.pool !== pool) throw refused('wrong_pool', `must be in the pool "${pool}" of the user's tier`);
     return node;
@@ -52,9 +52,9 @@ export class Moves {
 
   private whyNot({ id, availability }: NodeRow): string {
     const node = this.engine.nodes.list()?.find((each) => each.id === id);
-    if (!node?.isReachable) return 'does not answer';
-    if (node.problem !== null) return 'cannot be used at the moment';
-    return node.availability === 'active' && availability === 'active' ? 'has no room for it' : 'is drained';
+    if (!node?.isReachable) return 'is unreachable';
+    if (node.problem !== null) return 'is currently unavailable';
+    return node.availability === 'active' && availability === 'active' ? 'has not enough capacity' : 'is drained';
   }
 }
 

@@ -91,7 +91,7 @@ function started(row: ContainerRow, observed: ObservedContainer, policy: RunPoli
  * process.
  */
 const OUT_OF_MEMORY =
-  'it needed more memory than its limit, which ended all its processes: under gVisor one process over the limit is enough';
+  'it needed more memory than its limit, which ended all its processes: under gVisor, one over the limit is enough';
 
 function stopped(row: ContainerRow, end: { reason: StopReason; exitCode: number | null }): Outcome {
   const patch: ContainerPatch = {

@@ -17,10 +17,10 @@ const PULL = { from: 5, to: 60 };
 
 /** The progress at each step of a move to another node. The pull and the copy advance to the next step's value. */
 const MOVE_STEPS: Partial<Record<Step['do'], { message: string; progress: number }>> = {
-  ensure_image: { message: 'preparing the image on another machine', progress: 0 },
+  ensure_image: { message: 'preparing the image on the other node', progress: 0 },
   stop_container: { message: 'stopping the container', progress: 20 },
-  commit_layer: { message: 'copying the files outside the home to another machine', progress: 20 },
-  copy_volume: { message: 'copying the data to another machine', progress: 20 },
+  commit_layer: { message: 'copying files outside the home directory to the other node', progress: 20 },
+  copy_volume: { message: 'copying the data to the other node', progress: 20 },
   start_container: { message: 'starting the container', progress: 95 },
 };
 const MOVE_PULL = { from: 0, to: 20 };

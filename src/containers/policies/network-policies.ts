@@ -21,8 +21,8 @@ export class NetworkPolicies {
   resolve(tier: string, requested: NetworkPolicy | undefined): NetworkPolicy {
     const network = this.tiers.networkOf(tier, requested);
     if (typeof network === 'string' || this.engine.host.capabilities.allowLists === 'enforced') return network;
-    const allowed = requested ? 'must not be a list:' : `must be none: the tier "${tier}" has a list, and`;
-    const message = `${allowed} the host firewall of this server does not enforce lists`;
+    const allowed = requested ? 'must not be a list' : `must be none: the tier "${tier}" has a list`;
+    const message = `${allowed}, which the host firewall of this server does not enforce`;
     throw invalidParameters([{ field: 'network', message }]);
   }
 }

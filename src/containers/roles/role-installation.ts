@@ -98,8 +98,8 @@ const PROBE_OUTPUT_BYTES = 64 * 1024;
 const INSTALL_OUTPUT_BYTES = 16 * 1024 * 1024;
 
 const NO_SHELL = 'the image has no shell to install with';
-const ENDLESS = "the image's shell writes output without end";
-const SILENT = "the image's shell does not answer";
+const ENDLESS = "the image's shell produces endless output";
+const SILENT = "the image's shell does not respond";
 
 /** Makes one attempt to install a container's role by exec: checks whether it is present, installs it, checks again. */
 @Injectable()
@@ -116,7 +116,7 @@ export class RoleInstallation {
   /** @param stopped aborted when this process shuts down. @throws LeaseLostError, and the database's error */
   async attempt(lease: RoleLease, stopped: AbortSignal): Promise<RoleOutcome> {
     const role = this.catalog.find(lease.row.role ?? '');
-    if (!role) return failed('the role is no longer offered');
+    if (!role) return failed('the role is no longer available');
     const run = new Run(lease, this.engine, { stopped, variables: this.environments.open(lease.row) });
     // Counts as use, so that an idle stop does not interrupt it.
     const outcome = await this.usage.during(lease.row, () => this.tryOnce(role, run));
@@ -173,27 +173,27 @@ export class RoleInstallation {
     exitCode: number,
     { role, run, output }: { role: CatalogRole; run: Run; output: string },
   ): Promise<RoleOutcome> {
-    if (exitCode === INSTALL_EXIT.noPackageManager) return failed('the image has no apt, apk or dnf to install with');
+    if (exitCode === INSTALL_EXIT.noPackageManager) return failed('the image has none of apt, apk and dnf');
     if (exitCode === INSTALL_EXIT.noPackages) return failed("the role has no packages for the image's distribution");
     if (wasKilled(exitCode)) return { kind: 'cut', output };
     if (exitCode !== 0) return failed('the packages could not be installed', output);
     const missing = await run.missing(role);
     if (missing.length === 0) return { kind: 'installed' };
-    return failed(`the packages are installed, but there is no ${missing.join(', ')}`, output);
+    return failed(`the packages are installed, but these programs are missing: ${missing.join(', ')}`, output);
   }
 
   private outcomeOfFault(error: EngineError, output: string): RoleOutcome {
     switch (error.code) {
       case 'timed_out': {
         const seconds = Math.round(this.config.ROLE_INSTALL_TIMEOUT / 1000);
-        return failed(`the installation did not end within ${String(seconds)} s`, output);
+        return failed(`the installation did not finish within ${String(seconds)} s`, output);
       }
       case 'command_not_started':
         return failed(NO_SHELL);
       case 'output_too_large':
-        return failed('the installation wrote output without end', output);
+        return failed('the installation produced endless output', output);
       case 'output_endless':
-        return { ...failed('the installation wrote output without end', output), isEndless: true };
+        return { ...failed('the installation produced endless output', output), isEndless: true };
       case 'container_not_running':
       case 'container_not_found':
         return { kind: 'cut', output };
@@ -211,7 +211,7 @@ function outcomeOfProbe(error: EngineError): RoleOutcome {
     case 'output_too_large':
       return failed(ENDLESS);
     case 'output_endless':
-      return { ...failed(`${ENDLESS}; the container was stopped, as nothing else ends that`), isEndless: true };
+      return { ...failed(`${ENDLESS}; the container was stopped to end it`), isEndless: true };
     case 'timed_out':
       return { kind: 'cut', output: '', message: SILENT };
     default:

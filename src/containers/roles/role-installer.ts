@@ -26,7 +26,7 @@ const LONGEST_RETRY_MS = 60_000;
  * ever.
  */
 const MAX_CUTS = 3;
-const CUT = 'the installation was cut off again and again; the container may have too little memory for it';
+const CUT = 'the installation was interrupted repeatedly; the container may have too little memory for it';
 
 /** Events after which a role may have to be installed. */
 const BEGIN: readonly BerthEvent['type'][] = ['container_started', 'container_resumed', 'container_updated'];

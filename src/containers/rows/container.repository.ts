@@ -95,7 +95,7 @@ export interface ContainerChange {
 
 /** The status reason of a container whose node was given up. */
 const NODE_LOST = 'node_lost';
-const LOST = 'its machine is gone, and its data with it; a start makes it anew';
+const LOST = 'the node was lost with its data; a start recreates the container';
 
 /** The columns of a row that is not placed on a node. */
 const NOT_PLACED = { nodeId: null, otherNodeId: null, dockerId: null, unreachableSince: null } as const;

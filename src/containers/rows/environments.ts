@@ -207,7 +207,7 @@ export function environmentOf({
   environment,
 }: Pick<CreateContainerDto, 'env' | 'environment'>): Record<string, string> | null {
   if (env != null && environment != null) {
-    throw invalidParameters([{ field: 'environment', message: 'is another name of "env"; give one of the two' }]);
+    throw invalidParameters([{ field: 'environment', message: 'is an alias of "env"; give only one of the two' }]);
   }
   return env == null && environment == null ? null : { ...env, ...environment };
 }

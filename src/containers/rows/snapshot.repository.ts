@@ -352,7 +352,7 @@ export class SnapshotRepository {
     const set = { status: 'failed' as const, statusReason: reason, isClean: false, updatedAt: this.clock.now() };
     const failed = await this.follow(row, set, from);
     if (failed === null) return;
-    const message = FAULTS[reason] ?? 'the snapshot could not be made';
+    const message = FAULTS[reason] ?? 'the snapshot could not be created';
     await this.append(row, { type: 'snapshot_failed', data: { ...snapshotFacts(failed), reason, message } });
   }
 
@@ -422,14 +422,14 @@ function assertWithin({ name: tier, snapshots, snapshotMb }: SnapshotLimits, { c
 }
 
 const FAULTS: Readonly<Record<string, string>> = {
-  interrupted: 'the making of it was cut off',
-  snapshot_limit_reached: 'it has become larger than the tier allows',
-  data_too_large: 'there was no room for its files',
+  interrupted: 'the creation was interrupted',
+  snapshot_limit_reached: "its size exceeds the tier's limit",
+  data_too_large: 'there was not enough space for its files',
   copy_failed: 'the data could not be copied',
-  docker_unavailable: 'Docker cannot be reached',
-  node_unavailable: 'the machine cannot be reached',
-  node_lost: 'its machine is gone, and its files with it',
+  docker_unavailable: 'Docker is unreachable',
+  node_unavailable: 'the node is unreachable',
+  node_lost: 'the node was lost with its files',
   files_missing: 'its files are missing from Docker',
-  docker_error: 'Docker refused',
-  container_not_running: 'the container ended or was resumed while it was made',
+  docker_error: 'Docker returned an error',
+  container_not_running: 'the container stopped or was resumed during the creation',
 };

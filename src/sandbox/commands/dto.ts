@@ -39,7 +39,7 @@ function faultOfCommand(value: unknown): string | null {
     return 'each item must be a string without NUL';
   }
   const bytes = (parts as readonly string[]).reduce((sum, part) => sum + Buffer.byteLength(part), 0);
-  return bytes > MAX_COMMAND_BYTES ? `must have at most ${String(MAX_COMMAND_BYTES)} bytes in all` : null;
+  return bytes > MAX_COMMAND_BYTES ? `must have at most ${String(MAX_COMMAND_BYTES)} bytes in total` : null;
 }
 
 /** A program to start in a container. */
@@ -76,7 +76,7 @@ export class ProgramDto {
   })
   @IsOptional()
   @IsString()
-  @Matches(USER, { message: 'must be a name or an id, or two of them as "user:group"' })
+  @Matches(USER, { message: 'must be a name or id, or "user:group"' })
   user?: string;
 }
 

@@ -25,7 +25,7 @@ export class ContainerPath {
   static parse(path: Buffer | string, field: string): ContainerPath {
     const given = typeof path === 'string' ? Buffer.from(path) : path;
     if (given.length === 0 || given.length > MOST_BYTES) throw refused(field, 'must have 1 to 4095 bytes');
-    if (given[0] !== SLASH) throw refused(field, 'must be absolute: it must begin with /');
+    if (given[0] !== SLASH) throw refused(field, 'must be an absolute path, starting with /');
     if (given.includes(0)) throw refused(field, 'must not contain NUL');
     // Latin-1, one character for each byte, so that no byte is lost.
     const parts = given.toString('latin1').split('/');
@@ -40,7 +40,7 @@ export class ContainerPath {
    */
   static parseEntry(path: Buffer | string, field: string): ContainerPath {
     const parsed = ContainerPath.parse(path, field);
-    if (!parsed.isEntry) throw refused(field, 'must end with a name');
+    if (!parsed.isEntry) throw refused(field, 'must end with a file name');
     return parsed;
   }
 

@@ -173,7 +173,7 @@ export class FilesService {
   ): Promise<{ files: FoundDescription[]; complete: boolean }> {
     const path = ContainerPath.parse(required(given), 'path');
     if (name === undefined && content === undefined) {
-      throw invalidParameters([{ field: 'name', message: 'must be given, or content' }]);
+      throw invalidParameters([{ field: 'name', message: 'must be given, unless content is' }]);
     }
     const asked = { name, content, limit };
     const { found, isComplete } = await this.transfer(call, (place) =>
@@ -194,7 +194,7 @@ export class FilesService {
     const from = ContainerPath.parseEntry(paths.from, 'from');
     const to = ContainerPath.parseEntry(paths.to, 'to');
     if (to.isWithin(from) && from.bytes.length < to.bytes.length) {
-      throw invalidParameters([{ field: 'to', message: 'must not be in what is moved' }]);
+      throw invalidParameters([{ field: 'to', message: 'must not be inside the path that is moved' }]);
     }
     const moved = { from: from.bytes, to: to.bytes };
     const options = { parents: true, replace: false };
@@ -323,7 +323,7 @@ function fileFault(error: unknown): unknown {
 /** Like {@link fileFault}, of an archive that was unpacked: its entries are the body. */
 function archiveFault(error: unknown): unknown {
   if (!isFileError(error) || error.code !== 'invalid_parameters') return error;
-  const message = 'must be a tar archive of files, directories and links, all of which stay in the directory';
+  const message = 'must be a tar archive that contains only files, directories and links within the directory';
   return invalidParameters([{ field: 'body', message }]);
 }
 
@@ -341,7 +341,8 @@ function required<T>(given: T | undefined): T {
 }
 
 function nameOf(name: Buffer | null): Buffer {
-  if (!name) throw invalidParameters([{ field: 'file', message: 'must have a file name, as path is a directory' }]);
+  if (!name)
+    throw invalidParameters([{ field: 'file', message: 'must include a file name, because path is a directory' }]);
   return name;
 }
 

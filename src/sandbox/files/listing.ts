@@ -102,5 +102,7 @@ export function encodeNameCursor(name: Buffer): string {
 export function decodeNameCursor(cursor: string): Buffer {
   const name = Buffer.from(cursor, 'base64url');
   if (name.length > 0 && name.length <= 255 && encodeNameCursor(name) === cursor) return name;
-  throw invalidParameters([{ field: 'cursor', message: 'must be that of the header Link of an earlier answer' }]);
+  throw invalidParameters([
+    { field: 'cursor', message: 'must be the cursor from the Link header of an earlier response' },
+  ]);
 }

@@ -57,7 +57,7 @@ export function formFile(body: BodyStream): Promise<FormFile> {
   return new Promise<FormFile>((resolve, reject) => {
     let content: Readable | undefined;
     const fail = (error: unknown): void => {
-      const fault = error instanceof DomainError ? error : refused('must be a whole form');
+      const fault = error instanceof DomainError ? error : refused('must be a complete form');
       reject(fault);
       content?.destroy(fault);
     };

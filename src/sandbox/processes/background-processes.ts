@@ -235,7 +235,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
       failed: (error: unknown) => this.logger.warn({ err: error }, 'a process could not be ended yet'),
     };
     const ending = retryUntilClosed(retrier, async () => {
-      if ((await this.watch.end(row)) !== 'ended') throw new Error('it still runs');
+      if ((await this.watch.end(row)) !== 'ended') throw new Error('it is still running');
     });
     const end = await this.watch.untilEnd(row);
     await ending;

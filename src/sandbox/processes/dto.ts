@@ -25,7 +25,7 @@ export class ReadOutputDto {
   @QueryInteger({ min: 0, default: 0, description: 'Byte offset: a "next" of an earlier response.' })
   after?: number;
 
-  @QueryInteger({ ...OUTPUT_PAGE_BYTES, description: 'bytes' })
+  @QueryInteger({ ...OUTPUT_PAGE_BYTES, description: 'Maximum number of bytes.' })
   limit?: number;
 
   @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8' })

@@ -15,10 +15,10 @@ const size = z.object({ cols: side, rows: side });
 export type Fault = 'not_writer' | 'input_full' | 'input_too_large' | 'invalid_ack' | 'invalid_parameters';
 
 export const FAULTS: Readonly<Record<Fault, string>> = {
-  not_writer: 'another client writes',
-  input_full: 'the shell does not read its input',
-  input_too_large: `input is limited to ${String(MAX_INPUT_BYTES)} bytes a message`,
-  invalid_ack: 'more output was acknowledged than was sent',
+  not_writer: 'another client has the input',
+  input_full: 'the shell is not reading its input',
+  input_too_large: `input is limited to ${String(MAX_INPUT_BYTES)} bytes per message`,
+  invalid_ack: 'the acknowledged output exceeds the output sent',
   invalid_parameters: ERRORS.invalid_parameters.message,
 };
 

@@ -144,7 +144,7 @@ class WebSocketCodec implements TerminalCodec {
   }
 
   role(role: TerminalRole): void {
-    if (role === 'watcher') this.complain('another client has taken over; yours watches');
+    if (role === 'watcher') this.complain('another client has taken over the input; you are watching');
   }
 
   exit(exit: TerminalExit): void {
@@ -275,7 +275,7 @@ function tokenOf({ headers }: IncomingMessage): string | null {
   const isSane = protocols.every((name) => HTTP_TOKEN.test(name)) && new Set(protocols).size === protocols.length;
   const offered = protocols.find((name) => name.startsWith(BEARER))?.slice(BEARER.length);
   if (!isSane || (offered !== undefined && !protocols.includes(PROTOCOL))) {
-    const message = `must be a list of names; a token needs ${PROTOCOL} beside it`;
+    const message = `must be a list of protocols; a token requires ${PROTOCOL}`;
     throw invalidParameters([{ field: 'sec-websocket-protocol', message }]);
   }
   return bearer ?? offered ?? null;

@@ -63,7 +63,7 @@ const EventsProperty = (): PropertyDecorator =>
     IsArray({ message: 'must be an array' }),
     ArrayMinSize(1, { message: 'must name at least one type; null for all' }),
     ArrayMaxSize(EVENT_TYPES.length),
-    ArrayUnique({ message: 'must not name a type twice' }),
+    ArrayUnique({ message: 'must not contain duplicates' }),
     IsIn([...EVENT_TYPES], { each: true, message: 'must be event types' }),
   );
 
