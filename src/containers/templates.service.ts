@@ -141,7 +141,7 @@ export class TemplatesService {
       throw refuse('image', 'must not be the image of a snapshot: give the snapshot as "snapshot"');
     const present = await this.catalog.presentOf([reference]);
     if (present === null) throw new DomainError('template_failed', { code: 'docker_unavailable' });
-    if (!present.has(reference)) throw refuse('image', 'must exist on the machine: build or pull it first');
+    if (!present.has(reference)) throw refuse('image', 'must be on the machine: build or pull it first');
     return reference;
   }
 

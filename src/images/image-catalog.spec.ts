@@ -41,9 +41,14 @@ describe('the image of a request', () => {
     ['another tag', { image: 'ubuntu:22.04' }, 'image', /one of/],
     ['a name of the prototype', { image: 'constructor' }, 'image', /one of/],
     ['custom without its image', { image: 'custom' }, 'custom_image', /is required/],
-    ['a custom image beside a name', { image: 'ubuntu', customImage: 'alpine' }, 'custom_image', /"custom" alone/],
+    [
+      'a custom image beside a name',
+      { image: 'ubuntu', customImage: 'alpine' },
+      'custom_image',
+      /only with image "custom"/,
+    ],
     ['a custom image that is none', { image: 'custom', customImage: 'a b' }, 'custom_image', /an image reference/],
-    ['the beginning of an image’s id', { image: 'custom', customImage: '0a1b' }, 'custom_image', /no id/],
+    ['the beginning of an image’s id', { image: 'custom', customImage: '0a1b' }, 'custom_image', /not an id/],
     ['an empty custom image', { image: 'custom', customImage: '' }, 'custom_image', /an image reference/],
     ['an endless one', { image: 'custom', customImage: 'a'.repeat(256) }, 'custom_image', /at most 255/],
   ])('must be refused with %s, naming the field', (_what, request, field, message) => {

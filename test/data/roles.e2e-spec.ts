@@ -336,7 +336,7 @@ describe('the role of a container', () => {
       held();
       const { db_id, id } = await someone.api.running({ role: 'rust' });
       const { data } = await told.next('container_error', { db_id });
-      expect(data).toMatchObject({ message: 'the installation did not end within 1 s', status: 'running' });
+      expect(data).toMatchObject({ message: 'the installation did not finish within 1 s', status: 'running' });
       expect(programs.runningIn(id)).toBe(0);
       expect((await someone.api.get(db_id)).body).toMatchObject({ status: 'running', role_status: 'failed' });
     } finally {

@@ -143,7 +143,7 @@ export async function openContext(name: string | undefined): Promise<OpenContext
   }
   const { BERTH_URL: url, BERTH_TOKEN: token } = process.env;
   if (url !== undefined && !isAddress(url)) {
-    throw new CliError(`BERTH_URL, ${url}, is not an address. Use one such as https://berth.example.org`, USAGE);
+    throw new CliError(`BERTH_URL, ${url}, is not a valid URL. Use one such as https://berth.example.org`, USAGE);
   }
   if (url !== undefined) return { url, token: token ?? tokenFor(url, { current, contexts }), name: null };
   const context = contextNamed(contexts, current);

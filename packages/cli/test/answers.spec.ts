@@ -206,7 +206,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
       expect({ command, ...(await berth(...command, two.slice(0, 8))) }).toMatchObject({ command, code: 0 });
       const many = await berth(...command, MAIN.slice(0, 8));
       expect({ command, ...many }).toMatchObject({ command, code: 1, stdout: '' });
-      expect(many.stderr).toContain(`2 ids begin so. Give more characters of one:\n  ${MAIN}\n  ${one}\n`);
+      expect(many.stderr).toContain(`2 ids match. Use more characters of one:\n  ${MAIN}\n  ${one}\n`);
     }
     expect(server.requests.filter((each) => each.startsWith('DELETE'))).toHaveLength(4);
   });
@@ -284,7 +284,7 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
         'container_limit_reached',
         'container limit reached',
         { current: 5, limit: 5, tier: 'free' },
-        `stop dev: container limit reached on ${host()}. 5 of 5 on the tier free. Delete one with \`berth rm\`; stopping frees no place.\n`,
+        `stop dev: container limit reached on ${host()}. 5 of 5 on the tier free. Delete one with \`berth rm\`; stopping one is not enough.\n`,
       ],
       [
         400,
@@ -429,11 +429,11 @@ berth: stop other: not authorized on ${host()}. It belongs to another user. \`be
     server.on(`POST /api/containers/${ID}/restore-snapshot`, { message: 'snapshot restored', name: 'dev', kept: 'k' });
     expect(await berth('snapshot', 'restore', 'dev', 'ready')).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('Return dev to the snapshot ready? The container will be recreated') as string,
+      stderr: expect.stringContaining('Restore dev to the snapshot ready? The container will be recreated') as string,
     });
     expect(await berth('snapshot', 'restore', 'dev', 'ready', '--yes')).toMatchObject({
       code: 0,
-      stderr: 'dev: snapshot restored; kept as k\n',
+      stderr: 'dev: snapshot restored; saved as k\n',
     });
   });
 

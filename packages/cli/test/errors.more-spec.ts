@@ -79,11 +79,11 @@ describe('an error of berth', () => {
         'create: an image and --snapshot are mutually exclusive. Use only one of them',
         2,
       ],
-      [['login', 'berth'], 'login: berth is not an address. Use one such as https://berth.example.org', 2],
+      [['login', 'berth'], 'login: berth is not a valid URL. Use one such as https://berth.example.org', 2],
       [['use', 'other'], 'use: no context "other". Run `berth login URL`', 2],
       [
         ['ssh-keys', 'add', '/no/such.pub'],
-        'ssh-keys add: cannot read /no/such.pub: no such file or directory. Name another file',
+        'ssh-keys add: cannot read /no/such.pub: no such file or directory. Choose another file',
         1,
       ],
     ] as const) {
@@ -127,7 +127,7 @@ describe('an error of berth', () => {
     await mkdir(folder);
     const correct = 'Correct the file, or name another with BERTH_CONFIG';
     for (const [environment, text] of [
-      [{ BERTH_URL: 'berth' }, 'ls: BERTH_URL, berth, is not an address. Use one such as https://berth.example.org'],
+      [{ BERTH_URL: 'berth' }, 'ls: BERTH_URL, berth, is not a valid URL. Use one such as https://berth.example.org'],
       [{ BERTH_CONFIG: file }, `ls: cannot read the contexts in ${file}: it is not JSON. ${correct}`],
       [
         { BERTH_CONFIG: folder },
