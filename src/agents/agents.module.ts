@@ -22,7 +22,7 @@ class AgentGauge {
   constructor(metrics: Metrics, database: Database, @Inject(LOGGER) logger: Logger) {
     new SampledGauge(metrics, {
       name: 'berth_agents_online',
-      help: 'Agents that are connected, to all processes together.',
+      help: 'Connected agents, over all processes.',
       sample: async () => [{ value: await database.manager.countBy(AgentEntity, { online: true }) }],
       logger,
     });

@@ -3,13 +3,13 @@ import { isTokenFormat } from '../auth/token.entity';
 
 export const AGENT_USAGE = `Usage: npm run agent -- [--url URL] [--token TOKEN]
 
-Makes this machine an agent of a Berth: connects, reports load and memory, and stays connected.
+Connects this machine to a Berth server as an agent, reports its load and memory, and stays connected.
 
-  --url URL        the Berth's address, such as https://berth.example (or BERTH_URL)
-  --token TOKEN    the agent's token, of POST /api/agents (or BERTH_AGENT_TOKEN, which keeps it out of the list of processes)
+  --url URL        address of the server, such as https://berth.example (or BERTH_URL)
+  --token TOKEN    agent token from POST /api/agents (or BERTH_AGENT_TOKEN, which keeps it out of the process list)
 
 LOG_LEVEL sets the log level (default: info).
-It ends with 77 when the token is refused for good, with 78 when another program connects with the same token.
+Exits with 77 if the token is permanently refused, and with 78 if another program connects with the same token.
 `;
 
 interface AgentArguments {

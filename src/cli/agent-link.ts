@@ -95,7 +95,7 @@ export class AgentLink {
   private welcomed(message: unknown): void {
     const { data } = welcome.safeParse(message);
     if (!data) {
-      this.options.logger.warn('the server speaks another language than this agent');
+      this.options.logger.warn("the server's messages are not understood by this version of the agent");
       return;
     }
     this.options.logger.info({ agent_id: data.id, name: data.name }, 'connected');
@@ -110,7 +110,7 @@ export class AgentLink {
       // Also called for heartbeats that were lost with a broken connection, whose end is already reported.
       if (late || !this.socket.connected) return;
       if (answer.safeParse(reply).success) this.pause.reset();
-      else logger.warn({ answer: reply }, 'the server could not take a report');
+      else logger.warn({ answer: reply }, 'the server could not store a report');
     });
   }
 
@@ -120,7 +120,7 @@ export class AgentLink {
       this.end('refused');
       return;
     }
-    this.retry(code === undefined ? 'the server cannot be reached' : 'the server lets nobody in now', {
+    this.retry(code === undefined ? 'the server is unreachable' : 'the server does not accept agents at the moment', {
       reason: code ?? error.message,
     });
   }

@@ -27,9 +27,9 @@ const EXIT: Readonly<Record<AgentEnd, number>> = { told_to: 0, refused: 77, repl
 const EXIT_MISUSED = 2;
 
 const FAREWELL: Readonly<Record<AgentEnd, string>> = {
-  told_to: 'the agent ends',
-  refused: 'unauthorized: the agent is deleted or its token revoked; make another with POST /api/agents',
-  replaced: 'another program connected with the same token and takes this one’s place',
+  told_to: 'the agent is shutting down',
+  refused: 'unauthorized: the agent was deleted or its token revoked; create another with POST /api/agents',
+  replaced: 'another program has connected with the same token and replaced this one',
 };
 
 /** Time limit for a proper disconnect. */
@@ -47,7 +47,7 @@ async function main(): Promise<void> {
   const version = process.env['npm_package_version'];
   const hello = { os: process.platform, arch: process.arch, ...(version !== undefined && { version }) };
   logger.info({ url, ...hello, pid: process.pid }, 'connecting');
-  if (crossesNetworkInClear(url)) logger.warn('the token crosses the network unencrypted; use https://');
+  if (crossesNetworkInClear(url)) logger.warn('the token is sent unencrypted; use https://');
 
   const link = new AgentLink({ url, token, hello, report: machineReport, logger });
   const stop = (): void => link.end('told_to');

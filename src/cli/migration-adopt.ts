@@ -3,9 +3,9 @@ import { explainStartFault } from '../start-fault';
 
 const USAGE = `Usage: npm run -s migration:adopt -- [--dry-run]
 
-Carries the database of version 0.1.1 over to this version. Stop every server and make a backup before.
+Migrates the database of version 0.1.1 to this version. Stop all servers and make a backup first.
 
-  --dry-run  checks only, and changes nothing
+  --dry-run  only check, and change nothing
 `;
 
 async function main(args: readonly string[]): Promise<number> {

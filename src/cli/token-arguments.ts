@@ -5,16 +5,16 @@ import type { TiersService } from '../tiers';
 export const TOKEN_USAGE = `Usage: npm run -s token -- --user NAME --tier TIER [--scopes read,write,exec] [--expires-in DAYS] [--name NAME]
                             [--first-is-admin]
 
-Makes a token, and the user if there is none of that name, and prints the token.
+Creates a token, and the user if it does not exist, and prints the token.
 
-  --user NAME         whose token it is
+  --user NAME         owner of the token
   --tier TIER         the user's tier; an existing user is moved to it
-  --scopes LIST       of read, write, exec and admin (default: read,write,exec)
+  --scopes LIST       any of read, write, exec and admin (default: read,write,exec)
                       admin: users, all containers, images and nodes: docs/operations.md
                       exec: commands, terminals and files in the user's own containers; admin does not imply it
-  --expires-in DAYS   1 to 3650 (default: it does not expire)
-  --name NAME         to recognise the token by (default: cli)
-  --first-is-admin    adds the scope admin if the user is the installation's first, apart from guests
+  --expires-in DAYS   1 to 3650 (default: the token does not expire)
+  --name NAME         name to identify the token (default: cli)
+  --first-is-admin    add the scope admin if this is the first user of the installation, not counting guests
 `;
 
 const SCOPES: readonly RouteScope[] = ['read', 'write', 'exec', 'admin'];

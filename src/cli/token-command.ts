@@ -47,8 +47,8 @@ export async function runTokenCommand(args: readonly string[], config: Config): 
 function takenByGuest(name: string, { options }: DomainError): CommandResult {
   const id = String(options.fields?.['user_id']);
   const stderr =
-    `${name} is a guest, whose own token would open everything of the user: choose another name, ` +
-    `or make a user of the guest (PATCH /api/admin/users/${id})\n`;
+    `${name} is a guest, whose token would give access to everything of the user: choose another name, ` +
+    `or convert the guest to a user (PATCH /api/admin/users/${id})\n`;
   return { exitCode: 2, stdout: '', stderr };
 }
 
@@ -71,7 +71,6 @@ async function issueToken(work: {
     scopes: asked.isFirstAdmin && (await users.isFirst(user.id)) ? [...asked.scopes, 'admin'] : asked.scopes,
     expiresAt: asked.expiresInDays === null ? null : new Date(clock.now().getTime() + asked.expiresInDays * DAY),
   });
-  const moved =
-    previousTier === null ? '' : `${user.username} was on tier ${previousTier} and is on ${user.tier} now\n`;
+  const moved = previousTier === null ? '' : `${user.username} was moved from tier ${previousTier} to ${user.tier}\n`;
   return { exitCode: 0, stdout: `${text}\n`, stderr: moved };
 }

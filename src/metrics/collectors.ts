@@ -23,7 +23,7 @@ export class DockerMetrics {
   ) {
     const duration = new Histogram({
       name: 'berth_docker_call_duration_seconds',
-      help: 'Calls to Docker, by what was asked for and what came of it: ok, or why not.',
+      help: 'Calls to Docker, by call and result: ok, or the reason of the failure.',
       labelNames: ['call', 'outcome'] as const,
       buckets: CALL_BUCKETS,
       registers: [registry],
@@ -32,7 +32,7 @@ export class DockerMetrics {
     this.countChannels(registry, calls);
     new Gauge({
       name: 'berth_docker_changed',
-      help: '1 while Docker is not the one that the containers and volumes are in; purges are held then.',
+      help: '1 while the Docker daemon is not the one that holds the containers and volumes, and purges are held.',
       registers: [registry],
       collect() {
         this.set(identity.state === 'changed' ? 1 : 0);
@@ -40,7 +40,7 @@ export class DockerMetrics {
     });
     new Gauge({
       name: 'berth_sandbox_proof',
-      help: '1 where the sandbox that is tried at start showed what it must, 0 where not; absent where it was not tried.',
+      help: '1 if the sandbox test at start passed, 0 if it failed; absent if it did not run.',
       labelNames: ['check'] as const,
       registers: [registry],
       collect() {
@@ -52,7 +52,9 @@ export class DockerMetrics {
     });
     new Gauge({
       name: 'berth_idle_sandbox_cpus',
-      help: 'CPU cores that a sandbox uses while no program runs in it, from the proof at start; absent if not measured.',
+      help:
+        'CPU cores used by a sandbox without programs, measured by the sandbox test at start; absent if not ' +
+        'measured.',
       registers: [registry],
       collect() {
         const { idleCores } = identity;
@@ -77,7 +79,7 @@ export class DockerMetrics {
     });
     new Counter({
       name: 'berth_channels_total',
-      help: "Connections of this process to sandboxes' supervisors since its start.",
+      help: "Connections to sandboxes' supervisors made by this process since its start.",
       registers: [registry],
       collect() {
         this.reset();
@@ -90,7 +92,7 @@ export class DockerMetrics {
   private timeByNode(registry: Registry, calls: EngineCalls): void {
     const duration = new Histogram({
       name: 'berth_node_docker_call_duration_seconds',
-      help: 'Calls to the Docker of each node, by what came of them.',
+      help: 'Calls to the Docker of each node, by result.',
       labelNames: ['node', 'outcome'] as const,
       buckets: CALL_BUCKETS,
       registers: [registry],
@@ -116,7 +118,7 @@ export class EventMetrics {
     });
     new Gauge({
       name: 'berth_sockets',
-      help: 'Socket.IO connections to this process that follow events.',
+      help: 'Socket.IO connections to this process that receive events.',
       registers: [registry],
       collect() {
         this.set(gateway.socketCount);
@@ -139,13 +141,13 @@ export class HttpMetrics {
   constructor({ registry }: Metrics) {
     this.requests = new Counter({
       name: 'berth_http_requests_total',
-      help: 'Requests answered.',
+      help: 'Completed requests.',
       labelNames: ['method', 'route', 'status'],
       registers: [registry],
     });
     this.duration = new Histogram({
       name: 'berth_http_request_duration_seconds',
-      help: 'From a request to the end of its answer. Waits and event streams take as long as they are asked to.',
+      help: 'Duration of requests. Waits and event streams take as long as requested.',
       labelNames: ['method', 'route'],
       buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
       registers: [registry],

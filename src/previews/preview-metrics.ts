@@ -15,19 +15,19 @@ export class PreviewMetrics {
     const registers = [registry];
     this.open = new Gauge({
       name: 'berth_preview_connections',
-      help: 'Requests and WebSockets of previews that are open.',
+      help: 'Open requests and WebSockets of previews.',
       labelNames: ['kind'] as const,
       registers,
     });
     this.ended = new Counter({
       name: 'berth_preview_requests_total',
-      help: 'Admitted requests and WebSockets of previews that have ended: ok, or why not.',
+      help: 'Completed requests and WebSockets of previews: ok, or the reason of the failure.',
       labelNames: ['kind', 'outcome'] as const,
       registers,
     });
     this.bytes = new Counter({
       name: 'berth_preview_bytes_total',
-      help: 'Bytes of bodies and WebSockets that previews passed on, in both directions.',
+      help: 'Bytes of bodies and WebSockets transferred by previews in both directions.',
       registers,
     });
   }

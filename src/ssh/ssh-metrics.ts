@@ -19,19 +19,21 @@ export class SshMetrics {
     const registers = [registry];
     this.open = new Gauge({
       name: 'berth_ssh_channels',
-      help: 'Terminals, commands, SFTP sessions and forwarded connections over SSH that are open.',
+      help: 'Open terminals, commands, SFTP sessions and forwarded connections over SSH.',
       labelNames: ['kind'] as const,
       registers,
     });
     this.ended = new Counter({
       name: 'berth_ssh_channels_total',
-      help: 'Those that have ended: ok, or why not.',
+      help:
+        'Completed terminals, commands, SFTP sessions and forwarded connections over SSH: ok, or the reason of ' +
+        'the failure.',
       labelNames: ['kind', 'outcome'] as const,
       registers,
     });
     this.logins = new Counter({
       name: 'berth_ssh_logins_total',
-      help: 'Connections to the SSH server: ok once the user has logged in, or why not.',
+      help: 'Connections to the SSH server: ok after a login, or the reason of the failure.',
       labelNames: ['outcome'] as const,
       registers,
     });

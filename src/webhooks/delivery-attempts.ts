@@ -42,13 +42,13 @@ export class DeliveryAttempts {
   ) {
     this.attempts = new Counter({
       name: 'berth_webhook_attempts_total',
-      help: 'Attempts at deliveries of this process: delivered, or why not.',
+      help: 'Delivery attempts of this process: delivered, or the reason of the failure.',
       labelNames: ['outcome'] as const,
       registers: [registry],
     });
     this.duration = new Histogram({
       name: 'berth_webhook_attempt_duration_seconds',
-      help: 'From the start of an attempt to the answer of the receiver, or to the failure.',
+      help: 'Duration of delivery attempts, up to the response or failure.',
       buckets: [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20],
       registers: [registry],
     });

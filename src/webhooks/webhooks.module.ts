@@ -39,7 +39,7 @@ class WebhookGauges {
     });
     new SampledGauge(metrics, {
       name: 'berth_webhook_deliveries_waiting',
-      help: 'Deliveries of webhooks that are not made yet.',
+      help: 'Pending webhook deliveries.',
       sample: async () => [{ value: await deliveries.countPending() }],
       logger,
     });

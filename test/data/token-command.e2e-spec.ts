@@ -28,7 +28,7 @@ describe('the token command', () => {
   it('must say so when it moves a user to another tier', async () => {
     await runTokenCommand(['--user', 'mover', '--tier', 'free'], server.config);
     const result = await runTokenCommand(['--user', 'mover', '--tier', 'pro', '--scopes', 'admin'], server.config);
-    expect(result.stderr).toBe('mover was on tier free and is on pro now\n');
+    expect(result.stderr).toBe('mover was moved from tier free to pro\n');
     expect(await server.tokens.verify(result.stdout.trim())).toMatchObject({ tier: 'pro', scopes: ['admin'] });
   });
 

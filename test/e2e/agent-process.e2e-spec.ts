@@ -88,7 +88,7 @@ describe('the agent as a process', () => {
     await program.untilSaid(said('connected'));
     await user.api.delete(agent.id);
     expect(await program.ended).toBe(77);
-    expect(program.output).toContain('unauthorized: the agent is deleted or its token revoked');
+    expect(program.output).toContain('unauthorized: the agent was deleted or its token revoked');
     expect(await run().ended).toBe(77);
     agent = { ...agent, token: user.token };
     expect(await run().ended).toBe(77);

@@ -115,13 +115,14 @@ export class Capacity {
   ) {
     this.refusals = new Counter({
       name: 'berth_capacity_refusals_total',
-      help: 'Creations, starts and resizes refused for want of room on the machine, by what was short.',
+      help: 'Creations, starts and resizes refused for lack of capacity, by missing resource.',
       labelNames: ['resource'],
       registers: [metrics.registry],
     });
     new SampledGauge(metrics, {
       name: 'berth_capacity_memory_bytes',
-      help: 'Memory of the machine: limit (total × overcommit), reserved by limits of containers, total, free.',
+      help:
+        'Memory of the machine: limit (total × overcommit), reserved (sum of the container limits), total, ' + 'free.',
       labelNames: ['kind'],
       sample: async () => {
         const { memory_mb, free_memory_mb } = await this.amounts();
@@ -132,7 +133,7 @@ export class Capacity {
     });
     new SampledGauge(metrics, {
       name: 'berth_capacity_cpus',
-      help: 'CPUs of the machine: limit (total × overcommit), reserved by limits of containers, total.',
+      help: 'CPUs of the machine: limit (total × overcommit), reserved (sum of the container limits), total.',
       labelNames: ['kind'],
       sample: async () => {
         const { total, limit, reserved } = (await this.amounts()).cpu_shares;
@@ -142,7 +143,7 @@ export class Capacity {
     });
     new SampledGauge(metrics, {
       name: 'berth_capacity_disk_bytes',
-      help: "The disk of Docker's data: its size, and what is free; absent where that is not known.",
+      help: "Size and free space of the disk with Docker's data; absent if unknown.",
       labelNames: ['kind'],
       sample: async () => {
         const { diskMb: total, freeDiskMb: free } = await engine.host.resources();

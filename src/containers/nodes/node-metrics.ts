@@ -25,14 +25,14 @@ export class NodeMetrics {
     ): SampledGauge =>
       new SampledGauge(metrics, { name, help, labelNames: ['node'], sample: () => this.sample(value), logger });
     gauge(
-      { name: 'berth_node_reachable', help: 'Whether the Docker of a node answers any process: 1 or 0.' },
+      { name: 'berth_node_reachable', help: 'Whether any process can reach the Docker of a node: 1 or 0.' },
       ({ state }) => (state === 'forgotten' ? null : state === 'reachable' ? 1 : 0),
     );
     gauge({ name: 'berth_node_usable', help: 'Whether containers can be placed on a node: 1 or 0.' }, (node) =>
       node.state === 'forgotten' ? null : isUsable(node) ? 1 : 0,
     );
     gauge(
-      { name: 'berth_node_avoided', help: 'Whether a node is avoided, as creations failed there: 1 or 0.' },
+      { name: 'berth_node_avoided', help: 'Whether a node is avoided after failed creations: 1 or 0.' },
       ({ state, avoided }) => (state === 'forgotten' ? null : avoided === null ? 0 : 1),
     );
     gauge(
@@ -43,7 +43,7 @@ export class NodeMetrics {
       inBytes(capacity.memory_mb),
     );
     gauge(
-      { name: 'berth_node_reserved_memory_bytes', help: 'Memory limits of what runs on a node, together.' },
+      { name: 'berth_node_reserved_memory_bytes', help: 'Sum of the memory limits of running containers on a node.' },
       ({ used }) => inBytes(used.memory_mb),
     );
   }

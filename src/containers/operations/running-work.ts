@@ -28,13 +28,13 @@ export class RunningWork implements BeforeApplicationShutdown {
   ) {
     this.operations = new Counter({
       name: 'berth_operations_total',
-      help: 'Operations on containers that this process has ended.',
+      help: 'Container operations finished by this process.',
       labelNames: ['operation', 'outcome'],
       registers: [registry],
     });
     this.duration = new Histogram({
       name: 'berth_operation_duration_seconds',
-      help: 'How long they took, the wait for another operation on the same container included.',
+      help: 'Duration of container operations, including the wait for another operation on the same container.',
       labelNames: ['operation'],
       buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900],
       registers: [registry],

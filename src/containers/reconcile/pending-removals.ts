@@ -25,7 +25,7 @@ export class PendingRemovals {
   ) {
     new SampledGauge(metrics, {
       name: 'berth_pending_removals',
-      help: 'Containers that were deleted by force and that Docker has not removed yet, of all processes together.',
+      help: 'Containers deleted by force that Docker has not removed yet, over all processes.',
       labelNames: [],
       sample: async () => [{ labels: {}, value: await this.deleted.countRemoving() }],
       logger,

@@ -48,13 +48,13 @@ export class SweepMetrics {
   constructor({ registry }: Metrics) {
     this.duration = new Histogram({
       name: 'berth_sweep_duration_seconds',
-      help: 'Comparisons of all containers with Docker.',
+      help: 'Reconciliations of all containers with Docker.',
       buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
       registers: [registry],
     });
     this.actions = new Counter({
       name: 'berth_sweep_actions_total',
-      help: 'What those comparisons found to do.',
+      help: 'Findings of reconciliations.',
       labelNames: ['action'],
       registers: [registry],
     });

@@ -48,7 +48,7 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   ) {
     this.removals = new Counter({
       name: 'berth_images_removed_total',
-      help: 'Unused images that this process has removed: for their age, or as the disk was too full.',
+      help: 'Unused images removed by this process, because of their age or of a full disk.',
       labelNames: ['reason'],
       registers: [registry],
     });

@@ -14,7 +14,7 @@ export class ContainerGauge {
   ) {
     new SampledGauge(metrics, {
       name: 'berth_containers',
-      help: 'Containers that are not deleted, of all processes together.',
+      help: 'Containers that are not deleted, over all processes.',
       labelNames: ['status'],
       sample: async () => {
         const counted = await this.counts();

@@ -120,19 +120,19 @@ export class WarmPool {
     const { registry } = metrics;
     this.claims = new Counter({
       name: 'berth_warm_claims_total',
-      help: 'Creations by whether they took a warm slot (hit), or why not.',
+      help: 'Creations by use of a warm slot: hit, or the reason why none was used.',
       labelNames: ['result', 'reason'],
       registers: [registry],
     });
     this.duration = new Histogram({
       name: 'berth_warm_claim_seconds',
-      help: 'How long a creation took that found a warm slot, up to its answer.',
+      help: 'Duration of creations that used a warm slot, up to the response.',
       buckets: [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1],
       registers: [registry],
     });
     new SampledGauge(metrics, {
       name: 'berth_warm_slots',
-      help: 'Warm slots of all processes together, by state and key.',
+      help: 'Warm slots over all processes, by state and key.',
       labelNames: ['state', 'key'],
       sample: async () => {
         const counts = new Map<string, number>();

@@ -69,7 +69,7 @@ export class StatsView {
     example: null,
     description:
       'Disk space used by /home/user. Measured about once a minute, only while the statistics of this container ' +
-      'are streamed, a few seconds after the start at the earliest. Null if unknown.',
+      'are streamed, with a first value after a few seconds. Null if unknown.',
   })
   readonly disk_used_bytes: number | null;
 }
