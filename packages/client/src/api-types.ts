@@ -2017,7 +2017,7 @@ export type StatsView = {
      */
     network: NetworkStatsView | null;
     /**
-     * Disk space used by /home/user. Measured about once a minute, only while the statistics of this container are streamed, a few seconds after the start at the earliest. Null if unknown.
+     * Disk space used by /home/user. Measured about once a minute, only while the statistics of this container are streamed, with a first value after a few seconds. Null if unknown.
      */
     disk_used_bytes: number | null;
 };
@@ -2076,7 +2076,7 @@ export type ContainerStatsView = {
      */
     network: NetworkStatsView | null;
     /**
-     * Disk space used by /home/user. Measured about once a minute, only while the statistics of this container are streamed, a few seconds after the start at the earliest. Null if unknown.
+     * Disk space used by /home/user. Measured about once a minute, only while the statistics of this container are streamed, with a first value after a few seconds. Null if unknown.
      */
     disk_used_bytes: number | null;
     /**
@@ -3040,7 +3040,7 @@ export type TemplateView = {
      */
     network: NetworkPolicy | null;
     /**
-     * null: all.
+     * Null: all.
      */
     tiers: Array<string> | null;
     created_at: string;
