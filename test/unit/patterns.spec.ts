@@ -97,7 +97,7 @@ describe('a default', () => {
     });
     expect(fields.filter(({ text }) => text.includes('"default":')).map(({ at }) => at)).toEqual([]);
     const timeout = fields.find(({ at }) => at === 'RunCommandDto.timeout_ms');
-    expect(timeout?.text).toContain('60000 if absent');
+    expect(timeout?.text).toContain('Default: 60000.');
   });
 });
 

@@ -6,7 +6,7 @@ import { Webhooks } from './webhooks.ts';
 
 /** `/api/admin`, for tokens with the scope `admin`. */
 export class Admin {
-  /** Webhooks for everybody's events, which all administrators share. */
+  /** Global webhooks, which receive the events of all users. */
   readonly webhooks: Webhooks;
 
   constructor(private readonly http: Http) {

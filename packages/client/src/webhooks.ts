@@ -9,7 +9,7 @@ export interface ListDeliveries extends CallOptions {
   readonly limit?: number;
 }
 
-/** `/api/webhooks`, and for everybody's events `/api/admin/webhooks`. */
+/** `/api/webhooks`, and `/api/admin/webhooks` for global ones. */
 export class Webhooks {
   constructor(
     private readonly http: Http,
