@@ -73,7 +73,7 @@ describe('the allow list of a container', () => {
   it('must be refused where it is none, by what is wrong with it', async () => {
     for (const [network, words] of [
       [{ allow: [] }, /1 to 32 entries/],
-      [{ allow: ['10.1.2.3/8:443'] }, /write 10.0.0.0\/8/],
+      [{ allow: ['10.1.2.3/8:443'] }, /use 10.0.0.0\/8/],
       [{ allow: ['10.1.2.3:443 -j ACCEPT'] }, /is not an IPv4 address or network with a port/],
       [{ allow: ['10.1.2.3:443'], deny: [] }, /must be "internet", "none"/],
       ['lan', /must be "internet", "none"/],
@@ -85,7 +85,7 @@ describe('the allow list of a container', () => {
   it('must be refused where the host firewall does not enforce it, the list of the tier too', async () => {
     engine.daemon.capabilities = { ...engine.daemon.capabilities, allowLists: 'unsupported' };
     try {
-      expectRefused(await user.api.create({ network: ALLOW }), /must not be a list: the host firewall/);
+      expectRefused(await user.api.create({ network: ALLOW }), /must not be a list, which the host firewall/);
       expectRefused(await listed.api.create(), /must be none: the tier "listed" has a list/);
       expect((await user.api.create()).status).toBe(202);
     } finally {
