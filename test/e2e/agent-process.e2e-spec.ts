@@ -71,7 +71,7 @@ describe('the agent as a process', () => {
     );
     const { port } = new URL(berth.url);
     await berth.stop();
-    await program.untilSaid(said('the server cannot be reached'));
+    await program.untilSaid(said('the server is unreachable'));
     berth = await serve(port);
     await program.untilSaid(said('connected'), { times: 2 });
     await expectStatus('online');

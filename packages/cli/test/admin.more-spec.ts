@@ -142,7 +142,7 @@ describe('berth admin', () => {
       ['\u0003', 130],
     ] as const) {
       terminal = line.inTerminal('rows 24 cols 100', 'admin', 'nodes', 'drain', 'one');
-      await terminal.shows(/Drain one\? Nothing more is placed or started there; .* \[y\/N\]/);
+      await terminal.shows(/Drain one\? No containers are placed or started there; .* \[y\/N\]/);
       terminal.type(answer);
       await terminal.shows(`ended with ${String(code)}`);
       terminal.close();

@@ -95,7 +95,7 @@ describe('berth, inside a container', () => {
     terminal.type('echo still-$kept\n');
     await terminal.shows(/still-before/);
     terminal.type('\u001d');
-    await terminal.shows(/Return with: berth sh dev --attach [\s\S]*ended with 0/);
+    await terminal.shows(/Attach again with: berth sh dev --attach [\s\S]*ended with 0/);
     terminal = line.inTerminal('rows 22 cols 77', 'sh', 'dev', '--attach');
     terminal.type('echo again-$kept; exit 5\n');
     await terminal.shows(/again-before[\s\S]*ended with 5/);

@@ -74,7 +74,7 @@ describe('berth, in terminals of a container', () => {
     await other.shows('second-45');
     for (const terminal of [one, other]) {
       terminal.type('\u001d');
-      await terminal.shows(/Return with: berth sh dev --attach [0-9a-f-]+[\s\S]*ended with 0/);
+      await terminal.shows(/Attach again with: berth sh dev --attach [0-9a-f-]+[\s\S]*ended with 0/);
     }
     const ids = (await line.berth('__complete', 'sh', 'dev', '--attach', '')).stdout.trim().split('\n');
     expect(ids).toHaveLength(2);
@@ -85,9 +85,7 @@ describe('berth, in terminals of a container', () => {
     const again = sh('--attach', first);
     await again.shows('first-44');
     const watcher = sh('--attach', first, '--watch');
-    await watcher.shows(
-      /first-44[\s\S]*another client has the keyboard|another client has the keyboard[\s\S]*first-44/,
-    );
+    await watcher.shows(/first-44[\s\S]*another client has the input|another client has the input[\s\S]*first-44/);
     again.type('exit 0\r');
     for (const terminal of [again, watcher]) await terminal.shows('ended with 0');
     expect(await line.berth('sh', 'dev', '--attach', first)).toMatchObject({ code: 125 });
