@@ -65,8 +65,8 @@ function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, wat
   if (used === null) return null;
   return (
     `The disk of Docker's data is ${String(Math.floor(used))} % full (IMAGE_DISK_WATERMARK is ${String(watermark)}). ` +
-    'Unused images are removed automatically. If that is not enough, free or add disk space: ' +
-    'on a full disk, no containers can be created, and programs in containers cannot write.'
+    'Unused images are removed automatically. If that is not enough, free or add disk space: on a full disk, no ' +
+    'containers can be created, and programs in containers cannot write.'
   );
 }
 

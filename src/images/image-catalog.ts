@@ -20,30 +20,13 @@ const OPTIONAL_SIZE = { type: 'integer', nullable: true, minimum: 1 } as const;
 class ImageTemplateView {
   @ApiProperty({ example: '2026-11' })
   readonly version: string;
-  @ApiProperty({
-    ...OPTIONAL_SIZE,
-    example: 2048,
-    description: 'MiB, if a creation gives no value. Null: the usual default.',
-  })
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'Default memory in MiB; null if none.' })
   readonly memory_mb: number | null;
-  @ApiProperty({
-    ...OPTIONAL_SIZE,
-    example: 1000,
-    description: 'Millicores, if a creation gives no value. Null: the usual default.',
-  })
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Default CPU in millicores; null if none.' })
   readonly cpu_shares: number | null;
-  @ApiProperty({
-    ...OPTIONAL_SIZE,
-    example: null,
-    description: 'MiB, if a creation gives no value. Null: the usual default.',
-  })
+  @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'Default disk size in MiB; null if none.' })
   readonly disk_mb: number | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: 'node',
-    description: 'Role, if a creation gives none. Null: none.',
-  })
+  @ApiProperty({ type: String, nullable: true, example: 'node', description: 'Default role; null if none.' })
   readonly role: string | null;
   @ApiProperty({ example: false, description: 'True if containers start with files in `/home/user`.' })
   readonly data: boolean;
@@ -73,12 +56,7 @@ export class ImageView {
     description: 'True if the image is on the machine, so that creations need no pull; null if unknown.',
   })
   readonly available: boolean | null;
-  @ApiProperty({
-    type: ImageTemplateView,
-    nullable: true,
-    example: null,
-    description: 'Null for catalogue images.',
-  })
+  @ApiProperty({ type: ImageTemplateView, nullable: true, example: null, description: 'Null for catalogue images.' })
   readonly template: ImageTemplateView | null;
 }
 
@@ -86,10 +64,7 @@ export class ImageView {
 export class ImageListView {
   @ApiProperty({ type: [ImageView] })
   readonly images: ImageView[];
-  @ApiProperty({
-    example: true,
-    description: 'True if creations can use any image: `custom` with `custom_image`.',
-  })
+  @ApiProperty({ example: true, description: 'True if creations can use any image: `custom` with `custom_image`.' })
   readonly custom_images: boolean;
 }
 

@@ -52,9 +52,7 @@ export class DockerMetrics {
     });
     new Gauge({
       name: 'berth_idle_sandbox_cpus',
-      help:
-        'CPU cores used by a sandbox without programs, measured by the sandbox test at start; absent if not ' +
-        'measured.',
+      help: 'CPU cores used by a sandbox without programs, measured by the sandbox test at start; absent if not measured.',
       registers: [registry],
       collect() {
         const { idleCores } = identity;

@@ -26,8 +26,8 @@ export class SshMetrics {
     this.ended = new Counter({
       name: 'berth_ssh_channels_total',
       help:
-        'Completed terminals, commands, SFTP sessions and forwarded connections over SSH: ok, or the reason of ' +
-        'the failure.',
+        'Completed terminals, commands, SFTP sessions and forwarded connections over SSH: ok, or the reason of the ' +
+        'failure.',
       labelNames: ['kind', 'outcome'] as const,
       registers,
     });

@@ -10,10 +10,7 @@ export class LimitsView {
   readonly min: Resources;
   @ApiProperty({ type: Resources })
   readonly max: Resources;
-  @ApiProperty({
-    type: Resources,
-    description: 'Resources of a creation that gives none.',
-  })
+  @ApiProperty({ type: Resources, description: 'Resources of a creation that gives none.' })
   readonly default: Resources;
   @ApiProperty({
     type: 'integer',

@@ -411,19 +411,19 @@ export type AuditListView = {
 export type ImageTemplateView = {
     version: string;
     /**
-     * MiB, if a creation gives no value. Null: the usual default.
+     * Default memory in MiB; null if none.
      */
     memory_mb: number | null;
     /**
-     * Millicores, if a creation gives no value. Null: the usual default.
+     * Default CPU in millicores; null if none.
      */
     cpu_shares: number | null;
     /**
-     * MiB, if a creation gives no value. Null: the usual default.
+     * Default disk size in MiB; null if none.
      */
     disk_mb: number | null;
     /**
-     * Role, if a creation gives none. Null: none.
+     * Default role; null if none.
      */
     role: string | null;
     /**
@@ -3022,15 +3022,15 @@ export type TemplateView = {
      */
     data: boolean;
     /**
-     * MiB, if a creation gives no value. Null: the usual default.
+     * Default memory in MiB; null if none.
      */
     memory_mb: number | null;
     /**
-     * Millicores, if a creation gives no value. Null: the usual default.
+     * Default CPU in millicores; null if none.
      */
     cpu_shares: number | null;
     /**
-     * MiB, if a creation gives no value. Null: the usual default.
+     * Default disk size in MiB; null if none.
      */
     disk_mb: number | null;
     start: StartCommand | null;
@@ -3069,15 +3069,15 @@ export type PutTemplateDto = unknown & {
     version: string;
     description?: string | null;
     /**
-     * MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.
+     * Default memory in MiB, limited by the tier's maximum.
      */
     memory_mb?: number | null;
     /**
-     * Millicores, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.
+     * Default CPU in millicores, limited by the tier's maximum.
      */
     cpu_shares?: number | null;
     /**
-     * MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.
+     * Default disk size in MiB, limited by the tier's maximum.
      */
     disk_mb?: number | null;
     /**

@@ -150,12 +150,7 @@ const DOCKER = '6d3e1f0a-5b7c-4d2e-8f90-1a2b3c4d5e6f';
 
 /** The answer of `POST /api/admin/docker/accept`. */
 export class AcceptedDockerView {
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: DOCKER,
-    description: 'Id of the accepted Docker daemon.',
-  })
+  @ApiProperty({ type: String, nullable: true, example: DOCKER, description: 'Id of the accepted Docker daemon.' })
   readonly docker_id: string | null;
   @ApiProperty({
     type: String,

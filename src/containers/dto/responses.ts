@@ -318,10 +318,7 @@ export class ContainerCreatedView extends ContainerFactsView {
   readonly start: StartCommand | null;
   @ApiProperty(USED_TEMPLATE)
   readonly template: UsedTemplateView | null;
-  @ApiPropertyOptional({
-    format: 'date-time',
-    description: 'Guests only: when the session, and so the run, ends.',
-  })
+  @ApiPropertyOptional({ format: 'date-time', description: 'Guests only: when the session, and so the run, ends.' })
   readonly expires_at?: string;
   @ApiPropertyOptional({
     minimum: 1,

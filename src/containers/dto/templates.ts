@@ -68,7 +68,7 @@ export class PutTemplateDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 2048,
-    description: "MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.",
+    description: "Default memory in MiB, limited by the tier's maximum.",
   })
   @IsOptional()
   @IsInt()
@@ -77,7 +77,7 @@ export class PutTemplateDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 1000,
-    description: "Millicores, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.",
+    description: "Default CPU in millicores, limited by the tier's maximum.",
   })
   @IsOptional()
   @IsInt()
@@ -86,7 +86,7 @@ export class PutTemplateDto {
   @ApiPropertyOptional({
     ...RESOURCE_BOUNDS,
     example: 10_240,
-    description: "MiB, if a creation gives no value; limited by the tier's maximum. Omitted: the usual default.",
+    description: "Default disk size in MiB, limited by the tier's maximum.",
   })
   @IsOptional()
   @IsInt()
@@ -154,23 +154,11 @@ export class TemplateView {
   readonly snapshot: string | null;
   @ApiProperty({ example: false, description: "True if containers start with the snapshot's data." })
   readonly data: boolean;
-  @ApiProperty({
-    ...OPTIONAL_SIZE,
-    example: 2048,
-    description: 'MiB, if a creation gives no value. Null: the usual default.',
-  })
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'Default memory in MiB; null if none.' })
   readonly memory_mb: number | null;
-  @ApiProperty({
-    ...OPTIONAL_SIZE,
-    example: 1000,
-    description: 'Millicores, if a creation gives no value. Null: the usual default.',
-  })
+  @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Default CPU in millicores; null if none.' })
   readonly cpu_shares: number | null;
-  @ApiProperty({
-    ...OPTIONAL_SIZE,
-    example: null,
-    description: 'MiB, if a creation gives no value. Null: the usual default.',
-  })
+  @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'Default disk size in MiB; null if none.' })
   readonly disk_mb: number | null;
   @ApiProperty({ ...SHOWN_START_SCHEMA, selfRequired: true, example: null })
   readonly start: StartCommand | null;

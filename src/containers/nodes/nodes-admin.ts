@@ -104,10 +104,7 @@ export class NodeView {
   readonly reachable_at: string | null;
   @ApiProperty({ type: NodeAmountsView, description: 'Capacity before overcommit.' })
   readonly capacity: NodeAmountsView;
-  @ApiProperty({
-    type: NodeAmountsView,
-    description: 'Maximum that can be reserved: capacity × overcommit.',
-  })
+  @ApiProperty({ type: NodeAmountsView, description: 'Maximum that can be reserved: capacity × overcommit.' })
   readonly limit: NodeAmountsView;
   @ApiProperty({ type: NodeAmountsView, description: 'Sum of the limits of running and starting containers.' })
   readonly used: NodeAmountsView;

@@ -70,10 +70,7 @@ export class ProgramDto {
   })
   env?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    example: 'root',
-    description: 'Name or id, or "user:group". Omitted: the image\'s user.',
-  })
+  @ApiPropertyOptional({ example: 'root', description: 'Name or id, or "user:group". Omitted: the image\'s user.' })
   @IsOptional()
   @IsString()
   @Matches(USER, { message: 'must be a name or id, or "user:group"' })
@@ -179,12 +176,7 @@ export class CommandFailureView extends ErrorResponse {
 
 /** Answer of `POST /api/containers/:id/exec`. */
 export class CommandResultView extends CommandEndView {
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    example: 0,
-    description: 'Same as exit_code, for Rexec clients.',
-  })
+  @ApiProperty({ type: 'integer', nullable: true, example: 0, description: 'Same as exit_code, for Rexec clients.' })
   readonly exitCode: number | null;
   @ApiProperty({ example: 'Hello, root\n' })
   readonly stdout: string;

@@ -60,9 +60,7 @@ export class ProcessesController {
 
   @Get()
   @AuditedLook('process.list')
-  @ApiOperation({
-    summary: 'List processes of a container, oldest first, including recently ended ones',
-  })
+  @ApiOperation({ summary: 'List processes of a container, oldest first, including recently ended ones' })
   @ApiOkResponse({ type: ProcessListView })
   @ApiInside()
   async list(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ProcessListView> {

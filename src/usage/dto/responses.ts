@@ -12,17 +12,9 @@ class DailyUsageView {
     description: 'Container run time in seconds: two containers running all day make 172800.',
   })
   readonly running_seconds: number;
-  @ApiProperty({
-    minimum: 0,
-    example: 44_236_800,
-    description: 'Memory limit in MiB × seconds of run time.',
-  })
+  @ApiProperty({ minimum: 0, example: 44_236_800, description: 'Memory limit in MiB × seconds of run time.' })
   readonly memory_mb_seconds: number;
-  @ApiProperty({
-    minimum: 0,
-    example: 43_200_000,
-    description: 'CPU limit in millicores × seconds of run time.',
-  })
+  @ApiProperty({ minimum: 0, example: 43_200_000, description: 'CPU limit in millicores × seconds of run time.' })
   readonly cpu_share_seconds: number;
   @ApiProperty({
     minimum: 0,
