@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import type { ContainerSpec } from './port/engine-containers';
-import { type EndedCall, EngineCalls } from './connection/daemon';
+import { type EndedCall, EngineCalls } from './engine-calls';
 import { DockerEngine } from './docker-engine';
 import { SupervisorVolume } from './supervisor/supervisor-volume';
 import { supervisorFile } from '../../test/support/docker/supervisor-file';

@@ -3,7 +3,7 @@ import { CONFIG, type Config } from '../config';
 import { clusterEngine } from './cluster/cluster-settings';
 import { ContainerEngine } from './container-engine';
 import { EngineIdentity } from './engine-identity';
-import { EngineCalls } from './connection/daemon';
+import { EngineCalls } from './engine-calls';
 import { DockerEngine } from './docker-engine';
 
 /** Loaded on demand: the simulator is not part of a production build. */

@@ -59,7 +59,7 @@ export {
   type WatchSubject,
 } from './port/observed-container';
 export { DATA_PATH } from './supervisor/supervisor-paths';
-export { EngineCalls } from './connection/daemon';
+export { EngineCalls } from './engine-calls';
 export { DockerModule } from './docker.module';
 export { PROOF_CHECKS, type ProofReport, proveSandbox } from './containers/sandbox-proof';
 export {

@@ -5,7 +5,7 @@ import { ConfigError } from '../../config';
 import { Poll } from '../../scheduling';
 import type { ClientCertificate } from '../connection/client';
 import type { EngineNode } from '../port/engine-nodes';
-import type { EngineCalls } from '../connection/daemon';
+import type { EngineCalls } from '../engine-calls';
 import { DockerEngine, type DockerEngineSettings } from '../docker-engine';
 import { EngineError } from '../engine-error';
 import type { ClusterMember, ClusterMembers } from './cluster-members';

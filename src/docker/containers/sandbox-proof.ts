@@ -6,9 +6,8 @@ import type { ContainerSpec } from '../port/engine-containers';
 import { EngineError } from '../engine-error';
 import { PROOF_FILE } from '../port/engine-layers';
 import type { ContainerStats } from '../port/observed-container';
-import { nameServersIn } from '../firewall/firewall-rules';
+import { nameServersIn } from '../name-servers';
 import { DATA_PATH } from '../supervisor/supervisor-paths';
-import { leastCores } from './stats';
 
 /** The properties that a sandbox is tested for. */
 export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'layer', 'processes'] as const;
@@ -281,6 +280,20 @@ class Proof {
     });
     return { exitCode, output: Buffer.concat(output).toString() };
   }
+}
+
+/**
+ * The least share of one core that a container used between two consecutive samples.
+ *
+ * @returns null if Docker's clock did not advance, or there are fewer than two samples
+ */
+export function leastCores(samples: readonly Pick<ContainerStats, 'at' | 'cpu'>[]): number | null {
+  const shares = samples.flatMap(({ at, cpu }, index) => {
+    const before = samples[index - 1];
+    const elapsedMs = before ? at.getTime() - before.at.getTime() : 0;
+    return before && elapsedMs > 0 ? [Math.max(0, cpu.usedMs - before.cpu.usedMs) / elapsedMs] : [];
+  });
+  return shares.length > 0 ? Math.min(...shares) : null;
 }
 
 /**

@@ -84,20 +84,6 @@ export function statsOf(found: unknown, { startedAt, runtime, cpuShares }: Facts
   };
 }
 
-/**
- * The least share of one core that a container used between two consecutive samples.
- *
- * @returns null if Docker's clock did not advance, or there are fewer than two samples
- */
-export function leastCores(samples: readonly Pick<ContainerStats, 'at' | 'cpu'>[]): number | null {
-  const shares = samples.flatMap(({ at, cpu }, index) => {
-    const before = samples[index - 1];
-    const elapsedMs = before ? at.getTime() - before.at.getTime() : 0;
-    return before && elapsedMs > 0 ? [Math.max(0, cpu.usedMs - before.cpu.usedMs) / elapsedMs] : [];
-  });
-  return shares.length > 0 ? Math.min(...shares) : null;
-}
-
 function readable<T>(schema: z.ZodType<T>, found: unknown): T {
   const parsed = schema.safeParse(found);
   if (parsed.success) return parsed.data;

@@ -13,9 +13,9 @@ import {
   planFirewall,
   planIsolation,
   planTranslation,
-  readNameServers,
   type SandboxBridge,
 } from './firewall-rules';
+import { readNameServers } from '../name-servers';
 import { Iptables, IptablesError, type PacketFilter } from './iptables';
 
 type FirewallSettings = Pick<

@@ -11,7 +11,7 @@ import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
 import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
-import { OutputFrames } from '../connection/streams';
+import { OutputFrames } from '../connection/output-frames';
 import { labelsOfImage } from '../images/images';
 import { IptablesError, refusalIn } from './iptables';
 

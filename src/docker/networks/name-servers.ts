@@ -2,7 +2,7 @@ import type Docker from 'dockerode';
 import type { Config } from '../../config';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
-import { readNameServers } from '../firewall/firewall-rules';
+import { readNameServers } from '../name-servers';
 import { NAME_SERVERS_FILE } from '../supervisor/supervisor-paths';
 
 /** The C libraries of most images (glibc, musl) query at most three name servers. */

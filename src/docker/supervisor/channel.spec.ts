@@ -12,7 +12,7 @@ const ANY = z.looseObject({});
 
 function begun({ isPaused = false } = {}): { supervisor: FakeSupervisor; channel: Channel } {
   const supervisor = new FakeSupervisor();
-  const channel = new Channel(supervisor.socket, {
+  const channel = new Channel(supervisor.connection, {
     whyLost: () => Promise.resolve(LOST),
     whySilent: () => Promise.resolve(isPaused ? null : SILENT),
   });

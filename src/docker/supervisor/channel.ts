@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import { OutputFrames } from '../connection/streams';
 import { EngineError } from '../engine-error';
+import type { ExecOutput } from '../port/container-process';
 import { ChannelStream, type StreamOutput } from './channel-stream';
 import {
   FRAME,
@@ -37,6 +37,14 @@ const hello = z.object({
 export type Hello = z.infer<typeof hello>;
 
 const bye = z.object({ code: z.string().max(64), message: z.string().max(4096) });
+
+/** A connection to a supervisor, as an engine opens it. */
+export interface ChannelConnection {
+  /** Writes go to the supervisor. What is read are its output and the engine's words on stderr, multiplexed. */
+  readonly socket: Duplex;
+  /** Makes the reverse of the engine's multiplexing: `take` overwrites the chunk, and the output refers to its memory. */
+  readonly demultiplexer: (onOutput: (output: ExecOutput) => void) => { take(chunk: Buffer): void };
+}
 
 /** What a {@link Channel} asks its owner. Neither method may reject. */
 export interface ChannelOwner {
@@ -87,7 +95,7 @@ export class Channel {
 
   private readonly streams = new Map<number, ChannelStream>();
   private readonly reader = new FrameReader();
-  private readonly docker: OutputFrames;
+  private readonly socket: Duplex;
   /** Bytes that have arrived and are not read yet. */
   private arrived: Buffer[] = [];
   private isReading = false;
@@ -106,22 +114,22 @@ export class Channel {
   private hasEnded = false;
   private askedAt = -Infinity;
 
-  /** @param socket the hijacked connection of Docker's exec, with Docker's multiplexing */
   constructor(
-    private readonly socket: Duplex,
+    { socket, demultiplexer }: ChannelConnection,
     private readonly owner: ChannelOwner,
   ) {
+    this.socket = socket;
     this.ready = new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
     });
     this.ready.catch(() => undefined);
-    this.docker = new OutputFrames(({ stream, data }) => {
+    const demultiplexed = demultiplexer(({ stream, data }) => {
       if (stream === 'stderr' || this.areWords(data)) this.noteWords(data);
       else this.arrived.push(data);
     });
     socket.on('error', () => undefined);
     socket.on('data', (chunk: Buffer) => {
-      this.docker.take(chunk);
+      demultiplexed.take(chunk);
       this.read();
     });
     socket.once('end', () => this.noteEnd());

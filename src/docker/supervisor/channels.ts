@@ -3,9 +3,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
+import { OutputFrames } from '../connection/output-frames';
 import { containerOf, statOf } from '../containers/container-verbs';
 import { isKnownState, isSupervised } from '../containers/inspect';
 import { EngineError } from '../engine-error';
+import type { ExecOutput } from '../port/container-process';
 import { Channel, type SupervisorRequest } from './channel';
 import type { ChannelStream } from './channel-stream';
 import type { SandboxChannels } from './sandbox-channels';
@@ -215,12 +217,16 @@ export class Channels implements SandboxChannels {
   private async connectOnce(dockerId: string): Promise<Channel> {
     const [startedAt] = await Promise.all([this.look(dockerId, { isNew: true }), this.assertEnterable(dockerId)]);
     const exec = await DockerExec.open(this.daemon, dockerId, { command: CONNECT, user: '0:0', cwd: '/' });
-    const connection: { channel?: Channel; isReady: boolean } = { isReady: false };
-    const channel = new Channel(exec.stream, {
+    const begun: { channel?: Channel; isReady: boolean } = { isReady: false };
+    const connection = {
+      socket: exec.stream,
+      demultiplexer: (onOutput: (output: ExecOutput) => void) => new OutputFrames(onOutput),
+    };
+    const channel = new Channel(connection, {
       whyLost: () =>
-        (connection.isReady
+        (begun.isReady
           ? this.whyLost(dockerId, startedAt)
-          : this.whyRefused(exec, connection.channel?.words ?? '', { dockerId, startedAt })
+          : this.whyRefused(exec, begun.channel?.words ?? '', { dockerId, startedAt })
         ).catch(asEngineError),
       whySilent: async () => {
         try {
@@ -232,7 +238,7 @@ export class Channels implements SandboxChannels {
         return new EngineError('container_not_responding', "the sandbox's supervisor does not answer");
       },
     });
-    connection.channel = channel;
+    begun.channel = channel;
     this.greeting.add(channel);
     const checks = setInterval(() => channel.check(), CHECK_EVERY_MS).unref();
     try {
@@ -242,7 +248,7 @@ export class Channels implements SandboxChannels {
       clearInterval(checks);
       this.greeting.delete(channel);
     }
-    connection.isReady = true;
+    begun.isReady = true;
     return channel;
   }
 

@@ -30,7 +30,7 @@ async function begun(): Promise<Scene> {
   const supervisor = new FakeSupervisor();
   const lost = new EngineError('container_not_running', 'it has ended');
   const why = { whyLost: () => Promise.resolve(lost), whySilent: () => Promise.resolve(lost) };
-  const channel = new Channel(supervisor.socket, why);
+  const channel = new Channel(supervisor.connection, why);
   supervisor.hello();
   await channel.ready;
   const files = new SupervisedFiles({

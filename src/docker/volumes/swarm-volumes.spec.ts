@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { DockerDaemon, EngineCalls } from '../connection/daemon';
+import { DockerDaemon } from '../connection/daemon';
+import { EngineCalls } from '../engine-calls';
 import type { SandboxHost } from '../sandbox-host';
 import { Volumes } from './volumes';
 

@@ -9,7 +9,8 @@ import { EngineError } from '../engine-error';
 import { containerOf, remove, start } from '../containers/container-verbs';
 import { containerLabels, ownerLabels } from '../containers/create-options';
 import { labelsOfImage } from '../images/images';
-import { OutputFrames, readable } from '../connection/streams';
+import { OutputFrames } from '../connection/output-frames';
+import { readable } from '../connection/streams';
 
 /** More than tar needed for a directory of a million files. */
 const MEMORY = 512 * 1024 * 1024;

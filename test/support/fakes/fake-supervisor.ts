@@ -1,4 +1,6 @@
 import { Duplex } from 'node:stream';
+import { OutputFrames } from '../../../src/docker/connection/output-frames';
+import type { ChannelConnection } from '../../../src/docker/supervisor/channel';
 import { FRAME, frameHead } from '../../../src/docker/supervisor/frames';
 
 export interface ReceivedFrame {
@@ -30,6 +32,10 @@ export class FakeSupervisor {
         callback();
       },
     });
+  }
+
+  get connection(): ChannelConnection {
+    return { socket: this.socket, demultiplexer: (onOutput) => new OutputFrames(onOutput) };
   }
 
   /** What was received on a stream, in words: a frame's name, and its JSON or its number of bytes. */

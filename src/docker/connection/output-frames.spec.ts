@@ -1,4 +1,4 @@
-import { OutputFrames } from '../connection/streams';
+import { OutputFrames } from './output-frames';
 
 function frame(stream: number, text: string): Buffer {
   const body = Buffer.from(text);

@@ -1,4 +1,4 @@
-import { nameServersIn, readNameServers } from './firewall-rules';
+import { nameServersIn, readNameServers } from './name-servers';
 
 const files =
   (texts: Record<string, string>) =>
