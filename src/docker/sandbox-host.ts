@@ -1,8 +1,12 @@
 import { Logger } from '@nestjs/common';
 import type { Config } from '../config';
-import type { EngineNetworks } from './port/engine-containers';
-import type { EngineCapabilities, EngineHost, MachineResources } from './port/engine-host';
-import { EngineError } from './engine-error';
+import {
+  type EngineCapabilities,
+  EngineError,
+  type EngineHost,
+  type EngineNetworks,
+  type MachineResources,
+} from '../engine';
 import { abortable } from './connection/client';
 import type { DockerDaemon } from './connection/daemon';
 import { exists } from './connection/errors';

@@ -9,7 +9,7 @@ import {
   type ProcessRequest,
   saysNotRunning,
   saysPaused,
-} from '../docker';
+} from '../engine';
 import { LOGGER, type Logger } from '../logging';
 import { Clock, LruMap } from '../scheduling';
 import { Secrets, SecretsError } from '../secrets';

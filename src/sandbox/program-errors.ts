@@ -1,4 +1,4 @@
-import { EngineError, saysNotRunning, saysPaused } from '../docker';
+import { EngineError, saysNotRunning, saysPaused } from '../engine';
 import { DomainError, type ErrorCode, pausedMeanwhile } from '../errors';
 
 /**

@@ -2,7 +2,6 @@ import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
-import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
 import { SecretsModule } from '../secrets';
@@ -54,16 +53,7 @@ const TERMINALS = [Terminals, TerminalWriters, TerminalRights, TerminalAdmission
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
-  imports: [
-    AuditModule,
-    AuthModule,
-    ContainersModule,
-    DockerModule,
-    EventsModule,
-    RateLimitsModule,
-    SecretsModule,
-    TiersModule,
-  ],
+  imports: [AuditModule, AuthModule, ContainersModule, EventsModule, RateLimitsModule, SecretsModule, TiersModule],
   controllers: [
     CommandsController,
     FilesController,

@@ -3,7 +3,7 @@ import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { DockerEngine } from '../../src/docker/docker-engine';
 import { DockerPorts } from '../../src/docker/ports/docker-ports';
-import { connectInside } from '../../src/docker/ports/channel-ports';
+import { connectInside } from '../../src/engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 

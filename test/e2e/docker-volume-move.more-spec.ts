@@ -1,5 +1,5 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import type { EngineCapabilities } from '../../src/docker';
+import type { EngineCapabilities } from '../../src/engine';
 import { SandboxHost } from '../../src/docker/sandbox-host';
 import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';

@@ -10,7 +10,7 @@ import {
   type LayerImage,
   ObservedContainer,
   PullProgress,
-} from '../../docker';
+} from '../../engine';
 import { ImageStore, type UsableImage } from '../../images';
 import { inSpan } from '../../tracing/spans';
 import { CopyTurns } from '../leases/copy-turns';

@@ -2,7 +2,7 @@ import { BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Counter, Histogram } from 'prom-client';
 import { type Config, CONFIG } from '../../config';
-import { EngineError } from '../../docker';
+import { EngineError } from '../../engine';
 import { DomainError, ERRORS } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Metrics } from '../../metrics';

@@ -3,7 +3,7 @@ import { getEventListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ConfigError } from '../../config';
 import type { DockerEngine } from '../docker-engine';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../../engine';
 import { ClusterNode } from './cluster-node';
 
 const SWARM = {

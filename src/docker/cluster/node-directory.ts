@@ -10,8 +10,7 @@ import {
   connectDocker,
   type DockerClients,
 } from '../connection/client';
-import type { EngineNode } from '../port/engine-nodes';
-import { EngineError } from '../engine-error';
+import { EngineError, type EngineNode } from '../../engine';
 
 /** Time limit of a manager's answer. A manager that has lost the others answers only after 20 s, with an error. */
 const ANSWER_MS = 5_000;

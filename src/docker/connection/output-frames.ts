@@ -1,4 +1,4 @@
-import type { ExecOutput } from '../port/container-process';
+import type { ExecOutput } from '../../engine';
 
 /** One byte for the stream, 3 zero bytes, and 4 bytes for the length. */
 const HEADER_BYTES = 8;

@@ -2,11 +2,9 @@ import { JSONParser } from '@streamparser/json';
 import type Docker from 'dockerode';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { EngineError } from '../engine-error';
+import { EngineError, parseImageReference, type WatchSubject } from '../../engine';
 import { LABELS } from '../containers/create-options';
-import type { WatchSubject } from '../port/observed-container';
 import { WATCHED } from './docker-events';
-import { parseImageReference } from '../images/image-reference';
 import type { RegistryLogin } from '../images/registry-auth';
 
 /** @param since seconds of the daemon's clock */

@@ -1,5 +1,4 @@
-import type { ContainerSpec } from '../port/engine-containers';
-import type { EngineCapabilities } from '../port/engine-host';
+import type { ContainerSpec, EngineCapabilities } from '../../engine';
 import { claimedLabels, createKey, createOptions, LABELS, type SandboxImage } from './create-options';
 import { restrictedIn, restrictedSandbox } from '../firewall/restricted-sandboxes';
 

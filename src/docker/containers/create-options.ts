@@ -1,10 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
-import type { ContainerSpec, OwnerLabels } from '../port/engine-containers';
-import type { EngineCapabilities } from '../port/engine-host';
+import {
+  type ContainerSpec,
+  DATA_PATH,
+  type EngineCapabilities,
+  INIT,
+  KEEP_HOME,
+  type OwnerLabels,
+  PROTOCOL,
+  SUPERVISOR_PATH,
+} from '../../engine';
 import type { RestrictedSandbox } from '../firewall/allow-rules';
-import { PROTOCOL } from '../supervisor/frames';
-import { DATA_PATH, INIT, KEEP_HOME, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
 
 /** The labels on Berth's objects in Docker. They are enough to find the row that an object belongs to. */
 export const LABELS = {

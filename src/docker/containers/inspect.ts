@@ -1,9 +1,7 @@
 import { z } from 'zod';
-import { EngineError } from '../engine-error';
-import type { EngineState, ListedContainer, ObservedContainer } from '../port/observed-container';
+import { EngineError, type EngineState, type ListedContainer, type ObservedContainer, PROTOCOL } from '../../engine';
 import type { ContainerRun } from '../ports/docker-ports';
 import { LABELS } from './create-options';
-import { PROTOCOL } from '../supervisor/frames';
 
 const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
 

@@ -1,6 +1,5 @@
 import { type Config, ConfigError } from '../../config';
-import type { EngineCapabilities } from '../port/engine-host';
-import { EngineError } from '../engine-error';
+import { type EngineCapabilities, EngineError } from '../../engine';
 
 /** The runtimes that the daemon knows, each with its arguments. */
 type Runtimes = ReadonlyMap<string, readonly string[]>;

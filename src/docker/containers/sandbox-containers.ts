@@ -2,16 +2,20 @@ import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
-import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../port/engine-containers';
-import { EngineError, saysUnavailable } from '../engine-error';
+import {
+  type ContainerSpec,
+  type ContainerStats,
+  type EngineContainers,
+  EngineError,
+  type Listed,
+  type ListedContainer,
+  type ListFilter,
+  type ObservedContainer,
+  saysUnavailable,
+  type WatchMessage,
+  type WatchSubject,
+} from '../../engine';
 import { killSandbox } from './hung-sandbox';
-import type {
-  ContainerStats,
-  ListedContainer,
-  ObservedContainer,
-  WatchMessage,
-  WatchSubject,
-} from '../port/observed-container';
 import type { Channels } from '../supervisor/channels';
 import { isSupervisorMissing, type SupervisorVolume } from '../supervisor/supervisor-volume';
 import { containerOf, pause, remove, rename, start, stop, unpause } from './container-verbs';

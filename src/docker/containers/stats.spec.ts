@@ -1,4 +1,4 @@
-import { EngineError } from '../engine-error';
+import { EngineError } from '../../engine';
 import { factsOf, statsOf } from './stats';
 
 const GVISOR = { startedAt: '2026-11-26T14:30:00Z', runtime: 'runsc', cpuShares: 500 };

@@ -1,8 +1,7 @@
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { abortable } from '../connection/client';
-import { EngineError } from '../engine-error';
-import type { ContainerStats } from '../port/observed-container';
+import { type ContainerStats, EngineError } from '../../engine';
 
 /** The fields of an inspection that statistics need. */
 interface Facts {

@@ -9,7 +9,7 @@ import { containerOf, start } from '../containers/container-verbs';
 import { containerLabels, LABELS } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../../engine';
 import { hasStatus } from '../connection/errors';
 import { OutputFrames } from '../connection/output-frames';
 import { labelsOfImage } from '../images/images';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type Docker from 'dockerode';
 import { z } from 'zod';
-import type { ContainerSpec } from '../port/engine-containers';
+import type { ContainerSpec } from '../../engine';
 import { LABELS } from '../containers/create-options';
 import type { RestrictedSandbox } from './allow-rules';
 import { isKnownState } from '../containers/inspect';

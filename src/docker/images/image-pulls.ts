@@ -2,8 +2,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Throttle, untilAborted } from '../../scheduling';
-import type { PullProgress } from '../port/engine-images';
-import { EngineError } from '../engine-error';
+import { EngineError, type PullProgress } from '../../engine';
 import { codeOfPullFailure, isOverRateLimit, toEngineError } from '../connection/errors';
 import { ndjsonLines } from '../connection/ndjson';
 

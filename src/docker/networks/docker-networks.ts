@@ -2,7 +2,7 @@ import type Docker from 'dockerode';
 import type { NetworkInspectInfo } from 'dockerode';
 import type { Config } from '../../config';
 import { abortable } from '../connection/client';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../../engine';
 import { LABELS } from '../containers/create-options';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
 import type { SandboxBridge } from '../firewall/firewall-rules';

@@ -2,8 +2,7 @@ import type Docker from 'dockerode';
 import type { Config } from '../../config';
 import { LruMap } from '../../scheduling';
 import { abortable } from '../connection/client';
-import { readNameServers } from '../name-servers';
-import { NAME_SERVERS_FILE } from '../supervisor/supervisor-paths';
+import { NAME_SERVERS_FILE, readNameServers } from '../../engine';
 
 /** The C libraries of most images (glibc, musl) query at most three name servers. */
 const MOST_SERVERS = 3;

@@ -2,10 +2,14 @@ import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { Duplex } from 'node:stream';
 import { Batches, LruMap } from '../../scheduling';
-import { EngineError } from '../engine-error';
-import type { EnginePorts, ListeningPort } from '../port/engine-ports';
-import type { SandboxChannels } from '../supervisor/sandbox-channels';
-import { connectInside, listListeningPorts } from './channel-ports';
+import {
+  connectInside,
+  EngineError,
+  type EnginePorts,
+  type ListeningPort,
+  listListeningPorts,
+  type SandboxChannels,
+} from '../../engine';
 
 /** How long a container's own address may take to answer. */
 const DIAL_MS = 5_000;

@@ -6,12 +6,15 @@ import { DockerExec, refusedWith } from '../connection/docker-exec';
 import { OutputFrames } from '../connection/output-frames';
 import { containerOf, statOf } from '../containers/container-verbs';
 import { isKnownState, isSupervised } from '../containers/inspect';
-import { EngineError } from '../engine-error';
-import type { ExecOutput } from '../port/container-process';
-import { Channel, type SupervisorRequest } from './channel';
-import type { ChannelStream } from './channel-stream';
-import type { SandboxChannels } from './sandbox-channels';
-import { CONNECT } from './supervisor-paths';
+import {
+  Channel,
+  type ChannelStream,
+  CONNECT,
+  EngineError,
+  type ExecOutput,
+  type SandboxChannels,
+  type SupervisorRequest,
+} from '../../engine';
 
 /** How often the channels are checked, in milliseconds. */
 const CHECK_EVERY_MS = 2_000;

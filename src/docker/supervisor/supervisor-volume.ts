@@ -21,8 +21,7 @@ import {
   type SupervisorMount,
 } from '../containers/create-options';
 import { isKnownState } from '../containers/inspect';
-import { EngineError } from '../engine-error';
-import { SUPERVISOR_PATH } from './supervisor-paths';
+import { EngineError, SUPERVISOR_PATH } from '../../engine';
 
 const PREFIX = 'berth-supervisor-';
 const REPOSITORY = 'berth/empty';

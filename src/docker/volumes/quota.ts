@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { type Config, ConfigError } from '../../config';
 import { abortable } from '../connection/client';
-import type { EngineCapabilities } from '../port/engine-host';
+import type { EngineCapabilities } from '../../engine';
 import { containerLabels, LABELS, probeLabels, sizeOption } from '../containers/create-options';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
 

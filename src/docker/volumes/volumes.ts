@@ -5,9 +5,16 @@ import { Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { abortable } from '../connection/client';
-import type { Listed, ListFilter, OwnerLabels } from '../port/engine-containers';
-import type { ListedVolume, VolumeCopy, VolumeMeasurement, WantedVolume } from '../port/engine-volumes';
-import { EngineError } from '../engine-error';
+import {
+  EngineError,
+  type Listed,
+  type ListedVolume,
+  type ListFilter,
+  type OwnerLabels,
+  type VolumeCopy,
+  type VolumeMeasurement,
+  type WantedVolume,
+} from '../../engine';
 import { remove } from '../containers/container-verbs';
 import { containerLabels, LABELS, ownerLabels, volumeOptions } from '../containers/create-options';
 import type { DockerDaemon } from '../connection/daemon';

@@ -11,7 +11,7 @@ import {
   type ExecOutput,
   mayGoOn,
   type SignalName,
-} from '../../docker';
+} from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { KeyedLimiter, untilAborted, within } from '../../scheduling';

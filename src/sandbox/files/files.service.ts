@@ -12,7 +12,7 @@ import {
   type FileContent,
   type FilesCall,
   isFileError,
-} from '../../docker';
+} from '../../engine';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { KeyedLimiter, untilAborted } from '../../scheduling';

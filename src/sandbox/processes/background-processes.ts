@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../docker';
+import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';

@@ -2,7 +2,7 @@ import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../../auth';
 import { ContainersService } from '../../containers';
-import { type ContainerProcess, endOf } from '../../docker';
+import { type ContainerProcess, endOf } from '../../engine';
 import { DomainError } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../http';
 import { ExecAccess } from '../exec-access';

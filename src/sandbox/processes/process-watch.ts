@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NodesAdmin } from '../../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, saysNotRunning } from '../../docker';
+import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, saysNotRunning } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, retryUntilClosed } from '../../scheduling';
 import { ExecAccess } from '../exec-access';

@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { StartCommandRun } from '../../containers';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
 import { KeptPrograms } from '../kept-programs';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
-import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../docker';
+import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../engine';
 import type { KeptPrograms } from '../kept-programs';
 import type { ProcessRow } from '../processes/process-rows';
 import type { ProcessWatch } from '../processes/process-watch';

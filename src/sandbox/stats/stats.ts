@@ -1,5 +1,5 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { ContainerEngine, containerFields, type ContainerStats, EngineError, type EngineErrorCode } from '../../docker';
+import { ContainerEngine, containerFields, type ContainerStats, EngineError, type EngineErrorCode } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';

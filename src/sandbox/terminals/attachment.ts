@@ -1,4 +1,4 @@
-import type { TerminalSize } from '../../docker';
+import type { TerminalSize } from '../../engine';
 import type { OutputRing } from '../output-ring';
 import type { OutputTurns } from './output-turns';
 

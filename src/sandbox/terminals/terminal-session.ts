@@ -1,4 +1,4 @@
-import { type ContainerProcess, endOf, type TerminalSize, wasKilled } from '../../docker';
+import { type ContainerProcess, endOf, type TerminalSize, wasKilled } from '../../engine';
 import { DomainError, invalidParameters } from '../../errors';
 import { untilAborted } from '../../scheduling';
 import { OutputRing } from '../output-ring';

@@ -9,7 +9,7 @@ import {
   LOGIN_SHELL,
   saysNotRunning,
   saysPaused,
-} from '../../docker';
+} from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { LocalQueue, LruMap, within } from '../../scheduling';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type Docker from 'dockerode';
-import type { OwnerLabels } from '../../../src/docker';
+import type { OwnerLabels } from '../../../src/engine';
 import { ownerLabels } from '../../../src/docker/containers/create-options';
 import { RealDocker } from './real-docker';
 

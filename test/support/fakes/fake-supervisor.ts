@@ -1,7 +1,6 @@
 import { Duplex } from 'node:stream';
 import { OutputFrames } from '../../../src/docker/connection/output-frames';
-import type { ChannelConnection } from '../../../src/docker/supervisor/channel';
-import { FRAME, frameHead } from '../../../src/docker/supervisor/frames';
+import { type ChannelConnection, FRAME, frameHead } from '../../../src/engine';
 
 export interface ReceivedFrame {
   readonly stream: number;

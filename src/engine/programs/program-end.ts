@@ -1,4 +1,4 @@
-import { saysNotRunning } from '../engine-error';
+import { saysNotRunning } from '../port/engine-error';
 import type { ContainerProcess, ProgramExit } from '../port/container-process';
 
 /** How a program in a container ended. `cause` is the engine's error. */

@@ -1,5 +1,5 @@
 import { untilAborted, within } from '../../scheduling';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import type { ContainerProcess, ExecRequest, ProgramExit } from '../port/container-process';
 import type { EnginePrograms } from '../port/engine-programs';
 

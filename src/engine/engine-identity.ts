@@ -1,4 +1,4 @@
-import type { ProofReport } from './containers/sandbox-proof';
+import type { ProofReport } from './sandbox-proof';
 
 /** Whether the engine behind the port is the known one. */
 type EngineIdentityState =

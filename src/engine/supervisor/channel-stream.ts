@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { z } from 'zod';
-import { EngineError, type EngineErrorCode, FILE_ERRORS } from '../engine-error';
+import { EngineError, type EngineErrorCode, FILE_ERRORS } from '../port/engine-error';
 import { FRAME, jsonOf, LARGEST_DATA_BYTES, violation } from './frames';
 
 /** Checks what the supervisor says; a zod schema is one. Throws anything if the value is not as it should be. */

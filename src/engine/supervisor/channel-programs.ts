@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Writable } from 'node:stream';
 import { z } from 'zod';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import type {
   ContainerProcess,
   ExecOutput,
@@ -15,10 +15,10 @@ import type {
   TerminalSize,
 } from '../port/container-process';
 import type { EnginePrograms } from '../port/engine-programs';
-import type { SupervisorRequest } from '../supervisor/channel';
-import { ANY_ANSWER, type ChannelStream, type Shape } from '../supervisor/channel-stream';
-import type { SandboxChannels } from '../supervisor/sandbox-channels';
-import { runProgram } from './run-program';
+import type { SupervisorRequest } from './channel';
+import { ANY_ANSWER, type ChannelStream, type Shape } from './channel-stream';
+import type { SandboxChannels } from './sandbox-channels';
+import { runProgram } from '../programs/run-program';
 
 /** An exit code of a program that a signal ended, as shells have it: 128 and the signal. */
 const BY_SIGNAL = 128;

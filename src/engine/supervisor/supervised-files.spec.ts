@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { buffer, text } from 'node:stream/consumers';
 import { FakeSupervisor } from '../../../test/support/fakes/fake-supervisor';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import type { FileContent, FilesCall } from '../port/engine-files';
 import { Channel } from './channel';
 import { FRAME } from './frames';

@@ -1,5 +1,5 @@
-import { nodeOf, plainId } from '../container-ids';
-import { EngineError } from '../engine-error';
+import { nodeOf, plainId } from './container-ids';
+import { EngineError } from './engine-error';
 
 /** One node of a cluster. */
 export interface EngineNode {

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { z } from 'zod';
 import { FakeSupervisor } from '../../../test/support/fakes/fake-supervisor';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import { Channel } from './channel';
 import type { ArrivedData } from './channel-stream';
 import { FRAME, frameHead } from './frames';

@@ -1,4 +1,4 @@
-import type { EngineErrorCode } from './engine-error';
+import type { EngineErrorCode } from './port/engine-error';
 
 /** A completed engine call. */
 export interface EndedCall {

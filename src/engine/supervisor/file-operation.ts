@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { untilAborted, within } from '../../scheduling';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import type { FilesCall } from '../port/engine-files';
 import type { SupervisorRequest } from './channel';
 import { ANY_ANSWER, type ChannelStream, type DataTaker, type Shape } from './channel-stream';

@@ -1,19 +1,17 @@
-import { Module } from '@nestjs/common';
-import { CONFIG, type Config } from '../config';
-import { clusterEngine } from './cluster/cluster-settings';
-import { ContainerEngine } from './container-engine';
-import { EngineIdentity } from './engine-identity';
-import { EngineCalls } from './engine-calls';
-import { DockerEngine } from './docker-engine';
+import { Global, Module } from '@nestjs/common';
+import { CONFIG, type Config } from './config';
+import { clusterEngine, DockerEngine } from './docker';
+import { ContainerEngine, EngineCalls, EngineIdentity } from './engine';
 
 /** Loaded on demand: the simulator is not part of a production build. */
 async function simulatedEngine({ DATABASE_URL, SIMULATION_SPEED }: Config): Promise<ContainerEngine> {
-  const { SimulatedEngine } = await import('../../packages/simulator/src/simulated-engine.js');
+  const { SimulatedEngine } = await import('../packages/simulator/src/simulated-engine.js');
   const file = DATABASE_URL.replace(/^sqlite:/, '');
   return new SimulatedEngine({ folder: file === ':memory:' ? null : `${file}.simulated`, speed: SIMULATION_SPEED });
 }
 
-/** Provides the only {@link ContainerEngine}. The first user of the engine calls `prepare()`. */
+/** Chooses and provides the only {@link ContainerEngine}. The first user of the engine calls `prepare()`. */
+@Global()
 @Module({
   providers: [
     EngineCalls,

@@ -1,4 +1,4 @@
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 
 /** The version of the protocol that this server speaks: `packages/supervisor/PROTOCOL.md`. */
 export const PROTOCOL = 1;

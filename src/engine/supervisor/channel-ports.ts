@@ -1,8 +1,8 @@
 import { Duplex } from 'node:stream';
 import { z } from 'zod';
 import type { ListeningPort } from '../port/engine-ports';
-import { ANY_ANSWER, type ChannelStream } from '../supervisor/channel-stream';
-import type { SandboxChannels } from '../supervisor/sandbox-channels';
+import { ANY_ANSWER, type ChannelStream } from './channel-stream';
+import type { SandboxChannels } from './sandbox-channels';
 
 /** The bounds of the supervisor's answer. */
 const MOST = { ports: 256, addresses: 8 } as const;

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { z } from 'zod';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import type { ExecOutput } from '../port/container-process';
 import { ChannelStream, type StreamOutput } from './channel-stream';
 import {

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { Resolver } from 'node:dns/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ContainerEngine } from '../container-engine';
-import type { ContainerSpec } from '../port/engine-containers';
-import { EngineError } from '../engine-error';
-import { PROOF_FILE } from '../port/engine-layers';
-import type { ContainerStats } from '../port/observed-container';
-import { nameServersIn } from '../name-servers';
-import { DATA_PATH } from '../supervisor/supervisor-paths';
+import type { ContainerEngine } from './port/container-engine';
+import type { ContainerSpec } from './port/engine-containers';
+import { EngineError } from './port/engine-error';
+import { PROOF_FILE } from './port/engine-layers';
+import type { ContainerStats } from './port/observed-container';
+import { nameServersIn } from './name-servers';
+import { DATA_PATH } from './supervisor/supervisor-paths';
 
 /** The properties that a sandbox is tested for. */
 export const PROOF_CHECKS = ['start', 'names', 'home', 'memory', 'end', 'writes', 'layer', 'processes'] as const;

@@ -1,12 +1,12 @@
-import type { EngineContainers, EngineNetworks } from './port/engine-containers';
-import type { EngineFiles } from './port/engine-files';
-import type { EngineHost } from './port/engine-host';
-import type { EngineImages } from './port/engine-images';
-import type { EngineLayers } from './port/engine-layers';
-import type { EngineNodes } from './port/engine-nodes';
-import type { EnginePorts } from './port/engine-ports';
-import type { EnginePrograms } from './port/engine-programs';
-import type { EngineVolumes } from './port/engine-volumes';
+import type { EngineContainers, EngineNetworks } from './engine-containers';
+import type { EngineFiles } from './engine-files';
+import type { EngineHost } from './engine-host';
+import type { EngineImages } from './engine-images';
+import type { EngineLayers } from './engine-layers';
+import type { EngineNodes } from './engine-nodes';
+import type { EnginePorts } from './engine-ports';
+import type { EnginePrograms } from './engine-programs';
+import type { EngineVolumes } from './engine-volumes';
 
 /**
  * The port to the container engine. It knows no entities, tiers or users. Code outside this module must not assume

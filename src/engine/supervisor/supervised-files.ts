@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../port/engine-error';
 import type {
   AttributeChange,
   EngineFiles,
