@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import { CONNECT, type EngineEvent, type WatchMessage, type WatchSubject } from '../../engine';
-import { LABELS } from '../containers/create-options';
+import { LABELS } from '../model/labels';
 import { ndjsonLines } from './ndjson';
 
 /** The watched actions. */

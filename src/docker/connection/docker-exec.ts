@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
 import { Duplex, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { containerOf } from '../containers/container-verbs';
+import { containerOf } from './container-verbs';
 import { EngineError, saysUnavailable } from '../../engine';
 import { abortable } from './client';
 import type { DockerDaemon } from './daemon';

@@ -2,10 +2,9 @@ import { JSONParser } from '@streamparser/json';
 import type Docker from 'dockerode';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { EngineError, parseImageReference, type WatchSubject } from '../../engine';
-import { LABELS } from '../containers/create-options';
+import { EngineError, type WatchSubject } from '../../engine';
+import { LABELS } from '../model/labels';
 import { WATCHED } from './docker-events';
-import type { RegistryLogin } from '../images/registry-auth';
 
 /** @param since seconds of the daemon's clock */
 export async function openEvents(
@@ -60,25 +59,6 @@ async function openAnswer(
 /** The internals of dockerode's own calls; its types do not declare them. */
 interface Modem {
   dial(request: object, done: (error: Error | null, answer: NodeJS.ReadableStream) => void): void;
-}
-
-/** Starts a pull; Docker aborts it when the stream is closed. */
-export async function openPull(
-  docker: Docker,
-  reference: string,
-  { signal, login }: { signal: AbortSignal; login: RegistryLogin | undefined },
-): Promise<Readable> {
-  const parsed = parseImageReference(reference);
-  const options = {
-    fromImage: parsed?.repository ?? reference,
-    // Without a tag, Docker before 20.10 pulls every tag.
-    tag: parsed?.digest ?? parsed?.tag ?? 'latest',
-    abortSignal: signal,
-    // dockerode sends this as a header.
-    ...(login && { authconfig: login }),
-  };
-  const stream = await docker.createImage(options);
-  return readable(stream);
 }
 
 /** Narrows dockerode's stream type, which is that of Node.js 0.10; the actual value is the HTTP response. */

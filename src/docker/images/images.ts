@@ -17,13 +17,13 @@ import {
   parseImageReference,
   SUPERVISOR_PATH,
 } from '../../engine';
-import { claimedLabels, sizeOption } from '../containers/create-options';
+import { claimedLabels } from '../model/labels';
+import { sizeOption } from '../model/volume-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, unlessMissing } from '../connection/errors';
-import { ImagePulls } from './image-pulls';
+import { ImagePulls, openPull } from './image-pulls';
 import type { RegistryCredentials } from './registry-auth';
 import { againIfStale } from '../connection/stale-connections';
-import { openPull } from '../connection/streams';
 
 /** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;

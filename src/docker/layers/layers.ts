@@ -21,10 +21,10 @@ import {
   SESSION_VARIABLE,
   type WrittenLayer,
 } from '../../engine';
-import { containerOf, remove, start } from '../containers/container-verbs';
-import { claimedLabels, containerLabels, LABELS, probeLabels } from '../containers/create-options';
-import { isKnownState } from '../containers/inspect';
-import type { SandboxHost } from '../sandbox-host';
+import { containerOf, remove, start } from '../connection/container-verbs';
+import { claimedLabels, containerLabels, LABELS, probeLabels } from '../model/labels';
+import { isKnownState } from '../model/inspect';
+import type { SandboxHost } from '../host/sandbox-host';
 import { type LayerChanges, readChanges } from './layer-changes';
 import type { LayerWork, TransferringLayers } from './layer-transfer';
 

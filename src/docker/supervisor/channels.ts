@@ -4,8 +4,8 @@ import { z } from 'zod';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
 import { OutputFrames } from '../connection/output-frames';
-import { containerOf, statOf } from '../containers/container-verbs';
-import { isKnownState, isSupervised } from '../containers/inspect';
+import { containerOf, statOf } from '../connection/container-verbs';
+import { isKnownState, isSupervised } from '../model/inspect';
 import {
   Channel,
   type ChannelStream,

@@ -12,15 +12,10 @@ import { ConfigError } from '../../config';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
-import { containerOf, remove, statOf } from '../containers/container-verbs';
-import {
-  containerLabels,
-  LABELS,
-  shownReadOnly,
-  supervisorLabels,
-  type SupervisorMount,
-} from '../containers/create-options';
-import { isKnownState } from '../containers/inspect';
+import { containerOf, remove, statOf } from '../connection/container-verbs';
+import { containerLabels, LABELS, supervisorLabels } from '../model/labels';
+import { shownReadOnly, type SupervisorMount } from '../model/volume-options';
+import { isKnownState } from '../model/inspect';
 import { EngineError, SUPERVISOR_PATH } from '../../engine';
 
 const PREFIX = 'berth-supervisor-';

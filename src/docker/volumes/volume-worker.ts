@@ -5,8 +5,8 @@ import { type Duplex, PassThrough, type Readable, type Writable } from 'node:str
 import { finished } from 'node:stream/promises';
 import { abortable, boundedCall, type DockerClients } from '../connection/client';
 import { EngineError, type OwnerLabels } from '../../engine';
-import { containerOf, remove, start } from '../containers/container-verbs';
-import { containerLabels, ownerLabels } from '../containers/create-options';
+import { containerOf, remove, start } from '../connection/container-verbs';
+import { containerLabels, ownerLabels } from '../model/labels';
 import { labelsOfImage } from '../images/images';
 import { OutputFrames } from '../connection/output-frames';
 import { readable } from '../connection/streams';

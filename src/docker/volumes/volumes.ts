@@ -15,12 +15,13 @@ import {
   type VolumeMeasurement,
   type WantedVolume,
 } from '../../engine';
-import { remove } from '../containers/container-verbs';
-import { containerLabels, LABELS, ownerLabels, volumeOptions } from '../containers/create-options';
+import { remove } from '../connection/container-verbs';
+import { containerLabels, LABELS, ownerLabels } from '../model/labels';
+import { volumeOptions } from '../model/volume-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { ignoringGone, ignoringRefusal, isVolumeMissing, refusalOf, unlessMissing } from '../connection/errors';
-import { isKnownState } from '../containers/inspect';
-import type { SandboxHost } from '../sandbox-host';
+import { isKnownState } from '../model/inspect';
+import type { SandboxHost } from '../host/sandbox-host';
 import {
   copyVolume,
   digestVolume,

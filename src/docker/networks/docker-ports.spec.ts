@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { EngineError } from '../../engine';
-import { type ContainerRun, DockerPorts } from './docker-ports';
+import type { ContainerRun } from '../model/inspect';
+import { DockerPorts } from './docker-ports';
 
 /** An address of this machine that none of its interfaces has, beside one that is the gateway. */
 const ADDRESS = '127.0.0.2';

@@ -1,26 +1,27 @@
 import { Logger } from '@nestjs/common';
-import type { Config } from '../config';
+import type { Config } from '../../config';
 import {
   type EngineCapabilities,
   EngineError,
   type EngineHost,
   type EngineNetworks,
   type MachineResources,
-} from '../engine';
-import { abortable } from './connection/client';
-import type { DockerDaemon } from './connection/daemon';
-import { exists } from './connection/errors';
-import { LABELS } from './containers/create-options';
-import type { RestrictedSandbox } from './firewall/allow-rules';
-import type { SandboxBridge } from './firewall/firewall-rules';
-import { HostFirewall, type HostNetwork } from './firewall/host-firewall';
-import type { PlacedContainer } from './containers/inspect';
-import { LeftProbes, listProbes, probeDiskQuota, removeProbes } from './volumes/quota';
-import { restrictedSandboxes } from './firewall/restricted-sandboxes';
-import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './containers/runtime';
-import type { SupervisorVolume } from './supervisor/supervisor-volume';
-import type { Access, NetworkKind } from './networks/docker-networks';
-import { SandboxNetworks } from './networks/sandbox-networks';
+} from '../../engine';
+import { abortable } from '../connection/client';
+import type { DockerDaemon } from '../connection/daemon';
+import { exists } from '../connection/errors';
+import { LABELS } from '../model/labels';
+import type { RestrictedSandbox } from '../firewall/allow-rules';
+import type { SandboxBridge } from '../firewall/firewall-rules';
+import { HostFirewall, type HostNetwork } from '../firewall/host-firewall';
+import type { PlacedContainer } from '../model/inspect';
+import { LeftProbes, listProbes, probeDiskQuota, removeProbes } from './quota';
+import { restrictedSandboxes } from '../firewall/restricted-sandboxes';
+import { chooseRuntime, hasOwnNetworkStack, runtimesOf } from './runtime';
+import type { SupervisorVolume } from '../supervisor/supervisor-volume';
+import type { Access } from '../networks/docker-networks';
+import type { NetworkKind } from '../model/network-names';
+import { SandboxNetworks } from '../networks/sandbox-networks';
 
 export type SandboxHostSettings = Pick<
   Config,

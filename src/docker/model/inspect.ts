@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { EngineError, type EngineState, type ListedContainer, type ObservedContainer, PROTOCOL } from '../../engine';
-import type { ContainerRun } from '../ports/docker-ports';
-import { LABELS } from './create-options';
+import { LABELS } from './labels';
 
 const STATES = ['created', 'running', 'paused', 'restarting', 'exited', 'dead', 'removing'] as const;
 
@@ -58,6 +57,16 @@ interface Connection {
   readonly runtime: string;
   /** Whether the main process is a supervisor that this version of Berth can use. */
   readonly supervised: boolean;
+}
+
+/** A container's run, as Docker reports it. */
+export interface ContainerRun {
+  readonly state: string;
+  /** Changes if the container is started again. */
+  readonly startedAt: string;
+  /** The address in the sandboxes' network, and that network's gateway; null without a network. */
+  readonly ipAddress: string | null;
+  readonly gateway: string | null;
 }
 
 /** Docker's name for the network mode without a network. */

@@ -10,21 +10,12 @@ import {
   listListeningPorts,
   type SandboxChannels,
 } from '../../engine';
+import type { ContainerRun } from '../model/inspect';
 
 /** How long a container's own address may take to answer. */
 const DIAL_MS = 5_000;
 /** Containers whose address is remembered; a forgotten one costs a call at the next connection. */
 const MOST_CONTAINERS = 10_000;
-
-/** A container's run, as Docker reports it. */
-export interface ContainerRun {
-  readonly state: string;
-  /** Changes if the container is started again. */
-  readonly startedAt: string;
-  /** The address in the sandboxes' network, and that network's gateway; null without a network. */
-  readonly ipAddress: string | null;
-  readonly gateway: string | null;
-}
 
 /** A run, and the address at which it is dialled; null if only the supervisor reaches it. */
 interface Reach {

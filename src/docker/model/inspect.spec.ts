@@ -1,5 +1,5 @@
 import { parseListedContainer, observedContainer } from './inspect';
-import { isNetworkOf } from '../networks/docker-networks';
+import { isNetworkOf } from './network-names';
 
 const inspection = (state: Record<string, unknown>, address = '') => ({
   Id: 'a'.repeat(64),

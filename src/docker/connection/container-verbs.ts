@@ -2,16 +2,8 @@ import type Docker from 'dockerode';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { abortable } from '../connection/client';
-import {
-  exists,
-  hasStatus,
-  ignoringGone,
-  isGoneOrGoing,
-  isAlreadyPaused,
-  isNotPaused,
-  refusalOf,
-} from '../connection/errors';
+import { abortable } from './client';
+import { exists, hasStatus, ignoringGone, isGoneOrGoing, isAlreadyPaused, isNotPaused, refusalOf } from './errors';
 
 const GOING_POLL_MS = 100;
 

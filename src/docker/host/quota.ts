@@ -5,7 +5,8 @@ import { text } from 'node:stream/consumers';
 import { type Config, ConfigError } from '../../config';
 import { abortable } from '../connection/client';
 import type { EngineCapabilities } from '../../engine';
-import { containerLabels, LABELS, probeLabels, sizeOption } from '../containers/create-options';
+import { containerLabels, LABELS, probeLabels } from '../model/labels';
+import { sizeOption } from '../model/volume-options';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
 
 const PROBE_MB = 16;
