@@ -7,8 +7,8 @@ import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, ty
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
-import { type FoundProgram, KeptPrograms } from '../kept-programs';
-import { failedAs, toDomainError } from '../program-errors';
+import { type FoundProgram, KeptPrograms } from '../programs/kept-programs';
+import { failedAs, toDomainError } from '../programs/program-errors';
 import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 import { ProcessWatch } from './process-watch';
 

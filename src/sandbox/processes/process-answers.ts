@@ -5,7 +5,7 @@ import { ContainersService } from '../../containers';
 import { type ContainerProcess, endOf } from '../../engine';
 import { DomainError } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../http';
-import { ExecAccess } from '../exec-access';
+import { ExecAccess } from '../access/exec-access';
 import { BackgroundProcesses, type FoundProcess } from './background-processes';
 import { OUTPUT_PAGE_BYTES, type ProcessExitView, type ProcessOutputView, type ReadOutputDto } from './dto';
 import { type OutputChunk, OutputChunks, readPage } from './process-output';

@@ -1,5 +1,5 @@
-import { EngineError, saysNotRunning, saysPaused } from '../engine';
-import { DomainError, type ErrorCode, pausedMeanwhile } from '../errors';
+import { EngineError, saysNotRunning, saysPaused } from '../../engine';
+import { DomainError, type ErrorCode, pausedMeanwhile } from '../../errors';
 
 /**
  * Translates an engine error into the error that clients see. Errors about a container that does not run are returned

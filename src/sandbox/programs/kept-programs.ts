@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { RunningContainer } from '../containers';
+import type { RunningContainer } from '../../containers';
 import {
   ContainerEngine,
   type ContainerProcess,
@@ -9,10 +9,10 @@ import {
   type ProcessRequest,
   saysNotRunning,
   saysPaused,
-} from '../engine';
-import { LOGGER, type Logger } from '../logging';
-import { Clock, LruMap } from '../scheduling';
-import { Secrets, SecretsError } from '../secrets';
+} from '../../engine';
+import { LOGGER, type Logger } from '../../logging';
+import { Clock, LruMap } from '../../scheduling';
+import { Secrets, SecretsError } from '../../secrets';
 
 /**
  * The kinds of programs that outlive their clients, and the server:

@@ -1,10 +1,10 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
-import type { Principal } from '../auth';
-import { ContainersService, type RunningContainer } from '../containers';
-import { DomainError } from '../errors';
-import { acceptsEvents } from '../http';
-import { LOGGER, type Logger } from '../logging';
+import type { Principal } from '../../auth';
+import { ContainersService, type RunningContainer } from '../../containers';
+import { DomainError } from '../../errors';
+import { acceptsEvents } from '../../http';
+import { LOGGER, type Logger } from '../../logging';
 import { AccessStreams, type StreamCall } from './access-streams';
 
 const RUN_ENDS = [

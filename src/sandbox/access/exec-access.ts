@@ -1,10 +1,10 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { invalidToken, type Principal, UserService, TokenWatch } from '../auth';
-import { DomainError } from '../errors';
-import { LOGGER, type Logger } from '../logging';
-import { Poll } from '../scheduling';
-import { Signals } from '../signals';
-import { TiersService } from '../tiers';
+import { invalidToken, type Principal, UserService, TokenWatch } from '../../auth';
+import { DomainError } from '../../errors';
+import { LOGGER, type Logger } from '../../logging';
+import { Poll } from '../../scheduling';
+import { Signals } from '../../signals';
+import { TiersService } from '../../tiers';
 
 /** A periodic check finds the tier changes whose signal was lost, and those made on the command line. */
 const RECHECK_MS = 30_000;

@@ -1,5 +1,5 @@
-import { ApiContainerById } from '../containers';
-import type { ApiFault } from '../errors';
+import { ApiContainerById } from '../../containers';
+import type { ApiFault } from '../../errors';
 
 /** The errors of a route that resumes a paused container. */
 export const RESUMING = ['no_capacity', 'operation_in_progress', 'resume_failed', 'restart_required'] as const;

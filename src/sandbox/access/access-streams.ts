@@ -1,8 +1,8 @@
 import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../auth';
-import { DomainError } from '../errors';
-import { AnswerStreams, EventStream } from '../http';
+import type { Principal } from '../../auth';
+import { DomainError } from '../../errors';
+import { AnswerStreams, EventStream } from '../../http';
 import { ExecAccess } from './exec-access';
 
 /** The reasons that can end every event stream about containers. */
