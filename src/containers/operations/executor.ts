@@ -12,7 +12,7 @@ import {
   PullProgress,
 } from '../../engine';
 import { ImageStore, type UsableImage } from '../../images';
-import { inSpan } from '../../tracing/spans';
+import { inSpan } from '../../tracing';
 import { CopyTurns } from '../leases/copy-turns';
 import { type ContainerRow, isUp, keptWith } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';

@@ -7,7 +7,7 @@ import { DomainError, ERRORS } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Metrics } from '../../metrics';
 import { within } from '../../scheduling';
-import { inSpan } from '../../tracing/spans';
+import { inSpan } from '../../tracing';
 import type { Operation } from '../model/container.entity';
 import { CancelledError } from './operation-lease';
 
