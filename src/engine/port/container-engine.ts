@@ -9,8 +9,8 @@ import type { EnginePrograms } from './engine-programs';
 import type { EngineVolumes } from './engine-volumes';
 
 /**
- * The port to the container engine. It knows no entities, tiers or users. Code outside this module must not assume
- * that there is one daemon or that a volume is local. Ids are opaque; on a cluster, a container's id includes its
+ * The port to the container engine. It knows no entities, tiers or users. Code outside the engines must not assume that
+ * there is one daemon or that a volume is local. Ids are opaque; on a cluster, a container's id includes its
  * node (see `container-ids.ts`). Every method of its parts has a time limit, throws only `EngineError` (and
  * {@link EngineHost.prepare} `ConfigError`), and is safe to repeat. A call that concerns a node that does not answer
  * throws `node_unavailable`.

@@ -26,8 +26,8 @@ export interface OwnerLabels {
 }
 
 /**
- * The specification of a sandbox in Berth's terms; `create-options.ts` translates it into Docker's. It has no variables
- * of users: each program gets them when it is started.
+ * The specification of a sandbox in Berth's terms, which an engine translates into its own. It has no variables of
+ * users: each program gets them when it is started.
  */
 export interface ContainerSpec {
   /** The name in the engine: unique, and never chosen by the user. */

@@ -40,9 +40,9 @@ const bye = z.object({ code: z.string().max(64), message: z.string().max(4096) }
 
 /** A connection to a supervisor, as an engine opens it. */
 export interface ChannelConnection {
-  /** Writes go to the supervisor. What is read are its output and the engine's words on stderr, multiplexed. */
+  /** Written to the supervisor's stdin. Its stdout and stderr, and errors of the engine, are read multiplexed. */
   readonly socket: Duplex;
-  /** Makes the reverse of the engine's multiplexing: `take` overwrites the chunk, and the output refers to its memory. */
+  /** Reverses the engine's multiplexing. `take` overwrites the chunk; the output refers to its memory. */
   readonly demultiplexer: (onOutput: (output: ExecOutput) => void) => { take(chunk: Buffer): void };
 }
 
