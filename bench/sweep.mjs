@@ -35,6 +35,7 @@ export async function sweep({ berth, docker, database, progress }) {
     if (JSON.stringify(report).match(/[1-9]/)) throw new Error(`a sweep found differences: ${JSON.stringify(report)}`);
   }
   const lists = ((await docker.lists()) - listsBefore) / RUNS;
+  const { rss } = await berth.report('memory');
   const name = `sweep over ${ROWS} rows, ${database}`;
   return [
     figure({ name: `${name}: list calls`, measured: lists, limit: 1, unit: '', bar: 1 }),
@@ -46,5 +47,6 @@ export async function sweep({ berth, docker, database, progress }) {
       unit: 'ms',
       bar: 1,
     }),
+    figure({ name: `${name}: resident memory`, measured: rss / 2 ** 20, limit: 250, unit: 'MiB', bar: 1 }),
   ];
 }

@@ -10,6 +10,8 @@ import { json } from 'node:stream/consumers';
 import { makeCertificates } from '../../scripts/lib/cluster/certificates.mjs';
 import { projectRoot } from '../../scripts/lib/project.mjs';
 
+const JSON_HEADERS = { 'content-type': 'application/json' };
+
 /** A process with Dockers in memory, and its folder. */
 class MemoryProcess {
   async stop() {
@@ -40,7 +42,7 @@ export class MemoryDocker extends MemoryProcess {
   }
 
   async call(method, path, body) {
-    const asked = request({ socketPath: this.socketPath, method, path });
+    const asked = request({ socketPath: this.socketPath, method, path, headers: JSON_HEADERS });
     asked.end(body && JSON.stringify(body));
     const [answer] = await once(asked, 'response');
     return json(answer);
@@ -70,7 +72,8 @@ export class MemoryNodes extends MemoryProcess {
   /** @param {{ host: string }} node @returns {Promise<string[]>} the Docker ids of containers that are made, running */
   async add({ host }, containers) {
     const { hostname, port } = new URL(host);
-    const asked = tlsRequest({ ...this.tls, hostname, port, method: 'POST', path: '/bench/containers' });
+    const sent = { method: 'POST', path: '/bench/containers', headers: JSON_HEADERS };
+    const asked = tlsRequest({ ...this.tls, hostname, port, ...sent });
     asked.end(JSON.stringify(containers));
     const [answer] = await once(asked, 'response');
     return json(answer);

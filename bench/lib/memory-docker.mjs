@@ -153,7 +153,7 @@ class Docker {
 
   addVolume(body) {
     this.volumeListing = null;
-    this.volumes.set(body.Name, body);
+    this.volumes.set(body.Name, { ...body, Mountpoint: `/volumes/${body.Name}/_data` });
   }
 
   removeVolume(name) {
@@ -211,16 +211,24 @@ const routes = [
     },
   ],
   ['GET', /^\/images\/json$/, () => [200, []]],
+  ['POST', /^\/images\/create$/, () => [200, '']],
+  ['DELETE', /^\/images\/.+$/, () => [200, []]],
   ['GET', /^\/images\/(.+)\/json$/, () => [200, { Id: IMAGE_ID }]],
-  // Every image has a shell.
-  ['HEAD', /^\/containers\/[^/]+\/archive$/, () => [200]],
+  // Every image has a shell; the supervisor's volume is empty.
+  [
+    'HEAD',
+    /^\/containers\/[^/]+\/archive$/,
+    (_docker, _match, { query }) => (query.get('path').startsWith('/.berth') ? [404] : [200]),
+  ],
+  // The supervisor, into its volume.
+  ['PUT', /^\/containers\/[^/]+\/archive$/, () => [200]],
   ['GET', /^\/volumes$/, (docker) => [200, docker.listVolumes()]],
   [
     'POST',
     /^\/volumes\/create$/,
     (docker, _match, { body }) => {
       docker.addVolume(body);
-      return [201, body];
+      return [201, docker.volumes.get(body.Name)];
     },
   ],
   [
@@ -279,7 +287,8 @@ async function answer(docker, request) {
   const { pathname, searchParams: query } = new URL(request.url, 'http://docker');
   const path = decodeURIComponent(pathname.replace(/^\/v[\d.]+/, ''));
   const sent = await text(request);
-  return docker.answerOf(request.method, path, { query, body: sent === '' ? {} : JSON.parse(sent) });
+  const isJson = request.headers['content-type'] === 'application/json';
+  return docker.answerOf(request.method, path, { query, body: isJson && sent !== '' ? JSON.parse(sent) : {} });
 }
 
 const serving = (docker) => (request, response) => {

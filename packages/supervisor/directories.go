@@ -71,8 +71,11 @@ func sweep(dir *os.File) {
 			if strings.HasPrefix(name, unpackPrefix) {
 				age = unpackLeftAfter
 			}
+			if !isUnfinished(name) {
+				continue
+			}
 			place := within(dir, name)
-			if info, err := os.Lstat(place); err == nil && isUnfinished(name) && time.Since(info.ModTime()) > age {
+			if info, err := os.Lstat(place); err == nil && time.Since(info.ModTime()) > age {
 				removeAll(place, nil, 0)
 			}
 		}
@@ -123,12 +126,21 @@ type entry struct {
 
 // eachEntry visits what is in a directory, but for what is unfinished. unread gets the errors of single entries.
 func eachEntry(dir *os.File, visit func(entry) error, unread func(error) error) error {
+	// Each step of a path is a call to gVisor's file server, so entries are looked at from their directory.
+	here, err := os.OpenRoot(within(dir, "."))
+	if err != nil {
+		return err
+	}
+	defer here.Close()
 	for {
 		names, end := dir.Readdirnames(namesAtOnce)
 		for _, base := range names {
+			if isUnfinished(base) {
+				continue
+			}
 			place := within(dir, base)
-			info, err := os.Lstat(place)
-			if errors.Is(err, fs.ErrNotExist) || isUnfinished(base) {
+			info, err := here.Lstat(base)
+			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
 			if err == nil {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -282,24 +281,14 @@ type fileRow struct {
 }
 
 func listDirectory(s *stream, _ *request, dir *os.File) (any, error) {
-	var err error
 	out, count := rows{s: s}, 0
-	for err == nil {
-		var infos []fs.FileInfo
-		infos, err = dir.Readdir(namesAtOnce)
-		for _, info := range infos {
-			if isUnfinished(info.Name()) {
-				continue
-			}
-			if count++; count > mostListed {
-				return nil, tooMany("entries")
-			}
-			if err := out.add(fileRow{Name: []byte(info.Name()), attributes: attributesOf(info)}); err != nil {
-				return nil, err
-			}
+	err := eachEntry(dir, func(e entry) error {
+		if count++; count > mostListed {
+			return tooMany("entries")
 		}
-	}
-	if err != io.EOF {
+		return out.add(fileRow{Name: []byte(e.base), attributes: attributesOf(e.info)})
+	}, func(err error) error { return err })
+	if err != nil {
 		return nil, err
 	}
 	return nil, out.flush()

@@ -13,7 +13,7 @@ import (
 const (
 	creditToClient     = 256 << 10
 	creditToSupervisor = 16 << 10
-	transferCredit     = 240 << 10
+	transferCredit     = 496 << 10
 	programCredit      = 48 << 10
 )
 

@@ -28,12 +28,12 @@ describe('npm run cluster', () => {
     const ports = command.servers.map(({ url }) => Number(new URL(url).port));
     expect(ports).toEqual([ports[0], (ports[0] ?? 0) + 1]);
     const events = await new EventRecorder(second.url, { token: second.token }).connected();
-    const made = await first.running({ name: 'kept' });
+    const made = await first.running({ name: 'seen-by-both' });
     const kept = made.db_id;
     await events.next('container_started', { db_id: kept });
     events.close();
     expect((await second.stop(kept)).status).toBe(200);
-    expect((await first.get(kept)).body).toMatchObject({ name: 'kept', status: 'stopped' });
+    expect((await first.get(kept)).body).toMatchObject({ name: 'seen-by-both', status: 'stopped' });
     for (const name of ['1', '2']) expect(command.output).toMatch(new RegExp(`^\\[${name}\\] \\{"level"`, 'm'));
   });
 
