@@ -1,8 +1,8 @@
 import type Docker from 'dockerode';
 import type { IncomingMessage } from 'node:http';
 import { type Config, ConfigError } from '../../config';
-import { boundedCall, callVolumes, type ClientCertificate, connectDocker, type DockerClients } from './client';
 import type { EndedCall, EngineCalls } from '../../engine';
+import { boundedCall, callVolumes, type ClientCertificate, connectDocker, type DockerClients } from './client';
 import { type DockerCall, toEngineError } from './errors';
 import { DockerMachine } from './machine';
 import { againIfStale } from './stale-connections';

@@ -1,7 +1,6 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { LruMap } from '../../scheduling';
-import { abortable } from '../connection/client';
 import {
   type ContainerSpec,
   type ContainerStats,
@@ -15,6 +14,7 @@ import {
   type WatchMessage,
   type WatchSubject,
 } from '../../engine';
+import { abortable } from '../connection/client';
 import { killSandbox } from './hung-sandbox';
 import type { Channels } from '../supervisor/channels';
 import { isSupervisorMissing, type SupervisorVolume } from '../supervisor/supervisor-volume';

@@ -1,7 +1,7 @@
 import type Docker from 'dockerode';
 import { z } from 'zod';
-import { abortable } from '../connection/client';
 import { type ContainerStats, EngineError } from '../../engine';
+import { abortable } from '../connection/client';
 
 /** The fields of an inspection that statistics need. */
 interface Facts {

@@ -4,7 +4,6 @@ import type { MountSettings } from 'dockerode';
 import { posix } from 'node:path';
 import { z } from 'zod';
 import { LruMap } from '../../scheduling';
-import { abortable } from '../connection/client';
 import {
   DATA_PATH,
   EngineError,
@@ -17,6 +16,7 @@ import {
   parseImageReference,
   SUPERVISOR_PATH,
 } from '../../engine';
+import { abortable } from '../connection/client';
 import { claimedLabels } from '../model/labels';
 import { sizeOption } from '../model/volume-options';
 import type { DockerDaemon } from '../connection/daemon';

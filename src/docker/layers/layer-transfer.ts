@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
-import { allOrAbort, countingStream } from '../connection/transfers';
 import { EngineError, type EngineImages, type EngineLayers, type LayerCopy } from '../../engine';
+import { allOrAbort, countingStream } from '../connection/transfers';
 
 /** The image at one end of a copy to another machine. */
 export interface LayerWork {

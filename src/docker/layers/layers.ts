@@ -6,10 +6,6 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { untilAborted } from '../../scheduling';
-import { abortable } from '../connection/client';
-import type { DockerDaemon } from '../connection/daemon';
-import { ignoringRefusal, unlessMissing } from '../connection/errors';
-import { jsonElements, openChanges, openImage } from '../connection/streams';
 import {
   EngineError,
   type LayerCommit,
@@ -21,6 +17,10 @@ import {
   SESSION_VARIABLE,
   type WrittenLayer,
 } from '../../engine';
+import { abortable } from '../connection/client';
+import type { DockerDaemon } from '../connection/daemon';
+import { ignoringRefusal, unlessMissing } from '../connection/errors';
+import { jsonElements, openChanges, openImage } from '../connection/streams';
 import { containerOf, remove, start } from '../connection/container-verbs';
 import { claimedLabels, containerLabels, LABELS, probeLabels } from '../model/labels';
 import { isKnownState } from '../model/inspect';

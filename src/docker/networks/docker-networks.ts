@@ -1,8 +1,8 @@
 import type Docker from 'dockerode';
 import type { NetworkInspectInfo } from 'dockerode';
 import type { Config } from '../../config';
-import { abortable } from '../connection/client';
 import { EngineError } from '../../engine';
+import { abortable } from '../connection/client';
 import { LABELS } from '../model/labels';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
 import type { SandboxBridge } from '../firewall/firewall-rules';

@@ -1,20 +1,20 @@
 import { Logger } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import {
+  Channel,
+  type ChannelConnection,
+  type ChannelStream,
+  CONNECT,
+  EngineError,
+  type SandboxChannels,
+  type SupervisorRequest,
+} from '../../engine';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
 import { OutputFrames } from '../connection/output-frames';
 import { containerOf, statOf } from '../connection/container-verbs';
 import { isKnownState, isSupervised } from '../model/inspect';
-import {
-  Channel,
-  type ChannelStream,
-  CONNECT,
-  EngineError,
-  type ExecOutput,
-  type SandboxChannels,
-  type SupervisorRequest,
-} from '../../engine';
 
 /** How often the channels are checked, in milliseconds. */
 const CHECK_EVERY_MS = 2_000;
@@ -220,16 +220,16 @@ export class Channels implements SandboxChannels {
   private async connectOnce(dockerId: string): Promise<Channel> {
     const [startedAt] = await Promise.all([this.look(dockerId, { isNew: true }), this.assertEnterable(dockerId)]);
     const exec = await DockerExec.open(this.daemon, dockerId, { command: CONNECT, user: '0:0', cwd: '/' });
-    const begun: { channel?: Channel; isReady: boolean } = { isReady: false };
-    const connection = {
+    const connection: { channel?: Channel; isReady: boolean } = { isReady: false };
+    const multiplexed: ChannelConnection = {
       socket: exec.stream,
-      demultiplexer: (onOutput: (output: ExecOutput) => void) => new OutputFrames(onOutput),
+      demultiplexer: (onOutput) => new OutputFrames(onOutput),
     };
-    const channel = new Channel(connection, {
+    const channel = new Channel(multiplexed, {
       whyLost: () =>
-        (begun.isReady
+        (connection.isReady
           ? this.whyLost(dockerId, startedAt)
-          : this.whyRefused(exec, begun.channel?.words ?? '', { dockerId, startedAt })
+          : this.whyRefused(exec, connection.channel?.words ?? '', { dockerId, startedAt })
         ).catch(asEngineError),
       whySilent: async () => {
         try {
@@ -241,7 +241,7 @@ export class Channels implements SandboxChannels {
         return new EngineError('container_not_responding', "the sandbox's supervisor does not answer");
       },
     });
-    begun.channel = channel;
+    connection.channel = channel;
     this.greeting.add(channel);
     const checks = setInterval(() => channel.check(), CHECK_EVERY_MS).unref();
     try {
@@ -251,7 +251,7 @@ export class Channels implements SandboxChannels {
       clearInterval(checks);
       this.greeting.delete(channel);
     }
-    begun.isReady = true;
+    connection.isReady = true;
     return channel;
   }
 

@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
+import { EngineError, SUPERVISOR_PATH } from '../../engine';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
@@ -16,7 +17,6 @@ import { containerOf, remove, statOf } from '../connection/container-verbs';
 import { containerLabels, LABELS, supervisorLabels } from '../model/labels';
 import { shownReadOnly, type SupervisorMount } from '../model/volume-options';
 import { isKnownState } from '../model/inspect';
-import { EngineError, SUPERVISOR_PATH } from '../../engine';
 
 const PREFIX = 'berth-supervisor-';
 const REPOSITORY = 'berth/empty';

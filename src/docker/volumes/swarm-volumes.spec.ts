@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { DockerDaemon } from '../connection/daemon';
 import { EngineCalls } from '../../engine';
+import { DockerDaemon } from '../connection/daemon';
 import type { SandboxHost } from '../host/sandbox-host';
 import { Volumes } from './volumes';
 

@@ -1,6 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
 import { Throttle } from '../../scheduling';
-import type { DockerClients } from '../connection/client';
 import {
   type CopyProgress,
   EngineError,
@@ -9,6 +8,7 @@ import {
   type VolumeCopy,
   type VolumeMeasurement,
 } from '../../engine';
+import type { DockerClients } from '../connection/client';
 import {
   COPY_SCRIPT,
   digestScript,

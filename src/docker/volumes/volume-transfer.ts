@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
-import { allOrAbort, countingStream } from '../connection/transfers';
 import { type ContainerEngine, EngineError, type EngineVolumes, type VolumeCopy } from '../../engine';
+import { allOrAbort, countingStream } from '../connection/transfers';
 import type { TransferringLayers } from '../layers/layer-transfer';
 import { CopyMeter, type VolumeDigest, type VolumeWork } from './volume-copy';
 import { MOST_HOLES, RECORD_BYTES } from './volume-worker';

@@ -4,7 +4,6 @@ import { randomUUID } from 'node:crypto';
 import { Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
-import { abortable } from '../connection/client';
 import {
   EngineError,
   type Listed,
@@ -15,6 +14,7 @@ import {
   type VolumeMeasurement,
   type WantedVolume,
 } from '../../engine';
+import { abortable } from '../connection/client';
 import { remove } from '../connection/container-verbs';
 import { containerLabels, LABELS, ownerLabels } from '../model/labels';
 import { volumeOptions } from '../model/volume-options';
