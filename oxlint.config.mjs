@@ -1,23 +1,27 @@
 import { defineConfig } from 'oxlint';
 
+/** What most modules may import. */
+export const FOUNDATION = ['config', 'database', 'errors', 'logging', 'scheduling'];
+
 /**
  * Which modules of `src/` a module may import; everything else is refused, so imports point one way and there is no
  * cycle. Other modules are entered by their `index.ts` alone.
  */
-const FOUNDATION = ['config', 'database', 'errors', 'logging', 'scheduling'];
-const MODULES = {
+export const MODULES = {
   scheduling: [],
   database: ['config', 'errors', 'logging', 'scheduling'],
   errors: ['logging'],
   logging: ['config'],
   signals: ['config', 'logging'],
-  docker: ['config', 'logging', 'scheduling'],
+  engine: ['scheduling'],
+  docker: ['config', 'engine', 'scheduling'],
+  tracing: ['config', 'engine'],
   secrets: ['config'],
   tiers: FOUNDATION,
   auth: [...FOUNDATION, 'signals', 'tiers'],
   idempotency: [...FOUNDATION, 'auth', 'secrets'],
   accounts: [...FOUNDATION, 'http', 'audit', 'auth', 'idempotency', 'tiers'],
-  images: [...FOUNDATION, 'auth', 'docker'],
+  images: [...FOUNDATION, 'auth', 'engine'],
   'rate-limits': [...FOUNDATION, 'http', 'signals', 'auth'],
   events: [...FOUNDATION, 'http', 'signals', 'auth', 'rate-limits'],
   http: ['config', 'errors', 'logging', 'scheduling'],
@@ -35,9 +39,9 @@ const MODULES = {
   ],
   roles: [...FOUNDATION, 'auth'],
   audit: [...FOUNDATION, 'http', 'auth', 'events'],
-  metrics: [...FOUNDATION, 'auth', 'docker', 'events'],
+  metrics: [...FOUNDATION, 'auth', 'engine', 'events'],
   usage: [...FOUNDATION, 'http', 'auth'],
-  health: [...FOUNDATION, 'http', 'auth', 'docker', 'signals'],
+  health: [...FOUNDATION, 'http', 'auth', 'engine', 'signals'],
   console: ['config', 'http'],
   containers: [
     ...FOUNDATION,
@@ -45,7 +49,7 @@ const MODULES = {
     'signals',
     'auth',
     'tiers',
-    'docker',
+    'engine',
     'images',
     'events',
     'agents',
@@ -54,6 +58,7 @@ const MODULES = {
     'metrics',
     'secrets',
     'idempotency',
+    'tracing',
     'usage',
   ],
   sandbox: [
@@ -63,7 +68,7 @@ const MODULES = {
     'auth',
     'rate-limits',
     'tiers',
-    'docker',
+    'engine',
     'events',
     'audit',
     'metrics',
@@ -91,7 +96,7 @@ const MODULES = {
     'auth',
     'rate-limits',
     'tiers',
-    'docker',
+    'engine',
     'audit',
     'metrics',
     'idempotency',
@@ -105,7 +110,7 @@ const MODULES = {
     'signals',
     'auth',
     'rate-limits',
-    'docker',
+    'engine',
     'audit',
     'metrics',
     'secrets',
@@ -116,10 +121,26 @@ const MODULES = {
 };
 
 /**
- * The folders of large modules, lowest first. A folder imports only folders before it; the module's own files use all
- * folders, and no folder imports them.
+ * The folders of large modules, lowest first. A folder imports only folders before it. The module's own files use all
+ * folders; they are at `.`, or else above all folders.
  */
-const FOLDERS = {
+export const FOLDERS = {
+  engine: ['port', 'programs', 'supervisor'],
+  docker: [
+    'model',
+    'connection',
+    'images',
+    'firewall',
+    'networks',
+    'supervisor',
+    'host',
+    'containers',
+    'layers',
+    'volumes',
+    '.',
+    'cluster',
+  ],
+  sandbox: ['access', 'programs', 'commands', 'files', 'processes', 'start-command', 'terminals', 'stats'],
   containers: [
     'model',
     'dto',
@@ -140,6 +161,16 @@ const FOLDERS = {
   ],
 };
 
+/** Engines are chosen in `docker.module.ts`; everything else knows the port alone. */
+const SIMULATOR = { regex: '/packages/simulator/', message: 'use the port: only docker.module.ts knows the engines' };
+const ADAPTER = { regex: '/docker(/|$)', message: SIMULATOR.message };
+const OUTSIDE_PORT = {
+  regex: `/src/([^/]+/|(config|${Object.keys(MODULES)
+    .filter((name) => !['engine', 'scheduling'].includes(name))
+    .join('|')})$)`,
+  message: "an engine knows the port's module alone, by its index.ts",
+};
+
 /** How deep folders are nested below a module's own. */
 const DEPTHS = [0, 1, 2, 3];
 
@@ -148,12 +179,14 @@ function restrictedImports(module) {
   const others = Object.keys(MODULES).filter((name) => name !== module);
   const forbidden = others.filter((name) => !MODULES[module].includes(name));
   const message = 'enter a module by its index.ts';
-  const folders = FOLDERS[module] ?? [];
+  const named = FOLDERS[module] ?? [];
+  const folders = named.includes('.') ? named : [...named, '.'];
   return DEPTHS.flatMap((depth) => {
     const source = `^${'\\.\\./'.repeat(depth + 1)}`;
     const patterns = [
       { regex: `${source}(${others.filter((name) => name !== 'database').join('|')})/`, message },
       { group: ['**/database/*', '!**/database/column-types'], message },
+      SIMULATOR,
     ];
     if (forbidden.length > 0) {
       patterns.push({
@@ -165,10 +198,12 @@ function restrictedImports(module) {
     if (depth !== 1) return [restrict([`src/${module}/${'*/'.repeat(depth)}*.ts`], patterns)];
     return [
       restrict([`src/${module}/*/*.ts`], patterns),
-      ...folders.map((folder, at) => {
-        const higher = [...folders.slice(at + 1).map((name) => `${name}/`), '[^/]+$'].join('|');
-        const above = { regex: `^\\.\\./(${higher})`, message: `${module}/${folder} is below this: see FOLDERS` };
-        return restrict([`src/${module}/${folder}/*.ts`], [...patterns, above]);
+      ...folders.slice(0, -1).flatMap((folder, at) => {
+        if (folder === '.') return [];
+        const higher = folders.slice(at + 1).map((name) => (name === '.' ? '[^/]+$' : `${name}/`));
+        const message = `${module}/${folder} is below this: see FOLDERS`;
+        const above = { regex: `^\\.\\./(${higher.join('|')})`, message };
+        return [restrict([`src/${module}/${folder}/*.ts`], [...patterns, above])];
       }),
     ];
   });
@@ -275,6 +310,15 @@ export default defineConfig({
   },
   overrides: [
     ...Object.keys(MODULES).flatMap(restrictedImports),
+    {
+      files: ['src/*.ts', 'src/{cli,migrations}/*.ts'],
+      rules: { 'no-restricted-imports': ['error', { patterns: [SIMULATOR, ADAPTER] }] },
+    },
+    { files: ['src/docker.module.ts'], rules: { 'no-restricted-imports': 'off' } },
+    {
+      files: ['packages/simulator/**/*.ts'],
+      rules: { 'no-restricted-imports': ['error', { patterns: [OUTSIDE_PORT] }] },
+    },
     { files: ['src/**/*.ts'], rules: { 'berth/own-listener': 'error' } },
     { files: ['src/http/listeners.ts', 'src/**/*.spec.ts'], rules: { 'berth/own-listener': 'off' } },
     {

@@ -226,7 +226,7 @@ async function createAtOnce(server, tokens) {
 async function lists({ nodes, berth, total }) {
   const { Logger } = require('@nestjs/common');
   Logger.overrideLogger(['error', 'fatal']);
-  const { EngineCalls } = require('../dist/src/docker/connection/daemon.js');
+  const { EngineCalls } = require('../dist/src/engine/engine-calls.js');
   const { clusterEngine } = require('../dist/src/docker/cluster/cluster-settings.js');
   const { parseConfig } = require('../dist/src/config.js');
   const engine = clusterEngine(parseConfig({ ...berth.settings, ...nodes.env }), new EngineCalls());

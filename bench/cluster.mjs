@@ -32,7 +32,7 @@ export async function cluster({ progress }) {
   const { Logger } = require('@nestjs/common');
   Logger.overrideLogger(['error', 'fatal']);
   const { DockerEngine } = require('../dist/src/docker/docker-engine.js');
-  const { EngineCalls } = require('../dist/src/docker/connection/daemon.js');
+  const { EngineCalls } = require('../dist/src/engine/engine-calls.js');
   const { clusterEngine } = require('../dist/src/docker/cluster/cluster-settings.js');
   const { parseConfig } = require('../dist/src/config.js');
 

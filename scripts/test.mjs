@@ -411,7 +411,7 @@ function readArguments(args) {
 /** The parts whose tests are one run. */
 const suitesOf = (parts) => parts.filter((part) => part in suites && !APART.includes(part));
 
-/** Runs what is wanted. Runs that mostly wait overlap with those that compute. */
+/** Runs what is wanted. Only a sample under faults, which mostly waits, overlaps with another run. */
 async function runParts(args) {
   const { isQuick, isLong, part, jestArgs } = readArguments(args);
   if (isQuick && isLong) tally.mostUnsteady *= 2;
@@ -456,11 +456,12 @@ async function runParts(args) {
   const computed = Promise.allSettled([longRun, otherNodes]);
   const aloneRun = computed.then(() => (has('alone') ? runAlone({ jestArgs }) : undefined));
   const aloneOver = Promise.allSettled([aloneRun]);
-  // The nodes have networks of their own, and their tests mostly wait.
-  const nodesRun = aloneOver.then(() => (has('nodes') ? runOnNodes({ jestArgs }) : undefined));
+  // One after the other: three daemons at once, with seven more of the nodes, take five times as long for each test.
   const newerRun = aloneOver.then(() => (has('newer') ? runOnNewerDockers({ jestArgs }) : undefined));
   const newerOver = Promise.allSettled([newerRun]);
   const nodejsRun = newerOver.then(async () => runOnOtherNodes(await otherNodes, { jestArgs }));
+  const nodejsOver = Promise.allSettled([nodejsRun]);
+  const nodesRun = nodejsOver.then(() => (has('nodes') ? runOnNodes({ jestArgs }) : undefined));
   const runs = [quickRun, faultsRun, aloneRun, longRun, nodesRun, otherNodes, newerRun, nodejsRun];
   await allOver([...runs, startChecks(), faulty]);
   if (faultsLast && !isEnding()) await runUnderFaults();

@@ -8,7 +8,7 @@ import { AuthModule } from './auth';
 import { type Config, ConfigModule } from './config';
 import { ContainersModule } from './containers';
 import { DatabaseModule } from './database';
-import { DockerModule } from './docker';
+import { DockerModule } from './docker.module';
 import { EventsModule } from './events';
 import { HealthModule } from './health';
 import { HttpModule } from './http';

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { EngineError } from '../docker';
+import { EngineError } from '../engine';
 import { DomainError } from '../errors';
 import { type Page, readPage } from '../http';
 import { Clock } from '../scheduling';

@@ -2,7 +2,6 @@ import { Module, OnApplicationBootstrap } from '@nestjs/common';
 import { AgentsModule } from '../agents';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
-import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { ImagesModule } from '../images';
 import { RolesModule } from '../roles';
@@ -101,7 +100,6 @@ import { StatusWait } from './status-wait';
     AuditModule,
     AgentsModule,
     AuthModule,
-    DockerModule,
     EventsModule,
     IdempotencyModule,
     ImagesModule,

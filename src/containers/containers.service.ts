@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
-import type { ExecRequest } from '../docker';
+import type { ExecRequest } from '../engine';
 import { DomainError, isPausedMeanwhile } from '../errors';
 import type { TaggedRequest } from '../http';
 import { type Caller, ContainerAccess } from './access/container-access';

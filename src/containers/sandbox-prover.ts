@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../config';
 import { ProcessPresence } from '../database';
-import { ContainerEngine, EngineIdentity, PROOF_CHECKS, type ProofReport, proveSandbox } from '../docker';
+import { ContainerEngine, EngineIdentity, PROOF_CHECKS, type ProofReport, proveSandbox } from '../engine';
 import { ImageCatalog } from '../images';
 import { LOGGER } from '../logging';
 import { Instance } from './rows/instance';

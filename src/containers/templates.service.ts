@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { EngineError, isLayerImage, parseImageReference } from '../docker';
+import { EngineError, isLayerImage, parseImageReference } from '../engine';
 import { DomainError, invalidParameters } from '../errors';
 import { CUSTOM, IMAGE_NAME, ImageCatalog, TemplateRepository, type TemplateRow } from '../images';
 import { canonicalPolicy } from '../network-policy';

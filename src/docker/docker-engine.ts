@@ -1,22 +1,19 @@
 import type { OnApplicationShutdown } from '@nestjs/common';
 import type { Config } from '../config';
-import { ContainerEngine } from './container-engine';
-import { ChannelPrograms } from './programs/channel-programs';
+import { ChannelPrograms, ContainerEngine, EngineCalls, SINGLE_MACHINE, SupervisedFiles } from '../engine';
 import type { ClientCertificate } from './connection/client';
-import { DockerDaemon, EngineCalls } from './connection/daemon';
+import { DockerDaemon } from './connection/daemon';
 import type { HostNetwork } from './firewall/host-firewall';
 import { remoteHost } from './firewall/remote-host';
 import { Images } from './images/images';
 import { Layers } from './layers/layers';
 import { NameServers } from './networks/name-servers';
 import { NodeHelper } from './firewall/node-helper';
-import { SINGLE_MACHINE } from './port/engine-nodes';
-import { DockerPorts } from './ports/docker-ports';
+import { DockerPorts } from './networks/docker-ports';
 import { RegistryCredentials } from './images/registry-auth';
 import { SandboxContainers } from './containers/sandbox-containers';
-import { SandboxHost, type SandboxHostSettings } from './sandbox-host';
+import { SandboxHost, type SandboxHostSettings } from './host/sandbox-host';
 import { Channels } from './supervisor/channels';
-import { SupervisedFiles } from './supervisor/supervised-files';
 import { SupervisorVolume } from './supervisor/supervisor-volume';
 import { Volumes } from './volumes/volumes';
 

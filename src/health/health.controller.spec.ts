@@ -4,7 +4,7 @@ import { TerminusModule } from '@nestjs/terminus';
 import { Test } from '@nestjs/testing';
 import { ConfigModule, parseConfig } from '../config';
 import { Database } from '../database';
-import { ContainerEngine, EngineIdentity } from '../docker';
+import { ContainerEngine, EngineIdentity } from '../engine';
 import { createHttpAdapter, Draining, HttpModule, setUpHttp } from '../http';
 import { LoggingModule } from '../logging';
 import { RedisConnection } from '../signals';

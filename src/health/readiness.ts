@@ -8,7 +8,7 @@ import {
 } from '@nestjs/terminus';
 import { type Config, CONFIG } from '../config';
 import { Database } from '../database';
-import { ContainerEngine, diskUsedAbove, EngineIdentity } from '../docker';
+import { ContainerEngine, diskUsedAbove, EngineIdentity } from '../engine';
 import { databaseFault } from '../errors';
 import { acceptsAnyHost } from '../http';
 import { within } from '../scheduling';

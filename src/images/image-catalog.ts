@@ -10,7 +10,7 @@ import {
   MAX_IMAGE_REFERENCE_LENGTH,
   parseImageReference,
   registryOf,
-} from '../docker';
+} from '../engine';
 import { DomainError, invalidParameters } from '../errors';
 import { type CatalogImage, CUSTOM, PULL_POLICIES, type PullPolicy } from './load-images';
 

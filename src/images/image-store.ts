@@ -9,7 +9,7 @@ import {
   isBuiltHere,
   type PullProgress,
   versionReference,
-} from '../docker';
+} from '../engine';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import { Clock } from '../scheduling';

@@ -1,7 +1,6 @@
 import { Module } from '@nestjs/common';
 import { AuthModule } from '../auth';
 import { type Config, CONFIG } from '../config';
-import { DockerModule } from '../docker';
 import { CATALOG_IMAGES, ImageCatalog } from './image-catalog';
 import { ImageRecords } from './image-records';
 import { ImageStore } from './image-store';
@@ -11,7 +10,7 @@ import { TemplateRepository } from './template.repository';
 
 /** The catalogue of images, the templates, which of them a request may use, and which images Berth pulled. */
 @Module({
-  imports: [AuthModule, DockerModule],
+  imports: [AuthModule],
   controllers: [ImagesController],
   providers: [
     { provide: CATALOG_IMAGES, inject: [CONFIG], useFactory: (config: Config) => loadImages(config.IMAGES_FILE) },

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { readJson, validate } from '../config';
-import { isBuiltHere, parseImageReference } from '../docker';
+import { isBuiltHere, parseImageReference } from '../engine';
 
 /**
  * When a creation asks the registry for an image. `missing`: if the image is missing. `daily`: also for a newer

@@ -1,6 +1,6 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../database/column-types';
-import { snapshotImage } from '../docker';
+import { snapshotImage } from '../engine';
 import type { NetworkPolicy } from '../network-policy';
 
 /** A starting point for containers that an administrator prepared: an image, or the files of a snapshot. */

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { SelectQueryBuilder } from 'typeorm';
 import { Database, isUniqueViolation, RowWriter } from '../database';
-import { familiarRepository, parseImageReference } from '../docker';
+import { familiarRepository, parseImageReference } from '../engine';
 import { IMAGE_NAME } from './load-images';
 import { permits, TemplateEntity, type TemplateRow } from './template.entity';
 

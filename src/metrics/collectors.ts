@@ -3,7 +3,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import { type Config, CONFIG } from '../config';
-import { EngineCalls, EngineIdentity, PROOF_CHECKS } from '../docker';
+import { EngineCalls, EngineIdentity, PROOF_CHECKS } from '../engine';
 import { EventLog, EventsGateway } from '../events';
 import { Metrics } from './metrics';
 

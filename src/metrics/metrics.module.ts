@@ -1,5 +1,4 @@
 import { Global, Module } from '@nestjs/common';
-import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { DockerMetrics, EventMetrics, HttpMetrics } from './collectors';
 import { Metrics } from './metrics';
@@ -8,7 +7,7 @@ import { MetricsController } from './metrics.controller';
 /** Metrics in Prometheus' format. Other modules inject {@link Metrics} to add their own. */
 @Global()
 @Module({
-  imports: [DockerModule, EventsModule],
+  imports: [EventsModule],
   controllers: [MetricsController],
   providers: [Metrics, HttpMetrics, DockerMetrics, EventMetrics],
   exports: [Metrics],

@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Principal } from '../auth';
 import type { RunningContainer } from '../containers';
-import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../docker';
+import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../engine';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import type { RunSource } from '../sandbox';

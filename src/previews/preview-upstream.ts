@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AuditLog } from '../audit';
 import { CONFIG, type Config } from '../config';
 import { ContainersService } from '../containers';
-import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../docker';
+import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../engine';
 import { DomainError, isPausedMeanwhile, pausedMeanwhile } from '../errors';
 import { Clock, LruMap } from '../scheduling';
 import type { Admission } from './preview-access';

@@ -2,7 +2,6 @@ import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
-import { DockerModule } from '../docker';
 import { IdempotencyModule } from '../idempotency';
 import { MetricsModule } from '../metrics';
 import { RateLimitsModule } from '../rate-limits';
@@ -27,7 +26,6 @@ import { Previews } from './previews';
     AuditModule,
     AuthModule,
     ContainersModule,
-    DockerModule,
     IdempotencyModule,
     MetricsModule,
     RateLimitsModule,

@@ -1,7 +1,7 @@
 import { Injectable, OnApplicationBootstrap } from '@nestjs/common';
 import { UserService } from '../auth';
 import { ContainersService } from '../containers';
-import { ContainerEngine } from '../docker';
+import { ContainerEngine } from '../engine';
 import { EventLog } from '../events';
 import { TiersService } from '../tiers';
 

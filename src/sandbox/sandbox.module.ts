@@ -2,7 +2,6 @@ import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
-import { DockerModule } from '../docker';
 import { EventsModule } from '../events';
 import { RateLimitsModule } from '../rate-limits';
 import { SecretsModule } from '../secrets';
@@ -14,11 +13,11 @@ import { FileLinks } from './files/file-links';
 import { FileLinksController } from './files/file-links.controller';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
-import { KeptPrograms } from './kept-programs';
+import { KeptPrograms } from './programs/kept-programs';
 import { PreparedContainers } from './prepared-containers';
-import { RunStreams } from './run-streams';
-import { AccessStreams } from './access-streams';
-import { ExecAccess } from './exec-access';
+import { RunStreams } from './access/run-streams';
+import { AccessStreams } from './access/access-streams';
+import { ExecAccess } from './access/exec-access';
 import { ProcessAnswers } from './processes/process-answers';
 import { BackgroundProcesses } from './processes/background-processes';
 import { ProcessRetention, ProcessRows } from './processes/process-rows';
@@ -54,16 +53,7 @@ const TERMINALS = [Terminals, TerminalWriters, TerminalRights, TerminalAdmission
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
-  imports: [
-    AuditModule,
-    AuthModule,
-    ContainersModule,
-    DockerModule,
-    EventsModule,
-    RateLimitsModule,
-    SecretsModule,
-    TiersModule,
-  ],
+  imports: [AuditModule, AuthModule, ContainersModule, EventsModule, RateLimitsModule, SecretsModule, TiersModule],
   controllers: [
     CommandsController,
     FilesController,

@@ -4,6 +4,7 @@ export { untilAborted, within } from './deadline';
 export { FairLimiter } from './fair-limiter';
 export { LocalQueue } from './local-queue';
 export { KeyedLimiter } from './keyed-limiter';
+export { MessageQueue } from './message-queue';
 export { OpenWork } from './open-work';
 export { Poll } from './poll';
 export { LruMap } from './lru-map';

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import type { Duplex } from 'node:stream';
 import type { ServerChannel, TcpipRequestInfo } from 'ssh2';
 import { ContainersService, isUp } from '../containers';
-import { ContainerEngine, EngineError } from '../docker';
+import { ContainerEngine, EngineError } from '../engine';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import { OpenWork, Throttle } from '../scheduling';

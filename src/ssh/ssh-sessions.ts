@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { PseudoTtyInfo, ServerChannel, Session } from 'ssh2';
 import { notedBytes } from '../audit';
 import { faultOfEnvironment } from '../containers';
-import { LOGIN_SHELL, type SignalName, SIGNALS, type TerminalSize } from '../docker';
+import { LOGIN_SHELL, type SignalName, SIGNALS, type TerminalSize } from '../engine';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
 import {

@@ -2,7 +2,6 @@ import { Module } from '@nestjs/common';
 import { AuditModule } from '../audit';
 import { AuthModule } from '../auth';
 import { ContainersModule } from '../containers';
-import { DockerModule } from '../docker';
 import { RateLimitsModule } from '../rate-limits';
 import { SandboxModule } from '../sandbox';
 import { SecretsModule } from '../secrets';
@@ -18,7 +17,7 @@ import { SshController, SshKeysController } from './ssh.controller';
 
 /** SSH: users' keys, and the listener that serves shells, commands, SFTP and forwarded ports. */
 @Module({
-  imports: [AuditModule, AuthModule, ContainersModule, DockerModule, RateLimitsModule, SandboxModule, SecretsModule],
+  imports: [AuditModule, AuthModule, ContainersModule, RateLimitsModule, SandboxModule, SecretsModule],
   controllers: [SshKeysController, SshController],
   providers: [HostKeys, SshForwards, SshKeyRetention, SshKeys, SshLogins, SshMetrics, SshServer, SshSessions, SshWork],
 })

@@ -3,7 +3,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyRequest } from 'fastify';
 import { hostname } from 'node:os';
 import { type Config, CONFIG } from '../config';
-import { EngineCalls } from '../docker';
+import { EngineCalls } from '../engine';
 import { beginRequest, noteCall } from './spans';
 
 /** Routes that probes and collectors request every few seconds; they are not traced. */

@@ -6,7 +6,7 @@ import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Database } from '../../src/database';
-import { EngineIdentity } from '../../src/docker';
+import { EngineIdentity } from '../../src/engine';
 import { Answer, answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';

@@ -4,7 +4,7 @@ import { LeaseStore } from '../../src/containers/leases/lease-store';
 import { PendingRemovals } from '../../src/containers/reconcile/pending-removals';
 import { Purge } from '../../src/containers/operations/purge';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UnusedImages } from '../../src/containers/reconcile/unused-images';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { ImageRecords, ImageStore } from '../../src/images';
 import { type Answer, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';

@@ -5,7 +5,7 @@ import { ContainerRepository } from '../../src/containers/rows/container.reposit
 import { LeaseLostError } from '../../src/containers/leases/lease';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { DomainError } from '../../src/errors';
 import { EventLog } from '../../src/events';
 import { LOGGER, type Logger } from '../../src/logging';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import type { Answer } from '../support/clients/api-client';
 import { EventRecorder } from '../support/clients/socket-client';
 import { TerminalClient } from '../support/clients/terminal-client';

@@ -1,6 +1,6 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ContainerWatcher } from '../../src/containers/reconcile/watcher';
-import { ContainerEngine } from '../../src/docker';
+import { ContainerEngine } from '../../src/engine';
 import { type Answer, LARGER, type NewContainer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { DockerProxy } from '../support/faults/docker-proxy';

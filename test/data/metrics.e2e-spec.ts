@@ -1,6 +1,6 @@
 import { io } from 'socket.io-client';
 import { Database } from '../../src/database';
-import { EngineCalls } from '../../src/docker';
+import { EngineCalls } from '../../src/engine';
 import { Berth, TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';
 import { FakeEngine } from '../support/fakes/fake-engine';

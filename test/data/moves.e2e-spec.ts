@@ -5,7 +5,7 @@ import { ContainerRepository } from '../../src/containers/rows/container.reposit
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { type Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
 import { eventually } from '../support/eventually';

@@ -11,7 +11,7 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { TokenService } from '../../src/auth';
 import { Database, ProcessPresence } from '../../src/database';
 import { EventLog } from '../../src/events';
-import { EngineError, type ExecOutput } from '../../src/docker';
+import { EngineError, type ExecOutput } from '../../src/engine';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { Clock } from '../../src/scheduling/clock';
 import { answered, SMALL, testImage } from '../support/clients/api-client';

@@ -3,7 +3,7 @@ import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { type Answer, answered, PASSING } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';

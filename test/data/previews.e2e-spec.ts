@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { Database } from '../../src/database';
-import { EngineError, type ListeningPort } from '../../src/docker';
+import { EngineError, type ListeningPort } from '../../src/engine';
 import { PreviewLinkEntity, PublicPortEntity } from '../../src/previews/preview.entities';
 import { PreviewTraffic } from '../../src/previews/preview-traffic';
 import { DEFAULT_TIERS } from '../../src/tiers/tier-table';

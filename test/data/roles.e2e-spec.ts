@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ContainersService } from '../../src/containers';
 import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import type { BerthEvent } from '../../src/events';
 import { SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';

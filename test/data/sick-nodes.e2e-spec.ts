@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { NodeWatch } from '../../src/containers/nodes/node-watch';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { type Answer, answered, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';

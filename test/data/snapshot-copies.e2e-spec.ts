@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { sampled } from '../support/extent';

@@ -3,7 +3,7 @@ import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { ReservedCapacity } from '../../src/containers/rows/reserved-capacity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import type { ContainerRow } from '../../src/containers/model/container.entity';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { type Answer, SMALL, testImage } from '../support/clients/api-client';
 import type { EventRecorder } from '../support/clients/socket-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';

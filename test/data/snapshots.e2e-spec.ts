@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { ContainerEntity } from '../../src/containers/model/container.entity';
 import { RecoveryQueue } from '../../src/containers/reconcile/recovery-queue';
 import { SnapshotEntity } from '../../src/containers/model/snapshot.entity';

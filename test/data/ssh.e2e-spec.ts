@@ -5,7 +5,7 @@ import { Duplex } from 'node:stream';
 import { type Algorithms, type ConnectConfig, type ParsedKey, utils } from 'ssh2';
 import { UserService } from '../../src/auth';
 import { Database } from '../../src/database';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { type KeyPair, newKeyPair } from '../../src/ssh/public-key';
 import type { NewContainer } from '../support/clients/api-client';
 import { KeylessAgent, SshVisitor } from '../support/clients/ssh-visitor';

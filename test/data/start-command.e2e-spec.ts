@@ -1,4 +1,4 @@
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { ProcessRows } from '../../src/sandbox/processes/process-rows';
 import { type Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';

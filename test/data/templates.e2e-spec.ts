@@ -1,6 +1,6 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
 import { SnapshotRepository } from '../../src/containers/rows/snapshot.repository';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { type Answer, SMALL, testImage } from '../support/clients/api-client';
 import { openTestDatabase, type TestDatabase } from '../support/databases/test-database';
 import { eventually } from '../support/eventually';

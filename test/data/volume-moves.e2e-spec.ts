@@ -3,7 +3,7 @@ import type { ContainerRow } from '../../src/containers/model/container.entity';
 import { ContainerRepository } from '../../src/containers/rows/container.repository';
 import type { SweepReport } from '../../src/containers/reconcile/reconcile-stats';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { EngineError } from '../../src/docker';
+import { EngineError } from '../../src/engine';
 import { Answer, SMALL, testImage } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { leaseAsDead } from '../support/databases/lease-as-dead';

@@ -1,5 +1,5 @@
 import type { BrowserContext, Page } from 'playwright-core';
-import type { ContainerStats } from '../../src/docker';
+import type { ContainerStats } from '../../src/engine';
 import { StatsHistory } from '../../src/sandbox/stats/stats-history';
 import { ConsoleBrowser } from '../support/clients/console-browser';
 import type { NewContainer } from '../support/clients/api-client';

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ContainerSpec, OwnerLabels } from '../../src/docker';
+import type { ContainerSpec, OwnerLabels } from '../../src/engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 
 jest.setTimeout(120_000);

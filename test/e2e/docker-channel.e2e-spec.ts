@@ -1,5 +1,5 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
-import type { ContainerProcess } from '../../src/docker';
+import type { ContainerProcess } from '../../src/engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { RUNTIMES } from '../support/extent';

@@ -1,4 +1,4 @@
-import type { ExecRequest } from '../../src/docker';
+import type { ExecRequest } from '../../src/engine';
 import { installCommand, probeCommand, type RoleCommand } from '../../src/roles';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import { ContainerEngine } from '../../src/docker';
+import { ContainerEngine } from '../../src/engine';
 import type { DockerDaemon } from '../../src/docker/connection/daemon';
 import { ApiClient } from '../support/clients/api-client';
 import { Berth } from '../support/servers/berth';

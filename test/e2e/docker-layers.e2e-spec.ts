@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { pack } from 'tar-stream';
-import { snapshotImage } from '../../src/docker';
+import { snapshotImage } from '../../src/engine';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 
 jest.setTimeout(180_000);

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import type { DockerEngine } from '../../src/docker/docker-engine';
-import { DockerPorts } from '../../src/docker/ports/docker-ports';
-import { connectInside } from '../../src/docker/ports/channel-ports';
+import { DockerPorts } from '../../src/docker/networks/docker-ports';
+import { connectInside } from '../../src/engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 

@@ -1,4 +1,4 @@
-import type { ContainerProcess, ProcessRequest } from '../../src/docker';
+import type { ContainerProcess, ProcessRequest } from '../../src/engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { eventually } from '../support/eventually';
 import { itOnDocker } from '../support/docker/which-engine';

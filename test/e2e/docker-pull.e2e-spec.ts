@@ -1,4 +1,4 @@
-import type { EngineErrorCode } from '../../src/docker';
+import type { EngineErrorCode } from '../../src/engine';
 import { EngineSandbox, TEST_IMAGE } from '../support/docker/engine-sandbox';
 import { type Refusal, TinyRegistry } from './tiny-registry';
 

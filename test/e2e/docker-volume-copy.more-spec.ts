@@ -1,7 +1,7 @@
 import type { ContainerCreateOptions } from 'dockerode';
 import { randomUUID } from 'node:crypto';
 import { PassThrough, Transform } from 'node:stream';
-import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/docker';
+import { type CopyProgress, EngineError, type VolumeCopy } from '../../src/engine';
 import { connectDocker, type DockerClients } from '../../src/docker/connection/client';
 import { copyVolume } from '../../src/docker/volumes/volume-copy';
 import { transferVolume, type TransferringVolumes } from '../../src/docker/volumes/volume-transfer';

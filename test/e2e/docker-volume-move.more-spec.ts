@@ -1,6 +1,6 @@
 import { Reconciler } from '../../src/containers/reconcile/reconciler';
-import type { EngineCapabilities } from '../../src/docker';
-import { SandboxHost } from '../../src/docker/sandbox-host';
+import type { EngineCapabilities } from '../../src/engine';
+import { SandboxHost } from '../../src/docker/host/sandbox-host';
 import { Answer, SMALL } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';
 import { EventRecorder } from '../support/clients/socket-client';

@@ -1,5 +1,5 @@
 import type { DockerEngine } from '../../src/docker/docker-engine';
-import { FRAME, frameHead } from '../../src/docker/supervisor/frames';
+import { FRAME, frameHead } from '../../src/engine';
 import { EngineSandbox } from '../support/docker/engine-sandbox';
 import { inBoth as it, inMore, sampled } from '../support/extent';
 

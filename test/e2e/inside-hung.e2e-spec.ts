@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { ContainerEngine } from '../../src/docker';
+import { ContainerEngine } from '../../src/engine';
 import type { DockerDaemon } from '../../src/docker/connection/daemon';
 import type { NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';

@@ -1,5 +1,5 @@
 import { TokenService } from '../../src/auth';
-import { ContainerEngine } from '../../src/docker';
+import { ContainerEngine } from '../../src/engine';
 import type { StatsView } from '../../src/sandbox/stats/dto';
 import type { NewContainer } from '../support/clients/api-client';
 import { Berth, TestUser } from '../support/servers/berth';

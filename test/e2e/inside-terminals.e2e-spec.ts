@@ -1,6 +1,6 @@
 import { TokenService } from '../../src/auth';
 import type { TerminalSession } from '../../src/sandbox/terminals/terminal-session';
-import { KeptPrograms } from '../../src/sandbox/kept-programs';
+import { KeptPrograms } from '../../src/sandbox/programs/kept-programs';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { LARGER, NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';

@@ -1,4 +1,4 @@
-import { PROOF_CHECKS, proveSandbox } from '../../src/docker';
+import { PROOF_CHECKS, proveSandbox } from '../../src/engine';
 import { ApiClient } from '../support/clients/api-client';
 import { Berth } from '../support/servers/berth';
 import { BerthProcess } from '../support/servers/berth-process';

@@ -1,4 +1,4 @@
-import { ContainerEngine } from '../../src/docker';
+import { ContainerEngine } from '../../src/engine';
 import { type Answer, testImage } from '../support/clients/api-client';
 import { RealDocker } from '../support/docker/real-docker';
 import { ReflinkDisk } from '../support/docker/reflink-disk';

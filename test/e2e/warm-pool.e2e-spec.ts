@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WarmSlots } from '../../src/containers/rows/warm-slots';
 import { WarmFiller } from '../../src/containers/warm/warm-filler';
-import { EngineCalls } from '../../src/docker';
+import { EngineCalls } from '../../src/engine';
 import { SMALL, testImage } from '../support/clients/api-client';
 import { eventually } from '../support/eventually';
 import { Berth, type TestUser } from '../support/servers/berth';

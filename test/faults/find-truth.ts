@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { qualifiedId } from '../../src/docker/container-ids';
+import { qualifiedId } from '../../src/engine';
 import type { BerthEvent } from '../../src/events';
 import { ApiClient } from '../support/clients/api-client';
 import { RealDocker } from '../support/docker/real-docker';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { parseConfig } from '../../src/config';
-import { EngineCalls, EngineError, type EngineNode, layerImage, type WatchMessage } from '../../src/docker';
+import { EngineCalls, EngineError, type EngineNode, layerImage, type WatchMessage } from '../../src/engine';
 import type { ClusterEngine } from '../../src/docker/cluster/cluster-engine';
 import { clusterEngine } from '../../src/docker/cluster/cluster-settings';
 import { eventually } from '../support/eventually';

@@ -1,4 +1,4 @@
-import type { ContainerSpec, WatchMessage } from '../../src/docker';
+import type { ContainerSpec, WatchMessage } from '../../src/engine';
 import { smallestSpec } from '../support/docker/smallest-spec';
 import { FakeDaemon } from '../support/fakes/fake-daemon';
 import { FakeEngine, ProcessDeath } from '../support/fakes/fake-engine';

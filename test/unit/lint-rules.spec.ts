@@ -1,4 +1,5 @@
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -76,4 +77,92 @@ function lint(cwd: string): Promise<Report> {
       }
     });
   });
+}
+
+describe('the modules and folders of src/', () => {
+  const { MODULES, FOLDERS, FOUNDATION } = linterTables();
+  const orders = Object.entries(FOLDERS).map(
+    ([module, order]) => [module, order.filter((name) => name !== '.')] as const,
+  );
+  const listed = modulesOfArchitecture();
+
+  it('are all in the linter’s tables, but what is started by itself', () => {
+    expect([...Object.keys(MODULES), 'cli', 'migrations'].sort()).toEqual(foldersIn('src'));
+    for (const [module, order] of orders) expect(order.toSorted()).toEqual(foldersIn(`src/${module}`));
+  });
+
+  it('may import what CONTRIBUTING.md says', () => {
+    const text = readFileSync('CONTRIBUTING.md', 'utf8');
+    const section = /## Which module may import which\n(.*?)\n## /s.exec(text)?.[1] ?? '';
+    const [exact = '', others = ''] = section.split(/^All others may also import/m);
+    const said = importsIn(exact);
+    for (const [module, imports] of importsIn(others)) said.set(module, [...imports, ...FOUNDATION]);
+    expect(sorted(said)).toEqual(sorted(new Map(Object.entries(MODULES))));
+    expect(namesIn(others.split(':')[0] ?? '')).toEqual(FOUNDATION);
+  });
+
+  it('are those of docs/architecture.md, in the linter’s order', () => {
+    expect([...listed.keys()].sort()).toEqual(foldersIn('src'));
+    const found = [...listed].map(([module, names]) => [module, names.filter((name) => name.endsWith('/'))] as const);
+    expect(Object.fromEntries(found.filter(([, folders]) => folders.length > 0))).toEqual(
+      Object.fromEntries(orders.map(([module, order]) => [module, order.map((name) => `${name}/`)])),
+    );
+  });
+
+  it('have the files that docs/architecture.md lists in them', () => {
+    const named = [...listed].flatMap(([module, names]) => names.map((name) => `src/${module}/${name}`));
+    expect(named.filter((path) => path.endsWith('.ts')).length).toBeGreaterThan(10);
+    expect(named.filter((path) => !existsSync(path))).toEqual([]);
+  });
+});
+
+type Table = Readonly<Record<string, readonly string[]>>;
+
+/** The tables of the linter's configuration, an ES module, which Jest cannot import. */
+function linterTables(): { MODULES: Table; FOLDERS: Table; FOUNDATION: readonly string[] } {
+  const script = "import('./oxlint.config.mjs').then((tables) => console.log(JSON.stringify(tables)))";
+  const printed = execFileSync(process.execPath, ['-e', script], { encoding: 'utf8' });
+  return JSON.parse(printed) as ReturnType<typeof linterTables>;
+}
+
+/** The folders that have files; Git leaves no others in another checkout. */
+function foldersIn(path: string): string[] {
+  const folders = readdirSync(path, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  return folders.map(({ name }) => name).filter((name) => readdirSync(join(path, name)).length > 0);
+}
+
+function namesIn(text: string): string[] {
+  return [...text.matchAll(/`([a-z-]+)`/g)].map(([, name = '']) => name);
+}
+
+/** The items of a list such as "- `errors`: `logging`", by their first name. */
+function importsIn(text: string): Map<string, readonly string[]> {
+  const items = text
+    .replaceAll('\n  ', ' ')
+    .split('\n')
+    .filter((line) => line.startsWith('- '));
+  return new Map(items.map(namesIn).map(([module = '', ...imports]) => [module, imports]));
+}
+
+function sorted(table: ReadonlyMap<string, readonly string[]>): Table {
+  return Object.fromEntries([...table].map(([module, imports]) => [module, imports.toSorted()]));
+}
+
+/** The modules in the tree of docs/architecture.md, with the files and folders that it lists in each. */
+function modulesOfArchitecture(): Map<string, string[]> {
+  const tree = /```\nsrc\/\n(.*?)\npackages/s.exec(readFileSync('docs/architecture.md', 'utf8'))?.[1] ?? '';
+  const modules = new Map<string, string[]>();
+  let inside: string[] = [];
+  for (const line of tree.split('\n')) {
+    const indent = /^ */.exec(line)?.[0].length ?? 0;
+    // Two spaces or more separate the names from each other, and from what is said of them.
+    const columns = line.trim().split(/ {2,}/);
+    const end = columns.findIndex((column) => !/^[\w.-]+(\/|\.ts)$/.test(column));
+    const names = end === -1 ? columns : columns.slice(0, end);
+    if (indent === 4) inside.push(...names);
+    if (indent === 2) {
+      for (const name of names.filter((each) => each.endsWith('/'))) modules.set(name.slice(0, -1), (inside = []));
+    }
+  }
+  return modules;
 }

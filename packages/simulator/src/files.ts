@@ -1,6 +1,6 @@
 import { InMemoryFs } from 'just-bash';
 import { posix } from 'node:path';
-import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
+import { DATA_PATH } from '../../../src/engine';
 import { USERS } from './users';
 
 const MESSAGES = {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { posix } from 'node:path';
 import { setImmediate as soon, setTimeout as delay } from 'node:timers/promises';
-import type { SignalName } from '../../../src/docker/port/container-process';
+import type { SignalName } from '../../../src/engine';
 import { type ContainerFiles, Errno, errnoOf } from './files';
 import { Device, type OpenFile, RegularFile, type Waiter, Waiters } from './streams';
 import type { Terminal } from './terminal';

@@ -3,19 +3,20 @@ import { once } from 'node:events';
 import { posix } from 'node:path';
 import { Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
-import type { ContainerStats } from '../../../src/docker/port/observed-container';
-import { DATA_PATH, SESSION_VARIABLE } from '../../../src/docker/supervisor/supervisor-paths';
-import { EngineError } from '../../../src/docker/engine-error';
 import {
   type ContainerProcess,
+  type ContainerSpec,
+  type ContainerStats,
+  DATA_PATH,
+  EngineError,
   type ListedProgram,
   type ProcessRequest,
   type ProgramAttachment,
   type ProgramExit,
   type ProgramSignal,
+  SESSION_VARIABLE,
   wasKilled,
-} from '../../../src/docker/port/container-process';
+} from '../../../src/engine';
 import { type ContainerFiles, Errno } from './files';
 import { findProgram } from './library';
 import { type Process, ProcessTable, type Signal } from './process';

@@ -1,18 +1,22 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
-import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
-import type { EngineCapabilities } from '../../../src/docker/port/engine-host';
-import type { EngineImage } from '../../../src/docker/port/engine-images';
-import type { LayerCommit, LayerImage, ListedLayer } from '../../../src/docker/port/engine-layers';
-import type { ListedVolume, VolumeCopy } from '../../../src/docker/port/engine-volumes';
-import { EngineError } from '../../../src/docker/engine-error';
-import type {
-  EngineEvent,
-  EngineState,
-  ListedContainer,
-  ObservedContainer,
-  WatchMessage,
-  WatchSubject,
-} from '../../../src/docker/port/observed-container';
+import {
+  type ContainerSpec,
+  type EngineCapabilities,
+  EngineError,
+  type EngineEvent,
+  type EngineImage,
+  type EngineState,
+  type LayerCommit,
+  type LayerImage,
+  type ListedContainer,
+  type ListedLayer,
+  type ListedVolume,
+  type ObservedContainer,
+  type OwnerLabels,
+  type VolumeCopy,
+  type WatchMessage,
+  type WatchSubject,
+} from '../../../src/engine';
 import type { ContainerFiles } from './files';
 
 /** A container as the daemon keeps it. */

@@ -1,21 +1,29 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerEngine } from '../../../src/docker/container-engine';
-import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
-import type { EngineHost } from '../../../src/docker/port/engine-host';
-import type { EngineImage, EngineImages, EnsureImageOptions } from '../../../src/docker/port/engine-images';
-import type { EngineLayers } from '../../../src/docker/port/engine-layers';
-import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
-import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
-import type { EnginePorts } from '../../../src/docker/port/engine-ports';
-import type { EngineVolumes, VolumeCopy } from '../../../src/docker/port/engine-volumes';
-import { EngineError, imageNotBuilt } from '../../../src/docker/engine-error';
-import { runProgram } from '../../../src/docker/programs/run-program';
-import { isBuiltHere, parseImageReference } from '../../../src/docker/images/image-reference';
-import { MessageQueue } from '../../../src/docker/connection/message-queue';
-import type { WatchMessage, WatchSubject } from '../../../src/docker/port/observed-container';
-import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
-import { untilAborted } from '../../../src/scheduling';
+import {
+  ContainerEngine,
+  DATA_PATH,
+  type EngineContainers,
+  EngineError,
+  type EngineHost,
+  type EngineImage,
+  type EngineImages,
+  type EngineLayers,
+  type EngineNetworks,
+  type EnginePorts,
+  type EnginePrograms,
+  type EngineVolumes,
+  type EnsureImageOptions,
+  imageNotBuilt,
+  isBuiltHere,
+  parseImageReference,
+  runProgram,
+  SINGLE_MACHINE,
+  type VolumeCopy,
+  type WatchMessage,
+  type WatchSubject,
+} from '../../../src/engine';
+import { MessageQueue, untilAborted } from '../../../src/scheduling';
 import { ContainerFiles, errnoOf } from './files';
 import { SandboxRun } from './sandbox-run';
 import { CAPABILITIES, type SimulatedContainer, SimulatedDaemon, type SimulatedVolume } from './simulated-daemon';

@@ -1,21 +1,22 @@
 import { posix } from 'node:path';
 import { Readable } from 'node:stream';
 import { extract, type Headers, pack } from 'tar-stream';
-import { EngineError, type FileErrorCode } from '../../../src/docker/engine-error';
 import {
   type AttributeChange,
+  DATA_PATH,
+  EngineError,
   type EngineFiles,
   FILE_TYPE,
   type FileAttributes,
   type FileContent,
+  type FileErrorCode,
   type FilesCall,
   type FileSearch,
   type FileState,
   type FileSystemSpace,
   type FoundFile,
   type OpenFile,
-} from '../../../src/docker/port/engine-files';
-import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
+} from '../../../src/engine';
 import { type ContainerFiles, Errno, errnoOf, type SavedFile } from './files';
 import { matches, quoted } from './patterns';
 

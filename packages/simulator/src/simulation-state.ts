@@ -1,8 +1,7 @@
 import { Logger } from '@nestjs/common';
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ContainerSpec, OwnerLabels } from '../../../src/docker/port/engine-containers';
-import { DATA_PATH } from '../../../src/docker/supervisor/supervisor-paths';
+import { type ContainerSpec, DATA_PATH, type OwnerLabels } from '../../../src/engine';
 import type { ContainerFiles, SavedFile } from './files';
 import {
   isUp,

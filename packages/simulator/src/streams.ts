@@ -1,5 +1,5 @@
 import { Duplex } from 'node:stream';
-import type { ExecOutput } from '../../../src/docker/port/container-process';
+import type { ExecOutput } from '../../../src/engine';
 import { type ContainerFiles, Errno, errnoOf } from './files';
 
 /** What can wait: a process, which signals interrupt, or Berth itself. */

@@ -1,4 +1,4 @@
-import type { SignalName, TerminalSize } from '../../../src/docker/port/container-process';
+import type { SignalName, TerminalSize } from '../../../src/engine';
 import { OpenFile, type Output, takeFrom, type Waiter, Waiters } from './streams';
 
 const KEY = { INTERRUPT: 3, END: 4, BACKSPACE: 8, TAB: 9, NEWLINE: 10, RETURN: 13, KILL: 21, WORD: 23, QUIT: 28 };

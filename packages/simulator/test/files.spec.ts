@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { type Headers, pack } from 'tar-stream';
-import type { FileAttributes, FileContent, FilesCall } from '../../../src/docker/port/engine-files';
+import type { FileAttributes, FileContent, FilesCall } from '../../../src/engine';
 import { ContainerFiles } from '../src/files';
 import { SimulatedFiles } from '../src/simulated-files';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { text } from 'node:stream/consumers';
-import type { ContainerSpec } from '../../../src/docker/port/engine-containers';
+import type { ContainerSpec } from '../../../src/engine';
 import { eventually } from '../../../test/support/eventually';
 import { SimulatedEngine } from '../src/simulated-engine';
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, type ExecRequest, saysNotRunning, saysPaused } from '../../docker';
+import { ContainerEngine, type ExecRequest, saysNotRunning, saysPaused } from '../../engine';
 import { DomainError, pausedMeanwhile } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';

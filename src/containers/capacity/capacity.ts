@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Counter } from 'prom-client';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, type EngineNode } from '../../docker';
+import { ContainerEngine, type EngineNode } from '../../engine';
 import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
 import { DEFAULT_POOL } from '../../tiers';

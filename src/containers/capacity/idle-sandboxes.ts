@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Database } from '../../database';
-import { EngineIdentity } from '../../docker';
+import { EngineIdentity } from '../../engine';
 import { Clock } from '../../scheduling';
 import { ContainerEntity } from '../model/container.entity';
 

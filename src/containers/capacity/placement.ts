@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
 import { type ContainerRow, isUp } from '../model/container.entity';
 import { RunPolicies } from '../policies/run-policy';

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Database } from '../../database';
-import { EngineIdentity } from '../../docker';
+import { EngineIdentity } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { NodeEntity, type NodeRow } from '../model/node.entity';

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { ContainerEngine, isBuiltHere } from '../../docker';
+import { ContainerEngine, isBuiltHere } from '../../engine';
 import { DomainError, invalidParameters } from '../../errors';
 import { CUSTOM, ImageCatalog, permits, TemplateRepository, type TemplateRow } from '../../images';
 import { IdempotencyKeys, type OnceOnly } from '../../idempotency';

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Poll } from '../../scheduling';
 import { containerFacts, type ContainerRow, type Ending } from '../model/container.entity';

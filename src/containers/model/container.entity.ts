@@ -2,7 +2,7 @@ import { ApiProperty, OmitType } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../../database/column-types';
 import type { ContainerFacts } from '../../events';
-import { plainId } from '../../docker';
+import { plainId } from '../../engine';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { type IdleAction, Resources } from '../../tiers';
 import type { StartCommand } from './start-command';

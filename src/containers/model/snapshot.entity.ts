@@ -1,7 +1,7 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
 import { TIMESTAMP } from '../../database/column-types';
-import { snapshotImage } from '../../docker';
+import { snapshotImage } from '../../engine';
 import type { SnapshotFacts } from '../../events';
 
 /**

@@ -1,6 +1,6 @@
 import pino from 'pino';
 import type { AuditLog } from '../../audit';
-import type { ContainerEngine } from '../../docker';
+import type { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
 import { Clock } from '../../scheduling';
 import type { ContainerRepository } from '../rows/container.repository';

@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { AuditLog } from '../../audit';
-import { ContainerEngine, nodeName } from '../../docker';
+import { ContainerEngine, nodeName } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';

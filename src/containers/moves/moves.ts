@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
 import { findForOperator } from '../access/container-access';
 import { type ContainerRow } from '../model/container.entity';

@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { cpus } from 'node:os';
 import { Database } from '../../database';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
 import { type Logger, LOGGER } from '../../logging';
 import { Clock, Poll, Ring } from '../../scheduling';

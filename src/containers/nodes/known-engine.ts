@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Database, ProcessPresence, SettingEntity } from '../../database';
-import { ContainerEngine, EngineError, EngineIdentity } from '../../docker';
+import { ContainerEngine, EngineError, EngineIdentity } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Instance } from '../rows/instance';
 import { NodeWatch } from './node-watch';

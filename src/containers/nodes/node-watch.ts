@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Mutex } from 'async-mutex';
 import type { Logger } from 'pino';
-import { ContainerEngine, type EngineNode } from '../../docker';
+import { ContainerEngine, type EngineNode } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
 import type { ContainerRow } from '../model/container.entity';

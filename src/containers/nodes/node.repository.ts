@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { In, IsNull, LessThan, Not, Raw, type UpdateQueryBuilder } from 'typeorm';
 import { TokenService } from '../../auth';
 import { Database, ProcessPresence, TaskLead } from '../../database';
-import type { EngineNode } from '../../docker';
+import type { EngineNode } from '../../engine';
 import { type EventDraft, EventLog } from '../../events';
 import { WarmSlotEntity } from '../model/warm-slot.entity';
 import { Clock } from '../../scheduling';

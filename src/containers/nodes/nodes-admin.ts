@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError } from '../../docker';
+import { ContainerEngine, EngineError } from '../../engine';
 import { DomainError } from '../../errors';
 import { Clock } from '../../scheduling';
 import { ReservedCapacity } from '../rows/reserved-capacity';

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, type EngineErrorCode, nodeName, saysDiskFull } from '../../docker';
+import { ContainerEngine, EngineError, type EngineErrorCode, nodeName, saysDiskFull } from '../../engine';
 import { DomainError } from '../../errors';
 import { ImageCatalog } from '../../images';
 import { LOGGER } from '../../logging';

@@ -12,7 +12,7 @@ import {
   nodeUnavailable,
   saysUnavailable,
   type WrittenLayer,
-} from '../../docker';
+} from '../../engine';
 import { invalidParameters } from '../../errors';
 import { ImageStore } from '../../images';
 import { LOGGER } from '../../logging';

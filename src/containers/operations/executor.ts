@@ -10,9 +10,9 @@ import {
   type LayerImage,
   ObservedContainer,
   PullProgress,
-} from '../../docker';
+} from '../../engine';
 import { ImageStore, type UsableImage } from '../../images';
-import { inSpan } from '../../tracing/spans';
+import { inSpan } from '../../tracing';
 import { CopyTurns } from '../leases/copy-turns';
 import { type ContainerRow, isUp, keptWith } from '../model/container.entity';
 import { RunPolicies, type RunPolicy } from '../policies/run-policy';

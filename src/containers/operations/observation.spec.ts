@@ -1,4 +1,4 @@
-import type { EngineState, ObservedContainer } from '../../docker';
+import type { EngineState, ObservedContainer } from '../../engine';
 import type { ContainerRow, ContainerStatus } from '../model/container.entity';
 import type { RunPolicy } from '../policies/run-policy';
 import { DeathHint, outcomeOfObservation } from './observation';

@@ -1,4 +1,4 @@
-import { isHalfGone, type ObservedContainer } from '../../docker';
+import { isHalfGone, type ObservedContainer } from '../../engine';
 import { containerFacts, type ContainerRow, isUp, type StopReason } from '../model/container.entity';
 import type { ContainerPatch } from '../rows/container.repository';
 import { newRun, NO_RUN, type RunPolicy } from '../policies/run-policy';

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, containerFields, EngineError, type EngineErrorCode, saysNotRunning } from '../../docker';
+import { ContainerEngine, containerFields, EngineError, type EngineErrorCode, saysNotRunning } from '../../engine';
 import { databaseFault, DomainError, ErrorCode, type FailureReason } from '../../errors';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';

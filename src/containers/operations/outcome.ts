@@ -1,4 +1,4 @@
-import { plainId } from '../../docker';
+import { plainId } from '../../engine';
 import { isDeepStrictEqual } from 'node:util';
 import type { EventDraft } from '../../events';
 import {

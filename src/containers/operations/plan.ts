@@ -1,4 +1,4 @@
-import { type EngineState, isHalfGone, layerImage } from '../../docker';
+import { type EngineState, isHalfGone, layerImage } from '../../engine';
 import { isSamePolicy, type NetworkPolicy } from '../../network-policy';
 import { type ContainerRow, isUp, type Verb } from '../model/container.entity';
 

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { CopyProgress, PullProgress } from '../../docker';
+import type { CopyProgress, PullProgress } from '../../engine';
 import type { EventDraft } from '../../events';
 import { containerFacts } from '../model/container.entity';
 import type { OperationLease } from './operation-lease';

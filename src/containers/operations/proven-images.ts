@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import type { ObservedContainer } from '../../docker';
+import type { ObservedContainer } from '../../engine';
 import { LruMap } from '../../scheduling';
 
 type Proof = Pick<ObservedContainer, 'imageId' | 'runtime'>;

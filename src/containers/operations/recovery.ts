@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineError, isHalfGone, nodeUnavailable } from '../../docker';
+import { ContainerEngine, EngineError, isHalfGone, nodeUnavailable } from '../../engine';
 import { databaseFault } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';

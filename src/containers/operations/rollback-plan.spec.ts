@@ -1,4 +1,4 @@
-import type { EngineState, ListedContainer } from '../../docker';
+import type { EngineState, ListedContainer } from '../../engine';
 import type { Operation } from '../model/container.entity';
 import { mayHoldData, planRollback, RollbackStep } from './rollback-plan';
 

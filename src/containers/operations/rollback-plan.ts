@@ -1,4 +1,4 @@
-import type { ListedContainer, ListedVolume, ObservedContainer } from '../../docker';
+import type { ListedContainer, ListedVolume, ObservedContainer } from '../../engine';
 import { type ContainerRow, isRolledBack, type Operation } from '../model/container.entity';
 import { containerName } from './plan';
 

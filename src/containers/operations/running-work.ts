@@ -2,12 +2,12 @@ import { BeforeApplicationShutdown, Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { Counter, Histogram } from 'prom-client';
 import { type Config, CONFIG } from '../../config';
-import { EngineError } from '../../docker';
+import { EngineError } from '../../engine';
 import { DomainError, ERRORS } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Metrics } from '../../metrics';
 import { within } from '../../scheduling';
-import { inSpan } from '../../tracing/spans';
+import { inSpan } from '../../tracing';
 import type { Operation } from '../model/container.entity';
 import { CancelledError } from './operation-lease';
 

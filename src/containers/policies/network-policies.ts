@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { invalidParameters } from '../../errors';
 import type { NetworkPolicy } from '../../network-policy';
 import { TiersService } from '../../tiers';

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs';
-import type { EngineEvent } from '../../docker';
+import type { EngineEvent } from '../../engine';
 import { DeathHints } from './watcher';
 
 const event = (action: EngineEvent['action'], seconds: number, exitCode: number | null = null): EngineEvent => ({

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, type ListedVolume, nodeName } from '../../docker';
+import { ContainerEngine, type ListedVolume, nodeName } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { ContainerRepository } from '../rows/container.repository';

@@ -1,5 +1,5 @@
 import pino from 'pino';
-import type { ContainerEngine } from '../../docker';
+import type { ContainerEngine } from '../../engine';
 import type { ContainerRepository } from '../rows/container.repository';
 import { OrphanVolumes } from './inventory';
 import type { KnownEngine } from '../nodes/known-engine';

@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Metrics, SampledGauge } from '../../metrics';
 import { DeletedContainers } from '../rows/deleted-containers';

@@ -1,4 +1,4 @@
-import type { EngineState, ListedContainer, ListedVolume } from '../../docker';
+import type { EngineState, ListedContainer, ListedVolume } from '../../engine';
 import type { ContainerStatus } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
 import { TERM_OVER } from '../leases/lease-term';

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { isHalfGone, type ListedContainer, type ListedVolume } from '../../docker';
+import { isHalfGone, type ListedContainer, type ListedVolume } from '../../engine';
 import { isUp } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
 import { isTermOver } from '../leases/lease-term';

@@ -1,7 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { Mutex, Semaphore } from 'async-mutex';
 import type { Logger } from 'pino';
-import { ContainerEngine, containerFields, EngineError } from '../../docker';
+import { ContainerEngine, containerFields, EngineError } from '../../engine';
 import { LOGGER } from '../../logging';
 import type { ContainerRow } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';

@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { Counter } from 'prom-client';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, diskUsedAbove, EngineError, saysUnavailable } from '../../docker';
+import { ContainerEngine, diskUsedAbove, EngineError, saysUnavailable } from '../../engine';
 import { type ImageRecord, ImageRecords } from '../../images';
 import { Clock, Poll } from '../../scheduling';
 import { Metrics } from '../../metrics';

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import type { ContainerEngine, EngineEvent } from '../../docker';
+import type { ContainerEngine, EngineEvent } from '../../engine';
 import { LocalSignals } from '../../signals';
 import type { ContainerRow } from '../model/container.entity';
 import type { ContainerRepository } from '../rows/container.repository';

@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
-import { ContainerEngine, EngineEvent } from '../../docker';
+import { ContainerEngine, EngineEvent } from '../../engine';
 import { LOGGER } from '../../logging';
 import { Signals } from '../../signals';
 import { type ContainerRow, isUp } from '../model/container.entity';

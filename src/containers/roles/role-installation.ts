@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, EngineError, type ExecRequest, wasKilled } from '../../docker';
+import { ContainerEngine, EngineError, type ExecRequest, wasKilled } from '../../engine';
 import type { EventDraft } from '../../events';
 import { LOGGER } from '../../logging';
 import {

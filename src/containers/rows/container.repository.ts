@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { UpdateQueryBuilder } from 'typeorm';
 import { AuditLog, type SystemAct } from '../../audit';
 import { Database, isUniqueViolation, type Parameter, RowWriter } from '../../database';
-import { plainId } from '../../docker';
+import { plainId } from '../../engine';
 import { DomainError } from '../../errors';
 import { EventDraft, EventLog } from '../../events';
 import { Clock } from '../../scheduling';

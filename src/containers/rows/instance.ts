@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
 import { Database, SettingEntity } from '../../database';
-import type { OwnerLabels } from '../../docker';
+import type { OwnerLabels } from '../../engine';
 import type { ContainerRow } from '../model/container.entity';
 
 const KEY = 'instance_id';

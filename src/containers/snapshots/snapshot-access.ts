@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { isUUID } from 'class-validator';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
 import { assertOwner, type Caller, noteSubject } from '../access/container-access';
 import type { SnapshotRow } from '../model/snapshot.entity';

@@ -8,7 +8,7 @@ import {
   type Listed,
   type ListedLayer,
   snapshotImage,
-} from '../../docker';
+} from '../../engine';
 import { LOGGER } from '../../logging';
 import { layerReference, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
 import { KnownEngine } from '../nodes/known-engine';

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
-import { ContainerEngine, EngineError } from '../../docker';
+import { ContainerEngine, EngineError } from '../../engine';
 import { ImageStore } from '../../images';
 import { Clock } from '../../scheduling';
 import { layerReference, type SnapshotRow } from '../model/snapshot.entity';

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerEngine, type ContainerSpec, type EngineImage, EngineError } from '../../docker';
+import { ContainerEngine, type ContainerSpec, type EngineImage, EngineError } from '../../engine';
 import { ImageStore } from '../../images';
 import { Clock } from '../../scheduling';
 import type { WarmSlot } from '../model/warm-slot.entity';

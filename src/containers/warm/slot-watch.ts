@@ -1,5 +1,5 @@
 import { Injectable, OnModuleDestroy } from '@nestjs/common';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { LruMap } from '../../scheduling';
 import { ContainerRepository } from '../rows/container.repository';
 import { Instance } from '../rows/instance';

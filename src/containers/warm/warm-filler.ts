@@ -2,7 +2,7 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { Mutex } from 'async-mutex';
 import type { Logger } from 'pino';
 import { isDeepStrictEqual } from 'node:util';
-import { EngineError } from '../../docker';
+import { EngineError } from '../../engine';
 import { LOGGER } from '../../logging';
 import { LruMap, Poll, within } from '../../scheduling';
 import type { WarmSlot } from '../model/warm-slot.entity';

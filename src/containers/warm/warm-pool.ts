@@ -2,7 +2,7 @@ import { Injectable, Inject } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import type { Logger } from 'pino';
 import { Counter, Histogram } from 'prom-client';
-import { EngineError } from '../../docker';
+import { EngineError } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Metrics, SampledGauge } from '../../metrics';

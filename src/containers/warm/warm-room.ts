@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { type Config, CONFIG } from '../../config';
-import { ContainerEngine, diskUsedAbove } from '../../docker';
+import { ContainerEngine, diskUsedAbove } from '../../engine';
 import type { WarmSlot } from '../model/warm-slot.entity';
 import { ContainerRepository } from '../rows/container.repository';
 import { ReservedCapacity } from '../rows/reserved-capacity';

@@ -1,16 +1,26 @@
 import { Logger, type OnApplicationShutdown } from '@nestjs/common';
-import { MessageQueue } from '../connection/message-queue';
-import { ContainerEngine } from '../container-engine';
-import { nodeOf, plainId, qualifiedId } from '../container-ids';
-import type { WatchMessage, WatchSubject } from '../port/observed-container';
-import { EngineError } from '../engine-error';
-import type { ContainerProcess } from '../port/container-process';
-import type { EngineContainers } from '../port/engine-containers';
-import type { EngineCapabilities, EngineHost, MachineResources } from '../port/engine-host';
-import type { EngineImages } from '../port/engine-images';
-import type { EngineLayers } from '../port/engine-layers';
-import { type EngineNode, type EngineNodes, type LayerCopy, nodeName } from '../port/engine-nodes';
-import type { EngineVolumes } from '../port/engine-volumes';
+import { MessageQueue } from '../../scheduling';
+import {
+  ContainerEngine,
+  type ContainerProcess,
+  type EngineCapabilities,
+  type EngineContainers,
+  EngineError,
+  type EngineHost,
+  type EngineImages,
+  type EngineLayers,
+  type EngineNode,
+  type EngineNodes,
+  type EngineVolumes,
+  type LayerCopy,
+  type MachineResources,
+  nodeName,
+  nodeOf,
+  plainId,
+  qualifiedId,
+  type WatchMessage,
+  type WatchSubject,
+} from '../../engine';
 import { transferLayer } from '../layers/layer-transfer';
 import { transferVolume } from '../volumes/volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';

@@ -1,4 +1,4 @@
-import type { EngineNode } from '../port/engine-nodes';
+import type { EngineNode } from '../../engine';
 import type { TransferringEngine } from '../volumes/volume-transfer';
 
 /** One node of a cluster. */

@@ -2,8 +2,8 @@ import { Logger } from '@nestjs/common';
 import { getEventListeners } from 'node:events';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { ConfigError } from '../../config';
+import { EngineError } from '../../engine';
 import type { DockerEngine } from '../docker-engine';
-import { EngineError } from '../engine-error';
 import { ClusterNode } from './cluster-node';
 
 const SWARM = {

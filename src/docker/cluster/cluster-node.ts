@@ -2,9 +2,8 @@ import { Logger } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ConfigError } from '../../config';
 import { untilAborted, within } from '../../scheduling';
-import type { EngineNode } from '../port/engine-nodes';
+import { EngineError, type EngineNode, nodeUnavailable, saysUnavailable } from '../../engine';
 import type { DockerEngine } from '../docker-engine';
-import { EngineError, nodeUnavailable, saysUnavailable } from '../engine-error';
 import type { ClusterMember } from './cluster-members';
 import { explain, type SwarmNode } from './node-directory';
 

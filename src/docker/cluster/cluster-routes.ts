@@ -1,10 +1,15 @@
 import { Semaphore } from 'async-mutex';
 import { within } from '../../scheduling';
-import type { ContainerEngine } from '../container-engine';
-import { nodeOf, plainId } from '../container-ids';
-import { EngineError, type EngineErrorCode } from '../engine-error';
-import type { Listed } from '../port/engine-containers';
-import type { EngineFiles, FilesCall } from '../port/engine-files';
+import {
+  type ContainerEngine,
+  EngineError,
+  type EngineErrorCode,
+  type EngineFiles,
+  type FilesCall,
+  type Listed,
+  nodeOf,
+  plainId,
+} from '../../engine';
 import type { TransferringEngine } from '../volumes/volume-transfer';
 import type { ClusterMember, ClusterMembers } from './cluster-members';
 

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Config, ConfigError } from '../../config';
+import type { EngineCalls } from '../../engine';
 import type { ClientCertificate } from '../connection/client';
-import type { EngineCalls } from '../connection/daemon';
 import { ClusterEngine } from './cluster-engine';
 import { SwarmMembers } from './swarm-members';
 

@@ -3,6 +3,7 @@ import { Mutex } from 'async-mutex';
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
+import { EngineError, type EngineNode } from '../../engine';
 import {
   abortable,
   boundedCall,
@@ -10,8 +11,6 @@ import {
   connectDocker,
   type DockerClients,
 } from '../connection/client';
-import type { EngineNode } from '../port/engine-nodes';
-import { EngineError } from '../engine-error';
 
 /** Time limit of a manager's answer. A manager that has lost the others answers only after 20 s, with an error. */
 const ANSWER_MS = 5_000;

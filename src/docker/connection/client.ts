@@ -4,7 +4,7 @@ import { Agent as HttpsAgent } from 'node:https';
 import type { Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { within } from '../../scheduling';
-import { EngineError } from '../engine-error';
+import { EngineError } from '../../engine';
 import { noticeStale, onRequest } from './stale-connections';
 
 /** Sockets for short calls; further calls wait for a free one. More concurrency does not make the daemon faster. */

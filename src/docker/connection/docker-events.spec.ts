@@ -1,6 +1,5 @@
 import { PassThrough } from 'node:stream';
-import type { WatchMessage } from '../port/observed-container';
-import { CONNECT } from '../supervisor/supervisor-paths';
+import { CONNECT, type WatchMessage } from '../../engine';
 import { type EventSource, watchEvents } from './docker-events';
 
 const TIMING = { pingMs: 5, minBackoffMs: 1, maxBackoffMs: 2 };

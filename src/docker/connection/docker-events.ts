@@ -1,9 +1,8 @@
 import type { Readable } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import type { EngineEvent, WatchMessage, WatchSubject } from '../port/observed-container';
-import { LABELS } from '../containers/create-options';
-import { CONNECT } from '../supervisor/supervisor-paths';
+import { CONNECT, type EngineEvent, type WatchMessage, type WatchSubject } from '../../engine';
+import { LABELS } from '../model/labels';
 import { ndjsonLines } from './ndjson';
 
 /** The watched actions. */

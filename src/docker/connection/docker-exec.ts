@@ -1,8 +1,8 @@
 import type Docker from 'dockerode';
 import { Duplex, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
-import { containerOf } from '../containers/container-verbs';
-import { EngineError, saysUnavailable } from '../engine-error';
+import { EngineError, saysUnavailable } from '../../engine';
+import { containerOf } from './container-verbs';
 import { abortable } from './client';
 import type { DockerDaemon } from './daemon';
 

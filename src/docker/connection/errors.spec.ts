@@ -1,4 +1,4 @@
-import { EngineError } from '../engine-error';
+import { EngineError } from '../../engine';
 import { codeOfPullFailure, type DockerCall, isNetworkMissing, isVolumeMissing, toEngineError } from './errors';
 
 const refusal = (statusCode: number, message: string): Error => Object.assign(new Error(message), { statusCode });

@@ -1,4 +1,4 @@
-import { EngineError, type EngineErrorCode } from '../engine-error';
+import { EngineError, type EngineErrorCode } from '../../engine';
 
 /** The kind of call; the meaning of a status depends on it. */
 export type DockerCall =

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { totalmem } from 'node:os';
 import { z } from 'zod';
-import type { MachineResources } from '../port/engine-host';
+import type { MachineResources } from '../../engine';
 
 const BYTES_PER_MB = 1024 * 1024;
 

@@ -2,13 +2,9 @@ import { JSONParser } from '@streamparser/json';
 import type Docker from 'dockerode';
 import { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ExecOutput } from '../port/container-process';
-import { EngineError } from '../engine-error';
-import { LABELS } from '../containers/create-options';
-import type { WatchSubject } from '../port/observed-container';
+import { EngineError, type WatchSubject } from '../../engine';
+import { LABELS } from '../model/labels';
 import { WATCHED } from './docker-events';
-import { parseImageReference } from '../images/image-reference';
-import type { RegistryLogin } from '../images/registry-auth';
 
 /** @param since seconds of the daemon's clock */
 export async function openEvents(
@@ -63,25 +59,6 @@ async function openAnswer(
 /** The internals of dockerode's own calls; its types do not declare them. */
 interface Modem {
   dial(request: object, done: (error: Error | null, answer: NodeJS.ReadableStream) => void): void;
-}
-
-/** Starts a pull; Docker aborts it when the stream is closed. */
-export async function openPull(
-  docker: Docker,
-  reference: string,
-  { signal, login }: { signal: AbortSignal; login: RegistryLogin | undefined },
-): Promise<Readable> {
-  const parsed = parseImageReference(reference);
-  const options = {
-    fromImage: parsed?.repository ?? reference,
-    // Without a tag, Docker before 20.10 pulls every tag.
-    tag: parsed?.digest ?? parsed?.tag ?? 'latest',
-    abortSignal: signal,
-    // dockerode sends this as a header.
-    ...(login && { authconfig: login }),
-  };
-  const stream = await docker.createImage(options);
-  return readable(stream);
 }
 
 /** Narrows dockerode's stream type, which is that of Node.js 0.10; the actual value is the HTTP response. */
@@ -154,71 +131,5 @@ class ArrivingArray {
     const { elements } = this;
     this.elements = [];
     return elements;
-  }
-}
-
-/** One byte for the stream, 3 zero bytes, and 4 bytes for the length. */
-const HEADER_BYTES = 8;
-
-/** Docker's stream numbers: 2 is stderr. 0 (stdin) is written to stdout. */
-const STDERR = 2;
-
-/**
- * Demultiplexes Docker's stream of a command without a terminal. Passes bytes on at once, so frames of any length
- * need no buffer. A program may write single bytes, each in its own frame, so adjacent frames of the same stream are
- * merged in place. Does not use docker-modem's `demuxStream` (5.0.7): that calls itself for each frame, so a command
- * that writes single bytes overflows the stack, which ends the process.
- */
-export class OutputFrames {
-  private readonly header = Buffer.alloc(HEADER_BYTES);
-  /** How many bytes of the header have arrived. */
-  private known = 0;
-  /** How many bytes of the frame are still to come. */
-  private left = 0;
-  private stream: ExecOutput['stream'] = 'stdout';
-
-  constructor(private readonly onOutput: (output: ExecOutput) => void) {}
-
-  /** @param chunk the next bytes, cut at any position; it is overwritten, and the output refers to its memory */
-  take(chunk: Buffer): void {
-    let at = 0;
-    let begin = 0;
-    let end = 0;
-    let { stream } = this;
-    while (at < chunk.length) {
-      if (this.left === 0) {
-        at += this.head(chunk, at);
-        continue;
-      }
-      const length = Math.min(this.left, chunk.length - at);
-      if (end > begin && this.stream === stream) {
-        chunk.copyWithin(end, at, at + length);
-        end += length;
-      } else {
-        this.hand(stream, chunk.subarray(begin, end));
-        ({ stream } = this);
-        begin = at;
-        end = at + length;
-      }
-      at += length;
-      this.left -= length;
-    }
-    this.hand(stream, chunk.subarray(begin, end));
-  }
-
-  private hand(stream: ExecOutput['stream'], data: Buffer): void {
-    if (data.length > 0) this.onOutput({ stream, data });
-  }
-
-  /** @returns how many bytes of the header this chunk held */
-  private head(chunk: Buffer, at: number): number {
-    const came = chunk.copy(this.header, this.known, at, at + HEADER_BYTES - this.known);
-    this.known += came;
-    if (this.known === HEADER_BYTES) {
-      this.stream = this.header[0] === STDERR ? 'stderr' : 'stdout';
-      this.left = this.header.readUInt32BE(4);
-      this.known = 0;
-    }
-    return came;
   }
 }

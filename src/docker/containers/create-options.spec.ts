@@ -1,6 +1,6 @@
-import type { ContainerSpec } from '../port/engine-containers';
-import type { EngineCapabilities } from '../port/engine-host';
-import { claimedLabels, createKey, createOptions, LABELS, type SandboxImage } from './create-options';
+import type { ContainerSpec, EngineCapabilities } from '../../engine';
+import { claimedLabels, LABELS } from '../model/labels';
+import { createKey, createOptions, type SandboxImage } from './create-options';
 import { restrictedIn, restrictedSandbox } from '../firewall/restricted-sandboxes';
 
 const spec: ContainerSpec = {

@@ -1,30 +1,41 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { LruMap } from '../../scheduling';
+import {
+  type ContainerSpec,
+  type ContainerStats,
+  type EngineContainers,
+  EngineError,
+  type Listed,
+  type ListedContainer,
+  type ListFilter,
+  type ObservedContainer,
+  saysUnavailable,
+  type WatchMessage,
+  type WatchSubject,
+} from '../../engine';
 import { abortable } from '../connection/client';
-import type { ContainerSpec, EngineContainers, Listed, ListFilter } from '../port/engine-containers';
-import { EngineError, saysUnavailable } from '../engine-error';
 import { killSandbox } from './hung-sandbox';
-import type {
-  ContainerStats,
-  ListedContainer,
-  ObservedContainer,
-  WatchMessage,
-  WatchSubject,
-} from '../port/observed-container';
 import type { Channels } from '../supervisor/channels';
 import { isSupervisorMissing, type SupervisorVolume } from '../supervisor/supervisor-volume';
-import { containerOf, pause, remove, rename, start, stop, unpause } from './container-verbs';
-import { createKey, createOptions, LABELS } from './create-options';
+import { containerOf, pause, remove, rename, start, stop, unpause } from '../connection/container-verbs';
+import { createKey, createOptions } from './create-options';
+import { LABELS } from '../model/labels';
 import type { DockerDaemon } from '../connection/daemon';
 import { isNetworkFull, isNetworkMissing, refusalOf, toEngineError, unlessMissing } from '../connection/errors';
 import { type ImageFacts, type Images, limitedVolumes } from '../images/images';
-import { isNetworkOf } from '../networks/docker-networks';
-import type { ContainerRun } from '../ports/docker-ports';
-import { parseListedContainer, NO_NETWORK, observedContainer, observedRun, type PlacedContainer } from './inspect';
+import { isNetworkOf } from '../model/network-names';
+import {
+  type ContainerRun,
+  NO_NETWORK,
+  observedContainer,
+  observedRun,
+  parseListedContainer,
+  type PlacedContainer,
+} from '../model/inspect';
 import type { NameServers } from '../networks/name-servers';
 import { restrictedSandbox } from '../firewall/restricted-sandboxes';
-import type { SandboxHost } from '../sandbox-host';
+import type { SandboxHost } from '../host/sandbox-host';
 import { lookAtStats } from './stats';
 import { watchEvents } from '../connection/docker-events';
 import { jsonElements, openEvents, openList } from '../connection/streams';

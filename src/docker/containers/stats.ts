@@ -1,8 +1,7 @@
 import type Docker from 'dockerode';
 import { z } from 'zod';
+import { type ContainerStats, EngineError } from '../../engine';
 import { abortable } from '../connection/client';
-import { EngineError } from '../engine-error';
-import type { ContainerStats } from '../port/observed-container';
 
 /** The fields of an inspection that statistics need. */
 interface Facts {
@@ -82,20 +81,6 @@ export function statsOf(found: unknown, { startedAt, runtime, cpuShares }: Facts
       txBytes: interfaces.reduce((sum, { tx_bytes: bytes }) => sum + bytes, 0),
     },
   };
-}
-
-/**
- * The least share of one core that a container used between two consecutive samples.
- *
- * @returns null if Docker's clock did not advance, or there are fewer than two samples
- */
-export function leastCores(samples: readonly Pick<ContainerStats, 'at' | 'cpu'>[]): number | null {
-  const shares = samples.flatMap(({ at, cpu }, index) => {
-    const before = samples[index - 1];
-    const elapsedMs = before ? at.getTime() - before.at.getTime() : 0;
-    return before && elapsedMs > 0 ? [Math.max(0, cpu.usedMs - before.cpu.usedMs) / elapsedMs] : [];
-  });
-  return shares.length > 0 ? Math.min(...shares) : null;
 }
 
 function readable<T>(schema: z.ZodType<T>, found: unknown): T {

@@ -3,8 +3,7 @@ import { Mutex } from 'async-mutex';
 import { readFile } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { type Config, ConfigError, ipv4Networks } from '../../config';
-import type { EngineCapabilities } from '../port/engine-host';
-import { EngineError } from '../engine-error';
+import { type EngineCapabilities, EngineError, readNameServers } from '../../engine';
 import { planLists, removalOf, type RestrictedSandbox, staleChains } from './allow-rules';
 import {
   type FirewallRules,
@@ -13,7 +12,6 @@ import {
   planFirewall,
   planIsolation,
   planTranslation,
-  readNameServers,
   type SandboxBridge,
 } from './firewall-rules';
 import { Iptables, IptablesError, type PacketFilter } from './iptables';

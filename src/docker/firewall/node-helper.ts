@@ -4,14 +4,14 @@ import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import { within } from '../../scheduling';
+import { EngineError } from '../../engine';
 import { abortable } from '../connection/client';
-import { containerOf, start } from '../containers/container-verbs';
-import { containerLabels, LABELS } from '../containers/create-options';
+import { containerOf, start } from '../connection/container-verbs';
+import { containerLabels, LABELS } from '../model/labels';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
-import { EngineError } from '../engine-error';
 import { hasStatus } from '../connection/errors';
-import { OutputFrames } from '../connection/streams';
+import { OutputFrames } from '../connection/output-frames';
 import { labelsOfImage } from '../images/images';
 import { IptablesError, refusalIn } from './iptables';
 

@@ -1,5 +1,5 @@
+import { readNameServers } from '../../engine';
 import { type HostNetwork, FILES_READ } from './host-firewall';
-import { readNameServers } from './firewall-rules';
 import { Iptables, type RunProgram } from './iptables';
 
 /** Precedes each file in the helper's output; no file has such a line. */

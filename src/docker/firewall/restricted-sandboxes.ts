@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
 import type Docker from 'dockerode';
 import { z } from 'zod';
-import type { ContainerSpec } from '../port/engine-containers';
-import { LABELS } from '../containers/create-options';
+import type { ContainerSpec } from '../../engine';
+import { LABELS } from '../model/labels';
 import type { RestrictedSandbox } from './allow-rules';
-import { isKnownState } from '../containers/inspect';
+import { isKnownState } from '../model/inspect';
 
 const listing = z.array(z.object({ Labels: z.record(z.string(), z.string()).nullish() }));
 

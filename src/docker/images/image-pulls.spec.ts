@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { eventually } from '../../../test/support/eventually';
-import type { PullProgress } from '../port/engine-images';
+import type { PullProgress } from '../../engine';
 import { ImagePulls } from './image-pulls';
 
 /** Docker's side of pulls: streams that a test writes. */

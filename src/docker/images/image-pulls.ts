@@ -1,11 +1,13 @@
+import type Docker from 'dockerode';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Throttle, untilAborted } from '../../scheduling';
-import type { PullProgress } from '../port/engine-images';
-import { EngineError } from '../engine-error';
+import { EngineError, parseImageReference, type PullProgress } from '../../engine';
 import { codeOfPullFailure, isOverRateLimit, toEngineError } from '../connection/errors';
 import { ndjsonLines } from '../connection/ndjson';
+import { readable } from '../connection/streams';
+import type { RegistryLogin } from './registry-auth';
 
 /** A line of Docker's pull stream. */
 const pullLine = z.object({
@@ -227,4 +229,23 @@ function parseJson(text: string): unknown {
 
 function aborted(reference: string): EngineError {
   return new EngineError('aborted', `the pull of ${reference} was aborted`);
+}
+
+/** Starts a pull; Docker aborts it when the stream is closed. */
+export async function openPull(
+  docker: Docker,
+  reference: string,
+  { signal, login }: { signal: AbortSignal; login: RegistryLogin | undefined },
+): Promise<Readable> {
+  const parsed = parseImageReference(reference);
+  const options = {
+    fromImage: parsed?.repository ?? reference,
+    // Without a tag, Docker before 20.10 pulls every tag.
+    tag: parsed?.digest ?? parsed?.tag ?? 'latest',
+    abortSignal: signal,
+    // dockerode sends this as a header.
+    ...(login && { authconfig: login }),
+  };
+  const stream = await docker.createImage(options);
+  return readable(stream);
 }

@@ -4,18 +4,26 @@ import type { MountSettings } from 'dockerode';
 import { posix } from 'node:path';
 import { z } from 'zod';
 import { LruMap } from '../../scheduling';
+import {
+  DATA_PATH,
+  EngineError,
+  type EngineImage,
+  type EngineImages,
+  type EnsureImageOptions,
+  familiarRepository,
+  imageNotBuilt,
+  isBuiltHere,
+  parseImageReference,
+  SUPERVISOR_PATH,
+} from '../../engine';
 import { abortable } from '../connection/client';
-import type { EngineImage, EngineImages, EnsureImageOptions } from '../port/engine-images';
-import { EngineError, imageNotBuilt } from '../engine-error';
-import { claimedLabels, sizeOption } from '../containers/create-options';
+import { claimedLabels } from '../model/labels';
+import { sizeOption } from '../model/volume-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, unlessMissing } from '../connection/errors';
-import { familiarRepository, isBuiltHere, parseImageReference } from './image-reference';
-import { ImagePulls } from './image-pulls';
+import { ImagePulls, openPull } from './image-pulls';
 import type { RegistryCredentials } from './registry-auth';
 import { againIfStale } from '../connection/stale-connections';
-import { openPull } from '../connection/streams';
-import { DATA_PATH, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
 
 /** Maximum images whose facts are cached: far more than one machine has. */
 const MOST_IMAGES = 1_000;

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
-import { DOCKER_HUB, parseImageReference, registryOf } from './image-reference';
+import { DOCKER_HUB, parseImageReference, registryOf } from '../../engine';
 
 /** Docker's login for one registry, in its own format. */
 export type RegistryLogin = { readonly serveraddress: string } & Credentials;

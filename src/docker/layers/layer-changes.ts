@@ -1,8 +1,7 @@
 import { posix } from 'node:path';
 import { z } from 'zod';
-import { DATA_PATH, NAME_SERVERS_FILE, SUPERVISOR_PATH } from '../supervisor/supervisor-paths';
-import { isKnownState } from '../containers/inspect';
-import { PROOF_FILE } from '../port/engine-layers';
+import { DATA_PATH, NAME_SERVERS_FILE, PROOF_FILE, SUPERVISOR_PATH } from '../../engine';
+import { isKnownState } from '../model/inspect';
 
 /** An entry of Docker's `GET /containers/ID/changes`. */
 const change = z.object({ Path: z.string(), Kind: z.number() });

@@ -1,9 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
+import { EngineError, type EngineImages, type EngineLayers, type LayerCopy } from '../../engine';
 import { allOrAbort, countingStream } from '../connection/transfers';
-import type { EngineImages } from '../port/engine-images';
-import type { EngineLayers } from '../port/engine-layers';
-import type { LayerCopy } from '../port/engine-nodes';
-import { EngineError } from '../engine-error';
 
 /** The image at one end of a copy to another machine. */
 export interface LayerWork {

@@ -6,25 +6,25 @@ import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { untilAborted } from '../../scheduling';
+import {
+  EngineError,
+  type LayerCommit,
+  type LayerImage,
+  type Listed,
+  type ListedLayer,
+  plainId,
+  PROOF_FILE,
+  SESSION_VARIABLE,
+  type WrittenLayer,
+} from '../../engine';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { ignoringRefusal, unlessMissing } from '../connection/errors';
 import { jsonElements, openChanges, openImage } from '../connection/streams';
-import { plainId } from '../container-ids';
-import { containerOf, remove, start } from '../containers/container-verbs';
-import { claimedLabels, containerLabels, LABELS, probeLabels } from '../containers/create-options';
-import { isKnownState } from '../containers/inspect';
-import { SESSION_VARIABLE } from '../supervisor/supervisor-paths';
-import { EngineError } from '../engine-error';
-import type { Listed } from '../port/engine-containers';
-import {
-  type LayerCommit,
-  type LayerImage,
-  type ListedLayer,
-  PROOF_FILE,
-  type WrittenLayer,
-} from '../port/engine-layers';
-import type { SandboxHost } from '../sandbox-host';
+import { containerOf, remove, start } from '../connection/container-verbs';
+import { claimedLabels, containerLabels, LABELS, probeLabels } from '../model/labels';
+import { isKnownState } from '../model/inspect';
+import type { SandboxHost } from '../host/sandbox-host';
 import { type LayerChanges, readChanges } from './layer-changes';
 import type { LayerWork, TransferringLayers } from './layer-transfer';
 

@@ -1,11 +1,12 @@
 import type Docker from 'dockerode';
 import type { NetworkInspectInfo } from 'dockerode';
 import type { Config } from '../../config';
+import { EngineError } from '../../engine';
 import { abortable } from '../connection/client';
-import { EngineError } from '../engine-error';
-import { LABELS } from '../containers/create-options';
+import { LABELS } from '../model/labels';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
 import type { SandboxBridge } from '../firewall/firewall-rules';
+import { type NetworkKind, networkName, type Place, placeIn, PREFIXES } from '../model/network-names';
 import { assertSubnetsFree, freeSubnet, rangeOf, subnetsOf } from './subnets';
 
 /** A bridge's option: whether containers may talk to each other. */
@@ -19,41 +20,6 @@ const BRIDGE_NAME = 'com.docker.network.bridge.name';
 const SUBNET_TRIES = 5;
 
 export type NetworkSettings = Pick<Config, 'DOCKER_HOST' | 'SANDBOX_NETWORK_SIZE' | 'SANDBOX_SUBNETS'>;
-
-/** `restricted`: for sandboxes that have an allow list. */
-export type NetworkKind = 'open' | 'restricted';
-
-/** Chosen so that, for any instance's name, a network's name of one kind is never one of the other kind. */
-const PREFIXES: Readonly<Record<NetworkKind, string>> = { open: 'berth-', restricted: 'berth.allow-' };
-
-/** Identifies a network of an instance: the number counts within the kind. */
-export interface Place {
-  readonly kind: NetworkKind;
-  readonly number: number;
-}
-
-/** @returns the name of an instance's network; the first of a kind has no number */
-function networkName(instance: string, { kind, number }: Place): string {
-  const base = `${PREFIXES[kind]}${instance}`;
-  return number === 1 ? base : `${base}-${String(number)}`;
-}
-
-/** @returns the kind and number in the name of a network of this instance; null if the name has another form */
-function placeIn(name: string, instance: string): Place | null {
-  const kind = name.startsWith(PREFIXES.restricted) ? 'restricted' : 'open';
-  const base = networkName(instance, { kind, number: 1 });
-  if (name === base) return { kind, number: 1 };
-  const number = name.startsWith(`${base}-`) ? /^[1-9]\d{0,3}$/.exec(name.slice(base.length + 1))?.[0] : undefined;
-  return number === undefined || number === '1' ? null : { kind, number: Number(number) };
-}
-
-/** @returns whether a name is that of a sandbox network of this instance, of the given kind or of any */
-export function isNetworkOf(instance: string, kind?: NetworkKind): (name: string) => boolean {
-  return (name) => {
-    const found = placeIn(name, instance)?.kind;
-    return found !== undefined && (kind ?? found) === found;
-  };
-}
 
 /** What a call to Docker requires. */
 export interface Access {

@@ -1,9 +1,8 @@
 import type Docker from 'dockerode';
 import type { Config } from '../../config';
 import { LruMap } from '../../scheduling';
+import { NAME_SERVERS_FILE, readNameServers } from '../../engine';
 import { abortable } from '../connection/client';
-import { readNameServers } from '../firewall/firewall-rules';
-import { NAME_SERVERS_FILE } from '../supervisor/supervisor-paths';
 
 /** The C libraries of most images (glibc, musl) query at most three name servers. */
 const MOST_SERVERS = 3;

@@ -1,20 +1,13 @@
 import { Logger } from '@nestjs/common';
 import { Mutex } from 'async-mutex';
 import { abortable } from '../connection/client';
-import { containerOf } from '../containers/container-verbs';
-import {
-  type Access,
-  DockerNetworks,
-  type InstanceNetwork,
-  isNetworkOf,
-  type NetworkKind,
-  type NetworkSettings,
-  type Place,
-} from './docker-networks';
+import { containerOf } from '../connection/container-verbs';
+import { type Access, DockerNetworks, type InstanceNetwork, type NetworkSettings } from './docker-networks';
+import { isNetworkOf, type NetworkKind, type Place } from '../model/network-names';
 import { exists, ignoringRefusal, isConnected, isNetworkFull, isNetworkMissing } from '../connection/errors';
 import type { RestrictedSandbox } from '../firewall/allow-rules';
 import type { SandboxBridge } from '../firewall/firewall-rules';
-import { observedConnection, type PlacedContainer } from '../containers/inspect';
+import { observedConnection, type PlacedContainer } from '../model/inspect';
 import { restrictedIn } from '../firewall/restricted-sandboxes';
 
 interface Options {

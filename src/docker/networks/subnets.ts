@@ -2,7 +2,7 @@ import type { NetworkInspectInfo } from 'dockerode';
 import ipaddr from 'ipaddr.js';
 import { networkInterfaces } from 'node:os';
 import { type Config, ConfigError } from '../../config';
-import { LABELS } from '../containers/create-options';
+import { LABELS } from '../model/labels';
 
 /** An IPv4 network: its first address as a number, and its number of addresses. */
 interface Range {

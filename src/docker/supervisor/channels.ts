@@ -1,15 +1,20 @@
 import { Logger } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import {
+  Channel,
+  type ChannelConnection,
+  type ChannelStream,
+  CONNECT,
+  EngineError,
+  type SandboxChannels,
+  type SupervisorRequest,
+} from '../../engine';
 import type { DockerDaemon } from '../connection/daemon';
 import { DockerExec, refusedWith } from '../connection/docker-exec';
-import { containerOf, statOf } from '../containers/container-verbs';
-import { isKnownState, isSupervised } from '../containers/inspect';
-import { EngineError } from '../engine-error';
-import { Channel, type SupervisorRequest } from './channel';
-import type { ChannelStream } from './channel-stream';
-import type { SandboxChannels } from './sandbox-channels';
-import { CONNECT } from './supervisor-paths';
+import { OutputFrames } from '../connection/output-frames';
+import { containerOf, statOf } from '../connection/container-verbs';
+import { isKnownState, isSupervised } from '../model/inspect';
 
 /** How often the channels are checked, in milliseconds. */
 const CHECK_EVERY_MS = 2_000;
@@ -216,7 +221,11 @@ export class Channels implements SandboxChannels {
     const [startedAt] = await Promise.all([this.look(dockerId, { isNew: true }), this.assertEnterable(dockerId)]);
     const exec = await DockerExec.open(this.daemon, dockerId, { command: CONNECT, user: '0:0', cwd: '/' });
     const connection: { channel?: Channel; isReady: boolean } = { isReady: false };
-    const channel = new Channel(exec.stream, {
+    const multiplexed: ChannelConnection = {
+      socket: exec.stream,
+      demultiplexer: (onOutput) => new OutputFrames(onOutput),
+    };
+    const channel = new Channel(multiplexed, {
       whyLost: () =>
         (connection.isReady
           ? this.whyLost(dockerId, startedAt)

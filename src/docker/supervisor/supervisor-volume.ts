@@ -9,20 +9,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
+import { EngineError, SUPERVISOR_PATH } from '../../engine';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
-import { containerOf, remove, statOf } from '../containers/container-verbs';
-import {
-  containerLabels,
-  LABELS,
-  shownReadOnly,
-  supervisorLabels,
-  type SupervisorMount,
-} from '../containers/create-options';
-import { isKnownState } from '../containers/inspect';
-import { EngineError } from '../engine-error';
-import { SUPERVISOR_PATH } from './supervisor-paths';
+import { containerOf, remove, statOf } from '../connection/container-verbs';
+import { containerLabels, LABELS, supervisorLabels } from '../model/labels';
+import { shownReadOnly, type SupervisorMount } from '../model/volume-options';
+import { isKnownState } from '../model/inspect';
 
 const PREFIX = 'berth-supervisor-';
 const REPOSITORY = 'berth/empty';

@@ -1,4 +1,4 @@
-import type { CopyProgress } from '../port/engine-volumes';
+import type { CopyProgress } from '../../engine';
 import { RECORD_BYTES } from './volume-worker';
 import { CopyMeter } from './volume-copy';
 

@@ -1,7 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { DockerDaemon, EngineCalls } from '../connection/daemon';
-import type { SandboxHost } from '../sandbox-host';
+import { EngineCalls } from '../../engine';
+import { DockerDaemon } from '../connection/daemon';
+import type { SandboxHost } from '../host/sandbox-host';
 import { Volumes } from './volumes';
 
 const TOO_OLD = 'client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade your client';

@@ -1,9 +1,14 @@
 import type { Readable, Writable } from 'node:stream';
 import { Throttle } from '../../scheduling';
+import {
+  type CopyProgress,
+  EngineError,
+  type EngineErrorCode,
+  type OwnerLabels,
+  type VolumeCopy,
+  type VolumeMeasurement,
+} from '../../engine';
 import type { DockerClients } from '../connection/client';
-import type { OwnerLabels } from '../port/engine-containers';
-import type { CopyProgress, VolumeCopy, VolumeMeasurement } from '../port/engine-volumes';
-import { EngineError, type EngineErrorCode } from '../engine-error';
 import {
   COPY_SCRIPT,
   digestScript,

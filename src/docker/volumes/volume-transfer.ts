@@ -1,9 +1,7 @@
 import type { Readable, Writable } from 'node:stream';
+import { type ContainerEngine, EngineError, type EngineVolumes, type VolumeCopy } from '../../engine';
 import { allOrAbort, countingStream } from '../connection/transfers';
-import type { ContainerEngine } from '../container-engine';
 import type { TransferringLayers } from '../layers/layer-transfer';
-import type { EngineVolumes, VolumeCopy } from '../port/engine-volumes';
-import { EngineError } from '../engine-error';
 import { CopyMeter, type VolumeDigest, type VolumeWork } from './volume-copy';
 import { MOST_HOLES, RECORD_BYTES } from './volume-worker';
 

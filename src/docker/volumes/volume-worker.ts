@@ -3,13 +3,13 @@ import type { ContainerCreateOptions, MountSettings } from 'dockerode';
 import { createInterface } from 'node:readline';
 import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
+import { EngineError, type OwnerLabels } from '../../engine';
 import { abortable, boundedCall, type DockerClients } from '../connection/client';
-import type { OwnerLabels } from '../port/engine-containers';
-import { EngineError } from '../engine-error';
-import { containerOf, remove, start } from '../containers/container-verbs';
-import { containerLabels, ownerLabels } from '../containers/create-options';
+import { containerOf, remove, start } from '../connection/container-verbs';
+import { containerLabels, ownerLabels } from '../model/labels';
 import { labelsOfImage } from '../images/images';
-import { OutputFrames, readable } from '../connection/streams';
+import { OutputFrames } from '../connection/output-frames';
+import { readable } from '../connection/streams';
 
 /** More than tar needed for a directory of a million files. */
 const MEMORY = 512 * 1024 * 1024;

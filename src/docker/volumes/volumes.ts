@@ -4,16 +4,24 @@ import { randomUUID } from 'node:crypto';
 import { Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
+import {
+  EngineError,
+  type Listed,
+  type ListedVolume,
+  type ListFilter,
+  type OwnerLabels,
+  type VolumeCopy,
+  type VolumeMeasurement,
+  type WantedVolume,
+} from '../../engine';
 import { abortable } from '../connection/client';
-import type { Listed, ListFilter, OwnerLabels } from '../port/engine-containers';
-import type { ListedVolume, VolumeCopy, VolumeMeasurement, WantedVolume } from '../port/engine-volumes';
-import { EngineError } from '../engine-error';
-import { remove } from '../containers/container-verbs';
-import { containerLabels, LABELS, ownerLabels, volumeOptions } from '../containers/create-options';
+import { remove } from '../connection/container-verbs';
+import { containerLabels, LABELS, ownerLabels } from '../model/labels';
+import { volumeOptions } from '../model/volume-options';
 import type { DockerDaemon } from '../connection/daemon';
 import { ignoringGone, ignoringRefusal, isVolumeMissing, refusalOf, unlessMissing } from '../connection/errors';
-import { isKnownState } from '../containers/inspect';
-import type { SandboxHost } from '../sandbox-host';
+import { isKnownState } from '../model/inspect';
+import type { SandboxHost } from '../host/sandbox-host';
 import {
   copyVolume,
   digestVolume,

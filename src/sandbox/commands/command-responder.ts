@@ -4,7 +4,7 @@ import type { Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
 import { acceptsEvents, AnswerStreams, EventStream } from '../../http';
 import type { BodyStream } from '../../http';
-import { ExecAccess } from '../exec-access';
+import { ExecAccess } from '../access/exec-access';
 import { readStreamedCommand } from './command-input';
 import {
   COMMAND_OUTPUT_BYTES,

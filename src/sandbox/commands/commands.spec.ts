@@ -1,5 +1,5 @@
 import type { ContainersService } from '../../containers';
-import type { ContainerEngine, ContainerProcess, ExecOutput } from '../../docker';
+import type { ContainerEngine, ContainerProcess, ExecOutput } from '../../engine';
 import { type CommandEnd, Commands } from './commands';
 
 const CALLER = { userId: 'user', tier: 'free', sessionExpiresAt: null };

@@ -11,11 +11,11 @@ import {
   type ExecOutput,
   mayGoOn,
   type SignalName,
-} from '../../docker';
+} from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { KeyedLimiter, untilAborted, within } from '../../scheduling';
-import { toDomainError } from '../program-errors';
+import { toDomainError } from '../programs/program-errors';
 
 /** A command whose end a request waits for. */
 export interface CommandRequest {

@@ -1,5 +1,5 @@
 import { StringDecoder } from 'node:string_decoder';
-import type { ExecOutput } from '../../docker';
+import type { ExecOutput } from '../../engine';
 
 /** How JSON shows the bytes of an output: as UTF-8 text, with U+FFFD for invalid bytes, or as Base64. */
 export const OUTPUT_ENCODINGS = ['utf-8', 'base64'] as const;

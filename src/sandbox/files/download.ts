@@ -2,7 +2,7 @@ import { create as contentDisposition } from 'content-disposition';
 import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { notedBytes } from '../../audit';
-import type { OpenFile } from '../../docker';
+import type { OpenFile } from '../../engine';
 import { DomainError } from '../../errors';
 import { evaluate, isRangeWanted } from '../../http';
 import { type ByteRange, requestedRange } from './byte-range';

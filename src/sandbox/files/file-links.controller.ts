@@ -5,7 +5,7 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Public, Scopes } from '../../auth';
 import { ConnectionEnd, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside } from '../api-inside';
+import { ApiInside } from '../access/api-inside';
 import { ApiDownload } from './api-files';
 import { QueryPath } from './container-path';
 import * as dto from './dto';

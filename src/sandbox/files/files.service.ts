@@ -12,12 +12,12 @@ import {
   type FileContent,
   type FilesCall,
   isFileError,
-} from '../../docker';
+} from '../../engine';
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { KeyedLimiter, untilAborted } from '../../scheduling';
-import { failedAs } from '../program-errors';
-import { ExecAccess } from '../exec-access';
+import { failedAs } from '../programs/program-errors';
+import { ExecAccess } from '../access/exec-access';
 import { ContainerPath } from './container-path';
 import { attachment, sendAsTaken, sendFile } from './download';
 import {

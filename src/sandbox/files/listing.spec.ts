@@ -1,4 +1,4 @@
-import type { FileAttributes } from '../../docker';
+import type { FileAttributes } from '../../engine';
 import { ContainerPath } from './container-path';
 import { decodeNameCursor, encodeNameCursor, Listing } from './listing';
 

@@ -1,4 +1,4 @@
-import { FILE_TYPE, type FileAttributes, type FoundFile, modeText } from '../../docker';
+import { FILE_TYPE, type FileAttributes, type FoundFile, modeText } from '../../engine';
 import { invalidParameters } from '../../errors';
 import type { ContainerPath } from './container-path';
 

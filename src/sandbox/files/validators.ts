@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type ChangeDecision, FILE_TYPE, type FileState } from '../../docker';
+import { type ChangeDecision, FILE_TYPE, type FileState } from '../../engine';
 import { evaluate, isConditional, type Representation } from '../../http';
 import type { FastifyRequest } from 'fastify';
 import type { ContainerPath } from './container-path';

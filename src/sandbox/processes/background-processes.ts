@@ -3,12 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
 import { type Caller, ContainersService } from '../../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../docker';
+import { ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, type SignalName } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
-import { type FoundProgram, KeptPrograms } from '../kept-programs';
-import { failedAs, toDomainError } from '../program-errors';
+import { type FoundProgram, KeptPrograms } from '../programs/kept-programs';
+import { failedAs, toDomainError } from '../programs/program-errors';
 import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 import { ProcessWatch } from './process-watch';
 

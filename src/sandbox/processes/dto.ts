@@ -1,6 +1,6 @@
 import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsOptional, IsString } from 'class-validator';
-import { SIGNALS, type SignalName } from '../../docker';
+import { SIGNALS, type SignalName } from '../../engine';
 import { BodyExample, QueryInteger } from '../../http';
 import type { FoundProcess } from './background-processes';
 import { PROCESS_ENDS, type ProcessEnd } from './process-rows';

@@ -1,4 +1,4 @@
-import type { ContainerProcess, ExecOutput } from '../../docker';
+import type { ContainerProcess, ExecOutput } from '../../engine';
 import { type OutputEncoding, OutputText } from '../commands/output-text';
 
 /** Consecutive bytes of one output. */

@@ -5,7 +5,7 @@ import { ABSENT_FOR_MS, Database, isAbsentSql, ProcessPresence, Retention, RowWr
 import { DomainError, type ErrorCode } from '../../errors';
 import { type EventDraft, EventLog, type ProcessFacts } from '../../events';
 import { Clock, Stopwatch } from '../../scheduling';
-import type { KeptProgram } from '../kept-programs';
+import type { KeptProgram } from '../programs/kept-programs';
 
 /**
  * Why a process has ended:

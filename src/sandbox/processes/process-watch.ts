@@ -2,10 +2,10 @@ import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { NodesAdmin } from '../../containers';
-import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, saysNotRunning } from '../../docker';
+import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, saysNotRunning } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, retryUntilClosed } from '../../scheduling';
-import { ExecAccess } from '../exec-access';
+import { ExecAccess } from '../access/exec-access';
 import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 
 /** Delays before a sandbox that does not answer is tried again; each is twice the one before. */

@@ -1,9 +1,9 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import type { StartCommandRun } from '../../containers';
-import { ContainerEngine } from '../../docker';
+import { ContainerEngine } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { Clock, Poll } from '../../scheduling';
-import { KeptPrograms } from '../kept-programs';
+import { KeptPrograms } from '../programs/kept-programs';
 import { BackgroundProcesses } from '../processes/background-processes';
 import type { ProcessRow } from '../processes/process-rows';
 import { ProcessWatch } from '../processes/process-watch';

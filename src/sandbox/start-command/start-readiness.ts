@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommand } from '../../containers';
-import type { ContainerEngine, ProcessRequest } from '../../docker';
+import type { ContainerEngine, ProcessRequest } from '../../engine';
 import { untilAborted, within } from '../../scheduling';
 import { pauseBeforeProbeMs } from './start-policy';
 

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommandRun } from '../../containers';
-import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../docker';
-import type { KeptPrograms } from '../kept-programs';
+import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../engine';
+import type { KeptPrograms } from '../programs/kept-programs';
 import type { ProcessRow } from '../processes/process-rows';
 import type { ProcessWatch } from '../processes/process-watch';
 import type { StartEnd } from './start-policy';

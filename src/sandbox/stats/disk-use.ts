@@ -1,6 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ContainerEngine, containerFields, DATA_PATH, saysNotRunning, saysPaused } from '../../docker';
+import { ContainerEngine, containerFields, DATA_PATH, saysNotRunning, saysPaused } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, Stopwatch } from '../../scheduling';
 

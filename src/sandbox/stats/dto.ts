@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches } from 'class-validator';
-import { RunEndView } from '../run-streams';
+import { RunEndView } from '../access/run-streams';
 
 class CpuStatsView {
   @ApiProperty({

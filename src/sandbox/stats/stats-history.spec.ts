@@ -1,6 +1,6 @@
 import pino from 'pino';
 import type { RunningContainers, UpContainer } from '../../containers';
-import { type ContainerEngine, type ContainerStats, EngineError } from '../../docker';
+import { type ContainerEngine, type ContainerStats, EngineError } from '../../engine';
 import { DiskUse } from './disk-use';
 import { ContainerStatistics } from './stats';
 import { StatsHistory } from './stats-history';

@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { CONFIG, type Config } from '../../config';
 import { RunningContainers, type UpContainer } from '../../containers';
-import { type ContainerStats, saysNotRunning } from '../../docker';
+import { type ContainerStats, saysNotRunning } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { Ring, Stopwatch, within } from '../../scheduling';
 import { DiskUse } from './disk-use';

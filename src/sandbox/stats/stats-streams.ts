@@ -4,7 +4,7 @@ import { ContainersService, RunningContainers, type UpContainer } from '../../co
 import { type BerthEvent, containerIdOf, EventFeed } from '../../events';
 import type { EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
-import { AccessStreams, type StreamCall } from '../access-streams';
+import { AccessStreams, type StreamCall } from '../access/access-streams';
 import type { ContainerStatsView, StatsStreamEndView } from './dto';
 import { ContainerStatistics } from './stats';
 

@@ -14,7 +14,7 @@ import {
   StatsStreamEndView,
   StatsView,
 } from './dto';
-import { RunStreams } from '../run-streams';
+import { RunStreams } from '../access/run-streams';
 import { ContainerStatistics } from './stats';
 import { StatsHistory } from './stats-history';
 import { StatsStreams } from './stats-streams';

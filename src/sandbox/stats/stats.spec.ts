@@ -1,5 +1,5 @@
 import pino from 'pino';
-import { type ContainerEngine, type ContainerStats, EngineError } from '../../docker';
+import { type ContainerEngine, type ContainerStats, EngineError } from '../../engine';
 import { DiskUse } from './disk-use';
 import { ContainerStatistics, statsBetween, type StatsListener } from './stats';
 

@@ -1,10 +1,10 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
-import { ContainerEngine, containerFields, type ContainerStats, EngineError, type EngineErrorCode } from '../../docker';
+import { ContainerEngine, containerFields, type ContainerStats, EngineError, type EngineErrorCode } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';
-import { failedAs } from '../program-errors';
-import type { RunSource } from '../run-streams';
+import { failedAs } from '../programs/program-errors';
+import type { RunSource } from '../access/run-streams';
 import { DiskUse } from './disk-use';
 import type { StatsView } from './dto';
 

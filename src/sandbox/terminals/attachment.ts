@@ -1,5 +1,5 @@
-import type { TerminalSize } from '../../docker';
-import type { OutputRing } from '../output-ring';
+import type { TerminalSize } from '../../engine';
+import type { OutputRing } from './output-ring';
 import type { OutputTurns } from './output-turns';
 
 /** Maximum output on its way to a client, in bytes. Output beyond it waits in the container. */

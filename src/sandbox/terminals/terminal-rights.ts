@@ -1,6 +1,6 @@
 import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
 import { type OwnedContainer, RunningContainers } from '../../containers';
-import { saysNotRunning } from '../../docker';
+import { saysNotRunning } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, Poll, within } from '../../scheduling';
 import { Signals } from '../../signals';

@@ -1,7 +1,7 @@
-import { type ContainerProcess, endOf, type TerminalSize, wasKilled } from '../../docker';
+import { type ContainerProcess, endOf, type TerminalSize, wasKilled } from '../../engine';
 import { DomainError, invalidParameters } from '../../errors';
 import { untilAborted } from '../../scheduling';
-import { OutputRing } from '../output-ring';
+import { OutputRing } from './output-ring';
 import { Attachment, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
 import type { OutputTurns } from './output-turns';
 

@@ -3,7 +3,7 @@ import { ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@ne
 import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { RESUMING } from '../api-inside';
+import { RESUMING } from '../access/api-inside';
 import { Terminals } from './terminals';
 
 /** A terminal, as the API shows it. */

@@ -9,13 +9,13 @@ import {
   LOGIN_SHELL,
   saysNotRunning,
   saysPaused,
-} from '../../docker';
+} from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { LocalQueue, LruMap, within } from '../../scheduling';
-import { ExecAccess } from '../exec-access';
-import { type FoundProgram, type KeptProgram, KeptPrograms } from '../kept-programs';
-import { failedAs } from '../program-errors';
+import { ExecAccess } from '../access/exec-access';
+import { type FoundProgram, type KeptProgram, KeptPrograms } from '../programs/kept-programs';
+import { failedAs } from '../programs/program-errors';
 import type { TerminalExit } from './attachment';
 import { OutputTurns } from './output-turns';
 import { RING_BYTES, TerminalSession } from './terminal-session';

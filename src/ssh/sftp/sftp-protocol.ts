@@ -1,4 +1,4 @@
-import { type FileAttributes, modeText } from '../../docker';
+import { type FileAttributes, modeText } from '../../engine';
 
 /**
  * The packets of SFTP version 3, as the programs of OpenSSH speak it: draft-ietf-secsh-filexfer-02, with the deviations

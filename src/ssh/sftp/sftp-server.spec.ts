@@ -1,4 +1,4 @@
-import { type EngineFiles, EngineError } from '../../docker';
+import { type EngineFiles, EngineError } from '../../engine';
 import { DomainError } from '../../errors';
 import { STATUS } from './sftp-protocol';
 import { type SftpChannel, SftpServer, type UseFiles } from './sftp-server';

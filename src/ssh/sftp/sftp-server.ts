@@ -1,4 +1,4 @@
-import { DATA_PATH, type EngineFiles, FILE_TYPE, type FilesCall } from '../../docker';
+import { DATA_PATH, type EngineFiles, FILE_TYPE, type FilesCall } from '../../engine';
 import { DomainError } from '../../errors';
 import {
   attributesPacket,

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ContainerEngine, ContainerSpec } from '../../../src/docker';
+import type { ContainerEngine, ContainerSpec } from '../../../src/engine';
 import { DockerEngine, type DockerEngineSettings } from '../../../src/docker/docker-engine';
 import { SimulatedEngine } from '../../../packages/simulator/src/simulated-engine';
 import { testImage } from '../clients/api-client';

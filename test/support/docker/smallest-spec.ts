@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { ContainerSpec, OwnerLabels } from '../../../src/docker';
+import type { ContainerSpec, OwnerLabels } from '../../../src/engine';
 import { testImage } from '../clients/api-client';
 
 /** The owner: an instance with random user and row ids, or the given labels. */

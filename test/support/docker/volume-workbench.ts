@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type Docker from 'dockerode';
-import type { OwnerLabels } from '../../../src/docker';
-import { ownerLabels } from '../../../src/docker/containers/create-options';
+import type { OwnerLabels } from '../../../src/engine';
+import { ownerLabels } from '../../../src/docker/model/labels';
 import { RealDocker } from './real-docker';
 
 /** An image with GNU tar and Perl. */

@@ -1,4 +1,4 @@
-import { EngineError, type EngineNode, saysUnavailable } from '../../../src/docker';
+import { EngineError, type EngineNode, saysUnavailable } from '../../../src/engine';
 import { ClusterEngine } from '../../../src/docker/cluster/cluster-engine';
 import type { ClusterMember, ClusterMembers } from '../../../src/docker/cluster/cluster-members';
 import { FakeDaemon } from './fake-daemon';

@@ -7,21 +7,21 @@ import {
   type EngineCapabilities,
   EngineError,
   type ExecOutput,
+  type LayerCommit,
   type LayerImage,
-  type ListeningPort,
   type ListedProgram,
+  type ListeningPort,
+  type MachineResources,
   type OwnerLabels,
   type ProcessRequest,
+  type ProgramAttachment,
   type ProgramExit,
   type ProgramSignal,
   type SignalName,
   type TerminalSize,
   type VolumeCopy,
-} from '../../../src/docker';
-import type { ProgramAttachment } from '../../../src/docker/port/container-process';
-import type { LayerCommit } from '../../../src/docker/port/engine-layers';
-import type { MachineResources } from '../../../src/docker/port/engine-host';
-import type { VolumeMeasurement } from '../../../src/docker/port/engine-volumes';
+  type VolumeMeasurement,
+} from '../../../src/engine';
 import {
   isUp,
   type SimulatedContainer,

@@ -2,15 +2,21 @@ import { createHash } from 'node:crypto';
 import { addAbortSignal, type Readable, type Writable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setImmediate as soon } from 'node:timers/promises';
-import { ContainerEngine, EngineError, type ExecRequest, type VolumeCopy } from '../../../src/docker';
-import type { EnginePorts } from '../../../src/docker/port/engine-ports';
-import type { EngineFiles } from '../../../src/docker/port/engine-files';
-import type { EngineContainers, EngineNetworks } from '../../../src/docker/port/engine-containers';
-import type { EngineHost } from '../../../src/docker/port/engine-host';
-import type { EngineImages } from '../../../src/docker/port/engine-images';
-import { SINGLE_MACHINE } from '../../../src/docker/port/engine-nodes';
-import type { EnginePrograms } from '../../../src/docker/port/engine-programs';
-import { runProgram } from '../../../src/docker/programs/run-program';
+import {
+  ContainerEngine,
+  type EngineContainers,
+  EngineError,
+  type EngineFiles,
+  type EngineHost,
+  type EngineImages,
+  type EngineNetworks,
+  type EnginePorts,
+  type EnginePrograms,
+  type ExecRequest,
+  runProgram,
+  SINGLE_MACHINE,
+  type VolumeCopy,
+} from '../../../src/engine';
 import type { LayerWork, TransferringLayers } from '../../../src/docker/layers/layer-transfer';
 import type { VolumeWork } from '../../../src/docker/volumes/volume-copy';
 import type { TransferringEngine, TransferringVolumes } from '../../../src/docker/volumes/volume-transfer';

@@ -1,5 +1,6 @@
 import { Duplex } from 'node:stream';
-import { FRAME, frameHead } from '../../../src/docker/supervisor/frames';
+import { OutputFrames } from '../../../src/docker/connection/output-frames';
+import { type ChannelConnection, FRAME, frameHead } from '../../../src/engine';
 
 export interface ReceivedFrame {
   readonly stream: number;
@@ -30,6 +31,10 @@ export class FakeSupervisor {
         callback();
       },
     });
+  }
+
+  get connection(): ChannelConnection {
+    return { socket: this.socket, demultiplexer: (onOutput) => new OutputFrames(onOutput) };
   }
 
   /** What was received on a stream, in words: a frame's name, and its JSON or its number of bytes. */

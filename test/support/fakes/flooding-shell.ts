@@ -1,6 +1,6 @@
 import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { ContainerProcess, ExecOutput } from '../../../src/docker';
+import type { ContainerProcess, ExecOutput } from '../../../src/engine';
 
 const CHUNK = Buffer.alloc(32 * 1024, 'a line of some length\r\n');
 

@@ -6,7 +6,7 @@ import { AppModule } from '../../../src/app.module';
 import { setUpApp, startApp } from '../../../src/app.setup';
 import { type Scope, TokenService, UserService, USUAL_SCOPES } from '../../../src/auth';
 import { type Config, CONFIG, parseConfig } from '../../../src/config';
-import { ContainerEngine } from '../../../src/docker';
+import { ContainerEngine } from '../../../src/engine';
 import { createHttpAdapter } from '../../../src/http';
 import { Clock } from '../../../src/scheduling/clock';
 import { ApiClient } from '../clients/api-client';

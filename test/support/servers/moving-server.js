@@ -3,7 +3,7 @@
  * quotas, so data is moved, and Docker is not asked for what it cannot do.
  */
 const { join } = require('node:path');
-const { SandboxHost } = require(join(process.cwd(), 'dist/src/docker/sandbox-host.js'));
+const { SandboxHost } = require(join(process.cwd(), 'dist/src/docker/host/sandbox-host.js'));
 
 const { get } = Object.getOwnPropertyDescriptor(SandboxHost.prototype, 'capabilities');
 Object.defineProperty(SandboxHost.prototype, 'capabilities', {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { EngineError } from '../../../src/docker';
+import { EngineError } from '../../../src/engine';
 import type { FakeDaemon } from '../fakes/fake-daemon';
 
 /** Answers that no HTTP library would write, by path. */

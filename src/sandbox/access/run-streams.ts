@@ -1,0 +1,110 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import type { Principal } from '../../auth';
+import { ContainersService, type RunningContainer } from '../../containers';
+import { DomainError } from '../../errors';
+import { acceptsEvents } from '../../http';
+import { LOGGER, type Logger } from '../../logging';
+import { AccessStreams, type StreamCall } from './access-streams';
+
+const RUN_ENDS = [
+  'container_stopped',
+  'container_recreated',
+  'container_deleted',
+  'token_ended',
+  'exec_not_allowed',
+  'server_stopped',
+] as const;
+
+/** Why a stream about a container's run ends; the `data` of the event `end`. */
+export class RunEndView {
+  @ApiProperty({ enum: RUN_ENDS, example: 'container_stopped' })
+  readonly reason: (typeof RUN_ENDS)[number];
+  @ApiPropertyOptional({ example: 'oom', description: 'Why the container stopped, if the stop was not requested.' })
+  readonly detail?: string;
+}
+
+/** A request for something that changes while a container runs, with its reply. */
+export interface RunCall extends StreamCall {
+  readonly id: string;
+}
+
+/** What a client sees of a container's run. */
+export interface RunSource<T extends object> {
+  /** The type of the stream's events. */
+  readonly type: string;
+  /** Whether a paused container stays paused; otherwise the request resumes it. */
+  readonly mayBePaused: boolean;
+  /** The current value, for the answer. */
+  readonly current: (container: RunningContainer) => Promise<T>;
+  /**
+   * Calls `onValue` with the values that follow, and `onOver` once, when the container does not run any more.
+   *
+   * @returns a function that stops that
+   */
+  readonly follow: (
+    container: RunningContainer,
+    reader: { readonly onValue: (value: T) => void; readonly onOver: () => void },
+  ) => () => void;
+}
+
+/** Answers with a value of a container's run once, or as an event stream if the client accepts one. */
+@Injectable()
+export class RunStreams {
+  constructor(
+    private readonly containers: ContainersService,
+    private readonly streams: AccessStreams,
+    @Inject(LOGGER) private readonly logger: Logger,
+  ) {}
+
+  /**
+   * @throws DomainError as {@link ContainersService.inside}, `too_many_connections`, `shutting_down`; those of the
+   *   source
+   */
+  async answer<T extends object>(call: RunCall, source: RunSource<T>): Promise<void> {
+    if (acceptsEvents(call.request)) await this.stream(call, source);
+    else await call.reply.status(200).send((await this.look(call, source)).value);
+  }
+
+  /**
+   * The first read counts as use of the container. The stream that follows does not, or a forgotten open page would
+   * keep the container from counting as idle.
+   */
+  private look<T extends object>(
+    { caller, id }: RunCall,
+    { current, mayBePaused }: RunSource<T>,
+  ): Promise<{ container: RunningContainer; value: T }> {
+    const read = async (container: RunningContainer) => ({ container, value: await current(container) });
+    return this.containers.inside(caller, id, read, { mayBePaused });
+  }
+
+  private async stream<T extends object>(call: RunCall, source: RunSource<T>): Promise<void> {
+    const { caller } = call;
+    const stream = this.streams.enter(call);
+    const { container } = await this.look(call, source);
+    this.streams.open<RunEndView>(stream, call, (end) =>
+      source.follow(container, {
+        onValue: (value) => stream.send({ type: source.type, payload: value }),
+        onOver: () => {
+          this.reasonOf(caller, container).then(end, (error: unknown) => {
+            this.logger.warn({ err: error, container_id: container.id }, 'why a container ended could not be read');
+            end({ reason: 'container_stopped' });
+          });
+        },
+      }),
+    );
+  }
+
+  /** Why the container ended, according to its current row. */
+  private async reasonOf(caller: Principal, { id, dockerId }: RunningContainer): Promise<RunEndView> {
+    try {
+      const row = await this.containers.find(caller, id);
+      if (row.dockerId !== dockerId) return { reason: 'container_recreated' };
+      const { statusReason: detail } = row;
+      return detail === null ? { reason: 'container_stopped' } : { reason: 'container_stopped', detail };
+    } catch (error) {
+      if (error instanceof DomainError && error.kind === 'container_not_found') return { reason: 'container_deleted' };
+      throw error;
+    }
+  }
+}
