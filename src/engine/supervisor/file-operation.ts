@@ -36,16 +36,8 @@ export class FileOperation {
   ): Promise<FileOperation> {
     signal.throwIfAborted();
     const opening = channels.open(dockerId, request, { input });
-    try {
-      const stream = await untilAborted(opening, { signal, aborted: () => signal.reason as Error });
-      return new FileOperation(stream, signal);
-    } catch (error) {
-      opening.then(
-        (stream) => stream.cancel(),
-        () => undefined,
-      );
-      throw error;
-    }
+    const stream = await untilAborted(opening, { signal, unused: (opened) => opened.cancel() });
+    return new FileOperation(stream, signal);
   }
 
   message<T>(shape: Shape<T>): Promise<T> {
