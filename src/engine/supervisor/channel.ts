@@ -47,7 +47,7 @@ export interface ChannelConnection {
 }
 
 /** What a {@link Channel} asks its owner. Neither method may reject. */
-export interface ChannelOwner {
+interface ChannelOwner {
   /** Why the connection has ended by itself: the container has ended, Docker does not answer… */
   whyLost(): Promise<EngineError>;
   /** Why the supervisor does not answer; null if it is to be waited for: the container is paused. */

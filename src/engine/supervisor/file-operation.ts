@@ -7,7 +7,7 @@ import { ANY_ANSWER, type ChannelStream, type DataTaker, type Shape } from './ch
 import type { SandboxChannels } from './sandbox-channels';
 
 /** How long the supervisor may take for an answer, or for the next bytes in either direction, in milliseconds. */
-export const ANSWER_MS = 60_000;
+const ANSWER_MS = 60_000;
 
 /** The memory of a buffer whose size is not known before, at first. */
 const FIRST_BYTES = 64 * 1024;
