@@ -1,5 +1,6 @@
 import ipaddr from 'ipaddr.js';
 import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
 
 /**
  * Policies without a list. `internet`: everything that the host forwards and the firewall allows. `none`: no network.
@@ -87,6 +88,14 @@ export function faultOfPolicy(value: unknown): string | null {
   }
   return null;
 }
+
+/** Reads a policy of the operator, in its canonical form. */
+export const networkPolicy = z.unknown().transform((value, context): NetworkPolicy => {
+  const fault = faultOfPolicy(value);
+  if (fault === null) return canonicalPolicy(value as NetworkPolicy);
+  context.addIssue({ code: 'custom', message: fault });
+  return z.NEVER;
+});
 
 /** @returns the valid entries of a list, without duplicates and sorted */
 export function allowedPorts(list: readonly string[]): AllowedPort[] {

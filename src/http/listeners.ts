@@ -28,7 +28,7 @@ const LOOK_MS = 1_000;
 const MAX_UNREAD = 256 * 1024 * 1024;
 
 /** The bounds in which HTTP listeners differ, in milliseconds. */
-export interface HttpBounds {
+interface HttpBounds {
   /** Time limit for a request's head and body together; 0 if a body may take as long as its bytes flow. */
   readonly requestMs: number;
   /** How long a connection may wait for its next request. */
@@ -269,7 +269,8 @@ export class Listeners implements OnApplicationShutdown {
    * than {@link MAX_UNREAD} waits in all, destroys those with the most. A client counts as reading as long as the
    * kernel accepts bytes.
    */
-  look(now = performance.now()): void {
+  look(): void {
+    const now = performance.now();
     const waiting: { socket: Socket; bytes: number }[] = [];
     for (const [socket, watched] of this.open) {
       const bytes = socket.writableLength;

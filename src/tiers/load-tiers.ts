@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { type Config, ConfigError, parseDuration, readJson, validate } from '../config';
-import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../network-policy';
+import { networkPolicy } from '../network-policy';
 import {
   AUTO_END_SECONDS,
   DEFAULT_POOL,
@@ -25,16 +25,6 @@ const resources = { memory_mb: amount, cpu_shares: amount, disk_mb: amount };
 
 const autoEnd = z.number().int().min(AUTO_END_SECONDS.min).max(AUTO_END_SECONDS.max).nullable().default(null);
 
-const network = z
-  .unknown()
-  .transform((value, context): NetworkPolicy => {
-    const fault = faultOfPolicy(value);
-    if (fault === null) return canonicalPolicy(value as NetworkPolicy);
-    context.addIssue({ code: 'custom', message: fault });
-    return z.NEVER;
-  })
-  .default('internet');
-
 const session = z
   .string()
   .transform((text) => parseDuration(text))
@@ -51,7 +41,7 @@ const schema = z
         z.strictObject({
           containers: count,
           ...resources,
-          network,
+          network: networkPolicy.default('internet'),
           processes: z.number().int().min(FEWEST_PROCESSES).max(MOST_PROCESSES).default(DEFAULT_PROCESSES),
           session: session.nullable(),
           session_once: z.boolean(),

@@ -279,10 +279,7 @@ function deliveryId({ webhookId, userId, seq }: { webhookId: string; userId: str
 }
 
 /** Whether a webhook's types and labels select an event. */
-export function isWanted(
-  { events, labels }: Pick<WebhookRow, 'events' | 'labels'>,
-  { type, data }: BerthEvent,
-): boolean {
+function isWanted({ events, labels }: Pick<WebhookRow, 'events' | 'labels'>, { type, data }: BerthEvent): boolean {
   if (events !== null && !events.includes(type)) return false;
   const own = 'labels' in data ? data.labels : {};
   return Object.entries(labels).every(([key, value]) => own[key] === value);

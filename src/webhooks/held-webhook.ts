@@ -8,7 +8,7 @@ import type { WebhookRepository } from './webhook.repository';
  * Maximum pending deliveries of a webhook. The events that follow stay in the log until there is room, so that a
  * receiver that fails for days takes neither memory nor rows without end.
  */
-export const MOST_WAITING = 1_000;
+const MOST_WAITING = 1_000;
 
 /** Timers are set only for retries that are due before the deliverer's next poll. */
 export const POLL_MS = 1_000;

@@ -12,7 +12,7 @@ const WITHIN_MS = 15_000;
 /** How long an idle connection is kept for the next message. */
 const IDLE_MS = 4_000;
 /** How much of an answer's body is read, in bytes. */
-export const MOST_ANSWER = 4_096;
+const MOST_ANSWER = 4_096;
 
 /** One message for one receiver. */
 export interface Message extends Signed {
@@ -34,7 +34,7 @@ export interface Attempt {
   readonly durationMs: number;
 }
 
-export type AttemptError =
+type AttemptError =
   | 'status_refused'
   | 'redirected'
   | 'address_refused'

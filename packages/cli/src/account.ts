@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { doing } from './advice.ts';
 import { forgetContext, isAddress, readConfig, saveContext, useContext } from './config.ts';
 import { CliError, USAGE } from './exit.ts';
-import { age, duration, note, say, sayJson, sayTable } from './output.ts';
+import { age, duration, note, type Row, say, sayJson, sayList, sayTable } from './output.ts';
 import { askSecret } from './prompt.ts';
 import { openSession, type Session, wholeId } from './session.ts';
 import { showUser } from './show.ts';
@@ -73,18 +73,17 @@ export function addAccountCommands(program: Command): void {
 
 async function images({ berth, isJson, signal }: Session): Promise<void> {
   const all = await berth.account.images({ signal });
-  if (isJson) {
-    sayJson(all);
-    return;
-  }
-  const rows = all.map((each) => [
-    each.default ? `${each.name} (default)` : each.name,
-    each.template ? `template ${each.template.version}` : each.reference,
-    each.available === null ? null : each.available ? 'yes' : 'no',
-    PULLS[each.pull],
-    each.description,
-  ]);
-  sayTable(['NAME', 'IMAGE', 'PRESENT', 'PULLED', 'DESCRIPTION'], rows);
+  sayList(all, {
+    isJson,
+    head: ['NAME', 'IMAGE', 'PRESENT', 'PULLED', 'DESCRIPTION'],
+    row: (each) => [
+      each.default ? `${each.name} (default)` : each.name,
+      each.template ? `template ${each.template.version}` : each.reference,
+      each.available === null ? null : each.available ? 'yes' : 'no',
+      PULLS[each.pull],
+      each.description,
+    ],
+  });
 }
 
 /** When a creation asks the registry for an image. */
@@ -131,17 +130,11 @@ function addTokens(tokens: Command): void {
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.tokens.list({ signal });
-      if (isJson) sayJson(all);
-      else {
-        const rows = all.map((each) => [
-          each.id,
-          each.name,
-          each.scopes.join(','),
-          each.expires_at,
-          age(each.created_at),
-        ]);
-        sayTable(['ID', 'NAME', 'SCOPES', 'EXPIRES', 'AGE'], rows);
-      }
+      sayList(all, {
+        isJson,
+        head: ['ID', 'NAME', 'SCOPES', 'EXPIRES', 'AGE'],
+        row: (each) => [each.id, each.name, each.scopes.join(','), each.expires_at, age(each.created_at)],
+      });
     });
   tokens
     .command('create <name>')
@@ -182,18 +175,11 @@ function addAgents(agents: Command): void {
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.agents.list({ signal });
-      if (isJson) sayJson(all);
-      else {
-        const rows = all.map((each) => [
-          each.id,
-          each.name,
-          each.status,
-          each.os,
-          each.tags.join(','),
-          each.last_seen_at,
-        ]);
-        sayTable(['ID', 'NAME', 'STATUS', 'OS', 'TAGS', 'SEEN'], rows);
-      }
+      sayList(all, {
+        isJson,
+        head: ['ID', 'NAME', 'STATUS', 'OS', 'TAGS', 'SEEN'],
+        row: (each) => [each.id, each.name, each.status, each.os, each.tags.join(','), each.last_seen_at],
+      });
     });
   agents
     .command('create <name>')
@@ -217,15 +203,30 @@ async function usage({ berth, isJson, signal }: Session, { from, to }: { from?: 
   note(
     `${me.user.username} (${me.user.tier}): ${String(me.usage.containers)} of ${String(me.limits.containers)} containers`,
   );
+  sayTable(
+    ['DAY', ...USAGE_HEAD],
+    used.map((each) => [each.day, ...usageCells(each)]),
+  );
+}
+
+/** The columns of {@link usageCells}. */
+export const USAGE_HEAD = [
+  'RUNNING',
+  'GIB-HOURS',
+  'CPU-HOURS',
+  'DISK-GIB-HOURS',
+  'SNAPSHOT-GIB-HOURS',
+  'PREVIEW-MIB',
+] as const;
+
+export function usageCells(day: Omit<api.DailyUsageView, 'day'>): Row {
   const hours = (amount: number): string => (amount / 3_600).toFixed(1);
-  const rows = used.map((each) => [
-    each.day,
-    duration(each.running_seconds),
-    hours(each.memory_mb_seconds / 1_024),
-    hours(each.cpu_share_seconds / 1_000),
-    hours(each.disk_mb_seconds / 1_024),
-    hours(each.snapshot_mb_seconds / 1_024),
-    (each.preview_bytes / 2 ** 20).toFixed(1),
-  ]);
-  sayTable(['DAY', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS', 'SNAPSHOT-GIB-HOURS', 'PREVIEW-MIB'], rows);
+  return [
+    duration(day.running_seconds),
+    hours(day.memory_mb_seconds / 1_024),
+    hours(day.cpu_share_seconds / 1_000),
+    hours(day.disk_mb_seconds / 1_024),
+    hours(day.snapshot_mb_seconds / 1_024),
+    (day.preview_bytes / 2 ** 20).toFixed(1),
+  ];
 }

@@ -1,7 +1,8 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
+import { USAGE_HEAD, usageCells } from './account.ts';
 import { doing } from './advice.ts';
-import { age, duration, note, type Row, sayJson, sayTable } from './output.ts';
+import { age, note, type Row, sayJson, sayList, sayTable } from './output.ts';
 import { confirm } from './prompt.ts';
 import { openSession, type Session } from './session.ts';
 import { addTemplateCommands } from './templates.ts';
@@ -178,13 +179,11 @@ function addNodes(nodes: Command): void {
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.admin.nodes({ signal });
-      if (isJson) sayJson(all);
-      else {
-        sayTable(
-          ['NAME', 'STATE', 'AVAILABILITY', 'POOL', 'CONTAINERS', 'IDLE', 'MEMORY', 'CPUS', 'PROBLEM'],
-          all.map(rowOfNode),
-        );
-      }
+      sayList(all, {
+        isJson,
+        head: ['NAME', 'STATE', 'AVAILABILITY', 'POOL', 'CONTAINERS', 'IDLE', 'MEMORY', 'CPUS', 'PROBLEM'],
+        row: rowOfNode,
+      });
     });
   for (const { name: verb, description, warning, act } of NODE_VERBS) {
     const asked = nodes
@@ -230,12 +229,10 @@ async function users(
 ): Promise<void> {
   const filter = { ...(tier !== undefined && { tier }), ...(username !== undefined && { username }), signal };
   const all = await berth.admin.users(filter).all();
-  if (isJson) {
-    sayJson(all);
-    return;
-  }
-  const rows = all.map(
-    ({ id, username, tier, suspended_at: suspended, session_expires_at: ends, created_at: since }) => [
+  sayList(all, {
+    isJson,
+    head: ['ID', 'USERNAME', 'TIER', 'SUSPENDED', 'SESSION ENDS', 'AGE'],
+    row: ({ id, username, tier, suspended_at: suspended, session_expires_at: ends, created_at: since }) => [
       id,
       username,
       tier,
@@ -243,8 +240,7 @@ async function users(
       ends,
       age(since),
     ],
-  );
-  sayTable(['ID', 'USERNAME', 'TIER', 'SUSPENDED', 'SESSION ENDS', 'AGE'], rows);
+  });
 }
 
 async function containers(
@@ -253,22 +249,21 @@ async function containers(
 ): Promise<void> {
   const filter = { ...(user !== undefined && { user_id: user }), ...(status && { status }), signal };
   const all = await berth.admin.containers(filter).all();
-  if (isJson) {
-    sayJson(all);
-    return;
-  }
-  const rows = all.map((each) => [
-    each.db_id.slice(0, 8),
-    each.name,
-    each.user_id,
-    each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
-    each.image,
-    size(each.resources.memory_mb),
-    cpus(each.resources.cpu_shares),
-    each.node,
-    age(each.created_at),
-  ]);
-  sayTable(['ID', 'NAME', 'USER', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NODE', 'AGE'], rows);
+  sayList(all, {
+    isJson,
+    head: ['ID', 'NAME', 'USER', 'STATUS', 'IMAGE', 'MEMORY', 'CPUS', 'NODE', 'AGE'],
+    row: (each) => [
+      each.db_id.slice(0, 8),
+      each.name,
+      each.user_id,
+      each.status_reason === null ? each.status : `${each.status} (${each.status_reason})`,
+      each.image,
+      size(each.resources.memory_mb),
+      cpus(each.resources.cpu_shares),
+      each.node,
+      age(each.created_at),
+    ],
+  });
 }
 
 async function usage(
@@ -277,25 +272,11 @@ async function usage(
 ): Promise<void> {
   const days = { ...(from !== undefined && { from }), ...(to !== undefined && { to }) };
   const all = await berth.admin.usage({ ...days, ...(user !== undefined && { user_id: user }), signal }).all();
-  if (isJson) {
-    sayJson(all);
-    return;
-  }
-  const hours = (amount: number): string => (amount / 3_600).toFixed(1);
-  const rows = all.map((each) => [
-    each.day,
-    each.user_id,
-    duration(each.running_seconds),
-    hours(each.memory_mb_seconds / 1_024),
-    hours(each.cpu_share_seconds / 1_000),
-    hours(each.disk_mb_seconds / 1_024),
-    hours(each.snapshot_mb_seconds / 1_024),
-    (each.preview_bytes / 2 ** 20).toFixed(1),
-  ]);
-  sayTable(
-    ['DAY', 'USER', 'RUNNING', 'GIB-HOURS', 'CPU-HOURS', 'DISK-GIB-HOURS', 'SNAPSHOT-GIB-HOURS', 'PREVIEW-MIB'],
-    rows,
-  );
+  sayList(all, {
+    isJson,
+    head: ['DAY', 'USER', ...USAGE_HEAD],
+    row: (each) => [each.day, each.user_id, ...usageCells(each)],
+  });
 }
 
 /** Maximum page size of the audit. */
@@ -311,19 +292,18 @@ async function audit(
     entries.push(entry);
     if (entries.length >= limit) break;
   }
-  if (isJson) {
-    sayJson(entries);
-    return;
-  }
-  const rows = entries.map((each) => [
-    each.at,
-    each.action,
-    each.outcome,
-    each.user_id ?? 'Berth',
-    each.container_id ?? each.target_id,
-    each.address,
-  ]);
-  sayTable(['AT', 'ACTION', 'OUTCOME', 'BY', 'ON', 'FROM'], rows);
+  sayList(entries, {
+    isJson,
+    head: ['AT', 'ACTION', 'OUTCOME', 'BY', 'ON', 'FROM'],
+    row: (each) => [
+      each.at,
+      each.action,
+      each.outcome,
+      each.user_id ?? 'Berth',
+      each.container_id ?? each.target_id,
+      each.address,
+    ],
+  });
 }
 
 /** @param mebibytes null if unknown */

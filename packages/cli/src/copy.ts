@@ -193,7 +193,7 @@ class Meter {
 }
 
 /** Such as `1.5 MiB of 10.0 MiB`, `512.0 KiB/s`, `17s left`. */
-export function progressOf({ count, total, ms }: { count: number; total: number | null; ms: number }): string[] {
+function progressOf({ count, total, ms }: { count: number; total: number | null; ms: number }): string[] {
   const amount = total === null ? bytes(count) : `${bytes(count)} of ${bytes(total)}`;
   if (ms < ESTIMATED_AFTER_MS) return [amount];
   const rate = (count / ms) * 1_000;

@@ -67,6 +67,15 @@ export function sayTable(head: readonly string[], rows: readonly Row[]): void {
   process.stdout.write(table(head, rows));
 }
 
+/** Writes a list: as JSON, or as a table with a row for each element. */
+export function sayList<T>(
+  list: readonly T[],
+  { isJson, head, row }: Output & { readonly head: readonly string[]; readonly row: (each: T) => Row },
+): void {
+  if (isJson) sayJson(list);
+  else sayTable(head, list.map(row));
+}
+
 /**
  * C0 and C1 controls, which start escape sequences, line separators, and characters that change the direction of
  * text.
@@ -158,8 +167,8 @@ export class ProgressBar {
 }
 
 /** @returns an age such as `3m`, `2h`, `5d` */
-export function age(since: string, now = Date.now()): string {
-  return duration((now - Date.parse(since)) / 1_000);
+export function age(since: string): string {
+  return duration((Date.now() - Date.parse(since)) / 1_000);
 }
 
 export function duration(seconds: number): string {
@@ -187,8 +196,8 @@ export function mebibytesText(amount: number): string {
 }
 
 /** @returns a time such as `2026-11-01 12:30 UTC (3h ago)`, or `(in 3h)` */
-export function moment(time: string, now = Date.now()): string {
-  const seconds = (Date.parse(time) - now) / 1_000;
+export function moment(time: string): string {
+  const seconds = (Date.parse(time) - Date.now()) / 1_000;
   const distance = seconds > 0 ? `in ${duration(seconds)}` : `${duration(-seconds)} ago`;
   return `${time.slice(0, 16).replace('T', ' ')} UTC (${distance})`;
 }

@@ -1,6 +1,6 @@
 import type * as api from '@berth/client';
 import { type Command, InvalidArgumentError } from 'commander';
-import { age, inWords, note, say, sayJson, sayJsonLine, sayTable } from './output.ts';
+import { age, inWords, note, say, sayJson, sayJsonLine, sayList } from './output.ts';
 import { findId, openSession, type Session, wholeId } from './session.ts';
 import { period } from './values.ts';
 
@@ -77,11 +77,11 @@ function tcpPort(text: string): number {
 async function list(session: Session, name: string): Promise<void> {
   const { berth, isJson, signal } = session;
   const ports = await berth.ports.list(await findId(session, name), { signal });
-  if (isJson) sayJson(ports);
-  else {
-    const rows = ports.map((each) => [each.port, each.addresses.join(','), each.access, each.url]);
-    sayTable(['PORT', 'LISTENS ON', 'ACCESS', 'URL'], rows);
-  }
+  sayList(ports, {
+    isJson,
+    head: ['PORT', 'LISTENS ON', 'ACCESS', 'URL'],
+    row: (each) => [each.port, each.addresses.join(','), each.access, each.url],
+  });
 }
 
 /** Writes the ports that are open, and a line for each that opens, closes or changes, until the container stops. */
@@ -129,17 +129,11 @@ async function link(
 async function links(session: Session, name: string, number: number): Promise<void> {
   const { berth, isJson, signal } = session;
   const found = await berth.ports.links(await findId(session, name), number, { signal });
-  if (isJson) sayJson(found);
-  else {
-    const rows = found.map((each) => [
-      each.id.slice(0, 8),
-      each.name,
-      usesOf(each),
-      each.expires_at,
-      age(each.created_at),
-    ]);
-    sayTable(['ID', 'NAME', 'USE', 'EXPIRES', 'AGE'], rows);
-  }
+  sayList(found, {
+    isJson,
+    head: ['ID', 'NAME', 'USE', 'EXPIRES', 'AGE'],
+    row: (each) => [each.id.slice(0, 8), each.name, usesOf(each), each.expires_at, age(each.created_at)],
+  });
 }
 
 function usesOf({ once, used_at: usedAt }: api.LinkView): string {

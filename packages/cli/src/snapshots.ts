@@ -2,7 +2,7 @@ import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { doing } from './advice.ts';
 import { runningWithProgress } from './containers.ts';
-import { age, bytes, note, say, sayJson, sayTable } from './output.ts';
+import { age, bytes, note, say, sayJson, sayList } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findId, findSnapshotId, openSession, type Session } from './session.ts';
 import { showSnapshot, statusOf } from './show.ts';
@@ -146,13 +146,10 @@ async function list(session: Session, { container }: { readonly container?: stri
   const { berth, isJson, signal } = session;
   const filter = container === undefined ? {} : { container: await findId(session, container) };
   const found = await berth.snapshots.list({ ...filter, signal }).all();
-  if (isJson) {
-    sayJson(found);
-    return;
-  }
-  sayTable(
-    ['ID', 'NAME', 'STATUS', 'CONTAINER', 'IMAGE', 'CONTAINS', 'SIZE', 'AGE'],
-    found.map((each) => [
+  sayList(found, {
+    isJson,
+    head: ['ID', 'NAME', 'STATUS', 'CONTAINER', 'IMAGE', 'CONTAINS', 'SIZE', 'AGE'],
+    row: (each) => [
       each.id.slice(0, 8),
       each.name,
       statusOf(each),
@@ -161,8 +158,8 @@ async function list(session: Session, { container }: { readonly container?: stri
       each.root ? 'all files' : '/home/user',
       bytes(each.bytes),
       age(each.created_at),
-    ]),
-  );
+    ],
+  });
 }
 
 async function fork(session: Session, container: string, { name, count, wait }: ForkOptions): Promise<void> {

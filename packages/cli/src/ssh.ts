@@ -8,7 +8,7 @@ import type { Command } from 'commander';
 import { doing } from './advice.ts';
 import { stateFolder } from './config.ts';
 import { CliError, NOT_RUN, reasonOf } from './exit.ts';
-import { age, note, say, sayJson, sayTable } from './output.ts';
+import { age, note, say, sayJson, sayList } from './output.ts';
 import { findId, openSession, type Session, wholeId } from './session.ts';
 import { period } from './values.ts';
 
@@ -45,18 +45,18 @@ function addKeys(keys: Command): void {
     .action(async (_: unknown, command: Command) => {
       const { berth, isJson, signal } = await openSession(command);
       const all = await berth.ssh.keys({ signal });
-      if (isJson) sayJson(all);
-      else {
-        const rows = all.map((key) => [
+      sayList(all, {
+        isJson,
+        head: ['ID', 'NAME', 'TYPE', 'FINGERPRINT', 'EXPIRES', 'USED'],
+        row: (key) => [
           key.id,
           key.name,
           key.type,
           key.fingerprint,
           key.expires_at,
           key.last_used_at === null ? null : age(key.last_used_at),
-        ]);
-        sayTable(['ID', 'NAME', 'TYPE', 'FINGERPRINT', 'EXPIRES', 'USED'], rows);
-      }
+        ],
+      });
     });
   keys
     .command('add [file]')

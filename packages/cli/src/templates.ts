@@ -2,7 +2,7 @@ import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { doing } from './advice.ts';
 import { CliError, USAGE } from './exit.ts';
-import { age, note, sayJson, sayTable } from './output.ts';
+import { age, note, sayJson, sayList } from './output.ts';
 import { confirm } from './prompt.ts';
 import { findSnapshotId, openSession, type Session } from './session.ts';
 import { cpuShares, mebibytes, networkOption, several } from './values.ts';
@@ -63,13 +63,10 @@ export function addTemplateCommands(templates: Command): void {
 
 async function list({ berth, isJson, signal }: Session): Promise<void> {
   const all = await berth.admin.templates({ signal });
-  if (isJson) {
-    sayJson(all);
-    return;
-  }
-  sayTable(
-    ['NAME', 'VERSION', 'IMAGE', 'SNAPSHOT', 'DATA', 'ROLE', 'TIERS', 'AGE'],
-    all.map((each) => [
+  sayList(all, {
+    isJson,
+    head: ['NAME', 'VERSION', 'IMAGE', 'SNAPSHOT', 'DATA', 'ROLE', 'TIERS', 'AGE'],
+    row: (each) => [
       each.name,
       each.version,
       each.image,
@@ -78,8 +75,8 @@ async function list({ berth, isJson, signal }: Session): Promise<void> {
       each.role,
       each.tiers?.join(', ') ?? 'all',
       age(each.updated_at),
-    ]),
-  );
+    ],
+  });
 }
 
 async function put(

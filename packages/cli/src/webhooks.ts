@@ -1,7 +1,7 @@
 import type * as api from '@berth/client';
 import type { Command } from 'commander';
 import { doing } from './advice.ts';
-import { age, note, say, sayJson, sayTable } from './output.ts';
+import { age, note, say, sayJson, sayList } from './output.ts';
 import { openSession, type Session, wholeId } from './session.ts';
 import { pair } from './values.ts';
 
@@ -133,13 +133,10 @@ async function create(session: Session, url: string, options: CreateOptions): Pr
 
 async function list(session: Session, options: ScopeOptions): Promise<void> {
   const found = await of(session, options).list({ signal: session.signal }).all();
-  if (session.isJson) {
-    sayJson(found);
-    return;
-  }
-  sayTable(
-    ['ID', 'URL', 'EVENTS', 'STATUS', 'WAITING', 'FAILING', 'AGE'],
-    found.map((each) => [
+  sayList(found, {
+    isJson: session.isJson,
+    head: ['ID', 'URL', 'EVENTS', 'STATUS', 'WAITING', 'FAILING', 'AGE'],
+    row: (each) => [
       each.id.slice(0, 8),
       each.url,
       each.events === null ? 'all' : each.events.join(','),
@@ -147,8 +144,8 @@ async function list(session: Session, options: ScopeOptions): Promise<void> {
       each.waiting,
       each.failing_since === null ? null : age(each.failing_since),
       age(each.created_at),
-    ]),
-  );
+    ],
+  });
 }
 
 async function deliveries(
@@ -161,13 +158,10 @@ async function deliveries(
   const { items } = await of(session, options)
     .deliveries(await findId(session, id, options), filter)
     .page();
-  if (session.isJson) {
-    sayJson(items);
-    return;
-  }
-  sayTable(
-    ['ID', 'TYPE', 'SUBJECT', 'STATUS', 'ATTEMPTS', 'ANSWER', 'AGE'],
-    items.map((each) => [
+  sayList(items, {
+    isJson: session.isJson,
+    head: ['ID', 'TYPE', 'SUBJECT', 'STATUS', 'ATTEMPTS', 'ANSWER', 'AGE'],
+    row: (each) => [
       each.id,
       each.type,
       each.subject.slice(0, 8),
@@ -175,8 +169,8 @@ async function deliveries(
       each.attempts,
       each.response_status ?? each.error,
       age(each.created_at),
-    ]),
-  );
+    ],
+  });
 }
 
 /** Shows an attempt; the exit code says whether it succeeded. */

@@ -44,8 +44,8 @@ export function retryDelay({ error, tries, maxRetries, isRepeatable }: FailedTry
 }
 
 /** @param tries number of attempts so far. @returns milliseconds: doubled for each attempt, with random jitter */
-export function backoff(tries: number, longest = LONGEST_DELAY_MS): number {
-  const delay = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), longest);
+export function backoff(tries: number): number {
+  const delay = Math.min(FIRST_DELAY_MS * 2 ** (tries - 1), LONGEST_DELAY_MS);
   return delay * (0.5 + Math.random() / 2);
 }
 

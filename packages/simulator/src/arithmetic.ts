@@ -7,7 +7,7 @@ export class ShellFault extends Error {
 
 type Command = ReturnType<typeof parse>['statements'][number]['pipelines'][number]['commands'][number];
 /** An arithmetic expression as the parser leaves it. */
-export type Arithmetic = Extract<Command, { type: 'ArithmeticCommand' }>['expression']['expression'];
+type Arithmetic = Extract<Command, { type: 'ArithmeticCommand' }>['expression']['expression'];
 
 interface Variables {
   variable(name: string): string | undefined;

@@ -15,5 +15,3 @@ export function userId(text: string): number | null {
 export function userName(id: number): string {
   return USERS.find((user) => user.id === id)?.name ?? String(id);
 }
-
-export const groupName = userName;

@@ -14,7 +14,7 @@ import type { SnapshotFacts } from '../../events';
  *     └──────────────────────┘
  * ```
  */
-export const SNAPSHOT_STATUSES = ['making', 'ready', 'failed'] as const;
+const SNAPSHOT_STATUSES = ['making', 'ready', 'failed'] as const;
 export type SnapshotStatus = (typeof SNAPSHOT_STATUSES)[number] | 'deleting';
 
 /** PostgreSQL's driver returns 64-bit integers as text; sizes are far below 2⁵³. */

@@ -114,7 +114,7 @@ export class LayerWrittenError extends EngineError {
 @Injectable()
 export class ContainerSpecs {
   constructor(
-    private readonly instance: Instance,
+    readonly instance: Instance,
     private readonly policies: RunPolicies,
   ) {}
 
@@ -136,11 +136,6 @@ export class ContainerSpecs {
       owner: this.instance.owner(row),
       node: step.node ?? row.nodeId,
     };
-  }
-
-  /** See {@link Instance.owner}. */
-  ownerOf(...of: Parameters<Instance['owner']>): ReturnType<Instance['owner']> {
-    return this.instance.owner(...of);
   }
 
   /** The process limit of the user's tier. */
@@ -226,7 +221,7 @@ export class StepExecutor {
         return;
       case 'ensure_volume': {
         await this.assertKnown(row);
-        const owner = this.specs.ownerOf(row, step.owner);
+        const owner = this.specs.instance.owner(row, step.owner);
         const { isNew = false, node = row.nodeId } = step;
         const volume = { name: step.volume, diskMb: execution.resources.diskMb, owner, node, isNew };
         // The next step needs the process limit; reading it meanwhile costs no time.
@@ -341,7 +336,7 @@ export class StepExecutor {
       from,
       to,
       image: this.config.VOLUME_COPY_IMAGE,
-      owner: this.specs.ownerOf(row),
+      owner: this.specs.instance.owner(row),
       node: fromNode ?? row.nodeId,
       ...(toNode !== null && { toNode }),
       ...(onCopy && { onProgress: onCopy }),

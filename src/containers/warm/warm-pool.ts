@@ -19,8 +19,8 @@ import { type WarmSettings, type WarmWant, WarmWants } from './warm-wants';
  * of the image or of the create call. `image`: a registry has to be asked. `taken`: other creations were faster, there
  * is no room, or another program ran in the slot. `not_running`: the slot had stopped.
  */
-export const MISSES = ['none_ready', 'other_key', 'image', 'taken', 'not_running'] as const;
-export type Miss = (typeof MISSES)[number];
+const MISSES = ['none_ready', 'other_key', 'image', 'taken', 'not_running'] as const;
+type Miss = (typeof MISSES)[number];
 
 /** Slots of one kind. */
 class WarmKindView {

@@ -15,7 +15,7 @@ const OF_UNKNOWN_MB = 2_048;
  * pool takes containers. With the others, the machine has too little of them.
  */
 export const WARM_OBSTACLES = ['creations', 'free_memory_mb', 'free_disk_mb', 'capacity', 'nodes'] as const;
-export type WarmObstacle = (typeof WARM_OBSTACLES)[number];
+type WarmObstacle = (typeof WARM_OBSTACLES)[number];
 
 type Settings = Pick<
   Config,

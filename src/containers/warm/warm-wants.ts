@@ -5,7 +5,7 @@ import { type Config, CONFIG, ConfigError, readJson, validate } from '../../conf
 import { Database, readTime } from '../../database';
 import { DomainError } from '../../errors';
 import { ImageCatalog, templateImage, TemplateRepository, type TemplateRow } from '../../images';
-import { canonicalPolicy, faultOfPolicy, type NetworkPolicy } from '../../network-policy';
+import { type NetworkPolicy, networkPolicy } from '../../network-policy';
 import { Clock } from '../../scheduling';
 import { type Tier, TiersService } from '../../tiers';
 import { ContainerEntity, MIB } from '../model/container.entity';
@@ -128,12 +128,6 @@ export function withinMemory(wants: readonly WarmWant[], memoryMb: number | null
 }
 
 const amount = z.number().int().positive();
-const network = z.unknown().transform((value, context): NetworkPolicy => {
-  const fault = faultOfPolicy(value);
-  if (fault === null) return canonicalPolicy(value as NetworkPolicy);
-  context.addIssue({ code: 'custom', message: fault });
-  return z.NEVER;
-});
 
 const schema = z.strictObject({
   slots: z
@@ -144,7 +138,7 @@ const schema = z.strictObject({
         memory_mb: amount.optional(),
         cpu_shares: amount.optional(),
         disk_mb: amount.optional(),
-        network: network.optional(),
+        network: networkPolicy.optional(),
         count: z.number().int().min(1).max(1000),
         nodes: z.array(z.string().min(1)).min(1).optional(),
       }),

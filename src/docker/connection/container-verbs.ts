@@ -1,5 +1,7 @@
 import type Docker from 'dockerode';
 import type { IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { abortable } from './client';
@@ -12,6 +14,18 @@ const GOING_POLL_MS = 100;
 /** Returns a container by its id or name, escaped for the URL's path. */
 export function containerOf(docker: Docker, dockerId: string): Docker.Container {
   return docker.getContainer(encodeURIComponent(dockerId));
+}
+
+/** The end of an archive, without content: the smallest possible image. */
+const EMPTY_TAR = Buffer.alloc(1024);
+
+/** Makes an empty image, for a container that is never started: it needs no registry. */
+export async function importEmpty(
+  docker: Docker,
+  { image, changes, signal }: { image: string; changes: readonly string[]; signal: AbortSignal },
+): Promise<void> {
+  const [repo, tag] = image.split(':');
+  await text(await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo, tag, changes })));
 }
 
 /** @throws Docker's refusal */

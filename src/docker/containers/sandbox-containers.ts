@@ -187,21 +187,23 @@ export class SandboxContainers implements EngineContainers {
   }
 
   async inspect(dockerId: string): Promise<ObservedContainer | null> {
-    const { daemon, host } = this.parts;
-    const { instance } = host;
-    return daemon.call('inspect container', async (signal, docker) => {
-      const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
-      return unlessMissing(answer.then((container) => observedContainer(container, isNetworkOf(instance))));
-    });
+    return this.inspectAs(dockerId, observedContainer);
   }
 
   /** The container's run and its address now. @returns null if there is no such container */
   async inspectRun(dockerId: string): Promise<ContainerRun | null> {
+    return this.inspectAs(dockerId, observedRun);
+  }
+
+  private async inspectAs<T>(
+    dockerId: string,
+    read: (answer: unknown, isSandboxNetwork: (name: string) => boolean) => T,
+  ): Promise<T | null> {
     const { daemon, host } = this.parts;
     const isSandboxNetwork = isNetworkOf(host.instance);
     return daemon.call('inspect container', async (signal, docker) => {
       const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
-      return unlessMissing(answer.then((container) => observedRun(container, isSandboxNetwork)));
+      return unlessMissing(answer.then((container) => read(container, isSandboxNetwork)));
     });
   }
 

@@ -197,7 +197,7 @@ export function planTranslation(
 }
 
 /** What no sandbox may send a packet out of: the bridges of all Berths whose rules are on this host. */
-export const BRIDGES = `${CHAIN_PREFIX}BRIDGES`;
+const BRIDGES = `${CHAIN_PREFIX}BRIDGES`;
 
 /**
  * Plans the rules that keep the networks of all Berths on this host apart. Docker (26.1) removes its own for a moment

@@ -1,10 +1,9 @@
 import type Docker from 'dockerode';
 import { randomUUID } from 'node:crypto';
-import { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { type Config, ConfigError } from '../../config';
 import type { EngineCapabilities } from '../../engine';
 import { abortable } from '../connection/client';
+import { importEmpty } from '../connection/container-verbs';
 import { containerLabels, LABELS, probeLabels } from '../model/labels';
 import { sizeOption } from '../model/volume-options';
 import { ignoringRefusal, refusalOf } from '../connection/errors';
@@ -14,9 +13,6 @@ const PROBE_REPOSITORY = 'berth/quota-probe';
 
 /** Younger leftovers may belong to another process that is probing now, and is not known to be dead. */
 const LEFTOVER_AGE_MS = 10 * 60_000;
-
-/** The end of an archive, without content: the smallest possible image. */
-const EMPTY_TAR = Buffer.alloc(1024);
 
 /** Why disk space cannot be limited, and what an operator can do. */
 interface Refusal {
@@ -108,9 +104,8 @@ async function tryQuotas(
 ): Promise<void> {
   const size = sizeOption(PROBE_MB);
   await docker.createVolume(abortable(signal, { Name: name, DriverOpts: { size }, Labels: labels }));
-  const [repo, tag] = image.split(':');
   const changes = Object.entries(labels).map(([label, value]) => `LABEL ${label}=${value}`);
-  await text(await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo, tag, changes })));
+  await importEmpty(docker, { image, changes, signal });
   const HostConfig = { StorageOpt: { size }, NetworkMode: 'none' };
   const body = { Image: image, Cmd: ['none'], Labels: containerLabels(labels), HostConfig };
   await docker.createContainer(abortable(signal, { _query: { name }, _body: body }));

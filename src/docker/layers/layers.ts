@@ -86,13 +86,13 @@ export class Layers implements TransferringLayers {
   async measure(dockerId: string): Promise<WrittenLayer | null> {
     const { isOnHost, isWritten } = await this.changesOf(dockerId);
     if (!isOnHost) return null;
-    const { SizeRw: bytes, Image: base } = await this.inspect(dockerId, { size: true });
+    const { SizeRw: bytes, Image: base } = await this.inspect(dockerId);
     const isOnLayer = (await this.findImage(base))?.Config?.Labels?.[LABELS.layer] === this.host.instance;
     return { bytes: bytes ?? 0, isWritten, isOnLayer };
   }
 
   async commit({ dockerId, reference, mostBytes, signal: abortion }: LayerCommit): Promise<LayerImage> {
-    const { Image: base, State, Config, SizeRw: bytes } = await this.inspect(dockerId, { size: true });
+    const { Image: base, State, Config, SizeRw: bytes } = await this.inspect(dockerId);
     if (State.Running && !State.Paused) {
       throw new EngineError('container_not_running', `commit container: ${dockerId} is neither paused nor stopped`);
     }
@@ -215,9 +215,9 @@ export class Layers implements TransferringLayers {
     return this.daemon.call('inspect layer', (signal, docker) => changesIn(docker, dockerId, signal));
   }
 
-  private async inspect(dockerId: string, options: { size?: true } = {}): Promise<z.infer<typeof container>> {
+  private async inspect(dockerId: string): Promise<z.infer<typeof container>> {
     return this.daemon.call('inspect layer', async (signal, docker) => {
-      const answer: unknown = await containerOf(docker, dockerId).inspect(abortable(signal, options));
+      const answer: unknown = await containerOf(docker, dockerId).inspect(abortable(signal, { size: true }));
       return isKnownState(container, answer);
     });
   }
@@ -258,7 +258,7 @@ export class Layers implements TransferringLayers {
  * variable or a label of the container's own can only be made empty. Entrypoint and command cannot even be emptied; an
  * image without any keeps the sandbox's, which every creation replaces.
  */
-export function imageConfig(own: Configuration, base: Configuration, instance: string): object {
+function imageConfig(own: Configuration, base: Configuration, instance: string): object {
   const inBase = new Map((base.Env ?? []).map((variable) => [nameOf(variable), variable]));
   const Env = (own.Env ?? []).map((variable) => inBase.get(nameOf(variable)) ?? `${nameOf(variable)}=`);
   return {

@@ -3,8 +3,6 @@ import type Docker from 'dockerode';
 import type { MountSettings } from 'dockerode';
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { z } from 'zod';
@@ -13,16 +11,13 @@ import { EngineError, SUPERVISOR_PATH } from '../../engine';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
-import { containerOf, remove, statOf } from '../connection/container-verbs';
+import { containerOf, importEmpty, remove, statOf } from '../connection/container-verbs';
 import { containerLabels, LABELS, supervisorLabels } from '../model/labels';
 import { shownReadOnly, type SupervisorMount } from '../model/volume-options';
 import { isKnownState } from '../model/inspect';
 
 const PREFIX = 'berth-supervisor-';
 const REPOSITORY = 'berth/empty';
-/** The end of an archive, without content: the smallest possible image. */
-const EMPTY_TAR = Buffer.alloc(1024);
-
 /** What the names of the volumes with the files end with; the others show these files read-only. */
 const FILES = '-files';
 
@@ -254,13 +249,10 @@ function filesMount(volume: string): MountSettings {
 
 /** @returns the id; null if there is a container of this name */
 async function createLock(docker: Docker, volume: string, signal: AbortSignal): Promise<string | null> {
-  const tag = randomUUID();
-  const image = `${REPOSITORY}:${tag}`;
+  const image = `${REPOSITORY}:${randomUUID()}`;
   const changes = [`LABEL ${LABELS.managed}=true`];
   try {
-    await text(
-      await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo: REPOSITORY, tag, changes })),
-    );
+    await importEmpty(docker, { image, changes, signal });
     const Labels = containerLabels(supervisorLabels());
     const HostConfig = { NetworkMode: 'none', Mounts: [filesMount(volume)] };
     const body = { Image: image, Cmd: ['none'], Labels, HostConfig };

@@ -1,8 +1,7 @@
 import { Logger } from '@nestjs/common';
 import type Docker from 'dockerode';
 import { randomUUID } from 'node:crypto';
-import { Readable, type Writable } from 'node:stream';
-import { text } from 'node:stream/consumers';
+import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
 import {
   EngineError,
@@ -15,7 +14,7 @@ import {
   type WantedVolume,
 } from '../../engine';
 import { abortable } from '../connection/client';
-import { remove } from '../connection/container-verbs';
+import { importEmpty, remove } from '../connection/container-verbs';
 import { containerLabels, LABELS, ownerLabels } from '../model/labels';
 import { volumeOptions } from '../model/volume-options';
 import type { DockerDaemon } from '../connection/daemon';
@@ -197,9 +196,6 @@ function isBare(labels: Readonly<Record<string, string>> | null | undefined): bo
 
 const REPOSITORY = 'berth/empty';
 
-/** The end of an archive, without content: the smallest possible image. */
-const EMPTY_TAR = Buffer.alloc(1024);
-
 const TAR_BLOCK = 512;
 
 /**
@@ -235,15 +231,12 @@ async function isEmpty(
   { name, owner }: { name: string; owner: OwnerLabels },
   signal: AbortSignal,
 ): Promise<boolean> {
-  const tag = randomUUID();
-  const image = `${REPOSITORY}:${tag}`;
+  const image = `${REPOSITORY}:${randomUUID()}`;
   // If the process dies, this container is removed like any other orphan.
   const Labels = containerLabels(ownerLabels(owner));
   const changes = [`LABEL ${LABELS.managed}=true`];
   try {
-    await text(
-      await docker.importImage(Readable.from([EMPTY_TAR]), abortable(signal, { repo: REPOSITORY, tag, changes })),
-    );
+    await importEmpty(docker, { image, changes, signal });
     const VolumeOptions = { NoCopy: true, Labels: {}, DriverConfig: { Name: 'local', Options: {} } };
     const Mounts = [{ Type: 'volume' as const, Source: name, Target: '/volume', ReadOnly: true, VolumeOptions }];
     const body = { Image: image, Cmd: ['none'], Labels, HostConfig: { NetworkMode: 'none', Mounts } };

@@ -56,7 +56,7 @@ const MOST_PROGRAMS = 1024;
 const MOST_NAME = 255;
 
 /** What a channel's owner knows of containers' ends. */
-export interface ContainerEnds {
+interface ContainerEnds {
   /** Whether a stop, a removal or a signal is ending the container. */
   isEnding(dockerId: string): boolean;
 }

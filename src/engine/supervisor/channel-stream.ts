@@ -129,11 +129,6 @@ export class ChannelStream {
     return this.outcome !== null || this.fault !== null;
   }
 
-  /** Why the stream has failed; null if it has not. */
-  get failure(): EngineError | null {
-    return this.fault;
-  }
-
   /**
    * The next message of the supervisor. Messages that come before this call are kept.
    *
@@ -256,7 +251,7 @@ export class ChannelStream {
    * @param written called when all are sent, and the memory is no longer needed. With an error if the stream has
    *   failed. After a DONE, bytes are dropped without an error.
    */
-  write(data: Buffer, written: (error?: EngineError) => void = () => undefined): void {
+  write(data: Buffer, written: (error?: EngineError) => void): void {
     if (this.isClosed || this.cancelledAt !== null || this.credit === null || this.wantsEnd) {
       written(this.fault ?? undefined);
       return;

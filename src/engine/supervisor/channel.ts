@@ -26,6 +26,7 @@ export const wireBytes = z
   .max(8192)
   .transform((text) => Buffer.from(text, 'base64'));
 
+/** What the supervisor says about itself: `boot` is another after each start of the sandbox. */
 const hello = z.object({
   protocol: z.int().min(0),
   version: z.string().max(256),
@@ -33,8 +34,6 @@ const hello = z.object({
   user: z.string().max(256),
   home: wireBytes,
 });
-/** What the supervisor says about itself: `boot` is another after each start of the sandbox. */
-export type Hello = z.infer<typeof hello>;
 
 const bye = z.object({ code: z.string().max(64), message: z.string().max(4096) });
 
@@ -47,7 +46,7 @@ export interface ChannelConnection {
 }
 
 /** What a {@link Channel} asks its owner. Neither method may reject. */
-export interface ChannelOwner {
+interface ChannelOwner {
   /** Why the connection has ended by itself: the container has ended, Docker does not answer… */
   whyLost(): Promise<EngineError>;
   /** Why the supervisor does not answer; null if it is to be waited for: the container is paused. */
@@ -89,7 +88,7 @@ const ASK_EVERY_MS = 10_000;
  */
 export class Channel {
   /** Resolves when the supervisor has answered the handshake. @throws EngineError the reason why the channel closed */
-  readonly ready: Promise<Hello>;
+  readonly ready: Promise<void>;
   /** What Docker or `connect` said on stderr, or in place of the supervisor's first frame. Only for logs. */
   words = '';
 
@@ -103,8 +102,8 @@ export class Channel {
   private hasBegun = false;
   private isRefused = false;
   private nextId = 1;
-  private greeting: Hello | null = null;
-  private settle: { resolve: (value: Hello) => void; reject: (why: EngineError) => void } | null = null;
+  private isGreeted = false;
+  private settle: { resolve: () => void; reject: (why: EngineError) => void } | null = null;
   private fault: EngineError | null = null;
   private readonly closed = new Set<(why: EngineError) => void>();
   private readonly openedAt = performance.now();
@@ -135,12 +134,6 @@ export class Channel {
     socket.once('end', () => this.noteEnd());
     socket.once('close', () => this.noteEnd());
     this.sendJson(0, FRAME.hello, { protocol: PROTOCOL, client: 'berth' });
-  }
-
-  /** What the supervisor said in the handshake. @throws EngineError `docker_error` before {@link ready} */
-  get hello(): Hello {
-    if (this.greeting === null) throw new EngineError('docker_error', 'the channel is not open yet');
-    return this.greeting;
   }
 
   /** False as soon as the connection has ended, also while the reason is not known yet. */
@@ -190,7 +183,7 @@ export class Channel {
    */
   check(now = performance.now()): void {
     if (this.fault) return;
-    if (this.greeting === null) {
+    if (!this.isGreeted) {
       if (now - this.openedAt > HELLO_WITHIN_MS) this.askWhySilent();
       return;
     }
@@ -289,7 +282,7 @@ export class Channel {
   private take(id: number, type: number, payload: Buffer): void {
     if (this.fault) return;
     this.heardAt = performance.now();
-    if (this.greeting === null) {
+    if (!this.isGreeted) {
       this.takeGreeting(type, payload);
       return;
     }
@@ -317,8 +310,8 @@ export class Channel {
       const other = String(parsed.data.protocol);
       throw new EngineError('restart_required', `the sandbox's supervisor speaks version ${other} of the protocol`);
     }
-    this.greeting = parsed.data;
-    this.settle?.resolve(parsed.data);
+    this.isGreeted = true;
+    this.settle?.resolve();
   }
 
   private takePong(): void {
@@ -342,7 +335,7 @@ export class Channel {
    * frame of HELLO begins with a zero.
    */
   private areWords(data: Buffer): boolean {
-    this.isRefused ||= this.greeting === null && !this.hasBegun && data[0] !== 0;
+    this.isRefused ||= !this.isGreeted && !this.hasBegun && data[0] !== 0;
     this.hasBegun = true;
     return this.isRefused;
   }

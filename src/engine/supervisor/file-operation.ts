@@ -7,7 +7,7 @@ import { ANY_ANSWER, type ChannelStream, type DataTaker, type Shape } from './ch
 import type { SandboxChannels } from './sandbox-channels';
 
 /** How long the supervisor may take for an answer, or for the next bytes in either direction, in milliseconds. */
-export const ANSWER_MS = 60_000;
+const ANSWER_MS = 60_000;
 
 /** The memory of a buffer whose size is not known before, at first. */
 const FIRST_BYTES = 64 * 1024;
@@ -36,16 +36,8 @@ export class FileOperation {
   ): Promise<FileOperation> {
     signal.throwIfAborted();
     const opening = channels.open(dockerId, request, { input });
-    try {
-      const stream = await untilAborted(opening, { signal, aborted: () => signal.reason as Error });
-      return new FileOperation(stream, signal);
-    } catch (error) {
-      opening.then(
-        (stream) => stream.cancel(),
-        () => undefined,
-      );
-      throw error;
-    }
+    const stream = await untilAborted(opening, { signal, unused: (opened) => opened.cancel() });
+    return new FileOperation(stream, signal);
   }
 
   message<T>(shape: Shape<T>): Promise<T> {

@@ -231,7 +231,7 @@ async function whenStarted(
 ): Promise<ContainerProcess> {
   const late = (): Error =>
     new EngineError('container_not_responding', `a command did not start within ${String(ms)} ms`);
-  const started = untilAborted(starting, { signal, aborted: () => signal.reason as Error });
+  const started = untilAborted(starting, { signal });
   try {
     return await within(started, { ms, late });
   } catch (error) {
