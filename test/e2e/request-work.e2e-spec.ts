@@ -9,9 +9,9 @@ import { BerthProcess } from '../support/servers/berth-process';
 type Work = Readonly<Record<'promises' | 'immediates' | 'timers' | 'statements' | 'bytes', number>>;
 
 const COUNTER = join(__dirname, '../support/servers/count-work.mjs');
-const REQUESTS = 100;
+const REQUESTS = 25;
 /** The cheapest one counts: in others the server's own work, such as a heartbeat, is counted too. */
-const ROUNDS = 20;
+const ROUNDS = 60;
 const LISTED = 20;
 /** More than is allocated in one round, so that no garbage is collected meanwhile. */
 const YOUNG_MIB = 512;
