@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { Text, Timestamp } from '../../api-fields';
 import type { SignIn } from '../../auth';
 import { MeUserView } from './responses';
 import { CreatedTokenView, viewToken } from './tokens';
@@ -24,15 +25,14 @@ export class CreateSignInCodeDto {
 
 /** The answer of `POST /api/auth/codes`. */
 export class SignInCodeView {
-  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd', description: 'Shown only once. Can be used once.' })
+  @Text('Shown only once. Can be used once.', { example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
   readonly code: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly expires_at: string;
+  @Timestamp() readonly expires_at: string;
 }
 
 /** Body of `POST /api/auth/sign-in`. */
 export class SignInDto {
-  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
+  @Text({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'must be a valid sign-in code' })
   readonly code: string;

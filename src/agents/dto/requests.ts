@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } from 'class-validator';
+import { Text } from '../../api-fields';
 import { printable } from '../../http';
 import { MACHINE_WORD, MACHINE_WORD_RULE } from '../agent-protocol';
 
@@ -24,12 +25,12 @@ function MachineWord(example: string): PropertyDecorator {
 
 /** Body of `POST /api/agents`. */
 export class CreateAgentDto {
-  @ApiProperty({ example: 'workstation', description: NAME_RULE })
+  @Text(NAME_RULE, { example: 'workstation' })
   @IsString()
   @Matches(NAME, { message: NAME_RULE })
   name: string;
 
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 500, example: 'under the desk' })
+  @Text({ required: false, nullable: true, maxLength: 500, example: 'under the desk' })
   @IsOptional()
   @IsString()
   @Matches(printable(500), { message: 'at most 500 printable characters' })

@@ -13,6 +13,7 @@ import {
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
+import { Choice, Text, Uuid } from '../../api-fields';
 import { isObjectOf, IsUuidText, printable, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
@@ -194,43 +195,38 @@ const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
   anyOf: [{ required: ['image'] }, { required: ['snapshot'] }],
 })
 export class CreateContainerDto {
-  @ApiPropertyOptional({
+  @Text('A name of GET /api/images, or "custom" with custom_image. Required without snapshot.', {
+    required: false,
     minLength: 1,
     example: 'sandbox',
-    description: 'A name of GET /api/images, or "custom" with custom_image. Required without snapshot.',
   })
   @ValidateIf(({ snapshot, image }: CreateContainerDto) => snapshot === undefined || image !== undefined)
   @IsString()
   @MaxLength(255)
   image?: string;
 
-  @ApiPropertyOptional({
-    format: 'uuid',
+  @Uuid('Snapshot to create the container from, instead of an image.', {
+    required: false,
     example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
-    description: 'Snapshot to create the container from, instead of an image.',
   })
   @IsOptional()
   @IsString()
   @IsUuidText()
   snapshot?: string;
 
-  @ApiPropertyOptional({
-    minLength: 1,
-    example: 'alpine:3.21',
-    description: 'An image reference; only with the image "custom".',
-  })
+  @Text('An image reference; only with the image "custom".', { required: false, minLength: 1, example: 'alpine:3.21' })
   @IsOptional()
   @IsString()
   @MaxLength(255)
   custom_image?: string;
 
-  @ApiPropertyOptional({ example: 'dev-environment', description: `${CONTAINER_NAME_RULE}. Generated if omitted.` })
+  @Text(`${CONTAINER_NAME_RULE}. Generated if omitted.`, { required: false, example: 'dev-environment' })
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional({ example: 'node', description: 'A name of GET /api/roles. If omitted, nothing is installed.' })
+  @Text('A name of GET /api/roles. If omitted, nothing is installed.', { required: false, example: 'node' })
   @IsOptional()
   @IsString()
   @MaxLength(64)
@@ -313,18 +309,17 @@ export class CreateContainerDto {
 
 /** Query of `GET /api/containers`. */
 export class ListContainersDto {
-  @ApiPropertyOptional({
-    enum: LISTED_STATUSES,
-    enumName: 'ListedStatus',
-    description:
-      '`deleted` lists the containers that can still be restored, with `deleted_at` and `purge_at`. Default: all ' +
+  @Choice(
+    LISTED_STATUSES,
+    '`deleted` lists the containers that can still be restored, with `deleted_at` and `purge_at`. Default: all ' +
       'existing containers.',
-  })
+    { required: false, enumName: 'ListedStatus' },
+  )
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
 
-  @ApiPropertyOptional({ description: 'Filter by exact name.' })
+  @Text('Filter by exact name.', { required: false })
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
@@ -343,7 +338,7 @@ export class ListContainersDto {
   @QueryInteger({ min: 1, max: 100, default: 100 })
   limit?: number;
 
-  @ApiPropertyOptional({ description: '`next_cursor` of the previous page.' })
+  @Text('`next_cursor` of the previous page.', { required: false })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })
@@ -353,7 +348,7 @@ export class ListContainersDto {
 /** Body of `PATCH /api/containers/:id`; name and resources are required. */
 @Keywords({ examples: [SETTINGS], not: TWO_ENVIRONMENTS })
 export class UpdateContainerDto {
-  @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
+  @Text(CONTAINER_NAME_RULE, { example: 'production-api' })
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name: string;
@@ -414,7 +409,7 @@ export class UpdateContainerDto {
 /** A merge patch for `PATCH /api/containers/:id`: absent fields stay as they are. */
 @Keywords({ examples: [{ memory_mb: 512, env: { EDITOR: 'vi', PAGER: null } }], minProperties: 1 })
 export class PatchContainerDto {
-  @ApiPropertyOptional({ example: 'production-api', description: CONTAINER_NAME_RULE })
+  @Text(CONTAINER_NAME_RULE, { required: false, example: 'production-api' })
   @Given()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
@@ -500,7 +495,7 @@ export class PatchContainerDto {
 
 /** Query of `GET /api/containers/:id/wait`. */
 export class WaitContainerDto {
-  @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus' })
+  @Choice(CONTAINER_STATUSES, { enumName: 'ContainerStatus' })
   @IsIn(CONTAINER_STATUSES)
   status: ContainerStatus;
 
@@ -522,12 +517,11 @@ export class ReplaceLabelsDto {
 
 /** Query of `DELETE /api/containers/:id`. */
 export class DeleteContainerDto {
-  @ApiPropertyOptional({
-    enum: ['true', 'false'],
-    default: 'false',
-    description:
-      'Delete the container even if Docker fails or does not respond; the removal continues in the background.',
-  })
+  @Choice(
+    ['true', 'false'],
+    'Delete the container even if Docker fails or does not respond; the removal continues in the background.',
+    { required: false, default: 'false' },
+  )
   @IsOptional()
   @IsIn(['true', 'false'])
   force?: 'true' | 'false';

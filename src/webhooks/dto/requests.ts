@@ -14,6 +14,7 @@ import {
   MaxLength,
   Min,
 } from 'class-validator';
+import { Choice, Count, Text } from '../../api-fields';
 import { AsSent, Given, IsLabels, LABELS_SCHEMA } from '../../containers';
 import { EVENT_TYPES } from '../../events';
 import { BodyExample, PagedQuery, printable } from '../../http';
@@ -102,7 +103,7 @@ export class CreateWebhookDto {
 export class UpdateWebhookDto {
   @Given()
   @UrlProperty()
-  @ApiProperty({ required: false })
+  @Text({ required: false })
   url?: string;
 
   @DescriptionProperty()
@@ -114,9 +115,8 @@ export class UpdateWebhookDto {
   @LabelsProperty()
   labels?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    enum: SETTABLE,
-    description: 'A paused webhook continues where it stopped, as far as the events are still stored.',
+  @Choice(SETTABLE, 'A paused webhook continues where it stopped, as far as the events are still stored.', {
+    required: false,
   })
   @Given()
   @IsString()
@@ -127,12 +127,10 @@ export class UpdateWebhookDto {
 /** Body of `POST /api/webhooks/:id/rotate-secret`. */
 @BodyExample({ overlap_seconds: 3600 })
 export class RotateSecretDto {
-  @ApiPropertyOptional({
-    type: 'integer',
-    minimum: 0,
+  @Count('How long deliveries are also signed with the previous secret.', {
+    required: false,
     maximum: MAX_OVERLAP_SECONDS,
     default: OVERLAP_SECONDS,
-    description: 'How long deliveries are also signed with the previous secret.',
   })
   @Given()
   @IsInt()
@@ -143,7 +141,7 @@ export class RotateSecretDto {
 
 /** Query of `GET /api/webhooks/:id/deliveries`. */
 export class ListDeliveriesDto extends PagedQuery {
-  @ApiPropertyOptional({ enum: DELIVERY_STATUSES })
+  @Choice(DELIVERY_STATUSES, { required: false })
   @IsOptional()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
   status?: DeliveryStatus;
