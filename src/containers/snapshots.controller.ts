@@ -63,7 +63,6 @@ export class SnapshotsController {
   @ApiIdempotencyKey()
   @ApiAcceptedResponse({ type: SnapshotView, headers: REPLAYED_HEADER })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'operation_in_progress',
@@ -102,7 +101,6 @@ export class SnapshotsController {
     headers: REPLAYED_HEADER,
   })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'container_limit_reached',
@@ -133,7 +131,6 @@ export class SnapshotsController {
   })
   @ApiOkResponse({ type: SnapshotRestoredView })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'operation_in_progress',
@@ -157,7 +154,6 @@ export class SnapshotsController {
   @Compressed()
   @ApiOperation({ summary: 'List your snapshots' })
   @ApiOkResponse({ type: SnapshotListView })
-  @ApiFaults('invalid_parameters', 'insufficient_permissions')
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListSnapshotsDto): Promise<SnapshotListView> {
     return this.snapshots.list(caller, query);
   }
@@ -178,7 +174,6 @@ export class SnapshotsController {
   @ApiOperation({ summary: 'Wait for a snapshot to become ready' })
   @ApiOkResponse({ type: SnapshotView })
   @ApiFaults(
-    'invalid_parameters',
     'insufficient_permissions',
     'not_authorized',
     'snapshot_not_found',
@@ -202,7 +197,7 @@ export class SnapshotsController {
   @ApiSnapshotId()
   @ApiOperation({ summary: 'Update the name, description or labels of a snapshot' })
   @ApiOkResponse({ type: SnapshotView })
-  @ApiFaults('invalid_parameters', 'insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  @ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found')
   update(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
