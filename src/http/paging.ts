@@ -87,7 +87,7 @@ export class PagedQuery {
   @QueryInteger({ min: 1, max: LARGEST, default: DEFAULT_PAGE })
   limit?: number;
 
-  @Text('`next_cursor` of the previous page.', { required: false })
+  @Text('`next_cursor` of the previous page.')
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })

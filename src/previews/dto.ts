@@ -57,7 +57,7 @@ export class PortAccessView {
 
 /** Body of `POST /api/containers/:id/ports/:port/links`. */
 export class CreateLinkDto {
-  @Text('Name to identify the link.', { required: false, nullable: true, example: 'for the review' })
+  @Text('Name to identify the link.', { nullable: true, example: 'for the review' })
   @IsOptional()
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
@@ -76,7 +76,6 @@ export class CreateLinkDto {
   readonly expires_in?: number | null;
 
   @Flag('true: the link works only in the first browser that opens it, and its token cannot be used in a header.', {
-    required: false,
     nullable: true,
     default: false,
   })
@@ -84,11 +83,7 @@ export class CreateLinkDto {
   @IsBoolean()
   readonly once?: boolean | null;
 
-  @Flag('true: visitors with the link can start the stopped container.', {
-    required: false,
-    nullable: true,
-    default: false,
-  })
+  @Flag('true: visitors with the link can start the stopped container.', { nullable: true, default: false })
   @IsOptional()
   @IsBoolean()
   readonly may_start?: boolean | null;

@@ -21,7 +21,7 @@ function Search(example: string, description: string): PropertyDecorator {
 
 /** Query of `GET /api/admin/containers`. */
 export class ListAnyContainersDto extends PagedQuery {
-  @Uuid('Filter by user.', { required: false })
+  @Uuid('Filter by user.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;
@@ -29,7 +29,7 @@ export class ListAnyContainersDto extends PagedQuery {
   @Choice(
     LISTED_STATUSES,
     '`deleted` lists the containers that can still be restored. Default: all existing containers.',
-    { required: false, enumName: 'ListedStatus' },
+    { enumName: 'ListedStatus' },
   )
   @IsOptional()
   @IsIn(LISTED_STATUSES)
@@ -38,7 +38,7 @@ export class ListAnyContainersDto extends PagedQuery {
   @Search('worker', 'Part of the container, image, user or node name, or the start of the database id.')
   search?: string;
 
-  @Text('Filter by node name or id, in a cluster.', { required: false, example: 'node-2' })
+  @Text('Filter by node name or id, in a cluster.', { example: 'node-2' })
   @IsOptional()
   @IsString()
   @Matches(printable(255), { message: 'node must be the name or id of a node' })
@@ -47,7 +47,7 @@ export class ListAnyContainersDto extends PagedQuery {
 
 /** Query of `GET /api/admin/snapshots`. */
 export class ListAnySnapshotsDto extends PagedQuery {
-  @Uuid('Filter by user.', { required: false })
+  @Uuid('Filter by user.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;
@@ -55,10 +55,7 @@ export class ListAnySnapshotsDto extends PagedQuery {
 
 /** Body of `POST /api/admin/containers/:id/move`. */
 export class MoveContainerDto {
-  @Text('Name or id of the target node. Default: the node with the most free capacity.', {
-    required: false,
-    example: 'node-2',
-  })
+  @Text('Name or id of the target node. Default: the node with the most free capacity.', { example: 'node-2' })
   @ValidateIf((_body, value) => value !== undefined)
   @IsString()
   @MaxLength(255)
@@ -67,7 +64,7 @@ export class MoveContainerDto {
 
 /** Body of `POST /api/admin/nodes/:name/drain`. */
 export class DrainNodeDto {
-  @Flag('Move its containers to other nodes in the background.', { required: false, example: true })
+  @Flag('Move its containers to other nodes in the background.', { example: true })
   @ValidateIf((_body, value) => value !== undefined)
   @IsBoolean()
   move?: boolean;
@@ -75,7 +72,7 @@ export class DrainNodeDto {
 
 /** Query of `GET /api/admin/users`. */
 export class ListUsersDto extends PagedQuery {
-  @Text('Filter by exact name.', { required: false, example: 'ada' })
+  @Text('Filter by exact name.', { example: 'ada' })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be a user name' })
@@ -84,7 +81,7 @@ export class ListUsersDto extends PagedQuery {
   @Search('ada', 'Part of the name.')
   search?: string;
 
-  @Text({ required: false, example: 'free' })
+  @Text({ example: 'free' })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,32}$/, { message: 'tier must be a tier name' })
@@ -109,7 +106,7 @@ export class CreateUserDto {
   )
   readonly scopes?: RouteScope[];
 
-  @Text('Name to identify the token. Default: `first`.', { required: false, example: 'laptop' })
+  @Text('Name to identify the token. Default: `first`.', { example: 'laptop' })
   @ValidateIf((dto: CreateUserDto) => dto.token_name !== undefined)
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
@@ -127,13 +124,13 @@ export class CreateUserDto {
 /** Body of `PATCH /api/admin/users/:id`. */
 @BodyExample({ tier: 'pro' })
 export class UpdateUserDto {
-  @Text('A tier name of GET /api/tiers.', { required: false, example: 'pro' })
+  @Text('A tier name of GET /api/tiers.', { example: 'pro' })
   @ValidateIf((_body, value) => value !== undefined)
   @IsString()
   @MaxLength(32)
   tier?: string;
 
-  @Flag("Refuse the user's tokens and stop the user's containers.", { required: false, example: true })
+  @Flag("Refuse the user's tokens and stop the user's containers.", { example: true })
   @ValidateIf((_body, value) => value !== undefined)
   @IsBoolean()
   suspended?: boolean;

@@ -30,7 +30,7 @@ export class CreateAgentDto {
   @Matches(NAME, { message: NAME_RULE })
   name: string;
 
-  @Text({ required: false, nullable: true, maxLength: 500, example: 'under the desk' })
+  @Text({ nullable: true, maxLength: 500, example: 'under the desk' })
   @IsOptional()
   @IsString()
   @Matches(printable(500), { message: 'at most 500 printable characters' })

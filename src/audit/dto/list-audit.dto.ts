@@ -20,13 +20,12 @@ function Moment(description: string): PropertyDecorator {
 
 /** Query of `GET /api/audit`. */
 export class ListAuditDto extends PagedQuery {
-  @Uuid('Database id of a container, which may be deleted.', { required: false })
+  @Uuid('Database id of a container, which may be deleted.')
   @IsOptional()
   @IsUuidText()
   container_id?: string;
 
   @Text('An action, or its prefix before the dot: `container` matches all container actions.', {
-    required: false,
     example: 'container.start',
   })
   @IsOptional()
@@ -36,10 +35,7 @@ export class ListAuditDto extends PagedQuery {
   })
   action?: string;
 
-  @Text('`ok`, `pending`, `failed` (any error), or an error code such as `no_capacity`.', {
-    required: false,
-    example: 'failed',
-  })
+  @Text('`ok`, `pending`, `failed` (any error), or an error code such as `no_capacity`.', { example: 'failed' })
   @IsOptional()
   @IsString()
   @Matches(/^[a-z_]{1,64}$/, { message: 'outcome must be ok, pending, failed or an error code' })
@@ -51,12 +47,12 @@ export class ListAuditDto extends PagedQuery {
   @Moment('Started before this time.')
   to?: string;
 
-  @Choice(['true', 'false'], 'Include entries of all users; requires the scope `admin`.', { required: false })
+  @Choice(['true', 'false'], 'Include entries of all users; requires the scope `admin`.')
   @IsOptional()
   @IsIn(['true', 'false'])
   all?: 'true' | 'false';
 
-  @Uuid('Filter by user; requires the scope `admin`.', { required: false })
+  @Uuid('Filter by user; requires the scope `admin`.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema, PartialType, PickType } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import {
   IsBoolean,
@@ -13,7 +13,7 @@ import {
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
-import { Choice, Text, Uuid } from '../../api-fields';
+import { Choice, Count, Text, Uuid } from '../../api-fields';
 import { isObjectOf, IsUuidText, printable, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
@@ -94,15 +94,32 @@ function IsEnvironmentPatch(): PropertyDecorator {
   return isObjectOf('isEnvironmentPatch', { validate, rule: `${RULE}; null removes one` });
 }
 
-/** An optional property with an idle limit. */
-function IdleLimitProperty(example: number, description: string): PropertyDecorator {
-  const bounds = { minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max };
-  return applyDecorators(
-    ApiPropertyOptional({ type: 'integer', nullable: true, ...bounds, example, description }),
+/** A property with the name of a container or a snapshot. */
+export const NameProperty = (example: string, description = CONTAINER_NAME_RULE): PropertyDecorator =>
+  applyDecorators(
+    Text(description, { example }),
+    IsString(),
+    Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE }),
+  );
+
+/** A property with an amount of a resource. */
+export const ResourceProperty = (example: number, description: string): PropertyDecorator =>
+  applyDecorators(Count(description, Object.assign({}, RESOURCE_BOUNDS, { example })), IsInt());
+
+const IdleLimitProperty = (example: number, description: string): PropertyDecorator =>
+  applyDecorators(
+    Count(description, { nullable: true, minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max, example }),
     IsOptional(),
     IsInt(),
   );
-}
+
+/** An optional property with the time until a container is idle. */
+const AutoStopProperty = (absent: string): PropertyDecorator =>
+  IdleLimitProperty(3600, `Seconds of inactivity until the container is idle, within the tier's limit. ${absent}`);
+
+/** An optional property with the time until a stopped container is deleted. */
+const AutoDeleteProperty = (absent: string): PropertyDecorator =>
+  IdleLimitProperty(604_800, `Seconds until a stopped container is deleted, within the tier's limit. ${absent}`);
 
 /** An optional property of a patch that null cannot remove. */
 export const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
@@ -196,7 +213,6 @@ const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
 })
 export class CreateContainerDto {
   @Text('A name of GET /api/images, or "custom" with custom_image. Required without snapshot.', {
-    required: false,
     minLength: 1,
     example: 'sandbox',
   })
@@ -206,7 +222,6 @@ export class CreateContainerDto {
   image?: string;
 
   @Uuid('Snapshot to create the container from, instead of an image.', {
-    required: false,
     example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
   })
   @IsOptional()
@@ -214,19 +229,17 @@ export class CreateContainerDto {
   @IsUuidText()
   snapshot?: string;
 
-  @Text('An image reference; only with the image "custom".', { required: false, minLength: 1, example: 'alpine:3.21' })
+  @Text('An image reference; only with the image "custom".', { minLength: 1, example: 'alpine:3.21' })
   @IsOptional()
   @IsString()
   @MaxLength(255)
   custom_image?: string;
 
-  @Text(`${CONTAINER_NAME_RULE}. Generated if omitted.`, { required: false, example: 'dev-environment' })
   @IsOptional()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('dev-environment', `${CONTAINER_NAME_RULE}. Generated if omitted.`)
   name?: string;
 
-  @Text('A name of GET /api/roles. If omitted, nothing is installed.', { required: false, example: 'node' })
+  @Text('A name of GET /api/roles. If omitted, nothing is installed.', { example: 'node' })
   @IsOptional()
   @IsString()
   @MaxLength(64)
@@ -253,46 +266,25 @@ export class CreateContainerDto {
   @IsLabels()
   labels?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 1024,
-    description: "MiB, within the tier's limits. Default: 1,024, or the tier's maximum if lower.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(1024, "MiB, within the tier's limits. Default: 1,024, or the tier's maximum if lower.")
   memory_mb?: number;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 1000,
-    description: "Millicores; 1000 is one CPU. Default: 1000, or the tier's maximum if lower.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(1000, "Millicores; 1000 is one CPU. Default: 1000, or the tier's maximum if lower.")
   cpu_shares?: number;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 10240,
-    description: "MiB, within the tier's limits. Default: 10,240, or the tier's maximum if lower.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(10240, "MiB, within the tier's limits. Default: 10,240, or the tier's maximum if lower.")
   disk_mb?: number;
 
-  @IdleLimitProperty(
-    3600,
-    "Seconds of inactivity until the container is idle, within the tier's limit. Null or omitted: the tier default.",
-  )
+  @AutoStopProperty('Null or omitted: the tier default.')
   auto_stop_seconds?: number | null;
 
   @IdleActionProperty('Null or omitted: the tier default.')
   idle_action?: IdleAction | null;
 
-  @IdleLimitProperty(
-    604_800,
-    "Seconds until a stopped container is deleted, within the tier's limit. Null or omitted: the tier " + 'default.',
-  )
+  @AutoDeleteProperty('Null or omitted: the tier default.')
   auto_delete_seconds?: number | null;
 
   @AutoStartProperty('Null or omitted: false.')
@@ -313,13 +305,13 @@ export class ListContainersDto {
     LISTED_STATUSES,
     '`deleted` lists the containers that can still be restored, with `deleted_at` and `purge_at`. Default: all ' +
       'existing containers.',
-    { required: false, enumName: 'ListedStatus' },
+    { enumName: 'ListedStatus' },
   )
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
 
-  @Text('Filter by exact name.', { required: false })
+  @Text('Filter by exact name.')
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
@@ -338,7 +330,7 @@ export class ListContainersDto {
   @QueryInteger({ min: 1, max: 100, default: 100 })
   limit?: number;
 
-  @Text('`next_cursor` of the previous page.', { required: false })
+  @Text('`next_cursor` of the previous page.')
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })
@@ -348,38 +340,25 @@ export class ListContainersDto {
 /** Body of `PATCH /api/containers/:id`; name and resources are required. */
 @Keywords({ examples: [SETTINGS], not: TWO_ENVIRONMENTS })
 export class UpdateContainerDto {
-  @Text(CONTAINER_NAME_RULE, { example: 'production-api' })
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('production-api')
   name: string;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4096, description: "MiB, within the tier's limits (GET /api/tiers)." })
-  @IsInt()
+  @ResourceProperty(4096, "MiB, within the tier's limits (GET /api/tiers).")
   memory_mb: number;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4000, description: 'Millicores; 1000 is one CPU.' })
-  @IsInt()
+  @ResourceProperty(4000, 'Millicores; 1000 is one CPU.')
   cpu_shares: number;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 20480, description: "MiB, within the tier's limits." })
-  @IsInt()
+  @ResourceProperty(20480, "MiB, within the tier's limits.")
   disk_mb: number;
 
-  @IdleLimitProperty(
-    3600,
-    "Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default. Omitted: " +
-      'unchanged.',
-  )
+  @AutoStopProperty('Null: the tier default. Omitted: unchanged.')
   auto_stop_seconds?: number | null;
 
   @IdleActionProperty('Null: the tier default. Omitted: unchanged.')
   idle_action?: IdleAction | null;
 
-  @IdleLimitProperty(
-    604_800,
-    "Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default. Omitted: " +
-      'unchanged.',
-  )
+  @AutoDeleteProperty('Null: the tier default. Omitted: unchanged.')
   auto_delete_seconds?: number | null;
 
   @AutoStartProperty('Null: false. Omitted: unchanged.')
@@ -408,45 +387,17 @@ export class UpdateContainerDto {
 
 /** A merge patch for `PATCH /api/containers/:id`: absent fields stay as they are. */
 @Keywords({ examples: [{ memory_mb: 512, env: { EDITOR: 'vi', PAGER: null } }], minProperties: 1 })
-export class PatchContainerDto {
-  @Text(CONTAINER_NAME_RULE, { required: false, example: 'production-api' })
-  @Given()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
-  name?: string;
-
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 4096,
-    description: "MiB, within the tier's limits (GET /api/tiers).",
-  })
-  @Given()
-  @IsInt()
-  memory_mb?: number;
-
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4000, description: 'Millicores; 1000 is one CPU.' })
-  @Given()
-  @IsInt()
-  cpu_shares?: number;
-
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 20480, description: "MiB, within the tier's limits." })
-  @Given()
-  @IsInt()
-  disk_mb?: number;
-
-  @IdleLimitProperty(
-    3600,
-    "Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default.",
-  )
+export class PatchContainerDto extends PartialType(
+  PickType(UpdateContainerDto, ['name', 'memory_mb', 'cpu_shares', 'disk_mb']),
+  { skipNullProperties: false },
+) {
+  @AutoStopProperty('Null: the tier default.')
   auto_stop_seconds?: number | null;
 
   @IdleActionProperty('Null: the tier default.')
   idle_action?: IdleAction | null;
 
-  @IdleLimitProperty(
-    604_800,
-    "Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default.",
-  )
+  @AutoDeleteProperty('Null: the tier default.')
   auto_delete_seconds?: number | null;
 
   @AutoStartProperty('Null: false. Omitted: unchanged.')
@@ -520,7 +471,7 @@ export class DeleteContainerDto {
   @Choice(
     ['true', 'false'],
     'Delete the container even if Docker fails or does not respond; the removal continues in the background.',
-    { required: false, default: 'false' },
+    { default: 'false' },
   )
   @IsOptional()
   @IsIn(['true', 'false'])

@@ -4,7 +4,7 @@ import { Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { ApiNextCursor, BodyExample, IsUuidText, PagedQuery, QueryInteger } from '../../http';
 import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../model/labels';
 import { snapshotFacts, SnapshotFactsView, type SnapshotRow } from '../model/snapshot.entity';
-import { AsSent, CONTAINER_NAME, CONTAINER_NAME_RULE, DescriptionProperty, Given } from './requests';
+import { AsSent, CONTAINER_NAME_RULE, DescriptionProperty, Given, NameProperty } from './requests';
 import { ContainerFactsView } from '../model/container.entity';
 import { ContainerCreatedView } from './responses';
 
@@ -17,10 +17,8 @@ const LABELS = { ...LABELS_SCHEMA, example: { team: 'core' } };
 /** Body of `POST /api/containers/:id/snapshots`. */
 @BodyExample({ labels: { team: 'core' } })
 export class CreateSnapshotDto {
-  @Text(`${CONTAINER_NAME_RULE}. Generated if omitted.`, { required: false, example: 'with-nodejs' })
   @IsOptional()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('with-nodejs', `${CONTAINER_NAME_RULE}. Generated if omitted.`)
   name?: string;
 
   @DescriptionProperty(DESCRIBED)
@@ -36,10 +34,8 @@ export class CreateSnapshotDto {
 /** Body of `PATCH /api/snapshots/:id`: absent fields stay as they are. */
 @ApiSchema({ examples: [{ labels: { team: 'core' } }], minProperties: 1 } as object)
 export class UpdateSnapshotDto {
-  @Text(CONTAINER_NAME_RULE, { required: false, example: 'with-nodejs' })
   @Given()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('with-nodejs')
   name?: string;
 
   @DescriptionProperty({ ...DESCRIBED, description: 'Null removes the description.' })
@@ -54,7 +50,7 @@ export class UpdateSnapshotDto {
 
 /** Query of `GET /api/snapshots`. */
 export class ListSnapshotsDto extends PagedQuery {
-  @Uuid('Database id of a container, which may be deleted.', { required: false })
+  @Uuid('Database id of a container, which may be deleted.')
   @IsOptional()
   @IsUuidText()
   container?: string;
@@ -79,17 +75,11 @@ export class WaitSnapshotDto {
 /** Body of `POST /api/containers/:id/fork`. */
 @BodyExample({ count: 1 })
 export class ForkContainerDto {
-  @Text(`${CONTAINER_NAME_RULE}. Generated if omitted. With count, -1, -2 and so on are appended.`, {
-    required: false,
-    example: 'attempt',
-  })
   @IsOptional()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('attempt', `${CONTAINER_NAME_RULE}. Generated if omitted. With count, -1, -2 and so on are appended.`)
   name?: string;
 
   @Count('Number of copies. If given, the response lists them in "containers".', {
-    required: false,
     minimum: 1,
     maximum: MAX_COPIES,
     example: 1,
@@ -109,7 +99,7 @@ export class RestoreSnapshotDto {
   @IsUuidText()
   snapshot: string;
 
-  @Flag('Save the current state as a snapshot first; it counts towards the limits.', { required: false, default: true })
+  @Flag('Save the current state as a snapshot first; it counts towards the limits.', { default: true })
   @IsOptional()
   @IsBoolean()
   keep?: boolean;

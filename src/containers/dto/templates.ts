@@ -17,7 +17,7 @@ import type { TemplateRow } from '../../images';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { RESOURCE_BOUNDS } from '../../tiers';
 import { type AskedStart, SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
-import { DescriptionProperty, Given, NetworkProperty, StartProperty } from './requests';
+import { DescriptionProperty, Given, NameProperty, NetworkProperty, ResourceProperty, StartProperty } from './requests';
 
 const MAX_VERSION = 64;
 const MAX_TIERS = 32;
@@ -39,7 +39,6 @@ const DATA_OF_IMAGE = {
 } as object)
 export class PutTemplateDto {
   @Text('An image on the machine, or a catalogue name; it is never pulled. Alternatively, give a snapshot.', {
-    required: false,
     minLength: 1,
     example: 'my-tools:1',
   })
@@ -50,7 +49,6 @@ export class PutTemplateDto {
 
   @Uuid(
     "One of your snapshots, whose files are copied, or the current template's snapshot, even if it is " + 'deleted.',
-    { required: false },
   )
   @Given()
   @IsString()
@@ -65,38 +63,22 @@ export class PutTemplateDto {
   @DescriptionProperty({ example: 'Node.js and the tools' })
   description?: string | null;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 2048,
-    description: "Default memory in MiB, limited by the tier's maximum.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(2048, "Default memory in MiB, limited by the tier's maximum.")
   memory_mb?: number | null;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 1000,
-    description: "Default CPU in millicores, limited by the tier's maximum.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(1000, "Default CPU in millicores, limited by the tier's maximum.")
   cpu_shares?: number | null;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 10_240,
-    description: "Default disk size in MiB, limited by the tier's maximum.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(10_240, "Default disk size in MiB, limited by the tier's maximum.")
   disk_mb?: number | null;
 
   @StartProperty('Start command of containers whose creation gives none. Requires the scope exec.')
   start?: AskedStart | null;
 
   @Text("A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.", {
-    required: false,
     nullable: true,
     example: 'node',
   })
@@ -123,7 +105,6 @@ export class PutTemplateDto {
   tiers?: string[] | null;
 
   @Flag("Only with snapshot: create containers with the snapshot's data. They do not use warm slots.", {
-    required: false,
     default: false,
   })
   @Given()

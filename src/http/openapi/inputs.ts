@@ -3,7 +3,7 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import { ModulesContainer } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiProperty } from '@nestjs/swagger';
-import { getMetadataStorage } from 'class-validator';
+import { getMetadataStorage, ValidationTypes } from 'class-validator';
 import { MERGE_FORMS } from '../merge-patch';
 import { parametersOf, routeHandlers } from '../route-handlers';
 import { FIRST_LINE } from '../streamed-body';
@@ -49,11 +49,19 @@ export function describeInputs(app: NestFastifyApplication): ReadonlySet<string>
       const used = validations.filter(({ name = '' }) => kind === 'body' || !OF_BODIES.includes(name));
       const ofItems = meaningOf(used.filter(({ each }) => each));
       const ofAll = meaningOf(used.filter(({ each }) => !each));
+      if (validations.some(isConditional) && !Array.isArray(metadataOf(type, property)['required'])) {
+        Object.assign(ofAll, { required: false });
+      }
       if (Object.keys(ofAll).length > 0) ApiProperty(ofAll)(type.prototype as object, property);
       if (Object.keys(ofItems).length > 0) describeItems(type, property, ofItems);
     }
   }
   return bodies;
+}
+
+/** True for `IsOptional` and `ValidateIf`: the field may be absent. */
+function isConditional({ type }: Validation): boolean {
+  return type === ValidationTypes.CONDITIONAL_VALIDATION;
 }
 
 function meaningOf(validations: readonly Validation[]): object {

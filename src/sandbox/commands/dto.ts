@@ -58,7 +58,7 @@ export class ProgramDto {
   })
   command: string[];
 
-  @Text("Absolute path. Omitted: the image's working directory.", { required: false, example: '/home/user' })
+  @Text("Absolute path. Omitted: the image's working directory.", { example: '/home/user' })
   @IsOptional()
   @IsString()
   @Matches(PATH, { message: 'must be an absolute path without NUL' })
@@ -71,7 +71,7 @@ export class ProgramDto {
   })
   env?: Record<string, string>;
 
-  @Text('Name or id, or "user:group". Omitted: the image\'s user.', { required: false, example: 'root' })
+  @Text('Name or id, or "user:group". Omitted: the image\'s user.', { example: 'root' })
   @IsOptional()
   @IsString()
   @Matches(USER, { message: 'must be a name or id, or "user:group"' })
@@ -81,7 +81,7 @@ export class ProgramDto {
 /** Body of `POST /api/containers/:id/exec`. */
 @BodyExample({ command: ['sh', '-c', 'echo "$GREETING, $(id -un)"'], env: { GREETING: 'Hello' } })
 export class RunCommandDto extends ProgramDto {
-  @Text('Standard input of the command. Omitted: empty.', { required: false, example: 'text' })
+  @Text('Standard input of the command. Omitted: empty.', { example: 'text' })
   @IsOptional()
   @IsString()
   stdin?: string;
@@ -111,7 +111,7 @@ export class RunCommandDto extends ProgramDto {
   @Choice(
     OUTPUT_ENCODINGS,
     'Encoding of the output: text, with U+FFFD in place of invalid UTF-8, or Base64 for any bytes.',
-    { required: false, default: 'utf-8' },
+    { default: 'utf-8' },
   )
   @IsOptional()
   @IsString()

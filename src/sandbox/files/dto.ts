@@ -1,5 +1,5 @@
 import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+import { Allow, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
 import { Choice, Count, Flag, Text, Timestamp } from '../../api-fields';
 import { QueryInteger } from '../../http';
 
@@ -30,14 +30,14 @@ const ENTRY_PATH = Object.assign({}, PATH, {
 /** `path` is not validated here: `QueryPath` reads it as bytes. */
 export class PathQuery {
   @ApiProperty(PATH)
-  @IsOptional()
+  @Allow()
   path?: unknown;
 }
 
 /** Like {@link PathQuery}, for a path to write to. */
 export class EntryQuery {
   @ApiProperty(ENTRY_PATH)
-  @IsOptional()
+  @Allow()
   path?: unknown;
 }
 
@@ -51,7 +51,7 @@ export class ListFilesQuery extends PathQuery {
   @QueryInteger({ min: 1, max: LARGEST_PAGE, default: LARGEST_PAGE })
   limit?: number;
 
-  @Text('Value from the Link header of the previous page.', { required: false })
+  @Text('Value from the Link header of the previous page.')
   @IsOptional()
   @IsString()
   @MaxLength(400)
@@ -60,7 +60,6 @@ export class ListFilesQuery extends PathQuery {
 
 export class SearchFilesQuery extends PathQuery {
   @Text('Part of the name, ignoring case. With *, ? or [, a pattern for the whole name.', {
-    required: false,
     minLength: 1,
     maxLength: 255,
     example: '*.ts',
@@ -71,7 +70,6 @@ export class SearchFilesQuery extends PathQuery {
   name?: string;
 
   @Text('Text to find in a line. Binary files and files over 16 MiB are skipped.', {
-    required: false,
     minLength: 1,
     maxLength: 1_000,
     example: 'TODO',
@@ -86,7 +84,7 @@ export class SearchFilesQuery extends PathQuery {
 }
 
 export class DeleteFileQuery extends PathQuery {
-  @Choice(['true', 'false'], 'Delete directories with their contents.', { required: false, default: 'false' })
+  @Choice(['true', 'false'], 'Delete directories with their contents.', { default: 'false' })
   @IsOptional()
   @IsIn(['true', 'false'])
   recursive?: 'true' | 'false';

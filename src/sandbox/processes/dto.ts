@@ -15,7 +15,7 @@ export const OUTPUT_PAGE_BYTES = { min: 16, default: 64 * 1024, max: 1024 * 1024
 /** Body of `POST /api/containers/:id/processes`. */
 @BodyExample({ command: ['sh', '-c', 'while sleep 1; do date; done'] })
 export class StartProcessDto extends ProgramDto {
-  @Flag('Allocate a terminal, which merges both outputs.', { required: false, default: false })
+  @Flag('Allocate a terminal, which merges both outputs.', { default: false })
   @IsOptional()
   @IsBoolean()
   tty?: boolean;
@@ -29,7 +29,7 @@ export class ReadOutputDto {
   @QueryInteger({ ...OUTPUT_PAGE_BYTES, description: 'Maximum number of bytes.' })
   limit?: number;
 
-  @Choice(OUTPUT_ENCODINGS, { required: false, default: 'utf-8' })
+  @Choice(OUTPUT_ENCODINGS, { default: 'utf-8' })
   @IsOptional()
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
@@ -39,18 +39,18 @@ export class ReadOutputDto {
 /** Body of `POST /api/containers/:id/processes/:pid/stdin`. */
 @BodyExample({ data: 'yes\n' })
 export class WriteInputDto {
-  @Text({ required: false, example: 'yes\n' })
+  @Text({ example: 'yes\n' })
   @IsOptional()
   @IsString()
   data?: string;
 
-  @Choice(OUTPUT_ENCODINGS, 'Encoding of "data".', { required: false, default: 'utf-8' })
+  @Choice(OUTPUT_ENCODINGS, 'Encoding of "data".', { default: 'utf-8' })
   @IsOptional()
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
   encoding?: OutputEncoding;
 
-  @Flag('Close the input after this data.', { required: false, default: false })
+  @Flag('Close the input after this data.', { default: false })
   @IsOptional()
   @IsBoolean()
   close?: boolean;

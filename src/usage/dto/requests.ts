@@ -42,7 +42,7 @@ export class ListUsageDto extends PagedQuery {
   @Day(TO)
   to?: string;
 
-  @Uuid('Filter by user; includes deleted users.', { required: false })
+  @Uuid('Filter by user; includes deleted users.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;

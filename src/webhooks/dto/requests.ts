@@ -103,7 +103,7 @@ export class CreateWebhookDto {
 export class UpdateWebhookDto {
   @Given()
   @UrlProperty()
-  @Text({ required: false })
+  @Text()
   url?: string;
 
   @DescriptionProperty()
@@ -115,9 +115,7 @@ export class UpdateWebhookDto {
   @LabelsProperty()
   labels?: Record<string, string>;
 
-  @Choice(SETTABLE, 'A paused webhook continues where it stopped, as far as the events are still stored.', {
-    required: false,
-  })
+  @Choice(SETTABLE, 'A paused webhook continues where it stopped, as far as the events are still stored.')
   @Given()
   @IsString()
   @IsIn(SETTABLE, { message: `must be one of ${SETTABLE.join(', ')}` })
@@ -128,7 +126,6 @@ export class UpdateWebhookDto {
 @BodyExample({ overlap_seconds: 3600 })
 export class RotateSecretDto {
   @Count('How long deliveries are also signed with the previous secret.', {
-    required: false,
     maximum: MAX_OVERLAP_SECONDS,
     default: OVERLAP_SECONDS,
   })
@@ -141,7 +138,7 @@ export class RotateSecretDto {
 
 /** Query of `GET /api/webhooks/:id/deliveries`. */
 export class ListDeliveriesDto extends PagedQuery {
-  @Choice(DELIVERY_STATUSES, { required: false })
+  @Choice(DELIVERY_STATUSES)
   @IsOptional()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
   status?: DeliveryStatus;
