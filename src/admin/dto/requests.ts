@@ -3,7 +3,7 @@ import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
 import { Choice, Flag, Text, Uuid } from '../../api-fields';
 import { type RouteScope, TokenDaysField, TokenScopesField } from '../../auth';
-import { LISTED_STATUSES, type ListedStatus } from '../../containers';
+import { Given, LISTED_STATUSES, type ListedStatus } from '../../containers';
 import { BodyExample, IsUuidText, PagedQuery, printable, printableName } from '../../http';
 
 /** Maximum length of a text to search for: longer than any name of an image. */
@@ -56,7 +56,7 @@ export class ListAnySnapshotsDto extends PagedQuery {
 /** Body of `POST /api/admin/containers/:id/move`. */
 export class MoveContainerDto {
   @Text('Name or id of the target node. Default: the node with the most free capacity.', { example: 'node-2' })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Given()
   @IsString()
   @MaxLength(255)
   node?: string;
@@ -65,7 +65,7 @@ export class MoveContainerDto {
 /** Body of `POST /api/admin/nodes/:name/drain`. */
 export class DrainNodeDto {
   @Flag('Move its containers to other nodes in the background.', { example: true })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Given()
   @IsBoolean()
   move?: boolean;
 }
@@ -125,13 +125,13 @@ export class CreateUserDto {
 @BodyExample({ tier: 'pro' })
 export class UpdateUserDto {
   @Text('A tier name of GET /api/tiers.', { example: 'pro' })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Given()
   @IsString()
   @MaxLength(32)
   tier?: string;
 
   @Flag("Refuse the user's tokens and stop the user's containers.", { example: true })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Given()
   @IsBoolean()
   suspended?: boolean;
 }

@@ -96,10 +96,11 @@ function IsEnvironmentPatch(): PropertyDecorator {
 
 /** A property with the name of a container or a snapshot. */
 export const NameProperty = (example: string, description = CONTAINER_NAME_RULE): PropertyDecorator =>
+  // From the last to the first: decorators above a property are evaluated in this order.
   applyDecorators(
-    Text(description, { example }),
-    IsString(),
     Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE }),
+    IsString(),
+    Text(description, { example }),
   );
 
 /** A property with an amount of a resource. */
@@ -136,6 +137,23 @@ export function DescriptionProperty(options: { example: string; description?: st
     Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
   );
 }
+
+/** A property with labels. */
+export const LabelsProperty = (example: Readonly<Record<string, string>>, description: string): PropertyDecorator =>
+  applyDecorators(ApiProperty({ ...LABELS_SCHEMA, example, description }), AsSent(), IsLabels());
+
+/** An optional query parameter that selects by labels. */
+export const LabelFilter = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      type: [String],
+      maxItems: MAX_LABELS,
+      example: ['team:core'],
+      description: '`key:value`, or only a key. Repeatable; all must match.',
+    }),
+    IsOptional(),
+    IsLabelSelectors(),
+  );
 
 /** An optional property with a network policy. */
 export function NetworkProperty(description: string): PropertyDecorator {
@@ -256,14 +274,11 @@ export class CreateContainerDto {
   @EnvironmentProperty(ALIAS)
   environment?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    ...LABELS_SCHEMA,
-    example: { team: 'core', 'app/tier': 'backend' },
-    description: 'At most 32; keys of a-z, 0-9, ".", "_", "/" and "-". Only used by Berth.',
-  })
   @IsOptional()
-  @AsSent()
-  @IsLabels()
+  @LabelsProperty(
+    { team: 'core', 'app/tier': 'backend' },
+    'At most 32; keys of a-z, 0-9, ".", "_", "/" and "-". Only used by Berth.',
+  )
   labels?: Record<string, string>;
 
   @IsOptional()
@@ -317,14 +332,7 @@ export class ListContainersDto {
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional({
-    type: [String],
-    maxItems: MAX_LABELS,
-    example: ['team:core'],
-    description: '`key:value`, or only a key. Repeatable; all must match.',
-  })
-  @IsOptional()
-  @IsLabelSelectors()
+  @LabelFilter()
   label?: string | readonly string[];
 
   @QueryInteger({ min: 1, max: 100, default: 100 })
@@ -456,13 +464,7 @@ export class WaitContainerDto {
 
 /** Body of `PUT /api/containers/:id/labels`. */
 export class ReplaceLabelsDto {
-  @ApiProperty({
-    ...LABELS_SCHEMA,
-    example: { team: 'core', 'app/tier': 'backend' },
-    description: 'Replaces all labels of the container.',
-  })
-  @AsSent()
-  @IsLabels()
+  @LabelsProperty({ team: 'core', 'app/tier': 'backend' }, 'Replaces all labels of the container.')
   labels: Record<string, string>;
 }
 

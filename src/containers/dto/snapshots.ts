@@ -1,10 +1,9 @@
-import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
-import { IsBoolean, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { ApiProperty, ApiSchema } from '@nestjs/swagger';
+import { IsBoolean, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
 import { Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { ApiNextCursor, BodyExample, IsUuidText, PagedQuery, QueryInteger } from '../../http';
-import { IsLabels, IsLabelSelectors, LABELS_SCHEMA, MAX_LABELS } from '../model/labels';
 import { snapshotFacts, SnapshotFactsView, type SnapshotRow } from '../model/snapshot.entity';
-import { AsSent, CONTAINER_NAME_RULE, DescriptionProperty, Given, NameProperty } from './requests';
+import { CONTAINER_NAME_RULE, DescriptionProperty, Given, LabelFilter, LabelsProperty, NameProperty } from './requests';
 import { ContainerFactsView } from '../model/container.entity';
 import { ContainerCreatedView } from './responses';
 
@@ -12,7 +11,6 @@ const MAX_COPIES = 10;
 const COPIES_RULE = `must be a whole number from 1 to ${String(MAX_COPIES)}`;
 
 const DESCRIBED = { example: 'Node.js 24 and the project' };
-const LABELS = { ...LABELS_SCHEMA, example: { team: 'core' } };
 
 /** Body of `POST /api/containers/:id/snapshots`. */
 @BodyExample({ labels: { team: 'core' } })
@@ -24,10 +22,8 @@ export class CreateSnapshotDto {
   @DescriptionProperty(DESCRIBED)
   description?: string | null;
 
-  @ApiPropertyOptional({ ...LABELS, description: 'Labels; the rules for container labels apply.' })
   @IsOptional()
-  @AsSent()
-  @IsLabels()
+  @LabelsProperty({ team: 'core' }, 'Labels; the rules for container labels apply.')
   labels?: Record<string, string>;
 }
 
@@ -41,10 +37,8 @@ export class UpdateSnapshotDto {
   @DescriptionProperty({ ...DESCRIBED, description: 'Null removes the description.' })
   description?: string | null;
 
-  @ApiPropertyOptional({ ...LABELS, description: 'Replaces all labels of the snapshot.' })
   @Given()
-  @AsSent()
-  @IsLabels()
+  @LabelsProperty({ team: 'core' }, 'Replaces all labels of the snapshot.')
   labels?: Record<string, string>;
 }
 
@@ -55,14 +49,7 @@ export class ListSnapshotsDto extends PagedQuery {
   @IsUuidText()
   container?: string;
 
-  @ApiPropertyOptional({
-    type: [String],
-    maxItems: MAX_LABELS,
-    example: ['team:core'],
-    description: '`key:value`, or only a key. Repeatable; all must match.',
-  })
-  @IsOptional()
-  @IsLabelSelectors()
+  @LabelFilter()
   label?: string | readonly string[];
 }
 

@@ -5,7 +5,6 @@ import {
   ArrayUnique,
   IsArray,
   IsBoolean,
-  IsInt,
   IsOptional,
   IsString,
   Matches,
@@ -15,9 +14,8 @@ import { Choice, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { IsUuidText, printableName } from '../../http';
 import type { TemplateRow } from '../../images';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
-import { RESOURCE_BOUNDS } from '../../tiers';
 import { type AskedStart, SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
-import { DescriptionProperty, Given, NameProperty, NetworkProperty, ResourceProperty, StartProperty } from './requests';
+import { DescriptionProperty, Given, NetworkProperty, ResourceProperty, StartProperty } from './requests';
 
 const MAX_VERSION = 64;
 const MAX_TIERS = 32;

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
 import {
   IsIn,
   IsInt,
@@ -86,10 +86,8 @@ export class RunCommandDto extends ProgramDto {
   @IsString()
   stdin?: string;
 
-  @ApiPropertyOptional({
-    type: 'integer',
+  @Count('Timeout, after which the command and its child processes are terminated.', {
     default: COMMAND_TIMEOUT_MS.usual,
-    description: 'Timeout, after which the command and its child processes are terminated.',
   })
   @IsOptional()
   @IsInt()
@@ -97,10 +95,8 @@ export class RunCommandDto extends ProgramDto {
   @Max(COMMAND_TIMEOUT_MS.max)
   timeout_ms?: number;
 
-  @ApiPropertyOptional({
-    type: 'integer',
+  @Count('Maximum combined size of both outputs. Further output is discarded; the command continues.', {
     default: COMMAND_OUTPUT_BYTES.usual,
-    description: 'Maximum combined size of both outputs. Further output is discarded; the command continues.',
   })
   @IsOptional()
   @IsInt()
@@ -121,10 +117,8 @@ export class RunCommandDto extends ProgramDto {
 
 /** The first line of the body of `POST /api/containers/:id/exec/stream`. */
 export class StreamCommandDto extends ProgramDto {
-  @ApiPropertyOptional({
-    type: 'integer',
+  @Count('Timeout of at most one day, after which the command and its child processes are terminated.', {
     default: STREAMED_TIMEOUT_MS.usual,
-    description: 'Timeout of at most one day, after which the command and its child processes are terminated.',
   })
   @IsOptional()
   @IsInt()

@@ -15,7 +15,7 @@ import {
   Min,
 } from 'class-validator';
 import { Choice, Count, Text } from '../../api-fields';
-import { AsSent, Given, IsLabels, LABELS_SCHEMA } from '../../containers';
+import { Given, LabelsProperty } from '../../containers';
 import { EVENT_TYPES } from '../../events';
 import { BodyExample, PagedQuery, printable } from '../../http';
 import { LONGEST_URL } from '../destinations';
@@ -68,18 +68,14 @@ const EventsProperty = (): PropertyDecorator =>
     IsIn([...EVENT_TYPES], { each: true, message: 'must be event types' }),
   );
 
-const LabelsProperty = (): PropertyDecorator =>
+const FilterProperty = (): PropertyDecorator =>
   applyDecorators(
-    ApiPropertyOptional({
-      ...LABELS_SCHEMA,
-      example: { team: 'core' },
-      description:
-        'Send only events of containers and snapshots that have all of these labels. Events of processes, agents, ' +
+    LabelsProperty(
+      { team: 'core' },
+      'Send only events of containers and snapshots that have all of these labels. Events of processes, agents, ' +
         'nodes and webhooks have no labels.',
-    }),
+    ),
     Given(),
-    AsSent(),
-    IsLabels(),
   );
 
 /** Body of `POST /api/webhooks` and `POST /api/admin/webhooks`. */
@@ -94,7 +90,7 @@ export class CreateWebhookDto {
   @EventsProperty()
   events?: string[] | null;
 
-  @LabelsProperty()
+  @FilterProperty()
   labels?: Record<string, string>;
 }
 
@@ -112,7 +108,7 @@ export class UpdateWebhookDto {
   @EventsProperty()
   events?: string[] | null;
 
-  @LabelsProperty()
+  @FilterProperty()
   labels?: Record<string, string>;
 
   @Choice(SETTABLE, 'A paused webhook continues where it stopped, as far as the events are still stored.')
