@@ -57,8 +57,7 @@ export class ImageView {
 
 /** The response of `GET /api/images`. */
 export class ImageListView {
-  @ApiProperty({ type: [ImageView] })
-  readonly images: ImageView[];
+  @ApiProperty({ type: [ImageView] }) readonly images: ImageView[];
   @Flag('True if creations can use any image: `custom` with `custom_image`.', { example: true })
   readonly custom_images: boolean;
 }

@@ -15,8 +15,7 @@ const ACCESS_MEANING = '`private`: accessible to the owner and with a link. `pub
 
 /** A port on which a program in a container listens. */
 class PortView {
-  @ApiProperty(PORT)
-  readonly port: number;
+  @ApiProperty(PORT) readonly port: number;
   @ApiProperty({
     type: [String],
     example: ['127.0.0.1'],
@@ -48,8 +47,7 @@ export class PortAccessDto {
 
 /** Answer of `PUT /api/containers/:id/ports/:port`. */
 export class PortAccessView {
-  @ApiProperty(PORT)
-  readonly port: number;
+  @ApiProperty(PORT) readonly port: number;
   @Choice(PORT_ACCESS, ACCESS_MEANING, { enumName: 'PortAccess', example: 'public' })
   readonly access: PortAccess;
   @Text('URL of the preview.', { example: URL_EXAMPLE }) readonly url: string;

@@ -27,8 +27,7 @@ class RoleView {
 
 /** The response of `GET /api/roles`. */
 export class RoleListView {
-  @ApiProperty({ type: [RoleView] })
-  readonly roles: readonly RoleView[];
+  @ApiProperty({ type: [RoleView] }) readonly roles: readonly RoleView[];
 }
 
 /** Injection token of the catalogue's roles, `barebone` among them. */

@@ -73,8 +73,7 @@ export class SshKeyDeletedView {
 
 /** A key that proves to clients which server they have reached. */
 class HostKeyView {
-  @ApiProperty(TYPE)
-  readonly type: string;
+  @ApiProperty(TYPE) readonly type: string;
   @Text({ example: FINGERPRINT }) readonly fingerprint: string;
   @Text('For known_hosts, after the host name.', { example: LINE.split(' ', 2).join(' ') })
   readonly public_key: string;

@@ -8,8 +8,7 @@ export class LimitsView {
   @Count({ example: 5 }) readonly containers: number;
   @ApiProperty({ type: Resources })
   readonly min: Resources;
-  @ApiProperty({ type: Resources })
-  readonly max: Resources;
+  @ApiProperty({ type: Resources }) readonly max: Resources;
   @ApiProperty({ type: Resources, description: 'Resources of a creation that gives none.' })
   readonly default: Resources;
   @Count(
@@ -73,8 +72,7 @@ class TierView extends LimitsView {
 
 /** The response of `GET /api/tiers`. */
 export class TierListView {
-  @ApiProperty({ type: [TierView] })
-  readonly tiers: TierView[];
+  @ApiProperty({ type: [TierView] }) readonly tiers: TierView[];
 }
 
 export function viewLimits(tier: Tier): LimitsView {

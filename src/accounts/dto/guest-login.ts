@@ -8,8 +8,7 @@ import { MeUserView } from './responses';
 export class GuestLoginView {
   @Text('Shown only once. Allows reading and writing.', { example: `berth_${'1f2e3d4c'.repeat(8)}` })
   readonly token: string;
-  @ApiProperty({ type: MeUserView })
-  readonly user: MeUserView;
+  @ApiProperty({ type: MeUserView }) readonly user: MeUserView;
   @Timestamp(
     'When the guest session ends. After that, the token can only read, stop and delete. Null if guest sessions ' +
       'do not expire.',

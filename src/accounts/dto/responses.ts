@@ -33,13 +33,11 @@ class TransferLimitsView {
 
 /** The answer of `GET /api/me`. */
 export class MeView {
-  @ApiProperty({ type: MeUserView })
-  readonly user: MeUserView;
+  @ApiProperty({ type: MeUserView }) readonly user: MeUserView;
   @Text({ example: 'free' }) readonly tier: string;
   @ApiProperty({ type: LimitsView })
   readonly limits: LimitsView;
-  @ApiProperty({ type: MeUsageView })
-  readonly usage: MeUsageView;
+  @ApiProperty({ type: MeUsageView }) readonly usage: MeUsageView;
   @ApiProperty({ type: TransferLimitsView })
   readonly transfer_limits: TransferLimitsView;
   @ApiProperty({
@@ -65,8 +63,7 @@ class ProfileUserView {
 
 /** The answer of `GET /api/profile`. */
 export class ProfileView {
-  @ApiProperty({ type: ProfileUserView })
-  readonly user: ProfileUserView;
+  @ApiProperty({ type: ProfileUserView }) readonly user: ProfileUserView;
 }
 
 /** The answer of `GET /api/tokens/validate`. */

@@ -40,8 +40,7 @@ export class SignInDto {
 
 /** The answer of `POST /api/auth/sign-in`: the session's token and its user. */
 export class SignInView extends CreatedTokenView {
-  @ApiProperty({ type: MeUserView })
-  readonly user: MeUserView;
+  @ApiProperty({ type: MeUserView }) readonly user: MeUserView;
 }
 
 export function viewSignIn({ token, text, user: { id, username, tier } }: SignIn): SignInView {

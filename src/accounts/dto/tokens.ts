@@ -19,7 +19,7 @@ export class CreateTokenDto {
   readonly scopes?: RouteScope[];
 
   @TokenDaysField(
-    'Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or ' + 'never.',
+    'Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or never.',
   )
   readonly expires_in?: number | null;
 }
@@ -44,8 +44,7 @@ export class CreatedTokenView extends TokenView {
 
 /** The answer of `GET /api/tokens`. */
 export class TokenListView {
-  @ApiProperty({ type: [TokenView] })
-  readonly tokens: TokenView[];
+  @ApiProperty({ type: [TokenView] }) readonly tokens: TokenView[];
   @Count({ example: 1 }) readonly count: number;
 }
 

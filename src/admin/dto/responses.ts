@@ -20,16 +20,14 @@ class AdminUserView {
 export class AdminSnapshotListView {
   @ApiProperty({ type: [AnySnapshotView], description: 'Newest first.' })
   readonly snapshots: readonly AnySnapshotView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The answer of `GET /api/admin/users`. */
 export class AdminUserListView {
   @ApiProperty({ type: [AdminUserView], description: 'Newest first.' })
   readonly users: readonly AdminUserView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The first token of a new user. */
@@ -48,8 +46,7 @@ export class UserCreatedView {
   @Choice(['user created']) readonly message: string;
   @ApiProperty({ type: AdminUserView })
   readonly user: AdminUserView;
-  @ApiProperty({ type: FirstTokenView })
-  readonly token: FirstTokenView;
+  @ApiProperty({ type: FirstTokenView }) readonly token: FirstTokenView;
 }
 
 /** The answer of `PATCH /api/admin/users/:id`. */
@@ -83,8 +80,7 @@ export class AdminTokenRevokedView {
 export class AdminContainerListView {
   @ApiProperty({ type: [AnyContainerView], description: 'Newest first.' })
   readonly containers: readonly AnyContainerView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 export function viewUser({ id, username, tier, ...times }: UserEntity): AdminUserView {

@@ -58,8 +58,7 @@ class AuditEntryView {
 export class AuditListView {
   @ApiProperty({ type: [AuditEntryView], description: 'Newest first.' })
   readonly entries: readonly AuditEntryView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** @param viewer the id of the user who reads the entry; null: an administrator, who may see every field */

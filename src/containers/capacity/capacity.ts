@@ -101,8 +101,7 @@ export class Capacity {
     });
     new SampledGauge(metrics, {
       name: 'berth_capacity_memory_bytes',
-      help:
-        'Memory of the machine: limit (total × overcommit), reserved (sum of the container limits), total, ' + 'free.',
+      help: 'Memory of the machine: limit (total × overcommit), reserved (sum of the container limits), total, free.',
       labelNames: ['kind'],
       sample: async () => {
         const { memory_mb, free_memory_mb } = await this.amounts();

@@ -110,8 +110,7 @@ export class ContainerView extends ContainerFactsView {
     { nullable: true, example: null },
   )
   readonly ready: boolean | null;
-  @ApiProperty(USED_TEMPLATE)
-  readonly template: UsedTemplateView | null;
+  @ApiProperty(USED_TEMPLATE) readonly template: UsedTemplateView | null;
   @Choice(
     ['reachable', 'unreachable'],
     "Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known " +
@@ -221,13 +220,11 @@ export class ContainerListView {
   readonly containers: readonly (ListedContainerView | AgentView)[];
   @Count('Number of entries in "containers" on this page, including agents.', { example: 2 })
   readonly count: number;
-  @ApiProperty({ type: ContainerUsageView })
-  readonly usage: ContainerUsageView;
+  @ApiProperty({ type: ContainerUsageView }) readonly usage: ContainerUsageView;
   @Count('Same as "usage.limit".', { example: 5 }) readonly limit: number;
   @Count('Position to watch from: all later changes are events with a greater "seq".', { example: 41 })
   readonly event_seq: number;
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The response of `POST /api/containers`. */
@@ -253,8 +250,7 @@ export class ContainerCreatedView extends ContainerFactsView {
     description: 'The start command, with defaults filled in.',
   })
   readonly start: StartCommand | null;
-  @ApiProperty(USED_TEMPLATE)
-  readonly template: UsedTemplateView | null;
+  @ApiProperty(USED_TEMPLATE) readonly template: UsedTemplateView | null;
   @Timestamp('Guests only: when the session, and so the run, ends.', { required: false })
   readonly expires_at?: string;
   @Amount('Maximum duration of a session or run; only if the tier has a limit (session_seconds).', {
@@ -292,8 +288,7 @@ export class ContainerResumedView extends PickType(ContainerFactsView, ['id', 'n
 export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
   @Choice(['container started', 'container recreated and started'])
   readonly message: string;
-  @ApiPropertyOptional(RESUMED)
-  readonly resumed?: true;
+  @ApiPropertyOptional(RESUMED) readonly resumed?: true;
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],

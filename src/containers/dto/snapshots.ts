@@ -145,10 +145,8 @@ export class SnapshotListView {
   readonly snapshots: readonly SnapshotView[];
   @Count('Number of entries on this page.', { example: 2 })
   readonly count: number;
-  @ApiProperty({ type: SnapshotUsageView })
-  readonly usage: SnapshotUsageView;
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiProperty({ type: SnapshotUsageView }) readonly usage: SnapshotUsageView;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The response of `DELETE /api/snapshots/:id`. */

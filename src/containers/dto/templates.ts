@@ -45,9 +45,7 @@ export class PutTemplateDto {
   @MaxLength(255)
   image?: string;
 
-  @Uuid(
-    "One of your snapshots, whose files are copied, or the current template's snapshot, even if it is " + 'deleted.',
-  )
+  @Uuid("One of your snapshots, whose files are copied, or the current template's snapshot, even if it is deleted.")
   @Given()
   @IsString()
   @IsUuidText()
@@ -168,8 +166,7 @@ export function templateView(row: TemplateRow): TemplateView {
 export class TemplatePutView {
   @Choice(['template created', 'template replaced'])
   readonly message: 'template created' | 'template replaced';
-  @ApiProperty({ type: TemplateView })
-  readonly template: TemplateView;
+  @ApiProperty({ type: TemplateView }) readonly template: TemplateView;
 }
 
 /** The answer of `GET /api/admin/templates`. */

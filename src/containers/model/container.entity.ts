@@ -458,8 +458,7 @@ export class ContainerFactsView implements ContainerFacts {
     description: 'Labels set by the user; Docker does not see them.',
   })
   readonly labels: Readonly<Record<string, string>>;
-  @ApiProperty({ type: Resources })
-  readonly resources: Resources;
+  @ApiProperty({ type: Resources }) readonly resources: Resources;
   @ApiProperty({ ...NETWORK_POLICY_SCHEMA, description: 'Outbound network access.' })
   readonly network: NetworkPolicy;
 }

@@ -149,8 +149,7 @@ export class FoundFileView extends PickType(FileView, ['path', 'size', 'mode', '
 }
 
 export class FoundFilesView {
-  @ApiProperty({ type: [FoundFileView] })
-  readonly files: FoundFileView[];
+  @ApiProperty({ type: [FoundFileView] }) readonly files: FoundFileView[];
   @Flag('False if there may be more results: the limit or the time limit was reached.')
   readonly complete: boolean;
 }

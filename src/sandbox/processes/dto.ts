@@ -101,8 +101,7 @@ export class ProcessView {
 }
 
 export class ProcessListView {
-  @ApiProperty({ type: [ProcessView] })
-  readonly processes: ProcessView[];
+  @ApiProperty({ type: [ProcessView] }) readonly processes: ProcessView[];
   @Count({ example: 1 }) readonly count: number;
 }
 

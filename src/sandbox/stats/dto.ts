@@ -35,8 +35,7 @@ export class StatsView {
   @Timestamp() readonly at: string;
   @ApiProperty({ type: CpuStatsView })
   readonly cpu: CpuStatsView;
-  @ApiProperty({ type: MemoryStatsView })
-  readonly memory: MemoryStatsView;
+  @ApiProperty({ type: MemoryStatsView }) readonly memory: MemoryStatsView;
   @Count('Processes and threads. Null under gVisor, where they cannot be counted from outside.', {
     nullable: true,
     example: null,

@@ -38,8 +38,7 @@ class UserDailyUsageView extends DailyUsageView {
 export class UsageListView {
   @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without usage are omitted.' })
   readonly usage: readonly UserDailyUsageView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 export function viewUsage(days: readonly UserDay[]): UsageView {

@@ -89,8 +89,7 @@ export class WebhookListView {
   readonly count: number;
   @Count("Maximum allowed by the user's tier; for global webhooks, the maximum per administrator.", { example: 5 })
   readonly limit: number;
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The answer of `DELETE /api/webhooks/:id`. */
@@ -177,6 +176,5 @@ export function deliveryView(row: DeliveryRow, request: Payload | null): Deliver
 export class DeliveryListView {
   @ApiProperty({ type: [DeliveryView], description: 'Newest first.' })
   readonly deliveries: readonly DeliveryView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
