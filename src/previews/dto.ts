@@ -55,7 +55,7 @@ export class PortAccessView {
 
 /** Body of `POST /api/containers/:id/ports/:port/links`. */
 export class CreateLinkDto {
-  @Text('Name to identify the link.', { nullable: true, example: 'for the review' })
+  @Text('Name to identify the link.', { example: 'for the review' })
   @IsOptional()
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
@@ -63,7 +63,6 @@ export class CreateLinkDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
     default: LINK_SECONDS.usual,
     description: 'Seconds until the link and its open connections expire: 60 to 2592000 (30 days).',
   })
@@ -74,14 +73,13 @@ export class CreateLinkDto {
   readonly expires_in?: number | null;
 
   @Flag('true: the link works only in the first browser that opens it, and its token cannot be used in a header.', {
-    nullable: true,
     default: false,
   })
   @IsOptional()
   @IsBoolean()
   readonly once?: boolean | null;
 
-  @Flag('true: visitors with the link can start the stopped container.', { nullable: true, default: false })
+  @Flag('true: visitors with the link can start the stopped container.', { default: false })
   @IsOptional()
   @IsBoolean()
   readonly may_start?: boolean | null;

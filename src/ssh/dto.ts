@@ -22,7 +22,6 @@ export class CreateSshKeyDto {
 
   @Text(`The content of a file such as id_ed25519.pub. ${KEY_TYPES.join(', ')}; RSA with at least 2048 bits.`, {
     example: LINE,
-    maxLength: MOST_KEY_TEXT,
   })
   @IsString()
   @MaxLength(MOST_KEY_TEXT)
@@ -31,7 +30,6 @@ export class CreateSshKeyDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
     example: 3600,
     description:
       'Seconds until the key expires and its connections are closed; at least 60. Limited by the calling token. ' +

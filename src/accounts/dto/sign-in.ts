@@ -12,7 +12,6 @@ export const CODE_SECONDS = 300;
 export class CreateSignInCodeDto {
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
     default: CODE_SECONDS,
     description: 'Lifetime of the code in seconds: 30 to 3600.',
   })

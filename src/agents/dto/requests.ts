@@ -19,7 +19,7 @@ function MachineWord(example: string): PropertyDecorator {
     Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE }),
     IsString(),
     IsOptional(),
-    ApiPropertyOptional({ type: String, nullable: true, example, description }),
+    ApiPropertyOptional({ type: String, example, description }),
   );
 }
 
@@ -30,7 +30,7 @@ export class CreateAgentDto {
   @Matches(NAME, { message: NAME_RULE })
   name: string;
 
-  @Text({ nullable: true, maxLength: 500, example: 'under the desk' })
+  @Text({ maxLength: 500, example: 'under the desk' })
   @IsOptional()
   @IsString()
   @Matches(printable(500), { message: 'at most 500 printable characters' })
@@ -42,7 +42,7 @@ export class CreateAgentDto {
   @MachineWord('x64')
   arch?: string | null;
 
-  @ApiPropertyOptional({ type: [String], nullable: true, example: ['gpu', 'site:home'], maxItems: MOST_TAGS })
+  @ApiPropertyOptional({ type: [String], example: ['gpu', 'site:home'], maxItems: MOST_TAGS })
   @IsOptional()
   @IsArray({ message: 'must be an array' })
   @IsString({ each: true, message: 'each must be a string' })

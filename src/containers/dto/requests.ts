@@ -109,7 +109,7 @@ export const ResourceProperty = (example: number, description: string): Property
 
 const IdleLimitProperty = (example: number, description: string): PropertyDecorator =>
   applyDecorators(
-    Count(description, { nullable: true, minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max, example }),
+    Count(description, { minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max, example }),
     IsOptional(),
     IsInt(),
   );
@@ -131,7 +131,7 @@ const MAX_DESCRIPTION = 500;
 /** An optional property with a description, of which null stands for none. */
 export function DescriptionProperty(options: { example: string; description?: string }): PropertyDecorator {
   return applyDecorators(
-    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, nullable: true, ...options }),
+    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, ...options }),
     IsOptional(),
     IsString(),
     Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
@@ -172,7 +172,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
     "Action when the container is idle, within the tier's limit: `stop`, `pause`, or `pause_then_stop`, which stops it " +
     `when it has been paused for the same time again. ${absent}`;
   return applyDecorators(
-    ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], nullable: true, example: 'pause', description }),
+    ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], example: 'pause', description }),
     IsOptional(),
     IsString(),
     IsIn(IDLE_ACTIONS, { message: `must be one of ${IDLE_ACTIONS.join(', ')}` }),
@@ -182,11 +182,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
 /** An optional property that says whether a preview starts the container. */
 function AutoStartProperty(absent: string): PropertyDecorator {
   const description = `Start the stopped container on a preview request or an SSH session. ${absent}`;
-  return applyDecorators(
-    ApiPropertyOptional({ type: Boolean, nullable: true, example: true, description }),
-    IsOptional(),
-    IsBoolean(),
-  );
+  return applyDecorators(ApiPropertyOptional({ type: Boolean, example: true, description }), IsOptional(), IsBoolean());
 }
 
 /** An optional property with a start command. */

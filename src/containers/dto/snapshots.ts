@@ -66,11 +66,7 @@ export class ForkContainerDto {
   @NameProperty('attempt', `${CONTAINER_NAME_RULE}. Generated if omitted. With count, -1, -2 and so on are appended.`)
   name?: string;
 
-  @Count('Number of copies. If given, the response lists them in "containers".', {
-    minimum: 1,
-    maximum: MAX_COPIES,
-    example: 1,
-  })
+  @Count('Number of copies. If given, the response lists them in "containers".', { example: 1 })
   @IsOptional()
   @IsInt({ message: COPIES_RULE })
   @Min(1, { message: COPIES_RULE })

@@ -74,10 +74,7 @@ export class PutTemplateDto {
   @StartProperty('Start command of containers whose creation gives none. Requires the scope exec.')
   start?: AskedStart | null;
 
-  @Text("A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.", {
-    nullable: true,
-    example: 'node',
-  })
+  @Text("A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.", { example: 'node' })
   @IsOptional()
   @IsString()
   @MaxLength(64)
@@ -88,7 +85,6 @@ export class PutTemplateDto {
 
   @ApiPropertyOptional({
     type: [String],
-    nullable: true,
     example: ['pro', 'enterprise'],
     description: 'Tiers that can use the template. Omitted: all.',
   })

@@ -16,7 +16,7 @@ function patternOf({ source }: RegExp): string {
 }
 
 /** JSON Schema keywords for each validator of class-validator, by the validator's name. */
-const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
+const MEANINGS: Readonly<Record<string, (constraint: unknown, second: unknown) => object>> = {
   isOptional: () => ({ nullable: true }),
   isString: () => ({ type: 'string' }),
   isBoolean: () => ({ type: 'boolean' }),
@@ -26,6 +26,7 @@ const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
   max: (maximum) => ({ maximum }),
   minLength: (minLength) => ({ minLength }),
   maxLength: (maxLength) => ({ maxLength }),
+  isLength: (minLength, maxLength) => ({ minLength, maxLength }),
   matches: (pattern) => ({ pattern: patternOf(pattern as RegExp) }),
   arrayNotEmpty: () => ({ minItems: 1 }),
   arrayMaxSize: (maxItems) => ({ maxItems }),
@@ -66,7 +67,8 @@ function isConditional({ type }: Validation): boolean {
 
 function meaningOf(validations: readonly Validation[]): object {
   const meanings = validations.map(({ name = '', constraints }) => {
-    return MEANINGS[name]?.((constraints as unknown[] | undefined)?.[0]) ?? {};
+    const [constraint, second] = (constraints as unknown[] | undefined) ?? [];
+    return MEANINGS[name]?.(constraint, second) ?? {};
   });
   return Object.assign({}, ...meanings) as object;
 }

@@ -59,21 +59,13 @@ export class ListFilesQuery extends PathQuery {
 }
 
 export class SearchFilesQuery extends PathQuery {
-  @Text('Part of the name, ignoring case. With *, ? or [, a pattern for the whole name.', {
-    minLength: 1,
-    maxLength: 255,
-    example: '*.ts',
-  })
+  @Text('Part of the name, ignoring case. With *, ? or [, a pattern for the whole name.', { example: '*.ts' })
   @IsOptional()
   @IsString()
   @Length(1, 255)
   name?: string;
 
-  @Text('Text to find in a line. Binary files and files over 16 MiB are skipped.', {
-    minLength: 1,
-    maxLength: 1_000,
-    example: 'TODO',
-  })
+  @Text('Text to find in a line. Binary files and files over 16 MiB are skipped.', { example: 'TODO' })
   @IsOptional()
   @IsString()
   @Length(1, 1_000)

@@ -14,7 +14,7 @@ import {
   MaxLength,
   Min,
 } from 'class-validator';
-import { Choice, Count, Text } from '../../api-fields';
+import { Choice, Count } from '../../api-fields';
 import { Given, LabelsProperty } from '../../containers';
 import { EVENT_TYPES } from '../../events';
 import { BodyExample, PagedQuery, printable } from '../../http';
@@ -33,7 +33,6 @@ const SETTABLE = ['active', 'paused'] as const;
 const UrlProperty = (): PropertyDecorator =>
   applyDecorators(
     ApiProperty({
-      maxLength: LONGEST_URL,
       example: 'https://hooks.example.com/berth',
       description: 'An https URL at a public address. In networks allowed by the operator, http is allowed too.',
     }),
@@ -43,7 +42,7 @@ const UrlProperty = (): PropertyDecorator =>
 
 const DescriptionProperty = (): PropertyDecorator =>
   applyDecorators(
-    ApiPropertyOptional({ type: String, nullable: true, maxLength: MAX_DESCRIPTION, example: 'the status page' }),
+    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, example: 'the status page' }),
     IsOptional(),
     IsString(),
     Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
@@ -54,9 +53,7 @@ const EventsProperty = (): PropertyDecorator =>
     ApiPropertyOptional({
       type: 'array',
       items: { type: 'string', enum: [...EVENT_TYPES] },
-      nullable: true,
       minItems: 1,
-      uniqueItems: true,
       example: ['container_started', 'container_stopped'],
       description: 'Event types to send. Null: all.',
     }),
@@ -99,7 +96,6 @@ export class CreateWebhookDto {
 export class UpdateWebhookDto {
   @Given()
   @UrlProperty()
-  @Text()
   url?: string;
 
   @DescriptionProperty()
@@ -121,10 +117,7 @@ export class UpdateWebhookDto {
 /** Body of `POST /api/webhooks/:id/rotate-secret`. */
 @BodyExample({ overlap_seconds: 3600 })
 export class RotateSecretDto {
-  @Count('How long deliveries are also signed with the previous secret.', {
-    maximum: MAX_OVERLAP_SECONDS,
-    default: OVERLAP_SECONDS,
-  })
+  @Count('How long deliveries are also signed with the previous secret.', { default: OVERLAP_SECONDS })
   @Given()
   @IsInt()
   @Min(0)
