@@ -37,8 +37,8 @@ const MEANINGS: Readonly<Record<string, (constraint: unknown, second: unknown) =
 const OF_BODIES = ['isOptional'];
 
 /**
- * Adds to each field of bodies and queries the schema that its validators imply, so that no limit is written twice.
- * Other declarations of the schema stay.
+ * Adds to each field of bodies and queries what its validators imply: the schema, and that the field is optional. So no
+ * limit is written twice. Other declarations of the schema stay.
  *
  * @returns the names of the body classes, whose unknown fields are refused
  */
