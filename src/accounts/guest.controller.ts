@@ -22,7 +22,7 @@ export class GuestController {
   @ApiOperation({
     summary: 'Log in as a guest',
     description:
-      'Requires no token. The name of an expired guest can be reused. The token is shown only in this ' + 'response.',
+      'Requires no token. The name of an expired guest can be reused. The token is shown only in this response.',
   })
   @ApiCreatedResponse({ type: GuestLoginView })
   @ApiFaults('guest_login_disabled', 'guest_limit_reached', 'username_taken')

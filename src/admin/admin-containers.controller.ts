@@ -114,7 +114,7 @@ export class AdminContainersController {
   @ApiOperation({
     summary: 'Reconcile all containers with Docker now',
     description:
-      'Reconciliation also runs every SWEEP_INTERVAL_SECONDS. If a run is in progress, the request waits for ' + 'it.',
+      'Reconciliation also runs every SWEEP_INTERVAL_SECONDS. If a run is in progress, the request waits for it.',
   })
   @ApiOkResponse({ type: SweepReport })
   @ApiFaults('not_ready')

@@ -19,7 +19,6 @@ export class AdminSnapshotsController {
   @Compressed()
   @ApiOperation({ summary: 'List snapshots of all users' })
   @ApiOkResponse({ type: AdminSnapshotListView })
-  @ApiFaults('invalid_parameters')
   async list(@Query() query: ListAnySnapshotsDto): Promise<AdminSnapshotListView> {
     const { items: snapshots, next_cursor } = await this.snapshots.listAll(query);
     return { snapshots, next_cursor };

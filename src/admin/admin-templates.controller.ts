@@ -49,7 +49,6 @@ export class AdminTemplatesController {
   @ApiCreatedResponse({ type: TemplatePutView, description: 'The template was created.' })
   @ApiOkResponse({ type: TemplatePutView, description: 'The template was replaced.' })
   @ApiFaults(
-    'invalid_parameters',
     'not_authorized',
     'snapshot_not_found',
     'snapshot_not_ready',

@@ -56,7 +56,6 @@ export class ContainersController {
   @ApiIdempotencyKey()
   @ApiAcceptedResponse({ type: ContainerCreatedView, headers: REPLAYED_HEADER })
   @ApiFaults(
-    'invalid_parameters',
     'insufficient_permissions',
     'guest_session_expired',
     'exec_not_allowed',
@@ -83,7 +82,6 @@ export class ContainersController {
   @Compressed()
   @ApiOperation({ summary: 'List your containers and online agents' })
   @ApiOkResponse({ type: ContainerListView })
-  @ApiFaults('invalid_parameters', 'insufficient_permissions')
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListContainersDto): Promise<ContainerListView> {
     return this.containers.list(caller, query);
   }
@@ -105,13 +103,7 @@ export class ContainersController {
   @Scopes('read')
   @ApiOperation({ summary: 'Wait for a container to reach a status' })
   @ApiOkResponse({ type: ContainerView })
-  @ApiContainerById(
-    'invalid_parameters',
-    'status_not_reached',
-    'status_unreachable',
-    'rate_limit_exceeded',
-    'too_many_connections',
-  )
+  @ApiContainerById('status_not_reached', 'status_unreachable', 'rate_limit_exceeded', 'too_many_connections')
   wait(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -128,7 +120,6 @@ export class ContainersController {
   @ApiOperation({ summary: 'Start a container; it is recreated with its data if missing from Docker' })
   @ApiOkResponse({ type: ContainerStartedView })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'operation_in_progress',
     'start_failed',
@@ -164,13 +155,7 @@ export class ContainersController {
       'command, terminal or file access resumes the container.',
   })
   @ApiOkResponse({ type: ContainerPausedView })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'container_not_running',
-    'operation_in_progress',
-    'pause_failed',
-  )
+  @ApiContainerById('guest_session_expired', 'container_not_running', 'operation_in_progress', 'pause_failed')
   pause(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerPausedView> {
     return this.containers.pause(caller, id);
   }
@@ -182,7 +167,6 @@ export class ContainersController {
   @ApiOperation({ summary: 'Resume a paused container' })
   @ApiOkResponse({ type: ContainerResumedView })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'operation_in_progress',
@@ -199,7 +183,7 @@ export class ContainersController {
   @Audited('container.touch')
   @ApiOperation({ summary: 'Mark a container as used, to postpone idle limits' })
   @ApiOkResponse({ type: ContainerView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired')
+  @ApiContainerById('guest_session_expired')
   touch(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<ContainerView> {
     return this.containers.touchNow(caller, id);
   }
@@ -209,7 +193,7 @@ export class ContainersController {
   @Audited('container.delete')
   @ApiOperation({ summary: 'Delete a container, keeping its data until purge_at, or an agent' })
   @ApiOkEither(ContainerDeletedView, AgentDeletedView)
-  @ApiContainerById('invalid_parameters', 'operation_in_progress', 'delete_failed')
+  @ApiContainerById('operation_in_progress', 'delete_failed')
   delete(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -225,7 +209,6 @@ export class ContainersController {
   @ApiOperation({ summary: 'Restore a deleted container with its data before its purge_at' })
   @ApiOkResponse({ type: ContainerRestoredView })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_limit_reached',
     'name_taken',
@@ -242,13 +225,7 @@ export class ContainersController {
   @ApiOperation({ summary: 'Replace all labels of a container; it is not restarted' })
   @ApiIfMatch()
   @ApiOkResponse({ type: ContainerView, headers: TAG_HEADERS })
-  @ApiContainerById(
-    'invalid_parameters',
-    'guest_session_expired',
-    'operation_in_progress',
-    'precondition_failed',
-    'update_failed',
-  )
+  @ApiContainerById('guest_session_expired', 'operation_in_progress', 'precondition_failed', 'update_failed')
   replaceLabels(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -262,7 +239,7 @@ export class ContainersController {
   @Scopes('read')
   @ApiOperation({ summary: 'List the environment variable names of a container' })
   @ApiOkResponse({ type: VariableListView })
-  @ApiContainerById('invalid_parameters')
+  @ApiContainerById()
   variables(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<VariableListView> {
     return this.containers.variables(caller, id);
   }
@@ -272,7 +249,7 @@ export class ContainersController {
   @Audited('container.env_read')
   @ApiOperation({ summary: 'Get an environment variable of a container' })
   @ApiOkResponse({ type: VariableView })
-  @ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'variable_not_found')
+  @ApiContainerById('guest_session_expired', 'exec_not_allowed', 'variable_not_found')
   variable(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -296,7 +273,6 @@ export class ContainersController {
   })
   @ApiOkResponse({ type: ContainerUpdatedView, headers: TAG_HEADERS })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'exec_not_allowed',
     'name_taken',

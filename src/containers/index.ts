@@ -6,7 +6,7 @@ export type { Caller } from './access/container-access';
 export type { RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
-export { AsSent, DeleteContainerDto, EnvironmentProperty, faultOfEnvironment, Given } from './dto/requests';
+export { DeleteContainerDto, EnvironmentProperty, faultOfEnvironment, Given, LabelsProperty } from './dto/requests';
 export {
   AnyContainerView,
   ContainerDeletedView,
@@ -20,7 +20,6 @@ export { Moves } from './moves/moves';
 export { NodeListView, NodesAdmin, NodeView } from './nodes/nodes-admin';
 export { DeletedContainers } from './rows/deleted-containers';
 export { isUp } from './model/container.entity';
-export { IsLabels, LABELS_SCHEMA } from './model/labels';
 export { assertMayStart, type StartCommand } from './model/start-command';
 export { type OwnedContainer, RunningContainers, type UpContainer } from './rows/running-containers';
 export { type StartCommandRun, StartCommandRuns } from './rows/start-command-runs';

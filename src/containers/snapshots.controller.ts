@@ -1,4 +1,4 @@
-import { Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
+import { applyDecorators, Body, Controller, Delete, Get, HttpCode, Param, Patch, Post, Query } from '@nestjs/common';
 import {
   ApiAcceptedResponse,
   ApiExtraModels,
@@ -10,7 +10,7 @@ import {
 } from '@nestjs/swagger';
 import { Audited } from '../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../auth';
-import { ApiFaults } from '../errors';
+import { type ApiFault, ApiFaults } from '../errors';
 import { Compressed, ConnectionEnd, Location } from '../http';
 import { ApiIdempotencyKey, Keyed, type KeyedRequest, REPLAYED_HEADER } from '../idempotency';
 import { ApiContainerById } from './dto/openapi';
@@ -35,7 +35,12 @@ import { SnapshotsService } from './snapshots.service';
 
 const DEFAULT_WAIT_SECONDS = 30;
 
-const ApiSnapshotId = (): MethodDecorator => ApiParam({ name: 'id', schema: { type: 'string', format: 'uuid' } });
+/** Documents a route on one snapshot: its id, the given errors, and those of every such route. */
+const ApiSnapshotById = (...faults: readonly ApiFault[]): MethodDecorator =>
+  applyDecorators(
+    ApiParam({ name: 'id', schema: { type: 'string', format: 'uuid' } }),
+    ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found', ...faults),
+  );
 
 /** Snapshots of containers over HTTP. */
 @ApiTags('snapshots')
@@ -63,7 +68,6 @@ export class SnapshotsController {
   @ApiIdempotencyKey()
   @ApiAcceptedResponse({ type: SnapshotView, headers: REPLAYED_HEADER })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'operation_in_progress',
@@ -102,7 +106,6 @@ export class SnapshotsController {
     headers: REPLAYED_HEADER,
   })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'container_limit_reached',
@@ -133,7 +136,6 @@ export class SnapshotsController {
   })
   @ApiOkResponse({ type: SnapshotRestoredView })
   @ApiContainerById(
-    'invalid_parameters',
     'guest_session_expired',
     'container_not_running',
     'operation_in_progress',
@@ -157,36 +159,24 @@ export class SnapshotsController {
   @Compressed()
   @ApiOperation({ summary: 'List your snapshots' })
   @ApiOkResponse({ type: SnapshotListView })
-  @ApiFaults('invalid_parameters', 'insufficient_permissions')
   list(@CurrentPrincipal() caller: Principal, @Query() query: ListSnapshotsDto): Promise<SnapshotListView> {
     return this.snapshots.list(caller, query);
   }
 
   @Get('snapshots/:id')
   @Scopes('read')
-  @ApiSnapshotId()
   @ApiOperation({ summary: 'Get a snapshot' })
   @ApiOkResponse({ type: SnapshotView })
-  @ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  @ApiSnapshotById()
   get(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<SnapshotView> {
     return this.snapshots.get(caller, id);
   }
 
   @Get('snapshots/:id/wait')
   @Scopes('read')
-  @ApiSnapshotId()
   @ApiOperation({ summary: 'Wait for a snapshot to become ready' })
   @ApiOkResponse({ type: SnapshotView })
-  @ApiFaults(
-    'invalid_parameters',
-    'insufficient_permissions',
-    'not_authorized',
-    'snapshot_not_found',
-    'status_not_reached',
-    'status_unreachable',
-    'rate_limit_exceeded',
-    'too_many_connections',
-  )
+  @ApiSnapshotById('status_not_reached', 'status_unreachable', 'rate_limit_exceeded', 'too_many_connections')
   wait(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -199,10 +189,9 @@ export class SnapshotsController {
   @Patch('snapshots/:id')
   @Scopes('write')
   @Audited('snapshot.update')
-  @ApiSnapshotId()
   @ApiOperation({ summary: 'Update the name, description or labels of a snapshot' })
   @ApiOkResponse({ type: SnapshotView })
-  @ApiFaults('invalid_parameters', 'insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  @ApiSnapshotById()
   update(
     @CurrentPrincipal() caller: Principal,
     @Param('id') id: string,
@@ -214,10 +203,9 @@ export class SnapshotsController {
   @Delete('snapshots/:id')
   @Scopes('write')
   @Audited('snapshot.delete')
-  @ApiSnapshotId()
   @ApiOperation({ summary: 'Delete a snapshot; containers created from it are not affected' })
   @ApiOkResponse({ type: SnapshotDeletedView })
-  @ApiFaults('insufficient_permissions', 'not_authorized', 'snapshot_not_found')
+  @ApiSnapshotById()
   delete(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<SnapshotDeletedView> {
     return this.snapshots.delete(caller, id);
   }

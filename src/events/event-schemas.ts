@@ -153,7 +153,7 @@ const EVENTS: { readonly [T in EventType]: Described<T> } = {
       reason: {
         optional: word(
           'auto_delete',
-          'Present if the deletion was not requested: auto_delete, session_expired, user_deleted, ' + 'interrupted.',
+          'Present if the deletion was not requested: auto_delete, session_expired, user_deleted, interrupted.',
         ),
       },
       resumed: RESUMED,

@@ -1,9 +1,9 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Choice, Text } from '../api-fields';
 
 /** The answer of `GET /health/live`. */
 export class LiveView {
-  @ApiProperty({ enum: ['ok'] })
-  readonly status: 'ok';
+  @Choice(['ok']) readonly status: 'ok';
 }
 
 class FoundView {
@@ -13,45 +13,26 @@ class FoundView {
     additionalProperties: { type: 'string', enum: ['up', 'down'] },
   })
   readonly checks: Readonly<Record<string, 'up' | 'down'>>;
-  @ApiProperty({ type: String, nullable: true, example: 'runsc', description: 'Runtime of the sandboxes.' })
+  @Text('Runtime of the sandboxes.', { nullable: true, example: 'runsc' })
   readonly runtime: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: 'enforced',
-    description: 'How the disk size of containers is enforced.',
-  })
+  @Text('How the disk size of containers is enforced.', { nullable: true, example: 'enforced' })
   readonly disk_quota: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: 'enforced',
-    description: 'Whether sandboxes are blocked from reaching their host.',
-  })
+  @Text('Whether sandboxes are blocked from reaching their host.', { nullable: true, example: 'enforced' })
   readonly host_firewall: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: 'enforced',
-    description: 'Whether containers can use an allow list as their `network`.',
-  })
+  @Text('Whether containers can use an allow list as their `network`.', { nullable: true, example: 'enforced' })
   readonly allow_lists: string | null;
-  @ApiProperty({
-    type: String,
-    enum: ['same', 'changed'],
-    nullable: true,
-    example: 'same',
-    description: 'Whether this is the Docker daemon, identified by its id, that holds the containers and volumes.',
-  })
+  @Choice(
+    ['same', 'changed'],
+    'Whether this is the Docker daemon, identified by its id, that holds the containers and volumes.',
+    { nullable: true, example: 'same' },
+  )
   readonly docker_identity: 'same' | 'changed' | null;
-  @ApiProperty({
-    type: String,
-    enum: ['any', 'listed'],
-    example: 'listed',
-    description:
-      'Whether all host names are accepted (the server listens beyond loopback and ALLOWED_HOSTS is empty), or ' +
+  @Choice(
+    ['any', 'listed'],
+    'Whether all host names are accepted (the server listens beyond loopback and ALLOWED_HOSTS is empty), or ' +
       'only IP addresses, localhost and the listed names.',
-  })
+    { example: 'listed' },
+  )
   readonly hosts: 'any' | 'listed';
   @ApiProperty({
     type: 'object',
@@ -64,15 +45,12 @@ class FoundView {
     description: "The disk with Docker's data, in MiB; null if unknown, for example on a remote Docker host.",
   })
   readonly disk: { readonly total_mb: number; readonly free_mb: number } | null;
-  @ApiProperty({
-    type: String,
-    enum: ['proving', 'proved', 'failed', 'unproved'],
-    nullable: true,
-    example: 'proved',
-    description:
-      'Result of the sandbox test at start. failed: see notices. unproved: the test could not run, see the log. ' +
+  @Choice(
+    ['proving', 'proved', 'failed', 'unproved'],
+    'Result of the sandbox test at start. failed: see notices. unproved: the test could not run, see the log. ' +
       'null: the test is off.',
-  })
+    { nullable: true, example: 'proved' },
+  )
   readonly sandbox_proof: 'proving' | 'proved' | 'failed' | 'unproved' | null;
   @ApiProperty({
     type: 'object',
@@ -95,17 +73,15 @@ class FoundView {
 
 /** The answer of `GET /health/ready`. */
 export class ReadyView extends FoundView {
-  @ApiProperty({ enum: ['ok', 'degraded'], description: 'degraded: requests are served, but there are notices.' })
+  @Choice(['ok', 'degraded'], 'degraded: requests are served, but there are notices.')
   readonly status: 'ok' | 'degraded';
 }
 
 /** The answer of `GET /health/ready` if a dependency is down: an error that names it. */
 export class NotReadyView extends FoundView {
-  @ApiProperty({ enum: ['not ready'] })
-  readonly error: string;
-  @ApiProperty({ enum: ['not_ready'] })
-  readonly code: string;
-  @ApiProperty({ example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f' })
+  @Choice(['not ready']) readonly error: string;
+  @Choice(['not_ready']) readonly code: string;
+  @Text({ example: '0b7e5c1a-2f64-4d0e-9a35-6b1f0c2d3e4f' })
   readonly request_id: string;
   @ApiProperty({
     type: 'object',
@@ -114,8 +90,7 @@ export class NotReadyView extends FoundView {
     description: 'Reason for each failing component: unavailable, database_busy, database_read_only or storage_full.',
   })
   readonly reasons: Readonly<Record<string, string>>;
-  @ApiProperty({ enum: ['error'] })
-  readonly status: 'error';
+  @Choice(['error']) readonly status: 'error';
 }
 
 export const NOT_READY_EXAMPLE: NotReadyView = {

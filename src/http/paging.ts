@@ -2,6 +2,7 @@ import { applyDecorators } from '@nestjs/common';
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { Text } from '../api-fields';
 import { invalidParameters } from '../errors';
 
 /** The last entry of a page. Lists are ordered newest first, and by id among entries of one time. */
@@ -86,7 +87,7 @@ export class PagedQuery {
   @QueryInteger({ min: 1, max: LARGEST, default: DEFAULT_PAGE })
   limit?: number;
 
-  @ApiPropertyOptional({ description: '`next_cursor` of the previous page.' })
+  @Text('`next_cursor` of the previous page.')
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { isIP } from 'node:net';
+import { Amount, Choice, Flag, Text } from '../api-fields';
 import { type Config, CONFIG } from '../config';
 import {
   ContainerEngine,
@@ -18,42 +19,36 @@ const OPTIONAL_SIZE = { type: 'integer', nullable: true, minimum: 1 } as const;
 
 /** What an image is in addition if it is a template. */
 class ImageTemplateView {
-  @ApiProperty({ example: '2026-11' })
-  readonly version: string;
+  @Text({ example: '2026-11' }) readonly version: string;
   @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'Default memory in MiB; null if none.' })
   readonly memory_mb: number | null;
   @ApiProperty({ ...OPTIONAL_SIZE, example: 1000, description: 'Default CPU in millicores; null if none.' })
   readonly cpu_shares: number | null;
   @ApiProperty({ ...OPTIONAL_SIZE, example: null, description: 'Default disk size in MiB; null if none.' })
   readonly disk_mb: number | null;
-  @ApiProperty({ type: String, nullable: true, example: 'node', description: 'Default role; null if none.' })
+  @Text('Default role; null if none.', { nullable: true, example: 'node' })
   readonly role: string | null;
-  @ApiProperty({ example: false, description: 'True if containers start with files in `/home/user`.' })
+  @Flag('True if containers start with files in `/home/user`.', { example: false })
   readonly data: boolean;
 }
 
 /** An image that a container can be made of, as a client sees it. */
 export class ImageView {
-  @ApiProperty({ example: 'ubuntu', description: 'Value of "image" in a creation.' })
+  @Text('Value of "image" in a creation.', { example: 'ubuntu' })
   readonly name: string;
-  @ApiProperty({ example: 'ubuntu:24.04' })
-  readonly reference: string;
-  @ApiProperty({ example: 'Ubuntu 24.04 LTS' })
-  readonly description: string;
-  @ApiProperty({ example: true, description: 'True for the image to offer first; exactly one is.' })
+  @Text({ example: 'ubuntu:24.04' }) readonly reference: string;
+  @Text({ example: 'Ubuntu 24.04 LTS' }) readonly description: string;
+  @Flag('True for the image to offer first; exactly one is.', { example: true })
   readonly default: boolean;
-  @ApiProperty({
-    enum: PULL_POLICIES,
-    description:
-      'When a creation contacts the registry: if the image is missing, once a day, always, or never for images ' +
+  @Choice(
+    PULL_POLICIES,
+    'When a creation contacts the registry: if the image is missing, once a day, always, or never for images ' +
       'built on the machine.',
-  })
+  )
   readonly pull: PullPolicy;
-  @ApiProperty({
-    type: Boolean,
+  @Flag('True if the image is on the machine, so that creations need no pull; null if unknown.', {
     nullable: true,
     example: true,
-    description: 'True if the image is on the machine, so that creations need no pull; null if unknown.',
   })
   readonly available: boolean | null;
   @ApiProperty({ type: ImageTemplateView, nullable: true, example: null, description: 'Null for catalogue images.' })
@@ -62,40 +57,27 @@ export class ImageView {
 
 /** The response of `GET /api/images`. */
 export class ImageListView {
-  @ApiProperty({ type: [ImageView] })
-  readonly images: ImageView[];
-  @ApiProperty({ example: true, description: 'True if creations can use any image: `custom` with `custom_image`.' })
+  @ApiProperty({ type: [ImageView] }) readonly images: ImageView[];
+  @Flag('True if creations can use any image: `custom` with `custom_image`.', { example: true })
   readonly custom_images: boolean;
 }
 
 /** The response of `POST /api/admin/images/:name/pull`. */
 export class ImagePullView {
-  @ApiProperty({ enum: ['image pulled', 'image is up to date', 'image is being pulled'] })
+  @Choice(['image pulled', 'image is up to date', 'image is being pulled'])
   readonly message: string;
-  @ApiProperty({ example: 'ubuntu' })
-  readonly name: string;
-  @ApiProperty({ example: 'ubuntu:24.04' })
-  readonly reference: string;
-  @ApiProperty({
-    enum: ['updated', 'unchanged', 'pulling'],
-    description: 'updated: a newer version was pulled. pulling: the pull continues; repeat the request.',
-  })
+  @Text({ example: 'ubuntu' }) readonly name: string;
+  @Text({ example: 'ubuntu:24.04' }) readonly reference: string;
+  @Choice(
+    ['updated', 'unchanged', 'pulling'],
+    'updated: a newer version was pulled. pulling: the pull continues; repeat the request.',
+  )
   readonly state: 'updated' | 'unchanged' | 'pulling';
-  @ApiProperty({ minimum: 0, maximum: 100, example: 100, description: 'Progress of the pull in percent.' })
+  @Amount('Progress of the pull in percent.', { maximum: 100, example: 100 })
   readonly progress: number;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: `sha256:${'4f1d2c3b'.repeat(8)}`,
-    description: 'Id of the current version; null during a pull.',
-  })
+  @Text('Id of the current version; null during a pull.', { nullable: true, example: `sha256:${'4f1d2c3b'.repeat(8)}` })
   readonly image_id: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'Id of the previous version; null if none.',
-  })
+  @Text('Id of the previous version; null if none.', { nullable: true, example: null })
   readonly previous_image_id: string | null;
 }
 

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { Choice, Flag, Text, Timestamp, Uuid } from '../api-fields';
 import { printableName } from '../http';
 import { RunEndView } from '../sandbox';
 import { PORT_ACCESS, type PortAccess, type PreviewLinkEntity } from './preview.entities';
@@ -14,22 +15,16 @@ const ACCESS_MEANING = '`private`: accessible to the owner and with a link. `pub
 
 /** A port on which a program in a container listens. */
 class PortView {
-  @ApiProperty(PORT)
-  readonly port: number;
+  @ApiProperty(PORT) readonly port: number;
   @ApiProperty({
     type: [String],
     example: ['127.0.0.1'],
     description: 'Addresses in the container that the program listens on. Previews can reach all of them.',
   })
   readonly addresses: readonly string[];
-  @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'private', description: ACCESS_MEANING })
+  @Choice(PORT_ACCESS, ACCESS_MEANING, { enumName: 'PortAccess', example: 'private' })
   readonly access: PortAccess;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: URL_EXAMPLE,
-    description: 'URL of the preview; null if previews are off.',
-  })
+  @Text('URL of the preview; null if previews are off.', { nullable: true, example: URL_EXAMPLE })
   readonly url: string | null;
 }
 
@@ -44,7 +39,7 @@ export class PortsEndView extends RunEndView {}
 
 /** Body of `PUT /api/containers/:id/ports/:port`. */
 export class PortAccessDto {
-  @ApiProperty({ type: String, enum: [...PORT_ACCESS], example: 'public', description: ACCESS_MEANING })
+  @Choice(PORT_ACCESS, ACCESS_MEANING, { example: 'public' })
   @IsString()
   @IsIn(PORT_ACCESS, { message: `must be ${PORT_ACCESS.join(' or ')}` })
   readonly access: PortAccess;
@@ -52,22 +47,15 @@ export class PortAccessDto {
 
 /** Answer of `PUT /api/containers/:id/ports/:port`. */
 export class PortAccessView {
-  @ApiProperty(PORT)
-  readonly port: number;
-  @ApiProperty({ enum: PORT_ACCESS, enumName: 'PortAccess', example: 'public', description: ACCESS_MEANING })
+  @ApiProperty(PORT) readonly port: number;
+  @Choice(PORT_ACCESS, ACCESS_MEANING, { enumName: 'PortAccess', example: 'public' })
   readonly access: PortAccess;
-  @ApiProperty({ example: URL_EXAMPLE, description: 'URL of the preview.' })
-  readonly url: string;
+  @Text('URL of the preview.', { example: URL_EXAMPLE }) readonly url: string;
 }
 
 /** Body of `POST /api/containers/:id/ports/:port/links`. */
 export class CreateLinkDto {
-  @ApiPropertyOptional({
-    type: String,
-    nullable: true,
-    example: 'for the review',
-    description: 'Name to identify the link.',
-  })
+  @Text('Name to identify the link.', { example: 'for the review' })
   @IsOptional()
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
@@ -75,7 +63,6 @@ export class CreateLinkDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
     default: LINK_SECONDS.usual,
     description: 'Seconds until the link and its open connections expire: 60 to 2592000 (30 days).',
   })
@@ -85,23 +72,14 @@ export class CreateLinkDto {
   @Max(LINK_SECONDS.max, { message: `must be at most ${String(LINK_SECONDS.max)}` })
   readonly expires_in?: number | null;
 
-  @ApiPropertyOptional({
-    type: Boolean,
-    nullable: true,
+  @Flag('true: the link works only in the first browser that opens it, and its token cannot be used in a header.', {
     default: false,
-    description:
-      'true: the link works only in the first browser that opens it, and its token cannot be used in a header.',
   })
   @IsOptional()
   @IsBoolean()
   readonly once?: boolean | null;
 
-  @ApiPropertyOptional({
-    type: Boolean,
-    nullable: true,
-    default: false,
-    description: 'true: visitors with the link can start the stopped container.',
-  })
+  @Flag('true: visitors with the link can start the stopped container.', { default: false })
   @IsOptional()
   @IsBoolean()
   readonly may_start?: boolean | null;
@@ -109,34 +87,29 @@ export class CreateLinkDto {
 
 /** A link to a port. */
 class LinkView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Uuid() readonly id: string;
   @ApiProperty(PORT)
   readonly port: number;
-  @ApiProperty({ type: String, nullable: true, example: 'for the review' })
+  @Text({ nullable: true, example: 'for the review' })
   readonly name: string | null;
-  @ApiProperty({ example: false, description: 'True if the link works only in one browser.' })
+  @Flag('True if the link works only in one browser.', { example: false })
   readonly once: boolean;
-  @ApiProperty({ example: false, description: 'True if visitors with the link can start the container.' })
+  @Flag('True if visitors with the link can start the container.', { example: false })
   readonly may_start: boolean;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When a single-use link was used.' })
+  @Timestamp('When a single-use link was used.', { nullable: true })
   readonly used_at: string | null;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly expires_at: string;
+  @Timestamp() readonly created_at: string;
+  @Timestamp() readonly expires_at: string;
 }
 
 /** Answer of `POST /api/containers/:id/ports/:port/links`. */
 export class CreatedLinkView extends LinkView {
-  @ApiProperty({
+  @Text('For browsers: opens the preview until the link expires. Shown only once.', {
     example: `${URL_EXAMPLE}/.berth/open#preview_3Zg…`,
-    description: 'For browsers: opens the preview until the link expires. Shown only once.',
   })
   readonly url: string;
-  @ApiProperty({
+  @Text('For programs: value of the header `Berth-Token`. Shown only once.', {
     example: 'preview_3Zgk3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWdpVq4XwT1',
-    description: 'For programs: value of the header `Berth-Token`. Shown only once.',
   })
   readonly token: string;
 }
@@ -149,10 +122,8 @@ export class LinkListView {
 
 /** Answer of `DELETE /api/containers/:id/ports/:port/links/:link`. */
 export class LinkRevokedView {
-  @ApiProperty({ enum: ['link revoked'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Choice(['link revoked']) readonly message: string;
+  @Uuid() readonly id: string;
 }
 
 export function viewLink(link: PreviewLinkEntity): LinkView {

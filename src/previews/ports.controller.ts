@@ -33,7 +33,7 @@ import { ListeningPorts } from './listening-ports';
 /** Documents a route on one port of a container. */
 const ApiPort = (...faults: readonly ApiFault[]): MethodDecorator =>
   applyDecorators(
-    ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'previews_disabled', ...faults),
+    ApiContainerById('guest_session_expired', 'exec_not_allowed', 'previews_disabled', ...faults),
     ApiParam({ name: 'port', description: 'TCP port.', schema: { type: 'integer', minimum: 1, maximum: 65_535 } }),
   );
 

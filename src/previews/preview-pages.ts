@@ -21,8 +21,7 @@ interface Words {
 const WORDS: Readonly<Partial<Record<ErrorCode, Words>>> = {
   unauthorized: {
     title: 'This preview is private',
-    text:
-      'Ask the owner for a link, or open the preview from the console. Expired and revoked links no longer ' + 'work.',
+    text: 'Ask the owner for a link, or open the preview from the console. Expired and revoked links no longer work.',
   },
   not_authorized: { title: 'This preview is private', text: 'It belongs to another user.' },
   container_not_found: { title: 'Not found', text: 'The container does not exist or was deleted.' },

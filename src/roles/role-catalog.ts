@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
+import { Flag, Text } from '../api-fields';
 import { invalidParameters } from '../errors';
 import { BAREBONE, type CatalogRole, PACKAGE_MANAGERS, ROLE_ALIASES } from './catalog-role';
 
@@ -15,20 +16,18 @@ class RolePackagesView {
 
 /** A role of the catalogue, as a client sees it. */
 class RoleView {
-  @ApiProperty({ example: 'node', description: 'Value of "role" in a creation.' })
+  @Text('Value of "role" in a creation.', { example: 'node' })
   readonly name: string;
-  @ApiProperty({ example: 'Node.js with npm' })
-  readonly description: string;
+  @Text({ example: 'Node.js with npm' }) readonly description: string;
   @ApiProperty({ type: RolePackagesView })
   readonly packages: RolePackagesView;
-  @ApiProperty({ description: 'True for the role of containers without one; exactly one is.' })
+  @Flag('True for the role of containers without one; exactly one is.')
   readonly default: boolean;
 }
 
 /** The response of `GET /api/roles`. */
 export class RoleListView {
-  @ApiProperty({ type: [RoleView] })
-  readonly roles: readonly RoleView[];
+  @ApiProperty({ type: [RoleView] }) readonly roles: readonly RoleView[];
 }
 
 /** Injection token of the catalogue's roles, `barebone` among them. */

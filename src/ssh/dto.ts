@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsInt, IsOptional, IsString, Matches, Max, MaxLength, Min } from 'class-validator';
+import { Choice, Count, Text, Timestamp, Uuid } from '../api-fields';
 import { BodyExample, printableName, WITHOUT_NUL } from '../http';
 import { KEY_TYPES, MOST_KEY_TEXT } from './public-key';
 import type { SshKeyEntity } from './ssh.entities';
@@ -14,15 +15,13 @@ const TYPE = { enum: KEY_TYPES, enumName: 'SshKeyType', example: 'ssh-ed25519' }
 /** Body of `POST /api/me/ssh-keys`. */
 @BodyExample({ name: 'laptop', public_key: LINE })
 export class CreateSshKeyDto {
-  @ApiProperty({ example: 'laptop', description: 'Name to identify the key.' })
+  @Text('Name to identify the key.', { example: 'laptop' })
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
 
-  @ApiProperty({
+  @Text(`The content of a file such as id_ed25519.pub. ${KEY_TYPES.join(', ')}; RSA with at least 2048 bits.`, {
     example: LINE,
-    maxLength: MOST_KEY_TEXT,
-    description: `The content of a file such as id_ed25519.pub. ${KEY_TYPES.join(', ')}; RSA with at least 2048 bits.`,
   })
   @IsString()
   @MaxLength(MOST_KEY_TEXT)
@@ -31,7 +30,6 @@ export class CreateSshKeyDto {
 
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
     example: 3600,
     description:
       'Seconds until the key expires and its connections are closed; at least 60. Limited by the calling token. ' +
@@ -46,19 +44,15 @@ export class CreateSshKeyDto {
 
 /** A key with which its user logs in over SSH. */
 export class SshKeyView {
-  @ApiProperty({ format: 'uuid', description: "Also the id of the key's token in audit entries." })
-  readonly id: string;
-  @ApiProperty({ example: 'laptop' })
-  readonly name: string;
+  @Uuid("Also the id of the key's token in audit entries.") readonly id: string;
+  @Text({ example: 'laptop' }) readonly name: string;
   @ApiProperty(TYPE)
   readonly type: string;
-  @ApiProperty({ example: FINGERPRINT, description: 'As shown by `ssh-keygen -l`.' })
+  @Text('As shown by `ssh-keygen -l`.', { example: FINGERPRINT })
   readonly fingerprint: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true })
-  readonly expires_at: string | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'Rounded to the minute.' })
+  @Timestamp() readonly created_at: string;
+  @Timestamp({ nullable: true }) readonly expires_at: string | null;
+  @Timestamp('Rounded to the minute.', { nullable: true })
   readonly last_used_at: string | null;
 }
 
@@ -66,39 +60,28 @@ export class SshKeyView {
 export class SshKeyListView {
   @ApiProperty({ type: [SshKeyView], description: 'Oldest first.' })
   readonly ssh_keys: readonly SshKeyView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly count: number;
+  @Count({ example: 1 }) readonly count: number;
 }
 
 /** Answer of `DELETE /api/me/ssh-keys/:id`. */
 export class SshKeyDeletedView {
-  @ApiProperty({ enum: ['ssh key deleted'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Choice(['ssh key deleted']) readonly message: string;
+  @Uuid() readonly id: string;
 }
 
 /** A key that proves to clients which server they have reached. */
 class HostKeyView {
-  @ApiProperty(TYPE)
-  readonly type: string;
-  @ApiProperty({ example: FINGERPRINT })
-  readonly fingerprint: string;
-  @ApiProperty({ example: LINE.split(' ', 2).join(' '), description: 'For known_hosts, after the host name.' })
+  @ApiProperty(TYPE) readonly type: string;
+  @Text({ example: FINGERPRINT }) readonly fingerprint: string;
+  @Text('For known_hosts, after the host name.', { example: LINE.split(' ', 2).join(' ') })
   readonly public_key: string;
 }
 
 /** Answer of `GET /api/ssh`. */
 export class SshServerView {
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: 'ssh.berth.example',
-    description: 'Host to connect to. Null: the host of the API.',
-  })
+  @Text('Host to connect to. Null: the host of the API.', { nullable: true, example: 'ssh.berth.example' })
   readonly host: string | null;
-  @ApiProperty({ type: 'integer', minimum: 1, maximum: 65_535, example: 2222 })
-  readonly port: number;
+  @Count({ minimum: 1, maximum: 65_535, example: 2222 }) readonly port: number;
   @ApiProperty({ type: [HostKeyView] })
   readonly host_keys: readonly HostKeyView[];
 }

@@ -80,7 +80,7 @@ function webhookRoutes({ path, forAllUsers, adjective, read, write, writeAndRead
     })
     @ApiIdempotencyKey()
     @ApiCreatedResponse({ type: WebhookCreatedView, headers: REPLAYED_HEADER })
-    @ApiFaults('invalid_parameters', 'idempotency_key_reused', 'guest_session_expired', 'webhook_limit_reached')
+    @ApiFaults('idempotency_key_reused', 'guest_session_expired', 'webhook_limit_reached')
     create(
       @CurrentPrincipal() caller: Principal,
       @Body() body: CreateWebhookDto,
@@ -94,7 +94,6 @@ function webhookRoutes({ path, forAllUsers, adjective, read, write, writeAndRead
     @Compressed()
     @ApiOperation({ summary: `List ${adjective}webhooks` })
     @ApiOkResponse({ type: WebhookListView })
-    @ApiFaults('invalid_parameters')
     list(@CurrentPrincipal() caller: Principal, @Query() query: PagedQuery): Promise<WebhookListView> {
       return this.webhooks.list(access(caller), query);
     }
@@ -111,7 +110,7 @@ function webhookRoutes({ path, forAllUsers, adjective, read, write, writeAndRead
     @Patch(':id')
     @Scopes(...writeAndRead)
     @Audited('webhook.update')
-    @ById('invalid_parameters')
+    @ById()
     @ApiOperation({
       summary: `Update, pause or activate a ${adjective}webhook`,
       description:
@@ -141,7 +140,7 @@ function webhookRoutes({ path, forAllUsers, adjective, read, write, writeAndRead
     @Scopes(...write)
     @RefusesIdempotencyKey()
     @Audited('webhook.rotate_secret')
-    @ById('invalid_parameters')
+    @ById()
     @ApiOperation({
       summary: `Rotate the secret of a ${adjective}webhook`,
       description:
@@ -176,7 +175,7 @@ function webhookRoutes({ path, forAllUsers, adjective, read, write, writeAndRead
     @Get(':id/deliveries')
     @Scopes(...read)
     @Compressed()
-    @ById('invalid_parameters')
+    @ById()
     @ApiOperation({ summary: `List deliveries of a ${adjective}webhook` })
     @ApiOkResponse({ type: DeliveryListView })
     listDeliveries(

@@ -1,25 +1,19 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches } from 'class-validator';
+import { Text, Timestamp } from '../../api-fields';
 import type { GuestLogin } from '../guest.service';
 import { MeUserView } from './responses';
 
 /** The answer of `POST /api/auth/guest`. */
 export class GuestLoginView {
-  @ApiProperty({
-    example: `berth_${'1f2e3d4c'.repeat(8)}`,
-    description: 'Shown only once. Allows reading and writing.',
-  })
+  @Text('Shown only once. Allows reading and writing.', { example: `berth_${'1f2e3d4c'.repeat(8)}` })
   readonly token: string;
-  @ApiProperty({ type: MeUserView })
-  readonly user: MeUserView;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    description:
-      'When the guest session ends. After that, the token can only read, stop and delete. Null if guest sessions ' +
+  @ApiProperty({ type: MeUserView }) readonly user: MeUserView;
+  @Timestamp(
+    'When the guest session ends. After that, the token can only read, stop and delete. Null if guest sessions ' +
       'do not expire.',
-  })
+    { nullable: true },
+  )
   readonly expires_at: string | null;
 }
 
@@ -32,7 +26,7 @@ const USERNAME = /^[A-Za-z0-9_-]{2,30}$/;
 
 /** Body of `POST /api/auth/guest`. */
 export class GuestLoginDto {
-  @ApiProperty({ example: 'ada', description: '2 to 30 letters, digits, "_" and "-".' })
+  @Text('2 to 30 letters, digits, "_" and "-".', { example: 'ada' })
   @IsString()
   @Matches(USERNAME, { message: 'must be 2 to 30 letters, digits, "_" or "-"' })
   readonly username: string;

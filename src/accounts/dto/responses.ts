@@ -1,55 +1,43 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { holdsScope, type Principal, SCOPES } from '../../auth';
 import { LimitsView } from '../../tiers';
 
 export class MeUserView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ example: 'ada' })
-  readonly username: string;
-  @ApiProperty({ example: 'free' })
-  readonly tier: string;
+  @Uuid() readonly id: string;
+  @Text({ example: 'ada' }) readonly username: string;
+  @Text({ example: 'free' }) readonly tier: string;
 }
 
 class MeUsageView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2 })
-  readonly containers: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly agents: number;
+  @Count({ example: 2 }) readonly containers: number;
+  @Count({ example: 1 }) readonly agents: number;
 }
 
 class MeSessionView {
-  @ApiProperty({ format: 'date-time' })
-  readonly expires_at: string;
+  @Timestamp() readonly expires_at: string;
 }
 
 class TransferLimitsView {
-  @ApiProperty({
-    type: 'integer',
+  @Count("Maximum size of one uploaded file. The container's disk size applies as well.", {
     minimum: 1,
     example: 10_737_418_240,
-    description: "Maximum size of one uploaded file. The container's disk size applies as well.",
   })
   readonly file_bytes: number;
-  @ApiProperty({
-    type: 'integer',
+  @Count("Maximum size of one uploaded archive. The container's disk size applies as well.", {
     minimum: 1,
     example: 10_737_418_240,
-    description: "Maximum size of one uploaded archive. The container's disk size applies as well.",
   })
   readonly archive_bytes: number;
 }
 
 /** The answer of `GET /api/me`. */
 export class MeView {
-  @ApiProperty({ type: MeUserView })
-  readonly user: MeUserView;
-  @ApiProperty({ example: 'free' })
-  readonly tier: string;
+  @ApiProperty({ type: MeUserView }) readonly user: MeUserView;
+  @Text({ example: 'free' }) readonly tier: string;
   @ApiProperty({ type: LimitsView })
   readonly limits: LimitsView;
-  @ApiProperty({ type: MeUsageView })
-  readonly usage: MeUsageView;
+  @ApiProperty({ type: MeUsageView }) readonly usage: MeUsageView;
   @ApiProperty({ type: TransferLimitsView })
   readonly transfer_limits: TransferLimitsView;
   @ApiProperty({
@@ -65,33 +53,24 @@ export class MeView {
 
 /** The caller, in the shape that clients of Rexec expect. */
 class ProfileUserView {
-  @ApiProperty({ example: 'ada' })
-  readonly username: string;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: 'Always null: Berth stores no email addresses.',
-  })
+  @Text({ example: 'ada' }) readonly username: string;
+  @Text('Always null: Berth stores no email addresses.', { nullable: true, example: null })
   readonly email: string | null;
-  @ApiProperty({ example: 'free' })
-  readonly tier: string;
-  @ApiProperty({ description: 'True if the calling token has the scope admin.' })
+  @Text({ example: 'free' }) readonly tier: string;
+  @Flag('True if the calling token has the scope admin.')
   readonly is_admin: boolean;
 }
 
 /** The answer of `GET /api/profile`. */
 export class ProfileView {
-  @ApiProperty({ type: ProfileUserView })
-  readonly user: ProfileUserView;
+  @ApiProperty({ type: ProfileUserView }) readonly user: ProfileUserView;
 }
 
 /** The answer of `GET /api/tokens/validate`. */
 export class ValidatedTokenView extends ProfileUserView {
   @ApiProperty({ type: Boolean, enum: [true], description: 'Always true: an invalid token is answered with 401.' })
   readonly valid: true;
-  @ApiProperty({ format: 'uuid' })
-  readonly user_id: string;
+  @Uuid() readonly user_id: string;
   @ApiProperty({
     enum: SCOPES,
     isArray: true,

@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
 import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { Text, Timestamp } from '../../api-fields';
 import type { SignIn } from '../../auth';
 import { MeUserView } from './responses';
 import { CreatedTokenView, viewToken } from './tokens';
@@ -11,7 +12,6 @@ export const CODE_SECONDS = 300;
 export class CreateSignInCodeDto {
   @ApiPropertyOptional({
     type: 'integer',
-    nullable: true,
     default: CODE_SECONDS,
     description: 'Lifetime of the code in seconds: 30 to 3600.',
   })
@@ -24,15 +24,14 @@ export class CreateSignInCodeDto {
 
 /** The answer of `POST /api/auth/codes`. */
 export class SignInCodeView {
-  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd', description: 'Shown only once. Can be used once.' })
+  @Text('Shown only once. Can be used once.', { example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
   readonly code: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly expires_at: string;
+  @Timestamp() readonly expires_at: string;
 }
 
 /** Body of `POST /api/auth/sign-in`. */
 export class SignInDto {
-  @ApiProperty({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
+  @Text({ example: 'k3yq0Yw2mJx6l4bq8Zb0sV1nQ5tR7uWd' })
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'must be a valid sign-in code' })
   readonly code: string;
@@ -40,8 +39,7 @@ export class SignInDto {
 
 /** The answer of `POST /api/auth/sign-in`: the session's token and its user. */
 export class SignInView extends CreatedTokenView {
-  @ApiProperty({ type: MeUserView })
-  readonly user: MeUserView;
+  @ApiProperty({ type: MeUserView }) readonly user: MeUserView;
 }
 
 export function viewSignIn({ token, text, user: { id, username, tier } }: SignIn): SignInView {

@@ -1,12 +1,13 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches } from 'class-validator';
+import { Choice, Count, Text, Timestamp, Uuid } from '../../api-fields';
 import { type IssuedToken, RouteScope, SCOPES, TokenDaysField, TokenEntity, TokenScopesField } from '../../auth';
 import { BodyExample, printableName } from '../../http';
 
 /** Body of `POST /api/tokens`. */
 @BodyExample({ name: 'laptop', scopes: ['read', 'write'], expires_in: 90 })
 export class CreateTokenDto {
-  @ApiProperty({ example: 'laptop', description: 'Name to identify the token.' })
+  @Text('Name to identify the token.', { example: 'laptop' })
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
   readonly name: string;
@@ -18,47 +19,39 @@ export class CreateTokenDto {
   readonly scopes?: RouteScope[];
 
   @TokenDaysField(
-    'Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or ' + 'never.',
+    'Lifetime in days, limited by the calling token. Default: the token expires with the calling token, or never.',
   )
   readonly expires_in?: number | null;
 }
 
 /** A token as shown to its owner, without its text. */
 class TokenView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ example: 'laptop' })
-  readonly name: string;
-  @ApiProperty({ example: 'berth_1f2e3d', description: 'First 12 characters of the token.' })
+  @Uuid() readonly id: string;
+  @Text({ example: 'laptop' }) readonly name: string;
+  @Text('First 12 characters of the token.', { example: 'berth_1f2e3d' })
   readonly token_prefix: string;
   @ApiProperty({ enum: SCOPES, isArray: true, example: ['read', 'write', 'exec'] })
   readonly scopes: string[];
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true })
-  readonly expires_at: string | null;
+  @Timestamp() readonly created_at: string;
+  @Timestamp({ nullable: true }) readonly expires_at: string | null;
 }
 
 /** A new token with its text, which no other answer shows. */
 export class CreatedTokenView extends TokenView {
-  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown only once.' })
+  @Text('Shown only once.', { example: `berth_${'1f2e3d4c'.repeat(8)}` })
   readonly token: string;
 }
 
 /** The answer of `GET /api/tokens`. */
 export class TokenListView {
-  @ApiProperty({ type: [TokenView] })
-  readonly tokens: TokenView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly count: number;
+  @ApiProperty({ type: [TokenView] }) readonly tokens: TokenView[];
+  @Count({ example: 1 }) readonly count: number;
 }
 
 /** The answer of `DELETE /api/tokens/:id`. */
 export class TokenRevokedView {
-  @ApiProperty({ enum: ['token revoked'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Choice(['token revoked']) readonly message: string;
+  @Uuid() readonly id: string;
 }
 
 export function viewToken(token: TokenEntity): TokenView {

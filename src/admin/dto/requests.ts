@@ -1,8 +1,9 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsOptional, IsString, Matches, MaxLength, ValidateIf } from 'class-validator';
+import { Choice, Flag, Text, Uuid } from '../../api-fields';
 import { type RouteScope, TokenDaysField, TokenScopesField } from '../../auth';
-import { LISTED_STATUSES, type ListedStatus } from '../../containers';
+import { Given, LISTED_STATUSES, type ListedStatus } from '../../containers';
 import { BodyExample, IsUuidText, PagedQuery, printable, printableName } from '../../http';
 
 /** Maximum length of a text to search for: longer than any name of an image. */
@@ -20,16 +21,16 @@ function Search(example: string, description: string): PropertyDecorator {
 
 /** Query of `GET /api/admin/containers`. */
 export class ListAnyContainersDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user.' })
+  @Uuid('Filter by user.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;
 
-  @ApiPropertyOptional({
-    enum: LISTED_STATUSES,
-    enumName: 'ListedStatus',
-    description: '`deleted` lists the containers that can still be restored. Default: all existing containers.',
-  })
+  @Choice(
+    LISTED_STATUSES,
+    '`deleted` lists the containers that can still be restored. Default: all existing containers.',
+    { enumName: 'ListedStatus' },
+  )
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
@@ -37,7 +38,7 @@ export class ListAnyContainersDto extends PagedQuery {
   @Search('worker', 'Part of the container, image, user or node name, or the start of the database id.')
   search?: string;
 
-  @ApiPropertyOptional({ example: 'node-2', description: 'Filter by node name or id, in a cluster.' })
+  @Text('Filter by node name or id, in a cluster.', { example: 'node-2' })
   @IsOptional()
   @IsString()
   @Matches(printable(255), { message: 'node must be the name or id of a node' })
@@ -46,7 +47,7 @@ export class ListAnyContainersDto extends PagedQuery {
 
 /** Query of `GET /api/admin/snapshots`. */
 export class ListAnySnapshotsDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user.' })
+  @Uuid('Filter by user.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;
@@ -54,11 +55,8 @@ export class ListAnySnapshotsDto extends PagedQuery {
 
 /** Body of `POST /api/admin/containers/:id/move`. */
 export class MoveContainerDto {
-  @ApiPropertyOptional({
-    example: 'node-2',
-    description: 'Name or id of the target node. Default: the node with the most free capacity.',
-  })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Text('Name or id of the target node. Default: the node with the most free capacity.', { example: 'node-2' })
+  @Given()
   @IsString()
   @MaxLength(255)
   node?: string;
@@ -66,15 +64,15 @@ export class MoveContainerDto {
 
 /** Body of `POST /api/admin/nodes/:name/drain`. */
 export class DrainNodeDto {
-  @ApiPropertyOptional({ example: true, description: 'Move its containers to other nodes in the background.' })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Flag('Move its containers to other nodes in the background.', { example: true })
+  @Given()
   @IsBoolean()
   move?: boolean;
 }
 
 /** Query of `GET /api/admin/users`. */
 export class ListUsersDto extends PagedQuery {
-  @ApiPropertyOptional({ example: 'ada', description: 'Filter by exact name.' })
+  @Text('Filter by exact name.', { example: 'ada' })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9._@~-]{1,64}$/, { message: 'username must be a user name' })
@@ -83,7 +81,7 @@ export class ListUsersDto extends PagedQuery {
   @Search('ada', 'Part of the name.')
   search?: string;
 
-  @ApiPropertyOptional({ example: 'free' })
+  @Text({ example: 'free' })
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,32}$/, { message: 'tier must be a tier name' })
@@ -93,15 +91,12 @@ export class ListUsersDto extends PagedQuery {
 /** Body of `POST /api/admin/users`. */
 @BodyExample({ username: 'grace', tier: 'pro', scopes: ['read', 'write', 'exec'], expires_in: 90 })
 export class CreateUserDto {
-  @ApiProperty({
-    example: 'ada',
-    description: '1 to 64 letters, digits, ".", "_", "@" and "-", starting with a letter or digit.',
-  })
+  @Text('1 to 64 letters, digits, ".", "_", "@" and "-", starting with a letter or digit.', { example: 'ada' })
   @IsString()
   @MaxLength(64)
   readonly username: string;
 
-  @ApiProperty({ example: 'pro', description: 'A tier name of GET /api/tiers.' })
+  @Text('A tier name of GET /api/tiers.', { example: 'pro' })
   @IsString()
   @MaxLength(32)
   readonly tier: string;
@@ -111,7 +106,7 @@ export class CreateUserDto {
   )
   readonly scopes?: RouteScope[];
 
-  @ApiPropertyOptional({ example: 'laptop', description: 'Name to identify the token. Default: `first`.' })
+  @Text('Name to identify the token. Default: `first`.', { example: 'laptop' })
   @ValidateIf((dto: CreateUserDto) => dto.token_name !== undefined)
   @IsString()
   @Matches(printableName(64), { message: 'must be 1 to 64 printable characters' })
@@ -129,14 +124,14 @@ export class CreateUserDto {
 /** Body of `PATCH /api/admin/users/:id`. */
 @BodyExample({ tier: 'pro' })
 export class UpdateUserDto {
-  @ApiPropertyOptional({ example: 'pro', description: 'A tier name of GET /api/tiers.' })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Text('A tier name of GET /api/tiers.', { example: 'pro' })
+  @Given()
   @IsString()
   @MaxLength(32)
   tier?: string;
 
-  @ApiPropertyOptional({ example: true, description: "Refuse the user's tokens and stop the user's containers." })
-  @ValidateIf((_body, value) => value !== undefined)
+  @Flag("Refuse the user's tokens and stop the user's containers.", { example: true })
+  @Given()
   @IsBoolean()
   suspended?: boolean;
 }

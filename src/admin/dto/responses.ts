@@ -1,33 +1,18 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Choice, Count, Text, Timestamp, Uuid } from '../../api-fields';
 import { type IssuedToken, SCOPES, type UserEntity } from '../../auth';
 import { AnyContainerView, AnySnapshotView } from '../../containers';
 import { ApiNextCursor, type Page } from '../../http';
 
 /** A user as operators see them. */
 class AdminUserView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ example: 'ada' })
-  readonly username: string;
-  @ApiProperty({ example: 'free' })
-  readonly tier: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'When the guest session ends. Null if it does not expire.',
-  })
+  @Uuid() readonly id: string;
+  @Text({ example: 'ada' }) readonly username: string;
+  @Text({ example: 'free' }) readonly tier: string;
+  @Timestamp() readonly created_at: string;
+  @Timestamp('When the guest session ends. Null if it does not expire.', { nullable: true, example: null })
   readonly session_expires_at: string | null;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    example: null,
-    description: 'When the user was suspended; null if active.',
-  })
+  @Timestamp('When the user was suspended; null if active.', { nullable: true, example: null })
   readonly suspended_at: string | null;
 }
 
@@ -35,84 +20,67 @@ class AdminUserView {
 export class AdminSnapshotListView {
   @ApiProperty({ type: [AnySnapshotView], description: 'Newest first.' })
   readonly snapshots: readonly AnySnapshotView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The answer of `GET /api/admin/users`. */
 export class AdminUserListView {
   @ApiProperty({ type: [AdminUserView], description: 'Newest first.' })
   readonly users: readonly AdminUserView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The first token of a new user. */
 class FirstTokenView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ example: 'first' })
-  readonly name: string;
+  @Uuid() readonly id: string;
+  @Text({ example: 'first' }) readonly name: string;
   @ApiProperty({ enum: SCOPES, isArray: true, example: ['read', 'write', 'exec'] })
   readonly scopes: readonly string[];
-  @ApiProperty({ type: String, format: 'date-time', nullable: true })
-  readonly expires_at: string | null;
-  @ApiProperty({ example: `berth_${'1f2e3d4c'.repeat(8)}`, description: 'Shown only once.' })
+  @Timestamp({ nullable: true }) readonly expires_at: string | null;
+  @Text('Shown only once.', { example: `berth_${'1f2e3d4c'.repeat(8)}` })
   readonly token: string;
 }
 
 /** The answer of `POST /api/admin/users`. */
 export class UserCreatedView {
-  @ApiProperty({ enum: ['user created'] })
-  readonly message: string;
+  @Choice(['user created']) readonly message: string;
   @ApiProperty({ type: AdminUserView })
   readonly user: AdminUserView;
-  @ApiProperty({ type: FirstTokenView })
-  readonly token: FirstTokenView;
+  @ApiProperty({ type: FirstTokenView }) readonly token: FirstTokenView;
 }
 
 /** The answer of `PATCH /api/admin/users/:id`. */
 export class UserUpdatedView {
-  @ApiProperty({ enum: ['user updated'] })
-  readonly message: string;
+  @Choice(['user updated']) readonly message: string;
   @ApiProperty({ type: AdminUserView })
   readonly user: AdminUserView;
 }
 
 /** The answer of `DELETE /api/admin/users/:id`. */
 export class UserDeletedView {
-  @ApiProperty({ enum: ['user deleted'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Choice(['user deleted']) readonly message: string;
+  @Uuid() readonly id: string;
 }
 
 /** The answer of `POST /api/admin/users/:id/revoke-tokens`. */
 export class TokensRevokedView {
-  @ApiProperty({ enum: ['tokens revoked'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid', description: 'User id.' })
-  readonly id: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of tokens revoked.' })
-  readonly count: number;
+  @Choice(['tokens revoked']) readonly message: string;
+  @Uuid('User id.') readonly id: string;
+  @Count('Number of tokens revoked.', { example: 2 }) readonly count: number;
 }
 
 /** The answer of `DELETE /api/admin/tokens/:id`. */
 export class AdminTokenRevokedView {
-  @ApiProperty({ enum: ['token revoked'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'Owner of the token.' })
-  readonly user_id: string;
+  @Choice(['token revoked']) readonly message: string;
+  @Uuid() readonly id: string;
+  @Uuid('Owner of the token.') readonly user_id: string;
 }
 
 /** The answer of `GET /api/admin/containers`. */
 export class AdminContainerListView {
   @ApiProperty({ type: [AnyContainerView], description: 'Newest first.' })
   readonly containers: readonly AnyContainerView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 export function viewUser({ id, username, tier, ...times }: UserEntity): AdminUserView {
@@ -150,13 +118,8 @@ const DOCKER = '6d3e1f0a-5b7c-4d2e-8f90-1a2b3c4d5e6f';
 
 /** The answer of `POST /api/admin/docker/accept`. */
 export class AcceptedDockerView {
-  @ApiProperty({ type: String, nullable: true, example: DOCKER, description: 'Id of the accepted Docker daemon.' })
+  @Text('Id of the accepted Docker daemon.', { nullable: true, example: DOCKER })
   readonly docker_id: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: DOCKER,
-    description: 'Id of the previously accepted daemon; the same if unchanged.',
-  })
+  @Text('Id of the previously accepted daemon; the same if unchanged.', { nullable: true, example: DOCKER })
   readonly previous_docker_id: string | null;
 }

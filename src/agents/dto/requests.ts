@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiPropertyOptional } from '@nestjs/swagger';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsOptional, IsString, Matches } from 'class-validator';
+import { Text } from '../../api-fields';
 import { printable } from '../../http';
 import { MACHINE_WORD, MACHINE_WORD_RULE } from '../agent-protocol';
 
@@ -18,18 +19,18 @@ function MachineWord(example: string): PropertyDecorator {
     Matches(MACHINE_WORD, { message: MACHINE_WORD_RULE }),
     IsString(),
     IsOptional(),
-    ApiPropertyOptional({ type: String, nullable: true, example, description }),
+    ApiPropertyOptional({ type: String, example, description }),
   );
 }
 
 /** Body of `POST /api/agents`. */
 export class CreateAgentDto {
-  @ApiProperty({ example: 'workstation', description: NAME_RULE })
+  @Text(NAME_RULE, { example: 'workstation' })
   @IsString()
   @Matches(NAME, { message: NAME_RULE })
   name: string;
 
-  @ApiPropertyOptional({ type: String, nullable: true, maxLength: 500, example: 'under the desk' })
+  @Text({ maxLength: 500, example: 'under the desk' })
   @IsOptional()
   @IsString()
   @Matches(printable(500), { message: 'at most 500 printable characters' })
@@ -41,7 +42,7 @@ export class CreateAgentDto {
   @MachineWord('x64')
   arch?: string | null;
 
-  @ApiPropertyOptional({ type: [String], nullable: true, example: ['gpu', 'site:home'], maxItems: MOST_TAGS })
+  @ApiPropertyOptional({ type: [String], example: ['gpu', 'site:home'], maxItems: MOST_TAGS })
   @IsOptional()
   @IsArray({ message: 'must be an array' })
   @IsString({ each: true, message: 'each must be a string' })

@@ -1,4 +1,5 @@
 import { ApiProperty, PickType } from '@nestjs/swagger';
+import { Amount, Choice, Count, Text, Timestamp } from '../../api-fields';
 import type { AgentFacts } from '../../events';
 import { agentFacts, type AgentRow } from '../agent.entity';
 
@@ -6,34 +7,24 @@ const AGENT_STATUSES = ['online', 'offline'] as const;
 
 /** An agent in `GET /api/agents` and `GET /api/containers`. */
 export class AgentView implements AgentFacts {
-  @ApiProperty({ pattern: '^agent:[0-9a-f-]{36}$', example: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
+  @Text({ pattern: '^agent:[0-9a-f-]{36}$', example: 'agent:3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
   readonly id: string;
-  @ApiProperty({ type: String, enum: ['agent'] })
-  readonly type: 'agent';
-  @ApiProperty({ example: 'workstation' })
-  readonly name: string;
-  @ApiProperty({ enum: AGENT_STATUSES, enumName: 'AgentStatus' })
+  @Choice(['agent']) readonly type: 'agent';
+  @Text({ example: 'workstation' }) readonly name: string;
+  @Choice(AGENT_STATUSES, { enumName: 'AgentStatus' })
   readonly status: (typeof AGENT_STATUSES)[number];
-  @ApiProperty({ type: String, nullable: true, example: 'linux' })
-  readonly os: string | null;
-  @ApiProperty({ type: String, nullable: true, example: 'x64' })
-  readonly arch: string | null;
-  @ApiProperty({ type: String, nullable: true, example: '0.1.0', description: 'Version of the agent program.' })
+  @Text({ nullable: true, example: 'linux' }) readonly os: string | null;
+  @Text({ nullable: true, example: 'x64' }) readonly arch: string | null;
+  @Text('Version of the agent program.', { nullable: true, example: '0.1.0' })
   readonly version: string | null;
   @ApiProperty({ type: [String], example: ['gpu'] })
   readonly tags: readonly string[];
-  @ApiProperty({ type: String, nullable: true, example: 'under the desk' })
+  @Text({ nullable: true, example: 'under the desk' })
   readonly description: string | null;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    description: 'Start of the current or last connection; null if the agent has never connected.',
-  })
+  @Timestamp() readonly created_at: string;
+  @Timestamp('Start of the current or last connection; null if the agent has never connected.', { nullable: true })
   readonly connected_at: string | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the agent last sent anything.' })
+  @Timestamp('When the agent last sent anything.', { nullable: true })
   readonly last_seen_at: string | null;
   @ApiProperty({
     type: [Number],
@@ -42,17 +33,11 @@ export class AgentView implements AgentFacts {
     description: 'Load averages over 1, 5 and 15 minutes, from the last report; null before the first report.',
   })
   readonly load: readonly number[] | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 32_768, description: 'MiB.' })
+  @Amount('MiB.', { nullable: true, example: 32_768 })
   readonly memory_total_mb: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8192, description: 'MiB.' })
+  @Amount('MiB.', { nullable: true, example: 8192 })
   readonly memory_used_mb: number | null;
-  @ApiProperty({
-    type: Number,
-    nullable: true,
-    minimum: 0,
-    example: 86_400,
-    description: "Uptime of the agent's machine at the last report.",
-  })
+  @Amount("Uptime of the agent's machine at the last report.", { nullable: true, example: 86_400 })
   readonly uptime_seconds: number | null;
 }
 
@@ -65,9 +50,8 @@ export class AgentFactsView
 export class AgentListView {
   @ApiProperty({ type: [AgentView], description: 'Newest first.' })
   readonly agents: readonly AgentView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly count: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "Maximum number of agents in the user's tier." })
+  @Count({ example: 1 }) readonly count: number;
+  @Count("Maximum number of agents in the user's tier.", { example: 5 })
   readonly limit: number;
 }
 
@@ -95,23 +79,18 @@ export function viewAgent(row: AgentRow): AgentView {
 
 /** The answer of `POST /api/agents`. */
 export class AgentCreatedView extends PickType(AgentView, ['id', 'name']) {
-  @ApiProperty({
-    example: `berth_${'1f2e3d4c'.repeat(8)}`,
-    description: 'Token that the agent connects with. Shown only once.',
-  })
+  @Text('Token that the agent connects with. Shown only once.', { example: `berth_${'1f2e3d4c'.repeat(8)}` })
   readonly token: string;
 }
 
 /** The answer of `POST /api/containers/:id/stop` for an agent. */
 export class AgentStoppedView extends PickType(AgentView, ['id', 'name']) {
-  @ApiProperty({ type: String, enum: ['offline'] })
-  readonly status: 'offline';
-  @ApiProperty({ enum: ['agent disconnected', 'agent was already offline'] })
+  @Choice(['offline']) readonly status: 'offline';
+  @Choice(['agent disconnected', 'agent was already offline'])
   readonly message: string;
 }
 
 /** The answer of `DELETE /api/containers/:id` for an agent. */
 export class AgentDeletedView extends PickType(AgentView, ['id', 'name']) {
-  @ApiProperty({ enum: ['agent deleted'] })
-  readonly message: string;
+  @Choice(['agent deleted']) readonly message: string;
 }

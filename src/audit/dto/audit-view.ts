@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Count, Text, Timestamp, Uuid } from '../../api-fields';
 import { ApiNextCursor } from '../../http';
 import type { AuditEntryEntity } from '../audit-entry.entity';
 
@@ -9,27 +10,20 @@ const NOT_YOURS = 'null if another user acted, except for administrators.';
 class WorkInsideView {
   @ApiProperty({ ...OPTIONAL, example: 'npm', description: 'Program that was started, without its arguments.' })
   readonly program: string | null;
-  @ApiProperty({
-    type: 'integer',
+  @Count('Bytes of the file or archive that were transferred, including failed transfers.', {
     nullable: true,
-    minimum: 0,
     example: 1_048_576,
-    description: 'Bytes of the file or archive that were transferred, including failed transfers.',
   })
   readonly bytes: number | null;
 }
 
 /** One audited action. */
 class AuditEntryView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ format: 'date-time', description: 'Start of the action.' })
-  readonly at: string;
-  @ApiProperty({ example: 'container.start' })
-  readonly action: string;
-  @ApiProperty({
+  @Uuid() readonly id: string;
+  @Timestamp('Start of the action.') readonly at: string;
+  @Text({ example: 'container.start' }) readonly action: string;
+  @Text('`ok`, an error code, or `pending`: the action is in progress, or the server stopped during it.', {
     example: 'ok',
-    description: '`ok`, an error code, or `pending`: the action is in progress, or the server stopped during it.',
   })
   readonly outcome: string;
   @ApiProperty({ ...OPTIONAL, format: 'uuid', description: 'User who acted; null for Berth itself.' })
@@ -64,8 +58,7 @@ class AuditEntryView {
 export class AuditListView {
   @ApiProperty({ type: [AuditEntryView], description: 'Newest first.' })
   readonly entries: readonly AuditEntryView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** @param viewer the id of the user who reads the entry; null: an administrator, who may see every field */

@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
+import { Choice, Text, Uuid } from '../../api-fields';
 import { IsUuidText, PagedQuery, validatedBy } from '../../http';
 
 /** RFC 3339, which has an offset: without one, a time depends on the reader's zone. */
@@ -19,14 +20,13 @@ function Moment(description: string): PropertyDecorator {
 
 /** Query of `GET /api/audit`. */
 export class ListAuditDto extends PagedQuery {
-  @ApiPropertyOptional({ format: 'uuid', description: 'Database id of a container, which may be deleted.' })
+  @Uuid('Database id of a container, which may be deleted.')
   @IsOptional()
   @IsUuidText()
   container_id?: string;
 
-  @ApiPropertyOptional({
+  @Text('An action, or its prefix before the dot: `container` matches all container actions.', {
     example: 'container.start',
-    description: 'An action, or its prefix before the dot: `container` matches all container actions.',
   })
   @IsOptional()
   @IsString()
@@ -35,10 +35,7 @@ export class ListAuditDto extends PagedQuery {
   })
   action?: string;
 
-  @ApiPropertyOptional({
-    example: 'failed',
-    description: '`ok`, `pending`, `failed` (any error), or an error code such as `no_capacity`.',
-  })
+  @Text('`ok`, `pending`, `failed` (any error), or an error code such as `no_capacity`.', { example: 'failed' })
   @IsOptional()
   @IsString()
   @Matches(/^[a-z_]{1,64}$/, { message: 'outcome must be ok, pending, failed or an error code' })
@@ -50,15 +47,12 @@ export class ListAuditDto extends PagedQuery {
   @Moment('Started before this time.')
   to?: string;
 
-  @ApiPropertyOptional({
-    enum: ['true', 'false'],
-    description: 'Include entries of all users; requires the scope `admin`.',
-  })
+  @Choice(['true', 'false'], 'Include entries of all users; requires the scope `admin`.')
   @IsOptional()
   @IsIn(['true', 'false'])
   all?: 'true' | 'false';
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user; requires the scope `admin`.' })
+  @Uuid('Filter by user; requires the scope `admin`.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { Counter } from 'prom-client';
+import { Amount } from '../../api-fields';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, type EngineNode } from '../../engine';
 import { DomainError } from '../../errors';
@@ -20,44 +21,23 @@ import {
 import { MIB } from '../model/container.entity';
 
 class AmountView {
-  @ApiProperty({
-    type: Number,
-    nullable: true,
-    minimum: 0,
-    example: 16_384,
-    description: 'Total of the machine; null if unknown.',
-  })
+  @Amount('Total of the machine; null if unknown.', { nullable: true, example: 16_384 })
   readonly total: number | null;
-  @ApiProperty({
-    type: Number,
-    nullable: true,
-    minimum: 0,
-    example: 32_768,
-    description: 'Maximum that can be reserved: total × overcommit. Null if unlimited.',
-  })
+  @Amount('Maximum that can be reserved: total × overcommit. Null if unlimited.', { nullable: true, example: 32_768 })
   readonly limit: number | null;
-  @ApiProperty({ minimum: 0, example: 4096, description: 'Sum of the limits of running and starting containers.' })
+  @Amount('Sum of the limits of running and starting containers.', { example: 4096 })
   readonly reserved: number;
 }
 
 class FreeView {
-  @ApiProperty({
-    type: Number,
+  @Amount('Currently free on the machine; null if it cannot be measured, for example on a remote Docker host.', {
     nullable: true,
-    minimum: 0,
     example: 9_000,
-    description: 'Currently free on the machine; null if it cannot be measured, for example on a remote Docker host.',
   })
   readonly free: number | null;
-  @ApiProperty({
-    type: Number,
-    nullable: true,
-    minimum: 0,
-    example: 16_384,
-    description: 'Total of the machine; null if unknown.',
-  })
+  @Amount('Total of the machine; null if unknown.', { nullable: true, example: 16_384 })
   readonly total: number | null;
-  @ApiProperty({ minimum: 0, example: 256, description: 'New starts are blocked below this amount.' })
+  @Amount('New starts are blocked below this amount.', { example: 256 })
   readonly reserve: number;
 }
 
@@ -121,8 +101,7 @@ export class Capacity {
     });
     new SampledGauge(metrics, {
       name: 'berth_capacity_memory_bytes',
-      help:
-        'Memory of the machine: limit (total × overcommit), reserved (sum of the container limits), total, ' + 'free.',
+      help: 'Memory of the machine: limit (total × overcommit), reserved (sum of the container limits), total, free.',
       labelNames: ['kind'],
       sample: async () => {
         const { memory_mb, free_memory_mb } = await this.amounts();

@@ -1,5 +1,5 @@
 import { Injectable } from '@nestjs/common';
-import { ApiProperty } from '@nestjs/swagger';
+import { Count } from '../../api-fields';
 import { Database } from '../../database';
 import { EngineIdentity } from '../../engine';
 import { Clock } from '../../scheduling';
@@ -14,22 +14,13 @@ export const IS_IDLE = "c.status = 'running' AND c.last_used_at <= :unusedSince"
 export const unusedSince = (now: Date): Date => new Date(now.getTime() - IDLE_AFTER_MS);
 
 export class IdleView {
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 12,
-    description: 'Running containers that have not been used for 10 minutes.',
-  })
+  @Count('Running containers that have not been used for 10 minutes.', { example: 12 })
   readonly containers: number;
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    minimum: 0,
-    example: 28,
-    description:
-      'Millicores used by a sandbox without programs, measured once at start (in a cluster, on one node). Null if ' +
+  @Count(
+    'Millicores used by a sandbox without programs, measured once at start (in a cluster, on one node). Null if ' +
       'not measured.',
-  })
+    { nullable: true, example: 28 },
+  )
   readonly cpu_shares: number | null;
 }
 

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional, ApiSchema } from '@nestjs/swagger';
+import { ApiProperty, ApiPropertyOptional, ApiSchema, PartialType, PickType } from '@nestjs/swagger';
 import { Transform, type TransformFnParams } from 'class-transformer';
 import {
   IsBoolean,
@@ -13,6 +13,7 @@ import {
   ValidateIf,
   type ValidationArguments,
 } from 'class-validator';
+import { Choice, Count, Text, Uuid } from '../../api-fields';
 import { isObjectOf, IsUuidText, printable, QueryInteger, validatedBy, WITHOUT_NUL } from '../../http';
 import { faultOfPolicy, type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, RESOURCE_BOUNDS } from '../../tiers';
@@ -93,15 +94,33 @@ function IsEnvironmentPatch(): PropertyDecorator {
   return isObjectOf('isEnvironmentPatch', { validate, rule: `${RULE}; null removes one` });
 }
 
-/** An optional property with an idle limit. */
-function IdleLimitProperty(example: number, description: string): PropertyDecorator {
-  const bounds = { minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max };
-  return applyDecorators(
-    ApiPropertyOptional({ type: 'integer', nullable: true, ...bounds, example, description }),
+/** A property with the name of a container or a snapshot. */
+export const NameProperty = (example: string, description = CONTAINER_NAME_RULE): PropertyDecorator =>
+  // From the last to the first: decorators above a property are evaluated in this order.
+  applyDecorators(
+    Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE }),
+    IsString(),
+    Text(description, { example }),
+  );
+
+/** A property with an amount of a resource. */
+export const ResourceProperty = (example: number, description: string): PropertyDecorator =>
+  applyDecorators(Count(description, Object.assign({}, RESOURCE_BOUNDS, { example })), IsInt());
+
+const IdleLimitProperty = (example: number, description: string): PropertyDecorator =>
+  applyDecorators(
+    Count(description, { minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max, example }),
     IsOptional(),
     IsInt(),
   );
-}
+
+/** An optional property with the time until a container is idle. */
+const AutoStopProperty = (absent: string): PropertyDecorator =>
+  IdleLimitProperty(3600, `Seconds of inactivity until the container is idle, within the tier's limit. ${absent}`);
+
+/** An optional property with the time until a stopped container is deleted. */
+const AutoDeleteProperty = (absent: string): PropertyDecorator =>
+  IdleLimitProperty(604_800, `Seconds until a stopped container is deleted, within the tier's limit. ${absent}`);
 
 /** An optional property of a patch that null cannot remove. */
 export const Given = (): PropertyDecorator => ValidateIf((_object, value) => value !== undefined);
@@ -112,12 +131,29 @@ const MAX_DESCRIPTION = 500;
 /** An optional property with a description, of which null stands for none. */
 export function DescriptionProperty(options: { example: string; description?: string }): PropertyDecorator {
   return applyDecorators(
-    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, nullable: true, ...options }),
+    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, ...options }),
     IsOptional(),
     IsString(),
     Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
   );
 }
+
+/** A property with labels. */
+export const LabelsProperty = (example: Readonly<Record<string, string>>, description: string): PropertyDecorator =>
+  applyDecorators(ApiProperty({ ...LABELS_SCHEMA, example, description }), AsSent(), IsLabels());
+
+/** An optional query parameter that selects by labels. */
+export const LabelFilter = (): PropertyDecorator =>
+  applyDecorators(
+    ApiPropertyOptional({
+      type: [String],
+      maxItems: MAX_LABELS,
+      example: ['team:core'],
+      description: '`key:value`, or only a key. Repeatable; all must match.',
+    }),
+    IsOptional(),
+    IsLabelSelectors(),
+  );
 
 /** An optional property with a network policy. */
 export function NetworkProperty(description: string): PropertyDecorator {
@@ -136,7 +172,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
     "Action when the container is idle, within the tier's limit: `stop`, `pause`, or `pause_then_stop`, which stops it " +
     `when it has been paused for the same time again. ${absent}`;
   return applyDecorators(
-    ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], nullable: true, example: 'pause', description }),
+    ApiPropertyOptional({ type: String, enum: [...IDLE_ACTIONS], example: 'pause', description }),
     IsOptional(),
     IsString(),
     IsIn(IDLE_ACTIONS, { message: `must be one of ${IDLE_ACTIONS.join(', ')}` }),
@@ -146,11 +182,7 @@ function IdleActionProperty(absent: string): PropertyDecorator {
 /** An optional property that says whether a preview starts the container. */
 function AutoStartProperty(absent: string): PropertyDecorator {
   const description = `Start the stopped container on a preview request or an SSH session. ${absent}`;
-  return applyDecorators(
-    ApiPropertyOptional({ type: Boolean, nullable: true, example: true, description }),
-    IsOptional(),
-    IsBoolean(),
-  );
+  return applyDecorators(ApiPropertyOptional({ type: Boolean, example: true, description }), IsOptional(), IsBoolean());
 }
 
 /** An optional property with a start command. */
@@ -194,43 +226,34 @@ const Keywords = (keywords: object): ClassDecorator => ApiSchema(keywords);
   anyOf: [{ required: ['image'] }, { required: ['snapshot'] }],
 })
 export class CreateContainerDto {
-  @ApiPropertyOptional({
+  @Text('A name of GET /api/images, or "custom" with custom_image. Required without snapshot.', {
     minLength: 1,
     example: 'sandbox',
-    description: 'A name of GET /api/images, or "custom" with custom_image. Required without snapshot.',
   })
   @ValidateIf(({ snapshot, image }: CreateContainerDto) => snapshot === undefined || image !== undefined)
   @IsString()
   @MaxLength(255)
   image?: string;
 
-  @ApiPropertyOptional({
-    format: 'uuid',
+  @Uuid('Snapshot to create the container from, instead of an image.', {
     example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
-    description: 'Snapshot to create the container from, instead of an image.',
   })
   @IsOptional()
   @IsString()
   @IsUuidText()
   snapshot?: string;
 
-  @ApiPropertyOptional({
-    minLength: 1,
-    example: 'alpine:3.21',
-    description: 'An image reference; only with the image "custom".',
-  })
+  @Text('An image reference; only with the image "custom".', { minLength: 1, example: 'alpine:3.21' })
   @IsOptional()
   @IsString()
   @MaxLength(255)
   custom_image?: string;
 
-  @ApiPropertyOptional({ example: 'dev-environment', description: `${CONTAINER_NAME_RULE}. Generated if omitted.` })
   @IsOptional()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('dev-environment', `${CONTAINER_NAME_RULE}. Generated if omitted.`)
   name?: string;
 
-  @ApiPropertyOptional({ example: 'node', description: 'A name of GET /api/roles. If omitted, nothing is installed.' })
+  @Text('A name of GET /api/roles. If omitted, nothing is installed.', { example: 'node' })
   @IsOptional()
   @IsString()
   @MaxLength(64)
@@ -247,56 +270,32 @@ export class CreateContainerDto {
   @EnvironmentProperty(ALIAS)
   environment?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    ...LABELS_SCHEMA,
-    example: { team: 'core', 'app/tier': 'backend' },
-    description: 'At most 32; keys of a-z, 0-9, ".", "_", "/" and "-". Only used by Berth.',
-  })
   @IsOptional()
-  @AsSent()
-  @IsLabels()
+  @LabelsProperty(
+    { team: 'core', 'app/tier': 'backend' },
+    'At most 32; keys of a-z, 0-9, ".", "_", "/" and "-". Only used by Berth.',
+  )
   labels?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 1024,
-    description: "MiB, within the tier's limits. Default: 1,024, or the tier's maximum if lower.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(1024, "MiB, within the tier's limits. Default: 1,024, or the tier's maximum if lower.")
   memory_mb?: number;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 1000,
-    description: "Millicores; 1000 is one CPU. Default: 1000, or the tier's maximum if lower.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(1000, "Millicores; 1000 is one CPU. Default: 1000, or the tier's maximum if lower.")
   cpu_shares?: number;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 10240,
-    description: "MiB, within the tier's limits. Default: 10,240, or the tier's maximum if lower.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(10240, "MiB, within the tier's limits. Default: 10,240, or the tier's maximum if lower.")
   disk_mb?: number;
 
-  @IdleLimitProperty(
-    3600,
-    "Seconds of inactivity until the container is idle, within the tier's limit. Null or omitted: the tier default.",
-  )
+  @AutoStopProperty('Null or omitted: the tier default.')
   auto_stop_seconds?: number | null;
 
   @IdleActionProperty('Null or omitted: the tier default.')
   idle_action?: IdleAction | null;
 
-  @IdleLimitProperty(
-    604_800,
-    "Seconds until a stopped container is deleted, within the tier's limit. Null or omitted: the tier " + 'default.',
-  )
+  @AutoDeleteProperty('Null or omitted: the tier default.')
   auto_delete_seconds?: number | null;
 
   @AutoStartProperty('Null or omitted: false.')
@@ -313,37 +312,29 @@ export class CreateContainerDto {
 
 /** Query of `GET /api/containers`. */
 export class ListContainersDto {
-  @ApiPropertyOptional({
-    enum: LISTED_STATUSES,
-    enumName: 'ListedStatus',
-    description:
-      '`deleted` lists the containers that can still be restored, with `deleted_at` and `purge_at`. Default: all ' +
+  @Choice(
+    LISTED_STATUSES,
+    '`deleted` lists the containers that can still be restored, with `deleted_at` and `purge_at`. Default: all ' +
       'existing containers.',
-  })
+    { enumName: 'ListedStatus' },
+  )
   @IsOptional()
   @IsIn(LISTED_STATUSES)
   status?: ListedStatus;
 
-  @ApiPropertyOptional({ description: 'Filter by exact name.' })
+  @Text('Filter by exact name.')
   @IsOptional()
   @IsString()
   @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
   name?: string;
 
-  @ApiPropertyOptional({
-    type: [String],
-    maxItems: MAX_LABELS,
-    example: ['team:core'],
-    description: '`key:value`, or only a key. Repeatable; all must match.',
-  })
-  @IsOptional()
-  @IsLabelSelectors()
+  @LabelFilter()
   label?: string | readonly string[];
 
   @QueryInteger({ min: 1, max: 100, default: 100 })
   limit?: number;
 
-  @ApiPropertyOptional({ description: '`next_cursor` of the previous page.' })
+  @Text('`next_cursor` of the previous page.')
   @IsOptional()
   @IsString()
   @Matches(/^[A-Za-z0-9_-]{1,128}$/, { message: 'cursor must be a next_cursor of an earlier response' })
@@ -353,38 +344,25 @@ export class ListContainersDto {
 /** Body of `PATCH /api/containers/:id`; name and resources are required. */
 @Keywords({ examples: [SETTINGS], not: TWO_ENVIRONMENTS })
 export class UpdateContainerDto {
-  @ApiProperty({ example: 'production-api', description: CONTAINER_NAME_RULE })
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
+  @NameProperty('production-api')
   name: string;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4096, description: "MiB, within the tier's limits (GET /api/tiers)." })
-  @IsInt()
+  @ResourceProperty(4096, "MiB, within the tier's limits (GET /api/tiers).")
   memory_mb: number;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 4000, description: 'Millicores; 1000 is one CPU.' })
-  @IsInt()
+  @ResourceProperty(4000, 'Millicores; 1000 is one CPU.')
   cpu_shares: number;
 
-  @ApiProperty({ ...RESOURCE_BOUNDS, example: 20480, description: "MiB, within the tier's limits." })
-  @IsInt()
+  @ResourceProperty(20480, "MiB, within the tier's limits.")
   disk_mb: number;
 
-  @IdleLimitProperty(
-    3600,
-    "Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default. Omitted: " +
-      'unchanged.',
-  )
+  @AutoStopProperty('Null: the tier default. Omitted: unchanged.')
   auto_stop_seconds?: number | null;
 
   @IdleActionProperty('Null: the tier default. Omitted: unchanged.')
   idle_action?: IdleAction | null;
 
-  @IdleLimitProperty(
-    604_800,
-    "Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default. Omitted: " +
-      'unchanged.',
-  )
+  @AutoDeleteProperty('Null: the tier default. Omitted: unchanged.')
   auto_delete_seconds?: number | null;
 
   @AutoStartProperty('Null: false. Omitted: unchanged.')
@@ -413,45 +391,17 @@ export class UpdateContainerDto {
 
 /** A merge patch for `PATCH /api/containers/:id`: absent fields stay as they are. */
 @Keywords({ examples: [{ memory_mb: 512, env: { EDITOR: 'vi', PAGER: null } }], minProperties: 1 })
-export class PatchContainerDto {
-  @ApiPropertyOptional({ example: 'production-api', description: CONTAINER_NAME_RULE })
-  @Given()
-  @IsString()
-  @Matches(CONTAINER_NAME, { message: CONTAINER_NAME_RULE })
-  name?: string;
-
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 4096,
-    description: "MiB, within the tier's limits (GET /api/tiers).",
-  })
-  @Given()
-  @IsInt()
-  memory_mb?: number;
-
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 4000, description: 'Millicores; 1000 is one CPU.' })
-  @Given()
-  @IsInt()
-  cpu_shares?: number;
-
-  @ApiPropertyOptional({ ...RESOURCE_BOUNDS, example: 20480, description: "MiB, within the tier's limits." })
-  @Given()
-  @IsInt()
-  disk_mb?: number;
-
-  @IdleLimitProperty(
-    3600,
-    "Seconds of inactivity until the container is idle, within the tier's limit. Null: the tier default.",
-  )
+export class PatchContainerDto extends PartialType(
+  PickType(UpdateContainerDto, ['name', 'memory_mb', 'cpu_shares', 'disk_mb']),
+  { skipNullProperties: false },
+) {
+  @AutoStopProperty('Null: the tier default.')
   auto_stop_seconds?: number | null;
 
   @IdleActionProperty('Null: the tier default.')
   idle_action?: IdleAction | null;
 
-  @IdleLimitProperty(
-    604_800,
-    "Seconds until a stopped container is deleted, within the tier's limit. Null: the tier default.",
-  )
+  @AutoDeleteProperty('Null: the tier default.')
   auto_delete_seconds?: number | null;
 
   @AutoStartProperty('Null: false. Omitted: unchanged.')
@@ -500,7 +450,7 @@ export class PatchContainerDto {
 
 /** Query of `GET /api/containers/:id/wait`. */
 export class WaitContainerDto {
-  @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus' })
+  @Choice(CONTAINER_STATUSES, { enumName: 'ContainerStatus' })
   @IsIn(CONTAINER_STATUSES)
   status: ContainerStatus;
 
@@ -510,24 +460,17 @@ export class WaitContainerDto {
 
 /** Body of `PUT /api/containers/:id/labels`. */
 export class ReplaceLabelsDto {
-  @ApiProperty({
-    ...LABELS_SCHEMA,
-    example: { team: 'core', 'app/tier': 'backend' },
-    description: 'Replaces all labels of the container.',
-  })
-  @AsSent()
-  @IsLabels()
+  @LabelsProperty({ team: 'core', 'app/tier': 'backend' }, 'Replaces all labels of the container.')
   labels: Record<string, string>;
 }
 
 /** Query of `DELETE /api/containers/:id`. */
 export class DeleteContainerDto {
-  @ApiPropertyOptional({
-    enum: ['true', 'false'],
-    default: 'false',
-    description:
-      'Delete the container even if Docker fails or does not respond; the removal continues in the background.',
-  })
+  @Choice(
+    ['true', 'false'],
+    'Delete the container even if Docker fails or does not respond; the removal continues in the background.',
+    { default: 'false' },
+  )
   @IsOptional()
   @IsIn(['true', 'false'])
   force?: 'true' | 'false';

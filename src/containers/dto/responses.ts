@@ -1,4 +1,5 @@
 import { ApiExtraModels, ApiProperty, ApiPropertyOptional, getSchemaPath, OmitType, PickType } from '@nestjs/swagger';
+import { Amount, Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { AgentView } from '../../agents';
 import { ApiNextCursor } from '../../http';
 import { AUTO_END_SECONDS, IDLE_ACTIONS, type IdleAction, type Tier } from '../../tiers';
@@ -17,9 +18,8 @@ import { SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
 
 /** The template that a container was created from. */
 class UsedTemplateView {
-  @ApiProperty({ example: 'node-tools' })
-  readonly name: string;
-  @ApiProperty({ example: '2026-11', description: 'Version of the template at creation.' })
+  @Text({ example: 'node-tools' }) readonly name: string;
+  @Text('Version of the template at creation.', { example: '2026-11' })
   readonly version: string;
 }
 
@@ -35,109 +35,67 @@ function usedTemplate({ templateName: name, templateVersion }: ContainerRow): Us
 }
 
 class VariableNameView {
-  @ApiProperty({ example: 'API_TOKEN' })
-  readonly name: string;
+  @Text({ example: 'API_TOKEN' }) readonly name: string;
 }
 
 /** The names of a container's environment variables, in the response of `GET /api/containers/:id/env`. */
 export class VariableListView {
   @ApiProperty({ type: [VariableNameView], description: 'Sorted by name.' })
   readonly variables: VariableNameView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly count: number;
+  @Count({ example: 1 }) readonly count: number;
 }
 
 /** An environment variable of a container with its value, which may be a secret. */
 export class VariableView extends VariableNameView {
-  @ApiProperty({ example: 'hunter2' })
-  readonly value: string;
+  @Text({ example: 'hunter2' }) readonly value: string;
 }
 
 /** A container in the response of `GET /api/containers/:id`. */
 export class ContainerView extends ContainerFactsView {
-  @ApiProperty({ format: 'uuid' })
-  readonly user_id: string;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description:
-      'Machine-readable reason for the status, such as image_not_found, or oom (the memory limit was exceeded, ' +
+  @Uuid() readonly user_id: string;
+  @Text(
+    'Machine-readable reason for the status, such as image_not_found, or oom (the memory limit was exceeded, ' +
       'which ends all processes under gVisor). Null if the status needs no reason.',
-  })
+    { nullable: true, example: null },
+  )
   readonly status_reason: string | null;
-  @ApiProperty({
-    type: String,
-    enum: [...ROLE_STATUSES],
-    nullable: true,
-    example: 'installed',
-    description:
-      'Progress of the role installation, which runs in the background. Null if there is nothing to install.',
-  })
+  @Choice(
+    ROLE_STATUSES,
+    'Progress of the role installation, which runs in the background. Null if there is nothing to install.',
+    { nullable: true, example: 'installed' },
+  )
   readonly role_status: RoleStatus | null;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly updated_at: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly last_used_at: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 120, description: 'Whole seconds since last_used_at.' })
+  @Timestamp() readonly created_at: string;
+  @Timestamp() readonly updated_at: string;
+  @Timestamp() readonly last_used_at: string;
+  @Count('Whole seconds since last_used_at.', { example: 120 })
   readonly idle_seconds: number;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    description:
-      'When the run, or the guest session, ends. Null if neither is limited, and for stopped containers outside a ' +
+  @Timestamp(
+    'When the run, or the guest session, ends. Null if neither is limited, and for stopped containers outside a ' +
       'guest session.',
-  })
+    { nullable: true },
+  )
   readonly expires_at: string | null;
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    minimum: AUTO_END_SECONDS.min,
-    maximum: AUTO_END_SECONDS.max,
-    example: null,
-    description:
-      "Seconds of inactivity until the container is idle. Null: the tier default. The tier's limit applies if it " +
+  @Count(
+    "Seconds of inactivity until the container is idle. Null: the tier default. The tier's limit applies if it " +
       'is lower.',
-  })
+    { nullable: true, minimum: AUTO_END_SECONDS.min, maximum: AUTO_END_SECONDS.max, example: null },
+  )
   readonly auto_stop_seconds: number | null;
-  @ApiProperty({
-    type: String,
-    enum: [...IDLE_ACTIONS],
-    nullable: true,
-    example: null,
-    description: 'Action when the container is idle. Null: the tier default.',
-  })
+  @Choice(IDLE_ACTIONS, 'Action when the container is idle. Null: the tier default.', { nullable: true, example: null })
   readonly idle_action: IdleAction | null;
-  @ApiProperty({
-    type: 'integer',
+  @Count('Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.', {
     nullable: true,
     minimum: AUTO_END_SECONDS.min,
     maximum: AUTO_END_SECONDS.max,
     example: null,
-    description: 'Seconds from the stop or last use until a stopped container is deleted. Null: the tier default.',
   })
   readonly auto_delete_seconds: number | null;
-  @ApiProperty({
-    example: false,
-    description: 'True if a preview request or an SSH session starts the stopped container.',
-  })
+  @Flag('True if a preview request or an SSH session starts the stopped container.', { example: false })
   readonly auto_start: boolean;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: '172.20.0.2',
-    description: 'Null if the container is not running.',
-  })
+  @Text('Null if the container is not running.', { nullable: true, example: '172.20.0.2' })
   readonly ip_address: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: 'runsc',
-    description: 'Runtime: runsc (gVisor) or runc. Null before the first run.',
-  })
+  @Text('Runtime: runsc (gVisor) or runc. Null before the first run.', { nullable: true, example: 'runsc' })
   readonly runtime: string | null;
   @ApiProperty({
     ...SHOWN_START_SCHEMA,
@@ -146,24 +104,19 @@ export class ContainerView extends ContainerFactsView {
     description: 'Command to run after each start; null if none.',
   })
   readonly start: StartCommand | null;
-  @ApiProperty({
-    type: Boolean,
-    nullable: true,
-    example: null,
-    description:
-      'True if the start command is ready. False while the container is not running, and after the time limit for ' +
+  @Flag(
+    'True if the start command is ready. False while the container is not running, and after the time limit for ' +
       'readiness. Null if "start" has no "ready".',
-  })
+    { nullable: true, example: null },
+  )
   readonly ready: boolean | null;
-  @ApiProperty(USED_TEMPLATE)
-  readonly template: UsedTemplateView | null;
-  @ApiPropertyOptional({
-    enum: ['reachable', 'unreachable'],
-    example: 'reachable',
-    description:
-      "Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known " +
+  @ApiProperty(USED_TEMPLATE) readonly template: UsedTemplateView | null;
+  @Choice(
+    ['reachable', 'unreachable'],
+    "Only in a cluster: whether the container's node is reachable. While it is not, the status is the last known " +
       'one, and requests that need the node are refused.',
-  })
+    { required: false, example: 'reachable' },
+  )
   readonly node_state?: 'reachable' | 'unreachable';
 }
 
@@ -211,20 +164,16 @@ export type ListedStatus = (typeof LISTED_STATUSES)[number];
 
 /** A container in the response of `GET /api/containers`. */
 export class ListedContainerView extends OmitType(ContainerView, ['status']) {
-  @ApiProperty({
-    enum: LISTED_STATUSES,
+  @Choice(LISTED_STATUSES, '`deleted` appears only with `status=deleted`.', {
     enumName: 'ListedStatus',
     example: 'running',
-    description: '`deleted` appears only with `status=deleted`.',
   })
   readonly status: ListedStatus;
-  @ApiPropertyOptional({ format: 'date-time', description: 'Present only if the container is deleted.' })
+  @Timestamp('Present only if the container is deleted.', { required: false })
   readonly deleted_at?: string;
-  @ApiPropertyOptional({
-    type: String,
-    format: 'date-time',
+  @Timestamp('Present only if the container is deleted: restorable until this time; null if kept forever.', {
+    required: false,
     nullable: true,
-    description: 'Present only if the container is deleted: restorable until this time; null if kept forever.',
   })
   readonly purge_at?: string | null;
 }
@@ -242,7 +191,7 @@ export function listedContainer(row: ContainerRow, at: ViewedAt): ListedContaine
 
 /** A container as administrators see it: without its start command, which may hold secrets. */
 export class AnyContainerView extends OmitType(ListedContainerView, ['start']) {
-  @ApiPropertyOptional({ example: 'node-3', description: 'Only in a cluster: the node of the container.' })
+  @Text('Only in a cluster: the node of the container.', { required: false, example: 'node-3' })
   readonly node?: string;
 }
 
@@ -254,9 +203,9 @@ export function anyContainer(row: ContainerRow, at: ViewedAt, nodes: ReadonlyMap
 
 /** How much of the tier's limit the user's containers use, regardless of filter and page. */
 class ContainerUsageView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of existing containers of the user.' })
+  @Count('Number of existing containers of the user.', { example: 2 })
   readonly containers: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: "Maximum allowed by the user's tier." })
+  @Count("Maximum allowed by the user's tier.", { example: 5 })
   readonly limit: number;
 }
 
@@ -269,45 +218,30 @@ export class ContainerListView {
     description: 'Containers, newest first. The first page also has the online agents, at the end.',
   })
   readonly containers: readonly (ListedContainerView | AgentView)[];
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 2,
-    description: 'Number of entries in "containers" on this page, including agents.',
-  })
+  @Count('Number of entries in "containers" on this page, including agents.', { example: 2 })
   readonly count: number;
-  @ApiProperty({ type: ContainerUsageView })
-  readonly usage: ContainerUsageView;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 5, description: 'Same as "usage.limit".' })
-  readonly limit: number;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 41,
-    description: 'Position to watch from: all later changes are events with a greater "seq".',
-  })
+  @ApiProperty({ type: ContainerUsageView }) readonly usage: ContainerUsageView;
+  @Count('Same as "usage.limit".', { example: 5 }) readonly limit: number;
+  @Count('Position to watch from: all later changes are events with a greater "seq".', { example: 41 })
   readonly event_seq: number;
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The response of `POST /api/containers`. */
 export class ContainerCreatedView extends ContainerFactsView {
-  @ApiProperty({ format: 'uuid' })
-  readonly user_id: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
+  @Uuid() readonly user_id: string;
+  @Timestamp() readonly created_at: string;
   @ApiProperty({
     type: Boolean,
     enum: [true],
     description: 'True: the creation continues in the background, unless the container is already running.',
   })
   readonly async: true;
-  @ApiProperty({
-    enum: ['container is being created', 'container created'],
-    example: 'container is being created',
-    description: '"container created" if the container was started in advance and is already running.',
-  })
+  @Choice(
+    ['container is being created', 'container created'],
+    '"container created" if the container was started in advance and is already running.',
+    { example: 'container is being created' },
+  )
   readonly message: string;
   @ApiProperty({
     ...SHOWN_START_SCHEMA,
@@ -316,14 +250,13 @@ export class ContainerCreatedView extends ContainerFactsView {
     description: 'The start command, with defaults filled in.',
   })
   readonly start: StartCommand | null;
-  @ApiProperty(USED_TEMPLATE)
-  readonly template: UsedTemplateView | null;
-  @ApiPropertyOptional({ format: 'date-time', description: 'Guests only: when the session, and so the run, ends.' })
+  @ApiProperty(USED_TEMPLATE) readonly template: UsedTemplateView | null;
+  @Timestamp('Guests only: when the session, and so the run, ends.', { required: false })
   readonly expires_at?: string;
-  @ApiPropertyOptional({
+  @Amount('Maximum duration of a session or run; only if the tier has a limit (session_seconds).', {
+    required: false,
     minimum: 1,
     example: 180_000,
-    description: 'Maximum duration of a session or run; only if the tier has a limit (session_seconds).',
   })
   readonly session_limit_seconds?: number;
 }
@@ -336,39 +269,35 @@ const RESUMED = {
 
 /** The response of `POST /api/containers/:id/stop`. */
 export class ContainerStoppedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
-  @ApiProperty({ enum: ['container stopped'] })
-  readonly message: string;
+  @Choice(['container stopped']) readonly message: string;
   @ApiPropertyOptional(RESUMED)
   readonly resumed?: true;
 }
 
 /** The response of `POST /api/containers/:id/pause`. */
 export class ContainerPausedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
-  @ApiProperty({ enum: ['container paused'] })
-  readonly message: string;
+  @Choice(['container paused']) readonly message: string;
 }
 
 /** The response of `POST /api/containers/:id/resume`. */
 export class ContainerResumedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
-  @ApiProperty({ enum: ['container resumed'] })
-  readonly message: string;
+  @Choice(['container resumed']) readonly message: string;
 }
 
 /** The response of `POST /api/containers/:id/start`. */
 export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'name', 'status']) {
-  @ApiProperty({ enum: ['container started', 'container recreated and started'] })
+  @Choice(['container started', 'container recreated and started'])
   readonly message: string;
-  @ApiPropertyOptional(RESUMED)
-  readonly resumed?: true;
+  @ApiPropertyOptional(RESUMED) readonly resumed?: true;
   @ApiPropertyOptional({
     type: Boolean,
     enum: [true],
     description: 'Present, with the next two fields, only if the container was missing from Docker and was recreated.',
   })
   readonly recreated?: true;
-  @ApiPropertyOptional({ example: '9a8b7c6d'.repeat(8), description: 'Previous Docker id.' })
+  @Text('Previous Docker id.', { required: false, example: '9a8b7c6d'.repeat(8) })
   readonly old_id?: string;
-  @ApiPropertyOptional({ example: true, description: 'True if the data volume still existed.' })
+  @Flag('True if the data volume still existed.', { required: false, example: true })
   readonly volume_kept?: boolean;
   @ApiPropertyOptional({
     type: Boolean,
@@ -381,16 +310,10 @@ export class ContainerStartedView extends PickType(ContainerFactsView, ['id', 'n
 /** The response of `DELETE /api/containers/:id`. */
 @ApiExtraModels(DeletedContainerFactsView)
 export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name']) {
-  @ApiProperty({ enum: ['container deleted'] })
-  readonly message: string;
+  @Choice(['container deleted']) readonly message: string;
   @ApiPropertyOptional(RESUMED)
   readonly resumed?: true;
-  @ApiProperty({
-    type: String,
-    format: 'date-time',
-    nullable: true,
-    description: 'The data volume is kept at least until this time; null if kept forever.',
-  })
+  @Timestamp('The data volume is kept at least until this time; null if kept forever.', { nullable: true })
   readonly purge_at: string | null;
   @ApiPropertyOptional({
     type: Boolean,
@@ -404,8 +327,7 @@ export class ContainerDeletedView extends PickType(ContainerFactsView, ['id', 'd
 
 /** The response of `POST /api/containers/:id/restore`. */
 export class ContainerRestoredView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
-  @ApiProperty({ enum: ['container restored'] })
-  readonly message: string;
+  @Choice(['container restored']) readonly message: string;
 }
 
 const ApiRootKept = (): PropertyDecorator =>
@@ -417,9 +339,8 @@ const ApiRootKept = (): PropertyDecorator =>
 
 /** The response of `PATCH /api/containers/:id`. */
 export class ContainerUpdatedView {
-  @ApiProperty({ enum: ['settings updated'] })
-  readonly message: string;
-  @ApiProperty({ description: 'True if a running container was recreated, which restarts its programs.' })
+  @Choice(['settings updated']) readonly message: string;
+  @Flag('True if a running container was recreated, which restarts its programs.')
   readonly restarted: boolean;
   @ApiRootKept()
   readonly root_kept?: boolean;
@@ -429,11 +350,10 @@ export class ContainerUpdatedView {
 
 /** The response of `POST /api/admin/containers/:id/move`. */
 export class ContainerMovedView extends PickType(ContainerFactsView, ['id', 'db_id', 'name', 'status']) {
-  @ApiProperty({ enum: ['container moved'] })
-  readonly message: string;
-  @ApiProperty({ example: 'node-2', description: 'Node that the container is on now.' })
+  @Choice(['container moved']) readonly message: string;
+  @Text('Node that the container is on now.', { example: 'node-2' })
   readonly node: string;
-  @ApiProperty({ description: 'True if the container was running and was recreated, which restarts its programs.' })
+  @Flag('True if the container was running and was recreated, which restarts its programs.')
   readonly restarted: boolean;
   @ApiRootKept()
   readonly root_kept?: boolean;

@@ -5,18 +5,17 @@ import {
   ArrayUnique,
   IsArray,
   IsBoolean,
-  IsInt,
   IsOptional,
   IsString,
   Matches,
   MaxLength,
 } from 'class-validator';
+import { Choice, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { IsUuidText, printableName } from '../../http';
 import type { TemplateRow } from '../../images';
 import { type NetworkPolicy, NETWORK_POLICY_SCHEMA } from '../../network-policy';
-import { RESOURCE_BOUNDS } from '../../tiers';
 import { type AskedStart, SHOWN_START_SCHEMA, type StartCommand } from '../model/start-command';
-import { DescriptionProperty, Given, NetworkProperty, StartProperty } from './requests';
+import { DescriptionProperty, Given, NetworkProperty, ResourceProperty, StartProperty } from './requests';
 
 const MAX_VERSION = 64;
 const MAX_TIERS = 32;
@@ -37,27 +36,22 @@ const DATA_OF_IMAGE = {
   not: DATA_OF_IMAGE,
 } as object)
 export class PutTemplateDto {
-  @ApiPropertyOptional({
+  @Text('An image on the machine, or a catalogue name; it is never pulled. Alternatively, give a snapshot.', {
     minLength: 1,
     example: 'my-tools:1',
-    description: 'An image on the machine, or a catalogue name; it is never pulled. Alternatively, give a snapshot.',
   })
   @Given()
   @IsString()
   @MaxLength(255)
   image?: string;
 
-  @ApiPropertyOptional({
-    format: 'uuid',
-    description:
-      "One of your snapshots, whose files are copied, or the current template's snapshot, even if it is " + 'deleted.',
-  })
+  @Uuid("One of your snapshots, whose files are copied, or the current template's snapshot, even if it is deleted.")
   @Given()
   @IsString()
   @IsUuidText()
   snapshot?: string;
 
-  @ApiProperty({ example: '2026-11', description: `1 to ${String(MAX_VERSION)} printable characters` })
+  @Text(`1 to ${String(MAX_VERSION)} printable characters`, { example: '2026-11' })
   @IsString()
   @Matches(printableName(MAX_VERSION), { message: `1 to ${String(MAX_VERSION)} printable characters` })
   version: string;
@@ -65,42 +59,22 @@ export class PutTemplateDto {
   @DescriptionProperty({ example: 'Node.js and the tools' })
   description?: string | null;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 2048,
-    description: "Default memory in MiB, limited by the tier's maximum.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(2048, "Default memory in MiB, limited by the tier's maximum.")
   memory_mb?: number | null;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 1000,
-    description: "Default CPU in millicores, limited by the tier's maximum.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(1000, "Default CPU in millicores, limited by the tier's maximum.")
   cpu_shares?: number | null;
 
-  @ApiPropertyOptional({
-    ...RESOURCE_BOUNDS,
-    example: 10_240,
-    description: "Default disk size in MiB, limited by the tier's maximum.",
-  })
   @IsOptional()
-  @IsInt()
+  @ResourceProperty(10_240, "Default disk size in MiB, limited by the tier's maximum.")
   disk_mb?: number | null;
 
   @StartProperty('Start command of containers whose creation gives none. Requires the scope exec.')
   start?: AskedStart | null;
 
-  @ApiPropertyOptional({
-    type: String,
-    nullable: true,
-    example: 'node',
-    description: "A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.",
-  })
+  @Text("A name of GET /api/roles, if a creation gives none. Omitted: the snapshot's role.", { example: 'node' })
   @IsOptional()
   @IsString()
   @MaxLength(64)
@@ -111,7 +85,6 @@ export class PutTemplateDto {
 
   @ApiPropertyOptional({
     type: [String],
-    nullable: true,
     example: ['pro', 'enterprise'],
     description: 'Tiers that can use the template. Omitted: all.',
   })
@@ -123,9 +96,8 @@ export class PutTemplateDto {
   @ArrayUnique({ message: 'must not contain duplicates' })
   tiers?: string[] | null;
 
-  @ApiPropertyOptional({
+  @Flag("Only with snapshot: create containers with the snapshot's data. They do not use warm slots.", {
     default: false,
-    description: "Only with snapshot: create containers with the snapshot's data. They do not use warm slots.",
   })
   @Given()
   @IsBoolean()
@@ -136,23 +108,18 @@ const OPTIONAL_SIZE = { type: 'integer', nullable: true, minimum: 1 } as const;
 
 /** A template as administrators see it. */
 export class TemplateView {
-  @ApiProperty({ example: 'node-tools' })
-  readonly name: string;
-  @ApiProperty({ example: '2026-11' })
-  readonly version: string;
-  @ApiProperty({ type: String, nullable: true, example: 'Node.js and the tools' })
+  @Text({ example: 'node-tools' }) readonly name: string;
+  @Text({ example: '2026-11' }) readonly version: string;
+  @Text({ nullable: true, example: 'Node.js and the tools' })
   readonly description: string | null;
-  @ApiProperty({ example: 'my-tools:1', description: 'Image reference; for a snapshot, that of its container.' })
+  @Text('Image reference; for a snapshot, that of its container.', { example: 'my-tools:1' })
   readonly image: string;
-  @ApiProperty({
-    type: String,
-    format: 'uuid',
+  @Uuid('Snapshot that the template was created from, which may be deleted; null if created from an image.', {
     nullable: true,
     example: null,
-    description: 'Snapshot that the template was created from, which may be deleted; null if created from an image.',
   })
   readonly snapshot: string | null;
-  @ApiProperty({ example: false, description: "True if containers start with the snapshot's data." })
+  @Flag("True if containers start with the snapshot's data.", { example: false })
   readonly data: boolean;
   @ApiProperty({ ...OPTIONAL_SIZE, example: 2048, description: 'Default memory in MiB; null if none.' })
   readonly memory_mb: number | null;
@@ -162,16 +129,13 @@ export class TemplateView {
   readonly disk_mb: number | null;
   @ApiProperty({ ...SHOWN_START_SCHEMA, selfRequired: true, example: null })
   readonly start: StartCommand | null;
-  @ApiProperty({ type: String, nullable: true, example: 'node' })
-  readonly role: string | null;
+  @Text({ nullable: true, example: 'node' }) readonly role: string | null;
   @ApiProperty({ ...NETWORK_POLICY_SCHEMA, nullable: true, description: 'Null: the tier default.' })
   readonly network: NetworkPolicy | null;
   @ApiProperty({ type: [String], nullable: true, example: ['pro'], description: 'Null: all.' })
   readonly tiers: readonly string[] | null;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly updated_at: string;
+  @Timestamp() readonly created_at: string;
+  @Timestamp() readonly updated_at: string;
 }
 
 export function templateView(row: TemplateRow): TemplateView {
@@ -196,10 +160,9 @@ export function templateView(row: TemplateRow): TemplateView {
 
 /** The answer of `PUT /api/admin/templates/:name`. */
 export class TemplatePutView {
-  @ApiProperty({ enum: ['template created', 'template replaced'] })
+  @Choice(['template created', 'template replaced'])
   readonly message: 'template created' | 'template replaced';
-  @ApiProperty({ type: TemplateView })
-  readonly template: TemplateView;
+  @ApiProperty({ type: TemplateView }) readonly template: TemplateView;
 }
 
 /** The answer of `GET /api/admin/templates`. */
@@ -210,8 +173,6 @@ export class TemplateListView {
 
 /** The answer of `DELETE /api/admin/templates/:name`. */
 export class TemplateDeletedView {
-  @ApiProperty({ enum: ['template deleted'] })
-  readonly message: string;
-  @ApiProperty({ example: 'node-tools' })
-  readonly name: string;
+  @Choice(['template deleted']) readonly message: string;
+  @Text({ example: 'node-tools' }) readonly name: string;
 }

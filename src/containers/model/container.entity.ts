@@ -1,5 +1,6 @@
 import { ApiProperty, OmitType } from '@nestjs/swagger';
 import { Column, DeleteDateColumn, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Choice, Text, Uuid } from '../../api-fields';
 import { TIMESTAMP } from '../../database/column-types';
 import type { ContainerFacts } from '../../events';
 import { plainId } from '../../engine';
@@ -438,24 +439,18 @@ export type RoleStatus = (typeof ROLE_STATUSES)[number];
 
 /** The facts about a container in events and short answers. Never `env`: it may hold the user's secrets. */
 export class ContainerFactsView implements ContainerFacts {
-  @ApiProperty({
-    pattern: '^([0-9a-f]{64}|[0-9a-f-]{36})$',
-    example: '4f1d2c3b'.repeat(8),
-    description:
-      'The Docker id, or the database id if there is none. It changes when the container is recreated; former ids ' +
+  @Text(
+    'The Docker id, or the database id if there is none. It changes when the container is recreated; former ids ' +
       'keep working as ":id".',
-  })
+    { pattern: '^([0-9a-f]{64}|[0-9a-f-]{36})$', example: '4f1d2c3b'.repeat(8) },
+  )
   readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'The database id, which never changes.' })
-  readonly db_id: string;
-  @ApiProperty({ example: 'dev-environment' })
-  readonly name: string;
-  @ApiProperty({ enum: CONTAINER_STATUSES, enumName: 'ContainerStatus', example: 'running' })
+  @Uuid('The database id, which never changes.') readonly db_id: string;
+  @Text({ example: 'dev-environment' }) readonly name: string;
+  @Choice(CONTAINER_STATUSES, { enumName: 'ContainerStatus', example: 'running' })
   readonly status: ContainerStatus;
-  @ApiProperty({ example: 'ubuntu:24.04', description: 'Image reference.' })
-  readonly image: string;
-  @ApiProperty({ type: String, nullable: true, example: 'node' })
-  readonly role: string | null;
+  @Text('Image reference.', { example: 'ubuntu:24.04' }) readonly image: string;
+  @Text({ nullable: true, example: 'node' }) readonly role: string | null;
   @ApiProperty({
     type: 'object',
     additionalProperties: { type: 'string' },
@@ -463,16 +458,14 @@ export class ContainerFactsView implements ContainerFacts {
     description: 'Labels set by the user; Docker does not see them.',
   })
   readonly labels: Readonly<Record<string, string>>;
-  @ApiProperty({ type: Resources })
-  readonly resources: Resources;
+  @ApiProperty({ type: Resources }) readonly resources: Resources;
   @ApiProperty({ ...NETWORK_POLICY_SCHEMA, description: 'Outbound network access.' })
   readonly network: NetworkPolicy;
 }
 
 /** The facts about a container that was just deleted, in its `container_deleted` event. */
 export class DeletedContainerFactsView extends OmitType(ContainerFactsView, ['status']) {
-  @ApiProperty({ type: String, enum: ['deleted'] })
-  readonly status: 'deleted';
+  @Choice(['deleted']) readonly status: 'deleted';
 }
 
 /** @returns plain data, to be spread into larger objects */

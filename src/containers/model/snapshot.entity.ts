@@ -1,5 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { Column, Entity, Index, PrimaryColumn } from 'typeorm';
+import { Choice, Count, Flag, Text, Uuid } from '../../api-fields';
 import { TIMESTAMP } from '../../database/column-types';
 import { snapshotImage } from '../../engine';
 import type { SnapshotFacts } from '../../events';
@@ -168,31 +169,21 @@ export function bytesOf({ dataBytes, layerBytes }: Pick<SnapshotRow, 'dataBytes'
 
 /** The facts about a snapshot in events and answers. */
 export class SnapshotFactsView implements SnapshotFacts {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ format: 'uuid', description: "Database id of the snapshot's container." })
+  @Uuid() readonly id: string;
+  @Uuid("Database id of the snapshot's container.")
   readonly container_id: string;
-  @ApiProperty({ example: 'with-nodejs' })
-  readonly name: string;
-  @ApiProperty({
-    enum: [...SNAPSHOT_STATUSES, 'deleting'],
+  @Text({ example: 'with-nodejs' }) readonly name: string;
+  @Choice([...SNAPSHOT_STATUSES, 'deleting'], '`deleting` appears only in the event of the deletion.', {
     enumName: 'SnapshotStatus',
     example: 'ready',
-    description: '`deleting` appears only in the event of the deletion.',
   })
   readonly status: SnapshotStatus;
-  @ApiProperty({
-    description:
-      'True if the snapshot includes files outside `/home/user`, such as installed packages. False until the ' +
+  @Flag(
+    'True if the snapshot includes files outside `/home/user`, such as installed packages. False until the ' +
       'snapshot is ready, and if the machine cannot keep these files.',
-  })
+  )
   readonly root: boolean;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 52_428_800,
-    description: 'Size that counts towards the limits.',
-  })
+  @Count('Size that counts towards the limits.', { example: 52_428_800 })
   readonly bytes: number;
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { team: 'core' } })
   readonly labels: Readonly<Record<string, string>>;

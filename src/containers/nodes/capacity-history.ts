@@ -1,6 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import { cpus } from 'node:os';
+import { Amount, Count, Timestamp } from '../../api-fields';
 import { Database } from '../../database';
 import { ContainerEngine } from '../../engine';
 import { DomainError } from '../../errors';
@@ -18,9 +19,8 @@ const UNKNOWN = { type: Number, nullable: true, minimum: 0 } as const;
 
 /** What was known of a machine at one moment. */
 class CapacitySampleView {
-  @ApiProperty({ format: 'date-time' })
-  readonly at: string;
-  @ApiProperty({ minimum: 0, example: 4096, description: 'MiB: sum of the limits of running containers.' })
+  @Timestamp() readonly at: string;
+  @Amount('MiB: sum of the limits of running containers.', { example: 4096 })
   readonly memory_reserved_mb: number;
   @ApiProperty({
     ...UNKNOWN,
@@ -28,7 +28,7 @@ class CapacitySampleView {
     description: 'MiB used by all programs on the machine; null if unknown, as for cluster nodes.',
   })
   readonly memory_used_mb: number | null;
-  @ApiProperty({ minimum: 0, example: 2000, description: 'Millicores: sum of the limits of running containers.' })
+  @Amount('Millicores: sum of the limits of running containers.', { example: 2000 })
   readonly cpu_reserved_shares: number;
   @ApiProperty({
     ...UNKNOWN,
@@ -36,18 +36,13 @@ class CapacitySampleView {
     description: 'Millicores used by all programs on the machine since the previous sample; null if unknown.',
   })
   readonly cpu_used_shares: number | null;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 12, description: 'Number of running containers.' })
+  @Count('Number of running containers.', { example: 12 })
   readonly running: number;
 }
 
 /** The response of `GET /api/admin/capacity/history` and `GET /api/admin/nodes/:name/history`. */
 export class CapacityHistoryView {
-  @ApiProperty({
-    type: 'integer',
-    minimum: 1,
-    example: EVERY_SECONDS,
-    description: 'Approximate interval between two samples.',
-  })
+  @Count('Approximate interval between two samples.', { minimum: 1, example: EVERY_SECONDS })
   readonly interval_seconds: number;
   @ApiProperty({ type: [CapacitySampleView], description: 'Oldest first; at most 288, which is one day.' })
   readonly samples: readonly CapacitySampleView[];

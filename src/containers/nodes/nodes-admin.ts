@@ -1,5 +1,6 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
+import { Amount, Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { type Config, CONFIG } from '../../config';
 import { ContainerEngine, EngineError } from '../../engine';
 import { DomainError } from '../../errors';
@@ -15,80 +16,70 @@ import { times } from '../capacity/capacity';
 const MOST_NOT_MOVED = 100;
 
 class NodeAmountsView {
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 16_384, description: 'MiB; null if unknown.' })
+  @Amount('MiB; null if unknown.', { nullable: true, example: 16_384 })
   readonly memory_mb: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 8000, description: 'Millicores; null if unknown.' })
+  @Amount('Millicores; null if unknown.', { nullable: true, example: 8000 })
   readonly cpu_shares: number | null;
 }
 
 class NotMovedView {
-  @ApiProperty({ format: 'uuid', description: 'Database id of the container.' })
-  readonly db_id: string;
-  @ApiProperty({ example: 'no_capacity', description: 'Error code of the last attempt.' })
+  @Uuid('Database id of the container.') readonly db_id: string;
+  @Text('Error code of the last attempt.', { example: 'no_capacity' })
   readonly code: string;
 }
 
 /** The progress of emptying a drained node. */
 class EvacuationView {
-  @ApiProperty({ format: 'date-time' })
-  readonly since: string;
-  @ApiProperty({ minimum: 0, example: 12, description: 'Containers still on the node.' })
+  @Timestamp() readonly since: string;
+  @Amount('Containers still on the node.', { example: 12 })
   readonly left: number;
   @ApiProperty({
     type: [NotMovedView],
     description: 'Containers that could not be moved so far, at most 100. Each is retried every 30 s.',
   })
   readonly not_moved: readonly NotMovedView[];
-  @ApiProperty({
-    minimum: 0,
-    example: 1,
-    description: 'Deleted containers whose data is on the node; it is not moved.',
-  })
+  @Amount('Deleted containers whose data is on the node; it is not moved.', { example: 1 })
   readonly deleted: number;
-  @ApiProperty({ minimum: 0, example: 3, description: 'Snapshots on the node; they are not moved.' })
+  @Amount('Snapshots on the node; they are not moved.', { example: 3 })
   readonly snapshots: number;
 }
 
 /** Why and until when a node is avoided because creations failed there. */
 class AvoidedNodeView {
-  @ApiProperty({ example: 'no_space', description: '`no_space` if the disk is full; otherwise the error code.' })
+  @Text('`no_space` if the disk is full; otherwise the error code.', { example: 'no_space' })
   readonly reason: string;
-  @ApiProperty({ format: 'date-time', description: 'Doubled with each further failure, up to one hour.' })
+  @Timestamp('Doubled with each further failure, up to one hour.')
   readonly until: string;
 }
 
 /** One node of a cluster. */
 export class NodeView {
-  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: 'Swarm node id.' })
+  @Text('Swarm node id.', { example: 'qx1k0z5u6gm9t4v2w8y7r3s1d' })
   readonly id: string;
-  @ApiProperty({ example: 'node-3', description: 'Host name of the node.' })
-  readonly name: string;
-  @ApiProperty({
-    enum: ['reachable', 'unreachable', 'forgotten'],
-    example: 'reachable',
-    description: "Whether the node's Docker is reachable; `forgotten` if the node was given up.",
-  })
+  @Text('Host name of the node.', { example: 'node-3' }) readonly name: string;
+  @Choice(
+    ['reachable', 'unreachable', 'forgotten'],
+    "Whether the node's Docker is reachable; `forgotten` if the node was given up.",
+    { example: 'reachable' },
+  )
   readonly state: 'reachable' | 'unreachable' | 'forgotten';
-  @ApiProperty({ enum: ['ready', 'down', 'unknown'], description: 'Node state reported by Swarm.' })
+  @Choice(['ready', 'down', 'unknown'], 'Node state reported by Swarm.')
   readonly swarm_state: 'ready' | 'down' | 'unknown';
-  @ApiProperty({
-    enum: ['active', 'pause', 'drain'],
-    description: 'Containers are placed and started only on active nodes. Running containers keep running on others.',
-  })
+  @Choice(
+    ['active', 'pause', 'drain'],
+    'Containers are placed and started only on active nodes. Running containers keep running on others.',
+  )
   readonly availability: 'active' | 'pause' | 'drain';
-  @ApiProperty({ example: 'default', description: 'Node pool, which tiers refer to.' })
+  @Text('Node pool, which tiers refer to.', { example: 'default' })
   readonly pool: string;
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { 'berth.pool': 'default' } })
   readonly labels: Readonly<Record<string, string>>;
-  @ApiProperty({ example: 'tcp://10.0.0.13:2376', description: "Address of the node's Docker." })
+  @Text("Address of the node's Docker.", { example: 'tcp://10.0.0.13:2376' })
   readonly address: string;
-  @ApiProperty({ example: false })
-  readonly is_manager: boolean;
-  @ApiProperty({
-    type: String,
+  @Flag({ example: false }) readonly is_manager: boolean;
+  @Text('Why no container can be placed on the node, even if it is reachable; null if there is no problem.', {
     nullable: true,
     example: null,
-    description: 'Why no container can be placed on the node, even if it is reachable; null if there is no problem.',
   })
   readonly problem: string | null;
   @ApiProperty({
@@ -100,7 +91,7 @@ export class NodeView {
       'if no other node has room, until a creation succeeds or the node is activated. Null if not avoided.',
   })
   readonly avoided: AvoidedNodeView | null;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, description: 'When the node last responded.' })
+  @Timestamp('When the node last responded.', { nullable: true })
   readonly reachable_at: string | null;
   @ApiProperty({ type: NodeAmountsView, description: 'Capacity before overcommit.' })
   readonly capacity: NodeAmountsView;
@@ -108,14 +99,9 @@ export class NodeView {
   readonly limit: NodeAmountsView;
   @ApiProperty({ type: NodeAmountsView, description: 'Sum of the limits of running and starting containers.' })
   readonly used: NodeAmountsView;
-  @ApiProperty({ minimum: 0, example: 12, description: 'Containers on the node, running or not.' })
+  @Amount('Containers on the node, running or not.', { example: 12 })
   readonly containers: number;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 3,
-    description: 'Running containers that have not been used for 10 minutes.',
-  })
+  @Count('Running containers that have not been used for 10 minutes.', { example: 3 })
   readonly idle_containers: number;
   @ApiProperty({
     type: EvacuationView,

@@ -2,6 +2,7 @@ import { Injectable, Inject } from '@nestjs/common';
 import { ApiProperty } from '@nestjs/swagger';
 import type { Logger } from 'pino';
 import { Counter, Histogram } from 'prom-client';
+import { Choice, Count, Text } from '../../api-fields';
 import { EngineError } from '../../engine';
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
@@ -24,66 +25,43 @@ type Miss = (typeof MISSES)[number];
 
 /** Slots of one kind. */
 class WarmKindView {
-  @ApiProperty({ type: String, nullable: true, example: '4f1d2c3b5a69', description: 'Null if no slot exists yet.' })
+  @Text('Null if no slot exists yet.', { nullable: true, example: '4f1d2c3b5a69' })
   readonly key: string | null;
-  @ApiProperty({ example: 'berth/sandbox:latest' })
-  readonly image: string;
-  @ApiProperty({ type: 'integer', minimum: 1, example: 1024 })
-  readonly memory_mb: number;
-  @ApiProperty({ type: 'integer', minimum: 1, example: 1000 })
-  readonly cpu_shares: number;
-  @ApiProperty({ type: 'integer', minimum: 1, example: 10_240 })
-  readonly disk_mb: number;
+  @Text({ example: 'berth/sandbox:latest' }) readonly image: string;
+  @Count({ minimum: 1, example: 1024 }) readonly memory_mb: number;
+  @Count({ minimum: 1, example: 1000 }) readonly cpu_shares: number;
+  @Count({ minimum: 1, example: 10_240 }) readonly disk_mb: number;
   @ApiProperty(NETWORK_POLICY_SCHEMA)
   readonly network: NetworkPolicy;
-  @ApiProperty({ type: 'integer', minimum: 1, example: 1024 })
-  readonly processes: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Target number of slots.' })
-  readonly wanted: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0 })
-  readonly making: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2 })
-  readonly ready: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0 })
-  readonly releasing: number;
+  @Count({ minimum: 1, example: 1024 }) readonly processes: number;
+  @Count('Target number of slots.', { example: 2 }) readonly wanted: number;
+  @Count({ example: 0 }) readonly making: number;
+  @Count({ example: 2 }) readonly ready: number;
+  @Count({ example: 0 }) readonly releasing: number;
 }
 
 class WarmMissView {
-  @ApiProperty({ enum: MISSES, example: 'none_ready' })
-  readonly reason: Miss;
-  @ApiProperty({ type: 'integer', minimum: 1, example: 1 })
-  readonly count: number;
+  @Choice(MISSES, { example: 'none_ready' }) readonly reason: Miss;
+  @Count({ minimum: 1, example: 1 }) readonly count: number;
 }
 
 /** The response of `GET /api/admin/warm`. */
 export class WarmPoolView {
-  @ApiProperty({ enum: ['auto', 'off', 'file'], example: 'auto' })
+  @Choice(['auto', 'off', 'file'], { example: 'auto' })
   readonly mode: 'auto' | 'off' | 'file';
-  @ApiProperty({
-    type: String,
-    enum: WARM_PAUSES,
-    nullable: true,
-    example: null,
-    description: 'Why there are fewer slots than the target, as seen by this process; null if there are enough.',
-  })
+  @Choice(
+    WARM_PAUSES,
+    'Why there are fewer slots than the target, as seen by this process; null if there are enough.',
+    { nullable: true, example: null },
+  )
   readonly waiting_for: WarmPause | null;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 2048,
-    description: 'MiB: sum of the memory limits of all slots.',
-  })
+  @Count('MiB: sum of the memory limits of all slots.', { example: 2048 })
   readonly memory_mb: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 3072, description: 'MiB: maximum for this sum.' })
+  @Count('MiB: maximum for this sum.', { example: 3072 })
   readonly memory_limit_mb: number;
   @ApiProperty({ type: [WarmKindView] })
   readonly slots: readonly WarmKindView[];
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 12,
-    description: 'Creations that used a slot, in this process since its start.',
-  })
+  @Count('Creations that used a slot, in this process since its start.', { example: 12 })
   readonly hits: number;
   @ApiProperty({
     type: [WarmMissView],
@@ -94,10 +72,8 @@ export class WarmPoolView {
 
 /** The response of `DELETE /api/admin/warm`. */
 export class WarmPoolEmptiedView {
-  @ApiProperty({ enum: ['warm pool emptied'] })
-  readonly message: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 2, description: 'Number of slots removed.' })
-  readonly count: number;
+  @Choice(['warm pool emptied']) readonly message: string;
+  @Count('Number of slots removed.', { example: 2 }) readonly count: number;
 }
 
 /** Slots for creations: which of them suit, how many were taken, and what operators see of them. */

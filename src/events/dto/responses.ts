@@ -1,4 +1,5 @@
 import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Choice, Count, Text, Uuid } from '../../api-fields';
 import { EVENT_SCHEMA } from '../event-schemas';
 import type { BerthEvent, NodeFacts, ProcessFacts } from '../map';
 
@@ -10,7 +11,7 @@ export class EventListView {
     description: 'In order of seq. Ignore unknown types: later versions may add some.',
   })
   readonly events: readonly BerthEvent[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 41, description: 'Value of "after" for the next page.' })
+  @Count('Value of "after" for the next page.', { example: 41 })
   readonly next: number;
   @ApiPropertyOptional({
     enum: [true],
@@ -23,11 +24,9 @@ export class EventListView {
 
 /** A kept process of a container, as in events. */
 export class ProcessFactsView implements ProcessFacts {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'Database id of the container.' })
-  readonly container_id: string;
-  @ApiProperty({ example: 'node', description: 'Program name, without arguments.' })
+  @Uuid() readonly id: string;
+  @Uuid('Database id of the container.') readonly container_id: string;
+  @Text('Program name, without arguments.', { example: 'node' })
   readonly program: string;
   @ApiPropertyOptional({ enum: [true], description: "Present if it is the container's start command." })
   readonly start?: true;
@@ -35,12 +34,11 @@ export class ProcessFactsView implements ProcessFacts {
 
 /** A node of several machines, as in events. */
 export class NodeFactsView implements NodeFacts {
-  @ApiProperty({ example: 'qx1k0z5u6gm9t4v2w8y7r3s1d', description: 'Swarm node id.' })
+  @Text('Swarm node id.', { example: 'qx1k0z5u6gm9t4v2w8y7r3s1d' })
   readonly id: string;
-  @ApiProperty({ example: 'node-3', description: 'Host name of the node.' })
-  readonly name: string;
-  @ApiProperty({ example: 'default', description: 'Node pool, which tiers refer to.' })
+  @Text('Host name of the node.', { example: 'node-3' }) readonly name: string;
+  @Text('Node pool, which tiers refer to.', { example: 'default' })
   readonly pool: string;
-  @ApiProperty({ enum: ['active', 'pause', 'drain'] })
+  @Choice(['active', 'pause', 'drain'])
   readonly availability: 'active' | 'pause' | 'drain';
 }

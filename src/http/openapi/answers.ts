@@ -7,9 +7,8 @@ import { type Operation, operationsOf, type Schema } from './schemas';
 
 type ResponseObject = Extract<Operation['responses'][string], { description: string }>;
 
-/** Errors that any route may answer. */
+/** Errors that any route may answer, beside `invalid_parameters`. */
 const EVERYWHERE: readonly ApiFault[] = [
-  'invalid_parameters',
   'request_timeout',
   'expectation_failed',
   'request_header_fields_too_large',
@@ -126,7 +125,8 @@ function documentFaults(operation: Operation, { path, isLimited }: { path: strin
   const extended = operation as Operation & { [FAULTS_EXTENSION]?: readonly ApiFault[] };
   const types = bodyTypes(operation);
   const isStreamed = types.length > 0 && !types.includes('application/json');
-  const faults = new Set([
+  const faults = new Set<ApiFault>([
+    'invalid_parameters',
     ...(extended[FAULTS_EXTENSION] ?? []),
     ...EVERYWHERE,
     ...(isStreamed ? [] : OF_BODIES),

@@ -3,7 +3,7 @@ import { RouteParamtypes } from '@nestjs/common/enums/route-paramtypes.enum';
 import { ModulesContainer } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ApiProperty } from '@nestjs/swagger';
-import { getMetadataStorage } from 'class-validator';
+import { getMetadataStorage, ValidationTypes } from 'class-validator';
 import { MERGE_FORMS } from '../merge-patch';
 import { parametersOf, routeHandlers } from '../route-handlers';
 import { FIRST_LINE } from '../streamed-body';
@@ -16,7 +16,7 @@ function patternOf({ source }: RegExp): string {
 }
 
 /** JSON Schema keywords for each validator of class-validator, by the validator's name. */
-const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
+const MEANINGS: Readonly<Record<string, (constraint: unknown, second: unknown) => object>> = {
   isOptional: () => ({ nullable: true }),
   isString: () => ({ type: 'string' }),
   isBoolean: () => ({ type: 'boolean' }),
@@ -26,6 +26,7 @@ const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
   max: (maximum) => ({ maximum }),
   minLength: (minLength) => ({ minLength }),
   maxLength: (maxLength) => ({ maxLength }),
+  isLength: (minLength, maxLength) => ({ minLength, maxLength }),
   matches: (pattern) => ({ pattern: patternOf(pattern as RegExp) }),
   arrayNotEmpty: () => ({ minItems: 1 }),
   arrayMaxSize: (maxItems) => ({ maxItems }),
@@ -36,8 +37,8 @@ const MEANINGS: Readonly<Record<string, (constraint: unknown) => object>> = {
 const OF_BODIES = ['isOptional'];
 
 /**
- * Adds to each field of bodies and queries the schema that its validators imply, so that no limit is written twice.
- * Other declarations of the schema stay.
+ * Adds to each field of bodies and queries what its validators imply: the schema, and that the field is optional. So no
+ * limit is written twice. Other declarations of the schema stay.
  *
  * @returns the names of the body classes, whose unknown fields are refused
  */
@@ -49,6 +50,9 @@ export function describeInputs(app: NestFastifyApplication): ReadonlySet<string>
       const used = validations.filter(({ name = '' }) => kind === 'body' || !OF_BODIES.includes(name));
       const ofItems = meaningOf(used.filter(({ each }) => each));
       const ofAll = meaningOf(used.filter(({ each }) => !each));
+      if (validations.some(isConditional) && !Array.isArray(metadataOf(type, property)['required'])) {
+        Object.assign(ofAll, { required: false });
+      }
       if (Object.keys(ofAll).length > 0) ApiProperty(ofAll)(type.prototype as object, property);
       if (Object.keys(ofItems).length > 0) describeItems(type, property, ofItems);
     }
@@ -56,9 +60,15 @@ export function describeInputs(app: NestFastifyApplication): ReadonlySet<string>
   return bodies;
 }
 
+/** True for `IsOptional` and `ValidateIf`: the field may be absent. */
+function isConditional({ type }: Validation): boolean {
+  return type === ValidationTypes.CONDITIONAL_VALIDATION;
+}
+
 function meaningOf(validations: readonly Validation[]): object {
   const meanings = validations.map(({ name = '', constraints }) => {
-    return MEANINGS[name]?.((constraints as unknown[] | undefined)?.[0]) ?? {};
+    const [constraint, second] = (constraints as unknown[] | undefined) ?? [];
+    return MEANINGS[name]?.(constraint, second) ?? {};
   });
   return Object.assign({}, ...meanings) as object;
 }

@@ -6,4 +6,4 @@ export const RESUMING = ['no_capacity', 'operation_in_progress', 'resume_failed'
 
 /** Documents a route to the inside of a container: its own errors beside those of every such route. */
 export const ApiInside = (...faults: readonly ApiFault[]): MethodDecorator =>
-  ApiContainerById('invalid_parameters', 'guest_session_expired', 'exec_not_allowed', 'sandbox_full', ...faults);
+  ApiContainerById('guest_session_expired', 'exec_not_allowed', 'sandbox_full', ...faults);

@@ -1,5 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { Choice, Text } from '../../api-fields';
 import type { Principal } from '../../auth';
 import { ContainersService, type RunningContainer } from '../../containers';
 import { DomainError } from '../../errors';
@@ -18,9 +18,9 @@ const RUN_ENDS = [
 
 /** Why a stream about a container's run ends; the `data` of the event `end`. */
 export class RunEndView {
-  @ApiProperty({ enum: RUN_ENDS, example: 'container_stopped' })
+  @Choice(RUN_ENDS, { example: 'container_stopped' })
   readonly reason: (typeof RUN_ENDS)[number];
-  @ApiPropertyOptional({ example: 'oom', description: 'Why the container stopped, if the stop was not requested.' })
+  @Text('Why the container stopped, if the stop was not requested.', { required: false, example: 'oom' })
   readonly detail?: string;
 }
 

@@ -1,4 +1,4 @@
-import { ApiProperty, ApiPropertyOptional } from '@nestjs/swagger';
+import { ApiProperty } from '@nestjs/swagger';
 import {
   IsIn,
   IsInt,
@@ -10,6 +10,7 @@ import {
   Min,
   type ValidationArguments,
 } from 'class-validator';
+import { Choice, Count, Flag, Text } from '../../api-fields';
 import { EnvironmentProperty } from '../../containers';
 import { ErrorResponse } from '../../errors';
 import { BodyExample, validatedBy, WITHOUT_NUL } from '../../http';
@@ -57,7 +58,7 @@ export class ProgramDto {
   })
   command: string[];
 
-  @ApiPropertyOptional({ example: '/home/user', description: "Absolute path. Omitted: the image's working directory." })
+  @Text("Absolute path. Omitted: the image's working directory.", { example: '/home/user' })
   @IsOptional()
   @IsString()
   @Matches(PATH, { message: 'must be an absolute path without NUL' })
@@ -70,7 +71,7 @@ export class ProgramDto {
   })
   env?: Record<string, string>;
 
-  @ApiPropertyOptional({ example: 'root', description: 'Name or id, or "user:group". Omitted: the image\'s user.' })
+  @Text('Name or id, or "user:group". Omitted: the image\'s user.', { example: 'root' })
   @IsOptional()
   @IsString()
   @Matches(USER, { message: 'must be a name or id, or "user:group"' })
@@ -80,15 +81,13 @@ export class ProgramDto {
 /** Body of `POST /api/containers/:id/exec`. */
 @BodyExample({ command: ['sh', '-c', 'echo "$GREETING, $(id -un)"'], env: { GREETING: 'Hello' } })
 export class RunCommandDto extends ProgramDto {
-  @ApiPropertyOptional({ example: 'text', description: 'Standard input of the command. Omitted: empty.' })
+  @Text('Standard input of the command. Omitted: empty.', { example: 'text' })
   @IsOptional()
   @IsString()
   stdin?: string;
 
-  @ApiPropertyOptional({
-    type: 'integer',
+  @Count('Timeout, after which the command and its child processes are terminated.', {
     default: COMMAND_TIMEOUT_MS.usual,
-    description: 'Timeout, after which the command and its child processes are terminated.',
   })
   @IsOptional()
   @IsInt()
@@ -96,10 +95,8 @@ export class RunCommandDto extends ProgramDto {
   @Max(COMMAND_TIMEOUT_MS.max)
   timeout_ms?: number;
 
-  @ApiPropertyOptional({
-    type: 'integer',
+  @Count('Maximum combined size of both outputs. Further output is discarded; the command continues.', {
     default: COMMAND_OUTPUT_BYTES.usual,
-    description: 'Maximum combined size of both outputs. Further output is discarded; the command continues.',
   })
   @IsOptional()
   @IsInt()
@@ -107,11 +104,11 @@ export class RunCommandDto extends ProgramDto {
   @Max(COMMAND_OUTPUT_BYTES.max)
   max_output_bytes?: number;
 
-  @ApiPropertyOptional({
-    enum: OUTPUT_ENCODINGS,
-    default: 'utf-8',
-    description: 'Encoding of the output: text, with U+FFFD in place of invalid UTF-8, or Base64 for any bytes.',
-  })
+  @Choice(
+    OUTPUT_ENCODINGS,
+    'Encoding of the output: text, with U+FFFD in place of invalid UTF-8, or Base64 for any bytes.',
+    { default: 'utf-8' },
+  )
   @IsOptional()
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: `must be one of ${OUTPUT_ENCODINGS.join(', ')}` })
@@ -120,10 +117,8 @@ export class RunCommandDto extends ProgramDto {
 
 /** The first line of the body of `POST /api/containers/:id/exec/stream`. */
 export class StreamCommandDto extends ProgramDto {
-  @ApiPropertyOptional({
-    type: 'integer',
+  @Count('Timeout of at most one day, after which the command and its child processes are terminated.', {
     default: STREAMED_TIMEOUT_MS.usual,
-    description: 'Timeout of at most one day, after which the command and its child processes are terminated.',
   })
   @IsOptional()
   @IsInt()
@@ -143,33 +138,30 @@ export class CommandEndView {
       'could not be terminated; it may still be running.',
   })
   readonly exit_code: number | null;
-  @ApiProperty({ example: false, description: 'True if output was discarded.' })
+  @Flag('True if output was discarded.', { example: false })
   readonly truncated: boolean;
-  @ApiProperty({ example: false, description: 'True if the command was terminated by the timeout.' })
+  @Flag('True if the command was terminated by the timeout.', { example: false })
   readonly timed_out: boolean;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 112,
-    description:
-      'Milliseconds until the end: for streams, from the start of the command; otherwise, from the call to Docker.',
-  })
+  @Count(
+    'Milliseconds until the end: for streams, from the start of the command; otherwise, from the call to Docker.',
+    { example: 112 },
+  )
   readonly duration_ms: number;
 }
 
 /** The `data` of the event `output`. */
 export class CommandOutputView {
-  @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
+  @Choice(['stdout', 'stderr'], { example: 'stdout' })
   readonly stream: 'stdout' | 'stderr';
-  @ApiProperty({ example: 'Hello, root\n', description: 'In the requested encoding.' })
+  @Text('In the requested encoding.', { example: 'Hello, root\n' })
   readonly data: string;
 }
 
 /** The `data` of the event `failed`. */
 export class CommandFailureView extends ErrorResponse {
-  @ApiPropertyOptional({
+  @Text("With exec_not_allowed: the user's current tier, which does not allow exec.", {
+    required: false,
     example: 'guest',
-    description: "With exec_not_allowed: the user's current tier, which does not allow exec.",
   })
   readonly tier?: string;
 }
@@ -178,8 +170,6 @@ export class CommandFailureView extends ErrorResponse {
 export class CommandResultView extends CommandEndView {
   @ApiProperty({ type: 'integer', nullable: true, example: 0, description: 'Same as exit_code, for Rexec clients.' })
   readonly exitCode: number | null;
-  @ApiProperty({ example: 'Hello, root\n' })
-  readonly stdout: string;
-  @ApiProperty({ example: '' })
-  readonly stderr: string;
+  @Text({ example: 'Hello, root\n' }) readonly stdout: string;
+  @Text({ example: '' }) readonly stderr: string;
 }

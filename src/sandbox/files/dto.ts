@@ -1,5 +1,6 @@
 import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+import { Allow, IsIn, IsOptional, IsString, Length, MaxLength } from 'class-validator';
+import { Choice, Count, Flag, Text, Timestamp } from '../../api-fields';
 import { QueryInteger } from '../../http';
 
 /** Also the default, because Rexec's clients give no limit and know no pages. */
@@ -29,19 +30,19 @@ const ENTRY_PATH = Object.assign({}, PATH, {
 /** `path` is not validated here: `QueryPath` reads it as bytes. */
 export class PathQuery {
   @ApiProperty(PATH)
-  @IsOptional()
+  @Allow()
   path?: unknown;
 }
 
 /** Like {@link PathQuery}, for a path to write to. */
 export class EntryQuery {
   @ApiProperty(ENTRY_PATH)
-  @IsOptional()
+  @Allow()
   path?: unknown;
 }
 
 export class LinkQuery {
-  @ApiProperty({ description: "Value from the link's address.", example: 'v1:0f6c2a9be81d4375:q83vEjRWeJA' })
+  @Text("Value from the link's address.", { example: 'v1:0f6c2a9be81d4375:q83vEjRWeJA' })
   @IsString()
   link: string;
 }
@@ -50,7 +51,7 @@ export class ListFilesQuery extends PathQuery {
   @QueryInteger({ min: 1, max: LARGEST_PAGE, default: LARGEST_PAGE })
   limit?: number;
 
-  @ApiPropertyOptional({ description: 'Value from the Link header of the previous page.' })
+  @Text('Value from the Link header of the previous page.')
   @IsOptional()
   @IsString()
   @MaxLength(400)
@@ -58,23 +59,13 @@ export class ListFilesQuery extends PathQuery {
 }
 
 export class SearchFilesQuery extends PathQuery {
-  @ApiPropertyOptional({
-    minLength: 1,
-    maxLength: 255,
-    description: 'Part of the name, ignoring case. With *, ? or [, a pattern for the whole name.',
-    example: '*.ts',
-  })
+  @Text('Part of the name, ignoring case. With *, ? or [, a pattern for the whole name.', { example: '*.ts' })
   @IsOptional()
   @IsString()
   @Length(1, 255)
   name?: string;
 
-  @ApiPropertyOptional({
-    minLength: 1,
-    maxLength: 1_000,
-    description: 'Text to find in a line. Binary files and files over 16 MiB are skipped.',
-    example: 'TODO',
-  })
+  @Text('Text to find in a line. Binary files and files over 16 MiB are skipped.', { example: 'TODO' })
   @IsOptional()
   @IsString()
   @Length(1, 1_000)
@@ -85,11 +76,7 @@ export class SearchFilesQuery extends PathQuery {
 }
 
 export class DeleteFileQuery extends PathQuery {
-  @ApiPropertyOptional({
-    enum: ['true', 'false'],
-    default: 'false',
-    description: 'Delete directories with their contents.',
-  })
+  @Choice(['true', 'false'], 'Delete directories with their contents.', { default: 'false' })
   @IsOptional()
   @IsIn(['true', 'false'])
   recursive?: 'true' | 'false';
@@ -132,63 +119,46 @@ export class MoveFileDto {
 
 /** A file, a directory or anything else at a path. */
 export class FileView {
-  @ApiProperty({ example: 'notes.txt' })
-  readonly name: string;
-  @ApiProperty({ example: '/home/user/notes.txt' })
-  readonly path: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1024, description: 'Bytes.' })
-  readonly size: number;
-  @ApiProperty({ example: '-rw-r--r--', description: 'Type and permissions, as shown by ls.' })
+  @Text({ example: 'notes.txt' }) readonly name: string;
+  @Text({ example: '/home/user/notes.txt' }) readonly path: string;
+  @Count('Bytes.', { example: 1024 }) readonly size: number;
+  @Text('Type and permissions, as shown by ls.', { example: '-rw-r--r--' })
   readonly mode: string;
-  @ApiProperty({ format: 'date-time', example: '2026-11-26T14:00:00.000Z' })
-  readonly mod_time: string;
-  @ApiProperty()
-  readonly is_dir: boolean;
-  @ApiPropertyOptional({
-    example: '/home/user/caf%E9',
-    description: 'Only if the path is not UTF-8: its percent-encoded form.',
-  })
+  @Timestamp({ example: '2026-11-26T14:00:00.000Z' }) readonly mod_time: string;
+  @Flag() readonly is_dir: boolean;
+  @Text('Only if the path is not UTF-8: its percent-encoded form.', { required: false, example: '/home/user/caf%E9' })
   readonly path_encoded?: string;
 }
 
 /** A file that was found, or a line of it. */
 export class FoundFileView extends PickType(FileView, ['path', 'size', 'mode', 'is_dir', 'path_encoded']) {
-  @ApiProperty({ example: '/home/user/project/main.ts' })
+  @Text({ example: '/home/user/project/main.ts' })
   override readonly path: string;
-  @ApiPropertyOptional({
-    type: 'integer',
-    minimum: 1,
-    example: 7,
-    description: 'Only for a content search: number of a matching line.',
-  })
+  @Count('Only for a content search: number of a matching line.', { required: false, minimum: 1, example: 7 })
   readonly line?: number;
-  @ApiPropertyOptional({ example: '// TODO: close it', description: 'Start of this line.' })
+  @Text('Start of this line.', { required: false, example: '// TODO: close it' })
   readonly text?: string;
 }
 
 export class FoundFilesView {
-  @ApiProperty({ type: [FoundFileView] })
-  readonly files: FoundFileView[];
-  @ApiProperty({ description: 'False if there may be more results: the limit or the time limit was reached.' })
+  @ApiProperty({ type: [FoundFileView] }) readonly files: FoundFileView[];
+  @Flag('False if there may be more results: the limit or the time limit was reached.')
   readonly complete: boolean;
 }
 
 export class FileLinkView {
-  @ApiProperty({
+  @Text("Relative to the server's address. Treat it as a secret until it expires.", {
     example:
       '/api/containers/3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11/files/linked?link=v1%3A0f6c2a9be81d4375%3Aq83vEjRWeJA',
-    description: "Relative to the server's address. Treat it as a secret until it expires.",
   })
   readonly url: string;
-  @ApiProperty({ format: 'date-time', example: '2026-11-26T14:01:00.000Z' })
+  @Timestamp({ example: '2026-11-26T14:01:00.000Z' })
   readonly expires_at: string;
 }
 
 export class ArchiveView {
-  @ApiProperty({ example: '/home/user/project' })
-  readonly path: string;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 12 })
-  readonly entries: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: 'Total size of the file contents.' })
+  @Text({ example: '/home/user/project' }) readonly path: string;
+  @Count({ example: 12 }) readonly entries: number;
+  @Count('Total size of the file contents.', { example: 4096 })
   readonly bytes: number;
 }

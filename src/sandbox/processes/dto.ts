@@ -1,5 +1,6 @@
-import { ApiProperty, ApiPropertyOptional, PickType } from '@nestjs/swagger';
+import { ApiProperty, PickType } from '@nestjs/swagger';
 import { IsBoolean, IsIn, IsOptional, IsString } from 'class-validator';
+import { Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import { SIGNALS, type SignalName } from '../../engine';
 import { BodyExample, QueryInteger } from '../../http';
 import type { FoundProcess } from './background-processes';
@@ -14,7 +15,7 @@ export const OUTPUT_PAGE_BYTES = { min: 16, default: 64 * 1024, max: 1024 * 1024
 /** Body of `POST /api/containers/:id/processes`. */
 @BodyExample({ command: ['sh', '-c', 'while sleep 1; do date; done'] })
 export class StartProcessDto extends ProgramDto {
-  @ApiPropertyOptional({ default: false, description: 'Allocate a terminal, which merges both outputs.' })
+  @Flag('Allocate a terminal, which merges both outputs.', { default: false })
   @IsOptional()
   @IsBoolean()
   tty?: boolean;
@@ -28,7 +29,7 @@ export class ReadOutputDto {
   @QueryInteger({ ...OUTPUT_PAGE_BYTES, description: 'Maximum number of bytes.' })
   limit?: number;
 
-  @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8' })
+  @Choice(OUTPUT_ENCODINGS, { default: 'utf-8' })
   @IsOptional()
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
@@ -38,18 +39,18 @@ export class ReadOutputDto {
 /** Body of `POST /api/containers/:id/processes/:pid/stdin`. */
 @BodyExample({ data: 'yes\n' })
 export class WriteInputDto {
-  @ApiPropertyOptional({ example: 'yes\n' })
+  @Text({ example: 'yes\n' })
   @IsOptional()
   @IsString()
   data?: string;
 
-  @ApiPropertyOptional({ enum: OUTPUT_ENCODINGS, default: 'utf-8', description: 'Encoding of "data".' })
+  @Choice(OUTPUT_ENCODINGS, 'Encoding of "data".', { default: 'utf-8' })
   @IsOptional()
   @IsString()
   @IsIn(OUTPUT_ENCODINGS, { message: ENCODING_RULE })
   encoding?: OutputEncoding;
 
-  @ApiPropertyOptional({ default: false, description: 'Close the input after this data.' })
+  @Flag('Close the input after this data.', { default: false })
   @IsOptional()
   @IsBoolean()
   close?: boolean;
@@ -57,7 +58,7 @@ export class WriteInputDto {
 
 /** Body of `POST /api/containers/:id/processes/:pid/signal`. */
 export class SendSignalDto {
-  @ApiProperty({ enum: SIGNALS, example: 'INT' })
+  @Choice(SIGNALS, { example: 'INT' })
   @IsString()
   @IsIn(SIGNALS, { message: `must be one of ${SIGNALS.join(', ')}` })
   signal: SignalName;
@@ -65,9 +66,8 @@ export class SendSignalDto {
 
 /** A process in a container, as the API shows it. */
 export class ProcessView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ example: 'node', description: 'Program, without arguments.' })
+  @Uuid() readonly id: string;
+  @Text('Program, without arguments.', { example: 'node' })
   readonly program: string;
   @ApiProperty({
     type: [String],
@@ -76,14 +76,9 @@ export class ProcessView {
     description: 'Program and arguments, shortened if long. Null once the container has stopped.',
   })
   readonly command: readonly string[] | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description: "User of the process. Null: the image's user.",
-  })
+  @Text("User of the process. Null: the image's user.", { nullable: true, example: null })
   readonly user: string | null;
-  @ApiProperty({ enum: ['running', 'exited'], example: 'running' })
+  @Choice(['running', 'exited'], { example: 'running' })
   readonly status: 'running' | 'exited';
   @ApiProperty({
     type: 'integer',
@@ -92,84 +87,62 @@ export class ProcessView {
     description: 'Null while the process runs, or if unknown.',
   })
   readonly exit_code: number | null;
-  @ApiProperty({
-    type: String,
-    enum: PROCESS_ENDS,
-    nullable: true,
-    example: null,
-    description: 'Why the process ended. Null while it runs.',
-  })
+  @Choice(PROCESS_ENDS, 'Why the process ended. Null while it runs.', { nullable: true, example: null })
   readonly reason: ProcessEnd['reason'] | null;
-  @ApiProperty({ example: false, description: "True for the container's start command." })
+  @Flag("True for the container's start command.", { example: false })
   readonly start: boolean;
-  @ApiProperty({ format: 'date-time' })
-  readonly started_at: string;
-  @ApiProperty({ type: String, format: 'date-time', nullable: true, example: null })
+  @Timestamp() readonly started_at: string;
+  @Timestamp({ nullable: true, example: null })
   readonly exited_at: string | null;
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    minimum: 0,
-    example: 42,
-    description: 'Total bytes written; null once the container has stopped.',
-  })
+  @Count('Total bytes written; null once the container has stopped.', { nullable: true, example: 42 })
   readonly output_bytes: number | null;
-  @ApiProperty({
-    example: true,
-    deprecated: true,
-    description: 'Always true: any server process can access the output and input.',
-  })
+  @Flag('Always true: any server process can access the output and input.', { example: true, deprecated: true })
   readonly held_here: boolean;
 }
 
 export class ProcessListView {
-  @ApiProperty({ type: [ProcessView] })
-  readonly processes: ProcessView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly count: number;
+  @ApiProperty({ type: [ProcessView] }) readonly processes: ProcessView[];
+  @Count({ example: 1 }) readonly count: number;
 }
 
 /** A piece of a process's output; also the `data` of the event `output`. */
 export class OutputChunkView {
-  @ApiProperty({ enum: ['stdout', 'stderr'], example: 'stdout' })
+  @Choice(['stdout', 'stderr'], { example: 'stdout' })
   readonly stream: 'stdout' | 'stderr';
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'Byte offset in the combined output.' })
+  @Count('Byte offset in the combined output.', { example: 0 })
   readonly offset: number;
-  @ApiProperty({ example: 'listening\n' })
-  readonly data: string;
+  @Text({ example: 'listening\n' }) readonly data: string;
 }
 
 /** Answer of `GET /api/containers/:id/processes/:pid/output`. */
 export class ProcessOutputView {
   @ApiProperty({ type: [OutputChunkView], description: 'In order.' })
   readonly output: readonly OutputChunkView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 10, description: 'Value of "after" for the next page.' })
+  @Count('Value of "after" for the next page.', { example: 10 })
   readonly next: number;
-  @ApiProperty({ example: false, description: 'True if output after "after" is no longer stored.' })
+  @Flag('True if output after "after" is no longer stored.', { example: false })
   readonly gap: boolean;
-  @ApiProperty({ example: false, description: 'True if the process has ended and all output has been read.' })
+  @Flag('True if the process has ended and all output has been read.', { example: false })
   readonly is_over: boolean;
 }
 
 /** The `data` of the event `gap`. */
 export class OutputGapView {
-  @ApiProperty({ type: 'integer', minimum: 0, example: 4096, description: 'Offset from which output is stored.' })
+  @Count('Offset from which output is stored.', { example: 4096 })
   readonly offset: number;
 }
 
 /** The `data` of the event `exit`. */
 export class ProcessExitView extends PickType(ProcessView, ['exit_code']) {
-  @ApiProperty({ enum: PROCESS_ENDS, example: 'exited' })
+  @Choice(PROCESS_ENDS, { example: 'exited' })
   readonly reason: ProcessEnd['reason'];
-  @ApiProperty({ format: 'date-time' })
-  readonly exited_at: string;
+  @Timestamp() readonly exited_at: string;
 }
 
 export class ProcessMessageView {
-  @ApiProperty({ enum: ['input written', 'signal sent', 'process ended'] })
+  @Choice(['input written', 'signal sent', 'process ended'])
   readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Uuid() readonly id: string;
 }
 
 export function processView({ row, found }: FoundProcess): ProcessView {

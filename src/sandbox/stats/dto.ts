@@ -1,76 +1,53 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsString, Matches } from 'class-validator';
+import { Amount, Choice, Count, Text, Timestamp, Uuid } from '../../api-fields';
 import { RunEndView } from '../access/run-streams';
 
 class CpuStatsView {
-  @ApiProperty({
-    type: Number,
+  @Amount('Average share of the CPU limit since the previous measurement; may slightly exceed 100.', {
     nullable: true,
-    minimum: 0,
     example: 42.5,
-    description: 'Average share of the CPU limit since the previous measurement; may slightly exceed 100.',
   })
   readonly percent_of_limit: number | null;
-  @ApiProperty({
-    minimum: 0,
+  @Amount('Percentage of 100 ms periods in which the CPU was throttled, since the previous measurement.', {
     maximum: 100,
     example: 0,
-    description: 'Percentage of 100 ms periods in which the CPU was throttled, since the previous measurement.',
   })
   readonly throttled_percent: number;
 }
 
 class MemoryStatsView {
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 67_108_864,
-    description: 'Without reclaimable file cache. Under gVisor, includes about 15 MiB of its own.',
-  })
+  @Count('Without reclaimable file cache. Under gVisor, includes about 15 MiB of its own.', { example: 67_108_864 })
   readonly used_bytes: number;
-  @ApiProperty({ type: 'integer', nullable: true, minimum: 0, example: 536_870_912 })
+  @Count({ nullable: true, example: 536_870_912 })
   readonly limit_bytes: number | null;
 }
 
 class NetworkStatsView {
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 1_234,
-    description: 'Bytes received since the container started.',
-  })
+  @Count('Bytes received since the container started.', { example: 1_234 })
   readonly rx_bytes: number;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 567, description: 'Bytes sent since the container started.' })
+  @Count('Bytes sent since the container started.', { example: 567 })
   readonly tx_bytes: number;
 }
 
 /** Answer of `GET /api/containers/:id/stats`, and the `data` of its event `stats`. */
 export class StatsView {
-  @ApiProperty({ format: 'date-time' })
-  readonly at: string;
+  @Timestamp() readonly at: string;
   @ApiProperty({ type: CpuStatsView })
   readonly cpu: CpuStatsView;
-  @ApiProperty({ type: MemoryStatsView })
-  readonly memory: MemoryStatsView;
-  @ApiProperty({
-    type: 'integer',
+  @ApiProperty({ type: MemoryStatsView }) readonly memory: MemoryStatsView;
+  @Count('Processes and threads. Null under gVisor, where they cannot be counted from outside.', {
     nullable: true,
-    minimum: 0,
     example: null,
-    description: 'Processes and threads. Null under gVisor, where they cannot be counted from outside.',
   })
   readonly pids: number | null;
   @ApiProperty({ type: NetworkStatsView, nullable: true, description: 'Null without a network.' })
   readonly network: NetworkStatsView | null;
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    minimum: 0,
-    example: null,
-    description:
-      'Disk space used by /home/user. Measured about once a minute, only while the statistics of this container ' +
+  @Count(
+    'Disk space used by /home/user. Measured about once a minute, only while the statistics of this container ' +
       'are streamed, with a first value after a few seconds. Null if unknown.',
-  })
+    { nullable: true, example: null },
+  )
   readonly disk_used_bytes: number | null;
 }
 
@@ -79,15 +56,14 @@ export class StatsEndView extends RunEndView {}
 
 /** The `data` of the event `stats` of `GET /api/stats/stream`. */
 export class ContainerStatsView extends StatsView {
-  @ApiProperty({ format: 'uuid', description: 'Database id of the container.' })
-  readonly db_id: string;
+  @Uuid('Database id of the container.') readonly db_id: string;
 }
 
 const STREAM_ENDS = ['token_ended', 'exec_not_allowed', 'server_stopped'] as const;
 
 /** Why a stream of several containers' statistics ends; the `data` of its event `end`. */
 export class StatsStreamEndView {
-  @ApiProperty({ enum: STREAM_ENDS, example: 'server_stopped' })
+  @Choice(STREAM_ENDS, { example: 'server_stopped' })
   readonly reason: (typeof STREAM_ENDS)[number];
 }
 
@@ -97,10 +73,7 @@ const IDS =
 
 /** Query of `GET /api/stats/stream`. */
 export class FollowStatsDto {
-  @ApiProperty({
-    example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
-    description: 'Database ids, separated by commas; at most 50.',
-  })
+  @Text('Database ids, separated by commas; at most 50.', { example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11' })
   @Matches(IDS, { message: 'ids must be 1 to 50 database ids, separated by commas' })
   @IsString()
   ids: string;
@@ -108,33 +81,27 @@ export class FollowStatsDto {
 
 /** The resource use of a container during the 30 seconds before `at`. */
 export class StatsSampleView {
-  @ApiProperty({ format: 'date-time' })
-  readonly at: string;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 12.5, description: 'Null without a limit.' })
+  @Timestamp() readonly at: string;
+  @Amount('Null without a limit.', { nullable: true, example: 12.5 })
   readonly cpu_percent_of_limit: number | null;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 67_108_864, description: 'At the end of the interval.' })
+  @Count('At the end of the interval.', { example: 67_108_864 })
   readonly memory_used_bytes: number;
-  @ApiProperty({ type: 'integer', nullable: true, minimum: 0, example: 536_870_912 })
+  @Count({ nullable: true, example: 536_870_912 })
   readonly memory_limit_bytes: number | null;
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    minimum: 0,
-    example: null,
-    description:
-      'Disk space used by /home/user. Known only while the statistics of the container are streamed; null otherwise.',
-  })
+  @Count(
+    'Disk space used by /home/user. Known only while the statistics of the container are streamed; null otherwise.',
+    { nullable: true, example: null },
+  )
   readonly disk_used_bytes: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 310.4, description: 'Null without a network.' })
+  @Amount('Null without a network.', { nullable: true, example: 310.4 })
   readonly rx_bytes_per_second: number | null;
-  @ApiProperty({ type: Number, nullable: true, minimum: 0, example: 95.1, description: 'Null without a network.' })
+  @Amount('Null without a network.', { nullable: true, example: 95.1 })
   readonly tx_bytes_per_second: number | null;
 }
 
 /** Answer of `GET /api/containers/:id/stats/history`. */
 export class StatsHistoryView {
-  @ApiProperty({ type: 'integer', minimum: 1, example: 30 })
-  readonly interval_seconds: number;
+  @Count({ minimum: 1, example: 30 }) readonly interval_seconds: number;
   @ApiProperty({ type: [StatsSampleView], description: 'Oldest first; with gaps while the container is not running.' })
   readonly samples: readonly StatsSampleView[];
 }

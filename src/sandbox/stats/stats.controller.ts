@@ -108,13 +108,7 @@ export class SeveralStatsController {
       end: { $ref: getSchemaPath(StatsStreamEndView) },
     }),
   })
-  @ApiFaults(
-    'invalid_parameters',
-    'insufficient_permissions',
-    'guest_session_expired',
-    'exec_not_allowed',
-    'too_many_connections',
-  )
+  @ApiFaults('insufficient_permissions', 'guest_session_expired', 'exec_not_allowed', 'too_many_connections')
   follow(
     @CurrentPrincipal() caller: Principal,
     @Query() { ids }: FollowStatsDto,

@@ -1,5 +1,6 @@
 import { Controller, Delete, Get, Param } from '@nestjs/common';
 import { ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { Choice, Count, Timestamp, Uuid } from '../../api-fields';
 import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
@@ -8,16 +9,9 @@ import { Terminals } from './terminals';
 
 /** A terminal, as the API shows it. */
 class TerminalView {
-  @ApiProperty({ format: 'uuid', description: 'Id that clients attach to, as "session".' })
-  readonly id: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly started_at: string;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 1,
-    description: 'Number of attached clients. All clients of another server process count as one.',
-  })
+  @Uuid('Id that clients attach to, as "session".') readonly id: string;
+  @Timestamp() readonly started_at: string;
+  @Count('Number of attached clients. All clients of another server process count as one.', { example: 1 })
   readonly clients: number;
   @ApiProperty({
     type: [String],
@@ -39,10 +33,8 @@ class TerminalListView {
 
 /** Answer of `DELETE /api/containers/:id/terminals/:session`. */
 class TerminalEndedView {
-  @ApiProperty({ enum: ['terminal ended'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Choice(['terminal ended']) readonly message: string;
+  @Uuid() readonly id: string;
 }
 
 /** Lists and ends the terminals of a container. Their input and output go over Socket.IO or WebSockets. */

@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiPropertyOptional } from '@nestjs/swagger';
 import { IsOptional } from 'class-validator';
+import { Uuid } from '../../api-fields';
 import { IsUuidText, PagedQuery, validatedBy } from '../../http';
 
 const FORM = /^\d{4}-\d{2}-\d{2}$/;
@@ -41,7 +42,7 @@ export class ListUsageDto extends PagedQuery {
   @Day(TO)
   to?: string;
 
-  @ApiPropertyOptional({ format: 'uuid', description: 'Filter by user; includes deleted users.' })
+  @Uuid('Filter by user; includes deleted users.')
   @IsOptional()
   @IsUuidText()
   user_id?: string;

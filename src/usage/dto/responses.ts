@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Amount, Count, Uuid } from '../../api-fields';
 import { ApiNextCursor, type Page } from '../../http';
 import type { UserDay } from '../usage-reader';
 
@@ -6,35 +7,19 @@ import type { UserDay } from '../usage-reader';
 class DailyUsageView {
   @ApiProperty({ format: 'date', example: '2026-11-26', description: 'UTC day.' })
   readonly day: string;
-  @ApiProperty({
-    minimum: 0,
-    example: 86_400,
-    description: 'Container run time in seconds: two containers running all day make 172800.',
-  })
+  @Amount('Container run time in seconds: two containers running all day make 172800.', { example: 86_400 })
   readonly running_seconds: number;
-  @ApiProperty({ minimum: 0, example: 44_236_800, description: 'Memory limit in MiB × seconds of run time.' })
+  @Amount('Memory limit in MiB × seconds of run time.', { example: 44_236_800 })
   readonly memory_mb_seconds: number;
-  @ApiProperty({ minimum: 0, example: 43_200_000, description: 'CPU limit in millicores × seconds of run time.' })
+  @Amount('CPU limit in millicores × seconds of run time.', { example: 43_200_000 })
   readonly cpu_share_seconds: number;
-  @ApiProperty({
-    minimum: 0,
+  @Amount('Disk size in MiB × seconds for which the data was kept: running, stopped, and deleted until the purge.', {
     example: 176_947_200,
-    description:
-      'Disk size in MiB × seconds for which the data was kept: running, stopped, and deleted until the purge.',
   })
   readonly disk_mb_seconds: number;
-  @ApiProperty({
-    minimum: 0,
-    example: 8_640_000,
-    description: 'Snapshot size, rounded up to MiB, × seconds from ready to deletion.',
-  })
+  @Amount('Snapshot size, rounded up to MiB, × seconds from ready to deletion.', { example: 8_640_000 })
   readonly snapshot_mb_seconds: number;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 5_242_880,
-    description: 'Bytes transferred by previews in both directions, without headers.',
-  })
+  @Count('Bytes transferred by previews in both directions, without headers.', { example: 5_242_880 })
   readonly preview_bytes: number;
 }
 
@@ -46,16 +31,14 @@ export class UsageView {
 
 /** The use of one user on one day. */
 class UserDailyUsageView extends DailyUsageView {
-  @ApiProperty({ format: 'uuid' })
-  readonly user_id: string;
+  @Uuid() readonly user_id: string;
 }
 
 /** The response of `GET /api/admin/usage`. */
 export class UsageListView {
   @ApiProperty({ type: [UserDailyUsageView], description: 'Newest day first; days without usage are omitted.' })
   readonly usage: readonly UserDailyUsageView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 export function viewUsage(days: readonly UserDay[]): UsageView {

@@ -14,7 +14,8 @@ import {
   MaxLength,
   Min,
 } from 'class-validator';
-import { AsSent, Given, IsLabels, LABELS_SCHEMA } from '../../containers';
+import { Choice, Count } from '../../api-fields';
+import { Given, LabelsProperty } from '../../containers';
 import { EVENT_TYPES } from '../../events';
 import { BodyExample, PagedQuery, printable } from '../../http';
 import { LONGEST_URL } from '../destinations';
@@ -32,7 +33,6 @@ const SETTABLE = ['active', 'paused'] as const;
 const UrlProperty = (): PropertyDecorator =>
   applyDecorators(
     ApiProperty({
-      maxLength: LONGEST_URL,
       example: 'https://hooks.example.com/berth',
       description: 'An https URL at a public address. In networks allowed by the operator, http is allowed too.',
     }),
@@ -42,7 +42,7 @@ const UrlProperty = (): PropertyDecorator =>
 
 const DescriptionProperty = (): PropertyDecorator =>
   applyDecorators(
-    ApiPropertyOptional({ type: String, nullable: true, maxLength: MAX_DESCRIPTION, example: 'the status page' }),
+    ApiPropertyOptional({ type: String, maxLength: MAX_DESCRIPTION, example: 'the status page' }),
     IsOptional(),
     IsString(),
     Matches(printable(MAX_DESCRIPTION), { message: `at most ${String(MAX_DESCRIPTION)} printable characters` }),
@@ -53,9 +53,7 @@ const EventsProperty = (): PropertyDecorator =>
     ApiPropertyOptional({
       type: 'array',
       items: { type: 'string', enum: [...EVENT_TYPES] },
-      nullable: true,
       minItems: 1,
-      uniqueItems: true,
       example: ['container_started', 'container_stopped'],
       description: 'Event types to send. Null: all.',
     }),
@@ -67,18 +65,14 @@ const EventsProperty = (): PropertyDecorator =>
     IsIn([...EVENT_TYPES], { each: true, message: 'must be event types' }),
   );
 
-const LabelsProperty = (): PropertyDecorator =>
+const FilterProperty = (): PropertyDecorator =>
   applyDecorators(
-    ApiPropertyOptional({
-      ...LABELS_SCHEMA,
-      example: { team: 'core' },
-      description:
-        'Send only events of containers and snapshots that have all of these labels. Events of processes, agents, ' +
+    LabelsProperty(
+      { team: 'core' },
+      'Send only events of containers and snapshots that have all of these labels. Events of processes, agents, ' +
         'nodes and webhooks have no labels.',
-    }),
+    ),
     Given(),
-    AsSent(),
-    IsLabels(),
   );
 
 /** Body of `POST /api/webhooks` and `POST /api/admin/webhooks`. */
@@ -93,7 +87,7 @@ export class CreateWebhookDto {
   @EventsProperty()
   events?: string[] | null;
 
-  @LabelsProperty()
+  @FilterProperty()
   labels?: Record<string, string>;
 }
 
@@ -102,7 +96,6 @@ export class CreateWebhookDto {
 export class UpdateWebhookDto {
   @Given()
   @UrlProperty()
-  @ApiProperty({ required: false })
   url?: string;
 
   @DescriptionProperty()
@@ -111,13 +104,10 @@ export class UpdateWebhookDto {
   @EventsProperty()
   events?: string[] | null;
 
-  @LabelsProperty()
+  @FilterProperty()
   labels?: Record<string, string>;
 
-  @ApiPropertyOptional({
-    enum: SETTABLE,
-    description: 'A paused webhook continues where it stopped, as far as the events are still stored.',
-  })
+  @Choice(SETTABLE, 'A paused webhook continues where it stopped, as far as the events are still stored.')
   @Given()
   @IsString()
   @IsIn(SETTABLE, { message: `must be one of ${SETTABLE.join(', ')}` })
@@ -127,13 +117,7 @@ export class UpdateWebhookDto {
 /** Body of `POST /api/webhooks/:id/rotate-secret`. */
 @BodyExample({ overlap_seconds: 3600 })
 export class RotateSecretDto {
-  @ApiPropertyOptional({
-    type: 'integer',
-    minimum: 0,
-    maximum: MAX_OVERLAP_SECONDS,
-    default: OVERLAP_SECONDS,
-    description: 'How long deliveries are also signed with the previous secret.',
-  })
+  @Count('How long deliveries are also signed with the previous secret.', { default: OVERLAP_SECONDS })
   @Given()
   @IsInt()
   @Min(0)
@@ -143,7 +127,7 @@ export class RotateSecretDto {
 
 /** Query of `GET /api/webhooks/:id/deliveries`. */
 export class ListDeliveriesDto extends PagedQuery {
-  @ApiPropertyOptional({ enum: DELIVERY_STATUSES })
+  @Choice(DELIVERY_STATUSES)
   @IsOptional()
   @IsIn(DELIVERY_STATUSES, { message: `must be one of ${DELIVERY_STATUSES.join(', ')}` })
   status?: DeliveryStatus;

@@ -1,4 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
+import { Choice, Count, Flag, Text, Timestamp, Uuid } from '../../api-fields';
 import type { WebhookFacts } from '../../events';
 import { ApiNextCursor } from '../../http';
 import type { Payload } from '../delivery-attempts';
@@ -17,49 +18,41 @@ const SECRET = { pattern: '^whsec_[A-Za-z0-9+/=]+$', example: 'whsec_C2FVsBQIhrs
 
 /** A webhook in events. */
 export class WebhookFactsView implements WebhookFacts {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ example: 'hooks.example.com', description: 'Host of the URL, with the port if the URL has one.' })
+  @Uuid() readonly id: string;
+  @Text('Host of the URL, with the port if the URL has one.', { example: 'hooks.example.com' })
   readonly host: string;
-  @ApiProperty({ description: 'True for a global webhook, which receives the events of all users.' })
+  @Flag('True for a global webhook, which receives the events of all users.')
   readonly for_all_users: boolean;
 }
 
 /** A webhook in answers. */
 export class WebhookView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
-  @ApiProperty({ format: 'uuid', description: 'User who created it.' })
-  readonly user_id: string;
-  @ApiProperty({ example: 'https://hooks.example.com/berth' })
-  readonly url: string;
-  @ApiProperty({ type: String, nullable: true, example: 'the status page' })
+  @Uuid() readonly id: string;
+  @Uuid('User who created it.') readonly user_id: string;
+  @Text({ example: 'https://hooks.example.com/berth' }) readonly url: string;
+  @Text({ nullable: true, example: 'the status page' })
   readonly description: string | null;
   @ApiProperty({ type: [String], nullable: true, example: ['container_started'], description: 'Null: all.' })
   readonly events: readonly string[] | null;
   @ApiProperty({ type: 'object', additionalProperties: { type: 'string' }, example: { team: 'core' } })
   readonly labels: Readonly<Record<string, string>>;
-  @ApiProperty({ description: 'True for a global webhook, which receives the events of all users.' })
+  @Flag('True for a global webhook, which receives the events of all users.')
   readonly for_all_users: boolean;
-  @ApiProperty({ enum: WEBHOOK_STATUSES, enumName: 'WebhookStatus' })
+  @Choice(WEBHOOK_STATUSES, { enumName: 'WebhookStatus' })
   readonly status: WebhookStatus;
-  @ApiProperty({
-    type: String,
+  @Text('For a disabled webhook: `failing` (for too long) or `gone` (the receiver responded with 410).', {
     nullable: true,
     example: null,
-    description: 'For a disabled webhook: `failing` (for too long) or `gone` (the receiver responded with 410).',
   })
   readonly status_reason: string | null;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 0, description: 'Number of pending deliveries.' })
+  @Count('Number of pending deliveries.', { example: 0 })
   readonly waiting: number;
   @ApiProperty({ ...OPTIONAL_TIME, description: 'Start of the current failures; null if no delivery is failing.' })
   readonly failing_since: string | null;
   @ApiProperty({ ...OPTIONAL_TIME, description: 'Until when deliveries are also signed with the previous secret.' })
   readonly former_secret_until: string | null;
-  @ApiProperty({ format: 'date-time' })
-  readonly created_at: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly updated_at: string;
+  @Timestamp() readonly created_at: string;
+  @Timestamp() readonly updated_at: string;
 }
 
 /** @param backlog absent if nothing is pending */
@@ -92,74 +85,52 @@ export class WebhookCreatedView extends WebhookView {
 export class WebhookListView {
   @ApiProperty({ type: [WebhookView], description: 'Newest first.' })
   readonly webhooks: readonly WebhookView[];
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1, description: 'Number of webhooks in this response.' })
+  @Count('Number of webhooks in this response.', { example: 1 })
   readonly count: number;
-  @ApiProperty({
-    type: 'integer',
-    minimum: 0,
-    example: 5,
-    description: "Maximum allowed by the user's tier; for global webhooks, the maximum per administrator.",
-  })
+  @Count("Maximum allowed by the user's tier; for global webhooks, the maximum per administrator.", { example: 5 })
   readonly limit: number;
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
 
 /** The answer of `DELETE /api/webhooks/:id`. */
 export class WebhookDeletedView {
-  @ApiProperty({ enum: ['webhook deleted'] })
-  readonly message: string;
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Choice(['webhook deleted']) readonly message: string;
+  @Uuid() readonly id: string;
 }
 
 /** The answer of `POST /api/webhooks/:id/rotate-secret`. */
 export class SecretRotatedView {
-  @ApiProperty({ format: 'uuid' })
-  readonly id: string;
+  @Uuid() readonly id: string;
   @ApiProperty({ ...SECRET, description: 'New secret that signs the deliveries. Shown only once.' })
   readonly secret: string;
-  @ApiProperty({ format: 'date-time', description: 'Until when deliveries are also signed with the previous secret.' })
+  @Timestamp('Until when deliveries are also signed with the previous secret.')
   readonly former_secret_until: string;
 }
 
 /** What is sent to a webhook: an event without its `seq`. */
 export class PayloadView {
-  @ApiProperty({ example: 'container_started', description: 'Event type; webhook_test for a test.' })
+  @Text('Event type; webhook_test for a test.', { example: 'container_started' })
   readonly type: string;
-  @ApiProperty({ format: 'date-time' })
-  readonly timestamp: string;
+  @Timestamp() readonly timestamp: string;
   @ApiProperty({ type: 'object', additionalProperties: true, description: 'As in the event.' })
   readonly data: object;
-  @ApiProperty({
-    type: String,
-    format: 'uuid',
-    required: false,
-    description: 'Owner of the event; only for global webhooks.',
-  })
+  @Uuid('Owner of the event; only for global webhooks.', { required: false })
   readonly user_id?: string;
 }
 
 /** A delivery, and what came of its last attempt. */
 export class DeliveryView {
-  @ApiProperty({ format: 'uuid', description: 'Also sent as webhook-id with every attempt.' })
-  readonly id: string;
-  @ApiProperty({
-    example: 'container_started',
-    description: 'Event type; events_lost if events were no longer stored.',
-  })
+  @Uuid('Also sent as webhook-id with every attempt.') readonly id: string;
+  @Text('Event type; events_lost if events were no longer stored.', { example: 'container_started' })
   readonly type: string;
-  @ApiProperty({
+  @Text('Subject of the event. Deliveries with the same subject are sent in order.', {
     example: '3f0c8a52-6d1b-4c7e-9b1a-2e5d7f904c11',
-    description: 'Subject of the event. Deliveries with the same subject are sent in order.',
   })
   readonly subject: string;
-  @ApiProperty({ enum: DELIVERY_STATUSES, enumName: 'DeliveryStatus' })
+  @Choice(DELIVERY_STATUSES, { enumName: 'DeliveryStatus' })
   readonly status: DeliveryStatus;
-  @ApiProperty({ type: 'integer', minimum: 0, example: 1 })
-  readonly attempts: number;
-  @ApiProperty({ format: 'date-time', description: 'When the event was emitted.' })
-  readonly created_at: string;
+  @Count({ example: 1 }) readonly attempts: number;
+  @Timestamp('When the event was emitted.') readonly created_at: string;
   @ApiProperty({ ...OPTIONAL_TIME, description: 'Last attempt; null if none.' })
   readonly attempted_at: string | null;
   @ApiProperty({ ...OPTIONAL_TIME, description: 'Next attempt; null if there is none, or as soon as possible.' })
@@ -170,28 +141,17 @@ export class DeliveryView {
     description: 'The request; null if the event is no longer stored.',
   })
   readonly request: Payload | null;
-  @ApiProperty({
-    type: 'integer',
-    nullable: true,
-    minimum: 100,
-    maximum: 999,
-    example: 204,
-    description: 'Null if there was no response.',
-  })
+  @Count('Null if there was no response.', { nullable: true, minimum: 100, maximum: 999, example: 204 })
   readonly response_status: number | null;
-  @ApiProperty({ type: String, nullable: true, example: '', description: 'First 4,096 bytes of the response.' })
+  @Text('First 4,096 bytes of the response.', { nullable: true, example: '' })
   readonly response_body: string | null;
-  @ApiProperty({
-    type: String,
-    nullable: true,
-    example: null,
-    description:
-      'Reason for the failure: status_refused, redirected, address_refused, name_not_resolved, connection_refused, ' +
+  @Text(
+    'Reason for the failure: status_refused, redirected, address_refused, name_not_resolved, connection_refused, ' +
       'connection_failed, certificate_refused or timed_out; or a sentence if events were lost.',
-  })
+    { nullable: true, example: null },
+  )
   readonly error: string | null;
-  @ApiProperty({ type: 'integer', nullable: true, minimum: 0, example: 84 })
-  readonly duration_ms: number | null;
+  @Count({ nullable: true, example: 84 }) readonly duration_ms: number | null;
 }
 
 export function deliveryView(row: DeliveryRow, request: Payload | null): DeliveryView {
@@ -216,6 +176,5 @@ export function deliveryView(row: DeliveryRow, request: Payload | null): Deliver
 export class DeliveryListView {
   @ApiProperty({ type: [DeliveryView], description: 'Newest first.' })
   readonly deliveries: readonly DeliveryView[];
-  @ApiNextCursor()
-  readonly next_cursor: string | null;
+  @ApiNextCursor() readonly next_cursor: string | null;
 }
