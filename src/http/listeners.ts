@@ -269,8 +269,7 @@ export class Listeners implements OnApplicationShutdown {
    * than {@link MAX_UNREAD} waits in all, destroys those with the most. A client counts as reading as long as the
    * kernel accepts bytes.
    */
-  look(): void {
-    const now = performance.now();
+  look(now = performance.now()): void {
     const waiting: { socket: Socket; bytes: number }[] = [];
     for (const [socket, watched] of this.open) {
       const bytes = socket.writableLength;
