@@ -161,8 +161,8 @@ export const FOLDERS = {
   ],
 };
 
-/** Engines are chosen in `docker.module.ts`; everything else knows the port alone. */
-const SIMULATOR = { regex: '/packages/simulator/', message: 'use the port: only docker.module.ts knows the engines' };
+/** Engines are chosen in `engine.module.ts`; everything else knows the port alone. */
+const SIMULATOR = { regex: '/packages/simulator/', message: 'use the port: only engine.module.ts knows the engines' };
 const ADAPTER = { regex: '/docker(/|$)', message: SIMULATOR.message };
 const OUTSIDE_PORT = {
   regex: `/src/([^/]+/|(config|${Object.keys(MODULES)
@@ -314,7 +314,7 @@ export default defineConfig({
       files: ['src/*.ts', 'src/{cli,migrations}/*.ts'],
       rules: { 'no-restricted-imports': ['error', { patterns: [SIMULATOR, ADAPTER] }] },
     },
-    { files: ['src/docker.module.ts'], rules: { 'no-restricted-imports': 'off' } },
+    { files: ['src/engine.module.ts'], rules: { 'no-restricted-imports': 'off' } },
     {
       files: ['packages/simulator/**/*.ts'],
       rules: { 'no-restricted-imports': ['error', { patterns: [OUTSIDE_PORT] }] },

@@ -8,7 +8,7 @@ import { AuthModule } from './auth';
 import { type Config, ConfigModule } from './config';
 import { ContainersModule } from './containers';
 import { DatabaseModule } from './database';
-import { DockerModule } from './docker.module';
+import { EngineModule } from './engine.module';
 import { EventsModule } from './events';
 import { HealthModule } from './health';
 import { HttpModule } from './http';
@@ -42,7 +42,7 @@ export class AppModule {
         AccountsModule,
         RateLimitsModule,
         AuditModule,
-        DockerModule,
+        EngineModule,
         ImagesModule,
         RolesModule,
         EventsModule,

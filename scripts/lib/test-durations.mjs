@@ -2,7 +2,7 @@
  * How long each test file takes, by project. A run starts the longest files first (`test/support/longest-first.js`), by
  * the durations of earlier runs of this checkout, or else by the recorded ones of the project.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { cacheFolder, makeDataFolder, projectRoot } from './project.mjs';
 
@@ -27,6 +27,14 @@ function ordered(seconds) {
   const long = Object.entries(seconds).filter(([, taken]) => taken >= LEAST_S);
   return Object.fromEntries(long.sort(([, one], [, other]) => other - one));
 }
+
+/** Without the files that were removed or renamed since they were measured. */
+function withoutMissing(seconds) {
+  const isThere = (key) => existsSync(join(projectRoot, key.slice(key.indexOf(' ') + 1)));
+  return Object.fromEntries(Object.entries(seconds).filter(([key]) => isThere(key)));
+}
+
+const write = (file, seconds) => writeFileSync(file, `${JSON.stringify(seconds, null, 2)}\n`);
 
 export class TestDurations {
   /** Seconds by `project path`, of this run. */
@@ -62,10 +70,10 @@ export class TestDurations {
   save() {
     if (Object.keys(this.#measured).length === 0) return;
     const { own, recorded } = this.#files;
-    const text = `${JSON.stringify(ordered({ ...this.known, ...this.#measured }), null, 2)}\n`;
+    const seconds = ordered({ ...this.known, ...this.#measured });
     makeDataFolder(cacheFolder);
-    writeFileSync(own, text);
-    if (process.env.TEST_RECORD === 'true') writeFileSync(recorded, text);
+    write(own, seconds);
+    if (process.env.TEST_RECORD === 'true') write(recorded, withoutMissing(seconds));
   }
 }
 

@@ -32,6 +32,11 @@ export class EngineIdentity {
     return typeof this.notedProof === 'object' ? (this.notedProof?.idleCores ?? null) : null;
   }
 
+  /** {@link idleCores} in whole millicores. */
+  get idleCpuShares(): number | null {
+    return this.idleCores === null ? null : Math.round(this.idleCores * 1000);
+  }
+
   noteProof(proof: 'proving' | ProofReport): void {
     this.notedProof = proof;
   }

@@ -74,9 +74,8 @@ function noticeOfDisk({ total_mb, free_mb }: NonNullable<Readiness['disk']>, wat
 const COSTLY_SHARES = 10;
 
 /** The advice is no notice: a sandbox that wakes too often serves as well as others. */
-function idleSandbox(cores: number | null): Readiness['idle_sandbox'] {
-  if (cores === null) return null;
-  const shares = Math.round(cores * 1000);
+function idleSandbox(shares: number | null): Readiness['idle_sandbox'] {
+  if (shares === null) return null;
   const advice =
     `An idle sandbox uses ${(shares / 10).toFixed(1)} % of a CPU core. gVisor releases before June 2026 wake up constantly: ` +
     'install a current release, or let Berth stop idle containers (IDLE_STOP_AFTER).';
@@ -118,7 +117,7 @@ export class ReadinessCheck {
     const details = Object.entries(result.details);
     const checks = details.map(([name, { status }]) => [name, status] as const);
     const reasons = details.flatMap(([name, { reason }]) => (typeof reason === 'string' ? [[name, reason]] : []));
-    const { state, proof, nodes, idleCores } = this.identity;
+    const { state, proof, nodes, idleCpuShares } = this.identity;
     const report = typeof proof === 'object' ? proof : null;
     const disk = await this.disk();
     const isSimulated = this.config.ENGINE === 'simulated';
@@ -131,7 +130,7 @@ export class ReadinessCheck {
       hosts: acceptsAnyHost(this.config) ? 'any' : 'listed',
       docker_identity: state === 'unknown' ? null : state,
       sandbox_proof: report?.state ?? (proof === 'proving' ? proof : null),
-      idle_sandbox: idleSandbox(idleCores),
+      idle_sandbox: idleSandbox(idleCpuShares),
       disk,
       notices: [isSimulated ? NOTICE_OF_SIMULATION : null, state === 'changed' ? NOTICE_OF_CHANGE : null, full]
         .concat(Object.values(report?.faults ?? {}), nodes)

@@ -34,12 +34,11 @@ export class IdleSandboxes {
   ) {}
 
   async view(): Promise<IdleView> {
-    const { idleCores } = this.identity;
     const containers = await this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .where('c.deletedAt IS NULL')
       .andWhere(IS_IDLE, { unusedSince: this.database.timestamp(unusedSince(this.clock.now())) })
       .getCount();
-    return { containers, cpu_shares: idleCores === null ? null : Math.round(idleCores * 1000) };
+    return { containers, cpu_shares: this.identity.idleCpuShares };
   }
 }

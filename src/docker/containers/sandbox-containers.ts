@@ -103,11 +103,9 @@ export class SandboxContainers implements EngineContainers {
       }
       let isMended = false;
       for (let moves = 0; ; moves += 1) {
+        let outcome;
         try {
-          const outcome = await start(container, signal);
-          if (outcome === 'started' || !isMended) return outcome;
-          // Seen once with gVisor: what is left of the refused start counts as a container that runs.
-          throw new EngineError('container_broken', 'Docker takes a container for running that it could not start');
+          outcome = await start(container, signal);
         } catch (error) {
           if (isSupervisorMissing(error) && !isMended) {
             this.logger.warn(`container ${dockerId} has no supervisor; filling its volume again`);
@@ -120,7 +118,11 @@ export class SandboxContainers implements EngineContainers {
           if (why === null || moves === MAX_MOVES) throw error;
           this.logger.warn(`the sandboxes' network of container ${dockerId} ${why}; moving it`);
           await host.move({ docker, signal }, dockerId, error);
+          continue;
         }
+        if (outcome === 'started' || !isMended) return outcome;
+        // Seen once with gVisor: what is left of the refused start counts as a container that runs.
+        throw new EngineError('container_broken', 'Docker takes a container for running that it could not start');
       }
     });
   }

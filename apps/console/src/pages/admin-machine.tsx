@@ -121,7 +121,7 @@ function Free({ title, of, note }: { readonly title: string; readonly of: FreeVi
   );
 }
 
-/** What sandboxes cost that nobody uses, and how to reduce it. */
+/** The number of idle sandboxes, and what each of them costs or how an operator reduces that. */
 function Idle({ of }: { readonly of: IdleView }): JSX.Element {
   const { title, unused, cost, notMeasured } = machineWords.idle;
   const advice = health.value?.idle_sandbox?.advice ?? null;

@@ -27,4 +27,4 @@ async function simulatedEngine({ DATABASE_URL, SIMULATION_SPEED }: Config): Prom
   ],
   exports: [ContainerEngine, EngineCalls, EngineIdentity],
 })
-export class DockerModule {}
+export class EngineModule {}
