@@ -4,6 +4,7 @@ import { KeptPrograms } from '../../src/sandbox/programs/kept-programs';
 import { Terminals } from '../../src/sandbox/terminals/terminals';
 import { LARGER, NewContainer } from '../support/clients/api-client';
 import { Berth, type TestUser } from '../support/servers/berth';
+import { collectGarbage } from '../support/collect-garbage';
 import { eventually } from '../support/eventually';
 import { PlainTerminal, TerminalClient } from '../support/clients/terminal-client';
 
@@ -179,7 +180,7 @@ describe('a terminal over Socket.IO', () => {
         expect(position > sent || (unacknowledged === 0 && unwritten > 0)).toBe(true);
       });
     }
-    // Freed buffers count until they are collected.
+    await collectGarbage();
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(16 * 2 ** 20);
     expect([client.disconnects, session?.clients]).toEqual([[], 1]);
   });

@@ -58,6 +58,15 @@ describe('two containers on one volume', () => {
     expect(cohabitation.reset('n2', [start('b')])).toEqual([]);
   });
 
+  it('must be known for each node, without the one that is asked about', () => {
+    const cohabitation = new Cohabitation();
+    for (const sign of [start('a'), start('b'), start('d', 'e'), { ...start('f'), node: 'n1' }])
+      cohabitation.take(sign);
+    expect(cohabitation.beside(start('b'))).toEqual(['a']);
+    cohabitation.take(die('a'));
+    expect(cohabitation.beside(start('b'))).toEqual([]);
+  });
+
   it('of which an outsider started one are not complained of', () => {
     const cohabitation = new Cohabitation();
     cohabitation.meddle('c');

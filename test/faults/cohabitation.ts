@@ -44,6 +44,12 @@ export class Cohabitation {
     this.moved.add(containerId);
   }
 
+  /** @returns the other containers of the row that run on this node, as far as is known */
+  beside({ containerId, dockerId, node }: Pick<LifeSign, 'containerId' | 'dockerId' | 'node'>): string[] {
+    const running = [...(this.running.get(containerId) ?? [])];
+    return running.filter(([id, one]) => id !== dockerId && one.node === node).map(([id]) => id);
+  }
+
   /** @returns complaints */
   take({ action, dockerId, node, containerId, ...one }: LifeSign): string[] {
     const running = this.running.get(containerId) ?? new Map<string, Running>();

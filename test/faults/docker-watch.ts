@@ -48,8 +48,11 @@ export class DockerWatch {
       rest = lines.pop() ?? '';
       for (const line of lines) {
         const { Action, Actor, timeNano } = JSON.parse(line) as DockerEvent;
-        const details = Action === 'start' ? await this.detailsOf(Actor.ID) : {};
+        const found = Action === 'start' ? await this.docker.inspect(Actor.ID).catch(() => null) : null;
+        // Of a helper that is gone by now, nothing is known, and it is taken for one that measures.
+        const details = Action !== 'start' ? {} : found === null ? { volumes: [] } : detailsIn(found);
         const sign = { action: Action, dockerId: Actor.ID, node, ...known(Actor.Attributes), ...details };
+        if (found !== null) await this.noteEnds(sign, found);
         this.journal.note('docker', Action, sign);
         const complaints = this.cohabitation.take(sign);
         if (timeNano / 1e6 > listedAt) this.complain(complaints);
@@ -67,10 +70,17 @@ export class DockerWatch {
       .map((found) => ({ dockerId: found.Id, ...known(found.Config.Labels), ...detailsIn(found) }));
   }
 
-  /** Of a helper that is gone by now, nothing is known, and it is taken for one that measures. */
-  private async detailsOf(dockerId: string): Promise<Pick<LifeSign, 'volumes' | 'isSuspended'>> {
-    const found = await this.docker.inspect(dockerId).catch(() => null);
-    return found === null ? { volumes: [] } : detailsIn(found);
+  /**
+   * Docker 26.1 reports the end of a container only after its state is on the disk, and answers a stop before that. On
+   * a busy disk the next container's start is reported first, so the times in their states decide.
+   */
+  private async noteEnds(sign: Omit<LifeSign, 'action'>, started: ContainerInspectInfo): Promise<void> {
+    for (const dockerId of this.cohabitation.beside(sign)) {
+      const State = (await this.docker.inspect(dockerId).catch(() => null))?.State;
+      this.journal.note('docker', 'beside', { dockerId, State, started: started.State });
+      if (!State || State.Running || Date.parse(State.FinishedAt) > Date.parse(started.State.StartedAt)) continue;
+      this.cohabitation.take({ ...sign, dockerId, action: 'die' });
+    }
   }
 
   private complain(complaints: readonly string[]): void {

@@ -17,6 +17,7 @@ describe('what an answer may be', () => {
     ['create', UNAVAILABLE, [], false],
     ['start', { status: 200 }, [], true],
     ['start', UNAVAILABLE, [], true],
+    ['start', { status: 404, code: 'snapshot_not_found' }, [], true],
     ['start', { status: 500, code: 'copy_failed' }, [], true],
     ['create', { status: 500, code: 'copy_failed' }, [], false],
     ['delete', HUNG, [], true],

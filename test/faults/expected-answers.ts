@@ -8,7 +8,8 @@ const NO_SNAPSHOT = ['404 snapshot_not_found', '409 snapshot_not_ready'];
 /** The requests of a user, with the answers without any fault as `status` or `status code`. */
 const EXPECTED = {
   create: ['202', '403 container_limit_reached', '409 name_taken'],
-  start: ['200', '404 container_not_found', '409 operation_in_progress'],
+  // The snapshot of a copy or fork that was cut off may be gone.
+  start: ['200', '404 container_not_found', '409 operation_in_progress', '404 snapshot_not_found'],
   stop: ['200', '404 container_not_found', '409 operation_in_progress'],
   resize: ['200', '404 container_not_found', '409 operation_in_progress', '409 name_taken'],
   rename: ['200', '404 container_not_found', '409 operation_in_progress', '409 name_taken'],
