@@ -169,12 +169,12 @@ async function fill({ nodes, berth, token }) {
       name: `berth-${own}`,
       Labels: { ...labels, 'berth.container_id': own },
     }));
-    const dockerIds = await nodes.add(node, containers);
-    placed.push(...ids.map((own, at) => ({ own, node: node.id, dockerId: `${node.id}/${dockerIds[at]}` })));
+    const engineIds = await nodes.add(node, containers);
+    placed.push(...ids.map((own, at) => ({ own, node: node.id, engineId: `${node.id}/${engineIds[at]}` })));
   }
   const change = (index) => {
-    const { own, node, dockerId } = placed[index];
-    return { id: own, node_id: node, docker_id: dockerId, volume_name: `berth-${own}` };
+    const { own, node, engineId } = placed[index];
+    return { id: own, node_id: node, docker_id: engineId, volume_name: `berth-${own}` };
   };
   await copyContainer({ databaseUrl: berth.settings.DATABASE_URL, id, count: placed.length, change });
 }

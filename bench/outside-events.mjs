@@ -11,16 +11,16 @@ const KILLS = 30;
  */
 export async function outsideEvents({ berth, docker, image, progress }) {
   const token = await berth.token();
-  const { db_id: id, id: dockerId } = await berth.running(token, image);
+  const { db_id: id, id: engineId } = await berth.running(token, image);
   const socket = io(berth.url, { auth: { token }, transports: ['websocket'] });
   await new Promise((resolve, reject) => socket.once('connect', resolve).once('connect_error', reject));
-  const stream = await docker.getEvents({ filters: { container: [dockerId], event: ['die'] } });
+  const stream = await docker.getEvents({ filters: { container: [engineId], event: ['die'] } });
   const late = [];
   for (let kill = 1; kill <= KILLS; kill += 1) {
     progress(`kill ${kill}/${KILLS}`);
     const toldByDocker = new Promise((resolve) => stream.once('data', () => resolve(performance.now())));
     const toldByBerth = new Promise((resolve) => socket.once('container_stopped', () => resolve(performance.now())));
-    await docker.getContainer(dockerId).kill({ signal: 'SIGKILL' });
+    await docker.getContainer(engineId).kill({ signal: 'SIGKILL' });
     late.push((await toldByBerth) - (await toldByDocker));
     await berth.call(token, 'POST', `/api/containers/${id}/start`);
   }

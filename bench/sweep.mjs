@@ -18,8 +18,8 @@ export async function sweep({ berth, docker, database, progress }) {
   progress(`${database}: making ${ROWS} containers`);
   const instance = berth.settings.INSTANCE_ID;
   const labels = (own) => ({ 'berth.managed': 'true', 'berth.instance': instance, 'berth.container_id': own });
-  const dockerIds = await docker.add(ids.map((own) => ({ name: `berth-${own}`, Labels: labels(own) })));
-  const change = (index) => ({ id: ids[index], docker_id: dockerIds[index], volume_name: `berth-${ids[index]}` });
+  const engineIds = await docker.add(ids.map((own) => ({ name: `berth-${own}`, Labels: labels(own) })));
+  const change = (index) => ({ id: ids[index], docker_id: engineIds[index], volume_name: `berth-${ids[index]}` });
   await copyContainer({ databaseUrl: berth.settings.DATABASE_URL, id, count: ids.length, change });
 
   const times = [];

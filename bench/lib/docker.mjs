@@ -21,12 +21,12 @@ export async function newVolume(docker) {
  * Makes containers like one of Berth's, that no instance owns.
  *
  * @param {Docker} docker
- * @param {string} dockerId the one of Berth's
+ * @param {string} engineId the one of Berth's
  * @returns {Promise<(options?: { volume?: string }) => Promise<Docker.Container>>} makes one, which is not started, on
  *   that volume or on one of its own; the volume outlives it
  */
-export async function likenessesOf(docker, dockerId) {
-  const { Config, HostConfig } = await docker.getContainer(dockerId).inspect();
+export async function likenessesOf(docker, engineId) {
+  const { Config, HostConfig } = await docker.getContainer(engineId).inspect();
   const { Image, Entrypoint, Cmd, User, WorkingDir, Env, StopSignal, Healthcheck } = Config;
   return ({ volume = `berth-bench-${randomUUID()}` } = {}) => {
     // The supervisor's volume is one for all containers.

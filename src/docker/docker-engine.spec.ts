@@ -260,35 +260,35 @@ describe('DockerEngine', () => {
   });
 
   describe('a stop that is expected', () => {
-    const dockerId = 'f'.repeat(64);
+    const engineId = 'f'.repeat(64);
 
     beforeEach(() => engine.host.prepare('prod'));
 
     const askedOfIt = (): string[] =>
-      daemon.urls.flatMap((url) => new RegExp(`${dockerId}/(\\w+)`).exec(url)?.[1] ?? []);
+      daemon.urls.flatMap((url) => new RegExp(`${engineId}/(\\w+)`).exec(url)?.[1] ?? []);
 
     it.each<[string, string[]]>([
       ['running', ['json', 'stop']],
       ['paused', ['json', 'unpause', 'stop']],
     ])('must go by what was seen when it was said, of one that is %s', async (status, asked) => {
       daemon.status = status;
-      await engine.containers.expectStop(dockerId);
-      await engine.containers.stop(dockerId, 1);
+      await engine.containers.expectStop(engineId);
+      await engine.containers.stop(engineId, 1);
       expect(askedOfIt()).toEqual(asked);
     });
 
     it('must look again later, and for each further one', async () => {
       daemon.status = 'running';
-      await engine.containers.expectStop(dockerId);
+      await engine.containers.expectStop(engineId);
       const now = performance.now();
       const clock = jest.spyOn(performance, 'now').mockReturnValue(now + 1_000);
       daemon.status = 'paused';
-      await engine.containers.stop(dockerId, 1);
+      await engine.containers.stop(engineId, 1);
       clock.mockRestore();
       expect(askedOfIt().filter((asked) => asked !== 'json')).toEqual(['unpause', 'stop']);
-      await engine.containers.expectStop(dockerId);
-      await engine.containers.stop(dockerId, 1);
-      await engine.containers.stop(dockerId, 1);
+      await engine.containers.expectStop(engineId);
+      await engine.containers.stop(engineId, 1);
+      await engine.containers.stop(engineId, 1);
       expect(askedOfIt().filter((asked) => asked === 'json')).toHaveLength(4);
     });
   });

@@ -67,7 +67,7 @@ export class DockerEngine extends ContainerEngine implements OnApplicationShutdo
     this.containers = new SandboxContainers({ daemon, host, images, channels, supervisor, nameServers });
     this.ports = new DockerPorts({
       channels,
-      inspect: (dockerId) => this.containers.inspectRun(dockerId),
+      inspect: (engineId) => this.containers.inspectRun(engineId),
       isLocal: machine.tls === undefined && settings.DOCKER_HOST.startsWith('unix:'),
     });
   }

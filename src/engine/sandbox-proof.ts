@@ -77,7 +77,7 @@ class Proof {
   private readonly untried: string[] = [];
   private idleCores: number | null = null;
   private readonly spec: ContainerSpec;
-  private dockerId: string | null = null;
+  private engineId: string | null = null;
 
   constructor(
     private readonly engine: ContainerEngine,
@@ -115,14 +115,14 @@ class Proof {
   reportOf(error: unknown): ProofReport {
     const code = error instanceof EngineError ? error.code : 'docker_error';
     const words = error instanceof Error ? error.message : String(error);
-    if (this.dockerId === null && code === 'start_refused') this.faults.start = `no sandbox can be started: ${words}`;
+    if (this.engineId === null && code === 'start_refused') this.faults.start = `no sandbox can be started: ${words}`;
     else this.untried.push(words);
     return this.report();
   }
 
   async removeSandbox(): Promise<void> {
     // `maintain()` removes what cannot be removed now.
-    if (this.dockerId !== null) await this.engine.containers.remove(this.dockerId).catch(() => undefined);
+    if (this.engineId !== null) await this.engine.containers.remove(this.engineId).catch(() => undefined);
     const { volumeName, node = null } = this.spec;
     await this.engine.volumes.remove(volumeName, node).catch(() => undefined);
   }
@@ -136,8 +136,8 @@ class Proof {
   private async start(): Promise<void> {
     const { volumeName: name, diskMb, owner, node = null } = this.spec;
     await this.engine.volumes.ensure({ name, diskMb, owner, node });
-    this.dockerId = await this.engine.containers.create(this.spec);
-    await this.engine.containers.start(this.dockerId, { isNew: true });
+    this.engineId = await this.engine.containers.create(this.spec);
+    await this.engine.containers.start(this.engineId, { isNew: true });
   }
 
   /**
@@ -192,14 +192,14 @@ class Proof {
    * last program may fall into the first.
    */
   private async idle(): Promise<void> {
-    const { dockerId } = this;
+    const { engineId } = this;
     const { signal } = this.options;
-    if (dockerId === null) return;
+    if (engineId === null) return;
     const samples: ContainerStats[] = [];
     try {
       while (samples.length < IDLE_SAMPLES) {
         if (samples.length > 0) await delay(IDLE_MS, undefined, { signal });
-        samples.push(await this.engine.containers.stats(dockerId));
+        samples.push(await this.engine.containers.stats(engineId));
       }
       this.idleCores = leastCores(samples);
     } catch (error) {
@@ -212,17 +212,17 @@ class Proof {
    * those outside can be kept.
    */
   private async end(): Promise<void> {
-    const { dockerId } = this;
-    if (dockerId === null) return;
+    const { engineId } = this;
+    if (engineId === null) return;
     const trap = `trap 'echo ended >${DATA_PATH}/ended; exit' TERM; echo ready >${DATA_PATH}/ready`;
     const running = this.shell(`${trap}; while :; do sleep 0.2 || sleep 1; done`, { user: USER });
     running.catch(() => undefined);
     await this.until(`[ -e ${DATA_PATH}/ready ]`);
     await this.shell(`echo kept >${PROOF_FILE}`);
-    await this.engine.containers.stop(dockerId, GRACE_SECONDS);
+    await this.engine.containers.stop(engineId, GRACE_SECONDS);
     await running.catch(() => undefined);
-    await this.layer(dockerId);
-    await this.engine.containers.start(dockerId);
+    await this.layer(engineId);
+    await this.engine.containers.start(engineId);
     const { output } = await this.shell(`cat ${DATA_PATH}/written ${DATA_PATH}/ended ${PROOF_FILE}`);
     if (!output.includes('written')) this.faults.writes = `what is written to ${DATA_PATH} does not outlive a stop`;
     else if (!output.includes('kept')) {
@@ -233,9 +233,9 @@ class Proof {
   }
 
   /** Checks that snapshots and resizes can keep what is written outside the volume. */
-  private async layer(dockerId: string): Promise<void> {
+  private async layer(engineId: string): Promise<void> {
     const { image: name, node = null } = this.spec;
-    if (await this.engine.layers.persist({ name, node, written: dockerId })) return;
+    if (await this.engine.layers.persist({ name, node, written: engineId })) return;
     this.faults.layer = `snapshots and resizes lose what is written outside ${DATA_PATH}: ${KEEP_LAYERS}`;
   }
 
@@ -243,12 +243,12 @@ class Proof {
    * Checks the limit of processes. Runs last: under runc, no other process can be started while its processes sleep.
    */
   private async processes(): Promise<void> {
-    const { dockerId } = this;
-    if (dockerId === null) return;
-    const before = await this.engine.containers.inspect(dockerId);
+    const { engineId } = this;
+    if (engineId === null) return;
+    const before = await this.engine.containers.inspect(engineId);
     const many = `i=0; while [ $i -lt ${String(2 * PROCESSES)} ]; do sleep 5 & i=$((i+1)); done`;
     const { exitCode, output } = await this.shell(many, { user: USER });
-    const after = await this.engine.containers.inspect(dockerId);
+    const after = await this.engine.containers.inspect(engineId);
     if (after?.state !== 'running' || after.startedAt !== before?.startedAt) {
       this.faults.processes =
         'too many processes end the whole sandbox: update gVisor, which does not hold its own limit';
@@ -270,7 +270,7 @@ class Proof {
     { user = '0' }: { user?: string } = {},
   ): Promise<{ exitCode: number; output: string }> {
     const output: Buffer[] = [];
-    const { exitCode } = await this.engine.programs.run(this.dockerId ?? '', {
+    const { exitCode } = await this.engine.programs.run(this.engineId ?? '', {
       command: ['/bin/sh', '-c', script],
       user,
       timeoutMs: COMMAND_MS,

@@ -15,7 +15,7 @@ export class ImageEntity {
    * daemons.
    */
   @PrimaryColumn({ name: 'docker_id', type: 'varchar', length: 64 })
-  dockerId: string;
+  engineId: string;
 
   @PrimaryColumn({ type: 'varchar', length: 350 })
   reference: string;
@@ -64,19 +64,19 @@ export class ImageRecords {
    * Records the start of a pull; await it before the pull. Of concurrent pulls of an image, the first one's
    * `previousId` stays.
    */
-  async begin({ dockerId, reference, previousId }: Pick<ImageRecord, 'dockerId' | 'reference' | 'previousId'>) {
+  async begin({ engineId, reference, previousId }: Pick<ImageRecord, 'engineId' | 'reference' | 'previousId'>) {
     const now = this.clock.now();
-    const record = { dockerId, reference, imageId: PULLING, brought: false, previousId, checkedAt: now, usedAt: now };
+    const record = { engineId, reference, imageId: PULLING, brought: false, previousId, checkedAt: now, usedAt: now };
     await this.insertIfAbsent(record);
   }
 
   /** Records the end of a pull, or what an interrupted pull turned out to have done. */
-  async finish({ dockerId, reference, imageId, brought }: Omit<ImageRecord, 'previousId' | 'checkedAt' | 'usedAt'>) {
+  async finish({ engineId, reference, imageId, brought }: Omit<ImageRecord, 'previousId' | 'checkedAt' | 'usedAt'>) {
     const now = this.clock.now();
     await this.database.runInTx(async () => {
       const { manager } = this.database;
       await this.insertIfAbsent({
-        dockerId,
+        engineId,
         reference,
         imageId,
         brought,
@@ -86,8 +86,8 @@ export class ImageRecords {
       });
       // A pull that began after another one had added the image only confirms it, and must not reset `brought`.
       const known = { checkedAt: now, usedAt: now, ...(brought && { brought }) };
-      await manager.update(ImageEntity, { dockerId, reference, imageId }, known);
-      await manager.delete(ImageEntity, { dockerId, reference, imageId: PULLING });
+      await manager.update(ImageEntity, { engineId, reference, imageId }, known);
+      await manager.delete(ImageEntity, { engineId, reference, imageId: PULLING });
     });
   }
 
@@ -103,14 +103,14 @@ export class ImageRecords {
   }
 
   /** The pulls that have no end, running ones and those of other processes included. */
-  async unfinished(dockerId: string): Promise<ImageRecord[]> {
-    return this.database.manager.findBy(ImageEntity, { dockerId, imageId: PULLING });
+  async unfinished(engineId: string): Promise<ImageRecord[]> {
+    return this.database.manager.findBy(ImageEntity, { engineId, imageId: PULLING });
   }
 
   /** The images that Berth added to Docker, least recently used first. */
-  async brought(dockerId: string): Promise<ImageRecord[]> {
+  async brought(engineId: string): Promise<ImageRecord[]> {
     return this.database.manager.find(ImageEntity, {
-      where: { dockerId, brought: true },
+      where: { engineId, brought: true },
       order: { usedAt: 'ASC', checkedAt: 'ASC' },
     });
   }
@@ -120,13 +120,13 @@ export class ImageRecords {
     for (let from = 0; from < records.length; from += BATCH) {
       const keys = records
         .slice(from, from + BATCH)
-        .map(({ dockerId, reference, imageId }) => ({ dockerId, reference, imageId }));
+        .map(({ engineId, reference, imageId }) => ({ engineId, reference, imageId }));
       await this.database.manager.createQueryBuilder().update(ImageEntity).set({ usedAt }).where(keys).execute();
     }
   }
 
-  async forget({ dockerId, reference, imageId }: ImageRecord): Promise<void> {
-    await this.database.manager.delete(ImageEntity, { dockerId, reference, imageId });
+  async forget({ engineId, reference, imageId }: ImageRecord): Promise<void> {
+    await this.database.manager.delete(ImageEntity, { engineId, reference, imageId });
   }
 
   private async insertIfAbsent(record: ImageRecord): Promise<void> {

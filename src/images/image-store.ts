@@ -237,17 +237,17 @@ export class ImageStore implements OnApplicationBootstrap, OnModuleDestroy {
     reference: string,
     options: EnsureImageOptions,
   ): Promise<{ image: EngineImage; previous: EngineImage | null }> {
-    let pulled: { readonly dockerId: string; readonly previous: EngineImage | null } | undefined;
+    let pulled: { readonly engineId: string; readonly previous: EngineImage | null } | undefined;
     const beforePull = async (previous: EngineImage | null): Promise<void> => {
       await options.beforePull?.(previous);
-      const dockerId = (await this.engine.host.identify(options.node)) ?? '';
-      await this.records.begin({ dockerId, reference, previousId: previous?.id ?? null });
-      pulled = { dockerId, previous };
+      const engineId = (await this.engine.host.identify(options.node)) ?? '';
+      await this.records.begin({ engineId, reference, previousId: previous?.id ?? null });
+      pulled = { engineId, previous };
     };
     const image = await this.engine.images.ensure(reference, { ...options, beforePull });
     if (!pulled) return { image, previous: image };
-    const { dockerId, previous } = pulled;
-    await this.records.finish({ dockerId, reference, imageId: image.id, brought: image.id !== previous?.id });
+    const { engineId, previous } = pulled;
+    await this.records.finish({ engineId, reference, imageId: image.id, brought: image.id !== previous?.id });
     return { image, previous };
   }
 

@@ -22,7 +22,7 @@ interface Reader {
 
 /** The readers of one container's ports, who share its looks. */
 interface Watch {
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly look: () => Promise<PortListView>;
   readonly readers: Set<Reader>;
   latest: PortListView | null;
@@ -60,9 +60,9 @@ export class ListeningPorts {
     };
   }
 
-  private async look({ id: containerId, dockerId }: RunningContainer, tier: string): Promise<PortListView> {
+  private async look({ id: containerId, engineId }: RunningContainer, tier: string): Promise<PortListView> {
     const [listening, open] = await Promise.all([
-      this.engine.ports.listening(dockerId),
+      this.engine.ports.listening(engineId),
       this.links.publicPorts(containerId),
     ]);
     const isPublicAllowed = this.tiers.limitsOf(tier).publicPreviews;
@@ -77,10 +77,10 @@ export class ListeningPorts {
   }
 
   private follow(container: RunningContainer, { tier, reader }: { tier: string; reader: Reader }): () => void {
-    const { dockerId } = container;
-    const known = this.watches.get(dockerId);
+    const { engineId } = container;
+    const known = this.watches.get(engineId);
     const watch: Watch = known ?? {
-      dockerId,
+      engineId,
       look: () => this.look(container, tier),
       readers: new Set<Reader>(),
       latest: null,
@@ -89,7 +89,7 @@ export class ListeningPorts {
     watch.readers.add(reader);
     if (watch.latest) reader.onValue(watch.latest);
     if (!known) {
-      this.watches.set(dockerId, watch);
+      this.watches.set(engineId, watch);
       void this.run(watch);
     }
     return () => void watch.readers.delete(reader);
@@ -111,15 +111,15 @@ export class ListeningPorts {
           break;
         }
         // A paused container keeps its ports. What fails once may succeed at the next look.
-        if (!watch.isFailing && !saysPaused(error)) this.noteFault(error, watch.dockerId);
+        if (!watch.isFailing && !saysPaused(error)) this.noteFault(error, watch.engineId);
         watch.isFailing = true;
       }
       await delay(EVERY_MS, undefined, { ref: false });
     }
-    this.watches.delete(watch.dockerId);
+    this.watches.delete(watch.engineId);
   }
 
-  private noteFault(error: unknown, dockerId: string): void {
-    this.logger.warn({ err: error, docker_id: dockerId }, 'the listening ports of a container could not be read');
+  private noteFault(error: unknown, engineId: string): void {
+    this.logger.warn({ err: error, docker_id: engineId }, 'the listening ports of a container could not be read');
   }
 }

@@ -15,7 +15,7 @@ type Row = readonly [
   userId: string,
   status: string,
   operation: string | null,
-  dockerId: string | null,
+  engineId: string | null,
   runStartedAt: string | null,
   autoStart: unknown,
   deletedAt: unknown,
@@ -32,7 +32,7 @@ export interface Admission extends PreviewTarget {
   /** The operation that holds the container; null if there is none. */
   readonly operation: string | null;
   /** null if it is not in Docker. */
-  readonly dockerId: string | null;
+  readonly engineId: string | null;
   /** Distinguishes the container's runs. */
   readonly runStartedAt: string | null;
   /** Whether a request to a stopped container starts it. */
@@ -95,7 +95,7 @@ export class PreviewAccess {
       this.proofOf(credentials),
     ]);
     if (!row) throw new DomainError('container_not_found');
-    const [userId, status, operation, dockerId, runStartedAt, autoStart, deletedAt, ...user] = row;
+    const [userId, status, operation, engineId, runStartedAt, autoStart, deletedAt, ...user] = row;
     const [tier, sessionEnd, suspendedAt, userDeletedAt] = user;
     if (deletedAt !== null || userDeletedAt !== null) throw new DomainError('container_not_found');
     const sessionExpiresAt = readTime(sessionEnd);
@@ -112,7 +112,7 @@ export class PreviewAccess {
       owner: { userId, tier, sessionExpiresAt },
       status,
       operation,
-      dockerId,
+      engineId,
       runStartedAt,
       // SQLite has numbers for booleans.
       autoStart: Boolean(autoStart),

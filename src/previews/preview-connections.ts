@@ -90,11 +90,11 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
 
 /** @throws what is no refusal, such as an error of the database */
 async function isStillAdmitted(preview: OpenPreview): Promise<boolean> {
-  const { dockerId, runStartedAt } = preview.admission;
+  const { engineId, runStartedAt } = preview.admission;
   try {
     const now = await preview.recheck();
     // Just after a start, the row does not have the time of the start yet.
-    const isSameRun = now.dockerId === dockerId && (runStartedAt === null || now.runStartedAt === runStartedAt);
+    const isSameRun = now.engineId === engineId && (runStartedAt === null || now.runStartedAt === runStartedAt);
     preview.admission = now;
     // A paused container keeps its connections.
     return isSameRun && (now.status === 'running' || now.status === 'paused');

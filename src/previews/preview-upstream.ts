@@ -45,8 +45,8 @@ export class PreviewUpstream {
    *   {@link ContainersService.start}
    */
   async wake(admission: Admission): Promise<boolean> {
-    const { status, operation, dockerId, autoStart, mayStart } = admission;
-    if (status === 'running' && dockerId !== null) return false;
+    const { status, operation, engineId, autoStart, mayStart } = admission;
+    if (status === 'running' && engineId !== null) return false;
     if (status === 'paused') {
       await this.resume(admission);
       return true;
@@ -133,10 +133,10 @@ export class PreviewUpstream {
     else if ((await this.containers.afterSnapshot(owner, containerId)).status === 'paused') throw pausedMeanwhile();
   }
 
-  private async dial({ dockerId, port }: Admission): Promise<Duplex> {
-    if (dockerId === null) throw new DomainError('container_not_running');
+  private async dial({ engineId, port }: Admission): Promise<Duplex> {
+    if (engineId === null) throw new DomainError('container_not_running');
     try {
-      return await this.engine.ports.connect(dockerId, port);
+      return await this.engine.ports.connect(engineId, port);
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       if (saysPaused(error)) throw pausedMeanwhile(error);

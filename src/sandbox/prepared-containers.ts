@@ -30,8 +30,8 @@ export class PreparedContainers implements OnApplicationBootstrap {
     const isAllowed = tier !== undefined && this.tiers.allowsExec(tier);
     for (const id of ids) {
       const row = await this.containers.find({ userId }, id);
-      if (row.dockerId === null) continue;
-      if (isAllowed) await programs.prepare(row.dockerId);
+      if (row.engineId === null) continue;
+      if (isAllowed) await programs.prepare(row.engineId);
     }
   }
 }

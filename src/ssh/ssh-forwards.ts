@@ -19,7 +19,7 @@ const USE_NOTED_EVERY_MS = 20_000;
 const RECHECK_MS = 5_000;
 
 /** The part of a container's row that shows its run. */
-type ContainerRun = Pick<Awaited<ReturnType<ContainersService['find']>>, 'status' | 'dockerId' | 'runSince'>;
+type ContainerRun = Pick<Awaited<ReturnType<ContainersService['find']>>, 'status' | 'engineId' | 'runSince'>;
 
 interface OpenForward {
   readonly visit: SshVisit;
@@ -147,7 +147,7 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
 
   private async connect({ principal }: SshVisit, id: string, port: number): Promise<Duplex> {
     try {
-      return await this.containers.inside(principal, id, ({ dockerId }) => this.engine.ports.connect(dockerId, port));
+      return await this.containers.inside(principal, id, ({ engineId }) => this.engine.ports.connect(engineId, port));
     } catch (error) {
       if (!(error instanceof EngineError)) throw error;
       const { code } = error;
@@ -179,8 +179,8 @@ export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
 }
 
 /** @returns what changes when the container is started again, or replaced; null if it does not run */
-function runOf({ status, dockerId, runSince }: ContainerRun): string | null {
-  return isUp(status) && dockerId !== null ? `${dockerId} ${String(runSince?.getTime())}` : null;
+function runOf({ status, engineId, runSince }: ContainerRun): string | null {
+  return isUp(status) && engineId !== null ? `${engineId} ${String(runSince?.getTime())}` : null;
 }
 
 /** Whether the host is the container itself: by its loopback interface's names, or by its own. */

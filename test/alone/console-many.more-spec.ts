@@ -67,7 +67,7 @@ async function makeOthers(): Promise<void> {
       id,
       name,
       labels: { team: `t${name.at(-1) ?? ''}` },
-      dockerId: null,
+      engineId: null,
       volumeName: `berth-${id}`,
       status: 'stopped',
       createdAt: new Date(made.createdAt.getTime() - (at + 1) * 1000),

@@ -41,7 +41,7 @@ describe('roles with several servers on one database', () => {
     const released = new Promise<void>((resolve) => (release = resolve));
     let most = 0;
     programs.installation = async ({ container }) => {
-      most = Math.max(most, programs.runningIn(container.dockerId));
+      most = Math.max(most, programs.runningIn(container.engineId));
       await released;
       return 0;
     };

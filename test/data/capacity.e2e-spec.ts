@@ -119,14 +119,14 @@ describe('the room on the machine', () => {
   });
 
   it('must be needed by a resize of what runs, which is refused without a trace, and by none of what is stopped', async () => {
-    const { db_id: one, id: dockerId, name } = await user.api.running();
+    const { db_id: one, id: engineId, name } = await user.api.running();
     for (let count = 0; count < 3; count += 1) await user.api.running();
     const refused = await user.api.update(one, { name, ...LARGER });
     expect(refused).toMatchObject({
       status: 503,
       body: { short: [{ resource: 'memory_mb', needed: 256, available: 0 }] },
     });
-    expect((await user.api.get(one)).body).toMatchObject({ id: dockerId, status: 'running', resources: SMALL });
+    expect((await user.api.get(one)).body).toMatchObject({ id: engineId, status: 'running', resources: SMALL });
     expect([...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === one)).toHaveLength(1);
     await user.api.stop(one);
     expect((await user.api.update(one, { name, ...LARGER })).status).toBe(200);

@@ -41,8 +41,8 @@ describe('users who are moved to a tier that lets nobody into containers', () =>
     rmSync(folder, { recursive: true });
   });
 
-  const running = (dockerId: string): unknown[] =>
-    [...(daemon.programs.get(dockerId) ?? [])].map(({ request }) => request.command[0]).sort();
+  const running = (engineId: string): unknown[] =>
+    [...(daemon.programs.get(engineId) ?? [])].map(({ request }) => request.command[0]).sort();
   /** The processes that are told of as ended. */
   const ended = async (): Promise<unknown[]> => {
     const { body } = await user.api.call('GET', '/api/events?limit=100');

@@ -23,7 +23,7 @@ describe('an operation that fails and cannot be rolled back', () => {
   let user: TestUser;
   let events: EventRecorder;
   let dbId: string;
-  let dockerId: string;
+  let engineId: string;
 
   beforeAll(async () => {
     daemon = new FakeDaemon();
@@ -35,7 +35,7 @@ describe('an operation that fails and cannot be rolled back', () => {
 
   beforeEach(async () => {
     user = await berth.user();
-    ({ db_id: dbId, id: dockerId } = await user.api.running({ name: 'one' }));
+    ({ db_id: dbId, id: engineId } = await user.api.running({ name: 'one' }));
     events = await berth.record(user);
   });
 
@@ -53,8 +53,8 @@ describe('an operation that fails and cannot be rolled back', () => {
   it('must show at once that the container of a resize does not run, and start it as soon as that works', async () => {
     engine.failOn('containers.start', EVERY_TIME);
     expect(await resize()).toMatchObject({ status: 500, body: { error: 'failed to update settings' } });
-    expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'stopped', resources: SMALL });
-    await events.next('container_stopped', { id: dockerId, reason: 'exited' });
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: engineId, status: 'stopped', resources: SMALL });
+    await events.next('container_stopped', { id: engineId, reason: 'exited' });
     engine.forget();
     await expectRunsAgain();
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
@@ -64,7 +64,7 @@ describe('an operation that fails and cannot be rolled back', () => {
     engine.failOn('containers.remove', EVERY_TIME);
     engine.failOn('containers.start', EVERY_TIME);
     expect((await user.api.delete(dbId)).status).toBe(500);
-    expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'stopped' });
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: engineId, status: 'stopped' });
     engine.forget();
     await expectRunsAgain();
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
@@ -100,12 +100,12 @@ describe('an operation that fails and cannot be rolled back', () => {
     engine.failOn('containers.stop', { when: 'after' });
     engine.failOn('containers.list', { times: 2 });
     expect((await user.api.stop(dbId)).status).toBe(500);
-    await events.next('container_stopped', { id: dockerId });
+    await events.next('container_stopped', { id: engineId });
     await expectFree({ status: 'stopped' });
     engine.failOn('containers.start', { when: 'after' });
     engine.failOn('containers.list', { times: 2 });
     expect((await user.api.start(dbId)).status).toBe(500);
-    await events.next('container_started', { id: dockerId });
+    await events.next('container_started', { id: engineId });
     await expectFree({ status: 'running' });
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
   });
@@ -114,10 +114,10 @@ describe('an operation that fails and cannot be rolled back', () => {
     const row = await berth.app.get(ContainerRepository).findById(dbId);
     if (!row) throw new Error('there is no row');
     await leaseAsDead(berth, row, 'update');
-    daemon.stop(dockerId);
+    daemon.stop(engineId);
     engine.failOn('containers.start', EVERY_TIME);
     expect((await resize()).status).toBe(500);
-    await events.next('container_stopped', { id: dockerId });
+    await events.next('container_stopped', { id: engineId });
     engine.forget();
     await expectRunsAgain();
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
@@ -155,11 +155,11 @@ describe('an operation that fails and cannot be rolled back', () => {
     expect((await resizing).status).toBe(500);
     const calls = engine.callsOf('containers.list');
     await eventually(() => expect(engine.callsOf('containers.list')).toBeGreaterThan(calls));
-    expect((await user.api.get(dbId)).body).toMatchObject({ id: dockerId, status: 'running' });
+    expect((await user.api.get(dbId)).body).toMatchObject({ id: engineId, status: 'running' });
     expect(events.types()).toEqual([]);
     daemon.down = false;
     await expectFree({ status: 'running' });
-    expect(daemon.running(dbId).map((container) => container.dockerId)).toEqual([dockerId]);
+    expect(daemon.running(dbId).map((container) => container.engineId)).toEqual([engineId]);
     await events.next('container_started');
     expect(events.types()).toEqual(['container_stopped', 'container_started']);
   });
@@ -198,7 +198,7 @@ describe('an operation that fails and cannot be rolled back', () => {
   }
 
   async function expectRunsAgain(): Promise<void> {
-    await events.next('container_started', { id: dockerId });
+    await events.next('container_started', { id: engineId });
     await expectFree({ status: 'running', memoryMb: SMALL.memory_mb });
     expect([...daemon.containers.values()].map(({ name, state }) => [name, state])).toEqual([
       [`berth-${dbId}`, 'running'],

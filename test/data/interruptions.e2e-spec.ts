@@ -227,11 +227,11 @@ describe('an operation that meets another, or what it did not expect', () => {
       const earlier = new Set(daemon.containers.keys());
       const hold = engine.holdOn('containers.inspect', {
         when: 'after',
-        on: (dockerId) => !earlier.has(String(dockerId)),
+        on: (engineId) => !earlier.has(String(engineId)),
       });
       const id = String((await user.api.create({ custom_image: IMAGE })).body['db_id']);
       await hold.reached;
-      for (const { dockerId } of daemon.running(id)) daemon.kill(dockerId);
+      for (const { engineId } of daemon.running(id)) daemon.kill(engineId);
       hold.release();
       return id;
     }
@@ -367,7 +367,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     const current = daemon.running(dbId)[0];
     if (!current) throw new Error('nothing runs');
     // A server that died after it had replaced a container and before it removed the old one, in an earlier version.
-    daemon.rename(current.dockerId, `berth-${dbId}-g1`);
+    daemon.rename(current.engineId, `berth-${dbId}-g1`);
     const stray = daemon.create({ ...current.spec, name: `berth-${dbId}` });
     const resized = await user.api.update(dbId, { name: 'one', ...LARGER });
     expect(resized).toMatchObject({ status: 200, body: { restarted: true, container: { status: 'running' } } });
@@ -388,7 +388,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     expect(answer.status).toBe(500);
     expect(answer.body).toMatchObject({ error: 'failed to update settings', code: 'start_refused' });
     expect((await user.api.get(dbId)).body).toMatchObject({ id: before['id'], status: 'running', resources: SMALL });
-    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([before['id']]);
+    expect(daemon.running(dbId).map(({ engineId }) => engineId)).toEqual([before['id']]);
   });
 
   it('must take a removal whose answer was lost for what it is', async () => {
@@ -408,7 +408,7 @@ describe('an operation that meets another, or what it did not expect', () => {
     await user.api.stop(dbId);
     sweepAgain();
     await eventually(async () => expect(await row()).toMatchObject({ operation: null, status: 'running' }));
-    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([id]);
+    expect(daemon.running(dbId).map(({ engineId }) => engineId)).toEqual([id]);
   });
 
   it('resumes a container that a snapshot suspended, while eight other recoveries take long', async () => {

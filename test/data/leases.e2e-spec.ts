@@ -187,7 +187,7 @@ describe('the lease of a container', () => {
       const made = await Promise.all(Array.from({ length: 9 }, () => user.api.running()));
       const [changed, ...pulled] = made.map(({ db_id }) => db_id);
       const pulls = pulled.map((_dbId, index) => engine.holdOn('images.ensure', { call: index + 1 }).reached);
-      for (const dbId of pulled) await write(dbId, { ...creationLeft(), status: 'creating', dockerId: null });
+      for (const dbId of pulled) await write(dbId, { ...creationLeft(), status: 'creating', engineId: null });
       void berth.app.get(Reconciler).sweep();
       await Promise.all(pulls);
       const { id } = (await user.api.get(changed ?? '')).body;

@@ -190,10 +190,10 @@ describe('the management operations on real Docker under gVisor', () => {
   }
 
   /** Only this container is left of all that the row has been. */
-  async function expectOnly(dockerId: string): Promise<void> {
+  async function expectOnly(engineId: string): Promise<void> {
     await eventually(async () => {
       const found = await docker.containersOf(dbId);
-      expect(found.map(({ id, name }) => ({ id, name }))).toEqual([{ id: dockerId, name: `berth-${dbId}` }]);
+      expect(found.map(({ id, name }) => ({ id, name }))).toEqual([{ id: engineId, name: `berth-${dbId}` }]);
     });
   }
 });

@@ -172,13 +172,13 @@ describe('the ends of sessions and runs', () => {
 
     it('must go on in a container that is recreated because it was missing, but not past its end', async () => {
       clock.forward(HOUR);
-      daemon.vanish(await dockerId());
+      daemon.vanish(await engineId());
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'missing' }));
       // Nothing runs, so nothing ends; that the run goes on shows when it is started again.
       expect(await endOf()).toBe('null');
       expect((await user.api.start(dbId)).body).toMatchObject({ recreated: true });
       expect(await endOf()).toBe(end);
-      daemon.vanish(await dockerId());
+      daemon.vanish(await engineId());
       clock.forward(50 * HOUR);
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'missing' }));
       expect((await user.api.start(dbId)).body).toMatchObject({ recreated: true });
@@ -187,15 +187,15 @@ describe('the ends of sessions and runs', () => {
 
     it('must end with every stop, and begin again with every start, whoever made them', async () => {
       clock.forward(HOUR);
-      daemon.kill(await dockerId());
+      daemon.kill(await engineId());
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status_reason: 'exited' }));
       expect(await endOf()).toBe('null');
-      daemon.start(await dockerId());
+      daemon.start(await engineId());
       await eventually(async () => expect(await view(user, dbId)).toMatchObject({ status: 'running' }));
       expectIn(await endOf(), 50 * HOUR);
       clock.forward(HOUR);
       await user.api.stop(dbId);
-      daemon.vanish(await dockerId());
+      daemon.vanish(await engineId());
       await user.api.start(dbId);
       expectIn(await endOf(), 50 * HOUR);
     });
@@ -279,7 +279,7 @@ describe('the ends of sessions and runs', () => {
       return String((await view(user, dbId))['expires_at']);
     }
 
-    async function dockerId(): Promise<string> {
+    async function engineId(): Promise<string> {
       return String((await view(user, dbId))['id']);
     }
 

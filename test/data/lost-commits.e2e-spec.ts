@@ -46,21 +46,21 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     const committed = await row();
     expect(committed).toMatchObject({ memoryMb: 512, generation: 2 });
     await expectSettled();
-    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([committed.dockerId]);
+    expect(daemon.running(dbId).map(({ engineId }) => engineId)).toEqual([committed.engineId]);
     expect(daemon.volumes.get(committed.volumeName)).toMatchObject({ content: 'data' });
-    expect(removals()).not.toContain(committed.dockerId);
+    expect(removals()).not.toContain(committed.engineId);
   });
 
   it('of a start must leave the container running that was recreated', async () => {
-    daemon.vanish(String((await row()).dockerId));
+    daemon.vanish(String((await row()).engineId));
     await eventually(async () => expect(await row()).toMatchObject({ status: 'stopped' }));
     loseCommit();
     expect(await user.api.start(dbId)).toMatchObject(UNANSWERED);
     const committed = await row();
     expect(committed).toMatchObject({ status: 'running', generation: 2 });
     await expectSettled();
-    expect(daemon.running(dbId).map(({ dockerId }) => dockerId)).toEqual([committed.dockerId]);
-    expect(removals()).not.toContain(committed.dockerId);
+    expect(daemon.running(dbId).map(({ engineId }) => engineId)).toEqual([committed.engineId]);
+    expect(removals()).not.toContain(committed.engineId);
   });
 
   it('of a creation must leave it running', async () => {
@@ -68,9 +68,9 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     const created = await user.api.create({ name: 'two' });
     dbId = String(created.body['db_id']);
     await eventually(async () => expect(await row()).toMatchObject({ status: 'running', operation: null }));
-    const { dockerId } = await row();
+    const { engineId } = await row();
     await expectSettled();
-    expect(daemon.running(dbId).map((running) => running.dockerId)).toEqual([dockerId]);
+    expect(daemon.running(dbId).map((running) => running.engineId)).toEqual([engineId]);
     expect(removals()).toEqual([]);
   });
 
@@ -81,8 +81,8 @@ describe.each(['none', 'move'] as const)('a commit whose answer is lost (volumeR
     dbId = String(created.body['db_id']);
     await eventually(async () => expect((await row()).status).not.toBe('creating'));
     await expectSettled();
-    const { dockerId } = await row();
-    expect(daemon.running(dbId).map((running) => running.dockerId)).toEqual([dockerId]);
+    const { engineId } = await row();
+    expect(daemon.running(dbId).map((running) => running.engineId)).toEqual([engineId]);
   });
 
   /** The next outcome is committed, and nobody is told. */

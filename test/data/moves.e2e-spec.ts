@@ -128,14 +128,14 @@ describe('a container that is moved to another machine', () => {
     await expectAt(target, 'running');
     expect(await reserved(before.nodeId, target.name)).toEqual([0, 256]);
     const { data } = await events.next('container_moved', { db_id: dbId });
-    expect(data).toMatchObject({ restarted: true, old_id: before.dockerId?.split('/')[1], id: body['id'] });
+    expect(data).toMatchObject({ restarted: true, old_id: before.engineId?.split('/')[1], id: body['id'] });
     const told = events.events.map(({ type, data: each }) =>
       'progress' in each ? `${each.stage} ${each.progress}` : type,
     );
     expect(told.slice(0, -1).every((line) => /^move \d+$/.test(line))).toBe(true);
     expect([told[0], told.at(-2), told.at(-1)]).toEqual(['move 0', 'move 95', 'container_moved']);
     // Whoever has the old id finds it.
-    expect((await user.api.get(String(before.dockerId?.split('/')[1]))).body).toMatchObject({ db_id: dbId });
+    expect((await user.api.get(String(before.engineId?.split('/')[1]))).body).toMatchObject({ db_id: dbId });
     const { body: audit } = await operator.api.call('GET', '/api/audit?action=container.move');
     expect((audit['entries'] as object[])[0]).toMatchObject({ outcome: 'ok', container_id: dbId });
   });
@@ -211,7 +211,7 @@ describe('a container that is moved to another machine', () => {
     const path = `/api/admin/containers/${dbId}/move`;
     expect((await user.api.call('POST', path)).status).toBe(403);
     expect((await operator.api.call('POST', path.replace(dbId, user.id))).status).toBe(404);
-    expect(await row()).toMatchObject({ dockerId: before.dockerId, nodeId: own, otherNodeId: null, operation: null });
+    expect(await row()).toMatchObject({ engineId: before.engineId, nodeId: own, otherNodeId: null, operation: null });
     await expectAt(cluster.named(own), 'running');
   });
 
@@ -254,7 +254,7 @@ describe('a container that is moved to another machine', () => {
   });
 
   it('must run where it was if the other machine falls silent, whose copy is removed when it is back', async () => {
-    const { nodeId, dockerId } = await row();
+    const { nodeId, engineId } = await row();
     const target = await another();
     const hold = target.engine.holdOn('volumes.receive', { call: 2 });
     const answering = move({ node: target.name });
@@ -265,7 +265,7 @@ describe('a container that is moved to another machine', () => {
     expect(failed).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
     expect((await user.api.get(dbId)).body).toMatchObject({ status: 'running' });
     // What may still be there counts there.
-    expect(await row()).toMatchObject({ nodeId, dockerId, otherNodeId: target.name });
+    expect(await row()).toMatchObject({ nodeId, engineId, otherNodeId: target.name });
     expect(await move()).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
     expect(volumesOf(dbId)).toHaveLength(2);
     target.heal();
@@ -306,7 +306,7 @@ describe('a container that is moved to another machine', () => {
     expect(await user.api.start(dbId)).toMatchObject({ status: 503, body: { code: 'node_unavailable' } });
     source.heal();
     await expectAt(source, 'running');
-    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
+    expect(await row()).toMatchObject({ engineId: before.engineId, volumeName: before.volumeName });
   });
 
   it('must have moved if the machine that it left falls silent, and keep the data there for its purge alone', async () => {
@@ -391,7 +391,7 @@ describe('a container that is moved to another machine', () => {
     const hold = target.engine.holdOn('volumes.digest', { when: 'after' });
     const answering = move({ node: target.name });
     await hold.reached;
-    source.daemon.start(before.dockerId?.split('/')[1] ?? '');
+    source.daemon.start(before.engineId?.split('/')[1] ?? '');
     hold.release();
     expect(await answering).toMatchObject({ status: 500, body: { code: 'copy_failed' } });
     await expectAt(source, 'running');
@@ -614,8 +614,8 @@ describe('a container that is moved to another machine', () => {
   async function write(): Promise<void> {
     written += 1;
     layer = `installed ${String(written)}`;
-    const [node = '', dockerId = ''] = String((await row()).dockerId).split('/');
-    const container = cluster.named(node).daemon.containers.get(dockerId);
+    const [node = '', engineId = ''] = String((await row()).engineId).split('/');
+    const container = cluster.named(node).daemon.containers.get(engineId);
     if (!container) throw new Error('there is no container');
     container.layer = layer;
   }
@@ -671,14 +671,14 @@ describe('a container that is moved to another machine', () => {
         [...daemon.containers.values()]
           .filter(({ spec }) => spec.owner.containerId === dbId)
           .map((container) => ({
-            id: `${name}/${container.dockerId}`,
+            id: `${name}/${container.engineId}`,
             name: container.name,
             state: container.state,
             layer: container.layer,
           })),
       );
       const state = expect.anything() as string;
-      expect(containers).toEqual([{ id: found.dockerId, name: `berth-${dbId}`, state, layer }]);
+      expect(containers).toEqual([{ id: found.engineId, name: `berth-${dbId}`, state, layer }]);
       expect(containers[0]?.state === 'running').toBe(status === 'running');
       expect(volumesOf(dbId)).toEqual([`${node.name}:${found.volumeName}`]);
       expect(node.daemon.volumes.get(found.volumeName)?.content).toBe('precious');

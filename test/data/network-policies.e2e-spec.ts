@@ -37,7 +37,7 @@ describe('the allow list of a container', () => {
     rmSync(folder, { recursive: true });
   });
 
-  const networkIn = (dockerId: string): unknown => engine.daemon.containers.get(dockerId)?.spec.network;
+  const networkIn = (engineId: string): unknown => engine.daemon.containers.get(engineId)?.spec.network;
 
   it('must be kept, enforced in a new container where it changes, and left alone where it does not', async () => {
     const { id, db_id, name } = await user.api.running({ network: ALLOW });

@@ -144,8 +144,8 @@ describe('containers on several machines', () => {
     const spies = cluster.nodes.map(({ engine: { programs } }) => jest.spyOn(programs, 'prepare'));
     const id = await running();
     const at = cluster.nodes.indexOf(await nodeOf(id));
-    const { id: dockerId } = (await user.api.get(id)).body;
-    await eventually(() => expect(spies[at]).toHaveBeenCalledWith(dockerId));
+    const { id: engineId } = (await user.api.get(id)).body;
+    await eventually(() => expect(spies[at]).toHaveBeenCalledWith(engineId));
     expect(spies.flatMap(({ mock }) => mock.calls)).toHaveLength(1);
   });
 
@@ -281,13 +281,13 @@ describe('containers on several machines', () => {
     }
     // What is behind Berth's back on the other one is seen all the same.
     const [container] = [...well.daemon.containers.values()];
-    if (container) well.daemon.stop(container.dockerId);
+    if (container) well.daemon.stop(container.engineId);
     await berth.app.get(Reconciler).sweep();
     await events.next('container_stopped', { db_id: other });
     expect((await user.api.get(kept)).body).toMatchObject({ status: 'running' });
     expect(silent.daemon.containers.size).toBe(1);
     const [mine] = [...silent.daemon.containers.values()];
-    if (mine) silent.daemon.stop(mine.dockerId);
+    if (mine) silent.daemon.stop(mine.engineId);
     silent.heal();
     await berth.app.get(NodeWatch).look();
     await events.next('container_reachable', { db_id: kept });
@@ -760,7 +760,7 @@ describe('containers on several machines', () => {
     const node = await nodeOf(id);
     node.engine.failOn('containers.list');
     const [container] = [...node.daemon.containers.values()];
-    if (container) node.daemon.remove(container.dockerId);
+    if (container) node.daemon.remove(container.engineId);
     await berth.app.get(Reconciler).sweep();
     await berth.app.get(Reconciler).sweep();
     await events.next('container_stopped', { db_id: id, reason: 'missing' });

@@ -120,7 +120,7 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
     const caller = random.pick(callers);
     const rows = await repository().list({ userId: caller.userId, limit: 100 });
     const row = rows.length > 0 ? random.pick(rows) : null;
-    const former = row?.dockerId ?? row?.id ?? '';
+    const former = row?.engineId ?? row?.id ?? '';
     const verb = random.pick(['create', 'start', 'start', 'stop', 'update', 'update', 'delete'] as const);
     try {
       if (!row || verb === 'create') {
@@ -149,7 +149,7 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
       setTimeout(() => (daemon.down = false), 20);
     } else {
       const running = daemon.running().filter(({ name }) => what === 'vanish' || !name.endsWith('-move'));
-      if (running.length > 0) daemon[what](random.pick(running).dockerId);
+      if (running.length > 0) daemon[what](random.pick(running).engineId);
     }
   }
 
@@ -160,14 +160,14 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
       expect(row).toMatchObject({ operation: null });
       const containers = [...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === row.id);
       // A creation that failed left nothing, also where the container was stopped since.
-      if (row.status === 'error' || row.dockerId === null) {
+      if (row.status === 'error' || row.engineId === null) {
         expect(containers).toEqual([]);
         continue;
       }
       expect(daemon.volumes.get(row.volumeName)).toMatchObject({ content: row.id });
       if (volumeResize === 'move') expect(daemon.volumes.get(row.volumeName)).toMatchObject({ diskMb: row.diskMb });
       expect(daemon.listVolumes({ instance: INSTANCE, containerId: row.id })).toHaveLength(1);
-      const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
+      const current = containers.find(({ engineId }) => engineId === row.engineId);
       expect(containers).toEqual(current ? [current] : []);
       expect(current?.state === 'running').toBe(row.status === 'running');
       if (current) {
@@ -178,7 +178,7 @@ describe.each(['none', 'move'] as const)('random operations under faults (volume
     const events = await first().app.get(EventLog).read({ userId, after: 0, limit: 100_000 });
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_event, index) => index + 1));
     const told = [...replay(events).values()].map(({ db_id, status, name, id }) => ({ db_id, status, name, id }));
-    const kept = rows.map((row) => ({ db_id: row.id, status: row.status, name: row.name, id: row.dockerId ?? row.id }));
+    const kept = rows.map((row) => ({ db_id: row.id, status: row.status, name: row.name, id: row.engineId ?? row.id }));
     expect(told.sort(byId)).toEqual(kept.sort(byId));
   }
 

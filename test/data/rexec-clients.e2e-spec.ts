@@ -173,7 +173,7 @@ describe("Rexec's own clients", () => {
       const { manager } = berth.app.get(Database);
       const row = await manager.findOneByOrFail(ContainerEntity, { id });
       const other = `${id.slice(0, 24)}${randomUUID().slice(24)}`;
-      const free = { operation: null, operationId: null, operationExpiresAt: null, dockerId: null };
+      const free = { operation: null, operationId: null, operationExpiresAt: null, engineId: null };
       const copy: ContainerEntity = Object.assign(new ContainerEntity(), row, free, as, { id: other });
       await manager.insert(ContainerEntity, copy);
     }

@@ -214,7 +214,7 @@ describe('the role of a container', () => {
       if (command.command[3] !== 'berth-role-probe' || programs.begun.length > 0) return run(command);
       // Of a server that died.
       const earlier = { command: ['sleep', '1000'], id: 'role-earlier' };
-      return engine.programs.start(command.container.dockerId, earlier).then(() => 0);
+      return engine.programs.start(command.container.engineId, earlier).then(() => 0);
     };
     const { id, db_id } = await user.api.running({ role: 'node' });
     await becomes(db_id, 'installed');
@@ -458,7 +458,7 @@ describe('the role of a container', () => {
     programs.installation = ({ container }) => {
       attempts += 1;
       // The kernel ends the sandbox for its memory; Docker starts it again.
-      daemon.oom(container.dockerId);
+      daemon.oom(container.engineId);
       return 0;
     };
     const { db_id } = await user.api.running({ role: 'rust' });

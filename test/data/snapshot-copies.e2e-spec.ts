@@ -36,7 +36,7 @@ describe('what is made from snapshots', () => {
       expect(await remove(snapshot)).toMatchObject({ status: 200 });
       expect(await get(snapshot)).toMatchObject({ status: 404, body: { code: 'snapshot_not_found' } });
       await eventually(() => expect(world.daemon.volumes.has(`berth-snapshot-${snapshot}`)).toBe(false));
-      world.daemon.vanish(containerOf(copy).dockerId);
+      world.daemon.vanish(containerOf(copy).engineId);
       expect((await world.user.api.start(copy)).body).toMatchObject({ recreated: true, volume_kept: true });
       expect(containerOf(copy).layer).toBe('nginx');
       expect(world.daemon.volumes.get(`berth-${copy}`)?.content).toBe('precious');
@@ -508,18 +508,18 @@ describe('what is made from snapshots', () => {
 
   describe('a start of a container that Docker can never start again', () => {
     const broken = { error: new EngineError('container_broken', 'cannot signal container in state paused') };
-    const dockerId = async (): Promise<unknown> => (await world.user.api.get(world.id)).body['id'];
+    const engineId = async (): Promise<unknown> => (await world.user.api.get(world.id)).body['id'];
 
     it('must keep its layer', async () => {
       await world.user.api.stop(world.id);
-      const before = await dockerId();
+      const before = await engineId();
       world.engine.failOn('containers.start', broken);
       expect(await world.user.api.start(world.id)).toMatchObject({
         status: 200,
         body: { recreated: true, old_id: before },
       });
       expect(containerOf(world.id).layer).toBe('nginx');
-      world.daemon.vanish(containerOf(world.id).dockerId);
+      world.daemon.vanish(containerOf(world.id).engineId);
       await world.user.api.start(world.id);
       expect(containerOf(world.id).layer).toBe('nginx');
     });
@@ -618,7 +618,7 @@ describe('what is made from snapshots', () => {
       world.daemon.keepsLayers = false;
       expect((await resize()).body).toMatchObject({ root_kept: false });
       world.daemon.keepsLayers = true;
-      world.daemon.vanish(containerOf(world.id).dockerId);
+      world.daemon.vanish(containerOf(world.id).engineId);
       await eventually(async () =>
         expect((await world.user.api.get(world.id)).body).toMatchObject({ status: 'stopped' }),
       );

@@ -74,9 +74,9 @@ describe('snapshots on several machines', () => {
   };
   /** The container, and its data, as its machine has them. */
   const foundOf = async (dbId: string): Promise<{ node: string; layer: string; data: string | undefined }> => {
-    const { nodeId, dockerId, volumeName } = await rowOf(dbId);
+    const { nodeId, engineId, volumeName } = await rowOf(dbId);
     const { daemon } = cluster.named(String(nodeId));
-    const container = daemon.containers.get(String(dockerId).split('/')[1] ?? '');
+    const container = daemon.containers.get(String(engineId).split('/')[1] ?? '');
     if (!container) throw new Error(`no container of ${dbId}`);
     return { node: String(nodeId), layer: container.layer, data: daemon.volumes.get(volumeName)?.content };
   };
@@ -100,10 +100,10 @@ describe('snapshots on several machines', () => {
       if (node !== target) node.facts = { ...node.facts, memoryMb: node === source ? SMALL.memory_mb : 0 };
   };
   const change = async (): Promise<void> => {
-    const { nodeId, dockerId, volumeName } = await rowOf(id);
+    const { nodeId, engineId, volumeName } = await rowOf(id);
     const { daemon } = cluster.named(String(nodeId));
     daemon.write(volumeName, 'changed', MIB);
-    const container = daemon.containers.get(String(dockerId).split('/')[1] ?? '');
+    const container = daemon.containers.get(String(engineId).split('/')[1] ?? '');
     if (container) container.layer = 'changed';
   };
   const layersAt = ({ daemon }: FakeNode): string[] => [...daemon.layers.keys()];
@@ -139,11 +139,11 @@ describe('snapshots on several machines', () => {
     await wellAgain();
     ({ user, events } = await berth.newcomer('enterprise'));
     id = (await user.api.running(SMALL)).db_id;
-    const { nodeId, volumeName, dockerId } = await rowOf(id);
+    const { nodeId, volumeName, engineId } = await rowOf(id);
     source = cluster.named(String(nodeId));
     target = cluster.nodes.find((node) => node !== source) ?? source;
     source.daemon.write(volumeName, 'precious', 10 * MIB);
-    const container = source.daemon.containers.get(String(dockerId).split('/')[1] ?? '');
+    const container = source.daemon.containers.get(String(engineId).split('/')[1] ?? '');
     if (container) container.layer = 'nginx';
     const made = await user.api.call('POST', `/api/containers/${id}/snapshots`, {});
     snapshot = String(made.body['id']);
@@ -205,7 +205,7 @@ describe('snapshots on several machines', () => {
       await user.api.delete(copy);
       clock.forward(8 * DAY);
       await sweep();
-      target.daemon.vanish(String((await rowOf(other)).dockerId).split('/')[1] ?? '');
+      target.daemon.vanish(String((await rowOf(other)).engineId).split('/')[1] ?? '');
       await eventually(async () => expect((await user.api.get(other)).body['status']).toBe('stopped'));
       expect((await user.api.start(other)).body).toMatchObject({ recreated: true });
       expect(await foundOf(other)).toEqual({ node: target.name, layer: 'nginx', data: 'precious' });

@@ -319,7 +319,7 @@ describe('snapshots', () => {
       const hold = world.engine.holdOn('volumes.copy', { call: 2 });
       const made = await take();
       await hold.reached;
-      world.daemon.unpause(containerOf(world.id).dockerId);
+      world.daemon.unpause(containerOf(world.id).engineId);
       hold.release();
       await eventually(async () => expect((await get(made.body['id'])).body['status']).toBe('failed'));
       expect(world.daemon.violations.splice(0)).toEqual([]);

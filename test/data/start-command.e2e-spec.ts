@@ -40,8 +40,8 @@ describe('a start command', () => {
     await database.drop();
   });
 
-  const running = (dockerId: string): unknown[] =>
-    [...(daemon.programs.get(dockerId) ?? [])].map(({ request }) => request.command.at(-1));
+  const running = (engineId: string): unknown[] =>
+    [...(daemon.programs.get(engineId) ?? [])].map(({ request }) => request.command.at(-1));
   const runningRows = async (id: string): Promise<unknown[]> =>
     (await berth.app.get(ProcessRows).listOf(id)).filter(({ endedAt }) => endedAt === null);
   const patch = (id: string, body: object): Promise<Answer> =>

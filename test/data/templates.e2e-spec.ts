@@ -380,7 +380,7 @@ describe('templates', () => {
         const second = await taken();
         await put({ snapshot: second, version: '2' });
         expect(containerOf(await created(SMALL)).layer).toBe('apache');
-        daemon.vanish(containerOf(copy).dockerId);
+        daemon.vanish(containerOf(copy).engineId);
         expect((await user.api.start(copy)).body).toMatchObject({ recreated: true });
         expect(containerOf(copy).layer).toBe('nginx');
         expect((await user.api.get(copy)).body).toMatchObject({ template: { version: '1' } });

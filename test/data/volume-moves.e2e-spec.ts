@@ -92,7 +92,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   });
 
   it('must move the data to a volume of that size, with its progress, and remove the old one', async () => {
-    const { dockerId } = await row();
+    const { engineId } = await row();
     const events = await berth.record(user);
     const updated = await resize(LARGER);
     expect(updated).toMatchObject({ status: 200, body: { restarted: true, container: { resources: LARGER } } });
@@ -100,7 +100,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     expect(after.volumeName).toMatch(new RegExp(`^berth-${dbId}-v2-[0-9a-f]{8}$`));
     expect(daemon.volumes.get(after.volumeName)).toMatchObject({ diskMb: 2048, content: 'precious' });
     await expectAgreement({ status: 'running', diskMb: 2048 });
-    await events.next('container_updated', { old_id: dockerId ?? '' });
+    await events.next('container_updated', { old_id: engineId ?? '' });
     const told = events.events.map(({ type, data }) => ('stage' in data ? `${data.stage} ${data.progress}` : type));
     expect(told).toEqual(['disk 0', 'disk 100', 'container_updated']);
     // And once more, back.
@@ -117,7 +117,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   });
 
   it('must move the data of a container that has vanished from Docker', async () => {
-    daemon.vanish((await row()).dockerId ?? '');
+    daemon.vanish((await row()).engineId ?? '');
     engine.failOn('volumes.copy', { call: 2 });
     expect((await resize(LARGER)).status).toBe(500);
     // Nothing in Docker uses it now, so nothing but the row says that it is to be kept.
@@ -158,7 +158,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     });
     expect(engine.calls.slice(changes).filter(({ method }) => !LOOKS.includes(method))).toEqual([]);
     expect([...daemon.containers.values()]).toEqual(containers);
-    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName, diskMb: 2048 });
+    expect(await row()).toMatchObject({ engineId: before.engineId, volumeName: before.volumeName, diskMb: 2048 });
     expect(events.types()).toEqual([]);
     expect((await resize({ ...SMALL, disk_mb: 1050 })).status).toBe(200);
     await expectAgreement({ status: 'running', diskMb: 1050 });
@@ -174,7 +174,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     hold.release();
     expect(await answering).toMatchObject({ status: 500, body: { code: 'data_too_large' } });
     await expectAgreement({ status: 'running', diskMb: 2048 });
-    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
+    expect(await row()).toMatchObject({ engineId: before.engineId, volumeName: before.volumeName });
   });
 
   it('must be taken back where somebody starts the old container while its data is copied', async () => {
@@ -182,11 +182,11 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const hold = engine.holdOn('volumes.copy', { call: 2, when: 'after' });
     const answering = resize(LARGER);
     await hold.reached;
-    daemon.start(before.dockerId ?? '');
+    daemon.start(before.engineId ?? '');
     hold.release();
     expect(await answering).toMatchObject({ status: 500, body: { code: 'copy_failed' } });
     await expectAgreement({ status: 'running', diskMb: 1024 });
-    expect(await row()).toMatchObject({ dockerId: before.dockerId, volumeName: before.volumeName });
+    expect(await row()).toMatchObject({ engineId: before.engineId, volumeName: before.volumeName });
   });
 
   it('must connect the new container where somebody disconnects it while the data is copied', async () => {
@@ -194,15 +194,15 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
     const hold = engine.holdOn('volumes.copy');
     const answering = resize(LARGER);
     await hold.reached;
-    const made = [...daemon.containers.keys()].filter((dockerId) => dockerId !== before.dockerId);
-    for (const dockerId of made) daemon.disconnect(dockerId);
+    const made = [...daemon.containers.keys()].filter((engineId) => engineId !== before.engineId);
+    for (const engineId of made) daemon.disconnect(engineId);
     // No sweep does it.
     const sweepAgain = await holdSweeps(berth);
     hold.release();
     expect((await answering).status).toBe(200);
-    const { dockerId } = await row();
-    expect(made).toEqual([dockerId]);
-    expect(daemon.containers.get(dockerId ?? '')).toMatchObject({ state: 'running', connected: true });
+    const { engineId } = await row();
+    expect(made).toEqual([engineId]);
+    expect(daemon.containers.get(engineId ?? '')).toMatchObject({ state: 'running', connected: true });
     sweepAgain();
   });
 
@@ -285,7 +285,7 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
         expect(answer).toMatchObject(undone ? { status: 500, body: { error: 'failed to update settings' } } : {});
         await expectAgreement({ status: 'running', diskMb: undone ? before.diskMb : disk_mb });
         expect((await row()).volumeName === before.volumeName).toBe(undone);
-        expect((await row()).dockerId === before.dockerId).toBe(undone);
+        expect((await row()).engineId === before.engineId).toBe(undone);
       } catch (error) {
         if (error instanceof Error) error.message = `${point.when} ${point.method} ${point.call}: ${error.message}`;
         throw error;
@@ -328,8 +328,8 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
         const { diskMb } = await settled();
         await expectAgreement({ status: 'running', diskMb });
         expect([before.diskMb, disk_mb]).toContain(diskMb);
-        const { dockerId, volumeName } = await row();
-        const isOld = [dockerId === before.dockerId, volumeName === before.volumeName];
+        const { engineId, volumeName } = await row();
+        const isOld = [engineId === before.engineId, volumeName === before.volumeName];
         expect(isOld).toEqual([diskMb === before.diskMb, diskMb === before.diskMb]);
       } catch (error) {
         if (error instanceof Error) error.message = `${death.when} ${death.method} ${death.call}: ${error.message}`;
@@ -426,11 +426,11 @@ describe('a changed disk_mb where a volume keeps the size that it was made with'
   /** One container and one volume, which the row knows, with the data. */
   async function expectAgreement(expected: { status: string; diskMb: number }): Promise<void> {
     await eventually(async () => {
-      const { operation, dockerId, volumeName, ...rest } = await row();
+      const { operation, engineId, volumeName, ...rest } = await row();
       expect({ ...rest, operation }).toMatchObject({ ...expected, operation: null });
       const containers = [...daemon.containers.values()].filter(({ spec }) => spec.owner.containerId === dbId);
-      expect(containers.map((container) => [container.dockerId, container.name])).toEqual(
-        rest.statusReason === 'missing' && dockerId !== containers[0]?.dockerId ? [] : [[dockerId, `berth-${dbId}`]],
+      expect(containers.map((container) => [container.engineId, container.name])).toEqual(
+        rest.statusReason === 'missing' && engineId !== containers[0]?.engineId ? [] : [[engineId, `berth-${dbId}`]],
       );
       for (const { state, spec } of containers) {
         expect(state === 'running').toBe(expected.status === 'running');

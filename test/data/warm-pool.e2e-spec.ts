@@ -181,12 +181,12 @@ describe('warm slots', () => {
 
     itOnAnyDatabase('must be replaced under the same id, without an error, if it does not run', async () => {
       const [slot] = daemon.running();
-      for (const { dockerId } of daemon.running()) daemon.kill(dockerId);
+      for (const { engineId } of daemon.running()) daemon.kill(engineId);
       const { status, body } = await user.api.create();
       expect([status, body['status']]).toEqual([202, 'running']);
-      expect(body['id']).not.toBe(slot?.dockerId);
+      expect(body['id']).not.toBe(slot?.engineId);
       const [container] = daemon.running(String(body['db_id']));
-      expect(container?.dockerId).toBe(body['id']);
+      expect(container?.engineId).toBe(body['id']);
       expect((await user.api.get(String(body['db_id']))).body).toMatchObject({ status: 'running', id: body['id'] });
       expect(await warm()).toMatchObject({ hits: 0, misses: [{ reason: 'not_running', count: 1 }] });
     });
@@ -214,7 +214,7 @@ describe('warm slots', () => {
     const before = await slots();
     daemon.rebuild(testImage());
     const [one] = daemon.running();
-    daemon.kill(String(one?.dockerId));
+    daemon.kill(String(one?.engineId));
     expect((await user.api.create()).body).toMatchObject({ status: 'creating' });
     await checked();
     const now = await slots();
@@ -226,8 +226,8 @@ describe('warm slots', () => {
   it('must be given up before users are refused for want of memory', async () => {
     daemon.machine = { memoryMb: 8192, cpuShares: 8000, freeMemoryMb: 100, freeDiskMb: null };
     const hold = engine.holdOn('containers.remove', { call: COUNT });
-    jest.spyOn(daemon, 'remove').mockImplementation((dockerId) => {
-      daemon.containers.delete(dockerId);
+    jest.spyOn(daemon, 'remove').mockImplementation((engineId) => {
+      daemon.containers.delete(engineId);
       if (daemon.containers.size === 0) daemon.machine = { ...daemon.machine, freeMemoryMb: 1000 };
     });
     const first = user.api.create();
@@ -243,7 +243,7 @@ describe('warm slots', () => {
 
   itOnAnyDatabase('must not be given to a user if another program has run in it, and be replaced', async () => {
     const before = await slots();
-    for (const container of daemon.running()) daemon.enter(container.dockerId);
+    for (const container of daemon.running()) daemon.enter(container.engineId);
     expect((await user.api.create()).body).toMatchObject({ status: 'creating' });
     expect(await warm()).toMatchObject({ hits: 0, misses: [{ reason: 'taken', count: 1 }] });
     await checked();

@@ -143,18 +143,18 @@ describe('what a sandbox with an allow list reaches', () => {
     expect(await Promise.all(others)).toEqual([false, false, false]);
   }
 
-  async function addressOf(dockerId: string): Promise<string | null | undefined> {
-    return (await engine.containers.inspect(dockerId))?.ipAddress;
+  async function addressOf(engineId: string): Promise<string | null | undefined> {
+    return (await engine.containers.inspect(engineId))?.ipAddress;
   }
 
-  async function reaches(dockerId: string, place: `${'far' | 'further'}:${number}`): Promise<boolean> {
+  async function reaches(engineId: string, place: `${'far' | 'further'}:${number}`): Promise<boolean> {
     const [where, port] = place.split(':');
-    return (await ask(dockerId, where === 'far' ? outside.far : outside.further, Number(port))) !== '';
+    return (await ask(engineId, where === 'far' ? outside.far : outside.further, Number(port))) !== '';
   }
 
   /** @returns what came back; empty if nothing did */
-  async function ask(dockerId: string, address: string, port: number): Promise<string> {
+  async function ask(engineId: string, address: string, port: number): Promise<string> {
     const script = `nc -w 1 ${address} ${String(port)} </dev/null 2>/dev/null`;
-    return sandbox.real.exec(dockerId, ['sh', '-c', script]);
+    return sandbox.real.exec(engineId, ['sh', '-c', script]);
   }
 });

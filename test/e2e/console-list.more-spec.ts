@@ -68,7 +68,7 @@ async function ownerOfMany(): Promise<TestUser> {
       id,
       name: `n${String(at).padStart(3, '0')}`,
       labels: { team: 'core' },
-      dockerId: null,
+      engineId: null,
       volumeName: `berth-${id}`,
       status: 'stopped',
       createdAt: new Date(made.createdAt.getTime() - (at + 1) * 1000),

@@ -546,10 +546,10 @@ describe('the console of other servers', () => {
       const { body } = await owner.api.call('GET', '/api/admin/warm');
       expect(body['slots']).toMatchObject([{ ready: 2, making: 0 }]);
     });
-    const before = slots.daemon.running().map(({ dockerId }) => dockerId);
+    const before = slots.daemon.running().map(({ engineId }) => engineId);
     await table.getByRole('button', { name: 'Empty' }).click();
     await eventually(() => {
-      const now = slots.daemon.running().map(({ dockerId }) => dockerId);
+      const now = slots.daemon.running().map(({ engineId }) => engineId);
       expect(now.filter((id) => before.includes(id))).toEqual([taken.id]);
     });
     expect(await window.faultsOf(page)).toEqual([]);

@@ -39,17 +39,17 @@ describe('a volume that Docker has without labels', () => {
       silent: [],
     });
     expect((await engine.volumes.list({ instance: sandbox.instance })).items).toContainEqual(listed);
-    const dockerId = await sandbox.running(engine, spec);
-    expect(await sandbox.real.exec(dockerId, ['ls', '-A', '/home/user'])).toBe('.kept\n');
-    await engine.containers.remove(dockerId);
+    const engineId = await sandbox.running(engine, spec);
+    expect(await sandbox.real.exec(engineId, ['ls', '-A', '/home/user'])).toBe('.kept\n');
+    await engine.containers.remove(engineId);
     await engine.volumes.remove(volume.name);
   });
 
   it('must be kept where a container has it', async () => {
     const { volume, spec } = await bare();
-    const dockerId = await engine.containers.create(spec);
+    const engineId = await engine.containers.create(spec);
     expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
-    await engine.containers.remove(dockerId);
+    await engine.containers.remove(engineId);
     await engine.volumes.remove(volume.name);
   });
 

@@ -18,14 +18,14 @@ describe.each(RUNTIMES)('programs by the supervisor under %s', (runtime) => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.dockerEngine({ SANDBOX_RUNTIME: runtime });
   const { real } = sandbox;
-  let dockerId: string;
+  let engineId: string;
 
   async function run(
     command: readonly string[],
     by: DockerEngine = engine,
   ): Promise<{ text: string; exitCode: number }> {
     const said: Buffer[] = [];
-    const { exitCode } = await by.programs.run(dockerId, {
+    const { exitCode } = await by.programs.run(engineId, {
       command,
       ...LIMITS,
       onOutput: ({ data }) => void said.push(data),
@@ -35,7 +35,7 @@ describe.each(RUNTIMES)('programs by the supervisor under %s', (runtime) => {
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine, sandbox.spec());
+    engineId = await sandbox.running(engine, sandbox.spec());
   });
   afterAll(() => sandbox.cleanUp());
 
@@ -49,13 +49,13 @@ describe.each(RUNTIMES)('programs by the supervisor under %s', (runtime) => {
   });
 
   it('must take input, of any size, and a terminal', async () => {
-    const program = await engine.programs.start(dockerId, { command: ['md5sum'], stdin: true });
+    const program = await engine.programs.start(engineId, { command: ['md5sum'], stdin: true });
     program.stdin?.write(Buffer.alloc(3_000_000, 'x'));
     program.stdin?.end();
     expect(await textOf(program)).toMatch(/^[0-9a-f]{32} /);
     expect(await program.exit()).toMatchObject({ exitCode: 0, bytes: 36 });
     const size = { columns: 91, rows: 17 };
-    const terminal = await engine.programs.start(dockerId, { command: ['stty', 'size'], terminal: size });
+    const terminal = await engine.programs.start(engineId, { command: ['stty', 'size'], terminal: size });
     expect(await textOf(terminal)).toBe('17 91\r\n');
   });
 
@@ -63,7 +63,7 @@ describe.each(RUNTIMES)('programs by the supervisor under %s', (runtime) => {
     const first = sandbox.dockerEngine({ SANDBOX_RUNTIME: runtime });
     await first.host.prepare(sandbox.instance);
     const script = 'i=0; while read -r line; do i=$((i+1)); echo "$i $line"; done; exit 3';
-    const started = await first.programs.start(dockerId, {
+    const started = await first.programs.start(engineId, {
       command: ['sh', '-c', script],
       id: 'kept-one',
       kept: true,
@@ -76,77 +76,77 @@ describe.each(RUNTIMES)('programs by the supervisor under %s', (runtime) => {
     first.onApplicationShutdown();
     await expect(started.exit()).rejects.toMatchObject({ code: 'aborted' });
 
-    const listed = (await engine.programs.list(dockerId)).find(({ id }) => id === 'kept-one');
+    const listed = (await engine.programs.list(engineId)).find(({ id }) => id === 'kept-one');
     expect(listed).toMatchObject({ owner: 'me', program: 'sh', isKept: true, exit: null, from: 0, to: 4 });
-    const attached = await engine.programs.attach(dockerId, { id: 'kept-one', after: 0, input: true });
+    const attached = await engine.programs.attach(engineId, { id: 'kept-one', after: 0, input: true });
     expect(attached).toMatchObject({ pid: started.pid, startedAt: started.startedAt, from: 0, to: 4 });
     attached.stdin?.end('b\n');
     expect(await textOf(attached)).toBe('1 a\n2 b\n');
     expect(await attached.exit()).toMatchObject({ exitCode: 3, bytes: 8 });
-    expect(await textOf(await engine.programs.attach(dockerId, { id: 'kept-one', after: 4 }))).toBe('2 b\n');
-    await engine.programs.forget(dockerId, 'kept-one');
-    await engine.programs.forget(dockerId, 'kept-one');
-    await expect(engine.programs.attach(dockerId, { id: 'kept-one' })).rejects.toMatchObject({
+    expect(await textOf(await engine.programs.attach(engineId, { id: 'kept-one', after: 4 }))).toBe('2 b\n');
+    await engine.programs.forget(engineId, 'kept-one');
+    await engine.programs.forget(engineId, 'kept-one');
+    await expect(engine.programs.attach(engineId, { id: 'kept-one' })).rejects.toMatchObject({
       code: 'program_not_found',
     });
   });
 
   it('must be signalled and ended with all that they started', async () => {
     const command = ['sh', '-c', 'sleep 7501 & sleep 7502 & wait'];
-    const program = await engine.programs.start(dockerId, { command, id: 'family' });
+    const program = await engine.programs.start(engineId, { command, id: 'family' });
     await eventually(async () =>
-      expect([...(await engine.programs.descendants(dockerId, { id: 'family' }))].sort()).toEqual(['sleep', 'sleep']),
+      expect([...(await engine.programs.descendants(engineId, { id: 'family' }))].sort()).toEqual(['sleep', 'sleep']),
     );
-    await expect(engine.programs.forget(dockerId, 'family')).rejects.toMatchObject({ code: 'program_running' });
-    expect(await engine.programs.signal(dockerId, { id: 'nobody', signal: 'TERM' })).toBe('none');
+    await expect(engine.programs.forget(engineId, 'family')).rejects.toMatchObject({ code: 'program_running' });
+    expect(await engine.programs.signal(engineId, { id: 'nobody', signal: 'TERM' })).toBe('none');
     const end = { id: 'family', signal: 'TERM', graceMs: 5_000 } as const;
-    expect(await engine.programs.end(dockerId, end)).toBe('ended');
+    expect(await engine.programs.end(engineId, end)).toBe('ended');
     expect(await program.exit()).toMatchObject({ signal: 15 });
     expect((await run(['sh', '-c', 'ps 2>/dev/null | grep "[7]50[12]" || true'])).text).toBe('');
   });
 
   it('must be limited in time and output, and end', async () => {
     const flood = { command: ['yes'], timeoutMs: 30_000, maxOutputBytes: 1000, id: 'flood' };
-    await expect(engine.programs.run(dockerId, flood)).rejects.toMatchObject({ code: 'output_too_large' });
+    await expect(engine.programs.run(engineId, flood)).rejects.toMatchObject({ code: 'output_too_large' });
     const sleeper = { command: ['sleep', '7503'], timeoutMs: 300, maxOutputBytes: 1, id: 'late' };
-    await expect(engine.programs.run(dockerId, sleeper)).rejects.toMatchObject({ code: 'timed_out' });
-    const ids = (await engine.programs.list(dockerId)).map(({ id }) => id);
+    await expect(engine.programs.run(engineId, sleeper)).rejects.toMatchObject({ code: 'timed_out' });
+    const ids = (await engine.programs.list(engineId)).map(({ id }) => id);
     expect(ids).toEqual(expect.not.arrayContaining(['flood', 'late']));
   });
 
   it('must show the ports that they listen on, and be connected to', async () => {
     const command = ['sh', '-c', 'echo hello >/tmp/index.html; exec httpd -f -p 127.0.0.1:7080 -h /tmp'];
-    await engine.programs.start(dockerId, { command });
+    await engine.programs.start(engineId, { command });
     await eventually(async () =>
-      expect(await engine.ports.listening(dockerId)).toContainEqual({ port: 7080, addresses: ['127.0.0.1'] }),
+      expect(await engine.ports.listening(engineId)).toContainEqual({ port: 7080, addresses: ['127.0.0.1'] }),
     );
-    const connection = await engine.ports.connect(dockerId, 7080);
+    const connection = await engine.ports.connect(engineId, 7080);
     connection.end('GET / HTTP/1.0\r\n\r\n');
     let text = '';
     for await (const data of connection) text += String(data);
     expect(text).toMatch(/\r\n\r\nhello\n$/);
-    await expect(engine.ports.connect(dockerId, 7081)).rejects.toMatchObject({ code: 'port_closed' });
+    await expect(engine.ports.connect(engineId, 7081)).rejects.toMatchObject({ code: 'port_closed' });
   });
 
   it('must fail as the container does, with one channel for all of them, which is opened again', async () => {
     const before = engine.daemon.calls.channels.opened;
     const many = Array.from({ length: 30 }, (_each, number) => run(['echo', String(number)]));
     expect((await Promise.all(many)).map(({ text }) => text.trim())).toEqual([...many.keys()].map(String));
-    const program = await engine.programs.start(dockerId, { command: ['sleep', '7504'] });
+    const program = await engine.programs.start(engineId, { command: ['sleep', '7504'] });
     expect(engine.daemon.calls.channels.opened).toBe(before);
-    await engine.containers.stop(dockerId, 5);
+    await engine.containers.stop(engineId, 5);
     await expect(program.exit()).rejects.toMatchObject({ code: 'container_not_running' });
     await expect(run(['true'])).rejects.toMatchObject({ code: 'container_not_running' });
-    await engine.containers.start(dockerId);
+    await engine.containers.start(engineId);
     expect((await run(['echo', 'again'])).text).toBe('again\n');
-    const killed = await engine.programs.start(dockerId, { command: ['sleep', '7505'] });
-    await real.docker.getContainer(dockerId).kill();
+    const killed = await engine.programs.start(engineId, { command: ['sleep', '7505'] });
+    await real.docker.getContainer(engineId).kill();
     await expect(killed.exit()).rejects.toMatchObject({ code: 'container_not_running' });
     await expect(run(['true'])).rejects.toMatchObject({ code: 'container_not_running' });
-    await engine.containers.start(dockerId);
-    await sandbox.pause(dockerId);
+    await engine.containers.start(engineId);
+    await sandbox.pause(engineId);
     await expect(run(['true'])).rejects.toMatchObject({ code: 'container_paused' });
-    await engine.containers.unpause(dockerId);
+    await engine.containers.unpause(engineId);
     expect((await run(['echo', 'on'])).text).toBe('on\n');
     await expect(engine.programs.list('0'.repeat(64))).rejects.toMatchObject({ code: 'container_not_found' });
   });

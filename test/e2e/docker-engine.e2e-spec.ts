@@ -31,10 +31,10 @@ describe('DockerEngine on a real Docker', () => {
     expect(await engine.volumes.ensure(volume)).toEqual({ existed: false });
     expect(await engine.volumes.ensure(volume)).toEqual({ existed: true });
 
-    const dockerId = await engine.containers.create(spec);
-    expect(dockerId).toMatch(/^[0-9a-f]{64}$/);
-    expect(await engine.containers.inspect(dockerId)).toMatchObject({
-      dockerId,
+    const engineId = await engine.containers.create(spec);
+    expect(engineId).toMatch(/^[0-9a-f]{64}$/);
+    expect(await engine.containers.inspect(engineId)).toMatchObject({
+      engineId,
       name: spec.name,
       state: 'created',
       startedAt: null,
@@ -43,22 +43,22 @@ describe('DockerEngine on a real Docker', () => {
       runtime: isSimulated ? 'simulated' : 'runsc',
     });
 
-    expect(await engine.containers.start(dockerId)).toBe('started');
-    expect(await engine.containers.start(dockerId)).toBe('already_running');
-    const running = await engine.containers.inspect(dockerId);
+    expect(await engine.containers.start(engineId)).toBe('started');
+    expect(await engine.containers.start(engineId)).toBe('already_running');
+    const running = await engine.containers.inspect(engineId);
     expect(running).toMatchObject({ state: 'running', exitCode: null, oomKilled: false });
     expect(running?.ipAddress).toMatch(/^\d+\.\d+\.\d+\.\d+$/);
-    expect(await sandbox.exec(dockerId, ['sh', '-c', 'pwd; echo $HOME'])).toBe('/home/user\n/home/user\n');
-    await sandbox.exec(dockerId, ['sh', '-c', 'echo kept >/home/user/mark']);
+    expect(await sandbox.exec(engineId, ['sh', '-c', 'pwd; echo $HOME'])).toBe('/home/user\n/home/user\n');
+    await sandbox.exec(engineId, ['sh', '-c', 'echo kept >/home/user/mark']);
 
-    expect(await engine.containers.stop(dockerId, 10)).toBe('stopped');
-    expect(await engine.containers.stop(dockerId, 10)).toBe('already_stopped');
+    expect(await engine.containers.stop(engineId, 10)).toBe('stopped');
+    expect(await engine.containers.stop(engineId, 10)).toBe('already_stopped');
     // By SIGTERM, not by the SIGKILL at the end of its grace.
-    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'exited', exitCode: 0, ipAddress: null });
+    expect(await engine.containers.inspect(engineId)).toMatchObject({ state: 'exited', exitCode: 0, ipAddress: null });
 
-    await engine.containers.remove(dockerId);
-    await engine.containers.remove(dockerId);
-    expect(await engine.containers.inspect(dockerId)).toBeNull();
+    await engine.containers.remove(engineId);
+    await engine.containers.remove(engineId);
+    expect(await engine.containers.inspect(engineId)).toBeNull();
 
     const next = await sandbox.running(engine, { ...spec, generation: 2 });
     expect(await sandbox.exec(next, ['cat', '/home/user/mark'])).toBe('kept\n');
@@ -71,10 +71,10 @@ describe('DockerEngine on a real Docker', () => {
   itOnDocker('must label what it makes, and list what has its labels alone', async () => {
     const spec = sandbox.spec({ generation: 7 });
     const other = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
-    const dockerId = await sandbox.running(engine, spec);
+    const engineId = await sandbox.running(engine, spec);
     await engine.containers.create({ ...other, volumeName: spec.volumeName });
     try {
-      const { Config } = await sandbox.real.inspect(dockerId);
+      const { Config } = await sandbox.real.inspect(engineId);
       expect(Config.Labels).toMatchObject({
         'berth.managed': 'true',
         'berth.instance': sandbox.instance,
@@ -90,10 +90,10 @@ describe('DockerEngine on a real Docker', () => {
       const { containerId } = spec.owner;
       const [listed, ...rest] = (await engine.containers.list({ instance: sandbox.instance, containerId })).items;
       expect(rest).toEqual([]);
-      expect(listed).toMatchObject({ dockerId, name: spec.name, state: 'running', containerId, generation: 7 });
+      expect(listed).toMatchObject({ engineId, name: spec.name, state: 'running', containerId, generation: 7 });
       expect(Math.abs(Date.now() - (listed?.createdAt.getTime() ?? 0))).toBeLessThan(60_000);
     } finally {
-      await engine.containers.remove(dockerId);
+      await engine.containers.remove(engineId);
       await sandbox.real.removeInstance(other.owner.instance);
     }
   });
@@ -117,14 +117,14 @@ describe('DockerEngine on a real Docker', () => {
     const spec = sandbox.spec({ image, generation: 2 });
     const begun = Math.floor(Date.now() / 1000) - 1;
     try {
-      const dockerId = await sandbox.running(engine, spec);
-      const { Labels } = (await real.inspect(dockerId)).Config;
+      const engineId = await sandbox.running(engine, spec);
+      const { Labels } = (await real.inspect(engineId)).Config;
       const none = Object.fromEntries(Object.keys(claimed).map((name) => [name, '']));
       const own = { 'berth.managed': 'true', 'berth.instance': instance, 'berth.network': 'internet' };
       expect(Labels).toMatchObject({ ...none, ...own, 'berth.generation': '2', other: 'kept' });
       for (const label of [`berth.probe=${instance}`, 'berth.helper=firewall', `berth.instance=${instance}-other`]) {
         const found = await real.docker.listContainers({ all: true, filters: { label: [label] } });
-        expect(found.map(({ Id }) => Id)).not.toContain(dockerId);
+        expect(found.map(({ Id }) => Id)).not.toContain(engineId);
       }
       await engine.volumes.measure({ name: spec.volumeName, image, owner: spec.owner }).catch(() => undefined);
       const filters = { event: ['create'], label: [`berth.container_id=${spec.owner.containerId}`] };
@@ -145,10 +145,10 @@ describe('DockerEngine on a real Docker', () => {
 
   itOnDocker('must label a volume that was gone and that Docker makes by itself', async () => {
     const spec = sandbox.spec();
-    const dockerId = await engine.containers.create(spec);
+    const engineId = await engine.containers.create(spec);
     const { Labels } = await sandbox.real.docker.getVolume(spec.volumeName).inspect();
     expect(Labels).toMatchObject({ 'berth.instance': sandbox.instance, 'berth.container_id': spec.owner.containerId });
-    await engine.containers.remove(dockerId);
+    await engine.containers.remove(engineId);
   });
 
   it('must say what is gone, and succeed where gone is what was wanted', async () => {
@@ -172,7 +172,7 @@ describe('DockerEngine on a real Docker', () => {
     await engine.containers.rename(first, `${spec.name}-old`);
     expect(await engine.containers.inspect(first)).toMatchObject({ name: `${spec.name}-old` });
     await engine.containers.rename(second, spec.name);
-    await Promise.all([first, second].map((dockerId) => engine.containers.remove(dockerId)));
+    await Promise.all([first, second].map((engineId) => engine.containers.remove(engineId)));
   });
 
   it('must distinguish images that are here from those that are not', async () => {
@@ -206,23 +206,23 @@ describe('DockerEngine on a real Docker', () => {
   });
 
   it('must pause a container, however often, and stop, start and remove one that is paused', async () => {
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    const pause = (): Promise<void> => engine.containers.pause(dockerId);
+    const engineId = await sandbox.running(engine, sandbox.spec());
+    const pause = (): Promise<void> => engine.containers.pause(engineId);
     await pause();
     await pause();
-    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'paused', exitCode: null });
-    expect(await engine.containers.stats(dockerId)).toMatchObject({ memory: { usedBytes: expect.any(Number) } });
-    await expect(engine.containers.start(dockerId)).rejects.toMatchObject({ code: 'container_paused' });
-    await engine.containers.unpause(dockerId);
-    await engine.containers.unpause(dockerId);
-    expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'running' });
+    expect(await engine.containers.inspect(engineId)).toMatchObject({ state: 'paused', exitCode: null });
+    expect(await engine.containers.stats(engineId)).toMatchObject({ memory: { usedBytes: expect.any(Number) } });
+    await expect(engine.containers.start(engineId)).rejects.toMatchObject({ code: 'container_paused' });
+    await engine.containers.unpause(engineId);
+    await engine.containers.unpause(engineId);
+    expect(await engine.containers.inspect(engineId)).toMatchObject({ state: 'running' });
     await pause();
-    expect(await engine.containers.stop(dockerId, 10)).toBe('stopped');
+    expect(await engine.containers.stop(engineId, 10)).toBe('stopped');
     await expect(pause()).rejects.toMatchObject({ code: 'container_not_running' });
-    expect(await engine.containers.start(dockerId)).toBe('started');
-    await sandbox.pause(dockerId);
-    await engine.containers.remove(dockerId);
-    expect(await engine.containers.inspect(dockerId)).toBeNull();
+    expect(await engine.containers.start(engineId)).toBe('started');
+    await sandbox.pause(engineId);
+    await engine.containers.remove(engineId);
+    expect(await engine.containers.inspect(engineId)).toBeNull();
   });
 
   itOnDocker(
@@ -231,15 +231,15 @@ describe('DockerEngine on a real Docker', () => {
       const proxy = await DockerProxy.open();
       const proxied = sandbox.engine({ DOCKER_HOST: proxy.dockerHost });
       await proxied.host.prepare(sandbox.instance);
-      const dockerId = await sandbox.running(engine, sandbox.spec());
-      await engine.containers.stop(dockerId, 1);
+      const engineId = await sandbox.running(engine, sandbox.spec());
+      await engine.containers.stop(engineId, 1);
       await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
       proxy.arm(null);
-      expect(await proxied.containers.start(dockerId)).toBe('started');
+      expect(await proxied.containers.start(engineId)).toBe('started');
       // After one refused start, Docker 28 can never start it again.
       expect(proxy.calls.filter((call) => call.endsWith('/start'))).toHaveLength(1);
-      expect((await engine.containers.inspect(dockerId))?.ipAddress).toMatch(/^\d/);
-      await engine.containers.remove(dockerId);
+      expect((await engine.containers.inspect(engineId))?.ipAddress).toMatch(/^\d/);
+      await engine.containers.remove(engineId);
       await proxy.close();
     },
   );
@@ -248,22 +248,22 @@ describe('DockerEngine on a real Docker', () => {
     await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
     const spec = sandbox.spec();
     const start = (): Promise<string> => sandbox.running(engine, spec);
-    const dockerId = await start().catch(async (error: unknown) => {
+    const engineId = await start().catch(async (error: unknown) => {
       // Docker 28: its replacement finds the network that was made for it.
       expect(error).toMatchObject({ code: 'container_broken' });
       const { containerId } = spec.owner;
       const { items } = await engine.containers.list({ instance: sandbox.instance, containerId });
-      for (const { dockerId: broken } of items) await engine.containers.remove(broken);
+      for (const { engineId: broken } of items) await engine.containers.remove(broken);
       return start();
     });
-    expect((await engine.containers.inspect(dockerId))?.ipAddress).toMatch(/^\d/);
-    await engine.containers.remove(dockerId);
+    expect((await engine.containers.inspect(engineId))?.ipAddress).toMatch(/^\d/);
+    await engine.containers.remove(engineId);
   });
 
   it('must remove a container once when several ask for it', async () => {
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    await Promise.all([1, 2, 3].map(() => engine.containers.remove(dockerId)));
-    await eventually(async () => expect(await engine.containers.inspect(dockerId)).toBeNull());
+    const engineId = await sandbox.running(engine, sandbox.spec());
+    await Promise.all([1, 2, 3].map(() => engine.containers.remove(engineId)));
+    await eventually(async () => expect(await engine.containers.inspect(engineId)).toBeNull());
   });
 
   itOnDocker('must refuse what the runtime cannot do with a word that says so', async () => {

@@ -12,18 +12,18 @@ const MAX_OUTPUT_BYTES = 1024 * 1024;
 describe('commands in a gVisor container', () => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine();
-  let dockerId: string;
+  let engineId: string;
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine, sandbox.spec());
+    engineId = await sandbox.running(engine, sandbox.spec());
   });
   afterAll(() => sandbox.cleanUp());
 
   async function run(
     command: readonly string[],
     request: Partial<ExecRequest> = {},
-    container = dockerId,
+    container = engineId,
   ): Promise<{ exitCode: number; stdout: string; stderr: string }> {
     const outputs: Record<'stdout' | 'stderr', Buffer[]> = { stdout: [], stderr: [] };
     const { exitCode } = await engine.programs.run(container, {
@@ -58,7 +58,7 @@ describe('commands in a gVisor container', () => {
     ['/etc/group', 'yes line | head -c 2000000 >/etc/group'],
     ['/etc/passwd, by a link,', 'yes line | head -c 2000000 >/opt; ln -s ../opt /etc/passwd'],
   ])('must not be started while Docker would read too much of %s', async (_file, enlarge) => {
-    const real = (script: string): Promise<string> => sandbox.real.exec(dockerId, ['sh', '-c', script]);
+    const real = (script: string): Promise<string> => sandbox.real.exec(engineId, ['sh', '-c', script]);
     await real(`for each in passwd group; do [ ! -e /etc/$each ] || mv /etc/$each /etc/$each.kept; done; ${enlarge}`);
     await eventually(() => expect(run(['true'])).rejects.toMatchObject({ code: 'command_not_started' }));
     await real('cd /etc; rm -f group passwd; for each in *.kept; do mv $each ${each%.kept}; done');
@@ -79,7 +79,7 @@ describe('commands in a gVisor container', () => {
     'must say of a command that it was not started, and nothing else, where the %s',
     async (_what, command, request) => {
       const said: string[] = [];
-      const attempt = engine.programs.run(dockerId, {
+      const attempt = engine.programs.run(engineId, {
         command,
         timeoutMs: TIMEOUT_MS,
         maxOutputBytes: MAX_OUTPUT_BYTES,
@@ -95,7 +95,7 @@ describe('commands in a gVisor container', () => {
     const limited = { maxOutputBytes: 64 * 1024 };
     let bytes = 0;
     const begun = performance.now();
-    const flood = engine.programs.run(dockerId, {
+    const flood = engine.programs.run(engineId, {
       command: ['sh', '-c', 'setsid yes flood-a & yes flood-b'],
       timeoutMs: TIMEOUT_MS,
       ...limited,
@@ -147,7 +147,7 @@ describe('commands in a gVisor container', () => {
     const abort = new AbortController();
     const request = { command: ['sh', '-c', 'echo begun; sleep 7103'], timeoutMs: TIMEOUT_MS };
     const whole = { ...request, maxOutputBytes: MAX_OUTPUT_BYTES, signal: abort.signal };
-    const left = engine.programs.run(dockerId, { ...whole, onOutput: () => abort.abort() });
+    const left = engine.programs.run(engineId, { ...whole, onOutput: () => abort.abort() });
     await expect(left).rejects.toMatchObject({ code: 'aborted' });
     await expect(sh('true', { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'aborted' });
     await eventually(async () => expect((await prepare('ps')).stdout).not.toContain('sleep 7103'));

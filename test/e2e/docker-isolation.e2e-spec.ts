@@ -15,14 +15,14 @@ const CAPABILITY_MASK = [0, 1, 3, 5, 6, 7, 10].reduce((mask, bit) => mask | (1 <
 describeQuick('what a sandbox may do', () => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine();
-  let dockerId: string;
+  let engineId: string;
 
-  const inside = (...command: string[]): Promise<string> => sandbox.real.exec(dockerId, command);
+  const inside = (...command: string[]): Promise<string> => sandbox.real.exec(engineId, command);
   const shell = (script: string): Promise<string> => inside('sh', '-c', script);
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine, sandbox.spec());
+    engineId = await sandbox.running(engine, sandbox.spec());
   });
   afterAll(() => sandbox.cleanUp());
 
@@ -61,7 +61,7 @@ describeQuick('what a sandbox may do', () => {
     expect(
       await shell('ls -d /var/run/docker.sock /proc/1/root/home/user 2>/dev/null; ls -A /home/user'),
     ).not.toContain('docker.sock');
-    const { HostConfig, Mounts } = await sandbox.real.inspect(dockerId);
+    const { HostConfig, Mounts } = await sandbox.real.inspect(engineId);
     const mounted = Mounts.map(({ Type, Destination, RW }) => ({ Type, Destination, RW }));
     mounted.sort((one, other) => (one.Destination < other.Destination ? -1 : 1));
     expect(mounted).toEqual([
@@ -120,16 +120,16 @@ const PROCESSES = 64;
 describe.each(RUNTIMES)('a bomb in a sandbox under %s', (runtime) => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });
-  let dockerId: string;
+  let engineId: string;
   let started: string | null | undefined;
 
   const asUser = (script: string): Promise<string> =>
-    sandbox.real.exec(dockerId, ['sh', '-c', script], { user: '1000' });
+    sandbox.real.exec(engineId, ['sh', '-c', script], { user: '1000' });
   /** Once its processes have ended, there is room again, for more than one. */
   const expectIntact = (): Promise<void> =>
     eventually(
       async () => {
-        const run = await engine.containers.inspect(dockerId);
+        const run = await engine.containers.inspect(engineId);
         expect([run?.state, run?.startedAt]).toEqual(['running', started]);
         expect(await asUser('for i in 1 2 3 4 5 6 7 8; do sleep 0.2 & done; wait; echo intact')).toBe('intact\n');
       },
@@ -138,9 +138,9 @@ describe.each(RUNTIMES)('a bomb in a sandbox under %s', (runtime) => {
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine, sandbox.spec({ processes: PROCESSES }));
-    started = (await engine.containers.inspect(dockerId))?.startedAt;
-    await sandbox.real.exec(dockerId, ['sh', '-c', 'chmod 777 /home/user']);
+    engineId = await sandbox.running(engine, sandbox.spec({ processes: PROCESSES }));
+    started = (await engine.containers.inspect(engineId))?.startedAt;
+    await sandbox.real.exec(engineId, ['sh', '-c', 'chmod 777 /home/user']);
   });
   afterAll(() => sandbox.cleanUp());
 
@@ -181,13 +181,13 @@ inMore.each(['runsc', 'runc'] as const)(
     const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });
     try {
       await engine.host.prepare(sandbox.instance);
-      const dockerId = await sandbox.running(engine, sandbox.spec({ processes: PROCESSES }));
-      const startedAt = (await engine.containers.inspect(dockerId))?.startedAt;
+      const engineId = await sandbox.running(engine, sandbox.spec({ processes: PROCESSES }));
+      const startedAt = (await engine.containers.inspect(engineId))?.startedAt;
       // Under gVisor it goes on for ever, within its limit.
       const bomb = ['sh', '-c', 'b() { b | b & }; b; sleep 1'];
-      await sandbox.real.exec(dockerId, bomb, { user: '1000' }).catch(() => undefined);
-      expect(await engine.containers.inspect(dockerId)).toMatchObject({ state: 'running', startedAt });
-      if (runtime === 'runsc') expect(await sandbox.real.exec(dockerId, ['echo', 'intact'])).toBe('intact\n');
+      await sandbox.real.exec(engineId, bomb, { user: '1000' }).catch(() => undefined);
+      expect(await engine.containers.inspect(engineId)).toMatchObject({ state: 'running', startedAt });
+      if (runtime === 'runsc') expect(await sandbox.real.exec(engineId, ['echo', 'intact'])).toBe('intact\n');
     } finally {
       await sandbox.cleanUp();
     }

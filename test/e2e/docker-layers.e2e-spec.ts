@@ -19,7 +19,7 @@ describe('writable layers on a real Docker', () => {
     references.push(reference);
     return reference;
   };
-  const shell = (dockerId: string, script: string): Promise<string> => sandbox.exec(dockerId, ['sh', '-c', script]);
+  const shell = (engineId: string, script: string): Promise<string> => sandbox.exec(engineId, ['sh', '-c', script]);
   /** Runs a container of an image. @returns its Docker id */
   const copyOf = (image: string): Promise<string> => sandbox.running(engine, sandbox.spec({ image }));
 
@@ -49,33 +49,33 @@ describe('writable layers on a real Docker', () => {
   });
 
   it('must tell whether anything was written outside the volume', async () => {
-    const dockerId = await copyOf(TEST_IMAGE);
-    await shell(dockerId, 'echo data >/home/user/data');
-    expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: false });
-    await shell(dockerId, 'head -c 1000000 /dev/zero | tr "\\0" x >/etc/more');
-    const written = await engine.layers.measure(dockerId);
+    const engineId = await copyOf(TEST_IMAGE);
+    await shell(engineId, 'echo data >/home/user/data');
+    expect(await engine.layers.measure(engineId)).toMatchObject({ isWritten: false });
+    await shell(engineId, 'head -c 1000000 /dev/zero | tr "\\0" x >/etc/more');
+    const written = await engine.layers.measure(engineId);
     expect(written?.isWritten).toBe(true);
     expect(written?.bytes).toBeGreaterThanOrEqual(1_000_000);
     // A stop writes the name servers of the next start.
-    await engine.containers.stop(dockerId, 10);
-    expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: true });
+    await engine.containers.stop(engineId, 10);
+    expect(await engine.layers.measure(engineId)).toMatchObject({ isWritten: true });
   });
 
   it('must find nothing written in a container that was never started', async () => {
-    const dockerId = await engine.containers.create(sandbox.spec());
-    expect(await engine.layers.measure(dockerId)).toMatchObject({ isWritten: false });
+    const engineId = await engine.containers.create(sandbox.spec());
+    expect(await engine.layers.measure(engineId)).toMatchObject({ isWritten: false });
   });
 
   it('must commit a paused container completely, and run copies of it like any sandbox', async () => {
-    const dockerId = await copyOf(TEST_IMAGE);
-    const sum = await shell(dockerId, 'head -c 20000000 /dev/urandom >/opt && rm /etc/group && sha256sum /opt');
+    const engineId = await copyOf(TEST_IMAGE);
+    const sum = await shell(engineId, 'head -c 20000000 /dev/urandom >/opt && rm /etc/group && sha256sum /opt');
     const reference = newReference();
-    await expect(engine.layers.commit({ dockerId, reference, mostBytes: Infinity })).rejects.toMatchObject({
+    await expect(engine.layers.commit({ engineId, reference, mostBytes: Infinity })).rejects.toMatchObject({
       code: 'container_not_running',
     });
-    await engine.containers.pause(dockerId);
-    const layer = await engine.layers.commit({ dockerId, reference, mostBytes: Infinity });
-    await engine.containers.unpause(dockerId);
+    await engine.containers.pause(engineId);
+    const layer = await engine.layers.commit({ engineId, reference, mostBytes: Infinity });
+    await engine.containers.unpause(engineId);
     expect(layer.bytes).toBeGreaterThanOrEqual(20_000_000);
     expect(layer.bytes).toBeLessThan(21_000_000);
     expect(await engine.images.find(reference)).toMatchObject({ id: layer.imageId });
@@ -90,7 +90,7 @@ describe('writable layers on a real Docker', () => {
     const copy = await copyOf(reference);
     expect(await shell(copy, 'sha256sum /opt; [ -e /etc/group ] || echo none')).toBe(`${sum}none\n`);
     await shell(copy, 'echo changed >/opt');
-    expect(await shell(dockerId, 'sha256sum /opt')).toBe(sum);
+    expect(await shell(engineId, 'sha256sum /opt')).toBe(sum);
     expect(await sandbox.real.containers(`berth.instance=${sandbox.instance}`)).toContainEqual(
       expect.objectContaining({ id: copy, state: 'running' }),
     );
@@ -102,15 +102,15 @@ describe('writable layers on a real Docker', () => {
   });
 
   it('refuses a layer whose files are too large, with their holes, and writes none of it', async () => {
-    const dockerId = await copyOf(TEST_IMAGE);
-    await shell(dockerId, 'truncate -s 100T /opt 2>/dev/null || dd of=/opt bs=1 count=0 seek=5G 2>/dev/null');
-    await engine.containers.pause(dockerId);
+    const engineId = await copyOf(TEST_IMAGE);
+    await shell(engineId, 'truncate -s 100T /opt 2>/dev/null || dd of=/opt bs=1 count=0 seek=5G 2>/dev/null');
+    await engine.containers.pause(engineId);
     const reference = newReference();
-    await expect(engine.layers.commit({ dockerId, reference, mostBytes: 2 ** 30 })).rejects.toMatchObject({
+    await expect(engine.layers.commit({ engineId, reference, mostBytes: 2 ** 30 })).rejects.toMatchObject({
       code: 'data_too_large',
     });
     expect(await engine.images.find(reference)).toBeNull();
-    await engine.containers.unpause(dockerId);
+    await engine.containers.unpause(engineId);
   });
 
   it("must run commands of a copy as the image's own user, and ask the name servers of now", async () => {
@@ -119,15 +119,15 @@ describe('writable layers on a real Docker', () => {
     await sandbox.real.makeImage(image, 'true', 'USER 1000');
     const first = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.1'] });
     await first.host.prepare(sandbox.instance);
-    const dockerId = await sandbox.running(first, sandbox.spec({ image }));
+    const engineId = await sandbox.running(first, sandbox.spec({ image }));
     // Another name server is brought to a stopped container in a file of its layer.
     const second = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.2'] });
     await second.host.prepare(sandbox.instance);
-    await second.containers.stop(dockerId, 10);
-    await second.containers.start(dockerId);
-    await second.containers.stop(dockerId, 10);
+    await second.containers.stop(engineId, 10);
+    await second.containers.start(engineId);
+    await second.containers.stop(engineId, 10);
     const reference = newReference();
-    await second.layers.commit({ dockerId, reference, mostBytes: Infinity });
+    await second.layers.commit({ engineId, reference, mostBytes: Infinity });
     const third = sandbox.dockerEngine({ SANDBOX_DNS: ['192.0.2.3'] });
     await third.host.prepare(sandbox.instance);
     const copy = await sandbox.running(third, sandbox.spec({ image: reference }));
@@ -142,12 +142,12 @@ describe('writable layers on a real Docker', () => {
   });
 
   it('must have further names, each of which can be removed while a container needs the image', async () => {
-    const dockerId = await copyOf(TEST_IMAGE);
-    await shell(dockerId, 'echo more >/etc/more');
-    await engine.containers.pause(dockerId);
+    const engineId = await copyOf(TEST_IMAGE);
+    await shell(engineId, 'echo more >/etc/more');
+    await engine.containers.pause(engineId);
     const [first, second] = [newReference(), newReference()];
-    const { imageId: id } = await engine.layers.commit({ dockerId, reference: first, mostBytes: Infinity });
-    await engine.containers.unpause(dockerId);
+    const { imageId: id } = await engine.layers.commit({ engineId, reference: first, mostBytes: Infinity });
+    await engine.containers.unpause(engineId);
     await engine.images.tag({ id, reference: second });
     const copy = await copyOf(second);
     expect(await shell(copy, 'cat /etc/more')).toBe('more\n');
@@ -187,7 +187,7 @@ describe('writable layers on a real Docker', () => {
     const missing = 'f'.repeat(64);
     await expect(engine.layers.measure(missing)).rejects.toMatchObject({ code: 'container_not_found' });
     await expect(
-      engine.layers.commit({ dockerId: missing, reference: newReference(), mostBytes: Infinity }),
+      engine.layers.commit({ engineId: missing, reference: newReference(), mostBytes: Infinity }),
     ).rejects.toMatchObject({
       code: 'container_not_found',
     });

@@ -35,16 +35,16 @@ const echo = (address: string, port: number): string[] => [
 describe('connections to the ports of a gVisor container', () => {
   const sandbox = new EngineSandbox();
   let engine: DockerEngine;
-  let dockerId: string;
+  let engineId: string;
   let other: string;
 
   beforeAll(async () => {
     engine = sandbox.dockerEngine();
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine);
+    engineId = await sandbox.running(engine);
     other = await sandbox.running(engine);
-    await engine.programs.start(dockerId, { command: server('0.0.0.0', 3000) });
-    await engine.programs.start(dockerId, { command: server('127.0.0.1', 3001) });
+    await engine.programs.start(engineId, { command: server('0.0.0.0', 3000) });
+    await engine.programs.start(engineId, { command: server('127.0.0.1', 3001) });
   });
   afterAll(() => sandbox.cleanUp());
 
@@ -57,14 +57,14 @@ describe('connections to the ports of a gVisor container', () => {
   };
 
   it('must reach what listens on all addresses, and what listens on loopback alone', async () => {
-    const ask = async (port: number): Promise<string> => said(await engine.ports.connect(dockerId, port));
+    const ask = async (port: number): Promise<string> => said(await engine.ports.connect(engineId, port));
     expect(await eventually(() => ask(3000))).toBe('3000\n');
     expect(await eventually(() => ask(3001))).toBe('3001\n');
   });
 
   it('must list what listens', async () => {
     await eventually(async () =>
-      expect(await engine.ports.listening(dockerId)).toEqual([
+      expect(await engine.ports.listening(engineId)).toEqual([
         { port: 3000, addresses: ['0.0.0.0'] },
         { port: 3001, addresses: ['127.0.0.1'] },
       ]),
@@ -73,8 +73,8 @@ describe('connections to the ports of a gVisor container', () => {
   });
 
   it('must be refused where nothing listens, by its own address and by the supervisor', async () => {
-    await expect(engine.ports.connect(dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
-    await expect(connectInside(engine.channels, dockerId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
+    await expect(engine.ports.connect(engineId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
+    await expect(connectInside(engine.channels, engineId, 3999)).rejects.toMatchObject({ code: 'port_closed' });
     await expect(engine.ports.connect(other, 3000)).rejects.toMatchObject({ code: 'port_closed' });
   });
 
@@ -88,7 +88,7 @@ describe('connections to the ports of a gVisor container', () => {
       inspect: () => Promise.reject(new Error('must not be asked')),
       isLocal: false,
     });
-    expect(await eventually(async () => said(await remote.connect(dockerId, 3000)))).toBe('3000\n');
+    expect(await eventually(async () => said(await remote.connect(engineId, 3000)))).toBe('3000\n');
   });
 
   it("must never be to a container that has got another one's address", async () => {

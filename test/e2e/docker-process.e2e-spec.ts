@@ -10,16 +10,16 @@ const SIZE = { columns: 80, rows: 24 };
 describe('programs in a gVisor container', () => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine();
-  let dockerId: string;
+  let engineId: string;
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine, sandbox.spec());
+    engineId = await sandbox.running(engine, sandbox.spec());
   });
   afterAll(() => sandbox.cleanUp());
 
   const start = (command: readonly string[], request: Partial<ProcessRequest> = {}): Promise<ContainerProcess> =>
-    engine.programs.start(dockerId, { command, ...request });
+    engine.programs.start(engineId, { command, ...request });
 
   /** Collects what a program says. */
   function listen(program: ContainerProcess): {
@@ -34,7 +34,7 @@ describe('programs in a gVisor container', () => {
     };
     return { said: () => text('stdout'), whole: read() };
   }
-  const processes = (): Promise<string> => sandbox.exec(dockerId, ['ps']);
+  const processes = (): Promise<string> => sandbox.exec(engineId, ['ps']);
 
   it('must take what they read and give what they write, to the end of both, and the exit code', async () => {
     const program = await start(['sh', '-c', 'pwd; id -u; wc -c; echo "$MARK" >&2; exit 7'], {
@@ -95,8 +95,8 @@ describe('programs in a gVisor container', () => {
 
   it('must wait while nobody reads what they write, and be ended all the same', async () => {
     const flood = await start(FLOOD, { id: 'unread' });
-    expect(await blocked(dockerId)).toBeLessThan(200);
-    const ending = engine.programs.end(dockerId, { id: 'unread', signal: 'TERM', graceMs: 2_000 });
+    expect(await blocked(engineId)).toBeLessThan(200);
+    const ending = engine.programs.end(engineId, { id: 'unread', signal: 'TERM', graceMs: 2_000 });
     flood.close();
     expect(await ending).toBe('ended');
     expect(await processes()).not.toContain('/tmp/written');
@@ -164,19 +164,19 @@ describe('programs in a gVisor container', () => {
     const program = await start(['sh', '-c', family], { id: 'one', user: '1000' });
     await eventually(async () => expect(await processes()).toMatch(/7402[^]*7403|7403[^]*7402/));
     const marked = { id: 'one', user: '1000' };
-    expect(await engine.programs.signal(dockerId, { ...marked, id: 'nobody', signal: 'TERM' })).toBe('none');
-    expect(await engine.programs.signal(dockerId, { ...marked, signal: 'CONT' })).toBe('sent');
-    expect(await engine.programs.end(dockerId, { ...marked, signal: 'TERM', graceMs: 300 })).toBe('ended');
+    expect(await engine.programs.signal(engineId, { ...marked, id: 'nobody', signal: 'TERM' })).toBe('none');
+    expect(await engine.programs.signal(engineId, { ...marked, signal: 'CONT' })).toBe('sent');
+    expect(await engine.programs.end(engineId, { ...marked, signal: 'TERM', graceMs: 300 })).toBe('ended');
     expect(await processes()).not.toMatch(/sleep 740[234]/);
     expect((await program.exit()).exitCode).toBeGreaterThanOrEqual(128);
     // What root runs as somebody else.
     const switched = await start(['su', '-s', '/bin/sh', 'user', '-c', 'sleep 7405'], { id: 'two' });
     await eventually(async () => expect(await processes()).toContain('sleep 7405'));
-    expect(await engine.programs.end(dockerId, { id: 'two', signal: 'TERM', graceMs: 2_000 })).toBe('ended');
+    expect(await engine.programs.end(engineId, { id: 'two', signal: 'TERM', graceMs: 2_000 })).toBe('ended');
     expect(await processes()).not.toContain('sleep 7405');
     switched.close();
     expect(await processes()).toContain('sleep 7401');
-    expect(await engine.programs.end(dockerId, { id: 'bystander', signal: 'TERM', graceMs: 9_000 })).toBe('ended');
+    expect(await engine.programs.end(engineId, { id: 'bystander', signal: 'TERM', graceMs: 9_000 })).toBe('ended');
     expect(await bystander.exit()).toMatchObject({ exitCode: 143 });
   });
 

@@ -20,7 +20,7 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine({ SANDBOX_RUNTIME: runtime });
   const { real } = sandbox;
-  let dockerId: string;
+  let engineId: string;
 
   const shell = (id: string, script: string, user = '0'): Promise<string> =>
     real.exec(id, ['sh', '-c', script], { user });
@@ -29,8 +29,8 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   /** Starts a program that goes on, and waits until it is there. */
   async function begin(script: string, user: string): Promise<void> {
     const mark = `ready-${user}-${String(Math.random()).slice(2)}`;
-    void shell(dockerId, script.replace('READY', `: > /tmp/${mark}`), user).catch(() => undefined);
-    await eventually(async () => expect(await shell(dockerId, `ls /tmp/${mark} 2>&1`)).toBe(`/tmp/${mark}\n`));
+    void shell(engineId, script.replace('READY', `: > /tmp/${mark}`), user).catch(() => undefined);
+    await eventually(async () => expect(await shell(engineId, `ls /tmp/${mark} 2>&1`)).toBe(`/tmp/${mark}\n`));
   }
   /** As a command's output. */
   async function run(id: string, ...command: string[]): Promise<string> {
@@ -47,15 +47,15 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       real.makeImage(NAMED, 'rm -r /home/user', 'USER user'),
       real.makeImage(SHELLESS, 'rm /bin/sh'),
     ]);
-    dockerId = await sandbox.running(engine, sandbox.spec());
-    await shell(dockerId, 'chmod 777 /home/user /tmp');
+    engineId = await sandbox.running(engine, sandbox.spec());
+    await shell(engineId, 'chmod 777 /home/user /tmp');
   });
   afterAll(async () => {
     await sandbox.cleanUp();
     for (const image of [NUMERIC, NAMED, SHELLESS]) await real.docker.getImage(image).remove();
   });
   beforeEach(async () => {
-    await engine.containers.start(dockerId);
+    await engine.containers.start(engineId);
   });
 
   // In an image with busybox, in one of Debian, and in one without a shell.
@@ -87,8 +87,8 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
   );
 
   it('must end an idle sandbox at once', async () => {
-    expect(await engine.containers.stop(dockerId, GRACE)).toBe('stopped');
-    expect(await exitCode(dockerId)).toBe(0);
+    expect(await engine.containers.stop(engineId, GRACE)).toBe('stopped');
+    expect(await exitCode(engineId)).toBe(0);
   });
 
   it("must give every user's programs their SIGTERM, and the time to end", async () => {
@@ -96,39 +96,39 @@ describe.each(RUNTIMES)('the main process of a sandbox under %s', (runtime) => {
       const farewell = `trap 'sleep 1; echo bye > /home/user/bye-${user}; exit' TERM`;
       await begin(`${farewell}; READY; while :; do sleep 0.1; done`, user);
     }
-    await engine.containers.stop(dockerId, GRACE);
-    expect(await exitCode(dockerId)).toBe(0);
-    await engine.containers.start(dockerId);
-    expect(await shell(dockerId, 'cat /home/user/bye-0 /home/user/bye-1000')).toBe('bye\nbye\n');
+    await engine.containers.stop(engineId, GRACE);
+    expect(await exitCode(engineId)).toBe(0);
+    await engine.containers.start(engineId);
+    expect(await shell(engineId, 'cat /home/user/bye-0 /home/user/bye-1000')).toBe('bye\nbye\n');
   });
 
   it('must end a program that was suspended', async () => {
     await begin('READY; kill -STOP $$; sleep 600', '1000');
-    await engine.containers.stop(dockerId, GRACE);
-    expect(await exitCode(dockerId)).toBe(0);
+    await engine.containers.stop(engineId, GRACE);
+    expect(await exitCode(engineId)).toBe(0);
   });
 
   it('must end the shells of terminals, which ignore SIGTERM, and let what they run end in its own way', async () => {
     const farewell = `trap 'sleep 1; echo bye > /home/user/bye; exit' TERM; : > /tmp/in; while :; do sleep 0.1; done`;
     const start = () =>
-      engine.programs.start(dockerId, { command: ['sh', '-l'], terminal: { columns: 80, rows: 24 }, user: '1000' });
+      engine.programs.start(engineId, { command: ['sh', '-l'], terminal: { columns: 80, rows: 24 }, user: '1000' });
     const [idle, busy] = [await start(), await start()];
     busy.stdin?.write(`setsid sh -c "${farewell}" &\n`);
-    await eventually(async () => expect(await shell(dockerId, 'ls /tmp/in 2>&1')).toBe('/tmp/in\n'));
+    await eventually(async () => expect(await shell(engineId, 'ls /tmp/in 2>&1')).toBe('/tmp/in\n'));
     const reading = [idle, busy].map(async ({ output }) => {
       for await (const each of output) void each;
     });
-    await engine.containers.stop(dockerId, GRACE);
-    expect(await exitCode(dockerId)).toBe(0);
+    await engine.containers.stop(engineId, GRACE);
+    expect(await exitCode(engineId)).toBe(0);
     await Promise.all(reading);
-    await engine.containers.start(dockerId);
-    expect(await shell(dockerId, 'cat /home/user/bye')).toBe('bye\n');
+    await engine.containers.start(engineId);
+    expect(await shell(engineId, 'cat /home/user/bye')).toBe('bye\n');
   });
 
   it('must leave to SIGKILL what does not end', async () => {
     await begin("trap '' TERM; READY; while :; do sleep 1; done", '1000');
-    await engine.containers.stop(dockerId, 1);
-    expect(await exitCode(dockerId)).toBe(137);
+    await engine.containers.stop(engineId, 1);
+    expect(await exitCode(engineId)).toBe(137);
   });
 
   it.each([NUMERIC, NAMED])(

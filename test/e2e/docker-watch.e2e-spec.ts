@@ -68,15 +68,15 @@ class Watching {
     return this.messages.filter(({ kind }) => kind === 'connected').length;
   }
 
-  eventsOf(dockerId: string): EngineEvent[] {
+  eventsOf(engineId: string): EngineEvent[] {
     return this.messages.flatMap((message) =>
-      message.kind === 'event' && message.event.dockerId === dockerId ? [message.event] : [],
+      message.kind === 'event' && message.event.engineId === engineId ? [message.event] : [],
     );
   }
 
   /** But for signals, of which a stop sends as many as it needs. */
-  actionsOf(dockerId: string): string[] {
-    return this.eventsOf(dockerId)
+  actionsOf(engineId: string): string[] {
+    return this.eventsOf(engineId)
       .map(({ action }) => action)
       .filter((action) => action !== 'kill');
   }
@@ -115,48 +115,48 @@ describe('watching a real Docker', () => {
   it('must report a start, an end and a removal, of its own instance alone', async () => {
     const spec = sandbox.spec();
     const stranger = sandbox.spec({ owner: { ...spec.owner, instance: `${sandbox.instance}-other` } });
-    const dockerId = await sandbox.running(engine, spec);
+    const engineId = await sandbox.running(engine, spec);
     const strangerId = await sandbox.running(engine, stranger);
-    await sandbox.real.docker.getContainer(dockerId).kill();
+    await sandbox.real.docker.getContainer(engineId).kill();
     await sandbox.real.removeInstance(stranger.owner.instance);
-    await engine.containers.remove(dockerId);
-    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
-    const [, kill, die] = watching.eventsOf(dockerId);
+    await engine.containers.remove(engineId);
+    await eventually(() => expect(watching.actionsOf(engineId)).toEqual(['start', 'die', 'destroy']));
+    const [, kill, die] = watching.eventsOf(engineId);
     expect(kill).toMatchObject({ action: 'kill', exitCode: null });
     expect(die).toMatchObject({ action: 'die', exitCode: 137, containerId: spec.owner.containerId });
-    expect(Math.abs(Date.now() - (watching.eventsOf(dockerId)[0]?.at.getTime() ?? 0))).toBeLessThan(60_000);
+    expect(Math.abs(Date.now() - (watching.eventsOf(engineId)[0]?.at.getTime() ?? 0))).toBeLessThan(60_000);
     expect(watching.actionsOf(strangerId)).toEqual([]);
   });
 
   it('must report a container that was killed for its memory', async () => {
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    await sandbox.real.exec(dockerId, ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=600M', 'count=1']);
-    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'oom', 'die', 'start']), {
+    const engineId = await sandbox.running(engine, sandbox.spec());
+    await sandbox.real.exec(engineId, ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=600M', 'count=1']);
+    await eventually(() => expect(watching.actionsOf(engineId)).toEqual(['start', 'oom', 'die', 'start']), {
       timeoutMs: 30_000,
     });
-    expect(watching.eventsOf(dockerId)[2]).toMatchObject({ exitCode: 137 });
-    await engine.containers.remove(dockerId);
+    expect(watching.eventsOf(engineId)[2]).toMatchObject({ exitCode: 137 });
+    await engine.containers.remove(engineId);
   });
 
   it('must miss nothing and repeat nothing when the connection is cut', async () => {
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start']));
+    const engineId = await sandbox.running(engine, sandbox.spec());
+    await eventually(() => expect(watching.actionsOf(engineId)).toEqual(['start']));
     wire.cut();
-    await engine.containers.stop(dockerId, 1);
-    await engine.containers.start(dockerId);
-    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'start']));
+    await engine.containers.stop(engineId, 1);
+    await engine.containers.start(engineId);
+    await eventually(() => expect(watching.actionsOf(engineId)).toEqual(['start', 'die', 'start']));
     expect(watching.connections).toBe(2);
-    await engine.containers.remove(dockerId);
+    await engine.containers.remove(engineId);
   });
 
   it('must come back by itself when Docker was away', async () => {
-    const dockerId = await sandbox.running(engine, sandbox.spec());
-    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start']));
+    const engineId = await sandbox.running(engine, sandbox.spec());
+    await eventually(() => expect(watching.actionsOf(engineId)).toEqual(['start']));
     wire.down = true;
     wire.cut();
-    await engine.containers.remove(dockerId);
+    await engine.containers.remove(engineId);
     wire.down = false;
-    await eventually(() => expect(watching.actionsOf(dockerId)).toEqual(['start', 'die', 'destroy']));
+    await eventually(() => expect(watching.actionsOf(engineId)).toEqual(['start', 'die', 'destroy']));
     expect(watching.connections).toBe(2);
   });
 

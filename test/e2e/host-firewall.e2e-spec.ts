@@ -15,7 +15,7 @@ jest.setTimeout(180_000);
 interface Side {
   readonly sandbox: EngineSandbox;
   readonly engine: DockerEngine;
-  dockerId: string;
+  engineId: string;
   gateway: string;
 }
 
@@ -32,9 +32,9 @@ async function side(manner: 'required' | 'off', settings: Partial<DockerEngineSe
   const engine = sandbox.dockerEngine({ SANDBOX_FIREWALL: manner, ...settings });
   const { hostFirewall } = await engine.host.prepare(sandbox.instance);
   expect(hostFirewall).toBe(manner === 'off' ? 'off' : 'enforced');
-  const dockerId = await sandbox.running(engine, sandbox.spec());
-  const { NetworkSettings } = await sandbox.real.inspect(dockerId);
-  return { sandbox, engine, dockerId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
+  const engineId = await sandbox.running(engine, sandbox.spec());
+  const { NetworkSettings } = await sandbox.real.inspect(engineId);
+  return { sandbox, engine, engineId, gateway: Object.values(NetworkSettings.Networks)[0]?.Gateway ?? '' };
 }
 
 /** Something that the machine offers on all of its addresses. */
@@ -160,8 +160,8 @@ describe('what a sandbox may reach', () => {
   inMore('must not be the sandbox of another Berth while Docker does not keep its networks apart', async () => {
     const joined: (() => Promise<void>)[] = [];
     try {
-      for (const { dockerId } of [open, walled]) {
-        joined.push(await joinNetworks(guarded.sandbox.real, [guarded.dockerId, dockerId]));
+      for (const { engineId } of [open, walled]) {
+        joined.push(await joinNetworks(guarded.sandbox.real, [guarded.engineId, engineId]));
       }
       const target = { address: await addressOf(guarded), port: 8000, question: '' };
       await expectAnswer(open, target, /hello/);
@@ -175,11 +175,11 @@ describe('what a sandbox may reach', () => {
     'must be a limited number of flows at once, which take entries of the connection table of the machine',
     async () => {
       const entriesAfterMany = async ({ sandbox, engine }: Side): Promise<number> => {
-        const dockerId = await sandbox.running(engine, sandbox.spec({ image: SANDBOX_IMAGE }));
-        const address = (await engine.containers.inspect(dockerId))?.ipAddress ?? '';
+        const engineId = await sandbox.running(engine, sandbox.spec({ image: SANDBOX_IMAGE }));
+        const address = (await engine.containers.inspect(engineId))?.ipAddress ?? '';
         const send = `socket(S, PF_INET, SOCK_DGRAM, 17) or die; for $port (1000 .. 4999) {
         send(S, 'x', 0, sockaddr_in($port, inet_aton('${outside.far}'))) }`;
-        await sandbox.real.exec(dockerId, ['perl', '-MSocket', '-e', send]);
+        await sandbox.real.exec(engineId, ['perl', '-MSocket', '-e', send]);
         const table = await readFile('/proc/net/nf_conntrack', 'utf8');
         return table.split('\n').filter((line) => line.includes(` src=${address} dst=${outside.far} `)).length;
       };
@@ -193,7 +193,7 @@ describe('what a sandbox may reach', () => {
   );
 
   it('must be nothing over IPv6, of which a sandbox has no address', async () => {
-    const { State } = await guarded.sandbox.real.inspect(guarded.dockerId);
+    const { State } = await guarded.sandbox.real.inspect(guarded.engineId);
     const addresses = await readFile(`/proc/${String(State.Pid)}/net/if_inet6`, 'utf8').catch(() => '');
     expect(addresses.split('\n').filter((line) => line !== '' && !line.endsWith(' lo'))).toEqual([]);
   });
@@ -212,13 +212,13 @@ describe('what a sandbox may reach', () => {
   });
 
   /** Lets the sandbox answer at port 8000. */
-  function listen({ sandbox, dockerId }: Side): void {
+  function listen({ sandbox, engineId }: Side): void {
     const listening = ['sh', '-c', 'while true; do echo hello | nc -l -p 8000; done'];
-    sandbox.real.exec(dockerId, listening).catch(() => undefined);
+    sandbox.real.exec(engineId, listening).catch(() => undefined);
   }
 
-  async function addressOf({ engine, dockerId }: Side): Promise<string> {
-    return (await engine.containers.inspect(dockerId))?.ipAddress ?? '';
+  async function addressOf({ engine, engineId }: Side): Promise<string> {
+    return (await engine.containers.inspect(engineId))?.ipAddress ?? '';
   }
 
   /** An answer can take longer than one question waits for it. */
@@ -227,9 +227,9 @@ describe('what a sandbox may reach', () => {
   }
 
   /** @returns what came back; empty if nothing did */
-  async function ask({ sandbox, dockerId }: Side, { address, port, question }: Question): Promise<string> {
+  async function ask({ sandbox, engineId }: Side, { address, port, question }: Question): Promise<string> {
     const script = `printf '${question}' | nc -w 2 ${address} ${String(port)} 2>/dev/null`;
-    return sandbox.real.exec(dockerId, ['sh', '-c', script]);
+    return sandbox.real.exec(engineId, ['sh', '-c', script]);
   }
 
   /** Lets a server listen on every address of the machine. @returns the port */
@@ -264,23 +264,23 @@ inBoth.each(RUNTIMES)(
     const outside = new OutsideWorld();
     await outside.start();
     const settings = { SANDBOX_RUNTIME: runtime, SANDBOX_BLOCKED_NETWORKS: ['198.18.0.0/15'] };
-    const { sandbox, engine, dockerId } = await side('required', { ...settings, SANDBOX_DNS: [outside.far] });
+    const { sandbox, engine, engineId } = await side('required', { ...settings, SANDBOX_DNS: [outside.far] });
     const expectServers = async (...servers: string[]): Promise<void> => {
       // Not Docker's own (127.0.0.11), which gVisor's network stack does not see.
       const lines = servers.map((server) => `nameserver ${server}\n`).join('');
-      await eventually(async () => expect(await sandbox.real.exec(dockerId, ['cat', '/etc/resolv.conf'])).toBe(lines));
+      await eventually(async () => expect(await sandbox.real.exec(engineId, ['cat', '/etc/resolv.conf'])).toBe(lines));
       const { text, address } = outside.name;
-      await eventually(async () => expect(await sandbox.real.exec(dockerId, ['nslookup', text])).toContain(address));
+      await eventually(async () => expect(await sandbox.real.exec(engineId, ['nslookup', text])).toContain(address));
     };
     try {
       await expectServers(outside.far);
       const changed = sandbox.dockerEngine({ ...settings, SANDBOX_DNS: [outside.far, '192.0.2.1'] });
       await changed.host.prepare(sandbox.instance);
-      await engine.containers.stop(dockerId, 10);
-      await changed.containers.start(dockerId);
+      await engine.containers.stop(engineId, 10);
+      await changed.containers.start(engineId);
       await expectServers(outside.far, '192.0.2.1');
       // Docker's own restart has them too.
-      await sandbox.real.docker.getContainer(dockerId).restart({ t: 10 });
+      await sandbox.real.docker.getContainer(engineId).restart({ t: 10 });
       await expectServers(outside.far, '192.0.2.1');
     } finally {
       await sandbox.cleanUp();
@@ -312,11 +312,11 @@ describeMore('the rules of the host firewall', () => {
     async () => {
       const engine = sandbox.dockerEngine(required);
       await engine.host.prepare(sandbox.instance);
-      const dockerId = await sandbox.running(engine, sandbox.spec());
-      await engine.containers.stop(dockerId, 0);
+      const engineId = await sandbox.running(engine, sandbox.spec());
+      await engine.containers.stop(engineId, 0);
       const before = await firewallRulesOf(sandbox.instance);
       await sandbox.real.docker.getNetwork(`berth-${sandbox.instance}`).remove();
-      await engine.containers.start(dockerId);
+      await engine.containers.start(engineId);
       const after = await firewallRulesOf(sandbox.instance);
       expect(after).toHaveLength(before.length);
       expect(after.filter((rule) => before.includes(rule))).toEqual([]);

@@ -120,7 +120,7 @@ describe('a terminal over Socket.IO', () => {
     await eventually(() => expect(sessionsNow()).toHaveLength(0));
     expect(await listed()).toMatchObject([{ clients: 0, programs: ['sleep'] }]);
     // As after five minutes.
-    const place = { id: container.db_id, userId: user.id, dockerId: container.id };
+    const place = { id: container.db_id, userId: user.id, engineId: container.id };
     const [terminal] = await server.app.get(KeptPrograms).list(place, 'terminal');
     const idle = server.app.get<{ endIdle(terminal: unknown): Promise<void> }>(Terminals);
     await idle.endIdle(terminal);

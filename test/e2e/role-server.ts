@@ -80,9 +80,9 @@ export class RoleServer {
     return String((await row())['id']);
   }
 
-  async expectPython(dockerId: string): Promise<void> {
+  async expectPython(engineId: string): Promise<void> {
     const script = 'python3 -c "print(6 * 7)" && dpkg --audit';
-    expect(await this.docker.exec(dockerId, ['sh', '-c', script])).toBe('42\n');
+    expect(await this.docker.exec(engineId, ['sh', '-c', script])).toBe('42\n');
   }
 
   lastEvents(): string {

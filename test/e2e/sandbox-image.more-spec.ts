@@ -46,17 +46,17 @@ afterAll(() => new RealDocker().docker.getImage(IMAGE).remove({ force: true }));
 describe('the default image', () => {
   const sandbox = new EngineSandbox();
   const engine = sandbox.engine();
-  let dockerId: string;
+  let engineId: string;
 
   beforeAll(async () => {
     await engine.host.prepare(sandbox.instance);
-    dockerId = await sandbox.running(engine, sandbox.spec({ image: IMAGE, hostname: 'named', memoryMb: 512 }));
+    engineId = await sandbox.running(engine, sandbox.spec({ image: IMAGE, hostname: 'named', memoryMb: 512 }));
   });
 
   afterAll(() => sandbox.cleanUp());
 
   it.each(TOOLS)('must have the tools of every day: %s', async (command, says) => {
-    expect(await sandbox.exec(dockerId, ['bash', '-c', command])).toMatch(says);
+    expect(await sandbox.exec(engineId, ['bash', '-c', command])).toMatch(says);
   });
 });
 

@@ -31,48 +31,48 @@ describe('a warm slot in Docker', () => {
     eventually(async () => {
       const held = await berth.app.get(WarmSlots).all();
       const slot = held.map((each) => each.slot).find(({ state }) => state === 'ready');
-      if (slot?.dockerId == null) throw new Error('no slot is ready yet');
-      return slot.dockerId;
+      if (slot?.engineId == null) throw new Error('no slot is ready yet');
+      return slot.engineId;
     });
 
   it('must run with a label and without a user, and be in the creation that takes it as any other container', async () => {
-    const dockerId = await ready();
-    const { Config, State } = await berth.docker.inspect(dockerId);
+    const engineId = await ready();
+    const { Config, State } = await berth.docker.inspect(engineId);
     expect(State.Running).toBe(true);
     expect(Config.Labels).toMatchObject({ 'berth.warm': 'true', 'berth.user_id': '', 'berth.generation': '1' });
     const { status, body } = await user.api.create({ name: 'mine' });
-    expect([status, body['status'], body['id']]).toEqual([202, 'running', dockerId]);
-    const said = await user.api.call('POST', `/api/containers/${dockerId}/exec`, {
+    expect([status, body['status'], body['id']]).toEqual([202, 'running', engineId]);
+    const said = await user.api.call('POST', `/api/containers/${engineId}/exec`, {
       command: ['sh', '-c', 'echo $HOME'],
     });
     expect(said.body).toMatchObject({ exit_code: 0, stdout: '/home/user\n' });
-    expect((await user.api.stop(dockerId)).status).toBe(200);
-    expect((await user.api.start(dockerId)).status).toBe(200);
-    expect((await user.api.delete(dockerId)).status).toBe(200);
+    expect((await user.api.stop(engineId)).status).toBe(200);
+    expect((await user.api.start(engineId)).status).toBe(200);
+    expect((await user.api.delete(engineId)).status).toBe(200);
   });
 
   it('must have a channel for the first command, which counts as no use of it', async () => {
-    const dockerId = await ready();
+    const engineId = await ready();
     const opened = (): number => berth.app.get(EngineCalls).channels.opened;
-    await eventually(async () => expect((await berth.docker.inspect(dockerId)).ExecIDs).toHaveLength(1));
+    await eventually(async () => expect((await berth.docker.inspect(engineId)).ExecIDs).toHaveLength(1));
     Object.assign(berth.app.get(WarmFiller), { nextCheck: 0 });
     await berth.app.get(WarmFiller).look();
-    expect(await ready()).toBe(dockerId);
+    expect(await ready()).toBe(engineId);
     const before = opened();
-    expect((await user.api.create({ env: { SHORT: 'one' } })).body).toMatchObject({ id: dockerId });
+    expect((await user.api.create({ env: { SHORT: 'one' } })).body).toMatchObject({ id: engineId });
     const command = ['sh', '-c', 'echo $SHORT'];
-    const said = await user.api.call('POST', `/api/containers/${dockerId}/exec`, { command });
+    const said = await user.api.call('POST', `/api/containers/${engineId}/exec`, { command });
     expect(said.body).toMatchObject({ exit_code: 0, stdout: 'one\n' });
     expect(opened()).toBe(before);
-    expect((await user.api.delete(dockerId)).status).toBe(200);
+    expect((await user.api.delete(engineId)).status).toBe(200);
   });
 
   it('must not be given to a user after another program has run in it, and be replaced', async () => {
-    const dockerId = await ready();
-    await berth.docker.exec(dockerId, ['true']);
+    const engineId = await ready();
+    await berth.docker.exec(engineId, ['true']);
     const { body } = await user.api.create();
     expect(body).toMatchObject({ status: 'creating' });
-    await eventually(async () => expect(await ready()).not.toBe(dockerId));
+    await eventually(async () => expect(await ready()).not.toBe(engineId));
     expect(await berth.docker.containersOf(String(body['db_id']))).toHaveLength(1);
     expect((await user.api.delete(String(body['db_id']))).status).toBe(200);
   });

@@ -1,14 +1,14 @@
 import { Cohabitation } from './cohabitation';
 
-const sign = (action: string, dockerId: string, containerId = 'c') => ({
+const sign = (action: string, engineId: string, containerId = 'c') => ({
   action,
-  dockerId,
+  engineId,
   node: null,
   containerId,
   isWorker: false,
 });
-const start = (dockerId: string, containerId?: string) => sign('start', dockerId, containerId);
-const die = (dockerId: string, containerId?: string) => sign('die', dockerId, containerId);
+const start = (engineId: string, containerId?: string) => sign('start', engineId, containerId);
+const die = (engineId: string, containerId?: string) => sign('die', engineId, containerId);
 
 describe('two containers on one volume', () => {
   it.each([

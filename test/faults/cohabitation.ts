@@ -1,7 +1,7 @@
 /** A container event of Berth's instance from Docker's event stream. */
 export interface LifeSign {
   readonly action: string;
-  readonly dockerId: string;
+  readonly engineId: string;
   /** The node's id if there are several Dockers. */
   readonly node: string | null;
   /** The id of the row, and so of the volume. */
@@ -45,20 +45,20 @@ export class Cohabitation {
   }
 
   /** @returns the other containers of the row that run on this node, as far as is known */
-  beside({ containerId, dockerId, node }: Pick<LifeSign, 'containerId' | 'dockerId' | 'node'>): string[] {
+  beside({ containerId, engineId, node }: Pick<LifeSign, 'containerId' | 'engineId' | 'node'>): string[] {
     const running = [...(this.running.get(containerId) ?? [])];
-    return running.filter(([id, one]) => id !== dockerId && one.node === node).map(([id]) => id);
+    return running.filter(([id, one]) => id !== engineId && one.node === node).map(([id]) => id);
   }
 
   /** @returns complaints */
-  take({ action, dockerId, node, containerId, ...one }: LifeSign): string[] {
+  take({ action, engineId, node, containerId, ...one }: LifeSign): string[] {
     const running = this.running.get(containerId) ?? new Map<string, Running>();
     this.running.set(containerId, running);
-    if (action === 'die') running.delete(dockerId);
-    const before = running.get(dockerId);
-    if (action === 'start') running.set(dockerId, { node, ...one });
-    else if (before && action === 'pause') running.set(dockerId, { ...before, isSuspended: true });
-    else if (before && action === 'unpause') running.set(dockerId, { ...before, isSuspended: false });
+    if (action === 'die') running.delete(engineId);
+    const before = running.get(engineId);
+    if (action === 'start') running.set(engineId, { node, ...one });
+    else if (before && action === 'pause') running.set(engineId, { ...before, isSuspended: true });
+    else if (before && action === 'unpause') running.set(engineId, { ...before, isSuspended: false });
     else return [];
     const near = [...running].filter(([, other]) => other.node === node || !this.moved.has(containerId));
     const onVolume = near.filter(([, each]) => near.some(([, other]) => other !== each && areRivals(each, other)));

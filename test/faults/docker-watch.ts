@@ -51,7 +51,7 @@ export class DockerWatch {
         const found = Action === 'start' ? await this.docker.inspect(Actor.ID).catch(() => null) : null;
         // Of a helper that is gone by now, nothing is known, and it is taken for one that measures.
         const details = Action !== 'start' ? {} : found === null ? { volumes: [] } : detailsIn(found);
-        const sign = { action: Action, dockerId: Actor.ID, node, ...known(Actor.Attributes), ...details };
+        const sign = { action: Action, engineId: Actor.ID, node, ...known(Actor.Attributes), ...details };
         if (found !== null) await this.noteEnds(sign, found);
         this.journal.note('docker', Action, sign);
         const complaints = this.cohabitation.take(sign);
@@ -61,13 +61,13 @@ export class DockerWatch {
   }
 
   /** Inspects each container: for a moment after a stop, Docker 26.1 still lists it as running. */
-  private async running(label: string[]): Promise<({ dockerId: string } & Known)[]> {
+  private async running(label: string[]): Promise<({ engineId: string } & Known)[]> {
     const { docker } = this.docker;
     const listed = await docker.listContainers({ filters: { label, status: ['running'] } });
     const inspected = await Promise.all(listed.map(async ({ Id }) => docker.getContainer(Id).inspect()));
     return inspected
       .filter(({ State }) => State.Running)
-      .map((found) => ({ dockerId: found.Id, ...known(found.Config.Labels), ...detailsIn(found) }));
+      .map((found) => ({ engineId: found.Id, ...known(found.Config.Labels), ...detailsIn(found) }));
   }
 
   /**
@@ -75,11 +75,11 @@ export class DockerWatch {
    * a busy disk the next container's start is reported first, so the times in their states decide.
    */
   private async noteEnds(sign: Omit<LifeSign, 'action'>, started: ContainerInspectInfo): Promise<void> {
-    for (const dockerId of this.cohabitation.beside(sign)) {
-      const State = (await this.docker.inspect(dockerId).catch(() => null))?.State;
-      this.journal.note('docker', 'beside', { dockerId, State, started: started.State });
+    for (const engineId of this.cohabitation.beside(sign)) {
+      const State = (await this.docker.inspect(engineId).catch(() => null))?.State;
+      this.journal.note('docker', 'beside', { engineId, State, started: started.State });
       if (!State || State.Running || Date.parse(State.FinishedAt) > Date.parse(started.State.StartedAt)) continue;
-      this.cohabitation.take({ ...sign, dockerId, action: 'die' });
+      this.cohabitation.take({ ...sign, engineId, action: 'die' });
     }
   }
 

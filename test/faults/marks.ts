@@ -20,21 +20,21 @@ export class Marks {
     private readonly journal: Journal,
   ) {}
 
-  async write(dbId: string, dockerId: string): Promise<void> {
+  async write(dbId: string, engineId: string): Promise<void> {
     const mark = `mark-${String(this.next++)}`;
     add(this.tried, dbId, mark);
     // What is written outside the data is kept by snapshots and resizes.
     const script = `echo ${dbId} > /home/user/${mark} && echo ${mark} > /last-mark && sync && echo written`;
-    const printed = await inTime(ANSWER_MS, this.exec(dockerId, script), { what: "Docker's exec" }).catch(String);
+    const printed = await inTime(ANSWER_MS, this.exec(engineId, script), { what: "Docker's exec" }).catch(String);
     const isWritten = /^written$/m.test(printed);
     if (isWritten) add(this.written, dbId, mark);
-    this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, dockerId, file: mark, printed });
+    this.journal.note('mark', isWritten ? 'written' : 'not known', { dbId, engineId, file: mark, printed });
   }
 
   /** Runs the script on the Docker that has the container. */
-  private async exec(dockerId: string, script: string): Promise<string> {
+  private async exec(engineId: string, script: string): Promise<string> {
     const command = ['sh', '-c', script];
-    const tried = await Promise.allSettled(this.dockers.map((docker) => docker.exec(dockerId, command)));
+    const tried = await Promise.allSettled(this.dockers.map((docker) => docker.exec(engineId, command)));
     const done = tried.find((each) => each.status === 'fulfilled');
     return done?.value ?? tried.map((each) => (each.status === 'rejected' ? String(each.reason) : '')).join('; ');
   }

@@ -37,9 +37,9 @@ describe('the engine of a cluster', () => {
     const wanted = smallestSpec({ instance, node: idOf(node) });
     const { volumeName: name, diskMb, owner } = wanted;
     await engine.volumes.ensure({ name, diskMb, owner, node: idOf(node) });
-    const dockerId = await engine.containers.create(wanted);
-    await engine.containers.start(dockerId);
-    return dockerId;
+    const engineId = await engine.containers.create(wanted);
+    await engine.containers.start(engineId);
+    return engineId;
   }
 
   /** Rejects with `node_unavailable`, and soon. */
@@ -56,7 +56,7 @@ describe('the engine of a cluster', () => {
     expect(performance.now() - before).toBeLessThan(ANSWER_MS);
     expect([...listed.silent].sort()).toEqual(silent.map(idOf).sort());
     const answering = cluster.nodes.filter((node) => !silent.includes(node));
-    expect(listed.items.map(({ dockerId }) => dockerId).sort()).toEqual(answering.map(on).sort());
+    expect(listed.items.map(({ engineId }) => engineId).sort()).toEqual(answering.map(on).sort());
   }
 
   async function untilAllAnswer(): Promise<void> {
@@ -128,12 +128,12 @@ describe('the engine of a cluster', () => {
   });
 
   it('must copy the image of a layer from node to node, again and again, and leave its name nowhere else', async () => {
-    const dockerId = on(first);
-    await first.exec(dockerId.split('/')[1] ?? '', ['sh', '-c', 'head -c 3000000 /dev/urandom >/etc/large']);
-    await engine.containers.stop(dockerId, 1);
+    const engineId = on(first);
+    await first.exec(engineId.split('/')[1] ?? '', ['sh', '-c', 'head -c 3000000 /dev/urandom >/etc/large']);
+    await engine.containers.stop(engineId, 1);
     for (let round = 0; round < 8; round += 1) {
       const committed = layerImage(instance, round);
-      const { imageId } = await engine.layers.commit({ dockerId, reference: committed, mostBytes: Infinity });
+      const { imageId } = await engine.layers.commit({ engineId, reference: committed, mostBytes: Infinity });
       let [from, to] = [first, second];
       for (const next of [third, first, second]) {
         const reference = layerImage(`${instance}-to-${to.name}`, round);
@@ -143,7 +143,7 @@ describe('the engine of a cluster', () => {
         [from, to] = [to, next];
       }
     }
-    expect(await engine.containers.start(dockerId)).toBe('started');
+    expect(await engine.containers.start(engineId)).toBe('started');
     for (const { reference, imageId: id, node = null } of (await engine.layers.list({ instance })).items)
       expect(await engine.images.remove({ reference, id, node })).toBe('removed');
     expect((await engine.layers.list({ instance })).items).toEqual([]);
@@ -168,7 +168,7 @@ describe('the engine of a cluster', () => {
     // Whoever watches looks at all of the node then.
     await eventually(() => expect(told.slice(seen)).toContainEqual({ kind: 'connected', node: idOf(third) }));
     await eventually(async () => expect(await stateOf(third)).toBe('running'), { timeoutMs: 60_000 });
-    expect((await engine.containers.inspect(on(third)))?.dockerId).toBe(before?.dockerId);
+    expect((await engine.containers.inspect(on(third)))?.engineId).toBe(before?.engineId);
     await expectListed([]);
   });
 
@@ -217,7 +217,7 @@ describe('the engine of a cluster', () => {
           told
             .slice(seen)
             .filter((message) => message.kind === 'event')
-            .map(({ event }) => event.dockerId),
+            .map(({ event }) => event.engineId),
         ).toContain(on(second)),
       );
     },

@@ -7,9 +7,9 @@ const specOf = (): ContainerSpec => smallestSpec({ instance: 'test' });
 
 async function runningOn(engine: FakeEngine, spec: ContainerSpec): Promise<string> {
   await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
-  const dockerId = await engine.containers.create(spec);
-  await engine.containers.start(dockerId);
-  return dockerId;
+  const engineId = await engine.containers.create(spec);
+  await engine.containers.start(engineId);
+  return engineId;
 }
 
 describe('the fake engine', () => {
@@ -70,10 +70,10 @@ describe('the fake engine', () => {
         message.kind === 'event' ? message.event.action : message.kind;
       for await (const message of engine.containers.watch('test', abort.signal)) seen.push(describeMessage(message));
     })();
-    const dockerId = await runningOn(engine, specOf());
-    engine.daemon.oom(dockerId);
-    engine.daemon.unwatched(() => engine.daemon.kill(dockerId));
-    engine.daemon.vanish(dockerId);
+    const engineId = await runningOn(engine, specOf());
+    engine.daemon.oom(engineId);
+    engine.daemon.unwatched(() => engine.daemon.kill(engineId));
+    engine.daemon.vanish(engineId);
     await engine.host.ping();
     abort.abort();
     await watching;

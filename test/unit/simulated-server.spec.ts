@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -152,8 +152,13 @@ describe('a server on the simulated engine', () => {
     expect(await sh(shown)).toBe(before);
   });
 
-  it('must have its containers and their data again after a restart', async () => {
+  it.each([
+    ['after a restart', (saved: string) => saved],
+    ['as a version before 0.8.0 saved them', (saved: string) => saved.replaceAll('"engineId"', '"dockerId"')],
+  ])('must have its containers and their data again %s', async (_when, change) => {
     await berth.stop();
+    const file = join(`${database.url.replace('sqlite:', '')}.simulated`, 'daemon.json');
+    await writeFile(file, change(await readFile(file, 'utf8')));
     berth = await Berth.start({ environment, database });
     user = berth.as(user);
     expect((await user.api.get(id)).body).toMatchObject({ status: 'running', runtime: 'simulated' });

@@ -57,7 +57,7 @@ export class SandboxRun {
 
   constructor(
     private readonly spec: ContainerSpec,
-    private readonly options: { dockerId: string; layer: string; pace: number; files: () => ContainerFiles },
+    private readonly options: { engineId: string; layer: string; pace: number; files: () => ContainerFiles },
   ) {}
 
   /** Terminates all processes, and kills them after the grace period. To be followed by {@link over}. */
@@ -83,13 +83,13 @@ export class SandboxRun {
   /** Lays out the files at the first use: most containers are only looked at. */
   private open(): Promise<ProcessTable> {
     const open = async (): Promise<ProcessTable> => {
-      const { dockerId, layer, pace } = this.options;
+      const { engineId, layer, pace } = this.options;
       const files = this.options.files();
-      await files.begin(dockerId, { programs: PROGRAM_NAMES, layer });
+      await files.begin(engineId, { programs: PROGRAM_NAMES, layer });
       const { processes, memoryMb } = this.spec;
       return (this.table = new ProcessTable(files, {
         most: Math.min(processes || 64, MOST_PROCESSES),
-        hostname: this.spec.hostname ?? dockerId.slice(0, 12),
+        hostname: this.spec.hostname ?? engineId.slice(0, 12),
         memoryBytes: memoryMb * 2 ** 20,
         pace,
       }));

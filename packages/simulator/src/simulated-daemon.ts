@@ -21,7 +21,7 @@ import type { ContainerFiles } from './files';
 
 /** A container as the daemon keeps it. */
 export interface SimulatedContainer {
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly spec: ContainerSpec;
   readonly imageId: string;
   readonly createdAt: Date;
@@ -132,11 +132,11 @@ export class SimulatedDaemon {
       this.onMissingVolume(spec);
       this.ensureVolume({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
     }
-    return this.add(spec, [spec.volumeName]).dockerId;
+    return this.add(spec, [spec.volumeName]).engineId;
   }
 
-  start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): 'started' | 'already_running' {
-    const container = this.existing(dockerId, 'start');
+  start(engineId: string, { isNew = false }: { isNew?: boolean } = {}): 'started' | 'already_running' {
+    const container = this.existing(engineId, 'start');
     if (container.state === 'paused') throw new EngineError('container_paused', 'cannot start a paused container');
     if (!isNew) container.connected = true;
     if (isUp(container.state)) return 'already_running';
@@ -144,59 +144,59 @@ export class SimulatedDaemon {
     return 'started';
   }
 
-  pause(dockerId: string): void {
-    const container = this.existing(dockerId, 'pause');
+  pause(engineId: string): void {
+    const container = this.existing(engineId, 'pause');
     if (container.state === 'paused') return;
     if (container.state !== 'running') throw new EngineError('container_not_running', `${container.name} does not run`);
     container.state = 'paused';
     this.tell(container, 'pause');
   }
 
-  unpause(dockerId: string): void {
-    const container = this.existing(dockerId, 'unpause');
+  unpause(engineId: string): void {
+    const container = this.existing(engineId, 'unpause');
     if (container.state !== 'paused') return;
     container.state = 'running';
     this.tell(container, 'unpause');
   }
 
-  stop(dockerId: string): 'stopped' | 'already_stopped' {
-    const container = this.existing(dockerId, 'stop');
+  stop(engineId: string): 'stopped' | 'already_stopped' {
+    const container = this.existing(engineId, 'stop');
     if (!isUp(container.state) && container.state !== 'restarting') return 'already_stopped';
     this.exit(container, 0);
     return 'stopped';
   }
 
-  remove(dockerId: string): void {
-    const container = this.containers.get(dockerId);
+  remove(engineId: string): void {
+    const container = this.containers.get(engineId);
     if (!container) return;
     if (isUp(container.state)) this.exit(container, 137);
-    this.containers.delete(dockerId);
+    this.containers.delete(engineId);
     this.tell(container, 'destroy');
   }
 
-  rename(dockerId: string, name: string): void {
-    const container = this.containers.get(dockerId);
+  rename(engineId: string, name: string): void {
+    const container = this.containers.get(engineId);
     if (!container || container.name === name) return;
     if (this.named(name)) throw new EngineError('name_in_use', `the name ${name} is in use`);
     container.name = name;
     this.onChange();
   }
 
-  reconnect(dockerId: string): 'reconnected' | 'already_connected' {
-    const container = this.existing(dockerId, 'reconnect');
+  reconnect(engineId: string): 'reconnected' | 'already_connected' {
+    const container = this.existing(engineId, 'reconnect');
     if (container.connected) return 'already_connected';
     container.connected = true;
     return 'reconnected';
   }
 
-  inspect(dockerId: string): ObservedContainer | null {
-    const container = this.containers.get(dockerId);
+  inspect(engineId: string): ObservedContainer | null {
+    const container = this.containers.get(engineId);
     if (!container) return null;
     const { name, state, startedAt, exitCode, oomKilled, imageId, spec } = container;
     const isReached = isUp(state) && container.connected && spec.network !== 'none';
     const ipAddress = isReached ? container.ipAddress : null;
     const { runtime } = this.capabilities;
-    return { dockerId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
+    return { engineId, name, state, startedAt, exitCode, oomKilled, ipAddress, imageId, runtime };
   }
 
   createKey(spec: ContainerSpec): string | null {
@@ -211,8 +211,8 @@ export class SimulatedDaemon {
     return [...this.containers.values()]
       .filter(({ spec: { owner } }) => owner.instance === filter.instance)
       .filter(({ spec: { owner } }) => filter.containerId === undefined || owner.containerId === filter.containerId)
-      .map(({ dockerId, name, state, createdAt, spec, connected }) => ({
-        dockerId,
+      .map(({ engineId, name, state, createdAt, spec, connected }) => ({
+        engineId,
         name,
         state,
         createdAt,
@@ -281,7 +281,7 @@ export class SimulatedDaemon {
     if (!this.images.has(image)) throw new EngineError('docker_error', `no such image: ${image}`);
     const name = `berth-${owner.containerId}-${purpose}`;
     const leftover = [...this.containers.values()].find((container) => container.name === name);
-    if (leftover) this.remove(leftover.dockerId);
+    if (leftover) this.remove(leftover.engineId);
     const limits = { memoryMb: 0, cpuShares: 0, diskMb: 0, network: 'none', processes: 0 } as const;
     const worker = this.add({ name, image, ...limits, volumeName: mounts[0], owner, generation: 0 }, mounts);
     worker.state = 'running';
@@ -290,7 +290,7 @@ export class SimulatedDaemon {
 
   /** The second half. */
   finishCopy({ from, to }: VolumeCopy, worker: SimulatedContainer): { bytes: number } {
-    if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
+    if (!this.containers.delete(worker.engineId)) throw new EngineError('copy_failed', 'the copying was cut off');
     return { bytes: this.copied(this.volume(from), this.volume(to)) };
   }
 
@@ -311,8 +311,8 @@ export class SimulatedDaemon {
    *
    * @throws EngineError `container_not_found`, `container_not_running`, `data_too_large`
    */
-  commit({ dockerId, reference, mostBytes }: LayerCommit): LayerImage {
-    const { state, name, layer, spec } = this.existing(dockerId, 'commit');
+  commit({ engineId, reference, mostBytes }: LayerCommit): LayerImage {
+    const { state, name, layer, spec } = this.existing(engineId, 'commit');
     if (state === 'running') throw new EngineError('container_not_running', `${name} is neither paused nor stopped`);
     if (layer.length > mostBytes) throw new EngineError('data_too_large', `the layer of ${name} is too large`);
     this.layers.set(reference, { layer, at: new Date(this.tick()), instance: spec.owner.instance });
@@ -436,7 +436,7 @@ export class SimulatedDaemon {
   protected tell(container: SimulatedContainer, action: EngineEvent['action'], exitCode: number | null = null): void {
     this.onChange();
     const { containerId, instance } = container.spec.owner;
-    const event = { dockerId: container.dockerId, containerId, action, exitCode, at: new Date(this.tick()) };
+    const event = { engineId: container.engineId, containerId, action, exitCode, at: new Date(this.tick()) };
     const subject: WatchSubject = action === 'exec_start' ? 'warm_programs' : 'lives';
     for (const watcher of this.watchers) {
       if (watcher.instance === instance && watcher.subject === subject) watcher.send({ kind: 'event', event });
@@ -444,15 +444,15 @@ export class SimulatedDaemon {
   }
 
   /** @throws EngineError `container_not_found` */
-  existing(dockerId: string, verb: string): SimulatedContainer {
-    const container = this.containers.get(dockerId);
-    if (!container) throw new EngineError('container_not_found', `${verb}: no such container ${dockerId}`);
+  existing(engineId: string, verb: string): SimulatedContainer {
+    const container = this.containers.get(engineId);
+    if (!container) throw new EngineError('container_not_found', `${verb}: no such container ${engineId}`);
     return container;
   }
 
   /** @throws EngineError `container_not_found`, `container_not_running`, `container_paused` */
-  runningOne(dockerId: string, verb: string): SimulatedContainer {
-    const container = this.existing(dockerId, verb);
+  runningOne(engineId: string, verb: string): SimulatedContainer {
+    const container = this.existing(engineId, verb);
     if (container.state === 'paused') throw new EngineError('container_paused', `cannot ${verb} in a paused container`);
     if (container.state !== 'running') throw new EngineError('container_not_running', `${container.name} does not run`);
     return container;
@@ -460,9 +460,9 @@ export class SimulatedDaemon {
 
   protected add(spec: ContainerSpec, mounts: readonly string[]): SimulatedContainer {
     this.created += 1;
-    const dockerId = randomBytes(32).toString('hex');
+    const engineId = randomBytes(32).toString('hex');
     const container: SimulatedContainer = {
-      dockerId,
+      engineId,
       spec,
       imageId: this.findImage(spec.image)?.id ?? spec.image,
       createdAt: new Date(this.tick()),
@@ -476,7 +476,7 @@ export class SimulatedDaemon {
       oomKilled: false,
       connected: true,
     };
-    this.containers.set(dockerId, container);
+    this.containers.set(engineId, container);
     this.onChange();
     return container;
   }
@@ -484,7 +484,7 @@ export class SimulatedDaemon {
   /** Brings `layer` up to date with the files of a container that has run. */
   async bringLayer(container: SimulatedContainer): Promise<void> {
     const files = this.volumes.get(container.spec.volumeName)?.files;
-    container.layer = (await files?.layerOf(container.dockerId)) ?? container.layer;
+    container.layer = (await files?.layerOf(container.engineId)) ?? container.layer;
   }
 
   /** What was written to the layers of an image. @param image a reference or an id */

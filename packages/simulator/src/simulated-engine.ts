@@ -110,69 +110,69 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       return this.daemon.create(spec);
     },
     createKey: (spec) => attempt(() => this.daemon.createKey(spec)),
-    start: async (dockerId, options) => {
+    start: async (engineId, options) => {
       await this.takes(TAKES_MS.start);
-      const { spec } = this.daemon.existing(dockerId, 'start');
+      const { spec } = this.daemon.existing(engineId, 'start');
       if (faultOf(spec.image) === 'start_refused') throw new EngineError('start_refused', 'it has nothing to run');
-      return this.daemon.start(dockerId, options);
+      return this.daemon.start(engineId, options);
     },
-    pause: (dockerId) => attempt(() => this.daemon.pause(dockerId)),
-    unpause: (dockerId) => attempt(() => this.daemon.unpause(dockerId)),
+    pause: (engineId) => attempt(() => this.daemon.pause(engineId)),
+    unpause: (engineId) => attempt(() => this.daemon.unpause(engineId)),
     expectStop: () => Promise.resolve(),
-    stop: async (dockerId, graceSeconds) => {
+    stop: async (engineId, graceSeconds) => {
       await this.takes(TAKES_MS.stop);
-      this.daemon.existing(dockerId, 'stop');
-      await this.runs.get(dockerId)?.end(graceSeconds * 1000);
-      return this.daemon.stop(dockerId);
+      this.daemon.existing(engineId, 'stop');
+      await this.runs.get(engineId)?.end(graceSeconds * 1000);
+      return this.daemon.stop(engineId);
     },
-    remove: async (dockerId) => {
+    remove: async (engineId) => {
       await this.takes(TAKES_MS.remove);
-      this.daemon.remove(dockerId);
+      this.daemon.remove(engineId);
     },
-    rename: (dockerId, name) => attempt(() => this.daemon.rename(dockerId, name)),
-    inspect: (dockerId) => attempt(() => this.daemon.inspect(dockerId)),
+    rename: (engineId, name) => attempt(() => this.daemon.rename(engineId, name)),
+    inspect: (engineId) => attempt(() => this.daemon.inspect(engineId)),
     list: (filter) => attempt(() => ({ items: this.daemon.list(filter), silent: [] })),
-    stats: (dockerId) =>
+    stats: (engineId) =>
       attempt(() => {
-        const container = this.daemon.existing(dockerId, 'stats');
+        const container = this.daemon.existing(engineId, 'stats');
         return this.runOf(container).stats(container.startedAt ?? '');
       }),
     watch: (instance, signal, subject = 'lives') => this.watch(instance, { signal, subject }),
   };
 
   readonly networks: EngineNetworks = {
-    reconnect: (dockerId) => attempt(() => this.daemon.reconnect(dockerId)),
+    reconnect: (engineId) => attempt(() => this.daemon.reconnect(engineId)),
   };
 
   readonly programs: EnginePrograms = {
-    run: (dockerId, request) => runProgram(this.programs, dockerId, request),
-    start: async (dockerId, request) => this.run(dockerId, 'exec').start(request),
-    attach: (dockerId, attachment) => attempt(() => this.run(dockerId, 'exec').attach(attachment)),
-    list: (dockerId) => attempt(() => this.run(dockerId, 'exec').list()),
-    forget: (dockerId, id) => attempt(() => this.run(dockerId, 'exec').forget(id)),
+    run: (engineId, request) => runProgram(this.programs, engineId, request),
+    start: async (engineId, request) => this.run(engineId, 'exec').start(request),
+    attach: (engineId, attachment) => attempt(() => this.run(engineId, 'exec').attach(attachment)),
+    list: (engineId) => attempt(() => this.run(engineId, 'exec').list()),
+    forget: (engineId, id) => attempt(() => this.run(engineId, 'exec').forget(id)),
     prepare: () => Promise.resolve(),
-    end: async (dockerId, program) =>
-      (await this.run(dockerId, 'exec').endProgram(program)) ? 'ended' : 'still_running',
-    signal: (dockerId, program) => attempt(() => (this.run(dockerId, 'exec').signal(program) > 0 ? 'sent' : 'none')),
-    descendants: (dockerId, { id }) => attempt(() => this.run(dockerId, 'exec').descendants(id)),
+    end: async (engineId, program) =>
+      (await this.run(engineId, 'exec').endProgram(program)) ? 'ended' : 'still_running',
+    signal: (engineId, program) => attempt(() => (this.run(engineId, 'exec').signal(program) > 0 ? 'sent' : 'none')),
+    descendants: (engineId, { id }) => attempt(() => this.run(engineId, 'exec').descendants(id)),
   };
 
   /** A port that a simulated program has opened answers every request with the same text. */
   readonly ports: EnginePorts = {
-    connect: async (dockerId, port) => {
-      const open = await this.ports.listening(dockerId);
+    connect: async (engineId, port) => {
+      const open = await this.ports.listening(engineId);
       if (open.some((each) => each.port === port)) return new SimulatedServer(port);
       throw new EngineError('port_closed', 'nothing listens on the port');
     },
-    listening: (dockerId) =>
+    listening: (engineId) =>
       attempt(() =>
-        this.run(dockerId, 'exec')
+        this.run(engineId, 'exec')
           .listening()
           .map((port) => ({ port, addresses: ['0.0.0.0'] })),
       ),
   };
 
-  readonly files = new SimulatedFiles((dockerId) => this.run(dockerId, 'exec').files(), MOST_VOLUME_BYTES);
+  readonly files = new SimulatedFiles((engineId) => this.run(engineId, 'exec').files(), MOST_VOLUME_BYTES);
 
   readonly images: EngineImages = {
     ensure: (reference, options) => this.ensureImage(reference, options),
@@ -186,8 +186,8 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
 
   readonly layers: EngineLayers = {
     persist: () => Promise.resolve(this.daemon.keepsLayers),
-    measure: async (dockerId) => {
-      const container = this.daemon.existing(dockerId, 'measure');
+    measure: async (engineId) => {
+      const container = this.daemon.existing(engineId, 'measure');
       await this.daemon.bringLayer(container);
       const { layer, spec } = container;
       const isOnLayer = this.daemon.isLayer(spec.image);
@@ -195,7 +195,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       return this.daemon.keepsLayers ? { bytes: layer.length, isWritten, isOnLayer } : null;
     },
     commit: async (layer) => {
-      await this.daemon.bringLayer(this.daemon.existing(layer.dockerId, 'commit'));
+      await this.daemon.bringLayer(this.daemon.existing(layer.engineId, 'commit'));
       return this.daemon.commit(layer);
     },
     flatten: () => Promise.resolve(null),
@@ -291,7 +291,7 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
       copy.onProgress?.({ percent: 100, message: 'the data is copied' });
       return copied;
     } finally {
-      this.daemon.containers.delete(worker.dockerId);
+      this.daemon.containers.delete(worker.engineId);
     }
   }
 
@@ -314,27 +314,27 @@ export class SimulatedEngine extends ContainerEngine implements OnApplicationShu
   }
 
   /** @throws EngineError */
-  private run(dockerId: string, verb: string): SandboxRun {
-    return this.runOf(this.daemon.runningOne(dockerId, verb));
+  private run(engineId: string, verb: string): SandboxRun {
+    return this.runOf(this.daemon.runningOne(engineId, verb));
   }
 
   /** Also of a paused container. @throws EngineError `container_not_running` */
   private runOf(container: SimulatedContainer): SandboxRun {
-    const run = this.runs.get(container.dockerId);
+    const run = this.runs.get(container.engineId);
     if (!run) throw new EngineError('container_not_running', `${container.name} does not run`);
     return run;
   }
 
   private ran(container: SimulatedContainer): void {
-    const { dockerId, spec, layer } = container;
-    this.runs.get(dockerId)?.over();
+    const { engineId, spec, layer } = container;
+    this.runs.get(engineId)?.over();
     const files = (): ContainerFiles => this.filesOf(this.daemon.volume(spec.volumeName));
-    this.runs.set(dockerId, new SandboxRun(spec, { dockerId, layer, pace: this.pace, files }));
+    this.runs.set(engineId, new SandboxRun(spec, { engineId, layer, pace: this.pace, files }));
   }
 
-  private ended({ dockerId }: SimulatedContainer): void {
-    this.runs.get(dockerId)?.over();
-    this.runs.delete(dockerId);
+  private ended({ engineId }: SimulatedContainer): void {
+    this.runs.get(engineId)?.over();
+    this.runs.delete(engineId);
   }
 
   /** The files of a volume, and of the container on it. */

@@ -43,7 +43,7 @@ export class SimulatedFiles implements EngineFiles {
    * @param mostBytes of a volume
    */
   constructor(
-    private readonly of: (dockerId: string) => Promise<ContainerFiles>,
+    private readonly of: (engineId: string) => Promise<ContainerFiles>,
     private readonly mostBytes: number,
   ) {}
 
@@ -328,9 +328,9 @@ export class SimulatedFiles implements EngineFiles {
   }
 
   /** @throws EngineError */
-  private async in<T>({ dockerId, signal }: FilesCall, work: (files: ContainerFiles) => Promise<T>): Promise<T> {
+  private async in<T>({ engineId, signal }: FilesCall, work: (files: ContainerFiles) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
-    const files = await this.of(dockerId);
+    const files = await this.of(engineId);
     try {
       return await work(files);
     } catch (error) {

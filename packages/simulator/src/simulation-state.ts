@@ -19,9 +19,12 @@ interface SavedDaemon {
   readonly images: readonly string[];
   /** Absent in what earlier versions saved. */
   readonly tags?: readonly (readonly [reference: string, imageId: string])[];
-  readonly containers: readonly (Omit<SimulatedContainer, 'createdAt'> & {
+  readonly containers: readonly (Omit<SimulatedContainer, 'createdAt' | 'engineId'> & {
     readonly createdAt: string;
     readonly spec: ContainerSpec;
+    readonly engineId?: string;
+    /** The `engineId` before version 0.8.0. */
+    readonly dockerId?: string;
   })[];
   readonly volumes: readonly { readonly name: string; readonly diskMb: number | null; readonly owner: OwnerLabels }[];
   /** Absent before version 0.4.0. */
@@ -88,9 +91,9 @@ export class SimulationState {
       const text = await readFile(this.volumeFile(name), 'utf8').catch(() => null);
       if (text !== null) await this.filesOf(volume).restore(JSON.parse(text) as SavedFile[]);
     }
-    for (const each of saved.containers) {
-      const container = { ...each, createdAt: new Date(each.createdAt) };
-      daemon.containers.set(container.dockerId, container);
+    for (const { dockerId = '', engineId = dockerId, ...each } of saved.containers) {
+      const container = { ...each, engineId, createdAt: new Date(each.createdAt) };
+      daemon.containers.set(container.engineId, container);
       if (isUp(container.state)) daemon.begin(container);
     }
   }

@@ -6,7 +6,7 @@ import { ContainerFiles } from '../src/files';
 import { SimulatedFiles } from '../src/simulated-files';
 
 const MOST_BYTES = 1_000_000;
-const call: FilesCall = { dockerId: 'id', signal: new AbortController().signal };
+const call: FilesCall = { engineId: 'id', signal: new AbortController().signal };
 const path = (text: string): Buffer => Buffer.from(`/home/user/${text}`);
 
 let memory: ContainerFiles;

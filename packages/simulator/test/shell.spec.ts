@@ -6,7 +6,7 @@ import { SimulatedEngine } from '../src/simulated-engine';
 
 describe('the shell of a simulated container', () => {
   const engine = new SimulatedEngine({ folder: null, speed: Infinity });
-  let dockerId: string;
+  let engineId: string;
 
   beforeAll(async () => {
     const containerId = randomUUID();
@@ -25,13 +25,13 @@ describe('the shell of a simulated container', () => {
     };
     await engine.host.prepare('i');
     await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner });
-    dockerId = await engine.containers.create(spec);
-    await engine.containers.start(dockerId);
+    engineId = await engine.containers.create(spec);
+    await engine.containers.start(engineId);
   });
 
   async function sh(script: string, ...args: string[]): Promise<string> {
     let said = '';
-    const { exitCode } = await engine.programs.run(dockerId, {
+    const { exitCode } = await engine.programs.run(engineId, {
       command: ['sh', '-c', script, 'sh', ...args],
       timeoutMs: 5_000,
       maxOutputBytes: 1024 * 1024,
@@ -77,13 +77,13 @@ describe('the shell of a simulated container', () => {
   });
 
   it('must open ports that are listed, and that answer while they are open', async () => {
-    await engine.programs.start(dockerId, { command: ['nc', '-l', '-p', '8080'] });
+    await engine.programs.start(engineId, { command: ['nc', '-l', '-p', '8080'] });
     await eventually(async () =>
-      expect(await engine.ports.listening(dockerId)).toEqual([{ port: 8080, addresses: ['0.0.0.0'] }]),
+      expect(await engine.ports.listening(engineId)).toEqual([{ port: 8080, addresses: ['0.0.0.0'] }]),
     );
-    const connection = await engine.ports.connect(dockerId, 8080);
+    const connection = await engine.ports.connect(engineId, 8080);
     connection.write('GET / HTTP/1.1\r\n\r\n');
     expect(await text(connection)).toMatch(/^HTTP\/1\.1 200 OK\r\n[^]*listens on port 8080\.\n$/);
-    await expect(engine.ports.connect(dockerId, 8081)).rejects.toMatchObject({ code: 'port_closed' });
+    await expect(engine.ports.connect(engineId, 8081)).rejects.toMatchObject({ code: 'port_closed' });
   });
 });

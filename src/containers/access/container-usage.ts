@@ -15,7 +15,7 @@ export interface RunningContainer {
   readonly id: string;
   readonly name: string;
   readonly userId: string;
-  readonly dockerId: string;
+  readonly engineId: string;
   /** The size of its disk. */
   readonly diskMb: number;
   /** @see Environments.ofProgram */
@@ -78,8 +78,8 @@ export class ContainerUsage implements OnModuleDestroy {
    * @throws DomainError `container_not_running`, EngineError
    */
   async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.inside(row, ({ dockerId, environment }) =>
-      this.engine.programs.run(dockerId, { ...request, env: environment(request.env) }),
+    return this.inside(row, ({ engineId, environment }) =>
+      this.engine.programs.run(engineId, { ...request, env: environment(request.env) }),
     );
   }
 
@@ -91,11 +91,11 @@ export class ContainerUsage implements OnModuleDestroy {
    *   `container_paused` if it was paused meanwhile; any other error of `work`
    */
   async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
-    const { id, name, userId, dockerId, diskMb } = row;
-    if (!isUp(row.status) || dockerId === null) throw new DomainError('container_not_running');
+    const { id, name, userId, engineId, diskMb } = row;
+    if (!isUp(row.status) || engineId === null) throw new DomainError('container_not_running');
     try {
       const environment = (own?: Variables): Variables => this.environmentOf(row, own);
-      return await this.during(row, () => work({ id, name, userId, dockerId, diskMb, environment }));
+      return await this.during(row, () => work({ id, name, userId, engineId, diskMb, environment }));
     } catch (error) {
       if (saysPaused(error)) throw pausedMeanwhile(error);
       if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });

@@ -101,7 +101,7 @@ export function newContainer({
     meteredSince: null,
     status: 'creating',
     statusReason: null,
-    dockerId: null,
+    engineId: null,
     nodeId: null,
     otherNodeId: null,
     formerNodeId: null,

@@ -79,7 +79,7 @@ export class WarmCreation {
       const policy = await this.policies.policyOf(caller.userId);
       return await this.insertion.insertWarm(
         (slot) => {
-          const { id, dockerId, nodeId, imageId, imageDigest, runtime, ipAddress, runStartedAt } = slot;
+          const { id, engineId, nodeId, imageId, imageDigest, runtime, ipAddress, runStartedAt } = slot;
           if (this.pool.mayBeUsed(slot)) throw new NoSlotError('another program ran in the slot');
           const sealed = this.specifications.seal(id, settings);
           const now = this.clock.now();
@@ -88,7 +88,7 @@ export class WarmCreation {
             ...newRun(policy),
             status: 'running',
             generation: 1,
-            dockerId,
+            engineId,
             nodeId,
             imageId,
             imageDigest,

@@ -6,8 +6,8 @@ describe('what stands where an id does', () => {
   it.each<[string, string | undefined]>([
     [ID, 'database_id'],
     [ID.toUpperCase(), 'database_id'],
-    ['4f1d2c3b'.repeat(8), 'docker_id'],
-    ['4f1d2c3b4f1d', 'docker_short_id'],
+    ['4f1d2c3b'.repeat(8), 'engine_id'],
+    ['4f1d2c3b4f1d', 'engine_short_id'],
     [`agent:${ID}`, 'agent'],
     [ID.slice(0, 7), undefined],
     [ID.slice(0, 8), 'database_id_beginning'],

@@ -1,8 +1,8 @@
 /** A complete id of one container or agent. */
 export type ContainerReference =
   | { readonly kind: 'database_id'; readonly id: string }
-  | { readonly kind: 'docker_id'; readonly id: string }
-  | { readonly kind: 'docker_short_id'; readonly id: string }
+  | { readonly kind: 'engine_id'; readonly id: string }
+  | { readonly kind: 'engine_short_id'; readonly id: string }
   | { readonly kind: 'agent'; readonly id: string };
 
 /**
@@ -22,8 +22,8 @@ const GREATEST = LEAST.replaceAll('0', 'f');
 const SHORTEST_BEGINNING = 8;
 const FORMS = [
   ['database_id', new RegExp(`^(${UUID})$`)],
-  ['docker_id', /^([0-9a-f]{64})$/],
-  ['docker_short_id', /^([0-9a-f]{12})$/],
+  ['engine_id', /^([0-9a-f]{64})$/],
+  ['engine_short_id', /^([0-9a-f]{12})$/],
   ['agent', new RegExp(`^agent:(${UUID})$`)],
 ] as const;
 

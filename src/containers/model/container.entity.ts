@@ -121,7 +121,7 @@ export class ContainerEntity {
    * and once the container's node is given up.
    */
   @Column({ name: 'docker_id', type: 'varchar', length: 128, nullable: true })
-  dockerId: string | null;
+  engineId: string | null;
 
   /** The node that holds the container's volume; null on a single machine, or if no node holds it. */
   @Column({ name: 'node_id', type: 'varchar', length: 64, nullable: true })
@@ -326,7 +326,7 @@ export interface Started {
 export class DockerIdEntity {
   /** 64 hex digits. */
   @PrimaryColumn({ name: 'docker_id', type: 'varchar', length: 64 })
-  dockerId: string;
+  engineId: string;
 
   /** The first 12 hex digits, as Docker prints them. */
   @Index('container_docker_ids_short_id')
@@ -471,7 +471,7 @@ export class DeletedContainerFactsView extends OmitType(ContainerFactsView, ['st
 /** @returns plain data, to be spread into larger objects */
 export function containerFacts(row: ContainerRow): Readonly<ContainerFactsView> {
   return {
-    id: row.dockerId === null ? row.id : plainId(row.dockerId),
+    id: row.engineId === null ? row.id : plainId(row.engineId),
     db_id: row.id,
     name: row.name,
     status: row.status,

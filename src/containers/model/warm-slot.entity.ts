@@ -63,7 +63,7 @@ export class WarmSlotEntity {
 
   /** Null until the slot is ready, as are the next three. */
   @Column({ name: 'docker_id', type: 'varchar', length: 128, nullable: true })
-  dockerId: string | null;
+  engineId: string | null;
 
   @Column({ type: 'varchar', length: 16, nullable: true })
   runtime: string | null;

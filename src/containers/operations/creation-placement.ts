@@ -55,8 +55,8 @@ export class CreationPlacement {
    * @returns null on a single machine, for a container with data on its node, and for an operation that creates nothing
    */
   of(lease: OperationLease, { verb, isNew }: Pick<PlanInput, 'verb' | 'isNew'>): PlacedCreation | null {
-    const { dockerId, nodeId, formerNodeId, seedSnapshotId } = lease.row;
-    const hasData = dockerId !== null || seedSnapshotId !== null || (formerNodeId !== null && formerNodeId === nodeId);
+    const { engineId, nodeId, formerNodeId, seedSnapshotId } = lease.row;
+    const hasData = engineId !== null || seedSnapshotId !== null || (formerNodeId !== null && formerNodeId === nodeId);
     const isCreation = verb === 'create' || (verb === 'start' && !hasData);
     return isCreation && this.engine.nodes.list() !== null ? new PlacedCreation(this, lease, isNew === true) : null;
   }

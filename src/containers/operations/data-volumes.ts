@@ -335,26 +335,26 @@ export class DataVolumes {
    */
   async keepBroken(lease: OperationLease, { isSound = false } = {}): Promise<void> {
     const { row, signal } = lease;
-    const { id, dockerId, generation, nodeId: node } = row;
+    const { id, engineId, generation, nodeId: node } = row;
     const layer = await this.layerOf(row).catch((error: unknown) => {
       if (isSound || !(error instanceof EngineError) || saysUnavailable(error)) throw error;
       this.logger.warn({ err: error, container_id: id }, 'the writable layer of a broken container cannot be read');
       return null;
     });
-    if (dockerId === null || layer?.isWritten !== true) return;
+    if (engineId === null || layer?.isWritten !== true) return;
     const reference = layerImage(id, generation);
     const mostBytes = await this.mostLayerBytes(row.diskMb);
-    const made = await this.engine.layers.commit({ dockerId, reference, mostBytes, signal });
+    const made = await this.engine.layers.commit({ engineId, reference, mostBytes, signal });
     const { imageId } = (await this.engine.layers.flatten({ reference, node, signal })) ?? made;
     const keptLayerMb = keptWith(row, made.bytes);
     await lease.record({ patch: { imageId, imageDigest: null, keptLayerMb }, events: [] });
   }
 
   private async layerOf(row: ContainerRow): Promise<WrittenLayer | null> {
-    const observed = row.dockerId === null ? null : await this.engine.containers.inspect(row.dockerId);
+    const observed = row.engineId === null ? null : await this.engine.containers.inspect(row.engineId);
     if (observed === null || isHalfGone(observed.state)) return null;
     const isKept = await this.engine.layers.persist({ name: observed.imageId, node: row.nodeId });
-    return isKept ? this.engine.layers.measure(observed.dockerId) : null;
+    return isKept ? this.engine.layers.measure(observed.engineId) : null;
   }
 
   /**

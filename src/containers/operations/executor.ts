@@ -270,9 +270,9 @@ export class StepExecutor {
         return;
       case 'commit_layer': {
         const { reference } = step;
-        const dockerId = target('current', row, facts);
+        const engineId = target('current', row, facts);
         const { mostLayerBytes: mostBytes = 0 } = execution;
-        const layer = await this.engine.layers.commit({ dockerId, reference, mostBytes, ...signalOf(execution) });
+        const layer = await this.engine.layers.commit({ engineId, reference, mostBytes, ...signalOf(execution) });
         this.noteLayer(layer, row, facts);
         facts.committedBytes = layer.bytes;
         execution.onLayer?.(layer);
@@ -319,7 +319,7 @@ export class StepExecutor {
 
   /** To be called before a volume may be created: in another Docker, a missing volume is not lost. */
   private async assertKnown(row: ContainerRow): Promise<void> {
-    if (row.dockerId === null) this.known.assertUnchanged();
+    if (row.engineId === null) this.known.assertUnchanged();
     else await this.known.assertSame();
   }
 
@@ -351,7 +351,7 @@ export class StepExecutor {
     const beforePull = (): Promise<void> => this.known.assertSame();
     const options = { node, beforePull, ...(onPull && { onProgress: onPull }), ...(signal && { signal }) };
     if (seed !== null) return this.images.forCopy({ ...seed.image, layerId: seed.layerId }, options);
-    return row.dockerId === null
+    return row.engineId === null
       ? this.images.forCreation(row.image, options)
       : this.images.forRecreation(row, options);
   }
@@ -387,9 +387,9 @@ export class StepExecutor {
     return this.engine.containers.start(target(which, row, facts), { isNew });
   }
 
-  private async stop(dockerId: string): Promise<'running' | 'stopped' | 'missing'> {
+  private async stop(engineId: string): Promise<'running' | 'stopped' | 'missing'> {
     try {
-      const found = await this.engine.containers.stop(dockerId, this.config.STOP_GRACE_SECONDS);
+      const found = await this.engine.containers.stop(engineId, this.config.STOP_GRACE_SECONDS);
       return found === 'stopped' ? 'running' : 'stopped';
     } catch (error) {
       if (error instanceof EngineError && error.code === 'container_not_found') return 'missing';
@@ -397,26 +397,26 @@ export class StepExecutor {
     }
   }
 
-  private async confirmPaused(dockerId: string): Promise<void> {
-    const observed = await this.engine.containers.inspect(dockerId);
+  private async confirmPaused(engineId: string): Promise<void> {
+    const observed = await this.engine.containers.inspect(engineId);
     if (observed?.state !== 'paused') throw new EngineError('container_not_running', NOT_SUSPENDED);
   }
 
-  private async confirmStopped(dockerId: string): Promise<void> {
-    const observed = await this.engine.containers.inspect(dockerId);
+  private async confirmStopped(engineId: string): Promise<void> {
+    const observed = await this.engine.containers.inspect(engineId);
     if (observed && AT_WORK.includes(observed.state)) throw new EngineError('copy_failed', NOT_AT_REST);
   }
 
-  private async confirmUnwritten(dockerId: string): Promise<void> {
-    const layer = await this.engine.layers.measure(dockerId);
+  private async confirmUnwritten(engineId: string): Promise<void> {
+    const layer = await this.engine.layers.measure(engineId);
     if (layer?.isWritten === true) throw new LayerWrittenError();
   }
 
-  private async confirmRunning(dockerId: string, { step, facts }: { step: ConfirmStep; facts: Facts }): Promise<void> {
+  private async confirmRunning(engineId: string, { step, facts }: { step: ConfirmStep; facts: Facts }): Promise<void> {
     const end = performance.now() + WATCH_MS;
     let run: string | null = null;
     for (;;) {
-      const observed = await this.engine.containers.inspect(dockerId);
+      const observed = await this.engine.containers.inspect(engineId);
       run ??= observed?.startedAt ?? null;
       // Another start time means that Docker's restart policy was faster than this inspection.
       if (observed?.state !== 'running' || observed.startedAt !== run) {
@@ -442,9 +442,9 @@ function doesAny(steps: readonly Step[], calls: readonly Step['do'][]): boolean 
 }
 
 function target(which: Target, row: ContainerRow, facts: Facts): string {
-  const dockerId = which === 'current' ? row.dockerId : facts.replacementId;
-  if (dockerId == null) throw new Error(`a plan names the ${which} container before there is one`);
-  return dockerId;
+  const engineId = which === 'current' ? row.engineId : facts.replacementId;
+  if (engineId == null) throw new Error(`a plan names the ${which} container before there is one`);
+  return engineId;
 }
 
 function signalOf({ signal }: Execution): { signal?: AbortSignal } {

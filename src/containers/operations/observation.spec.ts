@@ -45,7 +45,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
     formerNodeId: null,
     notMovedBecause: null,
     unreachableSince: null,
-    dockerId: 'a',
+    engineId: 'a',
     generation: 1,
     seedSnapshotId: null,
     keptLayerMb: 0,
@@ -95,7 +95,7 @@ function row(status: ContainerStatus, runStartedAt: string | null = FIRST_RUN): 
 
 function observed(state: EngineState, more: Partial<ObservedContainer> = {}): ObservedContainer {
   const fixed = {
-    dockerId: 'a',
+    engineId: 'a',
     name: 'berth-id',
     oomKilled: false,
     ipAddress: '10.0.0.2',

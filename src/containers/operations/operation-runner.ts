@@ -126,7 +126,7 @@ export class OperationRunner {
       this.assertAnswers(row);
       const isToStop = (verb === 'stop' || verb === 'delete') && isUp(row.status) && row.operation === null;
       // Sends the inspection that the stop needs; Docker answers it while the lease is written.
-      if (isToStop && row.dockerId !== null) await this.engine.containers.expectStop(row.dockerId);
+      if (isToStop && row.engineId !== null) await this.engine.containers.expectStop(row.engineId);
     }
     return this.work.measured(verb, async () => this.perform(await this.leases.acquire(row, verb, waitMs), operation));
   }
@@ -200,8 +200,8 @@ export class OperationRunner {
       // `perform` has logged the failure, rolled it back and emitted the event.
       return;
     }
-    const { id, dockerId } = lease.row;
-    this.logger.info({ container_id: id, ...containerFields(this.engine.nodes, dockerId) }, 'created');
+    const { id, engineId } = lease.row;
+    this.logger.info({ container_id: id, ...containerFields(this.engine.nodes, engineId) }, 'created');
   }
 
   /** @throws DomainError `node_unavailable` */

@@ -217,7 +217,7 @@ export class ContainerOperations {
       await this.recovery.unpause(lease, this.clock.now());
       const target = await this.placement.reserveElsewhere(lease, to);
       const move = await this.volumes.destinationOn(lease.row, target);
-      const layer = lease.row.dockerId === null ? null : await this.volumes.layerToKeep(lease.row);
+      const layer = lease.row.engineId === null ? null : await this.volumes.layerToKeep(lease.row);
       return {
         plan: { verb: 'move', move, layer },
         mostLayerBytes: await this.volumes.mostLayerBytes(lease.row.diskMb),
@@ -239,7 +239,7 @@ export class ContainerOperations {
   async restoreSnapshot(row: ContainerRow, snapshot: SnapshotRow): Promise<Updated> {
     const prepare: OperationDefinition['prepare'] = async (lease) => {
       await this.reconcileRow(lease);
-      if (lease.row.dockerId === null) throw new DomainError('container_not_running');
+      if (lease.row.engineId === null) throw new DomainError('container_not_running');
       if (isUp(lease.row.status)) await this.placement.reserve(lease, lease.row);
       await this.recovery.unpause(lease, this.clock.now());
       const { seed, volume } = await this.volumes.restored(lease.row, snapshot);
@@ -422,7 +422,7 @@ export class ContainerOperations {
 
   /** Replaces the Docker container by one with these settings. @param moveTo the volume that the data has to move to */
   private async replacement(lease: OperationLease, wanted: Wanted, moveTo: string | null): Promise<Course> {
-    const isReplaced = lease.row.dockerId !== null && (moveTo !== null || !sameLimits(lease.row, wanted));
+    const isReplaced = lease.row.engineId !== null && (moveTo !== null || !sameLimits(lease.row, wanted));
     const layer = isReplaced ? await this.volumes.layerToKeep(lease.row, wanted) : null;
     return {
       plan: { verb: 'update', wanted, moveTo, layer },
@@ -448,7 +448,7 @@ export class ContainerOperations {
    * creation that failed while Docker was unreachable may have left one running on the volume.
    */
   private async reconcileRow(lease: OperationLease): Promise<void> {
-    if (lease.row.dockerId === null) await this.recovery.recover(lease, 'reconcile');
+    if (lease.row.engineId === null) await this.recovery.recover(lease, 'reconcile');
     else await this.recovery.observe(lease);
   }
 
@@ -489,6 +489,6 @@ function updated({ row, before, facts }: Done): Updated {
   return {
     row,
     restarted: wasRestarted(before, facts),
-    ...(replacementId !== undefined && before.dockerId !== null && { rootKept: rootKept === true }),
+    ...(replacementId !== undefined && before.engineId !== null && { rootKept: rootKept === true }),
   };
 }

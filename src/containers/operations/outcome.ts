@@ -72,9 +72,9 @@ export const NOTHING: Outcome = { patch: {}, events: [] };
  */
 function recreated(facts: Facts): ContainerPatch {
   if (facts.replacementId === undefined || facts.generation === undefined) return {};
-  const { replacementId: dockerId, generation, runtime = null } = facts;
+  const { replacementId: engineId, generation, runtime = null } = facts;
   const { ipAddress = null, startedAt: runStartedAt = null } = facts.observed ?? {};
-  return { dockerId, generation, runtime, ipAddress, runStartedAt, seedSnapshotId: null, ...imageOf(facts) };
+  return { engineId, generation, runtime, ipAddress, runStartedAt, seedSnapshotId: null, ...imageOf(facts) };
 }
 
 /**
@@ -95,11 +95,11 @@ function imageChange({ image }: Facts): { image_changed?: true } {
 export function startedOutcome(row: ContainerRow, facts: Facts, policy: RunPolicy): Outcome {
   const replacement = recreated(facts);
   const used: ContainerPatch = { lastUsedAt: policy.now };
-  if (row.status === 'running' && replacement.dockerId === undefined && facts.wasRunning === true) {
+  if (row.status === 'running' && replacement.engineId === undefined && facts.wasRunning === true) {
     return { patch: used, events: [] };
   }
-  if (row.status === 'paused' && replacement.dockerId === undefined) return resumedOutcome(row, policy.now);
-  const run = replacement.dockerId === undefined ? newRun(policy) : resumedRun(row, policy);
+  if (row.status === 'paused' && replacement.engineId === undefined) return resumedOutcome(row, policy.now);
+  const run = replacement.engineId === undefined ? newRun(policy) : resumedRun(row, policy);
   const patch: ContainerPatch = {
     status: 'running',
     statusReason: null,
@@ -117,10 +117,10 @@ export function recreation(
   row: ContainerRow,
   facts: Facts,
 ): { recreated?: true; old_id?: string; volume_kept?: boolean; image_changed?: true } {
-  if (facts.replacementId === undefined || row.dockerId === null) return {};
+  if (facts.replacementId === undefined || row.engineId === null) return {};
   return {
     recreated: true,
-    old_id: plainId(row.dockerId),
+    old_id: plainId(row.engineId),
     volume_kept: facts.volumeExisted === true,
     ...imageChange(facts),
   };
@@ -263,8 +263,8 @@ export function movedOutcome(row: ContainerRow, { node, volume, hasData }: Desti
 /** What clients are told of the replacement of a container. */
 function replacementOf(row: ContainerRow, facts: Facts) {
   const restarted = wasRestarted(row, facts);
-  if (facts.replacementId === undefined || row.dockerId === null) return { restarted };
-  return { restarted, old_id: plainId(row.dockerId), root_kept: facts.rootKept === true, ...imageChange(facts) };
+  if (facts.replacementId === undefined || row.engineId === null) return { restarted };
+  return { restarted, old_id: plainId(row.engineId), root_kept: facts.rootKept === true, ...imageChange(facts) };
 }
 
 /** The layers of a container whose own layer was kept. */

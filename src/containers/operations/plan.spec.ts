@@ -24,9 +24,9 @@ function calls(steps: readonly Step[]): readonly Step[] {
 }
 
 /** A plan as a line of text, so that a table shows it whole. */
-function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; dockerId?: string | null }): string {
-  const { status, dockerId = 'a'.repeat(64), ...rest } = input;
-  const row = { id: ID, status, dockerId, generation: dockerId === null ? 0 : 3, volumeName: 'V', ...SMALL };
+function print(input: Omit<PlanInput, 'row'> & { status: ContainerStatus; engineId?: string | null }): string {
+  const { status, engineId = 'a'.repeat(64), ...rest } = input;
+  const row = { id: ID, status, engineId, generation: engineId === null ? 0 : 3, volumeName: 'V', ...SMALL };
   const { steps, cleanup } = planOperation({ ...rest, row });
   return cleanup.length > 0 ? `${line(steps)} | ${line(cleanup)}` : line(steps);
 }
@@ -72,7 +72,7 @@ describe('the plan of a start', () => {
 
   it('must make a container for a row that never had one, whatever was seen', () => {
     for (const observed of OBSERVED_STATES) {
-      expect(print({ verb: 'start', status: 'error', dockerId: null, observed: observed })).toBe(
+      expect(print({ verb: 'start', status: 'error', engineId: null, observed: observed })).toBe(
         `${recreate}, confirm_running B`,
       );
     }
@@ -83,10 +83,10 @@ describe('the plan of a move to another machine', () => {
   const move = (
     status: ContainerStatus,
     hasData = true,
-    dockerId: string | null = 'a'.repeat(64),
+    engineId: string | null = 'a'.repeat(64),
     layer: LayerToKeep | null = null,
   ): string =>
-    print({ verb: 'move', status, dockerId, observed: 'unseen', layer, move: { node: 'two', volume: 'W', hasData } });
+    print({ verb: 'move', status, engineId, observed: 'unseen', layer, move: { node: 'two', volume: 'W', hasData } });
   const made = 'two:image, two:volume W, two:create W';
 
   it('must copy what runs while it is stopped, and remove nothing before the new one runs', () => {
@@ -131,11 +131,11 @@ describe('the plan of a snapshot', () => {
     {
       layer = 'L',
       hasData = true,
-      dockerId = 'a'.repeat(64),
-    }: { layer?: string | null; hasData?: boolean; dockerId?: string | null } = {},
+      engineId = 'a'.repeat(64),
+    }: { layer?: string | null; hasData?: boolean; engineId?: string | null } = {},
   ): string => {
     const planned = { owner: { id: 's', isSnapshot: true }, layer, volume: 'S', hasData };
-    return print({ verb: 'snapshot', status, dockerId, observed: 'unseen', snapshot: planned });
+    return print({ verb: 'snapshot', status, engineId, observed: 'unseen', snapshot: planned });
   };
 
   it('must suspend what runs while it is read, and prove that before and after', () => {
@@ -156,8 +156,8 @@ describe('the plan of a snapshot', () => {
   });
 
   it('must take what there is, and no more', () => {
-    expect(snapshot('stopped', { layer: null, dockerId: null })).toBe('volume S, copy V S');
-    expect(snapshot('stopped', { layer: null, hasData: false, dockerId: null })).toBe('');
+    expect(snapshot('stopped', { layer: null, engineId: null })).toBe('volume S, copy V S');
+    expect(snapshot('stopped', { layer: null, hasData: false, engineId: null })).toBe('');
     expect(snapshot('running', { hasData: false })).toBe(
       'pause A, confirm_paused A, commit_layer, confirm_paused A, unpause A, flatten_layer',
     );
@@ -172,7 +172,7 @@ describe('the plan of a creation from a snapshot', () => {
     volume: 'S',
     untilMade: null,
   };
-  const creation = { verb: 'create', status: 'creating', dockerId: null, observed: 'unseen' } as const;
+  const creation = { verb: 'create', status: 'creating', engineId: null, observed: 'unseen' } as const;
 
   it('must copy the data while the container starts, before it counts as running', () => {
     expect(print({ ...creation, seed })).toBe(
@@ -264,7 +264,7 @@ describe('the plan of a stop', () => {
   });
 
   it('must do nothing for a row without a container', () => {
-    expect(print({ verb: 'stop', status: 'error', dockerId: null, observed: 'unseen' })).toBe('');
+    expect(print({ verb: 'stop', status: 'error', engineId: null, observed: 'unseen' })).toBe('');
   });
 });
 
@@ -289,7 +289,7 @@ describe('the plan of a delete', () => {
 
   it('must have nothing to do for a row without a container', () => {
     for (const status of ['creating', 'error'] as const) {
-      expect(print({ verb: 'delete', status, dockerId: null, observed: 'unseen' })).toBe('');
+      expect(print({ verb: 'delete', status, engineId: null, observed: 'unseen' })).toBe('');
     }
   });
 });
@@ -317,14 +317,14 @@ describe('the plan of an update', () => {
   });
 
   it('must touch nothing for a row without a container', () => {
-    expect(print({ verb: 'update', status: 'error', dockerId: null, observed: 'unseen', wanted: LARGE })).toBe('');
+    expect(print({ verb: 'update', status: 'error', engineId: null, observed: 'unseen', wanted: LARGE })).toBe('');
   });
 
   it('must make the replacement beside the old one, and exchange their names before the commit', () => {
     const row = {
       id: ID,
       status: 'running' as const,
-      dockerId: 'a'.repeat(64),
+      engineId: 'a'.repeat(64),
       generation: 3,
       volumeName: 'V',
       ...SMALL,
@@ -366,7 +366,7 @@ describe('the plan of an update that moves the data', () => {
 
   it('must exchange the volume alone where there is no container', () => {
     for (const status of ['error', 'creating'] as const) {
-      expect(print({ ...moving, status, dockerId: null, observed: 'unseen' })).toBe(
+      expect(print({ ...moving, status, engineId: null, observed: 'unseen' })).toBe(
         'volume W, copy V W | remove_volume V',
       );
     }
@@ -380,13 +380,13 @@ describe('the plan of an update that moves the data', () => {
 
 describe('the plan of a creation', () => {
   it('must make, start and look', () => {
-    expect(print({ verb: 'create', status: 'creating', dockerId: null, observed: 'unseen' })).toBe(
+    expect(print({ verb: 'create', status: 'creating', engineId: null, observed: 'unseen' })).toBe(
       `${recreate}, confirm_running B`,
     );
   });
 
   it.each([true, false])('must say of the volume whether it can only be new (%s)', (isNew) => {
-    const row = { id: ID, status: 'creating', dockerId: null, generation: 0, volumeName: 'V', ...SMALL } as const;
+    const row = { id: ID, status: 'creating', engineId: null, generation: 0, volumeName: 'V', ...SMALL } as const;
     const { steps } = planOperation({ verb: 'create', row, observed: 'unseen', isNew });
     const volume = calls(steps).find((step) => step.do === 'ensure_volume');
     expect(volume).toMatchObject(isNew ? { isNew } : {});
@@ -399,11 +399,11 @@ describe('every plan', () => {
   const all = verbs.flatMap((verb) =>
     CONTAINER_STATUSES.flatMap((status) =>
       OBSERVED_STATES.flatMap((observed) =>
-        [null, 'a'.repeat(64)].flatMap((dockerId) => {
-          const row = { id: ID, status, dockerId, generation: 3, volumeName: 'V', ...SMALL };
+        [null, 'a'.repeat(64)].flatMap((engineId) => {
+          const row = { id: ID, status, engineId, generation: 3, volumeName: 'V', ...SMALL };
           return [null, 'W'].map((moveTo) => {
             const plan = planOperation({ verb, row, observed: observed, wanted: LARGE, moveTo });
-            return { verb, status, observed, dockerId, moveTo, plan };
+            return { verb, status, observed, engineId, moveTo, plan };
           });
         }),
       ),
@@ -416,21 +416,21 @@ describe('every plan', () => {
   });
 
   it('must not name a container that is not there', () => {
-    for (const { plan, dockerId } of all) {
+    for (const { plan, engineId } of all) {
       let made = false;
       for (const step of calls(plan.steps)) {
         if (step.do === 'create_container') made = true;
         if (!('target' in step)) continue;
-        expect(step.target === 'current' ? dockerId !== null : made).toBe(true);
+        expect(step.target === 'current' ? engineId !== null : made).toBe(true);
       }
     }
   });
 
   it('must take this for the Docker that has the volume only where an update has just seen the container run', () => {
-    for (const { plan, verb, status, observed, dockerId } of all) {
+    for (const { plan, verb, status, observed, engineId } of all) {
       const create = calls(plan.steps).find((step) => step.do === 'create_container');
       if (!create) continue;
-      const isThere = dockerId !== null && !['missing', 'dead', 'removing'].includes(observed);
+      const isThere = engineId !== null && !['missing', 'dead', 'removing'].includes(observed);
       expect(create.sawCurrent ?? false).toBe(verb === 'update' && isUp(status) && isThere);
     }
   });
@@ -456,9 +456,9 @@ describe('every plan', () => {
   });
 
   it('must never start the new container while the old one may run', () => {
-    for (const { plan, dockerId } of all.filter(({ verb }) => verb === 'update')) {
+    for (const { plan, engineId } of all.filter(({ verb }) => verb === 'update')) {
       const order = calls(plan.steps).map(word);
-      if (dockerId === null || !order.includes('start B')) continue;
+      if (engineId === null || !order.includes('start B')) continue;
       expect(order.indexOf('stop A')).toBeGreaterThan(order.indexOf('create'));
       expect(order.indexOf('start B')).toBeGreaterThan(order.indexOf('stop A'));
     }

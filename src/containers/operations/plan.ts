@@ -97,7 +97,7 @@ export interface ContainerLimits {
 
 export interface PlanInput {
   readonly verb: Verb;
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'generation' | 'volumeName'> & ContainerLimits;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'engineId' | 'generation' | 'volumeName'> & ContainerLimits;
   readonly observed: ObservedState;
   /** With `create` only: no attempt has done anything in Docker for this row yet. */
   readonly isNew?: boolean;
@@ -193,7 +193,7 @@ export function movedVolumeName(row: Pick<ContainerRow, 'id' | 'generation'>, at
 
 /** Plans an operation; makes no calls. Every combination of row, observed state and verb has a plan. */
 export function planOperation(input: PlanInput): Plan {
-  const exists = input.row.dockerId !== null && input.observed !== 'missing' && !isHalfGone(input.observed);
+  const exists = input.row.engineId !== null && input.observed !== 'missing' && !isHalfGone(input.observed);
   switch (input.verb) {
     case 'create':
       return before([...removeRemains(input), ...recreate(input), firstRun]);
@@ -228,7 +228,7 @@ function planSnapshot({ row, snapshot }: PlanInput): Step[] {
   if (!snapshot) return [];
   const { owner, layer, volume, hasData } = snapshot;
   const runs = row.status === 'running';
-  const atRest = row.dockerId === null ? [] : [isUp(row.status) ? confirmPaused : confirmStopped];
+  const atRest = row.engineId === null ? [] : [isUp(row.status) ? confirmPaused : confirmStopped];
   const steps: Step[] = [];
   if (hasData) {
     steps.push({ do: 'ensure_volume', volume, owner, isNew: true, because: 'the data is copied into it' });
@@ -258,7 +258,7 @@ function planMove(input: PlanInput): Plan {
   const { row, move: destination, layer } = input;
   if (!destination) return before([]);
   const { node, volume, hasData } = destination;
-  const hasContainer = row.dockerId !== null;
+  const hasContainer = row.engineId !== null;
   const runs = hasContainer && isUp(row.status);
   const { reference = null, imageId = null } = (hasContainer ? layer : null) ?? {};
   const steps: Step[] = [];
@@ -293,7 +293,7 @@ function planUpdate(input: PlanInput, exists: boolean): Plan {
   if (!wanted || (moveTo === null && sameLimits(row, wanted))) return before([]);
   const outgrown: Step[] =
     moveTo === null ? [] : [{ do: 'remove_volume', volume: row.volumeName, because: 'the data has moved' }];
-  if (row.dockerId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
+  if (row.engineId === null) return { steps: [...newVolume(moveTo), ...move(input, 'nothing')], cleanup: outgrown };
   const generation = row.generation + 1;
   const name = exists ? generationName(row.id, generation) : containerName(row.id);
   const reference = input.layer?.reference ?? null;
@@ -465,7 +465,7 @@ const firstRun: Step = {
   by: 'watch_unless_proven',
   because: 'this image has not yet run as a sandbox',
 };
-const ifFirstRun = ({ row }: PlanInput): Step[] => (row.dockerId === null ? [firstRun] : []);
+const ifFirstRun = ({ row }: PlanInput): Step[] => (row.engineId === null ? [firstRun] : []);
 const stop = (because: string): Step => ({ do: 'stop_container', target: 'current', because });
 /** Stops the container for its replacement, which begins without the layer that was found unwritten. */
 const stopReplaced = ({ layer }: PlanInput, because: string): Step[] => {
@@ -475,7 +475,7 @@ const before = (steps: readonly Step[]): Plan => ({ steps, cleanup: [] });
 
 /** A half-removed container still holds its name. */
 function removeRemains({ row, observed }: PlanInput): Step[] {
-  return row.dockerId !== null && isHalfGone(observed)
+  return row.engineId !== null && isHalfGone(observed)
     ? [{ do: 'remove_container', target: 'current', because: `it is ${observed}` }]
     : [];
 }

@@ -9,7 +9,7 @@ const ROW = {
   id: '0b6f5f0e-5f0b-4a55-9a53-6d1c2b7e0d11',
   name: 'one',
   status: 'creating',
-  dockerId: null,
+  engineId: null,
 } as ContainerRow;
 const steps: Step[] = [
   { do: 'ensure_volume', volume: 'v', because: '' },

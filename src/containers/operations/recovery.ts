@@ -62,7 +62,7 @@ export class Recovery {
     // Lists every node: a move may have been interrupted.
     const { items, silent } = await this.engine.containers.list({ instance: this.instance.id, containerId: row.id });
     if (row.nodeId !== null && silent.includes(row.nodeId)) throw nodeUnavailable(row.nodeId);
-    const current = row.dockerId === null ? null : await this.engine.containers.inspect(row.dockerId);
+    const current = row.engineId === null ? null : await this.engine.containers.inspect(row.engineId);
     const volumes = await this.volumes.ofContainer(row, { mayBeRestored: isRolledBack(interrupted) });
     for (const step of planRollback({ row, interrupted, listed: items, current, volumes })) {
       await lease.assertHeld();
@@ -88,10 +88,10 @@ export class Recovery {
    * @throws EngineError, LeaseLostError
    */
   async unpause(lease: OperationLease, now: Date): Promise<void> {
-    const { status, dockerId } = lease.row;
-    if (status !== 'paused' || dockerId === null) return;
+    const { status, engineId } = lease.row;
+    if (status !== 'paused' || engineId === null) return;
     await lease.assertHeld();
-    await this.engine.containers.unpause(dockerId);
+    await this.engine.containers.unpause(engineId);
     await lease.record(resumedOutcome(lease.row, now));
   }
 
@@ -103,8 +103,8 @@ export class Recovery {
    * @throws EngineError
    */
   async compare(row: ContainerRow, interrupted: Operation | null): Promise<Outcome | null> {
-    if (row.dockerId === null) return null;
-    const observed = await this.engine.containers.inspect(row.dockerId);
+    if (row.engineId === null) return null;
+    const observed = await this.engine.containers.inspect(row.engineId);
     const policy = await this.policies.policyOf(row.userId);
     const followed = outcomeOfObservation(row, observed, { death: null, policy });
     // A stop that Berth began is not an exit, even if another process observes its end.
@@ -121,8 +121,8 @@ export class Recovery {
    * @throws EngineError if Docker does not answer
    */
   async isGone(row: ContainerRow): Promise<boolean> {
-    if (row.dockerId === null) return false;
-    const observed = await this.engine.containers.inspect(row.dockerId);
+    if (row.engineId === null) return false;
+    const observed = await this.engine.containers.inspect(row.engineId);
     return observed === null || isHalfGone(observed.state);
   }
 
@@ -248,14 +248,14 @@ export class Recovery {
   private async perform(step: RollbackStep): Promise<void> {
     switch (step.do) {
       case 'remove_container':
-        return this.engine.containers.remove(step.dockerId);
+        return this.engine.containers.remove(step.engineId);
       case 'start_container':
-        await this.engine.containers.start(step.dockerId);
+        await this.engine.containers.start(step.engineId);
         return;
       case 'unpause_container':
-        return this.engine.containers.unpause(step.dockerId);
+        return this.engine.containers.unpause(step.engineId);
       case 'rename_container': {
-        return this.engine.containers.rename(step.dockerId, step.name);
+        return this.engine.containers.rename(step.engineId, step.name);
       }
       case 'remove_volume':
         // In another Docker this volume may be the only copy of the data.

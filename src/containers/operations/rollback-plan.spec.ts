@@ -5,19 +5,19 @@ import { mayHoldData, planRollback, RollbackStep } from './rollback-plan';
 const ID = '11111111-2222-4333-8444-555555555555';
 const NAME = `berth-${ID}`;
 
-function listed(dockerId: string, state: EngineState, name = NAME): ListedContainer {
-  return { dockerId, name, state, createdAt: new Date(0), containerId: ID, generation: null, connected: true };
+function listed(engineId: string, state: EngineState, name = NAME): ListedContainer {
+  return { engineId, name, state, createdAt: new Date(0), containerId: ID, generation: null, connected: true };
 }
 
 function recover(
   status: 'running' | 'stopped' | 'creating',
   interrupted: Operation,
   found: ListedContainer[],
-  { dockerId = 'A', volumes = [] }: { dockerId?: string | null; volumes?: readonly string[] } = {},
+  { engineId = 'A', volumes = [] }: { engineId?: string | null; volumes?: readonly string[] } = {},
 ): string {
-  const current = found.find((container) => container.dockerId === dockerId) ?? null;
+  const current = found.find((container) => container.engineId === engineId) ?? null;
   const steps = planRollback({
-    row: { nodeId: null, formerNodeId: null, id: ID, status, dockerId, volumeName: 'V' },
+    row: { nodeId: null, formerNodeId: null, id: ID, status, engineId, volumeName: 'V' },
     interrupted,
     listed: found,
     current,
@@ -27,7 +27,7 @@ function recover(
 }
 
 function word(step: RollbackStep): string {
-  return `${step.do.replace('_container', '')} ${step.do === 'remove_volume' ? step.volume : step.dockerId}`;
+  return `${step.do.replace('_container', '')} ${step.do === 'remove_volume' ? step.volume : step.engineId}`;
 }
 
 describe('the rollback of a resize that ended after', () => {
@@ -56,7 +56,7 @@ describe('the rollback of a resize that ended after', () => {
     ['its commit, by an earlier version of Berth', [listed('A', 'exited'), beside('running')], 'remove A, rename B'],
     ['its commit and the removal, by an earlier version', [beside('running')], 'rename B'],
   ])('%s must end with the new one alone, under its name', (_step, found, expected) => {
-    expect(recover('running', 'reconcile', found, { dockerId: 'B' })).toBe(expected);
+    expect(recover('running', 'reconcile', found, { engineId: 'B' })).toBe(expected);
   });
 
   it('the creation of a new container for a stopped one must not start anything', () => {
@@ -94,11 +94,11 @@ describe('the rollback of a move to another volume that ended after', () => {
     ['the renaming', [listed('B', 'running')], ['U', 'V'], 'remove_volume U'],
     ['everything', [listed('B', 'running')], ['V'], ''],
   ])('%s must end with the new one on the new volume, alone', (_step, found, volumes, expected) => {
-    expect(recover('running', 'reconcile', found, { dockerId: 'B', volumes })).toBe(expected);
+    expect(recover('running', 'reconcile', found, { engineId: 'B', volumes })).toBe(expected);
   });
 
   it('the copy for a row without a container must leave the old volume', () => {
-    expect(recover('creating', 'update', [worker('running')], { dockerId: null, volumes: ['V', 'W'] })).toBe(
+    expect(recover('creating', 'update', [worker('running')], { engineId: null, volumes: ['V', 'W'] })).toBe(
       'remove M, remove_volume W',
     );
   });
@@ -115,12 +115,12 @@ describe('the rollback of a move to another machine that ended after', () => {
     volumes: readonly string[],
     { at = 'one', status = 'running' }: { at?: 'one' | 'two'; status?: 'running' | 'stopped' } = {},
   ): string {
-    const own = at === 'one' ? { dockerId: 'one/A', volumeName: 'V' } : { dockerId: 'two/B', volumeName: 'W' };
+    const own = at === 'one' ? { engineId: 'one/A', volumeName: 'V' } : { engineId: 'two/B', volumeName: 'W' };
     const steps = planRollback({
       row: { id: ID, status, nodeId: at, formerNodeId: null, ...own },
       interrupted: 'move',
       listed: found,
-      current: found.find(({ dockerId }) => dockerId === own.dockerId) ?? null,
+      current: found.find(({ engineId }) => engineId === own.engineId) ?? null,
       volumes: volumes.map((volume) => {
         const [node = '', name = ''] = volume.split(':');
         return { node, name, containerId: ID, labelled: true };
@@ -186,8 +186,8 @@ describe('the rollback of a snapshot', () => {
 
 describe('the rollback', () => {
   it('must remove what a creation left, whatever its state', () => {
-    expect(recover('creating', 'create', [listed('B', 'running')], { dockerId: null })).toBe('remove B');
-    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], { dockerId: null })).toBe(
+    expect(recover('creating', 'create', [listed('B', 'running')], { engineId: null })).toBe('remove B');
+    expect(recover('creating', 'create', [listed('B', 'created'), listed('C', 'dead')], { engineId: null })).toBe(
       'remove B, remove C',
     );
   });
@@ -218,7 +218,7 @@ describe('the rollback', () => {
 
   it('must believe the inspection where the list is behind it', () => {
     const steps = planRollback({
-      row: { id: ID, status: 'running', dockerId: 'A', nodeId: null, formerNodeId: null, volumeName: 'V' },
+      row: { id: ID, status: 'running', engineId: 'A', nodeId: null, formerNodeId: null, volumeName: 'V' },
       interrupted: 'undo',
       volumes: [],
       listed: [listed('A', 'running')],

@@ -4,8 +4,8 @@ import { containerName } from './plan';
 
 /** One engine call, and why. */
 export type RollbackStep = { readonly because: string } & (
-  | { readonly do: 'remove_container' | 'start_container' | 'unpause_container'; readonly dockerId: string }
-  | { readonly do: 'rename_container'; readonly dockerId: string; readonly name: string }
+  | { readonly do: 'remove_container' | 'start_container' | 'unpause_container'; readonly engineId: string }
+  | { readonly do: 'rename_container'; readonly engineId: string; readonly name: string }
   | { readonly do: 'remove_volume'; readonly volume: string; readonly node?: string | null }
 );
 
@@ -16,14 +16,14 @@ export type RollbackStep = { readonly because: string } & (
  * removes volumes that the data was to move to, or has moved from.
  */
 export function planRollback(input: {
-  readonly row: Pick<ContainerRow, 'id' | 'status' | 'dockerId' | 'volumeName' | 'nodeId' | 'formerNodeId'>;
+  readonly row: Pick<ContainerRow, 'id' | 'status' | 'engineId' | 'volumeName' | 'nodeId' | 'formerNodeId'>;
   readonly interrupted: Operation | null;
   readonly listed: readonly ListedContainer[];
   /**
    * The row's own container, from an inspection: for a moment after a stop, Docker 26.1 still lists a container as
    * running.
    */
-  readonly current: Pick<ObservedContainer, 'dockerId' | 'state' | 'name'> | null;
+  readonly current: Pick<ObservedContainer, 'engineId' | 'state' | 'name'> | null;
   /** The container's volumes; empty on a single machine that never replaces volumes. */
   readonly volumes: readonly ListedVolume[];
 }): RollbackStep[] {
@@ -64,20 +64,20 @@ function ofContainers({
   current,
 }: Omit<Parameters<typeof planRollback>[0], 'volumes'>): RollbackStep[] {
   const steps: RollbackStep[] = listed
-    .filter(({ dockerId }) => dockerId !== row.dockerId)
-    .map(({ dockerId }) => ({ do: 'remove_container', dockerId, because: 'the row does not know it' }));
+    .filter(({ engineId }) => engineId !== row.engineId)
+    .map(({ engineId }) => ({ do: 'remove_container', engineId, because: 'the row does not know it' }));
   if (!current) return steps;
   const down = current.state === 'exited' || current.state === 'created';
   const ran = row.status === 'running' || (row.status === 'stopped' && interrupted === 'restart');
   if (down && ran && isRolledBack(interrupted)) {
-    steps.push({ do: 'start_container', dockerId: current.dockerId, because: 'it ran before the operation' });
+    steps.push({ do: 'start_container', engineId: current.engineId, because: 'it ran before the operation' });
   }
   if (current.state === 'paused' && row.status === 'running' && isRolledBack(interrupted)) {
-    steps.push({ do: 'unpause_container', dockerId: current.dockerId, because: 'the operation suspended it' });
+    steps.push({ do: 'unpause_container', engineId: current.engineId, because: 'the operation suspended it' });
   }
   const name = containerName(row.id);
   if (current.name !== name) {
-    steps.push({ do: 'rename_container', dockerId: current.dockerId, name, because: 'it replaced another one' });
+    steps.push({ do: 'rename_container', engineId: current.engineId, name, because: 'it replaced another one' });
   }
   return steps;
 }

@@ -3,14 +3,14 @@ import { roleAfterReplacement, roleTriedAgain } from './role-follows';
 
 const PENDING = { roleStatus: 'pending', roleClaimId: null, roleClaimHolder: null, roleClaimExpiresAt: null };
 const row = (roleStatus: RoleStatus | null, status: ContainerRow['status'] = 'running'): ContainerRow =>
-  ({ roleStatus, status, dockerId: 'old', deletedAt: null }) as ContainerRow;
+  ({ roleStatus, status, engineId: 'old', deletedAt: null }) as ContainerRow;
 
 describe('what becomes of a role', () => {
   it.each<RoleStatus>(['pending', 'installing', 'installed', 'failed'])(
     'must be to install it where a %s one gets a new Docker container',
     (roleStatus) => {
-      expect(roleAfterReplacement(row(roleStatus), { dockerId: 'new', status: 'running' })).toEqual(PENDING);
-      expect(roleAfterReplacement(row(roleStatus, 'stopped'), { dockerId: 'new' })).toEqual(PENDING);
+      expect(roleAfterReplacement(row(roleStatus), { engineId: 'new', status: 'running' })).toEqual(PENDING);
+      expect(roleAfterReplacement(row(roleStatus, 'stopped'), { engineId: 'new' })).toEqual(PENDING);
     },
   );
 
@@ -27,10 +27,10 @@ describe('what becomes of a role', () => {
   });
 
   it('must be left alone by what does not concern it', () => {
-    for (const change of [{}, { status: 'running' as const }, { dockerId: 'old' }]) {
+    for (const change of [{}, { status: 'running' as const }, { engineId: 'old' }]) {
       expect(roleAfterReplacement(row('installing'), change)).toEqual({});
     }
-    expect(roleAfterReplacement(row(null, 'stopped'), { dockerId: 'new', status: 'running' })).toEqual({});
+    expect(roleAfterReplacement(row(null, 'stopped'), { engineId: 'new', status: 'running' })).toEqual({});
   });
 
   it('must be tried again after a failure when the container is started', () => {

@@ -4,7 +4,7 @@ import type { ContainerRow, RoleStatus } from '../model/container.entity';
 type RoleColumns = Pick<ContainerRow, 'roleStatus' | 'roleClaimId' | 'roleClaimHolder' | 'roleClaimExpiresAt'>;
 
 /** The columns of a change that affect the role. */
-type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt'>>;
+type Change = Partial<Pick<ContainerRow, 'status' | 'engineId' | 'deletedAt'>>;
 
 /** To be installed. Clears the lease, so that a current installer can write no more. */
 const PENDING: RoleColumns = {
@@ -26,7 +26,7 @@ const UNFINISHED: readonly (RoleStatus | null)[] = ['pending', 'installing'];
  */
 export function roleAfterReplacement(row: ContainerRow, change: Change): Partial<RoleColumns> {
   if (row.roleStatus === null) return {};
-  if (change.dockerId !== undefined && change.dockerId !== row.dockerId) return PENDING;
+  if (change.engineId !== undefined && change.engineId !== row.engineId) return PENDING;
   const ends = change.status !== undefined && change.status !== 'running' && row.status === 'running';
   const starts = change.status === 'running' && row.status !== 'running';
   if (!ends && !starts && change.deletedAt == null) return {};

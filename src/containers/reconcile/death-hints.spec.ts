@@ -3,7 +3,7 @@ import type { EngineEvent } from '../../engine';
 import { DeathHints } from './watcher';
 
 const event = (action: EngineEvent['action'], seconds: number, exitCode: number | null = null): EngineEvent => ({
-  dockerId: 'a',
+  engineId: 'a',
   containerId: 'id',
   action,
   exitCode,

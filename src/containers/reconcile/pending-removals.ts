@@ -59,8 +59,8 @@ export class PendingRemovals {
   /** Safe in several processes at once: a container that is already gone counts as removed. */
   private async remove(containerId: string, node: string | null): Promise<void> {
     const { items } = await this.engine.containers.list({ instance: this.instance.id, containerId, node });
-    for (const { dockerId } of items) {
-      await this.engine.containers.remove(dockerId);
+    for (const { engineId } of items) {
+      await this.engine.containers.remove(engineId);
     }
     // The absence of the container from another Docker would prove nothing.
     await this.known.assertSame();

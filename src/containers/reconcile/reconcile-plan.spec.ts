@@ -17,7 +17,7 @@ function row(id: string, status: ContainerStatus, lease: Partial<SweptRow> = {})
     nodeId: null,
     otherNodeId: null,
     formerNodeId: null,
-    dockerId: `docker-${id}`,
+    engineId: `docker-${id}`,
     volumeName,
     runStartedAt: '2026',
     ...free,
@@ -28,7 +28,7 @@ function row(id: string, status: ContainerStatus, lease: Partial<SweptRow> = {})
 function listed(containerId: string | null, state: EngineState, more: Partial<ListedContainer> = {}): ListedContainer {
   const id = containerId ?? 'x';
   return {
-    dockerId: `docker-${id}`,
+    engineId: `docker-${id}`,
     name: `berth-${id}`,
     state,
     createdAt: before(GRACE),
@@ -44,7 +44,7 @@ function volumeOf(changes: Partial<ListedVolume>): ListedVolume {
 }
 
 const told = (action: ReconcileAction): string =>
-  action.do === 'remove_orphan' ? `remove_orphan ${action.dockerId}` : `${action.do} ${action.row.id}`;
+  action.do === 'remove_orphan' ? `remove_orphan ${action.engineId}` : `${action.do} ${action.row.id}`;
 
 async function sweep(rows: SweptRow[], found: ListedContainer[], volumes: ListedVolume[] = []): Promise<string[]> {
   const plan = await ReconcilePlan.of({ listed: found, volumes, now: NOW, orphanGraceMs: GRACE, wasUnwatched: false });
@@ -91,7 +91,7 @@ describe('a sweep', () => {
   it('must leave alone what an operation holds, and finish what a dead one held', async () => {
     const held = row('a', 'running', { operation: 'update', operationExpiresAt: new Date(NOW.getTime() - 1) });
     const dead = row('b', 'running', { operation: 'update', operationExpiresAt: TERM_OVER });
-    const strays = ['a', 'b'].map((id) => listed(id, 'running', { dockerId: `stray-${id}` }));
+    const strays = ['a', 'b'].map((id) => listed(id, 'running', { engineId: `stray-${id}` }));
     expect(await sweep([held, dead], strays)).toEqual(['finish b']);
   });
 
@@ -116,7 +116,7 @@ describe('a sweep', () => {
   });
 
   it('must reconcile a row with a second container, or with one that still has a replacement name', async () => {
-    const second = listed('a', 'exited', { dockerId: 'old' });
+    const second = listed('a', 'exited', { engineId: 'old' });
     expect(await sweep([row('a', 'running')], [listed('a', 'running'), second])).toEqual(['reconcile a']);
     expect(await sweep([row('a', 'running')], [listed('a', 'running', { name: 'berth-a-g2' })])).toEqual([
       'reconcile a',

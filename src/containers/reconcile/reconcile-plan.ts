@@ -22,7 +22,7 @@ export type ReconcileAction =
    */
   | { readonly do: 'reconcile'; readonly row: SweptRow }
   /** A container of ours without a live row. */
-  | { readonly do: 'remove_orphan'; readonly dockerId: string };
+  | { readonly do: 'remove_orphan'; readonly engineId: string };
 
 /** Where Docker's events may have been missed: everywhere, nowhere, or on these nodes (null: the single machine). */
 export type Unwatched = boolean | ReadonlySet<string | null>;
@@ -93,7 +93,7 @@ export class ReconcilePlan {
   /** The actions for containers that match no row. */
   forOrphans(): ReconcileAction[] {
     const orphans = [...this.containers.values()].flat().filter((orphan) => this.isOldEnough(orphan));
-    return orphans.map(({ dockerId }) => ({ do: 'remove_orphan', dockerId }));
+    return orphans.map(({ engineId }) => ({ do: 'remove_orphan', engineId }));
   }
 
   /** Volumes that match no row, or whose label cannot be read. */
@@ -110,7 +110,7 @@ export class ReconcilePlan {
     volumes: readonly ListedVolume[],
   ): 'finish' | 'reconcile' | 'reconnect' | 'move_data' | 'look' | null {
     if (row.operation !== null) return isTermOver(row.operationExpiresAt) ? 'finish' : null;
-    const current = containers.find(({ dockerId }) => dockerId === row.dockerId);
+    const current = containers.find(({ engineId }) => engineId === row.engineId);
     const isStray = (listed: ListedContainer): boolean => listed !== current && this.isOldEnough(listed);
     const isMisnamed = current !== undefined && current.name !== containerName(row.id);
     const isOutgrown = (volume: ListedVolume): boolean => !mayHoldData(row, volume);

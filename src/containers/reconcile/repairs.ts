@@ -79,7 +79,7 @@ export class Repairs {
       if (isBenignConflict(error)) return;
       const { nodes } = this.engine;
       const subject =
-        action.do === 'remove_orphan' ? containerFields(nodes, action.dockerId) : { container_id: action.row.id };
+        action.do === 'remove_orphan' ? containerFields(nodes, action.engineId) : { container_id: action.row.id };
       this.logger.warn({ err: error, ...subject }, `${action.do} failed; it is tried again`);
     }
   }
@@ -95,15 +95,15 @@ export class Repairs {
       case 'reconcile':
         return this.withRow(action.row, (row) => this.operations.reconcile(row));
       case 'remove_orphan':
-        this.logger.info(containerFields(this.engine.nodes, action.dockerId), 'removing a container without a row');
-        return this.engine.containers.remove(action.dockerId);
+        this.logger.info(containerFields(this.engine.nodes, action.engineId), 'removing a container without a row');
+        return this.engine.containers.remove(action.engineId);
     }
   }
 
   /** Safe during any operation, as it removes nothing. */
-  private async reconnect({ id, dockerId }: SweptRow): Promise<void> {
+  private async reconnect({ id, engineId }: SweptRow): Promise<void> {
     try {
-      if (dockerId !== null) await this.engine.networks.reconnect(dockerId);
+      if (engineId !== null) await this.engine.networks.reconnect(engineId);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'container_not_found') throw error;
     }

@@ -73,9 +73,9 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
 
   /** @param node null: the single machine */
   private async sweepNode(node: string | null): Promise<void> {
-    const dockerId = (await this.engine.host.identify(node)) ?? '';
-    await this.finishInterrupted(dockerId, node);
-    const unused = await this.unused(dockerId, node);
+    const engineId = (await this.engine.host.identify(node)) ?? '';
+    await this.finishInterrupted(engineId, node);
+    const unused = await this.unused(engineId, node);
     const retention = this.config.IMAGE_RETENTION;
     for (const record of unused) {
       if (retention !== null && this.ageOf(record) >= retention) await this.remove(record, 'age', node);
@@ -84,20 +84,20 @@ export class UnusedImages implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** Finishes the records of pulls whose process died during the pull or right after it; forgets them after a day. */
-  private async finishInterrupted(dockerId: string, node: string | null): Promise<void> {
-    for (const pull of await this.records.unfinished(dockerId)) {
+  private async finishInterrupted(engineId: string, node: string | null): Promise<void> {
+    for (const pull of await this.records.unfinished(engineId)) {
       const present = await this.engine.images.find(pull.reference, node);
       if (present !== null && present.id !== pull.previousId) {
         const { reference } = pull;
-        await this.records.finish({ dockerId, reference, imageId: present.id, brought: true });
+        await this.records.finish({ engineId, reference, imageId: present.id, brought: true });
       } else if (this.ageOf(pull) >= 24 * 3_600_000) await this.records.forget(pull);
     }
   }
 
   /** @returns the images that no row needs, the longest unused first. Marks the others as used. */
-  private async unused(dockerId: string, node: string | null): Promise<ImageRecord[]> {
+  private async unused(engineId: string, node: string | null): Promise<ImageRecord[]> {
     // Read before the rows: an image that is pulled later is not in the list, so it cannot be removed.
-    const brought = await this.records.brought(dockerId);
+    const brought = await this.records.brought(engineId);
     if (brought.length === 0) return [];
     const needed = await this.containers.neededImages();
     const present = new Map<string, string | null>();

@@ -6,9 +6,9 @@ import type { ContainerRepository } from '../rows/container.repository';
 import type { RunPolicies } from '../policies/run-policy';
 import { ContainerWatcher, isOutcome } from './watcher';
 
-const reported = (action: EngineEvent['action'], dockerId = 'a') => ({ action, dockerId });
-const running = { dockerId: 'a', status: 'running', runStartedAt: '2026-01-01T00:00:00Z' } as const;
-const stopped = { dockerId: 'a', status: 'stopped', runStartedAt: null } as const;
+const reported = (action: EngineEvent['action'], engineId = 'a') => ({ action, engineId });
+const running = { engineId: 'a', status: 'running', runStartedAt: '2026-01-01T00:00:00Z' } as const;
+const stopped = { engineId: 'a', status: 'stopped', runStartedAt: null } as const;
 const paused = { ...running, status: 'paused' } as const;
 
 describe('what Docker reports during an operation', () => {

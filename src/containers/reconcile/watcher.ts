@@ -31,65 +31,65 @@ export class DeathHints {
   /** Exits whose `oom` event may still come; `over` resolves when that is decided. */
   private readonly undecided = new Map<string, { readonly over: Promise<void>; readonly end: () => void }>();
 
-  take({ action, dockerId, exitCode, at }: EngineEvent): void {
-    if (action === 'kill') this.kills.set(dockerId, at);
-    if (action === 'oom') this.takeOom(dockerId, at);
+  take({ action, engineId, exitCode, at }: EngineEvent): void {
+    if (action === 'kill') this.kills.set(engineId, at);
+    if (action === 'oom') this.takeOom(engineId, at);
     if (action !== 'die') return;
     const isSoonAfter = (cause: Date | undefined): boolean =>
       cause !== undefined && at.getTime() - cause.getTime() <= CAUSE_TO_DIE_MS;
-    const oom = isSoonAfter(this.ooms.get(dockerId));
-    const isUndecided = exitCode === SIGKILLED && !oom && !isSoonAfter(this.kills.get(dockerId));
-    this.ooms.delete(dockerId);
-    this.kills.delete(dockerId);
-    this.deaths.set(dockerId, { exitCode, oom });
-    if (isUndecided) this.waitForOom(dockerId);
+    const oom = isSoonAfter(this.ooms.get(engineId));
+    const isUndecided = exitCode === SIGKILLED && !oom && !isSoonAfter(this.kills.get(engineId));
+    this.ooms.delete(engineId);
+    this.kills.delete(engineId);
+    this.deaths.set(engineId, { exitCode, oom });
+    if (isUndecided) this.waitForOom(engineId);
   }
 
   /** The hint about the container's last exit. Waits until its cause is decided. */
-  async of(dockerId: string): Promise<DeathHint | null> {
-    await this.undecided.get(dockerId)?.over;
-    return this.deaths.get(dockerId) ?? null;
+  async of(engineId: string): Promise<DeathHint | null> {
+    await this.undecided.get(engineId)?.over;
+    return this.deaths.get(engineId) ?? null;
   }
 
   /** To be called when an inspection has used this hint (default: the current one). The hint of a later exit stays. */
-  used(dockerId: string, death: DeathHint | null = this.deaths.get(dockerId) ?? null): void {
-    if (this.deaths.get(dockerId) === death) this.deaths.delete(dockerId);
+  used(engineId: string, death: DeathHint | null = this.deaths.get(engineId) ?? null): void {
+    if (this.deaths.get(engineId) === death) this.deaths.delete(engineId);
   }
 
   /** To be called when the container was destroyed. */
-  forget(dockerId: string): void {
-    this.deaths.delete(dockerId);
-    this.ooms.delete(dockerId);
-    this.kills.delete(dockerId);
+  forget(engineId: string): void {
+    this.deaths.delete(engineId);
+    this.ooms.delete(engineId);
+    this.kills.delete(engineId);
   }
 
-  private takeOom(dockerId: string, at: Date): void {
-    const late = this.undecided.get(dockerId);
+  private takeOom(engineId: string, at: Date): void {
+    const late = this.undecided.get(engineId);
     if (!late) {
-      this.ooms.set(dockerId, at);
+      this.ooms.set(engineId, at);
       return;
     }
-    this.deaths.set(dockerId, { exitCode: SIGKILLED, oom: true });
+    this.deaths.set(engineId, { exitCode: SIGKILLED, oom: true });
     late.end();
   }
 
-  private waitForOom(dockerId: string): void {
+  private waitForOom(engineId: string): void {
     let end = (): void => undefined;
     const over = new Promise<void>((resolve) => {
       // After a standstill of the process, timers come before what was received meanwhile: that is read first.
       const timer = setTimeout(() => setImmediate(() => end()), OOM_AFTER_DIE_MS).unref();
       end = () => {
         clearTimeout(timer);
-        if (this.undecided.get(dockerId)?.over === over) this.undecided.delete(dockerId);
+        if (this.undecided.get(engineId)?.over === over) this.undecided.delete(engineId);
         resolve();
       };
     });
-    this.undecided.set(dockerId, { over, end });
+    this.undecided.set(engineId, { over, end });
   }
 }
 
 /** The one event that Docker reported about a container, or that there were several. */
-type Reported = Pick<EngineEvent, 'dockerId' | 'action'> | 'several';
+type Reported = Pick<EngineEvent, 'engineId' | 'action'> | 'several';
 
 /** A running inspection of one container. */
 interface Inspection {
@@ -104,9 +104,9 @@ interface Inspection {
  */
 export function isOutcome(
   reported: Reported,
-  { dockerId, status, runStartedAt }: Pick<ContainerRow, 'dockerId' | 'status' | 'runStartedAt'>,
+  { engineId, status, runStartedAt }: Pick<ContainerRow, 'engineId' | 'status' | 'runStartedAt'>,
 ): boolean {
-  if (reported === 'several' || reported.dockerId !== dockerId) return false;
+  if (reported === 'several' || reported.engineId !== engineId) return false;
   if (reported.action === 'start') return isUp(status) && runStartedAt !== null;
   if (reported.action === 'pause') return status === 'paused';
   if (reported.action === 'unpause') return status === 'running';
@@ -172,7 +172,7 @@ export class ContainerWatcher implements OnModuleDestroy {
     this.deaths.take(event);
     if (event.action === 'oom' || event.action === 'kill') return;
     await this.inspectFor(event.containerId, event);
-    if (event.action === 'destroy') this.deaths.forget(event.dockerId);
+    if (event.action === 'destroy') this.deaths.forget(event.engineId);
   }
 
   /** Containers whose inspection failed or was deferred; clears the list. */
@@ -222,16 +222,16 @@ export class ContainerWatcher implements OnModuleDestroy {
       return true;
     }
     if (earlier !== undefined && earlier === inspection.reported && isOutcome(earlier, row)) {
-      this.deaths.used(row.dockerId ?? '');
+      this.deaths.used(row.engineId ?? '');
       return true;
     }
-    if (row.dockerId === null) return true;
-    const death = await this.deaths.of(row.dockerId);
-    const observed = await this.engine.containers.inspect(row.dockerId);
+    if (row.engineId === null) return true;
+    const death = await this.deaths.of(row.engineId);
+    const observed = await this.engine.containers.inspect(row.engineId);
     const policy = await this.policies.policyOf(row.userId);
     const followed = outcomeOfObservation(row, observed, { death, policy });
     if (followed && !(await this.repository.follow({ row, ...followed }))) return false;
-    this.deaths.used(row.dockerId, death);
+    this.deaths.used(row.engineId, death);
     return true;
   }
 }

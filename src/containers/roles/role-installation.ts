@@ -126,8 +126,8 @@ export class RoleInstallation {
   }
 
   /** Stops a container in which a command writes without end. @throws EngineError */
-  async endContainer(dockerId: string): Promise<void> {
-    await this.engine.containers.stop(dockerId, 0);
+  async endContainer(engineId: string): Promise<void> {
+    await this.engine.containers.stop(engineId, 0);
   }
 
   private async tryOnce(role: CatalogRole, run: Run): Promise<RoleOutcome> {
@@ -255,7 +255,7 @@ class Run {
       signal,
       ...options,
     };
-    const { exitCode } = await this.engine.programs.run(this.dockerId, request);
+    const { exitCode } = await this.engine.programs.run(this.engineId, request);
     return exitCode;
   }
 
@@ -267,10 +267,10 @@ class Run {
    */
   async endEarlier(): Promise<boolean> {
     await this.lease.assertHeld();
-    const programs = await this.engine.programs.list(this.dockerId);
+    const programs = await this.engine.programs.list(this.engineId);
     const earlier = programs.filter(({ id, exit }) => id.startsWith(ROLE_PROGRAM) && exit === null);
     const end = { user: '0', signal: 'TERM', graceMs: GRACE_MS } as const;
-    await Promise.all(earlier.map(({ id }) => this.engine.programs.end(this.dockerId, { id, ...end })));
+    await Promise.all(earlier.map(({ id }) => this.engine.programs.end(this.engineId, { id, ...end })));
     return earlier.length > 0;
   }
 
@@ -278,7 +278,7 @@ class Run {
   async isStillTheSame(): Promise<boolean> {
     const { runStartedAt } = this.lease.row;
     try {
-      const observed = await this.engine.containers.inspect(this.dockerId);
+      const observed = await this.engine.containers.inspect(this.engineId);
       if (observed?.state !== 'running') return false;
       return runStartedAt === null || observed.startedAt === runStartedAt;
     } catch (error) {
@@ -303,8 +303,8 @@ class Run {
     return known.length > 0 ? known : ['working installation'];
   }
 
-  private get dockerId(): string {
-    return this.lease.row.dockerId ?? '';
+  private get engineId(): string {
+    return this.lease.row.engineId ?? '';
   }
 }
 

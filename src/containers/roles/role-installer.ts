@@ -159,7 +159,7 @@ export class RoleInstaller implements OnModuleDestroy {
         }
         this.tries.delete(id);
         // The failure is written first, because stopping the container revokes the role's lease.
-        if (outcome.isEndless === true) await this.installation.endContainer(lease.row.dockerId ?? '');
+        if (outcome.isEndless === true) await this.installation.endContainer(lease.row.engineId ?? '');
         this.logger.warn({ ...about, reason: outcome.message }, 'the role could not be installed');
         return;
       case 'cut':

@@ -24,19 +24,19 @@ class ContainerLookup {
 
   constructor(database: Database) {
     const { columns, tableName } = database.manager.dataSource.getMetadata(ContainerEntity);
-    const dockerIds = database.manager.dataSource.getMetadata(DockerIdEntity).tableName;
+    const engineIds = database.manager.dataSource.getMetadata(DockerIdEntity).tableName;
     const live = { columns: columns.map(({ databaseName }) => `c.${databaseName}`), where: 'c.deleted_at IS NULL' };
-    const byDockerId = (column: string): Lookup =>
+    const byEngineId = (column: string): Lookup =>
       database.lookup({
         ...live,
-        from: `${tableName} c INNER JOIN ${dockerIds} d ON d.container_id = c.id`,
+        from: `${tableName} c INNER JOIN ${engineIds} d ON d.container_id = c.id`,
         key: `d.${column}`,
         orderBy: 'c.created_at DESC',
       });
     this.lookups = {
       database_id: database.lookup({ ...live, from: `${tableName} c`, key: 'c.id' }),
-      docker_id: byDockerId('docker_id'),
-      docker_short_id: byDockerId('short_id'),
+      engine_id: byEngineId('docker_id'),
+      engine_short_id: byEngineId('short_id'),
     };
     this.toRow = entityReader(ContainerEntity, columns, (_column, at) => at);
   }
@@ -53,7 +53,7 @@ export type SweptRow = Pick<
   ContainerRow,
   | 'id'
   | 'status'
-  | 'dockerId'
+  | 'engineId'
   | 'nodeId'
   | 'otherNodeId'
   | 'formerNodeId'
@@ -76,7 +76,7 @@ async function* readSweptRows(database: Database): AsyncGenerator<SweptRow[]> {
     const page = await database.manager
       .createQueryBuilder(ContainerEntity, 'c')
       .select(['c.id AS id', 'c.status AS status', 'c.operation AS operation'])
-      .addSelect('c.docker_id', 'dockerId')
+      .addSelect('c.docker_id', 'engineId')
       .addSelect('c.node_id', 'nodeId')
       .addSelect('c.other_node_id', 'otherNodeId')
       .addSelect('c.former_node_id', 'formerNodeId')

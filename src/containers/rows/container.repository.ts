@@ -98,7 +98,7 @@ const NODE_LOST = 'node_lost';
 const LOST = 'the node was lost with its data; a start recreates the container';
 
 /** The columns of a row that is not placed on a node. */
-const NOT_PLACED = { nodeId: null, otherNodeId: null, dockerId: null, unreachableSince: null } as const;
+const NOT_PLACED = { nodeId: null, otherNodeId: null, engineId: null, unreachableSince: null } as const;
 
 /** The columns of a row that no operation leases. */
 export const FREE = {
@@ -117,7 +117,7 @@ export const FREE = {
 export class ContainerRepository extends ContainerQueries {
   private readonly singleStatements: SingleStatementWriter;
   private readonly rows: RowWriter<ContainerEntity>;
-  private readonly dockerIds: RowWriter<DockerIdEntity>;
+  private readonly engineIds: RowWriter<DockerIdEntity>;
 
   constructor(
     database: Database,
@@ -131,7 +131,7 @@ export class ContainerRepository extends ContainerQueries {
     super(database);
     this.singleStatements = new SingleStatementWriter(database, eventLog);
     this.rows = new RowWriter(database, ContainerEntity);
-    this.dockerIds = new RowWriter(database, DockerIdEntity);
+    this.engineIds = new RowWriter(database, DockerIdEntity);
   }
 
   /**
@@ -192,7 +192,7 @@ export class ContainerRepository extends ContainerQueries {
       const { meteredSince } = this.usage.settle(before, taken);
       const row = { ...taken, ...startAfter(before, taken, this.clock.now()), meteredSince };
       await this.nameGuard(() => this.rows.insert(row));
-      if (row.dockerId !== null) await this.dockerIds.insert(dockerIdRow(row.id, row.dockerId));
+      if (row.engineId !== null) await this.engineIds.insert(dockerIdRow(row.id, row.engineId));
       const data = containerFacts(row);
       const drafts: EventDraft[] = [
         { type: 'container_created', data },
@@ -272,7 +272,7 @@ export class ContainerRepository extends ContainerQueries {
    */
   async giveUp(row: ContainerRow): Promise<boolean> {
     // The container may be given up again before it was created again: then its data is still on the former node.
-    const formerNodeId = row.dockerId === null ? (row.formerNodeId ?? row.nodeId) : row.nodeId;
+    const formerNodeId = row.engineId === null ? (row.formerNodeId ?? row.nodeId) : row.nodeId;
     const lost = { ...NOT_PLACED, formerNodeId, status: 'error', statusReason: NODE_LOST } as const;
     const after: ContainerRow = { ...row, ...FREE, ...lost, ...NO_RUN };
     const data = Object.assign({}, containerFacts(after), { reason: NODE_LOST, message: LOST });
@@ -482,7 +482,7 @@ export class ContainerRepository extends ContainerQueries {
     const start = startAfter(row, patch, this.clock.now());
     const reserved = reservedBy({ ...row, ...patch });
     // A new Docker container has new data: the data on the former node must not be given back any more.
-    const former = patch.dockerId != null && row.formerNodeId !== null ? { formerNodeId: null } : {};
+    const former = patch.engineId != null && row.formerNodeId !== null ? { formerNodeId: null } : {};
     const rest = this.restOf(row, patch);
     const { meteredSince, used } = this.usage.settle(row, { ...row, ...patch });
     const changed: Partial<ContainerRow> = {
@@ -500,14 +500,14 @@ export class ContainerRepository extends ContainerQueries {
       const isSame = `id = ${parameter(row.id)} AND deleted_at IS NULL AND revision = ${parameter(row.revision)}`;
       return `${isSame} AND ${underLease ? `operation_id = ${parameter(row.operationId)}` : 'operation IS NULL'}`;
     };
-    const dockerId = patch.dockerId != null && patch.dockerId !== row.dockerId ? patch.dockerId : null;
+    const engineId = patch.engineId != null && patch.engineId !== row.engineId ? patch.engineId : null;
     const acts = systemActions(row, events);
     const write = async (): Promise<void> => {
       if (events.length > 0) await this.eventLog.append({ userId: row.userId, drafts: [...events] });
       for (const act of acts) await this.audit.recordSystem(act);
       const written = await this.nameGuard(() => this.rows.update(changed, asRead));
       if (written !== 1) throw leaseLost(row);
-      if (dockerId !== null) await this.dockerIds.insert(dockerIdRow(row.id, dockerId));
+      if (engineId !== null) await this.engineIds.insert(dockerIdRow(row.id, engineId));
       await this.usage.record(row.userId, used);
       const { nodeId = row.nodeId, otherNodeId = row.otherNodeId } = patch;
       await this.capacity.follow(row, { ...reserved, nodeId, otherNodeId });
@@ -579,8 +579,8 @@ function columnsOf({ reservedMemoryMb, reservedCpuShares }: ContainerRow): Reser
 
 /** Clients see Docker ids without the node. */
 function dockerIdRow(containerId: string, qualified: string): DockerIdEntity {
-  const dockerId = plainId(qualified);
-  return { dockerId, shortId: dockerId.slice(0, 12), containerId };
+  const engineId = plainId(qualified);
+  return { engineId, shortId: engineId.slice(0, 12), containerId };
 }
 
 function assertTransition(from: ContainerStatus, to: ContainerStatus): void {

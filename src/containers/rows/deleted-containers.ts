@@ -49,7 +49,7 @@ export class DeletedContainers {
     if (reference.kind === 'agent') return null;
     const query = this.restorable();
     if (reference.kind === 'database_id') return query.andWhere('c.id = :id', { id: reference.id }).getOne();
-    const column = reference.kind === 'docker_id' ? 'd.dockerId' : 'd.shortId';
+    const column = reference.kind === 'engine_id' ? 'd.engineId' : 'd.shortId';
     return query
       .innerJoin(DockerIdEntity, 'd', 'd.containerId = c.id')
       .andWhere(`${column} = :id`, { id: reference.id })

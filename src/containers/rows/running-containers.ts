@@ -5,7 +5,7 @@ import { type ContainerRow, ContainerEntity, UP_STATUSES } from '../model/contai
 /** A container that has processes, with its id in Docker. */
 export interface UpContainer {
   readonly id: string;
-  readonly dockerId: string;
+  readonly engineId: string;
   /** null on a single machine. */
   readonly nodeId: string | null;
 }
@@ -70,11 +70,11 @@ export class RunningContainers {
   private live() {
     return this.database.manager
       .createQueryBuilder(ContainerEntity, 'c')
-      .select(['c.id', 'c.dockerId', 'c.nodeId'])
+      .select(['c.id', 'c.engineId', 'c.nodeId'])
       .where('c.deletedAt IS NULL');
   }
 }
 
-function upOf({ id, dockerId, nodeId }: ContainerRow): UpContainer[] {
-  return dockerId === null ? [] : [{ id, dockerId, nodeId }];
+function upOf({ id, engineId, nodeId }: ContainerRow): UpContainer[] {
+  return engineId === null ? [] : [{ id, engineId, nodeId }];
 }

@@ -7,7 +7,7 @@ describe('what a change of a container means for its start command', () => {
   const row = (values: Partial<ContainerRow>): ContainerRow =>
     ({
       status: 'running',
-      dockerId: 'd1',
+      engineId: 'd1',
       runStartedAt: 't1',
       deletedAt: null,
       start,
@@ -18,9 +18,9 @@ describe('what a change of a container means for its start command', () => {
   const stopped = row({ status: 'stopped', runStartedAt: null, startRun: null });
 
   it.each<[string, ContainerRow, Partial<ContainerRow>]>([
-    ['a creation that ends', row({ status: 'creating', dockerId: null, startRun: null }), { status: 'running' }],
+    ['a creation that ends', row({ status: 'creating', engineId: null, startRun: null }), { status: 'running' }],
     ['a start', stopped, { status: 'running' }],
-    ['a replacement', row({}), { dockerId: 'd2', runStartedAt: 't2' }],
+    ['a replacement', row({}), { engineId: 'd2', runStartedAt: 't2' }],
     ['a start by Docker', row({}), { status: 'running', runStartedAt: 't2' }],
     ['another command', row({}), { start: { ...start, restart: 'never' } }],
     ['a first command', row({ start: null, startRun: null }), { start }],

@@ -16,7 +16,7 @@ export interface StartCommandRun {
     readonly id: string;
     readonly name: string;
     readonly userId: string;
-    readonly dockerId: string;
+    readonly engineId: string;
     /** @see Environments.ofProgram */
     readonly environment: (own?: Variables) => Variables;
   };
@@ -33,7 +33,7 @@ export interface StartCommandRun {
 export type StartColumns = Pick<ContainerRow, 'startRun' | 'startDueAt' | 'startFailures' | 'startReady'>;
 
 /** The columns of a change that affect the start command. */
-type Change = Partial<Pick<ContainerRow, 'status' | 'dockerId' | 'deletedAt' | 'start' | 'runStartedAt'>>;
+type Change = Partial<Pick<ContainerRow, 'status' | 'engineId' | 'deletedAt' | 'start' | 'runStartedAt'>>;
 
 const NO_START: StartColumns = { startRun: null, startDueAt: null, startFailures: 0, startReady: null };
 
@@ -48,7 +48,7 @@ export function startAfter(row: ContainerRow, change: Change, now: Date): Partia
     return row.startRun === null ? {} : NO_START;
   }
   const isNext = row.runStartedAt !== null && after.runStartedAt !== null && row.runStartedAt !== after.runStartedAt;
-  const isNew = row.startRun === null || row.dockerId !== after.dockerId || !isDeepStrictEqual(row.start, after.start);
+  const isNew = row.startRun === null || row.engineId !== after.engineId || !isDeepStrictEqual(row.start, after.start);
   const starts = !isUp(row.status) || isNext || isNew;
   return starts ? { startRun: randomUUID(), startDueAt: now, startFailures: 0, startReady: null } : {};
 }
@@ -121,14 +121,14 @@ export class StartCommandRuns {
   /** The course of a run whose process has died; null if the course is over. */
   async courseOfRun(run: {
     containerId: string;
-    dockerId: string;
+    engineId: string;
     course: string | null;
   }): Promise<StartCommandRun | null> {
-    const { containerId, dockerId, course } = run;
+    const { containerId, engineId, course } = run;
     const row = await this.live()
-      .andWhere('c.id = :containerId AND c.docker_id = :dockerId AND c.start_run = :course', {
+      .andWhere('c.id = :containerId AND c.docker_id = :engineId AND c.start_run = :course', {
         containerId,
-        dockerId,
+        engineId,
         course,
       })
       .getOne();
@@ -148,11 +148,11 @@ export class StartCommandRuns {
   }
 
   private courseOf(row: ContainerRow): StartCommandRun | null {
-    const { id, name, userId, dockerId, start, startRun, startFailures, startReady } = row;
-    if (dockerId === null || start === null || startRun === null) return null;
+    const { id, name, userId, engineId, start, startRun, startFailures, startReady } = row;
+    if (engineId === null || start === null || startRun === null) return null;
     const environment = (own?: Variables): Variables => this.environments.ofProgram(row, own);
     return {
-      container: { id, name, userId, dockerId, environment },
+      container: { id, name, userId, engineId, environment },
       start,
       run: startRun,
       failures: startFailures,

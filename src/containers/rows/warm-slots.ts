@@ -53,13 +53,13 @@ export class WarmSlots {
    * @returns false if another process fills the pool by now
    */
   async insert(
-    slot: Omit<WarmSlot, 'holder' | 'state' | 'dockerId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
+    slot: Omit<WarmSlot, 'holder' | 'state' | 'engineId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
   ): Promise<boolean> {
     const row: WarmSlot = {
       ...slot,
       state: 'making',
       holder: this.presence.holder,
-      dockerId: null,
+      engineId: null,
       runtime: null,
       runStartedAt: null,
       ipAddress: null,
@@ -72,7 +72,7 @@ export class WarmSlots {
   /** @returns false if the slot was released meanwhile: this process was taken for dead */
   async markReady(
     id: string,
-    seen: Pick<WarmSlot, 'dockerId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
+    seen: Pick<WarmSlot, 'engineId' | 'runtime' | 'runStartedAt' | 'ipAddress'>,
   ): Promise<boolean> {
     const { holder } = this.presence;
     const where = (parameter: (value: unknown) => string): string =>

@@ -97,8 +97,8 @@ export class SlotMaker {
   }
 
   /** Whether the slot still runs as it was made. @throws EngineError */
-  async isSound({ dockerId, runStartedAt }: Pick<WarmSlot, 'dockerId' | 'runStartedAt'>): Promise<boolean> {
-    const observed = dockerId === null ? null : await this.engine.containers.inspect(dockerId);
+  async isSound({ engineId, runStartedAt }: Pick<WarmSlot, 'engineId' | 'runStartedAt'>): Promise<boolean> {
+    const observed = engineId === null ? null : await this.engine.containers.inspect(engineId);
     return observed?.state === 'running' && observed.startedAt === runStartedAt;
   }
 
@@ -108,8 +108,8 @@ export class SlotMaker {
   }
 
   /** Whether a program has run in the slot that it was not made with, as far as Docker has reported. */
-  mayBeUsed({ dockerId }: Pick<WarmSlot, 'dockerId'>): boolean {
-    return dockerId !== null && this.watch.mayBeUsed(dockerId);
+  mayBeUsed({ engineId }: Pick<WarmSlot, 'engineId'>): boolean {
+    return engineId !== null && this.watch.mayBeUsed(engineId);
   }
 
   /**
@@ -117,8 +117,8 @@ export class SlotMaker {
    * it. Never throws: without it a command only takes longer.
    */
   async prepare(slots: readonly WarmSlot[]): Promise<void> {
-    const ready = slots.flatMap(({ state, dockerId }) => (state === 'ready' ? (dockerId ?? []) : []));
-    await Promise.allSettled(ready.map((dockerId) => this.engine.programs.prepare(dockerId)));
+    const ready = slots.flatMap(({ state, engineId }) => (state === 'ready' ? (engineId ?? []) : []));
+    await Promise.allSettled(ready.map((engineId) => this.engine.programs.prepare(engineId)));
   }
 
   /**
@@ -139,7 +139,7 @@ export class SlotMaker {
     try {
       const filter = { instance: this.instance.id, containerId: id, node: nodeId };
       const { items } = await this.engine.containers.list(filter);
-      for (const { dockerId } of items) await this.engine.containers.remove(dockerId);
+      for (const { engineId } of items) await this.engine.containers.remove(engineId);
       // In another Docker its absence proves nothing.
       await this.known.assertSame();
       await this.engine.volumes.remove(containerName(id), nodeId);
@@ -153,17 +153,17 @@ export class SlotMaker {
     const { volumeName: name, diskMb, owner, node = null } = spec;
     const { containerId: id } = owner;
     await this.engine.volumes.ensure({ name, diskMb, owner, node, isNew: true });
-    const dockerId = await this.engine.containers.create(spec);
-    await this.engine.containers.start(dockerId, { isNew: true });
-    const first = await this.engine.containers.inspect(dockerId);
+    const engineId = await this.engine.containers.create(spec);
+    await this.engine.containers.start(engineId, { isNew: true });
+    const first = await this.engine.containers.inspect(engineId);
     await delay(this.watchMs);
     const runStartedAt = first?.startedAt ?? null;
-    if (!first || !(await this.isSound({ dockerId, runStartedAt }))) {
+    if (!first || !(await this.isSound({ engineId, runStartedAt }))) {
       throw new EngineError('start_refused', 'the container did not stay up');
     }
     const { runtime, ipAddress } = first;
     // The row is gone, or another process removes what is in Docker: this process was taken for dead.
-    if (!(await this.slots.markReady(id, { dockerId, runtime, runStartedAt, ipAddress }))) {
+    if (!(await this.slots.markReady(id, { engineId, runtime, runStartedAt, ipAddress }))) {
       throw new EngineError('aborted', 'the slot was given up meanwhile');
     }
   }

@@ -35,8 +35,8 @@ export class SlotWatch implements OnModuleDestroy {
   }
 
   /** Whether a program was started in the slot, or may have been while Docker's events were missed. */
-  mayBeUsed(dockerId: string): boolean {
-    return this.used.get(dockerId) === true;
+  mayBeUsed(engineId: string): boolean {
+    return this.used.get(engineId) === true;
   }
 
   /**
@@ -55,7 +55,7 @@ export class SlotWatch implements OnModuleDestroy {
 
   private async watch(): Promise<void> {
     for await (const message of this.engine.containers.watch(this.instance.id, this.stopped.signal, 'warm_programs')) {
-      if (message.kind === 'event') this.used.set(message.event.dockerId, true);
+      if (message.kind === 'event') this.used.set(message.event.engineId, true);
       else if (this.watched.has(message.node)) await this.distrust(message.node).catch(() => undefined);
       else this.watched.add(message.node);
     }
@@ -64,7 +64,7 @@ export class SlotWatch implements OnModuleDestroy {
   /** Docker keeps only its last 256 events for a stream that was interrupted. */
   private async distrust(node: string | null): Promise<void> {
     for (const { slot } of await this.slots.all()) {
-      if (slot.nodeId === node && slot.dockerId !== null) this.used.set(slot.dockerId, true);
+      if (slot.nodeId === node && slot.engineId !== null) this.used.set(slot.engineId, true);
     }
   }
 }

@@ -157,7 +157,7 @@ export class WarmPool {
   }
 
   /** Whether a slot runs as it was made. @throws EngineError */
-  isSound(slot: Pick<WarmSlot, 'dockerId' | 'runStartedAt'>): Promise<boolean> {
+  isSound(slot: Pick<WarmSlot, 'engineId' | 'runStartedAt'>): Promise<boolean> {
     return this.maker.isSound(slot);
   }
 

@@ -51,10 +51,10 @@ export class ClusterEngine extends ContainerEngine implements OnApplicationShutd
     this.networks = routes.byContainer('networks', ['reconnect']);
     this.programs = {
       ...routes.byContainer('programs', ['run', 'list', 'forget', 'prepare', 'end', 'signal', 'descendants']),
-      start: (dockerId, request) =>
-        routes.at(dockerId, async (engine, id, node) => programOn(node, await engine.programs.start(id, request))),
-      attach: (dockerId, attachment) =>
-        routes.at(dockerId, async (engine, id, node) => programOn(node, await engine.programs.attach(id, attachment))),
+      start: (engineId, request) =>
+        routes.at(engineId, async (engine, id, node) => programOn(node, await engine.programs.start(id, request))),
+      attach: (engineId, attachment) =>
+        routes.at(engineId, async (engine, id, node) => programOn(node, await engine.programs.attach(id, attachment))),
     };
     // Over the node's Docker: its containers' own addresses are not reachable from here.
     this.ports = routes.byContainer('ports', ['connect', 'listening']);
@@ -222,25 +222,25 @@ function clusterContainers(members: ClusterMembers, routes: ClusterRoutes): Engi
       return qualifiedId(node.id, await node.call((engine) => engine.containers.create(spec)));
     },
     createKey: (spec) => routes.on(spec.node ?? null, (engine) => engine.containers.createKey(spec)),
-    async expectStop(dockerId) {
-      const node = nodeOf(dockerId);
+    async expectStop(engineId) {
+      const node = nodeOf(engineId);
       const member = node === null ? undefined : members.find(node);
-      if (member?.isReachable) await member.engine.containers.expectStop(plainId(dockerId));
+      if (member?.isReachable) await member.engine.containers.expectStop(plainId(engineId));
     },
-    async remove(dockerId) {
+    async remove(engineId) {
       // A container that is on no node of this cluster is gone.
-      if (nodeOf(dockerId) === null) return;
-      return routes.at(dockerId, (engine, id) => engine.containers.remove(id));
+      if (nodeOf(engineId) === null) return;
+      return routes.at(engineId, (engine, id) => engine.containers.remove(id));
     },
-    async inspect(dockerId) {
-      if (nodeOf(dockerId) === null) return null;
-      const observed = await routes.at(dockerId, (engine, id) => engine.containers.inspect(id));
-      return observed && { ...observed, dockerId };
+    async inspect(engineId) {
+      if (nodeOf(engineId) === null) return null;
+      const observed = await routes.at(engineId, (engine, id) => engine.containers.inspect(id));
+      return observed && { ...observed, engineId };
     },
     list: (filter) =>
       routes.list(filter.node, {
         list: (engine) => engine.containers.list(filter),
-        own: (item, node) => ({ ...item, dockerId: qualifiedId(node, item.dockerId) }),
+        own: (item, node) => ({ ...item, engineId: qualifiedId(node, item.engineId) }),
       }),
     watch: (instance, signal, subject = 'lives') => watchNodes(members, { instance, signal, subject }),
   };
@@ -275,7 +275,7 @@ function clusterLayers(routes: ClusterRoutes): EngineLayers {
   return {
     ...routes.byContainer('layers', ['measure']),
     ...routes.byNode('layers', ['persist', 'flatten']),
-    commit: (commit) => routes.at(commit.dockerId, (engine, dockerId) => engine.layers.commit({ ...commit, dockerId })),
+    commit: (commit) => routes.at(commit.engineId, (engine, engineId) => engine.layers.commit({ ...commit, engineId })),
     list: (filter) =>
       routes.list(filter.node, {
         list: (engine) => engine.layers.list(filter),
@@ -317,8 +317,8 @@ async function* watchNodes(
     for await (const message of node.engine.containers.watch(instance, either, subject)) {
       if (message.kind === 'connected') queue.put({ kind: 'connected', node: node.id });
       else {
-        const dockerId = qualifiedId(node.id, message.event.dockerId);
-        queue.put({ kind: 'event', event: { ...message.event, dockerId } });
+        const engineId = qualifiedId(node.id, message.event.engineId);
+        queue.put({ kind: 'event', event: { ...message.event, engineId } });
       }
     }
   };

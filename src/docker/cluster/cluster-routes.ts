@@ -65,8 +65,8 @@ export class ClusterRoutes {
       part,
       methods,
       (call) =>
-        (dockerId, ...rest) =>
-          this.at(String(dockerId), (engine, id) => call(engine, [id, ...rest])),
+        (engineId, ...rest) =>
+          this.at(String(engineId), (engine, id) => call(engine, [id, ...rest])),
     );
   }
 
@@ -74,7 +74,7 @@ export class ClusterRoutes {
   files(): EngineFiles {
     return routed('files', FILE_METHODS, (call) => (asked, ...rest) => {
       const inside = asked as FilesCall;
-      return this.at(inside.dockerId, (engine, dockerId) => call(engine, [{ ...inside, dockerId }, ...rest]));
+      return this.at(inside.engineId, (engine, engineId) => call(engine, [{ ...inside, engineId }, ...rest]));
     });
   }
 
@@ -121,13 +121,13 @@ export class ClusterRoutes {
    *   and is on none of these nodes
    */
   async at<T>(
-    dockerId: string,
+    engineId: string,
     work: (engine: ContainerEngine, id: string, node: ClusterMember) => Promise<T>,
   ): Promise<T> {
-    const node = nodeOf(dockerId);
+    const node = nodeOf(engineId);
     if (node === null) throw new EngineError('container_not_found', 'the container is on no node');
     const member = this.member(node);
-    return member.call((engine) => work(engine, plainId(dockerId), member));
+    return member.call((engine) => work(engine, plainId(engineId), member));
   }
 
   /** Async, so that an unknown node becomes a rejection instead of an exception. */

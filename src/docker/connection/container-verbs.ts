@@ -12,8 +12,8 @@ const GOING_POLL_MS = 100;
 /** Container verbs with the semantics that callers expect, despite the quirks of Docker and gVisor. */
 
 /** Returns a container by its id or name, escaped for the URL's path. */
-export function containerOf(docker: Docker, dockerId: string): Docker.Container {
-  return docker.getContainer(encodeURIComponent(dockerId));
+export function containerOf(docker: Docker, engineId: string): Docker.Container {
+  return docker.getContainer(encodeURIComponent(engineId));
 }
 
 /** The end of an archive, without content: the smallest possible image. */

@@ -79,7 +79,7 @@ describe('watching events', () => {
     source.stream.write(line('die', 1001, 5_000_000));
     expect((await messages.next()).value).toEqual({
       kind: 'event',
-      event: { dockerId: 'd1', containerId: 'c1', action: 'die', exitCode: 137, at: new Date(1_001_005) },
+      event: { engineId: 'd1', containerId: 'c1', action: 'die', exitCode: 137, at: new Date(1_001_005) },
     });
     source.stream.write(line('start', 1002));
     expect((await messages.next()).value).toMatchObject({ event: { action: 'start', exitCode: null } });

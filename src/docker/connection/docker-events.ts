@@ -50,7 +50,7 @@ function parseEventLine(line: string): EventLine {
   return {
     second: time,
     event: {
-      dockerId: Actor.ID,
+      engineId: Actor.ID,
       containerId,
       action,
       exitCode: action === 'die' && Number.isInteger(exitCode) ? exitCode : null,

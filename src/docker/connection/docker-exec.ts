@@ -46,9 +46,9 @@ export class DockerExec {
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `docker_unavailable`;
    *   `container_not_responding` if only Docker's calls about this container get no answer
    */
-  static async open(daemon: DockerDaemon, dockerId: string, { command, user, cwd }: ExecSpec): Promise<DockerExec> {
+  static async open(daemon: DockerDaemon, engineId: string, { command, user, cwd }: ExecSpec): Promise<DockerExec> {
     // The client for streams: the call occupies its socket while the program runs.
-    const container = containerOf(daemon.clients.streams, dockerId);
+    const container = containerOf(daemon.clients.streams, engineId);
     const body = {
       Cmd: command,
       AttachStdin: true,

@@ -32,8 +32,8 @@ export async function openList(
 }
 
 /** Opens Docker's list of the files that a container has changed, of which there may be a million. */
-export async function openChanges(docker: Docker, dockerId: string, signal: AbortSignal): Promise<Readable> {
-  return openAnswer(docker, { path: `/containers/${encodeURIComponent(dockerId)}/changes`, signal });
+export async function openChanges(docker: Docker, engineId: string, signal: AbortSignal): Promise<Readable> {
+  return openAnswer(docker, { path: `/containers/${encodeURIComponent(engineId)}/changes`, signal });
 }
 
 /** Opens an image, with all its layers, as an archive. */

@@ -15,14 +15,14 @@ const DOCKER_ID = /^[0-9a-f]{64}$/;
  * @returns `none` if no process was killed: none runs here, as with a Docker on another machine, or killing is not
  *   permitted
  */
-export async function killSandbox(dockerId: string): Promise<'killed' | 'none'> {
-  if (!DOCKER_ID.test(dockerId)) return 'none';
+export async function killSandbox(engineId: string): Promise<'killed' | 'none'> {
+  if (!DOCKER_ID.test(engineId)) return 'none';
   const names = await readdir('/proc').catch(() => []);
   let outcome: 'killed' | 'none' = 'none';
   for (const pid of names.filter((name) => /^\d+$/.test(name))) {
     // A process that has ended meanwhile does not count.
     const line = await readFile(join('/proc', pid, 'cmdline'), 'utf8').catch(() => '');
-    if (!isOfSandbox(line.split('\0'), dockerId)) continue;
+    if (!isOfSandbox(line.split('\0'), engineId)) continue;
     try {
       process.kill(Number(pid), 'SIGKILL');
       outcome = 'killed';
@@ -37,6 +37,6 @@ export async function killSandbox(dockerId: string): Promise<'killed' | 'none'> 
  * Whether a command line belongs to a gVisor process of this container, which has the container's id as a separate
  * argument.
  */
-function isOfSandbox([program = '', ...args]: readonly string[], dockerId: string): boolean {
-  return PROGRAMS.includes(basename(program)) && args.some((arg) => ROLES.includes(arg)) && args.includes(dockerId);
+function isOfSandbox([program = '', ...args]: readonly string[], engineId: string): boolean {
+  return PROGRAMS.includes(basename(program)) && args.some((arg) => ROLES.includes(arg)) && args.includes(engineId);
 }

@@ -88,14 +88,14 @@ export class SandboxContainers implements EngineContainers {
     });
   }
 
-  async start(dockerId: string, { isNew = false }: { isNew?: boolean } = {}): Promise<'started' | 'already_running'> {
+  async start(engineId: string, { isNew = false }: { isNew?: boolean } = {}): Promise<'started' | 'already_running'> {
     const { daemon, host, supervisor } = this.parts;
     await host.secure();
     return daemon.call('start container', async (signal, docker) => {
-      const container = containerOf(docker, dockerId);
+      const container = containerOf(docker, engineId);
       // Before the start: gVisor's own network stack sees only the interfaces that exist at that time.
       if (!isNew) {
-        const { running, supervised } = await host.connect({ docker, signal }, dockerId);
+        const { running, supervised } = await host.connect({ docker, signal }, engineId);
         if (!running && !supervised) {
           throw new EngineError('restart_required', 'the container was created by an earlier version');
         }
@@ -108,7 +108,7 @@ export class SandboxContainers implements EngineContainers {
           outcome = await start(container, signal);
         } catch (error) {
           if (isSupervisorMissing(error) && !isMended) {
-            this.logger.warn(`container ${dockerId} has no supervisor; filling its volume again`);
+            this.logger.warn(`container ${engineId} has no supervisor; filling its volume again`);
             isMended = true;
             supervisor.doubt();
             await supervisor.ensure();
@@ -116,8 +116,8 @@ export class SandboxContainers implements EngineContainers {
           }
           const why = isNetworkMissing(error) ? 'is gone' : isNetworkFull(error) ? 'is full' : null;
           if (why === null || moves === MAX_MOVES) throw error;
-          this.logger.warn(`the sandboxes' network of container ${dockerId} ${why}; moving it`);
-          await host.move({ docker, signal }, dockerId, error);
+          this.logger.warn(`the sandboxes' network of container ${engineId} ${why}; moving it`);
+          await host.move({ docker, signal }, engineId, error);
           continue;
         }
         if (outcome === 'started' || !isMended) return outcome;
@@ -127,84 +127,84 @@ export class SandboxContainers implements EngineContainers {
     });
   }
 
-  async pause(dockerId: string): Promise<void> {
+  async pause(engineId: string): Promise<void> {
     const { daemon, channels } = this.parts;
-    channels.notePause(dockerId);
-    await daemon.call('pause container', (signal, docker) => pause(containerOf(docker, dockerId), signal));
+    channels.notePause(engineId);
+    await daemon.call('pause container', (signal, docker) => pause(containerOf(docker, engineId), signal));
   }
 
-  async unpause(dockerId: string): Promise<void> {
+  async unpause(engineId: string): Promise<void> {
     await this.parts.daemon.call('unpause container', (signal, docker) =>
-      unpause(containerOf(docker, dockerId), signal),
+      unpause(containerOf(docker, engineId), signal),
     );
-    this.parts.channels.noteUnpause(dockerId);
+    this.parts.channels.noteUnpause(engineId);
   }
 
-  async expectStop(dockerId: string): Promise<void> {
-    const seen = this.inspect(dockerId);
+  async expectStop(engineId: string): Promise<void> {
+    const seen = this.inspect(engineId);
     seen.catch(() => undefined);
-    this.expected.set(dockerId, { at: performance.now(), seen });
+    this.expected.set(engineId, { at: performance.now(), seen });
     // Node.js sends the request in the next tick. Without this wait it would leave only after the caller's SQLite
     // queries, which are synchronous.
     await new Promise<void>((resolve) => process.nextTick(resolve));
   }
 
-  async stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
+  async stop(engineId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'> {
     const { daemon, host, channels } = this.parts;
-    const expected = this.expected.get(dockerId);
-    this.expected.delete(dockerId);
+    const expected = this.expected.get(engineId);
+    this.expected.delete(engineId);
     const isFresh = expected !== undefined && performance.now() - expected.at <= SEEN_HOLDS_MS;
-    const observed = await (isFresh ? expected.seen : this.inspect(dockerId));
+    const observed = await (isFresh ? expected.seen : this.inspect(engineId));
     if (observed === null)
-      throw new EngineError('container_not_found', `stop container: no such container ${dockerId}`);
+      throw new EngineError('container_not_found', `stop container: no such container ${engineId}`);
     // Stopping a paused gVisor container (20240729) takes 12 s and returns 204, and the container cannot be started
     // again.
-    if (observed.state === 'paused') await this.unpause(dockerId);
+    if (observed.state === 'paused') await this.unpause(engineId);
     // Uses the client for streams: the call occupies its socket for the whole grace period.
-    const container = containerOf(daemon.clients.streams, dockerId);
+    const container = containerOf(daemon.clients.streams, engineId);
     const timeoutMs = graceSeconds * 1000 + Math.min(daemon.timeoutMs, STOP_WITHIN_MS);
-    const outcome = await channels.whileEnding(dockerId, () =>
-      this.unlessHung(dockerId, () =>
+    const outcome = await channels.whileEnding(engineId, () =>
+      this.unlessHung(engineId, () =>
         daemon.call('stop container', (signal) => stop(container, graceSeconds, signal), timeoutMs),
       ),
     );
-    host.left(dockerId);
+    host.left(engineId);
     return outcome;
   }
 
-  async remove(dockerId: string): Promise<void> {
+  async remove(engineId: string): Promise<void> {
     const { daemon, host, channels } = this.parts;
-    await channels.whileEnding(dockerId, () =>
-      this.unlessHung(dockerId, () =>
-        daemon.call('remove container', (signal, docker) => remove(containerOf(docker, dockerId), signal)),
+    await channels.whileEnding(engineId, () =>
+      this.unlessHung(engineId, () =>
+        daemon.call('remove container', (signal, docker) => remove(containerOf(docker, engineId), signal)),
       ),
     );
-    host.left(dockerId);
+    host.left(engineId);
   }
 
-  async rename(dockerId: string, name: string): Promise<void> {
+  async rename(engineId: string, name: string): Promise<void> {
     await this.parts.daemon.call('rename container', (signal, docker) =>
-      rename(containerOf(docker, dockerId), name, signal),
+      rename(containerOf(docker, engineId), name, signal),
     );
   }
 
-  async inspect(dockerId: string): Promise<ObservedContainer | null> {
-    return this.inspectAs(dockerId, observedContainer);
+  async inspect(engineId: string): Promise<ObservedContainer | null> {
+    return this.inspectAs(engineId, observedContainer);
   }
 
   /** The container's run and its address now. @returns null if there is no such container */
-  async inspectRun(dockerId: string): Promise<ContainerRun | null> {
-    return this.inspectAs(dockerId, observedRun);
+  async inspectRun(engineId: string): Promise<ContainerRun | null> {
+    return this.inspectAs(engineId, observedRun);
   }
 
   private async inspectAs<T>(
-    dockerId: string,
+    engineId: string,
     read: (answer: unknown, isSandboxNetwork: (name: string) => boolean) => T,
   ): Promise<T | null> {
     const { daemon, host } = this.parts;
     const isSandboxNetwork = isNetworkOf(host.instance);
     return daemon.call('inspect container', async (signal, docker) => {
-      const answer: Promise<unknown> = containerOf(docker, dockerId).inspect({ abortSignal: signal });
+      const answer: Promise<unknown> = containerOf(docker, engineId).inspect({ abortSignal: signal });
       return unlessMissing(answer.then((container) => read(container, isSandboxNetwork)));
     });
   }
@@ -222,8 +222,8 @@ export class SandboxContainers implements EngineContainers {
     });
   }
 
-  async stats(dockerId: string): Promise<ContainerStats> {
-    return this.parts.daemon.call('stats', (signal, docker) => lookAtStats(containerOf(docker, dockerId), signal));
+  async stats(engineId: string): Promise<ContainerStats> {
+    return this.parts.daemon.call('stats', (signal, docker) => lookAtStats(containerOf(docker, engineId), signal));
   }
 
   async *watch(
@@ -234,11 +234,11 @@ export class SandboxContainers implements EngineContainers {
     const { channels } = this.parts;
     for await (const message of this.events(instance, { subject, signal })) {
       if (message.kind === 'event') {
-        const { action, dockerId } = message.event;
-        if (action === 'kill') channels.noteKill(dockerId);
-        if (action === 'die') channels.noteContainerEnd(dockerId);
-        if (action === 'pause') channels.notePause(dockerId);
-        if (action === 'unpause') channels.noteUnpause(dockerId);
+        const { action, engineId } = message.event;
+        if (action === 'kill') channels.noteKill(engineId);
+        if (action === 'die') channels.noteContainerEnd(engineId);
+        if (action === 'pause') channels.notePause(engineId);
+        if (action === 'unpause') channels.noteUnpause(engineId);
       }
       yield message;
     }
@@ -313,7 +313,7 @@ export class SandboxContainers implements EngineContainers {
    *
    * @throws EngineError `container_not_responding` if the sandbox cannot be killed from here; the errors of `work`
    */
-  private async unlessHung<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
+  private async unlessHung<T>(engineId: string, work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
@@ -321,12 +321,12 @@ export class SandboxContainers implements EngineContainers {
       const { daemon } = this.parts;
       const answers = await daemon.look(PING_MS).catch(() => null);
       if (answers === null) throw error;
-      if ((await killSandbox(dockerId)) === 'none') {
+      if ((await killSandbox(engineId)) === 'none') {
         throw new EngineError('container_not_responding', 'its sandbox does not end, and is on another machine', {
           cause: error,
         });
       }
-      this.logger.warn(`the sandbox of container ${dockerId} did not respond, and was killed`);
+      this.logger.warn(`the sandbox of container ${engineId} did not respond, and was killed`);
       return work();
     }
   }

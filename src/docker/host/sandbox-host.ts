@@ -144,9 +144,9 @@ export class SandboxHost implements EngineHost, EngineNetworks {
     return this.daemon.machine.resources();
   }
 
-  async reconnect(dockerId: string): Promise<'reconnected' | 'already_connected'> {
+  async reconnect(engineId: string): Promise<'reconnected' | 'already_connected'> {
     const { connected } = await this.daemon.call('connect container', (signal, docker) =>
-      this.connect({ docker, signal }, dockerId),
+      this.connect({ docker, signal }, engineId),
     );
     return connected ? 'already_connected' : 'reconnected';
   }
@@ -215,28 +215,28 @@ export class SandboxHost implements EngineHost, EngineNetworks {
   }
 
   /** Connects a container to a network if it is in none: see {@link SandboxNetworks.connect}. */
-  async connect(access: Access, dockerId: string): ReturnType<SandboxNetworks['connect']> {
-    const found = await this.ready().networks.connect(access, dockerId);
+  async connect(access: Access, engineId: string): ReturnType<SandboxNetworks['connect']> {
+    const found = await this.ready().networks.connect(access, engineId);
     if (found.connected) return found;
     const isBlind = found.running && found.runtime === 'runsc' && this.ready().ownNetworkStack;
     const when = isBlind ? "; gVisor's own network stack will see it at the container's next start" : '';
-    this.logger.warn(`container ${dockerId} was not in the sandboxes' network and is connected to it again${when}`);
+    this.logger.warn(`container ${engineId} was not in the sandboxes' network and is connected to it again${when}`);
     return found;
   }
 
   /** Moves a container to another network after Docker refused its start: see {@link SandboxNetworks.move}. */
-  async move(access: Access, dockerId: string, refusal: unknown): Promise<void> {
-    await this.ready().networks.move(access, dockerId, refusal);
+  async move(access: Access, engineId: string, refusal: unknown): Promise<void> {
+    await this.ready().networks.move(access, engineId, refusal);
   }
 
   /** Notes that the container was created in this network. */
-  joined(dockerId: string, network: string): void {
-    this.ready().networks.joined(dockerId, network);
+  joined(engineId: string, network: string): void {
+    this.ready().networks.joined(engineId, network);
   }
 
   /** Notes that the container has stopped, or is gone. */
-  left(dockerId: string): void {
-    this.prepared?.networks.left(dockerId);
+  left(engineId: string): void {
+    this.prepared?.networks.left(engineId);
   }
 
   /** Learns the network of each container from a complete list of an instance's containers. */

@@ -83,24 +83,24 @@ export class Layers implements TransferringLayers {
     return this.proved;
   }
 
-  async measure(dockerId: string): Promise<WrittenLayer | null> {
-    const { isOnHost, isWritten } = await this.changesOf(dockerId);
+  async measure(engineId: string): Promise<WrittenLayer | null> {
+    const { isOnHost, isWritten } = await this.changesOf(engineId);
     if (!isOnHost) return null;
-    const { SizeRw: bytes, Image: base } = await this.inspect(dockerId);
+    const { SizeRw: bytes, Image: base } = await this.inspect(engineId);
     const isOnLayer = (await this.findImage(base))?.Config?.Labels?.[LABELS.layer] === this.host.instance;
     return { bytes: bytes ?? 0, isWritten, isOnLayer };
   }
 
-  async commit({ dockerId, reference, mostBytes, signal: abortion }: LayerCommit): Promise<LayerImage> {
-    const { Image: base, State, Config, SizeRw: bytes } = await this.inspect(dockerId);
+  async commit({ engineId, reference, mostBytes, signal: abortion }: LayerCommit): Promise<LayerImage> {
+    const { Image: base, State, Config, SizeRw: bytes } = await this.inspect(engineId);
     if (State.Running && !State.Paused) {
-      throw new EngineError('container_not_running', `commit container: ${dockerId} is neither paused nor stopped`);
+      throw new EngineError('container_not_running', `commit container: ${engineId} is neither paused nor stopped`);
     }
     assertWithin(bytes ?? 0, mostBytes);
     const before = await this.findImage(base);
     const body = imageConfig(Config, before?.Config ?? {}, this.host.instance);
     await this.longCall('commit container', abortion, (docker, signal) =>
-      commit(docker, { id: dockerId, reference, body }, signal),
+      commit(docker, { id: engineId, reference, body }, signal),
     );
     return this.sizeOf(reference, before);
   }
@@ -112,7 +112,7 @@ export class Layers implements TransferringLayers {
   async flatten({
     reference,
     signal: abortion,
-  }: Omit<LayerCommit, 'dockerId' | 'mostBytes'>): Promise<LayerImage | null> {
+  }: Omit<LayerCommit, 'engineId' | 'mostBytes'>): Promise<LayerImage | null> {
     const deep = await this.findImage(reference);
     if (deep === null) throw new EngineError('image_not_found', `flatten image: no such image ${reference}`);
     if (!isDeep(deep)) return null;
@@ -207,17 +207,17 @@ export class Layers implements TransferringLayers {
     });
   }
 
-  private async proveBy(dockerId: string): Promise<boolean> {
-    return (await this.changesOf(dockerId)).hasProof;
+  private async proveBy(engineId: string): Promise<boolean> {
+    return (await this.changesOf(engineId)).hasProof;
   }
 
-  private async changesOf(dockerId: string): Promise<LayerChanges> {
-    return this.daemon.call('inspect layer', (signal, docker) => changesIn(docker, dockerId, signal));
+  private async changesOf(engineId: string): Promise<LayerChanges> {
+    return this.daemon.call('inspect layer', (signal, docker) => changesIn(docker, engineId, signal));
   }
 
-  private async inspect(dockerId: string): Promise<z.infer<typeof container>> {
+  private async inspect(engineId: string): Promise<z.infer<typeof container>> {
     return this.daemon.call('inspect layer', async (signal, docker) => {
-      const answer: unknown = await containerOf(docker, dockerId).inspect(abortable(signal, { size: true }));
+      const answer: unknown = await containerOf(docker, engineId).inspect(abortable(signal, { size: true }));
       return isKnownState(container, answer);
     });
   }
@@ -319,6 +319,6 @@ function assertImported(said: string): void {
 }
 
 /** Docker (26.1) lists the changes of a container that has changed nothing as null, for which dockerode gives bytes. */
-async function changesIn(docker: Docker, dockerId: string, signal: AbortSignal): Promise<LayerChanges> {
-  return readChanges(jsonElements(await openChanges(docker, dockerId, signal), { isNullEmpty: true }));
+async function changesIn(docker: Docker, engineId: string, signal: AbortSignal): Promise<LayerChanges> {
+  return readChanges(jsonElements(await openChanges(docker, engineId, signal), { isNullEmpty: true }));
 }

@@ -48,7 +48,7 @@ describe('an inspection', () => {
 
   it('must say the rest in Berth’s words', () => {
     expect(observedContainer(inspection({ OOMKilled: true }), ofProd)).toMatchObject({
-      dockerId: 'a'.repeat(64),
+      engineId: 'a'.repeat(64),
       name: 'berth-1',
       oomKilled: true,
       imageId: 'sha256:1',
@@ -79,7 +79,7 @@ describe('an entry of a list', () => {
 
   it('must read whose a container is and which generation', () => {
     expect(parseListedContainer(entry({}), ofProd)).toEqual({
-      dockerId: 'b'.repeat(64),
+      engineId: 'b'.repeat(64),
       name: 'berth-1',
       state: 'exited',
       createdAt: new Date('2025-11-24T16:00:00.000Z'),

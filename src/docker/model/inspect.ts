@@ -89,7 +89,7 @@ export function observedContainer(answer: unknown, isSandboxNetwork: (name: stri
   const { Id, Name, Image, State, HostConfig, NetworkSettings } = isKnownState(inspection, answer);
   const everRan = State.StartedAt !== ZERO_TIME;
   return {
-    dockerId: Id,
+    engineId: Id,
     name: withoutSlash(Name),
     state: State.Status,
     startedAt: everRan ? State.StartedAt : null,
@@ -151,7 +151,7 @@ export function parseListedContainer(answer: unknown, isSandboxNetwork: (name: s
   const networks = entry.NetworkSettings?.Networks;
   const network = networkIn(networks, isSandboxNetwork)?.[0] ?? null;
   return {
-    dockerId: entry.Id,
+    engineId: entry.Id,
     name: withoutSlash(entry.Names?.[0] ?? ''),
     state: entry.State,
     createdAt: new Date(entry.Created * 1000),

@@ -26,7 +26,7 @@ interface Reach {
 interface Options {
   readonly channels: SandboxChannels;
   /** Asks Docker. @returns null if there is no such container */
-  readonly inspect: (dockerId: string) => Promise<ContainerRun | null>;
+  readonly inspect: (engineId: string) => Promise<ContainerRun | null>;
   /** Whether Docker is reached by a socket of this machine. */
   readonly isLocal: boolean;
 }
@@ -41,13 +41,13 @@ export class DockerPorts implements EnginePorts {
 
   constructor(private readonly options: Options) {}
 
-  async connect(dockerId: string, port: number): Promise<Duplex> {
-    const direct = this.options.isLocal ? await this.dial(dockerId, port) : null;
-    return direct ?? connectInside(this.options.channels, dockerId, port);
+  async connect(engineId: string, port: number): Promise<Duplex> {
+    const direct = this.options.isLocal ? await this.dial(engineId, port) : null;
+    return direct ?? connectInside(this.options.channels, engineId, port);
   }
 
-  listening(dockerId: string): Promise<ListeningPort[]> {
-    return listListeningPorts(this.options.channels, dockerId);
+  listening(engineId: string): Promise<ListeningPort[]> {
+    return listListeningPorts(this.options.channels, engineId);
   }
 
   /**
@@ -58,12 +58,12 @@ export class DockerPorts implements EnginePorts {
    * @returns null if the address is not reachable from here, or refuses
    * @throws EngineError if the container does not run
    */
-  private async dial(dockerId: string, port: number): Promise<Socket | null> {
-    let known = this.reaches.get(dockerId) ?? (await this.look(dockerId));
+  private async dial(engineId: string, port: number): Promise<Socket | null> {
+    let known = this.reaches.get(engineId) ?? (await this.look(engineId));
     for (let isLast = false; known.address !== null; isLast = true) {
       const socket = await dialed({ host: known.address, port });
       if (socket === 'refused') return null;
-      const seen = await this.look(dockerId).catch((error: unknown) => {
+      const seen = await this.look(engineId).catch((error: unknown) => {
         if (socket !== 'silent') socket.destroy();
         throw error;
       });
@@ -72,7 +72,7 @@ export class DockerPorts implements EnginePorts {
       if (socket !== 'silent') socket.destroy();
       if (isSame) {
         // Not tried again in this run: each attempt would take the whole time.
-        this.reaches.set(dockerId, { ...seen, address: null });
+        this.reaches.set(engineId, { ...seen, address: null });
         return null;
       }
       if (isLast) throw new EngineError('container_not_running', 'the container was started again meanwhile');
@@ -86,18 +86,18 @@ export class DockerPorts implements EnginePorts {
    *
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`
    */
-  private look(dockerId: string): Promise<Reach> {
-    return this.looks.add(dockerId, null, async () => {
-      const run = await this.options.inspect(dockerId);
-      if (run?.state !== 'running') this.reaches.delete(dockerId);
-      if (run === null) throw new EngineError('container_not_found', `no such container ${dockerId}`);
+  private look(engineId: string): Promise<Reach> {
+    return this.looks.add(engineId, null, async () => {
+      const run = await this.options.inspect(engineId);
+      if (run?.state !== 'running') this.reaches.delete(engineId);
+      if (run === null) throw new EngineError('container_not_found', `no such container ${engineId}`);
       if (run.state === 'paused') throw new EngineError('container_paused', 'the container is paused');
       if (run.state !== 'running') throw new EngineError('container_not_running', `the container is ${run.state}`);
-      const known = this.reaches.get(dockerId);
+      const known = this.reaches.get(engineId);
       // Keeps what is known of an address that does not answer.
       if (known?.address === null && known.startedAt === run.startedAt) return known;
       const reach = { startedAt: run.startedAt, address: addressFromHere(run) };
-      this.reaches.set(dockerId, reach);
+      this.reaches.set(engineId, reach);
       return reach;
     });
   }

@@ -27,8 +27,8 @@ export class NameServers {
   }
 
   /** Remembers that the container was created with these name servers. */
-  note(dockerId: string, servers: readonly string[]): void {
-    this.given.set(dockerId, servers.join(' '));
+  note(engineId: string, servers: readonly string[]): void {
+    this.given.set(engineId, servers.join(' '));
   }
 
   /**

@@ -66,19 +66,19 @@ export class SandboxNetworks {
   note(listed: readonly PlacedContainer[]): void {
     this.full.clear();
     this.places.clear();
-    for (const { dockerId, state, network } of listed) {
-      if (network !== null && state !== 'exited' && state !== 'dead') this.places.set(dockerId, network);
+    for (const { engineId, state, network } of listed) {
+      if (network !== null && state !== 'exited' && state !== 'dead') this.places.set(engineId, network);
     }
   }
 
   /** The container has stopped, or is gone. */
-  left(dockerId: string): void {
-    this.places.delete(dockerId);
+  left(engineId: string): void {
+    this.places.delete(engineId);
   }
 
   /** The container was created in this network. */
-  joined(dockerId: string, network: string): void {
-    this.places.set(dockerId, network);
+  joined(engineId: string, network: string): void {
+    this.places.set(engineId, network);
   }
 
   /** @returns the name of the first known network that has room; null if there is none */
@@ -118,27 +118,27 @@ export class SandboxNetworks {
    */
   async connect(
     access: Access,
-    dockerId: string,
+    engineId: string,
   ): Promise<Omit<Connection, 'network' | 'networkId' | 'wantsNone' | 'restricted'> & { connected: boolean }> {
     const { docker, signal } = access;
-    const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+    const answer: unknown = await containerOf(docker, engineId).inspect({ abortSignal: signal });
     const { network, networkId, wantsNone, restricted, ...found } = connectionIn(answer, this.options.instance);
     if (wantsNone) return { ...found, connected: true };
     if (restricted) await this.options.onRestricted(restricted);
     if (network === null) {
-      await this.join(access, dockerId, restricted);
+      await this.join(access, engineId, restricted);
       return { ...found, connected: false };
     }
     // By its id: for a list, a Swarm's manager asks the other managers, and answers only after they have a leader.
     const isThere = (id: string): Promise<boolean> => exists(docker.getNetwork(id).inspect());
     if (!found.running && networkId !== null && !(await isThere(networkId))) {
       await this.ensureNamed(access, network);
-      await this.move(access, dockerId);
+      await this.move(access, engineId);
       return { ...found, connected: false };
     }
-    const isSettled = found.running || this.places.get(dockerId) === network || this.hasRoom(network);
-    if (isSettled) this.joined(dockerId, network);
-    else await this.move(access, dockerId);
+    const isSettled = found.running || this.places.get(engineId) === network || this.hasRoom(network);
+    if (isSettled) this.joined(engineId, network);
+    else await this.move(access, engineId);
     return { ...found, connected: true };
   }
 
@@ -149,18 +149,18 @@ export class SandboxNetworks {
    *
    * @param refusal Docker's; absent if the network is known to be full or removed
    */
-  async move(access: Access, dockerId: string, refusal?: unknown): Promise<void> {
+  async move(access: Access, engineId: string, refusal?: unknown): Promise<void> {
     const { docker, signal } = access;
-    const answer: unknown = await containerOf(docker, dockerId).inspect({ abortSignal: signal });
+    const answer: unknown = await containerOf(docker, engineId).inspect({ abortSignal: signal });
     const { network, restricted } = connectionIn(answer, this.options.instance);
-    this.left(dockerId);
+    this.left(engineId);
     if (network !== null) {
       if (isNetworkFull(refusal)) this.full.add(network);
       if (isNetworkMissing(refusal)) await this.ensureNamed(access, network);
       const former = docker.getNetwork(network);
-      await ignoringRefusal(former.disconnect(abortable(signal, { Container: dockerId, Force: true })));
+      await ignoringRefusal(former.disconnect(abortable(signal, { Container: engineId, Force: true })));
     }
-    await this.join(access, dockerId, restricted);
+    await this.join(access, engineId, restricted);
   }
 
   /**
@@ -183,7 +183,7 @@ export class SandboxNetworks {
     });
   }
 
-  private async join(access: Access, dockerId: string, restricted: RestrictedSandbox | null): Promise<void> {
+  private async join(access: Access, engineId: string, restricted: RestrictedSandbox | null): Promise<void> {
     const name = await this.choose(access, kindOf(restricted));
     // Again, because another process or an operator may have removed it.
     const { bridge } = await this.ensureNamed(access, name);
@@ -192,11 +192,11 @@ export class SandboxNetworks {
     // reaches nothing.
     const EndpointConfig = restricted ? { MacAddress: restricted.macAddress } : {};
     try {
-      await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: dockerId, EndpointConfig }));
+      await access.docker.getNetwork(name).connect(abortable(access.signal, { Container: engineId, EndpointConfig }));
     } catch (error) {
       if (!isConnected(error)) throw error;
     }
-    this.joined(dockerId, name);
+    this.joined(engineId, name);
   }
 
   private count(name: string): number {

@@ -76,73 +76,73 @@ export class Channels implements SandboxChannels {
     private readonly most: number,
   ) {}
 
-  of(dockerId: string): Promise<Channel> {
-    if (this.paused.has(dockerId)) return this.ofPaused(dockerId);
-    const known = this.entries.get(dockerId);
+  of(engineId: string): Promise<Channel> {
+    if (this.paused.has(engineId)) return this.ofPaused(engineId);
+    const known = this.entries.get(engineId);
     if (known && known.channel?.isOpen !== false) {
       // Map keeps the order of insertion.
-      this.entries.delete(dockerId);
-      this.entries.set(dockerId, known);
+      this.entries.delete(engineId);
+      this.entries.set(engineId, known);
       return known.opening;
     }
-    const opening = this.connect(dockerId);
+    const opening = this.connect(engineId);
     const entry: Entry = { opening, channel: null };
-    this.entries.set(dockerId, entry);
+    this.entries.set(engineId, entry);
     opening.then(
-      (channel) => this.noteOpen(dockerId, entry, channel),
-      () => this.drop(dockerId, entry),
+      (channel) => this.noteOpen(engineId, entry, channel),
+      () => this.drop(engineId, entry),
     );
     return opening;
   }
 
   async open(
-    dockerId: string,
+    engineId: string,
     request: SupervisorRequest,
     options: { readonly input?: boolean } = {},
   ): Promise<ChannelStream> {
-    const channel = await this.of(dockerId);
+    const channel = await this.of(engineId);
     // It may have closed in between; nothing was asked on it then.
-    return (channel.isOpen ? channel : await this.of(dockerId)).open(request, options);
+    return (channel.isOpen ? channel : await this.of(engineId)).open(request, options);
   }
 
   /** Whether a stop, a removal or a signal is ending the container. */
-  isEnding(dockerId: string): boolean {
-    return this.endings.has(dockerId) || performance.now() < (this.kills.get(dockerId) ?? 0);
+  isEnding(engineId: string): boolean {
+    return this.endings.has(engineId) || performance.now() < (this.kills.get(engineId) ?? 0);
   }
 
   /** Runs `work`, which ends the container. A program that a signal kills meanwhile counts as ended with it. */
-  async whileEnding<T>(dockerId: string, work: () => Promise<T>): Promise<T> {
-    this.endings.set(dockerId, (this.endings.get(dockerId) ?? 0) + 1);
+  async whileEnding<T>(engineId: string, work: () => Promise<T>): Promise<T> {
+    this.endings.set(engineId, (this.endings.get(engineId) ?? 0) + 1);
     try {
       const outcome = await work();
-      this.noteContainerEnd(dockerId);
+      this.noteContainerEnd(engineId);
       return outcome;
     } finally {
-      const left = (this.endings.get(dockerId) ?? 1) - 1;
-      if (left > 0) this.endings.set(dockerId, left);
-      else this.endings.delete(dockerId);
+      const left = (this.endings.get(engineId) ?? 1) - 1;
+      if (left > 0) this.endings.set(engineId, left);
+      else this.endings.delete(engineId);
     }
   }
 
   /** To be called when a container was sent a signal that ends it. */
-  noteKill(dockerId: string): void {
-    if (this.entries.has(dockerId)) this.kills.set(dockerId, performance.now() + KILLED_WITHIN_MS);
+  noteKill(engineId: string): void {
+    if (this.entries.has(engineId)) this.kills.set(engineId, performance.now() + KILLED_WITHIN_MS);
   }
 
   /** To be called before a container is paused, or when it was. */
-  notePause(dockerId: string): void {
-    if (this.entries.has(dockerId)) this.paused.add(dockerId);
+  notePause(engineId: string): void {
+    if (this.entries.has(engineId)) this.paused.add(engineId);
   }
 
-  noteUnpause(dockerId: string): void {
-    this.paused.delete(dockerId);
+  noteUnpause(engineId: string): void {
+    this.paused.delete(engineId);
   }
 
   /** To be called when a container has ended: Docker may not close the connection. */
-  noteContainerEnd(dockerId: string): void {
-    this.kills.delete(dockerId);
-    this.paused.delete(dockerId);
-    this.entries.get(dockerId)?.channel?.close(containerEnded());
+  noteContainerEnd(engineId: string): void {
+    this.kills.delete(engineId);
+    this.paused.delete(engineId);
+    this.entries.get(engineId)?.channel?.close(containerEnded());
   }
 
   /** Closes all channels, for good. */
@@ -155,31 +155,31 @@ export class Channels implements SandboxChannels {
   }
 
   /** @throws EngineError `container_paused` if it still is: a request would wait until the container goes on */
-  private async ofPaused(dockerId: string): Promise<Channel> {
-    await this.look(dockerId, {});
-    this.paused.delete(dockerId);
-    return this.of(dockerId);
+  private async ofPaused(engineId: string): Promise<Channel> {
+    await this.look(engineId, {});
+    this.paused.delete(engineId);
+    return this.of(engineId);
   }
 
-  private noteOpen(dockerId: string, entry: Entry, channel: Channel): void {
+  private noteOpen(engineId: string, entry: Entry, channel: Channel): void {
     entry.channel = channel;
     this.daemon.calls.channels.open += 1;
     this.daemon.calls.channels.opened += 1;
     channel.onClosed((why) => {
       this.daemon.calls.channels.open -= 1;
-      this.drop(dockerId, entry);
+      this.drop(engineId, entry);
       if (why.code === 'container_not_responding') {
-        this.logger.warn(`the channel to container ${dockerId} was closed: ${why.message}`);
+        this.logger.warn(`the channel to container ${engineId} was closed: ${why.message}`);
       }
     });
     this.timer ??= setInterval(() => this.check(), CHECK_EVERY_MS).unref();
     this.closeIdle();
   }
 
-  private drop(dockerId: string, entry: Entry): void {
-    if (this.entries.get(dockerId) === entry) {
-      this.entries.delete(dockerId);
-      this.paused.delete(dockerId);
+  private drop(engineId: string, entry: Entry): void {
+    if (this.entries.get(engineId) === entry) {
+      this.entries.delete(engineId);
+      this.paused.delete(engineId);
     }
     if (this.entries.size > 0) return;
     clearInterval(this.timer);
@@ -189,7 +189,7 @@ export class Channels implements SandboxChannels {
   private check(): void {
     const now = performance.now();
     for (const { channel } of this.entries.values()) channel?.check(now);
-    for (const [dockerId, until] of this.kills) if (until < now) this.kills.delete(dockerId);
+    for (const [engineId, until] of this.kills) if (until < now) this.kills.delete(engineId);
   }
 
   /** Channels in use are kept, also beyond the limit. */
@@ -204,11 +204,11 @@ export class Channels implements SandboxChannels {
   }
 
   /** @throws EngineError as {@link SandboxChannels} */
-  private async connect(dockerId: string): Promise<Channel> {
+  private async connect(engineId: string): Promise<Channel> {
     const until = performance.now() + LISTENS_WITHIN_MS;
     for (let pause: number = TRY_EVERY_MS.first; ; pause = Math.min(2 * pause, TRY_EVERY_MS.longest)) {
       try {
-        return await this.connectOnce(dockerId);
+        return await this.connectOnce(engineId);
       } catch (error) {
         if (!(error instanceof NotListening) || performance.now() > until) throw error;
       }
@@ -217,9 +217,9 @@ export class Channels implements SandboxChannels {
   }
 
   /** @throws EngineError, {@link NotListening} */
-  private async connectOnce(dockerId: string): Promise<Channel> {
-    const [startedAt] = await Promise.all([this.look(dockerId, { isNew: true }), this.assertEnterable(dockerId)]);
-    const exec = await DockerExec.open(this.daemon, dockerId, { command: CONNECT, user: '0:0', cwd: '/' });
+  private async connectOnce(engineId: string): Promise<Channel> {
+    const [startedAt] = await Promise.all([this.look(engineId, { isNew: true }), this.assertEnterable(engineId)]);
+    const exec = await DockerExec.open(this.daemon, engineId, { command: CONNECT, user: '0:0', cwd: '/' });
     const connection: { channel?: Channel; isReady: boolean } = { isReady: false };
     const multiplexed: ChannelConnection = {
       socket: exec.stream,
@@ -228,12 +228,12 @@ export class Channels implements SandboxChannels {
     const channel = new Channel(multiplexed, {
       whyLost: () =>
         (connection.isReady
-          ? this.whyLost(dockerId, startedAt)
-          : this.whyRefused(exec, connection.channel?.words ?? '', { dockerId, startedAt })
+          ? this.whyLost(engineId, startedAt)
+          : this.whyRefused(exec, connection.channel?.words ?? '', { engineId, startedAt })
         ).catch(asEngineError),
       whySilent: async () => {
         try {
-          await this.look(dockerId, { startedAt });
+          await this.look(engineId, { startedAt });
         } catch (error) {
           const why = asEngineError(error);
           return why.code === 'container_paused' ? null : why;
@@ -256,16 +256,16 @@ export class Channels implements SandboxChannels {
   }
 
   /** Why the connection of a running channel ended. */
-  private async whyLost(dockerId: string, startedAt: string): Promise<EngineError> {
+  private async whyLost(engineId: string, startedAt: string): Promise<EngineError> {
     const until = performance.now() + ENDS_WITHIN_MS;
     do {
       try {
-        await this.look(dockerId, { startedAt });
+        await this.look(engineId, { startedAt });
       } catch (error) {
         if (!(error instanceof EngineError) || error.code !== 'container_paused') throw error;
       }
       await delay(LOOK_EVERY_MS);
-    } while (performance.now() < until || this.isEnding(dockerId));
+    } while (performance.now() < until || this.isEnding(engineId));
     return new EngineError('docker_unavailable', 'the connection to the sandbox broke');
   }
 
@@ -273,12 +273,12 @@ export class Channels implements SandboxChannels {
   private async whyRefused(
     exec: DockerExec,
     words: string,
-    { dockerId, startedAt }: { dockerId: string; startedAt: string },
+    { engineId, startedAt }: { engineId: string; startedAt: string },
   ): Promise<EngineError> {
     const { hasStarted, exitCode } = await exec.ended();
     const refused = hasStarted ? null : refusedWith(words);
     if (refused?.code === 'sandbox_full') return refused;
-    await this.look(dockerId, { startedAt });
+    await this.look(engineId, { startedAt });
     if (refused && refused.code !== 'container_not_running') {
       return new EngineError('container_not_responding', refused.message, { cause: refused });
     }
@@ -295,11 +295,11 @@ export class Channels implements SandboxChannels {
    * @throws EngineError `container_not_found`, `container_not_running`, `container_paused`, `restart_required`
    */
   private async look(
-    dockerId: string,
+    engineId: string,
     { startedAt, isNew = false }: { startedAt?: string; isNew?: boolean },
   ): Promise<string> {
     const answer: unknown = await this.daemon.call('inspect container', (signal, docker) =>
-      containerOf(docker, dockerId).inspect({ abortSignal: signal }),
+      containerOf(docker, engineId).inspect({ abortSignal: signal }),
     );
     const { State, Config } = isKnownState(inspection, answer);
     if (!State.Running || (startedAt !== undefined && startedAt !== State.StartedAt)) throw containerEnded();
@@ -314,21 +314,21 @@ export class Channels implements SandboxChannels {
   }
 
   /** @throws EngineError `command_not_started` if Docker would read too much to start a program */
-  private async assertEnterable(dockerId: string): Promise<void> {
-    const areSmall = await Promise.all(ACCOUNT_FILES.map((path) => this.isSmall(dockerId, path)));
+  private async assertEnterable(engineId: string): Promise<void> {
+    const areSmall = await Promise.all(ACCOUNT_FILES.map((path) => this.isSmall(engineId, path)));
     if (!areSmall.includes(false)) return;
     const why = `${ACCOUNT_FILES.join(' or ')} is larger than ${String(MOST_ACCOUNT_BYTES)} bytes, or no file`;
     throw new EngineError('command_not_started', why);
   }
 
   /** True also if there is no such file, or Docker cannot tell: then it cannot read the file either. */
-  private async isSmall(dockerId: string, path: string, mayBeLink = true): Promise<boolean> {
+  private async isSmall(engineId: string, path: string, mayBeLink = true): Promise<boolean> {
     const stat = await this.daemon
-      .call('exec', (signal, docker) => statOf(containerOf(docker, dockerId), path, signal))
+      .call('exec', (signal, docker) => statOf(containerOf(docker, engineId), path, signal))
       .catch(() => null);
     if (stat === null) return true;
     // Docker has followed all links.
-    if (stat.linkTarget !== '' && mayBeLink) return this.isSmall(dockerId, stat.linkTarget, false);
+    if (stat.linkTarget !== '' && mayBeLink) return this.isSmall(engineId, stat.linkTarget, false);
     return (stat.mode & NOT_REGULAR) === 0 && stat.size <= MOST_ACCOUNT_BYTES;
   }
 }

@@ -11,12 +11,12 @@ export function qualifiedId(node: string | null, id: string): string {
 }
 
 /** The node of a container; null on a single machine. */
-export function nodeOf(dockerId: string): string | null {
-  const at = dockerId.indexOf(SEPARATOR);
-  return at === -1 ? null : dockerId.slice(0, at);
+export function nodeOf(engineId: string): string | null {
+  const at = engineId.indexOf(SEPARATOR);
+  return at === -1 ? null : engineId.slice(0, at);
 }
 
 /** The engine's own id, which clients see. */
-export function plainId(dockerId: string): string {
-  return dockerId.slice(dockerId.indexOf(SEPARATOR) + 1);
+export function plainId(engineId: string): string {
+  return engineId.slice(engineId.indexOf(SEPARATOR) + 1);
 }

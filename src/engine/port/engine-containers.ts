@@ -95,43 +95,43 @@ export interface EngineContainers {
    *   call
    * @throws EngineError `container_not_found`, `container_paused`, `container_broken`, `start_refused`
    */
-  start(dockerId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
+  start(engineId: string, options?: { isNew?: boolean }): Promise<'started' | 'already_running'>;
   /**
    * Suspends all processes. The memory stays taken, streams of programs stay open. Success if it is paused already.
    *
    * @throws EngineError `container_not_found`, `container_not_running`
    */
-  pause(dockerId: string): Promise<void>;
+  pause(engineId: string): Promise<void>;
   /** Success if the container is not paused. @throws EngineError `container_not_found` */
-  unpause(dockerId: string): Promise<void>;
+  unpause(engineId: string): Promise<void>;
   /**
    * Announces a stop, so that the engine can inspect the container in advance. If the stop does not follow soon, the
    * inspection is wasted.
    *
    * @returns once the inspection is requested; never rejects
    */
-  expectStop(dockerId: string): Promise<void>;
+  expectStop(engineId: string): Promise<void>;
   /**
    * Sends SIGTERM, then SIGKILL after `graceSeconds`. The shells of terminals also get SIGHUP, as they ignore
    * SIGTERM.
    *
    * @throws EngineError `container_not_found`; `container_not_responding` if its sandbox hangs and cannot be killed
    */
-  stop(dockerId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;
+  stop(engineId: string, graceSeconds: number): Promise<'stopped' | 'already_stopped'>;
   /**
    * Kills the container if it runs, and keeps its data volume. Already gone is success.
    *
    * @throws EngineError `container_not_responding` as {@link stop}
    */
-  remove(dockerId: string): Promise<void>;
+  remove(engineId: string): Promise<void>;
   /** Success if the container is gone, or already has this name. @throws EngineError `name_in_use` */
-  rename(dockerId: string, name: string): Promise<void>;
+  rename(engineId: string, name: string): Promise<void>;
   /** @returns null if there is no such container */
-  inspect(dockerId: string): Promise<ObservedContainer | null>;
+  inspect(engineId: string): Promise<ObservedContainer | null>;
   /** Lists the Docker containers of an instance, or of one of its containers, running or not. */
   list(filter: ListFilter): Promise<Listed<ListedContainer>>;
   /** @throws EngineError `container_not_found`, `container_not_running` */
-  stats(dockerId: string): Promise<ContainerStats>;
+  stats(engineId: string): Promise<ContainerStats>;
   /** Yields hints until `signal` aborts; reconnects with backoff. By default about the lives of all containers. */
   watch(instance: string, signal: AbortSignal, subject?: WatchSubject): AsyncIterable<WatchMessage>;
 }
@@ -143,5 +143,5 @@ export interface EngineNetworks {
    *
    * @throws EngineError `container_not_found`
    */
-  reconnect(dockerId: string): Promise<'reconnected' | 'already_connected'>;
+  reconnect(engineId: string): Promise<'reconnected' | 'already_connected'>;
 }

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 
 /** The container of a call, and how long the call may take. */
 export interface FilesCall {
-  readonly dockerId: string;
+  readonly engineId: string;
   /** Ends the call, which then throws the signal's reason. */
   readonly signal: AbortSignal;
 }

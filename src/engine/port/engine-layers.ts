@@ -12,7 +12,7 @@ export interface WrittenLayer {
 
 /** A writable layer that is to become an image. */
 export interface LayerCommit {
-  readonly dockerId: string;
+  readonly engineId: string;
   /** The image's name; see `snapshotImage`. An image that has the name loses it. */
   readonly reference: string;
   /**
@@ -59,7 +59,7 @@ export interface EngineLayers {
    * @returns null if the container's files are not on the host's file system, so that a commit would miss them
    * @throws EngineError `container_not_found`
    */
-  measure(dockerId: string): Promise<WrittenLayer | null>;
+  measure(engineId: string): Promise<WrittenLayer | null>;
   /**
    * Makes an image of a container's writable layer. Nothing may write to the layer meanwhile: Docker reads it as it is.
    * The image has the variables, the user and the command of the container's image, and none of the container's labels.
@@ -76,7 +76,7 @@ export interface EngineLayers {
    * @returns null if the image has few layers; it is left as it is
    * @throws EngineError `image_not_found`, `aborted`; the image is as before then
    */
-  flatten(image: Omit<LayerCommit, 'dockerId' | 'mostBytes'> & { node?: string | null }): Promise<LayerImage | null>;
+  flatten(image: Omit<LayerCommit, 'engineId' | 'mostBytes'> & { node?: string | null }): Promise<LayerImage | null>;
   /** Lists the images that {@link commit} made for an instance. On a cluster: of all nodes. */
   list(filter: { instance: string; node?: string | null }): Promise<Listed<ListedLayer>>;
 }

@@ -73,11 +73,11 @@ export function nodeName(nodes: Pick<EngineNodes, 'list'>, id: string | null): s
 /** A container in the log: its engine's own id, and on a cluster the name of its node. */
 export function containerFields(
   nodes: Pick<EngineNodes, 'list'>,
-  dockerId: string | null,
+  engineId: string | null,
 ): { docker_id: string | null; node?: string | null } {
-  const node = dockerId === null ? null : nodeOf(dockerId);
-  if (dockerId === null || node === null) return { docker_id: dockerId };
-  return { docker_id: plainId(dockerId), node: nodeName(nodes, node) };
+  const node = engineId === null ? null : nodeOf(engineId);
+  if (engineId === null || node === null) return { docker_id: engineId };
+  return { docker_id: plainId(engineId), node: nodeName(nodes, node) };
 }
 
 /** The nodes of an engine without a cluster: none. It is asked directly, so there is nothing to remember. */

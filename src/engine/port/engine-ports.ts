@@ -19,11 +19,11 @@ export interface EnginePorts {
    *   reach it and there is none, `container_not_found`, `container_not_running`, `container_paused`,
    *   `container_not_responding`
    */
-  connect(dockerId: string, port: number): Promise<Duplex>;
+  connect(engineId: string, port: number): Promise<Duplex>;
   /**
    * Lists the ports on which programs in a running container listen, in ascending order: at most 256, the lowest.
    *
    * @throws EngineError as {@link EnginePrograms.run} does
    */
-  listening(dockerId: string): Promise<ListeningPort[]>;
+  listening(engineId: string): Promise<ListeningPort[]>;
 }

@@ -11,7 +11,7 @@ export function isHalfGone(state: string): boolean {
 
 /** A container as listed. */
 export interface ListedContainer {
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly name: string;
   readonly state: EngineState;
   readonly createdAt: Date;
@@ -24,7 +24,7 @@ export interface ListedContainer {
 
 /** A container as inspected. */
 export interface ObservedContainer {
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly name: string;
   readonly state: EngineState;
   /** As the engine writes it; null if the container has never run. */
@@ -40,7 +40,7 @@ export interface ObservedContainer {
 
 /** A hint that something happened to a container; the inspection that follows is authoritative. */
 export interface EngineEvent {
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly containerId: string;
   /**
    * `kill`: Docker was told to send the container a signal that ends it, SIGTERM or SIGKILL; a stop does so too.

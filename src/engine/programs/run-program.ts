@@ -11,7 +11,7 @@ const ENDED_WITHIN_MS = 10_000;
 /** Implements {@link EnginePrograms.run} by the other methods. */
 export async function runProgram(
   programs: Pick<EnginePrograms, 'start' | 'end'>,
-  dockerId: string,
+  engineId: string,
   request: ExecRequest,
 ): Promise<ProgramExit> {
   const { user, timeoutMs, signal, maxOutputBytes: _most, onOutput: _onOutput, ...program } = request;
@@ -23,7 +23,7 @@ export async function runProgram(
       : new EngineError('timed_out', `the command did not end within ${String(timeoutMs)} ms`);
   if (over.aborted) throw aborted();
   const orOver = <T>(work: Promise<T>): Promise<T> => untilAborted(work, { signal: over, aborted });
-  const starting = Promise.resolve(programs.start(dockerId, { ...program, user }));
+  const starting = Promise.resolve(programs.start(engineId, { ...program, user }));
   const begun: { program?: ContainerProcess } = {};
   // A program may still start after the caller has stopped waiting; without a reader it ends.
   const close = (): void => void starting.then((started) => started.close()).catch(() => undefined);
@@ -36,7 +36,7 @@ export async function runProgram(
     const isOver = code === 'timed_out' || code === 'output_too_large' || code === 'aborted';
     if (!isOver || !begun.program) throw error;
     const { id } = begun.program;
-    const ending = programs.end(dockerId, { id, user, signal: 'TERM', graceMs: GRACE_MS });
+    const ending = programs.end(engineId, { id, user, signal: 'TERM', graceMs: GRACE_MS });
     const ended = within(ending, { ms: GRACE_MS + ENDED_WITHIN_MS }).catch(() => 'still_running' as const);
     // An abort is not waited for: the caller has gone.
     if (code === 'aborted' || (await ended) === 'ended' || code === 'timed_out') throw error;

@@ -14,8 +14,8 @@ const row = z.object({
 });
 
 /** Implements {@link EnginePorts.listening} by the container's supervisor. */
-export async function listListeningPorts(channels: SandboxChannels, dockerId: string): Promise<ListeningPort[]> {
-  const stream = await channels.open(dockerId, { op: 'ports' });
+export async function listListeningPorts(channels: SandboxChannels, engineId: string): Promise<ListeningPort[]> {
+  const stream = await channels.open(engineId, { op: 'ports' });
   const ports: ListeningPort[] = [];
   for await (const rows of stream.rows(row, MOST.ports)) {
     for (const { port, addresses } of rows) ports.push({ port, addresses: addresses.sort() });
@@ -24,8 +24,8 @@ export async function listListeningPorts(channels: SandboxChannels, dockerId: st
 }
 
 /** Connects to a port of the container's loopback interface. @throws EngineError `port_closed` */
-export async function connectInside(channels: SandboxChannels, dockerId: string, port: number): Promise<Duplex> {
-  const stream = await channels.open(dockerId, { op: 'connect', port }, { input: true });
+export async function connectInside(channels: SandboxChannels, engineId: string, port: number): Promise<Duplex> {
+  const stream = await channels.open(engineId, { op: 'connect', port }, { input: true });
   await stream.message(ANY_ANSWER);
   return new ChannelSocket(stream);
 }

@@ -58,7 +58,7 @@ const MOST_NAME = 255;
 /** What a channel's owner knows of containers' ends. */
 interface ContainerEnds {
   /** Whether a stop, a removal or a signal is ending the container. */
-  isEnding(dockerId: string): boolean;
+  isEnding(engineId: string): boolean;
 }
 
 /** The programs in containers, by their supervisors. The methods of {@link EnginePrograms} are documented there. */
@@ -68,11 +68,11 @@ export class ChannelPrograms implements EnginePrograms {
     private readonly ends: ContainerEnds,
   ) {}
 
-  run(dockerId: string, request: ExecRequest): Promise<ProgramExit> {
-    return runProgram(this, dockerId, request);
+  run(engineId: string, request: ExecRequest): Promise<ProgramExit> {
+    return runProgram(this, engineId, request);
   }
 
-  async start(dockerId: string, request: ProcessRequest): Promise<ContainerProcess> {
+  async start(engineId: string, request: ProcessRequest): Promise<ContainerProcess> {
     const { command, env, user, cwd, terminal, kept, owner, ring } = request;
     if (command[0] === '' || command.length === 0) {
       throw new EngineError('command_not_started', 'the program has no name');
@@ -80,7 +80,7 @@ export class ChannelPrograms implements EnginePrograms {
     const programId = request.id ?? randomUUID();
     const hasInput = request.stdin === true || terminal !== undefined;
     const stream = await this.channels.open(
-      dockerId,
+      engineId,
       {
         op: 'start',
         id: programId,
@@ -98,22 +98,22 @@ export class ChannelPrograms implements EnginePrograms {
       { input: hasInput },
     );
     const facts = await stream.message(started);
-    return this.program(dockerId, stream, { id: programId, hasInput, from: 0, to: 0, ...facts });
+    return this.program(engineId, stream, { id: programId, hasInput, from: 0, to: 0, ...facts });
   }
 
-  async attach(dockerId: string, { id: programId, after, input, watch }: ProgramAttachment): Promise<ContainerProcess> {
+  async attach(engineId: string, { id: programId, after, input, watch }: ProgramAttachment): Promise<ContainerProcess> {
     const hasInput = input === true;
     const request = { op: 'attach', id: programId, after, input: hasInput, watch };
-    const stream = await this.channels.open(dockerId, request, { input: hasInput });
+    const stream = await this.channels.open(engineId, request, { input: hasInput });
     const facts = await stream.message(attached).catch((error: unknown) => {
       const isBeyond = error instanceof EngineError && error.message.startsWith('invalid_request');
       throw isBeyond ? new EngineError('invalid_parameters', error.message, { cause: error }) : error;
     });
-    return this.program(dockerId, stream, { id: programId, hasInput, ...facts });
+    return this.program(engineId, stream, { id: programId, hasInput, ...facts });
   }
 
-  async list(dockerId: string): Promise<ListedProgram[]> {
-    const stream = await this.channels.open(dockerId, { op: 'programs' });
+  async list(engineId: string): Promise<ListedProgram[]> {
+    const stream = await this.channels.open(engineId, { op: 'programs' });
     const found: ListedProgram[] = [];
     for await (const rows of stream.rows(listed, MOST_PROGRAMS)) {
       for (const { argv0, started: startedAt, kept: isKept, tty: hasTerminal, exit: how, ended, ...row } of rows) {
@@ -124,42 +124,42 @@ export class ChannelPrograms implements EnginePrograms {
     return found;
   }
 
-  async forget(dockerId: string, programId: string): Promise<void> {
+  async forget(engineId: string, programId: string): Promise<void> {
     try {
-      await this.ask(dockerId, { op: 'forget', id: programId }, ANY_ANSWER);
+      await this.ask(engineId, { op: 'forget', id: programId }, ANY_ANSWER);
     } catch (error) {
       if (!(error instanceof EngineError) || error.code !== 'program_not_found') throw error;
     }
   }
 
-  async prepare(dockerId: string): Promise<void> {
-    await this.channels.of(dockerId);
+  async prepare(engineId: string): Promise<void> {
+    await this.channels.of(engineId);
   }
 
-  async end(dockerId: string, program: ProgramSignal & { graceMs: number }): Promise<'ended' | 'still_running'> {
+  async end(engineId: string, program: ProgramSignal & { graceMs: number }): Promise<'ended' | 'still_running'> {
     const { id: programId, signal, user, graceMs } = program;
     const request = { op: 'end', id: programId, signal, user, grace_ms: Math.ceil(graceMs) };
-    return (await this.ask(dockerId, request, outcome)).outcome;
+    return (await this.ask(engineId, request, outcome)).outcome;
   }
 
-  async signal(dockerId: string, { id: programId, signal, user }: ProgramSignal): Promise<'sent' | 'none'> {
-    const result = await this.ask(dockerId, { op: 'signal', id: programId, signal, user }, sent);
+  async signal(engineId: string, { id: programId, signal, user }: ProgramSignal): Promise<'sent' | 'none'> {
+    const result = await this.ask(engineId, { op: 'signal', id: programId, signal, user }, sent);
     return result.sent > 0 ? 'sent' : 'none';
   }
 
-  async descendants(dockerId: string, { id: programId, user }: ProgramTree): Promise<readonly string[]> {
-    return (await this.ask(dockerId, { op: 'descendants', id: programId, user }, names)).names;
+  async descendants(engineId: string, { id: programId, user }: ProgramTree): Promise<readonly string[]> {
+    return (await this.ask(engineId, { op: 'descendants', id: programId, user }, names)).names;
   }
 
-  private async ask<T>(dockerId: string, request: SupervisorRequest, result: Shape<T>): Promise<T> {
-    return (await this.channels.open(dockerId, request)).done(result);
+  private async ask<T>(engineId: string, request: SupervisorRequest, result: Shape<T>): Promise<T> {
+    return (await this.channels.open(engineId, request)).done(result);
   }
 
-  private program(dockerId: string, stream: ChannelStream, facts: ProgramFacts): ContainerProcess {
+  private program(engineId: string, stream: ChannelStream, facts: ProgramFacts): ContainerProcess {
     return new ChannelProcess(stream, facts, {
-      isEnding: () => this.ends.isEnding(dockerId),
+      isEnding: () => this.ends.isEnding(engineId),
       resize: async ({ columns, rows }) => {
-        await this.ask(dockerId, { op: 'resize', id: facts.id, columns, rows }, ANY_ANSWER);
+        await this.ask(engineId, { op: 'resize', id: facts.id, columns, rows }, ANY_ANSWER);
       },
     });
   }

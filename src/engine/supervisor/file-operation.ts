@@ -31,11 +31,11 @@ export class FileOperation {
   /** @param options.input whether the operation takes data of this side */
   static async begin(
     channels: Pick<SandboxChannels, 'open'>,
-    { dockerId, signal }: FilesCall,
+    { engineId, signal }: FilesCall,
     { request, input }: { request: SupervisorRequest; input: boolean },
   ): Promise<FileOperation> {
     signal.throwIfAborted();
-    const opening = channels.open(dockerId, request, { input });
+    const opening = channels.open(engineId, request, { input });
     const stream = await untilAborted(opening, { signal, unused: (opened) => opened.cancel() });
     return new FileOperation(stream, signal);
   }

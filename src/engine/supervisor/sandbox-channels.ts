@@ -10,12 +10,12 @@ import type { ChannelStream } from './channel-stream';
  */
 export interface SandboxChannels {
   /** The channel of a running container, ready for requests; it is opened if there is none. @throws EngineError */
-  of(dockerId: string): Promise<Channel>;
+  of(engineId: string): Promise<Channel>;
   /**
    * Opens a stream on the container's channel. A channel is kept as long as it has streams.
    *
    * @param options.input whether the operation takes data of this side
    * @throws EngineError
    */
-  open(dockerId: string, request: SupervisorRequest, options?: { readonly input?: boolean }): Promise<ChannelStream>;
+  open(engineId: string, request: SupervisorRequest, options?: { readonly input?: boolean }): Promise<ChannelStream>;
 }

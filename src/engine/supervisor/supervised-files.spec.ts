@@ -42,7 +42,7 @@ async function begun(): Promise<Scene> {
     supervisor,
     channel,
     files,
-    call: { dockerId: 'id', signal: ending.signal },
+    call: { engineId: 'id', signal: ending.signal },
     abort: (reason) => ending.abort(reason),
     says: (type, value = {}) => supervisor.json(last(), type, value),
     sends: (data) => supervisor.frame(last(), FRAME.data, Buffer.from(data)),

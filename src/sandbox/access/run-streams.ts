@@ -96,10 +96,10 @@ export class RunStreams {
   }
 
   /** Why the container ended, according to its current row. */
-  private async reasonOf(caller: Principal, { id, dockerId }: RunningContainer): Promise<RunEndView> {
+  private async reasonOf(caller: Principal, { id, engineId }: RunningContainer): Promise<RunEndView> {
     try {
       const row = await this.containers.find(caller, id);
-      if (row.dockerId !== dockerId) return { reason: 'container_recreated' };
+      if (row.engineId !== engineId) return { reason: 'container_recreated' };
       const { statusReason: detail } = row;
       return detail === null ? { reason: 'container_stopped' } : { reason: 'container_stopped', detail };
     } catch (error) {

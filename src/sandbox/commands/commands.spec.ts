@@ -44,7 +44,7 @@ function setUp(): {
   const start = jest.fn(() => Promise.resolve(program));
   const containers = {
     inside: (_caller: unknown, id: string, work: (container: object) => unknown) =>
-      work({ id, userId: 'user', dockerId: 'docker', environment: () => ({}) }),
+      work({ id, userId: 'user', engineId: 'docker', environment: () => ({}) }),
   } as unknown as ContainersService;
   const engine = {
     programs: { start, end },

@@ -128,7 +128,7 @@ export class Commands implements OnModuleDestroy {
     if (!leave) throw new DomainError('too_many_commands', { fields: { limit: AT_ONCE } });
     try {
       const { command, cwd, env, user, stdin } = request;
-      const starting = this.engine.programs.start(container.dockerId, {
+      const starting = this.engine.programs.start(container.engineId, {
         command,
         cwd,
         env: container.environment(env),
@@ -136,9 +136,9 @@ export class Commands implements OnModuleDestroy {
         stdin: stdin === undefined ? undefined : true,
       });
       const program = await whenStarted(starting, { signal, ms: request.timeoutMs + START_MS });
-      const started = { dockerId: container.dockerId, program: { id: program.id, user } };
+      const started = { engineId: container.engineId, program: { id: program.id, user } };
       client.onSignals?.(async (name) => {
-        await this.engine.programs.signal(started.dockerId, { ...started.program, signal: name });
+        await this.engine.programs.signal(started.engineId, { ...started.program, signal: name });
       });
       return await this.runStarted(started, program, request, { ...client, signal });
     } finally {
@@ -188,7 +188,7 @@ export class Commands implements OnModuleDestroy {
   ): Promise<'ended' | 'still_running'> {
     try {
       const end = { ...started.program, signal: 'TERM', graceMs: GRACE_MS } as const;
-      const ending = this.engine.programs.end(started.dockerId, end);
+      const ending = this.engine.programs.end(started.engineId, end);
       const outcome = await within(ending, { ms: GRACE_MS + ENDED_WITHIN_MS });
       if (outcome === 'ended') await Promise.race([reading, delay(LAST_OUTPUT_MS, undefined, { ref: false })]);
       return outcome;
@@ -216,7 +216,7 @@ export class Commands implements OnModuleDestroy {
 
 /** Where a command runs, and as what. */
 interface Started {
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly program: { readonly id: string; readonly user: string | undefined };
 }
 

@@ -288,12 +288,12 @@ export class FilesService {
 
   private inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
     return this.containers.inside(caller, id, async (container) => {
-      const { dockerId } = container;
+      const { engineId } = container;
       try {
         return await this.rights.during(caller, async (end) => {
           const signal = gone ? AbortSignal.any([end, gone]) : end;
           try {
-            return await work({ container, dockerId, signal });
+            return await work({ container, engineId, signal });
           } catch (error) {
             throw signal.aborted && error === signal.reason ? reasonOf(signal) : error;
           }

@@ -99,8 +99,8 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
     const { command, cwd, env, user, terminal } = request;
     noteProgram(command);
     return this.containers.inside(caller, id, async (container) => {
-      const { id: containerId, dockerId } = container;
-      await this.rows.assertRoom({ kind: 'process', containerId, dockerId }, AT_ONCE);
+      const { id: containerId, engineId } = container;
+      await this.rows.assertRoom({ kind: 'process', containerId, engineId }, AT_ONCE);
       const { kept, program } = await this.programs
         .start(container, {
           kind: 'process',
@@ -158,7 +158,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
       throw new DomainError('container_not_running');
     }
     const attachment = { id: row.id, after: Math.min(after, found.state.to), watch: true } as const;
-    return this.engine.programs.attach(row.dockerId, attachment).catch((error: unknown) => {
+    return this.engine.programs.attach(row.engineId, attachment).catch((error: unknown) => {
       const isGone = error instanceof EngineError && error.code === 'program_not_found';
       if (isGone || (saysNotRunning(error) && row.endedAt !== null)) return null;
       throw saysNotRunning(error) ? new DomainError('container_not_running', { cause: error }) : toDomainError(error);
@@ -199,7 +199,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
     const { row } = await this.findToUse(caller, id, processId);
     if (row.endedAt !== null) throw new DomainError('process_ended');
     const program = { id: row.id, user: row.runAs ?? undefined, signal };
-    const sent = await this.engine.programs.signal(row.dockerId, program).catch((error: unknown) => {
+    const sent = await this.engine.programs.signal(row.engineId, program).catch((error: unknown) => {
       if (saysNotRunning(error)) return 'none' as const;
       throw toDomainError(error);
     });
@@ -260,8 +260,8 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
     }
   }
 
-  private async exitOf({ dockerId, id }: ProcessRow): Promise<number | null> {
-    const programs = await this.engine.programs.list(dockerId).catch(() => []);
+  private async exitOf({ engineId, id }: ProcessRow): Promise<number | null> {
+    const programs = await this.engine.programs.list(engineId).catch(() => []);
     return programs.find((each) => each.id === id)?.exit?.exitCode ?? null;
   }
 
@@ -282,12 +282,12 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
   private async programsOf(container: {
     readonly id: string;
     readonly userId: string;
-    readonly dockerId: string | null;
+    readonly engineId: string | null;
   }): Promise<FoundProgram[]> {
-    const { id, userId, dockerId } = container;
-    if (dockerId === null) return [];
+    const { id, userId, engineId } = container;
+    if (engineId === null) return [];
     try {
-      return await this.programs.list({ id, userId, dockerId }, 'process', 'start');
+      return await this.programs.list({ id, userId, engineId }, 'process', 'start');
     } catch (error) {
       if (error instanceof EngineError) {
         if (saysNotRunning(error) || error.code === 'container_paused') return [];

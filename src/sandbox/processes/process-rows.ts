@@ -55,7 +55,7 @@ export class ProcessEntity {
 
   /** Docker's id of the container that it was started in. A recreated container has another Docker id. */
   @Column({ name: 'docker_id', type: 'varchar', length: 128 })
-  dockerId: string;
+  engineId: string;
 
   /** The user that it runs as; null for the image's own user. */
   @Column({ name: 'run_as', type: 'varchar', length: 255, nullable: true })
@@ -121,9 +121,9 @@ export class ProcessRows {
   }
 
   /** @throws DomainError the limit's error */
-  async assertRoom(place: Pick<ProcessRow, 'kind' | 'containerId' | 'dockerId'>, limit: Limit): Promise<void> {
-    const { kind, containerId, dockerId } = place;
-    const running = await this.running().andWhere({ kind, containerId, dockerId }).getCount();
+  async assertRoom(place: Pick<ProcessRow, 'kind' | 'containerId' | 'engineId'>, limit: Limit): Promise<void> {
+    const { kind, containerId, engineId } = place;
+    const running = await this.running().andWhere({ kind, containerId, engineId }).getCount();
     if (running >= limit.count) throw new DomainError(limit.error, { fields: { limit: limit.count } });
   }
 
@@ -248,10 +248,10 @@ export class ProcessRows {
   }
 
   private async insert(row: ProcessRow, limit: Limit): Promise<void> {
-    const { kind, containerId, dockerId } = row;
+    const { kind, containerId, engineId } = row;
     const isInserted = await this.rows.insert(row, (parameter) => {
       // Processes in the Docker container that this one replaced do not count: they end with it.
-      const alike = `container_id = ${parameter(containerId)} AND docker_id = ${parameter(dockerId)}`;
+      const alike = `container_id = ${parameter(containerId)} AND docker_id = ${parameter(engineId)}`;
       const running = `kind = ${parameter(kind)} AND ended_at IS NULL`;
       return `(SELECT COUNT(*) FROM processes WHERE ${alike} AND ${running}) < ${parameter(limit.count)}`;
     });
@@ -259,13 +259,13 @@ export class ProcessRows {
   }
 
   private rowOf(kept: KeptProgram & { readonly kind: ProcessRow['kind'] }): ProcessRow {
-    const { id, kind, containerId, userId, dockerId, runAs, command, startedAt } = kept;
+    const { id, kind, containerId, userId, engineId, runAs, command, startedAt } = kept;
     return {
       id,
       kind,
       containerId,
       userId,
-      dockerId,
+      engineId,
       runAs,
       program: (command[0] ?? '').slice(-255),
       holder: this.presence.holder,

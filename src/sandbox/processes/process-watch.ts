@@ -62,7 +62,7 @@ export class ProcessWatch implements OnModuleDestroy {
     try {
       for (let pause = BACK_OFF_MS.first as number; !this.isClosing; pause = Math.min(2 * pause, BACK_OFF_MS.longest)) {
         try {
-          reader ??= await this.limiter.run(row.dockerId, () => this.attach(row));
+          reader ??= await this.limiter.run(row.engineId, () => this.attach(row));
           const end = await this.read(row, reader);
           if (end) return end;
           // The connection was there: the next attempt is the first of a new series.
@@ -105,10 +105,10 @@ export class ProcessWatch implements OnModuleDestroy {
   /** Requests the end of a process: SIGTERM, then SIGKILL. @throws EngineError; the database's error */
   async end(row: ProcessRow, graceMs = GRACE_MS): Promise<'ended' | 'still_running'> {
     await this.rows.markEnding(row);
-    const { dockerId, id, runAs } = row;
+    const { engineId, id, runAs } = row;
     const program = { id, user: runAs ?? undefined, signal: 'TERM', graceMs } as const;
     try {
-      return await this.engine.programs.end(dockerId, program);
+      return await this.engine.programs.end(engineId, program);
     } catch (error) {
       if (saysNotRunning(error)) return 'ended';
       throw error;
@@ -116,11 +116,11 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** @throws EngineError as `EnginePrograms.attach` */
-  private async attach({ id, dockerId }: ProcessRow): Promise<ContainerProcess> {
+  private async attach({ id, engineId }: ProcessRow): Promise<ContainerProcess> {
     const { programs } = this.engine;
     // What was written before is read by those who want it.
-    const state = (await programs.list(dockerId)).find((each) => each.id === id);
-    return programs.attach(dockerId, { id, after: state?.to, input: true, watch: true });
+    const state = (await programs.list(engineId)).find((each) => each.id === id);
+    return programs.attach(engineId, { id, after: state?.to, input: true, watch: true });
   }
 
   /** Reads, and drops, the output to its end. @returns null if the connection broke, or this process closes */
@@ -138,11 +138,11 @@ export class ProcessWatch implements OnModuleDestroy {
   }
 
   /** How a process ended that cannot be attached to; null if it may still run. */
-  private async goneBy({ dockerId }: ProcessRow, error: unknown): Promise<ProcessEnd | null> {
+  private async goneBy({ engineId }: ProcessRow, error: unknown): Promise<ProcessEnd | null> {
     const lost = { reason: 'lost', exitCode: null } as const;
     if (!(error instanceof EngineError)) throw error;
     if (saysNotRunning(error) || error.code === 'program_not_found' || error.code === 'restart_required') return lost;
-    const node = nodeOf(dockerId);
+    const node = nodeOf(engineId);
     const isGivenUp = node !== null && (await this.nodes.isGivenUp(node).catch(() => false));
     return isGivenUp ? lost : null;
   }

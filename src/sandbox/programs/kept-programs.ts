@@ -29,7 +29,7 @@ export interface KeptProgram {
   readonly kind: KeptKind;
   readonly containerId: string;
   readonly userId: string;
-  readonly dockerId: string;
+  readonly engineId: string;
   /** null for the image's own user. */
   readonly runAs: string | null;
   /** The program and its arguments, shortened if they are long. They may contain secrets: only for the user. */
@@ -43,7 +43,7 @@ export interface FoundProgram extends KeptProgram {
 }
 
 /** A container in which programs are kept. */
-type Place = Pick<RunningContainer, 'id' | 'userId' | 'dockerId'>;
+type Place = Pick<RunningContainer, 'id' | 'userId' | 'engineId'>;
 
 interface NewProgram extends Omit<ProcessRequest, 'kept' | 'owner' | 'id'> {
   readonly kind: KeptKind;
@@ -94,11 +94,11 @@ export class KeptPrograms {
     { kind, id = randomUUID(), ...request }: NewProgram,
   ): Promise<{ readonly kept: KeptProgram; readonly program: ContainerProcess }> {
     const { command, user, env } = request;
-    const { dockerId, userId, id: containerId } = container;
+    const { engineId, userId, id: containerId } = container;
     const startedAt = this.clock.now();
     const shown = shortened(command);
-    const kept = { id, kind, containerId, userId, dockerId, runAs: user ?? null, command: shown, startedAt };
-    const program = await this.engine.programs.start(dockerId, {
+    const kept = { id, kind, containerId, userId, engineId, runAs: user ?? null, command: shown, startedAt };
+    const program = await this.engine.programs.start(engineId, {
       ...request,
       id,
       env: container.environment(env),
@@ -108,7 +108,7 @@ export class KeptPrograms {
     const { pid, from, to, startedAt: at } = program;
     const name = { owner: '', program: command[0] ?? '', isKept: true, hasTerminal: request.terminal !== undefined };
     const state: ListedProgram = { id, ...name, pid, from, to, startedAt: at, readers: 1, exit: null };
-    this.known.set(dockerId, [...(this.known.get(dockerId) ?? []), { ...kept, state }]);
+    this.known.set(engineId, [...(this.known.get(engineId) ?? []), { ...kept, state }]);
     return { kept, program };
   }
 
@@ -134,11 +134,11 @@ export class KeptPrograms {
    * @throws EngineError if the program may still run
    */
   async end(
-    { dockerId, id, runAs }: Pick<KeptProgram, 'dockerId' | 'id' | 'runAs'>,
+    { engineId, id, runAs }: Pick<KeptProgram, 'engineId' | 'id' | 'runAs'>,
     { signal = 'TERM', graceMs }: { signal?: 'TERM' | 'HUP'; graceMs: number },
   ): Promise<'ended' | 'still_running'> {
     try {
-      return await this.engine.programs.end(dockerId, { id, user: runAs ?? undefined, signal, graceMs });
+      return await this.engine.programs.end(engineId, { id, user: runAs ?? undefined, signal, graceMs });
     } catch (error) {
       if (saysNotRunning(error)) return 'ended';
       throw error;
@@ -146,14 +146,14 @@ export class KeptPrograms {
   }
 
   /** Has the sandbox forget a program that has ended, in the background. The sandbox bounds those that remain. */
-  forget({ dockerId, id }: Pick<KeptProgram, 'dockerId' | 'id'>): void {
-    this.engine.programs.forget(dockerId, id).catch((error: unknown) => {
+  forget({ engineId, id }: Pick<KeptProgram, 'engineId' | 'id'>): void {
+    this.engine.programs.forget(engineId, id).catch((error: unknown) => {
       this.logger.debug({ err: error, program: id }, 'a program was not forgotten');
     });
   }
 
   /** Ends a program that nobody may use, and has it forgotten. Never throws. */
-  async discard(program: Pick<KeptProgram, 'dockerId' | 'id' | 'runAs'>): Promise<void> {
+  async discard(program: Pick<KeptProgram, 'engineId' | 'id' | 'runAs'>): Promise<void> {
     try {
       await this.end(program, { graceMs: GRACE_MS });
       this.forget(program);
@@ -163,15 +163,15 @@ export class KeptPrograms {
   }
 
   private async listAll(container: Place): Promise<readonly FoundProgram[]> {
-    const { dockerId } = container;
+    const { engineId } = container;
     try {
-      const listed = await this.engine.programs.list(dockerId);
+      const listed = await this.engine.programs.list(engineId);
       const found = listed.flatMap((state) => (state.isKept ? (this.ownedIn(container, state) ?? []) : []));
       found.sort((one, other) => one.startedAt.getTime() - other.startedAt.getTime() || (one.id < other.id ? -1 : 1));
-      this.known.set(dockerId, found);
+      this.known.set(engineId, found);
       return found;
     } catch (error) {
-      const known = this.known.get(dockerId);
+      const known = this.known.get(engineId);
       if (saysPaused(error) && known) return known;
       throw error;
     }
@@ -189,10 +189,10 @@ export class KeptPrograms {
   }
 
   /** @returns null for a program that this Berth has not started; it is ended */
-  private ownedIn({ id: containerId, dockerId, userId }: Place, state: ListedProgram): FoundProgram | null {
+  private ownedIn({ id: containerId, engineId, userId }: Place, state: ListedProgram): FoundProgram | null {
     const { id } = state;
     try {
-      const opened = this.secrets.open(state.owner, placeOf({ id, containerId, dockerId }));
+      const opened = this.secrets.open(state.owner, placeOf({ id, containerId, engineId }));
       const { kind, user, runAs, command, at } = owner.parse(JSON.parse(opened));
       // A later version may have other kinds.
       if (!KINDS.includes(kind) || user !== userId) return null;
@@ -201,7 +201,7 @@ export class KeptPrograms {
         kind: kind as KeptKind,
         containerId,
         userId,
-        dockerId,
+        engineId,
         runAs,
         command,
         startedAt: new Date(at),
@@ -211,14 +211,14 @@ export class KeptPrograms {
       // Sealed by a later version, in another form.
       if (!(error instanceof SecretsError)) return null;
       this.logger.warn({ container_id: containerId, program: id }, 'a sandbox claims a program that is none of Berth');
-      void this.discard({ dockerId, id, runAs: null });
+      void this.discard({ engineId, id, runAs: null });
       return null;
     }
   }
 }
 
-function placeOf({ id, containerId, dockerId }: Pick<KeptProgram, 'id' | 'containerId' | 'dockerId'>): string {
-  return `programs.owner:${containerId}:${dockerId}:${id}`;
+function placeOf({ id, containerId, engineId }: Pick<KeptProgram, 'id' | 'containerId' | 'engineId'>): string {
+  return `programs.owner:${containerId}:${engineId}:${id}`;
 }
 
 /** As much of a command as there is room for; what is cut ends with an ellipsis. */

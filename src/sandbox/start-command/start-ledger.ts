@@ -64,9 +64,9 @@ export class StartLedger implements OnModuleDestroy {
    */
   async take(course: StartCommandRun): Promise<ProcessRow | null> {
     const { container, start, run } = course;
-    const { id: containerId, userId, dockerId } = container;
+    const { id: containerId, userId, engineId } = container;
     const command = start.command;
-    const reserved = { id: randomUUID(), containerId, userId, dockerId, runAs: null, command, course: run };
+    const reserved = { id: randomUUID(), containerId, userId, engineId, runAs: null, command, course: run };
     try {
       return await this.database.runInTxLocking(userId, async () => {
         await this.events.lock(userId);

@@ -9,7 +9,7 @@ const LOOK_MS = 10_000;
 
 /** A running start command. */
 interface Started {
-  readonly dockerId: string;
+  readonly engineId: string;
   /** The start command's. */
   readonly id: string;
   readonly ready: NonNullable<StartCommand['ready']>;
@@ -43,9 +43,9 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
 
 /** Probes once. @throws EngineError as `EnginePorts.listening`, `EnginePrograms.start`; Error if it takes too long */
 async function look(engine: ContainerEngine, started: Started): Promise<boolean> {
-  const { dockerId, ready } = started;
+  const { engineId, ready } = started;
   if ('command' in ready) return exitsWell(engine, started, ready.command);
-  const listening = await within(engine.ports.listening(dockerId), { ms: LOOK_MS });
+  const listening = await within(engine.ports.listening(engineId), { ms: LOOK_MS });
   return listening.some(({ port }) => port === ready.port);
 }
 
@@ -58,11 +58,11 @@ async function look(engine: ContainerEngine, started: Started): Promise<boolean>
  */
 async function exitsWell(
   engine: ContainerEngine,
-  { dockerId, id, env, signal }: Started,
+  { engineId, id, env, signal }: Started,
   command: readonly string[],
 ): Promise<boolean> {
   const own = `${id}-ready`;
-  const program = await engine.programs.start(dockerId, { command, env, id: own });
+  const program = await engine.programs.start(engineId, { command, env, id: own });
   const end = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
   const read = async (): Promise<boolean> => {
     for await (const _ of program.output);
@@ -75,6 +75,6 @@ async function exitsWell(
     // The probe is killed below.
   }
   program.close();
-  await engine.programs.end(dockerId, { id: own, signal: 'KILL', graceMs: 0 });
+  await engine.programs.end(engineId, { id: own, signal: 'KILL', graceMs: 0 });
   return false;
 }

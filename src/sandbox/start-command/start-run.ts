@@ -117,7 +117,7 @@ export class StartRun {
       !this.over.signal.aborted;
       pause = Math.min(2 * pause, PAUSE_MS.longest)
     ) {
-      const found = await this.tools.engine.programs.list(this.dockerId).catch(() => []);
+      const found = await this.tools.engine.programs.list(this.engineId).catch(() => []);
       if (found.some(({ id }) => id === this.row.id)) return this.watch(listener, env, startedAt);
       await delay(pause, undefined, { signal: this.over.signal, ref: false }).catch(() => undefined);
     }
@@ -128,7 +128,7 @@ export class StartRun {
     const { start, isReadinessKnown } = this.course;
     if (start.ready === null || isReadinessKnown || this.over.signal.aborted) return;
     const outcome = await untilReady(this.tools.engine, {
-      dockerId: this.dockerId,
+      engineId: this.engineId,
       id: this.row.id,
       ready: start.ready,
       env,
@@ -155,14 +155,14 @@ export class StartRun {
     }
   }
 
-  private get dockerId(): string {
-    return this.course.container.dockerId;
+  private get engineId(): string {
+    return this.course.container.engineId;
   }
 
   /** Whether the container runs, as far as Docker says. */
   private async runs(): Promise<boolean> {
     try {
-      const observed = await this.tools.engine.containers.inspect(this.dockerId);
+      const observed = await this.tools.engine.containers.inspect(this.engineId);
       return observed?.state === 'running' || observed?.state === 'paused';
     } catch (error) {
       if (error instanceof EngineError) return false;

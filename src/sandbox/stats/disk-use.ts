@@ -18,7 +18,7 @@ const AT_ONCE = 4;
 
 /** The followers of one container, who share its measurements. */
 interface Watch {
-  readonly dockerId: string;
+  readonly engineId: string;
   followers: number;
   bytes: number | null;
   isFailing: boolean;
@@ -39,17 +39,17 @@ export class DiskUse {
   ) {}
 
   /** @returns bytes; null if no follower watches the container, or the size is not known yet */
-  of(dockerId: string): number | null {
-    return this.watches.get(dockerId)?.bytes ?? null;
+  of(engineId: string): number | null {
+    return this.watches.get(engineId)?.bytes ?? null;
   }
 
   /** Measures a container from now on. @returns a function that ends that */
-  watch(dockerId: string): () => void {
-    const known = this.watches.get(dockerId);
-    const watch: Watch = known ?? { dockerId, followers: 0, bytes: null, isFailing: false };
+  watch(engineId: string): () => void {
+    const known = this.watches.get(engineId);
+    const watch: Watch = known ?? { engineId, followers: 0, bytes: null, isFailing: false };
     watch.followers += 1;
     if (!known) {
-      this.watches.set(dockerId, watch);
+      this.watches.set(engineId, watch);
       void this.run(watch);
     }
     return () => void (watch.followers -= 1);
@@ -61,7 +61,7 @@ export class DiskUse {
     while (watch.followers > 0) {
       const taken = new Stopwatch();
       try {
-        watch.bytes = await this.limiter.run(watch.dockerId, () => this.measure(watch.dockerId));
+        watch.bytes = await this.limiter.run(watch.engineId, () => this.measure(watch.engineId));
         watch.isFailing = false;
       } catch (error) {
         if (saysNotRunning(error)) break;
@@ -72,20 +72,20 @@ export class DiskUse {
       const paused = new Stopwatch();
       while (watch.followers > 0 && paused.age < pauseMs) await delay(FIRST_MS, undefined, { ref: false });
     }
-    this.watches.delete(watch.dockerId);
+    this.watches.delete(watch.engineId);
   }
 
   /** @returns null if counting takes too long */
-  private async measure(dockerId: string): Promise<number | null> {
+  private async measure(engineId: string): Promise<number | null> {
     const { signal } = new AbortController();
-    const { bytes, isComplete } = await this.engine.files.usage({ dockerId, signal }, Buffer.from(DATA_PATH));
+    const { bytes, isComplete } = await this.engine.files.usage({ engineId, signal }, Buffer.from(DATA_PATH));
     return isComplete ? bytes : null;
   }
 
   private noteFault(watch: Watch, error: unknown): void {
     watch.bytes = null;
     if (!watch.isFailing) {
-      const about = { err: error, ...containerFields(this.engine.nodes, watch.dockerId) };
+      const about = { err: error, ...containerFields(this.engine.nodes, watch.engineId) };
       this.logger.info(about, 'the disk use of a container could not be measured');
     }
     watch.isFailing = true;

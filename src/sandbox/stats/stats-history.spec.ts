@@ -28,7 +28,7 @@ describe('the statistics of the last hour', () => {
 
   const container = (id: string, nodeId: string | null = null): UpContainer => ({
     id,
-    dockerId: `docker-${id}`,
+    engineId: `docker-${id}`,
     nodeId,
   });
   const start = (STATS_HISTORY: 'on' | 'off' = 'on'): void => {

@@ -108,10 +108,10 @@ export class StatsHistory implements OnApplicationBootstrap, OnModuleDestroy {
   }
 
   /** @returns false if the container could not be read, although it may run */
-  private async take({ id, dockerId }: UpContainer): Promise<boolean> {
+  private async take({ id, engineId }: UpContainer): Promise<boolean> {
     let now: ContainerStats;
     try {
-      now = await within(this.statistics.used(dockerId), { ms: READ_WITHIN_MS });
+      now = await within(this.statistics.used(engineId), { ms: READ_WITHIN_MS });
     } catch (error) {
       // The cause is logged where it concerns users: by readers of statistics, and by the check of the machine.
       return saysNotRunning(error);
@@ -122,7 +122,7 @@ export class StatsHistory implements OnApplicationBootstrap, OnModuleDestroy {
       return true;
     }
     const sample =
-      known.last.startedAt === now.startedAt ? sampleBetween(known.last, now, this.disk.of(dockerId)) : null;
+      known.last.startedAt === now.startedAt ? sampleBetween(known.last, now, this.disk.of(engineId)) : null;
     if (sample) known.samples.push(sample);
     known.last = now;
     known.read = new Stopwatch();

@@ -51,8 +51,8 @@ export class StatsStreams {
     const outbox = new Outbox(stream);
     const members = new Members({
       find: () => this.running.ofUser(userId, ids),
-      follow: ({ id, dockerId }, onOver) =>
-        this.statistics.follow(dockerId, {
+      follow: ({ id, engineId }, onOver) =>
+        this.statistics.follow(engineId, {
           everyMs: EVERY_MS,
           onStats: (stats) => outbox.put(Object.assign({ db_id: id }, stats)),
           onOver,
@@ -144,21 +144,21 @@ class Members {
 
   private take(found: readonly UpContainer[]): void {
     if (this.isClosed) return;
-    const up = new Set(found.map(({ dockerId }) => dockerId));
-    for (const [dockerId, leave] of this.followed) {
-      if (up.has(dockerId)) continue;
-      this.followed.delete(dockerId);
+    const up = new Set(found.map(({ engineId }) => engineId));
+    for (const [engineId, leave] of this.followed) {
+      if (up.has(engineId)) continue;
+      this.followed.delete(engineId);
       leave();
     }
     for (const container of found) {
-      const { dockerId } = container;
-      if (this.followed.has(dockerId)) continue;
+      const { engineId } = container;
+      if (this.followed.has(engineId)) continue;
       const onOver = (): void => {
-        this.followed.delete(dockerId);
+        this.followed.delete(engineId);
         // It may run again by then, or its row may not be up to date yet.
         this.refreshIn(AGAIN_MS);
       };
-      this.followed.set(dockerId, this.options.follow(container, onOver));
+      this.followed.set(engineId, this.options.follow(container, onOver));
     }
   }
 }

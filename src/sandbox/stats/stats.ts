@@ -47,17 +47,17 @@ export class ContainerStatistics implements OnModuleDestroy {
     return {
       type: 'stats',
       mayBePaused: true,
-      current: async ({ dockerId }) => {
+      current: async ({ engineId }) => {
         try {
-          return await this.current(dockerId);
+          return await this.current(engineId);
         } catch (error) {
           throw failedAs('stats_failed', error);
         }
       },
       // One failed read does not end the stream: the next read may succeed.
-      follow: ({ dockerId }, { onValue, onOver }) => {
-        const unwatch = this.disk.watch(dockerId);
-        const leave = this.follow(dockerId, { onStats: onValue, onOver, onFault: () => undefined });
+      follow: ({ engineId }, { onValue, onOver }) => {
+        const unwatch = this.disk.watch(engineId);
+        const leave = this.follow(engineId, { onStats: onValue, onOver, onFault: () => undefined });
         return () => {
           unwatch();
           leave();
@@ -75,10 +75,10 @@ export class ContainerStatistics implements OnModuleDestroy {
    *
    * @throws EngineError `container_not_found`, `container_not_running`, …
    */
-  async current(dockerId: string): Promise<StatsView> {
+  async current(engineId: string): Promise<StatsView> {
     for (;;) {
       try {
-        return await this.next(dockerId);
+        return await this.next(engineId);
       } catch (error) {
         // The caller asked for the current run of the container, not for the one that has ended.
         if (!(error instanceof StartedAgain)) throw error;
@@ -91,15 +91,15 @@ export class ContainerStatistics implements OnModuleDestroy {
    *
    * @throws EngineError `container_not_found`, `container_not_running`, …
    */
-  async used(dockerId: string): Promise<ContainerStats> {
-    return this.polls.get(dockerId)?.recent ?? this.engine.containers.stats(dockerId);
+  async used(engineId: string): Promise<ContainerStats> {
+    return this.polls.get(engineId)?.recent ?? this.engine.containers.stats(engineId);
   }
 
-  private async next(dockerId: string): Promise<StatsView> {
+  private async next(engineId: string): Promise<StatsView> {
     let leave: () => void = () => undefined;
     try {
       return await new Promise<StatsView>((resolve, reject) => {
-        leave = this.follow(dockerId, { onStats: resolve, onOver: reject, onFault: reject });
+        leave = this.follow(engineId, { onStats: resolve, onOver: reject, onFault: reject });
       });
     } finally {
       leave();
@@ -107,21 +107,21 @@ export class ContainerStatistics implements OnModuleDestroy {
   }
 
   /** @returns a function that stops reading */
-  follow(dockerId: string, reader: StatsListener): () => void {
-    const known = this.polls.get(dockerId);
+  follow(engineId: string, reader: StatsListener): () => void {
+    const known = this.polls.get(engineId);
     const poll =
       known ??
       new StatsPoll({
-        look: () => this.engine.containers.stats(dockerId),
-        diskUsed: () => this.disk.of(dockerId),
+        look: () => this.engine.containers.stats(engineId),
+        diskUsed: () => this.disk.of(engineId),
         onFault: (error) =>
           this.logger.warn(
-            { err: error, ...containerFields(this.engine.nodes, dockerId) },
+            { err: error, ...containerFields(this.engine.nodes, engineId) },
             'no statistics of a container',
           ),
-        onUnused: () => this.polls.delete(dockerId),
+        onUnused: () => this.polls.delete(engineId),
       });
-    if (!known) this.polls.set(dockerId, poll);
+    if (!known) this.polls.set(engineId, poll);
     return poll.join(reader);
   }
 }

@@ -64,9 +64,9 @@ export class TerminalRights implements OnApplicationBootstrap, OnModuleDestroy {
     const known = userId === undefined ? this.without : new Set<string>();
     const without = await Promise.all(
       containers.map(async (container) => {
-        const { dockerId, nodeId } = container;
-        const hasNone = known.has(dockerId) || (await this.limiter.run(nodeId ?? '', () => this.checkOne(container)));
-        return hasNone ? [dockerId] : [];
+        const { engineId, nodeId } = container;
+        const hasNone = known.has(engineId) || (await this.limiter.run(nodeId ?? '', () => this.checkOne(container)));
+        return hasNone ? [engineId] : [];
       }),
     );
     // A container that is not listed any more has another tier, in which terminals can be opened.

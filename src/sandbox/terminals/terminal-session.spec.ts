@@ -115,7 +115,7 @@ const doing = {
   onError: jest.fn(),
 };
 
-const facts = { id: 's', containerId: 'c', userId: 'u', dockerId: 'd', startedAt: new Date() };
+const facts = { id: 's', containerId: 'c', userId: 'u', engineId: 'd', startedAt: new Date() };
 
 let shell: Shell;
 let session: TerminalSession;

@@ -48,7 +48,7 @@ interface TerminalFacts {
   readonly id: string;
   readonly containerId: string;
   readonly userId: string;
-  readonly dockerId: string;
+  readonly engineId: string;
   readonly startedAt: Date;
 }
 

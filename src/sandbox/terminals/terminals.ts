@@ -223,7 +223,7 @@ export class Terminals implements OnModuleDestroy {
    * @returns how many those are
    * @throws EngineError as `EnginePrograms.list` and `EnginePrograms.end`
    */
-  async endUnattended(container: Pick<RunningContainer, 'id' | 'userId' | 'dockerId'>): Promise<number> {
+  async endUnattended(container: Pick<RunningContainer, 'id' | 'userId' | 'engineId'>): Promise<number> {
     const open = (await this.programs.list(container, 'terminal')).filter(({ state }) => state.exit === null);
     const unattended = open.filter(({ state }) => state.readers === 0);
     await Promise.all(
@@ -270,7 +270,7 @@ export class Terminals implements OnModuleDestroy {
     const { from, to, readers } = found.state;
     const after = Math.max(from, to - RING_BYTES);
     const shell = await this.engine.programs
-      .attach(container.dockerId, { id, after, input: true })
+      .attach(container.engineId, { id, after, input: true })
       .catch((error: unknown) => {
         const isGone = error instanceof EngineError && error.code === 'program_not_found';
         throw isGone ? new DomainError('terminal_not_found') : error;
@@ -286,10 +286,10 @@ export class Terminals implements OnModuleDestroy {
     shell: ContainerProcess,
     options: ConstructorParameters<typeof TerminalSession>[3] = {},
   ): TerminalSession {
-    const { id, containerId, userId, dockerId, startedAt } = kept;
+    const { id, containerId, userId, engineId, startedAt } = kept;
     let noted = 0;
     const session = new TerminalSession(
-      { id, containerId, userId, dockerId, startedAt },
+      { id, containerId, userId, engineId, startedAt },
       shell,
       {
         turns: this.turns,
@@ -369,9 +369,9 @@ export class Terminals implements OnModuleDestroy {
   private async endIdle(terminal: KeptProgram): Promise<void> {
     const session = this.sessions.get(terminal.id);
     if (session && session.clients > 0) return;
-    const { containerId, userId, dockerId } = terminal;
+    const { containerId, userId, engineId } = terminal;
     const found = await this.programs
-      .find({ id: containerId, userId, dockerId }, 'terminal', terminal.id)
+      .find({ id: containerId, userId, engineId }, 'terminal', terminal.id)
       .catch((error: unknown) => {
         if (saysNotRunning(error)) return null;
         throw error;
@@ -381,7 +381,7 @@ export class Terminals implements OnModuleDestroy {
     if (found.state.readers > (session ? 1 : 0)) return;
     const isShell = SHELL.test(terminal.command[0] ?? '');
     const { programs } = this.engine;
-    const hasJobs = !isShell || (await programs.descendants(dockerId, { id: terminal.id })).length > 0;
+    const hasJobs = !isShell || (await programs.descendants(engineId, { id: terminal.id })).length > 0;
     const isAttached = (this.sessions.get(terminal.id)?.clients ?? 0) > 0;
     if (isAttached) return;
     if (hasJobs && found.state.exit === null) this.watchIdle(terminal);
@@ -404,14 +404,14 @@ export class Terminals implements OnModuleDestroy {
   }
 
   /** What runs in these terminals; none if it cannot be found out, as in a paused container. */
-  private async jobsIn({ id, dockerId }: RunningContainer, terminals: readonly FoundProgram[]): Promise<Jobs> {
+  private async jobsIn({ id, engineId }: RunningContainer, terminals: readonly FoundProgram[]): Promise<Jobs> {
     if (terminals.length === 0) return new Map();
     const ids = terminals.map((terminal) => terminal.id);
-    const of = [dockerId, ...ids].join(' ');
+    const of = [engineId, ...ids].join(' ');
     const last = this.looks.get(id);
     if (last?.of === of && performance.now() - last.at < JOBS_SEEN_FOR_MS) return last.jobs;
     const look = async (): Promise<Jobs> => {
-      const namesOf = (program: string) => this.engine.programs.descendants(dockerId, { id: program });
+      const namesOf = (program: string) => this.engine.programs.descendants(engineId, { id: program });
       return new Map(await Promise.all(ids.map(async (program) => [program, await namesOf(program)] as const)));
     };
     const jobs = look().catch((): Jobs => new Map());
@@ -424,7 +424,7 @@ export class Terminals implements OnModuleDestroy {
    * when the operation on the container is done, or when Docker's own event was seen.
    */
   private async explain(
-    { containerId, userId, dockerId }: KeptProgram,
+    { containerId, userId, engineId }: KeptProgram,
     seen: 'exited' | 'container_stopped' | 'lost',
   ): Promise<Pick<TerminalExit, 'reason' | 'detail'>> {
     const began = performance.now();
@@ -434,7 +434,7 @@ export class Terminals implements OnModuleDestroy {
         throw error;
       });
       if (row === null) return { reason: 'container_deleted' };
-      if (row.dockerId !== dockerId) return { reason: 'container_recreated' };
+      if (row.engineId !== engineId) return { reason: 'container_recreated' };
       if (!isUp(row.status)) {
         return { reason: 'container_stopped', ...(row.statusReason !== null && { detail: row.statusReason }) };
       }

@@ -63,7 +63,7 @@ const useOf =
   async (work) => {
     try {
       const { signal } = new AbortController();
-      return await work(files as unknown as EngineFiles, { dockerId: 'id', signal });
+      return await work(files as unknown as EngineFiles, { engineId: 'id', signal });
     } catch (error) {
       throw error instanceof EngineError ? new DomainError(error.code as 'no_space') : error;
     }

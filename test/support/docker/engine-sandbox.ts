@@ -74,16 +74,16 @@ export class EngineSandbox {
   /** Creates the volume and the container, and starts it. @returns its Docker id */
   async running(engine: ContainerEngine, spec: ContainerSpec = this.spec()): Promise<string> {
     await engine.volumes.ensure({ name: spec.volumeName, diskMb: spec.diskMb, owner: spec.owner });
-    const dockerId = await engine.containers.create(spec);
-    await engine.containers.start(dockerId);
-    return dockerId;
+    const engineId = await engine.containers.create(spec);
+    await engine.containers.start(engineId);
+    return engineId;
   }
 
   /** Runs a command in a container, behind a real engine's back, and returns its output. */
-  async exec(dockerId: string, command: readonly string[]): Promise<string> {
-    if (!this.simulated) return this.real.exec(dockerId, command);
+  async exec(engineId: string, command: readonly string[]): Promise<string> {
+    if (!this.simulated) return this.real.exec(engineId, command);
     const said: Buffer[] = [];
-    await this.simulated.programs.run(dockerId, {
+    await this.simulated.programs.run(engineId, {
       command,
       timeoutMs: 60_000,
       maxOutputBytes: 2 ** 20,
@@ -93,9 +93,9 @@ export class EngineSandbox {
   }
 
   /** Pauses the container as `docker pause` does. */
-  async pause(dockerId: string): Promise<void> {
-    if (this.simulated) this.simulated.daemon.pause(dockerId);
-    else await this.real.docker.getContainer(dockerId).pause();
+  async pause(engineId: string): Promise<void> {
+    if (this.simulated) this.simulated.daemon.pause(engineId);
+    else await this.real.docker.getContainer(engineId).pause();
   }
 
   /** Whether the volume exists. */

@@ -43,17 +43,17 @@ interface Inspected {
 /**
  * Lets packets through between the networks of two sandboxes, as Docker does for a moment while it makes a network.
  *
- * @param dockerIds of the sandboxes @returns takes it back
+ * @param engineIds of the sandboxes @returns takes it back
  */
 export async function joinNetworks(
-  real: { inspect(dockerId: string): Promise<Inspected> },
-  dockerIds: readonly [string, string],
+  real: { inspect(engineId: string): Promise<Inspected> },
+  engineIds: readonly [string, string],
 ): Promise<() => Promise<void>> {
-  const bridgeOf = async (dockerId: string): Promise<string> => {
-    const { NetworkSettings } = await real.inspect(dockerId);
+  const bridgeOf = async (engineId: string): Promise<string> => {
+    const { NetworkSettings } = await real.inspect(engineId);
     return `br-${(Object.values(NetworkSettings.Networks)[0]?.NetworkID ?? '').slice(0, 12)}`;
   };
-  const [one, other] = [await bridgeOf(dockerIds[0]), await bridgeOf(dockerIds[1])];
+  const [one, other] = [await bridgeOf(engineIds[0]), await bridgeOf(engineIds[1])];
   const rules = [
     ['FORWARD', '-i', one, '-o', other, '-j', 'ACCEPT'],
     ['FORWARD', '-i', other, '-o', one, '-j', 'ACCEPT'],

@@ -11,10 +11,10 @@ export class RealDocker {
   ) {}
 
   /** Runs a command in a container and returns its output. */
-  async exec(dockerId: string, command: readonly string[], { user }: { user?: string } = {}): Promise<string> {
+  async exec(engineId: string, command: readonly string[], { user }: { user?: string } = {}): Promise<string> {
     const User = user === undefined ? {} : { User: user };
     const exec = await this.docker
-      .getContainer(dockerId)
+      .getContainer(engineId)
       .exec({ Cmd: [...command], AttachStdout: true, AttachStderr: true, ...User });
     const stream = await exec.start({});
     const chunks: Buffer[] = [];
@@ -25,16 +25,16 @@ export class RealDocker {
   }
 
   /** Writes a mark into the data volume that must survive. */
-  async writeData(dockerId: string, text: string): Promise<void> {
-    await this.exec(dockerId, ['sh', '-c', `echo ${text} > /home/user/mark && sync`]);
+  async writeData(engineId: string, text: string): Promise<void> {
+    await this.exec(engineId, ['sh', '-c', `echo ${text} > /home/user/mark && sync`]);
   }
 
-  async readData(dockerId: string): Promise<string> {
-    return (await this.exec(dockerId, ['cat', '/home/user/mark'])).trim();
+  async readData(engineId: string): Promise<string> {
+    return (await this.exec(engineId, ['cat', '/home/user/mark'])).trim();
   }
 
-  async inspect(dockerId: string): Promise<Docker.ContainerInspectInfo> {
-    return this.docker.getContainer(dockerId).inspect();
+  async inspect(engineId: string): Promise<Docker.ContainerInspectInfo> {
+    return this.docker.getContainer(engineId).inspect();
   }
 
   /** Every container with a label. */

@@ -125,8 +125,8 @@ export class FakeDaemon extends SimulatedDaemon {
   onExec: (command: FakeCommand) => Promise<number> | number = () => 0;
 
   /** What listens in containers; by default nothing. */
-  onConnect: ((dockerId: string, port: number) => Promise<Duplex>) | null = null;
-  onListening: ((dockerId: string) => Promise<ListeningPort[]>) | null = null;
+  onConnect: ((engineId: string, port: number) => Promise<Duplex>) | null = null;
+  onListening: ((engineId: string) => Promise<ListeningPort[]>) | null = null;
 
   /**
    * The behaviour of programs: by default `cat` copies its input, `sleep` waits until it is killed, and the rest is
@@ -180,12 +180,12 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** Starts a program. */
-  startProcess(dockerId: string, request: ProcessRequest): ContainerProcess {
-    const container = this.runningOne(dockerId, 'exec');
+  startProcess(engineId: string, request: ProcessRequest): ContainerProcess {
+    const container = this.runningOne(engineId, 'exec');
     const { command, env = {}, id = randomUUID(), kept } = request;
     // Tests write at once what a program would write as it is read.
     const { ring = kept ? 2 ** 20 : Infinity } = request;
-    if (this.known(dockerId).has(id)) throw new EngineError('program_exists', `there is a program ${id}`);
+    if (this.known(engineId).has(id)) throw new EngineError('program_exists', `there is a program ${id}`);
     const output = new Output({ ring, waits: false, isTerminal: false });
     const stdin = new PassThrough();
     const hasInput = request.stdin === true || request.terminal !== undefined;
@@ -205,8 +205,8 @@ export class FakeDaemon extends SimulatedDaemon {
       kill: () => kill.abort(),
       onContainerEnd: () => containerEnd.abort(),
     };
-    const running = this.programs.get(dockerId) ?? new Set();
-    this.programs.set(dockerId, running.add(program));
+    const running = this.programs.get(engineId) ?? new Set();
+    this.programs.set(engineId, running.add(program));
     const byKill = new Promise<number>((resolve) => either.addEventListener('abort', () => resolve(137)));
     const known: KnownProgram = {
       program,
@@ -215,11 +215,11 @@ export class FakeDaemon extends SimulatedDaemon {
       exit: null,
       exited: Promise.race([byKill, (async () => this.onProgram(program))()]).finally(() => {
         running.delete(program);
-        if (kept !== true || containerEnd.signal.aborted) this.known(dockerId).delete(id);
+        if (kept !== true || containerEnd.signal.aborted) this.known(engineId).delete(id);
         output.end();
       }),
     };
-    this.known(dockerId).set(id, known);
+    this.known(engineId).set(id, known);
     known.exited.then(
       (exitCode) => (known.exit = { exitCode, bytes: output.to, endedAt: Date.now() }),
       () => undefined,
@@ -228,16 +228,16 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** Becomes a reader of a program. */
-  attachTo(dockerId: string, { id, after = 0, input, watch }: ProgramAttachment): ContainerProcess {
-    this.runningOne(dockerId, 'exec');
-    const known = this.known(dockerId).get(id);
+  attachTo(engineId: string, { id, after = 0, input, watch }: ProgramAttachment): ContainerProcess {
+    this.runningOne(engineId, 'exec');
+    const known = this.known(engineId).get(id);
     if (!known) throw new EngineError('program_not_found', `no program ${id}`);
     return this.readerOf(known, { after, input: input === true, watches: watch });
   }
 
-  listPrograms(dockerId: string): ListedProgram[] {
-    this.runningOne(dockerId, 'exec');
-    return [...this.known(dockerId)].map(([id, { program, output, startedAt, exit }]) => ({
+  listPrograms(engineId: string): ListedProgram[] {
+    this.runningOne(engineId, 'exec');
+    return [...this.known(engineId)].map(([id, { program, output, startedAt, exit }]) => ({
       id,
       owner: program.request.owner ?? '',
       program: program.command[0] ?? '',
@@ -252,15 +252,15 @@ export class FakeDaemon extends SimulatedDaemon {
     }));
   }
 
-  forgetProgram(dockerId: string, id: string): void {
-    this.runningOne(dockerId, 'exec');
-    if (this.known(dockerId).get(id)?.exit === null) throw new EngineError('program_running', `${id} runs`);
-    this.known(dockerId).delete(id);
+  forgetProgram(engineId: string, id: string): void {
+    this.runningOne(engineId, 'exec');
+    if (this.known(engineId).get(id)?.exit === null) throw new EngineError('program_running', `${id} runs`);
+    this.known(engineId).delete(id);
   }
 
-  private known(dockerId: string): Map<string, KnownProgram> {
-    const known = this.knownPrograms.get(dockerId) ?? new Map<string, KnownProgram>();
-    this.knownPrograms.set(dockerId, known);
+  private known(engineId: string): Map<string, KnownProgram> {
+    const known = this.knownPrograms.get(engineId) ?? new Map<string, KnownProgram>();
+    this.knownPrograms.set(engineId, known);
     return known;
   }
 
@@ -295,9 +295,9 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** Sends a signal to a program; TERM, HUP, INT, QUIT and KILL end it. @returns how many got it */
-  signal(dockerId: string, { id, signal }: ProgramSignal): number {
-    this.existing(dockerId, 'exec');
-    const meant = [...(this.programs.get(dockerId) ?? [])].filter(({ request }) => request.id === id);
+  signal(engineId: string, { id, signal }: ProgramSignal): number {
+    this.existing(engineId, 'exec');
+    const meant = [...(this.programs.get(engineId) ?? [])].filter(({ request }) => request.id === id);
     for (const program of meant) {
       program.signals.push(signal);
       if (['TERM', 'HUP', 'INT', 'QUIT', 'KILL'].includes(signal)) program.kill();
@@ -305,17 +305,17 @@ export class FakeDaemon extends SimulatedDaemon {
     return meant.length;
   }
 
-  stats(dockerId: string): ContainerStats {
-    const container = this.existing(dockerId, 'stats');
+  stats(engineId: string): ContainerStats {
+    const container = this.existing(engineId, 'stats');
     if (!isUp(container.state)) throw new EngineError('container_not_running', `${container.name} does not run`);
     return this.onStats(container);
   }
 
   /** What listens in a running container, by {@link onListening}; null if no test says that. */
-  listening(dockerId: string): Promise<ListeningPort[]> | null {
-    const container = this.existing(dockerId, 'ports');
+  listening(engineId: string): Promise<ListeningPort[]> | null {
+    const container = this.existing(engineId, 'ports');
     if (!isUp(container.state)) throw new EngineError('container_not_running', `${container.name} does not run`);
-    return this.onListening?.(dockerId) ?? null;
+    return this.onListening?.(engineId) ?? null;
   }
 
   protected override newVolume(diskMb: number | null, owner: OwnerLabels): FakeVolume {
@@ -362,7 +362,7 @@ export class FakeDaemon extends SimulatedDaemon {
 
   /** Ends the work. @returns the volume */
   endWork(worker: FakeContainer): FakeVolume {
-    if (!this.containers.delete(worker.dockerId)) throw new EngineError('copy_failed', 'the copying was cut off');
+    if (!this.containers.delete(worker.engineId)) throw new EngineError('copy_failed', 'the copying was cut off');
     return this.volume(worker.spec.volumeName);
   }
 
@@ -437,13 +437,13 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   /** Does `docker kill`, which the restart policy treats as intended: the container stays down. */
-  kill(dockerId: string): void {
-    this.exit(this.existing(dockerId, 'kill'), 137);
+  kill(engineId: string): void {
+    this.exit(this.existing(engineId, 'kill'), 137);
   }
 
   /** The main process ends by itself; Docker starts it again, by the restart policy. */
-  crash(dockerId: string, exitCode = 1): void {
-    const container = this.existing(dockerId, 'crash');
+  crash(engineId: string, exitCode = 1): void {
+    const container = this.existing(engineId, 'crash');
     this.exit(container, exitCode);
     this.run(container);
   }
@@ -452,34 +452,34 @@ export class FakeDaemon extends SimulatedDaemon {
    * The kernel kills the container for its memory. Docker starts it again, by the restart policy, and forgets the
    * reason (`oomKilled` is of the present run).
    */
-  oom(dockerId: string): void {
-    this.oomOfProcess(dockerId);
-    this.crash(dockerId, 137);
+  oom(engineId: string): void {
+    this.oomOfProcess(engineId);
+    this.crash(engineId, 137);
   }
 
   /** An operator runs a program in a container, which ends at once. */
-  enter(dockerId: string): void {
-    this.tell(this.runningOne(dockerId, 'exec'), 'exec_start');
+  enter(engineId: string): void {
+    this.tell(this.runningOne(engineId, 'exec'), 'exec_start');
   }
 
   /**
    * The kernel kills one process for the container's memory. The container keeps running, and Docker only emits
    * `oom`.
    */
-  oomOfProcess(dockerId: string): void {
-    const container = this.existing(dockerId, 'oom');
+  oomOfProcess(engineId: string): void {
+    const container = this.existing(engineId, 'oom');
     container.oomKilled = true;
     this.tell(container, 'oom');
   }
 
   /** Does `docker network disconnect`. */
-  disconnect(dockerId: string): void {
-    this.existing(dockerId, 'disconnect').connected = false;
+  disconnect(engineId: string): void {
+    this.existing(engineId, 'disconnect').connected = false;
   }
 
   /** Does `docker rm -f`. */
-  vanish(dockerId: string): void {
-    this.remove(dockerId);
+  vanish(engineId: string): void {
+    this.remove(engineId);
   }
 
   /**
@@ -511,7 +511,7 @@ export class FakeDaemon extends SimulatedDaemon {
   }
 
   override exit(container: FakeContainer, exitCode: number): void {
-    for (const program of this.programs.get(container.dockerId) ?? []) program.onContainerEnd();
+    for (const program of this.programs.get(container.engineId) ?? []) program.onContainerEnd();
     super.exit(container, exitCode);
   }
 

@@ -133,7 +133,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     const { expectStop, watch } = containers;
     this.containers = this.part(
       'containers',
-      { ...containers, stats: (dockerId) => daemon.stats(dockerId) },
+      { ...containers, stats: (engineId) => daemon.stats(engineId) },
       { expectStop, watch },
     );
     this.networks = this.part('networks', networks, {});
@@ -141,25 +141,25 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
       'programs',
       {
         ...programs,
-        start: (dockerId, request) => daemon.startProcess(dockerId, request),
-        attach: (dockerId, attachment) => daemon.attachTo(dockerId, attachment),
-        list: (dockerId) => daemon.listPrograms(dockerId),
-        forget: (dockerId, id) => daemon.forgetProgram(dockerId, id),
-        end: (dockerId, program) => {
-          daemon.signal(dockerId, program);
+        start: (engineId, request) => daemon.startProcess(engineId, request),
+        attach: (engineId, attachment) => daemon.attachTo(engineId, attachment),
+        list: (engineId) => daemon.listPrograms(engineId),
+        forget: (engineId, id) => daemon.forgetProgram(engineId, id),
+        end: (engineId, program) => {
+          daemon.signal(engineId, program);
           return 'ended';
         },
-        signal: (dockerId, program) => (daemon.signal(dockerId, program) > 0 ? 'sent' : 'none'),
+        signal: (engineId, program) => (daemon.signal(engineId, program) > 0 ? 'sent' : 'none'),
         descendants: () => [],
       },
       {
-        run: (dockerId, request) => this.runProgram(dockerId, request),
+        run: (engineId, request) => this.runProgram(engineId, request),
         prepare: () => Promise.resolve(),
       },
     );
     this.ports = {
-      connect: (dockerId, port) => daemon.onConnect?.(dockerId, port) ?? simulated.ports.connect(dockerId, port),
-      listening: async (dockerId) => daemon.listening(dockerId) ?? simulated.ports.listening(dockerId),
+      connect: (engineId, port) => daemon.onConnect?.(engineId, port) ?? simulated.ports.connect(engineId, port),
+      listening: async (engineId) => daemon.listening(engineId) ?? simulated.ports.listening(engineId),
     };
     this.files = files;
     this.images = this.part('images', images, {
@@ -242,7 +242,7 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     return this.calls.filter((call) => call.method === method).length;
   }
 
-  private async runProgram(dockerId: string, request: ExecRequest): Promise<{ exitCode: number }> {
+  private async runProgram(engineId: string, request: ExecRequest): Promise<{ exitCode: number }> {
     const { daemon } = this;
     // Not the port's own methods: tests count their calls, and inject faults into them.
     const programs: Pick<EnginePrograms, 'start' | 'end'> = {
@@ -252,8 +252,8 @@ export class FakeEngine extends ContainerEngine implements TransferringEngine {
     this.execsRunning += 1;
     try {
       // The command begins with the call, and continues when the caller stops waiting.
-      const running = this.call('programs.run', [dockerId, request], () => {
-        const exit = runProgram(programs, dockerId, request);
+      const running = this.call('programs.run', [engineId, request], () => {
+        const exit = runProgram(programs, engineId, request);
         exit.catch(() => undefined);
         return { exit };
       });

@@ -16,20 +16,20 @@ export class FakeRolePrograms {
   }
 
   /** How many installations run in a container now. */
-  runningIn(dockerId: string): number {
-    return this.running(dockerId).filter(({ request }) => request.command[3] === 'berth-role-install').length;
+  runningIn(engineId: string): number {
+    return this.running(engineId).filter(({ request }) => request.command[3] === 'berth-role-install').length;
   }
 
-  private running(dockerId: string): { readonly request: { readonly command: readonly string[] } }[] {
-    return [...(this.daemon.programs.get(dockerId) ?? [])];
+  private running(engineId: string): { readonly request: { readonly command: readonly string[] } }[] {
+    return [...(this.daemon.programs.get(engineId) ?? [])];
   }
 
   private async run(command: FakeCommand): Promise<number> {
-    const { dockerId } = command.container;
+    const { engineId } = command.container;
     const [, , , name, ...words] = command.command;
     switch (name) {
       case 'berth-role-probe':
-        if (this.present.has(dockerId)) return 0;
+        if (this.present.has(engineId)) return 0;
         command.write('stdout', `${words.join('\n')}\n`);
         return 1;
       case 'berth-role-install':
@@ -41,14 +41,14 @@ export class FakeRolePrograms {
   }
 
   private async install(command: FakeCommand): Promise<number> {
-    const { dockerId } = command.container;
-    this.begun.push(dockerId);
+    const { engineId } = command.container;
+    this.begun.push(engineId);
     command.write('stdout', 'berth:family:apt\nberth:step:update\n');
     const exitCode = await this.installation(command);
     // One that was killed meanwhile has installed nothing.
     const isRunning =
-      !command.killed.aborted && this.running(dockerId).some((program) => program === (command as object));
-    if (exitCode === 0 && isRunning) this.present.add(dockerId);
+      !command.killed.aborted && this.running(engineId).some((program) => program === (command as object));
+    if (exitCode === 0 && isRunning) this.present.add(engineId);
     return exitCode;
   }
 }

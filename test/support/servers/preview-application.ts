@@ -76,10 +76,10 @@ export class PreviewApplication {
   async start(daemon: FakeDaemon): Promise<this> {
     this.server.listen(0, '127.0.0.1');
     await once(this.server, 'listening');
-    daemon.onConnect = async (dockerId, port) => {
+    daemon.onConnect = async (engineId, port) => {
       await this.beforeConnect();
       if (port !== 3000) throw new EngineError('port_closed', 'nothing listens');
-      this.dialled.push(dockerId);
+      this.dialled.push(engineId);
       const socket = connect((this.server.address() as AddressInfo).port, '127.0.0.1');
       await once(socket, 'connect');
       return socket;
