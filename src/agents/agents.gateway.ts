@@ -1,7 +1,7 @@
 import { Inject, Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
 import type { DefaultEventsMap, Namespace } from 'socket.io';
-import { Principal, TokenWatch } from '../auth';
+import { OpenConnections, Principal } from '../auth';
 import { type Config, CONFIG } from '../config';
 import { DomainError } from '../errors';
 import { admitSockets, ConnectionRefused, tokenOf } from '../events';
@@ -25,7 +25,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
 
   constructor(
     private readonly limits: SocketLimits,
-    private readonly watch: TokenWatch,
+    private readonly open: OpenConnections,
     private readonly repository: AgentRepository,
     private readonly connections: AgentConnections,
     private readonly draining: Draining,
@@ -51,13 +51,12 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
         if (reply && typeof answer === 'function') (answer as (reply: object) => void)(reply);
       });
     });
-    const unwatch = this.watch.watch({
-      tokenId: agent.tokenId,
-      expiresAt: null,
-      onEnd: () => void setImmediate(() => connection.dismiss()),
+    const remove = this.open.add({
+      token: { tokenId: agent.tokenId, tokenExpiresAt: null },
+      end: () => void setImmediate(() => connection.dismiss()),
     });
     socket.once('disconnect', () => {
-      unwatch();
+      remove();
       void this.connections.leave(connection);
     });
     const { AGENT_HEARTBEAT_SECONDS: heartbeat_seconds } = this.config;

@@ -1,3 +1,3 @@
 export { type AuditIntent, AuditLog, type SystemAct } from './audit-log';
 export { AuditModule } from './audit.module';
-export { Audited, AuditedLook, notedBytes, noteProgram, RequestAudit, showable, subjectOf } from './request-audit';
+export { Audited, AuditedLook, notedBytes, noteProgram, RequestAudit, showable } from './request-audit';

@@ -64,6 +64,15 @@ function fieldOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? (value as Record<string, unknown>)[name] : undefined;
 }
 
+/** Work that an audit entry surrounds. */
+interface AuditedWork<T> {
+  /** Where services note details of the work. */
+  readonly context: RequestContext | undefined;
+  readonly work: () => Promise<T>;
+  /** Details taken from the answer of `work`. */
+  readonly made?: (answer: T) => Partial<AuditOutcome>;
+}
+
 /**
  * Writes an audit entry before an `@Audited()` route's handler runs, and its outcome afterwards, including refusals
  * and failures. If the entry cannot be written, the handler does not run. An entry that stays `pending` was cut off
@@ -90,18 +99,14 @@ export class RequestAudit implements OnModuleInit {
     });
   }
 
-  /** @returns the handler's answer, or its error */
-  surround(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return from(this.audited(context, next));
-  }
-
-  private async audited(context: ExecutionContext, next: CallHandler): Promise<unknown> {
+  /** @returns the handler's answer. @throws the handler's error */
+  async surround(context: ExecutionContext, next: CallHandler): Promise<unknown> {
     const action = this.reflector.get<AuditAction>(AUDITED, context.getHandler());
     const request = context.switchToHttp().getRequest<FastifyRequest>();
     const intent = intentOf(action, request);
     const call = {
+      context: request.logContext,
       work: () => lastValueFrom(next.handle() as Observable<unknown>, { defaultValue: undefined }),
-      found: () => subjectOf(request.logContext),
       made: (answer: unknown) => (namedTarget(request.params) === null ? madeTarget(answer, intent.userId) : {}),
     };
     // A response streamed as events may last for hours, so it gets an entry of its own.
@@ -111,10 +116,7 @@ export class RequestAudit implements OnModuleInit {
   }
 
   /** Records the first poll within a minute, and each poll that fails. */
-  private async look<T>(
-    intent: AuditIntent,
-    call: { work: () => Promise<T>; found: () => Partial<AuditOutcome> },
-  ): Promise<T> {
+  private async look<T>(intent: AuditIntent, call: AuditedWork<T>): Promise<T> {
     const { action, userId, tokenId, targetId, address } = intent;
     const key = JSON.stringify([action, userId, tokenId, targetId, address]);
     const at = performance.now();
@@ -128,33 +130,29 @@ export class RequestAudit implements OnModuleInit {
       return await call.work();
     } catch (error) {
       const { code } = errorAnswer(error, intent.requestId).body;
-      await this.finish(await this.log.begin(intent), { outcome: code, ...call.found() });
+      await this.finish(await this.log.begin(intent), { outcome: code, ...subjectOf(call.context) });
       throw error;
     }
   }
 
   /**
-   * Writes an audit entry, runs `work`, and writes its outcome.
-   *
-   * @param call.found details known once `work` has ended
-   * @param call.made details taken from the answer of `work`
+   * Writes an audit entry, runs `work`, which is no request of HTTP, in a request context of its own, and writes its
+   * outcome.
    */
-  async during<T>(
-    intent: AuditIntent,
-    call: {
-      work: () => Promise<T>;
-      found: () => Partial<AuditOutcome>;
-      made?: (answer: T) => Partial<AuditOutcome>;
-    },
-  ): Promise<T> {
+  inContext<T>(intent: AuditIntent & { readonly userId: string }, work: () => Promise<T>): Promise<T> {
+    const context: RequestContext = { requestId: intent.requestId, userId: intent.userId };
+    return this.during(intent, { context, work: () => requestContext.run(context, work) });
+  }
+
+  private async during<T>(intent: AuditIntent, { context, work, made }: AuditedWork<T>): Promise<T> {
     const id = await this.log.begin(intent);
     try {
-      const answer = await call.work();
-      await this.finish(id, { outcome: 'ok', ...call.made?.(answer), ...call.found() });
+      const answer = await work();
+      await this.finish(id, { outcome: 'ok', ...made?.(answer), ...subjectOf(context) });
       return answer;
     } catch (error) {
       const { code } = errorAnswer(error, intent.requestId).body;
-      await this.finish(id, { outcome: code, ...call.found() });
+      await this.finish(id, { outcome: code, ...subjectOf(context) });
       throw error;
     }
   }
@@ -186,7 +184,7 @@ function intentOf(action: AuditAction, { principal, params, ip, id }: FastifyReq
 }
 
 /** The details that services noted in the request's context: the container, its owner, and what was done in it. */
-export function subjectOf(context: RequestContext | undefined): Partial<AuditOutcome> {
+function subjectOf(context: RequestContext | undefined): Partial<AuditOutcome> {
   const { containerId, subjectUserId, done: detail } = context ?? {};
   return {
     ...(containerId !== undefined && { containerId }),
@@ -225,7 +223,7 @@ class AuditedInterceptor implements NestInterceptor {
   constructor(private readonly audit: RequestAudit) {}
 
   intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-    return this.audit.surround(context, next);
+    return from(this.audit.surround(context, next));
   }
 }
 

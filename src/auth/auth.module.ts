@@ -3,10 +3,10 @@ import { APP_GUARD } from '@nestjs/core';
 import { TiersModule } from '../tiers';
 import { AuthGuard, ScopeRefusals } from './auth.guard';
 import { BearerStrategy } from './bearer.strategy';
+import { OpenConnections } from './open-connections';
 import { SignInCodeRetention, SignInCodes } from './sign-in-codes';
 import { TokenRequests } from './token-requests';
 import { TokenRetention, TokenService } from './token.service';
-import { TokenWatch } from './token-watch';
 import { UserService } from './user.service';
 
 /** Authentication and scopes. Importing it closes every route of the application that has no access decorator. */
@@ -16,7 +16,7 @@ import { UserService } from './user.service';
     TokenService,
     TokenRequests,
     TokenRetention,
-    TokenWatch,
+    OpenConnections,
     SignInCodes,
     SignInCodeRetention,
     UserService,
@@ -25,6 +25,6 @@ import { UserService } from './user.service';
     AuthGuard,
     { provide: APP_GUARD, useExisting: AuthGuard },
   ],
-  exports: [TokenService, TokenRequests, TokenWatch, SignInCodes, UserService, ScopeRefusals],
+  exports: [TokenService, TokenRequests, OpenConnections, SignInCodes, UserService, ScopeRefusals],
 })
 export class AuthModule {}

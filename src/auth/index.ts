@@ -20,6 +20,6 @@ export { TokenEntity } from './token.entity';
 export { TokenDaysField, TokenScopesField } from './token-fields';
 export { TokenRequests } from './token-requests';
 export { type IssuedToken, TokenService } from './token.service';
-export { TokenWatch } from './token-watch';
+export { type ConnectionGroup, dependsOn, type OpenConnection, OpenConnections } from './open-connections';
 export { UserEntity } from './user.entity';
 export { type UserChange, lockUser, UserService, userFaults } from './user.service';

@@ -1,11 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { type AgentDeletedView, AgentsService, type AgentStoppedView, type AgentView } from '../agents';
 import type { ExecRequest } from '../engine';
-import { DomainError, isPausedMeanwhile } from '../errors';
+import { DomainError } from '../errors';
 import type { TaggedRequest } from '../http';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { agentIdOf } from './model/container-id';
-import { ContainerUsage, type RunningContainer } from './access/container-usage';
+import { type ContainerEntry, ContainerUsage, type RunningContainer } from './access/container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
 import type { ContainerRow } from './model/container.entity';
 import { settingsTag } from './model/settings-tag';
@@ -21,6 +21,10 @@ import type { Variables } from './rows/environments';
 
 /** The DTO's fields as plain data, so that other modules need not instantiate the class. */
 type Settings = Readonly<UpdateContainerDto>;
+
+interface EnterOptions {
+  readonly mayBePaused?: boolean;
+}
 
 /** Conditions on the settings' entity tag, and its receiver; by default none. */
 interface TagOptions {
@@ -227,25 +231,34 @@ export class ContainersService {
    *   the engine's port), `docker_unavailable`
    */
   async exec(caller: Caller, id: string, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.whileAwake(caller, id, (row) => this.usage.exec(row, request));
+    return this.inside(caller, id, (container) => this.usage.exec(container, request));
   }
 
   /**
-   * Runs `work` inside a running container, which counts as used until `work` ends. A paused container is resumed
-   * first. If a snapshot suspends the container just before `work` can begin, `work` is called again after that.
+   * Enters a running container, which counts as used until it is left. A paused container is resumed first.
    *
-   * @param options.mayBePaused leaves a paused container paused: `work` runs nothing in it
-   * @throws DomainError as {@link resumed}; `container_not_running`, also if the engine reports it during `work`;
-   *   `exec_not_allowed`; any other error of `work`
+   * @param options.mayBePaused leaves a paused container paused: nothing is run in it
+   * @throws DomainError as {@link resumed}; `container_not_running`, `exec_not_allowed`
    */
+  async enter(caller: Caller, id: string, { mayBePaused = false }: EnterOptions = {}): Promise<ContainerEntry> {
+    const row = await this.access.findToEnter(caller, id);
+    if (mayBePaused) return this.usage.enter(row);
+    return this.usage.enter(await this.operations.awake(row), (error) => this.awakeAgain(caller, id, error));
+  }
+
+  /** {@link enter}s a container, runs `work`, and leaves. @throws DomainError as {@link enter}, `ContainerEntry.run` */
   async inside<T>(
     caller: Caller,
     id: string,
     work: (container: RunningContainer) => Promise<T>,
-    { mayBePaused = false }: { mayBePaused?: boolean } = {},
+    options?: EnterOptions,
   ): Promise<T> {
-    if (mayBePaused) return this.usage.inside(await this.access.findToEnter(caller, id), work);
-    return this.whileAwake(caller, id, (row) => this.usage.inside(row, work));
+    const entry = await this.enter(caller, id, options);
+    try {
+      return await entry.run(work);
+    } finally {
+      await entry.leave();
+    }
   }
 
   /**
@@ -276,7 +289,7 @@ export class ContainersService {
   }
 
   /** Finds a container, running or not, for past or present work inside it. Records a use. */
-  async enter(caller: Caller, id: string): Promise<ContainerRow> {
+  async findToUse(caller: Caller, id: string): Promise<ContainerRow> {
     const row = await this.access.findToEnter(caller, id);
     await this.usage.note(row);
     return row;
@@ -316,17 +329,16 @@ export class ContainersService {
     return this.usage.environmentOf(row);
   }
 
-  /** A snapshot may suspend the container between the read of its row and the first call to Docker. */
-  private async whileAwake<T>(caller: Caller, id: string, work: (row: ContainerRow) => Promise<T>): Promise<T> {
-    try {
-      return await work(await this.operations.awake(await this.access.findToEnter(caller, id)));
-    } catch (error) {
-      if (!isPausedMeanwhile(error)) throw error;
-      const row = await this.access.findToEnter(caller, id);
-      const isOver = row.operation === null && row.status === 'running';
-      if (!isOver && row.operation !== 'snapshot') throw error;
-      return work(await this.operations.awake(row));
-    }
+  /**
+   * A snapshot may suspend the container between the read of its row and the first call to Docker.
+   *
+   * @throws `error` if the container was paused otherwise
+   */
+  private async awakeAgain(caller: Caller, id: string, error: unknown): Promise<ContainerRow> {
+    const row = await this.access.findToEnter(caller, id);
+    const isOver = row.operation === null && row.status === 'running';
+    if (!isOver && row.operation !== 'snapshot') throw error;
+    return this.operations.awake(row);
   }
 
   /** Changes settings if the request's conditions hold under the lease. */

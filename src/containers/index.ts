@@ -3,7 +3,7 @@ export { CapacityHistory, CapacityHistoryView } from './nodes/capacity-history';
 export { ContainersAdminService } from './containers-admin.service';
 export { ContainersModule } from './containers.module';
 export type { Caller } from './access/container-access';
-export type { RunningContainer } from './access/container-usage';
+export { type ContainerEntry, insideFault, type RunningContainer } from './access/container-usage';
 export { ContainersService } from './containers.service';
 export { ApiContainerById } from './dto/openapi';
 export { DeleteContainerDto, EnvironmentProperty, faultOfEnvironment, Given, LabelsProperty } from './dto/requests';

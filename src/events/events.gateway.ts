@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/websockets';
 import type { DefaultEventsMap, Server, Socket } from 'socket.io';
 import { z } from 'zod';
-import { holdsScope, Principal, TokenWatch } from '../auth';
+import { holdsScope, OpenConnections, Principal } from '../auth';
 import { DomainError } from '../errors';
 import { SocketLimits } from '../rate-limits';
 import { EventFeed } from './feed';
@@ -89,7 +89,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   constructor(
     private readonly limits: SocketLimits,
-    private readonly watch: TokenWatch,
+    private readonly connections: OpenConnections,
     private readonly log: EventLog,
     private readonly feed: EventFeed,
   ) {}
@@ -121,17 +121,16 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
       socket.conn.close(true);
     });
     socket.once('disconnect', () => {
-      unwatch();
+      remove();
       subscribing.then(
         (subscription) => subscription.close(),
         () => undefined,
       );
     });
-    const unwatch = this.watch.watch({
-      tokenId: principal.tokenId,
-      expiresAt: principal.tokenExpiresAt,
+    const remove = this.connections.add({
+      token: principal,
       // A standard client does not reconnect after "disconnected by the server".
-      onEnd: () => void setImmediate(() => socket.disconnect(true)),
+      end: () => void setImmediate(() => socket.disconnect(true)),
     });
   }
 

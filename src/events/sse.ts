@@ -1,8 +1,8 @@
 import { Injectable, Logger, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { type Principal, TokenWatch } from '../auth';
+import { type ConnectionGroup, OpenConnections, type Principal } from '../auth';
 import { DomainError } from '../errors';
-import { AnswerStreams, EventStream } from '../http';
+import { AnswerStreams, type EventStream } from '../http';
 import { EventFeed } from './feed';
 import { EventLog } from './log';
 
@@ -19,23 +19,23 @@ interface Following {
 @Injectable()
 export class EventStreams implements OnModuleDestroy {
   private readonly logger = new Logger(EventStreams.name);
-  private readonly streams = new Set<EventStream>();
-  private closing = false;
+  private readonly open: ConnectionGroup;
 
   constructor(
     private readonly log: EventLog,
     private readonly feed: EventFeed,
-    private readonly watch: TokenWatch,
+    connections: OpenConnections,
     private readonly answers: AnswerStreams,
-  ) {}
+  ) {
+    this.open = connections.group();
+  }
 
   /**
    * Ends the streams first at shutdown. Clients reconnect, here or to another process, and get a replay of missed
    * events.
    */
   onModuleDestroy(): void {
-    this.closing = true;
-    for (const stream of this.streams) stream.end();
+    this.open.close();
   }
 
   /**
@@ -45,23 +45,17 @@ export class EventStreams implements OnModuleDestroy {
    * @throws DomainError `too_many_connections`, `shutting_down`
    */
   async follow({ caller, after, request, reply }: Following): Promise<void> {
-    const stream = new EventStream(reply.raw);
-    this.answers.enter(caller.userId, stream);
-    if (!stream.isOver) {
-      this.streams.add(stream);
-      stream.onClose(() => this.streams.delete(stream));
-    }
+    const stream = this.answers.enter(caller.userId, reply);
     // Read before the client learns that it is connected: every later event must reach it.
     const startsAfter = after ?? (await this.log.lastSeq(caller.userId));
-    if (this.closing) throw new DomainError('shutting_down');
-    this.answers.open(stream, { request, reply, after: startsAfter });
-    if (stream.isOver) return;
-    // An answer to HEAD has no body, and so no events.
-    if (request.method === 'HEAD') stream.end();
-    else this.connect(stream, { caller, after: startsAfter });
+    if (this.open.isClosed) throw new DomainError('shutting_down');
+    this.answers.open(stream, { request, reply, after: startsAfter }, () =>
+      this.connect(stream, { caller, after: startsAfter }),
+    );
   }
 
-  private connect(stream: EventStream, { caller, after }: { caller: Principal; after: number }): void {
+  /** @returns a function to be called when the stream has closed */
+  private connect(stream: EventStream, { caller, after }: { caller: Principal; after: number }): () => void {
     const subscribing = this.feed.subscribe({
       userId: caller.userId,
       after,
@@ -75,17 +69,13 @@ export class EventStreams implements OnModuleDestroy {
       this.logger.error({ msg: 'an event stream could not be served', err: error });
       stream.cut();
     });
-    const unwatch = this.watch.watch({
-      tokenId: caller.tokenId,
-      expiresAt: caller.tokenExpiresAt,
-      onEnd: () => stream.end(),
-    });
-    stream.onClose(() => {
-      unwatch();
+    const remove = this.open.add({ token: caller, end: () => stream.end() });
+    return () => {
+      remove();
       subscribing.then(
         (subscription) => subscription.close(),
         () => undefined,
       );
-    });
+    };
   }
 }

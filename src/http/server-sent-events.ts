@@ -123,39 +123,55 @@ function idLine(id: number | undefined): string {
 export class AnswerStreams {
   private readonly logRequest: ReturnType<typeof accessLog>;
   /** Open streams of each user, of all kinds. */
-  private readonly places = new KeyedLimiter(MAX_STREAMS_PER_USER);
+  private readonly streamsOf = new KeyedLimiter(MAX_STREAMS_PER_USER);
 
   constructor(@Inject(LOGGER) logger: Logger) {
     this.logRequest = accessLog(logger);
   }
 
   /**
-   * Counts a stream for its user until it closes. Call it before anything asynchronous, or many concurrent requests
-   * would all pass the limit.
+   * Makes a stream, which counts for its user until it closes. Call it before anything asynchronous, or many
+   * concurrent requests would all pass the limit.
    *
    * @throws DomainError `too_many_connections` beyond {@link MAX_STREAMS_PER_USER} in this process
    */
-  enter(userId: string, stream: EventStream): void {
-    if (stream.isOver) return;
-    const leave = this.places.take(userId);
+  enter(userId: string, { raw }: FastifyReply): EventStream {
+    const stream = new EventStream(raw);
+    if (stream.isOver) return stream;
+    const leave = this.streamsOf.take(userId);
     if (!leave) throw new DomainError('too_many_connections');
     stream.onClose(leave);
+    return stream;
   }
 
   /**
    * Takes the response over from Fastify and sends its head. After that, errors can only be sent as events.
    *
    * @param to.after as in {@link EventStream.open}
+   * @param follow called unless the client has gone, or asked for the head alone: registers the stream with
+   *   `OpenConnections`, and begins to send. It returns a function that is called when the stream has closed
+   * @returns whether `follow` was called
    */
-  open(stream: EventStream, to: { request: FastifyRequest; reply: FastifyReply; after?: number }): void {
+  open(
+    stream: EventStream,
+    to: { request: FastifyRequest; reply: FastifyReply; after?: number },
+    follow: () => () => void,
+  ): boolean {
     const { request, reply, after } = to;
     reply.hijack();
-    if (stream.isOver) return;
+    if (stream.isOver) return false;
     stream.onClose(() => {
       // Fastify itself logs only responses that were completed.
       if (!reply.raw.writableFinished) this.logRequest(request, reply, () => undefined);
     });
     stream.open({ headers: reply.getHeaders(), after });
+    // A response to HEAD has no body, so it has no events.
+    if (request.method === 'HEAD') {
+      stream.end();
+      return false;
+    }
+    stream.onClose(follow());
+    return true;
   }
 }
 

@@ -25,7 +25,7 @@ export class ContainerPorts {
 
   /**
    * @returns the public URL of the port
-   * @throws DomainError as {@link ContainersService.enter} does; `previews_disabled`, `public_not_allowed`
+   * @throws DomainError as {@link ContainersService.findToUse} does; `previews_disabled`, `public_not_allowed`
    */
   async setAccess(caller: Principal, id: string, { port, access }: { port: string; access: PortAccess }) {
     const { target, origin } = await this.find(caller, id, port);
@@ -36,7 +36,7 @@ export class ContainerPorts {
     return { port: target.port, access, url: origin };
   }
 
-  /** @throws DomainError as {@link ContainersService.enter} does; `previews_disabled`, `link_limit_reached` */
+  /** @throws DomainError as {@link ContainersService.findToUse} does; `previews_disabled`, `link_limit_reached` */
   async createLink(
     caller: Principal,
     id: string,
@@ -49,12 +49,12 @@ export class ContainerPorts {
     return Object.assign(viewLink(link), { url: `${origin}${OPEN_PATH}#${token}`, token });
   }
 
-  /** @throws DomainError as {@link ContainersService.enter} does; `previews_disabled` */
+  /** @throws DomainError as {@link ContainersService.findToUse} does; `previews_disabled` */
   async listLinks(caller: Principal, id: string, port: string): Promise<PreviewLinkEntity[]> {
     return this.links.list((await this.find(caller, id, port)).target);
   }
 
-  /** @throws DomainError as {@link ContainersService.enter} does; `previews_disabled`, `link_not_found` */
+  /** @throws DomainError as {@link ContainersService.findToUse} does; `previews_disabled`, `link_not_found` */
   async revokeLink(caller: Principal, id: string, { port, link }: { port: string; link: string }): Promise<void> {
     const { target } = await this.find(caller, id, port);
     if (!isUUID(link)) throw new DomainError('link_not_found');
@@ -62,7 +62,7 @@ export class ContainerPorts {
   }
 
   private async find(caller: Principal, id: string, text: string): Promise<{ target: PreviewTarget; origin: string }> {
-    const { id: containerId } = await this.containers.enter(caller, id);
+    const { id: containerId } = await this.containers.findToUse(caller, id);
     const port = portOf(text);
     if (port === null) throw invalidParameters([{ field: 'port', message: 'must be a port from 1 to 65535' }]);
     const target = { containerId, port };

@@ -1,24 +1,22 @@
-import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import { Transform, type TransformCallback } from 'node:stream';
+import { type ConnectionGroup, type OpenConnection, OpenConnections } from '../auth';
 import type { Caller } from '../containers';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
-import { KeyedLimiter, OpenWork } from '../scheduling';
-import { Signals } from '../signals';
-import { TiersService } from '../tiers';
 import type { Admission } from './preview-access';
-import { type Bucket, Buckets } from './preview-pace';
+import { KeyedLimiter } from '../scheduling';
+import { TiersService } from '../tiers';
 
 /** Finds what no signal has told. */
 const RECHECK_MS = 2_000;
 
 /** A request or WebSocket that is open. */
-export interface OpenPreview {
+export interface OpenPreview extends OpenConnection {
   /** As it was last decided. */
   admission: Admission;
   /** Decides anew whether the visitor may see the port. @throws DomainError if not */
   readonly recheck: () => Promise<Admission>;
-  /** Closes the connections of both sides. */
-  readonly end: () => void;
 }
 
 /**
@@ -26,41 +24,37 @@ export interface OpenPreview {
  * the container stops, is deleted, or is started again.
  */
 @Injectable()
-export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly open: OpenWork<OpenPreview>;
-  private readonly places = new KeyedLimiter();
+export class PreviewConnections implements OnModuleDestroy {
+  private readonly open: ConnectionGroup<OpenPreview>;
+  private readonly limiter = new KeyedLimiter();
   private readonly buckets = new Buckets();
-  private readonly stopListening: readonly (() => void)[];
 
   constructor(
     private readonly tiers: TiersService,
-    signals: Signals,
+    connections: OpenConnections,
     @Inject(LOGGER) logger: Logger,
   ) {
-    this.open = new OpenWork({
+    this.open = connections.group({
       everyMs: RECHECK_MS,
-      check: () => isStillAdmitted,
+      round: () => isStillAdmitted,
+      signals: {
+        user_events: ofUser,
+        user_suspended: ofUser,
+        user_moved: ofUser,
+        token_revoked:
+          () =>
+          ({ admission }) =>
+            admission.by === 'token',
+        previews_changed:
+          ({ containerId }) =>
+          ({ admission }) =>
+            admission.containerId === containerId,
+      },
       onFault: (error) => logger.warn({ err: error }, 'whether open previews may stay open could not be checked'),
     });
-    const ofUser = ({ userId }: { userId: string }): void =>
-      this.open.checkNow(({ admission }) => admission.owner.userId === userId);
-    this.stopListening = [
-      signals.on('user_events', ofUser),
-      signals.on('user_suspended', ofUser),
-      signals.on('user_moved', ofUser),
-      signals.on('token_revoked', () => this.open.checkNow(({ admission }) => admission.by === 'token')),
-      signals.on('previews_changed', ({ containerId }) =>
-        this.open.checkNow(({ admission }) => admission.containerId === containerId),
-      ),
-    ];
-  }
-
-  onApplicationBootstrap(): void {
-    this.open.start();
   }
 
   onModuleDestroy(): void {
-    for (const stop of this.stopListening) stop();
     this.open.close();
   }
 
@@ -71,7 +65,7 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
    * @throws DomainError `too_many_connections` if the owner's tier allows no more
    */
   enter({ userId, tier }: Caller): () => void {
-    const leave = this.places.take(userId, this.tiers.limitsOf(tier).previewConnections);
+    const leave = this.limiter.take(userId, this.tiers.limitsOf(tier).previewConnections);
     if (!leave) throw new DomainError('too_many_connections', { retryAfter: 1 });
     return leave;
   }
@@ -88,6 +82,10 @@ export class PreviewConnections implements OnApplicationBootstrap, OnModuleDestr
   }
 }
 
+function ofUser({ userId }: { readonly userId: string }): (preview: OpenPreview) => boolean {
+  return ({ admission }) => admission.owner.userId === userId;
+}
+
 /** @throws what is no refusal, such as an error of the database */
 async function isStillAdmitted(preview: OpenPreview): Promise<boolean> {
   const { engineId, runStartedAt } = preview.admission;
@@ -101,5 +99,74 @@ async function isStillAdmitted(preview: OpenPreview): Promise<boolean> {
   } catch (error) {
     if (error instanceof DomainError && !error.isServerFault) return false;
     throw error;
+  }
+}
+
+/** Bytes may pass at once that were not used for so long. */
+const BURST_MS = 1_000;
+/** What is left alone of a bucket costs no memory; it is full again after {@link BURST_MS}. */
+const FORGET_AFTER_MS = 10_000;
+
+/** How fast the bytes of one user's previews pass in this process: a token bucket. */
+export class Bucket {
+  private allowed: number;
+  private at: number;
+
+  constructor(
+    private readonly bytesPerSecond: number,
+    now = performance.now(),
+  ) {
+    this.allowed = this.burst;
+    this.at = now;
+  }
+
+  /** Takes bytes that pass. @returns after how many milliseconds they may do so; later ones wait for them */
+  take(bytes: number, now = performance.now()): number {
+    this.allowed = Math.min(this.burst, this.allowed + ((now - this.at) / 1000) * this.bytesPerSecond) - bytes;
+    this.at = now;
+    return this.allowed >= 0 ? 0 : (-this.allowed / this.bytesPerSecond) * 1000;
+  }
+
+  isIdle(now = performance.now()): boolean {
+    return now - this.at > FORGET_AFTER_MS;
+  }
+
+  private get burst(): number {
+    return (this.bytesPerSecond * BURST_MS) / 1000;
+  }
+}
+
+/** The buckets of users whose tier limits how fast bytes pass. */
+export class Buckets {
+  private readonly byUser = new Map<string, { readonly bytesPerSecond: number; readonly bucket: Bucket }>();
+
+  /** Shared by all connections of the user; a new one if the tier's limit has changed. */
+  of(userId: string, bytesPerSecond: number): Bucket {
+    const known = this.byUser.get(userId);
+    if (known?.bytesPerSecond === bytesPerSecond) return known.bucket;
+    for (const [key, { bucket }] of this.byUser) if (bucket.isIdle()) this.byUser.delete(key);
+    const bucket = new Bucket(bytesPerSecond);
+    this.byUser.set(userId, { bytesPerSecond, bucket });
+    return bucket;
+  }
+}
+
+/** Lets bytes pass as fast as a bucket allows. */
+export class Pace extends Transform {
+  private timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly bucket: Bucket) {
+    super();
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    const ms = this.bucket.take(chunk.length);
+    if (ms === 0) done(null, chunk);
+    else this.timer = setTimeout(() => done(null, chunk), ms);
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    clearTimeout(this.timer);
+    done(error);
   }
 }

@@ -3,7 +3,7 @@ import { type IncomingMessage, request as httpRequest, ServerResponse } from 'no
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { DomainError } from '../errors';
-import { type Bucket, Pace } from './preview-pace';
+import { type Bucket, Pace } from './preview-connections';
 import { requestHeaders, responseHeaders } from './preview-headers';
 
 /** A connection without a byte in either direction for so long is closed. */

@@ -14,9 +14,8 @@ import { PortsController } from './ports.controller';
 import { PreviewAccess } from './preview-access';
 import { PreviewConnections } from './preview-connections';
 import { PreviewLinkRetention, PreviewLinks } from './preview-links';
-import { PreviewMetrics } from './preview-metrics';
+import { PreviewMetrics, PreviewTraffic } from './preview-traffic';
 import { PreviewServer } from './preview-server';
-import { PreviewTraffic } from './preview-traffic';
 import { PreviewUpstream } from './preview-upstream';
 import { Previews } from './previews';
 

@@ -8,9 +8,8 @@ import { RefusedTokens } from '../rate-limits';
 import { type Admission, type Credentials, credentialsOf, PreviewAccess } from './preview-access';
 import type { PreviewTarget } from './preview-address';
 import { PreviewConnections } from './preview-connections';
-import { PreviewMetrics } from './preview-metrics';
+import { PreviewMetrics, PreviewTraffic } from './preview-traffic';
 import { type Exchange, forward, forwardUpgrade } from './preview-proxy';
-import { PreviewTraffic } from './preview-traffic';
 import { PreviewUpstream } from './preview-upstream';
 
 /** A visitor's request, before it is admitted. */

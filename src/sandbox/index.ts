@@ -1,7 +1,6 @@
 export { RunEndView, type RunSource, RunStreams } from './access/run-streams';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
-export { ExecAccess } from './access/exec-access';
 export { FilesService } from './files/files.service';
 export type { TerminalExit } from './terminals/attachment';
 export { TERMINAL_CHANNELS } from './terminals/terminal-channels';

@@ -9,15 +9,12 @@ import { TiersModule } from '../tiers';
 import { CommandResponder } from './commands/command-responder';
 import { CommandsController } from './commands/commands.controller';
 import { Commands } from './commands/commands';
-import { FileLinks } from './files/file-links';
-import { FileLinksController } from './files/file-links.controller';
+import { FileLinks, FileLinksController } from './files/file-links';
 import { FilesController } from './files/files.controller';
 import { FilesService } from './files/files.service';
 import { KeptPrograms } from './programs/kept-programs';
 import { PreparedContainers } from './prepared-containers';
 import { RunStreams } from './access/run-streams';
-import { AccessStreams } from './access/access-streams';
-import { ExecAccess } from './access/exec-access';
 import { ProcessAnswers } from './processes/process-answers';
 import { BackgroundProcesses } from './processes/background-processes';
 import { ProcessRetention, ProcessRows } from './processes/process-rows';
@@ -34,7 +31,6 @@ import { TerminalAdmission } from './terminals/terminal-admission';
 import { TerminalRights } from './terminals/terminal-rights';
 import { TerminalWebSockets } from './terminals/terminal-websocket';
 import { TerminalGateway } from './terminals/terminal.gateway';
-import { TerminalWriters } from './terminals/terminal-writers';
 import { Terminals } from './terminals/terminals';
 import { TerminalsController } from './terminals/terminals.controller';
 
@@ -49,7 +45,7 @@ const PROCESSES = [
   StartCommands,
 ];
 const STATISTICS = [ContainerStatistics, DiskUse, StatsHistory, StatsStreams];
-const TERMINALS = [Terminals, TerminalWriters, TerminalRights, TerminalAdmission, TerminalGateway, TerminalWebSockets];
+const TERMINALS = [Terminals, TerminalRights, TerminalAdmission, TerminalGateway, TerminalWebSockets];
 
 /** Commands, processes, start commands, terminals, files and statistics inside running containers. */
 @Module({
@@ -66,16 +62,14 @@ const TERMINALS = [Terminals, TerminalWriters, TerminalRights, TerminalAdmission
   providers: [
     KeptPrograms,
     PreparedContainers,
-    ExecAccess,
     FilesService,
     FileLinks,
     ...COMMANDS,
     ...PROCESSES,
     ...TERMINALS,
     ...STATISTICS,
-    AccessStreams,
     RunStreams,
   ],
-  exports: [Commands, ExecAccess, FilesService, RunStreams, Terminals],
+  exports: [Commands, FilesService, RunStreams, Terminals],
 })
 export class SandboxModule {}

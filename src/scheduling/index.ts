@@ -5,7 +5,6 @@ export { FairLimiter } from './fair-limiter';
 export { LocalQueue } from './local-queue';
 export { KeyedLimiter } from './keyed-limiter';
 export { MessageQueue } from './message-queue';
-export { OpenWork } from './open-work';
 export { Poll } from './poll';
 export { LruMap } from './lru-map';
 export { type Retrier, retryUntilClosed } from './retry';

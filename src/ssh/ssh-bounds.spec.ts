@@ -6,7 +6,7 @@ import { eventually } from '../../test/support/eventually';
 import { SshVisitor } from '../../test/support/clients/ssh-visitor';
 import { newKeyPair } from './public-key';
 import { BOUNDS, SshBounds, WaitingInputs } from './ssh-bounds';
-import { ChannelOutput } from './ssh-visit';
+import { ChannelOutput } from './ssh-work';
 import { exchangesKeys, forgetStalled, guardConnectionMessages, socketOf } from './ssh2-internals';
 
 /** With ssh2 itself on both sides: these tests fail where a new version of it keeps other things, or elsewhere. */

@@ -1,13 +1,13 @@
-import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Duplex } from 'node:stream';
 import type { ServerChannel, TcpipRequestInfo } from 'ssh2';
+import { type ConnectionGroup, type OpenConnection, OpenConnections } from '../auth';
 import { ContainersService, isUp } from '../containers';
 import { ContainerEngine, EngineError } from '../engine';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
-import { OpenWork, Throttle } from '../scheduling';
-import { Signals } from '../signals';
-import { ChannelOutput, type SshVisit, SshWork } from './ssh-visit';
+import { Throttle } from '../scheduling';
+import { ChannelOutput, type SshVisit, SshWork } from './ssh-work';
 
 /** The names of a sandbox's own interfaces. */
 const OWN_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '::1'];
@@ -21,43 +21,39 @@ const RECHECK_MS = 5_000;
 /** The part of a container's row that shows its run. */
 type ContainerRun = Pick<Awaited<ReturnType<ContainersService['find']>>, 'status' | 'engineId' | 'runSince'>;
 
-interface OpenForward {
+interface OpenForward extends OpenConnection {
   readonly visit: SshVisit;
   readonly containerId: string;
   /** See {@link runOf}. */
   readonly run: string | null;
-  readonly end: () => void;
 }
 
 /** Connections that clients forward to ports of their container (`direct-tcpip`), and to nothing else. */
 @Injectable()
-export class SshForwards implements OnApplicationBootstrap, OnModuleDestroy {
-  private readonly open: OpenWork<OpenForward>;
-  private readonly stopListening: () => void;
+export class SshForwards implements OnModuleDestroy {
+  private readonly open: ConnectionGroup<OpenForward>;
 
   constructor(
     private readonly work: SshWork,
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    signals: Signals,
+    connections: OpenConnections,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.open = new OpenWork({
+    this.open = connections.group({
       everyMs: RECHECK_MS,
-      check: () => this.checkOfRuns(),
+      round: () => this.checkOfRuns(),
+      signals: {
+        user_events:
+          ({ userId }) =>
+          ({ visit }) =>
+            visit.principal.userId === userId,
+      },
       onFault: (error) => this.noteFault(error),
     });
-    this.stopListening = signals.on('user_events', ({ userId }) =>
-      this.open.checkNow(({ visit }) => visit.principal.userId === userId),
-    );
-  }
-
-  onApplicationBootstrap(): void {
-    this.open.start();
   }
 
   onModuleDestroy(): void {
-    this.stopListening();
     this.open.close();
   }
 

@@ -2,17 +2,17 @@ import { Inject, Injectable, OnApplicationBootstrap, OnModuleDestroy } from '@ne
 import { once, setMaxListeners } from 'node:events';
 import type { Server as NetServer } from 'node:net';
 import { type Algorithms, type Connection, Server } from 'ssh2';
+import { type ConnectionGroup, dependsOn, OpenConnections } from '../auth';
 import { CONFIG, type Config } from '../config';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
-import { ExecAccess } from '../sandbox';
 import { KeyedLimiter } from '../scheduling';
 import { type HostKey, HostKeys } from './host-keys';
 import { SshBounds, WaitingInputs } from './ssh-bounds';
 import { SshForwards } from './ssh-forwards';
 import { type LoggedIn, SshLogins } from './ssh-logins';
 import { SshSessions } from './ssh-sessions';
-import type { SshVisit } from './ssh-visit';
+import type { SshVisit } from './ssh-work';
 
 /**
  * Modern algorithms alone, which OpenSSH has had since 7.3 (2016). chacha20-poly1305 is missing: clients would prefer
@@ -57,17 +57,18 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
   private protocol: Server | null = null;
   private readonly users = new KeyedLimiter(MOST_OF_USER);
   private readonly inputs = new WaitingInputs();
-  private readonly open = new Set<() => void>();
+  private readonly open: ConnectionGroup;
 
   constructor(
     @Inject(CONFIG) private readonly config: Pick<Config, 'HOST' | 'SSH_PORT' | 'SSH_ADDRESS'>,
     private readonly hostKeys: HostKeys,
     private readonly logins: SshLogins,
-    private readonly access: ExecAccess,
+    connections: OpenConnections,
     private readonly sessions: SshSessions,
     private readonly forwards: SshForwards,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
+    this.open = connections.group();
     this.listener = this.logins.createListener((socket) => this.protocol?.injectSocket(socket));
   }
 
@@ -96,7 +97,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     const closed = once(this.listener, 'close');
     this.listener.close();
     this.logins.closeAll();
-    for (const end of [...this.open]) end();
+    this.open.close();
     await closed;
   }
 
@@ -138,12 +139,10 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
       connection.end();
       setTimeout(() => socket.destroy(), GOODBYE_MS).unref();
     };
-    const unwatch = this.access.watch(principal, end);
-    this.open.add(end);
+    const remove = this.open.add({ ...dependsOn(principal), end });
     socket.once('close', () => {
-      unwatch();
+      remove();
       leave();
-      this.open.delete(end);
       over.abort(new DomainError('request_timeout', { code: 'client_gone' }));
     });
     this.serve(connection, { principal, container, address, bounds, over: over.signal });

@@ -18,7 +18,7 @@ import {
 } from '../sandbox';
 import { MalformedPacket } from './sftp/sftp-protocol';
 import { type SftpChannel, SftpServer, type UseFiles } from './sftp/sftp-server';
-import { ChannelOutput, type SshVisit, SshWork } from './ssh-visit';
+import { ChannelOutput, type SshVisit, SshWork } from './ssh-work';
 
 /** The exit code where nothing was run, or its exit code is not known: that of `ssh` itself for its own errors. */
 const NOT_RUN = 255;

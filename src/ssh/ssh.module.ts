@@ -12,7 +12,7 @@ import { SshLogins } from './ssh-logins';
 import { SshMetrics } from './ssh-metrics';
 import { SshServer } from './ssh-server';
 import { SshSessions } from './ssh-sessions';
-import { SshWork } from './ssh-visit';
+import { SshWork } from './ssh-work';
 import { SshController, SshKeysController } from './ssh.controller';
 
 /** SSH: users' keys, and the listener that serves shells, commands, SFTP and forwarded ports. */

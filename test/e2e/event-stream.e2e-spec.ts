@@ -1,9 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { TokenService } from '../../src/auth';
+import { OpenConnections, TokenService } from '../../src/auth';
 import { EventFeed } from '../../src/events';
 import { EventStream, MAX_WAITING_WRITES } from '../../src/http/server-sent-events';
-import { EventStreams } from '../../src/events/sse';
-import { TokenWatch } from '../../src/auth/token-watch';
 import { LOGGER, type Logger } from '../../src/logging';
 import { EventStreamClient, type StreamRequest } from '../support/clients/event-stream-client';
 import { range } from '../support/servers/events-process';
@@ -27,6 +25,7 @@ beforeAll(async () => {
 });
 
 beforeEach(async () => {
+  followStreams();
   user = await server.user();
 });
 
@@ -55,14 +54,24 @@ const follow = async (options?: Partial<StreamRequest>) => (await open(options))
 /** Whatever became of the streams: nothing goes on for them. */
 async function expectNothingLeft(): Promise<void> {
   const { channels } = server.app.get<{ channels: Map<string, unknown> }>(EventFeed);
-  const { tokens } = server.app.get<{ tokens: Map<string, unknown> }>(TokenWatch);
-  await eventually(() => expect([channels.size, tokens.size]).toEqual([0, 0]));
+  const { open: connections } = server.app.get<{ open: Set<unknown> }>(OpenConnections);
+  await eventually(() => expect([channels.size, connections.size, openStreams.size]).toEqual([0, 0, 0]));
 }
 
 /** All streams as the server has them. */
-function openStreams(): readonly { readonly waiting: number }[] {
-  const { streams } = server.app.get<{ streams: ReadonlySet<{ waiting: number }> }>(EventStreams);
-  return [...streams];
+const openStreams = new Set<EventStream>();
+const openStream = EventStream.prototype.open;
+
+function followStreams(): void {
+  jest.spyOn(EventStream.prototype, 'open').mockImplementation(function (this: EventStream, head) {
+    openStreams.add(this);
+    this.onClose(() => openStreams.delete(this));
+    openStream.call(this, head);
+  });
+}
+
+function waitingOf(stream: EventStream): number {
+  return (stream as unknown as { waiting: number }).waiting;
 }
 
 /** The most writes that any stream had waiting, as the server saw it. */
@@ -71,7 +80,7 @@ function watchOutboxes(): { most: () => number } {
   const send = EventStream.prototype.send;
   jest.spyOn(EventStream.prototype, 'send').mockImplementation(function (this: EventStream, event) {
     send.call(this, event);
-    most = Math.max(most, (this as unknown as { waiting: number }).waiting);
+    most = Math.max(most, waitingOf(this));
   });
   return { most: () => most };
 }
@@ -231,7 +240,7 @@ describe('a client that does not read', () => {
     const [stuck, reads] = [await follow({ after: 0 }), await follow({ after: 0 })];
     stuck.pause();
     let committed = 0;
-    while (openStreams().length === 2) {
+    while (openStreams.size === 2) {
       // Some MiB lie in the kernel's buffers before anything has to wait here.
       expect(committed).toBeLessThan(4 * MAX_WAITING_WRITES);
       await server.commit(user.id, ...range(1, 50).map(() => large));
@@ -292,7 +301,7 @@ describe('the end of the server', () => {
     stuck.pause();
     let committed = 0;
     // Till something waits that the kernel does not take any more.
-    while (Math.max(...openStreams().map(({ waiting }) => waiting)) === 0) {
+    while (Math.max(...Array.from(openStreams, waitingOf)) === 0) {
       await server.commit(user.id, ...range(1, 50).map(() => large));
       committed += 50;
       await eventually(() => expect(stream.seqs).toEqual(range(1, committed)));

@@ -1,10 +1,9 @@
 import { Manager } from 'socket.io-client';
-import { TokenService } from '../../src/auth';
+import { OpenConnections, TokenService } from '../../src/auth';
 import { DomainError } from '../../src/errors';
 import { Database } from '../../src/database';
 import { EventFeed } from '../../src/events';
 import { TokenEntity } from '../../src/auth/token.entity';
-import { TokenWatch } from '../../src/auth/token-watch';
 import { draft, range } from '../support/servers/events-process';
 import { eventually } from '../support/eventually';
 import { openTestDatabase, TestDatabase } from '../support/databases/test-database';
@@ -236,7 +235,7 @@ describe('the end of a token', () => {
     const user = await server.user();
     const [client, stays] = [await connect(user), await connect(await server.user())];
     await server.app.get(Database).manager.update(TokenEntity, { id: user.tokenId }, { revokedAt: new Date() });
-    await server.app.get(TokenWatch).recheck();
+    await server.app.get(OpenConnections).recheckTokens();
     await eventually(() => expect(client.disconnects).toEqual(['io server disconnect']));
     expect(stays.socket.connected).toBe(true);
   });

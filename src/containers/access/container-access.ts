@@ -2,20 +2,21 @@ import { Injectable } from '@nestjs/common';
 import { AgentsService } from '../../agents';
 import { noteProgram } from '../../audit';
 import type { Principal } from '../../auth';
-import { DomainError } from '../../errors';
+import { faultOfEnvironment, type PatchContainerDto, type UpdateContainerDto } from '../dto/requests';
+import type { ContainerReference } from '../model/container-id';
+import type { ContainerRow } from '../model/container.entity';
+import { faultOfLabels } from '../model/labels';
+import { type AskedStart, faultOfStart, type StartCommand, startCommandOf } from '../model/start-command';
+import type { Change, Wanted } from '../operations/outcome';
+import { NetworkPolicies } from '../policies/network-policies';
+import { ContainerRepository } from '../rows/container.repository';
+import { environmentOf, Environments, type Variables } from '../rows/environments';
+import { DomainError, invalidParameters } from '../../errors';
+import { mergePatch } from '../../http';
 import { requestContext } from '../../logging';
 import type { NetworkPolicy } from '../../network-policy';
 import { Clock } from '../../scheduling';
 import { TiersService } from '../../tiers';
-import type { ContainerReference } from '../model/container-id';
-import type { ContainerRow } from '../model/container.entity';
-import { ContainerRepository } from '../rows/container.repository';
-import type { PatchContainerDto, UpdateContainerDto } from '../dto/requests';
-import { environmentOf, Environments, type Variables } from '../rows/environments';
-import { NetworkPolicies } from '../policies/network-policies';
-import type { Change, Wanted } from '../operations/outcome';
-import { type StartCommand, startCommandOf } from '../model/start-command';
-import { mergedSettings } from './settings-patch';
 
 /** The user on whose behalf an action runs. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;
@@ -210,4 +211,41 @@ export class ContainerAccess {
       ...(env?.differsFrom(row) === true && { env }),
     };
   }
+}
+
+type Pairs = Readonly<Record<string, string>>;
+
+/** The settings of a container that a patch merges by key. */
+export interface Merged {
+  readonly env: Pairs;
+  readonly labels: Pairs;
+  readonly start: StartCommand | null;
+}
+
+/**
+ * Applies the members of a patch that are objects to a container's settings (RFC 7396). The patch alone is valid, but
+ * the result may not be: it can have too many variables, or a start command without its program.
+ *
+ * @param current the settings; `env` decrypts the variables, and is called only if they are merged: null works without
+ *   their key
+ * @returns the changed members; absent ones are not in the patch
+ * @throws DomainError `invalid_parameters`
+ */
+export function mergedSettings(
+  current: Omit<Merged, 'env'> & { readonly env: () => Pairs },
+  patch: Readonly<PatchContainerDto>,
+): Partial<Merged> {
+  const merged: { -readonly [Key in keyof Merged]?: Merged[Key] } = {};
+  if (patch.env !== undefined) merged.env = patch.env === null ? {} : (mergePatch(current.env(), patch.env) as Pairs);
+  if (patch.labels !== undefined) merged.labels = (mergePatch(current.labels, patch.labels) ?? {}) as Pairs;
+  const start = patch.start === undefined ? null : (mergePatch(current.start, patch.start) as AskedStart | null);
+  const faults = {
+    env: merged.env && faultOfEnvironment(merged.env),
+    labels: merged.labels && faultOfLabels(merged.labels),
+    start: start && faultOfStart(start),
+  };
+  const details = Object.entries(faults).flatMap(([field, message]) => (message == null ? [] : [{ field, message }]));
+  if (details.length > 0) throw invalidParameters(details);
+  if (patch.start !== undefined) merged.start = start && startCommandOf(start);
+  return merged;
 }

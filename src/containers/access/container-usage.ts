@@ -1,7 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { Logger } from 'pino';
 import { ContainerEngine, type ExecRequest, saysNotRunning, saysPaused } from '../../engine';
-import { DomainError, pausedMeanwhile } from '../../errors';
+import { DomainError, isPausedMeanwhile, pausedMeanwhile } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock } from '../../scheduling';
 import { AUTO_END_SECONDS } from '../../tiers';
@@ -20,6 +20,47 @@ export interface RunningContainer {
   readonly diskMb: number;
   /** @see Environments.ofProgram */
   readonly environment: (own?: Variables) => Variables;
+}
+
+/**
+ * A caller's way into a running container, which counts as used in between. Whoever enters has to {@link leave} in a
+ * `finally`.
+ */
+export class ContainerEntry {
+  /**
+   * @param container as it was when it was entered, or when its snapshot was made
+   * @param leave ends the use; never throws
+   */
+  constructor(
+    public container: RunningContainer,
+    readonly leave: () => Promise<void>,
+    private readonly again: ((error: unknown) => Promise<RunningContainer>) | undefined,
+  ) {}
+
+  /**
+   * Runs `work` in the container; again if a snapshot suspended the container just before `work` could begin.
+   *
+   * @throws DomainError `container_not_running`, also if the engine reports it during `work`, with the code
+   *   `container_paused` if it was paused meanwhile; any other error of `work`
+   */
+  async run<T>(work: (container: RunningContainer) => Promise<T>): Promise<T> {
+    try {
+      return await work(this.container);
+    } catch (error) {
+      const fault = insideFault(error);
+      if (!this.again || !isPausedMeanwhile(fault)) throw fault;
+      this.container = await this.again(fault);
+    }
+    return work(this.container).catch((error: unknown) => {
+      throw insideFault(error);
+    });
+  }
+}
+
+/** Translates the engine's errors about a container that does not run; returns all others unchanged. */
+export function insideFault(error: unknown): unknown {
+  if (saysPaused(error)) return pausedMeanwhile(error);
+  return saysNotRunning(error) ? new DomainError('container_not_running', { cause: error }) : error;
 }
 
 /** The uses of one container that are in progress in this process. */
@@ -72,61 +113,52 @@ export class ContainerUsage implements OnModuleDestroy {
     await this.repository.touch(row.id, { now, noted: now });
   }
 
-  /**
-   * Runs a command and waits for its end. The container counts as used until then.
-   *
-   * @throws DomainError `container_not_running`, EngineError
-   */
-  async exec(row: ContainerRow, request: ExecRequest): Promise<{ exitCode: number }> {
-    return this.inside(row, ({ engineId, environment }) =>
-      this.engine.programs.run(engineId, { ...request, env: environment(request.env) }),
-    );
+  /** Runs a command in a container that was entered, and waits for its end. @throws EngineError */
+  exec({ engineId, environment }: RunningContainer, request: ExecRequest): Promise<{ exitCode: number }> {
+    return this.engine.programs.run(engineId, { ...request, env: environment(request.env) });
   }
 
   /**
-   * Runs `work` inside a container, which counts as used until `work` ends. A paused container is the caller's to
-   * resume before, if `work` runs anything.
+   * Enters a running container, which counts as used until {@link ContainerEntry.leave}. A paused container is the
+   * caller's to resume before, if anything is to run in it.
    *
-   * @throws DomainError `container_not_running`, also if the engine reports it during `work`, with the code
-   *   `container_paused` if it was paused meanwhile; any other error of `work`
+   * @param again called if the container was paused meanwhile; returns its row once it runs again, or throws the error
+   * @throws DomainError `container_not_running`
    */
-  async inside<T>(row: ContainerRow, work: (container: RunningContainer) => Promise<T>): Promise<T> {
-    const { id, name, userId, engineId, diskMb } = row;
-    if (!isUp(row.status) || engineId === null) throw new DomainError('container_not_running');
-    try {
-      const environment = (own?: Variables): Variables => this.environmentOf(row, own);
-      return await this.during(row, () => work({ id, name, userId, engineId, diskMb, environment }));
-    } catch (error) {
-      if (saysPaused(error)) throw pausedMeanwhile(error);
-      if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
-      throw error;
-    }
+  async enter(row: ContainerRow, again?: (error: unknown) => Promise<ContainerRow>): Promise<ContainerEntry> {
+    const container = this.runningIn(row);
+    const leave = await this.begin(row);
+    return new ContainerEntry(container, leave, again && (async (error) => this.runningIn(await again(error))));
   }
 
-  /** Runs `work`; the container counts as used until `work` ends. */
-  async during<T>(row: ContainerRow, work: () => Promise<T>): Promise<T> {
+  /** Counts the container as used until the returned function is called, which never throws. */
+  async begin(row: ContainerRow): Promise<() => Promise<void>> {
     const use = this.inProgress.get(row.id) ?? { row, commands: 0, notedAt: row.lastUsedAt };
     use.commands += 1;
     this.inProgress.set(row.id, use);
     this.timer ??= setInterval(() => void this.noteInProgress(), this.intervalMs(row) / 2).unref();
     await this.noteAgain(use);
-    try {
-      return await work();
-    } finally {
+    return () => {
       use.commands -= 1;
       if (use.commands === 0) this.inProgress.delete(row.id);
       if (this.inProgress.size === 0) {
         clearInterval(this.timer);
         this.timer = undefined;
       }
-      // Never throws, so the command's own result or error is kept.
-      await this.noteAgain(use);
-    }
+      return this.noteAgain(use);
+    };
   }
 
   /** Records the containers that this process uses, unless their last record is recent. Never throws. */
   async noteInProgress(): Promise<void> {
     for (const use of this.inProgress.values()) await this.noteAgain(use);
+  }
+
+  /** @throws DomainError `container_not_running` */
+  private runningIn(row: ContainerRow): RunningContainer {
+    const { id, name, userId, engineId, diskMb, status } = row;
+    if (!isUp(status) || engineId === null) throw new DomainError('container_not_running');
+    return { id, name, userId, engineId, diskMb, environment: (own) => this.environmentOf(row, own) };
   }
 
   private async noteAgain(use: InProgress): Promise<void> {

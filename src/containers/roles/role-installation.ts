@@ -119,7 +119,8 @@ export class RoleInstallation {
     if (!role) return failed('the role is no longer available');
     const run = new Run(lease, this.engine, { stopped, variables: this.environments.open(lease.row) });
     // Counts as use, so that an idle stop does not interrupt it.
-    const outcome = await this.usage.during(lease.row, () => this.tryOnce(role, run));
+    const leave = await this.usage.begin(lease.row);
+    const outcome = await this.tryOnce(role, run).finally(leave);
     // If the container was stopped or replaced meanwhile, any command in it may have failed, with any message.
     if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
     return outcome;

@@ -1,11 +1,24 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Choice, Text } from '../../api-fields';
-import type { Principal } from '../../auth';
+import { type ConnectionGroup, dependsOn, OpenConnections, type Principal } from '../../auth';
 import { ContainersService, type RunningContainer } from '../../containers';
 import { DomainError } from '../../errors';
-import { acceptsEvents } from '../../http';
+import { acceptsEvents, AnswerStreams, type EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
-import { AccessStreams, type StreamCall } from './access-streams';
+
+/** The reasons that can end every event stream about containers. */
+export type AccessEnd = 'token_ended' | 'exec_not_allowed' | 'server_stopped';
+
+/** A request for an event stream, with its reply. */
+export interface StreamCall {
+  readonly caller: Principal;
+  readonly request: FastifyRequest;
+  readonly reply: FastifyReply;
+}
+
+/** Ends a stream with a last event `end`, whose `data` is the reason. */
+export type EndStream<End extends object> = (why: End | { readonly reason: AccessEnd }) => void;
 
 const RUN_ENDS = [
   'container_stopped',
@@ -48,14 +61,26 @@ export interface RunSource<T extends object> {
   ) => () => void;
 }
 
-/** Answers with a value of a container's run once, or as an event stream if the client accepts one. */
+/**
+ * Event streams about containers, each of which ends with its caller's access and with the server. Answers with a value
+ * of a container's run once, or as such a stream if the client accepts one.
+ */
 @Injectable()
-export class RunStreams {
+export class RunStreams implements OnModuleDestroy {
+  private readonly open: ConnectionGroup;
+
   constructor(
     private readonly containers: ContainersService,
-    private readonly streams: AccessStreams,
+    private readonly answers: AnswerStreams,
+    connections: OpenConnections,
     @Inject(LOGGER) private readonly logger: Logger,
-  ) {}
+  ) {
+    this.open = connections.group();
+  }
+
+  onModuleDestroy(): void {
+    this.open.close();
+  }
 
   /**
    * @throws DomainError as {@link ContainersService.inside}, `too_many_connections`, `shutting_down`; those of the
@@ -64,6 +89,37 @@ export class RunStreams {
   async answer<T extends object>(call: RunCall, source: RunSource<T>): Promise<void> {
     if (acceptsEvents(call.request)) await this.stream(call, source);
     else await call.reply.status(200).send((await this.look(call, source)).value);
+  }
+
+  /** Takes the caller's place for a stream. @throws DomainError `too_many_connections` */
+  enter({ caller, reply }: Pick<StreamCall, 'caller' | 'reply'>): EventStream {
+    return this.answers.enter(caller.userId, reply);
+  }
+
+  /**
+   * Answers with a stream.
+   *
+   * @param connect begins to send; returns a function that is called when the stream has closed
+   * @throws DomainError `shutting_down`
+   */
+  begin<End extends object>(
+    stream: EventStream,
+    { caller, request, reply }: StreamCall,
+    connect: (end: EndStream<End>) => () => void,
+  ): void {
+    if (this.open.isClosed) throw new DomainError('shutting_down');
+    this.answers.open(stream, { request, reply }, () => {
+      const end: EndStream<End> = (why) => {
+        stream.send({ type: 'end', payload: why });
+        stream.end();
+      };
+      const leave = connect(end);
+      const remove = this.open.add({ ...dependsOn(caller), end: (reason) => end({ reason: endOf(reason) }) });
+      return () => {
+        leave();
+        remove();
+      };
+    });
   }
 
   /**
@@ -80,9 +136,9 @@ export class RunStreams {
 
   private async stream<T extends object>(call: RunCall, source: RunSource<T>): Promise<void> {
     const { caller } = call;
-    const stream = this.streams.enter(call);
+    const stream = this.enter(call);
     const { container } = await this.look(call, source);
-    this.streams.open<RunEndView>(stream, call, (end) =>
+    this.begin<RunEndView>(stream, call, (end) =>
       source.follow(container, {
         onValue: (value) => stream.send({ type: source.type, payload: value }),
         onOver: () => {
@@ -107,4 +163,9 @@ export class RunStreams {
       throw error;
     }
   }
+}
+
+function endOf({ kind }: DomainError): AccessEnd {
+  if (kind === 'exec_not_allowed') return kind;
+  return kind === 'shutting_down' ? 'server_stopped' : 'token_ended';
 }

@@ -1,21 +1,38 @@
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../../auth';
+import type { Readable } from 'node:stream';
+import { OpenConnections, type Principal } from '../../auth';
 import { DomainError, errorAnswer } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream } from '../../http';
-import type { BodyStream } from '../../http';
-import { ExecAccess } from '../access/exec-access';
-import { readStreamedCommand } from './command-input';
+import {
+  acceptsEvents,
+  AnswerStreams,
+  type BodyStream,
+  createValidationPipe,
+  EventStream,
+  parseJsonBody,
+} from '../../http';
 import {
   COMMAND_OUTPUT_BYTES,
   COMMAND_TIMEOUT_MS,
   type CommandEndView,
   type CommandResultView,
   type RunCommandDto,
+  StreamCommandDto,
   STREAMED_TIMEOUT_MS,
 } from './dto';
 import { type CommandEnd, type CommandRequest, Commands } from './commands';
 import { CollectedOutput, type OutputEncoding, OutputText } from './output-text';
+
+/** The limit of a JSON body. It exceeds the limit of the command's own bytes, which JSON may escape. */
+const MAX_LINE_BYTES = 64 * 1024;
+
+/**
+ * Longer than any command's timeout, which therefore applies first: the input may pause for as long as the command
+ * runs.
+ */
+const IDLE_MS = STREAMED_TIMEOUT_MS.max + 60_000;
+
+const LINE_FEED = 0x0a;
 
 /** A request to run a command, with its reply. */
 interface Call {
@@ -31,6 +48,9 @@ interface CommandCall extends Call {
   readonly body: RunCommandDto;
 }
 
+/** See {@link OpenConnections.accessOf}. */
+type Access = ReturnType<OpenConnections['accessOf']>;
+
 /** What an event stream is to show. */
 interface Streamed {
   readonly request: CommandRequest;
@@ -45,7 +65,7 @@ export class CommandResponder {
   constructor(
     private readonly commands: Commands,
     private readonly streams: AnswerStreams,
-    private readonly rights: ExecAccess,
+    private readonly connections: OpenConnections,
   ) {}
 
   /**
@@ -53,50 +73,47 @@ export class CommandResponder {
    *   user loses exec access meanwhile
    */
   async answer(call: CommandCall): Promise<void> {
-    const { body, request } = call;
-    await this.during(call, async (over) => {
-      if (!acceptsEvents(request)) await this.answerWhole(call, over);
-      else await this.stream(call, { request: requestOf(body), encoding: body.encoding ?? 'utf-8' }, over);
-    });
+    const { body } = call;
+    const access = this.accessOf(call);
+    try {
+      if (!acceptsEvents(call.request)) await this.answerWhole(call, access);
+      else await this.stream(call, { request: requestOf(body), encoding: body.encoding ?? 'utf-8' }, access);
+    } finally {
+      access.leave();
+    }
   }
 
   /** Streams in both directions. The first line of the body is the command; the rest is the command's input. */
   async answerStream(call: Call, body: BodyStream): Promise<void> {
+    const access = this.accessOf(call);
     try {
-      await this.during(call, async (over) => {
-        const streamed = await readStreamedCommand(body);
-        const { command, cwd, env, user, timeout_ms: timeoutMs } = streamed.command;
-        const request: CommandRequest = {
-          command,
-          cwd: cwd ?? undefined,
-          env: env ?? undefined,
-          user: user ?? undefined,
-          stdin: streamed.input,
-          timeoutMs: timeoutMs ?? STREAMED_TIMEOUT_MS.usual,
-          maxOutputBytes: Infinity,
-        };
-        await this.stream(call, { request, encoding: 'base64', body }, over);
-      });
+      const streamed = await readStreamedCommand(body);
+      const { command, cwd, env, user, timeout_ms: timeoutMs } = streamed.command;
+      const request: CommandRequest = {
+        command,
+        cwd: cwd ?? undefined,
+        env: env ?? undefined,
+        user: user ?? undefined,
+        stdin: streamed.input,
+        timeoutMs: timeoutMs ?? STREAMED_TIMEOUT_MS.usual,
+        maxOutputBytes: Infinity,
+      };
+      await this.stream(call, { request, encoding: 'base64', body }, access);
     } finally {
+      access.leave();
       body.discard();
     }
   }
 
-  /** Runs `work` with a signal that aborts when the connection or the right to it ends. */
-  private async during(call: Call, work: (over: AbortSignal) => Promise<void>): Promise<void> {
-    const gone = new AbortController();
+  private accessOf({ caller, signal: gone }: Call): Access {
     // This error only reaches the audit: the client that would read it is gone.
-    const leave = (): void => gone.abort(new DomainError('request_timeout', { code: 'client_gone' }));
-    if (call.signal.aborted) leave();
-    else call.signal.addEventListener('abort', leave, { once: true });
-    try {
-      await this.rights.during(call.caller, (end) => work(AbortSignal.any([end, gone.signal])));
-    } finally {
-      call.signal.removeEventListener('abort', leave);
-    }
+    return this.connections.accessOf(caller, {
+      gone,
+      reason: () => new DomainError('request_timeout', { code: 'client_gone' }),
+    });
   }
 
-  private async answerWhole({ caller, id, body, reply }: CommandCall, signal: AbortSignal): Promise<void> {
+  private async answerWhole({ caller, id, body, reply }: CommandCall, { signal }: Access): Promise<void> {
     const output = new CollectedOutput();
     const end = await this.commands.run(caller, id, requestOf(body), {
       signal,
@@ -108,7 +125,7 @@ export class CommandResponder {
     await reply.status(200).send(answer);
   }
 
-  private async stream({ caller, id, request, reply }: Call, asked: Streamed, signal: AbortSignal): Promise<void> {
+  private async stream({ caller, id, request, reply }: Call, asked: Streamed, access: Access): Promise<void> {
     const stream = new EventStream(reply.raw);
     const text = new OutputText(asked.encoding);
     const send = async (output: 'stdout' | 'stderr', data: string): Promise<void> => {
@@ -118,8 +135,8 @@ export class CommandResponder {
     };
     try {
       const end = await this.commands.run(caller, id, asked.request, {
-        signal,
-        onStarted: () => this.streams.open(stream, { request, reply }),
+        signal: access.signal,
+        onStarted: () => void this.streams.open(stream, { request, reply }, () => access.leave),
         onOutput: (output) => send(output.stream, text.piece(output)),
       });
       if (!end.truncated) for (const output of ['stdout', 'stderr'] as const) await send(output, text.rest(output));
@@ -154,4 +171,51 @@ function requestOf(body: RunCommandDto): CommandRequest {
 
 function endView({ exitCode, truncated, timedOut, durationMs }: CommandEnd): CommandEndView {
   return { exit_code: exitCode, truncated, timed_out: timedOut, duration_ms: durationMs };
+}
+
+/** A command and its streamed input. */
+interface StreamedCommand {
+  readonly command: StreamCommandDto;
+  readonly input: Readable;
+}
+
+/**
+ * Reads a body whose first line is the command in JSON. All bytes after the line feed, of any length, are the
+ * command's input.
+ *
+ * @throws DomainError `invalid_parameters`; `body_too_large` for the line
+ */
+async function readStreamedCommand(body: BodyStream): Promise<StreamedCommand> {
+  const input = body.read(IDLE_MS);
+  // A body that breaks off means that the client is gone, and the end of its connection ends the command.
+  input.on('error', () => undefined);
+  try {
+    const line = await firstLine(input);
+    const metatype = StreamCommandDto;
+    const asked: unknown = await createValidationPipe().transform(parseJsonBody(line), { type: 'body', metatype });
+    return { command: asked as StreamCommandDto, input };
+  } catch (error) {
+    input.destroy();
+    throw error;
+  }
+}
+
+/**
+ * Reads up to the line feed, or to the end of a body that is only one line. The stream continues after the line feed.
+ */
+async function firstLine(input: Readable): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of input.iterator({ destroyOnReturn: false })) {
+    const data = chunk as Buffer;
+    const end = data.indexOf(LINE_FEED);
+    const part = end < 0 ? data : data.subarray(0, end);
+    bytes += part.length;
+    if (bytes > MAX_LINE_BYTES) throw new DomainError('body_too_large');
+    parts.push(part);
+    if (end < 0) continue;
+    if (end + 1 < data.length) input.unshift(data.subarray(end + 1));
+    break;
+  }
+  return Buffer.concat(parts);
 }

@@ -5,7 +5,7 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { type BodyStream, ConnectionEnd, eventStream, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside, RESUMING } from '../access/api-inside';
+import { ApiInside, RESUMING } from '../access/inside-errors';
 import { CommandResponder } from './command-responder';
 import {
   CommandEndView,

@@ -43,8 +43,11 @@ function setUp(): {
   });
   const start = jest.fn(() => Promise.resolve(program));
   const containers = {
-    inside: (_caller: unknown, id: string, work: (container: object) => unknown) =>
-      work({ id, userId: 'user', engineId: 'docker', environment: () => ({}) }),
+    enter: (_caller: unknown, id: string) => {
+      const container = { id, userId: 'user', engineId: 'docker', environment: () => ({}) };
+      const run = (work: (inside: object) => unknown) => work(container);
+      return Promise.resolve({ container, run, leave: () => Promise.resolve() });
+    },
   } as unknown as ContainersService;
   const engine = {
     programs: { start, end },
@@ -69,8 +72,8 @@ describe('a command that takes too long', () => {
   });
 });
 
-describe('the places of a container', () => {
-  it('must be sixteen, and free again at the ends of commands', async () => {
+describe('the commands of a container', () => {
+  it('must be sixteen at once, and others once these have ended', async () => {
     const { program, run } = setUp();
     const running = Array.from({ length: 16 }, () => run());
     await expect(run()).rejects.toMatchObject({ kind: 'too_many_commands' });

@@ -3,7 +3,7 @@ import type { Readable, Writable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { noteProgram } from '../../audit';
-import { type Caller, ContainersService, type RunningContainer } from '../../containers';
+import { type Caller, type ContainerEntry, ContainersService } from '../../containers';
 import {
   ContainerEngine,
   type ContainerProcess,
@@ -15,7 +15,7 @@ import {
 import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { KeyedLimiter, untilAborted, within } from '../../scheduling';
-import { toDomainError } from '../programs/program-errors';
+import { toDomainError } from '../access/inside-errors';
 
 /** A command whose end a request waits for. */
 export interface CommandRequest {
@@ -78,8 +78,8 @@ const LAST_OUTPUT_MS = 2_000;
 @Injectable()
 export class Commands implements OnModuleDestroy {
   private readonly closing = new AbortController();
-  private readonly running = new Set<Promise<unknown>>();
-  private readonly places = new KeyedLimiter(AT_ONCE);
+  private readonly running = new Set<Promise<unknown> | undefined>();
+  private readonly limiter = new KeyedLimiter(AT_ONCE);
 
   constructor(
     private readonly containers: ContainersService,
@@ -104,49 +104,43 @@ export class Commands implements OnModuleDestroy {
    */
   async run(caller: Caller, id: string, request: CommandRequest, client: CommandClient): Promise<CommandEnd> {
     noteProgram(request.command);
-    return this.containers.inside(caller, id, async (container) => {
-      const work = this.runIn(container, request, client);
-      this.running.add(work);
-      try {
-        return await work;
-      } catch (error) {
-        throw toDomainError(error);
-      } finally {
-        this.running.delete(work);
-      }
-    });
-  }
-
-  private async runIn(
-    container: RunningContainer,
-    request: CommandRequest,
-    client: CommandClient,
-  ): Promise<CommandEnd> {
-    const signal = AbortSignal.any([client.signal, this.closing.signal]);
-    signal.throwIfAborted();
-    const leave = this.places.take(container.id);
-    if (!leave) throw new DomainError('too_many_commands', { fields: { limit: AT_ONCE } });
+    const entry = await this.containers.enter(caller, id);
+    let running: Promise<CommandEnd> | undefined;
     try {
-      const { command, cwd, env, user, stdin } = request;
-      const starting = this.engine.programs.start(container.engineId, {
-        command,
-        cwd,
-        env: container.environment(env),
-        user,
-        stdin: stdin === undefined ? undefined : true,
-      });
-      const program = await whenStarted(starting, { signal, ms: request.timeoutMs + START_MS });
-      const started = { engineId: container.engineId, program: { id: program.id, user } };
-      client.onSignals?.(async (name) => {
-        await this.engine.programs.signal(started.engineId, { ...started.program, signal: name });
-      });
-      return await this.runStarted(started, program, request, { ...client, signal });
+      running = this.runIn(entry, request, client);
+      this.running.add(running);
+      return await running;
+    } catch (error) {
+      throw toDomainError(error);
     } finally {
-      leave();
+      this.running.delete(running);
+      await entry.leave();
     }
   }
 
-  private async runStarted(
+  private async runIn(entry: ContainerEntry, request: CommandRequest, client: CommandClient): Promise<CommandEnd> {
+    const signal = AbortSignal.any([client.signal, this.closing.signal]);
+    signal.throwIfAborted();
+    const release = this.limiter.take(entry.container.id);
+    if (!release) throw new DomainError('too_many_commands', { fields: { limit: AT_ONCE } });
+    try {
+      const { command, cwd, env, user, timeoutMs } = request;
+      const stdin = request.stdin === undefined ? undefined : true;
+      const program = await entry.run(({ engineId, environment }) => {
+        const starting = this.engine.programs.start(engineId, { command, cwd, env: environment(env), user, stdin });
+        return whenStarted(starting, { signal, ms: timeoutMs + START_MS });
+      });
+      const started = { engineId: entry.container.engineId, program: { id: program.id, user } };
+      client.onSignals?.(async (name) => {
+        await this.engine.programs.signal(started.engineId, { ...started.program, signal: name });
+      });
+      return await this.untilEnd(started, program, request, { ...client, signal });
+    } finally {
+      release();
+    }
+  }
+
+  private async untilEnd(
     started: Started,
     program: ContainerProcess,
     { stdin, timeoutMs, maxOutputBytes }: CommandRequest,

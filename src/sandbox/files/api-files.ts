@@ -1,7 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiHeader, ApiOkResponse, ApiResponse } from '@nestjs/swagger';
 import type { ApiFault } from '../../errors';
-import { ApiInside, RESUMING } from '../access/api-inside';
+import { ApiInside, RESUMING } from '../access/inside-errors';
 
 export const BINARY = { schema: { type: 'string' as const, format: 'binary' } };
 const text = (description: string, example: string) => ({

@@ -1,11 +1,10 @@
 import { create as contentDisposition } from 'content-disposition';
-import { Readable } from 'node:stream';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Readable } from 'node:stream';
 import { notedBytes } from '../../audit';
 import type { OpenFile } from '../../engine';
 import { DomainError } from '../../errors';
 import { evaluate, isRangeWanted } from '../../http';
-import { type ByteRange, requestedRange } from './byte-range';
 import type { ContainerPath } from './container-path';
 import { IDLE_MS } from './upload';
 import { representationOf } from './validators';
@@ -122,4 +121,32 @@ function contentRange({ offset, length }: ByteRange, size: number): string {
 /** The `Content-Disposition` of a download (RFC 6266), for a name of any bytes. */
 export function attachment(name: Buffer): string {
   return contentDisposition(name.toString());
+}
+
+/** A range of a file's bytes. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly length: number;
+}
+
+const SPEC = /^bytes=(\d{0,15})-(\d{0,15})$/;
+
+/**
+ * Parses a `Range` header (RFC 9110, 14). One range of bytes is served. Several ranges and other units are ignored,
+ * which the RFC allows.
+ *
+ * @returns `all` if the header is absent or ignored; `unsatisfiable` for a 416
+ */
+export function requestedRange(header: string | undefined, size: number): ByteRange | 'all' | 'unsatisfiable' {
+  const [, first = '', last = ''] = SPEC.exec(header?.replaceAll(' ', '') ?? '') ?? [];
+  if (first === '' && last === '') return 'all';
+  if (first === '') {
+    const length = Math.min(Number(last), size);
+    return length === 0 ? 'unsatisfiable' : { offset: size - length, length };
+  }
+  const offset = Number(first);
+  if (last !== '' && Number(last) < offset) return 'all';
+  if (offset >= size) return 'unsatisfiable';
+  const end = last === '' ? size : Math.min(Number(last) + 1, size);
+  return { offset, length: end - offset };
 }

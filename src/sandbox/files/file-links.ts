@@ -1,12 +1,32 @@
-import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/common';
-import type { FastifyRequest } from 'fastify';
-import { holdsScope, type Principal, setCaller, TokenService } from '../../auth';
+import {
+  type CanActivate,
+  Controller,
+  type ExecutionContext,
+  Get,
+  Injectable,
+  Param,
+  Post,
+  Query,
+  Req,
+  Res,
+  UseGuards,
+} from '@nestjs/common';
+import { ApiCreatedResponse, ApiOperation, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Audited } from '../../audit';
+import { CurrentPrincipal, holdsScope, type Principal, Public, Scopes, setCaller, TokenService } from '../../auth';
 import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
+import { ConnectionEnd, Location } from '../../http';
+import { RefusesIdempotencyKey } from '../../idempotency';
+import { ApiInside } from '../access/inside-errors';
+import { ApiDownload } from './api-files';
+import { ContainerPath, QueryPath } from './container-path';
+import type { FileLinkView } from './dto';
+import { FilesService } from './files.service';
 import { Clock } from '../../scheduling';
 import { Secrets, SecretsError } from '../../secrets';
-import { ContainerPath } from './container-path';
-import type { FileLinkView } from './dto';
+import * as dto from './dto';
 
 /** How long a link is valid, in milliseconds: long enough to drop what is dragged. */
 const VALID_MS = 60_000;
@@ -44,11 +64,11 @@ export class FileLinks {
    * Makes a link to a file, which need not exist. It is valid for a minute, as long as the caller's token is.
    *
    * @param path of the file
-   * @throws DomainError as {@link ContainersService.enter} does; `invalid_parameters`
+   * @throws DomainError as {@link ContainersService.findToUse} does; `invalid_parameters`
    */
   async make(caller: Principal, id: string, path: Buffer | undefined): Promise<FileLinkView> {
     const { bytes } = ContainerPath.parse(path ?? '', 'path');
-    const { id: containerId } = await this.containers.enter(caller, id);
+    const { id: containerId } = await this.containers.findToUse(caller, id);
     const expiresAt = this.clock.now().getTime() + VALID_MS;
     const { tokenId } = caller;
     const sealed: Sealed = { tokenId, path: bytes.toString('base64url'), expiresAt };
@@ -116,5 +136,57 @@ export class FileLinkGuard implements CanActivate {
     await request.onAuthenticated?.(caller, 'link');
     request.linkedPath = path;
     return true;
+  }
+}
+
+/** Links to files in running containers. */
+@ApiTags('inside containers')
+@Controller('containers/:id/files')
+export class FileLinksController {
+  constructor(
+    private readonly links: FileLinks,
+    private readonly files: FilesService,
+  ) {}
+
+  @Post('links')
+  @Scopes('exec')
+  @RefusesIdempotencyKey()
+  @Audited('container.file_link')
+  @Location<dto.FileLinkView>(({ url }) => url)
+  @ApiOperation({
+    summary: 'Create a download link for a file',
+    description:
+      'For programs that can open a URL but not send headers. The link is valid for 60 seconds and for this file ' +
+      'only, and expires with the token that created it. Whether the file exists is checked at the download.',
+  })
+  @ApiCreatedResponse({ type: dto.FileLinkView })
+  @ApiInside()
+  make(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.PathQuery,
+    @QueryPath('path') path: Buffer | undefined,
+  ): Promise<dto.FileLinkView> {
+    return this.links.make(caller, id, path);
+  }
+
+  @Get('linked')
+  @Public()
+  @UseGuards(FileLinkGuard)
+  @Audited('container.file_read')
+  @ApiOperation({
+    summary: 'Download a file through a link',
+    description: 'Requires no token: the link authorizes the download, which counts as one of the user who created it.',
+  })
+  @ApiDownload('link_not_found', 'unauthorized')
+  download(
+    @CurrentPrincipal() caller: Principal,
+    @Param('id') id: string,
+    @Query() _query: dto.LinkQuery,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+    @ConnectionEnd() gone: AbortSignal,
+  ): Promise<void> {
+    return this.files.download({ caller, id, gone }, request.linkedPath, { request, reply });
   }
 }

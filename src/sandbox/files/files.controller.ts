@@ -13,7 +13,7 @@ import { Audited } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { BodyStream, ConnectionEnd, Location, StreamedBody, StreamsBody } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside } from '../access/api-inside';
+import { ApiInside } from '../access/inside-errors';
 import { ApiConditions, ApiDownload, BINARY, COMMON, OF_FILES, WRITING } from './api-files';
 import { QueryPath } from './container-path';
 import * as dto from './dto';

@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Readable } from 'node:stream';
 import { notedBytes } from '../../audit';
-import type { Principal } from '../../auth';
+import { OpenConnections, type Principal } from '../../auth';
 import { type Config, CONFIG } from '../../config';
 import { ContainersService, type RunningContainer } from '../../containers';
 import {
@@ -16,8 +16,7 @@ import {
 import { DomainError, invalidParameters } from '../../errors';
 import type { BodyStream } from '../../http';
 import { KeyedLimiter, untilAborted } from '../../scheduling';
-import { failedAs } from '../programs/program-errors';
-import { ExecAccess } from '../access/exec-access';
+import { failedAs } from '../access/inside-errors';
 import { ContainerPath } from './container-path';
 import { attachment, sendAsTaken, sendFile } from './download';
 import {
@@ -70,7 +69,7 @@ export class FilesService {
   constructor(
     private readonly containers: ContainersService,
     private readonly engine: ContainerEngine,
-    private readonly rights: ExecAccess,
+    private readonly connections: OpenConnections,
     @Inject(CONFIG) private readonly config: Pick<Config, 'FILE_SIZE_LIMIT_MB' | 'ARCHIVE_SIZE_LIMIT_MB'>,
   ) {}
 
@@ -286,22 +285,17 @@ export class FilesService {
     });
   }
 
-  private inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
-    return this.containers.inside(caller, id, async (container) => {
-      const { engineId } = container;
-      try {
-        return await this.rights.during(caller, async (end) => {
-          const signal = gone ? AbortSignal.any([end, gone]) : end;
-          try {
-            return await work({ container, engineId, signal });
-          } catch (error) {
-            throw signal.aborted && error === signal.reason ? reasonOf(signal) : error;
-          }
-        });
-      } catch (error) {
-        throw fileFault(error);
-      }
-    });
+  private async inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
+    const entry = await this.containers.enter(caller, id);
+    const { signal, leave } = this.connections.accessOf(caller, { gone });
+    try {
+      return await entry.run((container) => work({ container, engineId: container.engineId, signal }));
+    } catch (error) {
+      throw fileFault(signal.aborted && error === signal.reason ? reasonOf(signal) : error);
+    } finally {
+      leave();
+      await entry.leave();
+    }
   }
 }
 

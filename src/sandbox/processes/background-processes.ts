@@ -8,7 +8,7 @@ import { DomainError } from '../../errors';
 import { LOGGER } from '../../logging';
 import { Clock, Poll, retryUntilClosed, Stopwatch } from '../../scheduling';
 import { type FoundProgram, KeptPrograms } from '../programs/kept-programs';
-import { failedAs, toDomainError } from '../programs/program-errors';
+import { failedAs, toDomainError } from '../access/inside-errors';
 import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 import { ProcessWatch } from './process-watch';
 
@@ -128,7 +128,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
 
   /** The processes that run, and those that ended lately; oldest first. */
   async list(caller: Caller, id: string): Promise<FoundProcess[]> {
-    const container = await this.containers.enter(caller, id);
+    const container = await this.containers.findToUse(caller, id);
     const [rows, programs] = await Promise.all([this.rows.listOf(container.id), this.programsOf(container)]);
     const byId = new Map(programs.map((program) => [program.id, program]));
     const found = await Promise.all(rows.map((row) => this.seen({ row, found: byId.get(row.id) ?? null })));
@@ -139,7 +139,7 @@ export class BackgroundProcesses implements OnApplicationBootstrap, OnModuleDest
 
   /** @throws DomainError `process_not_found` */
   async find(caller: Caller, id: string, processId: string): Promise<FoundProcess> {
-    const container = await this.containers.enter(caller, id);
+    const container = await this.containers.findToUse(caller, id);
     const row = UUID.test(processId) ? await this.rows.find(container.id, processId) : null;
     if (!row) throw new DomainError('process_not_found');
     const programs = await this.programsOf(container);

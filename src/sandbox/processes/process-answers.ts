@@ -1,14 +1,13 @@
 import { Injectable, OnModuleDestroy } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Principal } from '../../auth';
+import { dependsOn, OpenConnections, type Principal } from '../../auth';
 import { ContainersService } from '../../containers';
-import { type ContainerProcess, endOf } from '../../engine';
+import { type ContainerProcess, endOf, type ExecOutput } from '../../engine';
 import { DomainError } from '../../errors';
-import { acceptsEvents, AnswerStreams, EventStream, parseLastEventId } from '../../http';
-import { ExecAccess } from '../access/exec-access';
+import { acceptsEvents, AnswerStreams, type EventStream, parseLastEventId } from '../../http';
+import { type OutputEncoding, OutputText } from '../commands/output-text';
 import { BackgroundProcesses, type FoundProcess } from './background-processes';
 import { OUTPUT_PAGE_BYTES, type ProcessExitView, type ProcessOutputView, type ReadOutputDto } from './dto';
-import { type OutputChunk, OutputChunks, readPage } from './process-output';
 import type { ProcessRow } from './process-rows';
 
 /** A client that follows an output uses the container, which is noted at intervals. */
@@ -34,7 +33,7 @@ export class ProcessAnswers implements OnModuleDestroy {
     private readonly processes: BackgroundProcesses,
     private readonly containers: ContainersService,
     private readonly streams: AnswerStreams,
-    private readonly rights: ExecAccess,
+    private readonly connections: OpenConnections,
   ) {}
 
   /** Clients that follow an output are disconnected, and can come back. */
@@ -67,25 +66,24 @@ export class ProcessAnswers implements OnModuleDestroy {
 
   private async follow(found: FoundProcess, after: number, call: OutputCall): Promise<void> {
     const { caller, request, reply } = call;
-    const stream = new EventStream(reply.raw);
-    this.streams.enter(caller.userId, stream);
+    const stream = this.streams.enter(caller.userId, reply);
     if (this.processes.isClosing) throw new DomainError('shutting_down');
     const program = request.method === 'HEAD' ? null : await this.processes.read(found, after);
-    this.streams.open(stream, { request, reply });
-    if (request.method === 'HEAD' || stream.isOver) {
+    const isFollowed = this.streams.open(stream, { request, reply }, () => {
+      const remove = this.connections.add({ ...dependsOn(caller), end: () => stream.end() });
+      if (program) this.followed.add(program);
+      const noting = setInterval(() => void this.noteUse(call), NOTE_EVERY_MS).unref();
+      return () => {
+        remove();
+        clearInterval(noting);
+        if (program) this.followed.delete(program);
+        program?.close();
+      };
+    });
+    if (!isFollowed) {
       program?.close();
-      stream.end();
       return;
     }
-    const unwatch = this.rights.watch(caller, () => stream.end());
-    if (program) this.followed.add(program);
-    const noting = setInterval(() => void this.noteUse(call), NOTE_EVERY_MS).unref();
-    stream.onClose(() => {
-      unwatch();
-      clearInterval(noting);
-      if (program) this.followed.delete(program);
-      program?.close();
-    });
     const end = await this.sendFrom(after, { found, program, stream, call });
     if (end) stream.send({ type: 'exit', payload: end });
     stream.end();
@@ -152,4 +150,101 @@ function exitView({ exitCode, reason, endedAt }: ProcessRow): ProcessExitView {
     reason: reason ?? 'exited',
     exited_at: (endedAt ?? new Date()).toISOString(),
   };
+}
+
+/** Consecutive bytes of one output. */
+export interface OutputChunk {
+  readonly stream: ExecOutput['stream'];
+  /** The number of bytes of both outputs before this chunk. */
+  readonly offset: number;
+  readonly data: string;
+}
+
+/** A page of the output, and where the next one begins. */
+export interface OutputPage {
+  readonly chunks: readonly OutputChunk[];
+  readonly next: number;
+  /** Whether part of the requested output is no longer kept. */
+  readonly gap: boolean;
+}
+
+type Piece = Pick<ExecOutput, 'stream' | 'data'> & { readonly offset: number };
+
+/**
+ * Makes text of the pieces of an output. An incomplete UTF-8 character at the end of a piece waits for the next one,
+ * unless the encoding is Base64.
+ */
+export class OutputChunks {
+  private begun: Piece | null = null;
+
+  constructor(private readonly encoding: OutputEncoding) {}
+
+  /** The offset of the first byte that was not yet returned; `end` if nothing waits. */
+  next(end: number): number {
+    return this.begun?.offset ?? end;
+  }
+
+  take(piece: Piece): OutputChunk[] {
+    const { begun } = this;
+    const isNext = begun?.stream === piece.stream && begun.offset + begun.data.length === piece.offset;
+    const chunks = isNext ? [] : this.rest();
+    const whole = begun && isNext ? { ...begun, data: Buffer.concat([begun.data, piece.data]) } : piece;
+    const left = this.encoding === 'base64' ? 0 : begunBytes(whole.data);
+    const end = whole.data.length - left;
+    this.begun = left === 0 ? null : { ...whole, data: whole.data.subarray(end), offset: whole.offset + end };
+    if (end > 0) chunks.push(this.chunkOf({ ...whole, data: whole.data.subarray(0, end) }));
+    return chunks;
+  }
+
+  /** What still waits, as no more follows. */
+  rest(): OutputChunk[] {
+    const { begun } = this;
+    this.begun = null;
+    return begun ? [this.chunkOf(begun)] : [];
+  }
+
+  private chunkOf({ stream, data, offset }: Piece): OutputChunk {
+    const text = new OutputText(this.encoding);
+    return { stream, offset, data: text.piece({ stream, data }) + text.rest(stream) };
+  }
+}
+
+/**
+ * Reads at most `limit` bytes of what a process had written when the reader attached. An incomplete character at the
+ * end is left for the next page, unless the output is over.
+ */
+export async function readPage(
+  program: ContainerProcess,
+  { after, limit, encoding, isOver }: { after: number; limit: number; encoding: OutputEncoding; isOver: boolean },
+): Promise<OutputPage> {
+  const { from, to } = program;
+  const runs: { readonly stream: Piece['stream']; readonly offset: number; readonly parts: Buffer[] }[] = [];
+  let end = from;
+  if (from < to) {
+    const upTo = Math.min(to, from + limit);
+    for await (const { stream, data, offset = end } of program.output) {
+      // The bytes between were overwritten meanwhile: the next page tells it.
+      if (offset !== end) break;
+      const part = data.subarray(0, upTo - end);
+      const last = runs.at(-1);
+      if (last?.stream === stream) last.parts.push(part);
+      else runs.push({ stream, offset: end, parts: [part] });
+      end += part.length;
+      if (end >= upTo) break;
+    }
+  }
+  const text = new OutputChunks(encoding);
+  const chunks = runs.flatMap(({ parts, ...run }) => text.take({ ...run, data: Buffer.concat(parts) }));
+  if (isOver && end >= to) chunks.push(...text.rest());
+  return { chunks, next: text.next(end), gap: after < from };
+}
+
+/** The number of bytes at the end that begin a UTF-8 character which may still be completed. */
+function begunBytes(bytes: Buffer): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back += 1) {
+    const byte = bytes[bytes.length - back] ?? 0;
+    if (byte >= 0xc0) return back < (byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2) && byte < 0xf8 ? back : 0;
+    if (byte < 0x80) return 0;
+  }
+  return 0;
 }

@@ -1,11 +1,11 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { OpenConnections } from '../../auth';
 import { NodesAdmin } from '../../containers';
 import { ContainerEngine, type ContainerProcess, EngineError, endOf, nodeOf, saysNotRunning } from '../../engine';
 import { LOGGER, type Logger } from '../../logging';
 import { FairLimiter, retryUntilClosed } from '../../scheduling';
-import { ExecAccess } from '../access/exec-access';
 import { type ProcessEnd, type ProcessRow, ProcessRows } from './process-rows';
 
 /** Delays before a sandbox that does not answer is tried again; each is twice the one before. */
@@ -29,7 +29,7 @@ export class ProcessWatch implements OnModuleDestroy {
   constructor(
     private readonly engine: ContainerEngine,
     private readonly rows: ProcessRows,
-    private readonly rights: ExecAccess,
+    private readonly connections: OpenConnections,
     private readonly nodes: NodesAdmin,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
@@ -54,10 +54,11 @@ export class ProcessWatch implements OnModuleDestroy {
    * @returns null if this server process is closing
    */
   async untilEnd(row: ProcessRow, program: ContainerProcess | null = null): Promise<ProcessEnd | null> {
-    const unwatch = this.rights.watchTier(
-      row.userId,
-      () => void this.end(row).catch((error: unknown) => this.note(row, error)),
-    );
+    const remove = this.connections.add({
+      execBy: row.userId,
+      isRetried: true,
+      end: () => void this.end(row).catch((error: unknown) => this.note(row, error)),
+    });
     let reader = program;
     try {
       for (let pause = BACK_OFF_MS.first as number; !this.isClosing; pause = Math.min(2 * pause, BACK_OFF_MS.longest)) {
@@ -76,7 +77,7 @@ export class ProcessWatch implements OnModuleDestroy {
       }
       return null;
     } finally {
-      unwatch();
+      remove();
       reader?.close();
     }
   }

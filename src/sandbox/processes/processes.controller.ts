@@ -14,7 +14,7 @@ import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { eventStream, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
-import { ApiInside, RESUMING } from '../access/api-inside';
+import { ApiInside, RESUMING } from '../access/inside-errors';
 import {
   OutputChunkView,
   OutputGapView,

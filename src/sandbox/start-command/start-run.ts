@@ -1,11 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { StartCommandRun } from '../../containers';
-import { type ContainerEngine, type ContainerProcess, EngineError, saysNotRunning, saysPaused } from '../../engine';
-import type { KeptPrograms } from '../programs/kept-programs';
+import type { StartCommand, StartCommandRun } from '../../containers';
+import {
+  type ContainerEngine,
+  type ContainerProcess,
+  EngineError,
+  type ProcessRequest,
+  saysNotRunning,
+  saysPaused,
+} from '../../engine';
 import type { ProcessRow } from '../processes/process-rows';
 import type { ProcessWatch } from '../processes/process-watch';
-import type { StartEnd } from './start-policy';
-import { untilReady } from './start-readiness';
+import type { KeptPrograms } from '../programs/kept-programs';
+import { pauseBeforeProbeMs, type StartEnd } from './start-policy';
+import { untilAborted, within } from '../../scheduling';
 
 /** Between SIGTERM and SIGKILL when a start command is ended. */
 const GRACE_MS = 10_000;
@@ -177,4 +184,79 @@ function ended(
 ): StartEnd {
   if (reason === 'container_stopped' || reason === 'lost') return { reason };
   return { reason: isRequested ? 'ended' : 'exited', exitCode: exitCode ?? 0 };
+}
+
+/** The longest time that one probe may take. */
+const LOOK_MS = 10_000;
+
+/** A running start command. */
+interface Started {
+  readonly engineId: string;
+  /** The start command's. */
+  readonly id: string;
+  readonly ready: NonNullable<StartCommand['ready']>;
+  /** The start command's variables, which a command of the condition gets too. */
+  readonly env: ProcessRequest['env'];
+  /** When it started, in the time of `performance.now()`. */
+  readonly startedAt: number;
+  /** Aborted when the command has ended. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Waits until a start command is ready.
+ *
+ * @returns after how many milliseconds it was ready; `too_late` after `within_seconds`; `ended` if the command ended
+ *   before
+ */
+export async function untilReady(engine: ContainerEngine, started: Started): Promise<number | 'too_late' | 'ended'> {
+  const { ready, signal, startedAt } = started;
+  const deadline = startedAt + ready.within_seconds * 1000;
+  for (;;) {
+    const isReady = await look(engine, started).catch(() => false);
+    if (signal.aborted) return 'ended';
+    const now = performance.now();
+    if (isReady) return now - startedAt;
+    if (now >= deadline) return 'too_late';
+    const pause = Math.min(pauseBeforeProbeMs(now - startedAt), deadline - now);
+    await delay(pause, undefined, { signal, ref: false }).catch(() => undefined);
+  }
+}
+
+/** Probes once. @throws EngineError as `EnginePorts.listening`, `EnginePrograms.start`; Error if it takes too long */
+async function look(engine: ContainerEngine, started: Started): Promise<boolean> {
+  const { engineId, ready } = started;
+  if ('command' in ready) return exitsWell(engine, started, ready.command);
+  const listening = await within(engine.ports.listening(engineId), { ms: LOOK_MS });
+  return listening.some(({ port }) => port === ready.port);
+}
+
+/**
+ * Runs the command of the condition once. Probes of one run share an id, so that they never run at the same time: after
+ * a probe that could not be killed, or that another server process had begun, the sandbox refuses the next one
+ * (`program_exists`) until that one has ended, within ten seconds if it has no reader.
+ *
+ * @throws EngineError as `EnginePrograms.start`
+ */
+async function exitsWell(
+  engine: ContainerEngine,
+  { engineId, id, env, signal }: Started,
+  command: readonly string[],
+): Promise<boolean> {
+  const own = `${id}-ready`;
+  const program = await engine.programs.start(engineId, { command, env, id: own });
+  const end = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
+  const read = async (): Promise<boolean> => {
+    for await (const _ of program.output);
+    return (await program.exit()).exitCode === 0;
+  };
+  const reading = read().catch(() => false);
+  try {
+    return await untilAborted(reading, { signal: end, aborted: () => new Error('it took too long') });
+  } catch {
+    // The probe is killed below.
+  }
+  program.close();
+  await engine.programs.end(engineId, { id: own, signal: 'KILL', graceMs: 0 });
+  return false;
 }

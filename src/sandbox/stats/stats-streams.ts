@@ -4,7 +4,7 @@ import { ContainersService, RunningContainers, type UpContainer } from '../../co
 import { type BerthEvent, containerIdOf, EventFeed } from '../../events';
 import type { EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
-import { AccessStreams, type StreamCall } from '../access/access-streams';
+import { RunStreams, type StreamCall } from '../access/run-streams';
 import type { ContainerStatsView, StatsStreamEndView } from './dto';
 import { ContainerStatistics } from './stats';
 
@@ -30,7 +30,7 @@ export class StatsStreams {
     private readonly running: RunningContainers,
     private readonly statistics: ContainerStatistics,
     private readonly feed: EventFeed,
-    private readonly streams: AccessStreams,
+    private readonly streams: RunStreams,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
 
@@ -43,7 +43,7 @@ export class StatsStreams {
   follow({ ids, ...call }: Following): void {
     this.containers.assertMayEnter(call.caller);
     const stream = this.streams.enter(call);
-    this.streams.open<StatsStreamEndView>(stream, call, () => this.connect(stream, call.caller, ids));
+    this.streams.begin<StatsStreamEndView>(stream, call, () => this.connect(stream, call.caller, ids));
   }
 
   /** @returns a function that ends the reading */

@@ -79,7 +79,7 @@ export class StatsController {
   @ApiOkResponse({ type: StatsHistoryView })
   @ApiContainerById('guest_session_expired', 'exec_not_allowed')
   async history(@CurrentPrincipal() caller: Principal, @Param('id') id: string): Promise<StatsHistoryView> {
-    const container = await this.containers.enter(caller, id);
+    const container = await this.containers.findToUse(caller, id);
     return this.past.of(container.id);
   }
 }

@@ -3,7 +3,7 @@ import { ContainerEngine, containerFields, type ContainerStats, EngineError, typ
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { Stopwatch } from '../../scheduling';
-import { failedAs } from '../programs/program-errors';
+import { failedAs } from '../access/inside-errors';
 import type { RunSource } from '../access/run-streams';
 import { DiskUse } from './disk-use';
 import type { StatsView } from './dto';

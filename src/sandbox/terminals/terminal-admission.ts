@@ -1,11 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
-import { RequestAudit, showable, subjectOf } from '../../audit';
-import { holdsScope, insufficientScope, invalidToken, type Principal, TokenWatch } from '../../auth';
+import { RequestAudit, showable } from '../../audit';
+import { holdsScope, insufficientScope, invalidToken, OpenConnections, type Principal } from '../../auth';
 import { DomainError, type FieldFault, invalidParameters } from '../../errors';
 import { ClientAddress, createValidationPipe, Draining, requestIdOf } from '../../http';
-import { requestContext, type RequestContext } from '../../logging';
 import { SocketLimits } from '../../rate-limits';
 import { KeyedLimiter } from '../../scheduling';
 import { ProgramDto } from '../commands/dto';
@@ -42,7 +41,7 @@ export class TerminalAdmission {
 
   constructor(
     private readonly limits: SocketLimits,
-    private readonly watch: TokenWatch,
+    private readonly connections: OpenConnections,
     private readonly terminals: Terminals,
     private readonly audit: RequestAudit,
     private readonly addresses: ClientAddress,
@@ -76,7 +75,6 @@ export class TerminalAdmission {
     { asked: wanted, program, isStrict = false }: Admission,
   ): Promise<Omit<Visit, 'leave'>> {
     const schema = isStrict ? asked.strict() : asked;
-    const requestId = requestIdOf(request.headers);
     const { container } = (wanted ?? {}) as { container?: unknown };
     const intent = {
       action: 'container.terminal',
@@ -84,13 +82,9 @@ export class TerminalAdmission {
       tokenId: principal.tokenId,
       targetId: showable(container),
       address: this.addresses.of(request),
-      requestId,
+      requestId: requestIdOf(request.headers),
     } as const;
-    const context: RequestContext = { requestId, userId: principal.userId };
-    return this.audit.during(intent, {
-      work: () => requestContext.run(context, () => this.visit(principal, schema.safeParse(wanted), program)),
-      found: () => subjectOf(context),
-    });
+    return this.audit.inContext(intent, () => this.visit(principal, schema.safeParse(wanted), program));
   }
 
   private async visit(
@@ -109,8 +103,7 @@ export class TerminalAdmission {
       session,
       isNew: id === undefined,
       attach: { after, takeover, size: { columns: cols, rows } },
-      watchToken: (onEnd) =>
-        this.watch.watch({ tokenId: principal.tokenId, expiresAt: principal.tokenExpiresAt, onEnd }),
+      watchToken: (end) => this.connections.add({ token: principal, end }),
     };
   }
 }

@@ -15,7 +15,7 @@ const AT_ONCE = { atOnce: 16, perKey: 4 } as const;
 const CHECK_WITHIN_MS = 10_000;
 
 /**
- * Ends terminals without a client whose users have lost exec access. `ExecAccess` watches only terminals with a
+ * Ends terminals without a client whose users have lost exec access. `OpenConnections` watches only terminals with a
  * session in some server process, and terminals outlive their sessions and the server: so the running containers of
  * tiers without `exec` are looked through at the start of the server, when a user is moved, and periodically for moves
  * without a signal and for containers that could not be reached before. No terminal is opened in such a container, so

@@ -2,8 +2,14 @@ import { PassThrough } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { eventually } from '../../../test/support/eventually';
 import { type ContainerProcess, EngineError, type ExecOutput } from '../../engine';
-import { type Attachment, FRAME_BYTES, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
-import { OutputTurns } from './output-turns';
+import {
+  type Attachment,
+  FRAME_BYTES,
+  type TerminalExit,
+  type TerminalOutlet,
+  WINDOW_BYTES,
+  OutputTurns,
+} from './attachment';
 import { MAX_CLIENTS, MAX_INPUT_WAITING, RING_BYTES, TerminalSession, UNWATCHED_PAUSE_MS } from './terminal-session';
 
 const SIZE = { columns: 80, rows: 24 };

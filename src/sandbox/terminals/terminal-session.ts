@@ -2,8 +2,7 @@ import { type ContainerProcess, endOf, type TerminalSize, wasKilled } from '../.
 import { DomainError, invalidParameters } from '../../errors';
 import { untilAborted } from '../../scheduling';
 import { OutputRing } from './output-ring';
-import { Attachment, type TerminalExit, type TerminalOutlet, WINDOW_BYTES } from './attachment';
-import type { OutputTurns } from './output-turns';
+import { Attachment, type TerminalExit, type TerminalOutlet, WINDOW_BYTES, type OutputTurns } from './attachment';
 
 /** How much of the last output is replayed to a client that attaches, in bytes. */
 export const RING_BYTES = 256 * 1024;

@@ -4,7 +4,7 @@ import { Choice, Count, Timestamp, Uuid } from '../../api-fields';
 import { Audited, AuditedLook } from '../../audit';
 import { CurrentPrincipal, type Principal, Scopes } from '../../auth';
 import { ApiContainerById } from '../../containers';
-import { RESUMING } from '../access/api-inside';
+import { RESUMING } from '../access/inside-errors';
 import { Terminals } from './terminals';
 
 /** A terminal, as the API shows it. */

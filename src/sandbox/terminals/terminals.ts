@@ -1,6 +1,7 @@
 import { Inject, Injectable, OnModuleDestroy } from '@nestjs/common';
 import { setTimeout as delay } from 'node:timers/promises';
 import { noteProgram } from '../../audit';
+import { OpenConnections } from '../../auth';
 import { type Caller, ContainersService, isUp, type RunningContainer } from '../../containers';
 import {
   ContainerEngine,
@@ -10,16 +11,15 @@ import {
   saysNotRunning,
   saysPaused,
 } from '../../engine';
+import { ProcessPresence } from '../../database';
 import { DomainError } from '../../errors';
 import { LOGGER, type Logger } from '../../logging';
 import { LocalQueue, LruMap, within } from '../../scheduling';
-import { ExecAccess } from '../access/exec-access';
+import { Signals } from '../../signals';
 import { type FoundProgram, type KeptProgram, KeptPrograms } from '../programs/kept-programs';
-import { failedAs } from '../programs/program-errors';
-import type { TerminalExit } from './attachment';
-import { OutputTurns } from './output-turns';
+import { failedAs } from '../access/inside-errors';
+import { type TerminalExit, OutputTurns } from './attachment';
 import { RING_BYTES, TerminalSession } from './terminal-session';
-import { TerminalWriters } from './terminal-writers';
 
 /** Maximum open terminals of a container. */
 export const MAX_TERMINALS = 8;
@@ -112,11 +112,15 @@ export class Terminals implements OnModuleDestroy {
     private readonly containers: ContainersService,
     private readonly programs: KeptPrograms,
     private readonly engine: ContainerEngine,
-    private readonly rights: ExecAccess,
-    private readonly writers: TerminalWriters,
+    private readonly connections: OpenConnections,
+    private readonly presence: ProcessPresence,
+    private readonly signals: Signals,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {
-    this.stopListening = writers.onClaimed((id) => this.sessions.get(id)?.yieldWriter());
+    // One writer at a terminal: the last client to become it. Without Redis, each server process may have its own.
+    this.stopListening = signals.on('terminal_written', ({ terminalId, holder }) => {
+      if (holder !== presence.holder) this.sessions.get(terminalId)?.yieldWriter();
+    });
   }
 
   /** The terminals go on. Their clients are disconnected, and can come back to any process. */
@@ -300,7 +304,7 @@ export class Terminals implements OnModuleDestroy {
           void setImmediate(() => {
             if (session.clients === 0) session.release('unattended');
           }),
-        onWriter: () => this.writers.claim(id),
+        onWriter: () => this.signals.publish('terminal_written', { terminalId: id, holder: this.presence.holder }),
         onUse: () => {
           const now = performance.now();
           if (now - noted < USE_NOTED_EVERY_MS) return;
@@ -313,9 +317,13 @@ export class Terminals implements OnModuleDestroy {
     );
     this.sessions.set(id, session);
     this.watchIdle(kept);
-    const unwatch = this.rights.watchTier(userId, () => void session.end('ended', 'exec_not_allowed'));
+    const remove = this.connections.add({
+      execBy: userId,
+      isRetried: true,
+      end: () => void session.end('ended', 'exec_not_allowed'),
+    });
     void session.ended.then((exit) => {
-      unwatch();
+      remove();
       if (this.sessions.get(id) === session) this.sessions.delete(id);
       if (exit === null) this.watchIdle(kept);
       else this.over(kept);

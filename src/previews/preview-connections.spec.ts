@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { Bucket, Buckets, Pace } from './preview-pace';
+import { Bucket, Buckets, Pace } from './preview-connections';
 
 describe('how fast bytes pass', () => {
   it('must be the limit over any time, with a second of it at once', () => {

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from 'node:timers/promises';
-import { OutputTurns } from './output-turns';
+import { OutputTurns } from './attachment';
 
 const FRAME = 32 * 1024;
 

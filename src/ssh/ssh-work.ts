@@ -1,12 +1,11 @@
 import { Injectable } from '@nestjs/common';
 import { randomUUID } from 'node:crypto';
 import type { ServerChannel } from 'ssh2';
-import { type AuditIntent, AuditLog, RequestAudit, showable, subjectOf } from '../audit';
+import { type AuditIntent, AuditLog, RequestAudit, showable } from '../audit';
 import type { Principal } from '../auth';
 import { ContainersService } from '../containers';
 import { DomainError } from '../errors';
 import { Draining } from '../http';
-import { requestContext, type RequestContext } from '../logging';
 import type { SshBounds } from './ssh-bounds';
 import { type ChannelKind, SshMetrics } from './ssh-metrics';
 import { forgetStalled } from './ssh2-internals';
@@ -54,17 +53,12 @@ export class SshWork {
   async during<T>(visit: SshVisit, { action, kind }: Work, work: (id: string) => Promise<T>): Promise<T> {
     const { principal, container, address } = visit;
     const { userId, tokenId } = principal;
-    const context: RequestContext = { requestId: randomUUID(), userId };
-    const intent = { action, userId, tokenId, targetId: showable(container), address, requestId: context.requestId };
+    const intent = { action, userId, tokenId, targetId: showable(container), address, requestId: randomUUID() };
     const ended = this.metrics.begin(kind);
     try {
-      const done = await this.audit.during(intent, {
-        work: () =>
-          requestContext.run(context, async () => {
-            if (this.draining.begun) throw new DomainError('shutting_down');
-            return work(await this.started(visit, await this.containers.findNamed(principal, container)));
-          }),
-        found: () => subjectOf(context),
+      const done = await this.audit.inContext(intent, async () => {
+        if (this.draining.begun) throw new DomainError('shutting_down');
+        return work(await this.started(visit, await this.containers.findNamed(principal, container)));
       });
       ended('ok');
       return done;
