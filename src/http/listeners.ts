@@ -249,12 +249,12 @@ export class Listeners implements OnApplicationShutdown {
   /** @returns a function that counts and watches a new connection; it returns false if it refused the connection */
   private entrance(name: string, server: TcpServer, { stalledMs, refuse }: Treatment): (socket: Socket) => boolean {
     this.listeners.set(name, server);
-    const places = new KeyedLimiter(this.limit);
+    const connections = new KeyedLimiter(this.limit);
     return (socket) => {
       const { remoteAddress } = socket;
       this.open.set(socket, { server, stalledMs, taken: null, at: 0 });
       // A proxy's connections belong to many clients; the proxy has to limit each client's.
-      const leave = this.clients.trusts(remoteAddress) ? () => undefined : places.take(addressKey(remoteAddress));
+      const leave = this.clients.trusts(remoteAddress) ? () => undefined : connections.take(addressKey(remoteAddress));
       socket.once('close', () => {
         this.open.delete(socket);
         leave?.();

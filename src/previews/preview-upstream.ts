@@ -4,8 +4,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AuditLog } from '../audit';
 import { CONFIG, type Config } from '../config';
 import { ContainersService } from '../containers';
-import { ContainerEngine, EngineError, saysNotRunning, saysPaused } from '../engine';
+import { ContainerEngine } from '../engine';
 import { DomainError, isPausedMeanwhile, pausedMeanwhile } from '../errors';
+import { portFault } from '../sandbox';
 import { Clock, LruMap } from '../scheduling';
 import type { Admission } from './preview-access';
 
@@ -138,14 +139,7 @@ export class PreviewUpstream {
     try {
       return await this.engine.ports.connect(engineId, port);
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      if (saysPaused(error)) throw pausedMeanwhile(error);
-      if (saysNotRunning(error)) throw new DomainError('container_not_running', { cause: error });
-      const { code } = error;
-      if (code === 'port_closed' || code === 'restart_required' || code === 'container_not_responding') {
-        throw new DomainError(code, { cause: error });
-      }
-      throw new DomainError('application_failed', { code, cause: error });
+      throw portFault(error);
     }
   }
 }

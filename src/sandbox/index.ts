@@ -1,4 +1,5 @@
 export { RunEndView, type RunSource, RunStreams } from './access/run-streams';
+export { portFault } from './access/inside-errors';
 export { SandboxModule } from './sandbox.module';
 export { type CommandClient, Commands } from './commands/commands';
 export { FilesService } from './files/files.service';

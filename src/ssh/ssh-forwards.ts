@@ -3,11 +3,12 @@ import type { Duplex } from 'node:stream';
 import type { ServerChannel, TcpipRequestInfo } from 'ssh2';
 import { type ConnectionGroup, type OpenConnection, OpenConnections } from '../auth';
 import { ContainersService, isUp } from '../containers';
-import { ContainerEngine, EngineError } from '../engine';
+import { ContainerEngine } from '../engine';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
+import { portFault } from '../sandbox';
 import { Throttle } from '../scheduling';
-import { ChannelOutput, type SshVisit, SshWork } from './ssh-work';
+import { ChannelOutput, type SshConnection, SshWork } from './ssh-work';
 
 /** The names of a sandbox's own interfaces. */
 const OWN_HOSTS: readonly string[] = ['localhost', '127.0.0.1', '::1'];
@@ -22,7 +23,7 @@ const RECHECK_MS = 5_000;
 type ContainerRun = Pick<Awaited<ReturnType<ContainersService['find']>>, 'status' | 'engineId' | 'runSince'>;
 
 interface OpenForward extends OpenConnection {
-  readonly visit: SshVisit;
+  readonly client: SshConnection;
   readonly containerId: string;
   /** See {@link runOf}. */
   readonly run: string | null;
@@ -46,8 +47,8 @@ export class SshForwards implements OnModuleDestroy {
       signals: {
         user_events:
           ({ userId }) =>
-          ({ visit }) =>
-            visit.principal.userId === userId,
+          ({ client }) =>
+            client.principal.userId === userId,
       },
       onFault: (error) => this.noteFault(error),
     });
@@ -65,20 +66,20 @@ export class SshForwards implements OnModuleDestroy {
   async serve(
     { accept, reject }: { accept: () => ServerChannel; reject: () => void },
     { destIP: host, destPort: port }: TcpipRequestInfo,
-    { visit, onEnd }: { visit: SshVisit; onEnd: () => void },
+    { client, onEnd }: { client: SshConnection; onEnd: () => void },
   ): Promise<void> {
     let connection: Duplex | undefined;
     let leave = (): void => undefined;
     try {
-      const found = await this.work.during(visit, { action: 'container.forward', kind: 'forward' }, async (id) => {
-        if (!isOwnHost(host, [visit.container, id])) throw new DomainError('not_authorized');
+      const found = await this.work.during(client, { action: 'container.forward', kind: 'forward' }, async (id) => {
+        if (!isOwnHost(host, [client.container, id])) throw new DomainError('not_authorized');
         if (port < 1 || port > 65_535) throw new DomainError('port_closed');
-        const target = await this.connect(visit, id, port);
+        const target = await this.connect(client, id, port);
         connection = target.on('error', () => undefined);
-        return { target, containerId: id, run: runOf(await this.containers.find(visit.principal, id)) };
+        return { target, containerId: id, run: runOf(await this.containers.find(client.principal, id)) };
       });
       const { target, containerId, run } = found;
-      if (visit.over.aborted) {
+      if (client.over.aborted) {
         reject();
         return;
       }
@@ -87,15 +88,15 @@ export class SshForwards implements OnModuleDestroy {
         target.destroy();
         channel.end();
       };
-      const forget = this.open.add({ visit, containerId, run, end });
-      const leaveBounds = visit.bounds.addChannel(channel);
-      visit.over.addEventListener('abort', end, { once: true });
+      const forget = this.open.add({ client, containerId, run, end });
+      const leaveBounds = client.bounds.addChannel(channel);
+      client.over.addEventListener('abort', end, { once: true });
       leave = () => {
         forget();
         leaveBounds();
-        visit.over.removeEventListener('abort', end);
+        client.over.removeEventListener('abort', end);
       };
-      await this.pass({ channel, connection: target, visit, containerId });
+      await this.pass({ channel, connection: target, client, containerId });
     } catch (error) {
       if (!(error instanceof DomainError)) this.noteFault(error);
       reject();
@@ -110,20 +111,20 @@ export class SshForwards implements OnModuleDestroy {
   private async pass({
     channel,
     connection,
-    visit,
+    client,
     containerId,
   }: {
     channel: ServerChannel;
     connection: Duplex;
-    visit: SshVisit;
+    client: SshConnection;
     containerId: string;
   }): Promise<void> {
     const uses = new Throttle(USE_NOTED_EVERY_MS);
     const noteUse = (): void => {
-      if (uses.passes()) this.containers.touch(visit.principal, containerId).catch(() => undefined);
+      if (uses.passes()) this.containers.touch(client.principal, containerId).catch(() => undefined);
     };
     const closed = new AbortController();
-    const output = new ChannelOutput(channel, visit.bounds, AbortSignal.any([closed.signal, visit.over]));
+    const output = new ChannelOutput(channel, client.bounds, AbortSignal.any([closed.signal, client.over]));
     channel.on('error', () => undefined);
     channel.on('close', () => {
       closed.abort();
@@ -141,24 +142,19 @@ export class SshForwards implements OnModuleDestroy {
     channel.end();
   }
 
-  private async connect({ principal }: SshVisit, id: string, port: number): Promise<Duplex> {
+  private async connect({ principal }: SshConnection, id: string, port: number): Promise<Duplex> {
     try {
       return await this.containers.inside(principal, id, ({ engineId }) => this.engine.ports.connect(engineId, port));
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
-      const { code } = error;
-      if (code === 'port_closed' || code === 'restart_required' || code === 'container_not_responding') {
-        throw new DomainError(code, { cause: error });
-      }
-      throw new DomainError('application_failed', { code, cause: error });
+      throw portFault(error);
     }
   }
 
   /** Ends the connections to containers that have stopped, or were replaced: their addresses may be another's. */
   private checkOfRuns(): (forward: OpenForward) => Promise<boolean> {
     const runs = new Map<string, Promise<string | null>>();
-    const runOfContainer = ({ visit, containerId }: OpenForward): Promise<string | null> =>
-      this.containers.find(visit.principal, containerId).then(runOf, (error: unknown) => {
+    const runOfContainer = ({ client, containerId }: OpenForward): Promise<string | null> =>
+      this.containers.find(client.principal, containerId).then(runOf, (error: unknown) => {
         if (error instanceof DomainError && !error.isServerFault) return null;
         throw error;
       });

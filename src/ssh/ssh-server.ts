@@ -12,7 +12,7 @@ import { SshBounds, WaitingInputs } from './ssh-bounds';
 import { SshForwards } from './ssh-forwards';
 import { type LoggedIn, SshLogins } from './ssh-logins';
 import { SshSessions } from './ssh-sessions';
-import type { SshVisit } from './ssh-work';
+import type { SshConnection } from './ssh-work';
 
 /**
  * Modern algorithms alone, which OpenSSH has had since 7.3 (2016). chacha20-poly1305 is missing: clients would prefer
@@ -149,7 +149,7 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     return true;
   }
 
-  private serve(connection: Connection, visit: SshVisit): void {
+  private serve(connection: Connection, client: SshConnection): void {
     let channels = 0;
     const enter = (): (() => void) | null => {
       if (channels >= MOST_CHANNELS) return null;
@@ -162,12 +162,12 @@ export class SshServer implements OnApplicationBootstrap, OnModuleDestroy {
     };
     connection.on('session', (accept, reject) => {
       const onEnd = enter();
-      if (onEnd) this.sessions.serve(accept(), visit, onEnd);
+      if (onEnd) this.sessions.serve(accept(), client, onEnd);
       else reject();
     });
     connection.on('tcpip', (accept, reject, info) => {
       const onEnd = enter();
-      if (onEnd) void this.forwards.serve({ accept, reject }, info, { visit, onEnd });
+      if (onEnd) void this.forwards.serve({ accept, reject }, info, { client, onEnd });
       else reject();
     });
     // `request` and `openssh.streamlocal` have no listeners: ssh2 refuses remote forwarding and sockets of Unix.

@@ -18,7 +18,7 @@ import {
 } from '../sandbox';
 import { MalformedPacket } from './sftp/sftp-protocol';
 import { type SftpChannel, SftpServer, type UseFiles } from './sftp/sftp-server';
-import { ChannelOutput, type SshVisit, SshWork } from './ssh-work';
+import { ChannelOutput, type SshConnection, SshWork } from './ssh-work';
 
 /** The exit code where nothing was run, or its exit code is not known: that of `ssh` itself for its own errors. */
 const NOT_RUN = 255;
@@ -78,11 +78,11 @@ export class SshSessions {
   ) {}
 
   /** Serves a session that the client has opened. @param onEnd called once when it is over */
-  serve(session: Session, visit: SshVisit, onEnd: () => void): void {
+  serve(session: Session, client: SshConnection, onEnd: () => void): void {
     const asked: Asked = { env: {}, pty: null };
     const closed = new AbortController();
     let running: Running = { resize: () => undefined, signal: () => undefined };
-    const over = AbortSignal.any([closed.signal, visit.over]);
+    const over = AbortSignal.any([closed.signal, client.over]);
     over.addEventListener('abort', onEnd, { once: true });
     // A channel whose input is not read never emits `close`; the session does.
     session.on('close', () => closed.abort(gone()));
@@ -109,11 +109,11 @@ export class SshSessions {
       answer(known ? accept : reject);
     });
     const run = (accept: () => ServerChannel, command?: string): void => {
-      const own = openChannel(accept, visit, over);
+      const own = openChannel(accept, client, over);
       const runs = (started: Running): void => void (running = started);
       const ran = asked.pty
-        ? this.runTerminal(own, visit, { ...asked, pty: asked.pty, command, runs })
-        : this.runCommand(own, visit, { ...asked, command, runs });
+        ? this.runTerminal(own, client, { ...asked, pty: asked.pty, command, runs })
+        : this.runCommand(own, client, { ...asked, command, runs });
       void this.untilEnd(own, ran);
     };
     session.on('shell', (accept) => run(accept));
@@ -126,14 +126,14 @@ export class SshSessions {
         answer(reject);
         return;
       }
-      const own = openChannel(accept, visit, over);
-      void this.untilEnd(own, this.runSftp(own, visit));
+      const own = openChannel(accept, client, over);
+      void this.untilEnd(own, this.runSftp(own, client));
     });
   }
 
   private async runCommand(
     { channel, output, over }: Channel,
-    visit: SshVisit,
+    client: SshConnection,
     { env, command, runs }: Pick<Asked, 'env'> & { command: string | undefined; runs: (running: Running) => void },
   ): Promise<number> {
     const request = {
@@ -143,14 +143,14 @@ export class SshSessions {
       timeoutMs: COMMAND_MS,
       maxOutputBytes: Infinity,
     };
-    const client = {
+    const reader = {
       signal: over,
       onSignals: (send: (name: SignalName) => Promise<void>) =>
         runs({ resize: () => undefined, signal: (name) => void send(name).catch(() => undefined) }),
       onOutput: ({ stream, data }: { stream: 'stdout' | 'stderr'; data: Buffer }) => output.write(stream, data),
     };
-    const end = await this.work.during(visit, { action: 'container.exec', kind: 'command' }, (id) =>
-      this.commands.run(visit.principal, id, request, client),
+    const end = await this.work.during(client, { action: 'container.exec', kind: 'command' }, (id) =>
+      this.commands.run(client.principal, id, request, reader),
     );
     if (end.timedOut) await say(output, 'the session was closed: the time limit was reached');
     return end.exitCode ?? NOT_RUN;
@@ -159,27 +159,27 @@ export class SshSessions {
   /** A terminal of SSH ends with its channel, unless a client of the API has attached to it as well. */
   private async runTerminal(
     own: Channel,
-    visit: SshVisit,
+    client: SshConnection,
     asked: Asked & {
       pty: NonNullable<Asked['pty']>;
       command: string | undefined;
       runs: (running: Running) => void;
     },
   ): Promise<number> {
-    const { principal } = visit;
+    const { principal } = client;
     const program = {
       command: asked.command === undefined ? undefined : commandOf(asked.command),
       env: { ...asked.env, TERM: asked.pty.term },
     };
     const codec = new ChannelCodec(own);
     const { session, connection } = await this.work.during(
-      visit,
+      client,
       { action: 'container.terminal', kind: 'terminal' },
       async (id) => {
         const opened = await this.terminals.open(principal, id, program);
         const attach = { size: asked.pty.size, stallMs: STALL_MS };
-        const visiting = { session: opened, isNew: true, attach, watchToken: noWatch, leave: noWatch() };
-        return { session: opened, connection: new TerminalConnection(visiting, codec) };
+        const visit = { session: opened, isNew: true, attach };
+        return { session: opened, connection: new TerminalConnection(visit, codec) };
       },
     );
     codec.begin(connection);
@@ -203,7 +203,7 @@ export class SshSessions {
     const { code, reason, detail } = await codec.ended;
     if (reason === 'exited') return code ?? NOT_RUN;
     if (reason === 'server_stopped') {
-      const note = `the server is shutting down; the terminal keeps running: berth sh ${visit.container} --attach ${session.id}`;
+      const note = `the server is shutting down; the terminal keeps running: berth sh ${client.container} --attach ${session.id}`;
       await own.output.write('stdout', Buffer.from(`\r\nberth: ${note}\r\n`));
       return NOT_RUN;
     }
@@ -212,9 +212,9 @@ export class SshSessions {
     return code ?? NOT_RUN;
   }
 
-  private async runSftp({ channel, output, over }: Channel, visit: SshVisit): Promise<number> {
-    await this.work.during(visit, { action: 'container.sftp', kind: 'sftp' }, async (id) => {
-      const call = { caller: visit.principal, id, gone: over };
+  private async runSftp({ channel, output, over }: Channel, client: SshConnection): Promise<number> {
+    await this.work.during(client, { action: 'container.sftp', kind: 'sftp' }, async (id) => {
+      const call = { caller: client.principal, id, gone: over };
       const use: UseFiles = (work) => this.files.use(call, work);
       const server = new SftpServer(new PacketChannel(channel, output, over), use, {
         sizeLimit: await this.files.sizeLimit(call),
@@ -261,7 +261,7 @@ function answer(how: (() => void) | undefined): void {
   how?.();
 }
 
-function openChannel(accept: () => ServerChannel, { bounds }: SshVisit, over: AbortSignal): Channel {
+function openChannel(accept: () => ServerChannel, { bounds }: SshConnection, over: AbortSignal): Channel {
   const channel = accept();
   over.addEventListener('abort', bounds.addChannel(channel), { once: true });
   channel.on('error', () => undefined);
@@ -272,11 +272,6 @@ function openChannel(accept: () => ServerChannel, { bounds }: SshVisit, over: Ab
 /** The login shell, or a command line, which a shell reads. */
 function commandOf(command: string | undefined): readonly string[] {
   return command === undefined ? LOGIN_SHELL : ['/bin/sh', '-c', COMMAND_SCRIPT, 'sh', command];
-}
-
-function noWatch(): () => void {
-  // The connection itself ends with the user's key.
-  return () => undefined;
 }
 
 /** This error only reaches the audit: the client that would read it is gone. */

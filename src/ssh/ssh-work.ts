@@ -11,7 +11,7 @@ import { type ChannelKind, SshMetrics } from './ssh-metrics';
 import { forgetStalled } from './ssh2-internals';
 
 /** The connection of a user who has logged in. */
-export interface SshVisit {
+export interface SshConnection {
   readonly principal: Principal;
   /** The container's name or id: what the client gave as its user's name. */
   readonly container: string;
@@ -50,15 +50,15 @@ export class SshWork {
    * @throws DomainError `container_not_found`, `ambiguous_id`, `not_authorized`, `shutting_down`; as
    *   {@link ContainersService.start}; errors of `work`
    */
-  async during<T>(visit: SshVisit, { action, kind }: Work, work: (id: string) => Promise<T>): Promise<T> {
-    const { principal, container, address } = visit;
+  async during<T>(client: SshConnection, { action, kind }: Work, work: (id: string) => Promise<T>): Promise<T> {
+    const { principal, container, address } = client;
     const { userId, tokenId } = principal;
     const intent = { action, userId, tokenId, targetId: showable(container), address, requestId: randomUUID() };
     const ended = this.metrics.begin(kind);
     try {
       const done = await this.audit.inContext(intent, async () => {
         if (this.draining.begun) throw new DomainError('shutting_down');
-        return work(await this.started(visit, await this.containers.findNamed(principal, container)));
+        return work(await this.started(client, await this.containers.findNamed(principal, container)));
       });
       ended('ok');
       return done;
@@ -69,7 +69,7 @@ export class SshWork {
   }
 
   /** Starts a stopped container whose `auto_start` is on. @returns its id */
-  private async started({ principal }: SshVisit, { id, status, autoStart }: Row): Promise<string> {
+  private async started({ principal }: SshConnection, { id, status, autoStart }: Row): Promise<string> {
     if (status !== 'stopped' || !autoStart) return id;
     await this.containers.start(principal, id);
     await this.log.recordSystem({ action: 'container.ssh_start', subjectUserId: principal.userId, containerId: id });

@@ -24,6 +24,17 @@ export function failedAs(failed: ErrorCode, error: unknown): unknown {
   return new DomainError(failed, { code, cause: error });
 }
 
+/** Translates an error of a connection to a port into the one that clients see. */
+export function portFault(error: unknown): unknown {
+  const fault = insideFault(error);
+  if (!(fault instanceof EngineError)) return fault;
+  const { code } = fault;
+  if (code === 'port_closed' || code === 'restart_required' || code === 'container_not_responding') {
+    return new DomainError(code, { cause: error });
+  }
+  return new DomainError('application_failed', { code, cause: error });
+}
+
 /** Like {@link failedAs}, for the start of a program, which may not exist. */
 export function toDomainError(error: unknown): unknown {
   const isNotThere = error instanceof EngineError && error.code === 'command_not_started';

@@ -72,7 +72,7 @@ export class FileLinks {
     const expiresAt = this.clock.now().getTime() + VALID_MS;
     const { tokenId } = caller;
     const sealed: Sealed = { tokenId, path: bytes.toString('base64url'), expiresAt };
-    const link = this.secrets.seal(JSON.stringify(sealed), placeOf(containerId));
+    const link = this.secrets.seal(JSON.stringify(sealed), sealContext(containerId));
     const url = `/api/containers/${containerId}/files/linked?link=${encodeURIComponent(link)}`;
     return { url, expires_at: new Date(expiresAt).toISOString() };
   }
@@ -95,7 +95,7 @@ export class FileLinks {
   private unsealed(containerId: string, link: unknown): Sealed | null {
     if (typeof link !== 'string') return null;
     try {
-      return JSON.parse(this.secrets.open(link, placeOf(containerId))) as Sealed;
+      return JSON.parse(this.secrets.open(link, sealContext(containerId))) as Sealed;
     } catch (error) {
       if (error instanceof SecretsError) return null;
       throw error;
@@ -114,7 +114,7 @@ export class FileLinks {
 }
 
 /** What a link is authenticated with, so that it opens neither another container nor another kind of sealed value. */
-function placeOf(containerId: string): string {
+function sealContext(containerId: string): string {
   return `files.link:${containerId}`;
 }
 

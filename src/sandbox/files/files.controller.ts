@@ -47,7 +47,7 @@ export class FilesController {
   @ApiConditions()
   @StreamsBody()
   @Audited('container.file_write')
-  @Location(placeOf)
+  @Location(locationOf)
   @ApiOperation({
     summary: 'Upload a file; missing parent directories are created',
     description:
@@ -76,7 +76,7 @@ export class FilesController {
   @StreamsBody()
   @RefusesIdempotencyKey()
   @Audited('container.file_write')
-  @Location(placeOf)
+  @Location(locationOf)
   @ApiOperation({
     summary: 'Upload a file in the form field "file"',
     description: 'If path is a directory or ends with a slash, the file is written into it under its own name.',
@@ -164,7 +164,7 @@ export class FilesController {
   @HttpCode(201)
   @RefusesIdempotencyKey()
   @Audited('container.file_mkdir')
-  @Location(placeOf)
+  @Location(locationOf)
   @ApiOperation({ summary: 'Create a directory and its parents' })
   @ApiBody({ type: dto.MakeDirectoryDto, required: false })
   @ApiCreatedResponse({ type: dto.FileView })
@@ -248,7 +248,7 @@ export class FilesController {
   }
 }
 
-function placeOf(file: dto.FileView, { id = '' }: Readonly<Record<string, string>>): string {
+function locationOf(file: dto.FileView, { id = '' }: Readonly<Record<string, string>>): string {
   const of = `/api/containers/${encodeURIComponent(id)}/files${file.is_dir ? '/list' : ''}`;
   return `${of}?path=${file.path_encoded ?? encodeURIComponent(file.path)}`;
 }

@@ -37,7 +37,7 @@ const MB = 1024 * 1024;
 const MOST_TRANSFERS = 16;
 
 /** A call inside a container. `signal` aborts when the caller loses access or has gone. */
-interface FilesPlace extends FilesCall {
+interface ContainerFiles extends FilesCall {
   readonly container: RunningContainer;
 }
 
@@ -64,7 +64,7 @@ interface Client {
  */
 @Injectable()
 export class FilesService {
-  private readonly places = new KeyedLimiter(MOST_TRANSFERS);
+  private readonly transfers = new KeyedLimiter(MOST_TRANSFERS);
 
   constructor(
     private readonly containers: ContainersService,
@@ -93,16 +93,16 @@ export class FilesService {
    * @throws DomainError
    */
   use<T>(call: Call, work: (files: EngineFiles, inside: FilesCall) => Promise<T>): Promise<T> {
-    return this.inside(call, (place) => work(this.engine.files, place));
+    return this.inside(call, (inside) => work(this.engine.files, inside));
   }
 
   /** Sends a file, or a range of it. @throws DomainError `range_not_satisfiable`, `path_is_directory` */
   async download(call: Call, given: Buffer | undefined, client: Client): Promise<void> {
     const path = ContainerPath.parse(required(given), 'path');
-    await this.transfer(call, async (place) => {
-      const file = await this.engine.files.open(place, path.bytes);
+    await this.transfer(call, async (inside) => {
+      const file = await this.engine.files.open(inside, path.bytes);
       try {
-        await breakingOff(client.reply, place.signal, () => sendFile(file, path, client));
+        await breakingOff(client.reply, inside.signal, () => sendFile(file, path, client));
       } finally {
         file.close();
       }
@@ -115,13 +115,13 @@ export class FilesService {
       const path = ContainerPath.parseEntry(required(given), 'path');
       // The work may be called again; a body can be read once.
       let content: Readable | undefined;
-      return this.transfer(call, (place) => {
-        const limit = this.limitOf('FILE', place.container);
+      return this.transfer(call, (inside) => {
+        const limit = this.limitOf('FILE', inside.container);
         // Before anything is read: most clients begin to send only then.
         if ((body.length ?? 0) > limit) throw tooLarge(limit);
         content ??= body.read(IDLE_MS);
-        const file = { content: until(content, place.signal), length: body.length };
-        return this.write(place, call, { ...file, path, nameInDirectory: null });
+        const file = { content: until(content, inside.signal), length: body.length };
+        return this.write(inside, call, { ...file, path, nameInDirectory: null });
       });
     });
   }
@@ -132,14 +132,14 @@ export class FilesService {
       const path = ContainerPath.parse(required(given), 'path');
       // The work may be called again; a body can be read once.
       let read: ReturnType<typeof formFile> | undefined;
-      return this.transfer(call, async (place) => {
-        const { signal } = place;
-        const limit = this.limitOf('FILE', place.container);
+      return this.transfer(call, async (inside) => {
+        const { signal } = inside;
+        const limit = this.limitOf('FILE', inside.container);
         if ((body.length ?? 0) > limit + MOST_FORM) throw tooLarge(limit);
         read ??= formFile(body);
         const form = await untilAborted(read, { signal, aborted: () => reasonOf(signal) });
         const asked = path.isDirectory ? path.below(nameOf(form.name)) : path;
-        return this.write(place, call, {
+        return this.write(inside, call, {
           path: ContainerPath.parseEntry(asked.bytes, 'path'),
           nameInDirectory: path.isDirectory ? null : form.name,
           content: until(form.content, signal),
@@ -157,8 +157,8 @@ export class FilesService {
   ): Promise<{ files: FileDescription[]; next: string | null; path: ContainerPath }> {
     const path = ContainerPath.parse(required(given), 'path');
     const listing = new Listing({ limit, after: cursor === undefined ? null : decodeNameCursor(cursor) });
-    await this.transfer(call, (place) =>
-      this.engine.files.list(place, path.bytes, (name, attributes) => listing.take(name, attributes)),
+    await this.transfer(call, (inside) =>
+      this.engine.files.list(inside, path.bytes, (name, attributes) => listing.take(name, attributes)),
     );
     const { files, next } = listing.result(path);
     return { files, next: next && encodeNameCursor(next), path };
@@ -175,8 +175,8 @@ export class FilesService {
       throw invalidParameters([{ field: 'name', message: 'must be given, unless content is' }]);
     }
     const asked = { name, content, limit };
-    const { found, isComplete } = await this.transfer(call, (place) =>
-      this.engine.files.search(place, path.bytes, asked),
+    const { found, isComplete } = await this.transfer(call, (inside) =>
+      this.engine.files.search(inside, path.bytes, asked),
     );
     return { files: found.map((each) => describeFound(path, each)), complete: isComplete };
   }
@@ -184,7 +184,7 @@ export class FilesService {
   /** Makes a directory and its missing parents. @throws DomainError `path_exists`, `no_space` */
   async makeDirectory(call: Call, given: Buffer | string | undefined): Promise<FileDescription> {
     const path = ContainerPath.parseEntry(required(given), 'path');
-    const making = (place: FilesPlace) => this.engine.files.makeDirectory(place, path.bytes, { parents: true });
+    const making = (inside: ContainerFiles) => this.engine.files.makeDirectory(inside, path.bytes, { parents: true });
     return describe(path, await this.transfer(call, making));
   }
 
@@ -197,7 +197,7 @@ export class FilesService {
     }
     const moved = { from: from.bytes, to: to.bytes };
     const options = { parents: true, replace: false };
-    return describe(to, await this.transfer(call, (place) => this.engine.files.move(place, moved, options)));
+    return describe(to, await this.transfer(call, (inside) => this.engine.files.move(inside, moved, options)));
   }
 
   /** @throws DomainError `directory_not_empty` unless `recursive`, `path_protected` */
@@ -205,7 +205,7 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     if (!path.isEntry) throw new DomainError('path_protected');
     const options = { kind: 'any', recursive, decide: decisionOf(call.request, () => path) } as const;
-    await this.transfer(call, (place) => this.engine.files.remove(place, path.bytes, options));
+    await this.transfer(call, (inside) => this.engine.files.remove(inside, path.bytes, options));
   }
 
   /** Sends a directory as a tar stream. @throws DomainError `path_not_directory` */
@@ -213,11 +213,11 @@ export class FilesService {
     const path = ContainerPath.parse(required(given), 'path');
     const name = Buffer.concat([path.base.length === 0 ? Buffer.from('root') : path.base, Buffer.from('.tar')]);
     const headers = { 'content-type': 'application/x-tar', 'content-disposition': attachment(name) };
-    await this.transfer(call, async (place) => {
-      const pack = (onBytes: (bytes: number) => void) => this.engine.files.pack(place, path.bytes, onBytes);
+    await this.transfer(call, async (inside) => {
+      const pack = (onBytes: (bytes: number) => void) => this.engine.files.pack(inside, path.bytes, onBytes);
       if (request.method !== 'HEAD') {
         const send = () => sendAsTaken(pack, () => reply.headers(headers));
-        await breakingOff(reply, place.signal, send);
+        await breakingOff(reply, inside.signal, send);
         return;
       }
       (await pack(() => undefined)).destroy();
@@ -235,13 +235,13 @@ export class FilesService {
       const path = ContainerPath.parse(required(given), 'path');
       // The work may be called again; a body can be read once.
       let content: Readable | undefined;
-      const unpacked = await this.transfer(call, (place) => {
-        const limit = this.limitOf('ARCHIVE', place.container);
+      const unpacked = await this.transfer(call, (inside) => {
+        const limit = this.limitOf('ARCHIVE', inside.container);
         if ((body.length ?? 0) > limit) throw archiveTooLarge(limit);
         content ??= body.read(IDLE_MS);
         const onBytes = bounded({ limit, tooLarge: archiveTooLarge }, notedBytes());
-        const archive = { content: until(content, place.signal), onBytes };
-        return this.engine.files.unpack(place, path.bytes, archive).catch((error: unknown) => {
+        const archive = { content: until(content, inside.signal), onBytes };
+        return this.engine.files.unpack(inside, path.bytes, archive).catch((error: unknown) => {
           throw archiveFault(error);
         });
       });
@@ -250,17 +250,17 @@ export class FilesService {
   }
 
   private async write(
-    place: FilesPlace,
+    inside: ContainerFiles,
     { request }: Call,
     { path, ...file }: Pick<FileContent, 'nameInDirectory' | 'content' | 'length'> & { path: ContainerPath },
   ): Promise<Written> {
     const { nameInDirectory } = file;
-    const placeOf = (at: 'file' | 'directory'): ContainerPath =>
+    const pathOf = (at: 'file' | 'directory'): ContainerPath =>
       at === 'directory' && nameInDirectory ? path.below(nameInDirectory) : path;
-    const onBytes = bounded({ limit: this.limitOf('FILE', place.container), tooLarge }, notedBytes());
-    const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request, placeOf) };
-    const { became, at, attributes } = await this.engine.files.write(place, content);
-    return { became, file: describe(placeOf(at), attributes) };
+    const onBytes = bounded({ limit: this.limitOf('FILE', inside.container), tooLarge }, notedBytes());
+    const content = { ...file, path: path.bytes, onBytes, decide: decisionOf(request, pathOf) };
+    const { became, at, attributes } = await this.engine.files.write(inside, content);
+    return { became, file: describe(pathOf(at), attributes) };
   }
 
   /** Discards the rest of the body after `work`, so that a client that is still sending can read the response. */
@@ -272,20 +272,20 @@ export class FilesService {
     }
   }
 
-  /** Like {@link inside}, in one of the container's places. @throws DomainError `too_many_transfers` */
-  private transfer<T>(call: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
-    return this.inside(call, async (place) => {
-      const leave = this.places.take(place.container.id);
+  /** Like {@link inside}, for one of {@link MOST_TRANSFERS}. @throws DomainError `too_many_transfers` */
+  private transfer<T>(call: Call, work: (inside: ContainerFiles) => Promise<T>): Promise<T> {
+    return this.inside(call, async (inside) => {
+      const leave = this.transfers.take(inside.container.id);
       if (!leave) throw tooManyTransfers();
       try {
-        return await work(place);
+        return await work(inside);
       } finally {
         leave();
       }
     });
   }
 
-  private async inside<T>({ caller, id, gone }: Call, work: (place: FilesPlace) => Promise<T>): Promise<T> {
+  private async inside<T>({ caller, id, gone }: Call, work: (inside: ContainerFiles) => Promise<T>): Promise<T> {
     const entry = await this.containers.enter(caller, id);
     const { signal, leave } = this.connections.accessOf(caller, { gone });
     try {

@@ -43,7 +43,7 @@ export interface FoundProgram extends KeptProgram {
 }
 
 /** A container in which programs are kept. */
-type Place = Pick<RunningContainer, 'id' | 'userId' | 'engineId'>;
+type InContainer = Pick<RunningContainer, 'id' | 'userId' | 'engineId'>;
 
 interface NewProgram extends Omit<ProcessRequest, 'kept' | 'owner' | 'id'> {
   readonly kind: KeptKind;
@@ -90,7 +90,7 @@ export class KeptPrograms {
 
   /** Starts a program, with the container's variables. @throws EngineError as `EnginePrograms.start` */
   async start(
-    container: Place & Pick<RunningContainer, 'environment'>,
+    container: InContainer & Pick<RunningContainer, 'environment'>,
     { kind, id = randomUUID(), ...request }: NewProgram,
   ): Promise<{ readonly kept: KeptProgram; readonly program: ContainerProcess }> {
     const { command, user, env } = request;
@@ -117,13 +117,13 @@ export class KeptPrograms {
    *
    * @throws EngineError as `EnginePrograms.list`
    */
-  async list(container: Place, ...kinds: readonly KeptKind[]): Promise<FoundProgram[]> {
+  async list(container: InContainer, ...kinds: readonly KeptKind[]): Promise<FoundProgram[]> {
     const all = await this.listAll(container);
     return all.filter(({ kind }) => kinds.includes(kind));
   }
 
   /** @throws EngineError as `EnginePrograms.list` */
-  async find(container: Place, kind: KeptKind, id: string): Promise<FoundProgram | null> {
+  async find(container: InContainer, kind: KeptKind, id: string): Promise<FoundProgram | null> {
     return (await this.list(container, kind)).find((each) => each.id === id) ?? null;
   }
 
@@ -162,7 +162,7 @@ export class KeptPrograms {
     }
   }
 
-  private async listAll(container: Place): Promise<readonly FoundProgram[]> {
+  private async listAll(container: InContainer): Promise<readonly FoundProgram[]> {
     const { engineId } = container;
     try {
       const listed = await this.engine.programs.list(engineId);
@@ -177,7 +177,7 @@ export class KeptPrograms {
     }
   }
 
-  private seal({ kind, userId, runAs, command, startedAt, ...place }: KeptProgram): string {
+  private seal({ kind, userId, runAs, command, startedAt, ...program }: KeptProgram): string {
     const text: z.infer<typeof owner> = {
       kind,
       user: userId,
@@ -185,14 +185,14 @@ export class KeptPrograms {
       command: [...command],
       at: startedAt.getTime(),
     };
-    return this.secrets.seal(JSON.stringify(text), placeOf(place));
+    return this.secrets.seal(JSON.stringify(text), sealContext(program));
   }
 
   /** @returns null for a program that this Berth has not started; it is ended */
-  private ownedIn({ id: containerId, engineId, userId }: Place, state: ListedProgram): FoundProgram | null {
+  private ownedIn({ id: containerId, engineId, userId }: InContainer, state: ListedProgram): FoundProgram | null {
     const { id } = state;
     try {
-      const opened = this.secrets.open(state.owner, placeOf({ id, containerId, engineId }));
+      const opened = this.secrets.open(state.owner, sealContext({ id, containerId, engineId }));
       const { kind, user, runAs, command, at } = owner.parse(JSON.parse(opened));
       // A later version may have other kinds.
       if (!KINDS.includes(kind) || user !== userId) return null;
@@ -217,7 +217,8 @@ export class KeptPrograms {
   }
 }
 
-function placeOf({ id, containerId, engineId }: Pick<KeptProgram, 'id' | 'containerId' | 'engineId'>): string {
+/** What a program's owner is authenticated with, so that it cannot be used for another program or container. */
+function sealContext({ id, containerId, engineId }: Pick<KeptProgram, 'id' | 'containerId' | 'engineId'>): string {
   return `programs.owner:${containerId}:${engineId}:${id}`;
 }
 

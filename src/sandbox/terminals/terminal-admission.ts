@@ -103,7 +103,7 @@ export class TerminalAdmission {
       session,
       isNew: id === undefined,
       attach: { after, takeover, size: { columns: cols, rows } },
-      watchToken: (end) => this.connections.add({ token: principal, end }),
+      watch: (end) => this.connections.add({ token: principal, end }),
     };
   }
 }

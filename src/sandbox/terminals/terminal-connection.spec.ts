@@ -33,7 +33,7 @@ const visit = (changes: Partial<Visit> = {}): Visit => ({
   session: session as unknown as TerminalSession,
   isNew: true,
   attach: { size: { columns: 80, rows: 24 } },
-  watchToken: (onEnd) => {
+  watch: (onEnd) => {
     endToken = onEnd;
     return unwatch;
   },
@@ -64,11 +64,11 @@ describe('the connection of a client to a terminal', () => {
     endToken();
     expect(codec.close).toHaveBeenCalledWith('token_ended');
     expect([leave, unwatch, session.detach].map((each) => each.mock.calls.length)).toEqual([1, 1, 1]);
-    const watchToken = (onEnd: () => void): (() => void) => {
+    const watch = (onEnd: () => void): (() => void) => {
       onEnd();
       return () => undefined;
     };
-    const late = new TerminalConnection(visit({ watchToken }), codec);
+    const late = new TerminalConnection(visit({ watch }), codec);
     expect(codec.close).toHaveBeenCalledTimes(1);
     late.open();
     expect(codec.close).toHaveBeenCalledTimes(2);

@@ -28,10 +28,15 @@ export interface Visit {
   /** Whether the session was started for this client. */
   readonly isNew: boolean;
   readonly attach: AttachOptions;
-  /** Calls `onEnd` once, when the client's token ends. @returns a function that stops watching */
-  watchToken(onEnd: () => void): () => void;
-  /** Has to be called once, when the client has gone. */
-  leave(): void;
+  /**
+   * Watches the client's token; absent if the client's connection itself ends with it.
+   *
+   * @param end called once, when the token ends
+   * @returns a function that stops watching
+   */
+  readonly watch?: (end: () => void) => () => void;
+  /** Called once, when the client has gone. */
+  readonly leave?: () => void;
 }
 
 /** The first message to a client. */
@@ -64,7 +69,7 @@ export interface TerminalCodec {
 export class TerminalConnection implements TerminalOutlet {
   private readonly attached: Attached;
   private state: 'attached' | 'open' | 'left' = 'attached';
-  private unwatch = (): void => undefined;
+  private unwatch: (() => void) | undefined;
   /** Tells the client why the server ended the connection before it was open. */
   private farewell: (() => void) | null = null;
 
@@ -76,11 +81,11 @@ export class TerminalConnection implements TerminalOutlet {
     try {
       this.attached = visit.session.attach(this, visit.attach);
     } catch (error) {
-      visit.leave();
+      visit.leave?.();
       throw error;
     }
     // May call back at once.
-    this.unwatch = visit.watchToken(() => this.close('token_ended'));
+    this.unwatch = visit.watch?.(() => this.close('token_ended'));
   }
 
   /** Begins the output, or says why the connection has ended meanwhile. Called when the client is connected. */
@@ -139,8 +144,8 @@ export class TerminalConnection implements TerminalOutlet {
     if (this.state === 'left') return;
     const wasTold = this.state === 'open';
     this.state = 'left';
-    this.unwatch();
-    this.visit.leave();
+    this.unwatch?.();
+    this.visit.leave?.();
     const { session, isNew } = this.visit;
     session.detach(this.attached.attachment);
     // The client was never told of its new session, so no client can come back to it.
