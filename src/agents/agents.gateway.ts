@@ -35,7 +35,12 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
 
   afterInit(server: AgentServer): void {
     admitSockets(server, {
+      open: this.open,
       admit: (socket) => this.admit(socket),
+      connected: ({ data: { connection } }) => ({
+        token: { tokenId: connection.agent.tokenId, tokenExpiresAt: null },
+        end: () => void setImmediate(() => connection.dismiss()),
+      }),
       onFault: (error) => this.logger.error({ msg: 'an agent could not be let in', err: error }),
     });
   }
@@ -51,14 +56,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
         if (reply && typeof answer === 'function') (answer as (reply: object) => void)(reply);
       });
     });
-    const remove = this.open.add({
-      token: { tokenId: agent.tokenId, tokenExpiresAt: null },
-      end: () => void setImmediate(() => connection.dismiss()),
-    });
-    socket.once('disconnect', () => {
-      remove();
-      void this.connections.leave(connection);
-    });
+    socket.once('disconnect', () => void this.connections.leave(connection));
     const { AGENT_HEARTBEAT_SECONDS: heartbeat_seconds } = this.config;
     socket.emit('welcome', { id: `agent:${agent.id}`, name: agent.name, heartbeat_seconds });
     connection.begin();

@@ -89,7 +89,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   constructor(
     private readonly limits: SocketLimits,
-    private readonly connections: OpenConnections,
+    private readonly open: OpenConnections,
     private readonly log: EventLog,
     private readonly feed: EventFeed,
   ) {}
@@ -101,7 +101,16 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   afterInit(server: ClientServer): void {
     this.server = server;
-    admitSockets(server, { admit: (socket) => this.admit(socket), onFault: (error) => this.noteFault(error) });
+    admitSockets(server, {
+      open: this.open,
+      admit: (socket) => this.admit(socket),
+      connected: (socket) => ({
+        token: socket.data.principal,
+        // A standard client does not reconnect after "disconnected by the server".
+        end: () => void setImmediate(() => socket.disconnect(true)),
+      }),
+      onFault: (error) => this.noteFault(error),
+    });
   }
 
   handleConnection(socket: ClientSocket): void {
@@ -121,16 +130,10 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
       socket.conn.close(true);
     });
     socket.once('disconnect', () => {
-      remove();
       subscribing.then(
         (subscription) => subscription.close(),
         () => undefined,
       );
-    });
-    const remove = this.connections.add({
-      token: principal,
-      // A standard client does not reconnect after "disconnected by the server".
-      end: () => void setImmediate(() => socket.disconnect(true)),
     });
   }
 

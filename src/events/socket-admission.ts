@@ -1,5 +1,6 @@
 import type { Socket } from 'socket.io';
 import { z } from 'zod';
+import type { OpenConnection, OpenConnections } from '../auth';
 import { DomainError } from '../errors';
 
 /** Refuses a connection; the client gets the message in its `connect_error`. */
@@ -14,17 +15,32 @@ export class ConnectionRefused extends Error {
   }
 }
 
+/** How the sockets of a namespace are admitted, and what ends them. */
+interface Admission<S> {
+  readonly open: OpenConnections;
+  /** Rejects with a DomainError or ConnectionRefused to refuse a socket. */
+  readonly admit: (socket: S) => Promise<void>;
+  /** What a socket depends on that is connected; null if `admit` has registered it. */
+  readonly connected: (socket: S) => OpenConnection | null;
+  /** Called with server faults. */
+  readonly onFault: (error: unknown) => void;
+}
+
 /**
  * Admits the sockets of a namespace before they are connected. After a server fault, the connection is broken as well:
  * standard clients reconnect by themselves only in this case.
- *
- * @param options.admit rejects with a DomainError or ConnectionRefused to refuse a socket
- * @param options.onFault called with server faults
  */
-export function admitSockets<S extends Pick<Socket, 'conn'>>(
-  server: { use(middleware: (socket: S, next: (refusal?: Error) => void) => void): unknown },
-  { admit, onFault }: { admit: (socket: S) => Promise<void>; onFault: (error: unknown) => void },
+export function admitSockets<S extends Pick<Socket, 'conn' | 'once'>>(
+  server: {
+    use(middleware: (socket: S, next: (refusal?: Error) => void) => void): unknown;
+    on(event: 'connection', listener: (socket: S) => void): unknown;
+  },
+  { open, admit, connected, onFault }: Admission<S>,
 ): void {
+  server.on('connection', (socket) => {
+    const connection = connected(socket);
+    if (connection) socket.once('disconnect', open.add(connection));
+  });
   server.use((socket, next) => {
     admit(socket).then(
       () => next(),

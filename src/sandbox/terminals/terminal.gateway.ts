@@ -3,6 +3,7 @@ import { OnGatewayConnection, OnGatewayInit, WebSocketGateway } from '@nestjs/we
 import type { EventEmitter } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import type { DefaultEventsMap, Namespace, Socket } from 'socket.io';
+import { OpenConnections } from '../../auth';
 import { DomainError } from '../../errors';
 import { admitSockets, ConnectionRefused, tokenOf } from '../../events';
 import type { TerminalExit, TerminalRole } from './attachment';
@@ -35,11 +36,17 @@ const GOODBYE_MS = 1_000;
 export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGatewayConnection<TerminalSocket> {
   private readonly logger = new Logger(TerminalGateway.name);
 
-  constructor(private readonly admission: TerminalAdmission) {}
+  constructor(
+    private readonly admission: TerminalAdmission,
+    private readonly open: OpenConnections,
+  ) {}
 
   afterInit(server: TerminalServer): void {
     admitSockets(server, {
+      open: this.open,
       admit: (socket) => this.admit(socket),
+      // The client was attached before it is connected, and has depended on its token since.
+      connected: () => null,
       onFault: (error) => this.logger.error({ msg: 'a terminal could not be opened', err: error }),
     });
   }
