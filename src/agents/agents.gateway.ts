@@ -34,7 +34,7 @@ export class AgentsGateway implements OnGatewayInit<AgentServer>, OnGatewayConne
   ) {}
 
   afterInit(server: AgentServer): void {
-    admitSockets(server, {
+    admitSockets<AgentSocket>(server, {
       open: this.open,
       admit: (socket) => this.admit(socket),
       connected: ({ data: { connection } }) => ({

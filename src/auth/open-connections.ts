@@ -38,6 +38,8 @@ export interface OpenConnection {
   readonly end: (reason: DomainError) => void;
 }
 
+type Concerns<T> = { readonly [S in SignalType]?: (payload: SignalMap[S]) => (connection: T) => boolean };
+
 /** What a group's connections depend on besides tokens and tiers: checked regularly, and at signals. */
 interface Checks<T> {
   readonly everyMs: number;
@@ -48,9 +50,7 @@ interface Checks<T> {
    */
   readonly round: () => (connection: T) => Promise<boolean>;
   /** By signal: the connections that it concerns, which are checked at once. */
-  readonly signals: {
-    readonly [S in SignalType]?: (payload: SignalMap[S]) => (connection: T) => boolean;
-  };
+  readonly signals: Concerns<T>;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -212,13 +212,13 @@ export class ConnectionGroup<T extends OpenConnection = OpenConnection> {
   /** @see OpenConnections.group */
   constructor(
     private readonly all: OpenConnections,
-    signals: Signals,
+    private readonly signals: Signals,
     private readonly checks?: Checks<T>,
   ) {
     if (!checks) return;
     const { everyMs, onFault } = checks;
     this.poll = new Poll({ everyMs, work: () => this.check([...this.open]), onFault });
-    for (const name of Object.keys(checks.signals) as SignalType[]) this.listen(name, signals, checks);
+    for (const name of Object.keys(checks.signals) as SignalType[]) this.listen(name, checks.signals[name]);
   }
 
   /** As {@link OpenConnections.add}; the connection is also ended when the group is closed. */
@@ -239,12 +239,12 @@ export class ConnectionGroup<T extends OpenConnection = OpenConnection> {
     for (const { end } of [...this.open]) end(new DomainError('shutting_down'));
   }
 
-  private listen<S extends SignalType>(name: S, signals: Signals, { signals: concerns, onFault }: Checks<T>): void {
+  private listen<S extends SignalType>(name: S, concerns: Concerns<T>[S]): void {
     const listener = (payload: SignalMap[S]): void => {
-      const concerned = [...this.open].filter(concerns[name]?.(payload) ?? (() => false));
-      if (concerned.length > 0) this.check(concerned).catch(onFault);
+      const concerned = [...this.open].filter(concerns?.(payload) ?? (() => false));
+      if (concerned.length > 0) this.check(concerned).catch((error: unknown) => this.checks?.onFault(error));
     };
-    this.stopListening.push(signals.on(name, listener));
+    this.stopListening.push(this.signals.on(name, listener));
   }
 
   private async check(connections: readonly T[]): Promise<void> {

@@ -101,7 +101,7 @@ export class EventsGateway implements OnGatewayInit<ClientServer>, OnGatewayConn
 
   afterInit(server: ClientServer): void {
     this.server = server;
-    admitSockets(server, {
+    admitSockets<ClientSocket>(server, {
       open: this.open,
       admit: (socket) => this.admit(socket),
       connected: (socket) => ({

@@ -26,10 +26,11 @@ describe('an entry into a container', () => {
   });
 
   it('must fail as the container does that cannot be used again, or is not to be resumed', async () => {
-    const again = (error: unknown): Promise<RunningContainer> => Promise.reject(error as Error);
+    const refused = new DomainError('guest_session_expired');
     const work = (): Promise<void> => Promise.reject(paused);
+    const again = (): Promise<RunningContainer> => Promise.reject(refused);
+    await expect(new ContainerEntry(container('a'), leave, again).run(work)).rejects.toBe(refused);
     const fault = { kind: 'container_not_running', code: 'container_paused' };
-    await expect(new ContainerEntry(container('a'), leave, again).run(work)).rejects.toMatchObject(fault);
     await expect(new ContainerEntry(container('a'), leave, undefined).run(work)).rejects.toMatchObject(fault);
   });
 

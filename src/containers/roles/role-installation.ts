@@ -120,7 +120,12 @@ export class RoleInstallation {
     const run = new Run(lease, this.engine, { stopped, variables: this.environments.open(lease.row) });
     // Counts as use, so that an idle stop does not interrupt it.
     const leave = await this.usage.begin(lease.row);
-    const outcome = await this.tryOnce(role, run).finally(leave);
+    let outcome: RoleOutcome;
+    try {
+      outcome = await this.tryOnce(role, run);
+    } finally {
+      await leave();
+    }
     // If the container was stopped or replaced meanwhile, any command in it may have failed, with any message.
     if (outcome.kind === 'failed' && !(await run.isStillTheSame())) return LATER;
     return outcome;

@@ -78,7 +78,7 @@ const LAST_OUTPUT_MS = 2_000;
 @Injectable()
 export class Commands implements OnModuleDestroy {
   private readonly closing = new AbortController();
-  private readonly running = new Set<Promise<unknown> | undefined>();
+  private readonly running = new Set<Promise<unknown>>();
   private readonly limiter = new KeyedLimiter(AT_ONCE);
 
   constructor(
@@ -105,10 +105,9 @@ export class Commands implements OnModuleDestroy {
   async run(caller: Caller, id: string, request: CommandRequest, client: CommandClient): Promise<CommandEnd> {
     noteProgram(request.command);
     const entry = await this.containers.enter(caller, id);
-    let running: Promise<CommandEnd> | undefined;
+    const running = this.runIn(entry, request, client);
+    this.running.add(running);
     try {
-      running = this.runIn(entry, request, client);
-      this.running.add(running);
       return await running;
     } catch (error) {
       throw toDomainError(error);

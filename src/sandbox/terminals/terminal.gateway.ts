@@ -42,7 +42,7 @@ export class TerminalGateway implements OnGatewayInit<TerminalServer>, OnGateway
   ) {}
 
   afterInit(server: TerminalServer): void {
-    admitSockets(server, {
+    admitSockets<TerminalSocket>(server, {
       open: this.open,
       admit: (socket) => this.admit(socket),
       // The client was attached before it is connected, and has depended on its token since.
