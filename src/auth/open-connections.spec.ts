@@ -173,10 +173,7 @@ describe('a group of connections', () => {
         ({ name }) =>
           unknown.includes(name) ? Promise.reject(new Error(name)) : Promise.resolve(!refused.includes(name)),
       signals: {
-        user_suspended:
-          ({ userId }) =>
-          ({ name }) =>
-            name !== userId,
+        user_suspended: ({ name }, { userId }) => name !== userId,
       },
       onFault: (error) => void faults.push(error),
     });

@@ -38,7 +38,7 @@ export interface OpenConnection {
   readonly end: (reason: DomainError) => void;
 }
 
-type Concerns<T> = { readonly [S in SignalType]?: (payload: SignalMap[S]) => (connection: T) => boolean };
+type Concerns<T> = { readonly [S in SignalType]?: (connection: T, payload: SignalMap[S]) => boolean };
 
 /** What a group's connections depend on besides tokens and tiers: checked regularly, and at signals. */
 interface Checks<T> {
@@ -241,7 +241,7 @@ export class ConnectionGroup<T extends OpenConnection = OpenConnection> {
 
   private listen<S extends SignalType>(name: S, concerns: Concerns<T>[S]): void {
     const listener = (payload: SignalMap[S]): void => {
-      const concerned = [...this.open].filter(concerns?.(payload) ?? (() => false));
+      const concerned = [...this.open].filter((each) => concerns?.(each, payload));
       if (concerned.length > 0) this.check(concerned).catch((error: unknown) => this.checks?.onFault(error));
     };
     this.stopListening.push(this.signals.on(name, listener));

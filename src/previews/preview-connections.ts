@@ -4,9 +4,9 @@ import { type ConnectionGroup, type OpenConnection, OpenConnections } from '../a
 import type { Caller } from '../containers';
 import { DomainError } from '../errors';
 import { LOGGER, type Logger } from '../logging';
-import type { Admission } from './preview-access';
 import { KeyedLimiter } from '../scheduling';
 import { TiersService } from '../tiers';
+import type { Admission } from './preview-access';
 
 /** Finds what no signal has told. */
 const RECHECK_MS = 2_000;
@@ -41,14 +41,8 @@ export class PreviewConnections implements OnModuleDestroy {
         user_events: ofUser,
         user_suspended: ofUser,
         user_moved: ofUser,
-        token_revoked:
-          () =>
-          ({ admission }) =>
-            admission.by === 'token',
-        previews_changed:
-          ({ containerId }) =>
-          ({ admission }) =>
-            admission.containerId === containerId,
+        token_revoked: ({ admission }) => admission.by === 'token',
+        previews_changed: ({ admission }, { containerId }) => admission.containerId === containerId,
       },
       onFault: (error) => logger.warn({ err: error }, 'whether open previews may stay open could not be checked'),
     });
@@ -82,8 +76,8 @@ export class PreviewConnections implements OnModuleDestroy {
   }
 }
 
-function ofUser({ userId }: { readonly userId: string }): (preview: OpenPreview) => boolean {
-  return ({ admission }) => admission.owner.userId === userId;
+function ofUser({ admission }: OpenPreview, { userId }: { readonly userId: string }): boolean {
+  return admission.owner.userId === userId;
 }
 
 /** @throws what is no refusal, such as an error of the database */

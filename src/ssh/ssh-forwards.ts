@@ -45,10 +45,7 @@ export class SshForwards implements OnModuleDestroy {
       everyMs: RECHECK_MS,
       round: () => this.checkOfRuns(),
       signals: {
-        user_events:
-          ({ userId }) =>
-          ({ client }) =>
-            client.principal.userId === userId,
+        user_events: ({ client }, { userId }) => client.principal.userId === userId,
       },
       onFault: (error) => this.noteFault(error),
     });

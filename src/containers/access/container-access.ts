@@ -2,6 +2,12 @@ import { Injectable } from '@nestjs/common';
 import { AgentsService } from '../../agents';
 import { noteProgram } from '../../audit';
 import type { Principal } from '../../auth';
+import { DomainError, invalidParameters } from '../../errors';
+import { mergePatch } from '../../http';
+import { requestContext } from '../../logging';
+import type { NetworkPolicy } from '../../network-policy';
+import { Clock } from '../../scheduling';
+import { TiersService } from '../../tiers';
 import { faultOfEnvironment, type PatchContainerDto, type UpdateContainerDto } from '../dto/requests';
 import type { ContainerReference } from '../model/container-id';
 import type { ContainerRow } from '../model/container.entity';
@@ -11,12 +17,6 @@ import type { Change, Wanted } from '../operations/outcome';
 import { NetworkPolicies } from '../policies/network-policies';
 import { ContainerRepository } from '../rows/container.repository';
 import { environmentOf, Environments, type Variables } from '../rows/environments';
-import { DomainError, invalidParameters } from '../../errors';
-import { mergePatch } from '../../http';
-import { requestContext } from '../../logging';
-import type { NetworkPolicy } from '../../network-policy';
-import { Clock } from '../../scheduling';
-import { TiersService } from '../../tiers';
 
 /** The user on whose behalf an action runs. A {@link Principal} is one; internal modules may build their own. */
 export type Caller = Pick<Principal, 'userId' | 'tier' | 'sessionExpiresAt'>;

@@ -19,13 +19,12 @@ import { ContainersService } from '../../containers';
 import { DomainError } from '../../errors';
 import { ConnectionEnd, Location } from '../../http';
 import { RefusesIdempotencyKey } from '../../idempotency';
+import { Clock } from '../../scheduling';
+import { Secrets, SecretsError } from '../../secrets';
 import { ApiInside } from '../access/inside-errors';
 import { ApiDownload } from './api-files';
 import { ContainerPath, QueryPath } from './container-path';
-import type { FileLinkView } from './dto';
 import { FilesService } from './files.service';
-import { Clock } from '../../scheduling';
-import { Secrets, SecretsError } from '../../secrets';
 import * as dto from './dto';
 
 /** How long a link is valid, in milliseconds: long enough to drop what is dragged. */
@@ -66,7 +65,7 @@ export class FileLinks {
    * @param path of the file
    * @throws DomainError as {@link ContainersService.findToUse} does; `invalid_parameters`
    */
-  async make(caller: Principal, id: string, path: Buffer | undefined): Promise<FileLinkView> {
+  async make(caller: Principal, id: string, path: Buffer | undefined): Promise<dto.FileLinkView> {
     const { bytes } = ContainerPath.parse(path ?? '', 'path');
     const { id: containerId } = await this.containers.findToUse(caller, id);
     const expiresAt = this.clock.now().getTime() + VALID_MS;

@@ -8,11 +8,11 @@ import {
   saysNotRunning,
   saysPaused,
 } from '../../engine';
+import { untilAborted, within } from '../../scheduling';
 import type { ProcessRow } from '../processes/process-rows';
 import type { ProcessWatch } from '../processes/process-watch';
 import type { KeptPrograms } from '../programs/kept-programs';
 import { pauseBeforeProbeMs, type StartEnd } from './start-policy';
-import { untilAborted, within } from '../../scheduling';
 
 /** Between SIGTERM and SIGKILL when a start command is ended. */
 const GRACE_MS = 10_000;
