@@ -19,7 +19,7 @@ const RECHECK_MS = 30_000;
 const REMEMBER_MS = 60_000;
 
 /** The caller of a connection into a container. */
-type Entrant = Pick<Principal, 'userId' | 'tokenId' | 'tokenExpiresAt'>;
+type Caller = Pick<Principal, 'userId' | 'tokenId' | 'tokenExpiresAt'>;
 
 /** Something open, which the server ends once something that it depends on is over. */
 export interface OpenConnection {
@@ -127,7 +127,7 @@ export class OpenConnections implements OnApplicationBootstrap, OnApplicationShu
    * @returns the signal, and a function to be called when the work has ended
    */
   accessOf(
-    caller: Entrant,
+    caller: Caller,
     { gone, reason }: { readonly gone?: AbortSignal | undefined; readonly reason?: () => DomainError } = {},
   ): { readonly signal: AbortSignal; readonly leave: () => void } {
     const access = new AbortController();
@@ -260,7 +260,7 @@ export class ConnectionGroup<T extends OpenConnection = OpenConnection> {
 }
 
 /** What a connection into a container depends on: its caller's token and tier. */
-export function dependsOn(caller: Entrant): Pick<OpenConnection, 'token' | 'execBy'> {
+export function dependsOn(caller: Caller): Pick<OpenConnection, 'token' | 'execBy'> {
   return { token: caller, execBy: caller.userId };
 }
 

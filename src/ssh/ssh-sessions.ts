@@ -178,8 +178,8 @@ export class SshSessions {
       async (id) => {
         const opened = await this.terminals.open(principal, id, program);
         const attach = { size: asked.pty.size, stallMs: STALL_MS };
-        const visit = { session: opened, isNew: true, attach };
-        return { session: opened, connection: new TerminalConnection(visit, codec) };
+        const admitted = { session: opened, isNew: true, attach };
+        return { session: opened, connection: new TerminalConnection(admitted, codec) };
       },
     );
     codec.begin(connection);

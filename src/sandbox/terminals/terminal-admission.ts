@@ -8,11 +8,11 @@ import { ClientAddress, createValidationPipe, Draining, requestIdOf } from '../.
 import { SocketLimits } from '../../rate-limits';
 import { KeyedLimiter } from '../../scheduling';
 import { ProgramDto } from '../commands/dto';
-import { side, type TerminalCodec, TerminalConnection, type Visit } from './terminal-connection';
+import { side, type TerminalCodec, TerminalConnection, type AdmittedClient } from './terminal-connection';
 import { type TerminalProgram, Terminals } from './terminals';
 
 /** Maximum connections of one user to this process: enough for every window of one person. */
-const MAX_VISITS_PER_USER = 100;
+const MAX_CLIENTS_PER_USER = 100;
 
 const asked = z.object({
   container: z.string().min(1).max(512),
@@ -37,7 +37,7 @@ interface Admission {
 /** Admits clients to terminals, for both endpoints: Socket.IO and plain WebSockets. */
 @Injectable()
 export class TerminalAdmission {
-  private readonly visits = new KeyedLimiter(MAX_VISITS_PER_USER);
+  private readonly clients = new KeyedLimiter(MAX_CLIENTS_PER_USER);
 
   constructor(
     private readonly limits: SocketLimits,
@@ -60,20 +60,20 @@ export class TerminalAdmission {
     const { token } = options;
     const principal = token === null ? null : await this.limits.verify(request, token);
     if (!principal) throw token === null ? new DomainError('unauthorized') : invalidToken();
-    const leave = this.visits.take(principal.userId);
+    const leave = this.clients.take(principal.userId);
     if (!leave) throw new DomainError('too_many_connections');
-    const visit = await this.audited(request, principal, options).catch((error: unknown) => {
+    const client = await this.audited(request, principal, options).catch((error: unknown) => {
       leave();
       throw error;
     });
-    return new TerminalConnection({ ...visit, leave }, codec);
+    return new TerminalConnection({ ...client, leave }, codec);
   }
 
   private audited(
     request: IncomingMessage,
     principal: Principal,
     { asked: wanted, program, isStrict = false }: Admission,
-  ): Promise<Omit<Visit, 'leave'>> {
+  ): Promise<Omit<AdmittedClient, 'leave'>> {
     const schema = isStrict ? asked.strict() : asked;
     const { container } = (wanted ?? {}) as { container?: unknown };
     const intent = {
@@ -84,14 +84,14 @@ export class TerminalAdmission {
       address: this.addresses.of(request),
       requestId: requestIdOf(request.headers),
     } as const;
-    return this.audit.inContext(intent, () => this.visit(principal, schema.safeParse(wanted), program));
+    return this.audit.inContext(intent, () => this.attach(principal, schema.safeParse(wanted), program));
   }
 
-  private async visit(
+  private async attach(
     principal: Principal,
     parsed: ReturnType<typeof asked.safeParse>,
     program: unknown,
-  ): Promise<Omit<Visit, 'leave'>> {
+  ): Promise<Omit<AdmittedClient, 'leave'>> {
     if (!holdsScope(principal, 'exec')) throw insufficientScope('exec');
     if (!parsed.success) throw invalidParameters(parsed.error.issues.flatMap(faultsOf));
     const { container, session: id, cols, rows, after, takeover } = parsed.data;

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { TerminalExit, TerminalOutlet } from './attachment';
-import { MAX_INPUT_BYTES, type TerminalCodec, TerminalConnection, type Visit } from './terminal-connection';
+import { MAX_INPUT_BYTES, type TerminalCodec, TerminalConnection, type AdmittedClient } from './terminal-connection';
 import type { TerminalSession } from './terminal-session';
 import { SocketIoCodec } from './terminal.gateway';
 
@@ -29,7 +29,7 @@ const codec = {
 let endToken: () => void;
 const leave = jest.fn();
 const unwatch = jest.fn();
-const visit = (changes: Partial<Visit> = {}): Visit => ({
+const clientWith = (changes: Partial<AdmittedClient> = {}): AdmittedClient => ({
   session: session as unknown as TerminalSession,
   isNew: true,
   attach: { size: { columns: 80, rows: 24 } },
@@ -45,21 +45,21 @@ beforeEach(() => jest.clearAllMocks());
 
 describe('the connection of a client to a terminal', () => {
   it('must tell the client first that it is attached', () => {
-    new TerminalConnection(visit(), codec).open();
+    new TerminalConnection(clientWith(), codec).open();
     expect(codec.attached).toHaveBeenCalledWith({ session: 's', offset: 3, gap: true, role: 'writer' });
     expect(session.begin).toHaveBeenCalledWith(attachment);
   });
 
-  it('must leave the visit if the session refuses the client', () => {
+  it('must leave if the session refuses the client', () => {
     session.attach.mockImplementationOnce(() => {
       throw new Error('no');
     });
-    expect(() => new TerminalConnection(visit(), codec)).toThrow('no');
+    expect(() => new TerminalConnection(clientWith(), codec)).toThrow('no');
     expect(leave).toHaveBeenCalledTimes(1);
   });
 
   it('must end when the token does, also if it has ended before', () => {
-    const open = new TerminalConnection(visit(), codec);
+    const open = new TerminalConnection(clientWith(), codec);
     open.open();
     endToken();
     expect(codec.close).toHaveBeenCalledWith('token_ended');
@@ -68,7 +68,7 @@ describe('the connection of a client to a terminal', () => {
       onEnd();
       return () => undefined;
     };
-    const late = new TerminalConnection(visit({ watch }), codec);
+    const late = new TerminalConnection(clientWith({ watch }), codec);
     expect(codec.close).toHaveBeenCalledTimes(1);
     late.open();
     expect(codec.close).toHaveBeenCalledTimes(2);
@@ -76,7 +76,7 @@ describe('the connection of a client to a terminal', () => {
   });
 
   it('must tell an exit that comes before the client is connected once it is', () => {
-    const connection = new TerminalConnection(visit(), codec);
+    const connection = new TerminalConnection(clientWith(), codec);
     connection.exit(EXIT);
     connection.role('watcher');
     expect([codec.exit, codec.role].map((each) => each.mock.calls.length)).toEqual([0, 0]);
@@ -86,17 +86,17 @@ describe('the connection of a client to a terminal', () => {
   });
 
   it('must end a new session that its client was never told of, and no other', () => {
-    new TerminalConnection(visit({ isNew: false }), codec).leave();
-    const told = new TerminalConnection(visit(), codec);
+    new TerminalConnection(clientWith({ isNew: false }), codec).leave();
+    const told = new TerminalConnection(clientWith(), codec);
     told.open();
     told.leave();
     expect(session.end).not.toHaveBeenCalled();
-    new TerminalConnection(visit(), codec).leave();
+    new TerminalConnection(clientWith(), codec).leave();
     expect(session.end).toHaveBeenCalledWith('detached');
   });
 
   it('must refuse what is wrong, and ignore what comes after its end', () => {
-    const connection = new TerminalConnection(visit(), codec);
+    const connection = new TerminalConnection(clientWith(), codec);
     connection.open();
     expect(connection.input(Buffer.alloc(MAX_INPUT_BYTES + 1))).toBe('input_too_large');
     expect([connection.resize({ cols: 0, rows: 1 }), connection.acknowledge('1')]).toEqual(
@@ -120,7 +120,7 @@ describe('answers over Socket.IO', () => {
     const conn = Object.assign(new EventEmitter(), { writeBuffer: Array(500).fill({}), close: jest.fn() });
     const socket = Object.assign(new EventEmitter(), { conn, disconnect: jest.fn() });
     const served = new SocketIoCodec(socket as unknown as ConstructorParameters<typeof SocketIoCodec>[0]);
-    const connection = new TerminalConnection(visit(), codec);
+    const connection = new TerminalConnection(clientWith(), codec);
     served.take(connection);
     connection.open();
     const done = jest.fn();
@@ -136,7 +136,7 @@ describe('answers over Socket.IO', () => {
     const conn = Object.assign(new EventEmitter(), { close: jest.fn() });
     const socket = Object.assign(new EventEmitter(), { conn, disconnect: jest.fn() });
     const served = new SocketIoCodec(socket as unknown as ConstructorParameters<typeof SocketIoCodec>[0]);
-    served.take(new TerminalConnection(visit(), codec));
+    served.take(new TerminalConnection(clientWith(), codec));
     expect(conn.listenerCount('flush')).toBe(1);
     socket.emit('disconnect');
     expect(conn.listenerCount('flush')).toBe(0);

@@ -23,7 +23,7 @@ export const FAULTS: Readonly<Record<Fault, string>> = {
 };
 
 /** A client that was admitted to one terminal. */
-export interface Visit {
+export interface AdmittedClient {
   readonly session: TerminalSession;
   /** Whether the session was started for this client. */
   readonly isNew: boolean;
@@ -73,19 +73,19 @@ export class TerminalConnection implements TerminalOutlet {
   /** Tells the client why the server ended the connection before it was open. */
   private farewell: (() => void) | null = null;
 
-  /** Attaches the client. @throws DomainError as `TerminalSession.attach`; the visit has been left then */
+  /** Attaches the client. @throws DomainError as `TerminalSession.attach`; `leave` has been called then */
   constructor(
-    private readonly visit: Visit,
+    private readonly client: AdmittedClient,
     private readonly codec: TerminalCodec,
   ) {
     try {
-      this.attached = visit.session.attach(this, visit.attach);
+      this.attached = client.session.attach(this, client.attach);
     } catch (error) {
-      visit.leave?.();
+      client.leave?.();
       throw error;
     }
     // May call back at once.
-    this.unwatch = visit.watch?.(() => this.close('token_ended'));
+    this.unwatch = client.watch?.(() => this.close('token_ended'));
   }
 
   /** Begins the output, or says why the connection has ended meanwhile. Called when the client is connected. */
@@ -96,7 +96,7 @@ export class TerminalConnection implements TerminalOutlet {
     }
     this.state = 'open';
     const { attachment, offset, gap } = this.attached;
-    const { session } = this.visit;
+    const { session } = this.client;
     this.codec.attached({ session: session.id, offset, gap, role: attachment.role });
     session.begin(attachment);
   }
@@ -105,7 +105,7 @@ export class TerminalConnection implements TerminalOutlet {
   input(bytes: Buffer): Fault | null {
     if (this.state === 'left') return null;
     if (bytes.length > MAX_INPUT_BYTES) return 'input_too_large';
-    const outcome = this.visit.session.input(this.attached.attachment, bytes);
+    const outcome = this.client.session.input(this.attached.attachment, bytes);
     if (outcome === 'taken') return null;
     return outcome === 'full' ? 'input_full' : outcome;
   }
@@ -115,7 +115,7 @@ export class TerminalConnection implements TerminalOutlet {
     if (this.state === 'left') return null;
     const { data } = size.safeParse(message);
     if (!data) return 'invalid_parameters';
-    this.visit.session.resize(this.attached.attachment, { columns: data.cols, rows: data.rows });
+    this.client.session.resize(this.attached.attachment, { columns: data.cols, rows: data.rows });
     return null;
   }
 
@@ -126,7 +126,7 @@ export class TerminalConnection implements TerminalOutlet {
   }
 
   takeOver(): void {
-    this.visit.session.takeOver(this.attached.attachment);
+    this.client.session.takeOver(this.attached.attachment);
   }
 
   /** @param bytes of the client's output that have left this process */
@@ -145,8 +145,8 @@ export class TerminalConnection implements TerminalOutlet {
     const wasTold = this.state === 'open';
     this.state = 'left';
     this.unwatch?.();
-    this.visit.leave?.();
-    const { session, isNew } = this.visit;
+    this.client.leave?.();
+    const { session, isNew } = this.client;
     session.detach(this.attached.attachment);
     // The client was never told of its new session, so no client can come back to it.
     if (isNew && !wasTold && session.clients === 0) void session.end('detached');
