@@ -14,7 +14,7 @@ import { PortsController } from './ports.controller';
 import { PreviewAccess } from './preview-access';
 import { PreviewConnections } from './preview-connections';
 import { PreviewLinkRetention, PreviewLinks } from './preview-links';
-import { PreviewMetrics, PreviewTraffic } from './preview-traffic';
+import { PreviewTraffic } from './preview-traffic';
 import { PreviewServer } from './preview-server';
 import { PreviewUpstream } from './preview-upstream';
 import { Previews } from './previews';
@@ -40,7 +40,6 @@ import { Previews } from './previews';
     PreviewConnections,
     PreviewLinkRetention,
     PreviewLinks,
-    PreviewMetrics,
     Previews,
     PreviewServer,
     PreviewTraffic,

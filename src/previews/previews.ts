@@ -8,7 +8,7 @@ import { RefusedTokens } from '../rate-limits';
 import { type Admission, type Credentials, credentialsOf, PreviewAccess } from './preview-access';
 import type { PreviewTarget } from './preview-address';
 import { PreviewConnections } from './preview-connections';
-import { PreviewMetrics, PreviewTraffic } from './preview-traffic';
+import { PreviewTraffic } from './preview-traffic';
 import { type Exchange, forward, forwardUpgrade } from './preview-proxy';
 import { PreviewUpstream } from './preview-upstream';
 
@@ -28,7 +28,6 @@ export class Previews {
     private readonly refused: RefusedTokens,
     private readonly connections: PreviewConnections,
     private readonly upstream: PreviewUpstream,
-    private readonly metrics: PreviewMetrics,
     private readonly traffic: PreviewTraffic,
   ) {}
 
@@ -71,7 +70,7 @@ export class Previews {
     const credentials = credentialsOf(request, origin);
     const asked = await this.admit(visit, credentials);
     const leave = this.connections.enter(asked.owner);
-    const ended = this.metrics.begin(kind);
+    const ended = this.traffic.begin(kind);
     let connection: Duplex | undefined;
     let forget = (): void => undefined;
     try {
@@ -92,7 +91,6 @@ export class Previews {
         return;
       }
       const onBytes = (bytes: number): void => {
-        this.metrics.count(bytes);
         this.traffic.count(admission.owner.userId, bytes);
         this.upstream.noteUse(admission);
       };
