@@ -309,6 +309,16 @@ describe('berth, with a server that wants to harm', () => {
       expect(await readdir(join(tree, 'tree'))).not.toContain('evil');
     });
 
+    it.each([
+      ['a header that would fill the memory', { comment: 'c'.repeat(8 * 2 ** 20) }, 'a header of more than 1 MiB'],
+      ['a negative size', { size: '-5' }, 'an impossible size'],
+      ['a size that is no number', { size: 'many' }, 'an impossible size'],
+    ])('is refused with %s', async (_what, pax, reason) => {
+      const server = await serveTree([{ name: './evil', type: 'file', content: 'x', pax }]);
+      expect(await copied(server)).toMatchObject({ code: 1, stderr: expect.stringContaining(reason) as string });
+      expect(await readdir(join(folder, 'tree'))).toEqual([]);
+    });
+
     it('must replace a link in the place of a file, and not what it leads to', async () => {
       const tree = join(folder, 'tree', 'tree');
       await mkdir(tree, { recursive: true });
