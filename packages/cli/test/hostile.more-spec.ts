@@ -218,7 +218,8 @@ describe('berth, with a server that wants to harm', () => {
   });
 
   describe('cp of a directory', () => {
-    type Entry = Headers & { readonly content?: string };
+    /** The types of tar-stream do not have `pax`, the records of an extended header. */
+    type Entry = Headers & { readonly content?: string; readonly pax?: Readonly<Record<string, string>> };
 
     /** A server that has the directory `/home/user/tree`, as an archive of that. */
     async function serveTree(entries: readonly Entry[]): Promise<ScriptedServer> {
@@ -314,7 +315,7 @@ describe('berth, with a server that wants to harm', () => {
       ['a header that would fill the memory', { comment: 'c'.repeat(8 * 2 ** 20) }, 'a header of more than 1 MiB'],
       ['a negative size', { size: '-5' }, 'an impossible size'],
       ['a size that is no number', { size: 'many' }, 'an impossible size'],
-    ])('is refused with %s', async (_what, pax, reason) => {
+    ] as const)('is refused with %s', async (_what, pax, reason) => {
       const server = await serveTree([{ name: './evil', type: 'file', content: 'x', pax }]);
       expect(await copied(server)).toMatchObject({ code: 1, stderr: expect.stringContaining(reason) as string });
       expect(await readdir(join(folder, 'tree'))).toEqual([]);
