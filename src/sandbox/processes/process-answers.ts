@@ -153,7 +153,7 @@ function exitView({ exitCode, reason, endedAt }: ProcessRow): ProcessExitView {
 }
 
 /** Consecutive bytes of one output. */
-export interface OutputChunk {
+interface OutputChunk {
   readonly stream: ExecOutput['stream'];
   /** The number of bytes of both outputs before this chunk. */
   readonly offset: number;
@@ -161,7 +161,7 @@ export interface OutputChunk {
 }
 
 /** A page of the output, and where the next one begins. */
-export interface OutputPage {
+interface OutputPage {
   readonly chunks: readonly OutputChunk[];
   readonly next: number;
   /** Whether part of the requested output is no longer kept. */
@@ -174,7 +174,7 @@ type Piece = Pick<ExecOutput, 'stream' | 'data'> & { readonly offset: number };
  * Makes text of the pieces of an output. An incomplete UTF-8 character at the end of a piece waits for the next one,
  * unless the encoding is Base64.
  */
-export class OutputChunks {
+class OutputChunks {
   private begun: Piece | null = null;
 
   constructor(private readonly encoding: OutputEncoding) {}
@@ -213,7 +213,7 @@ export class OutputChunks {
  * Reads at most `limit` bytes of what a process had written when the reader attached. An incomplete character at the
  * end is left for the next page, unless the output is over.
  */
-export async function readPage(
+async function readPage(
   program: ContainerProcess,
   { after, limit, encoding, isOver }: { after: number; limit: number; encoding: OutputEncoding; isOver: boolean },
 ): Promise<OutputPage> {
