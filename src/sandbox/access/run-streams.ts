@@ -8,7 +8,7 @@ import { acceptsEvents, AnswerStreams, type EventStream } from '../../http';
 import { LOGGER, type Logger } from '../../logging';
 
 /** The reasons that can end every event stream about containers. */
-export type AccessEnd = 'token_ended' | 'exec_not_allowed' | 'server_stopped';
+type AccessEnd = 'token_ended' | 'exec_not_allowed' | 'server_stopped';
 
 /** A request for an event stream, with its reply. */
 export interface StreamCall {
@@ -18,7 +18,7 @@ export interface StreamCall {
 }
 
 /** Ends a stream with a last event `end`, whose `data` is the reason. */
-export type EndStream<End extends object> = (why: End | { readonly reason: AccessEnd }) => void;
+type EndStream<End extends object> = (why: End | { readonly reason: AccessEnd }) => void;
 
 const RUN_ENDS = [
   'container_stopped',
@@ -38,7 +38,7 @@ export class RunEndView {
 }
 
 /** A request for something that changes while a container runs, with its reply. */
-export interface RunCall extends StreamCall {
+interface RunCall extends StreamCall {
   readonly id: string;
 }
 

@@ -124,7 +124,7 @@ export function attachment(name: Buffer): string {
 }
 
 /** A range of a file's bytes. */
-export interface ByteRange {
+interface ByteRange {
   readonly offset: number;
   readonly length: number;
 }

@@ -122,7 +122,7 @@ function sealContext(containerId: string): string {
  * the audit names the user too.
  */
 @Injectable()
-export class FileLinkGuard implements CanActivate {
+class FileLinkGuard implements CanActivate {
   constructor(private readonly links: FileLinks) {}
 
   /** @throws DomainError as {@link FileLinks.open} does; `rate_limit_exceeded` */
