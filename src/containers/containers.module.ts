@@ -51,7 +51,7 @@ import { ContainerSpecs, StepExecutor } from './operations/executor';
 import { OperationRunner } from './operations/operation-runner';
 import { RunningWork } from './operations/running-work';
 import { CreationPlacement } from './operations/creation-placement';
-import { ContainerOperations } from './operations/operations';
+import { OperationContext } from './operations/operation';
 import { ProvenImages } from './operations/proven-images';
 import { Recovery } from './operations/recovery';
 import { Restoration } from './restoration';
@@ -146,7 +146,7 @@ import { StatusWait } from './status-wait';
     ContainerLeases,
     LeaseWatch,
     RecoveryQueue,
-    ContainerOperations,
+    OperationContext,
     OperationRunner,
     Placement,
     RunningWork,

@@ -14,8 +14,13 @@ import type { CreateRequest } from './creation/specification';
 import type { PatchContainerDto, UpdateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
 import type { ContainerListView, ContainerView } from './dto/responses';
-import { ContainerOperations } from './operations/operations';
-import type { Change } from './operations/outcome';
+import { deleting } from './operations/delete';
+import { OperationRunner } from './operations/operation-runner';
+import { pausing } from './operations/pause';
+import { resuming } from './operations/resume';
+import { starting } from './operations/start';
+import { stopping } from './operations/stop';
+import { type Change, updating } from './operations/update';
 import { Restoration } from './restoration';
 import type { Variables } from './rows/environments';
 
@@ -38,7 +43,7 @@ export class ContainersService {
     private readonly access: ContainerAccess,
     private readonly views: ContainerViews,
     private readonly creation: Creation,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly restoration: Restoration,
     private readonly usage: ContainerUsage,
     private readonly agents: AgentsService,
@@ -78,18 +83,17 @@ export class ContainersService {
   /**
    * Starts a container; recreates it, with its data, if it is missing from Docker.
    *
-   * @throws DomainError `start_failed`, `operation_in_progress`, `guest_session_expired`, `no_capacity`; as
-   *   {@link ContainerOperations.start}
+   * @throws DomainError `guest_session_expired`; as {@link starting} does
    */
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
-    return answer.started(await this.operations.start(await this.access.findInSession(caller, id)));
+    return answer.started(await this.operations.run(await this.access.findInSession(caller, id), starting()));
   }
 
   /** @throws DomainError `stop_failed`, `operation_in_progress` */
   async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView | AgentStoppedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.stop(caller, agentId);
-    return answer.stopped(await this.operations.stop(await this.access.find(caller, id)));
+    return answer.stopped(await this.operations.run(await this.access.find(caller, id), stopping()));
   }
 
   /**
@@ -98,7 +102,7 @@ export class ContainersService {
    * @throws DomainError `container_not_running`, `pause_failed`, `operation_in_progress`, `guest_session_expired`
    */
   async pause(caller: Caller, id: string): Promise<answer.ContainerPausedView> {
-    return answer.paused(await this.operations.pause(await this.access.findInSession(caller, id)));
+    return answer.paused(await this.operations.run(await this.access.findInSession(caller, id), pausing()));
   }
 
   /**
@@ -108,7 +112,7 @@ export class ContainersService {
    *   `guest_session_expired`
    */
   async resume(caller: Caller, id: string): Promise<answer.ContainerResumedView> {
-    return answer.resumed(await this.operations.resume(await this.access.findInSession(caller, id)));
+    return answer.resumed(await this.operations.run(await this.access.findInSession(caller, id), resuming()));
   }
 
   /**
@@ -126,7 +130,7 @@ export class ContainersService {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.delete(caller, agentId);
     const row = await this.access.find(caller, id);
-    return answer.deleted(await (force ? this.operations.forceDelete(row) : this.operations.delete(row)));
+    return answer.deleted(await this.operations.run(row, deleting({ isForced: force })));
   }
 
   /**
@@ -202,7 +206,7 @@ export class ContainersService {
 
   /** Like {@link touch}; resumes the container if it is paused. @throws DomainError as {@link resumed} */
   async touchResumed(caller: Pick<Caller, 'userId'>, id: string): Promise<void> {
-    await this.usage.note(await this.operations.awake(await this.access.find(caller, id)));
+    await this.usage.note(await this.awake(await this.access.find(caller, id)));
   }
 
   /**
@@ -254,7 +258,7 @@ export class ContainersService {
    * @throws DomainError `no_capacity`, `resume_failed`, `operation_in_progress`, `guest_session_expired`
    */
   async resumed(caller: Caller, id: string): Promise<void> {
-    await this.operations.awake(await this.access.findInSession(caller, id));
+    await this.awake(await this.access.findInSession(caller, id));
   }
 
   /**
@@ -316,25 +320,34 @@ export class ContainersService {
     return this.usage.environmentOf(row);
   }
 
+  /** Makes a container ready for programs: waits for a snapshot that suspends it, and resumes it if it is paused. */
+  private async awake(row: ContainerRow): Promise<ContainerRow> {
+    const settled = await this.operations.afterSnapshot(row);
+    return settled.status === 'paused' ? this.operations.run(settled, resuming()) : settled;
+  }
+
   /** A snapshot may suspend the container between the read of its row and the first call to Docker. */
   private async whileAwake<T>(caller: Caller, id: string, work: (row: ContainerRow) => Promise<T>): Promise<T> {
     try {
-      return await work(await this.operations.awake(await this.access.findToEnter(caller, id)));
+      return await work(await this.awake(await this.access.findToEnter(caller, id)));
     } catch (error) {
       if (!isPausedMeanwhile(error)) throw error;
       const row = await this.access.findToEnter(caller, id);
       const isOver = row.operation === null && row.status === 'running';
       if (!isOver && row.operation !== 'snapshot') throw error;
-      return work(await this.operations.awake(row));
+      return work(await this.awake(row));
     }
   }
 
   /** Changes settings if the request's conditions hold under the lease. */
   private async change(row: ContainerRow, change: Change, { tag }: TagOptions) {
-    const updated = await this.operations.update(row, (leased) => {
-      tag?.assertConditions(settingsTag(leased));
-      return change(leased);
-    });
+    const updated = await this.operations.run(
+      row,
+      updating((leased) => {
+        tag?.assertConditions(settingsTag(leased));
+        return change(leased);
+      }),
+    );
     tag?.answerWith(settingsTag(updated.row));
     return updated;
   }

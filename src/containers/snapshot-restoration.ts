@@ -3,7 +3,8 @@ import { DomainError, invalidParameters } from '../errors';
 import { type Caller, ContainerAccess } from './access/container-access';
 import type { RestoreSnapshotDto, SnapshotRestoredView } from './dto/snapshots';
 import { containerFacts, type ContainerRow } from './model/container.entity';
-import { ContainerOperations } from './operations/operations';
+import { OperationRunner } from './operations/operation-runner';
+import { restoringSnapshot } from './operations/restore-snapshot';
 import { SnapshotCreation } from './creation/snapshot-creation';
 import { SnapshotWait } from './snapshots/snapshot-wait';
 import { SnapshotAccess } from './snapshots/snapshot-access';
@@ -19,7 +20,7 @@ export class SnapshotRestoration {
     private readonly access: SnapshotAccess,
     private readonly creation: SnapshotCreation,
     private readonly waiting: SnapshotWait,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
   ) {}
 
   /**
@@ -41,7 +42,7 @@ export class SnapshotRestoration {
       throw invalidParameters([{ field: 'snapshot', message: 'must be a snapshot of this container' }]);
     }
     const kept = keep ? await this.keep(caller, row) : null;
-    const { row: after, restarted } = await this.operations.restoreSnapshot(row, snapshot);
+    const { row: after, restarted } = await this.operations.run(row, restoringSnapshot(snapshot));
     return Object.assign({}, containerFacts(after), {
       message: 'snapshot restored',
       restarted,

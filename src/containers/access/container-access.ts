@@ -13,7 +13,7 @@ import { ContainerRepository } from '../rows/container.repository';
 import type { PatchContainerDto, UpdateContainerDto } from '../dto/requests';
 import { environmentOf, Environments, type Variables } from '../rows/environments';
 import { NetworkPolicies } from '../policies/network-policies';
-import type { Change, Wanted } from '../operations/outcome';
+import type { Change, Wanted } from '../operations/update';
 import { type StartCommand, startCommandOf } from '../model/start-command';
 import { mergedSettings } from './settings-patch';
 

@@ -8,7 +8,8 @@ import { containerFacts, type ContainerRow } from '../model/container.entity';
 import { nameAfter, type SnapshotRow } from '../model/snapshot.entity';
 import { newContainer } from './new-container';
 import { ContainerLeases } from '../operations/container-leases';
-import { ContainerOperations } from '../operations/operations';
+import { creating } from '../operations/create';
+import { OperationRunner } from '../operations/operation-runner';
 import { ContainerRepository } from '../rows/container.repository';
 import type { CapacityBounds } from '../rows/reserved-capacity';
 import { endsOf, Specifications } from './specification';
@@ -37,7 +38,7 @@ export class CopyCreation {
     private readonly capacity: Capacity,
     private readonly repository: ContainerRepository,
     private readonly leases: ContainerLeases,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly clock: Clock,
   ) {}
 
@@ -83,7 +84,9 @@ export class CopyCreation {
           pool: limits.pool,
         }),
       begin: async () => {
-        await Promise.all(prepared.map(({ row, grant }) => this.operations.create(row, grant)));
+        await Promise.all(
+          prepared.map(({ row, grant }) => this.operations.runCreation(row, grant, creating({ isNew: true }))),
+        );
       },
     };
   }

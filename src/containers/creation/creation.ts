@@ -8,7 +8,8 @@ import * as answer from '../dto/responses';
 import { type Inserted, Insertion } from './insertion';
 import { newContainer } from './new-container';
 import { ContainerLeases } from '../operations/container-leases';
-import { ContainerOperations } from '../operations/operations';
+import { creating } from '../operations/create';
+import { OperationRunner } from '../operations/operation-runner';
 import { OriginLookup, type Origins } from './origins';
 import { type CreateRequest, Specifications } from './specification';
 import { type AcceptedCreation, WarmCreation } from './warm-creation';
@@ -32,7 +33,7 @@ export class Creation {
     private readonly warm: WarmCreation,
     private readonly insertion: Insertion,
     private readonly leases: ContainerLeases,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly origins: OriginLookup,
     private readonly clock: Clock,
   ) {}
@@ -100,7 +101,7 @@ export class Creation {
     const row = newContainer({ id, userId, request, ...sealed, seedSnapshotId, keptLayerMb, lease: columns, now });
     try {
       const inserted = await this.insertion.insert(row, accepted);
-      if (!('replayed' in inserted)) void this.operations.create(inserted.row, grant);
+      if (!('replayed' in inserted)) void this.operations.runCreation(inserted.row, grant, creating({ isNew: true }));
       return inserted;
     } catch (error) {
       if (isNamed || !(error instanceof DomainError && error.kind === 'name_taken')) throw error;

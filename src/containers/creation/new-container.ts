@@ -6,7 +6,7 @@ import type { ContainerRow } from '../model/container.entity';
 import type { TemplateRow } from '../../images';
 import type { CreateContainerDto } from '../dto/requests';
 import type { OperationColumns } from '../operations/container-leases';
-import { containerName } from '../operations/plan';
+import { containerName } from '../operations/steps';
 import type { StartCommand } from '../model/start-command';
 
 const QUALITIES = [

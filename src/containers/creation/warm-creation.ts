@@ -7,7 +7,8 @@ import type { Caller } from '../access/container-access';
 import { type Inserted, Insertion } from './insertion';
 import type { ContainerRow } from '../model/container.entity';
 import { newContainer } from './new-container';
-import { ContainerOperations } from '../operations/operations';
+import { OperationRunner } from '../operations/operation-runner';
+import { starting } from '../operations/start';
 import { newRun, RunPolicies } from '../policies/run-policy';
 import { FREE } from '../rows/container.repository';
 import { NoSlotError } from '../rows/warm-slots';
@@ -37,7 +38,7 @@ export class WarmCreation {
     private readonly pool: WarmPool,
     private readonly insertion: Insertion,
     private readonly policies: RunPolicies,
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly clock: Clock,
     @Inject(LOGGER) private readonly logger: Logger,
   ) {}
@@ -113,7 +114,7 @@ export class WarmCreation {
       if (await within(this.pool.isSound(row), { ms: LOOK_MS })) return row;
       this.pool.noteMiss('not_running');
       this.logger.warn({ container_id: row.id }, 'a warm slot did not run; the container is created anew');
-      return await this.operations.replaceSlot(row);
+      return (await this.operations.run(row, starting({ isReplaced: true }))).row;
     } catch (error) {
       // From its insertion on it is a container like any other, which the watcher and the sweeps look after.
       this.logger.warn({ err: error, container_id: row.id }, 'a container in a warm slot could not be confirmed');

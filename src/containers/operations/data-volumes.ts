@@ -29,7 +29,7 @@ import {
   type LayerToKeep,
   movedVolumeName,
   type Seed,
-} from './plan';
+} from './steps';
 
 /**
  * A volume needs more room than its data: for file-system metadata (a copy can be slightly larger than its source), and

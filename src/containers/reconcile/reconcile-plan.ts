@@ -3,7 +3,7 @@ import { isHalfGone, type ListedContainer, type ListedVolume } from '../../engin
 import { isUp } from '../model/container.entity';
 import type { SweptRow } from '../rows/container.queries';
 import { isTermOver } from '../leases/lease-term';
-import { containerName } from '../operations/plan';
+import { containerName } from '../operations/steps';
 import { mayHoldData } from '../operations/rollback-plan';
 
 /** An action that a sweep finds for one container. */

@@ -7,9 +7,10 @@ import { Clock, Throttle } from '../../scheduling';
 import { type ContainerRow, keptWith, MIB } from '../model/container.entity';
 import { layerReference, nameAfter, type SnapshotRow, snapshotVolume } from '../model/snapshot.entity';
 import { assertDataFits, DataVolumes } from '../operations/data-volumes';
-import type { Facts } from '../operations/executor';
-import { ContainerOperations, type SnapshotCourse } from '../operations/operations';
+import type { StepResults } from '../operations/executor';
+import { OperationRunner } from '../operations/operation-runner';
 import { RunningWork } from '../operations/running-work';
+import { type SnapshotPreparation, takingSnapshot } from '../operations/snapshot';
 import { type SnapshotLimits, SnapshotRepository } from '../rows/snapshot.repository';
 import { SnapshotRemoval } from './snapshot-removal';
 
@@ -47,7 +48,7 @@ interface WantedSnapshot<Result extends KeyedOutcome> {
 @Injectable()
 export class SnapshotMaking {
   constructor(
-    private readonly operations: ContainerOperations,
+    private readonly operations: OperationRunner,
     private readonly snapshots: SnapshotRepository,
     private readonly removal: SnapshotRemoval,
     private readonly volumes: DataVolumes,
@@ -68,7 +69,7 @@ export class SnapshotMaking {
   async begin<R extends KeyedOutcome>(container: ContainerRow, wanted: WantedSnapshot<R>): Promise<R> {
     return new Promise((accept, refuse) => {
       let inserted: SnapshotRow | null = null;
-      const making = this.operations.snapshot(container, async (leased) => {
+      const operation = takingSnapshot(async (leased) => {
         const row = await this.rowOf(leased, wanted);
         const insert: Insert = (more) =>
           this.snapshots.insert(row, wanted.limits, async () => {
@@ -81,10 +82,10 @@ export class SnapshotMaking {
         if (result.isReplayed) return null;
         const most = await this.volumes.mostLayerBytes(row.diskMb);
         const mostLayerBytes = wanted.isTransient ? most : Math.min(most, wanted.limits.snapshotMb * MIB);
-        return { ...this.courseOf(row, wanted), mostLayerBytes };
+        return { ...this.preparationOf(row, wanted), mostLayerBytes };
       });
       void this.work.track(() =>
-        making.catch(async (error: unknown) => {
+        this.operations.run(container, operation).catch(async (error: unknown) => {
           refuse(error instanceof Error ? error : new Error(String(error)));
           if (inserted !== null) await this.fail(inserted, error);
         }),
@@ -134,18 +135,18 @@ export class SnapshotMaking {
     };
   }
 
-  private courseOf(row: SnapshotRow, wanted: WantedSnapshot<KeyedOutcome>): SnapshotCourse {
+  private preparationOf(row: SnapshotRow, wanted: WantedSnapshot<KeyedOutcome>): SnapshotPreparation {
     const { limits } = wanted;
     const onlyCopy = wanted.onlyCopy?.(row) ?? null;
     const own = { owner: { id: row.id, isSnapshot: true }, volume: snapshotVolume(row) };
     return {
-      plan: {
+      snapshot: {
         ...(onlyCopy ? { owner: { id: onlyCopy.id, isSnapshot: false }, volume: onlyCopy.volumeName } : own),
         layer: row.layerBytes > 0 ? layerReference(row) : null,
         hasData: row.dataBytes > 0,
       },
       listeners: this.reporterOf(row),
-      finish: ({ layer, committedBytes = 0, copiedBytes = 0, suspendedMs = 0 }: Facts) => {
+      finish: ({ layer, committedBytes = 0, copiedBytes = 0, suspendedMs = 0 }: StepResults) => {
         const { imageId: layerId = null, bytes: layerBytes = 0 } = layer ?? {};
         const dataBytes = row.dataBytes === 0 ? 0 : Math.max(1, copiedBytes);
         const keptLayerMb = keptWith(row, committedBytes);
@@ -156,7 +157,7 @@ export class SnapshotMaking {
   }
 
   /** Users see the copy go on; a failure to tell them does not fail the snapshot. */
-  private reporterOf(row: SnapshotRow): NonNullable<SnapshotCourse['listeners']> {
+  private reporterOf(row: SnapshotRow): NonNullable<SnapshotPreparation['listeners']> {
     const throttle = new Throttle(PROGRESS_MS);
     return {
       onCopy: ({ percent, message }) => {
