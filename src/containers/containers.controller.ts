@@ -71,10 +71,10 @@ export class ContainersController {
   create(
     @CurrentPrincipal() caller: Principal,
     @Body() body: CreateContainerDto,
-    @Keyed() { key: idempotencyKey, onReplayed }: KeyedRequest,
+    @Keyed() keyed: KeyedRequest,
   ): Promise<ContainerCreatedView> {
     assertMayStart(caller, body);
-    return this.containers.create(caller, body, { idempotencyKey, onReplayed });
+    return this.containers.create(caller, body, keyed);
   }
 
   @Get()

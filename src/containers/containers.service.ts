@@ -3,13 +3,14 @@ import { type AgentDeletedView, AgentsService, type AgentStoppedView, type Agent
 import type { ExecRequest } from '../engine';
 import { DomainError, isPausedMeanwhile } from '../errors';
 import type { TaggedRequest } from '../http';
+import type { RequestKey } from '../idempotency';
 import { type Caller, ContainerAccess } from './access/container-access';
 import { agentIdOf } from './model/container-id';
 import { ContainerUsage, type RunningContainer } from './access/container-usage';
 import { ContainerViews, type ListQuery } from './container-views';
 import type { ContainerRow } from './model/container.entity';
 import { settingsTag } from './model/settings-tag';
-import { type CreateOptions, Creation } from './creation/creation';
+import { Creation } from './creation/creation';
 import type { CreateRequest } from './creation/specification';
 import type { PatchContainerDto, UpdateContainerDto } from './dto/requests';
 import * as answer from './dto/responses';
@@ -55,12 +56,8 @@ export class ContainersService {
    * @throws DomainError `invalid_parameters`, `container_limit_reached`, `name_taken`, `guest_session_expired`,
    *   `idempotency_key_reused`, `no_capacity`, `exec_not_allowed`
    */
-  async create(
-    caller: Caller,
-    request: CreateRequest,
-    options: CreateOptions = {},
-  ): Promise<answer.ContainerCreatedView> {
-    return this.creation.create(caller, request, options);
+  async create(caller: Caller, request: CreateRequest, key: RequestKey = {}): Promise<answer.ContainerCreatedView> {
+    return this.creation.accept(caller, request, key);
   }
 
   /**
