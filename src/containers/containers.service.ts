@@ -12,7 +12,7 @@ import type { ContainerRow } from './model/container.entity';
 import { settingsTag } from './model/settings-tag';
 import { Creation } from './creation/creation';
 import type { CreateRequest } from './creation/specification';
-import type { PatchContainerDto, UpdateContainerDto } from './dto/requests';
+import type { SettingsPatch } from './dto/requests';
 import * as answer from './dto/responses';
 import type { ContainerListView, ContainerView } from './dto/responses';
 import { deleting } from './operations/delete';
@@ -21,12 +21,9 @@ import { pausing } from './operations/pause';
 import { resuming } from './operations/resume';
 import { starting } from './operations/start';
 import { stopping } from './operations/stop';
-import { type Change, updating } from './operations/update';
+import { updating } from './operations/update';
 import { Restoration } from './restoration';
 import type { Variables } from './rows/environments';
-
-/** The DTO's fields as plain data, so that other modules need not instantiate the class. */
-type Settings = Readonly<UpdateContainerDto>;
 
 /** Conditions on the settings' entity tag, and its receiver; by default none. */
 interface TagOptions {
@@ -143,9 +140,10 @@ export class ContainersService {
   }
 
   /**
-   * Changes the name, resources, network, environment variables, start command and idle limits. Another size or
-   * network recreates the container, which keeps its data. Other variables are those of the programs that are started
-   * from then on.
+   * Changes the name, resources, network, environment variables, labels, start command and idle limits; absent ones
+   * stay, and null removes an optional one. Another size or network recreates the container, which keeps its data.
+   * Other variables are those of the programs that are started from then on. The patch is applied to the settings under
+   * the container's lease, so that concurrent patches of different settings all hold.
    *
    * @throws DomainError `invalid_parameters`, `name_taken`, `update_failed`, `operation_in_progress`,
    *   `guest_session_expired`, `no_capacity`, `exec_not_allowed`, `precondition_failed`
@@ -153,28 +151,13 @@ export class ContainersService {
   async update(
     caller: Caller,
     id: string,
-    settings: Settings,
-    options: TagOptions = {},
+    patch: SettingsPatch,
+    { tag }: TagOptions = {},
   ): Promise<answer.ContainerUpdatedView> {
-    const { row, change } = await this.access.findToUpdate(caller, id, settings);
-    return answer.updated(await this.change(row, change, options));
-  }
-
-  /**
-   * Changes some of the settings, and the labels: absent ones stay, null removes an optional one, and `env`, `labels`
-   * and `start` are merged by key (RFC 7396). The patch is merged with the settings under the container's lease, so
-   * that concurrent patches of different settings all hold.
-   *
-   * @throws DomainError as {@link update} does
-   */
-  async patch(
-    caller: Caller,
-    id: string,
-    patch: Readonly<PatchContainerDto>,
-    options: TagOptions = {},
-  ): Promise<answer.ContainerUpdatedView> {
-    const { row, change } = await this.access.findToPatch(caller, id, patch);
-    return answer.updated(await this.change(row, change, options));
+    const allowed = await this.access.findToUpdate(caller, id, patch);
+    const updated = await this.operations.run(allowed.row, updating(allowed.patch, tag));
+    tag?.answerWith(settingsTag(updated.row));
+    return answer.updated(updated);
   }
 
   /**
@@ -186,10 +169,11 @@ export class ContainersService {
     caller: Caller,
     id: string,
     labels: Readonly<Record<string, string>>,
-    options: TagOptions = {},
+    { tag }: TagOptions = {},
   ): Promise<ContainerView> {
     const row = await this.access.findInSession(caller, id);
-    const relabelled = await this.change(row, (leased) => ({ ...leased, labels }), options);
+    const relabelled = await this.operations.run(row, updating({ labels, isWhole: true }, tag));
+    tag?.answerWith(settingsTag(relabelled.row));
     return this.views.of(caller, relabelled.row);
   }
 
@@ -334,18 +318,5 @@ export class ContainersService {
       if (!isOver && row.operation !== 'snapshot') throw error;
       return work(await this.awake(row));
     }
-  }
-
-  /** Changes settings if the request's conditions hold under the lease. */
-  private async change(row: ContainerRow, change: Change, { tag }: TagOptions) {
-    const updated = await this.operations.run(
-      row,
-      updating((leased) => {
-        tag?.assertConditions(settingsTag(leased));
-        return change(leased);
-      }),
-    );
-    tag?.answerWith(settingsTag(updated.row));
-    return updated;
   }
 }

@@ -27,15 +27,20 @@ export const MERGE_FORMS = Symbol('the classes of the bodies of a route that tak
 export const MERGE_EXTENSION = 'x-merge-patch';
 
 /** The classes of a body by its media type. */
-interface Forms<Whole, Patch> {
+interface Forms<Whole, Patch, Change> {
   /** The class of `application/json`. */
   readonly whole: Type<Whole>;
   /** The class of merge patches, whose properties are all optional. */
-  readonly patch: Type<Patch>;
+  readonly patch: Type<Patch & Change>;
+  /** What a whole body changes. */
+  readonly changeOf: (whole: Whole) => Change;
 }
 
 /** Lets a PATCH route take JSON and merge patches; its body needs a {@link PatchPipe}. */
-export function TakesMergePatch({ whole, patch }: Forms<object, object>): MethodDecorator {
+export function TakesMergePatch({
+  whole,
+  patch,
+}: Pick<Forms<object, object, object>, 'whole' | 'patch'>): MethodDecorator {
   return applyDecorators(
     SetMetadata(MERGE_FORMS, [whole, patch]),
     ApiExtraModels(patch),
@@ -44,16 +49,16 @@ export function TakesMergePatch({ whole, patch }: Forms<object, object>): Method
   );
 }
 
-/** Validates a body by the class of its media type. A merge patch must have at least one field. */
+/** Validates a body by the class of its media type, and makes one form of both. A merge patch must have a field. */
 @Injectable()
-export class PatchPipe<Whole extends object, Patch extends object> implements PipeTransform {
+export class PatchPipe<Whole extends object, Patch extends object, Change extends object> implements PipeTransform {
   private readonly validation = createValidationPipe();
 
-  constructor(private readonly forms: Forms<Whole, Patch>) {}
+  constructor(private readonly forms: Forms<Whole, Patch, Change>) {}
 
-  async transform(body: unknown): Promise<Whole | Patch> {
-    const { whole, patch } = this.forms;
-    if (!(body instanceof MergePatch)) return this.validated(body, whole);
+  async transform(body: unknown): Promise<Change> {
+    const { whole, patch, changeOf } = this.forms;
+    if (!(body instanceof MergePatch)) return changeOf(await this.validated(body, whole));
     if (Object.keys(body.changes).length === 0) {
       throw invalidParameters([{ field: 'body', message: 'must have at least one field' }]);
     }

@@ -5,6 +5,7 @@ import { Clock } from '../../scheduling';
 import { Placement } from '../capacity/placement';
 import type { ContainerRow, Ending, Verb } from '../model/container.entity';
 import { RunPolicies } from '../policies/run-policy';
+import { Environments } from '../rows/environments';
 import { DataVolumes } from './data-volumes';
 import type { Execution, StepResults } from './executor';
 import type { OperationLease } from './operation-lease';
@@ -21,6 +22,7 @@ export class OperationContext {
     readonly volumes: DataVolumes,
     readonly policies: RunPolicies,
     readonly placement: Placement,
+    readonly environments: Environments,
     readonly purge: Purge,
     readonly clock: Clock,
   ) {}

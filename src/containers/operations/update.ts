@@ -1,14 +1,14 @@
-import { isDeepStrictEqual } from 'node:util';
-import type { IdleAction } from '../../tiers';
+import type { TaggedRequest } from '../../http';
+import type { SettingsPatch } from '../dto/requests';
 import { containerFacts, type ContainerRow, isUp } from '../model/container.entity';
-import type { StartCommand } from '../model/start-command';
+import { settingsTag } from '../model/settings-tag';
 import type { ContainerPatch } from '../rows/container.repository';
-import type { NewEnvironment } from '../rows/environments';
 import { isLayerWritten, type StepResults } from './executor';
 import type { Completed, Operation, OperationContext, PlannedOperation } from './operation';
 import type { OperationLease } from './operation-lease';
 import { NOTHING, type Outcome, replaced, replacementData, wasRestarted } from './outcome';
 import type { Recovery } from './recovery';
+import { changesSettings, endsAfter, settingsAfter, type Wanted } from './settings';
 import {
   confirmStopped,
   type ContainerLimits,
@@ -31,42 +31,6 @@ import {
   stopReplaced,
 } from './steps';
 
-/** The settings that an update requests. The name may be unchanged; an absent property leaves its setting unchanged. */
-export type Wanted = ContainerLimits & {
-  readonly name: string;
-  readonly env?: NewEnvironment;
-  readonly autoStopSeconds?: number | null | undefined;
-  readonly idleAction?: IdleAction | null | undefined;
-  readonly autoDeleteSeconds?: number | null | undefined;
-  readonly autoStart?: boolean | undefined;
-  readonly start?: StartCommand | null | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-};
-
-/**
- * What a client's request wants of a container, given the row under the lease: what the request leaves out stays.
- *
- * @throws DomainError if the request does not apply to the row
- */
-export type Change = (row: ContainerRow) => Wanted;
-
-/** Whether an update changes the name, the variables, the labels, the idle limits or the start command. */
-export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
-  const isSame = isDeepStrictEqual(endsAfter(row, wanted), endsAfter(row, {}));
-  const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
-  const isSameLabels = wanted.labels === undefined || isDeepStrictEqual(row.labels, wanted.labels);
-  return row.name !== wanted.name || wanted.env !== undefined || !isSame || !isSameStart || !isSameLabels;
-}
-
-/** The columns about what happens to an unused container, and at its next use. */
-type Ends = Pick<ContainerRow, 'autoStopSeconds' | 'idleAction' | 'autoDeleteSeconds' | 'autoStart'>;
-
-function endsAfter(row: ContainerRow, wanted: { readonly [F in keyof Ends]?: Ends[F] | undefined }): Ends {
-  const { autoStopSeconds = row.autoStopSeconds, autoDeleteSeconds = row.autoDeleteSeconds } = wanted;
-  const { idleAction = row.idleAction, autoStart = row.autoStart } = wanted;
-  return { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart };
-}
-
 /** What an update, a move or a return to a snapshot did. */
 export interface Updated {
   readonly row: ContainerRow;
@@ -80,25 +44,30 @@ export interface Updated {
  * network need Docker. A new name does not, as everything in Docker is named by the database id. New variables do not,
  * as each program gets them when it is started.
  *
- * @param change called with the row under the lease, so that no other change comes between the two
- * @throws DomainError `invalid_parameters` if the data is too large, `update_failed`, `name_taken`,
- *   `operation_in_progress`, `container_not_found`; as `change` does
+ * @param patch is applied to the row under the lease, so that no other change comes between the two
+ * @param tag its conditions must hold for that row
+ * @throws DomainError `invalid_parameters` if the data is too large, or the merged settings are not valid;
+ *   `precondition_failed`, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found`
  */
-export function updating(change: Change): Operation<Updated> {
+export function updating(patch: SettingsPatch, tag?: Pick<TaggedRequest, 'assertConditions'>): Operation<Updated> {
+  const change = (row: ContainerRow, { environments }: OperationContext): Wanted => {
+    tag?.assertConditions(settingsTag(row));
+    return settingsAfter(row, patch, environments);
+  };
   return {
     verb: 'update',
     isRepeatedAfter: isLayerWritten,
-    ofRowAlone: (row, { clock }) => {
-      const wanted = change(row);
+    ofRowAlone: (row, context) => {
+      const wanted = change(row, context);
       if (!sameLimits(row, wanted)) return null;
-      const now = clock.now();
+      const now = context.clock.now();
       if (!changesSettings(row, wanted)) return { patch: { lastUsedAt: now }, events: [] };
       return updatedOutcome(row, wanted, { results: {}, now });
     },
     prepare: async (lease, context) => {
       const { recovery, volumes, placement, clock } = context;
       await followDocker(lease, recovery);
-      const wanted = change(lease.row);
+      const wanted = change(lease.row, context);
       await lease.assertNameFree(wanted.name);
       if (isUp(lease.row.status)) await placement.reserve(lease, wanted);
       await recovery.unpause(lease, clock.now());
