@@ -72,7 +72,7 @@ const NONE = { env: () => ({}), labels: {}, start: null };
  */
 export function mergedSettings(
   current: Omit<Merged, 'env'> & { readonly env: () => Pairs },
-  patch: Pick<SettingsPatch, keyof Merged>,
+  patch: SettingsPatch,
 ): Partial<Merged> {
   const merged: { -readonly [Key in keyof Merged]?: Merged[Key] } = {};
   if (patch.env !== undefined) merged.env = patch.env === null ? {} : (mergePatch(current.env(), patch.env) as Pairs);
