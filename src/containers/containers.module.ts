@@ -75,7 +75,7 @@ import { ContainerWatcher } from './reconcile/watcher';
 import { RoleInstallation } from './roles/role-installation';
 import { RoleInstaller } from './roles/role-installer';
 import { RoleRepository } from './roles/role.repository';
-import { CopyCreation, Forks } from './creation/forks';
+import { Forks } from './creation/forks';
 import { SnapshotRestoration } from './snapshots/snapshot-restoration';
 import { SnapshotWait } from './snapshots/snapshot-wait';
 import { SnapshotAccess } from './snapshots/snapshot-access';
@@ -172,7 +172,6 @@ import { StatusWait } from './status-wait';
     SandboxProver,
     SnapshotRepository,
     SnapshotCreation,
-    CopyCreation,
     Forks,
     SnapshotRestoration,
     SnapshotWait,

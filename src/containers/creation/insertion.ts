@@ -3,12 +3,13 @@ import { randomInt, randomUUID } from 'node:crypto';
 import { IdempotencyKeys, type OnceOnly } from '../../idempotency';
 import { needsInstallation } from '../../roles';
 import { Clock } from '../../scheduling';
-import type { RequestedEnds } from '../../tiers';
+import type { RequestedEnds, Tier } from '../../tiers';
 import { Capacity } from '../capacity/capacity';
 import type { CreateContainerDto } from '../dto/requests';
 import type { ContainerCreatedView } from '../dto/responses';
 import type { Grant } from '../leases/lease-store';
 import { containerFacts, type ContainerRow } from '../model/container.entity';
+import type { SnapshotRow } from '../model/snapshot.entity';
 import type { WarmSlot } from '../model/warm-slot.entity';
 import { ContainerLeases, type OperationColumns } from '../operations/container-leases';
 import { containerName } from '../operations/steps';
@@ -24,6 +25,13 @@ interface NewContainer {
   readonly settings: Specification;
   /** The snapshot that it is made from; null: its image alone. */
   readonly snapshot: SourceSnapshot | null;
+}
+
+/** The row of a new container, leased by its own creation. */
+export interface NewRow {
+  /** As inserted, once it is: with its node. */
+  row: ContainerRow;
+  readonly grant: Grant;
 }
 
 /** A creation that was checked and resolved, and is accepted if there is room for it. */
@@ -53,8 +61,7 @@ export class Insertion {
     private readonly clock: Clock,
   ) {}
 
-  /** The row of a new container, leased by its own creation. */
-  newRow(container: NewContainer): { readonly row: ContainerRow; readonly grant: Grant } {
+  newRow(container: NewContainer): NewRow {
     const id = randomUUID();
     const { columns, grant } = this.leases.newLease(id, 'create');
     return { row: this.rowOf(container, { id, lease: columns }), grant };
@@ -88,6 +95,42 @@ export class Insertion {
       await keep(row);
       return row;
     });
+  }
+
+  /**
+   * Inserts all copies of a container, together with the snapshot that they are made from.
+   *
+   * @param options.insertSnapshot runs its argument in the transaction that inserts the snapshot
+   * @param options.answer the answer to the request
+   * @throws DomainError `container_limit_reached`, `name_taken`, `idempotency_key_reused`, `no_capacity`
+   */
+  async insertCopies<T extends object>(
+    copies: readonly NewRow[],
+    { id: seedSnapshotId, keptLayerMb, layerBytes, nodeId: preferred, userId }: SnapshotRow,
+    options: {
+      readonly tier: Tier;
+      readonly once: OnceOnly | null;
+      readonly answer: T;
+      readonly insertSnapshot: (insertCopies: () => Promise<void>) => Promise<void>;
+    },
+  ): Promise<{ readonly answer: T; readonly isReplayed: boolean }> {
+    const { tier, once, answer, insertSnapshot } = options;
+    const insertAll = async (bounds: CapacityBounds): Promise<void> => {
+      for (const copy of copies) {
+        const row = { ...copy.row, seedSnapshotId, keptLayerMb };
+        const event = { type: 'container_created', data: containerFacts(row) } as const;
+        copy.row = await this.repository.insert(row, { limit: tier.containers, tier: tier.name, event, bounds });
+      }
+    };
+    await this.capacity.assertDisk(layerBytes);
+    return this.capacity.within(
+      (bounds) =>
+        this.keys.once<T>(userId, once, async (keep) => {
+          await keep({ answer, id: copies[0]?.row.id ?? '' });
+          await insertSnapshot(() => insertAll(bounds));
+        }),
+      { preferred, pool: tier.pool },
+    );
   }
 
   /** The row of a new container with this id. Its variables are encrypted for the id. */

@@ -1,5 +1,5 @@
 import type { ContainerRow } from '../model/container.entity';
-import type { Operation } from './operation';
+import type { OperationDefinition } from './operation';
 import { startedOutcome } from './start';
 import { confirmFirstRun, type Plan, type PlanInput, recreate, removeRemains, type Seed, stepsOnly } from './steps';
 
@@ -9,7 +9,7 @@ import { confirmFirstRun, type Plan, type PlanInput, recreate, removeRemains, ty
  *
  * @param options.isNew whether this is the first attempt: nothing has been done in Docker for the row
  */
-export function creating({ isNew }: { isNew: boolean }): Operation<ContainerRow> {
+export function creating({ isNew }: { isNew: boolean }): OperationDefinition<ContainerRow> {
   return {
     verb: 'create',
     prepare: async (lease, context) => {

@@ -1,5 +1,5 @@
 import { type ContainerRow, type DeletionReason, isUp } from '../model/container.entity';
-import type { Operation, OperationContext } from './operation';
+import type { OperationDefinition, OperationContext } from './operation';
 import { deletedOutcome, type Outcome } from './outcome';
 import { exists, type Plan, type PlanInput, removeRemains, type Step, stepsOnly, stopCurrent } from './steps';
 import { type Ended, ended } from './stop';
@@ -17,7 +17,7 @@ interface DeletionOptions {
  *   Docker container
  * @throws DomainError `delete_failed` unless forced, `operation_in_progress`, `container_not_found`
  */
-export function deleting({ reason, isForced = false }: DeletionOptions = {}): Operation<Ended> {
+export function deleting({ reason, isForced = false }: DeletionOptions = {}): OperationDefinition<Ended> {
   return {
     verb: reason === undefined ? 'delete' : 'auto_delete',
     prepare: async (lease, context) => {

@@ -1,7 +1,7 @@
 import { type Ending, isStopEnding } from '../model/container.entity';
 import { planExpiry } from '../policies/run-policy';
 import { deleting } from './delete';
-import type { Operation } from './operation';
+import type { OperationDefinition } from './operation';
 import { pausing } from './pause';
 import { stopping } from './stop';
 
@@ -11,7 +11,7 @@ import { stopping } from './stop';
  *
  * @throws DomainError `stop_failed`, `pause_failed`, `delete_failed`, `operation_in_progress`, `container_not_found`
  */
-export function expiring(ending: Ending): Operation<void> {
+export function expiring(ending: Ending): OperationDefinition<void> {
   return {
     verb: ending,
     waitMs: 0,

@@ -1,7 +1,7 @@
 import { containerFacts, type ContainerRow, isUp } from '../model/container.entity';
 import type { ContainerPatch } from '../rows/container.repository';
 import { isLayerWritten, type StepResults } from './executor';
-import type { Operation } from './operation';
+import type { OperationDefinition } from './operation';
 import { type Outcome, replaced, replacementData } from './outcome';
 import {
   confirmStopped,
@@ -28,7 +28,7 @@ import { type Updated, updated } from './update';
  * @throws DomainError `move_failed`, `same_node`, `no_capacity`, `node_unavailable`, `operation_in_progress`,
  *   `container_not_found`
  */
-export function moving(to: { node?: string }, { waitMs }: { waitMs?: number } = {}): Operation<Updated> {
+export function moving(to: { node?: string }, { waitMs }: { waitMs?: number } = {}): OperationDefinition<Updated> {
   return {
     verb: 'move',
     waitMs,

@@ -12,7 +12,7 @@ import { ContainerLeases } from './container-leases';
 import { OperationLease } from './operation-lease';
 import { CreationPlacement } from './creation-placement';
 import { type Execution, StepExecutor, type StepResults } from './executor';
-import { type Completed, type Operation, OperationContext, type PlannedOperation } from './operation';
+import { type Completed, OperationContext, type OperationDefinition, type PlannedOperation } from './operation';
 import { type Outcome, supersededOutcome } from './outcome';
 import { ProgressReporter } from './progress';
 import { RunningWork } from './running-work';
@@ -58,7 +58,7 @@ export class OperationRunner {
    *
    * @throws DomainError `operation_in_progress`, `container_not_found`, and the verb's own failure
    */
-  async run<Result>(row: ContainerRow, operation: Operation<Result>): Promise<Result> {
+  async run<Result>(row: ContainerRow, operation: OperationDefinition<Result>): Promise<Result> {
     try {
       return operation.result(await this.runOnce(row, operation));
     } catch (error) {
@@ -82,7 +82,7 @@ export class OperationRunner {
    * Runs the creation of a row that was inserted with its lease. It has no waiting caller: progress is emitted, and a
    * failure is logged, and recorded in the row and its event. Never throws.
    */
-  async runCreation(row: ContainerRow, grant: Grant, operation: Operation<unknown>): Promise<void> {
+  async runCreation(row: ContainerRow, grant: Grant, operation: OperationDefinition<unknown>): Promise<void> {
     try {
       await this.work.track(async () => this.attemptCreation(await this.leases.adopt(row, grant), operation));
     } catch (error) {
@@ -96,7 +96,7 @@ export class OperationRunner {
    *
    * @throws DomainError like {@link run}, except if a creation fails again
    */
-  async runAbandoned(row: ContainerRow, operation: Operation<unknown>): Promise<void> {
+  async runAbandoned(row: ContainerRow, operation: OperationDefinition<unknown>): Promise<void> {
     const { verb } = operation;
     this.assertAnswers(row);
     await this.work.track(async () => {
@@ -129,7 +129,7 @@ export class OperationRunner {
     });
   }
 
-  private async runOnce(row: ContainerRow, operation: Operation<unknown>): Promise<Completed> {
+  private async runOnce(row: ContainerRow, operation: OperationDefinition<unknown>): Promise<Completed> {
     const { verb, waitMs, ofRowAlone, ifRefused } = operation;
     if (!ofRowAlone && !ifRefused) {
       this.assertAnswers(row);
@@ -140,7 +140,7 @@ export class OperationRunner {
     return this.work.measured(verb, async () => this.perform(await this.leases.acquire(row, verb, waitMs), operation));
   }
 
-  private async attemptCreation(lease: OperationLease, operation: Operation<unknown>): Promise<void> {
+  private async attemptCreation(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<void> {
     try {
       await this.work.measured('create', () => this.perform(lease, operation));
     } catch {
@@ -157,9 +157,15 @@ export class OperationRunner {
   }
 
   /** Ends the lease: with the outcome, or with the rollback if anything fails. @throws DomainError */
-  private async perform(lease: OperationLease, operation: Operation<unknown>): Promise<Completed> {
+  private async perform(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<Completed> {
     const { verb, ofRowAlone, ifRefused } = operation;
-    const alone = await this.orRelease(lease, () => ofRowAlone?.(lease.row, this.context) ?? null);
+    let alone: Outcome | null = null;
+    try {
+      alone = ofRowAlone?.(lease.row, this.context) ?? null;
+    } catch (error) {
+      await this.context.recovery.release(lease);
+      throw error;
+    }
     if (alone !== null) return this.writeAlone(lease, alone);
     if (ifRefused) await this.context.recovery.recoverIfPossible(lease, verb);
     try {
@@ -172,16 +178,6 @@ export class OperationRunner {
       if (!isRefused) throw toDomainError(operation, await this.context.recovery.rollBack(lease, verb, error));
       await this.context.recovery.release(lease);
       throw toDomainError(operation, error);
-    }
-  }
-
-  /** Releases the lease if `work` throws: nothing was begun. */
-  private async orRelease<T>(lease: OperationLease, work: () => T): Promise<T> {
-    try {
-      return work();
-    } catch (error) {
-      await this.context.recovery.release(lease);
-      throw error;
     }
   }
 
@@ -204,7 +200,7 @@ export class OperationRunner {
     }
   }
 
-  private async carryOut(lease: OperationLease, operation: Operation<unknown>): Promise<Completed> {
+  private async carryOut(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<Completed> {
     try {
       const prepared = await operation.prepare(lease, this.context);
       return await ('write' in prepared
@@ -334,7 +330,7 @@ const FAILED: Readonly<Record<Verb | Ending, ErrorCode>> = {
 
 /** The error that the caller of an operation receives. */
 function toDomainError(
-  { verb, failure = FAILED[verb] }: Pick<Operation<unknown>, 'verb' | 'failure'>,
+  { verb, failure = FAILED[verb] }: Pick<OperationDefinition<unknown>, 'verb' | 'failure'>,
   error: unknown,
 ): DomainError {
   if (error instanceof DomainError) return error;

@@ -29,7 +29,7 @@ export class OperationContext {
 }
 
 /** What a verb defines; `OperationRunner` runs all of them in the same way. `Result` is what its caller is told. */
-export interface Operation<Result> {
+export interface OperationDefinition<Result> {
   readonly verb: Verb | Ending;
   /** The error of a failure, if it is not the verb's. */
   readonly failure?: ErrorCode;

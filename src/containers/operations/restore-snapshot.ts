@@ -1,7 +1,7 @@
 import { DomainError } from '../../errors';
 import { isUp } from '../model/container.entity';
 import type { SnapshotRow } from '../model/snapshot.entity';
-import type { Operation } from './operation';
+import type { OperationDefinition } from './operation';
 import { NOTHING } from './outcome';
 import { followDocker, planUpdate, type Updated, updated, updatedOutcome } from './update';
 
@@ -13,7 +13,7 @@ import { followDocker, planUpdate, type Updated, updated, updatedOutcome } from 
  *   never created or its node was given up (a start comes first), `restore_failed`, `operation_in_progress`,
  *   `container_not_found`, `no_capacity`
  */
-export function restoringSnapshot(snapshot: SnapshotRow): Operation<Updated> {
+export function restoringSnapshot(snapshot: SnapshotRow): OperationDefinition<Updated> {
   return {
     verb: 'update',
     failure: 'restore_failed',

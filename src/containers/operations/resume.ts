@@ -1,8 +1,8 @@
 import { DomainError } from '../../errors';
 import { type ContainerRow, isUp } from '../model/container.entity';
-import type { Operation } from './operation';
+import type { OperationDefinition } from './operation';
 import { resumedOutcome } from './outcome';
-import { type Plan, stepsOnly } from './steps';
+import { stepsOnly } from './steps';
 
 /**
  * Lets the processes of a paused container go on. A running container only counts as used.
@@ -10,7 +10,7 @@ import { type Plan, stepsOnly } from './steps';
  * @throws DomainError `no_capacity` if its CPU is taken, `container_not_running`, `resume_failed`,
  *   `operation_in_progress`, `container_not_found`
  */
-export function resuming(): Operation<ContainerRow> {
+export function resuming(): OperationDefinition<ContainerRow> {
   return {
     verb: 'resume',
     prepare: async (lease, { recovery, placement, clock }) => {
@@ -18,12 +18,11 @@ export function resuming(): Operation<ContainerRow> {
       if (!isUp(lease.row.status)) throw new DomainError('container_not_running');
       if (lease.row.status === 'running') return { write: { patch: { lastUsedAt: clock.now() }, events: [] } };
       await placement.reserve(lease, lease.row);
-      return { plan: planResumption, outcome: () => resumedOutcome(lease.row, clock.now()) };
+      return {
+        plan: () => stepsOnly([{ do: 'unpause_container', target: 'current', because: 'asked to go on' }]),
+        outcome: () => resumedOutcome(lease.row, clock.now()),
+      };
     },
     result: ({ row }) => row,
   };
-}
-
-function planResumption(): Plan {
-  return stepsOnly([{ do: 'unpause_container', target: 'current', because: 'asked to go on' }]);
 }

@@ -1,7 +1,7 @@
 import { DomainError } from '../../errors';
 import { type ContainerRow, isUp } from '../model/container.entity';
 import type { StepResults } from './executor';
-import type { Operation, PlannedOperation } from './operation';
+import type { OperationDefinition, PlannedOperation } from './operation';
 import { NOTHING } from './outcome';
 import {
   confirmStopped,
@@ -39,7 +39,9 @@ export interface SnapshotPreparation extends Pick<PlannedOperation, 'listeners' 
  * @throws DomainError `container_not_running` if the creation of the container is under way or has failed,
  *   `snapshot_failed`, `operation_in_progress`, `container_not_found`; as `begin` does
  */
-export function takingSnapshot(begin: (leased: ContainerRow) => Promise<SnapshotPreparation | null>): Operation<void> {
+export function takingSnapshot(
+  begin: (leased: ContainerRow) => Promise<SnapshotPreparation | null>,
+): OperationDefinition<void> {
   return {
     verb: 'snapshot',
     prepare: async (lease, { recovery }) => {

@@ -5,7 +5,7 @@ import { newRun, resumedRun } from '../policies/run-policy';
 import type { ContainerPatch } from '../rows/container.repository';
 import { SeedGoneError } from './data-volumes';
 import type { StepResults } from './executor';
-import type { Operation, OperationContext } from './operation';
+import type { OperationDefinition, OperationContext } from './operation';
 import { imageChange, type Outcome, recreated, resumedOutcome } from './outcome';
 import {
   confirmFirstRun,
@@ -37,7 +37,7 @@ const STATE_AFTER: Readonly<Partial<Record<EngineErrorCode, ObservedState>>> = {
  * @throws DomainError `start_failed`, `no_capacity`, `operation_in_progress`, `container_not_found`;
  *   `snapshot_not_found` if the container was never made and its snapshot is gone
  */
-export function starting({ isReplaced = false } = {}): Operation<Started> {
+export function starting({ isReplaced = false } = {}): OperationDefinition<Started> {
   return {
     verb: 'start',
     prepare: async (lease, context) => {

@@ -1,5 +1,5 @@
 import type { ContainerRow, StopEnding } from '../model/container.entity';
-import type { Completed, Operation } from './operation';
+import type { Completed, OperationDefinition } from './operation';
 import { stoppedOutcome } from './outcome';
 import { exists, type Plan, type PlanInput, stepsOnly, stopCurrent } from './steps';
 
@@ -15,7 +15,7 @@ export interface Ended {
  * @param ending the reason, if the stop was not requested
  * @throws DomainError `stop_failed`, `operation_in_progress`, `container_not_found`
  */
-export function stopping(ending?: StopEnding): Operation<Ended> {
+export function stopping(ending?: StopEnding): OperationDefinition<Ended> {
   return {
     verb: ending ?? 'stop',
     prepare: async (lease, { recovery }) => {

@@ -4,7 +4,7 @@ import { containerFacts, type ContainerRow, isUp } from '../model/container.enti
 import { settingsTag } from '../model/settings-tag';
 import type { ContainerPatch } from '../rows/container.repository';
 import { isLayerWritten, type StepResults } from './executor';
-import type { Completed, Operation, OperationContext, PlannedOperation } from './operation';
+import type { Completed, OperationDefinition, OperationContext, PlannedOperation } from './operation';
 import type { OperationLease } from './operation-lease';
 import { NOTHING, type Outcome, replaced, replacementData, wasRestarted } from './outcome';
 import type { Recovery } from './recovery';
@@ -49,7 +49,10 @@ export interface Updated {
  * @throws DomainError `invalid_parameters` if the data is too large, or the merged settings are not valid;
  *   `precondition_failed`, `update_failed`, `name_taken`, `operation_in_progress`, `container_not_found`
  */
-export function updating(patch: SettingsPatch, tag?: Pick<TaggedRequest, 'assertConditions'>): Operation<Updated> {
+export function updating(
+  patch: SettingsPatch,
+  tag?: Pick<TaggedRequest, 'assertConditions'>,
+): OperationDefinition<Updated> {
   const change = (row: ContainerRow, { environments }: OperationContext): Wanted => {
     tag?.assertConditions(settingsTag(row));
     return settingsAfter(row, patch, environments);
@@ -83,7 +86,7 @@ export function updating(patch: SettingsPatch, tag?: Pick<TaggedRequest, 'assert
  *
  * @throws DomainError `update_failed`, `operation_in_progress`, `container_not_found`
  */
-export function movingData(): Operation<void> {
+export function movingData(): OperationDefinition<void> {
   return {
     verb: 'update',
     waitMs: 0,
