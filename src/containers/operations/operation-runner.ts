@@ -159,7 +159,7 @@ export class OperationRunner {
   /** Ends the lease: with the outcome, or with the rollback if anything fails. @throws DomainError */
   private async perform(lease: OperationLease, operation: OperationDefinition<unknown>): Promise<Completed> {
     const { verb, ofRowAlone, ifRefused } = operation;
-    let alone: Outcome | null = null;
+    let alone: Outcome | null;
     try {
       alone = ofRowAlone?.(lease.row, this.context) ?? null;
     } catch (error) {

@@ -215,7 +215,7 @@ export function ensureVolume({ volumeName }: PlanInput['row'], { isNew = false }
 
 /** Copies the data of a snapshot, which is at rest. */
 export function copySeed(seed: Seed | null, { to, because }: { to: string; because: string }): Step[] {
-  if (seed === null || seed.volume === null) return [];
+  if (seed?.volume == null) return [];
   const { volume: from, node: fromNode } = seed;
   return [{ do: 'copy_volume', from, to, ...(fromNode !== undefined && { fromNode }), because }];
 }
