@@ -74,37 +74,24 @@ export class ContainersService {
     return this.views.of(caller, row);
   }
 
-  /**
-   * Starts a container; recreates it, with its data, if it is missing from Docker.
-   *
-   * @throws DomainError `guest_session_expired`; as {@link starting} does
-   */
+  /** See {@link starting}. @throws DomainError as it does, `guest_session_expired` */
   async start(caller: Caller, id: string): Promise<answer.ContainerStartedView> {
     return answer.started(await this.operations.run(await this.access.findInSession(caller, id), starting()));
   }
 
-  /** @throws DomainError `stop_failed`, `operation_in_progress` */
+  /** See {@link stopping}; an agent is disconnected. @throws DomainError as it does */
   async stop(caller: Caller, id: string): Promise<answer.ContainerStoppedView | AgentStoppedView> {
     const agentId = agentIdOf(id);
     if (agentId !== null) return this.agents.stop(caller, agentId);
     return answer.stopped(await this.operations.run(await this.access.find(caller, id), stopping()));
   }
 
-  /**
-   * Suspends all processes of a running container, which keeps its memory. A paused container stays as it is.
-   *
-   * @throws DomainError `container_not_running`, `pause_failed`, `operation_in_progress`, `guest_session_expired`
-   */
+  /** See {@link pausing}. @throws DomainError as it does, `guest_session_expired` */
   async pause(caller: Caller, id: string): Promise<answer.ContainerPausedView> {
     return answer.paused(await this.operations.run(await this.access.findInSession(caller, id), pausing()));
   }
 
-  /**
-   * Lets the processes of a paused container go on. A running container stays as it is.
-   *
-   * @throws DomainError `container_not_running`, `no_capacity`, `resume_failed`, `operation_in_progress`,
-   *   `guest_session_expired`
-   */
+  /** See {@link resuming}. @throws DomainError as it does, `guest_session_expired` */
   async resume(caller: Caller, id: string): Promise<answer.ContainerResumedView> {
     return answer.resumed(await this.operations.run(await this.access.findInSession(caller, id), resuming()));
   }

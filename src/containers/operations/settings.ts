@@ -2,7 +2,6 @@ import { isDeepStrictEqual } from 'node:util';
 import { noteProgram } from '../../audit';
 import { invalidParameters } from '../../errors';
 import { mergePatch } from '../../http';
-import type { IdleAction } from '../../tiers';
 import { faultOfEnvironment, type SettingsPatch } from '../dto/requests';
 import type { ContainerRow } from '../model/container.entity';
 import { faultOfLabels } from '../model/labels';
@@ -10,41 +9,50 @@ import { type AskedStart, faultOfStart, type StartCommand, startCommandOf } from
 import type { Environments, NewEnvironment } from '../rows/environments';
 import type { ContainerLimits } from './steps';
 
-/** The settings that an update requests. The name may be unchanged; an absent property leaves its setting unchanged. */
-export type Wanted = ContainerLimits & {
-  readonly name: string;
-  readonly env?: NewEnvironment;
-  readonly autoStopSeconds?: number | null | undefined;
-  readonly idleAction?: IdleAction | null | undefined;
-  readonly autoDeleteSeconds?: number | null | undefined;
-  readonly autoStart?: boolean | undefined;
-  readonly start?: StartCommand | null | undefined;
-  readonly labels?: Readonly<Record<string, string>> | undefined;
-};
+/** The settings that take no other Docker container. */
+const PLAIN = [
+  'name',
+  'labels',
+  'start',
+  'autoStopSeconds',
+  'idleAction',
+  'autoDeleteSeconds',
+  'autoStart',
+] as const satisfies readonly (keyof ContainerRow)[];
+
+/** The settings of a container after an update. `env`: absent if the variables stay. */
+export type Settings = ContainerLimits & Pick<ContainerRow, (typeof PLAIN)[number]> & { readonly env?: NewEnvironment };
+
+/** Whether an update changes the variables or a setting that takes no other Docker container. */
+export function changesPlain(row: ContainerRow, wanted: Settings): boolean {
+  return wanted.env !== undefined || PLAIN.some((name) => !isDeepStrictEqual(row[name], wanted[name]));
+}
 
 /**
- * The settings that a patch makes of a row's.
+ * Applies a patch to the settings of a row.
  *
  * @param patch its network is the one to be enforced
  * @throws DomainError `invalid_parameters` if the merged settings are not valid; SecretsError
  */
-export function settingsAfter(row: ContainerRow, patch: SettingsPatch, environments: Environments): Wanted {
+export function settingsAfter(row: ContainerRow, patch: SettingsPatch, environments: Environments): Settings {
   const { labels, start } = row;
   const merged = mergedSettings(patch.isWhole ? NONE : { labels, start, env: () => environments.open(row) }, patch);
   if (merged.start) noteProgram(merged.start.command);
   const env = merged.env && environments.replacement(row.id, merged.env);
+  const { auto_stop_seconds = row.autoStopSeconds, auto_delete_seconds = row.autoDeleteSeconds } = patch;
+  const { idle_action = row.idleAction, auto_start = row.autoStart } = patch;
   return {
     name: patch.name ?? row.name,
     memoryMb: patch.memory_mb ?? row.memoryMb,
     cpuShares: patch.cpu_shares ?? row.cpuShares,
     diskMb: patch.disk_mb ?? row.diskMb,
     network: patch.network ?? row.network,
-    autoStopSeconds: patch.auto_stop_seconds,
-    idleAction: patch.idle_action,
-    autoDeleteSeconds: patch.auto_delete_seconds,
-    autoStart: patch.auto_start === null ? false : patch.auto_start,
-    start: merged.start,
-    labels: merged.labels,
+    autoStopSeconds: auto_stop_seconds,
+    idleAction: idle_action,
+    autoDeleteSeconds: auto_delete_seconds,
+    autoStart: auto_start ?? false,
+    start: merged.start === undefined ? start : merged.start,
+    labels: merged.labels ?? labels,
     // Equal variables count as absent.
     ...(env?.differsFrom(row) === true && { env }),
   };
@@ -87,21 +95,4 @@ export function mergedSettings(
   if (details.length > 0) throw invalidParameters(details);
   if (patch.start !== undefined) merged.start = start && startCommandOf(start);
   return merged;
-}
-
-/** Whether an update changes the name, the variables, the labels, the idle limits or the start command. */
-export function changesSettings(row: ContainerRow, wanted: Wanted): boolean {
-  const isSame = isDeepStrictEqual(endsAfter(row, wanted), endsAfter(row, {}));
-  const isSameStart = wanted.start === undefined || isDeepStrictEqual(row.start, wanted.start);
-  const isSameLabels = wanted.labels === undefined || isDeepStrictEqual(row.labels, wanted.labels);
-  return row.name !== wanted.name || wanted.env !== undefined || !isSame || !isSameStart || !isSameLabels;
-}
-
-/** The columns about what happens to an unused container, and at its next use. */
-type Ends = Pick<ContainerRow, 'autoStopSeconds' | 'idleAction' | 'autoDeleteSeconds' | 'autoStart'>;
-
-export function endsAfter(row: ContainerRow, wanted: { readonly [F in keyof Ends]?: Ends[F] | undefined }): Ends {
-  const { autoStopSeconds = row.autoStopSeconds, autoDeleteSeconds = row.autoDeleteSeconds } = wanted;
-  const { idleAction = row.idleAction, autoStart = row.autoStart } = wanted;
-  return { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart };
 }

@@ -8,7 +8,7 @@ import type { Completed, OperationDefinition, OperationContext, PlannedOperation
 import type { OperationLease } from './operation-lease';
 import { NOTHING, type Outcome, replaced, replacementData, wasRestarted } from './outcome';
 import type { Recovery } from './recovery';
-import { changesSettings, endsAfter, settingsAfter, type Wanted } from './settings';
+import { changesPlain, settingsAfter, type Settings } from './settings';
 import {
   confirmStopped,
   type ContainerLimits,
@@ -53,7 +53,7 @@ export function updating(
   patch: SettingsPatch,
   tag?: Pick<TaggedRequest, 'assertConditions'>,
 ): OperationDefinition<Updated> {
-  const change = (row: ContainerRow, { environments }: OperationContext): Wanted => {
+  const change = (row: ContainerRow, { environments }: OperationContext): Settings => {
     tag?.assertConditions(settingsTag(row));
     return settingsAfter(row, patch, environments);
   };
@@ -64,7 +64,7 @@ export function updating(
       const wanted = change(row, context);
       if (!sameLimits(row, wanted)) return null;
       const now = context.clock.now();
-      if (!changesSettings(row, wanted)) return { patch: { lastUsedAt: now }, events: [] };
+      if (!changesPlain(row, wanted)) return { patch: { lastUsedAt: now }, events: [] };
       return updatedOutcome(row, wanted, { results: {}, now });
     },
     prepare: async (lease, context) => {
@@ -113,7 +113,7 @@ export async function followDocker(lease: OperationLease, recovery: Recovery): P
 async function replace(
   lease: OperationLease,
   { volumes, clock }: OperationContext,
-  { wanted, moveTo }: { wanted: Wanted; moveTo: string | null },
+  { wanted, moveTo }: { wanted: Settings; moveTo: string | null },
 ): Promise<PlannedOperation> {
   const isReplaced = lease.row.engineId !== null && (moveTo !== null || !sameLimits(lease.row, wanted));
   const layer = isReplaced ? await volumes.layerToKeep(lease.row, wanted) : null;
@@ -244,20 +244,24 @@ function generationName(id: string, generation: number): string {
 
 export function updatedOutcome(
   row: ContainerRow,
-  wanted: Wanted,
+  wanted: Settings,
   { results, now }: { results: StepResults; now: Date },
 ): Outcome {
-  const { name, memoryMb, cpuShares, diskMb, network, env } = wanted;
+  const { name, memoryMb, cpuShares, diskMb, network, labels, start, env } = wanted;
+  const { autoStopSeconds, idleAction, autoDeleteSeconds, autoStart } = wanted;
   const patch: ContainerPatch = {
     name,
     memoryMb,
     cpuShares,
     diskMb,
     network,
-    ...endsAfter(row, wanted),
+    labels,
+    start,
+    autoStopSeconds,
+    idleAction,
+    autoDeleteSeconds,
+    autoStart,
     lastUsedAt: now,
-    ...(wanted.start !== undefined && { start: wanted.start }),
-    ...(wanted.labels !== undefined && { labels: wanted.labels }),
     ...(env && { sealedEnv: env.sealed }),
     ...(results.volumeName !== undefined && { volumeName: results.volumeName }),
     ...replaced(row, results),
