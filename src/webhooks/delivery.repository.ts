@@ -5,13 +5,7 @@ import { type Config, CONFIG } from '../config';
 import { Database, type PageRange, ProcessPresence, readTime, Retention, RowWriter } from '../database';
 import { type BerthEvent, EventLog, subjectOf } from '../events';
 import { Clock } from '../scheduling';
-import {
-  type DeliveryRow,
-  type DeliveryStatus,
-  WebhookCursorEntity,
-  WebhookDeliveryEntity,
-  type WebhookRow,
-} from './webhook.entity';
+import { type DeliveryRow, type DeliveryStatus, WebhookDeliveryEntity, type WebhookRow } from './webhook.entity';
 
 /** Maximum events that are read, and inserted as deliveries, at once. */
 const PAGE = 200;
@@ -20,8 +14,8 @@ const PAGE = 200;
 export interface Behind {
   readonly webhookId: string;
   readonly userId: string;
-  /** Up to where it has them; null if the user has no cursor yet. */
-  readonly seq: number | null;
+  /** Up to where it has them; 0 if the user has no cursor yet. */
+  readonly seq: number;
   /** The user's newest event. */
   readonly present: number;
 }
@@ -71,8 +65,8 @@ export class DeliveryRepository {
   async behind(userIds?: readonly string[]): Promise<Behind[]> {
     if (userIds?.length === 0) return [];
     const behind = (users: string): string =>
-      `SELECT w.id AS "webhookId", u.id AS "userId", c.seq AS seq, u.event_seq AS present FROM webhooks w ${users}
-        LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id
+      `SELECT w.id AS "webhookId", u.id AS "userId", COALESCE(c.seq, 0) AS seq, u.event_seq AS present
+        FROM webhooks w ${users} LEFT JOIN webhook_cursors c ON c.webhook_id = w.id AND c.user_id = u.id
         WHERE w.status = 'active' AND u.event_seq > COALESCE(c.seq, 0) AND w.holder =`;
     const own = () => behind('JOIN users u ON NOT w.for_all_users AND u.id = w.user_id');
     const all = () => behind('JOIN users u ON w.for_all_users');
@@ -93,8 +87,8 @@ export class DeliveryRepository {
     webhook: WebhookRow,
     { userId, seq, present }: Behind,
   ): Promise<{ readonly taken: DeliveryRow[]; readonly seq: number } | null> {
-    const next = (seq ?? 0) + 1;
-    const events = await this.eventLog.read({ userId, after: next - 1, limit: PAGE });
+    const next = seq + 1;
+    const events = await this.eventLog.read({ userId, after: seq, limit: PAGE });
     const first = events[0]?.seq ?? present + 1;
     const last = events.at(-1)?.seq ?? present;
     const taken = events
@@ -102,7 +96,6 @@ export class DeliveryRepository {
       .map((event) => newDelivery(webhook, { ...event, userId, subject: subjectOf(event) }));
     const lost = first > next ? [this.lossOf(webhook, { userId, from: next, to: first - 1 })] : [];
     const isTaken = await this.database.runInTx(async () => {
-      if (!(await this.lock(webhook.id))) return false;
       if (!(await this.move({ webhookId: webhook.id, userId }, { from: seq, to: last }))) return false;
       if (lost.length + taken.length > 0) {
         await this.database.manager.insert(WebhookDeliveryEntity, [...lost, ...taken]);
@@ -200,28 +193,23 @@ export class DeliveryRepository {
     return this.database.manager.countBy(WebhookDeliveryEntity, { status: 'pending' });
   }
 
-  /** Keeps a webhook from being deleted, or taken over, before the end of the transaction. @returns false if it was */
-  private async lock(webhookId: string): Promise<boolean> {
-    const lock = (): string => (this.database.isSqlite ? '' : 'FOR SHARE');
-    const locked = await this.database.manager.sql<unknown[]>`
-      SELECT 1 FROM webhooks WHERE id = ${webhookId} AND holder = ${this.presence.holder} ${lock}`;
-    return locked.length === 1;
-  }
-
-  /** @param from null: there is no row yet @returns false if the cursor is not there */
+  /**
+   * Moves a cursor, and keeps its webhook from being deleted, or taken over, before the end of the transaction.
+   *
+   * @returns false if the webhook is no longer this process's, or the cursor is not there
+   */
   private async move(
     { webhookId, userId }: { webhookId: string; userId: string },
-    { from, to }: { from: number | null; to: number },
+    { from, to }: { from: number; to: number },
   ): Promise<boolean> {
-    const { manager } = this.database;
-    if (from !== null) {
-      const { affected } = await manager.update(WebhookCursorEntity, { webhookId, userId, seq: from }, { seq: to });
-      return affected === 1;
-    }
-    const inserted = await manager.sql<unknown[]>`
-      INSERT INTO webhook_cursors (webhook_id, user_id, seq) VALUES (${webhookId}, ${userId}, ${to})
-      ON CONFLICT DO NOTHING RETURNING 1`;
-    return inserted.length === 1;
+    const { holder } = this.presence;
+    const lock = (): string => (this.database.isSqlite ? '' : 'FOR SHARE');
+    const moved = await this.database.manager.sql<unknown[]>`
+      INSERT INTO webhook_cursors (webhook_id, user_id, seq)
+        SELECT id, ${userId}, ${to} FROM webhooks WHERE id = ${webhookId} AND holder = ${holder} ${lock}
+        ON CONFLICT (webhook_id, user_id) DO UPDATE SET seq = excluded.seq WHERE webhook_cursors.seq = ${from}
+        RETURNING 1`;
+    return moved.length === 1;
   }
 
   /** Tells in the list of deliveries that events were pruned before they were delivered. */

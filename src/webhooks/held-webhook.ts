@@ -88,7 +88,7 @@ export class HeldWebhook {
   }
 
   private async takePages(behind: Behind): Promise<void> {
-    for (let at = behind; (at.seq ?? 0) < at.present && this.waiting < MOST_WAITING && !this.closed;) {
+    for (let at = behind; at.seq < at.present && this.waiting < MOST_WAITING && !this.closed;) {
       const page = await this.services.deliveries.take(this.row, at);
       if (page === null) return;
       for (const delivery of page.taken) this.enqueue(delivery);

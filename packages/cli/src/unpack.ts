@@ -1,6 +1,6 @@
 import { copyFile, link, lstat, mkdir, open, realpath, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { Readable, Transform } from 'node:stream';
 import { extract, type Headers } from 'tar-stream';
 import { CliError } from './exit.ts';
 import { note } from './output.ts';
@@ -8,23 +8,46 @@ import { note } from './output.ts';
 /** Further entries are only counted. */
 const MOST_NAMED = 20;
 
+/** The longest headers of an entry, in bytes. tar-stream keeps long names and pax headers in memory, of any size. */
+const MOST_HEADERS = 1024 * 1024;
+
 /**
  * Unpacks an archive from a container, which may be hostile. Files, directories and links belong to the current user,
  * even if that is root, with the `rwx` bits that the umask leaves. Nothing is written through a symbolic link.
  * Devices, pipes and links that lead out of the directory are skipped and listed.
  *
- * @throws CliError for a path that leads out of the directory, or through something that is not a directory
+ * @throws CliError for a path that leads out of the directory, or through something that is not a directory; for headers
+ *   that are too long, and impossible sizes
  */
 export async function unpack(archive: Readable, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
   const tree = new Tree(await realpath(directory));
   const entries = extract();
-  archive.on('error', (error) => entries.destroy(error)).pipe(entries);
+  /** How many bytes may follow up to the next entry. */
+  let room = MOST_HEADERS;
+  const bounded = new Transform({
+    transform: (chunk: Buffer, _encoding, done) => {
+      room -= chunk.length;
+      done(
+        room < 0 ? new CliError('the archive has a header of more than 1 MiB. Copy single files instead') : null,
+        chunk,
+      );
+    },
+  });
+  for (const stream of [archive, bounded]) stream.on('error', (error) => entries.destroy(error));
+  archive.pipe(bounded).pipe(entries);
   for await (const entry of entries) {
+    room = contentBytes(entry.header) + MOST_HEADERS;
     await tree.add(entry.header, entry);
     entry.resume();
   }
   tree.sayLeftOut();
+}
+
+/** @throws CliError for a size with which tar-stream would wait for ever */
+function contentBytes({ name, type, size = 0 }: Headers): number {
+  if (!Number.isSafeInteger(size) || size < 0) throw new CliError(`the archive has an impossible size: ${name}`);
+  return type === 'directory' ? 0 : size;
 }
 
 class Tree {

@@ -218,7 +218,8 @@ describe('berth, with a server that wants to harm', () => {
   });
 
   describe('cp of a directory', () => {
-    type Entry = Headers & { readonly content?: string };
+    /** The types of tar-stream do not have `pax`, the records of an extended header. */
+    type Entry = Headers & { readonly content?: string; readonly pax?: Readonly<Record<string, string>> };
 
     /** A server that has the directory `/home/user/tree`, as an archive of that. */
     async function serveTree(entries: readonly Entry[]): Promise<ScriptedServer> {
@@ -226,7 +227,8 @@ describe('berth, with a server that wants to harm', () => {
         const packing = pack();
         for (const { content, ...header } of entries) packing.entry(header, content ?? '');
         packing.finalize();
-        packing.pipe(response);
+        // The command line hangs up when it refuses the archive.
+        packing.on('error', () => undefined).pipe(response);
       };
       return await serve({
         'GET /api/containers': listOf('dev'),
@@ -307,6 +309,16 @@ describe('berth, with a server that wants to harm', () => {
       expect(await readdir(elsewhere)).toEqual(['secret']);
       expect((await readdir(folder)).toSorted()).toEqual(['elsewhere', 'tree']);
       expect(await readdir(join(tree, 'tree'))).not.toContain('evil');
+    });
+
+    it.each([
+      ['a header that would fill the memory', { comment: 'c'.repeat(8 * 2 ** 20) }, 'a header of more than 1 MiB'],
+      ['a negative size', { size: '-5' }, 'an impossible size'],
+      ['a size that is no number', { size: 'many' }, 'an impossible size'],
+    ] as const)('is refused with %s', async (_what, pax, reason) => {
+      const server = await serveTree([{ name: './evil', type: 'file', content: 'x', pax }]);
+      expect(await copied(server)).toMatchObject({ code: 1, stderr: expect.stringContaining(reason) as string });
+      expect(await readdir(join(folder, 'tree'))).toEqual([]);
     });
 
     it('must replace a link in the place of a file, and not what it leads to', async () => {

@@ -1,7 +1,9 @@
 import { JSONParser } from '@streamparser/json';
 import type Docker from 'dockerode';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { pack } from 'tar-stream';
 import { EngineError, type WatchSubject } from '../../engine';
 import { LABELS } from '../model/labels';
 import { WATCHED } from './docker-events';
@@ -65,6 +67,16 @@ interface Modem {
 export function readable(stream: NodeJS.ReadableStream): Readable {
   if (stream instanceof Readable) return stream;
   throw new EngineError('docker_error', 'Docker gave no stream');
+}
+
+/** A tar archive of files that root owns. */
+export function packed(
+  files: readonly { readonly name: string; readonly mode: number; readonly content: Buffer | string }[],
+): Promise<Buffer> {
+  const archive = pack();
+  for (const { name, mode, content } of files) archive.entry({ name, mode, mtime: new Date(0) }, content);
+  archive.finalize();
+  return buffer(archive);
 }
 
 /**

@@ -54,10 +54,10 @@ describe('the name servers of sandboxes', () => {
     expect(putArchive).not.toHaveBeenCalled();
   });
 
-  it('must be an archive that tar reads', () => {
+  it('must be an archive that tar reads', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'berth-archive-'));
     try {
-      execFileSync('tar', ['-x', '-C', folder], { input: nameServersArchive(['10.0.0.1', '10.0.0.2']) });
+      execFileSync('tar', ['-x', '-C', folder], { input: await nameServersArchive(['10.0.0.1', '10.0.0.2']) });
       const file = join(folder, 'var/lib/berth/name-servers');
       expect(readFileSync(file, 'utf8')).toBe('10.0.0.1\n10.0.0.2\n');
       expect(statSync(file).mode & 0o777).toBe(0o644);

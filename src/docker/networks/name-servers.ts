@@ -3,6 +3,7 @@ import type { Config } from '../../config';
 import { LruMap } from '../../scheduling';
 import { NAME_SERVERS_FILE, readNameServers } from '../../engine';
 import { abortable } from '../connection/client';
+import { packed } from '../connection/streams';
 
 /** The C libraries of most images (glibc, musl) query at most three name servers. */
 const MOST_SERVERS = 3;
@@ -50,40 +51,13 @@ export class NameServers {
    * @throws Docker's refusal
    */
   async replace(container: Docker.Container, servers: readonly string[], signal: AbortSignal): Promise<void> {
-    await container.putArchive(nameServersArchive(servers), abortable(signal, { path: '/' }));
+    await container.putArchive(await nameServersArchive(servers), abortable(signal, { path: '/' }));
     this.note(container.id, servers);
   }
 }
 
-const TAR_BLOCK = 512;
-
 /** A tar archive for the container's root, with the file of name servers. */
-export function nameServersArchive(servers: readonly string[]): Buffer {
-  const content = Buffer.from(servers.map((server) => `${server}\n`).join(''));
-  const body = Buffer.alloc(Math.ceil(content.length / TAR_BLOCK) * TAR_BLOCK);
-  content.copy(body);
-  return Buffer.concat([tarHeader(NAME_SERVERS_FILE, content.length), body, Buffer.alloc(2 * TAR_BLOCK)]);
-}
-
-/** The header (POSIX.1-1988, `ustar`) of a file that root owns and all may read. */
-function tarHeader(name: string, size: number): Buffer {
-  const header = Buffer.alloc(TAR_BLOCK);
-  const octal = (value: number, { at, digits }: { at: number; digits: number }): void => {
-    header.write(value.toString(8).padStart(digits, '0'), at);
-  };
-  header.write(name);
-  octal(0o644, { at: 100, digits: 7 });
-  octal(0, { at: 108, digits: 7 });
-  octal(0, { at: 116, digits: 7 });
-  octal(size, { at: 124, digits: 11 });
-  octal(0, { at: 136, digits: 11 });
-  header.write('0', 156);
-  header.write('ustar\0', 257);
-  header.write('00', 263);
-  // The checksum is computed over the header with blanks in the checksum's place.
-  header.fill(' ', 148, 156);
-  const sum = header.reduce((total, byte) => total + byte, 0);
-  octal(sum, { at: 148, digits: 6 });
-  header[154] = 0;
-  return header;
+export function nameServersArchive(servers: readonly string[]): Promise<Buffer> {
+  const content = servers.map((server) => `${server}\n`).join('');
+  return packed([{ name: NAME_SERVERS_FILE, mode: 0o644, content }]);
 }

@@ -4,13 +4,13 @@ import type { MountSettings } from 'dockerode';
 import { createHash, randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { pack } from 'tar-stream';
 import { z } from 'zod';
 import { ConfigError } from '../../config';
 import { EngineError, SUPERVISOR_PATH } from '../../engine';
 import { abortable } from '../connection/client';
 import type { DockerDaemon } from '../connection/daemon';
 import { hasStatus, ignoringGone, ignoringRefusal, refusalOf, unlessMissing } from '../connection/errors';
+import { packed } from '../connection/streams';
 import { containerOf, importEmpty, remove, statOf } from '../connection/container-verbs';
 import { containerLabels, LABELS, supervisorLabels } from '../model/labels';
 import { shownReadOnly, type SupervisorMount } from '../model/volume-options';
@@ -195,7 +195,10 @@ export class SupervisorVolume {
       if (await this.isComplete(lock)) return;
       const { content } = await this.binary();
       await this.daemon.call('volume', async (signal, docker) => {
-        const archive = await archiveOf(content);
+        const archive = await packed([
+          { name: PROGRAM, mode: 0o755, content },
+          { name: COMPLETE, mode: 0o444, content: '' },
+        ]);
         await containerOf(docker, lock).putArchive(archive, abortable(signal, { path: SUPERVISOR_PATH }));
       });
       this.logger.log(`the supervisor was written to the volume ${files}`);
@@ -264,16 +267,6 @@ async function createLock(docker: Docker, volume: string, signal: AbortSignal): 
     // By its name alone, as long as a container has it.
     await ignoringRefusal(docker.getImage(image).remove(abortable(signal, { force: true })));
   }
-}
-
-async function archiveOf(content: Buffer): Promise<Buffer> {
-  const archive = pack();
-  archive.entry({ name: PROGRAM, mode: 0o755, mtime: new Date(0) }, content);
-  archive.entry({ name: COMPLETE, mode: 0o444, mtime: new Date(0) }, '');
-  archive.finalize();
-  const chunks: Buffer[] = [];
-  for await (const chunk of archive) chunks.push(chunk);
-  return Buffer.concat(chunks);
 }
 
 /** Whether Docker refused a start because the volumes are gone, or do not have the program. */

@@ -55,6 +55,8 @@ export interface ProcessRequest {
 export interface ExecRequest extends Omit<ProcessRequest, 'terminal' | 'stdin' | 'kept' | 'ring'> {
   /** Time limit, from now to the end of the command. */
   readonly timeoutMs: number;
+  /** Between SIGTERM and SIGKILL of a command that exceeds a limit; by default 5 s. */
+  readonly graceMs?: number;
   /** Limit of stdout and stderr together; a command that writes more is killed. */
   readonly maxOutputBytes: number;
   readonly signal?: AbortSignal;

@@ -3,7 +3,7 @@ import { EngineError } from '../port/engine-error';
 import type { ContainerProcess, ExecRequest, ProgramExit } from '../port/container-process';
 import type { EnginePrograms } from '../port/engine-programs';
 
-/** Between SIGTERM and SIGKILL of a program that exceeds a limit. */
+/** See {@link ExecRequest.graceMs}. */
 const GRACE_MS = 5_000;
 /** How long the supervisor may take beyond that. */
 const ENDED_WITHIN_MS = 10_000;
@@ -14,7 +14,8 @@ export async function runProgram(
   engineId: string,
   request: ExecRequest,
 ): Promise<ProgramExit> {
-  const { user, timeoutMs, signal, maxOutputBytes: _most, onOutput: _onOutput, ...program } = request;
+  const { user, timeoutMs, graceMs = GRACE_MS, signal, ...rest } = request;
+  const { maxOutputBytes: _most, onOutput: _onOutput, ...program } = rest;
   const late = AbortSignal.timeout(timeoutMs);
   const over = signal ? AbortSignal.any([late, signal]) : late;
   const aborted = (): EngineError =>
@@ -36,8 +37,8 @@ export async function runProgram(
     const isOver = code === 'timed_out' || code === 'output_too_large' || code === 'aborted';
     if (!isOver || !begun.program) throw error;
     const { id } = begun.program;
-    const ending = programs.end(engineId, { id, user, signal: 'TERM', graceMs: GRACE_MS });
-    const ended = within(ending, { ms: GRACE_MS + ENDED_WITHIN_MS }).catch(() => 'still_running' as const);
+    const ending = programs.end(engineId, { id, user, signal: 'TERM', graceMs });
+    const ended = within(ending, { ms: graceMs + ENDED_WITHIN_MS }).catch(() => 'still_running' as const);
     // An abort is not waited for: the caller has gone.
     if (code === 'aborted' || (await ended) === 'ended' || code === 'timed_out') throw error;
     throw new EngineError('output_endless', 'the command writes without end, and could not be ended', { cause: error });

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StartCommand } from '../../containers';
 import type { ContainerEngine, ProcessRequest } from '../../engine';
-import { untilAborted, within } from '../../scheduling';
+import { within } from '../../scheduling';
 import { pauseBeforeProbeMs } from './start-policy';
 
 /** The longest time that one probe may take. */
@@ -41,7 +41,7 @@ export async function untilReady(engine: ContainerEngine, started: Started): Pro
   }
 }
 
-/** Probes once. @throws EngineError as `EnginePorts.listening`, `EnginePrograms.start`; Error if it takes too long */
+/** Probes once. @throws EngineError as `EnginePorts.listening`, `EnginePrograms.run`; Error if it takes too long */
 async function look(engine: ContainerEngine, started: Started): Promise<boolean> {
   const { engineId, ready } = started;
   if ('command' in ready) return exitsWell(engine, started, ready.command);
@@ -54,27 +54,13 @@ async function look(engine: ContainerEngine, started: Started): Promise<boolean>
  * a probe that could not be killed, or that another server process had begun, the sandbox refuses the next one
  * (`program_exists`) until that one has ended, within ten seconds if it has no reader.
  *
- * @throws EngineError as `EnginePrograms.start`
+ * @throws EngineError as `EnginePrograms.run`
  */
 async function exitsWell(
   engine: ContainerEngine,
   { engineId, id, env, signal }: Started,
   command: readonly string[],
 ): Promise<boolean> {
-  const own = `${id}-ready`;
-  const program = await engine.programs.start(engineId, { command, env, id: own });
-  const end = AbortSignal.any([signal, AbortSignal.timeout(LOOK_MS)]);
-  const read = async (): Promise<boolean> => {
-    for await (const _ of program.output);
-    return (await program.exit()).exitCode === 0;
-  };
-  const reading = read().catch(() => false);
-  try {
-    return await untilAborted(reading, { signal: end, aborted: () => new Error('it took too long') });
-  } catch {
-    // The probe is killed below.
-  }
-  program.close();
-  await engine.programs.end(engineId, { id: own, signal: 'KILL', graceMs: 0 });
-  return false;
+  const bounds = { timeoutMs: LOOK_MS, graceMs: 0, maxOutputBytes: Infinity, signal };
+  return (await engine.programs.run(engineId, { command, env, id: `${id}-ready`, ...bounds })).exitCode === 0;
 }
