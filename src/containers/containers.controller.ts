@@ -38,7 +38,7 @@ import { StatusWait } from './status-wait';
 
 const DEFAULT_WAIT_SECONDS = 30;
 
-const SETTINGS = { whole: UpdateContainerDto, patch: PatchContainerDto, changeOf: patchOf };
+const SETTINGS = { whole: UpdateContainerDto, patch: PatchContainerDto, patchOf };
 
 /** The container lifecycle over HTTP. */
 @ApiTags('containers')

@@ -27,20 +27,17 @@ export const MERGE_FORMS = Symbol('the classes of the bodies of a route that tak
 export const MERGE_EXTENSION = 'x-merge-patch';
 
 /** The classes of a body by its media type. */
-interface Forms<Whole, Patch, Change> {
+interface Forms<Whole, Patch> {
   /** The class of `application/json`. */
   readonly whole: Type<Whole>;
   /** The class of merge patches, whose properties are all optional. */
-  readonly patch: Type<Patch & Change>;
-  /** What a whole body changes. */
-  readonly changeOf: (whole: Whole) => Change;
+  readonly patch: Type<Patch>;
+  /** The patch that a whole body is. */
+  readonly patchOf: (whole: Whole) => Patch;
 }
 
 /** Lets a PATCH route take JSON and merge patches; its body needs a {@link PatchPipe}. */
-export function TakesMergePatch({
-  whole,
-  patch,
-}: Pick<Forms<object, object, object>, 'whole' | 'patch'>): MethodDecorator {
+export function TakesMergePatch({ whole, patch }: Record<'whole' | 'patch', Type<object>>): MethodDecorator {
   return applyDecorators(
     SetMetadata(MERGE_FORMS, [whole, patch]),
     ApiExtraModels(patch),
@@ -49,16 +46,16 @@ export function TakesMergePatch({
   );
 }
 
-/** Validates a body by the class of its media type, and makes one form of both. A merge patch must have a field. */
+/** Validates a body by the class of its media type; both become patches. A merge patch must have at least one field. */
 @Injectable()
-export class PatchPipe<Whole extends object, Patch extends object, Change extends object> implements PipeTransform {
+export class PatchPipe<Whole extends object, Patch extends object> implements PipeTransform {
   private readonly validation = createValidationPipe();
 
-  constructor(private readonly forms: Forms<Whole, Patch, Change>) {}
+  constructor(private readonly forms: Forms<Whole, Patch>) {}
 
-  async transform(body: unknown): Promise<Change> {
-    const { whole, patch, changeOf } = this.forms;
-    if (!(body instanceof MergePatch)) return changeOf(await this.validated(body, whole));
+  async transform(body: unknown): Promise<Patch> {
+    const { whole, patch, patchOf } = this.forms;
+    if (!(body instanceof MergePatch)) return patchOf(await this.validated(body, whole));
     if (Object.keys(body.changes).length === 0) {
       throw invalidParameters([{ field: 'body', message: 'must have at least one field' }]);
     }

@@ -61,6 +61,7 @@ export class Insertion {
     private readonly clock: Clock,
   ) {}
 
+  /** Makes a row for {@link insert}, with an id and a lease of its own. */
   newRow(container: NewContainer): NewRow {
     const id = randomUUID();
     const { columns, grant } = this.leases.newLease(id, 'create');
