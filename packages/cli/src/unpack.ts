@@ -16,8 +16,8 @@ const MOST_HEADERS = 1024 * 1024;
  * even if that is root, with the `rwx` bits that the umask leaves. Nothing is written through a symbolic link.
  * Devices, pipes and links that lead out of the directory are skipped and listed.
  *
- * @throws CliError for a path that leads out of the directory, or through something that is not a directory; for headers
- *   that are too long, and impossible sizes
+ * @throws CliError for a path that leads out of the directory, or through something that is not a directory; for
+ *   headers that are too long, and impossible sizes
  */
 export async function unpack(archive: Readable, directory: string): Promise<void> {
   await mkdir(directory, { recursive: true });
